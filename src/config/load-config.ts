@@ -1,0 +1,103 @@
+import { settings, type SettingName, type SettingValues } from './settings.ts';
+
+/** How to reach Postgres. */
+export interface DatabaseConfig {
+  readonly connectionString?: string;
+  readonly host?: string;
+  readonly port?: number;
+  readonly user?: string;
+  readonly password?: string;
+  readonly database?: string;
+  readonly ssl: false | { readonly rejectUnauthorized: boolean };
+}
+
+/** The validated configuration of a process. Frozen. */
+export interface Config extends SettingValues {
+  /** Undefined when neither DATABASE_URL nor DB_HOST is given. */
+  readonly database: DatabaseConfig | undefined;
+}
+
+/** Every setting that is wrong, all at once. */
+export class ConfigError extends Error {
+  readonly problems: readonly string[];
+
+  constructor(problems: readonly string[]) {
+    super(`The configuration has ${problems.length} problem(s):\n${problems.map((line) => `  - ${line}`).join('\n')}`);
+    this.name = 'ConfigError';
+    this.problems = problems;
+  }
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+const minimumSecretLength = 32;
+/** The value that `.env.example` shows; nobody may go live with it. */
+export const exampleSecret = 'change-me-to-at-least-32-random-characters';
+
+/**
+ * Reads the settings from the environment. An empty variable counts as absent.
+ * @throws {ConfigError} that names every wrong setting.
+ */
+export function loadConfig(environment: Environment = process.env): Config {
+  const problems: string[] = [];
+  const values = Object.fromEntries(
+    (Object.keys(settings) as SettingName[]).map((name) => [name, readSetting(name, environment[name], problems)]),
+  ) as unknown as SettingValues;
+  problems.push(...problemsOfCombination(values));
+  if (problems.length > 0) throw new ConfigError(problems);
+  return Object.freeze({ ...values, database: databaseOf(values) });
+}
+
+function readSetting(name: SettingName, given: string | undefined, problems: string[]): unknown {
+  const { defaultText, parse } = settings[name];
+  const source = given === undefined || given.trim() === '' ? defaultText : given.trim();
+  if (source === undefined) return undefined;
+  try {
+    return parse(source);
+  } catch (error) {
+    problems.push(`${name} ${(error as Error).message}`);
+    return undefined;
+  }
+}
+
+function problemsOfCombination(values: SettingValues): string[] {
+  const problems: string[] = [];
+  const secret = values.JWT_SECRET;
+  if (secret !== undefined && secret.length < minimumSecretLength) {
+    problems.push(`JWT_SECRET must have at least ${minimumSecretLength} characters`);
+  }
+  if (values.PROVIDER === 'replay' && values.REPLAY_DIR === undefined) {
+    problems.push('REPLAY_DIR is required when PROVIDER is replay');
+  }
+  if (values.COINGECKO_PLAN !== 'keyless' && values.COINGECKO_API_KEY === undefined) {
+    problems.push(`COINGECKO_API_KEY is required when COINGECKO_PLAN is ${values.COINGECKO_PLAN}`);
+  }
+  if (values.APP_ENV === 'production') problems.push(...problemsOfProduction(values));
+  return problems;
+}
+
+function problemsOfProduction(values: SettingValues): string[] {
+  const problems: string[] = [];
+  if (values.DATABASE_URL === undefined && values.DB_HOST === undefined) {
+    problems.push('DATABASE_URL (or DB_HOST) is required in production');
+  }
+  for (const name of ['REDIS_URL', 'JWT_SECRET', 'PROVIDER'] as const) {
+    if (values[name] === undefined) problems.push(`${name} is required in production`);
+  }
+  if (values.JWT_SECRET === exampleSecret) problems.push('JWT_SECRET still has the value of .env.example');
+  return problems;
+}
+
+function databaseOf(values: SettingValues): DatabaseConfig | undefined {
+  const ssl = values.DB_SSL_MODE === 'disable' ? false : { rejectUnauthorized: values.DB_SSL_MODE === 'verify-full' };
+  if (values.DATABASE_URL !== undefined) return { connectionString: values.DATABASE_URL, ssl };
+  if (values.DB_HOST === undefined) return undefined;
+  return {
+    host: values.DB_HOST,
+    port: values.DB_PORT,
+    user: values.DB_USER,
+    ...(values.DB_PASSWORD === undefined ? {} : { password: values.DB_PASSWORD }),
+    database: values.DB_NAME,
+    ssl,
+  };
+}

@@ -1,0 +1,122 @@
+/**
+ * One setting: how its text becomes a value, what it is when absent, and what an operator should know of it. The table of
+ * settings is the only source of validation, types, `.env.example` and the documentation.
+ */
+export interface Setting<T> {
+  readonly description: string;
+  /** Text of the default as an operator would write it; undefined where there is none. */
+  readonly defaultText: string | undefined;
+  /** What a legal value looks like, in words. */
+  readonly expects: string;
+  /** True for a value that must never be logged. */
+  readonly sensitive: boolean;
+  /** @throws {Error} with a sentence about what is wrong. */
+  readonly parse: (text: string) => T;
+}
+
+type Optional<T, D extends string | undefined> = D extends string ? T : T | undefined;
+
+interface SettingSpec<D extends string | undefined> {
+  readonly description: string;
+  readonly default?: D;
+  readonly sensitive?: boolean;
+}
+
+function setting<T, D extends string | undefined>(
+  spec: SettingSpec<D>,
+  expects: string,
+  parse: (text: string) => T,
+): Setting<Optional<T, D>> {
+  return {
+    description: spec.description,
+    defaultText: spec.default,
+    expects,
+    sensitive: spec.sensitive ?? false,
+    parse: parse as (text: string) => Optional<T, D>,
+  };
+}
+
+/** Any text that is not empty. */
+export function text<const D extends string | undefined = undefined>(
+  spec: SettingSpec<D>,
+): Setting<Optional<string, D>> {
+  return setting(spec, 'text', (value) => value);
+}
+
+/** A whole number within bounds. */
+export function integer<const D extends string | undefined = undefined>(
+  spec: SettingSpec<D> & { readonly min: number; readonly max: number },
+): Setting<Optional<number, D>> {
+  const expects = `a whole number from ${spec.min} to ${spec.max}`;
+  return setting(spec, expects, (value) => {
+    const number = Number(value);
+    if (!/^-?\d+$/.test(value) || number < spec.min || number > spec.max) throw new Error(`must be ${expects}`);
+    return number;
+  });
+}
+
+/** A number, fractions allowed, within bounds. */
+export function decimal<const D extends string | undefined = undefined>(
+  spec: SettingSpec<D> & { readonly min: number; readonly max: number },
+): Setting<Optional<number, D>> {
+  const expects = `a number from ${spec.min} to ${spec.max}`;
+  return setting(spec, expects, (value) => {
+    const number = Number(value);
+    if (!/^-?\d+(\.\d+)?$/.test(value) || number < spec.min || number > spec.max) throw new Error(`must be ${expects}`);
+    return number;
+  });
+}
+
+/** One of a closed list of words. */
+export function oneOf<const V extends string, const D extends string | undefined = undefined>(
+  values: readonly V[],
+  spec: SettingSpec<D>,
+): Setting<Optional<V, D>> {
+  const expects = `one of ${values.join(', ')}`;
+  return setting(spec, expects, (value) => {
+    const found = values.find((candidate) => candidate === value);
+    if (found === undefined) throw new Error(`must be ${expects}`);
+    return found;
+  });
+}
+
+/** A comma-separated list; blanks around the parts are dropped. */
+export function list<const D extends string | undefined = undefined>(
+  spec: SettingSpec<D>,
+): Setting<Optional<readonly string[], D>> {
+  return setting(spec, 'a comma-separated list', (value) =>
+    value
+      .split(',')
+      .map((part) => part.trim())
+      .filter((part) => part !== ''),
+  );
+}
+
+/** An absolute URL with one of the given schemes. */
+export function url<const D extends string | undefined = undefined>(
+  schemes: readonly string[],
+  spec: SettingSpec<D>,
+): Setting<Optional<string, D>> {
+  const expects = `a URL that begins with ${schemes.map((scheme) => `${scheme}://`).join(' or ')}`;
+  return setting(spec, expects, (value) => {
+    if (!URL.canParse(value) || !schemes.includes(new URL(value).protocol.slice(0, -1))) {
+      throw new Error(`must be ${expects}`);
+    }
+    return value;
+  });
+}
+
+const secondsPerUnit: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400 };
+
+/** A duration such as `45s`, `15m`, `12h`, `7d`; the value is in seconds. */
+export function duration<const D extends string | undefined = undefined>(
+  spec: SettingSpec<D>,
+): Setting<Optional<number, D>> {
+  const expects = 'a duration such as 45s, 15m, 12h or 7d';
+  return setting(spec, expects, (value) => {
+    const match = /^([1-9]\d{0,8})([smhd])$/.exec(value);
+    const unit = secondsPerUnit[match?.[2] ?? ''];
+    if (match === null || unit === undefined) throw new Error(`must be ${expects}`);
+    return Number(match[1]) * unit;
+  });
+}

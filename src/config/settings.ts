@@ -1,0 +1,157 @@
+import { decimal, duration, integer, list, oneOf, text, url } from './setting.ts';
+
+/**
+ * Every setting of every process, by the name of its environment variable. Documentation, `.env.example` and types are
+ * derived from this table.
+ */
+export const settings = {
+  APP_ENV: oneOf(['development', 'test', 'production'], {
+    default: 'development',
+    description: 'Kind of deployment. In production nothing is embedded and secrets must be given.',
+  }),
+  HOST: text({ default: '127.0.0.1', description: 'Address that the API listens on.' }),
+  PORT: integer({ default: '8080', min: 0, max: 65_535, description: 'Port of the API; 0 takes any free one.' }),
+  LOG_LEVEL: oneOf(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], {
+    default: 'info',
+    description: 'Lowest level that is logged.',
+  }),
+  LOG_FILE: text({ description: 'File that log lines are appended to; standard output when absent.' }),
+  CORS_ORIGINS: list({
+    default: '',
+    description: 'Origins that browsers may call from. In development any localhost origin is allowed too.',
+  }),
+  METRICS_TOKEN: text({
+    sensitive: true,
+    description: 'Bearer token that GET /metrics asks for; without it only loopback addresses may read metrics.',
+  }),
+
+  DATABASE_URL: url(['postgres', 'postgresql'], {
+    sensitive: true,
+    description: 'Postgres to use. Absent (and no DB_HOST): `npm start` brings a private one.',
+  }),
+  DB_HOST: text({ description: 'Postgres host, instead of DATABASE_URL.' }),
+  DB_PORT: integer({ default: '5432', min: 1, max: 65_535, description: 'Postgres port, with DB_HOST.' }),
+  DB_USER: text({ default: 'pricepool', description: 'Postgres user, with DB_HOST.' }),
+  DB_PASSWORD: text({ sensitive: true, description: 'Postgres password, with DB_HOST.' }),
+  DB_NAME: text({ default: 'pricepool', description: 'Postgres database, with DB_HOST.' }),
+  DB_SSL_MODE: oneOf(['disable', 'require', 'verify-full'], {
+    default: 'disable',
+    description: 'TLS to Postgres: none, encrypted, or encrypted with a checked certificate.',
+  }),
+  DB_POOL_SIZE: integer({ default: '10', min: 2, max: 200, description: 'Postgres connections of one process.' }),
+
+  REDIS_URL: url(['redis', 'rediss'], {
+    sensitive: true,
+    description: 'Redis to use (7 or later, noeviction, appendonly). Absent: `npm start` brings a private one.',
+  }),
+  REDIS_KEY_PREFIX: text({
+    default: 'pricepool',
+    description: 'First part of every key, so that several deployments can share one Redis.',
+  }),
+
+  JWT_SECRET: text({
+    sensitive: true,
+    description: 'Secret that signs access tokens, at least 32 characters. Required in production.',
+  }),
+  JWT_EXPIRES_IN: duration({ default: '1h', description: 'Life of an access token.' }),
+  BCRYPT_COST: integer({ default: '11', min: 4, max: 15, description: 'Work factor of password hashes (2^n rounds).' }),
+
+  PROVIDER: oneOf(['simulated', 'replay', 'coingecko'], {
+    description: 'Price source. Absent: `npm start` runs the simulated market; in production it is required.',
+  }),
+  COINGECKO_BASE_URL: url(['http', 'https'], {
+    description: 'Root of the CoinGecko API, /api/v3 included. Absent: the one that belongs to COINGECKO_PLAN.',
+  }),
+  COINGECKO_API_KEY: text({ sensitive: true, description: 'CoinGecko key of the Demo or Pro plan.' }),
+  COINGECKO_PLAN: oneOf(['keyless', 'demo', 'pro'], {
+    default: 'keyless',
+    description: 'CoinGecko plan: decides the root URL and the name of the key header.',
+  }),
+  UPSTREAM_CALLS_PER_MINUTE: integer({
+    default: '30',
+    min: 1,
+    max: 10_000,
+    description: 'Upstream calls that the whole fleet may make in any 60 seconds.',
+  }),
+  UPSTREAM_TIMEOUT_MS: integer({
+    default: '8000',
+    min: 100,
+    max: 60_000,
+    description: 'Longest time (ms) that one upstream call may take, body included.',
+  }),
+  UPSTREAM_MAX_BODY_BYTES: integer({
+    default: '10485760',
+    min: 65_536,
+    max: 104_857_600,
+    description: 'Largest upstream response (bytes) that is read.',
+  }),
+
+  QUOTE_FRESH_SECONDS: integer({
+    default: '60',
+    min: 1,
+    max: 86_400,
+    description: 'Age up to which a quote counts as fresh.',
+  }),
+  QUOTE_RETENTION: duration({
+    default: '24h',
+    description: 'How long a quote is kept, to be served as stale when nothing newer can be had.',
+  }),
+  NOT_FOUND_SECONDS: integer({
+    default: '300',
+    min: 1,
+    max: 86_400,
+    description: 'How long an asset id that the provider does not know is remembered as such.',
+  }),
+  READ_WAIT_MS: integer({
+    default: '3000',
+    min: 0,
+    max: 30_000,
+    description: 'Longest wait (ms) of a price read for a quote that is not cached yet.',
+  }),
+
+  JOB_DEADLINE_SECONDS: integer({
+    default: '300',
+    min: 1,
+    max: 86_400,
+    description: 'Time after which a job stops waiting for quotes and completes with what it has.',
+  }),
+  JOB_BACKLOG_LIMIT: integer({
+    default: '20000',
+    min: 1,
+    max: 10_000_000,
+    description: 'Unfinished jobs above which submissions are answered 503.',
+  }),
+  JOB_RETENTION: duration({ default: '24h', description: 'How long finished jobs and their results are kept.' }),
+  WORKER_QUEUES: list({
+    default: 'requests,refresh,upkeep',
+    description: 'Queues that this worker process serves.',
+  }),
+  WORKER_CONCURRENCY: integer({
+    default: '200',
+    min: 1,
+    max: 5_000,
+    description: 'Client jobs that one worker process holds at once; most of them only wait for quotes.',
+  }),
+
+  MARKET_PORT: integer({
+    default: '8090',
+    min: 0,
+    max: 65_535,
+    description: 'Port of the embedded market; 0 takes any free one.',
+  }),
+  MARKET_SEED: integer({ default: '1', min: 0, max: 2_147_483_647, description: 'Seed of the simulated prices.' }),
+  REPLAY_DIR: text({ description: 'Folder of CoinGecko CSV exports; required with PROVIDER=replay.' }),
+  REPLAY_SPEED: decimal({
+    default: '86400',
+    min: 0,
+    max: 1_000_000_000,
+    description: 'Seconds of history that pass in one real second of a replay (86400: a day a second).',
+  }),
+  PRICEPOOL_DATA_DIR: text({ default: '.pricepool', description: 'Folder of the embedded Postgres and Redis.' }),
+} as const;
+
+export type Settings = typeof settings;
+export type SettingName = keyof Settings;
+
+/** Values of all settings. */
+export type SettingValues = { readonly [N in SettingName]: ReturnType<Settings[N]['parse']> };

@@ -1,0 +1,106 @@
+/**
+ * The error tree. Every error that is meant for a client or that steers a job is one of these; anything else is
+ * a bug and becomes a 500 without detail. `code` is stable and machine-readable; `message` may be shown to clients.
+ */
+export interface FieldProblem {
+  /** Path of the offending field, such as `coins[3]` or `query.limit`. */
+  readonly field: string;
+  readonly message: string;
+}
+
+interface AppErrorOptions {
+  readonly code: string;
+  /** HTTP status that the API answers with. */
+  readonly status: number;
+  readonly cause?: unknown;
+  /** Seconds after which a retry makes sense; becomes `Retry-After`. */
+  readonly retryAfterSeconds?: number;
+  readonly fields?: readonly FieldProblem[];
+}
+
+/** Base of all errors with a meaning to clients. */
+export class AppError extends Error {
+  readonly code: string;
+  readonly status: number;
+  readonly retryAfterSeconds: number | undefined;
+  readonly fields: readonly FieldProblem[] | undefined;
+
+  constructor(message: string, options: AppErrorOptions) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = new.target.name;
+    this.code = options.code;
+    this.status = options.status;
+    this.retryAfterSeconds = options.retryAfterSeconds;
+    this.fields = options.fields;
+  }
+}
+
+/** 400: the request cannot be read at all (broken JSON, wrong type of body). */
+export class MalformedRequestError extends AppError {
+  constructor(message: string, fields: readonly FieldProblem[] = []) {
+    super(message, { code: 'malformed_request', status: 400, fields });
+  }
+}
+
+/** 422: the request was read, and one or more fields break a rule. */
+export class ValidationError extends AppError {
+  constructor(message: string, fields: readonly FieldProblem[]) {
+    super(message, { code: 'validation_failed', status: 422, fields });
+  }
+}
+
+/** 401: who is asking is not known. */
+export class UnauthenticatedError extends AppError {
+  constructor(message = 'Authentication is required', code = 'unauthenticated') {
+    super(message, { code, status: 401 });
+  }
+}
+
+/** 403: known, but not allowed. */
+export class ForbiddenError extends AppError {
+  constructor(message = 'You are not allowed to do this') {
+    super(message, { code: 'forbidden', status: 403 });
+  }
+}
+
+/** 404: it does not exist, or it is not yours to see. */
+export class NotFoundError extends AppError {
+  constructor(message = 'Not found', code = 'not_found') {
+    super(message, { code, status: 404 });
+  }
+}
+
+/** 409: it contradicts what is stored. */
+export class ConflictError extends AppError {
+  constructor(message: string, code = 'conflict') {
+    super(message, { code, status: 409 });
+  }
+}
+
+/** 422: an idempotency key was used again with another body. */
+export class IdempotencyMismatchError extends AppError {
+  constructor() {
+    super('This Idempotency-Key was used with a different request body', {
+      code: 'idempotency_key_reused',
+      status: 422,
+      fields: [{ field: 'Idempotency-Key', message: 'already used with another body' }],
+    });
+  }
+}
+
+/** 503: a dependency is down or a limit is reached; try again after `retryAfterSeconds`. */
+export class UnavailableError extends AppError {
+  constructor(message: string, options: { code?: string; retryAfterSeconds?: number; cause?: unknown } = {}) {
+    super(message, {
+      code: options.code ?? 'unavailable',
+      status: 503,
+      retryAfterSeconds: options.retryAfterSeconds ?? 1,
+      cause: options.cause,
+    });
+  }
+}
+
+/** Text of an unknown thrown value, for logs. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

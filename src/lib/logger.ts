@@ -1,0 +1,45 @@
+import { pino, type Logger as PinoLogger, type LevelWithSilent } from 'pino';
+
+export type Logger = PinoLogger;
+export type LogLevel = LevelWithSilent;
+
+/** Names of fields whose values never reach a log line, at any of the first levels of nesting. */
+const secretFields = [
+  'password',
+  'token',
+  'refresh_token',
+  'authorization',
+  'cookie',
+  'apiKey',
+  'api_key',
+  'secret',
+  'ticket',
+];
+
+interface LoggerOptions {
+  readonly level: LogLevel;
+  /** Name of the process: `api`, `worker`, `embedded`. */
+  readonly name: string;
+  /** File to append to; standard output when absent. Lines are buffered up to 16 KiB or 250 ms. */
+  readonly file?: string | undefined;
+}
+
+/** A structured logger that redacts secrets. */
+export function createLogger({ level, name, file }: LoggerOptions): Logger {
+  const paths = secretFields.flatMap((field) => [field, `*.${field}`, `*.*.${field}`]);
+  const destination = pino.destination({
+    ...(file === undefined ? { dest: 1 } : { dest: file, mkdir: true }),
+    sync: false,
+    minLength: file === undefined ? 0 : 16_384,
+    periodicFlush: 250,
+  });
+  return pino(
+    { name, level, redact: { paths, censor: '[redacted]' }, timestamp: pino.stdTimeFunctions.isoTime },
+    destination,
+  );
+}
+
+/** A logger that says nothing. */
+export function silentLogger(): Logger {
+  return pino({ level: 'silent' });
+}

@@ -1,0 +1,38 @@
+/** Why a provider did not give an answer; the base of all errors that a {@link PriceProvider} rejects with. */
+export class ProviderError extends Error {
+  readonly provider: string;
+  /** Status of the response, when there was one. */
+  readonly providerStatus: number | undefined;
+
+  constructor(message: string, options: { provider: string; providerStatus?: number | undefined; cause?: unknown }) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = new.target.name;
+    this.provider = options.provider;
+    this.providerStatus = options.providerStatus;
+  }
+}
+
+/** The provider said "too many requests", in any of the forms that takes. Nobody may call before `retryAfterMs` is over. */
+export class ProviderRateLimitError extends ProviderError {
+  readonly retryAfterMs: number;
+
+  constructor(message: string, options: { provider: string; providerStatus?: number; retryAfterMs: number }) {
+    super(message, options);
+    this.retryAfterMs = options.retryAfterMs;
+  }
+}
+
+/** No complete answer within the time allowed. Worth a retry. */
+export class ProviderTimeoutError extends ProviderError {}
+
+/** Connection refused or reset, or a 5xx. Worth a retry. */
+export class ProviderConnectionError extends ProviderError {}
+
+/** An answer that cannot be used: HTML, truncated JSON, a body over the limit, an error body. Worth a retry. */
+export class ProviderResponseError extends ProviderError {}
+
+/** The provider refuses this request and will refuse it again (key, plan, parameters). Not worth a retry. */
+export class ProviderRejectedError extends ProviderError {}
+
+/** The request was too long for the provider (414); a smaller batch may pass. */
+export class ProviderUrlTooLongError extends ProviderError {}
