@@ -4,7 +4,10 @@ export class ProviderError extends Error {
   /** Status of the response, when there was one. */
   readonly providerStatus: number | undefined;
 
-  constructor(message: string, options: { provider: string; providerStatus?: number | undefined; cause?: unknown }) {
+  constructor(
+    message: string,
+    options: { provider: string; providerStatus?: number | undefined; cause?: unknown },
+  ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = new.target.name;
     this.provider = options.provider;
@@ -36,3 +39,32 @@ export class ProviderRejectedError extends ProviderError {}
 
 /** The request was too long for the provider (414); a smaller batch may pass. */
 export class ProviderUrlTooLongError extends ProviderError {}
+
+/** Why the budget does not grant a call now. */
+export type BudgetWaitReason =
+  /** The window is full. */
+  | 'window'
+  /** Grants are spread so that nobody waits a whole minute behind a crowd, or a more urgent caller goes first. */
+  | 'paced'
+  /** The provider said "not before T". */
+  | 'blocked'
+  /** Redis or Postgres cannot be asked; nothing is granted without them. */
+  | 'unreachable'
+  /** Too many callers wait in this process already. */
+  | 'crowded'
+  /** This process is shutting down. */
+  | 'stopped';
+
+/** No grant within the time that the caller can wait. Says nothing about the provider, which was not called. */
+export class BudgetWaitError extends Error {
+  /** When it is worth asking again. A hint: others may be faster. */
+  readonly waitMs: number;
+  readonly reason: BudgetWaitReason;
+
+  constructor({ waitMs, reason }: { waitMs: number; reason: BudgetWaitReason }) {
+    super(`No upstream call is granted now (${reason}); ask again in ${Math.ceil(waitMs)} ms`);
+    this.name = 'BudgetWaitError';
+    this.waitMs = waitMs;
+    this.reason = reason;
+  }
+}

@@ -1,0 +1,84 @@
+import { randomBytes } from 'node:crypto';
+import { link, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { birthOf } from './leftover.ts';
+import { StartError } from './start-error.ts';
+
+/** What the lock file of a running start says. */
+interface Holder {
+  readonly pid: number;
+  /** Tells the process from a later one with the same pid. */
+  readonly birth: string;
+  readonly url: string;
+}
+
+export interface Lock {
+  release(): Promise<void>;
+}
+
+const maxTries = 5;
+
+/**
+ * Makes this process the only one that runs on a data folder. The lock of a process that was killed is taken over.
+ * @param url where the API will be, told to whoever tries a second start.
+ * @throws {StartError} when another process holds it.
+ */
+export async function takeLock(dataDir: string, url: string): Promise<Lock> {
+  const path = join(dataDir, 'up.lock');
+  const mine = JSON.stringify({ pid: process.pid, birth: birthOf(process.pid), url } satisfies Holder);
+  for (let tries = 0; tries < maxTries; tries += 1) {
+    if (await createWhole(path, mine)) return { release: () => releaseIfMine(path, mine) };
+    const text = await readFile(path, 'utf8').catch(() => '');
+    const holder = parseHolder(text);
+    if (holder !== undefined && birthOf(holder.pid) === holder.birth) throw alreadyRunning(dataDir, holder);
+    await removeStale(path, text);
+  }
+  throw new StartError(`${path} cannot be taken; delete it if nothing runs on ${dataDir}`);
+}
+
+function alreadyRunning(dataDir: string, { pid, url }: Holder): StartError {
+  return new StartError(
+    `Pricepool already runs on ${dataDir} (pid ${pid}, API at ${url}). Stop it first, ` +
+      'or start a second one with its own PRICEPOOL_DATA_DIR and PORT.',
+  );
+}
+
+/** A link appears with its whole content or not at all, so nobody ever reads half a lock. */
+async function createWhole(path: string, text: string): Promise<boolean> {
+  const draft = `${path}.${randomBytes(6).toString('hex')}`;
+  await writeFile(draft, text);
+  try {
+    await link(draft, path);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+    throw error;
+  } finally {
+    await rm(draft, { force: true });
+  }
+}
+
+/** Moves the lock away before it is deleted: if somebody took it over meanwhile, it is put back. */
+async function removeStale(path: string, text: string): Promise<void> {
+  const aside = `${path}.${randomBytes(6).toString('hex')}`;
+  try {
+    await rename(path, aside);
+    if ((await readFile(aside, 'utf8')) !== text) await link(aside, path);
+  } catch {
+    // Somebody else was faster; the next try reads what is there now.
+  } finally {
+    await rm(aside, { force: true });
+  }
+}
+
+async function releaseIfMine(path: string, mine: string): Promise<void> {
+  if ((await readFile(path, 'utf8').catch(() => '')) === mine) await rm(path, { force: true });
+}
+
+function parseHolder(text: string): Holder | undefined {
+  try {
+    return JSON.parse(text) as Holder;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,81 @@
+import { supportedCurrencies } from './currencies.ts';
+import { coinNotFound, incorrectPath, missingParameter, type Answer } from './errors.ts';
+import { marketsAnswer } from './markets.ts';
+import { changePercent, parsePrecision, roundPrice, type Precision } from './numbers.ts';
+import { selectIds } from './selection.ts';
+import type { MarketSource } from './source.ts';
+
+/** Answers one call of the price API by its path below `/api/v3` (no trailing slash) and its query. */
+export function answerCall(source: MarketSource, path: string, query: URLSearchParams): Answer {
+  switch (path) {
+    case '/ping':
+      return { status: 200, body: { gecko_says: '(V3) To the Moon!' } };
+    case '/simple/price':
+      return simplePrice(source, query);
+    case '/simple/supported_vs_currencies':
+      return { status: 200, body: supportedCurrencies };
+    case '/coins/list':
+      return coinsList(source, query);
+    case '/coins/markets':
+      return marketsAnswer(source, query);
+    default:
+      return unknownPath(source, path);
+  }
+}
+
+function unknownPath(source: MarketSource, path: string): Answer {
+  const id = /^\/coins\/([^/]+)(?:\/|$)/.exec(path)?.[1];
+  return id === undefined || source.listing(id) !== undefined ? incorrectPath : coinNotFound;
+}
+
+function coinsList(source: MarketSource, query: URLSearchParams): Answer {
+  if (query.get('status') === 'inactive') return { status: 200, body: [] };
+  if (query.get('include_platform') !== 'true') return { status: 200, body: source.listings() };
+  return { status: 200, body: source.listings().map((listing) => ({ ...listing, platforms: {} })) };
+}
+
+interface PriceFields {
+  readonly currencies: readonly string[];
+  readonly marketCap: boolean;
+  readonly volume: boolean;
+  readonly change: boolean;
+  readonly updatedAt: boolean;
+  readonly precision: Precision;
+}
+
+function simplePrice(source: MarketSource, query: URLSearchParams): Answer {
+  const currencies = query.get('vs_currencies');
+  if (currencies === null || currencies === '') return missingParameter('vs_currencies');
+  // Unlike /coins/markets, the real route does not trim: of `bitcoin, ethereum` it answers bitcoin alone.
+  const ids = selectIds(source, query, { trim: false });
+  if (ids === undefined) return missingParameter('ids');
+  const fields: PriceFields = {
+    currencies: currencies.toLowerCase().split(','),
+    marketCap: query.get('include_market_cap') === 'true',
+    volume: query.get('include_24hr_vol') === 'true',
+    change: query.get('include_24hr_change') === 'true',
+    updatedAt: query.get('include_last_updated_at') === 'true',
+    precision: parsePrecision(query.get('precision')) ?? (source.exact ? 'full' : undefined),
+  };
+  const body: Record<string, unknown> = {};
+  for (const id of ids) {
+    if (source.listing(id) !== undefined) body[id] = priceRow(source, id, fields);
+  }
+  return { status: 200, body };
+}
+
+function priceRow(source: MarketSource, id: string, fields: PriceFields): Record<string, number | null> {
+  const row: Record<string, number | null> = {};
+  let updatedAt: number | null = null;
+  for (const currency of fields.currencies) {
+    const seen = source.observe(id, currency);
+    if (seen === undefined || seen.price === null) continue;
+    row[currency] = roundPrice(seen.price, fields.precision);
+    if (fields.marketCap) row[`${currency}_market_cap`] = seen.marketCap;
+    if (fields.volume) row[`${currency}_24h_vol`] = seen.volume;
+    if (fields.change) row[`${currency}_24h_change`] = changePercent(seen.price, seen.priceDayAgo);
+    updatedAt = seen.asOf;
+  }
+  if (fields.updatedAt && updatedAt !== null) row['last_updated_at'] = Math.floor(updatedAt / 1_000);
+  return row;
+}

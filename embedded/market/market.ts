@@ -1,0 +1,106 @@
+import { createServer } from 'node:http';
+import type { Clock } from '../../src/lib/clock.ts';
+import { createCallLog, type CallRecord } from './call-log.ts';
+import { createFaultList, type Fault, type FaultOptions } from './faults.ts';
+import { listenLocally } from './listen.ts';
+import { createReplaySource, type ReplayOptions } from './replay.ts';
+import { createRequestListener } from './requests.ts';
+import type { Latency, MarketSettings, RequiredKey } from './settings.ts';
+import { createSimulatedSource } from './simulated.ts';
+
+/** How a market is to behave. */
+export interface MarketOptions {
+  /** 0 (the default) takes a free port below 32768. */
+  readonly port?: number;
+  /** Same seed and same clock, same prices. Default 1. */
+  readonly seed?: number;
+  /** Added to every answer. Default 0. */
+  readonly latencyMs?: Latency;
+  /** Calls admitted in any sliding 60 s; undefined for no limit. */
+  readonly callsPerMinute?: number | undefined;
+  /** So many assets `sim-00001`... beside the real ones. Default 0. */
+  readonly madeUpAssets?: number;
+  /** Refuses calls without this key. */
+  readonly apiKey?: RequiredKey;
+  /** Time of prices and of the rate limit. Default: a monotonic one that starts at the machine's time. */
+  readonly clock?: Clock;
+  /** Serves this history in the place of the walk. */
+  readonly replay?: ReplayOptions;
+  /** Simulated prices change once in so many milliseconds. Default 5,000. */
+  readonly walkIntervalMs?: number;
+}
+
+/** A running market. */
+export interface Market {
+  /** Base URL for a CoinGecko client: `http://127.0.0.1:<port>/api/v3`. */
+  readonly url: string;
+  readonly port: number;
+  /** Stops listening and cuts every connection, hanging calls included. */
+  close(): Promise<void>;
+  /** The newest calls (up to 20,000), oldest first. */
+  calls(): readonly CallRecord[];
+  /** Calls since the last reset. */
+  callCount(): number;
+  /** Calls that the rate limit refused since the last reset. */
+  rejected(): number;
+  /** Most calls received, refused ones included, in any 60 s since the last reset. */
+  worstSlidingMinute(): number;
+  /** Forgets calls and counts. The window of the rate limit goes on. */
+  resetCalls(): void;
+  /** Spoils the next `count` (default 1) calls, all paths or one. */
+  inject(fault: Fault, options?: FaultOptions): void;
+  clearFaults(): void;
+  setLatency(latencyMs: Latency): void;
+  setCallsPerMinute(callsPerMinute: number | undefined): void;
+}
+
+/** Wall-clock time that never jumps back, with fractions of a millisecond. */
+const monotonicClock: Clock = { now: () => performance.timeOrigin + performance.now() };
+
+/**
+ * Starts a server on loopback that speaks CoinGecko's price API.
+ * @throws when the port is taken or the replayed folder cannot be used.
+ */
+export async function startMarket(options: MarketOptions = {}): Promise<Market> {
+  const clock = options.clock ?? monotonicClock;
+  const source =
+    options.replay === undefined
+      ? createSimulatedSource({
+          seed: options.seed ?? 1,
+          madeUpAssets: options.madeUpAssets ?? 0,
+          walkIntervalMs: options.walkIntervalMs ?? 5_000,
+          clock,
+        })
+      : await createReplaySource(options.replay, clock);
+  const log = createCallLog(clock);
+  const faults = createFaultList();
+  const settings: MarketSettings = {
+    latencyMs: options.latencyMs ?? 0,
+    callsPerMinute: options.callsPerMinute,
+    apiKey: options.apiKey,
+  };
+  const server = createServer(
+    // Longer lines than the API accepts must get as far as its own 414.
+    { maxHeaderSize: 65_536, keepAliveTimeout: 75_000 },
+    createRequestListener({ source, log, faults, settings }),
+  );
+  const port = await listenLocally(server, options.port ?? 0);
+  return {
+    url: `http://127.0.0.1:${port}/api/v3`,
+    port,
+    close: async () => {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      server.closeAllConnections();
+      await closed;
+    },
+    calls: () => log.calls(),
+    callCount: () => log.total(),
+    rejected: () => log.rejected(),
+    worstSlidingMinute: () => log.worstSlidingMinute(),
+    resetCalls: () => log.reset(),
+    inject: (fault, faultOptions) => faults.inject(fault, faultOptions),
+    clearFaults: () => faults.clear(),
+    setLatency: (latencyMs) => void (settings.latencyMs = latencyMs),
+    setCallsPerMinute: (callsPerMinute) => void (settings.callsPerMinute = callsPerMinute),
+  };
+}

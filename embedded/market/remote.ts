@@ -1,0 +1,40 @@
+import type { CallReport } from './control.ts';
+import type { Fault, FaultOptions } from './faults.ts';
+import type { Latency } from './settings.ts';
+
+/** What can be asked of a market that runs in another process. Each call rejects when the market refuses it. */
+export interface RemoteMarket {
+  /** Calls, refusals and the worst sliding minute since the last reset. */
+  calls(): Promise<CallReport>;
+  resetCalls(): Promise<void>;
+  inject(fault: Fault, options?: FaultOptions): Promise<void>;
+  clearFaults(): Promise<void>;
+  setLatency(latencyMs: Latency): Promise<void>;
+  setCallsPerMinute(callsPerMinute: number | undefined): Promise<void>;
+}
+
+/** Controls the market behind `url`, its API's base URL. */
+export function connectMarket(url: string): RemoteMarket {
+  const ask = async (method: string, what: string, body?: unknown): Promise<unknown> => {
+    const response = await fetch(new URL(`/__market/${what}`, url), {
+      method,
+      signal: AbortSignal.timeout(10_000),
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    if (!response.ok) throw new Error(`market control: ${response.status} ${await response.text()}`);
+    return await response.json();
+  };
+  const tell = async (method: string, what: string, body?: unknown): Promise<void> => {
+    await ask(method, what, body);
+  };
+  return {
+    calls: async () => (await ask('GET', 'calls')) as CallReport,
+    resetCalls: async () => tell('DELETE', 'calls'),
+    inject: async (fault, { count = 1, path } = {}) =>
+      tell('POST', 'faults', { fault, count: Number.isFinite(count) ? count : null, path }),
+    clearFaults: async () => tell('DELETE', 'faults'),
+    setLatency: async (latencyMs) => tell('PUT', 'settings', { latencyMs }),
+    setCallsPerMinute: async (callsPerMinute) =>
+      tell('PUT', 'settings', { callsPerMinute: callsPerMinute ?? null }),
+  };
+}

@@ -1,0 +1,44 @@
+import type { MarketSource } from './source.ts';
+
+/** Splits a comma-separated parameter; an absent or empty one is undefined. */
+export function listOf(text: string | null, trim: boolean): string[] | undefined {
+  if (text === null || text === '') return undefined;
+  const parts = text.split(',');
+  return trim ? parts.map((part) => part.trim()) : parts;
+}
+
+/**
+ * The assets a call names, each once, by the first of `ids`, `names` and `symbols` that is there; undefined when none
+ * is. A symbol stands for its highest-ranked asset, or for all of them with `include_tokens=all`.
+ */
+export function selectIds(
+  source: MarketSource,
+  query: URLSearchParams,
+  { trim }: { readonly trim: boolean },
+): readonly string[] | undefined {
+  const ids = listOf(query.get('ids'), trim);
+  if (ids !== undefined) return [...new Set(ids)];
+  const names = listOf(query.get('names'), trim);
+  if (names !== undefined) return matching(source, { field: 'name', wanted: names, all: true });
+  const symbols = listOf(query.get('symbols'), trim);
+  if (symbols === undefined) return undefined;
+  return matching(source, { field: 'symbol', wanted: symbols, all: query.get('include_tokens') === 'all' });
+}
+
+interface Match {
+  readonly field: 'name' | 'symbol';
+  readonly wanted: readonly string[];
+  readonly all: boolean;
+}
+
+function matching(source: MarketSource, { field, wanted, all }: Match): string[] {
+  const open = new Set(wanted.map((text) => text.toLowerCase()));
+  const ids: string[] = [];
+  for (const id of source.ranked()) {
+    const value = source.listing(id)?.[field].toLowerCase() ?? '';
+    if (!open.has(value)) continue;
+    ids.push(id);
+    if (!all) open.delete(value);
+  }
+  return ids;
+}

@@ -1,0 +1,145 @@
+import type { Clock } from '../../src/lib/clock.ts';
+import { madeUpAssets, realAssets, unpricedListings, type SimulatedAsset } from './assets.ts';
+import { assetCurrencies, dollarRates } from './currencies.ts';
+import { unpricedObservation, type Listing, type MarketSource, type Observation } from './source.ts';
+import { unitNoise, walkKey, walkPrice, type Walker } from './walk.ts';
+
+const dayMs = 86_400_000;
+/** Parts into which the last 24 hours are cut to look for high and low. */
+const rangeSamples = 8;
+
+interface Entry {
+  readonly asset: SimulatedAsset;
+  readonly walker: Walker;
+  /** Share of the market cap that changes hands in a day. */
+  readonly turnover: number;
+  /** The last price asked for, kept because one answer needs the same price several times. */
+  step: number;
+  usd: number;
+}
+
+/** What the simulated source is made of. */
+export interface SimulatedOptions {
+  readonly seed: number;
+  readonly madeUpAssets: number;
+  /** Prices change once in so many milliseconds. */
+  readonly walkIntervalMs: number;
+  readonly clock: Clock;
+}
+
+/** The market of the seeded walk over real asset ids. Only the assets that are asked for are computed. */
+export function createSimulatedSource(options: SimulatedOptions): MarketSource {
+  const entries = createEntries(options);
+  const listings = [...[...entries.values()].map(({ asset }) => listingOf(asset)), ...unpricedListings];
+  const unpriced = new Map(unpricedListings.map((listing) => [listing.id, listing]));
+  const now = (): number => Math.floor(options.clock.now() / options.walkIntervalMs) * options.walkIntervalMs;
+  const ranking = createRanking([...entries.values()], now);
+
+  const rateAt = (currency: string, at: number): number | undefined => {
+    const asset = Object.hasOwn(assetCurrencies, currency) ? assetCurrencies[currency] : undefined;
+    if (asset === undefined) return Object.hasOwn(dollarRates, currency) ? dollarRates[currency] : undefined;
+    const entry = entries.get(asset.id);
+    return entry === undefined ? undefined : asset.perUnit / walkPrice(entry.walker, at);
+  };
+
+  return {
+    kind: 'simulated',
+    exact: false,
+    listings: () => listings,
+    listing: (id) => entries.get(id)?.asset ?? unpriced.get(id),
+    ranked: () => ranking.current().ids,
+    rank: (id) => ranking.current().ranks.get(id) ?? null,
+    now,
+    observe(id, currency) {
+      const [at, entry] = [now(), entries.get(id)];
+      const [rate, rateDayAgo] = [rateAt(currency, at), rateAt(currency, at - dayMs)];
+      if (rate === undefined || rateDayAgo === undefined) return undefined;
+      return entry === undefined ? unpricedObservation : observeEntry(entry, at, { rate, rateDayAgo });
+    },
+    dayRange(id, currency) {
+      const [at, entry] = [now(), entries.get(id)];
+      const rate = rateAt(currency, at);
+      return entry === undefined || rate === undefined ? null : rangeOf(entry, at, rate);
+    },
+    priceAgo(id, currency, agoMs) {
+      const [at, entry] = [now() - agoMs, entries.get(id)];
+      const rate = rateAt(currency, at);
+      return entry === undefined || rate === undefined ? null : walkPrice(entry.walker, at) * rate;
+    },
+  };
+}
+
+function createEntries(options: SimulatedOptions): Map<string, Entry> {
+  const marketKey = walkKey(options.seed, '*market*');
+  const entries = new Map<string, Entry>();
+  for (const asset of [...realAssets(), ...madeUpAssets(options.madeUpAssets)]) {
+    const key = walkKey(options.seed, asset.id);
+    const walker = { base: asset.basePrice, volatility: asset.volatility, key, marketKey };
+    entries.set(asset.id, {
+      asset,
+      walker,
+      turnover: 0.01 + 0.12 * unitNoise(key, 7),
+      step: Number.NaN,
+      usd: 0,
+    });
+  }
+  return entries;
+}
+
+function listingOf({ id, symbol, name }: Listing): Listing {
+  return { id, symbol, name };
+}
+
+function dollarPrice(entry: Entry, at: number): number {
+  if (entry.step === at) return entry.usd;
+  entry.step = at;
+  entry.usd = walkPrice(entry.walker, at);
+  return entry.usd;
+}
+
+function observeEntry(entry: Entry, at: number, rates: { rate: number; rateDayAgo: number }): Observation {
+  const { asset, walker } = entry;
+  const price = dollarPrice(entry, at) * rates.rate;
+  const priceDayAgo = walkPrice(walker, at - dayMs) * rates.rateDayAgo;
+  const marketCap = price * asset.supply;
+  return {
+    price,
+    marketCap,
+    volume: marketCap * entry.turnover * (0.8 + 0.4 * unitNoise(walker.key, Math.floor(at / 60_000))),
+    priceDayAgo,
+    marketCapDayAgo: priceDayAgo * asset.supply,
+    circulatingSupply: asset.supply,
+    maxSupply: asset.maxSupply,
+    asOf: at,
+  };
+}
+
+function rangeOf({ walker }: Entry, at: number, rate: number): { high: number; low: number } {
+  const prices = Array.from({ length: rangeSamples + 1 }, (_, sample) =>
+    walkPrice(walker, at - (dayMs * sample) / rangeSamples),
+  );
+  return { high: Math.max(...prices) * rate, low: Math.min(...prices) * rate };
+}
+
+interface Ranking {
+  readonly ids: readonly string[];
+  readonly ranks: ReadonlyMap<string, number>;
+}
+
+/** Sorts once per step and only when asked; the order hardly changes between steps, which makes sorting cheap. */
+function createRanking(entries: Entry[], now: () => number): { current(): Ranking } {
+  let step = Number.NaN;
+  let ranking: Ranking = { ids: [], ranks: new Map() };
+  return {
+    current() {
+      const at = now();
+      if (at === step) return ranking;
+      step = at;
+      const cap = (entry: Entry): number => dollarPrice(entry, at) * entry.asset.supply;
+      entries.sort((left, right) => cap(right) - cap(left));
+      const ids = entries.map(({ asset }) => asset.id);
+      ranking = { ids, ranks: new Map(ids.map((id, index) => [id, index + 1])) };
+      return ranking;
+    },
+  };
+}

@@ -1,0 +1,39 @@
+/** What is brought up and what is configured: each of DATABASE_URL, REDIS_URL and PROVIDER replaces one embedded part. */
+import type { Config } from '../src/config/load-config.ts';
+import { StartError } from './start-error.ts';
+
+export interface Plan {
+  readonly postgres: boolean;
+  readonly redis: boolean;
+  readonly market: 'simulated' | 'replay' | undefined;
+  /** Value of PROVIDER for the API and the workers. */
+  readonly provider: 'simulated' | 'replay' | 'coingecko';
+}
+
+/**
+ * Derives the plan from the configuration. A CoinGecko key or URL says that the real thing is meant, even without PROVIDER.
+ * @throws {StartError} when something would have to be embedded in production.
+ */
+export function planOf(config: Config): Plan {
+  const real = config.COINGECKO_API_KEY !== undefined || config.COINGECKO_BASE_URL !== undefined;
+  const provider = config.PROVIDER ?? (real ? 'coingecko' : 'simulated');
+  const elsewhere = provider === 'coingecko' || config.COINGECKO_BASE_URL !== undefined;
+  const plan: Plan = {
+    postgres: config.database === undefined,
+    redis: config.REDIS_URL === undefined,
+    market: elsewhere ? undefined : provider,
+    provider,
+  };
+  if (config.APP_ENV === 'production') refuseEmbedded(plan);
+  return plan;
+}
+
+function refuseEmbedded(plan: Plan): void {
+  const missing = [
+    plan.postgres ? 'a Postgres (DATABASE_URL)' : '',
+    plan.redis ? 'a Redis (REDIS_URL)' : '',
+    plan.market === undefined ? '' : 'a price source (PROVIDER=coingecko, or COINGECKO_BASE_URL)',
+  ].filter((part) => part !== '');
+  if (missing.length === 0) return;
+  throw new StartError(`Nothing embedded is started with APP_ENV=production. Configure ${missing.join(', ')}.`);
+}

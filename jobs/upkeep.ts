@@ -1,0 +1,18 @@
+import { z } from 'zod';
+import { defineJob, keepBriefly } from './contract.ts';
+
+/** Adds to the queue what was accepted and has no live job: after a failed add, a wiped Redis or a lost race. */
+export const jobsReconcile = defineJob<{ readonly added: number }>()({
+  name: 'jobs.reconcile',
+  queue: 'upkeep',
+  schema: z.object({}),
+  options: { attempts: 1, ...keepBriefly },
+});
+
+/** Deletes finished jobs, their results and old ledger rows that are past their retention. */
+export const jobsPurge = defineJob<{ readonly deleted: number }>()({
+  name: 'jobs.purge',
+  queue: 'upkeep',
+  schema: z.object({}),
+  options: { attempts: 1, ...keepBriefly },
+});

@@ -1,0 +1,87 @@
+import type { CachedQuote, QuoteFailure } from '../domain/cached-quote.ts';
+import type { Ranking, Tick, TickListener } from '../events/ticks.ts';
+
+/**
+ * This process's own copy of the cache, so that a cached read touches no socket. Ticks keep it current; when ticks may have
+ * been missed its quotes simply grow old and are read from Redis again, because freshness is judged at every read.
+ * Bounded: at the limit the entries that came first go first.
+ */
+export interface QuoteMirror extends TickListener {
+  get(currency: string, assetId: string): CachedQuote | undefined;
+  failure(currency: string, assetId: string, now: number): QuoteFailure | undefined;
+  ranking(currency: string): Ranking | undefined;
+  put(quote: CachedQuote): void;
+  putFailure(currency: string, failure: QuoteFailure): void;
+  putRanking(currency: string, ranking: Ranking): void;
+  /** All quotes held. */
+  quotes(): Iterable<CachedQuote>;
+  /** Number of failures held that say `not_found`. */
+  notFoundCount(now: number): number;
+  onTick(tick: Tick): void;
+  onClear(assetIds: readonly string[] | null): void;
+}
+
+/** Enough for every asset there is, in several currencies. */
+const maxEntries = 100_000;
+const maxFailures = 20_000;
+
+/** Builds an empty {@link QuoteMirror}. */
+export function createQuoteMirror(limit = maxEntries): QuoteMirror {
+  const quotes = new Map<string, CachedQuote>();
+  const failures = new Map<string, QuoteFailure>();
+  const rankings = new Map<string, Ranking>();
+
+  const put = (quote: CachedQuote): void => {
+    const key = keyOf(quote.currency, quote.assetId);
+    const held = quotes.get(key);
+    if (held !== undefined && held.receivedAt > quote.receivedAt) return;
+    setBounded(quotes, limit, { key, value: quote });
+    failures.delete(key);
+  };
+  const putFailure = (currency: string, failure: QuoteFailure): void =>
+    setBounded(failures, maxFailures, { key: keyOf(currency, failure.assetId), value: failure });
+  const putRanking = (currency: string, ranking: Ranking): void => {
+    rankings.set(currency, ranking);
+  };
+
+  return {
+    get: (currency, assetId) => quotes.get(keyOf(currency, assetId)),
+    failure(currency, assetId, now) {
+      const held = failures.get(keyOf(currency, assetId));
+      return held !== undefined && held.until > now ? held : undefined;
+    },
+    ranking: (currency) => rankings.get(currency),
+    put,
+    putFailure,
+    putRanking,
+    quotes: () => quotes.values(),
+    notFoundCount: (now) =>
+      [...failures.values()].filter(({ state, until }) => state === 'not_found' && until > now).length,
+    onTick(tick) {
+      for (const quote of tick.quotes) put(quote);
+      for (const failure of tick.failures) putFailure(tick.currency, failure);
+      if (tick.popular !== undefined) putRanking(tick.currency, tick.popular);
+    },
+    onClear(assetIds) {
+      if (assetIds === null) {
+        for (const map of [quotes, failures, rankings]) map.clear();
+        return;
+      }
+      const cleared = new Set(assetIds);
+      for (const [key, { assetId }] of quotes) if (cleared.has(assetId)) quotes.delete(key);
+      for (const [key, { assetId }] of failures) if (cleared.has(assetId)) failures.delete(key);
+    },
+  };
+}
+
+function keyOf(currency: string, assetId: string): string {
+  return `${currency}:${assetId}`;
+}
+
+function setBounded<V>(map: Map<string, V>, limit: number, { key, value }: { key: string; value: V }): void {
+  map.delete(key);
+  map.set(key, value);
+  if (map.size <= limit) return;
+  const oldest = map.keys().next();
+  if (oldest.done !== true) map.delete(oldest.value);
+}

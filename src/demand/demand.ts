@@ -1,0 +1,121 @@
+import type { Redis } from 'ioredis';
+import { urgencies, type Urgency } from '../domain/quote.ts';
+import type { RedisKeys } from '../lib/redis-keys.ts';
+import { runScript } from '../lib/redis-script.ts';
+import { leaseScript, releaseScript, renewScript, settleScript, wantScript } from './scripts.ts';
+
+/**
+ * Demand is the set of assets that somebody wants now, per quote currency, over the whole fleet. However many want an
+ * asset, it is in there once. It has three states, and every move is one atomic script:
+ *
+ *   wanted  -- lease -->  leased  -- settle -->  gone (its quote, or why there is none, is in the cache)
+ *      ^                    |
+ *      +--- release, or the lease expires because its holder died
+ *
+ * The order is urgency first; within one urgency the earliest deadline first, where a small request has the earlier
+ * deadline. So a user who waits for twenty assets goes before a crowd of ten thousand, and the crowd is never starved:
+ * its deadline comes too.
+ */
+export interface Demand {
+  /**
+   * Says that assets are wanted. Those whose quote is younger than `freshAfter` (milliseconds since the epoch), or whose
+   * failure is remembered, need nothing: they are returned as `settled`. Those that are leased are on their way.
+   */
+  want(request: WantRequest): Promise<WantResult>;
+  /** Takes the most urgent assets for one upstream call; what it took must be settled, released or renewed in time. */
+  lease(request: LeaseRequest): Promise<readonly string[]>;
+  /** Keeps a lease for another `leaseMs`. */
+  renew(currency: string, owner: string, assetIds: readonly string[]): Promise<void>;
+  /** The assets are dealt with. */
+  settle(currency: string, owner: string, assetIds: readonly string[]): Promise<void>;
+  /** Puts leased assets back where they were in the order. */
+  release(currency: string, owner: string, assetIds: readonly string[]): Promise<void>;
+  /** Number of assets wanted and not leased, expired leases included. */
+  size(currency: string): Promise<number>;
+  /** How urgent the most urgent wanted asset is; undefined when nothing is wanted. */
+  mostUrgent(currency: string): Promise<Urgency | undefined>;
+}
+
+export interface WantRequest {
+  readonly currency: string;
+  readonly assetIds: readonly string[];
+  readonly urgency: Urgency;
+  readonly freshAfter: number;
+}
+
+export interface WantResult {
+  readonly settled: readonly string[];
+  /** Assets that did not fit: the set is at its limit. */
+  readonly refused: number;
+}
+
+export interface LeaseRequest {
+  readonly currency: string;
+  /** Who leases; only the owner can settle, release or renew. */
+  readonly owner: string;
+  readonly maxIds: number;
+  /** Longest id list in bytes, separators included. */
+  readonly maxBytes: number;
+}
+
+/** How long a lease lives without being renewed (ms): the time after which a dead process's assets are fetched by another. */
+export const leaseMs = 6_000;
+
+/** Slack per asset of a request (ms): 20 assets should be there within 8 s, 250 within 100 s. */
+const slackPerAssetMs = 400;
+
+/** Most assets wanted at once in one currency; CoinGecko has some 20,000. */
+const maxWanted = 100_000;
+
+/** Distance between urgencies in the score: larger than any time in milliseconds. */
+const urgencyStep = 1e13;
+
+interface DemandDeps {
+  readonly redis: Redis;
+  readonly keys: RedisKeys;
+}
+
+/** Builds the fleet's {@link Demand} on Redis. */
+export function createDemand({ redis, keys }: DemandDeps): Demand {
+  const triple = (currency: string): string[] => [
+    keys.demand(currency),
+    keys.leases(currency),
+    keys.leaseOwners(currency),
+  ];
+
+  return {
+    async want({ currency, assetIds, urgency, freshAfter }) {
+      if (assetIds.length === 0) return { settled: [], refused: 0 };
+      const base = urgencies.indexOf(urgency) * urgencyStep;
+      const prefixes = [`${keys.quotes}${currency}:`, `${keys.failures}${currency}:`];
+      const args = [base, assetIds.length * slackPerAssetMs, freshAfter, maxWanted, ...prefixes, ...assetIds];
+      const answer = await runScript(redis, wantScript, { keys: triple(currency), args });
+      const [refused, ...settled] = answer as [number, ...string[]];
+      return { settled, refused };
+    },
+    async lease({ currency, owner, maxIds, maxBytes }) {
+      const args = [owner, maxIds, maxBytes, leaseMs];
+      return (await runScript(redis, leaseScript, { keys: triple(currency), args })) as string[];
+    },
+    async renew(currency, owner, assetIds) {
+      await runScript(redis, renewScript, { keys: triple(currency), args: [owner, leaseMs, ...assetIds] });
+    },
+    async settle(currency, owner, assetIds) {
+      await runScript(redis, settleScript, { keys: triple(currency), args: [owner, ...assetIds] });
+    },
+    async release(currency, owner, assetIds) {
+      await runScript(redis, releaseScript, { keys: triple(currency), args: [owner, ...assetIds] });
+    },
+    async size(currency) {
+      const [wanted, leased] = await Promise.all([
+        redis.zcard(keys.demand(currency)),
+        redis.zcount(keys.leases(currency), '-inf', Date.now()),
+      ]);
+      return wanted + leased;
+    },
+    async mostUrgent(currency) {
+      const [, score] = await redis.zrange(keys.demand(currency), 0, '0', 'WITHSCORES');
+      return score === undefined ? undefined : urgencies[Math.floor(Number(score) / urgencyStep)];
+    },
+  };
+}

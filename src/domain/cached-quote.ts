@@ -1,0 +1,85 @@
+import type { Quote, QuoteState } from './quote.ts';
+
+/**
+ * A quote as it lies in the cache: its JSON for clients is made once, when it arrives, and from then on only copied.
+ * `head` is that JSON object without its state and closing brace, because the state depends on when it is read.
+ */
+export interface CachedQuote {
+  readonly assetId: string;
+  readonly currency: string;
+  /** Milliseconds since the Unix epoch. */
+  readonly receivedAt: number;
+  readonly head: string;
+}
+
+/** Why an asset has no usable quote for the moment; remembered until `until` (milliseconds since the Unix epoch). */
+export interface QuoteFailure {
+  readonly assetId: string;
+  readonly state: 'not_found' | 'unavailable';
+  readonly reason: string;
+  readonly until: number;
+}
+
+/** What is known of one asset at the time of reading. */
+export interface QuoteReading {
+  readonly assetId: string;
+  readonly state: QuoteState;
+  /** Present for `fresh` and `stale`. */
+  readonly quote: CachedQuote | undefined;
+  /** Why there is no fresh value, for people. */
+  readonly reason?: string | undefined;
+}
+
+/** Makes the cached form of a quote. */
+export function toCachedQuote(quote: Quote): CachedQuote {
+  const receivedAt = new Date(quote.receivedAt).toISOString();
+  const json = JSON.stringify({
+    id: quote.assetId,
+    symbol: quote.symbol,
+    name: quote.name,
+    currency: quote.currency,
+    price: quote.price,
+    market_cap: quote.marketCap,
+    rank: quote.rank,
+    change_24h: quote.change24h,
+    change_percent_24h: quote.changePercent24h,
+    volume_24h: quote.volume24h,
+    source: quote.source,
+    as_of: quote.asOf,
+    received_at: receivedAt,
+    fetched_at: receivedAt,
+  });
+  return { assetId: quote.assetId, currency: quote.currency, receivedAt: quote.receivedAt, head: json.slice(0, -1) };
+}
+
+/** Whether a cached quote is `fresh` or `stale` at `now`. */
+export function freshness(quote: CachedQuote, now: number, freshMs: number): 'fresh' | 'stale' {
+  return now - quote.receivedAt < freshMs ? 'fresh' : 'stale';
+}
+
+/** JSON object of a reading, as it stands in answers: the quote with its state, or the asset id with the reason. */
+export function readingJson(reading: QuoteReading): string {
+  if (reading.quote === undefined) {
+    return JSON.stringify({ id: reading.assetId, state: reading.state, error: errorOf(reading) });
+  }
+  const error = reading.state === 'stale' && reading.reason !== undefined ? `,"error":${JSON.stringify(errorOf(reading))}` : '';
+  return `${reading.quote.head},"state":"${reading.state}"${error}}`;
+}
+
+function errorOf(reading: QuoteReading): { code: string; message: string } {
+  return { code: reading.state, message: reading.reason ?? defaultReasons[reading.state] };
+}
+
+const defaultReasons: Readonly<Record<QuoteState, string>> = {
+  fresh: '',
+  stale: 'no newer quote could be had',
+  pending: 'the quote is on its way',
+  rate_limited: 'the upstream budget allows no call at the moment',
+  unavailable: 'the price source does not answer',
+  not_found: 'the price source does not know this asset',
+};
+
+/** The price of a cached quote, as the number that the source sent. */
+export function priceOf(quote: CachedQuote): number {
+  return (JSON.parse(`${quote.head}}`) as { price: number }).price;
+}

@@ -1,0 +1,39 @@
+/** State of a client's job as the client sees it. */
+export const jobStates = ['queued', 'running', 'completed', 'failed', 'cancelled'] as const;
+export type JobState = (typeof jobStates)[number];
+
+/** True when nothing will change any more. */
+export function isFinal(state: JobState): boolean {
+  return state === 'completed' || state === 'failed' || state === 'cancelled';
+}
+
+/** A client's job as stored. */
+export interface JobRecord {
+  /** UUID v7. */
+  readonly id: string;
+  readonly userId: string;
+  /** Job name, such as `bulk.fetch`. */
+  readonly name: string;
+  readonly state: JobState;
+  /** Settled assets so far, and how many there are. */
+  readonly done: number;
+  readonly total: number;
+  /** Rises with every change; the ETag is made of it. */
+  readonly version: number;
+  /** Rows with the same key share one run. */
+  readonly workKey: string;
+  /** Quote currency that the job asks for. */
+  readonly currency: string;
+  readonly createdAt: Date;
+  readonly startedAt: Date | null;
+  readonly finishedAt: Date | null;
+  readonly error: { readonly code: string; readonly message: string } | null;
+  /** JSON text of the result; only for a completed job read by its id. */
+  readonly resultJson: string | null;
+}
+
+/** Who asks: owners see their own jobs, admins see all. */
+export interface Viewer {
+  readonly userId: string;
+  readonly role: 'user' | 'admin';
+}

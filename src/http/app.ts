@@ -1,0 +1,40 @@
+/** The HTTP application: the layers in their order, and the route table. */
+import Koa from 'koa';
+import { messageOf } from '../lib/errors.ts';
+import type { ApiState } from './context.ts';
+import type { AppDeps } from './deps.ts';
+import { cors } from './middleware/headers.ts';
+import { telemetry } from './middleware/telemetry.ts';
+import type { Route } from './route.ts';
+import { routing } from './router.ts';
+import { authRoutes } from './routes/auth.ts';
+import { cacheRoutes } from './routes/cache.ts';
+import { docsRoutes } from './routes/docs.ts';
+import { jobRoutes } from './routes/jobs.ts';
+import { operationRoutes } from './routes/operations.ts';
+import { priceRoutes } from './routes/prices.ts';
+import { submissionRoutes } from './routes/submissions.ts';
+
+/** Builds the application. It owns nothing: whoever made the parts closes them. */
+export function createApp(deps: AppDeps): Koa<ApiState> {
+  const app = new Koa<ApiState>();
+  // Koa's own error handler prints to the console; what gets here is a response that broke while it was sent.
+  app.on('error', (error: unknown) => deps.log.warn({ reason: messageOf(error) }, 'a response broke off'));
+  app.use(telemetry(deps));
+  app.use(cors(deps.config));
+  app.use(routing(routeTable(deps), deps));
+  return app;
+}
+
+/** Every route there is. Literal paths stand before those with a parameter in the same place. */
+export function routeTable(deps: AppDeps): Route[] {
+  const described = [
+    ...authRoutes(deps),
+    ...cacheRoutes(deps),
+    ...submissionRoutes(deps),
+    ...priceRoutes(deps),
+    ...jobRoutes(deps),
+    ...operationRoutes(deps),
+  ];
+  return [...described, ...docsRoutes(described)];
+}

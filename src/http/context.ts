@@ -1,0 +1,15 @@
+import type Koa from 'koa';
+import type { Principal } from '../auth/principal.ts';
+import type { RouteTally } from '../lib/tally.ts';
+
+/** What the middleware knows of a request. */
+export interface ApiState {
+  /** Stands in the log, in `X-Request-Id` and in every problem. */
+  requestId: string;
+  /** Known once the token was verified. */
+  principal: Principal | undefined;
+  /** Where this request is counted; that of unmatched paths until a route is found. */
+  tally: RouteTally;
+}
+
+export type ApiContext = Koa.ParameterizedContext<ApiState>;

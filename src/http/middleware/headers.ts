@@ -1,0 +1,35 @@
+import type { Next } from 'koa';
+import type { Config } from '../../config/load-config.ts';
+import type { ApiContext } from '../context.ts';
+
+const exposed =
+  'X-Request-Id, Location, ETag, Retry-After, Preference-Applied, RateLimit, RateLimit-Policy, X-Pricepool-State, Age';
+const allowedHeaders =
+  'Authorization, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, Prefer, X-Api-Key, X-Request-Id';
+const allowedMethods = 'GET, HEAD, POST, PUT, PATCH, DELETE';
+const localOrigin = /^https?:\/\/(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?$/;
+
+/**
+ * Lets browsers call from the configured origins, and in development from any port of this machine. Other origins get no
+ * CORS header at all. Answers preflights.
+ */
+export function cors({ APP_ENV, CORS_ORIGINS }: Pick<Config, 'APP_ENV' | 'CORS_ORIGINS'>) {
+  const configured = new Set(CORS_ORIGINS);
+  const isAllowed = (origin: string): boolean =>
+    configured.has(origin) || configured.has('*') || (APP_ENV === 'development' && localOrigin.test(origin));
+
+  return (ctx: ApiContext, next: Next): Promise<unknown> => {
+    const { origin } = ctx.req.headers;
+    if (origin === undefined) return next();
+    ctx.vary('Origin');
+    if (!isAllowed(origin)) return next();
+    ctx.set('Access-Control-Allow-Origin', origin);
+    ctx.set('Access-Control-Expose-Headers', exposed);
+    if (ctx.method !== 'OPTIONS' || ctx.req.headers['access-control-request-method'] === undefined) return next();
+    ctx.set('Access-Control-Allow-Methods', allowedMethods);
+    ctx.set('Access-Control-Allow-Headers', allowedHeaders);
+    ctx.set('Access-Control-Max-Age', '600');
+    ctx.status = 204;
+    return Promise.resolve();
+  };
+}

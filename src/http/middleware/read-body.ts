@@ -1,0 +1,27 @@
+import { koaBody } from 'koa-body';
+import { AppError } from '../../lib/errors.ts';
+import type { ApiContext } from '../context.ts';
+
+const readJson = koaBody({
+  json: true,
+  jsonLimit: '1mb',
+  jsonStrict: true,
+  jsonTypes: ['application/json'],
+  text: false,
+  urlencoded: false,
+  multipart: false,
+});
+
+/**
+ * Reads the request's JSON body, 1 MB at most. No body reads as `{}`, so that the answer names the fields that are missing.
+ * @throws {AppError} 415 for anything that is not JSON; errors of the body reader (400, 413) pass through.
+ */
+export async function readBody(ctx: ApiContext): Promise<unknown> {
+  const type = ctx.is('application/json');
+  if (type === null) return {};
+  if (type === false) {
+    throw new AppError('The request body must be application/json', { code: 'unsupported_media_type', status: 415 });
+  }
+  await readJson(ctx, () => Promise.resolve());
+  return ctx.request.body;
+}

@@ -1,0 +1,17 @@
+import { randomBytes } from 'node:crypto';
+
+const wellFormed = /^[A-Za-z0-9._-]{8,64}$/;
+
+/**
+ * Gives out request ids: the client's own when it is well-formed, else a prefix that no other process has with a counter,
+ * which is as unique as a random id and costs nothing.
+ */
+export function createRequestIds(): (given: string | string[] | undefined) => string {
+  const prefix = randomBytes(6).toString('hex');
+  let count = 0;
+  return (given) => {
+    if (typeof given === 'string' && wellFormed.test(given)) return given;
+    count += 1;
+    return `${prefix}-${count.toString(36)}`;
+  };
+}

@@ -1,0 +1,144 @@
+/** The OpenAPI 3.1 document, made of the route table and its schemas. */
+import { z } from 'zod';
+import type { Route } from './route.ts';
+
+type Json = Record<string, unknown>;
+
+export interface OpenApiOperation {
+  readonly tags: readonly string[];
+  readonly summary: string;
+  readonly description?: string;
+  readonly operationId: string;
+  readonly security: readonly Json[];
+  readonly parameters: readonly OpenApiParameter[];
+  readonly requestBody?: Json;
+  readonly responses: Readonly<Record<string, { readonly description: string }>>;
+}
+
+export interface OpenApiParameter {
+  readonly name: string;
+  readonly in: 'path' | 'query' | 'header';
+  readonly required: boolean;
+  readonly description?: string;
+  readonly schema: Json;
+}
+
+export interface OpenApiDocument {
+  readonly openapi: string;
+  readonly info: { readonly title: string; readonly version: string; readonly description: string };
+  readonly paths: Readonly<Record<string, Readonly<Record<string, OpenApiOperation>>>>;
+  readonly components: Json;
+}
+
+interface ObjectSchema {
+  readonly properties?: Readonly<Record<string, Json>>;
+  readonly required?: readonly string[];
+}
+
+const envelope: Json = {
+  type: 'object',
+  required: ['success', 'message', 'data'],
+  properties: { success: { const: true }, message: { type: 'string' }, data: {} },
+};
+
+const problem: Json = {
+  type: 'object',
+  required: ['success', 'message', 'error', 'request_id'],
+  properties: {
+    success: { const: false },
+    message: { type: 'string' },
+    error: {
+      type: 'object',
+      required: ['code', 'detail'],
+      properties: {
+        code: { type: 'string' },
+        detail: { type: 'string' },
+        fields: {
+          type: 'array',
+          items: { type: 'object', properties: { field: { type: 'string' }, message: { type: 'string' } } },
+        },
+      },
+    },
+    request_id: { type: 'string' },
+  },
+};
+
+/** Describes every route of the table. */
+export function openApiDocument(table: readonly Route[]): OpenApiDocument {
+  const paths: Record<string, Record<string, OpenApiOperation>> = {};
+  for (const each of table) {
+    const path = each.path.replaceAll(/:(\w+)/g, '{$1}');
+    paths[path] = { ...paths[path], [each.method.toLowerCase()]: operationOf(each) };
+  }
+  return {
+    openapi: '3.1.0',
+    info: {
+      title: 'Pricepool',
+      version: '1',
+      description: 'Crypto prices and portfolio values for many clients out of one upstream budget.',
+    },
+    paths,
+    components: {
+      securitySchemes: { bearer: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' } },
+      schemas: { Envelope: envelope, Problem: problem },
+    },
+  };
+}
+
+function operationOf(each: Route): OpenApiOperation {
+  return {
+    tags: [each.tag],
+    summary: each.summary,
+    ...(each.description === undefined ? {} : { description: each.description }),
+    operationId: `${each.method.toLowerCase()}${each.path.replaceAll(/[^A-Za-z]+(\w)/g, (_all, next: string) => next.toUpperCase())}`,
+    security: each.access === 'open' ? [] : [{ bearer: [] }],
+    parameters: [
+      ...parametersOf(each.params, 'path'),
+      ...parametersOf(each.query, 'query'),
+      ...Object.entries(each.headers ?? {}).map(headerParameter),
+    ],
+    ...(each.body === undefined
+      ? {}
+      : { requestBody: { required: true, content: { 'application/json': { schema: schemaOf(each.body) } } } }),
+    responses: responsesOf(each),
+  };
+}
+
+function schemaOf(schema: z.ZodType): Json {
+  const { $schema: _dialect, ...described } = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' });
+  return described;
+}
+
+function parametersOf(schema: z.ZodType | undefined, place: 'path' | 'query'): OpenApiParameter[] {
+  if (schema === undefined) return [];
+  const { properties = {}, required = [] } = schemaOf(schema) as ObjectSchema;
+  return Object.entries(properties).map(([name, described]) => ({
+    name,
+    in: place,
+    required: place === 'path' || required.includes(name),
+    schema: described,
+  }));
+}
+
+function headerParameter([name, description]: [string, string]): OpenApiParameter {
+  return { name, in: 'header', required: false, description, schema: { type: 'string' } };
+}
+
+function responsesOf(each: Route): Record<string, { description: string }> {
+  const implied: Record<number, string> = {
+    ...(each.access === 'open' ? {} : { 401: 'No valid access token', 429: 'Too many requests; see Retry-After' }),
+    ...(each.access === 'admin' ? { 403: 'Admins only' } : {}),
+    ...(each.body === undefined ? {} : { 400: 'Not readable as JSON', 413: 'Larger than 1 MB', 415: 'Not JSON' }),
+    ...(each.body ?? each.query ?? each.params ? { 422: 'A field breaks a rule; error.fields names it' } : {}),
+  };
+  const described = Object.entries({ ...implied, ...each.answers });
+  return Object.fromEntries(described.map(([status, description]) => [status, responseOf(each, status, description)]));
+}
+
+function responseOf(each: Route, status: string, description: string): { description: string; content?: Json } {
+  if (status === '304') return { description };
+  const isGood = status.startsWith('2');
+  if (isGood && each.produces !== undefined) return { description, content: { [each.produces]: {} } };
+  const schema = { $ref: `#/components/schemas/${isGood ? 'Envelope' : 'Problem'}` };
+  return { description, content: { 'application/json': { schema } } };
+}

@@ -1,0 +1,89 @@
+/**
+ * Routes as values. The router and the OpenAPI document are both made of these, so that neither can say what the other does
+ * not do.
+ */
+import type { z } from 'zod';
+import type { Principal } from '../auth/principal.ts';
+import type { Tokens } from '../auth/tokens.ts';
+import type { ApiContext } from './context.ts';
+import { authenticate, type Access } from './middleware/authenticate.ts';
+import { readBody } from './middleware/read-body.ts';
+import { validate } from './middleware/validate.ts';
+
+export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+
+type Nothing = z.ZodUndefined;
+
+/** What a handler gets: checked, converted, and nothing else of the request. */
+export interface Input<A extends Access, P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType> {
+  readonly params: z.output<P>;
+  readonly query: z.output<Q>;
+  readonly body: z.output<B>;
+  readonly viewer: A extends 'open' ? undefined : Principal;
+}
+
+/** One row of the route table. */
+export interface RouteSpec<
+  A extends Access,
+  P extends z.ZodType = Nothing,
+  Q extends z.ZodType = Nothing,
+  B extends z.ZodType = Nothing,
+> {
+  readonly method: Method;
+  /** Full path with `:name` for parameters. */
+  readonly path: string;
+  readonly access: A;
+  readonly tag: string;
+  readonly summary: string;
+  readonly description?: string;
+  readonly params?: P;
+  readonly query?: Q;
+  readonly body?: B;
+  /** Request headers with a meaning here, and what they mean. */
+  readonly headers?: Readonly<Record<string, string>>;
+  /** What the answers mean, by status. Those that any route can give (401, 422, 503…) are added to the document by themselves. */
+  readonly answers: Readonly<Record<number, string>>;
+  /** Content type of the good answer when it is not JSON. */
+  readonly produces?: string;
+  /** Tried after authentication and before validation; true when it has answered. For answers that need neither copy nor check. */
+  readonly shortcut?: (ctx: ApiContext) => boolean;
+  readonly handler: (ctx: ApiContext, input: Input<A, P, Q, B>) => void | Promise<void>;
+}
+
+/** A route whose types have done their work. */
+export interface Route extends Omit<RouteSpec<Access, z.ZodType, z.ZodType, z.ZodType>, 'handler'> {
+  readonly run: (ctx: ApiContext, tokens: Tokens) => void | Promise<void>;
+}
+
+/** Makes a route of a spec: authenticate, shortcut, validate, handle. */
+export function route<
+  A extends Access,
+  P extends z.ZodType = Nothing,
+  Q extends z.ZodType = Nothing,
+  B extends z.ZodType = Nothing,
+>(spec: RouteSpec<A, P, Q, B>): Route {
+  const { access, params, query, body, shortcut, handler, ...described } = spec;
+
+  async function check(ctx: ApiContext, viewer: Principal | undefined): Promise<void> {
+    const input = {
+      params: params === undefined ? undefined : validate(params, ctx['params']),
+      query: query === undefined ? undefined : validate(query, { ...ctx.query }, 'query.'),
+      body: body === undefined ? undefined : validate(body, await readBody(ctx)),
+      viewer,
+    };
+    await handler(ctx, input as Input<A, P, Q, B>);
+  }
+
+  return {
+    ...described,
+    access,
+    ...(params === undefined ? {} : { params }),
+    ...(query === undefined ? {} : { query }),
+    ...(body === undefined ? {} : { body }),
+    run: (ctx, tokens) => {
+      const viewer = access === 'open' ? undefined : authenticate(ctx, tokens, access);
+      if (shortcut?.(ctx) === true) return undefined;
+      return check(ctx, viewer);
+    },
+  };
+}

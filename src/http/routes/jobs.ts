@@ -1,0 +1,101 @@
+import { isFinal } from '../../domain/job.ts';
+import type { AppDeps } from '../deps.ts';
+import { matchesTag } from '../preferences.ts';
+import { answer, answerJson, envelopeOf } from '../present/envelope.ts';
+import { jobJson, jobTag, pollAfterSeconds, presentJob } from '../present/job.ts';
+import { route, type Route } from '../route.ts';
+import { jobIdOf, jobPath, jobsQuery } from '../schemas/jobs.ts';
+
+type JobDeps = Pick<AppDeps, 'jobDesk' | 'jobStreams'>;
+
+const tag = 'Jobs';
+const missing = 'There is no such job, or it is somebody else’s';
+
+/** Listing, polling, cancelling and following jobs. */
+export function jobRoutes(deps: JobDeps): Route[] {
+  return [list(deps), poll(deps), cancel(deps), follow(deps)];
+}
+
+function list({ jobDesk }: JobDeps): Route {
+  return route({
+    method: 'GET',
+    path: '/api/v1/jobs',
+    access: 'user',
+    tag,
+    summary: 'Your jobs, the newest first',
+    query: jobsQuery,
+    answers: { 200: 'A page of jobs, without results' },
+    handler: async (ctx, { query: { page, limit, state }, viewer: { userId } }) => {
+      const { jobs, total } = await jobDesk.list({ userId, page, limit, state });
+      const data = { data: jobs.map(presentJob), total, page, limit, total_pages: Math.ceil(total / limit) };
+      answer(ctx, { message: 'Jobs', data });
+    },
+  });
+}
+
+function poll({ jobDesk }: JobDeps): Route {
+  return route({
+    method: 'GET',
+    path: '/api/v1/jobs/:id',
+    access: 'user',
+    tag,
+    summary: 'One job, with its result once it has completed',
+    params: jobPath,
+    headers: { 'If-None-Match': 'The ETag of an earlier answer; 304 when nothing has changed since' },
+    answers: { 200: 'The job; Retry-After while it runs', 304: 'Nothing has changed', 404: missing },
+    handler: async (ctx, { params, viewer }) => {
+      const job = await jobDesk.get(jobIdOf(params), viewer);
+      const etaSeconds = isFinal(job.state) ? null : await jobDesk.etaSeconds(job);
+      const retryAfter = pollAfterSeconds(job, etaSeconds);
+      ctx.set('ETag', jobTag(job));
+      ctx.set('Cache-Control', 'private, no-cache');
+      if (retryAfter !== undefined) ctx.set('Retry-After', String(retryAfter));
+      if (matchesTag(ctx.req.headers['if-none-match'], jobTag(job))) ctx.status = 304;
+      else answerJson(ctx, 200, envelopeOf('Job', jobJson(job, etaSeconds)));
+    },
+  });
+}
+
+function cancel({ jobDesk }: JobDeps): Route {
+  return route({
+    method: 'DELETE',
+    path: '/api/v1/jobs/:id',
+    access: 'user',
+    tag,
+    summary: 'Cancel a job',
+    description: 'A job that has ended stays as it is.',
+    params: jobPath,
+    answers: { 200: 'The job as it is now', 404: missing },
+    handler: async (ctx, { params, viewer }) => {
+      const job = await jobDesk.cancel(jobIdOf(params), viewer);
+      const message = job.state === 'cancelled' ? 'Job cancelled' : 'The job had ended already';
+      answer(ctx, { message, data: presentJob(job) });
+    },
+  });
+}
+
+function follow({ jobDesk, jobStreams }: JobDeps): Route {
+  return route({
+    method: 'GET',
+    path: '/api/v1/jobs/:id/events',
+    access: 'user',
+    tag,
+    summary: 'The events of a job as they happen (Server-Sent Events)',
+    params: jobPath,
+    headers: { 'Last-Event-ID': 'Id of the last event that was received; what came after it is sent again' },
+    answers: { 200: 'hello, job.progress, job.coin, job.completed, job.failed, job.cancelled, hb, reset, drain', 404: missing },
+    produces: 'text/event-stream',
+    handler: async (ctx, { params, viewer }) => {
+      const job = await jobDesk.get(jobIdOf(params), viewer);
+      if (ctx.method === 'HEAD') {
+        ctx.status = 200;
+        ctx.set('Content-Type', 'text/event-stream');
+        return;
+      }
+      const header = ctx.req.headers['last-event-id'];
+      const asked = typeof header === 'string' ? header : ctx.query['lastEventId'];
+      ctx.respond = false;
+      jobStreams.open({ response: ctx.res, job, lastEventId: typeof asked === 'string' ? asked : undefined });
+    },
+  });
+}

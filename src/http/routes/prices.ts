@@ -1,0 +1,100 @@
+import { readingJson, type QuoteReading } from '../../domain/cached-quote.ts';
+import { AppError, NotFoundError } from '../../lib/errors.ts';
+import { withDeadline } from '../../lib/deadline.ts';
+import type { AppDeps } from '../deps.ts';
+import { answerJson, envelopeOf } from '../present/envelope.ts';
+import { route, type Route } from '../route.ts';
+import { coinPath, popularQuery, quoteQuery } from '../schemas/prices.ts';
+
+type PriceDeps = Pick<AppDeps, 'quotes' | 'budgetStatus' | 'config'>;
+
+const tag = 'Prices';
+const onlyCurrency = /^currency=([a-z]{2,8})$/;
+const quoteHead = '{"success":true,"message":"Quote","data":';
+const unavailable = 'No usable quote at the moment; retry after Retry-After seconds';
+
+/** Reads of prices. */
+export function priceRoutes(deps: PriceDeps): Route[] {
+  return [popular(deps), single(deps)];
+}
+
+function single({ quotes, budgetStatus, config }: PriceDeps): Route {
+  return route({
+    method: 'GET',
+    path: '/api/v1/crypto/:coinId',
+    access: 'user',
+    tag,
+    summary: 'The quote of one coin',
+    description: 'From the cache. Without a usable quote the pipeline has a bounded time to bring one.',
+    params: coinPath,
+    query: quoteQuery,
+    answers: { 200: 'The quote, fresh or stale', 404: 'The price source does not know this coin', 503: unavailable },
+    // Keys of the cache are canonical: what is found under the given spelling needs no validation.
+    shortcut: (ctx) => {
+      const currency = quickCurrency(ctx.querystring);
+      if (currency === undefined) return false;
+      const json = quotes.peekFreshJson((ctx['params'] as { coinId: string }).coinId, currency);
+      if (json === undefined) return false;
+      answerJson(ctx, 200, `${quoteHead}${json}}`);
+      return true;
+    },
+    handler: async (ctx, { params: { coinId }, query: { currency } }) => {
+      const reading = await quotes.read(coinId, currency, config.READ_WAIT_MS);
+      if (reading.quote === undefined) throw await refusalOf(reading, budgetStatus);
+      answerJson(ctx, 200, `${quoteHead}${readingJson(reading)}}`);
+    },
+  });
+}
+
+function quickCurrency(querystring: string): string | undefined {
+  return querystring === '' ? 'usd' : onlyCurrency.exec(querystring)?.[1];
+}
+
+function popular({ quotes, budgetStatus, config }: PriceDeps): Route {
+  return route({
+    method: 'GET',
+    path: '/api/v1/crypto/popular',
+    access: 'user',
+    tag,
+    summary: 'The largest coins by market capitalisation',
+    query: popularQuery,
+    answers: { 200: 'Quotes in the order of their rank', 503: unavailable },
+    handler: async (ctx, { query: { currency, limit } }) => {
+      const { state, readings } = await quotes.readPopular(currency, limit, config.READ_WAIT_MS);
+      if (readings.length === 0) throw await refusalOf({ state, reason: undefined }, budgetStatus);
+      answerJson(ctx, 200, envelopeOf('Popular coins', `[${readings.map(readingJson).join(',')}]`));
+    },
+  });
+}
+
+const messages: Readonly<Record<string, string>> = {
+  pending: 'The quote is on its way',
+  rate_limited: 'The upstream budget allows no call at the moment',
+  unavailable: 'The price source does not answer',
+};
+
+async function refusalOf(
+  { state, reason }: Pick<QuoteReading, 'state' | 'reason'>,
+  budgetStatus: AppDeps['budgetStatus'],
+): Promise<AppError> {
+  if (state === 'not_found') return new NotFoundError('The price source does not know this coin', 'asset_not_found');
+  const code = state === 'pending' || state === 'rate_limited' ? state : 'unavailable';
+  const retryAfterSeconds = await retryAfter(code, budgetStatus);
+  return new AppError(reason ?? messages[code] ?? code, { code, status: 503, retryAfterSeconds });
+}
+
+/** When it is the budget that is waited for, it knows; a failing source is given five seconds. */
+async function retryAfter(
+  code: 'pending' | 'rate_limited' | 'unavailable',
+  budgetStatus: AppDeps['budgetStatus'],
+): Promise<number> {
+  if (code === 'pending') return 1;
+  if (code === 'unavailable') return 5;
+  try {
+    const { nextGrantInMs, blockedForMs } = await withDeadline(budgetStatus(), 500, 'reading the budget');
+    return Math.min(60, Math.max(1, Math.ceil(Math.max(nextGrantInMs, blockedForMs) / 1000)));
+  } catch {
+    return 5;
+  }
+}
+

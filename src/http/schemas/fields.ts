@@ -1,0 +1,52 @@
+import { z } from 'zod';
+import { assetIdSchema, maxAssetsPerRequest } from '../../../jobs/requests.ts';
+import { isQuoteCurrency, quoteCurrencies } from '../../domain/currencies.ts';
+
+/** An asset id in a request; taken with blanks and capitals, passed on without. */
+export const coin = assetIdSchema.meta({ description: 'Asset id, such as bitcoin', examples: ['bitcoin'] });
+
+/** A quote currency that quotes can be had in; US dollars when absent. */
+export const currency = z
+  .string()
+  .trim()
+  .toLowerCase()
+  .refine(isQuoteCurrency, 'is not a supported currency')
+  .default('usd')
+  .meta({ description: `Quote currency: ${quoteCurrencies.join(', ')}`, examples: ['usd'] });
+
+/**
+ * An array of at most `max` elements. The length is checked before the elements are looked at, so that a body full of
+ * them costs nothing.
+ */
+export function boundedArray<S extends z.ZodType>(element: S, max: number) {
+  return z.preprocess((given, ctx) => {
+    if (Array.isArray(given) && given.length > max) {
+      ctx.addIssue({ code: 'custom', message: `has ${given.length} elements; at most ${max} are allowed` });
+    }
+    return given;
+  }, z.array(element).min(1, 'must not be empty').max(max));
+}
+
+/** Asset ids without repetition, in the order of the answer. */
+export const coins = boundedArray(coin, maxAssetsPerRequest).superRefine((ids, ctx) => {
+  const firstAt = new Map<string, number>();
+  for (const [index, id] of ids.entries()) {
+    const first = firstAt.get(id);
+    if (first === undefined) firstAt.set(id, index);
+    else ctx.addIssue({ code: 'custom', path: [index], message: `repeats element ${first}` });
+  }
+});
+
+interface Bounds {
+  readonly min: number;
+  readonly max: number;
+}
+
+/** A whole number in a query string. */
+export function wholeNumber({ min, max }: Bounds) {
+  const message = `must be a whole number from ${min} to ${max}`;
+  return z.preprocess(
+    (text) => (typeof text === 'string' && /^\d{1,9}$/.test(text) ? Number(text) : text),
+    z.int(message).min(min, message).max(max, message),
+  );
+}

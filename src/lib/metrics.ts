@@ -1,0 +1,106 @@
+/**
+ * Metrics of a process, in a registry of its own. Gauges are read when somebody scrapes: the owner of a figure registers how
+ * to read it. A reading that fails or takes longer than a second leaves its gauge out instead of failing the scrape.
+ */
+import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client';
+import { withDeadline } from './deadline.ts';
+import { registerTallies, RouteTally } from './tally.ts';
+
+/** What the cache gauges show. Ages in seconds; null when nothing is held. */
+export interface CacheFigures {
+  readonly by_state: Readonly<Record<string, number>>;
+  readonly age_seconds: { readonly p50: number | null; readonly p99: number | null; readonly max: number | null };
+}
+
+export interface Metrics {
+  /** Content type of {@link text}. */
+  readonly contentType: string;
+  /** Everything, in the Prometheus text format. */
+  text(): Promise<string>;
+  /** The tally of a route; asked for once per route, when routes are built. */
+  httpRoute(method: string, route: string): RouteTally;
+  /** Counts an accepted job. */
+  jobSubmitted(name: string): void;
+  /** Counts a call to a provider by its outcome: `ok`, `rate_limited`, `timeout`… */
+  upstreamCall(outcome: string): void;
+  /** Registers how to read the number of jobs by state. */
+  onJobStates(read: () => Promise<Readonly<Record<string, number>>>): void;
+  /** Registers how to read the upstream budget: calls a minute allowed and used. */
+  onBudget(read: () => Promise<{ readonly limit: number; readonly used: number }>): void;
+  /** Registers how to read the quote cache of this process. */
+  onQuoteCache(read: () => CacheFigures): void;
+  /** Registers how to read the number of open streams. */
+  onStreams(read: () => number): void;
+}
+
+const readDeadlineMs = 1_000;
+
+/** Builds the {@link Metrics} of a process, with the defaults of Node (memory, CPU, event loop delay) among them. */
+export function createMetrics(): Metrics {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+  const tallies: RouteTally[] = [];
+  registerTallies(registry, tallies);
+  const counter = counterIn(registry);
+  const gauge = gaugeIn(registry);
+  const submitted = counter('jobs_submitted_total', 'Client jobs accepted.', 'name');
+  const calls = counter('upstream_calls_total', 'Calls to the price provider.', 'outcome');
+
+  return {
+    contentType: registry.contentType,
+    text: async () => registry.metrics(),
+    httpRoute: (method, route) => {
+      const tally = new RouteTally(method, route);
+      tallies.push(tally);
+      return tally;
+    },
+    jobSubmitted: (name) => submitted.inc({ name }),
+    upstreamCall: (outcome) => calls.inc({ outcome }),
+    onJobStates: (read) => gauge('job_states', 'Client jobs by state.', { label: 'state', read }),
+    onBudget: (read) => {
+      gauge('upstream_budget_limit', 'Upstream calls allowed a minute.', { read: async () => (await read()).limit });
+      gauge('upstream_budget_used', 'Upstream calls of the last 60 s.', { read: async () => (await read()).used });
+    },
+    onQuoteCache: (read) => {
+      gauge('quote_cache_entries', 'Quotes held by this process.', { label: 'state', read: () => read().by_state });
+      gauge('quote_cache_age_seconds', 'Age of the quotes held.', { label: 'quantile', read: () => agesOf(read()) });
+    },
+    onStreams: (read) => gauge('streams_open', 'Open client streams of this process.', { read }),
+  };
+}
+
+function counterIn(registry: Registry) {
+  return <L extends string>(name: string, help: string, label: L): Counter<L> =>
+    new Counter({ name, help, labelNames: [label], registers: [registry] });
+}
+
+type Figures = Readonly<Record<string, number>>;
+
+interface GaugeReading {
+  /** Name of the label that the keys of a record are values of. */
+  readonly label?: string;
+  readonly read: () => Figures | number | Promise<Figures | number>;
+}
+
+function gaugeIn(registry: Registry) {
+  return (name: string, help: string, { label, read }: GaugeReading): void => {
+    new Gauge({
+      name,
+      help,
+      labelNames: label === undefined ? [] : [label],
+      registers: [registry],
+      async collect() {
+        this.reset();
+        const figures = await withDeadline(Promise.resolve().then(read), readDeadlineMs, name).catch(() => undefined);
+        if (typeof figures === 'number') this.set(figures);
+        else if (figures === undefined) this.remove({});
+        else for (const [key, value] of Object.entries(figures)) this.set({ [label ?? 'key']: key }, value);
+      },
+    });
+  };
+}
+
+function agesOf({ age_seconds: { p50, p99, max } }: CacheFigures): Figures {
+  const ages = { 0.5: p50, 0.99: p99, 1: max };
+  return Object.fromEntries(Object.entries(ages).filter((entry): entry is [string, number] => entry[1] !== null));
+}

@@ -1,0 +1,47 @@
+/**
+ * Every key and channel that Pricepool uses in Redis, in one place, so that an operator can tell what a key is for and two
+ * deployments with different prefixes never meet.
+ */
+export interface RedisKeys {
+  readonly prefix: string;
+  /** Prefix of the BullMQ queues. */
+  readonly queues: string;
+  /** `<receivedAt>|<json head>` of a quote, under `<quotes><currency>:<asset id>`. */
+  readonly quotes: string;
+  /** `<state>|<until>|<reason>`: why an asset has no quote for the moment. */
+  readonly failures: string;
+  /** `<receivedAt>|<asset id>,<asset id>…` in the order of market capitalisation. */
+  popular(currency: string): string;
+  /** Sorted set of wanted assets; the score is urgency and deadline. */
+  demand(currency: string): string;
+  /** Sorted set of leased assets; the score is when the lease expires. */
+  leases(currency: string): string;
+  /** Hash: asset id to `<owner>|<score in demand>`. */
+  leaseOwners(currency: string): string;
+  /** Pub/sub channel of ticks. */
+  readonly ticks: string;
+  /** Pub/sub channel of orders to workers. */
+  readonly control: string;
+  /** Stream of job events. */
+  readonly jobEvents: string;
+  /** Hash: number of upstream calls of the whole fleet by outcome. */
+  readonly upstreamCalls: string;
+}
+
+/** Names all keys under `prefix`. */
+export function createRedisKeys(prefix: string): RedisKeys {
+  return {
+    prefix,
+    queues: `${prefix}:bull`,
+    quotes: `${prefix}:quote:`,
+    failures: `${prefix}:failure:`,
+    popular: (currency) => `${prefix}:popular:${currency}`,
+    demand: (currency) => `${prefix}:demand:${currency}`,
+    leases: (currency) => `${prefix}:leases:${currency}`,
+    leaseOwners: (currency) => `${prefix}:lease-owners:${currency}`,
+    ticks: `${prefix}:ticks`,
+    control: `${prefix}:control`,
+    jobEvents: `${prefix}:job-events`,
+    upstreamCalls: `${prefix}:upstream-calls`,
+  };
+}

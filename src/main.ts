@@ -1,0 +1,152 @@
+import { randomBytes } from 'node:crypto';
+import { createUserQueries } from '../db/queries/users.ts';
+import { createPasswords } from './auth/passwords.ts';
+import { createTokens } from './auth/tokens.ts';
+import { createQuoteMirror } from './cache/quote-mirror.ts';
+import { createQuoteReader } from './cache/cached-quote-reader.ts';
+import { loadConfig, type Config } from './config/load-config.ts';
+import { etaSeconds } from './domain/eta.ts';
+import { publishAbandon } from './events/control.ts';
+import { createJobEventLog, isLastEvent, jobSubject, workSubject } from './events/job-events.ts';
+import { createApp } from './http/app.ts';
+import { listen } from './http/listen.ts';
+import { withDeadline } from './lib/deadline.ts';
+import { createHealth, type HealthChecks } from './lib/health.ts';
+import { createLogger, type Logger } from './lib/logger.ts';
+import { createMetrics } from './lib/metrics.ts';
+import { createShutdown, onProcessEnd, type Shutdown } from './lib/shutdown.ts';
+import { buildPipeline, type Pipeline } from './pipeline.ts';
+import type { JobDesk } from './queue/job-desk.ts';
+import { createJobDesk } from './queue/postgres-job-desk.ts';
+import { createJobEventReader, type JobEventReader } from './streams/job-event-reader.ts';
+import { createJobStreams } from './streams/sse-job-streams.ts';
+
+/** Entry of the API process: configuration, wiring, listening, and the order of its end. */
+
+/** Open streams that one process takes on. */
+const maxStreams = 10_000;
+/** Longest wait (ms) for the event reader before a job's row is looked at. */
+const subscribeDeadlineMs = 500;
+/** Assets that one upstream call brings; for forecasts. */
+const assetsPerCall = 250;
+
+interface ApiParts {
+  readonly config: Config;
+  readonly log: Logger;
+  readonly shutdown: Shutdown;
+  readonly pipeline: Pipeline;
+}
+
+async function main(): Promise<void> {
+  const config = loadConfig();
+  const log = createLogger({ level: config.LOG_LEVEL, name: 'api', file: config.LOG_FILE });
+  const shutdown = createShutdown(log);
+  onProcessEnd(shutdown, log);
+  const parts: ApiParts = { config, log, shutdown, pipeline: buildPipeline({ config, log, shutdown }) };
+
+  const reader = openJobEvents(parts);
+  const jobDesk = buildJobDesk(parts, reader);
+  const jobStreams = createJobStreams({ reader, clock: parts.pipeline.clock, log, maxStreams });
+  const health = buildHealth(parts);
+  const app = createApp({
+    config,
+    log,
+    clock: parts.pipeline.clock,
+    metrics: createMetrics(),
+    users: createUserQueries(parts.pipeline.knex),
+    tokens: createTokens({
+      secret: config.JWT_SECRET ?? randomSecret(log),
+      expiresInSeconds: config.JWT_EXPIRES_IN,
+      clock: parts.pipeline.clock,
+    }),
+    passwords: createPasswords({ cost: config.BCRYPT_COST }),
+    jobDesk,
+    jobStreams,
+    quotes: buildQuoteReader(parts),
+    health,
+    budgetStatus: parts.pipeline.budgetStatus,
+  });
+
+  const server = await listen(app, { host: config.HOST, port: config.PORT });
+  shutdown.add('announce', 'readiness', () => health.retire());
+  shutdown.add('accept', 'streams', () => jobStreams.drain());
+  shutdown.add('accept', 'http server', () => server.close());
+  log.info({ host: config.HOST, port: server.port }, 'API listens');
+  process.send?.('ready');
+}
+
+function openJobEvents({ log, shutdown, pipeline }: ApiParts): JobEventReader {
+  const reader = createJobEventReader({
+    blocking: pipeline.openRedis('blocking', 'job-events'),
+    redis: pipeline.redis,
+    streamKey: pipeline.keys.jobEvents,
+    log,
+  });
+  shutdown.add('queues', 'job events', () => reader.close());
+  return reader;
+}
+
+function buildJobDesk({ config, log, pipeline }: ApiParts, reader: JobEventReader): JobDesk {
+  const { redis, keys, demand, jobs, queues, clock, budgetStatus } = pipeline;
+  const events = createJobEventLog(redis, keys.jobEvents);
+  return createJobDesk({
+    jobs,
+    queues,
+    clock,
+    log,
+    backlogLimit: config.JOB_BACKLOG_LIMIT,
+    abandon: (workKey) => publishAbandon(redis, keys.control, workKey),
+    announceCancel: (jobId) =>
+      events.append(jobSubject(jobId), [{ type: 'job.cancelled', data: { state: 'cancelled' }, jobs: [jobId] }]),
+    onJobEnd: async (job, onEnd) => {
+      const subscription = reader.subscribe([workSubject(job.workKey), jobSubject(job.id)], (entry) => {
+        if (entry.events.some(({ type }) => isLastEvent(type))) onEnd();
+      });
+      // Without Redis there are no events, and the row is looked at all the same.
+      await withDeadline(subscription.ready, subscribeDeadlineMs, 'subscribing').catch(() => undefined);
+      return () => subscription.close();
+    },
+    forecast: async (currency) => {
+      const [wanted, budget] = await Promise.all([demand.size(currency), budgetStatus()]);
+      return etaSeconds(wanted, assetsPerCall, budget);
+    },
+  });
+}
+
+function buildQuoteReader({ config, pipeline }: ApiParts) {
+  const mirror = createQuoteMirror();
+  pipeline.ticks.listen(mirror);
+  return createQuoteReader({
+    ...pipeline,
+    mirror,
+    freshMs: config.QUOTE_FRESH_SECONDS * 1000,
+    kickMarkets: (currency) => pipeline.kick.markets(currency),
+  });
+}
+
+function buildHealth({ log, pipeline }: ApiParts): HealthChecks {
+  const { knex, redis, clock, budgetStatus } = pipeline;
+  return createHealth({
+    clock,
+    log,
+    checks: [
+      { name: 'postgres', check: async () => void (await knex.raw('select 1')) },
+      { name: 'redis', check: async () => void (await redis.ping()) },
+      {
+        name: 'budget',
+        check: async () => {
+          const { used, limit } = await budgetStatus();
+          return `${used} of ${limit} calls used in the last minute`;
+        },
+      },
+    ],
+  });
+}
+
+/** Tokens then end with the process: fine for a first try, refused in production by the configuration. */
+function randomSecret(log: Logger): string {
+  log.warn('JWT_SECRET is not set: tokens are valid until this process ends');
+  return randomBytes(32).toString('hex');
+}
+
+await main();

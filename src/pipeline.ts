@@ -1,0 +1,151 @@
+import { createHash } from 'node:crypto';
+import type { Knex } from 'knex';
+import { openDatabase } from '../db/connection.ts';
+import { createJobQueries, type JobQueries } from '../db/queries/jobs.ts';
+import { createUpstreamLedger } from '../db/queries/upstream-ledger.ts';
+import { createQuoteCollector, type CollectQuotes } from './cache/collect-quotes.ts';
+import { createQuoteStore, type QuoteStore } from './cache/quote-store.ts';
+import type { Config } from './config/load-config.ts';
+import { createDemand, type Demand } from './demand/demand.ts';
+import { createTickPublisher, createTickSubscriber, type TickPublisher, type TickSubscriber } from './events/ticks.ts';
+import { systemClock, type Clock } from './lib/clock.ts';
+import type { Logger } from './lib/logger.ts';
+import { createRedisKeys, type RedisKeys } from './lib/redis-keys.ts';
+import type { Shutdown } from './lib/shutdown.ts';
+import type { BudgetStatus, Budget } from './providers/budget/budget.ts';
+import { createRedisBudget } from './providers/budget/redis-budget.ts';
+import { createKick, type Kick } from './queue/kick.ts';
+import { openQueues, type Queues } from './queue/queues.ts';
+import { closeRedis, openRedis, type RedisRole } from './queue/redis.ts';
+import type { Redis } from 'ioredis';
+
+/**
+ * What both kinds of process stand on: connections, cache, demand, budget and queues, wired once. A composition root like the
+ * two mains, which add what only they need.
+ */
+export interface Pipeline {
+  readonly clock: Clock;
+  readonly keys: RedisKeys;
+  readonly knex: Knex;
+  readonly redis: Redis;
+  /** Connection that ticks and orders arrive on. */
+  readonly subscriber: Redis;
+  readonly jobs: JobQueries;
+  readonly store: QuoteStore;
+  readonly demand: Demand;
+  readonly ticks: TickSubscriber;
+  readonly publisher: TickPublisher;
+  readonly budget: Budget;
+  readonly ledger: ReturnType<typeof createUpstreamLedger>;
+  /** The budget's state, read at most twice a second. */
+  readonly budgetStatus: () => Promise<BudgetStatus>;
+  readonly queues: Queues;
+  readonly kick: Kick;
+  readonly collect: CollectQuotes;
+  readonly pendingState: () => Promise<'pending' | 'rate_limited'>;
+  /** Opens a further connection, closed at shutdown. */
+  openRedis(role: RedisRole, name: string): Redis;
+}
+
+interface PipelineRequest {
+  readonly config: Config;
+  readonly log: Logger;
+  readonly shutdown: Shutdown;
+}
+
+/** Longest time (ms) that a call may take beyond its timeout: connecting, a late timer, the margin of the budget. */
+const callSlackMs = 5_000;
+const budgetStatusAgeMs = 500;
+
+/**
+ * Opens connections and builds the pipeline. Nothing is waited for: a process starts while Redis and Postgres are down.
+ * @throws {Error} when the configuration names no Postgres or no Redis.
+ */
+export function buildPipeline({ config, log, shutdown }: PipelineRequest): Pipeline {
+  const { database, REDIS_URL: redisUrl } = config;
+  if (database === undefined) throw new Error('DATABASE_URL (or DB_HOST) is required; `npm start` brings a private Postgres');
+  if (redisUrl === undefined) throw new Error('REDIS_URL is required; `npm start` brings a private Redis');
+
+  const knex = openDatabase({ database, poolSize: config.DB_POOL_SIZE });
+  shutdown.add('clients', 'postgres', () => knex.destroy());
+  const open = (role: RedisRole, name: string): Redis => {
+    const redis = openRedis({ url: redisUrl, role, name, log });
+    shutdown.add('clients', `redis ${name}`, () => closeRedis(redis));
+    return redis;
+  };
+
+  const clock = systemClock;
+  const keys = createRedisKeys(config.REDIS_KEY_PREFIX);
+  const redis = open('command', 'commands');
+  const subscriber = open('subscriber', 'subscriber');
+  const store = createQuoteStore({ redis, keys, retentionSeconds: config.QUOTE_RETENTION });
+  const demand = createDemand({ redis, keys });
+  const ticks = createTickSubscriber(subscriber, keys.ticks);
+  const ledger = createUpstreamLedger(knex);
+  const budget = createRedisBudget({
+    redis,
+    ledger,
+    log,
+    prefix: keys.prefix,
+    key: budgetKeyOf(config),
+    limit: config.UPSTREAM_CALLS_PER_MINUTE,
+    callDeadlineMs: config.UPSTREAM_TIMEOUT_MS + callSlackMs,
+  });
+  const budgetStatus = remembered(() => budget.status(), budgetStatusAgeMs);
+  const pendingState = async (): Promise<'pending' | 'rate_limited'> =>
+    (await budgetStatus()).nextGrantInMs > 0 ? 'rate_limited' : 'pending';
+  const queues = openQueues({ redis, prefix: keys.queues, log });
+  shutdown.add('queues', 'queues', () => queues.close());
+  const kick = createKick(queues);
+  const collect = createQuoteCollector({
+    store,
+    demand,
+    ticks,
+    clock,
+    freshMs: config.QUOTE_FRESH_SECONDS * 1000,
+    kick: (currency, urgency) => kick.quotes(currency, urgency),
+    pendingState,
+  });
+
+  return {
+    clock,
+    keys,
+    knex,
+    redis,
+    subscriber,
+    jobs: createJobQueries(knex),
+    store,
+    demand,
+    ticks,
+    publisher: createTickPublisher(redis, keys.ticks),
+    budget,
+    ledger,
+    budgetStatus,
+    queues,
+    kick,
+    collect,
+    pendingState,
+    openRedis: open,
+  };
+}
+
+/** One budget per provider and key: another key is another allowance. The key itself must not be readable from it. */
+function budgetKeyOf({ PROVIDER, COINGECKO_PLAN, COINGECKO_API_KEY }: Config): string {
+  const key = createHash('sha256').update(COINGECKO_API_KEY ?? 'keyless').digest('hex').slice(0, 8);
+  return `${PROVIDER ?? 'simulated'}-${COINGECKO_PLAN}-${key}`;
+}
+
+/** Shares one answer among all who ask within `ageMs`. */
+function remembered<T>(ask: () => Promise<T>, ageMs: number): () => Promise<T> {
+  let askedAt = 0;
+  let answer: Promise<T> | undefined;
+  return async () => {
+    const now = Date.now();
+    if (answer === undefined || now - askedAt > ageMs) {
+      askedAt = now;
+      answer = ask();
+      answer.catch(() => (answer = undefined));
+    }
+    return await answer;
+  };
+}

@@ -1,0 +1,120 @@
+/**
+ * CoinGecko's JSON made into quotes. The checks are written by hand because 250 rows a call are read on the path on which a
+ * user waits. Nothing is repaired: a field that is not what it should be is null, a price that is not a price is no
+ * price, and a price of 0 is one if the source sent 0.
+ */
+import type { Quote } from '../../domain/quote.ts';
+import type { AssetListing, QuotesResult } from '../provider.ts';
+
+/** What all quotes of one answer share. */
+export interface QuoteOrigin {
+  readonly currency: string;
+  readonly source: string;
+  readonly receivedAt: number;
+}
+
+/** One element of a list that CoinGecko sent, unchecked but for its id. */
+export type Row = Readonly<Record<string, unknown>>;
+
+/**
+ * Parses JSON, with bare `NaN` and `Infinity`, which some servers emit and JSON forbids, read as null: one broken number
+ * must not cost the other 249 assets their prices.
+ * @returns undefined when the text is not JSON.
+ */
+export function parseLenient(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    if (!/NaN|Infinity/.test(text)) return undefined;
+  }
+  try {
+    return JSON.parse(text.replaceAll(/"(?:[^"\\]|\\.)*"|-?(?:NaN|Infinity)\b/g, nullUnlessString));
+  } catch {
+    return undefined;
+  }
+}
+
+function nullUnlessString(token: string): string {
+  return token.startsWith('"') ? token : 'null';
+}
+
+/** The rows of an answer that have an id. Undefined when it is not a list, or a list of something else. */
+export function rowsOf(body: unknown): readonly Row[] | undefined {
+  if (!Array.isArray(body)) return undefined;
+  const rows = body.filter(
+    (row): row is Row => typeof row === 'object' && row !== null && typeof (row as Row)['id'] === 'string',
+  );
+  return body.length > 0 && rows.length === 0 ? undefined : rows;
+}
+
+/**
+ * Sorts the rows into quotes and the assets without one. An asset that was asked for and is not in the answer is not
+ * found, even when the answer is an empty list: a good answer is the provider's word (an unknown currency gets a 4xx,
+ * a failure gets no valid list), and whoever asks remembers "not found" only briefly.
+ */
+export function sortQuotes(rows: readonly Row[], ids: readonly string[], origin: QuoteOrigin): QuotesResult {
+  const missing = new Set(ids);
+  const quotes: Quote[] = [];
+  const withoutPrice: string[] = [];
+  for (const row of rows) {
+    const id = row['id'] as string;
+    if (!missing.delete(id)) continue; // not asked for, or a second row of the same asset
+    const quote = quoteOf(row, origin);
+    if (quote === undefined) withoutPrice.push(id);
+    else quotes.push(quote);
+  }
+  return { quotes, notFound: [...missing], withoutPrice };
+}
+
+/** The quote in a row of `/coins/markets`, or undefined when it has no usable price or no id. */
+export function quoteOf(row: Row, origin: QuoteOrigin): Quote | undefined {
+  const price = amount(row['current_price']);
+  const assetId = text(row['id']);
+  if (price === null || assetId === null) return undefined;
+  return {
+    assetId,
+    symbol: text(row['symbol'])?.toLowerCase() ?? null,
+    name: text(row['name']),
+    currency: origin.currency,
+    price,
+    marketCap: amount(row['market_cap']),
+    rank: rankOf(row['market_cap_rank']),
+    change24h: finite(row['price_change_24h']),
+    changePercent24h: finite(row['price_change_percentage_24h']),
+    volume24h: amount(row['total_volume']),
+    source: origin.source,
+    asOf: instant(row['last_updated']),
+    receivedAt: origin.receivedAt,
+  };
+}
+
+/** The asset in a row of `/coins/list`; undefined for rows without an id. Real lists hold some. */
+export function listingOf(row: Row): AssetListing | undefined {
+  const assetId = text(row['id']);
+  if (assetId === null) return undefined;
+  return { assetId, symbol: (text(row['symbol']) ?? '').toLowerCase(), name: text(row['name']) ?? '' };
+}
+
+function finite(value: unknown): number | null {
+  return typeof value === 'number' && Number.isFinite(value) ? value : null;
+}
+
+/** A number that cannot be negative. */
+function amount(value: unknown): number | null {
+  const number = finite(value);
+  return number === null || number < 0 ? null : number;
+}
+
+function rankOf(value: unknown): number | null {
+  return typeof value === 'number' && Number.isInteger(value) && value > 0 ? value : null;
+}
+
+function text(value: unknown): string | null {
+  return typeof value === 'string' && value.trim() !== '' ? value : null;
+}
+
+function instant(value: unknown): string | null {
+  if (typeof value !== 'string' || !/^\d{4}-\d\d-\d\dT/.test(value)) return null;
+  const ms = Date.parse(value);
+  return Number.isNaN(ms) ? null : new Date(ms).toISOString();
+}

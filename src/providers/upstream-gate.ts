@@ -1,0 +1,296 @@
+/**
+ * The way of every upstream call out of this process. Bottleneck schedules here, the budget decides for the fleet.
+ *
+ * Two stages. The *askers*, one limiter per urgency with one place each, hold callers in the order of their arrival:
+ * whoever has the place asks the budget until it gets a grant or gives up, and all others wait behind it. The *slots*,
+ * one limiter for all urgencies, hold the calls that run; the more urgent come first. A grant is asked for inside a
+ * slot, so that it does not grow old in a queue; when there is none, the slot is given back for the time of the wait,
+ * so that a patient caller never keeps it from an urgent one. The place among the askers is free as soon as its caller
+ * has a grant.
+ *
+ * A grant is used only while it is young. A process that was stopped in between (SIGSTOP) gives it back; and the call's
+ * signal carries the deadline down to the moment in which the request is written (call-signal.ts).
+ */
+import Bottleneck from 'bottleneck';
+import { urgencies, type Urgency } from '../domain/quote.ts';
+import { withDeadline } from '../lib/deadline.ts';
+import { messageOf } from '../lib/errors.ts';
+import type { Logger } from '../lib/logger.ts';
+import { sleep, toError } from '../lib/sleep.ts';
+import type { Budget, CallOutcome, Grant } from './budget/budget.ts';
+import { signalWithDeadline, startStopwatch, type Stopwatch } from './call-signal.ts';
+import {
+  BudgetWaitError,
+  type BudgetWaitReason,
+  ProviderRateLimitError,
+  ProviderTimeoutError,
+} from './errors.ts';
+import { outcomeOf, wasNeverSent } from './outcome.ts';
+
+export interface UpstreamGateOptions {
+  readonly budget: Budget;
+  readonly log: Logger;
+  /** Calls at once in this process. Default 5. */
+  readonly maxConcurrent?: number;
+  /** Callers of one urgency that may wait in this process; more are refused as `crowded`. Default 1,000. */
+  readonly highWater?: number;
+  /** Oldest grant with which a call may begin. Default 2 s. */
+  readonly maxGrantAgeMs?: number;
+  /** Told of every call that was made. Must not throw. */
+  readonly onCall?: (call: { urgency: Urgency; outcome: CallOutcome; durationMs: number }) => void;
+}
+
+/** What a call gets: its grant, and the signal that it must obey. */
+export interface GrantedCall extends Grant {
+  /** Aborts with the caller's signal, and when the grant is over. Pass it on to the provider. */
+  readonly signal: AbortSignal;
+}
+
+export interface GateRequest {
+  readonly urgency: Urgency;
+  /** Longest wait for a grant; 0 to ask once. */
+  readonly maxWaitMs: number;
+  readonly signal: AbortSignal;
+  /** Told once, when the wait is over and the call is about to begin. */
+  readonly beforeDispatch?: (grant: Grant) => void;
+}
+
+export interface UpstreamGate {
+  /**
+   * Waits for a grant, makes the call with it and settles the grant. `call` makes one upstream call at most; it releases
+   * the grant when it finds that it need not make one. A 429 blocks the whole fleet before it is thrown on.
+   * @throws {BudgetWaitError} when no grant comes in time; the signal's reason when it aborts; whatever `call` throws.
+   */
+  readonly run: <T>(request: GateRequest, call: (grant: GrantedCall) => Promise<T>) => Promise<T>;
+  /** Callers that wait, and calls that run. */
+  readonly counts: () => { readonly waiting: number; readonly running: number };
+  /** Refuses new callers and those that wait; resolves when the calls that run have ended. */
+  readonly stop: () => Promise<void>;
+}
+
+/** One caller on its way through the gate. */
+interface Caller<T> {
+  readonly request: GateRequest;
+  readonly call: (grant: GrantedCall) => Promise<T>;
+  readonly since: Stopwatch;
+  /** Aborts when the caller gives up: by its signal, its patience, or the end of the process. */
+  readonly gaveUp: AbortSignal;
+  /** From now on the caller cannot give up by itself; ends with the call. */
+  readonly begin: () => void;
+  /** True while the budget is being asked: then its answer decides, not the clock. */
+  asking: boolean;
+}
+
+interface Refusal {
+  readonly waitMs: number;
+  readonly reason: BudgetWaitReason;
+}
+
+/** A call that has begun (wrapped, so that waiting for its begin is not waiting for its end), or a refusal. */
+type Attempt<T> = { readonly begun: Promise<T> } | Refusal;
+
+/** Waits are cut into pieces, because grants that others give back may shorten them. */
+const longestSleepMs = 2_000;
+/** Time for the answer of the budget itself, on top of the wait for a grant. */
+const answerMs = 250;
+const crowdedWaitMs = 1_000;
+const settleTimeoutMs = 5_000;
+
+/** Builds the gate of a process. */
+export function createUpstreamGate(options: UpstreamGateOptions): UpstreamGate {
+  const gate = new Gate(options);
+  return {
+    run: (request, call) => gate.run(request, call),
+    counts: () => gate.counts(),
+    stop: () => gate.stop(),
+  };
+}
+
+class Gate {
+  readonly #options: UpstreamGateOptions;
+  readonly #slots: Bottleneck;
+  readonly #askers: Readonly<Record<Urgency, Bottleneck>>;
+  readonly #refusals = new Map<Urgency, Refusal & { readonly since: Stopwatch }>();
+  readonly #stopping = new AbortController();
+  readonly #settling = new Set<Promise<void>>();
+  #waiting = 0;
+  #running = 0;
+
+  constructor(options: UpstreamGateOptions) {
+    const { maxConcurrent = 5, highWater = 1_000 } = options;
+    const createAsker = (): Bottleneck =>
+      new Bottleneck({ maxConcurrent: 1, highWater, strategy: Bottleneck.strategy.OVERFLOW });
+    this.#options = options;
+    this.#slots = new Bottleneck({ maxConcurrent });
+    this.#askers = {
+      interactive: createAsker(),
+      stream: createAsker(),
+      warming: createAsker(),
+      backfill: createAsker(),
+    };
+  }
+
+  counts(): { readonly waiting: number; readonly running: number } {
+    return { waiting: this.#waiting, running: this.#running };
+  }
+
+  async run<T>(request: GateRequest, call: (grant: GrantedCall) => Promise<T>): Promise<T> {
+    request.signal.throwIfAborted();
+    this.#stopping.signal.throwIfAborted();
+    const gaveUp = new AbortController();
+    const onAbort = (): void => gaveUp.abort(toError(request.signal.reason));
+    const onStop = (): void => gaveUp.abort(this.#stopping.signal.reason);
+    const onTime = (): void => {
+      if (!caller.asking) gaveUp.abort(this.#tooLong(request.urgency));
+    };
+    const timer = setTimeout(onTime, Math.min(request.maxWaitMs + answerMs, 2 ** 31 - 1));
+    request.signal.addEventListener('abort', onAbort, { once: true });
+    this.#stopping.signal.addEventListener('abort', onStop, { once: true });
+    const begin = (): void => {
+      clearTimeout(timer);
+      request.signal.removeEventListener('abort', onAbort);
+      this.#stopping.signal.removeEventListener('abort', onStop);
+    };
+    const since = startStopwatch();
+    const caller: Caller<T> = { request, call, since, gaveUp: gaveUp.signal, begin, asking: false };
+    this.#waiting += 1;
+    let begun: Promise<T>;
+    try {
+      ({ begun } = await untilAborted(this.#enqueue(caller), gaveUp.signal));
+    } finally {
+      this.#waiting -= 1;
+      begin();
+    }
+    return begun;
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort(new BudgetWaitError({ waitMs: 0, reason: 'stopped' }));
+    const limiters = [...Object.values(this.#askers), this.#slots];
+    await Promise.all(
+      limiters.map((limiter) => limiter.stop({ dropWaitingJobs: true }).catch(() => undefined)),
+    );
+    await withDeadline(Promise.all(this.#settling), settleTimeoutMs, 'settling grants').catch(
+      (error: unknown) =>
+        this.#options.log.warn({ reason: messageOf(error) }, 'some ends of calls were not stored'),
+    );
+  }
+
+  /** What a caller is told who never came to ask: what the one before it was told. */
+  #tooLong(urgency: Urgency): BudgetWaitError {
+    const last = this.#refusals.get(urgency);
+    const waitMs = last === undefined ? 0 : last.waitMs - last.since.elapsedMs();
+    if (last === undefined || waitMs <= 0) {
+      return new BudgetWaitError({ waitMs: crowdedWaitMs, reason: 'crowded' });
+    }
+    return new BudgetWaitError({ waitMs, reason: last.reason });
+  }
+
+  async #enqueue<T>(caller: Caller<T>): Promise<{ readonly begun: Promise<T> }> {
+    try {
+      return await this.#askers[caller.request.urgency].schedule(() => this.#askUntilBegun(caller));
+    } catch (error) {
+      if (!(error instanceof Bottleneck.BottleneckError)) throw error;
+      this.#stopping.signal.throwIfAborted();
+      throw new BudgetWaitError({ waitMs: crowdedWaitMs, reason: 'crowded' });
+    }
+  }
+
+  async #askUntilBegun<T>(caller: Caller<T>): Promise<{ readonly begun: Promise<T> }> {
+    const { urgency, maxWaitMs } = caller.request;
+    for (;;) {
+      caller.gaveUp.throwIfAborted();
+      const attempt = await this.#attempt(caller);
+      if ('begun' in attempt) return attempt;
+      this.#refusals.set(urgency, { ...attempt, since: startStopwatch() });
+      if (attempt.waitMs > maxWaitMs - caller.since.elapsedMs()) throw new BudgetWaitError(attempt);
+      await sleep(Math.min(attempt.waitMs, longestSleepMs), caller.gaveUp);
+    }
+  }
+
+  /** Asks once, inside a slot, and begins the call there when the answer is yes. */
+  #attempt<T>(caller: Caller<T>): Promise<Attempt<T>> {
+    const priority = urgencies.indexOf(caller.request.urgency);
+    return new Promise((resolve, reject) => {
+      const inSlot = async (): Promise<void> => {
+        const attempt = await this.#ask(caller);
+        resolve(attempt);
+        // The slot is taken until the call has ended; how it ended is the caller's business.
+        if ('begun' in attempt) await attempt.begun.catch(() => undefined);
+      };
+      this.#slots.schedule({ priority }, inSlot).catch(reject);
+    });
+  }
+
+  async #ask<T>(caller: Caller<T>): Promise<Attempt<T>> {
+    caller.gaveUp.throwIfAborted();
+    const { urgency, maxWaitMs } = caller.request;
+    caller.asking = true;
+    const answer = await this.#options.budget.tryAcquire(urgency, maxWaitMs - caller.since.elapsedMs());
+    caller.asking = false;
+    if (!('granted' in answer)) return answer;
+    const grant = answer.granted;
+    if (caller.gaveUp.aborted) {
+      this.#inBackground(grant.release());
+      caller.gaveUp.throwIfAborted();
+    }
+    if (grant.since.elapsedMs() > (this.#options.maxGrantAgeMs ?? 2_000)) {
+      this.#options.log.warn({ grant: grant.id }, 'a grant was too old to be used: this process was stopped');
+      await grant.release();
+      return { waitMs: 0, reason: 'paced' };
+    }
+    caller.begin();
+    const begun = this.#makeCall(caller, grant);
+    // Whoever waits for it sees the failure; this only says that it is not forgotten.
+    begun.catch(() => undefined);
+    return { begun };
+  }
+
+  async #makeCall<T>({ request, call }: Caller<T>, grant: Grant): Promise<T> {
+    const { budget, onCall } = this.#options;
+    const reason = (): Error =>
+      new ProviderTimeoutError('The call did not end in the time of its grant', { provider: budget.key });
+    const deadline = { parent: request.signal, ms: grant.lastsMs, since: grant.since, reason };
+    const { signal, dispose } = signalWithDeadline(deadline);
+    const since = startStopwatch();
+    const use = { released: false };
+    const release = (): Promise<void> => {
+      use.released = true;
+      return grant.release();
+    };
+    let outcome: CallOutcome = 'ok';
+    this.#running += 1;
+    try {
+      request.beforeDispatch?.(grant);
+      return await call({ ...grant, signal, release });
+    } catch (error) {
+      outcome = outcomeOf(error);
+      if (wasNeverSent(error)) this.#inBackground(release());
+      if (error instanceof ProviderRateLimitError) await budget.block(error.retryAfterMs);
+      throw error;
+    } finally {
+      this.#running -= 1;
+      dispose();
+      if (!use.released) onCall?.({ urgency: request.urgency, outcome, durationMs: since.elapsedMs() });
+      this.#inBackground(grant.settle(outcome));
+    }
+  }
+
+  #inBackground(work: Promise<void>): void {
+    const settled = work.catch((error: unknown) =>
+      this.#options.log.warn({ reason: messageOf(error) }, 'the end of a call was not stored'),
+    );
+    this.#settling.add(settled);
+    void settled.finally(() => this.#settling.delete(settled));
+  }
+}
+
+/** Settles as `work` does, or rejects with the signal's reason; then `work` goes on unheard. */
+async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted();
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => reject(toError(signal.reason));
+    signal.addEventListener('abort', onAbort, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
+}

@@ -1,0 +1,173 @@
+import { v7 as uuidv7, validate as isUuid } from 'uuid';
+import type { ClientJobName, JobData } from '../../jobs/registry.ts';
+import type { JobQueries } from '../../db/queries/jobs.ts';
+import { isFinal, type JobRecord, type Viewer } from '../domain/job.ts';
+import type { Clock } from '../lib/clock.ts';
+import { IdempotencyMismatchError, messageOf, NotFoundError, UnavailableError } from '../lib/errors.ts';
+import type { Logger } from '../lib/logger.ts';
+import type { JobDesk, JobPage, Submission, SubmitRequest } from './job-desk.ts';
+import type { Queues } from './queues.ts';
+import { workKeyOf } from './work-key.ts';
+
+/**
+ * The order of a submission is what makes it safe: first the row is committed, then the job is added. From the commit on the
+ * answer is 202; if the add fails, or Redis forgets it, the reconciler adds it again from the row.
+ */
+export interface JobDeskDeps {
+  readonly jobs: JobQueries;
+  readonly queues: Queues;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly backlogLimit: number;
+  /** Tells workers that nobody waits for a run any more. */
+  readonly abandon: (workKey: string) => Promise<void>;
+  /** Tells streams that one job was cancelled. */
+  readonly announceCancel: (jobId: string) => Promise<void>;
+  /** Calls `onEnd` when an event says that the job has ended, from the moment it resolves; returns how to stop. */
+  readonly onJobEnd: (job: JobRecord, onEnd: () => void) => Promise<() => void>;
+  /** Seconds until the demand of a currency has been served. */
+  readonly forecast: (currency: string) => Promise<number | null>;
+}
+
+/** The count of open rows is read at most this often (ms); submissions of this process in between are added to it. */
+const backlogAgeMs = 1_000;
+
+/** Events may be lost with Redis; the row is the truth and is looked at this often (ms) while somebody waits. */
+const lookAtRowMs = 1_000;
+
+/** Builds the {@link JobDesk} over Postgres and the queues. */
+export function createJobDesk(deps: JobDeskDeps): JobDesk {
+  return new PostgresJobDesk(deps);
+}
+
+class PostgresJobDesk implements JobDesk {
+  readonly #deps: JobDeskDeps;
+  #backlog = 0;
+  #backlogReadAt = 0;
+
+  constructor(deps: JobDeskDeps) {
+    this.#deps = deps;
+  }
+
+  async submit<N extends ClientJobName>(request: SubmitRequest<N>): Promise<JobRecord> {
+    const { userId, name, submission, total, idempotency } = request;
+    const workKey = workKeyOf(name, submission);
+    const id = uuidv7();
+    const row = await unavailableWithoutDatabase(async () => {
+      await this.#refuseAtLimit();
+      return await this.#deps.jobs.insert({ id, userId, name, workKey, submission, total, idempotency });
+    });
+    if (row === undefined) return await this.#existing(request);
+    this.#backlog++;
+    await this.#enqueue(name, workKey, submission);
+    return row;
+  }
+
+  async get(id: string, viewer: Viewer): Promise<JobRecord> {
+    const job = isUuid(id) ? await unavailableWithoutDatabase(() => this.#deps.jobs.find(id)) : undefined;
+    if (job === undefined || (job.userId !== viewer.userId && viewer.role !== 'admin')) {
+      throw new NotFoundError('There is no such job', 'job_not_found');
+    }
+    return job;
+  }
+
+  async list({ userId, page, limit, state }: Parameters<JobDesk['list']>[0]): Promise<JobPage> {
+    return await unavailableWithoutDatabase(() =>
+      this.#deps.jobs.list({ userId, state, offset: (page - 1) * limit, limit }),
+    );
+  }
+
+  async cancel(id: string, viewer: Viewer): Promise<JobRecord> {
+    const job = await this.get(id, viewer);
+    if (isFinal(job.state)) return job;
+    const cancelled = await unavailableWithoutDatabase(() => this.#deps.jobs.cancel(id));
+    if (cancelled === undefined) return await this.get(id, viewer);
+    await this.#tell(() => this.#deps.announceCancel(id));
+    if ((await this.#deps.jobs.countOpen(job.workKey)) === 0) await this.#tell(() => this.#deps.abandon(job.workKey));
+    return cancelled;
+  }
+
+  async waitForEnd(job: JobRecord, waitMs: number, signal?: AbortSignal): Promise<JobRecord> {
+    const deadline = this.#deps.clock.now() + waitMs;
+    const viewer: Viewer = { userId: job.userId, role: 'user' };
+    let wake = (): void => undefined;
+    let ended = false;
+    const stop = await this.#deps.onJobEnd(job, () => {
+      ended = true;
+      wake();
+    });
+    const abort = (): void => wake();
+    signal?.addEventListener('abort', abort, { once: true });
+    try {
+      for (;;) {
+        ended = false;
+        const current = await this.get(job.id, viewer);
+        const left = deadline - this.#deps.clock.now();
+        if (isFinal(current.state) || left <= 0 || signal?.aborted === true) return current;
+        if (ended) continue;
+        await new Promise<void>((resolve) => {
+          const timer = setTimeout(resolve, Math.min(left, lookAtRowMs));
+          wake = () => {
+            clearTimeout(timer);
+            resolve();
+          };
+        });
+      }
+    } finally {
+      stop();
+      signal?.removeEventListener('abort', abort);
+    }
+  }
+
+  async etaSeconds(job: JobRecord): Promise<number | null> {
+    return isFinal(job.state) ? null : await this.#deps.forecast(job.currency);
+  }
+
+  async #existing<N extends ClientJobName>({ userId, idempotency }: SubmitRequest<N>): Promise<JobRecord> {
+    if (idempotency === undefined) throw new UnavailableError('The job could not be stored');
+    const { route, key, bodyHash } = idempotency;
+    const found = await unavailableWithoutDatabase(() => this.#deps.jobs.findByIdempotencyKey(userId, route, key));
+    if (found === undefined) throw new UnavailableError('The job could not be stored');
+    if (found.bodyHash !== bodyHash) throw new IdempotencyMismatchError();
+    return found.job;
+  }
+
+  async #refuseAtLimit(): Promise<void> {
+    const now = this.#deps.clock.now();
+    if (now - this.#backlogReadAt > backlogAgeMs) {
+      this.#backlogReadAt = now;
+      this.#backlog = await this.#deps.jobs.countBacklog();
+    }
+    if (this.#backlog < this.#deps.backlogLimit) return;
+    throw new UnavailableError('Too many jobs are waiting', { code: 'backlog_full', retryAfterSeconds: 10 });
+  }
+
+  async #enqueue<N extends ClientJobName>(name: N, workKey: string, submission: Submission<N>): Promise<void> {
+    try {
+      const data = { ...submission, workKey } as unknown as JobData<N>;
+      await this.#deps.queues.add(name, data, { deduplication: { id: workKey } });
+    } catch (error) {
+      // Accepted all the same: the reconciler adds it.
+      this.#deps.log.warn({ workKey, reason: messageOf(error) }, 'a job could not be added yet');
+    }
+  }
+
+  /** Announcements are a courtesy: without Redis the row still says what happened. */
+  async #tell(announce: () => Promise<void>): Promise<void> {
+    try {
+      await announce();
+    } catch (error) {
+      this.#deps.log.warn({ reason: messageOf(error) }, 'an announcement was lost');
+    }
+  }
+}
+
+/** Turns a failure of Postgres into a 503, so that nobody takes it for an acceptance. */
+async function unavailableWithoutDatabase<T>(query: () => Promise<T>): Promise<T> {
+  try {
+    return await query();
+  } catch (error) {
+    if (error instanceof UnavailableError) throw error;
+    throw new UnavailableError('The database does not answer', { retryAfterSeconds: 2, cause: error });
+  }
+}

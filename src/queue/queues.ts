@@ -1,0 +1,53 @@
+import { Queue, type JobsOptions } from 'bullmq';
+import type { Redis } from 'ioredis';
+import { queueNames, type QueueName } from '../../jobs/contract.ts';
+import { registry, type JobData, type JobName } from '../../jobs/registry.ts';
+import { withDeadline } from '../lib/deadline.ts';
+import { messageOf } from '../lib/errors.ts';
+import type { Logger } from '../lib/logger.ts';
+
+/** An add that takes longer than this (ms) has failed for its caller; it may still happen later, which is harmless. */
+const addDeadlineMs = 1_500;
+
+/** Producer side of all queues. */
+export interface Queues {
+  /** Adds a job. @throws when Redis does not take it in time. */
+  add<N extends JobName>(name: N, data: JobData<N>, options?: JobsOptions): Promise<void>;
+  /** Jobs by state of one queue, for metrics and health. */
+  counts(queue: QueueName): Promise<Readonly<Record<string, number>>>;
+  /** The BullMQ queue itself, for upkeep. */
+  handle(queue: QueueName): Queue;
+  close(): Promise<void>;
+}
+
+interface QueuesDeps {
+  /** A `command` connection. */
+  readonly redis: Redis;
+  readonly prefix: string;
+  readonly log: Logger;
+}
+
+/** Opens the producer side of every queue on one shared connection. */
+export function openQueues({ redis, prefix, log }: QueuesDeps): Queues {
+  const open = (name: QueueName): Queue => {
+    const queue = new Queue(name, { connection: redis, prefix });
+    queue.on('error', (error) => log.debug({ queue: name, reason: messageOf(error) }, 'queue error'));
+    return queue;
+  };
+  const handles = Object.fromEntries(queueNames.map((name) => [name, open(name)])) as Record<QueueName, Queue>;
+
+  return {
+    async add(name, data, options) {
+      const { queue, options: defaults } = registry[name];
+      const adding = handles[queue].add(name, data, { ...defaults, ...options });
+      // The deadline may pass first; a later rejection then belongs to nobody.
+      adding.catch(() => undefined);
+      await withDeadline(adding, addDeadlineMs, `adding ${name}`);
+    },
+    counts: (queue) => handles[queue].getJobCounts('waiting', 'active', 'delayed', 'failed', 'prioritized'),
+    handle: (queue) => handles[queue],
+    async close() {
+      await Promise.allSettled(Object.values(handles).map((queue) => queue.close()));
+    },
+  };
+}

@@ -1,0 +1,169 @@
+import type { Redis } from 'ioredis';
+import { parseJobEventEntry, type JobEventEntry } from '../events/job-events.ts';
+import { messageOf } from '../lib/errors.ts';
+import type { Logger } from '../lib/logger.ts';
+import { sleep } from '../lib/sleep.ts';
+
+/**
+ * One reader of the job event stream per process, whatever the number of clients. It reads only while somebody listens, each
+ * time from the newest entry on; after an outage it goes on where it was, so that nothing in between is lost.
+ */
+export interface JobEventReader {
+  subscribe(subjects: readonly string[], onEntry: (entry: JobEventEntry) => void): JobEventSubscription;
+  /** Entries about the subjects between two stream ids (inclusive), the oldest first. */
+  history(request: HistoryRequest): Promise<readonly JobEventEntry[]>;
+  /** Id of the oldest entry that is kept; undefined when there is none. */
+  oldestId(): Promise<string | undefined>;
+  close(): Promise<void>;
+}
+
+export interface JobEventSubscription {
+  /** Resolves when every entry from now on will be delivered. */
+  readonly ready: Promise<void>;
+  close(): void;
+}
+
+interface HistoryRequest {
+  readonly subjects: readonly string[];
+  readonly from: string;
+  readonly to: string;
+}
+
+interface ReaderDeps {
+  /** A `blocking` connection of its own. */
+  readonly blocking: Redis;
+  /** A `command` connection. */
+  readonly redis: Redis;
+  readonly streamKey: string;
+  readonly log: Logger;
+}
+
+const blockMs = 5_000;
+const entriesPerRead = 500;
+const pauseAfterErrorMs = 200;
+/** Longest history that is looked through for one client, in pages of {@link entriesPerRead}. */
+const maxPages = 50;
+
+type Entries = [string, string[]][];
+
+/** Builds the {@link JobEventReader} of a process. */
+export function createJobEventReader(deps: ReaderDeps): JobEventReader {
+  return new StreamReader(deps);
+}
+
+class StreamReader implements JobEventReader {
+  readonly #deps: ReaderDeps;
+  readonly #listeners = new Map<string, Set<(entry: JobEventEntry) => void>>();
+  #position: Promise<string> | undefined;
+  #closed = false;
+
+  constructor(deps: ReaderDeps) {
+    this.#deps = deps;
+  }
+
+  subscribe(subjects: readonly string[], onEntry: (entry: JobEventEntry) => void): JobEventSubscription {
+    for (const subject of subjects) {
+      const listeners = this.#listeners.get(subject) ?? new Set();
+      this.#listeners.set(subject, listeners.add(onEntry));
+    }
+    this.#position ??= this.#start();
+    return {
+      ready: this.#position.then(() => undefined),
+      close: () => subjects.forEach((subject) => this.#remove(subject, onEntry)),
+    };
+  }
+
+  async history({ subjects, from, to }: HistoryRequest): Promise<readonly JobEventEntry[]> {
+    const wanted = new Set(subjects);
+    const found: JobEventEntry[] = [];
+    let next = from;
+    for (let page = 0; page < maxPages; page++) {
+      const entries = await this.#deps.redis.xrange(this.#deps.streamKey, next, to, 'COUNT', entriesPerRead);
+      for (const entry of entries) if (wanted.has(entry[1][1] ?? '')) found.push(parseJobEventEntry(entry));
+      const last = entries.at(-1);
+      if (last === undefined || entries.length < entriesPerRead) break;
+      next = `(${last[0]}`;
+    }
+    return found;
+  }
+
+  async oldestId(): Promise<string | undefined> {
+    const [first] = await this.#deps.redis.xrange(this.#deps.streamKey, '-', '+', 'COUNT', 1);
+    return first?.[0];
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#listeners.clear();
+    this.#deps.blocking.disconnect();
+    await this.#position?.catch(() => undefined);
+  }
+
+  /** Finds the newest entry, then reads on from there in the background. */
+  async #start(): Promise<string> {
+    const position = await this.#newestId();
+    void this.#run(position);
+    return position;
+  }
+
+  async #newestId(): Promise<string> {
+    for (;;) {
+      try {
+        const [last] = await this.#deps.blocking.xrevrange(this.#deps.streamKey, '+', '-', 'COUNT', 1);
+        return last?.[0] ?? '0-0';
+      } catch (error) {
+        if (this.#closed) return '0-0';
+        this.#deps.log.debug({ reason: messageOf(error) }, 'cannot find the newest job event');
+        await sleep(pauseAfterErrorMs);
+      }
+    }
+  }
+
+  async #run(from: string): Promise<void> {
+    let position = from;
+    while (!this.#closed && this.#listeners.size > 0) {
+      try {
+        position = await this.#readOnce(position);
+      } catch (error) {
+        if (this.#closed) return;
+        this.#deps.log.debug({ reason: messageOf(error) }, 'reading job events failed');
+        await sleep(pauseAfterErrorMs);
+      }
+    }
+    this.#position = undefined;
+    // Somebody may have come while the last read was under way; it then got the position of a reader that has ended.
+    if (!this.#closed && this.#listeners.size > 0) {
+      this.#position = Promise.resolve(position);
+      void this.#run(position);
+    }
+  }
+
+  async #readOnce(position: string): Promise<string> {
+    const { blocking, streamKey } = this.#deps;
+    const reply = (await blocking.xread(
+      'COUNT',
+      entriesPerRead,
+      'BLOCK',
+      blockMs,
+      'STREAMS',
+      streamKey,
+      position,
+    )) as [string, Entries][] | null;
+    const entries = reply?.[0]?.[1] ?? [];
+    for (const entry of entries) this.#deliver(entry);
+    return entries.at(-1)?.[0] ?? position;
+  }
+
+  #deliver(raw: [string, string[]]): void {
+    const listeners = this.#listeners.get(raw[1][1] ?? '');
+    if (listeners === undefined) return;
+    const entry = parseJobEventEntry(raw);
+    for (const listener of [...listeners]) listener(entry);
+  }
+
+  #remove(subject: string, onEntry: (entry: JobEventEntry) => void): void {
+    const listeners = this.#listeners.get(subject);
+    listeners?.delete(onEntry);
+    if (listeners?.size === 0) this.#listeners.delete(subject);
+  }
+}

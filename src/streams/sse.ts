@@ -1,0 +1,39 @@
+import type { ServerResponse } from 'node:http';
+
+/** Headers of every event stream; `X-Accel-Buffering` keeps nginx from holding events back, `no-transform` keeps proxies from compressing. */
+export const sseHeaders = {
+  'Content-Type': 'text/event-stream; charset=utf-8',
+  'Cache-Control': 'no-cache, no-transform',
+  'X-Accel-Buffering': 'no',
+  Connection: 'keep-alive',
+} as const;
+
+export interface SseEvent {
+  readonly event: string;
+  readonly data: string;
+  readonly id?: string | undefined;
+}
+
+/**
+ * Text of one event. `data` may hold line breaks; `event` and `id` may not, because they would forge fields.
+ * @throws {RangeError} when they do.
+ */
+export function encodeSse({ event, data, id }: SseEvent): string {
+  if (/[\r\n\0]/.test(event) || (id !== undefined && /[\r\n\0]/.test(id))) {
+    throw new RangeError('event and id must not hold line breaks or NUL');
+  }
+  const lines = data.split(/\r\n|\r|\n/).map((line) => `data: ${line}\n`);
+  return `${id === undefined ? '' : `id: ${id}\n`}event: ${event}\n${lines.join('')}\n`;
+}
+
+/** A client that has not taken this many bytes is cut off; it comes back with its last event id. */
+const maxUnsentBytes = 1_048_576;
+
+/** Writes to a stream; a client too slow to follow is cut off. Returns false when the stream has ended. */
+export function writeSse(response: ServerResponse, text: string): boolean {
+  if (response.destroyed || response.writableEnded) return false;
+  response.write(text);
+  if (response.writableLength <= maxUnsentBytes) return true;
+  response.destroy();
+  return false;
+}

@@ -1,0 +1,210 @@
+/** Stand-ins for what lies behind the HTTP side: they remember what reached them and answer as they are told. */
+import type { ServerResponse } from 'node:http';
+import type { AppDeps } from '../../../src/http/deps.ts';
+import { createApp } from '../../../src/http/app.ts';
+import { listen, type Listening } from '../../../src/http/listen.ts';
+import { createPasswords } from '../../../src/auth/passwords.ts';
+import { createTokens } from '../../../src/auth/tokens.ts';
+import type { JobRecord } from '../../../src/domain/job.ts';
+import type { QuoteReading } from '../../../src/domain/cached-quote.ts';
+import { systemClock } from '../../../src/lib/clock.ts';
+import { ConflictError, NotFoundError } from '../../../src/lib/errors.ts';
+import { createHealth } from '../../../src/lib/health.ts';
+import { silentLogger } from '../../../src/lib/logger.ts';
+import { createMetrics } from '../../../src/lib/metrics.ts';
+import type { JobDesk, SubmitRequest } from '../../../src/queue/job-desk.ts';
+import type { Account } from '../../../db/queries/users.ts';
+
+export const ownerId = '01934c2a-0000-7000-8000-000000000001';
+export const jobId = '01934c2a-0000-7000-8000-0000000000aa';
+
+/** A queued job, with whatever is different about it. */
+export function jobRecord(different: Partial<JobRecord> = {}): JobRecord {
+  return {
+    id: jobId,
+    userId: ownerId,
+    name: 'bulk.fetch',
+    state: 'queued',
+    done: 0,
+    total: 2,
+    version: 1,
+    workKey: 'key',
+    currency: 'usd',
+    createdAt: new Date('2026-01-01T00:00:00Z'),
+    startedAt: null,
+    finishedAt: null,
+    error: null,
+    resultJson: null,
+    ...different,
+  };
+}
+
+/** A desk with one job on it. */
+export class FakeDesk implements JobDesk {
+  readonly submitted: SubmitRequest[] = [];
+  readonly waits: number[] = [];
+  job = jobRecord();
+  /** What a wait finds in the end. */
+  ended: JobRecord | undefined;
+  eta: number | null = 7;
+
+  submit(request: SubmitRequest): Promise<JobRecord> {
+    this.submitted.push(request);
+    return Promise.resolve(this.job);
+  }
+
+  get(id: string, viewer: { userId: string; role: string }): Promise<JobRecord> {
+    const visible = id === this.job.id && (viewer.role === 'admin' || viewer.userId === this.job.userId);
+    return visible ? Promise.resolve(this.job) : Promise.reject(new NotFoundError('There is no such job'));
+  }
+
+  list(): Promise<{ jobs: JobRecord[]; total: number }> {
+    return Promise.resolve({ jobs: [this.job], total: 41 });
+  }
+
+  cancel(): Promise<JobRecord> {
+    return Promise.resolve(jobRecord({ state: 'cancelled' }));
+  }
+
+  waitForEnd(job: JobRecord, waitMs: number): Promise<JobRecord> {
+    this.waits.push(waitMs);
+    return Promise.resolve(this.ended ?? job);
+  }
+
+  etaSeconds(): Promise<number | null> {
+    return Promise.resolve(this.eta);
+  }
+}
+
+/** Readings by asset id; anything else is not found. */
+export class FakeQuotes {
+  readonly readings = new Map<string, QuoteReading>();
+  readonly fresh = new Map<string, string>();
+  readonly reads: string[] = [];
+  readonly cleared: (readonly string[] | undefined)[] = [];
+
+  peekFreshJson(assetId: string, currency: string): string | undefined {
+    return this.fresh.get(`${assetId}/${currency}`);
+  }
+
+  read(assetId: string, currency: string): Promise<QuoteReading> {
+    this.reads.push(`${assetId}/${currency}`);
+    return Promise.resolve(this.readings.get(assetId) ?? { assetId, state: 'not_found', quote: undefined });
+  }
+
+  readPopular() {
+    return Promise.resolve({ state: 'pending', readings: [...this.readings.values()] } as const);
+  }
+
+  clear(assetIds?: readonly string[]): Promise<number> {
+    this.cleared.push(assetIds);
+    return Promise.resolve(3);
+  }
+
+  stats() {
+    return {
+      entries: 1,
+      by_state: { fresh: 1, stale: 0, not_found: 0 },
+      hits: 5,
+      misses: 1,
+      age_seconds: { p50: 1, p99: 2, max: 3 },
+      memory_bytes: 1000,
+    };
+  }
+}
+
+/** Accounts in memory, unique as the real ones are. */
+export class FakeUsers {
+  readonly accounts: Account[] = [];
+
+  insert(account: Omit<Account, 'id'>): Promise<Account> {
+    if (this.accounts.some(({ email }) => email === account.email)) {
+      return Promise.reject(new ConflictError('Username or e-mail is taken', 'account_taken'));
+    }
+    const stored = { ...account, id: ownerId };
+    this.accounts.push(stored);
+    return Promise.resolve(stored);
+  }
+
+  findByEmail(email: string): Promise<Account | undefined> {
+    return Promise.resolve(this.accounts.find((account) => account.email === email));
+  }
+}
+
+/** Streams that write the id of the job and end. */
+export class FakeStreams {
+  readonly opened: (string | undefined)[] = [];
+
+  open({ response, lastEventId }: { response: ServerResponse; lastEventId: string | undefined }): void {
+    this.opened.push(lastEventId);
+    response.writeHead(200, { 'Content-Type': 'text/event-stream' }).end('event: hello\ndata: {}\n\n');
+  }
+
+  count(): number {
+    return this.opened.length;
+  }
+
+  drain(): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+export interface TestApi extends Listening {
+  readonly base: string;
+  readonly desk: FakeDesk;
+  readonly quotes: FakeQuotes;
+  readonly streams: FakeStreams;
+  readonly token: string;
+  readonly adminToken: string;
+  readonly deps: AppDeps;
+  /** Sends a request with the user's token, unless the headers say otherwise. */
+  call(method: string, path: string, options?: { body?: unknown; headers?: Record<string, string> }): Promise<Response>;
+}
+
+/** The real application on stand-ins, listening on loopback. */
+export async function startApi(different: Partial<AppDeps> = {}): Promise<TestApi> {
+  const tokens = createTokens({ secret: 'a secret for tests, long enough for it', expiresInSeconds: 60, clock: systemClock });
+  const desk = new FakeDesk();
+  const quotes = new FakeQuotes();
+  const streams = new FakeStreams();
+  const log = silentLogger();
+  const deps: AppDeps = {
+    config: { APP_ENV: 'test', CORS_ORIGINS: ['https://app.example'], METRICS_TOKEN: undefined, READ_WAIT_MS: 50 },
+    clock: systemClock,
+    log,
+    metrics: createMetrics(),
+    users: new FakeUsers(),
+    tokens,
+    passwords: createPasswords({ cost: 4 }),
+    jobDesk: desk,
+    jobStreams: streams,
+    quotes,
+    health: createHealth({ checks: [], clock: systemClock, log }),
+    budgetStatus: () => Promise.resolve({ limit: 30, used: 30, available: 0, nextGrantInMs: 4_200, blockedForMs: 0 }),
+    ...different,
+  };
+  const listening = await listen(createApp(deps), { host: '127.0.0.1', port: 0 });
+  const base = `http://127.0.0.1:${listening.port}`;
+  const token = tokens.issue({ id: ownerId, role: 'user' });
+  const adminToken = tokens.issue({ id: ownerId, role: 'admin' });
+  return {
+    ...listening,
+    base,
+    desk,
+    quotes,
+    streams,
+    token,
+    adminToken,
+    deps,
+    call: (method, path, { body, headers = {} } = {}) =>
+      fetch(base + path, {
+        method,
+        headers: {
+          authorization: `Bearer ${token}`,
+          ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+          ...headers,
+        },
+        ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
+      }),
+  };
+}

@@ -1,0 +1,56 @@
+import {
+  BudgetWaitError,
+  ProviderConnectionError,
+  ProviderRateLimitError,
+  ProviderResponseError,
+  ProviderTimeoutError,
+  ProviderUrlTooLongError,
+} from '../../src/providers/errors.ts';
+import type { GrantedCall, UpstreamGate } from '../../src/providers/upstream-gate.ts';
+import { sleep } from '../../src/lib/sleep.ts';
+import type { Urgency } from '../../src/domain/quote.ts';
+import type { JobContext } from '../runtime/processor.ts';
+
+/**
+ * Up to three tries of one provider call, each with a grant of its own, so that retries are paid for like first calls. Waiting
+ * for the budget beyond a second is not done here but by putting the job back, so that waiting occupies nobody.
+ */
+interface UpstreamCallRequest {
+  readonly gate: UpstreamGate;
+  readonly urgency: Urgency;
+  readonly context: JobContext;
+}
+
+const maxTries = 3;
+const backoffMs = 250;
+const maxBudgetWaitMs = 1_000;
+
+/**
+ * Runs `call` through the gate until it succeeds or fails for good.
+ * @throws the last error; {@link BudgetWaitError} and {@link ProviderRateLimitError} at once, because they say when to come back.
+ */
+export async function callUpstream<T>(
+  { gate, urgency, context }: UpstreamCallRequest,
+  call: (grant: GrantedCall) => Promise<T>,
+): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await gate.run({ urgency, maxWaitMs: maxBudgetWaitMs, signal: context.waitSignal }, call);
+    } catch (error) {
+      if (attempt === maxTries || !isWorthARetry(error)) throw error;
+      await sleep(backoffMs * 2 ** (attempt - 1) * (0.5 + Math.random()), context.waitSignal);
+    }
+  }
+}
+
+function isWorthARetry(error: unknown): boolean {
+  return [ProviderTimeoutError, ProviderConnectionError, ProviderResponseError, ProviderUrlTooLongError].some(
+    (kind) => error instanceof kind,
+  );
+}
+
+/** For how long (ms) nothing can be had, when that is why a call failed; undefined for any other failure. */
+export function waitOf(error: unknown): number | undefined {
+  if (error instanceof BudgetWaitError) return Math.max(50, error.waitMs);
+  return error instanceof ProviderRateLimitError ? error.retryAfterMs : undefined;
+}

@@ -1,0 +1,151 @@
+import { DelayedError, UnrecoverableError, WaitingError, Worker, type Job } from 'bullmq';
+import type { Redis } from 'ioredis';
+import { ZodError } from 'zod';
+import type { QueueName } from '../../jobs/contract.ts';
+import { registry, type JobName } from '../../jobs/registry.ts';
+import { messageOf } from '../../src/lib/errors.ts';
+import type { Logger } from '../../src/lib/logger.ts';
+import { ProviderRejectedError } from '../../src/providers/errors.ts';
+import type { JobContext, Processor, ProcessorsOf } from './processor.ts';
+import { PutBack } from './put-back.ts';
+
+/**
+ * A BullMQ worker under our rules: data is checked before it is run, a lost lock aborts its job, a put-back costs no attempt,
+ * and closing has a deadline. A crashed process's jobs are taken over within 12 s: the lock lives 8 s, and every 4 s somebody
+ * looks for jobs without one.
+ */
+interface WorkerRequest<Q extends QueueName> {
+  readonly queue: Q;
+  readonly processors: ProcessorsOf<Q>;
+  /** A `blocking` connection; the worker makes a second one of it. */
+  readonly redis: Redis;
+  readonly prefix: string;
+  readonly concurrency: number;
+  readonly log: Logger;
+  /** Told of a job that failed for good, also when no processor ran (stalled too often). */
+  readonly onDead?: (name: JobName, data: unknown, reason: string) => Promise<void>;
+}
+
+export interface RunningWorker {
+  readonly queue: QueueName;
+  /** Jobs in hand. */
+  active(): number;
+  readonly concurrency: number;
+  /** When a job last started or ended, in milliseconds since the epoch. */
+  lastActivityAt(): number;
+  /** Takes no more jobs, lets waiting ones put themselves back, and gives running ones `deadlineMs` to end. */
+  close(deadlineMs: number): Promise<void>;
+}
+
+const lockMs = 8_000;
+const stalledCheckMs = 4_000;
+/** Crashes of its process that a job survives. */
+const maxStalled = 3;
+
+/** Starts a worker on a queue. */
+export function createWorker<Q extends QueueName>(request: WorkerRequest<Q>): RunningWorker {
+  const { queue, redis, prefix, concurrency, log } = request;
+  const draining = new AbortController();
+  let active = 0;
+  let lastActivityAt = Date.now();
+
+  const run = async (job: Job, token?: string, signal?: AbortSignal): Promise<unknown> => {
+    active++;
+    lastActivityAt = Date.now();
+    try {
+      return await runJob({ request, job, signal: signal ?? new AbortController().signal, drain: draining.signal });
+    } catch (error) {
+      return await settleFailure(job, token, error);
+    } finally {
+      active--;
+      lastActivityAt = Date.now();
+    }
+  };
+
+  const worker = new Worker(queue, run, {
+    connection: redis,
+    prefix,
+    concurrency,
+    lockDuration: lockMs,
+    stalledInterval: stalledCheckMs,
+    maxStalledCount: maxStalled,
+    drainDelay: 2,
+  });
+  watch(worker, request);
+
+  return {
+    queue,
+    concurrency,
+    active: () => active,
+    lastActivityAt: () => lastActivityAt,
+    async close(deadlineMs) {
+      draining.abort(new PutBack('the process is about to end'));
+      const timer = setTimeout(() => {
+        log.warn({ queue, active }, 'jobs did not end in time; another worker will take them over');
+        void worker.close(true);
+      }, deadlineMs);
+      try {
+        await worker.close();
+      } finally {
+        clearTimeout(timer);
+      }
+    },
+  };
+}
+
+interface RunRequest<Q extends QueueName> {
+  readonly request: WorkerRequest<Q>;
+  readonly job: Job;
+  readonly signal: AbortSignal;
+  readonly drain: AbortSignal;
+}
+
+async function runJob<Q extends QueueName>({ request, job, signal, drain }: RunRequest<Q>): Promise<unknown> {
+  const name = job.name as JobName;
+  const processor = (request.processors as Readonly<Record<string, Processor<JobName> | undefined>>)[name];
+  if (processor === undefined) throw new UnrecoverableError(`no processor for ${name} on ${request.queue}`);
+  const context: JobContext = {
+    jobId: job.id ?? '',
+    start: job.attemptsStarted,
+    isLastAttempt: job.attemptsMade + 1 >= (job.opts.attempts ?? 1),
+    signal,
+    waitSignal: AbortSignal.any([signal, drain]),
+    async releaseDeduplication() {
+      await job.removeDeduplicationKey();
+    },
+  };
+  return await processor(registry[name].schema.parse(job.data), context);
+}
+
+/** Decides what a failure means: back to the queue, never again, or another attempt. */
+async function settleFailure(job: Job, token: string | undefined, error: unknown): Promise<never> {
+  if (error instanceof PutBack) {
+    if (error.delayMs > 0) {
+      await job.moveToDelayed(Date.now() + error.delayMs, token);
+      throw new DelayedError();
+    }
+    await job.moveToWait(token);
+    throw new WaitingError();
+  }
+  if (error instanceof ZodError) throw new UnrecoverableError(`the data of the job is not valid: ${error.message}`);
+  if (error instanceof ProviderRejectedError) throw new UnrecoverableError(error.message);
+  throw error;
+}
+
+function watch<Q extends QueueName>(worker: Worker, { queue, log, onDead }: WorkerRequest<Q>): void {
+  worker.on('error', (error) => log.debug({ queue, reason: messageOf(error) }, 'worker error'));
+  worker.on('lockRenewalFailed', (jobIds) => {
+    for (const id of jobIds) worker.cancelJob(id, 'the lock was lost');
+  });
+  worker.on('failed', (job, error) => {
+    log.warn({ queue, job: job?.id, name: job?.name, reason: messageOf(error) }, 'a job failed');
+    if (job === undefined || !isDead(job, error)) return;
+    onDead?.(job.name as JobName, job.data, messageOf(error)).catch((failure: unknown) => {
+      log.error({ job: job.id, reason: messageOf(failure) }, 'a dead job could not be reported');
+    });
+  });
+}
+
+function isDead(job: Job, error: Error): boolean {
+  return job.finishedOn !== undefined || error instanceof UnrecoverableError || error.message.includes('stalled more than');
+}

@@ -1,0 +1,22 @@
+import type { QueueName } from '../../jobs/contract.ts';
+import type { JobData, JobName, JobNameOf, JobResult } from '../../jobs/registry.ts';
+
+/** What a processor knows of the job it runs. */
+export interface JobContext {
+  readonly jobId: string;
+  /** Counts every start of the job, put-backs and crashes included; 1 is the first. */
+  readonly start: number;
+  /** True when a failure of this attempt is the last word. */
+  readonly isLastAttempt: boolean;
+  /** Aborts when this process no longer owns the job (its lock was lost): stop, another process has it. */
+  readonly signal: AbortSignal;
+  /** Aborts as `signal` does, and when the process is about to end: stop waiting, with a {@link PutBack}. */
+  readonly waitSignal: AbortSignal;
+  /** From now on, equal work that is added makes a job of its own. */
+  releaseDeduplication(): Promise<void>;
+}
+
+export type Processor<N extends JobName> = (data: JobData<N>, context: JobContext) => Promise<JobResult<N>>;
+
+/** A processor for every job of a queue: a missing or an extra one does not compile. */
+export type ProcessorsOf<Q extends QueueName> = { readonly [N in JobNameOf<Q>]: Processor<N> };

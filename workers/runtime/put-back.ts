@@ -1,0 +1,13 @@
+/**
+ * Thrown by a processor to return its job to the queue without counting an attempt: because the process is about to end, or
+ * because nothing can be done before `delayMs` is over.
+ */
+export class PutBack extends Error {
+  readonly delayMs: number;
+
+  constructor(why: string, delayMs = 0) {
+    super(why);
+    this.name = 'PutBack';
+    this.delayMs = delayMs;
+  }
+}
