@@ -14,7 +14,7 @@ export interface CallRecord {
 }
 
 /** Counts what falls into the last 60 seconds. A call exactly 60 s old has left the window. */
-export class SlidingMinute {
+class SlidingMinute {
   #times: number[] = [];
   #head = 0;
 

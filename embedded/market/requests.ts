@@ -47,7 +47,7 @@ function receiveCall(deps: RequestDeps, call: Call): void {
   const setStatus = deps.log.receive(path, countIds(query));
   const admission = deps.log.admit(deps.settings.callsPerMinute);
   // The fault is taken at receipt too, so that one injected later never hits a call that is already on its way.
-  const fault = undefined as ReturnType<typeof deps.faults.take>;
+  const fault = admission.admitted ? deps.faults.take(path) : undefined;
   const reply = (): void => {
     if (call.response.destroyed) return;
     if (!admission.admitted) {

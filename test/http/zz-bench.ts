@@ -15,4 +15,4 @@ if (which === 'bare') {
   api.quotes.fresh.set('bitcoin/usd', body);
   console.log(`PORT ${api.port} /api/v1/crypto/bitcoin ${api.token}`);
 }
-process.on('message', (m) => { if (m === 'cpu') process.send!(process.cpuUsage()); });
+process.on('message', (m) => { if (m === 'exit') process.exit(0); if (m === 'cpu') process.send!(process.cpuUsage()); });

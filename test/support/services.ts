@@ -28,7 +28,7 @@ const parent = join(projectRoot, '.pricepool');
 const folder = join(parent, `test-${process.pid}`);
 
 /** Kept outside the module, because mocha loads a file with top-level await, and all that it imports, a second time. */
-const shared: { [runningKey]?: Promise<Running> } = globalThis;
+const shared = globalThis as { [runningKey]?: Promise<Running> };
 
 /**
  * The servers of this run, started by the first call.

@@ -165,14 +165,18 @@ describe('faults of the market', () => {
 
   it('hang: the call is taken and never answered, and closing the market cuts it', async () => {
     const hanging = await startMarket();
-    hanging.inject('hang');
-    let answered = false;
-    const call = ask(hanging.url + path).then((seen) => ((answered = true), seen));
-    while (hanging.callCount() === 0) await turn();
-    expect((await ask(`${hanging.url}/ping`)).status).to.equal(200);
-    expect([answered, hanging.calls()[0]?.status]).to.deep.equal([false, 0]);
-    await hanging.close();
-    expect(await call).to.include({ status: 0, cut: 'ECONNRESET' });
+    try {
+      hanging.inject('hang');
+      let answered = false;
+      const call = ask(hanging.url + path).finally(() => (answered = true));
+      while (hanging.callCount() === 0) await turn();
+      expect((await ask(`${hanging.url}/ping`)).status).to.equal(200);
+      expect([answered, hanging.calls()[0]?.status]).to.deep.equal([false, 0]);
+      await hanging.close();
+      expect(await call).to.include({ status: 0, cut: 'ECONNRESET' });
+    } finally {
+      await hanging.close();
+    }
   });
 
   it('has a test for every kind', () => {

@@ -1,11 +1,15 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { join } from 'node:path';
+import { extname, join } from 'node:path';
 import { expect } from 'chai';
 import { startMarket } from '../../../embedded/market/market.ts';
+import { projectRoot } from '../../../embedded/project-root.ts';
 import { connectMarket } from '../../../embedded/market/remote.ts';
 
-const root = join(import.meta.dirname, '../../..');
+// The tests run from the sources through tsx and, for coverage, from the compiled build.
+const extension = extname(import.meta.url);
+const execArgv = extension === '.ts' ? ['--import', 'tsx'] : [];
+const mainFile = join(import.meta.dirname, `../../../embedded/market/main${extension}`);
 
 describe('the rate limit of the market', () => {
   it('admits exactly the limit in 60 seconds, and the calls come back one by one as the window slides', async () => {
@@ -81,8 +85,7 @@ describe('the market as a process', function () {
   let child: ChildProcess | undefined;
 
   const launch = async (...args: string[]) => {
-    const execArgv = ['--import', 'tsx'];
-    child = fork(join(root, 'embedded/market/main.ts'), args, { execArgv, cwd: root, silent: true });
+    child = fork(mainFile, args, { execArgv, cwd: projectRoot, silent: true });
     const [ready] = (await once(child, 'message')) as [Ready];
     return { child, ready };
   };
@@ -131,7 +134,7 @@ describe('the market as a process', function () {
 
   it('replays a folder, and ends when its parent goes away', async () => {
     const { child: replaying, ready } = await launch(
-      ...['--replay', join(root, 'test/fixtures/history'), '--speed', '1', '--from', '2021-03-03'],
+      ...['--replay', join(projectRoot, 'test/fixtures/history'), '--speed', '1', '--from', '2021-03-03'],
     );
     expect(ready.source).to.equal('replay');
     const body = await (await fetch(`${ready.url}/simple/price?ids=ethereum&vs_currencies=usd`)).json();
@@ -143,11 +146,7 @@ describe('the market as a process', function () {
   it('says what is wrong with an option or a port and ends with 1', async () => {
     const taken = await startMarket();
     const fail = async (...args: string[]) => {
-      const failing = fork(join(root, 'embedded/market/main.ts'), args, {
-        execArgv: ['--import', 'tsx'],
-        cwd: root,
-        silent: true,
-      });
+      const failing = fork(mainFile, args, { execArgv, cwd: projectRoot, silent: true });
       child = failing;
       let text = '';
       failing.stderr?.on('data', (chunk: Buffer) => (text += chunk.toString()));
@@ -157,7 +156,7 @@ describe('the market as a process', function () {
     try {
       expect(await fail('--limit', 'many')).to.match(/^1 market: --limit must be a whole number/);
       expect(await fail('--port', String(taken.port))).to.match(/^1 market: .*EADDRINUSE/);
-      expect(await fail('--replay', join(root, 'src'))).to.match(/^1 market: no CoinGecko export/);
+      expect(await fail('--replay', join(projectRoot, 'src'))).to.match(/^1 market: no CoinGecko export/);
     } finally {
       await taken.close();
     }

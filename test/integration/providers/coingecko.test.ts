@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import { expect } from 'chai';
-import { findFreePort } from '../../../embedded/free-port.ts';
+import { freePort } from '../../../embedded/free-port.ts';
 import { startMarket } from '../../../embedded/market/market.ts';
 import { systemClock } from '../../../src/lib/clock.ts';
 import { signalWithDeadline, startStopwatch } from '../../../src/providers/call-signal.ts';
@@ -21,7 +21,7 @@ const common = {
 
 describeProvider('CoinGecko', async () => {
   const market = await startMarket();
-  const nobody = await findFreePort();
+  const nobody = await freePort();
   return {
     provider: createCoinGeckoProvider({ ...common, baseUrl: `${market.url}/`, source: 'simulated' }),
     toNobody: createCoinGeckoProvider({ ...common, baseUrl: `http://127.0.0.1:${nobody}/api/v3` }),
@@ -45,7 +45,7 @@ describe('CoinGecko provider on the wire', () => {
       requests.push({ url: request.url ?? '', headers: request.headers });
       response.writeHead(answer.status, answer.headers ?? {}).end(answer.body);
     });
-    const port = await findFreePort();
+    const port = await freePort();
     await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
     baseUrl = `http://127.0.0.1:${port}/api/v3`;
   });

@@ -3,13 +3,13 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { answerCall } from '../../../embedded/market/api.ts';
+import { projectRoot } from '../../../embedded/project-root.ts';
 import { parseHistory } from '../../../embedded/market/replay-files.ts';
 import { createReplaySource } from '../../../embedded/market/replay.ts';
 import type { MarketSource } from '../../../embedded/market/source.ts';
 
-const root = join(import.meta.dirname, '../../..');
-const fixtures = join(root, 'test/fixtures/history');
-const shared = process.env['PRICEPOOL_SHARED_DATA'] ?? join(root, '../shared/data');
+const fixtures = join(projectRoot, 'test/fixtures/history');
+const shared = process.env['PRICEPOOL_SHARED_DATA'] ?? join(projectRoot, '../shared/data');
 const hour = 3_600;
 
 /** A replay of the fixture at one second of history a millisecond; `goTo` sets the time of history. */

@@ -1,0 +1,55 @@
+import type { UpstreamLedger } from '../../../src/providers/budget/ledger.ts';
+
+/** A ledger on a clock that the test moves, with a switch to make it unreachable. */
+export interface MemoryLedger extends UpstreamLedger {
+  readonly rows: Map<string, { countedUntil: number; outcome: string | undefined }>;
+  down: boolean;
+  /** Runs after a grant has been written and before `record` resolves. */
+  afterRecord: (() => Promise<void>) | undefined;
+  /** Runs after the rows have been read and before `recent` resolves. */
+  afterRecent: (() => Promise<void>) | undefined;
+}
+
+/** Builds an empty {@link MemoryLedger}. */
+export function createMemoryLedger(now: () => number): MemoryLedger {
+  let blockedUntil = 0;
+  const check = (): void => {
+    if (ledger.down) throw new Error('the ledger is down');
+  };
+  const ledger: MemoryLedger = {
+    rows: new Map(),
+    down: false,
+    afterRecord: undefined,
+    afterRecent: undefined,
+    async record({ id, lastsMs }) {
+      check();
+      ledger.rows.set(id, { countedUntil: now() + lastsMs, outcome: undefined });
+      await ledger.afterRecord?.();
+    },
+    async settle({ id, outcome, answered }) {
+      await Promise.resolve(check());
+      const row = ledger.rows.get(id);
+      if (row === undefined) return;
+      row.outcome = outcome;
+      if (answered) row.countedUntil = Math.min(row.countedUntil, now());
+    },
+    async remove(id) {
+      await Promise.resolve(check());
+      ledger.rows.delete(id);
+    },
+    async recent({ windowMs }) {
+      check();
+      const calls = [...ledger.rows]
+        .map(([id, row]) => ({ id, countedInMs: row.countedUntil - now() }))
+        .filter((call) => call.countedInMs > -windowMs);
+      const blockedForMs = Math.max(0, blockedUntil - now());
+      await ledger.afterRecent?.();
+      return { calls, blockedForMs };
+    },
+    async block({ ms }) {
+      await Promise.resolve(check());
+      blockedUntil = Math.max(blockedUntil, now() + ms);
+    },
+  };
+  return ledger;
+}

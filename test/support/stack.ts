@@ -1,0 +1,231 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { freePort } from '../../embedded/free-port.ts';
+import { startMarket, type Market, type MarketOptions } from '../../embedded/market/market.ts';
+import { projectRoot } from '../../embedded/project-root.ts';
+import { startRedis, type EmbeddedRedis } from '../../embedded/redis.ts';
+import { silentLogger } from '../../src/lib/logger.ts';
+import { createTestDatabase } from './database.ts';
+import { uniquePrefix } from './redis.ts';
+import { services } from './services.ts';
+import { waitFor } from './wait-for.ts';
+
+/**
+ * A whole deployment of real processes on loopback: a database of its own, Redis (shared by prefix, or one of its own that
+ * may be killed), a market in this process, and any number of API and worker processes that tests may stop and kill.
+ */
+export interface Stack {
+  readonly market: Market;
+  readonly databaseUrl: string;
+  readonly redisUrl: string;
+  readonly redisPrefix: string;
+  /** Only with `ownRedis`. */
+  readonly redis: RedisControl | undefined;
+  readonly apis: StackProcess[];
+  readonly workers: StackProcess[];
+  startApi(environment?: Environment): Promise<StackProcess>;
+  startWorker(environment?: Environment): Promise<StackProcess>;
+  /** Ends everything; fails when a process had to be killed or did not exit with 0, unless a test ended it. */
+  stop(): Promise<void>;
+}
+
+export interface StackProcess {
+  readonly pid: number;
+  /** `http://127.0.0.1:<port>` of an API; empty for a worker. */
+  readonly url: string;
+  /** Resolves with exit code and signal. */
+  readonly exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
+  isRunning(): boolean;
+  /** Sends a signal; the stack then no longer expects a clean end of this process. */
+  kill(signal: NodeJS.Signals): void;
+  /** What it has logged so far. */
+  log(): Promise<string>;
+}
+
+export interface RedisControl {
+  /** SIGKILL. */
+  kill(): Promise<void>;
+  /** The same data, port and password. */
+  restart(): Promise<void>;
+}
+
+type Environment = Readonly<Record<string, string>>;
+
+export interface StackOptions {
+  readonly apis?: number;
+  readonly workers?: number;
+  readonly market?: MarketOptions;
+  readonly environment?: Environment;
+  /** A Redis with an append-only file that the test may kill and restart. */
+  readonly ownRedis?: boolean;
+  /** Another provider URL than the market's, such as a proxy's. */
+  readonly providerUrl?: string;
+}
+
+const startDeadlineMs = 20_000;
+const stopDeadlineMs = 12_000;
+let stacks = 0;
+
+/** Starts a stack and resolves when every process is ready. */
+export async function startStack(options: StackOptions = {}): Promise<Stack> {
+  const folder = join(projectRoot, '.pricepool', `stack-${process.pid}-${++stacks}`);
+  await mkdir(folder, { recursive: true });
+  const database = await createTestDatabase();
+  const own = options.ownRedis === true ? await startOwnRedis(folder) : undefined;
+  const redisUrl = own?.url ?? (await services()).redisUrl;
+  const market = await startMarket({ latencyMs: 20, madeUpAssets: 20_000, ...options.market });
+  const redisPrefix = uniquePrefix();
+  const base: Environment = {
+    APP_ENV: 'test',
+    DATABASE_URL: database.url,
+    REDIS_URL: redisUrl,
+    REDIS_KEY_PREFIX: redisPrefix,
+    PROVIDER: 'simulated',
+    COINGECKO_BASE_URL: options.providerUrl ?? market.url,
+    JWT_SECRET: 'a secret of the tests, long enough to be taken',
+    BCRYPT_COST: '4',
+    LOG_LEVEL: 'info',
+    ...options.environment,
+  };
+  const apis: StackProcess[] = [];
+  const workers: StackProcess[] = [];
+  const start = async (kind: 'api' | 'worker', extra: Environment): Promise<StackProcess> => {
+    const list = kind === 'api' ? apis : workers;
+    const logFile = join(folder, `${kind}-${list.length + 1}.log`);
+    const started = await startProcess({ kind, environment: { ...base, ...extra, LOG_FILE: logFile } });
+    list.push(started);
+    return started;
+  };
+
+  const stack: Stack = {
+    market,
+    databaseUrl: database.url,
+    redisUrl,
+    redisPrefix,
+    redis: own?.control,
+    apis,
+    workers,
+    startApi: (extra = {}) => start('api', extra),
+    startWorker: (extra = {}) => start('worker', extra),
+    async stop() {
+      const ends = await Promise.allSettled([...apis, ...workers].map(stopProcess));
+      await market.close();
+      await own?.stop();
+      await database.drop();
+      const failed = ends.find((end) => end.status === 'rejected');
+      if (failed !== undefined) throw failed.reason;
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+  await Promise.all([
+    ...Array.from({ length: options.apis ?? 1 }, () => stack.startApi()),
+    ...Array.from({ length: options.workers ?? 1 }, () => stack.startWorker()),
+  ]);
+  return stack;
+}
+
+interface OwnRedis {
+  readonly url: string;
+  readonly control: RedisControl;
+  stop(): Promise<void>;
+}
+
+async function startOwnRedis(folder: string): Promise<OwnRedis> {
+  const log = silentLogger();
+  let server: EmbeddedRedis = await startRedis({ dataDir: folder, log });
+  const { url, port } = server;
+  return {
+    url,
+    control: {
+      async kill() {
+        process.kill(server.pid, 'SIGKILL');
+        await server.exited;
+      },
+      async restart() {
+        server = await startRedis({ dataDir: folder, port, log });
+      },
+    },
+    stop: () => server.stop(),
+  };
+}
+
+const expectedToEnd = new WeakSet<StackProcess>();
+
+interface ProcessRequest {
+  readonly kind: 'api' | 'worker';
+  readonly environment: Environment;
+}
+
+async function startProcess({ kind, environment }: ProcessRequest): Promise<StackProcess> {
+  const port = kind === 'api' ? await freePort() : 0;
+  const script = join(projectRoot, kind === 'api' ? 'src/main.ts' : 'workers/main.ts');
+  const child = spawn(process.execPath, ['--import', 'tsx', script], {
+    cwd: projectRoot,
+    env: { ...process.env, ...environment, PORT: String(port) },
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  });
+  const started = toStackProcess(
+    child,
+    port === 0 ? '' : `http://127.0.0.1:${port}`,
+    environment['LOG_FILE'] ?? '',
+  );
+  await new Promise<void>((resolve, reject) => {
+    const timer = setTimeout(
+      () => reject(new Error(`${kind} did not start in ${startDeadlineMs} ms`)),
+      startDeadlineMs,
+    );
+    child.once('message', () => {
+      clearTimeout(timer);
+      resolve();
+    });
+    child.once('exit', (code) => {
+      clearTimeout(timer);
+      reject(new Error(`${kind} ended with ${code} while starting`));
+    });
+  });
+  return started;
+}
+
+function toStackProcess(child: ChildProcess, url: string, logFile: string): StackProcess {
+  const exited = once(child, 'exit').then(([code, signal]) => ({
+    code: code as number | null,
+    signal: signal as NodeJS.Signals | null,
+  }));
+  const running: StackProcess = {
+    pid: child.pid ?? 0,
+    url,
+    exited,
+    isRunning: () => child.exitCode === null && child.signalCode === null,
+    kill(signal) {
+      expectedToEnd.add(running);
+      child.kill(signal);
+    },
+    log: () => readFile(logFile, 'utf8'),
+  };
+  return running;
+}
+
+async function stopProcess(running: StackProcess): Promise<void> {
+  if (!running.isRunning()) {
+    const { code, signal } = await running.exited;
+    if (!expectedToEnd.has(running))
+      throw new Error(`process ${running.pid} had ended by itself (${code ?? signal})`);
+    return;
+  }
+  const wasKilled = expectedToEnd.has(running);
+  running.kill('SIGCONT');
+  running.kill('SIGTERM');
+  try {
+    await waitFor(() => !running.isRunning(), {
+      what: `the end of process ${running.pid}`,
+      timeoutMs: stopDeadlineMs,
+    });
+  } catch (error) {
+    running.kill('SIGKILL');
+    throw error;
+  }
+  const { code } = await running.exited;
+  if (code !== 0 && !wasKilled) throw new Error(`process ${running.pid} ended with ${code}`);
+}
