@@ -58,8 +58,8 @@ export async function startChild(spec: ChildSpec): Promise<OwnedChild> {
     ...spec.identity,
   });
   closeSync(output);
-  child.on("error", () => undefined);
-  await once(child, "spawn");
+  child.on('error', () => undefined);
+  await once(child, 'spawn');
   const pid = child.pid;
   if (pid === undefined) throw new Error(`${spec.command} did not start`);
   const exited = exitOf(child);

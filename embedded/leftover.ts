@@ -6,6 +6,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import type { StopPlan } from './child.ts';
 import { sleep } from '../src/lib/sleep.ts';
+import { StartError } from './start-error.ts';
 
 const pollMs = 25;
 const killGraceMs = 5_000;
@@ -75,7 +76,7 @@ interface Leftover {
 /**
  * Ends a server of an earlier run, if it is still there and surely ours.
  * @returns true when one was ended.
- * @throws {Error} when it is ours and cannot be ended.
+ * @throws {StartError} when it is ours and cannot be ended.
  */
 export async function endLeftover({ pid, mark, plan }: Leftover): Promise<boolean> {
   if (!isAlive(pid) || !commandLineOf(pid).includes(mark)) return false;
@@ -85,7 +86,9 @@ export async function endLeftover({ pid, mark, plan }: Leftover): Promise<boolea
     while (isAlive(pid) && Date.now() < until) await sleep(pollMs);
     if (!isAlive(pid)) return true;
   }
-  throw new Error(`Process ${pid} of an earlier run still holds ${mark} and cannot be ended; end it by hand`);
+  throw new StartError(
+    `Process ${pid} of an earlier run still holds ${mark} and cannot be ended; end it by hand`,
+  );
 }
 
 function signalQuietly(pid: number, signal: NodeJS.Signals): void {

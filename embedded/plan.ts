@@ -35,5 +35,7 @@ function refuseEmbedded(plan: Plan): void {
     plan.market === undefined ? '' : 'a price source (PROVIDER=coingecko, or COINGECKO_BASE_URL)',
   ].filter((part) => part !== '');
   if (missing.length === 0) return;
-  throw new StartError(`Nothing embedded is started with APP_ENV=production. Configure ${missing.join(', ')}.`);
+  throw new StartError(
+    `Nothing embedded is started with APP_ENV=production. Configure ${missing.join(', ')}.`,
+  );
 }

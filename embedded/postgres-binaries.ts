@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs';
 import { cp, mkdir, readFile, rename, rm, symlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { messageOf } from '../src/lib/errors.ts';
+import { StartError } from './start-error.ts';
 
 export interface PostgresBinaries {
   readonly initdb: string;
@@ -19,7 +20,7 @@ interface PlatformPackage {
 
 /**
  * The programs as npm installed them.
- * @throws {Error} when there is no package for this platform.
+ * @throws {StartError} when there is no package for this platform.
  */
 export async function packagedBinaries(): Promise<PostgresBinaries> {
   const { folder } = await platformPackage();
@@ -29,7 +30,7 @@ export async function packagedBinaries(): Promise<PostgresBinaries> {
 
 /**
  * A copy of the programs under `parent`, made once per version.
- * @throws {Error} when it cannot be written.
+ * @throws {StartError} when it cannot be written.
  */
 export async function copiedBinaries(parent: string): Promise<PostgresBinaries> {
   const source = await packagedBinaries();
@@ -67,10 +68,10 @@ async function platformPackage(): Promise<PlatformPackage> {
     const manifest = JSON.parse(await readFile(join(folder, 'package.json'), 'utf8')) as { version: string };
     return { folder, version: manifest.version };
   } catch (error) {
-    throw new Error(
+    throw new StartError(
       `There is no embedded Postgres for this platform (${name}). Set DATABASE_URL to a Postgres of yours, ` +
         `or install again without leaving out optional packages.`,
-      { cause: error },
+      error,
     );
   }
 }
@@ -84,7 +85,7 @@ async function restoreSymlinks(folder: string): Promise<void> {
     await mkdir(dirname(path), { recursive: true });
     await symlink(basename(source), path).catch((error: unknown) => {
       if ((error as NodeJS.ErrnoException).code === 'EEXIST') return;
-      throw new Error(`Postgres misses ${path}, which cannot be made: ${messageOf(error)}`, { cause: error });
+      throw new StartError(`Postgres misses ${path}, which cannot be made: ${messageOf(error)}`, error);
     });
   }
 }

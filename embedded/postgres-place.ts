@@ -1,16 +1,16 @@
 /**
  * Decides as whom Postgres runs and where its programs and files are. Postgres refuses to run as root; so root lends it an
  * unprivileged user, who must be able to reach everything. A checkout below a closed folder (`/root`, a `mktemp -d`)
- * cannot be reached: then programs and files move to `/var/lib/pricepool`. Each relocated home names the data folder that
- * it belongs to, and one whose data folder was deleted is deleted too.
+ * cannot be reached: then programs and files move to `/var/lib/pricepool`, and the data folder keeps the name of the place.
  */
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { constants, existsSync } from 'node:fs';
 import { access, mkdir, readFile, readdir, realpath, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Identity } from './child.ts';
 import { copiedBinaries, packagedBinaries, type PostgresBinaries } from './postgres-binaries.ts';
 import { endPostgresLeftover } from './postgres-leftover.ts';
+import { StartError } from './start-error.ts';
 
 export interface PostgresPlace {
   /** Folder of the cluster, its password and its log. */
@@ -24,16 +24,19 @@ export interface PostgresPlace {
 const relocationRoot = '/var/lib/pricepool';
 const ownerFile = 'belongs-to.json';
 
+const tokenFile = 'postgres-home';
+
+/** What a relocated home says of itself. */
 interface Owner {
   readonly dataDir: string;
-  readonly token: string;
+  readonly throwaway: boolean;
 }
 
 /**
  * Finds or makes the place of the Postgres of a data folder.
- * @throws {Error} when a folder belongs to another user or cannot be made.
+ * @throws {StartError} when a folder belongs to another user or cannot be made.
  */
-export async function placePostgres(dataDir: string): Promise<PostgresPlace> {
+export async function placePostgres(dataDir: string, throwaway = false): Promise<PostgresPlace> {
   await mkdir(dataDir, { recursive: true });
   const absolute = await realpath(dataDir);
   const home = join(absolute, 'postgres');
@@ -53,36 +56,46 @@ export async function placePostgres(dataDir: string): Promise<PostgresPlace> {
     : await copiedBinaries(await makeHome(relocationRoot));
   if (await reachable(absolute)) return { home: await makeHome(home), binaries, identity, relocated: false };
   await sweepRelocated();
-  return { home: await relocatedHome(absolute), binaries, identity, relocated: true };
+  return { home: await relocatedHome(absolute, throwaway), binaries, identity, relocated: true };
 }
 
-/** Deletes relocated homes whose data folder is gone, servers included. */
+/** Deletes the homes of test runs that were killed. Others are kept: their data folder may only have been moved. */
 async function sweepRelocated(): Promise<void> {
   for (const name of await readdir(relocationRoot).catch(() => [])) {
     const home = join(relocationRoot, name);
-    const owner = await readJson<Owner>(join(home, ownerFile));
-    if (owner === undefined || (await tokenOf(owner.dataDir)) === owner.token) continue;
+    const owner = await ownerOf(home);
+    if (owner?.throwaway !== true || existsSync(owner.dataDir)) continue;
     await endPostgresLeftover(join(home, 'cluster'));
     await rm(home, { recursive: true, force: true });
   }
 }
 
-async function relocatedHome(dataDir: string): Promise<string> {
-  const token = (await tokenOf(dataDir)) ?? randomUUID();
-  await writeFile(join(dataDir, 'postgres-token'), token, { mode: 0o600 });
-  const name = createHash('sha256').update(`${dataDir}\0${token}`).digest('hex').slice(0, 16);
-  const home = await makeHome(join(relocationRoot, name));
-  await writeFile(join(home, ownerFile), JSON.stringify({ dataDir, token } satisfies Owner), { mode: 0o600 });
+/**
+ * The home that the token in the data folder names, so that a checkout that was moved keeps its data. A copied checkout
+ * has the token too, but the home belongs to the original: it gets a home of its own.
+ */
+async function relocatedHome(dataDir: string, throwaway: boolean): Promise<string> {
+  let token = (await tokenOf(dataDir)) ?? randomUUID();
+  const owner = await ownerOf(join(relocationRoot, token));
+  if (owner !== undefined && owner.dataDir !== dataDir && (await tokenOf(owner.dataDir)) === token) {
+    token = randomUUID();
+  }
+  await writeFile(join(dataDir, tokenFile), token, { mode: 0o600 });
+  const home = await makeHome(join(relocationRoot, token));
+  await writeFile(join(home, ownerFile), JSON.stringify({ dataDir, throwaway } satisfies Owner), {
+    mode: 0o600,
+  });
   return home;
 }
 
 async function tokenOf(dataDir: string): Promise<string | undefined> {
-  return readFile(join(dataDir, 'postgres-token'), 'utf8').catch(() => undefined);
+  const text = await readFile(join(dataDir, tokenFile), 'utf8').catch(() => '');
+  return /^[0-9a-f-]{36}$/.test(text) ? text : undefined;
 }
 
-async function readJson<T>(path: string): Promise<T | undefined> {
+async function ownerOf(home: string): Promise<Owner | undefined> {
   try {
-    return JSON.parse(await readFile(path, 'utf8')) as T;
+    return JSON.parse(await readFile(join(home, ownerFile), 'utf8')) as Owner;
   } catch {
     return undefined;
   }
@@ -100,7 +113,7 @@ async function unprivilegedUser(home: string): Promise<Identity> {
   const lines = (await readFile('/etc/passwd', 'utf8')).split('\n').map((line) => line.split(':'));
   const entry = lines.find(([name]) => name === 'postgres') ?? lines.find(([name]) => name === 'nobody');
   if (entry === undefined)
-    throw new Error('Postgres cannot run as root, and there is no user postgres or nobody');
+    throw new StartError('Postgres cannot run as root, and there is no user postgres or nobody');
   return { uid: Number(entry[2]), gid: Number(entry[3]) };
 }
 
@@ -121,7 +134,7 @@ async function refuseForeign(home: string): Promise<void> {
     () => false,
   );
   if (writable && !existsSync(cluster)) return;
-  throw new Error(
+  throw new StartError(
     `${home} belongs to another user (uid ${uid}). Start as that user, delete the folder, ` +
       `or choose another one with PRICEPOOL_DATA_DIR.`,
   );

@@ -5,7 +5,7 @@
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { chmod, chown, mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { chown, mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import pg from 'pg';
@@ -17,6 +17,7 @@ import { freePort } from './free-port.ts';
 import { tailOf } from './log-tail.ts';
 import { endPostgresLeftover, postgresStopPlan } from './postgres-leftover.ts';
 import { placePostgres, type PostgresPlace } from './postgres-place.ts';
+import { StartError } from './start-error.ts';
 
 export interface PostgresOptions {
   /** Folder of all embedded parts; the cluster goes to `postgres/` in it, or to a place that its user can reach. */
@@ -54,15 +55,15 @@ const runFile = promisify(execFile);
 
 /**
  * Starts the Postgres of a data folder and resolves when it accepts queries.
- * @throws {Error} that says why it did not start, with the end of its log.
+ * @throws {StartError} that says why it did not start, with the end of its log.
  */
 export async function startPostgres(options: PostgresOptions): Promise<EmbeddedPostgres> {
   const { log, throwaway = false } = options;
-  const place = await placePostgres(options.dataDir);
+  const place = await placePostgres(options.dataDir, throwaway);
   const cluster = join(place.home, 'cluster');
   if (await endPostgresLeftover(cluster)) log.warn('ended a Postgres that an earlier run left behind');
   const password = await passwordOf(place);
-  if (!existsSync(join(cluster, 'PG_VERSION'))) await initialise(place, throwaway);
+  if (!isCluster(cluster)) await initialise(place, throwaway);
   const port = options.port ?? (await freePort());
   const child = await startServer(place, port, throwaway);
   const adminUrl = `postgres://${user}:${password}@127.0.0.1:${port}/postgres`;
@@ -81,20 +82,25 @@ export async function startPostgres(options: PostgresOptions): Promise<EmbeddedP
   return { url, adminUrl, port, pid: child.pid, exited: child.exited, stop };
 }
 
+/** Also repairs the ownership of a file whose writing was interrupted: initdb reads it as the user it runs as. */
 async function passwordOf({ home, identity }: PostgresPlace): Promise<string> {
   const file = join(home, 'password');
-  const kept = await readFile(file, 'utf8').catch(() => '');
-  if (kept !== '') return kept.trim();
-  if (existsSync(join(home, 'cluster'))) {
-    throw new Error(
-      `${file} is missing, so the database in ${home} cannot be opened; restore it or delete ${home}`,
-    );
+  let password = (await readFile(file, 'utf8').catch(() => '')).trim();
+  if (password === '') {
+    if (isCluster(join(home, 'cluster'))) {
+      throw new StartError(
+        `${file} is missing, so the database in ${home} cannot be opened; restore it or delete ${home}`,
+      );
+    }
+    password = randomBytes(24).toString('base64url');
+    await writeFile(file, `${password}\n`, { mode: 0o600 });
   }
-  const password = randomBytes(24).toString('base64url');
-  await writeFile(file, `${password}\n`, { mode: 0o600 });
-  await chmod(file, 0o600);
   if (identity !== undefined) await chown(file, identity.uid, identity.gid);
   return password;
+}
+
+function isCluster(folder: string): boolean {
+  return existsSync(join(folder, 'PG_VERSION'));
 }
 
 async function initialise({ home, binaries, identity }: PostgresPlace, throwaway: boolean): Promise<void> {
@@ -127,7 +133,7 @@ async function initialise({ home, binaries, identity }: PostgresPlace, throwaway
     });
   } catch (error) {
     await rm(half, { recursive: true, force: true });
-    throw new Error(`The embedded Postgres could not be initialised in ${home}: ${messageOf(error)}`, {
+    throw new StartError(`The embedded Postgres could not be initialised in ${home}: ${messageOf(error)}`, {
       cause: error,
     });
   }
@@ -171,7 +177,7 @@ async function untilReady(url: string, child: OwnedChild, logFile: string): Prom
       const what = gone
         ? 'ended while starting'
         : `did not accept queries in ${readyTimeoutMs} ms (${reason})`;
-      throw new Error(`The embedded Postgres ${what}. End of ${logFile}:\n${await tailOf(logFile)}`);
+      throw new StartError(`The embedded Postgres ${what}. End of ${logFile}:\n${await tailOf(logFile)}`);
     }
   }
 }

@@ -10,6 +10,7 @@ import { promisify } from 'node:util';
 import { messageOf } from '../src/lib/errors.ts';
 import type { Logger } from '../src/lib/logger.ts';
 import { projectRoot } from './project-root.ts';
+import { StartError } from './start-error.ts';
 
 export interface RedisBinary {
   readonly command: string;
@@ -37,7 +38,7 @@ export const sharedRedisFolder = join(projectRoot, '.pricepool');
 
 /**
  * A Redis 7 or Valkey server: from PATH, else unpacked earlier, else downloaded and unpacked now.
- * @throws {Error} that names every way out when none can be had.
+ * @throws {StartError} that names every way out when none can be had.
  */
 export async function findOrProvisionRedisBinary(options: RedisBinaryOptions): Promise<RedisBinary> {
   const { log, folders = [sharedRedisFolder], path = process.env.PATH ?? '' } = options;
@@ -51,12 +52,12 @@ export async function findOrProvisionRedisBinary(options: RedisBinaryOptions): P
   for (const folder of folders) {
     try {
       log.info({ folder }, 'no Redis server is installed: unpacking one privately');
-      return await provision(folder);
+      return await provision(folder, path);
     } catch (error) {
       failures.push(messageOf(error).split('\n')[0] ?? '');
     }
   }
-  throw new Error(waysOut(failures));
+  throw new StartError(waysOut(failures));
 }
 
 function waysOut(failures: readonly string[]): string {
@@ -122,20 +123,20 @@ async function libraryFolders(root: string): Promise<string[]> {
 }
 
 /** Unpacks beside the target and renames, so that two starts at once or an interruption leave a whole folder or none. */
-async function provision(parent: string): Promise<RedisBinary> {
+async function provision(parent: string, path: string): Promise<RedisBinary> {
   await mkdir(parent, { recursive: true });
   const half = await mkdtemp(join(parent, 'redis-bin-'));
   try {
-    await unpackPackages(half);
+    await unpackPackages(half, path);
     const target = join(parent, 'redis-bin');
     if ((await unpackedServer(half)) === undefined)
-      throw new Error('the unpacked server does not run on this system');
+      throw new StartError('the unpacked server does not run on this system');
     if ((await unpackedServer(target)) === undefined) {
       await rm(target, { recursive: true, force: true });
       await rename(join(half), target);
     }
     const binary = await unpackedServer(target);
-    if (binary === undefined) throw new Error(`the server in ${target} does not run`);
+    if (binary === undefined) throw new StartError(`the server in ${target} does not run`);
     return binary;
   } finally {
     await rm(half, { recursive: true, force: true });
@@ -143,18 +144,19 @@ async function provision(parent: string): Promise<RedisBinary> {
 }
 
 /** Tries the system's package lists first; they may be missing or outdated, so then fetches lists of our own. */
-async function unpackPackages(target: string): Promise<void> {
+async function unpackPackages(target: string, path: string): Promise<void> {
   const work = join(target, 'work');
+  const apt: Apt = (args) => runApt(args, work, path);
   const cache = ['-o', `Dir::Cache=${join(work, 'cache')}`, '-o', 'APT::Sandbox::User=root'];
   const lists = ['-o', `Dir::State=${join(work, 'state')}`, '-o', 'Dir::State::status=/var/lib/dpkg/status'];
   for (const folder of ['cache/archives/partial', 'state/lists/partial']) {
     await mkdir(join(work, folder), { recursive: true });
   }
   try {
-    await downloadPackages(work, cache);
+    await downloadPackages(apt, cache);
   } catch {
-    await apt([...cache, ...lists, 'update'], work);
-    await downloadPackages(work, [...cache, ...lists]);
+    await apt([...cache, ...lists, 'update']);
+    await downloadPackages(apt, [...cache, ...lists]);
   }
   for (const name of await readdir(work)) {
     if (name.endsWith('.deb'))
@@ -163,29 +165,32 @@ async function unpackPackages(target: string): Promise<void> {
   await rm(work, { recursive: true, force: true });
 }
 
+/** Runs apt-get and gives its standard output. */
+type Apt = (args: readonly string[]) => Promise<string>;
+
 /** Downloads the server and whatever it needs that is not installed; a simulated install names these packages. */
-async function downloadPackages(work: string, flags: readonly string[]): Promise<void> {
+async function downloadPackages(apt: Apt, flags: readonly string[]): Promise<void> {
   const failures: unknown[] = [];
   for (const wanted of programs) {
     try {
-      const plan = await apt([...flags, 'install', '--simulate', '--no-install-recommends', wanted], work);
+      const plan = await apt([...flags, 'install', '--simulate', '--no-install-recommends', wanted]);
       const names = [...plan.matchAll(/^Inst (\S+)/gm)].flatMap((match) => match[1] ?? []);
-      await apt([...flags, 'download', ...(names.length === 0 ? [wanted] : names)], work);
+      await apt([...flags, 'download', ...(names.length === 0 ? [wanted] : names)]);
       return;
     } catch (error) {
       failures.push(error);
     }
   }
-  throw new Error(messageOf(failures[0]), { cause: failures[0] });
+  throw new StartError(messageOf(failures[0]), failures[0]);
 }
 
-async function apt(args: readonly string[], cwd: string): Promise<string> {
+async function runApt(args: readonly string[], cwd: string, path: string): Promise<string> {
   try {
-    const env = { PATH: process.env.PATH, LC_ALL: 'C', DEBIAN_FRONTEND: 'noninteractive' };
+    const env = { PATH: path, LC_ALL: 'C', DEBIAN_FRONTEND: 'noninteractive' };
     const { stdout } = await runFile('apt-get', ['-q', ...args], { cwd, env, timeout: stepTimeoutMs });
     return stdout;
   } catch (error) {
-    throw new Error(`apt-get failed: ${lastErrorLine(error)}`, { cause: error });
+    throw new StartError(`apt-get failed: ${lastErrorLine(error)}`, error);
   }
 }
 

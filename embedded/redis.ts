@@ -16,6 +16,7 @@ import {
   sharedRedisFolder,
   type RedisBinary,
 } from './redis-binary.ts';
+import { StartError } from './start-error.ts';
 
 export interface RedisOptions {
   /** Folder of all embedded parts; Redis lives in `redis/` in it. */
@@ -47,7 +48,7 @@ const stopPlan: StopPlan = [['SIGTERM', 8_000]];
 /**
  * Starts the Redis of a data folder and resolves when it answers. Started again on the folder of a killed one it has what
  * that one had flushed (at most the last second is missing).
- * @throws {Error} that says why it did not start, or how to get a server where there is none.
+ * @throws {StartError} that says why it did not start, or how to get a server where there is none.
  */
 export async function startRedis(options: RedisOptions): Promise<EmbeddedRedis> {
   const { log, throwaway = false } = options;
@@ -137,7 +138,7 @@ async function untilReady(url: string, child: OwnedChild, logFile: string): Prom
     const gone = await Promise.race([ended, sleep(pollMs).then(() => false as const)]);
     if (gone || Date.now() > until) {
       const what = gone ? 'ended while starting' : `did not answer in ${readyTimeoutMs} ms (${reason})`;
-      throw new Error(`The embedded Redis ${what}. End of ${logFile}:\n${await tailOf(logFile)}`);
+      throw new StartError(`The embedded Redis ${what}. End of ${logFile}:\n${await tailOf(logFile)}`);
     }
   }
 }

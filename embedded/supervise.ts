@@ -37,6 +37,7 @@ const stopTimeoutMs = 15_000;
  */
 export async function supervise({ name, start, say, giveUp }: Supervision): Promise<Supervised> {
   const stopping = new AbortController();
+  const isStopping = (): boolean => stopping.signal.aborted;
   const deaths: number[] = [];
   let current: Part | undefined = await start();
 
@@ -57,10 +58,13 @@ export async function supervise({ name, start, say, giveUp }: Supervision): Prom
   async function watch(): Promise<void> {
     while (current !== undefined) {
       const exit = await current.exited;
-      if (stopping.signal.aborted) return;
+      if (isStopping()) return;
       say(`${name} ended unexpectedly (${describe(exit)}); starting it again`);
       current = await revive();
-      if (stopping.signal.aborted) return void (await current?.stop());
+      if (isStopping()) {
+        await current?.stop();
+        return;
+      }
       if (current !== undefined) say(`${name} is back`);
     }
     giveUp(`${name} ended ${maxDeathsPerMinute + 1} times within a minute`);

@@ -20,7 +20,7 @@ interface LoggerOptions {
   readonly level: LogLevel;
   /** Name of the process: `api`, `worker`, `embedded`. */
   readonly name: string;
-  /** File to append to; standard output when absent. Lines are buffered up to 16 KiB or 250 ms. */
+  /** File to append to; standard output when absent. Lines are buffered up to 8 KiB or 250 ms. */
   readonly file?: string | undefined;
 }
 
@@ -30,7 +30,7 @@ export function createLogger({ level, name, file }: LoggerOptions): Logger {
   const destination = pino.destination({
     ...(file === undefined ? { dest: 1 } : { dest: file, mkdir: true }),
     sync: false,
-    minLength: file === undefined ? 0 : 16_384,
+    minLength: file === undefined ? 0 : 8_192,
     periodicFlush: 250,
   });
   return pino(

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -6,17 +6,32 @@ import { Redis } from 'ioredis';
 import { findOrProvisionRedisBinary } from '../../embedded/redis-binary.ts';
 import { startRedis, type EmbeddedRedis } from '../../embedded/redis.ts';
 import { silentLogger } from '../../src/lib/logger.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 describe('the embedded Redis', () => {
   const log = silentLogger();
   let dataDir: string;
+  let client: Redis | undefined;
   let running: EmbeddedRedis | undefined;
 
   beforeEach(async () => {
     dataDir = await mkdtemp(join(tmpdir(), 'pricepool-redis-'));
   });
 
+  function connect(url: string): Redis {
+    client = new Redis(url, { maxRetriesPerRequest: null });
+    client.on('error', () => undefined);
+    return client;
+  }
+
+  async function appendOnlyFile(): Promise<string> {
+    const folder = join(dataDir, 'redis/appendonlydir');
+    const names = (await readdir(folder)).filter((name) => name.endsWith('.incr.aof'));
+    return (await Promise.all(names.map((name) => readFile(join(folder, name), 'utf8')))).join('');
+  }
+
   afterEach(async () => {
+    client?.disconnect();
     await running?.stop();
     running = undefined;
     await rm(dataDir, { recursive: true, force: true });
@@ -25,16 +40,14 @@ describe('the embedded Redis', () => {
   it('comes back on its port with its data after a kill, so that a client just goes on', async () => {
     running = await startRedis({ dataDir, log });
     const { port, url } = running;
-    const client = new Redis(url, { maxRetriesPerRequest: null });
-    client.on('error', () => undefined);
+    const client = connect(url);
     await client.set('kept', 'yes');
-    expect((await client.waitaof(1, 0, 5_000))[0]).to.equal(1);
+    await waitFor(() => appendOnlyFile().then((text) => text.includes('kept')), { what: 'the key to be written' });
     process.kill(running.pid, 'SIGKILL');
     expect(await running.exited).to.deep.equal({ code: null, signal: 'SIGKILL' });
     running = await startRedis({ dataDir, port, log });
     expect(running.url).to.equal(url);
     expect(await client.get('kept')).to.equal('yes');
-    client.disconnect();
   });
 
   it('lets nobody in without the password and never evicts a key', async () => {
@@ -47,9 +60,8 @@ describe('the embedded Redis', () => {
     const refusal = await stranger.get('x').catch((error: unknown) => String(error));
     expect(refusal).to.include('NOAUTH');
     stranger.disconnect();
-    const client = new Redis(running.url);
+    const client = connect(running.url);
     expect(await client.config('GET', 'maxmemory-policy')).to.deep.equal(['maxmemory-policy', 'noeviction']);
-    client.disconnect();
   });
 
   it('names every way out where no server can be had, and leaves nothing half done', async () => {

@@ -105,6 +105,7 @@ export async function newUser(baseUrl: string): Promise<ApiClient> {
   const account = { username: name, email: `${name}@example.com`, password: 'correct horse 1' };
   const registered = await anonymous.call('POST', '/auth/register', { body: account });
   if (registered.status !== 201) throw new Error(`register answered ${registered.status}`);
-  const { body } = await anonymous.call('POST', '/auth/login', { body: account });
+  const { email, password } = account;
+  const { body } = await anonymous.call('POST', '/auth/login', { body: { email, password } });
   return apiClient(baseUrl, body?.data.token as string);
 }

@@ -6,7 +6,9 @@
 import type { Next } from 'koa';
 import type { Logger } from '../../lib/logger.ts';
 import type { Metrics } from '../../lib/metrics.ts';
+import { createAccessLog } from '../../lib/access-log.ts';
 import type { ApiContext } from '../context.ts';
+import { stamp } from '../present/envelope.ts';
 import { isFault, problemJson, toProblem } from '../present/problem.ts';
 import { createRequestIds } from './request-id.ts';
 
@@ -22,26 +24,16 @@ const clientGone = 499;
 export function telemetry({ log, metrics }: TelemetryDeps) {
   const requestIds = createRequestIds();
   const unmatched = metrics.httpRoute('ANY', 'unmatched');
-  // These lines are made of fields that are chosen below; searching them for secrets would cost more than writing them.
-  const access = log.child({}, { redact: [] });
+  const access = createAccessLog(log);
 
   function finish(ctx: ApiContext, startedAt: number): void {
-    const { res, state } = ctx;
+    const { req, res, state } = ctx;
+    const { tally, requestId } = state;
     const status = res.writableFinished ? res.statusCode : clientGone;
     const ms = performance.now() - startedAt;
-    state.tally.add(status, ms / 1000);
-    access.info(
-      {
-        req: state.requestId,
-        method: ctx.method,
-        path: ctx.path,
-        route: state.tally.route,
-        status,
-        ms: Math.round(ms * 1000) / 1000,
-        user: state.principal?.userId,
-      },
-      'request',
-    );
+    tally.add(status, ms / 1000);
+    const { method = '' } = req;
+    access({ requestId, method, path: ctx.path, route: tally.route, status, ms, userId: state.principal?.userId });
   }
 
   return async (ctx: ApiContext, next: Next): Promise<void> => {
@@ -51,14 +43,13 @@ export function telemetry({ log, metrics }: TelemetryDeps) {
     ctx.state.requestId = requestId;
     ctx.state.principal = undefined;
     ctx.state.tally = unmatched;
-    res.setHeader('X-Request-Id', requestId);
-    res.setHeader('X-Content-Type-Options', 'nosniff');
     res.once('close', () => finish(ctx, startedAt));
     try {
       await next();
     } catch (error) {
       refuse(ctx, error, log);
     }
+    if (!res.headersSent) stamp(ctx);
   };
 }
 

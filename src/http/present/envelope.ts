@@ -25,3 +25,23 @@ export function answerJson(ctx: ApiContext, status: number, json: string): void 
   ctx.res.setHeader('Content-Type', jsonType);
   ctx.body = json;
 }
+
+/**
+ * Answers 200 with JSON text at once, past Koa's own answering: head and body leave in one write, and no header is stored to
+ * be read again. For the few routes whose cost is the cost of answering. Headers that were set before are sent too.
+ */
+export function answerAtOnce(ctx: ApiContext, json: string): void {
+  ctx.respond = false;
+  const length = String(Buffer.byteLength(json));
+  const { requestId } = ctx.state;
+  const head = ['X-Request-Id', requestId, 'X-Content-Type-Options', 'nosniff', 'Content-Type', jsonType];
+  head.push('Content-Length', length);
+  ctx.res.writeHead(200, head);
+  ctx.res.end(json);
+}
+
+/** Sets the headers that every answer has. */
+export function stamp(ctx: ApiContext): void {
+  ctx.res.setHeader('X-Request-Id', ctx.state.requestId);
+  ctx.res.setHeader('X-Content-Type-Options', 'nosniff');
+}

@@ -1,7 +1,7 @@
 import { isFinal } from '../../domain/job.ts';
 import type { AppDeps } from '../deps.ts';
 import { matchesTag } from '../preferences.ts';
-import { answer, answerJson, envelopeOf } from '../present/envelope.ts';
+import { answer, answerJson, envelopeOf, stamp } from '../present/envelope.ts';
 import { jobJson, jobTag, pollAfterSeconds, presentJob } from '../present/job.ts';
 import { route, type Route } from '../route.ts';
 import { jobIdOf, jobPath, jobsQuery } from '../schemas/jobs.ts';
@@ -94,6 +94,7 @@ function follow({ jobDesk, jobStreams }: JobDeps): Route {
       }
       const header = ctx.req.headers['last-event-id'];
       const asked = typeof header === 'string' ? header : ctx.query['lastEventId'];
+      stamp(ctx);
       ctx.respond = false;
       jobStreams.open({ response: ctx.res, job, lastEventId: typeof asked === 'string' ? asked : undefined });
     },

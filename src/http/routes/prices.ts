@@ -2,7 +2,7 @@ import { readingJson, type QuoteReading } from '../../domain/cached-quote.ts';
 import { AppError, NotFoundError } from '../../lib/errors.ts';
 import { withDeadline } from '../../lib/deadline.ts';
 import type { AppDeps } from '../deps.ts';
-import { answerJson, envelopeOf } from '../present/envelope.ts';
+import { answerAtOnce, answerJson, envelopeOf } from '../present/envelope.ts';
 import { route, type Route } from '../route.ts';
 import { coinPath, popularQuery, quoteQuery } from '../schemas/prices.ts';
 
@@ -35,7 +35,7 @@ function single({ quotes, budgetStatus, config }: PriceDeps): Route {
       if (currency === undefined) return false;
       const json = quotes.peekFreshJson((ctx['params'] as { coinId: string }).coinId, currency);
       if (json === undefined) return false;
-      answerJson(ctx, 200, `${quoteHead}${json}}`);
+      answerAtOnce(ctx, `${quoteHead}${json}}`);
       return true;
     },
     handler: async (ctx, { params: { coinId }, query: { currency } }) => {

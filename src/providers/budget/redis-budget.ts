@@ -26,7 +26,14 @@ import { startStopwatch, type Stopwatch } from '../call-signal.ts';
 import type { AcquireResult, Budget, BudgetStatus, CallOutcome, Grant } from './budget.ts';
 import type { UpstreamLedger } from './ledger.ts';
 import { bindScript, type Script } from './run-script.ts';
-import { acquireScript, blockScript, rebuildScript, settleScript, statusScript } from './scripts.ts';
+import {
+  acquireScript,
+  blockScript,
+  rebuildScript,
+  releaseScript,
+  settleScript,
+  statusScript,
+} from './scripts.ts';
 
 export interface RedisBudgetOptions {
   readonly redis: Redis;
@@ -64,7 +71,7 @@ interface Core {
   readonly lastsMs: number;
   readonly windowMs: number;
   readonly keys: { readonly log: string; readonly state: string };
-  readonly scripts: Record<'acquire' | 'rebuild' | 'settle' | 'block' | 'status', Script>;
+  readonly scripts: Record<'acquire' | 'rebuild' | 'settle' | 'release' | 'block' | 'status', Script>;
   readonly now: () => string;
   readonly redisCall: <T>(command: Promise<T>) => Promise<T>;
   readonly ledgerCall: <T>(statement: Promise<T>) => Promise<T>;
@@ -121,6 +128,7 @@ function createCore(options: RedisBudgetOptions): Core {
       acquire: bind(acquireScript),
       rebuild: bind(rebuildScript),
       settle: bind(settleScript),
+      release: bind(releaseScript),
       block: bind(blockScript),
       status: bind(statusScript),
     },
@@ -198,10 +206,9 @@ async function rebuild(core: Core, token: string): Promise<void> {
 
 /** Takes a grant back that was not used. Safe whether or not it was ever written. */
 async function forget(core: Core, id: string): Promise<void> {
-  const { redis, ledger } = core.options;
   const results = await Promise.allSettled([
-    core.redisCall(redis.zrem(core.keys.log, id)),
-    core.ledgerCall(ledger.remove(id)),
+    core.scripts.release(id),
+    core.ledgerCall(core.options.ledger.remove(id)),
   ]);
   const failed = results.find((result) => result.status === 'rejected');
   // Then it counts as if it had been used, until it is over.

@@ -2,7 +2,7 @@
  * The Lua that decides, atomically and by Redis's clock.
  *
  * Keys: a sorted set, the *log* (member = grant id, score = the latest moment in which the upstream may have counted the
- * call), and a hash, the *state* (last: when the last grant was made; blocked: nothing before then; want:N: a waiter of
+ * call), and a hash, the *state* (last, lastId: when and to whom the last grant was made; prev: what last was before; blocked: nothing before then; want:N: a waiter of
  * rank N is to be served first until then; epoch).
  *
  * The epoch says that the log is complete. It is the run id of the Redis process, held in both keys, so that the loss of
@@ -108,7 +108,8 @@ if wait > 0 then
 end
 redis.call('ZADD', log, exact(now + tonumber(ARGV[6])), id)
 -- Somewhat behind, so that the time that callers take to come back does not add up to lost calls.
-redis.call('HSET', state, 'last', exact(math.min(now, math.max(last + pace, now - math.min(pace / 2, 200)))))
+local paced = exact(math.min(now, math.max(last + pace, now - math.min(pace / 2, 200))))
+redis.call('HSET', state, 'last', paced, 'lastId', id, 'prev', last == -math.huge and '' or exact(last))
 redis.call('HDEL', state, 'want:' .. rank)
 return { 'granted' }
 `;
@@ -123,7 +124,9 @@ for i = 4, #ARGV, 2 do
 end
 local blocked = math.max(field('blocked') or 0, now + tonumber(ARGV[3]))
 redis.call('DEL', state)
-redis.call('HSET', state, 'epoch', run, 'blocked', exact(blocked), 'last', exact(now))
+redis.call('HSET', state, 'epoch', run, 'blocked', exact(blocked))
+local newest = redis.call('ZRANGEBYSCORE', log, '-inf', '(+inf', 'WITHSCORES')
+if #newest > 0 then redis.call('HSET', state, 'last', exact(math.min(now, tonumber(newest[#newest])))) end
 redis.call('ZREMRANGEBYSCORE', log, '+inf', '+inf')
 redis.call('ZADD', log, '+inf', 'epoch:' .. run)
 return 1
@@ -136,6 +139,14 @@ if score then
   redis.call('ZADD', log, 'XX', exact(math.min(tonumber(score), time(ARGV[1]))), ARGV[2])
 end
 return 1
+`;
+
+/** ARGV: grant id. The call was not made: neither the window nor the spacing has anything to remember of it. */
+export const releaseScript = `${common}
+if redis.call('HGET', state, 'lastId') == ARGV[1] then
+  redis.call('HSET', state, 'last', redis.call('HGET', state, 'prev'), 'lastId', '')
+end
+return redis.call('ZREM', log, ARGV[1])
 `;
 
 /** ARGV: now or '', ms. */

@@ -1,0 +1,44 @@
+import type { Plan } from './plan.ts';
+
+interface BannerFacts {
+  readonly plan: Plan;
+  readonly url: string;
+  readonly dataDir: string;
+  readonly logDir: string;
+  readonly seconds: number;
+}
+
+const providerLines = {
+  simulated: 'SIMULATED: a random walk, not the market. Never trade on it.',
+  replay: 'REPLAYED: real history from files, not the present.',
+  coingecko: 'CoinGecko',
+} as const;
+
+/** What the operator sees when everything is ready. */
+export function bannerOf({ plan, url, dataDir, logDir, seconds }: BannerFacts): string {
+  const embedded = (is: boolean, variable: string): string => (is ? 'embedded' : `yours (${variable})`);
+  const real = [
+    plan.postgres ? 'DATABASE_URL=postgres://user:password@host/database' : '',
+    plan.redis ? 'REDIS_URL=redis://host:6379' : '',
+    plan.provider === 'coingecko'
+      ? ''
+      : 'PROVIDER=coingecko   (free; with a key: COINGECKO_API_KEY and COINGECKO_PLAN)',
+  ].filter((line) => line !== '');
+  const lines = [
+    '',
+    `  Pricepool is ready after ${seconds.toFixed(1)} s`,
+    '',
+    `    API        ${url}   (documentation: ${url}/docs)`,
+    `    Prices     ${providerLines[plan.provider]}`,
+    `    Postgres   ${embedded(plan.postgres, 'DATABASE_URL')}`,
+    `    Redis      ${embedded(plan.redis, 'REDIS_URL')}`,
+    ...(plan.postgres || plan.redis ? [`    Files      ${dataDir}`] : []),
+    `    Logs       ${logDir}`,
+    '',
+    '    See it work:  npm run demo',
+    ...(real.length === 0 ? [] : ['    Use real parts by setting:', ...real.map((line) => `      ${line}`)]),
+    '    Stop with Ctrl-C.',
+    '',
+  ];
+  return lines.join('\n');
+}

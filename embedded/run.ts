@@ -1,0 +1,193 @@
+/** One start from the first check to the last stop. */
+import { existsSync } from 'node:fs';
+import { mkdir, realpath } from 'node:fs/promises';
+import { extname, join, resolve } from 'node:path';
+import { ConfigError, loadConfig, type Config } from '../src/config/load-config.ts';
+import { messageOf } from '../src/lib/errors.ts';
+import { bannerOf } from './banner.ts';
+import { freePort, isPortFree } from './free-port.ts';
+import { takeLock, type Lock } from './lock.ts';
+import { tailOf } from './log-tail.ts';
+import { planOf, type Plan } from './plan.ts';
+import { projectRoot } from './project-root.ts';
+import { untilApiReady } from './readiness.ts';
+import { createStack, type Scripts, type Stack } from './stack.ts';
+import { StartError } from './start-error.ts';
+
+interface RunOptions {
+  readonly environment: NodeJS.ProcessEnv;
+  /** What to run as API and worker; the real ones when absent. */
+  readonly scripts?: Scripts;
+  /** When the process began (ms since the epoch), for the time that the banner tells. */
+  readonly startedAt: number;
+}
+
+/** Why a run ends. */
+interface Ending {
+  readonly code: number;
+  readonly reason: string;
+}
+
+interface PendingEnding {
+  readonly promise: Promise<Ending>;
+  /** Only the first call counts. */
+  resolve(ending: Ending): void;
+}
+
+const readyTimeoutMs = 60_000;
+const parentPollMs = 500;
+
+/**
+ * Brings everything up, keeps it up until a signal, and takes it down.
+ * @returns the exit code: 0 after a signal, 1 when something could not be started or kept up.
+ */
+export async function run(options: RunOptions): Promise<number> {
+  const { environment } = options;
+  const ending = pendingEnding();
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.on(signal, () => ending.resolve({ code: 0, reason: signal }));
+  }
+  if (environment.npm_lifecycle_event !== undefined)
+    onOrphaned(() => ending.resolve({ code: 0, reason: 'npm is gone' }));
+  try {
+    return await runUntil(ending, options);
+  } catch (error) {
+    complain(error);
+    return 1;
+  }
+}
+
+/** npm does not tell its child when it is killed; whoever stops npm means us. */
+function onOrphaned(then: () => void): void {
+  const parent = process.ppid;
+  setInterval(() => {
+    if (process.ppid !== parent) then();
+  }, parentPollMs).unref();
+}
+
+function pendingEnding(): PendingEnding {
+  let resolve: (ending: Ending) => void = () => undefined;
+  const promise = new Promise<Ending>((settle) => (resolve = settle));
+  return { promise, resolve };
+}
+
+async function runUntil(ending: PendingEnding, options: RunOptions): Promise<number> {
+  const config = loadConfig(options.environment);
+  const plan = planOf(config);
+  const dataDir = await openDataDir(config);
+  const port = config.PORT === 0 ? await freePort() : config.PORT;
+  const url = urlOf(config.HOST, port);
+  const lock = await takeLock(dataDir, url);
+  const stack = createStack({
+    config,
+    plan,
+    dataDir,
+    port,
+    say,
+    environment: options.environment,
+    scripts: options.scripts ?? realScripts(),
+    giveUp: (reason) => ending.resolve({ code: 1, reason }),
+  });
+  const stopped = new AbortController();
+  const starting = bringUp({
+    stack,
+    plan,
+    url,
+    dataDir,
+    port,
+    config,
+    startedAt: options.startedAt,
+    signal: stopped.signal,
+  });
+  starting.catch((error: unknown) => {
+    if (!stopped.signal.aborted) complain(error);
+    ending.resolve({ code: 1, reason: 'the start failed' });
+  });
+  const { code, reason } = await ending.promise;
+  stopped.abort();
+  return end({ stack, lock, code, reason });
+}
+
+interface BringUp {
+  readonly stack: Stack;
+  readonly plan: Plan;
+  readonly url: string;
+  readonly dataDir: string;
+  readonly port: number;
+  readonly config: Config;
+  readonly startedAt: number;
+  readonly signal: AbortSignal;
+}
+
+async function bringUp(options: BringUp): Promise<void> {
+  const { stack, plan, url, dataDir, port, config, startedAt, signal } = options;
+  if (!(await isPortFree(port, config.HOST))) {
+    throw new StartError(
+      `Port ${port} is taken. Choose another one: PORT=${port + 1} npm start (PORT=0 takes any free one).`,
+    );
+  }
+  say('Starting Pricepool (the very first start prepares Postgres and may fetch Redis)');
+  await stack.start();
+  await untilApiReady({ url, timeoutMs: readyTimeoutMs, signal });
+  if (signal.aborted) return;
+  const seconds = (Date.now() - startedAt) / 1_000;
+  say(bannerOf({ plan, url, dataDir, logDir: stack.logDir, seconds }));
+}
+
+async function end({ stack, lock, code, reason }: Ending & { stack: Stack; lock: Lock }): Promise<number> {
+  if (code !== 0) {
+    say(`Stopping, because ${reason}`);
+    for (const name of ['api', 'worker']) await sayEndOfLog(join(stack.logDir, `${name}.log`));
+  } else {
+    say(`Stopping (${reason})`);
+  }
+  await stack.stop();
+  await lock.release();
+  say('Stopped');
+  return code;
+}
+
+async function sayEndOfLog(path: string): Promise<void> {
+  if (existsSync(path)) say(`End of ${path}:\n${await tailOf(path)}`);
+}
+
+async function openDataDir(config: Config): Promise<string> {
+  const wanted = resolve(projectRoot, config.PRICEPOOL_DATA_DIR);
+  try {
+    await mkdir(wanted, { recursive: true });
+    return await realpath(wanted);
+  } catch (error) {
+    throw new StartError(
+      `The data folder ${wanted} cannot be made (${messageOf(error)}). Choose another one with PRICEPOOL_DATA_DIR.`,
+      error,
+    );
+  }
+}
+
+/** An address for a client on this machine, also where the server listens on all addresses. */
+function urlOf(host: string, port: number): string {
+  if (host === '0.0.0.0') return `http://127.0.0.1:${port}`;
+  if (host === '::') return `http://[::1]:${port}`;
+  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+}
+
+/** TypeScript beside TypeScript, built beside built. */
+function realScripts(): Scripts {
+  const root = resolve(import.meta.dirname, '..');
+  const extension = extname(import.meta.filename);
+  return { api: join(root, 'src', `main${extension}`), worker: join(root, 'workers', `main${extension}`) };
+}
+
+function complain(error: unknown): void {
+  const expected = error instanceof StartError || error instanceof ConfigError;
+  const text = expected
+    ? error.message
+    : error instanceof Error
+      ? (error.stack ?? error.message)
+      : String(error);
+  process.stderr.write(`${text}\n`);
+}
+
+function say(message: string): void {
+  process.stdout.write(`${message}\n`);
+}

@@ -1,0 +1,219 @@
+/**
+ * Everything that one start runs, in its order: Postgres, Redis and the market side by side, then the migrations, then API
+ * and worker. Stopping goes the other way: API and worker first, while what they need is still there.
+ */
+import { mkdir, rm } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { migrate } from '../db/migrate.ts';
+import { openDatabase } from '../db/connection.ts';
+import type { Config } from '../src/config/load-config.ts';
+import { messageOf } from '../src/lib/errors.ts';
+import { createLogger, type Logger } from '../src/lib/logger.ts';
+import { freePort, isPortFree } from './free-port.ts';
+import { keptJwtSecret } from './jwt-secret.ts';
+import { startMarket } from './market/market.ts';
+import type { Plan } from './plan.ts';
+import { startPostgres } from './postgres.ts';
+import { startProgram } from './program.ts';
+import { projectRoot } from './project-root.ts';
+import { startRedis } from './redis.ts';
+import { StartError } from './start-error.ts';
+import { supervise, type Part } from './supervise.ts';
+
+/** Modules of the processes that do the work. */
+export interface Scripts {
+  readonly api: string;
+  readonly worker: string;
+}
+
+interface StackOptions {
+  readonly config: Config;
+  readonly plan: Plan;
+  readonly dataDir: string;
+  /** Passed on to API and worker, with what is embedded added. */
+  readonly environment: NodeJS.ProcessEnv;
+  readonly scripts: Scripts;
+  readonly port: number;
+  readonly say: (message: string) => void;
+  readonly giveUp: (reason: string) => void;
+}
+
+export interface Stack {
+  /** Folder of the logs of all parts. */
+  readonly logDir: string;
+  /** @throws {Error} when a part cannot be started. What runs already is ended by {@link Stack.stop}. */
+  start(): Promise<void>;
+  /** Ends whatever was started, in order. Never rejects. */
+  stop(): Promise<void>;
+}
+
+type Phase = 'programs' | 'market' | 'redis' | 'postgres';
+const stopOrder: readonly Phase[] = ['programs', 'market', 'redis', 'postgres'];
+
+/** What was started so far and must be ended. */
+interface Started {
+  /** Ends it at once when the stop has passed already. */
+  add(phase: Phase, close: () => Promise<void>): Promise<void>;
+  closeAll(): Promise<void>;
+}
+
+/** What starting one part needs. */
+interface Context extends StackOptions {
+  readonly started: Started;
+  readonly log: Logger;
+  readonly logDir: string;
+}
+
+/** Prepares a stack; nothing runs yet. */
+export function createStack(options: StackOptions): Stack {
+  const logDir = join(options.dataDir, 'logs');
+  const log = createLogger({ level: 'info', name: 'embedded', file: join(logDir, 'embedded.log') });
+  const started = createStarted(options.say);
+  const context: Context = { ...options, started, log, logDir };
+  return { logDir, start: () => start(context), stop: () => started.closeAll() };
+}
+
+async function start(context: Context): Promise<void> {
+  await mkdir(context.logDir, { recursive: true });
+  for (const kind of ['api', 'worker']) await rm(logFileOf(context, kind), { force: true });
+  const parts = [startDatabase(context), startQueueStore(context), startPrices(context)];
+  const [database, redis, market] = await allOrFirstError(parts);
+  await migrateTo(database, context.config);
+  const env = {
+    ...context.environment,
+    PORT: String(context.port),
+    PROVIDER: context.plan.provider,
+    JWT_SECRET: context.config.JWT_SECRET ?? (await keptJwtSecret(context.dataDir)),
+    ...(database === undefined ? {} : { DATABASE_URL: database }),
+    ...(redis === undefined ? {} : { REDIS_URL: redis }),
+    ...(market === undefined ? {} : { COINGECKO_BASE_URL: market }),
+  };
+  await allOrFirstError([startScript(context, 'api', env), startScript(context, 'worker', env)]);
+}
+
+function createStarted(say: (message: string) => void): Started {
+  const closers: { phase: Phase; close: () => Promise<void> }[] = [];
+  let closed = false;
+  return {
+    add: async (phase, close) => {
+      if (closed) await close();
+      else closers.push({ phase, close });
+    },
+    closeAll: async () => {
+      closed = true;
+      for (const phase of stopOrder) {
+        const ending = closers.filter((closer) => closer.phase === phase);
+        await Promise.all(
+          ending.map(({ close }) => close().catch((error: unknown) => say(messageOf(error)))),
+        );
+      }
+    },
+  };
+}
+
+interface Kept {
+  readonly phase: Phase;
+  readonly name: string;
+  readonly start: () => Promise<Part>;
+}
+
+async function keep({ say, giveUp, started }: Context, part: Kept): Promise<void> {
+  const supervised = await supervise({ name: part.name, start: part.start, say, giveUp });
+  await started.add(part.phase, () => supervised.stop());
+}
+
+/** @returns the connection string of the embedded Postgres; undefined when one is configured. */
+async function startDatabase(context: Context): Promise<string | undefined> {
+  if (!context.plan.postgres) return undefined;
+  const options = { dataDir: context.dataDir, port: await freePort(), log: context.log };
+  let url: string | undefined;
+  const startOnce = async (): Promise<Part> => {
+    const postgres = await startPostgres(options);
+    url = postgres.url;
+    return postgres;
+  };
+  await keep(context, { phase: 'postgres', name: 'Postgres', start: startOnce });
+  return url;
+}
+
+/** @returns the connection string of the embedded Redis; undefined when one is configured. */
+async function startQueueStore(context: Context): Promise<string | undefined> {
+  if (!context.plan.redis) return undefined;
+  const options = { dataDir: context.dataDir, port: await freePort(), log: context.log };
+  let url: string | undefined;
+  const startOnce = async (): Promise<Part> => {
+    const redis = await startRedis(options);
+    url = redis.url;
+    return redis;
+  };
+  await keep(context, { phase: 'redis', name: 'Redis', start: startOnce });
+  return url;
+}
+
+/** @returns the root URL of the market; undefined when a real provider is configured. */
+async function startPrices({ config, plan, environment, started }: Context): Promise<string | undefined> {
+  if (plan.market === undefined) return undefined;
+  const market = await startMarket({
+    port: await marketPort(config, environment),
+    seed: config.MARKET_SEED,
+    callsPerMinute: config.UPSTREAM_CALLS_PER_MINUTE,
+    ...(plan.market === 'replay' ? { replay: replayOf(config) } : {}),
+  });
+  await started.add('market', () => market.close());
+  return market.url;
+}
+
+function logFileOf({ logDir }: Context, kind: string): string {
+  return join(logDir, `${kind}.log`);
+}
+
+async function startScript(context: Context, kind: keyof Scripts, env: NodeJS.ProcessEnv): Promise<void> {
+  const logFile = logFileOf(context, kind);
+  const startOnce = (): Promise<Part> => startProgram({ script: context.scripts[kind], env, logFile });
+  await keep(context, {
+    phase: 'programs',
+    name: kind === 'api' ? 'The API' : 'The worker',
+    start: startOnce,
+  });
+}
+
+/** Waits for all, so that whatever did start is registered for stopping before the error gets out. */
+async function allOrFirstError<T>(promises: readonly Promise<T>[]): Promise<T[]> {
+  const results = await Promise.allSettled(promises);
+  const failed = results.find((result) => result.status === 'rejected');
+  if (failed !== undefined) throw failed.reason;
+  return results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+}
+
+async function migrateTo(embedded: string | undefined, config: Config): Promise<void> {
+  const database =
+    embedded === undefined ? config.database : { connectionString: embedded, ssl: false as const };
+  if (database === undefined) throw new StartError('There is no database to migrate');
+  const knex = openDatabase({ database, poolSize: 2 });
+  try {
+    await migrate(knex);
+  } catch (error) {
+    const where = embedded === undefined ? 'the configured Postgres' : 'the embedded Postgres';
+    throw new StartError(
+      `The schema of ${where} could not be brought up to date: ${messageOf(error)}`,
+      error,
+    );
+  } finally {
+    await knex.destroy();
+  }
+}
+
+/** The default port gives way to a free one, since nobody needs to know it; a port that was asked for does not. */
+async function marketPort(config: Config, environment: NodeJS.ProcessEnv): Promise<number> {
+  const port = config.MARKET_PORT;
+  if (port === 0 || (await isPortFree(port))) return port;
+  if ((environment.MARKET_PORT ?? '') === '') return 0;
+  throw new StartError(
+    `Port ${port} of the market is taken. Choose another one with MARKET_PORT (0: any free one).`,
+  );
+}
+
+function replayOf(config: Config): { dir: string; speed: number } {
+  if (config.REPLAY_DIR === undefined) throw new StartError('REPLAY_DIR is required when PROVIDER is replay');
+  return { dir: resolve(projectRoot, config.REPLAY_DIR), speed: config.REPLAY_SPEED };
+}

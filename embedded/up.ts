@@ -1,0 +1,5 @@
+import { run } from './run.ts';
+
+/** `npm start`: brings up Pricepool with everything that is not configured. */
+const startedAt = Date.now() - process.uptime() * 1_000;
+process.exit(await run({ environment: process.env, startedAt }));
