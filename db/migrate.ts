@@ -1,15 +1,28 @@
 import type { Knex } from 'knex';
-import { fileURLToPath, pathToFileURL } from 'node:url';
+import { readdir } from 'node:fs/promises';
+import { pathToFileURL } from 'node:url';
 import { loadConfig } from '../src/config/load-config.ts';
 import { openDatabase } from './connection.ts';
 
-const directory = fileURLToPath(new URL('./migrations', import.meta.url));
+const directory = new URL('./migrations/', import.meta.url);
+
+/**
+ * The files beside this one. A migration is recorded by the name of its source, whether source or build runs it, so that a
+ * database can go from one to the other.
+ */
+const source: Knex.MigrationSource<string> = {
+  async getMigrations() {
+    const files = await readdir(directory);
+    return files.filter((file) => /^\d+_\w+\.[jt]s$/.test(file)).sort();
+  },
+  getMigrationName: (file) => file.replace(/\.js$/, '.ts'),
+  getMigration: (file) => import(new URL(file, directory).href) as Promise<Knex.Migration>,
+};
 
 /** Brings the schema up to date. Safe to run from several processes at once: knex takes a lock. */
 export async function migrate(knex: Knex): Promise<readonly string[]> {
   const [, applied] = (await knex.migrate.latest({
-    directory,
-    loadExtensions: ['.ts', '.js'],
+    migrationSource: source,
     tableName: 'schema_migrations',
   })) as [number, string[]];
   return applied;
@@ -21,7 +34,9 @@ async function main(): Promise<void> {
   const knex = openDatabase({ database, poolSize: 2 });
   try {
     const applied = await migrate(knex);
-    process.stdout.write(applied.length === 0 ? 'The schema is up to date\n' : `Applied ${applied.join(', ')}\n`);
+    process.stdout.write(
+      applied.length === 0 ? 'The schema is up to date\n' : `Applied ${applied.join(', ')}\n`,
+    );
   } finally {
     await knex.destroy();
   }

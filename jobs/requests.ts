@@ -11,7 +11,10 @@ export const assetIdSchema = z
   .string()
   .trim()
   .toLowerCase()
-  .regex(/^[a-z0-9_-][a-z0-9._-]{0,99}$/, 'is not an asset id (letters, digits, ".", "_" and "-", at most 100)');
+  .regex(
+    /^[a-z0-9_-][a-z0-9._-]{0,99}$/,
+    'is not an asset id (letters, digits, ".", "_" and "-", at most 100)',
+  );
 
 /** A quote currency such as `usd`. */
 export const currencySchema = z

@@ -2,12 +2,18 @@ import { createHash } from 'node:crypto';
 import type { Knex } from 'knex';
 import { openDatabase } from '../db/connection.ts';
 import { createJobQueries, type JobQueries } from '../db/queries/jobs.ts';
+import { createRunQueries, type RunQueries } from '../db/queries/runs.ts';
 import { createUpstreamLedger } from '../db/queries/upstream-ledger.ts';
 import { createQuoteCollector, type CollectQuotes } from './cache/collect-quotes.ts';
 import { createQuoteStore, type QuoteStore } from './cache/quote-store.ts';
 import type { Config } from './config/load-config.ts';
 import { createDemand, type Demand } from './demand/demand.ts';
-import { createTickPublisher, createTickSubscriber, type TickPublisher, type TickSubscriber } from './events/ticks.ts';
+import {
+  createTickPublisher,
+  createTickSubscriber,
+  type TickPublisher,
+  type TickSubscriber,
+} from './events/ticks.ts';
 import { systemClock, type Clock } from './lib/clock.ts';
 import type { Logger } from './lib/logger.ts';
 import { createRedisKeys, type RedisKeys } from './lib/redis-keys.ts';
@@ -31,6 +37,7 @@ export interface Pipeline {
   /** Connection that ticks and orders arrive on. */
   readonly subscriber: Redis;
   readonly jobs: JobQueries;
+  readonly runs: RunQueries;
   readonly store: QuoteStore;
   readonly demand: Demand;
   readonly ticks: TickSubscriber;
@@ -63,7 +70,8 @@ const budgetStatusAgeMs = 500;
  */
 export function buildPipeline({ config, log, shutdown }: PipelineRequest): Pipeline {
   const { database, REDIS_URL: redisUrl } = config;
-  if (database === undefined) throw new Error('DATABASE_URL (or DB_HOST) is required; `npm start` brings a private Postgres');
+  if (database === undefined)
+    throw new Error('DATABASE_URL (or DB_HOST) is required; `npm start` brings a private Postgres');
   if (redisUrl === undefined) throw new Error('REDIS_URL is required; `npm start` brings a private Redis');
 
   const knex = openDatabase({ database, poolSize: config.DB_POOL_SIZE });
@@ -73,14 +81,36 @@ export function buildPipeline({ config, log, shutdown }: PipelineRequest): Pipel
     shutdown.add('clients', `redis ${name}`, () => closeRedis(redis));
     return redis;
   };
-
-  const clock = systemClock;
   const keys = createRedisKeys(config.REDIS_KEY_PREFIX);
   const redis = open('command', 'commands');
-  const subscriber = open('subscriber', 'subscriber');
-  const store = createQuoteStore({ redis, keys, retentionSeconds: config.QUOTE_RETENTION });
-  const demand = createDemand({ redis, keys });
-  const ticks = createTickSubscriber(subscriber, keys.ticks);
+  const queues = openQueues({ redis, prefix: keys.queues, log });
+  shutdown.add('queues', 'queues', () => queues.close());
+  const base = {
+    clock: systemClock,
+    keys,
+    knex,
+    redis,
+    subscriber: open('subscriber', 'subscriber'),
+    queues,
+    openRedis: open,
+  };
+  return { ...base, ...buildUpstream(base, config, log), ...buildQueries(knex) };
+}
+
+type Base = Pick<Pipeline, 'clock' | 'keys' | 'knex' | 'redis' | 'subscriber' | 'queues' | 'openRedis'>;
+
+function buildQueries(knex: Knex): Pick<Pipeline, 'jobs' | 'runs'> {
+  return { jobs: createJobQueries(knex), runs: createRunQueries(knex) };
+}
+
+type Upstream = Omit<Pipeline, keyof Base | 'jobs' | 'runs'>;
+
+/** The way from demand to quotes. */
+function buildUpstream(
+  { clock, keys, knex, redis, subscriber, queues }: Base,
+  config: Config,
+  log: Logger,
+): Upstream {
   const ledger = createUpstreamLedger(knex);
   const budget = createRedisBudget({
     redis,
@@ -94,8 +124,10 @@ export function buildPipeline({ config, log, shutdown }: PipelineRequest): Pipel
   const budgetStatus = remembered(() => budget.status(), budgetStatusAgeMs);
   const pendingState = async (): Promise<'pending' | 'rate_limited'> =>
     (await budgetStatus()).nextGrantInMs > 0 ? 'rate_limited' : 'pending';
-  const queues = openQueues({ redis, prefix: keys.queues, log });
-  shutdown.add('queues', 'queues', () => queues.close());
+  const store = createQuoteStore({ redis, keys, retentionSeconds: config.QUOTE_RETENTION });
+  const demand = createDemand({ redis, keys });
+  const ticks = createTickSubscriber(subscriber, keys.ticks);
+  const publisher = createTickPublisher(redis, keys.ticks);
   const kick = createKick(queues);
   const collect = createQuoteCollector({
     store,
@@ -106,32 +138,15 @@ export function buildPipeline({ config, log, shutdown }: PipelineRequest): Pipel
     kick: (currency, urgency) => kick.quotes(currency, urgency),
     pendingState,
   });
-
-  return {
-    clock,
-    keys,
-    knex,
-    redis,
-    subscriber,
-    jobs: createJobQueries(knex),
-    store,
-    demand,
-    ticks,
-    publisher: createTickPublisher(redis, keys.ticks),
-    budget,
-    ledger,
-    budgetStatus,
-    queues,
-    kick,
-    collect,
-    pendingState,
-    openRedis: open,
-  };
+  return { store, demand, ticks, publisher, budget, ledger, budgetStatus, kick, collect, pendingState };
 }
 
 /** One budget per provider and key: another key is another allowance. The key itself must not be readable from it. */
 function budgetKeyOf({ PROVIDER, COINGECKO_PLAN, COINGECKO_API_KEY }: Config): string {
-  const key = createHash('sha256').update(COINGECKO_API_KEY ?? 'keyless').digest('hex').slice(0, 8);
+  const key = createHash('sha256')
+    .update(COINGECKO_API_KEY ?? 'keyless')
+    .digest('hex')
+    .slice(0, 8);
   return `${PROVIDER ?? 'simulated'}-${COINGECKO_PLAN}-${key}`;
 }
 

@@ -69,20 +69,21 @@ function startWorker(parts: WorkerParts, queue: QueueName): RunningWorker {
 }
 
 function startRequests({ config, log, shutdown, pipeline }: WorkerParts): RunningWorker {
-  const { jobs, collect, clock, redis, keys, subscriber } = pipeline;
+  const { jobs, runs, collect, clock, redis, keys, subscriber } = pipeline;
   const aggregator = createAggregator();
   shutdown.add('threads', 'aggregation threads', () => aggregator.close());
   const abandonments = createAbandonments();
-  listenForControl(subscriber, keys.control, abandonments.abandon);
+  listenForControl(subscriber, keys.control, (workKey) => abandonments.abandon(workKey));
   const deps: RequestDeps = {
     jobs,
+    runs,
     collect,
     aggregator,
     clock,
     log,
     events: createJobEventLog(redis, keys.jobEvents),
     deadlineMs: config.JOB_DEADLINE_SECONDS * 1000,
-    abandoned: abandonments.watch,
+    abandoned: (workKey) => abandonments.watch(workKey),
   };
   return createWorker({
     queue: 'requests',
@@ -93,7 +94,9 @@ function startRequests({ config, log, shutdown, pipeline }: WorkerParts): Runnin
     log,
     onDead: async (_name, data, reason) => {
       const { workKey } = data as { workKey: string };
-      const message = reason.includes('stalled') ? 'The job ended its worker process repeatedly' : 'The job failed';
+      const message = reason.includes('stalled')
+        ? 'The job ended its worker process repeatedly'
+        : 'The job failed';
       await failRows(deps, workKey, { code: 'job_failed', message });
     },
   });
@@ -129,11 +132,12 @@ function startUpkeep({ config, log, pipeline }: WorkerParts): RunningWorker {
   return createWorker({
     queue: 'upkeep',
     processors: createUpkeepProcessors({
-      jobs: pipeline.jobs,
+      runs: pipeline.runs,
       queues: pipeline.queues,
       log,
       retentionSeconds: config.JOB_RETENTION,
-      purgeLedger: () => pipeline.ledger.purge(new Date(pipeline.clock.now() - ledgerRetentionSeconds * 1000)),
+      purgeLedger: () =>
+        pipeline.ledger.purge(new Date(pipeline.clock.now() - ledgerRetentionSeconds * 1000)),
     }),
     redis: pipeline.openRedis('blocking', 'upkeep'),
     prefix: pipeline.keys.queues,
@@ -165,7 +169,9 @@ const rootOfPlan = {
 function createProvider(config: Config, { clock }: Pipeline): PriceProvider {
   const { PROVIDER = 'simulated', COINGECKO_PLAN: plan, COINGECKO_BASE_URL: given } = config;
   if (PROVIDER !== 'coingecko' && given === undefined) {
-    throw new Error(`PROVIDER=${PROVIDER} needs the embedded market: run \`npm start\`, or set COINGECKO_BASE_URL to one`);
+    throw new Error(
+      `PROVIDER=${PROVIDER} needs the embedded market: run \`npm start\`, or set COINGECKO_BASE_URL to one`,
+    );
   }
   return createCoinGeckoProvider({
     baseUrl: given ?? rootOfPlan[plan],

@@ -11,30 +11,20 @@ export interface NewJob {
   readonly workKey: string;
   readonly submission: object;
   readonly total: number;
-  readonly idempotency?: { readonly key: string; readonly route: string; readonly bodyHash: string } | undefined;
-}
-
-/** Work that was accepted and has not ended. */
-export interface OpenWork {
-  readonly name: string;
-  readonly workKey: string;
-  readonly submission: object;
-}
-
-/** How a run ended, for all rows that wait for it. */
-export interface RunEnd {
-  readonly workKey: string;
-  readonly startedAt: Date;
+  readonly idempotency?:
+    { readonly key: string; readonly route: string; readonly bodyHash: string } | undefined;
 }
 
 const openStates: JobState[] = ['queued', 'running'];
 
-/** Everything that reads or writes client jobs in Postgres. */
+/** Client jobs in Postgres, as the API sees them. */
 export type JobQueries = ReturnType<typeof createJobQueries>;
 
 /** Binds the queries to a connection pool. */
 export function createJobQueries(knex: Knex) {
   return {
+    ...countsIn(knex),
+
     /** Inserts a row; undefined when its idempotency key is taken. */
     async insert(job: NewJob): Promise<JobRecord | undefined> {
       const { rows } = await knex.raw<{ rows: JobRow[] }>(insertSql, [
@@ -88,7 +78,11 @@ export function createJobQueries(knex: Knex) {
         .returning('*');
       return row === undefined ? undefined : toRecord(row);
     },
+  };
+}
 
+function countsIn(knex: Knex) {
+  return {
     /** Number of rows that still wait for a run. */
     async countOpen(workKey: string): Promise<number> {
       return await Job.query(knex).where({ work_key: workKey }).whereIn('state', openStates).resultSize();
@@ -106,67 +100,6 @@ export function createJobQueries(knex: Knex) {
       );
       return Object.fromEntries(rows.map(({ state, n }) => [state, n]));
     },
-
-    /** Marks a run as running and notes its progress; rows that have ended stay as they are. */
-    async markProgress(workKey: string, done: number, startedAt: Date): Promise<void> {
-      await knex.raw(
-        `update jobs set state = 'running', done = greatest(done, least(?, total)), started_at = coalesce(started_at, ?),
-           version = version + 1
-         where work_key = ? and state in ('queued', 'running')`,
-        [done, startedAt, workKey],
-      );
-    },
-
-    /** Ends a run: stores its result once and completes every row that still waits for it. Returns their ids. */
-    async complete({ workKey, startedAt }: RunEnd, resultId: string, body: string): Promise<readonly string[]> {
-      const { rows } = await knex.raw<{ rows: { id: string }[] }>(completeSql, [
-        resultId,
-        body,
-        workKey,
-        startedAt,
-        workKey,
-      ]);
-      return rows.map(({ id }) => id);
-    },
-
-    /** Fails every row that still waits for a run. Returns their ids. */
-    async fail({ workKey, startedAt }: RunEnd, error: { code: string; message: string }): Promise<readonly string[]> {
-      const { rows } = await knex.raw<{ rows: { id: string }[] }>(
-        `update jobs set state = 'failed', error = ?, started_at = coalesce(started_at, ?), finished_at = now(),
-           version = version + 1
-         where work_key = ? and state in ('queued', 'running') returning id`,
-        [JSON.stringify(error), startedAt, workKey],
-      );
-      return rows.map(({ id }) => id);
-    },
-
-    /** Distinct work older than `seconds` that has not ended, the oldest first. */
-    async openWork(seconds: number, limit: number): Promise<readonly OpenWork[]> {
-      const { rows } = await knex.raw<{ rows: { name: string; work_key: string; data: object }[] }>(
-        `select distinct on (work_key) name, work_key, data from (
-           select name, work_key, data, created_at from jobs
-           where state in ('queued', 'running') and created_at < now() - make_interval(secs => ?)
-           order by created_at limit ?) as oldest
-         order by work_key, created_at`,
-        [seconds, limit],
-      );
-      return rows.map((row) => ({ name: row.name, workKey: row.work_key, submission: row.data }));
-    },
-
-    /** Deletes rows that ended more than `seconds` ago, and results that nobody refers to. Returns the number of rows. */
-    async purge(seconds: number): Promise<number> {
-      const { rowCount } = await knex.raw<{ rowCount: number }>(
-        `delete from jobs where id in (
-           select id from jobs where finished_at < now() - make_interval(secs => ?) limit 5000)`,
-        [seconds],
-      );
-      await knex.raw(
-        `delete from job_results where created_at < now() - make_interval(secs => ?)
-           and not exists (select 1 from jobs where jobs.result_id = job_results.id)`,
-        [seconds],
-      );
-      return rowCount;
-    },
   };
 }
 
@@ -175,15 +108,6 @@ const insertSql = `insert into jobs
   values (?, ?, ?, ?, ?, ?, ?, ?, ?)
   on conflict (user_id, route, idempotency_key) where idempotency_key is not null do nothing
   returning *`;
-
-/** The result is only stored when somebody still waits for it. */
-const completeSql = `with stored as (
-    insert into job_results (id, body) select ?, ?
-    where exists (select 1 from jobs where work_key = ? and state in ('queued', 'running'))
-    returning id)
-  update jobs set state = 'completed', done = total, result_id = stored.id, started_at = coalesce(started_at, ?),
-    finished_at = now(), version = version + 1
-  from stored where work_key = ? and state in ('queued', 'running') returning jobs.id`;
 
 type JobRow = Pick<
   Job,

@@ -2,7 +2,15 @@ import { messageOf, UnavailableError } from '../../src/lib/errors.ts';
 
 /** SQLSTATE classes and codes that say "not now" rather than "not so": connection, resources, shutdown, lock and query timeouts. */
 const passing = /^(08|53|57P|57014$|55P03$|40001$|40P01$)/;
-const socketCodes = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'ENOTFOUND', 'EAI_AGAIN', 'ENOENT']);
+const socketCodes = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+  'ETIMEDOUT',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'ENOENT',
+]);
 const messages = /timeout|connection terminated|connection ended|aborted|unable to acquire/i;
 
 /** Whether a failed query means that Postgres cannot be had for the moment. */
@@ -22,6 +30,9 @@ export async function orUnavailable<T>(query: PromiseLike<T>): Promise<T> {
     return await query;
   } catch (error) {
     if (!isOutage(error)) throw error;
-    throw new UnavailableError('The database does not answer', { code: 'database_unavailable', cause: error });
+    throw new UnavailableError('The database does not answer', {
+      code: 'database_unavailable',
+      cause: error,
+    });
   }
 }

@@ -42,11 +42,14 @@ export function createUserQueries(knex: Knex): UserQueries {
   async function insert(account: NewAccount): Promise<Account> {
     const { username, email, passwordHash: password_hash, role } = account;
     try {
-      const row = await orUnavailable(User.query(knex).insert({ id: uuidv7(), username, email, password_hash, role }));
+      const row = await orUnavailable(
+        User.query(knex).insert({ id: uuidv7(), username, email, password_hash, role }),
+      );
       return { ...account, id: row.id };
     } catch (error) {
       // The unique indexes decide, so that two registrations at once cannot both pass a check made beforehand.
-      if (error instanceof UniqueViolationError) throw new ConflictError('Username or e-mail is taken', 'account_taken');
+      if (error instanceof UniqueViolationError)
+        throw new ConflictError('Username or e-mail is taken', 'account_taken');
       throw error;
     }
   }

@@ -45,7 +45,10 @@ function createTurns(): <T>(work: () => Promise<T>) => Promise<T> {
   return async (work) => {
     if (running >= runningLimit) {
       if (waiting.length >= waitingLimit) {
-        throw new UnavailableError('Too many logins at the moment', { code: 'logins_busy', retryAfterSeconds: 5 });
+        throw new UnavailableError('Too many logins at the moment', {
+          code: 'logins_busy',
+          retryAfterSeconds: 5,
+        });
       }
       await new Promise<void>((resolve) => waiting.push(resolve));
     } else {

@@ -126,7 +126,9 @@ class CachedQuoteReader implements QuoteReader {
     if (this.#renewedAt.size >= maxRenewals) this.#renewedAt.clear();
     this.#renewedAt.set(key, now);
     // Nobody waits for it, so nobody hears of a failure: the next read asks again.
-    void this.#deps.collect({ currency, assetIds: [assetId], urgency: 'stream', waitMs: 1 }).catch(() => undefined);
+    void this.#deps
+      .collect({ currency, assetIds: [assetId], urgency: 'stream', waitMs: 1 })
+      .catch(() => undefined);
   }
 
   async #ranking(currency: string, waitMs: number): Promise<Ranking | undefined> {
@@ -163,7 +165,8 @@ class CachedQuoteReader implements QuoteReader {
   async #readingsOf(currency: string, assetIds: readonly string[]): Promise<readonly QuoteReading[]> {
     const { mirror, store } = this.#deps;
     const absent = assetIds.filter((id) => mirror.get(currency, id) === undefined);
-    for (const { quote } of await store.readMany(currency, absent)) if (quote !== undefined) mirror.put(quote);
+    for (const { quote } of await store.readMany(currency, absent))
+      if (quote !== undefined) mirror.put(quote);
     return assetIds.map((assetId) => {
       const quote = mirror.get(currency, assetId);
       return quote === undefined

@@ -3,6 +3,7 @@ import type { QuoteFailure, QuoteReading } from '../domain/cached-quote.ts';
 import { freshness } from '../domain/cached-quote.ts';
 import type { QuoteState, Urgency } from '../domain/quote.ts';
 import type { TickSubscriber } from '../events/ticks.ts';
+import { createBell } from '../lib/bell.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { QuoteStore, StoredQuote } from './quote-store.ts';
 
@@ -56,7 +57,7 @@ class Collection {
   readonly #settled = new Map<string, QuoteReading>();
   readonly #missing: Set<string>;
   readonly #lastKnown = new Map<string, StoredQuote>();
-  #wake: (() => void) | undefined;
+  readonly #bell = createBell();
 
   constructor(deps: CollectorDeps, request: CollectRequest) {
     this.#deps = deps;
@@ -65,10 +66,11 @@ class Collection {
   }
 
   async run(): Promise<ReadonlyMap<string, QuoteReading>> {
-    const { waitMs, onWait } = this.#request;
+    const { waitMs, onWait, signal } = this.#request;
     const deadline = this.#deps.clock.now() + waitMs;
     // Listening before reading: a tick between the two would otherwise be missed.
     const stopListening = this.#deps.ticks.listen({ onTick: (tick) => this.#onTick(tick.currency, tick) });
+    signal?.addEventListener('abort', this.#bell.ring, { once: true });
     try {
       await this.#look();
       if (this.#missing.size > 0 && waitMs > 0) {
@@ -77,6 +79,7 @@ class Collection {
       }
     } finally {
       stopListening();
+      signal?.removeEventListener('abort', this.#bell.ring);
     }
     if (this.#missing.size > 0) await this.#giveUp();
     return this.#settled;
@@ -88,7 +91,8 @@ class Collection {
       await this.#want();
       const left = deadline - this.#deps.clock.now();
       if (left <= 0 || this.#isDone()) return;
-      await this.#sleep(Math.min(left, lookAgainMs));
+      await this.#bell.wait(Math.min(left, lookAgainMs));
+      this.#request.signal?.throwIfAborted();
       if (!this.#isDone()) await this.#look();
     }
   }
@@ -126,7 +130,10 @@ class Collection {
     return failure !== undefined && failure.until > now ? readingOfFailure(failure, quote) : undefined;
   }
 
-  #onTick(currency: string, tick: Parameters<NonNullable<Parameters<TickSubscriber['listen']>[0]['onTick']>>[0]): void {
+  #onTick(
+    currency: string,
+    tick: Parameters<NonNullable<Parameters<TickSubscriber['listen']>[0]['onTick']>>[0],
+  ): void {
     if (currency !== this.#request.currency) return;
     const readings: QuoteReading[] = [];
     for (const quote of tick.quotes) {
@@ -146,7 +153,7 @@ class Collection {
       this.#missing.delete(reading.assetId);
     }
     this.#request.onSettled?.(readings);
-    if (this.#missing.size === 0) this.#wake?.();
+    if (this.#missing.size === 0) this.#bell.ring();
   }
 
   /** The time is up: the last good value if there is one, else why there is none yet. */
@@ -158,21 +165,6 @@ class Collection {
         return { assetId, quote, state: quote === undefined ? state : 'stale' };
       }),
     );
-  }
-
-  async #sleep(ms: number): Promise<void> {
-    const { signal } = this.#request;
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, ms);
-      this.#wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-      signal?.addEventListener('abort', this.#wake, { once: true });
-    });
-    if (this.#wake !== undefined) signal?.removeEventListener('abort', this.#wake);
-    this.#wake = undefined;
-    signal?.throwIfAborted();
   }
 }
 

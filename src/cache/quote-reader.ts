@@ -13,7 +13,11 @@ export interface CacheStats {
   readonly hits: number;
   readonly misses: number;
   /** Ages in seconds; null when empty. */
-  readonly age_seconds: { readonly p50: number | null; readonly p99: number | null; readonly max: number | null };
+  readonly age_seconds: {
+    readonly p50: number | null;
+    readonly p99: number | null;
+    readonly max: number | null;
+  };
   readonly memory_bytes: number;
 }
 

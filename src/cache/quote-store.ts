@@ -96,7 +96,11 @@ export function createQuoteStore({ redis, keys, retentionSeconds }: StoreDeps): 
   };
 }
 
-function parseQuote(currency: string, assetId: string, text: string | null | undefined): CachedQuote | undefined {
+function parseQuote(
+  currency: string,
+  assetId: string,
+  text: string | null | undefined,
+): CachedQuote | undefined {
   if (text === null || text === undefined) return undefined;
   const bar = text.indexOf('|');
   return { assetId, currency, receivedAt: Number(text.slice(0, bar)), head: text.slice(bar + 1) };
@@ -120,7 +124,9 @@ async function clearKeys(redis: Redis, keys: RedisKeys, assetIds: readonly strin
   let removed = 0;
   for (const prefix of prefixes) {
     for await (const batch of redis.scanStream({ match: `${escapeGlob(prefix)}*`, count: 1000 })) {
-      const names = (batch as string[]).filter((name) => wanted?.has(name.slice(name.lastIndexOf(':') + 1)) ?? true);
+      const names = (batch as string[]).filter(
+        (name) => wanted?.has(name.slice(name.lastIndexOf(':') + 1)) ?? true,
+      );
       if (names.length > 0) removed += await redis.unlink(names);
     }
   }

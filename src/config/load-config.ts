@@ -22,7 +22,9 @@ export class ConfigError extends Error {
   readonly problems: readonly string[];
 
   constructor(problems: readonly string[]) {
-    super(`The configuration has ${problems.length} problem(s):\n${problems.map((line) => `  - ${line}`).join('\n')}`);
+    super(
+      `The configuration has ${problems.length} problem(s):\n${problems.map((line) => `  - ${line}`).join('\n')}`,
+    );
     this.name = 'ConfigError';
     this.problems = problems;
   }
@@ -41,7 +43,10 @@ export const exampleSecret = 'change-me-to-at-least-32-random-characters';
 export function loadConfig(environment: Environment = process.env): Config {
   const problems: string[] = [];
   const values = Object.fromEntries(
-    (Object.keys(settings) as SettingName[]).map((name) => [name, readSetting(name, environment[name], problems)]),
+    (Object.keys(settings) as SettingName[]).map((name) => [
+      name,
+      readSetting(name, environment[name], problems),
+    ]),
   ) as unknown as SettingValues;
   problems.push(...problemsOfCombination(values));
   if (problems.length > 0) throw new ConfigError(problems);
@@ -89,7 +94,8 @@ function problemsOfProduction(values: SettingValues): string[] {
 }
 
 function databaseOf(values: SettingValues): DatabaseConfig | undefined {
-  const ssl = values.DB_SSL_MODE === 'disable' ? false : { rejectUnauthorized: values.DB_SSL_MODE === 'verify-full' };
+  const ssl =
+    values.DB_SSL_MODE === 'disable' ? false : { rejectUnauthorized: values.DB_SSL_MODE === 'verify-full' };
   if (values.DATABASE_URL !== undefined) return { connectionString: values.DATABASE_URL, ssl };
   if (values.DB_HOST === undefined) return undefined;
   return {

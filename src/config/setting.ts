@@ -32,7 +32,7 @@ function setting<T, D extends string | undefined>(
     defaultText: spec.default,
     expects,
     sensitive: spec.sensitive ?? false,
-    parse: parse as (text: string) => Optional<T, D>,
+    parse: parse,
   };
 }
 
@@ -50,7 +50,8 @@ export function integer<const D extends string | undefined = undefined>(
   const expects = `a whole number from ${spec.min} to ${spec.max}`;
   return setting(spec, expects, (value) => {
     const number = Number(value);
-    if (!/^-?\d+$/.test(value) || number < spec.min || number > spec.max) throw new Error(`must be ${expects}`);
+    if (!/^-?\d+$/.test(value) || number < spec.min || number > spec.max)
+      throw new Error(`must be ${expects}`);
     return number;
   });
 }
@@ -62,7 +63,8 @@ export function decimal<const D extends string | undefined = undefined>(
   const expects = `a number from ${spec.min} to ${spec.max}`;
   return setting(spec, expects, (value) => {
     const number = Number(value);
-    if (!/^-?\d+(\.\d+)?$/.test(value) || number < spec.min || number > spec.max) throw new Error(`must be ${expects}`);
+    if (!/^-?\d+(\.\d+)?$/.test(value) || number < spec.min || number > spec.max)
+      throw new Error(`must be ${expects}`);
     return number;
   });
 }

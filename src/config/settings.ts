@@ -10,7 +10,12 @@ export const settings = {
     description: 'Kind of deployment. In production nothing is embedded and secrets must be given.',
   }),
   HOST: text({ default: '127.0.0.1', description: 'Address that the API listens on.' }),
-  PORT: integer({ default: '8080', min: 0, max: 65_535, description: 'Port of the API; 0 takes any free one.' }),
+  PORT: integer({
+    default: '8080',
+    min: 0,
+    max: 65_535,
+    description: 'Port of the API; 0 takes any free one.',
+  }),
   LOG_LEVEL: oneOf(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], {
     default: 'info',
     description: 'Lowest level that is logged.',
@@ -22,7 +27,8 @@ export const settings = {
   }),
   METRICS_TOKEN: text({
     sensitive: true,
-    description: 'Bearer token that GET /metrics asks for; without it only loopback addresses may read metrics.',
+    description:
+      'Bearer token that GET /metrics asks for; without it only loopback addresses may read metrics.',
   }),
 
   DATABASE_URL: url(['postgres', 'postgresql'], {
@@ -38,11 +44,17 @@ export const settings = {
     default: 'disable',
     description: 'TLS to Postgres: none, encrypted, or encrypted with a checked certificate.',
   }),
-  DB_POOL_SIZE: integer({ default: '10', min: 2, max: 200, description: 'Postgres connections of one process.' }),
+  DB_POOL_SIZE: integer({
+    default: '10',
+    min: 2,
+    max: 200,
+    description: 'Postgres connections of one process.',
+  }),
 
   REDIS_URL: url(['redis', 'rediss'], {
     sensitive: true,
-    description: 'Redis to use (7 or later, noeviction, appendonly). Absent: `npm start` brings a private one.',
+    description:
+      'Redis to use (7 or later, noeviction, appendonly). Absent: `npm start` brings a private one.',
   }),
   REDIS_KEY_PREFIX: text({
     default: 'pricepool',
@@ -54,13 +66,19 @@ export const settings = {
     description: 'Secret that signs access tokens, at least 32 characters. Required in production.',
   }),
   JWT_EXPIRES_IN: duration({ default: '1h', description: 'Life of an access token.' }),
-  BCRYPT_COST: integer({ default: '11', min: 4, max: 15, description: 'Work factor of password hashes (2^n rounds).' }),
+  BCRYPT_COST: integer({
+    default: '11',
+    min: 4,
+    max: 15,
+    description: 'Work factor of password hashes (2^n rounds).',
+  }),
 
   PROVIDER: oneOf(['simulated', 'replay', 'coingecko'], {
     description: 'Price source. Absent: `npm start` runs the simulated market; in production it is required.',
   }),
   COINGECKO_BASE_URL: url(['http', 'https'], {
-    description: 'Root of the CoinGecko API, /api/v3 included. Absent: the one that belongs to COINGECKO_PLAN.',
+    description:
+      'Root of the CoinGecko API, /api/v3 included. Absent: the one that belongs to COINGECKO_PLAN.',
   }),
   COINGECKO_API_KEY: text({ sensitive: true, description: 'CoinGecko key of the Demo or Pro plan.' }),
   COINGECKO_PLAN: oneOf(['keyless', 'demo', 'pro'], {
@@ -121,7 +139,10 @@ export const settings = {
     max: 10_000_000,
     description: 'Unfinished jobs above which submissions are answered 503.',
   }),
-  JOB_RETENTION: duration({ default: '24h', description: 'How long finished jobs and their results are kept.' }),
+  JOB_RETENTION: duration({
+    default: '24h',
+    description: 'How long finished jobs and their results are kept.',
+  }),
   WORKER_QUEUES: list({
     default: 'requests,refresh,upkeep',
     description: 'Queues that this worker process serves.',
@@ -139,7 +160,12 @@ export const settings = {
     max: 65_535,
     description: 'Port of the embedded market; 0 takes any free one.',
   }),
-  MARKET_SEED: integer({ default: '1', min: 0, max: 2_147_483_647, description: 'Seed of the simulated prices.' }),
+  MARKET_SEED: integer({
+    default: '1',
+    min: 0,
+    max: 2_147_483_647,
+    description: 'Seed of the simulated prices.',
+  }),
   REPLAY_DIR: text({ description: 'Folder of CoinGecko CSV exports; required with PROVIDER=replay.' }),
   REPLAY_SPEED: decimal({
     default: '86400',
@@ -147,7 +173,10 @@ export const settings = {
     max: 1_000_000_000,
     description: 'Seconds of history that pass in one real second of a replay (86400: a day a second).',
   }),
-  PRICEPOOL_DATA_DIR: text({ default: '.pricepool', description: 'Folder of the embedded Postgres and Redis.' }),
+  PRICEPOOL_DATA_DIR: text({
+    default: '.pricepool',
+    description: 'Folder of the embedded Postgres and Redis.',
+  }),
 } as const;
 
 export type Settings = typeof settings;

@@ -43,7 +43,9 @@ export function aggregate({ readings, holdings, fetchMs }: AggregateInput): stri
   return `{"portfolio":[${rows.join(',')}],"total_value":"${total.toFixed()}","complete":${missing.length === 0},"missing":${JSON.stringify(missing)},${counts}}`;
 }
 
-function isUsable(reading: QuoteReading): reading is QuoteReading & { quote: NonNullable<QuoteReading['quote']> } {
+function isUsable(
+  reading: QuoteReading,
+): reading is QuoteReading & { quote: NonNullable<QuoteReading['quote']> } {
   return reading.quote !== undefined;
 }
 

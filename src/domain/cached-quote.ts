@@ -49,7 +49,12 @@ export function toCachedQuote(quote: Quote): CachedQuote {
     received_at: receivedAt,
     fetched_at: receivedAt,
   });
-  return { assetId: quote.assetId, currency: quote.currency, receivedAt: quote.receivedAt, head: json.slice(0, -1) };
+  return {
+    assetId: quote.assetId,
+    currency: quote.currency,
+    receivedAt: quote.receivedAt,
+    head: json.slice(0, -1),
+  };
 }
 
 /** Whether a cached quote is `fresh` or `stale` at `now`. */
@@ -62,7 +67,10 @@ export function readingJson(reading: QuoteReading): string {
   if (reading.quote === undefined) {
     return JSON.stringify({ id: reading.assetId, state: reading.state, error: errorOf(reading) });
   }
-  const error = reading.state === 'stale' && reading.reason !== undefined ? `,"error":${JSON.stringify(errorOf(reading))}` : '';
+  const error =
+    reading.state === 'stale' && reading.reason !== undefined
+      ? `,"error":${JSON.stringify(errorOf(reading))}`
+      : '';
   return `${reading.quote.head},"state":"${reading.state}"${error}}`;
 }
 

@@ -28,9 +28,16 @@ const defaultGraceMs = 5_000;
  * Serves `app` at `host:port`; port 0 takes any free one.
  * @throws {Error} naming the address when it is taken or may not be used.
  */
-export async function listen(app: Listener, { host, port }: { host: string; port: number }): Promise<Listening> {
+export async function listen(
+  app: Listener,
+  { host, port }: { host: string; port: number },
+): Promise<Listening> {
   const server = createServer(
-    { requestTimeout: requestTimeoutMs, headersTimeout: headersTimeoutMs, keepAliveTimeout: keepAliveTimeoutMs },
+    {
+      requestTimeout: requestTimeoutMs,
+      headersTimeout: headersTimeoutMs,
+      keepAliveTimeout: keepAliveTimeoutMs,
+    },
     app.callback(),
   );
   await new Promise<void>((resolve, reject) => {

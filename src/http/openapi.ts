@@ -99,13 +99,16 @@ function operationOf(each: Route): OpenApiOperation {
     ],
     ...(each.body === undefined
       ? {}
-      : { requestBody: { required: true, content: { 'application/json': { schema: schemaOf(each.body) } } } }),
+      : {
+          requestBody: { required: true, content: { 'application/json': { schema: schemaOf(each.body) } } },
+        }),
     responses: responsesOf(each),
   };
 }
 
 function schemaOf(schema: z.ZodType): Json {
-  const { $schema: _dialect, ...described } = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' });
+  const described: Json = { ...z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) };
+  delete described['$schema'];
   return described;
 }
 
@@ -126,16 +129,28 @@ function headerParameter([name, description]: [string, string]): OpenApiParamete
 
 function responsesOf(each: Route): Record<string, { description: string }> {
   const implied: Record<number, string> = {
-    ...(each.access === 'open' ? {} : { 401: 'No valid access token', 429: 'Too many requests; see Retry-After' }),
+    ...(each.access === 'open'
+      ? {}
+      : { 401: 'No valid access token', 429: 'Too many requests; see Retry-After' }),
     ...(each.access === 'admin' ? { 403: 'Admins only' } : {}),
-    ...(each.body === undefined ? {} : { 400: 'Not readable as JSON', 413: 'Larger than 1 MB', 415: 'Not JSON' }),
-    ...(each.body ?? each.query ?? each.params ? { 422: 'A field breaks a rule; error.fields names it' } : {}),
+    ...(each.body === undefined
+      ? {}
+      : { 400: 'Not readable as JSON', 413: 'Larger than 1 MB', 415: 'Not JSON' }),
+    ...((each.body ?? each.query ?? each.params)
+      ? { 422: 'A field breaks a rule; error.fields names it' }
+      : {}),
   };
   const described = Object.entries({ ...implied, ...each.answers });
-  return Object.fromEntries(described.map(([status, description]) => [status, responseOf(each, status, description)]));
+  return Object.fromEntries(
+    described.map(([status, description]) => [status, responseOf(each, status, description)]),
+  );
 }
 
-function responseOf(each: Route, status: string, description: string): { description: string; content?: Json } {
+function responseOf(
+  each: Route,
+  status: string,
+  description: string,
+): { description: string; content?: Json } {
   if (status === '304') return { description };
   const isGood = status.startsWith('2');
   if (isGood && each.produces !== undefined) return { description, content: { [each.produces]: {} } };

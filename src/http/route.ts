@@ -65,12 +65,12 @@ export function route<
   const { access, params, query, body, shortcut, handler, ...described } = spec;
 
   async function check(ctx: ApiContext, viewer: Principal | undefined): Promise<void> {
-    const input = {
-      params: params === undefined ? undefined : validate(params, ctx['params']),
-      query: query === undefined ? undefined : validate(query, { ...ctx.query }, 'query.'),
-      body: body === undefined ? undefined : validate(body, await readBody(ctx)),
-      viewer,
-    };
+    const [checkedParams, checkedQuery, checkedBody] = validate([
+      { schema: params, given: ctx['params'], prefix: '' },
+      { schema: query, given: { ...ctx.query }, prefix: 'query.' },
+      { schema: body, given: body === undefined ? undefined : await readBody(ctx), prefix: '' },
+    ]);
+    const input = { params: checkedParams, query: checkedQuery, body: checkedBody, viewer };
     await handler(ctx, input as Input<A, P, Q, B>);
   }
 

@@ -63,7 +63,10 @@ function groupBy(routes: readonly Route[], keyOf: (each: Route) => string): Map<
 }
 
 /** Picks the route of a path by the method; HEAD is answered by GET. */
-function dispatcher(routes: readonly Route[], { tokens, metrics }: RoutingDeps): (ctx: ApiContext) => void | Promise<void> {
+function dispatcher(
+  routes: readonly Route[],
+  { tokens, metrics }: RoutingDeps,
+): (ctx: ApiContext) => void | Promise<void> {
   const endpoints = new Map<string, Endpoint>();
   for (const each of routes) {
     const endpoint = { route: each, tally: metrics.httpRoute(each.method, each.path) };
@@ -74,7 +77,10 @@ function dispatcher(routes: readonly Route[], { tokens, metrics }: RoutingDeps):
 
   return (ctx) => {
     const endpoint = endpoints.get(ctx.method);
-    if (endpoint === undefined) return refuseMethod(ctx, allow);
+    if (endpoint === undefined) {
+      refuseMethod(ctx, allow);
+      return undefined;
+    }
     ctx.state.tally = endpoint.tally;
     return endpoint.route.run(ctx, tokens);
   };

@@ -3,6 +3,7 @@
  * hand because the logger's way (an object, its serialisers, a write each) costs several times as much, and a line for every
  * cached read is where that shows. Lines are handed over once per turn of the event loop.
  */
+import { hostname } from 'node:os';
 import { symbols } from 'pino';
 import type { Logger } from './logger.ts';
 
@@ -31,7 +32,7 @@ const info = 30;
 /** An {@link AccessLog} that writes where `log` writes. */
 export function createAccessLog(log: Logger): AccessLog {
   const destination = (log as unknown as Record<symbol, Destination>)[symbols.streamSym];
-  const bindings = JSON.stringify(log.bindings()).slice(1, -1);
+  const bindings = JSON.stringify({ pid: process.pid, hostname: hostname(), ...log.bindings() }).slice(1, -1);
   const stamp = createStamp();
   let lines = '';
 

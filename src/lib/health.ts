@@ -55,14 +55,17 @@ export function createHealth({ checks, clock, log }: HealthDeps): HealthChecks {
   }
 
   async function runAll(): Promise<Readiness> {
-    const outcomes = await Promise.all(checks.map(async (check) => [check.name, await outcomeOf(check)] as const));
+    const outcomes = await Promise.all(
+      checks.map(async (check) => [check.name, await outcomeOf(check)] as const),
+    );
     return { ok: outcomes.every(([, { ok }]) => ok), checks: Object.fromEntries(outcomes) };
   }
 
   return {
     ready: async () => {
       if (retired) return { ok: false, checks: { process: { ok: false, detail: 'shutting down' } } };
-      if (kept === undefined || kept.until <= clock.now()) kept = { readiness: runAll(), until: clock.now() + keptMs };
+      if (kept === undefined || kept.until <= clock.now())
+        kept = { readiness: runAll(), until: clock.now() + keptMs };
       return kept.readiness;
     },
     retire: () => {

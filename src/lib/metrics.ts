@@ -9,7 +9,11 @@ import { registerTallies, RouteTally } from './tally.ts';
 /** What the cache gauges show. Ages in seconds; null when nothing is held. */
 export interface CacheFigures {
   readonly by_state: Readonly<Record<string, number>>;
-  readonly age_seconds: { readonly p50: number | null; readonly p99: number | null; readonly max: number | null };
+  readonly age_seconds: {
+    readonly p50: number | null;
+    readonly p99: number | null;
+    readonly max: number | null;
+  };
 }
 
 export interface Metrics {
@@ -58,12 +62,22 @@ export function createMetrics(): Metrics {
     upstreamCall: (outcome) => calls.inc({ outcome }),
     onJobStates: (read) => gauge('job_states', 'Client jobs by state.', { label: 'state', read }),
     onBudget: (read) => {
-      gauge('upstream_budget_limit', 'Upstream calls allowed a minute.', { read: async () => (await read()).limit });
-      gauge('upstream_budget_used', 'Upstream calls of the last 60 s.', { read: async () => (await read()).used });
+      gauge('upstream_budget_limit', 'Upstream calls allowed a minute.', {
+        read: async () => (await read()).limit,
+      });
+      gauge('upstream_budget_used', 'Upstream calls of the last 60 s.', {
+        read: async () => (await read()).used,
+      });
     },
     onQuoteCache: (read) => {
-      gauge('quote_cache_entries', 'Quotes held by this process.', { label: 'state', read: () => read().by_state });
-      gauge('quote_cache_age_seconds', 'Age of the quotes held.', { label: 'quantile', read: () => agesOf(read()) });
+      gauge('quote_cache_entries', 'Quotes held by this process.', {
+        label: 'state',
+        read: () => read().by_state,
+      });
+      gauge('quote_cache_age_seconds', 'Age of the quotes held.', {
+        label: 'quantile',
+        read: () => agesOf(read()),
+      });
     },
     onStreams: (read) => gauge('streams_open', 'Open client streams of this process.', { read }),
   };
@@ -91,7 +105,9 @@ function gaugeIn(registry: Registry) {
       registers: [registry],
       async collect() {
         this.reset();
-        const figures = await withDeadline(Promise.resolve().then(read), readDeadlineMs, name).catch(() => undefined);
+        const figures = await withDeadline(Promise.resolve().then(read), readDeadlineMs, name).catch(
+          () => undefined,
+        );
         if (typeof figures === 'number') this.set(figures);
         else if (figures === undefined) this.remove({});
         else for (const [key, value] of Object.entries(figures)) this.set({ [label ?? 'key']: key }, value);
@@ -102,5 +118,7 @@ function gaugeIn(registry: Registry) {
 
 function agesOf({ age_seconds: { p50, p99, max } }: CacheFigures): Figures {
   const ages = { 0.5: p50, 0.99: p99, 1: max };
-  return Object.fromEntries(Object.entries(ages).filter((entry): entry is [string, number] => entry[1] !== null));
+  return Object.fromEntries(
+    Object.entries(ages).filter((entry): entry is [string, number] => entry[1] !== null),
+  );
 }

@@ -18,7 +18,11 @@ interface ScriptCall {
 }
 
 /** Runs a script by its digest, and by its source where Redis does not have it (yet, or any more). */
-export async function runScript(redis: Redis, script: RedisScript, { keys, args }: ScriptCall): Promise<unknown> {
+export async function runScript(
+  redis: Redis,
+  script: RedisScript,
+  { keys, args }: ScriptCall,
+): Promise<unknown> {
   try {
     return await redis.evalsha(script.sha, keys.length, ...keys, ...args);
   } catch (error) {

@@ -65,11 +65,13 @@ function register(registry: Registry, { name, help, type, read }: ReadMetric): v
     reset: () => undefined,
   };
   // The registry asks its metrics for nothing but these; its types know only the library's own classes.
-  registry.registerMetric(metric as unknown as Histogram & { get(): Promise<MetricObjectWithValues<Sample>> });
+  registry.registerMetric(
+    metric as unknown as Histogram & { get(): Promise<MetricObjectWithValues<Sample>> },
+  );
 }
 
 function requestSamples({ method, route, byStatus }: RouteTally): Sample[] {
-  return [...byStatus].map(([status, value]) => ({ labels: { method, route, status }, value }) as Sample);
+  return [...byStatus].map(([status, value]) => ({ labels: { method, route, status }, value }));
 }
 
 function durationSamples({ method, route, buckets, seconds }: RouteTally): Sample[] {

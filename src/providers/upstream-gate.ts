@@ -11,6 +11,7 @@
  * A grant is used only while it is young. A process that was stopped in between (SIGSTOP) gives it back; and the call's
  * signal carries the deadline down to the moment in which the request is written (call-signal.ts).
  */
+import { setMaxListeners } from 'node:events';
 import Bottleneck from 'bottleneck';
 import { urgencies, type Urgency } from '../domain/quote.ts';
 import { withDeadline } from '../lib/deadline.ts';
@@ -55,6 +56,15 @@ export interface GateRequest {
   readonly beforeDispatch?: (grant: Grant) => void;
 }
 
+export interface GateCounts {
+  /** Callers without a call, for whatever reason. */
+  readonly waiting: number;
+  /** Those among them that are next of their urgency and wait for a slot. At most one for each urgency. */
+  readonly waitingForSlot: number;
+  /** Calls that run. */
+  readonly running: number;
+}
+
 export interface UpstreamGate {
   /**
    * Waits for a grant, makes the call with it and settles the grant. `call` makes one upstream call at most; it releases
@@ -62,8 +72,7 @@ export interface UpstreamGate {
    * @throws {BudgetWaitError} when no grant comes in time; the signal's reason when it aborts; whatever `call` throws.
    */
   readonly run: <T>(request: GateRequest, call: (grant: GrantedCall) => Promise<T>) => Promise<T>;
-  /** Callers that wait, and calls that run. */
-  readonly counts: () => { readonly waiting: number; readonly running: number };
+  readonly counts: () => GateCounts;
   /** Refuses new callers and those that wait; resolves when the calls that run have ended. */
   readonly stop: () => Promise<void>;
 }
@@ -121,6 +130,7 @@ class Gate {
     const createAsker = (): Bottleneck =>
       new Bottleneck({ maxConcurrent: 1, highWater, strategy: Bottleneck.strategy.OVERFLOW });
     this.#options = options;
+    setMaxListeners(0, this.#stopping.signal); // one for each caller that waits, which highWater bounds
     this.#slots = new Bottleneck({ maxConcurrent });
     this.#askers = {
       interactive: createAsker(),
@@ -130,8 +140,8 @@ class Gate {
     };
   }
 
-  counts(): { readonly waiting: number; readonly running: number } {
-    return { waiting: this.#waiting, running: this.#running };
+  counts(): GateCounts {
+    return { waiting: this.#waiting, waitingForSlot: this.#slots.queued(), running: this.#running };
   }
 
   async run<T>(request: GateRequest, call: (grant: GrantedCall) => Promise<T>): Promise<T> {

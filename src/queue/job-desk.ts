@@ -11,7 +11,8 @@ export interface SubmitRequest<N extends ClientJobName = ClientJobName> {
   /** Number of assets whose settling counts as progress. */
   readonly total: number;
   /** From the `Idempotency-Key` header. */
-  readonly idempotency?: { readonly key: string; readonly route: string; readonly bodyHash: string } | undefined;
+  readonly idempotency?:
+    { readonly key: string; readonly route: string; readonly bodyHash: string } | undefined;
 }
 
 export interface JobPage {
@@ -31,7 +32,12 @@ export interface JobDesk {
   /** @throws {NotFoundError} it does not exist or is not the viewer's. */
   get(id: string, viewer: Viewer): Promise<JobRecord>;
   /** Jobs of one user, the newest first, without results. `page` counts from 1. */
-  list(request: { userId: string; page: number; limit: number; state?: JobState | undefined }): Promise<JobPage>;
+  list(request: {
+    userId: string;
+    page: number;
+    limit: number;
+    state?: JobState | undefined;
+  }): Promise<JobPage>;
   /**
    * Cancels a job that has not ended; one that has ended is returned as it is. Others who share its run keep theirs.
    * @throws {NotFoundError} it does not exist or is not the viewer's.

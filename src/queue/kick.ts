@@ -23,6 +23,10 @@ export function createKick(queues: Queues): Kick {
         },
       ),
     markets: (currency, delayMs = 0) =>
-      queues.add('markets.refresh', { currency }, { deduplication: { id: `markets-${currency}` }, priority: 2, delay: delayMs }),
+      queues.add(
+        'markets.refresh',
+        { currency },
+        { deduplication: { id: `markets-${currency}` }, priority: 2, delay: delayMs },
+      ),
   };
 }

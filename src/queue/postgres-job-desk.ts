@@ -2,6 +2,7 @@ import { v7 as uuidv7, validate as isUuid } from 'uuid';
 import type { ClientJobName, JobData } from '../../jobs/registry.ts';
 import type { JobQueries } from '../../db/queries/jobs.ts';
 import { isFinal, type JobRecord, type Viewer } from '../domain/job.ts';
+import { createBell } from '../lib/bell.ts';
 import type { Clock } from '../lib/clock.ts';
 import { IdempotencyMismatchError, messageOf, NotFoundError, UnavailableError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
@@ -83,39 +84,27 @@ class PostgresJobDesk implements JobDesk {
     const cancelled = await unavailableWithoutDatabase(() => this.#deps.jobs.cancel(id));
     if (cancelled === undefined) return await this.get(id, viewer);
     await this.#tell(() => this.#deps.announceCancel(id));
-    if ((await this.#deps.jobs.countOpen(job.workKey)) === 0) await this.#tell(() => this.#deps.abandon(job.workKey));
+    if ((await this.#deps.jobs.countOpen(job.workKey)) === 0)
+      await this.#tell(() => this.#deps.abandon(job.workKey));
     return cancelled;
   }
 
   async waitForEnd(job: JobRecord, waitMs: number, signal?: AbortSignal): Promise<JobRecord> {
     const deadline = this.#deps.clock.now() + waitMs;
     const viewer: Viewer = { userId: job.userId, role: 'user' };
-    let wake = (): void => undefined;
-    let ended = false;
-    const stop = await this.#deps.onJobEnd(job, () => {
-      ended = true;
-      wake();
-    });
-    const abort = (): void => wake();
-    signal?.addEventListener('abort', abort, { once: true });
+    const bell = createBell();
+    const stop = await this.#deps.onJobEnd(job, bell.ring);
+    signal?.addEventListener('abort', bell.ring, { once: true });
     try {
       for (;;) {
-        ended = false;
         const current = await this.get(job.id, viewer);
         const left = deadline - this.#deps.clock.now();
         if (isFinal(current.state) || left <= 0 || signal?.aborted === true) return current;
-        if (ended) continue;
-        await new Promise<void>((resolve) => {
-          const timer = setTimeout(resolve, Math.min(left, lookAtRowMs));
-          wake = () => {
-            clearTimeout(timer);
-            resolve();
-          };
-        });
+        await bell.wait(Math.min(left, lookAtRowMs));
       }
     } finally {
       stop();
-      signal?.removeEventListener('abort', abort);
+      signal?.removeEventListener('abort', bell.ring);
     }
   }
 
@@ -126,7 +115,9 @@ class PostgresJobDesk implements JobDesk {
   async #existing<N extends ClientJobName>({ userId, idempotency }: SubmitRequest<N>): Promise<JobRecord> {
     if (idempotency === undefined) throw new UnavailableError('The job could not be stored');
     const { route, key, bodyHash } = idempotency;
-    const found = await unavailableWithoutDatabase(() => this.#deps.jobs.findByIdempotencyKey(userId, route, key));
+    const found = await unavailableWithoutDatabase(() =>
+      this.#deps.jobs.findByIdempotencyKey(userId, route, key),
+    );
     if (found === undefined) throw new UnavailableError('The job could not be stored');
     if (found.bodyHash !== bodyHash) throw new IdempotencyMismatchError();
     return found.job;
@@ -142,7 +133,11 @@ class PostgresJobDesk implements JobDesk {
     throw new UnavailableError('Too many jobs are waiting', { code: 'backlog_full', retryAfterSeconds: 10 });
   }
 
-  async #enqueue<N extends ClientJobName>(name: N, workKey: string, submission: Submission<N>): Promise<void> {
+  async #enqueue<N extends ClientJobName>(
+    name: N,
+    workKey: string,
+    submission: Submission<N>,
+  ): Promise<void> {
     try {
       const data = { ...submission, workKey } as unknown as JobData<N>;
       await this.#deps.queues.add(name, data, { deduplication: { id: workKey } });

@@ -34,7 +34,10 @@ export function openQueues({ redis, prefix, log }: QueuesDeps): Queues {
     queue.on('error', (error) => log.debug({ queue: name, reason: messageOf(error) }, 'queue error'));
     return queue;
   };
-  const handles = Object.fromEntries(queueNames.map((name) => [name, open(name)])) as Record<QueueName, Queue>;
+  const handles = Object.fromEntries(queueNames.map((name) => [name, open(name)])) as Record<
+    QueueName,
+    Queue
+  >;
 
   return {
     async add(name, data, options) {

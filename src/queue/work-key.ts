@@ -4,5 +4,7 @@ import type { Submission } from './job-desk.ts';
 
 /** Requests for the same work have the same key, whoever asks: they share one run. */
 export function workKeyOf<N extends ClientJobName>(name: N, submission: Submission<N>): string {
-  return createHash('sha256').update(`${name}\n${JSON.stringify(submission)}`).digest('base64url');
+  return createHash('sha256')
+    .update(`${name}\n${JSON.stringify(submission)}`)
+    .digest('base64url');
 }

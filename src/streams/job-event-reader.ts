@@ -44,8 +44,6 @@ const pauseAfterErrorMs = 200;
 /** Longest history that is looked through for one client, in pages of {@link entriesPerRead}. */
 const maxPages = 50;
 
-type Entries = [string, string[]][];
-
 /** Builds the {@link JobEventReader} of a process. */
 export function createJobEventReader(deps: ReaderDeps): JobEventReader {
   return new StreamReader(deps);
@@ -121,26 +119,30 @@ class StreamReader implements JobEventReader {
 
   async #run(from: string): Promise<void> {
     let position = from;
-    while (!this.#closed && this.#listeners.size > 0) {
+    while (this.#isWanted()) {
       try {
         position = await this.#readOnce(position);
       } catch (error) {
-        if (this.#closed) return;
+        if (!this.#isWanted()) break;
         this.#deps.log.debug({ reason: messageOf(error) }, 'reading job events failed');
         await sleep(pauseAfterErrorMs);
       }
     }
     this.#position = undefined;
     // Somebody may have come while the last read was under way; it then got the position of a reader that has ended.
-    if (!this.#closed && this.#listeners.size > 0) {
+    if (this.#isWanted()) {
       this.#position = Promise.resolve(position);
       void this.#run(position);
     }
   }
 
+  #isWanted(): boolean {
+    return !this.#closed && this.#listeners.size > 0;
+  }
+
   async #readOnce(position: string): Promise<string> {
     const { blocking, streamKey } = this.#deps;
-    const reply = (await blocking.xread(
+    const reply = await blocking.xread(
       'COUNT',
       entriesPerRead,
       'BLOCK',
@@ -148,7 +150,7 @@ class StreamReader implements JobEventReader {
       'STREAMS',
       streamKey,
       position,
-    )) as [string, Entries][] | null;
+    );
     const entries = reply?.[0]?.[1] ?? [];
     for (const entry of entries) this.#deliver(entry);
     return entries.at(-1)?.[0] ?? position;

@@ -1,5 +1,11 @@
 import type { ServerResponse } from 'node:http';
-import { isLastEvent, jobSubject, workSubject, type JobEvent, type JobEventEntry } from '../events/job-events.ts';
+import {
+  isLastEvent,
+  jobSubject,
+  workSubject,
+  type JobEvent,
+  type JobEventEntry,
+} from '../events/job-events.ts';
 import { isFinal, type JobRecord } from '../domain/job.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { JobEventReader, JobEventSubscription } from './job-event-reader.ts';
@@ -47,7 +53,9 @@ export class JobStream {
 
   async run(): Promise<void> {
     const { reader, job } = this.#request;
-    this.#subscription = reader.subscribe([workSubject(job.workKey), jobSubject(job.id)], (entry) => this.#onEntry(entry));
+    this.#subscription = reader.subscribe([workSubject(job.workKey), jobSubject(job.id)], (entry) =>
+      this.#onEntry(entry),
+    );
     await this.#subscription.ready;
     const { entries, recovered } = await this.#replayable();
     this.#sendHello(recovered);
@@ -84,7 +92,8 @@ export class JobStream {
     }
     const entryId = match?.[1] ?? '';
     const oldest = await reader.oldestId();
-    if (match === null || oldest === undefined || isBefore(entryId, oldest)) return { entries: [], recovered: false };
+    if (match === null || oldest === undefined || isBefore(entryId, oldest))
+      return { entries: [], recovered: false };
     this.#seen = { entryId, index: Number(match[2]) };
     return { entries: await reader.history({ subjects, from: entryId, to }), recovered: true };
   }
@@ -122,18 +131,34 @@ export class JobStream {
 
   #sendHello(recovered: boolean): void {
     const { job, clock } = this.#request;
-    const data = { job: job.id, state: job.state, recovered, progress: progressOf(job), server_time: new Date(clock.now()).toISOString() };
+    const data = {
+      job: job.id,
+      state: job.state,
+      recovered,
+      progress: progressOf(job),
+      server_time: new Date(clock.now()).toISOString(),
+    };
     this.#write(encodeSse({ event: 'hello', data: JSON.stringify(data) }));
   }
 
   #sendReset(): void {
     const { job } = this.#request;
-    this.#write(encodeSse({ event: 'reset', data: JSON.stringify({ job: job.id, state: job.state, progress: progressOf(job) }) }));
+    this.#write(
+      encodeSse({
+        event: 'reset',
+        data: JSON.stringify({ job: job.id, state: job.state, progress: progressOf(job) }),
+      }),
+    );
   }
 
   #sendFinalState(): void {
     const { job } = this.#request;
-    const data = { job: job.id, state: job.state, progress: progressOf(job), ...(job.error === null ? {} : { error: job.error }) };
+    const data = {
+      job: job.id,
+      state: job.state,
+      progress: progressOf(job),
+      ...(job.error === null ? {} : { error: job.error }),
+    };
     this.#write(encodeSse({ event: `job.${job.state}`, data: JSON.stringify(data) }));
     this.#end();
   }

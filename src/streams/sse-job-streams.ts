@@ -32,7 +32,10 @@ export function createJobStreams(deps: JobStreamsDeps): JobStreams {
   return {
     open({ response, job, lastEventId }: JobStreamRequest) {
       response.writeHead(200, sseHeaders);
-      if (open.size >= deps.maxStreams) return rejectSoftly(response);
+      if (open.size >= deps.maxStreams) {
+        rejectSoftly(response);
+        return;
+      }
       writeSse(response, `retry: ${retryMs}\n\n`);
       const stream = new JobStream({ ...deps, response, job, lastEventId });
       open.set(response, stream);
@@ -51,7 +54,10 @@ export function createJobStreams(deps: JobStreamsDeps): JobStreams {
       for (const response of open.keys()) {
         // Spread over two seconds, so that the other processes are not hit at once.
         const retry = 200 + Math.floor(Math.random() * 2_000);
-        writeSse(response, `retry: ${retry}\n${encodeSse({ event: 'drain', data: JSON.stringify({ retry_ms: retry }) })}`);
+        writeSse(
+          response,
+          `retry: ${retry}\n${encodeSse({ event: 'drain', data: JSON.stringify({ retry_ms: retry }) })}`,
+        );
         response.end();
       }
       return Promise.resolve();
@@ -62,5 +68,7 @@ export function createJobStreams(deps: JobStreamsDeps): JobStreams {
 /** A 503 would make a browser give up for good; a stream that ends at once with a retry hint makes it come back. */
 function rejectSoftly(response: ServerResponse): void {
   const retry = 5_000 + Math.floor(Math.random() * 10_000);
-  response.end(`retry: ${retry}\n${encodeSse({ event: 'limit', data: JSON.stringify({ retry_ms: retry }) })}`);
+  response.end(
+    `retry: ${retry}\n${encodeSse({ event: 'limit', data: JSON.stringify({ retry_ms: retry }) })}`,
+  );
 }

@@ -158,10 +158,16 @@ interface ProcessRequest {
   readonly environment: Environment;
 }
 
+/** From source when this runs from source, built when this is built (benches and coverage, which tsx would distort). */
+function commandOf(kind: 'api' | 'worker'): string[] {
+  const entry = kind === 'api' ? 'src/main' : 'workers/main';
+  if (import.meta.url.endsWith('.js')) return [join(projectRoot, 'dist', `${entry}.js`)];
+  return ['--import', 'tsx', join(projectRoot, `${entry}.ts`)];
+}
+
 async function startProcess({ kind, environment }: ProcessRequest): Promise<StackProcess> {
   const port = kind === 'api' ? await freePort() : 0;
-  const script = join(projectRoot, kind === 'api' ? 'src/main.ts' : 'workers/main.ts');
-  const child = spawn(process.execPath, ['--import', 'tsx', script], {
+  const child = spawn(process.execPath, commandOf(kind), {
     cwd: projectRoot,
     env: { ...process.env, ...environment, PORT: String(port) },
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],

@@ -14,7 +14,11 @@ export async function refreshMarkets(
 ): Promise<JobResult<'markets.refresh'>> {
   try {
     const rows = await callUpstream({ gate: deps.gate, urgency: 'interactive', context }, (grant) =>
-      deps.provider.fetchMarkets({ currency, page: 1, signal: AbortSignal.any([grant.signal, context.signal]) }),
+      deps.provider.fetchMarkets({
+        currency,
+        page: 1,
+        signal: AbortSignal.any([grant.signal, context.signal]),
+      }),
     );
     const quotes = rows.map(toCachedQuote);
     const popular = { assetIds: rows.map(({ assetId }) => assetId), receivedAt: deps.clock.now() };

@@ -21,7 +21,9 @@ export async function refreshQuotes(
 ): Promise<JobResult<'quotes.refresh'>> {
   const batch = new Batch(deps, job.currency, context);
   try {
-    const answer = await callUpstream({ gate: deps.gate, urgency: job.urgency, context }, (grant) => batch.call(grant));
+    const answer = await callUpstream({ gate: deps.gate, urgency: job.urgency, context }, (grant) =>
+      batch.call(grant),
+    );
     if (answer === undefined) return { assets: 0 };
     await storeAnswer(deps, job.currency, answer);
     await batch.settle();
@@ -98,7 +100,8 @@ class Batch {
 
   async #lease(): Promise<void> {
     const { demand, provider, kick } = this.#deps;
-    if ((await demand.size(this.#currency)) < provider.maxIdsPerCall) await sleep(joinMs, this.#context.waitSignal);
+    if ((await demand.size(this.#currency)) < provider.maxIdsPerCall)
+      await sleep(joinMs, this.#context.waitSignal);
     this.#leased = await demand.lease({
       currency: this.#currency,
       owner: this.#owner,

@@ -64,12 +64,24 @@ export async function storeAnswer(deps: RefreshDeps, currency: string, answer: Q
 }
 
 /** Remembers that assets could not be had, so that those who wait are answered; good values stay. */
-export async function storeFailure(deps: RefreshDeps, currency: string, failed: { assetIds: readonly string[]; error: unknown }): Promise<void> {
+export async function storeFailure(
+  deps: RefreshDeps,
+  currency: string,
+  failed: { assetIds: readonly string[]; error: unknown },
+): Promise<void> {
   const rejected = failed.error instanceof ProviderRejectedError;
-  deps.log[rejected ? 'error' : 'warn']({ currency, assets: failed.assetIds.length, reason: messageOf(failed.error) }, 'upstream gave no quotes');
+  deps.log[rejected ? 'error' : 'warn'](
+    { currency, assets: failed.assetIds.length, reason: messageOf(failed.error) },
+    'upstream gave no quotes',
+  );
   const reason = rejected ? 'the price source refuses our requests' : 'the price source does not answer';
   const until = deps.clock.now() + (rejected ? rejectedMs : unavailableMs);
-  const failures = failed.assetIds.map((assetId) => ({ assetId, state: 'unavailable' as const, reason, until }));
+  const failures = failed.assetIds.map((assetId) => ({
+    assetId,
+    state: 'unavailable' as const,
+    reason,
+    until,
+  }));
   await deps.store.writeFailures(currency, failures);
   await deps.publisher.publish({ currency, quotes: [], failures });
 }

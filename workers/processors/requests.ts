@@ -1,5 +1,6 @@
 import { v7 as uuidv7 } from 'uuid';
 import type { JobQueries } from '../../db/queries/jobs.ts';
+import type { RunQueries } from '../../db/queries/runs.ts';
 import type { CollectQuotes } from '../../src/cache/collect-quotes.ts';
 import type { HoldingRow } from '../../src/domain/aggregate.ts';
 import type { QuoteReading } from '../../src/domain/cached-quote.ts';
@@ -16,7 +17,8 @@ import { RunProgress } from './run-progress.ts';
  * still wait by one statement. Everything it does may be done twice: rows that have ended stay as they are.
  */
 export interface RequestDeps {
-  readonly jobs: JobQueries;
+  readonly jobs: Pick<JobQueries, 'countOpen'>;
+  readonly runs: RunQueries;
   readonly collect: CollectQuotes;
   readonly aggregator: Aggregator;
   readonly events: JobEventLog;
@@ -41,7 +43,11 @@ export function createRequestProcessors(deps: RequestDeps): ProcessorsOf<'reques
     'bulk.fetch': ({ workKey, currency, assets }, context) =>
       runToEnd(deps, { workKey, currency, assetIds: assets }, context),
     'portfolio.fetch': ({ workKey, currency, holdings }, context) =>
-      runToEnd(deps, { workKey, currency, assetIds: [...new Set(holdings.map(({ asset }) => asset))], holdings }, context),
+      runToEnd(
+        deps,
+        { workKey, currency, assetIds: [...new Set(holdings.map(({ asset }) => asset))], holdings },
+        context,
+      ),
   };
 }
 
@@ -63,7 +69,11 @@ interface RunFrame {
   readonly startedAt: Date;
 }
 
-async function fetchAndComplete(deps: RequestDeps, run: Run, { context, startedAt }: RunFrame): Promise<void> {
+async function fetchAndComplete(
+  deps: RequestDeps,
+  run: Run,
+  { context, startedAt }: RunFrame,
+): Promise<void> {
   const { workKey, currency, assetIds, holdings } = run;
   const abandoned = deps.abandoned(workKey);
   const progress = new RunProgress({ ...deps, workKey, total: assetIds.length, startedAt });
@@ -77,13 +87,15 @@ async function fetchAndComplete(deps: RequestDeps, run: Run, { context, startedA
       onSettled: (settled) => progress.settled(settled),
       onWait: () => progress.waits(),
     });
-    const inOrder = assetIds.map((assetId): QuoteReading => readings.get(assetId) ?? { assetId, state: 'pending', quote: undefined });
+    const inOrder = assetIds.map(
+      (assetId): QuoteReading => readings.get(assetId) ?? { assetId, state: 'pending', quote: undefined },
+    );
     const fetchMs = deps.clock.now() - startedAt.getTime();
     const result = await deps.aggregator.run({ readings: inOrder, holdings, fetchMs });
     const body = typeof result === 'string' ? result : new TextDecoder().decode(result);
     // Who submits the same work from here on gets a run of its own; who did before is in the statement that follows.
     await context.releaseDeduplication();
-    const ended = await deps.jobs.complete({ workKey, startedAt }, uuidv7(), body);
+    const ended = await deps.runs.complete({ workKey, startedAt }, uuidv7(), body);
     if (ended.length > 0) await progress.completed(ended);
   } catch (error) {
     if (!abandoned.signal.aborted) throw error;
@@ -102,11 +114,13 @@ async function endAbandoned(deps: RequestDeps, workKey: string, context: JobCont
 
 /** Ends all rows of a run as failed and says so. */
 export async function failRows(
-  deps: Pick<RequestDeps, 'jobs' | 'events' | 'clock'>,
+  deps: Pick<RequestDeps, 'runs' | 'events' | 'clock'>,
   workKey: string,
   error: { code: string; message: string },
 ): Promise<void> {
-  const ended = await deps.jobs.fail({ workKey, startedAt: new Date(deps.clock.now()) }, error);
+  const ended = await deps.runs.fail({ workKey, startedAt: new Date(deps.clock.now()) }, error);
   if (ended.length === 0) return;
-  await deps.events.append(workSubject(workKey), [{ type: 'job.failed', data: { state: 'failed', error }, jobs: ended }]);
+  await deps.events.append(workSubject(workKey), [
+    { type: 'job.failed', data: { state: 'failed', error }, jobs: ended },
+  ]);
 }

@@ -1,4 +1,4 @@
-import type { JobQueries } from '../../db/queries/jobs.ts';
+import type { RunQueries } from '../../db/queries/runs.ts';
 import { priceOf, type QuoteReading } from '../../src/domain/cached-quote.ts';
 import { workSubject, type JobEvent, type JobEventLog } from '../../src/events/job-events.ts';
 import type { Clock } from '../../src/lib/clock.ts';
@@ -6,7 +6,7 @@ import { messageOf } from '../../src/lib/errors.ts';
 import type { Logger } from '../../src/lib/logger.ts';
 
 interface ProgressDeps {
-  readonly jobs: JobQueries;
+  readonly runs: RunQueries;
   readonly events: JobEventLog;
   readonly clock: Clock;
   readonly log: Logger;
@@ -45,14 +45,19 @@ export class RunProgress {
   /** The cache alone does not suffice. */
   waits(): void {
     this.#waiting = true;
-    if (this.#unsent.length === 0) this.#unsent.push({ type: 'job.progress', data: { done: 0, total: this.#deps.total } });
+    if (this.#unsent.length === 0)
+      this.#unsent.push({ type: 'job.progress', data: { done: 0, total: this.#deps.total } });
     this.#tell();
   }
 
   /** The rows have been completed; sends what is left and the last event. */
   async completed(jobIds: readonly string[]): Promise<void> {
     const { total } = this.#deps;
-    this.#unsent.push({ type: 'job.completed', data: { state: 'completed', progress: { done: total, total } }, jobs: jobIds });
+    this.#unsent.push({
+      type: 'job.completed',
+      data: { state: 'completed', progress: { done: total, total } },
+      jobs: jobIds,
+    });
     this.#sendEvents();
     await this.#chain;
   }
@@ -68,7 +73,7 @@ export class RunProgress {
     if (now - this.#rowToldAt < rowEveryMs) return;
     this.#rowToldAt = now;
     const done = this.#done;
-    this.#enqueue(() => this.#deps.jobs.markProgress(this.#deps.workKey, done, this.#deps.startedAt));
+    this.#enqueue(() => this.#deps.runs.markProgress(this.#deps, done));
   }
 
   #sendEvents(): void {

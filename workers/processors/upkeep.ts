@@ -1,11 +1,11 @@
-import type { JobQueries } from '../../db/queries/jobs.ts';
+import type { RunQueries } from '../../db/queries/runs.ts';
 import { registry, type ClientJobName, type JobData } from '../../jobs/registry.ts';
 import type { Logger } from '../../src/lib/logger.ts';
 import type { Queues } from '../../src/queue/queues.ts';
 import type { ProcessorsOf } from '../runtime/processor.ts';
 
 export interface UpkeepDeps {
-  readonly jobs: JobQueries;
+  readonly runs: RunQueries;
   readonly queues: Queues;
   readonly log: Logger;
   readonly retentionSeconds: number;
@@ -23,7 +23,7 @@ export function createUpkeepProcessors(deps: UpkeepDeps): ProcessorsOf<'upkeep'>
   return {
     'jobs.reconcile': async () => ({ added: await reconcile(deps) }),
     'jobs.purge': async () => ({
-      deleted: (await deps.jobs.purge(deps.retentionSeconds)) + (await deps.purgeLedger()),
+      deleted: (await deps.runs.purge(deps.retentionSeconds)) + (await deps.purgeLedger()),
     }),
   };
 }
@@ -32,14 +32,16 @@ export function createUpkeepProcessors(deps: UpkeepDeps): ProcessorsOf<'upkeep'>
  * Adds every open work again. Deduplication makes that harmless for work that is queued or running, so there is no need to
  * find out which of it Redis has lost.
  */
-async function reconcile({ jobs, queues, log }: UpkeepDeps): Promise<number> {
-  const works = await jobs.openWork(reconcileAfterSeconds, reconcileLimit);
+async function reconcile({ runs, queues, log }: UpkeepDeps): Promise<number> {
+  const works = await runs.openWork(reconcileAfterSeconds, reconcileLimit);
   for (const { name, workKey, submission } of works) {
     if (!isClientJob(name)) {
       log.error({ name, workKey }, 'an open job has a name that is not known');
       continue;
     }
-    await queues.add(name, { ...submission, workKey } as JobData<ClientJobName>, { deduplication: { id: workKey } });
+    await queues.add(name, { ...submission, workKey } as JobData<ClientJobName>, {
+      deduplication: { id: workKey },
+    });
   }
   return works.length;
 }

@@ -23,7 +23,8 @@ export function createAbandonments(): Abandonments {
       };
     },
     abandon(workKey) {
-      for (const controller of runs.get(workKey) ?? []) controller.abort(new Error('nobody waits for this work'));
+      for (const controller of runs.get(workKey) ?? [])
+        controller.abort(new Error('nobody waits for this work'));
     },
   };
 }

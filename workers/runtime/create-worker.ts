@@ -53,7 +53,12 @@ export function createWorker<Q extends QueueName>(request: WorkerRequest<Q>): Ru
     active++;
     lastActivityAt = Date.now();
     try {
-      return await runJob({ request, job, signal: signal ?? new AbortController().signal, drain: draining.signal });
+      return await runJob({
+        request,
+        job,
+        signal: signal ?? new AbortController().signal,
+        drain: draining.signal,
+      });
     } catch (error) {
       return await settleFailure(job, token, error);
     } finally {
@@ -80,17 +85,24 @@ export function createWorker<Q extends QueueName>(request: WorkerRequest<Q>): Ru
     lastActivityAt: () => lastActivityAt,
     async close(deadlineMs) {
       draining.abort(new PutBack('the process is about to end'));
-      const timer = setTimeout(() => {
+      await closeWithin(worker, deadlineMs, () => {
         log.warn({ queue, active }, 'jobs did not end in time; another worker will take them over');
-        void worker.close(true);
-      }, deadlineMs);
-      try {
-        await worker.close();
-      } finally {
-        clearTimeout(timer);
-      }
+      });
     },
   };
+}
+
+/** BullMQ's own close waits for ever. */
+async function closeWithin(worker: Worker, deadlineMs: number, onLate: () => void): Promise<void> {
+  const timer = setTimeout(() => {
+    onLate();
+    void worker.close(true);
+  }, deadlineMs);
+  try {
+    await worker.close();
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 interface RunRequest<Q extends QueueName> {
@@ -127,7 +139,8 @@ async function settleFailure(job: Job, token: string | undefined, error: unknown
     await job.moveToWait(token);
     throw new WaitingError();
   }
-  if (error instanceof ZodError) throw new UnrecoverableError(`the data of the job is not valid: ${error.message}`);
+  if (error instanceof ZodError)
+    throw new UnrecoverableError(`the data of the job is not valid: ${error.message}`);
   if (error instanceof ProviderRejectedError) throw new UnrecoverableError(error.message);
   throw error;
 }
@@ -147,5 +160,9 @@ function watch<Q extends QueueName>(worker: Worker, { queue, log, onDead }: Work
 }
 
 function isDead(job: Job, error: Error): boolean {
-  return job.finishedOn !== undefined || error instanceof UnrecoverableError || error.message.includes('stalled more than');
+  return (
+    job.finishedOn !== undefined ||
+    error instanceof UnrecoverableError ||
+    error.message.includes('stalled more than')
+  );
 }

@@ -18,7 +18,11 @@ export function keepSchedules(queues: Queues, log: Logger): () => void {
     try {
       const upkeep = queues.handle('upkeep');
       for (const { name, everyMs } of schedules) {
-        await upkeep.upsertJobScheduler(name, { every: everyMs }, { name, data: {}, opts: { removeOnComplete: true, removeOnFail: 100 } });
+        await upkeep.upsertJobScheduler(
+          name,
+          { every: everyMs },
+          { name, data: {}, opts: { removeOnComplete: true, removeOnFail: 100 } },
+        );
       }
     } catch (error) {
       log.debug({ reason: messageOf(error) }, 'the schedules could not be renewed');

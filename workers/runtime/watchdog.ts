@@ -31,7 +31,10 @@ export function startWatchdog(deps: WatchdogDeps): () => void {
     const since = stuckSince.get(worker.queue) ?? Date.now();
     stuckSince.set(worker.queue, since);
     if (Date.now() - since < patienceMs) return;
-    deps.log.fatal({ queue: worker.queue, waiting, idleMs }, 'this worker does not consume; ending the process');
+    deps.log.fatal(
+      { queue: worker.queue, waiting, idleMs },
+      'this worker does not consume; ending the process',
+    );
     deps.onStuck(worker.queue);
   };
 

@@ -23,5 +23,7 @@ export function authenticate(ctx: ApiContext, tokens: Tokens, access: Exclude<Ac
 /** The token of an `Authorization: Bearer` header. */
 export function bearerOf(header: string | undefined): string | undefined {
   if (header === undefined || header.length < 8) return undefined;
-  return header.startsWith('Bearer ') || header.slice(0, 7).toLowerCase() === 'bearer ' ? header.slice(7).trim() : undefined;
+  return header.startsWith('Bearer ') || header.slice(0, 7).toLowerCase() === 'bearer '
+    ? header.slice(7).trim()
+    : undefined;
 }

@@ -25,7 +25,8 @@ export function cors({ APP_ENV, CORS_ORIGINS }: Pick<Config, 'APP_ENV' | 'CORS_O
     if (!isAllowed(origin)) return next();
     ctx.set('Access-Control-Allow-Origin', origin);
     ctx.set('Access-Control-Expose-Headers', exposed);
-    if (ctx.method !== 'OPTIONS' || ctx.req.headers['access-control-request-method'] === undefined) return next();
+    if (ctx.method !== 'OPTIONS' || ctx.req.headers['access-control-request-method'] === undefined)
+      return next();
     ctx.set('Access-Control-Allow-Methods', allowedMethods);
     ctx.set('Access-Control-Allow-Headers', allowedHeaders);
     ctx.set('Access-Control-Max-Age', '600');

@@ -18,9 +18,12 @@ const readJson = koaBody({
  */
 export async function readBody(ctx: ApiContext): Promise<unknown> {
   const type = ctx.is('application/json');
-  if (type === null) return {};
+  if (type === null || ctx.req.headers['content-length'] === '0') return {};
   if (type === false) {
-    throw new AppError('The request body must be application/json', { code: 'unsupported_media_type', status: 415 });
+    throw new AppError('The request body must be application/json', {
+      code: 'unsupported_media_type',
+      status: 415,
+    });
   }
   await readJson(ctx, () => Promise.resolve());
   return ctx.request.body;

@@ -33,7 +33,15 @@ export function telemetry({ log, metrics }: TelemetryDeps) {
     const ms = performance.now() - startedAt;
     tally.add(status, ms / 1000);
     const { method = '' } = req;
-    access({ requestId, method, path: ctx.path, route: tally.route, status, ms, userId: state.principal?.userId });
+    access({
+      requestId,
+      method,
+      path: ctx.path,
+      route: tally.route,
+      status,
+      ms,
+      userId: state.principal?.userId,
+    });
   }
 
   return async (ctx: ApiContext, next: Next): Promise<void> => {
@@ -63,7 +71,11 @@ function refuse(ctx: ApiContext, error: unknown, log: Logger): void {
     return;
   }
   if (problem.status === 401) ctx.set('WWW-Authenticate', 'Bearer');
-  if (problem.retryAfterSeconds !== undefined) ctx.set('Retry-After', String(Math.ceil(problem.retryAfterSeconds)));
+  if (problem.retryAfterSeconds !== undefined)
+    ctx.set('Retry-After', String(Math.ceil(problem.retryAfterSeconds)));
+  // A body that was refused halfway is read and thrown away, else the client, still sending, would never read the answer;
+  // the server's request timeout bounds it.
+  ctx.req.resume();
   ctx.respond = true;
   ctx.status = problem.status;
   ctx.set('Cache-Control', 'no-store');

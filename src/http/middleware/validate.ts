@@ -4,21 +4,41 @@ import { ValidationError, type FieldProblem } from '../../lib/errors.ts';
 const mostProblems = 20;
 const longestName = 64;
 
+/** One part of a request, and what it must look like. */
+export interface Part {
+  readonly schema: z.ZodType | undefined;
+  readonly given: unknown;
+  /** Stands before the names of its fields: empty for path and body, `query.` for the query. */
+  readonly prefix: string;
+}
+
 /**
- * Checks one part of a request. `prefix` stands before the field names: empty for the body, `query.` and so on.
+ * Checks the parts of a request together and returns them as their schemas convert them; undefined where there is no schema.
  * @throws {ValidationError} naming every field that breaks a rule, twenty at most.
  */
-export function validate<S extends z.ZodType>(schema: S, given: unknown, prefix = ''): z.output<S> {
-  const outcome = schema.safeParse(given);
-  if (outcome.success) return outcome.data;
-  const fields = outcome.error.issues.flatMap((issue) => toFieldProblems(issue, prefix)).slice(0, mostProblems);
-  throw new ValidationError('The request breaks a rule', fields);
+export function validate(parts: readonly Part[]): unknown[] {
+  const fields: FieldProblem[] = [];
+  const values = parts.map(({ schema, given, prefix }) => {
+    const outcome = schema?.safeParse(given);
+    if (outcome?.success === false)
+      fields.push(...outcome.error.issues.flatMap((issue) => toFieldProblems(issue, prefix)));
+    return outcome?.data;
+  });
+  if (fields.length > 0)
+    throw new ValidationError('The request breaks a rule', fields.slice(0, mostProblems));
+  return values;
 }
 
 function toFieldProblems(issue: z.core.$ZodIssue, prefix: string): FieldProblem[] {
   const field = nameOf(issue.path, prefix);
+  if (issue.code === 'invalid_type' && issue.message.endsWith('received undefined')) {
+    return [{ field, message: 'is required' }];
+  }
   if (issue.code !== 'unrecognized_keys') return [{ field, message: issue.message }];
-  return issue.keys.map((key) => ({ field: nameOf([...issue.path, key], prefix), message: 'is not a known field' }));
+  return issue.keys.map((key) => ({
+    field: nameOf([...issue.path, key], prefix),
+    message: 'is not a known field',
+  }));
 }
 
 /** `['holdings', 2, 'quantity']` becomes `holdings[2].quantity`. */

@@ -2,6 +2,14 @@ import type { ApiContext } from '../context.ts';
 
 const jsonType = 'application/json; charset=utf-8';
 
+/** Of every answer: it is what its type says, is shown in no frame, and sends no address on. */
+const constantPairs = [
+  ['X-Content-Type-Options', 'nosniff'],
+  ['X-Frame-Options', 'DENY'],
+  ['Referrer-Policy', 'no-referrer'],
+] as const;
+const constantHeaders: string[] = constantPairs.flat();
+
 interface Answer {
   /** 200 when absent. */
   readonly status?: number;
@@ -33,15 +41,13 @@ export function answerJson(ctx: ApiContext, status: number, json: string): void 
 export function answerAtOnce(ctx: ApiContext, json: string): void {
   ctx.respond = false;
   const length = String(Buffer.byteLength(json));
-  const { requestId } = ctx.state;
-  const head = ['X-Request-Id', requestId, 'X-Content-Type-Options', 'nosniff', 'Content-Type', jsonType];
-  head.push('Content-Length', length);
-  ctx.res.writeHead(200, head);
+  const own = ['X-Request-Id', ctx.state.requestId, 'Content-Type', jsonType, 'Content-Length', length];
+  ctx.res.writeHead(200, constantHeaders.concat(own));
   ctx.res.end(json);
 }
 
 /** Sets the headers that every answer has. */
 export function stamp(ctx: ApiContext): void {
   ctx.res.setHeader('X-Request-Id', ctx.state.requestId);
-  ctx.res.setHeader('X-Content-Type-Options', 'nosniff');
+  for (const [name, value] of constantPairs) ctx.res.setHeader(name, value);
 }

@@ -5,7 +5,11 @@ import { route, type Route } from '../route.ts';
 import { loginBody, registerBody } from '../schemas/accounts.ts';
 
 /** Register and login. */
-export function authRoutes({ users, passwords, tokens }: Pick<AppDeps, 'users' | 'passwords' | 'tokens'>): Route[] {
+export function authRoutes({
+  users,
+  passwords,
+  tokens,
+}: Pick<AppDeps, 'users' | 'passwords' | 'tokens'>): Route[] {
   const register = route({
     method: 'POST',
     path: '/api/v1/auth/register',
@@ -33,7 +37,8 @@ export function authRoutes({ users, passwords, tokens }: Pick<AppDeps, 'users' |
       const account = await users.findByEmail(email);
       // Compared even when there is no account, so that the time taken does not tell which e-mails have one.
       const matches = await passwords.matches(password, account?.passwordHash);
-      if (account === undefined || !matches) throw new UnauthenticatedError('E-mail or password is wrong', 'login_failed');
+      if (account === undefined || !matches)
+        throw new UnauthenticatedError('E-mail or password is wrong', 'login_failed');
       const { id, username, role } = account;
       ctx.set('Cache-Control', 'no-store');
       const data = {

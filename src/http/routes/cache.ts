@@ -12,7 +12,9 @@ export function cacheRoutes({ quotes, budgetStatus }: Pick<AppDeps, 'quotes' | '
     access: 'user',
     tag: 'Prices',
     summary: 'What the cache holds and what is left of the budget',
-    answers: { 200: 'Counts by state, hits, misses, ages, memory, and the budget (null when it cannot be read)' },
+    answers: {
+      200: 'Counts by state, hits, misses, ages, memory, and the budget (null when it cannot be read)',
+    },
     handler: async (ctx) => {
       const budget = await withDeadline(budgetStatus(), 1_000, 'reading the budget').catch(() => undefined);
       const data = { ...quotes.stats(), budget: budget === undefined ? null : presentBudget(budget) };

@@ -83,7 +83,10 @@ function follow({ jobDesk, jobStreams }: JobDeps): Route {
     summary: 'The events of a job as they happen (Server-Sent Events)',
     params: jobPath,
     headers: { 'Last-Event-ID': 'Id of the last event that was received; what came after it is sent again' },
-    answers: { 200: 'hello, job.progress, job.coin, job.completed, job.failed, job.cancelled, hb, reset, drain', 404: missing },
+    answers: {
+      200: 'hello, job.progress, job.coin, job.completed, job.failed, job.cancelled, hb, reset, drain',
+      404: missing,
+    },
     produces: 'text/event-stream',
     handler: async (ctx, { params, viewer }) => {
       const job = await jobDesk.get(jobIdOf(params), viewer);

@@ -65,7 +65,11 @@ async function answerReadiness(ctx: ApiContext, health: AppDeps['health']): Prom
   ctx.set('Retry-After', '1');
   const error = { code: 'not_ready', detail };
   const data = { status: 'not_ready', checks };
-  answerJson(ctx, 503, JSON.stringify({ success: false, message: 'Not ready', error, data, request_id: ctx.state.requestId }));
+  answerJson(
+    ctx,
+    503,
+    JSON.stringify({ success: false, message: 'Not ready', error, data, request_id: ctx.state.requestId }),
+  );
 }
 
 function admitScraper(ctx: ApiContext, token: string | undefined): void {
@@ -77,7 +81,8 @@ function admitScraper(ctx: ApiContext, token: string | undefined): void {
   // Behind a proxy on this machine everybody comes from loopback: what was forwarded is not local.
   const forwarded = ctx.req.headers['x-forwarded-for'] ?? ctx.req.headers['forwarded'];
   const isLoopback = /^(::1|(::ffff:)?127\.)/.test(remoteAddress);
-  if (!isLoopback || forwarded !== undefined) throw new ForbiddenError('Metrics need METRICS_TOKEN from this address');
+  if (!isLoopback || forwarded !== undefined)
+    throw new ForbiddenError('Metrics need METRICS_TOKEN from this address');
 }
 
 function isSame(given: string, expected: string): boolean {

@@ -28,7 +28,11 @@ function single({ quotes, budgetStatus, config }: PriceDeps): Route {
     description: 'From the cache. Without a usable quote the pipeline has a bounded time to bring one.',
     params: coinPath,
     query: quoteQuery,
-    answers: { 200: 'The quote, fresh or stale', 404: 'The price source does not know this coin', 503: unavailable },
+    answers: {
+      200: 'The quote, fresh or stale',
+      404: 'The price source does not know this coin',
+      503: unavailable,
+    },
     // Keys of the cache are canonical: what is found under the given spelling needs no validation.
     shortcut: (ctx) => {
       const currency = quickCurrency(ctx.querystring);
@@ -77,7 +81,8 @@ async function refusalOf(
   { state, reason }: Pick<QuoteReading, 'state' | 'reason'>,
   budgetStatus: AppDeps['budgetStatus'],
 ): Promise<AppError> {
-  if (state === 'not_found') return new NotFoundError('The price source does not know this coin', 'asset_not_found');
+  if (state === 'not_found')
+    return new NotFoundError('The price source does not know this coin', 'asset_not_found');
   const code = state === 'pending' || state === 'rate_limited' ? state : 'unavailable';
   const retryAfterSeconds = await retryAfter(code, budgetStatus);
   return new AppError(reason ?? messages[code] ?? code, { code, status: 503, retryAfterSeconds });
@@ -97,4 +102,3 @@ async function retryAfter(
     return 5;
   }
 }
-

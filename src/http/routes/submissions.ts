@@ -27,7 +27,8 @@ interface Submitted<N extends ClientJobName> {
 
 const described = {
   headers: {
-    'Idempotency-Key': '1 to 255 visible ASCII characters: the same key and body give the same job, another body is refused',
+    'Idempotency-Key':
+      '1 to 255 visible ASCII characters: the same key and body give the same job, another body is refused',
     Prefer: 'wait=n waits n seconds (60 at most) for the result',
   },
   answers: {
@@ -50,7 +51,11 @@ export function submissionRoutes(deps: SubmissionDeps): Route[] {
     ...described,
     handler: async (ctx, { body, viewer }) => {
       const { coins, currency } = body;
-      const request = { name: 'bulk.fetch', submission: { currency, assets: coins }, total: coins.length } as const;
+      const request = {
+        name: 'bulk.fetch',
+        submission: { currency, assets: coins },
+        total: coins.length,
+      } as const;
       await submit(ctx, deps, { viewer, route: 'POST /crypto/bulk', body, request });
     },
   });
@@ -69,7 +74,11 @@ export function submissionRoutes(deps: SubmissionDeps): Route[] {
       const { coins, holdings, currency } = body;
       if (holdings === undefined) {
         const assets = coins ?? [];
-        const request = { name: 'bulk.fetch', submission: { currency, assets }, total: assets.length } as const;
+        const request = {
+          name: 'bulk.fetch',
+          submission: { currency, assets },
+          total: assets.length,
+        } as const;
         return submit(ctx, deps, { ...submitted, request });
       }
       const rows = holdings.map(({ coin, quantity }) => ({ asset: coin, quantity }));
@@ -95,7 +104,8 @@ async function submit<N extends ClientJobName>(
 
   ctx.set('Location', jobLinks(accepted.id).self);
   ctx.vary('Prefer');
-  if (preferred !== undefined && body.timeout === undefined) ctx.set('Preference-Applied', `wait=${preferred}`);
+  if (preferred !== undefined && body.timeout === undefined)
+    ctx.set('Preference-Applied', `wait=${preferred}`);
   if (waitSeconds === undefined) return answerAccepted(ctx, jobDesk, accepted);
   const job = await waitForEnd(ctx, jobDesk, { accepted, waitSeconds, viewer });
   if (isFinal(job.state)) answerEnded(ctx, job);
@@ -108,7 +118,11 @@ interface Wait {
   readonly viewer: Principal;
 }
 
-async function waitForEnd(ctx: ApiContext, jobDesk: SubmissionDeps['jobDesk'], wait: Wait): Promise<JobRecord> {
+async function waitForEnd(
+  ctx: ApiContext,
+  jobDesk: SubmissionDeps['jobDesk'],
+  wait: Wait,
+): Promise<JobRecord> {
   const gone = new AbortController();
   const leave = (): void => gone.abort(new Error('the client went away'));
   ctx.res.once('close', leave);
@@ -121,7 +135,11 @@ async function waitForEnd(ctx: ApiContext, jobDesk: SubmissionDeps['jobDesk'], w
   }
 }
 
-async function answerAccepted(ctx: ApiContext, jobDesk: SubmissionDeps['jobDesk'], job: JobRecord): Promise<void> {
+async function answerAccepted(
+  ctx: ApiContext,
+  jobDesk: SubmissionDeps['jobDesk'],
+  job: JobRecord,
+): Promise<void> {
   const etaSeconds = isFinal(job.state) ? null : await jobDesk.etaSeconds(job);
   ctx.set('Retry-After', String(pollAfterSeconds(job, etaSeconds) ?? 0));
   answerJson(ctx, 202, envelopeOf('Job accepted', jobJson(job, etaSeconds)));

@@ -26,12 +26,17 @@ const quantity = z
   })
   .meta({ description: 'Decimal; give it as a string to keep every digit', examples: ['0.125'] });
 
-const holdings = boundedArray(z.strictObject({ coin, quantity }), maxHoldingsPerRequest).superRefine((rows, ctx) => {
-  const distinct = new Set(rows.map((row) => row.coin)).size;
-  if (distinct > maxAssetsPerRequest) {
-    ctx.addIssue({ code: 'custom', message: `names ${distinct} coins; at most ${maxAssetsPerRequest} are allowed` });
-  }
-});
+const holdings = boundedArray(z.strictObject({ coin, quantity }), maxHoldingsPerRequest).superRefine(
+  (rows, ctx) => {
+    const distinct = new Set(rows.map((row) => row.coin)).size;
+    if (distinct > maxAssetsPerRequest) {
+      ctx.addIssue({
+        code: 'custom',
+        message: `names ${distinct} coins; at most ${maxAssetsPerRequest} are allowed`,
+      });
+    }
+  },
+);
 
 /** Body of `POST /crypto/bulk`. */
 export const bulkBody = z.strictObject({ coins, currency, timeout });
@@ -52,12 +57,18 @@ export const quoteQuery = z.strictObject({ currency });
 export const coinPath = z.object({ coinId: coin });
 
 /** Query of `GET /crypto/popular`. */
-export const popularQuery = z.strictObject({ currency, limit: wholeNumber({ min: 1, max: 250 }).default(50) });
+export const popularQuery = z.strictObject({
+  currency,
+  limit: wholeNumber({ min: 1, max: 250 }).default(50),
+});
 
 /** Query of `DELETE /crypto/cache`. */
 export const clearQuery = z.strictObject({
   coins: z
-    .preprocess((text) => (typeof text === 'string' ? text.split(',') : text), boundedArray(coin, maxAssetsPerRequest))
+    .preprocess(
+      (text) => (typeof text === 'string' ? text.split(',') : text),
+      boundedArray(coin, maxAssetsPerRequest),
+    )
     .optional()
     .meta({ description: 'Comma-separated asset ids; all when absent' }),
 });

@@ -13,7 +13,7 @@ import {
 } from '../errors.ts';
 
 /** An answer as it came off the wire. */
-export interface RawAnswer {
+interface RawAnswer {
   readonly status: number;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
   readonly text: string;
@@ -26,7 +26,7 @@ interface FailureContext {
   readonly redact: (text: string) => string;
 }
 
-export const defaultRetryAfterMs = 10_000;
+const defaultRetryAfterMs = 10_000;
 const minRetryAfterMs = 1_000;
 const maxRetryAfterMs = 600_000;
 
@@ -34,7 +34,7 @@ const maxRetryAfterMs = 600_000;
 const rejectedCodes: ReadonlySet<number> = new Set([1020, 10_002, 10_005, 10_010, 10_011, 10_012]);
 
 /** How long a `retry-after` header asks to wait: 10 s when it is missing or makes no sense, 10 minutes at most. */
-export function retryAfterMs(header: string | string[] | undefined, clock: Clock): number {
+function retryAfterMs(header: string | string[] | undefined, clock: Clock): number {
   const value = (Array.isArray(header) ? header[0] : header)?.trim() ?? '';
   const seconds = /^\d+(\.\d+)?$/.test(value) ? Number(value) : undefined;
   const ms = seconds === undefined ? Date.parse(value) - clock.now() : seconds * 1_000;
@@ -43,7 +43,7 @@ export function retryAfterMs(header: string | string[] | undefined, clock: Clock
 }
 
 /** The error code and message in an error body, in each of the places where they were seen. */
-export function errorInBody(body: unknown): { code: number | undefined; message: string } | undefined {
+function errorInBody(body: unknown): { code: number | undefined; message: string } | undefined {
   if (!isRecord(body)) return undefined;
   const nested = isRecord(body['error']) ? body['error'] : body;
   const status = isRecord(nested['status']) ? nested['status'] : nested;

@@ -1,0 +1,79 @@
+import { expect } from 'chai';
+import { Redis } from 'ioredis';
+import { createQuoteStore, type QuoteStore } from '../../src/cache/quote-store.ts';
+import type { CachedQuote } from '../../src/domain/cached-quote.ts';
+import { createRedisKeys, type RedisKeys } from '../../src/lib/redis-keys.ts';
+import { flushPrefix, uniquePrefix } from '../support/redis.ts';
+import { services } from '../support/services.ts';
+
+const quote = (assetId: string, receivedAt: number): CachedQuote => ({
+  assetId,
+  currency: 'usd',
+  receivedAt,
+  head: `{"id":"${assetId}","price":${receivedAt}`,
+});
+
+describe('quote store', () => {
+  let redis: Redis;
+  let keys: RedisKeys;
+  let store: QuoteStore;
+
+  before(async () => {
+    redis = new Redis((await services()).redisUrl);
+  });
+  beforeEach(() => {
+    keys = createRedisKeys(uniquePrefix());
+    store = createQuoteStore({ redis, keys, retentionSeconds: 60 });
+  });
+  afterEach(() => flushPrefix(redis, keys.prefix));
+  after(() => redis.quit());
+
+  it('returns what was written, in the order asked', async () => {
+    await store.write('usd', [quote('a', 10), quote('b', 20)]);
+    const [b, none, a] = await store.readMany('usd', ['b', 'none', 'a']);
+    expect(b?.quote).to.deep.equal(quote('b', 20));
+    expect(none).to.deep.equal({ quote: undefined, failure: undefined });
+    expect(a?.quote?.receivedAt).to.equal(10);
+  });
+
+  it('lets an old answer that arrives late change nothing', async () => {
+    await store.write('usd', [quote('a', 20)]);
+    await store.write('usd', [quote('a', 10)]);
+    expect((await store.readMany('usd', ['a']))[0]?.quote?.receivedAt).to.equal(20);
+  });
+
+  it('keeps a good value beside a failure, and drops the failure with the next value', async () => {
+    const failure = {
+      assetId: 'a',
+      state: 'unavailable',
+      reason: 'a|b',
+      until: Date.now() + 10_000,
+    } as const;
+    await store.write('usd', [quote('a', 10)]);
+    await store.writeFailures('usd', [failure]);
+    const [both] = await store.readMany('usd', ['a']);
+    expect(both?.quote?.receivedAt).to.equal(10);
+    expect(both?.failure).to.deep.equal(failure);
+    await store.write('usd', [quote('a', 20)]);
+    expect((await store.readMany('usd', ['a']))[0]?.failure).to.equal(undefined);
+  });
+
+  it('lets every key expire', async () => {
+    await store.write('usd', [quote('a', 10)]);
+    await store.writeFailures('usd', [
+      { assetId: 'b', state: 'not_found', reason: '', until: Date.now() + 5_000 },
+    ]);
+    await store.writeRanking('usd', { assetIds: ['a', 'b'], receivedAt: 10 });
+    const names = await redis.keys(`${keys.prefix}:*`);
+    expect(names).to.have.length(3);
+    for (const name of names) expect(await redis.pttl(name), name).to.be.greaterThan(0);
+  });
+
+  it('clears the assets named in every currency, or everything', async () => {
+    await store.write('usd', [quote('a', 10), quote('b', 10)]);
+    await store.write('eur', [{ ...quote('a', 10), currency: 'eur' }]);
+    expect(await store.clear(['a'])).to.equal(2);
+    expect((await store.readMany('usd', ['b']))[0]?.quote).to.not.equal(undefined);
+    expect(await store.clear(null)).to.equal(1);
+  });
+});

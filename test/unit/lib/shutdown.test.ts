@@ -1,0 +1,28 @@
+import { expect } from 'chai';
+import { silentLogger } from '../../../src/lib/logger.ts';
+import { createShutdown } from '../../../src/lib/shutdown.ts';
+
+describe('shutdown', () => {
+  it('closes phase by phase, whatever the order of registration', async () => {
+    const shutdown = createShutdown(silentLogger());
+    const closed: string[] = [];
+    shutdown.add('clients', 'redis', () => void closed.push('redis'));
+    shutdown.add('announce', 'readiness', () => void closed.push('readiness'));
+    shutdown.add('work', 'worker', async () => {
+      await Promise.resolve();
+      closed.push('worker');
+    });
+    await shutdown.run('test');
+    expect(closed).to.deep.equal(['readiness', 'worker', 'redis']);
+  });
+
+  it('goes on when a step fails or hangs, and runs once', async () => {
+    const shutdown = createShutdown(silentLogger(), 10);
+    let closed = 0;
+    shutdown.add('work', 'failing', () => Promise.reject(new Error('no')));
+    shutdown.add('work', 'hanging', () => new Promise(() => undefined));
+    shutdown.add('clients', 'redis', () => void closed++);
+    await Promise.all([shutdown.run('first'), shutdown.run('second')]);
+    expect(closed).to.equal(1);
+  });
+});

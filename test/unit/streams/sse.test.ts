@@ -1,0 +1,33 @@
+import { expect } from 'chai';
+import { createParser, type EventSourceMessage } from 'eventsource-parser';
+import fc from 'fast-check';
+import { encodeSse } from '../../../src/streams/sse.ts';
+
+function parse(text: string): EventSourceMessage[] {
+  const messages: EventSourceMessage[] = [];
+  createParser({ onEvent: (message) => messages.push(message) }).feed(text);
+  return messages;
+}
+
+describe('encodeSse', () => {
+  it('comes back from an independent parser as it went in, whatever the text', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary', minLength: 1 }), (data) => {
+        const [message] = parse(encodeSse({ event: 'tick', id: '1-0.0', data }));
+        expect(message).to.deep.equal({
+          event: 'tick',
+          id: '1-0.0',
+          data: data.replaceAll(/\r\n|\r/g, '\n'),
+        });
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+
+  it('refuses line breaks where they would forge a field', () => {
+    for (const bad of ['a\nb', 'a\rb', 'a\0b']) {
+      expect(() => encodeSse({ event: bad, data: '' })).to.throw(RangeError);
+      expect(() => encodeSse({ event: 'tick', id: bad, data: '' })).to.throw(RangeError);
+    }
+  });
+});
