@@ -1,6 +1,7 @@
 import type { Knex } from 'knex';
 import { readdir } from 'node:fs/promises';
 import { pathToFileURL } from 'node:url';
+import { loadEnvironmentFile } from '../src/config/env-file.ts';
 import { loadConfig } from '../src/config/load-config.ts';
 import { openDatabase } from './connection.ts';
 
@@ -29,6 +30,7 @@ export async function migrate(knex: Knex): Promise<readonly string[]> {
 }
 
 async function main(): Promise<void> {
+  loadEnvironmentFile();
   const { database } = loadConfig();
   if (database === undefined) throw new Error('DATABASE_URL (or DB_HOST) is required to migrate');
   const knex = openDatabase({ database, poolSize: 2 });

@@ -32,7 +32,7 @@ function isZombie(pid: number): boolean {
 }
 
 /** The command line of a process; empty when it is gone or cannot be read. */
-export function commandLineOf(pid: number): string {
+function commandLineOf(pid: number): string {
   try {
     return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ');
   } catch {

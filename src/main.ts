@@ -4,6 +4,7 @@ import { createPasswords } from './auth/passwords.ts';
 import { createTokens } from './auth/tokens.ts';
 import { createQuoteMirror } from './cache/quote-mirror.ts';
 import { createQuoteReader } from './cache/cached-quote-reader.ts';
+import { loadEnvironmentFile } from './config/env-file.ts';
 import { loadConfig, type Config } from './config/load-config.ts';
 import { etaSeconds } from './domain/eta.ts';
 import { publishAbandon } from './events/control.ts';
@@ -38,6 +39,7 @@ interface ApiParts {
 }
 
 async function main(): Promise<void> {
+  loadEnvironmentFile();
   const config = loadConfig();
   const log = createLogger({ level: config.LOG_LEVEL, name: 'api', file: config.LOG_FILE });
   const shutdown = createShutdown(log);
@@ -46,7 +48,13 @@ async function main(): Promise<void> {
 
   const reader = openJobEvents(parts);
   const jobDesk = buildJobDesk(parts, reader);
-  const jobStreams = createJobStreams({ reader, clock: parts.pipeline.clock, log, maxStreams });
+  const jobStreams = createJobStreams({
+    reader,
+    clock: parts.pipeline.clock,
+    log,
+    findEnded: (ids) => parts.pipeline.jobs.findEnded(ids),
+    maxStreams,
+  });
   const health = buildHealth(parts);
   const app = createApp({
     config,
@@ -86,10 +94,13 @@ function openJobEvents({ log, shutdown, pipeline }: ApiParts): JobEventReader {
   return reader;
 }
 
-function buildJobDesk({ config, log, pipeline }: ApiParts, reader: JobEventReader): JobDesk {
+function buildJobDesk({ config, log, shutdown, pipeline }: ApiParts, reader: JobEventReader): JobDesk {
   const { redis, keys, demand, jobs, queues, clock, budgetStatus } = pipeline;
   const events = createJobEventLog(redis, keys.jobEvents);
+  const draining = new AbortController();
+  shutdown.add('announce', 'waiting clients', () => draining.abort());
   return createJobDesk({
+    draining: draining.signal,
     jobs,
     queues,
     clock,

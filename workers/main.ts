@@ -1,6 +1,7 @@
 import { createUpstreamGate, type UpstreamGate } from '../src/providers/upstream-gate.ts';
 import { createCoinGeckoProvider } from '../src/providers/coingecko/coingecko-provider.ts';
 import type { PriceProvider } from '../src/providers/provider.ts';
+import { loadEnvironmentFile } from '../src/config/env-file.ts';
 import { loadConfig, type Config } from '../src/config/load-config.ts';
 import { createJobEventLog } from '../src/events/job-events.ts';
 import { listenForControl } from '../src/events/control.ts';
@@ -33,6 +34,7 @@ interface WorkerParts {
 }
 
 function main(): void {
+  loadEnvironmentFile();
   const config = loadConfig();
   const log = createLogger({ level: config.LOG_LEVEL, name: 'worker', file: config.LOG_FILE });
   const shutdown = createShutdown(log);

@@ -23,7 +23,7 @@ export type JobQueries = ReturnType<typeof createJobQueries>;
 /** Binds the queries to a connection pool. */
 export function createJobQueries(knex: Knex) {
   return {
-    ...countsIn(knex),
+    ...overviewsOf(knex),
 
     /** Inserts a row; undefined when its idempotency key is taken. */
     async insert(job: NewJob): Promise<JobRecord | undefined> {
@@ -81,8 +81,17 @@ export function createJobQueries(knex: Knex) {
   };
 }
 
-function countsIn(knex: Knex) {
+/** Questions about many jobs at once. */
+function overviewsOf(knex: Knex) {
   return {
+    /** Those of the jobs that have ended, without their results. */
+    async findEnded(ids: readonly string[]): Promise<readonly JobRecord[]> {
+      const rows = await Job.query(knex)
+        .findByIds([...ids])
+        .whereNotIn('state', openStates);
+      return rows.map(toRecord);
+    },
+
     /** Number of rows that still wait for a run. */
     async countOpen(workKey: string): Promise<number> {
       return await Job.query(knex).where({ work_key: workKey }).whereIn('state', openStates).resultSize();

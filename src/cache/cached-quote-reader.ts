@@ -32,6 +32,8 @@ export function createQuoteReader(deps: ReaderDeps): QuoteReader {
 class CachedQuoteReader implements QuoteReader {
   readonly #deps: ReaderDeps;
   readonly #renewedAt = new Map<string, number>();
+  /** Reads under way, so that a crowd that wants one asset asks Redis once. */
+  readonly #underWay = new Map<string, Promise<QuoteReading>>();
   #hits = 0;
   #misses = 0;
 
@@ -47,7 +49,7 @@ class CachedQuoteReader implements QuoteReader {
   }
 
   async read(assetId: string, currency: string, waitMs: number): Promise<QuoteReading> {
-    const { mirror, collect, clock } = this.#deps;
+    const { mirror, clock } = this.#deps;
     const held = mirror.get(currency, assetId);
     if (held !== undefined && this.#freshness(held) === 'fresh') {
       this.#hits++;
@@ -59,6 +61,22 @@ class CachedQuoteReader implements QuoteReader {
       return { assetId, state: 'not_found', quote: undefined, reason: failure.reason };
     }
     this.#misses++;
+    return await this.#shared(`${currency}:${assetId}:${waitMs}`, () =>
+      this.#readOutside(assetId, currency, waitMs),
+    );
+  }
+
+  async #shared(key: string, read: () => Promise<QuoteReading>): Promise<QuoteReading> {
+    let reading = this.#underWay.get(key);
+    if (reading === undefined) {
+      reading = read().finally(() => this.#underWay.delete(key));
+      this.#underWay.set(key, reading);
+    }
+    return await reading;
+  }
+
+  async #readOutside(assetId: string, currency: string, waitMs: number): Promise<QuoteReading> {
+    const { mirror, collect } = this.#deps;
     const known = await this.#look(currency, assetId);
     if (known !== undefined) return known;
     const readings = await collect({ currency, assetIds: [assetId], urgency: 'interactive', waitMs });

@@ -1,5 +1,6 @@
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { sleep } from '../lib/sleep.ts';
 
 /** Anything that makes a request listener, as a Koa application does. */
 interface Listener {
@@ -11,8 +12,8 @@ export interface Listening {
   /** The port it really listens on. */
   readonly port: number;
   /**
-   * Stops accepting, lets requests that are being answered end, and cuts what is left after `graceMs` (5 s when absent).
-   * Never rejects.
+   * Asks clients to close their connections, stops accepting, lets requests that are being answered end, and cuts what is
+   * left after `graceMs` (5 s when absent). Never rejects.
    */
   close(graceMs?: number): Promise<void>;
 }
@@ -23,6 +24,12 @@ const headersTimeoutMs = 10_000;
 /** Above the minute that load balancers commonly keep a connection, so that it is never we who close it under a request. */
 const keepAliveTimeoutMs = 65_000;
 const defaultGraceMs = 5_000;
+/**
+ * For so long (ms) open connections may bring another request before they are closed. To close a kept-alive connection that
+ * looks idle is to cut the request that its client is just sending; so clients are told by `Connection: close` first.
+ */
+const lingerMs = 1_000;
+const sweepMs = 25;
 
 /**
  * Serves `app` at `host:port`; port 0 takes any free one.
@@ -32,13 +39,18 @@ export async function listen(
   app: Listener,
   { host, port }: { host: string; port: number },
 ): Promise<Listening> {
+  const ending = new AbortController();
+  const answer = app.callback();
   const server = createServer(
     {
       requestTimeout: requestTimeoutMs,
       headersTimeout: headersTimeoutMs,
       keepAliveTimeout: keepAliveTimeoutMs,
     },
-    app.callback(),
+    (request, response) => {
+      if (ending.signal.aborted) response.setHeader('connection', 'close');
+      answer(request, response);
+    },
   );
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => reject(explain(error, `${host}:${port}`)));
@@ -47,17 +59,28 @@ export async function listen(
   return {
     server,
     port: (server.address() as AddressInfo).port,
-    close: async (graceMs = defaultGraceMs) => closeServer(server, graceMs),
+    close: async (graceMs = defaultGraceMs) => {
+      ending.abort();
+      await closeServer(server, graceMs);
+    },
   };
 }
 
 async function closeServer(server: Server, graceMs: number): Promise<void> {
   const cut = setTimeout(() => server.closeAllConnections(), graceMs);
-  await new Promise<void>((resolve) => {
-    server.close(() => resolve());
-    server.closeIdleConnections();
-  });
+  const lingerUntil = performance.now() + Math.min(lingerMs, graceMs);
+  while (performance.now() < lingerUntil && (await hasConnections(server))) await sleep(sweepMs);
+  // Connections that were busy become idle one by one.
+  const sweep = setInterval(() => server.closeIdleConnections(), sweepMs);
+  await new Promise<void>((resolve) => server.close(() => resolve()));
+  clearInterval(sweep);
   clearTimeout(cut);
+}
+
+async function hasConnections(server: Server): Promise<boolean> {
+  return await new Promise((resolve) => {
+    server.getConnections((error, count) => resolve(error === null && count > 0));
+  });
 }
 
 function explain(error: NodeJS.ErrnoException, address: string): Error {

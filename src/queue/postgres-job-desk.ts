@@ -26,6 +26,8 @@ export interface JobDeskDeps {
   readonly announceCancel: (jobId: string) => Promise<void>;
   /** Calls `onEnd` when an event says that the job has ended, from the moment it resolves; returns how to stop. */
   readonly onJobEnd: (job: JobRecord, onEnd: () => void) => Promise<() => void>;
+  /** Aborts when the process is about to end: whoever waits is then answered with the job as it is. */
+  readonly draining?: AbortSignal;
   /** Seconds until the demand of a currency has been served. */
   readonly forecast: (currency: string) => Promise<number | null>;
 }
@@ -94,17 +96,18 @@ class PostgresJobDesk implements JobDesk {
     const viewer: Viewer = { userId: job.userId, role: 'user' };
     const bell = createBell();
     const stop = await this.#deps.onJobEnd(job, bell.ring);
-    signal?.addEventListener('abort', bell.ring, { once: true });
+    const signals = [signal, this.#deps.draining].filter((each) => each !== undefined);
+    for (const each of signals) each.addEventListener('abort', bell.ring, { once: true });
     try {
       for (;;) {
         const current = await this.get(job.id, viewer);
         const left = deadline - this.#deps.clock.now();
-        if (isFinal(current.state) || left <= 0 || signal?.aborted === true) return current;
+        if (isFinal(current.state) || left <= 0 || signals.some(({ aborted }) => aborted)) return current;
         await bell.wait(Math.min(left, lookAtRowMs));
       }
     } finally {
       stop();
-      signal?.removeEventListener('abort', bell.ring);
+      for (const each of signals) each.removeEventListener('abort', bell.ring);
     }
   }
 

@@ -63,16 +63,29 @@ export class JobStream {
     for (const entry of [...entries, ...this.#held]) this.#sendEntry(entry);
     this.#live = true;
     // Ended, and its end is no longer (or not yet) in the history: the row says it all.
-    if (!this.#ended() && isFinal(job.state)) this.#sendFinalState();
+    if (isFinal(job.state)) this.endWith(job);
+  }
+
+  get jobId(): string {
+    return this.#request.job.id;
+  }
+
+  /** Tells the end from the job's row, where no event has told it. */
+  endWith(job: JobRecord): void {
+    if (this.#done || !this.#live) return;
+    const data = {
+      job: job.id,
+      state: job.state,
+      progress: progressOf(job),
+      ...(job.error === null ? {} : { error: job.error }),
+    };
+    this.#write(encodeSse({ event: `job.${job.state}`, data: JSON.stringify(data) }));
+    this.#end();
   }
 
   close(): void {
     this.#done = true;
     this.#subscription?.close();
-  }
-
-  #ended(): boolean {
-    return this.#done;
   }
 
   #onEntry(entry: JobEventEntry): void {
@@ -149,18 +162,6 @@ export class JobStream {
         data: JSON.stringify({ job: job.id, state: job.state, progress: progressOf(job) }),
       }),
     );
-  }
-
-  #sendFinalState(): void {
-    const { job } = this.#request;
-    const data = {
-      job: job.id,
-      state: job.state,
-      progress: progressOf(job),
-      ...(job.error === null ? {} : { error: job.error }),
-    };
-    this.#write(encodeSse({ event: `job.${job.state}`, data: JSON.stringify(data) }));
-    this.#end();
   }
 
   #write(text: string): void {

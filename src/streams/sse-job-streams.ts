@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import { setInterval as every } from 'node:timers';
+import type { JobRecord } from '../domain/job.ts';
 import type { Clock } from '../lib/clock.ts';
 import { messageOf } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
@@ -12,6 +13,8 @@ interface JobStreamsDeps {
   readonly reader: JobEventReader;
   readonly clock: Clock;
   readonly log: Logger;
+  /** Those of the jobs that have ended. */
+  readonly findEnded: (jobIds: readonly string[]) => Promise<readonly JobRecord[]>;
   /** Most open streams of this process; above it a client is told to come back later. */
   readonly maxStreams: number;
 }
@@ -26,6 +29,7 @@ export function createJobStreams(deps: JobStreamsDeps): JobStreams {
   const heart = every(() => {
     const text = `: hb\n\n${encodeSse({ event: 'hb', data: JSON.stringify({ time: new Date(deps.clock.now()).toISOString() }) })}`;
     for (const response of open.keys()) writeSse(response, text);
+    void endForgotten([...open.values()], deps);
   }, heartbeatMs);
   heart.unref();
 
@@ -63,6 +67,23 @@ export function createJobStreams(deps: JobStreamsDeps): JobStreams {
       return Promise.resolve();
     },
   };
+}
+
+/** The event that ends a stream is lost when Redis loses its data; the rows in Postgres are not. */
+async function endForgotten(
+  streams: readonly JobStream[],
+  { findEnded, log }: JobStreamsDeps,
+): Promise<void> {
+  if (streams.length === 0) return;
+  try {
+    const ended = new Map((await findEnded(streams.map(({ jobId }) => jobId))).map((job) => [job.id, job]));
+    for (const stream of streams) {
+      const job = ended.get(stream.jobId);
+      if (job !== undefined) stream.endWith(job);
+    }
+  } catch (error) {
+    log.debug({ reason: messageOf(error) }, 'the jobs of open streams could not be read');
+  }
 }
 
 /** A 503 would make a browser give up for good; a stream that ends at once with a retry hint makes it come back. */

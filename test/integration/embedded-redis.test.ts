@@ -42,7 +42,9 @@ describe('the embedded Redis', () => {
     const { port, url } = running;
     const client = connect(url);
     await client.set('kept', 'yes');
-    await waitFor(() => appendOnlyFile().then((text) => text.includes('kept')), { what: 'the key to be written' });
+    await waitFor(() => appendOnlyFile().then((text) => text.includes('kept')), {
+      what: 'the key to be written',
+    });
     process.kill(running.pid, 'SIGKILL');
     expect(await running.exited).to.deep.equal({ code: null, signal: 'SIGKILL' });
     running = await startRedis({ dataDir, port, log });

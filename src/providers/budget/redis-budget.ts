@@ -245,13 +245,33 @@ async function settle(core: Core, id: string, outcome: CallOutcome): Promise<voi
   if (failed !== undefined) warn(core, failed.reason, 'the end of a call was not stored');
 }
 
+/** Undefined when the state in Redis was lost. */
+async function readStatus(core: Core): Promise<BudgetStatus | undefined> {
+  const { limit } = core.options;
+  const reply = await core.scripts.status(core.now(), limit, core.windowMs);
+  const [ready = 0, used = 0, nextGrantInMs = 0, spacingMs = 0, blockedForMs = 0] = reply.map(Number);
+  if (ready !== 1) return undefined;
+  return {
+    ready: true,
+    limit,
+    used,
+    available: Math.max(0, limit - used),
+    nextGrantInMs,
+    spacingMs,
+    blockedForMs,
+  };
+}
+
+/** Reads the state; one that was lost is rebuilt first, by asking for a grant that is given back. */
 async function statusOf(core: Core): Promise<BudgetStatus> {
   const { limit } = core.options;
   try {
-    const reply = await core.scripts.status(core.now(), limit, core.windowMs);
-    const [ready = 0, used = 0, nextGrantInMs = 0, spacingMs = 0, blockedForMs = 0] = reply.map(Number);
-    const available = Math.max(0, limit - used);
-    if (ready === 1) return { ready: true, limit, used, available, nextGrantInMs, spacingMs, blockedForMs };
+    const status = await readStatus(core);
+    if (status !== undefined) return status;
+    const asked = await acquire(core, 'backfill', 0);
+    if ('granted' in asked) await asked.granted.release();
+    const rebuilt = await readStatus(core);
+    if (rebuilt !== undefined) return rebuilt;
   } catch (error) {
     warn(core, error, 'the state of the budget is not known');
   }

@@ -158,18 +158,31 @@ export interface TestApi extends Listening {
   readonly adminToken: string;
   readonly deps: AppDeps;
   /** Sends a request with the user's token, unless the headers say otherwise. */
-  call(method: string, path: string, options?: { body?: unknown; headers?: Record<string, string> }): Promise<Response>;
+  call(
+    method: string,
+    path: string,
+    options?: { body?: unknown; headers?: Record<string, string> },
+  ): Promise<Response>;
 }
 
 /** The real application on stand-ins, listening on loopback. */
 export async function startApi(different: Partial<AppDeps> = {}): Promise<TestApi> {
-  const tokens = createTokens({ secret: 'a secret for tests, long enough for it', expiresInSeconds: 60, clock: systemClock });
+  const tokens = createTokens({
+    secret: 'a secret for tests, long enough for it',
+    expiresInSeconds: 60,
+    clock: systemClock,
+  });
   const desk = new FakeDesk();
   const quotes = new FakeQuotes();
   const streams = new FakeStreams();
   const log = silentLogger();
   const deps: AppDeps = {
-    config: { APP_ENV: 'test', CORS_ORIGINS: ['https://app.example'], METRICS_TOKEN: undefined, READ_WAIT_MS: 50 },
+    config: {
+      APP_ENV: 'test',
+      CORS_ORIGINS: ['https://app.example'],
+      METRICS_TOKEN: undefined,
+      READ_WAIT_MS: 50,
+    },
     clock: systemClock,
     log,
     metrics: createMetrics(),
@@ -180,7 +193,8 @@ export async function startApi(different: Partial<AppDeps> = {}): Promise<TestAp
     jobStreams: streams,
     quotes,
     health: createHealth({ checks: [], clock: systemClock, log }),
-    budgetStatus: () => Promise.resolve({ limit: 30, used: 30, available: 0, nextGrantInMs: 4_200, blockedForMs: 0 }),
+    budgetStatus: () =>
+      Promise.resolve({ limit: 30, used: 30, available: 0, nextGrantInMs: 4_200, blockedForMs: 0 }),
     ...different,
   };
   const listening = await listen(createApp(deps), { host: '127.0.0.1', port: 0 });

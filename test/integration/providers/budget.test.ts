@@ -308,6 +308,6 @@ describe('budget', () => {
         }
       },
     );
-    await fc.assert(run, { numRuns: 200 });
+    await fc.assert(run, { numRuns: 200, interruptAfterTimeLimit: 40_000 });
   });
 });

@@ -27,14 +27,16 @@ export function createMemoryLedger(now: () => number): MemoryLedger {
       await ledger.afterRecord?.();
     },
     async settle({ id, outcome, answered }) {
-      await Promise.resolve(check());
+      check();
+      await Promise.resolve();
       const row = ledger.rows.get(id);
       if (row === undefined) return;
       row.outcome = outcome;
       if (answered) row.countedUntil = Math.min(row.countedUntil, now());
     },
     async remove(id) {
-      await Promise.resolve(check());
+      check();
+      await Promise.resolve();
       ledger.rows.delete(id);
     },
     async recent({ windowMs }) {
@@ -47,7 +49,8 @@ export function createMemoryLedger(now: () => number): MemoryLedger {
       return { calls, blockedForMs };
     },
     async block({ ms }) {
-      await Promise.resolve(check());
+      check();
+      await Promise.resolve();
       blockedUntil = Math.max(blockedUntil, now() + ms);
     },
   };

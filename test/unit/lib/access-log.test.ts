@@ -1,0 +1,51 @@
+import { expect } from 'chai';
+import { pino } from 'pino';
+import { setImmediate as turn } from 'node:timers/promises';
+import { createAccessLog } from '../../../src/lib/access-log.ts';
+
+describe('access log', () => {
+  const entry = {
+    requestId: 'abc-1',
+    method: 'GET',
+    path: '/a"b\\\n{',
+    route: '/:x',
+    status: 200,
+    ms: 1.23456,
+    userId: undefined,
+  };
+
+  function logAt(level: string) {
+    const written: string[] = [];
+    const log = pino({ name: 'api', level }, { write: (text: string) => written.push(text) });
+    return { written, access: createAccessLog(log) };
+  }
+
+  it('writes the lines of one turn together, each of them JSON whatever the path holds', async () => {
+    const { written, access } = logAt('info');
+    access(entry);
+    access({ ...entry, userId: 'joe' });
+    await turn();
+    expect(written).to.have.lengthOf(1);
+    const lines = written[0]!.trimEnd().split('\n');
+    const [first, second] = lines.map((line) => JSON.parse(line) as Record<string, unknown>);
+    expect(first).to.include({
+      name: 'api',
+      level: 30,
+      req: 'abc-1',
+      path: entry.path,
+      status: 200,
+      ms: 1.235,
+      msg: 'request',
+    });
+    expect(first).to.not.have.property('user');
+    expect(second).to.include({ user: 'joe' });
+    expect(Number.isNaN(Date.parse(String(first!['time'])))).to.equal(false);
+  });
+
+  it('is silent above its level', async () => {
+    const { written, access } = logAt('warn');
+    access(entry);
+    await turn();
+    expect(written).to.deep.equal([]);
+  });
+});
