@@ -3,6 +3,7 @@ import { createUserQueries } from '../db/queries/users.ts';
 import { createPasswords } from './auth/passwords.ts';
 import { createTokens } from './auth/tokens.ts';
 import { createQuoteMirror } from './cache/quote-mirror.ts';
+import type { QuoteReader } from './cache/quote-reader.ts';
 import { createQuoteReader } from './cache/cached-quote-reader.ts';
 import { loadEnvironmentFile } from './config/env-file.ts';
 import { loadConfig, type Config } from './config/load-config.ts';
@@ -14,12 +15,13 @@ import { listen } from './http/listen.ts';
 import { withDeadline } from './lib/deadline.ts';
 import { createHealth, type HealthChecks } from './lib/health.ts';
 import { createLogger, type Logger } from './lib/logger.ts';
-import { createMetrics } from './lib/metrics.ts';
+import { createMetrics, type Metrics } from './lib/metrics.ts';
 import { createShutdown, onProcessEnd, type Shutdown } from './lib/shutdown.ts';
 import { buildPipeline, type Pipeline } from './pipeline.ts';
 import type { JobDesk } from './queue/job-desk.ts';
 import { createJobDesk } from './queue/postgres-job-desk.ts';
 import { createJobEventReader, type JobEventReader } from './streams/job-event-reader.ts';
+import type { JobStreams } from './streams/job-stream.ts';
 import { createJobStreams } from './streams/sse-job-streams.ts';
 
 /** Entry of the API process: configuration, wiring, listening, and the order of its end. */
@@ -28,6 +30,8 @@ import { createJobStreams } from './streams/sse-job-streams.ts';
 const maxStreams = 10_000;
 /** Longest wait (ms) for the event reader before a job's row is looked at. */
 const subscribeDeadlineMs = 500;
+/** Longest wait (ms) for what a forecast is made of. */
+const forecastDeadlineMs = 300;
 /** Assets that one upstream call brings; for forecasts. */
 const assetsPerCall = 250;
 
@@ -56,11 +60,12 @@ async function main(): Promise<void> {
     maxStreams,
   });
   const health = buildHealth(parts);
+  const quotes = buildQuoteReader(parts);
   const app = createApp({
     config,
     log,
     clock: parts.pipeline.clock,
-    metrics: createMetrics(),
+    metrics: buildMetrics(parts, { quotes, jobStreams }),
     users: createUserQueries(parts.pipeline.knex),
     tokens: createTokens({
       secret: config.JWT_SECRET ?? randomSecret(log),
@@ -70,7 +75,7 @@ async function main(): Promise<void> {
     passwords: createPasswords({ cost: config.BCRYPT_COST }),
     jobDesk,
     jobStreams,
-    quotes: buildQuoteReader(parts),
+    quotes,
     health,
     budgetStatus: parts.pipeline.budgetStatus,
   });
@@ -120,13 +125,15 @@ function buildJobDesk({ config, log, shutdown, pipeline }: ApiParts, reader: Job
       return () => subscription.close();
     },
     forecast: async (currency) => {
-      const [wanted, budget] = await Promise.all([demand.size(currency), budgetStatus()]);
-      return etaSeconds(wanted, assetsPerCall, budget);
+      const asked = Promise.all([demand.size(currency), budgetStatus()]);
+      // Without Redis there is no forecast, and the job is accepted all the same.
+      const answer = await withDeadline(asked, forecastDeadlineMs, 'a forecast').catch(() => undefined);
+      return answer === undefined ? null : etaSeconds(answer[0], assetsPerCall, answer[1]);
     },
   });
 }
 
-function buildQuoteReader({ config, pipeline }: ApiParts) {
+function buildQuoteReader({ config, pipeline }: ApiParts): QuoteReader {
   const mirror = createQuoteMirror();
   pipeline.ticks.listen(mirror);
   return createQuoteReader({
@@ -135,6 +142,23 @@ function buildQuoteReader({ config, pipeline }: ApiParts) {
     freshMs: config.QUOTE_FRESH_SECONDS * 1000,
     kickMarkets: (currency) => pipeline.kick.markets(currency),
   });
+}
+
+function buildMetrics(
+  { pipeline }: ApiParts,
+  { quotes, jobStreams }: { quotes: QuoteReader; jobStreams: JobStreams },
+): Metrics {
+  const { redis, keys, jobs, budgetStatus } = pipeline;
+  const metrics = createMetrics();
+  metrics.onJobStates(() => jobs.countByState());
+  metrics.onBudget(budgetStatus);
+  metrics.onQuoteCache(() => quotes.stats());
+  metrics.onStreams(() => jobStreams.count());
+  metrics.onUpstreamCalls(async () => {
+    const calls = await redis.hgetall(keys.upstreamCalls);
+    return Object.fromEntries(Object.entries(calls).map(([outcome, count]) => [outcome, Number(count)]));
+  });
+  return metrics;
 }
 
 function buildHealth({ log, pipeline }: ApiParts): HealthChecks {

@@ -25,8 +25,8 @@ export interface Metrics {
   httpRoute(method: string, route: string): RouteTally;
   /** Counts an accepted job. */
   jobSubmitted(name: string): void;
-  /** Counts a call to a provider by its outcome: `ok`, `rate_limited`, `timeout`… */
-  upstreamCall(outcome: string): void;
+  /** Registers how to read the number of calls to the provider by outcome, of the whole fleet. */
+  onUpstreamCalls(read: () => Promise<Readonly<Record<string, number>>>): void;
   /** Registers how to read the number of jobs by state. */
   onJobStates(read: () => Promise<Readonly<Record<string, number>>>): void;
   /** Registers how to read the upstream budget: calls a minute allowed and used. */
@@ -48,7 +48,6 @@ export function createMetrics(): Metrics {
   const counter = counterIn(registry);
   const gauge = gaugeIn(registry);
   const submitted = counter('jobs_submitted_total', 'Client jobs accepted.', 'name');
-  const calls = counter('upstream_calls_total', 'Calls to the price provider.', 'outcome');
 
   return {
     contentType: registry.contentType,
@@ -59,7 +58,8 @@ export function createMetrics(): Metrics {
       return tally;
     },
     jobSubmitted: (name) => submitted.inc({ name }),
-    upstreamCall: (outcome) => calls.inc({ outcome }),
+    onUpstreamCalls: (read) =>
+      gauge('upstream_calls_total', 'Calls of the fleet to the price provider.', { label: 'outcome', read }),
     onJobStates: (read) => gauge('job_states', 'Client jobs by state.', { label: 'state', read }),
     onBudget: (read) => {
       gauge('upstream_budget_limit', 'Upstream calls allowed a minute.', {

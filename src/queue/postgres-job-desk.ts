@@ -1,6 +1,7 @@
 import { v7 as uuidv7, validate as isUuid } from 'uuid';
 import type { ClientJobName, JobData } from '../../jobs/registry.ts';
 import type { JobQueries } from '../../db/queries/jobs.ts';
+import { orUnavailable } from '../../db/queries/outage.ts';
 import { isFinal, type JobRecord, type Viewer } from '../domain/job.ts';
 import { createBell } from '../lib/bell.ts';
 import type { Clock } from '../lib/clock.ts';
@@ -56,10 +57,10 @@ class PostgresJobDesk implements JobDesk {
     const { userId, name, submission, total, idempotency } = request;
     const workKey = workKeyOf(name, submission);
     const id = uuidv7();
-    const row = await unavailableWithoutDatabase(async () => {
-      await this.#refuseAtLimit();
-      return await this.#deps.jobs.insert({ id, userId, name, workKey, submission, total, idempotency });
-    });
+    await orUnavailable(this.#refuseAtLimit());
+    const row = await orUnavailable(
+      this.#deps.jobs.insert({ id, userId, name, workKey, submission, total, idempotency }),
+    );
     if (row === undefined) return await this.#existing(request);
     this.#backlog++;
     await this.#enqueue(name, workKey, submission);
@@ -67,7 +68,7 @@ class PostgresJobDesk implements JobDesk {
   }
 
   async get(id: string, viewer: Viewer): Promise<JobRecord> {
-    const job = isUuid(id) ? await unavailableWithoutDatabase(() => this.#deps.jobs.find(id)) : undefined;
+    const job = isUuid(id) ? await orUnavailable(this.#deps.jobs.find(id)) : undefined;
     if (job === undefined || (job.userId !== viewer.userId && viewer.role !== 'admin')) {
       throw new NotFoundError('There is no such job', 'job_not_found');
     }
@@ -75,15 +76,13 @@ class PostgresJobDesk implements JobDesk {
   }
 
   async list({ userId, page, limit, state }: Parameters<JobDesk['list']>[0]): Promise<JobPage> {
-    return await unavailableWithoutDatabase(() =>
-      this.#deps.jobs.list({ userId, state, offset: (page - 1) * limit, limit }),
-    );
+    return await orUnavailable(this.#deps.jobs.list({ userId, state, offset: (page - 1) * limit, limit }));
   }
 
   async cancel(id: string, viewer: Viewer): Promise<JobRecord> {
     const job = await this.get(id, viewer);
     if (isFinal(job.state)) return job;
-    const cancelled = await unavailableWithoutDatabase(() => this.#deps.jobs.cancel(id));
+    const cancelled = await orUnavailable(this.#deps.jobs.cancel(id));
     if (cancelled === undefined) return await this.get(id, viewer);
     await this.#tell(() => this.#deps.announceCancel(id));
     if ((await this.#deps.jobs.countOpen(job.workKey)) === 0)
@@ -118,9 +117,7 @@ class PostgresJobDesk implements JobDesk {
   async #existing<N extends ClientJobName>({ userId, idempotency }: SubmitRequest<N>): Promise<JobRecord> {
     if (idempotency === undefined) throw new UnavailableError('The job could not be stored');
     const { route, key, bodyHash } = idempotency;
-    const found = await unavailableWithoutDatabase(() =>
-      this.#deps.jobs.findByIdempotencyKey(userId, route, key),
-    );
+    const found = await orUnavailable(this.#deps.jobs.findByIdempotencyKey(userId, route, key));
     if (found === undefined) throw new UnavailableError('The job could not be stored');
     if (found.bodyHash !== bodyHash) throw new IdempotencyMismatchError();
     return found.job;
@@ -157,15 +154,5 @@ class PostgresJobDesk implements JobDesk {
     } catch (error) {
       this.#deps.log.warn({ reason: messageOf(error) }, 'an announcement was lost');
     }
-  }
-}
-
-/** Turns a failure of Postgres into a 503, so that nobody takes it for an acceptance. */
-async function unavailableWithoutDatabase<T>(query: () => Promise<T>): Promise<T> {
-  try {
-    return await query();
-  } catch (error) {
-    if (error instanceof UnavailableError) throw error;
-    throw new UnavailableError('The database does not answer', { retryAfterSeconds: 2, cause: error });
   }
 }

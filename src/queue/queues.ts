@@ -30,7 +30,8 @@ interface QueuesDeps {
 /** Opens the producer side of every queue on one shared connection. */
 export function openQueues({ redis, prefix, log }: QueuesDeps): Queues {
   const open = (name: QueueName): Queue => {
-    const queue = new Queue(name, { connection: redis, prefix });
+    // With the version check a handle is dead for ever when Redis goes away in the moment in which it is made ready.
+    const queue = new Queue(name, { connection: redis, prefix, skipVersionCheck: true });
     queue.on('error', (error) => log.debug({ queue: name, reason: messageOf(error) }, 'queue error'));
     return queue;
   };
@@ -41,6 +42,8 @@ export function openQueues({ redis, prefix, log }: QueuesDeps): Queues {
 
   return {
     async add(name, data, options) {
+      // BullMQ would keep the add until Redis is back: a pile without a limit. Whoever adds can do so again.
+      if (redis.status !== 'ready') throw new Error('Redis is not connected');
       const { queue, options: defaults } = registry[name];
       const adding = handles[queue].add(name, data, { ...defaults, ...options });
       // The deadline may pass first; a later rejection then belongs to nobody.

@@ -23,7 +23,7 @@ describe('accounts', () => {
   });
 
   after(async () => {
-    await api.close();
+    await api.close(0);
     await knex.destroy();
     await database.drop();
   });
@@ -112,7 +112,7 @@ describe('accounts', () => {
     const response = await lost.call('POST', '/api/v1/auth/login', { body: credentials() });
     expect([response.status, response.headers.get('retry-after')]).to.deep.equal([503, '1']);
     expect((await read(response)).error.code).to.equal('database_unavailable');
-    await lost.close();
+    await lost.close(0);
     await gone.destroy();
   });
 });

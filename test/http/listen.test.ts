@@ -45,11 +45,12 @@ describe('listen', () => {
     const pending = fetch(url);
     await arrived.promise;
     const closed = listening.close(10_000);
+    answer();
+    const answered = await pending;
+    expect(await answered.text()).to.equal('whole');
+    await closed;
     const late = await fetch(url).catch((error: unknown) => error);
     expect(late).to.be.instanceOf(Error);
-    answer();
-    expect(await (await pending).text()).to.equal('whole');
-    await closed;
   });
 
   it('cuts what does not end within the grace', async () => {

@@ -23,7 +23,7 @@ describe('routes', () => {
   });
 
   afterEach(async () => {
-    await api.close();
+    await api.close(0);
   });
 
   describe('submissions', () => {
@@ -338,7 +338,7 @@ describe('routes', () => {
       expect((await guarded.call('GET', '/metrics')).status).to.equal(401);
       const headers = { ...forwarded, authorization: 'Bearer scrape me' };
       expect((await guarded.call('GET', '/metrics', { headers })).status).to.equal(200);
-      await guarded.close();
+      await guarded.close(0);
     });
 
     it('says which check fails, and not why', async () => {
@@ -352,7 +352,7 @@ describe('routes', () => {
       expect(response.status).to.equal(503);
       expect(text).to.include('"postgres":{"ok":false').and.not.include('joe');
       expect((await sick.call('GET', '/health/live')).status).to.equal(200);
-      await sick.close();
+      await sick.close(0);
     });
 
     it('survives a client that leaves in the middle of its body', async () => {

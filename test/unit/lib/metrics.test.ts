@@ -27,7 +27,7 @@ describe('metrics', () => {
     metrics.onStreams(() => 3);
     const age_seconds = { p50: 1, p99: null, max: 5 };
     metrics.onQuoteCache(() => ({ by_state: { fresh: 4 }, age_seconds }));
-    metrics.upstreamCall('ok');
+    metrics.onUpstreamCalls(() => Promise.resolve({ ok: 1 }));
     metrics.jobSubmitted('bulk.fetch');
     const text = await metrics.text();
     for (const line of [
