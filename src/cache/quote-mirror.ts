@@ -19,6 +19,7 @@ export interface QuoteMirror extends TickListener {
   notFoundCount(now: number): number;
   onTick(tick: Tick): void;
   onClear(assetIds: readonly string[] | null): void;
+  onGap(): void;
 }
 
 /** Enough for every asset there is, in several currencies. */
@@ -37,6 +38,9 @@ export function createQuoteMirror(limit = maxEntries): QuoteMirror {
     if (held !== undefined && held.receivedAt > quote.receivedAt) return;
     setBounded(quotes, limit, { key, value: quote });
     failures.delete(key);
+  };
+  const clear = (): void => {
+    for (const map of [quotes, failures, rankings]) map.clear();
   };
   const putFailure = (currency: string, failure: QuoteFailure): void =>
     setBounded(failures, maxFailures, { key: keyOf(currency, failure.assetId), value: failure });
@@ -62,9 +66,11 @@ export function createQuoteMirror(limit = maxEntries): QuoteMirror {
       for (const failure of tick.failures) putFailure(tick.currency, failure);
       if (tick.popular !== undefined) putRanking(tick.currency, tick.popular);
     },
+    // A clearing may be among what was missed.
+    onGap: clear,
     onClear(assetIds) {
       if (assetIds === null) {
-        for (const map of [quotes, failures, rankings]) map.clear();
+        clear();
         return;
       }
       const cleared = new Set(assetIds);

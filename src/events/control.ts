@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis';
+import { parseMessage } from './parse-message.ts';
 
 /** An order to every worker process. */
 export interface ControlMessage {
@@ -18,6 +19,7 @@ export function listenForControl(redis: Redis, channel: string, onAbandon: (work
   redis.on('ready', subscribe);
   if (redis.status === 'ready') subscribe();
   redis.on('message', (from: string, text: string) => {
-    if (from === channel) onAbandon((JSON.parse(text) as ControlMessage).abandon);
+    const message = from === channel ? parseMessage<ControlMessage>(text) : undefined;
+    if (message !== undefined) onAbandon(message.abandon);
   });
 }

@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { CachedQuote, QuoteFailure } from '../domain/cached-quote.ts';
+import { parseMessage } from './parse-message.ts';
 
 /**
  * A tick tells the fleet what one upstream call (or a clearing of the cache) changed. Ticks travel over pub/sub, which may
@@ -54,34 +55,29 @@ export interface TickListener {
 
 /** One subscriber connection of a process, shared by all its listeners. */
 export interface TickSubscriber {
-  /** True while the subscription stands, so that what is received is complete. */
-  connected(): boolean;
   listen(listener: TickListener): () => void;
 }
 
 /** Subscribes `redis` (a connection of its own) to the ticks. */
 export function createTickSubscriber(redis: Redis, channel: string): TickSubscriber {
   const listeners = new Set<TickListener>();
-  let subscribed = false;
 
   const subscribe = async (): Promise<void> => {
     await redis.subscribe(channel);
-    subscribed = true;
     for (const listener of listeners) listener.onGap?.();
   };
   // ioredis subscribes again by itself after a reconnect; saying it once more is harmless and tells us when it stands.
   const whenReady = (): void => void subscribe().catch(() => undefined);
   redis.on('ready', whenReady);
   if (redis.status === 'ready') whenReady();
-  redis.on('close', () => (subscribed = false));
   redis.on('message', (from: string, text: string) => {
     if (from !== channel) return;
-    const message = JSON.parse(text) as Message;
+    const message = parseMessage<Message>(text);
+    if (message === undefined) return;
     for (const listener of listeners) deliver(listener, message);
   });
 
   return {
-    connected: () => subscribed,
     listen(listener) {
       listeners.add(listener);
       return () => listeners.delete(listener);

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { v7 as uuidv7, validate as isUuid } from 'uuid';
 import type { ClientJobName, JobData } from '../../jobs/registry.ts';
 import type { JobQueries } from '../../db/queries/jobs.ts';
@@ -51,6 +52,8 @@ class PostgresJobDesk implements JobDesk {
 
   constructor(deps: JobDeskDeps) {
     this.#deps = deps;
+    // Everybody who waits listens to it: thousands are no leak.
+    if (deps.draining !== undefined) setMaxListeners(0, deps.draining);
   }
 
   async submit<N extends ClientJobName>(request: SubmitRequest<N>): Promise<JobRecord> {

@@ -30,6 +30,13 @@ describe('quote mirror', () => {
     expect(mirror.failure('usd', 'bitcoin', 99)).to.equal(undefined);
   });
 
+  it('forgets everything when it may have missed a clearing', () => {
+    const mirror = createQuoteMirror();
+    mirror.put(quote('a', 1));
+    mirror.onGap();
+    expect([...mirror.quotes()]).to.deep.equal([]);
+  });
+
   it('drops what came first at its limit', () => {
     const mirror = createQuoteMirror(2);
     for (const id of ['a', 'b', 'c']) mirror.put(quote(id, 1));
