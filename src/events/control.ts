@@ -19,7 +19,7 @@ export function listenForControl(redis: Redis, channel: string, onAbandon: (work
   redis.on('ready', subscribe);
   if (redis.status === 'ready') subscribe();
   redis.on('message', (from: string, text: string) => {
-    const message = from === channel ? parseMessage<ControlMessage>(text) : undefined;
-    if (message !== undefined) onAbandon(message.abandon);
+    const message = from === channel ? parseMessage(text) : undefined;
+    if (message !== undefined) onAbandon((message as ControlMessage).abandon);
   });
 }

@@ -1,8 +1,8 @@
 /** Reads a message of a channel; undefined when it is not JSON, because a stray publish must not end the process. */
-export function parseMessage<T extends object>(text: string): T | undefined {
+export function parseMessage(text: string): object | undefined {
   try {
     const message: unknown = JSON.parse(text);
-    return typeof message === 'object' && message !== null ? (message as T) : undefined;
+    return typeof message === 'object' && message !== null ? message : undefined;
   } catch {
     return undefined;
   }

@@ -72,7 +72,7 @@ export function createTickSubscriber(redis: Redis, channel: string): TickSubscri
   if (redis.status === 'ready') whenReady();
   redis.on('message', (from: string, text: string) => {
     if (from !== channel) return;
-    const message = parseMessage<Message>(text);
+    const message = parseMessage(text) as Message | undefined;
     if (message === undefined) return;
     for (const listener of listeners) deliver(listener, message);
   });
