@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { projectRoot } from '../../embedded/project-root.ts';
 import { isAlive } from '../../embedded/leftover.ts';
+import { waitFor } from './wait-for.ts';
 
 /** A fleet under a PM2 of its own, as `npm run fleet` starts it, but for the build. */
 export interface Fleet {
@@ -41,7 +42,7 @@ interface Listed {
 const bin = join(projectRoot, 'node_modules/pm2/bin');
 const commandTimeoutMs = 60_000;
 
-/** Starts PM2 with ecosystem.config.js; resolves at once, while the processes start. */
+/** Starts PM2 with ecosystem.config.js; resolves when PM2 answers, while the processes start. */
 export async function startFleet(environment: Readonly<Record<string, string>>): Promise<Fleet> {
   const home = await mkdtemp(join(tmpdir(), 'pricepool-pm2-'));
   const env = { ...process.env, ...environment, PM2_HOME: home, HOME: home, PM2_DISABLE_VERSION_CHECK: 'true' };
@@ -55,6 +56,13 @@ export async function startFleet(environment: Readonly<Record<string, string>>):
     stream.setEncoding('utf8').on('data', (text: string) => (output += text));
   }
   const exited = once(runtime, 'exit').then(([code]) => code as number | null);
+  // A command that finds no PM2 starts a daemon of its own, which nobody would end.
+  await waitFor(() => output.includes(' starting in '), { what: 'PM2 to start the fleet', timeoutMs: 20_000 }).catch(
+    (error: unknown) => {
+      runtime.kill('SIGKILL');
+      throw new Error(`${(error as Error).message}\n${output}`);
+    },
+  );
   const pids = new Set<number>();
   const pm2 = async (...args: readonly string[]): Promise<string> => {
     const options = { cwd: projectRoot, env, timeout: commandTimeoutMs, maxBuffer: 50_000_000 };
