@@ -1,11 +1,16 @@
-/** The floors of docs/architecture.md: an import goes to a lower floor or stays in its own room. */
+/**
+ * The floors of docs/architecture.md: an import goes to a lower floor or stays in its own room. `embedded`, `test`, `bench`
+ * and `scripts` stand beside the house: they may import everything, and nobody imports them.
+ */
 const floors = [
   ['^src/(domain|lib|config)/'],
   ['^src/(auth|providers|demand|events)/', '^db/', '^jobs/'],
   ['^src/(queue|streams|cache)/'],
   ['^src/http/', '^workers/(runtime|processors|threads)/'],
-  ['^src/main\\.ts$', '^workers/main\\.ts$', '^embedded/', '^client/'],
+  ['^src/(main|pipeline|create-admin)\\.ts$', '^workers/main\\.ts$'],
 ];
+const beside = ['^embedded/', '^client/', '^test/', '^bench/', '^scripts/'];
+const house = '^(src|workers|jobs|db)/';
 
 const upward = floors.slice(0, -1).map((rooms, floor) => ({
   name: `floor-${floor + 1}-imports-upward`,
@@ -31,24 +36,83 @@ const sideways = rooms.flatMap((floor) =>
 
 const never = (name, from, to) => ({ name, severity: 'error', from: { path: from }, to: { path: to } });
 
+/** Types may be named anywhere; the package itself is used in one room only. */
+const onlyIn = (name, rooms, packages) => ({
+  name,
+  severity: 'error',
+  from: { path: house, pathNot: rooms },
+  to: { path: `node_modules/(${packages})/`, dependencyTypesNot: ['type-only'] },
+});
+
 module.exports = {
   forbidden: [
     { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true } },
-    { name: 'no-orphans', severity: 'error', from: { orphan: true, pathNot: ['\\.d\\.ts$', '^test/', '^db/migrations/', '^workers/threads/', '^bench/', '^scripts/', 'main\\.ts$', '^db/knexfile\\.ts$', '^client/'] }, to: {} },
+    { name: 'no-unresolvable', severity: 'error', from: {}, to: { couldNotResolve: true } },
+    {
+      name: 'no-orphans',
+      severity: 'error',
+      from: {
+        orphan: true,
+        pathNot: [
+          '\\.d\\.ts$',
+          '^test/',
+          '^db/migrations/',
+          '^workers/threads/',
+          '^bench/',
+          '^scripts/',
+          'main\\.ts$',
+          '^client/',
+        ],
+      },
+      to: {},
+    },
+    {
+      name: 'no-dev-packages-in-production',
+      severity: 'error',
+      from: { path: [house, '^embedded/', '^client/'] },
+      to: {
+        dependencyTypes: ['npm-dev'],
+        dependencyTypesNot: ['type-only'],
+        pathNot: 'node_modules/@types/',
+      },
+    },
     ...upward,
     ...sideways,
+    never('nobody-imports-what-stands-beside', house, beside),
+    never('embedded-is-no-test', ['^embedded/', '^client/'], ['^test/', '^bench/', '^scripts/']),
+    {
+      name: 'client-stands-alone',
+      severity: 'error',
+      from: { path: '^client/' },
+      to: { pathNot: '^client/' },
+    },
     never('http-goes-through-its-ports', '^src/http/', ['^src/providers/', 'node_modules/(bullmq|ioredis)/']),
-    never('processors-know-no-http', '^workers/', ['^src/http/', '^src/streams/']),
-    never('threads-are-pure', '^workers/threads/', '^(src/(?!domain)|db|jobs|workers/(?!threads)|node_modules/(?!decimal\\.js))'),
-    never('domain-is-pure', '^src/domain/', ['^src/(?!domain)', '^node_modules/(?!decimal\\.js)', '^(node:)?(fs|net|http|https|child_process|worker_threads)$']),
-    { name: 'jobs-know-types-of-bullmq-only', severity: 'error', from: { path: '^jobs/' }, to: { path: 'node_modules/bullmq/', dependencyTypesNot: ['type-only'] } },
-    never('undici-only-in-providers', '^(src/(?!providers)|workers|db|jobs)', 'node_modules/undici/'),
-    never('tokens-only-in-auth', '^(src/(?!auth)|workers|db|jobs)', 'node_modules/(jsonwebtoken|bcrypt)/'),
+    never('workers-know-no-http', '^workers/', ['^src/http/', '^src/streams/']),
+    never(
+      'threads-are-pure',
+      '^workers/threads/',
+      '^(src/(?!domain)|db|jobs|workers/(?!threads)|node_modules/(?!decimal\\.js))',
+    ),
+    never('domain-is-pure', '^src/domain/', [
+      '^src/(?!domain)',
+      'node_modules/(?!decimal\\.js)',
+      '^(node:)?(fs|net|http|https|child_process|worker_threads)$',
+    ]),
+    onlyIn('bullmq-only-in-queue-and-runtime', ['^src/queue/', '^workers/runtime/'], 'bullmq'),
+    onlyIn('ioredis-only-in-queue', ['^src/queue/'], 'ioredis'),
+    onlyIn('sql-only-in-db', ['^db/'], 'knex|objection|pg'),
+    onlyIn('undici-only-in-providers', ['^src/providers/'], 'undici|bottleneck'),
+    onlyIn('tokens-only-in-auth', ['^src/auth/'], 'jsonwebtoken|bcrypt'),
+    onlyIn('koa-only-in-http', ['^src/http/'], 'koa|@koa|koa-body'),
+    onlyIn('threads-only-in-runtime', ['^workers/runtime/'], 'piscina'),
   ],
   options: {
     doNotFollow: { path: 'node_modules' },
     tsPreCompilationDeps: true,
     tsConfig: { fileName: 'tsconfig.json' },
-    enhancedResolveOptions: { conditionNames: ['import', 'node', 'default', 'types'], exportsFields: ['exports'] },
+    enhancedResolveOptions: {
+      conditionNames: ['import', 'node', 'default', 'types'],
+      exportsFields: ['exports'],
+    },
   },
 };

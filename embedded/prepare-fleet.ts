@@ -4,6 +4,7 @@
  */
 import { openDatabase } from '../db/connection.ts';
 import { migrate } from '../db/migrate.ts';
+import { loadEnvironmentFile } from '../src/config/env-file.ts';
 import { ConfigError, loadConfig, type Config } from '../src/config/load-config.ts';
 import { messageOf } from '../src/lib/errors.ts';
 import { StartError } from './start-error.ts';
@@ -15,13 +16,19 @@ function missingFrom(config: Config): readonly string[] {
   if (config.JWT_SECRET === undefined) {
     missing.push('JWT_SECRET: otherwise each API process would refuse the tokens of the others');
   }
-  if (config.PROVIDER !== 'coingecko' && (config.PROVIDER === undefined || config.COINGECKO_BASE_URL === undefined)) {
-    missing.push('PROVIDER=coingecko (or simulated or replay, with the market as COINGECKO_BASE_URL): the price source');
+  if (
+    config.PROVIDER !== 'coingecko' &&
+    (config.PROVIDER === undefined || config.COINGECKO_BASE_URL === undefined)
+  ) {
+    missing.push(
+      'PROVIDER=coingecko (or simulated or replay, with the market as COINGECKO_BASE_URL): the price source',
+    );
   }
   return missing;
 }
 
 async function prepare(): Promise<void> {
+  loadEnvironmentFile();
   const config = loadConfig();
   const { database } = config;
   const missing = missingFrom(config);
@@ -32,7 +39,9 @@ async function prepare(): Promise<void> {
   const knex = openDatabase({ database, poolSize: 2 });
   try {
     const applied = await migrate(knex);
-    process.stdout.write(applied.length === 0 ? 'The schema is up to date\n' : `Applied ${applied.join(', ')}\n`);
+    process.stdout.write(
+      applied.length === 0 ? 'The schema is up to date\n' : `Applied ${applied.join(', ')}\n`,
+    );
   } catch (error) {
     throw new StartError(`The schema could not be brought up to date: ${messageOf(error)}`, error);
   } finally {

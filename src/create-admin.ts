@@ -8,11 +8,13 @@ import { parseArgs } from 'node:util';
 import { openDatabase } from '../db/connection.ts';
 import { createUserQueries } from '../db/queries/users.ts';
 import { createPasswords } from './auth/passwords.ts';
+import { loadEnvironmentFile } from './config/env-file.ts';
 import { loadConfig } from './config/load-config.ts';
 import { registerBody } from './http/schemas/accounts.ts';
 import { messageOf } from './lib/errors.ts';
 
 async function main(): Promise<void> {
+  loadEnvironmentFile();
   const { values } = parseArgs({ options: { email: { type: 'string' }, username: { type: 'string' } } });
   if (process.stdin.isTTY) process.stderr.write('Password (end with Enter and Ctrl-D): ');
   const password = (await text(process.stdin)).replace(/\r?\n$/, '');

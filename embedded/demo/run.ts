@@ -81,7 +81,7 @@ async function untilReady(client: PricepoolClient, url: string, { line }: Screen
   } catch (error) {
     if (!(error instanceof PricepoolError)) throw error;
     throw new DemoError(
-      `There is no Pricepool API at ${url} (${messageOf(error.cause ?? error)}).\n` +
+      `There is no Pricepool API at ${url} (${error.message.replace(/^.* cannot be reached: /, '')}).\n` +
         'Start one in another terminal:  npm start\n' +
         'Or say where it is:             npm run demo -- --url http://host:port',
     );

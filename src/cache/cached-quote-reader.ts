@@ -2,6 +2,7 @@ import { freshness, readingJson, type CachedQuote, type QuoteReading } from '../
 import type { QuoteState } from '../domain/quote.ts';
 import type { Ranking, TickPublisher, TickSubscriber } from '../events/ticks.ts';
 import type { Clock } from '../lib/clock.ts';
+import { UnavailableError } from '../lib/errors.ts';
 import type { CollectQuotes } from './collect-quotes.ts';
 import type { QuoteMirror } from './quote-mirror.ts';
 import type { CacheStats, PopularReading, QuoteReader } from './quote-reader.ts';
@@ -76,6 +77,14 @@ class CachedQuoteReader implements QuoteReader {
   }
 
   async #readOutside(assetId: string, currency: string, waitMs: number): Promise<QuoteReading> {
+    return await orHeld(this.#askFleet(assetId, currency, waitMs), () => {
+      const quote = this.#deps.mirror.get(currency, assetId);
+      const reason = 'the cache cannot be reached';
+      return quote && { assetId, state: this.#freshness(quote), quote, reason };
+    });
+  }
+
+  async #askFleet(assetId: string, currency: string, waitMs: number): Promise<QuoteReading> {
     const { mirror, collect } = this.#deps;
     const known = await this.#look(currency, assetId);
     if (known !== undefined) return known;
@@ -86,7 +95,7 @@ class CachedQuoteReader implements QuoteReader {
   }
 
   async readPopular(currency: string, limit: number, waitMs: number): Promise<PopularReading> {
-    const ranking = await this.#ranking(currency, waitMs);
+    const ranking = await orHeld(this.#ranking(currency, waitMs), () => this.#deps.mirror.ranking(currency));
     if (ranking === undefined) {
       const state = await this.#deps.pendingState();
       return { state: state === 'rate_limited' ? 'rate_limited' : 'pending', readings: [] };
@@ -97,7 +106,7 @@ class CachedQuoteReader implements QuoteReader {
   }
 
   async clear(assetIds?: readonly string[]): Promise<number> {
-    const removed = await this.#deps.store.clear(assetIds ?? null);
+    const removed = await orHeld(this.#deps.store.clear(assetIds ?? null), () => undefined);
     await this.#deps.publisher.publishClearing(assetIds ?? null);
     this.#deps.mirror.onClear(assetIds ?? null);
     return removed;
@@ -183,8 +192,8 @@ class CachedQuoteReader implements QuoteReader {
   async #readingsOf(currency: string, assetIds: readonly string[]): Promise<readonly QuoteReading[]> {
     const { mirror, store } = this.#deps;
     const absent = assetIds.filter((id) => mirror.get(currency, id) === undefined);
-    for (const { quote } of await store.readMany(currency, absent))
-      if (quote !== undefined) mirror.put(quote);
+    const stored = await orHeld(store.readMany(currency, absent), () => []);
+    for (const { quote } of stored) if (quote !== undefined) mirror.put(quote);
     return assetIds.map((assetId) => {
       const quote = mirror.get(currency, assetId);
       return quote === undefined
@@ -201,6 +210,22 @@ class CachedQuoteReader implements QuoteReader {
     return this.#deps.clock.now() - receivedAt;
   }
 }
+
+/** Settles as `ask` does; while Redis cannot be asked, with what this process holds. */
+async function orHeld<T>(ask: Promise<T>, held: () => T | undefined): Promise<T> {
+  try {
+    return await ask;
+  } catch (error) {
+    if (bugs.some((kind) => error instanceof kind)) throw error;
+    const own = held();
+    if (own !== undefined) return own;
+    const options = { code: 'cache_unavailable', retryAfterSeconds: 2, cause: error };
+    throw new UnavailableError('The cache does not answer', options);
+  }
+}
+
+/** Errors that no outage explains. */
+const bugs = [TypeError, RangeError, ReferenceError, SyntaxError];
 
 const freshJson = new WeakMap<CachedQuote, string>();
 

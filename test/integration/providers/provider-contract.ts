@@ -139,10 +139,11 @@ export function describeProvider(name: string, setup: () => Promise<ProviderHarn
       });
     }
 
-    it('keeps a price of 0 that the source sent', async () => {
+    it('takes a price of 0 for none when the source says that the asset is worth something', async () => {
       harness.inject('zero-prices');
       const result = await fetch(harness.knownIds);
-      expect(result.quotes.map((quote) => quote.price)).to.deep.equal([0, 0, 0]);
+      expect(result.quotes).to.deep.equal([]);
+      expect(result.withoutPrice).to.have.members([...harness.knownIds]);
     });
 
     it('says that nobody is there', async () => {

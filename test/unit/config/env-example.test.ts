@@ -45,10 +45,10 @@ describe('.env.example', () => {
   it('is legal when everything with a value is switched on, but not for production', () => {
     const all = parseEnv(text.replaceAll(/^#([A-Z_]+=)/gm, '$1'));
     expect(all.JWT_SECRET).to.equal(exampleSecret);
-    expect(Object.keys(all)).to.deep.equal(names);
-    const { database: _ours, ...ours } = loadConfig({ ...all, JWT_SECRET: '' });
-    const { database: _theirs, ...theirs } = loadConfig({});
-    expect(ours).to.deep.equal(theirs);
+    expect(Object.keys(all)).to.have.members(names);
+    const defaults = { ...loadConfig({}), database: undefined };
+    // Parts of the database have defaults, but without a host there is none.
+    expect({ ...loadConfig({ ...all, JWT_SECRET: '' }), database: undefined }).to.deep.equal(defaults);
     expect(() => loadConfig({ ...all, APP_ENV: 'production' })).to.throw(
       'JWT_SECRET still has the value of .env.example',
     );

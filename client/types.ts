@@ -1,0 +1,150 @@
+/** Shapes of the API as they travel: names in snake case, times in ISO 8601. */
+
+/** What the API knows of an asset's price at the time of answering. */
+export type QuoteState = 'fresh' | 'stale' | 'pending' | 'rate_limited' | 'unavailable' | 'not_found';
+
+/** The price of one asset. Fields that the price source did not send are null. */
+export interface Quote {
+  readonly id: string;
+  readonly symbol: string | null;
+  readonly name: string | null;
+  readonly currency: string;
+  readonly price: number;
+  readonly market_cap: number | null;
+  readonly rank: number | null;
+  readonly change_24h: number | null;
+  readonly change_percent_24h: number | null;
+  readonly volume_24h: number | null;
+  /** Who gave the price: `coingecko`, `simulated`, `replay`. */
+  readonly source: string;
+  /** When the source says that it observed the price. */
+  readonly as_of: string | null;
+  /** When Pricepool received it; its age counts from here. */
+  readonly received_at: string;
+  readonly fetched_at: string;
+  readonly state: 'fresh' | 'stale';
+  /** With a stale quote, why there is no newer one. */
+  readonly error?: QuoteProblem;
+}
+
+/** Why an asset has no quote. */
+export interface QuoteProblem {
+  readonly code: string;
+  readonly message: string;
+}
+
+/** An asset without a usable quote. */
+export interface MissingQuote {
+  readonly id: string;
+  readonly state: Exclude<QuoteState, 'fresh' | 'stale'>;
+  readonly error: QuoteProblem;
+}
+
+export type QuoteRow = Quote | MissingQuote;
+
+/** Of a portfolio: quantity and value are decimal text; the value is null without a price. */
+export type ValuedRow = QuoteRow & { readonly quantity: string; readonly value: string | null };
+
+interface Counts {
+  readonly success_count: number;
+  readonly error_count: number;
+  readonly fetch_time: string;
+}
+
+/** Result of a bulk job, in the order asked. */
+export interface BulkResult extends Counts {
+  readonly portfolio: readonly QuoteRow[];
+}
+
+/** Result of a portfolio job with quantities. */
+export interface PortfolioResult extends Counts {
+  readonly portfolio: readonly ValuedRow[];
+  /** Exact decimal text: the sum of the values that are known. */
+  readonly total_value: string;
+  /** Whether every holding has a value. */
+  readonly complete: boolean;
+  /** Ids of the assets that the total lacks. */
+  readonly missing: readonly string[];
+}
+
+export type JobState = 'queued' | 'running' | 'completed' | 'failed' | 'cancelled';
+
+export interface Progress {
+  /** Assets that have settled. */
+  readonly done: number;
+  readonly total: number;
+}
+
+/** A job as polled; the result is there once it has completed. */
+export interface Job<R = unknown> {
+  readonly id: string;
+  readonly name: string;
+  readonly state: JobState;
+  readonly progress: Progress;
+  readonly created_at: string;
+  readonly started_at: string | null;
+  readonly finished_at: string | null;
+  readonly eta_seconds: number | null;
+  readonly error?: QuoteProblem;
+  readonly links: { readonly self: string; readonly events: string };
+  readonly result?: R;
+}
+
+/** Data of the events of a job's stream, by event type. */
+export interface JobEventData {
+  /** First on every connection. `recovered: false`: events were missed, and a `reset` follows. */
+  readonly hello: {
+    readonly job: string;
+    readonly state: JobState;
+    readonly recovered: boolean;
+    readonly progress: Progress;
+    readonly server_time: string;
+  };
+  readonly reset: { readonly job: string; readonly state: JobState; readonly progress: Progress };
+  readonly 'job.progress': { readonly job: string } & Progress;
+  readonly 'job.coin': {
+    readonly job: string;
+    readonly id: string;
+    readonly state: QuoteState;
+    readonly price?: number;
+  };
+  readonly 'job.completed': {
+    readonly job: string;
+    readonly state: 'completed';
+    readonly progress?: Progress;
+  };
+  readonly 'job.failed': { readonly job: string; readonly state: 'failed'; readonly error?: QuoteProblem };
+  readonly 'job.cancelled': { readonly job: string; readonly state: 'cancelled' };
+  /** The stream lives. */
+  readonly hb: { readonly time: string };
+  /** The server is about to stop; the client comes back by itself. */
+  readonly drain: { readonly retry_ms: number };
+  /** The server has too many streams; the client comes back by itself. */
+  readonly limit: { readonly retry_ms: number };
+}
+
+export type JobEventType = keyof JobEventData;
+
+/** One event of a job's stream. `id` is what to resume from; only events of the job itself have one. */
+export type JobEvent = {
+  [T in JobEventType]: { readonly type: T; readonly id: string | undefined; readonly data: JobEventData[T] };
+}[JobEventType];
+
+export interface Account {
+  readonly id: string;
+  readonly username: string;
+  readonly email: string;
+}
+
+export interface Login {
+  readonly token: string;
+  /** Seconds. */
+  readonly expires_in: number;
+  readonly user: Account & { readonly role: 'user' | 'admin' };
+}
+
+/** A coin and how much of it is held; quantities as text keep every digit. */
+export interface Holding {
+  readonly coin: string;
+  readonly quantity: string;
+}
