@@ -2,7 +2,6 @@ import { randomBytes } from 'node:crypto';
 import { createUserQueries } from '../db/queries/users.ts';
 import { createPasswords } from './auth/passwords.ts';
 import { createTokens } from './auth/tokens.ts';
-import { createQuoteMirror } from './cache/quote-mirror.ts';
 import type { QuoteReader } from './cache/quote-reader.ts';
 import { createQuoteReader } from './cache/cached-quote-reader.ts';
 import { loadEnvironmentFile } from './config/env-file.ts';
@@ -134,11 +133,8 @@ function buildJobDesk({ config, log, shutdown, pipeline }: ApiParts, reader: Job
 }
 
 function buildQuoteReader({ config, pipeline }: ApiParts): QuoteReader {
-  const mirror = createQuoteMirror();
-  pipeline.ticks.listen(mirror);
   return createQuoteReader({
     ...pipeline,
-    mirror,
     freshMs: config.QUOTE_FRESH_SECONDS * 1000,
     kickMarkets: (currency) => pipeline.kick.markets(currency),
   });

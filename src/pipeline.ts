@@ -5,6 +5,7 @@ import { createJobQueries, type JobQueries } from '../db/queries/jobs.ts';
 import { createRunQueries, type RunQueries } from '../db/queries/runs.ts';
 import { createUpstreamLedger } from '../db/queries/upstream-ledger.ts';
 import { createQuoteCollector, type CollectQuotes } from './cache/collect-quotes.ts';
+import { createQuoteMirror, type QuoteMirror } from './cache/quote-mirror.ts';
 import { createQuoteStore, type QuoteStore } from './cache/quote-store.ts';
 import type { Config } from './config/load-config.ts';
 import { createDemand, type Demand } from './demand/demand.ts';
@@ -39,6 +40,8 @@ export interface Pipeline {
   readonly jobs: JobQueries;
   readonly runs: RunQueries;
   readonly store: QuoteStore;
+  /** This process's own copy of the cache, kept current by ticks. */
+  readonly mirror: QuoteMirror;
   readonly demand: Demand;
   readonly ticks: TickSubscriber;
   readonly publisher: TickPublisher;
@@ -128,8 +131,11 @@ function buildUpstream(
   const demand = createDemand({ redis, keys });
   const ticks = createTickSubscriber(subscriber, keys.ticks);
   const publisher = createTickPublisher(redis, keys.ticks);
+  const mirror = createQuoteMirror();
+  ticks.listen(mirror);
   const kick = createKick(queues);
   const collect = createQuoteCollector({
+    mirror,
     store,
     demand,
     ticks,
@@ -138,7 +144,7 @@ function buildUpstream(
     kick: (currency, urgency) => kick.quotes(currency, urgency),
     pendingState,
   });
-  return { store, demand, ticks, publisher, budget, ledger, budgetStatus, kick, collect, pendingState };
+  return { store, mirror, demand, ticks, publisher, budget, ledger, budgetStatus, kick, collect, pendingState };
 }
 
 /** One budget per provider and key: another key is another allowance. The key itself must not be readable from it. */

@@ -1,7 +1,9 @@
 import type { Knex } from 'knex';
 import { raw } from 'objection';
 import type { JobRecord, JobState } from '../../src/domain/job.ts';
+import { createBatcher } from '../../src/lib/batcher.ts';
 import { Job } from '../models/job.ts';
+import { isOutage } from './outage.ts';
 
 /** A row to insert. */
 export interface NewJob {
@@ -9,7 +11,7 @@ export interface NewJob {
   readonly userId: string;
   readonly name: string;
   readonly workKey: string;
-  readonly submission: object;
+  readonly submission: { readonly currency: string };
   readonly total: number;
   readonly idempotency?:
     { readonly key: string; readonly route: string; readonly bodyHash: string } | undefined;
@@ -25,21 +27,14 @@ export function createJobQueries(knex: Knex) {
   return {
     ...overviewsOf(knex),
 
-    /** Inserts a row; undefined when its idempotency key is taken. */
-    async insert(job: NewJob): Promise<JobRecord | undefined> {
-      const { rows } = await knex.raw<{ rows: JobRow[] }>(insertSql, [
-        job.id,
-        job.userId,
-        job.name,
-        job.workKey,
-        JSON.stringify(job.submission),
-        job.total,
-        job.idempotency?.route ?? null,
-        job.idempotency?.key ?? null,
-        job.idempotency?.bodyHash ?? null,
-      ]);
-      return rows[0] === undefined ? undefined : toRecord(rows[0]);
-    },
+    /** Inserts a row; undefined when its idempotency key is taken. Rows that come together share one statement. */
+    insert: createBatcher({
+      what: 'storing jobs',
+      run: (jobs: readonly NewJob[]) => insertMany(knex, jobs),
+      // A row can be refused for what it says (an unknown user); the others must not suffer.
+      isOneToBlame: (error) => !isOutage(error),
+      ...batchLimits,
+    }),
 
     /** The job that holds an idempotency key, with the hash of its body. */
     async findByIdempotencyKey(
@@ -51,14 +46,12 @@ export function createJobQueries(knex: Knex) {
       return row === undefined ? undefined : { job: toRecord(row), bodyHash: row.body_hash };
     },
 
-    /** One job with its result. */
-    async find(id: string): Promise<JobRecord | undefined> {
-      const { rows } = await knex.raw<{ rows: (JobRow & { body: string | null })[] }>(
-        'select jobs.*, job_results.body from jobs left join job_results on job_results.id = jobs.result_id where jobs.id = ?',
-        [id],
-      );
-      return rows[0] === undefined ? undefined : { ...toRecord(rows[0]), resultJson: rows[0].body };
-    },
+    /** One job with its result. Questions that come together share one statement. */
+    find: createBatcher({
+      what: 'reading jobs',
+      run: (ids: readonly string[]) => findMany(knex, ids),
+      ...batchLimits,
+    }),
 
     /** A page of a user's jobs, the newest first; ids are UUID v7, so they sort by time. */
     async list(filter: { userId: string; state?: JobState | undefined; offset: number; limit: number }) {
@@ -112,11 +105,75 @@ function overviewsOf(knex: Knex) {
   };
 }
 
+/** Four of a pool's connections at most, so that what is not batched finds one too. */
+const batchLimits = { maxEntries: 200, maxConcurrent: 4, maxWaiting: 20_000, maxWaitMs: 2_500 } as const;
+
 const insertSql = `insert into jobs
   (id, user_id, name, work_key, data, total, route, idempotency_key, body_hash)
-  values (?, ?, ?, ?, ?, ?, ?, ?, ?)
+  values VALUES
   on conflict (user_id, route, idempotency_key) where idempotency_key is not null do nothing
-  returning *`;
+  returning id, created_at`;
+
+async function insertMany(knex: Knex, jobs: readonly NewJob[]): Promise<(JobRecord | undefined)[]> {
+  const values = jobs.flatMap((job) => [
+    job.id,
+    job.userId,
+    job.name,
+    job.workKey,
+    JSON.stringify(job.submission),
+    job.total,
+    job.idempotency?.route ?? null,
+    job.idempotency?.key ?? null,
+    job.idempotency?.bodyHash ?? null,
+  ]);
+  // Not as arrays: quoting a text inside an array costs more than a parameter of its own.
+  const sql = insertSql.replace('VALUES', jobs.map(() => '(?, ?, ?, ?, ?, ?, ?, ?, ?)').join(', '));
+  const { rows } = await knex.raw<{ rows: { id: string; created_at: Date }[] }>(sql, values);
+  const createdAt = new Map(rows.map((row) => [row.id, row.created_at]));
+  return jobs.map((job) => {
+    const at = createdAt.get(job.id);
+    return at === undefined ? undefined : newRecord(job, at);
+  });
+}
+
+/** What was just inserted, without reading it back. */
+function newRecord(job: NewJob, createdAt: Date): JobRecord {
+  return {
+    id: job.id,
+    userId: job.userId,
+    name: job.name,
+    state: 'queued',
+    done: 0,
+    total: job.total,
+    version: 1,
+    workKey: job.workKey,
+    currency: job.submission.currency,
+    createdAt,
+    startedAt: null,
+    finishedAt: null,
+    error: null,
+    resultJson: null,
+  };
+}
+
+/** Everything but what was submitted, which may be large. A result that several rows share is sent once. */
+const findSql = `select id, user_id, name, state, done, total, version, work_key, jsonb_build_object('currency', data->'currency') as data,
+    created_at, started_at, finished_at, error, result_id,
+    case when row_number() over (partition by result_id order by id) = 1
+      then (select body from job_results where job_results.id = jobs.result_id) end as body
+  from jobs where id = any(?::uuid[])`;
+
+type FoundRow = JobRow & { readonly result_id: string | null; readonly body: string | null };
+
+async function findMany(knex: Knex, ids: readonly string[]): Promise<(JobRecord | undefined)[]> {
+  const { rows } = await knex.raw<{ rows: FoundRow[] }>(findSql, [ids] as never);
+  const bodies = new Map<string | null, string>();
+  for (const { result_id, body } of rows) if (body !== null) bodies.set(result_id, body);
+  const found = new Map(
+    rows.map((row) => [row.id, { ...toRecord(row), resultJson: bodies.get(row.result_id) ?? null }]),
+  );
+  return ids.map((id) => found.get(id));
+}
 
 type JobRow = Pick<
   Job,

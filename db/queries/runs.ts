@@ -1,10 +1,27 @@
 import type { Knex } from 'knex';
+import { createBatcher } from '../../src/lib/batcher.ts';
+import { isOutage } from './outage.ts';
 
 /** Work that was accepted and has not ended. */
 export interface OpenWork {
   readonly name: string;
   readonly workKey: string;
   readonly submission: object;
+}
+
+export interface OpenWorkPage {
+  /** Rows younger than this are left out. */
+  readonly seconds: number;
+  /** Most rows to look at. */
+  readonly limit: number;
+  /** `next` of the page before; absent for the first page. */
+  readonly after?: string | undefined;
+}
+
+export interface OpenWorkFound {
+  readonly works: readonly OpenWork[];
+  /** Where the next page begins; undefined when this one is empty. */
+  readonly next: string | undefined;
 }
 
 /** A run, for all rows that wait for it. */
@@ -18,21 +35,27 @@ export type RunQueries = ReturnType<typeof createRunQueries>;
 
 /** Binds the queries to a connection pool. */
 export function createRunQueries(knex: Knex) {
+  const complete = createBatcher({
+    what: 'completing jobs',
+    run: (ends: readonly RunEnd[]) => completeMany(knex, ends),
+    isOneToBlame: (error) => !isOutage(error),
+    maxEntries: 50,
+    maxConcurrent: 3,
+    maxWaiting: 10_000,
+    maxWaitMs: 10_000,
+  });
   return {
     /** Marks a run as running and notes its progress; rows that have ended stay as they are. */
     async markProgress({ workKey, startedAt }: RunRef, done: number): Promise<void> {
       await knex.raw(progressSql, [done, startedAt, workKey]);
     },
 
-    /** Ends a run: stores its result once and completes every row that still waits for it. Returns their ids. */
-    async complete(
-      { workKey, startedAt }: RunRef,
-      resultId: string,
-      body: string,
-    ): Promise<readonly string[]> {
-      const values = [resultId, body, workKey, startedAt, workKey];
-      const { rows } = await knex.raw<{ rows: { id: string }[] }>(completeSql, values);
-      return rows.map(({ id }) => id);
+    /**
+     * Ends a run: stores its result once and completes every row that still waits for it. Returns their ids. Runs that end
+     * together share one statement.
+     */
+    async complete(run: RunRef, resultId: string, body: string): Promise<readonly string[]> {
+      return await complete({ ...run, resultId, body });
     },
 
     /** Fails every row that still waits for a run. Returns their ids. */
@@ -48,13 +71,14 @@ export function createRunQueries(knex: Knex) {
       return rows.map(({ id }) => id);
     },
 
-    /** Distinct work older than `seconds` that has not ended, the oldest first. */
-    async openWork(seconds: number, limit: number): Promise<readonly OpenWork[]> {
-      const { rows } = await knex.raw<{ rows: { name: string; work_key: string; data: object }[] }>(
-        openWorkSql,
-        [seconds, limit],
-      );
-      return rows.map((row) => ({ name: row.name, workKey: row.work_key, submission: row.data }));
+    /** A page of distinct work older than `seconds` that has not ended, the oldest first. */
+    async openWork({ seconds, limit, after }: OpenWorkPage): Promise<OpenWorkFound> {
+      const values = [seconds, after ?? '-infinity', limit];
+      const { rows } = await knex.raw<{ rows: OpenWorkRow[] }>(openWorkSql, values);
+      return {
+        works: rows.map((row) => ({ name: row.name, workKey: row.work_key, submission: row.data })),
+        next: rows[0]?.last,
+      };
     },
 
     /** Deletes rows that ended more than `seconds` ago, and results that nobody refers to. Returns the number of rows. */
@@ -66,28 +90,65 @@ export function createRunQueries(knex: Knex) {
   };
 }
 
+interface OpenWorkRow {
+  readonly name: string;
+  readonly work_key: string;
+  readonly data: object;
+  readonly last: string;
+}
+
 const progressSql = `update jobs set state = 'running', done = greatest(done, least(?, total)),
     started_at = coalesce(started_at, ?), version = version + 1
   where work_key = ? and state in ('queued', 'running')`;
 
-/** The result is only stored when somebody still waits for it. */
-const completeSql = `with stored as (
-    insert into job_results (id, body) select ?, ?
-    where exists (select 1 from jobs where work_key = ? and state in ('queued', 'running'))
+interface RunEnd extends RunRef {
+  readonly resultId: string;
+  readonly body: string;
+}
+
+/** A result is only stored when somebody still waits for it. */
+const completeSql = `with run as (
+    select * from (values VALUES) as run (result_id, body, work_key, started_at)),
+  stored as (
+    insert into job_results (id, body) select result_id, body from run
+    where exists (select 1 from jobs where jobs.work_key = run.work_key and state in ('queued', 'running'))
     returning id)
-  update jobs set state = 'completed', done = total, result_id = stored.id, started_at = coalesce(started_at, ?),
-    finished_at = now(), version = version + 1
-  from stored where work_key = ? and state in ('queued', 'running') returning jobs.id`;
+  update jobs set state = 'completed', done = total, result_id = stored.id,
+    started_at = coalesce(jobs.started_at, run.started_at), finished_at = now(), version = version + 1
+  from run join stored on stored.id = run.result_id
+  where jobs.work_key = run.work_key and state in ('queued', 'running')
+  returning jobs.id, stored.id as result_id`;
+
+async function completeMany(knex: Knex, ends: readonly RunEnd[]): Promise<(readonly string[])[]> {
+  const values = ends.flatMap(({ resultId, body, workKey, startedAt }) => [
+    resultId,
+    body,
+    workKey,
+    startedAt,
+  ]);
+  // Not as arrays: quoting a large text inside an array costs more than a parameter of its own.
+  const rowsSql = ends.map(() => '(?::uuid, ?::text, ?::text, ?::timestamptz)').join(', ');
+  const sql = completeSql.replace('VALUES', rowsSql);
+  const { rows } = await knex.raw<{ rows: { id: string; result_id: string }[] }>(sql, values);
+  const ended = new Map<string, string[]>(ends.map(({ resultId }) => [resultId, []]));
+  for (const { id, result_id } of rows) ended.get(result_id)?.push(id);
+  return ends.map(({ resultId }) => ended.get(resultId) ?? []);
+}
 
 const failSql = `update jobs set state = 'failed', error = ?, started_at = coalesce(started_at, ?),
     finished_at = now(), version = version + 1
   where work_key = ? and state in ('queued', 'running') returning id`;
 
-const openWorkSql = `select distinct on (work_key) name, work_key, data from (
-    select name, work_key, data, created_at from jobs
-    where state in ('queued', 'running') and created_at < now() - make_interval(secs => ?)
-    order by created_at limit ?) as oldest
-  order by work_key, created_at`;
+/** `last` is a text, because a date of JavaScript would lose the microseconds. */
+const openWorkSql = `select * from (
+    select distinct on (work_key) name, work_key, data, created_at, last from (
+      select name, work_key, data, created_at, (max(created_at) over ())::text as last from (
+        select name, work_key, data, created_at from jobs
+        where state in ('queued', 'running') and created_at < now() - make_interval(secs => ?)
+          and created_at > ?::timestamptz
+        order by created_at limit ?) as page) as aged
+    order by work_key, created_at) as works
+  order by created_at`;
 
 /** A bounded bite, so that a purge never holds locks for long; the next one takes more. */
 const purgeJobsSql = `delete from jobs where id in (

@@ -5,6 +5,7 @@ import type { QuoteState, Urgency } from '../domain/quote.ts';
 import type { TickSubscriber } from '../events/ticks.ts';
 import { createBell } from '../lib/bell.ts';
 import type { Clock } from '../lib/clock.ts';
+import type { QuoteMirror } from './quote-mirror.ts';
 import type { QuoteStore, StoredQuote } from './quote-store.ts';
 
 /**
@@ -26,6 +27,8 @@ export interface CollectRequest {
 }
 
 export interface CollectorDeps {
+  /** This process's copy of the cache: what is fresh there needs no question to Redis. Absent: Redis is asked. */
+  readonly mirror?: Pick<QuoteMirror, 'get' | 'put'>;
   readonly store: QuoteStore;
   readonly demand: Demand;
   readonly ticks: TickSubscriber;
@@ -72,7 +75,8 @@ class Collection {
     const stopListening = this.#deps.ticks.listen({ onTick: (tick) => this.#onTick(tick.currency, tick) });
     signal?.addEventListener('abort', this.#bell.ring, { once: true });
     try {
-      await this.#look();
+      this.#lookIntoMirror();
+      if (this.#missing.size > 0) await this.#look();
       if (this.#missing.size > 0 && waitMs > 0) {
         onWait?.(this.#missing.size);
         await this.#waitUntil(deadline);
@@ -112,6 +116,21 @@ class Collection {
     if (settled.length < assetIds.length) await this.#deps.kick(currency, urgency);
   }
 
+  #lookIntoMirror(): void {
+    const { currency, assetIds } = this.#request;
+    const { mirror } = this.#deps;
+    if (mirror === undefined) return;
+    const now = this.#deps.clock.now();
+    const readings: QuoteReading[] = [];
+    for (const assetId of assetIds) {
+      const quote = mirror.get(currency, assetId);
+      if (quote !== undefined && freshness(quote, now, this.#deps.freshMs) === 'fresh') {
+        readings.push({ assetId, state: 'fresh', quote });
+      }
+    }
+    this.#settle(readings);
+  }
+
   /** Reads what is missing from the cache and settles what can be. */
   async #look(): Promise<void> {
     const ids = [...this.#missing];
@@ -125,6 +144,7 @@ class Collection {
     this.#lastKnown.set(assetId, stored);
     const { quote, failure } = stored;
     if (quote !== undefined && freshness(quote, now, this.#deps.freshMs) === 'fresh') {
+      this.#deps.mirror?.put(quote);
       return { assetId, state: 'fresh', quote };
     }
     return failure !== undefined && failure.until > now ? readingOfFailure(failure, quote) : undefined;

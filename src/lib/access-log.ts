@@ -29,25 +29,40 @@ interface Destination {
 
 const info = 30;
 
+/** Lines of one turn of the event loop; what does not fit is handed over before. */
+const chunkBytes = 65_536;
+/** Longest encoding of one UTF-16 unit. */
+const bytesPerUnit = 3;
+
 /** An {@link AccessLog} that writes where `log` writes. */
 export function createAccessLog(log: Logger): AccessLog {
   const destination = (log as unknown as Record<symbol, Destination>)[symbols.streamSym];
   const bindings = JSON.stringify({ pid: process.pid, hostname: hostname(), ...log.bindings() }).slice(1, -1);
   const stamp = createStamp();
-  let lines = '';
+  const chunk = Buffer.allocUnsafe(chunkBytes);
+  let used = 0;
 
   function handOver(): void {
-    destination?.write(lines);
-    lines = '';
+    if (used > 0) destination?.write(chunk.toString('utf8', 0, used));
+    used = 0;
+  }
+
+  /** Each line becomes bytes at once: a long text of many small parts is slow to put together later. */
+  function append(line: string): void {
+    const most = line.length * bytesPerUnit;
+    if (used + most > chunkBytes) handOver();
+    if (most > chunkBytes) return destination?.write(line);
+    if (used === 0) setImmediate(handOver);
+    used += chunk.write(line, used);
   }
 
   return ({ requestId, method, path, route, status, ms, userId }) => {
     if (!log.isLevelEnabled('info')) return;
-    if (lines === '') setImmediate(handOver);
     const user = userId === undefined ? '' : `,"user":"${userId}"`;
-    lines +=
+    append(
       `{"level":${info},"time":"${stamp(Date.now())}",${bindings},"req":"${requestId}","method":"${method}",` +
-      `"path":${JSON.stringify(path)},"route":"${route}","status":${status},"ms":${ms.toFixed(3)}${user},"msg":"request"}\n`;
+        `"path":${JSON.stringify(path)},"route":"${route}","status":${status},"ms":${ms.toFixed(3)}${user},"msg":"request"}\n`,
+    );
   };
 }
 

@@ -26,7 +26,7 @@ interface Waiting<E, A> {
 }
 
 /** An entry did not get a place in a batch in time. */
-export class BatchWaitError extends Error {
+class BatchWaitError extends Error {
   constructor(what: string, why: string) {
     super(`${what}: ${why}`);
     this.name = 'BatchWaitError';

@@ -35,13 +35,6 @@ export class AppError extends Error {
   }
 }
 
-/** 400: the request cannot be read at all (broken JSON, wrong type of body). */
-export class MalformedRequestError extends AppError {
-  constructor(message: string, fields: readonly FieldProblem[] = []) {
-    super(message, { code: 'malformed_request', status: 400, fields });
-  }
-}
-
 /** 422: the request was read, and one or more fields break a rule. */
 export class ValidationError extends AppError {
   constructor(message: string, fields: readonly FieldProblem[]) {

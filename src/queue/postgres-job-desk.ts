@@ -40,6 +40,10 @@ const backlogAgeMs = 1_000;
 /** Events may be lost with Redis; the row is the truth and is looked at this often (ms) while somebody waits. */
 const lookAtRowMs = 1_000;
 
+/** A forecast is shared by all who ask within this time (ms): it is an estimate in whole seconds. */
+const forecastAgeMs = 250;
+const maxForecasts = 100;
+
 /** Builds the {@link JobDesk} over Postgres and the queues. */
 export function createJobDesk(deps: JobDeskDeps): JobDesk {
   return new PostgresJobDesk(deps);
@@ -49,6 +53,7 @@ class PostgresJobDesk implements JobDesk {
   readonly #deps: JobDeskDeps;
   #backlog = 0;
   #backlogReadAt = 0;
+  readonly #forecasts = new Map<string, { askedAt: number; answer: Promise<number | null> }>();
 
   constructor(deps: JobDeskDeps) {
     this.#deps = deps;
@@ -114,7 +119,15 @@ class PostgresJobDesk implements JobDesk {
   }
 
   async etaSeconds(job: JobRecord): Promise<number | null> {
-    return isFinal(job.state) ? null : await this.#deps.forecast(job.currency);
+    if (isFinal(job.state)) return null;
+    const now = this.#deps.clock.now();
+    let held = this.#forecasts.get(job.currency);
+    if (held === undefined || now - held.askedAt > forecastAgeMs) {
+      if (this.#forecasts.size >= maxForecasts) this.#forecasts.clear();
+      held = { askedAt: now, answer: this.#deps.forecast(job.currency) };
+      this.#forecasts.set(job.currency, held);
+    }
+    return await held.answer;
   }
 
   async #existing<N extends ClientJobName>({ userId, idempotency }: SubmitRequest<N>): Promise<JobRecord> {

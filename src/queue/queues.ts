@@ -13,7 +13,7 @@ const addDeadlineMs = 1_500;
 export interface Queues {
   /** Adds a job. @throws when Redis does not take it in time. */
   add<N extends JobName>(name: N, data: JobData<N>, options?: JobsOptions): Promise<void>;
-  /** Jobs by state of one queue, for metrics and health. */
+  /** Jobs by state of one queue, for metrics and health. @throws when Redis is not connected. */
   counts(queue: QueueName): Promise<Readonly<Record<string, number>>>;
   /** The BullMQ queue itself, for upkeep. */
   handle(queue: QueueName): Queue;
@@ -40,17 +40,24 @@ export function openQueues({ redis, prefix, log }: QueuesDeps): Queues {
     Queue
   >;
 
+  // BullMQ would keep what is asked until Redis is back: a pile without a limit. Whoever asks can do so again.
+  const refuseWithoutRedis = (): void => {
+    if (redis.status !== 'ready') throw new Error('Redis is not connected');
+  };
+
   return {
     async add(name, data, options) {
-      // BullMQ would keep the add until Redis is back: a pile without a limit. Whoever adds can do so again.
-      if (redis.status !== 'ready') throw new Error('Redis is not connected');
+      refuseWithoutRedis();
       const { queue, options: defaults } = registry[name];
       const adding = handles[queue].add(name, data, { ...defaults, ...options });
       // The deadline may pass first; a later rejection then belongs to nobody.
       adding.catch(() => undefined);
       await withDeadline(adding, addDeadlineMs, `adding ${name}`);
     },
-    counts: (queue) => handles[queue].getJobCounts('waiting', 'active', 'delayed', 'failed', 'prioritized'),
+    async counts(queue) {
+      refuseWithoutRedis();
+      return await handles[queue].getJobCounts('waiting', 'active', 'delayed', 'failed', 'prioritized');
+    },
     handle: (queue) => handles[queue],
     async close() {
       await Promise.allSettled(Object.values(handles).map((queue) => queue.close()));

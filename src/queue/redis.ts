@@ -10,7 +10,7 @@ import { messageOf } from '../lib/errors.ts';
  */
 export type RedisRole = 'command' | 'blocking' | 'subscriber';
 
-const reconnect = (attempt: number): number => Math.min(50 * 2 ** Math.min(attempt, 10), 2_000);
+const reconnect = (attempt: number): number => Math.min(50 * 2 ** Math.min(attempt, 10), 1_000);
 
 const optionsOfRole = {
   command: { enableOfflineQueue: false, maxRetriesPerRequest: 1, commandTimeout: 2_000 },
@@ -26,7 +26,7 @@ interface RedisRequest {
   readonly log: Logger;
 }
 
-/** Opens a connection that reconnects for ever, at most every 2 s. Its errors are logged, once per outage. */
+/** Opens a connection that reconnects for ever, once a second at last. Its errors are logged, once per outage. */
 export function openRedis({ url, role, name, log }: RedisRequest): Redis {
   const redis = new Redis(url, {
     ...optionsOfRole[role],

@@ -72,7 +72,7 @@ describe('faults of workers', function () {
   const resultsOf = async (id: string): Promise<number> =>
     (
       await backstage.query(
-        'select 1 from job_results where body like (select \'%"\' || (data->\'assets\'->>0) || \'"%\' from jobs where id = $1)',
+        "select 1 from job_results where body like (select '%\"' || (data->'assets'->>0) || '\"%' from jobs where id = $1)",
         [id],
       )
     ).length;
@@ -80,7 +80,9 @@ describe('faults of workers', function () {
   it('has five active jobs done by another worker within 15 s when theirs is killed', async () => {
     gateway.hold('usd');
     const ids = await submitMany(5, 'usd');
-    await waitFor(async () => (await backstage.requests.getActiveCount()) === 5, { what: 'five active jobs' });
+    await waitFor(async () => (await backstage.requests.getActiveCount()) === 5, {
+      what: 'five active jobs',
+    });
     await untilHeld('usd');
 
     const heir = await startWorker();
@@ -125,7 +127,9 @@ describe('faults of workers', function () {
     expect(last.at(-1)).to.equal('job.failed');
 
     await untilReconciled(lucky);
-    expect(await backstage.requests.getJobCountByTypes('active', 'waiting', 'delayed', 'prioritized')).to.equal(0);
+    expect(
+      await backstage.requests.getJobCountByTypes('active', 'waiting', 'delayed', 'prioritized'),
+    ).to.equal(0);
     expect((await user.call('GET', `/jobs/${poison}`)).body?.data.state).to.equal('failed');
   });
 
@@ -180,7 +184,9 @@ describe('faults of workers', function () {
     await untilHeld('jpy');
     stack.market.inject({ kind: 'rate-limited', retryAfterSeconds: 5 });
     ids.push(...(await submitMany(3, 'aud')));
-    await waitFor(async () => (await backstage.requests.getActiveCount()) === 5, { what: 'five active jobs' });
+    await waitFor(async () => (await backstage.requests.getActiveCount()) === 5, {
+      what: 'five active jobs',
+    });
     await waitFor(() => stack.market.calls().at(-1)?.status === 429, { what: 'a 429 of the market' });
 
     expect(gateway.held('jpy')).to.be.greaterThan(0);

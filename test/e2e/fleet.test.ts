@@ -41,7 +41,8 @@ describe('the fleet', () => {
       LOG_LEVEL: 'info',
       PORT: String(port),
     };
-    await prepare(environment);
+    // Migrated from source, and now looked at by the build: the two must mean the same migrations.
+    expect(await prepare(environment)).to.equal('The schema is up to date\n');
     fleet = await startFleet(environment);
     await allOnline();
     user = await newUser(`http://127.0.0.1:${port}`);
@@ -67,7 +68,12 @@ describe('the fleet', () => {
   it('is two API processes that share a port, and two workers', async () => {
     const processes = await fleet.list();
     const kinds = processes.map(({ name, mode }) => `${name} ${mode}`);
-    expect(kinds).to.have.members(['api cluster_mode', 'api cluster_mode', 'worker fork_mode', 'worker fork_mode']);
+    expect(kinds).to.have.members([
+      'api cluster_mode',
+      'api cluster_mode',
+      'worker fork_mode',
+      'worker fork_mode',
+    ]);
     expect(processes.map(({ restarts }) => restarts)).to.deep.equal([0, 0, 0, 0]);
   });
 
@@ -103,14 +109,17 @@ describe('the fleet', () => {
     const error = await prepare({ ...environment, ...unset }).catch((failure: unknown) => failure);
     const { code, stderr } = error as { code: number; stderr: string };
     expect(code).to.equal(1);
-    for (const name of ['DATABASE_URL', 'REDIS_URL', 'JWT_SECRET', 'PROVIDER']) expect(stderr).to.include(name);
+    for (const name of ['DATABASE_URL', 'REDIS_URL', 'JWT_SECRET', 'PROVIDER'])
+      expect(stderr).to.include(name);
     expect(stderr).to.not.include('    at ');
   });
 });
 
-async function prepare(environment: Readonly<Record<string, string>>): Promise<void> {
+/** What `npm run fleet` does before it starts PM2; gives its output. */
+async function prepare(settings: Readonly<Record<string, string>>): Promise<string> {
   const script = join(projectRoot, 'dist/embedded/prepare-fleet.js');
-  await promisify(execFile)(process.execPath, [script], { env: { ...process.env, ...environment }, timeout: 30_000 });
+  const options = { env: { ...process.env, ...settings }, timeout: 30_000 };
+  return (await promisify(execFile)(process.execPath, [script], options)).stdout;
 }
 
 interface Load {

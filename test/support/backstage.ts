@@ -37,7 +37,9 @@ export function openBackstage(stack: Pick<Stack, 'databaseUrl' | 'redisUrl' | 'r
       const [row] = await query<{ work_key: string }>('select work_key from jobs where id = $1', [rowId]);
       const jobs = (await requests.getJobs()) as (Job | undefined)[];
       // A job may be removed between the listing and its reading.
-      const mine = jobs.filter((job) => (job?.data as { workKey?: string } | undefined)?.workKey === row?.work_key);
+      const mine = jobs.filter(
+        (job) => (job?.data as { workKey?: string } | undefined)?.workKey === row?.work_key,
+      );
       return mine.toSorted((a, b) => (b?.timestamp ?? 0) - (a?.timestamp ?? 0))[0];
     },
     async close() {

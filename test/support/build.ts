@@ -4,7 +4,16 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { projectRoot } from '../../embedded/project-root.ts';
 
-const sources = ['src', 'workers', 'jobs', 'db', 'embedded', 'client', 'tsconfig.json', 'tsconfig.build.json'];
+const sources = [
+  'src',
+  'workers',
+  'jobs',
+  'db',
+  'embedded',
+  'client',
+  'tsconfig.json',
+  'tsconfig.build.json',
+];
 const buildTimeoutMs = 120_000;
 
 /**

@@ -45,7 +45,13 @@ const commandTimeoutMs = 60_000;
 /** Starts PM2 with ecosystem.config.js; resolves when PM2 answers, while the processes start. */
 export async function startFleet(environment: Readonly<Record<string, string>>): Promise<Fleet> {
   const home = await mkdtemp(join(tmpdir(), 'pricepool-pm2-'));
-  const env = { ...process.env, ...environment, PM2_HOME: home, HOME: home, PM2_DISABLE_VERSION_CHECK: 'true' };
+  const env = {
+    ...process.env,
+    ...environment,
+    PM2_HOME: home,
+    HOME: home,
+    PM2_DISABLE_VERSION_CHECK: 'true',
+  };
   const runtime = spawn(process.execPath, [join(bin, 'pm2-runtime'), 'start', 'ecosystem.config.js'], {
     cwd: projectRoot,
     env,
@@ -57,12 +63,13 @@ export async function startFleet(environment: Readonly<Record<string, string>>):
   }
   const exited = once(runtime, 'exit').then(([code]) => code as number | null);
   // A command that finds no PM2 starts a daemon of its own, which nobody would end.
-  await waitFor(() => output.includes(' starting in '), { what: 'PM2 to start the fleet', timeoutMs: 20_000 }).catch(
-    (error: unknown) => {
-      runtime.kill('SIGKILL');
-      throw new Error(`${(error as Error).message}\n${output}`);
-    },
-  );
+  await waitFor(() => output.includes(' starting in '), {
+    what: 'PM2 to start the fleet',
+    timeoutMs: 20_000,
+  }).catch((error: unknown) => {
+    runtime.kill('SIGKILL');
+    throw new Error(`${(error as Error).message}\n${output}`);
+  });
   const pids = new Set<number>();
   const pm2 = async (...args: readonly string[]): Promise<string> => {
     const options = { cwd: projectRoot, env, timeout: commandTimeoutMs, maxBuffer: 50_000_000 };
@@ -84,7 +91,9 @@ export async function startFleet(environment: Readonly<Record<string, string>>):
         restarts: restart_time,
       }));
     },
-    reload: async () => void (await pm2('reload', 'ecosystem.config.js')),
+    async reload() {
+      await pm2('reload', 'ecosystem.config.js');
+    },
     async stop() {
       runtime.kill('SIGTERM');
       return await exited;

@@ -37,13 +37,16 @@ export async function startGateway(marketUrl: string): Promise<Gateway> {
     const currency = searchParams.get('vs_currency') ?? searchParams.get('vs_currencies') ?? '';
     received.set(currency, (received.get(currency) ?? 0) + 1);
     const call = { currency, request, response };
-    if (!heldCurrencies.has(currency)) return pass(call);
+    if (!heldCurrencies.has(currency)) {
+      pass(call);
+      return;
+    }
     calls.push(call);
     response.on('close', () => (calls = calls.filter((other) => other !== call)));
   });
 
   function pass({ request, response }: HeldCall): void {
-    const { host: _host, ...headers } = request.headers;
+    const headers = { ...request.headers, host: new URL(origin).host };
     const onward = forward(`${origin}${request.url ?? ''}`, { method: request.method, headers }, (answer) => {
       response.writeHead(answer.statusCode ?? 502, answer.headers);
       answer.pipe(response);

@@ -3,7 +3,7 @@ import { toCachedQuote } from '../../src/domain/cached-quote.ts';
 import { messageOf } from '../../src/lib/errors.ts';
 import type { JobContext } from '../runtime/processor.ts';
 import { PutBack } from '../runtime/put-back.ts';
-import type { RefreshDeps } from './refresh.ts';
+import type { RefreshDeps } from './refresh-outcome.ts';
 import { callUpstream, waitOf } from './upstream-call.ts';
 
 /** `markets.refresh`: fetches the first page of the ranking by market capitalisation; its quotes serve everybody else too. */

@@ -6,7 +6,7 @@ import type { QuotesResult } from '../../src/providers/provider.ts';
 import type { GrantedCall } from '../../src/providers/upstream-gate.ts';
 import type { JobContext } from '../runtime/processor.ts';
 import { PutBack } from '../runtime/put-back.ts';
-import { storeAnswer, storeFailure, type RefreshDeps } from './refresh.ts';
+import { storeAnswer, storeFailure, type RefreshDeps } from './refresh-outcome.ts';
 import { callUpstream, waitOf } from './upstream-call.ts';
 
 /**

@@ -1,4 +1,4 @@
-import type { RunQueries } from '../../db/queries/runs.ts';
+import type { OpenWork, RunQueries } from '../../db/queries/runs.ts';
 import { registry, type ClientJobName, type JobData } from '../../jobs/registry.ts';
 import type { Logger } from '../../src/lib/logger.ts';
 import type { Queues } from '../../src/queue/queues.ts';
@@ -13,15 +13,23 @@ export interface UpkeepDeps {
   readonly purgeLedger: () => Promise<number>;
 }
 
+/** Where the last look of this process ended; undefined at the begin. */
+interface Position {
+  after: string | undefined;
+}
+
 /** A row this old (s) without an end is looked after; younger ones are most likely just being added. */
 const reconcileAfterSeconds = 3;
-/** Works looked after at a time, the oldest first. */
+/** Rows looked after at a time, the oldest first. */
 const reconcileLimit = 1_000;
+/** Pages of one look; the next look goes on behind them, so that a long backlog hides nothing. */
+const pagesPerLook = 5;
 
 /** The processors of the `upkeep` queue. */
 export function createUpkeepProcessors(deps: UpkeepDeps): ProcessorsOf<'upkeep'> {
+  const position: Position = { after: undefined };
   return {
-    'jobs.reconcile': async () => ({ added: await reconcile(deps) }),
+    'jobs.reconcile': async () => ({ added: await reconcile(deps, position) }),
     'jobs.purge': async () => ({
       deleted: (await deps.runs.purge(deps.retentionSeconds)) + (await deps.purgeLedger()),
     }),
@@ -32,18 +40,29 @@ export function createUpkeepProcessors(deps: UpkeepDeps): ProcessorsOf<'upkeep'>
  * Adds every open work again. Deduplication makes that harmless for work that is queued or running, so there is no need to
  * find out which of it Redis has lost.
  */
-async function reconcile({ runs, queues, log }: UpkeepDeps): Promise<number> {
-  const works = await runs.openWork(reconcileAfterSeconds, reconcileLimit);
-  for (const { name, workKey, submission } of works) {
-    if (!isClientJob(name)) {
-      log.error({ name, workKey }, 'an open job has a name that is not known');
-      continue;
-    }
-    await queues.add(name, { ...submission, workKey } as JobData<ClientJobName>, {
-      deduplication: { id: workKey },
+async function reconcile(deps: UpkeepDeps, position: Position): Promise<number> {
+  let added = 0;
+  for (let page = 0; page < pagesPerLook; page++) {
+    const found = await deps.runs.openWork({
+      seconds: reconcileAfterSeconds,
+      limit: reconcileLimit,
+      after: position.after,
     });
+    await Promise.all(found.works.map((work) => addAgain(deps, work)));
+    added += found.works.length;
+    position.after = found.next;
+    if (found.next === undefined) break;
   }
-  return works.length;
+  return added;
+}
+
+async function addAgain({ queues, log }: UpkeepDeps, { name, workKey, submission }: OpenWork): Promise<void> {
+  if (!isClientJob(name)) {
+    log.error({ name, workKey }, 'an open job has a name that is not known');
+    return;
+  }
+  const data = { ...submission, workKey } as JobData<ClientJobName>;
+  await queues.add(name, data, { deduplication: { id: workKey } });
 }
 
 function isClientJob(name: string): name is ClientJobName {

@@ -11,8 +11,8 @@ import { PutBack } from './put-back.ts';
 
 /**
  * A BullMQ worker under our rules: data is checked before it is run, a lost lock aborts its job, a put-back costs no attempt,
- * and closing has a deadline. A crashed process's jobs are taken over within 12 s: the lock lives 8 s, and every 4 s somebody
- * looks for jobs without one.
+ * and closing has a deadline. A crashed process's jobs are taken over within 10 s: the lock lives 8 s, and every 2 s somebody
+ * looks for jobs without one. After an outage of Redis that outlives the locks it takes two looks.
  */
 interface WorkerRequest<Q extends QueueName> {
   readonly queue: Q;
@@ -38,7 +38,7 @@ export interface RunningWorker {
 }
 
 const lockMs = 8_000;
-const stalledCheckMs = 4_000;
+const stalledCheckMs = 2_000;
 /** Crashes of its process that a job survives. */
 const maxStalled = 3;
 
@@ -148,6 +148,7 @@ async function settleFailure(job: Job, token: string | undefined, error: unknown
 function watch<Q extends QueueName>(worker: Worker, { queue, log, onDead }: WorkerRequest<Q>): void {
   worker.on('error', (error) => log.debug({ queue, reason: messageOf(error) }, 'worker error'));
   worker.on('lockRenewalFailed', (jobIds) => {
+    log.warn({ queue, jobs: jobIds }, 'this process has lost the lock of jobs it runs and stops them');
     for (const id of jobIds) worker.cancelJob(id, 'the lock was lost');
   });
   worker.on('failed', (job, error) => {

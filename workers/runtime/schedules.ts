@@ -28,8 +28,13 @@ export function keepSchedules(queues: Queues, log: Logger): () => void {
       log.debug({ reason: messageOf(error) }, 'the schedules could not be renewed');
     }
   };
-  void renew();
-  const timer = setInterval(() => void renew(), renewMs);
+  // Without Redis a renewal waits until it is back; more of them would wait for the same.
+  let renewing: Promise<void> | undefined;
+  const renewOnce = (): void => {
+    renewing ??= renew().finally(() => (renewing = undefined));
+  };
+  renewOnce();
+  const timer = setInterval(renewOnce, renewMs);
   timer.unref();
   return () => clearInterval(timer);
 }

@@ -1,3 +1,4 @@
+import { systemClock, type Clock } from '../../src/lib/clock.ts';
 import type { Queues } from '../../src/queue/queues.ts';
 import type { Logger } from '../../src/lib/logger.ts';
 import type { RunningWorker } from './create-worker.ts';
@@ -11,26 +12,31 @@ interface WatchdogDeps {
   readonly workers: readonly RunningWorker[];
   readonly queues: Pick<Queues, 'counts'>;
   readonly log: Logger;
+  /** Told of the queue that is not consumed, at every look until the process is gone. */
   readonly onStuck: (queue: string) => void;
+  /** The clock by which workers tell their last activity; the system's when absent. */
+  readonly clock?: Clock;
+  /** Time (ms) between two looks. */
   readonly intervalMs?: number;
+  /** Time (ms) without work, while there is work, after which a process is given up. */
   readonly patienceMs?: number;
 }
 
 /** Starts the watchdog; returns how to stop it. */
 export function startWatchdog(deps: WatchdogDeps): () => void {
-  const { workers, intervalMs = 5_000, patienceMs = 45_000 } = deps;
+  const { workers, clock = systemClock, intervalMs = 5_000, patienceMs = 45_000 } = deps;
   const stuckSince = new Map<string, number>();
 
   const check = async (worker: RunningWorker): Promise<void> => {
     const counts = await deps.queues.counts(worker.queue).catch(() => undefined);
     const waiting = (counts?.['waiting'] ?? 0) + (counts?.['prioritized'] ?? 0);
-    const idleMs = Date.now() - worker.lastActivityAt();
+    const idleMs = clock.now() - worker.lastActivityAt();
     const suspicious = waiting > 0 && worker.active() < worker.concurrency && idleMs > intervalMs;
     if (!suspicious) return void stuckSince.delete(worker.queue);
     // The time without work counts from when there was work: an idle hour before it does not.
-    const since = stuckSince.get(worker.queue) ?? Date.now();
+    const since = stuckSince.get(worker.queue) ?? clock.now();
     stuckSince.set(worker.queue, since);
-    if (Date.now() - since < patienceMs) return;
+    if (clock.now() - since < patienceMs) return;
     deps.log.fatal(
       { queue: worker.queue, waiting, idleMs },
       'this worker does not consume; ending the process',

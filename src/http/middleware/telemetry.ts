@@ -51,7 +51,7 @@ export function telemetry({ log, metrics }: TelemetryDeps) {
     ctx.state.requestId = requestId;
     ctx.state.principal = undefined;
     ctx.state.tally = unmatched;
-    res.once('close', () => finish(ctx, startedAt));
+    res.on('close', () => finish(ctx, startedAt));
     try {
       await next();
     } catch (error) {

@@ -35,15 +35,16 @@ export function answerJson(ctx: ApiContext, status: number, json: string): void 
 }
 
 /**
- * Answers 200 with JSON text at once, past Koa's own answering: head and body leave in one write, and no header is stored to
+ * Answers 200 with JSON at once, past Koa's own answering: head and body leave in one write, and no header is stored to
  * be read again. For the few routes whose cost is the cost of answering. Headers that were set before are sent too.
+ * `bytes` has one character for each byte of the UTF-8 text, which Node copies behind the head as it is.
  */
-export function answerAtOnce(ctx: ApiContext, json: string): void {
+export function answerAtOnce(ctx: ApiContext, bytes: string): void {
   ctx.respond = false;
-  const length = String(Buffer.byteLength(json));
+  const length = String(bytes.length);
   const own = ['X-Request-Id', ctx.state.requestId, 'Content-Type', jsonType, 'Content-Length', length];
   ctx.res.writeHead(200, constantHeaders.concat(own));
-  ctx.res.end(json);
+  ctx.res.end(bytes, 'latin1');
 }
 
 /** Sets the headers that every answer has. */

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { maxPasswordBytes } from '../../auth/passwords.ts';
 
 /** A user name: what may stand in a URL or a log line without quoting. */
-export const username = z
+const username = z
   .string()
   .trim()
   .min(3, 'must have at least 3 characters')
@@ -10,7 +10,7 @@ export const username = z
   .regex(/^[A-Za-z0-9._-]*$/, 'may contain letters, digits, ".", "_" and "-" only');
 
 /** An e-mail address, in lower case from here on. */
-export const email = z
+const email = z
   .string()
   .trim()
   .toLowerCase()
@@ -18,7 +18,7 @@ export const email = z
   .pipe(z.email('is not an e-mail address'));
 
 /** A new password. */
-export const newPassword = z
+const newPassword = z
   .string()
   .min(8, 'must have at least 8 characters')
   .refine(

@@ -1,7 +1,7 @@
 /**
  * CoinGecko's JSON made into quotes. The checks are written by hand because 250 rows a call are read on the path on which a
  * user waits. Nothing is repaired: a field that is not what it should be is null, a price that is not a price is no
- * price, and a price of 0 is one if the source sent 0.
+ * price, and a price of 0 is one if the source sent 0, unless it says in the same row that the asset is worth something.
  */
 import type { Quote } from '../../domain/quote.ts';
 import type { AssetListing, QuotesResult } from '../provider.ts';
@@ -71,6 +71,7 @@ export function quoteOf(row: Row, origin: QuoteOrigin): Quote | undefined {
   const price = amount(row['current_price']);
   const assetId = text(row['id']);
   if (price === null || assetId === null) return undefined;
+  if (price === 0 && (amount(row['market_cap']) ?? 0) > 0) return undefined;
   return {
     assetId,
     symbol: text(row['symbol'])?.toLowerCase() ?? null,

@@ -15,7 +15,7 @@ import { createMetrics } from '../../../src/lib/metrics.ts';
 import type { JobDesk, SubmitRequest } from '../../../src/queue/job-desk.ts';
 import type { Account } from '../../../db/queries/users.ts';
 
-export const ownerId = '01934c2a-0000-7000-8000-000000000001';
+const ownerId = '01934c2a-0000-7000-8000-000000000001';
 export const jobId = '01934c2a-0000-7000-8000-0000000000aa';
 
 /** A queued job, with whatever is different about it. */
@@ -114,7 +114,7 @@ export class FakeQuotes {
 }
 
 /** Accounts in memory, unique as the real ones are. */
-export class FakeUsers {
+class FakeUsers {
   readonly accounts: Account[] = [];
 
   insert(account: Omit<Account, 'id'>): Promise<Account> {
