@@ -10,7 +10,14 @@ import { koaBody } from 'koa-body';
 import pg from 'pg';
 import { v7 as uuidv7 } from 'uuid';
 
-const { DATABASE_URL = '', REDIS_URL = '', REDIS_KEY_PREFIX = '', BARE_USER = '', PORT = '0', ROLE = 'api' } = process.env;
+const {
+  DATABASE_URL = '',
+  REDIS_URL = '',
+  REDIS_KEY_PREFIX = '',
+  BARE_USER = '',
+  PORT = '0',
+  ROLE = 'api',
+} = process.env;
 const connect = (): Redis => new Redis(REDIS_URL, { maxRetriesPerRequest: null });
 const queueName = 'bare';
 const options = { connection: connect(), prefix: REDIS_KEY_PREFIX };
@@ -26,8 +33,19 @@ async function serve(): Promise<void> {
   router.post('/jobs', async (ctx) => {
     const submission = ctx.request.body as { coins: string[] };
     const id = uuidv7();
-    await pool.query(insertSql, [id, BARE_USER, 'bare', id, JSON.stringify(submission), submission.coins.length]);
-    const job = await queue.add('bare', { id, coins: submission.coins }, { removeOnComplete: { age: 600, count: 100_000 } });
+    await pool.query(insertSql, [
+      id,
+      BARE_USER,
+      'bare',
+      id,
+      JSON.stringify(submission),
+      submission.coins.length,
+    ]);
+    const job = await queue.add(
+      'bare',
+      { id, coins: submission.coins },
+      { removeOnComplete: { age: 600, count: 100_000 } },
+    );
     if (ctx.get('prefer') !== '') await job.waitUntilFinished(events, 60_000);
     ctx.status = ctx.get('prefer') === '' ? 202 : 200;
     ctx.body = { id };

@@ -31,7 +31,12 @@ async function rowsOf({ stack, client, size, firstCoin }: Cold): Promise<Row[]> 
   }
   const most = Math.max(...calls);
   return [
-    { what: `cold bulk of ${size}: calls`, result: `${most} (most of ${repetitions})`, asked: '1 (Go server: 20)', kept: most === 1 },
+    {
+      what: `cold bulk of ${size}: calls`,
+      result: `${most} (most of ${repetitions})`,
+      asked: '1 (Go server: 20)',
+      kept: most === 1,
+    },
     {
       what: '  time, median',
       result: `${ms(median(elapsed))} = ${times(median(elapsed) / latencyMs)} the latency`,

@@ -58,7 +58,12 @@ async function rowsOf(bench: Bench, requests: number, goServer: string): Promise
       asked: `100 % (Go server: ${goServer})`,
       kept: outcome.answered === requests,
     },
-    { what: '  rejected by the market', result: String(market.rejected()), asked: '0', kept: market.rejected() === 0 },
+    {
+      what: '  rejected by the market',
+      result: String(market.rejected()),
+      asked: '0',
+      kept: market.rejected() === 0,
+    },
     {
       what: '  calls in the worst sliding 60 s',
       result: String(market.worstSlidingMinute()),

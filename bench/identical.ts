@@ -21,9 +21,17 @@ await runBench(`${requests} identical requests at once`, async (bench) => {
   const calls = stack.market.callCount();
   return [
     { what: 'calls', result: String(calls), asked: '1 (Go server: 1,000)', kept: calls === 1 },
-    { what: 'answered with every price', result: String(whole), asked: String(requests), kept: whole === requests },
+    {
+      what: 'answered with every price',
+      result: String(whole),
+      asked: String(requests),
+      kept: whole === requests,
+    },
     { what: 'distinct answers', result: String(answers), asked: '1', kept: answers === 1 },
     { what: 'all answered after', result: ms(performance.now() - startedAt) },
-    { what: 'client waits p50 / p99', result: `${ms(percentile(elapsed, 0.5))} / ${ms(percentile(elapsed, 0.99))}` },
+    {
+      what: 'client waits p50 / p99',
+      result: `${ms(percentile(elapsed, 0.5))} / ${ms(percentile(elapsed, 0.99))}`,
+    },
   ];
 });

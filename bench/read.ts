@@ -21,7 +21,11 @@ interface Contender {
   readonly results: (LoadResult & { readonly cpuMicrosEach: number })[];
 }
 
-async function measure({ pid, url, headers, results }: Contender, seconds: number, isWarmUp = false): Promise<void> {
+async function measure(
+  { pid, url, headers, results }: Contender,
+  seconds: number,
+  isWarmUp = false,
+): Promise<void> {
   const before = cpuMicros(pid);
   const result = await load({ url, headers, seconds, connections, core: loadCore });
   if (result.failures > 0) throw new Error(`${result.failures} requests to ${url} failed`);
@@ -39,38 +43,56 @@ function rowsOf(ours: Contender, bare: Contender): Row[] {
   }));
   return [
     ...both,
-    { what: 'requests/s, cached read : bare Koa', result: times(ratio('requestsPerSecond')), asked: '>= 0.8 x' },
-    { what: 'CPU a request, cached read : bare Koa', result: times(ratio('cpuMicrosEach')), asked: '(1 / 0.8 = 1.25 x)' },
+    {
+      what: 'requests/s, cached read : bare Koa',
+      result: times(ratio('requestsPerSecond')),
+      asked: '>= 0.8 x',
+    },
+    {
+      what: 'CPU a request, cached read : bare Koa',
+      result: times(ratio('cpuMicrosEach')),
+      asked: '(1 / 0.8 = 1.25 x)',
+    },
     { what: 'p99, cached read : bare Koa', result: times(ratio('p99Ms')), asked: '<= 2 x' },
   ];
 }
 
-await runBench(`Cached read, one API process, ${loadProgram}, ${connections} connections, median of ${rounds}`, async (bench) => {
-  const stack = await bench.stack({
-    apis: 1,
-    workers: 1,
-    environment: { APP_ENV: 'production', NODE_ENV: 'production', QUOTE_FRESH_SECONDS: '3600' },
-  });
-  const api = stack.apis[0];
-  if (api === undefined) throw new Error('no API process');
-  const user = await newUser(api.url);
-  await fetchBulk(user, ['bitcoin']);
-  const hello = await startBare('bare-hello', { NODE_ENV: 'production' });
-  bench.onEnd(() => hello.stop());
-  const authorization = `Bearer ${user.token}`;
-  const ours: Contender = {
-    name: 'cached read',
-    pid: api.pid,
-    url: `${api.url}/api/v1/crypto/bitcoin`,
-    headers: { authorization },
-    results: [],
-  };
-  const bare: Contender = { name: 'bare Koa', pid: hello.pid, url: `${hello.url}/hello/bitcoin`, headers: { authorization }, results: [] };
-  if (![ours, bare].every(({ pid }) => pin(pid, serverCore))) bench.say('processes are not pinned: load and server share cores');
-  for (const contender of [ours, bare]) await measure(contender, 2, true);
-  for (let round = 0; round < rounds; round++) {
-    await measure(ours, secondsEach);
-    await measure(bare, secondsEach);
-  }
-  return rowsOf(ours, bare);
-});
+await runBench(
+  `Cached read, one API process, ${loadProgram}, ${connections} connections, median of ${rounds}`,
+  async (bench) => {
+    const stack = await bench.stack({
+      apis: 1,
+      workers: 1,
+      environment: { APP_ENV: 'production', NODE_ENV: 'production', QUOTE_FRESH_SECONDS: '3600' },
+    });
+    const api = stack.apis[0];
+    if (api === undefined) throw new Error('no API process');
+    const user = await newUser(api.url);
+    await fetchBulk(user, ['bitcoin']);
+    const hello = await startBare('bare-hello', { NODE_ENV: 'production' });
+    bench.onEnd(() => hello.stop());
+    const authorization = `Bearer ${user.token}`;
+    const ours: Contender = {
+      name: 'cached read',
+      pid: api.pid,
+      url: `${api.url}/api/v1/crypto/bitcoin`,
+      headers: { authorization },
+      results: [],
+    };
+    const bare: Contender = {
+      name: 'bare Koa',
+      pid: hello.pid,
+      url: `${hello.url}/hello/bitcoin`,
+      headers: { authorization },
+      results: [],
+    };
+    if (![ours, bare].every(({ pid }) => pin(pid, serverCore)))
+      bench.say('processes are not pinned: load and server share cores');
+    for (const contender of [ours, bare]) await measure(contender, 2, true);
+    for (let round = 0; round < rounds; round++) {
+      await measure(ours, secondsEach);
+      await measure(bare, secondsEach);
+    }
+    return rowsOf(ours, bare);
+  },
+);

@@ -74,14 +74,25 @@ async function submitUsers({ clients, users }: Submitter, isOver: () => boolean)
 }
 
 /** Calls while the crowd lasted: from the first one after all of it had come to the last one but one that brought it. */
-function fullness(market: Market, from: number, until: number): { share: number; least: number; calls: number } {
-  const sizes = market.calls().flatMap(({ at, ids }) => (at >= from && at <= until ? [ids] : [])).slice(0, -1);
+function fullness(
+  market: Market,
+  from: number,
+  until: number,
+): { share: number; least: number; calls: number } {
+  const sizes = market
+    .calls()
+    .flatMap(({ at, ids }) => (at >= from && at <= until ? [ids] : []))
+    .slice(0, -1);
   const total = sizes.reduce((sum, ids) => sum + ids, 0);
   return { share: (100 * total) / (sizes.length * perCall), least: Math.min(...sizes), calls: sizes.length };
 }
 
-function rowsOf(market: Market, { crowd, users, full }: { crowd: Outcome; users: Outcome; full: ReturnType<typeof fullness> }): Row[] {
-  const waits = ({ elapsed }: Outcome): string => `${ms(percentile(elapsed, 0.5))} / ${ms(percentile(elapsed, 0.99))}`;
+function rowsOf(
+  market: Market,
+  { crowd, users, full }: { crowd: Outcome; users: Outcome; full: ReturnType<typeof fullness> },
+): Row[] {
+  const waits = ({ elapsed }: Outcome): string =>
+    `${ms(percentile(elapsed, 0.5))} / ${ms(percentile(elapsed, 0.99))}`;
   return [
     {
       what: 'calls in the worst sliding 60 s',
@@ -89,7 +100,12 @@ function rowsOf(market: Market, { crowd, users, full }: { crowd: Outcome; users:
       asked: `<= ${callsPerMinute}`,
       kept: market.worstSlidingMinute() <= callsPerMinute,
     },
-    { what: 'rejected by the market', result: String(market.rejected()), asked: '0', kept: market.rejected() === 0 },
+    {
+      what: 'rejected by the market',
+      result: String(market.rejected()),
+      asked: '0',
+      kept: market.rejected() === 0,
+    },
     {
       what: `batches full while the crowd lasts (${full.calls} calls)`,
       result: `${full.share.toFixed(1)} % (least: ${full.least} of ${perCall})`,
@@ -98,35 +114,52 @@ function rowsOf(market: Market, { crowd, users, full }: { crowd: Outcome; users:
     },
     { what: "users' bulks: wait p50 / p99", result: waits(users), asked: "before the crowd's" },
     { what: "crowd's bulks: wait p50 / p99", result: waits(crowd) },
-    { what: "users' bulks with every price", result: `${users.whole} of ${users.all}`, asked: 'all', kept: users.whole === users.all },
-    { what: "crowd's bulks with every price", result: `${crowd.whole} of ${crowd.all}`, asked: 'all', kept: crowd.whole === crowd.all },
+    {
+      what: "users' bulks with every price",
+      result: `${users.whole} of ${users.all}`,
+      asked: 'all',
+      kept: users.whole === users.all,
+    },
+    {
+      what: "crowd's bulks with every price",
+      result: `${crowd.whole} of ${crowd.all}`,
+      asked: 'all',
+      kept: crowd.whole === crowd.all,
+    },
     { what: 'calls made', result: String(market.callCount()) },
   ];
 }
 
-await runBench(`Scarcity: ${crowdBulks * perCall} coins wanted, ${callsPerMinute} calls a minute, a worker killed`, async (bench) => {
-  const { market, ...stack } = await bench.stack({
-    apis: 2,
-    workers: 2,
-    market: { latencyMs: 150, callsPerMinute, madeUpAssets: 20_000 },
-    environment: { UPSTREAM_CALLS_PER_MINUTE: String(callsPerMinute), QUOTE_FRESH_SECONDS: '600' },
-  });
-  const user = await newUser(stack.apis[0]?.url ?? '');
-  const submitter: Submitter = { clients: stack.apis.map(({ url }) => apiClient(url, user.token)), crowd: [], users: [] };
-  let over = false;
-  const users = submitUsers(submitter, () => over);
-  await submitCrowd(submitter);
-  const crowdCameAt = Date.now();
-  bench.say('the crowd has come…');
-  await untilHalfTime(market);
-  bench.say('half time: killing a worker…');
-  stack.workers[0]?.kill('SIGKILL');
-  const crowd = await outcomeOf(submitter.crowd);
-  const crowdEndedAt = Date.now();
-  over = true;
-  await users;
-  bench.say('the crowd is served; waiting for the last users…');
-  const served = await outcomeOf(submitter.users);
-  for (const problem of [...crowd.problems, ...served.problems]) bench.say(problem);
-  return rowsOf(market, { crowd, users: served, full: fullness(market, crowdCameAt, crowdEndedAt) });
-});
+await runBench(
+  `Scarcity: ${crowdBulks * perCall} coins wanted, ${callsPerMinute} calls a minute, a worker killed`,
+  async (bench) => {
+    const { market, ...stack } = await bench.stack({
+      apis: 2,
+      workers: 2,
+      market: { latencyMs: 150, callsPerMinute, madeUpAssets: 20_000 },
+      environment: { UPSTREAM_CALLS_PER_MINUTE: String(callsPerMinute), QUOTE_FRESH_SECONDS: '600' },
+    });
+    const user = await newUser(stack.apis[0]?.url ?? '');
+    const submitter: Submitter = {
+      clients: stack.apis.map(({ url }) => apiClient(url, user.token)),
+      crowd: [],
+      users: [],
+    };
+    let over = false;
+    const users = submitUsers(submitter, () => over);
+    await submitCrowd(submitter);
+    const crowdCameAt = Date.now();
+    bench.say('the crowd has come…');
+    await untilHalfTime(market);
+    bench.say('half time: killing a worker…');
+    stack.workers[0]?.kill('SIGKILL');
+    const crowd = await outcomeOf(submitter.crowd);
+    const crowdEndedAt = Date.now();
+    over = true;
+    await users;
+    bench.say('the crowd is served; waiting for the last users…');
+    const served = await outcomeOf(submitter.users);
+    for (const problem of [...crowd.problems, ...served.problems]) bench.say(problem);
+    return rowsOf(market, { crowd, users: served, full: fullness(market, crowdCameAt, crowdEndedAt) });
+  },
+);

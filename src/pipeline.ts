@@ -144,7 +144,19 @@ function buildUpstream(
     kick: (currency, urgency) => kick.quotes(currency, urgency),
     pendingState,
   });
-  return { store, mirror, demand, ticks, publisher, budget, ledger, budgetStatus, kick, collect, pendingState };
+  return {
+    store,
+    mirror,
+    demand,
+    ticks,
+    publisher,
+    budget,
+    ledger,
+    budgetStatus,
+    kick,
+    collect,
+    pendingState,
+  };
 }
 
 /** One budget per provider and key: another key is another allowance. The key itself must not be readable from it. */

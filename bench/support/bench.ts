@@ -27,7 +27,10 @@ export interface Bench {
 }
 
 /** Runs a bench, prints its table and sets the exit code: 1 when a count is broken or it could not run. */
-export async function runBench(title: string, bench: (tools: Bench) => Promise<readonly Row[]>): Promise<void> {
+export async function runBench(
+  title: string,
+  bench: (tools: Bench) => Promise<readonly Row[]>,
+): Promise<void> {
   const ends: (() => unknown)[] = [];
   const tools: Bench = {
     async stack(options) {
@@ -71,9 +74,12 @@ function tableOf(rows: readonly Row[]): string {
   const cells = rows.map(({ what, result, asked = '', kept }) => [what, result, asked, verdictOf(kept)]);
   const all = [['what', 'result', 'asked', ''], ...cells];
   const widths = [0, 1, 2, 3].map((column) => Math.max(...all.map((row) => row[column]?.length ?? 0)));
-  const line = (row: readonly string[]): string => `| ${row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join(' | ')} |`;
+  const line = (row: readonly string[]): string =>
+    `| ${row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join(' | ')} |`;
   const [head = [], ...body] = all;
-  return [line(head), `|${widths.map((width) => '-'.repeat(width + 2)).join('|')}|`, ...body.map(line)].join('\n');
+  return [line(head), `|${widths.map((width) => '-'.repeat(width + 2)).join('|')}|`, ...body.map(line)].join(
+    '\n',
+  );
 }
 
 function verdictOf(kept: boolean | undefined): string {

@@ -16,6 +16,10 @@ export interface BulkOutcome {
 /** How a client waits: in the request itself, or by polling. */
 export type Waiting = 'wait' | 'poll';
 
+interface BulkResult {
+  readonly portfolio: readonly { readonly price?: unknown; readonly state: string }[];
+}
+
 const pollMs = 250;
 
 /**
@@ -33,22 +37,23 @@ export async function fetchBulk(
   if (answer.status !== 200 && answer.status !== 202) {
     throw new Error(`a bulk was answered ${answer.status}: ${answer.body?.error?.code ?? ''}`);
   }
-  const result =
-    answer.status === 200 ? answer.body?.data : await polledResult(client, answer.body?.data.id as string, patienceMs);
-  const quotes = result.portfolio as { price?: unknown; state: string }[];
+  const data = answer.body?.data as BulkResult & { readonly id: string };
+  const { portfolio } = answer.status === 200 ? data : await polledResult(client, data.id, patienceMs);
   return {
     elapsedMs: performance.now() - startedAt,
-    usable: quotes.filter(({ price, state }) => typeof price === 'number' && (state === 'fresh' || state === 'stale')).length,
+    usable: portfolio.filter(
+      ({ price, state }) => typeof price === 'number' && (state === 'fresh' || state === 'stale'),
+    ).length,
     asked: coins.length,
-    portfolio: JSON.stringify(result.portfolio),
+    portfolio: JSON.stringify(portfolio),
   };
 }
 
-async function polledResult(client: ApiClient, id: string, patienceMs: number): Promise<{ portfolio: unknown }> {
+async function polledResult(client: ApiClient, id: string, patienceMs: number): Promise<BulkResult> {
   const until = Date.now() + patienceMs;
   while (Date.now() < until) {
     const { body } = await client.call('GET', `/jobs/${id}`);
-    const { state, result } = body?.data as { state: string; result: { portfolio: unknown } };
+    const { state, result } = body?.data as { state: string; result: BulkResult };
     if (state === 'completed') return result;
     if (state === 'failed' || state === 'cancelled') throw new Error(`a bulk ended as ${state}`);
     await sleep(pollMs);

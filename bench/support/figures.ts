@@ -35,7 +35,11 @@ export function pick<T>(list: readonly T[], count: number): T[] {
 }
 
 /** Runs `work` for every entry, at most `width` at once. */
-export async function inParallel<T>(entries: readonly T[], width: number, work: (entry: T) => Promise<void>): Promise<void> {
+export async function inParallel<T>(
+  entries: readonly T[],
+  width: number,
+  work: (entry: T) => Promise<void>,
+): Promise<void> {
   const left = entries.values();
   const lane = async (): Promise<void> => {
     for (const entry of left) await work(entry);

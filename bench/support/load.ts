@@ -37,7 +37,9 @@ export async function load(request: LoadRequest): Promise<LoadResult> {
 }
 
 async function pinned(command: string, args: readonly string[], core: number): Promise<string> {
-  const [program = '', ...rest] = canPin() ? ['taskset', '-c', String(core), command, ...args] : [command, ...args];
+  const [program, rest] = canPin()
+    ? ['taskset', ['-c', String(core), command, ...args]]
+    : [command, [...args]];
   const { stdout } = await run(program, rest, { maxBuffer: 10_000_000, timeout: 120_000 });
   return stdout;
 }
@@ -78,10 +80,27 @@ async function byWrk({ url, headers, seconds, connections, core }: LoadRequest):
     const script = join(folder, 'report.lua');
     await writeFile(script, wrkReport);
     const headerArgs = Object.entries(headers).flatMap(([name, value]) => ['-H', `${name}: ${value}`]);
-    const args = ['-t', '1', '-c', String(connections), '-d', `${seconds}s`, '-s', script, ...headerArgs, url];
+    const args = [
+      '-t',
+      '1',
+      '-c',
+      String(connections),
+      '-d',
+      `${seconds}s`,
+      '-s',
+      script,
+      ...headerArgs,
+      url,
+    ];
     const output = await pinned('wrk', args, core);
     const line = output.split('\n').find((each) => each.startsWith('{')) ?? '{}';
-    const report = JSON.parse(line) as { requests: number; micros: number; p50: number; p99: number; failures: number };
+    const report = JSON.parse(line) as {
+      requests: number;
+      micros: number;
+      p50: number;
+      p99: number;
+      failures: number;
+    };
     return {
       requests: report.requests,
       requestsPerSecond: (report.requests / report.micros) * 1e6,

@@ -44,7 +44,10 @@ const startDeadlineMs = 15_000;
 const stopGraceMs = 5_000;
 
 /** Starts a module of `bench/` as a process of its own and resolves when it has said that it is ready. */
-export async function startBare(module: string, environment: Readonly<Record<string, string>>): Promise<BareProcess> {
+export async function startBare(
+  module: string,
+  environment: Readonly<Record<string, string>>,
+): Promise<BareProcess> {
   const port = await freePort();
   const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
   const script = new URL(`../${module}.${extension}`, import.meta.url).pathname;

@@ -98,7 +98,7 @@ export const settings = {
     description: 'Longest time (ms) that one upstream call may take, body included.',
   }),
   UPSTREAM_MAX_BODY_BYTES: integer({
-    default: '10485760',
+    default: '5242880',
     min: 65_536,
     max: 104_857_600,
     description: 'Largest upstream response (bytes) that is read.',

@@ -21,8 +21,8 @@ export interface BatcherOptions<E, A> {
 
 interface Waiting<E, A> {
   readonly entry: E;
-  resolve(answer: A): void;
-  reject(error: unknown): void;
+  readonly resolve: (answer: A) => void;
+  readonly reject: (error: unknown) => void;
 }
 
 /** An entry did not get a place in a batch in time. */

@@ -35,7 +35,8 @@ export async function callUpstream<T>(
 ): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
-      return await gate.run({ urgency, maxWaitMs: maxBudgetWaitMs, signal: context.waitSignal }, call);
+      // Bounded waiting, so that the signal can be the one that lets a call under way finish.
+      return await gate.run({ urgency, maxWaitMs: maxBudgetWaitMs, signal: context.callSignal }, call);
     } catch (error) {
       if (attempt === maxTries || !isWorthARetry(error)) throw error;
       await sleep(backoffMs * 2 ** (attempt - 1) * (0.5 + Math.random()), context.waitSignal);

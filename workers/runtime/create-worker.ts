@@ -7,6 +7,7 @@ import { messageOf } from '../../src/lib/errors.ts';
 import type { Logger } from '../../src/lib/logger.ts';
 import { ProviderRejectedError } from '../../src/providers/errors.ts';
 import type { JobContext, Processor, ProcessorsOf } from './processor.ts';
+import { createDrain, type Drain } from './drain.ts';
 import { PutBack } from './put-back.ts';
 
 /**
@@ -45,7 +46,7 @@ const maxStalled = 3;
 /** Starts a worker on a queue. */
 export function createWorker<Q extends QueueName>(request: WorkerRequest<Q>): RunningWorker {
   const { queue, redis, prefix, concurrency, log } = request;
-  const draining = new AbortController();
+  const drain = createDrain();
   let active = 0;
   let lastActivityAt = Date.now();
 
@@ -53,12 +54,7 @@ export function createWorker<Q extends QueueName>(request: WorkerRequest<Q>): Ru
     active++;
     lastActivityAt = Date.now();
     try {
-      return await runJob({
-        request,
-        job,
-        signal: signal ?? new AbortController().signal,
-        drain: draining.signal,
-      });
+      return await runJob({ request, job, signal: signal ?? new AbortController().signal, drain });
     } catch (error) {
       return await settleFailure(job, token, error);
     } finally {
@@ -84,7 +80,7 @@ export function createWorker<Q extends QueueName>(request: WorkerRequest<Q>): Ru
     active: () => active,
     lastActivityAt: () => lastActivityAt,
     async close(deadlineMs) {
-      draining.abort(new PutBack('the process is about to end'));
+      drain.begin();
       await closeWithin(worker, deadlineMs, () => {
         log.warn({ queue, active }, 'jobs did not end in time; another worker will take them over');
       });
@@ -109,7 +105,7 @@ interface RunRequest<Q extends QueueName> {
   readonly request: WorkerRequest<Q>;
   readonly job: Job;
   readonly signal: AbortSignal;
-  readonly drain: AbortSignal;
+  readonly drain: Drain;
 }
 
 async function runJob<Q extends QueueName>({ request, job, signal, drain }: RunRequest<Q>): Promise<unknown> {
@@ -121,7 +117,8 @@ async function runJob<Q extends QueueName>({ request, job, signal, drain }: RunR
     start: job.attemptsStarted,
     isLastAttempt: job.attemptsMade + 1 >= (job.opts.attempts ?? 1),
     signal,
-    waitSignal: AbortSignal.any([signal, drain]),
+    waitSignal: AbortSignal.any([signal, drain.waits]),
+    callSignal: AbortSignal.any([signal, drain.calls]),
     async releaseDeduplication() {
       await job.removeDeduplicationKey();
     },

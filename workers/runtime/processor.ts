@@ -12,6 +12,8 @@ export interface JobContext {
   readonly signal: AbortSignal;
   /** Aborts as `signal` does, and when the process is about to end: stop waiting, with a {@link PutBack}. */
   readonly waitSignal: AbortSignal;
+  /** As `waitSignal`, but a moment later: for an upstream call that is paid for and nearly done. */
+  readonly callSignal: AbortSignal;
   /** From now on, equal work that is added makes a job of its own. */
   releaseDeduplication(): Promise<void>;
 }

@@ -9,7 +9,7 @@ export interface Aggregator {
 }
 
 /** Rows of holdings from which a thread pays (measured: docs/adr/0005). */
-export const rowsWorthAThread = 1_000;
+const rowsWorthAThread = 5_000;
 
 /** Tasks that may wait for a thread; above it the caller's job is tried again later. */
 const maxWaitingTasks = 100;
