@@ -86,7 +86,9 @@ describe('the main job, end to end', () => {
   it('streams a job on any API process, and replays it after its end', async () => {
     stack.market.setLatency(300);
     const id = await submit('/crypto/bulk', { coins: ['bitcoin', 'sim-00400', 'sim-00401'] });
-    const elsewhere = await import('../support/api-client.ts').then(({ apiClient }) => apiClient(stack.apis[1]!.url, user.token));
+    const elsewhere = await import('../support/api-client.ts').then(({ apiClient }) =>
+      apiClient(stack.apis[1]!.url, user.token),
+    );
     const live = await collect(elsewhere, `/jobs/${id}/events`);
     const replayed = await collect(elsewhere, `/jobs/${id}/events`);
     stack.market.setLatency(50);
@@ -116,15 +118,22 @@ describe('the main job, end to end', () => {
   it('gives 200 equal requests at once one call and equal answers', async () => {
     const body = { coins: ['sim-00600', 'sim-00601'] };
     const answers = await Promise.all(
-      Array.from({ length: 200 }, () => user.call('POST', '/crypto/bulk', { body, headers: { prefer: 'wait=10' } })),
+      Array.from({ length: 200 }, () =>
+        user.call('POST', '/crypto/bulk', { body, headers: { prefer: 'wait=10' } }),
+      ),
     );
     expect(new Set(answers.map(({ status }) => status))).to.deep.equal(new Set([200]));
-    expect(new Set(answers.map((answer) => JSON.stringify(answer.body?.data.portfolio)))).to.have.property('size', 1);
+    expect(new Set(answers.map((answer) => JSON.stringify(answer.body?.data.portfolio)))).to.have.property(
+      'size',
+      1,
+    );
     expect(stack.market.calls()).to.have.length(1);
   });
 
   it('gives 200 readers of one cold coin one call', async () => {
-    const answers = await Promise.all(Array.from({ length: 200 }, () => user.call('GET', '/crypto/sim-00700')));
+    const answers = await Promise.all(
+      Array.from({ length: 200 }, () => user.call('GET', '/crypto/sim-00700')),
+    );
     expect(new Set(answers.map(({ status }) => status))).to.deep.equal(new Set([200]));
     expect(stack.market.calls()).to.have.length(1);
   });

@@ -112,18 +112,23 @@ async function runJob<Q extends QueueName>({ request, job, signal, drain }: RunR
   const name = job.name as JobName;
   const processor = (request.processors as Readonly<Record<string, Processor<JobName> | undefined>>)[name];
   if (processor === undefined) throw new UnrecoverableError(`no processor for ${name} on ${request.queue}`);
+  const signals = drain.watch(signal);
   const context: JobContext = {
     jobId: job.id ?? '',
     start: job.attemptsStarted,
     isLastAttempt: job.attemptsMade + 1 >= (job.opts.attempts ?? 1),
     signal,
-    waitSignal: AbortSignal.any([signal, drain.waits]),
-    callSignal: AbortSignal.any([signal, drain.calls]),
+    waitSignal: signals.waits,
+    callSignal: signals.calls,
     async releaseDeduplication() {
       await job.removeDeduplicationKey();
     },
   };
-  return await processor(registry[name].schema.parse(job.data), context);
+  try {
+    return await processor(registry[name].schema.parse(job.data), context);
+  } finally {
+    signals.end();
+  }
 }
 
 /** Decides what a failure means: back to the queue, never again, or another attempt. */

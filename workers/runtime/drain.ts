@@ -1,10 +1,26 @@
 import { PutBack } from './put-back.ts';
 
-/** The end of a worker, as its jobs see it: first whoever waits stops, a moment later whoever calls. */
+/**
+ * The end of a worker, as its jobs see it: first whoever waits stops, a moment later whoever calls. Each running job has
+ * signals of its own that end with it. Signals derived from one long-lived signal (`AbortSignal.any`) would stay registered
+ * there, some hundred bytes for every job that ever ran.
+ */
 export interface Drain {
+  /** Signals of a job that starts; `signal` aborts when the job is taken away. Call `end` when the job is over. */
+  watch(signal: AbortSignal): JobSignals;
+  /** The process is about to end. */
+  begin(): void;
+}
+
+export interface JobSignals {
   readonly waits: AbortSignal;
   readonly calls: AbortSignal;
-  begin(): void;
+  end(): void;
+}
+
+interface Running {
+  readonly waits: AbortController;
+  readonly calls: AbortController;
 }
 
 /** An upstream call under way is paid for: it gets this long (ms) to bring its answer home. */
@@ -12,15 +28,36 @@ const callGraceMs = 2_000;
 
 /** Builds a {@link Drain} that has not begun. */
 export function createDrain(): Drain {
-  const waits = new AbortController();
-  const calls = new AbortController();
+  const running = new Set<Running>();
+  const reason = new PutBack('the process is about to end');
+  const abort = (kind: keyof Running): void => {
+    for (const job of running) job[kind].abort(reason);
+  };
+  let begun = false;
   return {
-    waits: waits.signal,
-    calls: calls.signal,
+    watch(signal) {
+      const job: Running = { waits: new AbortController(), calls: new AbortController() };
+      const takenAway = (): void => {
+        job.waits.abort(signal.reason);
+        job.calls.abort(signal.reason);
+      };
+      signal.addEventListener('abort', takenAway, { once: true });
+      running.add(job);
+      if (signal.aborted) takenAway();
+      if (begun) job.waits.abort(reason);
+      return {
+        waits: job.waits.signal,
+        calls: job.calls.signal,
+        end() {
+          running.delete(job);
+          signal.removeEventListener('abort', takenAway);
+        },
+      };
+    },
     begin() {
-      const reason = new PutBack('the process is about to end');
-      waits.abort(reason);
-      setTimeout(() => calls.abort(reason), callGraceMs).unref();
+      begun = true;
+      abort('waits');
+      setTimeout(() => abort('calls'), callGraceMs).unref();
     },
   };
 }
