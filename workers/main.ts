@@ -23,6 +23,11 @@ import { startWatchdog } from './runtime/watchdog.ts';
 const closeDeadlineMs = 7_000;
 /** Refresh jobs at once: as many as the gate lets call, and a few that wait for a grant. */
 const refreshConcurrency = 8;
+/**
+ * One refresh job waits for a grant on behalf of everybody; when its process dies, everybody waits for its lock to end. Half the
+ * usual time (ms) is safe: running a refresh twice costs a call at worst, and the budget counts it.
+ */
+const refreshLockMs = 4_000;
 /** Ledger rows are kept for two months (s), so that the month before can be counted too. */
 const ledgerRetentionSeconds = 62 * 86_400;
 
@@ -126,6 +131,7 @@ function startRefresh({ config, log, shutdown, pipeline }: WorkerParts): Running
     redis: pipeline.openRedis('blocking', 'refresh'),
     prefix: keys.queues,
     concurrency: refreshConcurrency,
+    lockMs: refreshLockMs,
     log,
   });
 }

@@ -13,7 +13,7 @@ import { PutBack } from './put-back.ts';
 /**
  * A BullMQ worker under our rules: data is checked before it is run, a lost lock aborts its job, a put-back costs no attempt,
  * and closing has a deadline. A crashed process's jobs are taken over within 10 s: the lock lives 8 s, and every 2 s somebody
- * looks for jobs without one. After an outage of Redis that outlives the locks it takes two looks.
+ * looks for jobs without one (refresh jobs: 4 s and 1 s). After an outage of Redis that outlives the locks it takes two looks.
  */
 interface WorkerRequest<Q extends QueueName> {
   readonly queue: Q;
@@ -22,6 +22,8 @@ interface WorkerRequest<Q extends QueueName> {
   readonly redis: Redis;
   readonly prefix: string;
   readonly concurrency: number;
+  /** How long (ms) a job of a dead process stays its own. Default 8 s. */
+  readonly lockMs?: number;
   readonly log: Logger;
   /** Told of a job that failed for good, also when no processor ran (stalled too often). */
   readonly onDead?: (name: JobName, data: unknown, reason: string) => Promise<void>;
@@ -38,14 +40,15 @@ export interface RunningWorker {
   close(deadlineMs: number): Promise<void>;
 }
 
-const lockMs = 8_000;
-const stalledCheckMs = 2_000;
+const defaultLockMs = 8_000;
+/** So often in the life of a lock somebody looks for jobs without one. */
+const looksPerLock = 4;
 /** Crashes of its process that a job survives. */
 const maxStalled = 3;
 
 /** Starts a worker on a queue. */
 export function createWorker<Q extends QueueName>(request: WorkerRequest<Q>): RunningWorker {
-  const { queue, redis, prefix, concurrency, log } = request;
+  const { queue, redis, prefix, concurrency, lockMs = defaultLockMs, log } = request;
   const drain = createDrain();
   let active = 0;
   let lastActivityAt = Date.now();
@@ -68,7 +71,7 @@ export function createWorker<Q extends QueueName>(request: WorkerRequest<Q>): Ru
     prefix,
     concurrency,
     lockDuration: lockMs,
-    stalledInterval: stalledCheckMs,
+    stalledInterval: lockMs / looksPerLock,
     maxStalledCount: maxStalled,
     drainDelay: 2,
   });
