@@ -61,8 +61,11 @@ export interface LeaseRequest {
 /** How long a lease lives without being renewed (ms): the time after which a dead process's assets are fetched by another. */
 export const leaseMs = 6_000;
 
-/** Slack per asset of a request (ms): 20 assets should be there within 8 s, 250 within 100 s. */
-const slackPerAssetMs = 400;
+/**
+ * Slack per asset of a request (ms): 20 assets may take 20 s, 250 may take 250 s, which is still less than a job waits.
+ * The more slack, the longer small requests go first when the budget does not suffice for all.
+ */
+const slackPerAssetMs = 1_000;
 
 /** Most assets wanted at once in one currency; CoinGecko has some 20,000. */
 const maxWanted = 100_000;
