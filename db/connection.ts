@@ -2,6 +2,7 @@ import knexFactory, { type Knex } from 'knex';
 import { Model } from 'objection';
 import pg from 'pg';
 import type { DatabaseConfig } from '../src/config/load-config.ts';
+import { messageOf } from '../src/lib/errors.ts';
 
 interface ConnectionOptions {
   readonly database: DatabaseConfig;
@@ -10,6 +11,10 @@ interface ConnectionOptions {
 
 /** int8 counts fit a double here; strings would surprise every caller. */
 pg.types.setTypeParser(pg.types.builtins.INT8, Number);
+
+/** By default knex prints a stack to the console for each failed acquire; the same error reaches whoever asked. */
+const ignore = (): void => undefined;
+const silent = { debug: ignore, warn: ignore, error: ignore, deprecate: ignore };
 
 /**
  * Opens a pool of Postgres connections and binds the models to it. Connects lazily, so a process starts while Postgres is
@@ -28,7 +33,38 @@ export function openDatabase({ database, poolSize }: ConnectionOptions): Knex {
     },
     pool: { min: 0, max: poolSize, acquireTimeoutMillis: 2_000, idleTimeoutMillis: 30_000 },
     acquireConnectionTimeout: 2_500,
+    log: silent,
   });
   Model.knex(knex);
   return knex;
+}
+
+/**
+ * Tries one statement.
+ * @param target the database, and what to add to the message.
+ * @throws {Error} that says in one line where Postgres should be and why it does not answer, without user and password.
+ */
+export async function checkConnection(
+  knex: Knex,
+  { database, hint = '' }: { readonly database: DatabaseConfig; readonly hint?: string },
+): Promise<void> {
+  try {
+    await knex.raw('select 1');
+  } catch (error) {
+    throw new Error(`Postgres at ${placeOf(database)} cannot be used: ${reasonOf(error)}${hint}`, {
+      cause: error,
+    });
+  }
+}
+
+function placeOf({ connectionString, host, port, database }: DatabaseConfig): string {
+  if (connectionString === undefined) return `${host ?? ''}:${port ?? 5432}/${database ?? ''}`;
+  const url = new URL(connectionString);
+  return `${url.hostname}:${url.port === '' ? 5432 : url.port}${url.pathname}`;
+}
+
+/** A host with several addresses fails with one error for each, and no message of its own. */
+function reasonOf(error: unknown): string {
+  const first: unknown = error instanceof AggregateError ? (error.errors[0] ?? error) : error;
+  return messageOf(first).split('\n', 1)[0] ?? '';
 }

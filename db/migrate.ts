@@ -2,8 +2,10 @@ import type { Knex } from 'knex';
 import { readdir } from 'node:fs/promises';
 import { pathToFileURL } from 'node:url';
 import { loadEnvironmentFile } from '../src/config/env-file.ts';
+import { usableDatabase } from '../src/config/embedded-urls.ts';
 import { loadConfig } from '../src/config/load-config.ts';
-import { openDatabase } from './connection.ts';
+import { messageOf } from '../src/lib/errors.ts';
+import { checkConnection, openDatabase } from './connection.ts';
 
 const directory = new URL('./migrations/', import.meta.url);
 
@@ -31,10 +33,10 @@ export async function migrate(knex: Knex): Promise<readonly string[]> {
 
 async function main(): Promise<void> {
   loadEnvironmentFile();
-  const { database } = loadConfig();
-  if (database === undefined) throw new Error('DATABASE_URL (or DB_HOST) is required to migrate');
+  const { database, hint } = usableDatabase(loadConfig());
   const knex = openDatabase({ database, poolSize: 2 });
   try {
+    await checkConnection(knex, { database, hint });
     const applied = await migrate(knex);
     process.stdout.write(
       applied.length === 0 ? 'The schema is up to date\n' : `Applied ${applied.join(', ')}\n`,
@@ -44,4 +46,9 @@ async function main(): Promise<void> {
   }
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) await main();
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
+  await main().catch((error: unknown) => {
+    process.stderr.write(`Cannot migrate: ${messageOf(error)}\n`);
+    process.exitCode = 1;
+  });
+}

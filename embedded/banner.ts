@@ -1,3 +1,4 @@
+import { settings } from '../src/config/settings.ts';
 import type { Plan } from './plan.ts';
 
 interface BannerFacts {
@@ -13,6 +14,12 @@ const providerLines = {
   replay: 'REPLAYED: real history from files, not the present.',
   coingecko: 'CoinGecko',
 } as const;
+
+/** Without a URL the demo looks at the default address of the API. */
+function demoCommandOf(url: string): string {
+  const isDefault = url === `http://${settings.HOST.defaultText}:${settings.PORT.defaultText}`;
+  return isDefault ? 'npm run demo' : `npm run demo -- --url ${url}`;
+}
 
 /** What the operator sees when everything is ready. */
 export function bannerOf({ plan, url, dataDir, logDir, seconds }: BannerFacts): string {
@@ -35,7 +42,7 @@ export function bannerOf({ plan, url, dataDir, logDir, seconds }: BannerFacts): 
     ...(plan.postgres || plan.redis ? [`    Files      ${dataDir}`] : []),
     `    Logs       ${logDir}`,
     '',
-    '    See it work:  npm run demo',
+    `    See it work:  ${demoCommandOf(url)}`,
     ...(real.length === 0 ? [] : ['    Use real parts by setting:', ...real.map((line) => `      ${line}`)]),
     '    Stop with Ctrl-C.',
     '',

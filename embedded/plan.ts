@@ -1,5 +1,6 @@
 /** What is brought up and what is configured: each of DATABASE_URL, REDIS_URL and PROVIDER replaces one embedded part. */
 import type { Config } from '../src/config/load-config.ts';
+import { priceSourceOf } from '../src/config/price-source.ts';
 import { StartError } from './start-error.ts';
 
 export interface Plan {
@@ -11,17 +12,15 @@ export interface Plan {
 }
 
 /**
- * Derives the plan from the configuration. A CoinGecko key or URL says that the real thing is meant, even without PROVIDER.
+ * Derives the plan from the configuration.
  * @throws {StartError} when something would have to be embedded in production.
  */
 export function planOf(config: Config): Plan {
-  const real = config.COINGECKO_API_KEY !== undefined || config.COINGECKO_BASE_URL !== undefined;
-  const provider = config.PROVIDER ?? (real ? 'coingecko' : 'simulated');
-  const elsewhere = provider === 'coingecko' || config.COINGECKO_BASE_URL !== undefined;
+  const { provider, embedded } = priceSourceOf(config);
   const plan: Plan = {
     postgres: config.database === undefined,
     redis: config.REDIS_URL === undefined,
-    market: elsewhere ? undefined : provider,
+    market: !embedded || provider === 'coingecko' ? undefined : provider,
     provider,
   };
   if (config.APP_ENV === 'production') refuseEmbedded(plan);

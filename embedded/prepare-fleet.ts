@@ -2,7 +2,7 @@
  * The step before PM2 starts the fleet (`npm run fleet`): checks that everything the processes share is configured, and
  * brings the schema up to date once. Without it PM2 would restart four processes for ever that all say the same.
  */
-import { openDatabase } from '../db/connection.ts';
+import { checkConnection, openDatabase } from '../db/connection.ts';
 import { migrate } from '../db/migrate.ts';
 import { loadEnvironmentFile } from '../src/config/env-file.ts';
 import { ConfigError, loadConfig, type Config } from '../src/config/load-config.ts';
@@ -38,6 +38,7 @@ async function prepare(): Promise<void> {
   }
   const knex = openDatabase({ database, poolSize: 2 });
   try {
+    await checkConnection(knex, { database });
     const applied = await migrate(knex);
     process.stdout.write(
       applied.length === 0 ? 'The schema is up to date\n' : `Applied ${applied.join(', ')}\n`,

@@ -10,6 +10,7 @@ import { takeLock, type Lock } from './lock.ts';
 import { tailOf } from './log-tail.ts';
 import { planOf, type Plan } from './plan.ts';
 import { projectRoot } from './project-root.ts';
+import { replayFolderOf } from './replay-folder.ts';
 import { untilApiReady } from './readiness.ts';
 import { createStack, type Scripts, type Stack } from './stack.ts';
 import { StartError } from './start-error.ts';
@@ -74,6 +75,7 @@ function pendingEnding(): PendingEnding {
 async function runUntil(ending: PendingEnding, options: RunOptions): Promise<number> {
   const config = loadConfig(options.environment);
   const plan = planOf(config);
+  if (plan.market === 'replay') replayFolderOf(config);
   const dataDir = await openDataDir(config);
   const port = config.PORT === 0 ? await freePort() : config.PORT;
   const url = urlOf(config.HOST, port);
@@ -123,7 +125,7 @@ async function bringUp(options: BringUp): Promise<void> {
   const { stack, plan, url, dataDir, port, config, startedAt, signal } = options;
   if (!(await isPortFree(port, config.HOST))) {
     throw new StartError(
-      `Port ${port} is taken. Choose another one: PORT=${port + 1} npm start (PORT=0 takes any free one).`,
+      `Port ${port} is taken. Choose another one: PORT=${await freePortAfter(port, config)} npm start (PORT=0 takes any free one).`,
     );
   }
   say('Starting Pricepool (the very first start prepares Postgres and may fetch Redis)');
@@ -162,6 +164,15 @@ async function openDataDir(config: Config): Promise<string> {
       error,
     );
   }
+}
+
+/** A free port near a taken one, for a message; 0 when there is none. */
+async function freePortAfter(taken: number, { HOST, MARKET_PORT }: Config): Promise<number> {
+  const last = Math.min(taken + 100, 65_535);
+  for (let port = taken + 1; port <= last; port += 1) {
+    if (port !== MARKET_PORT && (await isPortFree(port, HOST))) return port;
+  }
+  return 0;
 }
 
 /** An address for a client on this machine, also where the server listens on all addresses. */

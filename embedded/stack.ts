@@ -3,9 +3,10 @@
  * and worker. Stopping goes the other way: API and worker first, while what they need is still there.
  */
 import { mkdir, rm } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { migrate } from '../db/migrate.ts';
-import { openDatabase } from '../db/connection.ts';
+import { checkConnection, openDatabase } from '../db/connection.ts';
+import { removeEmbeddedUrls, writeEmbeddedUrls, type EmbeddedUrls } from '../src/config/embedded-urls.ts';
 import type { Config } from '../src/config/load-config.ts';
 import { messageOf } from '../src/lib/errors.ts';
 import { createLogger, type Logger } from '../src/lib/logger.ts';
@@ -15,7 +16,7 @@ import { startMarket } from './market/market.ts';
 import type { Plan } from './plan.ts';
 import { startPostgres } from './postgres.ts';
 import { startProgram } from './program.ts';
-import { projectRoot } from './project-root.ts';
+import { replayFolderOf } from './replay-folder.ts';
 import { startRedis } from './redis.ts';
 import { StartError } from './start-error.ts';
 import { supervise, type Part } from './supervise.ts';
@@ -76,6 +77,7 @@ export function createStack(options: StackOptions): Stack {
 async function start(context: Context): Promise<void> {
   await mkdir(context.logDir, { recursive: true });
   for (const kind of ['api', 'worker']) await rm(logFileOf(context, kind), { force: true });
+  await removeEmbeddedUrls(context.dataDir);
   const parts = [startDatabase(context), startQueueStore(context), startPrices(context)];
   const [database, redis, market] = await allOrFirstError(parts);
   await migrateTo(database, context.config);
@@ -89,6 +91,18 @@ async function start(context: Context): Promise<void> {
     ...(market === undefined ? {} : { COINGECKO_BASE_URL: market }),
   };
   await allOrFirstError([startScript(context, 'api', env), startScript(context, 'worker', env)]);
+  await tellUrls(context, { database, redis, market });
+}
+
+/** For the commands beside this run, such as the one that makes an admin. */
+async function tellUrls(
+  { dataDir, started }: Context,
+  urls: { readonly [N in keyof EmbeddedUrls]: string | undefined },
+): Promise<void> {
+  const known = Object.entries(urls).filter(([, url]) => url !== undefined);
+  if (known.length === 0) return;
+  await writeEmbeddedUrls(dataDir, Object.fromEntries(known));
+  await started.add('programs', () => removeEmbeddedUrls(dataDir));
 }
 
 function createStarted(say: (message: string) => void): Started {
@@ -151,13 +165,18 @@ async function startQueueStore(context: Context): Promise<string | undefined> {
 }
 
 /** @returns the root URL of the market; undefined when a real provider is configured. */
-async function startPrices({ config, plan, environment, started }: Context): Promise<string | undefined> {
+async function startPrices(context: Context): Promise<string | undefined> {
+  const { config, plan, started } = context;
   if (plan.market === undefined) return undefined;
   const market = await startMarket({
-    port: await marketPort(config, environment),
+    port: await marketPort(context),
     seed: config.MARKET_SEED,
     callsPerMinute: config.UPSTREAM_CALLS_PER_MINUTE,
-    ...(plan.market === 'replay' ? { replay: replayOf(config) } : {}),
+    ...(plan.market === 'replay'
+      ? { replay: { dir: replayFolderOf(config), speed: config.REPLAY_SPEED } }
+      : {}),
+  }).catch((error: unknown) => {
+    throw new StartError(`The market could not be started: ${messageOf(error)}`, error);
   });
   await started.add('market', () => market.close());
   return market.url;
@@ -191,6 +210,7 @@ async function migrateTo(embedded: string | undefined, config: Config): Promise<
   if (database === undefined) throw new StartError('There is no database to migrate');
   const knex = openDatabase({ database, poolSize: 2 });
   try {
+    await checkConnection(knex, { database });
     await migrate(knex);
   } catch (error) {
     const where = embedded === undefined ? 'the configured Postgres' : 'the embedded Postgres';
@@ -204,16 +224,11 @@ async function migrateTo(embedded: string | undefined, config: Config): Promise<
 }
 
 /** The default port gives way to a free one, since nobody needs to know it; a port that was asked for does not. */
-async function marketPort(config: Config, environment: NodeJS.ProcessEnv): Promise<number> {
+async function marketPort({ config, environment, port: apiPort }: Context): Promise<number> {
   const port = config.MARKET_PORT;
-  if (port === 0 || (await isPortFree(port))) return port;
+  if (port === 0 || (port !== apiPort && (await isPortFree(port)))) return port;
   if ((environment.MARKET_PORT ?? '') === '') return 0;
   throw new StartError(
     `Port ${port} of the market is taken. Choose another one with MARKET_PORT (0: any free one).`,
   );
-}
-
-function replayOf(config: Config): { dir: string; speed: number } {
-  if (config.REPLAY_DIR === undefined) throw new StartError('REPLAY_DIR is required when PROVIDER is replay');
-  return { dir: resolve(projectRoot, config.REPLAY_DIR), speed: config.REPLAY_SPEED };
 }

@@ -1,13 +1,14 @@
 /**
  * Makes an admin: `tsx src/create-admin.ts --email <address> --username <name>`, with the password on standard input, so that it
- * stands in no shell history and no list of processes.
+ * stands in no shell history and no list of processes. Without a configured Postgres it takes that of the running `npm start`.
  */
 import { text } from 'node:stream/consumers';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
-import { openDatabase } from '../db/connection.ts';
+import { checkConnection, openDatabase } from '../db/connection.ts';
 import { createUserQueries } from '../db/queries/users.ts';
 import { createPasswords } from './auth/passwords.ts';
+import { usableDatabase } from './config/embedded-urls.ts';
 import { loadEnvironmentFile } from './config/env-file.ts';
 import { loadConfig } from './config/load-config.ts';
 import { registerBody } from './http/schemas/accounts.ts';
@@ -35,11 +36,12 @@ async function create({
   username: string;
   password: string;
 }): Promise<void> {
-  const { database, BCRYPT_COST } = loadConfig();
-  if (database === undefined) throw new Error('DATABASE_URL (or DB_HOST) is required');
+  const config = loadConfig();
+  const { database, hint } = usableDatabase(config);
   const knex = openDatabase({ database, poolSize: 2 });
   try {
-    const passwordHash = await createPasswords({ cost: BCRYPT_COST }).hash(password);
+    await checkConnection(knex, { database, hint });
+    const passwordHash = await createPasswords({ cost: config.BCRYPT_COST }).hash(password);
     const { id } = await createUserQueries(knex).insert({ email, username, passwordHash, role: 'admin' });
     process.stdout.write(`Created admin ${username} (${id})\n`);
   } finally {

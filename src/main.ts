@@ -31,6 +31,8 @@ const maxStreams = 10_000;
 const subscribeDeadlineMs = 500;
 /** Longest wait (ms) for what a forecast is made of. */
 const forecastDeadlineMs = 300;
+/** More jobs than this that wait for their turn make a forecast worthless. */
+const forecastableJobs = 100;
 /** Assets that one upstream call brings; for forecasts. */
 const assetsPerCall = 250;
 
@@ -99,7 +101,7 @@ function openJobEvents({ log, shutdown, pipeline }: ApiParts): JobEventReader {
 }
 
 function buildJobDesk({ config, log, shutdown, pipeline }: ApiParts, reader: JobEventReader): JobDesk {
-  const { redis, keys, demand, jobs, queues, clock, budgetStatus } = pipeline;
+  const { redis, keys, jobs, queues, clock } = pipeline;
   const events = createJobEventLog(redis, keys.jobEvents);
   const draining = new AbortController();
   shutdown.add('announce', 'waiting clients', () => draining.abort());
@@ -123,13 +125,22 @@ function buildJobDesk({ config, log, shutdown, pipeline }: ApiParts, reader: Job
       await withDeadline(subscription.ready, subscribeDeadlineMs, 'subscribing').catch(() => undefined);
       return () => subscription.close();
     },
-    forecast: async (currency) => {
-      const asked = Promise.all([demand.size(currency), budgetStatus()]);
-      // Without Redis there is no forecast, and the job is accepted all the same.
-      const answer = await withDeadline(asked, forecastDeadlineMs, 'a forecast').catch(() => undefined);
-      return answer === undefined ? null : etaSeconds(answer[0], assetsPerCall, answer[1]);
-    },
+    forecast: (currency) => forecast(pipeline, currency),
   });
+}
+
+/** Seconds until the demand of a currency is served; null when that cannot be told. */
+async function forecast(
+  { demand, queues, budgetStatus }: Pipeline,
+  currency: string,
+): Promise<number | null> {
+  const asked = Promise.all([demand.size(currency), budgetStatus(), queues.counts('requests')]);
+  // Without Redis there is no forecast, and the job is accepted all the same.
+  const answer = await withDeadline(asked, forecastDeadlineMs, 'a forecast').catch(() => undefined);
+  if (answer === undefined) return null;
+  const [wanted, budget, { waiting = 0, prioritized = 0 }] = answer;
+  // What jobs want that have not had their turn is not known yet.
+  return waiting + prioritized > forecastableJobs ? null : etaSeconds(wanted, assetsPerCall, budget);
 }
 
 function buildQuoteReader({ config, pipeline }: ApiParts): QuoteReader {

@@ -6,8 +6,10 @@ import { createRunQueries, type RunQueries } from '../db/queries/runs.ts';
 import { createUpstreamLedger } from '../db/queries/upstream-ledger.ts';
 import { createQuoteCollector, type CollectQuotes } from './cache/collect-quotes.ts';
 import { createQuoteMirror, type QuoteMirror } from './cache/quote-mirror.ts';
+import { createRenewQuote, type RenewQuote } from './cache/renew-quote.ts';
 import { createQuoteStore, type QuoteStore } from './cache/quote-store.ts';
 import type { Config } from './config/load-config.ts';
+import type { Urgency } from './domain/quote.ts';
 import { createDemand, type Demand } from './demand/demand.ts';
 import {
   createTickPublisher,
@@ -52,6 +54,7 @@ export interface Pipeline {
   readonly queues: Queues;
   readonly kick: Kick;
   readonly collect: CollectQuotes;
+  readonly renew: RenewQuote;
   readonly pendingState: () => Promise<'pending' | 'rate_limited'>;
   /** Opens a further connection, closed at shutdown. */
   openRedis(role: RedisRole, name: string): Redis;
@@ -134,17 +137,16 @@ function buildUpstream(
   const mirror = createQuoteMirror();
   ticks.listen(mirror);
   const kick = createKick(queues);
-  const collect = createQuoteCollector({
-    mirror,
-    store,
+  const wanting = {
     demand,
-    ticks,
     clock,
     freshMs: config.QUOTE_FRESH_SECONDS * 1000,
-    kick: (currency, urgency) => kick.quotes(currency, urgency),
-    pendingState,
-  });
+    kick: (currency: string, urgency: Urgency) => kick.quotes(currency, urgency),
+  };
+  const renew = createRenewQuote(wanting);
+  const collect = createQuoteCollector({ ...wanting, mirror, store, ticks, pendingState });
   return {
+    renew,
     store,
     mirror,
     demand,

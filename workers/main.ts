@@ -9,7 +9,7 @@ import { createLogger, type Logger } from '../src/lib/logger.ts';
 import { createShutdown, onProcessEnd, type Shutdown } from '../src/lib/shutdown.ts';
 import { messageOf } from '../src/lib/errors.ts';
 import { buildPipeline, type Pipeline } from '../src/pipeline.ts';
-import { queueNames, type QueueName } from '../jobs/contract.ts';
+import type { QueueName } from '../jobs/contract.ts';
 import { createRefreshProcessors } from './processors/refresh.ts';
 import { createRequestProcessors, failRows, type RequestDeps } from './processors/requests.ts';
 import { createUpkeepProcessors } from './processors/upkeep.ts';
@@ -45,7 +45,7 @@ function main(): void {
   const shutdown = createShutdown(log);
   onProcessEnd(shutdown, log);
   const parts: WorkerParts = { config, log, shutdown, pipeline: buildPipeline({ config, log, shutdown }) };
-  const workers = queuesOf(config).map((queue) => startWorker(parts, queue));
+  const workers = config.WORKER_QUEUES.map((queue) => startWorker(parts, queue));
   shutdown.add('work', 'workers', async () => {
     await Promise.all(workers.map((worker) => worker.close(closeDeadlineMs)));
   });
@@ -62,12 +62,6 @@ function main(): void {
   });
   log.info({ queues: workers.map(({ queue }) => queue) }, 'worker started');
   process.send?.('ready');
-}
-
-function queuesOf({ WORKER_QUEUES }: Config): readonly QueueName[] {
-  const unknown = WORKER_QUEUES.filter((name) => !queueNames.includes(name as QueueName));
-  if (unknown.length > 0) throw new Error(`WORKER_QUEUES names unknown queues: ${unknown.join(', ')}`);
-  return WORKER_QUEUES as readonly QueueName[];
 }
 
 function startWorker(parts: WorkerParts, queue: QueueName): RunningWorker {

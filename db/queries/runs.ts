@@ -7,6 +7,8 @@ export interface OpenWork {
   readonly name: string;
   readonly workKey: string;
   readonly submission: object;
+  /** Number of distinct assets. */
+  readonly total: number;
 }
 
 export interface OpenWorkPage {
@@ -76,7 +78,12 @@ export function createRunQueries(knex: Knex) {
       const values = [seconds, after ?? '-infinity', limit];
       const { rows } = await knex.raw<{ rows: OpenWorkRow[] }>(openWorkSql, values);
       return {
-        works: rows.map((row) => ({ name: row.name, workKey: row.work_key, submission: row.data })),
+        works: rows.map(({ name, work_key: workKey, data: submission, total }) => ({
+          name,
+          workKey,
+          submission,
+          total,
+        })),
         next: rows[0]?.last,
       };
     },
@@ -94,6 +101,7 @@ interface OpenWorkRow {
   readonly name: string;
   readonly work_key: string;
   readonly data: object;
+  readonly total: number;
   readonly last: string;
 }
 
@@ -141,9 +149,9 @@ const failSql = `update jobs set state = 'failed', error = ?, started_at = coale
 
 /** `last` is a text, because a date of JavaScript would lose the microseconds. */
 const openWorkSql = `select * from (
-    select distinct on (work_key) name, work_key, data, created_at, last from (
-      select name, work_key, data, created_at, (max(created_at) over ())::text as last from (
-        select name, work_key, data, created_at from jobs
+    select distinct on (work_key) name, work_key, data, total, created_at, last from (
+      select name, work_key, data, total, created_at, (max(created_at) over ())::text as last from (
+        select name, work_key, data, total, created_at from jobs
         where state in ('queued', 'running') and created_at < now() - make_interval(secs => ?)
           and created_at > ?::timestamptz
         order by created_at limit ?) as page) as aged

@@ -58,8 +58,9 @@ async function show(client: PricepoolClient, url: string, screen: Screen): Promi
   for (const row of quoteTable(quotes, { paint, now: Date.now() })) line(row);
   line();
 
+  const coinsHeld = new Set(demoHoldings.map(({ coin }) => coin)).size;
   const portfolio = await client.submitPortfolio({ holdings: demoHoldings, currency: 'usd' });
-  line(`Portfolio job ${portfolio.id}: ${demoHoldings.length} holdings`);
+  line(`Portfolio job ${portfolio.id}: ${demoHoldings.length} holdings of ${coinsHeld} coins`);
   const valued = await follow(client, portfolio, screen);
   line();
   for (const row of portfolioTable(valued, { paint })) line(row);

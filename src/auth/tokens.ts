@@ -6,6 +6,7 @@
 import { createSecretKey, randomUUID } from 'node:crypto';
 import jwt from 'jsonwebtoken';
 import { LRUCache } from 'lru-cache';
+import { validate as isUuid } from 'uuid';
 import type { Clock } from '../lib/clock.ts';
 import { UnauthenticatedError } from '../lib/errors.ts';
 import type { Principal, Role } from './principal.ts';
@@ -30,7 +31,7 @@ export interface Tokens {
   issue(user: { readonly id: string; readonly role: Role }): string;
   /**
    * Who a token speaks for.
-   * @throws {UnauthenticatedError} it is not ours, was altered or has expired (code `token_expired`).
+   * @throws {UnauthenticatedError} it is not ours, speaks for no UUID, was altered or has expired (code `token_expired`).
    */
   verify(token: string): Principal;
 }
@@ -84,7 +85,9 @@ function toVerified(claims: jwt.JwtPayload | string): Verified {
   if (typeof claims === 'string') throw invalid();
   const { sub, exp } = claims;
   const role: unknown = claims['role'];
-  if (sub === undefined || exp === undefined || (role !== 'user' && role !== 'admin')) throw invalid();
+  if (exp === undefined || (role !== 'user' && role !== 'admin')) throw invalid();
+  // Ids of users are UUIDs, and the database takes nothing else for one.
+  if (sub === undefined || !isUuid(sub)) throw invalid();
   return { principal: Object.freeze({ userId: sub, role }), expiresAt: exp * 1000 };
 }
 

@@ -6,6 +6,7 @@ import { UnavailableError } from '../lib/errors.ts';
 import type { CollectQuotes } from './collect-quotes.ts';
 import type { QuoteMirror } from './quote-mirror.ts';
 import type { CacheStats, PopularReading, QuoteReader } from './quote-reader.ts';
+import type { RenewQuote } from './renew-quote.ts';
 import type { QuoteStore } from './quote-store.ts';
 
 interface ReaderDeps {
@@ -16,6 +17,7 @@ interface ReaderDeps {
   readonly collect: CollectQuotes;
   readonly clock: Clock;
   readonly freshMs: number;
+  readonly renew: RenewQuote;
   /** Makes sure that a job fetches the ranking of a currency. */
   readonly kickMarkets: (currency: string) => Promise<void>;
   readonly pendingState: () => Promise<QuoteState>;
@@ -101,6 +103,7 @@ class CachedQuoteReader implements QuoteReader {
       return { state: state === 'rate_limited' ? 'rate_limited' : 'pending', readings: [] };
     }
     const readings = await this.#readingsOf(currency, ranking.assetIds.slice(0, limit));
+    if (!readings.some(({ quote }) => quote !== undefined)) return { state: 'unavailable', readings: [] };
     const state = this.#age(ranking.receivedAt) < this.#deps.freshMs ? 'fresh' : 'stale';
     return { state, readings };
   }
@@ -153,9 +156,7 @@ class CachedQuoteReader implements QuoteReader {
     if (this.#renewedAt.size >= maxRenewals) this.#renewedAt.clear();
     this.#renewedAt.set(key, now);
     // Nobody waits for it, so nobody hears of a failure: the next read asks again.
-    void this.#deps
-      .collect({ currency, assetIds: [assetId], urgency: 'stream', waitMs: 1 })
-      .catch(() => undefined);
+    void this.#deps.renew(currency, assetId).catch(() => undefined);
   }
 
   async #ranking(currency: string, waitMs: number): Promise<Ranking | undefined> {

@@ -83,12 +83,7 @@ export function createQuoteStore({ redis, keys, retentionSeconds }: StoreDeps): 
       }
       await pipeline.exec();
     },
-    async readRanking(currency) {
-      const text = await redis.get(keys.popular(currency));
-      if (text === null) return undefined;
-      const bar = text.indexOf('|');
-      return { receivedAt: Number(text.slice(0, bar)), assetIds: text.slice(bar + 1).split(',') };
-    },
+    readRanking: async (currency) => parseRanking(await redis.get(keys.popular(currency))),
     async writeRanking(currency, { receivedAt, assetIds }) {
       await redis.set(keys.popular(currency), `${receivedAt}|${assetIds.join(',')}`, 'EX', retentionSeconds);
     },
@@ -104,6 +99,13 @@ function parseQuote(
   if (text === null || text === undefined) return undefined;
   const bar = text.indexOf('|');
   return { assetId, currency, receivedAt: Number(text.slice(0, bar)), head: text.slice(bar + 1) };
+}
+
+function parseRanking(text: string | null): Ranking | undefined {
+  if (text === null) return undefined;
+  const bar = text.indexOf('|');
+  const assetIds = text.slice(bar + 1).split(',');
+  return { receivedAt: Number(text.slice(0, bar)), assetIds: assetIds.filter((id) => id !== '') };
 }
 
 function parseFailure(assetId: string, text: string | null | undefined): QuoteFailure | undefined {

@@ -1,3 +1,4 @@
+import { priceSourceOf } from './price-source.ts';
 import { settings, type SettingName, type SettingValues } from './settings.ts';
 
 /** How to reach Postgres. */
@@ -48,7 +49,7 @@ export function loadConfig(environment: Environment = process.env): Config {
       readSetting(name, environment[name], problems),
     ]),
   ) as unknown as SettingValues;
-  problems.push(...problemsOfCombination(values));
+  problems.push(...problemsOfCombination(values), ...problemsOfPorts(values, environment));
   if (problems.length > 0) throw new ConfigError(problems);
   return Object.freeze({ ...values, database: databaseOf(values) });
 }
@@ -79,6 +80,15 @@ function problemsOfCombination(values: SettingValues): string[] {
   }
   if (values.APP_ENV === 'production') problems.push(...problemsOfProduction(values));
   return problems;
+}
+
+/** The market's default port gives way by itself; one that was asked for does not. */
+function problemsOfPorts(values: SettingValues, environment: Environment): string[] {
+  const { PORT, MARKET_PORT } = values;
+  const isAsked = (environment['MARKET_PORT'] ?? '').trim() !== '';
+  // A port that could not be read is no number here, and is named already.
+  const clash = isAsked && MARKET_PORT > 0 && PORT === MARKET_PORT && priceSourceOf(values).embedded;
+  return clash ? [`MARKET_PORT must not be the PORT of the API (${PORT})`] : [];
 }
 
 function problemsOfProduction(values: SettingValues): string[] {

@@ -82,16 +82,49 @@ export function oneOf<const V extends string, const D extends string | undefined
   });
 }
 
-/** A comma-separated list; blanks around the parts are dropped. */
-export function list<const D extends string | undefined = undefined>(
+/** A comma-separated list of words of a closed list, at least one; repetitions are dropped. */
+export function someOf<const V extends string, const D extends string | undefined = undefined>(
+  values: readonly V[],
+  spec: SettingSpec<D>,
+): Setting<Optional<readonly V[], D>> {
+  const expects = `a comma-separated list of ${values.join(', ')}`;
+  return setting(spec, expects, (value) => {
+    const parts = partsOf(value);
+    const unknown = parts.filter((part) => !values.some((candidate) => candidate === part));
+    if (parts.length === 0 || unknown.length > 0) throw new Error(`must be ${expects}${notOf(unknown)}`);
+    return values.filter((candidate) => parts.includes(candidate));
+  });
+}
+
+/** A comma-separated list, perhaps empty, of origins as a browser sends them, or of `*`. */
+export function origins<const D extends string | undefined = undefined>(
   spec: SettingSpec<D>,
 ): Setting<Optional<readonly string[], D>> {
-  return setting(spec, 'a comma-separated list', (value) =>
-    value
-      .split(',')
-      .map((part) => part.trim())
-      .filter((part) => part !== ''),
-  );
+  const expects = 'a comma-separated list of origins (scheme://host[:port], no path), or *';
+  return setting(spec, expects, (value) => {
+    const parts = partsOf(value);
+    const wrong = parts.filter((part) => part !== '*' && !isOrigin(part));
+    if (wrong.length > 0) throw new Error(`must be ${expects}${notOf(wrong)}`);
+    return parts;
+  });
+}
+
+/** A web origin must be written as browsers write it, or it would never match; other schemes have no such form. */
+function isOrigin(value: string): boolean {
+  if (!/^[a-z][a-z\d+.-]*:\/\/[^\s/?#@]+$/.test(value) || !URL.canParse(value)) return false;
+  return !/^https?:/.test(value) || new URL(value).origin === value;
+}
+
+/** Blanks around the parts are dropped, and so are empty parts. */
+function partsOf(value: string): string[] {
+  return value
+    .split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== '');
+}
+
+function notOf(wrong: readonly string[]): string {
+  return wrong.length === 0 ? '' : `, not ${wrong.join(', ')}`;
 }
 
 /** An absolute URL with one of the given schemes. */

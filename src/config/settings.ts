@@ -1,4 +1,4 @@
-import { decimal, duration, integer, list, oneOf, text, url } from './setting.ts';
+import { decimal, duration, integer, oneOf, origins, someOf, text, url } from './setting.ts';
 
 /**
  * Every setting of every process, by the name of its environment variable. Documentation, `.env.example` and types are
@@ -21,7 +21,7 @@ export const settings = {
     description: 'Lowest level that is logged.',
   }),
   LOG_FILE: text({ description: 'File that log lines are appended to; standard output when absent.' }),
-  CORS_ORIGINS: list({
+  CORS_ORIGINS: origins({
     default: '',
     description: 'Origins that browsers may call from. In development any localhost origin is allowed too.',
   }),
@@ -131,7 +131,8 @@ export const settings = {
     default: '300',
     min: 1,
     max: 86_400,
-    description: 'Time after which a job stops waiting for quotes and completes with what it has.',
+    description:
+      'Time after its submission at which a job stops waiting for quotes and completes with what it has.',
   }),
   JOB_BACKLOG_LIMIT: integer({
     default: '20000',
@@ -143,22 +144,23 @@ export const settings = {
     default: '24h',
     description: 'How long finished jobs and their results are kept.',
   }),
-  WORKER_QUEUES: list({
+  WORKER_QUEUES: someOf(['requests', 'refresh', 'upkeep'], {
     default: 'requests,refresh,upkeep',
     description: 'Queues that this worker process serves.',
   }),
   WORKER_CONCURRENCY: integer({
-    default: '200',
+    default: '2000',
     min: 1,
-    max: 5_000,
-    description: 'Client jobs that one worker process holds at once; most of them only wait for quotes.',
+    max: 10_000,
+    description:
+      'Client jobs that one worker process holds at once. Most only wait and cost memory (up to 60 kB each); with a small number a waiting crowd keeps others from starting.',
   }),
 
   MARKET_PORT: integer({
     default: '8090',
     min: 0,
     max: 65_535,
-    description: 'Port of the embedded market; 0 takes any free one.',
+    description: 'Port of the embedded market, not that of the API; 0 takes any free one.',
   }),
   MARKET_SEED: integer({
     default: '1',
@@ -175,7 +177,7 @@ export const settings = {
   }),
   PRICEPOOL_DATA_DIR: text({
     default: '.pricepool',
-    description: 'Folder of the embedded Postgres and Redis.',
+    description: 'Folder of the embedded Postgres and Redis, and of the file that says where they are.',
   }),
 } as const;
 

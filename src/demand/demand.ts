@@ -41,6 +41,8 @@ export interface WantRequest {
   readonly assetIds: readonly string[];
   readonly urgency: Urgency;
   readonly freshAfter: number;
+  /** Time (ms) within which it should be there; by the number of assets when absent. */
+  readonly slackMs?: number;
 }
 
 export interface WantResult {
@@ -87,11 +89,11 @@ export function createDemand({ redis, keys }: DemandDeps): Demand {
   ];
 
   return {
-    async want({ currency, assetIds, urgency, freshAfter }) {
+    async want({ currency, assetIds, urgency, freshAfter, slackMs = assetIds.length * slackPerAssetMs }) {
       if (assetIds.length === 0) return { settled: [], refused: 0 };
       const base = urgencies.indexOf(urgency) * urgencyStep;
       const prefixes = [`${keys.quotes}${currency}:`, `${keys.failures}${currency}:`];
-      const args = [base, assetIds.length * slackPerAssetMs, freshAfter, maxWanted, ...prefixes, ...assetIds];
+      const args = [base, slackMs, freshAfter, maxWanted, ...prefixes, ...assetIds];
       const answer = await runScript(redis, wantScript, { keys: triple(currency), args });
       const [refused, ...settled] = answer as [number, ...string[]];
       return { settled, refused };

@@ -40,7 +40,7 @@ export function aggregate({ readings, holdings, fetchMs }: AggregateInput): stri
     return `${readingJson(reading).slice(0, -1)},"quantity":"${quantity.toFixed()}","value":${value === undefined ? 'null' : `"${value.toFixed()}"`}}`;
   });
   const missing = readings.filter((reading) => !isUsable(reading)).map(({ assetId }) => assetId);
-  return `{"portfolio":[${rows.join(',')}],"total_value":"${total.toFixed()}","complete":${missing.length === 0},"missing":${JSON.stringify(missing)},${counts}}`;
+  return `{"portfolio":[${rows.join(',')}],"total_value":${missing.length === readings.length ? 'null' : `"${total.toFixed()}"`},"complete":${missing.length === 0},"missing":${JSON.stringify(missing)},${counts}}`;
 }
 
 function isUsable(

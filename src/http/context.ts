@@ -6,6 +6,8 @@ import type { RouteTally } from '../lib/tally.ts';
 export interface ApiState {
   /** Stands in the log, in `X-Request-Id` and in every problem. */
   requestId: string;
+  /** Of the URL, without the query; undefined when the client sent no URL that has one. */
+  path: string | undefined;
   /** Known once the token was verified. */
   principal: Principal | undefined;
   /** Where this request is counted; that of unmatched paths until a route is found. */

@@ -90,7 +90,7 @@ function operationOf(each: Route): OpenApiOperation {
     tags: [each.tag],
     summary: each.summary,
     ...(each.description === undefined ? {} : { description: each.description }),
-    operationId: `${each.method.toLowerCase()}${each.path.replaceAll(/[^A-Za-z]+(\w)/g, (_all, next: string) => next.toUpperCase())}`,
+    operationId: `${each.method.toLowerCase()}${each.path.replaceAll(/[^A-Za-z0-9]+(\w)/g, (_all, next: string) => next.toUpperCase())}`,
     security: each.access === 'open' ? [] : [{ bearer: [] }],
     parameters: [
       ...parametersOf(each.params, 'path'),
@@ -129,9 +129,7 @@ function headerParameter([name, description]: [string, string]): OpenApiParamete
 
 function responsesOf(each: Route): Record<string, { description: string }> {
   const implied: Record<number, string> = {
-    ...(each.access === 'open'
-      ? {}
-      : { 401: 'No valid access token', 429: 'Too many requests; see Retry-After' }),
+    ...(each.access === 'open' ? {} : { 401: 'No valid access token' }),
     ...(each.access === 'admin' ? { 403: 'Admins only' } : {}),
     ...(each.body === undefined
       ? {}

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { ValidationError } from '../lib/errors.ts';
 import { maxWaitSeconds } from './schemas/prices.ts';
 
-const waitPreference = /(?:^|,)\s*wait\s*=\s*"?(\d{1,9})"?\s*(?:;[^,]*)?(?=,|$)/i;
+const waitPreference = /(?:^|,)\s*wait\s*=\s*"?(\d+)"?\s*(?:;[^,]*)?(?=,|$)/i;
 
 /**
  * Seconds of the `wait` preference of a `Prefer` header (RFC 7240), 60 at most; undefined when there is none that can be

@@ -41,7 +41,7 @@ export interface RouteSpec<
   readonly body?: B;
   /** Request headers with a meaning here, and what they mean. */
   readonly headers?: Readonly<Record<string, string>>;
-  /** What the answers mean, by status. Those that any route can give (401, 422, 503…) are added to the document by themselves. */
+  /** What the answers mean, by status. Those that any route can give (401, 413, 422…) are added to the document by themselves. */
   readonly answers: Readonly<Record<number, string>>;
   /** Content type of the good answer when it is not JSON. */
   readonly produces?: string;

@@ -23,7 +23,7 @@ interface Endpoint {
 
 type Middleware = (ctx: ApiContext, next: Next) => Promise<unknown> | undefined;
 
-/** One middleware that serves every route of the table, and answers 404 and 405 for all else. */
+/** One middleware that serves every route of the table, and answers 400, 404 and 405 for all else. */
 export function routing(table: readonly Route[], deps: RoutingDeps): Middleware {
   const routers = new Map<string, Middleware>();
   for (const [group, routes] of groupBy(table, ({ path }) => groupOf(path))) {
@@ -33,7 +33,11 @@ export function routing(table: readonly Route[], deps: RoutingDeps): Middleware 
     throw new NotFoundError('There is nothing at this path');
   };
   return (ctx) => {
-    const router = routers.get(groupOf(ctx.path));
+    const { path } = ctx.state;
+    if (path === undefined) {
+      throw new AppError('The request has no path', { code: 'malformed_request', status: 400 });
+    }
+    const router = routers.get(groupOf(path));
     return router === undefined ? none() : router(ctx, none);
   };
 }

@@ -24,6 +24,13 @@ export interface QuotesRequest {
   readonly signal: AbortSignal;
 }
 
+/** A page of the ranking by market capitalisation. */
+export interface MarketsResult {
+  /** Every asset of the page in the provider's order, those without a usable price too. */
+  readonly assetIds: readonly string[];
+  readonly quotes: readonly Quote[];
+}
+
 export interface MarketsRequest {
   readonly currency: string;
   /** 1-based page of 250 assets in the order of market capitalisation, the largest first. */
@@ -45,8 +52,8 @@ export interface PriceProvider {
   /** Longest id list (bytes, separators included) that fits the provider's URL limit. */
   readonly maxIdListBytes: number;
   fetchQuotes(request: QuotesRequest): Promise<QuotesResult>;
-  /** A page of the market-cap ranking: quotes in the provider's order. */
-  fetchMarkets(request: MarketsRequest): Promise<readonly Quote[]>;
+  /** A page of the market-cap ranking. A first page without any asset is an error: there are always some. */
+  fetchMarkets(request: MarketsRequest): Promise<MarketsResult>;
   /** The whole list of assets. Rows with an empty id are left out. */
   fetchAssets(signal: AbortSignal): Promise<readonly AssetListing[]>;
   close(): Promise<void>;

@@ -6,9 +6,16 @@ import { orUnavailable } from '../../db/queries/outage.ts';
 import { isFinal, type JobRecord, type Viewer } from '../domain/job.ts';
 import { createBell } from '../lib/bell.ts';
 import type { Clock } from '../lib/clock.ts';
-import { IdempotencyMismatchError, messageOf, NotFoundError, UnavailableError } from '../lib/errors.ts';
+import {
+  IdempotencyMismatchError,
+  messageOf,
+  NotFoundError,
+  UnauthenticatedError,
+  UnavailableError,
+} from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
-import type { JobDesk, JobPage, Submission, SubmitRequest } from './job-desk.ts';
+import type { JobDesk, JobPage, SubmitRequest } from './job-desk.ts';
+import { turnOf } from './turn.ts';
 import type { Queues } from './queues.ts';
 import { workKeyOf } from './work-key.ts';
 
@@ -67,11 +74,11 @@ class PostgresJobDesk implements JobDesk {
     const id = uuidv7();
     await orUnavailable(this.#refuseAtLimit());
     const row = await orUnavailable(
-      this.#deps.jobs.insert({ id, userId, name, workKey, submission, total, idempotency }),
+      orUnknownUser(this.#deps.jobs.insert({ id, userId, name, workKey, submission, total, idempotency })),
     );
     if (row === undefined) return await this.#existing(request);
     this.#backlog++;
-    await this.#enqueue(name, workKey, submission);
+    await this.#enqueue(request, workKey);
     return row;
   }
 
@@ -149,14 +156,11 @@ class PostgresJobDesk implements JobDesk {
     throw new UnavailableError('Too many jobs are waiting', { code: 'backlog_full', retryAfterSeconds: 10 });
   }
 
-  async #enqueue<N extends ClientJobName>(
-    name: N,
-    workKey: string,
-    submission: Submission<N>,
-  ): Promise<void> {
+  async #enqueue<N extends ClientJobName>(request: SubmitRequest<N>, workKey: string): Promise<void> {
+    const { name, submission, total } = request;
     try {
       const data = { ...submission, workKey } as unknown as JobData<N>;
-      await this.#deps.queues.add(name, data, { deduplication: { id: workKey } });
+      await this.#deps.queues.add(name, data, turnOf(workKey, total));
     } catch (error) {
       // Accepted all the same: the reconciler adds it.
       this.#deps.log.warn({ workKey, reason: messageOf(error) }, 'a job could not be added yet');
@@ -172,3 +176,15 @@ class PostgresJobDesk implements JobDesk {
     }
   }
 }
+
+/** A token outlives its account: the row then refers to nobody. */
+async function orUnknownUser<T>(insert: Promise<T>): Promise<T> {
+  try {
+    return await insert;
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === foreignKeyViolation)) throw error;
+    throw new UnauthenticatedError('This account does not exist any more', 'token_invalid');
+  }
+}
+
+const foreignKeyViolation = '23503';

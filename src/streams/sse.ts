@@ -1,11 +1,12 @@
 import type { ServerResponse } from 'node:http';
 
-/** Headers of every event stream; `X-Accel-Buffering` keeps nginx from holding events back, `no-transform` keeps proxies from compressing. */
+/**
+ * Headers of every event stream; `Connection` is not among them, because the server knows best when it closes. `X-Accel-Buffering` keeps nginx from holding events back, `no-transform` keeps proxies from compressing.
+ */
 export const sseHeaders = {
   'Content-Type': 'text/event-stream; charset=utf-8',
   'Cache-Control': 'no-cache, no-transform',
   'X-Accel-Buffering': 'no',
-  Connection: 'keep-alive',
 } as const;
 
 export interface SseEvent {

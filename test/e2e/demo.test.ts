@@ -46,6 +46,7 @@ describe('npm run demo', () => {
     expect(numberOf(value)).to.be.closeTo(0.125 * numberOf(price), 0.01);
     expect(out).to.match(/\nTOTAL +[\d,]+\.\d\d\n/);
     expect(out).to.match(/\nExactly \d+\.\d{9,} USD\n/);
+    expect(out).to.include(': 6 holdings of 5 coins\n');
     expect(out).to.include('SIMULATED');
   });
 

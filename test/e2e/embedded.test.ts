@@ -75,11 +75,14 @@ describe('npm start with nothing configured', function () {
 
   it('names a busy port and a way out before it starts anything', async () => {
     const port = await freePort();
+    const next = port + 1;
     const other = createServer().listen(port, '127.0.0.1');
-    const run = await start({ port });
+    const run = await start({ port, env: { MARKET_PORT: String(next) } });
     expect(await run.exited).to.deep.equal({ code: 1, signal: null });
     other.close();
-    expect(run.output()).to.match(new RegExp(`Port ${port} is taken.*PORT=`));
+    expect(run.output())
+      .to.match(new RegExp(`Port ${port} is taken.*PORT=\\d+ npm start`))
+      .and.not.include(`PORT=${next} `);
     expect(existsSync(join(dataDir, 'postgres'))).to.equal(false);
     expect(existsSync(join(dataDir, 'redis'))).to.equal(false);
   });
@@ -146,6 +149,18 @@ describe('npm start with nothing configured', function () {
     });
     expect(await run.exited).to.deep.equal({ code: 1, signal: null });
     expect(run.output()).to.match(/Nothing embedded is started with APP_ENV=production.*PROVIDER=coingecko/);
+  });
+
+  it('says in one line that a folder to replay or a Postgres is not there, and tells no password', async () => {
+    const replay = await start({ env: { PROVIDER: 'replay', REPLAY_DIR: '/nowhere/at/all' } });
+    const database = await start({
+      env: { DATABASE_URL: 'postgres://me:hunter2@127.0.0.1:1/none', PRICEPOOL_DATA_DIR: `${dataDir}/other` },
+    });
+    expect(await replay.exited).to.deep.equal({ code: 1, signal: null });
+    expect(replay.output()).to.match(/^REPLAY_DIR must be .*\/nowhere\/at\/all\n$/);
+    expect(await database.exited).to.deep.equal({ code: 1, signal: null });
+    expect(database.output()).to.match(/Postgres at 127\.0\.0\.1:1\/none cannot be used: .*ECONNREFUSED/);
+    expect(database.output()).to.not.match(/hunter2|^ +at /m);
   });
 
   it('names every wrong setting at once', async () => {

@@ -59,7 +59,12 @@ const cases: Case[] = [
   { what: 'timeout 1e999', body: '{"coins":["a"],"timeout":1e999}', ...unprocessable, field: 'timeout' },
   { what: 'timeout NaN', body: '{"coins":["a"],"timeout":NaN}', status: 400, code: 'malformed_request' },
   { what: 'broken JSON', body: '{"coins":["a",', status: 400, code: 'malformed_request' },
-  { what: 'JSON that is no object', body: '"bitcoin"', status: 400, code: 'malformed_request' },
+  ...['null', '1', 'true', '"bitcoin"'].map((body) => ({
+    what: `${body} as body`,
+    body,
+    ...unprocessable,
+    field: 'body',
+  })),
   {
     what: '__proto__',
     body: '{"coins":["a"],"__proto__":{"admin":true}}',
@@ -131,6 +136,8 @@ const cases: Case[] = [
     -1,
     1e21,
     1e-19,
+    0.1 + 0.2,
+    2 ** 53,
     true,
   ].map((quantity) => ({
     what: `quantity ${JSON.stringify(quantity)}`,

@@ -68,6 +68,7 @@ describe('routes', () => {
       ['Prefer: wait=5', { prefer: 'wait=5' }, {}, [5000], 'wait=5'],
       ['Prefer among others', { prefer: 'respond-async, wait = 10; x=y, foo' }, {}, [10_000], 'wait=10'],
       ['Prefer beyond the cap', { prefer: 'wait=100000' }, {}, [60_000], 'wait=60'],
+      ['Prefer far beyond the cap', { prefer: `wait=${'9'.repeat(11)}` }, {}, [60_000], 'wait=60'],
       ['a Prefer that makes no sense', { prefer: 'wait=soon' }, {}, [], null],
       ['Prefer: wait=0', { prefer: 'wait=0' }, {}, [], null],
       ['timeout', {}, { timeout: 2.5 }, [2500], null],
@@ -112,10 +113,11 @@ describe('routes', () => {
       const headers = { 'idempotency-key': 'k-1' };
       await api.call('POST', bulk, { headers, body: '{"coins":["a"],"currency":"USD"}' });
       await api.call('POST', bulk, { headers, body: '{ "currency": "usd", "coins": [" A "] }' });
+      await api.call('POST', bulk, { headers, body: { coins: ['a'], timeout: 5 } });
       await api.call('POST', bulk, { headers, body: { coins: ['b'] } });
-      const [first, same, other] = api.desk.submitted.map(({ idempotency }) => idempotency!);
+      const [first, same, patient, other] = api.desk.submitted.map(({ idempotency }) => idempotency!);
       expect(first).to.deep.include({ key: 'k-1', route: 'POST /crypto/bulk' });
-      expect(same).to.deep.equal(first);
+      expect([same, patient]).to.deep.equal([first, first]);
       expect(other!.bodyHash).to.not.equal(first!.bodyHash);
     });
   });

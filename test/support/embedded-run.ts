@@ -25,6 +25,8 @@ interface RunSpec {
   readonly dataDir: string;
   readonly port?: number;
   readonly root?: string;
+  /** What to run, from the root; `npm start` with stand-ins when absent. */
+  readonly script?: string;
   readonly identity?: Identity;
   readonly env?: NodeJS.ProcessEnv;
 }
@@ -33,9 +35,9 @@ const readyTimeoutMs = 30_000;
 
 /** Starts one run. The caller ends it. */
 export async function startEmbeddedRun(spec: RunSpec): Promise<EmbeddedRun> {
-  const { dataDir, root = projectRoot } = spec;
+  const { dataDir, root = projectRoot, script = 'test/support/stand-in-up.ts' } = spec;
   const port = spec.port ?? (await freePort());
-  const child = spawn(process.execPath, ['--import', 'tsx', join(root, 'test/support/stand-in-up.ts')], {
+  const child = spawn(process.execPath, ['--import', 'tsx', join(root, script)], {
     cwd: root,
     env: {
       PATH: process.env.PATH,

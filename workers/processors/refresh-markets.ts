@@ -13,15 +13,17 @@ export async function refreshMarkets(
   context: JobContext,
 ): Promise<JobResult<'markets.refresh'>> {
   try {
-    const rows = await callUpstream({ gate: deps.gate, urgency: 'interactive', context }, (grant) =>
-      deps.provider.fetchMarkets({
-        currency,
-        page: 1,
-        signal: AbortSignal.any([grant.signal, context.signal]),
-      }),
+    const { assetIds, quotes: rows } = await callUpstream(
+      { gate: deps.gate, urgency: 'interactive', context },
+      (grant) =>
+        deps.provider.fetchMarkets({
+          currency,
+          page: 1,
+          signal: AbortSignal.any([grant.signal, context.signal]),
+        }),
     );
     const quotes = rows.map(toCachedQuote);
-    const popular = { assetIds: rows.map(({ assetId }) => assetId), receivedAt: deps.clock.now() };
+    const popular = { assetIds, receivedAt: deps.clock.now() };
     await deps.store.write(currency, quotes);
     await deps.store.writeRanking(currency, popular);
     await deps.publisher.publish({ currency, quotes, failures: [], popular });

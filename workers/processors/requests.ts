@@ -24,11 +24,14 @@ export interface RequestDeps {
   readonly events: JobEventLog;
   readonly clock: Clock;
   readonly log: Logger;
-  /** Time (ms) after which a run completes with what it has. */
+  /** Time (ms) after its submission at which a run completes with what it has. */
   readonly deadlineMs: number;
   /** A signal that aborts when nobody waits for the work any more. */
   readonly abandoned: (workKey: string) => { signal: AbortSignal; forget(): void };
 }
+
+/** A run that has waited too long for its turn still gets this long (ms) for its quotes. */
+const leastWaitMs = 5_000;
 
 interface Run {
   readonly workKey: string;
@@ -82,7 +85,7 @@ async function fetchAndComplete(
       currency,
       assetIds,
       urgency: 'interactive',
-      waitMs: deps.deadlineMs,
+      waitMs: Math.max(leastWaitMs, context.addedAt + deps.deadlineMs - startedAt.getTime()),
       signal: AbortSignal.any([context.waitSignal, abandoned.signal]),
       onSettled: (settled) => progress.settled(settled),
       onWait: () => progress.waits(),

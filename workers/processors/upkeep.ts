@@ -1,6 +1,7 @@
 import type { OpenWork, RunQueries } from '../../db/queries/runs.ts';
 import { registry, type ClientJobName, type JobData } from '../../jobs/registry.ts';
 import type { Logger } from '../../src/lib/logger.ts';
+import { turnOf } from '../../src/queue/turn.ts';
 import type { Queues } from '../../src/queue/queues.ts';
 import type { ProcessorsOf } from '../runtime/processor.ts';
 
@@ -56,13 +57,16 @@ async function reconcile(deps: UpkeepDeps, position: Position): Promise<number> 
   return added;
 }
 
-async function addAgain({ queues, log }: UpkeepDeps, { name, workKey, submission }: OpenWork): Promise<void> {
+async function addAgain(
+  { queues, log }: UpkeepDeps,
+  { name, workKey, submission, total }: OpenWork,
+): Promise<void> {
   if (!isClientJob(name)) {
     log.error({ name, workKey }, 'an open job has a name that is not known');
     return;
   }
   const data = { ...submission, workKey } as JobData<ClientJobName>;
-  await queues.add(name, data, { deduplication: { id: workKey } });
+  await queues.add(name, data, turnOf(workKey, total));
 }
 
 function isClientJob(name: string): name is ClientJobName {

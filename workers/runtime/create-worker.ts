@@ -118,6 +118,7 @@ async function runJob<Q extends QueueName>({ request, job, signal, drain }: RunR
   const signals = drain.watch(signal);
   const context: JobContext = {
     jobId: job.id ?? '',
+    addedAt: job.timestamp,
     start: job.attemptsStarted,
     isLastAttempt: job.attemptsMade + 1 >= (job.opts.attempts ?? 1),
     signal,

@@ -4,6 +4,8 @@ import type { JobData, JobName, JobNameOf, JobResult } from '../../jobs/registry
 /** What a processor knows of the job it runs. */
 export interface JobContext {
   readonly jobId: string;
+  /** When the job was added, in milliseconds since the epoch. */
+  readonly addedAt: number;
   /** Counts every start of the job, put-backs and crashes included; 1 is the first. */
   readonly start: number;
   /** True when a failure of this attempt is the last word. */

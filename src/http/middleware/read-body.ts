@@ -5,7 +5,8 @@ import type { ApiContext } from '../context.ts';
 const readJson = koaBody({
   json: true,
   jsonLimit: '1mb',
-  jsonStrict: true,
+  // Any JSON: what is neither object nor list is for the schema to refuse.
+  jsonStrict: false,
   jsonTypes: ['application/json'],
   text: false,
   urlencoded: false,
@@ -26,5 +27,7 @@ export async function readBody(ctx: ApiContext): Promise<unknown> {
     });
   }
   await readJson(ctx, () => Promise.resolve());
-  return ctx.request.body;
+  const body: unknown = ctx.request.body;
+  // Of a chunked body nobody knows beforehand that it is empty.
+  return body === '' ? {} : body;
 }

@@ -9,7 +9,7 @@ import type { Metrics } from '../../lib/metrics.ts';
 import { createAccessLog } from '../../lib/access-log.ts';
 import type { ApiContext } from '../context.ts';
 import { stamp } from '../present/envelope.ts';
-import { isFault, problemJson, toProblem } from '../present/problem.ts';
+import { problemJson, severityOf, toProblem } from '../present/problem.ts';
 import { createRequestIds } from './request-id.ts';
 
 interface TelemetryDeps {
@@ -19,6 +19,8 @@ interface TelemetryDeps {
 
 /** Status in the log and the metrics of a request whose client went away before the answer was complete. */
 const clientGone = 499;
+/** Path in the log of a request that has none. */
+const noPath = '(none)';
 
 /** Builds the outermost middleware. */
 export function telemetry({ log, metrics }: TelemetryDeps) {
@@ -36,7 +38,7 @@ export function telemetry({ log, metrics }: TelemetryDeps) {
     access({
       requestId,
       method,
-      path: ctx.path,
+      path: state.path ?? noPath,
       route: tally.route,
       status,
       ms,
@@ -49,6 +51,7 @@ export function telemetry({ log, metrics }: TelemetryDeps) {
     const { req, res } = ctx;
     const requestId = requestIds(req.headers['x-request-id']);
     ctx.state.requestId = requestId;
+    ctx.state.path = pathOf(ctx);
     ctx.state.principal = undefined;
     ctx.state.tally = unmatched;
     res.on('close', () => finish(ctx, startedAt));
@@ -61,10 +64,25 @@ export function telemetry({ log, metrics }: TelemetryDeps) {
   };
 }
 
+/** A URL in absolute form may lack a path, and the parser throws at some (`http://[::/`), each time it is asked. */
+function pathOf(ctx: ApiContext): string | undefined {
+  try {
+    const path = ctx.path as string | null;
+    return path ?? undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 function refuse(ctx: ApiContext, error: unknown, log: Logger): void {
   const problem = toProblem(error);
-  const { requestId } = ctx.state;
-  if (isFault(error, problem)) log.error({ err: error, req: requestId, path: ctx.path }, 'a request failed');
+  const { requestId, path = noPath } = ctx.state;
+  const severity = severityOf(error, problem);
+  if (severity === 'error') log.error({ err: error, req: requestId, path }, 'a request failed');
+  if (severity === 'warn') {
+    const { code, message: reason } = problem;
+    log.warn({ code, reason, req: requestId, path }, 'a request could not be served for now');
+  }
   if (ctx.headerSent) {
     // Too late for another status: cutting the connection is the only way left to say that this answer is not whole.
     ctx.res.destroy();

@@ -56,9 +56,13 @@ export function problemJson({ code, message, fields }: Problem, requestId: strin
   return JSON.stringify({ success: false, message, error, request_id: requestId });
 }
 
-/** Whether an operator should hear of it: our own faults, but not a dependency that is known to be away. */
-export function isFault(error: unknown, { status }: Problem): boolean {
-  return status >= 500 && !(error instanceof UnavailableError);
+/**
+ * How loud an operator should hear of it: our own faults are errors, a 503 that we chose to give is a warning. Nothing
+ * (undefined) for what the client did wrong and for a dependency that is known to be away, of which the health checks tell.
+ */
+export function severityOf(error: unknown, { status }: Problem): 'error' | 'warn' | undefined {
+  if (status < 500 || error instanceof UnavailableError) return undefined;
+  return error instanceof AppError && status === 503 ? 'warn' : 'error';
 }
 
 function statusOf(error: unknown): number | undefined {

@@ -4,12 +4,12 @@ import { answer } from '../present/envelope.ts';
 import { route, type Route } from '../route.ts';
 import { loginBody, registerBody } from '../schemas/accounts.ts';
 
+const unavailable = 'The database is away or too many logins are waiting; see Retry-After';
+
+type AccountDeps = Pick<AppDeps, 'users' | 'passwords' | 'tokens'>;
+
 /** Register and login. */
-export function authRoutes({
-  users,
-  passwords,
-  tokens,
-}: Pick<AppDeps, 'users' | 'passwords' | 'tokens'>): Route[] {
+export function authRoutes({ users, passwords, tokens }: AccountDeps): Route[] {
   const register = route({
     method: 'POST',
     path: '/api/v1/auth/register',
@@ -17,7 +17,11 @@ export function authRoutes({
     tag: 'Accounts',
     summary: 'Create an account',
     body: registerBody,
-    answers: { 201: 'The account', 409: 'Username or e-mail is taken; which of the two is not said' },
+    answers: {
+      201: 'The account',
+      409: 'Username or e-mail is taken; which of the two is not said',
+      503: unavailable,
+    },
     handler: async (ctx, { body: { username, email, password } }) => {
       const passwordHash = await passwords.hash(password);
       const { id } = await users.insert({ username, email, passwordHash, role: 'user' });
@@ -32,7 +36,11 @@ export function authRoutes({
     tag: 'Accounts',
     summary: 'Get an access token',
     body: loginBody,
-    answers: { 200: 'An access token, and whose it is', 401: 'E-mail or password is wrong' },
+    answers: {
+      200: 'An access token, and whose it is',
+      401: 'E-mail or password is wrong',
+      503: unavailable,
+    },
     handler: async (ctx, { body: { email, password } }) => {
       const account = await users.findByEmail(email);
       // Compared even when there is no account, so that the time taken does not tell which e-mails have one.

@@ -29,7 +29,7 @@ export function cacheRoutes({ quotes, budgetStatus }: Pick<AppDeps, 'quotes' | '
     tag: 'Prices',
     summary: 'Forget quotes',
     query: clearQuery,
-    answers: { 200: 'How many were removed' },
+    answers: { 200: 'How many were removed', 503: 'The cache does not answer; see Retry-After' },
     handler: async (ctx, { query: { coins } }) => {
       answer(ctx, { message: 'Cache cleared', data: { removed: await quotes.clear(coins) } });
     },

@@ -10,6 +10,7 @@ type JobDeps = Pick<AppDeps, 'jobDesk' | 'jobStreams'>;
 
 const tag = 'Jobs';
 const missing = 'There is no such job, or it is somebody else’s';
+const unavailable = 'The database is away; see Retry-After';
 
 /** Listing, polling, cancelling and following jobs. */
 export function jobRoutes(deps: JobDeps): Route[] {
@@ -24,7 +25,7 @@ function list({ jobDesk }: JobDeps): Route {
     tag,
     summary: 'Your jobs, the newest first',
     query: jobsQuery,
-    answers: { 200: 'A page of jobs, without results' },
+    answers: { 200: 'A page of jobs, without results', 503: unavailable },
     handler: async (ctx, { query: { page, limit, state }, viewer: { userId } }) => {
       const { jobs, total } = await jobDesk.list({ userId, page, limit, state });
       const data = { data: jobs.map(presentJob), total, page, limit, total_pages: Math.ceil(total / limit) };
@@ -42,7 +43,12 @@ function poll({ jobDesk }: JobDeps): Route {
     summary: 'One job, with its result once it has completed',
     params: jobPath,
     headers: { 'If-None-Match': 'The ETag of an earlier answer; 304 when nothing has changed since' },
-    answers: { 200: 'The job; Retry-After while it runs', 304: 'Nothing has changed', 404: missing },
+    answers: {
+      200: 'The job; Retry-After while it runs',
+      304: 'Nothing has changed',
+      404: missing,
+      503: unavailable,
+    },
     handler: async (ctx, { params, viewer }) => {
       const job = await jobDesk.get(jobIdOf(params), viewer);
       const etaSeconds = isFinal(job.state) ? null : await jobDesk.etaSeconds(job);
@@ -65,7 +71,7 @@ function cancel({ jobDesk }: JobDeps): Route {
     summary: 'Cancel a job',
     description: 'A job that has ended stays as it is.',
     params: jobPath,
-    answers: { 200: 'The job as it is now', 404: missing },
+    answers: { 200: 'The job as it is now', 404: missing, 503: unavailable },
     handler: async (ctx, { params, viewer }) => {
       const job = await jobDesk.cancel(jobIdOf(params), viewer);
       const message = job.state === 'cancelled' ? 'Job cancelled' : 'The job had ended already';
@@ -86,6 +92,7 @@ function follow({ jobDesk, jobStreams }: JobDeps): Route {
     answers: {
       200: 'hello, job.progress, job.coin, job.completed, job.failed, job.cancelled, hb, reset, drain',
       404: missing,
+      503: unavailable,
     },
     produces: 'text/event-stream',
     handler: async (ctx, { params, viewer }) => {

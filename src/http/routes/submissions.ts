@@ -28,7 +28,7 @@ interface Submitted<N extends ClientJobName> {
 const described = {
   headers: {
     'Idempotency-Key':
-      '1 to 255 visible ASCII characters: the same key and body give the same job, another body is refused',
+      '1 to 255 visible ASCII characters: the same key and body (timeout aside) give the same job, another body is refused',
     Prefer: 'wait=n waits n seconds (60 at most) for the result',
   },
   answers: {
@@ -36,6 +36,7 @@ const described = {
     202: 'The job was accepted; poll it at Location or follow its events',
     409: 'The job was cancelled while the client waited',
     502: 'The job failed while the client waited',
+    503: 'The database is away or too many jobs are waiting; nothing was accepted, see Retry-After',
   },
 } as const;
 
@@ -96,16 +97,17 @@ async function submit<N extends ClientJobName>(
   { jobDesk, metrics }: SubmissionDeps,
   { viewer, route: name, body, request }: Submitted<N>,
 ): Promise<void> {
-  const idempotency = idempotencyOf(ctx.req.headers['idempotency-key'], name, body);
+  // How long a client waits is no part of what it asks for: a repetition may wait longer.
+  const { timeout, ...asked } = body;
+  const idempotency = idempotencyOf(ctx.req.headers['idempotency-key'], name, asked);
   const preferred = preferredWaitSeconds(ctx.req.headers.prefer);
-  const waitSeconds = body.timeout ?? preferred;
+  const waitSeconds = timeout ?? preferred;
   const accepted = await jobDesk.submit({ ...request, userId: viewer.userId, idempotency });
   metrics.jobSubmitted(request.name);
 
   ctx.set('Location', jobLinks(accepted.id).self);
   ctx.vary('Prefer');
-  if (preferred !== undefined && body.timeout === undefined)
-    ctx.set('Preference-Applied', `wait=${preferred}`);
+  if (preferred !== undefined && timeout === undefined) ctx.set('Preference-Applied', `wait=${preferred}`);
   if (waitSeconds === undefined) return answerAccepted(ctx, jobDesk, accepted);
   const job = await waitForEnd(ctx, jobDesk, { accepted, waitSeconds, viewer });
   if (isFinal(job.state)) answerEnded(ctx, job);

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { maxAssetsPerRequest, maxHoldingsPerRequest } from '../../../jobs/requests.ts';
-import { canonicalQuantity } from '../../domain/quantity.ts';
+import { canonicalQuantity, holdsItsDigits } from '../../domain/quantity.ts';
 import { boundedArray, coin, coins, currency, wholeNumber } from './fields.ts';
 
 /** Longest time (seconds) that a submission can wait for its result. */
@@ -16,15 +16,21 @@ const timeout = z
   .meta({ description: 'Seconds to wait for the result; without it the answer is 202 at once' });
 
 const quantityRule = 'must be a decimal of zero or more with at most 20 digits before and 18 after the point';
+const digitsRule = 'has more digits than a JSON number can hold; send it as text';
 
 const quantity = z
   .union([z.string(), z.number()], { error: quantityRule })
   .transform((given, ctx) => {
     const text = canonicalQuantity(given);
     if (text === undefined) ctx.addIssue({ code: 'custom', message: quantityRule });
+    else if (!holdsItsDigits(given)) ctx.addIssue({ code: 'custom', message: digitsRule });
     return text ?? '';
   })
-  .meta({ description: 'Decimal; give it as a string to keep every digit', examples: ['0.125'] });
+  .meta({
+    description:
+      'Decimal; as a string it may have 20 digits before and 18 after the point, as a number 15 in all',
+    examples: ['0.125'],
+  });
 
 const holdings = boundedArray(z.strictObject({ coin, quantity }), maxHoldingsPerRequest).superRefine(
   (rows, ctx) => {

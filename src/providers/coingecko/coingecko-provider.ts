@@ -3,7 +3,16 @@ import { ProviderRejectedError, ProviderResponseError, ProviderUrlTooLongError }
 import { createHttpGet } from '../http-get.ts';
 import type { PriceProvider, QuotesRequest } from '../provider.ts';
 import { failureOf } from './failures.ts';
-import { listingOf, parseLenient, quoteOf, type QuoteOrigin, type Row, rowsOf, sortQuotes } from './rows.ts';
+import {
+  assetIdOf,
+  listingOf,
+  parseLenient,
+  quoteOf,
+  type QuoteOrigin,
+  type Row,
+  rowsOf,
+  sortQuotes,
+} from './rows.ts';
 
 /** Which credentials the provider expects. */
 export type CoinGeckoPlan = 'keyless' | 'demo' | 'pro';
@@ -54,7 +63,11 @@ export function createCoinGeckoProvider(options: CoinGeckoOptions): PriceProvide
       const query = `vs_currency=${encodeURIComponent(currency)}&${order}`;
       const rows = await fetchRows(`/coins/markets?${query}`, request.signal);
       const origin = originOf(currency);
-      return rows.flatMap((row) => quoteOf(row, origin) ?? []);
+      const assetIds = rows.flatMap((row) => assetIdOf(row) ?? []);
+      if (assetIds.length === 0 && request.page === 1) {
+        throw new ProviderResponseError(`${source} sent a ranking without any asset`, { provider: source });
+      }
+      return { assetIds, quotes: rows.flatMap((row) => quoteOf(row, origin) ?? []) };
     },
     async fetchAssets(signal) {
       const rows = await fetchRows('/coins/list', signal);

@@ -66,11 +66,17 @@ export function sortQuotes(rows: readonly Row[], ids: readonly string[], origin:
   return { quotes, notFound: [...missing], withoutPrice };
 }
 
+/** The asset id of a row; undefined when it has none. */
+export function assetIdOf(row: Row): string | undefined {
+  const id = text(row['id']);
+  return id === null || id === '' ? undefined : id;
+}
+
 /** The quote in a row of `/coins/markets`, or undefined when it has no usable price or no id. */
 export function quoteOf(row: Row, origin: QuoteOrigin): Quote | undefined {
   const price = amount(row['current_price']);
-  const assetId = text(row['id']);
-  if (price === null || assetId === null) return undefined;
+  const assetId = assetIdOf(row);
+  if (price === null || assetId === undefined) return undefined;
   if (price === 0 && (amount(row['market_cap']) ?? 0) > 0) return undefined;
   return {
     assetId,

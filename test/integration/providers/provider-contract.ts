@@ -183,8 +183,9 @@ export function describeProvider(name: string, setup: () => Promise<ProviderHarn
 
     it('lists a page of the market in the order of market capitalisation', async () => {
       const page = await harness.provider.fetchMarkets({ currency: 'usd', page: 1, signal: signal() });
-      expect(page.length).to.be.above(100);
-      const caps = page.map((quote) => quote.marketCap ?? 0);
+      expect(page.assetIds.length).to.be.above(100);
+      expect(page.quotes.map(({ assetId }) => assetId)).to.deep.equal(page.assetIds);
+      const caps = page.quotes.map((quote) => quote.marketCap ?? 0);
       expect(caps).to.deep.equal([...caps].sort((a, b) => b - a));
     });
 

@@ -67,6 +67,7 @@ describe('tokens', () => {
     'another issuer': () => jwt.sign({ ...claims, iss: 'somebody' }, secret),
     'an unknown role': () => jwt.sign({ ...claims, role: 'root' }, secret),
     'no subject': () => jwt.sign({ role: 'user', iss: 'pricepool', exp: claims.exp }, secret),
+    'a subject that is no UUID': () => jwt.sign({ ...claims, sub: 'joe' }, secret),
     'no expiry': () => jwt.sign({ sub: user.id, role: 'user', iss: 'pricepool' }, secret),
     'an altered payload': () => {
       const [head, , signature] = tokensAt(start).tokens.issue(user).split('.');

@@ -35,6 +35,7 @@ describe('the quote reader while Redis is away', () => {
       collect: fail,
       clock: { now: () => nowMs },
       freshMs,
+      renew: fail,
       kickMarkets: fail,
       pendingState: () => Promise.resolve('pending'),
     });

@@ -92,12 +92,54 @@ describe('loadConfig', () => {
     JWT_EXPIRES_IN: ['3600', '1.5h', '-1h', '1w', 'h'],
     APP_ENV: ['Production', 'staging'],
     REDIS_URL: ['http://localhost', 'redis//localhost'],
+    WORKER_QUEUES: ['request', 'requests,refreshes', ','],
+    CORS_ORIGINS: [
+      'app.example',
+      'https://app.example/',
+      'https://app.example:443',
+      'https://App.example',
+      'https://user@app.example',
+      'https://a.example https://b.example',
+      'https://*, *.example',
+    ],
   })) {
     it(`refuses ${values.join(', ')} as ${name}`, () => {
       for (const value of values)
         expect(problemsOf({ [name]: value })[0], value).to.match(new RegExp(`^${name} must be`));
     });
   }
+
+  it('says which parts of a list are wrong, and which there are', () => {
+    expect(problemsOf({ WORKER_QUEUES: 'requests,request' })).to.deep.equal([
+      'WORKER_QUEUES must be a comma-separated list of requests, refresh, upkeep, not request',
+    ]);
+  });
+
+  it('takes every queue once, and every kind of origin', () => {
+    const config = loadConfig({
+      WORKER_QUEUES: 'upkeep, refresh,upkeep',
+      CORS_ORIGINS: '*,http://localhost:5173,http://[::1]:3000,chrome-extension://abcdef',
+    });
+    expect(config.WORKER_QUEUES).to.deep.equal(['refresh', 'upkeep']);
+    expect(config.CORS_ORIGINS).to.have.length(4);
+  });
+
+  describe('the port of the embedded market', () => {
+    const same = { PORT: '9000', MARKET_PORT: '9000' };
+
+    it('must not be that of the API', () => {
+      expect(problemsOf(same)).to.deep.equal(['MARKET_PORT must not be the PORT of the API (9000)']);
+      expect(problemsOf({ ...same, PROVIDER: 'simulated' })).to.have.length(1);
+      expect(problemsOf({ PORT: 'x', MARKET_PORT: 'y' })).to.have.length(2);
+    });
+
+    it('does not matter when it is any free one, the default, or of no market', () => {
+      expect(problemsOf({ PORT: '0', MARKET_PORT: '0' })).to.deep.equal([]);
+      expect(problemsOf({ PORT: '8090' })).to.deep.equal([]);
+      expect(problemsOf({ ...same, PROVIDER: 'coingecko' })).to.deep.equal([]);
+      expect(problemsOf({ ...same, COINGECKO_BASE_URL: 'http://127.0.0.1:1/api/v3' })).to.deep.equal([]);
+    });
+  });
 
   describe('in production', () => {
     it('takes a complete configuration', () => {

@@ -69,6 +69,12 @@ describe('aggregate', () => {
     expect(result.portfolio[1]).to.include({ quantity: '5', value: null });
   });
 
+  it('gives no total when nothing has a price', () => {
+    const holdings = [{ asset: 'gone', quantity: '5' }];
+    const result = JSON.parse(aggregate({ readings: [missing], holdings, fetchMs: 0 }));
+    expect(result).to.deep.include({ total_value: null, complete: false, missing: ['gone'] });
+  });
+
   it('makes the total the exact sum of the values, for any holdings', () => {
     const cents = fc.integer({ min: 0, max: 1_000_000_000 });
     fc.assert(

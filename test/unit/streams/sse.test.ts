@@ -1,7 +1,10 @@
+import { once } from 'node:events';
+import { createServer, get, type IncomingMessage } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { expect } from 'chai';
 import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import fc from 'fast-check';
-import { encodeSse } from '../../../src/streams/sse.ts';
+import { encodeSse, sseHeaders } from '../../../src/streams/sse.ts';
 
 function parse(text: string): EventSourceMessage[] {
   const messages: EventSourceMessage[] = [];
@@ -29,5 +32,22 @@ describe('encodeSse', () => {
       expect(() => encodeSse({ event: bad, data: '' })).to.throw(RangeError);
       expect(() => encodeSse({ event: 'tick', id: bad, data: '' })).to.throw(RangeError);
     }
+  });
+});
+
+describe('sseHeaders', () => {
+  it('leave it to the server to say that the connection ends', async () => {
+    const server = createServer((_request, response) => {
+      response.setHeader('connection', 'close');
+      response.writeHead(200, sseHeaders).end();
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const asked = get({ host: '127.0.0.1', port: (server.address() as AddressInfo).port });
+    const [response] = (await once(asked, 'response')) as [IncomingMessage];
+    response.resume();
+    expect(response.headers.connection).to.equal('close');
+    expect(response.headers['content-type']).to.equal('text/event-stream; charset=utf-8');
+    server.close();
+    await once(server, 'close');
   });
 });

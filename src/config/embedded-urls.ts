@@ -1,0 +1,67 @@
+/**
+ * The file by which a running `npm start` tells the commands beside it where its embedded parts are. The URLs carry
+ * passwords, so only the owner may read it. It goes with the run, but a run that was killed leaves it behind.
+ */
+import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { rename, rm, writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import type { Config, DatabaseConfig } from './load-config.ts';
+
+/** Where the embedded parts are; those that are configured are absent. */
+export interface EmbeddedUrls {
+  readonly database?: string;
+  readonly redis?: string;
+  readonly market?: string;
+}
+
+const fileName = 'urls.json';
+
+/** Writes the file whole or not at all. */
+export async function writeEmbeddedUrls(dataDir: string, urls: EmbeddedUrls): Promise<void> {
+  const draft = join(dataDir, `${fileName}.${randomBytes(6).toString('hex')}`);
+  await writeFile(draft, `${JSON.stringify(urls, null, 2)}\n`, { mode: 0o600 });
+  await rename(draft, join(dataDir, fileName));
+}
+
+/** Removes the file; harmless when there is none. */
+export async function removeEmbeddedUrls(dataDir: string): Promise<void> {
+  await rm(join(dataDir, fileName), { force: true });
+}
+
+/** A database that a command can use. */
+export interface UsableDatabase {
+  readonly database: DatabaseConfig;
+  /** What to say when it cannot be reached; empty for a configured one. */
+  readonly hint: string;
+}
+
+/**
+ * The configured Postgres, or else the one of the running `npm start` on PRICEPOOL_DATA_DIR.
+ * @throws {Error} when there is neither.
+ */
+export function usableDatabase(config: Config): UsableDatabase {
+  if (config.database !== undefined) return { database: config.database, hint: '' };
+  const path = resolve(config.PRICEPOOL_DATA_DIR, fileName);
+  const url = databaseUrlIn(path);
+  if (url === undefined) {
+    throw new Error(
+      `there is no database: set DATABASE_URL (or DB_HOST), or run npm start meanwhile (${path} would name its Postgres)`,
+    );
+  }
+  return {
+    database: { connectionString: url, ssl: false },
+    hint: `. ${path} names it; if npm start does not run any more, start it again`,
+  };
+}
+
+function databaseUrlIn(path: string): string | undefined {
+  try {
+    const { database } = JSON.parse(readFileSync(path, 'utf8')) as EmbeddedUrls;
+    return typeof database === 'string' && URL.canParse(database) ? database : undefined;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EACCES')
+      throw new Error(`${path} may be read only by the user who ran npm start`, { cause: error });
+    return undefined;
+  }
+}

@@ -1,0 +1,17 @@
+import type { SettingValues } from './settings.ts';
+
+type Given = Pick<SettingValues, 'PROVIDER' | 'COINGECKO_API_KEY' | 'COINGECKO_BASE_URL'>;
+
+/** Where prices come from. */
+export interface PriceSource {
+  readonly provider: 'simulated' | 'replay' | 'coingecko';
+  /** True when `npm start` has to bring a market. */
+  readonly embedded: boolean;
+}
+
+/** Derives the price source. A CoinGecko key or URL says that the real thing is meant, even without PROVIDER. */
+export function priceSourceOf({ PROVIDER, COINGECKO_API_KEY, COINGECKO_BASE_URL }: Given): PriceSource {
+  const real = COINGECKO_API_KEY !== undefined || COINGECKO_BASE_URL !== undefined;
+  const provider = PROVIDER ?? (real ? 'coingecko' : 'simulated');
+  return { provider, embedded: provider !== 'coingecko' && COINGECKO_BASE_URL === undefined };
+}
