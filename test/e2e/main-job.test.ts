@@ -1,6 +1,9 @@
 import { expect } from 'chai';
-import { newUser, type ApiClient, type StreamEvent } from '../support/api-client.ts';
-import { startStack, type Stack } from '../support/stack.ts';
+import { v7 as uuidv7 } from 'uuid';
+import { createTokens } from '../../src/auth/tokens.ts';
+import { systemClock } from '../../src/lib/clock.ts';
+import { apiClient, newUser, type ApiClient, type StreamEvent } from '../support/api-client.ts';
+import { stackSecret, startStack, type Stack } from '../support/stack.ts';
 
 const twenty = Array.from({ length: 20 }, (_, index) => `sim-${String(index + 1).padStart(5, '0')}`);
 
@@ -86,9 +89,7 @@ describe('the main job, end to end', () => {
   it('streams a job on any API process, and replays it after its end', async () => {
     stack.market.setLatency(300);
     const id = await submit('/crypto/bulk', { coins: ['bitcoin', 'sim-00400', 'sim-00401'] });
-    const elsewhere = await import('../support/api-client.ts').then(({ apiClient }) =>
-      apiClient(stack.apis[1]!.url, user.token),
-    );
+    const elsewhere = apiClient(stack.apis[1]!.url, user.token);
     const live = await collect(elsewhere, `/jobs/${id}/events`);
     const replayed = await collect(elsewhere, `/jobs/${id}/events`);
     stack.market.setLatency(50);
@@ -159,6 +160,15 @@ describe('the main job, end to end', () => {
     ] as const) {
       expect((await stranger.call(method, path)).status, `${method} ${path}`).to.equal(404);
     }
+  });
+
+  it('refuses the jobs of an account that is gone', async () => {
+    const tokens = createTokens({ secret: stackSecret, expiresInSeconds: 60, clock: systemClock });
+    const ghost = apiClient(stack.apis[0]!.url, tokens.issue({ id: uuidv7(), role: 'user' }));
+    const { status, body } = await ghost.call('POST', '/crypto/bulk', { body: { coins: ['bitcoin'] } });
+    expect([status, body?.error?.code]).to.deep.equal([401, 'token_invalid']);
+    const { state } = await user.jobEnd(await submit('/crypto/bulk', { coins: ['bitcoin'] }));
+    expect(state).to.equal('completed');
   });
 
   it('ranks popular coins by market capitalisation', async () => {

@@ -64,6 +64,9 @@ export interface StackOptions {
   readonly providerUrl?: string;
 }
 
+/** What the processes of every stack sign tokens with. */
+export const stackSecret = 'a secret of the tests, long enough to be taken';
+
 const startDeadlineMs = 20_000;
 const stopDeadlineMs = 12_000;
 let stacks = 0;
@@ -84,7 +87,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
     REDIS_KEY_PREFIX: redisPrefix,
     PROVIDER: 'simulated',
     COINGECKO_BASE_URL: options.providerUrl ?? market.url,
-    JWT_SECRET: 'a secret of the tests, long enough to be taken',
+    JWT_SECRET: stackSecret,
     BCRYPT_COST: '4',
     LOG_LEVEL: 'info',
     ...options.environment,

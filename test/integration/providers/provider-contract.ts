@@ -189,6 +189,13 @@ export function describeProvider(name: string, setup: () => Promise<ProviderHarn
       expect(caps).to.deep.equal([...caps].sort((a, b) => b - a));
     });
 
+    it('keeps the whole ranking when prices cannot be used', async () => {
+      harness.inject('null-prices');
+      const page = await harness.provider.fetchMarkets({ currency: 'usd', page: 1, signal: signal() });
+      expect(page.assetIds.length).to.be.above(100);
+      expect(page.quotes).to.deep.equal([]);
+    });
+
     it('lists all assets, each with an id', async () => {
       const assets = await harness.provider.fetchAssets(signal());
       expect(assets.map((asset) => asset.assetId)).to.include.members([...harness.knownIds]);
