@@ -77,10 +77,12 @@ describe('the budget of a fleet', () => {
     expect(inFirstWindow, 'calls of the first window').to.be.within(limit * 0.9, limit);
     expect(market.callCount(), 'calls go on in the next window').to.be.above(inFirstWindow);
     expect(victim.total(), 'calls of the killed process').to.equal(madeByVictim);
+    // Who takes how many is chance; that all take part, and none more than five at once, is not.
     for (const meter of meters) {
-      expect(meter.total()).to.be.above(1);
-      expect(meter.mostAtOnce()).to.be.within(2, 5);
+      expect(meter.total()).to.be.at.least(1);
+      expect(meter.mostAtOnce()).to.be.at.most(5);
     }
+    expect(Math.max(...meters.map((meter) => meter.mostAtOnce())), 'calls at once').to.be.at.least(2);
   });
 });
 
