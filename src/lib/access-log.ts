@@ -1,7 +1,9 @@
 /**
  * The access log: one line for each request, in the form of the logger's own lines and to the same place. It is written by
  * hand because the logger's way (an object, its serialisers, a write each) costs several times as much, and a line for every
- * cached read is where that shows. Lines are handed over once per turn of the event loop.
+ * cached read is where that shows. Requests only leave an entry; lines are made of many entries at a time, ten times a
+ * second and when the process exits. Made one by one between requests, the same lines cost a cached read a quarter of its
+ * throughput.
  */
 import { hostname } from 'node:os';
 import { symbols } from 'pino';
@@ -15,6 +17,8 @@ export interface AccessEntry {
   readonly path: string;
   readonly route: string;
   readonly status: number;
+  /** When the request was over, in milliseconds since the epoch. */
+  readonly at: number;
   /** Time taken in milliseconds. */
   readonly ms: number;
   readonly userId: string | undefined;
@@ -29,41 +33,45 @@ interface Destination {
 
 const info = 30;
 
-/** Lines of one turn of the event loop; what does not fit is handed over before. */
-const chunkBytes = 65_536;
-/** Longest encoding of one UTF-16 unit. */
-const bytesPerUnit = 3;
+/** Entries are held for this long (ms). */
+const holdMs = 100;
+/** Entries that are held; a full hold is written at once. */
+const holdEntries = 512;
 
 /** An {@link AccessLog} that writes where `log` writes. */
 export function createAccessLog(log: Logger): AccessLog {
   const destination = (log as unknown as Record<symbol, Destination>)[symbols.streamSym];
   const bindings = JSON.stringify({ pid: process.pid, hostname: hostname(), ...log.bindings() }).slice(1, -1);
   const stamp = createStamp();
-  const chunk = Buffer.allocUnsafe(chunkBytes);
-  let used = 0;
+  const held: AccessEntry[] = [];
+
+  function lineOf({ at, requestId, method, path, route, status, ms, userId }: AccessEntry): string {
+    const user = userId === undefined ? '' : `,"user":"${userId}"`;
+    return (
+      `{"level":${info},"time":"${stamp(at)}",${bindings},"req":"${requestId}","method":"${method}",` +
+      `"path":${JSON.stringify(path)},"route":"${route}","status":${status},"ms":${ms.toFixed(3)}${user},"msg":"request"}\n`
+    );
+  }
 
   function handOver(): void {
-    if (used > 0) destination?.write(chunk.toString('utf8', 0, used));
-    used = 0;
+    if (held.length > 0) destination?.write(held.map(lineOf).join(''));
+    held.length = 0;
   }
+  atExit(handOver);
 
-  /** Each line becomes bytes at once: a long text of many small parts is slow to put together later. */
-  function append(line: string): void {
-    const most = line.length * bytesPerUnit;
-    if (used + most > chunkBytes) handOver();
-    if (most > chunkBytes) return destination?.write(line);
-    if (used === 0) setImmediate(handOver);
-    used += chunk.write(line, used);
-  }
-
-  return ({ requestId, method, path, route, status, ms, userId }) => {
+  return (entry) => {
     if (!log.isLevelEnabled('info')) return;
-    const user = userId === undefined ? '' : `,"user":"${userId}"`;
-    append(
-      `{"level":${info},"time":"${stamp(Date.now())}",${bindings},"req":"${requestId}","method":"${method}",` +
-        `"path":${JSON.stringify(path)},"route":"${route}","status":${status},"ms":${ms.toFixed(3)}${user},"msg":"request"}\n`,
-    );
+    if (held.push(entry) === 1) setTimeout(handOver, holdMs).unref();
+    if (held.length === holdEntries) handOver();
   };
+}
+
+const lastActs = new Set<() => void>();
+
+/** Runs `act` when the process exits, before the destinations of logs flush for the last time. */
+function atExit(act: () => void): void {
+  if (lastActs.size === 0) process.prependListener('exit', () => lastActs.forEach((each) => each()));
+  lastActs.add(act);
 }
 
 /** ISO time of a moment; requests of the same millisecond share the text. */

@@ -41,6 +41,7 @@ export function telemetry({ log, metrics }: TelemetryDeps) {
       path: state.path ?? noPath,
       route: tally.route,
       status,
+      at: Date.now(),
       ms,
       userId: state.principal?.userId,
     });
