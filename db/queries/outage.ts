@@ -1,3 +1,4 @@
+import { BatchWaitError } from '../../src/lib/batcher.ts';
 import { messageOf, UnavailableError } from '../../src/lib/errors.ts';
 
 /** SQLSTATE classes and codes that say "not now" rather than "not so": connection, resources, shutdown, lock and query timeouts. */
@@ -16,6 +17,7 @@ const messages = /timeout|connection terminated|connection ended|aborted|unable 
 /** Whether a failed query means that Postgres cannot be had for the moment. */
 export function isOutage(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
+  if (error instanceof BatchWaitError) return true;
   const code = 'code' in error && typeof error.code === 'string' ? error.code : undefined;
   if (code !== undefined) return passing.test(code) || socketCodes.has(code);
   return error.name === 'KnexTimeoutError' || messages.test(messageOf(error));

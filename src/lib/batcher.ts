@@ -25,8 +25,8 @@ interface Waiting<E, A> {
   readonly reject: (error: unknown) => void;
 }
 
-/** An entry did not get a place in a batch in time. */
-class BatchWaitError extends Error {
+/** An entry did not get a place in a batch in time, or so many waited that it was refused. */
+export class BatchWaitError extends Error {
   constructor(what: string, why: string) {
     super(`${what}: ${why}`);
     this.name = 'BatchWaitError';

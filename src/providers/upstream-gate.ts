@@ -18,6 +18,7 @@ import { withDeadline } from '../lib/deadline.ts';
 import { messageOf } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
 import { sleep, toError } from '../lib/sleep.ts';
+import { untilAborted } from '../lib/until-aborted.ts';
 import type { Budget, CallOutcome, Grant } from './budget/budget.ts';
 import { signalWithDeadline, startStopwatch, type Stopwatch } from './call-signal.ts';
 import {
@@ -293,14 +294,4 @@ class Gate {
     this.#settling.add(settled);
     void settled.finally(() => this.#settling.delete(settled));
   }
-}
-
-/** Settles as `work` does, or rejects with the signal's reason; then `work` goes on unheard. */
-async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  signal.throwIfAborted();
-  return new Promise((resolve, reject) => {
-    const onAbort = (): void => reject(toError(signal.reason));
-    signal.addEventListener('abort', onAbort, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
-  });
 }

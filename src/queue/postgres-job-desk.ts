@@ -100,7 +100,7 @@ class PostgresJobDesk implements JobDesk {
     const cancelled = await orUnavailable(this.#deps.jobs.cancel(id));
     if (cancelled === undefined) return await this.get(id, viewer);
     await this.#tell(() => this.#deps.announceCancel(id));
-    if ((await this.#deps.jobs.countOpen(job.workKey)) === 0)
+    if ((await orUnavailable(this.#deps.jobs.countOpen(job.workKey))) === 0)
       await this.#tell(() => this.#deps.abandon(job.workKey));
     return cancelled;
   }

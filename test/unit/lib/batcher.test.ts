@@ -1,3 +1,4 @@
+import { isOutage } from '../../../db/queries/outage.ts';
 import { expect } from 'chai';
 import { createBatcher, type BatcherOptions } from '../../../src/lib/batcher.ts';
 
@@ -88,6 +89,8 @@ describe('batcher', () => {
     const waiting = [ask(2), ask(3)];
     const refused = await ask(4).catch((error: unknown) => error);
     expect(refused).to.be.instanceOf(Error).with.property('message').that.includes('too many wait');
+    // So that the API answers 503 and not 500.
+    expect(isOutage(refused)).to.equal(true);
     const late = await Promise.allSettled(waiting);
     expect(late.map(({ status }) => status)).to.deep.equal(['rejected', 'rejected']);
     await openUntil(first);
