@@ -68,10 +68,7 @@ function readSetting(name: SettingName, given: string | undefined, problems: str
 
 function problemsOfCombination(values: SettingValues): string[] {
   const problems: string[] = [];
-  const secret = values.JWT_SECRET;
-  if (secret !== undefined && secret.length < minimumSecretLength) {
-    problems.push(`JWT_SECRET must have at least ${minimumSecretLength} characters`);
-  }
+  problems.push(...problemsOfSecrets(values));
   if (values.PROVIDER === 'replay' && values.REPLAY_DIR === undefined) {
     problems.push('REPLAY_DIR is required when PROVIDER is replay');
   }
@@ -79,6 +76,33 @@ function problemsOfCombination(values: SettingValues): string[] {
     problems.push(`COINGECKO_API_KEY is required when COINGECKO_PLAN is ${values.COINGECKO_PLAN}`);
   }
   if (values.APP_ENV === 'production') problems.push(...problemsOfProduction(values));
+  return problems;
+}
+
+const leastDistinctCharacters = 10;
+/** What the secrets of tutorials, templates and documentations have in them, and random characters do not. */
+const published =
+  /change.?(me|this|it)|your.{0,40}(secret|key)|(super|ultra|my|jwt).{0,40}(secret|secure)|secret.?(key|token)|at.least.\d+|password|123456|abcdef/i;
+const minimumTokenLength = 16;
+
+/** Texts of problems name the setting and never its value. */
+function problemsOfSecrets(values: SettingValues): string[] {
+  const problems: string[] = [];
+  for (const name of ['JWT_SECRET', 'JWT_SECRET_PREVIOUS'] as const) {
+    const secret = values[name];
+    if (secret === undefined) continue;
+    if (secret.length < minimumSecretLength)
+      problems.push(`${name} must have at least ${minimumSecretLength} characters`);
+    else if (new Set(secret).size < leastDistinctCharacters)
+      problems.push(`${name} repeats too few characters to be random`);
+    if (secret === exampleSecret) problems.push(`${name} still has the value of .env.example`);
+  }
+  if (values.JWT_SECRET_PREVIOUS !== undefined && values.JWT_SECRET_PREVIOUS === values.JWT_SECRET)
+    problems.push('JWT_SECRET_PREVIOUS must not be the same as JWT_SECRET');
+  if (values.JWT_SECRET_PREVIOUS !== undefined && values.JWT_SECRET === undefined)
+    problems.push('JWT_SECRET is required when JWT_SECRET_PREVIOUS is given');
+  if (values.METRICS_TOKEN !== undefined && values.METRICS_TOKEN.length < minimumTokenLength)
+    problems.push(`METRICS_TOKEN must have at least ${minimumTokenLength} characters`);
   return problems;
 }
 
@@ -99,7 +123,11 @@ function problemsOfProduction(values: SettingValues): string[] {
   for (const name of ['REDIS_URL', 'JWT_SECRET', 'PROVIDER'] as const) {
     if (values[name] === undefined) problems.push(`${name} is required in production`);
   }
-  if (values.JWT_SECRET === exampleSecret) problems.push('JWT_SECRET still has the value of .env.example');
+  for (const name of ['JWT_SECRET', 'JWT_SECRET_PREVIOUS'] as const) {
+    const secret = values[name];
+    if (secret !== undefined && secret !== exampleSecret && published.test(secret))
+      problems.push(`${name} looks like the secret of an example; take random characters`);
+  }
   return problems;
 }
 

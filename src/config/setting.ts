@@ -1,3 +1,5 @@
+import { isIP } from 'node:net';
+
 /**
  * One setting: how its text becomes a value, what it is when absent, and what an operator should know of it. The table of
  * settings is the only source of validation, types, `.env.example` and the documentation.
@@ -113,6 +115,26 @@ export function origins<const D extends string | undefined = undefined>(
 function isOrigin(value: string): boolean {
   if (!/^[a-z][a-z\d+.-]*:\/\/[^\s/?#@]+$/.test(value) || !URL.canParse(value)) return false;
   return !/^https?:/.test(value) || new URL(value).origin === value;
+}
+
+/** A comma-separated list, perhaps empty, of IP addresses, of networks (`10.0.0.0/8`), or of `loopback` for this machine. */
+export function addresses<const D extends string | undefined = undefined>(
+  spec: SettingSpec<D>,
+): Setting<Optional<readonly string[], D>> {
+  const expects = 'a comma-separated list of IP addresses, networks such as 10.0.0.0/8, or loopback';
+  return setting(spec, expects, (value) => {
+    const parts = partsOf(value);
+    const wrong = parts.filter((part) => part !== 'loopback' && !isNetwork(part));
+    if (wrong.length > 0) throw new Error(`must be ${expects}${notOf(wrong)}`);
+    return parts;
+  });
+}
+
+function isNetwork(value: string): boolean {
+  const [address = '', bits, ...rest] = value.split('/');
+  const version = isIP(address);
+  if (version === 0 || rest.length > 0) return false;
+  return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128));
 }
 
 /** Blanks around the parts are dropped, and so are empty parts. */

@@ -1,4 +1,4 @@
-import { decimal, duration, integer, oneOf, origins, someOf, text, url } from './setting.ts';
+import { addresses, decimal, duration, integer, oneOf, origins, someOf, text, url } from './setting.ts';
 
 /**
  * Every setting of every process, by the name of its environment variable. Documentation, `.env.example` and types are
@@ -65,12 +65,76 @@ export const settings = {
     sensitive: true,
     description: 'Secret that signs access tokens, at least 32 characters. Required in production.',
   }),
-  JWT_EXPIRES_IN: duration({ default: '1h', description: 'Life of an access token.' }),
+  JWT_SECRET_PREVIOUS: text({
+    sensitive: true,
+    description:
+      'The secret before the current one: its tokens are still taken, so that a change ends nobody.',
+  }),
+  JWT_EXPIRES_IN: duration({ default: '15m', description: 'Life of an access token.' }),
+  REFRESH_EXPIRES_IN: duration({
+    default: '30d',
+    description: 'Time without a refresh after which a session ends.',
+  }),
+  STREAM_TICKET_EXPIRES_IN: duration({
+    default: '60s',
+    description: 'Life of a stream ticket, for clients that cannot send headers.',
+  }),
+  REGISTRATION: oneOf(['open', 'closed'], {
+    default: 'open',
+    description: 'Whether strangers may create accounts; when closed, only admins do.',
+  }),
+  REGISTRATIONS_PER_HOUR: integer({
+    default: '20',
+    min: 1,
+    max: 1_000_000,
+    description: 'Accounts that may be created from one address in an hour.',
+  }),
+  ACCOUNT_NAME_HOLD: duration({
+    default: '30d',
+    description: 'Time for which a deleted account keeps its name and e-mail from being taken by others.',
+  }),
   BCRYPT_COST: integer({
     default: '11',
     min: 4,
     max: 15,
     description: 'Work factor of password hashes (2^n rounds).',
+  }),
+
+  SMTP_URL: url(['smtp', 'smtps'], {
+    sensitive: true,
+    description:
+      'Mail server for password resets. Absent: an operator makes the reset token (npm run password:reset).',
+  }),
+  MAIL_FROM: text({
+    default: 'Pricepool <no-reply@localhost>',
+    description: 'Sender of mail.',
+  }),
+  PUBLIC_URL: url(['http', 'https'], {
+    description: 'Root of this deployment as its users see it, for links in mail.',
+  }),
+
+  RATE_LIMIT_USER: integer({
+    default: '6000',
+    min: 1,
+    max: 100_000_000,
+    description: 'Requests that one user may make in a minute, over all of the fleet, API keys aside.',
+  }),
+  RATE_LIMIT_KEY: integer({
+    default: '6000',
+    min: 1,
+    max: 100_000_000,
+    description: 'Requests that may be made with one API key in a minute.',
+  }),
+  RATE_LIMIT_ADDRESS: integer({
+    default: '600',
+    min: 1,
+    max: 100_000_000,
+    description: 'Requests without a valid token that one address (of IPv6: one /64) may make in a minute.',
+  }),
+  TRUSTED_PROXIES: addresses({
+    default: '',
+    description:
+      'Proxies whose X-Forwarded-For is believed; without them the address of the connection counts.',
   }),
 
   PROVIDER: oneOf(['simulated', 'replay', 'coingecko'], {
@@ -140,12 +204,18 @@ export const settings = {
     max: 10_000_000,
     description: 'Unfinished jobs above which submissions are answered 503.',
   }),
+  JOB_BACKLOG_PER_USER: integer({
+    default: '1000',
+    min: 1,
+    max: 10_000_000,
+    description: 'Unfinished jobs that one user may have.',
+  }),
   JOB_RETENTION: duration({
     default: '24h',
     description: 'How long finished jobs and their results are kept.',
   }),
-  WORKER_QUEUES: someOf(['requests', 'refresh', 'upkeep'], {
-    default: 'requests,refresh,upkeep',
+  WORKER_QUEUES: someOf(['requests', 'refresh', 'upkeep', 'mail'], {
+    default: 'requests,refresh,upkeep,mail',
     description: 'Queues that this worker process serves.',
   }),
   WORKER_CONCURRENCY: integer({
