@@ -163,6 +163,7 @@ await runBench(
         NODE_ENV: 'production',
         QUOTE_FRESH_SECONDS: '3600',
         JOB_BACKLOG_LIMIT: '1000000',
+        JOB_BACKLOG_PER_USER: '1000000',
       },
     });
     const database = new pg.Pool({ connectionString: stack.databaseUrl, max: 1 });

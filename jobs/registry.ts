@@ -1,4 +1,5 @@
 import type { DataOf, QueueName, ResultOf } from './contract.ts';
+import { passwordResetMail } from './mail.ts';
 import { marketsRefresh, quotesRefresh } from './refresh.ts';
 import { bulkFetch, portfolioFetch } from './requests.ts';
 import { jobsPurge, jobsReconcile } from './upkeep.ts';
@@ -11,6 +12,7 @@ export const registry = {
   'markets.refresh': marketsRefresh,
   'jobs.reconcile': jobsReconcile,
   'jobs.purge': jobsPurge,
+  'password-reset.mail': passwordResetMail,
 } as const;
 
 export type Registry = typeof registry;

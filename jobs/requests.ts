@@ -32,12 +32,16 @@ const retry = {
 /** Key under which equal requests share one run, and the rows of all who wait for it are found. */
 const workKey = z.string();
 
+/** Who is charged for the upstream calls (src/domain/requester.ts): whoever asked first. No part of the work itself. */
+const requester = z.string().max(100).optional();
+
 /** Fetches the quotes of some assets for a client. */
 export const bulkFetch = defineJob<null>()({
   name: 'bulk.fetch',
   queue: 'requests',
   schema: z.object({
     workKey,
+    requester,
     currency: currencySchema,
     assets: z.array(assetIdSchema).min(1).max(maxAssetsPerRequest),
   }),
@@ -50,6 +54,7 @@ export const portfolioFetch = defineJob<null>()({
   queue: 'requests',
   schema: z.object({
     workKey,
+    requester,
     currency: currencySchema,
     holdings: z
       .array(z.object({ asset: assetIdSchema, quantity: z.string() }))

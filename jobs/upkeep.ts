@@ -9,7 +9,7 @@ export const jobsReconcile = defineJob<{ readonly added: number }>()({
   options: { attempts: 1, ...keepBriefly },
 });
 
-/** Deletes finished jobs, their results and old ledger rows that are past their retention. */
+/** Deletes what is past its retention: finished jobs and their results, ledger rows, expired credentials, audit events. */
 export const jobsPurge = defineJob<{ readonly deleted: number }>()({
   name: 'jobs.purge',
   queue: 'upkeep',

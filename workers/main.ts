@@ -1,15 +1,23 @@
 import { createUpstreamGate, type UpstreamGate } from '../src/providers/upstream-gate.ts';
 import { createCoinGeckoProvider } from '../src/providers/coingecko/coingecko-provider.ts';
 import type { PriceProvider } from '../src/providers/provider.ts';
+import { createPasswordQueries } from '../db/queries/password-resets.ts';
+import { createUsageQueries } from '../db/queries/usage.ts';
+import { createUserQueries } from '../db/queries/users.ts';
+import { credentialLifeOf } from '../src/accounts/credential-life.ts';
+import { createUsageTally } from '../src/accounts/usage-tally.ts';
 import { loadEnvironmentFile } from '../src/config/env-file.ts';
 import { loadConfig, type Config } from '../src/config/load-config.ts';
 import { createJobEventLog } from '../src/events/job-events.ts';
 import { listenForControl } from '../src/events/control.ts';
 import { createLogger, type Logger } from '../src/lib/logger.ts';
+import { createMailer } from '../src/mail/mailer.ts';
 import { createShutdown, onProcessEnd, type Shutdown } from '../src/lib/shutdown.ts';
 import { messageOf } from '../src/lib/errors.ts';
 import { buildPipeline, type Pipeline } from '../src/pipeline.ts';
+import { createAccessPurge } from '../db/queries/access-purge.ts';
 import type { QueueName } from '../jobs/contract.ts';
+import { createMailProcessors } from './processors/mail.ts';
 import { createRefreshProcessors } from './processors/refresh.ts';
 import { createRequestProcessors, failRows, type RequestDeps } from './processors/requests.ts';
 import { createUpkeepProcessors } from './processors/upkeep.ts';
@@ -28,6 +36,10 @@ const refreshConcurrency = 8;
  * usual time (ms) is safe: running a refresh twice costs a call at worst, and the budget counts it.
  */
 const refreshLockMs = 4_000;
+/** Mails that are sent at once. */
+const mailConcurrency = 4;
+/** A mail may take longer than a usual lock lives (ms); the mail of a process that dies is late, not lost. */
+const mailLockMs = 40_000;
 /** Ledger rows are kept for two months (s), so that the month before can be counted too. */
 const ledgerRetentionSeconds = 62 * 86_400;
 
@@ -45,7 +57,7 @@ function main(): void {
   const shutdown = createShutdown(log);
   onProcessEnd(shutdown, log);
   const parts: WorkerParts = { config, log, shutdown, pipeline: buildPipeline({ config, log, shutdown }) };
-  const workers = config.WORKER_QUEUES.map((queue) => startWorker(parts, queue));
+  const workers = config.WORKER_QUEUES.flatMap((queue) => startWorker(parts, queue) ?? []);
   shutdown.add('work', 'workers', async () => {
     await Promise.all(workers.map((worker) => worker.close(closeDeadlineMs)));
   });
@@ -64,8 +76,10 @@ function main(): void {
   process.send?.('ready');
 }
 
-function startWorker(parts: WorkerParts, queue: QueueName): RunningWorker {
+/** Undefined for a queue that cannot be served as configured. */
+function startWorker(parts: WorkerParts, queue: QueueName): RunningWorker | undefined {
   if (queue === 'requests') return startRequests(parts);
+  if (queue === 'mail') return startMail(parts);
   return queue === 'refresh' ? startRefresh(parts) : startUpkeep(parts);
 }
 
@@ -108,6 +122,8 @@ function startRefresh({ config, log, shutdown, pipeline }: WorkerParts): Running
   shutdown.add('clients', 'provider', () => provider.close());
   const gate = createGate(pipeline, log);
   shutdown.add('work', 'upstream gate', () => gate.stop());
+  const usage = createUsageTally({ queries: createUsageQueries(pipeline.knex), log });
+  shutdown.add('queues', 'usage', () => usage.close());
   const { demand, store, publisher, kick, clock, keys } = pipeline;
   return createWorker({
     queue: 'refresh',
@@ -121,6 +137,7 @@ function startRefresh({ config, log, shutdown, pipeline }: WorkerParts): Running
       clock,
       log,
       notFoundMs: config.NOT_FOUND_SECONDS * 1000,
+      charge: (who, share) => usage.calls(who, share),
     }),
     redis: pipeline.openRedis('blocking', 'refresh'),
     prefix: keys.queues,
@@ -131,6 +148,7 @@ function startRefresh({ config, log, shutdown, pipeline }: WorkerParts): Running
 }
 
 function startUpkeep({ config, log, pipeline }: WorkerParts): RunningWorker {
+  const accessPurge = createAccessPurge(pipeline.knex);
   return createWorker({
     queue: 'upkeep',
     processors: createUpkeepProcessors({
@@ -140,10 +158,37 @@ function startUpkeep({ config, log, pipeline }: WorkerParts): RunningWorker {
       retentionSeconds: config.JOB_RETENTION,
       purgeLedger: () =>
         pipeline.ledger.purge(new Date(pipeline.clock.now() - ledgerRetentionSeconds * 1000)),
+      purgeAccess: () =>
+        accessPurge.purge({
+          nameHoldSeconds: config.ACCOUNT_NAME_HOLD,
+          refreshSeconds: config.REFRESH_EXPIRES_IN,
+        }),
     }),
     redis: pipeline.openRedis('blocking', 'upkeep'),
     prefix: pipeline.keys.queues,
     concurrency: 1,
+    log,
+  });
+}
+
+/** Undefined without a mail server: nothing is queued then. */
+function startMail({ config, log, shutdown, pipeline }: WorkerParts): RunningWorker | undefined {
+  if (config.SMTP_URL === undefined) return undefined;
+  const mailer = createMailer({ url: config.SMTP_URL, from: config.MAIL_FROM });
+  shutdown.add('clients', 'mailer', () => mailer.close());
+  const life = credentialLifeOf(config);
+  return createWorker({
+    queue: 'mail',
+    processors: createMailProcessors({
+      users: createUserQueries(pipeline.knex, life),
+      resets: createPasswordQueries(pipeline.knex, life),
+      mailer,
+      publicUrl: config.PUBLIC_URL,
+    }),
+    redis: pipeline.openRedis('blocking', 'mail'),
+    prefix: pipeline.keys.queues,
+    concurrency: mailConcurrency,
+    lockMs: mailLockMs,
     log,
   });
 }

@@ -9,6 +9,7 @@ export class User extends Model {
   declare email: string;
   declare password_hash: string;
   declare role: 'user' | 'admin';
+  declare generation: number;
   declare created_at: Date;
   declare updated_at: Date;
   declare deleted_at: Date | null;

@@ -9,6 +9,8 @@ import { isOutage } from './outage.ts';
 export interface NewJob {
   readonly id: string;
   readonly userId: string;
+  /** The API key that it came with. */
+  readonly keyId?: string | undefined;
   readonly name: string;
   readonly workKey: string;
   readonly submission: { readonly currency: string };
@@ -90,6 +92,13 @@ function overviewsOf(knex: Knex) {
       return await Job.query(knex).where({ work_key: workKey }).whereIn('state', openStates).resultSize();
     },
 
+    /** Number of open rows of a user, Questions that come together share one statement. */
+    countOpenOfUser: createBatcher({
+      what: 'counting jobs',
+      run: (userIds: readonly string[]) => countOpenOfMany(knex, userIds),
+      ...batchLimits,
+    }),
+
     /** Number of open rows in all. */
     async countBacklog(): Promise<number> {
       return await Job.query(knex).whereIn('state', openStates).resultSize();
@@ -108,8 +117,20 @@ function overviewsOf(knex: Knex) {
 /** Four of a pool's connections at most, so that what is not batched finds one too. */
 const batchLimits = { maxEntries: 200, maxConcurrent: 4, maxWaiting: 20_000, maxWaitMs: 2_500 } as const;
 
+async function countOpenOfMany(knex: Knex, userIds: readonly string[]): Promise<number[]> {
+  const distinct = [...new Set(userIds)];
+  const { rows } = await knex.raw<{ rows: { user_id: string; open: number }[] }>(countOpenSql, [
+    distinct,
+  ] as never);
+  const counts = new Map(rows.map((row) => [row.user_id, row.open]));
+  return userIds.map((userId) => counts.get(userId) ?? 0);
+}
+
+const countOpenSql = `select user_id, count(*) as open from jobs
+  where user_id = any(?::uuid[]) and state in ('queued', 'running') group by user_id`;
+
 const insertSql = `insert into jobs
-  (id, user_id, name, work_key, data, total, route, idempotency_key, body_hash)
+  (id, user_id, api_key_id, name, work_key, data, total, route, idempotency_key, body_hash)
   values VALUES
   on conflict (user_id, route, idempotency_key) where idempotency_key is not null do nothing
   returning id, created_at`;
@@ -118,6 +139,7 @@ async function insertMany(knex: Knex, jobs: readonly NewJob[]): Promise<(JobReco
   const values = jobs.flatMap((job) => [
     job.id,
     job.userId,
+    job.keyId ?? null,
     job.name,
     job.workKey,
     JSON.stringify(job.submission),
@@ -127,7 +149,7 @@ async function insertMany(knex: Knex, jobs: readonly NewJob[]): Promise<(JobReco
     job.idempotency?.bodyHash ?? null,
   ]);
   // Not as arrays: quoting a text inside an array costs more than a parameter of its own.
-  const sql = insertSql.replace('VALUES', jobs.map(() => '(?, ?, ?, ?, ?, ?, ?, ?, ?)').join(', '));
+  const sql = insertSql.replace('VALUES', jobs.map(() => '(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)').join(', '));
   const { rows } = await knex.raw<{ rows: { id: string; created_at: Date }[] }>(sql, values);
   const createdAt = new Map(rows.map((row) => [row.id, row.created_at]));
   return jobs.map((job) => {

@@ -1,4 +1,5 @@
 import type { Knex } from 'knex';
+import type { Requester } from '../../src/domain/requester.ts';
 import { createBatcher } from '../../src/lib/batcher.ts';
 import { isOutage } from './outage.ts';
 
@@ -6,6 +7,8 @@ import { isOutage } from './outage.ts';
 export interface OpenWork {
   readonly name: string;
   readonly workKey: string;
+  /** Who asked for it first. */
+  readonly requester: Requester;
   readonly submission: object;
   /** Number of distinct assets. */
   readonly total: number;
@@ -78,12 +81,7 @@ export function createRunQueries(knex: Knex) {
       const values = [seconds, after ?? '-infinity', limit];
       const { rows } = await knex.raw<{ rows: OpenWorkRow[] }>(openWorkSql, values);
       return {
-        works: rows.map(({ name, work_key: workKey, data: submission, total }) => ({
-          name,
-          workKey,
-          submission,
-          total,
-        })),
+        works: rows.map(toOpenWork),
         next: rows[0]?.last,
       };
     },
@@ -99,10 +97,17 @@ export function createRunQueries(knex: Knex) {
 
 interface OpenWorkRow {
   readonly name: string;
+  readonly user_id: string;
+  readonly api_key_id: string | null;
   readonly work_key: string;
   readonly data: object;
   readonly total: number;
   readonly last: string;
+}
+
+function toOpenWork({ name, work_key, user_id, api_key_id, data, total }: OpenWorkRow): OpenWork {
+  const requester = { userId: user_id, keyId: api_key_id ?? undefined };
+  return { name, workKey: work_key, requester, submission: data, total };
 }
 
 const progressSql = `update jobs set state = 'running', done = greatest(done, least(?, total)),
@@ -149,9 +154,9 @@ const failSql = `update jobs set state = 'failed', error = ?, started_at = coale
 
 /** `last` is a text, because a date of JavaScript would lose the microseconds. */
 const openWorkSql = `select * from (
-    select distinct on (work_key) name, work_key, data, total, created_at, last from (
-      select name, work_key, data, total, created_at, (max(created_at) over ())::text as last from (
-        select name, work_key, data, total, created_at from jobs
+    select distinct on (work_key) name, work_key, user_id, api_key_id, data, total, created_at, last from (
+      select name, work_key, user_id, api_key_id, data, total, created_at, (max(created_at) over ())::text as last from (
+        select name, work_key, user_id, api_key_id, data, total, created_at from jobs
         where state in ('queued', 'running') and created_at < now() - make_interval(secs => ?)
           and created_at > ?::timestamptz
         order by created_at limit ?) as page) as aged

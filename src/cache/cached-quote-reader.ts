@@ -1,11 +1,12 @@
 import { freshness, readingJson, type CachedQuote, type QuoteReading } from '../domain/cached-quote.ts';
 import type { QuoteState } from '../domain/quote.ts';
+import { requesterText } from '../domain/requester.ts';
 import type { Ranking, TickPublisher, TickSubscriber } from '../events/ticks.ts';
 import type { Clock } from '../lib/clock.ts';
 import { UnavailableError } from '../lib/errors.ts';
 import type { CollectQuotes } from './collect-quotes.ts';
 import type { QuoteMirror } from './quote-mirror.ts';
-import type { CacheStats, PopularReading, QuoteReader } from './quote-reader.ts';
+import type { CacheStats, PopularReading, QuoteRead, QuoteReader } from './quote-reader.ts';
 import type { RenewQuote } from './renew-quote.ts';
 import type { QuoteStore } from './quote-store.ts';
 
@@ -51,7 +52,8 @@ class CachedQuoteReader implements QuoteReader {
     return jsonOfFresh(quote);
   }
 
-  async read(assetId: string, currency: string, waitMs: number): Promise<QuoteReading> {
+  async read(asked: QuoteRead): Promise<QuoteReading> {
+    const { assetId, currency, waitMs } = asked;
     const { mirror, clock } = this.#deps;
     const held = mirror.get(currency, assetId);
     if (held !== undefined && this.#freshness(held) === 'fresh') {
@@ -64,9 +66,7 @@ class CachedQuoteReader implements QuoteReader {
       return { assetId, state: 'not_found', quote: undefined, reason: failure.reason };
     }
     this.#misses++;
-    return await this.#shared(`${currency}:${assetId}:${waitMs}`, () =>
-      this.#readOutside(assetId, currency, waitMs),
-    );
+    return await this.#shared(`${currency}:${assetId}:${waitMs}`, () => this.#readOutside(asked));
   }
 
   async #shared(key: string, read: () => Promise<QuoteReading>): Promise<QuoteReading> {
@@ -78,19 +78,22 @@ class CachedQuoteReader implements QuoteReader {
     return await reading;
   }
 
-  async #readOutside(assetId: string, currency: string, waitMs: number): Promise<QuoteReading> {
-    return await orHeld(this.#askFleet(assetId, currency, waitMs), () => {
+  async #readOutside(asked: QuoteRead): Promise<QuoteReading> {
+    const { assetId, currency } = asked;
+    return await orHeld(this.#askFleet(asked), () => {
       const quote = this.#deps.mirror.get(currency, assetId);
       const reason = 'the cache cannot be reached';
       return quote && { assetId, state: this.#freshness(quote), quote, reason };
     });
   }
 
-  async #askFleet(assetId: string, currency: string, waitMs: number): Promise<QuoteReading> {
+  async #askFleet({ assetId, currency, waitMs, requester: who }: QuoteRead): Promise<QuoteReading> {
     const { mirror, collect } = this.#deps;
-    const known = await this.#look(currency, assetId);
+    const requester = who && requesterText(who);
+    const known = await this.#look(currency, assetId, requester);
     if (known !== undefined) return known;
-    const readings = await collect({ currency, assetIds: [assetId], urgency: 'interactive', waitMs });
+    const wanted = { currency, assetIds: [assetId], urgency: 'interactive', waitMs, requester } as const;
+    const readings = await collect(wanted);
     const reading = readings.get(assetId) ?? { assetId, state: 'pending', quote: undefined };
     if (reading.quote !== undefined) mirror.put(reading.quote);
     return reading;
@@ -138,25 +141,25 @@ class CachedQuoteReader implements QuoteReader {
   }
 
   /** Another process may have fetched it while our ticks were cut off; a stale value is renewed without making anybody wait. */
-  async #look(currency: string, assetId: string): Promise<QuoteReading | undefined> {
+  async #look(currency: string, assetId: string, requester?: string): Promise<QuoteReading | undefined> {
     const [stored] = await this.#deps.store.readMany(currency, [assetId]);
     const quote = stored?.quote;
     if (stored?.failure !== undefined) this.#deps.mirror.putFailure(currency, stored.failure);
     if (quote === undefined) return undefined;
     this.#deps.mirror.put(quote);
     const state = this.#freshness(quote);
-    if (state === 'stale') this.#renew(currency, assetId);
+    if (state === 'stale') this.#renew(currency, assetId, requester);
     return { assetId, state, quote, reason: stored?.failure?.reason };
   }
 
-  #renew(currency: string, assetId: string): void {
+  #renew(currency: string, assetId: string, requester: string | undefined): void {
     const key = `${currency}:${assetId}`;
     const now = this.#deps.clock.now();
     if (now - (this.#renewedAt.get(key) ?? 0) < renewEveryMs) return;
     if (this.#renewedAt.size >= maxRenewals) this.#renewedAt.clear();
     this.#renewedAt.set(key, now);
     // Nobody waits for it, so nobody hears of a failure: the next read asks again.
-    void this.#deps.renew(currency, assetId).catch(() => undefined);
+    void this.#deps.renew(currency, assetId, requester).catch(() => undefined);
   }
 
   async #ranking(currency: string, waitMs: number): Promise<Ranking | undefined> {

@@ -17,6 +17,8 @@ export interface CollectRequest {
   readonly currency: string;
   readonly assetIds: readonly string[];
   readonly urgency: Urgency;
+  /** Who is charged for what it makes the fleet fetch (src/domain/requester.ts); nobody when absent. */
+  readonly requester?: string | undefined;
   /** Longest wait in milliseconds; what has not settled by then is reported as it is. */
   readonly waitMs: number;
   readonly signal?: AbortSignal | undefined;
@@ -107,11 +109,12 @@ class Collection {
   }
 
   async #want(): Promise<void> {
-    const { currency, urgency } = this.#request;
+    const { currency, urgency, requester } = this.#request;
     const assetIds = [...this.#missing];
     if (assetIds.length === 0) return;
     const freshAfter = this.#deps.clock.now() - this.#deps.freshMs;
-    const { settled } = await this.#deps.demand.want({ currency, assetIds, urgency, freshAfter });
+    const wanted = { currency, assetIds, urgency, freshAfter, requester };
+    const { settled } = await this.#deps.demand.want(wanted);
     if (settled.length > 0) await this.#look();
     if (settled.length < assetIds.length) await this.#deps.kick(currency, urgency);
   }

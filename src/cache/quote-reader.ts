@@ -1,4 +1,5 @@
 import type { QuoteReading } from '../domain/cached-quote.ts';
+import type { Requester } from '../domain/requester.ts';
 
 /** The ranking by market capitalisation, with its quotes in that order. */
 export interface PopularReading {
@@ -21,6 +22,16 @@ export interface CacheStats {
   readonly memory_bytes: number;
 }
 
+/** A question about one asset. */
+export interface QuoteRead {
+  readonly assetId: string;
+  readonly currency: string;
+  /** Longest wait in milliseconds for a quote that is not cached yet. */
+  readonly waitMs: number;
+  /** Who is charged for the upstream call that this may cause; nobody when absent. */
+  readonly requester?: Requester | undefined;
+}
+
 /** How handlers read prices. None of these ever calls a provider: what is missing is wanted, and waited for. */
 export interface QuoteReader {
   /**
@@ -32,7 +43,7 @@ export interface QuoteReader {
    * What is known of an asset. A stale quote is returned at once and asked to be renewed; when there is no usable quote the
    * pipeline has `waitMs` to bring one.
    */
-  read(assetId: string, currency: string, waitMs: number): Promise<QuoteReading>;
+  read(asked: QuoteRead): Promise<QuoteReading>;
   /** The first `limit` (1 to 250) assets by market capitalisation. */
   readPopular(currency: string, limit: number, waitMs: number): Promise<PopularReading>;
   /** Forgets quotes: of the assets named, or all. Every process follows. Returns how many keys were removed. */

@@ -2,8 +2,11 @@ import type { Demand } from '../demand/demand.ts';
 import type { Urgency } from '../domain/quote.ts';
 import type { Clock } from '../lib/clock.ts';
 
-/** Asks for a newer quote of an asset that somebody reads, without waiting for it. */
-export type RenewQuote = (currency: string, assetId: string) => Promise<void>;
+/**
+ * Asks for a newer quote of an asset that somebody reads, without waiting for it. `requester` (src/domain/requester.ts) is
+ * charged for it.
+ */
+export type RenewQuote = (currency: string, assetId: string, requester?: string) => Promise<void>;
 
 interface RenewDeps {
   readonly demand: Pick<Demand, 'want'>;
@@ -17,7 +20,7 @@ const slackMs = 20_000;
 
 /** Builds a {@link RenewQuote}. */
 export function createRenewQuote({ demand, clock, freshMs, kick }: RenewDeps): RenewQuote {
-  return async (currency, assetId) => {
+  return async (currency, assetId, requester) => {
     // In one order with what users wait for, only later; the call itself is one that can be spread.
     const { settled } = await demand.want({
       currency,
@@ -25,6 +28,7 @@ export function createRenewQuote({ demand, clock, freshMs, kick }: RenewDeps): R
       urgency: 'interactive',
       freshAfter: clock.now() - freshMs,
       slackMs,
+      requester,
     });
     if (settled.length === 0) await kick(currency, 'stream');
   };

@@ -30,6 +30,8 @@ export interface Demand {
   settle(currency: string, owner: string, assetIds: readonly string[]): Promise<void>;
   /** Puts leased assets back where they were in the order. */
   release(currency: string, owner: string, assetIds: readonly string[]): Promise<void>;
+  /** Who asked first for each of the assets, as long as it is not settled; undefined for those that nobody in particular did. */
+  requesters(currency: string, assetIds: readonly string[]): Promise<readonly (string | undefined)[]>;
   /** Number of assets wanted and not leased, expired leases included. */
   size(currency: string): Promise<number>;
   /** How urgent the most urgent wanted asset is; undefined when nothing is wanted. */
@@ -43,6 +45,8 @@ export interface WantRequest {
   readonly freshAfter: number;
   /** Time (ms) within which it should be there; by the number of assets when absent. */
   readonly slackMs?: number;
+  /** Who asks (src/domain/requester.ts); remembered for the assets that nobody wanted yet. */
+  readonly requester?: string | undefined;
 }
 
 export interface WantResult {
@@ -82,34 +86,42 @@ interface DemandDeps {
 
 /** Builds the fleet's {@link Demand} on Redis. */
 export function createDemand({ redis, keys }: DemandDeps): Demand {
-  const triple = (currency: string): string[] => [
+  const keysOf = (currency: string): string[] => [
     keys.demand(currency),
     keys.leases(currency),
     keys.leaseOwners(currency),
+    keys.requesters(currency),
   ];
 
   return {
-    async want({ currency, assetIds, urgency, freshAfter, slackMs = assetIds.length * slackPerAssetMs }) {
+    async want(request) {
+      const { currency, assetIds, urgency, freshAfter, requester = '' } = request;
       if (assetIds.length === 0) return { settled: [], refused: 0 };
+      const slackMs = request.slackMs ?? assetIds.length * slackPerAssetMs;
       const base = urgencies.indexOf(urgency) * urgencyStep;
       const prefixes = [`${keys.quotes}${currency}:`, `${keys.failures}${currency}:`];
-      const args = [base, slackMs, freshAfter, maxWanted, ...prefixes, ...assetIds];
-      const answer = await runScript(redis, wantScript, { keys: triple(currency), args });
+      const args = [base, slackMs, freshAfter, maxWanted, ...prefixes, requester, ...assetIds];
+      const answer = await runScript(redis, wantScript, { keys: keysOf(currency), args });
       const [refused, ...settled] = answer as [number, ...string[]];
       return { settled, refused };
     },
     async lease({ currency, owner, maxIds, maxBytes }) {
       const args = [owner, maxIds, maxBytes, leaseMs];
-      return (await runScript(redis, leaseScript, { keys: triple(currency), args })) as string[];
+      return (await runScript(redis, leaseScript, { keys: keysOf(currency), args })) as string[];
     },
     async renew(currency, owner, assetIds) {
-      await runScript(redis, renewScript, { keys: triple(currency), args: [owner, leaseMs, ...assetIds] });
+      await runScript(redis, renewScript, { keys: keysOf(currency), args: [owner, leaseMs, ...assetIds] });
     },
     async settle(currency, owner, assetIds) {
-      await runScript(redis, settleScript, { keys: triple(currency), args: [owner, ...assetIds] });
+      await runScript(redis, settleScript, { keys: keysOf(currency), args: [owner, ...assetIds] });
     },
     async release(currency, owner, assetIds) {
-      await runScript(redis, releaseScript, { keys: triple(currency), args: [owner, ...assetIds] });
+      await runScript(redis, releaseScript, { keys: keysOf(currency), args: [owner, ...assetIds] });
+    },
+    async requesters(currency, assetIds) {
+      if (assetIds.length === 0) return [];
+      const found = await redis.hmget(keys.requesters(currency), ...assetIds);
+      return found.map((requester) => requester ?? undefined);
     },
     async size(currency) {
       const [wanted, leased] = await Promise.all([

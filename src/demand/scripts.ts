@@ -1,11 +1,12 @@
 import { redisScript } from '../lib/redis-script.ts';
 
 /**
- * KEYS: demand, leases, lease owners. An owner entry is `<owner>|<score>`, so that a lease that ends without success puts
+ * KEYS: demand, leases, lease owners, requesters. An owner entry is `<owner>|<score>`, so that a lease that ends without success puts
  * its asset back at the place it had. Scores are handled as text made by `%.0f`: Lua would shorten large numbers.
+ * An asset is in demand or leased, never both; whatever takes it out of both takes its requester out too.
  */
 const helpers = `
-local demand, leases, owners = KEYS[1], KEYS[2], KEYS[3]
+local demand, leases, owners, requesters = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local function ownerOf(id)
@@ -22,12 +23,12 @@ local function reclaim()
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', leases, '-inf', now, 'LIMIT', 0, 1000)) do
     local _, score = ownerOf(id)
     drop(id)
-    if score then redis.call('ZADD', demand, 'LT', score, id) end
+    if score then redis.call('ZADD', demand, 'LT', score, id) else redis.call('HDEL', requesters, id) end
   end
 end
 `;
 
-/** ARGV: urgency base, slack, fresh after, limit, prefix of quotes, prefix of failures, asset ids. Returns refused, settled ids. */
+/** ARGV: urgency base, slack, fresh after, limit, prefix of quotes, prefix of failures, requester or '', asset ids. Returns refused, settled ids. */
 export const wantScript = redisScript(`${helpers}
 reclaim()
 local score = string.format('%.0f', ARGV[1] + now + ARGV[2])
@@ -39,7 +40,7 @@ local function isSettled(id)
   if quote ~= '' and tonumber(string.match(quote, '^%d+')) >= freshAfter then return true end
   return redis.call('EXISTS', ARGV[6] .. id) == 1
 end
-for i = 7, #ARGV do
+for i = 8, #ARGV do
   local id = ARGV[i]
   local owner, leasedScore = ownerOf(id)
   if isSettled(id) then
@@ -50,6 +51,7 @@ for i = 7, #ARGV do
     redis.call('ZADD', demand, 'LT', score, id)
   elseif room > 0 then
     redis.call('ZADD', demand, score, id)
+    if ARGV[7] ~= '' then redis.call('HSET', requesters, id, ARGV[7]) end
     room = room - 1
   else
     answer[1] = answer[1] + 1
@@ -87,6 +89,7 @@ for i = 2, #ARGV do
   local owner = ownerOf(ARGV[i])
   if owner == ARGV[1] then drop(ARGV[i]) end
   if not owner then redis.call('ZREM', demand, ARGV[i]) end
+  if owner == ARGV[1] or not owner then redis.call('HDEL', requesters, ARGV[i]) end
 end
 return 1`);
 

@@ -1,11 +1,13 @@
 import type { ClientJobName, JobData } from '../../jobs/registry.ts';
 import type { JobRecord, JobState, Viewer } from '../domain/job.ts';
 
-/** Data of a client job without the key that the desk computes. */
-export type Submission<N extends ClientJobName> = Omit<JobData<N>, 'workKey'>;
+/** Data of a client job without what the desk adds. */
+export type Submission<N extends ClientJobName> = Omit<JobData<N>, 'workKey' | 'requester'>;
 
 export interface SubmitRequest<N extends ClientJobName = ClientJobName> {
   readonly userId: string;
+  /** The API key that it came with. */
+  readonly keyId?: string | undefined;
   readonly name: N;
   readonly submission: Submission<N>;
   /** Number of assets whose settling counts as progress. */
@@ -26,6 +28,7 @@ export interface JobDesk {
    * Stores the job and adds it to its queue. Once stored it will end, whether or not the add reached Redis.
    * With a known idempotency key and the same body, the job that exists is returned.
    * @throws {IdempotencyMismatchError} same key, other body.
+   * @throws {RateLimitedError} the user has too many unfinished jobs.
    * @throws {UnavailableError} Postgres is down or the backlog is full; nothing was accepted.
    */
   submit<N extends ClientJobName>(request: SubmitRequest<N>): Promise<JobRecord>;

@@ -4,6 +4,7 @@ import type { ClientJobName, JobData } from '../../jobs/registry.ts';
 import type { JobQueries } from '../../db/queries/jobs.ts';
 import { orUnavailable } from '../../db/queries/outage.ts';
 import { isFinal, type JobRecord, type Viewer } from '../domain/job.ts';
+import { requesterText, type Requester } from '../domain/requester.ts';
 import { createBell } from '../lib/bell.ts';
 import type { Clock } from '../lib/clock.ts';
 import {
@@ -17,6 +18,7 @@ import type { Logger } from '../lib/logger.ts';
 import type { JobDesk, JobPage, SubmitRequest } from './job-desk.ts';
 import { turnOf } from './turn.ts';
 import type { Queues } from './queues.ts';
+import { createUserBacklog, type UserBacklog } from './user-backlog.ts';
 import { workKeyOf } from './work-key.ts';
 
 /**
@@ -29,6 +31,10 @@ export interface JobDeskDeps {
   readonly clock: Clock;
   readonly log: Logger;
   readonly backlogLimit: number;
+  /** Unfinished jobs that one user may have. */
+  readonly backlogPerUser: number;
+  /** Told of every job that was accepted, repetitions by an idempotency key left out. Must not throw. */
+  readonly onAccepted: (who: Requester) => void;
   /** Tells workers that nobody waits for a run any more. */
   readonly abandon: (workKey: string) => Promise<void>;
   /** Tells streams that one job was cancelled. */
@@ -58,28 +64,42 @@ export function createJobDesk(deps: JobDeskDeps): JobDesk {
 
 class PostgresJobDesk implements JobDesk {
   readonly #deps: JobDeskDeps;
+  readonly #userBacklog: UserBacklog;
   #backlog = 0;
   #backlogReadAt = 0;
   readonly #forecasts = new Map<string, { askedAt: number; answer: Promise<number | null> }>();
 
   constructor(deps: JobDeskDeps) {
     this.#deps = deps;
+    const { jobs, clock, backlogPerUser: limit } = deps;
+    this.#userBacklog = createUserBacklog({ count: (userId) => jobs.countOpenOfUser(userId), clock, limit });
     // Everybody who waits listens to it: thousands are no leak.
     if (deps.draining !== undefined) setMaxListeners(0, deps.draining);
   }
 
   async submit<N extends ClientJobName>(request: SubmitRequest<N>): Promise<JobRecord> {
-    const { userId, name, submission, total, idempotency } = request;
-    const workKey = workKeyOf(name, submission);
-    const id = uuidv7();
+    const workKey = workKeyOf(request.name, request.submission);
     await orUnavailable(this.#refuseAtLimit());
-    const row = await orUnavailable(
-      orUnknownUser(this.#deps.jobs.insert({ id, userId, name, workKey, submission, total, idempotency })),
-    );
+    const row = await this.#store(request, workKey);
     if (row === undefined) return await this.#existing(request);
     this.#backlog++;
+    this.#deps.onAccepted(request);
     await this.#enqueue(request, workKey);
     return row;
+  }
+
+  /** The row; undefined when its idempotency key is taken. */
+  async #store(request: SubmitRequest, workKey: string): Promise<JobRecord | undefined> {
+    const { userId, keyId, name, submission, total, idempotency } = request;
+    const giveBack = await orUnavailable(this.#userBacklog.take(userId));
+    const job = { id: uuidv7(), userId, keyId, name, workKey, submission, total, idempotency };
+    let row: JobRecord | undefined;
+    try {
+      row = await orUnavailable(orUnknownUser(this.#deps.jobs.insert(job)));
+      return row;
+    } finally {
+      if (row === undefined) giveBack();
+    }
   }
 
   async get(id: string, viewer: Viewer): Promise<JobRecord> {
@@ -159,7 +179,7 @@ class PostgresJobDesk implements JobDesk {
   async #enqueue<N extends ClientJobName>(request: SubmitRequest<N>, workKey: string): Promise<void> {
     const { name, submission, total } = request;
     try {
-      const data = { ...submission, workKey } as unknown as JobData<N>;
+      const data = { ...submission, workKey, requester: requesterText(request) } as unknown as JobData<N>;
       await this.#deps.queues.add(name, data, turnOf(workKey, total));
     } catch (error) {
       // Accepted all the same: the reconciler adds it.

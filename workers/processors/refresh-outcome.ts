@@ -2,6 +2,7 @@ import { toCachedQuote, type QuoteFailure } from '../../src/domain/cached-quote.
 import type { QuoteStore } from '../../src/cache/quote-store.ts';
 import type { Demand } from '../../src/demand/demand.ts';
 import type { TickPublisher } from '../../src/events/ticks.ts';
+import type { Requester } from '../../src/domain/requester.ts';
 import type { Clock } from '../../src/lib/clock.ts';
 import { messageOf } from '../../src/lib/errors.ts';
 import type { Logger } from '../../src/lib/logger.ts';
@@ -21,6 +22,8 @@ export interface RefreshDeps {
   readonly clock: Clock;
   readonly log: Logger;
   readonly notFoundMs: number;
+  /** Charges somebody with a share (0 to 1) of an upstream call. */
+  readonly charge: (who: Requester, share: number) => void;
 }
 
 /** How long a failing provider is remembered as such (ms): short, so that recovery is noticed soon. */

@@ -1,7 +1,11 @@
 import type { JobData, JobResult } from '../../jobs/registry.ts';
 import { leaseMs } from '../../src/demand/demand.ts';
+import { callShares } from '../../src/domain/call-shares.ts';
+import { parseRequester } from '../../src/domain/requester.ts';
+import { messageOf } from '../../src/lib/errors.ts';
 import { sleep } from '../../src/lib/sleep.ts';
 import { ProviderUrlTooLongError } from '../../src/providers/errors.ts';
+import { wasNeverSent } from '../../src/providers/outcome.ts';
 import type { QuotesResult } from '../../src/providers/provider.ts';
 import type { GrantedCall } from '../../src/providers/upstream-gate.ts';
 import type { JobContext } from '../runtime/processor.ts';
@@ -45,6 +49,8 @@ class Batch {
   readonly #context: JobContext;
   readonly #owner: string;
   #leased: readonly string[] = [];
+  /** Who asked first for the leased assets, in their order. */
+  #requesters: readonly (string | undefined)[] = [];
   #maxBytes: number;
   #renewal: NodeJS.Timeout | undefined;
 
@@ -65,8 +71,16 @@ class Batch {
     }
     const signal = AbortSignal.any([grant.signal, this.#context.signal]);
     try {
-      return await this.#deps.provider.fetchQuotes({ ids: this.#leased, currency: this.#currency, signal });
+      const answer = await this.#deps.provider.fetchQuotes({
+        ids: this.#leased,
+        currency: this.#currency,
+        signal,
+      });
+      this.#charge();
+      return answer;
     } catch (error) {
+      // A call that failed has burned the budget like any other; one that was never sent is given back by the gate.
+      if (!wasNeverSent(error)) this.#charge();
       if (error instanceof ProviderUrlTooLongError) await this.#halve();
       throw error;
     }
@@ -109,7 +123,8 @@ class Batch {
       maxBytes: this.#maxBytes,
     });
     // Before looking whether more is wanted: whoever comes after this look starts a job of its own.
-    await this.#context.releaseDeduplication();
+    const letIn = this.#context.releaseDeduplication();
+    [this.#requesters] = await Promise.all([this.#askRequesters(), letIn]);
     const urgency = await demand.mostUrgent(this.#currency);
     if (urgency !== undefined) await kick.quotes(this.#currency, urgency);
     this.#renewal = setInterval(() => {
@@ -117,11 +132,29 @@ class Batch {
     }, leaseMs / 3);
   }
 
+  /** Usage is a statistic: without an answer the call is charged to nobody. */
+  async #askRequesters(): Promise<readonly (string | undefined)[]> {
+    try {
+      return await this.#deps.demand.requesters(this.#currency, this.#leased);
+    } catch (error) {
+      this.#deps.log.debug({ reason: messageOf(error) }, 'who asked for a batch is not known');
+      return [];
+    }
+  }
+
+  #charge(): void {
+    for (const [text, share] of callShares(this.#requesters)) {
+      const who = parseRequester(text);
+      if (who !== undefined) this.#deps.charge(who, share);
+    }
+  }
+
   /** The provider found the list too long: try with half, and let another call have the rest. */
   async #halve(): Promise<void> {
     const kept = this.#leased.slice(0, Math.ceil(this.#leased.length / 2));
     const rest = this.#leased.slice(kept.length);
     this.#leased = kept;
+    this.#requesters = this.#requesters.slice(0, kept.length);
     await this.#deps.demand.release(this.#currency, this.#owner, rest);
     if (rest.length > 0) await this.#deps.kick.quotes(this.#currency, 'interactive');
   }

@@ -35,6 +35,7 @@ const leastWaitMs = 5_000;
 
 interface Run {
   readonly workKey: string;
+  readonly requester: string | undefined;
   readonly currency: string;
   readonly assetIds: readonly string[];
   readonly holdings?: readonly HoldingRow[];
@@ -43,14 +44,12 @@ interface Run {
 /** The processors of the `requests` queue. */
 export function createRequestProcessors(deps: RequestDeps): ProcessorsOf<'requests'> {
   return {
-    'bulk.fetch': ({ workKey, currency, assets }, context) =>
-      runToEnd(deps, { workKey, currency, assetIds: assets }, context),
-    'portfolio.fetch': ({ workKey, currency, holdings }, context) =>
-      runToEnd(
-        deps,
-        { workKey, currency, assetIds: [...new Set(holdings.map(({ asset }) => asset))], holdings },
-        context,
-      ),
+    'bulk.fetch': ({ workKey, requester, currency, assets }, context) =>
+      runToEnd(deps, { workKey, requester, currency, assetIds: assets }, context),
+    'portfolio.fetch': ({ workKey, requester, currency, holdings }, context) => {
+      const assetIds = [...new Set(holdings.map(({ asset }) => asset))];
+      return runToEnd(deps, { workKey, requester, currency, assetIds, holdings }, context);
+    },
   };
 }
 
@@ -77,7 +76,7 @@ async function fetchAndComplete(
   run: Run,
   { context, startedAt }: RunFrame,
 ): Promise<void> {
-  const { workKey, currency, assetIds, holdings } = run;
+  const { workKey, requester, currency, assetIds, holdings } = run;
   const abandoned = deps.abandoned(workKey);
   const progress = new RunProgress({ ...deps, workKey, total: assetIds.length, startedAt });
   try {
@@ -85,6 +84,7 @@ async function fetchAndComplete(
       currency,
       assetIds,
       urgency: 'interactive',
+      requester,
       waitMs: Math.max(leastWaitMs, context.addedAt + deps.deadlineMs - startedAt.getTime()),
       signal: AbortSignal.any([context.waitSignal, abandoned.signal]),
       onSettled: (settled) => progress.settled(settled),

@@ -1,5 +1,6 @@
 import type { OpenWork, RunQueries } from '../../db/queries/runs.ts';
 import { registry, type ClientJobName, type JobData } from '../../jobs/registry.ts';
+import { requesterText } from '../../src/domain/requester.ts';
 import type { Logger } from '../../src/lib/logger.ts';
 import { turnOf } from '../../src/queue/turn.ts';
 import type { Queues } from '../../src/queue/queues.ts';
@@ -12,6 +13,8 @@ export interface UpkeepDeps {
   readonly retentionSeconds: number;
   /** Deletes ledger rows that no window and no month needs any more. Returns their number. */
   readonly purgeLedger: () => Promise<number>;
+  /** Releases names of deleted accounts, deletes expired credentials and old audit events. Returns the number of rows. */
+  readonly purgeAccess: () => Promise<number>;
 }
 
 /** Where the last look of this process ended; undefined at the begin. */
@@ -32,7 +35,10 @@ export function createUpkeepProcessors(deps: UpkeepDeps): ProcessorsOf<'upkeep'>
   return {
     'jobs.reconcile': async () => ({ added: await reconcile(deps, position) }),
     'jobs.purge': async () => ({
-      deleted: (await deps.runs.purge(deps.retentionSeconds)) + (await deps.purgeLedger()),
+      deleted:
+        (await deps.runs.purge(deps.retentionSeconds)) +
+        (await deps.purgeLedger()) +
+        (await deps.purgeAccess()),
     }),
   };
 }
@@ -59,13 +65,13 @@ async function reconcile(deps: UpkeepDeps, position: Position): Promise<number> 
 
 async function addAgain(
   { queues, log }: UpkeepDeps,
-  { name, workKey, submission, total }: OpenWork,
+  { name, workKey, requester, submission, total }: OpenWork,
 ): Promise<void> {
   if (!isClientJob(name)) {
     log.error({ name, workKey }, 'an open job has a name that is not known');
     return;
   }
-  const data = { ...submission, workKey } as JobData<ClientJobName>;
+  const data = { ...submission, workKey, requester: requesterText(requester) } as JobData<ClientJobName>;
   await queues.add(name, data, turnOf(workKey, total));
 }
 

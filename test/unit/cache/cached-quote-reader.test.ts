@@ -7,6 +7,7 @@ import { UnavailableError } from '../../../src/lib/errors.ts';
 
 const nowMs = 1_000_000;
 const freshMs = 60_000;
+const asked = { assetId: 'bitcoin', currency: 'usd', waitMs: 100 };
 
 function quoteOf(assetId: string, ageMs: number): CachedQuote {
   const nothing = { marketCap: null, rank: null, change24h: null, changePercent24h: null, volume24h: null };
@@ -50,19 +51,15 @@ describe('the quote reader while Redis is away', () => {
   it('serves the last good quote as stale, with the reason', async () => {
     const { mirror, reader } = readerWithout(new Error('Connection is closed.'));
     mirror.put(quoteOf('bitcoin', 2 * freshMs));
-    const reading = await reader.read('bitcoin', 'usd', 100);
+    const reading = await reader.read(asked);
     expect(reading).to.include({ state: 'stale', reason: 'the cache cannot be reached' });
     expect(reading.quote?.assetId).to.equal('bitcoin');
   });
 
   it('says that it cannot serve what it does not hold', async () => {
     const { reader } = readerWithout(new Error('Connection is closed.'));
-    for (const asked of [
-      reader.read('bitcoin', 'usd', 100),
-      reader.readPopular('usd', 10, 100),
-      reader.clear(),
-    ]) {
-      expect(await rejection(asked))
+    for (const reading of [reader.read(asked), reader.readPopular('usd', 10, 100), reader.clear()]) {
+      expect(await rejection(reading))
         .to.be.instanceOf(UnavailableError)
         .with.property('code', 'cache_unavailable');
     }
@@ -80,6 +77,6 @@ describe('the quote reader while Redis is away', () => {
   it('does not take a bug for an outage', async () => {
     const { mirror, reader } = readerWithout(new TypeError('x is not a function'));
     mirror.put(quoteOf('bitcoin', 2 * freshMs));
-    expect(await rejection(reader.read('bitcoin', 'usd', 100))).to.be.instanceOf(TypeError);
+    expect(await rejection(reader.read(asked))).to.be.instanceOf(TypeError);
   });
 });

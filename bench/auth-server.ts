@@ -1,0 +1,101 @@
+/**
+ * The same cached answer behind two routes, one open and one for users, under the real layers with their limits on: what lies
+ * between the two is what it costs to know who asks.
+ */
+import Koa from 'koa';
+import { openDatabase } from '../db/connection.ts';
+import { buildAccess } from '../src/access.ts';
+import { loadConfig } from '../src/config/load-config.ts';
+import type { Access } from '../src/http/access.ts';
+import type { ApiContext, ApiState } from '../src/http/context.ts';
+import { listen } from '../src/http/listen.ts';
+import { createAdmit } from '../src/http/middleware/admit.ts';
+import { cors } from '../src/http/middleware/headers.ts';
+import { telemetry } from '../src/http/middleware/telemetry.ts';
+import { answerAtOnce, envelopeOf } from '../src/http/present/envelope.ts';
+import { route, type Route } from '../src/http/route.ts';
+import { routing } from '../src/http/router.ts';
+import { systemClock } from '../src/lib/clock.ts';
+import { createLogger } from '../src/lib/logger.ts';
+import { createMetrics } from '../src/lib/metrics.ts';
+import { createRedisKeys } from '../src/lib/redis-keys.ts';
+import { createShutdown, onProcessEnd } from '../src/lib/shutdown.ts';
+import { closeRedis, openRedis } from '../src/queue/redis.ts';
+
+const quote = {
+  id: 'bitcoin',
+  symbol: 'btc',
+  name: 'Bitcoin',
+  currency: 'usd',
+  price: 96_123.45,
+  market_cap: 1_917_662_827_500,
+  rank: 1,
+  change_24h: 312.4,
+  change_percent_24h: 0.33,
+  volume_24h: 30_120_000_000,
+  source: 'coingecko',
+  as_of: '2026-11-22T14:00:01.000Z',
+  received_at: '2026-11-22T14:00:12.345Z',
+  fetched_at: '2026-11-22T14:00:12.345Z',
+  state: 'fresh',
+};
+const bodies = new Map([['bitcoin', envelopeOf('Quote', JSON.stringify(quote))]]);
+
+function answerCached(ctx: ApiContext): boolean {
+  const body = bodies.get((ctx['params'] as { coinId: string }).coinId);
+  if (body === undefined) return false;
+  answerAtOnce(ctx, body);
+  return true;
+}
+
+function cached(access: Exclude<Access, 'admin'>, path: string): Route {
+  const described = {
+    method: 'GET',
+    path,
+    tag: 'Bench',
+    summary: 'A cached quote',
+    answers: { 200: 'The quote' },
+    shortcut: answerCached,
+    handler: (ctx: ApiContext): void => void (ctx.status = 404),
+  } as const;
+  return access === 'open'
+    ? route({ ...described, access })
+    : route({ ...described, access, scope: 'prices:read' });
+}
+
+async function main(): Promise<void> {
+  const config = loadConfig();
+  const { database, REDIS_URL: url } = config;
+  if (database === undefined || url === undefined) throw new Error('DATABASE_URL and REDIS_URL are needed');
+  const log = createLogger({ level: config.LOG_LEVEL, name: 'bench', file: config.LOG_FILE });
+  const shutdown = createShutdown(log);
+  onProcessEnd(shutdown, log);
+  const knex = openDatabase({ database, poolSize: 4 });
+  const redis = openRedis({ url, role: 'command', name: 'bench', log });
+  const subscriber = openRedis({ url, role: 'subscriber', name: 'bench-subscriber', log });
+  shutdown.add('clients', 'connections', async () => {
+    await Promise.all([closeRedis(redis), closeRedis(subscriber), knex.destroy()]);
+  });
+  const keys = createRedisKeys(config.REDIS_KEY_PREFIX);
+  const pipeline = { knex, redis, subscriber, keys, clock: systemClock };
+  const access = buildAccess({ config, log, shutdown, pipeline });
+  await access.revocations.whenKnown(5_000);
+
+  const metrics = createMetrics();
+  const app = new Koa<ApiState>();
+  app.use(telemetry({ ...access, config, log, metrics, clock: systemClock }));
+  app.use(cors(config));
+  const limits = {
+    user: config.RATE_LIMIT_USER,
+    key: config.RATE_LIMIT_KEY,
+    address: config.RATE_LIMIT_ADDRESS,
+  };
+  const admit = createAdmit({ ...access, limits });
+  const table = [cached('open', '/api/v1/open/:coinId'), cached('user', '/api/v1/crypto/:coinId')];
+  app.use(routing(table, { admit, metrics }));
+  const server = await listen(app, { host: '127.0.0.1', port: config.PORT });
+  shutdown.add('accept', 'http server', () => server.close());
+  process.send?.('ready');
+}
+
+await main();

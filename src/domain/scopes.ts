@@ -1,0 +1,3 @@
+/** What an API key may be allowed to do. */
+export const scopes = ['prices:read', 'jobs:write', 'portfolio:read', 'portfolio:write', 'admin'] as const;
+export type Scope = (typeof scopes)[number];
