@@ -4,10 +4,10 @@
  */
 const floors = [
   ['^src/(domain|lib|config)/'],
-  ['^src/(auth|providers|demand|events)/', '^db/', '^jobs/'],
-  ['^src/(queue|streams|cache)/'],
+  ['^src/(auth|providers|demand|events|mail)/', '^db/', '^jobs/'],
+  ['^src/(queue|streams|cache|accounts)/'],
   ['^src/http/', '^workers/(runtime|processors|threads)/'],
-  ['^src/(main|pipeline|create-admin)\\.ts$', '^workers/main\\.ts$'],
+  ['^src/(main|pipeline|access|create-admin|reset-password)\\.ts$', '^workers/main\\.ts$'],
 ];
 const beside = ['^embedded/', '^client/', '^test/', '^bench/', '^scripts/'];
 const house = '^(src|workers|jobs|db)/';
@@ -20,8 +20,8 @@ const upward = floors.slice(0, -1).map((rooms, floor) => ({
 }));
 
 const rooms = [
-  ['^src/auth/', '^db/', '^src/providers/', '^src/demand/', '^jobs/', '^src/events/'],
-  ['^src/queue/', '^src/streams/', '^src/cache/'],
+  ['^src/auth/', '^db/', '^src/providers/', '^src/demand/', '^jobs/', '^src/events/', '^src/mail/'],
+  ['^src/queue/', '^src/streams/', '^src/cache/', '^src/accounts/'],
   ['^src/http/', '^workers/'],
 ];
 
@@ -104,7 +104,8 @@ module.exports = {
     onlyIn('undici-only-in-providers', ['^src/providers/'], 'undici|bottleneck'),
     onlyIn('tokens-only-in-auth', ['^src/auth/'], 'jsonwebtoken|bcrypt'),
     onlyIn('koa-only-in-http', ['^src/http/'], 'koa|@koa|koa-body'),
-    onlyIn('threads-only-in-runtime', ['^workers/runtime/'], 'piscina'),
+    onlyIn('mail-only-in-mail', ['^src/mail/'], 'nodemailer'),
+    onlyIn('threads-only-in-runtime-and-auth', ['^workers/runtime/', '^src/auth/'], 'piscina'),
   ],
   options: {
     doNotFollow: { path: 'node_modules' },

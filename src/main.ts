@@ -1,7 +1,4 @@
-import { randomBytes } from 'node:crypto';
-import { createUserQueries } from '../db/queries/users.ts';
-import { createPasswords } from './auth/passwords.ts';
-import { createTokens } from './auth/tokens.ts';
+import { buildAccess, type Access, type AccessRequest } from './access.ts';
 import type { QuoteReader } from './cache/quote-reader.ts';
 import { createQuoteReader } from './cache/cached-quote-reader.ts';
 import { loadEnvironmentFile } from './config/env-file.ts';
@@ -19,6 +16,7 @@ import { createShutdown, onProcessEnd, type Shutdown } from './lib/shutdown.ts';
 import { buildPipeline, type Pipeline } from './pipeline.ts';
 import type { JobDesk } from './queue/job-desk.ts';
 import { createJobDesk } from './queue/postgres-job-desk.ts';
+import { createResetMail } from './queue/reset-mail.ts';
 import { createJobEventReader, type JobEventReader } from './streams/job-event-reader.ts';
 import type { JobStreams } from './streams/job-stream.ts';
 import { createJobStreams } from './streams/sse-job-streams.ts';
@@ -27,6 +25,8 @@ import { createJobStreams } from './streams/sse-job-streams.ts';
 
 /** Open streams that one process takes on. */
 const maxStreams = 10_000;
+/** Longest wait (ms) for the revocations before listening. */
+const revocationsWaitMs = 2_000;
 /** Longest wait (ms) for the event reader before a job's row is looked at. */
 const subscribeDeadlineMs = 500;
 /** Longest wait (ms) for what a forecast is made of. */
@@ -52,14 +52,18 @@ async function main(): Promise<void> {
   const parts: ApiParts = { config, log, shutdown, pipeline: buildPipeline({ config, log, shutdown }) };
 
   const reader = openJobEvents(parts);
-  const jobDesk = buildJobDesk(parts, reader);
+  const access = buildAccess({ ...parts, requestMail: mailRequests(parts) });
+  const jobDesk = buildJobDesk(parts, reader, access);
+  const { revocations } = access;
   const jobStreams = createJobStreams({
     reader,
     clock: parts.pipeline.clock,
     log,
     findEnded: (ids) => parts.pipeline.jobs.findEnded(ids),
+    isRevoked: (viewer) => revocations.covers(viewer),
     maxStreams,
   });
+  revocations.onRevoked(() => jobStreams.endRevoked());
   const health = buildHealth(parts);
   const quotes = buildQuoteReader(parts);
   const app = createApp({
@@ -67,13 +71,7 @@ async function main(): Promise<void> {
     log,
     clock: parts.pipeline.clock,
     metrics: buildMetrics(parts, { quotes, jobStreams }),
-    users: createUserQueries(parts.pipeline.knex),
-    tokens: createTokens({
-      secret: config.JWT_SECRET ?? randomSecret(log),
-      expiresInSeconds: config.JWT_EXPIRES_IN,
-      clock: parts.pipeline.clock,
-    }),
-    passwords: createPasswords({ cost: config.BCRYPT_COST }),
+    ...access,
     jobDesk,
     jobStreams,
     quotes,
@@ -81,12 +79,19 @@ async function main(): Promise<void> {
     budgetStatus: parts.pipeline.budgetStatus,
   });
 
+  // A process that cannot learn them yet listens all the same, and believes no token until it can.
+  await revocations.whenKnown(revocationsWaitMs);
   const server = await listen(app, { host: config.HOST, port: config.PORT });
   shutdown.add('announce', 'readiness', () => health.retire());
   shutdown.add('accept', 'streams', () => jobStreams.drain());
   shutdown.add('accept', 'http server', () => server.close());
   log.info({ host: config.HOST, port: server.port }, 'API listens');
   process.send?.('ready');
+}
+
+/** Undefined without a mail server. */
+function mailRequests({ config, pipeline: { queues } }: ApiParts): AccessRequest['requestMail'] {
+  return config.SMTP_URL === undefined ? undefined : createResetMail(queues);
 }
 
 function openJobEvents({ log, shutdown, pipeline }: ApiParts): JobEventReader {
@@ -100,7 +105,11 @@ function openJobEvents({ log, shutdown, pipeline }: ApiParts): JobEventReader {
   return reader;
 }
 
-function buildJobDesk({ config, log, shutdown, pipeline }: ApiParts, reader: JobEventReader): JobDesk {
+function buildJobDesk(
+  { config, log, shutdown, pipeline }: ApiParts,
+  reader: JobEventReader,
+  access: Pick<Access, 'usage'>,
+): JobDesk {
   const { redis, keys, jobs, queues, clock } = pipeline;
   const events = createJobEventLog(redis, keys.jobEvents);
   const draining = new AbortController();
@@ -112,6 +121,8 @@ function buildJobDesk({ config, log, shutdown, pipeline }: ApiParts, reader: Job
     clock,
     log,
     backlogLimit: config.JOB_BACKLOG_LIMIT,
+    backlogPerUser: config.JOB_BACKLOG_PER_USER,
+    onAccepted: (who) => access.usage.job(who),
     abandon: (workKey) => publishAbandon(redis, keys.control, workKey),
     announceCancel: (jobId) =>
       events.append(jobSubject(jobId), [
@@ -185,12 +196,6 @@ function buildHealth({ log, pipeline }: ApiParts): HealthChecks {
       },
     ],
   });
-}
-
-/** Tokens then end with the process: fine for a first try, refused in production by the configuration. */
-function randomSecret(log: Logger): string {
-  log.warn('JWT_SECRET is not set: tokens are valid until this process ends');
-  return randomBytes(32).toString('hex');
 }
 
 await main();

@@ -1,65 +1,103 @@
 /**
- * Passwords by bcrypt. Each hash occupies a thread of libuv's pool, which files and DNS need too: two run at once, a hundred
- * wait, and whoever comes after that is told to come back.
+ * Passwords by bcrypt, in threads of the lowest priority: one hash keeps a core busy for a tenth of a second, and in the pool
+ * that bcrypt uses by itself a few logins a second multiply the p99 of cached reads. Here hashing gets what is left over. When
+ * that is not enough, logins wait, a hundred at most, and whoever comes after that is told to come back.
  */
 import bcrypt from 'bcrypt';
-import { UnavailableError } from '../lib/errors.ts';
+import { Piscina } from 'piscina';
+import { messageOf, UnavailableError } from '../lib/errors.ts';
+import type { Logger } from '../lib/logger.ts';
+import { limitSubjectOf } from '../lib/network.ts';
+import { decoyHash, type HashTask } from './hash-thread.ts';
+import { Turns } from './turns.ts';
 
 /** bcrypt reads no further than this many bytes; a longer password is refused openly instead of being cut in silence. */
 export const maxPasswordBytes = 72;
 
-const runningLimit = 2;
-const waitingLimit = 100;
+/**
+ * Two, where their priority can be lowered: reads were as quick as beside one, and an idle machine logs in twice as many. With
+ * the priority of everything else, one, which leaves a core.
+ */
+const threads = process.platform === 'linux' ? 2 : 1;
+/** Time (ms) after which a thread without work ends and gives its memory back. */
+const idleMs = 60_000;
+const threadMemoryMb = 32;
+const waiting = 100;
+const waitingPerCaller = 10;
+const longestWaitMs = 10_000;
 
+/** `from` is the address of the caller: one address does not fill the waiting room. Absent for callers of our own. */
 export interface Passwords {
-  /** @throws {UnavailableError} too many are waiting. */
-  hash(password: string): Promise<string>;
+  /** @throws {UnavailableError} too many are waiting, or it waited too long (code `logins_busy`). */
+  hash(password: string, from?: string): Promise<string>;
   /**
-   * Whether `password` belongs to `hash`. Without a hash (no such account) the same work is done and the answer is no.
-   * @throws {UnavailableError} too many are waiting.
+   * Whether `password` belongs to `hash`. Without a hash (no such account), or with one of a lower cost, just as much work is
+   * done.
+   * @throws {UnavailableError} too many are waiting, or it waited too long (code `logins_busy`).
    */
-  matches(password: string, hash: string | undefined): Promise<boolean>;
+  matches(password: string, hash: string | undefined, from?: string): Promise<boolean>;
+  /** Whether the cost has risen since the hash was made. */
+  needsRehash(hash: string): boolean;
+  /** Ends the threads; what still waits is refused. */
+  close(): Promise<void>;
 }
 
-/** Builds {@link Passwords}; `cost` is the work factor (2^cost rounds). */
-export function createPasswords({ cost }: { readonly cost: number }): Passwords {
-  const inTurn = createTurns();
-  let dummyHash: Promise<string> | undefined;
+interface PasswordsDeps {
+  /** Work factor (2^cost rounds). */
+  readonly cost: number;
+  readonly log?: Logger;
+}
+
+type Pool = Piscina<HashTask, string | boolean>;
+
+/** Builds {@link Passwords}. Threads start with the first password, whosever it is. */
+export function createPasswords({ cost, log }: PasswordsDeps): Passwords {
+  const turns = new Turns({ width: threads, waiting, waitingPerCaller, longestWaitMs, refusal: busy });
+  const decoy = decoyHash(cost);
+  let pool: Pool | undefined;
+  let state: 'open' | 'closed' = 'open';
+
+  const inTurn = (task: HashTask, from: string | undefined): Promise<string | boolean> =>
+    turns.run(
+      async () => {
+        if (state === 'closed') throw busy();
+        pool ??= openPool(log);
+        return await pool.run(task).catch((error: unknown) => {
+          throw state === 'closed' ? busy() : error;
+        });
+      },
+      from === undefined ? undefined : limitSubjectOf(from),
+    );
 
   return {
-    hash: async (password) => inTurn(() => bcrypt.hash(password, cost)),
-    matches: async (password, hash) =>
-      inTurn(async () => {
-        const reference = hash ?? (await (dummyHash ??= bcrypt.hash('nobody has this password', cost)));
-        const same = await bcrypt.compare(password, reference);
-        return same && hash !== undefined;
-      }),
+    hash: async (password, from) => (await inTurn({ password, cost }, from)) as string,
+    matches: async (password, hash, from) => {
+      const same = await inTurn({ password, cost, compareWith: hash ?? decoy }, from);
+      return same === true && hash !== undefined;
+    },
+    needsRehash: (hash) => bcrypt.getRounds(hash) < cost,
+    async close() {
+      state = 'closed';
+      await pool?.destroy();
+    },
   };
 }
 
-/** Runs pieces of work, two at a time, in the order they came. */
-function createTurns(): <T>(work: () => Promise<T>) => Promise<T> {
-  const waiting: (() => void)[] = [];
-  let running = 0;
+function openPool(log: Logger | undefined): Pool {
+  // The same extension as this module: .ts when run from source, .js when built.
+  const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
+  const pool: Pool = new Piscina({
+    filename: new URL(`./hash-thread.${extension}`, import.meta.url).href,
+    minThreads: 0,
+    maxThreads: threads,
+    idleTimeout: idleMs,
+    resourceLimits: { maxOldGenerationSizeMb: threadMemoryMb, maxYoungGenerationSizeMb: 4 },
+  });
+  // A thread that breaks without a task would otherwise end the process; the next task starts another.
+  pool.on('error', (error) => log?.error({ reason: messageOf(error) }, 'a hashing thread broke'));
+  return pool;
+}
 
-  return async (work) => {
-    if (running >= runningLimit) {
-      if (waiting.length >= waitingLimit) {
-        throw new UnavailableError('Too many logins at the moment', {
-          code: 'logins_busy',
-          retryAfterSeconds: 5,
-        });
-      }
-      await new Promise<void>((resolve) => waiting.push(resolve));
-    } else {
-      running += 1;
-    }
-    try {
-      return await work();
-    } finally {
-      const next = waiting.shift();
-      if (next === undefined) running -= 1;
-      else next();
-    }
-  };
+function busy(): UnavailableError {
+  return new UnavailableError('Too many logins at the moment', { code: 'logins_busy', retryAfterSeconds: 5 });
 }

@@ -1,94 +1,193 @@
 /**
- * Access tokens: JWTs signed with HS256 and nothing else. The key is prepared once, because a secret given as a string is
- * turned into a key at every verification, which costs more than the rest of a request. A token that was verified is
- * remembered until it expires, so that a client pays for the signature once per process.
+ * Access tokens and stream tickets: JWTs signed with HS256 and nothing else. Keys are prepared once, because a secret given as
+ * a string is turned into a key at every verification, which costs more than the rest of a request. The `kid` of a token says
+ * which of the two live secrets signed it, and is only ever looked up among those two. A token that was verified is remembered
+ * until it expires, so that a client pays for the signature once per process; whether it was revoked is asked elsewhere, at
+ * every request.
  */
-import { createSecretKey, randomUUID } from 'node:crypto';
+import { createHash, createSecretKey, randomUUID, type KeyObject } from 'node:crypto';
 import jwt from 'jsonwebtoken';
 import { LRUCache } from 'lru-cache';
 import { validate as isUuid } from 'uuid';
 import type { Clock } from '../lib/clock.ts';
 import { UnauthenticatedError } from '../lib/errors.ts';
 import type { Principal, Role } from './principal.ts';
+import { scopes as knownScopes, type Scope } from '../domain/scopes.ts';
 
 const algorithm = 'HS256';
 const issuer = 'pricepool';
 const rememberedTokens = 10_000;
 /** A longer text is no token of ours: it is refused before any work is spent on it. */
 const longestToken = 2_048;
+/** Clocks of the fleet may differ by this much (s). */
+export const clockSkewSeconds = 5;
+
+/** What a token is good for: requests, or the streams of clients that cannot send headers. */
+export type TokenUse = 'access' | 'stream';
 
 interface TokenDeps {
-  /** At least 32 characters. */
+  /** Signs; at least 32 characters. */
   readonly secret: string;
+  /** Signed before: its tokens are still taken. */
+  readonly previousSecret?: string | undefined;
   readonly expiresInSeconds: number;
+  readonly ticketExpiresInSeconds: number;
   readonly clock: Clock;
 }
 
+/** Whom an access token is made for. */
+export interface TokenSubject {
+  readonly userId: string;
+  readonly role: Role;
+  readonly generation: number;
+  readonly sessionId: string;
+}
+
 export interface Tokens {
-  /** Seconds that an issued token is good for. */
+  /** Seconds that an issued access token is good for. */
   readonly expiresInSeconds: number;
-  /** A new token for a user. */
-  issue(user: { readonly id: string; readonly role: Role }): string;
+  /** Seconds that a ticket is good for. */
+  readonly ticketExpiresInSeconds: number;
+  /** A new access token. */
+  issue(subject: TokenSubject): string;
+  /** A ticket with which the principal may open streams. */
+  issueTicket(principal: Principal): string;
   /**
    * Who a token speaks for.
-   * @throws {UnauthenticatedError} it is not ours, speaks for no UUID, was altered or has expired (code `token_expired`).
+   * @throws {UnauthenticatedError} it is not ours, is for another use, speaks for no UUID, was altered or has expired (code
+   * `token_expired`).
    */
-  verify(token: string): Principal;
+  verify(token: string, use: TokenUse): Principal;
+  /** Whether a token was verified before and is remembered. */
+  knows(token: string): boolean;
 }
 
 interface Verified {
   readonly principal: Principal;
+  readonly use: TokenUse;
   /** Milliseconds since the Unix epoch. */
   readonly expiresAt: number;
 }
 
+interface Key {
+  readonly id: string;
+  readonly key: KeyObject;
+}
+
 /** Builds the {@link Tokens} of a process. */
-export function createTokens({ secret, expiresInSeconds, clock }: TokenDeps): Tokens {
-  const key = createSecretKey(Buffer.from(secret, 'utf8'));
+export function createTokens(deps: TokenDeps): Tokens {
+  const { expiresInSeconds, ticketExpiresInSeconds, clock } = deps;
+  const current = keyOf(deps.secret);
+  const keys = new Map([[current.id, current.key]]);
+  if (deps.previousSecret !== undefined) {
+    const previous = keyOf(deps.previousSecret);
+    keys.set(previous.id, previous.key);
+  }
   const verified = new LRUCache<string, Verified>({ max: rememberedTokens });
   const nowSeconds = (): number => Math.floor(clock.now() / 1000);
 
+  function sign(userId: string, claims: object, seconds: number): string {
+    const iat = nowSeconds();
+    return jwt.sign({ ...claims, iat, exp: iat + seconds }, current.key, {
+      algorithm,
+      issuer,
+      subject: userId,
+      keyid: current.id,
+      jwtid: randomUUID(),
+    });
+  }
+
   function check(token: string): Verified {
     if (token.length > longestToken) throw invalid();
-    let claims: jwt.JwtPayload | string;
+    const key = keys.get(keyIdOf(token) ?? '');
+    if (key === undefined) throw invalid();
+    const now = nowSeconds();
     try {
-      claims = jwt.verify(token, key, { algorithms: [algorithm], issuer, clockTimestamp: nowSeconds() });
+      const claims = jwt.verify(token, key, {
+        algorithms: [algorithm],
+        issuer,
+        clockTimestamp: now,
+        clockTolerance: clockSkewSeconds,
+      });
+      return toVerified(claims, now);
     } catch (error) {
       throw error instanceof jwt.TokenExpiredError ? expired() : invalid();
     }
-    return toVerified(claims);
   }
 
   return {
     expiresInSeconds,
-    issue: (user) => {
-      const iat = nowSeconds();
-      const claims = { role: user.role, iat, exp: iat + expiresInSeconds };
-      return jwt.sign(claims, key, { algorithm, issuer, subject: user.id, jwtid: randomUUID() });
-    },
-    verify: (token) => {
+    ticketExpiresInSeconds,
+    issue: ({ userId, role, generation, sessionId }) =>
+      sign(userId, { use: 'access', role, gen: generation, sid: sessionId }, expiresInSeconds),
+    issueTicket: ({ userId, role, generation, sessionId, keyId, scopes }) =>
+      sign(
+        userId,
+        { use: 'stream', role, gen: generation, sid: sessionId, key: keyId, scopes },
+        ticketExpiresInSeconds,
+      ),
+    verify: (token, use) => {
       // Not `get`, which would reorder the whole for a gain that nobody sees: old tokens expire anyway.
-      const known = verified.peek(token);
-      if (known !== undefined) {
-        if (known.expiresAt > clock.now()) return known.principal;
+      let known = verified.peek(token);
+      if (known === undefined) {
+        known = check(token);
+        verified.set(token, known);
+      }
+      if (known.expiresAt <= clock.now()) {
         verified.delete(token);
         throw expired();
       }
-      const fresh = check(token);
-      verified.set(token, fresh);
-      return fresh.principal;
+      if (known.use !== use) throw invalid();
+      return known.principal;
     },
+    knows: (token) => verified.peek(token) !== undefined,
   };
 }
 
-function toVerified(claims: jwt.JwtPayload | string): Verified {
+/** A key is named after its secret, so that processes with the same secrets agree on names. */
+function keyOf(secret: string): Key {
+  const id = createHash('sha256').update(`pricepool-kid:${secret}`).digest('hex').slice(0, 12);
+  return { id, key: createSecretKey(Buffer.from(secret, 'utf8')) };
+}
+
+function keyIdOf(token: string): string | undefined {
+  try {
+    return jwt.decode(token, { complete: true })?.header.kid;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Every claim is there and of its kind, or the token is not ours. */
+function toVerified(claims: jwt.JwtPayload | string, now: number): Verified {
   if (typeof claims === 'string') throw invalid();
-  const { sub, exp } = claims;
+  const { sub, exp, iat } = claims;
+  const use: unknown = claims['use'];
   const role: unknown = claims['role'];
-  if (exp === undefined || (role !== 'user' && role !== 'admin')) throw invalid();
+  const generation: unknown = claims['gen'];
+  if (exp === undefined || iat === undefined || iat > now + clockSkewSeconds) throw invalid();
+  if (use !== 'access' && use !== 'stream') throw invalid();
+  if (role !== 'user' && role !== 'admin') throw invalid();
   // Ids of users are UUIDs, and the database takes nothing else for one.
-  if (sub === undefined || !isUuid(sub)) throw invalid();
-  return { principal: Object.freeze({ userId: sub, role }), expiresAt: exp * 1000 };
+  if (sub === undefined || !isUuid(sub) || !Number.isSafeInteger(generation)) throw invalid();
+  const holder = holderOf(claims, use);
+  const principal = Object.freeze({ userId: sub, role, generation: generation as number, ...holder });
+  return { principal, use, expiresAt: exp * 1000 };
+}
+
+/** A token belongs to a session; a ticket to a session or to an API key with its scopes. */
+function holderOf(claims: jwt.JwtPayload, use: TokenUse): Pick<Principal, 'sessionId' | 'keyId' | 'scopes'> {
+  const sessionId: unknown = claims['sid'];
+  const keyId: unknown = claims['key'];
+  const given: unknown = claims['scopes'];
+  if (isUuid(sessionId) && keyId === undefined && given === undefined)
+    return { sessionId: sessionId as string, keyId: undefined, scopes: undefined };
+  if (use !== 'stream' || !isUuid(keyId) || !isScopeList(given)) throw invalid();
+  return { sessionId: undefined, keyId: keyId as string, scopes: given };
+}
+
+function isScopeList(given: unknown): given is Scope[] {
+  return Array.isArray(given) && given.every((each) => knownScopes.some((known) => known === each));
 }
 
 function invalid(): UnauthenticatedError {

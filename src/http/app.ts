@@ -4,16 +4,22 @@ import { messageOf } from '../lib/errors.ts';
 import type { ApiState } from './context.ts';
 import type { AppDeps } from './deps.ts';
 import { cors } from './middleware/headers.ts';
+import { createAdmit } from './middleware/admit.ts';
 import { telemetry } from './middleware/telemetry.ts';
 import type { Route } from './route.ts';
 import { routing } from './router.ts';
+import { adminRoutes } from './routes/admin.ts';
+import { apiKeyRoutes } from './routes/api-keys.ts';
 import { authRoutes } from './routes/auth.ts';
 import { cacheRoutes } from './routes/cache.ts';
 import { docsRoutes } from './routes/docs.ts';
 import { jobRoutes } from './routes/jobs.ts';
 import { operationRoutes } from './routes/operations.ts';
+import { passwordRoutes } from './routes/passwords.ts';
 import { priceRoutes } from './routes/prices.ts';
 import { submissionRoutes } from './routes/submissions.ts';
+import { usageRoutes } from './routes/usage.ts';
+import { userRoutes } from './routes/users.ts';
 
 /** Builds the application. It owns nothing: whoever made the parts closes them. */
 export function createApp(deps: AppDeps): Koa<ApiState> {
@@ -22,7 +28,14 @@ export function createApp(deps: AppDeps): Koa<ApiState> {
   app.on('error', (error: unknown) => deps.log.warn({ reason: messageOf(error) }, 'a response broke off'));
   app.use(telemetry(deps));
   app.use(cors(deps.config));
-  app.use(routing(routeTable(deps), deps));
+  const { config, authenticator, allowances, usage, metrics } = deps;
+  const limits = {
+    user: config.RATE_LIMIT_USER,
+    key: config.RATE_LIMIT_KEY,
+    address: config.RATE_LIMIT_ADDRESS,
+  };
+  const admit = createAdmit({ authenticator, allowances, usage, limits });
+  app.use(routing(routeTable(deps), { admit, metrics }));
   return app;
 }
 
@@ -30,6 +43,11 @@ export function createApp(deps: AppDeps): Koa<ApiState> {
 export function routeTable(deps: AppDeps): Route[] {
   const described = [
     ...authRoutes(deps),
+    ...passwordRoutes(deps),
+    ...userRoutes(deps),
+    ...apiKeyRoutes(deps),
+    ...usageRoutes(deps),
+    ...adminRoutes(deps),
     ...cacheRoutes(deps),
     ...submissionRoutes(deps),
     ...priceRoutes(deps),

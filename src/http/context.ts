@@ -1,5 +1,6 @@
 import type Koa from 'koa';
 import type { Principal } from '../auth/principal.ts';
+import type { LimitState } from '../lib/rate-limit.ts';
 import type { RouteTally } from '../lib/tally.ts';
 
 /** What the middleware knows of a request. */
@@ -8,7 +9,11 @@ export interface ApiState {
   requestId: string;
   /** Of the URL, without the query; undefined when the client sent no URL that has one. */
   path: string | undefined;
-  /** Known once the token was verified. */
+  /** Of the client, as far as trusted proxies tell; without the port. */
+  address: string;
+  /** Limits that this request was charged to. */
+  limits: LimitState[];
+  /** Known once the credential was verified. */
   principal: Principal | undefined;
   /** Where this request is counted; that of unmatched paths until a route is found. */
   tally: RouteTally;

@@ -1,8 +1,18 @@
+import type { AuditQueries } from '../../db/queries/audit.ts';
 import type { UserQueries } from '../../db/queries/users.ts';
+import type { AccountDesk } from '../accounts/account-desk.ts';
+import type { ApiKeyDesk } from '../accounts/api-key-desk.ts';
+import type { Authenticator } from '../accounts/authenticator.ts';
+import type { Login } from '../accounts/login.ts';
+import type { PasswordDesk } from '../accounts/passwords.ts';
+import type { Sessions } from '../accounts/sessions.ts';
+import type { UsageTally } from '../accounts/usage-tally.ts';
+import type { UsageQueries } from '../../db/queries/usage.ts';
 import type { Passwords } from '../auth/passwords.ts';
 import type { Tokens } from '../auth/tokens.ts';
 import type { QuoteReader } from '../cache/quote-reader.ts';
 import type { Config } from '../config/load-config.ts';
+import type { Allowances } from '../lib/allowances.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { HealthChecks } from '../lib/health.ts';
 import type { Logger } from '../lib/logger.ts';
@@ -25,13 +35,23 @@ export interface BudgetFigures {
 
 /** Everything that the HTTP side stands on. Handlers see these ports and nothing behind them. */
 export interface AppDeps {
-  readonly config: Pick<Config, 'APP_ENV' | 'CORS_ORIGINS' | 'METRICS_TOKEN' | 'READ_WAIT_MS'>;
+  readonly config: Config;
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: Metrics;
   readonly users: UserQueries;
+  readonly accounts: AccountDesk;
   readonly tokens: Tokens;
   readonly passwords: Passwords;
+  readonly passwordDesk: PasswordDesk;
+  readonly login: Login;
+  readonly sessions: Sessions;
+  readonly authenticator: Authenticator;
+  readonly apiKeys: ApiKeyDesk;
+  readonly allowances: Allowances;
+  readonly audit: AuditQueries;
+  readonly usage: UsageTally;
+  readonly usageReports: UsageQueries;
   readonly jobDesk: JobDesk;
   readonly jobStreams: JobStreams;
   readonly quotes: QuoteReader;

@@ -1,6 +1,13 @@
-import { createServer, type RequestListener, type Server } from 'node:http';
-import { Server as NetServer, type AddressInfo } from 'node:net';
+import {
+  createServer,
+  type RequestListener,
+  type Server,
+  type ServerOptions,
+  type ServerResponse,
+} from 'node:http';
+import { Server as NetServer, type AddressInfo, type Socket } from 'node:net';
 import { sleep } from '../lib/sleep.ts';
+import { refuseBrokenConnections } from './refuse-connection.ts';
 
 /** Anything that makes a request listener, as a Koa application does. */
 interface Listener {
@@ -18,9 +25,21 @@ export interface Listening {
   close(graceMs?: number): Promise<void>;
 }
 
-/** Time (ms) in which a whole request, its body included, must have arrived. */
-const requestTimeoutMs = 30_000;
-const headersTimeoutMs = 10_000;
+/** How long (ms) a client may take. Whoever sends a byte at a time holds a connection, and gets no more time for it. */
+interface Deadlines {
+  /** For a whole request, its body included. */
+  readonly requestMs: number;
+  /** For the headers, from the first byte on or from the opening of the connection. */
+  readonly headersMs: number;
+  /** Between two looks for those who are late; so much later than its deadline a client is cut. Node's own is 30 s. */
+  readonly lookMs: number;
+}
+
+const defaultDeadlines: Deadlines = { requestMs: 30_000, headersMs: 10_000, lookMs: 1_000 };
+/** The request line and the headers (bytes), together. Node's own default, but not for an option of the command line to change. */
+const mostHeaderBytes = 16 * 1_024;
+/** Connections at the same time; more are closed at once. Each costs some 10 KB and a file descriptor. */
+const mostConnections = 20_000;
 /** Above the minute that load balancers commonly keep a connection, so that it is never we who close it under a request. */
 const keepAliveTimeoutMs = 65_000;
 const defaultGraceMs = 5_000;
@@ -32,26 +51,24 @@ const lingerMs = 1_000;
 const sweepMs = 25;
 
 /**
- * Serves `app` at `host:port`; port 0 takes any free one.
+ * Serves `app` at `host:port`; port 0 takes any free one. Tests give shorter deadlines.
  * @throws {Error} naming the address when it is taken or may not be used.
  */
 export async function listen(
   app: Listener,
   { host, port }: { host: string; port: number },
+  deadlines: Deadlines = defaultDeadlines,
 ): Promise<Listening> {
   const ending = new AbortController();
   const answer = app.callback();
-  const server = createServer(
-    {
-      requestTimeout: requestTimeoutMs,
-      headersTimeout: headersTimeoutMs,
-      keepAliveTimeout: keepAliveTimeoutMs,
-    },
-    (request, response) => {
-      if (ending.signal.aborted) response.setHeader('connection', 'close');
-      answer(request, response);
-    },
-  );
+  const answering = new WeakMap<Socket, ServerResponse>();
+  const server = createServer(optionsOf(deadlines), (request, response) => {
+    answering.set(request.socket, response);
+    if (ending.signal.aborted) response.setHeader('connection', 'close');
+    answer(request, response);
+  });
+  server.maxConnections = mostConnections;
+  refuseBrokenConnections(server, answering);
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => reject(explain(error, `${host}:${port}`)));
     server.listen({ host, port }, resolve);
@@ -63,6 +80,16 @@ export async function listen(
       ending.abort();
       await closeServer(server, graceMs);
     },
+  };
+}
+
+function optionsOf({ requestMs, headersMs, lookMs }: Deadlines): ServerOptions {
+  return {
+    requestTimeout: requestMs,
+    headersTimeout: headersMs,
+    connectionsCheckingInterval: lookMs,
+    keepAliveTimeout: keepAliveTimeoutMs,
+    maxHeaderSize: mostHeaderBytes,
   };
 }
 

@@ -79,7 +79,11 @@ export function openApiDocument(table: readonly Route[]): OpenApiDocument {
     },
     paths,
     components: {
-      securitySchemes: { bearer: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' } },
+      securitySchemes: {
+        bearer: { type: 'http', scheme: 'bearer', description: 'An access token or an API key' },
+        apiKey: { type: 'apiKey', in: 'header', name: 'X-Api-Key' },
+        ticket: { type: 'apiKey', in: 'query', name: 'ticket', description: 'A stream ticket' },
+      },
       schemas: { Envelope: envelope, Problem: problem },
     },
   };
@@ -91,7 +95,7 @@ function operationOf(each: Route): OpenApiOperation {
     summary: each.summary,
     ...(each.description === undefined ? {} : { description: each.description }),
     operationId: `${each.method.toLowerCase()}${each.path.replaceAll(/[^A-Za-z0-9]+(\w)/g, (_all, next: string) => next.toUpperCase())}`,
-    security: each.access === 'open' ? [] : [{ bearer: [] }],
+    security: securityOf(each),
     parameters: [
       ...parametersOf(each.params, 'path'),
       ...parametersOf(each.query, 'query'),
@@ -104,6 +108,15 @@ function operationOf(each: Route): OpenApiOperation {
         }),
     responses: responsesOf(each),
   };
+}
+
+/** Any of these will do; scopes are those of API keys. */
+function securityOf({ access, scope, takesTicket }: Route): Json[] {
+  if (access === 'open') return [];
+  const scopes = scope === undefined || scope === 'session' || scope === 'any' ? [] : [scope];
+  const key = scope === 'session' ? [] : [{ apiKey: scopes }];
+  const ticket = takesTicket === true ? [{ ticket: [] }] : [];
+  return [{ bearer: scopes }, ...key, ...ticket];
 }
 
 function schemaOf(schema: z.ZodType): Json {
@@ -129,8 +142,14 @@ function headerParameter([name, description]: [string, string]): OpenApiParamete
 
 function responsesOf(each: Route): Record<string, { description: string }> {
   const implied: Record<number, string> = {
-    ...(each.access === 'open' ? {} : { 401: 'No valid access token' }),
-    ...(each.access === 'admin' ? { 403: 'Admins only' } : {}),
+    ...(each.access === 'open'
+      ? {}
+      : {
+          401: 'No valid credential',
+          403: refusalOf(each),
+          503: 'Credentials cannot be checked for now; see Retry-After',
+        }),
+    ...(each.unlimited === true ? {} : { 429: 'Too many requests; see RateLimit and Retry-After' }),
     ...(each.body === undefined
       ? {}
       : { 400: 'Not readable as JSON', 413: 'Larger than 1 MB', 415: 'Not JSON' }),
@@ -142,6 +161,12 @@ function responsesOf(each: Route): Record<string, { description: string }> {
   return Object.fromEntries(
     described.map(([status, description]) => [status, responseOf(each, status, description)]),
   );
+}
+
+function refusalOf({ access, scope }: Route): string {
+  if (access === 'admin') return 'Admins only, and of their API keys those with the scope admin';
+  if (scope === 'session') return 'Not with an API key';
+  return scope === 'any' ? 'Never' : `The API key lacks the scope ${scope ?? ''}`;
 }
 
 function responseOf(

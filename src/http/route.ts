@@ -4,9 +4,9 @@
  */
 import type { z } from 'zod';
 import type { Principal } from '../auth/principal.ts';
-import type { Tokens } from '../auth/tokens.ts';
+import type { Access, AccessRule, RouteScope } from './access.ts';
 import type { ApiContext } from './context.ts';
-import { authenticate, type Access } from './middleware/authenticate.ts';
+import type { Admit } from './middleware/admit.ts';
 import { readBody } from './middleware/read-body.ts';
 import { validate } from './middleware/validate.ts';
 
@@ -22,17 +22,23 @@ export interface Input<A extends Access, P extends z.ZodType, Q extends z.ZodTyp
   readonly viewer: A extends 'open' ? undefined : Principal;
 }
 
-/** One row of the route table. */
-export interface RouteSpec<
+/** One row of the route table. Every route that is not open says what an API key needs to call it. */
+export type RouteSpec<
   A extends Access,
   P extends z.ZodType = Nothing,
   Q extends z.ZodType = Nothing,
   B extends z.ZodType = Nothing,
-> {
+> = RouteBase<A, P, Q, B> & (A extends 'open' ? { readonly scope?: never } : { readonly scope: RouteScope });
+
+interface RouteBase<A extends Access, P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType> {
   readonly method: Method;
   /** Full path with `:name` for parameters. */
   readonly path: string;
   readonly access: A;
+  /** Takes a stream ticket in the query instead of a header. */
+  readonly takesTicket?: boolean;
+  /** Counts against no limit. */
+  readonly unlimited?: boolean;
   readonly tag: string;
   readonly summary: string;
   readonly description?: string;
@@ -51,18 +57,28 @@ export interface RouteSpec<
 }
 
 /** A route whose types have done their work. */
-export interface Route extends Omit<RouteSpec<Access, z.ZodType, z.ZodType, z.ZodType>, 'handler'> {
-  readonly run: (ctx: ApiContext, tokens: Tokens) => void | Promise<void>;
+export interface Route extends Omit<RouteBase<Access, z.ZodType, z.ZodType, z.ZodType>, 'handler'> {
+  readonly scope: RouteScope | undefined;
+  readonly run: (ctx: ApiContext, admit: Admit) => void | Promise<void>;
 }
 
-/** Makes a route of a spec: authenticate, shortcut, validate, handle. */
+/** Makes a route of a spec: admit, shortcut, validate, handle. */
 export function route<
   A extends Access,
   P extends z.ZodType = Nothing,
   Q extends z.ZodType = Nothing,
   B extends z.ZodType = Nothing,
 >(spec: RouteSpec<A, P, Q, B>): Route {
-  const { access, params, query, body, shortcut, handler, ...described } = spec;
+  const { access, scope, params, query, body, shortcut, handler, ...described } = spec as RouteBase<
+    A,
+    P,
+    Q,
+    B
+  > & {
+    readonly scope?: RouteScope;
+  };
+  const { takesTicket = false, unlimited = false } = described;
+  const rule: AccessRule = { access, scope, takesTicket, unlimited };
 
   async function check(ctx: ApiContext, viewer: Principal | undefined): Promise<void> {
     const [checkedParams, checkedQuery, checkedBody] = validate([
@@ -74,16 +90,21 @@ export function route<
     await handler(ctx, input as Input<A, P, Q, B>);
   }
 
+  function serve(ctx: ApiContext, viewer: Principal | undefined): void | Promise<void> {
+    return shortcut?.(ctx) === true ? undefined : check(ctx, viewer);
+  }
+
   return {
     ...described,
     access,
+    scope,
     ...(params === undefined ? {} : { params }),
     ...(query === undefined ? {} : { query }),
     ...(body === undefined ? {} : { body }),
-    run: (ctx, tokens) => {
-      const viewer = access === 'open' ? undefined : authenticate(ctx, tokens, access);
-      if (shortcut?.(ctx) === true) return undefined;
-      return check(ctx, viewer);
+    run: (ctx, admit) => {
+      const viewer = admit(ctx, rule);
+      // Waited for only where there is something to wait for: most requests are admitted from memory.
+      return viewer instanceof Promise ? viewer.then((each) => serve(ctx, each)) : serve(ctx, viewer);
     },
   };
 }

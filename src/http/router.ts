@@ -4,15 +4,15 @@
  */
 import Router from '@koa/router';
 import type { Next } from 'koa';
-import type { Tokens } from '../auth/tokens.ts';
 import { AppError, NotFoundError } from '../lib/errors.ts';
 import type { Metrics } from '../lib/metrics.ts';
 import type { RouteTally } from '../lib/tally.ts';
 import type { ApiContext, ApiState } from './context.ts';
+import type { Admit } from './middleware/admit.ts';
 import type { Route } from './route.ts';
 
 interface RoutingDeps {
-  readonly tokens: Tokens;
+  readonly admit: Admit;
   readonly metrics: Metrics;
 }
 
@@ -69,7 +69,7 @@ function groupBy(routes: readonly Route[], keyOf: (each: Route) => string): Map<
 /** Picks the route of a path by the method; HEAD is answered by GET. */
 function dispatcher(
   routes: readonly Route[],
-  { tokens, metrics }: RoutingDeps,
+  { admit, metrics }: RoutingDeps,
 ): (ctx: ApiContext) => void | Promise<void> {
   const endpoints = new Map<string, Endpoint>();
   for (const each of routes) {
@@ -86,7 +86,7 @@ function dispatcher(
       return undefined;
     }
     ctx.state.tally = endpoint.tally;
-    return endpoint.route.run(ctx, tokens);
+    return endpoint.route.run(ctx, admit);
   };
 }
 

@@ -2,6 +2,8 @@
  * The error tree. Every error that is meant for a client or that steers a job is one of these; anything else is
  * a bug and becomes a 500 without detail. `code` is stable and machine-readable; `message` may be shown to clients.
  */
+import type { LimitState } from './rate-limit.ts';
+
 export interface FieldProblem {
   /** Path of the offending field, such as `coins[3]` or `query.limit`. */
   readonly field: string;
@@ -51,8 +53,8 @@ export class UnauthenticatedError extends AppError {
 
 /** 403: known, but not allowed. */
 export class ForbiddenError extends AppError {
-  constructor(message = 'You are not allowed to do this') {
-    super(message, { code: 'forbidden', status: 403 });
+  constructor(message = 'You are not allowed to do this', code = 'forbidden') {
+    super(message, { code, status: 403 });
   }
 }
 
@@ -78,6 +80,21 @@ export class IdempotencyMismatchError extends AppError {
       status: 422,
       fields: [{ field: 'Idempotency-Key', message: 'already used with another body' }],
     });
+  }
+}
+
+/** 429: more than was allowed; again after `retryAfterSeconds`. */
+export class RateLimitedError extends AppError {
+  /** Where the limit stands that was reached, for the `RateLimit` fields; undefined when it is none that is shown. */
+  readonly limit: LimitState | undefined;
+
+  constructor(message: string, options: { code?: string; retryAfterSeconds: number; limit?: LimitState }) {
+    super(message, {
+      code: options.code ?? 'rate_limited',
+      status: 429,
+      retryAfterSeconds: Math.max(1, Math.ceil(options.retryAfterSeconds)),
+    });
+    this.limit = options.limit;
   }
 }
 

@@ -18,10 +18,16 @@ export interface RedisKeys {
   leases(currency: string): string;
   /** Hash: asset id to `<owner>|<score in demand>`. */
   leaseOwners(currency: string): string;
+  /** Hash: asset id to who asked for it first, for as long as it is wanted or leased. */
+  requesters(currency: string): string;
   /** Pub/sub channel of ticks. */
   readonly ticks: string;
   /** Pub/sub channel of orders to workers. */
   readonly control: string;
+  /** Pub/sub channel of revocations. */
+  readonly revocations: string;
+  /** Prefix of the counters of limits. */
+  readonly limits: string;
   /** Stream of job events. */
   readonly jobEvents: string;
   /** Hash: number of upstream calls of the whole fleet by outcome. */
@@ -39,8 +45,11 @@ export function createRedisKeys(prefix: string): RedisKeys {
     demand: (currency) => `${prefix}:demand:${currency}`,
     leases: (currency) => `${prefix}:leases:${currency}`,
     leaseOwners: (currency) => `${prefix}:lease-owners:${currency}`,
+    requesters: (currency) => `${prefix}:requesters:${currency}`,
     ticks: `${prefix}:ticks`,
     control: `${prefix}:control`,
+    revocations: `${prefix}:revocations`,
+    limits: `${prefix}:limit:`,
     jobEvents: `${prefix}:job-events`,
     upstreamCalls: `${prefix}:upstream-calls`,
   };

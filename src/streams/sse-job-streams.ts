@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import { setInterval as every } from 'node:timers';
+import type { Principal } from '../auth/principal.ts';
 import type { JobRecord } from '../domain/job.ts';
 import type { Clock } from '../lib/clock.ts';
 import { messageOf } from '../lib/errors.ts';
@@ -15,8 +16,15 @@ interface JobStreamsDeps {
   readonly log: Logger;
   /** Those of the jobs that have ended. */
   readonly findEnded: (jobIds: readonly string[]) => Promise<readonly JobRecord[]>;
+  /** Whether a credential was revoked. */
+  readonly isRevoked: (viewer: Principal) => boolean;
   /** Most open streams of this process; above it a client is told to come back later. */
   readonly maxStreams: number;
+}
+
+interface OpenStream {
+  readonly stream: JobStream;
+  readonly viewer: Principal;
 }
 
 /** Proxies cut a silent connection after some 60 s; clients see from `hb` that the stream lives. */
@@ -25,16 +33,19 @@ const retryMs = 3_000;
 
 /** Builds the SSE {@link JobStreams} of an API process. */
 export function createJobStreams(deps: JobStreamsDeps): JobStreams {
-  const open = new Map<ServerResponse, JobStream>();
+  const open = new Map<ServerResponse, OpenStream>();
   const heart = every(() => {
     const text = `: hb\n\n${encodeSse({ event: 'hb', data: JSON.stringify({ time: new Date(deps.clock.now()).toISOString() }) })}`;
     for (const response of open.keys()) writeSse(response, text);
-    void endForgotten([...open.values()], deps);
+    void endForgotten(
+      [...open.values()].map(({ stream }) => stream),
+      deps,
+    );
   }, heartbeatMs);
   heart.unref();
 
   return {
-    open({ response, job, lastEventId }: JobStreamRequest) {
+    open({ response, job, viewer, lastEventId }: JobStreamRequest) {
       response.writeHead(200, sseHeaders);
       if (open.size >= deps.maxStreams) {
         rejectSoftly(response);
@@ -42,15 +53,20 @@ export function createJobStreams(deps: JobStreamsDeps): JobStreams {
       }
       writeSse(response, `retry: ${retryMs}\n\n`);
       const stream = new JobStream({ ...deps, response, job, lastEventId });
-      open.set(response, stream);
+      open.set(response, { stream, viewer });
       response.on('close', () => {
         stream.close();
         open.delete(response);
       });
+      // Revoked while the job was looked up.
+      if (deps.isRevoked(viewer)) response.end();
       stream.run().catch((error: unknown) => {
         deps.log.warn({ job: job.id, reason: messageOf(error) }, 'a job stream broke off');
         response.end();
       });
+    },
+    endRevoked() {
+      for (const [response, { viewer }] of open) if (deps.isRevoked(viewer)) response.end();
     },
     count: () => open.size,
     drain() {

@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { projectRoot } from '../../embedded/project-root.ts';
 import { apiClient, newUser, type ApiClient } from '../support/api-client.ts';
 import { startStack, type Stack } from '../support/stack.ts';
@@ -9,21 +10,30 @@ import { waitFor } from '../support/wait-for.ts';
 
 const account = { email: 'root@example.com', password: 'correct horse 1' };
 
-async function createAdmin(databaseUrl: string): Promise<number | null> {
+/** Runs the command; its exit code and all that it says. */
+async function adminCommand(
+  databaseUrl: string,
+  ...args: string[]
+): Promise<{ code: number | null; said: string }> {
   const script = join(projectRoot, 'src/create-admin.ts');
-  const child = spawn(
-    process.execPath,
-    ['--import', 'tsx', script, '--email', account.email, '--username', 'root-admin'],
-    {
-      cwd: projectRoot,
-      env: { ...process.env, APP_ENV: 'test', DATABASE_URL: databaseUrl, BCRYPT_COST: '4' },
-      stdio: ['pipe', 'ignore', 'ignore'],
-    },
-  );
+  const child = spawn(process.execPath, ['--import', 'tsx', script, ...args], {
+    cwd: projectRoot,
+    env: { ...process.env, APP_ENV: 'test', DATABASE_URL: databaseUrl, BCRYPT_COST: '4' },
+    stdio: ['pipe', 'pipe', 'pipe'],
+  });
+  // It does not read the password where it needs none.
+  child.stdin.on('error', () => undefined);
   child.stdin.end(`${account.password}\n`);
-  const [code] = (await once(child, 'exit')) as [number | null];
-  return code;
+  const [[code], out, err] = await Promise.all([
+    once(child, 'exit') as Promise<[number | null]>,
+    text(child.stdout),
+    text(child.stderr),
+  ]);
+  return { code, said: out + err };
 }
+
+const createAdmin = (databaseUrl: string): ReturnType<typeof adminCommand> =>
+  adminCommand(databaseUrl, '--email', account.email, '--username', 'root-admin');
 
 describe('an admin', () => {
   let stack: Stack;
@@ -33,7 +43,7 @@ describe('an admin', () => {
   before(async function () {
     this.timeout(60_000);
     stack = await startStack({ apis: 2, workers: 1 });
-    expect(await createAdmin(stack.databaseUrl)).to.equal(0);
+    expect(await createAdmin(stack.databaseUrl)).to.deep.include({ code: 0 });
     const [api] = stack.apis;
     user = await newUser(api!.url);
     const login = await apiClient(api!.url).call('POST', '/auth/login', { body: account });
@@ -41,8 +51,40 @@ describe('an admin', () => {
   });
   after(() => stack.stop());
 
-  it('is made once', async () => {
-    expect(await createAdmin(stack.databaseUrl)).to.equal(1);
+  it('is made once, and the command says how an account becomes one', async () => {
+    const { code, said } = await createAdmin(stack.databaseUrl);
+    expect(code).to.equal(1);
+    expect(said).to.match(/^Cannot create the admin: root@example\.com has an account already.*--promote\n$/);
+  });
+
+  it('is made of a user, who must log in again', async () => {
+    const { url } = stack.apis[0]!;
+    const person = await newUser(url);
+    const { email } = (await person.call('GET', '/users/me')).body?.data;
+    const promote = (whom: string): ReturnType<typeof adminCommand> =>
+      adminCommand(stack.databaseUrl, '--email', whom, '--promote');
+
+    const [promoted, again, nobody] = [
+      await promote(email),
+      await promote(email.toUpperCase()),
+      await promote('nobody@example.com'),
+    ];
+    expect(promoted.said).to.match(/ is an admin now, and must log in again\n$/);
+    expect(again.said).to.match(/ is an admin already\n$/);
+    expect(nobody.said).to.equal('Cannot create the admin: nobody@example.com has no account\n');
+    expect([promoted.code, again.code, nobody.code]).to.deep.equal([0, 0, 1]);
+
+    const status = async (): Promise<number> => (await person.call('GET', '/users/me')).status;
+    await waitFor(async () => (await status()) === 401, { what: 'the end of the old session' });
+    const body = { email, password: account.password };
+    const login = await apiClient(url).call('POST', '/auth/login', { body });
+    const promotee = apiClient(url, login.body?.data.token as string);
+    const audit = await promotee.call('GET', '/admin/audit?type=account.role_changed');
+    expect(audit.body?.data.data).to.have.length(1);
+    expect(audit.body?.data.data[0]).to.deep.include({
+      actor_id: null,
+      detail: { from: 'user', to: 'admin', via: 'command' },
+    });
   });
 
   it('clears the cache of every process, and nobody else does', async () => {

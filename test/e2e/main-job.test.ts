@@ -163,8 +163,14 @@ describe('the main job, end to end', () => {
   });
 
   it('refuses the jobs of an account that is gone', async () => {
-    const tokens = createTokens({ secret: stackSecret, expiresInSeconds: 60, clock: systemClock });
-    const ghost = apiClient(stack.apis[0]!.url, tokens.issue({ id: uuidv7(), role: 'user' }));
+    const tokens = createTokens({
+      secret: stackSecret,
+      expiresInSeconds: 60,
+      ticketExpiresInSeconds: 60,
+      clock: systemClock,
+    });
+    const nobody = { userId: uuidv7(), role: 'user', generation: 0, sessionId: uuidv7() } as const;
+    const ghost = apiClient(stack.apis[0]!.url, tokens.issue(nobody));
     const { status, body } = await ghost.call('POST', '/crypto/bulk', { body: { coins: ['bitcoin'] } });
     expect([status, body?.error?.code]).to.deep.equal([401, 'token_invalid']);
     const { state } = await user.jobEnd(await submit('/crypto/bulk', { coins: ['bitcoin'] }));

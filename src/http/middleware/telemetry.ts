@@ -4,15 +4,18 @@
  * cached read has little more than that to spend.
  */
 import type { Next } from 'koa';
+import type { Config } from '../../config/load-config.ts';
 import type { Logger } from '../../lib/logger.ts';
 import type { Metrics } from '../../lib/metrics.ts';
 import { createAccessLog } from '../../lib/access-log.ts';
 import type { ApiContext } from '../context.ts';
+import { createClientAddress } from '../client-address.ts';
 import { stamp } from '../present/envelope.ts';
 import { problemJson, severityOf, toProblem } from '../present/problem.ts';
 import { createRequestIds } from './request-id.ts';
 
 interface TelemetryDeps {
+  readonly config: Pick<Config, 'TRUSTED_PROXIES'>;
   readonly log: Logger;
   readonly metrics: Metrics;
 }
@@ -23,7 +26,8 @@ const clientGone = 499;
 const noPath = '(none)';
 
 /** Builds the outermost middleware. */
-export function telemetry({ log, metrics }: TelemetryDeps) {
+export function telemetry({ config, log, metrics }: TelemetryDeps) {
+  const addressOf = createClientAddress({ trustedProxies: config.TRUSTED_PROXIES });
   const requestIds = createRequestIds();
   const unmatched = metrics.httpRoute('ANY', 'unmatched');
   const access = createAccessLog(log);
@@ -53,6 +57,8 @@ export function telemetry({ log, metrics }: TelemetryDeps) {
     const requestId = requestIds(req.headers['x-request-id']);
     ctx.state.requestId = requestId;
     ctx.state.path = pathOf(ctx);
+    ctx.state.address = addressOf(req);
+    ctx.state.limits = [];
     ctx.state.principal = undefined;
     ctx.state.tally = unmatched;
     res.on('close', () => finish(ctx, startedAt));

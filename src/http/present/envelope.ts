@@ -1,14 +1,21 @@
 import type { ApiContext } from '../context.ts';
+import { limitField, policyField } from './limits.ts';
 
 const jsonType = 'application/json; charset=utf-8';
 
-/** Of every answer: it is what its type says, is shown in no frame, and sends no address on. */
-const constantPairs = [
+/**
+ * Of every answer: it is what its type says, loads and runs nothing, is shown in no frame and on no other site's page, shares
+ * no window with another site, and sends no address on. Cross-origin reads are for CORS to allow.
+ */
+export const constantHeaders = [
   ['X-Content-Type-Options', 'nosniff'],
   ['X-Frame-Options', 'DENY'],
   ['Referrer-Policy', 'no-referrer'],
+  ['Content-Security-Policy', "default-src 'none'; frame-ancestors 'none'"],
+  ['Cross-Origin-Resource-Policy', 'same-origin'],
+  ['Cross-Origin-Opener-Policy', 'same-origin'],
 ] as const;
-const constantHeaders: string[] = constantPairs.flat();
+const constantPairs: string[] = constantHeaders.flat();
 
 interface Answer {
   /** 200 when absent. */
@@ -42,13 +49,20 @@ export function answerJson(ctx: ApiContext, status: number, json: string): void 
 export function answerAtOnce(ctx: ApiContext, bytes: string): void {
   ctx.respond = false;
   const length = String(bytes.length);
-  const own = ['X-Request-Id', ctx.state.requestId, 'Content-Type', jsonType, 'Content-Length', length];
-  ctx.res.writeHead(200, constantHeaders.concat(own));
+  const { requestId, limits } = ctx.state;
+  const own = ['X-Request-Id', requestId, 'Content-Type', jsonType, 'Content-Length', length];
+  if (limits.length > 0) own.push('RateLimit-Policy', policyField(limits), 'RateLimit', limitField(limits));
+  ctx.res.writeHead(200, constantPairs.concat(own));
   ctx.res.end(bytes, 'latin1');
 }
 
-/** Sets the headers that every answer has. */
+/** Sets the headers that every answer has, but for those that the route has set to something of its own. */
 export function stamp(ctx: ApiContext): void {
-  ctx.res.setHeader('X-Request-Id', ctx.state.requestId);
-  for (const [name, value] of constantPairs) ctx.res.setHeader(name, value);
+  const { res } = ctx;
+  const { requestId, limits } = ctx.state;
+  res.setHeader('X-Request-Id', requestId);
+  for (const [name, value] of constantHeaders) if (!res.hasHeader(name)) res.setHeader(name, value);
+  if (limits.length === 0) return;
+  res.setHeader('RateLimit-Policy', policyField(limits));
+  res.setHeader('RateLimit', limitField(limits));
 }

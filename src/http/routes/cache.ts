@@ -10,6 +10,7 @@ export function cacheRoutes({ quotes, budgetStatus }: Pick<AppDeps, 'quotes' | '
     method: 'GET',
     path: '/api/v1/crypto/cache/stats',
     access: 'user',
+    scope: 'prices:read',
     tag: 'Prices',
     summary: 'What the cache holds and what is left of the budget',
     answers: {
@@ -26,6 +27,7 @@ export function cacheRoutes({ quotes, budgetStatus }: Pick<AppDeps, 'quotes' | '
     method: 'DELETE',
     path: '/api/v1/crypto/cache',
     access: 'admin',
+    scope: 'admin',
     tag: 'Prices',
     summary: 'Forget quotes',
     query: clearQuery,

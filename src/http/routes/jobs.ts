@@ -22,6 +22,7 @@ function list({ jobDesk }: JobDeps): Route {
     method: 'GET',
     path: '/api/v1/jobs',
     access: 'user',
+    scope: 'jobs:write',
     tag,
     summary: 'Your jobs, the newest first',
     query: jobsQuery,
@@ -39,6 +40,7 @@ function poll({ jobDesk }: JobDeps): Route {
     method: 'GET',
     path: '/api/v1/jobs/:id',
     access: 'user',
+    scope: 'jobs:write',
     tag,
     summary: 'One job, with its result once it has completed',
     params: jobPath,
@@ -67,6 +69,7 @@ function cancel({ jobDesk }: JobDeps): Route {
     method: 'DELETE',
     path: '/api/v1/jobs/:id',
     access: 'user',
+    scope: 'jobs:write',
     tag,
     summary: 'Cancel a job',
     description: 'A job that has ended stays as it is.',
@@ -85,6 +88,8 @@ function follow({ jobDesk, jobStreams }: JobDeps): Route {
     method: 'GET',
     path: '/api/v1/jobs/:id/events',
     access: 'user',
+    scope: 'jobs:write',
+    takesTicket: true,
     tag,
     summary: 'The events of a job as they happen (Server-Sent Events)',
     params: jobPath,
@@ -106,7 +111,12 @@ function follow({ jobDesk, jobStreams }: JobDeps): Route {
       const asked = typeof header === 'string' ? header : ctx.query['lastEventId'];
       stamp(ctx);
       ctx.respond = false;
-      jobStreams.open({ response: ctx.res, job, lastEventId: typeof asked === 'string' ? asked : undefined });
+      jobStreams.open({
+        response: ctx.res,
+        job,
+        viewer,
+        lastEventId: typeof asked === 'string' ? asked : undefined,
+      });
     },
   });
 }

@@ -2,7 +2,7 @@ import { timingSafeEqual, createHash } from 'node:crypto';
 import { ForbiddenError, UnauthenticatedError } from '../../lib/errors.ts';
 import type { ApiContext } from '../context.ts';
 import type { AppDeps } from '../deps.ts';
-import { bearerOf } from '../middleware/authenticate.ts';
+import { bearerOf } from '../middleware/admit.ts';
 import { answer, answerJson } from '../present/envelope.ts';
 import { route, type Route } from '../route.ts';
 
@@ -16,6 +16,7 @@ export function operationRoutes({ health, metrics, config }: OperationDeps): Rou
     method: 'GET',
     path: '/health/live',
     access: 'open',
+    unlimited: true,
     tag,
     summary: 'Whether the process runs',
     answers: { 200: 'It does' },
@@ -27,6 +28,7 @@ export function operationRoutes({ health, metrics, config }: OperationDeps): Rou
       method: 'GET',
       path,
       access: 'open',
+      unlimited: true,
       tag,
       summary: 'Whether the process can serve',
       answers: { 200: 'It can', 503: 'It cannot; the checks say why' },
@@ -37,6 +39,7 @@ export function operationRoutes({ health, metrics, config }: OperationDeps): Rou
     method: 'GET',
     path: '/metrics',
     access: 'open',
+    unlimited: true,
     tag,
     summary: 'Metrics for Prometheus',
     description: 'With METRICS_TOKEN set, a bearer token; without it, loopback addresses only.',

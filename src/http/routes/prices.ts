@@ -24,6 +24,7 @@ function single({ quotes, budgetStatus, config }: PriceDeps): Route {
     method: 'GET',
     path: '/api/v1/crypto/:coinId',
     access: 'user',
+    scope: 'prices:read',
     tag,
     summary: 'The quote of one coin',
     description: 'From the cache. Without a usable quote the pipeline has a bounded time to bring one.',
@@ -43,8 +44,8 @@ function single({ quotes, budgetStatus, config }: PriceDeps): Route {
       answerAtOnce(ctx, bodyOf(json));
       return true;
     },
-    handler: async (ctx, { params: { coinId }, query: { currency } }) => {
-      const reading = await quotes.read(coinId, currency, config.READ_WAIT_MS);
+    handler: async (ctx, { params: { coinId: assetId }, query: { currency }, viewer: requester }) => {
+      const reading = await quotes.read({ assetId, currency, waitMs: config.READ_WAIT_MS, requester });
       if (reading.quote === undefined) throw await refusalOf(reading, budgetStatus);
       answerJson(ctx, 200, `${quoteHead}${readingJson(reading)}}`);
     },
@@ -76,6 +77,7 @@ function popular({ quotes, budgetStatus, config }: PriceDeps): Route {
     method: 'GET',
     path: '/api/v1/crypto/popular',
     access: 'user',
+    scope: 'prices:read',
     tag,
     summary: 'The largest coins by market capitalisation',
     query: popularQuery,

@@ -46,6 +46,7 @@ export function submissionRoutes(deps: SubmissionDeps): Route[] {
     method: 'POST',
     path: '/api/v1/crypto/bulk',
     access: 'user',
+    scope: 'jobs:write',
     tag: 'Prices',
     summary: 'Fetch the quotes of many coins as a job',
     body: bulkBody,
@@ -65,6 +66,7 @@ export function submissionRoutes(deps: SubmissionDeps): Route[] {
     method: 'POST',
     path: '/api/v1/crypto/portfolio',
     access: 'user',
+    scope: 'jobs:write',
     tag: 'Prices',
     summary: 'Fetch the quotes of some holdings, and their value, as a job',
     description: 'With coins alone this is a bulk job; with holdings the result has a total_value.',
@@ -102,7 +104,12 @@ async function submit<N extends ClientJobName>(
   const idempotency = idempotencyOf(ctx.req.headers['idempotency-key'], name, asked);
   const preferred = preferredWaitSeconds(ctx.req.headers.prefer);
   const waitSeconds = timeout ?? preferred;
-  const accepted = await jobDesk.submit({ ...request, userId: viewer.userId, idempotency });
+  const accepted = await jobDesk.submit({
+    ...request,
+    userId: viewer.userId,
+    keyId: viewer.keyId,
+    idempotency,
+  });
   metrics.jobSubmitted(request.name);
 
   ctx.set('Location', jobLinks(accepted.id).self);

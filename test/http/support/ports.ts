@@ -3,17 +3,17 @@ import type { ServerResponse } from 'node:http';
 import type { AppDeps } from '../../../src/http/deps.ts';
 import { createApp } from '../../../src/http/app.ts';
 import { listen, type Listening } from '../../../src/http/listen.ts';
-import { createPasswords } from '../../../src/auth/passwords.ts';
-import { createTokens } from '../../../src/auth/tokens.ts';
+import { loadConfig } from '../../../src/config/load-config.ts';
 import type { JobRecord } from '../../../src/domain/job.ts';
+import type { QuoteRead } from '../../../src/cache/quote-reader.ts';
 import type { QuoteReading } from '../../../src/domain/cached-quote.ts';
 import { systemClock } from '../../../src/lib/clock.ts';
-import { ConflictError, NotFoundError } from '../../../src/lib/errors.ts';
+import { NotFoundError } from '../../../src/lib/errors.ts';
 import { createHealth } from '../../../src/lib/health.ts';
 import { silentLogger } from '../../../src/lib/logger.ts';
 import { createMetrics } from '../../../src/lib/metrics.ts';
 import type { JobDesk, SubmitRequest } from '../../../src/queue/job-desk.ts';
-import type { Account } from '../../../db/queries/users.ts';
+import { standInAccess } from './stand-in-access.ts';
 
 const ownerId = '01934c2a-0000-7000-8000-000000000001';
 export const jobId = '01934c2a-0000-7000-8000-0000000000aa';
@@ -87,7 +87,7 @@ export class FakeQuotes {
     return this.fresh.get(`${assetId}/${currency}`);
   }
 
-  read(assetId: string, currency: string): Promise<QuoteReading> {
+  read({ assetId, currency }: QuoteRead): Promise<QuoteReading> {
     this.reads.push(`${assetId}/${currency}`);
     return Promise.resolve(this.readings.get(assetId) ?? { assetId, state: 'not_found', quote: undefined });
   }
@@ -113,24 +113,6 @@ export class FakeQuotes {
   }
 }
 
-/** Accounts in memory, unique as the real ones are. */
-class FakeUsers {
-  readonly accounts: Account[] = [];
-
-  insert(account: Omit<Account, 'id'>): Promise<Account> {
-    if (this.accounts.some(({ email }) => email === account.email)) {
-      return Promise.reject(new ConflictError('Username or e-mail is taken', 'account_taken'));
-    }
-    const stored = { ...account, id: ownerId };
-    this.accounts.push(stored);
-    return Promise.resolve(stored);
-  }
-
-  findByEmail(email: string): Promise<Account | undefined> {
-    return Promise.resolve(this.accounts.find((account) => account.email === email));
-  }
-}
-
 /** Streams that write the id of the job and end. */
 export class FakeStreams {
   readonly opened: (string | undefined)[] = [];
@@ -138,6 +120,10 @@ export class FakeStreams {
   open({ response, lastEventId }: { response: ServerResponse; lastEventId: string | undefined }): void {
     this.opened.push(lastEventId);
     response.writeHead(200, { 'Content-Type': 'text/event-stream' }).end('event: hello\ndata: {}\n\n');
+  }
+
+  endRevoked(): void {
+    // They end by themselves.
   }
 
   count(): number {
@@ -148,6 +134,11 @@ export class FakeStreams {
     return Promise.resolve();
   }
 }
+
+/** There are no accounts where a test brings none. */
+const nobody = new Proxy({} as AppDeps['users'], {
+  get: () => () => Promise.reject(new Error('accounts are no part of this test')),
+});
 
 export interface TestApi extends Listening {
   readonly base: string;
@@ -167,40 +158,33 @@ export interface TestApi extends Listening {
 
 /** The real application on stand-ins, listening on loopback. */
 export async function startApi(different: Partial<AppDeps> = {}): Promise<TestApi> {
-  const tokens = createTokens({
-    secret: 'a secret for tests, long enough for it',
-    expiresInSeconds: 60,
-    clock: systemClock,
-  });
+  const { users = nobody, ...others } = different;
+  const access = standInAccess();
   const desk = new FakeDesk();
   const quotes = new FakeQuotes();
   const streams = new FakeStreams();
   const log = silentLogger();
   const deps: AppDeps = {
-    config: {
-      APP_ENV: 'test',
-      CORS_ORIGINS: ['https://app.example'],
-      METRICS_TOKEN: undefined,
-      READ_WAIT_MS: 50,
-    },
+    config: loadConfig({ APP_ENV: 'test', CORS_ORIGINS: 'https://app.example', READ_WAIT_MS: '50' }),
     clock: systemClock,
     log,
     metrics: createMetrics(),
-    users: new FakeUsers(),
-    tokens,
-    passwords: createPasswords({ cost: 4 }),
+    users,
+    ...access,
     jobDesk: desk,
     jobStreams: streams,
     quotes,
     health: createHealth({ checks: [], clock: systemClock, log }),
     budgetStatus: () =>
       Promise.resolve({ limit: 30, used: 30, available: 0, nextGrantInMs: 4_200, blockedForMs: 0 }),
-    ...different,
+    ...others,
   };
+  const { tokens } = deps;
   const listening = await listen(createApp(deps), { host: '127.0.0.1', port: 0 });
   const base = `http://127.0.0.1:${listening.port}`;
-  const token = tokens.issue({ id: ownerId, role: 'user' });
-  const adminToken = tokens.issue({ id: ownerId, role: 'admin' });
+  const person = { userId: ownerId, generation: 0, sessionId: ownerId };
+  const token = tokens.issue({ ...person, role: 'user' });
+  const adminToken = tokens.issue({ ...person, role: 'admin' });
   return {
     ...listening,
     base,

@@ -1,0 +1,75 @@
+/**
+ * Logging in with e-mail and password. An account that does not exist takes the same way as one that does: the same throttle,
+ * the same work, the same answer.
+ */
+import type { Actor, AuditQueries, NewAuditEvent } from '../../db/queries/audit.ts';
+import type { Account } from '../../db/queries/users.ts';
+import type { Passwords } from '../auth/passwords.ts';
+import { messageOf, RateLimitedError, UnauthenticatedError } from '../lib/errors.ts';
+import type { Logger } from '../lib/logger.ts';
+import type { LoginThrottle } from './login-throttle.ts';
+import type { SessionGrant, Sessions } from './sessions.ts';
+
+export interface LoginRequest {
+  /** In lower case. */
+  readonly email: string;
+  readonly password: string;
+  readonly by: Actor & { readonly address: string };
+}
+
+/**
+ * Opens a session.
+ * @throws {UnauthenticatedError} e-mail or password is wrong; which of the two is not said.
+ * @throws {RateLimitedError} too many attempts.
+ * @throws {UnavailableError} too many are waiting, or Postgres does not answer.
+ */
+export type Login = (request: LoginRequest) => Promise<SessionGrant>;
+
+interface LoginDeps {
+  readonly users: { findByEmail(email: string): Promise<Account | undefined> };
+  readonly passwords: Pick<Passwords, 'hash' | 'matches' | 'needsRehash'>;
+  /** Stores a new hash of the same password, unless the password has changed meanwhile. */
+  readonly rehash: (userId: string, oldHash: string, newHash: string) => Promise<void>;
+  readonly throttle: LoginThrottle;
+  readonly sessions: Pick<Sessions, 'open'>;
+  readonly audit: Pick<AuditQueries, 'append'>;
+  readonly log: Logger;
+}
+
+/** Builds {@link Login}. */
+export function createLogin(deps: LoginDeps): Login {
+  const { users, passwords, throttle, sessions, audit, log } = deps;
+
+  /** The answer does not wait for the log of what was refused, nor fail with it. */
+  function note(event: NewAuditEvent): void {
+    audit.append(event).catch((error: unknown) => {
+      log.warn({ type: event.type, reason: messageOf(error) }, 'an audit event was lost');
+    });
+  }
+
+  async function renewHash(account: Account, password: string, address: string): Promise<void> {
+    try {
+      await deps.rehash(account.id, account.passwordHash, await passwords.hash(password, address));
+    } catch (error) {
+      log.warn({ user: account.id, reason: messageOf(error) }, 'a password hash was not renewed');
+    }
+  }
+
+  return async ({ email, password, by }) => {
+    const attempt = await throttle.begin({ account: email, address: by.address }).catch((error: unknown) => {
+      if (error instanceof RateLimitedError) log.info({ address: by.address }, 'logins are throttled');
+      throw error;
+    });
+    const account = await users.findByEmail(email);
+    // Compared even when there is no account, so that the time taken does not tell which e-mails have one.
+    const matches = await passwords.matches(password, account?.passwordHash, by.address);
+    if (account === undefined || !matches) {
+      note({ type: 'login.failed', userId: account?.id, by });
+      throw new UnauthenticatedError('E-mail or password is wrong', 'login_failed');
+    }
+    const grant = await sessions.open(account, by);
+    await attempt.succeeded();
+    if (passwords.needsRehash(account.passwordHash)) void renewHash(account, password, by.address);
+    return grant;
+  };
+}

@@ -1,0 +1,20 @@
+import type { Scope } from '../domain/scopes.ts';
+
+/** Who may call a route: anybody, users, or admins. */
+export type Access = 'open' | 'user' | 'admin';
+
+/**
+ * What an API key must be allowed for a route; `any` key will do, or none: `session` is for people who have logged in.
+ */
+export type RouteScope = Scope | 'any' | 'session';
+
+/** What a request must bring to be admitted to a route. */
+export interface AccessRule {
+  readonly access: Access;
+  /** Undefined for open routes only. */
+  readonly scope: RouteScope | undefined;
+  /** A stream ticket in the query will do: the clients of streams cannot set headers. */
+  readonly takesTicket: boolean;
+  /** Not counted against any limit: what probes ask for. */
+  readonly unlimited: boolean;
+}

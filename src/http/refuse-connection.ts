@@ -1,0 +1,80 @@
+/**
+ * Answers what the parser of node:http does not make a request of: too large headers, bytes that are no HTTP, and clients that
+ * do not get done. They get the problem that any other refusal would be, and the connection ends.
+ */
+import { STATUS_CODES, type Server, type ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { createRequestIds } from './middleware/request-id.ts';
+import { constantHeaders } from './present/envelope.ts';
+import { problemJson } from './present/problem.ts';
+
+interface Refusal {
+  readonly status: number;
+  readonly code: string;
+  readonly message: string;
+}
+
+const refusals: Readonly<Record<string, Refusal>> = {
+  HPE_HEADER_OVERFLOW: {
+    status: 431,
+    code: 'headers_too_large',
+    message: 'The request headers are too large',
+  },
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: {
+    status: 413,
+    code: 'body_too_large',
+    message: 'The chunk extensions of the body are too large',
+  },
+  ERR_HTTP_REQUEST_TIMEOUT: {
+    status: 408,
+    code: 'request_timeout',
+    message: 'The request did not arrive in time',
+  },
+};
+const malformed: Refusal = {
+  status: 400,
+  code: 'malformed_request',
+  message: 'The request is not valid HTTP',
+};
+
+/**
+ * For so long (ms) a refused client may read its answer before the connection is cut. To cut it at once would throw the
+ * answer away while the client is still sending.
+ */
+const lingerMs = 1_000;
+
+/** Makes `server` answer so. `answering` tells the response that a connection carried last. */
+export function refuseBrokenConnections(server: Server, answering: WeakMap<Duplex, ServerResponse>): void {
+  const requestIds = createRequestIds();
+  const refused = new WeakSet<Duplex>();
+
+  server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+    // Each further piece that a refused client sends is one more error.
+    if (refused.has(socket)) return;
+    refused.add(socket);
+    const response = answering.get(socket);
+    const halfSent = response?.headersSent === true && !response.writableFinished;
+    if (error.code === 'ECONNRESET' || !socket.writable || halfSent) {
+      socket.destroy();
+      return;
+    }
+    socket.end(answerOf(refusals[error.code ?? ''] ?? malformed, requestIds(undefined)));
+    const cut = setTimeout(() => socket.destroy(), lingerMs);
+    socket.once('close', () => clearTimeout(cut));
+  });
+}
+
+function answerOf(refusal: Refusal, requestId: string): string {
+  const { status } = refusal;
+  const body = problemJson({ ...refusal, fields: undefined, retryAfterSeconds: undefined }, requestId);
+  const lines = [
+    `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}`,
+    ...constantHeaders.map(([name, value]) => `${name}: ${value}`),
+    `X-Request-Id: ${requestId}`,
+    'Cache-Control: no-store',
+    'Content-Type: application/json; charset=utf-8',
+    `Content-Length: ${Buffer.byteLength(body)}`,
+    'Connection: close',
+  ];
+  return `${lines.join('\r\n')}\r\n\r\n${body}`;
+}

@@ -1,0 +1,199 @@
+/**
+ * Every route for everybody: anonymous, the owner, another user, an admin, an expired token, a revoked one, a key of the wrong
+ * scope, and a deleted user. The rows are compared with the route table, so that a route without a row fails.
+ */
+import { expect } from 'chai';
+import type { Knex } from 'knex';
+import { openDatabase } from '../../db/connection.ts';
+import { routeTable } from '../../src/http/app.ts';
+import { startApi } from '../http/support/ports.ts';
+import { startStack, type Stack } from '../support/stack.ts';
+import { identities, newCast, succeed, type Cast, type Identity, type Person } from './support/identities.ts';
+
+type Statuses = Readonly<Record<Identity, number>>;
+
+/** What a row calls: a path with ids filled in, and a body. */
+interface Call {
+  readonly path?: string;
+  readonly body?: object;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+interface Row {
+  readonly statuses: Statuses;
+  /** Ends the owner, so that each identity needs a cast of its own. */
+  readonly isFatal?: boolean;
+  /** Makes what is called upon anew for each identity. `owner` is who the `user` is. */
+  readonly call?: (owner: Person, url: string) => Call | Promise<Call>;
+}
+
+const refused = { anonymous: 401, expired: 401, revoked: 401, 'deleted user': 401 } as const;
+
+/** Anybody gets the same, whatever he brings. */
+const open = (status: number): Statuses =>
+  Object.fromEntries(identities.map((identity) => [identity, status])) as Statuses;
+/** Whoever is logged in has his own. */
+const everyUser = (status: number): Statuses => ({
+  ...refused,
+  user: status,
+  'other user': status,
+  admin: status,
+  'wrong-scope key': 403,
+});
+/** One user's own, which others do not see. */
+const own = (status: number, admin = status): Statuses => ({
+  ...everyUser(status),
+  'other user': 404,
+  admin,
+});
+const adminsOnly = (status: number): Statuses => ({ ...everyUser(403), admin: status });
+
+let made = 0;
+const account = (): object => {
+  const username = `matrix-${process.pid}-${++made}`;
+  return { username, email: `${username}@example.com`, password: 'correct horse 2' };
+};
+
+async function endedJob({ token }: Person, url: string): Promise<string> {
+  const result = await succeed(url, token, ['POST', '/crypto/bulk', { coins: ['bitcoin'] }]);
+  await succeed(url, token, ['POST', '/crypto/bulk', { coins: ['bitcoin'], timeout: 10 }]);
+  return result.id as string;
+}
+
+const jobCall =
+  (suffix = ''): NonNullable<Row['call']> =>
+  async (owner, url) => ({ path: `/api/v1/jobs/${await endedJob(owner, url)}${suffix}` });
+
+const rows: Readonly<Record<string, Row>> = {
+  'POST /api/v1/auth/register': { statuses: open(201), call: () => ({ body: account() }) },
+  'POST /api/v1/auth/login': {
+    statuses: open(200),
+    call: ({ email, password }) => ({ body: { email, password } }),
+  },
+  'POST /api/v1/auth/refresh': {
+    statuses: open(401),
+    call: () => ({ body: { refresh_token: `ppr_${'x'.repeat(43)}` } }),
+  },
+  'POST /api/v1/auth/logout': { statuses: everyUser(200) },
+  'POST /api/v1/auth/logout-everywhere': { statuses: everyUser(200) },
+  'POST /api/v1/auth/stream-ticket': { statuses: { ...everyUser(200), 'wrong-scope key': 200 } },
+  'POST /api/v1/auth/password': {
+    statuses: everyUser(403),
+    call: () => ({ body: { current_password: 'wrong horse 1', password: 'correct horse 3' } }),
+  },
+  'POST /api/v1/auth/password/forgot': { statuses: open(501), call: ({ email }) => ({ body: { email } }) },
+  'POST /api/v1/auth/password/reset': {
+    statuses: open(401),
+    call: () => ({ body: { token: `ppp_${'x'.repeat(43)}`, password: 'correct horse 3' } }),
+  },
+  'GET /api/v1/users': { statuses: adminsOnly(200) },
+  'POST /api/v1/users': { statuses: adminsOnly(201), call: () => ({ body: account() }) },
+  'GET /api/v1/users/:id': { statuses: own(200), call: ({ id }) => ({ path: `/api/v1/users/${id}` }) },
+  'PUT /api/v1/users/:id': {
+    statuses: own(200),
+    call: ({ id }) => ({ path: `/api/v1/users/${id}`, body: { username: `renamed-${++made}` } }),
+  },
+  'DELETE /api/v1/users/:id': {
+    statuses: own(200),
+    isFatal: true,
+    call: ({ id }) => ({ path: `/api/v1/users/${id}` }),
+  },
+  'POST /api/v1/api-keys': {
+    statuses: everyUser(201),
+    call: () => ({ body: { name: 'a key', scopes: ['prices:read'] } }),
+  },
+  'GET /api/v1/api-keys': { statuses: everyUser(200) },
+  'DELETE /api/v1/api-keys/:id': {
+    statuses: own(200, 404),
+    call: async ({ token }, url) => {
+      const body = { name: 'to be revoked', scopes: ['prices:read'] };
+      const { id } = await succeed(url, token, ['POST', '/api-keys', body]);
+      return { path: `/api/v1/api-keys/${id}` };
+    },
+  },
+  'GET /api/v1/usage': { statuses: everyUser(200) },
+  'GET /api/v1/admin/usage': { statuses: adminsOnly(200) },
+  'GET /api/v1/admin/audit': { statuses: adminsOnly(200) },
+  'GET /api/v1/admin/config': { statuses: adminsOnly(200) },
+  'GET /api/v1/crypto/cache/stats': { statuses: everyUser(200) },
+  'DELETE /api/v1/crypto/cache': { statuses: adminsOnly(200) },
+  'POST /api/v1/crypto/bulk': { statuses: everyUser(202), call: () => ({ body: { coins: ['bitcoin'] } }) },
+  'POST /api/v1/crypto/portfolio': {
+    statuses: everyUser(202),
+    call: () => ({ body: { holdings: [{ coin: 'bitcoin', quantity: '1' }] } }),
+  },
+  'GET /api/v1/crypto/popular': { statuses: everyUser(200) },
+  'GET /api/v1/crypto/:coinId': {
+    statuses: everyUser(200),
+    call: () => ({ path: '/api/v1/crypto/bitcoin' }),
+  },
+  'GET /api/v1/jobs': { statuses: everyUser(200) },
+  'GET /api/v1/jobs/:id': { statuses: own(200), call: jobCall() },
+  'DELETE /api/v1/jobs/:id': { statuses: own(200), call: jobCall() },
+  'GET /api/v1/jobs/:id/events': { statuses: own(200), call: jobCall('/events') },
+  'GET /health/live': { statuses: open(200) },
+  'GET /health/ready': { statuses: open(200) },
+  'GET /health': { statuses: open(200) },
+  'GET /metrics': { statuses: open(200) },
+  'GET /openapi.json': { statuses: open(200) },
+  'GET /docs': { statuses: open(200) },
+};
+
+describe('the access matrix', () => {
+  let stack: Stack;
+  let knex: Knex;
+  let url: string;
+
+  before(async () => {
+    stack = await startStack({ environment: { JWT_EXPIRES_IN: '5m' } });
+    knex = openDatabase({ database: { connectionString: stack.databaseUrl, ssl: false }, poolSize: 2 });
+    url = stack.apis[0]!.url;
+  });
+
+  after(async () => {
+    await knex.destroy();
+    await stack.stop();
+  });
+
+  it('has a row for every route, and no other', async () => {
+    const api = await startApi();
+    const table = routeTable(api.deps).map(({ method, path }) => `${method} ${path}`);
+    await api.close(0);
+    expect(Object.keys(rows).toSorted()).to.deep.equal(table.toSorted());
+  });
+
+  for (const [name, row] of Object.entries(rows)) {
+    it(name, async () => {
+      const cast = await newCast(url, knex);
+      const castFor = (): Promise<Cast> =>
+        row.isFatal === true ? newCast(url, knex) : Promise.resolve(cast);
+      const statuses: Partial<Record<Identity, number>> = {};
+      // The owner comes last, because some rows end his session.
+      for (const identity of identities.toSorted((a, b) => Number(a === 'user') - Number(b === 'user'))) {
+        statuses[identity] = await statusFor(await castFor(), { name, row, identity });
+      }
+      expect(statuses).to.deep.equal(row.statuses);
+    });
+  }
+
+  async function statusFor(
+    { owner, credentials }: Cast,
+    { name, row, identity }: { name: string; row: Row; identity: Identity },
+  ): Promise<number> {
+    const [method = '', template = ''] = name.split(' ');
+    const { path = template, body, headers = {} } = (await row.call?.(owner, url)) ?? {};
+    const credential = credentials[identity];
+    const response = await fetch(url + path, {
+      method,
+      headers: {
+        ...(credential === undefined ? {} : { authorization: `Bearer ${credential}` }),
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        ...headers,
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      signal: AbortSignal.timeout(10_000),
+    });
+    await response.body?.cancel();
+    return response.status;
+  }
+});

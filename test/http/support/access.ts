@@ -1,0 +1,78 @@
+/** The real application with real accounts, for tests of accounts and access. */
+import { openDatabase } from '../../../db/connection.ts';
+import { buildAccess, type Access, type AccessRequest } from '../../../src/access.ts';
+import { loadConfig } from '../../../src/config/load-config.ts';
+import { systemClock } from '../../../src/lib/clock.ts';
+import { silentLogger, type Logger } from '../../../src/lib/logger.ts';
+import { createRedisKeys } from '../../../src/lib/redis-keys.ts';
+import { createShutdown } from '../../../src/lib/shutdown.ts';
+import { closeRedis, openRedis } from '../../../src/queue/redis.ts';
+import { createTestDatabase } from '../../support/database.ts';
+import { uniquePrefix } from '../../support/redis.ts';
+import { services } from '../../support/services.ts';
+import { startApi, type TestApi } from './ports.ts';
+import { testSecret } from './stand-in-access.ts';
+import type { Knex } from 'knex';
+
+/** Settings that tests may change. */
+export type TestEnvironment = Readonly<Record<string, string>>;
+
+/** An API with real accounts over a database and a key prefix of its own. */
+export interface AccessApi extends TestApi {
+  readonly knex: Knex;
+  readonly access: Access;
+  readonly prefix: string;
+  readonly databaseUrl: string;
+  /** Closes the API and everything behind it. */
+  end(): Promise<void>;
+}
+
+interface AccessApiOptions {
+  readonly environment?: TestEnvironment;
+  readonly log?: Logger;
+  readonly requestMail?: AccessRequest['requestMail'];
+  /** Share database and prefix with another one, as two processes of a fleet do. */
+  readonly beside?: AccessApi;
+}
+
+/** Starts the real application with real accounts; prices and jobs are stand-ins. */
+export async function startAccessApi({
+  environment = {},
+  log = silentLogger(),
+  requestMail,
+  beside,
+}: AccessApiOptions = {}): Promise<AccessApi> {
+  const { redisUrl } = await services();
+  const database = beside === undefined ? await createTestDatabase() : undefined;
+  const databaseUrl = database?.url ?? beside?.databaseUrl ?? '';
+  const prefix = beside?.prefix ?? uniquePrefix();
+  const config = loadConfig({ APP_ENV: 'test', JWT_SECRET: testSecret, BCRYPT_COST: '4', ...environment });
+  const knex = openDatabase({ database: { connectionString: databaseUrl, ssl: false }, poolSize: 8 });
+  const redis = openRedis({ url: redisUrl, role: 'command', name: 'test', log });
+  const subscriber = openRedis({ url: redisUrl, role: 'subscriber', name: 'test-subscriber', log });
+  const shutdown = createShutdown(log);
+  const keys = createRedisKeys(prefix);
+  const access = buildAccess({
+    config,
+    log,
+    shutdown,
+    pipeline: { knex, redis, subscriber, keys, clock: systemClock },
+    requestMail,
+  });
+  await access.revocations.whenKnown(5_000);
+  const api = await startApi({ ...access, config, log });
+  return {
+    ...api,
+    knex,
+    access,
+    prefix,
+    databaseUrl,
+    async end() {
+      await api.close(0);
+      await shutdown.run('the test is over');
+      await Promise.all([closeRedis(redis), closeRedis(subscriber)]);
+      await knex.destroy();
+      await database?.drop();
+    },
+  };
+}

@@ -1,0 +1,63 @@
+/** Accounts and access for tests that are about something else. */
+import type { Access } from '../../../src/access.ts';
+import { createAuthenticator } from '../../../src/accounts/authenticator.ts';
+import { createPasswords } from '../../../src/auth/passwords.ts';
+import { createTokens } from '../../../src/auth/tokens.ts';
+import { systemClock } from '../../../src/lib/clock.ts';
+import { UnauthenticatedError } from '../../../src/lib/errors.ts';
+
+/** What the tests of the HTTP side sign with. */
+export const testSecret = 'a secret for tests, long enough for it';
+
+/** Something that a test does not use: whoever touches it learns that. */
+function unused<T extends object>(name: string): T {
+  return new Proxy({} as T, {
+    get: () => () => Promise.reject(new Error(`${name} is no part of this test`)),
+  });
+}
+
+/** Tokens are real, and nothing is revoked; there are no accounts behind them. */
+export function standInAccess(): Omit<Access, 'revocations' | 'users'> {
+  const tokens = createTokens({
+    secret: testSecret,
+    expiresInSeconds: 60,
+    ticketExpiresInSeconds: 60,
+    clock: systemClock,
+  });
+  const keys = {
+    find: () => {
+      throw new UnauthenticatedError('The API key is not valid', 'key_invalid');
+    },
+    knows: () => false,
+    dailyQuotaOf: () => undefined,
+    flush: () => Promise.resolve(),
+    close: () => Promise.resolve(),
+  };
+  return {
+    tokens,
+    passwords: createPasswords({ cost: 4 }),
+    authenticator: createAuthenticator({
+      tokens,
+      keys,
+      revocations: { covers: () => false, isKnown: () => true },
+    }),
+    allowances: {
+      take: (policy) => ({ policy, remaining: policy.limit, resetSeconds: 60 }),
+      isSpent: () => false,
+    },
+    usage: {
+      request: () => undefined,
+      job: () => undefined,
+      calls: () => undefined,
+      flush: () => Promise.resolve(),
+      close: () => Promise.resolve(),
+    },
+    accounts: unused('the account desk'),
+    passwordDesk: unused('the password desk'),
+    login: () => Promise.reject(new Error('logging in is no part of this test')),
+    sessions: unused('sessions'),
+    apiKeys: unused('API keys'),
+    audit: unused('the audit log'),
+    usageReports: unused('usage'),
+  };
+}

@@ -1,0 +1,150 @@
+import { expect } from 'chai';
+import { createPasswordDesk } from '../../../src/accounts/passwords.ts';
+import { hashOfSecret, newSecret } from '../../../src/auth/secrets.ts';
+import { RateLimitedError, UnauthenticatedError, type AppError } from '../../../src/lib/errors.ts';
+import type { LimitPolicy } from '../../../src/lib/rate-limit.ts';
+import type { Revocation } from '../../../db/queries/revocations.ts';
+
+const by = { address: '192.0.2.7', requestId: 'r1' };
+const ended: Revocation = { kind: 'user', subject: 'u1', generation: 2, expiresAt: 9 };
+
+type Deps = Parameters<typeof createPasswordDesk>[0];
+
+/** A desk on stand-ins that remember in which order they were used. */
+function deskWith(different: { changed?: boolean; live?: boolean; redeemed?: boolean; spent?: string } = {}) {
+  const { changed = true, live = true, redeemed = true, spent } = different;
+  const steps: string[] = [];
+  const step = <T>(text: string, value: T): Promise<T> => {
+    steps.push(text);
+    return Promise.resolve(value);
+  };
+  const deps: Deps = {
+    queries: {
+      findHash: (id) =>
+        Promise.resolve(id === 'u1' ? { email: 'ada@example.com', passwordHash: 'old' } : undefined),
+      change: ({ oldHash, passwordHash }) =>
+        step(`change ${oldHash} to ${passwordHash}`, changed ? [ended] : undefined),
+      isLive: (hash) => step(`look at ${hash.length} bytes`, live),
+      redeem: ({ passwordHash }) =>
+        step(`redeem ${passwordHash}`, redeemed ? { userId: 'u1', revocations: [ended] } : undefined),
+    },
+    passwords: {
+      hash: (password, from) => step(`hash for ${from ?? ''}`, `#${password}`),
+      matches: (password, hash) => step('compare', password === 'right' && hash === 'old'),
+    },
+    revocations: { announce: (all) => step(`announce ${all.length}`, undefined) },
+    throttle: {
+      begin: ({ account, address }) =>
+        step(`begin ${account} ${address}`, { succeeded: () => step('succeeded', undefined) }),
+    },
+    allowances: {
+      take: (policy: LimitPolicy, subject) => {
+        steps.push(`take ${policy.name}`);
+        expect(subject).not.to.contain('@');
+        if (policy.name === spent) throw new RateLimitedError('spent', { retryAfterSeconds: 60 });
+        return Promise.resolve({ policy, remaining: 1, resetSeconds: 1 });
+      },
+    },
+    requestMail: ({ email, address, requestId }) => step(`mail ${email} ${address} ${requestId}`, undefined),
+  };
+  return { desk: createPasswordDesk(deps), deps, steps };
+}
+
+async function codeOf(work: Promise<unknown>): Promise<string | undefined> {
+  return await work.then(
+    () => undefined,
+    (error: unknown) => (error as AppError).code,
+  );
+}
+
+describe('the password desk', () => {
+  const change = { userId: 'u1', currentPassword: 'right', password: 'new', by };
+
+  it('changes a password and announces what that ends, after it is stored', async () => {
+    const { desk, steps } = deskWith();
+    await desk.change(change);
+    expect(steps).to.deep.equal([
+      'begin ada@example.com 192.0.2.7',
+      'compare',
+      'succeeded',
+      'hash for 192.0.2.7',
+      'change old to #new',
+      'announce 1',
+    ]);
+  });
+
+  it('counts a wrong current password like a failed login, and changes nothing', async () => {
+    const { desk, steps } = deskWith();
+    expect(await codeOf(desk.change({ ...change, currentPassword: 'wrong' }))).to.equal('password_wrong');
+    expect(steps).to.deep.equal(['begin ada@example.com 192.0.2.7', 'compare']);
+  });
+
+  it('refuses when the password has changed while it was compared', async () => {
+    const { desk, steps } = deskWith({ changed: false });
+    expect(await codeOf(desk.change(change))).to.equal('password_wrong');
+    expect(steps).not.to.include('announce 1');
+  });
+
+  it('knows no account that is gone', async () => {
+    const { desk } = deskWith();
+    expect(await codeOf(desk.change({ ...change, userId: 'u2' }))).to.equal(new UnauthenticatedError().code);
+  });
+
+  it('has a mail sent', async () => {
+    const { desk, steps } = deskWith();
+    await desk.requestReset({ email: 'ada@example.com', by });
+    expect(steps).to.deep.equal([
+      'take reset-address',
+      'take reset-account',
+      'mail ada@example.com 192.0.2.7 r1',
+    ]);
+  });
+
+  it('says nothing of the limit of an account, but of that of an address', async () => {
+    const ofAccount = deskWith({ spent: 'reset-account' });
+    await ofAccount.desk.requestReset({ email: 'ada@example.com', by });
+    expect(ofAccount.steps).to.deep.equal(['take reset-address', 'take reset-account']);
+    const ofAddress = deskWith({ spent: 'reset-address' });
+    const refused = ofAddress.desk.requestReset({ email: 'ada@example.com', by });
+    expect(await codeOf(refused)).to.equal('rate_limited');
+    expect(ofAddress.steps).to.deep.equal(['take reset-address']);
+  });
+
+  it('refers to the operator where no mail is sent', async () => {
+    const { deps } = deskWith();
+    const desk = createPasswordDesk({ ...deps, requestMail: undefined });
+    expect(await codeOf(desk.requestReset({ email: 'ada@example.com', by }))).to.equal('mail_not_configured');
+  });
+
+  it('redeems a token', async () => {
+    const { desk, steps } = deskWith();
+    const token = newSecret('reset');
+    await desk.reset({ token, password: 'new', by });
+    expect(steps).to.deep.equal([
+      `look at ${hashOfSecret(token).length} bytes`,
+      'hash for 192.0.2.7',
+      'redeem #new',
+      'announce 1',
+    ]);
+  });
+
+  it('spends no work on a token that is none, nor on one that is dead', async () => {
+    const { desk, steps } = deskWith({ live: false });
+    for (const token of ['', 'ppp_short', newSecret('key'), `${newSecret('reset')}x`]) {
+      expect(await codeOf(desk.reset({ token, password: 'new', by }))).to.equal('reset_invalid');
+    }
+    expect(steps).to.deep.equal([]);
+    expect(await codeOf(desk.reset({ token: newSecret('reset'), password: 'new', by }))).to.equal(
+      'reset_invalid',
+    );
+    expect(steps).to.deep.equal(['look at 32 bytes']);
+  });
+
+  it('refuses a token that somebody else has redeemed meanwhile', async () => {
+    const { desk, steps } = deskWith({ redeemed: false });
+    expect(await codeOf(desk.reset({ token: newSecret('reset'), password: 'new', by }))).to.equal(
+      'reset_invalid',
+    );
+    expect(steps).not.to.include('announce 1');
+  });
+});
