@@ -83,7 +83,7 @@ async function main(): Promise<void> {
 
   const metrics = createMetrics();
   const app = new Koa<ApiState>();
-  app.use(telemetry({ ...access, config, log, metrics, clock: systemClock }));
+  app.use(telemetry({ ...access, config, log, metrics }));
   app.use(cors(config));
   const limits = {
     user: config.RATE_LIMIT_USER,

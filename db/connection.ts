@@ -34,6 +34,8 @@ export function openDatabase({ database, poolSize }: ConnectionOptions): Knex {
     pool: { min: 0, max: poolSize, acquireTimeoutMillis: 2_000, idleTimeoutMillis: 30_000 },
     acquireConnectionTimeout: 2_500,
     log: silent,
+    // Else the message of a failed statement holds its values, hashes and addresses among them, and ends in a log.
+    compileSqlOnError: false,
   });
   Model.knex(knex);
   return knex;

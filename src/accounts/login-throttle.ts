@@ -12,8 +12,9 @@
  *   let through (their own pair still counts), so that a thousand machines guess no more than one, and the owner at home
  *   notices nothing. The failures of strangers who are turned away are not counted, so the window always ends.
  *
- * Whoever is turned away is not counted, so Retry-After stays true and waiting always helps. Nothing depends on whether the
- * account exists. Keys hold digests. While Redis is away each process counts for itself.
+ * Whoever is turned away is not counted (but for those who come at the same instant), and no window is ever prolonged, so
+ * Retry-After stays true and waiting always helps. Nothing depends on whether the account exists. Keys hold digests. While
+ * Redis is away each process counts for itself.
  */
 import { createHash } from 'node:crypto';
 import type { Redis } from 'ioredis';

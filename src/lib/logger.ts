@@ -8,6 +8,12 @@ const secretFields = [
   'password',
   'token',
   'refresh_token',
+  'refreshToken',
+  'passwordHash',
+  'password_hash',
+  'current_password',
+  'x-api-key',
+  'key',
   'authorization',
   'cookie',
   'apiKey',
@@ -15,6 +21,9 @@ const secretFields = [
   'secret',
   'ticket',
 ];
+
+/** Where the errors of Postgres quote the row or the values that they are about: hashes and e-mails among them. */
+const quotingFields = ['detail', 'where', 'internalQuery'];
 
 interface LoggerOptions {
   readonly level: LogLevel;
@@ -29,7 +38,10 @@ const chunkBytes = 65_536;
 
 /** A structured logger that redacts secrets. */
 export function createLogger({ level, name, file }: LoggerOptions): Logger {
-  const paths = secretFields.flatMap((field) => [field, `*.${field}`, `*.*.${field}`]);
+  const paths = [
+    ...secretFields.flatMap((field) => [field, `*.${field}`, `*.*.${field}`]),
+    ...quotingFields.flatMap((field) => [`err.${field}`, `err.*.${field}`]),
+  ];
   const destination = pino.destination({
     ...(file === undefined ? { dest: 1 } : { dest: file, mkdir: true }),
     sync: false,

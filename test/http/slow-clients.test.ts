@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import type { RequestListener } from 'node:http';
 import { connect, type Socket } from 'node:net';
+import { promisify } from 'node:util';
 import { expect } from 'chai';
 import { listen, type Listening } from '../../src/http/listen.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -37,8 +38,9 @@ describe('clients that do not get done', () => {
     readonly answered: Promise<string>;
   }
 
-  function client(): Client {
-    const socket = connect(listening.port, '127.0.0.1');
+  /** `allowHalfOpen`: goes on sending when the server has said its last. */
+  function client({ allowHalfOpen = false } = {}): Client {
+    const socket = connect({ port: listening.port, host: '127.0.0.1', allowHalfOpen });
     let text = '';
     socket.on('data', (chunk: Buffer) => (text += chunk.toString()));
     // A connection that is cut while it is written to ends with an error; what came before it counts.
@@ -112,13 +114,29 @@ describe('clients that do not get done', () => {
     expect(await answered).to.match(/^HTTP\/1\.1 200 /);
   });
 
-  it('ends a connection that keeps sending after it was refused', async () => {
-    const { socket, answered } = client();
-    const flood = setInterval(() => socket.write(`X: ${'a'.repeat(20_000)}\r\n`), 5);
+  it('lets a client that still sends read its refusal, once, and then ends the connection', async () => {
+    const cut: boolean[] = [];
+    listening.server.on('clientError', (_error, stream) => cut.push(stream.destroyed));
+    const { socket, answered } = client({ allowHalfOpen: true });
+    socket.write(`GET / HTTP/1.1\r\nX-Large: ${'a'.repeat(17_000)}\r\n`);
+    await once(socket, 'data');
+    const flood = setInterval(() => socket.write(`X: ${'a'.repeat(1_000)}\r\n`), 5);
     const text = await answered;
     clearInterval(flood);
-    expect(text.match(/HTTP\/1\.1/g) ?? []).to.have.length.at.most(1);
+    expect(text.match(/HTTP\/1\.1/g)).to.have.length(1);
+    expect(cut.length).to.be.at.least(2);
+    expect(cut).to.not.include(true);
     expect(await isAlive()).to.equal(200);
+  });
+
+  it('cuts a refused client that does not close its end', async () => {
+    const socket = connect({ port: listening.port, host: '127.0.0.1', allowHalfOpen: true });
+    socket.write('no HTTP\r\n\r\n');
+    await once(socket.resume(), 'end');
+    const count = promisify(listening.server.getConnections.bind(listening.server));
+    expect(await count()).to.equal(1);
+    await waitFor(async () => (await count()) === 0, { what: 'the connection to be cut' });
+    socket.destroy();
   });
 
   for (const [what, bytes] of [

@@ -113,14 +113,14 @@ export function signAnything(header: unknown, payload: unknown, secret = testSec
 /** The header of good tokens. */
 export const goodHeader = { alg: 'HS256', typ: 'JWT', kid: kidOf(testSecret) };
 
-/** Sends bytes as they are, and returns all that comes until the server or a deadline (2 s) ends the connection. */
+/** Sends bytes as they are, and returns all that comes until the server or half a second of silence ends the connection. */
 export async function sendRaw(port: number, bytes: string | Buffer): Promise<string> {
   const socket = connect(port, '127.0.0.1');
   let text = '';
   socket.on('data', (chunk: Buffer) => (text += chunk.toString('latin1')));
   // A connection that is cut while it is written to ends with an error; what came before it counts.
   socket.on('error', () => undefined);
-  socket.setTimeout(2_000, () => socket.destroy());
+  socket.setTimeout(500, () => socket.destroy());
   socket.write(typeof bytes === 'string' ? Buffer.from(bytes, 'latin1') : bytes);
   await once(socket, 'close');
   return text;
