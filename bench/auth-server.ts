@@ -90,7 +90,7 @@ async function main(): Promise<void> {
     key: config.RATE_LIMIT_KEY,
     address: config.RATE_LIMIT_ADDRESS,
   };
-  const admit = createAdmit({ ...access, limits });
+  const admit = createAdmit({ ...access, clock: systemClock, limits });
   const table = [cached('open', '/api/v1/open/:coinId'), cached('user', '/api/v1/crypto/:coinId')];
   app.use(routing(table, { admit, metrics }));
   const server = await listen(app, { host: '127.0.0.1', port: config.PORT });

@@ -61,12 +61,10 @@ export interface AccessRequest {
 
 /** Builds accounts and access. Nothing is waited for. */
 export function buildAccess({ config, log, shutdown, pipeline, requestMail }: AccessRequest): Access {
-  const { knex, redis, subscriber, keys, clock } = pipeline;
+  const { knex, redis, keys, clock } = pipeline;
   const tokens = buildTokens(config, log, pipeline);
   const life = credentialLifeOf(config);
-  const channel = createRevocationChannel({ redis, subscriber, channel: keys.revocations });
-  const revocations = createRevocations({ queries: createRevocationQueries(knex), channel, clock, log });
-  shutdown.add('work', 'revocations', () => revocations.close());
+  const revocations = collectRevocations({ log, shutdown, pipeline });
   const passwords = createPasswords({ cost: config.BCRYPT_COST, log });
   shutdown.add('threads', 'password threads', () => passwords.close());
   const usageReports = createUsageQueries(knex);
@@ -111,6 +109,18 @@ export function buildAccess({ config, log, shutdown, pipeline, requestMail }: Ac
     usageReports,
     revocations,
   };
+}
+
+function collectRevocations({
+  log,
+  shutdown,
+  pipeline,
+}: Pick<AccessRequest, 'log' | 'shutdown' | 'pipeline'>): Revocations {
+  const { knex, redis, subscriber, keys, clock } = pipeline;
+  const channel = createRevocationChannel({ redis, subscriber, channel: keys.revocations });
+  const revocations = createRevocations({ queries: createRevocationQueries(knex), channel, clock, log });
+  shutdown.add('work', 'revocations', () => revocations.close());
+  return revocations;
 }
 
 function buildTokens(config: Config, log: Logger, { clock }: Pick<Pipeline, 'clock'>): Tokens {

@@ -63,78 +63,61 @@ export interface ApiKeyQueries {
 const mostKeys = 50;
 
 /** Queries on API keys over one pool. */
-export function createApiKeyQueries(knex: Knex, { revocationSeconds }: CredentialLife): ApiKeyQueries {
+export function createApiKeyQueries(knex: Knex, life: CredentialLife): ApiKeyQueries {
   return {
     insert: (key) => orUnavailable(knex.transaction((trx) => insert(trx, key))),
-
-    async list(userId) {
-      const rows = await orUnavailable(
-        knex('api_keys')
-          .where({ user_id: userId })
-          .whereNull('revoked_at')
-          .orderBy('id', 'desc')
-          .select<KeyRow[]>(shown),
-      );
-      return rows.map(toKey);
-    },
-
-    revoke: ({ id, userId, by }) =>
-      orUnavailable(
-        knex.transaction(async (trx) => {
-          const [row] = await trx('api_keys')
-            .where({ id, user_id: userId })
-            .whereNull('revoked_at')
-            .update({ revoked_at: trx.fn.now() })
-            .returning<{ prefix: string }[]>('prefix');
-          if (row === undefined) return undefined;
-          await recordEvent(trx, {
-            type: 'key.revoked',
-            userId,
-            by,
-            detail: { key: id, prefix: row.prefix },
-          });
-          const subject = { kind: 'key', subject: id, generation: null } as const;
-          return await storeRevocations(trx, [subject], revocationSeconds);
-        }),
-      ),
-
-    async findUsable(hash) {
-      const row = await orUnavailable(
-        knex('api_keys')
-          .join('users', 'users.id', 'api_keys.user_id')
-          .where('api_keys.hash', hash)
-          .whereNull('api_keys.revoked_at')
-          .whereNull('users.deleted_at')
-          .where((still) =>
-            still.whereNull('api_keys.expires_at').orWhere('api_keys.expires_at', '>', knex.fn.now()),
-          )
-          .first<(KeyRow & { user_id: string; role: UsableKey['role']; generation: number }) | undefined>(
-            'api_keys.*',
-            'users.role',
-            'users.generation',
-          ),
-      );
-      if (row === undefined) return undefined;
-      const { id, scopes, dailyQuota, expiresAt } = toKey(row);
-      return {
-        id,
-        scopes,
-        dailyQuota,
-        expiresAt,
-        userId: row.user_id,
-        role: row.role,
-        generation: row.generation,
-      };
-    },
-
-    async touch(ids) {
-      await orUnavailable(
-        knex('api_keys')
-          .whereIn('id', [...ids])
-          .update({ last_used_at: knex.fn.now() }),
-      );
-    },
+    list: (userId) => orUnavailable(list(knex, userId)),
+    revoke: (key) => orUnavailable(knex.transaction((trx) => revoke(trx, key, life))),
+    findUsable: (hash) => orUnavailable(findUsable(knex, hash)),
+    touch: (ids) => orUnavailable(touch(knex, ids)),
   };
+}
+
+async function list(knex: Knex, userId: string): Promise<readonly ApiKey[]> {
+  const rows = await knex('api_keys')
+    .where({ user_id: userId })
+    .whereNull('revoked_at')
+    .orderBy('id', 'desc')
+    .select<KeyRow[]>(shown);
+  return rows.map(toKey);
+}
+
+async function revoke(
+  trx: Knex.Transaction,
+  { id, userId, by }: Parameters<ApiKeyQueries['revoke']>[0],
+  { revocationSeconds }: CredentialLife,
+): Promise<readonly Revocation[] | undefined> {
+  const [row] = await trx('api_keys')
+    .where({ id, user_id: userId })
+    .whereNull('revoked_at')
+    .update({ revoked_at: trx.fn.now() })
+    .returning<{ prefix: string }[]>('prefix');
+  if (row === undefined) return undefined;
+  await recordEvent(trx, { type: 'key.revoked', userId, by, detail: { key: id, prefix: row.prefix } });
+  const subject = { kind: 'key', subject: id, generation: null } as const;
+  return await storeRevocations(trx, [subject], revocationSeconds);
+}
+
+type UsableRow = KeyRow & { readonly user_id: string } & Pick<UsableKey, 'role' | 'generation'>;
+
+async function findUsable(knex: Knex, hash: Buffer): Promise<UsableKey | undefined> {
+  const row = await knex('api_keys')
+    .join('users', 'users.id', 'api_keys.user_id')
+    .where('api_keys.hash', hash)
+    .whereNull('api_keys.revoked_at')
+    .whereNull('users.deleted_at')
+    .whereRaw('(api_keys.expires_at is null or api_keys.expires_at > now())')
+    .first<UsableRow | undefined>('api_keys.*', 'users.role', 'users.generation');
+  if (row === undefined) return undefined;
+  const { id, scopes, dailyQuota, expiresAt } = toKey(row);
+  const { user_id: userId, role, generation } = row;
+  return { id, scopes, dailyQuota, expiresAt, userId, role, generation };
+}
+
+async function touch(knex: Knex, ids: readonly string[]): Promise<void> {
+  await knex('api_keys')
+    .whereIn('id', [...ids])
+    .update({ last_used_at: knex.fn.now() });
 }
 
 async function insert(trx: Knex.Transaction, key: NewApiKey): Promise<ApiKey> {

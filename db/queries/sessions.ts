@@ -94,7 +94,7 @@ async function open(
   life: CredentialLife,
 ): Promise<{ id: string; revocations: readonly Revocation[] } | undefined> {
   // Locked, so that a change of password cannot end "all" sessions while one is being made.
-  const user = await trx('users')
+  const user: unknown = await trx('users')
     .where({ id: userId, generation })
     .whereNull('deleted_at')
     .forShare()

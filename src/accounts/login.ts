@@ -2,6 +2,7 @@
  * Logging in with e-mail and password. An account that does not exist takes the same way as one that does: the same throttle,
  * the same work, the same answer.
  */
+import { LRUCache } from 'lru-cache';
 import type { Actor, AuditQueries, NewAuditEvent } from '../../db/queries/audit.ts';
 import type { Account } from '../../db/queries/users.ts';
 import type { Passwords } from '../auth/passwords.ts';
@@ -39,12 +40,20 @@ interface LoginDeps {
 /** Builds {@link Login}. */
 export function createLogin(deps: LoginDeps): Login {
   const { users, passwords, throttle, sessions, audit, log } = deps;
+  const throttled = new LRUCache<string, true>({ max: 10_000, ttl: 60_000 });
 
   /** The answer does not wait for the log of what was refused, nor fail with it. */
   function note(event: NewAuditEvent): void {
     audit.append(event).catch((error: unknown) => {
       log.warn({ type: event.type, reason: messageOf(error) }, 'an audit event was lost');
     });
+  }
+
+  /** Once a minute for each address, so that whoever hammers at the door does not fill the log too. */
+  function noteThrottled(by: LoginRequest['by']): void {
+    if (throttled.has(by.address)) return;
+    throttled.set(by.address, true);
+    note({ type: 'login.throttled', by });
   }
 
   async function renewHash(account: Account, password: string, address: string): Promise<void> {
@@ -57,7 +66,7 @@ export function createLogin(deps: LoginDeps): Login {
 
   return async ({ email, password, by }) => {
     const attempt = await throttle.begin({ account: email, address: by.address }).catch((error: unknown) => {
-      if (error instanceof RateLimitedError) log.info({ address: by.address }, 'logins are throttled');
+      if (error instanceof RateLimitedError) noteThrottled(by);
       throw error;
     });
     const account = await users.findByEmail(email);

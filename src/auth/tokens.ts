@@ -76,44 +76,11 @@ interface Key {
 
 /** Builds the {@link Tokens} of a process. */
 export function createTokens(deps: TokenDeps): Tokens {
-  const { expiresInSeconds, ticketExpiresInSeconds, clock } = deps;
+  const { expiresInSeconds, ticketExpiresInSeconds } = deps;
   const current = keyOf(deps.secret);
-  const keys = new Map([[current.id, current.key]]);
-  if (deps.previousSecret !== undefined) {
-    const previous = keyOf(deps.previousSecret);
-    keys.set(previous.id, previous.key);
-  }
-  const verified = new LRUCache<string, Verified>({ max: rememberedTokens });
-  const nowSeconds = (): number => Math.floor(clock.now() / 1000);
-
-  function sign(userId: string, claims: object, seconds: number): string {
-    const iat = nowSeconds();
-    return jwt.sign({ ...claims, iat, exp: iat + seconds }, current.key, {
-      algorithm,
-      issuer,
-      subject: userId,
-      keyid: current.id,
-      jwtid: randomUUID(),
-    });
-  }
-
-  function check(token: string): Verified {
-    if (token.length > longestToken) throw invalid();
-    const key = keys.get(keyIdOf(token) ?? '');
-    if (key === undefined) throw invalid();
-    const now = nowSeconds();
-    try {
-      const claims = jwt.verify(token, key, {
-        algorithms: [algorithm],
-        issuer,
-        clockTimestamp: now,
-        clockTolerance: clockSkewSeconds,
-      });
-      return toVerified(claims, now);
-    } catch (error) {
-      throw error instanceof jwt.TokenExpiredError ? expired() : invalid();
-    }
-  }
+  const others = deps.previousSecret === undefined ? [] : [keyOf(deps.previousSecret)];
+  const sign = signer(current, deps.clock);
+  const memory = new VerifiedTokens(verifier([current, ...others], deps.clock), deps.clock);
 
   return {
     expiresInSeconds,
@@ -126,22 +93,73 @@ export function createTokens(deps: TokenDeps): Tokens {
         { use: 'stream', role, gen: generation, sid: sessionId, key: keyId, scopes },
         ticketExpiresInSeconds,
       ),
-    verify: (token, use) => {
-      // Not `get`, which would reorder the whole for a gain that nobody sees: old tokens expire anyway.
-      let known = verified.peek(token);
-      if (known === undefined) {
-        known = check(token);
-        verified.set(token, known);
-      }
-      if (known.expiresAt <= clock.now()) {
-        verified.delete(token);
-        throw expired();
-      }
-      if (known.use !== use) throw invalid();
-      return known.principal;
-    },
-    knows: (token) => verified.peek(token) !== undefined,
+    verify: (token, use) => memory.verify(token, use),
+    knows: (token) => memory.knows(token),
   };
+}
+
+/** Tokens that were found good, until they expire. */
+class VerifiedTokens {
+  readonly #check: (token: string) => Verified;
+  readonly #clock: Clock;
+  readonly #held = new LRUCache<string, Verified>({ max: rememberedTokens });
+
+  constructor(check: (token: string) => Verified, clock: Clock) {
+    this.#check = check;
+    this.#clock = clock;
+  }
+
+  verify(token: string, use: TokenUse): Principal {
+    // Not `get`, which would reorder the whole for a gain that nobody sees: old tokens expire anyway.
+    let known = this.#held.peek(token);
+    if (known === undefined) {
+      known = this.#check(token);
+      this.#held.set(token, known);
+    }
+    if (known.expiresAt <= this.#clock.now()) {
+      this.#held.delete(token);
+      throw expired();
+    }
+    if (known.use !== use) throw invalid();
+    return known.principal;
+  }
+
+  knows(token: string): boolean {
+    return this.#held.peek(token) !== undefined;
+  }
+}
+
+function signer({ id, key }: Key, clock: Clock): (userId: string, claims: object, seconds: number) => string {
+  return (userId, claims, seconds) => {
+    const iat = secondsOf(clock);
+    const options = { algorithm, issuer, subject: userId, keyid: id, jwtid: randomUUID() } as const;
+    return jwt.sign({ ...claims, iat, exp: iat + seconds }, key, options);
+  };
+}
+
+function verifier(live: readonly Key[], clock: Clock): (token: string) => Verified {
+  const keys = new Map(live.map(({ id, key }) => [id, key]));
+  return (token) => {
+    if (token.length > longestToken) throw invalid();
+    const key = keys.get(keyIdOf(token) ?? '');
+    if (key === undefined) throw invalid();
+    const now = secondsOf(clock);
+    const expected: jwt.VerifyOptions = {
+      algorithms: [algorithm],
+      issuer,
+      clockTimestamp: now,
+      clockTolerance: clockSkewSeconds,
+    };
+    try {
+      return toVerified(jwt.verify(token, key, expected), now);
+    } catch (error) {
+      throw error instanceof jwt.TokenExpiredError ? expired() : invalid();
+    }
+  };
+}
+
+function secondsOf(clock: Clock): number {
+  return Math.floor(clock.now() / 1000);
 }
 
 /** A key is named after its secret, so that processes with the same secrets agree on names. */

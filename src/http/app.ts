@@ -28,13 +28,13 @@ export function createApp(deps: AppDeps): Koa<ApiState> {
   app.on('error', (error: unknown) => deps.log.warn({ reason: messageOf(error) }, 'a response broke off'));
   app.use(telemetry(deps));
   app.use(cors(deps.config));
-  const { config, authenticator, allowances, usage, metrics } = deps;
+  const { config, authenticator, allowances, usage, clock, metrics } = deps;
   const limits = {
     user: config.RATE_LIMIT_USER,
     key: config.RATE_LIMIT_KEY,
     address: config.RATE_LIMIT_ADDRESS,
   };
-  const admit = createAdmit({ authenticator, allowances, usage, limits });
+  const admit = createAdmit({ authenticator, allowances, usage, clock, limits });
   app.use(routing(routeTable(deps), { admit, metrics }));
   return app;
 }

@@ -38,7 +38,16 @@ describe('accounts', () => {
     await api.end();
   });
 
-  async function post(path: string, body: object | undefined, token = '', at = api): Promise<Answer> {
+  interface Sender {
+    readonly token?: string;
+    readonly at?: AccessApi;
+  }
+
+  async function post(
+    path: string,
+    body: object | undefined,
+    { token = '', at = api }: Sender = {},
+  ): Promise<Answer> {
     const headers = { authorization: `Bearer ${token}` };
     const response = await at.call('POST', `/api/v1/auth/${path}`, {
       ...(body === undefined ? {} : { body }),
@@ -54,7 +63,7 @@ describe('accounts', () => {
   /** Status and error code of a read with this token. */
   async function read(token: string, at = api): Promise<[number, string | undefined]> {
     const response = await at.call('GET', stats, { headers: { authorization: `Bearer ${token}` } });
-    const body = JSON.parse(await response.text()) as Body;
+    const body = JSON.parse(await response.text());
     return [response.status, body.error?.code];
   }
 
@@ -110,7 +119,7 @@ describe('accounts', () => {
     await register(joe);
     const dearer = await startAccessApi({ beside: api, environment: { BCRYPT_COST: '5' } });
     try {
-      expect((await post('login', credentials(), '', dearer)).status).to.equal(200);
+      expect((await post('login', credentials(), { at: dearer })).status).to.equal(200);
       await waitFor(async () => (await hashOf()).startsWith('$2b$05$'), { what: 'the new hash' });
       expect((await login()).status).to.equal(200);
     } finally {
@@ -119,7 +128,7 @@ describe('accounts', () => {
   });
 
   async function hashOf(): Promise<string> {
-    const row = (await api.knex('users').first('password_hash')) as { password_hash: string };
+    const row = (await api.knex('users').first('password_hash'));
     return row.password_hash;
   }
 
@@ -132,7 +141,7 @@ describe('accounts', () => {
     });
 
     const refresh = (token: string, at = api): Promise<Answer> =>
-      post('refresh', { refresh_token: token }, '', at);
+      post('refresh', { refresh_token: token }, { at });
 
     it('goes on with its refresh token, in any process', async () => {
       const next = await refresh(grant.refresh_token, other);
@@ -165,7 +174,7 @@ describe('accounts', () => {
 
     it('ends with a logout, in every process, and no other session does', async () => {
       const elsewhere = (await login()).body.data;
-      expect((await post('logout', undefined, grant.token)).status).to.equal(200);
+      expect((await post('logout', undefined, { token: grant.token })).status).to.equal(200);
       expect(await read(grant.token)).to.deep.equal([401, 'token_revoked']);
       expect((await refresh(grant.refresh_token)).status).to.equal(401);
       await waitFor(async () => (await read(grant.token, other))[0] === 401, { what: 'the other process' });
@@ -175,7 +184,7 @@ describe('accounts', () => {
     it('ends with a logout everywhere', async () => {
       const elsewhere = (await login()).body.data;
       await read(elsewhere.token, other);
-      expect((await post('logout-everywhere', undefined, grant.token)).status).to.equal(200);
+      expect((await post('logout-everywhere', undefined, { token: grant.token })).status).to.equal(200);
       await waitFor(async () => (await read(elsewhere.token, other))[0] === 401, { what: 'the revocation' });
       expect((await refresh(elsewhere.refresh_token)).status).to.equal(401);
       expect((await login()).status).to.equal(200);
@@ -218,7 +227,7 @@ describe('accounts', () => {
 
   it('is closed to strangers where the operator says so', async () => {
     const closed = await startAccessApi({ beside: api, environment: { REGISTRATION: 'closed' } });
-    const { status, body } = await post('register', joe, '', closed);
+    const { status, body } = await post('register', joe, { at: closed });
     expect([status, body.error.code]).to.deep.equal([403, 'registration_closed']);
     await closed.end();
   });
@@ -239,7 +248,7 @@ describe('accounts', () => {
     const lost = await startApi({ users, login });
     const response = await lost.call('POST', '/api/v1/auth/login', { body: credentials() });
     expect([response.status, response.headers.get('retry-after')]).to.deep.equal([503, '1']);
-    expect((JSON.parse(await response.text()) as Body).error.code).to.equal('database_unavailable');
+    expect(JSON.parse(await response.text()).error.code).to.equal('database_unavailable');
     await lost.close(0);
     await gone.destroy();
   });

@@ -61,7 +61,7 @@ describe('API keys', () => {
       ...(body === undefined ? {} : { body }),
       headers: { authorization: bearer === '' ? '' : `Bearer ${bearer}`, ...headers },
     });
-    const answer = JSON.parse(await response.text()) as Body;
+    const answer = JSON.parse(await response.text());
     return {
       status: response.status,
       headers: response.headers,

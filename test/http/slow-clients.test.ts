@@ -45,7 +45,10 @@ describe('clients that do not get done', () => {
     socket.on('data', (chunk: Buffer) => (text += chunk.toString()));
     // A connection that is cut while it is written to ends with an error; what came before it counts.
     socket.on('error', () => undefined);
-    return { socket, answered: once(socket, 'close').then(() => text) };
+    const answered = new Promise<string>((resolve) => {
+      socket.once('close', () => resolve(text));
+    });
+    return { socket, answered };
   }
 
   function expectProblem(text: string, status: number, code: string): void {

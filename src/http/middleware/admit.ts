@@ -8,6 +8,7 @@
  */
 import type { Principal } from '../../auth/principal.ts';
 import type { Authenticator, Credential } from '../../accounts/authenticator.ts';
+import type { Clock } from '../../lib/clock.ts';
 import { limitSubjectOf } from '../../lib/network.ts';
 import { ForbiddenError, RateLimitedError, UnauthenticatedError } from '../../lib/errors.ts';
 import type { LimitPolicy, LimitState } from '../../lib/rate-limit.ts';
@@ -29,22 +30,63 @@ interface AdmitDeps {
   readonly authenticator: Authenticator;
   readonly allowances: Allowances;
   readonly usage: { request(who: Principal): void };
+  readonly clock: Clock;
   /** Requests a minute. */
   readonly limits: { readonly user: number; readonly key: number; readonly address: number };
 }
 
 /** Builds the {@link Admit} of an application. */
-export function createAdmit({ authenticator, allowances, usage, limits }: AdmitDeps): Admit {
-  const perMinute = (name: string, limit: number): LimitPolicy => ({ name, limit, windowSeconds: 60 });
-  const policies = {
-    user: perMinute('user', limits.user),
-    key: perMinute('key', limits.key),
-    address: perMinute('address', limits.address),
-  };
+export function createAdmit(deps: AdmitDeps): Admit {
+  const charges = new Charges(deps);
+  const door = new Door(deps, charges);
 
-  function charge(ctx: ApiContext, policy: LimitPolicy, subject: string): void | Promise<void> {
+  return (ctx, rule) => {
+    if (rule.access !== 'open') return door.enter(ctx, rule);
+    if (rule.unlimited) return undefined;
+    const charged = charges.address(ctx);
+    return charged instanceof Promise ? charged.then(() => undefined) : undefined;
+  };
+}
+
+/** What a request is charged to. Each charge is noted in the context, for the answer's fields. */
+class Charges {
+  readonly #deps: AdmitDeps;
+  readonly #policies: Readonly<Record<'user' | 'key' | 'address', LimitPolicy>>;
+
+  constructor(deps: AdmitDeps) {
+    this.#deps = deps;
+    const { user, key, address } = deps.limits;
+    const perMinute = (name: string, limit: number): LimitPolicy => ({ name, limit, windowSeconds: 60 });
+    this.#policies = {
+      user: perMinute('user', user),
+      key: perMinute('key', key),
+      address: perMinute('address', address),
+    };
+  }
+
+  address(ctx: ApiContext): void | Promise<void> {
+    return this.#take(ctx, this.#policies.address, limitSubjectOf(ctx.state.address));
+  }
+
+  /** Whether the address is known to have nothing left. */
+  isSpent(ctx: ApiContext): boolean {
+    return this.#deps.allowances.isSpent(this.#policies.address, limitSubjectOf(ctx.state.address));
+  }
+
+  principal(ctx: ApiContext, { userId, keyId }: Principal): void | Promise<void> {
+    if (keyId === undefined) return this.#take(ctx, this.#policies.user, userId);
+    const charged = this.#take(ctx, this.#policies.key, keyId);
+    const quota = this.#deps.authenticator.dailyQuotaOf(keyId);
+    if (quota === undefined) return charged;
+    const policy: LimitPolicy = { name: 'quota', limit: quota, windowSeconds: 86_400 };
+    const day = new Date(this.#deps.clock.now()).toISOString().slice(0, 10);
+    const takeQuota = (): void | Promise<void> => this.#take(ctx, policy, `${keyId}:${day}`);
+    return charged instanceof Promise ? charged.then(takeQuota) : takeQuota();
+  }
+
+  #take(ctx: ApiContext, policy: LimitPolicy, subject: string): void | Promise<void> {
     try {
-      const state = allowances.take(policy, subject);
+      const state = this.#deps.allowances.take(policy, subject);
       if (state instanceof Promise) return state.then((each) => void ctx.state.limits.push(each), noted(ctx));
       ctx.state.limits.push(state);
     } catch (error) {
@@ -52,63 +94,51 @@ export function createAdmit({ authenticator, allowances, usage, limits }: AdmitD
     }
     return undefined;
   }
+}
 
-  const chargeAddress = (ctx: ApiContext): void | Promise<void> =>
-    charge(ctx, policies.address, limitSubjectOf(ctx.state.address));
+/** The way in for those who bring a credential. */
+class Door {
+  readonly #deps: AdmitDeps;
+  readonly #charges: Charges;
 
-  function chargePrincipal(ctx: ApiContext, principal: Principal): void | Promise<void> {
-    const { userId, keyId } = principal;
-    if (keyId === undefined) return charge(ctx, policies.user, userId);
-    const quota = authenticator.dailyQuotaOf(keyId);
-    const charged = charge(ctx, policies.key, keyId);
-    if (quota === undefined) return charged;
-    const policy: LimitPolicy = { name: 'quota', limit: quota, windowSeconds: 86_400 };
-    const day = new Date().toISOString().slice(0, 10);
-    return both(charged, () => charge(ctx, policy, `${keyId}:${day}`));
+  constructor(deps: AdmitDeps, charges: Charges) {
+    this.#deps = deps;
+    this.#charges = charges;
   }
 
-  function enter(ctx: ApiContext, rule: AccessRule, principal: Principal): Principal | Promise<Principal> {
-    ctx.state.principal = principal;
-    usage.request(principal);
-    const letIn = (): Principal => {
-      refuseForeign(principal, rule);
-      return principal;
-    };
-    const charged = chargePrincipal(ctx, principal);
-    return charged instanceof Promise ? charged.then(letIn) : letIn();
-  }
-
-  /** Who guesses credentials pays with the allowance of the address. */
-  async function refuse(ctx: ApiContext, error: unknown): Promise<never> {
-    if (error instanceof UnauthenticatedError) await chargeAddress(ctx);
-    throw error;
-  }
-
-  function authenticated(ctx: ApiContext, rule: AccessRule): Principal | Promise<Principal> {
+  enter(ctx: ApiContext, rule: AccessRule): Principal | Promise<Principal> {
+    const { authenticator } = this.#deps;
     const credential = credentialOf(ctx, rule);
-    if (credential === undefined) return refuse(ctx, new UnauthenticatedError());
-    const subject = limitSubjectOf(ctx.state.address);
-    if (allowances.isSpent(policies.address, subject) && !authenticator.knows(credential))
-      return refuse(ctx, new UnauthenticatedError());
+    if (credential === undefined) return this.#refuse(ctx, new UnauthenticatedError());
+    if (this.#charges.isSpent(ctx) && !authenticator.knows(credential))
+      return this.#refuse(ctx, new UnauthenticatedError());
     let principal: Principal | Promise<Principal>;
     try {
       principal = authenticator.authenticate(credential);
     } catch (error) {
-      return refuse(ctx, error);
+      return this.#refuse(ctx, error);
     }
-    if (!(principal instanceof Promise)) return enter(ctx, rule, principal);
+    if (!(principal instanceof Promise)) return this.#admit(ctx, rule, principal);
     return principal.then(
-      (each) => enter(ctx, rule, each),
-      (error: unknown) => refuse(ctx, error),
+      (each) => this.#admit(ctx, rule, each),
+      (error: unknown) => this.#refuse(ctx, error),
     );
   }
 
-  return (ctx, rule) => {
-    if (rule.access !== 'open') return authenticated(ctx, rule);
-    if (rule.unlimited) return undefined;
-    const charged = chargeAddress(ctx);
-    return charged instanceof Promise ? charged.then(() => undefined) : undefined;
-  };
+  #admit(ctx: ApiContext, rule: AccessRule, principal: Principal): Principal | Promise<Principal> {
+    ctx.state.principal = principal;
+    this.#deps.usage.request(principal);
+    const charged = this.#charges.principal(ctx, principal);
+    return charged instanceof Promise
+      ? charged.then(() => allowed(principal, rule))
+      : allowed(principal, rule);
+  }
+
+  /** Who guesses credentials pays with the allowance of the address. */
+  async #refuse(ctx: ApiContext, error: unknown): Promise<never> {
+    if (error instanceof UnauthenticatedError) await this.#charges.address(ctx);
+    throw error;
+  }
 }
 
 /** A refusal tells where its limit stands, as the answers before it did. */
@@ -119,20 +149,18 @@ function noted(ctx: ApiContext): (error: unknown) => never {
   };
 }
 
-function both(first: void | Promise<void>, second: () => void | Promise<void>): void | Promise<void> {
-  return first instanceof Promise ? first.then(second) : second();
-}
-
 /**
- * Role and scope.
+ * The principal, if role and scopes allow what the rule asks for.
  * @throws {ForbiddenError} the credential is good, but not for this.
  */
-function refuseForeign({ role, scopes }: Principal, { access, scope }: AccessRule): void {
+function allowed(principal: Principal, { access, scope }: AccessRule): Principal {
+  const { role, scopes } = principal;
   if (access === 'admin' && role !== 'admin') throw new ForbiddenError();
-  if (scopes === undefined || scope === undefined || scope === 'any') return;
+  if (scopes === undefined || scope === undefined || scope === 'any') return principal;
   if (scope === 'session') throw new ForbiddenError('API keys may not do this: log in', 'session_required');
   if (!scopes.includes(scope))
     throw new ForbiddenError(`The API key lacks the scope ${scope}`, 'scope_missing');
+  return principal;
 }
 
 /** The credential of a request: a header, or for streams a ticket in the query. */

@@ -10,6 +10,7 @@ import { UnauthenticatedError } from '../../../src/lib/errors.ts';
 export const testSecret = 'a secret for tests, long enough for it';
 
 /** Something that a test does not use: whoever touches it learns that. */
+// eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- it is what the caller needs
 function unused<T extends object>(name: string): T {
   return new Proxy({} as T, {
     get: () => () => Promise.reject(new Error(`${name} is no part of this test`)),
