@@ -15,8 +15,8 @@ import { load, loadProgram, type LoadResult } from './support/load.ts';
 import { cpuMicros, pin, startBare } from './support/procs.ts';
 
 /** Many short rounds: what disturbs the machine then disturbs both sides alike. */
-const rounds = 9;
-const secondsEach = 2;
+const rounds = 15;
+const secondsEach = 1;
 const warmUpSeconds = 8;
 const connections = 50;
 const serverCore = 0;

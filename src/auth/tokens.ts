@@ -183,7 +183,7 @@ function toVerified(claims: jwt.JwtPayload | string, now: number): Verified {
   const use: unknown = claims['use'];
   const role: unknown = claims['role'];
   const generation: unknown = claims['gen'];
-  if (exp === undefined || iat === undefined || iat > now + clockSkewSeconds) throw invalid();
+  if (exp === undefined || !Number.isFinite(iat) || Number(iat) > now + clockSkewSeconds) throw invalid();
   if (use !== 'access' && use !== 'stream') throw invalid();
   if (role !== 'user' && role !== 'admin') throw invalid();
   // Ids of users are UUIDs, and the database takes nothing else for one.

@@ -128,7 +128,7 @@ describe('accounts', () => {
   });
 
   async function hashOf(): Promise<string> {
-    const row = (await api.knex('users').first('password_hash'));
+    const row = await api.knex('users').first<{ password_hash: string }>('password_hash');
     return row.password_hash;
   }
 

@@ -110,7 +110,7 @@ class Door {
     const { authenticator } = this.#deps;
     const credential = credentialOf(ctx, rule);
     if (credential === undefined) return this.#refuse(ctx, new UnauthenticatedError());
-    if (this.#charges.isSpent(ctx) && !authenticator.knows(credential))
+    if (!authenticator.knows(credential) && this.#charges.isSpent(ctx))
       return this.#refuse(ctx, new UnauthenticatedError());
     let principal: Principal | Promise<Principal>;
     try {

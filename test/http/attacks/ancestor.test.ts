@@ -50,7 +50,7 @@ describe('attacks on what an account is', () => {
   let ann: Person;
 
   before(async () => {
-    api = await startAccessApi({ environment: { REGISTRATIONS_PER_HOUR: '1000000' } });
+    api = await startAccessApi({ environment: { RATE_LIMIT_ADDRESS: '1000000' } });
     other = await startAccessApi({ beside: api });
   });
   beforeEach(async () => {

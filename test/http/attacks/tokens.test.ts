@@ -2,7 +2,7 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { expect } from 'chai';
 import jwt from 'jsonwebtoken';
-import { startAccessApi, testSecret, type AccessApi } from '../support/access.ts';
+import { startAccessApi, type AccessApi } from '../support/access.ts';
 import {
   as,
   claimsOf,
@@ -16,6 +16,7 @@ import {
   statusOf,
   type Person,
 } from '../support/attack.ts';
+import { testSecret } from '../support/stand-in-access.ts';
 
 const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 });
 const ec = generateKeyPairSync('ec', { namedCurve: 'P-256' });
@@ -29,7 +30,7 @@ describe('attacks with tokens', () => {
   let ann: Person;
 
   before(async () => {
-    api = await startAccessApi();
+    api = await startAccessApi({ environment: { RATE_LIMIT_ADDRESS: '1000000' } });
   });
   beforeEach(async () => {
     [joe, ann] = [await newPerson(api, 'joe'), await newPerson(api, 'ann')];
@@ -156,7 +157,7 @@ describe('attacks with tokens', () => {
       ],
       ...[
         joe.token.toUpperCase(),
-        [...joe.token].reverse().join(''),
+        Buffer.from(joe.token).reverse().toString(),
         Buffer.from(joe.token).toString('base64'),
       ],
     ];
@@ -185,7 +186,7 @@ describe('attacks with tokens', () => {
   for (const [what, kid] of Object.entries(kids)) {
     it(`a kid that is ${what} is refused, also with the real signature`, async () => {
       const header = { ...goodHeader, kid };
-      for (const secret of ['', testSecret, 'secret', String(kid)])
+      for (const secret of ['', testSecret, 'secret', JSON.stringify(kid ?? '')])
         expect(await tried(signAnything(header, admin(), secret))).to.deep.equal(shut);
     });
   }
@@ -208,7 +209,7 @@ describe('attacks with tokens', () => {
         expect(await tried(signAnything(header, admin(), 'mine'))).to.deep.equal(shut);
       }
       const options = { algorithm: 'RS256', header: { alg: 'RS256', ...more } } as const;
-      expect(await tried(sign(admin(), options as jwt.SignOptions, rsa.privateKey))).to.deep.equal(shut);
+      expect(await tried(sign(admin(), options, rsa.privateKey))).to.deep.equal(shut);
     });
   }
 
@@ -265,20 +266,23 @@ describe('attacks with tokens', () => {
       const huge = signAnything(goodHeader, claimsOf(joe, { more: 'x'.repeat(size) }));
       expect((await as(api, huge)('GET', '/users/me')).status).to.equal(401);
       expect((await as(api, 'x'.repeat(size))('GET', '/users/me')).status).to.equal(401);
-      expect((await as(api, `${'.'.repeat(size)}`)('GET', '/users/me')).status).to.equal(401);
+      expect((await as(api, '.'.repeat(size))('GET', '/users/me')).status).to.equal(401);
     }
   });
 
   it('credentials are good for what they were made for and for nothing else', async () => {
     const { key } = await newKey(api, joe.token, { scopes: ['jobs:write'] });
     const ticket: string = (await as(api, joe.token)('POST', '/auth/stream-ticket')).body.data.ticket;
-    const refresh = async (refresh_token: string): Promise<string> =>
-      (await as(api, '')('POST', '/auth/refresh', { body: { refresh_token } })).body.error.code;
-    for (const wrong of [joe.token, ticket, key]) expect(await refresh(wrong)).to.equal('refresh_invalid');
+    // Tokens are longer than any secret that these routes take.
+    const refusals = ['validation_failed', 'refresh_invalid', 'reset_invalid'];
+    for (const wrong of [joe.token, ticket, key]) {
+      const refresh = await as(api, '')('POST', '/auth/refresh', { body: { refresh_token: wrong } });
+      expect(refresh.body.error.code).to.be.oneOf(refusals);
+    }
     const body = { password: 'another horse 1' };
     for (const wrong of [joe.token, ticket, key, joe.refreshToken]) {
       const reset = await as(api, '')('POST', '/auth/password/reset', { body: { ...body, token: wrong } });
-      expect(reset.body.error.code).to.equal('reset_invalid');
+      expect(reset.body.error.code).to.be.oneOf(refusals);
     }
     expect((await tried(ticket)).slice(0, 3)).to.deep.equal([401, 401, 401]);
     expect(await tried(joe.refreshToken)).to.deep.equal(shut);
