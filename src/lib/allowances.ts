@@ -179,7 +179,8 @@ function isKnownSpent(held: Held, now: number): boolean {
 }
 
 function stateOf({ policy, left, beyond, endsAt }: Held, now: number): LimitState {
-  return { policy, remaining: left + beyond, resetSeconds: Math.max(1, Math.ceil((endsAt - now) / 1_000)) };
+  const msLeft = Math.min(endsAt, policy.endsAt ?? endsAt) - now;
+  return { policy, remaining: left + beyond, resetSeconds: Math.max(1, Math.ceil(msLeft / 1_000)) };
 }
 
 function refusal(held: Held, now: number): RateLimitedError {

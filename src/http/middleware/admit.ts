@@ -35,6 +35,8 @@ interface AdmitDeps {
   readonly limits: { readonly user: number; readonly key: number; readonly address: number };
 }
 
+const dayMs = 86_400_000;
+
 /** Builds the {@link Admit} of an application. */
 export function createAdmit(deps: AdmitDeps): Admit {
   const charges = new Charges(deps);
@@ -78,22 +80,34 @@ class Charges {
     const charged = this.#take(ctx, this.#policies.key, keyId);
     const quota = this.#deps.authenticator.dailyQuotaOf(keyId);
     if (quota === undefined) return charged;
-    const policy: LimitPolicy = { name: 'quota', limit: quota, windowSeconds: 86_400 };
-    const day = new Date(this.#deps.clock.now()).toISOString().slice(0, 10);
-    const takeQuota = (): void | Promise<void> => this.#take(ctx, policy, `${keyId}:${day}`);
+    // A day of UTC: counted anew from midnight on, whenever its first request came.
+    const day = Math.floor(this.#deps.clock.now() / dayMs);
+    const policy: LimitPolicy = {
+      name: 'quota',
+      limit: quota,
+      windowSeconds: dayMs / 1000,
+      endsAt: (day + 1) * dayMs,
+    };
+    const takeQuota = (): void | Promise<void> =>
+      charge(ctx, () => this.#deps.allowances.take(policy, `${keyId}:${day}`));
     return charged instanceof Promise ? charged.then(takeQuota) : takeQuota();
   }
 
   #take(ctx: ApiContext, policy: LimitPolicy, subject: string): void | Promise<void> {
-    try {
-      const state = this.#deps.allowances.take(policy, subject);
-      if (state instanceof Promise) return state.then((each) => void ctx.state.limits.push(each), noted(ctx));
-      ctx.state.limits.push(state);
-    } catch (error) {
-      noted(ctx)(error);
-    }
-    return undefined;
+    return charge(ctx, () => this.#deps.allowances.take(policy, subject));
   }
+}
+
+/** Takes from an allowance, and notes where its limit stands, also when it refuses, for the fields of the answer. */
+export function charge(ctx: ApiContext, take: () => LimitState | Promise<LimitState>): void | Promise<void> {
+  try {
+    const state = take();
+    if (state instanceof Promise) return state.then((each) => void ctx.state.limits.push(each), noted(ctx));
+    ctx.state.limits.push(state);
+  } catch (error) {
+    noted(ctx)(error);
+  }
+  return undefined;
 }
 
 /** The way in for those who bring a credential. */

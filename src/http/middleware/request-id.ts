@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 
-const wellFormed = /^[A-Za-z0-9._-]{8,64}$/;
+/** And none of our secrets: a request id is logged and sent back. */
+const wellFormed = /^(?!pp[rkp]_)[A-Za-z0-9._-]{8,64}$/;
 
 /**
  * Gives out request ids: the client's own when it is well-formed, else a prefix that no other process has with a counter,

@@ -2,6 +2,7 @@ import type { SessionGrant } from '../../accounts/sessions.ts';
 import { ForbiddenError } from '../../lib/errors.ts';
 import { limitSubjectOf } from '../../lib/network.ts';
 import { actorOf } from '../actor.ts';
+import { charge } from '../middleware/admit.ts';
 import type { ApiContext } from '../context.ts';
 import type { AppDeps } from '../deps.ts';
 import { answer } from '../present/envelope.ts';
@@ -42,7 +43,7 @@ function register({ users, passwords, allowances, config }: AuthDeps): Route {
       if (config.REGISTRATION === 'closed')
         throw new ForbiddenError('Accounts are made by an admin here', 'registration_closed');
       const { address } = ctx.state;
-      await allowances.take(policy, limitSubjectOf(address));
+      await charge(ctx, () => allowances.take(policy, limitSubjectOf(address)));
       const passwordHash = await passwords.hash(password, address);
       const { id } = await users.insert({ username, email, passwordHash, role: 'user' }, actorOf(ctx));
       answer(ctx, { status: 201, message: 'Account created', data: { id, username, email } });

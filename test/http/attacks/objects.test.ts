@@ -5,83 +5,11 @@
 import { expect } from 'chai';
 import { v7 as uuidv7 } from 'uuid';
 import { routeTable } from '../../../src/http/app.ts';
-import { apiClient, newUser, type ApiClient } from '../../support/api-client.ts';
-import { startStack, type Stack } from '../../support/stack.ts';
 import { waitFor } from '../../support/wait-for.ts';
 import { startAccessApi, type AccessApi } from '../support/access.ts';
 import { as, newKey, newPerson, password, type Body, type Person } from '../support/attack.ts';
 
 const environment = { RATE_LIMIT_ADDRESS: '1000000', REGISTRATIONS_PER_HOUR: '1000000' };
-
-describe('attacks on the jobs of others', () => {
-  let stack: Stack;
-  let joe: ApiClient;
-  let ann: ApiClient;
-  let id: string;
-
-  before(async function () {
-    this.timeout(30_000);
-    stack = await startStack({ workers: 0 });
-    const { url } = stack.apis[0]!;
-    [joe, ann] = [await newUser(url), await newUser(url)];
-    const headers = { 'idempotency-key': 'the-same' };
-    const submitted = await joe.call('POST', '/crypto/bulk', { body: { coins: ['bitcoin'] }, headers });
-    id = submitted.body?.data.id;
-  });
-  after(async function () {
-    this.timeout(30_000);
-    await stack.stop();
-  });
-
-  it('reading, cancelling and following one by its id is answered as if there were none', async () => {
-    const requests: [string, string, Record<string, string>][] = [
-      ['GET', '', {}],
-      ['GET', '', { 'if-none-match': '*' }],
-      ['DELETE', '', {}],
-      ['GET', '/events', {}],
-      ['GET', '/events', { 'last-event-id': '0-0' }],
-      ['HEAD', '', {}],
-      ['HEAD', '/events', {}],
-    ];
-    for (const [method, rest, headers] of requests) {
-      const theirs = await ann.call(method, `/jobs/${id}${rest}`, { headers });
-      const none = await ann.call(method, `/jobs/${uuidv7()}${rest}`, { headers });
-      expect([theirs.status, theirs.body?.error], method + rest).to.deep.equal([404, none.body?.error]);
-      expect([...theirs.headers.keys()], method + rest).to.deep.equal([...none.headers.keys()]);
-    }
-    const { body } = await joe.call('GET', `/jobs/${id}`);
-    expect(body?.data.state).to.equal('queued');
-  });
-
-  it('with a ticket or an API key of one’s own is answered 404 too', async () => {
-    const { ticket } = (await ann.call('POST', '/auth/stream-ticket')).body?.data;
-    const anonymous = apiClient(stack.apis[0]!.url);
-    expect((await anonymous.call('GET', `/jobs/${id}/events?ticket=${ticket}`)).status).to.equal(404);
-    const body = { name: 'k', scopes: ['jobs:write'] };
-    const { key } = (await ann.call('POST', '/api-keys', { body })).body?.data;
-    const headers = { 'x-api-key': key as string };
-    for (const [method, rest] of [
-      ['GET', ''],
-      ['DELETE', ''],
-      ['GET', '/events'],
-    ] as const)
-      expect((await anonymous.call(method, `/jobs/${id}${rest}`, { headers })).status).to.equal(404);
-  });
-
-  it('they are in no list but that of their owner, whatever the query asks for', async () => {
-    expect((await joe.call('GET', '/jobs')).body?.data.data.map((job: Body) => job.id)).to.include(id);
-    expect((await ann.call('GET', '/jobs')).body?.data.data).to.deep.equal([]);
-    for (const query of ['user=', 'userId=', 'user_id=', 'owner='])
-      expect((await ann.call('GET', `/jobs?${query}${id}`)).status).to.equal(422);
-  });
-
-  it('the idempotency key of another gives a job of one’s own', async () => {
-    const headers = { 'idempotency-key': 'the-same' };
-    const mine = await ann.call('POST', '/crypto/bulk', { body: { coins: ['bitcoin'] }, headers });
-    expect(mine.status).to.equal(202);
-    expect(mine.body?.data.id).not.to.equal(id);
-  });
-});
 
 describe('attacks on objects', () => {
   let api: AccessApi;
@@ -316,17 +244,19 @@ describe('attacks on objects', () => {
     ...['__proto__', 'constructor', 'null', 'undefined', 'NaN', '[object Object]', 'x'.repeat(5_000)],
   ];
 
-  it('SQL, markup and formats in every text of every body are never a 500, and run nowhere', async () => {
+  it('SQL, markup and formats in every text of every body are never a 500, and run nowhere', async function () {
+    this.timeout(30_000);
     const before = await api.knex('users').where({ id: ann.id }).first();
     for (const { method, path, access } of withBodies()) {
       const who = access === 'admin' ? root : joe;
       const body = bodies[`${method} ${path}`]!(who);
       const url = path.replace('/api/v1', '').replace(':id', 'me');
       for (const name of Object.keys(body)) {
-        const answers = texts.map((text) =>
-          as(api, who.token)(method, url, { body: { ...body, [name]: text } }),
-        );
-        for (const { status, text } of await Promise.all(answers)) expect(status, text).to.be.below(500);
+        // One after the other: many at once are told that too many log in.
+        for (const text of texts) {
+          const answer = await as(api, who.token)(method, url, { body: { ...body, [name]: text } });
+          expect(answer.status, `${name}: ${text}: ${answer.text}`).to.be.below(500);
+        }
       }
     }
     expect(await api.knex('users').where({ id: ann.id }).first()).to.deep.equal(before);
@@ -338,19 +268,13 @@ describe('attacks on objects', () => {
   it('SQL, markup and formats in every parameter of path and query are never a 500', async function () {
     this.timeout(30_000);
     const { paths } = (await (await api.call('GET', '/openapi.json')).json()) as Body;
-    const urls: [string, string][] = [];
-    for (const [template, methods] of Object.entries<Body>(paths)) {
-      for (const [method, { parameters = [] }] of Object.entries<Body>(methods)) {
-        if (!template.startsWith('/api/v1')) continue;
-        const path = template.replace('/api/v1', '');
-        for (const { in: place, name } of parameters.filter((each: Body) => each.in !== 'header')) {
-          for (const text of texts.map((each) => encodeURIComponent(each.toWellFormed()).slice(0, 6_000))) {
-            const filled = place === 'path' ? path.replace(/\{.*\}/, text) : path.replace(/\{.*\}/, joe.id);
-            urls.push([method.toUpperCase(), place === 'query' ? `${filled}?${name}=${text}` : filled]);
-          }
-        }
-      }
-    }
+    const urls = parametersOf(paths).flatMap(({ method, path, place, name }) =>
+      texts.map((each): [string, string] => {
+        // Lone surrogates cannot be encoded.
+        const text = encodeURIComponent(Buffer.from(each).toString());
+        return [method, place === 'path' ? path.replace(/\{.*\}/, text) : `${path}?${name}=${text}`];
+      }),
+    );
     expect(urls).to.have.length.above(500);
     for (const [method, url] of urls) {
       const { status, text } = await as(api, root.token)(method, url);
@@ -406,3 +330,27 @@ describe('attacks on objects', () => {
     expect(event.request_id).to.match(/^[a-z0-9-]+$/);
   });
 });
+
+interface Parameter {
+  readonly method: string;
+  /** Below `/api/v1`. */
+  readonly path: string;
+  readonly place: string;
+  readonly name: string;
+}
+
+/** What may stand in paths and queries, by the OpenAPI document. */
+function parametersOf(paths: Body): Parameter[] {
+  return Object.entries<Body>(paths).flatMap(([path, methods]) =>
+    Object.entries<Body>(methods).flatMap(([method, { parameters = [] }]) =>
+      parameters
+        .filter((each: Body) => each.in !== 'header' && path.startsWith('/api/v1'))
+        .map((each: Body) => ({
+          method: method.toUpperCase(),
+          path: path.replace('/api/v1', ''),
+          place: each.in,
+          name: each.name,
+        })),
+    ),
+  );
+}

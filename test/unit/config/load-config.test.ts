@@ -27,7 +27,7 @@ describe('loadConfig', () => {
       APP_ENV: 'development',
       PORT: 8080,
       UPSTREAM_CALLS_PER_MINUTE: 30,
-      JWT_EXPIRES_IN: 3600,
+      JWT_EXPIRES_IN: 900,
     });
     expect(config.database).to.equal(undefined);
     expect(loadConfig({ PORT: '', PROVIDER: '  ', DATABASE_URL: '', REDIS_URL: '' })).to.deep.equal(config);
@@ -111,7 +111,7 @@ describe('loadConfig', () => {
 
   it('says which parts of a list are wrong, and which there are', () => {
     expect(problemsOf({ WORKER_QUEUES: 'requests,request' })).to.deep.equal([
-      'WORKER_QUEUES must be a comma-separated list of requests, refresh, upkeep, not request',
+      'WORKER_QUEUES must be a comma-separated list of requests, refresh, upkeep, mail, not request',
     ]);
   });
 
@@ -156,9 +156,9 @@ describe('loadConfig', () => {
       ]);
     });
 
-    it('refuses the secret of .env.example, which is fine elsewhere', () => {
+    it('refuses the secret of .env.example, as everywhere', () => {
       expect(problemsOf({ ...production, JWT_SECRET: exampleSecret })).to.have.length(1);
-      expect(problemsOf({ JWT_SECRET: exampleSecret })).to.deep.equal([]);
+      expect(problemsOf({ JWT_SECRET: exampleSecret })).to.have.length(1);
     });
 
     it('takes DB_HOST instead of DATABASE_URL', () => {
@@ -200,5 +200,37 @@ describe('loadConfig', () => {
       expect(ssl('verify-full')).to.deep.equal({ rejectUnauthorized: true });
       expect(problemsOf({ DB_SSL_MODE: 'prefer' })).to.have.length(1);
     });
+  });
+});
+
+describe('secrets in the configuration', () => {
+  const problemsOf = (environment: Record<string, string>): readonly string[] => {
+    try {
+      loadConfig(environment);
+      return [];
+    } catch (error) {
+      if (error instanceof ConfigError) return error.problems;
+      throw error;
+    }
+  };
+
+  const good = 'Kq7vZ2xW9mT4sB8nR1cF6hJ3dL5pY0gA';
+  const wrong: [string, Record<string, string>][] = [
+    ['one that repeats itself', { JWT_SECRET: 'abc'.repeat(20) }],
+    ['a previous one that is short', { JWT_SECRET: good, JWT_SECRET_PREVIOUS: 'short' }],
+    ['a previous one that is the same', { JWT_SECRET: good, JWT_SECRET_PREVIOUS: good }],
+    ['a previous one without a current one', { JWT_SECRET_PREVIOUS: good }],
+    ['a short token for metrics', { METRICS_TOKEN: 'short' }],
+  ];
+  for (const [what, environment] of wrong) {
+    it(`refuses ${what}, and does not repeat it`, () => {
+      const problems = problemsOf(environment);
+      expect(problems).to.have.length(1);
+      for (const value of Object.values(environment)) expect(problems.join()).to.not.include(value);
+    });
+  }
+
+  it('takes two that differ', () => {
+    expect(problemsOf({ JWT_SECRET: good, JWT_SECRET_PREVIOUS: `${good}-older` })).to.deep.equal([]);
   });
 });
