@@ -23,7 +23,8 @@ describe('access to streams', () => {
 
   beforeEach(async () => {
     person = await newPerson(here);
-    jobId = (await succeed(here, person.token, ['POST', '/crypto/bulk', { coins: ['bitcoin'] }])).id as string;
+    jobId = (await succeed(here, person.token, ['POST', '/crypto/bulk', { coins: ['bitcoin'] }]))
+      .id as string;
   });
 
   const eventsOf = (url: string, query = ''): string => `${url}/api/v1/jobs/${jobId}/events${query}`;
@@ -49,7 +50,9 @@ describe('access to streams', () => {
       [here, there, here].map((url) => open(eventsOf(url, `?ticket=${ticket}`))),
     );
     expect(streams.map(({ status }) => status)).to.deep.equal([200, 200, 200]);
-    await waitFor(() => streams.every(({ text }) => text.includes('event: hello')), { what: 'the greetings' });
+    await waitFor(() => streams.every(({ text }) => text.includes('event: hello')), {
+      what: 'the greetings',
+    });
   });
 
   it('do not open with somebody else’s ticket, an access token in its place, or none', async () => {

@@ -10,8 +10,9 @@ const person = { userId, role: 'user', generation: 1, sessionId: userId } as con
 
 const tokens = createTokens({
   secret: 'a secret for tests, long enough for it',
-  expiresInSeconds: 60,
-  ticketExpiresInSeconds: 60,
+  // Made when the file is loaded, which may be long before it is its turn.
+  expiresInSeconds: 3_600,
+  ticketExpiresInSeconds: 3_600,
   clock: systemClock,
 });
 
