@@ -100,7 +100,7 @@ async function promote(users: UserQueries, email: string): Promise<void> {
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
   await main().catch((error: unknown) => {
-    process.stderr.write(`Cannot create the admin: ${messageOf(error)}\n`);
+    process.stderr.write(`No admin was made: ${messageOf(error)}\n`);
     process.exitCode = 1;
   });
 }

@@ -7,6 +7,7 @@ import { etaSeconds } from './domain/eta.ts';
 import { publishAbandon } from './events/control.ts';
 import { createJobEventLog, isLastEvent, jobSubject, workSubject } from './events/job-events.ts';
 import { createApp } from './http/app.ts';
+import { createTrust } from './http/client-address.ts';
 import { listen } from './http/listen.ts';
 import { withDeadline } from './lib/deadline.ts';
 import { createHealth, type HealthChecks } from './lib/health.ts';
@@ -81,7 +82,11 @@ async function main(): Promise<void> {
 
   // A process that cannot learn them yet listens all the same, and believes no token until it can.
   await revocations.whenKnown(revocationsWaitMs);
-  const server = await listen(app, { host: config.HOST, port: config.PORT });
+  const server = await listen(app, {
+    host: config.HOST,
+    port: config.PORT,
+    isTrusted: createTrust(['loopback', ...config.TRUSTED_PROXIES]),
+  });
   shutdown.add('announce', 'readiness', () => health.retire());
   shutdown.add('accept', 'streams', () => jobStreams.drain());
   shutdown.add('accept', 'http server', () => server.close());

@@ -45,8 +45,7 @@ async function makeToken(email: string): Promise<void> {
       expiresInSeconds,
       by: { via: 'command' },
     });
-    const { HOST, PORT, PUBLIC_URL } = config;
-    process.stdout.write(instructions(token, PUBLIC_URL ?? `http://${HOST}:${PORT}`));
+    process.stdout.write(instructions(token, config.PUBLIC_URL ?? 'http://<your API>'));
   } finally {
     await knex.destroy();
   }

@@ -3,6 +3,7 @@ import { v7 as uuidv7 } from 'uuid';
 import { ConflictError } from '../../src/lib/errors.ts';
 import type { Scope } from '../../src/domain/scopes.ts';
 import { recordEvent, type Actor } from './audit.ts';
+import { confirmClaim } from './claims.ts';
 import type { CredentialLife } from './credentials.ts';
 import { orUnavailable } from './outage.ts';
 import { storeRevocations, type Revocation } from './revocations.ts';
@@ -43,7 +44,10 @@ export interface UsableKey extends Pick<ApiKey, 'id' | 'scopes' | 'dailyQuota' |
 
 /** API keys in Postgres. All reject with {@link UnavailableError} when it does not answer. */
 export interface ApiKeyQueries {
-  /** @throws {ConflictError} the user has as many keys as one may have. */
+  /**
+   * @throws {ConflictError} the user has as many keys as one may have.
+   * @throws {UnauthenticatedError} the credential behind the request was revoked.
+   */
   insert(key: NewApiKey): Promise<ApiKey>;
   /** Keys of a user that were not revoked, the newest first. */
   list(userId: string): Promise<readonly ApiKey[]>;
@@ -122,8 +126,8 @@ async function touch(knex: Knex, ids: readonly string[]): Promise<void> {
 
 async function insert(trx: Knex.Transaction, key: NewApiKey): Promise<ApiKey> {
   const { userId, by } = key;
-  // The row of the user is locked, so that two requests cannot both find room for the last key.
-  await trx('users').where({ id: userId }).forUpdate().first('id');
+  // This locks the row of the user, so that two requests cannot both find room for the last key.
+  await confirmClaim(trx, by.claim);
   const [held] = await trx('api_keys').where({ user_id: userId }).whereNull('revoked_at').count({ n: '*' });
   if (Number(held?.['n'] ?? 0) >= mostKeys) {
     throw new ConflictError(`You have ${mostKeys} API keys; revoke one first`, 'too_many_keys');

@@ -1,5 +1,6 @@
 import type { Knex } from 'knex';
 import { v7 as uuidv7 } from 'uuid';
+import type { Claim } from './claims.ts';
 import { orUnavailable } from './outage.ts';
 
 /** Kinds of security events. */
@@ -28,6 +29,8 @@ export interface Actor {
   readonly keyId?: string | undefined;
   readonly address?: string | undefined;
   readonly requestId?: string | undefined;
+  /** What the credential says; confirmed by changes that outlive it. */
+  readonly claim?: Claim | undefined;
 }
 
 /** A security event to record. */

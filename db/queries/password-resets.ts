@@ -43,7 +43,7 @@ export interface PasswordQueries {
    */
   change(change: PasswordChange): Promise<readonly Revocation[] | undefined>;
   /**
-   * Stores a reset. The oldest live resets of the account give way.
+   * Stores a reset. Earlier ones of the account are void from then on.
    * @throws {NotFoundError} the account is gone.
    */
   storeReset(reset: NewReset): Promise<void>;
@@ -59,9 +59,6 @@ export interface PasswordQueries {
   /** Stores a new hash of the same password, unless the password has changed meanwhile. Ends nothing. */
   rehash(userId: string, oldHash: string, newHash: string): Promise<void>;
 }
-
-/** Live resets of one account. */
-const mostResets = 3;
 
 /** Queries on passwords over one pool. */
 export function createPasswordQueries(knex: Knex, life: CredentialLife): PasswordQueries {
@@ -97,16 +94,8 @@ async function changePassword(
 async function storeReset(trx: Knex, { userId, hash, expiresInSeconds, by }: NewReset): Promise<void> {
   if ((await lock(trx, userId)) === undefined)
     throw new NotFoundError('There is no such user', 'user_not_found');
-  const older = await live(trx)
-    .where({ user_id: userId })
-    .orderBy('created_at', 'desc')
-    .offset(mostResets - 1);
-  await endResets(trx, (resets) =>
-    resets.whereIn(
-      'hash',
-      older.map((each) => each.hash),
-    ),
-  );
+  // One at a time: who asks again does not trust the first, or has lost it.
+  await endResets(trx, (resets) => resets.where({ user_id: userId }));
   await trx('password_resets').insert({
     hash,
     user_id: userId,

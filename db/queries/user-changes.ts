@@ -7,6 +7,7 @@ import { UniqueViolationError } from 'objection';
 import { ConflictError, NotFoundError } from '../../src/lib/errors.ts';
 import { User } from '../models/user.ts';
 import { recordEvent, type Actor } from './audit.ts';
+import { confirmClaim } from './claims.ts';
 import { endAllCredentials, type CredentialLife } from './credentials.ts';
 import type { Revocation } from './revocations.ts';
 
@@ -35,7 +36,10 @@ export async function updateAccount(
   { id, changes, by }: AccountUpdate,
   life: CredentialLife,
 ): Promise<{ readonly row: User; readonly revocations: readonly Revocation[] }> {
-  const before = await (changes.role === 'user' ? lockWithoutLastAdmin(trx, id) : lock(trx, id));
+  const before = await (changes.role === 'user'
+    ? lockWithoutLastAdmin(trx, id)
+    : lock(trx, id, by.claim?.userId));
+  await confirmClaim(trx, by.claim);
   const patch = differences(before, changes);
   if (Object.keys(patch).length === 0) return { row: before, revocations: [] };
   await User.query(trx)
@@ -62,6 +66,7 @@ export async function removeAccount(
   life: CredentialLife,
 ): Promise<{ readonly deletedAt: Date; readonly revocations: readonly Revocation[] }> {
   await lockWithoutLastAdmin(trx, id);
+  await confirmClaim(trx, by.claim);
   const deletedAt = new Date();
   await User.query(trx).findById(id).patch({ deleted_at: deletedAt });
   const revocations = await endAllCredentials(trx, {
@@ -87,8 +92,13 @@ export async function orTaken<T>(change: Promise<T>): Promise<T> {
 }
 
 /** Weaker than `for update`, so that sessions, keys and jobs, whose rows refer to the user's, can be stored meanwhile. */
-async function lock(trx: Knex, id: string): Promise<User> {
-  const row = await User.query(trx).findById(id).whereNull('deleted_at').forNoKeyUpdate();
+async function lock(trx: Knex, id: string, actorId = id): Promise<User> {
+  const rows = await User.query(trx)
+    .findByIds([id, actorId])
+    .whereNull('deleted_at')
+    .orderBy('id')
+    .forNoKeyUpdate();
+  const row = rows.find((each) => each.id === id);
   if (row === undefined) throw new NotFoundError('There is no such user', 'user_not_found');
   return row;
 }

@@ -2,6 +2,7 @@ import type { Knex } from 'knex';
 import { v7 as uuidv7 } from 'uuid';
 import { User } from '../models/user.ts';
 import { recordEvent } from './audit.ts';
+import { confirmClaim } from './claims.ts';
 import type { CredentialLife } from './credentials.ts';
 import { orUnavailable } from './outage.ts';
 import type { Revocation } from './revocations.ts';
@@ -27,7 +28,11 @@ export type NewAccount = Pick<Account, 'username' | 'email' | 'passwordHash' | '
  * which the caller announces. All reject with {@link UnavailableError} when Postgres does not answer.
  */
 export interface UserQueries {
-  /** @throws {ConflictError} username or e-mail is taken, perhaps by an account that was deleted; which of them is not said. */
+  /**
+   * Every change confirms the claim of who makes it (see {@link confirmClaim}).
+   * @throws {ConflictError} username or e-mail is taken, perhaps by an account that was deleted; which of them is not said.
+   * @throws {UnauthenticatedError} the credential behind the change was revoked.
+   */
   insert(account: NewAccount, by: Author): Promise<Account>;
   find(id: string): Promise<Account | undefined>;
   /** The account with this e-mail (lower case). */
@@ -65,6 +70,7 @@ export function createUserQueries(knex: Knex, life: CredentialLife): UserQueries
     const { username, email, passwordHash: password_hash, role } = account;
     return await orTaken(
       knex.transaction(async (trx) => {
+        await confirmClaim(trx, by.claim);
         const row = await User.query(trx)
           .insert({ id: uuidv7(), username, email, password_hash, role })
           .returning('*');

@@ -32,6 +32,12 @@ export interface AccountUpdateRequest extends AccountLookup {
   readonly by: Author & { readonly address: string };
 }
 
+export interface AccountRemoval extends AccountLookup {
+  /** Needed to delete one's own account: nobody else can bring it back. */
+  readonly currentPassword: string | undefined;
+  readonly by: Author & { readonly address: string };
+}
+
 /** All reject with {@link UnavailableError} when Postgres does not answer. */
 export interface AccountDesk {
   /**
@@ -59,9 +65,12 @@ export interface AccountDesk {
   /**
    * Deletes an account and ends its credentials. Returns when.
    * @throws {NotFoundError} there is no such account, or the viewer may not see it.
+   * @throws {ForbiddenError} the current password is wrong (`password_wrong`).
+   * @throws {ValidationError} the current password is needed and missing.
+   * @throws {RateLimitedError} too many wrong passwords.
    * @throws {ConflictError} nobody else is an admin.
    */
-  remove(removal: AccountLookup & { readonly by: Author }): Promise<Date>;
+  remove(removal: AccountRemoval): Promise<Date>;
 }
 
 interface AccountDeskDeps {
@@ -106,8 +115,10 @@ export function createAccountDesk(deps: AccountDeskDeps): AccountDesk {
     create: async ({ password, ...account }, by) =>
       await users.insert({ ...account, passwordHash: await passwords.hash(password, by.address) }, by),
     page: ({ page, limit }) => users.page({ offset: (page - 1) * limit, limit }),
-    async remove({ id, viewer, by }) {
-      refuseForeign(id, viewer);
+    async remove({ id, viewer, currentPassword, by }) {
+      const account = await get({ id, viewer });
+      if (id === viewer.userId)
+        await checkPassword(deps, { account, password: currentPassword, address: by.address });
       const { deletedAt, revocations: ended } = await users.remove({ id, by });
       await revocations.announce(ended);
       return deletedAt;
@@ -136,7 +147,7 @@ async function checkPassword(
   { account, password, address }: PasswordCheck,
 ): Promise<void> {
   if (password === undefined) {
-    const field = { field: 'current_password', message: 'is required to change your e-mail' };
+    const field = { field: 'current_password', message: 'is required for this' };
     throw new ValidationError('The request breaks a rule', [field]);
   }
   const attempt = await throttle.begin({ account: account.email, address });

@@ -22,8 +22,8 @@ export interface Authenticator {
    * @throws {UnavailableError} it cannot be checked at the moment.
    */
   authenticate(credential: Credential): Principal | Promise<Principal>;
-  /** Whether this process has found the credential good before, so that checking it again costs nothing. */
-  knows(credential: Credential): boolean;
+  /** Whether checking the credential asks nobody: a signature, or a key that was found good before. */
+  isCheap(credential: Credential): boolean;
   /** Requests a day that a key which was authenticated may make; undefined for any number. */
   dailyQuotaOf(keyId: string): number | undefined;
 }
@@ -51,7 +51,7 @@ export function createAuthenticator({ tokens, keys, revocations }: Authenticator
       if (isSecret('key', text)) return keys.find(text);
       return refuseRevoked(tokens.verify(text, 'access'));
     },
-    knows: ({ text }) => tokens.knows(text) || keys.knows(text),
+    isCheap: ({ text }) => !isSecret('key', text) || keys.knows(text),
     dailyQuotaOf: (keyId) => keys.dailyQuotaOf(keyId),
   };
 }

@@ -18,7 +18,7 @@ export interface KeyRing {
    * @throws {UnavailableError} it is not known here and the database does not answer.
    */
   find(secret: string): Principal | Promise<Principal>;
-  /** Whether the key is in use here. */
+  /** Whether the key was found good here before, and was not found bad since. */
   knows(secret: string): boolean;
   /** Requests a day that a key in use may make; undefined for any number. */
   dailyQuotaOf(keyId: string): number | undefined;
@@ -49,7 +49,6 @@ export function createKeyRing(deps: KeyRingDeps): KeyRing {
 
 interface HeldKey {
   readonly principal: Principal;
-  readonly dailyQuota: number | undefined;
   /** Milliseconds since the epoch. */
   readonly expiresAt: number | undefined;
 }
@@ -58,16 +57,21 @@ class HeldKeys implements KeyRing {
   readonly #deps: KeyRingDeps;
   readonly #held = new LRUCache<string, HeldKey>({ max: mostKeys, ttl: rememberedMs });
   readonly #quotas = new LRUCache<string, number>({ max: mostKeys });
+  /** Keys that were good when last looked up. */
+  readonly #good = new LRUCache<string, true>({ max: mostKeys });
   readonly #lookups = new Map<string, Promise<Principal>>();
   readonly #used = new Set<string>();
   readonly #timer: NodeJS.Timeout;
   readonly #stopListening: () => void;
+  /** Revocations heard of. */
+  #revocations = 0;
 
   constructor(deps: KeyRingDeps) {
     this.#deps = deps;
     this.#timer = setInterval(() => void this.flush(), touchMs);
     this.#timer.unref();
     this.#stopListening = deps.revocations.onRevoked(({ kind, subject }) => {
+      this.#revocations += 1;
       for (const [secret, { principal }] of this.#held.entries()) {
         if ((kind === 'key' ? principal.keyId : principal.userId) === subject) this.#held.delete(secret);
       }
@@ -83,7 +87,7 @@ class HeldKeys implements KeyRing {
   }
 
   knows(secret: string): boolean {
-    return this.#held.has(secret);
+    return this.#good.has(secret);
   }
 
   dailyQuotaOf(keyId: string): number | undefined {
@@ -121,16 +125,19 @@ class HeldKeys implements KeyRing {
   }
 
   async #ask(secret: string): Promise<Principal> {
+    const heardBefore = this.#revocations;
     const found = await this.#deps.queries.findUsable(hashOfSecret(secret));
-    if (found === undefined) throw unknownKey();
+    if (found === undefined) {
+      this.#good.delete(secret);
+      throw unknownKey();
+    }
+    this.#good.set(secret, true);
     const principal = principalOf(found);
     // Revoked between the answer of the database and now.
     if (this.#deps.revocations.covers(principal)) throw unknownKey();
-    this.#held.set(secret, {
-      principal,
-      dailyQuota: found.dailyQuota ?? undefined,
-      expiresAt: found.expiresAt?.getTime(),
-    });
+    // What was heard meanwhile may be about this key's owner, as he was before: the next request looks again.
+    if (this.#revocations === heardBefore)
+      this.#held.set(secret, { principal, expiresAt: found.expiresAt?.getTime() });
     if (found.dailyQuota === null) this.#quotas.delete(found.id);
     else this.#quotas.set(found.id, found.dailyQuota);
     this.#used.add(found.id);

@@ -8,18 +8,22 @@
  *   far too few for any password that was let in, and a wait that an owner behind the same address can sit out.
  * - Address: 50 failures in 15 minutes, whatever the accounts. Stops a list of leaked passwords being tried on many
  *   accounts; lets an office behind one address make its mistakes.
- * - Account: 50 failures in 15 minutes over all addresses. From then on only addresses that the owner has logged in from are
- *   let through (their own pair still counts), so that a thousand machines guess no more than one, and the owner at home
- *   notices nothing. The failures of strangers who are turned away are not counted, so the window always ends.
+ * - Account: 50 failures in 15 minutes over all addresses, so that a thousand machines guess no more than one.
+ *
+ * An address that the owner of an account has logged in from before is known for it, and passes the limits of address and
+ * account; the pair's holds for it as for all others. So neither a thousand machines nor one colleague who makes up e-mails
+ * keeps owners out of where they have been, and what that lets through is the few guesses of a pair for each account that was
+ * used there. The failures of strangers who are turned away are not counted, so the windows always end.
  *
  * Whoever is turned away is not counted (but for those who come at the same instant), and no window is ever prolonged, so
- * Retry-After stays true and waiting always helps. Nothing depends on whether the account exists. Keys hold digests. While
- * Redis is away each process counts for itself.
+ * Retry-After stays true and waiting always helps. Nothing depends on whether the account exists; only those who spend a limit
+ * at an address learn which accounts were used from there. Keys hold digests. While Redis is away each process counts for
+ * itself.
  */
 import { createHash } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import type { Clock } from '../lib/clock.ts';
-import { createCounters } from '../lib/counters.ts';
+import { createCounters, type Count } from '../lib/counters.ts';
 import { RateLimitedError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
 import { limitSubjectOf } from '../lib/network.ts';
@@ -27,6 +31,8 @@ import { createKnownAddresses } from './known-addresses.ts';
 
 /** A login whose password may now be looked at. */
 export interface LoginAttempt {
+  /** The account was logged into from this address before. */
+  readonly isKnown: boolean;
   /** Takes the failure back and remembers the address as one of the owner's. Not called: the attempt has failed. Never rejects. */
   succeeded(): Promise<void>;
 }
@@ -79,11 +85,12 @@ export function createLoginThrottle(deps: LoginThrottleDeps): LoginThrottle {
       const [owner, place, pair] = [digestOf(account), digestOf(subject), digestOf(`${account}\n${subject}`)];
       const byAddress = `login:address:${place}`;
       const byAccount = `login:account:${owner}`;
-      const [ofAddress, ofAccount] = await Promise.all([counters.read(byAddress), counters.read(byAccount)]);
-      if (ofAddress !== undefined && ofAddress.total >= failuresOfAddress) throw throttled(ofAddress.msLeft);
-      if (ofAccount !== undefined && ofAccount.total >= failuresOfAccount) {
-        if (!(await known.has(owner, place))) throw throttled(ofAccount.msLeft);
-      }
+      const [ofAddress, ofAccount, isKnown] = await Promise.all([
+        counters.read(byAddress),
+        counters.read(byAccount),
+        known.has(owner, place),
+      ]);
+      if (!isKnown) refuseSpent(ofAddress, ofAccount);
       await passPair(pair);
       // Many may have come so far at the same time; now each has a number.
       const failure = { by: 1, windowSeconds };
@@ -91,10 +98,10 @@ export function createLoginThrottle(deps: LoginThrottleDeps): LoginThrottle {
         counters.add(byAddress, failure),
         counters.add(byAccount, failure),
       ]);
-      if (here.total > failuresOfAddress) throw throttled(here.msLeft);
-      if (there.total > failuresOfAccount && !(await known.has(owner, place))) throw throttled(there.msLeft);
+      if (!isKnown) refuseSpent(before(here), before(there));
 
       return {
+        isKnown,
         async succeeded() {
           await Promise.all([
             counters.remove([`login:pair:${pair}`, `login:passed:${pair}`, `login:gate:${pair}`]),
@@ -106,6 +113,16 @@ export function createLoginThrottle(deps: LoginThrottleDeps): LoginThrottle {
       };
     },
   };
+}
+
+function refuseSpent(ofAddress: Count | undefined, ofAccount: Count | undefined): void {
+  if (ofAddress !== undefined && ofAddress.total >= failuresOfAddress) throw throttled(ofAddress.msLeft);
+  if (ofAccount !== undefined && ofAccount.total >= failuresOfAccount) throw throttled(ofAccount.msLeft);
+}
+
+/** A count without the failure just added. */
+function before({ total, msLeft }: Count): Count {
+  return { total: total - 1, msLeft };
 }
 
 function throttled(msLeft: number): RateLimitedError {

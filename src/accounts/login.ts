@@ -5,7 +5,7 @@
 import { LRUCache } from 'lru-cache';
 import type { Actor, AuditQueries, NewAuditEvent } from '../../db/queries/audit.ts';
 import type { Account } from '../../db/queries/users.ts';
-import type { Passwords } from '../auth/passwords.ts';
+import type { Caller, Passwords } from '../auth/passwords.ts';
 import { messageOf, RateLimitedError, UnauthenticatedError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { LoginThrottle } from './login-throttle.ts';
@@ -56,9 +56,9 @@ export function createLogin(deps: LoginDeps): Login {
     note({ type: 'login.throttled', by });
   }
 
-  async function renewHash(account: Account, password: string, address: string): Promise<void> {
+  async function renewHash(account: Account, password: string, caller: Caller): Promise<void> {
     try {
-      await deps.rehash(account.id, account.passwordHash, await passwords.hash(password, address));
+      await deps.rehash(account.id, account.passwordHash, await passwords.hash(password, caller));
     } catch (error) {
       log.warn({ user: account.id, reason: messageOf(error) }, 'a password hash was not renewed');
     }
@@ -69,16 +69,17 @@ export function createLogin(deps: LoginDeps): Login {
       if (error instanceof RateLimitedError) noteThrottled(by);
       throw error;
     });
+    const caller = { from: by.address, isKnown: attempt.isKnown };
     const account = await users.findByEmail(email);
     // Compared even when there is no account, so that the time taken does not tell which e-mails have one.
-    const matches = await passwords.matches(password, account?.passwordHash, by.address);
+    const matches = await passwords.matches(password, account?.passwordHash, caller);
     if (account === undefined || !matches) {
       note({ type: 'login.failed', userId: account?.id, by });
       throw new UnauthenticatedError('E-mail or password is wrong', 'login_failed');
     }
     const grant = await sessions.open(account, by);
     await attempt.succeeded();
-    if (passwords.needsRehash(account.passwordHash)) void renewHash(account, password, by.address);
+    if (passwords.needsRehash(account.passwordHash)) void renewHash(account, password, caller);
     return grant;
   };
 }

@@ -60,9 +60,13 @@ class HeldRevocations implements Revocations {
     void this.#look();
   }
 
-  covers({ userId, generation, sessionId, keyId }: Principal): boolean {
+  covers({ userId, role, generation, sessionId, keyId }: Principal): boolean {
     if (sessionId !== undefined && this.#ended.has(sessionId)) return true;
-    if (keyId !== undefined && this.#ended.has(keyId)) return true;
+    if (keyId !== undefined) {
+      if (this.#ended.has(keyId)) return true;
+      // A key outlives the sessions of its owner, but speaks for an admin only while he is one.
+      if (role === 'user') return false;
+    }
     const held = this.#generations.get(userId);
     return held !== undefined && generation < held.least;
   }

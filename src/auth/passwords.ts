@@ -1,7 +1,8 @@
 /**
  * Passwords by bcrypt, in threads of the lowest priority: one hash keeps a core busy for a tenth of a second, and in the pool
  * that bcrypt uses by itself a few logins a second multiply the p99 of cached reads. Here hashing gets what is left over. When
- * that is not enough, logins wait, a hundred at most, and whoever comes after that is told to come back.
+ * that is not enough, logins wait, a hundred of strangers and fifty of those who are known at most, and whoever comes after
+ * that is told to come back.
  */
 import bcrypt from 'bcrypt';
 import { Piscina } from 'piscina';
@@ -9,7 +10,9 @@ import { messageOf, UnavailableError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
 import { limitSubjectOf } from '../lib/network.ts';
 import { decoyHash, type HashTask } from './hash-thread.ts';
-import { Turns } from './turns.ts';
+import { Turns, type Caller } from './turns.ts';
+
+export type { Caller } from './turns.ts';
 
 /** bcrypt reads no further than this many bytes; a longer password is refused openly instead of being cut in silence. */
 export const maxPasswordBytes = 72;
@@ -24,19 +27,23 @@ const threads = process.platform === 'linux' ? 2 : 1;
 const idleMs = 60_000;
 const threadMemoryMb = 32;
 const waiting = 100;
+const waitingKnown = 50;
 const waitingPerCaller = 10;
 const longestWaitMs = 10_000;
 
-/** `from` is the address of the caller: one address does not fill the waiting room. Absent for callers of our own. */
+/**
+ * `from` is the caller by address: one address does not fill the waiting room, and strangers, however many, do not fill it for
+ * those who are known (see {@link Turns}). An address alone is a stranger's. Absent for callers of our own.
+ */
 export interface Passwords {
   /** @throws {UnavailableError} too many are waiting, or it waited too long (code `logins_busy`). */
-  hash(password: string, from?: string): Promise<string>;
+  hash(password: string, from?: string | Caller): Promise<string>;
   /**
    * Whether `password` belongs to `hash`. Without a hash (no such account), or with one of a lower cost, just as much work is
    * done.
    * @throws {UnavailableError} too many are waiting, or it waited too long (code `logins_busy`).
    */
-  matches(password: string, hash: string | undefined, from?: string): Promise<boolean>;
+  matches(password: string, hash: string | undefined, from?: string | Caller): Promise<boolean>;
   /** Whether the cost has risen since the hash was made. */
   needsRehash(hash: string): boolean;
   /** Ends the threads; what still waits is refused. */
@@ -53,22 +60,26 @@ type Pool = Piscina<HashTask, string | boolean>;
 
 /** Builds {@link Passwords}. Threads start with the first password, whosever it is. */
 export function createPasswords({ cost, log }: PasswordsDeps): Passwords {
-  const turns = new Turns({ width: threads, waiting, waitingPerCaller, longestWaitMs, refusal: busy });
+  const turns = new Turns({
+    width: threads,
+    waiting,
+    waitingKnown,
+    waitingPerCaller,
+    longestWaitMs,
+    refusal: busy,
+  });
   const decoy = decoyHash(cost);
   let pool: Pool | undefined;
   let state: 'open' | 'closed' = 'open';
 
-  const inTurn = (task: HashTask, from: string | undefined): Promise<string | boolean> =>
-    turns.run(
-      async () => {
-        if (state === 'closed') throw busy();
-        pool ??= openPool(log);
-        return await pool.run(task).catch((error: unknown) => {
-          throw state === 'closed' ? busy() : error;
-        });
-      },
-      from === undefined ? undefined : limitSubjectOf(from),
-    );
+  const inTurn = (task: HashTask, from: string | Caller | undefined): Promise<string | boolean> =>
+    turns.run(async () => {
+      if (state === 'closed') throw busy();
+      pool ??= openPool(log);
+      return await pool.run(task).catch((error: unknown) => {
+        throw state === 'closed' ? busy() : error;
+      });
+    }, callerOf(from));
 
   return {
     hash: async (password, from) => (await inTurn({ password, cost }, from)) as string,
@@ -82,6 +93,12 @@ export function createPasswords({ cost, log }: PasswordsDeps): Passwords {
       await pool?.destroy();
     },
   };
+}
+
+function callerOf(from: string | Caller | undefined): Caller | undefined {
+  if (from === undefined) return undefined;
+  const caller = typeof from === 'string' ? { from } : from;
+  return { ...caller, from: limitSubjectOf(caller.from) };
 }
 
 function openPool(log: Logger | undefined): Pool {

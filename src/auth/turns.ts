@@ -1,12 +1,18 @@
 /**
  * A waiting room. So many pieces of work run at once; the rest wait, and are called in turn by caller, so that whoever brings
  * one piece never stands behind the whole pile of somebody else. The room is small, and nobody waits for ever.
+ *
+ * Turns by caller are of no use against a crowd of new callers, so those who are known have places of their own, which no
+ * stranger takes, and go first. They are few, and throttled where they come from; and should they still come without end,
+ * every fourth call is a stranger's, so that nobody is starved.
  */
 export interface TurnsOptions {
   /** Pieces that run at once. */
   readonly width: number;
-  /** Pieces that may wait, of all callers. */
+  /** Pieces of strangers that may wait, together. */
   readonly waiting: number;
+  /** Pieces of known callers that may wait, together, beside those of strangers; none when absent. */
+  readonly waitingKnown?: number;
   /** Pieces of one caller that may wait; pieces without a caller are not counted so. */
   readonly waitingPerCaller: number;
   /** Longest wait (ms). */
@@ -15,27 +21,39 @@ export interface TurnsOptions {
   readonly refusal: () => Error;
 }
 
+/** Who brings a piece of work. */
+export interface Caller {
+  /** Name, or address. */
+  readonly from: string;
+  /** Has been here before, and was welcome. A stranger when absent. */
+  readonly isKnown?: boolean;
+}
+
 type Call = () => void;
+
+/** After so many calls of known callers in a row a stranger is called, if one waits. */
+const knownInRow = 3;
 
 /** Pieces of work whose turn comes. */
 export class Turns {
   readonly #options: TurnsOptions;
-  /** By caller, who has waited longest first; a caller who was called stands behind all others. */
-  readonly #lines = new Map<string, Call[]>();
+  readonly #known = new Lane();
+  readonly #strangers = new Lane();
   #running = 0;
-  #size = 0;
+  #knownInRow = 0;
 
   constructor(options: TurnsOptions) {
     this.#options = options;
   }
 
   /**
-   * Runs a piece of work when its turn has come, and settles as it does.
+   * Runs a piece of work when its turn has come, and settles as it does. `caller` by name alone is a stranger.
    * @throws {Error} the refusal.
    */
-  async run<T>(work: () => Promise<T>, caller: string | undefined): Promise<T> {
-    if (this.#running >= this.#options.width) await this.#wait(caller);
-    else this.#running += 1;
+  async run<T>(work: () => Promise<T>, caller: string | Caller | undefined): Promise<T> {
+    if (this.#running >= this.#options.width) {
+      await this.#wait(typeof caller === 'string' ? { from: caller } : caller);
+    } else this.#running += 1;
     try {
       return await work();
     } finally {
@@ -43,11 +61,14 @@ export class Turns {
     }
   }
 
-  #wait(caller: string | undefined): Promise<void> {
-    const { waiting, waitingPerCaller, longestWaitMs, refusal } = this.#options;
-    const name = caller ?? '';
-    const line = this.#lines.get(name) ?? [];
-    const isFull = this.#size >= waiting || (caller !== undefined && line.length >= waitingPerCaller);
+  #wait(caller: Caller | undefined): Promise<void> {
+    const { waiting, waitingKnown = 0, waitingPerCaller, longestWaitMs, refusal } = this.#options;
+    const isKnown = caller?.isKnown === true;
+    const lane = isKnown ? this.#known : this.#strangers;
+    const name = caller?.from ?? '';
+    const isFull =
+      lane.size >= (isKnown ? waitingKnown : waiting) ||
+      (caller !== undefined && lane.waitingOf(name) >= waitingPerCaller);
     if (isFull) return Promise.reject(refusal());
     return new Promise((resolve, reject) => {
       const call: Call = () => {
@@ -55,34 +76,59 @@ export class Turns {
         resolve();
       };
       const timer = setTimeout(() => {
-        this.#leave(name, call);
+        lane.leave(name, call);
         reject(refusal());
       }, longestWaitMs);
-      line.push(call);
-      this.#lines.set(name, line);
-      this.#size += 1;
+      lane.enter(name, call);
     });
   }
 
-  #leave(name: string, call: Call): void {
+  /** The one whose turn it is takes the place over; with nobody waiting it becomes free. */
+  #callNext(): void {
+    const isTurnOfKnown =
+      this.#known.size > 0 && (this.#strangers.size === 0 || this.#knownInRow < knownInRow);
+    this.#knownInRow = isTurnOfKnown ? this.#knownInRow + 1 : 0;
+    const call = (isTurnOfKnown ? this.#known : this.#strangers).next();
+    if (call === undefined) this.#running -= 1;
+    else call();
+  }
+}
+
+/** Those who wait, by caller, who has waited longest first; a caller who was called stands behind all others. */
+class Lane {
+  readonly #lines = new Map<string, Call[]>();
+  #size = 0;
+
+  get size(): number {
+    return this.#size;
+  }
+
+  waitingOf(name: string): number {
+    return this.#lines.get(name)?.length ?? 0;
+  }
+
+  enter(name: string, call: Call): void {
+    const line = this.#lines.get(name);
+    if (line === undefined) this.#lines.set(name, [call]);
+    else line.push(call);
+    this.#size += 1;
+  }
+
+  leave(name: string, call: Call): void {
     const line = (this.#lines.get(name) ?? []).filter((each) => each !== call);
     if (line.length === 0) this.#lines.delete(name);
     else this.#lines.set(name, line);
     this.#size -= 1;
   }
 
-  /** The one whose turn it is takes the place over; with nobody waiting it becomes free. */
-  #callNext(): void {
-    const [next] = this.#lines;
-    if (next === undefined) {
-      this.#running -= 1;
-      return;
-    }
-    const [name, line] = next;
+  next(): Call | undefined {
+    const [first] = this.#lines;
+    if (first === undefined) return undefined;
+    const [name, line] = first;
     const call = line.shift();
     this.#lines.delete(name);
     if (line.length > 0) this.#lines.set(name, line);
     this.#size -= 1;
-    call?.();
+    return call;
   }
 }

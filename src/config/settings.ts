@@ -134,7 +134,7 @@ export const settings = {
   TRUSTED_PROXIES: addresses({
     default: '',
     description:
-      'Proxies whose X-Forwarded-For is believed; without them the address of the connection counts.',
+      'Proxies whose X-Forwarded-For is believed, and whose connections are not bounded; without them the address of the connection counts.',
   }),
 
   PROVIDER: oneOf(['simulated', 'replay', 'coingecko'], {

@@ -13,6 +13,15 @@ const mostEntries = 16;
 const withPort = /^(?:\[([\da-fA-F:.]+)\]|([\d.]+))(?::\d{1,5})?$/;
 
 /**
+ * Makes the function that tells whether an address is one of `trustedProxies` (addresses, networks, `loopback`).
+ * @throws {TypeError} an entry is no address or network (a network of no bits, `0.0.0.0/0`, is none either).
+ */
+export function createTrust(trustedProxies: readonly string[]): (address: string) => boolean {
+  const isTrusted = proxyAddr.compile([...trustedProxies]);
+  return (address) => isTrusted(address, 0);
+}
+
+/**
  * Makes the function that tells the address of the client (see {@link normaliseAddress}): that of the connection, or, when
  * this is one of `trustedProxies` (addresses, networks, `loopback`), the one which they say they forwarded for. When that is
  * no address, the connection's own.
@@ -23,7 +32,7 @@ export function createClientAddress({
 }: {
   readonly trustedProxies: readonly string[];
 }): (request: IncomingMessage) => string {
-  const isTrusted = trustedProxies.length === 0 ? undefined : proxyAddr.compile([...trustedProxies]);
+  const isTrusted = trustedProxies.length === 0 ? undefined : createTrust(trustedProxies);
 
   return ({ headers, socket }) => {
     const own = normaliseAddress(socket.remoteAddress ?? '') ?? unknownAddress;

@@ -7,6 +7,8 @@ import {
 } from 'node:http';
 import { Server as NetServer, type AddressInfo, type Socket } from 'node:net';
 import { sleep } from '../lib/sleep.ts';
+import { createTrust } from './client-address.ts';
+import { boundPerAddress, mostConnectionsHere, mostPerAddressOf } from './connection-bounds.ts';
 import { refuseBrokenConnections } from './refuse-connection.ts';
 
 /** Anything that makes a request listener, as a Koa application does. */
@@ -35,11 +37,19 @@ interface Deadlines {
   readonly lookMs: number;
 }
 
+/** Where to listen, and to whom. */
+interface Door {
+  readonly host: string;
+  readonly port: number;
+  /** Addresses that may hold any number of connections, in one spelling; those of this machine when absent. */
+  readonly isTrusted?: (address: string) => boolean;
+  /** Connections of any other address; a quarter of all when absent. */
+  readonly mostPerAddress?: number;
+}
+
 const defaultDeadlines: Deadlines = { requestMs: 30_000, headersMs: 10_000, lookMs: 1_000 };
 /** The request line and the headers (bytes), together. Node's own default, but not for an option of the command line to change. */
 const mostHeaderBytes = 16 * 1_024;
-/** Connections at the same time; more are closed at once. Each costs some 10 KB and a file descriptor. */
-const mostConnections = 20_000;
 /** Above the minute that load balancers commonly keep a connection, so that it is never we who close it under a request. */
 const keepAliveTimeoutMs = 65_000;
 const defaultGraceMs = 5_000;
@@ -51,12 +61,13 @@ const lingerMs = 1_000;
 const sweepMs = 25;
 
 /**
- * Serves `app` at `host:port`; port 0 takes any free one. Tests give shorter deadlines.
+ * Serves `app` at `host:port`; port 0 takes any free one. Connections above what the process can hold, or one address may
+ * hold, are closed at once. Tests give shorter deadlines.
  * @throws {Error} naming the address when it is taken or may not be used.
  */
 export async function listen(
   app: Listener,
-  { host, port }: { host: string; port: number },
+  { host, port, isTrusted = createTrust(['loopback']), mostPerAddress }: Door,
   deadlines: Deadlines = defaultDeadlines,
 ): Promise<Listening> {
   const ending = new AbortController();
@@ -67,7 +78,8 @@ export async function listen(
     if (ending.signal.aborted) response.setHeader('connection', 'close');
     answer(request, response);
   });
-  server.maxConnections = mostConnections;
+  server.maxConnections = mostConnectionsHere();
+  boundPerAddress(server, { most: mostPerAddress ?? mostPerAddressOf(server.maxConnections), isTrusted });
   refuseBrokenConnections(server, answering);
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => reject(explain(error, `${host}:${port}`)));

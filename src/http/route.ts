@@ -37,6 +37,8 @@ interface RouteBase<A extends Access, P extends z.ZodType, Q extends z.ZodType, 
   readonly access: A;
   /** Takes a stream ticket in the query instead of a header. */
   readonly takesTicket?: boolean;
+  /** Of an open route: counts against an allowance of its own. */
+  readonly allowance?: 'login' | 'refresh';
   /** Counts against no limit. */
   readonly unlimited?: boolean;
   readonly tag: string;
@@ -77,8 +79,8 @@ export function route<
   > & {
     readonly scope?: RouteScope;
   };
-  const { takesTicket = false, unlimited = false } = described;
-  const rule: AccessRule = { access, scope, takesTicket, unlimited };
+  const { takesTicket = false, unlimited = false, allowance } = described;
+  const rule: AccessRule = { access, scope, takesTicket, unlimited, allowance };
 
   async function check(ctx: ApiContext, viewer: Principal | undefined): Promise<void> {
     const [checkedParams, checkedQuery, checkedBody] = validate([

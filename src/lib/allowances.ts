@@ -185,5 +185,6 @@ function stateOf({ policy, left, beyond, endsAt }: Held, now: number): LimitStat
 
 function refusal(held: Held, now: number): RateLimitedError {
   const limit = stateOf(held, now);
-  return new RateLimitedError('Too many requests', { retryAfterSeconds: limit.resetSeconds, limit });
+  const { message = 'Too many requests', code = 'rate_limited' } = held.policy.refusal ?? {};
+  return new RateLimitedError(message, { code, retryAfterSeconds: limit.resetSeconds, limit });
 }

@@ -5,6 +5,8 @@ export interface LimitPolicy {
   /** Requests in a window. */
   readonly limit: number;
   readonly windowSeconds: number;
+  /** What a refusal says; `rate_limited` when absent. */
+  readonly refusal?: { readonly code: string; readonly message: string };
   /** When the window ends at a fixed time (ms since the epoch), as a day does; it may have begun late. */
   readonly endsAt?: number;
 }

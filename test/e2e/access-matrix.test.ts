@@ -96,7 +96,7 @@ const rows: Readonly<Record<string, Row>> = {
   'DELETE /api/v1/users/:id': {
     statuses: own(200),
     isFatal: true,
-    call: ({ id }) => ({ path: `/api/v1/users/${id}` }),
+    call: ({ id, password }) => ({ path: `/api/v1/users/${id}`, body: { current_password: password } }),
   },
   'POST /api/v1/api-keys': {
     statuses: everyUser(201),

@@ -99,7 +99,7 @@ describe('access to streams', () => {
     await succeed(here, person.token, ['DELETE', `/api-keys/${made.id as string}`]);
     await waitFor(() => byKey.ended && byTicket.ended, { what: 'the end of the key', timeoutMs: 2_000 });
     expect(byPerson.ended).to.equal(false);
-    await succeed(here, person.token, ['DELETE', '/users/me']);
+    await succeed(here, person.token, ['DELETE', '/users/me', { current_password: person.password }]);
     await waitFor(() => byPerson.ended, { what: 'the end of the account', timeoutMs: 2_000 });
   });
 

@@ -108,6 +108,7 @@ describe('accounts', () => {
     await register(joe);
     const { token } = (await login()).body.data;
     const gone = await api.call('DELETE', '/api/v1/users/me', {
+      body: { current_password: joe.password },
       headers: { authorization: `Bearer ${token}` },
     });
     expect(gone.status).to.equal(200);
@@ -243,7 +244,7 @@ describe('accounts', () => {
       audit,
       log: silentLogger(),
       rehash: () => Promise.resolve(),
-      throttle: { begin: () => Promise.resolve({ succeeded: () => Promise.resolve() }) },
+      throttle: { begin: () => Promise.resolve({ isKnown: false, succeeded: () => Promise.resolve() }) },
     });
     const lost = await startApi({ users, login });
     const response = await lost.call('POST', '/api/v1/auth/login', { body: credentials() });

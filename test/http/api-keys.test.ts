@@ -171,7 +171,8 @@ describe('API keys', () => {
     expect((await call('GET', stats, { bearer: key })).status).to.equal(200);
     const again = { email: `joe-${users}@example.com`, password: body.password };
     token = (await call('POST', '/api/v1/auth/login', { body: again })).data.token;
-    expect((await call('DELETE', '/api/v1/users/me')).status).to.equal(200);
+    const farewell = { body: { current_password: 'correct horse 2' } };
+    expect((await call('DELETE', '/api/v1/users/me', farewell)).status).to.equal(200);
     expect((await call('GET', stats, { bearer: key })).status).to.equal(401);
   });
 

@@ -1,6 +1,12 @@
-import { expect } from 'chai';
+import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import type { RequestListener } from 'node:http';
-import { listen } from '../../src/http/listen.ts';
+import { connect, type Socket } from 'node:net';
+import { promisify } from 'node:util';
+import { expect } from 'chai';
+import { mostConnectionsBy, mostPerAddressOf } from '../../src/http/connection-bounds.ts';
+import { listen, type Listening } from '../../src/http/listen.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 const serving = (listener: RequestListener) => ({ callback: () => listener });
 const address = { host: '127.0.0.1', port: 0 };
@@ -63,5 +69,103 @@ describe('listen', () => {
     await arrived.promise;
     await listening.close(20);
     expect(await pending).to.be.instanceOf(Error);
+  });
+});
+
+describe('the bounds of connections', () => {
+  const limitsOf = (files: string): string =>
+    [
+      'Limit                     Soft Limit           Hard Limit           Units     ',
+      'Max processes             512                  512                  processes ',
+      `Max open files            ${files.padEnd(20)} 1048576              files     `,
+    ].join('\n');
+
+  it('lie below the limit of open files, so that files are left for the rest', () => {
+    const bounds = ['1024', '65536', '100', 'unlimited'].map((files) => mostConnectionsBy(limitsOf(files)));
+    expect(bounds).to.deep.equal([768, 20_000, 64, 20_000]);
+    expect(mostConnectionsBy('')).to.equal(20_000);
+    expect([20_000, 768, 64].map(mostPerAddressOf)).to.deep.equal([5_000, 192, 64]);
+  });
+
+  it('are those of the process that listens', function () {
+    if (process.platform !== 'linux') this.skip();
+    const script = `
+      const { listen } = await import('./src/http/listen.ts');
+      const { server, close } = await listen({ callback: () => () => undefined }, { host: '127.0.0.1', port: 0 });
+      console.log(server.maxConnections);
+      await close(0);`;
+    const command = 'ulimit -n 1000 && exec "$0" --import tsx --input-type=module --eval "$1"';
+    const ran = spawnSync('sh', ['-c', command, process.execPath, script], {
+      encoding: 'utf8',
+      timeout: 15_000,
+    });
+    expect([ran.stdout.trim(), ran.stderr]).to.deep.equal(['744', '']);
+  });
+
+  describe('of one address', () => {
+    let listening: Listening;
+    const sockets: Socket[] = [];
+
+    before(function () {
+      // Elsewhere this machine has one loopback address only.
+      if (process.platform !== 'linux') this.skip();
+    });
+    afterEach(async () => {
+      for (const socket of sockets.splice(0)) socket.destroy();
+      await listening.close(0);
+    });
+
+    async function start(isTrusted?: (address: string) => boolean): Promise<void> {
+      const app = serving((_req, res) => res.end('served'));
+      const door = { host: '127.0.0.1', port: 0, mostPerAddress: 3 };
+      listening = await listen(app, isTrusted === undefined ? door : { ...door, isTrusted });
+    }
+
+    /** An idle connection that the server has accepted. */
+    async function open(localAddress: string): Promise<Socket> {
+      const socket = connect({ host: '127.0.0.1', port: listening.port, localAddress });
+      socket.on('error', () => undefined);
+      sockets.push(socket);
+      await Promise.all([once(listening.server, 'connection'), once(socket, 'connect')]);
+      return socket;
+    }
+
+    /** What comes for a request on a connection of its own: empty when it is cut. */
+    async function ask(localAddress: string): Promise<string> {
+      const socket = await open(localAddress);
+      let text = '';
+      socket.on('data', (chunk: Buffer) => (text += chunk.toString()));
+      const closed = once(socket, 'close');
+      socket.write('GET / HTTP/1.1\r\nHost: example\r\nConnection: close\r\n\r\n');
+      await closed;
+      return text;
+    }
+
+    const count = (): Promise<number> => promisify(listening.server.getConnections.bind(listening.server))();
+
+    it('cut the connections above, of that address alone, until others of it have closed', async () => {
+      await start(() => false);
+      const held = [await open('127.0.0.2'), await open('127.0.0.2'), await open('127.0.0.2')];
+      expect(await ask('127.0.0.2')).to.equal('');
+      expect(await ask('127.0.0.3')).to.include('served');
+      for (let round = 0; round < 3; round += 1) {
+        held.shift()?.destroy();
+        await waitFor(async () => (await count()) === 2, { what: 'the connection to be given back' });
+        expect(await ask('127.0.0.2')).to.include('served');
+        held.push(await open('127.0.0.2'));
+        expect(await ask('127.0.0.2')).to.equal('');
+      }
+      expect(held.map(({ closed }) => closed)).to.deep.equal([false, false, false]);
+    });
+
+    it('hold for no address of this machine, nor for one that is trusted', async () => {
+      await start();
+      for (let each = 0; each < 5; each += 1) await open('127.0.0.2');
+      expect(await ask('127.0.0.2')).to.include('served');
+      await listening.close(0);
+      await start((address) => address === '127.0.0.2');
+      for (let each = 0; each < 5; each += 1) await open('127.0.0.2');
+      expect(await ask('127.0.0.2')).to.include('served');
+    });
   });
 });

@@ -206,7 +206,7 @@ describe('users', () => {
   });
 
   it('delete themselves, and are locked out at once', async () => {
-    const { status, body } = await as(joe.token)('DELETE', '/users/me');
+    const { status, body } = await as(joe.token)('DELETE', '/users/me', { current_password: password });
     expect(status).to.equal(200);
     expect(body.data).to.deep.equal({ id: joe.id, deleted_at: (await rowOf(joe.id)).deleted_at.toJSON() });
     expect((await as(joe.token)('GET', '/users/me')).status).to.equal(401);
@@ -267,7 +267,7 @@ describe('users', () => {
 
   it('keep their last admin', async () => {
     const demotion = await as(root.token)('PUT', '/users/me', { role: 'user' });
-    const removal = await as(root.token)('DELETE', '/users/me');
+    const removal = await as(root.token)('DELETE', '/users/me', { current_password: password });
     for (const { status, body } of [demotion, removal])
       expect([status, body.error.code]).to.deep.equal([409, 'last_admin']);
     expect((await as(root.token)('GET', '/users')).status).to.equal(200);

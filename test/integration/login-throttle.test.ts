@@ -111,6 +111,38 @@ describe('the login throttle', () => {
     expect(await fail('bob@example.com', '192.0.2.2')).to.equal(undefined);
   });
 
+  it('lets owners in from a spent address that they have logged in from before', async () => {
+    await succeed(ada);
+    await succeed('bob@example.com', '192.0.2.2');
+    const spend = (owner: string) =>
+      Promise.all(Array.from({ length: 60 }, (_, index) => fail(`${owner}-${index}@example.com`)));
+    await spend('made-up');
+    await succeed(ada);
+    // Neither a stranger nor the owner of an account that is known elsewhere.
+    expect(await fail('carol@example.com')).to.be.within(890, 900);
+    expect(await fail('bob@example.com')).to.be.within(890, 900);
+    // The known address has no more guesses of the account than any other.
+    expect(await failTimes(6)).to.deep.equal([...Array.from({ length: 5 }), 10]);
+  });
+
+  it('lets owners in who come at the same instant as a neighbour spends their address', async () => {
+    await succeed(ada);
+    const others = Array.from({ length: 60 }, (_, index) => fail(`made-up-${index}@example.com`));
+    const [mine, ...waits] = await Promise.all([fail(), ...others]);
+    expect(mine).to.equal(undefined);
+    expect(waits.filter((wait) => wait === undefined)).to.have.length.within(49, 50);
+  });
+
+  it('tells whether the owner has logged in from the address before', async () => {
+    const isKnown = async (account: string, address: string) =>
+      (await throttle.begin({ account, address })).isKnown;
+    expect(await isKnown(ada, home)).to.equal(false);
+    await succeed();
+    expect(await isKnown(ada, home)).to.equal(true);
+    expect(await isKnown(ada, '192.0.2.2')).to.equal(false);
+    expect(await isKnown('bob@example.com', home)).to.equal(false);
+  });
+
   it('takes all of a /64 for one address', async () => {
     for (let each = 0; each < 5; each += 1) await fail(ada, `2001:db8::${each + 1}`);
     expect(await fail(ada, '2001:db8::ffff')).to.equal(10);

@@ -1,8 +1,8 @@
 /**
  * Who comes in, and how often. A request is charged to its API key, else to its user, else to its address; one with a bad
- * credential is charged to its address. An address that has spent its allowance is refused before any work is spent on its
- * credential, unless the credential was good before: an attacker costs little, and neighbours behind the same address that
- * have logged in are served all the same.
+ * credential is charged to its address. An address that has spent its allowance is refused before the database is asked about
+ * its credential: an attacker costs little, and neighbours behind the same address, whose tokens need no asking and whose keys
+ * were good before, are served all the same. Logging in and refreshing have allowances of their own for the same reason.
  *
  * All of it is synchronous where memory knows the answer, which is nearly always; then a read costs no promise more.
  */
@@ -36,6 +36,7 @@ interface AdmitDeps {
 }
 
 const dayMs = 86_400_000;
+const quotaRefusal = { code: 'quota_exceeded', message: 'The daily quota of this API key is used up' };
 
 /** Builds the {@link Admit} of an application. */
 export function createAdmit(deps: AdmitDeps): Admit {
@@ -45,7 +46,7 @@ export function createAdmit(deps: AdmitDeps): Admit {
   return (ctx, rule) => {
     if (rule.access !== 'open') return door.enter(ctx, rule);
     if (rule.unlimited) return undefined;
-    const charged = charges.address(ctx);
+    const charged = charges.open(ctx, rule);
     return charged instanceof Promise ? charged.then(() => undefined) : undefined;
   };
 }
@@ -53,7 +54,7 @@ export function createAdmit(deps: AdmitDeps): Admit {
 /** What a request is charged to. Each charge is noted in the context, for the answer's fields. */
 class Charges {
   readonly #deps: AdmitDeps;
-  readonly #policies: Readonly<Record<'user' | 'key' | 'address', LimitPolicy>>;
+  readonly #policies: Readonly<Record<'user' | 'key' | 'address' | 'login' | 'refresh', LimitPolicy>>;
 
   constructor(deps: AdmitDeps) {
     this.#deps = deps;
@@ -63,7 +64,14 @@ class Charges {
       user: perMinute('user', user),
       key: perMinute('key', key),
       address: perMinute('address', address),
+      login: perMinute('login', address),
+      refresh: perMinute('refresh', address),
     };
+  }
+
+  /** A request to an open route. */
+  open(ctx: ApiContext, { allowance }: AccessRule): void | Promise<void> {
+    return this.#take(ctx, this.#policies[allowance ?? 'address'], limitSubjectOf(ctx.state.address));
   }
 
   address(ctx: ApiContext): void | Promise<void> {
@@ -87,6 +95,7 @@ class Charges {
       limit: quota,
       windowSeconds: dayMs / 1000,
       endsAt: (day + 1) * dayMs,
+      refusal: quotaRefusal,
     };
     const takeQuota = (): void | Promise<void> =>
       charge(ctx, () => this.#deps.allowances.take(policy, `${keyId}:${day}`));
@@ -124,7 +133,7 @@ class Door {
     const { authenticator } = this.#deps;
     const credential = credentialOf(ctx, rule);
     if (credential === undefined) return this.#refuse(ctx, new UnauthenticatedError());
-    if (!authenticator.knows(credential) && this.#charges.isSpent(ctx))
+    if (!authenticator.isCheap(credential) && this.#charges.isSpent(ctx))
       return this.#refuse(ctx, new UnauthenticatedError());
     let principal: Principal | Promise<Principal>;
     try {

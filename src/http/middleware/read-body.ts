@@ -1,4 +1,4 @@
-import { koaBody } from 'koa-body';
+import { HttpMethodEnum, koaBody } from 'koa-body';
 import { AppError } from '../../lib/errors.ts';
 import type { ApiContext } from '../context.ts';
 
@@ -11,6 +11,8 @@ const readJson = koaBody({
   text: false,
   urlencoded: false,
   multipart: false,
+  // Routes say which of them takes a body, a deletion that needs a password among them.
+  parsedMethods: [HttpMethodEnum.POST, HttpMethodEnum.PUT, HttpMethodEnum.PATCH, HttpMethodEnum.DELETE],
 });
 
 /**

@@ -61,7 +61,8 @@ export function problemJson({ code, message, fields }: Problem, requestId: strin
  * (undefined) for what the client did wrong and for a dependency that is known to be away, of which the health checks tell.
  */
 export function severityOf(error: unknown, { status }: Problem): 'error' | 'warn' | undefined {
-  if (status < 500 || error instanceof UnavailableError) return undefined;
+  // 501 is a choice of the operator.
+  if (status < 500 || status === 501 || error instanceof UnavailableError) return undefined;
   return error instanceof AppError && status === 503 ? 'warn' : 'error';
 }
 

@@ -2,12 +2,16 @@ import { validate as isUuid } from 'uuid';
 import type { ApiKey } from '../../../db/queries/api-keys.ts';
 import { NotFoundError } from '../../lib/errors.ts';
 import { actorOf } from '../actor.ts';
+import { charge } from '../middleware/admit.ts';
 import type { AppDeps } from '../deps.ts';
 import { answer } from '../present/envelope.ts';
 import { route, type Route } from '../route.ts';
 import { keyBody, keyPath } from '../schemas/api-keys.ts';
 
-type KeyDeps = Pick<AppDeps, 'apiKeys' | 'clock'>;
+type KeyDeps = Pick<AppDeps, 'apiKeys' | 'allowances' | 'clock'>;
+
+/** Revoked keys leave rows behind. */
+const makingPolicy = { name: 'keys-made', limit: 200, windowSeconds: 86_400 };
 
 const tag = 'API keys';
 const path = '/api/v1/api-keys';
@@ -19,7 +23,7 @@ export function apiKeyRoutes(deps: KeyDeps): Route[] {
   return [make(deps), list(deps), revoke(deps)];
 }
 
-function make({ apiKeys, clock }: KeyDeps): Route {
+function make({ apiKeys, allowances, clock }: KeyDeps): Route {
   return route({
     method: 'POST',
     path,
@@ -38,6 +42,7 @@ function make({ apiKeys, clock }: KeyDeps): Route {
     },
     handler: async (ctx, { viewer, body }) => {
       const { name, scopes, expires_in_days: days, daily_quota: dailyQuota = null } = body;
+      await charge(ctx, () => allowances.take(makingPolicy, viewer.userId));
       const expiresAt = days === undefined ? null : new Date(clock.now() + days * dayMs);
       const made = await apiKeys.make(viewer, { name, scopes, dailyQuota, expiresAt }, actorOf(ctx, viewer));
       ctx.set('Cache-Control', 'no-store');

@@ -1,12 +1,23 @@
 import { ForbiddenError } from '../../lib/errors.ts';
 import type { AppDeps } from '../deps.ts';
 import { actorOf } from '../actor.ts';
+import { charge } from '../middleware/admit.ts';
 import { presentAccount } from '../present/account.ts';
 import { answer } from '../present/envelope.ts';
 import { route, type Route } from '../route.ts';
-import { newUserBody, userChangesBody, userIdOf, userPath, usersQuery } from '../schemas/users.ts';
+import {
+  newUserBody,
+  removalBody,
+  userChangesBody,
+  userIdOf,
+  userPath,
+  usersQuery,
+} from '../schemas/users.ts';
 
-type UserDeps = Pick<AppDeps, 'accounts'>;
+type UserDeps = Pick<AppDeps, 'accounts' | 'allowances'>;
+
+/** Nobody renames himself more often; and whoever tries out which names are taken gets no further. */
+const changesPolicy = { name: 'account-changes', limit: 20, windowSeconds: 3_600 };
 
 const tag = 'Users';
 const forbidden = 'For admins only';
@@ -77,7 +88,7 @@ function read({ accounts: desk }: UserDeps): Route {
   });
 }
 
-function change({ accounts: desk }: UserDeps): Route {
+function change({ accounts: desk, allowances }: UserDeps): Route {
   return route({
     method: 'PUT',
     path: '/api/v1/users/:id',
@@ -101,6 +112,7 @@ function change({ accounts: desk }: UserDeps): Route {
       const { current_password: currentPassword, ...changes } = body;
       const id = userIdOf(params, viewer);
       const by = actorOf(ctx, viewer);
+      if (viewer.role !== 'admin') await charge(ctx, () => allowances.take(changesPolicy, viewer.userId));
       const account = await desk.update({ id, viewer, changes, currentPassword, by });
       answer(ctx, { message: 'User changed', data: presentAccount(account) });
     },
@@ -115,12 +127,20 @@ function remove({ accounts: desk }: UserDeps): Route {
     scope: 'session',
     tag,
     summary: 'Delete a user: yourself, or for admins anybody',
-    description: 'Sessions and API keys end at once. Username and e-mail stay taken for a while.',
+    description:
+      'Sessions and API keys end at once. Username and e-mail stay taken for a while. Your own account needs your password.',
     params: userPath,
-    answers: { 200: 'Its id, and when it was deleted', 404: missing, 409: lastAdmin, 503: unavailable },
-    handler: async (ctx, { params, viewer }) => {
+    body: removalBody,
+    answers: {
+      200: 'Its id, and when it was deleted',
+      403: 'The current password is wrong',
+      404: missing,
+      409: lastAdmin,
+      503: unavailable,
+    },
+    handler: async (ctx, { params, body: { current_password: currentPassword }, viewer }) => {
       const id = userIdOf(params, viewer);
-      const deletedAt = await desk.remove({ id, viewer, by: actorOf(ctx, viewer) });
+      const deletedAt = await desk.remove({ id, viewer, currentPassword, by: actorOf(ctx, viewer) });
       answer(ctx, { message: 'Account deleted', data: { id, deleted_at: deletedAt } });
     },
   });

@@ -50,6 +50,13 @@ export const newUserBody = z.strictObject({
   role: role.default('user'),
 });
 
+/** Body of `DELETE /users/:id`. */
+export const removalBody = z.strictObject({
+  current_password: givenPassword
+    .optional()
+    .meta({ description: 'Your password; needed to delete your own account' }),
+});
+
 /** Body of `PUT /users/:id`: a closed list, and at least one change. */
 export const userChangesBody = z
   .strictObject({

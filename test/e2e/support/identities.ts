@@ -74,7 +74,7 @@ export async function newCast(url: string, knex: Knex): Promise<Cast> {
   const asAdmin = await logIn(url, admin);
   const revoked = await logIn(url, owner);
   await succeed(url, revoked.token, ['POST', '/auth/logout']);
-  await succeed(url, leaver.token, ['DELETE', '/users/me']);
+  await succeed(url, leaver.token, ['DELETE', '/users/me', { current_password: leaver.password }]);
   const key = await succeed(url, owner.token, [
     'POST',
     '/api-keys',

@@ -263,7 +263,9 @@ describe('attacks on what an account is', () => {
       );
     for (const at of [api, other]) expect(await held(at)).to.deep.equal([200, 200, 200, 404]);
 
-    expect((await as(api, joe.token)('DELETE', '/users/me')).status).to.equal(200);
+    expect(
+      (await as(api, joe.token)('DELETE', '/users/me', { body: { current_password: password } })).status,
+    ).to.equal(200);
     expect(await held(api)).to.deep.equal(shut);
     await waitFor(async () => (await held(other)).every((status) => status === 401), {
       what: 'the other process to hear of it',
@@ -280,7 +282,7 @@ describe('attacks on what an account is', () => {
   });
 
   it("a deleted user's token is not known to a process that starts later", async () => {
-    await as(api, joe.token)('DELETE', '/users/me');
+    await as(api, joe.token)('DELETE', '/users/me', { body: { current_password: password } });
     const late = await startAccessApi({ beside: api, environment });
     const found = await statuses(joe.token, late);
     await late.end();

@@ -29,13 +29,16 @@ function deskWith(different: { changed?: boolean; live?: boolean; redeemed?: boo
         step(`redeem ${passwordHash}`, redeemed ? { userId: 'u1', revocations: [ended] } : undefined),
     },
     passwords: {
-      hash: (password, from) => step(`hash for ${from ?? ''}`, `#${password}`),
+      hash: (password, from) => step(`hash for ${typeof from === 'string' ? from : ''}`, `#${password}`),
       matches: (password, hash) => step('compare', password === 'right' && hash === 'old'),
     },
     revocations: { announce: (all) => step(`announce ${all.length}`, undefined) },
     throttle: {
       begin: ({ account, address }) =>
-        step(`begin ${account} ${address}`, { succeeded: () => step('succeeded', undefined) }),
+        step(`begin ${account} ${address}`, {
+          isKnown: false,
+          succeeded: () => step('succeeded', undefined),
+        }),
     },
     allowances: {
       take: (policy: LimitPolicy, subject) => {

@@ -59,6 +59,31 @@ describe('passwords', () => {
     expect(await elsewhere).to.be.a('string');
   });
 
+  it('serves those who are known while any number of strangers, each from a new address, asks too', async () => {
+    const hash = await passwords.hash('correct horse 1');
+    const addressOf = (i: number): string => `10.${i >> 8}.${i & 255}.1`;
+    const crowd = refusals(
+      Array.from({ length: 400 }, (_, i) => passwords.matches('wrong horse 1', hash, addressOf(i))),
+    );
+    const known = Array.from({ length: 20 }, (_, i) =>
+      passwords.matches('correct horse 1', hash, { from: `192.0.2.${i}`, isKnown: true }),
+    );
+    const stranger = await refusals([passwords.matches('correct horse 1', hash, { from: '198.51.100.1' })]);
+    expect(stranger[0]).to.include({ code: 'logins_busy' });
+    expect(await Promise.all(known)).to.deep.equal(known.map(() => true));
+    expect(await crowd).to.have.length(400 - threads - 100);
+  });
+
+  it('lets fifty of those who are known wait, and ten of one address among them', async () => {
+    const known = (from: string) => passwords.hash('x', { from, isKnown: true });
+    const work = Array.from({ length: threads + 1 }, () => passwords.hash('x'));
+    const pile = refusals(Array.from({ length: 12 }, (_, i) => known(`2001:db8::${i.toString(16)}`)));
+    const others = refusals(Array.from({ length: 41 }, (_, i) => known(`192.0.2.${i}`)));
+    expect(await pile).to.have.length(2);
+    expect(await others).to.have.length(1);
+    expect(await refusals(work)).to.have.length(0);
+  });
+
   it('know a hash of a lower cost than today', async () => {
     const hash = await passwords.hash('correct horse 1');
     expect(passwords.needsRehash(hash)).to.equal(false);
