@@ -7,7 +7,7 @@ const floors = [
   ['^src/(auth|providers|demand|events|mail)/', '^db/', '^jobs/'],
   ['^src/(queue|streams|cache|accounts)/'],
   ['^src/http/', '^workers/(runtime|processors|threads)/'],
-  ['^src/(main|pipeline|access|create-admin|reset-password)\\.ts$', '^workers/main\\.ts$'],
+  ['^src/(main|pipeline|access|streaming|create-admin|reset-password)\\.ts$', '^workers/main\\.ts$'],
 ];
 const beside = ['^embedded/', '^client/', '^test/', '^bench/', '^scripts/'];
 const house = '^(src|workers|jobs|db)/';

@@ -7,8 +7,10 @@ import { etaSeconds } from './domain/eta.ts';
 import { publishAbandon } from './events/control.ts';
 import { createJobEventLog, isLastEvent, jobSubject, workSubject } from './events/job-events.ts';
 import { createApp } from './http/app.ts';
+import type { AppDeps } from './http/deps.ts';
 import { createTrust } from './http/client-address.ts';
 import { listen } from './http/listen.ts';
+import { createUpgrade } from './http/upgrade.ts';
 import { withDeadline } from './lib/deadline.ts';
 import { createHealth, type HealthChecks } from './lib/health.ts';
 import { createLogger, type Logger } from './lib/logger.ts';
@@ -19,13 +21,11 @@ import type { JobDesk } from './queue/job-desk.ts';
 import { createJobDesk } from './queue/postgres-job-desk.ts';
 import { createResetMail } from './queue/reset-mail.ts';
 import { createJobEventReader, type JobEventReader } from './streams/job-event-reader.ts';
-import type { JobStreams } from './streams/job-stream.ts';
-import { createJobStreams } from './streams/sse-job-streams.ts';
+import type { ClientStreams } from './streams/client-streams.ts';
+import { buildStreaming } from './streaming.ts';
 
 /** Entry of the API process: configuration, wiring, listening, and the order of its end. */
 
-/** Open streams that one process takes on. */
-const maxStreams = 10_000;
 /** Longest wait (ms) for the revocations before listening. */
 const revocationsWaitMs = 2_000;
 /** Longest wait (ms) for the event reader before a job's row is looked at. */
@@ -56,39 +56,31 @@ async function main(): Promise<void> {
   const access = buildAccess({ ...parts, requestMail: mailRequests(parts) });
   const jobDesk = buildJobDesk(parts, reader, access);
   const { revocations } = access;
-  const jobStreams = createJobStreams({
-    reader,
-    clock: parts.pipeline.clock,
-    log,
-    findEnded: (ids) => parts.pipeline.jobs.findEnded(ids),
-    isRevoked: (viewer) => revocations.covers(viewer),
-    maxStreams,
-  });
-  revocations.onRevoked(() => jobStreams.endRevoked());
+  const { streams } = buildStreaming({ ...parts, reader, revocations });
   const health = buildHealth(parts);
   const quotes = buildQuoteReader(parts);
-  const app = createApp({
+  const deps: AppDeps = {
     config,
     log,
     clock: parts.pipeline.clock,
-    metrics: buildMetrics(parts, { quotes, jobStreams }),
+    metrics: buildMetrics(parts, { quotes, streams }),
     ...access,
     jobDesk,
-    jobStreams,
+    streams,
     quotes,
     health,
     budgetStatus: parts.pipeline.budgetStatus,
-  });
+  };
 
   // A process that cannot learn them yet listens all the same, and believes no token until it can.
   await revocations.whenKnown(revocationsWaitMs);
-  const server = await listen(app, {
+  const server = await listen(createApp(deps), {
     host: config.HOST,
     port: config.PORT,
     isTrusted: createTrust(['loopback', ...config.TRUSTED_PROXIES]),
+    onUpgrade: createUpgrade(deps),
   });
   shutdown.add('announce', 'readiness', () => health.retire());
-  shutdown.add('accept', 'streams', () => jobStreams.drain());
   shutdown.add('accept', 'http server', () => server.close());
   log.info({ host: config.HOST, port: server.port }, 'API listens');
   process.send?.('ready');
@@ -104,6 +96,7 @@ function openJobEvents({ log, shutdown, pipeline }: ApiParts): JobEventReader {
     blocking: pipeline.openRedis('blocking', 'job-events'),
     redis: pipeline.redis,
     streamKey: pipeline.keys.jobEvents,
+    epochKey: pipeline.keys.jobEventsEpoch,
     log,
   });
   shutdown.add('queues', 'job events', () => reader.close());
@@ -169,14 +162,15 @@ function buildQuoteReader({ config, pipeline }: ApiParts): QuoteReader {
 
 function buildMetrics(
   { pipeline }: ApiParts,
-  { quotes, jobStreams }: { quotes: QuoteReader; jobStreams: JobStreams },
+  { quotes, streams }: { quotes: QuoteReader; streams: ClientStreams },
 ): Metrics {
   const { redis, keys, jobs, budgetStatus } = pipeline;
   const metrics = createMetrics();
   metrics.onJobStates(() => jobs.countByState());
   metrics.onBudget(budgetStatus);
   metrics.onQuoteCache(() => quotes.stats());
-  metrics.onStreams(() => jobStreams.count());
+  metrics.onStreams(() => streams.count());
+  metrics.onStreamsEnded(() => streams.ended());
   metrics.onUpstreamCalls(async () => {
     const calls = await redis.hgetall(keys.upstreamCalls);
     return Object.fromEntries(Object.entries(calls).map(([outcome, count]) => [outcome, Number(count)]));

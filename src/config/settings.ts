@@ -191,6 +191,31 @@ export const settings = {
     description: 'Longest wait (ms) of a price read for a quote that is not cached yet.',
   }),
 
+  STREAMS_PER_USER: integer({
+    default: '100',
+    min: 1,
+    max: 1_000_000,
+    description: 'Streams that one user may have open in one API process.',
+  }),
+  STREAMS_PER_ADDRESS: integer({
+    default: '500',
+    min: 1,
+    max: 1_000_000,
+    description: 'Streams that one address (of IPv6: one /64) may have open in one API process.',
+  }),
+  STREAMS_PER_PROCESS: integer({
+    default: '15000',
+    min: 1,
+    max: 1_000_000,
+    description: 'Streams that one API process takes on; above it clients are told to come back.',
+  }),
+  STREAM_RENEW_SECONDS: integer({
+    default: '15',
+    min: 1,
+    max: 86_400,
+    description: 'Age from which a quote that a stream shows is fetched again, as far as the budget allows.',
+  }),
+
   JOB_DEADLINE_SECONDS: integer({
     default: '300',
     min: 1,

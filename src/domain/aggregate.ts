@@ -25,6 +25,27 @@ export interface AggregateInput {
   readonly fetchMs: number;
 }
 
+/**
+ * JSON text of a portfolio's value as a stream tells it: the rows of `changed` assets, and the total of all. Rows and total
+ * are those of {@link aggregate}.
+ */
+export function portfolioNews(
+  readings: readonly QuoteReading[],
+  holdings: readonly HoldingRow[],
+  changed: readonly string[],
+): string {
+  const quantities = sumQuantities(holdings);
+  const wanted = new Set(changed);
+  const rows: string[] = [];
+  let total = new Exact(0);
+  for (const reading of readings) {
+    const { json, value } = holdingRow(reading, quantities);
+    if (value !== undefined) total = total.plus(value);
+    if (wanted.has(reading.assetId)) rows.push(json);
+  }
+  return `{"portfolio":[${rows.join(',')}],${totalOf(readings, total)}}`;
+}
+
 /** JSON text of the result of `bulk.fetch` and `portfolio.fetch`. */
 export function aggregate({ readings, holdings, fetchMs }: AggregateInput): string {
   const success = readings.filter(isUsable).length;
@@ -34,13 +55,29 @@ export function aggregate({ readings, holdings, fetchMs }: AggregateInput): stri
   const quantities = sumQuantities(holdings);
   let total = new Exact(0);
   const rows = readings.map((reading) => {
-    const quantity = quantities.get(reading.assetId) ?? new Exact(0);
-    const value = isUsable(reading) ? quantity.times(priceOf(reading.quote)) : undefined;
+    const { json, value } = holdingRow(reading, quantities);
     if (value !== undefined) total = total.plus(value);
-    return `${readingJson(reading).slice(0, -1)},"quantity":"${quantity.toFixed()}","value":${value === undefined ? 'null' : `"${value.toFixed()}"`}}`;
+    return json;
   });
+  return `{"portfolio":[${rows.join(',')}],${totalOf(readings, total)},${counts}}`;
+}
+
+function holdingRow(
+  reading: QuoteReading,
+  quantities: ReadonlyMap<string, Decimal>,
+): { readonly json: string; readonly value: Decimal | undefined } {
+  const quantity = quantities.get(reading.assetId) ?? new Exact(0);
+  const value = isUsable(reading) ? quantity.times(priceOf(reading.quote)) : undefined;
+  const text = value === undefined ? 'null' : `"${value.toFixed()}"`;
+  const json = `${readingJson(reading).slice(0, -1)},"quantity":"${quantity.toFixed()}","value":${text}}`;
+  return { json, value };
+}
+
+/** A total says what is missing from it. */
+function totalOf(readings: readonly QuoteReading[], total: Decimal): string {
   const missing = readings.filter((reading) => !isUsable(reading)).map(({ assetId }) => assetId);
-  return `{"portfolio":[${rows.join(',')}],"total_value":${missing.length === readings.length ? 'null' : `"${total.toFixed()}"`},"complete":${missing.length === 0},"missing":${JSON.stringify(missing)},${counts}}`;
+  const value = missing.length === readings.length ? 'null' : `"${total.toFixed()}"`;
+  return `"total_value":${value},"complete":${missing.length === 0},"missing":${JSON.stringify(missing)}`;
 }
 
 function isUsable(

@@ -4,7 +4,7 @@ import { messageOf } from '../lib/errors.ts';
 import type { ApiState } from './context.ts';
 import type { AppDeps } from './deps.ts';
 import { cors } from './middleware/headers.ts';
-import { createAdmit } from './middleware/admit.ts';
+import { admitOf } from './middleware/admit.ts';
 import { telemetry } from './middleware/telemetry.ts';
 import type { Route } from './route.ts';
 import { routing } from './router.ts';
@@ -17,6 +17,7 @@ import { jobRoutes } from './routes/jobs.ts';
 import { operationRoutes } from './routes/operations.ts';
 import { passwordRoutes } from './routes/passwords.ts';
 import { priceRoutes } from './routes/prices.ts';
+import { streamRoutes } from './routes/streams.ts';
 import { submissionRoutes } from './routes/submissions.ts';
 import { usageRoutes } from './routes/usage.ts';
 import { userRoutes } from './routes/users.ts';
@@ -28,14 +29,7 @@ export function createApp(deps: AppDeps): Koa<ApiState> {
   app.on('error', (error: unknown) => deps.log.warn({ reason: messageOf(error) }, 'a response broke off'));
   app.use(telemetry(deps));
   app.use(cors(deps.config));
-  const { config, authenticator, allowances, usage, clock, metrics } = deps;
-  const limits = {
-    user: config.RATE_LIMIT_USER,
-    key: config.RATE_LIMIT_KEY,
-    address: config.RATE_LIMIT_ADDRESS,
-  };
-  const admit = createAdmit({ authenticator, allowances, usage, clock, limits });
-  app.use(routing(routeTable(deps), { admit, metrics }));
+  app.use(routing(routeTable(deps), { admit: admitOf(deps), metrics: deps.metrics }));
   return app;
 }
 
@@ -49,6 +43,7 @@ export function routeTable(deps: AppDeps): Route[] {
     ...usageRoutes(deps),
     ...adminRoutes(deps),
     ...cacheRoutes(deps),
+    ...streamRoutes(deps),
     ...submissionRoutes(deps),
     ...priceRoutes(deps),
     ...jobRoutes(deps),

@@ -13,6 +13,8 @@ export interface ApiState {
   address: string;
   /** Limits that this request was charged to. */
   limits: LimitState[];
+  /** Whether the credential is a stream ticket. */
+  cameWithTicket: boolean;
   /** Known once the credential was verified. */
   principal: Principal | undefined;
   /** Where this request is counted; that of unmatched paths until a route is found. */

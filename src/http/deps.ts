@@ -18,7 +18,7 @@ import type { HealthChecks } from '../lib/health.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { Metrics } from '../lib/metrics.ts';
 import type { JobDesk } from '../queue/job-desk.ts';
-import type { JobStreams } from '../streams/job-stream.ts';
+import type { ClientStreams } from '../streams/client-streams.ts';
 
 /** What is left of the upstream budget. */
 export interface BudgetFigures {
@@ -53,7 +53,7 @@ export interface AppDeps {
   readonly usage: UsageTally;
   readonly usageReports: UsageQueries;
   readonly jobDesk: JobDesk;
-  readonly jobStreams: JobStreams;
+  readonly streams: ClientStreams;
   readonly quotes: QuoteReader;
   readonly health: HealthChecks;
   /** Rejects when the budget cannot be read. */

@@ -1,20 +1,26 @@
 import {
   createServer,
+  type IncomingMessage,
   type RequestListener,
   type Server,
   type ServerOptions,
   type ServerResponse,
 } from 'node:http';
 import { Server as NetServer, type AddressInfo, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { sleep } from '../lib/sleep.ts';
 import { createTrust } from './client-address.ts';
 import { boundPerAddress, mostConnectionsHere, mostPerAddressOf } from './connection-bounds.ts';
 import { refuseBrokenConnections } from './refuse-connection.ts';
+import { onlyWebSockets } from './upgrade-ignored.ts';
 
 /** Anything that makes a request listener, as a Koa application does. */
 interface Listener {
   callback(): RequestListener;
 }
+
+/** Takes over the connection of a request that asks to speak something else. `head` is what has come after the request. */
+export type OnUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
 
 export interface Listening {
   readonly server: Server;
@@ -41,6 +47,8 @@ interface Deadlines {
 interface Door {
   readonly host: string;
   readonly port: number;
+  /** Called for requests to become WebSockets; those for any other protocol are served as if they had not asked. */
+  readonly onUpgrade?: OnUpgrade;
   /** Addresses that may hold any number of connections, in one spelling; those of this machine when absent. */
   readonly isTrusted?: (address: string) => boolean;
   /** Connections of any other address; a quarter of all when absent. */
@@ -67,7 +75,7 @@ const sweepMs = 25;
  */
 export async function listen(
   app: Listener,
-  { host, port, isTrusted = createTrust(['loopback']), mostPerAddress }: Door,
+  { host, port, onUpgrade, isTrusted = createTrust(['loopback']), mostPerAddress }: Door,
   deadlines: Deadlines = defaultDeadlines,
 ): Promise<Listening> {
   const ending = new AbortController();
@@ -81,6 +89,7 @@ export async function listen(
   server.maxConnections = mostConnectionsHere();
   boundPerAddress(server, { most: mostPerAddress ?? mostPerAddressOf(server.maxConnections), isTrusted });
   refuseBrokenConnections(server, answering);
+  if (onUpgrade !== undefined) server.on('upgrade', onlyWebSockets(server, onUpgrade));
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => reject(explain(error, `${host}:${port}`)));
     server.listen({ host, port }, resolve);

@@ -6,13 +6,9 @@ import { STATUS_CODES, type Server, type ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { createRequestIds } from './middleware/request-id.ts';
 import { constantHeaders } from './present/envelope.ts';
-import { problemJson } from './present/problem.ts';
+import { problemJson, type Problem } from './present/problem.ts';
 
-interface Refusal {
-  readonly status: number;
-  readonly code: string;
-  readonly message: string;
-}
+type Refusal = Pick<Problem, 'status' | 'code' | 'message'>;
 
 const refusals: Readonly<Record<string, Refusal>> = {
   HPE_HEADER_OVERFLOW: {
@@ -58,18 +54,32 @@ export function refuseBrokenConnections(server: Server, answering: WeakMap<Duple
       socket.destroy();
       return;
     }
-    socket.end(answerOf(refusals[error.code ?? ''] ?? malformed, requestIds(undefined)));
-    const cut = setTimeout(() => socket.destroy(), lingerMs);
-    socket.once('close', () => clearTimeout(cut));
+    const refusal = refusals[error.code ?? ''] ?? malformed;
+    const problem = { ...refusal, fields: undefined, retryAfterSeconds: undefined };
+    refuseOn(socket, { problem, requestId: requestIds(undefined) });
   });
 }
 
-function answerOf(refusal: Refusal, requestId: string): string {
-  const { status } = refusal;
-  const body = problemJson({ ...refusal, fields: undefined, retryAfterSeconds: undefined }, requestId);
+interface RawAnswer {
+  readonly problem: Problem;
+  readonly requestId: string;
+  /** Beside those that every answer has. */
+  readonly headers?: readonly (readonly [string, string])[];
+}
+
+/** Answers with a problem on a connection that has no response, and ends it. */
+export function refuseOn(socket: Duplex, answer: RawAnswer): void {
+  socket.end(textOf(answer));
+  const cut = setTimeout(() => socket.destroy(), lingerMs);
+  socket.once('close', () => clearTimeout(cut));
+}
+
+function textOf({ problem, requestId, headers = [] }: RawAnswer): string {
+  const { status } = problem;
+  const body = problemJson(problem, requestId);
   const lines = [
     `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}`,
-    ...constantHeaders.map(([name, value]) => `${name}: ${value}`),
+    ...[...constantHeaders, ...headers].map(([name, value]) => `${name}: ${value}`),
     `X-Request-Id: ${requestId}`,
     'Cache-Control: no-store',
     'Content-Type: application/json; charset=utf-8',

@@ -35,6 +35,8 @@ export interface Metrics {
   onQuoteCache(read: () => CacheFigures): void;
   /** Registers how to read the number of open streams. */
   onStreams(read: () => number): void;
+  /** Registers how to read the number of streams that have ended, by reason. */
+  onStreamsEnded(read: () => Readonly<Record<string, number>>): void;
 }
 
 const readDeadlineMs = 1_000;
@@ -80,6 +82,11 @@ export function createMetrics(): Metrics {
       });
     },
     onStreams: (read) => gauge('streams_open', 'Open client streams of this process.', { read }),
+    onStreamsEnded: (read) =>
+      gauge('stream_closed_total', 'Client streams of this process that have ended.', {
+        label: 'reason',
+        read,
+      }),
   };
 }
 

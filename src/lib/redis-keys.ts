@@ -30,6 +30,8 @@ export interface RedisKeys {
   readonly limits: string;
   /** Stream of job events. */
   readonly jobEvents: string;
+  /** Name of the history of job events. */
+  readonly jobEventsEpoch: string;
   /** Hash: number of upstream calls of the whole fleet by outcome. */
   readonly upstreamCalls: string;
 }
@@ -51,6 +53,7 @@ export function createRedisKeys(prefix: string): RedisKeys {
     revocations: `${prefix}:revocations`,
     limits: `${prefix}:limit:`,
     jobEvents: `${prefix}:job-events`,
+    jobEventsEpoch: `${prefix}:job-events-epoch`,
     upstreamCalls: `${prefix}:upstream-calls`,
   };
 }

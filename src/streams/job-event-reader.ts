@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { parseJobEventEntry, type JobEventEntry } from '../events/job-events.ts';
 import { messageOf } from '../lib/errors.ts';
@@ -12,8 +13,8 @@ export interface JobEventReader {
   subscribe(subjects: readonly string[], onEntry: (entry: JobEventEntry) => void): JobEventSubscription;
   /** Entries about the subjects between two stream ids (inclusive), the oldest first. */
   history(request: HistoryRequest): Promise<readonly JobEventEntry[]>;
-  /** Id of the oldest entry that is kept; undefined when there is none. */
-  oldestId(): Promise<string | undefined>;
+  /** Name of this history: another one when Redis has lost it. */
+  epoch(): Promise<string>;
   close(): Promise<void>;
 }
 
@@ -35,6 +36,7 @@ interface ReaderDeps {
   /** A `command` connection. */
   readonly redis: Redis;
   readonly streamKey: string;
+  readonly epochKey: string;
   readonly log: Logger;
 }
 
@@ -85,9 +87,12 @@ class StreamReader implements JobEventReader {
     return found;
   }
 
-  async oldestId(): Promise<string | undefined> {
-    const [first] = await this.#deps.redis.xrange(this.#deps.streamKey, '-', '+', 'COUNT', 1);
-    return first?.[0];
+  async epoch(): Promise<string> {
+    const { redis, epochKey } = this.#deps;
+    const known = await redis.get(epochKey);
+    if (known !== null) return known;
+    await redis.set(epochKey, randomUUID(), 'NX');
+    return (await redis.get(epochKey)) ?? '';
   }
 
   async close(): Promise<void> {

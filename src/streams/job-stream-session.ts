@@ -1,4 +1,3 @@
-import type { ServerResponse } from 'node:http';
 import {
   isLastEvent,
   jobSubject,
@@ -9,7 +8,7 @@ import {
 import { isFinal, type JobRecord } from '../domain/job.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { JobEventReader, JobEventSubscription } from './job-event-reader.ts';
-import { encodeSse, writeSse } from './sse.ts';
+import { Frame, type StreamEvent } from './frame.ts';
 
 /**
  * One client's stream of one job, in this order: subscribe, replay, then live, so that no event falls between.
@@ -21,44 +20,64 @@ import { encodeSse, writeSse } from './sse.ts';
  * A client that returns with an id that is no longer kept is told so (`recovered: false` and `reset`) and gets the state of
  * the job instead of a part of its history.
  */
-interface SessionRequest {
+export interface JobStreamRequest {
   readonly reader: JobEventReader;
   readonly clock: Clock;
-  readonly response: ServerResponse;
+  readonly sink: JobSink;
   readonly job: JobRecord;
   readonly lastEventId: string | undefined;
+}
+
+/** Where the events of a job go: an SSE stream, or a part of a WebSocket. */
+export interface JobSink {
+  write(frame: Frame): void;
+  /** Nothing follows. */
+  complete(): void;
 }
 
 /** Events may be stamped by another machine's clock than the row. */
 const clockSlackMs = 5_000;
 
-const lastEventIdPattern = /^(\d{1,15}-\d{1,10})\.(\d{1,6})$/;
+/** A client comes back after this long (ms) if it is cut off. */
+const retryMs = 3_000;
+
+const lastEventIdPattern = /^(\d{1,15}-\d{1,10})\.(\d{1,6})(?:\.end)?$/;
+const endMark = '.end';
+
+/** Whether this is the id of the event after which nothing follows, so that a client that has it need not come back. */
+export function isEndOfJob(lastEventId: string | undefined): boolean {
+  return lastEventId?.endsWith(endMark) ?? false;
+}
 
 interface Seen {
   readonly entryId: string;
   readonly index: number;
 }
 
+/** One client's stream of one job. */
 export class JobStream {
-  readonly #request: SessionRequest;
+  readonly #request: JobStreamRequest;
   readonly #held: JobEventEntry[] = [];
   #seen: Seen | undefined;
   #subscription: JobEventSubscription | undefined;
   #live = false;
   #done = false;
 
-  constructor(request: SessionRequest) {
+  constructor(request: JobStreamRequest) {
     this.#request = request;
   }
 
+  /** Sends what there is, then what comes. Rejects when the history cannot be read. */
   async run(): Promise<void> {
+    // Ended before it began, as while the process drains; a subscription would outlive it.
+    if (this.#done) return;
     const { reader, job } = this.#request;
     this.#subscription = reader.subscribe([workSubject(job.workKey), jobSubject(job.id)], (entry) =>
       this.#onEntry(entry),
     );
     await this.#subscription.ready;
     const { entries, recovered } = await this.#replayable();
-    this.#sendHello(recovered);
+    this.#sendHello(recovered, await reader.epoch());
     if (!recovered) this.#sendReset();
     for (const entry of [...entries, ...this.#held]) this.#sendEntry(entry);
     this.#live = true;
@@ -79,7 +98,7 @@ export class JobStream {
       progress: progressOf(job),
       ...(job.error === null ? {} : { error: job.error }),
     };
-    this.#write(encodeSse({ event: `job.${job.state}`, data: JSON.stringify(data) }));
+    this.#write({ type: `job.${job.state}`, data: JSON.stringify(data), id: `0-0.0${endMark}` });
     this.#end();
   }
 
@@ -103,12 +122,16 @@ export class JobStream {
       const from = String(job.createdAt.getTime() - clockSlackMs);
       return { entries: this.#ofThisJob(await reader.history({ subjects, from, to })), recovered: true };
     }
-    const entryId = match?.[1] ?? '';
-    const oldest = await reader.oldestId();
-    if (match === null || oldest === undefined || isBefore(entryId, oldest))
+    if (match === null) return { entries: [], recovered: false };
+    const [, entryId = '', index = ''] = match;
+    const entries = await reader.history({ subjects, from: entryId, to });
+    // Entries go in the order of their ids: while that of the last seen event is kept, all that followed it is. One that is
+    // not there was trimmed, lost with Redis, or never ours.
+    const [lastSeen] = entries;
+    if (lastSeen?.id !== entryId || Number(index) >= lastSeen.events.length)
       return { entries: [], recovered: false };
-    this.#seen = { entryId, index: Number(match[2]) };
-    return { entries: await reader.history({ subjects, from: entryId, to }), recovered: true };
+    this.#seen = { entryId, index: Number(index) };
+    return { entries, recovered: true };
   }
 
   /** An earlier run of the same work ended other jobs: what came before that end is not about this one. */
@@ -126,15 +149,15 @@ export class JobStream {
   #sendEntry(entry: JobEventEntry): void {
     if (this.#seen !== undefined && isBefore(entry.id, this.#seen.entryId)) return;
     const first = entry.id === this.#seen?.entryId ? this.#seen.index + 1 : 0;
-    let text = '';
     let isLast = false;
     for (const [index, event] of entry.events.entries()) {
       if (index < first || !this.#concerns(event)) continue;
-      text += encodeSse({ event: event.type, data: this.#dataOf(event), id: `${entry.id}.${index}` });
-      isLast ||= isLastEvent(event.type);
+      const endsJob = isLastEvent(event.type);
+      const id = `${entry.id}.${index}${endsJob ? endMark : ''}`;
+      this.#write({ type: event.type, data: this.#dataOf(event), id });
+      isLast ||= endsJob;
     }
     this.#seen = { entryId: entry.id, index: entry.events.length - 1 };
-    if (text !== '') this.#write(text);
     if (isLast) this.#end();
   }
 
@@ -142,36 +165,33 @@ export class JobStream {
     return JSON.stringify({ job: this.#request.job.id, ...event.data });
   }
 
-  #sendHello(recovered: boolean): void {
+  #sendHello(recovered: boolean, epoch: string): void {
     const { job, clock } = this.#request;
     const data = {
       job: job.id,
       state: job.state,
+      epoch,
       recovered,
       progress: progressOf(job),
       server_time: new Date(clock.now()).toISOString(),
     };
-    this.#write(encodeSse({ event: 'hello', data: JSON.stringify(data) }));
+    this.#write({ type: 'hello', data: JSON.stringify(data), retryMs });
   }
 
   #sendReset(): void {
     const { job } = this.#request;
-    this.#write(
-      encodeSse({
-        event: 'reset',
-        data: JSON.stringify({ job: job.id, state: job.state, progress: progressOf(job) }),
-      }),
-    );
+    const data = { job: job.id, state: job.state, progress: progressOf(job) };
+    this.#write({ type: 'reset', data: JSON.stringify(data) });
   }
 
-  #write(text: string): void {
-    if (!this.#done && !writeSse(this.#request.response, text)) this.close();
+  #write(event: StreamEvent): void {
+    if (!this.#done) this.#request.sink.write(new Frame(event));
   }
 
   #end(): void {
     if (this.#done) return;
     this.close();
-    this.#request.response.end();
+    this.#request.sink.complete();
   }
 }
 

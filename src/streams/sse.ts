@@ -1,5 +1,3 @@
-import type { ServerResponse } from 'node:http';
-
 /**
  * Headers of every event stream; `Connection` is not among them, because the server knows best when it closes. `X-Accel-Buffering` keeps nginx from holding events back, `no-transform` keeps proxies from compressing.
  */
@@ -25,16 +23,4 @@ export function encodeSse({ event, data, id }: SseEvent): string {
   }
   const lines = data.split(/\r\n|\r|\n/).map((line) => `data: ${line}\n`);
   return `${id === undefined ? '' : `id: ${id}\n`}event: ${event}\n${lines.join('')}\n`;
-}
-
-/** A client that has not taken this many bytes is cut off; it comes back with its last event id. */
-const maxUnsentBytes = 1_048_576;
-
-/** Writes to a stream; a client too slow to follow is cut off. Returns false when the stream has ended. */
-export function writeSse(response: ServerResponse, text: string): boolean {
-  if (response.destroyed || response.writableEnded) return false;
-  response.write(text);
-  if (response.writableLength <= maxUnsentBytes) return true;
-  response.destroy();
-  return false;
 }

@@ -6,6 +6,8 @@
  *
  * All of it is synchronous where memory knows the answer, which is nearly always; then a read costs no promise more.
  */
+import type { IncomingHttpHeaders } from 'node:http';
+import type { ParsedUrlQuery } from 'node:querystring';
 import type { Principal } from '../../auth/principal.ts';
 import type { Authenticator, Credential } from '../../accounts/authenticator.ts';
 import type { Clock } from '../../lib/clock.ts';
@@ -13,11 +15,19 @@ import { limitSubjectOf } from '../../lib/network.ts';
 import { ForbiddenError, RateLimitedError, UnauthenticatedError } from '../../lib/errors.ts';
 import type { LimitPolicy, LimitState } from '../../lib/rate-limit.ts';
 import type { AccessRule } from '../access.ts';
-import type { ApiContext } from '../context.ts';
+import type { ApiState } from '../context.ts';
+import type { AppDeps } from '../deps.ts';
+
+/** What admission reads of a request, and where it notes what it found. The context of a request is one, an upgrade another. */
+export interface Entrant {
+  readonly req: { readonly headers: IncomingHttpHeaders };
+  readonly query: ParsedUrlQuery;
+  readonly state: Pick<ApiState, 'address' | 'limits' | 'cameWithTicket' | 'principal'>;
+}
 
 /** Lets a request in, or throws; undefined for open routes. */
 export type Admit = (
-  ctx: ApiContext,
+  entrant: Entrant,
   rule: AccessRule,
 ) => Principal | undefined | Promise<Principal | undefined>;
 
@@ -51,6 +61,14 @@ export function createAdmit(deps: AdmitDeps): Admit {
   };
 }
 
+/** The {@link Admit} that the configuration asks for. All that are made of the same parts count together. */
+export function admitOf(
+  deps: Pick<AppDeps, 'config' | 'authenticator' | 'allowances' | 'usage' | 'clock'>,
+): Admit {
+  const { RATE_LIMIT_USER: user, RATE_LIMIT_KEY: key, RATE_LIMIT_ADDRESS: address } = deps.config;
+  return createAdmit({ ...deps, limits: { user, key, address } });
+}
+
 /** What a request is charged to. Each charge is noted in the context, for the answer's fields. */
 class Charges {
   readonly #deps: AdmitDeps;
@@ -70,20 +88,20 @@ class Charges {
   }
 
   /** A request to an open route. */
-  open(ctx: ApiContext, { allowance }: AccessRule): void | Promise<void> {
+  open(ctx: Entrant, { allowance }: AccessRule): void | Promise<void> {
     return this.#take(ctx, this.#policies[allowance ?? 'address'], limitSubjectOf(ctx.state.address));
   }
 
-  address(ctx: ApiContext): void | Promise<void> {
+  address(ctx: Entrant): void | Promise<void> {
     return this.#take(ctx, this.#policies.address, limitSubjectOf(ctx.state.address));
   }
 
   /** Whether the address is known to have nothing left. */
-  isSpent(ctx: ApiContext): boolean {
+  isSpent(ctx: Entrant): boolean {
     return this.#deps.allowances.isSpent(this.#policies.address, limitSubjectOf(ctx.state.address));
   }
 
-  principal(ctx: ApiContext, { userId, keyId }: Principal): void | Promise<void> {
+  principal(ctx: Entrant, { userId, keyId }: Principal): void | Promise<void> {
     if (keyId === undefined) return this.#take(ctx, this.#policies.user, userId);
     const charged = this.#take(ctx, this.#policies.key, keyId);
     const quota = this.#deps.authenticator.dailyQuotaOf(keyId);
@@ -102,13 +120,13 @@ class Charges {
     return charged instanceof Promise ? charged.then(takeQuota) : takeQuota();
   }
 
-  #take(ctx: ApiContext, policy: LimitPolicy, subject: string): void | Promise<void> {
+  #take(ctx: Entrant, policy: LimitPolicy, subject: string): void | Promise<void> {
     return charge(ctx, () => this.#deps.allowances.take(policy, subject));
   }
 }
 
 /** Takes from an allowance, and notes where its limit stands, also when it refuses, for the fields of the answer. */
-export function charge(ctx: ApiContext, take: () => LimitState | Promise<LimitState>): void | Promise<void> {
+export function charge(ctx: Entrant, take: () => LimitState | Promise<LimitState>): void | Promise<void> {
   try {
     const state = take();
     if (state instanceof Promise) return state.then((each) => void ctx.state.limits.push(each), noted(ctx));
@@ -129,12 +147,13 @@ class Door {
     this.#charges = charges;
   }
 
-  enter(ctx: ApiContext, rule: AccessRule): Principal | Promise<Principal> {
+  enter(ctx: Entrant, rule: AccessRule): Principal | Promise<Principal> {
     const { authenticator } = this.#deps;
     const credential = credentialOf(ctx, rule);
     if (credential === undefined) return this.#refuse(ctx, new UnauthenticatedError());
     if (!authenticator.isCheap(credential) && this.#charges.isSpent(ctx))
       return this.#refuse(ctx, new UnauthenticatedError());
+    ctx.state.cameWithTicket = credential.kind === 'ticket';
     let principal: Principal | Promise<Principal>;
     try {
       principal = authenticator.authenticate(credential);
@@ -148,7 +167,7 @@ class Door {
     );
   }
 
-  #admit(ctx: ApiContext, rule: AccessRule, principal: Principal): Principal | Promise<Principal> {
+  #admit(ctx: Entrant, rule: AccessRule, principal: Principal): Principal | Promise<Principal> {
     ctx.state.principal = principal;
     this.#deps.usage.request(principal);
     const charged = this.#charges.principal(ctx, principal);
@@ -158,14 +177,14 @@ class Door {
   }
 
   /** Who guesses credentials pays with the allowance of the address. */
-  async #refuse(ctx: ApiContext, error: unknown): Promise<never> {
+  async #refuse(ctx: Entrant, error: unknown): Promise<never> {
     if (error instanceof UnauthenticatedError) await this.#charges.address(ctx);
     throw error;
   }
 }
 
 /** A refusal tells where its limit stands, as the answers before it did. */
-function noted(ctx: ApiContext): (error: unknown) => never {
+function noted(ctx: Entrant): (error: unknown) => never {
   return (error) => {
     if (error instanceof RateLimitedError && error.limit !== undefined) ctx.state.limits.push(error.limit);
     throw error;
@@ -176,7 +195,10 @@ function noted(ctx: ApiContext): (error: unknown) => never {
  * The principal, if role and scopes allow what the rule asks for.
  * @throws {ForbiddenError} the credential is good, but not for this.
  */
-function allowed(principal: Principal, { access, scope }: AccessRule): Principal {
+export function allowed(
+  principal: Principal,
+  { access, scope }: Pick<AccessRule, 'access' | 'scope'>,
+): Principal {
   const { role, scopes } = principal;
   if (access === 'admin' && role !== 'admin') throw new ForbiddenError();
   if (scopes === undefined || scope === undefined || scope === 'any') return principal;
@@ -187,7 +209,7 @@ function allowed(principal: Principal, { access, scope }: AccessRule): Principal
 }
 
 /** The credential of a request: a header, or for streams a ticket in the query. */
-function credentialOf(ctx: ApiContext, { takesTicket }: AccessRule): Credential | undefined {
+function credentialOf(ctx: Entrant, { takesTicket }: AccessRule): Credential | undefined {
   const { authorization, 'x-api-key': apiKey } = ctx.req.headers;
   const bearer = bearerOf(authorization);
   if (bearer !== undefined) return { kind: 'bearer', text: bearer };

@@ -9,14 +9,22 @@ const allowedHeaders =
 const allowedMethods = 'GET, HEAD, POST, PUT, PATCH, DELETE';
 const localOrigin = /^https?:\/\/(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?$/;
 
+/** Makes the question whether pages of an origin may call: those that are configured, in development any of this machine. */
+export function createOriginCheck({
+  APP_ENV,
+  CORS_ORIGINS,
+}: Pick<Config, 'APP_ENV' | 'CORS_ORIGINS'>): (origin: string) => boolean {
+  const configured = new Set(CORS_ORIGINS);
+  return (origin) =>
+    configured.has(origin) || configured.has('*') || (APP_ENV === 'development' && localOrigin.test(origin));
+}
+
 /**
  * Lets browsers call from the configured origins, and in development from any port of this machine. Other origins get no
  * CORS header at all. Answers preflights.
  */
-export function cors({ APP_ENV, CORS_ORIGINS }: Pick<Config, 'APP_ENV' | 'CORS_ORIGINS'>) {
-  const configured = new Set(CORS_ORIGINS);
-  const isAllowed = (origin: string): boolean =>
-    configured.has(origin) || configured.has('*') || (APP_ENV === 'development' && localOrigin.test(origin));
+export function cors(config: Pick<Config, 'APP_ENV' | 'CORS_ORIGINS'>) {
+  const isAllowed = createOriginCheck(config);
 
   return (ctx: ApiContext, next: Next): Promise<unknown> => {
     const { origin } = ctx.req.headers;

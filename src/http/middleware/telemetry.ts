@@ -59,6 +59,7 @@ export function telemetry({ config, log, metrics }: TelemetryDeps) {
     ctx.state.path = pathOf(ctx);
     ctx.state.address = addressOf(req);
     ctx.state.limits = [];
+    ctx.state.cameWithTicket = false;
     ctx.state.principal = undefined;
     ctx.state.tally = unmatched;
     res.on('close', () => finish(ctx, startedAt));

@@ -1,12 +1,13 @@
 import { isFinal } from '../../domain/job.ts';
 import type { AppDeps } from '../deps.ts';
 import { matchesTag } from '../preferences.ts';
-import { answer, answerJson, envelopeOf, stamp } from '../present/envelope.ts';
+import { answer, answerJson, envelopeOf } from '../present/envelope.ts';
 import { jobJson, jobTag, pollAfterSeconds, presentJob } from '../present/job.ts';
 import { route, type Route } from '../route.ts';
 import { jobIdOf, jobPath, jobsQuery } from '../schemas/jobs.ts';
+import { takeOver } from '../take-over.ts';
 
-type JobDeps = Pick<AppDeps, 'jobDesk' | 'jobStreams'>;
+type JobDeps = Pick<AppDeps, 'jobDesk' | 'streams' | 'tokens'>;
 
 const tag = 'Jobs';
 const missing = 'There is no such job, or it is somebody else’s';
@@ -83,7 +84,7 @@ function cancel({ jobDesk }: JobDeps): Route {
   });
 }
 
-function follow({ jobDesk, jobStreams }: JobDeps): Route {
+function follow({ jobDesk, streams, tokens }: JobDeps): Route {
   return route({
     method: 'GET',
     path: '/api/v1/jobs/:id/events',
@@ -96,6 +97,7 @@ function follow({ jobDesk, jobStreams }: JobDeps): Route {
     headers: { 'Last-Event-ID': 'Id of the last event that was received; what came after it is sent again' },
     answers: {
       200: 'hello, job.progress, job.coin, job.completed, job.failed, job.cancelled, hb, reset, drain',
+      204: 'The job has ended, and its last event was received: do not come back',
       404: missing,
       503: unavailable,
     },
@@ -107,16 +109,7 @@ function follow({ jobDesk, jobStreams }: JobDeps): Route {
         ctx.set('Content-Type', 'text/event-stream');
         return;
       }
-      const header = ctx.req.headers['last-event-id'];
-      const asked = typeof header === 'string' ? header : ctx.query['lastEventId'];
-      stamp(ctx);
-      ctx.respond = false;
-      jobStreams.open({
-        response: ctx.res,
-        job,
-        viewer,
-        lastEventId: typeof asked === 'string' ? asked : undefined,
-      });
+      streams.openJob({ ...takeOver(ctx, tokens), job });
     },
   });
 }

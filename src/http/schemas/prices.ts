@@ -32,7 +32,8 @@ const quantity = z
     examples: ['0.125'],
   });
 
-const holdings = boundedArray(z.strictObject({ coin, quantity }), maxHoldingsPerRequest).superRefine(
+/** Rows of coin and quantity; several may name the same coin. */
+export const holdings = boundedArray(z.strictObject({ coin, quantity }), maxHoldingsPerRequest).superRefine(
   (rows, ctx) => {
     const distinct = new Set(rows.map((row) => row.coin)).size;
     if (distinct > maxAssetsPerRequest) {

@@ -1,0 +1,34 @@
+/**
+ * A server that listens for upgrades gets every request that asks for one, whatever the protocol: curl offers HTTP/2 in this
+ * way. RFC 9110 (7.8) lets a server ignore what it does not speak, and node:http does so only while nobody listens. So such a
+ * request is given back to the server as it came, but for the offer.
+ */
+import type { IncomingMessage, Server } from 'node:http';
+import type { Duplex } from 'node:stream';
+
+type OnUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
+
+/** Of the request that asks, not of the one that is served. */
+const offer = new Set(['upgrade', 'connection', 'http2-settings']);
+
+/** Passes requests for WebSockets on to `onUpgrade`, and all others back to the server. */
+export function onlyWebSockets(server: Server, onUpgrade: OnUpgrade): OnUpgrade {
+  return (request, socket, head) => {
+    if (request.headers.upgrade?.trim().toLowerCase() === 'websocket') {
+      onUpgrade(request, socket, head);
+      return;
+    }
+    socket.unshift(Buffer.concat([Buffer.from(headOf(request), 'latin1'), head]));
+    server.emit('connection', socket);
+  };
+}
+
+function headOf({ method = 'GET', url = '/', httpVersion, rawHeaders }: IncomingMessage): string {
+  const lines = [`${method} ${url} HTTP/${httpVersion}`];
+  for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at] ?? '';
+    if (!offer.has(name.toLowerCase())) lines.push(`${name}: ${rawHeaders[at + 1] ?? ''}`);
+  }
+  // It has been read once; whoever wanted the connection kept may open another.
+  return `${lines.join('\r\n')}\r\nConnection: close\r\n\r\n`;
+}

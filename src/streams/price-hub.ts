@@ -1,0 +1,320 @@
+/**
+ * Prices from one source to many clients. Ticks mark assets as changed; ten times a second at most, what has changed goes out.
+ * Clients that watch the same assets at the same interval are one *group*: what they get is made into bytes once, and written
+ * to each of them as one buffer, however many assets have changed. So the cost of a tick is a write for each client, and the
+ * newest quote is all that anybody gets: what changes twice between two writes is sent once.
+ *
+ * Only observations are sent. An asset is sent again when a newer quote has come, or when its state has changed (a quote that
+ * nobody renews becomes `stale`, an asset is found not to exist), and at no other time.
+ */
+import { freshness, readingJson, type QuoteReading } from '../domain/cached-quote.ts';
+import type { Tick, TickSubscriber } from '../events/ticks.ts';
+import type { Clock } from '../lib/clock.ts';
+import { Frame } from './frame.ts';
+import type { HeldQuotes } from './held-quotes.ts';
+import { WatchList, type Wish } from './watch-list.ts';
+import type { Logger } from '../lib/logger.ts';
+
+/** What somebody watches. */
+export interface Watch {
+  readonly currency: string;
+  /** Without repetition. */
+  readonly assetIds: readonly string[];
+  /** Least time (ms) between two updates. */
+  readonly intervalMs: number;
+  /** Who is charged for what it costs to keep the assets fresh. */
+  readonly requester?: string | undefined;
+}
+
+/** News of a group. */
+export interface PriceUpdate {
+  /** Rises with every update of this process. */
+  readonly seq: number;
+  /** Assets that have changed. */
+  readonly assetIds: readonly string[];
+  /** The changed assets as an event `price`, for all clients that miss nothing else. */
+  readonly frame: () => Frame;
+}
+
+/** What a client has of a watch. */
+export interface Watching {
+  /** Readings of all watched assets now. */
+  readings(): readonly QuoteReading[];
+  /** JSON list of these assets as they are now. */
+  jsonOf(assetIds: readonly string[]): string;
+  /** An event `price` with these assets as they are now. */
+  frameOf(assetIds: readonly string[]): Frame;
+  /** Watched assets whose newest reading has not gone out yet: who leaves now would miss it. */
+  pending(): readonly string[];
+  close(): void;
+}
+
+export interface PriceHub {
+  /** Of this run of the process: positions of another are worth nothing here. */
+  readonly epoch: string;
+  /** Sequence number of the newest update. */
+  readonly seq: number;
+  /** Seconds since the last quote of each source. */
+  sourceAges(): Readonly<Record<string, number>>;
+  /** Makes sure that what the fleet knows of the assets is held here, so that a snapshot has it. */
+  load(currency: string, assetIds: readonly string[]): Promise<void>;
+  /** Begins to watch; `onUpdate` is called from now on. Must not throw. */
+  watch(watch: Watch, onUpdate: (update: PriceUpdate) => void): Watching;
+  /** Distinct assets that are watched. */
+  watched(): number;
+  close(): void;
+}
+
+export interface PriceHubDeps {
+  readonly quotes: HeldQuotes;
+  readonly ticks: TickSubscriber;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly want: (wish: Wish) => Promise<void>;
+  readonly freshMs: number;
+  readonly renewAfterMs: number;
+  readonly epoch: string;
+}
+
+interface Group {
+  readonly key: string;
+  readonly currency: string;
+  readonly assetIds: readonly string[];
+  readonly intervalMs: number;
+  readonly members: Set<(update: PriceUpdate) => void>;
+  /** Assets whose change was not sent yet. */
+  readonly dirty: Set<string>;
+  /** What was last sent of each asset, so that nothing is sent twice. */
+  readonly sent: Map<string, string>;
+  /** When it was last sent something (ms since the epoch). */
+  sentAt: number;
+}
+
+/** Least time (ms) between two times at which changes go out. */
+const gatherMs = 100;
+/** After a silence changes are gathered for this long (ms) only: the rest of what one call brought is here by then. */
+const firstGatherMs = 20;
+const lookMs = 1_000;
+const sourceField = /"source":"([^"\\]{1,64})"/;
+
+/** Builds the {@link PriceHub} of a process. */
+export function createPriceHub(deps: PriceHubDeps): PriceHub {
+  return new GroupingHub(deps);
+}
+
+class GroupingHub implements PriceHub {
+  readonly epoch: string;
+  readonly #deps: PriceHubDeps;
+  readonly #groups = new Map<string, Group>();
+  /** Groups by `currency:asset`. */
+  readonly #groupsOf = new Map<string, Set<Group>>();
+  readonly #dirtyGroups = new Set<Group>();
+  readonly #watchList: WatchList;
+  readonly #sources = new Map<string, number>();
+  readonly #stopListening: () => void;
+  readonly #looking: NodeJS.Timeout;
+  #gathering: NodeJS.Timeout | undefined;
+  /** When changes last went out (ms since the epoch). */
+  #flushedAt = 0;
+  #seq = 0;
+
+  constructor(deps: PriceHubDeps) {
+    this.#deps = deps;
+    this.epoch = deps.epoch;
+    this.#watchList = new WatchList({
+      ...deps,
+      receivedAt: (currency, assetId) => deps.quotes.get(currency, assetId)?.receivedAt,
+      onStale: (currency, assetIds) => assetIds.forEach((id) => this.#mark(currency, id)),
+    });
+    this.#stopListening = deps.ticks.listen({
+      onTick: (tick) => this.#onTick(tick),
+      onGap: () => void this.#refill(),
+    });
+    this.#looking = setInterval(() => this.#watchList.look(), lookMs);
+    this.#looking.unref();
+  }
+
+  get seq(): number {
+    return this.#seq;
+  }
+
+  sourceAges(): Readonly<Record<string, number>> {
+    const now = this.#deps.clock.now();
+    return Object.fromEntries(
+      [...this.#sources].map(([source, at]) => [source, Math.round((now - at) / 1000)]),
+    );
+  }
+
+  async load(currency: string, assetIds: readonly string[]): Promise<void> {
+    await this.#deps.quotes.load(currency, assetIds);
+  }
+
+  watched(): number {
+    return this.#watchList.size;
+  }
+
+  watch(watch: Watch, onUpdate: (update: PriceUpdate) => void): Watching {
+    const { currency, assetIds, requester } = watch;
+    const group = this.#groupOf(watch);
+    group.members.add(onUpdate);
+    this.#watchList.add(currency, assetIds, requester);
+    let isOpen = true;
+    return {
+      readings: () => assetIds.map((id) => this.#reading(currency, id)),
+      jsonOf: (ids) => this.#json(currency, ids),
+      frameOf: (ids) => this.#frame(currency, ids, this.#seq),
+      pending: () =>
+        [...group.dirty].filter((id) => group.sent.get(id) !== signatureOf(this.#reading(currency, id))),
+      close: () => {
+        if (!isOpen) return;
+        isOpen = false;
+        this.#watchList.remove(currency, assetIds);
+        this.#leave(group, onUpdate);
+      },
+    };
+  }
+
+  close(): void {
+    clearInterval(this.#looking);
+    clearTimeout(this.#gathering);
+    this.#stopListening();
+  }
+
+  #groupOf({ currency, assetIds, intervalMs }: Watch): Group {
+    const sorted = assetIds.toSorted();
+    const key = `${currency}/${intervalMs}/${sorted.join(',')}`;
+    const known = this.#groups.get(key);
+    if (known !== undefined) return known;
+    const group: Group = {
+      key,
+      currency,
+      assetIds: sorted,
+      intervalMs,
+      members: new Set(),
+      dirty: new Set(),
+      sent: new Map(),
+      sentAt: 0,
+    };
+    for (const id of sorted) {
+      group.sent.set(id, signatureOf(this.#reading(currency, id)));
+      const keyed = `${currency}:${id}`;
+      const groups = this.#groupsOf.get(keyed);
+      if (groups === undefined) this.#groupsOf.set(keyed, new Set([group]));
+      else groups.add(group);
+    }
+    this.#groups.set(key, group);
+    return group;
+  }
+
+  #leave(group: Group, onUpdate: (update: PriceUpdate) => void): void {
+    group.members.delete(onUpdate);
+    if (group.members.size > 0) return;
+    this.#groups.delete(group.key);
+    this.#dirtyGroups.delete(group);
+    for (const id of group.assetIds) {
+      const keyed = `${group.currency}:${id}`;
+      const groups = this.#groupsOf.get(keyed);
+      groups?.delete(group);
+      if (groups?.size === 0) this.#groupsOf.delete(keyed);
+    }
+  }
+
+  #onTick({ currency, quotes, failures }: Tick): void {
+    const [first] = quotes;
+    const source = first === undefined ? undefined : sourceField.exec(first.head)?.[1];
+    if (source !== undefined && first !== undefined) this.#sources.set(source, first.receivedAt);
+    for (const { assetId } of quotes) this.#mark(currency, assetId);
+    for (const { assetId } of failures) this.#mark(currency, assetId);
+  }
+
+  #mark(currency: string, assetId: string): void {
+    const groups = this.#groupsOf.get(`${currency}:${assetId}`);
+    if (groups === undefined) return;
+    for (const group of groups) {
+      group.dirty.add(assetId);
+      this.#dirtyGroups.add(group);
+    }
+    this.#gather();
+  }
+
+  #gather(): void {
+    if (this.#gathering !== undefined || this.#dirtyGroups.size === 0) return;
+    // Not more than the usual time either, should the clock be set back.
+    const untilNextMs = Math.min(gatherMs, this.#flushedAt + gatherMs - this.#deps.clock.now());
+    this.#gathering = setTimeout(
+      () => {
+        this.#gathering = undefined;
+        this.#flush();
+        this.#gather();
+      },
+      Math.max(firstGatherMs, untilNextMs),
+    );
+    this.#gathering.unref();
+  }
+
+  #flush(): void {
+    const now = this.#deps.clock.now();
+    this.#flushedAt = now;
+    for (const group of this.#dirtyGroups) {
+      // A little early rather than a whole gathering late.
+      if (now - group.sentAt < group.intervalMs - gatherMs / 2) continue;
+      this.#dirtyGroups.delete(group);
+      this.#send(group, now);
+    }
+  }
+
+  #send(group: Group, now: number): void {
+    const { currency, dirty, sent, members } = group;
+    const changed = [...dirty].filter((id) => {
+      const signature = signatureOf(this.#reading(currency, id));
+      if (sent.get(id) === signature) return false;
+      sent.set(id, signature);
+      return true;
+    });
+    dirty.clear();
+    if (changed.length === 0) return;
+    group.sentAt = now;
+    this.#seq += 1;
+    const seq = this.#seq;
+    let frame: Frame | undefined;
+    const update: PriceUpdate = {
+      seq,
+      assetIds: changed,
+      frame: () => (frame ??= this.#frame(currency, changed, seq)),
+    };
+    for (const onUpdate of members) onUpdate(update);
+  }
+
+  /** Ticks were missed: what is watched is read again, and what has changed meanwhile goes out. */
+  async #refill(): Promise<void> {
+    for (const group of [...this.#groups.values()]) {
+      await this.#deps.quotes.load(group.currency, group.assetIds).catch(() => undefined);
+      for (const id of group.assetIds) this.#mark(group.currency, id);
+    }
+  }
+
+  #frame(currency: string, assetIds: readonly string[], seq: number): Frame {
+    const data = this.#json(currency, assetIds);
+    return new Frame({ type: 'price', id: `${this.epoch}.${seq}`, data });
+  }
+
+  #json(currency: string, assetIds: readonly string[]): string {
+    return `[${assetIds.map((id) => readingJson(this.#reading(currency, id))).join(',')}]`;
+  }
+
+  #reading(currency: string, assetId: string): QuoteReading {
+    const { quotes, clock, freshMs } = this.#deps;
+    const now = clock.now();
+    const quote = quotes.get(currency, assetId);
+    const failure = quotes.failure(currency, assetId, now);
+    if (quote === undefined)
+      return { assetId, state: failure?.state ?? 'pending', quote: undefined, reason: failure?.reason };
+    const state = freshness(quote, now, freshMs);
+    return { assetId, state, quote, reason: state === 'stale' ? failure?.reason : undefined };
+  }
+}
+
+/** Two readings with the same signature say the same to a client. */
+function signatureOf({ state, quote }: QuoteReading): string {
+  return `${state}${quote?.receivedAt ?? ''}`;
+}
