@@ -1,6 +1,7 @@
 /**
  * An event stream that outlives its connections. Each connection names the last id that was seen, so that the server sends
- * what came after it; the consumer sees one stream without gaps or repetitions.
+ * what came after it; the consumer sees one stream without gaps or repetitions. The server may say when to come back (`retry`,
+ * `drain`, `limit`, Retry-After), and that there is nothing to come back for (`end` with `reconnect: false`, or 204).
  */
 import { errorOfResponse, PricepoolError } from './pricepool-error.ts';
 import { SseParser, type SseMessage } from './sse-parser.ts';
@@ -14,12 +15,24 @@ export interface StreamRequest {
   readonly silenceMs?: number;
   /** Connections in a row that bring nothing, after which the stream is given up. */
   readonly maxFailures?: number;
+  /** Longest pause (ms) before the next connection, unless the server asks for a longer one. */
+  readonly maxPauseMs?: number;
+  /** Called when a connection was lost or refused, before the pause: for whoever shows that nothing comes. */
+  readonly onInterruption?: ((interruption: Interruption) => void) | undefined;
 }
 
-const defaultSilenceMs = 45_000;
+/** Why there is no connection, and how long it takes (ms) until the next one is tried. */
+export interface Interruption {
+  readonly reason: string;
+  readonly pauseMs: number;
+}
+
+const defaultSilenceMs = 40_000;
 const defaultMaxFailures = 8;
 const defaultRetryMs = 500;
-const maxPauseMs = 15_000;
+const defaultMaxPauseMs = 15_000;
+/** Nobody is made to wait longer (ms), whatever a server or a proxy on the way may say. */
+const longestAskedPauseMs = 3_600_000;
 
 /** What is remembered from one connection to the next. */
 interface Position {
@@ -27,18 +40,29 @@ interface Position {
   /** Connections in a row that brought nothing. */
   failures: number;
   retryMs: number;
+  /** The server has said when to come back. */
+  askedPauseMs: number | undefined;
+  /** The server has said that nothing follows. */
+  isOver: boolean;
 }
 
 /**
- * Yields messages until the consumer stops.
+ * Yields messages until the consumer stops or the server says that nothing follows.
  * @throws {PricepoolError} when the server refuses for good, or when connections fail too often in a row; the signal's
  * reason when it aborts.
  */
-export async function* resumableStream(request: StreamRequest): AsyncGenerator<SseMessage, never> {
-  const { signal, lastEventId, maxFailures = defaultMaxFailures } = request;
-  const position: Position = { lastEventId, failures: 0, retryMs: defaultRetryMs };
+export async function* resumableStream(request: StreamRequest): AsyncGenerator<SseMessage, void> {
+  const { signal, lastEventId, maxFailures = defaultMaxFailures, onInterruption } = request;
+  const position: Position = {
+    lastEventId,
+    failures: 0,
+    retryMs: defaultRetryMs,
+    askedPauseMs: undefined,
+    isOver: false,
+  };
   for (;;) {
     let problem: unknown = new Error('the server ended the stream');
+    position.askedPauseMs = undefined;
     try {
       yield* connection(request, position);
     } catch (error) {
@@ -46,11 +70,22 @@ export async function* resumableStream(request: StreamRequest): AsyncGenerator<S
       if (error instanceof PricepoolError && !error.isTransient) throw error;
       problem = error;
     }
+    if (position.isOver) return;
     position.failures += 1;
     if (position.failures >= maxFailures) throw brokenOff(problem);
-    const pauseMs = Math.min(maxPauseMs, position.retryMs * 2 ** (position.failures - 1));
-    await pause(pauseMs * (0.75 + Math.random() / 4), signal);
+    const pauseMs = pauseAfter(problem, position, request);
+    onInterruption?.({ reason: reasonOf(problem), pauseMs });
+    await pause(pauseMs, signal);
   }
+}
+
+/** The server's wish, or the retry time, doubled with each failure and less a random part, so that clients come one by one. */
+function pauseAfter(problem: unknown, position: Position, { maxPauseMs }: StreamRequest): number {
+  const retryAfter = problem instanceof PricepoolError ? problem.retryAfterSeconds : undefined;
+  const askedMs = position.askedPauseMs ?? (retryAfter === undefined ? undefined : retryAfter * 1000);
+  if (askedMs !== undefined) return Math.min(longestAskedPauseMs, askedMs * (1 + Math.random() / 4));
+  const doubledMs = position.retryMs * 2 ** Math.min(20, position.failures - 1);
+  return Math.min(maxPauseMs ?? defaultMaxPauseMs, doubledMs) * (0.75 + Math.random() / 4);
 }
 
 async function* connection(
@@ -71,50 +106,71 @@ async function* connection(
   try {
     const response = await connect(headers, watch.signal);
     if (!response.ok) throw await errorOfResponse(response);
+    if (response.status === 204) {
+      position.isOver = true;
+      return;
+    }
     const reader = response.body?.getReader();
     if (reader === undefined) throw new Error('the answer has no body');
     const decoder = new TextDecoder();
     for (let chunk = await reader.read(); !chunk.done; chunk = await reader.read()) {
-      watch.heard();
+      // The consumer may take its time: that is not the server's silence.
+      watch.rest();
       parser.push(decoder.decode(chunk.value as Uint8Array, { stream: true }));
       for (const message of messages.splice(0)) {
         note(message, position);
         yield message;
       }
-      watch.heard();
+      if (position.isOver) return;
+      watch.listen();
     }
   } finally {
     watch.end();
   }
 }
 
-function note({ id, event }: SseMessage, position: Position): void {
+function note({ id, event, data }: SseMessage, position: Position): void {
   if (id !== undefined) position.lastEventId = id;
   // A greeting alone is no sign of health: a server in trouble may greet and hang up each time.
   if (id !== undefined || event === 'hb') position.failures = 0;
+  if (event !== 'end' && event !== 'drain' && event !== 'limit') return;
+  const { reconnect, retry_ms: retryMs } = partingOf(data);
+  position.isOver = event === 'end' && reconnect === false;
+  if (typeof retryMs === 'number' && retryMs >= 0) position.askedPauseMs = retryMs;
+}
+
+function partingOf(data: string): { readonly reconnect?: unknown; readonly retry_ms?: unknown } {
+  const parsed: unknown = JSON.parse(data);
+  return typeof parsed === 'object' && parsed !== null ? parsed : {};
 }
 
 interface SilenceWatch {
   /** Aborts after the silence, with the outer signal, and at {@link SilenceWatch.end}. */
   readonly signal: AbortSignal;
-  heard(): void;
+  /** From here on silence counts. */
+  listen(): void;
+  /** Until the next `listen` it does not. */
+  rest(): void;
   /** Closes the connection if it is still open. */
   end(): void;
 }
 
 function watchSilence(silenceMs: number, outer: AbortSignal | undefined): SilenceWatch {
   const controller = new AbortController();
-  const arm = () =>
-    setTimeout(() => controller.abort(new Error(`the stream was silent for ${silenceMs} ms`)), silenceMs);
-  let timer = arm();
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const rest = (): void => clearTimeout(timer);
+  const listen = (): void => {
+    rest();
+    const silent = (): void => controller.abort(new Error(`the stream was silent for ${silenceMs} ms`));
+    timer = setTimeout(silent, silenceMs);
+  };
+  listen();
   return {
     signal: outer === undefined ? controller.signal : AbortSignal.any([outer, controller.signal]),
-    heard() {
-      clearTimeout(timer);
-      timer = arm();
-    },
+    listen,
+    rest,
     end() {
-      clearTimeout(timer);
+      rest();
       controller.abort(new Error('the stream is no longer wanted'));
     },
   };
@@ -122,12 +178,15 @@ function watchSilence(silenceMs: number, outer: AbortSignal | undefined): Silenc
 
 function brokenOff(problem: unknown): PricepoolError {
   if (problem instanceof PricepoolError) return problem;
-  const reason = problem instanceof Error ? problem.message : String(problem);
-  return new PricepoolError(`The stream broke off: ${reason}`, {
+  return new PricepoolError(`The stream broke off: ${reasonOf(problem)}`, {
     status: 0,
     code: 'stream_broken',
     cause: problem,
   });
+}
+
+function reasonOf(problem: unknown): string {
+  return problem instanceof Error ? problem.message : String(problem);
 }
 
 async function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {

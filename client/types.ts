@@ -90,8 +90,77 @@ export interface Job<R = unknown> {
   readonly result?: R;
 }
 
+/** Data of the events that every stream may send, by event type. */
+export interface StreamEventData {
+  /** The stream lives. On streams of prices: the newest update of the server, and the age of what each source sent last. */
+  readonly hb: {
+    readonly time: string;
+    readonly seq?: number;
+    readonly source_age_seconds?: Readonly<Record<string, number>>;
+  };
+  /** In place of the ticket that the stream was opened with, which expires soon. */
+  readonly ticket: StreamTicket;
+  /** Last on a stream that the server ends; with `reconnect` the client comes back by itself. */
+  readonly end: { readonly reason: string; readonly reconnect: boolean; readonly retry_ms?: number };
+  /** The server is about to stop; the client comes back by itself. */
+  readonly drain: { readonly retry_ms: number };
+  /** The server has too many streams, in all or of this user or address; the client comes back by itself. */
+  readonly limit: { readonly limit: string; readonly retry_ms: number };
+}
+
+/** First on every connection to a stream of prices; a snapshot of all coins follows. */
+export interface PriceHello {
+  /** Run of the server; the numbers in the ids of events count within it. */
+  readonly epoch: string;
+  readonly seq: number;
+  readonly recovered: boolean;
+  readonly currency: string;
+  readonly coins: readonly string[];
+  readonly interval_seconds: number;
+  readonly server_time: string;
+}
+
+/** Data of the events of a stream of prices, by event type. */
+export interface PriceEventData extends StreamEventData {
+  readonly hello: PriceHello;
+  /** First all coins, then those that have changed. */
+  readonly price: readonly QuoteRow[];
+}
+
+/** Data of the events of a portfolio's stream, by event type. */
+export interface PortfolioEventData extends StreamEventData {
+  readonly hello: PriceHello;
+  readonly portfolio: PortfolioNews;
+}
+
+/** What has changed of a portfolio. The total, with quantities only, is that of all holdings. */
+export interface PortfolioNews {
+  readonly portfolio: readonly (QuoteRow | ValuedRow)[];
+  /** Exact decimal text; null while no holding has a price. */
+  readonly total_value?: string | null;
+  readonly complete?: boolean;
+  readonly missing?: readonly string[];
+}
+
+export type PriceEventType = keyof PriceEventData;
+export type PriceEvent = EventOf<PriceEventData>;
+export type PortfolioEventType = keyof PortfolioEventData;
+export type PortfolioEvent = EventOf<PortfolioEventData>;
+
+/** One event of a stream. `id` is what to resume from; events that tell only of the connection have none. */
+type EventOf<Data> = {
+  [T in keyof Data]: { readonly type: T; readonly id: string | undefined; readonly data: Data[T] };
+}[keyof Data];
+
+/** Opens streams in place of a header until it expires. */
+export interface StreamTicket {
+  readonly ticket: string;
+  /** Seconds. */
+  readonly expires_in: number;
+}
+
 /** Data of the events of a job's stream, by event type. */
-export interface JobEventData {
+export interface JobEventData extends StreamEventData {
   /** First on every connection. `recovered: false`: events were missed, and a `reset` follows. */
   readonly hello: {
     readonly job: string;
@@ -115,20 +184,11 @@ export interface JobEventData {
   };
   readonly 'job.failed': { readonly job: string; readonly state: 'failed'; readonly error?: QuoteProblem };
   readonly 'job.cancelled': { readonly job: string; readonly state: 'cancelled' };
-  /** The stream lives. */
-  readonly hb: { readonly time: string };
-  /** The server is about to stop; the client comes back by itself. */
-  readonly drain: { readonly retry_ms: number };
-  /** The server has too many streams; the client comes back by itself. */
-  readonly limit: { readonly retry_ms: number };
 }
 
 export type JobEventType = keyof JobEventData;
 
-/** One event of a job's stream. `id` is what to resume from; only events of the job itself have one. */
-export type JobEvent = {
-  [T in JobEventType]: { readonly type: T; readonly id: string | undefined; readonly data: JobEventData[T] };
-}[JobEventType];
+export type JobEvent = EventOf<JobEventData>;
 
 export interface Account {
   readonly id: string;
@@ -137,8 +197,11 @@ export interface Account {
 }
 
 export interface Login {
+  /** Access token. */
   readonly token: string;
-  /** Seconds. */
+  /** Good for one use. */
+  readonly refresh_token: string;
+  /** Life of the access token in seconds. */
   readonly expires_in: number;
   readonly user: Account & { readonly role: 'user' | 'admin' };
 }

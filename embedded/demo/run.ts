@@ -1,13 +1,13 @@
 /** The main job as a user sees it: an account, a bulk job followed live, a portfolio, and what came of them. */
-import { randomBytes } from 'node:crypto';
 import { createPricepoolClient, type PricepoolClient } from '../../client/pricepool-client.ts';
 import { PricepoolError } from '../../client/pricepool-error.ts';
 import type { BulkResult, Job, PortfolioResult, Quote, QuoteRow } from '../../client/types.ts';
 import { messageOf } from '../../src/lib/errors.ts';
-import { sleep } from '../../src/lib/sleep.ts';
+import { becomeNewUser, CommandError, OptionError, untilReady } from '../api-place.ts';
+import { priceLine } from '../watch/board.ts';
 import { demoCoins, demoHoldings } from './coins.ts';
 import { barText } from './format.ts';
-import { DemoOptionError, demoOptionsOf, demoUsage } from './options.ts';
+import { demoOptionsOf, demoUsage } from './options.ts';
 import { createScreen, type Output, type Screen } from './screen.ts';
 import { portfolioTable, quoteTable } from './tables.ts';
 
@@ -20,11 +20,10 @@ interface DemoRun {
 
 /** Longer than a job waits for quotes (JOB_DEADLINE_SECONDS, 300 s): also with an exhausted budget there is an end. */
 const jobTimeoutMs = 330_000;
-const readyTimeoutMs = 15_000;
-const readyPollMs = 250;
-
-/** Something that ends the demo with one sentence to the user. */
-class DemoError extends Error {}
+const liveCoins = ['bitcoin', 'ethereum', 'solana'];
+/** Live prices are shown for so long (ms), or until there were some updates. */
+const liveMs = 8_000;
+const liveUpdates = 4;
 
 /** Runs the demo. @returns the exit code: 0 when both jobs completed, 2 for a wrong option, 1 for everything else. */
 export async function runDemo({ args, environment, out, complain }: DemoRun): Promise<number> {
@@ -35,7 +34,7 @@ export async function runDemo({ args, environment, out, complain }: DemoRun): Pr
     else await show(createPricepoolClient({ baseUrl: url }), url, screen);
     return 0;
   } catch (error) {
-    if (error instanceof DemoOptionError) {
+    if (error instanceof OptionError) {
       complain(`${error.message}\n\n${demoUsage}`);
       return 2;
     }
@@ -46,9 +45,9 @@ export async function runDemo({ args, environment, out, complain }: DemoRun): Pr
 
 async function show(client: PricepoolClient, url: string, screen: Screen): Promise<void> {
   const { paint, line } = screen;
-  await untilReady(client, url, screen);
+  await untilReady(client, { url, command: 'npm run demo', line });
   line(`${paint.bold('Pricepool')} at ${url}`);
-  line(`Registered and logged in as ${paint.bold(await newAccount(client))}`);
+  line(`Registered and logged in as ${paint.bold(await becomeNewUser(client, 'demo'))}`);
   line();
 
   const bulk = await client.submitBulk({ coins: demoCoins, currency: 'usd' });
@@ -64,39 +63,28 @@ async function show(client: PricepoolClient, url: string, screen: Screen): Promi
   const valued = await follow(client, portfolio, screen);
   line();
   for (const row of portfolioTable(valued, { paint })) line(row);
+  await showLive(client, screen);
   const note = noteOn(quotes);
   if (note !== undefined) line(`\n${paint.yellow(note)}`);
 }
 
-async function untilReady(client: PricepoolClient, url: string, { line }: Screen): Promise<void> {
-  const until = Date.now() + readyTimeoutMs;
-  let told = false;
+/** Prices as they change, over SSE. With the default settings a watched quote is renewed every 15 s. */
+async function showLive(client: PricepoolClient, { line, paint }: Screen): Promise<void> {
+  line();
+  line(`Live prices over SSE, for ${liveMs / 1000} s   ${paint.dim('more: npm run watch -- bitcoin')}`);
+  const stop = new AbortController();
+  const timer = setTimeout(() => stop.abort(), liveMs);
+  const watch = { coins: liveCoins, currency: 'usd', maxUpdates: liveUpdates, signal: stop.signal };
   try {
-    while (!(await client.isReady())) {
-      if (Date.now() > until)
-        throw new DemoError(`The API at ${url} is not ready; ${url}/health/ready says why.`);
-      if (!told) line(`Waiting until the API at ${url} is ready`);
-      told = true;
-      await sleep(readyPollMs);
+    for await (const event of client.streamPrices(watch)) {
+      if (event.type !== 'price') continue;
+      for (const row of event.data) line(priceLine(row, 'usd', Date.now()));
     }
   } catch (error) {
-    if (!(error instanceof PricepoolError)) throw error;
-    throw new DemoError(
-      `There is no Pricepool API at ${url} (${error.message.replace(/^.* cannot be reached: /, '')}).\n` +
-        'Start one in another terminal:  npm start\n' +
-        'Or say where it is:             npm run demo -- --url http://host:port',
-    );
+    if (!stop.signal.aborted) throw error;
+  } finally {
+    clearTimeout(timer);
   }
-}
-
-/** @returns the name of a new user, as whom the client is logged in. */
-async function newAccount(client: PricepoolClient): Promise<string> {
-  const username = `demo-${randomBytes(4).toString('hex')}`;
-  const email = `${username}@example.com`;
-  const password = `${randomBytes(12).toString('base64url')}-a1`;
-  await client.register({ username, email, password });
-  await client.login({ email, password });
-  return username;
 }
 
 /** Draws the bar from the job's events until it has ended, and fetches the result. */
@@ -116,7 +104,7 @@ async function follow<R extends BulkResult | PortfolioResult>(
   screen.endBar();
   const job = await client.job<R>(id);
   if (job.result === undefined)
-    throw new DemoError(`The job is ${job.state}: ${job.error?.message ?? 'it has no result'}`);
+    throw new CommandError(`The job is ${job.state}: ${job.error?.message ?? 'it has no result'}`);
   screen.line(
     `Completed in ${job.result.fetch_time}: ${job.result.success_count} quotes, ${job.result.error_count} without`,
   );
@@ -132,7 +120,7 @@ function noteOn(rows: readonly QuoteRow[]): string | undefined {
 }
 
 function explain(error: unknown): string {
-  if (error instanceof DemoError) return error.message;
+  if (error instanceof CommandError) return error.message;
   if (error instanceof PricepoolError) return `The API refused (${error.code}): ${error.message}`;
   if (error instanceof Error && error.name === 'TimeoutError')
     return `The job did not end within ${jobTimeoutMs / 1000} s.`;

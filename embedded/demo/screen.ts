@@ -13,6 +13,8 @@ export type Paint = Readonly<Record<'dim' | 'bold' | 'green' | 'red' | 'yellow',
 
 export interface Output {
   readonly isTTY?: boolean;
+  /** Height of a terminal in lines. */
+  readonly rows?: number;
   write(text: string): unknown;
 }
 

@@ -3,13 +3,15 @@ import type { PortfolioResult, QuoteRow, ValuedRow } from '../../client/types.ts
 import { ageText, moneyText, percentText, priceText } from './format.ts';
 import type { Paint } from './screen.ts';
 
-interface Column {
+/** A column of a table. */
+export interface Column {
   readonly title: string;
   readonly width: number;
   readonly align: 'left' | 'right';
 }
 
-type Cell = readonly [text: string, paint?: (text: string) => string];
+/** Text of a cell, and its colour. */
+export type Cell = readonly [text: string, paint?: (text: string) => string];
 
 const quoteColumns: readonly Column[] = [
   { title: 'COIN', width: 19, align: 'left' },
@@ -72,7 +74,8 @@ export function portfolioTable(result: PortfolioResult, { paint }: Pick<Look, 'p
   ];
 }
 
-function header(columns: readonly Column[], paint: Paint): string {
+/** The line of titles. */
+export function header(columns: readonly Column[], paint: Paint): string {
   return paint.dim(
     lineOf(
       columns,
@@ -81,7 +84,8 @@ function header(columns: readonly Column[], paint: Paint): string {
   );
 }
 
-function lineOf(columns: readonly Column[], cells: readonly Cell[]): string {
+/** One row; text that is too long is cut. */
+export function lineOf(columns: readonly Column[], cells: readonly Cell[]): string {
   return columns
     .map(({ width, align }, index) => {
       const [text = '', paint = (same: string) => same] = cells[index] ?? [];

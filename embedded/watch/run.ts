@@ -1,0 +1,112 @@
+/** Live prices until the user has seen enough, also over restarts of the API. */
+import { createPricepoolClient, type PricepoolClient } from '../../client/pricepool-client.ts';
+import { PricepoolError } from '../../client/pricepool-error.ts';
+import type { PriceEvent } from '../../client/types.ts';
+import { messageOf } from '../../src/lib/errors.ts';
+import { becomeNewUser, CommandError, OptionError, untilReady } from '../api-place.ts';
+import { createScreen, type Output } from '../demo/screen.ts';
+import { createBoard, type Board } from './board.ts';
+import { watchOptionsOf, watchUsage, type WatchOptions } from './options.ts';
+
+interface WatchRun {
+  readonly args: string[];
+  readonly environment: NodeJS.ProcessEnv;
+  readonly out: Output;
+  readonly complain: (message: string) => void;
+  /** Ends the watch, as Ctrl-C does. */
+  readonly signal: AbortSignal;
+}
+
+/** Somebody sits before the screen: no long pauses. */
+const maxPauseMs = 3_000;
+/** Users made in a row without seeing a price, after which it is no use. */
+const maxNewUsers = 3;
+
+/** Runs the watch. @returns the exit code: 0 when the user ended it, 2 for a wrong option, 1 for everything else. */
+export async function runWatch({ args, environment, out, complain, signal }: WatchRun): Promise<number> {
+  try {
+    const options = watchOptionsOf(args, environment);
+    const screen = createScreen(out, environment);
+    if (options.help) {
+      screen.line(watchUsage);
+      return 0;
+    }
+    const { url, apiKey, coins, currency } = options;
+    const client = createPricepoolClient({ baseUrl: url, ...(apiKey === '' ? {} : { apiKey }) });
+    await untilReady(client, { url, command: 'npm run watch', line: screen.line });
+    if (apiKey === '') await becomeNewUser(client, 'watch');
+    const board = createBoard({ out, paint: screen.paint, coins, currency });
+    try {
+      await show(client, options, { board, signal });
+    } finally {
+      board.close();
+    }
+    return 0;
+  } catch (error) {
+    if (signal.aborted) return 0;
+    const isOption = error instanceof OptionError;
+    complain(isOption ? `${error.message}\n\n${watchUsage}` : explain(error));
+    return isOption ? 2 : 1;
+  }
+}
+
+interface View {
+  readonly board: Board;
+  readonly signal: AbortSignal;
+}
+
+async function show(client: PricepoolClient, options: WatchOptions, view: View): Promise<void> {
+  const { board } = view;
+  let newUsers = 0;
+  const follow = async (): Promise<void> => {
+    for await (const event of eventsOf(client, options, view)) {
+      if (event.type === 'price') newUsers = 0;
+      tell(board, event);
+    }
+  };
+  for (;;) {
+    try {
+      await follow();
+      return;
+    } catch (error) {
+      const isLost = error instanceof PricepoolError && error.status === 401 && options.apiKey === '';
+      if (!isLost || newUsers >= maxNewUsers) throw error;
+      // The API was started anew with another database: nobody knows us there.
+      newUsers += 1;
+      await becomeNewUser(client, 'watch');
+    }
+  }
+}
+
+function eventsOf(
+  client: PricepoolClient,
+  { coins, currency, interval }: WatchOptions,
+  { board, signal }: View,
+): AsyncGenerator<PriceEvent, void> {
+  return client.streamPrices({
+    coins,
+    currency,
+    interval,
+    signal,
+    maxPauseMs,
+    onInterruption: ({ reason }) => board.say(`not connected, trying again: ${reason}`),
+  });
+}
+
+function tell(board: Board, event: PriceEvent): void {
+  if (event.type === 'hello') board.say('');
+  else if (event.type === 'price') board.take(event.data);
+  else if (event.type === 'limit') board.say(`the API has no room for another stream (${event.data.limit})`);
+  else if (event.type === 'end' && !event.data.reconnect)
+    throw new CommandError(`The API ended the stream: ${event.data.reason}`);
+}
+
+function explain(error: unknown): string {
+  if (error instanceof CommandError) return error.message;
+  if (!(error instanceof PricepoolError)) return messageOf(error);
+  const hint =
+    error.code === 'registration_closed'
+      ? '\nSet PRICEPOOL_API_KEY to a key with the scope prices:read.'
+      : '';
+  return `The API refused (${error.code}): ${error.message}${hint}`;
+}
