@@ -115,6 +115,16 @@ const rows: Readonly<Record<string, Row>> = {
   'GET /api/v1/admin/usage': { statuses: adminsOnly(200) },
   'GET /api/v1/admin/audit': { statuses: adminsOnly(200) },
   'GET /api/v1/admin/config': { statuses: adminsOnly(200) },
+  'GET /api/v1/crypto/stream/ws': { statuses: everyUser(426) },
+  // Whoever has had all updates gets no stream, which would not end.
+  'GET /api/v1/crypto/stream/prices': {
+    statuses: everyUser(204),
+    call: () => ({ path: '/api/v1/crypto/stream/prices?coins=bitcoin&max_updates=1&lastEventId=a.1.1' }),
+  },
+  'POST /api/v1/crypto/stream/portfolio': {
+    statuses: everyUser(204),
+    call: () => ({ body: { coins: ['bitcoin'], max_updates: 1 }, headers: { 'last-event-id': 'a.1.1' } }),
+  },
   'GET /api/v1/crypto/cache/stats': { statuses: everyUser(200) },
   'DELETE /api/v1/crypto/cache': { statuses: adminsOnly(200) },
   'POST /api/v1/crypto/bulk': { statuses: everyUser(202), call: () => ({ body: { coins: ['bitcoin'] } }) },

@@ -47,6 +47,16 @@ describe('npm run demo', () => {
     expect(out).to.match(/\nTOTAL +[\d,]+\.\d\d\n/);
     expect(out).to.match(/\nExactly \d+\.\d{9,} USD\n/);
     expect(out).to.include(': 6 holdings of 5 coins\n');
+    const live = lines.slice(lines.findIndex((line) => line.startsWith('Live prices')) + 1);
+    for (const coin of ['bitcoin', 'ethereum', 'solana']) {
+      const shown = new RegExp(
+        String.raw`^\d\d:\d\d:\d\d  ${coin}  [\d,]+\.\d\d USD  24h \S+%  \d+s old  fresh$`,
+      );
+      expect(
+        live.filter((line) => shown.test(line)),
+        coin,
+      ).to.not.be.empty;
+    }
     expect(out).to.include('SIMULATED');
   });
 

@@ -1,11 +1,13 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { expect } from 'chai';
-import { createPricepoolClient } from '../../client/pricepool-client.ts';
+import { EventSource } from 'eventsource';
+import { openEventSource, type EventSourceLike } from '../../client/browser-stream.ts';
+import { createPricepoolClient, type ClientOptions } from '../../client/pricepool-client.ts';
 import { PricepoolError } from '../../client/pricepool-error.ts';
-import { SseParser, type SseMessage } from '../../client/sse-parser.ts';
-import type { JobEvent } from '../../client/types.ts';
+import type { JobEvent, PriceEvent } from '../../client/types.ts';
 import { freePort } from '../../embedded/free-port.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 type Answer = (response: ServerResponse, request: IncomingMessage) => void;
 
@@ -183,37 +185,220 @@ describe('the client', () => {
     expect(unreachable.message).to.include('ECONNREFUSED');
   });
 
-  describe('its reader of event streams', () => {
-    const text =
-      ': comment\r\nevent: a\rdata: one\ndata:two\r\n\r\nid: 1\ndata\n\nretry: 250\nretry: x\n\ndata: ü€😀\nid: 2\n\nevent: lost\n\n';
-    const expected: SseMessage[] = [
-      { event: 'a', data: 'one\ntwo', id: undefined },
-      { event: 'message', data: '', id: '1' },
-      { event: 'message', data: 'ü€😀', id: '2' },
-    ];
+  describe('its streams of prices', () => {
+    const greeting = 'retry: 1\n\nevent: hello\ndata: {"epoch":"e","seq":1,"coins":["bitcoin"]}\n\n';
+    const price = (id: string, value: number): string =>
+      `id: ${id}\nevent: price\ndata: [{"id":"bitcoin","price":${value},"state":"fresh"}]\n\n`;
+    const last = (name: string, data: object): string => `event: ${name}\ndata: ${JSON.stringify(data)}\n\n`;
+    const isOver = last('end', { reason: 'complete', reconnect: false });
 
-    function parse(pieces: readonly string[]): { messages: SseMessage[]; retries: number[] } {
-      const messages: SseMessage[] = [];
-      const retries: number[] = [];
-      const parser = new SseParser({
-        onMessage: (message) => messages.push(message),
-        onRetry: (ms) => retries.push(ms),
-      });
-      for (const piece of pieces) parser.push(piece);
-      return { messages, retries };
+    async function watch(
+      options: Partial<ClientOptions> = {},
+      how: { maxUpdates?: number; silenceMs?: number; signal?: AbortSignal } = {},
+    ): Promise<PriceEvent[]> {
+      const client = createPricepoolClient({ baseUrl: url, token: 'token', ...options });
+      const events: PriceEvent[] = [];
+      for await (const event of client.streamPrices({
+        coins: ['bitcoin', 'solana'],
+        currency: 'eur',
+        ...how,
+      }))
+        events.push(event);
+      return events;
     }
+    const typesOf = (events: readonly PriceEvent[]): string[] => events.map(({ type }) => type);
 
-    it('gives the same messages wherever the text is cut', () => {
-      for (let cut = 0; cut <= text.length; cut += 1) {
-        const parsed = parse([text.slice(0, cut), '', text.slice(cut)]);
-        expect(parsed, `cut at ${cut}`).to.deep.equal({ messages: expected, retries: [250] });
-      }
-      expect(parse(text.split('')).messages, 'one by one').to.deep.equal(expected);
+    it('ask for what was asked for, and end when the server says so', async () => {
+      answers = [stream(greeting + price('e.1', 5) + last('news', {}) + isOver, () => undefined)];
+      const events = await watch({ apiKey: 'pp_key', token: undefined as never }, { maxUpdates: 3 });
+      expect(typesOf(events)).to.deep.equal(['hello', 'price', 'end']);
+      expect(events[1]).to.deep.include({ id: 'e.1', data: [{ id: 'bitcoin', price: 5, state: 'fresh' }] });
+      const { pathname, searchParams } = new URL(requests[0]!.url!, url);
+      expect(pathname).to.equal('/api/v1/crypto/stream/prices');
+      const asked = { coins: 'bitcoin,solana', currency: 'eur', interval: '1', max_updates: '3' };
+      expect(Object.fromEntries(searchParams)).to.deep.equal(asked);
+      expect(requests[0]?.headers)
+        .to.include({ 'x-api-key': 'pp_key' })
+        .and.not.have.property('authorization');
     });
 
-    it('refuses to hold an endless event', () => {
-      const line = `data: ${'x'.repeat(1_048_576)}\n`;
-      expect(() => parse(Array.from({ length: 5 }, () => line))).to.throw(RangeError);
+    it('come back after drain, limit, an end with reconnect and a cut, and stop at 204', async () => {
+      answers = [
+        stream(greeting + price('e.1', 5) + last('drain', { retry_ms: 1 })),
+        stream(last('limit', { limit: 'user', retry_ms: 1 })),
+        stream(greeting + price('e.2', 6) + last('end', { reason: 'expired', reconnect: true, retry_ms: 1 })),
+        stream(greeting, (response) => response.destroy()),
+        (response) => response.writeHead(204).end(),
+      ];
+      const types = typesOf(await watch());
+      expect(types.filter((type) => type !== 'hello')).to.deep.equal([
+        'price',
+        'drain',
+        'limit',
+        'price',
+        'end',
+      ]);
+      const ids = requests.map(({ headers }) => headers['last-event-id']);
+      expect(ids).to.deep.equal([undefined, 'e.1', 'e.1', 'e.2', 'e.2']);
+    });
+
+    it('wait as long as a server without room asks them to', async () => {
+      const pauses: number[] = [];
+      const stop = new AbortController();
+      answers = [json(429, { message: 'slow down' }, { 'retry-after': '7' })];
+      const client = createPricepoolClient({ baseUrl: url, apiKey: 'k' });
+      const events = client.streamPrices({
+        coins: ['bitcoin'],
+        signal: stop.signal,
+        onInterruption({ pauseMs }) {
+          pauses.push(pauseMs);
+          stop.abort(new Error('seen'));
+        },
+      });
+      const error: unknown = await events.next().catch((reason: unknown) => reason);
+      expect(error).to.have.property('message', 'seen');
+      expect(pauses).to.have.length(1);
+      expect(pauses[0]).to.be.within(7_000, 8_750);
+    });
+
+    it('take a connection without a byte for dead, but not one whose reader is slow', async () => {
+      answers = [
+        stream(greeting + price('e.1', 5), () => undefined),
+        stream(greeting + price('e.2', 6), (response) => void setTimeout(() => response.end(isOver), 100)),
+      ];
+      const client = createPricepoolClient({ baseUrl: url });
+      const seen: string[] = [];
+      for await (const { type } of client.streamPrices({ coins: ['bitcoin'], silenceMs: 150 })) {
+        seen.push(type);
+        if (requests.length === 2 && type === 'price')
+          await new Promise((resolve) => setTimeout(resolve, 400));
+      }
+      expect(seen).to.deep.equal(['hello', 'price', 'hello', 'price', 'end']);
+    });
+
+    it('refresh an expired token once, and go on', async () => {
+      const expired = json(401, { error: { code: 'token_expired' } });
+      const fresh = json(200, { data: { token: 'new', refresh_token: 'r2', expires_in: 60 } });
+      answers = [expired, fresh, stream(greeting + isOver)];
+      expect(typesOf(await watch({ refreshToken: 'r1' }))).to.deep.equal(['hello', 'end']);
+      const credentials = requests.map(({ headers }) => headers.authorization);
+      expect(credentials).to.deep.equal(['Bearer token', undefined, 'Bearer new']);
+
+      answers = [expired, fresh, expired];
+      expect((await failureOf(watch({ refreshToken: 'r1' }))).status).to.equal(401);
+    });
+  });
+
+  it('trades one refresh token once, however many calls find the access token expired', async () => {
+    const kept: string[] = [];
+    const bodies: string[] = [];
+    const byToken: Answer = (response, request) => {
+      if (request.url?.endsWith('/auth/refresh') === true) {
+        request.on('data', (piece: Buffer) => bodies.push(piece.toString()));
+        json(200, { data: { token: 'new', refresh_token: 'r2', expires_in: 60 } })(response, request);
+      } else if (request.headers.authorization === 'Bearer new')
+        json(200, { data: { price: 1 } })(response, request);
+      else json(401, { error: { code: 'token_expired' } })(response, request);
+    };
+    answers = Array.from({ length: 50 }, () => byToken);
+    const onTokens = ({ refresh_token }: { refresh_token: string }): void => void kept.push(refresh_token);
+    const client = createPricepoolClient({ baseUrl: url, token: 'old', refreshToken: 'r1', onTokens });
+    const quotes = await Promise.all(Array.from({ length: 10 }, () => client.quote('bitcoin')));
+    expect(quotes.map((quote) => quote.price)).to.deep.equal(Array(10).fill(1));
+    expect(bodies.map((text) => JSON.parse(text))).to.deep.equal([{ refresh_token: 'r1' }]);
+    expect(kept).to.deep.equal(['r2']);
+  });
+
+  it('uses the token that another call got while its own was on the way', async () => {
+    const expired = json(401, { error: { code: 'token_expired' } });
+    let late: (() => void) | undefined;
+    answers = [
+      (response, request) => void (late = () => expired(response, request)),
+      expired,
+      json(200, { data: { token: 'new', refresh_token: 'r2', expires_in: 60 } }),
+      json(200, { data: { price: 1 } }),
+      json(200, { data: { price: 2 } }),
+    ];
+    const client = createPricepoolClient({ baseUrl: url, token: 'old', refreshToken: 'r1' });
+    const slow = client.quote('bitcoin');
+    await waitFor(() => late !== undefined, { what: 'the first request' });
+    expect((await client.quote('bitcoin')).price).to.equal(1);
+    late!();
+    expect((await slow).price).to.equal(2);
+    expect(requests.filter((request) => request.url?.endsWith('/refresh'))).to.have.length(1);
+  });
+
+  it('does not use a refresh token again that was refused', async () => {
+    const expired = json(401, { error: { code: 'token_expired' } });
+    const reused = json(401, { error: { code: 'refresh_reused' } });
+    answers = [expired, reused, expired];
+    const client = createPricepoolClient({ baseUrl: url, token: 'old', refreshToken: 'r1' });
+    expect((await failureOf(client.quote('bitcoin'))).code).to.equal('refresh_reused');
+    expect((await failureOf(client.quote('bitcoin'))).code).to.equal('token_expired');
+    expect(requests).to.have.length(3);
+  });
+
+  describe('its stream over EventSource', () => {
+    const opened: string[] = [];
+    /** What a browser has, as a package. */
+    const Source = class extends EventSource {
+      constructor(address: string) {
+        super(address);
+        opened.push(address);
+      }
+    } as unknown as new (address: string) => EventSourceLike;
+
+    it('goes on with the newest ticket and the last id when EventSource gives up', async () => {
+      opened.length = 0;
+      const ticket = 'event: ticket\ndata: {"ticket":"t2","expires_in":60}\n\n';
+      const over = 'event: end\ndata: {"reason":"complete","reconnect":false}\n\n';
+      const refused = json(401, { error: { code: 'token_expired' } });
+      answers = [
+        stream(`retry: 1\nid: e.1\nevent: price\ndata: [1]\n\n${ticket}`),
+        refused,
+        stream(`id: e.2\nevent: price\ndata: [2]\n\n${over}`),
+      ];
+      const seen: unknown[] = [];
+      const ends: string[] = [];
+      const live = openEventSource(`${url}/prices?coins=bitcoin`, {
+        ticket: 't1',
+        EventSource: Source,
+        onEnd: (reason) => ends.push(reason),
+      });
+      live.onEvent('price', (data, id) => seen.push([data, id]));
+      await waitFor(() => ends.length > 0, { what: 'the end' });
+      live.close();
+      expect(seen).to.deep.equal([
+        [[1], 'e.1'],
+        [[2], 'e.2'],
+      ]);
+      expect(ends).to.deep.equal(['complete']);
+      expect(requests.map((request) => request.url)).to.deep.equal([
+        '/prices?coins=bitcoin&ticket=t1',
+        '/prices?coins=bitcoin&ticket=t1',
+        '/prices?coins=bitcoin&ticket=t2&lastEventId=e.1',
+      ]);
+      expect(opened).to.have.length(2);
+    });
+
+    it('asks for a ticket when the ones it has are refused', async () => {
+      opened.length = 0;
+      const refused = json(401, { error: { code: 'token_expired' } });
+      answers = [refused, refused, stream('retry: 9999\nevent: price\ndata: [3]\n\n', () => undefined)];
+      const seen: unknown[] = [];
+      const live = openEventSource(`${url}/prices`, {
+        ticket: 't1',
+        EventSource: Source,
+        renewTicket: () => Promise.resolve('t3'),
+      });
+      live.onEvent('price', (data) => seen.push(data));
+      await waitFor(() => seen.length > 0, { what: 'the price' });
+      live.close();
+      expect(requests.map((request) => request.url)).to.deep.equal([
+        '/prices?ticket=t1',
+        '/prices?ticket=t1',
+        '/prices?ticket=t3',
+      ]);
     });
   });
 });

@@ -27,6 +27,8 @@ export interface Stack {
   readonly workers: StackProcess[];
   startApi(environment?: Environment): Promise<StackProcess>;
   startWorker(environment?: Environment): Promise<StackProcess>;
+  /** Ends an API with SIGTERM, or kills it, and starts it again on its port; the new one takes its place in `apis`. */
+  restartApi(running: StackProcess, signal?: 'SIGTERM' | 'SIGKILL'): Promise<StackProcess>;
   /** Ends everything; fails when a process had to be killed or did not exit with 0, unless a test ended it. */
   stop(): Promise<void>;
 }
@@ -104,11 +106,23 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
   };
   const apis: StackProcess[] = [];
   const workers: StackProcess[] = [];
+  const environmentOf = new Map<StackProcess, Environment>();
   const start = async (kind: 'api' | 'worker', extra: Environment): Promise<StackProcess> => {
     const list = kind === 'api' ? apis : workers;
     const logFile = join(folder, `${kind}-${list.length + 1}.log`);
-    const started = await startProcess({ kind, environment: { ...base, ...extra, LOG_FILE: logFile } });
+    const environment = { ...base, ...extra, LOG_FILE: logFile };
+    const started = await startProcess({ kind, environment });
+    environmentOf.set(started, environment);
     list.push(started);
+    return started;
+  };
+  const restartApi: Stack['restartApi'] = async (running, signal = 'SIGTERM') => {
+    const environment = environmentOf.get(running) ?? base;
+    running.kill(signal);
+    await waitFor(() => !running.isRunning(), { what: 'the end of the API', timeoutMs: stopDeadlineMs });
+    const started = await startProcess({ kind: 'api', environment, port: Number(new URL(running.url).port) });
+    environmentOf.set(started, environment);
+    apis.splice(apis.indexOf(running), 1, started);
     return started;
   };
 
@@ -122,6 +136,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
     workers,
     startApi: (extra = {}) => start('api', extra),
     startWorker: (extra = {}) => start('worker', extra),
+    restartApi,
     async stop() {
       const ends = await Promise.allSettled([...apis, ...workers].map(stopProcess));
       await market.close();
@@ -169,6 +184,8 @@ const expectedToEnd = new WeakSet<StackProcess>();
 interface ProcessRequest {
   readonly kind: 'api' | 'worker';
   readonly environment: Environment;
+  /** Of an API; any free one when absent. */
+  readonly port?: number;
 }
 
 /** From source when this runs from source, built when this is built (benches and coverage, which tsx would distort). */
@@ -178,8 +195,8 @@ function commandOf(kind: 'api' | 'worker'): string[] {
   return ['--import', 'tsx', join(projectRoot, `${entry}.ts`)];
 }
 
-async function startProcess({ kind, environment }: ProcessRequest): Promise<StackProcess> {
-  const port = kind === 'api' ? await freePort() : 0;
+async function startProcess({ kind, environment, port: wanted }: ProcessRequest): Promise<StackProcess> {
+  const port = kind === 'api' ? (wanted ?? (await freePort())) : 0;
   const child = spawn(process.execPath, commandOf(kind), {
     cwd: projectRoot,
     env: { ...process.env, ...environment, PORT: String(port) },

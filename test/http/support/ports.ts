@@ -3,6 +3,7 @@ import type { ServerResponse } from 'node:http';
 import type { AppDeps } from '../../../src/http/deps.ts';
 import { createApp } from '../../../src/http/app.ts';
 import { listen, type Listening } from '../../../src/http/listen.ts';
+import { createUpgrade } from '../../../src/http/upgrade.ts';
 import { loadConfig } from '../../../src/config/load-config.ts';
 import type { JobRecord } from '../../../src/domain/job.ts';
 import type { QuoteRead } from '../../../src/cache/quote-reader.ts';
@@ -117,9 +118,22 @@ export class FakeQuotes {
 export class FakeStreams {
   readonly opened: (string | undefined)[] = [];
 
-  open({ response, lastEventId }: { response: ServerResponse; lastEventId: string | undefined }): void {
+  openJob({ response, lastEventId }: { response: ServerResponse; lastEventId: string | undefined }): void {
     this.opened.push(lastEventId);
     response.writeHead(200, { 'Content-Type': 'text/event-stream' }).end('event: hello\ndata: {}\n\n');
+  }
+
+  openPrices(asked: { response: ServerResponse; lastEventId: string | undefined }): Promise<void> {
+    this.openJob(asked);
+    return Promise.resolve();
+  }
+
+  openSocket(): void {
+    throw new Error('sockets are no part of this test');
+  }
+
+  ended(): Readonly<Record<string, number>> {
+    return {};
   }
 
   endRevoked(): void {
@@ -144,6 +158,7 @@ export interface TestApi extends Listening {
   readonly base: string;
   readonly desk: FakeDesk;
   readonly quotes: FakeQuotes;
+  /** What stands in for the streams, unless a test brings its own. */
   readonly streams: FakeStreams;
   readonly token: string;
   readonly adminToken: string;
@@ -172,7 +187,7 @@ export async function startApi(different: Partial<AppDeps> = {}): Promise<TestAp
     users,
     ...access,
     jobDesk: desk,
-    jobStreams: streams,
+    streams,
     quotes,
     health: createHealth({ checks: [], clock: systemClock, log }),
     budgetStatus: () =>
@@ -180,7 +195,8 @@ export async function startApi(different: Partial<AppDeps> = {}): Promise<TestAp
     ...others,
   };
   const { tokens } = deps;
-  const listening = await listen(createApp(deps), { host: '127.0.0.1', port: 0 });
+  const place = { host: '127.0.0.1', port: 0, onUpgrade: createUpgrade(deps) };
+  const listening = await listen(createApp(deps), place);
   const base = `http://127.0.0.1:${listening.port}`;
   const person = { userId: ownerId, generation: 0, sessionId: ownerId };
   const token = tokens.issue({ ...person, role: 'user' });

@@ -1,0 +1,222 @@
+/**
+ * The streams of an API process over a real Redis and a real server, without what surrounds them there: a test may watch at
+ * any interval, say what time it is and look at the sockets.
+ */
+import { createServer, type ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import { once } from 'node:events';
+import { createQuoteMirror, type QuoteMirror } from '../../../src/cache/quote-mirror.ts';
+import type { JobRecord } from '../../../src/domain/job.ts';
+import { createTickSubscriber } from '../../../src/events/ticks.ts';
+import { silentLogger } from '../../../src/lib/logger.ts';
+import { closeRedis, openRedis, type RedisRole } from '../../../src/queue/redis.ts';
+import { createClientStreams, type ClientStreams } from '../../../src/streams/client-streams.ts';
+import { createJobEventReader, type JobEventReader } from '../../../src/streams/job-event-reader.ts';
+import { createPriceHub, type PriceHub } from '../../../src/streams/price-hub.ts';
+import { StreamRegistry } from '../../../src/streams/stream-registry.ts';
+import { freePort } from '../../../embedded/free-port.ts';
+import { uniquePrefix } from '../../support/redis.ts';
+import { services } from '../../support/services.ts';
+import { openFeed, type Feed } from './feed.ts';
+
+export interface StreamHost {
+  readonly url: string;
+  readonly port: number;
+  readonly feed: Feed;
+  readonly mirror: QuoteMirror;
+  readonly hub: PriceHub;
+  readonly streams: ClientStreams;
+  /** Listeners of job events at this moment. */
+  readonly listening: () => number;
+  /** Open connections. */
+  readonly sockets: ReadonlySet<Socket>;
+  /** `/prices` of the coins, at an interval in milliseconds. */
+  pricesUrl(coins: readonly string[], intervalMs?: number): string;
+  /** `/jobs/<id>`, of a job that has begun and goes on for as long as the test. */
+  jobUrl(jobId: string): string;
+  /** Makes the clock of the streams go faster by so much (ms). */
+  skip(ms: number): void;
+  close(): Promise<void>;
+}
+
+const viewer = {
+  userId: 'somebody',
+  role: 'user',
+  generation: 0,
+  sessionId: undefined,
+  keyId: undefined,
+  scopes: undefined,
+} as const;
+const limits = { perUser: 10_000, perAddress: 10_000, inAll: 10_000 };
+const log = silentLogger();
+
+/** Starts the host; `redisUrl` in place of the Redis of the test run. */
+export async function startStreamHost(redisUrl?: string): Promise<StreamHost> {
+  const url = redisUrl ?? (await services()).redisUrl;
+  const feed = await openFeed(url, uniquePrefix());
+  const open = (role: RedisRole, name: string) => openRedis({ url, role, name, log });
+  const connections = [
+    open('subscriber', 'ticks'),
+    open('blocking', 'job-events'),
+    open('command', 'commands'),
+  ];
+  const [subscriber, blocking, redis] = connections as [
+    (typeof connections)[0],
+    (typeof connections)[0],
+    (typeof connections)[0],
+  ];
+  let skipped = 0;
+  const clock = { now: () => Date.now() + skipped };
+  const mirror = createQuoteMirror();
+  const ticks = createTickSubscriber(subscriber, feed.keys.ticks);
+  ticks.listen({ onTick: (tick) => mirror.onTick(tick) });
+  const subscribed = new Promise<void>((resolve) => ticks.listen({ onGap: resolve }));
+  const registry = new StreamRegistry({ clock, limits, isRevoked: () => false });
+  const hub = createPriceHub({
+    epoch: 'host',
+    ticks,
+    clock,
+    log,
+    quotes: {
+      get: (currency, assetId) => mirror.get(currency, assetId),
+      failure: (currency, assetId, now) => mirror.failure(currency, assetId, now),
+      load: () => Promise.resolve(),
+    },
+    want: () => Promise.resolve(),
+    freshMs: 600_000,
+    renewAfterMs: 600_000,
+  });
+  const counted = countListeners(
+    createJobEventReader({
+      blocking,
+      redis,
+      streamKey: feed.keys.jobEvents,
+      epochKey: feed.keys.jobEventsEpoch,
+      log,
+    }),
+  );
+  const { reader } = counted;
+  const streams = createClientStreams({
+    registry,
+    hub,
+    reader,
+    clock,
+    log,
+    findEnded: () => Promise.resolve([]),
+  });
+  const server = await serve(streams, clock.now());
+  await subscribed;
+  return {
+    url: `http://127.0.0.1:${server.port}`,
+    port: server.port,
+    feed,
+    mirror,
+    hub,
+    streams,
+    listening: counted.listening,
+    sockets: server.sockets,
+    pricesUrl: (coins, intervalMs = 0) =>
+      `http://127.0.0.1:${server.port}/prices?coins=${coins.join(',')}&interval_ms=${intervalMs}`,
+    jobUrl: (jobId) => `http://127.0.0.1:${server.port}/jobs/${jobId}`,
+    skip: (ms) => void (skipped += ms),
+    async close() {
+      await streams.drain();
+      await server.close();
+      hub.close();
+      await reader.close();
+      await Promise.all(connections.map(closeRedis));
+      await feed.close();
+    },
+  };
+}
+
+interface Serving {
+  readonly port: number;
+  readonly sockets: ReadonlySet<Socket>;
+  close(): Promise<void>;
+}
+
+async function serve(streams: ClientStreams, startedAt: number): Promise<Serving> {
+  const sockets = new Set<Socket>();
+  const server = createServer((request, response) => {
+    const asked = new URL(request.url ?? '/', 'http://host');
+    const header = request.headers['last-event-id'];
+    const lastEventId = typeof header === 'string' ? header : undefined;
+    open(streams, { asked, response, lastEventId, startedAt });
+  });
+  server.on('connection', (socket) => {
+    sockets.add(socket);
+    socket.on('close', () => sockets.delete(socket));
+  });
+  const port = await freePort();
+  server.listen(port, '127.0.0.1', 4_096);
+  await once(server, 'listening');
+  return {
+    port,
+    sockets,
+    async close() {
+      server.closeAllConnections();
+      server.close();
+      await once(server, 'close');
+    },
+  };
+}
+
+interface Opening {
+  readonly asked: URL;
+  readonly response: ServerResponse;
+  readonly lastEventId: string | undefined;
+  readonly startedAt: number;
+}
+
+function open(streams: ClientStreams, { asked, response, lastEventId, startedAt }: Opening): void {
+  const who = { viewer, address: '127.0.0.1', response, lastEventId };
+  const [, kind, id = ''] = asked.pathname.split('/');
+  if (kind === 'jobs') {
+    streams.openJob({ ...who, job: runningJob(id, new Date(startedAt)) });
+    return;
+  }
+  const assetIds = (asked.searchParams.get('coins') ?? '').split(',');
+  const watch = { currency: 'usd', assetIds, intervalMs: Number(asked.searchParams.get('interval_ms')) };
+  void streams.openPrices({ ...who, watch, asPortfolio: false, maxUpdates: undefined });
+}
+
+function runningJob(id: string, createdAt: Date): JobRecord {
+  return {
+    id,
+    userId: viewer.userId,
+    name: 'bulk.fetch',
+    state: 'running',
+    done: 0,
+    total: 1,
+    version: 1,
+    workKey: `work-of-${id}`,
+    currency: 'usd',
+    createdAt,
+    startedAt: createdAt,
+    finishedAt: null,
+    error: null,
+    resultJson: null,
+  };
+}
+
+function countListeners(reader: JobEventReader): { reader: JobEventReader; listening: () => number } {
+  const open = new Set<object>();
+  return {
+    listening: () => open.size,
+    reader: {
+      history: (request) => reader.history(request),
+      epoch: () => reader.epoch(),
+      close: () => reader.close(),
+      subscribe(subjects, onEntry) {
+        const subscription = reader.subscribe(subjects, onEntry);
+        open.add(subscription);
+        const close = (): void => {
+          open.delete(subscription);
+          subscription.close();
+        };
+        return { ready: subscription.ready, close };
+      },
+    },
+  };
+}

@@ -1,0 +1,208 @@
+/** The real application with real streams, over quotes and job events that a test makes up, and a clock that it may move. */
+import type { Socket } from 'node:net';
+import { toCachedQuote, type CachedQuote, type QuoteFailure } from '../../../src/domain/cached-quote.ts';
+import type { JobRecord } from '../../../src/domain/job.ts';
+import type { Principal } from '../../../src/auth/principal.ts';
+import type { JobEventEntry } from '../../../src/events/job-events.ts';
+import type { TickListener } from '../../../src/events/ticks.ts';
+import { NotFoundError } from '../../../src/lib/errors.ts';
+import { silentLogger } from '../../../src/lib/logger.ts';
+import { createClientStreams } from '../../../src/streams/client-streams.ts';
+import { createPriceHub, type PriceHub } from '../../../src/streams/price-hub.ts';
+import {
+  StreamRegistry,
+  type EndReason,
+  type OpenStream,
+  type StreamLimits,
+} from '../../../src/streams/stream-registry.ts';
+import type { Wish } from '../../../src/streams/watch-list.ts';
+import { FakeDesk, jobRecord, startApi, type TestApi } from './ports.ts';
+
+export interface SocketApi extends TestApi {
+  readonly hub: PriceHub;
+  readonly registry: StreamRegistry;
+  /** Listeners of job events at this moment. */
+  readonly listening: () => number;
+  readonly wishes: readonly Wish[];
+  /** Somebody observes prices. */
+  readonly tick: (prices: Readonly<Record<string, number>>, currency?: string) => void;
+  /** The provider does not know the asset. */
+  readonly unknown: (assetId: string) => void;
+  /** Says something of every job. */
+  happen(entry: JobEventEntry): void;
+  /** Lets every heart beat, and every stream be judged, now. */
+  beat(): void;
+  /** Connections that were opened, the oldest first. */
+  readonly connections: ReadonlySet<Socket>;
+  /** Most bytes that a connection has not taken. */
+  unsentBytes(): number;
+  /** Makes the clock of the streams go faster by so much (ms). */
+  skip(ms: number): void;
+  revoke(): void;
+  /** Lets the database answer only when what this returns is called. */
+  holdJobs(): () => void;
+}
+
+/** Any job of this owner may be followed; those of others do not exist. */
+class ManyJobs extends FakeDesk {
+  /** The database answers no sooner. */
+  open: Promise<void> = Promise.resolve();
+
+  override async get(id: string): Promise<JobRecord> {
+    await this.open;
+    return id.endsWith('ff')
+      ? Promise.reject(new NotFoundError('There is no such job', 'job_not_found'))
+      : Promise.resolve(jobRecord({ id, workKey: 'work', createdAt: new Date() }));
+  }
+}
+
+/** Shows its streams, so that a test need not wait for their hearts to beat. */
+class OpenRegistry extends StreamRegistry {
+  readonly streams = new Set<OpenStream>();
+
+  override add(stream: OpenStream): void {
+    this.streams.add(stream);
+    super.add(stream);
+  }
+
+  override closed(stream: OpenStream, reason: EndReason): void {
+    this.streams.delete(stream);
+    super.closed(stream, reason);
+  }
+}
+
+const log = silentLogger();
+const plenty: StreamLimits = { perUser: 10_000, perAddress: 10_000, inAll: 10_000 };
+
+/** Starts it. */
+export async function startSocketApi(limits: StreamLimits = plenty): Promise<SocketApi> {
+  let skipped = 0;
+  const clock = { now: () => Date.now() + skipped };
+  const market = standInMarket(clock);
+  const events = standInEvents();
+  let isRevoked: (viewer: Principal) => boolean = () => false;
+  const registry = new OpenRegistry({ clock, limits, isRevoked: (viewer) => isRevoked(viewer) });
+  const wishes: Wish[] = [];
+  const hub = createPriceHub({
+    epoch: 'test',
+    clock,
+    log,
+    freshMs: 3_600_000,
+    renewAfterMs: 1_800_000,
+    quotes: market.quotes,
+    ticks: market.ticks,
+    want: (wish) => Promise.resolve(void wishes.push(wish)),
+  });
+  const findEnded = () => Promise.resolve([]);
+  const streams = createClientStreams({ registry, hub, reader: events.reader, clock, log, findEnded });
+  const jobDesk = new ManyJobs();
+  const api = await startApi({ streams, jobDesk, clock });
+  const sockets = new Set<Socket>();
+  api.server.on('connection', (socket: Socket) => sockets.add(socket));
+  return {
+    ...api,
+    hub,
+    registry,
+    wishes,
+    listening: events.listening,
+    happen: events.happen,
+    tick: market.tick,
+    unknown: market.unknown,
+    beat() {
+      for (const stream of [...registry.streams]) {
+        stream.beat(clock.now());
+        stream.judge(clock.now());
+      }
+    },
+    connections: sockets,
+    unsentBytes: () => Math.max(0, ...[...sockets].map(({ writableLength }) => writableLength)),
+    skip: (ms) => void (skipped += ms),
+    revoke: () => {
+      isRevoked = () => true;
+      streams.endRevoked();
+    },
+    holdJobs() {
+      let letGo = (): void => undefined;
+      jobDesk.open = new Promise((resolve) => (letGo = resolve));
+      return letGo;
+    },
+    close: async () => {
+      await streams.drain();
+      await api.close(100);
+      hub.close();
+    },
+  };
+}
+
+function standInMarket(clock: { now(): number }) {
+  const quotes = new Map<string, CachedQuote>();
+  const failures = new Map<string, QuoteFailure>();
+  const listeners = new Set<TickListener>();
+  const tell = (currency: string, told: readonly CachedQuote[], failed: readonly QuoteFailure[]): void => {
+    for (const listener of listeners) listener.onTick?.({ currency, quotes: told, failures: failed });
+  };
+  return {
+    quotes: {
+      get: (currency: string, id: string) => quotes.get(`${currency}:${id}`),
+      failure: (currency: string, id: string) => failures.get(`${currency}:${id}`),
+      load: () => Promise.resolve(),
+    },
+    ticks: {
+      listen: (listener: TickListener) => {
+        listeners.add(listener);
+        return () => void listeners.delete(listener);
+      },
+    },
+    tick: (prices: Readonly<Record<string, number>>, currency = 'usd') => {
+      const told = Object.entries(prices).map(([id, price]) =>
+        quoteOf(id, price, { currency, now: clock.now() }),
+      );
+      for (const quote of told) quotes.set(`${currency}:${quote.assetId}`, quote);
+      tell(currency, told, []);
+    },
+    unknown: (assetId: string) => {
+      const failure: QuoteFailure = { assetId, state: 'not_found', reason: 'unknown', until: Infinity };
+      failures.set(`usd:${assetId}`, failure);
+      tell('usd', [], [failure]);
+    },
+  };
+}
+
+function quoteOf(
+  assetId: string,
+  price: number,
+  { currency, now }: { currency: string; now: number },
+): CachedQuote {
+  return toCachedQuote({
+    assetId,
+    currency,
+    symbol: assetId,
+    name: assetId,
+    price,
+    marketCap: null,
+    rank: null,
+    change24h: null,
+    changePercent24h: null,
+    volume24h: null,
+    source: 'test',
+    asOf: new Date(now).toISOString(),
+    receivedAt: now,
+  });
+}
+
+function standInEvents() {
+  const listeners = new Set<(entry: JobEventEntry) => void>();
+  return {
+    listening: () => listeners.size,
+    happen: (entry: JobEventEntry) => [...listeners].forEach((listener) => listener(entry)),
+    reader: {
+      subscribe(_subjects: readonly string[], onEntry: (entry: JobEventEntry) => void) {
+        listeners.add(onEntry);
+        return { ready: Promise.resolve(), close: () => void listeners.delete(onEntry) };
+      },
+      history: () => Promise.resolve([]),
+      epoch: () => Promise.resolve('test'),
+      close: () => Promise.resolve(),
+    },
+  };
+}

@@ -1,0 +1,112 @@
+import { mock } from 'node:test';
+import { expect } from 'chai';
+import type { Principal } from '../../../src/auth/principal.ts';
+import { StreamRegistry, type EndReason, type OpenStream } from '../../../src/streams/stream-registry.ts';
+
+const limits = { perUser: 3, perAddress: 4, inAll: 5 };
+
+describe('StreamRegistry', () => {
+  let registry: StreamRegistry;
+  let revoked: Set<string>;
+
+  beforeEach(() => {
+    mock.timers.enable({ apis: ['setInterval'] });
+    revoked = new Set();
+    registry = newRegistry(limits);
+  });
+  afterEach(() => mock.timers.reset());
+
+  const newRegistry = (given: typeof limits): StreamRegistry =>
+    new StreamRegistry({
+      clock: { now: () => 0 },
+      limits: given,
+      isRevoked: ({ userId }) => revoked.has(userId),
+    });
+
+  const clientOf = (userId: string, address: string) => {
+    const viewer: Principal = {
+      userId,
+      role: 'user',
+      generation: 0,
+      sessionId: undefined,
+      keyId: undefined,
+      scopes: undefined,
+    };
+    return { viewer, address };
+  };
+
+  function open(userId: string, address = '10.0.0.1', home = registry) {
+    const stream = {
+      client: clientOf(userId, address),
+      beats: 0,
+      judged: 0,
+      ended: undefined as EndReason | undefined,
+      beat: () => void (stream.beats += 1),
+      judge: () => void (stream.judged += 1),
+      end(reason: EndReason): void {
+        stream.ended = reason;
+        home.closed(stream, reason);
+      },
+    };
+    home.add(stream satisfies OpenStream);
+    return stream;
+  }
+
+  it('has room for so many of a user, of an address and in all', () => {
+    const first = [open('a'), open('a'), open('a')];
+    expect(registry.limitReached(clientOf('a', '10.0.0.2'))).to.equal('user');
+    expect(registry.limitReached(clientOf('b', '10.0.0.1'))).to.equal(undefined);
+    open('b');
+    expect(registry.limitReached(clientOf('c', '10.0.0.1'))).to.equal('address');
+    expect(registry.limitReached(clientOf('c', '10.0.0.2'))).to.equal(undefined);
+    open('c', '10.0.0.2');
+    expect(registry.limitReached(clientOf('d', '10.0.0.3'))).to.equal('process');
+    first[0]?.end('client');
+    expect(registry.limitReached(clientOf('a', '10.0.0.1'))).to.equal(undefined);
+  });
+
+  it('counts a stream that is closed twice once', () => {
+    const stream = open('a');
+    open('a');
+    for (const reason of ['slow', 'client', 'client'] as const) registry.closed(stream, reason);
+    expect(registry.size).to.equal(1);
+    expect(registry.ended()).to.deep.equal({ slow: 1 });
+  });
+
+  it('beats each heart once in every quarter of a minute, and judges each stream every second', () => {
+    const home = newRegistry({ perUser: 100, perAddress: 100, inAll: 100 });
+    const streams = Array.from({ length: 31 }, (_, n) => open(`user-${n}`, '10.0.0.1', home));
+    for (let quarter = 1; quarter <= 4; quarter += 1) {
+      mock.timers.tick(15_000);
+      expect(new Set(streams.map(({ beats }) => beats))).to.deep.equal(new Set([quarter]));
+    }
+    expect(new Set(streams.map(({ judged }) => judged))).to.deep.equal(new Set([60]));
+  });
+
+  it('spreads the beats over the seconds', () => {
+    const home = newRegistry({ perUser: 100, perAddress: 100, inAll: 100 });
+    const streams = Array.from({ length: 45 }, (_, n) => open(`user-${n}`, '10.0.0.1', home));
+    for (let second = 1; second <= 15; second += 1) {
+      mock.timers.tick(1_000);
+      expect(streams.filter(({ beats }) => beats > 0)).to.have.length(3 * second);
+    }
+  });
+
+  it('ends the streams whose credential is revoked, and one that is opened with such', () => {
+    const [a, b] = [open('a'), open('b')];
+    revoked.add('a');
+    registry.endRevoked();
+    expect([a.ended, b.ended]).to.deep.equal(['revoked', undefined]);
+    expect(open('a').ended).to.equal('revoked');
+    expect(registry.size).to.equal(1);
+  });
+
+  it('drains: ends all, and whoever comes later', () => {
+    const streams = [open('a'), open('b')];
+    registry.drain();
+    expect(streams.map(({ ended }) => ended)).to.deep.equal(['drain', 'drain']);
+    expect(open('c').ended).to.equal('drain');
+    expect([registry.size, registry.isDraining]).to.deep.equal([0, true]);
+    expect(registry.ended()).to.deep.equal({ drain: 3 });
+  });
+});
