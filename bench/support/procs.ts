@@ -1,8 +1,10 @@
 /** What the operating system says of processes, and where they run. Linux only; elsewhere figures are NaN and nothing is pinned. */
-import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { spawn, spawnSync, type ChildProcess, type Serializable } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { freePort } from '../../embedded/free-port.ts';
+import { withDeadline } from '../../src/lib/deadline.ts';
 
 /** Clock ticks a second of /proc: 100 on every Linux that Node runs on. */
 const ticksPerSecond = 100;
@@ -37,6 +39,8 @@ export function isOnPath(command: string): boolean {
 export interface BareProcess {
   readonly pid: number;
   readonly url: string;
+  /** Has a channel for messages. */
+  readonly child: ChildProcess;
   stop(): Promise<void>;
 }
 
@@ -47,11 +51,13 @@ const stopGraceMs = 5_000;
 export async function startBare(
   module: string,
   environment: Readonly<Record<string, string>>,
+  nodeFlags: readonly string[] = [],
 ): Promise<BareProcess> {
   const port = await freePort();
   const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
   const script = new URL(`../${module}.${extension}`, import.meta.url).pathname;
-  const child = spawn(process.execPath, [...(extension === 'ts' ? ['--import', 'tsx'] : []), script], {
+  const loader = extension === 'ts' ? ['--import', 'tsx'] : [];
+  const child = spawn(process.execPath, [...nodeFlags, ...loader, script], {
     env: { ...process.env, ...environment, PORT: String(port) },
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   });
@@ -66,7 +72,19 @@ export async function startBare(
       reject(new Error(`${module} ended with ${code}`));
     });
   });
-  return { pid: child.pid ?? 0, url: `http://127.0.0.1:${port}`, stop: () => stopChild(child) };
+  return { pid: child.pid ?? 0, url: `http://127.0.0.1:${port}`, child, stop: () => stopChild(child) };
+}
+
+/** Sends a message to a process and resolves with its next one. One question at a time. */
+export async function askProcess(
+  child: ChildProcess,
+  question: Serializable,
+  deadlineMs: number,
+): Promise<unknown> {
+  const answer = once(child, 'message');
+  child.send(question);
+  const [message] = (await withDeadline(answer, deadlineMs, 'an answer of a process')) as unknown[];
+  return message;
 }
 
 async function stopChild(child: ChildProcess): Promise<void> {

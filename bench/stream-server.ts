@@ -1,0 +1,95 @@
+/**
+ * The API process as it is wired in production, with two differences: a probe answers its parent, and streams may be updated
+ * more often than clients may ask for (LEAST_INTERVAL_MS). Ticks come from Redis, as they always do. It submits no jobs.
+ */
+import type { Socket } from 'node:net';
+import { loadConfig, type Config } from '../src/config/load-config.ts';
+import { createQuoteReader } from '../src/cache/cached-quote-reader.ts';
+import { buildAccess } from '../src/access.ts';
+import { createApp } from '../src/http/app.ts';
+import type { AppDeps } from '../src/http/deps.ts';
+import { listen } from '../src/http/listen.ts';
+import { createUpgrade } from '../src/http/upgrade.ts';
+import { createHealth } from '../src/lib/health.ts';
+import { createLogger, type Logger } from '../src/lib/logger.ts';
+import { createMetrics } from '../src/lib/metrics.ts';
+import { createShutdown, onProcessEnd } from '../src/lib/shutdown.ts';
+import { buildPipeline, type Pipeline } from '../src/pipeline.ts';
+import type { JobDesk } from '../src/queue/job-desk.ts';
+import { createJobEventReader } from '../src/streams/job-event-reader.ts';
+import type { PriceHub } from '../src/streams/price-hub.ts';
+import { buildStreaming } from '../src/streaming.ts';
+import { answerProbe } from './streams/probe.ts';
+
+/** More unsent bytes than this, and a client gets nothing but the newest. */
+const behindBytes = 65_536;
+
+function openJobEvents(pipeline: Pipeline, log: Logger): ReturnType<typeof createJobEventReader> {
+  const { redis, keys } = pipeline;
+  const blocking = pipeline.openRedis('blocking', 'job-events');
+  return createJobEventReader({
+    blocking,
+    redis,
+    streamKey: keys.jobEvents,
+    epochKey: keys.jobEventsEpoch,
+    log,
+  });
+}
+
+function quicken(hub: PriceHub, intervalMs: number): void {
+  const watch = hub.watch.bind(hub);
+  hub.watch = (asked, onUpdate) => watch({ ...asked, intervalMs }, onUpdate);
+}
+
+function quoteReaderOf(config: Config, pipeline: Pipeline): ReturnType<typeof createQuoteReader> {
+  return createQuoteReader({
+    ...pipeline,
+    freshMs: config.QUOTE_FRESH_SECONDS * 1000,
+    kickMarkets: (currency) => pipeline.kick.markets(currency),
+  });
+}
+
+async function main(): Promise<void> {
+  const config = loadConfig();
+  const log = createLogger({ level: config.LOG_LEVEL, name: 'bench', file: config.LOG_FILE });
+  const shutdown = createShutdown(log);
+  onProcessEnd(shutdown, log);
+  const pipeline = buildPipeline({ config, log, shutdown });
+  const { clock, budgetStatus } = pipeline;
+  const reader = openJobEvents(pipeline, log);
+  shutdown.add('queues', 'job events', () => reader.close());
+  const access = buildAccess({ config, log, shutdown, pipeline });
+  const { revocations } = access;
+  const { streams, hub } = buildStreaming({ config, log, shutdown, pipeline, reader, revocations });
+  quicken(hub, Number(process.env['LEAST_INTERVAL_MS'] ?? 1_000));
+  await revocations.whenKnown(5_000);
+
+  const deps: AppDeps = {
+    ...access,
+    config,
+    log,
+    clock,
+    budgetStatus,
+    streams,
+    metrics: createMetrics(),
+    quotes: quoteReaderOf(config, pipeline),
+    health: createHealth({ clock, log, checks: [] }),
+    jobDesk: {} as JobDesk,
+  };
+  const place = { host: '127.0.0.1', port: config.PORT, onUpgrade: createUpgrade(deps) };
+  const listening = await listen(createApp(deps), place);
+  shutdown.add('accept', 'http server', () => listening.close());
+  const sockets = new Set<Socket>();
+  listening.server.on('connection', (socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
+  answerProbe(() => ({
+    streams: streams.count(),
+    slow: streams.ended()['slow'] ?? 0,
+    behind: [...sockets].filter(({ writableLength }) => writableLength > behindBytes).length,
+  }));
+  process.send?.('ready');
+}
+
+await main();
