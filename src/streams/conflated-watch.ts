@@ -40,7 +40,7 @@ export class ConflatedWatch {
     return [...new Set([...this.#missed, ...this.watching.pending()])];
   }
 
-  /** Sends what was missed, if the client takes it now. Called every second: the market may be silent by then. */
+  /** Sends what was missed, if the client takes it now. Called within a second after it does: the market may be silent then. */
   flush(): void {
     const { isReady, onNews } = this.#request;
     if (this.#missed.size === 0 || !isReady()) return;

@@ -63,7 +63,7 @@ export class SseStream implements OpenStream {
     else act();
   }
 
-  /** Calls `act` every second in which the client keeps up. */
+  /** Calls `act` when the client keeps up again, and every few seconds in which it does. */
   whenReady(act: () => void): void {
     this.#whenReady = act;
   }
@@ -81,6 +81,7 @@ export class SseStream implements OpenStream {
   pace(): Pace {
     const pace = this.#guard.judge(this.#deps.now());
     if (pace === 'slow') this.end('slow');
+    if (pace === 'behind') this.#deps.registry.attend(this);
     return pace;
   }
 
@@ -92,15 +93,16 @@ export class SseStream implements OpenStream {
     if (this.#guard.judge(now) === 'ready') this.write(this.#deps.heartbeat());
   }
 
-  judge(now: number): void {
+  judge(now: number): boolean {
     const pace = this.#guard.judge(now);
     if (pace === 'slow') {
       this.end('slow');
-      return;
+      return true;
     }
     const ticket = this.#tickets?.take(now);
     if (ticket !== undefined) this.write(ticket);
     if (pace === 'ready') this.#whenReady?.();
+    return pace === 'ready';
   }
 
   end(reason: EndReason): void {

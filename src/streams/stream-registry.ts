@@ -29,8 +29,8 @@ export interface OpenStream {
   readonly client: StreamClient;
   /** A sign of life; called four times a minute. */
   beat(now: number): void;
-  /** Looks whether the client keeps up; called every second. */
-  judge(now: number): void;
+  /** Looks whether the client keeps up, and says so; called every five seconds, and every second while it does not. */
+  judge(now: number): boolean;
   /** Ends it; the stream then calls the registry's `closed`. */
   end(reason: EndReason): void;
 }
@@ -54,12 +54,16 @@ interface RegistryDeps {
 const beatsEveryMs = 15_000;
 const lookMs = 1_000;
 const slots = beatsEveryMs / lookMs;
+/** Looking at every stream every second would cost as much as a fifth of its prices. */
+const looksEverySlots = 5;
 
 export class StreamRegistry {
   readonly #deps: RegistryDeps;
   /** By the second of the quarter minute in which their heart beats: so a beat is never a burst. */
   readonly #slots: readonly Set<OpenStream>[] = Array.from({ length: slots }, () => new Set<OpenStream>());
   readonly #slotOf = new Map<OpenStream, Set<OpenStream>>();
+  /** Streams whose client does not keep up. */
+  readonly #behind = new Set<OpenStream>();
   readonly #byUser = new Map<string, number>();
   readonly #byAddress = new Map<string, number>();
   readonly #ended = new Map<EndReason, number>();
@@ -106,12 +110,18 @@ export class StreamRegistry {
     else if (this.#isDraining) stream.end('drain');
   }
 
+  /** From now on the stream is looked at every second, until its client keeps up. */
+  attend(stream: OpenStream): void {
+    if (this.#slotOf.has(stream)) this.#behind.add(stream);
+  }
+
   /** A stream has ended. */
   closed(stream: OpenStream, reason: EndReason): void {
     const slot = this.#slotOf.get(stream);
     if (slot === undefined) return;
     slot.delete(stream);
     this.#slotOf.delete(stream);
+    this.#behind.delete(stream);
     count(this.#byUser, stream.client.viewer.userId, -1);
     count(this.#byAddress, stream.client.address, -1);
     this.#ended.set(reason, (this.#ended.get(reason) ?? 0) + 1);
@@ -134,7 +144,11 @@ export class StreamRegistry {
     const now = this.#deps.clock.now();
     this.#turn = (this.#turn + 1) % slots;
     for (const stream of this.#slots[this.#turn] ?? []) stream.beat(now);
-    for (const stream of this.#slotOf.keys()) stream.judge(now);
+    const behind = [...this.#behind];
+    for (let slot = this.#turn % looksEverySlots; slot < slots; slot += looksEverySlots)
+      for (const stream of this.#slots[slot] ?? [])
+        if (!this.#behind.has(stream) && !stream.judge(now)) this.attend(stream);
+    for (const stream of behind) if (stream.judge(now)) this.#behind.delete(stream);
   }
 }
 

@@ -48,6 +48,10 @@ export class WsPrices {
     this.#deps = deps;
   }
 
+  get isEmpty(): boolean {
+    return this.#held.size === 0;
+  }
+
   /** Coins that are watched, each once for every currency. */
   get size(): number {
     return [...this.#held.values()].reduce((sum, { coins }) => sum + coins.size, 0);
@@ -82,7 +86,7 @@ export class WsPrices {
     for (const held of this.#in(currency)) this.#drop(held, unwanted);
   }
 
-  /** Sends what was missed. Called every second. */
+  /** Sends what was missed. */
   flush(): void {
     for (const { watch } of this.#held.values()) watch.flush();
   }

@@ -106,7 +106,7 @@ export class WsSession implements WsTalk {
   }
 
   isIdle(): boolean {
-    return this.#prices.size === 0 && this.#jobs.size === 0 && this.#waiting === 0;
+    return this.#prices.isEmpty && this.#jobs.size === 0 && this.#waiting === 0;
   }
 
   flush(): void {

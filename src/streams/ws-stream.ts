@@ -26,7 +26,7 @@ export interface WsRequest extends StreamClient {
 export interface WsTalk {
   /** Whether the client is subscribed to anything. */
   isIdle(): boolean;
-  /** Called every second in which the client keeps up. */
+  /** Called when the client keeps up again, and every few seconds in which it does. */
   flush(): void;
   /** The stream has ended. */
   close(): void;
@@ -87,6 +87,7 @@ export class WsStream implements OpenStream {
     if (!this.isOpen()) return false;
     const pace = this.#guard.judge(this.#deps.now());
     if (pace === 'slow') this.end('slow');
+    if (pace === 'behind') this.#deps.registry.attend(this);
     return pace === 'ready';
   }
 
@@ -101,20 +102,21 @@ export class WsStream implements OpenStream {
     this.write(this.#deps.heartbeat());
   }
 
-  judge(now: number): void {
+  judge(now: number): boolean {
     if (this.#pingedAt !== undefined && now - this.#pingedAt >= pongDeadlineMs) {
       this.#outlet.cut();
       this.#close('client');
-      return;
+      return true;
     }
     if (this.#isIdleTooLong(now)) {
       this.end('idle');
-      return;
+      return true;
     }
-    if (!this.isReady()) return;
+    if (!this.isReady()) return !this.isOpen();
     const ticket = this.#tickets?.take(now);
     if (ticket !== undefined) this.write(ticket);
     this.#talk?.flush();
+    return true;
   }
 
   end(reason: EndReason): void {

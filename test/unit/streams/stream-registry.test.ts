@@ -42,7 +42,11 @@ describe('StreamRegistry', () => {
       judged: 0,
       ended: undefined as EndReason | undefined,
       beat: () => void (stream.beats += 1),
-      judge: () => void (stream.judged += 1),
+      keepsUp: true,
+      judge(): boolean {
+        stream.judged += 1;
+        return stream.keepsUp;
+      },
       end(reason: EndReason): void {
         stream.ended = reason;
         home.closed(stream, reason);
@@ -73,14 +77,27 @@ describe('StreamRegistry', () => {
     expect(registry.ended()).to.deep.equal({ slow: 1 });
   });
 
-  it('beats each heart once in every quarter of a minute, and judges each stream every second', () => {
+  it('beats each heart once in every quarter of a minute, and judges each stream every five seconds', () => {
     const home = newRegistry({ perUser: 100, perAddress: 100, inAll: 100 });
     const streams = Array.from({ length: 31 }, (_, n) => open(`user-${n}`, '10.0.0.1', home));
     for (let quarter = 1; quarter <= 4; quarter += 1) {
       mock.timers.tick(15_000);
       expect(new Set(streams.map(({ beats }) => beats))).to.deep.equal(new Set([quarter]));
     }
-    expect(new Set(streams.map(({ judged }) => judged))).to.deep.equal(new Set([60]));
+    expect(new Set(streams.map(({ judged }) => judged))).to.deep.equal(new Set([12]));
+  });
+
+  it('judges a stream every second from when its client is behind until it keeps up', () => {
+    const slow = open('a');
+    slow.keepsUp = false;
+    registry.attend(slow);
+    mock.timers.tick(10_000);
+    expect(slow.judged).to.equal(10);
+    slow.keepsUp = true;
+    mock.timers.tick(1_000);
+    slow.judged = 0;
+    mock.timers.tick(15_000);
+    expect(slow.judged).to.equal(3);
   });
 
   it('spreads the beats over the seconds', () => {
