@@ -31,6 +31,11 @@ const good: Readonly<Record<string, object>> = {
   'PUT /api/v1/users/:id': { username: 'renamed', email: 'renamed@example.com', current_password: 'x 1' },
   'DELETE /api/v1/users/:id': { current_password: 'wrong horse 1' },
   'POST /api/v1/api-keys': { name: 'key', scopes: ['prices:read'], expires_in_days: 1, daily_quota: 1 },
+  'POST /api/v1/crypto/stream/portfolio': {
+    holdings: [{ coin: 'bitcoin', quantity: '1' }],
+    interval: 2,
+    max_updates: 1,
+  },
   'POST /api/v1/crypto/bulk': { coins: ['bitcoin', 'ethereum'], currency: 'usd', timeout: 1 },
   'POST /api/v1/crypto/portfolio': { holdings: [{ coin: 'bitcoin', quantity: '1.5' }], currency: 'eur' },
 };

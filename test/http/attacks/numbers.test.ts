@@ -136,6 +136,12 @@ describe('attacks with numbers', () => {
     ['the timeout of a bulk job', '/crypto/bulk', (n) => `{"coins":["bitcoin"],"timeout":${n}}`],
     ['the timeout of a portfolio', '/crypto/portfolio', (n) => `{"coins":["bitcoin"],"timeout":${n}}`],
     ['the life of a key', '/api-keys', (n) => `{"name":"k","scopes":["jobs:write"],"expires_in_days":${n}}`],
+    ['the interval of a stream', '/crypto/stream/portfolio', (n) => `{"coins":["bitcoin"],"interval":${n}}`],
+    [
+      'the updates of a stream',
+      '/crypto/stream/portfolio',
+      (n) => `{"coins":["bitcoin"],"max_updates":${n}}`,
+    ],
     ['the quota of a key', '/api-keys', (n) => `{"name":"k","scopes":["jobs:write"],"daily_quota":${n}}`],
   ];
   for (const [what, path, bodyOf] of fields) {
@@ -169,6 +175,8 @@ describe('attacks with numbers', () => {
     expect([...known].toSorted()).to.deep.equal([
       'daily_quota',
       'expires_in_days',
+      'interval',
+      'max_updates',
       'quantity',
       'schema',
       'timeout',
