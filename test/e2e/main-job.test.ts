@@ -94,7 +94,7 @@ describe('the main job, end to end', () => {
     const replayed = await collect(elsewhere, `/jobs/${id}/events`);
     stack.market.setLatency(50);
     expect(live[0]?.event).to.equal('hello');
-    expect(live.at(-1)?.event).to.equal('job.completed');
+    expect(live.slice(-2).map(({ event }) => event)).to.deep.equal(['job.completed', 'end']);
     expect(coinsOf(live)).to.have.members(['bitcoin', 'sim-00400', 'sim-00401']);
     expect(replayed.slice(1)).to.deep.equal(live.slice(1));
   });
@@ -112,7 +112,7 @@ describe('the main job, end to end', () => {
     const id = await submit('/crypto/bulk', { coins: ['sim-00503'] });
     await user.jobEnd(id);
     const events = await collect(user, `/jobs/${id}/events`, '1-0.0');
-    expect(events.map(({ event }) => event)).to.deep.equal(['hello', 'reset', 'job.completed']);
+    expect(events.map(({ event }) => event)).to.deep.equal(['hello', 'reset', 'job.completed', 'end']);
     expect(events[0]?.data.recovered).to.equal(false);
   });
 

@@ -189,7 +189,7 @@ describe('WebSockets', () => {
       await succeed(here, again.token, ['DELETE', `/api-keys/${id}`]);
       expect(await byKey.whenClosed(2_000)).to.deep.equal(revoked);
       expect(other.closed()).to.equal(undefined);
-      await succeed(here, again.token, ['DELETE', '/users/me']);
+      await succeed(here, again.token, ['DELETE', '/users/me', { current_password: person.password }]);
       expect(await other.whenClosed(2_000)).to.deep.equal(revoked);
     });
 
