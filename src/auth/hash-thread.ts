@@ -2,7 +2,10 @@
  * Thread task: bcrypt, in the very thread, at the lowest priority that the system knows, so that a core which serves prices
  * is never taken from them. Linux gives every thread a priority of its own; elsewhere the whole process would be lowered.
  */
+import { execFileSync } from 'node:child_process';
+import { readlinkSync } from 'node:fs';
 import { setPriority } from 'node:os';
+import { basename } from 'node:path';
 import { isMainThread } from 'node:worker_threads';
 import bcrypt from 'bcrypt';
 
@@ -16,12 +19,24 @@ export interface HashTask {
 }
 
 const lowest = 19;
+const chrtDeadlineMs = 2_000;
 
 if (process.platform === 'linux' && !isMainThread) {
+  attempt(() => setPriority(0, lowest));
+  // Schedulers of newer kernels let a thread of the lowest priority finish its slice of milliseconds; one that is idle they
+  // interrupt at once. Only `chrt`, a part of every Linux, can say so.
+  attempt(() => {
+    const thread = basename(readlinkSync('/proc/thread-self'));
+    execFileSync('chrt', ['--idle', '--pid', '0', thread], { stdio: 'ignore', timeout: chrtDeadlineMs });
+  });
+}
+
+/** A sandbox may forbid it: hashing then competes with the rest, no worse than without threads. */
+function attempt(change: () => void): void {
   try {
-    setPriority(0, lowest);
+    change();
   } catch {
-    // A sandbox may forbid it: hashing then competes with the rest, no worse than without threads.
+    // As it was.
   }
 }
 

@@ -5,7 +5,7 @@
  * until it expires, so that a client pays for the signature once per process; whether it was revoked is asked elsewhere, at
  * every request.
  */
-import { createHash, createSecretKey, randomUUID, type KeyObject } from 'node:crypto';
+import { createHash, createSecretKey, type KeyObject } from 'node:crypto';
 import jwt from 'jsonwebtoken';
 import { LRUCache } from 'lru-cache';
 import { validate as isUuid } from 'uuid';
@@ -132,7 +132,8 @@ class VerifiedTokens {
 function signer({ id, key }: Key, clock: Clock): (userId: string, claims: object, seconds: number) => string {
   return (userId, claims, seconds) => {
     const iat = secondsOf(clock);
-    const options = { algorithm, issuer, subject: userId, keyid: id, jwtid: randomUUID() } as const;
+    // No id of its own: what is revoked are sessions, and every byte is sent with every request.
+    const options = { algorithm, issuer, subject: userId, keyid: id } as const;
     return jwt.sign({ ...claims, iat, exp: iat + seconds }, key, options);
   };
 }
