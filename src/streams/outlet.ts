@@ -1,5 +1,6 @@
 /** The way to one client, whatever the transport. */
 import type { ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Frame } from './frame.ts';
 import { sseHeaders } from './sse.ts';
 
@@ -23,7 +24,8 @@ const lastBytesMs = 10_000;
  */
 export class SseOutlet implements Outlet {
   readonly #response: ServerResponse;
-  readonly #isDirect: boolean;
+  /** Where chunks go; undefined where the response must frame them itself. */
+  readonly #socket: Socket | undefined;
 
   /** Sends the head. */
   constructor(response: ServerResponse) {
@@ -32,18 +34,17 @@ export class SseOutlet implements Outlet {
     response.flushHeaders();
     response.socket?.setNoDelay(true);
     // A client that speaks HTTP/1.0, as some proxies do, gets no chunks; one that pipelines has no socket yet.
-    this.#isDirect = response.chunkedEncoding && response.socket !== null;
+    this.#socket = response.chunkedEncoding ? (response.socket ?? undefined) : undefined;
   }
 
   unsentBytes(): number {
-    return this.#response.socket?.writableLength ?? this.#response.writableLength;
+    return this.#socket?.writableLength ?? this.#response.writableLength;
   }
 
   write(frame: Frame): void {
-    const { socket, writableEnded, destroyed } = this.#response;
-    if (writableEnded || destroyed) return;
-    if (this.#isDirect) socket?.write(frame.chunk);
-    else this.#response.write(frame.sse);
+    if (this.#response.writableEnded || this.#response.destroyed) return;
+    if (this.#socket === undefined) this.#response.write(frame.sse);
+    else this.#socket.write(frame.chunk);
   }
 
   end(): void {
