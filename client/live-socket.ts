@@ -9,7 +9,8 @@
  *   closed    for good
  */
 import { LiveSubscriptions, type SubscribeFields, type Subscription } from './live-subscriptions.ts';
-import { PricepoolError, type FieldProblem } from './pricepool-error.ts';
+import { lost, mostPending, PendingAnswers, refusal, type Answer } from './pending-answers.ts';
+import { PricepoolError } from './pricepool-error.ts';
 
 /** What this needs of a WebSocket; the global one and that of `ws` fit. */
 export interface WebSocketLike {
@@ -69,8 +70,6 @@ const defaultMaxFailures = 12;
 const silenceMs = 40_000;
 const firstPauseMs = 500;
 const maxPauseMs = 15_000;
-/** Requests that may wait for their answers. */
-const maxPending = 100;
 const idleCode = 4000;
 /** There is nothing to come back for: all was sent, the credential was revoked, or the server does not like how we talk. */
 const finalCodes = new Set([1000, 1003, 4001, 4008, 4400]);
@@ -83,24 +82,6 @@ export function openLiveSocket(url: string, options: LiveSocketOptions): LiveSoc
   );
 }
 
-interface Pending {
-  readonly resolve: (answer: Answer) => void;
-  readonly reject: (error: PricepoolError) => void;
-}
-
-interface Answer {
-  readonly action?: string;
-  readonly id?: string;
-  readonly code?: string;
-  readonly message?: string;
-  readonly fields?: readonly FieldProblem[];
-  readonly retry_after?: number;
-  /** Of a problem that is no answer: the events of this job stop. */
-  readonly job?: string;
-  readonly coins?: number;
-  readonly jobs?: number;
-}
-
 interface SocketMessage extends Answer {
   readonly type?: string;
   readonly event_id?: string;
@@ -111,13 +92,12 @@ class ReopeningSocket implements LiveSocket {
   readonly #url: string;
   readonly #options: LiveSocketOptions;
   readonly #subscriptions = new LiveSubscriptions();
-  readonly #pending = new Map<string, Pending>();
+  readonly #pending = new PendingAnswers();
   readonly #waiting = new Set<() => void>();
   readonly #listeners = new Map<string, ((data: unknown, id: string | undefined) => void)[]>();
   #state: 'idle' | 'opening' | 'open' | 'closed' = 'idle';
   #socket: WebSocketLike | undefined;
   #ticket: string | undefined;
-  #requests = 0;
   #failures = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -160,7 +140,7 @@ class ReopeningSocket implements LiveSocket {
   async #opened(until: number): Promise<void> {
     if (this.#state === 'idle') void this.#connect();
     if (this.#state === 'opening') {
-      if (this.#waiting.size >= maxPending) throw lost('too many requests are waiting');
+      if (this.#waiting.size >= mostPending) throw lost('too many requests are waiting');
       await new Promise<void>((resolve) => {
         const go = (): void => {
           clearTimeout(timer);
@@ -176,31 +156,12 @@ class ReopeningSocket implements LiveSocket {
   }
 
   async #send(action: string, fields: SubscribeFields, until: number): Promise<Answer> {
-    if (this.#pending.size >= maxPending) throw lost('too many requests are waiting');
-    const id = String((this.#requests += 1));
-    return await new Promise<Answer>((resolve, reject) => {
-      const timer = setTimeout(
-        () => settle.reject(lost('no answer in time')),
-        Math.max(0, until - Date.now()),
-      );
-      const forget = (): void => {
-        clearTimeout(timer);
-        this.#pending.delete(id);
-      };
-      const settle: Pending = {
-        resolve: (answer) => {
-          forget();
-          // Before anything else of the connection is read: events of the job may follow in the same turn.
-          if (action === 'subscribe') this.#subscriptions.add(fields);
-          resolve(answer);
-        },
-        reject: (error) => {
-          forget();
-          reject(error);
-        },
-      };
-      this.#pending.set(id, settle);
-      this.#socket?.send(JSON.stringify({ action, id, ...fields }));
+    return await this.#pending.ask(until, {
+      send: (id) => this.#socket?.send(JSON.stringify({ action, id, ...fields })),
+      // Before anything else of the connection is read: events of the job may follow in the same turn.
+      onAnswer: () => {
+        if (action === 'subscribe') this.#subscriptions.add(fields);
+      },
     });
   }
 
@@ -244,9 +205,7 @@ class ReopeningSocket implements LiveSocket {
   #take(message: SocketMessage): void {
     if (message.type !== undefined) this.#takeEvent(message.type, message);
     else if (message.id !== undefined) {
-      const pending = this.#pending.get(message.id);
-      if (message.action === 'problem') pending?.reject(refusal(message));
-      else pending?.resolve(message);
+      this.#pending.settle(message.id, message);
     } else if (message.action === 'problem' && message.job !== undefined) {
       const subscription = { jobs: [message.job] };
       this.#subscriptions.remove(subscription);
@@ -289,7 +248,7 @@ class ReopeningSocket implements LiveSocket {
   #lose(code: number, reason: string): void {
     clearTimeout(this.#timer);
     this.#socket = undefined;
-    for (const { reject } of [...this.#pending.values()]) reject(lost(`the connection was lost (${code})`));
+    this.#pending.loseAll(`the connection was lost (${code})`);
     if (finalCodes.has(code)) this.#end(reason === '' ? String(code) : reason);
     else if (code === idleCode && this.#subscriptions.isEmpty) this.#state = 'idle';
     else this.#comeBack(Number(/\b\d{1,7}\b/.exec(reason)?.[0] ?? Number.NaN));
@@ -328,7 +287,7 @@ class ReopeningSocket implements LiveSocket {
     clearTimeout(this.#timer);
     const socket = this.#socket;
     this.#socket = undefined;
-    for (const { reject } of [...this.#pending.values()]) reject(lost('the socket is closed'));
+    this.#pending.loseAll('the socket is closed');
     for (const go of [...this.#waiting]) go();
     socket?.close(1000);
     this.#options.onEnd?.(reason);
@@ -343,17 +302,4 @@ function globalSocket(): SocketClass {
   if (found === undefined)
     throw new Error('There is no WebSocket here; pass one, such as that of the package ws');
   return found;
-}
-
-function lost(reason: string): PricepoolError {
-  return new PricepoolError(`No answer over the WebSocket: ${reason}`, {
-    status: 0,
-    code: 'connection_lost',
-  });
-}
-
-/** Refusals over a WebSocket have no status; all of them are the answer to this very request. */
-function refusal(answer: Answer): PricepoolError {
-  const { code = 'unknown', message = 'The API refused', fields, retry_after: retryAfterSeconds } = answer;
-  return new PricepoolError(message, { status: 400, code, fields, retryAfterSeconds });
 }
