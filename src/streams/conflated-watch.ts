@@ -3,7 +3,8 @@
  * at once, as the newest quotes.
  */
 import type { Frame } from './frame.ts';
-import type { PriceHub, PriceUpdate, Watch, Watching } from './price-hub.ts';
+import type { PriceHub } from './price-hub.ts';
+import type { PriceUpdate, Watch, Watching } from './price-watch.ts';
 
 /** What a client is to be told. */
 export interface News {

@@ -12,42 +12,10 @@ import type { Tick, TickSubscriber } from '../events/ticks.ts';
 import type { Clock } from '../lib/clock.ts';
 import { Frame } from './frame.ts';
 import type { HeldQuotes } from './held-quotes.ts';
+import { PriceGroups, type PriceGroup } from './price-groups.ts';
+import type { PriceUpdate, Watch, Watching } from './price-watch.ts';
 import { WatchList, type Wish } from './watch-list.ts';
 import type { Logger } from '../lib/logger.ts';
-
-/** What somebody watches. */
-export interface Watch {
-  readonly currency: string;
-  /** Without repetition. */
-  readonly assetIds: readonly string[];
-  /** Least time (ms) between two updates. */
-  readonly intervalMs: number;
-  /** Who is charged for what it costs to keep the assets fresh. */
-  readonly requester?: string | undefined;
-}
-
-/** News of a group. */
-export interface PriceUpdate {
-  /** Rises with every update of this process. */
-  readonly seq: number;
-  /** Assets that have changed. */
-  readonly assetIds: readonly string[];
-  /** The changed assets as an event `price`, for all clients that miss nothing else. */
-  readonly frame: () => Frame;
-}
-
-/** What a client has of a watch. */
-export interface Watching {
-  /** Readings of all watched assets now. */
-  readings(): readonly QuoteReading[];
-  /** JSON list of these assets as they are now. */
-  jsonOf(assetIds: readonly string[]): string;
-  /** An event `price` with these assets as they are now. */
-  frameOf(assetIds: readonly string[]): Frame;
-  /** Watched assets whose newest reading has not gone out yet: who leaves now would miss it. */
-  pending(): readonly string[];
-  close(): void;
-}
 
 export interface PriceHub {
   /** Of this run of the process: positions of another are worth nothing here. */
@@ -76,20 +44,6 @@ export interface PriceHubDeps {
   readonly epoch: string;
 }
 
-interface Group {
-  readonly key: string;
-  readonly currency: string;
-  readonly assetIds: readonly string[];
-  readonly intervalMs: number;
-  readonly members: Set<(update: PriceUpdate) => void>;
-  /** Assets whose change was not sent yet. */
-  readonly dirty: Set<string>;
-  /** What was last sent of each asset, so that nothing is sent twice. */
-  readonly sent: Map<string, string>;
-  /** When it was last sent something (ms since the epoch). */
-  sentAt: number;
-}
-
 /** Least time (ms) between two times at which changes go out. */
 const gatherMs = 100;
 /** After a silence changes are gathered for this long (ms) only: the rest of what one call brought is here by then. */
@@ -105,10 +59,8 @@ export function createPriceHub(deps: PriceHubDeps): PriceHub {
 class GroupingHub implements PriceHub {
   readonly epoch: string;
   readonly #deps: PriceHubDeps;
-  readonly #groups = new Map<string, Group>();
-  /** Groups by `currency:asset`. */
-  readonly #groupsOf = new Map<string, Set<Group>>();
-  readonly #dirtyGroups = new Set<Group>();
+  readonly #groups: PriceGroups;
+  readonly #dirtyGroups = new Set<PriceGroup>();
   readonly #watchList: WatchList;
   readonly #sources = new Map<string, number>();
   readonly #stopListening: () => void;
@@ -121,6 +73,7 @@ class GroupingHub implements PriceHub {
   constructor(deps: PriceHubDeps) {
     this.#deps = deps;
     this.epoch = deps.epoch;
+    this.#groups = new PriceGroups((currency, id) => signatureOf(this.#reading(currency, id)));
     this.#watchList = new WatchList({
       ...deps,
       receivedAt: (currency, assetId) => deps.quotes.get(currency, assetId)?.receivedAt,
@@ -155,7 +108,7 @@ class GroupingHub implements PriceHub {
 
   watch(watch: Watch, onUpdate: (update: PriceUpdate) => void): Watching {
     const { currency, assetIds, requester } = watch;
-    const group = this.#groupOf(watch);
+    const group = this.#groups.of(watch);
     group.members.add(onUpdate);
     this.#watchList.add(currency, assetIds, requester);
     let isOpen = true;
@@ -169,7 +122,7 @@ class GroupingHub implements PriceHub {
         if (!isOpen) return;
         isOpen = false;
         this.#watchList.remove(currency, assetIds);
-        this.#leave(group, onUpdate);
+        if (this.#groups.leave(group, onUpdate)) this.#dirtyGroups.delete(group);
       },
     };
   }
@@ -178,45 +131,6 @@ class GroupingHub implements PriceHub {
     clearInterval(this.#looking);
     clearTimeout(this.#gathering);
     this.#stopListening();
-  }
-
-  #groupOf({ currency, assetIds, intervalMs }: Watch): Group {
-    const sorted = assetIds.toSorted();
-    const key = `${currency}/${intervalMs}/${sorted.join(',')}`;
-    const known = this.#groups.get(key);
-    if (known !== undefined) return known;
-    const group: Group = {
-      key,
-      currency,
-      assetIds: sorted,
-      intervalMs,
-      members: new Set(),
-      dirty: new Set(),
-      sent: new Map(),
-      sentAt: 0,
-    };
-    for (const id of sorted) {
-      group.sent.set(id, signatureOf(this.#reading(currency, id)));
-      const keyed = `${currency}:${id}`;
-      const groups = this.#groupsOf.get(keyed);
-      if (groups === undefined) this.#groupsOf.set(keyed, new Set([group]));
-      else groups.add(group);
-    }
-    this.#groups.set(key, group);
-    return group;
-  }
-
-  #leave(group: Group, onUpdate: (update: PriceUpdate) => void): void {
-    group.members.delete(onUpdate);
-    if (group.members.size > 0) return;
-    this.#groups.delete(group.key);
-    this.#dirtyGroups.delete(group);
-    for (const id of group.assetIds) {
-      const keyed = `${group.currency}:${id}`;
-      const groups = this.#groupsOf.get(keyed);
-      groups?.delete(group);
-      if (groups?.size === 0) this.#groupsOf.delete(keyed);
-    }
   }
 
   #onTick({ currency, quotes, failures }: Tick): void {
@@ -228,9 +142,7 @@ class GroupingHub implements PriceHub {
   }
 
   #mark(currency: string, assetId: string): void {
-    const groups = this.#groupsOf.get(`${currency}:${assetId}`);
-    if (groups === undefined) return;
-    for (const group of groups) {
+    for (const group of this.#groups.watching(currency, assetId)) {
       group.dirty.add(assetId);
       this.#dirtyGroups.add(group);
     }
@@ -263,7 +175,7 @@ class GroupingHub implements PriceHub {
     }
   }
 
-  #send(group: Group, now: number): void {
+  #send(group: PriceGroup, now: number): void {
     const { currency, dirty, sent, members } = group;
     const changed = [...dirty].filter((id) => {
       const signature = signatureOf(this.#reading(currency, id));
@@ -287,7 +199,7 @@ class GroupingHub implements PriceHub {
 
   /** Ticks were missed: what is watched is read again, and what has changed meanwhile goes out. */
   async #refill(): Promise<void> {
-    for (const group of [...this.#groups.values()]) {
+    for (const group of this.#groups.all()) {
       await this.#deps.quotes.load(group.currency, group.assetIds).catch(() => undefined);
       for (const id of group.assetIds) this.#mark(group.currency, id);
     }

@@ -5,7 +5,8 @@
  */
 import { ConflatedWatch, type News } from './conflated-watch.ts';
 import { Frame } from './frame.ts';
-import type { PriceHub, Watch, Watching } from './price-hub.ts';
+import type { PriceHub } from './price-hub.ts';
+import type { Watch, Watching } from './price-watch.ts';
 import type { SseStream } from './sse-stream.ts';
 
 /** How far a client that comes back has got. */

@@ -3,12 +3,8 @@ import { expect } from 'chai';
 import type { CachedQuote, QuoteFailure } from '../../../src/domain/cached-quote.ts';
 import type { TickListener } from '../../../src/events/ticks.ts';
 import { silentLogger } from '../../../src/lib/logger.ts';
-import {
-  createPriceHub,
-  type PriceHub,
-  type PriceUpdate,
-  type Watching,
-} from '../../../src/streams/price-hub.ts';
+import { createPriceHub, type PriceHub } from '../../../src/streams/price-hub.ts';
+import type { PriceUpdate, Watching } from '../../../src/streams/price-watch.ts';
 import { quoteOf } from '../../e2e/support/feed.ts';
 
 const freshMs = 60_000;
