@@ -58,8 +58,6 @@ export interface Tokens {
    * `token_expired`).
    */
   verify(token: string, use: TokenUse): Principal;
-  /** Whether a token was verified before and is remembered. */
-  knows(token: string): boolean;
 }
 
 interface Verified {
@@ -94,7 +92,6 @@ export function createTokens(deps: TokenDeps): Tokens {
         ticketExpiresInSeconds,
       ),
     verify: (token, use) => memory.verify(token, use),
-    knows: (token) => memory.knows(token),
   };
 }
 
@@ -122,10 +119,6 @@ class VerifiedTokens {
     }
     if (known.use !== use) throw invalid();
     return known.principal;
-  }
-
-  knows(token: string): boolean {
-    return this.#held.peek(token) !== undefined;
   }
 }
 
