@@ -1,36 +1,19 @@
 import { expect } from 'chai';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { join } from 'node:path';
-import { text } from 'node:stream/consumers';
-import { projectRoot } from '../../embedded/project-root.ts';
 import { apiClient, newUser, type ApiClient } from '../support/api-client.ts';
+import { runCommand } from '../support/run-command.ts';
 import { startStack, type Stack } from '../support/stack.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const account = { email: 'root@example.com', password: 'correct horse 1' };
 
 /** Runs the command; its exit code and all that it says. */
-async function adminCommand(
-  databaseUrl: string,
-  ...args: string[]
-): Promise<{ code: number | null; said: string }> {
-  const script = join(projectRoot, 'src/create-admin.ts');
-  const child = spawn(process.execPath, ['--import', 'tsx', script, ...args], {
-    cwd: projectRoot,
-    env: { ...process.env, APP_ENV: 'test', DATABASE_URL: databaseUrl, BCRYPT_COST: '4' },
-    stdio: ['pipe', 'pipe', 'pipe'],
+const adminCommand = (databaseUrl: string, ...args: string[]): ReturnType<typeof runCommand> =>
+  runCommand({
+    script: 'src/create-admin.ts',
+    args,
+    environment: { ...process.env, APP_ENV: 'test', DATABASE_URL: databaseUrl, BCRYPT_COST: '4' },
+    input: `${account.password}\n`,
   });
-  // It does not read the password where it needs none.
-  child.stdin.on('error', () => undefined);
-  child.stdin.end(`${account.password}\n`);
-  const [[code], out, err] = await Promise.all([
-    once(child, 'exit') as Promise<[number | null]>,
-    text(child.stdout),
-    text(child.stderr),
-  ]);
-  return { code, said: out + err };
-}
 
 const createAdmin = (databaseUrl: string): ReturnType<typeof adminCommand> =>
   adminCommand(databaseUrl, '--email', account.email, '--username', 'root-admin');

@@ -1,14 +1,11 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { existsSync, statSync } from 'node:fs';
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { text } from 'node:stream/consumers';
 import { expect } from 'chai';
-import { projectRoot } from '../../embedded/project-root.ts';
 import { apiClient, newUser } from '../support/api-client.ts';
 import { processesWith, startEmbeddedRun, type EmbeddedRun } from '../support/embedded-run.ts';
+import { runCommand } from '../support/run-command.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const account = { email: 'root@example.com', password: 'correct horse 1' };
@@ -19,21 +16,13 @@ describe('commands beside npm start', function () {
   let run: EmbeddedRun;
 
   /** Runs one of our programs without a configured database. */
-  async function command(script: string, ...args: string[]): Promise<{ code: number | null; said: string }> {
-    const child = spawn(process.execPath, ['--import', 'tsx', join(projectRoot, script), ...args], {
-      cwd: projectRoot,
-      env: { PATH: process.env.PATH, APP_ENV: 'test', BCRYPT_COST: '4', PRICEPOOL_DATA_DIR: dataDir },
-      stdio: ['pipe', 'pipe', 'pipe'],
+  const command = (script: string, ...args: string[]): ReturnType<typeof runCommand> =>
+    runCommand({
+      script,
+      args,
+      environment: { PATH: process.env.PATH, APP_ENV: 'test', BCRYPT_COST: '4', PRICEPOOL_DATA_DIR: dataDir },
+      input: `${account.password}\n`,
     });
-    child.stdin.on('error', () => undefined);
-    child.stdin.end(`${account.password}\n`);
-    const [[code], out, err] = await Promise.all([
-      once(child, 'exit') as Promise<[number | null]>,
-      text(child.stdout),
-      text(child.stderr),
-    ]);
-    return { code, said: out + err };
-  }
   const createAdmin = (): ReturnType<typeof command> =>
     command('src/create-admin.ts', '--email', account.email, '--username', 'root-admin');
 

@@ -18,6 +18,7 @@ import { freePort } from '../../../embedded/free-port.ts';
 import { uniquePrefix } from '../../support/redis.ts';
 import { services } from '../../support/services.ts';
 import { openFeed, type Feed } from './feed.ts';
+import { viewer } from '../../support/viewer.ts';
 
 export interface StreamHost {
   readonly url: string;
@@ -39,14 +40,6 @@ export interface StreamHost {
   close(): Promise<void>;
 }
 
-const viewer = {
-  userId: 'somebody',
-  role: 'user',
-  generation: 0,
-  sessionId: undefined,
-  keyId: undefined,
-  scopes: undefined,
-} as const;
 const limits = { perUser: 10_000, perAddress: 10_000, inAll: 10_000 };
 const log = silentLogger();
 

@@ -8,16 +8,9 @@ import { createParser } from 'eventsource-parser';
 import { Frame } from '../../../src/streams/frame.ts';
 import { SseStream, type SseRequest } from '../../../src/streams/sse-stream.ts';
 import { StreamRegistry } from '../../../src/streams/stream-registry.ts';
+import { viewer } from '../../support/viewer.ts';
 import { waitFor } from '../../support/wait-for.ts';
 
-const viewer = {
-  userId: 'somebody',
-  role: 'user',
-  generation: 0,
-  sessionId: undefined,
-  keyId: undefined,
-  scopes: undefined,
-} as const;
 const start = 1_000_000;
 const hours = 3_600_000;
 
