@@ -41,10 +41,40 @@ export interface Metrics {
 
 const readDeadlineMs = 1_000;
 
-/** Builds the {@link Metrics} of a process, with the defaults of Node (memory, CPU, event loop delay) among them. */
+/**
+ * Prom-client looks at the event loop with a timer of 10 ms, which costs an idle process more than all the rest, and counts
+ * the timer's own pause as delay. Ours looks twice a second and tells the worst.
+ */
+const eventLoopLookMs = 500;
+
+function collectNodeMetrics(registry: Registry): void {
+  collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: eventLoopLookMs });
+  for (const figure of ['min', 'max', 'mean', 'stddev', 'p50', 'p90', 'p99'])
+    registry.removeSingleMetric(`nodejs_eventloop_lag_${figure}_seconds`);
+  let worstMs = 0;
+  let lookedAt = performance.now();
+  setInterval(() => {
+    const now = performance.now();
+    worstMs = Math.max(worstMs, now - lookedAt - eventLoopLookMs);
+    lookedAt = now;
+  }, eventLoopLookMs).unref();
+  gaugeIn(registry)(
+    'event_loop_delay_max_seconds',
+    'Longest delay of a timer since the last time it was read.',
+    {
+      read: () => {
+        const seconds = worstMs / 1000;
+        worstMs = 0;
+        return seconds;
+      },
+    },
+  );
+}
+
+/** Builds the {@link Metrics} of a process, with those of Node (memory, CPU, event loop) among them. */
 export function createMetrics(): Metrics {
   const registry = new Registry();
-  collectDefaultMetrics({ register: registry });
+  collectNodeMetrics(registry);
   const tallies: RouteTally[] = [];
   registerTallies(registry, tallies);
   const counter = counterIn(registry);
