@@ -24,6 +24,7 @@ export class Frame {
   #sse: Buffer | undefined;
   #chunk: Buffer | undefined;
   #message: Buffer | undefined;
+  #pingedMessage: Buffer | undefined;
 
   constructor(event: StreamEvent) {
     this.#event = event;
@@ -50,7 +51,16 @@ export class Frame {
     this.#message ??= textFrame(messageOf(this.#event));
     return this.#message;
   }
+
+  /** The message after a ping: two frames in one write, since each write costs as much as a price. */
+  get pingedMessage(): Buffer {
+    this.#pingedMessage ??= Buffer.concat([emptyPing, this.message]);
+    return this.#pingedMessage;
+  }
 }
+
+/** A final, unmasked ping without a payload (RFC 6455, section 5.5.2). */
+const emptyPing = Buffer.from([0x89, 0]);
 
 function textOf({ type, data, id, retryMs, comment }: StreamEvent): string {
   const before = comment === undefined ? '' : `: ${comment}\n\n`;

@@ -6,6 +6,7 @@ import type { ServerResponse } from 'node:http';
 import { comebackMs, longestStreamMs } from './comeback.ts';
 import { Frame } from './frame.ts';
 import { SseOutlet } from './outlet.ts';
+import { Silence } from './silence.ts';
 import { SlowGuard, type Pace } from './slow-guard.ts';
 import type { EndReason, OpenStream, StreamClient, StreamLimit, StreamRegistry } from './stream-registry.ts';
 import { TicketRenewal, type RenewTicket } from './ticket-renewal.ts';
@@ -34,6 +35,7 @@ export class SseStream implements OpenStream {
   readonly #outlet: SseOutlet;
   readonly #guard: SlowGuard;
   readonly #openedAt: number;
+  readonly #silence = new Silence();
   readonly #onClose: (() => void)[] = [];
   readonly #tickets: TicketRenewal | undefined;
   #whenReady: (() => void) | undefined;
@@ -69,7 +71,9 @@ export class SseStream implements OpenStream {
   }
 
   write(frame: Frame): void {
-    if (this.isOpen) this.#outlet.write(frame);
+    if (!this.isOpen) return;
+    this.#silence.end();
+    this.#outlet.write(frame);
   }
 
   /** The first event of every stream. */
@@ -85,15 +89,11 @@ export class SseStream implements OpenStream {
     return pace;
   }
 
-  beat(now: number): void {
+  look(now: number): boolean {
     if (now - this.#openedAt >= longestStreamMs) {
       this.end('expired');
-      return;
+      return true;
     }
-    if (this.#guard.judge(now) === 'ready') this.write(this.#deps.heartbeat());
-  }
-
-  judge(now: number): boolean {
     const pace = this.#guard.judge(now);
     if (pace === 'slow') {
       this.end('slow');
@@ -101,8 +101,10 @@ export class SseStream implements OpenStream {
     }
     const ticket = this.#tickets?.take(now);
     if (ticket !== undefined) this.write(ticket);
-    if (pace === 'ready') this.#whenReady?.();
-    return pace === 'ready';
+    if (pace !== 'ready') return false;
+    this.#whenReady?.();
+    if (this.#silence.isLong()) this.write(this.#deps.heartbeat());
+    return true;
   }
 
   end(reason: EndReason): void {

@@ -27,10 +27,11 @@ export interface StreamClient {
 /** An open stream. */
 export interface OpenStream {
   readonly client: StreamClient;
-  /** A sign of life; called four times a minute. */
-  beat(now: number): void;
-  /** Looks whether the client keeps up, and says so; called every five seconds, and every second while it does not. */
-  judge(now: number): boolean;
+  /**
+   * Gives a sign of life where one is due, looks whether the client keeps up, and says so. Called every {@link lookEveryMs},
+   * and every second while it does not.
+   */
+  look(now: number): boolean;
   /** Ends it; the stream then calls the registry's `closed`. */
   end(reason: EndReason): void;
 }
@@ -50,16 +51,14 @@ interface RegistryDeps {
   readonly isRevoked: (viewer: Principal) => boolean;
 }
 
-/** Proxies cut a silent connection after some 60 s. */
-const beatsEveryMs = 15_000;
-const lookMs = 1_000;
-const slots = beatsEveryMs / lookMs;
 /** Looking at every stream every second would cost as much as a fifth of its prices. */
-const looksEverySlots = 5;
+export const lookEveryMs = 5_000;
+const turnMs = 1_000;
+const slots = lookEveryMs / turnMs;
 
 export class StreamRegistry {
   readonly #deps: RegistryDeps;
-  /** By the second of the quarter minute in which their heart beats: so a beat is never a burst. */
+  /** By the second in which they are looked at, so that their signs of life are never a burst. */
   readonly #slots: readonly Set<OpenStream>[] = Array.from({ length: slots }, () => new Set<OpenStream>());
   readonly #slotOf = new Map<OpenStream, Set<OpenStream>>();
   /** Streams whose client does not keep up. */
@@ -73,7 +72,7 @@ export class StreamRegistry {
 
   constructor(deps: RegistryDeps) {
     this.#deps = deps;
-    this.#looking = setInterval(() => this.#look(), lookMs);
+    this.#looking = setInterval(() => this.#look(), turnMs);
     this.#looking.unref();
   }
 
@@ -142,13 +141,11 @@ export class StreamRegistry {
 
   #look(): void {
     const now = this.#deps.clock.now();
-    this.#turn = (this.#turn + 1) % slots;
-    for (const stream of this.#slots[this.#turn] ?? []) stream.beat(now);
     const behind = [...this.#behind];
-    for (let slot = this.#turn % looksEverySlots; slot < slots; slot += looksEverySlots)
-      for (const stream of this.#slots[slot] ?? [])
-        if (!this.#behind.has(stream) && !stream.judge(now)) this.attend(stream);
-    for (const stream of behind) if (stream.judge(now)) this.#behind.delete(stream);
+    this.#turn = (this.#turn + 1) % slots;
+    for (const stream of this.#slots[this.#turn] ?? [])
+      if (!this.#behind.has(stream) && !stream.look(now)) this.attend(stream);
+    for (const stream of behind) if (stream.look(now)) this.#behind.delete(stream);
   }
 }
 

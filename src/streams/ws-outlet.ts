@@ -5,7 +5,7 @@ import type { Outlet } from './outlet.ts';
 
 /**
  * A WebSocket that frames are written past, to its socket: they are made once for all clients. The library writes its own
- * frames (pings, pongs, the close) whole and at once as long as nothing is compressed, so that the two never mix.
+ * frames (pongs, the close) whole and at once as long as nothing is compressed, so that the two never mix.
  */
 export class WsOutlet implements Outlet {
   readonly #ws: WebSocket;
@@ -29,8 +29,9 @@ export class WsOutlet implements Outlet {
     if (this.#ws.readyState === this.#ws.OPEN && this.#socket.writable) this.#socket.write(bytes);
   }
 
-  ping(): void {
-    if (this.#ws.readyState === this.#ws.OPEN) this.#ws.ping();
+  /** A ping, and the frame after it. */
+  ping(frame: Frame): void {
+    this.writeBytes(frame.pingedMessage);
   }
 
   /** Closes after what was written; a client that does not answer is cut. */

@@ -6,6 +6,7 @@ import type { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
 import { comebackMs, longestStreamMs } from './comeback.ts';
 import type { Frame } from './frame.ts';
+import { Silence } from './silence.ts';
 import { SlowGuard } from './slow-guard.ts';
 import type { EndReason, OpenStream, StreamClient, StreamLimit } from './stream-registry.ts';
 import type { SseStreamDeps } from './sse-stream.ts';
@@ -33,7 +34,9 @@ export interface WsTalk {
 }
 
 /** A ping without its pong for so long (ms) is a dead client. */
-const pongDeadlineMs = 30_000;
+const pongDeadlineMs = 15_000;
+/** Looks from one ping to the next (20 s): with the silence before it and the deadline, a dead client is found within a minute. */
+const looksPerPing = 4;
 /** A connection without a subscription is closed after this long (ms). */
 const longestIdleMs = 60_000;
 
@@ -42,11 +45,15 @@ export class WsStream implements OpenStream {
   readonly #deps: SseStreamDeps;
   readonly #outlet: WsOutlet;
   readonly #guard: SlowGuard;
+  readonly #silence = new Silence();
   readonly #openedAt: number;
   readonly #tickets: TicketRenewal | undefined;
   #talk: WsTalk | undefined;
   /** When the oldest ping without a pong was sent. */
   #pingedAt: number | undefined;
+  #looks = 0;
+  /** A ping goes out with the next frame, since each write costs as much as a price. */
+  #isPingDue = false;
   #idleSince: number | undefined;
   #ended: EndReason | undefined;
 
@@ -74,7 +81,10 @@ export class WsStream implements OpenStream {
   }
 
   write(frame: Frame): void {
-    if (this.isOpen()) this.#outlet.write(frame);
+    if (!this.isOpen()) return;
+    this.#silence.end();
+    if (this.#isPingDue) this.#ping(frame);
+    else this.#outlet.write(frame);
   }
 
   /** Writes whole frames that were made already. */
@@ -91,31 +101,20 @@ export class WsStream implements OpenStream {
     return pace === 'ready';
   }
 
-  beat(now: number): void {
-    if (now - this.#openedAt >= longestStreamMs) {
-      this.end('expired');
-      return;
-    }
-    if (this.#guard.judge(now) !== 'ready') return;
-    this.#outlet.ping();
-    this.#pingedAt ??= now;
-    this.write(this.#deps.heartbeat());
-  }
-
-  judge(now: number): boolean {
-    if (this.#pingedAt !== undefined && now - this.#pingedAt >= pongDeadlineMs) {
-      this.#outlet.cut();
-      this.#close('client');
-      return true;
-    }
-    if (this.#isIdleTooLong(now)) {
-      this.end('idle');
+  look(now: number): boolean {
+    const ending = this.#endingOf(now);
+    if (ending !== undefined) {
+      if (ending === 'client') this.#outlet.cut();
+      this.end(ending);
       return true;
     }
     if (!this.isReady()) return !this.isOpen();
     const ticket = this.#tickets?.take(now);
     if (ticket !== undefined) this.write(ticket);
     this.#talk?.flush();
+    this.#looks += 1;
+    if (this.#looks % looksPerPing === 0) this.#isPingDue = true;
+    if (this.#silence.isLong()) this.write(this.#deps.heartbeat());
     return true;
   }
 
@@ -141,6 +140,18 @@ export class WsStream implements OpenStream {
     this.#ended = reason;
     this.#deps.registry.closed(this, reason);
     this.#talk?.close();
+  }
+
+  #ping(frame: Frame): void {
+    this.#isPingDue = false;
+    this.#pingedAt ??= this.#deps.now();
+    this.#outlet.ping(frame);
+  }
+
+  #endingOf(now: number): EndReason | undefined {
+    if (now - this.#openedAt >= longestStreamMs) return 'expired';
+    if (this.#pingedAt !== undefined && now - this.#pingedAt >= pongDeadlineMs) return 'client';
+    return this.#isIdleTooLong(now) ? 'idle' : undefined;
   }
 
   #isIdleTooLong(now: number): boolean {

@@ -86,16 +86,16 @@ describe('a WebSocket', () => {
 
     it('with 4000 after a minute without a subscription, and not before', async () => {
       api.skip(61_000);
-      api.beat();
+      api.look();
       await socket.ask({ action: 'unsubscribe', coins: ['bitcoin'], jobs: [jobId('01')] });
-      api.beat();
+      api.look();
       // The pongs come before the answer.
       await socket.ask({ action: 'ping' });
       api.skip(59_000);
-      api.beat();
+      api.look();
       expect(await socket.ask({ action: 'ping' })).to.include({ action: 'pong' });
       api.skip(1_000);
-      api.beat();
+      api.look();
       expect(await socket.whenClosed()).to.deep.equal({ code: 4000, reason: 'idle' });
       await nothingIsLeft();
     });
@@ -108,7 +108,7 @@ describe('a WebSocket', () => {
 
     it('with 4003 when it is old, telling when to come back', async () => {
       api.skip(12 * 3_600_000);
-      api.beat();
+      api.look();
       const { code, reason } = await socket.whenClosed();
       expect(code).to.equal(4003);
       expect(reason).to.match(/^expired \d+$/);
@@ -123,20 +123,21 @@ describe('a WebSocket', () => {
       await nothingIsLeft();
     });
 
-    it('without a word half a minute after a ping that nobody answers', async () => {
+    it('without a word a quarter minute after a ping that nobody answers', async () => {
       const pings = once(socket.ws, 'ping');
-      api.beat();
+      // A ping goes out with a heartbeat when there is nothing else to send.
+      api.look(6);
       await pings;
       // Its pong has come, so that it is this ping that counts.
       await socket.ask({ action: 'ping' });
       await waitFor(() => socket.messages.some(({ type }) => type === 'hb'), { what: 'the heartbeat' });
       socket.ws.pause();
-      api.beat();
-      api.skip(29_000);
-      api.beat();
+      api.look(6);
+      api.skip(14_000);
+      api.look();
       expect(api.registry.size).to.equal(1);
       api.skip(1_000);
-      api.beat();
+      api.look();
       expect(api.registry.size).to.equal(0);
       socket.ws.resume();
       expect((await socket.whenClosed()).code).to.equal(1006);
@@ -224,7 +225,7 @@ describe('a WebSocket', () => {
       socket.ws.pause();
       const [server] = [...api.connections];
       while (api.unsentBytes() <= 1_048_576) server?.write(hugeFrame);
-      api.beat();
+      api.look();
       expect(api.registry.ended()).to.deep.equal({ slow: 1 });
       await waitFor(() => server?.destroyed, { what: 'the cut' });
       socket.ws.terminate();

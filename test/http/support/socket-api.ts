@@ -30,8 +30,8 @@ export interface SocketApi extends TestApi {
   readonly unknown: (assetId: string) => void;
   /** Says something of every job. */
   happen(entry: JobEventEntry): void;
-  /** Lets every heart beat, and every stream be judged, now. */
-  beat(): void;
+  /** Looks at every stream so often, at this moment. */
+  look(times?: number): void;
   /** Connections that were opened, the oldest first. */
   readonly connections: ReadonlySet<Socket>;
   /** Most bytes that a connection has not taken. */
@@ -108,11 +108,9 @@ export async function startSocketApi(limits: StreamLimits = plenty): Promise<Soc
     happen: events.happen,
     tick: market.tick,
     unknown: market.unknown,
-    beat() {
-      for (const stream of [...registry.streams]) {
-        stream.beat(clock.now());
-        stream.judge(clock.now());
-      }
+    look(times = 1) {
+      for (let time = 0; time < times; time += 1)
+        for (const stream of [...registry.streams]) stream.look(clock.now());
     },
     connections: sockets,
     unsentBytes: () => Math.max(0, ...[...sockets].map(({ writableLength }) => writableLength)),

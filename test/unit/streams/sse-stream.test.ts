@@ -136,7 +136,7 @@ describe('SseStream', () => {
       [59, 1],
       [60, 2],
     ] as const) {
-      stream.judge(start + second * 1_000);
+      stream.look(start + second * 1_000);
       await waitFor(() => sent() === expected, { what: `${expected} tickets at second ${second}` });
     }
     const [first, second] = client.events.map(({ data }) => JSON.parse(data));
@@ -144,13 +144,25 @@ describe('SseStream', () => {
     expect(first.ticket).to.not.equal(second.ticket);
   });
 
-  it('beats, and ends after twelve hours with the advice to come back', async () => {
+  it('gives a sign of life after a quarter minute in which it wrote nothing', async () => {
     const { response, client } = await ask();
     const stream = streamOf(response);
-    stream.beat(start + 12 * hours - 1);
-    stream.beat(start + 12 * hours);
+    const price = new Frame({ type: 'price', data: '[]' });
+    for (let second = 5; second <= 60; second += 5) {
+      if (second === 25) stream.write(price);
+      stream.look(start + second * 1_000);
+    }
+    await waitFor(() => client.events.length === 4, { what: 'the events' });
+    expect(namesOf(client.events)).to.deep.equal(['hb', 'price', 'hb', 'hb']);
+  });
+
+  it('ends after twelve hours with the advice to come back', async () => {
+    const { response, client } = await ask();
+    const stream = streamOf(response);
+    stream.look(start + 12 * hours - 1);
+    stream.look(start + 12 * hours);
     await waitFor(() => client.hasEnded, { what: 'the end' });
-    expect(namesOf(client.events)).to.deep.equal(['hb', 'end']);
-    expect(JSON.parse(client.events[1]!.data)).to.include({ reason: 'expired', reconnect: true });
+    expect(namesOf(client.events)).to.deep.equal(['end']);
+    expect(JSON.parse(client.events[0]!.data)).to.include({ reason: 'expired', reconnect: true });
   });
 });
