@@ -1,3 +1,5 @@
+import type { HistoryPoint, HistorySpan } from '../domain/history.ts';
+import type { MarketRow } from '../domain/market-row.ts';
 import type { Quote } from '../domain/quote.ts';
 
 /** One row of a provider's list of assets. */
@@ -5,6 +7,8 @@ export interface AssetListing {
   readonly assetId: string;
   readonly symbol: string;
   readonly name: string;
+  /** Contract addresses by platform (empty text where there is none); absent where they were not asked for. */
+  readonly platforms?: Readonly<Record<string, string | null>>;
 }
 
 /** Answer to a request for the quotes of certain assets. */
@@ -14,6 +18,8 @@ export interface QuotesResult {
   readonly notFound: readonly string[];
   /** Known to the provider, which has no usable price now (null, NaN, negative). */
   readonly withoutPrice: readonly string[];
+  /** All that the provider tells of these assets; absent where it tells no more than a quote. */
+  readonly rows?: readonly MarketRow[];
 }
 
 export interface QuotesRequest {
@@ -29,12 +35,28 @@ export interface MarketsResult {
   /** Every asset of the page in the provider's order, those without a usable price too. */
   readonly assetIds: readonly string[];
   readonly quotes: readonly Quote[];
+  readonly rows?: readonly MarketRow[];
 }
 
 export interface MarketsRequest {
   readonly currency: string;
   /** 1-based page of 250 assets in the order of market capitalisation, the largest first. */
   readonly page: number;
+  readonly signal: AbortSignal;
+}
+
+/** A document of CoinGecko's API that is passed on as it is. */
+export interface DocumentRequest {
+  /** Path below the API's root, and its query: `/search/trending`, `/coins/bitcoin?tickers=false`. */
+  readonly path: string;
+  readonly signal: AbortSignal;
+}
+
+/** The prices of an asset over time. */
+export interface HistoryRequest {
+  readonly assetId: string;
+  readonly currency: string;
+  readonly span: HistorySpan;
   readonly signal: AbortSignal;
 }
 
@@ -56,5 +78,9 @@ export interface PriceProvider {
   fetchMarkets(request: MarketsRequest): Promise<MarketsResult>;
   /** The whole list of assets. Rows with an empty id are left out. */
   fetchAssets(signal: AbortSignal): Promise<readonly AssetListing[]>;
+  /** The JSON text of a document, checked to be an object or a list. Only where the provider speaks CoinGecko's API. */
+  fetchDocument?(request: DocumentRequest): Promise<string>;
+  /** Observed points, oldest first, each once; an empty list where the asset was not traded yet. Absent where there is no history. */
+  fetchHistory?(request: HistoryRequest): Promise<readonly HistoryPoint[]>;
   close(): Promise<void>;
 }
