@@ -1,12 +1,32 @@
+import { candles, dayFigures, marketChart, marketChartRange } from './charts.ts';
+import { coinAnswer } from './coin.ts';
+import { coinMarketCapAnswer } from './coinmarketcap.ts';
 import { supportedCurrencies } from './currencies.ts';
+import { defiLlamaAnswer } from './defillama.ts';
+import { globalAnswer, keyAnswer, searchAnswer, trendingAnswer, type Account } from './documents.ts';
 import { coinNotFound, incorrectPath, missingParameter, type Answer } from './errors.ts';
 import { marketsAnswer } from './markets.ts';
 import { changePercent, parsePrecision, roundPrice, type Precision } from './numbers.ts';
 import { selectIds } from './selection.ts';
 import type { MarketSource } from './source.ts';
 
-/** Answers one call of the price API by its path below `/api/v3` (no trailing slash) and its query. */
-export function answerCall(source: MarketSource, path: string, query: URLSearchParams): Answer {
+/** One call of the price API. */
+export interface MarketCall {
+  readonly source: MarketSource;
+  /** Path below `/api/v3` without a trailing slash; the whole path for calls of another provider's shape. */
+  readonly path: string;
+  readonly query: URLSearchParams;
+  /** Days back for which history may be asked; undefined for no limit. */
+  readonly historyDays: number | undefined;
+  /** What `/key` tells. */
+  readonly account: Account;
+}
+
+/** Answers a call by its path and its query. */
+export function answerCall(call: MarketCall): Answer {
+  const { source, path, query } = call;
+  if (path.startsWith('/cmc/')) return coinMarketCapAnswer(source, path.slice('/cmc'.length), query);
+  if (path.startsWith('/llama/')) return defiLlamaAnswer(source, path.slice('/llama'.length), query);
   switch (path) {
     case '/ping':
       return { status: 200, body: { gecko_says: '(V3) To the Moon!' } };
@@ -18,14 +38,48 @@ export function answerCall(source: MarketSource, path: string, query: URLSearchP
       return coinsList(source, query);
     case '/coins/markets':
       return marketsAnswer(source, query);
+    case '/search':
+      return searchAnswer(source, query);
+    case '/search/trending':
+      return trendingAnswer(source);
+    case '/global':
+      return globalAnswer(source);
+    case '/key':
+      return keyAnswer(call.account);
     default:
-      return unknownPath(source, path);
+      return coinCall(call);
   }
 }
 
-function unknownPath(source: MarketSource, path: string): Answer {
-  const id = /^\/coins\/([^/]+)(?:\/|$)/.exec(path)?.[1];
-  return id === undefined || source.listing(id) !== undefined ? incorrectPath : coinNotFound;
+/** The calls about one coin: its document, its charts. */
+function coinCall({ source, path, query, historyDays }: MarketCall): Answer {
+  const [, encoded, what] = /^\/coins\/([^/]+)(?:\/(.+))?$/.exec(path) ?? [];
+  if (encoded === undefined) return incorrectPath;
+  const id = decoded(encoded);
+  if (id === '' || source.listing(id) === undefined) return coinNotFound;
+  const call = { source, id, query, limitDays: historyDays };
+  switch (what) {
+    case undefined:
+      return coinAnswer(source, id, query);
+    case 'market_chart':
+      return marketChart(call);
+    case 'market_chart/range':
+      return marketChartRange(call);
+    case 'ohlc':
+      return candles(call);
+    case 'history':
+      return dayFigures(call);
+    default:
+      return incorrectPath;
+  }
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return '';
+  }
 }
 
 function coinsList(source: MarketSource, query: URLSearchParams): Answer {

@@ -1,4 +1,4 @@
-import { keyErrorBody, rateLimitBody } from './errors.ts';
+import { keyErrorBody, rateLimitBody, timeRange } from './errors.ts';
 import type { FaultKind } from './faults.ts';
 
 const html = (title: string): string =>
@@ -85,11 +85,8 @@ function cannedKeyError(kind: FaultKind): Canned | undefined {
     case 'wrong-root-demo':
       return asJson(400, keyErrorBody(10011));
     case 'time-range':
-      return asJson(401, { error: { status: { error_code: 10012, error_message: timeRangeMessage } } });
+      return asJson(timeRange.status, timeRange.body);
     default:
       return undefined;
   }
 }
-
-const timeRangeMessage =
-  'Your request exceeds the allowed time range. Public API users are limited to querying historical data within the past 365 days.';

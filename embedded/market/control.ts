@@ -19,6 +19,7 @@ const faultRequest = z.strictObject({
       retryAfterSeconds: z.number().min(0).optional(),
       intervalMs: z.number().min(1).optional(),
       bytes: z.int().min(0).optional(),
+      code: z.int().min(1).optional(),
     }),
   ]),
   /** Null: until cleared, as JSON has no infinity. */
@@ -30,6 +31,7 @@ const settingsRequest = z.strictObject({
   latencyMs: z.union([milliseconds, z.strictObject({ min: milliseconds, max: milliseconds })]).optional(),
   /** Null: no limit. */
   callsPerMinute: z.int().min(0).nullable().optional(),
+  monthlyCredits: z.int().min(0).optional(),
 });
 const longestBody = 65_536;
 
@@ -87,6 +89,7 @@ function act({ log, faults, settings, source }: RequestDeps, action: string, bod
       const changed = settingsRequest.parse(body);
       if (changed.latencyMs !== undefined) settings.latencyMs = changed.latencyMs;
       if (changed.callsPerMinute !== undefined) settings.callsPerMinute = changed.callsPerMinute ?? undefined;
+      if (changed.monthlyCredits !== undefined) settings.monthlyCredits = changed.monthlyCredits;
       return { ok: true };
     }
     case 'GET /__market/status':

@@ -45,3 +45,13 @@ export const incorrectPath: Answer = {
 
 /** 404 for `/coins/{id}` of an asset that does not exist. */
 export const coinNotFound: Answer = { status: 404, body: { error: 'coin not found' } };
+
+/** What CoinGecko says of a stretch that a plan does not reach. */
+const timeRangeMessage =
+  'Your request exceeds the allowed time range. Public API users are limited to querying historical data within the past 365 days.';
+
+/** 401 for history that lies too far back. */
+export const timeRange: Answer = {
+  status: 401,
+  body: { error: { status: { error_code: 10012, error_message: timeRangeMessage } } },
+};

@@ -49,6 +49,8 @@ export interface FaultDetails {
   readonly intervalMs?: number;
   /** Size of `huge-body`; default 50 MB. */
   readonly bytes?: number;
+  /** Code in CoinMarketCap's envelope, in the place of the one that belongs to the fault: 1010 for the month's limit. */
+  readonly code?: number;
 }
 export type Fault = FaultKind | FaultDetails;
 
@@ -56,7 +58,7 @@ export type Fault = FaultKind | FaultDetails;
 export interface FaultOptions {
   /** How many calls; default 1, `Infinity` until cleared. */
   readonly count?: number;
-  /** Only calls on this path below `/api/v3`, such as `/simple/price`. */
+  /** Only calls on this path below `/api/v3`, such as `/simple/price`; of another shape, the whole path. */
   readonly path?: string;
 }
 

@@ -26,6 +26,10 @@ export interface MarketOptions {
   readonly clock?: Clock;
   /** Serves this history in the place of the walk. */
   readonly replay?: ReplayOptions;
+  /** Days back for which history may be asked; null for no limit. Default 365, as on a Demo plan; none with a Pro key. */
+  readonly historyDays?: number | null;
+  /** Credits of a month that `/key` tells of. Default 10,000. */
+  readonly monthlyCredits?: number;
   /** Simulated prices change once in so many milliseconds. Default 5,000. */
   readonly walkIntervalMs?: number;
 }
@@ -34,6 +38,10 @@ export interface MarketOptions {
 export interface Market {
   /** Base URL for a CoinGecko client: `http://127.0.0.1:<port>/api/v3`. */
   readonly url: string;
+  /** Base URL for a CoinMarketCap client; the same prices, faults, limit and log. */
+  readonly coinMarketCapUrl: string;
+  /** Base URL for a DefiLlama client. */
+  readonly defiLlamaUrl: string;
   readonly port: number;
   /** Stops listening and cuts every connection, hanging calls included. */
   close(): Promise<void>;
@@ -78,6 +86,8 @@ export async function startMarket(options: MarketOptions = {}): Promise<Market> 
     latencyMs: options.latencyMs ?? 0,
     callsPerMinute: options.callsPerMinute,
     apiKey: options.apiKey,
+    historyDays: historyDaysOf(options),
+    monthlyCredits: options.monthlyCredits ?? 10_000,
   };
   const server = createServer(
     // Longer lines than the API accepts must get as far as its own 414.
@@ -87,6 +97,8 @@ export async function startMarket(options: MarketOptions = {}): Promise<Market> 
   const port = await listenLocally(server, options.port ?? 0);
   return {
     url: `http://127.0.0.1:${port}/api/v3`,
+    coinMarketCapUrl: `http://127.0.0.1:${port}/cmc`,
+    defiLlamaUrl: `http://127.0.0.1:${port}/llama`,
     port,
     close: async () => {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
@@ -103,4 +115,9 @@ export async function startMarket(options: MarketOptions = {}): Promise<Market> 
     setLatency: (latencyMs) => void (settings.latencyMs = latencyMs),
     setCallsPerMinute: (callsPerMinute) => void (settings.callsPerMinute = callsPerMinute),
   };
+}
+
+function historyDaysOf({ historyDays, apiKey }: MarketOptions): number | undefined {
+  if (historyDays === undefined) return apiKey?.plan === 'pro' ? undefined : 365;
+  return historyDays ?? undefined;
 }

@@ -117,6 +117,11 @@ function replaySource(assets: readonly ReplayedAsset[], now: () => number): Mark
       const row = lastAt(rows, now());
       return (agoMs === 0 || row === undefined ? row : rowAgo(rows, row, agoMs))?.price ?? null;
     },
+    history(id, currency, { from, to }) {
+      const rows = byId.get(id)?.histories.get(currency) ?? [];
+      const end = Math.min(to, now());
+      return rows.filter(({ at }) => at >= from && at <= end);
+    },
   };
 }
 

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
-import { answerCall } from './api.ts';
+import { answerCall, type MarketCall } from './api.ts';
 import { answerControl } from './control.ts';
-import { keyErrorBody, rateLimitBody, type Answer } from './errors.ts';
-import type { Latency, RequestDeps, RequiredKey } from './settings.ts';
+import { dialectOf, keyRefusal, rateLimited } from './dialects.ts';
+import type { Answer } from './errors.ts';
+import type { Latency, RequestDeps } from './settings.ts';
 import { spoil } from './spoil.ts';
 
 const root = '/api/v3';
@@ -44,14 +45,15 @@ interface Call {
 /** Counts the call at its receipt; everything else happens after the latency, as it would at a distant server. */
 function receiveCall(deps: RequestDeps, call: Call): void {
   const { path, query } = splitTarget(call.target);
-  const setStatus = deps.log.receive(path, countIds(query));
+  const setStatus = deps.log.receive(path, countIds(path, query));
+  const dialect = dialectOf(path);
   const admission = deps.log.admit(deps.settings.callsPerMinute);
   // The fault is taken at receipt too, so that one injected later never hits a call that is already on its way.
   const fault = admission.admitted ? deps.faults.take(path) : undefined;
   const reply = (): void => {
     if (call.response.destroyed) return;
     if (!admission.admitted) {
-      setStatus(send(call, rateLimited(admission.retryAfterMs)));
+      setStatus(send(call, rateLimited(dialect, admission.retryAfterMs)));
     } else if (fault === undefined) {
       setStatus(
         send(
@@ -60,9 +62,9 @@ function receiveCall(deps: RequestDeps, call: Call): void {
         ),
       );
     } else {
-      const answer = (): Answer => answerCall(deps.source, path, query);
+      const answer = (): Answer => answerCall(marketCall(deps, { path, query }));
       const { request, response } = call;
-      setStatus(spoil(fault, { request, response, answer, headers: successHeaders }));
+      setStatus(spoil(fault, { request, response, answer, dialect, headers: successHeaders }));
     }
   };
   const latency = latencyOf(deps.settings.latencyMs);
@@ -88,45 +90,46 @@ function checkedAnswer(
   }
   if (target.length > longestUrl)
     return { status: 414, body: '<html><h1>414 Request-URI Too Large</h1></html>' };
-  return keyRefusal(deps.settings.apiKey, request, query) ?? answerCall(deps.source, path, query);
+  const refusal = keyRefusal(deps.settings.apiKey, { path, query, headers: request.headers });
+  return refusal ?? answerCall(marketCall(deps, { path, query }));
+}
+
+function marketCall(
+  { source, settings, log }: RequestDeps,
+  { path, query }: { path: string; query: URLSearchParams },
+): MarketCall {
+  return {
+    source,
+    path,
+    query,
+    historyDays: settings.historyDays,
+    account: {
+      plan: settings.apiKey?.plan === 'pro' ? 'Pro' : 'Demo',
+      callsPerMinute: settings.callsPerMinute ?? 30,
+      monthlyCredits: settings.monthlyCredits,
+      callsOfMonth: log.total(),
+    },
+  };
 }
 
 function splitTarget(target: string): { path: string; query: URLSearchParams } {
   const mark = target.indexOf('?');
   const whole = mark === -1 ? target : target.slice(0, mark);
-  const below = whole.startsWith(root) ? whole.slice(root.length) : `${root}?${whole}`;
+  // The other shapes keep their whole path, which is what tells them apart.
+  const other = whole.startsWith('/cmc/') || whole.startsWith('/llama/') ? whole : `${root}?${whole}`;
+  const below = whole.startsWith(root) ? whole.slice(root.length) : other;
   const path = below.length > 1 && below.endsWith('/') ? below.slice(0, -1) : below;
   return { path, query: new URLSearchParams(mark === -1 ? '' : target.slice(mark + 1)) };
 }
 
-function countIds(query: URLSearchParams): number {
-  const ids = query.get('ids');
-  return ids === null || ids === '' ? 0 : ids.split(',').length;
+function countIds(path: string, query: URLSearchParams): number {
+  const ofPath = /^\/llama\/(?:prices\/current|chart)\/(.+)$/.exec(path)?.[1];
+  const ids = ofPath ?? query.get('ids') ?? query.get('slug') ?? query.get('id') ?? '';
+  return ids === '' ? 0 : ids.split(',').length;
 }
 
 function latencyOf(latency: Latency): number {
   return typeof latency === 'number' ? latency : latency.min + Math.random() * (latency.max - latency.min);
-}
-
-function rateLimited(retryAfterMs: number): Answer {
-  const seconds = Math.max(1, Math.ceil(retryAfterMs / 1_000));
-  return { status: 429, body: rateLimitBody, headers: { 'retry-after': String(seconds) } };
-}
-
-function keyRefusal(
-  required: RequiredKey | undefined,
-  request: IncomingMessage,
-  query: URLSearchParams,
-): Answer | undefined {
-  if (required === undefined) return undefined;
-  const sent = (plan: 'demo' | 'pro'): string | null =>
-    [request.headers[`x-cg-${plan}-api-key`]].flat()[0] ?? query.get(`x_cg_${plan}_api_key`);
-  if (sent(required.plan) === required.key) return undefined;
-  const other = required.plan === 'demo' ? 'pro' : 'demo';
-  if (sent(required.plan) === null && sent(other) !== null) {
-    return { status: 400, body: keyErrorBody(other === 'pro' ? 10010 : 10011) };
-  }
-  return { status: 401, body: keyErrorBody(10002) };
 }
 
 function send({ request, response, receivedAt }: Call, answer: Answer): number {

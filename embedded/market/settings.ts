@@ -16,6 +16,10 @@ export interface MarketSettings {
   latencyMs: Latency;
   callsPerMinute: number | undefined;
   readonly apiKey: RequiredKey | undefined;
+  /** How far back history may be asked for, in days; undefined for no limit. */
+  readonly historyDays: number | undefined;
+  /** Credits of a month that `/key` tells of. */
+  monthlyCredits: number;
 }
 
 /** The parts that answering a request needs. */

@@ -1,7 +1,14 @@
 import type { Clock } from '../../src/lib/clock.ts';
 import { madeUpAssets, realAssets, unpricedListings, type SimulatedAsset } from './assets.ts';
 import { assetCurrencies, dollarRates } from './currencies.ts';
-import { unpricedObservation, type Listing, type MarketSource, type Observation } from './source.ts';
+import {
+  unpricedObservation,
+  type Listing,
+  type MarketSource,
+  type Observation,
+  type Sample,
+  type Stretch,
+} from './source.ts';
 import { unitNoise, walkKey, walkPrice, type Walker } from './walk.ts';
 
 const dayMs = 86_400_000;
@@ -66,7 +73,41 @@ export function createSimulatedSource(options: SimulatedOptions): MarketSource {
       const rate = rateAt(currency, at);
       return entry === undefined || rate === undefined ? null : walkPrice(entry.walker, at) * rate;
     },
+    history(id, currency, stretch) {
+      const entry = entries.get(id);
+      return entry === undefined
+        ? []
+        : samplesOf(entry, momentsOf(stretch, now()), (at) => rateAt(currency, at));
+    },
   };
+}
+
+/** Most samples of one stretch: a year of hours and some more. */
+const mostSamples = 10_000;
+
+function momentsOf({ from, to, stepMs }: Stretch, now: number): number[] {
+  const end = Math.min(to, now);
+  const first = Math.ceil(from / stepMs) * stepMs;
+  const count = Math.max(0, Math.min(mostSamples, Math.floor((end - first) / stepMs) + 1));
+  return Array.from({ length: count }, (_, index) => first + index * stepMs);
+}
+
+function samplesOf(
+  { asset, walker, turnover }: Entry,
+  moments: readonly number[],
+  rateAt: (at: number) => number | undefined,
+): Sample[] {
+  return moments.flatMap((at) => {
+    const rate = rateAt(at);
+    if (rate === undefined) return [];
+    const price = walkPrice(walker, at) * rate;
+    const marketCap = price * asset.supply;
+    return { at, price, marketCap, volume: marketCap * turnover * volumeNoise(walker, at) };
+  });
+}
+
+function volumeNoise({ key }: Walker, at: number): number {
+  return 0.8 + 0.4 * unitNoise(key, Math.floor(at / 60_000));
 }
 
 function createEntries(options: SimulatedOptions): Map<string, Entry> {
@@ -105,7 +146,7 @@ function observeEntry(entry: Entry, at: number, rates: { rate: number; rateDayAg
   return {
     price,
     marketCap,
-    volume: marketCap * entry.turnover * (0.8 + 0.4 * unitNoise(walker.key, Math.floor(at / 60_000))),
+    volume: marketCap * entry.turnover * volumeNoise(walker, at),
     priceDayAgo,
     marketCapDayAgo: priceDayAgo * asset.supply,
     circulatingSupply: asset.supply,

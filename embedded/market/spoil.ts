@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { canned, json, page } from './canned.ts';
+import { json, page } from './canned.ts';
+import { cannedIn, type Dialect } from './dialects.ts';
 import type { Answer } from './errors.ts';
 import type { FaultDetails, FaultKind } from './faults.ts';
 
@@ -9,12 +10,14 @@ export interface Spoilable {
   readonly response: ServerResponse;
   /** The answer that a healthy market would give. */
   readonly answer: () => Answer;
+  /** Whose shapes the call is answered in. */
+  readonly dialect: Dialect;
   readonly headers: Readonly<Record<string, string>>;
 }
 
 /** Writes the fault in the place of the right answer. @returns the status sent, 0 for none. */
 export function spoil(fault: FaultDetails, call: Spoilable): number {
-  const ready = canned(fault.kind);
+  const ready = cannedIn(call.dialect, fault);
   if (ready === undefined) return spoilDelivery(fault, call);
   const status = fault.status ?? ready.status;
   const retryAfter = fault.retryAfterSeconds ?? ready.retryAfterSeconds;
@@ -125,9 +128,16 @@ function spoiltText(kind: FaultKind, body: unknown): string {
   }
 }
 
-/** The body with every price replaced: `current_price` in rows, the plain currency keys of `/simple/price`. */
+/** The body with every price replaced: in rows, in charts, and the plain currency keys of `/simple/price`. */
 function withPrices(body: unknown, replace: (price: number) => unknown): unknown {
-  return JSON.parse(JSON.stringify(body), (key: string, value: unknown) =>
-    typeof value === 'number' && /^(?:current_price|[a-z]{3,4})$/.test(key) ? replace(value) : value,
-  );
+  return JSON.parse(JSON.stringify(body), (key: string, value: unknown) => {
+    if (typeof value === 'number' && /^(?:current_price|price|[a-z]{3,4})$/.test(key)) return replace(value);
+    return key === 'prices' && Array.isArray(value) ? value.map((point) => pointWith(point, replace)) : value;
+  });
+}
+
+/** A point of a chart is a pair; those of other shapes have a `price`, which is replaced already. */
+function pointWith(point: unknown, replace: (price: number) => unknown): unknown {
+  const [at, price] = Array.isArray(point) ? (point as unknown[]) : [];
+  return typeof price === 'number' ? [at, replace(price)] : point;
 }

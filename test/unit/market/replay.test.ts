@@ -25,7 +25,9 @@ async function setUp(options: { from?: Date; loop?: boolean } = {}) {
 }
 
 function ask(source: MarketSource, path: string, query: Record<string, string>): unknown {
-  return answerCall(source, path, new URLSearchParams(query)).body;
+  const account = { plan: 'Demo', callsPerMinute: 30, monthlyCredits: 10_000, callsOfMonth: 0 } as const;
+  const call = { source, path, query: new URLSearchParams(query), historyDays: undefined, account };
+  return answerCall(call).body;
 }
 
 const prices = (source: MarketSource, ids: string, currencies = 'usd') =>

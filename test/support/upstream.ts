@@ -1,0 +1,27 @@
+import { noGuard, type DeviationGuard } from '../../src/cache/deviation-guard.ts';
+import type { CircuitBreaker } from '../../src/providers/circuit-breaker.ts';
+import { createProviderChain, type ProviderChain } from '../../src/providers/provider-chain.ts';
+import type { PriceProvider } from '../../src/providers/provider.ts';
+import type { UpstreamGate } from '../../src/providers/upstream-gate.ts';
+
+/** A breaker that never opens. */
+const openDoor: CircuitBreaker = {
+  ask: () => Promise.resolve({ state: 'closed' }),
+  succeeded: () => Promise.resolve(),
+  failed: () => Promise.resolve(),
+  cancel: () => Promise.resolve(),
+};
+
+/** What processors get for one source without a breaker and without a guard. */
+export function upstreamOf(
+  provider: PriceProvider,
+  gate: UpstreamGate,
+): { chain: ProviderChain; provider: PriceProvider; gate: UpstreamGate; guard: DeviationGuard } {
+  const member = { provider, gate, breaker: openDoor };
+  return {
+    chain: createProviderChain({ members: [member], failoverMs: 2_000 }),
+    provider,
+    gate,
+    guard: noGuard,
+  };
+}
