@@ -5,17 +5,38 @@
 import type { Knex } from 'knex';
 
 interface RecentCalls {
-  readonly calls: readonly { readonly id: string; readonly countedInMs: number }[];
+  readonly calls: readonly { readonly id: string; readonly countedInMs: number; readonly credits: number }[];
   readonly blockedForMs: number;
+  readonly credits: number;
+  readonly told:
+    { readonly callsPerMinute: number | undefined; readonly creditsPerMonth: number | undefined } | undefined;
 }
 
-/** Reads and writes `upstream_calls` and `budget_blocks`; fits the port of the same name in `src/providers`. */
+interface RecentQuery {
+  readonly budgetKey: string;
+  readonly windowMs: number;
+  readonly creditsSince: Date;
+  readonly free: readonly string[];
+}
+
+interface ToldRecord {
+  readonly budgetKey: string;
+  readonly callsPerMinute: number | undefined;
+  readonly creditsPerMonth: number | undefined;
+  readonly others: { readonly id: string; readonly credits: number };
+}
+
+/** Reads and writes `upstream_calls`, `budget_blocks` and `budget_tiers`; fits the port of the same name in `src/providers`. */
 export interface UpstreamLedger {
   record(grant: { id: string; budgetKey: string; lastsMs: number; credits?: number }): Promise<void>;
   settle(end: { id: string; outcome: string; answered: boolean }): Promise<void>;
   remove(id: string): Promise<void>;
-  recent(query: { budgetKey: string; windowMs: number }): Promise<RecentCalls>;
+  recent(query: RecentQuery): Promise<RecentCalls>;
+  /** Remembers what the provider told of its limits; what others have spent is a row like that of a call. */
+  tell(told: ToldRecord): Promise<void>;
   block(block: { budgetKey: string; ms: number }): Promise<void>;
+  /** How long ago (ms) the provider last told of its limits; undefined when it never has. */
+  toldAgoMs(budgetKey: string): Promise<number | undefined>;
   /** Credits that calls granted since `since` have cost or may cost; refused calls cost none. */
   creditsSince(budgetKey: string, since: Date): Promise<number>;
   /** Deletes rows of calls granted before `olderThan`. Keep at least the present month. @returns how many. */
@@ -26,7 +47,6 @@ export interface UpstreamLedger {
 const longestCallMs = 60_000;
 
 const fromNow = "clock_timestamp() + ? * interval '1 millisecond'";
-const before = "clock_timestamp() - ? * interval '1 millisecond'";
 
 /** Outcomes for which providers charge nothing. */
 const free = ['rate_limited', 'rejected', 'url_too_long'];
@@ -54,12 +74,19 @@ export function createUpstreamLedger(knex: Knex): UpstreamLedger {
     async remove(id) {
       await knex('upstream_calls').where({ id }).delete();
     },
-    recent: ({ budgetKey, windowMs }) => recentCalls(knex, budgetKey, windowMs),
+    recent: (query) => recentCalls(knex, query),
+    tell: (told) => tell(knex, told),
     async block({ budgetKey, ms }) {
       await knex('budget_blocks')
         .insert({ budget_key: budgetKey, blocked_until: knex.raw(fromNow, [ms]) })
         .onConflict('budget_key')
         .merge({ blocked_until: knex.raw('greatest(budget_blocks.blocked_until, excluded.blocked_until)') });
+    },
+    async toldAgoMs(budgetKey) {
+      const row: { ms: number } | undefined = await knex('budget_tiers')
+        .where({ budget_key: budgetKey })
+        .first(knex.raw('(extract(epoch from clock_timestamp() - told_at) * 1000)::double precision as ms'));
+      return row?.ms;
     },
     async creditsSince(budgetKey, since) {
       const row: { credits?: unknown } | undefined = await knex('upstream_calls')
@@ -74,24 +101,73 @@ export function createUpstreamLedger(knex: Knex): UpstreamLedger {
   };
 }
 
-async function recentCalls(knex: Knex, budgetKey: string, windowMs: number): Promise<RecentCalls> {
-  const rows: { id: string; counted_in_ms: number }[] = await knex('upstream_calls')
-    .where({ budget_key: budgetKey })
-    .whereRaw(`granted_at > ${before}`, [windowMs + longestCallMs])
-    .whereRaw(`counted_until > ${before}`, [windowMs])
-    .select(
-      'id',
-      knex.raw(
-        '(extract(epoch from counted_until - clock_timestamp()) * 1000)::double precision as counted_in_ms',
-      ),
-    );
+interface RecentRow {
+  readonly credits: string | number;
+  readonly calls: readonly { id: string; counted_in_ms: number; credits: number }[];
+}
+
+/** Sum and calls come from one statement, hence from one instant: the budget's proof needs a grant in both or in none. */
+const recentSql = `
+  with rows as (
+    select id, counted_until, granted_at,
+           case when outcome = any(:free) or counted_until < :since then 0 else credits end as charged
+    from upstream_calls
+    where budget_key = :budgetKey
+      and granted_at > least(:since, clock_timestamp() - :windowMs * interval '1 millisecond') - :longest * interval '1 millisecond'
+  )
+  select coalesce(sum(charged), 0) as credits,
+         coalesce(json_agg(json_build_object(
+           'id', id, 'credits', charged,
+           'counted_in_ms', extract(epoch from counted_until - clock_timestamp()) * 1000
+         )) filter (where counted_until > clock_timestamp() - :windowMs * interval '1 millisecond'), '[]') as calls
+  from rows`;
+
+async function recentCalls(
+  knex: Knex,
+  { budgetKey, windowMs, creditsSince, free }: RecentQuery,
+): Promise<RecentCalls> {
+  const asked = { budgetKey, windowMs, since: creditsSince, free: [...free], longest: longestCallMs };
+  const { rows }: { rows: RecentRow[] } = await knex.raw(recentSql, asked);
   const blocks: { ms: number }[] = await knex('budget_blocks')
     .where({ budget_key: budgetKey })
     .select(
       knex.raw('(extract(epoch from blocked_until - clock_timestamp()) * 1000)::double precision as ms'),
     );
+  const tier: { calls_per_minute: number | null; credits_per_month: string | null } | undefined = await knex(
+    'budget_tiers',
+  )
+    .where({ budget_key: budgetKey })
+    .first('calls_per_minute', 'credits_per_month');
   return {
-    calls: rows.map((row) => ({ id: row.id, countedInMs: row.counted_in_ms })),
+    calls: (rows[0]?.calls ?? []).map((row) => ({
+      id: row.id,
+      countedInMs: row.counted_in_ms,
+      credits: row.credits,
+    })),
+    credits: Number(rows[0]?.credits ?? 0),
     blockedForMs: Math.max(0, blocks[0]?.ms ?? 0),
+    told: tier && {
+      callsPerMinute: tier.calls_per_minute ?? undefined,
+      creditsPerMonth: tier.credits_per_month === null ? undefined : Number(tier.credits_per_month),
+    },
   };
+}
+
+async function tell(knex: Knex, told: ToldRecord): Promise<void> {
+  const { id, credits } = told.others;
+  if (credits > 0) {
+    // Over already, so that it counts in no window.
+    const countedUntil = knex.raw("clock_timestamp() - interval '2 minutes'");
+    const row = { id, budget_key: told.budgetKey, counted_until: countedUntil, credits, outcome: 'others' };
+    await knex('upstream_calls').insert({ ...row, settled_at: knex.raw('clock_timestamp()') });
+  }
+  await knex('budget_tiers')
+    .insert({
+      budget_key: told.budgetKey,
+      told_at: knex.raw('clock_timestamp()'),
+      calls_per_minute: told.callsPerMinute ?? null,
+      credits_per_month: told.creditsPerMonth ?? null,
+    })
+    .onConflict('budget_key')
+    .merge();
 }

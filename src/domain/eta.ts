@@ -6,6 +6,8 @@ export interface BudgetOutlook {
   readonly available: number;
   /** Milliseconds until the next call is allowed; 0 when one is allowed now. */
   readonly nextGrantInMs: number;
+  /** The month's pace; null or absent without one. */
+  readonly month?: { readonly affordablePerHour: number } | null;
 }
 
 /** Time (s) that one call takes from grant to cache, rounded up. */
@@ -19,6 +21,7 @@ export function etaSeconds(wantedAssets: number, idsPerCall: number, budget: Bud
   const calls = Math.max(1, Math.ceil(wantedAssets / idsPerCall));
   const callsThatWait = Math.max(0, calls - budget.available);
   if (callsThatWait === 0) return callSeconds;
-  const waitSeconds = budget.nextGrantInMs / 1000 + ((callsThatWait - 1) * 60) / budget.limit;
+  const perMinute = Math.min(budget.limit, (budget.month?.affordablePerHour ?? Infinity) / 60);
+  const waitSeconds = budget.nextGrantInMs / 1000 + ((callsThatWait - 1) * 60) / perMinute;
   return Math.ceil(waitSeconds) + callSeconds;
 }

@@ -53,6 +53,10 @@ export interface GateRequest {
   /** Longest wait for a grant; 0 to ask once. */
   readonly maxWaitMs: number;
   readonly signal: AbortSignal;
+  /** What the call costs of the month's credits. Default 1. */
+  readonly credits?: number;
+  /** A refusal of the key counts as a failure of the source, where a breaker stands before the gate. */
+  readonly refusalFails?: boolean;
   /** Told once, when the wait is over and the call is about to begin. */
   readonly beforeDispatch?: (grant: Grant) => void;
 }
@@ -235,9 +239,10 @@ class Gate {
 
   async #ask<T>(caller: Caller<T>): Promise<Attempt<T>> {
     caller.gaveUp.throwIfAborted();
-    const { urgency, maxWaitMs } = caller.request;
+    const { urgency, maxWaitMs, credits } = caller.request;
+    const patienceMs = maxWaitMs - caller.since.elapsedMs();
     caller.asking = true;
-    const answer = await this.#options.budget.tryAcquire(urgency, maxWaitMs - caller.since.elapsedMs());
+    const answer = await this.#options.budget.tryAcquire(urgency, patienceMs, credits);
     caller.asking = false;
     if (!('granted' in answer)) return answer;
     const grant = answer.granted;

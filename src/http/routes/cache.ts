@@ -1,11 +1,15 @@
 import { withDeadline } from '../../lib/deadline.ts';
-import type { AppDeps, BudgetFigures } from '../deps.ts';
+import type { AppDeps, BudgetFigures, SourceFigures } from '../deps.ts';
 import { answer } from '../present/envelope.ts';
 import { route, type Route } from '../route.ts';
 import { clearQuery } from '../schemas/prices.ts';
 
 /** What the cache holds, and emptying it. */
-export function cacheRoutes({ quotes, budgetStatus }: Pick<AppDeps, 'quotes' | 'budgetStatus'>): Route[] {
+export function cacheRoutes({
+  quotes,
+  budgetStatus,
+  sources,
+}: Pick<AppDeps, 'quotes' | 'budgetStatus' | 'sources'>): Route[] {
   const stats = route({
     method: 'GET',
     path: '/api/v1/crypto/cache/stats',
@@ -14,11 +18,16 @@ export function cacheRoutes({ quotes, budgetStatus }: Pick<AppDeps, 'quotes' | '
     tag: 'Prices',
     summary: 'What the cache holds and what is left of the budget',
     answers: {
-      200: 'Counts by state, hits, misses, ages, memory, and the budget (null when it cannot be read)',
+      200: 'Counts by state, hits, misses, ages, memory, and the budget (null when it cannot be read): calls a minute, credits of the month, until when they last at the rate of the last hour, the freshness that can be afforded now, and how the price sources stand',
     },
     handler: async (ctx) => {
       const budget = await withDeadline(budgetStatus(), 1_000, 'reading the budget').catch(() => undefined);
-      const data = { ...quotes.stats(), budget: budget === undefined ? null : presentBudget(budget) };
+      const known = await withDeadline(sources(), 1_000, 'reading the sources').catch(() => undefined);
+      const data = {
+        ...quotes.stats(),
+        budget: budget === undefined ? null : presentBudget(budget),
+        ...presentSources(known),
+      };
       answer(ctx, { message: 'Cache', data });
     },
   });
@@ -40,12 +49,45 @@ export function cacheRoutes({ quotes, budgetStatus }: Pick<AppDeps, 'quotes' | '
   return [stats, clear];
 }
 
-function presentBudget({ limit, used, available, nextGrantInMs, blockedForMs }: BudgetFigures) {
+function presentBudget(budget: BudgetFigures) {
   return {
-    limit,
-    used,
-    available,
-    next_grant_in_seconds: nextGrantInMs / 1000,
-    blocked_for_seconds: blockedForMs / 1000,
+    limit: budget.limit,
+    full_limit: budget.fullLimit,
+    used: budget.used,
+    available: budget.available,
+    next_grant_in_seconds: budget.nextGrantInMs / 1000,
+    blocked_for_seconds: budget.blockedForMs / 1000,
+    freshness_affordable_seconds: budget.freshnessSeconds,
+    month: presentMonth(budget.month),
   };
 }
+
+function presentMonth(month: BudgetFigures['month']) {
+  if (month === null) return null;
+  const { credits, spent, left, reserve, endsAt, spentPerHour, affordablePerHour, lastsUntil } = month;
+  return {
+    credits,
+    spent,
+    left,
+    interactive_reserve: Math.floor(reserve),
+    ends_at: new Date(endsAt).toISOString(),
+    spent_per_hour: round(spentPerHour),
+    affordable_per_hour: round(affordablePerHour),
+    lasts_until: new Date(lastsUntil ?? endsAt).toISOString(),
+    outlasts_month: lastsUntil === null,
+  };
+}
+
+function presentSources(known: SourceFigures | undefined) {
+  if (known === undefined) return { sources: null, deviations: null };
+  const sources = known.sources.map(({ name, state, failures, retryInMs }) => ({
+    name,
+    state,
+    failures,
+    retry_in_seconds: retryInMs / 1000,
+  }));
+  const { doubted = 0, confirmed = 0 } = known.guarded;
+  return { sources, deviations: { doubted, confirmed } };
+}
+
+const round = (value: number): number => Math.round(value * 10) / 10;

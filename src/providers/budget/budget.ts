@@ -23,7 +23,7 @@ export interface Grant {
   readonly since: Stopwatch;
   /** The call must be over when `since` has run for so long. */
   readonly lastsMs: number;
-  /** The call has ended. From now on it counts for one window, and no longer. */
+  /** The call has ended. From now on it counts for one window, and no longer; its credits stay spent unless its outcome costs none. */
   settle(outcome: CallOutcome): Promise<void>;
   /** The call was not made and never will be: the budget gets it back. */
   release(): Promise<void>;
@@ -41,10 +41,13 @@ export type AcquireResult =
 export interface BudgetStatus {
   /** False when nothing can be granted because Redis is unreachable or its state has to be rebuilt first. */
   readonly ready: boolean;
-  /** Calls per window of 60 s. */
+  /** Calls per window of 60 s that are allowed now: less than {@link fullLimit} for a while after a 429. */
   readonly limit: number;
+  /** Calls per window of 60 s, as configured and as the provider tells. */
+  readonly fullLimit: number;
   /** Calls that count now. */
   readonly used: number;
+  /** Interactive calls that may be made at once, as far as minute and month go. */
   readonly available: number;
   /** When the next interactive call can be granted; 0 for now. */
   readonly nextGrantInMs: number;
@@ -52,6 +55,38 @@ export interface BudgetStatus {
   readonly spacingMs: number;
   /** For how long the provider has forbidden all calls. */
   readonly blockedForMs: number;
+  /** Null without a limit by the month, and while the state is not known. */
+  readonly month: BudgetMonth | null;
+}
+
+/** The credits of the provider's month. Moments in ms since the epoch. */
+export interface BudgetMonth {
+  readonly credits: number;
+  /** Includes calls that still run, and what others are known to have spent with the same key. */
+  readonly spent: number;
+  readonly left: number;
+  /** Credits that only interactive calls may spend, at once. */
+  readonly reserve: number;
+  readonly beginsAt: number;
+  readonly endsAt: number;
+  /** Credits of the last 60 minutes. */
+  readonly spentPerHour: number;
+  /** Credits an hour that are released now, for all urgencies together. */
+  readonly affordablePerHour: number;
+  /** Credits that calls of each urgency may spend at once. */
+  readonly atHand: Readonly<Record<Urgency, number>>;
+  /** When nothing would be left at the rate of the last hour; null when the credits outlast the month. */
+  readonly lastsUntil: number | null;
+}
+
+/** What a provider tells of the limits of our key, undefined where it does not. */
+export interface ToldLimits {
+  readonly callsPerMinute: number | undefined;
+  readonly creditsPerMonth: number | undefined;
+  /** Credits of this month by the provider's own count. */
+  readonly spent: number | undefined;
+  /** How long ago (ms) it was asked. */
+  readonly agoMs: number;
 }
 
 /** What the fleet may call, decided in one place for all processes. No method rejects. */
@@ -60,10 +95,12 @@ export interface Budget {
   readonly key: string;
   /**
    * Asks for one call, without waiting. `patienceMs` says for how long the caller would wait: less urgent callers step
-   * back for one that waits, and not for one that will go away.
+   * back for one that waits, and not for one that will go away. `credits` is what the call costs of the month (1 when absent).
    */
-  tryAcquire(urgency: Urgency, patienceMs?: number): Promise<AcquireResult>;
+  tryAcquire(urgency: Urgency, patienceMs?: number, credits?: number): Promise<AcquireResult>;
   /** Nothing is granted to anybody for so long. Never shortens an earlier block. */
   block(ms: number): Promise<void>;
+  /** Takes the provider's word for its limits: the smaller of it and what is configured counts. */
+  tell(told: ToldLimits): Promise<void>;
   status(): Promise<BudgetStatus>;
 }

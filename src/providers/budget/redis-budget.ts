@@ -15,67 +15,23 @@
  * row. If it was lost before, the member is gone and the grant is void, unless a rebuild found the row and brought the member back.
  *
  * When Redis or Postgres cannot be asked, nothing is granted.
+ *
+ * The month (why it is never exceeded and never dry) is at the head of month-script.ts. It survives a wiped Redis for the
+ * same reason: calls and the sum of credits are read from the ledger in one statement, so a grant that becomes
+ * valid is in both or in none.
  */
-import type { Redis } from 'ioredis';
 import { v7 as uuid } from 'uuid';
 import { urgencies, type Urgency } from '../../domain/quote.ts';
-import { withDeadline } from '../../lib/deadline.ts';
-import { messageOf } from '../../lib/errors.ts';
-import type { Logger } from '../../lib/logger.ts';
 import { startStopwatch, type Stopwatch } from '../call-signal.ts';
-import type { AcquireResult, Budget, BudgetStatus, CallOutcome, Grant } from './budget.ts';
-import type { UpstreamLedger } from './ledger.ts';
-import { bindScript, type Script } from './run-script.ts';
-import {
-  acquireScript,
-  blockScript,
-  rebuildScript,
-  releaseScript,
-  settleScript,
-  statusScript,
-} from './scripts.ts';
+import type { AcquireResult, Budget, BudgetStatus, CallOutcome, Grant, ToldLimits } from './budget.ts';
+import { createCore, unreachableWaitMs, warn, type Core, type RedisBudgetOptions } from './core.ts';
+import { readStatus, statusUnknown } from './read-status.ts';
 
-export interface RedisBudgetOptions {
-  readonly redis: Redis;
-  readonly ledger: UpstreamLedger;
-  readonly log: Logger;
-  /** First part of all keys in Redis. */
-  readonly prefix: string;
-  /** Name of the budget: one per provider and key. */
-  readonly key: string;
-  /** Calls in any sliding 60 s. */
-  readonly limit: number;
-  /** A call is aborted so long after its grant was asked for. At most 60 s. Default 15 s. */
-  readonly callDeadlineMs?: number;
-  /** Added to the window. Default 500 ms. */
-  readonly marginMs?: number;
-  /** Deadline of a command to Redis. Default 1 s. */
-  readonly redisTimeoutMs?: number;
-  /** Deadline of a statement to Postgres. Default 2 s. */
-  readonly ledgerTimeoutMs?: number;
-  /** Time instead of Redis's own, for tests. Milliseconds. */
-  readonly now?: () => number;
-}
+export { budgetKeys, type RedisBudgetOptions } from './core.ts';
 
 const minuteMs = 60_000;
-const maxCallDeadlineMs = 60_000;
-const unreachableWaitMs = 1_000;
-
-/** The names in Redis of a budget's log and state; the braces keep them on one node of a cluster. */
-export function budgetKeys(prefix: string, key: string): { readonly log: string; readonly state: string } {
-  return { log: `${prefix}:budget:{${key}}:log`, state: `${prefix}:budget:{${key}}:state` };
-}
-
-interface Core {
-  readonly options: RedisBudgetOptions;
-  readonly lastsMs: number;
-  readonly windowMs: number;
-  readonly keys: { readonly log: string; readonly state: string };
-  readonly scripts: Record<'acquire' | 'rebuild' | 'settle' | 'release' | 'block' | 'status', Script>;
-  readonly now: () => string;
-  readonly redisCall: <T>(command: Promise<T>) => Promise<T>;
-  readonly ledgerCall: <T>(statement: Promise<T>) => Promise<T>;
-}
+/** More credits than any call costs; a whole number is what Redis counts in. */
+const mostCredits = 10_000;
 
 /**
  * Builds the budget.
@@ -90,10 +46,10 @@ export function createRedisBudget(options: RedisBudgetOptions): Budget {
 
   return {
     key: options.key,
-    async tryAcquire(urgency, patienceMs = minuteMs) {
+    async tryAcquire(urgency, patienceMs = minuteMs, credits = 1) {
       const localMs = options.now === undefined ? blockedHereMs() : 0;
       if (localMs > 0) return { waitMs: Math.ceil(localMs), reason: 'blocked' };
-      return acquire(core, urgency, patienceMs);
+      return acquire(core, { urgency, patienceMs, credits });
     },
     async block(ms) {
       if (ms > blockedHereMs()) blocked = { since: startStopwatch(), ms };
@@ -103,54 +59,31 @@ export function createRedisBudget(options: RedisBudgetOptions): Budget {
         if (result.status === 'rejected') warn(core, result.reason, 'a block of the budget was not stored');
       }
     },
+    tell: (told) => tell(core, told),
     status: () => statusOf(core),
   };
 }
 
-function createCore(options: RedisBudgetOptions): Core {
-  const lastsMs = options.callDeadlineMs ?? 15_000;
-  if (!Number.isInteger(options.limit) || options.limit < 1) {
-    throw new RangeError(`A budget is a whole number of calls above 0, not ${options.limit}`);
-  }
-  if (!(lastsMs > 0 && lastsMs <= maxCallDeadlineMs)) {
-    throw new RangeError(`A call lasts at most ${maxCallDeadlineMs} ms, not ${lastsMs}`);
-  }
-  const keys = budgetKeys(options.prefix, options.key);
-  const timeoutMs = options.redisTimeoutMs ?? 1_000;
-  const bind = (lua: string): Script =>
-    bindScript({ redis: options.redis, lua, keys: [keys.log, keys.state], timeoutMs });
-  return {
-    options,
-    lastsMs,
-    windowMs: minuteMs + (options.marginMs ?? 500),
-    keys,
-    scripts: {
-      acquire: bind(acquireScript),
-      rebuild: bind(rebuildScript),
-      settle: bind(settleScript),
-      release: bind(releaseScript),
-      block: bind(blockScript),
-      status: bind(statusScript),
-    },
-    now: () => (options.now === undefined ? '' : String(options.now())),
-    redisCall: (command) => withDeadline(command, timeoutMs, 'Redis'),
-    ledgerCall: (statement) => withDeadline(statement, options.ledgerTimeoutMs ?? 2_000, 'the ledger'),
-  };
+interface Wish {
+  readonly urgency: Urgency;
+  readonly patienceMs: number;
+  readonly credits: number;
 }
 
-function warn(core: Core, error: unknown, message: string): void {
-  core.options.log.warn({ budget: core.options.key, reason: messageOf(error) }, message);
-}
-
-async function acquire(core: Core, urgency: Urgency, patienceMs: number): Promise<AcquireResult> {
+async function acquire(core: Core, wish: Wish): Promise<AcquireResult> {
+  if (!Number.isInteger(wish.credits) || wish.credits < 0 || wish.credits > mostCredits) {
+    throw new RangeError(`A call costs a whole number of credits, not ${wish.credits}`);
+  }
   const since = startStopwatch();
   const id = uuid();
   try {
-    const [answer, detail, reason] = await ask(core, { id, urgency, patienceMs });
+    const [answer, detail, reason] = await ask(core, id, wish);
     if (answer === 'wait') return { waitMs: Number(detail), reason: reasonOf(reason) };
     if (answer !== 'granted') return { waitMs: 250, reason: 'unreachable' };
     const { ledger, key, redis } = core.options;
-    await core.ledgerCall(ledger.record({ id, budgetKey: key, lastsMs: core.lastsMs }));
+    await core.ledgerCall(
+      ledger.record({ id, budgetKey: key, lastsMs: core.lastsMs, credits: wish.credits }),
+    );
     const member = await core.redisCall(redis.zscore(core.keys.log, id));
     if (member !== null) return { granted: createGrant(core, id, since) };
     warn(core, 'its member is gone', 'a grant is void: Redis has lost the log meanwhile');
@@ -163,14 +96,15 @@ async function acquire(core: Core, urgency: Urgency, patienceMs: number): Promis
   }
 }
 
-function reasonOf(reason: string | undefined): 'window' | 'paced' | 'blocked' {
-  return reason === 'window' || reason === 'blocked' ? reason : 'paced';
+function reasonOf(reason: string | undefined): 'window' | 'paced' | 'blocked' | 'month' {
+  return reason === 'window' || reason === 'blocked' || reason === 'month' ? reason : 'paced';
 }
 
 /** Asks the script, and once more after a rebuild when the log was lost. */
 async function ask(
   core: Core,
-  { id, urgency, patienceMs }: { id: string; urgency: Urgency; patienceMs: number },
+  id: string,
+  { urgency, patienceMs, credits }: Wish,
 ): Promise<readonly string[]> {
   const rank = urgencies.indexOf(urgency) + 1;
   const send = (): Promise<readonly string[]> =>
@@ -178,30 +112,52 @@ async function ask(
       core.now(),
       id,
       rank,
-      core.options.limit,
+      core.terms(),
       core.windowMs,
       core.lastsMs,
       Math.ceil(Math.min(patienceMs, maxPatienceMs)),
       uuid(),
+      credits,
     );
   const first = await send();
   if (first[0] !== 'rebuild') return first;
-  await rebuild(core, first[1] ?? '');
+  await rebuild(core, first[1] ?? '', Number(first[2]));
   return send();
 }
 
 /** Long enough for every wait; keeps Infinity out of the script. */
 const maxPatienceMs = 3_600_000;
 
-async function rebuild(core: Core, token: string): Promise<void> {
+/** Two clocks are compared here: rows of so much (ms) before the month count too. The scripts allow half of it. */
+const monthGuardMs = 60_000;
+
+async function rebuild(core: Core, token: string, monthBegin: number): Promise<void> {
   const { ledger, key, log } = core.options;
   // Rows count from the call's end; a call that was granted within the window and still runs ends later.
-  const { calls, blockedForMs } = await core.ledgerCall(
-    ledger.recent({ budgetKey: key, windowMs: core.windowMs }),
+  const found = await core.ledgerCall(
+    ledger.recent({
+      budgetKey: key,
+      windowMs: core.windowMs,
+      creditsSince: new Date(monthBegin - monthGuardMs),
+      free: core.free,
+    }),
   );
-  const rows = calls.flatMap((call) => [call.id, Math.ceil(call.countedInMs)]);
-  const [done] = await core.scripts.rebuild(core.now(), token, Math.max(0, Math.ceil(blockedForMs)), ...rows);
-  if (done === '1') log.info({ budget: key, calls: calls.length }, 'the budget was rebuilt from the ledger');
+  const { calls, told } = found;
+  const rows = calls.flatMap((call) => [call.id, Math.ceil(call.countedInMs), call.credits]);
+  const [done] = await core.scripts.rebuild(
+    core.now(),
+    token,
+    Math.max(0, Math.ceil(found.blockedForMs)),
+    core.terms(),
+    monthBegin,
+    found.credits,
+    told?.callsPerMinute ?? '',
+    told?.creditsPerMonth ?? '',
+    ...rows,
+  );
+  const { credits } = found;
+  if (done === '1')
+    log.info({ budget: key, calls: calls.length, credits }, 'the budget was rebuilt from the ledger');
 }
 
 /** Takes a grant back that was not used. Safe whether or not it was ever written. */
@@ -237,52 +193,54 @@ function createGrant(core: Core, id: string, since: Stopwatch): Grant {
 async function settle(core: Core, id: string, outcome: CallOutcome): Promise<void> {
   // Without an answer the upstream may count the call later than we gave it up: then the first score stands.
   const answered = outcome !== 'unanswered';
+  const free = core.free.includes(outcome);
+  const limited = outcome === 'rate_limited';
   const results = await Promise.allSettled([
-    answered ? core.scripts.settle(core.now(), id) : undefined,
+    answered
+      ? core.scripts.settle(core.now(), id, 1, Number(free), Number(limited), core.terms(), core.lastsMs)
+      : undefined,
     core.ledgerCall(core.options.ledger.settle({ id, outcome, answered })),
   ]);
   const failed = results.find((result) => result.status === 'rejected');
   if (failed !== undefined) warn(core, failed.reason, 'the end of a call was not stored');
 }
 
-/** Undefined when the state in Redis was lost. */
-async function readStatus(core: Core): Promise<BudgetStatus | undefined> {
-  const { limit } = core.options;
-  const reply = await core.scripts.status(core.now(), limit, core.windowMs);
-  const [ready = 0, used = 0, nextGrantInMs = 0, spacingMs = 0, blockedForMs = 0] = reply.map(Number);
-  if (ready !== 1) return undefined;
-  return {
-    ready: true,
-    limit,
-    used,
-    available: Math.max(0, limit - used),
-    nextGrantInMs,
-    spacingMs,
-    blockedForMs,
-  };
+async function tell(
+  core: Core,
+  { callsPerMinute, creditsPerMonth, spent, agoMs }: ToldLimits,
+): Promise<void> {
+  const { ledger, key, log } = core.options;
+  try {
+    const lookBackMs = Math.ceil(agoMs) + core.windowMs - minuteMs;
+    const [answer = 'lost'] = await core.scripts.tell(
+      core.now(),
+      core.terms(),
+      callsPerMinute ?? '',
+      creditsPerMonth ?? '',
+      spent ?? '',
+      lookBackMs,
+    );
+    const credits = answer === 'lost' ? 0 : Number(answer);
+    if (credits > 0) log.warn({ budget: key, credits }, 'others have spent credits of the same key');
+    await core.ledgerCall(
+      ledger.tell({ budgetKey: key, callsPerMinute, creditsPerMonth, others: { id: uuid(), credits } }),
+    );
+  } catch (error) {
+    warn(core, error, 'what the provider told of its limits was not stored');
+  }
 }
 
 /** Reads the state; one that was lost is rebuilt first, by asking for a grant that is given back. */
 async function statusOf(core: Core): Promise<BudgetStatus> {
-  const { limit } = core.options;
   try {
     const status = await readStatus(core);
     if (status !== undefined) return status;
-    const asked = await acquire(core, 'backfill', 0);
+    const asked = await acquire(core, { urgency: 'backfill', patienceMs: 0, credits: 1 });
     if ('granted' in asked) await asked.granted.release();
     const rebuilt = await readStatus(core);
     if (rebuilt !== undefined) return rebuilt;
   } catch (error) {
     warn(core, error, 'the state of the budget is not known');
   }
-  const spacingMs = Math.ceil(core.windowMs / limit);
-  return {
-    ready: false,
-    limit,
-    used: limit,
-    available: 0,
-    nextGrantInMs: unreachableWaitMs,
-    spacingMs,
-    blockedForMs: 0,
-  };
+  return statusUnknown(core);
 }

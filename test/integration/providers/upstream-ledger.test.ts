@@ -41,11 +41,16 @@ describe('upstream ledger', function () {
     await database.drop();
   });
   const recent = (budgetKey = 'a'): ReturnType<typeof ledger.recent> =>
-    ledger.recent({ budgetKey, windowMs: 60_000 });
+    ledger.recent({
+      budgetKey,
+      windowMs: 60_000,
+      creditsSince: new Date(Date.now() - 3_600_000),
+      free: ['rejected'],
+    });
 
   it('tells how far ahead the latest moment of a running call is', async () => {
     const id = uuid();
-    await ledger.record({ id, budgetKey: 'a', lastsMs: 15_000 });
+    await ledger.record({ id, budgetKey: 'a', lastsMs: 15_000, credits: 1 });
     const { calls } = await recent();
     expect(calls.map((call) => call.id)).to.deep.equal([id]);
     expect(calls[0]?.countedInMs).to.be.within(5_000, 15_000);
@@ -54,7 +59,8 @@ describe('upstream ledger', function () {
 
   it('moves that moment to the end of an answered call, and leaves it after an unanswered one', async () => {
     const [answered, unanswered] = [uuid(), uuid()];
-    for (const id of [answered, unanswered]) await ledger.record({ id, budgetKey: 'a', lastsMs: 15_000 });
+    for (const id of [answered, unanswered])
+      await ledger.record({ id, budgetKey: 'a', lastsMs: 15_000, credits: 1 });
     await ledger.settle({ id: answered, outcome: 'ok', answered: true });
     await ledger.settle({ id: unanswered, outcome: 'unanswered', answered: false });
     const ahead = new Map((await recent()).calls.map((call) => [call.id, call.countedInMs]));
@@ -64,7 +70,8 @@ describe('upstream ledger', function () {
 
   it('forgets calls that were not made, and leaves out those of before the window', async () => {
     const [released, old] = [uuid(), uuid()];
-    for (const id of [released, old]) await ledger.record({ id, budgetKey: 'a', lastsMs: 15_000 });
+    for (const id of [released, old])
+      await ledger.record({ id, budgetKey: 'a', lastsMs: 15_000, credits: 1 });
     await ledger.remove(released);
     const longAgo = knex.raw("clock_timestamp() - interval '61 seconds'");
     await knex('upstream_calls').where({ id: old }).update({ counted_until: longAgo });
@@ -89,6 +96,76 @@ describe('upstream ledger', function () {
     expect(await ledger.creditsSince('b', since)).to.equal(0);
     expect(await ledger.purge(since)).to.equal(0);
     expect(await ledger.purge(new Date(Date.now() + 60_000))).to.equal(4);
+  });
+
+  it('tells calls and the sum of the month as of one instant, the free ones at nothing', async () => {
+    const month = new Date(Date.now() - 3_600_000);
+    const record = async (credits: number, outcome: string): Promise<string> => {
+      const id = uuid();
+      await ledger.record({ id, budgetKey: 'a', lastsMs: 15_000, credits });
+      await ledger.settle({ id, outcome, answered: true });
+      return id;
+    };
+    const [ok, rejected, earlier, before] = [
+      await record(2, 'ok'),
+      await record(1, 'rejected'),
+      await record(4, 'ok'),
+      await record(8, 'ok'),
+    ];
+    const ago = (ms: number): unknown => knex.raw(`clock_timestamp() - interval '${ms} milliseconds'`);
+    const at = (id: string, ms: number): Promise<number> =>
+      knex('upstream_calls')
+        .where({ id })
+        .update({ granted_at: ago(ms + 100), counted_until: ago(ms) });
+    await at(earlier, 1_800_000);
+    await at(before, 3_700_000);
+    const found = await ledger.recent({
+      budgetKey: 'a',
+      windowMs: 60_000,
+      creditsSince: month,
+      free: ['rejected'],
+    });
+    expect(found.credits).to.equal(6);
+    expect(new Map(found.calls.map(({ id, credits }) => [id, credits]))).to.deep.equal(
+      new Map([
+        [ok, 2],
+        [rejected, 0],
+      ]),
+    );
+  });
+
+  it('remembers what the provider told, and what others have spent', async () => {
+    const told = { callsPerMinute: 500, creditsPerMonth: 3_000_000_000 };
+    expect(await ledger.toldAgoMs('told')).to.equal(undefined);
+    await ledger.tell({ budgetKey: 'told', ...told, others: { id: uuid(), credits: 40 } });
+    const found = await recent('told');
+    expect(found).to.deep.include({ told, credits: 40, calls: [] });
+    expect(await ledger.toldAgoMs('told')).to.be.within(0, 10_000);
+    const none = { callsPerMinute: undefined, creditsPerMonth: undefined };
+    await ledger.tell({ budgetKey: 'told', ...none, others: { id: uuid(), credits: 0 } });
+    expect(await recent('told')).to.deep.include({ told: none, credits: 40 });
+  });
+
+  it('gives a wiped Redis its month back', async () => {
+    const options = {
+      redis,
+      ledger,
+      log: silentLogger(),
+      prefix,
+      key: 'month',
+      limit: 20,
+      month: { credits: 50 },
+    };
+    const budget = createRedisBudget(options);
+    for (const outcome of ['ok', 'rate_limited', 'unanswered'] as const) {
+      const result = await budget.tryAcquire('interactive', 60_000, 3);
+      if (!('granted' in result)) throw new Error(result.reason);
+      await result.granted.settle(outcome);
+    }
+    expect((await budget.status()).month).to.include({ credits: 50, spent: 6 });
+    const keys = budgetKeys(prefix, 'month');
+    await redis.del(keys.log, keys.state);
+    expect((await createRedisBudget(options).status()).month).to.include({ credits: 50, spent: 6 });
   });
 
   it('gives a wiped Redis its calls back, the settled and the running ones', async () => {

@@ -1,0 +1,15 @@
+import type { Knex } from 'knex';
+
+/** What providers tell of the limits of our keys. */
+export async function up(knex: Knex): Promise<void> {
+  await knex.schema.createTable('budget_tiers', (table) => {
+    table.text('budget_key').primary();
+    table.timestamp('told_at').notNullable().defaultTo(knex.raw('clock_timestamp()'));
+    table.integer('calls_per_minute');
+    table.bigInteger('credits_per_month');
+  });
+}
+
+export async function down(knex: Knex): Promise<void> {
+  await knex.schema.dropTable('budget_tiers');
+}

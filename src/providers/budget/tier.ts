@@ -1,0 +1,42 @@
+import { z } from 'zod';
+import type { ToldLimits } from './budget.ts';
+
+const positive = z.int().positive().nullish();
+const count = z.int().nonnegative().nullish();
+
+/** CoinGecko's `GET /key`; all of it is optional here, so that a change of it costs knowledge and not the refresh. */
+const keySchema = z.object({
+  rate_limit_request_per_minute: positive.catch(undefined),
+  monthly_call_credit: positive.catch(undefined),
+  current_total_monthly_calls: count.catch(undefined),
+  api_key_rate_limit_request_per_minute: positive.catch(undefined),
+  api_key_monthly_call_credit: positive.catch(undefined),
+  current_api_key_total_monthly_calls: count.catch(undefined),
+});
+
+/**
+ * Reads what `GET /key` tells. A key may have limits of its own below those of the account; the tighter ones count.
+ * @throws {SyntaxError} when the text is not JSON; {@link z.ZodError} when it is no object.
+ */
+export function parseKeyAnswer(text: string): Omit<ToldLimits, 'agoMs'> {
+  const told = keySchema.parse(JSON.parse(text));
+  const account = { credits: told.monthly_call_credit, spent: told.current_total_monthly_calls };
+  const key = { credits: told.api_key_monthly_call_credit, spent: told.current_api_key_total_monthly_calls };
+  const { credits, spent } = leftOf(key) < leftOf(account) ? key : account;
+  const perMinute = [told.rate_limit_request_per_minute, told.api_key_rate_limit_request_per_minute];
+  const known = perMinute.filter((limit) => typeof limit === 'number');
+  return {
+    callsPerMinute: known.length === 0 ? undefined : Math.min(...known),
+    creditsPerMonth: credits ?? undefined,
+    spent: spent ?? undefined,
+  };
+}
+
+interface Month {
+  readonly credits: number | null | undefined;
+  readonly spent: number | null | undefined;
+}
+
+function leftOf({ credits, spent }: Month): number {
+  return credits === null || credits === undefined ? Infinity : credits - (spent ?? 0);
+}

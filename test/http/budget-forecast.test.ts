@@ -1,0 +1,72 @@
+import { expect } from 'chai';
+import { startApi, type TestApi } from './support/ports.ts';
+
+/** What users and operators see of the month. */
+describe('forecasts of the budget over HTTP', () => {
+  const beginsAt = Date.parse('2027-04-01T00:00:00Z');
+  const endsAt = Date.parse('2027-05-01T00:00:00Z');
+  const lastsUntil = Date.parse('2027-04-20T06:00:00Z');
+  let api: TestApi;
+  const open = async (until: number | null): Promise<void> => {
+    api = await startApi({
+      budgetStatus: () =>
+        Promise.resolve({
+          limit: 15,
+          fullLimit: 30,
+          used: 3,
+          available: 12,
+          nextGrantInMs: 0,
+          blockedForMs: 0,
+          freshnessSeconds: 1_038,
+          month: {
+            credits: 10_000,
+            spent: 4_000,
+            left: 6_000,
+            reserve: 400.7,
+            beginsAt,
+            endsAt,
+            spentPerHour: 20.04,
+            affordablePerHour: 13.88,
+            lastsUntil: until,
+          },
+        }),
+    });
+  };
+  afterEach(() => api.close(0));
+  const budget = async (): Promise<unknown> => {
+    const response = await api.call('GET', '/api/v1/crypto/cache/stats');
+    return ((await response.json()) as { data: { budget: unknown } }).data.budget;
+  };
+
+  it('tell until when the credits last, and what freshness they pay for', async () => {
+    await open(lastsUntil);
+    expect(await budget()).to.deep.equal({
+      limit: 15,
+      full_limit: 30,
+      used: 3,
+      available: 12,
+      next_grant_in_seconds: 0,
+      blocked_for_seconds: 0,
+      freshness_affordable_seconds: 1_038,
+      month: {
+        credits: 10_000,
+        spent: 4_000,
+        left: 6_000,
+        interactive_reserve: 400,
+        ends_at: '2027-05-01T00:00:00.000Z',
+        spent_per_hour: 20,
+        affordable_per_hour: 13.9,
+        lasts_until: '2027-04-20T06:00:00.000Z',
+        outlasts_month: false,
+      },
+    });
+  });
+
+  it('say so when the credits outlast the month', async () => {
+    await open(null);
+    expect(await budget()).to.deep.nested.include({
+      'month.lasts_until': '2027-05-01T00:00:00.000Z',
+      'month.outlasts_month': true,
+    });
+  });
+});
