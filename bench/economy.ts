@@ -1,9 +1,14 @@
-/** Many clients, few calls: how many are answered with usable quotes when the market admits 30 calls a minute. */
+/**
+ * Many clients, few calls: how many are answered with usable quotes when the market admits 30 calls a minute. Shorter with
+ * `--seconds 60 --nginx-seconds 30 --clients 300 --no-bulks`.
+ */
+import { parseArgs } from 'node:util';
 import { sleep } from '../src/lib/sleep.ts';
 import { apiClient, newUser } from '../test/support/api-client.ts';
 import type { Stack } from '../test/support/stack.ts';
 import { runBench, type Bench, type Row } from './support/bench.ts';
 import { fetchBulk } from './support/bulk.ts';
+import { fleetRows } from './economy-fleet.ts';
 import { madeUp, ms, percentile, pick } from './support/figures.ts';
 
 const coins = madeUp(1, 200);
@@ -23,7 +28,7 @@ async function runMinute(bench: Bench, requests: number): Promise<{ stack: Stack
     apis: 2,
     workers: 2,
     market: { latencyMs: 150, callsPerMinute },
-    environment: { UPSTREAM_CALLS_PER_MINUTE: String(callsPerMinute) },
+    environment: { UPSTREAM_CALLS_PER_MINUTE: String(callsPerMinute), WARMING: 'on' },
   });
   const first = await newUser(stack.apis[0]?.url ?? '');
   const clients = stack.apis.map(({ url }) => apiClient(url, first.token));
@@ -80,7 +85,26 @@ async function rowsOf(bench: Bench, requests: number, goServer: string): Promise
   return rows;
 }
 
-await runBench('Economy: each request 20 random of 200 coins, 30 calls a minute', async (bench) => [
-  ...(await rowsOf(bench, 50, '15 %, 850 of 880 calls rejected')),
-  ...(await rowsOf(bench, 500, '14 %, 8,576 calls rejected')),
-]);
+const { values } = parseArgs({
+  options: {
+    seconds: { type: 'string', default: '300' },
+    'nginx-seconds': { type: 'string', default: '120' },
+    clients: { type: 'string', default: '1000' },
+    'no-bulks': { type: 'boolean', default: false },
+  },
+});
+
+await runBench('Economy: 30 calls a minute', async (bench) => {
+  const rows: Row[] = [];
+  if (!values['no-bulks']) {
+    rows.push({ what: 'bulks of 20 random of 200 coins', result: '' });
+    rows.push(...(await rowsOf(bench, 50, '15 %, 850 of 880 calls rejected')));
+    rows.push(...(await rowsOf(bench, 500, '14 %, 8,576 calls rejected')));
+  }
+  const fleet = await fleetRows(bench, {
+    seconds: Number(values.seconds),
+    nginxSeconds: Number(values['nginx-seconds']),
+    clients: Number(values.clients),
+  });
+  return [...rows, ...fleet];
+});

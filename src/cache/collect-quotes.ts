@@ -1,4 +1,5 @@
 import type { Demand } from '../demand/demand.ts';
+import type { ReadTally } from '../demand/interest.ts';
 import type { QuoteFailure, QuoteReading } from '../domain/cached-quote.ts';
 import { freshness } from '../domain/cached-quote.ts';
 import type { QuoteState, Urgency } from '../domain/quote.ts';
@@ -38,6 +39,8 @@ export interface CollectorDeps {
   readonly freshMs: number;
   /** Makes sure that a refresh job runs for a currency. */
   readonly kick: (currency: string, urgency: Urgency) => Promise<void>;
+  /** Told of every asset that a collection brought. */
+  readonly reads?: ReadTally | undefined;
   /** What to call an asset that is wanted and has not come: `rate_limited` when the budget is used up, else `pending`. */
   readonly pendingState: () => Promise<QuoteState>;
 }
@@ -174,6 +177,7 @@ class Collection {
     for (const reading of readings) {
       this.#settled.set(reading.assetId, reading);
       this.#missing.delete(reading.assetId);
+      if (reading.quote !== undefined) this.#deps.reads?.asset(this.#request.currency, reading.assetId);
     }
     this.#request.onSettled?.(readings);
     if (this.#missing.size === 0) this.#bell.ring();

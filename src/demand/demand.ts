@@ -1,8 +1,17 @@
 import type { Redis } from 'ioredis';
 import { urgencies, type Urgency } from '../domain/quote.ts';
 import type { RedisKeys } from '../lib/redis-keys.ts';
-import { runScript } from '../lib/redis-script.ts';
-import { leaseScript, releaseScript, renewScript, settleScript, wantScript } from './scripts.ts';
+import { runScript, type RedisScript } from '../lib/redis-script.ts';
+import {
+  asideScript,
+  leaseScript,
+  releaseScript,
+  renewScript,
+  settleScript,
+  sizeClasses,
+  urgencyStep,
+  wantScript,
+} from './scripts.ts';
 
 /**
  * Demand is the set of assets that somebody wants now, per quote currency, over the whole fleet. However many want an
@@ -12,9 +21,10 @@ import { leaseScript, releaseScript, renewScript, settleScript, wantScript } fro
  *      ^                    |
  *      +--- release, or the lease expires because its holder died
  *
- * The order is urgency first; within one urgency the earliest deadline first, where a small request has the earlier
- * deadline. So a user who waits for twenty assets goes before a crowd of ten thousand, and the crowd is never starved:
- * its deadline comes too.
+ * The order is urgency first; within one urgency tenants take turns (docs/adr/0014): every wanted asset has a tag in a virtual
+ * time that goes on as assets are leased. Whoever comes begins at the present, and each further asset of the same tenant
+ * comes somewhat later, so a tenant that wants ten thousand does not delay one that wants twenty. It holds over all
+ * currencies: whoever may make a call asks which currency is next.
  */
 export interface Demand {
   /**
@@ -22,6 +32,8 @@ export interface Demand {
    * failure is remembered, need nothing: they are returned as `settled`. Those that are leased are on their way.
    */
   want(request: WantRequest): Promise<WantResult>;
+  /** The currency whose turn it is; `asked` when nothing is wanted in any. */
+  nextCurrency(asked: string): Promise<string>;
   /** Takes the most urgent assets for one upstream call; what it took must be settled, released or renewed in time. */
   lease(request: LeaseRequest): Promise<readonly string[]>;
   /** Keeps a lease for another `leaseMs`. */
@@ -32,6 +44,11 @@ export interface Demand {
   release(currency: string, owner: string, assetIds: readonly string[]): Promise<void>;
   /** Who asked first for each of the assets, as long as it is not settled; undefined for those that nobody in particular did. */
   requesters(currency: string, assetIds: readonly string[]): Promise<readonly (string | undefined)[]>;
+  /**
+   * Asks for the turn of a call beside demand, which serves one request alone (a document, a page, history). While somebody waits
+   * for quotes (urgency `interactive`), one such call at most comes between two leases.
+   */
+  mayCallAside(): Promise<boolean>;
   /** Number of assets wanted and not leased, expired leases included. */
   size(currency: string): Promise<number>;
   /** How urgent the most urgent wanted asset is; undefined when nothing is wanted. */
@@ -43,9 +60,12 @@ export interface WantRequest {
   readonly assetIds: readonly string[];
   readonly urgency: Urgency;
   readonly freshAfter: number;
-  /** Time (ms) within which it should be there; by the number of assets when absent. */
-  readonly slackMs?: number;
-  /** Who asks (src/domain/requester.ts); remembered for the assets that nobody wanted yet. */
+  /** Nobody waits for it: requests of the same tenant that somebody waits for go first. */
+  readonly isPatient?: boolean;
+  /**
+   * Who asks (src/domain/requester.ts); remembered for the assets that nobody wanted yet. The tenant is the user, whatever
+   * keys are used; all who do not say are one tenant.
+   */
   readonly requester?: string | undefined;
 }
 
@@ -67,56 +87,83 @@ export interface LeaseRequest {
 /** How long a lease lives without being renewed (ms): the time after which a dead process's assets are fetched by another. */
 export const leaseMs = 6_000;
 
-/**
- * Slack per asset of a request (ms): 20 assets may take 20 s, 250 may take 250 s, which is still less than a job waits.
- * The more slack, the longer small requests go first when the budget does not suffice for all.
- */
-const slackPerAssetMs = 1_000;
+/** When no lease comes for so long (ms), whatever is wanted, calls beside demand wait no longer. */
+const asideMs = 8_000;
 
-/** Most assets wanted at once in one currency; CoinGecko has some 20,000. */
+/**
+ * Most assets wanted at once, in all currencies; CoinGecko has some 20,000. One tenant may want as many as it leaves free, so
+ * a single one fills half of it, and there is always room for the next.
+ */
 const maxWanted = 100_000;
 
-/** Distance between urgencies in the score: larger than any time in milliseconds. */
-const urgencyStep = 1e13;
+/**
+ * Largest requests (assets) of the small sizes. The smaller requests of a tenant go before its larger ones: a page that somebody
+ * looks at is not behind the same user's nightly job.
+ */
+const sizeLimits = [5, 50] as const;
 
 interface DemandDeps {
   readonly redis: Redis;
   readonly keys: RedisKeys;
+  /** Most assets wanted at once, in all currencies. Default 100,000. */
+  readonly limit?: number;
 }
 
 /** Builds the fleet's {@link Demand} on Redis. */
-export function createDemand({ redis, keys }: DemandDeps): Demand {
+export function createDemand({ redis, keys, limit = maxWanted }: DemandDeps): Demand {
   const keysOf = (currency: string): string[] => [
     keys.demand(currency),
     keys.leases(currency),
     keys.leaseOwners(currency),
     keys.requesters(currency),
+    keys.demandHeads,
+    keys.demandCounts,
+    keys.fairClocks,
+    keys.demandAside,
   ];
+  const run = (script: RedisScript, currency: string, args: readonly (string | number)[]): Promise<unknown> =>
+    runScript(redis, script, { keys: keysOf(currency), args: [currency, ...args] });
 
   return {
+    ...createLooks({ redis, keys }),
     async want(request) {
       const { currency, assetIds, urgency, freshAfter, requester = '' } = request;
       if (assetIds.length === 0) return { settled: [], refused: 0 };
-      const slackMs = request.slackMs ?? assetIds.length * slackPerAssetMs;
-      const base = urgencies.indexOf(urgency) * urgencyStep;
-      const prefixes = [`${keys.quotes}${currency}:`, `${keys.failures}${currency}:`];
-      const args = [base, slackMs, freshAfter, maxWanted, ...prefixes, requester, ...assetIds];
-      const answer = await runScript(redis, wantScript, { keys: keysOf(currency), args });
+      const prefixes = [`${keys.quotes}${currency}:`, `${keys.failures}${currency}:`, keys.demand('')];
+      const order = [urgencies.indexOf(urgency), sizeClassOf(request), freshAfter];
+      const args = [...order, limit, ...prefixes, requester, ...assetIds];
+      const answer = await run(wantScript, currency, args);
       const [refused, ...settled] = answer as [number, ...string[]];
       return { settled, refused };
     },
     async lease({ currency, owner, maxIds, maxBytes }) {
-      const args = [owner, maxIds, maxBytes, leaseMs];
-      return (await runScript(redis, leaseScript, { keys: keysOf(currency), args })) as string[];
+      return (await run(leaseScript, currency, [owner, maxIds, maxBytes, leaseMs])) as string[];
     },
     async renew(currency, owner, assetIds) {
-      await runScript(redis, renewScript, { keys: keysOf(currency), args: [owner, leaseMs, ...assetIds] });
+      await run(renewScript, currency, [owner, leaseMs, ...assetIds]);
     },
     async settle(currency, owner, assetIds) {
-      await runScript(redis, settleScript, { keys: keysOf(currency), args: [owner, ...assetIds] });
+      await run(settleScript, currency, [owner, ...assetIds]);
+    },
+    async mayCallAside() {
+      const asked = { keys: [keys.demandHeads, keys.demandAside], args: [asideMs] };
+      return (await runScript(redis, asideScript, asked)) === 1;
     },
     async release(currency, owner, assetIds) {
-      await runScript(redis, releaseScript, { keys: keysOf(currency), args: [owner, ...assetIds] });
+      await run(releaseScript, currency, [owner, ...assetIds]);
+    },
+  };
+}
+
+/** What changes nothing. */
+function createLooks({
+  redis,
+  keys,
+}: DemandDeps): Pick<Demand, 'nextCurrency' | 'requesters' | 'size' | 'mostUrgent'> {
+  return {
+    async nextCurrency(asked) {
+      const [next] = await redis.zrange(keys.demandHeads, 0, '0');
+      return next ?? asked;
     },
     async requesters(currency, assetIds) {
       if (assetIds.length === 0) return [];
@@ -135,4 +182,10 @@ export function createDemand({ redis, keys }: DemandDeps): Demand {
       return score === undefined ? undefined : urgencies[Math.floor(Number(score) / urgencyStep)];
     },
   };
+}
+
+/** 0 for the smallest requests; what nobody waits for comes after those at least. */
+function sizeClassOf({ assetIds, isPatient = false }: WantRequest): number {
+  const size = sizeLimits.findIndex((most) => assetIds.length <= most);
+  return Math.max(size === -1 ? sizeClasses - 1 : size, isPatient ? 1 : 0);
 }

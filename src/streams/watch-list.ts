@@ -14,7 +14,6 @@ export interface Wish {
   readonly urgency: Urgency;
   /** Nothing is needed for those whose quote is younger (ms since the epoch). */
   readonly freshAfter: number;
-  readonly slackMs: number;
   readonly requester?: string;
 }
 
@@ -129,7 +128,6 @@ export class WatchList {
         assetIds: part.map(({ assetId }) => assetId),
         urgency: 'stream',
         freshAfter: now - this.#deps.renewAfterMs,
-        slackMs: this.#deps.renewAfterMs,
         ...(requester === undefined ? {} : { requester }),
       };
       this.#deps.want(wish).catch((error: unknown) => {

@@ -5,6 +5,7 @@ import { waitFor } from '../support/wait-for.ts';
 
 const crowdBulks = 300;
 const perBulk = 50;
+const currencies = ['usd', 'eur', 'gbp', 'jpy', 'chf', 'aud', 'cad', 'inr'];
 
 describe('a user beside a crowd', () => {
   let stack: Stack;
@@ -26,7 +27,8 @@ describe('a user beside a crowd', () => {
     expect((await user.call('GET', '/crypto/bitcoin')).status).to.equal(200);
     for (let bulk = 0; bulk < crowdBulks; bulk++) {
       const coins = Array.from({ length: perBulk }, (_, index) => coinAt(bulk * perBulk + index));
-      const { status, body } = await crowd.call('POST', '/crypto/bulk', { body: { coins } });
+      const currency = currencies[bulk % currencies.length];
+      const { status, body } = await crowd.call('POST', '/crypto/bulk', { body: { coins, currency } });
       expect(status).to.equal(202);
       crowdJobs.push(body?.data.id as string);
     }
@@ -42,6 +44,20 @@ describe('a user beside a crowd', () => {
     const { body } = await user.call('POST', '/crypto/bulk', { body: { coins: ['bitcoin'] } });
     const job = await user.jobEnd(body?.data.id as string, 4_000);
     expect(job.result.success_count).to.equal(1);
+    expect(await crowdIsServed()).to.equal(false);
+  });
+
+  it('gets a coin that nobody has asked for within two calls', async function () {
+    this.timeout(60_000);
+    const reader = apiClient(stack.apis[0]!.url, user.token);
+    for (const coin of ['solana', 'dogecoin']) {
+      const before = stack.market.callCount();
+      await waitFor(async () => (await reader.call('GET', `/crypto/${coin}`)).status === 200, {
+        what: `a quote of ${coin}`,
+        timeoutMs: 20_000,
+      });
+      expect(stack.market.callCount() - before, coin).to.be.at.most(2);
+    }
     expect(await crowdIsServed()).to.equal(false);
   });
 

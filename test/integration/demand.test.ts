@@ -111,7 +111,7 @@ describe('demand', () => {
 
   it('gives the assets of a dead owner to another, and leaves those of a living one', async function () {
     this.timeout(leaseMs * 3);
-    await want(['dead', 'alive']);
+    await want(['alive', 'dead']);
     expect(await lease('dying', 1)).to.deep.equal(['alive']);
     expect(await lease('living', 1)).to.deep.equal(['dead']);
     const renewal = setInterval(() => void demand.renew('usd', 'living', ['dead']), leaseMs / 3);

@@ -21,6 +21,8 @@ interface NginxOptions {
   readonly httpVersion?: '1.0' | '1.1';
   /** Deaf to `X-Accel-Buffering`. */
   readonly ignoresHeader?: boolean;
+  /** Keeps good answers for so long, lets one request of a crowd through, and serves old ones while it must. */
+  readonly cacheSeconds?: number;
 }
 
 let started = 0;
@@ -54,7 +56,8 @@ export async function startNginx(options: NginxOptions): Promise<Nginx> {
 }
 
 function configOf(folder: string, port: number, options: NginxOptions): string {
-  const { upstreamPort, httpVersion = '1.1', ignoresHeader = false } = options;
+  const { upstreamPort, httpVersion = '1.1', ignoresHeader = false, cacheSeconds } = options;
+  const store = `proxy_cache_path ${folder}/cache levels=1:2 keys_zone=answers:50m max_size=1g inactive=1d;`;
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
     .map((kind) => `${kind}_temp_path ${folder}/${kind};`)
     .join('\n  ');
@@ -68,6 +71,7 @@ http {
   ${temporary}
   gzip on;
   gzip_proxied any;
+  ${cacheSeconds === undefined ? '' : store}
   server {
     listen 127.0.0.1:${port};
     location / {
@@ -76,8 +80,22 @@ http {
       proxy_buffering on;
       proxy_read_timeout 20s;
       ${ignoresHeader ? 'proxy_ignore_headers X-Accel-Buffering;' : ''}
+      ${cacheSeconds === undefined ? '' : cacheLines(cacheSeconds)}
     }
   }
 }
 `;
+}
+
+/** A cache as its makers recommend it. The upstream's own `Cache-Control` would make it shorter. */
+function cacheLines(seconds: number): string {
+  return `
+      proxy_cache answers;
+      proxy_cache_key $request_uri;
+      proxy_cache_valid 200 ${seconds}s;
+      proxy_ignore_headers Cache-Control Expires Vary Set-Cookie;
+      proxy_cache_lock on;
+      proxy_cache_lock_timeout 15s;
+      proxy_cache_background_update on;
+      proxy_cache_use_stale error timeout invalid_header updating http_429 http_500 http_502 http_503 http_504;`;
 }

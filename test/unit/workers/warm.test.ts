@@ -1,0 +1,147 @@
+import { expect } from 'chai';
+import { createQuoteMirror } from '../../../src/cache/quote-mirror.ts';
+import type { StoredQuote } from '../../../src/cache/quote-store.ts';
+import type { WantRequest } from '../../../src/demand/demand.ts';
+import { pageItem } from '../../../src/demand/interest.ts';
+import type { MarketsKick } from '../../../src/queue/kick.ts';
+import {
+  callsToWarm,
+  warmEveryMs,
+  warmQuotes,
+  type WarmBudget,
+  type WarmDeps,
+} from '../../../workers/processors/warm.ts';
+
+const now = 1_800_000_000_000;
+const freshMs = 60_000;
+
+interface Situation {
+  /** What is read by currency, the hottest first. */
+  readonly read: Readonly<Record<string, readonly string[]>>;
+  /** Ages (s) of what Redis holds, by `currency:asset`. */
+  readonly stored?: Readonly<Record<string, number>>;
+  readonly affordable?: number;
+}
+
+/** Runs one look; returns what it wanted and kicked. */
+async function look({ read, stored = {}, affordable = 10 }: Situation) {
+  const wanted: WantRequest[] = [];
+  const kicked: string[] = [];
+  const pages: (MarketsKick & { currency: string })[] = [];
+  const asked: string[] = [];
+  const at = (age: number | undefined): number | undefined =>
+    age === undefined ? undefined : now - age * 1_000;
+  const quoteOf = (currency: string, assetId: string): StoredQuote => {
+    const receivedAt = at(stored[`${currency}:${assetId}`]);
+    return {
+      quote: receivedAt === undefined ? undefined : { assetId, currency, receivedAt, head: '{' },
+      failure: undefined,
+    };
+  };
+  const deps: WarmDeps = {
+    interest: {
+      currencies: () => Promise.resolve(Object.keys(read)),
+      hottest: (currency) =>
+        Promise.resolve((read[currency] ?? []).map((id, index) => ({ id, heat: 1_000 - index }))),
+    },
+    mirror: createQuoteMirror(),
+    store: {
+      readMany(currency, assetIds) {
+        asked.push(...assetIds);
+        return Promise.resolve(assetIds.map((id) => quoteOf(currency, id)));
+      },
+      readRanking: () => Promise.resolve(undefined),
+    },
+    demand: {
+      want(request) {
+        wanted.push(request);
+        return Promise.resolve({ settled: [], refused: 0 });
+      },
+    },
+    kick: {
+      quotes: (currency, urgency) => Promise.resolve(void kicked.push(`${currency} ${urgency}`)),
+      markets: (currency, request = {}) => Promise.resolve(void pages.push({ currency, ...request })),
+    } as WarmDeps['kick'],
+    clock: { now: () => now },
+    freshMs,
+    affordableCalls: () => Promise.resolve(affordable),
+  };
+  const calls = await warmQuotes(deps);
+  return { calls, wanted, kicked, pages, asked };
+}
+
+describe('quotes.warm', () => {
+  it('wants what is read and about to stop being fresh', async () => {
+    const stored = { 'usd:bitcoin': 50, 'usd:ethereum': 10, 'eur:solana': 59 };
+    const { calls, wanted, kicked } = await look({
+      read: { usd: ['bitcoin', 'ethereum'], eur: ['solana'] },
+      stored,
+    });
+    expect(calls).to.equal(2);
+    expect(wanted.map(({ currency, assetIds, urgency }) => ({ currency, assetIds, urgency }))).to.deep.equal([
+      { currency: 'usd', assetIds: ['bitcoin'], urgency: 'warming' },
+      { currency: 'eur', assetIds: ['solana'], urgency: 'warming' },
+    ]);
+    // Nothing that will be due before long is found fresh enough there.
+    expect(wanted.every(({ freshAfter }) => freshAfter > now - 50_000)).to.equal(true);
+    expect(kicked).to.have.members(['usd warming', 'eur warming']);
+  });
+
+  it('wants nothing when nobody reads, whatever is cached', async () => {
+    const { calls, wanted, kicked } = await look({ read: {}, stored: { 'usd:bitcoin': 100 } });
+    expect({ calls, wanted, kicked }).to.deep.equal({ calls: 0, wanted: [], kicked: [] });
+  });
+
+  it('wants nothing that it cannot afford, and asks nobody for it', async () => {
+    const { calls, wanted, asked } = await look({ read: { usd: ['bitcoin'] }, affordable: 0 });
+    expect({ calls, wanted, asked }).to.deep.equal({ calls: 0, wanted: [], asked: [] });
+  });
+
+  it('spends the calls there are on the hottest, over all currencies', async () => {
+    const many = Array.from({ length: 600 }, (_, index) => `coin-${index}`);
+    const { wanted } = await look({ read: { eur: ['lonely'], usd: many }, affordable: 1 });
+    expect(wanted).to.have.length(1);
+    expect(wanted[0]).to.include({ currency: 'usd' });
+    expect(wanted[0]!.assetIds).to.have.length(250);
+  });
+
+  it('has a page of the ranking fetched that is read', async () => {
+    const { pages, wanted } = await look({ read: { usd: [pageItem(2)] } });
+    expect(pages).to.deep.equal([{ currency: 'usd', page: 2, urgency: 'warming' }]);
+    expect(wanted).to.deep.equal([]);
+  });
+});
+
+describe('the calls that warming can have', () => {
+  const idle: WarmBudget = {
+    ready: true,
+    limit: 30,
+    used: 0,
+    nextGrantInMs: 0,
+    spacingMs: 2_000,
+    blockedForMs: 0,
+    month: null,
+  };
+  const calls = (change: Partial<WarmBudget>): number => callsToWarm({ ...idle, ...change }, warmEveryMs);
+
+  it('are those that come free before the next look', () => {
+    expect(calls({})).to.equal(3);
+    expect(calls({ nextGrantInMs: 3_500 })).to.equal(1);
+    expect(calls({ nextGrantInMs: 9_000 })).to.equal(0);
+  });
+
+  it('leave the last tenth of a minute to others', () => {
+    expect(calls({ used: 26 })).to.equal(1);
+    expect(calls({ used: 27 })).to.equal(0);
+  });
+
+  it('are none while the provider forbids calls or the budget is not known', () => {
+    expect(calls({ blockedForMs: 60_000 })).to.equal(0);
+    expect(calls({ ready: false })).to.equal(0);
+  });
+
+  it('keep to the pace of the month', () => {
+    expect(calls({ month: { atHand: { warming: 2.9 } } })).to.equal(2);
+    expect(calls({ month: { atHand: { warming: 0.9 } } })).to.equal(0);
+  });
+});

@@ -1,0 +1,141 @@
+/**
+ * `quotes.warm`: keeps fresh what was read in the last minutes, the hottest first. It makes no call: it wants assets at the
+ * urgency `warming`, or kicks a refresh of a page of the ranking, for as many calls as the budget will give before the next
+ * look. The budget decides at each call. What it has no call for fills up the batches of more urgent calls. When nobody reads,
+ * there is nothing to want.
+ */
+import type { QuoteMirror } from '../../src/cache/quote-mirror.ts';
+import type { QuoteStore } from '../../src/cache/quote-store.ts';
+import type { Demand } from '../../src/demand/demand.ts';
+import { pageOf, type HotItem, type Interest } from '../../src/demand/interest.ts';
+import { planWarming, type KnownPage, type WarmCall } from '../../src/demand/warm-plan.ts';
+import type { Clock } from '../../src/lib/clock.ts';
+import type { Kick } from '../../src/queue/kick.ts';
+
+export interface WarmDeps {
+  readonly interest: Pick<Interest, 'currencies' | 'hottest'>;
+  readonly mirror: Pick<QuoteMirror, 'get' | 'put' | 'failure' | 'putFailure' | 'ranking' | 'putRanking'>;
+  readonly store: Pick<QuoteStore, 'readMany' | 'readRanking'>;
+  readonly demand: Pick<Demand, 'want'>;
+  readonly kick: Kick;
+  readonly clock: Clock;
+  readonly freshMs: number;
+  /** Calls that the budget will give to warming within so many milliseconds. */
+  readonly affordableCalls: (withinMs: number) => Promise<number>;
+}
+
+/** Time (ms) between two looks; the schedule keeps to it. */
+export const warmEveryMs = 5_000;
+
+/** An asset is due so long (ms) before it stops being fresh, and at half of its time at the earliest: two looks and a wait. */
+const leadMs = 15_000;
+/** Assets of a currency that are looked at, the hottest first. */
+const maxHot = 10_000;
+/** Assets of a currency that a process which holds nothing yet reads from Redis at a look. */
+const maxLoaded = 2_000;
+const maxIds = 250;
+const maxBytes = 6_000;
+
+/** What the decision needs of the budget's state. */
+export interface WarmBudget {
+  readonly ready: boolean;
+  readonly limit: number;
+  readonly used: number;
+  readonly nextGrantInMs: number;
+  readonly spacingMs: number;
+  readonly blockedForMs: number;
+  /** Credits of the provider's month; null without such a limit. */
+  readonly month: { readonly atHand: { readonly warming: number } } | null;
+}
+
+/** Share of the calls of a minute up to which the budget gives to warming (src/providers/budget). */
+const warmingShare = 0.9;
+
+/** Calls that the budget will give to warming within `withinMs`, as far as its state tells; the month's pace is kept. */
+export function callsToWarm(budget: WarmBudget, withinMs: number): number {
+  const { ready, limit, used, nextGrantInMs, spacingMs, blockedForMs, month } = budget;
+  const waitMs = Math.max(nextGrantInMs, blockedForMs);
+  if (!ready || waitMs > withinMs) return 0;
+  const byPace = 1 + Math.floor((withinMs - waitMs) / Math.max(1, spacingMs));
+  const byMinute = Math.floor(limit * warmingShare) - used;
+  const byMonth = month === null ? Infinity : Math.floor(month.atHand.warming);
+  return Math.max(0, Math.min(byPace, byMinute, byMonth));
+}
+
+/** One look. Returns the number of calls that were wanted. */
+export async function warmQuotes(deps: WarmDeps): Promise<number> {
+  const maxCalls = await deps.affordableCalls(warmEveryMs);
+  if (maxCalls === 0) return 0;
+  const plans = [];
+  for (const currency of await deps.interest.currencies()) plans.push(await planOf(deps, currency, maxCalls));
+  const calls = plans
+    .flat()
+    .toSorted((a, b) => b.heat - a.heat)
+    .slice(0, maxCalls);
+  await Promise.all(calls.map((call) => wantCall(deps, call)));
+  return calls.length;
+}
+
+async function planOf(deps: WarmDeps, currency: string, maxCalls: number): Promise<readonly WarmCall[]> {
+  const { mirror, clock, freshMs } = deps;
+  const hot = await deps.interest.hottest(currency, maxHot);
+  await load(deps, currency, hot);
+  const now = clock.now();
+  return planWarming({
+    currency,
+    hot,
+    pages: await pagesOf(deps, currency, hot),
+    receivedAt: (assetId) =>
+      mirror.failure(currency, assetId, now) === undefined
+        ? (mirror.get(currency, assetId)?.receivedAt ?? 0)
+        : undefined,
+    now,
+    dueAfterMs: dueAfter(freshMs),
+    maxCalls,
+    maxIds,
+    maxBytes,
+  });
+}
+
+function dueAfter(freshMs: number): number {
+  return Math.max(freshMs - leadMs, freshMs / 2);
+}
+
+/** Ticks bring what is fetched from now on; what was fetched before this process began is in Redis. */
+async function load({ mirror, store }: WarmDeps, currency: string, hot: readonly HotItem[]): Promise<void> {
+  const absent = hot
+    .flatMap(({ id }) => (pageOf(id) === undefined && mirror.get(currency, id) === undefined ? [id] : []))
+    .slice(0, maxLoaded);
+  for (const { quote, failure } of await store.readMany(currency, absent)) {
+    if (quote !== undefined) mirror.put(quote);
+    if (failure !== undefined) mirror.putFailure(currency, failure);
+  }
+}
+
+/** The pages that are read. Those alone: the place of an asset in a ranking that nobody reads may be long past. */
+async function pagesOf(
+  { mirror, store }: WarmDeps,
+  currency: string,
+  hot: readonly HotItem[],
+): Promise<KnownPage[]> {
+  const pages: KnownPage[] = [];
+  for (const { id } of hot) {
+    const page = pageOf(id);
+    if (page === undefined) continue;
+    const known = mirror.ranking(currency, page) ?? (await store.readRanking(currency, page));
+    if (known !== undefined) mirror.putRanking(currency, known, page);
+    pages.push({ page, receivedAt: known?.receivedAt ?? 0, assetIds: known?.assetIds ?? [] });
+  }
+  return pages;
+}
+
+async function wantCall({ demand, kick, clock, freshMs }: WarmDeps, call: WarmCall): Promise<void> {
+  const { currency, page, assetIds } = call;
+  if (page !== undefined) {
+    await kick.markets(currency, { page, urgency: 'warming' });
+    return;
+  }
+  const freshAfter = clock.now() - dueAfter(freshMs) / 2;
+  const { settled } = await demand.want({ currency, assetIds, urgency: 'warming', freshAfter });
+  if (settled.length < assetIds.length) await kick.quotes(currency, 'warming');
+}
