@@ -4,7 +4,7 @@ type Given = Pick<SettingValues, 'PROVIDER' | 'COINGECKO_API_KEY' | 'COINGECKO_B
 
 /** Where prices come from. */
 export interface PriceSource {
-  readonly provider: 'simulated' | 'replay' | 'coingecko';
+  readonly provider: NonNullable<SettingValues['PROVIDER']>;
   /** True when `npm start` has to bring a market. */
   readonly embedded: boolean;
 }
@@ -13,5 +13,6 @@ export interface PriceSource {
 export function priceSourceOf({ PROVIDER, COINGECKO_API_KEY, COINGECKO_BASE_URL }: Given): PriceSource {
   const real = COINGECKO_API_KEY !== undefined || COINGECKO_BASE_URL !== undefined;
   const provider = PROVIDER ?? (real ? 'coingecko' : 'simulated');
-  return { provider, embedded: provider !== 'coingecko' && COINGECKO_BASE_URL === undefined };
+  const isMarket = provider === 'simulated' || provider === 'replay';
+  return { provider, embedded: isMarket && COINGECKO_BASE_URL === undefined };
 }

@@ -37,6 +37,15 @@ export class ProviderResponseError extends ProviderError {}
 /** The provider refuses this request and will refuse it again (key, plan, parameters). Not worth a retry. */
 export class ProviderRejectedError extends ProviderError {}
 
+/** The provider takes our key not, or not for this: missing, wrong, of another plan or root. */
+export class ProviderKeyError extends ProviderRejectedError {}
+
+/** The provider answered that what was asked about does not exist. Its word, not a failure of its. */
+export class ProviderNotFoundError extends ProviderRejectedError {}
+
+/** The stretch of time lies outside of what the provider or the plan reaches; it is worth asking another one. */
+export class ProviderRangeError extends ProviderRejectedError {}
+
 /** The request was too long for the provider (414); a smaller batch may pass. */
 export class ProviderUrlTooLongError extends ProviderError {}
 
@@ -46,6 +55,8 @@ export type BudgetWaitReason =
   | 'window'
   /** Grants are spread so that nobody waits a whole minute behind a crowd, or a more urgent caller goes first. */
   | 'paced'
+  /** The credits of the month are spread over it, and this kind of call has none at the moment. */
+  | 'month'
   /** The provider said "not before T". */
   | 'blocked'
   /** Redis or Postgres cannot be asked; nothing is granted without them. */

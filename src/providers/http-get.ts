@@ -12,7 +12,8 @@ import {
   ProviderTimeoutError,
 } from './errors.ts';
 
-interface HttpGetOptions {
+/** What is the same for all calls to one provider. */
+export interface HttpGetOptions {
   readonly provider: string;
   /** Total time of a call, from the first byte of the connect to the last one of the body. */
   readonly timeoutMs: number;
@@ -35,6 +36,9 @@ export interface HttpGet {
   get(url: string, signal: AbortSignal): Promise<HttpAnswer>;
   close(): Promise<void>;
 }
+
+/** Opens an {@link HttpGet}: the real one, one that records, or one that plays back. */
+export type OpenHttp = (options: HttpGetOptions) => HttpGet;
 
 const connectTimeoutMs = 3_000;
 

@@ -5,6 +5,7 @@ import type { Quote } from '../domain/quote.ts';
 /** One row of a provider's list of assets. */
 export interface AssetListing {
   readonly assetId: string;
+  /** As the provider writes it, capitals included. */
   readonly symbol: string;
   readonly name: string;
   /** Contract addresses by platform (empty text where there is none); absent where they were not asked for. */
@@ -73,6 +74,14 @@ export interface PriceProvider {
   readonly maxIdsPerCall: number;
   /** Longest id list (bytes, separators included) that fits the provider's URL limit. */
   readonly maxIdListBytes: number;
+  /** Whether it prices in this quote currency (lower case). Absent: in all. Nothing is ever converted. */
+  serves?(currency: string): boolean;
+  /** What a call about so many assets costs of the provider's credits. Absent: 1, whatever it is about. */
+  creditsOf?(assets: number): number;
+  /** It has neither a ranking nor a list of assets: both reject. */
+  readonly quotesOnly?: true;
+  /** How many days back {@link fetchHistory} reaches. Absent: to the begin. */
+  readonly historyDays?: number;
   fetchQuotes(request: QuotesRequest): Promise<QuotesResult>;
   /** A page of the market-cap ranking. A first page without any asset is an error: there are always some. */
   fetchMarkets(request: MarketsRequest): Promise<MarketsResult>;

@@ -87,6 +87,8 @@ describe('failures of the price source', () => {
         UPSTREAM_TIMEOUT_MS: String(upstreamTimeoutMs),
         UPSTREAM_CALLS_PER_MINUTE: '3000',
         READ_WAIT_MS: '500',
+        // Every failure is to be met by calls, not by a circuit breaker that has opened for the one before.
+        PROVIDER_FAILURES: '1000',
       },
     });
     user = await newUser(stack.apis[0]!.url);

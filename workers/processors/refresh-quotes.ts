@@ -3,15 +3,21 @@ import { leaseMs } from '../../src/demand/demand.ts';
 import { callShares } from '../../src/domain/call-shares.ts';
 import { parseRequester } from '../../src/domain/requester.ts';
 import { messageOf } from '../../src/lib/errors.ts';
-import { sleep } from '../../src/lib/sleep.ts';
 import { ProviderUrlTooLongError } from '../../src/providers/errors.ts';
 import { wasNeverSent } from '../../src/providers/outcome.ts';
-import type { QuotesResult } from '../../src/providers/provider.ts';
+import type { PriceProvider, QuotesResult } from '../../src/providers/provider.ts';
+import {
+  askNext,
+  NoProviderError,
+  ProviderOpenError,
+  type Turn,
+} from '../../src/providers/provider-chain.ts';
 import type { GrantedCall } from '../../src/providers/upstream-gate.ts';
 import type { JobContext } from '../runtime/processor.ts';
 import { PutBack } from '../runtime/put-back.ts';
-import { storeAnswer, storeFailure, type RefreshDeps } from './refresh-outcome.ts';
-import { callUpstream, waitOf } from './upstream-call.ts';
+import { untilJoined } from './join.ts';
+import { storeAnswer, storeFailure, type Answer, type RefreshDeps } from './refresh-outcome.ts';
+import { callChain, waitOf } from './upstream-call.ts';
 
 /**
  * `quotes.refresh`: one grant, one lease, one call. The assets are leased only when the call is certain, so that whatever is
@@ -25,11 +31,18 @@ export async function refreshQuotes(
 ): Promise<JobResult<'quotes.refresh'>> {
   const batch = new Batch(deps, job.currency, context);
   try {
-    const answer = await callUpstream({ gate: deps.gate, urgency: job.urgency, context }, (grant) =>
-      batch.call(grant),
-    );
+    const asked = {
+      chain: deps.chain,
+      urgency: job.urgency,
+      context,
+      refusalFails: true,
+      assets: await assetsOf(deps, job.currency),
+      can: (provider: PriceProvider) => provider.serves?.(batch.currency) ?? true,
+    };
+    await callChain(asked, (grant, turn) => batch.call(grant, turn));
+    const answer = batch.answer();
     if (answer === undefined) return { assets: 0 };
-    await storeAnswer(deps, job.currency, answer);
+    await storeAnswer(deps, batch.currency, answer);
     await batch.settle();
     return { assets: answer.quotes.length };
   } catch (error) {
@@ -39,19 +52,23 @@ export async function refreshQuotes(
   }
 }
 
-/** When a batch is not full, others get this long (ms) to join it. */
-const joinMs = 10;
+/** How many assets a call will be about, where a source charges by that. */
+async function assetsOf({ chain, provider, demand }: RefreshDeps, currency: string): Promise<number> {
+  const isCharged = chain.members.some((member) => member.provider.creditsOf !== undefined);
+  return isCharged ? Math.min(provider.maxIdsPerCall, Math.max(1, await demand.size(currency))) : 1;
+}
 
 /** The assets of one refresh job, from their lease to their end. */
 class Batch {
   readonly #deps: RefreshDeps;
-  readonly #currency: string;
+  #currency: string;
   readonly #context: JobContext;
   readonly #owner: string;
   #leased: readonly string[] = [];
   /** Who asked first for the leased assets, in their order. */
   #requesters: readonly (string | undefined)[] = [];
-  #maxBytes: number;
+  /** What the sources have said so far. */
+  #answer: Answer | undefined;
   #renewal: NodeJS.Timeout | undefined;
 
   constructor(deps: RefreshDeps, currency: string, context: JobContext) {
@@ -59,31 +76,71 @@ class Batch {
     this.#currency = currency;
     this.#context = context;
     this.#owner = `${context.jobId}.${context.start}`;
-    this.#maxBytes = deps.provider.maxIdListBytes;
   }
 
-  /** One upstream call; undefined when nothing was wanted any more and the grant was given back. */
-  async call(grant: GrantedCall): Promise<QuotesResult | undefined> {
-    if (this.#leased.length === 0) await this.#lease();
-    if (this.#leased.length === 0) {
+  /** One upstream call; resolves with {@link askNext} while the next source may know more. */
+  async call(grant: GrantedCall, { provider, isFirst }: Turn): Promise<true | typeof askNext> {
+    if (this.#leased.length === 0) await this.#lease(provider);
+    const ids = this.#openFor(provider);
+    if (ids.length === 0) {
       await grant.release();
-      return undefined;
+      return true;
     }
     const signal = AbortSignal.any([grant.signal, this.#context.signal]);
     try {
-      const answer = await this.#deps.provider.fetchQuotes({
-        ids: this.#leased,
-        currency: this.#currency,
-        signal,
-      });
+      const said = await provider.fetchQuotes({ ids, currency: this.#currency, signal });
       this.#charge();
-      return answer;
+      return this.#take(said, isFirst);
     } catch (error) {
       // A call that failed has burned the budget like any other; one that was never sent is given back by the gate.
       if (!wasNeverSent(error)) this.#charge();
       if (error instanceof ProviderUrlTooLongError) await this.#halve();
       throw error;
     }
+  }
+
+  /** What all sources together have said; undefined when none was asked. */
+  answer(): Answer | undefined {
+    return this.#answer;
+  }
+
+  /** The assets without an answer, as many as fit into one call. */
+  #openFor({ maxIdsPerCall, maxIdListBytes }: PriceProvider): readonly string[] {
+    let bytes = 0;
+    return (this.#answer?.unanswered ?? this.#leased).slice(0, maxIdsPerCall).filter((id) => {
+      bytes += Buffer.byteLength(id) + 1;
+      return bytes <= maxIdListBytes;
+    });
+  }
+
+  /**
+   * The first source's word is final, also when it knows an asset not, or has no price for it. One that stands in for it
+   * counts only for what it knows: the ids are not its own.
+   */
+  #take(said: QuotesResult, isFirst: boolean): true | typeof askNext {
+    if (isFirst) {
+      this.#answer = said;
+      return true;
+    }
+    const quotes = [...(this.#answer?.quotes ?? []), ...said.quotes];
+    const known = new Set(quotes.map(({ assetId }) => assetId));
+    const unanswered = this.#leased.filter((id) => !known.has(id));
+    this.#answer = { quotes, notFound: [], withoutPrice: [], unanswered };
+    return unanswered.length === 0 ? true : askNext;
+  }
+
+  /** No source may be called now: says so to those who wait, without a call. */
+  async #giveUp(error: ProviderOpenError | NoProviderError): Promise<JobResult<'quotes.refresh'>> {
+    if (this.#leased.length === 0) await this.#lease(this.#deps.provider);
+    if (this.#leased.length > 0)
+      await storeFailure(this.#deps, this.#currency, { assetIds: this.#leased, error });
+    await this.settle();
+    return { assets: 0 };
+  }
+
+  /** Of the leased assets; the one asked for until there are any. */
+  get currency(): string {
+    return this.#currency;
   }
 
   async settle(): Promise<void> {
@@ -102,6 +159,8 @@ class Batch {
       if (this.#leased.length === 0 && error instanceof Error) throw error;
       return { assets: 0 };
     }
+    if (error instanceof ProviderOpenError || error instanceof NoProviderError)
+      return await this.#giveUp(error);
     if (this.#leased.length === 0) throw error;
     await storeFailure(this.#deps, this.#currency, { assetIds: this.#leased, error });
     await this.settle();
@@ -112,24 +171,32 @@ class Batch {
     clearInterval(this.#renewal);
   }
 
-  async #lease(): Promise<void> {
-    const { demand, provider, kick } = this.#deps;
-    if ((await demand.size(this.#currency)) < provider.maxIdsPerCall)
-      await sleep(joinMs, this.#context.waitSignal);
+  async #lease(provider: PriceProvider): Promise<void> {
+    const { demand } = this.#deps;
+    const asked = this.#currency;
+    // Whoever has a grant spends it on whose turn it is, so that a crowd in many currencies delays nobody in one.
+    // A source that does not price in all of them gets the one it was chosen for.
+    if (provider.serves === undefined) this.#currency = await demand.nextCurrency(asked);
+    const currency = this.#currency;
+    await untilJoined({ demand, currency, full: provider.maxIdsPerCall, signal: this.#context.waitSignal });
     this.#leased = await demand.lease({
       currency: this.#currency,
       owner: this.#owner,
       maxIds: provider.maxIdsPerCall,
-      maxBytes: this.#maxBytes,
+      maxBytes: provider.maxIdListBytes,
     });
     // Before looking whether more is wanted: whoever comes after this look starts a job of its own.
     const letIn = this.#context.releaseDeduplication();
     [this.#requesters] = await Promise.all([this.#askRequesters(), letIn]);
-    const urgency = await demand.mostUrgent(this.#currency);
-    if (urgency !== undefined) await kick.quotes(this.#currency, urgency);
+    for (const currency of new Set([this.#currency, asked])) await this.#kickForRest(currency);
     this.#renewal = setInterval(() => {
       void demand.renew(this.#currency, this.#owner, this.#leased).catch(() => undefined);
     }, leaseMs / 3);
+  }
+
+  async #kickForRest(currency: string): Promise<void> {
+    const urgency = await this.#deps.demand.mostUrgent(currency);
+    if (urgency !== undefined) await this.#deps.kick.quotes(currency, urgency);
   }
 
   /** Usage is a statistic: without an answer the call is charged to nobody. */

@@ -3,8 +3,11 @@
  * user waits. Nothing is repaired: a field that is not what it should be is null, a price that is not a price is no
  * price, and a price of 0 is one if the source sent 0, unless it says in the same row that the asset is worth something.
  */
+import type { MarketRow } from '../../domain/market-row.ts';
 import type { Quote } from '../../domain/quote.ts';
+import { amount, finite, instant, rankOf, text } from '../fields.ts';
 import type { AssetListing, QuotesResult } from '../provider.ts';
+import { marketRowOf } from './market-row.ts';
 
 /** What all quotes of one answer share. */
 export interface QuoteOrigin {
@@ -15,28 +18,6 @@ export interface QuoteOrigin {
 
 /** One element of a list that CoinGecko sent, unchecked but for its id. */
 export type Row = Readonly<Record<string, unknown>>;
-
-/**
- * Parses JSON, with bare `NaN` and `Infinity`, which some servers emit and JSON forbids, read as null: one broken number
- * must not cost the other 249 assets their prices.
- * @returns undefined when the text is not JSON.
- */
-export function parseLenient(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    if (!/NaN|Infinity/.test(text)) return undefined;
-  }
-  try {
-    return JSON.parse(text.replaceAll(/"(?:[^"\\]|\\.)*"|-?(?:NaN|Infinity)\b/g, nullUnlessString));
-  } catch {
-    return undefined;
-  }
-}
-
-function nullUnlessString(token: string): string {
-  return token.startsWith('"') ? token : 'null';
-}
 
 /** The rows of an answer that have an id. Undefined when it is not a list, or a list of something else. */
 export function rowsOf(body: unknown): readonly Row[] | undefined {
@@ -56,14 +37,16 @@ export function sortQuotes(rows: readonly Row[], ids: readonly string[], origin:
   const missing = new Set(ids);
   const quotes: Quote[] = [];
   const withoutPrice: string[] = [];
+  const told: MarketRow[] = [];
   for (const row of rows) {
     const id = row['id'] as string;
     if (!missing.delete(id)) continue; // not asked for, or a second row of the same asset
     const quote = quoteOf(row, origin);
     if (quote === undefined) withoutPrice.push(id);
     else quotes.push(quote);
+    told.push(marketRowOf(row, { ...origin, assetId: id, priced: quote !== undefined }));
   }
-  return { quotes, notFound: [...missing], withoutPrice };
+  return { quotes, notFound: [...missing], withoutPrice, rows: told };
 }
 
 /** The asset id of a row; undefined when it has none. */
@@ -95,33 +78,24 @@ export function quoteOf(row: Row, origin: QuoteOrigin): Quote | undefined {
   };
 }
 
-/** The asset in a row of `/coins/list`; undefined for rows without an id. Real lists hold some. */
+/** The asset in a row of `/coins/list`, its symbol as sent; undefined for rows without an id. Real lists hold some. */
 export function listingOf(row: Row): AssetListing | undefined {
   const assetId = text(row['id']);
   if (assetId === null) return undefined;
-  return { assetId, symbol: (text(row['symbol']) ?? '').toLowerCase(), name: text(row['name']) ?? '' };
+  const symbol = text(row['symbol']) ?? '';
+  const platforms = platformsOf(row['platforms']);
+  return {
+    assetId,
+    symbol,
+    name: text(row['name']) ?? '',
+    ...(platforms === undefined ? {} : { platforms }),
+  };
 }
 
-function finite(value: unknown): number | null {
-  return typeof value === 'number' && Number.isFinite(value) ? value : null;
-}
-
-/** A number that cannot be negative. */
-function amount(value: unknown): number | null {
-  const number = finite(value);
-  return number === null || number < 0 ? null : number;
-}
-
-function rankOf(value: unknown): number | null {
-  return typeof value === 'number' && Number.isInteger(value) && value > 0 ? value : null;
-}
-
-function text(value: unknown): string | null {
-  return typeof value === 'string' && value.trim() !== '' ? value : null;
-}
-
-function instant(value: unknown): string | null {
-  if (typeof value !== 'string' || !/^\d{4}-\d\d-\d\dT/.test(value)) return null;
-  const ms = Date.parse(value);
-  return Number.isNaN(ms) ? null : new Date(ms).toISOString();
+function platformsOf(value: unknown): Record<string, string | null> | undefined {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
+  const entries = Object.entries(value).filter(
+    (entry): entry is [string, string | null] => entry[1] === null || typeof entry[1] === 'string',
+  );
+  return Object.fromEntries(entries);
 }

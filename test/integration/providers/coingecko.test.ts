@@ -78,7 +78,8 @@ describe('CoinGecko provider on the wire', () => {
   it('asks with literal commas, encoded ids and a page size that holds them all', async () => {
     await ask(providerOf(), ['bitcoin', 'a&b', 'é']);
     expect(requests[0]?.url).to.equal(
-      '/api/v3/coins/markets?vs_currency=usd&ids=bitcoin,a%26b,%C3%A9&per_page=250&page=1',
+      '/api/v3/coins/markets?vs_currency=usd&ids=bitcoin,a%26b,%C3%A9&per_page=250&page=1' +
+        '&price_change_percentage=1h,24h,7d,14d,30d,200d,1y&precision=full',
     );
   });
 
@@ -131,7 +132,7 @@ describe('CoinGecko provider on the wire', () => {
     ];
     answer = { status: 200, body: JSON.stringify(rows) };
     const assets = await providerOf().fetchAssets(new AbortController().signal);
-    expect(assets).to.deep.equal([{ assetId: 'bitcoin', symbol: 'btc', name: 'Bitcoin' }]);
+    expect(assets).to.deep.equal([{ assetId: 'bitcoin', symbol: 'BTC', name: 'Bitcoin' }]);
   });
 
   for (const [header, expectedMs] of [

@@ -29,6 +29,9 @@ export const upstreamFaults = {
   'uri-too-long': ProviderUrlTooLongError,
   'key-missing': ProviderRejectedError,
   'plan-restricted': ProviderRejectedError,
+  'wrong-root-pro': ProviderRejectedError,
+  'wrong-root-demo': ProviderRejectedError,
+  'time-range': ProviderRejectedError,
   firewall: ProviderRejectedError,
   'empty-body': ProviderResponseError,
   'invalid-json': ProviderResponseError,
@@ -68,7 +71,11 @@ async function failureOf(promise: Promise<unknown>): Promise<unknown> {
 }
 
 /** Declares the tests of a provider. */
-export function describeProvider(name: string, setup: () => Promise<ProviderHarness>): void {
+export function describeProvider(
+  name: string,
+  setup: () => Promise<ProviderHarness>,
+  { quotesOnly = false }: { quotesOnly?: boolean } = {},
+): void {
   describe(`provider contract: ${name}`, () => {
     let harness: ProviderHarness;
     before(async () => {
@@ -181,25 +188,16 @@ export function describeProvider(name: string, setup: () => Promise<ProviderHarn
       expect(harness.callCount()).to.equal(before);
     });
 
-    it('lists a page of the market in the order of market capitalisation', async () => {
-      const page = await harness.provider.fetchMarkets({ currency: 'usd', page: 1, signal: signal() });
-      expect(page.assetIds.length).to.be.above(100);
-      expect(page.quotes.map(({ assetId }) => assetId)).to.deep.equal(page.assetIds);
-      const caps = page.quotes.map((quote) => quote.marketCap ?? 0);
-      expect(caps).to.deep.equal([...caps].sort((a, b) => b - a));
-    });
+    if (quotesOnly) declareRefusals(() => harness);
+    else declareLists(() => harness);
 
-    it('keeps the whole ranking when prices cannot be used', async () => {
-      harness.inject('null-prices');
-      const page = await harness.provider.fetchMarkets({ currency: 'usd', page: 1, signal: signal() });
-      expect(page.assetIds.length).to.be.above(100);
-      expect(page.quotes).to.deep.equal([]);
-    });
-
-    it('lists all assets, each with an id', async () => {
-      const assets = await harness.provider.fetchAssets(signal());
-      expect(assets.map((asset) => asset.assetId)).to.include.members([...harness.knownIds]);
-      expect(assets.every((asset) => asset.assetId !== '')).to.equal(true);
+    it('tells the price that the source sent, and nothing beside it that is no number', async () => {
+      for (const quote of (await fetch(harness.knownIds)).quotes) {
+        for (const value of [quote.marketCap, quote.change24h, quote.changePercent24h, quote.volume24h]) {
+          if (value !== null) expect(value).to.satisfy(Number.isFinite);
+        }
+        expect(quote.asOf === null || !Number.isNaN(Date.parse(quote.asOf))).to.equal(true);
+      }
     });
 
     it('rejects an unknown currency', async () => {
@@ -209,5 +207,41 @@ export function describeProvider(name: string, setup: () => Promise<ProviderHarn
       expect(error).to.be.instanceOf(ProviderRejectedError);
       expect(error).to.be.instanceOf(ProviderError);
     });
+  });
+}
+
+/** What providers with a ranking and a list must do. */
+function declareLists(harness: () => ProviderHarness): void {
+  it('lists a page of the market in the order of market capitalisation', async () => {
+    const page = await harness().provider.fetchMarkets({ currency: 'usd', page: 1, signal: signal() });
+    expect(page.assetIds.length).to.be.above(100);
+    expect(page.quotes.map(({ assetId }) => assetId)).to.deep.equal(page.assetIds);
+    const caps = page.quotes.map((quote) => quote.marketCap ?? 0);
+    expect(caps).to.deep.equal([...caps].sort((a, b) => b - a));
+  });
+
+  it('keeps the whole ranking when prices cannot be used', async () => {
+    harness().inject('null-prices');
+    const page = await harness().provider.fetchMarkets({ currency: 'usd', page: 1, signal: signal() });
+    expect(page.assetIds.length).to.be.above(100);
+    expect(page.quotes).to.deep.equal([]);
+  });
+
+  it('lists all assets, each with an id', async () => {
+    const assets = await harness().provider.fetchAssets(signal());
+    expect(assets.map((asset) => asset.assetId)).to.include.members([...harness().knownIds]);
+    expect(assets.every((asset) => asset.assetId !== '')).to.equal(true);
+  });
+}
+
+function declareRefusals(harness: () => ProviderHarness): void {
+  it('has no ranking and no list, and says so without a call', async () => {
+    const upstream = harness();
+    const { provider } = upstream;
+    const before = upstream.callCount();
+    const page = { currency: 'usd', page: 1, signal: signal() };
+    expect(await failureOf(provider.fetchMarkets(page))).to.be.instanceOf(ProviderRejectedError);
+    expect(await failureOf(provider.fetchAssets(signal()))).to.be.instanceOf(ProviderRejectedError);
+    expect(upstream.callCount()).to.equal(before);
   });
 }

@@ -1,0 +1,52 @@
+import { integer, listOf, oneOf, text, url } from './setting.ts';
+
+/** Where prices come from, and in which order. Part of the table in `settings.ts`. */
+export const providerSettings = {
+  PROVIDER: oneOf(['simulated', 'replay', 'coingecko', 'coinmarketcap', 'defillama', 'recorded'], {
+    description: 'Price source. Absent: `npm start` runs the simulated market; in production it is required.',
+  }),
+  PROVIDER_FALLBACKS: listOf(['coingecko', 'coinmarketcap', 'defillama'], {
+    default: '',
+    description: 'Price sources that are asked, in this order, when the one before fails or has no budget.',
+  }),
+  PROVIDER_FAILOVER_MS: integer({
+    default: '2000',
+    min: 100,
+    max: 60_000,
+    description: 'Time (ms) that a source has for an urgent call before the next one is asked.',
+  }),
+  PROVIDER_FAILURES: integer({
+    default: '5',
+    min: 1,
+    max: 1_000,
+    description: 'Failures in a row after which a source is not called for a while.',
+  }),
+  PROVIDER_PAUSE_SECONDS: integer({
+    default: '30',
+    min: 1,
+    max: 3_600,
+    description: 'Longest pause (s) after which a source that failed is tried again.',
+  }),
+  DEVIATION_GUARD: oneOf(['on', 'off'], {
+    default: 'on',
+    description: 'Whether a price that is far from the last one waits for a second observation.',
+  }),
+  CMC_BASE_URL: url(['http', 'https'], {
+    default: 'https://pro-api.coinmarketcap.com',
+    description: 'Root of the CoinMarketCap API, without a version.',
+  }),
+  CMC_VERSION: oneOf(['v2', 'v3'], {
+    default: 'v3',
+    description: 'Shape of the CoinMarketCap API; v2 needs CMC_API_KEY.',
+  }),
+  DEFILLAMA_BASE_URL: url(['http', 'https'], {
+    default: 'https://coins.llama.fi',
+    description: 'Root of the DefiLlama coins API, which prices in usd only.',
+  }),
+  PRICEPOOL_RECORD: text({
+    description: 'Folder to which every upstream exchange is written, without keys, the newest 1000.',
+  }),
+  RECORDED_DIR: text({
+    description: 'Folder of recorded exchanges; required with PROVIDER=recorded.',
+  }),
+} as const;

@@ -1,0 +1,223 @@
+import { expect } from 'chai';
+import { Redis } from 'ioredis';
+import { createDeviationGuard } from '../../src/cache/deviation-guard.ts';
+import { createQuoteStore, type QuoteStore } from '../../src/cache/quote-store.ts';
+import { createDemand, type Demand } from '../../src/demand/demand.ts';
+import { toCachedQuote, type QuoteFailure } from '../../src/domain/cached-quote.ts';
+import type { Quote } from '../../src/domain/quote.ts';
+import { systemClock } from '../../src/lib/clock.ts';
+import { silentLogger } from '../../src/lib/logger.ts';
+import { createRedisKeys, type RedisKeys } from '../../src/lib/redis-keys.ts';
+import { createRedisBudget } from '../../src/providers/budget/redis-budget.ts';
+import { createCircuitBreaker } from '../../src/providers/circuit-breaker.ts';
+import { ProviderConnectionError } from '../../src/providers/errors.ts';
+import { createProviderChain, gateOf, type ChainMember } from '../../src/providers/provider-chain.ts';
+import type { PriceProvider, QuotesResult } from '../../src/providers/provider.ts';
+import { createUpstreamGate } from '../../src/providers/upstream-gate.ts';
+import { refreshQuotes } from '../../workers/processors/refresh-quotes.ts';
+import type { JobContext } from '../../workers/runtime/processor.ts';
+import { flushPrefix, uniquePrefix } from '../support/redis.ts';
+import { services } from '../support/services.ts';
+import { waitFor } from '../support/wait-for.ts';
+import { createMemoryLedger } from './providers/memory-ledger.ts';
+
+const log = silentLogger();
+
+/** What a source says of the ids it is asked for, or how it fails. */
+type Script = (ids: readonly string[]) => Partial<Record<'notFound' | 'withoutPrice', readonly string[]>> & {
+  readonly prices?: Readonly<Record<string, number>>;
+};
+
+describe('refreshing quotes from several sources', () => {
+  let redis: Redis;
+  let keys: RedisKeys;
+  let store: QuoteStore;
+  let demand: Demand;
+  let members: ChainMember[];
+  let calls: string[];
+  let published: QuoteFailure[];
+
+  before(async () => {
+    redis = new Redis((await services()).redisUrl);
+  });
+  beforeEach(() => {
+    keys = createRedisKeys(uniquePrefix());
+    store = createQuoteStore({ redis, keys, retentionSeconds: 60 });
+    demand = createDemand({ redis, keys });
+    [members, calls, published] = [[], [], []];
+  });
+  afterEach(async () => {
+    await Promise.all(members.map(({ gate }) => gate.stop()));
+    await flushPrefix(redis, keys.prefix);
+  });
+  after(() => redis.quit());
+
+  const quoteOf = (assetId: string, price: number, source: string): Quote => ({
+    assetId,
+    symbol: assetId,
+    name: assetId,
+    currency: 'usd',
+    price,
+    marketCap: null,
+    rank: null,
+    change24h: null,
+    changePercent24h: null,
+    volume24h: null,
+    source,
+    asOf: new Date().toISOString(),
+    receivedAt: Date.now(),
+  });
+
+  const old = (quote: Quote) => toCachedQuote({ ...quote, receivedAt: quote.receivedAt - 60_000 });
+
+  function addSource(source: string, script: Script, facts: Partial<PriceProvider> = {}): void {
+    const provider = {
+      source,
+      maxIdsPerCall: 250,
+      maxIdListBytes: 6_000,
+      fetchQuotes: ({ ids }): Promise<QuotesResult> => {
+        calls.push(`${source} ${ids.join(',')}`);
+        return Promise.resolve().then(() => {
+          const { prices = {}, notFound = [], withoutPrice = [] } = script(ids);
+          const quotes = Object.entries(prices).map(([id, price]) => quoteOf(id, price, source));
+          return { quotes, notFound, withoutPrice };
+        });
+      },
+      ...facts,
+    } as Partial<PriceProvider> as PriceProvider;
+    const ledger = createMemoryLedger(() => Date.now());
+    const budget = createRedisBudget({ redis, ledger, log, prefix: keys.prefix, key: source, limit: 20 });
+    const breaker = createCircuitBreaker({
+      redis,
+      log,
+      name: source,
+      key: keys.breaker(source),
+      failures: 2,
+      longestMs: 60_000,
+      firstMs: 60_000,
+    });
+    members.push({ provider, gate: createUpstreamGate({ budget, log }), breaker });
+  }
+
+  const broken: Script = () => {
+    throw new ProviderConnectionError('down', { provider: 'a', providerStatus: 503 });
+  };
+
+  async function refresh(...assetIds: string[]): Promise<void> {
+    const want = { currency: 'usd', urgency: 'interactive', freshAfter: Date.now() } as const;
+    await demand.want({ ...want, assetIds });
+    const { signal } = new AbortController();
+    const context: JobContext = {
+      jobId: 'job',
+      addedAt: Date.now(),
+      start: calls.length,
+      isLastAttempt: false,
+      signal,
+      waitSignal: signal,
+      callSignal: signal,
+      releaseDeduplication: () => Promise.resolve(),
+    };
+    const nothing = (): Promise<void> => Promise.resolve();
+    const [first, ...others] = members;
+    const deps = {
+      chain: createProviderChain({ members: [first!, ...others], failoverMs: 1_000 }),
+      provider: first!.provider,
+      gate: gateOf(first!),
+      guard: createDeviationGuard({ redis, keys, store, log }),
+      demand,
+      store,
+      rows: { write: nothing },
+      publisher: {
+        publish: ({ failures }: { failures: readonly QuoteFailure[] }) => {
+          published.push(...failures);
+          return Promise.resolve();
+        },
+        publishClearing: nothing,
+      },
+      kick: { quotes: nothing, markets: nothing, document: nothing, assets: nothing },
+      clock: systemClock,
+      log,
+      notFoundMs: 60_000,
+      charge: () => undefined,
+    };
+    await refreshQuotes(deps, { currency: 'usd', urgency: 'interactive' }, context);
+  }
+  async function heldOf(assetId: string): Promise<{ price?: number; source?: string }> {
+    const [held] = await store.readMany('usd', [assetId]);
+    return JSON.parse(held?.quote === undefined ? '{}' : `${held.quote.head}}`) as { price?: number };
+  }
+
+  it('takes the quotes of the next source, by its name, and the first one is not asked again at once', async () => {
+    addSource('a', broken);
+    addSource('b', () => ({ prices: { x: 2, y: 3 } }));
+    await refresh('x', 'y');
+    expect(calls).to.deep.equal(['a x,y', 'b x,y']);
+    expect(await heldOf('x')).to.include({ price: 2, source: 'b' });
+    expect(await demand.size('usd')).to.equal(0);
+  });
+
+  it('takes the word of the first source: what it does not know, nobody is asked for', async () => {
+    addSource('a', () => ({ prices: { x: 1 }, notFound: ['gone'], withoutPrice: ['quiet'] }));
+    addSource('b', () => ({ prices: { gone: 9, quiet: 9 } }));
+    await refresh('x', 'gone', 'quiet');
+    expect(calls).to.have.length(1);
+    expect(published.map(({ assetId, state }) => [assetId, state])).to.deep.equal([
+      ['gone', 'not_found'],
+      ['quiet', 'unavailable'],
+    ]);
+  });
+
+  it('does not take it from a source in its place that an asset does not exist', async () => {
+    addSource('a', broken);
+    addSource('b', () => ({ prices: { x: 1 }, notFound: ['y', 'z'] }));
+    addSource('c', () => ({ prices: { y: 2 }, notFound: ['z'] }));
+    await refresh('x', 'y', 'z');
+    expect(calls).to.deep.equal(['a x,y,z', 'b x,y,z', 'c y,z']);
+    expect(await heldOf('y')).to.include({ price: 2, source: 'c' });
+    expect(published.map(({ assetId, state }) => [assetId, state])).to.deep.equal([['z', 'unavailable']]);
+  });
+
+  it('asks a source in its place for as much as fits into one call there', async () => {
+    addSource('a', broken);
+    addSource('b', (ids) => ({ prices: Object.fromEntries(ids.map((id) => [id, 1])) }), { maxIdsPerCall: 2 });
+    await refresh('x', 'y', 'z');
+    expect(calls).to.deep.equal(['a x,y,z', 'b x,y']);
+    expect(published.map(({ assetId, state }) => [assetId, state])).to.deep.equal([['z', 'unavailable']]);
+  });
+
+  it('calls nobody while all fail, tells those who wait, and keeps the good value', async () => {
+    await store.write('usd', [old(quoteOf('x', 5, 'a'))]);
+    addSource('a', broken);
+    await refresh('x', 'y');
+    const made = calls.length;
+    await redis.del(`${keys.failures}usd:x`, `${keys.failures}usd:y`);
+    published.length = 0;
+    await refresh('x', 'y');
+    expect(calls).to.have.length(made);
+    expect(published.map(({ assetId, state }) => [assetId, state])).to.have.deep.members([
+      ['x', 'unavailable'],
+      ['y', 'unavailable'],
+    ]);
+    expect(await heldOf('x')).to.include({ price: 5 });
+    expect(await demand.size('usd')).to.equal(0);
+  });
+
+  it('refuses a price far from the last one until it comes a second time, and says so', async () => {
+    await store.write('usd', [old(quoteOf('x', 100, 'a'))]);
+    const prices = { x: 1, y: 7 };
+    addSource('a', () => ({ prices }));
+    await refresh('x', 'y');
+    expect(await heldOf('x')).to.include({ price: 100 });
+    expect(await heldOf('y')).to.include({ price: 7 });
+    expect(published).to.have.length(1);
+    expect(published[0]).to.include({ assetId: 'x', state: 'unavailable' });
+    expect(published[0]!.reason).to.include('confirmation');
+    // Another worker sees the same a while later.
+    await redis.del(`${keys.failures}usd:x`);
+    const seenAt = Date.now();
+    await waitFor(() => Date.now() > seenAt, { what: 'a later moment' });
+    await refresh('x');
+    expect(await heldOf('x')).to.include({ price: 1 });
+    expect(await redis.hgetall(keys.guarded)).to.deep.equal({ doubted: '1', confirmed: '1' });
+  });
+});
