@@ -51,8 +51,22 @@ interface Counts {
   readonly fetch_time: string;
 }
 
-/** Result of a bulk job, in the order asked. */
+/** What a symbol was taken for: the largest coin by market capitalisation that has it, or nothing. */
+export type ResolvedSymbol =
+  | {
+      readonly symbol: string;
+      readonly id: string;
+      readonly name: string;
+      readonly rank: number | null;
+      /** Further coins with this symbol. */
+      readonly others: number;
+    }
+  | { readonly symbol: string; readonly id: null; readonly error: QuoteProblem };
+
+/** Result of a bulk job, in the order asked: coins first, then what the symbols stand for. */
 export interface BulkResult extends Counts {
+  /** In the order of the symbols, where it was asked for by symbols. */
+  readonly resolved?: readonly ResolvedSymbol[];
   readonly portfolio: readonly QuoteRow[];
 }
 

@@ -20,6 +20,7 @@ export class Job extends Model {
   declare route: string | null;
   declare idempotency_key: string | null;
   declare body_hash: string | null;
+  declare resolved: string | null;
   declare created_at: Date;
   declare started_at: Date | null;
   declare finished_at: Date | null;

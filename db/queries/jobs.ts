@@ -15,6 +15,8 @@ export interface NewJob {
   readonly workKey: string;
   readonly submission: { readonly currency: string };
   readonly total: number;
+  /** JSON text of what its symbols were taken for. */
+  readonly resolvedJson?: string | undefined;
   readonly idempotency?:
     { readonly key: string; readonly route: string; readonly bodyHash: string } | undefined;
 }
@@ -130,7 +132,7 @@ const countOpenSql = `select user_id, count(*) as open from jobs
   where user_id = any(?::uuid[]) and state in ('queued', 'running') group by user_id`;
 
 const insertSql = `insert into jobs
-  (id, user_id, api_key_id, name, work_key, data, total, route, idempotency_key, body_hash)
+  (id, user_id, api_key_id, name, work_key, data, total, route, idempotency_key, body_hash, resolved)
   values VALUES
   on conflict (user_id, route, idempotency_key) where idempotency_key is not null do nothing
   returning id, created_at`;
@@ -147,9 +149,10 @@ async function insertMany(knex: Knex, jobs: readonly NewJob[]): Promise<(JobReco
     job.idempotency?.route ?? null,
     job.idempotency?.key ?? null,
     job.idempotency?.bodyHash ?? null,
+    job.resolvedJson ?? null,
   ]);
   // Not as arrays: quoting a text inside an array costs more than a parameter of its own.
-  const sql = insertSql.replace('VALUES', jobs.map(() => '(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)').join(', '));
+  const sql = insertSql.replace('VALUES', jobs.map(() => '(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)').join(', '));
   const { rows } = await knex.raw<{ rows: { id: string; created_at: Date }[] }>(sql, values);
   const createdAt = new Map(rows.map((row) => [row.id, row.created_at]));
   return jobs.map((job) => {
@@ -175,12 +178,13 @@ function newRecord(job: NewJob, createdAt: Date): JobRecord {
     finishedAt: null,
     error: null,
     resultJson: null,
+    resolvedJson: job.resolvedJson ?? null,
   };
 }
 
 /** Everything but what was submitted, which may be large. A result that several rows share is sent once. */
 const findSql = `select id, user_id, name, state, done, total, version, work_key, jsonb_build_object('currency', data->'currency') as data,
-    created_at, started_at, finished_at, error, result_id,
+    created_at, started_at, finished_at, error, resolved, result_id,
     case when row_number() over (partition by result_id order by id) = 1
       then (select body from job_results where job_results.id = jobs.result_id) end as body
   from jobs where id = any(?::uuid[])`;
@@ -212,6 +216,7 @@ type JobRow = Pick<
   | 'started_at'
   | 'finished_at'
   | 'error'
+  | 'resolved'
 >;
 
 function toRecord(row: JobRow): JobRecord {
@@ -230,5 +235,6 @@ function toRecord(row: JobRow): JobRecord {
     finishedAt: row.finished_at,
     error: row.error,
     resultJson: null,
+    resolvedJson: row.resolved,
   };
 }

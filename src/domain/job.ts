@@ -7,6 +7,23 @@ export function isFinal(state: JobState): boolean {
   return state === 'completed' || state === 'failed' || state === 'cancelled';
 }
 
+/** What a symbol of a request was taken for: the largest of the assets that have it, or nothing. */
+export type ResolvedSymbol =
+  | {
+      /** As it was asked for. */
+      readonly symbol: string;
+      readonly id: string;
+      readonly name: string;
+      readonly rank: number | null;
+      /** Further assets with this symbol, which were not taken. */
+      readonly others: number;
+    }
+  | {
+      readonly symbol: string;
+      readonly id: null;
+      readonly error: { readonly code: 'symbol_not_found'; readonly message: string };
+    };
+
 /** A client's job as stored. */
 export interface JobRecord {
   /** UUID v7. */
@@ -30,6 +47,8 @@ export interface JobRecord {
   readonly error: { readonly code: string; readonly message: string } | null;
   /** JSON text of the result; only for a completed job read by its id. */
   readonly resultJson: string | null;
+  /** JSON text of {@link ResolvedSymbol}s, when it was asked for by symbols; those of this job, not of others with its work. */
+  readonly resolvedJson?: string | null | undefined;
 }
 
 /** Who asks: owners see their own jobs, admins see all. */

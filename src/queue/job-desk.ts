@@ -1,5 +1,5 @@
 import type { ClientJobName, JobData } from '../../jobs/registry.ts';
-import type { JobRecord, JobState, Viewer } from '../domain/job.ts';
+import type { JobRecord, JobState, ResolvedSymbol, Viewer } from '../domain/job.ts';
 
 /** Data of a client job without what the desk adds. */
 export type Submission<N extends ClientJobName> = Omit<JobData<N>, 'workKey' | 'requester'>;
@@ -12,6 +12,8 @@ export interface SubmitRequest<N extends ClientJobName = ClientJobName> {
   readonly submission: Submission<N>;
   /** Number of assets whose settling counts as progress. */
   readonly total: number;
+  /** What the symbols of the request were taken for: to be shown with the job, and no part of its work. */
+  readonly resolved?: readonly ResolvedSymbol[] | undefined;
   /** From the `Idempotency-Key` header. */
   readonly idempotency?:
     { readonly key: string; readonly route: string; readonly bodyHash: string } | undefined;

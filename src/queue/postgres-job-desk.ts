@@ -90,9 +90,20 @@ class PostgresJobDesk implements JobDesk {
 
   /** The row; undefined when its idempotency key is taken. */
   async #store(request: SubmitRequest, workKey: string): Promise<JobRecord | undefined> {
-    const { userId, keyId, name, submission, total, idempotency } = request;
+    const { userId, keyId, name, submission, total, resolved, idempotency } = request;
     const giveBack = await orUnavailable(this.#userBacklog.take(userId));
-    const job = { id: uuidv7(), userId, keyId, name, workKey, submission, total, idempotency };
+    const resolvedJson = resolved && JSON.stringify(resolved);
+    const job = {
+      id: uuidv7(),
+      userId,
+      keyId,
+      name,
+      workKey,
+      submission,
+      total,
+      resolvedJson,
+      idempotency,
+    };
     let row: JobRecord | undefined;
     try {
       row = await orUnavailable(orUnknownUser(this.#deps.jobs.insert(job)));

@@ -33,6 +33,21 @@ describe('job queries that come together', () => {
     return { id: uuidv7(), userId, name: 'bulk.fetch', workKey, submission, total: 2, ...more };
   }
 
+  it('keep what the symbols of each job were taken for apart from the work that they share', async () => {
+    const resolvedJson = '[{"symbol":"btc","id":"bitcoin"}]';
+    const [named, plain] = [newJob('shared', { resolvedJson }), newJob('shared')];
+    const stored = await Promise.all([named, plain].map(jobs.insert));
+    expect(stored.map((job) => job?.resolvedJson)).to.deep.equal([resolvedJson, null]);
+    await runs.complete({ workKey: 'shared', startedAt: new Date() }, uuidv7(), '{"portfolio":[]}');
+    const found = await Promise.all([named, plain].map(({ id }) => jobs.find(id)));
+    expect(found.map((job) => [job?.resolvedJson, job?.resultJson])).to.deep.equal([
+      [resolvedJson, '{"portfolio":[]}'],
+      [null, '{"portfolio":[]}'],
+    ]);
+    const [ended] = await jobs.findEnded([named.id]);
+    expect(ended?.resolvedJson).to.equal(resolvedJson);
+  });
+
   it('are stored by one statement, and read back by one, each as it was', async () => {
     const rows = [newJob('a'), newJob('b', { total: 7 }), newJob('c')];
     const stored = await Promise.all(rows.map(jobs.insert));

@@ -11,18 +11,19 @@ import type { ApiContext } from '../context.ts';
 import type { AppDeps } from '../deps.ts';
 import { idempotencyOf, preferredWaitSeconds } from '../preferences.ts';
 import { answerJson, envelopeOf } from '../present/envelope.ts';
-import { jobJson, jobLinks, pollAfterSeconds } from '../present/job.ts';
+import { jobJson, jobLinks, pollAfterSeconds, resultJsonOf } from '../present/job.ts';
+import { resolveSymbols } from '../resolve-symbols.ts';
 import { route, type Route } from '../route.ts';
 import { bulkBody, portfolioBody } from '../schemas/prices.ts';
 
-type SubmissionDeps = Pick<AppDeps, 'jobDesk' | 'metrics'>;
+type SubmissionDeps = Pick<AppDeps, 'jobDesk' | 'metrics' | 'assets'>;
 
 interface Submitted<N extends ClientJobName> {
   readonly viewer: Principal;
   /** As it stands in the idempotency record. */
   readonly route: string;
   readonly body: { readonly timeout?: number | undefined };
-  readonly request: Pick<SubmitRequest<N>, 'name' | 'submission' | 'total'>;
+  readonly request: Pick<SubmitRequest<N>, 'name' | 'submission' | 'total' | 'resolved'>;
 }
 
 const described = {
@@ -42,27 +43,38 @@ const described = {
 
 /** `POST /crypto/bulk` and `POST /crypto/portfolio`. */
 export function submissionRoutes(deps: SubmissionDeps): Route[] {
-  const bulk = route({
+  return [bulkRoute(deps), portfolioRoute(deps)];
+}
+
+function bulkRoute(deps: SubmissionDeps): Route {
+  return route({
     method: 'POST',
     path: '/api/v1/crypto/bulk',
     access: 'user',
     scope: 'jobs:write',
     tag: 'Prices',
     summary: 'Fetch the quotes of many coins as a job',
+    description:
+      'Coins by id, by symbol, or both. A symbol stands for the largest coin by market capitalisation that has it: `resolved` ' +
+      'in job and result shows the choice. An unknown symbol is an error in `resolved`, and 422 when nothing is left to fetch.',
     body: bulkBody,
     ...described,
     handler: async (ctx, { body, viewer }) => {
-      const { coins, currency } = body;
+      // The assets are the work: whoever names them otherwise shares the run.
+      const { assetIds, resolved } = resolveSymbols(deps.assets, body);
       const request = {
         name: 'bulk.fetch',
-        submission: { currency, assets: coins },
-        total: coins.length,
+        submission: { currency: body.currency, assets: assetIds },
+        total: assetIds.length,
+        resolved,
       } as const;
       await submit(ctx, deps, { viewer, route: 'POST /crypto/bulk', body, request });
     },
   });
+}
 
-  const portfolio = route({
+function portfolioRoute(deps: SubmissionDeps): Route {
+  return route({
     method: 'POST',
     path: '/api/v1/crypto/portfolio',
     access: 'user',
@@ -90,8 +102,6 @@ export function submissionRoutes(deps: SubmissionDeps): Route[] {
       return submit(ctx, deps, { ...submitted, request });
     },
   });
-
-  return [bulk, portfolio];
 }
 
 async function submit<N extends ClientJobName>(
@@ -161,5 +171,5 @@ function answerEnded(ctx: ApiContext, job: JobRecord): void {
     const { code, message } = job.error ?? { code: 'job_failed', message: 'The job failed' };
     throw new AppError(message, { code, status: 502 });
   }
-  answerJson(ctx, 200, envelopeOf('Done', job.resultJson ?? 'null'));
+  answerJson(ctx, 200, envelopeOf('Done', resultJsonOf(job)));
 }

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { maxAssetsPerRequest, maxHoldingsPerRequest } from '../../../jobs/requests.ts';
 import { canonicalQuantity, holdsItsDigits } from '../../domain/quantity.ts';
+import { symbols } from './assets.ts';
 import { boundedArray, coin, coins, currency, wholeNumber } from './fields.ts';
 
 /** Longest time (seconds) that a submission can wait for its result. */
@@ -45,8 +46,21 @@ export const holdings = boundedArray(z.strictObject({ coin, quantity }), maxHold
   },
 );
 
-/** Body of `POST /crypto/bulk`. */
-export const bulkBody = z.strictObject({ coins, currency, timeout });
+/** Body of `POST /crypto/bulk`: coins by id, by symbol, or both. */
+export const bulkBody = z
+  .strictObject({
+    coins: coins.optional(),
+    symbols: symbols.optional().meta({
+      description: 'Symbols, each of which stands for the largest coin by market capitalisation that has it',
+    }),
+    currency,
+    timeout,
+  })
+  .superRefine((body, ctx) => {
+    if (body.coins === undefined && body.symbols === undefined) {
+      ctx.addIssue({ code: 'custom', path: ['coins'], message: 'give coins, symbols or both' });
+    }
+  });
 
 /** Body of `POST /crypto/portfolio`: coins alone, or holdings with quantities. */
 export const portfolioBody = z
