@@ -20,6 +20,9 @@ export interface QuoteFailure {
   readonly until: number;
 }
 
+/** The reason of an `unavailable` asset that the source knows and has no price for: nothing more is awaited then. */
+export const withoutPriceReason = 'the price source has no price for this asset';
+
 /** What is known of one asset at the time of reading. */
 export interface QuoteReading {
   readonly assetId: string;

@@ -1,0 +1,39 @@
+import type { CandleQueries, ChartPoint } from '../../db/queries/candles.ts';
+import type { HistoryAsks, SeriesKey } from '../../db/queries/history-asks.ts';
+import { findGaps, type Gaps } from '../domain/history-gaps.ts';
+
+/** What is stored of a span, and what of it is missing. */
+export interface SpanLook {
+  readonly points: readonly ChartPoint[];
+  readonly gaps: Gaps;
+  /** The provider has said that it does not know the asset. */
+  readonly isUnknown: boolean;
+}
+
+interface LookDeps {
+  readonly candles: Pick<CandleQueries, 'points'>;
+  readonly asks: Pick<HistoryAsks, 'within'>;
+}
+
+/** Milliseconds since the epoch. */
+interface LookSpan {
+  readonly from: number;
+  readonly to: number;
+  readonly now: number;
+}
+
+/**
+ * Looks at a span of a series.
+ * @throws {UnavailableError} Postgres does not answer.
+ */
+export async function lookAt(deps: LookDeps, series: SeriesKey, span: LookSpan): Promise<SpanLook> {
+  const { assetId, currency, granularity } = series;
+  const { from, to, now } = span;
+  const [points, asked] = await Promise.all([
+    deps.candles.points({ assetId, currency, granularity, from, to }),
+    deps.asks.within(series, { from, to }),
+  ]);
+  const present = points.map(({ openTime }) => openTime);
+  const gaps = findGaps({ from, to, now, granularity, present, asked });
+  return { points, gaps, isUnknown: asked.some(({ outcome }) => outcome === 'unknown') };
+}

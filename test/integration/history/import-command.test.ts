@@ -1,0 +1,54 @@
+import { expect } from 'chai';
+import { openHistoryStore, type HistoryStore } from '../../support/history.ts';
+import { runCommand } from '../../support/run-command.ts';
+
+const fixture = new URL('../../fixtures/exports/odd-usd.csv', import.meta.url).pathname;
+
+describe('the command that imports history', () => {
+  let store: HistoryStore;
+  before(async () => {
+    store = await openHistoryStore();
+  });
+  after(() => store.close());
+
+  const command = (...args: string[]) =>
+    runCommand({
+      script: 'src/import-history.ts',
+      args,
+      environment: { ...process.env, APP_ENV: 'test', DATABASE_URL: store.databaseUrl },
+      input: '',
+    });
+  const assets = () => store.knex('candles').distinct('asset_id').orderBy('asset_id').pluck('asset_id');
+
+  it('wants to know whose history it is, where nobody can', async () => {
+    const { code, said } = await command(fixture);
+    expect(code).to.equal(1);
+    expect(said).to.contain('--asset odd=<asset id>');
+    expect(await assets()).to.deep.equal([]);
+  });
+
+  it('takes the largest asset of a symbol, says which, and that a second time changes nothing', async () => {
+    const row = { symbol: 'ODD', name: 'Odd', position: 1 };
+    await store.knex('assets').insert([
+      { ...row, asset_id: 'oddity', rank: 900 },
+      { ...row, asset_id: 'odd-coin', rank: 7, position: 2 },
+    ]);
+    await store.knex('asset_list').update({ version: 1 });
+    const first = await command(fixture);
+    expect(first.said).to.contain('odd-usd.csv: odd-coin in usd, daily, 13 lines, 8 with a price: 7 new');
+    expect(first.said).to.contain('the largest of 2 assets; others: oddity');
+    expect(first.said).to.contain('line 7: out of order');
+    expect(first.code).to.equal(0);
+    const second = await command(fixture, fixture);
+    expect(second.said.match(/no change: all of it was there/g)).to.have.length(2);
+    expect(await assets()).to.deep.equal(['odd-coin']);
+  });
+
+  it('takes an asset that it is told, and refuses what makes no sense', async () => {
+    expect((await command(fixture, '--asset', 'odd=terra-luna')).said).to.contain('terra-luna in usd');
+    expect((await command(fixture, fixture, '--asset', 'bitcoin')).said).to.contain('for a single file');
+    expect((await command(fixture, '--asset', 'bitcoin', '--currency', 'zzz')).said).to.contain('zzz is not');
+    expect((await command('/nowhere/btc-usd.csv', '--asset', 'bitcoin')).said).to.contain('ENOENT');
+    expect(await assets()).to.deep.equal(['odd-coin', 'terra-luna']);
+  });
+});

@@ -1,0 +1,71 @@
+import { expect } from 'chai';
+import { dayMs } from '../../../src/domain/chart.ts';
+import { findGaps, piecesOf, type AskedStretch } from '../../../src/domain/history-gaps.ts';
+
+const hour = 3_600_000;
+const midnight = Date.UTC(2026, 2, 10);
+const now = midnight + 12 * hour;
+
+const hoursFrom = (begin: number, count: number): number[] =>
+  Array.from({ length: count }, (_, index) => begin + index * hour);
+
+describe('gaps of a price history', () => {
+  const span = { from: midnight - dayMs, to: midnight, now, granularity: '1h' as const };
+  const all = hoursFrom(midnight - dayMs, 25);
+
+  it('are none where every interval has a point', () => {
+    const gaps = findGaps({ ...span, present: all, asked: [] });
+    expect(gaps).to.deep.equal({ expected: 25, missing: 0, barred: 0, stretch: undefined });
+  });
+
+  it('reach from the first to the last missing interval', () => {
+    const present = all.filter((_, index) => index !== 3 && index !== 7);
+    const { missing, stretch } = findGaps({ ...span, present, asked: [] });
+    expect(missing).to.equal(2);
+    expect(stretch).to.deep.equal({ from: all[3], to: (all[8] ?? 0) - 1 });
+  });
+
+  it('do not count intervals that a provider has said to have nothing in', () => {
+    const asked: AskedStretch[] = [{ from: 0, to: midnight - 12 * hour - 1, outcome: 'answered' }];
+    const { expected, missing } = findGaps({ ...span, present: all.slice(12), asked });
+    expect([expected, missing]).to.deep.equal([13, 0]);
+  });
+
+  it('are not asked for, but known, where a provider has just failed', () => {
+    const asked: AskedStretch[] = [{ from: span.from, to: span.to, outcome: 'failed' }];
+    const { missing, barred, stretch } = findGaps({ ...span, present: all.slice(2), asked });
+    expect([missing, barred, stretch]).to.deep.equal([0, 2, undefined]);
+  });
+
+  it('leave the newest intervals their time to come', () => {
+    const present = hoursFrom(midnight, 11);
+    const gaps = findGaps({ ...span, from: midnight, to: now, present, asked: [] });
+    // The hour from 11:00 is given until 12:10, that from 12:00 until 13:10.
+    expect([gaps.expected, gaps.missing]).to.deep.equal([11, 0]);
+  });
+});
+
+describe('pieces of a gap', () => {
+  const year = 365 * dayMs;
+  const cut = (from: number, to: number, most = 5) =>
+    piecesOf({ from, to }, { granularity: '1d', now, most });
+
+  it('bring as much as one call can, the newest first', () => {
+    const to = now - 2 * year;
+    const pieces = cut(to - year - 10, to);
+    expect(pieces).to.deep.equal([
+      { from: to - year + 1, to },
+      { from: to - 2 * year + 1, to: to - year },
+    ]);
+  });
+
+  it('do not straddle the moment that free plans reach back to', () => {
+    const [newest, older] = cut(now - 2 * year, now - 100 * dayMs);
+    expect(newest?.from).to.be.within(now - year, now - year + 120_000);
+    expect(older?.to).to.equal((newest?.from ?? 0) - 1);
+  });
+
+  it('are no more than asked for', () => {
+    expect(cut(0, now, 2)).to.have.length(2);
+  });
+});
