@@ -5,9 +5,9 @@
 const floors = [
   ['^src/(domain|lib|config)/'],
   ['^src/(auth|providers|demand|events|mail)/', '^db/', '^jobs/'],
-  ['^src/(queue|streams|cache|accounts)/'],
+  ['^src/(queue|streams|cache|assets|accounts|history)/'],
   ['^src/http/', '^workers/(runtime|processors|threads)/'],
-  ['^src/(main|pipeline|access|streaming|create-admin|reset-password)\\.ts$', '^workers/main\\.ts$'],
+  ['^src/(main|pipeline|mirroring|budgets|sources|access|streaming|create-admin|histories|import-history|reset-password)\\.ts$', '^workers/(main|upstream)\\.ts$'],
 ];
 const beside = ['^embedded/', '^client/', '^test/', '^bench/', '^scripts/'];
 const house = '^(src|workers|jobs|db)/';
@@ -21,7 +21,7 @@ const upward = floors.slice(0, -1).map((rooms, floor) => ({
 
 const rooms = [
   ['^src/auth/', '^db/', '^src/providers/', '^src/demand/', '^jobs/', '^src/events/', '^src/mail/'],
-  ['^src/queue/', '^src/streams/', '^src/cache/', '^src/accounts/'],
+  ['^src/queue/', '^src/streams/', '^src/cache/', '^src/assets/', '^src/accounts/', '^src/history/'],
   ['^src/http/', '^workers/'],
 ];
 

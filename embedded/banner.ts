@@ -13,6 +13,9 @@ const providerLines = {
   simulated: 'SIMULATED: a random walk, not the market. Never trade on it.',
   replay: 'REPLAYED: real history from files, not the present.',
   coingecko: 'CoinGecko',
+  coinmarketcap: 'CoinMarketCap',
+  defillama: 'DefiLlama, in usd only',
+  recorded: 'RECORDED exchanges, not the present.',
 } as const;
 
 /** Without a URL the demo looks at the default address of the API. */
@@ -27,7 +30,7 @@ export function bannerOf({ plan, url, dataDir, logDir, seconds }: BannerFacts): 
   const real = [
     plan.postgres ? 'DATABASE_URL=postgres://user:password@host/database' : '',
     plan.redis ? 'REDIS_URL=redis://host:6379' : '',
-    plan.provider === 'coingecko'
+    plan.market === undefined
       ? ''
       : 'PROVIDER=coingecko   (free; with a key: COINGECKO_API_KEY and COINGECKO_PLAN)',
   ].filter((line) => line !== '');

@@ -1,6 +1,6 @@
 /** What is brought up and what is configured: each of DATABASE_URL, REDIS_URL and PROVIDER replaces one embedded part. */
 import type { Config } from '../src/config/load-config.ts';
-import { priceSourceOf } from '../src/config/price-source.ts';
+import { priceSourceOf, type PriceSource } from '../src/config/price-source.ts';
 import { StartError } from './start-error.ts';
 
 export interface Plan {
@@ -8,7 +8,7 @@ export interface Plan {
   readonly redis: boolean;
   readonly market: 'simulated' | 'replay' | undefined;
   /** Value of PROVIDER for the API and the workers. */
-  readonly provider: 'simulated' | 'replay' | 'coingecko';
+  readonly provider: PriceSource['provider'];
 }
 
 /**
@@ -20,7 +20,7 @@ export function planOf(config: Config): Plan {
   const plan: Plan = {
     postgres: config.database === undefined,
     redis: config.REDIS_URL === undefined,
-    market: !embedded || provider === 'coingecko' ? undefined : provider,
+    market: embedded ? (provider === 'replay' ? 'replay' : 'simulated') : undefined,
     provider,
   };
   if (config.APP_ENV === 'production') refuseEmbedded(plan);

@@ -17,8 +17,8 @@ function missingFrom(config: Config): readonly string[] {
     missing.push('JWT_SECRET: otherwise each API process would refuse the tokens of the others');
   }
   if (
-    config.PROVIDER !== 'coingecko' &&
-    (config.PROVIDER === undefined || config.COINGECKO_BASE_URL === undefined)
+    config.PROVIDER === undefined ||
+    (['simulated', 'replay'].includes(config.PROVIDER) && config.COINGECKO_BASE_URL === undefined)
   ) {
     missing.push(
       'PROVIDER=coingecko (or simulated or replay, with the market as COINGECKO_BASE_URL): the price source',

@@ -8,6 +8,7 @@ import { migrate } from '../db/migrate.ts';
 import { checkConnection, openDatabase } from '../db/connection.ts';
 import { removeEmbeddedUrls, writeEmbeddedUrls, type EmbeddedUrls } from '../src/config/embedded-urls.ts';
 import type { Config } from '../src/config/load-config.ts';
+import { primaryLimits } from '../src/config/upstream-limits.ts';
 import { messageOf } from '../src/lib/errors.ts';
 import { createLogger, type Logger } from '../src/lib/logger.ts';
 import { freePort, isPortFree } from './free-port.ts';
@@ -171,7 +172,7 @@ async function startPrices(context: Context): Promise<string | undefined> {
   const market = await startMarket({
     port: await marketPort(context),
     seed: config.MARKET_SEED,
-    callsPerMinute: config.UPSTREAM_CALLS_PER_MINUTE,
+    callsPerMinute: primaryLimits(config).callsPerMinute,
     ...(plan.market === 'replay'
       ? { replay: { dir: replayFolderOf(config), speed: config.REPLAY_SPEED } }
       : {}),

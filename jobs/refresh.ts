@@ -11,10 +11,14 @@ export const quotesRefresh = defineJob<{ readonly assets: number }>()({
   options: { attempts: 3, backoff: { type: 'fixed', delay: 500, jitter: 0.5 }, ...keepBriefly },
 });
 
-/** Spends one upstream call on the first page of the market-cap ranking in one currency. */
+/** Spends one upstream call on a page (250 assets) of the market-cap ranking in one currency. */
 export const marketsRefresh = defineJob<{ readonly assets: number }>()({
   name: 'markets.refresh',
   queue: 'refresh',
-  schema: z.object({ currency: currencySchema }),
+  schema: z.object({
+    currency: currencySchema,
+    page: z.int().min(1).max(1_000).default(1),
+    urgency: z.enum(urgencies).default('interactive'),
+  }),
   options: { attempts: 3, backoff: { type: 'fixed', delay: 500, jitter: 0.5 }, ...keepBriefly },
 });

@@ -1,8 +1,13 @@
+import { assetsCheck, assetsRefresh } from './assets.ts';
+import { documentRefresh } from './documents.ts';
 import type { DataOf, QueueName, ResultOf } from './contract.ts';
+import { candlesRoll, historyBackfill } from './history.ts';
 import { passwordResetMail } from './mail.ts';
 import { marketsRefresh, quotesRefresh } from './refresh.ts';
 import { bulkFetch, portfolioFetch } from './requests.ts';
+import { tierCheck, tierRefresh } from './tier.ts';
 import { jobsPurge, jobsReconcile } from './upkeep.ts';
+import { quotesWarm } from './warm.ts';
 
 /** Every job there is, by name. */
 export const registry = {
@@ -10,8 +15,16 @@ export const registry = {
   'portfolio.fetch': portfolioFetch,
   'quotes.refresh': quotesRefresh,
   'markets.refresh': marketsRefresh,
+  'document.refresh': documentRefresh,
+  'assets.refresh': assetsRefresh,
+  'history.backfill': historyBackfill,
+  'tier.refresh': tierRefresh,
   'jobs.reconcile': jobsReconcile,
   'jobs.purge': jobsPurge,
+  'tier.check': tierCheck,
+  'assets.check': assetsCheck,
+  'candles.roll': candlesRoll,
+  'quotes.warm': quotesWarm,
   'password-reset.mail': passwordResetMail,
 } as const;
 

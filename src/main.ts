@@ -1,11 +1,16 @@
+import { createAssetQueries } from '../db/queries/assets.ts';
 import { buildAccess, type Access, type AccessRequest } from './access.ts';
+import { createAssetDirectory, type LiveAssetDirectory } from './assets/asset-directory.ts';
+import { createBudgetOutlook, type BudgetOutlook } from './budgets.ts';
 import type { QuoteReader } from './cache/quote-reader.ts';
 import { createQuoteReader } from './cache/cached-quote-reader.ts';
 import { loadEnvironmentFile } from './config/env-file.ts';
 import { loadConfig, type Config } from './config/load-config.ts';
 import { etaSeconds } from './domain/eta.ts';
+import { createAssetNews } from './events/asset-news.ts';
 import { publishAbandon } from './events/control.ts';
 import { createJobEventLog, isLastEvent, jobSubject, workSubject } from './events/job-events.ts';
+import { buildHistoryReading } from './histories.ts';
 import { createApp } from './http/app.ts';
 import type { AppDeps } from './http/deps.ts';
 import { createTrust } from './http/client-address.ts';
@@ -16,18 +21,22 @@ import { createHealth, type HealthChecks } from './lib/health.ts';
 import { createLogger, type Logger } from './lib/logger.ts';
 import { createMetrics, type Metrics } from './lib/metrics.ts';
 import { createShutdown, onProcessEnd, type Shutdown } from './lib/shutdown.ts';
+import { buildMirrorReading } from './mirroring.ts';
 import { buildPipeline, type Pipeline } from './pipeline.ts';
 import type { JobDesk } from './queue/job-desk.ts';
 import { createJobDesk } from './queue/postgres-job-desk.ts';
 import { createResetMail } from './queue/reset-mail.ts';
 import { createJobEventReader, type JobEventReader } from './streams/job-event-reader.ts';
 import type { ClientStreams } from './streams/client-streams.ts';
+import { createSourcesOutlook, type SourcesOutlook } from './sources.ts';
 import { buildStreaming } from './streaming.ts';
 
 /** Entry of the API process: configuration, wiring, listening, and the order of its end. */
 
 /** Longest wait (ms) for the revocations before listening. */
 const revocationsWaitMs = 2_000;
+/** Longest wait (ms) for the list of assets before listening. */
+const assetsWaitMs = 1_000;
 /** Longest wait (ms) for the event reader before a job's row is looked at. */
 const subscribeDeadlineMs = 500;
 /** Longest wait (ms) for what a forecast is made of. */
@@ -59,21 +68,28 @@ async function main(): Promise<void> {
   const { streams } = buildStreaming({ ...parts, reader, revocations });
   const health = buildHealth(parts);
   const quotes = buildQuoteReader(parts);
+  const outlook = createBudgetOutlook({ ...parts.pipeline, status: parts.pipeline.budgetStatus });
+  const sources = createSourcesOutlook({ config, ...parts.pipeline });
+  const assets = buildAssets(parts);
   const deps: AppDeps = {
     config,
     log,
     clock: parts.pipeline.clock,
-    metrics: buildMetrics(parts, { quotes, streams }),
+    metrics: buildMetrics(parts, { quotes, streams, outlook, sources }),
     ...access,
     jobDesk,
     streams,
     quotes,
+    ...buildMirrorReading(parts),
+    ...buildHistoryReading(parts),
+    assets,
     health,
-    budgetStatus: parts.pipeline.budgetStatus,
+    budgetStatus: outlook,
+    sources,
   };
 
   // A process that cannot learn them yet listens all the same, and believes no token until it can.
-  await revocations.whenKnown(revocationsWaitMs);
+  await Promise.all([revocations.whenKnown(revocationsWaitMs), assets.whenRead(assetsWaitMs)]);
   const server = await listen(createApp(deps), {
     host: config.HOST,
     port: config.PORT,
@@ -155,19 +171,39 @@ async function forecast(
 function buildQuoteReader({ config, pipeline }: ApiParts): QuoteReader {
   return createQuoteReader({
     ...pipeline,
+    reads: pipeline.interest,
     freshMs: config.QUOTE_FRESH_SECONDS * 1000,
     kickMarkets: (currency) => pipeline.kick.markets(currency),
   });
 }
 
-function buildMetrics(
-  { pipeline }: ApiParts,
-  { quotes, streams }: { quotes: QuoteReader; streams: ClientStreams },
-): Metrics {
-  const { redis, keys, jobs, budgetStatus } = pipeline;
+function buildAssets({
+  log,
+  shutdown,
+  pipeline: { knex, redis, subscriber, keys },
+}: ApiParts): LiveAssetDirectory {
+  const directory = createAssetDirectory({
+    source: createAssetQueries(knex),
+    news: createAssetNews({ redis, subscriber, channel: keys.assets }),
+    log,
+  });
+  shutdown.add('queues', 'list of assets', () => directory.close());
+  return directory;
+}
+
+interface Measured {
+  readonly quotes: QuoteReader;
+  readonly streams: ClientStreams;
+  readonly outlook: () => Promise<BudgetOutlook>;
+  readonly sources: () => Promise<SourcesOutlook>;
+}
+
+function buildMetrics({ pipeline }: ApiParts, { quotes, streams, outlook, sources }: Measured): Metrics {
+  const { redis, keys, jobs } = pipeline;
   const metrics = createMetrics();
   metrics.onJobStates(() => jobs.countByState());
-  metrics.onBudget(budgetStatus);
+  metrics.onBudget(outlook);
+  metrics.onSources(sources);
   metrics.onQuoteCache(() => quotes.stats());
   metrics.onStreams(() => streams.count());
   metrics.onStreamsEnded(() => streams.ended());

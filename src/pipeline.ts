@@ -1,9 +1,9 @@
-import { createHash } from 'node:crypto';
 import type { Knex } from 'knex';
 import { openDatabase } from '../db/connection.ts';
 import { createJobQueries, type JobQueries } from '../db/queries/jobs.ts';
 import { createRunQueries, type RunQueries } from '../db/queries/runs.ts';
 import { createUpstreamLedger } from '../db/queries/upstream-ledger.ts';
+import { buildBudgets, type Budgets } from './budgets.ts';
 import { createQuoteCollector, type CollectQuotes } from './cache/collect-quotes.ts';
 import { createQuoteMirror, type QuoteMirror } from './cache/quote-mirror.ts';
 import { createRenewQuote, type RenewQuote } from './cache/renew-quote.ts';
@@ -11,6 +11,7 @@ import { createQuoteStore, type QuoteStore } from './cache/quote-store.ts';
 import type { Config } from './config/load-config.ts';
 import type { Urgency } from './domain/quote.ts';
 import { createDemand, type Demand } from './demand/demand.ts';
+import { createInterest, type Interest } from './demand/interest.ts';
 import {
   createTickPublisher,
   createTickSubscriber,
@@ -22,7 +23,6 @@ import type { Logger } from './lib/logger.ts';
 import { createRedisKeys, type RedisKeys } from './lib/redis-keys.ts';
 import type { Shutdown } from './lib/shutdown.ts';
 import type { BudgetStatus, Budget } from './providers/budget/budget.ts';
-import { createRedisBudget } from './providers/budget/redis-budget.ts';
 import { createKick, type Kick } from './queue/kick.ts';
 import { openQueues, type Queues } from './queue/queues.ts';
 import { closeRedis, openRedis, type RedisRole } from './queue/redis.ts';
@@ -45,9 +45,13 @@ export interface Pipeline {
   /** This process's own copy of the cache, kept current by ticks. */
   readonly mirror: QuoteMirror;
   readonly demand: Demand;
+  /** What clients of the whole fleet read. */
+  readonly interest: Interest;
   readonly ticks: TickSubscriber;
   readonly publisher: TickPublisher;
+  /** That of the configured price source. */
   readonly budget: Budget;
+  readonly budgets: Budgets;
   readonly ledger: ReturnType<typeof createUpstreamLedger>;
   /** The budget's state, read at most twice a second. */
   readonly budgetStatus: () => Promise<BudgetStatus>;
@@ -66,8 +70,6 @@ interface PipelineRequest {
   readonly shutdown: Shutdown;
 }
 
-/** Longest time (ms) that a call may take beyond its timeout: connecting, a late timer, the margin of the budget. */
-const callSlackMs = 5_000;
 const budgetStatusAgeMs = 500;
 
 /**
@@ -100,7 +102,9 @@ export function buildPipeline({ config, log, shutdown }: PipelineRequest): Pipel
     queues,
     openRedis: open,
   };
-  return { ...base, ...buildUpstream(base, config, log), ...buildQueries(knex) };
+  const upstream = buildUpstream(base, config, log);
+  shutdown.add('queues', 'interest', () => upstream.interest.close());
+  return { ...base, ...upstream, ...buildQueries(knex) };
 }
 
 type Base = Pick<Pipeline, 'clock' | 'keys' | 'knex' | 'redis' | 'subscriber' | 'queues' | 'openRedis'>;
@@ -118,20 +122,14 @@ function buildUpstream(
   log: Logger,
 ): Upstream {
   const ledger = createUpstreamLedger(knex);
-  const budget = createRedisBudget({
-    redis,
-    ledger,
-    log,
-    prefix: keys.prefix,
-    key: budgetKeyOf(config),
-    limit: config.UPSTREAM_CALLS_PER_MINUTE,
-    callDeadlineMs: config.UPSTREAM_TIMEOUT_MS + callSlackMs,
-  });
+  const budgets = buildBudgets({ config, redis, ledger, log, prefix: keys.prefix });
+  const budget = budgets.primary;
   const budgetStatus = remembered(() => budget.status(), budgetStatusAgeMs);
   const pendingState = async (): Promise<'pending' | 'rate_limited'> =>
     (await budgetStatus()).nextGrantInMs > 0 ? 'rate_limited' : 'pending';
   const store = createQuoteStore({ redis, keys, retentionSeconds: config.QUOTE_RETENTION });
   const demand = createDemand({ redis, keys });
+  const interest = createInterest({ redis, keys, log, windowMs: config.WARM_WINDOW * 1000 });
   const ticks = createTickSubscriber(subscriber, keys.ticks);
   const publisher = createTickPublisher(redis, keys.ticks);
   const mirror = createQuoteMirror();
@@ -144,30 +142,23 @@ function buildUpstream(
     kick: (currency: string, urgency: Urgency) => kick.quotes(currency, urgency),
   };
   const renew = createRenewQuote(wanting);
-  const collect = createQuoteCollector({ ...wanting, mirror, store, ticks, pendingState });
+  const collect = createQuoteCollector({ ...wanting, mirror, store, ticks, pendingState, reads: interest });
   return {
     renew,
     store,
     mirror,
     demand,
+    interest,
     ticks,
     publisher,
     budget,
+    budgets,
     ledger,
     budgetStatus,
     kick,
     collect,
     pendingState,
   };
-}
-
-/** One budget per provider and key: another key is another allowance. The key itself must not be readable from it. */
-function budgetKeyOf({ PROVIDER, COINGECKO_PLAN, COINGECKO_API_KEY }: Config): string {
-  const key = createHash('sha256')
-    .update(COINGECKO_API_KEY ?? 'keyless')
-    .digest('hex')
-    .slice(0, 8);
-  return `${PROVIDER ?? 'simulated'}-${COINGECKO_PLAN}-${key}`;
 }
 
 /** Shares one answer among all who ask within `ageMs`. */

@@ -1,31 +1,36 @@
-import { createUpstreamGate, type UpstreamGate } from '../src/providers/upstream-gate.ts';
-import { createCoinGeckoProvider } from '../src/providers/coingecko/coingecko-provider.ts';
-import type { PriceProvider } from '../src/providers/provider.ts';
+import { createAssetQueries } from '../db/queries/assets.ts';
 import { createPasswordQueries } from '../db/queries/password-resets.ts';
 import { createUsageQueries } from '../db/queries/usage.ts';
 import { createUserQueries } from '../db/queries/users.ts';
 import { credentialLifeOf } from '../src/accounts/credential-life.ts';
 import { createUsageTally } from '../src/accounts/usage-tally.ts';
 import { loadEnvironmentFile } from '../src/config/env-file.ts';
+import { priceSourceOf } from '../src/config/price-source.ts';
 import { loadConfig, type Config } from '../src/config/load-config.ts';
+import { createAssetNews } from '../src/events/asset-news.ts';
 import { createJobEventLog } from '../src/events/job-events.ts';
 import { listenForControl } from '../src/events/control.ts';
 import { createLogger, type Logger } from '../src/lib/logger.ts';
 import { createMailer } from '../src/mail/mailer.ts';
 import { createShutdown, onProcessEnd, type Shutdown } from '../src/lib/shutdown.ts';
-import { messageOf } from '../src/lib/errors.ts';
+import { buildHistoryKeeping, buildHistoryWriting } from '../src/histories.ts';
+import { buildMirrorWriting } from '../src/mirroring.ts';
 import { buildPipeline, type Pipeline } from '../src/pipeline.ts';
 import { createAccessPurge } from '../db/queries/access-purge.ts';
 import type { QueueName } from '../jobs/contract.ts';
+import { checkAssets, createRankNoter, type AssetRefreshDeps } from './processors/assets.ts';
 import { createMailProcessors } from './processors/mail.ts';
 import { createRefreshProcessors } from './processors/refresh.ts';
 import { createRequestProcessors, failRows, type RequestDeps } from './processors/requests.ts';
+import { checkTier } from './processors/tier.ts';
 import { createUpkeepProcessors } from './processors/upkeep.ts';
+import { callsToWarm, warmQuotes } from './processors/warm.ts';
 import { createAbandonments } from './runtime/abandonments.ts';
 import { createWorker, type RunningWorker } from './runtime/create-worker.ts';
 import { keepSchedules } from './runtime/schedules.ts';
 import { createAggregator } from './runtime/thread-pool.ts';
 import { startWatchdog } from './runtime/watchdog.ts';
+import { buildUpstream } from './upstream.ts';
 
 /** Running jobs get this long (ms) to end; the process manager waits longer. */
 const closeDeadlineMs = 7_000;
@@ -117,19 +122,22 @@ function startRequests({ config, log, shutdown, pipeline }: WorkerParts): Runnin
   });
 }
 
-function startRefresh({ config, log, shutdown, pipeline }: WorkerParts): RunningWorker {
-  const provider = createProvider(config, pipeline);
-  shutdown.add('clients', 'provider', () => provider.close());
-  const gate = createGate(pipeline, log);
-  shutdown.add('work', 'upstream gate', () => gate.stop());
+function startRefresh(parts: WorkerParts): RunningWorker {
+  const { config, log, shutdown, pipeline } = parts;
+  const upstream = buildUpstream(parts);
   const usage = createUsageTally({ queries: createUsageQueries(pipeline.knex), log });
   shutdown.add('queues', 'usage', () => usage.close());
   const { demand, store, publisher, kick, clock, keys } = pipeline;
+  const keeping = assetKeepingOf(parts);
   return createWorker({
     queue: 'refresh',
     processors: createRefreshProcessors({
-      provider,
-      gate,
+      ...buildMirrorWriting(parts),
+      ...buildHistoryWriting(parts),
+      ...keeping,
+      noteRanking: createRankNoter({ ...keeping, kick, clock, log }),
+      ...upstream,
+      budget: pipeline.budget,
       demand,
       store,
       publisher,
@@ -147,17 +155,37 @@ function startRefresh({ config, log, shutdown, pipeline }: WorkerParts): Running
   });
 }
 
-function startUpkeep({ config, log, pipeline }: WorkerParts): RunningWorker {
+/** What keeps the list of assets. */
+function assetKeepingOf({
+  config,
+  pipeline,
+}: WorkerParts): Pick<AssetRefreshDeps, 'assets' | 'assetNews' | 'assetRankPages'> {
+  const { knex, redis, subscriber, keys } = pipeline;
+  return {
+    assets: createAssetQueries(knex),
+    assetNews: createAssetNews({ redis, subscriber, channel: keys.assets }),
+    assetRankPages: config.ASSET_RANK_PAGES,
+  };
+}
+
+function startUpkeep(parts: WorkerParts): RunningWorker {
+  const { config, log, pipeline } = parts;
+  const { assets } = assetKeepingOf(parts);
   const accessPurge = createAccessPurge(pipeline.knex);
   return createWorker({
     queue: 'upkeep',
     processors: createUpkeepProcessors({
+      ...buildHistoryKeeping(parts),
       runs: pipeline.runs,
       queues: pipeline.queues,
       log,
       retentionSeconds: config.JOB_RETENTION,
       purgeLedger: () =>
         pipeline.ledger.purge(new Date(pipeline.clock.now() - ledgerRetentionSeconds * 1000)),
+      checkAssets: async () =>
+        config.ASSET_LIST === 'daily' && (await checkAssets({ assets, kick: pipeline.kick })),
+      warm: () => warm(parts),
+      checkTier: () => seeToTier(parts),
       purgeAccess: () =>
         accessPurge.purge({
           nameHoldSeconds: config.ACCOUNT_NAME_HOLD,
@@ -168,6 +196,27 @@ function startUpkeep({ config, log, pipeline }: WorkerParts): RunningWorker {
     prefix: pipeline.keys.queues,
     concurrency: 1,
     log,
+  });
+}
+
+/** Only paid plans of CoinGecko tell their limits. */
+async function seeToTier({ config, pipeline }: WorkerParts): Promise<boolean> {
+  if (config.COINGECKO_PLAN !== 'pro' || priceSourceOf(config).provider !== 'coingecko') return false;
+  const { budget, ledger, redis, queues, keys } = pipeline;
+  return await checkTier({
+    redis,
+    queues,
+    attemptKey: keys.tierAsked(budget.key),
+    toldAgoMs: () => ledger.toldAgoMs(budget.key),
+  });
+}
+
+async function warm({ config, pipeline }: WorkerParts): Promise<number> {
+  if (config.WARMING === 'off') return 0;
+  return await warmQuotes({
+    ...pipeline,
+    freshMs: config.QUOTE_FRESH_SECONDS * 1000,
+    affordableCalls: async (withinMs) => callsToWarm(await pipeline.budgetStatus(), withinMs),
   });
 }
 
@@ -190,44 +239,6 @@ function startMail({ config, log, shutdown, pipeline }: WorkerParts): RunningWor
     concurrency: mailConcurrency,
     lockMs: mailLockMs,
     log,
-  });
-}
-
-/** Calls are counted for the whole fleet, so that every API process can show them. */
-function createGate({ budget, redis, keys }: Pipeline, log: Logger): UpstreamGate {
-  return createUpstreamGate({
-    budget,
-    log,
-    onCall: ({ outcome, urgency, durationMs }) => {
-      log.debug({ outcome, urgency, durationMs }, 'upstream call');
-      redis.hincrby(keys.upstreamCalls, outcome, 1).catch((error: unknown) => {
-        log.debug({ reason: messageOf(error) }, 'an upstream call was not counted');
-      });
-    },
-  });
-}
-
-const rootOfPlan = {
-  keyless: 'https://api.coingecko.com/api/v3',
-  demo: 'https://api.coingecko.com/api/v3',
-  pro: 'https://pro-api.coingecko.com/api/v3',
-} as const;
-
-function createProvider(config: Config, { clock }: Pipeline): PriceProvider {
-  const { PROVIDER = 'simulated', COINGECKO_PLAN: plan, COINGECKO_BASE_URL: given } = config;
-  if (PROVIDER !== 'coingecko' && given === undefined) {
-    throw new Error(
-      `PROVIDER=${PROVIDER} needs the embedded market: run \`npm start\`, or set COINGECKO_BASE_URL to one`,
-    );
-  }
-  return createCoinGeckoProvider({
-    baseUrl: given ?? rootOfPlan[plan],
-    plan,
-    ...(config.COINGECKO_API_KEY === undefined ? {} : { apiKey: config.COINGECKO_API_KEY }),
-    timeoutMs: config.UPSTREAM_TIMEOUT_MS,
-    maxBodyBytes: config.UPSTREAM_MAX_BODY_BYTES,
-    source: PROVIDER,
-    clock,
   });
 }
 

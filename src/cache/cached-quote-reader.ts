@@ -1,6 +1,7 @@
 import { freshness, readingJson, type CachedQuote, type QuoteReading } from '../domain/cached-quote.ts';
 import type { QuoteState } from '../domain/quote.ts';
 import { requesterText } from '../domain/requester.ts';
+import type { ReadTally } from '../demand/interest.ts';
 import type { Ranking, TickPublisher, TickSubscriber } from '../events/ticks.ts';
 import type { Clock } from '../lib/clock.ts';
 import { UnavailableError } from '../lib/errors.ts';
@@ -22,6 +23,8 @@ interface ReaderDeps {
   /** Makes sure that a job fetches the ranking of a currency. */
   readonly kickMarkets: (currency: string) => Promise<void>;
   readonly pendingState: () => Promise<QuoteState>;
+  /** Told of every read that is answered from the cache. */
+  readonly reads?: ReadTally | undefined;
 }
 
 /** A quote that has been asked to be renewed is not asked for again by the same process within this time (ms). */
@@ -49,6 +52,7 @@ class CachedQuoteReader implements QuoteReader {
     const quote = this.#deps.mirror.get(currency, assetId);
     if (quote === undefined || this.#freshness(quote) === 'stale') return undefined;
     this.#hits++;
+    this.#deps.reads?.asset(currency, assetId);
     return jsonOfFresh(quote);
   }
 
@@ -56,6 +60,8 @@ class CachedQuoteReader implements QuoteReader {
     const { assetId, currency, waitMs } = asked;
     const { mirror, clock } = this.#deps;
     const held = mirror.get(currency, assetId);
+    // What comes by a collection is counted there.
+    if (held !== undefined) this.#deps.reads?.asset(currency, assetId);
     if (held !== undefined && this.#freshness(held) === 'fresh') {
       this.#hits++;
       return { assetId, state: 'fresh', quote: held };
@@ -105,6 +111,7 @@ class CachedQuoteReader implements QuoteReader {
       const state = await this.#deps.pendingState();
       return { state: state === 'rate_limited' ? 'rate_limited' : 'pending', readings: [] };
     }
+    this.#deps.reads?.page(currency, 1);
     const readings = await this.#readingsOf(currency, ranking.assetIds.slice(0, limit));
     if (!readings.some(({ quote }) => quote !== undefined)) return { state: 'unavailable', readings: [] };
     const state = this.#age(ranking.receivedAt) < this.#deps.freshMs ? 'fresh' : 'stale';
@@ -186,7 +193,8 @@ class CachedQuoteReader implements QuoteReader {
       };
       const stop = this.#deps.ticks.listen({
         onTick: (tick) => {
-          if (tick.currency === currency && tick.popular !== undefined) end(tick.popular);
+          if (tick.currency === currency && (tick.page ?? 1) === 1 && tick.popular !== undefined)
+            end(tick.popular);
         },
       });
       const timer = setTimeout(() => end(undefined), waitMs);

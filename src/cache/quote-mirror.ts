@@ -9,10 +9,11 @@ import type { Ranking, Tick, TickListener } from '../events/ticks.ts';
 export interface QuoteMirror extends TickListener {
   get(currency: string, assetId: string): CachedQuote | undefined;
   failure(currency: string, assetId: string, now: number): QuoteFailure | undefined;
-  ranking(currency: string): Ranking | undefined;
+  /** A page (1-based) of the ranking; page 1 when absent. */
+  ranking(currency: string, page?: number): Ranking | undefined;
   put(quote: CachedQuote): void;
   putFailure(currency: string, failure: QuoteFailure): void;
-  putRanking(currency: string, ranking: Ranking): void;
+  putRanking(currency: string, ranking: Ranking, page?: number): void;
   /** All quotes held. */
   quotes(): Iterable<CachedQuote>;
   /** Number of failures held that say `not_found`. */
@@ -25,6 +26,8 @@ export interface QuoteMirror extends TickListener {
 /** Enough for every asset there is, in several currencies. */
 const maxEntries = 100_000;
 const maxFailures = 20_000;
+/** Pages of rankings: of every asset there is, in several currencies. */
+const maxRankings = 500;
 
 /** Builds an empty {@link QuoteMirror}. */
 export function createQuoteMirror(limit = maxEntries): QuoteMirror {
@@ -44,9 +47,8 @@ export function createQuoteMirror(limit = maxEntries): QuoteMirror {
   };
   const putFailure = (currency: string, failure: QuoteFailure): void =>
     setBounded(failures, maxFailures, { key: keyOf(currency, failure.assetId), value: failure });
-  const putRanking = (currency: string, ranking: Ranking): void => {
-    rankings.set(currency, ranking);
-  };
+  const putRanking = (currency: string, ranking: Ranking, page = 1): void =>
+    setBounded(rankings, maxRankings, { key: keyOf(currency, String(page)), value: ranking });
 
   return {
     get: (currency, assetId) => quotes.get(keyOf(currency, assetId)),
@@ -54,7 +56,7 @@ export function createQuoteMirror(limit = maxEntries): QuoteMirror {
       const held = failures.get(keyOf(currency, assetId));
       return held !== undefined && held.until > now ? held : undefined;
     },
-    ranking: (currency) => rankings.get(currency),
+    ranking: (currency, page = 1) => rankings.get(keyOf(currency, String(page))),
     put,
     putFailure,
     putRanking,
@@ -64,7 +66,7 @@ export function createQuoteMirror(limit = maxEntries): QuoteMirror {
     onTick(tick) {
       for (const quote of tick.quotes) put(quote);
       for (const failure of tick.failures) putFailure(tick.currency, failure);
-      if (tick.popular !== undefined) putRanking(tick.currency, tick.popular);
+      if (tick.popular !== undefined) putRanking(tick.currency, tick.popular, tick.page);
     },
     // A clearing may be among what was missed.
     onGap: clear,

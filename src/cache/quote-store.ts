@@ -16,8 +16,9 @@ export interface QuoteStore {
   write(currency: string, quotes: readonly CachedQuote[]): Promise<void>;
   /** Remembers why assets have no quote, until each failure's `until`. */
   writeFailures(currency: string, failures: readonly QuoteFailure[]): Promise<void>;
-  readRanking(currency: string): Promise<Ranking | undefined>;
-  writeRanking(currency: string, ranking: Ranking): Promise<void>;
+  /** A page (1-based, 250 assets) of the ranking by market capitalisation; page 1 when absent. */
+  readRanking(currency: string, page?: number): Promise<Ranking | undefined>;
+  writeRanking(currency: string, ranking: Ranking, page?: number): Promise<void>;
   /** Removes what is stored of these assets in all currencies, or everything. Returns the number of keys. */
   clear(assetIds: readonly string[] | null): Promise<number>;
 }
@@ -83,9 +84,10 @@ export function createQuoteStore({ redis, keys, retentionSeconds }: StoreDeps): 
       }
       await pipeline.exec();
     },
-    readRanking: async (currency) => parseRanking(await redis.get(keys.popular(currency))),
-    async writeRanking(currency, { receivedAt, assetIds }) {
-      await redis.set(keys.popular(currency), `${receivedAt}|${assetIds.join(',')}`, 'EX', retentionSeconds);
+    readRanking: async (currency, page = 1) => parseRanking(await redis.get(keys.popular(currency, page))),
+    async writeRanking(currency, { receivedAt, assetIds }, page = 1) {
+      const text = `${receivedAt}|${assetIds.join(',')}`;
+      await redis.set(keys.popular(currency, page), text, 'EX', retentionSeconds);
     },
     clear: (assetIds) => clearKeys(redis, keys, assetIds),
   };
@@ -122,7 +124,12 @@ function parseFailure(assetId: string, text: string | null | undefined): QuoteFa
 /** Finds keys by SCAN, a thousand at a time, so that clearing a large cache never blocks Redis. */
 async function clearKeys(redis: Redis, keys: RedisKeys, assetIds: readonly string[] | null): Promise<number> {
   const wanted = assetIds === null ? undefined : new Set(assetIds);
-  const prefixes = [keys.quotes, keys.failures, ...(wanted === undefined ? [keys.popular('')] : [])];
+  const prefixes = [
+    keys.quotes,
+    keys.failures,
+    keys.rows,
+    ...(wanted === undefined ? [keys.rankings, keys.documents] : []),
+  ];
   let removed = 0;
   for (const prefix of prefixes) {
     for await (const batch of redis.scanStream({ match: `${escapeGlob(prefix)}*`, count: 1000 })) {

@@ -72,6 +72,7 @@ function problemsOfCombination(values: SettingValues): string[] {
   if (values.PROVIDER === 'replay' && values.REPLAY_DIR === undefined) {
     problems.push('REPLAY_DIR is required when PROVIDER is replay');
   }
+  problems.push(...problemsOfSources(values));
   if (values.COINGECKO_PLAN !== 'keyless' && values.COINGECKO_API_KEY === undefined) {
     problems.push(`COINGECKO_API_KEY is required when COINGECKO_PLAN is ${values.COINGECKO_PLAN}`);
   }
@@ -113,6 +114,16 @@ function problemsOfPorts(values: SettingValues, environment: Environment): strin
   // A port that could not be read is no number here, and is named already.
   const clash = isAsked && MARKET_PORT > 0 && PORT === MARKET_PORT && priceSourceOf(values).embedded;
   return clash ? [`MARKET_PORT must not be the PORT of the API (${PORT})`] : [];
+}
+
+function problemsOfSources({ PROVIDER, ...values }: SettingValues): string[] {
+  const problems: string[] = [];
+  if (PROVIDER === 'recorded' && values.RECORDED_DIR === undefined)
+    problems.push('RECORDED_DIR is required when PROVIDER is recorded');
+  const used = [PROVIDER, ...values.PROVIDER_FALLBACKS];
+  if (used.includes('coinmarketcap') && values.CMC_VERSION === 'v2' && values.CMC_API_KEY === undefined)
+    problems.push('CMC_API_KEY is required when CMC_VERSION is v2');
+  return problems;
 }
 
 function problemsOfProduction(values: SettingValues): string[] {

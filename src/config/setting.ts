@@ -98,6 +98,20 @@ export function someOf<const V extends string, const D extends string | undefine
   });
 }
 
+/** A comma-separated list, perhaps empty, of words of a closed list in the order of their importance; repetitions are dropped. */
+export function listOf<const V extends string, const D extends string | undefined = undefined>(
+  values: readonly V[],
+  spec: SettingSpec<D>,
+): Setting<Optional<readonly V[], D>> {
+  const expects = `a comma-separated list of ${values.join(', ')}`;
+  return setting(spec, expects, (value) => {
+    const parts = [...new Set(partsOf(value))];
+    const known = parts.flatMap((part) => values.find((candidate) => candidate === part) ?? []);
+    if (known.length < parts.length) throw new Error(`must be ${expects}`);
+    return known;
+  });
+}
+
 /** A comma-separated list, perhaps empty, of origins as a browser sends them, or of `*`. */
 export function origins<const D extends string | undefined = undefined>(
   spec: SettingSpec<D>,
@@ -166,15 +180,18 @@ export function url<const D extends string | undefined = undefined>(
 
 const secondsPerUnit: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400 };
 
-/** A duration such as `45s`, `15m`, `12h`, `7d`; the value is in seconds. */
+/** A duration such as `45s`, `15m`, `12h`, `7d`; the value is in seconds, `leastSeconds` or more. */
 export function duration<const D extends string | undefined = undefined>(
-  spec: SettingSpec<D>,
+  spec: SettingSpec<D> & { readonly leastSeconds?: number },
 ): Setting<Optional<number, D>> {
-  const expects = 'a duration such as 45s, 15m, 12h or 7d';
+  const { leastSeconds = 1 } = spec;
+  const bound = leastSeconds > 1 ? `, at least ${leastSeconds}s` : '';
+  const expects = `a duration such as 45s, 15m, 12h or 7d${bound}`;
   return setting(spec, expects, (value) => {
     const match = /^([1-9]\d{0,8})([smhd])$/.exec(value);
     const unit = secondsPerUnit[match?.[2] ?? ''];
-    if (match === null || unit === undefined) throw new Error(`must be ${expects}`);
-    return Number(match[1]) * unit;
+    const seconds = Number(match?.[1]) * (unit ?? 1);
+    if (match === null || unit === undefined || seconds < leastSeconds) throw new Error(`must be ${expects}`);
+    return seconds;
   });
 }

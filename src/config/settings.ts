@@ -1,3 +1,7 @@
+import { assetSettings } from './asset-settings.ts';
+import { budgetSettings } from './budget-settings.ts';
+import { historySettings } from './history-settings.ts';
+import { providerSettings } from './provider-settings.ts';
 import { addresses, decimal, duration, integer, oneOf, origins, someOf, text, url } from './setting.ts';
 
 /**
@@ -77,6 +81,8 @@ export const settings = {
   }),
   STREAM_TICKET_EXPIRES_IN: duration({
     default: '60s',
+    // A stream is sent the next one after half of a life, but looks only every 5 s.
+    leastSeconds: 15,
     description: 'Life of a stream ticket, for clients that cannot send headers.',
   }),
   REGISTRATION: oneOf(['open', 'closed'], {
@@ -137,9 +143,7 @@ export const settings = {
       'Proxies whose X-Forwarded-For is believed, and whose connections are not bounded; without them the address of the connection counts.',
   }),
 
-  PROVIDER: oneOf(['simulated', 'replay', 'coingecko'], {
-    description: 'Price source. Absent: `npm start` runs the simulated market; in production it is required.',
-  }),
+  ...providerSettings,
   COINGECKO_BASE_URL: url(['http', 'https'], {
     description:
       'Root of the CoinGecko API, /api/v3 included. Absent: the one that belongs to COINGECKO_PLAN.',
@@ -149,12 +153,7 @@ export const settings = {
     default: 'keyless',
     description: 'CoinGecko plan: decides the root URL and the name of the key header.',
   }),
-  UPSTREAM_CALLS_PER_MINUTE: integer({
-    default: '30',
-    min: 1,
-    max: 10_000,
-    description: 'Upstream calls that the whole fleet may make in any 60 seconds.',
-  }),
+  ...budgetSettings,
   UPSTREAM_TIMEOUT_MS: integer({
     default: '8000',
     min: 100,
@@ -167,6 +166,8 @@ export const settings = {
     max: 104_857_600,
     description: 'Largest upstream response (bytes) that is read.',
   }),
+  ...assetSettings,
+  ...historySettings,
 
   QUOTE_FRESH_SECONDS: integer({
     default: '60',
@@ -177,6 +178,14 @@ export const settings = {
   QUOTE_RETENTION: duration({
     default: '24h',
     description: 'How long a quote is kept, to be served as stale when nothing newer can be had.',
+  }),
+  WARMING: oneOf(['on', 'off'], {
+    default: 'on',
+    description: 'Whether what is read is kept fresh, the most read first, as far as the budget allows.',
+  }),
+  WARM_WINDOW: duration({
+    default: '10m',
+    description: 'With WARMING: how long after it was last read a quote is kept fresh.',
   }),
   NOT_FOUND_SECONDS: integer({
     default: '300',

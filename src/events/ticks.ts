@@ -10,8 +10,10 @@ export interface Tick {
   readonly currency: string;
   readonly quotes: readonly CachedQuote[];
   readonly failures: readonly QuoteFailure[];
-  /** The ranking by market capitalisation, when the call brought one. */
+  /** A page of the ranking by market capitalisation, when the call brought one. */
   readonly popular?: Ranking | undefined;
+  /** Which page (1-based) that is; the first when absent. */
+  readonly page?: number | undefined;
 }
 
 /** Asset ids in the order of market capitalisation. */

@@ -15,6 +15,8 @@ export interface AccessRule {
   readonly scope: RouteScope | undefined;
   /** A stream ticket in the query will do: the clients of streams cannot set headers. */
   readonly takesTicket: boolean;
+  /** An API key where CoinGecko's clients put theirs, header or query, will do. */
+  readonly takesCoinGeckoKey: boolean;
   /** What an open route is charged to; the common allowance of the address when absent. */
   readonly allowance: 'login' | 'refresh' | undefined;
   /** Not counted against any limit: what probes ask for. */

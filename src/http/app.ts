@@ -10,6 +10,7 @@ import type { Route } from './route.ts';
 import { routing } from './router.ts';
 import { adminRoutes } from './routes/admin.ts';
 import { apiKeyRoutes } from './routes/api-keys.ts';
+import { assetRoutes } from './routes/assets.ts';
 import { authRoutes } from './routes/auth.ts';
 import { cacheRoutes } from './routes/cache.ts';
 import { docsRoutes } from './routes/docs.ts';
@@ -21,6 +22,7 @@ import { streamRoutes } from './routes/streams.ts';
 import { submissionRoutes } from './routes/submissions.ts';
 import { usageRoutes } from './routes/usage.ts';
 import { userRoutes } from './routes/users.ts';
+import { v3Routes } from './v3/routes.ts';
 
 /** Builds the application. It owns nothing: whoever made the parts closes them. */
 export function createApp(deps: AppDeps): Koa<ApiState> {
@@ -45,9 +47,11 @@ export function routeTable(deps: AppDeps): Route[] {
     ...cacheRoutes(deps),
     ...streamRoutes(deps),
     ...submissionRoutes(deps),
+    ...assetRoutes(deps),
     ...priceRoutes(deps),
     ...jobRoutes(deps),
     ...operationRoutes(deps),
+    ...v3Routes(deps),
   ];
   return [...described, ...docsRoutes(described)];
 }

@@ -10,8 +10,12 @@ import type { UsageTally } from '../accounts/usage-tally.ts';
 import type { UsageQueries } from '../../db/queries/usage.ts';
 import type { Passwords } from '../auth/passwords.ts';
 import type { Tokens } from '../auth/tokens.ts';
+import type { AssetDirectory } from '../assets/asset-directory.ts';
+import type { DocumentReader } from '../cache/document-reader.ts';
+import type { MarketReader } from '../cache/market-reader.ts';
 import type { QuoteReader } from '../cache/quote-reader.ts';
 import type { Config } from '../config/load-config.ts';
+import type { HistoryReader } from '../history/history-reader.ts';
 import type { Allowances } from '../lib/allowances.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { HealthChecks } from '../lib/health.ts';
@@ -22,7 +26,7 @@ import type { ClientStreams } from '../streams/client-streams.ts';
 
 /** What is left of the upstream budget. */
 export interface BudgetFigures {
-  /** Calls that may be made in any 60 s. */
+  /** Calls that may be made in any 60 s now. */
   readonly limit: number;
   /** Calls of the last 60 s. */
   readonly used: number;
@@ -31,6 +35,36 @@ export interface BudgetFigures {
   readonly nextGrantInMs: number;
   /** Milliseconds for which the provider has told us to stay away; 0 when it has not. */
   readonly blockedForMs: number;
+  /** Calls in any 60 s when no 429 has lowered them lately. */
+  readonly fullLimit: number;
+  /** Credits of the provider's month; null without such a limit. Moments in ms since the epoch. */
+  readonly month: {
+    readonly credits: number;
+    readonly spent: number;
+    readonly left: number;
+    readonly reserve: number;
+    readonly endsAt: number;
+    readonly spentPerHour: number;
+    readonly affordablePerHour: number;
+    readonly lastsUntil: number | null;
+  } | null;
+  /** How many seconds old quotes would grow if all calls renewed what is read now; null when nothing is read. */
+  readonly freshnessSeconds: number | null;
+}
+
+/** How the price sources stand, in the order in which they are asked. */
+export interface SourceFigures {
+  readonly sources: readonly {
+    readonly name: string;
+    /** `open`: it fails and is not called; `half_open`: one call may find out whether it answers again. */
+    readonly state: 'closed' | 'open' | 'half_open';
+    /** Failures in a row. */
+    readonly failures: number;
+    /** Milliseconds until it is tried again; 0 when it is called. */
+    readonly retryInMs: number;
+  }[];
+  /** Number of prices that were far from the last one, by what became of them. */
+  readonly guarded: Readonly<Record<string, number>>;
 }
 
 /** Everything that the HTTP side stands on. Handlers see these ports and nothing behind them. */
@@ -55,7 +89,16 @@ export interface AppDeps {
   readonly jobDesk: JobDesk;
   readonly streams: ClientStreams;
   readonly quotes: QuoteReader;
+  /** Many quotes, market rows and rankings. */
+  readonly market: MarketReader;
+  /** Documents of CoinGecko's API. */
+  readonly documents: DocumentReader;
+  readonly assets: AssetDirectory;
+  /** Prices of the past. */
+  readonly history: HistoryReader;
   readonly health: HealthChecks;
   /** Rejects when the budget cannot be read. */
   readonly budgetStatus: () => Promise<BudgetFigures>;
+  /** Rejects when it cannot be read. */
+  readonly sources: () => Promise<SourceFigures>;
 }

@@ -63,6 +63,34 @@ const problem: Json = {
   },
 };
 
+/** Where clients of CoinGecko put their key; here it is one of ours. */
+const coinGeckoKeys = {
+  demoKey: { type: 'apiKey', in: 'header', name: 'x-cg-demo-api-key', description: 'An API key of ours' },
+  proKey: { type: 'apiKey', in: 'header', name: 'x-cg-pro-api-key', description: 'An API key of ours' },
+  demoKeyInQuery: {
+    type: 'apiKey',
+    in: 'query',
+    name: 'x_cg_demo_api_key',
+    description: 'An API key of ours',
+  },
+  proKeyInQuery: { type: 'apiKey', in: 'query', name: 'x_cg_pro_api_key', description: 'An API key of ours' },
+};
+
+const coinGeckoError: Json = {
+  type: 'object',
+  properties: {
+    error: { type: 'string' },
+    status: {
+      type: 'object',
+      properties: {
+        timestamp: { type: 'string' },
+        error_code: {},
+        error_message: { type: 'string' },
+      },
+    },
+  },
+};
+
 /** Describes every route of the table. */
 export function openApiDocument(table: readonly Route[]): OpenApiDocument {
   const paths: Record<string, Record<string, OpenApiOperation>> = {};
@@ -83,8 +111,9 @@ export function openApiDocument(table: readonly Route[]): OpenApiDocument {
         bearer: { type: 'http', scheme: 'bearer', description: 'An access token or an API key' },
         apiKey: { type: 'apiKey', in: 'header', name: 'X-Api-Key' },
         ticket: { type: 'apiKey', in: 'query', name: 'ticket', description: 'A stream ticket' },
+        ...coinGeckoKeys,
       },
-      schemas: { Envelope: envelope, Problem: problem },
+      schemas: { Envelope: envelope, Problem: problem, CoinGeckoError: coinGeckoError },
     },
   };
 }
@@ -111,12 +140,13 @@ function operationOf(each: Route): OpenApiOperation {
 }
 
 /** Any of these will do; scopes are those of API keys. */
-function securityOf({ access, scope, takesTicket }: Route): Json[] {
+function securityOf({ access, scope, takesTicket, face }: Route): Json[] {
   if (access === 'open') return [];
   const scopes = scope === undefined || scope === 'session' || scope === 'any' ? [] : [scope];
   const key = scope === 'session' ? [] : [{ apiKey: scopes }];
   const ticket = takesTicket === true ? [{ ticket: [] }] : [];
-  return [{ bearer: scopes }, ...key, ...ticket];
+  const coinGecko = face === 'v3' ? Object.keys(coinGeckoKeys).map((name) => ({ [name]: scopes })) : [];
+  return [{ bearer: scopes }, ...key, ...ticket, ...coinGecko];
 }
 
 function schemaOf(schema: z.ZodType): Json {
@@ -154,7 +184,12 @@ function responsesOf(each: Route): Record<string, { description: string }> {
       ? {}
       : { 400: 'Not readable as JSON', 413: 'Larger than 1 MB', 415: 'Not JSON' }),
     ...((each.body ?? each.query ?? each.params)
-      ? { 422: 'A field breaks a rule; error.fields names it' }
+      ? {
+          422:
+            each.face === 'v3'
+              ? 'A parameter is missing or wrong'
+              : 'A field breaks a rule; error.fields names it',
+        }
       : {}),
   };
   const described = Object.entries({ ...implied, ...each.answers });
@@ -177,6 +212,8 @@ function responseOf(
   if (status === '304') return { description };
   const isGood = status.startsWith('2');
   if (isGood && each.produces !== undefined) return { description, content: { [each.produces]: {} } };
-  const schema = { $ref: `#/components/schemas/${isGood ? 'Envelope' : 'Problem'}` };
+  if (each.face === 'v3' && isGood) return { description, content: { 'application/json': {} } };
+  const refusal = each.face === 'v3' ? 'CoinGeckoError' : 'Problem';
+  const schema = { $ref: `#/components/schemas/${isGood ? 'Envelope' : refusal}` };
   return { description, content: { 'application/json': { schema } } };
 }

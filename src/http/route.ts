@@ -35,6 +35,8 @@ interface RouteBase<A extends Access, P extends z.ZodType, Q extends z.ZodType, 
   /** Full path with `:name` for parameters. */
   readonly path: string;
   readonly access: A;
+  /** `v3`: CoinGecko's contract. It takes keys as CoinGecko does too, and its answers have no envelope. */
+  readonly face?: 'v3';
   /** Takes a stream ticket in the query instead of a header. */
   readonly takesTicket?: boolean;
   /** Of an open route: counts against an allowance of its own. */
@@ -79,8 +81,9 @@ export function route<
   > & {
     readonly scope?: RouteScope;
   };
-  const { takesTicket = false, unlimited = false, allowance } = described;
-  const rule: AccessRule = { access, scope, takesTicket, unlimited, allowance };
+  const { takesTicket = false, unlimited = false, allowance, face } = described;
+  const takesCoinGeckoKey = face === 'v3';
+  const rule: AccessRule = { access, scope, takesTicket, takesCoinGeckoKey, unlimited, allowance };
 
   async function check(ctx: ApiContext, viewer: Principal | undefined): Promise<void> {
     const [checkedParams, checkedQuery, checkedBody] = validate([

@@ -16,6 +16,7 @@ import type { PriceProvider } from '../../src/providers/provider.ts';
 import { createUpstreamGate, type UpstreamGate } from '../../src/providers/upstream-gate.ts';
 import { refreshQuotes } from '../../workers/processors/refresh-quotes.ts';
 import type { JobContext } from '../../workers/runtime/processor.ts';
+import { upstreamOf } from '../support/upstream.ts';
 import { flushPrefix, uniquePrefix } from '../support/redis.ts';
 import { services } from '../support/services.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -53,6 +54,7 @@ describe('the charges for upstream calls', () => {
             granted: { id: 'g', since: startStopwatch(), lastsMs: 5_000, settle: settled, release: settled },
           }),
         block: settled,
+        tell: settled,
         status: () => Promise.reject(new Error('nobody asks')),
       },
     });
@@ -100,12 +102,12 @@ describe('the charges for upstream calls', () => {
     };
     const nothing = (): Promise<void> => Promise.resolve();
     const deps = {
-      provider,
-      gate,
+      ...upstreamOf(provider, gate),
       demand,
       store: createQuoteStore({ redis, keys, retentionSeconds: 60 }),
+      rows: { write: nothing },
       publisher: { publish: nothing, publishClearing: nothing },
-      kick: { quotes: nothing, markets: nothing },
+      kick: { quotes: nothing, markets: nothing, document: nothing, assets: nothing },
       clock: systemClock,
       log: silentLogger(),
       notFoundMs: 60_000,

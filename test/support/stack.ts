@@ -78,6 +78,9 @@ const noLimits: Environment = {
   JOB_BACKLOG_PER_USER: '10000000',
 };
 
+/** Calls are counted: none may come along that the test knows nothing of. Tests of the list of assets turn it on. */
+const noAssetList: Environment = { ASSET_LIST: 'off' };
+
 const startDeadlineMs = 20_000;
 const stopDeadlineMs = 12_000;
 let stacks = 0;
@@ -98,10 +101,16 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
     REDIS_KEY_PREFIX: redisPrefix,
     PROVIDER: 'simulated',
     COINGECKO_BASE_URL: options.providerUrl ?? market.url,
+    // Fallbacks are off unless a test names them; then they are this market too.
+    CMC_BASE_URL: market.coinMarketCapUrl,
+    DEFILLAMA_BASE_URL: market.defiLlamaUrl,
     JWT_SECRET: stackSecret,
     BCRYPT_COST: '4',
     ...noLimits,
+    ...noAssetList,
     LOG_LEVEL: 'info',
+    // Calls are counted by many tests; those of warming turn it on.
+    WARMING: 'off',
     ...options.environment,
   };
   const apis: StackProcess[] = [];

@@ -15,6 +15,14 @@ export interface UpkeepDeps {
   readonly purgeLedger: () => Promise<number>;
   /** Releases names of deleted accounts, deletes expired credentials and old audit events. Returns the number of rows. */
   readonly purgeAccess: () => Promise<number>;
+  /** Rolls up candles, makes partitions and drops old ones. */
+  readonly keepCandles: () => Promise<{ readonly written: number; readonly dropped: number }>;
+  /** Sees to it that the list of assets is fetched when that is due. Whether something was. */
+  readonly checkAssets: () => Promise<boolean>;
+  /** Sees to it that the provider is asked for the limits of our key when that is due. Whether it is. */
+  readonly checkTier: () => Promise<boolean>;
+  /** Wants what is read often and about to stop being fresh. Returns the number of calls that it takes. */
+  readonly warm: () => Promise<number>;
 }
 
 /** Where the last look of this process ended; undefined at the begin. */
@@ -34,6 +42,10 @@ export function createUpkeepProcessors(deps: UpkeepDeps): ProcessorsOf<'upkeep'>
   const position: Position = { after: undefined };
   return {
     'jobs.reconcile': async () => ({ added: await reconcile(deps, position) }),
+    'assets.check': async () => ({ kicked: await deps.checkAssets() }),
+    'tier.check': async () => ({ kicked: await deps.checkTier() }),
+    'quotes.warm': async () => ({ calls: await deps.warm() }),
+    'candles.roll': () => deps.keepCandles(),
     'jobs.purge': async () => ({
       deleted:
         (await deps.runs.purge(deps.retentionSeconds)) +

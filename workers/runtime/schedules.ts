@@ -7,6 +7,10 @@ import type { Queues } from '../../src/queue/queues.ts';
 const schedules: readonly { readonly name: JobName; readonly everyMs: number }[] = [
   { name: 'jobs.reconcile', everyMs: 5_000 },
   { name: 'jobs.purge', everyMs: 600_000 },
+  { name: 'tier.check', everyMs: 60_000 },
+  { name: 'quotes.warm', everyMs: 5_000 },
+  { name: 'assets.check', everyMs: 10_000 },
+  { name: 'candles.roll', everyMs: 60_000 },
 ];
 
 /** A Redis that was wiped has lost the schedules too, so every worker sets them again this often (ms). */

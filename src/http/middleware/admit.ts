@@ -209,14 +209,24 @@ export function allowed(
 }
 
 /** The credential of a request: a header, or for streams a ticket in the query. */
-function credentialOf(ctx: Entrant, { takesTicket }: AccessRule): Credential | undefined {
+function credentialOf(ctx: Entrant, { takesTicket, takesCoinGeckoKey }: AccessRule): Credential | undefined {
   const { authorization, 'x-api-key': apiKey } = ctx.req.headers;
   const bearer = bearerOf(authorization);
   if (bearer !== undefined) return { kind: 'bearer', text: bearer };
   if (typeof apiKey === 'string') return { kind: 'bearer', text: apiKey };
+  if (takesCoinGeckoKey) return coinGeckoKeyOf(ctx);
   if (!takesTicket) return undefined;
   const { ticket } = ctx.query;
   return typeof ticket === 'string' ? { kind: 'ticket', text: ticket } : undefined;
+}
+
+/** One of our API keys where clients of CoinGecko put theirs. */
+function coinGeckoKeyOf(ctx: Entrant): Credential | undefined {
+  const { 'x-cg-demo-api-key': demo, 'x-cg-pro-api-key': pro } = ctx.req.headers;
+  // The query is parsed when it is looked into: that costs more than all else here.
+  const given = demo ?? pro ?? ctx.query['x_cg_demo_api_key'] ?? ctx.query['x_cg_pro_api_key'];
+  const text = Array.isArray(given) ? given.at(-1) : given;
+  return text === undefined || text === '' ? undefined : { kind: 'bearer', text };
 }
 
 /** The token of an `Authorization: Bearer` header. */

@@ -1,6 +1,7 @@
 import type { Next } from 'koa';
 import type { Config } from '../../config/load-config.ts';
 import type { ApiContext } from '../context.ts';
+import { isV3 } from '../v3/face.ts';
 
 const exposed =
   'X-Request-Id, Location, ETag, Retry-After, Preference-Applied, RateLimit, RateLimit-Policy, X-Pricepool-State, Age';
@@ -29,6 +30,7 @@ export function cors(config: Pick<Config, 'APP_ENV' | 'CORS_ORIGINS'>) {
   return (ctx: ApiContext, next: Next): Promise<unknown> => {
     const { origin } = ctx.req.headers;
     if (origin === undefined) return next();
+    if (isV3(ctx.state.path)) return v3Cors(ctx, next);
     ctx.vary('Origin');
     if (!isAllowed(origin)) return next();
     ctx.set('Access-Control-Allow-Origin', origin);
@@ -41,4 +43,23 @@ export function cors(config: Pick<Config, 'APP_ENV' | 'CORS_ORIGINS'>) {
     ctx.status = 204;
     return Promise.resolve();
   };
+}
+
+const headerNames = /^[\w-]{1,64}(, ?[\w-]{1,64}){0,31}$/;
+
+/**
+ * CoinGecko lets pages of any origin call, and so does its contract here: a page has no more than the key that it brings
+ * itself. The SDK sends headers of its own, so those that are asked for are allowed.
+ */
+function v3Cors(ctx: ApiContext, next: Next): Promise<unknown> {
+  const { 'access-control-request-method': method, 'access-control-request-headers': asked } =
+    ctx.req.headers;
+  if (ctx.method !== 'OPTIONS' || method === undefined) return next();
+  ctx.set('Access-Control-Allow-Origin', '*');
+  ctx.set('Access-Control-Allow-Methods', 'GET, HEAD');
+  if (asked !== undefined && headerNames.test(asked)) ctx.set('Access-Control-Allow-Headers', asked);
+  ctx.set('Access-Control-Max-Age', '600');
+  ctx.vary('Access-Control-Request-Headers');
+  ctx.status = 204;
+  return Promise.resolve();
 }

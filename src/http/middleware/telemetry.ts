@@ -12,6 +12,8 @@ import type { ApiContext } from '../context.ts';
 import { createClientAddress } from '../client-address.ts';
 import { stamp } from '../present/envelope.ts';
 import { problemJson, severityOf, toProblem } from '../present/problem.ts';
+import { toV3Refusal } from '../v3/errors.ts';
+import { isV3 } from '../v3/face.ts';
 import { createRequestIds } from './request-id.ts';
 
 interface TelemetryDeps {
@@ -106,5 +108,13 @@ function refuse(ctx: ApiContext, error: unknown, log: Logger): void {
   ctx.status = problem.status;
   ctx.set('Cache-Control', 'no-store');
   ctx.set('Content-Type', 'application/json; charset=utf-8');
-  ctx.body = problemJson(problem, requestId);
+  ctx.body = isV3(path) ? refuseV3(ctx, error) : problemJson(problem, requestId);
+}
+
+/** The text of a refusal in CoinGecko's shape, and its headers set. */
+function refuseV3(ctx: ApiContext, error: unknown): string {
+  const { status, json, headers } = toV3Refusal(error, toProblem(error));
+  ctx.status = status;
+  ctx.set(headers);
+  return json;
 }

@@ -34,11 +34,31 @@ function toFieldProblems(issue: z.core.$ZodIssue, prefix: string): FieldProblem[
   if (issue.code === 'invalid_type' && issue.message.endsWith('received undefined')) {
     return [{ field, message: 'is required' }];
   }
-  if (issue.code !== 'unrecognized_keys') return [{ field, message: issue.message }];
+  if (issue.code !== 'unrecognized_keys') return [{ field, message: inPlainWords(issue) }];
   return issue.keys.map((key) => ({
     field: nameOf([...issue.path, key], prefix),
     message: 'is not a known field',
   }));
+}
+
+const kinds: Readonly<Record<string, string>> = {
+  string: 'a text',
+  number: 'a number',
+  int: 'a whole number',
+  boolean: 'true or false',
+  array: 'a list',
+  object: 'an object',
+  record: 'an object',
+};
+
+/** Most rules say themselves what is wrong; for those that leave it to the library, what the others would have said. */
+function inPlainWords(issue: z.core.$ZodIssue): string {
+  const { message } = issue;
+  if (issue.code === 'invalid_type' && message.startsWith('Invalid input'))
+    return `must be ${kinds[issue.expected] ?? issue.expected}`;
+  if (issue.code === 'invalid_key' && message.startsWith('Invalid key'))
+    return issue.issues[0]?.message ?? 'is not a known field';
+  return message;
 }
 
 /** `['holdings', 2, 'quantity']` becomes `holdings[2].quantity`. */

@@ -42,18 +42,26 @@ export function answerJson(ctx: ApiContext, status: number, json: string): void 
 }
 
 /**
- * Answers 200 with JSON at once, past Koa's own answering: head and body leave in one write, and no header is stored to
+ * Answers 200 with JSON (or 304 without) at once, past Koa's own answering: head and body leave in one write, and no header is stored to
  * be read again. For the few routes whose cost is the cost of answering. Headers that were set before are sent too.
+ * Pairs of name and value in `headers` go with it.
  * `bytes` has one character for each byte of the UTF-8 text, which Node copies behind the head as it is.
  */
-export function answerAtOnce(ctx: ApiContext, bytes: string): void {
+export function answerAtOnce(
+  ctx: ApiContext,
+  bytes: string,
+  { status = 200, headers = [] }: { readonly status?: 200 | 304; readonly headers?: readonly string[] } = {},
+): void {
   ctx.respond = false;
   const length = String(bytes.length);
   const { requestId, limits } = ctx.state;
-  const own = ['X-Request-Id', requestId, 'Content-Type', jsonType, 'Content-Length', length];
+  const own =
+    status === 200
+      ? ['X-Request-Id', requestId, 'Content-Type', jsonType, 'Content-Length', length]
+      : ['X-Request-Id', requestId];
   if (limits.length > 0) own.push('RateLimit-Policy', policyField(limits), 'RateLimit', limitField(limits));
-  ctx.res.writeHead(200, constantPairs.concat(own));
-  ctx.res.end(bytes, 'latin1');
+  ctx.res.writeHead(status, constantPairs.concat(own, headers));
+  ctx.res.end(status === 200 ? bytes : '', 'latin1');
 }
 
 /** Sets the headers that every answer has, but for those that the route has set to something of its own. */

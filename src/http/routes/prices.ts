@@ -1,7 +1,7 @@
 import { readingJson, type QuoteReading } from '../../domain/cached-quote.ts';
 import { AppError, NotFoundError } from '../../lib/errors.ts';
-import { withDeadline } from '../../lib/deadline.ts';
 import type { AppDeps } from '../deps.ts';
+import { retryAfterSeconds } from '../retry-after.ts';
 import { answerAtOnce, answerJson, envelopeOf } from '../present/envelope.ts';
 import { route, type Route } from '../route.ts';
 import { coinPath, popularQuery, quoteQuery } from '../schemas/prices.ts';
@@ -103,21 +103,6 @@ async function refusalOf(
   if (state === 'not_found')
     return new NotFoundError('The price source does not know this coin', 'asset_not_found');
   const code = state === 'pending' || state === 'rate_limited' ? state : 'unavailable';
-  const retryAfterSeconds = await retryAfter(code, budgetStatus);
-  return new AppError(reason ?? messages[code] ?? code, { code, status: 503, retryAfterSeconds });
-}
-
-/** When it is the budget that is waited for, it knows; a failing source is given five seconds. */
-async function retryAfter(
-  code: 'pending' | 'rate_limited' | 'unavailable',
-  budgetStatus: AppDeps['budgetStatus'],
-): Promise<number> {
-  if (code === 'pending') return 1;
-  if (code === 'unavailable') return 5;
-  try {
-    const { nextGrantInMs, blockedForMs } = await withDeadline(budgetStatus(), 500, 'reading the budget');
-    return Math.min(60, Math.max(1, Math.ceil(Math.max(nextGrantInMs, blockedForMs) / 1000)));
-  } catch {
-    return 5;
-  }
+  const seconds = await retryAfterSeconds(code, budgetStatus);
+  return new AppError(reason ?? messages[code] ?? code, { code, status: 503, retryAfterSeconds: seconds });
 }

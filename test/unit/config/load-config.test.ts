@@ -26,7 +26,7 @@ describe('loadConfig', () => {
     expect(config).to.include({
       APP_ENV: 'development',
       PORT: 8080,
-      UPSTREAM_CALLS_PER_MINUTE: 30,
+      UPSTREAM_CALLS_PER_MINUTE: undefined,
       JWT_EXPIRES_IN: 900,
     });
     expect(config.database).to.equal(undefined);
@@ -53,6 +53,12 @@ describe('loadConfig', () => {
       LOG_LEVEL: 'silent',
       COINGECKO_BASE_URL: 'http://127.0.0.1:1234/api/v3',
     });
+  });
+
+  it('takes no life of a ticket in which a stream could not be sent the next one', () => {
+    expect(loadConfig({ STREAM_TICKET_EXPIRES_IN: '15s' }).STREAM_TICKET_EXPIRES_IN).to.equal(15);
+    for (const short of ['14s', '1s'])
+      expect(problemsOf({ STREAM_TICKET_EXPIRES_IN: short })[0]).to.match(/STREAM_TICKET.*at least 15s/);
   });
 
   it('names all that is wrong at once, and does not repeat what may be secret', () => {

@@ -1,0 +1,123 @@
+/**
+ * Rows of `/coins/markets`: what the source sent, with the figures of a newer quote where there is one. Nothing is computed:
+ * what nobody told is null.
+ */
+import type { CachedQuote } from '../../domain/cached-quote.ts';
+import type { MarketRow } from '../../domain/market-row.ts';
+import { roundPrice, type Precision } from './numbers.ts';
+import { figuresOf } from './quote-figures.ts';
+
+/** A row as it is answered; typed where it is worked with. */
+export interface MarketRowJson {
+  readonly id: string;
+  readonly current_price: number | null;
+  readonly market_cap: number | null;
+  readonly total_volume: number | null;
+  readonly price_change_percentage_24h?: number | null;
+  readonly last_updated: string | null;
+  readonly [field: string]: unknown;
+}
+
+/** Orders that CoinGecko knows. */
+export const orders = [
+  'market_cap_desc',
+  'market_cap_asc',
+  'volume_desc',
+  'volume_asc',
+  'id_asc',
+  'id_desc',
+] as const;
+export type Order = (typeof orders)[number];
+
+/** The row of an asset, of its stored row, its quote, or both; undefined when there is neither. */
+export function mergedRow(
+  row: MarketRow | undefined,
+  quote: CachedQuote | undefined,
+): MarketRowJson | undefined {
+  const stored = row === undefined ? undefined : (JSON.parse(row.json) as MarketRowJson);
+  if (quote === undefined) return stored;
+  if (stored === undefined) return rowOfQuote(quote);
+  if (row !== undefined && quote.receivedAt <= row.receivedAt) return stored;
+  const { price, market_cap: cap, volume_24h: volume, as_of: asOf } = figuresOf(quote);
+  return {
+    ...stored,
+    current_price: price,
+    market_cap: cap ?? stored.market_cap,
+    total_volume: volume ?? stored.total_volume,
+    last_updated: asOf ?? new Date(quote.receivedAt).toISOString(),
+  };
+}
+
+/** What a quote alone tells, when another source than CoinGecko has given it. */
+export function rowOfQuote(quote: CachedQuote) {
+  const figures = figuresOf(quote);
+  return {
+    id: quote.assetId,
+    symbol: figures.symbol ?? '',
+    name: figures.name ?? '',
+    image: '',
+    current_price: figures.price,
+    market_cap: figures.market_cap,
+    market_cap_rank: figures.rank,
+    fully_diluted_valuation: null,
+    total_volume: figures.volume_24h,
+    high_24h: null,
+    low_24h: null,
+    price_change_24h: figures.change_24h,
+    price_change_percentage_24h: figures.change_percent_24h,
+    market_cap_change_24h: null,
+    market_cap_change_percentage_24h: null,
+    circulating_supply: null,
+    total_supply: null,
+    max_supply: null,
+    ath: null,
+    ath_change_percentage: null,
+    ath_date: null,
+    atl: null,
+    atl_change_percentage: null,
+    atl_date: null,
+    roi: null,
+    last_updated: figures.as_of ?? new Date(quote.receivedAt).toISOString(),
+  };
+}
+
+const priceFields = ['current_price', 'high_24h', 'low_24h', 'ath', 'atl'] as const;
+const anyWindow = /^price_change_percentage_\w+_in_currency$/;
+
+interface Shown {
+  readonly precision: Precision;
+  /** Windows of changes that are asked for, such as `7d`. */
+  readonly windows: readonly string[];
+}
+
+/**
+ * A row as it is asked for: prices rounded (without a precision as CoinGecko does by default), and the changes of just those
+ * windows that are wanted; rows of the cache hold all that the source told.
+ */
+export function shownRow(row: MarketRowJson, { precision, windows }: Shown): MarketRowJson {
+  const shown: Record<string, unknown> = {};
+  for (const [field, value] of Object.entries(row)) if (!anyWindow.test(field)) shown[field] = value;
+  for (const field of priceFields) {
+    const value = row[field];
+    if (typeof value === 'number') shown[field] = roundPrice(value, precision);
+  }
+  for (const window of windows) {
+    const field = `price_change_percentage_${window}_in_currency`;
+    // Both are the source's change over 24 hours in this currency.
+    const told = row[field] ?? (window === '24h' ? row.price_change_percentage_24h : undefined);
+    shown[field] = told ?? null;
+  }
+  return shown as MarketRowJson;
+}
+
+/** Rows in an order of CoinGecko; those without the figure come last. */
+export function ordered(rows: readonly MarketRowJson[], order: Order): MarketRowJson[] {
+  const sign = order.endsWith('_asc') ? 1 : -1;
+  if (order.startsWith('id')) return rows.toSorted((left, right) => (left.id < right.id ? -sign : sign));
+  const field = order.startsWith('volume') ? 'total_volume' : 'market_cap';
+  return rows.toSorted((left, right) => {
+    const [a, b] = [left[field], right[field]];
+    if (a === null || b === null) return Number(a === null) - Number(b === null);
+    return (a - b) * sign;
+  });
+}

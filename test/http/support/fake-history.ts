@@ -1,0 +1,36 @@
+import type {
+  ChartRead,
+  ChartReading,
+  HistoryReader,
+  OhlcReading,
+} from '../../../src/history/history-reader.ts';
+import type { DailyCloses, DayPoint } from '../../../db/queries/candles.ts';
+
+/** A history as a test puts it; remembers what was asked for. */
+export class FakeHistory implements HistoryReader {
+  readonly asked: ChartRead[] = [];
+  reading: ChartReading = { points: [], state: 'unknown' };
+  candles: OhlcReading = { candles: [], missing: 1 };
+  days: readonly DayPoint[] = [];
+
+  chart(asked: ChartRead): Promise<ChartReading> {
+    this.asked.push(asked);
+    return Promise.resolve(this.reading);
+  }
+
+  ohlc(): Promise<OhlcReading> {
+    return Promise.resolve(this.candles);
+  }
+
+  beginOf(): Promise<undefined> {
+    return Promise.resolve(undefined);
+  }
+
+  dayOf(): Promise<readonly DayPoint[]> {
+    return Promise.resolve(this.days);
+  }
+
+  dailyCloses(): Promise<ReadonlyMap<string, DailyCloses>> {
+    return Promise.resolve(new Map());
+  }
+}
