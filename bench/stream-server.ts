@@ -3,6 +3,9 @@
  * more often than clients may ask for (LEAST_INTERVAL_MS). Ticks come from Redis, as they always do. It submits no jobs.
  */
 import type { Socket } from 'node:net';
+import { createBudgetOutlook } from '../src/budgets.ts';
+import { directoryOver } from '../src/assets/asset-directory.ts';
+import { createAssetIndex } from '../src/assets/asset-index.ts';
 import { loadConfig, type Config } from '../src/config/load-config.ts';
 import { createQuoteReader } from '../src/cache/cached-quote-reader.ts';
 import { buildAccess } from '../src/access.ts';
@@ -14,6 +17,8 @@ import { createHealth } from '../src/lib/health.ts';
 import { createLogger, type Logger } from '../src/lib/logger.ts';
 import { createMetrics } from '../src/lib/metrics.ts';
 import { createShutdown, onProcessEnd } from '../src/lib/shutdown.ts';
+import { buildHistoryReading } from '../src/histories.ts';
+import { buildMirrorReading } from '../src/mirroring.ts';
 import { buildPipeline, type Pipeline } from '../src/pipeline.ts';
 import type { JobDesk } from '../src/queue/job-desk.ts';
 import { createJobEventReader } from '../src/streams/job-event-reader.ts';
@@ -49,6 +54,8 @@ function quoteReaderOf(config: Config, pipeline: Pipeline): ReturnType<typeof cr
   });
 }
 
+const noAssets = createAssetIndex([]);
+
 async function main(): Promise<void> {
   const config = loadConfig();
   const log = createLogger({ level: config.LOG_LEVEL, name: 'bench', file: config.LOG_FILE });
@@ -69,10 +76,14 @@ async function main(): Promise<void> {
     config,
     log,
     clock,
-    budgetStatus,
+    budgetStatus: createBudgetOutlook({ ...pipeline, status: budgetStatus }),
+    sources: () => Promise.resolve({ sources: [], guarded: {} }),
     streams,
     metrics: createMetrics(),
     quotes: quoteReaderOf(config, pipeline),
+    ...buildMirrorReading({ config, pipeline, log }),
+    ...buildHistoryReading({ pipeline, log }),
+    assets: directoryOver(() => noAssets),
     health: createHealth({ clock, log, checks: [] }),
     jobDesk: {} as JobDesk,
   };

@@ -8,6 +8,7 @@ import { openDatabase } from '../../db/connection.ts';
 import { routeTable } from '../../src/http/app.ts';
 import { startApi } from '../http/support/ports.ts';
 import { startStack, type Stack } from '../support/stack.ts';
+import { waitFor } from '../support/wait-for.ts';
 import { identities, newCast, succeed, type Cast, type Identity, type Person } from './support/identities.ts';
 
 type Statuses = Readonly<Record<Identity, number>>;
@@ -40,6 +41,8 @@ const everyUser = (status: number): Statuses => ({
   admin: status,
   'wrong-scope key': 403,
 });
+/** Keys of whatever scope, too. */
+const anyKey = (status: number): Statuses => ({ ...everyUser(status), 'wrong-scope key': status });
 /** One user's own, which others do not see. */
 const own = (status: number, admin = status): Statuses => ({
   ...everyUser(status),
@@ -63,6 +66,16 @@ async function endedJob({ token }: Person, url: string): Promise<string> {
 const jobCall =
   (suffix = ''): NonNullable<Row['call']> =>
   async (owner, url) => ({ path: `/api/v1/jobs/${await endedJob(owner, url)}${suffix}` });
+
+/** The list of coins is fetched when the workers have begun. */
+const whenListed =
+  (path: string): NonNullable<Row['call']> =>
+  async ({ token }, url) => {
+    const what = 'the list of coins';
+    return await waitFor(() => succeed(url, token, ['GET', '/crypto/coins']).then(() => ({ path })), {
+      what,
+    });
+  };
 
 const rows: Readonly<Record<string, Row>> = {
   'POST /api/v1/auth/register': { statuses: open(201), call: () => ({ body: account() }) },
@@ -133,6 +146,45 @@ const rows: Readonly<Record<string, Row>> = {
     call: () => ({ body: { holdings: [{ coin: 'bitcoin', quantity: '1' }] } }),
   },
   'GET /api/v1/crypto/popular': { statuses: everyUser(200) },
+  'GET /api/v1/crypto/search': {
+    statuses: everyUser(200),
+    call: whenListed('/api/v1/crypto/search?q=btc'),
+  },
+  'GET /api/v1/crypto/coins': { statuses: everyUser(200), call: whenListed('/api/v1/crypto/coins') },
+  'GET /api/v3/ping': { statuses: anyKey(200) },
+  'GET /api/v3/simple/price': {
+    statuses: everyUser(200),
+    call: () => ({ path: '/api/v3/simple/price?ids=bitcoin&vs_currencies=usd' }),
+  },
+  'GET /api/v3/simple/supported_vs_currencies': { statuses: everyUser(200) },
+  'GET /api/v3/coins/markets': {
+    statuses: everyUser(200),
+    call: () => ({ path: '/api/v3/coins/markets?ids=bitcoin&vs_currency=usd' }),
+  },
+  'GET /api/v3/coins/:id/market_chart': {
+    statuses: everyUser(200),
+    call: whenListed('/api/v3/coins/bitcoin/market_chart?vs_currency=usd&days=7'),
+  },
+  'GET /api/v3/coins/:id/market_chart/range': {
+    statuses: everyUser(200),
+    call: whenListed(
+      '/api/v3/coins/bitcoin/market_chart/range?vs_currency=usd&from=2026-01-01&to=2026-01-03',
+    ),
+  },
+  'GET /api/v3/coins/:id/ohlc': {
+    statuses: everyUser(200),
+    call: whenListed('/api/v3/coins/bitcoin/ohlc?vs_currency=usd&days=7'),
+  },
+  'GET /api/v3/coins/:id/history': {
+    statuses: everyUser(200),
+    call: whenListed('/api/v3/coins/bitcoin/history?date=02-01-2026'),
+  },
+  'GET /api/v3/coins/:id': { statuses: everyUser(200), call: () => ({ path: '/api/v3/coins/bitcoin' }) },
+  'GET /api/v3/search/trending': { statuses: everyUser(200) },
+  'GET /api/v3/global': { statuses: everyUser(200) },
+  'GET /api/v3/key': { statuses: anyKey(200) },
+  'GET /api/v3/coins/list': { statuses: everyUser(200), call: whenListed('/api/v3/coins/list') },
+  'GET /api/v3/search': { statuses: everyUser(200), call: whenListed('/api/v3/search?query=btc') },
   'GET /api/v1/crypto/:coinId': {
     statuses: everyUser(200),
     call: () => ({ path: '/api/v1/crypto/bitcoin' }),
@@ -155,7 +207,9 @@ describe('the access matrix', () => {
   let url: string;
 
   before(async () => {
-    stack = await startStack({ environment: { JWT_EXPIRES_IN: '5m' } });
+    stack = await startStack({
+      environment: { JWT_EXPIRES_IN: '5m', ASSET_LIST: 'daily', ASSET_RANK_PAGES: '0' },
+    });
     knex = openDatabase({ database: { connectionString: stack.databaseUrl, ssl: false }, poolSize: 2 });
     url = stack.apis[0]!.url;
   });

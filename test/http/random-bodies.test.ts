@@ -36,7 +36,12 @@ const good: Readonly<Record<string, object>> = {
     interval: 2,
     max_updates: 1,
   },
-  'POST /api/v1/crypto/bulk': { coins: ['bitcoin', 'ethereum'], currency: 'usd', timeout: 1 },
+  'POST /api/v1/crypto/bulk': {
+    coins: ['bitcoin', 'ethereum'],
+    symbols: ['btc'],
+    currency: 'usd',
+    timeout: 1,
+  },
   'POST /api/v1/crypto/portfolio': { holdings: [{ coin: 'bitcoin', quantity: '1.5' }], currency: 'eur' },
 };
 

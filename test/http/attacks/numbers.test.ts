@@ -125,6 +125,9 @@ describe('attacks with numbers', () => {
       ],
       ...[
         'GET /api/v1/crypto/popular limit',
+        'GET /api/v1/crypto/search limit',
+        'GET /api/v1/crypto/coins page',
+        'GET /api/v1/crypto/coins limit',
         'GET /api/v1/admin/audit page',
         'GET /api/v1/admin/usage limit',
       ],
@@ -262,7 +265,9 @@ describe('attacks with numbers', () => {
 
 /** Every number that may stand in a query. */
 function numbersInQueries({ paths }: OpenApiDocument): { method: string; path: string; name: string }[] {
-  const operations = Object.entries(paths).flatMap(([template, methods]) =>
+  // CoinGecko's contract takes what is no number for an absent one: test/http/v3-markets.test.ts.
+  const strict = Object.entries(paths).filter(([template]) => !template.startsWith('/api/v3/'));
+  const operations = strict.flatMap(([template, methods]) =>
     Object.entries(methods as Record<string, Body>).map(([method, { parameters = [] }]) => ({
       method: method.toUpperCase(),
       path: template.replace(/\{.*?\}/g, uuid),

@@ -1,5 +1,7 @@
 /** The real application with real accounts, for tests of accounts and access. */
 import { openDatabase } from '../../../db/connection.ts';
+import { directoryOver } from '../../../src/assets/asset-directory.ts';
+import { createAssetIndex, searchable } from '../../../src/assets/asset-index.ts';
 import { buildAccess, type Access, type AccessRequest } from '../../../src/access.ts';
 import { loadConfig } from '../../../src/config/load-config.ts';
 import { systemClock } from '../../../src/lib/clock.ts';
@@ -13,6 +15,10 @@ import { services } from '../../support/services.ts';
 import { startApi, type TestApi } from './ports.ts';
 import { testSecret } from './stand-in-access.ts';
 import type { Knex } from 'knex';
+
+const bitcoin = { id: 'bitcoin', symbol: 'btc', name: 'Bitcoin', rank: 1, image: null, active: true };
+/** The list of assets, so that what needs it gets to work. */
+const fewAssets = createAssetIndex([searchable({ ...bitcoin, platformsJson: '{}' })]);
 
 /** Settings that tests may change. */
 export type TestEnvironment = Readonly<Record<string, string>>;
@@ -60,7 +66,7 @@ export async function startAccessApi({
     requestMail,
   });
   await access.revocations.whenKnown(5_000);
-  const api = await startApi({ ...access, config, log });
+  const api = await startApi({ ...access, config, log, assets: directoryOver(() => fewAssets) });
   return {
     ...api,
     knex,

@@ -4,8 +4,14 @@ import type { AppDeps } from '../../../src/http/deps.ts';
 import { createApp } from '../../../src/http/app.ts';
 import { listen, type Listening } from '../../../src/http/listen.ts';
 import { createUpgrade } from '../../../src/http/upgrade.ts';
+import { directoryOver } from '../../../src/assets/asset-directory.ts';
+import { createAssetIndex } from '../../../src/assets/asset-index.ts';
 import { loadConfig } from '../../../src/config/load-config.ts';
 import type { JobRecord } from '../../../src/domain/job.ts';
+import type { HeldReads, MarketReader, QuotesRead } from '../../../src/cache/market-reader.ts';
+import type { DocumentReading } from '../../../src/cache/document-reader.ts';
+import type { MarketRow } from '../../../src/domain/market-row.ts';
+import type { Ranking } from '../../../src/events/ticks.ts';
 import type { QuoteRead } from '../../../src/cache/quote-reader.ts';
 import type { QuoteReading } from '../../../src/domain/cached-quote.ts';
 import { systemClock } from '../../../src/lib/clock.ts';
@@ -14,6 +20,7 @@ import { createHealth } from '../../../src/lib/health.ts';
 import { silentLogger } from '../../../src/lib/logger.ts';
 import { createMetrics } from '../../../src/lib/metrics.ts';
 import type { JobDesk, SubmitRequest } from '../../../src/queue/job-desk.ts';
+import { FakeHistory } from './fake-history.ts';
 import { standInAccess } from './stand-in-access.ts';
 
 const ownerId = '01934c2a-0000-7000-8000-000000000001';
@@ -114,6 +121,70 @@ export class FakeQuotes {
   }
 }
 
+/** Quotes, rows and rankings as a test puts them; any other asset is not found. */
+export class FakeMarket implements MarketReader {
+  readonly freshMs = 60_000;
+  /** By `<currency>:<asset>`. */
+  readonly readings = new Map<string, QuoteReading>();
+  readonly rowsByKey = new Map<string, MarketRow>();
+  /** By `<currency>:<page>`. */
+  readonly rankings = new Map<string, Ranking>();
+  readonly asked: QuotesRead[] = [];
+  versionNow = 0;
+  /** Reads of held answers, by asset. */
+  readonly reads: Record<string, number> = {};
+
+  peekFresh(currency: string, assetId: string) {
+    const reading = this.readings.get(`${currency}:${assetId}`);
+    return reading?.state === 'fresh' ? reading.quote : undefined;
+  }
+
+  version(): number {
+    return this.versionNow;
+  }
+
+  noteReads({ quotes, times }: HeldReads): void {
+    for (const { assetId } of quotes) this.reads[assetId] = (this.reads[assetId] ?? 0) + times;
+  }
+
+  quotes(asked: QuotesRead): Promise<ReadonlyMap<string, QuoteReading>> {
+    this.asked.push(asked);
+    const absent = { state: 'not_found', quote: undefined } as const;
+    const found = asked.assetIds.map((assetId): [string, QuoteReading] => [
+      assetId,
+      this.readings.get(`${asked.currency}:${assetId}`) ?? { assetId, ...absent },
+    ]);
+    return Promise.resolve(new Map(found));
+  }
+
+  rows(currency: string, assetIds: readonly string[]): Promise<ReadonlyMap<string, MarketRow>> {
+    const found = assetIds.flatMap((id): [string, MarketRow][] => {
+      const row = this.rowsByKey.get(`${currency}:${id}`);
+      return row === undefined ? [] : [[id, row]];
+    });
+    return Promise.resolve(new Map(found));
+  }
+
+  ranking({ currency, page }: { currency: string; page: number }): Promise<Ranking | undefined> {
+    return Promise.resolve(this.rankings.get(`${currency}:${page}`));
+  }
+}
+
+/** Documents by their canonical path; any other is not found. */
+export class FakeDocuments {
+  readonly readings = new Map<string, DocumentReading>();
+  readonly paths: string[] = [];
+
+  forget(): void {
+    // There is nothing to forget.
+  }
+
+  read({ path }: { path: string }): Promise<DocumentReading> {
+    this.paths.push(path);
+    return Promise.resolve(this.readings.get(path) ?? { state: 'not_found' });
+  }
+}
+
 /** Streams that write the id of the job and end. */
 export class FakeStreams {
   readonly opened: (string | undefined)[] = [];
@@ -158,6 +229,8 @@ export interface TestApi extends Listening {
   readonly base: string;
   readonly desk: FakeDesk;
   readonly quotes: FakeQuotes;
+  readonly market: FakeMarket;
+  readonly documents: FakeDocuments;
   /** What stands in for the streams, unless a test brings its own. */
   readonly streams: FakeStreams;
   readonly token: string;
@@ -171,12 +244,16 @@ export interface TestApi extends Listening {
   ): Promise<Response>;
 }
 
+const noAssets = createAssetIndex([]);
+
 /** The real application on stand-ins, listening on loopback. */
 export async function startApi(different: Partial<AppDeps> = {}): Promise<TestApi> {
   const { users = nobody, ...others } = different;
   const access = standInAccess();
   const desk = new FakeDesk();
   const quotes = new FakeQuotes();
+  const market = new FakeMarket();
+  const documents = new FakeDocuments();
   const streams = new FakeStreams();
   const log = silentLogger();
   const deps: AppDeps = {
@@ -189,9 +266,23 @@ export async function startApi(different: Partial<AppDeps> = {}): Promise<TestAp
     jobDesk: desk,
     streams,
     quotes,
+    market,
+    documents,
+    history: new FakeHistory(),
+    assets: directoryOver(() => noAssets),
     health: createHealth({ checks: [], clock: systemClock, log }),
     budgetStatus: () =>
-      Promise.resolve({ limit: 30, used: 30, available: 0, nextGrantInMs: 4_200, blockedForMs: 0 }),
+      Promise.resolve({
+        limit: 30,
+        fullLimit: 30,
+        used: 30,
+        available: 0,
+        nextGrantInMs: 4_200,
+        blockedForMs: 0,
+        freshnessSeconds: null,
+        month: null,
+      }),
+    sources: () => Promise.resolve({ sources: [], guarded: {} }),
     ...others,
   };
   const { tokens } = deps;
@@ -206,6 +297,8 @@ export async function startApi(different: Partial<AppDeps> = {}): Promise<TestAp
     base,
     desk,
     quotes,
+    market,
+    documents,
     streams,
     token,
     adminToken,
