@@ -28,7 +28,7 @@ describe('.env.example', () => {
 
   it('names every setting once, in order, with what it is, its default and whether it is secret', () => {
     const blocks = text.trim().split('\n\n').slice(1);
-    expect(blocks.map((block) => /^#([A-Z_]+)=/m.exec(block)?.[1])).to.deep.equal(names);
+    expect(blocks.map((block) => /^#([A-Z\d_]+)=/m.exec(block)?.[1])).to.deep.equal(names);
     for (const [index, { description, defaultText, sensitive }] of Object.values(settings).entries()) {
       const block = blocks[index] ?? '';
       expect(block).to.include(description);
@@ -43,7 +43,7 @@ describe('.env.example', () => {
   });
 
   it('is legal when everything with a value is switched on, but not for production', () => {
-    const all = parseEnv(text.replaceAll(/^#([A-Z_]+=)/gm, '$1'));
+    const all = parseEnv(text.replaceAll(/^#([A-Z\d_]+=)/gm, '$1'));
     expect(all.JWT_SECRET).to.equal(exampleSecret);
     expect(Object.keys(all)).to.have.members(names);
     const defaults = { ...loadConfig({}), database: undefined };
@@ -61,7 +61,7 @@ describe('the settings table of the README', () => {
     expect(cellsOf(readme), how).to.deep.equal(cellsOf(withSettingsTable(readme)));
     const { begin, end } = tableMarkers;
     const table = readme.slice(readme.indexOf(begin), readme.indexOf(end));
-    expect([...table.matchAll(/^\| `([A-Z_]+)`/gm)].map((match) => match[1])).to.deep.equal(names);
+    expect([...table.matchAll(/^\| `([A-Z\d_]+)`/gm)].map((match) => match[1])).to.deep.equal(names);
     expect(settingsTable()).to.include('`DATABASE_URL`').and.include('**Secret.**');
   });
 
