@@ -18,7 +18,7 @@ export function chartOf(body: unknown): Chart | undefined {
 
 /**
  * The observed points of a chart within a span, oldest first, each moment once. What is no price is left out; a market
- * capitalisation of 0 beside a price is CoinGecko's way of saying that it knows none.
+ * capitalisation of 0, which is CoinGecko's way of saying that it knows none, is passed on as it was told.
  */
 export function pointsOf(chart: Chart, { from, to }: HistorySpan): HistoryPoint[] {
   const caps = valuesOf(chart.marketCaps);
@@ -26,11 +26,12 @@ export function pointsOf(chart: Chart, { from, to }: HistorySpan): HistoryPoint[
   const prices = [...valuesOf(chart.prices)].filter(([at]) => at >= from && at <= to);
   return prices
     .sort(([left], [right]) => left - right)
-    .map(([at, price]) => {
-      const cap = caps.get(at) ?? null;
-      const marketCap = cap === 0 && price > 0 ? null : cap;
-      return { at, price, marketCap, volume: volumes.get(at) ?? null };
-    });
+    .map(([at, price]) => ({
+      at,
+      price,
+      marketCap: caps.get(at) ?? null,
+      volume: volumes.get(at) ?? null,
+    }));
 }
 
 function valuesOf(pairs: readonly unknown[]): Map<number, number> {

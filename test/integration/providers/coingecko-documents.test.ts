@@ -193,7 +193,7 @@ describe('CoinGecko: rows, documents and history', () => {
       openHttp: bodyOnly(() => body),
     });
     expect(await recent.fetchHistory!({ assetId: 'bitcoin', currency: 'usd', span, signal })).to.deep.equal([
-      { at: 1_000, price: 1, marketCap: null, volume: 0 },
+      { at: 1_000, price: 1, marketCap: 0, volume: 0 },
       { at: 2_000, price: 3, marketCap: 7, volume: null },
     ]);
   });
