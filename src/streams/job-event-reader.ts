@@ -4,6 +4,7 @@ import { parseJobEventEntry, type JobEventEntry } from '../events/job-events.ts'
 import { messageOf } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
 import { sleep } from '../lib/sleep.ts';
+import { createHistorySearch, type HistoryRequest, type HistorySearch } from './history-search.ts';
 
 /**
  * One reader of the job event stream per process, whatever the number of clients. It reads only while somebody listens, each
@@ -11,8 +12,10 @@ import { sleep } from '../lib/sleep.ts';
  */
 export interface JobEventReader {
   subscribe(subjects: readonly string[], onEntry: (entry: JobEventEntry) => void): JobEventSubscription;
-  /** Entries about the subjects between two stream ids (inclusive), the oldest first. */
+  /** Entries about the subjects between two stream ids (inclusive), the oldest first. Many may ask at once. */
   history(request: HistoryRequest): Promise<readonly JobEventEntry[]>;
+  /** Id of the oldest entry that is kept; undefined when there is none. */
+  oldestId(): Promise<string | undefined>;
   /** Name of this history: another one when Redis has lost it. */
   epoch(): Promise<string>;
   close(): Promise<void>;
@@ -22,12 +25,6 @@ export interface JobEventSubscription {
   /** Resolves when every entry from now on will be delivered. */
   readonly ready: Promise<void>;
   close(): void;
-}
-
-interface HistoryRequest {
-  readonly subjects: readonly string[];
-  readonly from: string;
-  readonly to: string;
 }
 
 interface ReaderDeps {
@@ -43,8 +40,6 @@ interface ReaderDeps {
 const blockMs = 5_000;
 const entriesPerRead = 500;
 const pauseAfterErrorMs = 200;
-/** Longest history that is looked through for one client, in pages of {@link entriesPerRead}. */
-const maxPages = 50;
 
 /** Builds the {@link JobEventReader} of a process. */
 export function createJobEventReader(deps: ReaderDeps): JobEventReader {
@@ -53,12 +48,14 @@ export function createJobEventReader(deps: ReaderDeps): JobEventReader {
 
 class StreamReader implements JobEventReader {
   readonly #deps: ReaderDeps;
+  readonly #search: HistorySearch;
   readonly #listeners = new Map<string, Set<(entry: JobEventEntry) => void>>();
   #position: Promise<string> | undefined;
   #closed = false;
 
   constructor(deps: ReaderDeps) {
     this.#deps = deps;
+    this.#search = createHistorySearch(deps);
   }
 
   subscribe(subjects: readonly string[], onEntry: (entry: JobEventEntry) => void): JobEventSubscription {
@@ -73,18 +70,14 @@ class StreamReader implements JobEventReader {
     };
   }
 
-  async history({ subjects, from, to }: HistoryRequest): Promise<readonly JobEventEntry[]> {
-    const wanted = new Set(subjects);
-    const found: JobEventEntry[] = [];
-    let next = from;
-    for (let page = 0; page < maxPages; page++) {
-      const entries = await this.#deps.redis.xrange(this.#deps.streamKey, next, to, 'COUNT', entriesPerRead);
-      for (const entry of entries) if (wanted.has(entry[1][1] ?? '')) found.push(parseJobEventEntry(entry));
-      const last = entries.at(-1);
-      if (last === undefined || entries.length < entriesPerRead) break;
-      next = `(${last[0]}`;
-    }
-    return found;
+  history(request: HistoryRequest): Promise<readonly JobEventEntry[]> {
+    return this.#search.find(request);
+  }
+
+  async oldestId(): Promise<string | undefined> {
+    const { redis, streamKey } = this.#deps;
+    const [first] = await redis.xrange(streamKey, '-', '+', 'COUNT', 1);
+    return first?.[0];
   }
 
   async epoch(): Promise<string> {

@@ -7,8 +7,10 @@ import {
 } from '../events/job-events.ts';
 import { isFinal, type JobRecord } from '../domain/job.ts';
 import type { Clock } from '../lib/clock.ts';
+import { withDeadline } from '../lib/deadline.ts';
 import type { JobEventReader, JobEventSubscription } from './job-event-reader.ts';
 import { Frame, type StreamEvent } from './frame.ts';
+import { isBefore } from './stream-id.ts';
 
 /**
  * One client's stream of one job, in this order: subscribe, replay, then live, so that no event falls between.
@@ -17,8 +19,8 @@ import { Frame, type StreamEvent } from './frame.ts';
  *   replaying  `hello`, then what the client has not seen
  *   live       entries as they arrive, until the one that ends this job
  *
- * A client that returns with an id that is no longer kept is told so (`recovered: false` and `reset`) and gets the state of
- * the job instead of a part of its history.
+ * A client that returns with an id that is no longer kept, or comes first when the beginning is not kept any more, is told so
+ * (`recovered: false` and `reset`) and gets the state of the job instead of a part of its history.
  */
 export interface JobStreamRequest {
   readonly reader: JobEventReader;
@@ -38,6 +40,9 @@ export interface JobSink {
 /** Events may be stamped by another machine's clock than the row. */
 const clockSlackMs = 5_000;
 
+/** The row of a job ends before its last event is told, at most so long (ms) as long as Redis answers. */
+const longestEndDelayMs = 1_000;
+
 /** A client comes back after this long (ms) if it is cut off. */
 const retryMs = 3_000;
 
@@ -54,6 +59,14 @@ interface Seen {
   readonly index: number;
 }
 
+/** What a client is sent before the live events. */
+interface Replay {
+  readonly entries: readonly JobEventEntry[];
+  readonly recovered: boolean;
+}
+
+const nothingKept: Replay = { entries: [], recovered: false };
+
 /** One client's stream of one job. */
 export class JobStream {
   readonly #request: JobStreamRequest;
@@ -62,6 +75,8 @@ export class JobStream {
   #subscription: JobEventSubscription | undefined;
   #live = false;
   #done = false;
+  /** Called when the last event has come among what is held back, or never will. */
+  #onEndHeld: (() => void) | undefined;
 
   constructor(request: JobStreamRequest) {
     this.#request = request;
@@ -104,42 +119,93 @@ export class JobStream {
 
   close(): void {
     this.#done = true;
+    this.#onEndHeld?.();
     this.#subscription?.close();
   }
 
   #onEntry(entry: JobEventEntry): void {
-    if (this.#live) this.#sendEntry(entry);
-    else this.#held.push(entry);
+    if (this.#live) {
+      this.#sendEntry(entry);
+      return;
+    }
+    this.#held.push(entry);
+    if (this.#endsJob(entry)) this.#onEndHeld?.();
   }
 
   /** What the client has not seen yet, and whether that is all of it. */
-  async #replayable(): Promise<{ entries: readonly JobEventEntry[]; recovered: boolean }> {
-    const { reader, job, lastEventId } = this.#request;
-    const match = lastEventId === undefined ? null : lastEventIdPattern.exec(lastEventId);
-    const subjects = [workSubject(job.workKey), jobSubject(job.id)];
-    const to = job.finishedAt === null ? '+' : String(job.finishedAt.getTime() + clockSlackMs);
-    if (lastEventId === undefined) {
-      const from = String(job.createdAt.getTime() - clockSlackMs);
-      return { entries: this.#ofThisJob(await reader.history({ subjects, from, to })), recovered: true };
-    }
-    if (match === null) return { entries: [], recovered: false };
-    const [, entryId = '', index = ''] = match;
-    const entries = await reader.history({ subjects, from: entryId, to });
+  async #replayable(): Promise<Replay> {
+    const { job, lastEventId } = this.#request;
+    const from = String(job.createdAt.getTime() - clockSlackMs);
+    if (lastEventId === undefined) return await this.#fromBeginning(from);
+    const [, entryId = '', index = ''] = lastEventIdPattern.exec(lastEventId) ?? [];
+    // Nothing was told of the job before there was one.
+    if (entryId === '' || isBefore(entryId, from)) return nothingKept;
+    return await this.#fromSeen({ entryId, index: Number(index) });
+  }
+
+  async #fromSeen(seen: Seen): Promise<Replay> {
+    const entries = await this.#history(seen.entryId);
     // Entries go in the order of their ids: while that of the last seen event is kept, all that followed it is. One that is
     // not there was trimmed, lost with Redis, or never ours.
     const [lastSeen] = entries;
-    if (lastSeen?.id !== entryId || Number(index) >= lastSeen.events.length)
-      return { entries: [], recovered: false };
-    this.#seen = { entryId, index: Number(index) };
-    return { entries, recovered: true };
+    if (lastSeen?.id !== seen.entryId || seen.index >= lastSeen.events.length) return nothingKept;
+    this.#seen = seen;
+    return this.#lacksEnd([...entries, ...this.#held]) ? nothingKept : { entries, recovered: true };
   }
 
-  /** An earlier run of the same work ended other jobs: what came before that end is not about this one. */
+  async #fromBeginning(from: string): Promise<Replay> {
+    const kept = await this.#history(from);
+    const newest = kept.at(-1)?.id ?? '0-0';
+    const entries = this.#ofThisJob([
+      ...kept,
+      ...this.#held.splice(0).filter(({ id }) => isBefore(newest, id)),
+    ]);
+    if (await this.#isWhole(entries, from)) return { entries, recovered: true };
+    return { entries: entries.filter((entry) => this.#endsJob(entry)), recovered: false };
+  }
+
+  /** Entries that are kept from this id on; of a job that has just ended, those held back have its end if anything has. */
+  async #history(from: string): Promise<readonly JobEventEntry[]> {
+    const { reader, job, clock } = this.#request;
+    const to = job.finishedAt === null ? '+' : String(job.finishedAt.getTime() + clockSlackMs);
+    const subjects = [workSubject(job.workKey), jobSubject(job.id)];
+    const entries = await reader.history({ subjects, from, to, isWanted: () => !this.#done });
+    const isYoung = job.finishedAt !== null && clock.now() - job.finishedAt.getTime() < clockSlackMs;
+    if (isYoung && !this.#done && this.#lacksEnd([...entries, ...this.#held])) {
+      const told = new Promise<void>((resolve) => (this.#onEndHeld = resolve));
+      await withDeadline(told, longestEndDelayMs, 'the last event').catch(() => undefined);
+    }
+    return entries;
+  }
+
+  /**
+   * An earlier run of the same work ended other jobs: what came before that end is not about this one. A later run may have
+   * ended others too, after this job had ended, and takes nothing from it.
+   */
   #ofThisJob(entries: readonly JobEventEntry[]): readonly JobEventEntry[] {
-    const foreignEnd = entries.findLastIndex(({ events }) =>
-      events.some((event) => isLastEvent(event.type) && !this.#concerns(event)),
-    );
+    const ownEnd = entries.findIndex((entry) => this.#endsJob(entry));
+    const before = ownEnd < 0 ? entries : entries.slice(0, ownEnd);
+    const foreignEnd = before.findLastIndex(({ events }) => events.some(({ type }) => isLastEvent(type)));
     return entries.slice(foreignEnd + 1);
+  }
+
+  /** Whether these are all events of the job, as far as that can be told. */
+  async #isWhole(entries: readonly JobEventEntry[], from: string): Promise<boolean> {
+    const { reader, job } = this.#request;
+    if (this.#lacksEnd(entries)) return false;
+    const coins = entries.flatMap(({ events }) => events).filter(({ type }) => type === 'job.coin');
+    if (coins.length >= job.done) return true;
+    // Some may have been told before the job joined its run. But then what came before them is kept as well.
+    const oldest = await reader.oldestId();
+    return oldest !== undefined && isBefore(oldest, from);
+  }
+
+  #lacksEnd(entries: readonly JobEventEntry[]): boolean {
+    return isFinal(this.#request.job.state) && !entries.some((entry) => this.#endsJob(entry));
+  }
+
+  #endsJob({ events }: JobEventEntry): boolean {
+    return events.some((event) => isLastEvent(event.type) && this.#concerns(event));
   }
 
   #concerns(event: JobEvent): boolean {
@@ -197,11 +263,4 @@ export class JobStream {
 
 function progressOf(job: JobRecord): { done: number; total: number } {
   return { done: job.done, total: job.total };
-}
-
-/** Compares stream ids by time, then by sequence. */
-function isBefore(a: string, b: string): boolean {
-  const [aTime = 0, aSequence = 0] = a.split('-').map(Number);
-  const [bTime = 0, bSequence = 0] = b.split('-').map(Number);
-  return aTime === bTime ? aSequence < bSequence : aTime < bTime;
 }

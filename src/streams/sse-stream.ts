@@ -8,6 +8,7 @@ import { Frame } from './frame.ts';
 import { SseOutlet } from './outlet.ts';
 import { Silence } from './silence.ts';
 import { SlowGuard, type Pace } from './slow-guard.ts';
+import { onSocketClose } from './socket-close.ts';
 import type { EndReason, OpenStream, StreamClient, StreamLimit, StreamRegistry } from './stream-registry.ts';
 import { TicketRenewal, type RenewTicket } from './ticket-renewal.ts';
 
@@ -49,10 +50,12 @@ export class SseStream implements OpenStream {
     this.#guard = new SlowGuard(this.#outlet);
     this.#openedAt = deps.now();
     response.on('close', () => this.#close('client'));
+    const { socket } = response.req;
+    this.#onClose.push(onSocketClose(socket, () => this.#close('client')));
     this.#tickets = renewTicket && new TicketRenewal(renewTicket, this.#openedAt);
     deps.registry.add(this);
     // Gone while its request was looked at: its `close` was told before anybody listened.
-    if (response.destroyed) this.#close('client');
+    if (response.destroyed || socket.destroyed) this.#close('client');
   }
 
   get isOpen(): boolean {

@@ -8,6 +8,23 @@ export const socketPath = '/api/v1/crypto/stream/ws';
 /** Most asset ids and jobs that one connection may watch. An asset in two currencies counts twice. */
 export const mostCoins = 1_000;
 export const mostJobs = 100;
+
+/** A connection would watch more than {@link mostCoins}. */
+export function tooManyCoins(): AppError {
+  return new AppError(`A connection watches ${mostCoins} coins at most`, {
+    code: 'too_many_coins',
+    status: 422,
+  });
+}
+
+/** A connection would follow more than {@link mostJobs}. */
+export function tooManyJobs(): AppError {
+  return new AppError(`A connection follows ${mostJobs} jobs at most`, {
+    code: 'too_many_jobs',
+    status: 422,
+  });
+}
+
 /** Longest `id` of a message, in characters. */
 export const longestMessageId = 64;
 /** Largest message (bytes) that is taken. */

@@ -22,6 +22,8 @@ import {
   mostMessageBytes,
   parseJson,
   problemFrame,
+  tooManyCoins,
+  tooManyJobs,
   type ClientMessage,
   type Subscribe,
   type Unsubscribe,
@@ -213,16 +215,7 @@ export class WsSession implements WsTalk {
   }
 
   #refuseTooMany(coins: number, jobs: number): void {
-    const options = { status: 422 };
-    if (this.#prices.size + coins > mostCoins)
-      throw new AppError(`A connection watches ${mostCoins} coins at most`, {
-        code: 'too_many_coins',
-        ...options,
-      });
-    if (this.#jobs.size + jobs > mostJobs)
-      throw new AppError(`A connection follows ${mostJobs} jobs at most`, {
-        code: 'too_many_jobs',
-        ...options,
-      });
+    if (this.#prices.size + coins > mostCoins) throw tooManyCoins();
+    if (this.#jobs.size + jobs > mostJobs) throw tooManyJobs();
   }
 }

@@ -199,6 +199,7 @@ function countListeners(reader: JobEventReader): { reader: JobEventReader; liste
     listening: () => open.size,
     reader: {
       history: (request) => reader.history(request),
+      oldestId: () => reader.oldestId(),
       epoch: () => reader.epoch(),
       close: () => reader.close(),
       subscribe(subjects, onEntry) {

@@ -199,6 +199,7 @@ function standInEvents() {
         return { ready: Promise.resolve(), close: () => void listeners.delete(onEntry) };
       },
       history: () => Promise.resolve([]),
+      oldestId: () => Promise.resolve(undefined),
       epoch: () => Promise.resolve('test'),
       close: () => Promise.resolve(),
     },

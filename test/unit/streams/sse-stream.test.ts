@@ -1,7 +1,7 @@
 /** What SSE streams have in common, over real connections. */
 import { once } from 'node:events';
 import { createServer, get, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { connect, type AddressInfo } from 'node:net';
 import { mock } from 'node:test';
 import { expect } from 'chai';
 import { createParser } from 'eventsource-parser';
@@ -87,6 +87,25 @@ describe('SseStream', () => {
     await once(response, 'close');
     const stream = streamOf(response);
     expect([registry.size, stream.isOpen]).to.deep.equal([0, false]);
+  });
+
+  it('is none of the registry’s when its client goes away while earlier answers hold its turn up', async () => {
+    const warnings: Error[] = [];
+    const warn = (warning: Error): void => void warnings.push(warning);
+    process.on('warning', warn);
+    const streams: SseStream[] = [];
+    const roomy = { perUser: 100, perAddress: 100, inAll: 100 };
+    registry.drain();
+    registry = new StreamRegistry({ clock: { now: () => now }, limits: roomy, isRevoked: () => false });
+    server.on('request', (_request, response) => streams.push(streamOf(response)));
+    const socket = connect((server.address() as AddressInfo).port, '127.0.0.1');
+    socket.on('error', () => undefined).write('GET / HTTP/1.1\r\nhost: a\r\n\r\n'.repeat(20));
+    await waitFor(() => registry.size === 20, { what: 'the streams' });
+    socket.destroy();
+    await waitFor(() => registry.size === 0, { what: 'the end of all' });
+    expect(streams.filter(({ isOpen }) => isOpen)).to.deep.equal([]);
+    process.off('warning', warn);
+    expect(warnings.filter(({ name }) => name === 'MaxListenersExceededWarning')).to.deep.equal([]);
   });
 
   it('ends cleanly, after all that was written, and tells why', async () => {
