@@ -48,7 +48,7 @@ export interface PricepoolClient {
   quote(coin: string, currency?: string): Promise<Quote>;
   popular(limit?: number, currency?: string): Promise<readonly Quote[]>;
   submitBulk(
-    request: { coins: readonly string[]; currency?: string },
+    request: { coins?: readonly string[]; symbols?: readonly string[]; currency?: string },
     options?: SubmitOptions,
   ): Promise<Job<BulkResult>>;
   submitPortfolio(

@@ -89,7 +89,7 @@ export async function listen(
   server.maxConnections = mostConnectionsHere();
   boundPerAddress(server, { most: mostPerAddress ?? mostPerAddressOf(server.maxConnections), isTrusted });
   refuseBrokenConnections(server, answering);
-  if (onUpgrade !== undefined) server.on('upgrade', onlyWebSockets(server, onUpgrade));
+  if (onUpgrade !== undefined) server.on('upgrade', onlyWebSockets(server, answering, onUpgrade));
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => reject(explain(error, `${host}:${port}`)));
     server.listen({ host, port }, resolve);

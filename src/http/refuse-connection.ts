@@ -7,6 +7,8 @@ import type { Duplex } from 'node:stream';
 import { createRequestIds } from './middleware/request-id.ts';
 import { constantHeaders } from './present/envelope.ts';
 import { problemJson, type Problem } from './present/problem.ts';
+import { toV3Refusal } from './v3/errors.ts';
+import { v3Root } from './v3/face.ts';
 
 type Refusal = Pick<Problem, 'status' | 'code' | 'message'>;
 
@@ -27,6 +29,7 @@ const refusals: Readonly<Record<string, Refusal>> = {
     message: 'The request did not arrive in time',
   },
 };
+const uriTooLong: Refusal = { status: 414, code: 'uri_too_long', message: 'The URL is too long' };
 const malformed: Refusal = {
   status: 400,
   code: 'malformed_request',
@@ -54,15 +57,29 @@ export function refuseBrokenConnections(server: Server, answering: WeakMap<Duple
       socket.destroy();
       return;
     }
-    const refusal = refusals[error.code ?? ''] ?? malformed;
+    const line = requestLineOf(error);
+    const isUrl = error.code === 'HPE_HEADER_OVERFLOW' && line !== undefined && line.length > longestLine;
+    const refusal = isUrl ? uriTooLong : (refusals[error.code ?? ''] ?? malformed);
     const problem = { ...refusal, fields: undefined, retryAfterSeconds: undefined };
-    refuseOn(socket, { problem, requestId: requestIds(undefined) });
+    const json = line?.includes(` ${v3Root}/`) === true ? toV3Refusal(undefined, problem).json : undefined;
+    refuseOn(socket, { problem, requestId: requestIds(undefined), json });
   });
+}
+
+/** A request line beyond this (bytes) is what made the headers too large. */
+const longestLine = 8_192;
+
+/** The request line in what was parsed last, as far as it has come; undefined when the request had begun before. */
+function requestLineOf(error: NodeJS.ErrnoException & { readonly rawPacket?: Buffer }): string | undefined {
+  const text = error.rawPacket?.toString('latin1') ?? '';
+  return /^[A-Z]{3,10} \//.test(text) ? (text.split('\r\n', 1)[0] ?? '') : undefined;
 }
 
 interface RawAnswer {
   readonly problem: Problem;
   readonly requestId: string;
+  /** What is sent instead of the problem's own text. */
+  readonly json?: string | undefined;
   /** Beside those that every answer has. */
   readonly headers?: readonly (readonly [string, string])[];
 }
@@ -74,9 +91,9 @@ export function refuseOn(socket: Duplex, answer: RawAnswer): void {
   socket.once('close', () => clearTimeout(cut));
 }
 
-function textOf({ problem, requestId, headers = [] }: RawAnswer): string {
+function textOf({ problem, requestId, json, headers = [] }: RawAnswer): string {
   const { status } = problem;
-  const body = problemJson(problem, requestId);
+  const body = json ?? problemJson(problem, requestId);
   const lines = [
     `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}`,
     ...[...constantHeaders, ...headers].map(([name, value]) => `${name}: ${value}`),

@@ -3,17 +3,44 @@
  * way. RFC 9110 (7.8) lets a server ignore what it does not speak, and node:http does so only while nobody listens. So such a
  * request is given back to the server as it came, but for the offer.
  */
-import type { IncomingMessage, Server } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
+import { createRequestIds } from './middleware/request-id.ts';
+import type { Problem } from './present/problem.ts';
+import { refuseOn } from './refuse-connection.ts';
 
 type OnUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
 
 /** Of the request that asks, not of the one that is served. */
 const offer = new Set(['upgrade', 'connection', 'http2-settings']);
 
-/** Passes requests for WebSockets on to `onUpgrade`, and all others back to the server. */
-export function onlyWebSockets(server: Server, onUpgrade: OnUpgrade): OnUpgrade {
+const early: Problem = {
+  status: 400,
+  code: 'early_upgrade',
+  message: 'Wait for the answer to the request before, then ask for an upgrade',
+  fields: undefined,
+  retryAfterSeconds: undefined,
+};
+
+/**
+ * Passes requests for WebSockets on to `onUpgrade`, and all others back to the server. One that was sent before the request
+ * ahead of it was answered goes nowhere: whatever came of it would mix with that answer. `answering` tells the response that a
+ * connection carried last.
+ */
+export function onlyWebSockets(
+  server: Server,
+  answering: WeakMap<Duplex, ServerResponse>,
+  onUpgrade: OnUpgrade,
+): OnUpgrade {
+  const requestIds = createRequestIds();
   return (request, socket, head) => {
+    const ahead = answering.get(socket);
+    if (ahead !== undefined && !ahead.writableFinished) {
+      socket.on('error', () => socket.destroy());
+      if (ahead.headersSent) socket.destroy();
+      else refuseOn(socket, { problem: early, requestId: requestIds(request.headers['x-request-id']) });
+      return;
+    }
     if (request.headers.upgrade?.trim().toLowerCase() === 'websocket') {
       onUpgrade(request, socket, head);
       return;

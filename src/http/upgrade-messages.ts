@@ -1,6 +1,13 @@
 /** What the messages of WebSocket clients must look like. */
 import { z } from 'zod';
-import { longestMessageId, mostCoins, mostJobs, type ClientMessage } from '../streams/ws-messages.ts';
+import {
+  longestMessageId,
+  mostCoins,
+  mostJobs,
+  tooManyCoins,
+  tooManyJobs,
+  type ClientMessage,
+} from '../streams/ws-messages.ts';
 import { validate } from './middleware/validate.ts';
 import { boundedArray, coin, currency } from './schemas/fields.ts';
 
@@ -25,7 +32,9 @@ const subscribe = z.strictObject({
   jobs,
   currency,
   interval,
-  last_event_ids: z.record(jobId, z.string().max(longestEventId)).optional(),
+  last_event_ids: z
+    .record(jobId, z.string().max(longestEventId, `must be at most ${longestEventId} characters`))
+    .optional(),
 });
 const unsubscribe = z.strictObject({ action: z.literal('unsubscribe'), id, coins, jobs, currency });
 const ping = z.strictObject({ action: z.literal('ping'), id });
@@ -41,11 +50,19 @@ const message = z
       ctx.addIssue({ code: 'custom', path: ['coins'], message: 'give coins or jobs' });
   });
 
+/** More than a connection may ever have is told as such, and not as a rule of one field; the elements are not looked at. */
+function refuseTooMany(given: unknown): void {
+  if (typeof given !== 'object' || given === null) return;
+  if ('coins' in given && Array.isArray(given.coins) && given.coins.length > mostCoins) throw tooManyCoins();
+  if ('jobs' in given && Array.isArray(given.jobs) && given.jobs.length > mostJobs) throw tooManyJobs();
+}
+
 /**
  * Checks a message.
- * @throws {ValidationError} naming every field that breaks a rule.
+ * @throws {AppError} `too_many_coins` or `too_many_jobs`, or a {@link ValidationError} that names every field that breaks a rule.
  */
 export function readMessage(given: unknown): ClientMessage {
+  refuseTooMany(given);
   const [checked] = validate([{ schema: message, given, prefix: '' }]);
   const asked = checked as z.output<typeof message>;
   if (asked.action === 'ping' || asked.action === 'ticket') return asked;

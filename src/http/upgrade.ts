@@ -19,16 +19,19 @@ import type { OnUpgrade } from './listen.ts';
 import { admitOf, allowed, type Entrant } from './middleware/admit.ts';
 import { createOriginCheck } from './middleware/headers.ts';
 import { createRequestIds } from './middleware/request-id.ts';
+import { validate } from './middleware/validate.ts';
 import { limitField, policyField } from './present/limits.ts';
 import { severityOf, toProblem } from './present/problem.ts';
 import { refuseOn } from './refuse-connection.ts';
 import { jobIdOf } from './schemas/jobs.ts';
+import { socketQuery } from './schemas/streams.ts';
 import { readMessage } from './upgrade-messages.ts';
 
 const rule: AccessRule = {
   access: 'user',
   scope: 'prices:read',
   takesTicket: true,
+  takesCoinGeckoKey: false,
   unlimited: false,
   allowance: undefined,
 };
@@ -39,12 +42,16 @@ const tokenProtocol = 'bearer.';
 const closeTimeoutMs = 2_000;
 const clientGone = 499;
 
-const options: ServerOptions & { readonly closeTimeout: number } = {
+/** Pieces that a message may come in: each costs as much as a message, and only whole messages are counted. */
+const mostFragments = 64;
+
+const options: ServerOptions & { readonly closeTimeout: number; readonly maxFragments: number } = {
   noServer: true,
   // Compressed frames could not be shared, and every compressor holds memory of its own.
   perMessageDeflate: false,
   clientTracking: false,
   maxPayload: mostMessageBytes,
+  maxFragments: mostFragments,
   closeTimeout: closeTimeoutMs,
   handleProtocols: chooseProtocol,
 };
@@ -122,9 +129,11 @@ class UpgradeDesk {
   /** The status of the answer; rejects with what the client is to be told. */
   async open(upgrade: Upgrade): Promise<number> {
     if (upgrade.path !== socketPath) throw new NotFoundError('There is nothing at this path');
+    if (upgrade.request.httpVersion !== '1.1') throw badHandshake('A WebSocket needs HTTP/1.1');
     this.#refuseStrangers(upgrade.request);
     const viewer = await this.#admit(upgrade, rule);
     if (viewer === undefined) throw new UnauthenticatedError();
+    validate([{ schema: socketQuery, given: upgrade.query, prefix: 'query.' }]);
     const { socket } = upgrade;
     if (!socket.readable || !socket.writable) {
       socket.destroy();
@@ -168,8 +177,12 @@ class UpgradeDesk {
         },
       });
     });
-    if (fault !== undefined) throw new AppError(fault.message, { code: 'bad_handshake', status: 400 });
+    if (fault !== undefined) throw badHandshake(fault.message);
   }
+}
+
+function badHandshake(message: string): AppError {
+  return new AppError(message, { code: 'bad_handshake', status: 400 });
 }
 
 function toUpgrade(

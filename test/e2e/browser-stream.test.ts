@@ -19,7 +19,7 @@ interface Report {
   readonly data: any;
 }
 
-const ticketSeconds = 10;
+const ticketSeconds = 15;
 
 describe('a page in a browser', () => {
   let stack: Stack | undefined;

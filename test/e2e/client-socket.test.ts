@@ -5,7 +5,7 @@ import { openLiveSocket, type LiveSocket, type LiveSocketOptions } from '../../c
 import { createPricepoolClient, type PricepoolClient } from '../../client/pricepool-client.ts';
 import { PricepoolError } from '../../client/pricepool-error.ts';
 import type { Quote } from '../../client/types.ts';
-import { becomeNewUser } from '../../embedded/api-place.ts';
+import { becomeNewUser } from '../../embedded/terminal-user.ts';
 import { startStack, type Stack } from '../support/stack.ts';
 import { waitFor } from '../support/wait-for.ts';
 

@@ -1,11 +1,13 @@
 /** The client's streams, and the command that shows them, against real processes. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { createPricepoolClient, type PricepoolClient } from '../../client/pricepool-client.ts';
 import type { PortfolioEvent, PriceEvent, Quote } from '../../client/types.ts';
-import { becomeNewUser } from '../../embedded/api-place.ts';
+import { becomeNewUser } from '../../embedded/terminal-user.ts';
 import { projectRoot } from '../../embedded/project-root.ts';
 import { runWatch } from '../../embedded/watch/run.ts';
 import { startStack, type Stack } from '../support/stack.ts';
@@ -119,7 +121,9 @@ describe('streams through the client', () => {
 
   describe('in a terminal', () => {
     let child: ChildProcess | undefined;
+    const folder = join(tmpdir(), `pricepool-watch-${process.pid}`);
     afterEach(() => void child?.kill('SIGKILL'));
+    after(() => rm(folder, { recursive: true, force: true }));
 
     it('are a line per price where there is no terminal, over a restart, until Ctrl-C', async function () {
       this.timeout(60_000);
@@ -128,7 +132,7 @@ describe('streams through the client', () => {
       const watch = ['--import', 'tsx', join(projectRoot, 'embedded/watch.ts'), 'bitcoin', 'no-such-coin'];
       child = spawn(process.execPath, watch, {
         cwd: projectRoot,
-        env: { ...process.env, PRICEPOOL_URL: url },
+        env: { ...process.env, PRICEPOOL_URL: url, PRICEPOOL_DATA_DIR: folder },
         stdio: ['ignore', 'pipe', 'pipe'],
       });
       child.stdout?.setEncoding('utf8').on('data', (text: string) => (out += text));
@@ -156,7 +160,7 @@ describe('streams through the client', () => {
       const complaints: string[] = [];
       const ended = runWatch({
         args: ['bitcoin', 'no-such-coin', '--currency', 'eur', '--url', url],
-        environment: { TERM: 'dumb' },
+        environment: { TERM: 'dumb', PRICEPOOL_DATA_DIR: folder },
         out: { isTTY: true, rows: 24, write: (text: string) => (out += text) },
         complain: (message) => complaints.push(message),
         signal: stop.signal,
@@ -183,7 +187,8 @@ describe('streams through the client', () => {
         const out = { write: () => undefined };
         const complain = (message: string): void => void (complaint += message);
         const { signal } = new AbortController();
-        return [await runWatch({ args, environment: {}, out, complain, signal }), complaint];
+        const environment = { PRICEPOOL_DATA_DIR: folder };
+        return [await runWatch({ args, environment, out, complain, signal }), complaint];
       };
       expect(await watch([])).to.satisfy(
         ([code, text]: [number, string]) => code === 2 && text.includes('Which'),

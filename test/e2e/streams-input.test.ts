@@ -89,7 +89,7 @@ describe('bad input of streams', () => {
     const { status } = await fetch(`${base}${path}?coins=${coins(10_000).join(',')}`, {
       headers: { authorization: `Bearer ${user.token}` },
     });
-    expect(status).to.equal(431);
+    expect(status).to.equal(414);
   });
 
   it('of a coin named twice watches it once', async () => {

@@ -73,6 +73,18 @@ describe('a WebSocket', () => {
       expect((await other.whenClosed()).code).to.equal(1009);
     });
 
+    it('with 1008 after a message in a thousand pieces, and not after one in fifty', async () => {
+      const inPieces = (pieces: number): void => {
+        for (let each = 1; each < pieces; each++) socket.ws.send(' ', { fin: false });
+        socket.ws.send('{"action":"ping","id":"whole"}', { fin: true });
+      };
+      inPieces(50);
+      await socket.find('the answer', ({ id }) => id === 'whole');
+      inPieces(1_000);
+      expect((await socket.whenClosed()).code).to.equal(1008);
+      await nothingIsLeft();
+    });
+
     it('with 4008 after more messages, or pings of the protocol, than are allowed in a second', async () => {
       for (let each = 0; each < 1_000; each++) socket.send({ action: 'ping' });
       expect(await socket.whenClosed()).to.deep.equal({ code: 4008, reason: 'too many messages' });

@@ -221,10 +221,6 @@ describe('a WebSocket', () => {
       'a negative interval': { action: 'subscribe', coins: ['bitcoin'], interval: -1 },
       'an interval that would overflow': { action: 'subscribe', coins: ['bitcoin'], interval: 9_223_372_037 },
       'an unknown currency': { action: 'subscribe', coins: ['bitcoin'], currency: 'xyz' },
-      'more coins than are allowed': {
-        action: 'subscribe',
-        coins: Array.from({ length: 1_001 }, (_, index) => `a${index}`),
-      },
     };
     for (const [what, message] of Object.entries(wrong)) {
       it(`${what}, and stays open`, async () => {
@@ -245,7 +241,39 @@ describe('a WebSocket', () => {
       );
     });
 
-    it('coins and jobs above the limits of a connection', async () => {
+    it('what is wrong in plain words', async () => {
+      const said: Readonly<Record<string, object>> = {
+        'coins must be a list': { action: 'subscribe', coins: 'bitcoin' },
+        'id must be a text': { action: 'ping', id: 9 },
+        'currency must be a text': { action: 'subscribe', coins: ['bitcoin'], currency: 5 },
+        'jobs[0] is not the id of a job': { action: 'subscribe', jobs: [7] },
+        'last_event_ids must be an object': { action: 'subscribe', jobs: [jobId('01')], last_event_ids: [] },
+        [`last_event_ids.${jobId('01')} must be at most 64 characters`]: {
+          action: 'subscribe',
+          jobs: [jobId('01')],
+          last_event_ids: { [jobId('01')]: 'x'.repeat(65) },
+        },
+        'last_event_ids.me is not the id of a job': {
+          action: 'subscribe',
+          jobs: [jobId('01')],
+          last_event_ids: { me: '1-0.0' },
+        },
+      };
+      for (const [words, message] of Object.entries(said)) {
+        const before = socket.messages.length;
+        socket.send(message);
+        const problem = await waitFor(() => socket.messages[before], { what: `the answer that ${words}` });
+        const [{ field, message: text }] = problem.fields;
+        expect(`${field} ${text}`).to.equal(words);
+      }
+    });
+
+    it('coins and jobs above the limits of a connection, in one message or in several', async () => {
+      const many = (prefix: string, length: number) => Array.from({ length }, (_, n) => `${prefix}${n}`);
+      const ofCoins = await socket.ask({ action: 'subscribe', coins: many('a', 1_001) });
+      expect(ofCoins).to.include({ action: 'problem', code: 'too_many_coins' });
+      const ofJobs = await socket.ask({ action: 'subscribe', jobs: many('a', 101) });
+      expect(ofJobs).to.include({ action: 'problem', code: 'too_many_jobs' });
       const coins = (from: number): string[] => Array.from({ length: 500 }, (_, index) => `a${from + index}`);
       await socket.ask({ action: 'subscribe', coins: coins(0) });
       expect(await socket.ask({ action: 'subscribe', coins: coins(500) })).to.include({ coins: 1_000 });

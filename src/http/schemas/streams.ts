@@ -9,6 +9,14 @@ const mostUpdates = 1_000_000;
 /** Distinct asset ids; one that is named twice is watched once. */
 const watched = boundedArray(coin, maxAssetsPerRequest).transform((ids) => [...new Set(ids)]);
 
+const ticket = z
+  .string('must be given once')
+  .optional()
+  .meta({ description: 'A stream ticket, for clients that cannot set headers' });
+
+/** Query of the WebSocket. */
+export const socketQuery = z.strictObject({ ticket });
+
 /** Query of `GET /crypto/stream/prices`. `ticket` and `lastEventId` are read elsewhere. */
 export const priceStreamQuery = z.strictObject({
   coins: z
@@ -21,9 +29,9 @@ export const priceStreamQuery = z.strictObject({
   max_updates: wholeNumber({ min: 1, max: mostUpdates })
     .optional()
     .meta({ description: 'Updates after which the stream ends' }),
-  ticket: z.string().optional().meta({ description: 'A stream ticket, for clients that cannot set headers' }),
+  ticket,
   lastEventId: z
-    .string()
+    .string('must be given once')
     .optional()
     .meta({ description: 'Id of the last event, for clients that cannot set Last-Event-ID' }),
 });
