@@ -1,5 +1,4 @@
-/** Where the commands for a terminal find the API, and as whom they talk to it. */
-import { randomBytes } from 'node:crypto';
+/** Where the commands for a terminal find the API. */
 import type { PricepoolClient } from '../client/pricepool-client.ts';
 import { PricepoolError } from '../client/pricepool-error.ts';
 import { sleep } from '../src/lib/sleep.ts';
@@ -65,14 +64,4 @@ export async function untilReady(client: PricepoolClient, { url, command, line }
         `Or say where it is:             ${command} -- --url http://host:port`,
     );
   }
-}
-
-/** Makes an account that nobody will use again. @returns its name; the client is logged in as it. */
-export async function becomeNewUser(client: PricepoolClient, prefix: string): Promise<string> {
-  const username = `${prefix}-${randomBytes(4).toString('hex')}`;
-  const email = `${username}@example.com`;
-  const password = `${randomBytes(12).toString('base64url')}-a1`;
-  await client.register({ username, email, password });
-  await client.login({ email, password });
-  return username;
 }

@@ -3,7 +3,8 @@ import { createPricepoolClient, type PricepoolClient } from '../../client/pricep
 import { PricepoolError } from '../../client/pricepool-error.ts';
 import type { BulkResult, Job, PortfolioResult, Quote, QuoteRow } from '../../client/types.ts';
 import { messageOf } from '../../src/lib/errors.ts';
-import { becomeNewUser, CommandError, OptionError, untilReady } from '../api-place.ts';
+import { CommandError, OptionError, untilReady } from '../api-place.ts';
+import { becomeUser } from '../terminal-user.ts';
 import { priceLine } from '../watch/board.ts';
 import { demoCoins, demoHoldings } from './coins.ts';
 import { barText } from './format.ts';
@@ -31,7 +32,7 @@ export async function runDemo({ args, environment, out, complain }: DemoRun): Pr
     const { url, help } = demoOptionsOf(args, environment);
     const screen = createScreen(out, environment);
     if (help) screen.line(demoUsage);
-    else await show(createPricepoolClient({ baseUrl: url }), url, screen);
+    else await show({ url, environment }, screen);
     return 0;
   } catch (error) {
     if (error instanceof OptionError) {
@@ -43,11 +44,14 @@ export async function runDemo({ args, environment, out, complain }: DemoRun): Pr
   }
 }
 
-async function show(client: PricepoolClient, url: string, screen: Screen): Promise<void> {
+async function show(place: Pick<DemoRun, 'environment'> & { url: string }, screen: Screen): Promise<void> {
+  const { url } = place;
   const { paint, line } = screen;
+  const client = createPricepoolClient({ baseUrl: url });
   await untilReady(client, { url, command: 'npm run demo', line });
   line(`${paint.bold('Pricepool')} at ${url}`);
-  line(`Registered and logged in as ${paint.bold(await becomeNewUser(client, 'demo'))}`);
+  const { username, isNew } = await becomeUser(client, { ...place, command: 'demo' });
+  line(`${isNew ? 'Registered and logged' : 'Logged'} in as ${paint.bold(username)}`);
   line();
 
   const bulk = await client.submitBulk({ coins: demoCoins, currency: 'usd' });

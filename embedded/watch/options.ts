@@ -9,7 +9,7 @@ export interface WatchOptions {
   readonly interval: number;
   /** Root of the API. */
   readonly url: string;
-  /** Empty: a new user is made. */
+  /** Empty: a user is made, and kept in the data folder. */
   readonly apiKey: string;
   readonly help: boolean;
 }
@@ -22,7 +22,7 @@ export const watchUsage = `npm run watch -- COIN... [--currency eur] [--interval
   --url URL       where the API is; without it PRICEPOOL_URL, or http://$HOST:$PORT (127.0.0.1:8080)
   --help          this text
 
-With PRICEPOOL_API_KEY it watches with that key (scope prices:read), else as a new user.`;
+With PRICEPOOL_API_KEY it watches with that key (scope prices:read), else as a user of its own.`;
 
 /** @throws {OptionError} that says what is wrong. */
 export function watchOptionsOf(args: string[], environment: NodeJS.ProcessEnv): WatchOptions {

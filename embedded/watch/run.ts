@@ -3,8 +3,9 @@ import { createPricepoolClient, type PricepoolClient } from '../../client/pricep
 import { PricepoolError } from '../../client/pricepool-error.ts';
 import type { PriceEvent } from '../../client/types.ts';
 import { messageOf } from '../../src/lib/errors.ts';
-import { becomeNewUser, CommandError, OptionError, untilReady } from '../api-place.ts';
+import { CommandError, OptionError, untilReady } from '../api-place.ts';
 import { createScreen, type Output } from '../demo/screen.ts';
+import { becomeUser } from '../terminal-user.ts';
 import { createBoard, type Board } from './board.ts';
 import { watchOptionsOf, watchUsage, type WatchOptions } from './options.ts';
 
@@ -19,8 +20,8 @@ interface WatchRun {
 
 /** Somebody sits before the screen: no long pauses. */
 const maxPauseMs = 3_000;
-/** Users made in a row without seeing a price, after which it is no use. */
-const maxNewUsers = 3;
+/** Logins in a row without seeing a price, after which it is no use. */
+const maxEntries = 3;
 
 /** Runs the watch. @returns the exit code: 0 when the user ended it, 2 for a wrong option, 1 for everything else. */
 export async function runWatch({ args, environment, out, complain, signal }: WatchRun): Promise<number> {
@@ -34,10 +35,11 @@ export async function runWatch({ args, environment, out, complain, signal }: Wat
     const { url, apiKey, coins, currency } = options;
     const client = createPricepoolClient({ baseUrl: url, ...(apiKey === '' ? {} : { apiKey }) });
     await untilReady(client, { url, command: 'npm run watch', line: screen.line });
-    if (apiKey === '') await becomeNewUser(client, 'watch');
+    const enter = (): Promise<unknown> => becomeUser(client, { command: 'watch', url, environment });
+    if (apiKey === '') await enter();
     const board = createBoard({ out, paint: screen.paint, coins, currency });
     try {
-      await show(client, options, { board, signal });
+      await show(client, options, { board, signal, enter });
     } finally {
       board.close();
     }
@@ -53,14 +55,16 @@ export async function runWatch({ args, environment, out, complain, signal }: Wat
 interface View {
   readonly board: Board;
   readonly signal: AbortSignal;
+  /** Logs in, as another user when need be. */
+  readonly enter: () => Promise<unknown>;
 }
 
 async function show(client: PricepoolClient, options: WatchOptions, view: View): Promise<void> {
   const { board } = view;
-  let newUsers = 0;
+  let entries = 0;
   const follow = async (): Promise<void> => {
     for await (const event of eventsOf(client, options, view)) {
-      if (event.type === 'price') newUsers = 0;
+      if (event.type === 'price') entries = 0;
       tell(board, event);
     }
   };
@@ -70,10 +74,10 @@ async function show(client: PricepoolClient, options: WatchOptions, view: View):
       return;
     } catch (error) {
       const isLost = error instanceof PricepoolError && error.status === 401 && options.apiKey === '';
-      if (!isLost || newUsers >= maxNewUsers) throw error;
+      if (!isLost || entries >= maxEntries) throw error;
       // The API was started anew with another database: nobody knows us there.
-      newUsers += 1;
-      await becomeNewUser(client, 'watch');
+      entries += 1;
+      await view.enter();
     }
   }
 }

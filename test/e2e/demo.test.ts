@@ -1,4 +1,6 @@
 import { spawn } from 'node:child_process';
+import { rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { demoCoins } from '../../embedded/demo/coins.ts';
@@ -13,6 +15,8 @@ interface Ended {
   readonly err: string;
 }
 
+const folder = join(tmpdir(), `pricepool-demo-${process.pid}`);
+
 describe('npm run demo', () => {
   let stack: Stack;
 
@@ -20,7 +24,10 @@ describe('npm run demo', () => {
     this.timeout(60_000);
     stack = await startStack({ market: { latencyMs: 200 } });
   });
-  after(() => stack.stop());
+  after(async () => {
+    await stack.stop();
+    await rm(folder, { recursive: true, force: true });
+  });
 
   it('shows quotes and the value of a portfolio, plain where nobody sees colours', async function () {
     this.timeout(60_000);
@@ -66,7 +73,8 @@ describe('npm run demo', () => {
     let out = '';
     const complaints: string[] = [];
     const terminal = { isTTY: true, write: (text: string) => (out += text) };
-    const run = { out: terminal, environment: {}, complain: (message: string) => complaints.push(message) };
+    const environment = { PRICEPOOL_DATA_DIR: folder };
+    const run = { out: terminal, environment, complain: (message: string) => complaints.push(message) };
     const code = await runDemo({ ...run, args: ['--url', `${stack.apis[0]!.url}/`] });
     expect(complaints).to.deep.equal([]);
     expect(code).to.equal(0);
@@ -106,7 +114,7 @@ function numberOf(text: string): number {
 async function demo(args: readonly string[], environment: Record<string, string>): Promise<Ended> {
   const child = spawn(process.execPath, ['--import', 'tsx', join(projectRoot, 'embedded/demo.ts'), ...args], {
     cwd: projectRoot,
-    env: { ...process.env, PORT: '', ...environment },
+    env: { ...process.env, PORT: '', PRICEPOOL_DATA_DIR: folder, ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
     timeout: 50_000,
   });
