@@ -1,0 +1,144 @@
+/**
+ * What the books of a portfolio cost: full rebuild, one appended and one back-dated transaction, an appended one from a
+ * stored mark, and the statistics over the whole range, by the number of transactions (30 assets, 8 years). Pure sums, no
+ * servers: run it alone. `node --expose-gc` makes the memory figures steadier.
+ */
+import { oneUnit } from '../src/books/amount.ts';
+import { daysOf } from '../src/books/days.ts';
+import { costBasisMethods, type CostBasisMethod } from '../src/books/ledger/asset-book.ts';
+import { createAssetLedger } from '../src/books/ledger/asset-ledger.ts';
+import { createLedger } from '../src/books/ledger/ledger.ts';
+import { readMark, writeMark } from '../src/books/ledger/mark-text.ts';
+import { postingsOf } from '../src/books/postings.ts';
+import type { Transaction } from '../src/books/transaction.ts';
+import { median, ms } from './support/figures.ts';
+
+const sizes = [2_000, 15_000, 100_000];
+const assets = Array.from({ length: 30 }, (_, index) => `asset-${index}`);
+const beginsAt = Date.UTC(2016, 0, 1);
+const spanMs = 8 * 365.25 * 86_400_000;
+const repetitions = 5;
+
+/** A small generator (mulberry32), so that every run measures the same portfolio. */
+function seeded(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
+  };
+}
+
+/** Purchases, sales, swaps and rewards that never take more than is held. */
+function portfolioOf(size: number): Transaction[] {
+  const random = seeded(size);
+  const holdings = new Map<string, bigint>();
+  return Array.from({ length: size }, (_, index) => {
+    const asset = assets[index % assets.length] ?? '';
+    const other = assets[Math.floor(random() * assets.length)] ?? '';
+    const held = holdings.get(asset) ?? 0n;
+    const quantity = BigInt(Math.floor(random() * 1e15) + 1) * 1_000n;
+    const kind = random();
+    const goes = held / 2n > quantity ? quantity : held / 2n;
+    const base = {
+      id: `t-${String(index).padStart(7, '0')}`,
+      at: beginsAt + Math.floor((index / size) * spanMs),
+      sequence: 0,
+      value: BigInt(Math.floor(random() * 1e9) + 1) * 10n ** 12n,
+      fee: random() < 0.3 ? { asset: null, quantity: oneUnit / 10n, value: oneUnit / 10n } : null,
+    };
+    const add = (name: string, amount: bigint): void =>
+      void holdings.set(name, (holdings.get(name) ?? 0n) + amount);
+    if (kind < 0.6 || goes <= 0n || (kind < 0.8 && other === asset)) {
+      add(asset, quantity);
+      return { ...base, type: 'buy', received: { asset, quantity }, given: null };
+    }
+    add(asset, -goes);
+    if (kind < 0.8) {
+      add(other, quantity);
+      return {
+        ...base,
+        type: 'swap',
+        received: { asset: other, quantity },
+        given: { asset, quantity: goes },
+      };
+    }
+    return { ...base, type: 'sell', received: null, given: { asset, quantity: goes } };
+  });
+}
+
+function timed<T>(run: () => T): { readonly tookMs: number; readonly result: T } {
+  const startedAt = performance.now();
+  const result = run();
+  return { tookMs: performance.now() - startedAt, result };
+}
+
+function extra(at: number, count: number): Transaction {
+  return {
+    id: `extra-${at}-${count}`,
+    type: 'buy',
+    at,
+    sequence: 0,
+    received: { asset: 'asset-0', quantity: oneUnit },
+    given: null,
+    value: oneUnit,
+    fee: null,
+  };
+}
+
+function measure(method: CostBasisMethod, transactions: readonly Transaction[]): string[] {
+  const rebuilds = Array.from({ length: repetitions }, () =>
+    timed(() => createLedger({ method }, transactions)),
+  );
+  const ledger = rebuilds[0]?.result ?? createLedger({ method });
+  const insert = (share: number): string => {
+    const at = beginsAt + Math.floor(spanMs * share);
+    const took = Array.from({ length: repetitions }, (_, count) =>
+      timed(() => ledger.apply({ add: [extra(at, count)] })),
+    );
+    return ms(median(took.map(({ tookMs }) => tookMs)));
+  };
+  const stored = writeMark(ledger.marks('asset-0').at(-1) ?? neverMark(), { method });
+  const resumed = timed(() => {
+    const own = createAssetLedger({ method, dayOf: daysOf('UTC') }, readMark(stored, { method }));
+    own.stage({ added: postingsOf(extra(beginsAt + spanMs, 0)), removed: new Set() })();
+    return writeMark(own.marks().at(-1) ?? neverMark(), { method });
+  });
+  return [
+    String(transactions.length),
+    method,
+    ms(median(rebuilds.map(({ tookMs }) => tookMs))),
+    insert(1.01),
+    insert(0.99),
+    insert(0.5),
+    insert(0.01),
+    ms(resumed.tookMs),
+    `${(stored.length / 1_024).toFixed(0)} KiB`,
+    `${(process.memoryUsage().rss / 2 ** 20).toFixed(0)} MiB`,
+  ];
+}
+
+function neverMark(): never {
+  throw new Error('a ledger with postings has a mark');
+}
+
+const titles = [
+  'transactions',
+  'method',
+  'full rebuild',
+  'appended',
+  'back-dated by 1 %',
+  'by 50 %',
+  'by 99 %',
+  'appended from a stored mark',
+  'the mark',
+  'memory',
+];
+const rows = sizes.flatMap((size) => {
+  const transactions = portfolioOf(size);
+  return costBasisMethods.map((method) => measure(method, transactions));
+});
+for (const row of [titles, titles.map(() => '---'), ...rows])
+  process.stdout.write(`| ${row.join(' | ')} |\n`);
+process.stdout.write(`peak memory: ${(process.resourceUsage().maxRSS / 1_024).toFixed(0)} MiB\n`);

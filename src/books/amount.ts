@@ -1,0 +1,60 @@
+/**
+ * Exact decimals of the books: quantities and money. An amount is a whole number of 10^-18, so that sums and differences are
+ * exact and only a division rounds, once, where {@link mulDiv} is called. Floats never take part.
+ */
+
+/** A quantity or a sum of money, in units of 10^-18. */
+export type Amount = bigint;
+
+/** Digits behind the point that an amount has. */
+export const amountScale = 18;
+
+/** The amount that stands for 1. */
+export const oneUnit: Amount = 10n ** 18n;
+
+const strict = /^(-?)(\d{1,20})(?:\.(\d{1,18}))?$/;
+
+/**
+ * Reads plain decimal text: an optional minus, 1 to 20 digits, and behind a point 1 to 18 more. Undefined for anything else:
+ * exponents, signs, spaces, separators and further digits are refused, not rounded.
+ */
+export function parseAmount(text: string): Amount | undefined {
+  const match = strict.exec(text);
+  if (match === null) return undefined;
+  const [, sign, whole = '', fraction = ''] = match;
+  const amount = BigInt(whole + fraction.padEnd(amountScale, '0'));
+  return sign === '-' ? -amount : amount;
+}
+
+/** Canonical decimal text: no exponent, no superfluous zeros, no `-0`. */
+export function formatAmount(amount: Amount): string {
+  const digits = (amount < 0n ? -amount : amount).toString().padStart(amountScale + 1, '0');
+  const whole = digits.slice(0, -amountScale);
+  const fraction = digits.slice(-amountScale).replace(/0+$/, '');
+  const sign = amount < 0n ? '-' : '';
+  return fraction === '' ? sign + whole : `${sign}${whole}.${fraction}`;
+}
+
+/**
+ * `a × b ÷ c`, rounded to the nearest unit, halves away from zero; exact before the rounding.
+ * @throws {RangeError} when `c` is not positive.
+ */
+export function mulDiv(a: Amount, b: Amount, c: Amount): Amount {
+  if (c <= 0n) throw new RangeError('the divisor must be positive');
+  const product = a * b;
+  const quotient = product / c;
+  const rest = product % c;
+  const double = 2n * (rest < 0n ? -rest : rest);
+  if (double < c) return quotient;
+  return product < 0n ? quotient - 1n : quotient + 1n;
+}
+
+/** Product of two amounts, such as quantity and price, rounded to 18 digits. */
+export function multiply(a: Amount, b: Amount): Amount {
+  return mulDiv(a, b, oneUnit);
+}
+
+/** Nearest double: for statistics only, never for money. */
+export function toNumber(amount: Amount): number {
+  return Number(amount) / 1e18;
+}

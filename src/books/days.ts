@@ -1,0 +1,50 @@
+/**
+ * Days of a portfolio: whole days of its time zone, counted from 1970-01-01. Same-day matching and daily series are by these.
+ */
+const dayMs = 86_400_000;
+const quarterHourMs = 900_000;
+/** Offsets change at whole quarters of an hour only, so that one look-up serves all moments of a quarter. */
+const cachedQuarters = 20_000;
+
+/** Number of the day that a moment (ms since the epoch) lies in. */
+export type DayOf = (at: number) => number;
+
+/**
+ * Days of an IANA time zone.
+ * @throws {RangeError} when the runtime does not know the zone.
+ */
+export function daysOf(zone: string): DayOf {
+  if (zone === 'UTC') return (at) => Math.floor(at / dayMs);
+  const format = new Intl.DateTimeFormat('en-US', {
+    timeZone: zone,
+    calendar: 'gregory',
+    numberingSystem: 'latn',
+    year: 'numeric',
+    month: 'numeric',
+    day: 'numeric',
+  });
+  const known = new Map<number, number>();
+  return (at) => {
+    const quarter = Math.floor(at / quarterHourMs);
+    const found = known.get(quarter);
+    if (found !== undefined) return found;
+    if (known.size >= cachedQuarters) known.clear();
+    const [month = 0, day = 0, year = 0] = format
+      .format(quarter * quarterHourMs)
+      .split('/')
+      .map(Number);
+    const number = Date.UTC(year, month - 1, day) / dayMs;
+    known.set(quarter, number);
+    return number;
+  };
+}
+
+/** `2024-01-31` of a day's number. */
+export function dayText(day: number): string {
+  return new Date(day * dayMs).toISOString().slice(0, 10);
+}
+
+/** Number of a day written `2024-01-31`; NaN when it is none. */
+export function dayNumber(text: string): number {
+  return Date.parse(`${text}T00:00:00Z`) / dayMs;
+}
