@@ -1,0 +1,144 @@
+import { figure, noFigure, type Figure } from './figure.ts';
+
+/** Flows as their receiver sees them: what is paid in is negative, what comes back positive. */
+export interface DatedFlows {
+  /** Days (any origin), one for each amount. */
+  readonly days: Float64Array;
+  readonly amounts: Float64Array;
+}
+
+/** Logarithms of 1 + r within which a rate is looked for: from −99.99…% to some 10^13. */
+const widest = 30;
+const newtonSteps = 50;
+const brentSteps = 200;
+const bracketStep = 0.25;
+const tolerance = 1e-13;
+
+/**
+ * Money-weighted annual return: the r that solves `Σ CF_i / (1 + r)^((d_i − d_0) / 365) = 0`. Newton's method from 10 %, and
+ * where that leads nowhere Brent's on the sign change that is nearest to 0. Both work on `u = ln(1 + r)`, where every u is a
+ * rate, so that no step can leave the domain. Flows with several solutions get the one that is found first by this rule.
+ *
+ * Source of the equation: Microsoft, "XIRR function" (Excel), also ECMA-376 Part 1, 18.17.7.348. Source of the solver:
+ * R. P. Brent, "Algorithms for Minimization without Derivatives" (1973), ch. 4 (zeroin).
+ */
+export function xirr({ days, amounts }: DatedFlows): Figure {
+  const first = days.reduce((least, day) => Math.min(least, day), Infinity);
+  const years = days.map((day) => (day - first) / 365);
+  const reason = reasonForNone(years, amounts);
+  if (reason !== undefined) return noFigure(reason);
+  // Only the proportions matter; flows of 1e-9 and of 1e15 then stop at the same closeness.
+  const scale = amounts.reduce((most, amount) => Math.max(most, Math.abs(amount)), 0);
+  const flows = amounts.map((amount) => amount / scale);
+  const present = (u: number): number => presentValue(years, flows, u);
+  const root = newton(years, flows) ?? brentFrom(present);
+  return root === undefined ? noFigure('no_rate_found') : figure(Math.expm1(root));
+}
+
+function reasonForNone(
+  years: Float64Array,
+  amounts: Float64Array,
+): 'no_flows' | 'flows_of_one_sign' | 'flows_of_one_day' | 'value_unknown' | undefined {
+  if (amounts.some((amount) => !Number.isFinite(amount))) return 'value_unknown';
+  if (amounts.every((amount) => amount === 0)) return 'no_flows';
+  if (!amounts.some((amount) => amount < 0) || !amounts.some((amount) => amount > 0))
+    return 'flows_of_one_sign';
+  return years.every((year, index) => year === 0 || amounts[index] === 0) ? 'flows_of_one_day' : undefined;
+}
+
+function presentValue(years: Float64Array, flows: Float64Array, u: number): number {
+  return flows.reduce((sum, flow, index) => sum + flow * Math.exp(-u * (years[index] ?? 0)), 0);
+}
+
+function slope(years: Float64Array, flows: Float64Array, u: number): number {
+  return flows.reduce((sum, flow, index) => {
+    const year = years[index] ?? 0;
+    return sum - year * flow * Math.exp(-u * year);
+  }, 0);
+}
+
+function newton(years: Float64Array, flows: Float64Array): number | undefined {
+  let u = Math.log(1.1);
+  for (let step = 0; step < newtonSteps; step++) {
+    const change = presentValue(years, flows, u) / slope(years, flows, u);
+    u -= change;
+    if (!Number.isFinite(u) || Math.abs(u) > widest) return undefined;
+    if (Math.abs(change) <= tolerance * (1 + Math.abs(u))) return u;
+  }
+  return undefined;
+}
+
+/** Brent on the sign change nearest to 0, looked for outwards on both sides. */
+function brentFrom(f: (u: number) => number): number | undefined {
+  for (let from = 0; from < widest; from += bracketStep) {
+    for (const [a, b] of [
+      [from, from + bracketStep],
+      [-from - bracketStep, -from],
+    ] as const) {
+      if (Math.sign(f(a)) !== Math.sign(f(b))) return brent(f, a, b);
+    }
+  }
+  return undefined;
+}
+
+interface Bracket {
+  a: number;
+  fa: number;
+  /** The best estimate so far. */
+  b: number;
+  fb: number;
+  c: number;
+  fc: number;
+  /** The last step, and the one before. */
+  d: number;
+  e: number;
+}
+
+function brent(f: (u: number) => number, low: number, high: number): number {
+  const state: Bracket = {
+    a: low,
+    fa: f(low),
+    b: high,
+    fb: f(high),
+    c: low,
+    fc: f(low),
+    d: high - low,
+    e: high - low,
+  };
+  for (let step = 0; step < brentSteps; step++) {
+    if (Math.abs(state.fc) < Math.abs(state.fb)) {
+      Object.assign(state, { a: state.b, fa: state.fb, b: state.c, fb: state.fc, c: state.b, fc: state.fb });
+    }
+    const closeness = 2 * Number.EPSILON * Math.abs(state.b) + tolerance / 2;
+    const middle = (state.c - state.b) / 2;
+    if (Math.abs(middle) <= closeness || state.fb === 0) return state.b;
+    choose(state, middle, closeness);
+    state.a = state.b;
+    state.fa = state.fb;
+    state.b += Math.abs(state.d) > closeness ? state.d : Math.sign(middle) * closeness;
+    state.fb = f(state.b);
+    if (Math.sign(state.fb) === Math.sign(state.fc)) {
+      Object.assign(state, { c: state.a, fc: state.fa, d: state.b - state.a, e: state.b - state.a });
+    }
+  }
+  return state.b;
+}
+
+/** Takes the interpolated step if it is good enough, else halves the bracket. */
+function choose(state: Bracket, middle: number, closeness: number): void {
+  const { a, fa, b, fb, c, fc, d, e } = state;
+  const step = Math.abs(e) >= closeness && Math.abs(fa) > Math.abs(fb) ? interpolated() : undefined;
+  state.e = step === undefined ? middle : d;
+  state.d = step ?? middle;
+
+  function interpolated(): number | undefined {
+    const s = fb / fa;
+    const [q0, r0] = [fa / fc, fb / fc];
+    let p = a === c ? 2 * middle * s : s * (2 * middle * q0 * (q0 - r0) - (b - a) * (r0 - 1));
+    let q = a === c ? 1 - s : (q0 - 1) * (r0 - 1) * (s - 1);
+    if (p > 0) q = -q;
+    p = Math.abs(p);
+    const limit = Math.min(3 * middle * q - Math.abs(closeness * q), Math.abs(e * q));
+    return 2 * p < limit ? p / q : undefined;
+  }
+}
