@@ -3,6 +3,8 @@ import { figure, noFigure, type Figure } from './figure.ts';
 
 /** Crypto markets have no holidays. */
 const daysPerYear = 365;
+/** Less is what doubles leave over of a deviation of 0. */
+const leastSpread = 1e-15;
 
 function known(returns: Float64Array): Float64Array {
   return returns.filter((each) => !Number.isNaN(each));
@@ -41,7 +43,9 @@ export function sharpe(returns: Float64Array, riskFreeRate: number): Figure {
   const excess = known(returns).map((each) => each - riskFreeRate / daysPerYear);
   if (excess.length < 2) return noFigure('too_few_days');
   const spread = deviation(excess);
-  return spread === 0 ? noFigure('no_variation') : figure((mean(excess) / spread) * Math.sqrt(daysPerYear));
+  return spread <= leastSpread
+    ? noFigure('no_variation')
+    : figure((mean(excess) / spread) * Math.sqrt(daysPerYear));
 }
 
 /**

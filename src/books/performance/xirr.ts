@@ -7,11 +7,13 @@ export interface DatedFlows {
   readonly amounts: Float64Array;
 }
 
-/** Logarithms of 1 + r within which a rate is looked for: from −99.99…% to some 10^13. */
-const widest = 30;
+/** Logarithms of 1 + r within which a rate is looked for; beyond, `exp` would leave the doubles. */
+const highest = 700;
+const lowestByYears = -600;
 const newtonSteps = 50;
 const brentSteps = 200;
-const bracketStep = 0.25;
+const firstStep = 0.25;
+const stepGrowth = 1.25;
 const tolerance = 1e-13;
 
 /**
@@ -23,16 +25,23 @@ const tolerance = 1e-13;
  * R. P. Brent, "Algorithms for Minimization without Derivatives" (1973), ch. 4 (zeroin).
  */
 export function xirr({ days, amounts }: DatedFlows): Figure {
-  const first = days.reduce((least, day) => Math.min(least, day), Infinity);
-  const years = days.map((day) => (day - first) / 365);
-  const reason = reasonForNone(years, amounts);
+  const counts = (_: number, index: number): boolean => amounts[index] !== 0;
+  const flows = { days: days.filter(counts), amounts: amounts.filter(counts) };
+  const first = flows.days.reduce((least, day) => Math.min(least, day), Infinity);
+  const years = flows.days.map((day) => (day - first) / 365);
+  const reason = reasonForNone(years, flows.amounts);
   if (reason !== undefined) return noFigure(reason);
   // Only the proportions matter; flows of 1e-9 and of 1e15 then stop at the same closeness.
-  const scale = amounts.reduce((most, amount) => Math.max(most, Math.abs(amount)), 0);
-  const flows = amounts.map((amount) => amount / scale);
-  const present = (u: number): number => presentValue(years, flows, u);
-  const root = newton(years, flows) ?? brentFrom(present);
+  const scale = flows.amounts.reduce((most, amount) => Math.max(most, Math.abs(amount)), 0);
+  const equation: Equation = { years, flows: flows.amounts.map((amount) => amount / scale) };
+  const root = newton(equation) ?? brentFrom(equation);
   return root === undefined ? noFigure('no_rate_found') : figure(Math.expm1(root));
+}
+
+/** `f(u) = Σ flow · exp(−u · years)` */
+interface Equation {
+  readonly years: Float64Array;
+  readonly flows: Float64Array;
 }
 
 function reasonForNone(
@@ -40,42 +49,62 @@ function reasonForNone(
   amounts: Float64Array,
 ): 'no_flows' | 'flows_of_one_sign' | 'flows_of_one_day' | 'value_unknown' | undefined {
   if (amounts.some((amount) => !Number.isFinite(amount))) return 'value_unknown';
-  if (amounts.every((amount) => amount === 0)) return 'no_flows';
+  if (amounts.length === 0) return 'no_flows';
   if (!amounts.some((amount) => amount < 0) || !amounts.some((amount) => amount > 0))
     return 'flows_of_one_sign';
-  return years.every((year, index) => year === 0 || amounts[index] === 0) ? 'flows_of_one_day' : undefined;
+  return years.every((year) => year === 0) ? 'flows_of_one_day' : undefined;
 }
 
-function presentValue(years: Float64Array, flows: Float64Array, u: number): number {
+function presentValue({ years, flows }: Equation, u: number): number {
   return flows.reduce((sum, flow, index) => sum + flow * Math.exp(-u * (years[index] ?? 0)), 0);
 }
 
-function slope(years: Float64Array, flows: Float64Array, u: number): number {
+function slope({ years, flows }: Equation, u: number): number {
   return flows.reduce((sum, flow, index) => {
     const year = years[index] ?? 0;
     return sum - year * flow * Math.exp(-u * year);
   }, 0);
 }
 
-function newton(years: Float64Array, flows: Float64Array): number | undefined {
+/** Far out the equation fades to 0 without having a solution: a solution is where its terms cancel out. */
+function isSolution({ years, flows }: Equation, u: number): boolean {
+  const terms = flows.map((flow, index) => flow * Math.exp(-u * (years[index] ?? 0)));
+  const whole = terms.reduce((sum, term) => sum + Math.abs(term), 0);
+  return Math.abs(terms.reduce((sum, term) => sum + term, 0)) <= whole * 1e-9;
+}
+
+function lowest({ years }: Equation): number {
+  return lowestByYears / years.reduce((most, year) => Math.max(most, year), 0);
+}
+
+function newton(equation: Equation): number | undefined {
+  const least = lowest(equation);
   let u = Math.log(1.1);
   for (let step = 0; step < newtonSteps; step++) {
-    const change = presentValue(years, flows, u) / slope(years, flows, u);
+    const change = presentValue(equation, u) / slope(equation, u);
     u -= change;
-    if (!Number.isFinite(u) || Math.abs(u) > widest) return undefined;
-    if (Math.abs(change) <= tolerance * (1 + Math.abs(u))) return u;
+    if (Number.isNaN(u) || u < least || u > highest) return undefined;
+    if (Math.abs(change) <= tolerance * (1 + Math.abs(u))) return isSolution(equation, u) ? u : undefined;
   }
   return undefined;
 }
 
-/** Brent on the sign change nearest to 0, looked for outwards on both sides. */
-function brentFrom(f: (u: number) => number): number | undefined {
-  for (let from = 0; from < widest; from += bracketStep) {
+/** Brent on the sign change nearest to 0, looked for outwards on both sides by growing steps. */
+function brentFrom(equation: Equation): number | undefined {
+  const f = (u: number): number => presentValue(equation, u);
+  const least = lowest(equation);
+  for (
+    let from = 0, width = firstStep;
+    from < Math.max(highest, -least);
+    from += width, width *= stepGrowth
+  ) {
     for (const [a, b] of [
-      [from, from + bracketStep],
-      [-from - bracketStep, -from],
+      [Math.min(from, highest), Math.min(from + width, highest)],
+      [Math.max(-from - width, least), Math.max(-from, least)],
     ] as const) {
-      if (Math.sign(f(a)) !== Math.sign(f(b))) return brent(f, a, b);
+      if (Math.sign(f(a)) === Math.sign(f(b))) continue;
+      const root = brent(f, a, b);
+      if (isSolution(equation, root)) return root;
     }
   }
   return undefined;
