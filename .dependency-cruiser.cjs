@@ -3,7 +3,7 @@
  * and `scripts` stand beside the house: they may import everything, and nobody imports them.
  */
 const floors = [
-  ['^src/(domain|lib|config)/'],
+  ['^src/(domain|lib|config|books)/'],
   ['^src/(auth|providers|demand|events|mail)/', '^db/', '^jobs/'],
   ['^src/(queue|streams|cache|assets|accounts|history)/'],
   ['^src/http/', '^workers/(runtime|processors|threads)/'],
@@ -91,8 +91,13 @@ module.exports = {
     never(
       'threads-are-pure',
       '^workers/threads/',
-      '^(src/(?!domain)|db|jobs|workers/(?!threads)|node_modules/(?!decimal\\.js))',
+      '^(src/(?!domain|books)|db|jobs|workers/(?!threads)|node_modules/(?!decimal\\.js))',
     ),
+    never('books-are-pure', '^src/books/', [
+      '^src/(?!books|domain|lib/errors)',
+      'node_modules/',
+      '^(node:)?(fs|net|http|https|child_process|worker_threads)$',
+    ]),
     never('domain-is-pure', '^src/domain/', [
       '^src/(?!domain)',
       'node_modules/(?!decimal\\.js)',

@@ -7,7 +7,7 @@
 export type Amount = bigint;
 
 /** Digits behind the point that an amount has. */
-export const amountScale = 18;
+const amountScale = 18;
 
 /** The amount that stands for 1. */
 export const oneUnit: Amount = 10n ** 18n;

@@ -39,11 +39,6 @@ export function daysOf(zone: string): DayOf {
   };
 }
 
-/** `2024-01-31` of a day's number. */
-export function dayText(day: number): string {
-  return new Date(day * dayMs).toISOString().slice(0, 10);
-}
-
 /** Number of a day written `2024-01-31`; NaN when it is none. */
 export function dayNumber(text: string): number {
   return Date.parse(`${text}T00:00:00Z`) / dayMs;

@@ -199,7 +199,7 @@ function counterpart(row: Row, own: SymbolAmount): SymbolAmount | null {
   const note = row.cell('Notes');
   const [, quantity, symbol, otherQuantity = '', otherSymbol = ''] = traded.exec(note) ?? [];
   if (quantity === undefined) {
-    if (row.cell('Transaction Type').length > 4)
+    if (!notesMayLack.has(row.cell('Transaction Type')))
       throw new RowError('Notes', 'do not tell what was traded for what');
     return null;
   }

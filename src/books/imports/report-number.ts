@@ -25,7 +25,7 @@ const exponent = String.raw`(?:[eE](?<exponent>[+-]?\d{1,3}))?`;
 export function readNumber(text: string, column: string, style: NumberStyle = plainStyle): string {
   const match = patternOf(style).exec(text);
   const { sign: minus, lead, whole, fraction, exponent: power } = match?.groups ?? {};
-  if (whole === undefined)
+  if (whole === undefined || (minus === '-' && lead === '-'))
     throw new RowError(column, `${shown(text)} is not a number written like ${example(style)}`);
   const digits = style.thousands === undefined ? whole : whole.replaceAll(style.thousands, '');
   const isNegative = (minus === '-') !== (lead === '-');

@@ -321,3 +321,59 @@ describe('a long ledger', () => {
     }
   });
 });
+
+/**
+ * The statute read literally, disposal by disposal: same day, then the earliest acquisitions of the 30 days after, then the
+ * pool. In exact fractions of a quantity that divides everything, to be compared without rounding.
+ */
+function literally(days: readonly { buys: number; sells: number }[]): number[][] {
+  const left = days.map(({ buys }) => buys);
+  const open = days.map(({ sells }) => sells);
+  const taken = days.map((): number[] => [0, 0, 0]);
+  const match = (day: number, from: number, rule: number): void => {
+    const quantity = Math.min(open[day]!, left[from]!);
+    open[day]! -= quantity;
+    left[from]! -= quantity;
+    taken[day]![rule]! += quantity;
+  };
+  days.forEach((_, day) => match(day, day, 0));
+  days.forEach((_, day) => {
+    for (let after = day + 1; after <= Math.min(day + 30, days.length - 1); after++) match(day, after, 1);
+  });
+  open.forEach((quantity, day) => (taken[day]![2] = quantity));
+  return taken;
+}
+
+describe('uk_pool', () => {
+  it('matches what the statute, read disposal by disposal, matches', () => {
+    const day = fc.record({ buys: fc.constantFrom(0, 0, 1, 3, 8), sells: fc.constantFrom(0, 0, 2, 5) });
+    fc.assert(
+      fc.property(fc.array(day, { minLength: 1, maxLength: 100 }), (days) => {
+        const at = (index: number, hour: number): number => startsAt + index * 24 * hourMs + hour * hourMs;
+        const base = { sequence: 0, received: null, given: null, value: 1n, fee: null };
+        const leg = (quantity: number): Leg => ({ asset: 'a', quantity: BigInt(quantity) });
+        const history: Transaction[] = [
+          { ...base, id: 'cover', type: 'buy', at: at(-100, 0), received: leg(1_000) },
+          ...days.flatMap(({ buys, sells }, index): Transaction[] => [
+            ...(sells > 0
+              ? [{ ...base, id: `s${index}`, type: 'sell' as const, at: at(index, 1), given: leg(sells) }]
+              : []),
+            ...(buys > 0
+              ? [{ ...base, id: `b${index}`, type: 'buy' as const, at: at(index, 2), received: leg(buys) }]
+              : []),
+          ]),
+        ];
+        const rows = createLedger({ method: 'uk_pool' }, history).standing('a')!.consumptions;
+        const expected = literally(days);
+        const rules = ['same_day', 'thirty_days', 'pool'];
+        days.forEach((_, index) => {
+          const own = rows.filter((row) => row.transaction === `s${index}`);
+          const quantities = rules.map((rule) =>
+            Number(sum(own.filter((row) => row.rule === rule).map(({ quantity }) => quantity))),
+          );
+          expect(quantities).to.deep.equal(expected[index]);
+        });
+      }),
+    );
+  });
+});
