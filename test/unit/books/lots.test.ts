@@ -184,6 +184,18 @@ describe('the ledger', () => {
     });
   }
 
+  it('refuses all of an appended transaction when one of its assets is not covered', () => {
+    const ledger = booksOf('fifo', transaction('buy', '2021-01-01', { quantity: 1, value: 90 }));
+    const fresh = transaction('buy', '2021-01-02', { asset: 'other', quantity: 1, value: 1 });
+    expect(() => ledger.apply({ add: [fresh, swap] })).to.throw(OverdrawnError, 'takes 2 token');
+    expect([ledger.assets(), ledger.holding('token')]).to.deep.equal([['token'], amount(1)]);
+    ledger.apply({ add: [fresh] });
+    const fee = { asset: 'token', quantity: amount(2), value: amount(1) };
+    const another = transaction('buy', '2021-01-03', { asset: 'other', quantity: 1, value: 1, fee });
+    expect(() => ledger.apply({ add: [another] })).to.throw(OverdrawnError);
+    expect([ledger.holding('other'), ledger.holding('token')]).to.deep.equal([amount(1), amount(1)]);
+  });
+
   it('names transaction, asset, holding and field of a refusal', () => {
     const late = transaction('sell', '2022-01-01', {
       id: 'late',
