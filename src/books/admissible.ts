@@ -2,6 +2,7 @@
  * Which of some new transactions can join the books without a holding ever becoming negative. A sale is refused where less is
  * held at any time from then on than it takes, so that what is already there stays covered. Of new ones that compete for the
  * same holding the earlier gets it. What a refused swap would have brought in does not count: then the rest is tried again.
+ * (What competed with such a swap's fee stays refused, even if it would fit now; a later import takes it.)
  */
 import { formatAmount, type Amount } from './amount.ts';
 import { comparePostings, postingsOf, type Posting } from './postings.ts';

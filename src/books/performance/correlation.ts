@@ -33,22 +33,26 @@ function logReturns(prices: Float64Array): Float64Array {
   });
 }
 
+/** Two passes, the second over differences from the means, which keeps digits that sums of squares would lose. */
 function pearson(a: Float64Array, b: Float64Array): number {
-  const both = (_: number, day: number): boolean => !Number.isNaN((a[day] ?? NaN) + (b[day] ?? NaN));
-  const [x, y] = [a.filter(both), b.filter(both)];
-  if (x.length < leastPairs) return NaN;
-  const [meanX, meanY] = [mean(x), mean(y)];
+  let [count, sumX, sumY] = [0, 0, 0];
+  for (let day = 0; day < a.length; day++) {
+    const [x, y] = [a[day] ?? NaN, b[day] ?? NaN];
+    if (Number.isNaN(x + y)) continue;
+    count += 1;
+    sumX += x;
+    sumY += y;
+  }
+  if (count < leastPairs) return NaN;
   let [cross, squareX, squareY] = [0, 0, 0];
-  for (let index = 0; index < x.length; index++) {
-    const [dx, dy] = [(x[index] ?? 0) - meanX, (y[index] ?? 0) - meanY];
+  for (let day = 0; day < a.length; day++) {
+    const [x, y] = [a[day] ?? NaN, b[day] ?? NaN];
+    if (Number.isNaN(x + y)) continue;
+    const [dx, dy] = [x - sumX / count, y - sumY / count];
     cross += dx * dy;
     squareX += dx * dx;
     squareY += dy * dy;
   }
   const scale = Math.sqrt(squareX) * Math.sqrt(squareY);
   return scale === 0 ? NaN : Math.max(-1, Math.min(1, cross / scale));
-}
-
-function mean(values: Float64Array): number {
-  return values.reduce((sum, each) => sum + each, 0) / values.length;
 }
