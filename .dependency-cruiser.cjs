@@ -7,7 +7,10 @@ const floors = [
   ['^src/(auth|providers|demand|events|mail)/', '^db/', '^jobs/'],
   ['^src/(queue|streams|cache|assets|accounts|history)/'],
   ['^src/http/', '^workers/(runtime|processors|threads)/'],
-  ['^src/(main|pipeline|mirroring|budgets|sources|access|streaming|create-admin|histories|import-history|reset-password)\\.ts$', '^workers/(main|upstream)\\.ts$'],
+  [
+    '^src/(main|pipeline|mirroring|budgets|sources|access|streaming|create-admin|histories|import-history|reset-password)\\.ts$',
+    '^workers/(main|upstream)\\.ts$',
+  ],
 ];
 const beside = ['^embedded/', '^client/', '^test/', '^bench/', '^scripts/'];
 const house = '^(src|workers|jobs|db)/';
