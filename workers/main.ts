@@ -24,7 +24,7 @@ import { createRefreshProcessors } from './processors/refresh.ts';
 import { createRequestProcessors, failRows, type RequestDeps } from './processors/requests.ts';
 import { checkTier } from './processors/tier.ts';
 import { createUpkeepProcessors } from './processors/upkeep.ts';
-import { callsToWarm, warmQuotes } from './processors/warm.ts';
+import { meansToWarm, warmQuotes } from './processors/warm.ts';
 import { createAbandonments } from './runtime/abandonments.ts';
 import { createWorker, type RunningWorker } from './runtime/create-worker.ts';
 import { keepSchedules } from './runtime/schedules.ts';
@@ -216,7 +216,7 @@ async function warm({ config, pipeline }: WorkerParts): Promise<number> {
   return await warmQuotes({
     ...pipeline,
     freshMs: config.QUOTE_FRESH_SECONDS * 1000,
-    affordableCalls: async (withinMs) => callsToWarm(await pipeline.budgetStatus(), withinMs),
+    means: async (withinMs) => meansToWarm(await pipeline.budgetStatus(), withinMs),
   });
 }
 

@@ -1,8 +1,9 @@
 /**
  * `quotes.warm`: keeps fresh what was read in the last minutes, the hottest first. It makes no call: it wants assets at the
  * urgency `warming`, or kicks a refresh of a page of the ranking, for as many calls as the budget will give before the next
- * look. The budget decides at each call. What it has no call for fills up the batches of more urgent calls. When nobody reads,
- * there is nothing to want.
+ * look. The budget decides at each call. What it has no call for fills up the batches of more urgent calls. When users take
+ * every call, the hottest take their turn among them, as if one more user had asked: else what thousands read would be
+ * renewed no sooner than what one reads. When nobody reads, there is nothing to want.
  */
 import type { QuoteMirror } from '../../src/cache/quote-mirror.ts';
 import type { QuoteStore } from '../../src/cache/quote-store.ts';
@@ -16,12 +17,19 @@ export interface WarmDeps {
   readonly interest: Pick<Interest, 'currencies' | 'hottest'>;
   readonly mirror: Pick<QuoteMirror, 'get' | 'put' | 'failure' | 'putFailure' | 'ranking' | 'putRanking'>;
   readonly store: Pick<QuoteStore, 'readMany' | 'readRanking'>;
-  readonly demand: Pick<Demand, 'want'>;
+  readonly demand: Pick<Demand, 'want' | 'mostUrgent'>;
   readonly kick: Kick;
   readonly clock: Clock;
   readonly freshMs: number;
-  /** Calls that the budget will give to warming within so many milliseconds. */
-  readonly affordableCalls: (withinMs: number) => Promise<number>;
+  /** What the budget will give to warming within so many milliseconds. */
+  readonly means: (withinMs: number) => Promise<WarmMeans>;
+}
+
+/** What warming may have. */
+export interface WarmMeans {
+  readonly calls: number;
+  /** Whether it may have a part of the calls of others where they take all. */
+  readonly mayJoin: boolean;
 }
 
 /** Time (ms) between two looks; the schedule keeps to it. */
@@ -52,7 +60,7 @@ export interface WarmBudget {
 const warmingShare = 0.9;
 
 /** Calls that the budget will give to warming within `withinMs`, as far as its state tells; the month's pace is kept. */
-export function callsToWarm(budget: WarmBudget, withinMs: number): number {
+function callsToWarm(budget: WarmBudget, withinMs: number): number {
   const { ready, limit, used, nextGrantInMs, spacingMs, blockedForMs, month } = budget;
   const waitMs = Math.max(nextGrantInMs, blockedForMs);
   if (!ready || waitMs > withinMs) return 0;
@@ -62,10 +70,17 @@ export function callsToWarm(budget: WarmBudget, withinMs: number): number {
   return Math.max(0, Math.min(byPace, byMinute, byMonth));
 }
 
+/** {@link WarmMeans} as far as the budget's state tells: nobody joins where the month, and not the minute, is what is short. */
+export function meansToWarm(budget: WarmBudget, withinMs: number): WarmMeans {
+  const { ready, blockedForMs, month } = budget;
+  const isMinuteShort = ready && blockedForMs === 0 && (month === null || month.atHand.warming >= 1);
+  return { calls: callsToWarm(budget, withinMs), mayJoin: isMinuteShort };
+}
+
 /** One look. Returns the number of calls that were wanted. */
 export async function warmQuotes(deps: WarmDeps): Promise<number> {
-  const maxCalls = await deps.affordableCalls(warmEveryMs);
-  if (maxCalls === 0) return 0;
+  const { calls: maxCalls, mayJoin } = await deps.means(warmEveryMs);
+  if (maxCalls === 0) return mayJoin ? await joinOthers(deps) : 0;
   const plans = [];
   for (const currency of await deps.interest.currencies()) plans.push(await planOf(deps, currency, maxCalls));
   const calls = plans
@@ -74,6 +89,28 @@ export async function warmQuotes(deps: WarmDeps): Promise<number> {
     .slice(0, maxCalls);
   await Promise.all(calls.map((call) => wantCall(deps, call)));
   return calls.length;
+}
+
+/** Wants the hottest that are due beside what users wait for, in the order of fair shares. */
+async function joinOthers(deps: WarmDeps): Promise<number> {
+  const { interest, demand } = deps;
+  const calls: WarmCall[] = [];
+  for (const currency of await interest.currencies())
+    if ((await demand.mostUrgent(currency)) === 'interactive')
+      calls.push(...(await planOf(deps, currency, 1)));
+  const hottest = calls
+    .filter(({ page }) => page === undefined)
+    .reduce<WarmCall | undefined>((best, call) => (call.heat > (best?.heat ?? 0) ? call : best), undefined);
+  if (hottest === undefined) return 0;
+  const { currency, assetIds } = hottest;
+  await demand.want({
+    currency,
+    assetIds,
+    urgency: 'interactive',
+    isPatient: true,
+    freshAfter: freshAfter(deps),
+  });
+  return 1;
 }
 
 async function planOf(deps: WarmDeps, currency: string, maxCalls: number): Promise<readonly WarmCall[]> {
@@ -129,13 +166,19 @@ async function pagesOf(
   return pages;
 }
 
-async function wantCall({ demand, kick, clock, freshMs }: WarmDeps, call: WarmCall): Promise<void> {
+/** What was received later need not be fetched again (ms since the epoch). */
+function freshAfter({ clock, freshMs }: WarmDeps): number {
+  return clock.now() - dueAfter(freshMs) / 2;
+}
+
+async function wantCall(deps: WarmDeps, call: WarmCall): Promise<void> {
+  const { demand, kick } = deps;
   const { currency, page, assetIds } = call;
   if (page !== undefined) {
     await kick.markets(currency, { page, urgency: 'warming' });
     return;
   }
-  const freshAfter = clock.now() - dueAfter(freshMs) / 2;
-  const { settled } = await demand.want({ currency, assetIds, urgency: 'warming', freshAfter });
+  const wanted = { currency, assetIds, urgency: 'warming', freshAfter: freshAfter(deps) } as const;
+  const { settled } = await demand.want(wanted);
   if (settled.length < assetIds.length) await kick.quotes(currency, 'warming');
 }

@@ -5,7 +5,7 @@ import type { WantRequest } from '../../../src/demand/demand.ts';
 import { pageItem } from '../../../src/demand/interest.ts';
 import type { MarketsKick } from '../../../src/queue/kick.ts';
 import {
-  callsToWarm,
+  meansToWarm,
   warmEveryMs,
   warmQuotes,
   type WarmBudget,
@@ -21,10 +21,12 @@ interface Situation {
   /** Ages (s) of what Redis holds, by `currency:asset`. */
   readonly stored?: Readonly<Record<string, number>>;
   readonly affordable?: number;
+  /** Whether users wait for calls in every currency, and warming may have a part of them. */
+  readonly usersWait?: boolean;
 }
 
 /** Runs one look; returns what it wanted and kicked. */
-async function look({ read, stored = {}, affordable = 10 }: Situation) {
+async function look({ read, stored = {}, affordable = 10, usersWait = false }: Situation) {
   const wanted: WantRequest[] = [];
   const kicked: string[] = [];
   const pages: (MarketsKick & { currency: string })[] = [];
@@ -57,6 +59,7 @@ async function look({ read, stored = {}, affordable = 10 }: Situation) {
         wanted.push(request);
         return Promise.resolve({ settled: [], refused: 0 });
       },
+      mostUrgent: () => Promise.resolve(usersWait ? 'interactive' : undefined),
     },
     kick: {
       quotes: (currency, urgency) => Promise.resolve(void kicked.push(`${currency} ${urgency}`)),
@@ -64,7 +67,7 @@ async function look({ read, stored = {}, affordable = 10 }: Situation) {
     } as WarmDeps['kick'],
     clock: { now: () => now },
     freshMs,
-    affordableCalls: () => Promise.resolve(affordable),
+    means: () => Promise.resolve({ calls: affordable, mayJoin: true }),
   };
   const calls = await warmQuotes(deps);
   return { calls, wanted, kicked, pages, asked };
@@ -92,9 +95,20 @@ describe('quotes.warm', () => {
     expect({ calls, wanted, kicked }).to.deep.equal({ calls: 0, wanted: [], kicked: [] });
   });
 
-  it('wants nothing that it cannot afford, and asks nobody for it', async () => {
+  it('wants nothing that it cannot afford when nobody waits, and asks nobody for it', async () => {
     const { calls, wanted, asked } = await look({ read: { usd: ['bitcoin'] }, affordable: 0 });
     expect({ calls, wanted, asked }).to.deep.equal({ calls: 0, wanted: [], asked: [] });
+  });
+
+  it('takes a turn among users who take every call, with the hottest', async () => {
+    const many = Array.from({ length: 600 }, (_, index) => `coin-${index}`);
+    const read = { eur: ['lonely'], usd: many };
+    const { calls, wanted, kicked } = await look({ read, affordable: 0, usersWait: true });
+    expect(calls).to.equal(1);
+    expect(wanted).to.have.length(1);
+    expect(wanted[0]).to.include({ currency: 'usd', urgency: 'interactive', isPatient: true });
+    expect(wanted[0]!.assetIds).to.deep.equal(many.slice(0, 250));
+    expect(kicked).to.deep.equal([]);
   });
 
   it('spends the calls there are on the hottest, over all currencies', async () => {
@@ -122,7 +136,8 @@ describe('the calls that warming can have', () => {
     blockedForMs: 0,
     month: null,
   };
-  const calls = (change: Partial<WarmBudget>): number => callsToWarm({ ...idle, ...change }, warmEveryMs);
+  const calls = (change: Partial<WarmBudget>): number =>
+    meansToWarm({ ...idle, ...change }, warmEveryMs).calls;
 
   it('are those that come free before the next look', () => {
     expect(calls({})).to.equal(3);
@@ -138,6 +153,14 @@ describe('the calls that warming can have', () => {
   it('are none while the provider forbids calls or the budget is not known', () => {
     expect(calls({ blockedForMs: 60_000 })).to.equal(0);
     expect(calls({ ready: false })).to.equal(0);
+  });
+
+  it('may be a part of those of others, but not where the month is short', () => {
+    const mayJoin = (change: Partial<WarmBudget>): boolean =>
+      meansToWarm({ ...idle, used: 30, ...change }, warmEveryMs).mayJoin;
+    expect([mayJoin({}), mayJoin({ month: { atHand: { warming: 1 } } })]).to.deep.equal([true, true]);
+    expect(mayJoin({ month: { atHand: { warming: 0.9 } } })).to.equal(false);
+    expect([mayJoin({ blockedForMs: 1 }), mayJoin({ ready: false })]).to.deep.equal([false, false]);
   });
 
   it('keep to the pace of the month', () => {
