@@ -194,10 +194,11 @@ export const settings = {
     description: 'How long an asset id that the provider does not know is remembered as such.',
   }),
   READ_WAIT_MS: integer({
-    default: '3000',
+    default: '8000',
     min: 0,
     max: 30_000,
-    description: 'Longest wait (ms) of a price read for a quote that is not cached yet.',
+    description:
+      'Longest wait (ms) of a price read for a quote that is not cached yet. Beside a crowd its turn may be two calls away: 4 to 7 s at 30 calls a minute.',
   }),
 
   STREAMS_PER_USER: integer({
@@ -257,7 +258,7 @@ export const settings = {
     min: 1,
     max: 10_000,
     description:
-      'Client jobs that one worker process holds at once. Most only wait and cost memory (up to 60 kB each); with a small number a waiting crowd keeps others from starting.',
+      'Client jobs that one worker process holds at once. Most only wait and cost memory (60 kB each with 20 coins, 350 kB with 250); with a small number a waiting crowd keeps others from starting.',
   }),
 
   MARKET_PORT: integer({
