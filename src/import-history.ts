@@ -17,6 +17,7 @@ import { loadEnvironmentFile } from './config/env-file.ts';
 import { loadConfig } from './config/load-config.ts';
 import { isQuoteCurrency } from './domain/currencies.ts';
 import { importExport, nameOfExport, tellOddities, type ImportReport } from './history/import-export.ts';
+import { systemClock } from './lib/clock.ts';
 import { messageOf } from './lib/errors.ts';
 import { silentLogger } from './lib/logger.ts';
 
@@ -62,7 +63,11 @@ async function main(): Promise<void> {
     await directory.whenRead(directoryWaitMs);
     const files = paths.map((path) => nameOf(path, values.currency?.toLowerCase()));
     const orders = toOrders(files, values.asset ?? [], directory);
-    const deps = { candles: createCandleQueries(knex), partitions: createCandlePartitions(knex) };
+    const deps = {
+      candles: createCandleQueries(knex),
+      partitions: createCandlePartitions(knex),
+      clock: systemClock,
+    };
     for (const order of orders) {
       const report = await importExport(deps, { ...order, onProgress: progressOf(order.path) });
       process.stdout.write(told(order, report));
@@ -142,9 +147,11 @@ function told({ path, assetId, currency, note }: Order, report: ImportReport): s
   const every = { '5m': 'every five minutes', '1h': 'hourly', '1d': 'daily' }[granularity];
   const rate = Math.round((1000 * rows) / Math.max(1, report.durationMs));
   const outcome =
-    inserted + improved === 0
-      ? 'no change: all of it was there'
-      : `${inserted} new, ${improved} better, ${rows - inserted - improved} unchanged`;
+    rows === 0
+      ? 'no rows'
+      : inserted + improved === 0
+        ? 'no change: all of it was there'
+        : `${inserted} new, ${improved} better, ${rows - inserted - improved} unchanged`;
   const head = `${basename(path)}: ${assetId} in ${currency}, ${every}, ${lines} lines, ${rows} with a price: ${outcome} (${rate} rows/s)`;
   return `${[
     head,

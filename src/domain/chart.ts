@@ -1,5 +1,5 @@
 import type { Granularity } from './history.ts';
-import { granularityMs } from './history.ts';
+import { granularities, granularityMs } from './history.ts';
 
 /**
  * CoinGecko's rules for charts: how far apart the points of a span are, and how long its candles. Days are 24 hours here, and
@@ -73,9 +73,10 @@ export function joinCandles(
   let missing = 0;
   for (let begin = Math.ceil(from / lengthMs) * lengthMs; begin < now; begin += lengthMs) {
     const group = groups.get(begin) ?? [];
-    // The part that runs now may not have been observed yet.
+    // The part that runs now may not have been observed yet, and never stands in for one that is over.
     const needed = Math.floor((Math.min(begin + lengthMs, now) - begin) / partMs);
-    if (group.length >= Math.max(1, needed)) candles.push(joined(begin, group));
+    const over = group.filter(({ openTime }) => openTime + partMs <= now).length;
+    if (group.length > 0 && over >= needed) candles.push(joined(begin, group));
     else if (begin + lengthMs <= now) missing++;
   }
   return { candles, missing };
@@ -95,9 +96,28 @@ function joined(openTime: number, parts: readonly OhlcPart[]): OhlcPart {
 /** Spans that one upstream call brings, by granularity (ms): a longer one costs the same and must not change the granularity. */
 export const callSpanMs: Readonly<Record<Granularity, number>> = {
   '5m': dayMs,
-  '1h': 90 * dayMs,
+  '1h': 90 * dayMs - 60_000,
   '1d': 365 * dayMs,
 };
+
+/** Distances of points this near (as a share) to a coarser granularity are of it. */
+const nearness = 0.1;
+
+/**
+ * Whether points are of a coarser granularity than was asked for: more than half of their distances are those of hours or days.
+ * A sparse history has distances of all lengths, and is not meant.
+ * @param times moments of the points (ms), in any order.
+ */
+export function isCoarser(times: readonly number[], asked: Granularity): boolean {
+  const sorted = [...times].sort((left, right) => left - right);
+  const distances = sorted.slice(1).map((at, index) => at - (sorted[index] ?? at));
+  return granularities.some((granularity) => {
+    const length = granularityMs[granularity];
+    if (length <= granularityMs[asked]) return false;
+    const like = distances.filter((distance) => Math.abs(distance - length) <= nearness * length);
+    return distances.length > 1 && like.length > distances.length / 2;
+  });
+}
 
 /** So long after its begin an interval is expected to have a point (ms): providers need some time, and a chart ends with the latest price anyway. */
 export const graceMs: Readonly<Record<Granularity, number>> = {

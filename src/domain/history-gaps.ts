@@ -65,8 +65,10 @@ export function findGaps({ from, to, now, granularity, present, asked }: GapQuer
   return { expected, missing, barred, stretch: missing === 0 ? undefined : { from: first, to: end } };
 }
 
-/** Free plans of CoinGecko reach back so far (ms), less a minute for the way of a call. */
-const freeReachMs = 365 * dayMs - 60_000;
+/** Free plans of CoinGecko reach back so many days. */
+export const freeReachDays = 365;
+/** The same in ms, less a minute for the way of a call. */
+const freeReachMs = freeReachDays * dayMs - 60_000;
 
 /**
  * Cuts a stretch into pieces that one upstream call brings, the newest first. Each is as long as a call can bring for its price,

@@ -43,11 +43,14 @@ const number = /^\d+(\.\d*)?([eE][+-]?\d+)?$/;
 /** No line of an export is near this long (bytes). */
 const longestLine = 10_000;
 
+/** What is dated later than this (ms) from now has not happened: clocks and time zones differ by no more. */
+export const aheadMs = dayMs;
+
 /**
- * The rows of an export.
+ * The rows of an export. One dated after `latest` (ms since the epoch) is malformed.
  * @throws {Error} when the file cannot be read or its header is not that of an export.
  */
-export async function* readExport(path: string): AsyncGenerator<ExportRow> {
+export async function* readExport(path: string, latest: number): AsyncGenerator<ExportRow> {
   const stream = createReadStream(path);
   const parser = parse({
     bom: true,
@@ -59,7 +62,7 @@ export async function* readExport(path: string): AsyncGenerator<ExportRow> {
   });
   // Pipes do not pass on errors.
   stream.on('error', (error) => parser.destroy(error));
-  const previous: Previous = { at: undefined, days: new Set() };
+  const previous: Previous = { at: undefined, days: new Set(), latest };
   let isHeader = true;
   try {
     for await (const each of stream.pipe(parser)) {
@@ -79,6 +82,7 @@ export async function* readExport(path: string): AsyncGenerator<ExportRow> {
 interface Previous {
   at: number | undefined;
   readonly days: Set<number>;
+  readonly latest: number;
 }
 
 function checkHeader(record: readonly string[]): void {
@@ -97,6 +101,7 @@ function toRow(cells: readonly string[], line: number, previous: Previous): Expo
   const [snappedAt = '', ...values] = cells.map((cell) => cell.trim());
   const at = timeOf(snappedAt);
   if (at === undefined) return malformed(`not a time: ${snappedAt.slice(0, 40)}`);
+  if (at > previous.latest) return malformed(`in the future: ${snappedAt.slice(0, 40)}`);
   const wrong = values.find((cell) => cell !== '' && !isNumber(cell));
   if (wrong !== undefined) return malformed(`not a number: ${wrong.slice(0, 40)}`);
   const [price, marketCap, volume] = values.map((cell) => (cell === '' ? null : Number(cell)));

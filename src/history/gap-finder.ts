@@ -8,6 +8,8 @@ export interface SpanLook {
   readonly gaps: Gaps;
   /** The provider has said that it does not know the asset. */
   readonly isUnknown: boolean;
+  /** All that is missing was refused: to ask again now would bring the same word. */
+  readonly isRefused: boolean;
 }
 
 interface LookDeps {
@@ -35,5 +37,12 @@ export async function lookAt(deps: LookDeps, series: SeriesKey, span: LookSpan):
   ]);
   const present = points.map(({ openTime }) => openTime);
   const gaps = findGaps({ from, to, now, granularity, present, asked });
-  return { points, gaps, isUnknown: asked.some(({ outcome }) => outcome === 'unknown') };
+  const outcomes = new Set(asked.map(({ outcome }) => outcome));
+  const isBarred = gaps.missing === 0 && gaps.barred > 0;
+  return {
+    points,
+    gaps,
+    isUnknown: outcomes.has('unknown'),
+    isRefused: isBarred && outcomes.has('refused') && !outcomes.has('failed'),
+  };
 }

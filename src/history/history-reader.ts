@@ -33,6 +33,8 @@ export interface ChartReading {
   readonly points: readonly ChartPoint[];
   /** `whole`: nothing that a provider has is missing. `partial`: something is. `unknown`: the provider does not know the asset. */
   readonly state: 'whole' | 'partial' | 'unknown';
+  /** What is missing was refused by the sources: it is not on its way. */
+  readonly isRefused?: boolean;
 }
 
 /** Which candles. */
@@ -129,7 +131,7 @@ export function createHistoryReader(deps: ReaderDeps): HistoryReader {
         const newest = await ask(deps, asked, { stretch, urgency: isLittle ? 'backfill' : 'interactive' });
         if (newest !== undefined && !isLittle && asked.waitMs > 0) look = (await wait(asked, newest)) ?? look;
       }
-      return { points: look.points, state: stateOf(look) };
+      return { points: look.points, state: stateOf(look), isRefused: look.isRefused };
     },
     async ohlc({ assetId, currency, days, lengthMs }) {
       const now = clock.now();

@@ -2,7 +2,8 @@ import { basename } from 'node:path';
 import type { CandlePartitions } from '../../db/queries/candle-partitions.ts';
 import type { CandleQueries } from '../../db/queries/candles.ts';
 import type { Granularity, HistoryPoint } from '../domain/history.ts';
-import { granularityOfRows, readExport, type Oddity } from './export-rows.ts';
+import type { Clock } from '../lib/clock.ts';
+import { aheadMs, granularityOfRows, readExport, type Oddity } from './export-rows.ts';
 import { makeRoom, storePoints } from './store-history.ts';
 
 /** A file to import. */
@@ -35,6 +36,7 @@ export interface ImportReport {
 interface ImportDeps {
   readonly candles: CandleQueries;
   readonly partitions: Pick<CandlePartitions, 'ensure'>;
+  readonly clock: Clock;
 }
 
 /** `source` of what was imported. */
@@ -66,10 +68,14 @@ export function nameOfExport(
  */
 export async function importExport(deps: ImportDeps, request: ImportRequest): Promise<ImportReport> {
   const startedAt = performance.now();
-  const survey = await surveyOf(request.path);
+  // One moment for both readings: they must find the same rows.
+  const latest = deps.clock.now() + aheadMs;
+  const survey = await surveyOf(request.path, latest);
   const { granularity, rows, first, last, ...found } = survey;
   if (rows > 0) await makeRoom(deps.partitions, { granularity, from: first, to: last });
-  const stored = await deps.candles.inTransaction((candles) => storeAll(candles, request, survey));
+  const stored = await deps.candles.inTransaction((candles) =>
+    storeAll(candles, { ...request, latest }, survey),
+  );
   return { ...found, granularity, rows, ...stored, durationMs: performance.now() - startedAt };
 }
 
@@ -84,12 +90,12 @@ interface Survey {
 }
 
 /** Reads the file once before anything is stored: for its span, and so that a broken one changes nothing. */
-async function surveyOf(path: string): Promise<Survey> {
+async function surveyOf(path: string, latest: number): Promise<Survey> {
   const oddities: Oddity[] = [];
   const distances: number[] = [];
   let [lines, rows, odd, first, last] = [0, 0, 0, Infinity, -Infinity];
   let before: number | undefined;
-  for await (const row of readExport(path)) {
+  for await (const row of readExport(path, latest)) {
     lines++;
     odd += row.oddities.length;
     if (oddities.length < mostOddities) oddities.push(...row.oddities);
@@ -104,14 +110,15 @@ async function surveyOf(path: string): Promise<Survey> {
   const granularity = granularityOfRows(distances);
   // Rows of minutes and hours are no oddity for not being a day apart.
   const told = granularity === '1d' ? oddities : oddities.filter(({ kind }) => !daily.has(kind));
-  return { granularity, lines, rows, first, last, oddities: told, moreOddities: odd - oddities.length };
+  const moreOddities = odd - oddities.length;
+  return { granularity, lines, rows, first, last, oddities: told, moreOddities };
 }
 
 const daily: ReadonlySet<Oddity['kind']> = new Set(['same day again', 'not at midnight']);
 
 async function storeAll(
   candles: CandleQueries,
-  { path, assetId, currency, onProgress }: ImportRequest,
+  { path, assetId, currency, onProgress, latest }: ImportRequest & { readonly latest: number },
   { granularity, rows: total }: Survey,
 ): Promise<Pick<ImportReport, 'inserted' | 'improved' | 'different'>> {
   const sum = { inserted: 0, improved: 0, different: 0 };
@@ -127,7 +134,7 @@ async function storeAll(
     batch = [];
     onProgress?.(done, total);
   };
-  for await (const { point } of readExport(path)) {
+  for await (const { point } of readExport(path, latest)) {
     if (point !== undefined) batch.push(point);
     if (batch.length === batchSize) await store();
   }

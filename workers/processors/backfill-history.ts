@@ -2,7 +2,7 @@ import type { CandlePartitions } from '../../db/queries/candle-partitions.ts';
 import type { CandleQueries } from '../../db/queries/candles.ts';
 import type { AskOutcome, HistoryAsks } from '../../db/queries/history-asks.ts';
 import type { JobData, JobResult } from '../../jobs/registry.ts';
-import { dayMs } from '../../src/domain/chart.ts';
+import { dayMs, isCoarser } from '../../src/domain/chart.ts';
 import { granularityMs, type HistoryPoint, type HistorySpan } from '../../src/domain/history.ts';
 import { parseRequester } from '../../src/domain/requester.ts';
 import { lookAt } from '../../src/history/gap-finder.ts';
@@ -57,8 +57,19 @@ export async function backfillHistory(
   const span = spanOf(job, now);
   try {
     const found = await fetchPoints(deps, { ...job, span }, context);
-    if (found !== unknown) return { points: await keep(deps, job, { span, ...found }) };
-    await note(deps, job, { ...job, outcome: 'unknown' });
+    if (found === unknown) {
+      await note(deps, job, { ...job, outcome: 'unknown' });
+    } else if (isCoarser(timesOf(found), job.granularity)) {
+      // Days stored as hours would be taken for all that there is, for weeks.
+      const { source, points } = found;
+      deps.log.warn(
+        { asset: job.assetId, source, points: points.length },
+        'history came coarser than asked for',
+      );
+      await note(deps, job, { from: job.from, to: job.to, outcome: 'failed' });
+    } else {
+      return { points: await keep(deps, job, { span, ...found }) };
+    }
   } catch (error) {
     const waitMs = waitOf(error);
     if (waitMs !== undefined) throw new PutBack('no budget', waitMs);
@@ -92,6 +103,8 @@ interface Found {
   readonly points: readonly HistoryPoint[];
   readonly source: string;
 }
+
+const timesOf = ({ points }: Found): readonly number[] => points.map(({ at }) => at);
 
 /** The first source's word that there is no such asset. */
 const unknown = Symbol('no such asset');
@@ -131,14 +144,16 @@ async function keep(deps: Deps, job: Job, { span, points, source }: Found & { re
     points,
     source,
   });
-  const recent = span.to - lateIntervals * granularityMs[granularity];
+  // The begin of an interval: one that lay in both parts would be in none, and be waited for in vain.
+  const length = granularityMs[granularity];
+  const recent = (Math.floor(span.to / length) - lateIntervals) * length;
   // A whole year without a point: the asset was not there yet, nor was it before.
   const isBefore = points.length === 0 && granularity === '1d';
   // What a provider cannot be asked for at this granularity it does not have either.
   const from = isBefore ? 0 : granularity === '5m' ? Math.min(job.from, span.from) : span.from;
   const count = points.length;
-  if (recent > from) await note(deps, job, { from, to: recent, outcome: 'answered', points: count });
-  const validMs = Math.min(granularityMs[granularity], longestRecentMs);
+  if (recent > from) await note(deps, job, { from, to: recent - 1, outcome: 'answered', points: count });
+  const validMs = Math.min(length, longestRecentMs);
   await note(deps, job, {
     from: Math.max(from, recent),
     to: span.to,

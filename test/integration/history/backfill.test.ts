@@ -26,6 +26,10 @@ const who = '01934c2a-0000-7000-8000-000000000001';
 class FakeSource {
   readonly asked: HistoryRequest[] = [];
   begin = 0;
+  /** Of these intervals it has nothing. */
+  lacks: (at: number) => boolean = () => false;
+  /** Answers at this distance (ms), whatever it is asked for. */
+  distanceMs: number | undefined;
   failure: Error | undefined;
   /** What a point costs nobody knows better than this. */
   priceAt = (at: number): number => at / 1e9;
@@ -34,10 +38,10 @@ class FakeSource {
     this.asked.push(request);
     if (this.failure !== undefined) return Promise.reject(this.failure);
     const { from, to, granularity } = request.span;
-    const length = granularityMs[granularity];
+    const length = this.distanceMs ?? granularityMs[granularity];
     const points: HistoryPoint[] = [];
     for (let at = Math.ceil(Math.max(from, this.begin) / length) * length; at <= to; at += length)
-      points.push({ at, price: this.priceAt(at), marketCap: 1, volume: 2 });
+      if (!this.lacks(at)) points.push({ at, price: this.priceAt(at), marketCap: 1, volume: 2 });
     return Promise.resolve(points);
   }
 }
@@ -150,6 +154,35 @@ describe('history that is missing', () => {
     const calls = source.asked.length;
     expect((await chart('1d', 5_000)).state).to.equal('whole');
     expect(source.asked.length).to.equal(calls);
+  });
+
+  it('is not waited for again where the source has none of the newest intervals', async () => {
+    for (const granularity of ['1h', '5m', '1d'] as const) {
+      const length = granularityMs[granularity];
+      const days = granularity === '5m' ? 1 : 30;
+      source.lacks = (at) => at > now - 6 * length;
+      const first = await chart(granularity, days, 2_000);
+      expect([first.state, first.points.length > 0], granularity).to.deep.equal(['whole', true]);
+      const calls = [kicked.length, source.asked.length];
+      // Only who asks for something waits.
+      expect((await chart(granularity, days, 2_000)).state, granularity).to.equal('whole');
+      expect([kicked.length, source.asked.length], granularity).to.deep.equal(calls);
+    }
+    expect(source.asked).to.have.length(3);
+  });
+
+  it('is not taken for answered by points that are coarser than asked for', async () => {
+    source.distanceMs = dayMs;
+    const first = await chart('1h', 90, 2_000);
+    expect([first.state, first.points]).to.deep.equal(['partial', []]);
+    await chart('1h', 90);
+    expect(source.asked).to.have.length(1);
+    const asks = await store.knex('history_asks').select('outcome');
+    expect(asks).to.deep.equal([{ outcome: 'failed' }]);
+    source.distanceMs = undefined;
+    await store.knex('history_asks').update({ valid_until: new Date(0) });
+    const later = await chart('1h', 90, 2_000);
+    expect([later.state, later.points.length]).to.deep.equal(['whole', 2_160]);
   });
 
   it('is answered as far as it is there, when little is missing, and fetched behind', async () => {

@@ -14,6 +14,7 @@ import { openHistoryStore, type HistoryStore } from '../../support/history.ts';
 
 const fixture = new URL('../../fixtures/exports/odd-usd.csv', import.meta.url).pathname;
 const day = (text: string): number => Date.parse(`${text}T00:00:00Z`);
+const clock = { now: () => Date.UTC(2026, 5, 10, 12, 30) };
 const odd = { assetId: 'odd', currency: 'usd' };
 
 describe('importing exports of CoinGecko', () => {
@@ -24,7 +25,7 @@ describe('importing exports of CoinGecko', () => {
   beforeEach(() => store.empty());
   after(() => store.close());
 
-  const load = (path = fixture, about = odd) => importExport(store, { path, ...about });
+  const load = (path = fixture, about = odd) => importExport({ ...store, clock }, { path, ...about });
   const chart = () =>
     store.candles.points({ ...odd, granularity: '1d', from: day('2019-01-01'), to: day('2020-01-01') });
 
@@ -104,7 +105,7 @@ describe('importing exports of CoinGecko', () => {
         ).to.equal(7);
         throw new Error('killed');
       });
-    const failed = await importExport({ ...store, candles }, { path: fixture, ...odd }).catch(String);
+    const failed = await importExport({ ...store, candles, clock }, { path: fixture, ...odd }).catch(String);
     expect(failed).to.contain('killed');
     expect(await chart()).to.deep.equal([]);
   });
@@ -130,6 +131,22 @@ describe('importing exports of CoinGecko', () => {
       );
       expect(await load('/nowhere/x-usd.csv').catch(String)).to.contain('ENOENT');
       expect(await store.knex('candles').count().first()).to.deep.equal({ count: 0 });
+    });
+
+    it('rows of the future, but for the clocks of other time zones', async () => {
+      const path = join(folder, 'f-usd.csv');
+      const dates = ['2026-06-10', '2026-06-11', '2026-06-12', '2099-01-01'];
+      const rows = dates.map((date) => `${date} 00:00:00 UTC,5,1,1`);
+      await writeFile(path, `snapped_at,price,market_cap,total_volume\n${rows.join('\n')}\n`);
+      const { rows: taken, inserted, oddities } = await load(path);
+      expect([taken, inserted]).to.deep.equal([2, 2]);
+      expect(tellOddities(oddities)).to.deep.equal([
+        'line 4: malformed (in the future: 2026-06-12 00:00:00 UTC)',
+        'line 5: malformed (in the future: 2099-01-01 00:00:00 UTC)',
+      ]);
+      expect(await store.knex('candles').max('open_time').first()).to.deep.equal({
+        max: new Date('2026-06-11T00:00:00Z'),
+      });
     });
 
     it('hours for days: rows of hours are hours, and give the begins of days', async () => {

@@ -1,5 +1,12 @@
 import { expect } from 'chai';
-import { dayMs, granularityOf, joinCandles, ohlcLengthOf, type OhlcPart } from '../../../src/domain/chart.ts';
+import {
+  dayMs,
+  granularityOf,
+  isCoarser,
+  joinCandles,
+  ohlcLengthOf,
+  type OhlcPart,
+} from '../../../src/domain/chart.ts';
 import { candleOf, mergeCandles, type Observation } from '../../../src/domain/candle.ts';
 
 const now = Date.UTC(2026, 4, 20, 9, 17);
@@ -59,6 +66,37 @@ describe('long candles', () => {
     const parts = [part(0, 10), part(1, 30)];
     const { candles, missing } = joinCandles(parts, { ...span, now: begin + 2.5 * hour });
     expect([candles.at(-1)?.close, missing]).to.deep.equal([30.5, 0]);
+  });
+
+  it('are not made where the running part would stand in for one that nobody has seen', () => {
+    const running = (parts: readonly OhlcPart[], hours: number) =>
+      joinCandles(parts, { ...span, now: begin + hours * hour });
+    expect(running([part(1, 30)], 1.1)).to.deep.equal({ candles: [], missing: 0 });
+    expect(running([part(0, 10), part(2, 30)], 2.1).candles).to.deep.equal([]);
+    expect(running([part(0, 10), part(1, 30)], 1.1).candles.map(({ high }) => high)).to.deep.equal([31]);
+    expect(running([part(0, 10)], 0.1).candles).to.have.length(1);
+    expect(running([], 0.1).candles).to.deep.equal([]);
+  });
+});
+
+describe('points coarser than asked for', () => {
+  const every = (ms: number, count: number) => Array.from({ length: count }, (_, index) => now + index * ms);
+  const jittered = (ms: number) => every(ms, 40).map((at, index) => at + ((index * 7919) % 60) * 1_000);
+
+  it('are days for hours, and hours for minutes', () => {
+    expect(isCoarser(jittered(dayMs), '1h')).to.equal(true);
+    expect(isCoarser([...every(dayMs, 91), now + 90.4 * dayMs], '1h')).to.equal(true);
+    expect(isCoarser(jittered(hour), '5m')).to.equal(true);
+    expect(isCoarser(jittered(dayMs).toReversed(), '5m')).to.equal(true);
+  });
+
+  it('are not what was asked for, finer, sparse or too few', () => {
+    expect(isCoarser(jittered(hour), '1h')).to.equal(false);
+    expect(isCoarser(jittered(300_000), '1h')).to.equal(false);
+    expect(isCoarser(jittered(dayMs), '1d')).to.equal(false);
+    const sparse = [0, 3, 4, 9, 33, 34, 58, 70, 71, 100, 148].map((hours) => now + hours * hour);
+    expect(isCoarser(sparse, '1h')).to.equal(false);
+    for (const count of [0, 1, 2]) expect(isCoarser(every(dayMs, count), '1h')).to.equal(false);
   });
 });
 

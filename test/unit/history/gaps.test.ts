@@ -65,6 +65,14 @@ describe('pieces of a gap', () => {
     expect(older?.to).to.equal((newest?.from ?? 0) - 1);
   });
 
+  it('of hours never reach 90 days, even in whole seconds: they would come back as days', () => {
+    for (const offset of [0, 1, 499, 999]) {
+      const span = { from: now - 2 * year - offset, to: now - offset };
+      for (const { from, to } of piecesOf(span, { granularity: '1h', now, most: 20 }))
+        expect(Math.ceil(to / 1_000) - Math.floor(from / 1_000)).to.be.below((90 * dayMs) / 1_000);
+    }
+  });
+
   it('are no more than asked for', () => {
     expect(cut(0, now, 2)).to.have.length(2);
   });
