@@ -30,6 +30,9 @@ export interface CachedDocument {
   readonly receivedAt: number;
 }
 
+/** Reason of a failure: the source does not reach back to the time that the document is of. */
+export const outOfReachReason = 'the price source does not reach back so far';
+
 /** Why there is no document, until `until` (ms since the epoch). */
 export interface DocumentFailure {
   readonly state: 'not_found' | 'unavailable';

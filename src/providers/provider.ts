@@ -87,7 +87,7 @@ export interface PriceProvider {
   fetchMarkets(request: MarketsRequest): Promise<MarketsResult>;
   /** The whole list of assets. Rows with an empty id are left out. */
   fetchAssets(signal: AbortSignal): Promise<readonly AssetListing[]>;
-  /** The JSON text of a document, checked to be an object or a list. Only where the provider speaks CoinGecko's API. */
+  /** The JSON text of a document, checked to be what its path promises, without prices that cannot be ones. Only where the provider speaks CoinGecko's API. */
   fetchDocument?(request: DocumentRequest): Promise<string>;
   /** Observed points, oldest first, each once; an empty list where the asset was not traded yet. Absent where there is no history. */
   fetchHistory?(request: HistoryRequest): Promise<readonly HistoryPoint[]>;

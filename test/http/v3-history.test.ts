@@ -1,5 +1,8 @@
 /** Charts, candles and days of CoinGecko's contract. */
 import { expect } from 'chai';
+import { directoryOver } from '../../src/assets/asset-directory.ts';
+import { createAssetIndex, searchable } from '../../src/assets/asset-index.ts';
+import { outOfReachReason } from '../../src/cache/document-store.ts';
 import { toCachedQuote } from '../../src/domain/cached-quote.ts';
 import { dayMs } from '../../src/domain/chart.ts';
 import { FakeHistory } from './support/fake-history.ts';
@@ -128,6 +131,21 @@ describe('history of the v3 API', () => {
       expect(body).to.have.nested.property('status.error_code', 503);
     });
 
+    it('of a time that the source refuses is CoinGecko\'s 401, and never "on its way"', async () => {
+      history.reading = { state: 'partial', points: [], isRefused: true };
+      const path = `${coin}/market_chart/range?vs_currency=usd&from=1430784000&to=1430870400`;
+      const { status, body, headers } = await get(path);
+      expect([status, headers.get('retry-after')]).to.deep.equal([401, null]);
+      expect(body).to.have.nested.property('error.status.error_code', 10_012);
+      expect(body)
+        .to.have.nested.property('error.status.error_message')
+        .that.matches(/^Your request exceeds the allowed time range.*365 days/);
+      // A key that is refused, say: of a time that could be had.
+      const recent = `from=${now / 1000 - 7_200}&to=${now / 1000 - 3_600}`;
+      const { status: other } = await get(`${coin}/market_chart/range?vs_currency=usd&${recent}`);
+      expect(other).to.equal(503);
+    });
+
     it('of nothing that is known is 404, of a time in which there was nothing is empty', async () => {
       const path = `${coin}/market_chart/range?vs_currency=usd&from=1000&to=9000000`;
       expect(await get(path)).to.deep.include({ status: 404, body: { error: 'coin not found' } });
@@ -190,6 +208,80 @@ describe('history of the v3 API', () => {
       expect([status, headers.get('x-pricepool-state')]).to.deep.equal([200, 'partial']);
       expect(body).to.have.length(1);
     });
+  });
+
+  describe('of a day that the source does not reach back to', () => {
+    const path = `${coin}/history?date=05-05-2015`;
+    beforeEach(() => {
+      const key = '/coins/bitcoin/history?date=05-05-2015&localization=true';
+      api.documents.readings.set(key, { state: 'unavailable', reason: outOfReachReason });
+    });
+
+    it('is 401 where no other source does either', async () => {
+      for (const reading of [
+        { state: 'partial', points: [], isRefused: true },
+        { state: 'whole', points: [] },
+      ] as const) {
+        history.reading = reading;
+        const { status, body, headers } = await get(path);
+        expect([status, headers.get('retry-after')]).to.deep.equal([401, null]);
+        expect(body).to.have.nested.property('error.status.error_code', 10_012);
+      }
+    });
+
+    it('is on its way while another source may tell it', async () => {
+      history.reading = { state: 'partial', points: [], isRefused: false };
+      expect((await get(path)).status).to.equal(503);
+    });
+  });
+
+  describe('of an id that nobody lists', () => {
+    let listed: TestApi;
+    beforeEach(async () => {
+      const names = {
+        symbol: 'btc',
+        name: 'Bitcoin',
+        rank: 1,
+        image: null,
+        platformsJson: '{}',
+        active: true,
+      };
+      const index = createAssetIndex([searchable({ ...names, id: 'bitcoin' })]);
+      listed = await startApi({ history, clock: { now: () => now }, assets: directoryOver(() => index) });
+    });
+    afterEach(() => listed.close(0));
+
+    it('asks nobody, and tells what is stored all the same', async () => {
+      for (const path of ['', '/ohlc?vs_currency=usd&days=1', '/history?date=30-01-2020']) {
+        const response = await listed.call('GET', `/api/v3/coins/no-such-coin${path}`);
+        expect(response.status, path).to.equal(404);
+        expect(await response.json()).to.deep.equal({ error: 'coin not found' });
+      }
+      expect([listed.documents.paths, history.asked]).to.deep.equal([[], []]);
+      history.days = [
+        { currency: 'usd', at: Date.UTC(2020, 0, 30), price: 10, marketCap: null, volume: null },
+      ];
+      const stored = await listed.call('GET', '/api/v3/coins/no-such-coin/history?date=30-01-2020');
+      expect(stored.status).to.equal(200);
+      await listed.call('GET', '/api/v3/coins/bitcoin');
+      expect(listed.documents.paths).to.have.length(1);
+    });
+  });
+
+  it('takes no path of CoinGecko for an asset, with a list of them or without', async () => {
+    for (const path of [
+      'categories',
+      'top_gainers_losers',
+      'Categories',
+      'categories/history?date=30-01-2020',
+    ]) {
+      const { status, body } = await get(`/api/v3/coins/${path}`);
+      expect([path, status]).to.deep.equal([path, 404]);
+      expect(body)
+        .to.have.property('error')
+        .that.matches(/^Incorrect path/);
+    }
+    expect(api.documents.paths).to.deep.equal([]);
   });
 
   it('of a day is told in the currencies that are stored', async () => {

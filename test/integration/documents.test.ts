@@ -2,7 +2,12 @@
 import { expect } from 'chai';
 import { Redis } from 'ioredis';
 import { createDocumentReader, type DocumentReader } from '../../src/cache/document-reader.ts';
-import { createDocumentStore, documentId, type DocumentStore } from '../../src/cache/document-store.ts';
+import {
+  createDocumentStore,
+  documentId,
+  outOfReachReason,
+  type DocumentStore,
+} from '../../src/cache/document-store.ts';
 import type { Demand } from '../../src/demand/demand.ts';
 import { createDocumentNews } from '../../src/events/document-news.ts';
 import { systemClock } from '../../src/lib/clock.ts';
@@ -11,6 +16,7 @@ import { createRedisKeys, type RedisKeys } from '../../src/lib/redis-keys.ts';
 import {
   BudgetWaitError,
   ProviderConnectionError,
+  ProviderRangeError,
   ProviderRejectedError,
 } from '../../src/providers/errors.ts';
 import type { GrantedCall, UpstreamGate } from '../../src/providers/upstream-gate.ts';
@@ -126,6 +132,13 @@ describe('documents', () => {
     expect((await read()).state).to.equal('not_found');
     expect((await read()).state).to.equal('not_found');
     expect(kicked).to.have.length(1);
+  });
+
+  it('of a time that the source does not reach to are refused with the reason, for an hour', async () => {
+    const error = new ProviderRangeError('too far', { provider: 'test', providerStatus: 401 });
+    onKick = () => refresh({ fetchDocument: () => Promise.reject(error) });
+    expect(await read()).to.include({ state: 'unavailable', reason: outOfReachReason });
+    expect((await store.read(path)).failure?.until).to.be.above(Date.now() + 3_000_000);
   });
 
   it('of a source that has none are not to be had', async () => {

@@ -8,7 +8,7 @@ import { parseRequester } from '../../src/domain/requester.ts';
 import { lookAt } from '../../src/history/gap-finder.ts';
 import { makeRoom, storePoints } from '../../src/history/store-history.ts';
 import { messageOf } from '../../src/lib/errors.ts';
-import { ProviderError, ProviderRejectedError } from '../../src/providers/errors.ts';
+import { ProviderError, ProviderRangeError, ProviderRejectedError } from '../../src/providers/errors.ts';
 import { NoProviderError } from '../../src/providers/provider-chain.ts';
 import type { PriceProvider } from '../../src/providers/provider.ts';
 import { wasNeverSent } from '../../src/providers/outcome.ts';
@@ -77,7 +77,8 @@ export async function backfillHistory(
     if (!(error instanceof ProviderError) || context.waitSignal.aborted) throw error;
     deps.log.warn({ asset: job.assetId, reason: messageOf(error) }, 'upstream gave no history');
     // Where no source reaches back to, none reaches further.
-    const from = error instanceof NoProviderError ? 0 : job.from;
+    const isOutOfReach = error instanceof NoProviderError || error instanceof ProviderRangeError;
+    const from = isOutOfReach ? 0 : job.from;
     await note(deps, job, { from, to: job.to, outcome: outcomeOf(error) });
   }
   return { points: 0 };

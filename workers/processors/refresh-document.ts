@@ -1,9 +1,14 @@
 import type { JobData, JobResult } from '../../jobs/registry.ts';
-import { documentId, type DocumentFailure, type DocumentStore } from '../../src/cache/document-store.ts';
+import {
+  documentId,
+  outOfReachReason,
+  type DocumentFailure,
+  type DocumentStore,
+} from '../../src/cache/document-store.ts';
 import { parseRequester } from '../../src/domain/requester.ts';
 import type { DocumentNews } from '../../src/events/document-news.ts';
 import { messageOf } from '../../src/lib/errors.ts';
-import { ProviderRejectedError } from '../../src/providers/errors.ts';
+import { ProviderRangeError, ProviderRejectedError } from '../../src/providers/errors.ts';
 import { wasNeverSent } from '../../src/providers/outcome.ts';
 import type { JobContext } from '../runtime/processor.ts';
 import { PutBack } from '../runtime/put-back.ts';
@@ -25,6 +30,8 @@ const leaseMs = 30_000;
 const unavailableMs = 10_000;
 /** How long a refusal (key, plan) is remembered (ms): it will not heal by itself. */
 const rejectedMs = 60_000;
+/** The past that a source does not reach to only gets further away. */
+const outOfReachMs = 3_600_000;
 
 /** `document.refresh`: one call for one document, charged to whoever asked first. */
 export async function refreshDocument(
@@ -101,6 +108,8 @@ function failureOf(
   error: unknown,
 ): DocumentFailure {
   const now = clock.now();
+  if (error instanceof ProviderRangeError)
+    return { state: 'unavailable', until: now + outOfReachMs, reason: outOfReachReason };
   if (!(error instanceof ProviderRejectedError))
     return { state: 'unavailable', until: now + unavailableMs, reason: 'the price source does not answer' };
   return error.providerStatus === 404

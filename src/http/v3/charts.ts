@@ -1,12 +1,12 @@
-import { assetIdSchema } from '../../../jobs/requests.ts';
 import type { Principal } from '../../auth/principal.ts';
 import { chartIntervals, dayMs, granularityOf, type ChartInterval } from '../../domain/chart.ts';
 import { isQuoteCurrency } from '../../domain/currencies.ts';
+import { freeReachDays } from '../../domain/history-gaps.ts';
 import type { HistoryPoint } from '../../domain/history.ts';
 import type { ChartReading } from '../../history/history-reader.ts';
 import type { AppDeps } from '../deps.ts';
 import type { V3State } from './answer.ts';
-import { coinNotFound, invalidParameter } from './errors.ts';
+import { coinNotFound, invalidParameter, outOfReach } from './errors.ts';
 import { roundPrice, type Precision } from './numbers.ts';
 import { unserved } from './unserved.ts';
 
@@ -40,13 +40,6 @@ const latestWaitMs = 1_000;
 /** No asset is older than the first (ms since the epoch). */
 export const firstMoment = Date.UTC(2009, 0, 3);
 
-/** @throws {AppError} 404 for what cannot be an asset id. */
-export function checkedId(text: string): string {
-  const id = assetIdSchema.safeParse(text);
-  if (!id.success) throw coinNotFound();
-  return id.data;
-}
-
 /** @throws {AppError} 422 for a currency that CoinGecko does not price in. */
 export function checkedCurrency(currency: string): string {
   if (!isQuoteCurrency(currency)) throw invalidParameter('invalid vs_currency');
@@ -55,7 +48,7 @@ export function checkedCurrency(currency: string): string {
 
 /**
  * Reads a chart, and waits for what is missing within bounds.
- * @throws {AppError} 404 where nobody knows the asset; 503 where nothing can be had now.
+ * @throws {AppError} 404 where nobody knows the asset; 401 where no source reaches back to; 503 where nothing can be had now.
  */
 export async function readChart(deps: ChartDeps, asked: ChartQuestion): Promise<FoundChart> {
   const { assetId, currency, from, to, viewer } = asked;
@@ -75,7 +68,7 @@ export async function readChart(deps: ChartDeps, asked: ChartQuestion): Promise<
   ]);
   const points = withLatest(reading, latest, span);
   if (points.length === 0 && (!isListed || latest === 'not_found')) throw coinNotFound();
-  if (points.length === 0) await refuseEmpty(deps, reading);
+  if (points.length === 0) await refuseEmpty(deps, { reading, isFarPast: isFarPast(span.to, now) });
   return {
     json: chartJson(points, asked.precision),
     state: reading.state === 'partial' && isListed ? 'partial' : 'fresh',
@@ -84,9 +77,20 @@ export async function readChart(deps: ChartDeps, asked: ChartQuestion): Promise<
 }
 
 /** Nothing at all is an answer only where the source has nothing. */
-async function refuseEmpty({ budgetStatus }: ChartDeps, { state }: ChartReading): Promise<void> {
+async function refuseEmpty(
+  { budgetStatus }: ChartDeps,
+  { reading, isFarPast }: { readonly reading: ChartReading; readonly isFarPast: boolean },
+): Promise<void> {
+  const { state, isRefused } = reading;
   if (state === 'unknown') throw coinNotFound();
-  if (state === 'partial') throw await unserved('pending', budgetStatus);
+  if (state !== 'partial') return;
+  if (isRefused && isFarPast) throw outOfReach(freeReachDays);
+  throw await unserved(isRefused ? 'unavailable' : 'pending', budgetStatus);
+}
+
+/** Whether a moment lies before those that free plans reach back to. */
+function isFarPast(at: number, now: number): boolean {
+  return at < now - freeReachDays * dayMs;
 }
 
 /** The latest quote as a point; undefined without one. */

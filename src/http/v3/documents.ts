@@ -1,5 +1,5 @@
 import type { Principal } from '../../auth/principal.ts';
-import type { CachedDocument } from '../../cache/document-store.ts';
+import { outOfReachReason, type CachedDocument } from '../../cache/document-store.ts';
 import type { AppError } from '../../lib/errors.ts';
 import type { AppDeps } from '../deps.ts';
 import { unserved } from './unserved.ts';
@@ -15,6 +15,8 @@ interface DocumentQuestion {
   readonly viewer: Principal;
   /** What is thrown when there is no such document. */
   readonly notFound: () => AppError;
+  /** What is thrown when the source does not reach back so far; 503 when absent. */
+  readonly outOfReach?: () => AppError;
 }
 
 export interface FoundDocument {
@@ -51,9 +53,10 @@ export function canonicalPath(path: string, params: Readonly<Record<string, Valu
  */
 export async function readDocument(
   { documents, budgetStatus, config }: DocumentDeps,
-  { notFound, viewer, ...asked }: DocumentQuestion,
+  { notFound, outOfReach, viewer, ...asked }: DocumentQuestion,
 ): Promise<FoundDocument> {
   const reading = await documents.read({ ...asked, waitMs: config.READ_WAIT_MS, requester: viewer });
   if (reading.document !== undefined) return { state: reading.state, document: reading.document };
+  if (reading.reason === outOfReachReason && outOfReach !== undefined) throw outOfReach();
   throw reading.state === 'not_found' ? notFound() : await unserved(reading.state, budgetStatus);
 }

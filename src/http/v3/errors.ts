@@ -20,11 +20,25 @@ export function coinNotFound(): AppError {
   return new NotFoundError('coin not found', 'coin_not_found');
 }
 
+/** 401, as CoinGecko says it: no source reaches back to the time that was asked for. */
+export function outOfReach(days: number): AppError {
+  const message = `Your request exceeds the allowed time range. The price source tells the past ${days} days, and nothing older is stored here.`;
+  return new AppError(message, { code: outOfReachCode, status: 401 });
+}
+
+/** Whether an error is that of {@link outOfReach}. */
+export function isOutOfReach(error: unknown): boolean {
+  return error instanceof AppError && error.code === outOfReachCode;
+}
+
 /** 503: it cannot be had at the moment, and nothing older is there. */
 export function notYet(message: string, retryAfterSeconds: number): AppError {
   return new AppError(message, { code: 'not_available', status: 503, retryAfterSeconds });
 }
 
+const outOfReachCode = 'time_range_exceeded';
+/** CoinGecko's code for it. */
+const timeRangeCode = 10_012;
 /** CoinGecko's codes for keys. */
 const keyCodes: Readonly<Record<number, number>> = { 401: 10_002, 403: 10_005 };
 const incorrectPath =
@@ -46,7 +60,7 @@ export function toV3Refusal(error: unknown, problem: Problem): V3Refusal {
   const sleepsTooLong = (problem.retryAfterSeconds ?? 0) > longestSleep;
   return {
     status,
-    json: JSON.stringify(bodyOf(status, messageOf(error, problem))),
+    json: JSON.stringify(bodyOf({ ...problem, status, message: messageOf(error, problem) })),
     headers: {
       'Access-Control-Allow-Origin': '*',
       'Access-Control-Expose-Headers': 'retry-after, ratelimit, ratelimit-policy, x-request-id',
@@ -63,7 +77,11 @@ function messageOf(error: unknown, { status, code, message }: Problem): string {
   return first?.message === 'is required' ? `Missing parameter ${name}` : `Invalid parameter ${name}`;
 }
 
-function bodyOf(status: number, message: string): object {
+function bodyOf({ status, code, message }: Pick<Problem, 'status' | 'code' | 'message'>): object {
+  if (code === outOfReachCode) {
+    const timestamp = new Date().toISOString();
+    return { error: { status: { timestamp, error_code: timeRangeCode, error_message: message } } };
+  }
   const keyCode = keyCodes[status];
   if (keyCode !== undefined) {
     const timestamp = new Date().toISOString();

@@ -16,12 +16,14 @@ interface Made {
   readonly pages?: readonly { readonly currency: string; readonly page: number }[];
   /** When the oldest part was received (ms since the epoch). */
   readonly receivedAt: number;
+  /** Since when it is fresh (ms since the epoch); `receivedAt` when absent. */
+  readonly freshFrom?: number;
   /** Whether assets are left out: those may exist a moment later. */
   readonly isShort: boolean;
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-interface HeldAnswer extends Omit<Made, 'json' | 'isShort'> {
+interface HeldAnswer extends Omit<Made, 'json' | 'isShort' | 'freshFrom'> {
   readonly prepared: Prepared;
   readonly until: number;
   /** Of the market, when the quotes were last found to be the newest. */
@@ -92,9 +94,12 @@ export function createHeldAnswers(market: MarketReader): HeldAnswers {
       if (isGood) send(ctx, held);
       return isGood;
     },
-    put(ctx, { json, isShort, ...made }) {
+    put(ctx, { json, isShort, freshFrom, ...made }) {
       const now = Date.now();
-      const until = Math.min(made.receivedAt + market.freshMs, isShort ? now + shortMs : Infinity);
+      const until = Math.min(
+        (freshFrom ?? made.receivedAt) + market.freshMs,
+        isShort ? now + shortMs : Infinity,
+      );
       const state = { version: market.version(), reads: 0, countedAt: now };
       const held: HeldAnswer = { ...made, ...state, prepared: prepare(json), until };
       answers.set(questionOf(ctx), held);

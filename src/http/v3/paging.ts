@@ -24,10 +24,12 @@ export function pagingHeaders(ctx: ApiContext, { page, perPage, total }: Paging)
   };
 }
 
+/** In whatever case: what is almost a key is no less secret. */
+const keyNames: ReadonlySet<string> = new Set(['x_cg_demo_api_key', 'x_cg_pro_api_key']);
+
 function urlOf(ctx: ApiContext, page: number): string {
   const query = new URLSearchParams(ctx.querystring);
-  query.delete('x_cg_demo_api_key');
-  query.delete('x_cg_pro_api_key');
+  for (const name of [...query.keys()]) if (keyNames.has(name.toLowerCase())) query.delete(name);
   query.set('page', String(page));
   return `${ctx.state.path ?? ''}?${query.toString()}`;
 }

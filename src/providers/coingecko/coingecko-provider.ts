@@ -5,6 +5,7 @@ import { ProviderRangeError, ProviderRejectedError, ProviderResponseError } from
 import { createHttpGet, type OpenHttp } from '../http-get.ts';
 import { encodedIds } from '../id-list.ts';
 import type { AssetListing, DocumentRequest, HistoryRequest, PriceProvider } from '../provider.ts';
+import { isBelievable } from './document-checks.ts';
 import { failureOf } from './failures.ts';
 import { chartOf, pointsOf } from './history.ts';
 import { marketRowOf } from './market-row.ts';
@@ -116,7 +117,7 @@ async function fetchDocument(
     throw new ProviderRejectedError('The path of a document begins with / and is encoded', { provider });
   }
   const { text, body, status } = await wire.fetchJson(path, signal);
-  if (typeof body !== 'object' || body === null) throw unusable(provider, text, status);
+  if (!isBelievable(path, body)) throw unusable(provider, text, status);
   // Text that is JSON passes as it is; what was only understood leniently must not reach a strict reader.
   return isJson(text) ? text : JSON.stringify(body);
 }

@@ -8,6 +8,7 @@ import { silentLogger } from '../../../src/lib/logger.ts';
 import {
   BudgetWaitError,
   ProviderConnectionError,
+  ProviderRangeError,
   ProviderRejectedError,
 } from '../../../src/providers/errors.ts';
 import type { ChainRequest, ProviderChain } from '../../../src/providers/provider-chain.ts';
@@ -221,6 +222,21 @@ describe('history that is missing', () => {
     expect((await chart('1h', 7, 2_000)).state).to.equal('unknown');
     await chart('1h', 7);
     expect(source.asked).to.have.length(1);
+  });
+
+  it('is known to be refused, and not on its way, where a source does not reach back to', async () => {
+    source.failure = new ProviderRangeError('too far back', { provider: 'fake', providerStatus: 401 });
+    const day = { ...series, granularity: '1d', from: now - 900 * dayMs, to: now - 899 * dayMs } as const;
+    const ask = (waitMs: number) => reader.chart({ ...day, waitMs, requester: { userId: who } });
+    expect(await ask(2_000)).to.deep.equal({ points: [], state: 'partial', isRefused: true });
+    expect((await ask(0)).isRefused, 'again').to.equal(true);
+    expect(source.asked).to.have.length(1);
+    await store.empty();
+    source.failure = new ProviderConnectionError('reset', { provider: 'fake' });
+    expect((await ask(2_000)).isRefused, 'a failure').to.equal(false);
+    await store.empty();
+    runs = false;
+    expect((await ask(0)).isRefused, 'on its way').to.equal(false);
   });
 
   it('is asked for by one user no more than others can bear', async () => {

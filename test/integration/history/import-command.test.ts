@@ -1,3 +1,6 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { expect } from 'chai';
 import { openHistoryStore, type HistoryStore } from '../../support/history.ts';
 import { runCommand } from '../../support/run-command.ts';
@@ -42,6 +45,16 @@ describe('the command that imports history', () => {
     const second = await command(fixture, fixture);
     expect(second.said.match(/no change: all of it was there/g)).to.have.length(2);
     expect(await assets()).to.deep.equal(['odd-coin']);
+  });
+
+  it('says that a file with nothing but a header has no rows', async () => {
+    const dir = await mkdtemp(join(tmpdir(), 'pricepool-import-'));
+    const path = join(dir, 'btc-usd.csv');
+    await writeFile(path, 'snapped_at,price,market_cap,total_volume\n');
+    const { code, said } = await command(path, '--asset', 'bitcoin');
+    await rm(dir, { recursive: true });
+    expect(code).to.equal(0);
+    expect(said).to.contain('no rows').and.not.contain('all of it was there');
   });
 
   it('takes an asset that it is told, and refuses what makes no sense', async () => {

@@ -3,14 +3,8 @@ import { chartIntervals, dayMs, type ChartInterval } from '../../../domain/chart
 import type { ApiContext } from '../../context.ts';
 import type { Route } from '../../route.ts';
 import { answerV3 } from '../answer.ts';
-import {
-  checkedCurrency,
-  checkedId,
-  firstMoment,
-  readChart,
-  type ChartDeps,
-  type FoundChart,
-} from '../charts.ts';
+import { checkedCurrency, firstMoment, readChart, type ChartDeps, type FoundChart } from '../charts.ts';
+import { checkedId } from '../coin-id.ts';
 import { invalidParameter } from '../errors.ts';
 import { precision, requiredCurrency, requiredText, word } from '../params.ts';
 import { v3Route } from '../v3-route.ts';
@@ -19,6 +13,7 @@ const idPath = z.object({ id: z.string().meta({ description: 'Asset id, such as 
 const intervals = Object.keys(chartIntervals) as [ChartInterval, ...ChartInterval[]];
 const interval = () => word(intervals, 'Distance of the points; by the length of the span when absent');
 const answers = {
+  401: 'The key is none, or no source reaches back to this time',
   404: 'No asset has this id',
   422: 'A parameter is missing, or is none',
 };

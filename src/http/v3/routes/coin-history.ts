@@ -2,15 +2,18 @@ import { z } from 'zod';
 import type { DayPoint } from '../../../../db/queries/candles.ts';
 import type { Principal } from '../../../auth/principal.ts';
 import { dayMs } from '../../../domain/chart.ts';
+import { freeReachDays } from '../../../domain/history-gaps.ts';
+import type { ChartReading } from '../../../history/history-reader.ts';
 import { AppError, NotFoundError } from '../../../lib/errors.ts';
 import type { AppDeps } from '../../deps.ts';
 import type { ApiContext } from '../../context.ts';
 import type { Route } from '../../route.ts';
 import { answerV3 } from '../answer.ts';
-import { checkedId } from '../charts.ts';
+import { checkedId, refuseUnlisted } from '../coin-id.ts';
 import { canonicalPath, readDocument, type DocumentDeps } from '../documents.ts';
-import { coinNotFound } from '../errors.ts';
+import { coinNotFound, isOutOfReach, outOfReach } from '../errors.ts';
 import { flag, requiredText } from '../params.ts';
+import { unserved } from '../unserved.ts';
 import { v3Route } from '../v3-route.ts';
 
 type CoinHistoryDeps = DocumentDeps & Pick<AppDeps, 'history' | 'assets' | 'clock'>;
@@ -36,7 +39,12 @@ function coinHistory(deps: CoinHistoryDeps): Route {
       'What is stored here, in the currencies that it is stored in; else as the source tells it, in all its currencies.',
     params: z.object({ id: z.string().meta({ description: 'Asset id, such as bitcoin' }) }),
     query: historyQuery,
-    answers: { 400: 'No such day', 404: 'No asset has this id', 422: 'The date is missing' },
+    answers: {
+      400: 'No such day',
+      401: 'The key is none, or no source reaches back to this day',
+      404: 'No asset has this id',
+      422: 'The date is missing',
+    },
     handler: async (ctx, { params, query, viewer }) => {
       const assetId = checkedId(params.id);
       const day = dayOf(query.date);
@@ -47,19 +55,21 @@ function coinHistory(deps: CoinHistoryDeps): Route {
         sendOwn(ctx, deps, { assetId, own, localization });
         return;
       }
+      refuseUnlisted(deps.assets, assetId);
       const path = canonicalPath(`/coins/${encodeURIComponent(assetId)}/history`, {
         date: textOf(day),
         localization,
       });
       try {
-        const asked = { path, freshMs: updateMs, viewer, notFound: coinNotFound };
+        const refusals = { notFound: coinNotFound, outOfReach: () => outOfReach(freeReachDays) };
+        const asked = { path, freshMs: updateMs, viewer, ...refusals };
         const { state, document } = await readDocument(deps, asked);
         answerV3(ctx, { json: document.json, cache: 'slow', state, receivedAt: document.receivedAt });
       } catch (error) {
         if (error instanceof NotFoundError) throw error;
-        const filled = await fillDay(deps, { assetId, day, viewer });
-        if (filled.length === 0) throw error;
-        sendOwn(ctx, deps, { assetId, own: filled, localization });
+        const { filled, reading } = await fillDay(deps, { assetId, day, viewer });
+        if (filled.length > 0) sendOwn(ctx, deps, { assetId, own: filled, localization });
+        else throw await refusalOf(deps, { error, reading });
       }
     },
   });
@@ -69,10 +79,20 @@ function coinHistory(deps: CoinHistoryDeps): Route {
 async function fillDay(
   { history, config }: CoinHistoryDeps,
   { assetId, day, viewer }: { readonly assetId: string; readonly day: number; readonly viewer: Principal },
-): Promise<readonly DayPoint[]> {
+): Promise<{ filled: readonly DayPoint[]; reading: ChartReading }> {
   const span = { from: day, to: day + dayMs - 1, waitMs: config.READ_WAIT_MS };
-  await history.chart({ assetId, currency: 'usd', granularity: '1d', ...span, requester: viewer });
-  return await history.dayOf(assetId, day);
+  const asked = { assetId, currency: 'usd', granularity: '1d', ...span, requester: viewer } as const;
+  const reading = await history.chart(asked);
+  return { filled: await history.dayOf(assetId, day), reading };
+}
+
+/** While another source may still tell the day, it is on its way, whatever the first one has refused. */
+async function refusalOf(
+  { budgetStatus }: CoinHistoryDeps,
+  { error, reading }: { readonly error: unknown; readonly reading: ChartReading },
+): Promise<unknown> {
+  const isComing = reading.state === 'partial' && reading.isRefused !== true;
+  return isOutOfReach(error) && isComing ? await unserved('pending', budgetStatus) : error;
 }
 
 interface OwnDay {

@@ -1,7 +1,7 @@
 import { z } from 'zod';
-import { assetIdSchema } from '../../../../jobs/requests.ts';
 import { answerV3, type cacheRules } from '../answer.ts';
 import type { ApiContext } from '../../context.ts';
+import type { AppDeps } from '../../deps.ts';
 import type { Route } from '../../route.ts';
 import {
   canonicalPath,
@@ -10,12 +10,15 @@ import {
   type DocumentDeps,
   type FoundDocument,
 } from '../documents.ts';
+import { checkedId, refuseUnlisted } from '../coin-id.ts';
 import { coinNotFound } from '../errors.ts';
 import { flag, word } from '../params.ts';
 import { v3Route } from '../v3-route.ts';
 
+type CoinDeps = DocumentDeps & Pick<AppDeps, 'assets'>;
+
 /** What is passed on as CoinGecko sent it: one asset, trending searches, figures of the whole market. */
-export function documentRoutes(deps: DocumentDeps): Route[] {
+export function documentRoutes(deps: CoinDeps): Route[] {
   return [
     plain(deps, {
       path: '/search/trending',
@@ -58,7 +61,7 @@ const coinQuery = z.object({
   dex_pair_format: word(['contract_address', 'symbol'], 'How tickers of decentralised markets name pairs'),
 });
 
-function coin(deps: DocumentDeps): Route {
+function coin(deps: CoinDeps): Route {
   return v3Route({
     path: '/coins/:id',
     summary: 'All that is known of an asset',
@@ -66,9 +69,9 @@ function coin(deps: DocumentDeps): Route {
     query: coinQuery,
     answers: { 404: 'The price source does not know this asset' },
     handler: async (ctx, { params, query, viewer }) => {
-      const id = assetIdSchema.safeParse(params.id);
-      if (!id.success) throw coinNotFound();
-      const path = canonicalPath(`/coins/${encodeURIComponent(id.data)}`, query);
+      const assetId = checkedId(params.id);
+      refuseUnlisted(deps.assets, assetId);
+      const path = canonicalPath(`/coins/${encodeURIComponent(assetId)}`, query);
       const asked = { path, freshMs: updateEveryMs.coin, viewer, notFound: coinNotFound };
       answerDocument(ctx, await readDocument(deps, asked), 'prices');
     },

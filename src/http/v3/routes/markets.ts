@@ -23,7 +23,10 @@ interface FoundRows {
   readonly rows: readonly MarketRowJson[];
   readonly readings: readonly QuoteReading[];
   readonly state: 'fresh' | 'stale';
+  /** When the oldest part was received (ms since the epoch). */
   readonly receivedAt: number;
+  /** The same of quotes and rankings alone, which tell how long an answer is fresh; absent where there are none. */
+  readonly quotedAt?: number;
   /** Assets that are left out because they have not come. */
   readonly pending: readonly string[];
   /** Pages of the ranking that were read. */
@@ -126,6 +129,7 @@ async function rankedRows(
     ...found,
     state,
     receivedAt: Math.min(receivedAt, found.receivedAt),
+    quotedAt: Math.min(receivedAt, found.quotedAt ?? receivedAt),
     pages,
     rows: inOrder,
     pending: [],
@@ -145,17 +149,21 @@ async function joinRows(
   const rows: MarketRowJson[] = [];
   const pending: string[] = [];
   let receivedAt = Date.now();
+  let quotedAt = receivedAt;
   let state: 'fresh' | 'stale' = 'fresh';
   for (const reading of readings) {
     const { assetId, quote } = reading;
-    const row = mergedRow(stored.get(assetId), quote);
+    const told = stored.get(assetId);
+    const row = mergedRow(told, quote);
     if (row !== undefined) {
       rows.push(row);
-      receivedAt = Math.min(receivedAt, (quote ?? stored.get(assetId))?.receivedAt ?? receivedAt);
+      // A merged row has parts of both, and is as old as the older one.
+      receivedAt = Math.min(receivedAt, ...[told, quote].flatMap((part) => part?.receivedAt ?? []));
+      quotedAt = Math.min(quotedAt, quote?.receivedAt ?? quotedAt);
       if (reading.state !== 'fresh' && !isWithoutPrice(reading)) state = 'stale';
     } else if (reading.state !== 'not_found' && !isWithoutPrice(reading)) pending.push(assetId);
   }
-  return { rows, readings, pending, state, receivedAt, pages: [], total: undefined };
+  return { rows, readings, pending, state, receivedAt, quotedAt, pages: [], total: undefined };
 }
 
 function send(
@@ -176,6 +184,7 @@ function send(
       quotes,
       pages: found.pages,
       receivedAt,
+      freshFrom: found.quotedAt ?? receivedAt,
       isShort: quotes.length < readings.length,
       headers,
     });

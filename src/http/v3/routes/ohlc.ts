@@ -5,14 +5,15 @@ import { AppError } from '../../../lib/errors.ts';
 import type { AppDeps } from '../../deps.ts';
 import type { Route } from '../../route.ts';
 import { answerV3 } from '../answer.ts';
-import { checkedCurrency, checkedId } from '../charts.ts';
+import { checkedCurrency } from '../charts.ts';
+import { checkedId, refuseUnlisted } from '../coin-id.ts';
 import { canonicalPath, readDocument, type DocumentDeps } from '../documents.ts';
 import { coinNotFound } from '../errors.ts';
 import { roundPrice, type Precision } from '../numbers.ts';
 import { precision, requiredCurrency, requiredText, word } from '../params.ts';
 import { v3Route } from '../v3-route.ts';
 
-type OhlcDeps = DocumentDeps & Pick<AppDeps, 'history'>;
+type OhlcDeps = DocumentDeps & Pick<AppDeps, 'history' | 'assets'>;
 
 /** CoinGecko renews its candles every quarter of an hour (ms). */
 const updateMs = 900_000;
@@ -53,6 +54,7 @@ function ohlc(deps: OhlcDeps): Route {
       }
       const path = canonicalPath(`/coins/${encodeURIComponent(assetId)}/ohlc`, { ...query });
       try {
+        refuseUnlisted(deps.assets, assetId);
         const asked = { path, freshMs: updateMs, viewer, notFound: coinNotFound };
         const { state, document } = await readDocument(deps, asked);
         answerV3(ctx, { json: document.json, cache: 'prices', state, receivedAt: document.receivedAt });
