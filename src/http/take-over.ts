@@ -3,7 +3,7 @@ import { UnauthenticatedError } from '../lib/errors.ts';
 import { limitSubjectOf } from '../lib/network.ts';
 import type { SseRequest } from '../streams/sse-stream.ts';
 import type { ApiContext } from './context.ts';
-import { stamp } from './present/envelope.ts';
+import { stampOf } from './present/envelope.ts';
 
 /** A request that has become a stream: whoever gets this answers it. */
 export interface TakenOver extends SseRequest {
@@ -18,7 +18,6 @@ export function takeOver(
 ): TakenOver {
   const { principal: viewer, address, cameWithTicket } = ctx.state;
   if (viewer === undefined) throw new UnauthenticatedError();
-  stamp(ctx);
   ctx.respond = false;
   const header = ctx.req.headers['last-event-id'];
   const asked = typeof header === 'string' ? header : ctx.query['lastEventId'];
@@ -30,6 +29,7 @@ export function takeOver(
     viewer,
     address: limitSubjectOf(address),
     response: ctx.res,
+    headers: stampOf(ctx),
     renewTicket: cameWithTicket ? renewTicket : undefined,
     lastEventId: typeof asked === 'string' ? asked : undefined,
   };

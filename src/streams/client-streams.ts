@@ -11,7 +11,7 @@ import { isEndOfJob, JobStream } from './job-stream-session.ts';
 import type { PriceHub } from './price-hub.ts';
 import type { Watch } from './price-watch.ts';
 import { parsePosition, runPriceStream, type PriceView } from './price-stream.ts';
-import { refuseSoftly, SseStream, type SseRequest, type SseStreamDeps } from './sse-stream.ts';
+import { refuseSoftly, sendAway, SseStream, type SseRequest, type SseStreamDeps } from './sse-stream.ts';
 import type { StreamRegistry } from './stream-registry.ts';
 import type { FollowJob } from './ws-jobs.ts';
 import { WsSession, type WsPorts } from './ws-session.ts';
@@ -96,7 +96,7 @@ class ProcessStreams implements ClientStreams {
 
   openJob(asked: JobStreamAsked): void {
     if (isFinal(asked.job.state) && isEndOfJob(asked.lastEventId)) {
-      asked.response.writeHead(204).end();
+      sendAway(asked);
       return;
     }
     const stream = this.#open(asked);
@@ -112,7 +112,7 @@ class ProcessStreams implements ClientStreams {
     const { hub, clock } = this.#deps;
     const position = parsePosition(lastEventId);
     if (maxUpdates !== undefined && (position?.updates ?? 0) >= maxUpdates) {
-      response.writeHead(204).end();
+      sendAway(asked);
       return;
     }
     await this.#load(watch.currency, watch.assetIds);
@@ -179,7 +179,7 @@ class ProcessStreams implements ClientStreams {
   #open(asked: SseRequest): SseStream | undefined {
     const limit = this.#deps.registry.limitReached(asked);
     if (limit === undefined) return new SseStream(asked, this.#streamDeps);
-    refuseSoftly(asked.response, limit);
+    refuseSoftly(asked, limit);
     return undefined;
   }
 }

@@ -15,6 +15,8 @@ export interface Outlet {
   cut(): void;
 }
 
+const sseHeaderPairs: string[] = Object.entries(sseHeaders).flat();
+
 /** A client takes the last bytes within this time (ms) of the end. */
 const lastBytesMs = 10_000;
 
@@ -27,10 +29,10 @@ export class SseOutlet implements Outlet {
   /** Where chunks go; undefined where the response must frame them itself. */
   readonly #socket: Socket | undefined;
 
-  /** Sends the head. */
-  constructor(response: ServerResponse) {
+  /** Sends the head, with further headers as pairs of name and value: a stream would keep those that are set for as long as it lives. */
+  constructor(response: ServerResponse, headers: readonly string[] = []) {
     this.#response = response;
-    response.writeHead(200, sseHeaders);
+    response.writeHead(200, sseHeaderPairs.concat(headers));
     response.flushHeaders();
     response.socket?.setNoDelay(true);
     // A client that speaks HTTP/1.0, as some proxies do, gets no chunks; one that pipelines has no socket yet.

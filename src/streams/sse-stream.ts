@@ -15,6 +15,8 @@ import { TicketRenewal, type RenewTicket } from './ticket-renewal.ts';
 /** A client that asks for a stream, with the response that it becomes. */
 export interface SseRequest extends StreamClient {
   readonly response: ServerResponse;
+  /** Headers of the answer beside those of every event stream: pairs of name and value. */
+  readonly headers?: readonly string[];
   /** Makes a ticket for the same principal; undefined for a client that did not come with one. */
   readonly renewTicket?: RenewTicket | undefined;
 }
@@ -43,15 +45,16 @@ export class SseStream implements OpenStream {
   #ended: EndReason | undefined;
 
   constructor(request: SseRequest, deps: SseStreamDeps) {
-    const { viewer, address, response, renewTicket } = request;
+    const { viewer, address, response, headers, renewTicket } = request;
     this.client = { viewer, address };
     this.#deps = deps;
-    this.#outlet = new SseOutlet(response);
+    this.#outlet = new SseOutlet(response, headers);
     this.#guard = new SlowGuard(this.#outlet);
     this.#openedAt = deps.now();
     response.on('close', () => this.#close('client'));
     const { socket } = response.req;
-    this.#onClose.push(onSocketClose(socket, () => this.#close('client')));
+    // One that waits behind another response of its connection is never told when that closes.
+    if (response.socket === null) this.#onClose.push(onSocketClose(socket, () => this.#close('client')));
     this.#tickets = renewTicket && new TicketRenewal(renewTicket, this.#openedAt);
     deps.registry.add(this);
     // Gone while its request was looked at: its `close` was told before anybody listened.
@@ -140,12 +143,20 @@ function lastFrame(reason: EndReason): Frame {
   return new Frame({ type: 'end', data: JSON.stringify(data), retryMs: retry });
 }
 
+/** Answers 204: an EventSource does not come back after that. */
+export function sendAway({ response, headers = [] }: Pick<SseRequest, 'response' | 'headers'>): void {
+  response.writeHead(204, headers.slice()).end();
+}
+
 /**
  * Refuses a stream in a way that makes a browser come back: any status but 200 would end its EventSource for good.
  */
-export function refuseSoftly(response: ServerResponse, limit: StreamLimit): void {
+export function refuseSoftly(
+  { response, headers }: Pick<SseRequest, 'response' | 'headers'>,
+  limit: StreamLimit,
+): void {
   const retry = comebackMs('limit');
-  const outlet = new SseOutlet(response);
+  const outlet = new SseOutlet(response, headers);
   outlet.write(
     new Frame({ type: 'limit', data: JSON.stringify({ limit, retry_ms: retry }), retryMs: retry }),
   );

@@ -64,6 +64,13 @@ export function answerAtOnce(
   ctx.res.end(status === 200 ? bytes : '', 'latin1');
 }
 
+/** The headers that every answer has, as pairs of name and value: for answers that leave past Koa, which would store each of them. */
+export function stampOf({ state: { requestId, limits } }: ApiContext): string[] {
+  const own = ['X-Request-Id', requestId];
+  if (limits.length > 0) own.push('RateLimit-Policy', policyField(limits), 'RateLimit', limitField(limits));
+  return constantPairs.concat(own);
+}
+
 /** Sets the headers that every answer has, but for those that the route has set to something of its own. */
 export function stamp(ctx: ApiContext): void {
   const { res } = ctx;
