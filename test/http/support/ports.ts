@@ -1,5 +1,4 @@
 /** Stand-ins for what lies behind the HTTP side: they remember what reached them and answer as they are told. */
-import type { ServerResponse } from 'node:http';
 import type { AppDeps } from '../../../src/http/deps.ts';
 import { createApp } from '../../../src/http/app.ts';
 import { listen, type Listening } from '../../../src/http/listen.ts';
@@ -20,6 +19,7 @@ import { createHealth } from '../../../src/lib/health.ts';
 import { silentLogger } from '../../../src/lib/logger.ts';
 import { createMetrics } from '../../../src/lib/metrics.ts';
 import type { JobDesk, SubmitRequest } from '../../../src/queue/job-desk.ts';
+import type { SseRequest } from '../../../src/streams/sse-stream.ts';
 import { FakeHistory } from './fake-history.ts';
 import { standInAccess } from './stand-in-access.ts';
 
@@ -189,12 +189,13 @@ export class FakeDocuments {
 export class FakeStreams {
   readonly opened: (string | undefined)[] = [];
 
-  openJob({ response, lastEventId }: { response: ServerResponse; lastEventId: string | undefined }): void {
+  openJob({ response, headers = [], lastEventId }: SseRequest & { lastEventId: string | undefined }): void {
     this.opened.push(lastEventId);
-    response.writeHead(200, { 'Content-Type': 'text/event-stream' }).end('event: hello\ndata: {}\n\n');
+    const head = ['Content-Type', 'text/event-stream', ...headers];
+    response.writeHead(200, head).end('event: hello\ndata: {}\n\n');
   }
 
-  openPrices(asked: { response: ServerResponse; lastEventId: string | undefined }): Promise<void> {
+  openPrices(asked: SseRequest & { lastEventId: string | undefined }): Promise<void> {
     this.openJob(asked);
     return Promise.resolve();
   }
