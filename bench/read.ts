@@ -2,49 +2,28 @@
 import { newUser } from '../test/support/api-client.ts';
 import { runBench, type Row } from './support/bench.ts';
 import { fetchBulk } from './support/bulk.ts';
-import { median, ms, times } from './support/figures.ts';
-import { load, loadProgram, type LoadResult } from './support/load.ts';
-import { cpuMicros, pin, startBare } from './support/procs.ts';
+import {
+  connections,
+  contenderRow,
+  measure,
+  ratioOf,
+  serverCore,
+  type Contender,
+} from './support/contenders.ts';
+import { times } from './support/figures.ts';
+import { loadProgram } from './support/load.ts';
+import { pin, startBare } from './support/procs.ts';
 
 /** Many short rounds: what disturbs the machine then disturbs both sides alike. */
 const rounds = 9;
 const secondsEach = 2;
 /** Both sides alike; the larger program needs some hundred thousand requests until its machine code is final. */
 const warmUpSeconds = 8;
-const connections = 50;
-const serverCore = 0;
-const loadCore = 1;
-
-interface Contender {
-  readonly name: string;
-  readonly pid: number;
-  readonly url: string;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly results: (LoadResult & { readonly cpuMicrosEach: number })[];
-}
-
-async function measure(
-  { pid, url, headers, results }: Contender,
-  seconds: number,
-  isWarmUp = false,
-): Promise<void> {
-  const before = cpuMicros(pid);
-  const result = await load({ url, headers, seconds, connections, core: loadCore });
-  if (result.failures > 0) throw new Error(`${result.failures} requests to ${url} failed`);
-  if (!isWarmUp) results.push({ ...result, cpuMicrosEach: (cpuMicros(pid) - before) / result.requests });
-}
 
 function rowsOf(ours: Contender, bare: Contender): Row[] {
-  const middle = (contender: Contender, key: 'requestsPerSecond' | 'cpuMicrosEach' | 'p99Ms'): number =>
-    median(contender.results.map((result) => result[key]));
-  const ratio = (key: Parameters<typeof middle>[1]): number =>
-    median(ours.results.map((result, round) => result[key] / (bare.results[round]?.[key] ?? NaN)));
-  const both = [ours, bare].map((contender) => ({
-    what: `${contender.name}: requests/s, CPU a request, p99`,
-    result: `${middle(contender, 'requestsPerSecond').toFixed(0)}, ${middle(contender, 'cpuMicrosEach').toFixed(1)} µs, ${ms(middle(contender, 'p99Ms'))}`,
-  }));
+  const ratio = (figure: Parameters<typeof ratioOf>[2]): number => ratioOf(ours, bare, figure);
   return [
-    ...both,
+    ...[ours, bare].map(contenderRow),
     {
       what: 'requests/s, cached read : bare Koa',
       result: times(ratio('requestsPerSecond')),

@@ -2,56 +2,31 @@
 import { newUser } from '../test/support/api-client.ts';
 import { runBench, type Row } from './support/bench.ts';
 import { fetchBulk } from './support/bulk.ts';
-import { median, ms, times } from './support/figures.ts';
-import { load, loadProgram, type LoadResult } from './support/load.ts';
-import { cpuMicros, pin, startBare } from './support/procs.ts';
+import {
+  connections,
+  contenderRow,
+  measure,
+  middleOf,
+  ratioOf,
+  serverCore,
+  type Contender,
+} from './support/contenders.ts';
+import { times } from './support/figures.ts';
+import { loadProgram } from './support/load.ts';
+import { pin, startBare } from './support/procs.ts';
 
 const rounds = 5;
 const secondsEach = 2;
 /** The larger program needs some hundred thousand requests until its machine code is final. */
 const warmUpSeconds = 8;
-const connections = 50;
-const serverCore = 0;
-const loadCore = 1;
 const manyIds = 250;
 
-interface Contender {
-  readonly name: string;
-  readonly pid: number;
-  readonly url: string;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly results: (LoadResult & { readonly cpuMicrosEach: number })[];
-}
-
-async function measure(contender: Contender, seconds: number, isWarmUp = false): Promise<void> {
-  const { pid, url, headers, results } = contender;
-  const before = cpuMicros(pid);
-  const result = await load({ url, headers, seconds, connections, core: loadCore });
-  if (result.failures > 0) throw new Error(`${result.failures} requests to ${url} failed`);
-  if (!isWarmUp) results.push({ ...result, cpuMicrosEach: (cpuMicros(pid) - before) / result.requests });
-}
-
-type Figure = 'requestsPerSecond' | 'cpuMicrosEach' | 'p99Ms';
-
-function middleOf({ results }: Contender, figure: Figure): number {
-  return median(results.map((result) => result[figure]));
-}
-
 function rowsOf(one: Contender, many: Contender, bare: Contender): Row[] {
-  const ratio = (contender: Contender): number =>
-    median(
-      contender.results.map(
-        ({ requestsPerSecond }, round) => requestsPerSecond / (bare.results[round]?.requestsPerSecond ?? NaN),
-      ),
-    );
-  const each = [one, many, bare].map((contender) => ({
-    what: `${contender.name}: requests/s, CPU a request, p99`,
-    result: `${middleOf(contender, 'requestsPerSecond').toFixed(0)}, ${middleOf(contender, 'cpuMicrosEach').toFixed(1)} µs, ${ms(middleOf(contender, 'p99Ms'))}`,
-  }));
+  const ratio = (contender: Contender): string => times(ratioOf(contender, bare, 'requestsPerSecond'));
   return [
-    ...each,
-    { what: 'requests/s, 1 id : bare Koa', result: times(ratio(one)), asked: '>= 0.7 x' },
-    { what: `requests/s, ${manyIds} ids : bare Koa`, result: times(ratio(many)) },
+    ...[one, many, bare].map(contenderRow),
+    { what: 'requests/s, 1 id : bare Koa', result: ratio(one), asked: '>= 0.7 x' },
+    { what: `requests/s, ${manyIds} ids : bare Koa`, result: ratio(many) },
     {
       what: `CPU per id of ${manyIds}`,
       result: `${(middleOf(many, 'cpuMicrosEach') / manyIds).toFixed(2)} µs`,
