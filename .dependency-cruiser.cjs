@@ -4,12 +4,12 @@
  */
 const floors = [
   ['^src/(domain|lib|config|books)/'],
-  ['^src/(auth|providers|demand|events|mail)/', '^db/', '^jobs/'],
-  ['^src/(queue|streams|cache|assets|accounts|history)/'],
+  ['^src/(auth|providers|demand|events|mail|webhooks)/', '^db/', '^jobs/'],
+  ['^src/(queue|streams|cache|assets|accounts|history|portfolio|alerts)/'],
   ['^src/http/', '^workers/(runtime|processors|threads)/'],
   [
-    '^src/(main|pipeline|mirroring|budgets|sources|access|streaming|create-admin|histories|import-history|reset-password)\\.ts$',
-    '^workers/(main|upstream)\\.ts$',
+    '^src/(main|pipeline|mirroring|budgets|sources|access|streaming|portfolios|hooks|create-admin|histories|import-history|reset-password)\\.ts$',
+    '^workers/(main|upstream|portfolios|hooks|parts)\\.ts$',
   ],
 ];
 const beside = ['^embedded/', '^client/', '^test/', '^bench/', '^scripts/'];
@@ -23,8 +23,26 @@ const upward = floors.slice(0, -1).map((rooms, floor) => ({
 }));
 
 const rooms = [
-  ['^src/auth/', '^db/', '^src/providers/', '^src/demand/', '^jobs/', '^src/events/', '^src/mail/'],
-  ['^src/queue/', '^src/streams/', '^src/cache/', '^src/assets/', '^src/accounts/', '^src/history/'],
+  [
+    '^src/auth/',
+    '^db/',
+    '^src/providers/',
+    '^src/demand/',
+    '^jobs/',
+    '^src/events/',
+    '^src/mail/',
+    '^src/webhooks/',
+  ],
+  [
+    '^src/queue/',
+    '^src/streams/',
+    '^src/cache/',
+    '^src/assets/',
+    '^src/accounts/',
+    '^src/history/',
+    '^src/portfolio/',
+    '^src/alerts/',
+  ],
   ['^src/http/', '^workers/'],
 ];
 
@@ -109,7 +127,11 @@ module.exports = {
     onlyIn('bullmq-only-in-queue-and-runtime', ['^src/queue/', '^workers/runtime/'], 'bullmq'),
     onlyIn('ioredis-only-in-queue', ['^src/queue/'], 'ioredis'),
     onlyIn('sql-only-in-db', ['^db/'], 'knex|objection|pg'),
-    onlyIn('undici-only-in-providers', ['^src/providers/'], 'undici|bottleneck'),
+    onlyIn(
+      'undici-only-in-providers-and-webhooks',
+      ['^src/providers/', '^src/webhooks/'],
+      'undici|bottleneck',
+    ),
     onlyIn('tokens-only-in-auth', ['^src/auth/'], 'jsonwebtoken|bcrypt'),
     onlyIn('koa-only-in-http', ['^src/http/'], 'koa|@koa|koa-body'),
     onlyIn('mail-only-in-mail', ['^src/mail/'], 'nodemailer'),

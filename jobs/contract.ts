@@ -2,7 +2,15 @@ import type { JobsOptions } from 'bullmq';
 import type { z } from 'zod';
 
 /** Queues of the fleet. A worker process serves those that `WORKER_QUEUES` names. */
-export const queueNames = ['requests', 'refresh', 'upkeep', 'mail'] as const;
+export const queueNames = [
+  'requests',
+  'refresh',
+  'upkeep',
+  'mail',
+  'books',
+  'portfolios',
+  'webhooks',
+] as const;
 export type QueueName = (typeof queueNames)[number];
 
 declare const resultType: unique symbol;

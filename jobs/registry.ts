@@ -3,11 +3,13 @@ import { documentRefresh } from './documents.ts';
 import type { DataOf, QueueName, ResultOf } from './contract.ts';
 import { candlesRoll, historyBackfill } from './history.ts';
 import { passwordResetMail } from './mail.ts';
+import { booksRebuild, booksUpdate, performanceCompute, transactionsImport } from './portfolios.ts';
 import { marketsRefresh, quotesRefresh } from './refresh.ts';
 import { bulkFetch, portfolioFetch } from './requests.ts';
 import { tierCheck, tierRefresh } from './tier.ts';
 import { jobsPurge, jobsReconcile } from './upkeep.ts';
 import { quotesWarm } from './warm.ts';
+import { webhookDeliver } from './webhooks.ts';
 
 /** Every job there is, by name. */
 export const registry = {
@@ -26,6 +28,11 @@ export const registry = {
   'candles.roll': candlesRoll,
   'quotes.warm': quotesWarm,
   'password-reset.mail': passwordResetMail,
+  'books.update': booksUpdate,
+  'books.rebuild': booksRebuild,
+  'performance.compute': performanceCompute,
+  'transactions.import': transactionsImport,
+  'webhook.deliver': webhookDeliver,
 } as const;
 
 export type Registry = typeof registry;
@@ -38,5 +45,13 @@ export type JobNameOf<Q extends QueueName> = {
   [N in JobName]: Registry[N]['queue'] extends Q ? N : never;
 }[JobName];
 
-/** Jobs that clients submit and see; each has rows in Postgres. */
-export type ClientJobName = JobNameOf<'requests'>;
+/** Queues of jobs that clients submit and see; each job has rows in Postgres. */
+const clientQueues = ['requests', 'portfolios'] as const satisfies readonly QueueName[];
+
+/** Jobs that clients submit and see. */
+export type ClientJobName = JobNameOf<(typeof clientQueues)[number]>;
+
+/** Whether a name is that of a job that clients submit. */
+export function isClientJob(name: string): name is ClientJobName {
+  return name in registry && clientQueues.some((queue) => queue === registry[name as JobName].queue);
+}

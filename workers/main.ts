@@ -6,26 +6,30 @@ import { credentialLifeOf } from '../src/accounts/credential-life.ts';
 import { createUsageTally } from '../src/accounts/usage-tally.ts';
 import { loadEnvironmentFile } from '../src/config/env-file.ts';
 import { priceSourceOf } from '../src/config/price-source.ts';
-import { loadConfig, type Config } from '../src/config/load-config.ts';
+import { loadConfig } from '../src/config/load-config.ts';
 import { createAssetNews } from '../src/events/asset-news.ts';
 import { createJobEventLog } from '../src/events/job-events.ts';
 import { listenForControl } from '../src/events/control.ts';
-import { createLogger, type Logger } from '../src/lib/logger.ts';
+import { createLogger } from '../src/lib/logger.ts';
 import { createMailer } from '../src/mail/mailer.ts';
-import { createShutdown, onProcessEnd, type Shutdown } from '../src/lib/shutdown.ts';
+import { createShutdown, onProcessEnd } from '../src/lib/shutdown.ts';
 import { buildHistoryKeeping, buildHistoryWriting } from '../src/histories.ts';
 import { buildMirrorWriting } from '../src/mirroring.ts';
-import { buildPipeline, type Pipeline } from '../src/pipeline.ts';
+import { buildPipeline } from '../src/pipeline.ts';
 import { createAccessPurge } from '../db/queries/access-purge.ts';
 import type { QueueName } from '../jobs/contract.ts';
 import { checkAssets, createRankNoter, type AssetRefreshDeps } from './processors/assets.ts';
 import { createMailProcessors } from './processors/mail.ts';
 import { createRefreshProcessors } from './processors/refresh.ts';
-import { createRequestProcessors, failRows, type RequestDeps } from './processors/requests.ts';
+import { failRows } from './processors/client-run.ts';
+import { createRequestProcessors, type RequestDeps } from './processors/requests.ts';
 import { checkTier } from './processors/tier.ts';
 import { createUpkeepProcessors } from './processors/upkeep.ts';
 import { meansToWarm, warmQuotes } from './processors/warm.ts';
 import { createAbandonments } from './runtime/abandonments.ts';
+import { startWebhooks } from './hooks.ts';
+import type { WorkerParts } from './parts.ts';
+import { startBooks, startPortfolios } from './portfolios.ts';
 import { createWorker, type RunningWorker } from './runtime/create-worker.ts';
 import { keepSchedules } from './runtime/schedules.ts';
 import { createAggregator } from './runtime/thread-pool.ts';
@@ -48,13 +52,6 @@ const mailLockMs = 40_000;
 /** Ledger rows are kept for two months (s), so that the month before can be counted too. */
 const ledgerRetentionSeconds = 62 * 86_400;
 
-interface WorkerParts {
-  readonly config: Config;
-  readonly log: Logger;
-  readonly shutdown: Shutdown;
-  readonly pipeline: Pipeline;
-}
-
 function main(): void {
   loadEnvironmentFile();
   const config = loadConfig();
@@ -62,7 +59,7 @@ function main(): void {
   const shutdown = createShutdown(log);
   onProcessEnd(shutdown, log);
   const parts: WorkerParts = { config, log, shutdown, pipeline: buildPipeline({ config, log, shutdown }) };
-  const workers = config.WORKER_QUEUES.flatMap((queue) => startWorker(parts, queue) ?? []);
+  const workers = config.WORKER_QUEUES.flatMap((queue) => startWorker[queue](parts) ?? []);
   shutdown.add('work', 'workers', async () => {
     await Promise.all(workers.map((worker) => worker.close(closeDeadlineMs)));
   });
@@ -82,11 +79,15 @@ function main(): void {
 }
 
 /** Undefined for a queue that cannot be served as configured. */
-function startWorker(parts: WorkerParts, queue: QueueName): RunningWorker | undefined {
-  if (queue === 'requests') return startRequests(parts);
-  if (queue === 'mail') return startMail(parts);
-  return queue === 'refresh' ? startRefresh(parts) : startUpkeep(parts);
-}
+const startWorker: Readonly<Record<QueueName, (parts: WorkerParts) => RunningWorker | undefined>> = {
+  requests: startRequests,
+  refresh: startRefresh,
+  upkeep: startUpkeep,
+  mail: startMail,
+  books: startBooks,
+  portfolios: startPortfolios,
+  webhooks: startWebhooks,
+};
 
 function startRequests({ config, log, shutdown, pipeline }: WorkerParts): RunningWorker {
   const { jobs, runs, collect, clock, redis, keys, subscriber } = pipeline;

@@ -58,7 +58,7 @@ export interface Transaction {
 }
 
 /** What comes first at the same moment: what comes in before what goes out, so that a sale finds what it sells. */
-const rankOf: Readonly<Record<TransactionType, number>> = {
+export const rankOf: Readonly<Record<TransactionType, number>> = {
   transfer_in: 0,
   buy: 1,
   reward: 2,

@@ -249,8 +249,8 @@ export const settings = {
     default: '24h',
     description: 'How long finished jobs and their results are kept.',
   }),
-  WORKER_QUEUES: someOf(['requests', 'refresh', 'upkeep', 'mail'], {
-    default: 'requests,refresh,upkeep,mail',
+  WORKER_QUEUES: someOf(['requests', 'refresh', 'upkeep', 'mail', 'books', 'portfolios', 'webhooks'], {
+    default: 'requests,refresh,upkeep,mail,books,portfolios,webhooks',
     description: 'Queues that this worker process serves.',
   }),
   WORKER_CONCURRENCY: integer({

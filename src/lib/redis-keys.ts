@@ -53,6 +53,8 @@ export interface RedisKeys {
   readonly revocations: string;
   /** Pub/sub channel that says that the list of assets has changed. */
   readonly assets: string;
+  /** Pub/sub channel of portfolios whose derived tables are current again. */
+  readonly books: string;
   /** Prefix of the counters of limits. */
   readonly limits: string;
   /** Stream of job events. */
@@ -100,6 +102,7 @@ export function createRedisKeys(prefix: string): RedisKeys {
     control: `${prefix}:control`,
     revocations: `${prefix}:revocations`,
     assets: `${prefix}:assets`,
+    books: `${prefix}:books`,
     limits: `${prefix}:limit:`,
     jobEvents: `${prefix}:job-events`,
     jobEventsEpoch: `${prefix}:job-events-epoch`,

@@ -42,6 +42,14 @@ export class RunProgress {
     if (this.#waiting && this.#done < this.#deps.total) this.#tell();
   }
 
+  /** Steps have been done, so many in all. */
+  reached(done: number): void {
+    if (done <= this.#done) return;
+    this.#done = Math.min(done, this.#deps.total);
+    this.#unsent.push({ type: 'job.progress', data: { done: this.#done, total: this.#deps.total } });
+    this.#tell();
+  }
+
   /** The cache alone does not suffice. */
   waits(): void {
     this.#waiting = true;

@@ -1,5 +1,5 @@
 import type { OpenWork, RunQueries } from '../../db/queries/runs.ts';
-import { registry, type ClientJobName, type JobData } from '../../jobs/registry.ts';
+import { isClientJob, type ClientJobName, type JobData } from '../../jobs/registry.ts';
 import { requesterText } from '../../src/domain/requester.ts';
 import type { Logger } from '../../src/lib/logger.ts';
 import { turnOf } from '../../src/queue/turn.ts';
@@ -85,8 +85,4 @@ async function addAgain(
   }
   const data = { ...submission, workKey, requester: requesterText(requester) } as JobData<ClientJobName>;
   await queues.add(name, data, turnOf(workKey, total));
-}
-
-function isClientJob(name: string): name is ClientJobName {
-  return name in registry && registry[name as keyof typeof registry].queue === 'requests';
 }

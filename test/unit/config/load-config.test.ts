@@ -117,7 +117,7 @@ describe('loadConfig', () => {
 
   it('says which parts of a list are wrong, and which there are', () => {
     expect(problemsOf({ WORKER_QUEUES: 'requests,request' })).to.deep.equal([
-      'WORKER_QUEUES must be a comma-separated list of requests, refresh, upkeep, mail, not request',
+      'WORKER_QUEUES must be a comma-separated list of requests, refresh, upkeep, mail, books, portfolios, webhooks, not request',
     ]);
   });
 

@@ -1,0 +1,76 @@
+import type { Knex } from 'knex';
+
+/**
+ * Tables that are derived from postings and can always be built anew: places from which the ledger of an asset can go on,
+ * what is held, and what disposals consumed. A change of transactions deletes the marks behind it; what the last mark does
+ * not cover is to be booked.
+ */
+export async function up(knex: Knex): Promise<void> {
+  await createMarks(knex);
+  await createPositions(knex);
+  await createConsumptions(knex);
+}
+
+/** Drops them. */
+export async function down(knex: Knex): Promise<void> {
+  for (const table of ['consumptions', 'positions', 'ledger_marks']) await knex.schema.dropTable(table);
+}
+
+async function createMarks(knex: Knex): Promise<void> {
+  await knex.schema.createTable('ledger_marks', (table) => {
+    table.uuid('portfolio_id').notNullable().references('portfolios.id').onDelete('CASCADE');
+    table.text('asset_id').notNullable();
+    /** Postings before it, and consumptions that were settled before it. */
+    table.integer('count').notNullable();
+    table.integer('settled').notNullable();
+    /** The last posting before it. */
+    table.specificType('at', 'timestamptz(3)').notNullable();
+    table.specificType('rank', 'smallint').notNullable();
+    table.integer('sequence').notNullable();
+    table.uuid('transaction_id').notNullable();
+    table.boolean('is_fee').notNullable();
+    table.decimal('holding').notNullable();
+    /** Text of src/books/ledger/mark-text.ts. */
+    table.text('state').notNullable();
+    table.primary(['portfolio_id', 'asset_id', 'count']);
+  });
+}
+
+/** Sums have no limit of digits: what they sum has one. */
+async function createPositions(knex: Knex): Promise<void> {
+  await knex.schema.createTable('positions', (table) => {
+    table.uuid('portfolio_id').notNullable().references('portfolios.id').onDelete('CASCADE');
+    table.text('asset_id').notNullable();
+    table.decimal('quantity').notNullable();
+    table.decimal('acquired').notNullable();
+    table.decimal('consumed').notNullable();
+    table.decimal('left_basis').notNullable();
+    table.decimal('proceeds').notNullable();
+    table.integer('open_lots').notNullable();
+    table.primary(['portfolio_id', 'asset_id']);
+  });
+}
+
+async function createConsumptions(knex: Knex): Promise<void> {
+  await knex.schema.createTable('consumptions', (table) => {
+    table.uuid('portfolio_id').notNullable().references('portfolios.id').onDelete('CASCADE');
+    table.text('asset_id').notNullable();
+    /** Place among those of the asset, in the order of the books. */
+    table.integer('number').notNullable();
+    table.text('kind').notNullable().checkIn(['disposal', 'transfer'], 'consumptions_kind_known');
+    table.uuid('transaction_id').notNullable();
+    table.boolean('is_fee').notNullable();
+    table.specificType('at', 'timestamptz(3)').notNullable();
+    /** Of a pool neither; of the acquisitions of a day the first moment only. */
+    table.uuid('lot_id');
+    table.specificType('acquired_at', 'timestamptz(3)');
+    table.text('rule').notNullable();
+    table.decimal('quantity').notNullable();
+    table.decimal('proceeds').notNullable();
+    table.decimal('basis').notNullable();
+    /** A later acquisition may still change it. */
+    table.boolean('is_provisional').notNullable();
+    table.primary(['portfolio_id', 'asset_id', 'number']);
+  });
+  await knex.raw('create index consumptions_by_time on consumptions (portfolio_id, at, asset_id, number)');
+}

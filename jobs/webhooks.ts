@@ -1,0 +1,13 @@
+import { z } from 'zod';
+import { defineJob, keepBriefly } from './contract.ts';
+
+/**
+ * One attempt to deliver a webhook. Attempts, their times and their end live in the row of the delivery; the job only says
+ * that it is time for one.
+ */
+export const webhookDeliver = defineJob<null>()({
+  name: 'webhook.deliver',
+  queue: 'webhooks',
+  schema: z.object({ deliveryId: z.uuid() }),
+  options: { attempts: 1, ...keepBriefly },
+});
