@@ -2,19 +2,16 @@
  * The same cached answer behind two routes, one open and one for users, under the real layers with their limits on: what lies
  * between the two is what it costs to know who asks.
  */
-import Koa from 'koa';
 import { openDatabase } from '../db/connection.ts';
 import { buildAccess } from '../src/access.ts';
 import { loadConfig } from '../src/config/load-config.ts';
 import type { Access } from '../src/http/access.ts';
-import type { ApiContext, ApiState } from '../src/http/context.ts';
+import { serveRoutes } from '../src/http/app.ts';
+import type { ApiContext, Exchange } from '../src/http/context.ts';
 import { listen } from '../src/http/listen.ts';
 import { createAdmit } from '../src/http/middleware/admit.ts';
-import { cors } from '../src/http/middleware/headers.ts';
-import { telemetry } from '../src/http/middleware/telemetry.ts';
 import { answerAtOnce, envelopeOf } from '../src/http/present/envelope.ts';
 import { route, type Route } from '../src/http/route.ts';
-import { routing } from '../src/http/router.ts';
 import { systemClock } from '../src/lib/clock.ts';
 import { createLogger } from '../src/lib/logger.ts';
 import { createMetrics } from '../src/lib/metrics.ts';
@@ -41,10 +38,10 @@ const quote = {
 };
 const bodies = new Map([['bitcoin', envelopeOf('Quote', JSON.stringify(quote))]]);
 
-function answerCached(ctx: ApiContext): boolean {
-  const body = bodies.get((ctx['params'] as { coinId: string }).coinId);
+function answerCached(exchange: Exchange): boolean {
+  const body = bodies.get(exchange.params?.['coinId'] ?? '');
   if (body === undefined) return false;
-  answerAtOnce(ctx, body);
+  answerAtOnce(exchange, body);
   return true;
 }
 
@@ -82,9 +79,6 @@ async function main(): Promise<void> {
   await access.revocations.whenKnown(5_000);
 
   const metrics = createMetrics();
-  const app = new Koa<ApiState>();
-  app.use(telemetry({ ...access, config, log, metrics }));
-  app.use(cors(config));
   const limits = {
     user: config.RATE_LIMIT_USER,
     key: config.RATE_LIMIT_KEY,
@@ -92,7 +86,7 @@ async function main(): Promise<void> {
   };
   const admit = createAdmit({ ...access, clock: systemClock, limits });
   const table = [cached('open', '/api/v1/open/:coinId'), cached('user', '/api/v1/crypto/:coinId')];
-  app.use(routing(table, { admit, metrics }));
+  const app = serveRoutes(table, { admit, config, log, metrics });
   const server = await listen(app, { host: '127.0.0.1', port: config.PORT });
   shutdown.add('accept', 'http server', () => server.close());
   process.send?.('ready');

@@ -1,11 +1,14 @@
 /** The HTTP application: the layers in their order, and the route table. */
+import type { RequestListener } from 'node:http';
 import Koa from 'koa';
 import { messageOf } from '../lib/errors.ts';
 import type { ApiState } from './context.ts';
 import type { AppDeps } from './deps.ts';
 import { cors } from './middleware/headers.ts';
-import { admitOf } from './middleware/admit.ts';
+import { admitOf, type Admit } from './middleware/admit.ts';
 import { telemetry } from './middleware/telemetry.ts';
+import { quickReads } from './quick-reads.ts';
+import { createReception } from './reception.ts';
 import type { Route } from './route.ts';
 import { routing } from './router.ts';
 import { adminRoutes } from './routes/admin.ts';
@@ -24,15 +27,39 @@ import { usageRoutes } from './routes/usage.ts';
 import { userRoutes } from './routes/users.ts';
 import { v3Routes } from './v3/routes.ts';
 
+/** The application, as a server listens for it. */
+interface Application {
+  callback(): RequestListener;
+}
+
 /** Builds the application. It owns nothing: whoever made the parts closes them. */
-export function createApp(deps: AppDeps): Koa<ApiState> {
+export function createApp(deps: AppDeps): Application {
+  return serveRoutes(routeTable(deps), { ...deps, admit: admitOf(deps) });
+}
+
+type ServeDeps = Pick<AppDeps, 'config' | 'log' | 'metrics'> & { readonly admit: Admit };
+
+/** The layers that every application has, around the routes of a table. */
+export function serveRoutes(
+  table: readonly Route[],
+  { admit, config, log, metrics }: ServeDeps,
+): Application {
   const app = new Koa<ApiState>();
   // Koa's own error handler prints to the console; what gets here is a response that broke while it was sent.
-  app.on('error', (error: unknown) => deps.log.warn({ reason: messageOf(error) }, 'a response broke off'));
-  app.use(telemetry(deps));
-  app.use(cors(deps.config));
-  app.use(routing(routeTable(deps), { admit: admitOf(deps), metrics: deps.metrics }));
-  return app;
+  app.on('error', (error: unknown) => log.warn({ reason: messageOf(error) }, 'a response broke off'));
+  const reception = createReception({ config, log, metrics });
+  app.use(telemetry({ reception, log }));
+  app.use(cors(config));
+  app.use(routing(table, { admit, metrics }));
+  const answerQuickly = quickReads(table, { admit, metrics, reception });
+  return {
+    callback() {
+      const answer = app.callback();
+      return (req, res) => {
+        if (!answerQuickly(req, res)) void answer(req, res);
+      };
+    },
+  };
 }
 
 /** Every route there is. Literal paths stand before those with a parameter in the same place. */

@@ -1,3 +1,5 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { ParsedUrlQuery } from 'node:querystring';
 import type Koa from 'koa';
 import type { Principal } from '../auth/principal.ts';
 import type { LimitState } from '../lib/rate-limit.ts';
@@ -17,8 +19,29 @@ export interface ApiState {
   cameWithTicket: boolean;
   /** Known once the credential was verified. */
   principal: Principal | undefined;
+  /** What came of admitting the request; undefined before that was tried. */
+  admission: Admission | undefined;
   /** Where this request is counted; that of unmatched paths until a route is found. */
   tally: RouteTally;
 }
 
 export type ApiContext = Koa.ParameterizedContext<ApiState>;
+
+/** Whom a request was admitted for; nobody for an open route. Rejects with what the client is to be told. */
+interface Admission {
+  readonly viewer: Principal | undefined | Promise<Principal | undefined>;
+}
+
+/** What it takes to answer from memory. The context of Koa is one, and so is a request that does not get as far as Koa. */
+export interface Exchange {
+  readonly req: IncomingMessage;
+  readonly res: ServerResponse;
+  readonly state: ApiState;
+  /** Of the path, by name. */
+  readonly params?: Readonly<Record<string, string>>;
+  /** What stands behind the `?` of the URL. */
+  readonly querystring: string;
+  readonly query: ParsedUrlQuery;
+  /** Tells Koa to leave the answer alone. */
+  respond?: boolean | undefined;
+}

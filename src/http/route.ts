@@ -5,7 +5,7 @@
 import type { z } from 'zod';
 import type { Principal } from '../auth/principal.ts';
 import type { Access, AccessRule, RouteScope } from './access.ts';
-import type { ApiContext } from './context.ts';
+import type { ApiContext, Exchange } from './context.ts';
 import type { Admit } from './middleware/admit.ts';
 import { readBody } from './middleware/read-body.ts';
 import { validate } from './middleware/validate.ts';
@@ -55,15 +55,27 @@ interface RouteBase<A extends Access, P extends z.ZodType, Q extends z.ZodType, 
   readonly answers: Readonly<Record<number, string>>;
   /** Content type of the good answer when it is not JSON. */
   readonly produces?: string;
-  /** Tried after authentication and before validation; true when it has answered. For answers that need neither copy nor check. */
-  readonly shortcut?: (ctx: ApiContext) => boolean;
+  /**
+   * Tried after admission and before validation, and before Koa wherever that can be; true when it has answered. For answers
+   * that need neither copy nor check.
+   */
+  readonly shortcut?: (exchange: Exchange) => boolean;
   readonly handler: (ctx: ApiContext, input: Input<A, P, Q, B>) => void | Promise<void>;
 }
 
 /** A route whose types have done their work. */
-export interface Route extends Omit<RouteBase<Access, z.ZodType, z.ZodType, z.ZodType>, 'handler'> {
+export interface Route extends Omit<
+  RouteBase<Access, z.ZodType, z.ZodType, z.ZodType>,
+  'handler' | 'shortcut'
+> {
   readonly scope: RouteScope | undefined;
   readonly run: (ctx: ApiContext, admit: Admit) => void | Promise<void>;
+  /**
+   * Admits a request and tries the shortcut, without Koa. When it has not answered, `run` goes on from what came of the
+   * admission, which stands in the state. Absent without a shortcut.
+   * @throws {AppError} what the client is to be told.
+   */
+  readonly runQuick?: (exchange: Exchange, admit: Admit) => boolean;
 }
 
 /** Makes a route of a spec: admit, shortcut, validate, handle. */
@@ -99,6 +111,12 @@ export function route<
     return shortcut?.(ctx) === true ? undefined : check(ctx, viewer);
   }
 
+  function runQuick(exchange: Exchange, admit: Admit): boolean {
+    const viewer = admit(exchange, rule);
+    exchange.state.admission = { viewer };
+    return !(viewer instanceof Promise) && shortcut?.(exchange) === true;
+  }
+
   return {
     ...described,
     access,
@@ -106,8 +124,10 @@ export function route<
     ...(params === undefined ? {} : { params }),
     ...(query === undefined ? {} : { query }),
     ...(body === undefined ? {} : { body }),
+    ...(shortcut === undefined ? {} : { runQuick }),
     run: (ctx, admit) => {
-      const viewer = admit(ctx, rule);
+      const { admission } = ctx.state;
+      const viewer = admission === undefined ? admit(ctx, rule) : admission.viewer;
       // Waited for only where there is something to wait for: most requests are admitted from memory.
       return viewer instanceof Promise ? viewer.then((each) => serve(ctx, each)) : serve(ctx, viewer);
     },

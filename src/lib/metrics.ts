@@ -44,7 +44,7 @@ export interface Metrics {
   readonly contentType: string;
   /** Everything, in the Prometheus text format. */
   text(): Promise<string>;
-  /** The tally of a route; asked for once per route, when routes are built. */
+  /** The tally of a route, the same one whoever asks; for when routes are built. */
   httpRoute(method: string, route: string): RouteTally;
   /** Counts an accepted job. */
   jobSubmitted(name: string): void;
@@ -100,7 +100,7 @@ function collectNodeMetrics(registry: Registry): void {
 export function createMetrics(): Metrics {
   const registry = new Registry();
   collectNodeMetrics(registry);
-  const tallies: RouteTally[] = [];
+  const tallies = new Map<string, RouteTally>();
   registerTallies(registry, tallies);
   const counter = counterIn(registry);
   const gauge = gaugeIn(registry);
@@ -110,8 +110,9 @@ export function createMetrics(): Metrics {
     contentType: registry.contentType,
     text: async () => registry.metrics(),
     httpRoute: (method, route) => {
-      const tally = new RouteTally(method, route);
-      tallies.push(tally);
+      const name = `${method} ${route}`;
+      const tally = tallies.get(name) ?? new RouteTally(method, route);
+      tallies.set(name, tally);
       return tally;
     },
     jobSubmitted: (name) => submitted.inc({ name }),

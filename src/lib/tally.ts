@@ -33,18 +33,18 @@ export class RouteTally {
 type Sample = MetricValueWithName<string>;
 
 /** Registers `http_requests_total` and `http_request_duration_seconds` over the tallies that `tallies` holds by then. */
-export function registerTallies(registry: Registry, tallies: readonly RouteTally[]): void {
+export function registerTallies(registry: Registry, tallies: ReadonlyMap<string, RouteTally>): void {
   register(registry, {
     name: 'http_requests_total',
     help: 'Requests answered, by method, route and status.',
     type: 'counter',
-    read: () => tallies.flatMap(requestSamples),
+    read: () => [...tallies.values()].flatMap(requestSamples),
   });
   register(registry, {
     name: 'http_request_duration_seconds',
     help: 'Time from the arrival of a request to the end of its response, by route.',
     type: 'histogram',
-    read: () => tallies.filter(({ byStatus }) => byStatus.size > 0).flatMap(durationSamples),
+    read: () => [...tallies.values()].filter(({ byStatus }) => byStatus.size > 0).flatMap(durationSamples),
   });
 }
 

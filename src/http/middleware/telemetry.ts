@@ -4,67 +4,24 @@
  * cached read has little more than that to spend.
  */
 import type { Next } from 'koa';
-import type { Config } from '../../config/load-config.ts';
 import type { Logger } from '../../lib/logger.ts';
-import type { Metrics } from '../../lib/metrics.ts';
-import { createAccessLog } from '../../lib/access-log.ts';
 import type { ApiContext } from '../context.ts';
-import { createClientAddress } from '../client-address.ts';
 import { stamp } from '../present/envelope.ts';
 import { problemJson, severityOf, toProblem } from '../present/problem.ts';
 import { toV3Refusal } from '../v3/errors.ts';
 import { isV3 } from '../v3/face.ts';
-import { createRequestIds } from './request-id.ts';
+import { noPath, type Reception } from '../reception.ts';
 
 interface TelemetryDeps {
-  readonly config: Pick<Config, 'TRUSTED_PROXIES'>;
+  readonly reception: Reception;
   readonly log: Logger;
-  readonly metrics: Metrics;
 }
 
-/** Status in the log and the metrics of a request whose client went away before the answer was complete. */
-const clientGone = 499;
-/** Path in the log of a request that has none. */
-const noPath = '(none)';
-
 /** Builds the outermost middleware. */
-export function telemetry({ config, log, metrics }: TelemetryDeps) {
-  const addressOf = createClientAddress({ trustedProxies: config.TRUSTED_PROXIES });
-  const requestIds = createRequestIds();
-  const unmatched = metrics.httpRoute('ANY', 'unmatched');
-  const access = createAccessLog(log);
-
-  function finish(ctx: ApiContext, startedAt: number): void {
-    const { req, res, state } = ctx;
-    const { tally, requestId } = state;
-    const status = res.writableFinished ? res.statusCode : clientGone;
-    const ms = performance.now() - startedAt;
-    tally.add(status, ms / 1000);
-    const { method = '' } = req;
-    access({
-      requestId,
-      method,
-      path: state.path ?? noPath,
-      route: tally.route,
-      status,
-      at: Date.now(),
-      ms,
-      userId: state.principal?.userId,
-    });
-  }
-
+export function telemetry({ reception, log }: TelemetryDeps) {
   return async (ctx: ApiContext, next: Next): Promise<void> => {
-    const startedAt = performance.now();
     const { req, res } = ctx;
-    const requestId = requestIds(req.headers['x-request-id']);
-    ctx.state.requestId = requestId;
-    ctx.state.path = pathOf(ctx);
-    ctx.state.address = addressOf(req);
-    ctx.state.limits = [];
-    ctx.state.cameWithTicket = false;
-    ctx.state.principal = undefined;
-    ctx.state.tally = unmatched;
-    res.on('close', () => finish(ctx, startedAt));
+    ctx.state = reception.receive(req, res, pathOf(ctx));
     try {
       await next();
     } catch (error) {

@@ -1,4 +1,4 @@
-import type { ApiContext } from '../context.ts';
+import type { ApiContext, Exchange } from '../context.ts';
 import { limitField, policyField } from './limits.ts';
 
 const jsonType = 'application/json; charset=utf-8';
@@ -48,20 +48,19 @@ export function answerJson(ctx: ApiContext, status: number, json: string): void 
  * `bytes` has one character for each byte of the UTF-8 text, which Node copies behind the head as it is.
  */
 export function answerAtOnce(
-  ctx: ApiContext,
+  exchange: Exchange,
   bytes: string,
   { status = 200, headers = [] }: { readonly status?: 200 | 304; readonly headers?: readonly string[] } = {},
 ): void {
-  ctx.respond = false;
-  const length = String(bytes.length);
-  const { requestId, limits } = ctx.state;
-  const own =
-    status === 200
-      ? ['X-Request-Id', requestId, 'Content-Type', jsonType, 'Content-Length', length]
-      : ['X-Request-Id', requestId];
-  if (limits.length > 0) own.push('RateLimit-Policy', policyField(limits), 'RateLimit', limitField(limits));
-  ctx.res.writeHead(status, constantPairs.concat(own, headers));
-  ctx.res.end(status === 200 ? bytes : '', 'latin1');
+  exchange.respond = false;
+  const { requestId, limits } = exchange.state;
+  const head = constantPairs.slice();
+  head.push('X-Request-Id', requestId);
+  if (status === 200) head.push('Content-Type', jsonType, 'Content-Length', String(bytes.length));
+  if (limits.length > 0) head.push('RateLimit-Policy', policyField(limits), 'RateLimit', limitField(limits));
+  for (const part of headers) head.push(part);
+  exchange.res.writeHead(status, head);
+  exchange.res.end(status === 200 ? bytes : '', 'latin1');
 }
 
 /** The headers that every answer has, as pairs of name and value: for answers that leave past Koa, which would store each of them. */

@@ -36,12 +36,13 @@ function single({ quotes, budgetStatus, config }: PriceDeps): Route {
       503: unavailable,
     },
     // Keys of the cache are canonical: what is found under the given spelling needs no validation.
-    shortcut: (ctx) => {
-      const currency = quickCurrency(ctx.querystring);
-      if (currency === undefined) return false;
-      const json = quotes.peekFreshJson((ctx['params'] as { coinId: string }).coinId, currency);
+    shortcut: (exchange) => {
+      const currency = quickCurrency(exchange.querystring);
+      const coinId = exchange.params?.['coinId'];
+      if (currency === undefined || coinId === undefined) return false;
+      const json = quotes.peekFreshJson(coinId, currency);
       if (json === undefined) return false;
-      answerAtOnce(ctx, bodyOf(json));
+      answerAtOnce(exchange, bodyOf(json));
       return true;
     },
     handler: async (ctx, { params: { coinId: assetId }, query: { currency }, viewer: requester }) => {

@@ -1,6 +1,6 @@
 /** Good answers of CoinGecko's contract: its caching and CORS headers, and what the contract has no room for. */
 import { createHash } from 'node:crypto';
-import type { ApiContext } from '../context.ts';
+import type { Exchange } from '../context.ts';
 import { answerAtOnce } from '../present/envelope.ts';
 import { matchesTag } from '../preferences.ts';
 
@@ -51,27 +51,34 @@ const exposedHeaders = ['Access-Control-Expose-Headers', exposed];
 /** Ids that are named in a header. */
 const mostNamed = 50;
 
-/** Makes a text ready to be sent. */
-export function prepare(json: string): Prepared {
+/** Makes a text ready to be sent, with headers of its own. */
+export function prepare(json: string, own: Readonly<Record<string, string>> = {}): Prepared {
   const bytes = Buffer.from(json);
   const etag = `W/"${createHash('sha1').update(bytes).digest('base64url')}"`;
-  const headers = ['Vary', vary, 'Access-Control-Allow-Origin', '*', 'ETag', etag];
+  const headers = [
+    'Vary',
+    vary,
+    'Access-Control-Allow-Origin',
+    '*',
+    'ETag',
+    etag,
+    ...Object.entries(own).flat(),
+  ];
   return { bytes: bytes.toString('latin1'), etag, headers };
 }
 
 /** Answers 200, or 304 to a client that has just this. */
-export function answerV3(ctx: ApiContext, { json, headers = {}, ...about }: V3Answer): void {
-  for (const [name, value] of Object.entries(headers)) ctx.res.setHeader(name, value);
-  answerPrepared(ctx, prepare(json), about);
+export function answerV3(exchange: Exchange, { json, headers, ...about }: V3Answer): void {
+  answerPrepared(exchange, prepare(json, headers), about);
 }
 
 /** {@link answerV3} with a text that was made ready before. */
 export function answerPrepared(
-  ctx: ApiContext,
+  exchange: Exchange,
   { bytes, etag, headers }: Prepared,
   { cache, state, receivedAt, pending }: Omit<V3Answer, 'json' | 'headers'>,
 ): void {
-  const { origin, 'if-none-match': has } = ctx.req.headers;
+  const { origin, 'if-none-match': has } = exchange.req.headers;
   const isWhole = pending === undefined || pending.length === 0;
   const own = ['Cache-Control', cacheRules[isWhole ? cache : 'none']];
   if (state !== undefined) own.push('X-Pricepool-State', isWhole ? state : 'partial');
@@ -79,7 +86,7 @@ export function answerPrepared(
   if (!isWhole) own.push('X-Pricepool-Pending', pending.slice(0, mostNamed).join(','));
   if (origin !== undefined) own.push(...exposedHeaders);
   const isKnown = has !== undefined && matchesTag(has, etag.slice(2));
-  answerAtOnce(ctx, bytes, { status: isKnown ? 304 : 200, headers: headers.concat(own) });
+  answerAtOnce(exchange, bytes, { status: isKnown ? 304 : 200, headers: headers.concat(own) });
 }
 
 /** Whole seconds since a moment (ms since the epoch). */

@@ -5,7 +5,7 @@
 import { LRUCache } from 'lru-cache';
 import type { MarketReader } from '../../cache/market-reader.ts';
 import type { CachedQuote } from '../../domain/cached-quote.ts';
-import type { ApiContext } from '../context.ts';
+import type { Exchange } from '../context.ts';
 import { answerPrepared, prepare, type Prepared } from './answer.ts';
 
 /** What an answer is made of. */
@@ -23,7 +23,7 @@ interface Made {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-interface HeldAnswer extends Omit<Made, 'json' | 'isShort' | 'freshFrom'> {
+interface HeldAnswer extends Omit<Made, 'json' | 'headers' | 'isShort' | 'freshFrom'> {
   readonly prepared: Prepared;
   readonly until: number;
   /** Of the market, when the quotes were last found to be the newest. */
@@ -35,9 +35,9 @@ interface HeldAnswer extends Omit<Made, 'json' | 'isShort' | 'freshFrom'> {
 
 export interface HeldAnswers {
   /** Answers from what is held; false when nothing is. */
-  answer(ctx: ApiContext): boolean;
+  answer(exchange: Exchange): boolean;
   /** Answers with what was made just now of fresh quotes, and holds it. */
-  put(ctx: ApiContext, made: Made): void;
+  put(exchange: Exchange, made: Made): void;
 }
 
 const mostCharacters = 24 * 1024 * 1024;
@@ -52,7 +52,7 @@ const countEveryMs = 1_000;
 const keyInQuery = /[?&]x_cg_(?:demo|pro)_api_key=[^&]*/g;
 
 /** The URL as it came, for it need not be parsed. */
-function questionOf({ req: { url = '' } }: ApiContext): string {
+function questionOf({ req: { url = '' } }: Exchange): string {
   return url.includes('x_cg_') ? url.replaceAll(keyInQuery, '') : url;
 }
 
@@ -78,32 +78,31 @@ export function createHeldAnswers(market: MarketReader): HeldAnswers {
     held.reads = 0;
     if (times > 0) market.noteReads({ quotes, pages, times });
   };
-  const send = (ctx: ApiContext, { prepared, receivedAt, headers }: HeldAnswer): void => {
-    if (headers !== undefined) ctx.set(headers);
-    answerPrepared(ctx, prepared, { cache: 'prices', state: 'fresh', receivedAt });
+  const send = (exchange: Exchange, { prepared, receivedAt }: HeldAnswer): void => {
+    answerPrepared(exchange, prepared, { cache: 'prices', state: 'fresh', receivedAt });
   };
 
   return {
-    answer(ctx) {
-      const held = answers.get(questionOf(ctx));
+    answer(exchange) {
+      const held = answers.get(questionOf(exchange));
       if (held === undefined) return false;
       const now = Date.now();
       const isGood = isCurrent(held, now);
       if (isGood) held.reads += 1;
       if (!isGood || now - held.countedAt >= countEveryMs) countReads(held, now);
-      if (isGood) send(ctx, held);
+      if (isGood) send(exchange, held);
       return isGood;
     },
-    put(ctx, { json, isShort, freshFrom, ...made }) {
+    put(exchange, { json, headers, isShort, freshFrom, ...made }) {
       const now = Date.now();
       const until = Math.min(
         (freshFrom ?? made.receivedAt) + market.freshMs,
         isShort ? now + shortMs : Infinity,
       );
       const state = { version: market.version(), reads: 0, countedAt: now };
-      const held: HeldAnswer = { ...made, ...state, prepared: prepare(json), until };
-      answers.set(questionOf(ctx), held);
-      send(ctx, held);
+      const held: HeldAnswer = { ...made, ...state, prepared: prepare(json, headers), until };
+      answers.set(questionOf(exchange), held);
+      send(exchange, held);
     },
   };
 }

@@ -2,7 +2,7 @@ import type { z } from 'zod';
 import type { Principal } from '../../auth/principal.ts';
 import { AppError } from '../../lib/errors.ts';
 import type { RouteScope } from '../access.ts';
-import type { ApiContext } from '../context.ts';
+import type { ApiContext, Exchange } from '../context.ts';
 import { route, type Route, type RouteSpec } from '../route.ts';
 import { v3Root } from './face.ts';
 
@@ -27,7 +27,7 @@ interface V3Spec<P extends z.ZodType, Q extends z.ZodType> {
   /** What answers mean beside 200, 404 and 503; by status. */
   readonly answers?: Readonly<Record<number, string>>;
   /** See {@link route}. */
-  readonly shortcut?: (ctx: ApiContext) => boolean;
+  readonly shortcut?: (exchange: Exchange) => boolean;
   readonly handler: (ctx: ApiContext, input: V3Input<P, Q>) => void | Promise<void>;
 }
 
