@@ -1,0 +1,102 @@
+/**
+ * For receivers of webhooks: whether one is Pricepool's, and not an old one that somebody sends again. Webhooks are signed as the
+ * specification Standard Webhooks says. Whoever takes them remembers the ids of the last days: one may come more than once.
+ */
+
+/** What a webhook tells. */
+export interface WebhookEvent<T = unknown> {
+  /** Such as `job.completed`. */
+  readonly type: string;
+  /** When it happened, as ISO 8601. */
+  readonly timestamp: string;
+  readonly data: T;
+}
+
+/** Headers of a request: those of the Fetch API, or of `node:http` and what is built on it. */
+export type ReceivedHeaders =
+  { get(name: string): string | null } | Readonly<Record<string, string | readonly string[] | undefined>>;
+
+/** A request that may be a webhook. */
+export interface ReceivedRequest {
+  /** As it came, before anything has parsed it. */
+  readonly body: string;
+  readonly headers: ReceivedHeaders;
+}
+
+export interface VerifyOptions {
+  /** Seconds that the webhook may be old, or by another clock young; 300 when absent. */
+  readonly toleranceSeconds?: number;
+  /** Milliseconds since the epoch; the machine's clock when absent. */
+  readonly now?: () => number;
+}
+
+/** A request is not a webhook that was signed with this secret just now. */
+export class WebhookVerificationError extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = 'WebhookVerificationError';
+  }
+}
+
+const defaultTolerance = 300;
+/** Signatures of one webhook that are looked at: there are as many as secrets hold at a time. */
+const maxSignatures = 10;
+
+/**
+ * Verifies a webhook and returns what it tells.
+ * @param secret as `GET /api/v1/webhooks/secret` shows it: `whsec_…`.
+ * @throws {WebhookVerificationError} it is not Pricepool's, too old, or no webhook.
+ */
+export async function verifyWebhook<T = unknown>(
+  { body, headers }: ReceivedRequest,
+  secret: string,
+  { toleranceSeconds = defaultTolerance, now = Date.now }: VerifyOptions = {},
+): Promise<WebhookEvent<T>> {
+  const id = headerOf(headers, 'webhook-id');
+  const timestamp = headerOf(headers, 'webhook-timestamp');
+  if (!/^\d{1,12}$/.test(timestamp)) throw new WebhookVerificationError('webhook-timestamp is no time');
+  if (Math.abs(now() / 1000 - Number(timestamp)) > toleranceSeconds)
+    throw new WebhookVerificationError('webhook-timestamp is too far from now');
+  const signatures = headerOf(headers, 'webhook-signature').split(' ').slice(0, maxSignatures);
+  const key = await importSecret(secret);
+  const signed = new TextEncoder().encode(`${id}.${timestamp}.${body}`);
+  const verdicts = await Promise.all(signatures.map((each) => isSignature(key, each, signed)));
+  if (!verdicts.includes(true)) throw new WebhookVerificationError('no signature fits');
+  return JSON.parse(body) as WebhookEvent<T>;
+}
+
+function headerOf(headers: ReceivedHeaders, name: string): string {
+  const value =
+    'get' in headers && typeof headers.get === 'function'
+      ? headers.get(name)
+      : (headers as Readonly<Record<string, string | readonly string[] | undefined>>)[name];
+  if (typeof value !== 'string' || value === '')
+    throw new WebhookVerificationError(`the header ${name} is missing`);
+  return value;
+}
+
+async function importSecret(secret: string) {
+  const bytes = bytesOf(secret.replace(/^whsec_/, ''));
+  if (bytes === undefined || bytes.length === 0)
+    throw new WebhookVerificationError('the secret is not whsec_ and base64');
+  return await crypto.subtle.importKey('raw', bytes, { name: 'HMAC', hash: 'SHA-256' }, false, ['verify']);
+}
+
+/** Compares in constant time. */
+async function isSignature(
+  key: Awaited<ReturnType<typeof importSecret>>,
+  text: string,
+  signed: Uint8Array<ArrayBuffer>,
+): Promise<boolean> {
+  const [version, encoded = ''] = text.split(',');
+  const bytes = version === 'v1' ? bytesOf(encoded) : undefined;
+  return bytes !== undefined && (await crypto.subtle.verify('HMAC', key, bytes, signed));
+}
+
+function bytesOf(base64: string): Uint8Array<ArrayBuffer> | undefined {
+  try {
+    return Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,161 @@
+/**
+ * One attempt: a POST to an address that was checked. The name is resolved here, every address that it has is judged, and the
+ * connection is made to one of just these: what a name server says a moment later changes nothing. Everything is bounded: the
+ * lookup, the connect, the whole time, and what is read of the answer, which nobody gets to see. No redirect is followed.
+ */
+import type { LookupAddress } from 'node:dns';
+import { isIPv6, type LookupFunction } from 'node:net';
+import { Client, type Dispatcher } from 'undici';
+import type { AddressGuard } from './address-guard.ts';
+import type { Resolve } from './resolve.ts';
+import { hostOf, type WebhookTargets } from './target.ts';
+import { retryAfterMsOf, type Attempted } from './verdict.ts';
+
+/** What is sent where. */
+export interface WebhookRequest {
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+  /** Aborts when this process must stop; the attempt is then none. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Makes an attempt and tells what came of it. A receiver that fails is no error here.
+ * @throws the signal's reason when that has aborted.
+ */
+export type SendWebhook = (request: WebhookRequest) => Promise<Attempted>;
+
+interface SendDeps {
+  readonly guard: AddressGuard;
+  readonly targets: Pick<WebhookTargets, 'problemOf'>;
+  readonly resolve: Resolve;
+  /** Longest time (ms) of a connect; 5 s when absent. */
+  readonly connectMs?: number;
+  /** Longest time (ms) of an attempt; 10 s when absent. */
+  readonly totalMs?: number;
+}
+
+const defaultConnectMs = 5_000;
+const defaultTotalMs = 10_000;
+/** What is read of an answer (bytes), and for how long (ms): a receiver may not like a connection that ends while it writes. */
+const readBytes = 1_024;
+const readMs = 500;
+/** Largest head of an answer (bytes). */
+const maxHeaderBytes = 16_384;
+/** Addresses of one host that are tried. */
+const maxAddresses = 8;
+
+/** Builds {@link SendWebhook}. */
+export function createSend(deps: SendDeps): SendWebhook {
+  const { targets, totalMs = defaultTotalMs } = deps;
+  return async ({ signal, ...request }) => {
+    signal.throwIfAborted();
+    // Rules may have become stricter since it was stored.
+    const problem = targets.problemOf(request.url);
+    if (problem !== undefined) return { error: `The URL ${problem}`, isHopeless: true };
+    const late = new AbortController();
+    const stop = (): void => late.abort(signal.reason);
+    signal.addEventListener('abort', stop, { once: true });
+    const timer = setTimeout(() => late.abort(new Error('late')), totalMs);
+    try {
+      return await attempt(deps, { ...request, signal: late.signal });
+    } catch (error) {
+      signal.throwIfAborted();
+      const isLate = late.signal.aborted;
+      return { error: isLate ? `There was no answer within ${totalMs / 1000} s` : wireProblem(error) };
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', stop);
+    }
+  };
+}
+
+async function attempt(deps: SendDeps, { url, headers, body, signal }: WebhookRequest): Promise<Attempted> {
+  const { guard, resolve, connectMs = defaultConnectMs, totalMs = defaultTotalMs } = deps;
+  const { origin, pathname, search, ...rest } = partsOf(url);
+  const addresses = await resolveOrNone(resolve, rest.host);
+  if (addresses.length === 0) return { error: 'The host has no address' };
+  // Not which: what a name means inside of this network is nobody's business.
+  if (!addresses.every((address) => guard.allows(address)))
+    return { error: 'The host has an address that is not public', isHopeless: true };
+  signal.throwIfAborted();
+  const client = new Client(origin, {
+    connect: { lookup: lookupOf(addresses), timeout: connectMs, autoSelectFamily: true },
+    headersTimeout: totalMs,
+    bodyTimeout: totalMs,
+    maxHeaderSize: maxHeaderBytes,
+    pipelining: 1,
+  });
+  try {
+    const path = `${pathname}${search}`;
+    const response = await client.request({ method: 'POST', path, headers, body, signal });
+    await response.body
+      .dump({ limit: readBytes, signal: AbortSignal.timeout(readMs) })
+      .catch(() => undefined);
+    return attemptedOf(response);
+  } finally {
+    void client.destroy().catch(() => undefined);
+  }
+}
+
+function partsOf(text: string): { origin: string; pathname: string; search: string; host: string } {
+  const url = new URL(text);
+  return { origin: url.origin, pathname: url.pathname, search: url.search, host: hostOf(url) };
+}
+
+async function resolveOrNone(resolve: Resolve, host: string): Promise<readonly string[]> {
+  try {
+    return await resolve(host);
+  } catch {
+    return [];
+  }
+}
+
+/** Answers every question of a socket with the addresses that were checked. */
+function lookupOf(addresses: readonly string[]): LookupFunction {
+  const found = addresses
+    .slice(0, maxAddresses)
+    .map((address): LookupAddress => ({ address, family: isIPv6(address) ? 6 : 4 }));
+  return (_host, { all }, answer) => {
+    const [first] = found;
+    if (all === true || first === undefined) answer(null, found);
+    else answer(null, first.address, first.family);
+  };
+}
+
+function attemptedOf({ statusCode: status, headers }: Dispatcher.ResponseData): Attempted {
+  if (status >= 200 && status < 300) return { status };
+  if (status >= 300 && status < 400)
+    return { status, error: `The receiver answered ${status}, and redirects are not followed` };
+  const asked = headers['retry-after'];
+  const mayAsk = status === 429 || status === 503;
+  return {
+    status,
+    error: `The receiver answered ${status}`,
+    isHopeless: status === 410,
+    retryAfterMs: mayAsk && typeof asked === 'string' ? retryAfterMsOf(asked, Date.now()) : undefined,
+  };
+}
+
+const wireProblems: Readonly<Record<string, string>> = {
+  UND_ERR_CONNECT_TIMEOUT: 'No connection could be made in time',
+  UND_ERR_HEADERS_TIMEOUT: 'There was no answer in time',
+  UND_ERR_HEADERS_OVERFLOW: 'The head of the answer was too large',
+  ECONNREFUSED: 'The connection was refused',
+  ECONNRESET: 'The connection broke',
+  UND_ERR_SOCKET: 'The connection broke',
+  EPIPE: 'The connection broke',
+  ETIMEDOUT: 'No connection could be made in time',
+  ENETUNREACH: 'The host cannot be reached',
+  EHOSTUNREACH: 'The host cannot be reached',
+};
+
+/** What an owner may know of a failure: no address, nothing that the receiver sent. */
+function wireProblem(error: unknown): string {
+  const first: unknown = error instanceof AggregateError ? error.errors[0] : error;
+  const code = first instanceof Error && 'code' in first && typeof first.code === 'string' ? first.code : '';
+  const known = wireProblems[code];
+  if (known !== undefined) return known;
+  return /^[A-Z][A-Z\d_]{2,60}$/.test(code) ? `The request failed (${code})` : 'The request failed';
+}

@@ -1,0 +1,104 @@
+/**
+ * Keeps one receiver, or one user with many receivers, from holding all attempts of this process: only some of them run at once.
+ * Who comes when they all do is told when to come again, by how many wait already and how long attempts take; nobody waits
+ * holding a turn.
+ */
+import { LRUCache } from 'lru-cache';
+
+/** Whose turns an attempt takes. */
+export interface TurnOwners {
+  readonly host: string;
+  readonly user: string;
+}
+
+export interface AttemptTurns {
+  /**
+   * Takes a turn of the host and one of the user, or tells after how long (ms) to come again.
+   * @param isBack whether this one was sent away before.
+   */
+  enter(owners: TurnOwners, isBack: boolean): AttemptTurn | { readonly comeBackMs: number };
+}
+
+/** A turn; to be left exactly once. */
+export interface AttemptTurn {
+  /** @param tookMs how long the receiver took; absent when it was not called. */
+  leave(tookMs?: number): void;
+}
+
+interface TurnRules {
+  /** Attempts at one host at once. */
+  readonly perHost: number;
+  /** Attempts of one user at once. */
+  readonly perUser: number;
+  /** Milliseconds of any origin. */
+  readonly now: () => number;
+}
+
+interface Owner {
+  readonly most: number;
+  active: number;
+  /** Who was sent away and has not come back, as far as is known. */
+  away: number;
+  /** How long receivers took lately (ms). */
+  tookMs: number;
+  /** When the newest attempt began. */
+  enteredAt: number;
+}
+
+/** Hosts and users that are remembered; one that is forgotten has as many turns as a new one. */
+const maxOwners = 10_000;
+/** Until more is known, hosts are taken for fast ones (ms). */
+const assumedMs = 20;
+const shortestMs = 100;
+const longestMs = 30_000;
+/** A turn that is held for longer (ms) is held by a slow host. */
+const busyMs = 2_000;
+/** Weight of the newest attempt in how long they take. */
+const newest = 0.3;
+/** Who comes too early is sent away again, which is cheap; who comes too late leaves turns unused. */
+const optimism = 0.5;
+
+/** Builds {@link AttemptTurns}. */
+export function createAttemptTurns({ perHost, perUser, now }: TurnRules): AttemptTurns {
+  const owners = new LRUCache<string, Owner>({ max: maxOwners });
+  const known = (name: string, most: number): Owner => {
+    const owner = owners.get(name) ?? { most, active: 0, away: 0, tookMs: assumedMs, enteredAt: now() };
+    owners.set(name, owner);
+    return owner;
+  };
+  return {
+    enter({ host, user }, isBack) {
+      const both = [known(`host ${host}`, perHost), known(`user ${user}`, perUser)];
+      const full = both.find(({ active, most }) => active >= most);
+      if (full !== undefined) return { comeBackMs: sendAway(full, isBack, now()) };
+      // Where another process sent it away, there is none to count.
+      if (isBack) for (const owner of both) owner.away = Math.max(0, owner.away - 1);
+      const enteredAt = now();
+      for (const owner of both) take(owner, enteredAt);
+      return {
+        leave: (tookMs) => {
+          for (const owner of both) giveBack(owner, tookMs);
+        },
+      };
+    },
+  };
+}
+
+function sendAway(owner: Owner, isBack: boolean, now: number): number {
+  if (!isBack) owner.away++;
+  const turns = Math.ceil(Math.max(owner.away, 1) / owner.most);
+  // A host that has become slow shows it before its attempts end; that this process is busy is no such sign.
+  const heldMs = now - owner.enteredAt;
+  const turnMs = heldMs > busyMs ? Math.max(owner.tookMs, heldMs) : owner.tookMs;
+  return Math.min(Math.max(optimism * turns * turnMs, shortestMs), longestMs);
+}
+
+function take(owner: Owner, at: number): void {
+  owner.active++;
+  owner.enteredAt = at;
+}
+
+function giveBack(owner: Owner, tookMs: number | undefined): void {
+  owner.active--;
+  if (tookMs !== undefined) owner.tookMs += newest * (tookMs - owner.tookMs);
+}

@@ -1,0 +1,63 @@
+/** What follows an attempt: the end, or another attempt after a while. */
+
+/** What an attempt came to. */
+export interface Attempted {
+  /** Status that the receiver answered; undefined when there was no answer. */
+  readonly status?: number | undefined;
+  /** What was wrong; undefined when the receiver took it. */
+  readonly error?: string | undefined;
+  /** Trying again is of no use. */
+  readonly isHopeless?: boolean | undefined;
+  /** How long (ms) the receiver asks not to be called. */
+  readonly retryAfterMs?: number | undefined;
+}
+
+/** What follows. */
+export type Verdict = 'delivered' | 'dead' | { readonly afterMs: number };
+
+const seconds = 1_000;
+const minutes = 60 * seconds;
+const hours = 60 * minutes;
+
+/** Pauses (ms) after the first attempt, the second and so on; the attempt behind the last one is the last. */
+export const retryPausesMs: readonly number[] = [
+  5 * seconds,
+  30 * seconds,
+  2 * minutes,
+  10 * minutes,
+  1 * hours,
+  6 * hours,
+  24 * hours,
+];
+
+/** Longest pause (ms) that a receiver can ask for. */
+const longestPauseMs = 24 * hours;
+/** A pause is up to so much longer, so that what failed together does not come back together. */
+const jitter = 0.2;
+
+export interface VerdictRules {
+  readonly pausesMs: readonly number[];
+  /** From 0 to 1. */
+  readonly random: () => number;
+}
+
+/** Decides what follows attempt number `attempt`, counted from 1. */
+export function verdictOf(
+  attempted: Attempted,
+  attempt: number,
+  { pausesMs, random }: VerdictRules,
+): Verdict {
+  if (attempted.error === undefined) return 'delivered';
+  const pause = pausesMs[attempt - 1];
+  if (attempted.isHopeless === true || pause === undefined) return 'dead';
+  const asked = Math.min(attempted.retryAfterMs ?? 0, longestPauseMs);
+  return { afterMs: Math.round(Math.max(pause, asked) * (1 + jitter * random())) };
+}
+
+/** Milliseconds of a `Retry-After` header (seconds, or a date); undefined when it says nothing. */
+export function retryAfterMsOf(header: string | undefined, now: number): number | undefined {
+  if (header === undefined) return undefined;
+  if (/^\d{1,9}$/.test(header)) return Number(header) * seconds;
+  const at = Date.parse(header);
+  return Number.isNaN(at) || at <= now ? undefined : at - now;
+}
