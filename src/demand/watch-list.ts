@@ -1,5 +1,5 @@
 /**
- * The assets that streams of this process show, however many clients show them. What has grown old is wanted again, as one
+ * The assets that streams or alerts of this process watch, however many watch them. What has grown old is wanted again, as one
  * demand for all and for only as long as somebody watches; and what nobody renews in time is told to be stale.
  */
 import type { Urgency } from '../domain/quote.ts';

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { silentLogger } from '../../../src/lib/logger.ts';
-import { WatchList, type Wish } from '../../../src/streams/watch-list.ts';
+import { WatchList, type Wish } from '../../../src/demand/watch-list.ts';
 
 const renewAfterMs = 15_000;
 const freshMs = 60_000;

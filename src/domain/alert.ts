@@ -1,0 +1,119 @@
+/**
+ * An alert: a user wants to be told once when a value crosses a threshold. Its states:
+ *
+ *   pending   nothing is known of it yet, or its condition has held ever since it was made: it is not armed
+ *   armed     fires when the value reaches the threshold
+ *   fired     has fired; one that repeats is armed again when the value has come back by more than the hysteresis
+ *   disabled  by its owner
+ */
+
+/** What is watched: the price of an asset, its change over a window in per cent, or the value of a portfolio. */
+export const alertKinds = ['price', 'change', 'portfolio_value'] as const;
+export type AlertKind = (typeof alertKinds)[number];
+
+/** On which side of the threshold the condition holds; the threshold itself belongs to it. */
+export const alertDirections = ['above', 'below'] as const;
+export type AlertDirection = (typeof alertDirections)[number];
+
+/** Whether an alert fires at one crossing only or at every one. */
+export const alertRepeats = ['once', 'every'] as const;
+export type AlertRepeat = (typeof alertRepeats)[number];
+
+export const alertStates = ['pending', 'armed', 'fired', 'disabled'] as const;
+export type AlertState = (typeof alertStates)[number];
+
+/** Windows of a change, in seconds: 5, 15 and 30 minutes, 1, 4, 6, 12 and 24 hours, 3 and 7 days. */
+export const alertWindows = [
+  300, 900, 1_800, 3_600, 14_400, 21_600, 43_200, 86_400, 259_200, 604_800,
+] as const;
+
+/** How far a value must come back: per cent of the threshold, or a difference in the unit of the threshold. */
+export const hysteresisUnits = ['percent', 'absolute'] as const;
+export type HysteresisUnit = (typeof hysteresisUnits)[number];
+
+/**
+ * Why an alert cannot be evaluated at present:
+ * - `no_quote`: the price source does not know the asset or has no price for it;
+ * - `no_reference`: no price of the beginning of the window is stored;
+ * - `books_behind`: the books of the portfolio are being brought up to date;
+ * - `incomplete`: an asset of the portfolio has no quote;
+ * - `currency_changed`: the portfolio has another base currency than when the alert was made;
+ * - `too_large`: the portfolio has more assets than are watched.
+ */
+export const notEvaluatedReasons = [
+  'no_quote',
+  'no_reference',
+  'books_behind',
+  'incomplete',
+  'currency_changed',
+  'too_large',
+] as const;
+export type NotEvaluated = (typeof notEvaluatedReasons)[number];
+
+/** The part of an alert that is compared with values. Decimals are canonical text. */
+export interface AlertRule {
+  readonly direction: AlertDirection;
+  /** A price or a value in the currency, or per cent. */
+  readonly threshold: string;
+  readonly hysteresis: string;
+  readonly hysteresisUnit: HysteresisUnit;
+  readonly repeat: AlertRepeat;
+  /** Fires at the first value when the condition holds already. */
+  readonly fireIfTrue: boolean;
+}
+
+/** What an alert is about. */
+export interface AlertSubject {
+  readonly kind: AlertKind;
+  /** Null of a portfolio's value. */
+  readonly assetId: string | null;
+  /** Of a portfolio's value only. */
+  readonly portfolioId: string | null;
+  readonly currency: string;
+  /** Of a change only. */
+  readonly windowSeconds: number | null;
+}
+
+export interface Alert extends AlertRule, AlertSubject {
+  /** UUID v7. */
+  readonly id: string;
+  readonly userId: string;
+  /** Where a webhook goes; null for none. */
+  readonly url: string | null;
+  readonly note: string | null;
+  readonly state: AlertState;
+  /** The value at which the state last changed by itself. */
+  readonly lastValue: string | null;
+  /** When the newest quote behind that value was received: nothing older changes the state. */
+  readonly observedAt: Date | null;
+  readonly firedAt: Date | null;
+  readonly firedCount: number;
+  readonly notEvaluated: NotEvaluated | null;
+  /** Rises with every change of the owner and of the state. */
+  readonly version: number;
+  readonly createdAt: Date;
+  readonly updatedAt: Date;
+}
+
+/** The quote that made an alert fire, or what is common to several: the oldest observation, the newest receipt. */
+export interface FiringQuote {
+  /** ISO 8601; null when no source says. */
+  readonly asOf: string | null;
+  /** Milliseconds since the epoch. */
+  readonly receivedAt: number;
+  /** Several with commas between. */
+  readonly source: string;
+  /** `stale` when any of them was. */
+  readonly state: 'fresh' | 'stale';
+}
+
+/** One firing, as it is kept. */
+export interface AlertFiring {
+  /** UUID v7; ids of one user rise in the order in which firings became visible. */
+  readonly id: string;
+  readonly alertId: string;
+  readonly userId: string;
+  readonly at: Date;
+  /** JSON text of the event. */
+  readonly body: string;
+}

@@ -1,0 +1,221 @@
+/** Routes of alerts: what is taken, what is refused, and whose they are. */
+import { expect } from 'chai';
+import { v7 as uuidv7 } from 'uuid';
+import { fakeAlerts, watchedPortfolioId, type FakeAlerts } from './support/fake-alerts.ts';
+import { startApi, type TestApi } from './support/ports.ts';
+
+const path = '/api/v1/alerts';
+const price = { kind: 'price', coin: 'bitcoin', direction: 'above', threshold: '100000' };
+
+interface Answer {
+  readonly data: Record<string, unknown>;
+  readonly error: { readonly code: string; readonly fields: readonly { readonly field: string }[] };
+}
+
+describe('the routes of alerts', () => {
+  let api: TestApi;
+  let fake: FakeAlerts;
+
+  before(async () => {
+    fake = fakeAlerts();
+    api = await startApi({ alerts: fake.desk });
+  });
+  beforeEach(() => {
+    fake.rows.clear();
+    fake.firings.length = 0;
+    fake.told.length = 0;
+  });
+  after(() => api.close());
+
+  const make = (body: object) => api.call('POST', path, { body });
+  const dataOf = async (response: Response) => ((await response.json()) as Answer).data;
+  const fieldsOf = async (response: Response) =>
+    ((await response.json()) as Answer).error.fields.map(({ field }) => field);
+
+  async function made(body: object = price): Promise<{ id: string; tag: string }> {
+    const response = await make(body);
+    expect(response.status).to.equal(201);
+    const { id } = await dataOf(response);
+    return { id: id as string, tag: response.headers.get('etag') ?? '' };
+  }
+
+  it('makes an alert, fills in what is usual, and says where it is', async () => {
+    const response = await make({ ...price, threshold: '100000.50' });
+    const alert = await dataOf(response);
+    expect(response.status).to.equal(201);
+    expect(response.headers.get('location')).to.equal(`${path}/${alert['id'] as string}`);
+    expect(response.headers.get('etag')).to.equal('"1"');
+    expect(alert).to.deep.include({
+      kind: 'price',
+      coin: 'bitcoin',
+      currency: 'usd',
+      direction: 'above',
+      threshold: '100000.5',
+      hysteresis: { percent: '1' },
+      repeat: 'once',
+      fire_if_true: false,
+      url: null,
+      state: 'pending',
+      fired_count: 0,
+    });
+    expect(fake.told).to.deep.equal([alert['id']]);
+  });
+
+  it('takes changes over a window and values of portfolios, the latter in their own currency', async () => {
+    const change = await dataOf(
+      await make({ ...price, kind: 'change', direction: 'below', threshold: -5, window: 3600 }),
+    );
+    expect(change).to.include({ kind: 'change', threshold: '-5', window: 3600 });
+    const value = await make({
+      kind: 'portfolio_value',
+      portfolio_id: watchedPortfolioId,
+      direction: 'above',
+      threshold: 1,
+    });
+    expect(await dataOf(value)).to.include({ portfolio_id: watchedPortfolioId, currency: 'eur' });
+  });
+
+  const bad: readonly (readonly [string, object, readonly string[]])[] = [
+    ['an unknown kind', { ...price, kind: 'volume' }, ['kind']],
+    ['no coin', { ...price, coin: undefined }, ['coin']],
+    ['a coin that nobody knows', { ...price, coin: 'no-such-coin' }, ['coin']],
+    ['an unsupported currency', { ...price, currency: 'xyz' }, ['currency']],
+    ['a threshold of zero', { ...price, threshold: 0 }, ['threshold']],
+    ['a negative price', { ...price, threshold: '-1' }, ['threshold']],
+    ['a threshold with an exponent', { ...price, threshold: '1e5' }, ['threshold']],
+    ['a threshold of 40 digits', { ...price, threshold: '1'.repeat(40) }, ['threshold']],
+    ['more digits than a number holds', { ...price, threshold: 0.1234567890123456 }, ['threshold']],
+    ['a window without a change', { ...price, window: 3600 }, ['window']],
+    ['a change without a window', { ...price, kind: 'change' }, ['window']],
+    ['a window that is not offered', { ...price, kind: 'change', window: 61 }, ['window']],
+    [
+      'a fall by more than everything',
+      { ...price, kind: 'change', window: 300, threshold: -100 },
+      ['threshold'],
+    ],
+    ['two hystereses', { ...price, hysteresis: { percent: 1, absolute: 1 } }, ['hysteresis']],
+    ['a negative hysteresis', { ...price, hysteresis: { percent: -1 } }, ['hysteresis.percent']],
+    ['a hysteresis of everything', { ...price, hysteresis: { absolute: 100000 } }, ['hysteresis.absolute']],
+    ['a private URL', { ...price, url: 'https://127.0.0.1/hook' }, ['url']],
+    ['a URL without encryption', { ...price, url: 'http://example.com/hook' }, ['url']],
+    [
+      'a coin beside a portfolio',
+      { ...price, kind: 'portfolio_value', portfolio_id: watchedPortfolioId },
+      ['coin'],
+    ],
+    ['a portfolio beside a coin', { ...price, portfolio_id: watchedPortfolioId }, ['portfolio_id']],
+  ];
+  for (const [name, body, fields] of bad)
+    it(`refuses ${name}, and names the field`, async () => {
+      const response = await make(body);
+      expect(response.status).to.equal(422);
+      expect(await fieldsOf(response)).to.deep.equal(fields);
+      expect(fake.rows.size).to.equal(0);
+    });
+
+  it('knows no portfolio of somebody else', async () => {
+    const response = await make({
+      kind: 'portfolio_value',
+      portfolio_id: uuidv7(),
+      direction: 'above',
+      threshold: 1,
+    });
+    expect(response.status).to.equal(404);
+  });
+
+  it('lists, filters and reads alerts', async () => {
+    const { id } = await made();
+    await made({ ...price, kind: 'change', window: 300 });
+    const page = await dataOf(await api.call('GET', `${path}?kind=price`));
+    expect(page).to.include({ total: 1, page: 1, total_pages: 1 });
+    expect((page['data'] as { id: string }[]).map((each) => each.id)).to.deep.equal([id]);
+    expect(await dataOf(await api.call('GET', `${path}/${id}`))).to.include({ id });
+  });
+
+  it('changes an alert that is still as the client has seen it, and begins it anew', async () => {
+    const { id, tag } = await made();
+    const row = fake.rows.get(id);
+    if (row !== undefined) fake.rows.set(id, { ...row, state: 'fired' });
+    const put = (body: object, headers: Record<string, string>) =>
+      api.call('PUT', `${path}/${id}`, { body, headers });
+    expect((await put({ note: 'x' }, {})).status).to.equal(428);
+    const noted = await put({ note: 'sell', url: 'https://example.com/hook' }, { 'if-match': tag });
+    expect(await dataOf(noted)).to.include({ note: 'sell', state: 'fired', version: 2 });
+    expect((await put({ threshold: 5 }, { 'if-match': tag })).status).to.equal(412);
+    const changed = await put({ threshold: 5 }, { 'if-match': '"2"' });
+    expect(await dataOf(changed)).to.include({ threshold: '5', state: 'pending', note: 'sell' });
+    expect((await put({ window: 300 }, { 'if-match': '*' })).status).to.equal(422);
+    expect((await put({}, { 'if-match': '*' })).status).to.equal(422);
+  });
+
+  it('disables and enables an alert, and begins it anew on demand', async () => {
+    const { id } = await made();
+    const change = async (body: object) =>
+      await dataOf(await api.call('PUT', `${path}/${id}`, { body, headers: { 'if-match': '*' } }));
+    expect(await change({ enabled: false })).to.include({ state: 'disabled' });
+    expect(await change({ threshold: 7 })).to.include({ state: 'disabled', threshold: '7' });
+    expect(await change({ enabled: true })).to.include({ state: 'pending' });
+    const row = fake.rows.get(id);
+    if (row !== undefined) fake.rows.set(id, { ...row, state: 'fired' });
+    expect(await change({ enabled: true })).to.include({ state: 'fired' });
+    const begun = await api.call('POST', `${path}/${id}/rearm`);
+    expect(await dataOf(begun)).to.include({ state: 'pending' });
+  });
+
+  it('changes what evaluators change at the same moment', async () => {
+    const { id } = await made();
+    const find = fake.rows.get.bind(fake.rows);
+    let isMoved = false;
+    fake.rows.get = (key) => {
+      const row = find(key);
+      // Between the look and the change, once.
+      if (row !== undefined && !isMoved) {
+        isMoved = true;
+        fake.rows.set(key, { ...row, state: 'armed', version: row.version + 1 });
+      }
+      return row;
+    };
+    const headers = { 'if-match': '*' };
+    const response = await api.call('PUT', `${path}/${id}`, { body: { note: 'x' }, headers });
+    expect(await dataOf(response)).to.include({ note: 'x', state: 'armed', version: 3 });
+    fake.rows.get = find;
+  });
+
+  it('deletes an alert', async () => {
+    const { id, tag } = await made();
+    expect((await api.call('DELETE', `${path}/${id}`)).status).to.equal(428);
+    const response = await api.call('DELETE', `${path}/${id}`, { headers: { 'if-match': tag } });
+    expect(response.status).to.equal(200);
+    expect((await api.call('GET', `${path}/${id}`)).status).to.equal(404);
+  });
+
+  it('hides the alerts of others, also from admins', async () => {
+    const { id } = await made();
+    const row = fake.rows.get(id);
+    if (row !== undefined) fake.rows.set(id, { ...row, userId: uuidv7() });
+    const headers = { authorization: `Bearer ${api.adminToken}`, 'if-match': '*' };
+    for (const [method, suffix, body] of [
+      ['GET', '', undefined],
+      ['PUT', '', { note: 'x' }],
+      ['DELETE', '', undefined],
+      ['POST', '/rearm', undefined],
+    ] as const)
+      expect((await api.call(method, `${path}/${id}${suffix}`, { headers, body })).status).to.equal(404);
+    for (const odd of ['1', '%00', 'firings%2f'])
+      expect((await api.call('GET', `${path}/${odd}`)).status).to.equal(404);
+  });
+
+  it('answers what has fired as it was told', async () => {
+    const body = { id: uuidv7(), value: '100001.123456789012345678', alert: { id: uuidv7() } };
+    const userId = [...(await made(), fake.rows.values())][0]?.userId ?? '';
+    fake.firings.push({
+      id: body.id,
+      alertId: body.alert.id,
+      userId,
+      at: new Date(),
+      body: JSON.stringify(body),
+    });
+    const page = await dataOf(await api.call('GET', `${path}/firings?limit=5`));
+    expect(page).to.deep.equal({ data: [body], total: 1, page: 1, limit: 5, total_pages: 1 });
+  });
+});

@@ -1,0 +1,85 @@
+/** Alerts in memory: the real desk over stand-in tables. */
+import { v7 as uuidv7 } from 'uuid';
+import type { AlertQueries } from '../../../db/queries/alerts.ts';
+import { createAlertDesk, type AlertDesk } from '../../../src/alerts/alert-desk.ts';
+import type { Alert, AlertFiring } from '../../../src/domain/alert.ts';
+import { NotFoundError } from '../../../src/lib/errors.ts';
+import { silentLogger } from '../../../src/lib/logger.ts';
+import { fakeTargets } from './fake-webhooks.ts';
+
+/** The only portfolio of the owner that alerts can watch; its base currency is the euro. */
+export const watchedPortfolioId = '01934c2a-0000-7000-8000-0000000000f1';
+
+export interface FakeAlerts {
+  readonly desk: AlertDesk;
+  readonly rows: Map<string, Alert>;
+  readonly firings: AlertFiring[];
+  /** Alerts whose change was announced. */
+  readonly told: string[];
+}
+
+/** A desk without alerts; `coins` are all that the price source knows. */
+export function fakeAlerts(coins: readonly string[] = ['bitcoin', 'ethereum']): FakeAlerts {
+  const rows = new Map<string, Alert>();
+  const firings: AlertFiring[] = [];
+  const told: string[] = [];
+  const desk = createAlertDesk({
+    alerts: queriesOver(rows),
+    firings: {
+      page: ({ userId, alertId, offset, limit }) => {
+        const found = firings.filter((each) => each.userId === userId && alertId !== 'none');
+        return Promise.resolve({ firings: found.slice(offset, offset + limit), total: found.length });
+      },
+    },
+    news: { changed: (ids) => Promise.resolve(void told.push(...ids)) },
+    baseCurrencyOf: (id) =>
+      id === watchedPortfolioId
+        ? Promise.resolve('eur')
+        : Promise.reject(new NotFoundError('There is no such portfolio', 'portfolio_not_found')),
+    isAsset: (id) => coins.includes(id),
+    checkUrl: (url, field) => fakeTargets.checked(url, field),
+    log: silentLogger(),
+  });
+  return { desk, rows, firings, told };
+}
+
+function queriesOver(rows: Map<string, Alert>): AlertQueries {
+  const owned = (id: string, userId: string): Alert | undefined => {
+    const row = rows.get(id);
+    return row?.userId === userId ? row : undefined;
+  };
+  const none = {
+    lastValue: null,
+    observedAt: null,
+    firedAt: null,
+    firedCount: 0,
+    notEvaluated: null,
+    version: 1,
+  };
+  return {
+    insert(alert) {
+      const now = new Date();
+      const made = { ...alert, ...none, id: uuidv7(), createdAt: now, updatedAt: now };
+      rows.set(made.id, made);
+      return Promise.resolve(made);
+    },
+    find: (id, userId) => Promise.resolve(owned(id, userId)),
+    page({ userId, kind, offset, limit }) {
+      const found = [...rows.values()]
+        .filter((row) => row.userId === userId && (kind === undefined || row.kind === kind))
+        .reverse();
+      return Promise.resolve({ alerts: found.slice(offset, offset + limit), total: found.length });
+    },
+    change({ id, userId, version }, change) {
+      const row = owned(id, userId);
+      if (row?.version !== version) return Promise.resolve(undefined);
+      const changed = { ...row, ...change, version: version + 1 };
+      rows.set(id, changed);
+      return Promise.resolve(changed);
+    },
+    remove({ id, userId, version }) {
+      const isThere = owned(id, userId)?.version === version;
+      return Promise.resolve(isThere && rows.delete(id));
+    },
+  };
+}

@@ -1,0 +1,244 @@
+/** Alerts over real Postgres and Redis, with ticks as a test sends them and any number of evaluators. */
+import { Redis } from 'ioredis';
+import knexFactory, { type Knex } from 'knex';
+import { v7 as uuidv7 } from 'uuid';
+import { createFiringQueries } from '../../../db/queries/alert-firings.ts';
+import { createAlertMoves } from '../../../db/queries/alert-moves.ts';
+import { createAlertValues } from '../../../db/queries/alert-values.ts';
+import { createAlertWatch } from '../../../db/queries/alert-watch.ts';
+import { createAlertQueries, type NewAlert } from '../../../db/queries/alerts.ts';
+import { createWebhookDeliveryQueries } from '../../../db/queries/webhook-deliveries.ts';
+import { startEvaluator, type AlertEvaluator, type EvaluatorDeps } from '../../../src/alerts/evaluator.ts';
+import { createQuoteMirror } from '../../../src/cache/quote-mirror.ts';
+import { createQuoteStore } from '../../../src/cache/quote-store.ts';
+import type { Wish } from '../../../src/demand/watch-list.ts';
+import type { Alert } from '../../../src/domain/alert.ts';
+import { toCachedQuote, type QuoteFailure } from '../../../src/domain/cached-quote.ts';
+import { createAlertNews } from '../../../src/events/alert-news.ts';
+import { createBookNews } from '../../../src/events/book-news.ts';
+import { createTickPublisher, createTickSubscriber } from '../../../src/events/ticks.ts';
+import { systemClock } from '../../../src/lib/clock.ts';
+import { silentLogger } from '../../../src/lib/logger.ts';
+import { createRedisKeys } from '../../../src/lib/redis-keys.ts';
+import { createTestDatabase } from '../../support/database.ts';
+import { flushPrefix, uniquePrefix } from '../../support/redis.ts';
+import { services } from '../../support/services.ts';
+import { waitFor } from '../../support/wait-for.ts';
+
+const freshMs = 60_000;
+
+/** A price alert above 100 dollars for one bitcoin. */
+const usual = {
+  kind: 'price',
+  assetId: 'bitcoin',
+  portfolioId: null,
+  currency: 'usd',
+  windowSeconds: null,
+  direction: 'above',
+  threshold: '100',
+  hysteresis: '1',
+  hysteresisUnit: 'percent',
+  repeat: 'every',
+  fireIfTrue: false,
+  url: null,
+  note: null,
+  state: 'pending',
+} as const;
+
+export interface AlertRig {
+  readonly knex: Knex;
+  readonly redis: Redis;
+  readonly userId: string;
+  readonly alerts: ReturnType<typeof createAlertQueries>;
+  readonly firings: ReturnType<typeof createFiringQueries>;
+  readonly news: ReturnType<typeof createAlertNews>;
+  readonly bookNews: ReturnType<typeof createBookNews>;
+  /** What evaluators have wanted. */
+  readonly wishes: Wish[];
+  /** Stores an alert, and tells of it unless it is to be found by itself. */
+  make(different?: Partial<NewAlert>, isTold?: boolean): Promise<Alert>;
+  /** Starts a process that evaluates, and waits until it knows all alerts. */
+  start(different?: Partial<EvaluatorDeps>): Promise<AlertEvaluator>;
+  /** Cuts the connections that ticks and news arrive on; they come back by themselves. */
+  cut(): void;
+  /** A price comes in: into the cache, then to everybody. */
+  tick(assetId: string, price: number, receivedAt?: number): Promise<void>;
+  /** A price that nobody is told of. */
+  store(assetId: string, price: number, receivedAt?: number): Promise<void>;
+  fail(failure: QuoteFailure): Promise<void>;
+  /** Waits until an alert is as `isIt` says. */
+  until(id: string, isIt: (alert: Alert) => boolean, what: string): Promise<Alert>;
+  /** Values at which an alert has fired, the first first. */
+  firedAt(alertId: string): Promise<string[]>;
+  addUser(): Promise<string>;
+  /** Connections to the database in this state, or waiting for this. */
+  waiting(state: string, event?: string): Promise<number>;
+  /** Ends all evaluators and deletes all alerts. */
+  reset(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export async function openAlertRig(): Promise<AlertRig> {
+  const { redisUrl } = await services();
+  const database = await createTestDatabase();
+  const knex = knexFactory({ client: 'pg', connection: database.url, pool: { min: 0, max: 6 } });
+  const redis = new Redis(redisUrl);
+  const keys = createRedisKeys(uniquePrefix());
+  const store = createQuoteStore({ redis, keys, retentionSeconds: 600 });
+  const publisher = createTickPublisher(redis, keys.ticks);
+  const alerts = createAlertQueries(knex);
+  const firings = createFiringQueries(knex);
+  const told = new Redis(redisUrl);
+  const news = createAlertNews({ redis, subscriber: told, channel: keys.alerts });
+  const bookNews = createBookNews({ redis, subscriber: told, channel: keys.books });
+  const outbox = createWebhookDeliveryQueries(knex);
+  const wishes: Wish[] = [];
+  const open: { evaluator: AlertEvaluator; subscriber: Redis }[] = [];
+
+  async function addUser(): Promise<string> {
+    const id = uuidv7();
+    await knex('users').insert({ id, username: id, email: `${id}@example.com`, password_hash: 'x' });
+    return id;
+  }
+  const userId = await addUser();
+
+  async function put(assetId: string, price: number, receivedAt = Date.now()) {
+    const quote = toCachedQuote({
+      assetId,
+      symbol: null,
+      name: null,
+      currency: 'usd',
+      price,
+      marketCap: null,
+      rank: null,
+      change24h: null,
+      changePercent24h: null,
+      volume24h: null,
+      source: 'simulated',
+      asOf: new Date(receivedAt - 1_000).toISOString(),
+      receivedAt,
+    });
+    await store.write('usd', [quote]);
+    return quote;
+  }
+
+  async function end(): Promise<void> {
+    for (const { evaluator, subscriber } of open.splice(0)) {
+      await evaluator.close();
+      subscriber.disconnect();
+    }
+  }
+
+  return {
+    knex,
+    redis,
+    userId,
+    alerts,
+    firings,
+    news,
+    bookNews,
+    wishes,
+    addUser,
+    async make(different = {}, isTold = true) {
+      const alert = await alerts.insert({ ...usual, userId, ...different }, 500);
+      if (isTold) await news.changed([alert.id]);
+      return alert;
+    },
+    async start(different = {}) {
+      const subscriber = new Redis(redisUrl);
+      const ticks = createTickSubscriber(subscriber, keys.ticks);
+      const mirror = createQuoteMirror();
+      ticks.listen(mirror);
+      let isListening = false;
+      ticks.listen({ onGap: () => (isListening = true) });
+      const evaluator = startEvaluator({
+        watch: createAlertWatch(knex),
+        moves: createAlertMoves({ knex, outbox }),
+        values: createAlertValues(knex),
+        news: createAlertNews({ redis, subscriber, channel: keys.alerts }),
+        bookNews: createBookNews({ redis, subscriber, channel: keys.books }),
+        ticks,
+        quotes: {
+          get: (currency, assetId) => mirror.get(currency, assetId),
+          async load(currency, assetIds) {
+            for (const { quote } of await store.readMany(currency, assetIds))
+              if (quote !== undefined) mirror.put(quote);
+          },
+        },
+        want: (wish) => Promise.resolve(void wishes.push(wish)),
+        kickDeliveries: () => Promise.resolve(),
+        clock: systemClock,
+        log: silentLogger(),
+        freshMs,
+        renewAfterMs: 15_000,
+        ...different,
+      });
+      open.push({ evaluator, subscriber });
+      await waitFor(() => evaluator.isLoaded() && isListening, { what: 'the alerts to be read' });
+      return evaluator;
+    },
+    cut() {
+      for (const { subscriber } of open) subscriber.disconnect(true);
+    },
+    async tick(assetId, price, receivedAt) {
+      const quote = await put(assetId, price, receivedAt);
+      await publisher.publish({ currency: 'usd', quotes: [quote], failures: [] });
+    },
+    async store(assetId, price, receivedAt) {
+      await put(assetId, price, receivedAt);
+    },
+    async fail(failure) {
+      await publisher.publish({ currency: 'usd', quotes: [], failures: [failure] });
+    },
+    async until(id, isIt, what) {
+      return await waitFor(
+        async () => {
+          const { rows } = await knex.raw<{ rows: { user_id: string }[] }>(
+            'select user_id from alerts where id = ?',
+            [id],
+          );
+          const alert = await alerts.find(id, rows[0]?.user_id ?? userId);
+          return alert !== undefined && isIt(alert) && alert;
+        },
+        { what },
+      );
+    },
+    async firedAt(alertId) {
+      const rows = await knex('alert_firings')
+        .where({ alert_id: alertId })
+        .orderBy('id')
+        .select<{ value: string }[]>('value');
+      return rows.map(({ value }) => value);
+    },
+    async waiting(state, event) {
+      const { rows } = await knex.raw<{ rows: { count: number }[] }>(
+        `select count(*)::integer as count from pg_stat_activity where datname = current_database() and state = ?
+          and (?::text is null or wait_event_type = ?)`,
+        [state, event ?? null, event ?? null] as never,
+      );
+      return rows[0]?.count ?? 0;
+    },
+    async reset() {
+      await end();
+      for (const table of [
+        'alert_firings',
+        'alerts',
+        'webhook_deliveries',
+        'positions',
+        'portfolios',
+        'candles',
+      ])
+        await knex(table).delete();
+      await flushPrefix(redis, keys.prefix);
+      wishes.length = 0;
+    },
+    async close() {
+      await end();
+      await flushPrefix(redis, keys.prefix);
+      told.disconnect();
+      await redis.quit();
+      await knex.destroy();
+      await database.drop();
+    },
+  };
+}

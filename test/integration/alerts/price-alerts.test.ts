@@ -1,0 +1,274 @@
+/** Alerts on prices: once for each crossing, whoever evaluates, and whatever is missed or restarted in between. */
+import { expect } from 'chai';
+import { createAlertMoves, type AlertMoveQueries } from '../../../db/queries/alert-moves.ts';
+import { createAlertWatch } from '../../../db/queries/alert-watch.ts';
+import { createWebhookDeliveryQueries } from '../../../db/queries/webhook-deliveries.ts';
+import { UnavailableError } from '../../../src/lib/errors.ts';
+import { waitFor } from '../../support/wait-for.ts';
+import { openAlertRig, type AlertRig } from './alert-rig.ts';
+
+describe('alerts on prices', () => {
+  let rig: AlertRig;
+
+  before(async () => {
+    rig = await openAlertRig();
+  });
+  afterEach(() => rig.reset());
+  after(() => rig.close());
+
+  const armed = (id: string) => rig.until(id, ({ state }) => state === 'armed', 'the alert to be armed');
+  const fired = (id: string, times = 1) =>
+    rig.until(
+      id,
+      ({ state, firedCount }) => state === 'fired' && firedCount === times,
+      `the alert to fire ${times} times`,
+    );
+
+  it('fire once for each crossing, though several processes evaluate them', async () => {
+    await Promise.all([rig.start(), rig.start(), rig.start()]);
+    const { id } = await rig.make();
+    for (const [round, value] of [101, 103, 250].entries()) {
+      await rig.tick('bitcoin', 90);
+      await armed(id);
+      await rig.tick('bitcoin', value);
+      await fired(id, round + 1);
+      await rig.tick('bitcoin', value + 1);
+    }
+    expect(await rig.firedAt(id)).to.deep.equal(['101', '103', '250']);
+  });
+
+  it('fire for many at once, and for each of them once', async () => {
+    await Promise.all([rig.start(), rig.start()]);
+    const made = await Promise.all(
+      Array.from({ length: 250 }, (_, index) => rig.make({ threshold: String(100 + index) })),
+    );
+    await rig.tick('bitcoin', 50);
+    for (const { id } of made) await armed(id);
+    await rig.tick('bitcoin', 1_000);
+    await waitFor(
+      async () => (await rig.firings.page({ userId: rig.userId, offset: 0, limit: 1 })).total >= 250,
+      {
+        what: 'all to fire',
+      },
+    );
+    for (const { id } of made) expect((await fired(id)).firedCount).to.equal(1);
+    expect((await rig.firings.page({ userId: rig.userId, offset: 0, limit: 1 })).total).to.equal(250);
+  });
+
+  it('tell what has fired, with the quote behind it, and put a webhook beside it', async () => {
+    await rig.start();
+    const url = 'https://example.com/hook';
+    const { id } = await rig.make({ url, note: 'sell' });
+    const without = await rig.make();
+    await rig.tick('bitcoin', 90);
+    await armed(id);
+    await armed(without.id);
+    const at = Date.now();
+    await rig.tick('bitcoin', 100.5, at);
+    await fired(id);
+    await fired(without.id);
+    const { firings } = await rig.firings.page({ userId: rig.userId, alertId: id, offset: 0, limit: 9 });
+    const body = JSON.parse(firings[0]?.body ?? '') as Record<string, Record<string, unknown>>;
+    expect(body).to.deep.include({
+      id: firings[0]?.id,
+      value: '100.5',
+      threshold: '100',
+      quote: {
+        as_of: new Date(at - 1_000).toISOString(),
+        received_at: new Date(at).toISOString(),
+        source: 'simulated',
+        state: 'fresh',
+      },
+    });
+    expect(body['alert']).to.include({ id, note: 'sell', state: 'fired', fired_count: 1, coin: 'bitcoin' });
+    expect(body['alert']).not.to.have.property('url');
+    const deliveries = await rig
+      .knex('webhook_deliveries')
+      .select<{ url: string; type: string; body: string }[]>('*');
+    expect(deliveries.map(({ type, url: to }) => [type, to])).to.deep.equal([['alert.fired', url]]);
+    expect(JSON.parse(deliveries[0]?.body ?? '')).to.deep.include({ type: 'alert.fired', data: body });
+  });
+
+  it('do not fire for what was received before they were armed', async () => {
+    await rig.start();
+    const { id } = await rig.make();
+    const at = Date.now();
+    await rig.tick('bitcoin', 90, at);
+    await armed(id);
+    await rig.tick('bitcoin', 120, at - 1);
+    await rig.tick('bitcoin', 91, at + 1);
+    await rig.tick('bitcoin', 130, at + 2);
+    await fired(id);
+    expect(await rig.firedAt(id)).to.deep.equal(['130']);
+  });
+
+  it('find what was missed while nobody evaluated', async () => {
+    const first = await rig.start();
+    const { id } = await rig.make();
+    await rig.tick('bitcoin', 90);
+    await armed(id);
+    await first.close();
+    await rig.store('bitcoin', 101);
+    await rig.start();
+    await fired(id);
+    expect(await rig.firedAt(id)).to.deep.equal(['101']);
+  });
+
+  it('find what was missed in a gap of the connection', async () => {
+    await rig.start();
+    const { id } = await rig.make();
+    await rig.tick('bitcoin', 90);
+    await armed(id);
+    await rig.store('bitcoin', 101);
+    rig.cut();
+    await fired(id);
+  });
+
+  it('are found by a look when the news of them is lost, and forgotten when they are deleted', async () => {
+    const evaluator = await rig.start({ syncEveryMs: 50 });
+    const { id, userId } = await rig.make({}, false);
+    await waitFor(() => evaluator.size() === 1, { what: 'the alert to be found' });
+    await rig.tick('bitcoin', 90);
+    const { version } = await armed(id);
+    expect(await rig.alerts.remove({ id, userId, version })).to.equal(true);
+    await waitFor(() => evaluator.size() === 0, { what: 'the alert to be forgotten' });
+    await rig.tick('bitcoin', 120);
+    expect(await rig.firedAt(id)).to.deep.equal([]);
+  });
+
+  it('begin anew when their owner changes the threshold', async () => {
+    await rig.start();
+    const { id, userId } = await rig.make();
+    await rig.tick('bitcoin', 90);
+    const { version } = await armed(id);
+    await rig.alerts.change({ id, userId, version }, { threshold: '200', state: 'pending' });
+    await rig.news.changed([id]);
+    await rig.until(id, (alert) => alert.version > version + 1, 'the alert to be armed anew');
+    await rig.tick('bitcoin', 150);
+    await rig.tick('bitcoin', 200);
+    await fired(id);
+    expect(await rig.firedAt(id)).to.deep.equal(['200']);
+  });
+
+  it('have their assets wanted as long as they watch them', async () => {
+    const evaluator = await rig.start();
+    const { id, userId } = await rig.make({ assetId: 'solana' });
+    await waitFor(() => rig.wishes.some(({ assetIds }) => assetIds.includes('solana')), { what: 'a wish' });
+    expect(rig.wishes[0]).to.deep.include({ currency: 'usd', urgency: 'stream', requester: userId });
+    await rig.alerts.remove({ id, userId, version: 1 });
+    await rig.news.changed([id]);
+    await waitFor(() => evaluator.size() === 0, { what: 'the alert to be forgotten' });
+  });
+
+  it('say that their asset has no price', async () => {
+    await rig.start();
+    const { id } = await rig.make({ assetId: 'no-such-coin' });
+    await waitFor(() => rig.wishes.length > 0, { what: 'the alert to be watched' });
+    const until = Date.now() + 60_000;
+    await rig.fail({ assetId: 'no-such-coin', state: 'not_found', reason: 'unknown', until });
+    await rig.until(id, ({ notEvaluated }) => notEvaluated === 'no_quote', 'the reason');
+    await rig.tick('no-such-coin', 1);
+    await rig.until(id, ({ notEvaluated }) => notEvaluated === null, 'the reason to be gone');
+  });
+
+  it('fire when Postgres is back, with what was seen while it was away', async () => {
+    let isAway = false;
+    let refused = 0;
+    const real = createAlertMoves({ knex: rig.knex, outbox: createWebhookDeliveryQueries(rig.knex) });
+    const moves: AlertMoveQueries = {
+      move: (batch) => {
+        if (!isAway) return real.move(batch);
+        refused++;
+        return Promise.reject(new UnavailableError('The database does not answer'));
+      },
+    };
+    await rig.start({ moves });
+    const { id } = await rig.make();
+    const at = Date.now();
+    await rig.tick('bitcoin', 90, at);
+    await armed(id);
+    isAway = true;
+    for (const [index, price] of [101, 90, 102, 80].entries())
+      await rig.tick('bitcoin', price, at + 1 + index);
+    await waitFor(() => refused >= 2, { what: 'the move to be refused again' });
+    isAway = false;
+    await rig.until(id, ({ firedCount, state }) => firedCount === 2 && state === 'armed', 'both crossings');
+    expect(await rig.firedAt(id)).to.deep.equal(['101', '102']);
+  });
+
+  it('of a deleted account are silent, and go', async () => {
+    await rig.start();
+    const userId = await rig.addUser();
+    const { id } = await rig.make({ userId });
+    await rig.tick('bitcoin', 90);
+    await armed(id);
+    await rig.knex('users').where({ id: userId }).update({ deleted_at: new Date() });
+    const other = await rig.make();
+    await rig.tick('bitcoin', 95);
+    await armed(other.id);
+    await rig.tick('bitcoin', 120);
+    await fired(other.id);
+    expect(await rig.firedAt(id)).to.deep.equal([]);
+    await createAlertWatch(rig.knex).tidy(86_400);
+    expect(await rig.alerts.find(id, userId)).to.equal(undefined);
+  });
+
+  it('of one user have firings whose ids rise in the order of their commits', async () => {
+    await Promise.all([rig.start(), rig.start()]);
+    const made = await Promise.all(
+      Array.from({ length: 40 }, (_, index) => rig.make({ assetId: `coin-${index}` })),
+    );
+    for (const { assetId } of made) await rig.tick(assetId ?? '', 90);
+    for (const { id } of made) await armed(id);
+    let cursor = '00000000-0000-0000-0000-000000000000';
+    const seen: string[] = [];
+    const reading = waitFor(
+      async () => {
+        for (const firing of await rig.firings.after(rig.userId, cursor, 100)) {
+          seen.push(firing.alertId);
+          cursor = firing.id;
+        }
+        return seen.length >= made.length;
+      },
+      { what: 'a reader that goes on from the last id to see every firing' },
+    );
+    await Promise.all(made.map(({ assetId }) => rig.tick(assetId ?? '', 120)));
+    await reading;
+    expect(new Set(seen).size).to.equal(made.length);
+  });
+
+  it('of one user become visible in the order of the ids of their firings', async () => {
+    let release = (): void => undefined;
+    const held = new Promise<void>((resolve) => (release = resolve));
+    const outbox = createWebhookDeliveryQueries(rig.knex);
+    const moves = createAlertMoves({
+      knex: rig.knex,
+      outbox: {
+        enqueueIn: async (trx, delivery) => {
+          if (delivery.url.endsWith('slow')) await held;
+          return await outbox.enqueueIn(trx, delivery);
+        },
+      },
+    });
+    const visible: string[] = [];
+    const fire = async (name: string): Promise<void> => {
+      const alert = await rig.make({ state: 'armed', url: `https://example.com/${name}` });
+      const quote = { asOf: null, receivedAt: Date.now(), source: 'simulated', state: 'fresh' } as const;
+      const { id, userId, version } = alert;
+      const describe = () => ({});
+      await moves.move([{ id, userId, version, to: 'fired', value: '101', quote, describe }]);
+      const { firings } = await rig.firings.page({ userId, alertId: id, offset: 0, limit: 1 });
+      visible.push(firings[0]?.id ?? '');
+    };
+    const slow = fire('slow');
+    const isInTransaction = async (): Promise<boolean> => (await rig.waiting('idle in transaction')) > 0;
+    await waitFor(isInTransaction, { what: 'the first to be under way' });
+    const quick = fire('quick');
+    const isLocked = async (): Promise<boolean> =>
+      visible.length > 0 || (await rig.waiting('active', 'Lock')) > 0;
+    await waitFor(isLocked, { what: 'the second to wait, or to be done' });
+    release();
+    await Promise.all([slow, quick]);
+    expect(visible).to.deep.equal(visible.toSorted());
+  });
+});

@@ -1,0 +1,201 @@
+/** What alerts on one value do, however its values arrive. */
+import { expect } from 'chai';
+import fc from 'fast-check';
+import { LevelHeap } from '../../../src/alerts/level-heap.ts';
+import { Subject, type Begun } from '../../../src/alerts/subject.ts';
+import type { Alert } from '../../../src/domain/alert.ts';
+import { sampleAlert, sampleSeen } from './sample-alert.ts';
+
+interface Tick {
+  readonly at: number;
+  readonly value: number;
+}
+
+/** The alert as a database would make it. */
+function after({ alert, move, seen }: Begun): Alert {
+  const isFiring = move === 'fired';
+  return {
+    ...alert,
+    state: move,
+    observedAt: new Date(seen.at),
+    version: alert.version + 1,
+    firedCount: alert.firedCount + (isFiring ? 1 : 0),
+  };
+}
+
+/** Moments at which an alert fires when each tick is delivered, and each move stored at once. */
+function firingsOf(alert: Alert, ticks: readonly Tick[]): number[] {
+  const subject = new Subject(alert);
+  subject.put(alert);
+  const fired: number[] = [];
+  for (const { at, value } of ticks) {
+    for (let [begun] = subject.see(sampleSeen(String(value), at)); begun !== undefined;) {
+      if (begun.move === 'fired') fired.push(begun.seen.at);
+      begun = subject.settle(begun, after(begun), false);
+    }
+  }
+  return fired;
+}
+
+/** The same by the words of the documentation, in whole numbers. */
+function expectedFirings({ direction, repeat, fireIfTrue }: Alert, ticks: readonly Tick[]): number[] {
+  const sign = direction === 'above' ? 1 : -1;
+  const fired: number[] = [];
+  let state: 'begun' | 'armed' | 'fired' = 'begun';
+  for (const { at, value } of ticks) {
+    const beyond = sign * (value - 100);
+    if (beyond >= 0 && (state === 'armed' || (state === 'begun' && fireIfTrue))) {
+      fired.push(at);
+      state = 'fired';
+      if (repeat === 'once') break;
+    } else if (beyond < 0 && state === 'begun') state = 'armed';
+    else if (beyond < -5 && state === 'fired') state = 'armed';
+  }
+  return fired;
+}
+
+const series = fc
+  .array(fc.integer({ min: 85, max: 115 }), { minLength: 1, maxLength: 60 })
+  .map((values) => values.map((value, index) => ({ at: (index + 1) * 1_000, value })));
+const alerts = fc
+  .record({
+    direction: fc.constantFrom('above' as const, 'below' as const),
+    repeat: fc.constantFrom('once' as const, 'every' as const),
+    fireIfTrue: fc.boolean(),
+  })
+  .map((rule) => sampleAlert({ ...rule, state: 'pending', hysteresis: '5', hysteresisUnit: 'absolute' }));
+
+describe('the alerts on a value', () => {
+  it('fire exactly once at each crossing', () => {
+    fc.assert(
+      fc.property(alerts, series, (alert, ticks) => {
+        expect(firingsOf(alert, ticks)).to.deep.equal(expectedFirings(alert, ticks));
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it('do the same when ticks come twice, and when others come too late', () => {
+    const late = fc.array(fc.record({ place: fc.nat(), back: fc.nat(), value: fc.nat({ max: 200 }) }), {
+      maxLength: 40,
+    });
+    fc.assert(
+      fc.property(alerts, series, late, (alert, ticks, strays) => {
+        expect(firingsOf(alert, withStrays(ticks, strays))).to.deep.equal(expectedFirings(alert, ticks));
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it('are the same whether a move is stored at once or after everything was seen', () => {
+    fc.assert(
+      fc.property(alerts, series, (alert, ticks) => {
+        const subject = new Subject(alert);
+        subject.put(alert);
+        const waiting = ticks.flatMap(({ at, value }) => subject.see(sampleSeen(String(value), at)));
+        const fired: number[] = [];
+        for (let begun = waiting.shift(); begun !== undefined; begun = waiting.shift()) {
+          if (begun.move === 'fired') fired.push(begun.seen.at);
+          const next = subject.settle(begun, after(begun), false);
+          if (next !== undefined) waiting.push(next);
+        }
+        expect(fired).to.deep.equal(expectedFirings(alert, ticks));
+      }),
+    );
+  });
+
+  it('begin one move at a time', () => {
+    const alert = sampleAlert();
+    const subject = new Subject(alert);
+    subject.put(alert);
+    expect(subject.see(sampleSeen('101', 1_000))).to.have.length(1);
+    expect(subject.see(sampleSeen('102', 2_000))).to.deep.equal([]);
+  });
+
+  it('forget an alert that was deleted while its move was stored', () => {
+    const alert = sampleAlert();
+    const subject = new Subject(alert);
+    subject.put(alert);
+    const [begun] = subject.see(sampleSeen('101', 1_000));
+    subject.remove(alert.id);
+    expect(begun && subject.settle(begun, after(begun), false)).to.equal(undefined);
+    expect(subject.size).to.equal(0);
+    expect(subject.see(sampleSeen('50', 2_000))).to.deep.equal([]);
+  });
+
+  it('go on with what their owner has changed meanwhile', () => {
+    const alert = sampleAlert();
+    const subject = new Subject(alert);
+    subject.put(alert);
+    const [begun] = subject.see(sampleSeen('101', 1_000));
+    const changed = sampleAlert({ threshold: '200', version: 2, state: 'armed' });
+    subject.put(changed);
+    if (begun === undefined) throw new Error('no move was begun');
+    expect(subject.settle(begun, changed, true)).to.equal(undefined);
+    expect(subject.see(sampleSeen('150', 2_000))).to.deep.equal([]);
+    expect(subject.see(sampleSeen('200', 3_000))).to.have.length(1);
+  });
+
+  it('keep watching one that an old value could not begin', () => {
+    const alert = sampleAlert({ state: 'pending', fireIfTrue: true });
+    const subject = new Subject(alert);
+    subject.put(alert);
+    expect(subject.see(sampleSeen('120', 1_000, false))).to.deep.equal([]);
+    expect(subject.see(sampleSeen('120', 2_000))).to.have.length(1);
+  });
+
+  it('say why they are not evaluated once for each reason', () => {
+    const alert = sampleAlert();
+    const subject = new Subject(alert);
+    subject.put(alert);
+    expect(subject.unmarked()).to.equal(undefined);
+    subject.judge('no_reference');
+    expect(subject.unmarked()).to.deep.equal({ ids: [alert.id], reason: 'no_reference' });
+    subject.marked([alert.id], 'no_reference');
+    expect(subject.unmarked()).to.equal(undefined);
+    subject.judge(null);
+    expect(subject.unmarked()).to.deep.equal({ ids: [alert.id], reason: null });
+  });
+});
+
+describe('the heap of levels', () => {
+  it('gives what is reached, and nothing that has changed since', () => {
+    const levels = fc.array(fc.bigInt({ min: 0n, max: 50n }), { maxLength: 200 });
+    fc.assert(
+      fc.property(levels, fc.bigInt({ min: 0n, max: 50n }), fc.nat({ max: 5 }), (all, value, every) => {
+        const isCurrent = (id: string): boolean => every === 0 || Number(id) % every !== 0;
+        const heap = new LevelHeap({ isCurrent });
+        for (const [index, level] of all.entries()) heap.add(level, String(index), 1);
+        const expected = all.flatMap((level, index) =>
+          level <= value && isCurrent(String(index)) ? [String(index)] : [],
+        );
+        expect([...heap.take(value)].sort()).to.deep.equal(expected.sort());
+        expect(heap.take(value)).to.deep.equal([]);
+      }),
+    );
+  });
+
+  it('does not grow with alerts that change again and again', () => {
+    let version = 0;
+    const heap = new LevelHeap({ isCurrent: (_id, of) => of === version });
+    for (version = 1; version <= 10_000; version++) heap.add(BigInt(version), 'one', version);
+    expect(heap.size).to.be.lessThan(200);
+  });
+});
+
+interface Stray {
+  readonly place: number;
+  readonly back: number;
+  readonly value: number;
+}
+
+/** Each tick in its order and twice; behind some, others that were received before it and that nobody has seen yet. */
+function withStrays(ticks: readonly Tick[], strays: readonly Stray[]): Tick[] {
+  return ticks.flatMap((tick, index) => [
+    tick,
+    tick,
+    ...strays
+      .filter(({ place }) => place % ticks.length === index)
+      .map(({ back, value }) => ({ at: tick.at - 1 - (back % 3_000), value })),
+  ]);
+}
