@@ -1,0 +1,38 @@
+/**
+ * Prices are doubles, as their sources sent them, and money is exact. A price stands for the shortest decimal that denotes it,
+ * which is what its source wrote; from there on nothing is lost but by one rounding at the end.
+ */
+import { mulDiv, oneUnit, type Amount } from './amount.ts';
+
+/** `digits × 10^exponent`. */
+interface Decimal {
+  readonly digits: bigint;
+  readonly exponent: number;
+}
+
+const shortest = /^(\d+)(?:\.(\d+))?(?:e([+-]\d+))?$/;
+
+/**
+ * What a quantity is worth at a price: exact, then rounded to 18 digits, halves away from zero.
+ * @throws {RangeError} when the price is negative or no finite number.
+ */
+export function valueAt(quantity: Amount, price: number): Amount {
+  const { digits, exponent } = decimalOf(price);
+  if (exponent >= 0) return quantity * digits * 10n ** BigInt(exponent);
+  return mulDiv(quantity, digits, 10n ** BigInt(-exponent));
+}
+
+/**
+ * A price as an amount, rounded to 18 digits.
+ * @throws {RangeError} when it is negative or no finite number.
+ */
+export function amountOfPrice(price: number): Amount {
+  return valueAt(oneUnit, price);
+}
+
+function decimalOf(price: number): Decimal {
+  const match = shortest.exec(String(price));
+  if (match === null) throw new RangeError(`${String(price)} is no price`);
+  const [, whole = '', fraction = '', power = '0'] = match;
+  return { digits: BigInt(whole + fraction), exponent: Number(power) - fraction.length };
+}

@@ -1,0 +1,19 @@
+import type { AppDeps } from '../../../src/http/deps.ts';
+import { NotFoundError } from '../../../src/lib/errors.ts';
+
+const none = (): Promise<never> =>
+  Promise.reject(new NotFoundError('There is no such portfolio', 'portfolio_not_found'));
+
+/** Nothing has a value where a test brings no portfolios. */
+export const fakeValuations: Pick<AppDeps, 'valuations' | 'valueHistories' | 'portfolioSnapshots'> = {
+  valuations: {
+    books: none,
+    value: none,
+    valueAt: () => {
+      throw new Error('values are no part of this test');
+    },
+    follow: () => () => undefined,
+  },
+  valueHistories: { daily: none },
+  portfolioSnapshots: { list: () => Promise.resolve([]) },
+};

@@ -1,0 +1,103 @@
+import { parseAmount } from '../../../src/books/amount.ts';
+import type { Portfolio } from '../../../src/books/portfolio.ts';
+import type { HeldAsset } from '../../../src/books/valuation.ts';
+import type { QuoteReading } from '../../../src/domain/cached-quote.ts';
+import type { AppDeps } from '../../../src/http/deps.ts';
+import { NotFoundError } from '../../../src/lib/errors.ts';
+import { createBooksWatch } from '../../../src/portfolio/books-watch.ts';
+import { createValuationDesk } from '../../../src/portfolio/valuation-desk.ts';
+import { silentLogger } from '../../../src/lib/logger.ts';
+
+export const portfolioId = '01934c2a-0000-7000-8000-0000000000b0';
+/** Whose token a test has. */
+const ownerId = '01934c2a-0000-7000-8000-000000000001';
+
+const amount = (text: string): bigint => parseAmount(text)!;
+
+/** Bought for `cost`, nothing sold. */
+export function heldAsset(assetId: string, quantity: string, cost = '0'): HeldAsset {
+  const tally = { acquired: amount(cost), consumed: 0n, left: 0n, proceeds: 0n };
+  return { assetId, quantity: amount(quantity), tally };
+}
+
+/** One portfolio whose books a test writes, behind the real desk of valuations. */
+export class MadeUpBooks {
+  portfolio: Portfolio = {
+    id: portfolioId,
+    userId: ownerId,
+    name: 'mine',
+    baseCurrency: 'usd',
+    method: 'fifo',
+    timeZone: 'UTC',
+    version: 1,
+    booksVersion: 1,
+    bookedVersion: 1,
+    createdAt: new Date(),
+    updatedAt: new Date(),
+  };
+  assets: readonly HeldAsset[] = [];
+  isGone = false;
+  /** Times that books were read. */
+  reads = 0;
+  /** What was asked of quotes. */
+  readonly asked: Parameters<AppDeps['market']['quotes']>[0][] = [];
+  readonly readings = new Map<string, QuoteReading>();
+  readonly #listeners = new Set<(portfolioId: string) => void>();
+
+  /** Another version of the books; `isTold`: news of it are not lost. */
+  change(assets: readonly HeldAsset[], isTold = true): void {
+    const version = this.portfolio.booksVersion + 1;
+    this.portfolio = { ...this.portfolio, booksVersion: version, bookedVersion: version };
+    this.assets = assets;
+    if (isTold) this.tell();
+  }
+
+  tell(): void {
+    for (const listener of this.#listeners) listener(portfolioId);
+  }
+
+  get listening(): number {
+    return this.#listeners.size;
+  }
+
+  /** `lookEveryMs`: how soon lost news are made up for. */
+  deps(lookEveryMs = 60_000): Pick<AppDeps, 'portfolios' | 'valuations'> {
+    const find = (id: string) => {
+      this.reads += 1;
+      const isThere = id === portfolioId && !this.isGone;
+      return Promise.resolve(isThere ? { portfolio: this.portfolio, assets: this.assets } : undefined);
+    };
+    const watch = createBooksWatch({
+      news: {
+        listen: (onBooked) => {
+          this.#listeners.add(onBooked);
+          return () => this.#listeners.delete(onBooked);
+        },
+      },
+      versions: () =>
+        Promise.resolve(new Map(this.isGone ? [] : [[portfolioId, this.portfolio.bookedVersion]])),
+      log: silentLogger(),
+      lookEveryMs,
+    });
+    const portfolios = {
+      get: async (id: string, { userId }: { userId: string }) => {
+        const found = await find(id);
+        if (found?.portfolio.userId !== userId)
+          throw new NotFoundError('There is no such portfolio', 'portfolio_not_found');
+        return found.portfolio;
+      },
+    } as unknown as AppDeps['portfolios'];
+    const valuations = createValuationDesk({
+      portfolios: { find },
+      reader: { standing: () => Promise.reject(new Error('books are current')) },
+      quotes: (asked) => {
+        this.asked.push(asked);
+        return Promise.resolve(this.readings);
+      },
+      watch,
+      quotesWaitMs: 50,
+      booksWaitMs: 50,
+    });
+    return { portfolios, valuations };
+  }
+}

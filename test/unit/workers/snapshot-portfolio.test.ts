@@ -1,0 +1,42 @@
+import { expect } from 'chai';
+import { createPortfolioSnapshot } from '../../../workers/processors/snapshot-portfolio.ts';
+import type { JobContext } from '../../../workers/runtime/processor.ts';
+import { PutBack } from '../../../workers/runtime/put-back.ts';
+
+describe('portfolio.snapshot', () => {
+  const portfolioId = '01934c2a-0000-7000-8000-0000000000b0';
+  let told: string[];
+
+  const context = (start: number) =>
+    ({
+      start,
+      releaseDeduplication: () => {
+        told.push('released');
+        return Promise.resolve();
+      },
+    }) as JobContext;
+
+  const run = (start: number) =>
+    createPortfolioSnapshot({
+      ofChange: (id, mayWait) => {
+        told.push(`${id === portfolioId ? 'taken' : id}, may wait: ${String(mayWait)}`);
+        return Promise.resolve(mayWait ? 'wanting' : 'stored');
+      },
+    })({ portfolioId }, context(start));
+
+  beforeEach(() => {
+    told = [];
+  });
+
+  it('lets later changes have a snapshot of their own before it looks at the books', async () => {
+    await run(2);
+    expect(told).to.deep.equal(['released', 'taken, may wait: false']);
+  });
+
+  it('waits in the queue for quotes, once', async () => {
+    const error: unknown = await run(1).catch((thrown: unknown) => thrown);
+    expect(error).to.be.instanceOf(PutBack);
+    expect((error as PutBack).delayMs).to.equal(10_000);
+    expect(await run(2)).to.equal(null);
+  });
+});
