@@ -1,0 +1,254 @@
+/**
+ * The figures of a portfolio over a range as clients get them: every statistic a number or null with its reason. Pure over
+ * tables, so that a thread and the caller compute the same text.
+ */
+import { noFigure, type Figure, type FigureReason } from './figure.ts';
+import { performanceOf, type Performance, type SeriesPerformance } from './performance.ts';
+import type { PerformanceTables } from './tables.ts';
+import { valueSeries, type ValueSeries } from './value-series.ts';
+
+/** Of so many assets at most, the largest at the end of the range, correlations are told: the matrix grows with the square. */
+const mostCorrelated = 30;
+
+/** A statistic as it is told. */
+export type ToldFigure =
+  | { readonly value: number; readonly reason: null }
+  | { readonly value: null; readonly reason: FigureReason | 'beyond_numbers' };
+
+/** What the figures of a range come to, and what its prices lacked. */
+export interface Computed {
+  /** JSON text of an object. */
+  readonly json: string;
+  /** Days by asset on which it was held without a price of its own. */
+  readonly missing: Uint32Array;
+  /** Value at the end of each day; NaN where it is unknown. */
+  readonly values: Float64Array;
+}
+
+/** Computes all figures. */
+export function computeReport(tables: PerformanceTables): Computed {
+  const { days, quantities, prices, pricesBefore } = tables;
+  const series = valueSeries({ days, quantities, prices, pricesBefore });
+  const flows = flowsOf(tables, series.prices);
+  const held = largestHeld(tables, series);
+  const benchmark = carriedForward(tables.benchmark, tables.benchmarkBefore);
+  const performance = performanceOf(
+    {
+      firstDay: tables.firstDay - Number(tables.hasBefore),
+      values: withBefore(tables, series.values, valueBefore(tables)),
+      inflows: withBefore(tables, flows.inflows, 0),
+      outflows: withBefore(tables, flows.outflows, 0),
+      prices: observedPrices(tables, held.assets),
+      benchmark: benchmark.isKnown ? withBefore(tables, benchmark.prices, tables.benchmarkBefore) : null,
+      riskFreeRate: tables.riskFreeRate,
+    },
+    tables.range,
+  );
+  const missing = series.carried.map((carried, asset) => carried + (series.unpriced[asset] ?? 0));
+  const told = {
+    ...totalsOf(performance),
+    ...figuresOf(performance),
+    benchmark: benchmarkOf(performance, benchmark),
+    correlation: correlationOf(tables, performance, held),
+    prices: pricesOf(tables, series),
+    unvalued_transfers: flows.unvalued,
+  };
+  return { json: JSON.stringify(told), missing, values: series.values };
+}
+
+interface Flows {
+  readonly inflows: Float64Array;
+  readonly outflows: Float64Array;
+  readonly unvalued: { readonly count: number; readonly first: readonly object[] };
+}
+
+/** Entries of unvalued transfers that are listed. */
+const mostUnvalued = 100;
+
+/** Cash, and transfers at the price of their day: the same one that the day is valued at, so that a transfer alone gains nothing. */
+function flowsOf(
+  { days, assets, firstDay, transfers, ...cash }: PerformanceTables,
+  prices: Float64Array,
+): Flows {
+  const [inflows, outflows] = [Float64Array.from(cash.inflows), Float64Array.from(cash.outflows)];
+  const first: object[] = [];
+  let count = 0;
+  transfers.quantities.forEach((quantity, index) => {
+    const [asset, day] = [transfers.assets[index] ?? 0, transfers.days[index] ?? 0];
+    const flow = quantity * (prices[asset * days + day] ?? NaN) + (transfers.fees[index] ?? 0);
+    if (flow > 0) inflows[day] = (inflows[day] ?? 0) + flow;
+    else if (flow <= 0) outflows[day] = (outflows[day] ?? 0) - flow;
+    else {
+      const transferred = transfers.counts[index] ?? 0;
+      count += transferred;
+      const direction = quantity > 0 ? 'in' : 'out';
+      if (first.length < mostUnvalued)
+        first.push({ asset: assets[asset], date: dateOf(firstDay + day), direction, count: transferred });
+    }
+  });
+  return { inflows, outflows, unvalued: { count, first } };
+}
+
+function valueBefore({ hasBefore, quantitiesBefore, pricesBefore }: PerformanceTables): number {
+  if (!hasBefore) return 0;
+  return quantitiesBefore.reduce(
+    (sum, quantity, asset) => (quantity === 0 ? sum : sum + quantity * (pricesBefore[asset] ?? NaN)),
+    0,
+  );
+}
+
+function withBefore({ hasBefore }: PerformanceTables, values: Float64Array, before: number): Float64Array {
+  return hasBefore ? Float64Array.of(before, ...values) : values;
+}
+
+interface Held {
+  /** Numbers of assets, the largest first. */
+  readonly assets: readonly number[];
+  readonly leftOut: number;
+}
+
+function largestHeld({ days, assets, quantities }: PerformanceTables, { prices }: ValueSeries): Held {
+  const last = (asset: number): number => asset * days + days - 1;
+  const worth = (asset: number): number => {
+    const value = (quantities[last(asset)] ?? 0) * (prices[last(asset)] ?? NaN);
+    return Number.isNaN(value) ? 0 : value;
+  };
+  const held = [...assets.keys()].filter((asset) => (quantities[last(asset)] ?? 0) > 0);
+  const sorted = held.sort((a, b) => worth(b) - worth(a) || a - b);
+  return { assets: sorted.slice(0, mostCorrelated), leftOut: Math.max(0, sorted.length - mostCorrelated) };
+}
+
+function observedPrices(tables: PerformanceTables, held: readonly number[]): Float64Array {
+  const { days, prices, observedBefore, hasBefore } = tables;
+  const length = days + Number(hasBefore);
+  const table = new Float64Array(held.length * length);
+  held.forEach((asset, place) => {
+    if (hasBefore) table[place * length] = observedBefore[asset] ?? NaN;
+    table.set(prices.subarray(asset * days, (asset + 1) * days), (place + 1) * length - days);
+  });
+  return table;
+}
+
+interface Carried {
+  readonly prices: Float64Array;
+  readonly carried: number;
+  readonly unpriced: number;
+  readonly isKnown: boolean;
+}
+
+function carriedForward(observed: Float64Array, before: number): Carried {
+  let [last, carried, unpriced] = [before, 0, 0];
+  const prices = observed.map((price) => {
+    if (!Number.isNaN(price)) return (last = price);
+    if (Number.isNaN(last)) unpriced += 1;
+    else carried += 1;
+    return last;
+  });
+  return { prices, carried, unpriced, isKnown: !Number.isNaN(last) };
+}
+
+function totalsOf({ valueBefore: begin, valueAfter, inflow, outflow }: Performance): object {
+  const value = (each: number): ToldFigure =>
+    toldOf(Number.isNaN(each) ? noFigure('value_unknown') : { value: each });
+  return {
+    value_begin: value(begin),
+    value_end: value(valueAfter),
+    inflow,
+    outflow,
+    net_inflow: inflow - outflow,
+  };
+}
+
+function figuresOf(figures: SeriesPerformance): object {
+  const { gain, roi, timeWeighted, moneyWeighted, cagr, volatility, sharpe, sortino, tail } = figures;
+  return {
+    gain: toldOf(gain),
+    roi: toldOf(roi),
+    twr: toldOf(timeWeighted),
+    xirr: toldOf(moneyWeighted),
+    cagr: toldOf(cagr),
+    volatility: toldOf(volatility),
+    sharpe: toldOf(sharpe),
+    sortino: toldOf(sortino),
+    var_95: toldOf(tail.valueAtRisk),
+    cvar_95: toldOf(tail.conditional),
+    max_drawdown: drawdownOf(figures),
+  };
+}
+
+/** Without a return there is no fall either; without a fall there are no days of it. */
+function drawdownOf({ timeWeighted, drawdown }: SeriesPerformance): object {
+  const { depth, peak, trough, recovered } = drawdown;
+  const none = { peak: null, trough: null, recovered: null };
+  if (timeWeighted.value === null) return { ...toldOf(timeWeighted), ...none };
+  const told = toldOf({ value: depth });
+  if (depth === 0) return { ...told, ...none };
+  const date = recovered === null ? null : dateOf(recovered);
+  return { ...told, peak: dateOf(peak), trough: dateOf(trough), recovered: date };
+}
+
+function benchmarkOf({ benchmark, valueBefore: begin }: Performance, { carried, unpriced }: Carried): object {
+  const prices = { days_carried: carried, days_unknown: unpriced };
+  if (benchmark === null) return { ...figuresOf(withoutPrices), prices };
+  // With all prices known, its value can be unknown for one reason only.
+  const isOverdrawn = unpriced === 0 && !Number.isNaN(begin);
+  const reason = isOverdrawn ? 'more_withdrawn_than_held' : 'value_unknown';
+  const told = (figure: Figure): Figure =>
+    figure.value === null && figure.reason === 'value_unknown' ? noFigure(reason) : figure;
+  const { gain, roi, moneyWeighted } = benchmark;
+  const same = { ...benchmark, gain: told(gain), roi: told(roi), moneyWeighted: told(moneyWeighted) };
+  return { ...figuresOf(same), prices };
+}
+
+const none = noFigure('no_prices');
+
+const withoutPrices: SeriesPerformance = {
+  gain: none,
+  roi: none,
+  timeWeighted: none,
+  moneyWeighted: none,
+  cagr: none,
+  volatility: none,
+  sharpe: none,
+  sortino: none,
+  tail: { valueAtRisk: none, conditional: none },
+  drawdown: { depth: 0, peak: 0, trough: 0, recovered: null },
+};
+
+function correlationOf({ assets }: PerformanceTables, { correlation }: Performance, held: Held): object {
+  const size = held.assets.length;
+  const row = (from: number): (number | null)[] =>
+    Array.from(correlation.subarray(from * size, (from + 1) * size), (each) =>
+      Number.isNaN(each) ? null : each,
+    );
+  return {
+    assets: held.assets.map((asset) => assets[asset]),
+    matrix: held.assets.map((_, place) => row(place)),
+    left_out: held.leftOut,
+  };
+}
+
+function pricesOf({ assets }: PerformanceTables, series: ValueSeries): object {
+  const by = assets.map((asset, number) => ({
+    asset,
+    carried: series.carried[number] ?? 0,
+    unpriced: series.unpriced[number] ?? 0,
+  }));
+  return {
+    days_carried: series.carriedDays,
+    days_unknown: series.unknownDays,
+    by_asset: by.filter(({ carried, unpriced }) => carried + unpriced > 0),
+  };
+}
+
+function toldOf(figure: Figure): ToldFigure {
+  if (figure.value === null) return figure;
+  return Number.isFinite(figure.value)
+    ? { value: figure.value, reason: null }
+    : { value: null, reason: 'beyond_numbers' };
+}
+
+/** `2024-01-31` of the number of a day. */
+function dateOf(day: number): string {
+  return new Date(day * 86_400_000).toISOString().slice(0, 10);
+}

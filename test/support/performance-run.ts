@@ -1,0 +1,165 @@
+import { v7 as uuidv7 } from 'uuid';
+import { createDailyBooks } from '../../db/queries/daily-books.ts';
+import { createJobQueries, type JobQueries } from '../../db/queries/jobs.ts';
+import { createPortfolioQueries } from '../../db/queries/portfolios.ts';
+import { createRunQueries } from '../../db/queries/runs.ts';
+import { recordChange } from '../../db/queries/write-transactions.ts';
+import type { JobData } from '../../jobs/registry.ts';
+import type { Portfolio } from '../../src/books/portfolio.ts';
+import type { Transaction } from '../../src/books/transaction.ts';
+import type { JobRecord } from '../../src/domain/job.ts';
+import type { AskForCloses } from '../../src/history/ask-for-closes.ts';
+import { importExport } from '../../src/history/import-export.ts';
+import { silentLogger } from '../../src/lib/logger.ts';
+import type { QuotedPrice } from '../../src/portfolio/performance-tables.ts';
+import {
+  createPerformanceCompute,
+  type PerformanceDeps,
+} from '../../workers/processors/compute-performance.ts';
+import { createAbandonments, type Abandonments } from '../../workers/runtime/abandonments.ts';
+import { createFiguresPool, type FiguresPool } from '../../workers/runtime/figures-pool.ts';
+import type { JobContext } from '../../workers/runtime/processor.ts';
+import { openHistoryStore, type HistoryStore } from './history.ts';
+
+type Work = JobData<'performance.compute'>;
+
+/** Jobs of performance over a database of one's own: everything is real but the queue, the cache and the clock. */
+export interface PerformanceRuns {
+  readonly store: HistoryStore;
+  readonly userId: string;
+  readonly jobs: JobQueries;
+  readonly deps: PerformanceDeps;
+  readonly abandonments: Abandonments;
+  /** Quotes in the cache. */
+  readonly quotes: Map<string, QuotedPrice>;
+  /** What prices were asked for. */
+  readonly asked: Parameters<AskForCloses>[0][];
+  /** Events that were told. */
+  readonly told: string[];
+  now: number;
+  portfolio(fields?: { timeZone?: string }): Promise<Portfolio>;
+  /** Books transactions through the write core. */
+  record(portfolio: Portfolio, transactions: readonly Transaction[]): Promise<void>;
+  importFile(path: string, assetId: string): Promise<void>;
+  work(portfolio: Portfolio, different?: Partial<Work>): Work;
+  /** Submits a row. */
+  submit(work: Work): Promise<JobRecord>;
+  /** Runs what was submitted, and returns the row as it is then. */
+  run(work: Work, row: JobRecord, context?: Partial<JobContext>): Promise<JobRecord>;
+  close(): Promise<void>;
+}
+
+const live = new AbortController().signal;
+
+/** Opens a fresh database; `threshold` is that of the threads. */
+export async function openPerformanceRuns(threshold?: number): Promise<PerformanceRuns> {
+  const store = await openHistoryStore();
+  const { knex, candles, partitions } = store;
+  const userId = uuidv7();
+  await knex('users').insert({ id: userId, username: 'joe', email: 'joe@example.com', password_hash: 'x' });
+  const jobs = createJobQueries(knex);
+  const portfolios = createPortfolioQueries(knex);
+  const figures: FiguresPool = createFiguresPool(threshold);
+  const clock = { now: () => runs.now };
+  const deps: PerformanceDeps = {
+    portfolios,
+    readBooks: createDailyBooks(knex),
+    closes: (asked) => candles.dailyCloses(asked),
+    quotes: () => Promise.resolve(runs.quotes),
+    figures,
+    askFor: (wanted) => {
+      runs.asked.push(wanted);
+      return Promise.resolve([]);
+    },
+  };
+  const abandonments = createAbandonments();
+  const events = {
+    append: (_subject: string, list: readonly { type: string }[]) => {
+      runs.told.push(...list.map(({ type }) => type));
+      return Promise.resolve();
+    },
+  };
+  const runDeps = {
+    jobs,
+    runs: createRunQueries(knex),
+    clock,
+    log: silentLogger(),
+    events: events as never,
+    abandoned: (workKey: string) => abandonments.watch(workKey),
+  };
+  const runs: PerformanceRuns = {
+    store,
+    userId,
+    jobs,
+    deps,
+    abandonments,
+    quotes: new Map(),
+    asked: [],
+    told: [],
+    now: Date.UTC(2022, 2, 31, 12),
+    portfolio: ({ timeZone = 'UTC' } = {}) =>
+      portfolios.insert(userId, { name: 'mine', baseCurrency: 'usd', method: 'fifo', timeZone }, 1_000),
+    async record({ id: portfolioId }, transactions) {
+      const recorded = transactions.map((each) => ({
+        ...each,
+        note: null,
+        isMarketValue: false,
+        isMarketFee: false,
+        importId: null,
+        fingerprint: null,
+      }));
+      await knex.transaction((trx) =>
+        recordChange(trx, {
+          portfolioId,
+          limit: 1_000_000,
+          add: recorded,
+          by: { actorId: userId },
+        }),
+      );
+    },
+    async importFile(path, assetId) {
+      await importExport({ candles, partitions, clock }, { path, assetId, currency: 'usd' });
+    },
+    work: ({ id, booksVersion }, different = {}) => ({
+      workKey: `work-${uuidv7()}`,
+      portfolioId: id,
+      currency: 'usd',
+      range: 'max',
+      benchmark: 'bitcoin',
+      riskFreeRate: 0,
+      booksVersion: String(booksVersion),
+      asOf: new Date(runs.now).toISOString(),
+      ...different,
+    }),
+    async submit({ workKey, ...submission }) {
+      const row = await jobs.insert({
+        id: uuidv7(),
+        userId,
+        name: 'performance.compute',
+        workKey,
+        submission,
+        total: 4,
+      });
+      return row!;
+    },
+    async run(work, row, context = {}) {
+      await createPerformanceCompute(runDeps, deps)(work, {
+        jobId: '1',
+        addedAt: runs.now,
+        start: 1,
+        isLastAttempt: true,
+        signal: live,
+        waitSignal: live,
+        callSignal: live,
+        releaseDeduplication: () => Promise.resolve(),
+        ...context,
+      });
+      return (await jobs.find(row.id))!;
+    },
+    async close() {
+      await figures.close();
+      await store.close();
+    },
+  };
+  return runs;
+}
