@@ -31,6 +31,8 @@ async function createPortfolios(knex: Knex): Promise<void> {
     /** Of its transactions and of how the books are kept; and the one that the derived tables are of. */
     table.bigInteger('books_version').notNullable().defaultTo(1);
     table.bigInteger('booked_version').notNullable().defaultTo(1);
+    /** Kept by every change, so that the limit costs no count. */
+    table.integer('transaction_count').notNullable().defaultTo(0);
     table.timestamp('created_at').notNullable().defaultTo(knex.fn.now());
     table.timestamp('updated_at').notNullable().defaultTo(knex.fn.now());
     table.timestamp('deleted_at');
@@ -40,12 +42,22 @@ async function createPortfolios(knex: Knex): Promise<void> {
   await knex.raw('create index portfolios_deleted on portfolios (deleted_at) where deleted_at is not null');
 }
 
-/** Decimals have 18 digits behind the point, as the books have. */
+const rankSql = `case type ${['transfer_in', 'buy', 'reward', 'swap', 'sell', 'fee', 'transfer_out']
+  .map((type, rank) => `when '${type}' then ${rank}`)
+  .join(' ')} end::smallint`;
+
+/**
+ * Decimals have 18 digits behind the point, as the books have. Clients may choose ids, so an id is one of its portfolio only:
+ * nobody learns of another's, or takes it.
+ */
 async function createTransactions(knex: Knex): Promise<void> {
   await knex.schema.createTable('transactions', (table) => {
-    table.uuid('id').primary();
     table.uuid('portfolio_id').notNullable().references('portfolios.id').onDelete('CASCADE');
+    table.uuid('id').notNullable();
+    table.primary(['portfolio_id', 'id']);
     table.text('type').notNullable().checkIn(types, 'transactions_type_known');
+    /** Place of the type among those of the same moment (src/books/transaction.ts). */
+    table.specificType('rank', `smallint not null generated always as (${rankSql}) stored`);
     table.specificType('executed_at', 'timestamptz(3)').notNullable();
     table.integer('sequence').notNullable().defaultTo(0);
     table.text('received_asset');
@@ -68,8 +80,12 @@ async function createTransactions(knex: Knex): Promise<void> {
     table.timestamp('created_at').notNullable().defaultTo(knex.fn.now());
     table.timestamp('updated_at').notNullable().defaultTo(knex.fn.now());
   });
+  // The order of the books, and backwards that of lists.
   await knex.raw(
-    'create index transactions_of_portfolio on transactions (portfolio_id, executed_at desc, id desc)',
+    'create index transactions_in_order on transactions (portfolio_id, executed_at, rank, sequence, id)',
+  );
+  await knex.raw(
+    'create index transactions_of_import on transactions (portfolio_id, import_id) where import_id is not null',
   );
   await knex.raw(
     'create unique index transactions_fingerprint_unique on transactions (portfolio_id, fingerprint) where fingerprint is not null',
@@ -96,7 +112,9 @@ async function createTransactionChanges(knex: Knex): Promise<void> {
   await knex.raw(
     'create index transaction_changes_of_portfolio on transaction_changes (portfolio_id, id desc)',
   );
-  await knex.raw('create index transaction_changes_of_transaction on transaction_changes (transaction_id)');
+  await knex.raw(
+    'create index transaction_changes_of_transaction on transaction_changes (portfolio_id, transaction_id, id desc)',
+  );
 }
 
 /**

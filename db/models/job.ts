@@ -21,6 +21,7 @@ export class Job extends Model {
   declare idempotency_key: string | null;
   declare body_hash: string | null;
   declare resolved: string | null;
+  declare callback_url: string | null;
   declare created_at: Date;
   declare started_at: Date | null;
   declare finished_at: Date | null;

@@ -1,0 +1,63 @@
+import { formatAmount } from './amount.ts';
+import type { Fee, Leg, Transaction } from './transaction.ts';
+
+/** A transaction with what its owner and its source said of it besides. */
+export interface RecordedTransaction extends Transaction {
+  readonly note: string | null;
+  /** The value was not stated: it is the market's of that day. */
+  readonly isMarketValue: boolean;
+  /** The same of the value of the fee; false without a fee. */
+  readonly isMarketFee: boolean;
+  /** The import that it came with. */
+  readonly importId: string | null;
+  /** Names the row of the report that it came with, for ever. */
+  readonly fingerprint: string | null;
+}
+
+/** A transaction as it is stored. */
+export interface StoredTransaction extends RecordedTransaction {
+  /** Rises with every replacement; the ETag is made of it. */
+  readonly version: number;
+  readonly createdAt: Date;
+  readonly updatedAt: Date;
+}
+
+/** What a transaction says, in the names of the API: the part of its JSON that the audit trail keeps. */
+export function contentOf(transaction: RecordedTransaction): Record<string, unknown> {
+  const { type, at, sequence, received, given, value, isMarketValue, note, importId } = transaction;
+  return {
+    type,
+    executed_at: new Date(at).toISOString(),
+    received: legJson(received),
+    given: legJson(given),
+    value: formatAmount(value),
+    value_source: sourceOf(isMarketValue),
+    fee: feeJson(transaction),
+    note,
+    sequence,
+    import_id: importId,
+  };
+}
+
+function legJson(leg: Leg | null): unknown {
+  return leg === null ? null : { asset: leg.asset, quantity: formatAmount(leg.quantity) };
+}
+
+/** A fee in cash has a value only. */
+function feeJson({ fee, isMarketFee }: RecordedTransaction): unknown {
+  if (fee === null) return null;
+  return {
+    asset: fee.asset,
+    quantity: quantityOf(fee),
+    value: formatAmount(fee.value),
+    value_source: sourceOf(isMarketFee),
+  };
+}
+
+function quantityOf({ asset, quantity }: Fee): string | null {
+  return asset === null ? null : formatAmount(quantity);
+}
+
+function sourceOf(isMarket: boolean): 'stated' | 'market' {
+  return isMarket ? 'market' : 'stated';
+}

@@ -1,0 +1,37 @@
+import type { AppDeps } from '../../../src/http/deps.ts';
+import { NotFoundError } from '../../../src/lib/errors.ts';
+
+const none = (): Promise<never> =>
+  Promise.reject(new NotFoundError('There is no such portfolio', 'portfolio_not_found'));
+
+// eslint-disable-next-line @typescript-eslint/require-await
+async function* nothing(): AsyncGenerator<never> {
+  yield* [];
+}
+
+/** Nobody has a portfolio where a test brings none. */
+export const fakePortfolios: Pick<
+  AppDeps,
+  'portfolios' | 'transactions' | 'books' | 'readLots' | 'readRealised' | 'imports' | 'exports'
+> = {
+  portfolios: {
+    get: none,
+    create: none,
+    page: () => Promise.resolve({ portfolios: [], total: 0 }),
+    change: none,
+    remove: none,
+  },
+  books: { standing: none },
+  readLots: none,
+  readRealised: none,
+  imports: {
+    open: none,
+    addChunk: none,
+    complete: none,
+    discard: none,
+    find: none,
+    list: () => Promise.resolve({ imports: [], total: 0 }),
+  },
+  exports: { transactions: nothing, gains: nothing },
+  transactions: { create: none, get: none, page: none, replace: none, remove: none, changes: none },
+};
