@@ -1,0 +1,106 @@
+/** Which asset each symbol of a report stands for: as the user says, as the user has said before, or the largest that has it. */
+
+/** What the list of assets says of a symbol. */
+interface Match {
+  /** In lower case. */
+  readonly symbol: string;
+  readonly id: string;
+  readonly name: string;
+  /** Further assets with this symbol. */
+  readonly others: number;
+}
+
+/** Where symbols are looked up. */
+export interface SymbolSource {
+  /** What symbols (in lower case) stand for; those that nothing has are left out. */
+  find(symbols: readonly string[]): Promise<readonly Match[]>;
+  /** Who assets are; those that are not in the list are left out. */
+  identities(ids: readonly string[]): Promise<readonly { readonly assetId: string; readonly name: string }[]>;
+}
+
+/** What a symbol was taken for. */
+export interface TakenSymbol {
+  readonly id: string;
+  /** Null when the asset is not in the list. */
+  readonly name: string | null;
+  /** Further assets with this symbol, which were not taken. */
+  readonly others: number;
+  /** Who says so: the request, an earlier one, or the list of assets. */
+  readonly by: 'request' | 'remembered' | 'list';
+}
+
+interface ResolverDeps {
+  readonly source: SymbolSource;
+  /** Asset ids by symbol in upper case: of the request, and of earlier ones. */
+  readonly asked: ReadonlyMap<string, string>;
+  readonly remembered: ReadonlyMap<string, string>;
+}
+
+/** No asset has a longer symbol (characters). */
+const longestSymbol = 100;
+/** Symbols that a result tells. */
+const mostTold = 2_000;
+
+/** Remembers what it was asked for. */
+export class SymbolResolver {
+  readonly #deps: ResolverDeps;
+  readonly #taken = new Map<string, TakenSymbol | undefined>();
+
+  constructor(deps: ResolverDeps) {
+    this.#deps = deps;
+  }
+
+  /** Looks symbols up that are to be asked for. */
+  async prepare(symbols: Iterable<string>): Promise<void> {
+    const keys = new Set<string>();
+    for (const symbol of symbols) {
+      const key = keyOf(symbol);
+      if (!this.#taken.has(key) && symbol.length <= longestSymbol) keys.add(key);
+    }
+    if (keys.size === 0) return;
+    const { source } = this.#deps;
+    const found = await source.find([...keys].map((key) => key.toLowerCase()));
+    const bySymbol = new Map(found.map((match) => [keyOf(match.symbol), match]));
+    const chosen = [...keys].flatMap((key) => this.#choiceOf(key)?.id ?? []);
+    const identities = chosen.length === 0 ? [] : await source.identities(chosen);
+    const names = new Map(identities.map(({ assetId, name }) => [assetId, name]));
+    for (const key of keys) {
+      const choice = this.#choiceOf(key);
+      const match = bySymbol.get(key);
+      this.#taken.set(
+        key,
+        choice === undefined
+          ? match && { id: match.id, name: match.name, others: match.others, by: 'list' }
+          : { ...choice, name: names.get(choice.id) ?? null, others: othersThan(choice.id, match) },
+      );
+    }
+  }
+
+  /** The id of an asset; undefined when nobody knows the symbol. */
+  idOf(symbol: string): string | undefined {
+    return this.#taken.get(keyOf(symbol))?.id;
+  }
+
+  /** What was taken for what, by symbol. */
+  told(): Readonly<Record<string, TakenSymbol>> {
+    const known = [...this.#taken].flatMap(([key, taken]) => (taken === undefined ? [] : [[key, taken]]));
+    return Object.fromEntries(known.slice(0, mostTold)) as Record<string, TakenSymbol>;
+  }
+
+  #choiceOf(key: string): Pick<TakenSymbol, 'id' | 'by'> | undefined {
+    const asked = this.#deps.asked.get(key);
+    if (asked !== undefined) return { id: asked, by: 'request' };
+    const remembered = this.#deps.remembered.get(key);
+    return remembered === undefined ? undefined : { id: remembered, by: 'remembered' };
+  }
+}
+
+/** Symbols are compared without case. */
+function keyOf(symbol: string): string {
+  return symbol.toUpperCase();
+}
+
+function othersThan(id: string, match: Match | undefined): number {
+  if (match === undefined) return 0;
+  return match.id === id ? match.others : match.others + 1;
+}

@@ -1,0 +1,226 @@
+import { v7 as uuidv7 } from 'uuid';
+import type { Knex } from 'knex';
+import { createCandlePartitions } from '../../db/queries/candle-partitions.ts';
+import { createCandleQueries } from '../../db/queries/candles.ts';
+import { createImportRuns } from '../../db/queries/import-runs.ts';
+import { createImportQueries, type ImportQueries, type ImportWish } from '../../db/queries/imports.ts';
+import { createJobQueries } from '../../db/queries/jobs.ts';
+import { createPortfolioQueries } from '../../db/queries/portfolios.ts';
+import { createRunQueries } from '../../db/queries/runs.ts';
+import { createSymbolLookup } from '../../db/queries/symbol-lookup.ts';
+import { createTransactionQueries, type TransactionQueries } from '../../db/queries/transactions.ts';
+import type { Portfolio } from '../../src/books/portfolio.ts';
+import type { JobRecord } from '../../src/domain/job.ts';
+import { candleOf } from '../../src/domain/candle.ts';
+import { silentLogger } from '../../src/lib/logger.ts';
+import { UploadSink } from '../../src/portfolio/imports/upload-sink.ts';
+import { createTransactionsImport, type ImportDeps } from '../../workers/processors/import-transactions.ts';
+import { createAbandonments, type Abandonments } from '../../workers/runtime/abandonments.ts';
+import type { JobContext } from '../../workers/runtime/processor.ts';
+import { openHistoryStore } from './history.ts';
+
+/** What a result says, as far as tests look at it. */
+export interface ImportTold {
+  readonly import_id: string;
+  readonly dry_run: boolean;
+  readonly written: boolean;
+  readonly format: string;
+  readonly encoding: string;
+  readonly rows: number;
+  readonly transactions: number;
+  readonly added: number;
+  readonly duplicates: number;
+  readonly refused: number;
+  readonly skipped: readonly { readonly reason: string; readonly count: number }[];
+  readonly problem_count: number;
+  readonly problems: readonly {
+    readonly line: number;
+    readonly column: string | null;
+    readonly reason: string;
+  }[];
+  readonly resolved: Readonly<Record<string, { id: string; name: string; others: number; by: string }>>;
+  readonly rates: readonly { from: string; to: string; days: number; lowest: number }[];
+  readonly samples?: readonly Record<string, unknown>[];
+}
+
+/** Imports over a database of one's own: everything is real but the queue, the cache and the clock. */
+export interface ImportBench {
+  readonly knex: Knex;
+  readonly databaseUrl: string;
+  readonly userId: string;
+  readonly imports: ImportQueries;
+  readonly transactions: TransactionQueries;
+  readonly abandonments: Abandonments;
+  readonly deps: ImportDeps;
+  /** Portfolios whose books were to be updated. */
+  readonly kicked: string[];
+  /** Per cent that were told. */
+  readonly percents: number[];
+  portfolio(baseCurrency?: string): Promise<Portfolio>;
+  /** Stores closes of days (`2024-01-31`). */
+  closes(asset: string, currency: string, byDay: Readonly<Record<string, number>>): Promise<void>;
+  /** Uploads a file; returns the import's id. */
+  upload(portfolio: Portfolio, file: string | Buffer, wish?: Partial<ImportWish>): Promise<string>;
+  /** Runs the job of an upload; returns the row as it is then. */
+  run(portfolio: Portfolio, importId: string, context?: Partial<JobContext>): Promise<JobRecord>;
+  /** Uploads, runs, and returns what the result says. @throws with the job's error when it failed. */
+  bring(portfolio: Portfolio, file: string | Buffer, wish?: Partial<ImportWish>): Promise<ImportTold>;
+  close(): Promise<void>;
+}
+
+/** A few well-known assets; two share a symbol. */
+const assets = [
+  ['bitcoin', 'btc', 'Bitcoin', 1],
+  ['ethereum', 'eth', 'Ethereum', 2],
+  ['ripple', 'xrp', 'XRP', 5],
+  ['polkadot', 'dot', 'Polkadot', 20],
+  ['tether', 'usdt', 'Tether', 3],
+  ['binancecoin', 'bnb', 'BNB', 4],
+  ['dot-imposter', 'dot', 'Dot Imposter', 900],
+] as const;
+
+const live = new AbortController().signal;
+
+/** Opens a fresh database. */
+export async function openImports(): Promise<ImportBench> {
+  const store = await openHistoryStore();
+  const { knex, databaseUrl } = store;
+  const userId = uuidv7();
+  await knex('users').insert({ id: userId, username: 'joe', email: 'joe@example.com', password_hash: 'x' });
+  await knex('assets').insert(
+    assets.map(([asset_id, symbol, name, rank], position) => ({ asset_id, symbol, name, rank, position })),
+  );
+  return { ...importsOn(knex, { userId }), databaseUrl, close: () => store.close() };
+}
+
+interface ImportPlace {
+  readonly userId: string;
+  readonly onPercent?: (done: number) => void;
+}
+
+/** The same over a database that is there and stays. */
+export function importsOn(
+  knex: Knex,
+  { userId, onPercent }: ImportPlace,
+): Omit<ImportBench, 'databaseUrl' | 'close'> {
+  const candles = createCandleQueries(knex);
+  const partitions = createCandlePartitions(knex);
+  const jobs = createJobQueries(knex);
+  const imports = createImportQueries(knex);
+  const abandonments = createAbandonments();
+  const [kicked, percents]: [string[], number[]] = [[], []];
+  const deps: ImportDeps = {
+    jobs,
+    runs: createRunQueries(knex),
+    clock: { now: () => Date.now() },
+    log: silentLogger(),
+    events: {
+      append: (_subject: string, list: readonly { type: string; data: { done?: number } }[]) => {
+        for (const { type, data } of list) {
+          if (type !== 'job.progress') continue;
+          percents.push(data.done ?? 0);
+          onPercent?.(data.done ?? 0);
+        }
+        return Promise.resolve();
+      },
+    },
+    abandoned: (workKey) => abandonments.watch(workKey),
+    imports,
+    importRuns: createImportRuns(knex),
+    symbols: createSymbolLookup(knex),
+    closes: (asked) => candles.dailyCloses(asked),
+    findMarketValues: () => Promise.resolve(() => null),
+    updateBooks: (id) => Promise.resolve(void kicked.push(id)),
+    transactionLimit: 1_000_000,
+  };
+
+  const bench: Omit<ImportBench, 'databaseUrl' | 'close'> = {
+    knex,
+    userId,
+    imports,
+    transactions: createTransactionQueries(knex),
+    abandonments,
+    deps,
+    kicked,
+    percents,
+    portfolio: (baseCurrency = 'usd') =>
+      createPortfolioQueries(knex).insert(
+        userId,
+        { name: 'mine', baseCurrency, method: 'fifo', timeZone: 'UTC' },
+        1_000,
+      ),
+    async closes(assetId, currency, byDay) {
+      const points = Object.entries(byDay).map(([day, price]) => ({
+        at: Date.parse(`${day}T00:00:00Z`),
+        price,
+        marketCap: null,
+        volume: null,
+      }));
+      const times = points.map(({ at }) => at);
+      await partitions.ensure({ granularity: '1d', from: Math.min(...times), to: Math.max(...times) });
+      const about = { assetId, currency, source: 'test' };
+      await candles.storePoints(
+        '1d',
+        points.map((point) => candleOf({ ...point, ...about }, 86_400_000)),
+      );
+    },
+    async upload(portfolio, file, wish = {}) {
+      const id = uuidv7();
+      await imports.open({ id, portfolioId: portfolio.id, userId });
+      const sink = new UploadSink((number, bytes) => imports.addChunk(id, number, bytes));
+      await new Promise<void>((resolve, reject) => {
+        sink.on('error', reject);
+        sink.end(file, resolve);
+      });
+      await imports.complete(id, {
+        format: 'auto',
+        onError: 'keep_good',
+        isDryRun: false,
+        mappingJson: null,
+        symbolsJson: '{}',
+        fileName: 'report.csv',
+        ...sink.arrived(),
+        ...wish,
+      });
+      return id;
+    },
+    async run(portfolio, importId, context = {}) {
+      const record = (await imports.find(importId, portfolio.id))!;
+      const { baseCurrency: currency, id: portfolioId } = portfolio;
+      const submission = { portfolioId, currency, importId, isDryRun: record.isDryRun };
+      const workKey = `work-${importId}`;
+      const row = await jobs.insert({
+        id: uuidv7(),
+        userId,
+        name: 'transactions.import',
+        workKey,
+        submission,
+        total: 100,
+      });
+      await createTransactionsImport(deps)(
+        { ...submission, workKey },
+        {
+          jobId: '1',
+          addedAt: Date.now(),
+          start: 1,
+          isLastAttempt: true,
+          signal: live,
+          waitSignal: live,
+          callSignal: live,
+          releaseDeduplication: () => Promise.resolve(),
+          ...context,
+        },
+      );
+      return (await jobs.find(row!.id))!;
+    },
+    async bring(portfolio, file, wish) {
+      const { state, resultJson, error } = await bench.run(
+        portfolio,
+        await bench.upload(portfolio, file, wish),
+      );
+      if (state !== 'completed') throw new Error(`${error?.code}: ${error?.message}`);
+      return JSON.parse(resultJson!) as ImportTold;
+    },
+  };
+  return bench;
+}
