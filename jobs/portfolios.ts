@@ -31,6 +31,17 @@ export const booksUpdate = defineJob<null>()({
   options: { ...retry, attempts: 5 },
 });
 
+/** Adds an update for portfolios whose derived tables are behind: after a failed add, or a wiped Redis. */
+export const booksCheck = defineJob<{ readonly added: number }>()({
+  name: 'books.check',
+  queue: 'upkeep',
+  schema: z.object({}),
+  options: { attempts: 1, ...keepBriefly },
+});
+
+/** Steps of a rebuild that count as progress: per cent of its assets. */
+export const rebuildSteps = 100;
+
 /** Throws the derived tables of a portfolio away and builds them anew from its transactions. */
 export const booksRebuild = defineJob<null>()({
   name: 'books.rebuild',
@@ -38,6 +49,9 @@ export const booksRebuild = defineJob<null>()({
   schema: z.object({ ...onPortfolio, method: z.enum(costBasisMethods) }),
   options: retry,
 });
+
+/** Steps of computing performance that count as progress: books, prices, figures, and what they lacked. */
+export const performanceSteps = 4;
 
 /** Computes the performance figures of a portfolio over a range. */
 export const performanceCompute = defineJob<null>()({

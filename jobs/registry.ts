@@ -3,13 +3,20 @@ import { documentRefresh } from './documents.ts';
 import type { DataOf, QueueName, ResultOf } from './contract.ts';
 import { candlesRoll, historyBackfill } from './history.ts';
 import { passwordResetMail } from './mail.ts';
-import { booksRebuild, booksUpdate, performanceCompute, transactionsImport } from './portfolios.ts';
+import {
+  booksCheck,
+  booksRebuild,
+  booksUpdate,
+  performanceCompute,
+  transactionsImport,
+} from './portfolios.ts';
 import { marketsRefresh, quotesRefresh } from './refresh.ts';
 import { bulkFetch, portfolioFetch } from './requests.ts';
+import { portfolioSnapshot, snapshotsCheck } from './snapshots.ts';
 import { tierCheck, tierRefresh } from './tier.ts';
 import { jobsPurge, jobsReconcile } from './upkeep.ts';
 import { quotesWarm } from './warm.ts';
-import { webhookDeliver } from './webhooks.ts';
+import { webhookDeliver, webhooksCheck } from './webhooks.ts';
 
 /** Every job there is, by name. */
 export const registry = {
@@ -29,10 +36,14 @@ export const registry = {
   'quotes.warm': quotesWarm,
   'password-reset.mail': passwordResetMail,
   'books.update': booksUpdate,
+  'books.check': booksCheck,
   'books.rebuild': booksRebuild,
   'performance.compute': performanceCompute,
   'transactions.import': transactionsImport,
+  'portfolio.snapshot': portfolioSnapshot,
+  'snapshots.check': snapshotsCheck,
   'webhook.deliver': webhookDeliver,
+  'webhooks.check': webhooksCheck,
 } as const;
 
 export type Registry = typeof registry;

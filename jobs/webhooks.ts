@@ -11,3 +11,11 @@ export const webhookDeliver = defineJob<null>()({
   schema: z.object({ deliveryId: z.uuid() }),
   options: { attempts: 1, ...keepBriefly },
 });
+
+/** Looks for webhooks that are due and that Redis may have lost. */
+export const webhooksCheck = defineJob<{ readonly added: number }>()({
+  name: 'webhooks.check',
+  queue: 'upkeep',
+  schema: z.object({}),
+  options: { attempts: 1, ...keepBriefly },
+});

@@ -1,22 +1,101 @@
 /** The workers of webhooks and alerts, wired. A composition root like the main one. */
+import { createAlertMoves } from '../db/queries/alert-moves.ts';
+import { createAlertValues } from '../db/queries/alert-values.ts';
+import { createAlertWatch } from '../db/queries/alert-watch.ts';
+import { createWebhookAttemptQueries } from '../db/queries/webhook-attempts.ts';
+import { startEvaluator } from '../src/alerts/evaluator.ts';
+import { createAlertNews } from '../src/events/alert-news.ts';
+import { createBookNews } from '../src/events/book-news.ts';
+import { resolveHost } from '../src/webhooks/resolve.ts';
+import { webhookRulesOf } from '../src/webhooks/rules.ts';
+import { createSend } from '../src/webhooks/send.ts';
+import { createAttemptTurns } from '../src/webhooks/turns.ts';
+import { retryPausesMs } from '../src/webhooks/verdict.ts';
 import type { WorkerParts } from './parts.ts';
+import { createWebhooksCheck } from './processors/check-webhooks.ts';
 import { createWebhookDeliver } from './processors/deliver-webhook.ts';
+import type { UpkeepDeps } from './processors/upkeep.ts';
 import { createWorker, type RunningWorker } from './runtime/create-worker.ts';
 
 /** Deliveries under way at once. */
-const webhooksConcurrency = 50;
+const webhooksConcurrency = 200;
+/** Of them, those to one host and those of one user: slow receivers then leave turns to others. */
+const webhookTurns = { perHost: 10, perUser: 30 };
 /** An attempt may take longer than a usual lock lives (ms). */
 const webhooksLockMs = 30_000;
 
-/** Delivers webhooks. */
-export function startWebhooks({ log, pipeline }: WorkerParts): RunningWorker {
+/** Delivers webhooks, and evaluates the alerts that cause most of them. */
+export function startWebhooks(parts: WorkerParts): RunningWorker {
+  const { config, log, pipeline } = parts;
+  startAlerts(parts);
+  const { clock, jobs, keys, knex, queueAttempt, redis } = pipeline;
+  const { signer, guard, targets } = webhookRulesOf(config);
+  if (config.WEBHOOK_SECRET === undefined && config.JWT_SECRET === undefined)
+    log.warn('neither WEBHOOK_SECRET nor JWT_SECRET is set: signatures of webhooks prove nothing');
+  const deliver = createWebhookDeliver({
+    attempts: createWebhookAttemptQueries(knex),
+    jobs,
+    queueAttempt,
+    signer,
+    clock,
+    log,
+    send: createSend({ guard, targets, resolve: resolveHost }),
+    turns: createAttemptTurns({ ...webhookTurns, now: () => performance.now() }),
+    rules: { pausesMs: retryPausesMs, random: Math.random },
+    count: (outcome) => {
+      // A figure that Redis does not take is lost.
+      redis.hincrby(keys.webhookAttempts, outcome, 1).catch(() => undefined);
+    },
+  });
   return createWorker({
     queue: 'webhooks',
-    processors: { 'webhook.deliver': createWebhookDeliver() },
+    processors: { 'webhook.deliver': deliver },
     redis: pipeline.openRedis('blocking', 'webhooks'),
-    prefix: pipeline.keys.queues,
+    prefix: keys.queues,
     concurrency: webhooksConcurrency,
     lockMs: webhooksLockMs,
     log,
   });
+}
+
+/** Evaluates alerts. Any number of processes may: each alert fires once all the same. */
+function startAlerts({ config, log, shutdown, pipeline }: WorkerParts): void {
+  const { knex, redis, subscriber, keys, outbox, ticks, mirror, store, demand, kick, clock } = pipeline;
+  const evaluator = startEvaluator({
+    watch: createAlertWatch(knex),
+    moves: createAlertMoves({ knex, outbox }),
+    values: createAlertValues(knex),
+    news: createAlertNews({ redis, subscriber, channel: keys.alerts }),
+    bookNews: createBookNews({ redis, subscriber, channel: keys.books }),
+    ticks,
+    quotes: {
+      get: (currency, assetId) => mirror.get(currency, assetId),
+      async load(currency, assetIds) {
+        const absent = assetIds.filter((id) => mirror.get(currency, id) === undefined);
+        for (const { quote } of await store.readMany(currency, absent))
+          if (quote !== undefined) mirror.put(quote);
+      },
+    },
+    async want(wish) {
+      const { settled } = await demand.want(wish);
+      if (settled.length < wish.assetIds.length) await kick.quotes(wish.currency, 'stream');
+    },
+    kickDeliveries: (ids) => outbox.kick(ids),
+    clock,
+    log,
+    freshMs: config.QUOTE_FRESH_SECONDS * 1000,
+    renewAfterMs: Math.min(config.STREAM_RENEW_SECONDS, config.QUOTE_FRESH_SECONDS) * 1000,
+  });
+  shutdown.add('work', 'alerts', () => evaluator.close());
+}
+
+/** What looks after webhooks, for workers of the `upkeep` queue. */
+export function buildWebhookKeeping({
+  config,
+  pipeline: { knex, deliveries, queueAttempt },
+}: WorkerParts): Pick<UpkeepDeps, 'checkWebhooks' | 'purgeWebhooks'> {
+  return {
+    checkWebhooks: createWebhooksCheck({ attempts: createWebhookAttemptQueries(knex), queueAttempt }),
+    purgeWebhooks: () => deliveries.purge(config.WEBHOOK_RETENTION),
+  };
 }

@@ -1,4 +1,6 @@
 import { createAssetQueries } from '../db/queries/assets.ts';
+import { createPortfolioPurge } from '../db/queries/portfolio-purge.ts';
+import { createLedgerQueries } from '../db/queries/ledgers.ts';
 import { createPasswordQueries } from '../db/queries/password-resets.ts';
 import { createUsageQueries } from '../db/queries/usage.ts';
 import { createUserQueries } from '../db/queries/users.ts';
@@ -16,9 +18,11 @@ import { createShutdown, onProcessEnd } from '../src/lib/shutdown.ts';
 import { buildHistoryKeeping, buildHistoryWriting } from '../src/histories.ts';
 import { buildMirrorWriting } from '../src/mirroring.ts';
 import { buildPipeline } from '../src/pipeline.ts';
+import { createBooksKick } from '../src/queue/kick-books.ts';
 import { createAccessPurge } from '../db/queries/access-purge.ts';
 import type { QueueName } from '../jobs/contract.ts';
 import { checkAssets, createRankNoter, type AssetRefreshDeps } from './processors/assets.ts';
+import { createBooksCheck } from './processors/check-books.ts';
 import { createMailProcessors } from './processors/mail.ts';
 import { createRefreshProcessors } from './processors/refresh.ts';
 import { failRows } from './processors/client-run.ts';
@@ -27,9 +31,9 @@ import { checkTier } from './processors/tier.ts';
 import { createUpkeepProcessors } from './processors/upkeep.ts';
 import { meansToWarm, warmQuotes } from './processors/warm.ts';
 import { createAbandonments } from './runtime/abandonments.ts';
-import { startWebhooks } from './hooks.ts';
+import { buildWebhookKeeping, startWebhooks } from './hooks.ts';
 import type { WorkerParts } from './parts.ts';
-import { startBooks, startPortfolios } from './portfolios.ts';
+import { buildImportKeeping, buildSnapshotKeeping, startBooks, startPortfolios } from './portfolios.ts';
 import { createWorker, type RunningWorker } from './runtime/create-worker.ts';
 import { keepSchedules } from './runtime/schedules.ts';
 import { createAggregator } from './runtime/thread-pool.ts';
@@ -177,6 +181,9 @@ function startUpkeep(parts: WorkerParts): RunningWorker {
     queue: 'upkeep',
     processors: createUpkeepProcessors({
       ...buildHistoryKeeping(parts),
+      ...buildWebhookKeeping(parts),
+      ...buildSnapshotKeeping(parts),
+      ...buildImportKeeping(parts),
       runs: pipeline.runs,
       queues: pipeline.queues,
       log,
@@ -186,6 +193,11 @@ function startUpkeep(parts: WorkerParts): RunningWorker {
       checkAssets: async () =>
         config.ASSET_LIST === 'daily' && (await checkAssets({ assets, kick: pipeline.kick })),
       warm: () => warm(parts),
+      checkBooks: createBooksCheck({
+        ledgers: createLedgerQueries(pipeline.knex),
+        kick: createBooksKick(pipeline.queues),
+      }),
+      purgePortfolios: () => createPortfolioPurge(pipeline.knex).purge(),
       checkTier: () => seeToTier(parts),
       purgeAccess: () =>
         accessPurge.purge({

@@ -1,13 +1,33 @@
 /** The workers of portfolios, wired: books and their updates, performance, imports. A composition root like the main one. */
+import { createCandleQueries } from '../db/queries/candles.ts';
+import { createDailyBooks } from '../db/queries/daily-books.ts';
+import { createHistoryAsks } from '../db/queries/history-asks.ts';
+import { createImportRuns } from '../db/queries/import-runs.ts';
+import { createImportQueries } from '../db/queries/imports.ts';
+import { createLedgerQueries } from '../db/queries/ledgers.ts';
+import { createPortfolioQueries } from '../db/queries/portfolios.ts';
+import { createSymbolLookup } from '../db/queries/symbol-lookup.ts';
+import { createBookNews } from '../src/events/book-news.ts';
 import { createJobEventLog } from '../src/events/job-events.ts';
 import { listenForControl } from '../src/events/control.ts';
+import { createAskForCloses } from '../src/history/ask-for-closes.ts';
+import { createMarketValues } from '../src/portfolio/market-values.ts';
+import { createQuotedPrices } from '../src/portfolio/quoted-prices.ts';
+import { createBooksKick } from '../src/queue/kick-books.ts';
+import { createHistoryKick } from '../src/queue/kick-history.ts';
+import { createSnapshotKick } from '../src/queue/kick-snapshot.ts';
+import { buildSnapshots } from '../src/valuations.ts';
+import type { UpkeepDeps } from './processors/upkeep.ts';
 import type { WorkerParts } from './parts.ts';
 import { failRows, type ClientRunDeps } from './processors/client-run.ts';
+import { createPortfolioSnapshot } from './processors/snapshot-portfolio.ts';
 import { createBooksRebuild } from './processors/rebuild-books.ts';
-import { createBooksUpdate } from './processors/update-books.ts';
-import { createPerformanceCompute } from './processors/compute-performance.ts';
-import { createTransactionsImport } from './processors/import-transactions.ts';
+import { createBooksUpdate, type BooksUpdateDeps } from './processors/update-books.ts';
+import { createPerformanceCompute, type PerformanceDeps } from './processors/compute-performance.ts';
+import { createTransactionsImport, type ImportDeps } from './processors/import-transactions.ts';
 import { createAbandonments } from './runtime/abandonments.ts';
+import { createFiguresPool } from './runtime/figures-pool.ts';
+import { createReplayPool } from './runtime/replay-pool.ts';
 import { createWorker, type RunningWorker } from './runtime/create-worker.ts';
 
 /** Portfolios whose books one process updates at once. */
@@ -16,10 +36,14 @@ const booksConcurrency = 4;
 const portfoliosConcurrency = 2;
 
 /** Keeps derived tables up to date. */
-export function startBooks({ log, pipeline }: WorkerParts): RunningWorker {
+export function startBooks(parts: WorkerParts): RunningWorker {
+  const { log, pipeline } = parts;
   return createWorker({
     queue: 'books',
-    processors: { 'books.update': createBooksUpdate() },
+    processors: {
+      'books.update': createBooksUpdate(withSnapshots(booksDepsOf(parts, 'updates'), parts)),
+      'portfolio.snapshot': createPortfolioSnapshot(buildSnapshots(parts)),
+    },
     redis: pipeline.openRedis('blocking', 'books'),
     prefix: pipeline.keys.queues,
     concurrency: booksConcurrency,
@@ -34,9 +58,9 @@ export function startPortfolios(parts: WorkerParts): RunningWorker {
   return createWorker({
     queue: 'portfolios',
     processors: {
-      'books.rebuild': createBooksRebuild(),
-      'performance.compute': createPerformanceCompute(),
-      'transactions.import': createTransactionsImport(),
+      'books.rebuild': createBooksRebuild(runDeps, booksDepsOf(parts, 'rebuilds')),
+      'performance.compute': createPerformanceCompute(runDeps, performanceDepsOf(parts)),
+      'transactions.import': createTransactionsImport({ ...runDeps, ...importDepsOf(parts) }),
     },
     redis: pipeline.openRedis('blocking', 'portfolios'),
     prefix: pipeline.keys.queues,
@@ -63,5 +87,87 @@ function clientRunsOf({ log, pipeline }: WorkerParts): ClientRunDeps {
     log,
     events: createJobEventLog(redis, keys.jobEvents),
     abandoned: (workKey) => abandonments.watch(workKey),
+  };
+}
+
+function performanceDepsOf({ log, shutdown, pipeline }: WorkerParts): PerformanceDeps {
+  const { knex, clock, queues, store } = pipeline;
+  const candles = createCandleQueries(knex);
+  const figures = createFiguresPool();
+  shutdown.add('threads', 'performance threads', () => figures.close());
+  return {
+    portfolios: createPortfolioQueries(knex),
+    readBooks: createDailyBooks(knex),
+    closes: (asked) => candles.dailyCloses(asked),
+    quotes: createQuotedPrices({ store, log }),
+    figures,
+    askFor: createAskForCloses({
+      candles,
+      asks: createHistoryAsks(knex),
+      kick: createHistoryKick(queues),
+      clock,
+      log,
+    }),
+  };
+}
+
+function importDepsOf({ config, log, pipeline }: WorkerParts): Omit<ImportDeps, keyof ClientRunDeps> {
+  const { knex, clock, queues, store } = pipeline;
+  const candles = createCandleQueries(knex);
+  const quotes = createQuotedPrices({ store, log });
+  return {
+    imports: createImportQueries(knex),
+    importRuns: createImportRuns(knex),
+    symbols: createSymbolLookup(knex),
+    closes: (asked) => candles.dailyCloses(asked),
+    findMarketValues: createMarketValues({
+      dailyCloses: (assetIds, currency, span) => candles.dailyCloses({ assetIds, currency, ...span }),
+      quote: async (assetId, currency) => (await quotes(currency, [assetId])).get(assetId),
+      clock,
+    }),
+    updateBooks: createBooksKick(queues),
+    transactionLimit: config.PORTFOLIO_TRANSACTION_LIMIT,
+  };
+}
+
+/** Deletes what nobody will read any more of uploads, for workers of the `upkeep` queue. */
+export function buildImportKeeping({ config, pipeline }: WorkerParts): Pick<UpkeepDeps, 'purgeImports'> {
+  const imports = createImportQueries(pipeline.knex);
+  return { purgeImports: () => imports.purge(config.JOB_RETENTION) };
+}
+
+function booksDepsOf({ log, shutdown, pipeline }: WorkerParts, what: string): BooksUpdateDeps {
+  const { knex, redis, subscriber, keys } = pipeline;
+  const replays = createReplayPool();
+  shutdown.add('threads', `threads of ${what}`, () => replays.close());
+  return {
+    ledgers: createLedgerQueries(knex),
+    replays,
+    news: createBookNews({ redis, subscriber, channel: keys.books }),
+    log,
+  };
+}
+
+/** Updated books are noted with what they are worth. */
+function withSnapshots(deps: BooksUpdateDeps, { pipeline: { queues } }: WorkerParts): BooksUpdateDeps {
+  const kick = createSnapshotKick(queues);
+  return {
+    ...deps,
+    news: {
+      async publish(portfolioId) {
+        await Promise.all([deps.news.publish(portfolioId), kick(portfolioId)]);
+      },
+    },
+  };
+}
+
+/** What keeps snapshots, for workers of the `upkeep` queue. */
+export function buildSnapshotKeeping(parts: WorkerParts): Pick<UpkeepDeps, 'keepSnapshots'> {
+  const snapshots = buildSnapshots(parts);
+  return {
+    keepSnapshots: async () => ({
+      stored: await snapshots.ofEndedDays(),
+      deleted: await snapshots.purge(),
+    }),
   };
 }

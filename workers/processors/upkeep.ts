@@ -15,6 +15,8 @@ export interface UpkeepDeps {
   readonly purgeLedger: () => Promise<number>;
   /** Releases names of deleted accounts, deletes expired credentials and old audit events. Returns the number of rows. */
   readonly purgeAccess: () => Promise<number>;
+  /** Deletes what is left of portfolios that were deleted long ago. Returns the number of rows. */
+  readonly purgePortfolios: () => Promise<number>;
   /** Rolls up candles, makes partitions and drops old ones. */
   readonly keepCandles: () => Promise<{ readonly written: number; readonly dropped: number }>;
   /** Sees to it that the list of assets is fetched when that is due. Whether something was. */
@@ -23,6 +25,16 @@ export interface UpkeepDeps {
   readonly checkTier: () => Promise<boolean>;
   /** Wants what is read often and about to stop being fresh. Returns the number of calls that it takes. */
   readonly warm: () => Promise<number>;
+  /** Queues webhooks that are due and that Redis may have lost. Returns their number. */
+  readonly checkWebhooks: () => Promise<number>;
+  /** Deletes webhooks that are past their retention. Returns their number. */
+  readonly purgeWebhooks: () => Promise<number>;
+  /** Deletes uploads and results of imports that are past their time. Returns the number of rows. */
+  readonly purgeImports: () => Promise<number>;
+  /** Takes snapshots of portfolios whose day has ended, and deletes old ones. */
+  readonly keepSnapshots: () => Promise<{ readonly stored: number; readonly deleted: number }>;
+  /** Has the books of portfolios updated that are behind. Returns their number. */
+  readonly checkBooks: () => Promise<number>;
 }
 
 /** Where the last look of this process ended; undefined at the begin. */
@@ -45,12 +57,17 @@ export function createUpkeepProcessors(deps: UpkeepDeps): ProcessorsOf<'upkeep'>
     'assets.check': async () => ({ kicked: await deps.checkAssets() }),
     'tier.check': async () => ({ kicked: await deps.checkTier() }),
     'quotes.warm': async () => ({ calls: await deps.warm() }),
+    'books.check': async () => ({ added: await deps.checkBooks() }),
     'candles.roll': () => deps.keepCandles(),
+    'snapshots.check': () => deps.keepSnapshots(),
+    'webhooks.check': async () => ({ added: await deps.checkWebhooks() }),
     'jobs.purge': async () => ({
       deleted:
         (await deps.runs.purge(deps.retentionSeconds)) +
         (await deps.purgeLedger()) +
-        (await deps.purgeAccess()),
+        (await deps.purgeAccess()) +
+        (await deps.purgeWebhooks()) +
+        (await deps.purgePortfolios()),
     }),
   };
 }

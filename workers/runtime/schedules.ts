@@ -11,6 +11,9 @@ const schedules: readonly { readonly name: JobName; readonly everyMs: number }[]
   { name: 'quotes.warm', everyMs: 5_000 },
   { name: 'assets.check', everyMs: 10_000 },
   { name: 'candles.roll', everyMs: 60_000 },
+  { name: 'webhooks.check', everyMs: 5_000 },
+  { name: 'snapshots.check', everyMs: 60_000 },
+  { name: 'books.check', everyMs: 5_000 },
 ];
 
 /** A Redis that was wiped has lost the schedules too, so every worker sets them again this often (ms). */

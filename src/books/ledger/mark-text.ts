@@ -8,7 +8,7 @@ import type { BookLot } from './lot-book.ts';
 import type { Mark } from './asset-ledger.ts';
 
 /** To be raised with every change of what a mark is made of, or of what the same postings come to. */
-const version = 1;
+export const markVersion = 1;
 
 type LotRow = [number: number, id: string, at: number, unitCost: string, quantity: string, basis: string];
 
@@ -35,7 +35,7 @@ const amountFields: ReadonlySet<string> = new Set([
 export function writeMark(mark: Mark, { method }: Pick<BookOptions, 'method'>): string {
   const lots = lotsOf(mark.book)?.map(rowOf) ?? null;
   const bare = lots === null ? mark : { ...mark, book: withoutLots(mark.book) };
-  const written: Written = { version, method, lots, mark: bare };
+  const written: Written = { version: markVersion, method, lots, mark: bare };
   return JSON.stringify(written, (_key, value: unknown) =>
     typeof value === 'bigint' ? value.toString() : value,
   );
@@ -44,7 +44,7 @@ export function writeMark(mark: Mark, { method }: Pick<BookOptions, 'method'>): 
 /** The mark in a text of {@link writeMark}; undefined when it is of another version or method. */
 export function readMark(text: string, { method }: Pick<BookOptions, 'method'>): Mark | undefined {
   const written = JSON.parse(text) as Written;
-  if (written.version !== version || written.method !== method) return undefined;
+  if (written.version !== markVersion || written.method !== method) return undefined;
   const mark = revive(written.mark) as Mark;
   const { book } = mark;
   if (written.lots === null || book === null || book.method === 'average' || book.method === 'uk_pool')

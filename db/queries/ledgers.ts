@@ -1,0 +1,143 @@
+/**
+ * The derived tables of portfolios, as their updates read and write them. An update is one database transaction, one at a time
+ * for a portfolio. Changes of transactions lock the row of their portfolio, so there are two ways to keep apart from them:
+ *
+ * - `locked`: the row is locked from the beginning. For short updates: a change waits for them.
+ * - `optimistic`: everything is read from one snapshot, and the row is locked at the end only. If the portfolio has changed
+ *   meanwhile the update is void ({@link BooksMovedError}) and changes never wait for long.
+ *
+ * Marks are written behind that lock, because changes delete marks: nobody waits for each other in a circle.
+ */
+import type { Knex } from 'knex';
+import { createBooksWriter, type BooksWriter, type PortfolioBeingBooked } from './books-writer.ts';
+
+/** How an update keeps apart from changes of transactions. */
+export type UpdateMode = 'locked' | 'optimistic';
+
+/** Another update of the portfolio is under way; try again in a moment. */
+export class BooksBusyError extends Error {
+  constructor() {
+    super('the books of the portfolio are being updated already');
+    this.name = 'BooksBusyError';
+  }
+}
+
+/** The portfolio changed while an optimistic update was under way; nothing was written. */
+export class BooksMovedError extends Error {
+  constructor() {
+    super('the portfolio changed while its books were being updated');
+    this.name = 'BooksMovedError';
+  }
+}
+
+/** An update under way. */
+export interface BooksUpdate extends BooksWriter {
+  readonly portfolio: PortfolioBeingBooked;
+  /** Locks the portfolio, if it is not locked yet. Marks are written behind it. @throws {BooksMovedError} */
+  lock(): Promise<void>;
+}
+
+/** Derived tables in Postgres. */
+export interface LedgerQueries {
+  /**
+   * Runs an update in a transaction of its own, which is rolled back when `work` rejects. Undefined when there is no such
+   * portfolio (any more).
+   * @throws {BooksBusyError} {BooksMovedError}
+   */
+  update<T>(
+    portfolioId: string,
+    mode: UpdateMode,
+    work: (update: BooksUpdate) => Promise<T>,
+  ): Promise<T | undefined>;
+  /** Portfolios whose derived tables are behind, a page in the order of their ids. */
+  unbooked(page: { readonly after: string | undefined; readonly limit: number }): Promise<string[]>;
+}
+
+/** Longest wait (ms) of a short update for a lock. */
+const lockWaitMs = 500;
+const lockNotAvailable = '55P03';
+/** Serialization failure, deadlock. */
+const movedCodes: ReadonlySet<unknown> = new Set(['40001', '40P01']);
+
+/** Binds the queries to a connection pool. */
+export function createLedgerQueries(knex: Knex): LedgerQueries {
+  return {
+    update: (portfolioId, mode, work) =>
+      named(
+        knex.transaction((trx) => updateIn(trx, { portfolioId, mode }, work), {
+          isolationLevel: mode === 'locked' ? 'read committed' : 'repeatable read',
+        }),
+      ),
+    async unbooked({ after, limit }) {
+      const { rows } = await knex.raw<{ rows: { id: string }[] }>(unbookedSql, [
+        after ?? '00000000-0000-0000-0000-000000000000',
+        limit,
+      ]);
+      return rows.map(({ id }) => id);
+    },
+  };
+}
+
+const unbookedSql = `select id from portfolios where booked_version < books_version and deleted_at is null and id > ?
+  order by id limit ?`;
+
+interface UpdateRequest {
+  readonly portfolioId: string;
+  readonly mode: UpdateMode;
+}
+
+async function updateIn<T>(
+  trx: Knex.Transaction,
+  { portfolioId, mode }: UpdateRequest,
+  work: (update: BooksUpdate) => Promise<T>,
+): Promise<T | undefined> {
+  await takeTurn(trx, portfolioId, mode);
+  let isLocked = mode === 'locked';
+  const portfolio = await portfolioIn(trx, portfolioId, isLocked);
+  if (portfolio === undefined) return undefined;
+  const lock = async (): Promise<void> => {
+    if (isLocked) return;
+    // Fails when the row has changed since the snapshot.
+    await portfolioIn(trx, portfolioId, true);
+    isLocked = true;
+  };
+  return await work({ portfolio, lock, ...createBooksWriter(trx, portfolio) });
+}
+
+/** Updates of one portfolio take turns. */
+async function takeTurn(trx: Knex, portfolioId: string, mode: UpdateMode): Promise<void> {
+  if (mode === 'locked') {
+    await trx.raw(`set local lock_timeout = ${lockWaitMs}`);
+    await trx.raw(`select pg_advisory_xact_lock(hashtextextended('books ' || ?::text, 0))`, [portfolioId]);
+    return;
+  }
+  const { rows } = await trx.raw<{ rows: { taken: boolean }[] }>(
+    `select pg_try_advisory_xact_lock(hashtextextended('books ' || ?::text, 0)) as taken`,
+    [portfolioId],
+  );
+  if (rows[0]?.taken !== true) throw new BooksBusyError();
+}
+
+async function portfolioIn(
+  trx: Knex,
+  id: string,
+  isLocked: boolean,
+): Promise<PortfolioBeingBooked | undefined> {
+  const { rows } = await trx.raw<{ rows: PortfolioBeingBooked[] }>(
+    `select id, method, time_zone as "timeZone", books_version as "booksVersion", booked_version as "bookedVersion"
+    from portfolios where id = ? and deleted_at is null ${isLocked ? 'for no key update' : ''}`,
+    [id],
+  );
+  return rows[0];
+}
+
+async function named<T>(update: Promise<T>): Promise<T> {
+  try {
+    return await update;
+  } catch (error) {
+    const code: unknown = error instanceof Error && 'code' in error ? error.code : undefined;
+    if (code === lockNotAvailable) throw new BooksBusyError();
+    if (movedCodes.has(code)) throw new BooksMovedError();
+    throw error;
+  }
+}

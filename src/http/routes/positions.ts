@@ -1,0 +1,187 @@
+/** What the books of a portfolio say: positions, open lots, realised gains; and building them anew. */
+import type { z } from 'zod';
+import { rebuildSteps } from '../../../jobs/portfolios.ts';
+import { dayBegin } from '../../books/day-begin.ts';
+import { dayNumber, daysOf } from '../../books/days.ts';
+import type { Portfolio } from '../../books/portfolio.ts';
+import type { Viewer } from '../../domain/job.ts';
+import type { BookStanding, Position } from '../../portfolio/book-reader.ts';
+import type { ApiContext } from '../context.ts';
+import type { AppDeps } from '../deps.ts';
+import { matchesTag } from '../preferences.ts';
+import { answer } from '../present/envelope.ts';
+import { presentLots, presentPositions, presentRealised } from '../present/positions.ts';
+import { route, type Route } from '../route.ts';
+import { portfolioIdOf, portfolioPath } from '../schemas/portfolios.ts';
+import { lotsQuery, positionsQuery, realisedQuery, rebuildBody } from '../schemas/positions.ts';
+import { submissionDescribed, submitJob, type SubmitDeps } from '../submit-job.ts';
+
+type PositionDeps = Pick<AppDeps, 'portfolios' | 'books' | 'readLots' | 'readRealised'>;
+
+const tag = 'Portfolios';
+const path = '/api/v1/portfolios/:id';
+const missing = 'There is no such portfolio, or it is somebody else’s';
+const unavailable = 'The database is away, or the books are being updated; see Retry-After';
+const headers = { 'If-None-Match': 'The ETag of an earlier answer; 304 when nothing has changed since' };
+const notModified = 'No transaction has changed since';
+
+/** Longest wait (ms) for books that are not current. */
+const booksWaitMs = 5_000;
+
+/** Positions, lots, realised gains and rebuilding. */
+export function positionRoutes(deps: PositionDeps & SubmitDeps): Route[] {
+  return [positions(deps), lots(deps), realised(deps), rebuild(deps)];
+}
+
+function positions(deps: PositionDeps): Route {
+  return route({
+    method: 'GET',
+    path: `${path}/positions`,
+    access: 'user',
+    scope: 'portfolio:read',
+    tag,
+    summary: 'What a portfolio holds, what it cost, and what was realised',
+    description: 'Of the books alone: what it is worth is told by valuation.',
+    params: portfolioPath,
+    query: positionsQuery,
+    headers,
+    answers: { 200: 'The positions, by asset', 304: notModified, 404: missing, 503: unavailable },
+    handler: async (ctx, { params, query, viewer }) => {
+      const found = await current(ctx, deps, { id: portfolioIdOf(params), viewer });
+      if (found === undefined) return;
+      const shown = found.standing.positions.filter(isShown[query.status]);
+      answer(ctx, { message: 'Positions', data: presentPositions(found.portfolio, found.standing, shown) });
+    },
+  });
+}
+
+const isShown: Readonly<Record<z.output<typeof positionsQuery>['status'], (position: Position) => boolean>> =
+  {
+    open: ({ quantity }) => quantity > 0n,
+    closed: ({ quantity }) => quantity === 0n,
+    all: () => true,
+  };
+
+function lots(deps: PositionDeps): Route {
+  return route({
+    method: 'GET',
+    path: `${path}/lots`,
+    access: 'user',
+    scope: 'portfolio:read',
+    tag,
+    summary: 'The open lots of a portfolio',
+    description: 'By asset, the oldest first. Of average and uk_pool the pool is the one lot of its asset.',
+    params: portfolioPath,
+    query: lotsQuery,
+    headers,
+    answers: { 200: 'A page of lots', 304: notModified, 404: missing, 503: unavailable },
+    handler: async (ctx, { params, query: { asset, page, limit }, viewer }) => {
+      const found = await current(ctx, deps, { id: portfolioIdOf(params), viewer });
+      if (found === undefined) return;
+      const { portfolio, standing } = found;
+      const asked = { portfolio, standing, assetId: asset, offset: (page - 1) * limit, limit };
+      const { lots: shown, total } = await deps.readLots(asked);
+      const of = { booksVersion: standing.booksVersion, page, limit, total };
+      answer(ctx, { message: 'Open lots', data: presentLots(portfolio, of, shown) });
+    },
+  });
+}
+
+function realised(deps: PositionDeps): Route {
+  return route({
+    method: 'GET',
+    path: `${path}/realised`,
+    access: 'user',
+    scope: 'portfolio:read',
+    tag,
+    summary: 'Realised gains, by disposal and lot',
+    description:
+      'Days are those of the time zone of the portfolio. Totals are of everything that was asked for, whatever page it is. ' +
+      'provisional: a later acquisition may still change it (uk_pool).',
+    params: portfolioPath,
+    query: realisedQuery,
+    headers,
+    answers: {
+      200: 'A page of gains in the order of time, with totals',
+      304: notModified,
+      404: missing,
+      503: unavailable,
+    },
+    handler: async (ctx, { params, query, viewer }) => {
+      const found = await current(ctx, deps, { id: portfolioIdOf(params), viewer });
+      if (found === undefined) return;
+      const { portfolio, standing } = found;
+      const { page, limit, asset } = query;
+      const asked = { portfolioId: portfolio.id, assetId: asset, offset: (page - 1) * limit, limit };
+      const gains = await deps.readRealised({ ...asked, ...spanOf(query, portfolio) });
+      const of = { booksVersion: standing.booksVersion, page, limit };
+      answer(ctx, { message: 'Realised gains', data: presentRealised(portfolio, of, gains) });
+    },
+  });
+}
+
+/** First moment of the first day, and of the day after the last. */
+function spanOf(
+  { from, to, year }: z.output<typeof realisedQuery>,
+  { timeZone }: Portfolio,
+): { readonly from?: number; readonly to?: number } {
+  const dayOf = daysOf(timeZone);
+  const first = year === undefined ? from : `${year}-01-01`;
+  const last = year === undefined ? to : `${year}-12-31`;
+  return {
+    ...(first === undefined ? {} : { from: dayBegin(dayOf, dayNumber(first)) }),
+    ...(last === undefined ? {} : { to: dayBegin(dayOf, dayNumber(last) + 1) }),
+  };
+}
+
+function rebuild(deps: Pick<AppDeps, 'portfolios'> & SubmitDeps): Route {
+  return route({
+    method: 'POST',
+    path: `${path}/rebuild`,
+    access: 'user',
+    scope: 'portfolio:write',
+    tag,
+    summary: 'Build the books of a portfolio anew from its transactions, as a job',
+    description:
+      'The result is what they were before: identical says whether it was, and is null when they were not current. Nothing ' +
+      'changes if the job is cancelled.',
+    params: portfolioPath,
+    body: rebuildBody,
+    headers: submissionDescribed.headers,
+    answers: { ...submissionDescribed.answers, 404: missing },
+    handler: async (ctx, { params, body, viewer }) => {
+      const { id, baseCurrency: currency, method } = await deps.portfolios.get(portfolioIdOf(params), viewer);
+      await submitJob(ctx, deps, {
+        viewer,
+        route: `POST /portfolios/${id}/rebuild`,
+        body,
+        request: {
+          name: 'books.rebuild',
+          submission: { portfolioId: id, currency, method },
+          total: rebuildSteps,
+        },
+      });
+    },
+  });
+}
+
+interface Current {
+  readonly portfolio: Portfolio;
+  readonly standing: BookStanding;
+}
+
+/** The viewer's portfolio with books that are current; undefined when the client has them already, and has been told. */
+async function current(
+  ctx: ApiContext,
+  { portfolios, books }: Pick<PositionDeps, 'portfolios' | 'books'>,
+  { id, viewer }: { readonly id: string; readonly viewer: Viewer },
+): Promise<Current | undefined> {
+  const portfolio = await portfolios.get(id, viewer);
+  const standing = await books.standing(portfolio, booksWaitMs);
+  const entityTag = `"${standing.booksVersion}-${portfolio.version}"`;
+  ctx.set('ETag', entityTag);
+  ctx.set('Cache-Control', 'private, no-cache');
+  if (!matchesTag(ctx.req.headers['if-none-match'], entityTag)) return { portfolio, standing };
+  ctx.status = 304;
+  return undefined;
+}
