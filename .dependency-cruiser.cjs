@@ -8,7 +8,7 @@ const floors = [
   ['^src/(queue|streams|cache|assets|accounts|history|portfolio|alerts)/'],
   ['^src/http/', '^workers/(runtime|processors|threads)/'],
   [
-    '^src/(main|pipeline|mirroring|budgets|sources|access|streaming|portfolios|hooks|create-admin|histories|import-history|reset-password)\\.ts$',
+    '^src/(main|pipeline|mirroring|budgets|sources|access|streaming|portfolios|hooks|valuations|create-admin|histories|import-history|reset-password)\\.ts$',
     '^workers/(main|upstream|portfolios|hooks|parts)\\.ts$',
   ],
 ];

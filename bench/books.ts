@@ -15,61 +15,15 @@ import { valueSeries } from '../src/books/performance/value-series.ts';
 import { postingsOf } from '../src/books/postings.ts';
 import type { Transaction } from '../src/books/transaction.ts';
 import { median, ms } from './support/figures.ts';
+import { seeded, tradedAssets, tradedMs, tradesOf } from './support/trades.ts';
 
 const sizes = [2_000, 15_000, 100_000];
-const assets = Array.from({ length: 30 }, (_, index) => `asset-${index}`);
+const assets = tradedAssets;
 const beginsAt = Date.UTC(2016, 0, 1);
-const spanMs = 8 * 365.25 * 86_400_000;
+const spanMs = tradedMs;
 const repetitions = 5;
 
-/** A small generator (mulberry32), so that every run measures the same portfolio. */
-function seeded(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
-  };
-}
-
-/** Purchases, sales, swaps and rewards that never take more than is held. */
-function portfolioOf(size: number): Transaction[] {
-  const random = seeded(size);
-  const holdings = new Map<string, bigint>();
-  return Array.from({ length: size }, (_, index) => {
-    const asset = assets[index % assets.length] ?? '';
-    const other = assets[Math.floor(random() * assets.length)] ?? '';
-    const held = holdings.get(asset) ?? 0n;
-    const quantity = BigInt(Math.floor(random() * 1e15) + 1) * 1_000n;
-    const kind = random();
-    const goes = held / 2n > quantity ? quantity : held / 2n;
-    const base = {
-      id: `t-${String(index).padStart(7, '0')}`,
-      at: beginsAt + Math.floor((index / size) * spanMs),
-      sequence: 0,
-      value: BigInt(Math.floor(random() * 1e9) + 1) * 10n ** 12n,
-      fee: random() < 0.3 ? { asset: null, quantity: oneUnit / 10n, value: oneUnit / 10n } : null,
-    };
-    const add = (name: string, amount: bigint): void =>
-      void holdings.set(name, (holdings.get(name) ?? 0n) + amount);
-    if (kind < 0.6 || goes <= 0n || (kind < 0.8 && other === asset)) {
-      add(asset, quantity);
-      return { ...base, type: 'buy', received: { asset, quantity }, given: null };
-    }
-    add(asset, -goes);
-    if (kind < 0.8) {
-      add(other, quantity);
-      return {
-        ...base,
-        type: 'swap',
-        received: { asset: other, quantity },
-        given: { asset, quantity: goes },
-      };
-    }
-    return { ...base, type: 'sell', received: null, given: { asset, quantity: goes } };
-  });
-}
+const portfolioOf = (size: number): Transaction[] => tradesOf(size, beginsAt);
 
 function timed<T>(run: () => T): { readonly tookMs: number; readonly result: T } {
   const startedAt = performance.now();

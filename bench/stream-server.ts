@@ -2,6 +2,7 @@
  * The API process as it is wired in production, with two differences: a probe answers its parent, and streams may be updated
  * more often than clients may ask for (LEAST_INTERVAL_MS). Ticks come from Redis, as they always do. It submits no jobs.
  */
+import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 import { createBudgetOutlook } from '../src/budgets.ts';
 import { directoryOver } from '../src/assets/asset-directory.ts';
@@ -9,6 +10,8 @@ import { createAssetIndex } from '../src/assets/asset-index.ts';
 import { loadConfig, type Config } from '../src/config/load-config.ts';
 import { createQuoteReader } from '../src/cache/cached-quote-reader.ts';
 import { buildAccess } from '../src/access.ts';
+import { buildAlerts, buildWebhooks } from '../src/hooks.ts';
+import { buildPortfolios } from '../src/portfolios.ts';
 import { createApp } from '../src/http/app.ts';
 import type { AppDeps } from '../src/http/deps.ts';
 import { listen } from '../src/http/listen.ts';
@@ -56,6 +59,16 @@ function quoteReaderOf(config: Config, pipeline: Pipeline): ReturnType<typeof cr
 
 const noAssets = createAssetIndex([]);
 
+/** The connections that are open, kept current. */
+function openSocketsOf(server: Server): ReadonlySet<Socket> {
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
+  return sockets;
+}
+
 async function main(): Promise<void> {
   const config = loadConfig();
   const log = createLogger({ level: config.LOG_LEVEL, name: 'bench', file: config.LOG_FILE });
@@ -67,10 +80,15 @@ async function main(): Promise<void> {
   shutdown.add('queues', 'job events', () => reader.close());
   const access = buildAccess({ config, log, shutdown, pipeline });
   const { revocations } = access;
-  const { streams, hub } = buildStreaming({ config, log, shutdown, pipeline, reader, revocations });
+  const streaming = buildStreaming({ config, log, shutdown, pipeline, reader, revocations });
+  const { streams, hub } = streaming;
   quicken(hub, Number(process.env['LEAST_INTERVAL_MS'] ?? 1_000));
   await revocations.whenKnown(5_000);
 
+  const mirror = buildMirrorReading({ config, pipeline, log });
+  const history = buildHistoryReading({ pipeline, log });
+  const assets = directoryOver(() => noAssets);
+  const portfolios = buildPortfolios({ config, log, shutdown, pipeline, assets, ...mirror, ...history });
   const deps: AppDeps = {
     ...access,
     config,
@@ -81,20 +99,19 @@ async function main(): Promise<void> {
     streams,
     metrics: createMetrics(),
     quotes: quoteReaderOf(config, pipeline),
-    ...buildMirrorReading({ config, pipeline, log }),
-    ...buildHistoryReading({ pipeline, log }),
-    assets: directoryOver(() => noAssets),
+    ...mirror,
+    ...history,
+    ...portfolios,
+    ...buildWebhooks({ config, pipeline }),
+    ...buildAlerts({ config, log, shutdown, pipeline, assets, streaming, ...portfolios }),
+    assets,
     health: createHealth({ clock, log, checks: [] }),
     jobDesk: {} as JobDesk,
   };
   const place = { host: '127.0.0.1', port: config.PORT, onUpgrade: createUpgrade(deps) };
   const listening = await listen(createApp(deps), place);
   shutdown.add('accept', 'http server', () => listening.close());
-  const sockets = new Set<Socket>();
-  listening.server.on('connection', (socket) => {
-    sockets.add(socket);
-    socket.once('close', () => sockets.delete(socket));
-  });
+  const sockets = openSocketsOf(listening.server);
   answerProbe(() => ({
     streams: streams.count(),
     slow: streams.ended()['slow'] ?? 0,

@@ -11,6 +11,7 @@ import { createAssetNews } from './events/asset-news.ts';
 import { publishAbandon } from './events/control.ts';
 import { createJobEventLog, isLastEvent, jobSubject, workSubject } from './events/job-events.ts';
 import { buildHistoryReading } from './histories.ts';
+import { buildAlerts, buildWebhooks, measureWebhooks } from './hooks.ts';
 import { createApp } from './http/app.ts';
 import type { AppDeps } from './http/deps.ts';
 import { createTrust } from './http/client-address.ts';
@@ -23,6 +24,7 @@ import { createMetrics, type Metrics } from './lib/metrics.ts';
 import { createShutdown, onProcessEnd, type Shutdown } from './lib/shutdown.ts';
 import { buildMirrorReading } from './mirroring.ts';
 import { buildPipeline, type Pipeline } from './pipeline.ts';
+import { buildPortfolios } from './portfolios.ts';
 import type { JobDesk } from './queue/job-desk.ts';
 import { createJobDesk } from './queue/postgres-job-desk.ts';
 import { createResetMail } from './queue/reset-mail.ts';
@@ -64,32 +66,37 @@ async function main(): Promise<void> {
   const reader = openJobEvents(parts);
   const access = buildAccess({ ...parts, requestMail: mailRequests(parts) });
   const jobDesk = buildJobDesk(parts, reader, access);
-  const { revocations } = access;
-  const { streams } = buildStreaming({ ...parts, reader, revocations });
+  const streaming = buildStreaming({ ...parts, reader, revocations: access.revocations });
   const health = buildHealth(parts);
   const quotes = buildQuoteReader(parts);
   const outlook = createBudgetOutlook({ ...parts.pipeline, status: parts.pipeline.budgetStatus });
   const sources = createSourcesOutlook({ config, ...parts.pipeline });
   const assets = buildAssets(parts);
+  const history = buildHistoryReading(parts);
+  const mirror = buildMirrorReading(parts);
+  const portfolios = buildPortfolios({ ...parts, ...history, ...mirror, assets });
   const deps: AppDeps = {
     config,
     log,
     clock: parts.pipeline.clock,
-    metrics: buildMetrics(parts, { quotes, streams, outlook, sources }),
+    metrics: buildMetrics(parts, { quotes, streams: streaming.streams, outlook, sources }),
     ...access,
     jobDesk,
-    streams,
+    streams: streaming.streams,
     quotes,
-    ...buildMirrorReading(parts),
-    ...buildHistoryReading(parts),
+    ...mirror,
+    ...history,
     assets,
+    ...buildWebhooks(parts),
+    ...buildAlerts({ ...parts, ...portfolios, assets, streaming }),
+    ...portfolios,
     health,
     budgetStatus: outlook,
     sources,
   };
 
   // A process that cannot learn them yet listens all the same, and believes no token until it can.
-  await Promise.all([revocations.whenKnown(revocationsWaitMs), assets.whenRead(assetsWaitMs)]);
+  await Promise.all([access.revocations.whenKnown(revocationsWaitMs), assets.whenRead(assetsWaitMs)]);
   const server = await listen(createApp(deps), {
     host: config.HOST,
     port: config.PORT,
@@ -202,6 +209,7 @@ function buildMetrics({ pipeline }: ApiParts, { quotes, streams, outlook, source
   const { redis, keys, jobs } = pipeline;
   const metrics = createMetrics();
   metrics.onJobStates(() => jobs.countByState());
+  measureWebhooks(metrics, pipeline);
   metrics.onBudget(outlook);
   metrics.onSources(sources);
   metrics.onQuoteCache(() => quotes.stats());

@@ -3,6 +3,11 @@ import { openDatabase } from '../db/connection.ts';
 import { createJobQueries, type JobQueries } from '../db/queries/jobs.ts';
 import { createRunQueries, type RunQueries } from '../db/queries/runs.ts';
 import { createUpstreamLedger } from '../db/queries/upstream-ledger.ts';
+import {
+  createWebhookDeliveryQueries,
+  type WebhookDeliveryQueries,
+  type WebhookOutbox,
+} from '../db/queries/webhook-deliveries.ts';
 import { buildBudgets, type Budgets } from './budgets.ts';
 import { createQuoteCollector, type CollectQuotes } from './cache/collect-quotes.ts';
 import { createQuoteMirror, type QuoteMirror } from './cache/quote-mirror.ts';
@@ -26,6 +31,7 @@ import type { BudgetStatus, Budget } from './providers/budget/budget.ts';
 import { createKick, type Kick } from './queue/kick.ts';
 import { openQueues, type Queues } from './queue/queues.ts';
 import { closeRedis, openRedis, type RedisRole } from './queue/redis.ts';
+import { createQueueAttempt, createWebhookOutbox, type QueueAttempt } from './queue/webhook-outbox.ts';
 import type { Redis } from 'ioredis';
 
 /**
@@ -41,6 +47,10 @@ export interface Pipeline {
   readonly subscriber: Redis;
   readonly jobs: JobQueries;
   readonly runs: RunQueries;
+  readonly deliveries: WebhookDeliveryQueries;
+  /** Where events are put to be delivered as webhooks. */
+  readonly outbox: WebhookOutbox;
+  readonly queueAttempt: QueueAttempt;
   readonly store: QuoteStore;
   /** This process's own copy of the cache, kept current by ticks. */
   readonly mirror: QuoteMirror;
@@ -104,16 +114,28 @@ export function buildPipeline({ config, log, shutdown }: PipelineRequest): Pipel
   };
   const upstream = buildUpstream(base, config, log);
   shutdown.add('queues', 'interest', () => upstream.interest.close());
-  return { ...base, ...upstream, ...buildQueries(knex) };
+  return { ...base, ...upstream, ...buildQueries(base, log) };
 }
 
 type Base = Pick<Pipeline, 'clock' | 'keys' | 'knex' | 'redis' | 'subscriber' | 'queues' | 'openRedis'>;
 
-function buildQueries(knex: Knex): Pick<Pipeline, 'jobs' | 'runs'> {
-  return { jobs: createJobQueries(knex), runs: createRunQueries(knex) };
+type Queries = Pick<Pipeline, 'jobs' | 'runs' | 'deliveries' | 'outbox' | 'queueAttempt'>;
+
+function buildQueries({ knex, queues }: Base, log: Logger): Queries {
+  const deliveries = createWebhookDeliveryQueries(knex);
+  const queueAttempt = createQueueAttempt({ queues, log });
+  const outbox = createWebhookOutbox({ deliveries, queueAttempt });
+  const kick = (ids: readonly string[]): void => void outbox.kick(ids);
+  return {
+    jobs: createJobQueries(knex, kick),
+    runs: createRunQueries(knex, kick),
+    deliveries,
+    outbox,
+    queueAttempt,
+  };
 }
 
-type Upstream = Omit<Pipeline, keyof Base | 'jobs' | 'runs'>;
+type Upstream = Omit<Pipeline, keyof Base | keyof Queries>;
 
 /** The way from demand to quotes. */
 function buildUpstream(

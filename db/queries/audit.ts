@@ -20,6 +20,7 @@ export const auditTypes = [
   'password.reset',
   'key.created',
   'key.revoked',
+  'webhook_secret.rotated',
 ] as const;
 export type AuditType = (typeof auditTypes)[number];
 

@@ -227,8 +227,9 @@ const daySql = `select distinct on (currency) currency, ${ms('first_at')} as at,
     and open_time < to_timestamp(? / 1000.0) + interval '1 day'
   order by currency, first_at, live`;
 
-const closesSql = `select asset_id as asset, array_agg(${ms('open_time')} order by open_time) as days,
-    array_agg(close order by open_time) as closes
+/** As JSON: the driver reads an array of Postgres letter by letter, and there may be tens of thousands of days. */
+const closesSql = `select asset_id as asset, json_agg(${ms('open_time')} order by open_time) as days,
+    json_agg(close order by open_time) as closes
   from (
     select distinct on (asset_id, open_time) asset_id, open_time, close from candles
     where asset_id = any(?::text[]) and currency = ? and resolution = '1d' and ${within}

@@ -1,9 +1,11 @@
 import type { Knex } from 'knex';
-import { raw } from 'objection';
 import type { JobRecord, JobState } from '../../src/domain/job.ts';
 import { createBatcher } from '../../src/lib/batcher.ts';
 import { Job } from '../models/job.ts';
+import { createFindJobByWork } from './jobs-by-work.ts';
 import { isOutage } from './outage.ts';
+import type { OnTold } from './runs.ts';
+import { toldEndsSql } from './webhook-deliveries.ts';
 
 /** A row to insert. */
 export interface NewJob {
@@ -17,6 +19,8 @@ export interface NewJob {
   readonly total: number;
   /** JSON text of what its symbols were taken for. */
   readonly resolvedJson?: string | undefined;
+  /** Where its end is to be told. */
+  readonly callbackUrl?: string | undefined;
   readonly idempotency?:
     { readonly key: string; readonly route: string; readonly bodyHash: string } | undefined;
 }
@@ -27,9 +31,12 @@ const openStates: JobState[] = ['queued', 'running'];
 export type JobQueries = ReturnType<typeof createJobQueries>;
 
 /** Binds the queries to a connection pool. */
-export function createJobQueries(knex: Knex) {
+export function createJobQueries(knex: Knex, onTold: OnTold = () => undefined) {
   return {
     ...overviewsOf(knex),
+
+    /** The id of a user's own job of some work. */
+    findByWork: createFindJobByWork(knex),
 
     /** Inserts a row; undefined when its idempotency key is taken. Rows that come together share one statement. */
     insert: createBatcher({
@@ -68,15 +75,19 @@ export function createJobQueries(knex: Knex) {
 
     /** Cancels an open row; undefined when it was not open. */
     async cancel(id: string): Promise<JobRecord | undefined> {
-      const [row] = await Job.query(knex)
-        .patch({ state: 'cancelled', finished_at: new Date(), version: raw('version + 1') })
-        .where({ id })
-        .whereIn('state', openStates)
-        .returning('*');
+      const { rows } = await knex.raw<{ rows: Job[] }>(cancelSql, [id]);
+      const [row] = rows;
+      if (row?.callback_url != null) onTold([id]);
       return row === undefined ? undefined : toRecord(row);
     },
   };
 }
+
+const cancelSql = `with ended as (
+    update jobs set state = 'cancelled', finished_at = now(), version = version + 1
+    where id = ? and state in ('queued', 'running') returning *),
+  ${toldEndsSql}
+  select * from ended`;
 
 /** Questions about many jobs at once. */
 function overviewsOf(knex: Knex) {
@@ -132,7 +143,7 @@ const countOpenSql = `select user_id, count(*) as open from jobs
   where user_id = any(?::uuid[]) and state in ('queued', 'running') group by user_id`;
 
 const insertSql = `insert into jobs
-  (id, user_id, api_key_id, name, work_key, data, total, route, idempotency_key, body_hash, resolved)
+  (id, user_id, api_key_id, name, work_key, data, total, route, idempotency_key, body_hash, resolved, callback_url)
   values VALUES
   on conflict (user_id, route, idempotency_key) where idempotency_key is not null do nothing
   returning id, created_at`;
@@ -150,9 +161,10 @@ async function insertMany(knex: Knex, jobs: readonly NewJob[]): Promise<(JobReco
     job.idempotency?.key ?? null,
     job.idempotency?.bodyHash ?? null,
     job.resolvedJson ?? null,
+    job.callbackUrl ?? null,
   ]);
   // Not as arrays: quoting a text inside an array costs more than a parameter of its own.
-  const sql = insertSql.replace('VALUES', jobs.map(() => '(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)').join(', '));
+  const sql = insertSql.replace('VALUES', jobs.map(() => '(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)').join(', '));
   const { rows } = await knex.raw<{ rows: { id: string; created_at: Date }[] }>(sql, values);
   const createdAt = new Map(rows.map((row) => [row.id, row.created_at]));
   return jobs.map((job) => {

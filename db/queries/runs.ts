@@ -2,6 +2,7 @@ import type { Knex } from 'knex';
 import type { Requester } from '../../src/domain/requester.ts';
 import { createBatcher } from '../../src/lib/batcher.ts';
 import { isOutage } from './outage.ts';
+import { toldEndsSql } from './webhook-deliveries.ts';
 
 /** Work that was accepted and has not ended. */
 export interface OpenWork {
@@ -38,11 +39,14 @@ export interface RunRef {
 /** Client jobs in Postgres, as workers see them: one statement moves every row that waits for the same work. */
 export type RunQueries = ReturnType<typeof createRunQueries>;
 
+/** Told of jobs that have ended and whose end is to be told as a webhook: the delivery has their id. Must not throw. */
+export type OnTold = (ids: readonly string[]) => void;
+
 /** Binds the queries to a connection pool. */
-export function createRunQueries(knex: Knex) {
+export function createRunQueries(knex: Knex, onTold: OnTold = () => undefined) {
   const complete = createBatcher({
     what: 'completing jobs',
-    run: (ends: readonly RunEnd[]) => completeMany(knex, ends),
+    run: (ends: readonly RunEnd[]) => completeMany(knex, ends, onTold),
     isOneToBlame: (error) => !isOutage(error),
     maxEntries: 50,
     maxConcurrent: 3,
@@ -68,11 +72,9 @@ export function createRunQueries(knex: Knex) {
       { workKey, startedAt }: RunRef,
       error: { code: string; message: string },
     ): Promise<readonly string[]> {
-      const { rows } = await knex.raw<{ rows: { id: string }[] }>(failSql, [
-        JSON.stringify(error),
-        startedAt,
-        workKey,
-      ]);
+      const values = [JSON.stringify(error), startedAt, workKey];
+      const { rows } = await knex.raw<{ rows: EndedRow[] }>(failSql, values);
+      tell(rows, onTold);
       return rows.map(({ id }) => id);
     },
 
@@ -125,14 +127,32 @@ const completeSql = `with run as (
   stored as (
     insert into job_results (id, body) select result_id, body from run
     where exists (select 1 from jobs where jobs.work_key = run.work_key and state in ('queued', 'running'))
-    returning id)
-  update jobs set state = 'completed', done = total, result_id = stored.id,
-    started_at = coalesce(jobs.started_at, run.started_at), finished_at = now(), version = version + 1
-  from run join stored on stored.id = run.result_id
-  where jobs.work_key = run.work_key and state in ('queued', 'running')
-  returning jobs.id, stored.id as result_id`;
+    returning id),
+  ended as (
+    update jobs set state = 'completed', done = total, result_id = stored.id,
+      started_at = coalesce(jobs.started_at, run.started_at), finished_at = now(), version = version + 1
+    from run join stored on stored.id = run.result_id
+    where jobs.work_key = run.work_key and state in ('queued', 'running')
+    returning jobs.id, jobs.user_id, jobs.state, jobs.callback_url, stored.id as result_id),
+  ${toldEndsSql}
+  select id, result_id, callback_url is not null as "isTold" from ended`;
 
-async function completeMany(knex: Knex, ends: readonly RunEnd[]): Promise<(readonly string[])[]> {
+interface EndedRow {
+  readonly id: string;
+  /** A delivery was stored. */
+  readonly isTold: boolean;
+}
+
+function tell(rows: readonly EndedRow[], onTold: OnTold): void {
+  const told = rows.filter(({ isTold }) => isTold).map(({ id }) => id);
+  if (told.length > 0) onTold(told);
+}
+
+async function completeMany(
+  knex: Knex,
+  ends: readonly RunEnd[],
+  onTold: OnTold,
+): Promise<(readonly string[])[]> {
   const values = ends.flatMap(({ resultId, body, workKey, startedAt }) => [
     resultId,
     body,
@@ -142,15 +162,19 @@ async function completeMany(knex: Knex, ends: readonly RunEnd[]): Promise<(reado
   // Not as arrays: quoting a large text inside an array costs more than a parameter of its own.
   const rowsSql = ends.map(() => '(?::uuid, ?::text, ?::text, ?::timestamptz)').join(', ');
   const sql = completeSql.replace('VALUES', rowsSql);
-  const { rows } = await knex.raw<{ rows: { id: string; result_id: string }[] }>(sql, values);
+  const { rows } = await knex.raw<{ rows: (EndedRow & { result_id: string })[] }>(sql, values);
+  tell(rows, onTold);
   const ended = new Map<string, string[]>(ends.map(({ resultId }) => [resultId, []]));
   for (const { id, result_id } of rows) ended.get(result_id)?.push(id);
   return ends.map(({ resultId }) => ended.get(resultId) ?? []);
 }
 
-const failSql = `update jobs set state = 'failed', error = ?, started_at = coalesce(started_at, ?),
-    finished_at = now(), version = version + 1
-  where work_key = ? and state in ('queued', 'running') returning id`;
+const failSql = `with ended as (
+    update jobs set state = 'failed', error = ?, started_at = coalesce(started_at, ?),
+      finished_at = now(), version = version + 1
+    where work_key = ? and state in ('queued', 'running') returning id, user_id, state, callback_url),
+  ${toldEndsSql}
+  select id, callback_url is not null as "isTold" from ended`;
 
 /** `last` is a text, because a date of JavaScript would lose the microseconds. */
 const openWorkSql = `select * from (
@@ -163,9 +187,15 @@ const openWorkSql = `select * from (
     order by work_key, created_at) as works
   order by created_at`;
 
-/** A bounded bite, so that a purge never holds locks for long; the next one takes more. */
+/**
+ * A bounded bite, so that a purge never holds locks for long; the next one takes more. A job whose end is still to be told stays:
+ * it is told from its row.
+ */
 const purgeJobsSql = `delete from jobs where id in (
-    select id from jobs where finished_at < now() - make_interval(secs => ?) limit 5000)`;
+    select id from jobs where finished_at < now() - make_interval(secs => ?)
+      and (callback_url is null or not exists (
+        select 1 from webhook_deliveries as waiting where waiting.id = jobs.id and waiting.state = 'pending'))
+    limit 5000)`;
 
 const purgeResultsSql = `delete from job_results where created_at < now() - make_interval(secs => ?)
     and not exists (select 1 from jobs where jobs.result_id = job_results.id)`;

@@ -26,6 +26,18 @@ export function parseAmount(text: string): Amount | undefined {
   return sign === '-' ? -amount : amount;
 }
 
+/**
+ * Reads decimal text that was stored, however many digits it has before the point.
+ * @throws {SyntaxError} when it is none; {RangeError} when more than 18 digits stand behind the point.
+ */
+export function amountOf(text: string): Amount {
+  const point = text.indexOf('.');
+  if (point === -1) return BigInt(text) * oneUnit;
+  const missing = amountScale - (text.length - point - 1);
+  if (missing < 0) throw new RangeError('an amount has 18 digits behind the point at most');
+  return BigInt(text.slice(0, point) + text.slice(point + 1) + '0'.repeat(missing));
+}
+
 /** Canonical decimal text: no exponent, no superfluous zeros, no `-0`. */
 export function formatAmount(amount: Amount): string {
   const digits = (amount < 0n ? -amount : amount).toString().padStart(amountScale + 1, '0');
@@ -56,5 +68,6 @@ export function multiply(a: Amount, b: Amount): Amount {
 
 /** Nearest double: for statistics only, never for money. */
 export function toNumber(amount: Amount): number {
-  return Number(amount) / 1e18;
+  // The whole part by itself: 10^18 times it is rarely a double, and 21,000 would come out as 20,999.999….
+  return Number(amount / oneUnit) + Number(amount % oneUnit) / 1e18;
 }

@@ -43,3 +43,8 @@ export function daysOf(zone: string): DayOf {
 export function dayNumber(text: string): number {
   return Date.parse(`${text}T00:00:00Z`) / dayMs;
 }
+
+/** Text of a day, such as `2024-01-31`. */
+export function dayText(day: number): string {
+  return new Date(day * dayMs).toISOString().slice(0, 10);
+}

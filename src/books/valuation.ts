@@ -83,12 +83,12 @@ export function valuationOf(
 }
 
 /** Cost basis of the open lots of an asset. */
-export function costBasisOf({ tally: { acquired, consumed, left } }: Pick<HeldAsset, 'tally'>): Amount {
+function costBasisOf({ tally: { acquired, consumed, left } }: Pick<HeldAsset, 'tally'>): Amount {
   return acquired - consumed - left;
 }
 
 /** What the disposals of an asset have gained: proceeds after fees less the cost basis that they consumed. */
-export function realisedOf({ tally: { proceeds, consumed } }: Pick<HeldAsset, 'tally'>): Amount {
+function realisedOf({ tally: { proceeds, consumed } }: Pick<HeldAsset, 'tally'>): Amount {
   return proceeds - consumed;
 }
 

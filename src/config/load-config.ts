@@ -89,7 +89,7 @@ const minimumTokenLength = 16;
 /** Texts of problems name the setting and never its value. */
 function problemsOfSecrets(values: SettingValues): string[] {
   const problems: string[] = [];
-  for (const name of ['JWT_SECRET', 'JWT_SECRET_PREVIOUS'] as const) {
+  for (const name of ['JWT_SECRET', 'JWT_SECRET_PREVIOUS', 'WEBHOOK_SECRET'] as const) {
     const secret = values[name];
     if (secret === undefined) continue;
     if (secret.length < minimumSecretLength)
@@ -134,7 +134,7 @@ function problemsOfProduction(values: SettingValues): string[] {
   for (const name of ['REDIS_URL', 'JWT_SECRET', 'PROVIDER'] as const) {
     if (values[name] === undefined) problems.push(`${name} is required in production`);
   }
-  for (const name of ['JWT_SECRET', 'JWT_SECRET_PREVIOUS'] as const) {
+  for (const name of ['JWT_SECRET', 'JWT_SECRET_PREVIOUS', 'WEBHOOK_SECRET'] as const) {
     const secret = values[name];
     if (secret !== undefined && secret !== exampleSecret && published.test(secret))
       problems.push(`${name} looks like the secret of an example; take random characters`);

@@ -1,8 +1,10 @@
 import { assetSettings } from './asset-settings.ts';
 import { budgetSettings } from './budget-settings.ts';
 import { historySettings } from './history-settings.ts';
+import { portfolioSettings } from './portfolio-settings.ts';
 import { providerSettings } from './provider-settings.ts';
 import { addresses, decimal, duration, integer, oneOf, origins, someOf, text, url } from './setting.ts';
+import { webhookSettings } from './webhook-settings.ts';
 
 /**
  * Every setting of every process, by the name of its environment variable. Documentation, `.env.example` and types are
@@ -168,6 +170,8 @@ export const settings = {
   }),
   ...assetSettings,
   ...historySettings,
+  ...webhookSettings,
+  ...portfolioSettings,
 
   QUOTE_FRESH_SECONDS: integer({
     default: '60',

@@ -12,19 +12,29 @@ import { createReception } from './reception.ts';
 import type { Route } from './route.ts';
 import { routing } from './router.ts';
 import { adminRoutes } from './routes/admin.ts';
+import { alertRoutes } from './routes/alerts.ts';
 import { apiKeyRoutes } from './routes/api-keys.ts';
 import { assetRoutes } from './routes/assets.ts';
 import { authRoutes } from './routes/auth.ts';
 import { cacheRoutes } from './routes/cache.ts';
 import { docsRoutes } from './routes/docs.ts';
+import { exportRoutes } from './routes/exports.ts';
+import { importRoutes } from './routes/imports.ts';
 import { jobRoutes } from './routes/jobs.ts';
 import { operationRoutes } from './routes/operations.ts';
 import { passwordRoutes } from './routes/passwords.ts';
+import { performanceRoutes } from './routes/performance.ts';
+import { positionRoutes } from './routes/positions.ts';
+import { portfolioRoutes } from './routes/portfolios.ts';
 import { priceRoutes } from './routes/prices.ts';
 import { streamRoutes } from './routes/streams.ts';
 import { submissionRoutes } from './routes/submissions.ts';
+import { transactionChangeRoutes } from './routes/transaction-changes.ts';
+import { transactionRoutes } from './routes/transactions.ts';
 import { usageRoutes } from './routes/usage.ts';
 import { userRoutes } from './routes/users.ts';
+import { valuationRoutes } from './routes/valuation.ts';
+import { webhookRoutes } from './routes/webhooks.ts';
 import { v3Routes } from './v3/routes.ts';
 
 /** The application, as a server listens for it. */
@@ -77,6 +87,16 @@ export function routeTable(deps: AppDeps): Route[] {
     ...assetRoutes(deps),
     ...priceRoutes(deps),
     ...jobRoutes(deps),
+    ...webhookRoutes(deps),
+    ...alertRoutes(deps),
+    ...portfolioRoutes(deps),
+    ...performanceRoutes(deps),
+    ...transactionRoutes(deps),
+    ...transactionChangeRoutes(deps),
+    ...positionRoutes(deps),
+    ...valuationRoutes(deps),
+    ...importRoutes(deps),
+    ...exportRoutes(deps),
     ...operationRoutes(deps),
     ...v3Routes(deps),
   ];

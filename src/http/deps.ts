@@ -1,7 +1,12 @@
 import type { AuditQueries } from '../../db/queries/audit.ts';
+import type { BookReading } from '../../db/queries/book-reading.ts';
+import type { ExportQueries } from '../../db/queries/exports.ts';
+import type { ImportQueries } from '../../db/queries/imports.ts';
+import type { PortfolioSnapshots } from '../../db/queries/portfolio-snapshots.ts';
 import type { UserQueries } from '../../db/queries/users.ts';
 import type { AccountDesk } from '../accounts/account-desk.ts';
 import type { ApiKeyDesk } from '../accounts/api-key-desk.ts';
+import type { AlertDesk } from '../alerts/alert-desk.ts';
 import type { Authenticator } from '../accounts/authenticator.ts';
 import type { Login } from '../accounts/login.ts';
 import type { PasswordDesk } from '../accounts/passwords.ts';
@@ -21,8 +26,17 @@ import type { Clock } from '../lib/clock.ts';
 import type { HealthChecks } from '../lib/health.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { Metrics } from '../lib/metrics.ts';
+import type { BookReader } from '../portfolio/book-reader.ts';
+import type { ReadLots } from '../portfolio/lot-reader.ts';
+import type { PortfolioDesk } from '../portfolio/portfolio-desk.ts';
+import type { ValuationDesk } from '../portfolio/valuation-desk.ts';
+import type { ValueHistories } from '../portfolio/value-histories.ts';
+import type { TransactionDesk } from '../portfolio/transaction-desk.ts';
 import type { JobDesk } from '../queue/job-desk.ts';
+import type { WebhookDesk } from '../queue/webhook-desk.ts';
+import type { AlertStreams } from '../streams/alert-streams.ts';
 import type { ClientStreams } from '../streams/client-streams.ts';
+import type { WebhookTargets } from '../webhooks/target.ts';
 
 /** What is left of the upstream budget. */
 export interface BudgetFigures {
@@ -96,6 +110,28 @@ export interface AppDeps {
   readonly assets: AssetDirectory;
   /** Prices of the past. */
   readonly history: HistoryReader;
+  readonly portfolios: PortfolioDesk;
+  /** What portfolios are worth. */
+  readonly valuations: ValuationDesk;
+  readonly valueHistories: ValueHistories;
+  readonly portfolioSnapshots: Pick<PortfolioSnapshots, 'list'>;
+  /** Transactions of portfolios. */
+  readonly transactions: TransactionDesk;
+  /** Uploaded reports. */
+  readonly imports: Pick<ImportQueries, 'open' | 'addChunk' | 'complete' | 'discard' | 'find' | 'list'>;
+  readonly exports: ExportQueries;
+  /** Derived tables of portfolios. */
+  readonly books: BookReader;
+  /** Open lots of books that are current. */
+  readonly readLots: ReadLots;
+  /** Realised gains of books that are current. */
+  readonly readRealised: BookReading['realised'];
+  readonly webhooks: WebhookDesk;
+  /** Which URLs may receive webhooks. */
+  readonly webhookTargets: Pick<WebhookTargets, 'checked'>;
+  readonly alerts: AlertDesk;
+  /** Alerts as they fire. */
+  readonly alertStreams: Pick<AlertStreams, 'open'>;
   readonly health: HealthChecks;
   /** Rejects when the budget cannot be read. */
   readonly budgetStatus: () => Promise<BudgetFigures>;

@@ -135,8 +135,14 @@ function operationOf(each: Route): OpenApiOperation {
       : {
           requestBody: { required: true, content: { 'application/json': { schema: schemaOf(each.body) } } },
         }),
+    ...(each.takes === undefined ? {} : { requestBody: uploadOf(each.takes) }),
     responses: responsesOf(each),
   };
+}
+
+function uploadOf(takes: NonNullable<Route['takes']>): Json {
+  const content = Object.entries(takes).map(([type, schema]) => [type, { schema }]);
+  return { required: true, content: Object.fromEntries(content) as Json };
 }
 
 /** Any of these will do; scopes are those of API keys. */

@@ -14,6 +14,12 @@ export function preferredWaitSeconds(header: string | readonly string[] | undefi
   return seconds > 0 ? Math.min(seconds, maxWaitSeconds) : undefined;
 }
 
+/** Whether a `Prefer` header asks for an answer at once, whatever is still to be done (RFC 7240, `respond-async`). */
+export function prefersAsync(header: string | readonly string[] | undefined): boolean {
+  const text = typeof header === 'string' ? header : (header?.join(',') ?? '');
+  return /(?:^|,)\s*respond-async\s*(?:;[^,]*)?(?=,|$)/i.test(text);
+}
+
 /**
  * The `Idempotency-Key` of a request with what it stands for.
  * @throws {ValidationError} it is not 1 to 255 visible ASCII characters.

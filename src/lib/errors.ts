@@ -72,6 +72,13 @@ export class ConflictError extends AppError {
   }
 }
 
+/** 412: it has changed since the client saw it. */
+export class PreconditionFailedError extends AppError {
+  constructor(message = 'It has changed since: read it again') {
+    super(message, { code: 'precondition_failed', status: 412 });
+  }
+}
+
 /** 422: an idempotency key was used again with another body. */
 export class IdempotencyMismatchError extends AppError {
   constructor() {

@@ -55,6 +55,8 @@ export interface RedisKeys {
   readonly assets: string;
   /** Pub/sub channel of portfolios whose derived tables are current again. */
   readonly books: string;
+  /** Pub/sub channel of alerts that have changed or fired. */
+  readonly alerts: string;
   /** Prefix of the counters of limits. */
   readonly limits: string;
   /** Stream of job events. */
@@ -65,6 +67,8 @@ export interface RedisKeys {
   tierAsked(budgetKey: string): string;
   /** Hash: number of upstream calls of the whole fleet by outcome. */
   readonly upstreamCalls: string;
+  /** Hash: number of attempts to deliver webhooks by what they came to. */
+  readonly webhookAttempts: string;
   /** Hash: how the circuit breaker of a provider stands. */
   breaker(provider: string): string;
   /** Prefix of values that wait for confirmation: `<price>|<observed at>|<received at>|<source>`. */
@@ -103,11 +107,13 @@ export function createRedisKeys(prefix: string): RedisKeys {
     revocations: `${prefix}:revocations`,
     assets: `${prefix}:assets`,
     books: `${prefix}:books`,
+    alerts: `${prefix}:alerts`,
     limits: `${prefix}:limit:`,
     jobEvents: `${prefix}:job-events`,
     jobEventsEpoch: `${prefix}:job-events-epoch`,
     tierAsked: (budgetKey) => `${prefix}:tier-asked:${budgetKey}`,
     upstreamCalls: `${prefix}:upstream-calls`,
+    webhookAttempts: `${prefix}:webhook-attempts`,
     breaker: (provider) => `${prefix}:breaker:${provider}`,
     suspects: `${prefix}:suspect:`,
     guarded: `${prefix}:guarded`,

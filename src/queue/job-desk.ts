@@ -14,6 +14,8 @@ export interface SubmitRequest<N extends ClientJobName = ClientJobName> {
   readonly total: number;
   /** What the symbols of the request were taken for: to be shown with the job, and no part of its work. */
   readonly resolved?: readonly ResolvedSymbol[] | undefined;
+  /** Where its end is to be told, and no part of its work. */
+  readonly callbackUrl?: string | undefined;
   /** From the `Idempotency-Key` header. */
   readonly idempotency?:
     { readonly key: string; readonly route: string; readonly bodyHash: string } | undefined;
@@ -34,6 +36,15 @@ export interface JobDesk {
    * @throws {UnavailableError} Postgres is down or the backlog is full; nothing was accepted.
    */
   submit<N extends ClientJobName>(request: SubmitRequest<N>): Promise<JobRecord>;
+  /**
+   * The user's own job of the same work: one that has completed and whose result is kept (of computed performance only), else
+   * one that has not ended. Undefined when there is none.
+   */
+  sameWork<N extends ClientJobName>(
+    userId: string,
+    name: N,
+    submission: Submission<N>,
+  ): Promise<JobRecord | undefined>;
   /** @throws {NotFoundError} it does not exist or is not the viewer's. */
   get(id: string, viewer: Viewer): Promise<JobRecord>;
   /** Jobs of one user, the newest first, without results. `page` counts from 1. */

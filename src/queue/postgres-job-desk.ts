@@ -15,7 +15,7 @@ import {
   UnavailableError,
 } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
-import type { JobDesk, JobPage, SubmitRequest } from './job-desk.ts';
+import type { JobDesk, JobPage, Submission, SubmitRequest } from './job-desk.ts';
 import { turnOf } from './turn.ts';
 import type { Queues } from './queues.ts';
 import { createUserBacklog, type UserBacklog } from './user-backlog.ts';
@@ -90,7 +90,7 @@ class PostgresJobDesk implements JobDesk {
 
   /** The row; undefined when its idempotency key is taken. */
   async #store(request: SubmitRequest, workKey: string): Promise<JobRecord | undefined> {
-    const { userId, keyId, name, submission, total, resolved, idempotency } = request;
+    const { userId, keyId, name, submission, total, resolved, callbackUrl, idempotency } = request;
     const giveBack = await orUnavailable(this.#userBacklog.take(userId));
     const resolvedJson = resolved && JSON.stringify(resolved);
     const job = {
@@ -102,6 +102,7 @@ class PostgresJobDesk implements JobDesk {
       submission,
       total,
       resolvedJson,
+      callbackUrl,
       idempotency,
     };
     let row: JobRecord | undefined;
@@ -111,6 +112,16 @@ class PostgresJobDesk implements JobDesk {
     } finally {
       if (row === undefined) giveBack();
     }
+  }
+
+  async sameWork<N extends ClientJobName>(
+    userId: string,
+    name: N,
+    submission: Submission<N>,
+  ): Promise<JobRecord | undefined> {
+    const { jobs } = this.#deps;
+    const id = await orUnavailable(jobs.findByWork(userId, workKeyOf(name, submission)));
+    return id === undefined ? undefined : await orUnavailable(jobs.find(id));
   }
 
   async get(id: string, viewer: Viewer): Promise<JobRecord> {

@@ -1,6 +1,7 @@
 /** The streams of an API process: where handlers open them, and where the process ends them. */
 import { portfolioNews, type HoldingRow } from '../domain/aggregate.ts';
 import { isFinal, type JobRecord } from '../domain/job.ts';
+import { requesterText } from '../domain/requester.ts';
 import type { Clock } from '../lib/clock.ts';
 import { withDeadline } from '../lib/deadline.ts';
 import { messageOf } from '../lib/errors.ts';
@@ -9,6 +10,7 @@ import { Frame } from './frame.ts';
 import type { JobEventReader } from './job-event-reader.ts';
 import { isEndOfJob, JobStream } from './job-stream-session.ts';
 import type { PriceHub } from './price-hub.ts';
+import { runPortfolioStream, type PortfolioSource } from './portfolio-stream.ts';
 import type { Watch } from './price-watch.ts';
 import { parsePosition, runPriceStream, type PriceView } from './price-stream.ts';
 import { refuseSoftly, sendAway, SseStream, type SseRequest, type SseStreamDeps } from './sse-stream.ts';
@@ -33,6 +35,13 @@ export interface PriceStreamAsked extends SseRequest {
   readonly lastEventId: string | undefined;
 }
 
+export interface PortfolioStreamAsked extends SseRequest {
+  readonly source: PortfolioSource;
+  readonly intervalMs: number;
+  readonly maxUpdates: number | undefined;
+  readonly lastEventId: string | undefined;
+}
+
 /** A client that has been upgraded, with what its messages need. */
 export interface WsAsked extends WsRequest, WsPorts {}
 
@@ -48,6 +57,11 @@ export interface ClientStreams {
    * A client that comes back after its last update gets 204, which ends its EventSource.
    */
   openPrices(asked: PriceStreamAsked): Promise<void>;
+  /**
+   * Takes the response over: `hello`, what the portfolio is worth, then what changes, until it is deleted or the client goes
+   * away. Returns as soon as the head is written.
+   */
+  openPortfolio(asked: PortfolioStreamAsked): void;
   /** Greets the client, and answers its messages until the connection closes. */
   openSocket(asked: WsAsked): void;
   /** Ends the streams whose credential was revoked. */
@@ -123,6 +137,20 @@ class ProcessStreams implements ClientStreams {
     runPriceStream({ stream, hub, watch, view: viewOf(asked), maxUpdates, position, serverTime });
   }
 
+  openPortfolio(asked: PortfolioStreamAsked): void {
+    const { hub, clock, log } = this.#deps;
+    const position = parsePosition(asked.lastEventId);
+    if (asked.maxUpdates !== undefined && (position?.updates ?? 0) >= asked.maxUpdates) {
+      sendAway(asked);
+      return;
+    }
+    const stream = this.#open(asked);
+    if (stream === undefined) return;
+    const requester = requesterText(asked.viewer);
+    const load = (currency: string, assetIds: readonly string[]) => this.#load(currency, assetIds);
+    runPortfolioStream({ ...asked, stream, hub, log, position, requester, load, now: () => clock.now() });
+  }
+
   openSocket(asked: WsAsked): void {
     const { registry, hub, clock, log } = this.#deps;
     const limit = registry.limitReached(asked);
@@ -196,7 +224,7 @@ function viewOf({ holdings, asPortfolio }: PriceStreamAsked): PriceView | undefi
 }
 
 /** The heartbeat of this second: a comment for proxies, and an event for clients, which comments do not reach. */
-function createHeartbeat(hub: PriceHub, clock: Clock): () => Frame {
+export function createHeartbeat(hub: PriceHub, clock: Clock): () => Frame {
   let madeAt = 0;
   let frame: Frame | undefined;
   return () => {

@@ -14,7 +14,7 @@ import { Frame } from './frame.ts';
 import type { HeldQuotes } from './held-quotes.ts';
 import { PriceGroups, type PriceGroup } from './price-groups.ts';
 import type { PriceUpdate, Watch, Watching } from './price-watch.ts';
-import { WatchList, type Wish } from './watch-list.ts';
+import { WatchList, type Wish } from '../demand/watch-list.ts';
 import type { Logger } from '../lib/logger.ts';
 
 export interface PriceHub {

@@ -9,6 +9,7 @@ import { routeTable } from '../../src/http/app.ts';
 import { startApi } from '../http/support/ports.ts';
 import { startStack, type Stack } from '../support/stack.ts';
 import { waitFor } from '../support/wait-for.ts';
+import { importCall, upload } from './support/import-call.ts';
 import { identities, newCast, succeed, type Cast, type Identity, type Person } from './support/identities.ts';
 
 type Statuses = Readonly<Record<Identity, number>>;
@@ -49,6 +50,8 @@ const own = (status: number, admin = status): Statuses => ({
   'other user': 404,
   admin,
 });
+/** One user's own books, for reading: what the key of the wrong scope is for. Admins see their own only. */
+const ownBooks = (status: number): Statuses => ({ ...own(status, 404), 'wrong-scope key': status });
 const adminsOnly = (status: number): Statuses => ({ ...everyUser(403), admin: status });
 
 let made = 0;
@@ -66,6 +69,57 @@ async function endedJob({ token }: Person, url: string): Promise<string> {
 const jobCall =
   (suffix = ''): NonNullable<Row['call']> =>
   async (owner, url) => ({ path: `/api/v1/jobs/${await endedJob(owner, url)}${suffix}` });
+
+/** On a portfolio of the owner, made anew. */
+const portfolioCall =
+  (suffix = '', call: Omit<Call, 'path'> = {}): NonNullable<Row['call']> =>
+  async ({ token }, url) => {
+    const { id } = await succeed(url, token, ['POST', '/portfolios', { name: 'books' }]);
+    return { path: `/api/v1/portfolios/${id as string}${suffix}`, ...call };
+  };
+
+const anyVersion = { 'if-match': '*' };
+const purchase = {
+  type: 'buy',
+  executed_at: '2024-01-31T09:30:00Z',
+  received: { asset: 'bitcoin', quantity: '1' },
+  value: '42000',
+};
+
+/** On a transaction of the owner, made anew. */
+const transactionCall =
+  (suffix = '', call: Omit<Call, 'path'> = {}): NonNullable<Row['call']> =>
+  async ({ token }, url) => {
+    const portfolio = await succeed(url, token, ['POST', '/portfolios', { name: 'books' }]);
+    const path = `/portfolios/${portfolio.id as string}/transactions`;
+    const { id } = await succeed(url, token, ['POST', path, purchase]);
+    return { path: `/api/v1${path}/${id as string}${suffix}`, ...call };
+  };
+
+const alert = { kind: 'price', coin: 'bitcoin', direction: 'above', threshold: '1000000' };
+
+/** On an alert of the owner, made anew. */
+const alertCall =
+  (suffix = '', call: Omit<Call, 'path'> = {}): NonNullable<Row['call']> =>
+  async ({ token }, url) => {
+    const { id } = await succeed(url, token, ['POST', '/alerts', alert]);
+    return { path: `/api/v1/alerts/${id as string}${suffix}`, headers: { 'if-match': '*' }, ...call };
+  };
+
+/** Nothing listens there. */
+const deafUrl = 'http://127.0.0.1:1025/';
+
+/** On a webhook of the owner that was not taken and waits for its next attempt. */
+const deliveryCall =
+  (suffix = ''): NonNullable<Row['call']> =>
+  async ({ token }, url) => {
+    const { id } = await succeed(url, token, ['POST', '/webhooks/test', { url: deafUrl }]);
+    const path = `/webhooks/deliveries/${id as string}`;
+    const hasFailed = async (): Promise<boolean> =>
+      (await succeed(url, token, ['GET', path])).last_error !== null;
+    await waitFor(hasFailed, { what: 'the first attempt' });
+    return { path: `/api/v1${path}${suffix}` };
+  };
 
 /** The list of coins is fetched when the workers have begun. */
 const whenListed =
@@ -193,6 +247,85 @@ const rows: Readonly<Record<string, Row>> = {
   'GET /api/v1/jobs/:id': { statuses: own(200), call: jobCall() },
   'DELETE /api/v1/jobs/:id': { statuses: own(200), call: jobCall() },
   'GET /api/v1/jobs/:id/events': { statuses: own(200), call: jobCall('/events') },
+  'POST /api/v1/portfolios': { statuses: everyUser(201), call: () => ({ body: { name: 'books' } }) },
+  'GET /api/v1/portfolios': { statuses: { ...everyUser(200), 'wrong-scope key': 200 } },
+  'GET /api/v1/portfolios/:id': { statuses: ownBooks(200), call: portfolioCall() },
+  'PUT /api/v1/portfolios/:id': {
+    statuses: own(200, 404),
+    call: portfolioCall('', { body: { name: 'renamed' }, headers: anyVersion }),
+  },
+  'DELETE /api/v1/portfolios/:id': {
+    statuses: own(200, 404),
+    call: portfolioCall('', { headers: anyVersion }),
+  },
+  'POST /api/v1/portfolios/:id/transactions': {
+    statuses: own(201, 404),
+    call: portfolioCall('/transactions', { body: purchase }),
+  },
+  'POST /api/v1/portfolios/:id/transactions/bulk': {
+    statuses: own(201, 404),
+    call: portfolioCall('/transactions/bulk', { body: { transactions: [purchase] } }),
+  },
+  'GET /api/v1/portfolios/:id/transactions': {
+    statuses: ownBooks(200),
+    call: portfolioCall('/transactions'),
+  },
+  'GET /api/v1/portfolios/:id/changes': { statuses: ownBooks(200), call: portfolioCall('/changes') },
+  'GET /api/v1/portfolios/:id/transactions/:tid': { statuses: ownBooks(200), call: transactionCall() },
+  'GET /api/v1/portfolios/:id/transactions/:tid/changes': {
+    statuses: ownBooks(200),
+    call: transactionCall('/changes'),
+  },
+  'PUT /api/v1/portfolios/:id/transactions/:tid': {
+    statuses: own(200, 404),
+    call: transactionCall('', { body: purchase, headers: anyVersion }),
+  },
+  'DELETE /api/v1/portfolios/:id/transactions/:tid': {
+    statuses: own(200, 404),
+    call: transactionCall('', { headers: anyVersion }),
+  },
+  'GET /api/v1/portfolios/:id/positions': { statuses: ownBooks(200), call: portfolioCall('/positions') },
+  'GET /api/v1/portfolios/:id/lots': { statuses: ownBooks(200), call: portfolioCall('/lots') },
+  'GET /api/v1/portfolios/:id/realised': { statuses: ownBooks(200), call: portfolioCall('/realised') },
+  'POST /api/v1/portfolios/:id/rebuild': {
+    statuses: own(202, 404),
+    call: portfolioCall('/rebuild', { body: {} }),
+  },
+  'POST /api/v1/portfolios/:id/import': {
+    statuses: own(202, 404),
+    call: portfolioCall('/import', upload),
+  },
+  'GET /api/v1/portfolios/:id/imports': { statuses: ownBooks(200), call: portfolioCall('/imports') },
+  'GET /api/v1/portfolios/:id/imports/:importId': { statuses: ownBooks(200), call: importCall },
+  'GET /api/v1/portfolios/:id/export': { statuses: ownBooks(200), call: portfolioCall('/export') },
+  'GET /api/v1/portfolios/:id/valuation': { statuses: ownBooks(200), call: portfolioCall('/valuation') },
+  'GET /api/v1/portfolios/:id/history': { statuses: ownBooks(200), call: portfolioCall('/history') },
+  'GET /api/v1/portfolios/:id/stream': { statuses: ownBooks(200), call: portfolioCall('/stream') },
+  'GET /api/v1/portfolios/:id/performance': {
+    statuses: ownBooks(202),
+    call: portfolioCall('/performance', { headers: { prefer: 'respond-async' } }),
+  },
+  'POST /api/v1/portfolios/:id/performance': {
+    statuses: own(202, 404),
+    call: portfolioCall('/performance', { body: { range: '30d' } }),
+  },
+  'GET /api/v1/webhooks/secret': { statuses: everyUser(200) },
+  'POST /api/v1/webhooks/secret/rotate': { statuses: everyUser(200) },
+  'GET /api/v1/webhooks/deliveries': { statuses: anyKey(200) },
+  'GET /api/v1/webhooks/deliveries/:id': {
+    statuses: { ...own(200, 404), 'wrong-scope key': 200 },
+    call: deliveryCall(),
+  },
+  'POST /api/v1/webhooks/deliveries/:id/retry': { statuses: own(202, 404), call: deliveryCall('/retry') },
+  'POST /api/v1/webhooks/test': { statuses: everyUser(202), call: () => ({ body: { url: deafUrl } }) },
+  'POST /api/v1/alerts': { statuses: everyUser(201), call: () => ({ body: alert }) },
+  'GET /api/v1/alerts': { statuses: anyKey(200) },
+  'GET /api/v1/alerts/firings': { statuses: anyKey(200) },
+  'GET /api/v1/alerts/stream': { statuses: anyKey(200) },
+  'GET /api/v1/alerts/:id': { statuses: ownBooks(200), call: alertCall() },
+  'PUT /api/v1/alerts/:id': { statuses: own(200, 404), call: alertCall('', { body: { note: 'sell' } }) },
+  'DELETE /api/v1/alerts/:id': { statuses: own(200, 404), call: alertCall() },
+  'POST /api/v1/alerts/:id/rearm': { statuses: own(200, 404), call: alertCall('/rearm') },
   'GET /health/live': { statuses: open(200) },
   'GET /health/ready': { statuses: open(200) },
   'GET /health': { statuses: open(200) },
@@ -208,7 +341,12 @@ describe('the access matrix', () => {
 
   before(async () => {
     stack = await startStack({
-      environment: { JWT_EXPIRES_IN: '5m', ASSET_LIST: 'daily', ASSET_RANK_PAGES: '0' },
+      environment: {
+        JWT_EXPIRES_IN: '5m',
+        ASSET_LIST: 'daily',
+        ASSET_RANK_PAGES: '0',
+        WEBHOOK_ALLOWED_NETWORKS: 'loopback',
+      },
     });
     knex = openDatabase({ database: { connectionString: stack.databaseUrl, ssl: false }, poolSize: 2 });
     url = stack.apis[0]!.url;

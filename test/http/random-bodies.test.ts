@@ -10,6 +10,17 @@ const bodiesInAll = 10_000;
 /** Requests under way at once. */
 const atOnce = 10;
 
+const swap = {
+  type: 'swap',
+  executed_at: '2024-01-31T09:30:00+01:00',
+  received: { asset: 'ethereum', quantity: '2' },
+  given: { asset: 'bitcoin', quantity: 0.1 },
+  value: '4200',
+  fee: { asset: 'binancecoin', quantity: '0.01', value: '3' },
+  note: 'why not',
+  sequence: 1,
+};
+
 /** A good body for each route that takes one; a route without fails the suite. */
 const good: Readonly<Record<string, object>> = {
   'POST /api/v1/auth/register': {
@@ -40,6 +51,40 @@ const good: Readonly<Record<string, object>> = {
     coins: ['bitcoin', 'ethereum'],
     symbols: ['btc'],
     currency: 'usd',
+    timeout: 1,
+    callback_url: 'https://hooks.example.com/in',
+  },
+  'POST /api/v1/alerts': {
+    kind: 'change',
+    coin: 'bitcoin',
+    currency: 'usd',
+    direction: 'below',
+    threshold: '-5',
+    window: 3600,
+    hysteresis: { percent: '2' },
+    repeat: 'every',
+    fire_if_true: true,
+    url: 'https://hooks.example.com/in',
+    note: 'sell',
+    enabled: true,
+  },
+  'PUT /api/v1/alerts/:id': { threshold: 5, hysteresis: { absolute: 1 }, note: null, enabled: false },
+  'POST /api/v1/webhooks/test': { url: 'https://hooks.example.com/in' },
+  'POST /api/v1/portfolios': {
+    name: 'mine',
+    base_currency: 'eur',
+    method: 'hifo',
+    time_zone: 'Europe/Berlin',
+  },
+  'PUT /api/v1/portfolios/:id': { name: 'yours', method: 'lifo' },
+  'POST /api/v1/portfolios/:id/transactions': { id: '01934c2a-0000-7000-8000-0000000000dd', ...swap },
+  'POST /api/v1/portfolios/:id/transactions/bulk': { transactions: [swap, swap] },
+  'PUT /api/v1/portfolios/:id/transactions/:tid': swap,
+  'POST /api/v1/portfolios/:id/rebuild': { timeout: 1, callback_url: 'https://hooks.example.com/in' },
+  'POST /api/v1/portfolios/:id/performance': {
+    range: '30d',
+    benchmark: 'bitcoin',
+    risk_free_rate: 0.02,
     timeout: 1,
   },
   'POST /api/v1/crypto/portfolio': { holdings: [{ coin: 'bitcoin', quantity: '1.5' }], currency: 'eur' },

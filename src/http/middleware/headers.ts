@@ -6,7 +6,7 @@ import { isV3 } from '../v3/face.ts';
 const exposed =
   'X-Request-Id, Location, ETag, Retry-After, Preference-Applied, RateLimit, RateLimit-Policy, X-Pricepool-State, Age';
 const allowedHeaders =
-  'Authorization, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, Prefer, X-Api-Key, X-Request-Id';
+  'Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, Prefer, X-Api-Key, X-Request-Id';
 const allowedMethods = 'GET, HEAD, POST, PUT, PATCH, DELETE';
 const localOrigin = /^https?:\/\/(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?$/;
 

@@ -39,7 +39,7 @@ export function presentValuation(
 }
 
 /** A position with its value. `whole` is the market value that its weight is a share of. */
-export function presentPosition(position: ValuedPosition, whole: Amount | null): object {
+function presentPosition(position: ValuedPosition, whole: Amount | null): object {
   const { assetId, quantity, costBasis, realised, price, marketValue, unrealised } = position;
   return {
     asset: assetId,

@@ -1,8 +1,9 @@
 import { isFinal } from '../../domain/job.ts';
+import { jobJson, presentJob } from '../../domain/job-text.ts';
 import type { AppDeps } from '../deps.ts';
 import { matchesTag } from '../preferences.ts';
 import { answer, answerJson, envelopeOf } from '../present/envelope.ts';
-import { jobJson, jobTag, pollAfterSeconds, presentJob } from '../present/job.ts';
+import { jobTag, pollAfterSeconds } from '../present/job.ts';
 import { route, type Route } from '../route.ts';
 import { jobIdOf, jobPath, jobsQuery } from '../schemas/jobs.ts';
 import { takeOver } from '../take-over.ts';

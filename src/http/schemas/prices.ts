@@ -3,13 +3,15 @@ import { maxAssetsPerRequest, maxHoldingsPerRequest } from '../../../jobs/reques
 import { canonicalQuantity, holdsItsDigits } from '../../domain/quantity.ts';
 import { symbols } from './assets.ts';
 import { boundedArray, coin, coins, currency, wholeNumber } from './fields.ts';
+import { callbackUrl } from './webhooks.ts';
 
 /** Longest time (seconds) that a submission can wait for its result. */
 export const maxWaitSeconds = 60;
 
 const timeoutRule = `must be a number of seconds from 1 to ${maxWaitSeconds}`;
 
-const timeout = z
+/** How long a submission waits for its result, in seconds. */
+export const timeout = z
   .number({ error: timeoutRule })
   .min(1, timeoutRule)
   .max(maxWaitSeconds, timeoutRule)
@@ -55,6 +57,7 @@ export const bulkBody = z
     }),
     currency,
     timeout,
+    callback_url: callbackUrl,
   })
   .superRefine((body, ctx) => {
     if (body.coins === undefined && body.symbols === undefined) {
@@ -64,7 +67,13 @@ export const bulkBody = z
 
 /** Body of `POST /crypto/portfolio`: coins alone, or holdings with quantities. */
 export const portfolioBody = z
-  .strictObject({ coins: coins.optional(), holdings: holdings.optional(), currency, timeout })
+  .strictObject({
+    coins: coins.optional(),
+    holdings: holdings.optional(),
+    currency,
+    timeout,
+    callback_url: callbackUrl,
+  })
   .superRefine((body, ctx) => {
     if ((body.coins === undefined) === (body.holdings === undefined)) {
       ctx.addIssue({ code: 'custom', path: ['coins'], message: 'give either coins or holdings' });

@@ -17,12 +17,8 @@ const ticket = z
 /** Query of the WebSocket. */
 export const socketQuery = z.strictObject({ ticket });
 
-/** Query of `GET /crypto/stream/prices`. `ticket` and `lastEventId` are read elsewhere. */
-export const priceStreamQuery = z.strictObject({
-  coins: z
-    .preprocess((text) => (typeof text === 'string' ? text.split(',') : text), watched)
-    .meta({ description: 'Comma-separated asset ids, 250 at most', examples: ['bitcoin,ethereum'] }),
-  currency,
+/** What every GET of a stream of values takes. */
+export const streamFields = {
   interval: wholeNumber({ min: 1, max: longestIntervalSeconds })
     .default(1)
     .meta({ description: 'Least seconds between two updates' }),
@@ -34,6 +30,15 @@ export const priceStreamQuery = z.strictObject({
     .string('must be given once')
     .optional()
     .meta({ description: 'Id of the last event, for clients that cannot set Last-Event-ID' }),
+};
+
+/** Query of `GET /crypto/stream/prices`. `ticket` and `lastEventId` are read elsewhere. */
+export const priceStreamQuery = z.strictObject({
+  coins: z
+    .preprocess((text) => (typeof text === 'string' ? text.split(',') : text), watched)
+    .meta({ description: 'Comma-separated asset ids, 250 at most', examples: ['bitcoin,ethereum'] }),
+  currency,
+  ...streamFields,
 });
 
 const seconds = z.int('must be a whole number of seconds');

@@ -8,12 +8,9 @@ export const historyQuery = z.strictObject({
     .enum(performanceRanges, `must be one of ${performanceRanges.join(', ')}`)
     .default('30d')
     .meta({ description: 'Days that end with today; max begins with the first transaction' }),
-  interval: z
-    .enum(['1d', 'snapshot'], 'must be 1d or snapshot')
-    .default('1d')
-    .meta({
-      description: '1d: every day, worked out from transactions and prices; snapshot: what was stored',
-    }),
+  interval: z.enum(['1d', 'snapshot'], 'must be 1d or snapshot').default('1d').meta({
+    description: '1d: every day, worked out from transactions and prices; snapshot: what was stored',
+  }),
 });
 
 /** Query of `GET /portfolios/:id/stream`. `ticket` and `lastEventId` are read elsewhere. */

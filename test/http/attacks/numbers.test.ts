@@ -155,6 +155,17 @@ describe('attacks with numbers', () => {
     });
   }
 
+  it('a risk-free rate: what is no rate in its range is answered 422 or 400', async () => {
+    // These are rates; a number below what JSON can hold reads as zero everywhere.
+    const taken = new Set(['-1', '0', '1e-400']);
+    const path = `/api/v1/portfolios/${uuid}/performance`;
+    for (const [number, status] of inBodies) {
+      const expected = taken.has(number) ? 404 : status;
+      const answered = await ask('POST', path, `{"risk_free_rate":${number}}`);
+      expect(answered, number.slice(0, 30)).to.equal(expected);
+    }
+  });
+
   it('a quantity: what no exact decimal can be made of is answered 422 or 400', async () => {
     // A number below what JSON can hold reads as zero everywhere.
     const taken = new Set(['0', '1e-400', '0.1e-10']);
@@ -167,6 +178,45 @@ describe('attacks with numbers', () => {
     expect(await ask('POST', '/api/v1/crypto/portfolio', long)).to.equal(422);
   });
 
+  it('a transaction: what is no exact decimal above zero, or no place, is answered 422 or 400', async () => {
+    const created = { authorization: `Bearer ${admin}`, 'content-type': 'application/json' };
+    const url = `${stack.apis[0]!.url}/api/v1/portfolios`;
+    const made = await fetch(url, { method: 'POST', headers: created, body: '{"name":"numbers"}' });
+    const { id } = ((await made.json()) as Body).data;
+    const path = `/api/v1/portfolios/${id}/transactions`;
+    const bodyOf = (quantity: string, value: string, sequence: string): string =>
+      `{"type":"buy","executed_at":"2024-01-31T09:30:00Z","received":{"asset":"bitcoin","quantity":${quantity}},"value":${value},"sequence":${sequence}}`;
+    // A number below what JSON can hold reads as zero, which a value and a place may be.
+    const zeros = new Set(['0', '1e-400']);
+    for (const [number, status] of inBodies) {
+      if (number !== '0.1e-10') expect(await ask('POST', path, bodyOf(number, '1', '0'))).to.equal(status);
+      if (zeros.has(number)) continue;
+      if (number !== '0.1e-10') expect(await ask('POST', path, bodyOf('1', number, '0'))).to.equal(status);
+      expect(await ask('POST', path, bodyOf('1', '1', number)), number.slice(0, 30)).to.equal(status);
+    }
+    const long = `"${'9'.repeat(40)}"`;
+    expect(await ask('POST', path, bodyOf(long, '1', '0'))).to.equal(422);
+    expect(await ask('POST', path, bodyOf('1', long, '0'))).to.equal(422);
+  });
+
+  it('an alert: what is no threshold, hysteresis or window is answered 422 or 400', async () => {
+    const bodyOf = (fields: string): string =>
+      `{"kind":"change","coin":"bitcoin","direction":"above",${fields}}`;
+    const fields: [(number: string) => string, readonly string[]][] = [
+      [(n) => `"window":300,"threshold":${n}`, ['-1', '0.1e-10']],
+      [(n) => `"window":${n},"threshold":5`, []],
+      [(n) => `"window":300,"threshold":5,"hysteresis":{"percent":${n}}`, ['0', '1e-400', '0.1e-10']],
+      [(n) => `"window":300,"threshold":5,"hysteresis":{"absolute":${n}}`, ['0', '1e-400', '0.1e-10']],
+    ];
+    for (const [fieldsOf, taken] of fields) {
+      for (const [number, status] of inBodies) {
+        if (taken.includes(number)) continue;
+        const body = bodyOf(fieldsOf(number));
+        expect(await ask('POST', '/api/v1/alerts', body), body.slice(0, 120)).to.equal(status);
+      }
+    }
+  });
+
   it('every number field that the document knows is attacked above', async () => {
     const known = new Set<string>();
     JSON.stringify(await documented(), (key, value: Body) => {
@@ -176,13 +226,20 @@ describe('attacks with numbers', () => {
     });
     // A parameter of a query has its type in a schema.
     expect([...known].toSorted()).to.deep.equal([
+      'absolute',
       'daily_quota',
       'expires_in_days',
       'interval',
       'max_updates',
+      'percent',
       'quantity',
+      'risk_free_rate',
       'schema',
+      'sequence',
+      'threshold',
       'timeout',
+      'value',
+      'window',
     ]);
   });
 

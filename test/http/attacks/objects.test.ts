@@ -100,6 +100,13 @@ describe('attacks on objects', () => {
     expect((await as(other, key)('GET', '/crypto/cache/stats')).status).to.equal(200);
   });
 
+  const purchase = {
+    type: 'buy',
+    executed_at: '2024-01-31T09:30:00Z',
+    received: { asset: 'bitcoin', quantity: '1' },
+    value: '42000',
+  };
+
   /** A body that each route takes; what it asks for is not done, because each is sent with a field too many. */
   const bodies: Record<string, (who: Person) => object> = {
     'POST /api/v1/auth/register': ({ name }) => ({
@@ -117,7 +124,17 @@ describe('attacks on objects', () => {
     'DELETE /api/v1/users/:id': () => ({ current_password: 'wrong horse 1' }),
     'POST /api/v1/crypto/stream/portfolio': () => ({ coins: ['bitcoin'] }),
     'POST /api/v1/api-keys': () => ({ name: 'a key', scopes: ['prices:read'] }),
-    'POST /api/v1/crypto/bulk': () => ({ coins: ['bitcoin'] }),
+    'POST /api/v1/crypto/bulk': () => ({ coins: ['bitcoin'], callback_url: 'https://hooks.example.com/' }),
+    'POST /api/v1/alerts': () => ({ kind: 'price', coin: 'bitcoin', direction: 'above', threshold: '1' }),
+    'PUT /api/v1/alerts/:id': () => ({ note: 'sell' }),
+    'POST /api/v1/webhooks/test': () => ({ url: 'https://hooks.example.com/' }),
+    'POST /api/v1/portfolios': () => ({ name: 'mine' }),
+    'PUT /api/v1/portfolios/:id': () => ({ name: 'yours' }),
+    'POST /api/v1/portfolios/:id/transactions': () => purchase,
+    'POST /api/v1/portfolios/:id/transactions/bulk': () => ({ transactions: [purchase] }),
+    'PUT /api/v1/portfolios/:id/transactions/:tid': () => purchase,
+    'POST /api/v1/portfolios/:id/rebuild': () => ({ timeout: 1 }),
+    'POST /api/v1/portfolios/:id/performance': () => ({ range: '30d' }),
     'POST /api/v1/crypto/portfolio': () => ({ holdings: [{ coin: 'bitcoin', quantity: '1' }] }),
   };
   const withBodies = () => routeTable(api.deps).filter(({ body }) => body !== undefined);

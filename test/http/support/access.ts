@@ -13,6 +13,7 @@ import { createTestDatabase } from '../../support/database.ts';
 import { uniquePrefix } from '../../support/redis.ts';
 import { services } from '../../support/services.ts';
 import { startApi, type TestApi } from './ports.ts';
+import { realPortfolios, type RealPortfoliosRequest } from './real-portfolios.ts';
 import { testSecret } from './stand-in-access.ts';
 import type { Knex } from 'knex';
 
@@ -39,6 +40,8 @@ interface AccessApiOptions {
   readonly requestMail?: AccessRequest['requestMail'];
   /** Share database and prefix with another one, as two processes of a fleet do. */
   readonly beside?: AccessApi;
+  /** Prices for transactions that state no value, and who hears of changed books. */
+  readonly books?: Pick<RealPortfoliosRequest, 'prices' | 'updateBooks'>;
 }
 
 /** Starts the real application with real accounts; prices and jobs are stand-ins. */
@@ -47,6 +50,7 @@ export async function startAccessApi({
   log = silentLogger(),
   requestMail,
   beside,
+  books = {},
 }: AccessApiOptions = {}): Promise<AccessApi> {
   const { redisUrl } = await services();
   const database = beside === undefined ? await createTestDatabase() : undefined;
@@ -66,7 +70,9 @@ export async function startAccessApi({
     requestMail,
   });
   await access.revocations.whenKnown(5_000);
-  const api = await startApi({ ...access, config, log, assets: directoryOver(() => fewAssets) });
+  const assets = directoryOver(() => fewAssets);
+  const portfolios = realPortfolios({ config, knex, assets, ...books });
+  const api = await startApi({ ...access, ...portfolios, config, log, assets });
   return {
     ...api,
     knex,

@@ -20,7 +20,11 @@ import { silentLogger } from '../../../src/lib/logger.ts';
 import { createMetrics } from '../../../src/lib/metrics.ts';
 import type { JobDesk, SubmitRequest } from '../../../src/queue/job-desk.ts';
 import type { SseRequest } from '../../../src/streams/sse-stream.ts';
+import { fakeAlerts } from './fake-alerts.ts';
 import { FakeHistory } from './fake-history.ts';
+import { fakeTargets, fakeWebhooks } from './fake-webhooks.ts';
+import { fakePortfolios } from './fake-portfolios.ts';
+import { fakeValuations } from './fake-valuations.ts';
 import { standInAccess } from './stand-in-access.ts';
 
 const ownerId = '01934c2a-0000-7000-8000-000000000001';
@@ -59,6 +63,13 @@ export class FakeDesk implements JobDesk {
   submit(request: SubmitRequest): Promise<JobRecord> {
     this.submitted.push(request);
     return Promise.resolve(this.job);
+  }
+
+  /** The user's own job of the same work, if a test puts one. */
+  same: JobRecord | undefined;
+
+  sameWork(): Promise<JobRecord | undefined> {
+    return Promise.resolve(this.same);
   }
 
   get(id: string, viewer: { userId: string; role: string }): Promise<JobRecord> {
@@ -200,6 +211,10 @@ export class FakeStreams {
     return Promise.resolve();
   }
 
+  openPortfolio(asked: SseRequest & { lastEventId: string | undefined }): void {
+    this.openJob(asked);
+  }
+
   openSocket(): void {
     throw new Error('sockets are no part of this test');
   }
@@ -270,6 +285,17 @@ export async function startApi(different: Partial<AppDeps> = {}): Promise<TestAp
     market,
     documents,
     history: new FakeHistory(),
+    ...fakePortfolios,
+    ...fakeValuations,
+    alerts: fakeAlerts().desk,
+    alertStreams: {
+      open: (_userId, takeOver) => {
+        streams.openJob(takeOver());
+        return Promise.resolve();
+      },
+    },
+    webhooks: fakeWebhooks(),
+    webhookTargets: fakeTargets,
     assets: directoryOver(() => noAssets),
     health: createHealth({ checks: [], clock: systemClock, log }),
     budgetStatus: () =>

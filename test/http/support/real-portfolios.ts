@@ -1,10 +1,18 @@
 import type { Knex } from 'knex';
+import { createBookReading } from '../../../db/queries/book-reading.ts';
+import { createLedgerQueries } from '../../../db/queries/ledgers.ts';
 import { createPortfolioQueries } from '../../../db/queries/portfolios.ts';
 import { createTransactionQueries } from '../../../db/queries/transactions.ts';
 import type { AssetDirectory } from '../../../src/assets/asset-directory.ts';
 import type { Config } from '../../../src/config/load-config.ts';
 import type { AppDeps } from '../../../src/http/deps.ts';
 import { systemClock } from '../../../src/lib/clock.ts';
+import { silentLogger } from '../../../src/lib/logger.ts';
+import { createLotReader } from '../../../src/portfolio/lot-reader.ts';
+import { createBookReader } from '../../../src/portfolio/stored-books.ts';
+import { createBooksUpdate } from '../../../workers/processors/update-books.ts';
+import { createReplayPool } from '../../../workers/runtime/replay-pool.ts';
+import { jobContext } from '../../support/job-context.ts';
 import { createMarketValues, type MarketValueDeps } from '../../../src/portfolio/market-values.ts';
 import { createPortfolioDesk } from '../../../src/portfolio/portfolio-desk.ts';
 import { createTransactionDesk } from '../../../src/portfolio/transaction-desk.ts';
@@ -31,7 +39,10 @@ export function realPortfolios({
   assets,
   prices = noPrices,
   updateBooks = () => undefined,
-}: RealPortfoliosRequest): Pick<AppDeps, 'portfolios' | 'transactions'> {
+}: RealPortfoliosRequest): Pick<
+  AppDeps,
+  'portfolios' | 'transactions' | 'books' | 'readLots' | 'readRealised'
+> {
   const portfolios = createPortfolioDesk({ portfolios: createPortfolioQueries(knex), updateBooks });
   const transactions = createTransactionDesk({
     portfolios,
@@ -42,5 +53,31 @@ export function realPortfolios({
     limit: config.PORTFOLIO_TRANSACTION_LIMIT,
     clock: systemClock,
   });
-  return { portfolios, transactions };
+  const reading = createBookReading(knex);
+  return {
+    portfolios,
+    transactions,
+    books: createBookReader({
+      reading,
+      news: { listen: () => () => undefined },
+      askForUpdate: updatesOf(knex),
+      clock: systemClock,
+      log: silentLogger(),
+    }),
+    readLots: createLotReader(reading),
+    readRealised: (query) => reading.realised(query),
+  };
+}
+
+/** Books are updated when somebody reads them, by what a worker does. */
+function updatesOf(knex: Knex): (portfolioId: string) => Promise<void> {
+  const update = createBooksUpdate({
+    ledgers: createLedgerQueries(knex),
+    replays: createReplayPool(Infinity),
+    news: { publish: () => Promise.resolve() },
+    log: silentLogger(),
+  });
+  return async (portfolioId) => {
+    await update({ portfolioId }, jobContext());
+  };
 }

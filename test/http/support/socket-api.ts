@@ -5,6 +5,7 @@ import type { JobRecord } from '../../../src/domain/job.ts';
 import type { Principal } from '../../../src/auth/principal.ts';
 import type { JobEventEntry } from '../../../src/events/job-events.ts';
 import type { TickListener } from '../../../src/events/ticks.ts';
+import type { AppDeps } from '../../../src/http/deps.ts';
 import { NotFoundError } from '../../../src/lib/errors.ts';
 import { silentLogger } from '../../../src/lib/logger.ts';
 import { createClientStreams } from '../../../src/streams/client-streams.ts';
@@ -15,7 +16,7 @@ import {
   type OpenStream,
   type StreamLimits,
 } from '../../../src/streams/stream-registry.ts';
-import type { Wish } from '../../../src/streams/watch-list.ts';
+import type { Wish } from '../../../src/demand/watch-list.ts';
 import { FakeDesk, jobRecord, startApi, type TestApi } from './ports.ts';
 
 export interface SocketApi extends TestApi {
@@ -75,7 +76,10 @@ const log = silentLogger();
 const plenty: StreamLimits = { perUser: 10_000, perAddress: 10_000, inAll: 10_000 };
 
 /** Starts it. */
-export async function startSocketApi(limits: StreamLimits = plenty): Promise<SocketApi> {
+export async function startSocketApi(
+  limits: StreamLimits = plenty,
+  different: Partial<AppDeps> = {},
+): Promise<SocketApi> {
   let skipped = 0;
   const clock = { now: () => Date.now() + skipped };
   const market = standInMarket(clock);
@@ -96,7 +100,7 @@ export async function startSocketApi(limits: StreamLimits = plenty): Promise<Soc
   const findEnded = () => Promise.resolve([]);
   const streams = createClientStreams({ registry, hub, reader: events.reader, clock, log, findEnded });
   const jobDesk = new ManyJobs();
-  const api = await startApi({ streams, jobDesk, clock });
+  const api = await startApi({ ...different, streams, jobDesk, clock });
   const sockets = new Set<Socket>();
   api.server.on('connection', (socket: Socket) => sockets.add(socket));
   return {

@@ -112,6 +112,18 @@ describe('the time-weighted return', () => {
     expect(valueOf(timeWeightedReturn(returns))).to.be.closeTo(0.0979, 5e-5);
   });
 
+  it('is 15.84 % a year, and the money-weighted one 13.86 %, in the textbook example of shares bought in two years (CFA Institute, level I curriculum, "Discounted Cash Flow Applications")', () => {
+    // A share for 100, a year later one for 120, after two years both sold at 130; 2 of dividend a share at each year's end.
+    const values = array(100, 120, 240, 260);
+    const flows = { inflows: array(100, 0, 120, 0), outflows: array(0, 2, 0, 4) };
+    const returns = dailyReturns({ valueBefore: 0, values, ...flows });
+    [0, 0.22, 0, 0.1].forEach((each, index) => expect(returns[index]).to.be.closeTo(each, 1e-12));
+    const annual = compoundAnnualGrowth(timeWeightedReturn(returns), 2 * 365);
+    expect(valueOf(annual)).to.be.closeTo(0.1584, 5e-5);
+    const paid = xirr({ days: array(0, 365, 730), amounts: array(-100, 2 - 120, 4 + 260) });
+    expect(valueOf(paid)).to.be.closeTo(0.1386, 5e-5);
+  });
+
   it('of one who withdraws before the fall is the same (its second investor)', () => {
     // 100,000 less on 15 August; 1,003,440 at the end of the year.
     const values = array(1_000_000, 1_162_484, 1_062_484, 1_003_440);

@@ -1,0 +1,86 @@
+/** Webhooks and alerts of the API process, wired. A composition root like the pipeline. */
+import { createFiringQueries } from '../db/queries/alert-firings.ts';
+import { createAlertQueries } from '../db/queries/alerts.ts';
+import { createWebhookSecretQueries } from '../db/queries/webhook-secrets.ts';
+import { createAlertDesk } from './alerts/alert-desk.ts';
+import { firingsKeptSeconds } from './alerts/evaluator.ts';
+import type { AssetDirectory } from './assets/asset-directory.ts';
+import type { Config } from './config/load-config.ts';
+import { createAlertNews } from './events/alert-news.ts';
+import type { AppDeps } from './http/deps.ts';
+import type { Logger } from './lib/logger.ts';
+import type { Metrics } from './lib/metrics.ts';
+import type { Shutdown } from './lib/shutdown.ts';
+import type { Pipeline } from './pipeline.ts';
+import type { PortfolioDesk } from './portfolio/portfolio-desk.ts';
+import { createWebhookDesk } from './queue/webhook-desk.ts';
+import type { Streaming } from './streaming.ts';
+import { createAlertStreams } from './streams/alert-streams.ts';
+import { createHeartbeat } from './streams/client-streams.ts';
+import { webhookRulesOf } from './webhooks/rules.ts';
+
+interface HooksParts {
+  readonly config: Config;
+  readonly pipeline: Pipeline;
+}
+
+/** What the API serves of webhooks. */
+export function buildWebhooks({
+  config,
+  pipeline: { knex, deliveries, queueAttempt },
+}: HooksParts): Pick<AppDeps, 'webhooks' | 'webhookTargets'> {
+  const { targets, signer } = webhookRulesOf(config);
+  const secrets = createWebhookSecretQueries(knex);
+  return {
+    webhooks: createWebhookDesk({ deliveries, secrets, signer, targets, queueAttempt }),
+    webhookTargets: targets,
+  };
+}
+
+export interface AlertParts extends HooksParts {
+  readonly log: Logger;
+  readonly shutdown: Shutdown;
+  readonly assets: Pick<AssetDirectory, 'isKnown' | 'byId'>;
+  readonly portfolios: Pick<PortfolioDesk, 'get'>;
+  readonly streaming: Pick<Streaming, 'hub' | 'registry'>;
+}
+
+/** What the API serves of alerts; they are evaluated by workers. */
+export function buildAlerts(parts: AlertParts): Pick<AppDeps, 'alerts' | 'alertStreams'> {
+  const { config, log, shutdown, assets, portfolios, streaming } = parts;
+  const { knex, redis, subscriber, keys, clock } = parts.pipeline;
+  const { targets } = webhookRulesOf(config);
+  const news = createAlertNews({ redis, subscriber, channel: keys.alerts });
+  const firings = createFiringQueries(knex);
+  const alertStreams = createAlertStreams({
+    firings,
+    news,
+    log,
+    registry: streaming.registry,
+    heartbeat: createHeartbeat(streaming.hub, clock),
+    now: () => clock.now(),
+    keptSeconds: firingsKeptSeconds,
+  });
+  shutdown.add('queues', 'streams of alerts', () => alertStreams.close());
+  const alerts = createAlertDesk({
+    alerts: createAlertQueries(knex),
+    firings,
+    news,
+    log,
+    baseCurrencyOf: async (id, viewer) => (await portfolios.get(id, viewer)).baseCurrency,
+    isAsset: (id) => !assets.isKnown() || assets.byId(id) !== undefined,
+    checkUrl: (url, field) => targets.checked(url, field),
+  });
+  return { alerts, alertStreams };
+}
+
+/** Registers the figures of webhooks. */
+export function measureWebhooks(metrics: Metrics, { deliveries, redis, keys }: Pipeline): void {
+  metrics.onWebhooks({
+    waiting: () => deliveries.countByState().then((counts) => ({ ...counts })),
+    attempts: async () => {
+      const counts = await redis.hgetall(keys.webhookAttempts);
+      return Object.fromEntries(Object.entries(counts).map(([outcome, n]) => [outcome, Number(n)]));
+    },
+  });
+}

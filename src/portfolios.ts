@@ -1,0 +1,101 @@
+import { createBookReading } from '../db/queries/book-reading.ts';
+import { createExportQueries } from '../db/queries/exports.ts';
+import { createImportQueries } from '../db/queries/imports.ts';
+import { createPortfolioQueries } from '../db/queries/portfolios.ts';
+import { createTransactionQueries } from '../db/queries/transactions.ts';
+import type { AssetDirectory } from './assets/asset-directory.ts';
+import type { Config } from './config/load-config.ts';
+import { createBookNews, type BookNews } from './events/book-news.ts';
+import type { HistoryReader } from './history/history-reader.ts';
+import type { AppDeps } from './http/deps.ts';
+import { messageOf } from './lib/errors.ts';
+import type { Pipeline } from './pipeline.ts';
+import { createLotReader } from './portfolio/lot-reader.ts';
+import { createMarketValues } from './portfolio/market-values.ts';
+import { createPortfolioDesk, type PortfolioDesk } from './portfolio/portfolio-desk.ts';
+import { createQuotedPrices } from './portfolio/quoted-prices.ts';
+import { createBookReader } from './portfolio/stored-books.ts';
+import { createTransactionDesk } from './portfolio/transaction-desk.ts';
+import { createBooksKick } from './queue/kick-books.ts';
+import { buildValuations, type ValuationParts } from './valuations.ts';
+
+/** Portfolios of the API process, wired. A composition root like the pipeline. */
+export interface PortfolioParts extends Omit<ValuationParts, 'pipeline' | 'books' | 'news'> {
+  readonly config: Pick<Config, 'PORTFOLIO_TRANSACTION_LIMIT' | 'READ_WAIT_MS'>;
+  readonly pipeline: Pick<Pipeline, 'knex' | 'clock' | 'queues' | 'store' | 'redis' | 'subscriber' | 'keys'>;
+  readonly assets: Pick<AssetDirectory, 'isKnown' | 'byId'>;
+  readonly history: Pick<HistoryReader, 'dailyCloses'>;
+}
+
+type Ports =
+  | 'portfolios'
+  | 'transactions'
+  | 'valuations'
+  | 'valueHistories'
+  | 'portfolioSnapshots'
+  | 'books'
+  | 'readLots'
+  | 'readRealised'
+  | 'imports'
+  | 'exports';
+
+/** Builds the ports of portfolios. Nothing is waited for. */
+export function buildPortfolios(parts: PortfolioParts): Pick<AppDeps, Ports> {
+  const { config, log, assets, history } = parts;
+  const { knex, clock, queues, store, redis, subscriber, keys } = parts.pipeline;
+  const kick = createBooksKick(queues);
+  // What is lost here is found by upkeep, by the versions of the books.
+  const updateBooks = (portfolioId: string): void => {
+    kick(portfolioId).catch((error: unknown) => {
+      log.debug({ portfolioId, reason: messageOf(error) }, 'an update of books could not be queued');
+    });
+  };
+  const news = createBookNews({ redis, subscriber, channel: keys.books });
+  const portfolios = announcingEnds(
+    createPortfolioDesk({ portfolios: createPortfolioQueries(knex), updateBooks }),
+    news,
+  );
+  const reading = createBookReading(knex);
+  const books = createBookReader({
+    reading,
+    news,
+    askForUpdate: kick,
+    clock,
+    log,
+  });
+  const quotes = createQuotedPrices({ store, log });
+  const transactions = createTransactionDesk({
+    portfolios,
+    transactions: createTransactionQueries(knex),
+    findMarketValues: createMarketValues({
+      dailyCloses: (assetIds, currency, span) => history.dailyCloses(assetIds, currency, span),
+      quote: async (assetId, currency) => (await quotes(currency, [assetId])).get(assetId),
+      clock,
+    }),
+    isAsset: (id) => !assets.isKnown() || assets.byId(id) !== undefined,
+    updateBooks,
+    limit: config.PORTFOLIO_TRANSACTION_LIMIT,
+    clock,
+  });
+  return {
+    portfolios,
+    transactions,
+    books,
+    readLots: createLotReader(reading),
+    readRealised: (query) => reading.realised(query),
+    imports: createImportQueries(knex),
+    exports: createExportQueries(knex),
+    ...buildValuations({ ...parts, books, news }),
+  };
+}
+
+/** Who follows a portfolio hears at once that it is gone; lost news are made up for by looking. */
+function announcingEnds(desk: PortfolioDesk, news: Pick<BookNews, 'publish'>): PortfolioDesk {
+  return {
+    ...desk,
+    async remove(removal) {
+      await desk.remove(removal);
+      await news.publish(removal.id).catch(() => undefined);
+    },
+  };
+}

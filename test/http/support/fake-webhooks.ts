@@ -1,0 +1,25 @@
+/** Stands in for webhooks where a test is about something else: nobody has any. */
+import type { WebhookDesk } from '../../../src/queue/webhook-desk.ts';
+import { createAddressGuard } from '../../../src/webhooks/address-guard.ts';
+import { createTargets } from '../../../src/webhooks/target.ts';
+import { NotFoundError } from '../../../src/lib/errors.ts';
+
+const none = (): Promise<never> =>
+  Promise.reject(new NotFoundError('There is no such delivery', 'delivery_not_found'));
+const secret = { secret: 'whsec_', generation: 0, rotatedAt: null, previousUntil: null };
+
+/** URLs of the public internet alone are taken. */
+export const fakeTargets = createTargets({ isHttpAllowed: false, guard: createAddressGuard([]) });
+
+/** A desk without deliveries. */
+export const fakeWebhooks = (): WebhookDesk => ({
+  secret: () => Promise.resolve(secret),
+  rotate: () => Promise.resolve(secret),
+  list: () => Promise.resolve({ deliveries: [], total: 0 }),
+  get: none,
+  retry: none,
+  test: (_userId, url) => {
+    fakeTargets.checked(url, 'url');
+    return none();
+  },
+});

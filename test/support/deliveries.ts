@@ -1,0 +1,54 @@
+/** A worker that delivers webhooks to this machine, with pauses that a test can wait for. */
+import type { Redis } from 'ioredis';
+import type { Knex } from 'knex';
+import { createWebhookAttemptQueries } from '../../db/queries/webhook-attempts.ts';
+import { systemClock } from '../../src/lib/clock.ts';
+import { silentLogger } from '../../src/lib/logger.ts';
+import { createAddressGuard } from '../../src/webhooks/address-guard.ts';
+import { resolveHost } from '../../src/webhooks/resolve.ts';
+import { createSend } from '../../src/webhooks/send.ts';
+import { createSigner } from '../../src/webhooks/signature.ts';
+import { createTargets } from '../../src/webhooks/target.ts';
+import { createAttemptTurns } from '../../src/webhooks/turns.ts';
+import { createWebhookDeliver, type DeliverDeps } from '../../workers/processors/deliver-webhook.ts';
+import { createWorker, type RunningWorker } from '../../workers/runtime/create-worker.ts';
+
+/** Signs what {@link startDeliveries} sends. */
+export const signer = createSigner(['a secret of the tests, of some length']);
+
+const guard = createAddressGuard(['127.0.0.1']);
+const targets = createTargets({ isHttpAllowed: true, guard });
+const log = silentLogger();
+
+interface Deliveries extends Pick<DeliverDeps, 'jobs' | 'queueAttempt'> {
+  readonly knex: Knex;
+  /** A `blocking` connection. */
+  readonly redis: Redis;
+  readonly prefix: string;
+  readonly pausesMs: readonly number[];
+  readonly perHost: number;
+}
+
+/** Starts it; an attempt may take a second. */
+export function startDeliveries({
+  knex,
+  redis,
+  prefix,
+  pausesMs,
+  perHost,
+  ...deps
+}: Deliveries): RunningWorker {
+  const deliver = createWebhookDeliver({
+    ...deps,
+    attempts: createWebhookAttemptQueries(knex),
+    signer,
+    clock: systemClock,
+    log,
+    send: createSend({ guard, targets, resolve: resolveHost, totalMs: 1_000 }),
+    turns: createAttemptTurns({ perHost, perUser: 30, now: () => performance.now() }),
+    rules: { pausesMs, random: () => 0 },
+    count: () => undefined,
+  });
+  const processors = { 'webhook.deliver': deliver };
+  return createWorker({ queue: 'webhooks', processors, redis, prefix, concurrency: 200, log });
+}
