@@ -18,6 +18,8 @@ const messages = /timeout|connection terminated|connection ended|aborted|unable 
 export function isOutage(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   if (error instanceof BatchWaitError) return true;
+  // Objection wraps what the driver throws, and the wrapper of what it does not know has no code.
+  if ('nativeError' in error) return isOutage(error.nativeError);
   const code = 'code' in error && typeof error.code === 'string' ? error.code : undefined;
   if (code !== undefined) return passing.test(code) || socketCodes.has(code);
   return error.name === 'KnexTimeoutError' || messages.test(messageOf(error));

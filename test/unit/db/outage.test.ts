@@ -1,0 +1,35 @@
+import { expect } from 'chai';
+import { DBError } from 'objection';
+import { isOutage, orUnavailable } from '../../../db/queries/outage.ts';
+import { UnavailableError } from '../../../src/lib/errors.ts';
+
+/** As the driver throws it. */
+function driverError(code: string): Error {
+  return Object.assign(new Error(`refused with ${code}`), { code });
+}
+
+/** As a query of a model throws it. */
+function modelError(code: string): Error {
+  return new DBError({ nativeError: driverError(code), client: 'postgres' });
+}
+
+describe('an outage of Postgres', () => {
+  for (const [what, code] of Object.entries({
+    'it is starting up': '57P03',
+    'it is being stopped': '57P01',
+    'it has too many connections': '53300',
+    'it resolved a deadlock': '40P01',
+  })) {
+    it(`is told from the code when ${what}, by the driver and by models alike`, async () => {
+      expect(isOutage(driverError(code))).to.equal(true);
+      expect(isOutage(modelError(code))).to.equal(true);
+      const answered = await orUnavailable(Promise.reject(modelError(code))).catch((error: unknown) => error);
+      expect(answered).to.be.instanceOf(UnavailableError);
+    });
+  }
+
+  it('is not what breaks a rule', () => {
+    expect(isOutage(modelError('23505'))).to.equal(false);
+    expect(isOutage(driverError('22P02'))).to.equal(false);
+  });
+});
