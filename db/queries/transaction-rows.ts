@@ -67,7 +67,7 @@ function feeOf({
   return { asset, quantity: amountOf(quantity), value: amountOf(value) };
 }
 
-/** Parameters of {@link insertTransactionsSql}, behind the portfolio: one array for each column. */
+/** Parameters of {@link insertTransactionsSql}, behind the portfolio (twice): one array for each column. */
 export function transactionArrays(
   transactions: readonly RecordedTransaction[],
   earlier: ReadonlyMap<string, Pick<StoredTransaction, 'version' | 'createdAt'>>,
@@ -98,12 +98,17 @@ export function transactionArrays(
   ];
 }
 
-/** Those whose fingerprint is there already are passed over. */
+/**
+ * Those whose fingerprint is there already are passed over. An id that was deleted and comes again goes on behind its changes, so
+ * that no version, and so no ETag, stands for two contents.
+ */
 export const insertTransactionsSql = `insert into transactions (portfolio_id, id, type, executed_at, sequence, received_asset,
     received_quantity, given_asset, given_quantity, value, is_market_value, fee_asset, fee_quantity, fee_value, is_market_fee,
     note, import_id, fingerprint, version, created_at)
   select ?::uuid, id, type, executed_at, sequence, received_asset, received_quantity, given_asset, given_quantity, value,
-    is_market_value, fee_asset, fee_quantity, fee_value, is_market_fee, note, import_id, fingerprint, version,
+    is_market_value, fee_asset, fee_quantity, fee_value, is_market_fee, note, import_id, fingerprint,
+    case when created_at is null then version + (select count(*)::integer from transaction_changes change
+      where change.portfolio_id = ?::uuid and change.transaction_id = row.id) else version end,
     coalesce(created_at, now())
   from unnest(?::uuid[], ?::text[], ?::timestamptz[], ?::integer[], ?::text[], ?::numeric[], ?::text[], ?::numeric[],
     ?::numeric[], ?::boolean[], ?::text[], ?::numeric[], ?::numeric[], ?::boolean[], ?::text[], ?::uuid[], ?::text[],

@@ -149,6 +149,7 @@ class OpenChange implements BookChange {
     const { rows } = await this.#trx
       .raw<{ rows: TransactionRow[] }>(insertTransactionsSql, [
         id,
+        id,
         ...transactionArrays(batch, this.#removed),
       ] as never)
       .catch(orTaken);

@@ -251,6 +251,20 @@ describe('portfolios and transactions over HTTP', () => {
     expect((await ask('GET', `${path}/transactions/${uuidv7()}/changes`)).status).to.equal(404);
   });
 
+  it('an ETag stands for one content for ever, also when an id is deleted and comes again', async () => {
+    const id = uuidv7();
+    const first = await post({ ...buy, id });
+    const place = `${path}/transactions/${id}`;
+    expect((await ask('DELETE', place, { headers: any })).status).to.equal(200);
+    const again = await post({ ...buy, id, value: '1' });
+    expect(again.status, again.text).to.equal(201);
+    const seen = first.headers.get('etag') ?? '';
+    expect(again.headers.get('etag')).not.to.equal(seen);
+    const lost = await ask('PUT', place, { body: { ...buy, value: '2' }, headers: { 'if-match': seen } });
+    expect(lost.status).to.equal(412);
+    expect((await ask('GET', place, { headers: { 'if-none-match': seen } })).status).to.equal(200);
+  });
+
   it('lists the latest first, by page and by filter', async () => {
     const days = ['2024-01-01', '2024-01-02', '2024-01-03'];
     const transactions = [
