@@ -1,6 +1,6 @@
 /**
  * Which of an asset's fresh movements take more than is there, told from nothing but the movements in their order: as
- * `admissible` does for whole transactions, but for histories that are too long to be held as such.
+ * BookWalk does for all assets at once.
  */
 import type { Amount } from './amount.ts';
 

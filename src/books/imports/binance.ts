@@ -5,6 +5,7 @@
  */
 import { formatAmount, parseAmount } from '../amount.ts';
 import { isFiat } from '../fiat.ts';
+import { readNote, readSymbol } from './cells.ts';
 import { fingerprintsOf } from './fingerprints.ts';
 import {
   outcomesOf,
@@ -19,9 +20,11 @@ import {
 import { magnitude, readNumber, shown } from './report-number.ts';
 import { readTime } from './report-time.ts';
 import { rowGroups } from './row-groups.ts';
-import { tradeOf } from './trade.ts';
+import { feeAlone, tradeOf } from './trade.ts';
 
 const columns = ['UTC_Time', 'Account', 'Operation', 'Coin', 'Change'];
+/** What names a row: two accounts may do the same in the same second. */
+const naming = ['User_ID', ...columns];
 
 const fees = new Set(['Fee', 'Transaction Fee']);
 const fills = new Set([
@@ -103,7 +106,7 @@ export function binanceReader(header: readonly string[]): ReportReader | undefin
     kind: 'transaction',
     lines: rows.map(({ line }) => line),
     fingerprint: fingerprint(
-      ...rows.map((row) => columns.map((column) => row.cell(column)).join('|')).sort(),
+      rows.map((row) => JSON.stringify(naming.map((column) => row.cell(column)))).sort(),
     ),
     transaction,
   });
@@ -142,8 +145,7 @@ function single(row: Row, at: number): ImportedTransaction | string {
   if (isFiat(symbol)) return 'cash is not tracked';
   const leg = { symbol, quantity: magnitude(change) };
   const comesIn = !change.startsWith('-');
-  const remark = row.cell('Remark');
-  const base = { at, sequence: row.line, value: null, fee: null, note: remark === '' ? null : remark };
+  const base = { at, sequence: row.line, value: null, fee: null, note: readNote(row.cell('Remark')) };
   if (rewards.has(operation) && comesIn) return { ...base, type: 'reward', received: leg, given: null };
   if (operation === 'Deposit' && comesIn) return { ...base, type: 'transfer_in', received: leg, given: null };
   if ((operation === 'Withdraw' || operation === 'Send') && !comesIn) {
@@ -160,12 +162,8 @@ function tradeIn(rows: readonly Row[], at: number): ImportedTransaction | null {
   const [fee] = paid;
   if (paid.length > 1 || fee?.comesIn === true)
     throw new RowError('Coin', 'has fees that cannot be told apart');
-  const sequence = Math.min(...rows.map(({ line }) => line));
-  if (legs.length === 0 && fee !== undefined) {
-    if (isFiat(fee.symbol)) return null;
-    const rest = { received: null, value: null, fee: null, note: null };
-    return { ...rest, type: 'fee', at, sequence, given: { symbol: fee.symbol, quantity: fee.quantity } };
-  }
+  const sequence = rows[0]?.line ?? 0;
+  if (legs.length === 0 && fee !== undefined) return feeAlone({ at, sequence, fee: legOf(fee), note: null });
   const [a, b, ...more] = legs;
   if (a === undefined || b === undefined || more.length > 0 || a.comesIn === b.comesIn) {
     throw new RowError('Operation', 'shares its moment with rows that do not make one trade of two coins');
@@ -188,25 +186,35 @@ function legOf({ symbol, quantity }: Sum): SymbolAmount {
   return { symbol, quantity };
 }
 
-/** Changes of each coin in one; a coin that came and went in equal parts is left out. */
+/**
+ * Changes of each coin in one.
+ * @throws {RowError} when a coin both came and went: then more than one trade shares the moment, and a difference is none.
+ */
 function sums(rows: readonly Row[]): Sum[] {
   const totals = new Map<string, bigint>();
   for (const row of rows) {
     const { symbol, change } = changeIn(row);
-    totals.set(symbol, (totals.get(symbol) ?? 0n) + (parseAmount(change) ?? 0n));
+    const [total, more] = [totals.get(symbol) ?? 0n, parseAmount(change) ?? 0n];
+    if (total !== 0n && total > 0n !== more > 0n)
+      throw new RowError(
+        'Change',
+        `${shown(symbol)} both came and went at that moment: which belongs to which?`,
+      );
+    totals.set(symbol, total + more);
   }
-  return [...totals]
-    .filter(([, total]) => total !== 0n)
-    .map(([symbol, total]) => ({
-      symbol,
-      quantity: formatAmount(total < 0n ? -total : total),
-      comesIn: total > 0n,
-    }));
+  return [...totals].map(([symbol, total]) => {
+    const quantity = formatAmount(total < 0n ? -total : total);
+    if (parseAmount(quantity) === undefined)
+      throw new RowError(
+        'Change',
+        'comes to more than 20 digits before the point with the rows of its moment',
+      );
+    return { symbol, quantity, comesIn: total > 0n };
+  });
 }
 
 function changeIn(row: Row): { readonly symbol: string; readonly change: string } {
-  const coin = row.cell('Coin');
-  if (coin === '') throw new RowError('Coin', 'is empty');
+  const coin = readSymbol(row.cell('Coin'), 'Coin');
   const change = readNumber(row.cell('Change'), 'Change');
   if (change === '0') throw new RowError('Change', 'must not be 0');
   // Staked ether is ether; the statement writes both.

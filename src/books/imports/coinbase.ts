@@ -3,6 +3,7 @@
  * present one (an ID, currency signs before amounts). Lines of text before the header are the caller's to pass over.
  */
 import { isFiat } from '../fiat.ts';
+import { readNote, readSymbol } from './cells.ts';
 import { fingerprintsOf } from './fingerprints.ts';
 import {
   outcomesOf,
@@ -15,7 +16,7 @@ import {
   type RowOutcome,
   type SymbolAmount,
 } from './imported.ts';
-import { magnitude, readNumber, readOptionalNumber, shown } from './report-number.ts';
+import { checkSign, magnitude, readNumber, readOptionalNumber, shown } from './report-number.ts';
 import { readTime } from './report-time.ts';
 
 interface Columns {
@@ -120,7 +121,7 @@ export function coinbaseReader(header: readonly string[]): ReportReader | undefi
     const outcome: RowOutcome = {
       kind: 'transaction',
       lines: [row.line],
-      fingerprint: fingerprint(...key),
+      fingerprint: fingerprint(key),
       transaction,
     };
     const isTransfer = transaction.type === 'transfer_in' || transaction.type === 'transfer_out';
@@ -157,8 +158,11 @@ function transactionOf(row: Row, columns: Columns): ImportedTransaction | string
   const own = quantityOf(row);
   if (ownMoves.has(kind)) return `${kind} moves nothing in or out`;
   if (isFiat(own.symbol)) return 'cash is not tracked';
-  const note = row.cell('Notes');
-  const base = { at, sequence: row.line, fee: null, note: note === '' ? null : note };
+  const goesOut = transfersOut.has(kind) || sales.has(kind) || kind === 'Convert';
+  if (!goesOut && !rewards.has(kind) && !transfersIn.has(kind) && !purchases.has(kind))
+    throw new RowError('Transaction Type', `${shown(kind)} is not known`);
+  checkSigns(row, columns, goesOut);
+  const base = { at, sequence: row.line, fee: null, note: readNote(row.cell('Notes')) };
   const worth = moneyIn(row, columns, columns.total);
   if (rewards.has(kind)) return { ...base, type: 'reward', received: own, given: null, value: worth };
   if (transfersIn.has(kind))
@@ -167,8 +171,17 @@ function transactionOf(row: Row, columns: Columns): ImportedTransaction | string
     return { ...base, type: 'transfer_out', received: null, given: own, value: worth };
   if (kind === 'Convert')
     return conversion(row, own, { ...base, value: moneyIn(row, columns, columns.subtotal) });
-  if (purchases.has(kind) || sales.has(kind)) return trade(row, columns, { own, ...base });
-  throw new RowError('Transaction Type', `${shown(kind)} is not known`);
+  return trade(row, columns, { own, ...base });
+}
+
+/**
+ * Reports of today write what goes out with a minus, and of some kinds what it was worth as well; nothing else has one.
+ * @throws {RowError} naming the column.
+ */
+function checkSigns(row: Row, { subtotal, total, fees }: Columns, goesOut: boolean): void {
+  const hasMinus = readNumber(row.cell('Quantity Transacted'), 'Quantity Transacted').startsWith('-');
+  const unsigned = goesOut && hasMinus ? [fees] : ['Quantity Transacted', subtotal, total, fees];
+  for (const column of unsigned) checkSign(readOptionalNumber(row.cell(column), column) ?? '', column);
 }
 
 type Base = Pick<ImportedTransaction, 'at' | 'sequence' | 'note'>;
@@ -205,7 +218,10 @@ function counterpart(row: Row, own: SymbolAmount): SymbolAmount | null {
   }
   checkNote(own, quantity, symbol);
   if (isFiat(otherSymbol)) return null;
-  return { symbol: symbolOf(otherSymbol), quantity: readNumber(otherQuantity, 'Notes', notesStyle) };
+  return {
+    symbol: symbolOf(readSymbol(otherSymbol, 'Notes')),
+    quantity: readNumber(otherQuantity, 'Notes', notesStyle),
+  };
 }
 
 function conversion(
@@ -216,7 +232,8 @@ function conversion(
   const [, quantity, symbol, gotQuantity = '', gotSymbol = ''] = converted.exec(row.cell('Notes')) ?? [];
   if (quantity === undefined) throw new RowError('Notes', 'do not tell what was converted to what');
   checkNote(own, quantity, symbol);
-  const received = { symbol: symbolOf(gotSymbol), quantity: readNumber(gotQuantity, 'Notes', notesStyle) };
+  const quantityGot = readNumber(gotQuantity, 'Notes', notesStyle);
+  const received = { symbol: symbolOf(readSymbol(gotSymbol, 'Notes')), quantity: quantityGot };
   if (received.symbol !== own.symbol) return { ...base, type: 'swap', received, given: own };
   if (received.quantity === own.quantity) return 'ETH became ETH2: nothing changed hands';
   throw new RowError('Notes', `${own.symbol} was converted to another quantity of itself`);
@@ -230,8 +247,7 @@ function checkNote(own: SymbolAmount, quantity: string, symbol = ''): void {
 }
 
 function quantityOf(row: Row): SymbolAmount {
-  const asset = row.cell('Asset');
-  if (asset === '') throw new RowError('Asset', 'is empty');
+  const asset = readSymbol(row.cell('Asset'), 'Asset');
   const quantity = magnitude(readNumber(row.cell('Quantity Transacted'), 'Quantity Transacted'));
   if (quantity === '0') throw new RowError('Quantity Transacted', 'must not be 0');
   return { symbol: symbolOf(asset), quantity };

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 
 /** Names rows by what is in them. */
-export type Fingerprints = (...fields: readonly string[]) => string;
+export type Fingerprints = (fields: readonly string[]) => string;
 
 /**
  * Fingerprints of the rows of one file. Rows that are alike to the last field are told apart by counting, because two equal
@@ -9,7 +9,7 @@ export type Fingerprints = (...fields: readonly string[]) => string;
  */
 export function fingerprintsOf(format: string): Fingerprints {
   const seen = new Map<string, number>();
-  return (...fields) => {
+  return (fields) => {
     const text = JSON.stringify([format, ...fields]);
     const digest = createHash('sha256').update(text).digest('base64url').slice(0, 27);
     const count = seen.get(digest) ?? 0;

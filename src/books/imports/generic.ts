@@ -5,8 +5,11 @@
 import { ValidationError, type FieldProblem } from '../../lib/errors.ts';
 import { isFiat } from '../fiat.ts';
 import { transactionTypes, type TransactionType } from '../transaction.ts';
+import { readNote, readSymbol } from './cells.ts';
 import { fingerprintsOf } from './fingerprints.ts';
+import { checkHeader } from './header.ts';
 import {
+  checkRecord,
   outcomesOf,
   RowError,
   type ImportedTransaction,
@@ -15,9 +18,16 @@ import {
   type RowOutcome,
   type SymbolAmount,
 } from './imported.ts';
-import { magnitude, plainStyle, readOptionalNumber, shown, type NumberStyle } from './report-number.ts';
+import {
+  checkSign,
+  magnitude,
+  plainStyle,
+  readOptionalNumber,
+  shown,
+  type NumberStyle,
+} from './report-number.ts';
 import { readTime } from './report-time.ts';
-import { feeOf, tradeOf } from './trade.ts';
+import { feeAlone, feeOf, tradeOf } from './trade.ts';
 
 /** A column by its name, or by its number (the first is 1) where names repeat. */
 export type ColumnChoice = string | number;
@@ -51,16 +61,16 @@ type Cells = (column: ColumnName) => { readonly text: string; readonly name: str
 
 /**
  * A reader of rows under a header by a mapping.
- * @throws {ValidationError} when the mapping names columns that the header has not or has twice, or types that there are not.
+ * @throws {ValidationError} when the mapping names columns that the header has not or has twice, or types that there are not;
+ * or when the header itself cannot be read.
  */
 export function genericReader(header: readonly string[], mapping: GenericMapping): ReportReader {
+  checkHeader(header);
   const places = placesOf(header, mapping);
   const fingerprint = fingerprintsOf('generic');
 
   const readRow = (record: readonly string[], line: number): RowOutcome[] => {
-    if (record.length !== header.length) {
-      throw new RowError(null, `has ${record.length} cells, the header has ${header.length}`);
-    }
+    checkRecord(record, header);
     const cells: Cells = (column) => {
       const place = places.get(column);
       const name = place === undefined ? column : (header[place] ?? '').trim();
@@ -70,7 +80,7 @@ export function genericReader(header: readonly string[], mapping: GenericMapping
     if (transaction === null) return [{ kind: 'skipped', line, reason: 'cash is not tracked' }];
     const id = cells('id').text;
     const key = id === '' ? record.map((cell) => cell.trim()) : [id];
-    return [{ kind: 'transaction', lines: [line], fingerprint: fingerprint(...key), transaction }];
+    return [{ kind: 'transaction', lines: [line], fingerprint: fingerprint(key), transaction }];
   };
 
   return { read: (record, line) => outcomesOf([line], () => readRow(record, line)), end: () => [] };
@@ -109,7 +119,7 @@ function transactionOf(cells: Cells, mapping: GenericMapping, line: number): Imp
   const received = legIn(cells, ['receivedSymbol', 'receivedQuantity'], style);
   const given = legIn(cells, ['givenSymbol', 'givenQuantity'], style);
   const fee = legIn(cells, ['feeSymbol', 'feeQuantity'], style);
-  const note = cells('note').text || null;
+  const note = readNote(cells('note').text);
   const when = { at, sequence: line, note };
   if (type === 'trade' || (received !== null && given !== null)) {
     if (received === null || given === null)
@@ -117,18 +127,19 @@ function transactionOf(cells: Cells, mapping: GenericMapping, line: number): Imp
     return checked(tradeOf({ ...when, received, given, fee }), type, word.name);
   }
   const only = received ?? given;
-  if (only !== null && isFiat(only.symbol)) return null;
+  if (only !== null && isFiat(only.symbol)) return feeAlone({ ...when, fee });
   const value = moneyIn(cells, style);
   return { ...when, type, received, given, value, fee: fee === null ? null : feeOf(fee) };
 }
 
-/** A row with two legs that calls itself something else than it is, is refused. */
+/** A row with two legs that calls itself something else than it is, is refused; a fee is what is left of one in cash. */
 function checked(
   transaction: ImportedTransaction | null,
   type: TransactionType | 'trade',
   column: string,
 ): ImportedTransaction | null {
   if (transaction === null || type === 'trade' || transaction.type === type) return transaction;
+  if (transaction.type === 'fee') return transaction;
   throw new RowError(column, `says ${type}, but its legs are those of a ${transaction.type}`);
 }
 
@@ -140,14 +151,16 @@ function legIn(
   const [symbol, quantity] = [cells(symbolColumn), cells(quantityColumn)];
   const number = readOptionalNumber(quantity.text, quantity.name, style);
   if (number === null || number === '0') return null;
-  if (symbol.text === '') throw new RowError(symbol.name, 'is empty');
-  return { symbol: symbol.text, quantity: magnitude(number) };
+  // Only what goes out is written with a minus by some; elsewhere nobody knows what one means.
+  if (quantityColumn !== 'givenQuantity') checkSign(number, quantity.name);
+  return { symbol: readSymbol(symbol.text, symbol.name), quantity: magnitude(number) };
 }
 
 function moneyIn(cells: Cells, style: NumberStyle): Money | null {
   const [value, currency] = [cells('value'), cells('valueCurrency')];
   const amount = readOptionalNumber(value.text, value.name, style);
   if (amount === null) return null;
+  checkSign(amount, value.name);
   if (!isFiat(currency.text)) throw new RowError(currency.name, `${shown(currency.text)} is not a currency`);
-  return { currency: currency.text.toLowerCase(), amount: magnitude(amount) };
+  return { currency: currency.text.toLowerCase(), amount };
 }

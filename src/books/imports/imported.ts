@@ -31,7 +31,11 @@ export interface ImportedTransaction {
   readonly value: Money | null;
   /** An asset or cash. */
   readonly fee: SymbolAmount | Money | null;
+  /** What a fee in an asset was worth, in the report's currency; absent where the report does not tell. */
+  readonly feeValue?: Money | null | undefined;
   readonly note: string | null;
+  /** The id that it had where it comes from; absent where it had none. */
+  readonly id?: string | undefined;
 }
 
 /** What came of one or more rows. */
@@ -81,13 +85,31 @@ export interface Row {
   readonly record: readonly string[];
 }
 
+/** What Postgres cannot keep (NUL, halves of characters), and what no report has: control characters but tabs and line ends. */
+const noText = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f\ud800-\udfff]/u;
+
+/** Whether a text may be kept. */
+export function isText(text: string): boolean {
+  return !noText.test(text);
+}
+
+/**
+ * What every reader asks of a record before it reads a cell of it.
+ * @throws {RowError} when it has not as many cells as the header, or characters that are no text.
+ */
+export function checkRecord(record: readonly string[], header: readonly string[]): void {
+  if (record.length !== header.length) {
+    throw new RowError(null, `has ${record.length} cells, the header has ${header.length}`);
+  }
+  const place = record.findIndex((cell) => !isText(cell));
+  if (place !== -1) throw new RowError((header[place] ?? '').trim(), 'has characters that are no text');
+}
+
 /** Makes rows of records. */
 export function rowsUnder(header: readonly string[]): (record: readonly string[], line: number) => Row {
   const places = new Map(header.map((name, place) => [name.trim(), place]));
   return (record, line) => {
-    if (record.length !== header.length) {
-      throw new RowError(null, `has ${record.length} cells, the header has ${header.length}`);
-    }
+    checkRecord(record, header);
     return { line, record, cell: (column) => (record[places.get(column) ?? -1] ?? '').trim() };
   };
 }

@@ -4,6 +4,7 @@
  * Ledger history fields".
  */
 import { isFiat } from '../fiat.ts';
+import { readNote, readSymbol } from './cells.ts';
 import { fingerprintsOf } from './fingerprints.ts';
 import {
   outcomesOf,
@@ -15,7 +16,7 @@ import {
   type RowOutcome,
   type SymbolAmount,
 } from './imported.ts';
-import { magnitude, readNumber, shown } from './report-number.ts';
+import { checkSign, magnitude, readNumber, shown } from './report-number.ts';
 import { readTime } from './report-time.ts';
 import { rowGroups } from './row-groups.ts';
 import { feeOf, tradeOf } from './trade.ts';
@@ -65,7 +66,7 @@ export function krakenReader(header: readonly string[]): ReportReader | undefine
   const told = (rows: readonly Row[], transaction: ImportedTransaction): RowOutcome => ({
     kind: 'transaction',
     lines: rows.map(({ line }) => line),
-    fingerprint: fingerprint(...rows.map((row) => row.cell('txid')).sort()),
+    fingerprint: fingerprint(rows.map((row) => row.cell('txid')).sort()),
     transaction,
   });
 
@@ -99,7 +100,7 @@ export function krakenReader(header: readonly string[]): ReportReader | undefine
 function single(row: Row, at: number): ImportedTransaction | string {
   const [type, subtype] = [row.cell('type'), row.cell('subtype')];
   if (ownSubtypes.has(subtype)) return 'moves between own accounts';
-  const symbol = krakenSymbol(row.cell('asset'));
+  const symbol = symbolIn(row);
   if (isFiat(symbol)) return 'cash is not tracked';
   const amount = readNumber(row.cell('amount'), 'amount');
   if (amount === '0') throw new RowError('amount', 'must not be 0');
@@ -111,7 +112,7 @@ function single(row: Row, at: number): ImportedTransaction | string {
     sequence: row.line,
     value: null,
     fee: fee === null ? null : feeOf(fee),
-    note: subtype || null,
+    note: readNote(subtype),
   };
   if (comesIn && isReward(type, subtype)) return { ...base, type: 'reward', received: leg, given: null };
   if (type === 'deposit' || type === 'withdrawal' || futures.has(subtype)) {
@@ -132,7 +133,7 @@ function isReward(type: string, subtype: string): boolean {
 /** The trade that rows of one `refid` make; null when only cash changed hands. */
 function tradeIn(rows: readonly Row[], at: number): ImportedTransaction | null {
   const legs = rows.map((row) => ({
-    symbol: krakenSymbol(row.cell('asset')),
+    symbol: symbolIn(row),
     amount: readNumber(row.cell('amount'), 'amount'),
   }));
   const side = (isIn: boolean): SymbolAmount => {
@@ -145,12 +146,16 @@ function tradeIn(rows: readonly Row[], at: number): ImportedTransaction | null {
   };
   const fees = rows.map(feeIn).filter((fee) => fee !== null);
   if (fees.length > 1) throw new RowError('fee', 'stands on more than one row of the trade');
-  const sequence = Math.min(...rows.map(({ line }) => line));
+  const sequence = rows[0]?.line ?? 0;
   return tradeOf({ at, sequence, received: side(true), given: side(false), fee: fees[0] ?? null });
 }
 
 function feeIn(row: Row): SymbolAmount | null {
   const quantity = row.cell('fee') === '' ? '0' : readNumber(row.cell('fee'), 'fee');
-  if (quantity.startsWith('-')) throw new RowError('fee', 'must not be less than 0');
-  return quantity === '0' ? null : { symbol: krakenSymbol(row.cell('asset')), quantity };
+  checkSign(quantity, 'fee');
+  return quantity === '0' ? null : { symbol: symbolIn(row), quantity };
+}
+
+function symbolIn(row: Row): string {
+  return krakenSymbol(readSymbol(row.cell('asset'), 'asset'));
 }

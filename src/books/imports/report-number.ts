@@ -1,5 +1,6 @@
 import { formatAmount, parseAmount } from '../amount.ts';
-import { RowError } from './imported.ts';
+import { cut } from './cells.ts';
+import { isText, RowError } from './imported.ts';
 
 /** How a file writes numbers. */
 export interface NumberStyle {
@@ -13,6 +14,8 @@ export const plainStyle: NumberStyle = { decimal: '.' };
 
 const sign = String.raw`(?<sign>-?)`;
 const currencySign = String.raw`(?:[€$£¥₹₩₽₺₴฿₫₱₪]|[A-Z]{0,3}\$)?`;
+/** A longer cell is no number that can be kept; it is not looked at. */
+const longestNumber = 100;
 /** Longer exponents only make numbers that are refused anyway. */
 const exponent = String.raw`(?:[eE](?<exponent>[+-]?\d{1,3}))?`;
 
@@ -23,6 +26,8 @@ const exponent = String.raw`(?:[eE](?<exponent>[+-]?\d{1,3}))?`;
  * @throws {RowError} naming the column.
  */
 export function readNumber(text: string, column: string, style: NumberStyle = plainStyle): string {
+  if (text.length > longestNumber)
+    throw new RowError(column, `${shown(text)} is longer than ${longestNumber} characters`);
   const match = patternOf(style).exec(text);
   const { sign: minus, lead, whole, fraction, exponent: power } = match?.groups ?? {};
   if (whole === undefined || (minus === '-' && lead === '-'))
@@ -39,6 +44,14 @@ export function readNumber(text: string, column: string, style: NumberStyle = pl
 /** As {@link readNumber}; null for an empty cell. */
 export function readOptionalNumber(text: string, column: string, style?: NumberStyle): string | null {
   return text === '' ? null : readNumber(text, column, style);
+}
+
+/**
+ * Refuses a minus where the format writes none: what it means there is not told.
+ * @throws {RowError} naming the column.
+ */
+export function checkSign(number: string, column: string): void {
+  if (number.startsWith('-')) throw new RowError(column, 'must not be less than 0');
 }
 
 /** The number without its sign. */
@@ -66,15 +79,23 @@ function shifted(whole: string, fraction: string, power: number): string {
   const before = place <= 0 ? '0' : digits.slice(0, place).padEnd(place, '0');
   const behind = place <= 0 ? '0'.repeat(-place) + digits : digits.slice(place);
   const integer = before.replace(/^0+(?=\d)/, '');
-  const rest = behind.replace(/0+$/, '');
+  const rest = behind.slice(0, endOfDigits(behind));
   return rest === '' ? integer : `${integer}.${rest}`;
+}
+
+/** Place behind the last digit that is not 0. (A pattern for zeros at the end begins anew at each zero.) */
+function endOfDigits(digits: string): number {
+  let end = digits.length;
+  while (digits[end - 1] === '0') end -= 1;
+  return end;
 }
 
 function example({ decimal, thousands }: NumberStyle): string {
   return `1${thousands ?? ''}234${decimal}56`;
 }
 
-/** A cell, short enough for a message. */
+/** A cell, short enough for a message, which may be kept. */
 export function shown(text: string): string {
-  return `"${text.length > 40 ? `${text.slice(0, 40)}…` : text}"`;
+  const told = text.length > 40 ? `${cut(text, 40)}…` : text;
+  return `"${isText(told) ? told : told.replaceAll(/[^\p{L}\p{N}\p{P}\p{S} ]/gu, '\ufffd')}"`;
 }

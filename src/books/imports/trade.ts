@@ -11,7 +11,10 @@ export interface TradeParts {
   readonly note?: string | null;
 }
 
-/** A trade: a purchase or sale where one side is cash, a swap where none is; null where both are, which is no matter of ours. */
+/**
+ * A trade: a purchase or sale where one side is cash, a swap where none is. Where both are, only a fee in an asset is a matter
+ * of ours; null without one.
+ */
 export function tradeOf({
   received,
   given,
@@ -20,12 +23,21 @@ export function tradeOf({
   ...when
 }: TradeParts): ImportedTransaction | null {
   const [buysCash, paysCash] = [isFiat(received.symbol), isFiat(given.symbol)];
-  if (buysCash && paysCash) return null;
+  if (buysCash && paysCash) return feeAlone({ ...when, fee, note });
   const rest = { ...when, fee: fee === null ? null : feeOf(fee), note };
   if (paysCash) return { ...rest, type: 'buy', received, given: null, value: moneyOf(given) };
   if (buysCash) return { ...rest, type: 'sell', received: null, given, value: moneyOf(received) };
   if (received.symbol === given.symbol) throw new RowError(null, `${given.symbol} was traded for itself`);
   return { ...rest, type: 'swap', received, given, value: null };
+}
+
+/** The fee of what is no matter of ours itself: an asset was spent; null when it was cash or there is none. */
+export function feeAlone({
+  fee,
+  ...rest
+}: Omit<TradeParts, 'received' | 'given'> & { readonly note: string | null }): ImportedTransaction | null {
+  if (fee === null || isFiat(fee.symbol)) return null;
+  return { ...rest, type: 'fee', received: null, given: fee, value: null, fee: null };
 }
 
 /** A fee as cash where its symbol is money. */

@@ -1,13 +1,11 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { admissible } from '../../../src/books/admissible.ts';
 import { formatAmount, mulDiv, multiply, parseAmount, toNumber } from '../../../src/books/amount.ts';
 import {
   checkTransaction,
   withMarketValues,
   type TransactionDraft,
 } from '../../../src/books/check-transaction.ts';
-import { createLedger } from '../../../src/books/ledger/ledger.ts';
 import { compareTransactions } from '../../../src/books/transaction.ts';
 import { ValidationError } from '../../../src/lib/errors.ts';
 import { amount, transaction } from './support/transactions.ts';
@@ -169,67 +167,5 @@ describe('the order of transactions', () => {
       transaction('transfer_out', at, { id: '0', quantity: 1 }),
     ];
     expect(ordered.toReversed().sort(compareTransactions)).to.deep.equal(ordered);
-  });
-});
-
-describe('new transactions', () => {
-  it('are admitted as far as the holding goes, and what is there already stays covered', () => {
-    const existing = [
-      transaction('buy', '2021-01-01', { quantity: 10 }),
-      transaction('sell', '2021-06-01', { quantity: 6 }),
-    ];
-    const fresh = [
-      transaction('sell', '2021-03-01', { id: 'fits', quantity: 3 }),
-      transaction('sell', '2021-04-01', { id: 'too much', quantity: 2 }),
-      transaction('sell', '2021-07-01', { id: 'fits too', quantity: 1 }),
-      transaction('sell', '2021-08-01', { id: 'nothing left', quantity: 1 }),
-    ];
-    const { admitted, refused: left } = admissible(existing, fresh);
-    expect(admitted.map(({ id }) => id)).to.deep.equal(['fits', 'fits too']);
-    expect(left.map((each) => [each.transaction.id, each.asset, each.available, each.wanted])).to.deep.equal([
-      ['too much', 'token', amount(1), amount(2)],
-      ['nothing left', 'token', 0n, amount(1)],
-    ]);
-  });
-
-  it('that needed a refused swap are refused as well', () => {
-    const swap = {
-      ...transaction('buy', '2021-01-01', { id: 'swap', asset: 'other', quantity: 5 }),
-      type: 'swap' as const,
-      given: { asset: 'token', quantity: amount(1) },
-    };
-    const sale = transaction('sell', '2021-02-01', { id: 'sale', asset: 'other', quantity: 5 });
-    expect(admissible([], [swap, sale]).refused.map((each) => each.transaction.id)).to.deep.equal([
-      'swap',
-      'sale',
-    ]);
-  });
-
-  it('that are admitted together always fit', () => {
-    const any = fc.record({
-      day: fc.integer({ min: 1, max: 28 }),
-      sells: fc.boolean(),
-      quantity: fc.integer({ min: 1, max: 20 }),
-      isNew: fc.boolean(),
-    });
-    fc.assert(
-      fc.property(fc.array(any, { maxLength: 40 }), (rows) => {
-        const all = rows.map(({ day, sells, quantity }) =>
-          transaction(sells ? 'sell' : 'buy', `2021-01-${String(day).padStart(2, '0')}`, {
-            quantity,
-            value: 1,
-          }),
-        );
-        const base = admissible(
-          [],
-          all.filter((_, index) => rows[index]?.isNew === false),
-        ).admitted;
-        const { admitted } = admissible(
-          base,
-          all.filter((_, index) => rows[index]?.isNew === true),
-        );
-        expect(() => createLedger({ method: 'fifo' }, [...base, ...admitted])).not.to.throw();
-      }),
-    );
   });
 });
