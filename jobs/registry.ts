@@ -62,6 +62,23 @@ const clientQueues = ['requests', 'portfolios'] as const satisfies readonly Queu
 /** Jobs that clients submit and see. */
 export type ClientJobName = JobNameOf<(typeof clientQueues)[number]>;
 
+/** Names of the jobs of each queue that clients submit to. */
+const namesOf = (queue: QueueName): readonly ClientJobName[] =>
+  (Object.keys(registry) as JobName[]).filter(
+    (name): name is ClientJobName => registry[name].queue === queue,
+  );
+
+/** Jobs whose results tell of private books. */
+export const portfolioJobNames = namesOf('portfolios');
+
+/** Client jobs on nobody's portfolio. */
+export const requestJobNames = namesOf('requests');
+
+/** Whether a name is that of a client's job on a portfolio. */
+export function isPortfolioJob(name: string): boolean {
+  return portfolioJobNames.some((each) => each === name);
+}
+
 /** Whether a name is that of a job that clients submit. */
 export function isClientJob(name: string): name is ClientJobName {
   return name in registry && clientQueues.some((queue) => queue === registry[name as JobName].queue);

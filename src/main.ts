@@ -143,6 +143,7 @@ function buildJobDesk(
     log,
     backlogLimit: config.JOB_BACKLOG_LIMIT,
     backlogPerUser: config.JOB_BACKLOG_PER_USER,
+    portfolioJobsPerUser: config.PORTFOLIO_JOBS_PER_USER,
     onAccepted: (who) => access.usage.job(who),
     abandon: (workKey) => publishAbandon(redis, keys.control, workKey),
     announceCancel: (jobId) =>

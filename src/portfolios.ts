@@ -10,12 +10,12 @@ import type { HistoryReader } from './history/history-reader.ts';
 import type { AppDeps } from './http/deps.ts';
 import { messageOf } from './lib/errors.ts';
 import type { Pipeline } from './pipeline.ts';
-import { createLotReader } from './portfolio/lot-reader.ts';
 import { createMarketValues } from './portfolio/market-values.ts';
 import { createPortfolioDesk, type PortfolioDesk } from './portfolio/portfolio-desk.ts';
 import { createQuotedPrices } from './portfolio/quoted-prices.ts';
 import { createBookReader } from './portfolio/stored-books.ts';
 import { createTransactionDesk } from './portfolio/transaction-desk.ts';
+import { createWriteTurns } from './portfolio/write-turns.ts';
 import { createBooksKick } from './queue/kick-books.ts';
 import { buildValuations, type ValuationParts } from './valuations.ts';
 
@@ -34,8 +34,6 @@ type Ports =
   | 'valueHistories'
   | 'portfolioSnapshots'
   | 'books'
-  | 'readLots'
-  | 'readRealised'
   | 'imports'
   | 'exports';
 
@@ -51,13 +49,13 @@ export function buildPortfolios(parts: PortfolioParts): Pick<AppDeps, Ports> {
     });
   };
   const news = createBookNews({ redis, subscriber, channel: keys.books });
+  const takeTurn = createWriteTurns();
   const portfolios = announcingEnds(
-    createPortfolioDesk({ portfolios: createPortfolioQueries(knex), updateBooks }),
+    createPortfolioDesk({ portfolios: createPortfolioQueries(knex), takeTurn, updateBooks }),
     news,
   );
-  const reading = createBookReading(knex);
   const books = createBookReader({
-    reading,
+    reading: createBookReading(knex),
     news,
     askForUpdate: kick,
     clock,
@@ -67,6 +65,7 @@ export function buildPortfolios(parts: PortfolioParts): Pick<AppDeps, Ports> {
   const transactions = createTransactionDesk({
     portfolios,
     transactions: createTransactionQueries(knex),
+    takeTurn,
     findMarketValues: createMarketValues({
       dailyCloses: (assetIds, currency, span) => history.dailyCloses(assetIds, currency, span),
       quote: async (assetId, currency) => (await quotes(currency, [assetId])).get(assetId),
@@ -81,8 +80,6 @@ export function buildPortfolios(parts: PortfolioParts): Pick<AppDeps, Ports> {
     portfolios,
     transactions,
     books,
-    readLots: createLotReader(reading),
-    readRealised: (query) => reading.realised(query),
     imports: createImportQueries(knex),
     exports: createExportQueries(knex),
     ...buildValuations({ ...parts, books, news }),

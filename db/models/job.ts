@@ -16,7 +16,7 @@ export class Job extends Model {
   declare total: number;
   declare version: number;
   declare result_id: string | null;
-  declare error: { code: string; message: string } | null;
+  declare error: { code: string; message: string; status?: number } | null;
   declare route: string | null;
   declare idempotency_key: string | null;
   declare body_hash: string | null;

@@ -4,7 +4,7 @@
  */
 import type { Knex } from 'knex';
 import { v7 as uuidv7 } from 'uuid';
-import type { Alert, FiringQuote } from '../../src/domain/alert.ts';
+import { leastBetweenFiringsMs, type Alert, type FiringQuote } from '../../src/domain/alert.ts';
 import { toAlert, type AlertRow } from './alert-rows.ts';
 import { orUnavailable } from './outage.ts';
 import type { WebhookOutbox } from './webhook-deliveries.ts';
@@ -61,6 +61,7 @@ async function moveAll(trx: Knex, moves: readonly AlertMove[], outbox: MoveDeps[
     moves.map(({ to }) => to),
     moves.map(({ value }) => value),
     moves.map(({ quote }) => quote.receivedAt),
+    leastBetweenFiringsMs,
   ] as never);
   const alerts = rows.map(toAlert);
   const byId = new Map(firing.map((move) => [move.id, move]));
@@ -134,7 +135,10 @@ const newestSql = `select user_id, newest.id from unnest(?::uuid[]) as asked (us
   cross join lateral (select id from alert_firings where alert_firings.user_id = asked.user_id order by id desc limit 1)
     as newest`;
 
-/** A value that was received before the last change of the state moves nothing; nor does anything of a deleted account. */
+/**
+ * A value that was received before the last change of the state moves nothing, nor does anything of a deleted account; and none
+ * that was received right after a firing fires again.
+ */
 const moveSql = `with wanted as (
     select * from unnest(?::uuid[], ?::integer[], ?::text[], ?::numeric[], ?::float8[])
       as wanted (id, version, state, value, received_ms)),
@@ -142,6 +146,8 @@ const moveSql = `with wanted as (
     select alerts.id from alerts join wanted using (id)
     where alerts.version = wanted.version and alerts.deleted_at is null
       and (alerts.observed_at is null or alerts.observed_at <= to_timestamp(wanted.received_ms / 1000))
+      and (wanted.state <> 'fired' or alerts.fired_at is null
+        or extract(epoch from alerts.fired_at) * 1000 + ? <= wanted.received_ms)
       and exists (select 1 from users where users.id = alerts.user_id and users.deleted_at is null)
     order by alerts.id for update of alerts)
   update alerts set state = wanted.state, last_value = wanted.value,

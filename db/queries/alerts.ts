@@ -1,7 +1,7 @@
 import type { Knex } from 'knex';
 import { v7 as uuidv7 } from 'uuid';
 import type { Alert, AlertKind, AlertRule, AlertState, AlertSubject } from '../../src/domain/alert.ts';
-import { ConflictError } from '../../src/lib/errors.ts';
+import { ConflictError, NotFoundError } from '../../src/lib/errors.ts';
 import { toAlert, type AlertRow } from './alert-rows.ts';
 import { orUnavailable } from './outage.ts';
 
@@ -32,7 +32,10 @@ export interface AlertFilter {
 
 /** Alerts in Postgres, for their owners. Deleted ones are none. All methods throw {@link UnavailableError} when it does not answer. */
 export interface AlertQueries {
-  /** @throws {ConflictError} (`alert_limit`) the user has `limit` of them. */
+  /**
+   * @throws {ConflictError} (`alert_limit`) the user has `limit` of them.
+   * @throws {NotFoundError} (`portfolio_not_found`) the portfolio was deleted meanwhile.
+   */
   insert(alert: NewAlert, limit: number): Promise<Alert>;
   find(id: string, userId: string): Promise<Alert | undefined>;
   /** The newest first. */
@@ -95,6 +98,7 @@ export function createAlertQueries(knex: Knex): AlertQueries {
 async function insert(trx: Knex, alert: NewAlert, limit: number): Promise<Alert> {
   // Of two that are made at once, the second counts the first.
   await trx('users').where({ id: alert.userId }).forNoKeyUpdate().first('id');
+  if (alert.portfolioId !== null) await holdPortfolio(trx, alert.portfolioId);
   const [counted] = await trx('alerts')
     .where({ user_id: alert.userId })
     .whereNull('deleted_at')
@@ -118,6 +122,13 @@ async function insert(trx: Knex, alert: NewAlert, limit: number): Promise<Alert>
   const [row] = rows;
   if (row === undefined) throw new Error('an inserted alert was not returned');
   return toAlert(row);
+}
+
+/** It cannot be deleted before the commit, and whoever deletes it then finds the alert. */
+async function holdPortfolio(trx: Knex, id: string): Promise<void> {
+  const held = await trx('portfolios').where({ id }).whereNull('deleted_at').forShare().select('id');
+  if (held.length === 0)
+    throw new NotFoundError('There is no such portfolio, or it is somebody else’s', 'portfolio_not_found');
 }
 
 function columnsOf({ userId, kind, state, assetId, portfolioId }: AlertFilter): Record<string, string> {

@@ -3,7 +3,11 @@ import type { Knex } from 'knex';
 import { amountOf, type Amount } from '../../src/books/amount.ts';
 import type { MatchRule } from '../../src/books/ledger/asset-book.ts';
 import type { Tally } from '../../src/books/ledger/asset-ledger.ts';
+import { keptAs } from '../../src/books/ledger/replay.ts';
+import type { Portfolio } from '../../src/books/portfolio.ts';
+import type { PortfolioRow } from '../models/portfolio.ts';
 import { orUnavailable } from './outage.ts';
+import { toPortfolio } from './portfolio-rows.ts';
 
 /** What is stored of one asset. */
 export interface PositionRow {
@@ -13,16 +17,28 @@ export interface PositionRow {
   readonly openLots: number;
 }
 
-/** Derived tables as they are, and whether they are of the transactions that there are. */
+/** Derived tables as they are, and whether they are of the transactions that there are. All of one moment. */
 export interface StoredStanding {
+  readonly portfolio: Portfolio;
   readonly booksVersion: number;
   readonly bookedVersion: number;
   /** By asset. */
   readonly positions: readonly PositionRow[];
 }
 
+/** How a portfolio keeps its books now: marks that were kept in another way are none. */
+export type MarksOf = Pick<Portfolio, 'id' | 'method' | 'timeZone'>;
+
+/** Which of the open lots of an asset, the oldest first. */
+export interface LotSpan {
+  readonly assetId: string;
+  readonly offset: number;
+  readonly limit: number;
+}
+
 /** An open lot of an asset whose lots are consumed one after the other. */
 export interface LotRow {
+  readonly assetId: string;
   readonly transaction: string;
   /** Milliseconds. */
   readonly acquiredAt: number;
@@ -67,54 +83,79 @@ export interface RealisedTotals {
   readonly provisional: number;
 }
 
+/** Realised gains: a page of them, and the sums over all. */
+export interface RealisedPage {
+  readonly rows: readonly RealisedRow[];
+  readonly totals: RealisedTotals;
+}
+
 /** Readers of derived tables. All of them throw {UnavailableError} when Postgres does not answer. */
-export interface BookReading {
+export interface BookPages {
   /** Undefined when there is no such portfolio, or no longer. */
   standing(portfolioId: string): Promise<StoredStanding | undefined>;
-  /** A page of the open lots of an asset, the oldest first, for the methods that keep lots. */
-  lots(query: {
-    readonly portfolioId: string;
-    readonly assetId: string;
-    readonly offset: number;
-    readonly limit: number;
-  }): Promise<readonly LotRow[]>;
-  /** Text of the last mark of an asset (src/books/ledger/mark-text.ts); undefined when there is none. */
-  lastMark(portfolioId: string, assetId: string): Promise<string | undefined>;
+  /** Open lots of some assets in their order, for the methods that keep lots. */
+  lots(of: MarksOf, spans: readonly LotSpan[]): Promise<readonly LotRow[]>;
+  /** Texts of the last marks of some assets (src/books/ledger/mark-text.ts), by asset; one without is missing. */
+  lastMarks(of: MarksOf, assetIds: readonly string[]): Promise<ReadonlyMap<string, string>>;
   /** Disposals in the order of time, and the sums over all of them, from one snapshot. */
-  realised(
-    query: RealisedQuery,
-  ): Promise<{ readonly rows: readonly RealisedRow[]; readonly totals: RealisedTotals }>;
+  realised(query: RealisedQuery): Promise<RealisedPage>;
+}
+
+/** The same, each of the moment at which it is asked, or all of one. */
+export interface BookReading extends BookPages {
+  /**
+   * Has all that `read` asks for answered of one moment. It holds a connection of the pool, so it should ask for nothing else.
+   */
+  inSnapshot<T>(read: (pages: BookPages) => Promise<T>): Promise<T>;
 }
 
 /** Binds the queries to a connection pool. */
 export function createBookReading(knex: Knex): BookReading {
+  return {
+    ...pagesOver(knex),
+    inSnapshot: (read) =>
+      orUnavailable(
+        knex.transaction((trx) => read(pagesOver(trx)), {
+          isolationLevel: 'repeatable read',
+          readOnly: true,
+        }),
+      ),
+  };
+}
+
+function pagesOver(knex: Knex): BookPages {
   const ask = async <R>(sql: string, values: readonly unknown[]): Promise<R[]> => {
     const { rows } = await orUnavailable(knex.raw<{ rows: R[] }>(sql, values as never));
     return rows;
   };
   return {
     async standing(portfolioId) {
-      const rows = await ask<StandingRow>(standingSql, [portfolioId]);
-      const [first] = rows;
-      if (first === undefined) return undefined;
-      const { booksVersion, bookedVersion } = first;
-      return { booksVersion, bookedVersion, positions: rows.flatMap(positionOf) };
+      const [row] = await ask<StandingRow>(standingSql, [portfolioId]);
+      if (row === undefined) return undefined;
+      const portfolio = toPortfolio(row);
+      const { booksVersion, bookedVersion } = portfolio;
+      return { portfolio, booksVersion, bookedVersion, positions: (row.held ?? []).map(positionOf) };
     },
-    async lots({ portfolioId, assetId, offset, limit }) {
-      const rows = await ask<{ lot: StoredLot }>(lotsSql, [portfolioId, assetId, offset, limit]);
-      return rows.map(({ lot: [, transaction, acquiredAt, , quantity, basis] }) => ({
+    async lots(of, spans) {
+      if (spans.length === 0) return [];
+      const columns = [
+        spans.map(({ assetId }) => assetId),
+        spans.map(({ offset }) => offset),
+        spans.map(({ limit }) => limit),
+      ];
+      const rows = await ask<{ asset: string; lot: StoredLot }>(lotsSql, [...columns, of.id, keptAs(of)]);
+      return rows.map(({ asset, lot: [, transaction, acquiredAt, , quantity, basis] }) => ({
+        assetId: asset,
         transaction,
         acquiredAt,
         quantity: BigInt(quantity),
         basis: BigInt(basis),
       }));
     },
-    async lastMark(portfolioId, assetId) {
-      const [row] = await ask<{ state: string }>(
-        'select state from ledger_marks where portfolio_id = ? and asset_id = ? order by count desc limit 1',
-        [portfolioId, assetId],
-      );
-      return row?.state;
+    async lastMarks(of, assetIds) {
+      if (assetIds.length === 0) return new Map();
+      const rows = await ask<{ asset: string; state: string }>(lastMarksSql, [assetIds, of.id, keptAs(of)]);
+      return new Map(rows.map(({ asset, state }) => [asset, state]));
     },
     async realised(query) {
       const [row] = await ask<RealisedAnswer>(realisedSql, realisedValues(query));
@@ -131,50 +172,58 @@ export function createBookReading(knex: Knex): BookReading {
   };
 }
 
-interface StandingRow {
-  readonly booksVersion: number;
-  readonly bookedVersion: number;
-  /** Null in the one row of a portfolio without positions; then the others are too. */
-  readonly assetId: string | null;
-  readonly quantity: string;
-  readonly acquired: string;
-  readonly consumed: string;
-  readonly leftBasis: string;
-  readonly proceeds: string;
-  readonly openLots: number;
+/** Amounts as texts: JSON numbers would lose digits. */
+type HeldRow = readonly [
+  assetId: string,
+  quantity: string,
+  acquired: string,
+  consumed: string,
+  leftBasis: string,
+  proceeds: string,
+  openLots: number,
+];
+
+interface StandingRow extends PortfolioRow {
+  /** Null without positions. */
+  readonly held: readonly HeldRow[] | null;
 }
 
-const standingSql = `select books_version as "booksVersion", booked_version as "bookedVersion", asset_id as "assetId", quantity,
-    acquired, consumed, left_basis as "leftBasis", proceeds, open_lots as "openLots"
-  from portfolios left join positions on positions.portfolio_id = portfolios.id
-  where portfolios.id = ? and deleted_at is null order by asset_id`;
+const standingSql = `select portfolios.*, (
+    select json_agg(json_build_array(asset_id, quantity::text, acquired::text, consumed::text, left_basis::text,
+      proceeds::text, open_lots) order by asset_id)
+    from positions where portfolio_id = portfolios.id) as held
+  from portfolios where id = ? and deleted_at is null`;
 
-function positionOf(row: StandingRow): PositionRow[] {
-  if (row.assetId === null) return [];
-  const { assetId, openLots } = row;
-  return [
-    {
-      assetId,
-      quantity: amountOf(row.quantity),
-      tally: {
-        acquired: amountOf(row.acquired),
-        consumed: amountOf(row.consumed),
-        left: amountOf(row.leftBasis),
-        proceeds: amountOf(row.proceeds),
-      },
-      openLots,
+function positionOf([assetId, quantity, acquired, consumed, left, proceeds, openLots]: HeldRow): PositionRow {
+  return {
+    assetId,
+    quantity: amountOf(quantity),
+    tally: {
+      acquired: amountOf(acquired),
+      consumed: amountOf(consumed),
+      left: amountOf(left),
+      proceeds: amountOf(proceeds),
     },
-  ];
+    openLots,
+  };
 }
 
 /** Number, transaction, time, cost of a unit, quantity and basis in units of 10^-18. */
 type StoredLot = readonly [number, string, number, string, string, string];
 
+const lastMark = `select state from ledger_marks
+    where portfolio_id = ? and asset_id = wanted.asset and kept_as = ? order by count desc limit 1`;
+
+const lastMarksSql = `select wanted.asset, mark.state
+  from unnest(?::text[]) as wanted (asset) cross join lateral (${lastMark}) as mark`;
+
 /** The lots of a mark are taken apart where they lie: a page of them is all that leaves the database. */
-const lotsSql = `select lot from (
-    select state from ledger_marks where portfolio_id = ? and asset_id = ? order by count desc limit 1) as mark
-  cross join json_array_elements(mark.state::json -> 'lots') as lot
-  order by (lot ->> 0)::integer offset ? limit ?`;
+const lotsSql = `select wanted.asset, page.lot
+  from unnest(?::text[], ?::integer[], ?::integer[]) with ordinality as wanted (asset, passed, most, place)
+  cross join lateral (
+    select lot from (${lastMark}) as mark cross join json_array_elements(mark.state::json -> 'lots') as lot
+    order by (lot ->> 0)::integer offset wanted.passed limit wanted.most) as page
+  order by wanted.place, (page.lot ->> 0)::integer`;
 
 interface RealisedAnswer {
   readonly count: number;
@@ -184,7 +233,7 @@ interface RealisedAnswer {
   readonly rows: readonly StoredRealised[] | null;
 }
 
-/** Amounts as texts: JSON numbers would lose digits. */
+/** Amounts as texts, as in positions. */
 type StoredRealised = readonly [
   assetId: string,
   transaction: string,

@@ -1,5 +1,6 @@
 import type { Knex } from 'knex';
 import { amountOf } from '../../src/books/amount.ts';
+import { dayText, daysOf } from '../../src/books/days.ts';
 import type { Portfolio } from '../../src/books/portfolio.ts';
 import type { HeldAsset } from '../../src/books/valuation.ts';
 import type { PortfolioRow } from '../models/portfolio.ts';
@@ -61,7 +62,11 @@ export function createBookedPortfolios(knex: Knex): BookedPortfolios {
       return new Map(rows.map(({ id, version }) => [id, version]));
     },
     async ended({ withinSeconds, after = '00000000-0000-0000-0000-000000000000', limit }) {
-      const rows = await rowsOf<BookedRow>(endedSql, { withinSeconds, after, limit });
+      const begun = (await rowsOf<ZoneRow>(zonesSql, {})).flatMap((zone) => begunOf(zone, withinSeconds));
+      if (begun.length === 0) return [];
+      const zones = begun.map(({ zone }) => zone);
+      const days = begun.map(({ endedDay }) => endedDay);
+      const rows = await rowsOf<BookedRow>(endedSql, { zones, days, after, limit });
       return rows.map((row) => ({ ...bookedOf(row), day: row.ended_day }));
     },
   };
@@ -92,14 +97,35 @@ const findSql = `select portfolios.*, ${heldSql} from portfolios where id = :id 
 const versionsSql = `select id, booked_version as version from portfolios
   where id = any(:ids::uuid[]) and deleted_at is null`;
 
-/** When a day began is worked out once for each time zone, and only portfolios of those where it just did are looked at. */
+const zonesSql = `select distinct time_zone as zone, (extract(epoch from now()) * 1000)::float8 as now
+  from portfolios where deleted_at is null`;
+
+interface ZoneRow {
+  readonly zone: string;
+  /** Milliseconds since the epoch. */
+  readonly now: number;
+}
+
+interface BegunZone {
+  readonly zone: string;
+  readonly endedDay: string;
+}
+
+/** The zone, if a day has just begun in it. One that is not known holds up nobody but its own portfolios. */
+function begunOf({ zone, now }: ZoneRow, withinSeconds: number): readonly BegunZone[] {
+  try {
+    const dayOf = daysOf(zone);
+    const today = dayOf(now);
+    return dayOf(now - withinSeconds * 1000) < today ? [{ zone, endedDay: dayText(today - 1) }] : [];
+  } catch (error) {
+    if (error instanceof RangeError) return [];
+    throw error;
+  }
+}
+
+/** Only portfolios of the zones where a day has just begun are looked at. */
 const endedSql = `with
-  zones as (
-    select time_zone, (now() at time zone time_zone)::date as today
-    from (select distinct time_zone from portfolios where deleted_at is null) as known),
-  begun as (
-    select time_zone, today - 1 as day from zones
-    where today::timestamp at time zone time_zone > now() - make_interval(secs => :withinSeconds))
+  begun as (select * from unnest(:zones::text[], :days::date[]) as begun (time_zone, day))
   select portfolios.*, begun.day::text as ended_day, ${heldSql}
   from begun join portfolios using (time_zone)
   where deleted_at is null and booked_version = books_version and id > :after::uuid

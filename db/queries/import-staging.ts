@@ -4,9 +4,9 @@
  */
 import type { Knex } from 'knex';
 import { amountOf, formatAmount, type Amount } from '../../src/books/amount.ts';
+import type { BookMovement } from '../../src/books/book-walk.ts';
 import { postingsOf } from '../../src/books/postings.ts';
 import type { RecordedTransaction } from '../../src/books/recorded-transaction.ts';
-import type { Movement } from '../../src/books/shortfalls.ts';
 import { rankOf, type TransactionType } from '../../src/books/transaction.ts';
 import { orderColumns } from './transaction-rows.ts';
 
@@ -17,10 +17,16 @@ export interface StagedTransaction {
 }
 
 /** A movement of a holding: of a staged transaction, or (line null) of one that the portfolio has. */
-export interface StagedMovement extends Movement {
+export interface StagedMovement extends BookMovement {
+  readonly transactionId: string;
   /** Line of the staged transaction. */
   readonly line: number | null;
-  readonly transactionId: string;
+}
+
+/** That some staged transaction gives one asset and brings another. */
+export interface StagedExchange {
+  readonly given: string;
+  readonly brought: string;
 }
 
 /** Rows of one statement. */
@@ -136,17 +142,14 @@ function checksOf(trx: Knex) {
       return rows.map(({ asset_id: assetId }) => assetId);
     },
 
-    /** All movements of an asset, those of the portfolio and those that are staged, in the order of the books. */
-    movements: (portfolioId: string, assetId: string) => movementsOf(trx, portfolioId, assetId),
-
-    /** Assets that a staged transaction would bring in. */
-    async assetsBroughtBy(ids: readonly string[]): Promise<readonly string[]> {
-      const { rows } = await trx.raw<{ rows: { asset_id: string }[] }>(
-        'select distinct asset_id from staged_postings where moved > 0 and transaction_id = any(?::uuid[])',
-        [ids] as never,
-      );
-      return rows.map(({ asset_id: assetId }) => assetId);
+    /** Which assets are given for which: each pair once. */
+    async exchanges(): Promise<readonly StagedExchange[]> {
+      const { rows } = await trx.raw<{ rows: StagedExchange[] }>(exchangesSql);
+      return rows;
     },
+
+    /** All movements of assets, those of the portfolio and those that are staged, in the order of the books. */
+    movements: (portfolioId: string, assetIds: readonly string[]) => movementsOf(trx, portfolioId, assetIds),
   };
 }
 
@@ -163,13 +166,18 @@ const overdrawnSql = `select asset_id from (
     from (${bothSql('?', '= any(array(select distinct asset_id from staged_postings))')}) as both_sides
   ) as holdings group by asset_id having min(holding) < 0 order by asset_id`;
 
+const exchangesSql = `select distinct outs.asset_id as given, ins.asset_id as brought
+  from staged_postings outs join staged_postings ins using (transaction_id) where outs.moved < 0 and ins.moved > 0`;
+
+/** Within a transaction the order is: what comes in, what goes out, the fee. */
 const cursorSql = `declare movements no scroll cursor for
-  select transaction_id, moved, staged.line
-  from (${bothSql('?', '= ?')}) as both_sides
+  select asset_id, transaction_id, moved, staged.line
+  from (${bothSql('?', '= any(?::text[])')}) as both_sides
   left join staged_transactions staged on is_staged and staged.id = transaction_id
-  order by ${order}`;
+  order by ${order}, moved < 0, asset_id`;
 
 interface MovementRow {
+  readonly asset_id: string;
   readonly transaction_id: string;
   readonly moved: string;
   readonly line: number | null;
@@ -178,18 +186,18 @@ interface MovementRow {
 async function* movementsOf(
   trx: Knex,
   portfolioId: string,
-  assetId: string,
+  assetIds: readonly string[],
 ): AsyncGenerator<readonly StagedMovement[]> {
-  await trx.raw(cursorSql, [assetId, portfolioId, assetId]);
+  await trx.raw(cursorSql, [assetIds, portfolioId, assetIds] as never);
   try {
     for (;;) {
       const { rows } = await trx.raw<{ rows: MovementRow[] }>(`fetch ${fetchSize} from movements`);
       if (rows.length === 0) return;
-      yield rows.map(({ transaction_id: transactionId, moved, line }) => ({
+      yield rows.map(({ asset_id: asset, transaction_id: transactionId, moved, line }) => ({
         transactionId,
         line,
+        asset,
         moved: amountOf(moved),
-        isFresh: line !== null,
       }));
     }
   } finally {

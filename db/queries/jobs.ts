@@ -25,6 +25,16 @@ export interface NewJob {
     { readonly key: string; readonly route: string; readonly bodyHash: string } | undefined;
 }
 
+/** What to list. */
+interface JobFilter {
+  readonly userId: string;
+  readonly state?: JobState | undefined;
+  /** Jobs of other names are left out; all when undefined. */
+  readonly names?: readonly string[] | undefined;
+  readonly offset: number;
+  readonly limit: number;
+}
+
 const openStates: JobState[] = ['queued', 'running'];
 
 /** Client jobs in Postgres, as the API sees them. */
@@ -65,11 +75,12 @@ export function createJobQueries(knex: Knex, onTold: OnTold = () => undefined) {
     }),
 
     /** A page of a user's jobs, the newest first; ids are UUID v7, so they sort by time. */
-    async list(filter: { userId: string; state?: JobState | undefined; offset: number; limit: number }) {
+    async list({ userId, state, names, offset, limit }: JobFilter) {
       const page = await Job.query(knex)
-        .where({ user_id: filter.userId, ...(filter.state === undefined ? {} : { state: filter.state }) })
+        .where({ user_id: userId, ...(state === undefined ? {} : { state }) })
+        .modify((query) => (names === undefined ? undefined : void query.whereIn('name', [...names])))
         .orderBy('id', 'desc')
-        .range(filter.offset, filter.offset + filter.limit - 1);
+        .range(offset, offset + limit - 1);
       return { jobs: page.results.map(toRecord), total: page.total };
     },
 
@@ -112,6 +123,12 @@ function overviewsOf(knex: Knex) {
       ...batchLimits,
     }),
 
+    /** Number of open rows of a user that have one of these names. */
+    async countOpenOfNames(userId: string, names: readonly string[]): Promise<number> {
+      const { rows } = await knex.raw<{ rows: { open: number }[] }>(countNamedSql, [userId, names] as never);
+      return rows[0]?.open ?? 0;
+    },
+
     /** Number of open rows in all. */
     async countBacklog(): Promise<number> {
       return await Job.query(knex).whereIn('state', openStates).resultSize();
@@ -138,6 +155,9 @@ async function countOpenOfMany(knex: Knex, userIds: readonly string[]): Promise<
   const counts = new Map(rows.map((row) => [row.user_id, row.open]));
   return userIds.map((userId) => counts.get(userId) ?? 0);
 }
+
+const countNamedSql = `select count(*)::int as open from jobs
+  where user_id = ? and state in ('queued', 'running') and name = any(?::text[])`;
 
 const countOpenSql = `select user_id, count(*) as open from jobs
   where user_id = any(?::uuid[]) and state in ('queued', 'running') group by user_id`;
@@ -189,6 +209,7 @@ function newRecord(job: NewJob, createdAt: Date): JobRecord {
     startedAt: null,
     finishedAt: null,
     error: null,
+    errorStatus: null,
     resultJson: null,
     resolvedJson: job.resolvedJson ?? null,
   };
@@ -197,18 +218,28 @@ function newRecord(job: NewJob, createdAt: Date): JobRecord {
 /** Everything but what was submitted, which may be large. A result that several rows share is sent once. */
 const findSql = `select id, user_id, name, state, done, total, version, work_key, jsonb_build_object('currency', data->'currency') as data,
     created_at, started_at, finished_at, error, resolved, result_id,
+    exists (select 1 from users where users.id = jobs.user_id and users.deleted_at is not null) as orphaned,
     case when row_number() over (partition by result_id order by id) = 1
       then (select body from job_results where job_results.id = jobs.result_id) end as body
   from jobs where id = any(?::uuid[])`;
 
-type FoundRow = JobRow & { readonly result_id: string | null; readonly body: string | null };
+type FoundRow = JobRow & {
+  readonly result_id: string | null;
+  readonly body: string | null;
+  readonly orphaned: boolean;
+};
 
 async function findMany(knex: Knex, ids: readonly string[]): Promise<(JobRecord | undefined)[]> {
   const { rows } = await knex.raw<{ rows: FoundRow[] }>(findSql, [ids] as never);
   const bodies = new Map<string | null, string>();
   for (const { result_id, body } of rows) if (body !== null) bodies.set(result_id, body);
   const found = new Map(
-    rows.map((row) => [row.id, { ...toRecord(row), resultJson: bodies.get(row.result_id) ?? null }]),
+    rows.map((row) => {
+      const job = toRecord(row);
+      // What was asked and answered ends with the account: nobody is left whose it is.
+      if (row.orphaned) return [row.id, { ...job, resolvedJson: null }];
+      return [row.id, { ...job, resultJson: bodies.get(row.result_id) ?? null }];
+    }),
   );
   return ids.map((id) => found.get(id));
 }
@@ -245,7 +276,8 @@ function toRecord(row: JobRow): JobRecord {
     createdAt: row.created_at,
     startedAt: row.started_at,
     finishedAt: row.finished_at,
-    error: row.error,
+    error: row.error && { code: row.error.code, message: row.error.message },
+    errorStatus: row.error?.status ?? null,
     resultJson: null,
     resolvedJson: row.resolved,
   };

@@ -2,7 +2,7 @@ import type { Knex } from 'knex';
 import { v7 as uuidv7 } from 'uuid';
 import type { CostBasisMethod } from '../../src/books/ledger/asset-book.ts';
 import type { Portfolio } from '../../src/books/portfolio.ts';
-import { ConflictError } from '../../src/lib/errors.ts';
+import { ConflictError, ValidationError } from '../../src/lib/errors.ts';
 import { PortfolioRow } from '../models/portfolio.ts';
 import { orUnavailable } from './outage.ts';
 import { toPortfolio } from './portfolio-rows.ts';
@@ -26,7 +26,10 @@ export interface PortfolioUpdate {
 
 /** Portfolios in Postgres. Deleted ones are none. All methods throw {@link UnavailableError} when it does not answer. */
 export interface PortfolioQueries {
-  /** @throws {ConflictError} (`portfolio_limit`) the user has `limit` of them. */
+  /**
+   * @throws {ConflictError} (`portfolio_limit`) the user has `limit` of them.
+   * @throws {ValidationError} (`time_zone`) Postgres does not know the time zone.
+   */
   insert(userId: string, fields: PortfolioFields, limit: number): Promise<Portfolio>;
   find(id: string): Promise<Portfolio | undefined>;
   /** A page of a user's portfolios, the newest first. */
@@ -39,9 +42,13 @@ export interface PortfolioQueries {
    * Changes what differs. Another method or time zone voids all that was derived.
    * @throws {NotFoundError} (`portfolio_not_found`) there is none.
    * @throws {ConflictError} (`base_currency_fixed`) another base currency, and there are transactions.
+   * @throws {ValidationError} (`time_zone`) Postgres does not know the time zone.
    */
   update(update: PortfolioUpdate): Promise<Portfolio>;
-  /** Deletes a portfolio, and with it all that is in it. The rows are purged later. @throws {NotFoundError} there is none. */
+  /**
+   * Deletes a portfolio, and with it all that is in it and the alerts on it. The rows are purged later.
+   * @throws {NotFoundError} there is none.
+   */
   remove(removal: Omit<PortfolioUpdate, 'changes'>): Promise<void>;
 }
 
@@ -49,8 +56,10 @@ export interface PortfolioQueries {
 export function createPortfolioQueries(knex: Knex): PortfolioQueries {
   const living = () => PortfolioRow.query(knex).whereNull('deleted_at');
   return {
-    insert: (userId, fields, limit) =>
-      orUnavailable(knex.transaction((trx) => insertPortfolio(trx, { userId, fields, limit }))),
+    async insert(userId, fields, limit) {
+      await confirmTimeZone(knex, fields.timeZone);
+      return await orUnavailable(knex.transaction((trx) => insertPortfolio(trx, { userId, fields, limit })));
+    },
 
     async find(id) {
       const row = await orUnavailable(living().findById(id));
@@ -68,7 +77,11 @@ export function createPortfolioQueries(knex: Knex): PortfolioQueries {
       return { portfolios: found.results.map(toPortfolio), total: found.total };
     },
 
-    update: (update) => orUnavailable(knex.transaction((trx) => updatePortfolio(trx, update))),
+    async update(update) {
+      const { timeZone } = update.changes;
+      if (timeZone !== undefined) await confirmTimeZone(knex, timeZone);
+      return await orUnavailable(knex.transaction((trx) => updatePortfolio(trx, update)));
+    },
 
     remove: ({ id, confirm }) =>
       orUnavailable(
@@ -76,9 +89,34 @@ export function createPortfolioQueries(knex: Knex): PortfolioQueries {
           const row = await lockPortfolio(trx, id);
           confirm(toPortfolio(row));
           await PortfolioRow.query(trx).findById(id).patch({ deleted_at: new Date() });
+          await trx.raw(removeAlertsSql, [id]);
         }),
       ),
   };
+}
+
+/** In the order in which evaluators lock alerts, so that neither waits for the other in a circle. */
+const removeAlertsSql = `with locked as (
+    select id from alerts where portfolio_id = ? and deleted_at is null order by id for update)
+  update alerts set deleted_at = clock_timestamp(), updated_at = clock_timestamp(), version = version + 1
+  from locked where alerts.id = locked.id`;
+
+/** SQLSTATE invalid_parameter_value. */
+const invalidParameter = '22023';
+
+/**
+ * The database counts days too, and may have other zones than the runtime.
+ * @throws {ValidationError} it does not know this one.
+ */
+async function confirmTimeZone(knex: Knex, timeZone: string): Promise<void> {
+  if (timeZone === 'UTC') return;
+  try {
+    await orUnavailable(knex.raw('select now() at time zone ?::text', [timeZone]));
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === invalidParameter)) throw error;
+    const problem = { field: 'time_zone', message: 'is not a time zone that is known here' };
+    throw new ValidationError('The request breaks a rule', [problem]);
+  }
 }
 
 interface Insertion {

@@ -36,6 +36,13 @@ export interface RunRef {
   readonly startedAt: Date;
 }
 
+/** Why a run failed; `status` is that of what was wrong with what was asked (HTTP), absent when nothing was. */
+export interface FailedRun {
+  readonly code: string;
+  readonly message: string;
+  readonly status?: number;
+}
+
 /** Client jobs in Postgres, as workers see them: one statement moves every row that waits for the same work. */
 export type RunQueries = ReturnType<typeof createRunQueries>;
 
@@ -68,10 +75,7 @@ export function createRunQueries(knex: Knex, onTold: OnTold = () => undefined) {
     },
 
     /** Fails every row that still waits for a run. Returns their ids. */
-    async fail(
-      { workKey, startedAt }: RunRef,
-      error: { code: string; message: string },
-    ): Promise<readonly string[]> {
+    async fail({ workKey, startedAt }: RunRef, error: FailedRun): Promise<readonly string[]> {
       const values = [JSON.stringify(error), startedAt, workKey];
       const { rows } = await knex.raw<{ rows: EndedRow[] }>(failSql, values);
       tell(rows, onTold);

@@ -5,10 +5,10 @@ import type { Alert, AlertFiring } from '../domain/alert.ts';
 import type { Viewer } from '../domain/job.ts';
 import type { AlertNews } from '../events/alert-news.ts';
 import {
+  ConflictError,
   messageOf,
   NotFoundError,
   PreconditionFailedError,
-  UnavailableError,
   ValidationError,
 } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
@@ -44,9 +44,10 @@ export interface AlertDesk {
   /**
    * Another threshold, direction or window begins the alert anew.
    * @throws {PreconditionFailedError} it has another version; what `make` and `get` throw.
+   * @throws {ConflictError} (`alert_changing`) others change it all the time.
    */
   change(changing: AlertChanging): Promise<Alert>;
-  /** Begins an alert anew, whatever its state. @throws what `get` throws. */
+  /** Begins an alert anew, whatever its state. @throws what `get` throws; `alert_changing` as `change` does. */
   rearm(id: string, viewer: Viewer): Promise<Alert>;
   /** @throws what `change` throws. What has fired stays on record. */
   remove(removal: Omit<AlertChanging, 'changes'>): Promise<void>;
@@ -94,7 +95,7 @@ export function createAlertDesk(deps: AlertDeskDeps): AlertDesk {
       tell(deps, id);
       return done;
     }
-    throw new UnavailableError('The alert changes all the time');
+    throw new ConflictError('The alert is being changed by others all the time: try again', 'alert_changing');
   }
 
   return {

@@ -8,7 +8,7 @@
  *
  * Values may come twice and late: one that was received before the last change of the state changes nothing.
  */
-import type { Alert, AlertRule } from '../domain/alert.ts';
+import { leastBetweenFiringsMs, type Alert, type AlertRule } from '../domain/alert.ts';
 import { levelOf, oneLevel, type Level } from './level.ts';
 
 /** A value at a moment. */
@@ -28,7 +28,7 @@ export interface Triggers {
   readonly atMost?: Level;
 }
 
-type Standing = AlertRule & Pick<Alert, 'state' | 'observedAt'>;
+type Standing = AlertRule & Pick<Alert, 'state' | 'observedAt' | 'firedAt'>;
 
 /** Whether anything can happen to an alert without its owner. */
 export function isWatched({ state, repeat }: Pick<Alert, 'state' | 'repeat'>): boolean {
@@ -36,7 +36,13 @@ export function isWatched({ state, repeat }: Pick<Alert, 'state' | 'repeat'>): b
 }
 
 /** Where an alert moves at a value; undefined when it stays. */
-export function moveOf(alert: Standing, { value, at, isFresh }: Observation): Move | undefined {
+export function moveOf(alert: Standing, observation: Observation): Move | undefined {
+  const move = nextMove(alert, observation);
+  const isSoon = alert.firedAt !== null && observation.at < alert.firedAt.getTime() + leastBetweenFiringsMs;
+  return move === 'fired' && isSoon ? undefined : move;
+}
+
+function nextMove(alert: Standing, { value, at, isFresh }: Observation): Move | undefined {
   if (alert.observedAt !== null && at < alert.observedAt.getTime()) return undefined;
   const { atLeast, atMost } = triggersOf(alert);
   const isReached = (atLeast !== undefined && value >= atLeast) || (atMost !== undefined && value <= atMost);

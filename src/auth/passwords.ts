@@ -10,9 +10,9 @@ import { messageOf, UnavailableError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
 import { limitSubjectOf } from '../lib/network.ts';
 import { decoyHash, type HashTask } from './hash-thread.ts';
-import { Turns, type Caller } from './turns.ts';
+import { Turns, type Caller } from '../lib/turns.ts';
 
-export type { Caller } from './turns.ts';
+export type { Caller } from '../lib/turns.ts';
 
 /** bcrypt reads no further than this many bytes; a longer password is refused openly instead of being cut in silence. */
 export const maxPasswordBytes = 72;

@@ -63,7 +63,7 @@ const legsOf: Readonly<Record<TransactionType, { readonly received: boolean; rea
 };
 
 const assetId = /^[a-z0-9][a-z0-9._-]{0,127}$/;
-const moment = /^(\d{4})-(\d{2})-(\d{2})T\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:\d{2})$/;
+const moment = /^(\d{4})-(\d{2})-(\d{2})T([01]\d|2[0-3]):\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:\d{2})$/;
 
 /**
  * Checks a transaction by the rules that need nothing else.

@@ -8,4 +8,10 @@ export const portfolioSettings = {
     max: 10_000_000,
     description: 'Transactions that one portfolio may have.',
   }),
+  PORTFOLIO_JOBS_PER_USER: integer({
+    default: '20',
+    min: 1,
+    max: 10_000,
+    description: 'Unfinished jobs on portfolios (performance, imports, rebuilds) that one user may have.',
+  }),
 } as const;

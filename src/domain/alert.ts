@@ -117,3 +117,9 @@ export interface AlertFiring {
   /** JSON text of the event. */
   readonly body: string;
 }
+
+/**
+ * Least time (ms) from one firing of an alert to the receipt of the value that makes the next. A crossing within it is not
+ * lost: the alert stays armed, and fires at the first later value if its condition then still holds.
+ */
+export const leastBetweenFiringsMs = 10_000;

@@ -45,6 +45,8 @@ export interface JobRecord {
   readonly startedAt: Date | null;
   readonly finishedAt: Date | null;
   readonly error: { readonly code: string; readonly message: string } | null;
+  /** HTTP status of an error that lies in what was asked, not told with the job; null when the fault was ours. */
+  readonly errorStatus?: number | null | undefined;
   /** JSON text of the result; only for a completed job read by its id. */
   readonly resultJson: string | null;
   /** JSON text of {@link ResolvedSymbol}s, when it was asked for by symbols; those of this job, not of others with its work. */

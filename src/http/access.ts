@@ -4,9 +4,16 @@ import type { Scope } from '../domain/scopes.ts';
 export type Access = 'open' | 'user' | 'admin';
 
 /**
- * What an API key must be allowed for a route; `any` key will do, or none: `session` is for people who have logged in.
+ * What an API key must be allowed for a route, one of several where there is a choice; `any` key will do, or none: `session` is
+ * for people who have logged in.
  */
-export type RouteScope = Scope | 'any' | 'session';
+export type RouteScope = Scope | readonly Scope[] | 'any' | 'session';
+
+/** The scopes of which a key needs one; none for people who have logged in and for any key. */
+export function scopesOf(scope: RouteScope | undefined): readonly Scope[] {
+  if (scope === undefined || scope === 'any' || scope === 'session') return [];
+  return typeof scope === 'string' ? [scope] : scope;
+}
 
 /** What a request must bring to be admitted to a route. */
 export interface AccessRule {

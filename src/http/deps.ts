@@ -1,5 +1,4 @@
 import type { AuditQueries } from '../../db/queries/audit.ts';
-import type { BookReading } from '../../db/queries/book-reading.ts';
 import type { ExportQueries } from '../../db/queries/exports.ts';
 import type { ImportQueries } from '../../db/queries/imports.ts';
 import type { PortfolioSnapshots } from '../../db/queries/portfolio-snapshots.ts';
@@ -27,7 +26,6 @@ import type { HealthChecks } from '../lib/health.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { Metrics } from '../lib/metrics.ts';
 import type { BookReader } from '../portfolio/book-reader.ts';
-import type { ReadLots } from '../portfolio/lot-reader.ts';
 import type { PortfolioDesk } from '../portfolio/portfolio-desk.ts';
 import type { ValuationDesk } from '../portfolio/valuation-desk.ts';
 import type { ValueHistories } from '../portfolio/value-histories.ts';
@@ -122,10 +120,6 @@ export interface AppDeps {
   readonly exports: ExportQueries;
   /** Derived tables of portfolios. */
   readonly books: BookReader;
-  /** Open lots of books that are current. */
-  readonly readLots: ReadLots;
-  /** Realised gains of books that are current. */
-  readonly readRealised: BookReading['realised'];
   readonly webhooks: WebhookDesk;
   /** Which URLs may receive webhooks. */
   readonly webhookTargets: Pick<WebhookTargets, 'checked'>;

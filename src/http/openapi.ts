@@ -1,5 +1,6 @@
 /** The OpenAPI 3.1 document, made of the route table and its schemas. */
 import { z } from 'zod';
+import { scopesOf } from './access.ts';
 import type { Route } from './route.ts';
 
 type Json = Record<string, unknown>;
@@ -148,8 +149,10 @@ function uploadOf(takes: NonNullable<Route['takes']>): Json {
 /** Any of these will do; scopes are those of API keys. */
 function securityOf({ access, scope, takesTicket, face }: Route): Json[] {
   if (access === 'open') return [];
-  const scopes = scope === undefined || scope === 'session' || scope === 'any' ? [] : [scope];
-  const key = scope === 'session' ? [] : [{ apiKey: scopes }];
+  const scopes = scopesOf(scope);
+  // Scopes of one entry are all needed: where one of several will do, each is an entry.
+  const choices = scopes.length === 0 ? [[]] : scopes.map((each) => [each]);
+  const key = scope === 'session' ? [] : choices.map((apiKey) => ({ apiKey }));
   const ticket = takesTicket === true ? [{ ticket: [] }] : [];
   const coinGecko = face === 'v3' ? Object.keys(coinGeckoKeys).map((name) => ({ [name]: scopes })) : [];
   return [{ bearer: scopes }, ...key, ...ticket, ...coinGecko];
@@ -207,7 +210,7 @@ function responsesOf(each: Route): Record<string, { description: string }> {
 function refusalOf({ access, scope }: Route): string {
   if (access === 'admin') return 'Admins only, and of their API keys those with the scope admin';
   if (scope === 'session') return 'Not with an API key';
-  return scope === 'any' ? 'Never' : `The API key lacks the scope ${scope ?? ''}`;
+  return scope === 'any' ? 'Never' : `The API key lacks the scope ${scopesOf(scope).join(' or ')}`;
 }
 
 function responseOf(

@@ -39,7 +39,8 @@ export const submissionDescribed = {
     200: 'The result, when the client waits and it is done in time',
     202: 'The job was accepted; poll it at Location or follow its events',
     409: 'The job was cancelled while the client waited',
-    502: 'The job failed while the client waited',
+    422: 'A field breaks a rule, or the job failed while the client waited because of what it was given',
+    502: 'The job failed while the client waited, by no fault of the client',
     503: 'The database is away or too many jobs are waiting; nothing was accepted, see Retry-After',
   },
 } as const;
@@ -123,12 +124,15 @@ function answerEnded(ctx: ApiContext, job: JobRecord): void {
 
 /**
  * That a job which has ended has a result.
- * @throws {ConflictError} (`job_cancelled`) it was cancelled. @throws {AppError} 502 with the job's own error: it failed.
+ * @throws {ConflictError} (`job_cancelled`) it was cancelled. @throws {AppError} with the job's own error: it
+ * failed, by a fault of what was asked (422) or of ours (502).
  */
 export function confirmCompleted(job: JobRecord): void {
   if (job.state === 'cancelled') throw new ConflictError('The job was cancelled', 'job_cancelled');
   if (job.state === 'failed') {
     const { code, message } = job.error ?? { code: 'job_failed', message: 'The job failed' };
-    throw new AppError(message, { code, status: 502 });
+    const { errorStatus } = job;
+    const isOfInput = errorStatus != null && errorStatus >= 400 && errorStatus < 500;
+    throw new AppError(message, { code, status: isOfInput ? 422 : 502 });
   }
 }

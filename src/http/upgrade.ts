@@ -15,6 +15,7 @@ import { mostMessageBytes, socketPath } from '../streams/ws-messages.ts';
 import type { AccessRule } from './access.ts';
 import { createClientAddress } from './client-address.ts';
 import type { AppDeps } from './deps.ts';
+import { jobFollowedBy, seeJobs } from './job-rights.ts';
 import type { OnUpgrade } from './listen.ts';
 import { admitOf, allowed, type Entrant } from './middleware/admit.ts';
 import { createOriginCheck } from './middleware/headers.ts';
@@ -172,8 +173,8 @@ class UpgradeDesk {
         renewTicket: state.cameWithTicket ? issueTicket : undefined,
         readMessage,
         findJob: async (id) => {
-          allowed(viewer, { access: 'user', scope: 'jobs:write' });
-          return jobDesk.get(jobIdOf({ id }), viewer);
+          allowed(viewer, { access: 'user', scope: seeJobs });
+          return await jobFollowedBy(viewer, jobDesk, jobIdOf({ id }));
         },
       });
     });

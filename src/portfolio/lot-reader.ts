@@ -1,64 +1,64 @@
-import type { BookReading } from '../../db/queries/book-reading.ts';
-import type { Lot } from '../books/ledger/asset-book.ts';
+import type { BookPages, LotSpan } from '../../db/queries/book-reading.ts';
 import { lotsOfMark } from '../books/ledger/replay.ts';
-import type { Portfolio } from '../books/portfolio.ts';
-import type { BookStanding, Position } from './book-reader.ts';
+import type { AssetLot, BookStanding, LotPage, LotQuery, Position } from './book-reader.ts';
 
-/** An open lot and whose it is. */
-export interface AssetLot extends Lot {
-  readonly assetId: string;
+/** Marks do not have the lots that positions count: they are to be made again, by an update of the books. */
+export class BooksBehindError extends Error {
+  override readonly name = 'BooksBehindError';
 }
 
-/** Which open lots: of one asset or of all, in the order of assets and then of acquisition. */
-export interface LotQuery {
-  readonly portfolio: Pick<Portfolio, 'id' | 'method' | 'timeZone'>;
-  readonly standing: BookStanding;
-  readonly assetId?: string | undefined;
-  readonly offset: number;
-  readonly limit: number;
+/**
+ * Reads open lots of books that are current, in the snapshot that their standing is of. Only the assets that the page lies in
+ * are read, and of long lists only the page.
+ * @throws {BooksBehindError} the marks are of other books.
+ * @throws {UnavailableError} Postgres does not answer.
+ */
+export async function readLots(
+  pages: Pick<BookPages, 'lots' | 'lastMarks'>,
+  { portfolio, positions }: Pick<BookStanding, 'portfolio' | 'positions'>,
+  { assetId, offset, limit }: LotQuery,
+): Promise<LotPage> {
+  const all = positions.filter((each) => assetId === undefined || each.assetId === assetId);
+  const spans = spansOf(all, offset, limit);
+  const { method } = portfolio;
+  const lots =
+    method === 'average' || method === 'uk_pool'
+      ? await poolsOf(pages, portfolio, spans)
+      : await pages.lots(portfolio, spans);
+  if (lots.length !== spans.reduce((sum, span) => sum + span.limit, 0))
+    throw new BooksBehindError(`the marks of portfolio ${portfolio.id} are of other books`);
+  return { lots, total: all.reduce((sum, each) => sum + each.openLots, 0) };
 }
 
-/** A page of open lots. */
-export interface LotPage {
-  readonly lots: readonly AssetLot[];
-  readonly total: number;
+/** What of each asset lies in the page. */
+function spansOf(positions: readonly Position[], offset: number, limit: number): LotSpan[] {
+  const spans: LotSpan[] = [];
+  let before = 0;
+  let left = limit;
+  for (const { assetId, openLots } of positions) {
+    const from = Math.max(0, offset - before);
+    const most = Math.min(openLots - from, left);
+    before += openLots;
+    if (most <= 0) continue;
+    left -= most;
+    spans.push({ assetId, offset: from, limit: most });
+  }
+  return spans;
 }
 
-/** Reads open lots of books that are current. @throws {UnavailableError} when Postgres does not answer. */
-export type ReadLots = (query: LotQuery) => Promise<LotPage>;
-
-/** Builds a {@link ReadLots}. Only the assets that the page lies in are read, and of long lists only the page. */
-export function createLotReader(reading: Pick<BookReading, 'lots' | 'lastMark'>): ReadLots {
-  return async ({ portfolio, standing, assetId, offset, limit }) => {
-    const all = standing.positions.filter((each) => assetId === undefined || each.assetId === assetId);
-    const lots: AssetLot[] = [];
-    let before = 0;
-    for (const { assetId: asset, openLots } of all) {
-      const from = Math.max(0, offset - before);
-      const most = Math.min(openLots - from, limit - lots.length);
-      before += openLots;
-      if (most <= 0) continue;
-      const found = await lotsOf(reading, portfolio, { asset, offset: from, limit: most });
-      for (const lot of found) lots.push({ ...lot, assetId: asset });
-    }
-    return { lots, total: all.reduce((sum: number, each: Position) => sum + each.openLots, 0) };
-  };
-}
-
-interface Within {
-  readonly asset: string;
-  readonly offset: number;
-  readonly limit: number;
-}
-
-async function lotsOf(
-  reading: Pick<BookReading, 'lots' | 'lastMark'>,
-  portfolio: LotQuery['portfolio'],
-  { asset, offset, limit }: Within,
-): Promise<readonly Lot[]> {
-  const { id: portfolioId, method } = portfolio;
-  if (method !== 'average' && method !== 'uk_pool')
-    return await reading.lots({ portfolioId, assetId: asset, offset, limit });
-  const mark = await reading.lastMark(portfolioId, asset);
-  return mark === undefined ? [] : lotsOfMark(mark, portfolio).slice(offset, offset + limit);
+async function poolsOf(
+  pages: Pick<BookPages, 'lastMarks'>,
+  portfolio: BookStanding['portfolio'],
+  spans: readonly LotSpan[],
+): Promise<AssetLot[]> {
+  const marks = await pages.lastMarks(
+    portfolio,
+    spans.map(({ assetId }) => assetId),
+  );
+  return spans.flatMap(({ assetId, offset, limit }) => {
+    const mark = marks.get(assetId);
+    if (mark === undefined) return [];
+    const lots = lotsOfMark(mark, portfolio).slice(offset, offset + limit);
+    return lots.map((lot) => ({ ...lot, assetId }));
+  });
 }

@@ -3,6 +3,7 @@ import type { Portfolio } from '../books/portfolio.ts';
 import type { Viewer } from '../domain/job.ts';
 import { NotFoundError } from '../lib/errors.ts';
 import { confirmVersion, type ExpectedVersion } from './expected-version.ts';
+import type { TakeWriteTurn } from './write-turns.ts';
 
 /** A change of a portfolio. What is absent stays. */
 export interface PortfolioChange {
@@ -20,7 +21,10 @@ export interface PortfolioDesk {
    * @throws {UnavailableError} Postgres does not answer.
    */
   get(id: string, viewer: Viewer): Promise<Portfolio>;
-  /** @throws {ConflictError} (`portfolio_limit`) the viewer has as many as one may have. */
+  /**
+   * @throws {ConflictError} (`portfolio_limit`) the viewer has as many as one may have.
+   * @throws {ValidationError} (`time_zone`) the database does not know the time zone.
+   */
   create(viewer: Viewer, fields: PortfolioFields): Promise<Portfolio>;
   /** A page of the viewer's portfolios, the newest first. */
   page(asked: {
@@ -33,6 +37,8 @@ export interface PortfolioDesk {
    * @throws {NotFoundError} as `get` does.
    * @throws {PreconditionFailedError} it has another version than the client expects.
    * @throws {ConflictError} (`base_currency_fixed`) another base currency, and there are transactions.
+   * @throws {UnavailableError} (`portfolio_busy`) too many changes of it wait.
+   * @throws {ValidationError} (`time_zone`) the database does not know the time zone.
    */
   change(change: PortfolioChange): Promise<Portfolio>;
   /** Deletes a portfolio with all that is in it. @throws what `change` throws. */
@@ -41,6 +47,7 @@ export interface PortfolioDesk {
 
 export interface PortfolioDeskDeps {
   readonly portfolios: PortfolioQueries;
+  readonly takeTurn: TakeWriteTurn;
   /** Has the books of a portfolio brought up to date; never rejects. */
   readonly updateBooks: (portfolioId: string) => void;
 }
@@ -49,7 +56,7 @@ export interface PortfolioDeskDeps {
 const portfolioLimit = 200;
 
 /** Builds the {@link PortfolioDesk}. */
-export function createPortfolioDesk({ portfolios, updateBooks }: PortfolioDeskDeps): PortfolioDesk {
+export function createPortfolioDesk({ portfolios, takeTurn, updateBooks }: PortfolioDeskDeps): PortfolioDesk {
   async function get(id: string, viewer: Viewer): Promise<Portfolio> {
     const portfolio = await portfolios.find(id);
     if (portfolio === undefined) throw missing();
@@ -73,14 +80,14 @@ export function createPortfolioDesk({ portfolios, updateBooks }: PortfolioDeskDe
     async change({ id, changes, ...who }) {
       // Locks nothing of somebody else's.
       await get(id, who.viewer);
-      const changed = await portfolios.update({ id, changes, confirm: confirmer(who) });
+      const changed = await takeTurn(id, () => portfolios.update({ id, changes, confirm: confirmer(who) }));
       if (changed.bookedVersion < changed.booksVersion) updateBooks(id);
       return changed;
     },
 
     async remove({ id, ...who }) {
       await get(id, who.viewer);
-      await portfolios.remove({ id, confirm: confirmer(who) });
+      await takeTurn(id, () => portfolios.remove({ id, confirm: confirmer(who) }));
     },
   };
 }

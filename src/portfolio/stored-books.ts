@@ -1,14 +1,14 @@
-import type { BookReading, StoredStanding } from '../../db/queries/book-reading.ts';
-import type { Portfolio } from '../books/portfolio.ts';
+import type { BookPages, BookReading } from '../../db/queries/book-reading.ts';
 import type { BookNews } from '../events/book-news.ts';
 import { createBell } from '../lib/bell.ts';
 import type { Clock } from '../lib/clock.ts';
 import { messageOf, NotFoundError, UnavailableError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
-import type { BookReader, BookStanding } from './book-reader.ts';
+import type { BookReader, BookStanding, BookView } from './book-reader.ts';
+import { BooksBehindError, readLots } from './lot-reader.ts';
 
 export interface BookReaderDeps {
-  readonly reading: Pick<BookReading, 'standing'>;
+  readonly reading: Pick<BookReading, 'standing' | 'inSnapshot'>;
   readonly news: Pick<BookNews, 'listen'>;
   /** Has the books of a portfolio updated. It may reject: the sweep of upkeep makes up for it. */
   readonly askForUpdate: (portfolioId: string) => Promise<void>;
@@ -21,37 +21,48 @@ const lookMs = 200;
 
 /** Builds the {@link BookReader} over the derived tables. */
 export function createBookReader(deps: BookReaderDeps): BookReader {
-  const waiting = createNewsBoard(deps.news);
+  const board = createNewsBoard(deps.news);
+  const { reading } = deps;
   return {
-    async standing(portfolio, waitMs) {
-      const found = await current(deps, portfolio);
-      if (found !== undefined) return found;
-      return await waitForBooks(deps, waiting, { portfolio, waitMs });
+    standing: ({ id: portfolioId }, waitMs) =>
+      untilCurrent(deps, board, { portfolioId, waitMs, look: () => currentOf(reading, portfolioId) }),
+    async look({ portfolioId, waitMs }, at) {
+      const { told } = await untilCurrent(deps, board, {
+        portfolioId,
+        waitMs,
+        look: () => lookOnce(reading, portfolioId, at),
+      });
+      return told;
     },
   };
 }
 
-interface Wait {
-  readonly portfolio: Portfolio;
+interface Wait<T> {
+  readonly portfolioId: string;
   readonly waitMs: number;
+  /** Undefined when the books are not current. */
+  readonly look: () => Promise<T | undefined>;
 }
 
-async function waitForBooks(
-  deps: BookReaderDeps,
+async function untilCurrent<T>(deps: BookReaderDeps, board: NewsBoard, wait: Wait<T>): Promise<T> {
+  return (await wait.look()) ?? (await waitForBooks(deps, board, wait));
+}
+
+async function waitForBooks<T>(
+  { clock, log, askForUpdate }: BookReaderDeps,
   board: NewsBoard,
-  { portfolio, waitMs }: Wait,
-): Promise<BookStanding> {
-  const { clock, log, askForUpdate } = deps;
+  { portfolioId, waitMs, look }: Wait<T>,
+): Promise<T> {
   const deadline = clock.now() + waitMs;
   const bell = createBell();
-  const stop = board.listen(portfolio.id, bell.ring);
+  const stop = board.listen(portfolioId, bell.ring);
   try {
     // Whoever changed the transactions asked already; that may have been lost.
-    await askForUpdate(portfolio.id).catch((error: unknown) => {
+    await askForUpdate(portfolioId).catch((error: unknown) => {
       log.debug({ reason: messageOf(error) }, 'an update of books could not be asked for');
     });
     for (;;) {
-      const found = await current(deps, portfolio);
+      const found = await look();
       if (found !== undefined) return found;
       const left = deadline - clock.now();
       if (left <= 0) break;
@@ -66,11 +77,39 @@ async function waitForBooks(
   });
 }
 
-async function current({ reading }: BookReaderDeps, portfolio: Portfolio): Promise<BookStanding | undefined> {
-  const stored: StoredStanding | undefined = await reading.standing(portfolio.id);
+async function currentOf(
+  pages: Pick<BookPages, 'standing'>,
+  portfolioId: string,
+): Promise<BookStanding | undefined> {
+  const stored = await pages.standing(portfolioId);
   if (stored === undefined) throw new NotFoundError('There is no such portfolio', 'portfolio_not_found');
-  const { booksVersion, bookedVersion, positions } = stored;
-  return booksVersion === bookedVersion ? { booksVersion, positions } : undefined;
+  const { portfolio, booksVersion, bookedVersion, positions } = stored;
+  return booksVersion === bookedVersion ? { portfolio, booksVersion, positions } : undefined;
+}
+
+/** Method, versions, marks and rows of different moments do not belong together, so all are read in one snapshot. */
+async function lookOnce<T>(
+  reading: Pick<BookReading, 'inSnapshot'>,
+  portfolioId: string,
+  at: (view: BookView) => Promise<T>,
+): Promise<{ readonly told: T } | undefined> {
+  try {
+    return await reading.inSnapshot(async (pages) => {
+      const standing = await currentOf(pages, portfolioId);
+      return standing && { told: await at(viewOf(pages, standing)) };
+    });
+  } catch (error) {
+    if (error instanceof BooksBehindError) return undefined;
+    throw error;
+  }
+}
+
+function viewOf(pages: BookPages, standing: BookStanding): BookView {
+  return {
+    standing,
+    lots: (query) => readLots(pages, standing, query),
+    realised: (query) => pages.realised({ ...query, portfolioId: standing.portfolio.id }),
+  };
 }
 
 /** One subscription for all who wait. */

@@ -29,7 +29,8 @@ export interface PortfolioPage {
 
 /**
  * Transactions of the viewer's portfolios. All methods throw {@link NotFoundError} for a portfolio or transaction that is not
- * there or not the viewer's, and {@link UnavailableError} when Postgres does not answer.
+ * there or not the viewer's, and {@link UnavailableError} when Postgres does not answer, or (`portfolio_busy`) too many changes
+ * of a portfolio wait.
  */
 export interface TransactionDesk {
   /**

@@ -22,6 +22,7 @@ import {
   type CheckedTransaction,
   type WrittenTransaction,
 } from './transaction-drafts.ts';
+import type { TakeWriteTurn } from './write-turns.ts';
 
 /** A new transaction. With an id of the client's own it can be sent again. */
 export interface NewTransaction extends WrittenTransaction {
@@ -53,6 +54,7 @@ export interface Creation {
 export interface TransactionDeskDeps {
   readonly portfolios: Pick<PortfolioDesk, 'get'>;
   readonly transactions: TransactionQueries;
+  readonly takeTurn: TakeWriteTurn;
   readonly findMarketValues: FindMarketValues;
   /** Whether there is such an asset; true too when that cannot be told. */
   readonly isAsset: (id: string) => boolean;
@@ -91,7 +93,7 @@ export async function createAll(
     parts,
     () => 'transactions',
     () =>
-      deps.transactions.change({ portfolioId, limit: deps.limit, by }, async (change, find) => {
+      changeInTurn(deps, { portfolioId, by }, async (change, find) => {
         confirmCurrency(change.portfolio, portfolio);
         // Somebody may have sent the same in the meantime.
         for (const [id, each] of sameOf(checked, await find(own))) known.set(id, each);
@@ -178,7 +180,7 @@ export async function replaceOne(
     parts,
     (asset) => lackingField(asset, before, parts[0]?.transaction),
     () =>
-      deps.transactions.change({ portfolioId, limit: deps.limit, by }, async (change, find) => {
+      changeInTurn(deps, { portfolioId, by }, async (change, find) => {
         confirmCurrency(change.portfolio, portfolio);
         const current = await currentOf(find, id, expected);
         const { importId, fingerprint } = current;
@@ -202,7 +204,7 @@ export async function removeOne(
     [],
     () => 'id',
     () =>
-      deps.transactions.change({ portfolioId, limit: deps.limit, by }, async (_change, find) => {
+      changeInTurn(deps, { portfolioId, by }, async (_change, find) => {
         await currentOf(find, id, expected);
         return { remove: [id] };
       }),
@@ -225,6 +227,14 @@ async function currentOf(
 function confirmCurrency(current: Portfolio, seen: Portfolio): void {
   if (current.baseCurrency !== seen.baseCurrency)
     throw new ConflictError('The base currency has just changed: try again', 'base_currency_changed');
+}
+
+function changeInTurn(
+  { transactions, takeTurn, limit }: TransactionDeskDeps,
+  { portfolioId, by }: Pick<TransactionRequest, 'portfolioId' | 'by'>,
+  plan: PlanChange,
+): Promise<readonly StoredTransaction[]> {
+  return takeTurn(portfolioId, () => transactions.change({ portfolioId, limit, by }, plan));
 }
 
 /** Tells an overdrawn holding in the fields of the request. */

@@ -42,7 +42,7 @@ export interface Books extends Pick<BookedPortfolio, 'assets'> {
 
 interface DeskDeps {
   readonly portfolios: Pick<BookedPortfolios, 'find'>;
-  readonly reader: BookReader;
+  readonly reader: Pick<BookReader, 'standing'>;
   readonly quotes: ReadQuotes;
   readonly watch: BooksWatch;
   /** Longest wait (ms) for quotes that are not cached. */
@@ -61,11 +61,14 @@ export function createValuationDesk(deps: DeskDeps): ValuationDesk {
       const found = await deps.portfolios.find(id);
       // Books are private: an admin is not their owner.
       if (found?.portfolio.userId !== viewer.userId)
-        throw new NotFoundError('There is no such portfolio', 'portfolio_not_found');
+        throw new NotFoundError(
+          'There is no such portfolio, or it is somebody else’s',
+          'portfolio_not_found',
+        );
       const { portfolio } = found;
       if (portfolio.bookedVersion === portfolio.booksVersion) return found;
-      const { booksVersion, positions } = await deps.reader.standing(portfolio, deps.booksWaitMs);
-      return { portfolio: { ...portfolio, booksVersion, bookedVersion: booksVersion }, assets: positions };
+      const standing = await deps.reader.standing(portfolio, deps.booksWaitMs);
+      return { portfolio: standing.portfolio, assets: standing.positions };
     },
     async value(books, requester) {
       const held = heldOf(books);

@@ -32,7 +32,7 @@ export interface JobDesk {
    * Stores the job and adds it to its queue. Once stored it will end, whether or not the add reached Redis.
    * With a known idempotency key and the same body, the job that exists is returned.
    * @throws {IdempotencyMismatchError} same key, other body.
-   * @throws {RateLimitedError} the user has too many unfinished jobs.
+   * @throws {RateLimitedError} the user has too many unfinished jobs, or too many on portfolios.
    * @throws {UnavailableError} Postgres is down or the backlog is full; nothing was accepted.
    */
   submit<N extends ClientJobName>(request: SubmitRequest<N>): Promise<JobRecord>;
@@ -47,12 +47,13 @@ export interface JobDesk {
   ): Promise<JobRecord | undefined>;
   /** @throws {NotFoundError} it does not exist or is not the viewer's. */
   get(id: string, viewer: Viewer): Promise<JobRecord>;
-  /** Jobs of one user, the newest first, without results. `page` counts from 1. */
+  /** Jobs of one user, the newest first, without results; of all names or of some. `page` counts from 1. */
   list(request: {
     userId: string;
     page: number;
     limit: number;
     state?: JobState | undefined;
+    names?: readonly ClientJobName[] | undefined;
   }): Promise<JobPage>;
   /**
    * Cancels a job that has not ended; one that has ended is returned as it is. Others who share its run keep theirs.

@@ -1,6 +1,6 @@
 import { setMaxListeners } from 'node:events';
 import { v7 as uuidv7, validate as isUuid } from 'uuid';
-import type { ClientJobName, JobData } from '../../jobs/registry.ts';
+import { isPortfolioJob, portfolioJobNames, type ClientJobName, type JobData } from '../../jobs/registry.ts';
 import type { JobQueries } from '../../db/queries/jobs.ts';
 import { orUnavailable } from '../../db/queries/outage.ts';
 import { isFinal, type JobRecord, type Viewer } from '../domain/job.ts';
@@ -16,6 +16,7 @@ import {
 } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { JobDesk, JobPage, Submission, SubmitRequest } from './job-desk.ts';
+import { createPortfolioBacklog, type PortfolioBacklog, type PortfolioPlace } from './portfolio-backlog.ts';
 import { turnOf } from './turn.ts';
 import type { Queues } from './queues.ts';
 import { createUserBacklog, type UserBacklog } from './user-backlog.ts';
@@ -33,6 +34,8 @@ export interface JobDeskDeps {
   readonly backlogLimit: number;
   /** Unfinished jobs that one user may have. */
   readonly backlogPerUser: number;
+  /** Unfinished jobs on portfolios that one user may have. */
+  readonly portfolioJobsPerUser: number;
   /** Told of every job that was accepted, repetitions by an idempotency key left out. Must not throw. */
   readonly onAccepted: (who: Requester) => void;
   /** Tells workers that nobody waits for a run any more. */
@@ -65,14 +68,19 @@ export function createJobDesk(deps: JobDeskDeps): JobDesk {
 class PostgresJobDesk implements JobDesk {
   readonly #deps: JobDeskDeps;
   readonly #userBacklog: UserBacklog;
+  readonly #portfolioBacklog: PortfolioBacklog;
   #backlog = 0;
   #backlogReadAt = 0;
   readonly #forecasts = new Map<string, { askedAt: number; answer: Promise<number | null> }>();
 
   constructor(deps: JobDeskDeps) {
     this.#deps = deps;
-    const { jobs, clock, backlogPerUser: limit } = deps;
+    const { jobs, clock, backlogPerUser: limit, portfolioJobsPerUser } = deps;
     this.#userBacklog = createUserBacklog({ count: (userId) => jobs.countOpenOfUser(userId), clock, limit });
+    this.#portfolioBacklog = createPortfolioBacklog({
+      count: (userId) => jobs.countOpenOfNames(userId, portfolioJobNames),
+      limit: portfolioJobsPerUser,
+    });
     // Everybody who waits listens to it: thousands are no leak.
     if (deps.draining !== undefined) setMaxListeners(0, deps.draining);
   }
@@ -80,12 +88,18 @@ class PostgresJobDesk implements JobDesk {
   async submit<N extends ClientJobName>(request: SubmitRequest<N>): Promise<JobRecord> {
     const workKey = workKeyOf(request.name, request.submission);
     await orUnavailable(this.#refuseAtLimit());
-    const row = await this.#store(request, workKey);
+    const place = await this.#placeOf(request);
+    const row = await this.#store(request, workKey).finally(place.settle);
     if (row === undefined) return await this.#existing(request);
     this.#backlog++;
     this.#deps.onAccepted(request);
-    await this.#enqueue(request, workKey);
+    await this.#enqueue(request, workKey, place.ahead);
     return row;
+  }
+
+  /** Where it stands among the user's jobs on portfolios. */
+  async #placeOf({ name, userId }: SubmitRequest): Promise<PortfolioPlace> {
+    return isPortfolioJob(name) ? await orUnavailable(this.#portfolioBacklog.take(userId)) : anyPlace;
   }
 
   /** The row; undefined when its idempotency key is taken. */
@@ -132,8 +146,8 @@ class PostgresJobDesk implements JobDesk {
     return job;
   }
 
-  async list({ userId, page, limit, state }: Parameters<JobDesk['list']>[0]): Promise<JobPage> {
-    return await orUnavailable(this.#deps.jobs.list({ userId, state, offset: (page - 1) * limit, limit }));
+  async list({ page, ...asked }: Parameters<JobDesk['list']>[0]): Promise<JobPage> {
+    return await orUnavailable(this.#deps.jobs.list({ ...asked, offset: (page - 1) * asked.limit }));
   }
 
   async cancel(id: string, viewer: Viewer): Promise<JobRecord> {
@@ -198,11 +212,15 @@ class PostgresJobDesk implements JobDesk {
     throw new UnavailableError('Too many jobs are waiting', { code: 'backlog_full', retryAfterSeconds: 10 });
   }
 
-  async #enqueue<N extends ClientJobName>(request: SubmitRequest<N>, workKey: string): Promise<void> {
+  async #enqueue<N extends ClientJobName>(
+    request: SubmitRequest<N>,
+    workKey: string,
+    ahead: number,
+  ): Promise<void> {
     const { name, submission, total } = request;
     try {
       const data = { ...submission, workKey, requester: requesterText(request) } as unknown as JobData<N>;
-      await this.#deps.queues.add(name, data, turnOf(workKey, total));
+      await this.#deps.queues.add(name, data, turnOf({ name, workKey, total, ahead }));
     } catch (error) {
       // Accepted all the same: the reconciler adds it.
       this.#deps.log.warn({ workKey, reason: messageOf(error) }, 'a job could not be added yet');
@@ -228,5 +246,8 @@ async function orUnknownUser<T>(insert: Promise<T>): Promise<T> {
     throw new UnauthenticatedError('This account does not exist any more', 'token_invalid');
   }
 }
+
+/** Of a job that is on no portfolio: it has no place to give back. */
+const anyPlace: PortfolioPlace = { ahead: 0, settle: () => undefined };
 
 const foreignKeyViolation = '23503';

@@ -67,6 +67,7 @@ export function isLocalName(host: string): boolean {
 
 /** Odd spellings of addresses (decimal, octal, hexadecimal) were made plain by the parser of URLs. */
 function problemOfHost(host: string, guard: AddressGuard): string | undefined {
+  if (isIP(host) === 0 && host.split('.').includes('')) return 'must have a host without empty parts';
   const addresses = isIP(host) > 0 ? [host] : isLocalName(host) ? ['127.0.0.1'] : [];
   return addresses.every((address) => guard.allows(address))
     ? undefined

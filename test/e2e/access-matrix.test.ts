@@ -243,10 +243,14 @@ const rows: Readonly<Record<string, Row>> = {
     statuses: everyUser(200),
     call: () => ({ path: '/api/v1/crypto/bitcoin' }),
   },
-  'GET /api/v1/jobs': { statuses: everyUser(200) },
-  'GET /api/v1/jobs/:id': { statuses: own(200), call: jobCall() },
+  // The key of the wrong scope may read portfolios: it sees jobs on these, and no others.
+  'GET /api/v1/jobs': { statuses: anyKey(200) },
+  'GET /api/v1/jobs/:id': { statuses: { ...own(200), 'wrong-scope key': 404 }, call: jobCall() },
   'DELETE /api/v1/jobs/:id': { statuses: own(200), call: jobCall() },
-  'GET /api/v1/jobs/:id/events': { statuses: own(200), call: jobCall('/events') },
+  'GET /api/v1/jobs/:id/events': {
+    statuses: { ...own(200), 'wrong-scope key': 404 },
+    call: jobCall('/events'),
+  },
   'POST /api/v1/portfolios': { statuses: everyUser(201), call: () => ({ body: { name: 'books' } }) },
   'GET /api/v1/portfolios': { statuses: { ...everyUser(200), 'wrong-scope key': 200 } },
   'GET /api/v1/portfolios/:id': { statuses: ownBooks(200), call: portfolioCall() },
@@ -306,7 +310,7 @@ const rows: Readonly<Record<string, Row>> = {
     call: portfolioCall('/performance', { headers: { prefer: 'respond-async' } }),
   },
   'POST /api/v1/portfolios/:id/performance': {
-    statuses: own(202, 404),
+    statuses: ownBooks(202),
     call: portfolioCall('/performance', { body: { range: '30d' } }),
   },
   'GET /api/v1/webhooks/secret': { statuses: everyUser(200) },

@@ -2,6 +2,8 @@
 import { expect } from 'chai';
 import { v7 as uuidv7 } from 'uuid';
 import { fakeAlerts, watchedPortfolioId, type FakeAlerts } from './support/fake-alerts.ts';
+import { RateLimitedError } from '../../src/lib/errors.ts';
+import type { LimitPolicy } from '../../src/lib/rate-limit.ts';
 import { startApi, type TestApi } from './support/ports.ts';
 
 const path = '/api/v1/alerts';
@@ -15,15 +17,29 @@ interface Answer {
 describe('the routes of alerts', () => {
   let api: TestApi;
   let fake: FakeAlerts;
+  /** What was charged for beginnings, and whether the allowance of them is spent. */
+  const begins: LimitPolicy[] = [];
+  let isSpent = false;
+  const allowances = {
+    take(policy: LimitPolicy) {
+      if (policy.name === 'alert-begins') begins.push(policy);
+      if (policy.name === 'alert-begins' && isSpent)
+        throw new RateLimitedError('Too many', { retryAfterSeconds: 9 });
+      return { policy, remaining: 1, resetSeconds: 60 };
+    },
+    isSpent: () => false,
+  };
 
   before(async () => {
     fake = fakeAlerts();
-    api = await startApi({ alerts: fake.desk });
+    api = await startApi({ alerts: fake.desk, allowances });
   });
   beforeEach(() => {
     fake.rows.clear();
     fake.firings.length = 0;
     fake.told.length = 0;
+    begins.length = 0;
+    isSpent = false;
   });
   after(() => api.close());
 
@@ -179,6 +195,37 @@ describe('the routes of alerts', () => {
     const response = await api.call('PUT', `${path}/${id}`, { body: { note: 'x' }, headers });
     expect(await dataOf(response)).to.include({ note: 'x', state: 'armed', version: 3 });
     fake.rows.get = find;
+  });
+
+  it('has an allowance for alerts that begin anew, and for nothing else', async () => {
+    const { id } = await made();
+    const put = (body: object) => api.call('PUT', `${path}/${id}`, { body, headers: { 'if-match': '*' } });
+    const rearm = () => api.call('POST', `${path}/${id}/rearm`);
+    const anew = [{ threshold: 5 }, { direction: 'below' }, { enabled: true }];
+    for (const body of anew) expect((await put(body)).status).to.equal(200);
+    expect((await rearm()).status).to.equal(200);
+    expect((await make({ ...price, fire_if_true: true })).status).to.equal(201);
+    expect(begins.map(({ limit, windowSeconds }) => [limit, windowSeconds])).to.deep.equal(
+      Array.from({ length: 5 }, () => [600, 3_600]),
+    );
+    isSpent = true;
+    expect((await rearm()).status).to.equal(429);
+    for (const body of anew) expect((await put(body)).status).to.equal(429);
+    expect((await make({ ...price, fire_if_true: true })).status).to.equal(429);
+    expect((await put({ note: 'x', enabled: false })).status).to.equal(200);
+  });
+
+  it('tells who begins an alert anew that others change it all the time', async () => {
+    const { id } = await made();
+    const find = fake.rows.get.bind(fake.rows);
+    fake.rows.get = (key) => {
+      const row = find(key);
+      if (row !== undefined) fake.rows.set(key, { ...row, version: row.version + 1 });
+      return row;
+    };
+    const response = await api.call('POST', `${path}/${id}/rearm`);
+    fake.rows.get = find;
+    expect(response.status).to.equal(409);
   });
 
   it('deletes an alert', async () => {

@@ -10,6 +10,7 @@ import { contentOf } from '../../src/books/recorded-transaction.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { silentLogger } from '../../src/lib/logger.ts';
 import { createPortfolioDesk } from '../../src/portfolio/portfolio-desk.ts';
+import { createWriteTurns } from '../../src/portfolio/write-turns.ts';
 import { createBookReader } from '../../src/portfolio/stored-books.ts';
 import { createBooksUpdate } from '../../workers/processors/update-books.ts';
 import { createReplayPool, type ReplayPool } from '../../workers/runtime/replay-pool.ts';
@@ -44,6 +45,7 @@ describe('an export', () => {
     replays = createReplayPool();
     const portfolios = createPortfolioDesk({
       portfolios: createPortfolioQueries(knex),
+      takeTurn: createWriteTurns(),
       updateBooks: () => undefined,
     });
     const books = createBookReader({
@@ -119,7 +121,7 @@ describe('an export', () => {
     expect(told.map(({ note }) => note)).to.deep.equal([
       'first',
       '',
-      `'=HYPERLINK("http://example.com"),\nand more`,
+      `'=HYPERLINK("http://example.com"), and more`,
       `'-1 is no number here`,
       `'@home`,
       `''=twice`,
@@ -198,6 +200,41 @@ describe('an export', () => {
     expect((await get('?kind=everything')).status).to.equal(422);
     const stranger = await bench.portfolio();
     expect((await get('', stranger)).status).to.equal(404);
+  });
+
+  it('of derived rows is whole though the books are kept otherwise between the portfolio and them', async () => {
+    const other = await newPortfolio();
+    await bench.bring(other, [columns, ...rows, ''].join('\n'));
+    await updateBooks(other);
+    for (const [kind, timeZone] of [
+      ['realised', 'Europe/Berlin'],
+      ['positions', 'Asia/Tokyo'],
+    ] as const) {
+      let isChanged = false;
+      const { portfolios, books } = api.deps;
+      const get: typeof portfolios.get = async (...asked) => {
+        const found = await portfolios.get(...asked);
+        if (isChanged) return found;
+        isChanged = true;
+        const update = { id: other.id, confirm: () => undefined, changes: { timeZone } };
+        await createPortfolioQueries(bench.knex).update(update);
+        await updateBooks(other);
+        return found;
+      };
+      const changing = await startApi({
+        portfolios: { ...portfolios, get },
+        books,
+        exports: createExportQueries(bench.knex),
+      });
+      try {
+        const query = `kind=${kind}${kind === 'realised' ? '&year=2020' : ''}`;
+        const response = await changing.call('GET', `/api/v1/portfolios/${other.id}/export?${query}`);
+        // Two of 2020 in Berlin, as above: in UTC there are three.
+        expect(records(await response.text())).to.have.length(kind === 'realised' ? 2 : 3);
+      } finally {
+        await changing.close(0);
+      }
+    }
   });
 
   it('is cut off when transactions change meanwhile', async () => {

@@ -7,6 +7,7 @@ import { createPortfolioQueries } from '../../db/queries/portfolios.ts';
 import { directoryOver } from '../../src/assets/asset-directory.ts';
 import { createAssetIndex, searchable } from '../../src/assets/asset-index.ts';
 import { createPortfolioDesk } from '../../src/portfolio/portfolio-desk.ts';
+import { createWriteTurns } from '../../src/portfolio/write-turns.ts';
 import { workKeyOf } from '../../src/queue/work-key.ts';
 import { openImports, type ImportBench, type ImportTold } from '../support/import-run.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -42,6 +43,7 @@ describe('the upload of a report', () => {
       .insert({ id: ownerId, username: 'owner', email: 'owner@example.com', password_hash: 'x' });
     const portfolios = createPortfolioDesk({
       portfolios: createPortfolioQueries(bench.knex),
+      takeTurn: createWriteTurns(),
       updateBooks: () => undefined,
     });
     const bitcoin = { id: 'bitcoin', symbol: 'btc', name: 'Bitcoin', rank: 1 };

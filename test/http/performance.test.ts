@@ -112,7 +112,10 @@ describe('performance over HTTP', () => {
     api.desk.ended = jobRecord({ state: 'failed', error: { code: 'range_too_large', message: 'too much' } });
     const failed = await api.call('GET', path);
     expect(failed.status).to.equal(502);
-    expect(await failed.text()).to.include('range_too_large');
+    api.desk.ended = { ...api.desk.ended, errorStatus: 422 };
+    const refused = await api.call('GET', path);
+    expect(refused.status).to.equal(422);
+    expect(await refused.text()).to.include('range_too_large');
     api.desk.ended = jobRecord({ state: 'cancelled' });
     expect((await api.call('GET', path)).status).to.equal(409);
   });
@@ -153,7 +156,7 @@ describe('performance over HTTP', () => {
       '',
       '0x1',
       '1,5',
-      '0.0000001',
+      '0.00001',
       '9'.repeat(400),
       '٣',
       '+1',
@@ -176,7 +179,7 @@ describe('performance over HTTP', () => {
     { benchmark: 'nonesuch' },
     { risk_free_rate: '0.02' },
     { risk_free_rate: 10.000001 },
-    { risk_free_rate: 0.00000001 },
+    { risk_free_rate: 0.02001 },
     { timeout: 61 },
     { portfolioId: id },
     [],

@@ -196,6 +196,19 @@ describe('the stream of a portfolio', () => {
     expect((await open('?max_updates=2', { 'last-event-id': last })).status).to.equal(204);
   });
 
+  it('counts against the limits of streams, and is refused so that a browser comes back', async () => {
+    const few = await startSocketApi({ perUser: 1, perAddress: 9, inAll: 9 }, books.deps(50));
+    const headers = { authorization: `Bearer ${few.token}` };
+    const first = await fetch(`${few.base}${path}`, { headers });
+    const second = await fetch(`${few.base}${path}`, { headers });
+    expect(second.status).to.equal(200);
+    expect(await second.text())
+      .to.match(/^event: ?limit$/m)
+      .and.to.include('"limit":"user"');
+    await first.body?.cancel();
+    await few.close(0);
+  });
+
   it('comes with a ticket too, and ends when the credential is revoked', async () => {
     const { data } = (await (await api.call('POST', '/api/v1/auth/stream-ticket')).json()) as {
       data: { ticket: string };

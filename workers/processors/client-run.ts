@@ -4,7 +4,7 @@
  */
 import { v7 as uuidv7 } from 'uuid';
 import type { JobQueries } from '../../db/queries/jobs.ts';
-import type { RunQueries } from '../../db/queries/runs.ts';
+import type { FailedRun, RunQueries } from '../../db/queries/runs.ts';
 import { workSubject, type JobEventLog } from '../../src/events/job-events.ts';
 import type { Clock } from '../../src/lib/clock.ts';
 import { AppError } from '../../src/lib/errors.ts';
@@ -55,7 +55,7 @@ export async function runForClients(
   } catch (error) {
     if (error instanceof PutBack || context.signal.aborted) throw error;
     if (error instanceof AppError && error.status < 500) {
-      await failRows(deps, run.workKey, { code: error.code, message: error.message });
+      await failRows(deps, run.workKey, { code: error.code, message: error.message, status: error.status });
       return null;
     }
     if (context.isLastAttempt) {
@@ -104,10 +104,11 @@ async function endAbandoned(deps: ClientRunDeps, workKey: string, context: JobCo
 export async function failRows(
   deps: Pick<ClientRunDeps, 'runs' | 'events' | 'clock'>,
   workKey: string,
-  error: { code: string; message: string },
+  failure: FailedRun,
 ): Promise<void> {
-  const ended = await deps.runs.fail({ workKey, startedAt: new Date(deps.clock.now()) }, error);
+  const ended = await deps.runs.fail({ workKey, startedAt: new Date(deps.clock.now()) }, failure);
   if (ended.length === 0) return;
+  const error = { code: failure.code, message: failure.message };
   await deps.events.append(workSubject(workKey), [
     { type: 'job.failed', data: { state: 'failed', error }, jobs: ended },
   ]);

@@ -174,7 +174,10 @@ class Importing {
   async #judge({ staging }: ImportRun, { portfolio }: BookChange): Promise<Counts> {
     await staging.analyse();
     const duplicates = await staging.dropDuplicates(portfolio.id);
-    const refused = await refuseOverdrawn(staging, portfolio.id, (problem) => this.#problems.add(problem));
+    const refused = await refuseOverdrawn(staging, portfolio.id, {
+      onRefused: (problem) => this.#problems.add(problem),
+      onPage: () => this.#goOn(),
+    });
     this.#goOn();
     const left = await staging.count();
     return { duplicates, refused, left };

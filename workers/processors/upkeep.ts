@@ -1,5 +1,5 @@
 import type { OpenWork, RunQueries } from '../../db/queries/runs.ts';
-import { isClientJob, type ClientJobName, type JobData } from '../../jobs/registry.ts';
+import { isClientJob, isPortfolioJob, type ClientJobName, type JobData } from '../../jobs/registry.ts';
 import { requesterText } from '../../src/domain/requester.ts';
 import type { Logger } from '../../src/lib/logger.ts';
 import { turnOf } from '../../src/queue/turn.ts';
@@ -78,16 +78,24 @@ export function createUpkeepProcessors(deps: UpkeepDeps): ProcessorsOf<'upkeep'>
  */
 async function reconcile(deps: UpkeepDeps, position: Position): Promise<number> {
   let added = 0;
+  /** Jobs on portfolios that this look has found, by user: their turns, as they were when they were submitted. */
+  const found = new Map<string, number>();
+  const aheadOf = ({ name, requester: { userId } }: OpenWork): number => {
+    if (!isPortfolioJob(name)) return 0;
+    const ahead = found.get(userId) ?? 0;
+    found.set(userId, ahead + 1);
+    return ahead;
+  };
   for (let page = 0; page < pagesPerLook; page++) {
-    const found = await deps.runs.openWork({
+    const { works, next } = await deps.runs.openWork({
       seconds: reconcileAfterSeconds,
       limit: reconcileLimit,
       after: position.after,
     });
-    await Promise.all(found.works.map((work) => addAgain(deps, work)));
-    added += found.works.length;
-    position.after = found.next;
-    if (found.next === undefined) break;
+    await Promise.all(works.map((work) => addAgain(deps, work, aheadOf(work))));
+    added += works.length;
+    position.after = next;
+    if (next === undefined) break;
   }
   return added;
 }
@@ -95,11 +103,12 @@ async function reconcile(deps: UpkeepDeps, position: Position): Promise<number> 
 async function addAgain(
   { queues, log }: UpkeepDeps,
   { name, workKey, requester, submission, total }: OpenWork,
+  ahead: number,
 ): Promise<void> {
   if (!isClientJob(name)) {
     log.error({ name, workKey }, 'an open job has a name that is not known');
     return;
   }
   const data = { ...submission, workKey, requester: requesterText(requester) } as JobData<ClientJobName>;
-  await queues.add(name, data, turnOf(workKey, total));
+  await queues.add(name, data, turnOf({ name, workKey, total, ahead }));
 }

@@ -39,8 +39,8 @@ export const exportColumns = [
 type Column = (typeof exportColumns)[number];
 
 /** What a spreadsheet may take for a formula, and what looks as if it had been guarded against that. */
-const formulaStart = /^'*[=+\-@\t\r]/;
-const guarded = /^'+[=+\-@\t\r]/;
+const formulaStart = /^'*[=+\-@＝＋－＠\t\r]/;
+const guarded = /^'+[=+\-@＝＋－＠\t\r]/;
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const longestFingerprint = 100;
 /** Longest id of an asset (characters). */

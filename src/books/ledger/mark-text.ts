@@ -7,7 +7,10 @@ import type { BookOptions, BookState } from './open-book.ts';
 import type { BookLot } from './lot-book.ts';
 import type { Mark } from './asset-ledger.ts';
 
-/** To be raised with every change of what a mark is made of, or of what the same postings come to. */
+/**
+ * To be raised with every change of what a mark is made of, or of what the same postings come to; and with it, by a migration,
+ * the `books_version` of all portfolios, so that their books are derived anew.
+ */
 export const markVersion = 1;
 
 type LotRow = [number: number, id: string, at: number, unitCost: string, quantity: string, basis: string];

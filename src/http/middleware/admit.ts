@@ -14,7 +14,7 @@ import type { Clock } from '../../lib/clock.ts';
 import { limitSubjectOf } from '../../lib/network.ts';
 import { ForbiddenError, RateLimitedError, UnauthenticatedError } from '../../lib/errors.ts';
 import type { LimitPolicy, LimitState } from '../../lib/rate-limit.ts';
-import type { AccessRule } from '../access.ts';
+import { scopesOf, type AccessRule } from '../access.ts';
 import type { ApiState } from '../context.ts';
 import type { AppDeps } from '../deps.ts';
 
@@ -203,8 +203,9 @@ export function allowed(
   if (access === 'admin' && role !== 'admin') throw new ForbiddenError();
   if (scopes === undefined || scope === undefined || scope === 'any') return principal;
   if (scope === 'session') throw new ForbiddenError('API keys may not do this: log in', 'session_required');
-  if (!scopes.includes(scope))
-    throw new ForbiddenError(`The API key lacks the scope ${scope}`, 'scope_missing');
+  const needed = scopesOf(scope);
+  if (!needed.some((each) => scopes.includes(each)))
+    throw new ForbiddenError(`The API key lacks the scope ${needed.join(' or ')}`, 'scope_missing');
   return principal;
 }
 

@@ -1,8 +1,7 @@
 import type { RealisedRow, RealisedTotals } from '../../../db/queries/book-reading.ts';
 import { formatAmount, mulDiv, oneUnit } from '../../books/amount.ts';
 import type { Portfolio } from '../../books/portfolio.ts';
-import type { BookStanding, Position } from '../../portfolio/book-reader.ts';
-import type { AssetLot } from '../../portfolio/lot-reader.ts';
+import type { AssetLot, BookStanding, Position } from '../../portfolio/book-reader.ts';
 
 const dayMs = 86_400_000;
 

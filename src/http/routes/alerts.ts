@@ -1,10 +1,12 @@
 import type { z } from 'zod';
 import type { AlertAsked, AlertChanging } from '../../alerts/alert-desk.ts';
 import { alertJson } from '../../alerts/alert-json.ts';
+import type { Principal } from '../../auth/principal.ts';
 import type { Alert } from '../../domain/alert.ts';
 import type { ApiContext } from '../context.ts';
 import type { AppDeps } from '../deps.ts';
 import { expectedVersion, ifMatchAnswers, ifMatchHeader, versionTagOf } from '../if-match.ts';
+import { allowed, charge } from '../middleware/admit.ts';
 import { answer } from '../present/envelope.ts';
 import { pageOf } from '../present/portfolio.ts';
 import { route, type Route } from '../route.ts';
@@ -19,12 +21,15 @@ import {
 } from '../schemas/alerts.ts';
 import { takeOver } from '../take-over.ts';
 
-type AlertDeps = Pick<AppDeps, 'alerts' | 'alertStreams' | 'tokens'>;
+type AlertDeps = Pick<AppDeps, 'alerts' | 'alertStreams' | 'tokens' | 'allowances'>;
 
 const tag = 'Alerts';
 const path = '/api/v1/alerts';
 const missing = 'There is no such alert, or it is somebody else’s';
 const unavailable = 'The database is away; see Retry-After';
+const changing = 'Others change it all the time';
+/** Alerts that begin anew may fire at once, and each firing is a call of ours. */
+const beginPolicy = { name: 'alert-begins', limit: 600, windowSeconds: 3_600 };
 const defaultHysteresis = { hysteresis: '1', hysteresisUnit: 'percent' } as const;
 
 /** Alerts of the user: making, listing, changing and deleting them, and what has fired. */
@@ -41,7 +46,7 @@ export function alertRoutes(deps: AlertDeps): Route[] {
   ];
 }
 
-function make({ alerts }: AlertDeps): Route {
+function make({ alerts, allowances }: AlertDeps): Route {
   return route({
     method: 'POST',
     path,
@@ -51,7 +56,7 @@ function make({ alerts }: AlertDeps): Route {
     summary: 'Make an alert',
     description:
       'It fires when the value reaches the threshold from the other side. One whose condition holds already waits for that, ' +
-      'unless fire_if_true is set.',
+      'unless fire_if_true is set. A key needs portfolio:read too for an alert on the value of a portfolio.',
     body: newAlertBody,
     answers: {
       201: 'The alert; Location says where it is',
@@ -60,6 +65,8 @@ function make({ alerts }: AlertDeps): Route {
       503: unavailable,
     },
     handler: async (ctx, { viewer, body }) => {
+      confirmReader(body, viewer);
+      if (body.fire_if_true) await charge(ctx, () => allowances.take(beginPolicy, viewer.userId));
       const alert = await alerts.make(viewer, askedOf(body));
       ctx.set('Location', `${path}/${alert.id}`);
       answerAlert(ctx, alert, { status: 201, message: 'Alert made' });
@@ -144,7 +151,7 @@ function read({ alerts }: AlertDeps): Route {
   });
 }
 
-function change({ alerts }: AlertDeps): Route {
+function change({ alerts, allowances }: AlertDeps): Route {
   return route({
     method: 'PUT',
     path: `${path}/:id`,
@@ -157,9 +164,17 @@ function change({ alerts }: AlertDeps): Route {
     params: alertPath,
     body: alertChangesBody,
     headers: ifMatchHeader,
-    answers: { 200: 'The alert as it is now', 404: missing, ...ifMatchAnswers, 503: unavailable },
+    answers: {
+      200: 'The alert as it is now',
+      404: missing,
+      409: changing,
+      ...ifMatchAnswers,
+      503: unavailable,
+    },
     handler: async (ctx, { params, viewer, body }) => {
       const which = { id: alertIdOf(params), viewer, expected: expectedVersion(ctx) };
+      await confirmReaderOf(alerts, which.id, viewer);
+      if (mayBeginAnew(body)) await charge(ctx, () => allowances.take(beginPolicy, viewer.userId));
       const alert = await alerts.change({ ...which, changes: changesOf(body) });
       answerAlert(ctx, alert, { message: 'Alert changed' });
     },
@@ -186,7 +201,7 @@ function remove({ alerts }: AlertDeps): Route {
   });
 }
 
-function rearm({ alerts }: AlertDeps): Route {
+function rearm({ alerts, allowances }: AlertDeps): Route {
   return route({
     method: 'POST',
     path: `${path}/:id/rearm`,
@@ -195,11 +210,32 @@ function rearm({ alerts }: AlertDeps): Route {
     tag,
     summary: 'Begin an alert anew, whatever its state',
     params: alertPath,
-    answers: { 200: 'The alert as it is now', 404: missing, 503: unavailable },
+    answers: { 200: 'The alert as it is now', 404: missing, 409: changing, 503: unavailable },
     handler: async (ctx, { params, viewer }) => {
-      answerAlert(ctx, await alerts.rearm(alertIdOf(params), viewer), { message: 'Alert begun anew' });
+      const id = alertIdOf(params);
+      await confirmReaderOf(alerts, id, viewer);
+      await charge(ctx, () => allowances.take(beginPolicy, viewer.userId));
+      answerAlert(ctx, await alerts.rearm(id, viewer), { message: 'Alert begun anew' });
     },
   });
+}
+
+/** An alert on the value of a portfolio tells that value. @throws {ForbiddenError} the key may not read portfolios. */
+function confirmReader({ kind }: Pick<Alert, 'kind'>, viewer: Principal): void {
+  if (kind === 'portfolio_value') allowed(viewer, { access: 'user', scope: 'portfolio:read' });
+}
+
+async function confirmReaderOf(
+  alerts: Pick<AlertDeps['alerts'], 'get'>,
+  id: string,
+  viewer: Principal,
+): Promise<void> {
+  if (viewer.scopes?.includes('portfolio:read') === false)
+    confirmReader(await alerts.get(id, viewer), viewer);
+}
+
+function mayBeginAnew({ threshold, direction, window, enabled }: z.output<typeof alertChangesBody>): boolean {
+  return [threshold, direction, window].some((each) => each !== undefined) || enabled === true;
 }
 
 function askedOf(body: z.output<typeof newAlertBody>): AlertAsked {

@@ -3,6 +3,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { Portfolio } from '../../books/portfolio.ts';
 import { ConflictError, messageOf } from '../../lib/errors.ts';
+import type { BookStanding } from '../../portfolio/book-reader.ts';
 import type { ApiContext } from '../context.ts';
 import type { AppDeps } from '../deps.ts';
 import { stampOf } from '../present/envelope.ts';
@@ -42,7 +43,7 @@ export function exportRoutes(deps: ExportDeps): Route[] {
       tag: 'Portfolios',
       summary: 'Export transactions, realised gains or positions',
       description:
-        'CSV cells of text that begin with =, +, -, @, a tab or a carriage return get an apostrophe before them, so that no ' +
+        'CSV cells of text that begin with =, +, -, @ (full-width ones too), a tab or a carriage return get an apostrophe before them, so that no ' +
         'spreadsheet takes them for a formula. A CSV of transactions can be imported into any portfolio. When transactions ' +
         'change while it is read, the export is cut off rather than mixed.',
       params: portfolioPath,
@@ -54,14 +55,23 @@ export function exportRoutes(deps: ExportDeps): Route[] {
         503: 'The database is away or the books are not up to date; see Retry-After',
       },
       handler: async (ctx, { params, query, viewer }) => {
-        const portfolio = await deps.portfolios.get(portfolioIdOf(params), viewer);
+        const found = await deps.portfolios.get(portfolioIdOf(params), viewer);
         const wanted = { ...query, year: query.year ?? null };
+        // Of derived rows the portfolio counts as it is when they are: it may have changed while they were waited for.
+        const standing =
+          wanted.kind === 'transactions' ? undefined : await deps.books.standing(found, booksWaitMs);
+        const { portfolio = found, positions = [] } = standing ?? {};
         const confirm = async (): Promise<void> => {
           const { booksVersion } = await deps.portfolios.get(portfolio.id, viewer);
           if (booksVersion !== portfolio.booksVersion)
             throw new ConflictError('Transactions have changed while they were exported', 'export_changed');
         };
-        await send(ctx, deps, { portfolio, wanted, text: textOf(deps, portfolio, wanted), confirm });
+        await send(ctx, deps, {
+          portfolio,
+          wanted,
+          text: textOf(deps, { portfolio, positions }, wanted),
+          confirm,
+        });
       },
     }),
   ];
@@ -111,31 +121,24 @@ function fileNameOf({ id }: Portfolio, { kind, format, year }: Wanted): string {
   return `${kind}${year === null ? '' : `-${year}`}-${id}.${format}`;
 }
 
-function textOf(deps: ExportDeps, portfolio: Portfolio, wanted: Wanted): AsyncGenerator<string> {
+function textOf(
+  { exports }: ExportDeps,
+  { portfolio, positions }: Pick<BookStanding, 'portfolio' | 'positions'>,
+  wanted: Wanted,
+): AsyncGenerator<string> {
   const { id, baseCurrency, timeZone } = portfolio;
   const { kind, year } = wanted;
   if (kind === 'transactions')
-    return linesOf(transactionSheet(baseCurrency), deps.exports.transactions(id), wanted);
-  const current = async function* <T>(pages: () => AsyncIterable<readonly T[]>) {
-    await deps.books.standing(portfolio, booksWaitMs);
-    yield* pages();
-  };
+    return linesOf(transactionSheet(baseCurrency), exports.transactions(id), wanted);
   if (kind === 'realised')
-    return linesOf(
-      gainSheet(baseCurrency),
-      current(() => deps.exports.gains({ portfolioId: id, timeZone, year })),
-      wanted,
-    );
-  const positions = async function* () {
-    yield (await deps.books.standing(portfolio, booksWaitMs)).positions;
-  };
-  return linesOf(positionSheet(baseCurrency), positions(), wanted);
+    return linesOf(gainSheet(baseCurrency), exports.gains({ portfolioId: id, timeZone, year }), wanted);
+  return linesOf(positionSheet(baseCurrency), [positions], wanted);
 }
 
 /** A piece of text for each page. */
 async function* linesOf<Row>(
   sheet: Sheet<Row>,
-  pages: AsyncIterable<readonly Row[]>,
+  pages: AsyncIterable<readonly Row[]> | Iterable<readonly Row[]>,
   { format, kind }: Wanted,
 ): AsyncGenerator<string> {
   const { columns } = sheet;

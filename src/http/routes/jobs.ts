@@ -1,6 +1,7 @@
 import { isFinal } from '../../domain/job.ts';
 import { jobJson, presentJob } from '../../domain/job-text.ts';
 import type { AppDeps } from '../deps.ts';
+import { cancelFor, cancelJobs, jobFollowedBy, jobSeenBy, namesSeenBy, seeJobs } from '../job-rights.ts';
 import { matchesTag } from '../preferences.ts';
 import { answer, answerJson, envelopeOf } from '../present/envelope.ts';
 import { jobTag, pollAfterSeconds } from '../present/job.ts';
@@ -11,7 +12,9 @@ import { takeOver } from '../take-over.ts';
 type JobDeps = Pick<AppDeps, 'jobDesk' | 'streams' | 'tokens'>;
 
 const tag = 'Jobs';
-const missing = 'There is no such job, or it is somebody else’s';
+const missing = 'There is no such job, it is somebody else’s, or the API key may not see jobs of its kind';
+const kinds =
+  'An API key sees jobs on portfolios with `portfolio:read` (to cancel them: `portfolio:write`), all others with `jobs:write`.';
 const unavailable = 'The database is away; see Retry-After';
 
 /** Listing, polling, cancelling and following jobs. */
@@ -24,13 +27,16 @@ function list({ jobDesk }: JobDeps): Route {
     method: 'GET',
     path: '/api/v1/jobs',
     access: 'user',
-    scope: 'jobs:write',
+    scope: seeJobs,
     tag,
     summary: 'Your jobs, the newest first',
+    description: kinds,
     query: jobsQuery,
     answers: { 200: 'A page of jobs, without results', 503: unavailable },
-    handler: async (ctx, { query: { page, limit, state }, viewer: { userId } }) => {
-      const { jobs, total } = await jobDesk.list({ userId, page, limit, state });
+    handler: async (ctx, { query: { page, limit, state }, viewer }) => {
+      const { userId } = viewer;
+      const names = namesSeenBy(viewer);
+      const { jobs, total } = await jobDesk.list({ userId, page, limit, state, names });
       const data = { data: jobs.map(presentJob), total, page, limit, total_pages: Math.ceil(total / limit) };
       answer(ctx, { message: 'Jobs', data });
     },
@@ -42,7 +48,7 @@ function poll({ jobDesk }: JobDeps): Route {
     method: 'GET',
     path: '/api/v1/jobs/:id',
     access: 'user',
-    scope: 'jobs:write',
+    scope: seeJobs,
     tag,
     summary: 'One job, with its result once it has completed',
     params: jobPath,
@@ -54,7 +60,7 @@ function poll({ jobDesk }: JobDeps): Route {
       503: unavailable,
     },
     handler: async (ctx, { params, viewer }) => {
-      const job = await jobDesk.get(jobIdOf(params), viewer);
+      const job = await jobSeenBy(viewer, jobDesk, jobIdOf(params));
       const etaSeconds = isFinal(job.state) ? null : await jobDesk.etaSeconds(job);
       const retryAfter = pollAfterSeconds(job, etaSeconds);
       ctx.set('ETag', jobTag(job));
@@ -71,14 +77,14 @@ function cancel({ jobDesk }: JobDeps): Route {
     method: 'DELETE',
     path: '/api/v1/jobs/:id',
     access: 'user',
-    scope: 'jobs:write',
+    scope: cancelJobs,
     tag,
     summary: 'Cancel a job',
     description: 'A job that has ended stays as it is.',
     params: jobPath,
     answers: { 200: 'The job as it is now', 404: missing, 503: unavailable },
     handler: async (ctx, { params, viewer }) => {
-      const job = await jobDesk.cancel(jobIdOf(params), viewer);
+      const job = await cancelFor(viewer, jobDesk, jobIdOf(params));
       const message = job.state === 'cancelled' ? 'Job cancelled' : 'The job had ended already';
       answer(ctx, { message, data: presentJob(job) });
     },
@@ -90,7 +96,7 @@ function follow({ jobDesk, streams, tokens }: JobDeps): Route {
     method: 'GET',
     path: '/api/v1/jobs/:id/events',
     access: 'user',
-    scope: 'jobs:write',
+    scope: seeJobs,
     takesTicket: true,
     tag,
     summary: 'The events of a job as they happen (Server-Sent Events)',
@@ -104,7 +110,7 @@ function follow({ jobDesk, streams, tokens }: JobDeps): Route {
     },
     produces: 'text/event-stream',
     handler: async (ctx, { params, viewer }) => {
-      const job = await jobDesk.get(jobIdOf(params), viewer);
+      const job = await jobFollowedBy(viewer, jobDesk, jobIdOf(params));
       if (ctx.method === 'HEAD') {
         ctx.status = 200;
         ctx.set('Content-Type', 'text/event-stream');

@@ -66,6 +66,7 @@ function read(deps: PerformanceDeps): Route {
       304: 'Nothing has changed',
       404: missing,
       409: 'The job was cancelled while the client waited',
+      422: 'A field breaks a rule, or the figures asked for are too many',
       502: 'The job failed while the client waited',
       503: 'The database is away or too many jobs are waiting; see Retry-After',
     },
@@ -89,7 +90,8 @@ function submit(deps: PerformanceDeps): Route {
     method: 'POST',
     path,
     access: 'user',
-    scope: 'portfolio:write',
+    // It changes nothing, and its result tells what a portfolio is worth.
+    scope: 'portfolio:read',
     tag,
     summary: 'Compute the performance of a portfolio as a job',
     description: figures,

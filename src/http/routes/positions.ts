@@ -4,7 +4,6 @@ import { rebuildSteps } from '../../../jobs/portfolios.ts';
 import { dayBegin } from '../../books/day-begin.ts';
 import { dayNumber, daysOf } from '../../books/days.ts';
 import type { Portfolio } from '../../books/portfolio.ts';
-import type { Viewer } from '../../domain/job.ts';
 import type { BookStanding, Position } from '../../portfolio/book-reader.ts';
 import type { ApiContext } from '../context.ts';
 import type { AppDeps } from '../deps.ts';
@@ -16,7 +15,7 @@ import { portfolioIdOf, portfolioPath } from '../schemas/portfolios.ts';
 import { lotsQuery, positionsQuery, realisedQuery, rebuildBody } from '../schemas/positions.ts';
 import { submissionDescribed, submitJob, type SubmitDeps } from '../submit-job.ts';
 
-type PositionDeps = Pick<AppDeps, 'portfolios' | 'books' | 'readLots' | 'readRealised'>;
+type PositionDeps = Pick<AppDeps, 'portfolios' | 'books'>;
 
 const tag = 'Portfolios';
 const path = '/api/v1/portfolios/:id';
@@ -47,10 +46,11 @@ function positions(deps: PositionDeps): Route {
     headers,
     answers: { 200: 'The positions, by asset', 304: notModified, 404: missing, 503: unavailable },
     handler: async (ctx, { params, query, viewer }) => {
-      const found = await current(ctx, deps, { id: portfolioIdOf(params), viewer });
-      if (found === undefined) return;
-      const shown = found.standing.positions.filter(isShown[query.status]);
-      answer(ctx, { message: 'Positions', data: presentPositions(found.portfolio, found.standing, shown) });
+      const { id } = await deps.portfolios.get(portfolioIdOf(params), viewer);
+      const standing = await deps.books.standing({ id }, booksWaitMs);
+      const shown = standing.positions.filter(isShown[query.status]);
+      const data = isKnown(ctx, standing) ? undefined : presentPositions(standing.portfolio, standing, shown);
+      tell(ctx, { message: 'Positions', standing, data });
     },
   });
 }
@@ -76,13 +76,15 @@ function lots(deps: PositionDeps): Route {
     headers,
     answers: { 200: 'A page of lots', 304: notModified, 404: missing, 503: unavailable },
     handler: async (ctx, { params, query: { asset, page, limit }, viewer }) => {
-      const found = await current(ctx, deps, { id: portfolioIdOf(params), viewer });
-      if (found === undefined) return;
-      const { portfolio, standing } = found;
-      const asked = { portfolio, standing, assetId: asset, offset: (page - 1) * limit, limit };
-      const { lots: shown, total } = await deps.readLots(asked);
-      const of = { booksVersion: standing.booksVersion, page, limit, total };
-      answer(ctx, { message: 'Open lots', data: presentLots(portfolio, of, shown) });
+      const { id: portfolioId } = await deps.portfolios.get(portfolioIdOf(params), viewer);
+      const told = await deps.books.look({ portfolioId, waitMs: booksWaitMs }, async (view) => {
+        const { standing } = view;
+        if (isKnown(ctx, standing)) return { standing };
+        const found = await view.lots({ assetId: asset, offset: (page - 1) * limit, limit });
+        const of = { booksVersion: standing.booksVersion, page, limit, total: found.total };
+        return { standing, data: presentLots(standing.portfolio, of, found.lots) };
+      });
+      tell(ctx, { message: 'Open lots', ...told });
     },
   });
 }
@@ -108,14 +110,17 @@ function realised(deps: PositionDeps): Route {
       503: unavailable,
     },
     handler: async (ctx, { params, query, viewer }) => {
-      const found = await current(ctx, deps, { id: portfolioIdOf(params), viewer });
-      if (found === undefined) return;
-      const { portfolio, standing } = found;
+      const { id: portfolioId } = await deps.portfolios.get(portfolioIdOf(params), viewer);
       const { page, limit, asset } = query;
-      const asked = { portfolioId: portfolio.id, assetId: asset, offset: (page - 1) * limit, limit };
-      const gains = await deps.readRealised({ ...asked, ...spanOf(query, portfolio) });
-      const of = { booksVersion: standing.booksVersion, page, limit };
-      answer(ctx, { message: 'Realised gains', data: presentRealised(portfolio, of, gains) });
+      const told = await deps.books.look({ portfolioId, waitMs: booksWaitMs }, async (view) => {
+        const { standing } = view;
+        if (isKnown(ctx, standing)) return { standing };
+        const { portfolio, booksVersion } = standing;
+        const asked = { assetId: asset, offset: (page - 1) * limit, limit, ...spanOf(query, portfolio) };
+        const gains = await view.realised(asked);
+        return { standing, data: presentRealised(portfolio, { booksVersion, page, limit }, gains) };
+      });
+      tell(ctx, { message: 'Realised gains', ...told });
     },
   });
 }
@@ -165,23 +170,26 @@ function rebuild(deps: Pick<AppDeps, 'portfolios'> & SubmitDeps): Route {
   });
 }
 
-interface Current {
-  readonly portfolio: Portfolio;
-  readonly standing: BookStanding;
+/** Changes with the transactions, the way in which the books are kept, and the portfolio. */
+function tagOf({ booksVersion, portfolio }: BookStanding): string {
+  return `"${booksVersion}-${portfolio.version}"`;
 }
 
-/** The viewer's portfolio with books that are current; undefined when the client has them already, and has been told. */
-async function current(
-  ctx: ApiContext,
-  { portfolios, books }: Pick<PositionDeps, 'portfolios' | 'books'>,
-  { id, viewer }: { readonly id: string; readonly viewer: Viewer },
-): Promise<Current | undefined> {
-  const portfolio = await portfolios.get(id, viewer);
-  const standing = await books.standing(portfolio, booksWaitMs);
-  const entityTag = `"${standing.booksVersion}-${portfolio.version}"`;
-  ctx.set('ETag', entityTag);
+/** Whether the client has already what is to be told of these books. */
+function isKnown(ctx: ApiContext, standing: BookStanding): boolean {
+  return matchesTag(ctx.req.headers['if-none-match'], tagOf(standing));
+}
+
+interface Told {
+  readonly message: string;
+  readonly standing: BookStanding;
+  /** Absent when the client has it already. */
+  readonly data?: Record<string, unknown> | undefined;
+}
+
+function tell(ctx: ApiContext, { message, standing, data }: Told): void {
+  ctx.set('ETag', tagOf(standing));
   ctx.set('Cache-Control', 'private, no-cache');
-  if (!matchesTag(ctx.req.headers['if-none-match'], entityTag)) return { portfolio, standing };
-  ctx.status = 304;
-  return undefined;
+  if (data === undefined) ctx.status = 304;
+  else answer(ctx, { message, data });
 }

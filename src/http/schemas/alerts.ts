@@ -52,7 +52,7 @@ const url = z
 const note = z
   .string()
   .max(500, 'must have at most 500 characters')
-  .regex(/^[^\p{Cc}\p{Cs}]*$/u, 'must not contain control characters')
+  .regex(/^[^\p{Cc}\p{Cf}\p{Cs}]*$/u, 'must not contain control characters')
   .meta({ description: 'For you; told with every firing' });
 
 const fireIfTrue = z.boolean().meta({

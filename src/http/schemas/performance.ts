@@ -14,16 +14,17 @@ const benchmark = coin
   .meta({ description: 'Asset that the same flows are invested in for comparison', examples: ['bitcoin'] });
 
 const rateRule =
-  'must be an annual rate from -1 to 10, such as 0.02 for 2 %, with at most 6 digits after the point';
+  'must be an annual rate from -1 to 10, such as 0.02 for 2 %, with at most 4 digits after the point';
 const described = { description: 'Annual risk-free rate: 0.02 is 2 %' };
 const isInRange = (rate: number): boolean => rate >= -1 && rate <= 10;
-const hasFewDigits = (rate: number): boolean => Math.round(rate * 1e6) / 1e6 === rate;
+/** Finer rates tell nothing, and each of them would be other work. */
+const hasFewDigits = (rate: number): boolean => Math.round(rate * 1e4) / 1e4 === rate;
 /** Minus nothing is nothing: it would be other work. */
 const withoutSign = (rate: number): number => rate + 0;
 
 const rateInQuery = z
   .string()
-  .regex(/^-?\d{1,2}(\.\d{1,6})?$/, rateRule)
+  .regex(/^-?\d{1,2}(\.\d{1,4})?$/, rateRule)
   .transform(Number)
   .refine(isInRange, rateRule)
   .transform(withoutSign)

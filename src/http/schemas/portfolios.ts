@@ -30,8 +30,15 @@ const timeZone = z
   .string()
   .trim()
   .max(64, 'is not a time zone')
-  .transform((zone) => (zone.toUpperCase() === 'UTC' ? 'UTC' : zone))
-  .refine(isTimeZone, 'is not a time zone of the IANA database, such as Europe/Berlin')
+  .transform((text, ctx) => {
+    const zone = timeZoneOf(text);
+    if (zone !== undefined) return zone;
+    ctx.addIssue({
+      code: 'custom',
+      message: 'is not a time zone of the IANA database, such as Europe/Berlin',
+    });
+    return z.NEVER;
+  })
   .meta({ description: 'IANA time zone of its days', examples: ['Europe/Berlin'] });
 
 /** Body of `POST /portfolios`. */
@@ -72,13 +79,19 @@ export function portfolioIdOf({ id }: z.output<typeof portfolioPath>): string {
   return id.toLowerCase();
 }
 
-/** Offsets are no zones: they know no summer. */
-function isTimeZone(zone: string): boolean {
-  if (!/^[A-Za-z][\w+\-/]*$/.test(zone)) return false;
+/**
+ * A zone as it is stored, if this runtime knows it; whether Postgres does too is asked when it is stored. Offsets are no zones:
+ * they know no summer. Abbreviations are none either: the two take them for different places.
+ */
+function timeZoneOf(text: string): string | undefined {
+  if (text.toUpperCase() === 'UTC') return 'UTC';
+  if (!/^[A-Za-z]\w*(\/[A-Za-z][\w+-]*)+$/.test(text)) return undefined;
   try {
-    new Intl.DateTimeFormat('en', { timeZone: zone });
-    return true;
+    const { timeZone } = new Intl.DateTimeFormat('en', { timeZone: text }).resolvedOptions();
+    // A second name of a zone stays as it was sent: what the runtime makes of it may be a name that was given up long ago.
+    const isSpelling = timeZone === 'UTC' || timeZone.toLowerCase() === text.toLowerCase();
+    return isSpelling ? timeZone : text;
   } catch {
-    return false;
+    return undefined;
   }
 }

@@ -3,7 +3,7 @@ import { transactionTypes } from '../../books/transaction.ts';
 import { canonicalQuantity, holdsItsDigits } from '../../domain/quantity.ts';
 import { NotFoundError } from '../../lib/errors.ts';
 import type { NewTransaction } from '../../portfolio/transaction-writes.ts';
-import { boundedArray } from './fields.ts';
+import { boundedArray, coin } from './fields.ts';
 import { paging, portfolioPath } from './portfolios.ts';
 
 /** Most transactions of one request. */
@@ -107,7 +107,7 @@ const moment = z.iso
 /** Query of `GET …/transactions`. */
 export const transactionsQuery = z.strictObject({
   ...paging,
-  asset: asset.optional().meta({ description: 'Received, given or paid as a fee' }),
+  asset: coin.optional().meta({ description: 'Received, given or paid as a fee' }),
   type: content.type.optional(),
   from: moment.optional().meta({ description: 'Not before this moment' }),
   to: moment.optional().meta({ description: 'Not after this moment' }),

@@ -60,7 +60,7 @@ export function buildTransaction(
       throw new RowError(columns.value, 'is worth more than can be kept');
     return {
       ...valued,
-      note: imported.note?.slice(0, longestNote) ?? null,
+      note: noteOf(imported.note ?? ''),
       isMarketValue: checked.value === null,
       isMarketFee: checked.fee !== null && checked.fee.value === null,
       importId: context.importId,
@@ -69,6 +69,18 @@ export function buildTransaction(
   } catch (error) {
     throw error instanceof ValidationError ? rowErrorOf(error, context) : error;
   }
+}
+
+/** Without what the API refuses in a note; a character of two halves is never cut in two. */
+function noteOf(text: string): string | null {
+  const note = text
+    .replace(/[\t\n\v\f\r\u0085\u2028\u2029]+/g, ' ')
+    .replace(/[\p{Cc}\p{Cf}\p{Cs}]/gu, '')
+    .trim()
+    .slice(0, longestNote)
+    .replace(/\p{Cs}/gu, '')
+    .trimEnd();
+  return note === '' ? null : note;
 }
 
 function legOf(

@@ -1,3 +1,5 @@
+import { cut } from '../../books/imports/cells.ts';
+
 /** What is wrong with a row. */
 export interface RowProblem {
   readonly line: number;
@@ -18,8 +20,7 @@ export class ProblemList {
 
   add({ line, column, reason }: RowProblem): void {
     this.#count += 1;
-    if (this.#told.length < mostTold)
-      this.#told.push({ line, column, reason: reason.slice(0, longestReason) });
+    if (this.#told.length < mostTold) this.#told.push({ line, column, reason: cut(reason, longestReason) });
   }
 
   count(): number {

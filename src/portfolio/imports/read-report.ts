@@ -59,13 +59,13 @@ export async function* readReport(
     }
     rows += 1;
     if (rows > mostRows) throw tooManyRows();
-    outcomes.push(...report.reader.read(record.cells, record.line));
+    for (const outcome of report.reader.read(record.cells, record.line)) outcomes.push(outcome);
     if (rows % pageRows > 0) continue;
     yield page(report);
     outcomes = [];
   }
   if (report === undefined) throw noHeader(wish);
-  outcomes.push(...report.reader.end());
+  for (const outcome of report.reader.end()) outcomes.push(outcome);
   yield page(report);
 }
 

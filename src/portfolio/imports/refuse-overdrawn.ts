@@ -1,89 +1,78 @@
 import { formatAmount } from '../../books/amount.ts';
-import { HoldingLine, type Movement } from '../../books/shortfalls.ts';
+import { BookWalk, type BookMovement } from '../../books/book-walk.ts';
 import type { RowProblem } from './problem-list.ts';
 
-/** A movement of a holding, and of a staged transaction its id and line. */
-interface StagedMovement extends Movement {
-  readonly line: number | null;
+/** A movement of a holding: of a staged transaction, or (line null) of one that the portfolio has. */
+interface StagedMovement extends BookMovement {
   readonly transactionId: string;
+  readonly line: number | null;
 }
 
 /** The staged transactions, as this needs them. */
 export interface Overdrawable {
   overdrawnAssets(portfolioId: string): Promise<readonly string[]>;
-  movements(portfolioId: string, assetId: string): AsyncIterable<readonly StagedMovement[]>;
-  assetsBroughtBy(ids: readonly string[]): Promise<readonly string[]>;
+  exchanges(): Promise<readonly Exchange[]>;
+  movements(portfolioId: string, assetIds: readonly string[]): AsyncIterable<readonly StagedMovement[]>;
   drop(ids: readonly string[]): Promise<void>;
 }
 
-/**
- * After so many rounds, what depends on refused rows is refused in bulk: each round may free another refusal, and a file can
- * be made so that each frees one.
- */
-const carefulRounds = 30;
-/** Ids of one statement. */
-const batchSize = 2_000;
+/** That some staged transaction gives one asset and brings another. */
+interface Exchange {
+  readonly given: string;
+  readonly brought: string;
+}
+
+/** Who is told how it goes. */
+export interface RefusalListener {
+  readonly onRefused: (problem: RowProblem) => void;
+  /** Told after each page of movements; what it throws ends the walk. */
+  readonly onPage: () => void;
+}
 
 /**
- * Takes out the staged transactions that would make a holding negative, as `admissible` of the books does: what is in the
- * portfolio stays covered, and of staged ones that compete the earlier gets it. What a refused swap would have brought in
- * does not count; then its asset is looked at again. Returns the number of transactions taken out.
+ * Takes out the staged transactions that would make a holding negative, as {@link BookWalk} tells them: what is in the
+ * portfolio stays covered, of staged ones that compete the earlier gets it, and what a refused swap would have brought in does
+ * not count. Movements are read once; those of the portfolio are not kept. Returns the number of transactions taken out.
  */
 export async function refuseOverdrawn(
   staging: Overdrawable,
   portfolioId: string,
-  onRefused: (problem: RowProblem) => void,
+  { onRefused, onPage }: RefusalListener,
 ): Promise<number> {
-  let assets = await staging.overdrawnAssets(portfolioId);
-  let count = 0;
-  for (let round = 0; assets.length > 0; round++) {
-    const refused = new Map<string, RowProblem>();
-    for (const asset of assets)
-      await findRefused(staging, { portfolioId, asset, inBulk: round >= carefulRounds }, refused);
-    for (const problem of refused.values()) onRefused(problem);
-    count += refused.size;
-    const again = new Set<string>();
-    const ids = [...refused.keys()];
-    for (let at = 0; at < ids.length; at += batchSize)
-      for (const asset of await staging.assetsBroughtBy(ids.slice(at, at + batchSize))) again.add(asset);
-    await staging.drop(ids);
-    assets = [...again];
-  }
-  return count;
-}
-
-interface Look {
-  readonly portfolioId: string;
-  readonly asset: string;
-  readonly inBulk: boolean;
-}
-
-async function findRefused(
-  staging: Overdrawable,
-  { portfolioId, asset, inBulk }: Look,
-  refused: Map<string, RowProblem>,
-): Promise<void> {
-  const holding = new HoldingLine();
-  const outs = new Map<number, { readonly id: string; readonly line: number }>();
-  let index = 0;
-  for await (const page of staging.movements(portfolioId, asset)) {
-    for (const movement of page) {
-      const { moved, line, transactionId } = movement;
-      if (moved < 0n && line !== null) outs.set(index, { id: transactionId, line });
-      holding.add(movement);
-      index += 1;
+  const overdrawn = await staging.overdrawnAssets(portfolioId);
+  if (overdrawn.length === 0) return 0;
+  const assets = assetsFrom(overdrawn, await staging.exchanges());
+  const walk = new BookWalk();
+  const lines = new Map<string, number>();
+  for await (const page of staging.movements(portfolioId, assets)) {
+    for (const { transactionId, line, asset, moved } of page) {
+      walk.add({ transactionId: line === null ? null : transactionId, asset, moved });
+      if (line !== null) lines.set(transactionId, line);
     }
+    onPage();
   }
-  const shortfalls = holding.shortfalls();
-  for (const { index: place, wanted, available } of shortfalls) {
-    const out = outs.get(place);
-    if (out === undefined) continue;
-    const reason = `takes ${formatAmount(wanted)} ${asset}, but only ${formatAmount(available)} can go out then`;
-    refused.set(out.id, { line: out.line, column: null, reason });
+  const refused = walk.refused();
+  const problems = [...refused].map(([id, { asset, wanted, available }]) => ({
+    line: lines.get(id) ?? 0,
+    column: null,
+    reason: `takes ${formatAmount(wanted)} ${asset}, but only ${formatAmount(available)} can go out then`,
+  }));
+  // Of many problems only the first are told.
+  for (const problem of problems.sort((left, right) => left.line - right.line)) onRefused(problem);
+  await staging.drop([...refused.keys()]);
+  return refused.size;
+}
+
+/** The assets that can lack something: those that do, and what is brought by what may be refused for that. */
+function assetsFrom(overdrawn: readonly string[], exchanges: readonly Exchange[]): readonly string[] {
+  const broughtFor = new Map<string, string[]>();
+  for (const { given, brought } of exchanges) {
+    const known = broughtFor.get(given);
+    if (known === undefined) broughtFor.set(given, [brought]);
+    else known.push(brought);
   }
-  if (!inBulk || shortfalls.length === 0) return;
-  for (const { id, line } of outs.values()) {
-    const reason = `takes ${asset}, of which rows that were refused would have brought some in`;
-    if (!refused.has(id)) refused.set(id, { line, column: null, reason });
-  }
+  const assets = new Set(overdrawn);
+  // What is added on the way is come to, too.
+  for (const asset of assets) for (const brought of broughtFor.get(asset) ?? []) assets.add(brought);
+  return [...assets];
 }

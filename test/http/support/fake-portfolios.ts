@@ -10,28 +10,24 @@ async function* nothing(): AsyncGenerator<never> {
 }
 
 /** Nobody has a portfolio where a test brings none. */
-export const fakePortfolios: Pick<
-  AppDeps,
-  'portfolios' | 'transactions' | 'books' | 'readLots' | 'readRealised' | 'imports' | 'exports'
-> = {
-  portfolios: {
-    get: none,
-    create: none,
-    page: () => Promise.resolve({ portfolios: [], total: 0 }),
-    change: none,
-    remove: none,
-  },
-  books: { standing: none },
-  readLots: none,
-  readRealised: none,
-  imports: {
-    open: none,
-    addChunk: none,
-    complete: none,
-    discard: none,
-    find: none,
-    list: () => Promise.resolve({ imports: [], total: 0 }),
-  },
-  exports: { transactions: nothing, gains: nothing },
-  transactions: { create: none, get: none, page: none, replace: none, remove: none, changes: none },
-};
+export const fakePortfolios: Pick<AppDeps, 'portfolios' | 'transactions' | 'books' | 'imports' | 'exports'> =
+  {
+    portfolios: {
+      get: none,
+      create: none,
+      page: () => Promise.resolve({ portfolios: [], total: 0 }),
+      change: none,
+      remove: none,
+    },
+    books: { standing: none, look: none },
+    imports: {
+      open: none,
+      addChunk: none,
+      complete: none,
+      discard: none,
+      find: none,
+      list: () => Promise.resolve({ imports: [], total: 0 }),
+    },
+    exports: { transactions: nothing, gains: nothing },
+    transactions: { create: none, get: none, page: none, replace: none, remove: none, changes: none },
+  };

@@ -77,12 +77,13 @@ export class FakeDesk implements JobDesk {
     return visible ? Promise.resolve(this.job) : Promise.reject(new NotFoundError('There is no such job'));
   }
 
-  list(): Promise<{ jobs: JobRecord[]; total: number }> {
-    return Promise.resolve({ jobs: [this.job], total: 41 });
+  list({ names }: Parameters<JobDesk['list']>[0]): Promise<{ jobs: JobRecord[]; total: number }> {
+    const isListed = names?.some((name) => name === this.job.name) ?? true;
+    return Promise.resolve({ jobs: isListed ? [this.job] : [], total: 41 });
   }
 
   cancel(): Promise<JobRecord> {
-    return Promise.resolve(jobRecord({ state: 'cancelled' }));
+    return Promise.resolve({ ...this.job, state: 'cancelled' });
   }
 
   waitForEnd(job: JobRecord, waitMs: number): Promise<JobRecord> {

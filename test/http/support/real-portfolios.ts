@@ -8,7 +8,6 @@ import type { Config } from '../../../src/config/load-config.ts';
 import type { AppDeps } from '../../../src/http/deps.ts';
 import { systemClock } from '../../../src/lib/clock.ts';
 import { silentLogger } from '../../../src/lib/logger.ts';
-import { createLotReader } from '../../../src/portfolio/lot-reader.ts';
 import { createBookReader } from '../../../src/portfolio/stored-books.ts';
 import { createBooksUpdate } from '../../../workers/processors/update-books.ts';
 import { createReplayPool } from '../../../workers/runtime/replay-pool.ts';
@@ -16,6 +15,7 @@ import { jobContext } from '../../support/job-context.ts';
 import { createMarketValues, type MarketValueDeps } from '../../../src/portfolio/market-values.ts';
 import { createPortfolioDesk } from '../../../src/portfolio/portfolio-desk.ts';
 import { createTransactionDesk } from '../../../src/portfolio/transaction-desk.ts';
+import { createWriteTurns } from '../../../src/portfolio/write-turns.ts';
 
 /** What they stand on. */
 export interface RealPortfoliosRequest {
@@ -39,33 +39,29 @@ export function realPortfolios({
   assets,
   prices = noPrices,
   updateBooks = () => undefined,
-}: RealPortfoliosRequest): Pick<
-  AppDeps,
-  'portfolios' | 'transactions' | 'books' | 'readLots' | 'readRealised'
-> {
-  const portfolios = createPortfolioDesk({ portfolios: createPortfolioQueries(knex), updateBooks });
+}: RealPortfoliosRequest): Pick<AppDeps, 'portfolios' | 'transactions' | 'books'> {
+  const takeTurn = createWriteTurns();
+  const portfolios = createPortfolioDesk({ portfolios: createPortfolioQueries(knex), takeTurn, updateBooks });
   const transactions = createTransactionDesk({
     portfolios,
     transactions: createTransactionQueries(knex),
+    takeTurn,
     findMarketValues: createMarketValues({ ...prices, clock: systemClock }),
     isAsset: (id) => !assets.isKnown() || assets.byId(id) !== undefined,
     updateBooks,
     limit: config.PORTFOLIO_TRANSACTION_LIMIT,
     clock: systemClock,
   });
-  const reading = createBookReading(knex);
   return {
     portfolios,
     transactions,
     books: createBookReader({
-      reading,
+      reading: createBookReading(knex),
       news: { listen: () => () => undefined },
       askForUpdate: updatesOf(knex),
       clock: systemClock,
       log: silentLogger(),
     }),
-    readLots: createLotReader(reading),
-    readRealised: (query) => reading.realised(query),
   };
 }
 

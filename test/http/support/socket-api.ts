@@ -44,7 +44,7 @@ export interface SocketApi extends TestApi {
   holdJobs(): () => void;
 }
 
-/** Any job of this owner may be followed; those of others do not exist. */
+/** Any job of this owner may be followed, `ee` on a portfolio; those of others (`ff`) do not exist. */
 class ManyJobs extends FakeDesk {
   /** The database answers no sooner. */
   open: Promise<void> = Promise.resolve();
@@ -53,7 +53,14 @@ class ManyJobs extends FakeDesk {
     await this.open;
     return id.endsWith('ff')
       ? Promise.reject(new NotFoundError('There is no such job', 'job_not_found'))
-      : Promise.resolve(jobRecord({ id, workKey: 'work', createdAt: new Date() }));
+      : Promise.resolve(
+          jobRecord({
+            id,
+            name: id.endsWith('ee') ? 'performance.compute' : 'bulk.fetch',
+            workKey: 'work',
+            createdAt: new Date(),
+          }),
+        );
   }
 }
 

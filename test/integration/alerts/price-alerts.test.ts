@@ -28,13 +28,36 @@ describe('alerts on prices', () => {
     await Promise.all([rig.start(), rig.start(), rig.start()]);
     const { id } = await rig.make();
     for (const [round, value] of [101, 103, 250].entries()) {
-      await rig.tick('bitcoin', 90);
+      const at = Date.now() + round * 20_000;
+      await rig.tick('bitcoin', 90, at);
       await armed(id);
-      await rig.tick('bitcoin', value);
+      await rig.tick('bitcoin', value, at);
       await fired(id, round + 1);
-      await rig.tick('bitcoin', value + 1);
+      await rig.tick('bitcoin', value + 1, at);
     }
     expect(await rig.firedAt(id)).to.deep.equal(['101', '103', '250']);
+  });
+
+  it('fire not again at once, however often they begin anew, but as soon as they may', async () => {
+    await rig.start();
+    const moves = createAlertMoves({ knex: rig.knex, outbox: createWebhookDeliveryQueries(rig.knex) });
+    const made = await rig.make({ fireIfTrue: true });
+    await rig.tick('bitcoin', 120);
+    const { version, firedAt } = await fired(made.id);
+    const begun = await rig.alerts.change({ ...made, version }, { state: 'pending' });
+    const at = firedAt?.getTime() ?? NaN;
+    const fire = async (receivedAt: number): Promise<number> => {
+      const quote = { asOf: null, receivedAt, source: 'simulated', state: 'fresh' } as const;
+      const move = { to: 'fired', value: '121', quote, describe: () => ({}) } as const;
+      const which = { id: made.id, userId: made.userId, version: begun?.version ?? 0 };
+      return (await moves.move([{ ...which, ...move }])).alerts.length;
+    };
+    expect(await fire(at + 9_000)).to.equal(0);
+    await rig.news.changed([made.id]);
+    await rig.tick('bitcoin', 122, at + 9_500);
+    await rig.tick('bitcoin', 123, at + 10_000);
+    await fired(made.id, 2);
+    expect(await rig.firedAt(made.id)).to.deep.equal(['120', '123']);
   });
 
   it('fire for many at once, and for each of them once', async () => {
@@ -189,7 +212,7 @@ describe('alerts on prices', () => {
     await armed(id);
     isAway = true;
     for (const [index, price] of [101, 90, 102, 80].entries())
-      await rig.tick('bitcoin', price, at + 1 + index);
+      await rig.tick('bitcoin', price, at + 1 + index * 15_000);
     await waitFor(() => refused >= 2, { what: 'the move to be refused again' });
     isAway = false;
     await rig.until(id, ({ firedCount, state }) => firedCount === 2 && state === 'armed', 'both crossings');

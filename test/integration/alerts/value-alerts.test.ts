@@ -3,6 +3,7 @@ import { expect } from 'chai';
 import { v7 as uuidv7 } from 'uuid';
 import { createCandleQueries } from '../../../db/queries/candles.ts';
 import { createCandlePartitions } from '../../../db/queries/candle-partitions.ts';
+import { createPortfolioQueries } from '../../../db/queries/portfolios.ts';
 import { candleOf } from '../../../src/domain/candle.ts';
 import { granularityMs } from '../../../src/domain/history.ts';
 import { waitFor } from '../../support/wait-for.ts';
@@ -122,6 +123,17 @@ describe('alerts on changes and values', () => {
     const alert = await armed(id);
     expect(alert.notEvaluated).to.equal(null);
     expect(await rig.firedAt(id)).to.deep.equal([]);
+  });
+
+  it('go with their portfolio, and none is made of one that has gone', async () => {
+    const portfolioId = await addPortfolio({});
+    const made = await rig.make(valueOf(portfolioId));
+    const other = await rig.make();
+    await createPortfolioQueries(rig.knex).remove({ id: portfolioId, confirm: () => undefined });
+    expect(await rig.alerts.find(made.id, made.userId)).to.equal(undefined);
+    expect(await rig.alerts.find(other.id, other.userId)).to.include({ version: 1 });
+    const refused = await rig.make(valueOf(portfolioId)).catch((error: unknown) => error);
+    expect(refused).to.have.property('code', 'portfolio_not_found');
   });
 
   it('wait for books that are behind', async () => {

@@ -94,6 +94,8 @@ describe('an import of', () => {
 
   before(async () => {
     bench = await openImports();
+    for (const asset of ['bitcoin', 'ethereum', 'ripple'])
+      await bench.closes(asset, 'usd', { '2022-01-01': 1_000 });
   });
   after(() => bench.close());
   beforeEach(async () => {
@@ -155,12 +157,12 @@ describe('an import of', () => {
     });
   }
 
-  it('cells with line ends in quotes keeps them, and goes on counting lines', async () => {
+  it('cells with line ends in quotes makes them blanks, and goes on counting lines', async () => {
     const file = [header, good.replace('first', '"one\ntwo"'), '2021,got,BTC,1,,,1,USD,', ''].join('\n');
     const told = await bring(file);
     expect(told.problems).to.have.length(1);
     expect(told.problems[0]).to.include({ line: 4, column: 'When' });
-    expect(await notes()).to.deep.equal(['one\ntwo']);
+    expect(await notes()).to.deep.equal(['one two']);
   });
 
   it('a formula in a text keeps it as text', async () => {
@@ -196,6 +198,48 @@ describe('an import of', () => {
       expect(await notes()).to.deep.equal([]);
     });
   }
+
+  it('thousands of swaps that feed each other with nothing held tells each by itself, and keeps what fits', async () => {
+    const swaps = 4_000;
+    const at = (n: number): string =>
+      new Date(Date.UTC(2022, 0, 1) + n * 1_000).toISOString().slice(0, 19).replace('T', ' ');
+    const rows = Array.from({ length: swaps }, (_, n) => {
+      const [given, taken] = n % 2 === 0 ? ['BTC', 'ETH'] : ['ETH', 'BTC'];
+      return `${at(n)},swapped,${taken},1,${given},1,1,USD,`;
+    });
+    rows.push(
+      `${at(swaps)},got,BTC,1,,,1,USD,first`,
+      `${at(swaps + 1)},swapped,ETH,1,BTC,1,1,USD,second`,
+      `${at(swaps + 2)},sent,,,ETH,1,1,USD,third`,
+      `${at(swaps + 3)},sent,,,ETH,1,1,USD,too much`,
+    );
+    const told = await bring([header, ...rows, ''].join('\n'));
+    expect(told).to.include({ rows: swaps + 4, refused: swaps + 1, problem_count: swaps + 1, added: 3 });
+    expect(told.problems).to.deep.equal(
+      Array.from({ length: 1_000 }, (_, n) => ({
+        line: n + 2,
+        column: null,
+        reason: `takes 1 ${n % 2 === 0 ? 'bitcoin' : 'ethereum'}, but only 0 can go out then`,
+      })),
+    );
+    expect(await notes()).to.deep.equal(['third', 'second', 'first']);
+  });
+
+  it('a swap that is refused tells what relied on it, through any number of assets', async () => {
+    const rows = [
+      '2022-01-01 11:00:00,got,DOT,1,,,1,USD,kept',
+      '2022-01-01 12:00:00,swapped,ETH,1,BTC,3,1,USD,',
+      '2022-01-01 13:00:00,swapped,XRP,1,ETH,1,1,USD,',
+      '2022-01-01 14:00:00,sent,,,XRP,1,1,USD,',
+      '2022-01-01 15:00:00,sent,,,DOT,1,1,USD,kept too',
+    ];
+    expect((await bring([header, ...rows, ''].join('\n'))).problems).to.deep.equal([
+      { line: 3, column: null, reason: 'takes 3 bitcoin, but only 0 can go out then' },
+      { line: 4, column: null, reason: 'takes 1 ethereum, but only 0 can go out then' },
+      { line: 5, column: null, reason: 'takes 1 ripple, but only 0 can go out then' },
+    ]);
+    expect(await notes()).to.deep.equal(['kept too', 'kept']);
+  });
 
   it('a report whose header names a column twice fails as a whole', async () => {
     const file = 'txid,refid,time,type,subtype,aclass,asset,amount,fee,balance,fee\n';

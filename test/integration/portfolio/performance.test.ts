@@ -196,8 +196,9 @@ describe('the job that computes performance', () => {
     Object.assign(runs.deps, { readBooks: () => Promise.resolve({ ...huge, assets }) });
     try {
       const work = runs.work(portfolio);
-      const { state, error } = await runs.run(work, await runs.submit(work), { isLastAttempt: false });
-      expect([state, error?.code]).to.deep.equal(['failed', 'range_too_large']);
+      const row = await runs.submit(work);
+      const { state, error, errorStatus } = await runs.run(work, row, { isLastAttempt: false });
+      expect([state, error?.code, errorStatus]).to.deep.equal(['failed', 'range_too_large', 422]);
     } finally {
       Object.assign(runs.deps, { readBooks });
     }
@@ -253,6 +254,7 @@ describe('the job that computes performance', () => {
         log: silentLogger(),
         backlogLimit: 100,
         backlogPerUser: 100,
+        portfolioJobsPerUser: 20,
         onAccepted: () => undefined,
         abandon: () => Promise.resolve(),
         announceCancel: () => Promise.resolve(),

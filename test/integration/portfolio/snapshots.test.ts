@@ -154,6 +154,17 @@ describe('snapshots of portfolios', () => {
     expect([await stored(noon), await stored(empty), wanted]).to.deep.equal([[], [], []]);
   });
 
+  it('takes those of everybody else though a zone is not known any more', async () => {
+    const ended = await holding({ bitcoin: '2' });
+    const others = [await holding({ bitcoin: '1' }), await holding({ bitcoin: '1' })];
+    // The first is known to the runtime and not to Postgres, the second to neither.
+    for (const [index, zone] of ['US/Pacific-New', 'Mars/Base'].entries())
+      await knex('portfolios').where({ id: others[index]!.id }).update({ time_zone: zone });
+    observe('bitcoin', 30_000);
+    await taker.ofEndedDays();
+    expect((await stored(ended)).map(({ kind }) => kind)).to.deep.equal(['daily']);
+  });
+
   it('does not take a quote of the day before last for the value of a day', async () => {
     const portfolio = await holding({ bitcoin: '2' });
     observe('bitcoin', 30_000, Date.now() - 25 * 3_600_000);

@@ -86,6 +86,15 @@ describe('a crossing', () => {
     expect(movesOf({ state: 'disabled' }, ['1', '1000', '1'])).to.deep.equal([]);
   });
 
+  it('right after a firing fires later, if the condition then still holds', () => {
+    const begun = sampleAlert({ state: 'pending', fireIfTrue: true, firedAt: new Date(50_000) });
+    for (const alert of [begun, { ...begun, state: 'armed' as const }]) {
+      expect(moveOf(alert, sampleSeen('120', 59_999))).to.equal(undefined);
+      expect(moveOf(alert, sampleSeen('120', 60_000))).to.equal('fired');
+    }
+    expect(moveOf({ ...begun, state: 'fired' }, sampleSeen('90', 50_001))).to.equal('armed');
+  });
+
   it('is judged by the newest value: what was received before the last change changes nothing', () => {
     const observedAt = new Date(5_000);
     expect(moveOf(sampleAlert({ observedAt }), sampleSeen('120', 4_999))).to.equal(undefined);

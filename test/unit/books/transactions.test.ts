@@ -105,6 +105,7 @@ describe('the rules of a transaction', () => {
     ['a future date', { executedAt: '2024-06-01T00:00:01Z' }, ['executed_at']],
     ['a date before the first block', { executedAt: '2009-01-02T23:59:59Z' }, ['executed_at']],
     ['a day that there is not', { executedAt: '2023-02-29T00:00:00Z' }, ['executed_at']],
+    ['the 24th hour', { executedAt: '2023-02-28T24:00:00Z' }, ['executed_at']],
     ['a time without offset', { executedAt: '2023-02-28T00:00:00' }, ['executed_at']],
     ['a fee in cash without value', { fee: {} }, ['fee.value']],
     ['a fee in cash with a quantity', { fee: { quantity: '1', value: '1' } }, ['fee.quantity']],

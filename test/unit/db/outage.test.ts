@@ -8,9 +8,11 @@ function driverError(code: string): Error {
   return Object.assign(new Error(`refused with ${code}`), { code });
 }
 
-/** As a query of a model throws it. */
+/** As a query of a model throws it: its constructor takes more than its types say. */
+const Wrapper = DBError as unknown as new (given: { nativeError: Error; client: string }) => Error;
+
 function modelError(code: string): Error {
-  return new DBError({ nativeError: driverError(code), client: 'postgres' });
+  return new Wrapper({ nativeError: driverError(code), client: 'postgres' });
 }
 
 describe('an outage of Postgres', () => {

@@ -79,8 +79,9 @@ export async function openBooks(threshold?: number): Promise<BooksUnderTest> {
         [portfolioId],
       );
       const row = rows[0]!;
-      const text = await createBookReading(knex).lastMark(portfolioId, assetId);
-      return text === undefined ? [] : lotsOfMark(text, { method: row.method, timeZone: row.time_zone });
+      const kept = { id: portfolioId, method: row.method, timeZone: row.time_zone };
+      const text = (await createBookReading(knex).lastMarks(kept, [assetId])).get(assetId);
+      return text === undefined ? [] : lotsOfMark(text, kept);
     },
     async close() {
       await replays.close();

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { Turns, type Caller, type TurnsOptions } from '../../../src/auth/turns.ts';
+import { Turns, type Caller, type TurnsOptions } from '../../../src/lib/turns.ts';
 
 function open(different: Partial<TurnsOptions> = {}): Turns {
   return new Turns({
