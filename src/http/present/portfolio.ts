@@ -45,11 +45,3 @@ export function presentChange(change: TransactionChange): Record<string, unknown
     after: change.after,
   };
 }
-
-/** A page of a list. */
-export function pageOf(
-  data: readonly unknown[],
-  { total, page, limit }: { readonly total: number; readonly page: number; readonly limit: number },
-): Record<string, unknown> {
-  return { data, total, page, limit, total_pages: Math.ceil(total / limit) };
-}

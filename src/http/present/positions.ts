@@ -1,3 +1,4 @@
+import { pageFields } from './page.ts';
 import type { RealisedRow, RealisedTotals } from '../../../db/queries/book-reading.ts';
 import { formatAmount, mulDiv, oneUnit } from '../../books/amount.ts';
 import type { Portfolio } from '../../books/portfolio.ts';
@@ -125,8 +126,4 @@ function presentRealisedRow(row: RealisedRow): Record<string, unknown> {
 
 function timeOf(at: number | null): string | null {
   return at === null ? null : new Date(at).toISOString();
-}
-
-function pageFields({ total, page, limit }: Omit<BookPage, 'booksVersion'>): Record<string, number> {
-  return { total, page, limit, total_pages: Math.ceil(total / limit) };
 }

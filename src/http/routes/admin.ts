@@ -1,6 +1,7 @@
 import type { AppDeps } from '../deps.ts';
 import { presentAuditEvent } from '../present/audit-event.ts';
 import { answer } from '../present/envelope.ts';
+import { pageOf } from '../present/page.ts';
 import { presentSettings } from '../present/setting.ts';
 import { route, type Route } from '../route.ts';
 import { auditQuery } from '../schemas/users.ts';
@@ -24,10 +25,9 @@ export function adminRoutes({ audit, config }: AdminDeps): Route[] {
     handler: async (ctx, { query: { page, limit, type, user } }) => {
       const offset = (page - 1) * limit;
       const { events: found, total } = await audit.list({ type, userId: user, offset, limit });
-      const total_pages = Math.ceil(total / limit);
       answer(ctx, {
         message: 'Audit log',
-        data: { data: found.map(presentAuditEvent), total, page, limit, total_pages },
+        data: pageOf(found.map(presentAuditEvent), { total, page, limit }),
       });
     },
   });

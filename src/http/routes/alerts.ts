@@ -8,7 +8,7 @@ import type { AppDeps } from '../deps.ts';
 import { expectedVersion, ifMatchAnswers, ifMatchHeader, versionTagOf } from '../if-match.ts';
 import { allowed, charge } from '../middleware/admit.ts';
 import { answer } from '../present/envelope.ts';
-import { pageOf } from '../present/portfolio.ts';
+import { pageOf } from '../present/page.ts';
 import { route, type Route } from '../route.ts';
 import {
   alertChangesBody,

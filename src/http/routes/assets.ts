@@ -2,6 +2,7 @@ import type { AppDeps } from '../deps.ts';
 import { known } from '../known-assets.ts';
 import { presentAsset } from '../present/asset.ts';
 import { answer } from '../present/envelope.ts';
+import { pageOf } from '../present/page.ts';
 import { route, type Route } from '../route.ts';
 import { assetsQuery, searchQuery } from '../schemas/assets.ts';
 
@@ -51,7 +52,7 @@ function listRoute({ assets }: AssetDeps): Route {
       const total = ranked.length;
       answer(ctx, {
         message: 'Coins',
-        data: { data, total, page, limit, total_pages: Math.ceil(total / limit) },
+        data: pageOf(data, { total, page, limit }),
       });
     },
   });

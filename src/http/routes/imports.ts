@@ -11,7 +11,7 @@ import type { AppDeps } from '../deps.ts';
 import { makeLastAnswer } from '../last-answer.ts';
 import { validate } from '../middleware/validate.ts';
 import { answer } from '../present/envelope.ts';
-import { pageOf } from '../present/portfolio.ts';
+import { pageOf } from '../present/page.ts';
 import { presentImport } from '../present/import.ts';
 import { readUpload, type Upload } from '../read-upload.ts';
 import { route, type Route } from '../route.ts';

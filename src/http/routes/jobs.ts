@@ -4,6 +4,7 @@ import type { AppDeps } from '../deps.ts';
 import { cancelFor, cancelJobs, jobFollowedBy, jobSeenBy, namesSeenBy, seeJobs } from '../job-rights.ts';
 import { matchesTag } from '../preferences.ts';
 import { answer, answerJson, envelopeOf } from '../present/envelope.ts';
+import { pageOf } from '../present/page.ts';
 import { jobTag, pollAfterSeconds } from '../present/job.ts';
 import { route, type Route } from '../route.ts';
 import { jobIdOf, jobPath, jobsQuery } from '../schemas/jobs.ts';
@@ -37,7 +38,7 @@ function list({ jobDesk }: JobDeps): Route {
       const { userId } = viewer;
       const names = namesSeenBy(viewer);
       const { jobs, total } = await jobDesk.list({ userId, page, limit, state, names });
-      const data = { data: jobs.map(presentJob), total, page, limit, total_pages: Math.ceil(total / limit) };
+      const data = pageOf(jobs.map(presentJob), { total, page, limit });
       answer(ctx, { message: 'Jobs', data });
     },
   });

@@ -1,6 +1,7 @@
 import type { AppDeps } from '../deps.ts';
 import { answer } from '../present/envelope.ts';
-import { pageOf, presentChange } from '../present/portfolio.ts';
+import { pageOf } from '../present/page.ts';
+import { presentChange } from '../present/portfolio.ts';
 import { route, type Route } from '../route.ts';
 import { pagingQuery, portfolioIdOf, portfolioPath } from '../schemas/portfolios.ts';
 import { transactionIdOf, transactionPath } from '../schemas/transactions.ts';

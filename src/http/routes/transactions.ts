@@ -5,7 +5,8 @@ import type { AppDeps } from '../deps.ts';
 import { expectedVersion, ifMatchAnswers, ifMatchHeader, versionTagOf } from '../if-match.ts';
 import { matchesTag } from '../preferences.ts';
 import { answer } from '../present/envelope.ts';
-import { pageOf, portfolioUrl, presentTransaction } from '../present/portfolio.ts';
+import { pageOf } from '../present/page.ts';
+import { portfolioUrl, presentTransaction } from '../present/portfolio.ts';
 import { route, type Route } from '../route.ts';
 import { portfolioIdOf, portfolioPath } from '../schemas/portfolios.ts';
 import {

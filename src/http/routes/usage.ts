@@ -1,5 +1,6 @@
 import type { AppDeps } from '../deps.ts';
 import { answer } from '../present/envelope.ts';
+import { pageOf } from '../present/page.ts';
 import { presentCounts, presentDay, presentUsageOfKey } from '../present/usage.ts';
 import { route, type Route } from '../route.ts';
 import { allUsageQuery, usageQuery } from '../schemas/usage.ts';
@@ -42,8 +43,7 @@ export function usageRoutes({ usageReports }: UsageDeps): Route[] {
     answers: { 200: 'A page of users and keys', 403: 'For admins only', 503: unavailable },
     handler: async (ctx, { query: { page, limit, ...range } }) => {
       const { usage, total } = await usageReports.all({ ...range, offset: (page - 1) * limit, limit });
-      const total_pages = Math.ceil(total / limit);
-      const data = { ...range, data: usage.map(presentUsageOfKey), total, page, limit, total_pages };
+      const data = { ...range, ...pageOf(usage.map(presentUsageOfKey), { total, page, limit }) };
       answer(ctx, { message: 'Usage', data });
     },
   });

@@ -4,6 +4,7 @@ import { actorOf } from '../actor.ts';
 import { charge } from '../middleware/admit.ts';
 import { presentAccount } from '../present/account.ts';
 import { answer } from '../present/envelope.ts';
+import { pageOf } from '../present/page.ts';
 import { route, type Route } from '../route.ts';
 import {
   newUserBody,
@@ -42,10 +43,9 @@ function list({ accounts: desk }: UserDeps): Route {
     answers: { 200: 'A page of users', 403: forbidden, 503: unavailable },
     handler: async (ctx, { query: { page, limit } }) => {
       const { accounts, total } = await desk.page({ page, limit });
-      const total_pages = Math.ceil(total / limit);
       answer(ctx, {
         message: 'Users',
-        data: { data: accounts.map(presentAccount), total, page, limit, total_pages },
+        data: pageOf(accounts.map(presentAccount), { total, page, limit }),
       });
     },
   });

@@ -5,6 +5,7 @@ import type { AppDeps } from '../deps.ts';
 import { charge } from '../middleware/admit.ts';
 import { deliveryJson, presentDelivery } from '../present/delivery.ts';
 import { answer, answerJson, envelopeOf } from '../present/envelope.ts';
+import { pageOf } from '../present/page.ts';
 import { route, type Route } from '../route.ts';
 import { deliveriesQuery, deliveryIdOf, deliveryPath, testBody } from '../schemas/webhooks.ts';
 
@@ -76,13 +77,7 @@ function list({ webhooks }: WebhookDeps): Route {
     answers: { 200: 'A page of deliveries, without bodies', 503: unavailable },
     handler: async (ctx, { query: { page, limit, state }, viewer: { userId } }) => {
       const { deliveries, total } = await webhooks.list({ userId, page, limit, state });
-      const data = {
-        data: deliveries.map(presentDelivery),
-        total,
-        page,
-        limit,
-        total_pages: Math.ceil(total / limit),
-      };
+      const data = pageOf(deliveries.map(presentDelivery), { total, page, limit });
       answer(ctx, { message: 'Deliveries', data });
     },
   });
