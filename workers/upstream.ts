@@ -24,7 +24,8 @@ import {
   type ProviderChain,
 } from '../src/providers/provider-chain.ts';
 import type { PriceProvider } from '../src/providers/provider.ts';
-import { createUpstreamGate, type UpstreamGate } from '../src/providers/upstream-gate.ts';
+import type { UpstreamGate } from '../src/providers/gate.ts';
+import { createUpstreamGate } from '../src/providers/upstream-gate.ts';
 
 interface UpstreamParts {
   readonly config: Config;

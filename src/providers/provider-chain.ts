@@ -7,7 +7,7 @@ import { signalWithDeadline } from './call-signal.ts';
 import { type CircuitBreaker, verdictOf } from './circuit-breaker.ts';
 import { BudgetWaitError, ProviderError, ProviderRateLimitError, ProviderTimeoutError } from './errors.ts';
 import type { PriceProvider } from './provider.ts';
-import type { GateRequest, GrantedCall, UpstreamGate } from './upstream-gate.ts';
+import type { GateRequest, GrantedCall, UpstreamGate } from './gate.ts';
 
 /** A source and what stands between it and its callers. */
 export interface ChainMember {

@@ -13,7 +13,8 @@ import {
   ProviderUrlTooLongError,
 } from '../../src/providers/errors.ts';
 import type { PriceProvider } from '../../src/providers/provider.ts';
-import { createUpstreamGate, type UpstreamGate } from '../../src/providers/upstream-gate.ts';
+import type { UpstreamGate } from '../../src/providers/gate.ts';
+import { createUpstreamGate } from '../../src/providers/upstream-gate.ts';
 import { refreshQuotes } from '../../workers/processors/refresh-quotes.ts';
 import type { JobContext } from '../../workers/runtime/processor.ts';
 import { upstreamOf } from '../support/upstream.ts';

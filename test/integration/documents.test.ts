@@ -19,7 +19,7 @@ import {
   ProviderRangeError,
   ProviderRejectedError,
 } from '../../src/providers/errors.ts';
-import type { GrantedCall, UpstreamGate } from '../../src/providers/upstream-gate.ts';
+import type { GrantedCall, UpstreamGate } from '../../src/providers/gate.ts';
 import { refreshDocument } from '../../workers/processors/refresh-document.ts';
 import type { JobContext } from '../../workers/runtime/processor.ts';
 import { PutBack } from '../../workers/runtime/put-back.ts';

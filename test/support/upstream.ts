@@ -2,7 +2,7 @@ import { noGuard, type DeviationGuard } from '../../src/cache/deviation-guard.ts
 import type { CircuitBreaker } from '../../src/providers/circuit-breaker.ts';
 import { createProviderChain, type ProviderChain } from '../../src/providers/provider-chain.ts';
 import type { PriceProvider } from '../../src/providers/provider.ts';
-import type { UpstreamGate } from '../../src/providers/upstream-gate.ts';
+import type { UpstreamGate } from '../../src/providers/gate.ts';
 
 /** A breaker that never opens. */
 const openDoor: CircuitBreaker = {

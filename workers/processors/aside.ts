@@ -5,7 +5,7 @@
  */
 import type { Demand } from '../../src/demand/demand.ts';
 import { BudgetWaitError } from '../../src/providers/errors.ts';
-import type { GrantedCall } from '../../src/providers/upstream-gate.ts';
+import type { GrantedCall } from '../../src/providers/gate.ts';
 
 /** Time (ms) after which it is worth asking again. */
 const giveWayMs = 300;

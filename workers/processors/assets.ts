@@ -12,7 +12,7 @@ import type { Logger } from '../../src/lib/logger.ts';
 import type { MarketRow } from '../../src/domain/market-row.ts';
 import type { Quote } from '../../src/domain/quote.ts';
 import type { PriceProvider } from '../../src/providers/provider.ts';
-import type { UpstreamGate } from '../../src/providers/upstream-gate.ts';
+import type { UpstreamGate } from '../../src/providers/gate.ts';
 import type { Kick } from '../../src/queue/kick.ts';
 import type { JobContext } from '../runtime/processor.ts';
 import { PutBack } from '../runtime/put-back.ts';

@@ -12,7 +12,7 @@ import type { Logger } from '../../src/lib/logger.ts';
 import { ProviderRejectedError } from '../../src/providers/errors.ts';
 import { ProviderOpenError, type ProviderChain } from '../../src/providers/provider-chain.ts';
 import type { PriceProvider, QuotesResult } from '../../src/providers/provider.ts';
-import type { UpstreamGate } from '../../src/providers/upstream-gate.ts';
+import type { UpstreamGate } from '../../src/providers/gate.ts';
 import type { Kick } from '../../src/queue/kick.ts';
 import type { NoteRanking } from './assets.ts';
 

@@ -12,7 +12,7 @@ import {
   ProviderOpenError,
   type Turn,
 } from '../../src/providers/provider-chain.ts';
-import type { GrantedCall } from '../../src/providers/upstream-gate.ts';
+import type { GrantedCall } from '../../src/providers/gate.ts';
 import type { JobContext } from '../runtime/processor.ts';
 import { PutBack } from '../runtime/put-back.ts';
 import { untilJoined } from './join.ts';

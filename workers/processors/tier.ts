@@ -11,7 +11,7 @@ import type { Budget } from '../../src/providers/budget/budget.ts';
 import { parseKeyAnswer } from '../../src/providers/budget/tier.ts';
 import { startStopwatch } from '../../src/providers/call-signal.ts';
 import type { PriceProvider } from '../../src/providers/provider.ts';
-import type { UpstreamGate } from '../../src/providers/upstream-gate.ts';
+import type { UpstreamGate } from '../../src/providers/gate.ts';
 import type { Queues } from '../../src/queue/queues.ts';
 import type { JobContext } from '../runtime/processor.ts';
 import { PutBack } from '../runtime/put-back.ts';

@@ -6,7 +6,7 @@ import {
   ProviderTimeoutError,
   ProviderUrlTooLongError,
 } from '../../src/providers/errors.ts';
-import type { GrantedCall, UpstreamGate } from '../../src/providers/upstream-gate.ts';
+import type { GrantedCall, UpstreamGate } from '../../src/providers/gate.ts';
 import { sleep } from '../../src/lib/sleep.ts';
 import type { Urgency } from '../../src/domain/quote.ts';
 import type { askNext, ProviderChain, ChainRequest, Turn } from '../../src/providers/provider-chain.ts';

@@ -9,7 +9,7 @@ import {
   type ProviderChain,
 } from '../../../src/providers/provider-chain.ts';
 import type { PriceProvider } from '../../../src/providers/provider.ts';
-import type { GrantedCall, UpstreamGate } from '../../../src/providers/upstream-gate.ts';
+import type { GrantedCall, UpstreamGate } from '../../../src/providers/gate.ts';
 import { flushPrefix, uniquePrefix } from '../../support/redis.ts';
 import { services } from '../../support/services.ts';
 

@@ -8,7 +8,8 @@ import { createRedisBudget } from '../../../src/providers/budget/redis-budget.ts
 import { createCoinGeckoProvider } from '../../../src/providers/coingecko/coingecko-provider.ts';
 import { BudgetWaitError, ProviderRateLimitError } from '../../../src/providers/errors.ts';
 import type { PriceProvider } from '../../../src/providers/provider.ts';
-import { createUpstreamGate, type UpstreamGate } from '../../../src/providers/upstream-gate.ts';
+import type { UpstreamGate } from '../../../src/providers/gate.ts';
+import { createUpstreamGate } from '../../../src/providers/upstream-gate.ts';
 import { flushPrefix, uniquePrefix } from '../../support/redis.ts';
 import { services } from '../../support/services.ts';
 import { createMemoryLedger } from './memory-ledger.ts';

@@ -10,7 +10,8 @@ import {
   ProviderRejectedError,
   ProviderResponseError,
 } from '../../../src/providers/errors.ts';
-import { createUpstreamGate, type UpstreamGate } from '../../../src/providers/upstream-gate.ts';
+import type { UpstreamGate } from '../../../src/providers/gate.ts';
+import { createUpstreamGate } from '../../../src/providers/upstream-gate.ts';
 import { waitFor } from '../../support/wait-for.ts';
 
 /** A budget that answers as it is told. */
