@@ -1,11 +1,11 @@
 import { expect } from 'chai';
 import type { PortfolioSnapshot } from '../../db/queries/portfolio-snapshots.ts';
 import { dayNumber } from '../../src/books/days.ts';
-import { toCachedQuote } from '../../src/domain/cached-quote.ts';
 import type { AppDeps } from '../../src/http/deps.ts';
 import type { DailyQuestion } from '../../src/portfolio/value-histories.ts';
 import { heldAsset, MadeUpBooks, portfolioId } from './support/made-up-books.ts';
 import { startApi, type TestApi } from './support/ports.ts';
+import { priced } from '../support/quotes.ts';
 
 const path = `/api/v1/portfolios/${portfolioId}`;
 
@@ -65,21 +65,7 @@ describe('values of portfolios over HTTP', () => {
   });
 
   function observe(assetId: string, price: number, state: 'fresh' | 'stale' = 'fresh'): void {
-    const quote = toCachedQuote({
-      assetId,
-      symbol: null,
-      name: null,
-      currency: 'usd',
-      price,
-      marketCap: null,
-      rank: null,
-      change24h: null,
-      changePercent24h: null,
-      volume24h: null,
-      source: 'test',
-      asOf: '2026-01-01T00:00:00.000Z',
-      receivedAt: 0,
-    });
+    const quote = priced(assetId, price, { asOf: '2026-01-01T00:00:00.000Z', receivedAt: 0 });
     books.readings.set(assetId, { assetId, state, quote });
   }
 

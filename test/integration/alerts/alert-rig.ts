@@ -13,7 +13,7 @@ import { createQuoteMirror } from '../../../src/cache/quote-mirror.ts';
 import { createQuoteStore } from '../../../src/cache/quote-store.ts';
 import type { Wish } from '../../../src/demand/watch-list.ts';
 import type { Alert } from '../../../src/domain/alert.ts';
-import { toCachedQuote, type QuoteFailure } from '../../../src/domain/cached-quote.ts';
+import { type QuoteFailure } from '../../../src/domain/cached-quote.ts';
 import { createAlertNews } from '../../../src/events/alert-news.ts';
 import { createBookNews } from '../../../src/events/book-news.ts';
 import { createTickPublisher, createTickSubscriber } from '../../../src/events/ticks.ts';
@@ -24,6 +24,7 @@ import { createTestDatabase } from '../../support/database.ts';
 import { flushPrefix, uniquePrefix } from '../../support/redis.ts';
 import { services } from '../../support/services.ts';
 import { waitFor } from '../../support/wait-for.ts';
+import { priced } from '../../support/quotes.ts';
 
 const freshMs = 60_000;
 
@@ -103,17 +104,7 @@ export async function openAlertRig(): Promise<AlertRig> {
   const userId = await addUser();
 
   async function put(assetId: string, price: number, receivedAt = Date.now()) {
-    const quote = toCachedQuote({
-      assetId,
-      symbol: null,
-      name: null,
-      currency: 'usd',
-      price,
-      marketCap: null,
-      rank: null,
-      change24h: null,
-      changePercent24h: null,
-      volume24h: null,
+    const quote = priced(assetId, price, {
       source: 'simulated',
       asOf: new Date(receivedAt - 1_000).toISOString(),
       receivedAt,

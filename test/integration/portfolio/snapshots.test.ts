@@ -7,7 +7,8 @@ import {
 } from '../../../db/queries/portfolio-snapshots.ts';
 import type { Portfolio } from '../../../src/books/portfolio.ts';
 import { formatAmount } from '../../../src/books/amount.ts';
-import { toCachedQuote, type QuoteReading } from '../../../src/domain/cached-quote.ts';
+import type { QuoteReading } from '../../../src/domain/cached-quote.ts';
+import { priced } from '../../support/quotes.ts';
 import {
   createSnapshotTaker,
   type SnapshotTaker,
@@ -65,18 +66,7 @@ describe('snapshots of portfolios', () => {
   after(() => runs.close());
 
   function observe(assetId: string, price: number, receivedAt = Date.now()): void {
-    const rest = { symbol: null, name: null, marketCap: null, rank: null, change24h: null };
-    const quote = toCachedQuote({
-      ...rest,
-      assetId,
-      currency: 'usd',
-      price,
-      changePercent24h: null,
-      volume24h: null,
-      source: 'test',
-      asOf: null,
-      receivedAt,
-    });
+    const quote = priced(assetId, price, { receivedAt });
     quotes.set(assetId, { assetId, state: 'stale', quote });
   }
 

@@ -6,9 +6,10 @@ import { formatAmount, parseAmount } from '../../../src/books/amount.ts';
 import { dayNumber, dayText } from '../../../src/books/days.ts';
 import type { Portfolio } from '../../../src/books/portfolio.ts';
 import type { Transaction } from '../../../src/books/transaction.ts';
-import { toCachedQuote, type QuoteReading } from '../../../src/domain/cached-quote.ts';
+import { type QuoteReading } from '../../../src/domain/cached-quote.ts';
 import { createValueHistories, type ValueHistories } from '../../../src/portfolio/value-histories.ts';
 import { openPerformanceRuns, type PerformanceRuns } from '../../support/performance-run.ts';
+import { priced } from '../../support/quotes.ts';
 
 const dayMs = 86_400_000;
 const noon = Date.UTC(2025, 2, 10, 12);
@@ -60,21 +61,7 @@ describe('value histories', () => {
   }
 
   function quote(assetId: string, price: number, receivedAt = noon): void {
-    const cached = toCachedQuote({
-      assetId,
-      symbol: null,
-      name: null,
-      currency: 'usd',
-      price,
-      marketCap: null,
-      rank: null,
-      change24h: null,
-      changePercent24h: null,
-      volume24h: null,
-      source: 'test',
-      asOf: null,
-      receivedAt,
-    });
+    const cached = priced(assetId, price, { receivedAt });
     quotes.set(assetId, { assetId, state: 'fresh', quote: cached });
   }
 
