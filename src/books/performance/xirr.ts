@@ -16,15 +16,21 @@ const firstStep = 0.25;
 const stepGrowth = 1.25;
 const tolerance = 1e-13;
 
+/** Money-weighted annual return: the r that solves `Σ CF_i / (1 + r)^((d_i − d_0) / 365) = 0`. */
+export function xirr(flows: DatedFlows): Figure {
+  const logRate = logXirr(flows);
+  return logRate.value === null ? logRate : figure(Math.expm1(logRate.value));
+}
+
 /**
- * Money-weighted annual return: the r that solves `Σ CF_i / (1 + r)^((d_i − d_0) / 365) = 0`. Newton's method from 10 %, and
- * where that leads nowhere Brent's on the sign change that is nearest to 0. Both work on `u = ln(1 + r)`, where every u is a
- * rate, so that no step can leave the domain. Flows with several solutions get the one that is found first by this rule.
+ * `u = ln(1 + r)` of the r of `xirr`. Newton's method from 10 %, and where that leads nowhere Brent's on the sign change that
+ * is nearest to 0. Both work on u, where every u is a rate, so that no step can leave the domain; near a total loss only u is
+ * exact, as a double cannot hold an r that close to −1. Flows with several solutions get the one found first by this rule.
  *
  * Source of the equation: Microsoft, "XIRR function" (Excel), also ECMA-376 Part 1, 18.17.7.348. Source of the solver:
  * R. P. Brent, "Algorithms for Minimization without Derivatives" (1973), ch. 4 (zeroin).
  */
-export function xirr({ days, amounts }: DatedFlows): Figure {
+export function logXirr({ days, amounts }: DatedFlows): Figure {
   const counts = (_: number, index: number): boolean => amounts[index] !== 0;
   const flows = { days: days.filter(counts), amounts: amounts.filter(counts) };
   const first = flows.days.reduce((least, day) => Math.min(least, day), Infinity);
@@ -35,7 +41,7 @@ export function xirr({ days, amounts }: DatedFlows): Figure {
   const scale = flows.amounts.reduce((most, amount) => Math.max(most, Math.abs(amount)), 0);
   const equation: Equation = { years, flows: flows.amounts.map((amount) => amount / scale) };
   const root = newton(equation) ?? brentFrom(equation);
-  return root === undefined ? noFigure('no_rate_found') : figure(Math.expm1(root));
+  return root === undefined ? noFigure('no_rate_found') : figure(root);
 }
 
 /** `f(u) = Σ flow · exp(−u · years)` */
