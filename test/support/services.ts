@@ -43,7 +43,7 @@ export async function services(): Promise<TestServices> {
 /** Called by mocha before the first test; nothing here is cut off by the timeout of a test. */
 export async function mochaGlobalSetup(this: Runner): Promise<void> {
   const files = this.suite.suites.map((suite) => suite.file ?? '');
-  if (files.some((file) => /[\\/]test[\\/](integration|http|e2e)[\\/]/.test(file))) await services();
+  if (files.some((file) => /[\\/]test[\\/](integration|http|e2e|slow)[\\/]/.test(file))) await services();
 }
 
 /** Called by mocha after the last test. */

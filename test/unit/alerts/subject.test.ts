@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { LevelHeap } from '../../../src/alerts/level-heap.ts';
 import { Subject, type Begun } from '../../../src/alerts/subject.ts';
 import type { Alert } from '../../../src/domain/alert.ts';
+import { generatedRuns } from '../../support/generated-runs.ts';
 import { sampleAlert, sampleSeen } from './sample-alert.ts';
 
 interface Tick {
@@ -71,7 +72,7 @@ describe('the alerts on a value', () => {
       fc.property(alerts, series, (alert, ticks) => {
         expect(firingsOf(alert, ticks)).to.deep.equal(expectedFirings(alert, ticks));
       }),
-      { numRuns: 500 },
+      { numRuns: generatedRuns(500) },
     );
   });
 
@@ -83,7 +84,7 @@ describe('the alerts on a value', () => {
       fc.property(alerts, series, late, (alert, ticks, strays) => {
         expect(firingsOf(alert, withStrays(ticks, strays))).to.deep.equal(expectedFirings(alert, ticks));
       }),
-      { numRuns: 500 },
+      { numRuns: generatedRuns(500) },
     );
   });
 

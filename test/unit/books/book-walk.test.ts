@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { BookWalk, type BookMovement } from '../../../src/books/book-walk.ts';
+import { generatedRuns } from '../../support/generated-runs.ts';
 
 /** What a new transaction (or, with id null, one that is there) moves. */
 type Moves = readonly [id: string | null, moves: Readonly<Record<string, bigint>>];
@@ -123,7 +124,7 @@ describe('new transactions', () => {
           leastHeld(movements.filter(({ transactionId }) => !refused.has(transactionId!))) >= 0n,
         ).to.equal(true);
       }),
-      { numRuns: 500 },
+      { numRuns: generatedRuns(500) },
     );
   });
 

@@ -5,6 +5,7 @@ import { expect } from 'chai';
 import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import fc from 'fast-check';
 import { encodeSse, sseHeaders } from '../../../src/streams/sse.ts';
+import { generatedRuns } from '../../support/generated-runs.ts';
 
 function parse(text: string): EventSourceMessage[] {
   const messages: EventSourceMessage[] = [];
@@ -23,7 +24,7 @@ describe('encodeSse', () => {
           data: data.replaceAll(/\r\n|\r/g, '\n'),
         });
       }),
-      { numRuns: 1_000 },
+      { numRuns: generatedRuns(1_000) },
     );
   });
 

@@ -1,9 +1,9 @@
 import { expect } from 'chai';
-import { newUser, type ApiClient } from '../support/api-client.ts';
-import { openBackstage, type Backstage } from '../support/backstage.ts';
-import { startGateway, type Gateway } from '../support/gateway.ts';
-import { startStack, type Stack, type StackProcess } from '../support/stack.ts';
-import { waitFor } from '../support/wait-for.ts';
+import { newUser, type ApiClient } from '../../support/api-client.ts';
+import { openBackstage, type Backstage } from '../../support/backstage.ts';
+import { startGateway, type Gateway } from '../../support/gateway.ts';
+import { startStack, type Stack, type StackProcess } from '../../support/stack.ts';
+import { waitFor } from '../../support/wait-for.ts';
 
 /**
  * Workers that are killed, stopped and ended while they have jobs in hand. The gateway holds the upstream calls of a

@@ -5,12 +5,12 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { join } from 'node:path';
 import { expect } from 'chai';
 import ts from 'typescript';
-import { freePort } from '../../embedded/free-port.ts';
-import { projectRoot } from '../../embedded/project-root.ts';
-import { newUser, type ApiClient } from '../support/api-client.ts';
-import { chromiumPath, openPage, type Browser } from '../support/chromium.ts';
-import { startStack, type Stack, type StackProcess } from '../support/stack.ts';
-import { waitFor } from '../support/wait-for.ts';
+import { freePort } from '../../../embedded/free-port.ts';
+import { projectRoot } from '../../../embedded/project-root.ts';
+import { newUser, type ApiClient } from '../../support/api-client.ts';
+import { chromiumPath, openPage, type Browser } from '../../support/chromium.ts';
+import { startStack, type Stack, type StackProcess } from '../../support/stack.ts';
+import { waitFor } from '../../support/wait-for.ts';
 
 /** What the page tells of itself. */
 interface Report {

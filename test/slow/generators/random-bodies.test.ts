@@ -2,9 +2,10 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { z } from 'zod';
-import { routeTable } from '../../src/http/app.ts';
-import type { Route } from '../../src/http/route.ts';
-import { startAccessApi, type AccessApi } from './support/access.ts';
+import { routeTable } from '../../../src/http/app.ts';
+import type { Route } from '../../../src/http/route.ts';
+import { generatedRuns } from '../../support/generated-runs.ts';
+import { startAccessApi, type AccessApi } from '../../http/support/access.ts';
 
 const bodiesInAll = 10_000;
 /** Requests under way at once. */
@@ -188,7 +189,7 @@ describe('random bodies', function () {
           [],
         );
       });
-      await fc.assert(property, { numRuns: runs });
+      await fc.assert(property, { numRuns: generatedRuns(runs) });
     }
     const sent = [...seen.values()].reduce((sum, count) => sum + count, 0);
     expect(sent).to.be.at.least(bodiesInAll);

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
-import { apiClient, newUser, type ApiClient } from '../support/api-client.ts';
-import { startStack, type Stack } from '../support/stack.ts';
-import { waitFor } from '../support/wait-for.ts';
+import { apiClient, newUser, type ApiClient } from '../../support/api-client.ts';
+import { startStack, type Stack } from '../../support/stack.ts';
+import { waitFor } from '../../support/wait-for.ts';
 
 const crowdBulks = 300;
 const perBulk = 50;

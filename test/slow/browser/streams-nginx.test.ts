@@ -1,9 +1,9 @@
 /** Streams through a proxy that buffers what it is not told to pass on. */
 import { expect } from 'chai';
-import { hasNginx, startNginx, type Nginx } from '../support/nginx.ts';
-import { waitFor } from '../support/wait-for.ts';
-import { readSse, type SseReader } from './support/sse-reader.ts';
-import { startStreamHost, type StreamHost } from './support/stream-host.ts';
+import { hasNginx, startNginx, type Nginx } from '../../support/nginx.ts';
+import { waitFor } from '../../support/wait-for.ts';
+import { readSse, type SseReader } from '../../e2e/support/sse-reader.ts';
+import { startStreamHost, type StreamHost } from '../../e2e/support/stream-host.ts';
 
 const updates = 20;
 /** Few enough to fit into the smallest buffer of nginx. */

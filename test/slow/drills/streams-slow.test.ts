@@ -3,12 +3,12 @@ import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { expect } from 'chai';
-import { createMetrics } from '../../src/lib/metrics.ts';
-import { sleep } from '../../src/lib/sleep.ts';
-import { waitFor } from '../support/wait-for.ts';
-import { quoteOf } from './support/feed.ts';
-import { readSse, type ReadEvent, type SseReader } from './support/sse-reader.ts';
-import { startStreamHost, type StreamHost } from './support/stream-host.ts';
+import { createMetrics } from '../../../src/lib/metrics.ts';
+import { sleep } from '../../../src/lib/sleep.ts';
+import { waitFor } from '../../support/wait-for.ts';
+import { quoteOf } from '../../e2e/support/feed.ts';
+import { readSse, type ReadEvent, type SseReader } from '../../e2e/support/sse-reader.ts';
+import { startStreamHost, type StreamHost } from '../../e2e/support/stream-host.ts';
 
 const coins = Array.from({ length: 20 }, (_, index) => `coin-${index}`);
 const padding = 20_000;

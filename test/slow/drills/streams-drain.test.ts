@@ -1,12 +1,12 @@
 /** A process that ends sends its clients to the other one, and no event of a job is lost on the way. STREAMS_DRAIN_CLIENTS: how many. */
 import { Agent } from 'node:http';
 import { expect } from 'chai';
-import { sleep } from '../../src/lib/sleep.ts';
-import { newUser, type ApiClient } from '../support/api-client.ts';
-import { startStack, type Stack } from '../support/stack.ts';
-import { waitFor } from '../support/wait-for.ts';
-import { openFeed, type Feed } from './support/feed.ts';
-import { readSse, type ReadEvent, type SseReader } from './support/sse-reader.ts';
+import { sleep } from '../../../src/lib/sleep.ts';
+import { newUser, type ApiClient } from '../../support/api-client.ts';
+import { startStack, type Stack } from '../../support/stack.ts';
+import { waitFor } from '../../support/wait-for.ts';
+import { openFeed, type Feed } from '../../e2e/support/feed.ts';
+import { readSse, type ReadEvent, type SseReader } from '../../e2e/support/sse-reader.ts';
 
 const clients = Number(process.env.STREAMS_DRAIN_CLIENTS ?? 500);
 const followers = clients / 10;

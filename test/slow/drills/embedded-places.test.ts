@@ -15,10 +15,10 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { expect } from 'chai';
-import type { Identity } from '../../embedded/child.ts';
-import { projectRoot } from '../../embedded/project-root.ts';
-import { processesWith, startEmbeddedRun, type EmbeddedRun } from '../support/embedded-run.ts';
-import { waitFor } from '../support/wait-for.ts';
+import type { Identity } from '../../../embedded/child.ts';
+import { projectRoot } from '../../../embedded/project-root.ts';
+import { processesWith, startEmbeddedRun, type EmbeddedRun } from '../../support/embedded-run.ts';
+import { waitFor } from '../../support/wait-for.ts';
 
 const relocationRoot = '/var/lib/pricepool';
 /** Packages that Postgres comes from; they must lie where the checkout lies. */

@@ -1,8 +1,8 @@
 import { expect } from 'chai';
-import { newUser, type ApiClient } from '../support/api-client.ts';
-import { openBackstage, type Backstage } from '../support/backstage.ts';
-import { startStack, type Stack } from '../support/stack.ts';
-import { waitFor } from '../support/wait-for.ts';
+import { newUser, type ApiClient } from '../../support/api-client.ts';
+import { openBackstage, type Backstage } from '../../support/backstage.ts';
+import { startStack, type Stack } from '../../support/stack.ts';
+import { waitFor } from '../../support/wait-for.ts';
 
 /** Length of the outage under load; the long one of the design is run by hand. */
 const outageMs = 1000 * Number(process.env.OUTAGE_SECONDS ?? '10');

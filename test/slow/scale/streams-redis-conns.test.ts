@@ -1,9 +1,9 @@
 /** What streams cost Redis does not depend on their number. */
 import { randomUUID } from 'node:crypto';
 import { expect } from 'chai';
-import { waitFor } from '../support/wait-for.ts';
-import { readSse, type SseReader } from './support/sse-reader.ts';
-import { startStreamHost, type StreamHost } from './support/stream-host.ts';
+import { waitFor } from '../../support/wait-for.ts';
+import { readSse, type SseReader } from '../../e2e/support/sse-reader.ts';
+import { startStreamHost, type StreamHost } from '../../e2e/support/stream-host.ts';
 
 const streams = 500;
 

@@ -1,11 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import { Queue } from 'bullmq';
 import { expect } from 'chai';
-import type { Fault, FaultKind } from '../../embedded/market/faults.ts';
-import { createRedisKeys } from '../../src/lib/redis-keys.ts';
-import { apiClient, newUser, type ApiClient } from '../support/api-client.ts';
-import { startStack, type Stack } from '../support/stack.ts';
-import { waitFor } from '../support/wait-for.ts';
+import type { Fault, FaultKind } from '../../../embedded/market/faults.ts';
+import { createRedisKeys } from '../../../src/lib/redis-keys.ts';
+import { apiClient, newUser, type ApiClient } from '../../support/api-client.ts';
+import { startStack, type Stack } from '../../support/stack.ts';
+import { waitFor } from '../../support/wait-for.ts';
 
 /**
  * Every way in which the price source fails, through the whole stack. Each failure meets a coin that has a good value, which

@@ -1,9 +1,9 @@
 import { createServer, request as forward } from 'node:http';
 import { expect } from 'chai';
-import { listenLocally } from '../../embedded/market/listen.ts';
-import { newUser, type ApiClient } from '../support/api-client.ts';
-import { startStack, type Stack } from '../support/stack.ts';
-import { waitFor } from '../support/wait-for.ts';
+import { listenLocally } from '../../../embedded/market/listen.ts';
+import { newUser, type ApiClient } from '../../support/api-client.ts';
+import { startStack, type Stack } from '../../support/stack.ts';
+import { waitFor } from '../../support/wait-for.ts';
 
 /**
  * The budget over a fleet under pressure: three worker processes with far more to fetch than is allowed, one of them killed

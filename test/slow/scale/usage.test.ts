@@ -1,8 +1,8 @@
 import { expect } from 'chai';
 import knexFactory from 'knex';
-import { apiClient, newUser, type ApiClient } from '../support/api-client.ts';
-import { startStack, type Stack } from '../support/stack.ts';
-import { waitFor } from '../support/wait-for.ts';
+import { apiClient, newUser, type ApiClient } from '../../support/api-client.ts';
+import { startStack, type Stack } from '../../support/stack.ts';
+import { waitFor } from '../../support/wait-for.ts';
 
 interface Row {
   readonly key_id: string | null;

@@ -4,11 +4,11 @@
  */
 import { randomUUID } from 'node:crypto';
 import { expect } from 'chai';
-import { sleep } from '../../src/lib/sleep.ts';
-import { hasNginx, startNginx } from '../support/nginx.ts';
-import { waitFor } from '../support/wait-for.ts';
-import { readSse, type SseReader } from './support/sse-reader.ts';
-import { startStreamHost, type StreamHost } from './support/stream-host.ts';
+import { sleep } from '../../../src/lib/sleep.ts';
+import { hasNginx, startNginx } from '../../support/nginx.ts';
+import { waitFor } from '../../support/wait-for.ts';
+import { readSse, type SseReader } from '../../e2e/support/sse-reader.ts';
+import { startStreamHost, type StreamHost } from '../../e2e/support/stream-host.ts';
 
 const silentSeconds = Number(process.env.STREAMS_SILENT_SECONDS ?? 16);
 const beatSeconds = 15;
