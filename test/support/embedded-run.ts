@@ -31,7 +31,7 @@ interface RunSpec {
   readonly env?: NodeJS.ProcessEnv;
 }
 
-const readyTimeoutMs = 30_000;
+const readyTimeoutMs = 90_000;
 
 /** Starts one run. The caller ends it. */
 export async function startEmbeddedRun(spec: RunSpec): Promise<EmbeddedRun> {
