@@ -1,8 +1,9 @@
 import { expect } from 'chai';
 import { createQuoteReader } from '../../../src/cache/cached-quote-reader.ts';
-import { createQuoteMirror } from '../../../src/cache/quote-mirror.ts';
-import type { QuoteStore } from '../../../src/cache/quote-store.ts';
-import { toCachedQuote, type CachedQuote } from '../../../src/domain/cached-quote.ts';
+import { createQuoteMirror, type QuoteMirror } from '../../../src/cache/quote-mirror.ts';
+import type { QuoteReader } from '../../../src/cache/quote-reader.ts';
+import type { QuoteStore, StoredQuote } from '../../../src/cache/quote-store.ts';
+import { toCachedQuote, type CachedQuote, type QuoteReading } from '../../../src/domain/cached-quote.ts';
 import { UnavailableError } from '../../../src/lib/errors.ts';
 
 const nowMs = 1_000_000;
@@ -78,5 +79,104 @@ describe('the quote reader while Redis is away', () => {
     const { mirror, reader } = readerWithout(new TypeError('x is not a function'));
     mirror.put(quoteOf('bitcoin', 2 * freshMs));
     expect(await rejection(reader.read(asked))).to.be.instanceOf(TypeError);
+  });
+});
+
+describe('the quote reader over the copy of its process', () => {
+  /** What Redis holds, and what a collection brings. */
+  let stored: Map<string, StoredQuote>;
+  let collected: string[];
+  let renewed: string[];
+  let asks: number;
+  let now: number;
+  let mirror: QuoteMirror;
+  let reader: QuoteReader;
+
+  beforeEach(() => {
+    [stored, collected, renewed, asks, now] = [new Map(), [], [], 0, nowMs];
+    mirror = createQuoteMirror();
+    const nothing = () => Promise.resolve();
+    const store: QuoteStore = {
+      readMany: (_currency, ids) => {
+        asks += 1;
+        return Promise.resolve(ids.map((id) => stored.get(id) ?? { quote: undefined, failure: undefined }));
+      },
+      write: nothing,
+      writeFailures: nothing,
+      readRanking: () => Promise.resolve(undefined),
+      writeRanking: nothing,
+      clear: () => Promise.resolve(0),
+    };
+    reader = createQuoteReader({
+      mirror,
+      store,
+      ticks: { listen: () => () => undefined },
+      publisher: { publish: nothing, publishClearing: nothing },
+      collect: ({ assetIds }) => {
+        collected.push(...assetIds);
+        const fresh = (assetId: string): [string, QuoteReading] => [
+          assetId,
+          { assetId, state: 'fresh', quote: quoteOf(assetId, 0) },
+        ];
+        return Promise.resolve(new Map(assetIds.map(fresh)));
+      },
+      clock: { now: () => now },
+      freshMs,
+      renew: (_currency, assetIds) => {
+        renewed.push(...[assetIds].flat());
+        return Promise.resolve();
+      },
+      kickMarkets: nothing,
+      pendingState: () => Promise.resolve('pending'),
+    });
+  });
+
+  const stateIn = (json: string | undefined): unknown =>
+    (JSON.parse(json ?? '{}') as { state?: string }).state;
+
+  it('answers from it while a quote is fresh, and not a moment longer', async () => {
+    mirror.put(quoteOf('bitcoin', 0));
+    now = nowMs + freshMs - 1;
+    expect(stateIn(reader.peekFreshJson('bitcoin', 'usd'))).to.equal('fresh');
+    expect((await reader.read(asked)).state).to.equal('fresh');
+    expect(asks).to.equal(0);
+    now = nowMs + freshMs;
+    expect(reader.peekFreshJson('bitcoin', 'usd')).to.equal(undefined);
+    await reader.read(asked);
+    expect(asks).to.equal(1);
+  });
+
+  it('serves what is old here and in Redis as stale, and has it renewed', async () => {
+    mirror.put(quoteOf('bitcoin', freshMs));
+    stored.set('bitcoin', { quote: quoteOf('bitcoin', freshMs), failure: undefined });
+    expect((await reader.read(asked)).state).to.equal('stale');
+    expect(renewed).to.deep.equal(['bitcoin']);
+    expect(collected).to.deep.equal([]);
+  });
+
+  it('takes the newer quote that Redis has, and holds it from then on', async () => {
+    mirror.put(quoteOf('bitcoin', 2 * freshMs));
+    stored.set('bitcoin', { quote: quoteOf('bitcoin', 10), failure: undefined });
+    expect((await reader.read(asked)).quote?.receivedAt).to.equal(nowMs - 10);
+    expect(stateIn(reader.peekFreshJson('bitcoin', 'usd'))).to.equal('fresh');
+  });
+
+  it('answers that an asset does not exist as long as that is remembered, and no price is held', async () => {
+    const failure = { assetId: 'bitcoin', state: 'not_found', reason: 'unknown', until: nowMs + 10 } as const;
+    mirror.putFailure('usd', failure);
+    expect((await reader.read(asked)).state).to.equal('not_found');
+    now = nowMs + 10;
+    expect((await reader.read(asked)).state).to.equal('fresh');
+    expect(collected).to.deep.equal(['bitcoin']);
+  });
+
+  it('serves the last price of an asset that is said not to exist any more', async () => {
+    const failure = { assetId: 'bitcoin', state: 'not_found', reason: 'unknown', until: nowMs + 10 } as const;
+    mirror.put(quoteOf('bitcoin', 2 * freshMs));
+    mirror.putFailure('usd', failure);
+    stored.set('bitcoin', { quote: quoteOf('bitcoin', 2 * freshMs), failure });
+    const reading = await reader.read(asked);
+    expect(reading).to.include({ state: 'stale', reason: 'unknown' });
+    expect(reading.quote?.assetId).to.equal('bitcoin');
   });
 });

@@ -33,8 +33,12 @@ describe('quote mirror', () => {
   it('forgets everything when it may have missed a clearing', () => {
     const mirror = createQuoteMirror();
     mirror.put(quote('a', 1));
+    mirror.putRanking('usd', { assetIds: ['a'], receivedAt: 1 });
+    mirror.putFailure('usd', { assetId: 'b', state: 'not_found', reason: 'unknown', until: 9 });
     mirror.onGap();
     expect([...mirror.quotes()]).to.deep.equal([]);
+    expect(mirror.ranking('usd')).to.equal(undefined);
+    expect(mirror.failure('usd', 'b', 1)).to.equal(undefined);
   });
 
   it('drops what came first at its limit', () => {
@@ -43,11 +47,26 @@ describe('quote mirror', () => {
     expect([...mirror.quotes()].map(({ assetId }) => assetId)).to.deep.equal(['b', 'c']);
   });
 
+  it('keeps what was renewed at its limit, and drops what came before it', () => {
+    const mirror = createQuoteMirror(2);
+    for (const id of ['a', 'b']) mirror.put(quote(id, 1));
+    mirror.put(quote('a', 2));
+    mirror.put(quote('c', 2));
+    expect([...mirror.quotes()].map(({ assetId }) => assetId)).to.deep.equal(['a', 'c']);
+  });
+
   it('forgets what was cleared, and only that', () => {
     const mirror = createQuoteMirror();
     for (const id of ['a', 'b']) mirror.put(quote(id, 1));
-    mirror.onClear(['a']);
+    for (const assetId of ['a', 'c', 'd'])
+      mirror.putFailure('usd', { assetId, state: 'not_found', reason: 'unknown', until: 9 });
+    mirror.onClear(['a', 'c']);
     expect([...mirror.quotes()].map(({ assetId }) => assetId)).to.deep.equal(['b']);
+    expect(['a', 'c', 'd'].map((id) => mirror.failure('usd', id, 1)?.state)).to.deep.equal([
+      undefined,
+      undefined,
+      'not_found',
+    ]);
     mirror.onClear(null);
     expect([...mirror.quotes()]).to.deep.equal([]);
   });
