@@ -39,6 +39,8 @@ describe('documents', () => {
   let store: DocumentStore;
   let reader: DocumentReader;
   let kicked: string[];
+  /** By how much (ms) the reader's clock is ahead. */
+  let aheadMs: number;
   /** What a job does when it is kicked. */
   let onKick: () => Promise<unknown>;
 
@@ -51,11 +53,12 @@ describe('documents', () => {
     keys = createRedisKeys(uniquePrefix());
     store = createDocumentStore({ redis, keys, retentionSeconds: 60 });
     kicked = [];
+    aheadMs = 0;
     onKick = () => Promise.resolve();
     reader = createDocumentReader({
       store,
       news: createDocumentNews({ redis, subscriber, channel: keys.documentNews }),
-      clock: systemClock,
+      clock: { now: () => Date.now() + aheadMs },
       kick: async ({ path: wanted }) => {
         kicked.push(wanted);
         await onKick();
@@ -111,6 +114,15 @@ describe('documents', () => {
     expect(kicked).to.deep.equal([path]);
     expect(charges).to.deep.equal([joe]);
     expect(await refresh({ fetchDocument: () => Promise.reject(new Error('nobody calls')) })).to.equal(false);
+  });
+
+  it('that a process holds are fresh for their time, and asked for again after it', async () => {
+    onKick = () => refresh({ fetchDocument: () => Promise.resolve('{"a":1}') });
+    await read();
+    aheadMs = freshMs + 1;
+    onKick = () => Promise.resolve();
+    expect((await read()).state).to.equal('stale');
+    expect(kicked).to.have.length(2);
   });
 
   it('are served stale at once while a newer one is fetched, and while the source fails', async () => {

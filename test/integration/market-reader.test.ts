@@ -117,6 +117,33 @@ describe('the market reader', () => {
     expect([asks, renewed.length]).to.deep.equal([1, 1]);
   });
 
+  it('answers from its own copy while that is fresh, and not a moment longer', async () => {
+    const now = Date.now();
+    let aheadMs = 0;
+    market = build({ clock: { now: () => now + aheadMs } });
+    const popular = { assetIds: ['held'], receivedAt: now };
+    mirror.put({ ...quote('held'), receivedAt: now });
+    mirror.putRanking('usd', popular, 2);
+    const pages: number[] = [];
+    const peeked: boolean[] = [];
+    for (aheadMs of [freshMs - 1, freshMs]) {
+      peeked.push(market.peekFresh('usd', 'held') !== undefined);
+      await market.ranking({ currency: 'usd', page: 2, waitMs: 0 });
+      pages.push(kicked.length);
+    }
+    expect(peeked).to.deep.equal([true, false]);
+    expect(pages).to.deep.equal([0, 1]);
+  });
+
+  it('has a stale quote renewed at every second, and not more often', async () => {
+    const now = Date.now();
+    let aheadMs = 0;
+    market = build({ clock: { now: () => now + aheadMs } });
+    await store.write('usd', [quote('old', stale)]);
+    for (aheadMs of [0, 999, 1_000]) await statesOf(['old']);
+    expect(renewed).to.deep.equal([['old'], ['old']]);
+  });
+
   it('makes one collection for a crowd that wants the same', async () => {
     await Promise.all(Array.from({ length: 50 }, () => read(['a', 'b'])));
     expect([asks, collected.length]).to.deep.equal([1, 1]);
