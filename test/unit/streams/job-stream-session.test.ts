@@ -38,17 +38,23 @@ describe('JobStream', () => {
   let happen: (entry: JobEventEntry) => void;
   let asked: HistoryRequest[];
   let now: number;
+  /** When every entry from then on is delivered. */
+  let ready: Promise<void>;
+  /** What happens while the reader is asked for the oldest entry, and for the name of the history. */
+  let whileAsked: { oldest?: () => void; epoch?: () => void };
 
   beforeEach(() => {
     kept = [old];
     asked = [];
     now = start + minute;
+    ready = Promise.resolve();
+    whileAsked = {};
   });
 
   const reader = {
     subscribe(_subjects: readonly string[], onEntry: (entry: JobEventEntry) => void) {
       happen = onEntry;
-      return { ready: Promise.resolve(), close: () => undefined };
+      return { ready, close: () => undefined };
     },
     history: (request: HistoryRequest) => {
       asked.push(request);
@@ -61,8 +67,14 @@ describe('JobStream', () => {
         Number.parseInt(id, 10) <= to!;
       return Promise.resolve(kept.filter(isOf));
     },
-    oldestId: () => Promise.resolve(kept[0]?.id),
-    epoch: () => Promise.resolve('epoch'),
+    oldestId: () => {
+      whileAsked.oldest?.();
+      return Promise.resolve(kept[0]?.id);
+    },
+    epoch: () => {
+      whileAsked.epoch?.();
+      return Promise.resolve('epoch');
+    },
     close: () => Promise.resolve(),
   };
 
@@ -121,6 +133,45 @@ describe('JobStream', () => {
     expect(client).to.deep.include({ sent: ['hello', '1', '2', 'job.completed'], isComplete: true });
   });
 
+  it('loses nothing that comes after history was read and before it is sent', async () => {
+    kept.push(at(50, [coin(1)]));
+    whileAsked = { oldest: () => happen(at(60, [coin(2)])), epoch: () => happen(at(70, [coin(3)])) };
+    const first = open(running({ done: 2 }));
+    await first.running;
+    expect(first.client.sent).to.deep.equal(['hello', '1', '2', '3']);
+    const back = open(running({ done: 2 }), `${start + 50}-0.0`);
+    await back.running;
+    expect(back.client.sent).to.deep.equal(['hello', '3']);
+    happen(at(80, [completed(mine)]));
+    expect(back.client).to.deep.include({ sent: ['hello', '3', 'job.completed'], isComplete: true });
+  });
+
+  it('ends with an end that comes while history is read, and tells nothing twice', async () => {
+    kept.push(at(50, [coin(1)]));
+    whileAsked = {
+      oldest: () => {
+        happen(at(50, [coin(1)]));
+        happen(at(60, [coin(2), completed(mine)]));
+        happen(at(70, [coin(9)]));
+      },
+    };
+    const { client, running: run } = open(running({ done: 2 }));
+    await run;
+    expect(client).to.deep.include({ sent: ['hello', '1', '2', 'job.completed'], isComplete: true });
+  });
+
+  it('reads history only when all that follows it will be delivered', async () => {
+    let stands = (): void => undefined;
+    ready = new Promise((resolve) => (stands = resolve));
+    const { client, running: run } = open(running());
+    for (let turn = 0; turn < 3; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+    expect(asked).to.deep.equal([]);
+    kept.push(at(50, [coin(1)]));
+    stands();
+    await run;
+    expect(client.sent).to.deep.equal(['hello', '1']);
+  });
+
   it('waits a moment for events that follow the row', async () => {
     now = start + 150;
     const { client, running: run } = open(done());
@@ -153,6 +204,10 @@ describe('JobStream', () => {
   it('goes on after the event that was seen, and looks for none that is older than the job', async () => {
     kept.push(at(50, [coin(1), coin(2)]), at(101, [coin(3), completed(mine)]));
     expect(await sentTo(done(), `${start + 50}-0.0`)).to.deep.equal(['hello', '2', '3', 'job.completed']);
+    const seenAll = await sentTo(done(), `${start + 50}-0.1`);
+    expect(seenAll).to.deep.equal(['hello', '3', 'job.completed']);
+    const notOurs = await sentTo(done(), `${start + 50}-0.2`);
+    expect(notOurs).to.deep.equal(['hello!', 'reset', 'job.completed']);
     asked = [];
     expect(await sentTo(done(), '0-0.0.end')).to.deep.equal(['hello!', 'reset', 'job.completed']);
     expect(asked).to.deep.equal([]);

@@ -11,6 +11,7 @@ const freshMs = 60_000;
 
 describe('PriceHub', () => {
   let listener: TickListener;
+  let isListening: boolean;
   let hub: PriceHub;
   let quotes: Map<string, CachedQuote>;
   let failures: Map<string, QuoteFailure>;
@@ -31,7 +32,8 @@ describe('PriceHub', () => {
       ticks: {
         listen: (given) => {
           listener = given;
-          return () => undefined;
+          isListening = true;
+          return () => (isListening = false);
         },
       },
       quotes: {
@@ -136,6 +138,30 @@ describe('PriceHub', () => {
     expect(slow.told()[0]).to.equal('bitcoin=1');
     expect(slow.updates).to.have.length(3);
     expect(slow.told().at(-1)).to.equal('bitcoin=41');
+  });
+
+  it('keeps what comes before an interval has passed, though nothing follows it', () => {
+    const watcher = watch(['bitcoin', 'ethereum'], 2_000);
+    tick({ bitcoin: 1 });
+    mock.timers.tick(100);
+    tick({ ethereum: 7 });
+    mock.timers.tick(600);
+    tick({ bitcoin: 2 });
+    mock.timers.tick(1_000);
+    expect(watcher.told()).to.deep.equal(['bitcoin=1']);
+    expect(watcher.watching.pending()).to.have.members(['bitcoin', 'ethereum']);
+    mock.timers.tick(400);
+    expect(watcher.told()).to.deep.equal(['bitcoin=1', 'ethereum=7 bitcoin=2']);
+    expect(watcher.watching.pending()).to.deep.equal([]);
+  });
+
+  it('leaves the ticks when it is closed', () => {
+    const watcher = watch(['bitcoin']);
+    tick({ bitcoin: 1 });
+    hub.close();
+    mock.timers.tick(1_000);
+    expect(watcher.updates).to.have.length(0);
+    expect(isListening).to.equal(false);
   });
 
   it('counts its updates without a gap, and puts the count into the id', () => {
