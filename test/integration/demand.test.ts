@@ -109,6 +109,75 @@ describe('demand', () => {
     expect(await lease('two')).to.deep.equal(['a']);
   });
 
+  it('leaves to its owner what a stranger gives back', async () => {
+    await want(['a']);
+    await lease('one');
+    await demand.release('usd', 'stranger', ['a']);
+    expect(await lease('two')).to.deep.equal([]);
+  });
+
+  /** As if the owner had not renewed in time. */
+  const letExpire = (assetId: string): Promise<unknown> => redis.zadd(keys.leases('usd'), 1, assetId);
+
+  it('takes nothing from the new owner when the former one comes back', async () => {
+    await want(['a']);
+    await lease('former');
+    await letExpire('a');
+    expect(await lease('new')).to.deep.equal(['a']);
+    await demand.release('usd', 'former', ['a']);
+    await demand.settle('usd', 'former', ['a']);
+    expect(await lease('third')).to.deep.equal([]);
+    // Nor does the former one keep alive what the new one lets go.
+    await letExpire('a');
+    await demand.renew('usd', 'former', ['a']);
+    expect(await lease('third')).to.deep.equal(['a']);
+    await demand.settle('usd', 'third', ['a']);
+    await demand.renew('usd', 'third', ['a']);
+    expect(await demand.size('usd')).to.equal(0);
+  });
+
+  it('puts a leased asset back at the place that somebody more urgent has wanted meanwhile', async () => {
+    await want(['a'], 'warming');
+    await lease('one');
+    await want(['b'], 'stream');
+    await want(['a'], 'interactive');
+    await want(['a'], 'backfill');
+    await demand.release('usd', 'one', ['a']);
+    expect(await demand.mostUrgent('usd')).to.equal('interactive');
+    expect(await lease('two', 1)).to.deep.equal(['a']);
+  });
+
+  it('puts what a dead owner held back where the next call looks', async () => {
+    await want(['a']);
+    await lease('one');
+    await letExpire('a');
+    expect(await demand.size('usd')).to.equal(1);
+    await demand.want({ currency: 'usd', assetIds: ['b'], urgency: 'warming', freshAfter: 0 });
+    expect(await demand.mostUrgent('usd')).to.equal('interactive');
+    await want(['c'], 'stream');
+    await demand.want({ currency: 'eur', assetIds: ['d'], urgency: 'stream', freshAfter: 0 });
+    expect(await demand.nextCurrency('eur')).to.equal('usd');
+  });
+
+  it('counts what is leased as on its way, until the lease expires', async () => {
+    await want(['a', 'b']);
+    await lease('one', 1);
+    expect(await demand.size('usd')).to.equal(1);
+    await letExpire('a');
+    expect(await demand.size('usd')).to.equal(2);
+  });
+
+  it('forgets who asked for an asset with the asset', async () => {
+    const wish = { currency: 'usd', assetIds: ['a'], urgency: 'interactive', freshAfter: 0 } as const;
+    await demand.want({ ...wish, requester: 'joe' });
+    await demand.want({ ...wish, requester: 'eve' });
+    expect(await demand.requesters('usd', ['a', 'b'])).to.deep.equal(['joe', undefined]);
+    await lease('one');
+    await demand.settle('usd', 'one', ['a']);
+    await want(['a']);
+    expect(await demand.requesters('usd', ['a'])).to.deep.equal([undefined]);
+  });
+
   it('gives the assets of a dead owner to another, and leaves those of a living one', async function () {
     this.timeout(leaseMs * 3);
     await want(['alive', 'dead']);

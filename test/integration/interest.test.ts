@@ -96,11 +96,52 @@ describe('interest', () => {
     expect(ids).to.include.members(Array.from({ length: 50 }, (_, index) => `coin-${index}`));
   });
 
+  /** Redis as a process sees it: away while `isAway`. */
+  function unreliable(): { isAway: boolean; readonly redis: Redis } {
+    const state = { isAway: true };
+    const seen = new Proxy(redis, {
+      get(target, name) {
+        if (state.isAway) return () => Promise.reject(new Error('gone'));
+        const value: unknown = Reflect.get(target, name);
+        return typeof value === 'function' ? (value as () => unknown).bind(target) : value;
+      },
+    });
+    return Object.assign(state, { redis: seen });
+  }
+
   it('counts on while Redis is away', async () => {
-    const broken = { evalsha: () => Promise.reject(new Error('gone')) } as unknown as Redis;
-    const interest = createInterest({ redis: broken, keys, log: silentLogger(), windowMs: 1_000 });
+    const link = unreliable();
+    const given = { keys, log: silentLogger(), windowMs: 600_000, flushEveryMs: 60_000 };
+    const interest = createInterest({ redis: link.redis, ...given });
+    opened.push(interest);
     read(interest, { bitcoin: 3 });
     await interest.flush();
+    read(interest, { ethereum: 2 });
+    link.isAway = false;
+    expect(await open().hottest('usd', 10)).to.deep.equal([]);
+    await interest.flush();
+    // What could not be sent is dropped, what was read since is not.
+    expect((await open().hottest('usd', 10)).map(({ id }) => id)).to.deep.equal(['ethereum']);
+  });
+
+  it('has room again after each flush, however much the last one held', async () => {
+    const link = unreliable();
+    const given = { keys, log: silentLogger(), windowMs: 600_000, flushEveryMs: 60_000 };
+    const interest = createInterest({ redis: link.redis, ...given });
+    opened.push(interest);
+    for (let index = 0; index < 60_000; index++) interest.asset('usd', `coin-${index}`);
+    await interest.flush();
+    link.isAway = false;
+    read(interest, { bitcoin: 1 });
+    await interest.flush();
+    expect((await interest.hottest('usd', 10)).map(({ id }) => id)).to.deep.equal(['bitcoin']);
+  });
+
+  it('sends what it has counted before it ends', async () => {
+    const interest = open();
+    interest.asset('usd', 'bitcoin', 4);
     await interest.close();
+    const [hot] = await open().hottest('usd', 10);
+    expect(hot?.heat).to.be.closeTo(4, 0.1);
   });
 });

@@ -163,6 +163,16 @@ describe('budget', () => {
     grantIn(await budget.tryAcquire('interactive'));
   });
 
+  it('forgets calls that no window holds any more', async () => {
+    const budget = budgetOf(5, { month: { credits: 100_000 } });
+    await drain(budget, 'interactive', 10 * minuteMs);
+    expect(ledger.rows.size).to.be.above(40);
+    // Those of the last window, and the mark of the log.
+    expect(await redis.zcard(keys().log)).to.be.at.most(5 + 1);
+    const fields = await redis.hkeys(keys().state);
+    expect(fields.filter((field) => field.startsWith('c:'))).to.have.length.at.most(5);
+  });
+
   describe('when Redis forgets', () => {
     const losses: Readonly<Record<string, () => Promise<unknown>>> = {
       'both keys (FLUSHALL)': wipe,
@@ -191,6 +201,27 @@ describe('budget', () => {
       await budget.block(30_000);
       await wipe();
       expect(refusalIn(await budget.tryAcquire('interactive'))).to.deep.include({ reason: 'blocked' });
+    });
+
+    it('remembers what the ledger was not told: a block outlives the log in the state', async () => {
+      const budget = budgetOf(4);
+      grantIn(await budget.tryAcquire('interactive'));
+      ledger.down = true;
+      await budget.block(30_000);
+      ledger.down = false;
+      await redis.del(keys().log);
+      expect(refusalIn(await budget.tryAcquire('interactive'))).to.deep.equal({
+        waitMs: 30_000,
+        reason: 'blocked',
+      });
+    });
+
+    it('remembers what Redis was not told: the longer of two blocks counts', async () => {
+      const budget = budgetOf(4);
+      await budget.block(5_000);
+      await ledger.block({ budgetKey: `k${key}`, ms: 20_000 });
+      await redis.del(keys().log);
+      expect(refusalIn(await budget.tryAcquire('interactive'))).to.include({ waitMs: 20_000 });
     });
 
     it('grants nothing while the ledger cannot be read, then goes on', async () => {

@@ -69,8 +69,8 @@ describe('a collection of quotes', () => {
     for (let turn = 0; turn < 5; turn += 1) await new Promise((resolve) => setImmediate(resolve));
   }
 
-  /** Begins a collection; `states` says what it came to, once it has ended. */
-  async function begin(assetIds: string[], different: Partial<CollectRequest> = {}) {
+  /** Starts a collection; `states` says what it came to, once it has ended. */
+  async function collecting(assetIds: string[], different: Partial<CollectRequest> = {}) {
     const collection: { states?: Record<string, string> } = {};
     const onSettled = (settled: readonly QuoteReading[]): unknown =>
       batches.push(settled.map(({ assetId }) => assetId));
@@ -86,7 +86,7 @@ describe('a collection of quotes', () => {
   it('has at its deadline all that had settled before, and the rest as it is', async () => {
     stored.set('old', { quote: quote('old', 2 * freshMs), failure: undefined });
     mirror.put(quote('held'));
-    const collection = await begin(['held', 'quick', 'down', 'old', 'never']);
+    const collection = await collecting(['held', 'quick', 'down', 'old', 'never']);
     tick('quick');
     await pass(500);
     fail('down');
@@ -102,7 +102,7 @@ describe('a collection of quotes', () => {
   });
 
   it('ends at its deadline and not at the look after it', async () => {
-    const collection = await begin(['never']);
+    const collection = await collecting(['never']);
     for (let second = 0; second < 2; second += 1) await pass(1_000);
     await pass(499);
     expect(collection.states).to.equal(undefined);
@@ -111,13 +111,13 @@ describe('a collection of quotes', () => {
   });
 
   it('waits for nothing, and wants nothing, when it has no time', async () => {
-    const collection = await begin(['never'], { waitMs: 0 });
+    const collection = await collecting(['never'], { waitMs: 0 });
     expect(collection.states).to.deep.equal({ never: 'pending' });
     expect(wanted).to.deep.equal([]);
   });
 
   it('ends with the last asset, whatever time is left', async () => {
-    const collection = await begin(['a', 'b']);
+    const collection = await collecting(['a', 'b']);
     tick('a');
     await pass(0);
     expect(collection.states).to.equal(undefined);
@@ -129,13 +129,13 @@ describe('a collection of quotes', () => {
   it('takes for fresh from its process only what is', async () => {
     mirror.put(quote('fresh', freshMs - 1));
     mirror.put(quote('old', freshMs));
-    await begin(['fresh', 'old']);
+    await collecting(['fresh', 'old']);
     expect(batches).to.deep.equal([['fresh']]);
     expect(wanted).to.deep.equal([['old']]);
   });
 
   it('finds within a second what came without a tick, and wants what has not come once more', async () => {
-    const collection = await begin(['a', 'b'], { waitMs: 10_000 });
+    const collection = await collecting(['a', 'b'], { waitMs: 10_000 });
     stored.set('a', { quote: quote('a'), failure: undefined });
     await pass(1_000);
     expect(batches).to.deep.equal([['a']]);
@@ -146,7 +146,7 @@ describe('a collection of quotes', () => {
   });
 
   it('listens no longer than it lasts', async () => {
-    await begin(['a'], { waitMs: 1_000 });
+    await collecting(['a'], { waitMs: 1_000 });
     expect(listeners.size).to.equal(1);
     await pass(1_000);
     expect(listeners.size).to.equal(0);

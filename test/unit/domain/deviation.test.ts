@@ -50,6 +50,14 @@ describe('the judgement of a price by the last one', () => {
     expect(judgeDeviation(later, { last, waiting: untimed })).to.equal('confirmed');
   });
 
+  it('does not believe an observation that is older than the one it is to confirm, though it comes later', () => {
+    const waiting = at(20, 10 * minuteMs);
+    const ancient = { ...at(20, 5 * minuteMs), receivedAt: start + 20 * minuteMs };
+    expect(judgeDeviation(ancient, { last, waiting })).to.equal('doubted');
+    const newer = { ...at(20, 10 * minuteMs + 1), receivedAt: start + 20 * minuteMs };
+    expect(judgeDeviation(newer, { last, waiting })).to.equal('confirmed');
+  });
+
   it('believes another source at once', () => {
     const waiting = at(20, minuteMs);
     expect(judgeDeviation(at(21, minuteMs, 'defillama'), { last, waiting })).to.equal('confirmed');

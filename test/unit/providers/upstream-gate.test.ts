@@ -2,13 +2,14 @@ import { expect } from 'chai';
 import type { Urgency } from '../../../src/domain/quote.ts';
 import { silentLogger } from '../../../src/lib/logger.ts';
 import type { AcquireResult, Budget, CallOutcome, Grant } from '../../../src/providers/budget/budget.ts';
-import { startStopwatch } from '../../../src/providers/call-signal.ts';
+import { isTooLate, startStopwatch } from '../../../src/providers/call-signal.ts';
 import {
   BudgetWaitError,
   ProviderConnectionError,
   ProviderRateLimitError,
   ProviderRejectedError,
   ProviderResponseError,
+  ProviderTimeoutError,
 } from '../../../src/providers/errors.ts';
 import type { UpstreamGate } from '../../../src/providers/gate.ts';
 import { createUpstreamGate } from '../../../src/providers/upstream-gate.ts';
@@ -212,6 +213,25 @@ describe('upstream gate', () => {
     await gate.stop();
     expect(ids).to.deep.equal(['2']);
     expect(budget.ended).to.deep.equal(['released', 'ok']);
+  });
+
+  it('gives a call no more time than is left of its grant', async () => {
+    // Asked for 1.5 s ago, and over a second after it was.
+    const tryAcquire = budget.tryAcquire.bind(budget);
+    budget.tryAcquire = async (urgency) => {
+      const answer = await tryAcquire(urgency);
+      if (!('granted' in answer)) return answer;
+      return { granted: { ...answer.granted, lastsMs: 1_000, since: { elapsedMs: () => 1_500 } } };
+    };
+    const error = await failure(
+      gate.run({ urgency: 'interactive', maxWaitMs: 0, signal: never() }, ({ signal }) => {
+        expect(isTooLate(signal)).to.equal(true);
+        return new Promise((_resolve, reject) => {
+          signal.addEventListener('abort', () => reject(signal.reason as Error));
+        });
+      }),
+    );
+    expect(error).to.be.instanceOf(ProviderTimeoutError);
   });
 
   it("ends a wait with the caller's reason", async () => {

@@ -161,13 +161,13 @@ describe('JobStream', () => {
   });
 
   it('reads history only when all that follows it will be delivered', async () => {
-    let stands = (): void => undefined;
-    ready = new Promise((resolve) => (stands = resolve));
+    let subscribed = (): void => undefined;
+    ready = new Promise((resolve) => (subscribed = resolve));
     const { client, running: run } = open(running());
     for (let turn = 0; turn < 3; turn += 1) await new Promise((resolve) => setImmediate(resolve));
     expect(asked).to.deep.equal([]);
     kept.push(at(50, [coin(1)]));
-    stands();
+    subscribed();
     await run;
     expect(client.sent).to.deep.equal(['hello', '1']);
   });
@@ -189,6 +189,12 @@ describe('JobStream', () => {
     // The beginning was trimmed.
     kept = [at(101, [coin(2), completed(mine)])];
     expect(await sentTo(done())).to.deep.equal(['hello!', 'reset', '2', 'job.completed']);
+    // The beginning was trimmed, and what is left comes a second time while it is read.
+    kept = [at(50, [coin(1)])];
+    const twice = open(running({ done: 2 }));
+    happen(at(50, [coin(1)]));
+    await twice.running;
+    expect(twice.client.sent).to.deep.equal(['hello!', 'reset']);
     // The end was never told.
     kept = [old, at(50, [coin(1)])];
     expect(await sentTo(done())).to.deep.equal(['hello!', 'reset', 'job.completed']);
