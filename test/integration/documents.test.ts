@@ -228,6 +228,9 @@ describe('documents', () => {
       expect(await store.want('/4', 'b'), 'too much for all').to.equal(false);
       await store.settle('/1', 'a');
       expect(await store.want('/4', 'b')).to.equal(true);
+      // The place of one who has been served is free, for others and for himself.
+      await store.settle('/3', 'b');
+      expect(await store.want('/5', 'a')).to.equal(true);
     });
   });
 });

@@ -67,6 +67,12 @@ describe('quote store', () => {
     const names = await redis.keys(`${keys.prefix}:*`);
     expect(names).to.have.length(3);
     for (const name of names) expect(await redis.pttl(name), name).to.be.greaterThan(0);
+    // Values for the time of retention, 60 s; a failure until the moment it says.
+    const [failure, ...values] = names.toSorted(
+      (a, b) => Number(b.includes('fail')) - Number(a.includes('fail')),
+    );
+    expect(await redis.pttl(failure!)).to.be.at.most(5_000);
+    for (const name of values) expect(await redis.pttl(name), name).to.be.within(30_000, 60_000);
   });
 
   it('clears the assets named in every currency, or everything', async () => {

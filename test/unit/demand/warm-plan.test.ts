@@ -65,6 +65,15 @@ describe('a plan of warming', () => {
     expect(call!.assetIds).to.not.include('young');
   });
 
+  it('takes along in one call what another has taken along in none', () => {
+    const [one, other] = ['a'.repeat(40), 'b'.repeat(40)];
+    const calls = plan({ ages: { [one]: 50, [other]: 50, ...aged(12, 30, 'half') }, maxBytes: 70 });
+    const all = calls.flatMap(({ assetIds }) => assetIds);
+    expect(calls).to.have.length(2);
+    expect(all.filter((id) => id.startsWith('half')).length).to.be.above(2);
+    expect(new Set(all).size).to.equal(all.length);
+  });
+
   it('includes what has no quote, and leaves out what cannot be had', () => {
     const [call] = plan({ ages: { gone: 'none', broken: 'fails' } });
     expect(call!.assetIds).to.deep.equal(['gone']);

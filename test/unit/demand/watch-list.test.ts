@@ -50,6 +50,17 @@ describe('WatchList', () => {
     expect(wantedAt(100)).to.deep.equal([]);
   });
 
+  it('wants a quote for as long as the last of its watchers stays', () => {
+    for (let watcher = 0; watcher < 3; watcher += 1) list.add('usd', ['bitcoin'], 'user:1');
+    for (let left = 2; left >= 0; left -= 1) {
+      list.remove('usd', ['bitcoin']);
+      expect(list.size).to.equal(left === 0 ? 0 : 1);
+    }
+    list.remove('usd', ['bitcoin']);
+    list.add('usd', ['bitcoin'], 'user:1');
+    expect(wantedAt(0)).to.deep.equal(['usd:bitcoin']);
+  });
+
   it('wants a quote again when it has grown old, and not before', () => {
     list.add('usd', ['bitcoin'], undefined);
     received.set('usd:bitcoin', start);

@@ -1,3 +1,4 @@
+import { mock } from 'node:test';
 import { expect } from 'chai';
 import { Turns, type Caller, type TurnsOptions } from '../../../src/lib/turns.ts';
 
@@ -20,6 +21,27 @@ function held(): { readonly work: () => Promise<void>; readonly end: () => void 
 }
 
 describe('turns', () => {
+  it('have no more room, once those whose turn has come would have waited too long', async () => {
+    mock.timers.enable({ apis: ['setTimeout'] });
+    try {
+      const turns = open({ waiting: 2, longestWaitMs: 1_000 });
+      const [first, second] = [held(), held()];
+      const running = [turns.run(first.work, 'a'), turns.run(second.work, 'b')];
+      first.end();
+      await running[0];
+      mock.timers.tick(1_000);
+      const outcomes: string[] = [];
+      const all = ['c', 'd', 'e'].map((caller) =>
+        turns.run(() => Promise.resolve(), caller).catch((error: unknown) => outcomes.push(String(error))),
+      );
+      second.end();
+      await Promise.all([...running, ...all]);
+      expect(outcomes).to.deep.equal(['Error: full']);
+    } finally {
+      mock.timers.reset();
+    }
+  });
+
   it('go round the callers, and within a caller by the order of arrival', async () => {
     const turns = open();
     const first = held();

@@ -54,6 +54,18 @@ describe('StreamRegistry', () => {
     return stream;
   }
 
+  it('looks no more at a stream that has ended, though its client did not keep up', () => {
+    const stream = open('a');
+    stream.keepsUp = false;
+    registry.attend(stream);
+    mock.timers.tick(1_000);
+    const { looks } = stream;
+    expect(looks).to.be.above(0);
+    stream.end('client');
+    mock.timers.tick(10_000);
+    expect(stream.looks).to.equal(looks);
+  });
+
   it('has room for so many of a user, of an address and in all', () => {
     const first = [open('a'), open('a'), open('a')];
     expect(registry.limitReached(clientOf('a', '10.0.0.2'))).to.equal('user');

@@ -90,6 +90,14 @@ describe('quotes.warm', () => {
     expect(kicked).to.have.members(['usd warming', 'eur warming']);
   });
 
+  it('wants a quote fifteen seconds before it stops being fresh, and no sooner', async () => {
+    const stored = { 'usd:bitcoin': 45, 'usd:ethereum': 44.9 };
+    const { wanted } = await look({ read: { usd: ['bitcoin'], eur: [] }, stored });
+    expect(wanted.map(({ assetIds }) => assetIds)).to.deep.equal([['bitcoin']]);
+    const young = await look({ read: { usd: ['ethereum'] }, stored });
+    expect(young.wanted).to.deep.equal([]);
+  });
+
   it('wants nothing when nobody reads, whatever is cached', async () => {
     const { calls, wanted, kicked } = await look({ read: {}, stored: { 'usd:bitcoin': 100 } });
     expect({ calls, wanted, kicked }).to.deep.equal({ calls: 0, wanted: [], kicked: [] });
