@@ -1,0 +1,48 @@
+import { expect } from 'chai';
+import { silentLogger } from '../../../src/lib/logger.ts';
+import { createUpkeepProcessors, type UpkeepDeps } from '../../../workers/processors/upkeep.ts';
+
+describe('the reconciliation of jobs', () => {
+  /** Where each page that was read began. */
+  let looked: (string | undefined)[];
+  let added: { name: string; workKey: string; priority: number | undefined }[];
+
+  /** `pages` pages of one open job each. */
+  function upkeepOver(pages: number) {
+    [looked, added] = [[], []];
+    const deps = {
+      runs: {
+        openWork({ after }: { after: string | undefined }) {
+          looked.push(after);
+          const page = Number(after ?? 0);
+          const next = page + 1 < pages ? String(page + 1) : undefined;
+          const work = { workKey: `w${page}`, requester: { userId: 'joe' }, submission: {}, total: 7 };
+          return Promise.resolve({ works: [{ ...work, name: 'bulk.fetch' }], next });
+        },
+      },
+      queues: {
+        add(name: string, { workKey }: { workKey: string }, { priority }: { priority?: number }) {
+          added.push({ name, workKey, priority });
+          return Promise.resolve();
+        },
+      },
+      log: silentLogger(),
+    } as unknown as UpkeepDeps;
+    const reconcile = createUpkeepProcessors(deps)['jobs.reconcile'];
+    return async (): Promise<number> => (await reconcile({}, {} as never)).added;
+  }
+
+  it('adds every open work again', async () => {
+    const look = upkeepOver(3);
+    expect(await look()).to.equal(3);
+    expect(added).to.deep.equal(
+      ['w0', 'w1', 'w2'].map((workKey) => ({ name: 'bulk.fetch', workKey, priority: 7 })),
+    );
+  });
+
+  it('goes on behind the pages of the last look, and from the beginning after the end', async () => {
+    const look = upkeepOver(7);
+    expect([await look(), await look(), await look()]).to.deep.equal([5, 2, 5]);
+    expect(looked.slice(0, 8)).to.deep.equal([undefined, '1', '2', '3', '4', '5', '6', undefined]);
+  });
+});
