@@ -163,6 +163,14 @@ describe('budget', () => {
     grantIn(await budget.tryAcquire('interactive'));
   });
 
+  it('never shortens a block where the log is whole, either', async () => {
+    const budget = budgetOf(10);
+    grantIn(await budget.tryAcquire('interactive'));
+    await budget.block(30_000);
+    await budget.block(5_000);
+    expect(refusalIn(await budget.tryAcquire('interactive')).waitMs).to.equal(30_000);
+  });
+
   it('forgets calls that no window holds any more', async () => {
     const budget = budgetOf(5, { month: { credits: 100_000 } });
     await drain(budget, 'interactive', 10 * minuteMs);
