@@ -397,7 +397,7 @@ describe('the access matrix', () => {
         ...headers,
       },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-      signal: AbortSignal.timeout(10_000),
+      signal: AbortSignal.timeout(60_000),
     });
     await response.body?.cancel();
     return response.status;

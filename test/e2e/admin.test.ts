@@ -24,7 +24,7 @@ describe('an admin', () => {
   let admin: ApiClient;
 
   before(async function () {
-    this.timeout(60_000);
+    this.timeout(120_000);
     stack = await startStack({ apis: 2, workers: 1 });
     expect(await createAdmin(stack.databaseUrl)).to.deep.include({ code: 0 });
     const [api] = stack.apis;

@@ -15,7 +15,7 @@ describe('alerts, end to end', () => {
   let user: ApiClient;
 
   before(async function () {
-    this.timeout(60_000);
+    this.timeout(120_000);
     receiver = await startReceiver();
     stack = await startStack({ workers: 2, environment: { WEBHOOK_ALLOWED_NETWORKS: 'loopback' } });
     feed = await openFeed(stack.redisUrl, stack.redisPrefix);
@@ -102,7 +102,7 @@ describe('alerts, end to end', () => {
         await feed.publish({ paper: 103 });
         return (await user.call('GET', `/alerts/${id}`)).body?.data.state === 'fired';
       },
-      { what: 'the second firing', timeoutMs: 20_000 },
+      { what: 'the second firing', timeoutMs: 60_000 },
     );
     const second = await follow(position);
     await waitFor(() => second.dataOf('alert').length > 0, { what: 'what was missed' });

@@ -8,7 +8,7 @@ describe('assets by symbol, end to end', () => {
   let user: ApiClient;
 
   before(async function () {
-    this.timeout(60_000);
+    this.timeout(120_000);
     const environment = { ASSET_LIST: 'daily', ASSET_RANK_PAGES: '1' };
     stack = await startStack({ apis: 2, workers: 1, market: { madeUpAssets: 500 }, environment });
     user = await newUser(stack.apis[0]!.url);
@@ -23,7 +23,7 @@ describe('assets by symbol, end to end', () => {
           const found = (await other.call('GET', '/crypto/search?q=btc')).body?.data[0];
           return found?.rank === 1 && found;
         },
-        { what: 'the rank of bitcoin', timeoutMs: 30_000 },
+        { what: 'the rank of bitcoin', timeoutMs: 60_000 },
       );
       expect(first).to.include({ id: 'bitcoin', symbol: 'btc', name: 'Bitcoin' });
     }

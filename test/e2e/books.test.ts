@@ -13,7 +13,7 @@ const assets = 12;
 const begin = Date.UTC(2020, 0, 1);
 
 describe('books', function () {
-  this.timeout(60_000);
+  this.timeout(120_000);
   let stack: Stack;
   let joe: ApiClient;
   let path: string;
@@ -83,7 +83,7 @@ describe('books', function () {
     };
     await waitFor(async () => (await positions()) !== undefined, {
       what: 'the first books',
-      timeoutMs: 15_000,
+      timeoutMs: 60_000,
     });
     const before = await positions();
     const accepted = await joe.call('POST', `${path}/rebuild`, { body: {} });
@@ -92,7 +92,7 @@ describe('books', function () {
       (await joe.call('GET', `/jobs/${id}`)).body!.data;
     await waitFor(async () => (await progress()).progress.done > 0, {
       what: 'the middle of the rebuild',
-      timeoutMs: 10_000,
+      timeoutMs: 60_000,
     });
     stack.workers[0]!.kill('SIGKILL');
     await stack.workers[0]!.exited;

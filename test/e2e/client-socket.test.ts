@@ -28,7 +28,7 @@ describe('the WebSocket of the client', () => {
   let lost: string[];
 
   before(async function () {
-    this.timeout(60_000);
+    this.timeout(120_000);
     const environment = {
       STREAM_RENEW_SECONDS: '1',
       QUOTE_FRESH_SECONDS: '2',
@@ -85,7 +85,7 @@ describe('the WebSocket of the client', () => {
   });
 
   it('is subscribed to the same after restarts, and misses no event of a job', async function () {
-    this.timeout(60_000);
+    this.timeout(120_000);
     await socket.subscribe({ coins: ['bitcoin'], currency: 'eur' });
     await waitFor(() => pricesOf('bitcoin').length > 0, { what: 'a price' });
     stack.market.setLatency(3_000);
@@ -93,7 +93,7 @@ describe('the WebSocket of the client', () => {
     await socket.subscribe({ jobs: [job] });
     await stack.restartApi(stack.apis[0]!, 'SIGTERM');
     stack.market.setLatency(20);
-    await waitFor(() => named('job.completed').length > 0, { what: 'the end of the job', timeoutMs: 20_000 });
+    await waitFor(() => named('job.completed').length > 0, { what: 'the end of the job', timeoutMs: 60_000 });
     const coins = named('job.coin').map(({ data }) => data.id as string);
     expect(coins.toSorted()).to.deep.equal(['kaspa', 'monero', 'okb', 'zcash']);
     expect(
@@ -102,7 +102,7 @@ describe('the WebSocket of the client', () => {
 
     const from = seen.length;
     await stack.restartApi(stack.apis[0]!, 'SIGKILL');
-    await waitFor(() => pricesOf('bitcoin', from).length > 1, { what: 'prices again', timeoutMs: 20_000 });
+    await waitFor(() => pricesOf('bitcoin', from).length > 1, { what: 'prices again', timeoutMs: 60_000 });
     expect(pricesOf('bitcoin', from).every(({ currency }) => currency === 'eur')).to.equal(true);
     expect([ends, lost]).to.deep.equal([[], []]);
   });

@@ -10,7 +10,7 @@ import { startStack, type Stack } from '../support/stack.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 describe("CoinGecko's contract, from outside", function () {
-  this.timeout(60_000);
+  this.timeout(120_000);
   let stack: Stack;
   let key: string;
   let baseURL: string;
@@ -32,7 +32,7 @@ describe("CoinGecko's contract, from outside", function () {
     client = new Coingecko({ baseURL, demoAPIKey: key, maxRetries: 0 });
     await waitFor(async () => (await client.coins.list.get().catch(() => [])).length > 0, {
       what: 'the list of assets',
-      timeoutMs: 30_000,
+      timeoutMs: 60_000,
     });
   });
   after(() => stack.stop());
@@ -158,7 +158,7 @@ describe("CoinGecko's contract, from outside", function () {
       const query = new URLSearchParams(params);
       const response = await fetch(`${baseURL}${path}?${query.toString()}`, {
         headers: { 'x-cg-demo-api-key': key },
-        signal: AbortSignal.timeout(15_000),
+        signal: AbortSignal.timeout(60_000),
       });
       expect(response.status, path).to.equal(200);
       return await response.json();

@@ -21,7 +21,7 @@ describe('npm run demo', () => {
   let stack: Stack;
 
   before(async function () {
-    this.timeout(60_000);
+    this.timeout(120_000);
     stack = await startStack({ market: { latencyMs: 200 } });
   });
   after(async () => {
@@ -30,7 +30,7 @@ describe('npm run demo', () => {
   });
 
   it('shows quotes and the value of a portfolio, plain where nobody sees colours', async function () {
-    this.timeout(60_000);
+    this.timeout(120_000);
     const { code, out, err } = await demo([], { PORT: new URL(stack.apis[0]!.url).port });
     expect(err).to.equal('');
     expect(code).to.equal(0);
@@ -68,7 +68,7 @@ describe('npm run demo', () => {
   });
 
   it('draws a bar that events move, and colours, in a terminal', async function () {
-    this.timeout(60_000);
+    this.timeout(120_000);
     stack.market.setLatency(500);
     let out = '';
     const complaints: string[] = [];

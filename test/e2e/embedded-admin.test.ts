@@ -11,7 +11,7 @@ import { waitFor } from '../support/wait-for.ts';
 const account = { email: 'root@example.com', password: 'correct horse 1' };
 
 describe('commands beside npm start', function () {
-  this.timeout(90_000);
+  this.timeout(120_000);
   let dataDir: string;
   let run: EmbeddedRun;
 

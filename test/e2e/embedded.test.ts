@@ -9,7 +9,7 @@ import { processesWith, startEmbeddedRun, type EmbeddedRun } from '../support/em
 import { waitFor } from '../support/wait-for.ts';
 
 describe('npm start with nothing configured', function () {
-  this.timeout(60_000);
+  this.timeout(120_000);
   let dataDir: string;
   const runs: EmbeddedRun[] = [];
 

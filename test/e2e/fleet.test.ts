@@ -49,7 +49,7 @@ describe('the fleet', () => {
   });
 
   after(async function () {
-    this.timeout(30_000);
+    this.timeout(120_000);
     await fleet.dispose();
     await market.close();
     await database.drop();
@@ -95,7 +95,7 @@ describe('the fleet', () => {
   });
 
   it('ends with nothing left behind', async function () {
-    this.timeout(40_000);
+    this.timeout(120_000);
     await fleet.list();
     expect(fleet.pids.size).to.be.at.least(8);
     expect(await fleet.stop()).to.equal(0);

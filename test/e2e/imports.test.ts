@@ -18,7 +18,7 @@ function report(): string {
 }
 
 describe('an import by a fleet', function () {
-  this.timeout(60_000);
+  this.timeout(120_000);
   let stack: Stack;
   let url: string;
   let joe: Person;
@@ -45,12 +45,12 @@ describe('an import by a fleet', function () {
     const jobNow = () => succeed(url, joe.token, ['GET', `/jobs/${job.id}`]);
     await waitFor(async () => ((await jobNow()).progress as { done: number }).done > 0, {
       what: 'the begin of the import',
-      timeoutMs: 15_000,
+      timeoutMs: 60_000,
     });
     stack.workers[0]!.kill('SIGKILL');
     await stack.startWorker();
     const isDone = async (): Promise<boolean> => (await jobNow()).state === 'completed';
-    await waitFor(isDone, { what: 'the end of the import', timeoutMs: 40_000 });
+    await waitFor(isDone, { what: 'the end of the import', timeoutMs: 60_000 });
     const result = (await jobNow()).result as Record<string, unknown>;
     expect(result).to.include({ format: 'coinbase', added: rows, duplicates: 0, problem_count: 0 });
     const [position] = (await succeed(url, joe.token, ['GET', `/portfolios/${id as string}/positions`]))

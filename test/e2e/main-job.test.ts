@@ -12,7 +12,7 @@ describe('the main job, end to end', () => {
   let user: ApiClient;
 
   before(async function () {
-    this.timeout(60_000);
+    this.timeout(120_000);
     stack = await startStack({ apis: 2, workers: 1, market: { latencyMs: 50, madeUpAssets: 2_000 } });
     user = await newUser(stack.apis[0]!.url);
   });
@@ -192,7 +192,7 @@ function coinsOf(events: readonly StreamEvent[]): string[] {
 
 async function collect(client: ApiClient, path: string, lastEventId?: string): Promise<StreamEvent[]> {
   const events: StreamEvent[] = [];
-  const signal = AbortSignal.timeout(10_000);
+  const signal = AbortSignal.timeout(60_000);
   const options = lastEventId === undefined ? { signal } : { signal, lastEventId };
   for await (const event of client.events(path, options)) events.push(event);
   return events;

@@ -16,7 +16,7 @@ const today = Math.floor(Date.now() / dayMs) * dayMs;
 const dateOf = (daysAgo: number): string => new Date(today - daysAgo * dayMs).toISOString().slice(0, 10);
 
 describe('performance', function () {
-  this.timeout(30_000);
+  this.timeout(120_000);
   let stack: Stack;
 
   before(async () => {

@@ -8,7 +8,7 @@ describe('warming', () => {
   let user: ApiClient;
 
   before(async function () {
-    this.timeout(60_000);
+    this.timeout(120_000);
     stack = await startStack({
       apis: 2,
       workers: 1,
@@ -20,13 +20,13 @@ describe('warming', () => {
   after(() => stack.stop());
 
   it('keeps fresh what was read, without a reader', async function () {
-    this.timeout(60_000);
+    this.timeout(120_000);
     const first = await user.call('GET', '/crypto/bitcoin');
     expect(first.body?.data.state).to.equal('fresh');
     const calls = stack.market.callCount();
     await waitFor(() => stack.market.callCount() > calls, {
       what: 'a call that nobody asked for',
-      timeoutMs: 15_000,
+      timeoutMs: 60_000,
     });
     expect(stack.market.calls().at(-1)).to.include({ ids: 1 });
     await waitFor(
@@ -35,7 +35,7 @@ describe('warming', () => {
         expect(body?.data.state).to.equal('fresh');
         return body?.data.received_at !== first.body?.data.received_at;
       },
-      { what: 'the newer quote', timeoutMs: 5_000 },
+      { what: 'the newer quote', timeoutMs: 60_000 },
     );
   });
 });

@@ -11,7 +11,7 @@ describe('webhooks, end to end', () => {
   let user: ApiClient;
 
   before(async function () {
-    this.timeout(60_000);
+    this.timeout(120_000);
     receiver = await startReceiver();
     stack = await startStack({ environment: { WEBHOOK_ALLOWED_NETWORKS: 'loopback' } });
     user = await newUser(stack.apis[0]!.url);

@@ -130,7 +130,7 @@ describe('WebSockets', () => {
             .filter(({ id, state }) => id === 'bitcoin' && state === 'fresh')
             .map(({ received_at: at }) => at as string),
         );
-      await waitFor(() => observations().size >= 3, { what: 'three observations', timeoutMs: 15_000 });
+      await waitFor(() => observations().size >= 3, { what: 'three observations', timeoutMs: 60_000 });
       const unknown = await socket.find(
         'the unknown coin',
         ({ data }) =>

@@ -146,7 +146,7 @@ describe('API keys', () => {
     for (const at of [api, other]) {
       await waitFor(async () => (await call('GET', '/api/v1/users', { bearer: full, at })).status === 403, {
         what: 'the end of the admin',
-        timeoutMs: 2_000,
+        timeoutMs: 15_000,
       });
       expect((await call('GET', stats, { bearer: full, at })).status).to.equal(200);
     }
@@ -159,7 +159,7 @@ describe('API keys', () => {
     expect((await call('GET', stats, { bearer: key })).code).to.equal('key_invalid');
     await waitFor(async () => (await call('GET', stats, { bearer: key, at: other })).status === 401, {
       what: 'the revocation',
-      timeoutMs: 2_000,
+      timeoutMs: 15_000,
     });
     expect((await call('DELETE', `/api/v1/api-keys/${id}`)).status).to.equal(404);
   });

@@ -291,7 +291,7 @@ describe('the upload of a report', () => {
       ],
     ] as const) {
       it(`is cut off as ${what} that never ends, with an answer that can be read`, async function () {
-        this.timeout(30_000);
+        this.timeout(120_000);
         const { socket, text } = client();
         socket.write(head(`Content-Type: ${type}`, 'Transfer-Encoding: chunked'));
         const piece = 'a,b,c,d,e,f,g,h\n'.repeat(4_096);

@@ -201,7 +201,7 @@ describe('a WebSocket', () => {
         api.server.getConnections((_error, count) => resolve(count)),
       );
       await waitFor(() => open === 0, { what: 'the end of the connections' });
-    }).timeout(30_000);
+    }).timeout(120_000);
   });
 
   describe('that stops reading', () => {
@@ -230,7 +230,7 @@ describe('a WebSocket', () => {
       expect(unsent).to.be.below(1_048_576);
       const updates = socket.messages.filter(({ type }) => type === 'price').length - 1;
       expect(updates).to.equal(price - 2);
-    }).timeout(60_000);
+    }).timeout(120_000);
 
     it('is closed with 4002 when it does not begin again, and cut when it does not see that', async () => {
       await socket.ask({ action: 'subscribe', coins: ['bitcoin'] });

@@ -44,7 +44,7 @@ const api = '/api/v1';
 
 /** Makes a client of an API process. `token` may come from another one: processes share the secret. */
 export function apiClient(baseUrl: string, token = ''): ApiClient {
-  const call: ApiClient['call'] = async (method, path, { body, headers = {}, timeoutMs = 10_000 } = {}) => {
+  const call: ApiClient['call'] = async (method, path, { body, headers = {}, timeoutMs = 60_000 } = {}) => {
     const response = await fetch(`${baseUrl}${path.startsWith('/health') ? '' : api}${path}`, {
       method,
       headers: {
@@ -66,7 +66,7 @@ export function apiClient(baseUrl: string, token = ''): ApiClient {
   return {
     token,
     call,
-    async jobEnd(id, timeoutMs = 20_000) {
+    async jobEnd(id, timeoutMs = 60_000) {
       const deadline = Date.now() + timeoutMs;
       for (;;) {
         const { body } = await call('GET', `/jobs/${id}`);

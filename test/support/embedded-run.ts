@@ -66,7 +66,9 @@ export async function startEmbeddedRun(spec: RunSpec): Promise<EmbeddedRun> {
       if (!output.includes('is ready')) throw new Error(`The run ended before it was ready:\n${output}`);
     },
     get: async (path) => {
-      const response = await fetch(`http://127.0.0.1:${port}${path}`, { signal: AbortSignal.timeout(3_000) });
+      const response = await fetch(`http://127.0.0.1:${port}${path}`, {
+        signal: AbortSignal.timeout(30_000),
+      });
       if (!response.ok) throw new Error(await response.text());
       return (await response.json()) as Record<string, unknown>;
     },

@@ -40,7 +40,7 @@ interface Listed {
 }
 
 const bin = join(projectRoot, 'node_modules/pm2/bin');
-const commandTimeoutMs = 60_000;
+const commandTimeoutMs = 120_000;
 
 /** Starts PM2 with ecosystem.config.js; resolves when PM2 answers, while the processes start. */
 export async function startFleet(environment: Readonly<Record<string, string>>): Promise<Fleet> {
@@ -65,7 +65,7 @@ export async function startFleet(environment: Readonly<Record<string, string>>):
   // A command that finds no PM2 starts a daemon of its own, which nobody would end.
   await waitFor(() => output.includes(' starting in '), {
     what: 'PM2 to start the fleet',
-    timeoutMs: 20_000,
+    timeoutMs: 60_000,
   }).catch((error: unknown) => {
     runtime.kill('SIGKILL');
     throw new Error(`${(error as Error).message}\n${output}`);

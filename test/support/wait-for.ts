@@ -4,7 +4,7 @@ import { sleep } from '../../src/lib/sleep.ts';
 export interface WaitOptions {
   /** What is waited for, for the message: "the job to complete". */
   readonly what: string;
-  /** 10 seconds when absent. */
+  /** A minute when absent, which a busy machine may need; less than the limit of a test, so that the message is this one. */
   readonly timeoutMs?: number;
 }
 
@@ -16,7 +16,7 @@ const pollMs = 15;
  */
 export async function waitFor<T>(
   condition: () => T | Promise<T>,
-  { what, timeoutMs = 10_000 }: WaitOptions,
+  { what, timeoutMs = 60_000 }: WaitOptions,
 ): Promise<Exclude<T, false | null | undefined | 0 | ''>> {
   const until = Date.now() + timeoutMs;
   let last: string;

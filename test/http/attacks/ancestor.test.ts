@@ -269,7 +269,7 @@ describe('attacks on what an account is', () => {
     expect(await held(api)).to.deep.equal(shut);
     await waitFor(async () => (await held(other)).every((status) => status === 401), {
       what: 'the other process to hear of it',
-      timeoutMs: 2_000,
+      timeoutMs: 15_000,
     });
     for (const at of [api, other]) {
       const body = { refresh_token: joe.refreshToken };

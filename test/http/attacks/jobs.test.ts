@@ -12,7 +12,7 @@ describe('attacks on the jobs of others', () => {
   let id: string;
 
   before(async function () {
-    this.timeout(30_000);
+    this.timeout(120_000);
     stack = await startStack({ workers: 0 });
     const { url } = stack.apis[0]!;
     [joe, ann] = [await newUser(url), await newUser(url)];
@@ -21,7 +21,7 @@ describe('attacks on the jobs of others', () => {
     id = submitted.body?.data.id;
   });
   after(async function () {
-    this.timeout(30_000);
+    this.timeout(120_000);
     await stack.stop();
   });
 

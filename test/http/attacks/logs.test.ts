@@ -19,14 +19,14 @@ describe('attacks on the log', () => {
   let port: number;
 
   before(async function () {
-    this.timeout(30_000);
+    this.timeout(120_000);
     const environment = { LOG_LEVEL: 'trace', METRICS_TOKEN: metricsToken };
     stack = await startStack({ workers: 0, environment });
     port = Number(new URL(stack.apis[0]!.url).port);
     knex = knexFactory({ client: 'pg', connection: stack.databaseUrl, pool: { min: 0, max: 2 } });
   });
   after(async function () {
-    this.timeout(30_000);
+    this.timeout(120_000);
     await knex.destroy();
     await stack.stop();
   });

@@ -79,7 +79,7 @@ describe('attacks with numbers', () => {
   let admin: string;
 
   before(async function () {
-    this.timeout(30_000);
+    this.timeout(120_000);
     stack = await startStack({ workers: 0 });
     const client = await newUser(stack.apis[0]!.url);
     user = client.token;
@@ -89,7 +89,7 @@ describe('attacks with numbers', () => {
     admin = sign(claimsOf({ id: userId, token: user }, { role: 'admin' }), options, stackSecret);
   });
   after(async function () {
-    this.timeout(30_000);
+    this.timeout(120_000);
     await stack.stop();
   });
 

@@ -30,7 +30,7 @@ describe('a page in a browser', () => {
   const reports: Report[] = [];
 
   before(async function () {
-    this.timeout(60_000);
+    this.timeout(120_000);
     if (chromiumPath() === undefined) {
       console.log('      skipped: there is no chromium here; install it, or set CHROMIUM_PATH');
       this.skip();
@@ -54,7 +54,7 @@ describe('a page in a browser', () => {
   });
 
   after(async function () {
-    this.timeout(30_000);
+    this.timeout(120_000);
     await browser?.close();
     server?.closeAllConnections();
     server?.close();
@@ -81,10 +81,10 @@ describe('a page in a browser', () => {
   const api = (): StackProcess => stack!.apis[0]!;
   const named = (name: string): Report[] => reports.filter((report) => report.name === name);
   const more = (name: string, than: number): Promise<unknown> =>
-    waitFor(() => named(name).length > than, { what: `another ${name}`, timeoutMs: 25_000 });
+    waitFor(() => named(name).length > than, { what: `another ${name}`, timeoutMs: 60_000 });
 
   it('survives three restarts of the API and shows the right price', async function () {
-    this.timeout(150_000);
+    this.timeout(240_000);
     browser = await openPage(chromiumPath()!, pageUrl);
     await more('hello', 0).catch((error: unknown) => {
       throw new Error(`${String(error)}; the browser says: ${browser?.complaints() ?? ''}`);

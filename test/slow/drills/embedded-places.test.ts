@@ -61,7 +61,7 @@ function userNamed(name: string): Identity {
 }
 
 describe('npm start in places of all kinds', function () {
-  this.timeout(60_000);
+  this.timeout(120_000);
   let checkout: string;
   let run: EmbeddedRun | undefined;
 

@@ -58,7 +58,7 @@ describe('a process that ends while it has clients', () => {
     };
     const comeback: Comeback = { seen, first: await open({ api: 0, path, onEvent }), second: undefined };
     const comeBack = async (): Promise<void> => {
-      await waitFor(() => comeback.first.state !== 'open', { what: 'the end', timeoutMs: 30_000 });
+      await waitFor(() => comeback.first.state !== 'open', { what: 'the end', timeoutMs: 60_000 });
       await sleep(comeback.first.retryMs ?? 0);
       comeback.second = await open({ api: 1, path, lastEventId: seen.at(-1)?.id, onEvent });
     };
@@ -96,7 +96,7 @@ describe('a process that ends while it has clients', () => {
     stack.apis[0]!.kill('SIGTERM');
     await waitFor(() => all.every(({ second }) => (second?.dataOf('hello').length ?? 0) > 0), {
       what: 'all to come back',
-      timeoutMs: 20_000,
+      timeoutMs: 60_000,
     });
     over.abort();
     await telling;
@@ -123,7 +123,7 @@ describe('a process that ends while it has clients', () => {
       );
     }
     for (const { second } of all) second?.cut();
-  }).timeout(60_000);
+  }).timeout(120_000);
 
   it('takes late comers in to send them away: 200, drain and an end', async () => {
     const api = await stack.startApi();

@@ -63,7 +63,7 @@ describe('slow clients of streams', () => {
         most = Math.max(most, ...unsent);
         return unsent.filter((bytes) => bytes > behindBytes).length === clients;
       },
-      { what: 'every connection to be full', timeoutMs: 15_000 },
+      { what: 'every connection to be full', timeoutMs: 60_000 },
     );
     // What they do not take is not kept for them either.
     for (let more = 0; more < 5; more += 1) {
@@ -90,7 +90,7 @@ describe('slow clients of streams', () => {
     expect(seqs).to.deep.equal(seqs.map((_, index) => seqs[0]! + index));
     healthy.cut();
     for (const socket of sockets) socket.destroy();
-  }).timeout(40_000);
+  }).timeout(120_000);
 
   it('lose no event of a job: who is cut and comes back has all of them once', async () => {
     const jobId = randomUUID();
@@ -123,5 +123,5 @@ describe('slow clients of streams', () => {
     await waitFor(() => back.state === 'clean', { what: 'the end of the job' });
     expect(back.dataOf('hello')[0]).to.include({ recovered: true });
     expect(seen.map(({ data }) => data.n)).to.deep.equal([...Array(entries).keys(), undefined]);
-  }).timeout(30_000);
+  }).timeout(120_000);
 });

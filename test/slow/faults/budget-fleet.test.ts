@@ -20,7 +20,7 @@ describe('the budget of a fleet', () => {
   const meters: Meter[] = [];
 
   before(async function () {
-    this.timeout(60_000);
+    this.timeout(120_000);
     stack = await startStack({
       apis: 1,
       workers: 0,
@@ -35,7 +35,7 @@ describe('the budget of a fleet', () => {
     }
   });
   after(async function () {
-    this.timeout(30_000);
+    this.timeout(120_000);
     await stack.stop();
     await Promise.all(meters.map((meter) => meter.close()));
   });
@@ -52,7 +52,7 @@ describe('the budget of a fleet', () => {
   }
 
   it('is never exceeded in any 60 s, nor left unused', async function () {
-    this.timeout(110_000);
+    this.timeout(120_000);
     const { market } = stack;
     await Promise.all([submitJobs('usd', 80), submitJobs('eur', 80), submitJobs('gbp', 40)]);
     await waitFor(() => market.callCount() > 0, { what: 'the first call' });
@@ -68,7 +68,7 @@ describe('the budget of a fleet', () => {
     await submitJobs('jpy', 20);
     await waitFor(() => Date.now() > firstAt + windowMs + 10_000, {
       what: 'the next window',
-      timeoutMs: 20_000,
+      timeoutMs: 60_000,
     });
 
     expect(market.worstSlidingMinute()).to.be.at.most(limit);

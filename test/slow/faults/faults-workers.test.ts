@@ -10,7 +10,7 @@ import { waitFor } from '../../support/wait-for.ts';
  * currency, so a job in that currency stays active until the test lets it go.
  */
 describe('faults of workers', function () {
-  this.timeout(90_000);
+  this.timeout(120_000);
   let stack: Stack;
   let user: ApiClient;
   let gateway: Gateway;
@@ -54,7 +54,7 @@ describe('faults of workers', function () {
         const job = await backstage.jobOf(id);
         return job?.attemptsStarted === start && (await job.isActive());
       },
-      { what: `start ${start} of job ${id}`, timeoutMs: 20_000 },
+      { what: `start ${start} of job ${id}`, timeoutMs: 60_000 },
     );
   }
 

@@ -78,7 +78,7 @@ describe('failures of the price source', () => {
   const coldOf = (fault: Fault | 'blocked'): string => coin(fault, 200);
 
   before(async function () {
-    this.timeout(60_000);
+    this.timeout(120_000);
     stack = await startStack({
       apis: 2,
       workers: 2,
@@ -140,7 +140,7 @@ describe('failures of the price source', () => {
   }
 
   it('grows by less than 50 MB, and ends in time, whatever is sent', async function () {
-    this.timeout(60_000);
+    this.timeout(120_000);
     const growth = await watchMemory(stack.workers.map(({ pid }) => pid));
     for (const fault of ['huge-body', 'hang', 'slow-drip', 'reset-during'] as const) {
       stack.market.clearFaults();
@@ -164,7 +164,7 @@ describe('failures of the price source', () => {
   }
 
   it('forgets passing failures after 10 s, and the next request succeeds', async function () {
-    this.timeout(40_000);
+    this.timeout(120_000);
     await expectRecovery(passing, 20_000);
   });
 
@@ -198,7 +198,7 @@ describe('failures of the price source', () => {
   }
 
   it('sends no call from any process while Retry-After runs, and costs no attempt', async function () {
-    this.timeout(40_000);
+    this.timeout(120_000);
     stack.market.inject({ kind: 'rate-limited', retryAfterSeconds: 10 });
     const first = fetchRows([coldOf('blocked')]);
     await waitFor(() => stack.market.calls()[0]?.status === 429, { what: 'the refusal' });
@@ -246,7 +246,7 @@ describe('failures of the price source', () => {
   });
 
   it('forgets lasting failures after a minute', async function () {
-    this.timeout(90_000);
+    this.timeout(120_000);
     await expectRecovery(lasting, 75_000);
   });
 });

@@ -14,7 +14,7 @@ describe('a user beside a crowd', () => {
   const crowdJobs: string[] = [];
 
   before(async function () {
-    this.timeout(60_000);
+    this.timeout(120_000);
     stack = await startStack({
       apis: 1,
       workers: 1,
@@ -48,13 +48,13 @@ describe('a user beside a crowd', () => {
   });
 
   it('gets a coin that nobody has asked for within two calls', async function () {
-    this.timeout(60_000);
+    this.timeout(120_000);
     const reader = apiClient(stack.apis[0]!.url, user.token);
     for (const coin of ['solana', 'dogecoin']) {
       const before = stack.market.callCount();
       await waitFor(async () => (await reader.call('GET', `/crypto/${coin}`)).status === 200, {
         what: `a quote of ${coin}`,
-        timeoutMs: 20_000,
+        timeoutMs: 60_000,
       });
       expect(stack.market.callCount() - before, coin).to.be.at.most(2);
     }
@@ -62,13 +62,13 @@ describe('a user beside a crowd', () => {
   });
 
   it('has the coins that it reads renewed while the crowd waits', async function () {
-    this.timeout(60_000);
+    this.timeout(120_000);
     const receivedAt = async (): Promise<string> => {
       const { body } = await apiClient(stack.apis[0]!.url, user.token).call('GET', '/crypto/bitcoin');
       return body?.data.received_at as string;
     };
     const old = await receivedAt();
-    await waitFor(async () => (await receivedAt()) !== old, { what: 'a newer quote', timeoutMs: 45_000 });
+    await waitFor(async () => (await receivedAt()) !== old, { what: 'a newer quote', timeoutMs: 60_000 });
     expect(await crowdIsServed()).to.equal(false);
   });
 });

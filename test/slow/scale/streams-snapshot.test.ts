@@ -94,5 +94,5 @@ describe('snapshots of price streams', () => {
     );
     for (const reader of readers) expectInOrder(reader);
     for (const coin of coins) expect(host.mirror.get('usd', coin)?.head).to.include(`"price":${prices},`);
-  }).timeout(30_000);
+  }).timeout(120_000);
 });

@@ -21,7 +21,7 @@ describe('usage', () => {
   let url: string;
 
   before(async function () {
-    this.timeout(60_000);
+    this.timeout(120_000);
     const environment = { JOB_BACKLOG_PER_USER: String(jobsPerUser) };
     stack = await startStack({ market: { latencyMs: 20, madeUpAssets: 2_000 }, environment });
     url = stack.apis[0]!.url;
@@ -44,7 +44,7 @@ describe('usage', () => {
   }
 
   it('shows what a key did: its requests, its job and the call that this caused', async function () {
-    this.timeout(40_000);
+    this.timeout(120_000);
     const [user, other] = [await newUser(url), await newUser(url)];
     const { id, prefix, client } = await keyOf(user);
     const body = { coins: [coin(1), coin(2)] };
@@ -72,7 +72,7 @@ describe('usage', () => {
   });
 
   it('charges a read of a coin that nobody had asked for', async function () {
-    this.timeout(40_000);
+    this.timeout(120_000);
     const user = await newUser(url);
     expect((await user.call('GET', `/crypto/${coin(100)}`)).status).to.equal(200);
     const row = await waitFor(
@@ -112,7 +112,7 @@ describe('usage', () => {
   });
 
   it('is bounded in unfinished jobs for each user', async function () {
-    this.timeout(40_000);
+    this.timeout(120_000);
     const [user, other] = [await newUser(url), await newUser(url)];
     const submit = (who: ApiClient, index: number) =>
       who.call('POST', '/crypto/bulk', { body: { coins: [coin(index)] } });
