@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { silentLogger } from '../../../src/lib/logger.ts';
-import { createShutdown } from '../../../src/lib/shutdown.ts';
+import { createShutdown, shutdownPhases } from '../../../src/lib/shutdown.ts';
 
 describe('shutdown', () => {
   it('closes phase by phase, whatever the order of registration', async () => {
@@ -14,6 +14,18 @@ describe('shutdown', () => {
     });
     await shutdown.run('test');
     expect(closed).to.deep.equal(['readiness', 'worker', 'redis']);
+  });
+
+  it('closes threads, queues and streams before the stores that they use, and takes no new work in before all', async () => {
+    const shutdown = createShutdown(silentLogger());
+    const closed: string[] = [];
+    for (const phase of shutdownPhases.toReversed())
+      shutdown.add(phase, phase, async () => {
+        await new Promise((resolve) => setImmediate(resolve));
+        closed.push(phase);
+      });
+    await shutdown.run('test');
+    expect(closed).to.deep.equal(['announce', 'accept', 'work', 'streams', 'queues', 'threads', 'clients']);
   });
 
   it('goes on when a step fails or hangs, and runs once', async () => {
