@@ -2,9 +2,15 @@
 import { expect } from 'chai';
 import { v7 as uuidv7 } from 'uuid';
 import { fakeAlerts, watchedPortfolioId, type FakeAlerts } from './support/fake-alerts.ts';
+import { createTokens } from '../../src/auth/tokens.ts';
+import { systemClock } from '../../src/lib/clock.ts';
+import { testSecret } from './support/stand-in-access.ts';
 import { RateLimitedError } from '../../src/lib/errors.ts';
 import type { LimitPolicy } from '../../src/lib/rate-limit.ts';
-import { startApi, type TestApi } from './support/ports.ts';
+import { createAlertQueries } from '../../db/queries/alerts.ts';
+import { openDatabase } from '../../db/connection.ts';
+import { createTestDatabase } from '../support/database.ts';
+import { jobRecord, startApi, type TestApi } from './support/ports.ts';
 
 const path = '/api/v1/alerts';
 const price = { kind: 'price', coin: 'bitcoin', direction: 'above', threshold: '100000' };
@@ -161,6 +167,10 @@ describe('the routes of alerts', () => {
     const changed = await put({ threshold: 5 }, { 'if-match': '"2"' });
     expect(await dataOf(changed)).to.include({ threshold: '5', state: 'pending', note: 'sell' });
     expect((await put({ window: 300 }, { 'if-match': '*' })).status).to.equal(422);
+    const secretly = await put({ url: 'https://127.0.0.1/hook' }, { 'if-match': '*' });
+    expect(secretly.status).to.equal(422);
+    expect(await fieldsOf(secretly)).to.deep.equal(['url']);
+    expect(fake.rows.get(id)?.url).to.equal('https://example.com/hook');
     expect((await put({}, { 'if-match': '*' })).status).to.equal(422);
   });
 
@@ -237,19 +247,32 @@ describe('the routes of alerts', () => {
   });
 
   it('hides the alerts of others, also from admins', async () => {
-    const { id } = await made();
-    const row = fake.rows.get(id);
-    if (row !== undefined) fake.rows.set(id, { ...row, userId: uuidv7() });
-    const headers = { authorization: `Bearer ${api.adminToken}`, 'if-match': '*' };
-    for (const [method, suffix, body] of [
-      ['GET', '', undefined],
-      ['PUT', '', { note: 'x' }],
-      ['DELETE', '', undefined],
-      ['POST', '/rearm', undefined],
-    ] as const)
-      expect((await api.call(method, `${path}/${id}${suffix}`, { headers, body })).status).to.equal(404);
-    for (const odd of ['1', '%00', 'firings%2f'])
-      expect((await api.call('GET', `${path}/${odd}`)).status).to.equal(404);
+    const real = await overPostgres();
+    try {
+      const path = `/api/v1/alerts/${real.alertId}`;
+      const read = async (): Promise<Record<string, unknown>> => {
+        const response = await real.api.call('GET', path);
+        expect(response.status).to.equal(200);
+        return await dataOf(response);
+      };
+      const before = await read();
+      const headers = { authorization: `Bearer ${tokenOfAnotherAdmin()}`, 'if-match': '*' };
+      for (const [method, suffix, body] of [
+        ['GET', '', undefined],
+        ['PUT', '', { note: 'x' }],
+        ['DELETE', '', undefined],
+        ['POST', '/rearm', undefined],
+      ] as const)
+        expect((await real.api.call(method, path + suffix, { headers, body })).status, method).to.equal(404);
+      expect(await dataOf(await real.api.call('GET', '/api/v1/alerts', { headers }))).to.include({
+        total: 0,
+      });
+      expect(await read()).to.deep.equal(before);
+      for (const odd of ['1', '%00', 'firings%2f'])
+        expect((await real.api.call('GET', `/api/v1/alerts/${odd}`)).status).to.equal(404);
+    } finally {
+      await real.close();
+    }
   });
 
   it('answers what has fired as it was told', async () => {
@@ -266,3 +289,30 @@ describe('the routes of alerts', () => {
     expect(page).to.deep.equal({ data: [body], total: 1, page: 1, limit: 5, total_pages: 1 });
   });
 });
+
+/** The admin of the stand-ins is the owner. */
+function tokenOfAnotherAdmin(): string {
+  const life = { expiresInSeconds: 60, ticketExpiresInSeconds: 60 };
+  const tokens = createTokens({ secret: testSecret, ...life, clock: systemClock });
+  return tokens.issue({ userId: uuidv7(), role: 'admin', generation: 0, sessionId: uuidv7() });
+}
+
+/** The routes over a real table, in which the user of the tests has an alert. */
+async function overPostgres(): Promise<{ api: TestApi; alertId: string; close: () => Promise<void> }> {
+  const database = await createTestDatabase();
+  const knex = openDatabase({ database: { connectionString: database.url, ssl: false }, poolSize: 2 });
+  const { userId: id } = jobRecord();
+  await knex('users').insert({ id, username: 'owner', email: 'owner@example.com', password_hash: 'x' });
+  const api = await startApi({ alerts: fakeAlerts(undefined, createAlertQueries(knex)).desk });
+  const made = await api.call('POST', path, { body: price });
+  const { data } = (await made.json()) as Answer;
+  return {
+    api,
+    alertId: data['id'] as string,
+    async close() {
+      await api.close();
+      await knex.destroy();
+      await database.drop();
+    },
+  };
+}

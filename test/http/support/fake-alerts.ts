@@ -18,13 +18,16 @@ export interface FakeAlerts {
   readonly told: string[];
 }
 
-/** A desk without alerts; `coins` are all that the price source knows. */
-export function fakeAlerts(coins: readonly string[] = ['bitcoin', 'ethereum']): FakeAlerts {
+/** A desk without alerts; `coins` are all that the price source knows. With `queries` it stands over a table instead. */
+export function fakeAlerts(
+  coins: readonly string[] = ['bitcoin', 'ethereum'],
+  queries?: AlertQueries,
+): FakeAlerts {
   const rows = new Map<string, Alert>();
   const firings: AlertFiring[] = [];
   const told: string[] = [];
   const desk = createAlertDesk({
-    alerts: queriesOver(rows),
+    alerts: queries ?? queriesOver(rows),
     firings: {
       page: ({ userId, alertId, offset, limit }) => {
         const found = firings.filter((each) => each.userId === userId && alertId !== 'none');
