@@ -175,6 +175,22 @@ describe('what belongs to a user', () => {
     });
   });
 
+  it('opens no session with a password that was changed while it was compared', async () => {
+    const sessions = createSessionQueries(knex, life);
+    const open = (generation: number): Promise<unknown> =>
+      sessions.open({
+        userId: owner,
+        generation,
+        refreshHash: Buffer.from(uuidv7()),
+        expiresInSeconds: 60,
+        by: {},
+      });
+    expect(await open(0)).to.have.property('id');
+    await sessions.endAll({ userId: owner, by: {} });
+    expect(await open(0)).to.equal(undefined);
+    expect(await open(1)).to.have.property('id');
+  });
+
   describe('a webhook', () => {
     it('is found, listed and begun anew for its owner alone', async () => {
       const deliveries = createWebhookDeliveryQueries(knex);
