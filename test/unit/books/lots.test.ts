@@ -72,6 +72,36 @@ describe('lots', () => {
     expect(lotsOf(ledger)).to.deep.equal(['a: 1 for 1', 'b: 1 for 1']);
   });
 
+  for (const method of ['fifo', 'lifo', 'hifo'] as const) {
+    it(`are consumed by ${method} in its order however many there are, bought between sales too`, () => {
+      // Each price once, in no order.
+      const prices = Array.from({ length: 61 }, (_, n) => ((n * 23) % 61) + 1);
+      const begin = Date.parse('2021-01-01T00:00:00Z');
+      const when = (minute: number): string => new Date(begin + minute * 60_000).toISOString().slice(0, 16);
+      const history: Transaction[] = [];
+      const open: number[] = [];
+      const expected: string[] = [];
+      const next = (): number => {
+        if (method === 'fifo') return open.shift()!;
+        if (method === 'lifo') return open.pop()!;
+        return open.splice(open.indexOf(Math.max(...open)), 1)[0]!;
+      };
+      const sell = (): void => {
+        const at = when(history.length);
+        history.push(transaction('sell', at, { quantity: 1, value: 100 }));
+        expected.push(String(next()));
+      };
+      for (const [index, price] of prices.entries()) {
+        history.push(transaction('buy', when(history.length), { quantity: 1, value: price }));
+        open.push(price);
+        if (index % 5 === 4) sell();
+      }
+      while (open.length > 0) sell();
+      const { consumptions } = booksOf(method, ...history).standing('token')!;
+      expect(consumptions.map(({ basis }) => formatAmount(basis))).to.deep.equal(expected);
+    });
+  }
+
   it('give the last disposal what the roundings left', () => {
     for (const method of ['fifo', 'average', 'uk_pool'] as const) {
       const thirds = [1, 2, 3].map((day) =>
@@ -165,6 +195,24 @@ describe('the ledger', () => {
     expect(consumptions.map(({ kind, basis }) => [kind, basis])).to.deep.equal([['transfer', amount(25)]]);
     expect(tally).to.deep.equal({ acquired: amount(50), consumed: 0n, left: amount(25), proceeds: 0n });
   });
+
+  for (const method of costBasisMethods) {
+    it(`takes a transfer out by ${method} for no disposal either: nothing is realised`, () => {
+      const ledger = booksOf(
+        method,
+        transaction('buy', '2021-01-01', { id: 'a', quantity: 2, value: 50 }),
+        transaction('transfer_out', '2021-01-02', { id: 'out', quantity: 1, value: 999 }),
+        transaction('sell', '2021-06-01', { id: 's', quantity: 1, value: 60 }),
+      );
+      const { tally, consumptions } = ledger.standing('token')!;
+      expect(consumptions.map(({ transaction: id, kind, proceeds }) => [id, kind, proceeds])).to.deep.equal([
+        ['out', 'transfer', 0n],
+        ['s', 'disposal', amount(60)],
+      ]);
+      const each = { consumed: amount(25), left: amount(25), proceeds: amount(60) };
+      expect(tally).to.deep.equal({ acquired: amount(50), ...each });
+    });
+  }
 
   for (const method of costBasisMethods) {
     it(`refuses by ${method} what would make a holding negative, and changes nothing`, () => {

@@ -187,6 +187,18 @@ describe('risk', () => {
     expect(valueOf(sharpe(array(0.02, 0), 3.65))).to.be.closeTo(0, 1e-9);
   });
 
+  it('takes the risk-free rate for the target of the downside, too', () => {
+    // 1 % a day: excess returns of 2, -1, 1 and -2 %, whose mean is 0, and of 3, -1 %, whose downside is √(1 / 2) %.
+    expect(valueOf(sortino(array(0.03, 0, 0.02, -0.01), 3.65))).to.be.closeTo(0, 1e-9);
+    expect(valueOf(sortino(array(0.04, 0), 3.65))).to.be.closeTo(
+      (0.01 / (Math.sqrt(1 / 2) / 100)) * Math.sqrt(365),
+      1e-9,
+    );
+    // Never below 0, but below the target.
+    expect(valueOf(sortino(array(0.005, 0.015), 3.65))).to.be.closeTo(0, 1e-9);
+    expect(sortino(array(0.01, 0.02), 3.65 / 2)).to.deep.equal({ value: null, reason: 'no_variation' });
+  });
+
   it('takes the worst 5 of 100 days for the tail', () => {
     const returns = Float64Array.from({ length: 100 }, (_, index) => (((index * 37) % 100) - 50) / 1_000);
     const { valueAtRisk, conditional } = tailRisk(returns);

@@ -5,7 +5,8 @@ import { amountOf, formatAmount, oneUnit } from '../../../src/books/amount.ts';
 import { dayBegin } from '../../../src/books/day-begin.ts';
 import { dayNumber, daysOf } from '../../../src/books/days.ts';
 import { marksToKeep } from '../../../src/books/ledger/mark-choice.ts';
-import { keptAs, replayAsset } from '../../../src/books/ledger/replay.ts';
+import { costBasisMethods } from '../../../src/books/ledger/asset-book.ts';
+import { keptAs, lotsOfMark, replayAsset } from '../../../src/books/ledger/replay.ts';
 
 describe('stored amounts', () => {
   it('are read back whatever they are', () => {
@@ -43,6 +44,38 @@ describe('a replay', () => {
       '{1970-01-01T00:00:00.002Z}',
     ]);
   });
+
+  for (const method of costBasisMethods) {
+    it(`by ${method} goes on from any mark, and lots stay in the order of their acquisition`, () => {
+      const kept = { ...how, method };
+      // At one price, so that nothing but their order tells lots apart.
+      const unit: [string, string] = ['1.000000000000000000', '10.000000000000000000'];
+      const postings = [
+        ...[1, 2, 3, 4].map((at) => line(at, 'acquire', unit)),
+        line(5, 'dispose', ['1.500000000000000000', '30.000000000000000000']),
+        ...[6, 7].map((at) => line(at, 'acquire', unit)),
+        line(8, 'dispose', ['3.000000000000000000', '60.000000000000000000']),
+      ];
+      const whole = replayAsset({ ...kept, mark: null, postings });
+      const endOf = ({ marks }: typeof whole) => lotsOfMark(marks.at(-1)!.state, kept);
+      const rowsOf = ({ blocks }: typeof whole): string[][] => {
+        const columns = blocks.map((block) =>
+          block.columns.split('\n').map((each) => each.slice(1, -1).split(',')),
+        );
+        const [first] = columns;
+        return (first?.[0] ?? []).map((_, row) => columns[0]!.map((column) => column[row]!));
+      };
+      for (let cut = 1; cut < postings.length; cut += 1) {
+        const before = replayAsset({ ...kept, mark: null, postings: postings.slice(0, cut) });
+        const mark = before.marks.at(-1)!;
+        const after = replayAsset({ ...kept, mark: mark.state, postings: postings.slice(cut) });
+        expect(endOf(after), `lots, cut at ${cut}`).to.deep.equal(endOf(whole));
+        expect(after.position, `position, cut at ${cut}`).to.deep.equal(whole.position);
+        expect(after.firstConsumption).to.equal(mark.settled);
+        expect(rowsOf(after), `rows, cut at ${cut}`).to.deep.equal(rowsOf(whole).slice(mark.settled));
+      }
+    });
+  }
 
   it('refuses a mark of another way of keeping books, and days are part of the way where they matter', () => {
     const mark = replayAsset({ ...how, mark: null, postings: first }).marks.at(-1)!;
