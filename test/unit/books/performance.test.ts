@@ -337,6 +337,20 @@ describe('the performance of a portfolio', () => {
     ]).to.deep.equal([1, NaN]);
   });
 
+  it('takes the risk-free rate that was asked for, in the ratios of the benchmark too', () => {
+    const rate = 0.73;
+    const asked = performanceOf({ ...input, riskFreeRate: rate }, 'max');
+    // Of 10 %, 10 %, 4.76 % and -4.55 %; the first day has no return but that of nothing gained.
+    const returns = array(0, 0.1, 0.1, 242 / 231 - 1, 231 / 242 - 1);
+    expect(valueOf(asked.sharpe)).to.be.closeTo(valueOf(sharpe(returns, rate)), 1e-9);
+    expect(valueOf(asked.sortino)).to.be.closeTo(valueOf(sortino(returns, rate)), 1e-9);
+    const plain = performanceOf(input, 'max');
+    for (const figure of ['sharpe', 'sortino'] as const) {
+      expect(valueOf(asked[figure])).to.be.below(valueOf(plain[figure]));
+      expect(valueOf(asked.benchmark![figure])).to.be.below(valueOf(plain.benchmark![figure]));
+    }
+  });
+
   it('has no gain where the value is unknown, and says so', () => {
     const unknown = performanceOf({ ...input, values: array(100, 110, 121, 242, NaN) }, 'max');
     expect(unknown.gain).to.deep.equal({ value: null, reason: 'value_unknown' });
