@@ -244,6 +244,21 @@ describe('the ledger', () => {
     expect([ledger.holding('other'), ledger.holding('token')]).to.deep.equal([amount(1), amount(1)]);
   });
 
+  for (const method of costBasisMethods) {
+    it(`refuses by ${method} appended sales that together take more than is held, and changes nothing`, () => {
+      const ledger = booksOf(method, transaction('buy', '2021-01-01', { id: 'a', quantity: 3, value: 90 }));
+      const before = [ledger.standing('token'), ledger.marks('token')];
+      const sales = ['2021-02-01', '2021-02-02'].map((day) =>
+        transaction('sell', day, { id: day, quantity: 2, value: 1 }),
+      );
+      const attempt = (): unknown => ledger.apply({ add: sales });
+      expect(attempt).to.throw(OverdrawnError, 'Transaction 2021-02-02 takes 2 token, but only 1 are held');
+      expect([ledger.standing('token'), ledger.marks('token')]).to.deep.equal(before);
+      ledger.apply({ add: [transaction('buy', '2021-02-01', { id: 'b', quantity: 1, value: 9 }), ...sales] });
+      expect(ledger.holding('token')).to.equal(0n);
+    });
+  }
+
   it('names transaction, asset, holding and field of a refusal', () => {
     const late = transaction('sell', '2022-01-01', {
       id: 'late',

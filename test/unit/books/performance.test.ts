@@ -226,6 +226,13 @@ describe('risk', () => {
       trough: 0,
       recovered: null,
     });
+    // Of equal highs the last one is what was fallen from, of equal falls the first is told.
+    expect(maxDrawdown(array(1.5, 1.2, 1.5, 0.75, 1.5, 0.75))).to.deep.equal({
+      depth: 0.5,
+      peak: 2,
+      trough: 3,
+      recovered: 4,
+    });
     expect(maxDrawdown(array(1, 1.1))).to.include({ depth: 0, recovered: null });
     expect([...growthOf(array(0.5, NaN, -0.5))]).to.deep.equal([1.5, 1.5, 0.75]);
   });

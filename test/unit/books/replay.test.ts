@@ -77,6 +77,28 @@ describe('a replay', () => {
     });
   }
 
+  it('says which consumptions later purchases may still change: by uk_pool those of the last thirty days', () => {
+    const dayMs = 86_400_000;
+    const on = (day: number, kind: string, of: [string, string]): string =>
+      line(day, kind, of).replace(/^\d+/, String(day * dayMs));
+    const sold: [string, string] = ['1.000000000000000000', '3.000000000000000000'];
+    const postings = [
+      on(1, 'acquire', ['9.000000000000000000', '9.000000000000000000']),
+      ...[2, 3, 4].map((day) => on(day, 'dispose', sold)),
+    ];
+    const flags = (method: 'uk_pool' | 'average', ...more: string[]): string => {
+      const all = [postings.join('\n'), ...more];
+      return replayAsset({ ...how, method, mark: null, postings: all })
+        .blocks[0]!.columns.split('\n')
+        .at(-1)!;
+    };
+    expect(flags('uk_pool')).to.equal('{true,true,true}');
+    expect(flags('average')).to.equal('{false,false,false}');
+    // More than thirty days after the first sale, and not after the second one.
+    const later = on(5, 'dispose', sold).replace(/^\d+/, String(33 * dayMs));
+    expect(flags('uk_pool', later)).to.equal('{false,true,true,true}');
+  });
+
   it('refuses a mark of another way of keeping books, and days are part of the way where they matter', () => {
     const mark = replayAsset({ ...how, mark: null, postings: first }).marks.at(-1)!;
     expect(() => replayAsset({ ...how, method: 'lifo', mark: mark.state, postings: second })).to.throw();
