@@ -83,6 +83,15 @@ describe('the recorder of ticks', () => {
     await recorder.close();
   });
 
+  it('takes prices of up to an hour ago, and of clocks a little ahead, at their own moment', async () => {
+    const candles = standIn();
+    const recorder = createTickRecorder({ candles, log });
+    const moments = [now - 59 * 60_000, now + 50_000];
+    recorder.observe(moments.map((at) => quote({ asOf: new Date(at).toISOString() })));
+    await recorder.close();
+    expect(candles.written.flat().map(({ firstAt }) => firstAt)).to.deep.equal(moments);
+  });
+
   it('holds no more than it may while Postgres is away, and says what it lost', async () => {
     let dropped = 0;
     const candles = standIn(Infinity);
