@@ -106,6 +106,21 @@ describe('snapshots of portfolios', () => {
     expect([only!.costBasis, only!.realised].map(formatAmount)).to.deep.equal(['240', '90']);
   });
 
+  it('notes a change on the day that it is where the portfolio is', async () => {
+    // Fourteen hours ahead and twelve behind: never the same day, and at no hour both that of UTC.
+    for (const [zone, hours] of [
+      ['Etc/GMT-14', 14],
+      ['Etc/GMT+12', -12],
+    ] as const) {
+      const portfolio = await holding({ bitcoin: '1' }, zone);
+      observe('bitcoin', 10);
+      expect(await taker.ofChange(portfolio.id, false)).to.equal('stored');
+      const [only] = await stored(portfolio);
+      const there = new Date(only!.at.getTime() + hours * 3_600_000);
+      expect(only!.day, zone).to.equal(there.toISOString().slice(0, 10));
+    }
+  });
+
   it('asks for missing quotes once, for the owner, and then takes what there is', async () => {
     const portfolio = await holding({ bitcoin: '1', ethereum: '1' });
     observe('ethereum', 10);

@@ -146,6 +146,25 @@ describe('value histories', () => {
     expect(gaps).to.deep.equal([]);
   });
 
+  it('is of the portfolio that was asked for, of its books and of the range, whatever was asked before', async () => {
+    const portfolio = await runs.portfolio();
+    const other = await runs.portfolio();
+    await runs.record(portfolio, [buy('bitcoin', '1', '2025-02-01')]);
+    await runs.record(other, [buy('bitcoin', '7', '2025-02-01')]);
+    await closes('bitcoin', { '2025-02-01': 2 });
+    const first = async (...question: Parameters<typeof daily>) =>
+      (await daily(...question)).rows[0]!.slice(0, 2);
+    expect(await first(portfolio, 'max')).to.deep.equal(['2025-02-01', '2']);
+    expect(await first(other, 'max')).to.deep.equal(['2025-02-01', '14']);
+    expect(await first(portfolio, '7d')).to.deep.equal(['2025-03-04', '2']);
+    expect(await first(portfolio, '1d')).to.deep.equal(['2025-03-10', '2']);
+    const ahead = { ...portfolio, timeZone: 'Pacific/Kiritimati' };
+    expect(await first(ahead, '1d')).to.deep.equal(['2025-03-11', '2']);
+    await runs.record(portfolio, [buy('bitcoin', '1', '2025-01-31')]);
+    const changed = { ...portfolio, booksVersion: portfolio.booksVersion + 1 };
+    expect((await first(changed, 'max'))[0]).to.equal('2025-01-31');
+  });
+
   it('is worked out once for all who ask, until the books change', async () => {
     const portfolio = await runs.portfolio();
     await Promise.all([daily(portfolio, 'max'), daily(portfolio, 'max')]);
