@@ -200,6 +200,8 @@ describe('snapshots of portfolios', () => {
     const kinds = async (limit: number) => (await stored(portfolio, limit)).map(({ kind }) => kind);
     expect(await kinds(10)).to.deep.equal(['daily', 'change', 'change', 'daily', 'change']);
     expect(await kinds(2)).to.deep.equal(['daily', 'change']);
+    const newest = await stored(portfolio, 2);
+    expect(newest.map(({ day }) => day)).to.deep.equal([2, 1].map((ago) => of('change', ago).day));
     expect(await taker.purge()).to.equal(1);
     expect(await kinds(10)).to.deep.equal(['daily', 'change', 'daily', 'change']);
     // A day has one, the first.
