@@ -7,6 +7,7 @@ import type { Knex } from 'knex';
 import { openDatabase } from '../../db/connection.ts';
 import { routeTable } from '../../src/http/app.ts';
 import { startApi } from '../http/support/ports.ts';
+import { expectPinned } from '../support/pinned.ts';
 import { startStack, type Stack } from '../support/stack.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { importCall, upload } from './support/import-call.ts';
@@ -366,6 +367,13 @@ describe('the access matrix', () => {
     const table = routeTable(api.deps).map(({ method, path }) => `${method} ${path}`);
     await api.close(0);
     expect(Object.keys(rows).toSorted()).to.deep.equal(table.toSorted());
+  });
+
+  it('pinned: what everybody gets', async () => {
+    await expectPinned(
+      'access',
+      Object.fromEntries(Object.entries(rows).map(([name, { statuses }]) => [name, statuses])),
+    );
   });
 
   for (const [name, row] of Object.entries(rows)) {
