@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import pg from 'pg';
 import { projectRoot } from '../../embedded/project-root.ts';
 import { apiClient } from '../support/api-client.ts';
-import { expectPinned, withoutVolatile } from '../support/pinned.ts';
+import { expectPinned, noteMetrics, withoutVolatile, type SeenMetrics } from '../support/pinned.ts';
 import { openSocket } from '../support/socket-client.ts';
 import { startStack, type Stack } from '../support/stack.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -414,7 +414,7 @@ describe('the contract', function () {
   }
 
   it('pinned: names, types and labels of metrics', async () => {
-    const seen = new Map<string, { type: string; labels: Set<string> }>();
+    const seen: SeenMetrics = new Map();
     const scrape = async (): Promise<Record<string, unknown>> => {
       noteMetrics(seen, await (await fetch(`${url}/metrics`)).text());
       return Object.fromEntries(
@@ -436,18 +436,3 @@ describe('the contract', function () {
     }
   });
 });
-
-/** Adds what a text of Prometheus tells: the type of each metric, and names of labels of its samples. */
-function noteMetrics(seen: Map<string, { type: string; labels: Set<string> }>, text: string): void {
-  let current: { type: string; labels: Set<string> } | undefined;
-  for (const line of text.split('\n')) {
-    const [, name = '', type = ''] = /^# TYPE (\S+) (\S+)$/.exec(line) ?? [];
-    if (name !== '') {
-      current = seen.get(name) ?? { type, labels: new Set() };
-      seen.set(name, current);
-    }
-    const labels = line.startsWith('#') ? undefined : /\{(.*)\}/.exec(line)?.[1];
-    for (const [, label = ''] of labels?.matchAll(/(\w+)="(?:[^"\\]|\\.)*"/g) ?? [])
-      current?.labels.add(label);
-  }
-}

@@ -47,7 +47,7 @@ function differencesOf(pinned: Json, now: Json): string[] {
 function linesOf(value: Json, path = '$', lines = new Map<string, string>()): Map<string, string> {
   const children = value === null || typeof value !== 'object' ? [] : Object.entries(value);
   if (children.length === 0) lines.set(path, JSON.stringify(value));
-  for (const [key, child] of children) linesOf(child as Json, `${path}.${key}`, lines);
+  for (const [key, child] of children) linesOf(child, `${path}.${key}`, lines);
   return lines;
 }
 
@@ -120,4 +120,22 @@ function markRecent(text: string): string {
     .replaceAll(/\d{4}-\d\d-\d\d/g, (day) => (isNear(Date.parse(day)) ? '<day>' : day))
     .replaceAll(/\d+ of \d+ calls/g, '<figure> calls')
     .replaceAll(/127\.0\.0\.1:\d+/g, '<address>');
+}
+
+/** Metrics by name. */
+export type SeenMetrics = Map<string, { readonly type: string; readonly labels: Set<string> }>;
+
+/** Adds what a text of Prometheus tells: the type of each metric, and names of labels of its samples. */
+export function noteMetrics(seen: SeenMetrics, text: string): void {
+  let current: { type: string; labels: Set<string> } | undefined;
+  for (const line of text.split('\n')) {
+    const [, name = '', type = ''] = /^# TYPE (\S+) (\S+)$/.exec(line) ?? [];
+    if (name !== '') {
+      current = seen.get(name) ?? { type, labels: new Set() };
+      seen.set(name, current);
+    }
+    const labels = line.startsWith('#') ? undefined : /\{(.*)\}/.exec(line)?.[1];
+    for (const [, label = ''] of labels?.matchAll(/(\w+)="(?:[^"\\]|\\.)*"/g) ?? [])
+      current?.labels.add(label);
+  }
 }
