@@ -3,7 +3,7 @@
  * what counts: while it computes, no job of the process starts, ends or renews its lock.
  */
 import { createAggregator } from '../workers/runtime/thread-pool.ts';
-import type { AggregateInput } from '../src/domain/aggregate.ts';
+import type { AggregateInput } from '../src/features/quotes/aggregate.ts';
 import { toCachedQuote } from '../src/domain/cached-quote.ts';
 import { runBench, type Row } from './support/bench.ts';
 import { madeUp, ms, percentile } from './support/figures.ts';

@@ -4,20 +4,20 @@
  */
 import { openDatabase } from '../db/connection.ts';
 import { buildAccess } from '../src/access.ts';
-import { loadConfig } from '../src/config/load-config.ts';
-import type { Access } from '../src/http/access.ts';
-import { serveRoutes } from '../src/http/app.ts';
-import type { ApiContext, Exchange } from '../src/http/context.ts';
-import { listen } from '../src/http/listen.ts';
-import { createAdmit } from '../src/http/middleware/admit.ts';
-import { answerAtOnce, envelopeOf } from '../src/http/present/envelope.ts';
-import { route, type Route } from '../src/http/route.ts';
-import { systemClock } from '../src/lib/clock.ts';
-import { createLogger } from '../src/lib/logger.ts';
-import { createMetrics } from '../src/lib/metrics.ts';
-import { createRedisKeys } from '../src/lib/redis-keys.ts';
-import { createShutdown, onProcessEnd } from '../src/lib/shutdown.ts';
-import { closeRedis, openRedis } from '../src/queue/redis.ts';
+import { loadConfig } from '../src/platform/config/load-config.ts';
+import type { Access } from '../src/platform/http/access-rule.ts';
+import { serveRoutes } from '../src/app.ts';
+import type { ApiContext, Exchange } from '../src/platform/http/context.ts';
+import { listen } from '../src/platform/http/listen.ts';
+import { createAdmit } from '../src/platform/http/admission.ts';
+import { answerAtOnce, envelopeOf } from '../src/platform/http/envelope.ts';
+import { route, type Route } from '../src/platform/http/route.ts';
+import { systemClock } from '../src/platform/concurrency/clock.ts';
+import { createLogger } from '../src/platform/observability/logger.ts';
+import { createMetrics } from '../src/platform/observability/metrics-registry.ts';
+import { createRedisKeys } from '../src/platform/redis/keys.ts';
+import { createShutdown, onProcessEnd } from '../src/platform/observability/shutdown.ts';
+import { closeRedis, openRedis } from '../src/platform/redis/connections.ts';
 
 const quote = {
   id: 'bitcoin',

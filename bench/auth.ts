@@ -4,8 +4,8 @@
  */
 import { v7 as uuidv7 } from 'uuid';
 import { openDatabase } from '../db/connection.ts';
-import { createPasswords } from '../src/auth/passwords.ts';
-import { sleep } from '../src/lib/sleep.ts';
+import { createPasswords } from '../src/features/accounts/password-hashing.ts';
+import { sleep } from '../src/platform/concurrency/sleep.ts';
 import { newUser } from '../test/support/api-client.ts';
 import { stackSecret, type Stack } from '../test/support/stack.ts';
 import { runBench, type Bench, type Row } from './support/bench.ts';

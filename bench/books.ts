@@ -3,17 +3,17 @@
  * stored mark, and the statistics over the whole range, by the number of transactions (30 assets, 8 years). Pure sums, no
  * servers: run it alone. `node --expose-gc` makes the memory figures steadier.
  */
-import { oneUnit } from '../src/books/amount.ts';
-import { daysOf } from '../src/books/days.ts';
-import { costBasisMethods, type CostBasisMethod } from '../src/books/ledger/asset-book.ts';
-import { createAssetLedger } from '../src/books/ledger/asset-ledger.ts';
-import { createLedger } from '../src/books/ledger/ledger.ts';
-import { readMark, writeMark } from '../src/books/ledger/mark-text.ts';
-import { dailyFlows, dailyQuantities } from '../src/books/performance/daily-tables.ts';
-import { performanceOf } from '../src/books/performance/performance.ts';
-import { valueSeries } from '../src/books/performance/value-series.ts';
-import { postingsOf } from '../src/books/postings.ts';
-import type { Transaction } from '../src/books/transaction.ts';
+import { oneUnit } from '../src/features/portfolios/ledger/amount.ts';
+import { daysOf } from '../src/features/portfolios/ledger/days.ts';
+import { costBasisMethods, type CostBasisMethod } from '../src/features/portfolios/ledger/asset-book.ts';
+import { createAssetLedger } from '../src/features/portfolios/ledger/asset-ledger.ts';
+import { createLedger } from '../src/features/portfolios/ledger/ledger.ts';
+import { readMark, writeMark } from '../src/features/portfolios/ledger/checkpoint-text.ts';
+import { dailyFlows, dailyQuantities } from '../src/features/portfolios/performance/daily-tables.ts';
+import { performanceOf } from '../src/features/portfolios/performance/performance.ts';
+import { valueSeries } from '../src/features/portfolios/performance/value-series.ts';
+import { postingsOf } from '../src/features/portfolios/ledger/postings.ts';
+import type { Transaction } from '../src/features/portfolios/ledger/transaction.ts';
 import { median, ms } from './support/figures.ts';
 import { seeded, tradedAssets, tradedMs, tradesOf } from './support/trades.ts';
 

@@ -3,7 +3,7 @@
  * `--seconds 60 --nginx-seconds 30 --clients 300 --no-bulks`.
  */
 import { parseArgs } from 'node:util';
-import { sleep } from '../src/lib/sleep.ts';
+import { sleep } from '../src/platform/concurrency/sleep.ts';
 import { apiClient, newUser } from '../test/support/api-client.ts';
 import type { Stack } from '../test/support/stack.ts';
 import { runBench, type Bench, type Row } from './support/bench.ts';

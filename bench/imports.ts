@@ -5,7 +5,7 @@
  */
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import type { Portfolio } from '../src/books/portfolio.ts';
+import type { Portfolio } from '../src/features/portfolios/ledger/portfolio.ts';
 import { openImports, type ImportBench, type ImportTold } from '../test/support/import-run.ts';
 import { mochaGlobalTeardown as stopServices } from '../test/support/services.ts';
 import { madeFormats, madeMapping, madeReport, type MadeFormat } from './support/reports.ts';

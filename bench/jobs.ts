@@ -9,7 +9,7 @@
 import { Queue } from 'bullmq';
 import { Redis } from 'ioredis';
 import pg from 'pg';
-import { sleep } from '../src/lib/sleep.ts';
+import { sleep } from '../src/platform/concurrency/sleep.ts';
 import { newUser } from '../test/support/api-client.ts';
 import type { Stack } from '../test/support/stack.ts';
 import { runBench, type Bench, type Row } from './support/bench.ts';

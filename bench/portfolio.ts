@@ -5,9 +5,9 @@
 import { readFileSync } from 'node:fs';
 import type { Knex } from 'knex';
 import { openDatabase } from '../db/connection.ts';
-import { createCandlePartitions } from '../db/queries/candle-partitions.ts';
-import { createCandleQueries } from '../db/queries/candles.ts';
-import { sleep } from '../src/lib/sleep.ts';
+import { createCandlePartitions } from '../src/features/history/queries/candle-partitions.ts';
+import { createCandleQueries } from '../src/features/history/queries/candles.ts';
+import { sleep } from '../src/platform/concurrency/sleep.ts';
 import type { Stack } from '../test/support/stack.ts';
 import { replayAll, tasksOf } from './portfolio/in-threads.ts';
 import { newOwner, type Owner } from './portfolio/owner.ts';

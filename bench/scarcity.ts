@@ -2,7 +2,7 @@
  * A crowd wants 12,000 coins within a minute, the market admits 30 calls a minute, users submit small bulks of other coins
  * meanwhile, and a worker process is killed at half time.
  */
-import { sleep } from '../src/lib/sleep.ts';
+import { sleep } from '../src/platform/concurrency/sleep.ts';
 import { apiClient, newUser, type ApiClient } from '../test/support/api-client.ts';
 import type { Market } from '../embedded/market/market.ts';
 import { runBench, type Row } from './support/bench.ts';

@@ -3,7 +3,7 @@
  * else, because whatever they cost is missing at the server when both share a machine.
  */
 import { connect, type Socket } from 'node:net';
-import { sleep } from '../src/lib/sleep.ts';
+import { sleep } from '../src/platform/concurrency/sleep.ts';
 import { stampField, stampLength } from './streams/ticks.ts';
 import type { LoadOrder, LoadReport, OpenOrder, StampReport } from './streams/load-process.ts';
 

@@ -1,8 +1,8 @@
 import knexFactory, { type Knex } from 'knex';
 import { Model } from 'objection';
 import pg from 'pg';
-import type { DatabaseConfig } from '../src/config/load-config.ts';
-import { messageOf } from '../src/lib/errors.ts';
+import type { DatabaseConfig } from '../src/platform/config/load-config.ts';
+import { messageOf } from '../src/domain/errors.ts';
 
 interface ConnectionOptions {
   readonly database: DatabaseConfig;

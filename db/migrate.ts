@@ -1,10 +1,10 @@
 import type { Knex } from 'knex';
 import { readdir } from 'node:fs/promises';
 import { pathToFileURL } from 'node:url';
-import { loadEnvironmentFile } from '../src/config/env-file.ts';
-import { usableDatabase } from '../src/config/embedded-urls.ts';
-import { loadConfig } from '../src/config/load-config.ts';
-import { messageOf } from '../src/lib/errors.ts';
+import { loadEnvironmentFile } from '../src/platform/config/env-file.ts';
+import { usableDatabase } from '../src/platform/config/embedded-urls.ts';
+import { loadConfig } from '../src/platform/config/load-config.ts';
+import { messageOf } from '../src/domain/errors.ts';
 import { checkConnection, openDatabase } from './connection.ts';
 
 const directory = new URL('./migrations/', import.meta.url);

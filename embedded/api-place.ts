@@ -1,7 +1,7 @@
 /** Where the commands for a terminal find the API. */
 import type { PricepoolClient } from '../client/pricepool-client.ts';
 import { PricepoolError } from '../client/pricepool-error.ts';
-import { sleep } from '../src/lib/sleep.ts';
+import { sleep } from '../src/platform/concurrency/sleep.ts';
 
 /** A wrong option; its message is for the user. */
 export class OptionError extends Error {}

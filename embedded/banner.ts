@@ -1,4 +1,4 @@
-import { settings } from '../src/config/settings.ts';
+import { settings } from '../src/platform/config/settings.ts';
 import type { Plan } from './plan.ts';
 
 interface BannerFacts {

@@ -6,7 +6,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { once } from 'node:events';
-import { sleep } from '../src/lib/sleep.ts';
+import { sleep } from '../src/platform/concurrency/sleep.ts';
 
 /** How a process ended: by `code`, or by `signal`. */
 export interface ChildExit {

@@ -1,4 +1,4 @@
-import { loadEnvironmentFile } from '../src/config/env-file.ts';
+import { loadEnvironmentFile } from '../src/platform/config/env-file.ts';
 import { runDemo } from './demo/run.ts';
 
 /** `npm run demo`: the main job against a running API, in a terminal. */

@@ -5,7 +5,7 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import type { StopPlan } from './child.ts';
-import { sleep } from '../src/lib/sleep.ts';
+import { sleep } from '../src/platform/concurrency/sleep.ts';
 import { StartError } from './start-error.ts';
 
 const pollMs = 25;

@@ -1,6 +1,6 @@
 /** What is brought up and what is configured: each of DATABASE_URL, REDIS_URL and PROVIDER replaces one embedded part. */
-import type { Config } from '../src/config/load-config.ts';
-import { priceSourceOf, type PriceSource } from '../src/config/price-source.ts';
+import type { Config } from '../src/platform/config/load-config.ts';
+import { priceSourceOf, type PriceSource } from '../src/platform/config/price-source.ts';
 import { StartError } from './start-error.ts';
 
 export interface Plan {

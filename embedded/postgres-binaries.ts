@@ -3,7 +3,7 @@ import { createRequire } from 'node:module';
 import { existsSync } from 'node:fs';
 import { cp, mkdir, readFile, rename, rm, symlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { messageOf } from '../src/lib/errors.ts';
+import { messageOf } from '../src/domain/errors.ts';
 import { StartError } from './start-error.ts';
 
 export interface PostgresBinaries {

@@ -9,9 +9,9 @@ import { chown, mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import pg from 'pg';
-import { messageOf } from '../src/lib/errors.ts';
-import type { Logger } from '../src/lib/logger.ts';
-import { sleep } from '../src/lib/sleep.ts';
+import { messageOf } from '../src/domain/errors.ts';
+import type { Logger } from '../src/platform/observability/logger.ts';
+import { sleep } from '../src/platform/concurrency/sleep.ts';
 import { startChild, type ChildExit, type OwnedChild, type StopPlan } from './child.ts';
 import { freePort } from './free-port.ts';
 import { tailOf } from './log-tail.ts';

@@ -4,9 +4,9 @@
  */
 import { checkConnection, openDatabase } from '../db/connection.ts';
 import { migrate } from '../db/migrate.ts';
-import { loadEnvironmentFile } from '../src/config/env-file.ts';
-import { ConfigError, loadConfig, type Config } from '../src/config/load-config.ts';
-import { messageOf } from '../src/lib/errors.ts';
+import { loadEnvironmentFile } from '../src/platform/config/env-file.ts';
+import { ConfigError, loadConfig, type Config } from '../src/platform/config/load-config.ts';
+import { messageOf } from '../src/domain/errors.ts';
 import { StartError } from './start-error.ts';
 
 function missingFrom(config: Config): readonly string[] {

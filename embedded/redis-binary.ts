@@ -7,8 +7,8 @@ import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
-import { messageOf } from '../src/lib/errors.ts';
-import type { Logger } from '../src/lib/logger.ts';
+import { messageOf } from '../src/domain/errors.ts';
+import type { Logger } from '../src/platform/observability/logger.ts';
 import { projectRoot } from './project-root.ts';
 import { StartError } from './start-error.ts';
 

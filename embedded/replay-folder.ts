@@ -1,6 +1,6 @@
 import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
-import type { Config } from '../src/config/load-config.ts';
+import type { Config } from '../src/platform/config/load-config.ts';
 import { projectRoot } from './project-root.ts';
 import { StartError } from './start-error.ts';
 

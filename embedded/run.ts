@@ -2,8 +2,8 @@
 import { existsSync } from 'node:fs';
 import { mkdir, realpath } from 'node:fs/promises';
 import { extname, join, resolve } from 'node:path';
-import { ConfigError, loadConfig, type Config } from '../src/config/load-config.ts';
-import { messageOf } from '../src/lib/errors.ts';
+import { ConfigError, loadConfig, type Config } from '../src/platform/config/load-config.ts';
+import { messageOf } from '../src/domain/errors.ts';
 import { bannerOf } from './banner.ts';
 import { freePort, isPortFree } from './free-port.ts';
 import { takeLock, type Lock } from './lock.ts';

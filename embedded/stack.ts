@@ -6,11 +6,15 @@ import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { migrate } from '../db/migrate.ts';
 import { checkConnection, openDatabase } from '../db/connection.ts';
-import { removeEmbeddedUrls, writeEmbeddedUrls, type EmbeddedUrls } from '../src/config/embedded-urls.ts';
-import type { Config } from '../src/config/load-config.ts';
-import { primaryLimits } from '../src/config/upstream-limits.ts';
-import { messageOf } from '../src/lib/errors.ts';
-import { createLogger, type Logger } from '../src/lib/logger.ts';
+import {
+  removeEmbeddedUrls,
+  writeEmbeddedUrls,
+  type EmbeddedUrls,
+} from '../src/platform/config/embedded-urls.ts';
+import type { Config } from '../src/platform/config/load-config.ts';
+import { primaryLimits } from '../src/platform/config/upstream-limits.ts';
+import { messageOf } from '../src/domain/errors.ts';
+import { createLogger, type Logger } from '../src/platform/observability/logger.ts';
 import { freePort, isPortFree } from './free-port.ts';
 import { keptJwtSecret } from './jwt-secret.ts';
 import { startMarket } from './market/market.ts';

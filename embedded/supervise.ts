@@ -1,6 +1,6 @@
-import { messageOf } from '../src/lib/errors.ts';
-import { withDeadline } from '../src/lib/deadline.ts';
-import { sleep } from '../src/lib/sleep.ts';
+import { messageOf } from '../src/domain/errors.ts';
+import { withDeadline } from '../src/platform/concurrency/deadline.ts';
+import { sleep } from '../src/platform/concurrency/sleep.ts';
 import type { ChildExit } from './child.ts';
 
 /** Something that runs until it ends by itself or is stopped. */

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { loadEnvironmentFile } from '../src/config/env-file.ts';
+import { loadEnvironmentFile } from '../src/platform/config/env-file.ts';
 import { isBuildCurrent } from './build-state.ts';
 import { projectRoot } from './project-root.ts';
 import { run } from './run.ts';

@@ -1,4 +1,4 @@
-import { loadEnvironmentFile } from '../src/config/env-file.ts';
+import { loadEnvironmentFile } from '../src/platform/config/env-file.ts';
 import { runWatch } from './watch/run.ts';
 
 /** `npm run watch -- bitcoin ethereum`: live prices of a running API, in a terminal, until Ctrl-C. */

@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { costBasisMethods } from '../src/books/ledger/asset-book.ts';
-import { performanceRanges } from '../src/books/performance/range.ts';
+import { costBasisMethods } from '../src/features/portfolios/ledger/asset-book.ts';
+import { performanceRanges } from '../src/domain/performance-range.ts';
 import { defineJob, keepBriefly } from './contract.ts';
 import { assetIdSchema, currencySchema } from './requests.ts';
 

@@ -1,7 +1,7 @@
 /** The settings table in the two forms that operators read: a table for the README, and `.env.example`. */
-import { exampleSecret } from '../src/config/load-config.ts';
-import { settings } from '../src/config/settings.ts';
-import type { Setting } from '../src/config/setting.ts';
+import { exampleSecret } from '../src/platform/config/load-config.ts';
+import { settings } from '../src/platform/config/settings.ts';
+import type { Setting } from '../src/platform/config/setting.ts';
 
 /** Lines between which the README's table stands. */
 export const tableMarkers = {

@@ -1,19 +1,19 @@
-import { createCandlePartitions } from '../db/queries/candle-partitions.ts';
-import { createCandleRolls } from '../db/queries/candle-rolls.ts';
-import { createCandleQueries } from '../db/queries/candles.ts';
-import { createHistoryAsks } from '../db/queries/history-asks.ts';
-import type { HistoryDeps } from '../workers/processors/backfill-history.ts';
-import type { RefreshDeps } from '../workers/processors/refresh-outcome.ts';
-import type { UpkeepDeps } from '../workers/processors/upkeep.ts';
-import type { Config } from './config/load-config.ts';
-import { createCandleKeeping } from './history/candle-keeping.ts';
-import { createHistoryReader } from './history/history-reader.ts';
-import { createTickRecorder } from './history/tick-recorder.ts';
-import type { AppDeps } from './http/deps.ts';
-import type { Logger } from './lib/logger.ts';
-import type { Shutdown } from './lib/shutdown.ts';
+import { createCandlePartitions } from './features/history/queries/candle-partitions.ts';
+import { createCandleRolls } from './features/history/queries/candle-rolls.ts';
+import { createCandleQueries } from './features/history/queries/candles.ts';
+import { createHistoryAsks } from './features/history/queries/history-requests.ts';
+import type { HistoryDeps } from '../workers/processors/history/backfill-history.ts';
+import type { RefreshDeps } from '../workers/processors/upstream/refresh-outcome.ts';
+import type { UpkeepDeps } from '../workers/processors/jobs/upkeep.ts';
+import type { Config } from './platform/config/load-config.ts';
+import { createCandleKeeping } from './features/history/candle-maintenance.ts';
+import { createHistoryReader } from './features/history/history-reader.ts';
+import { createTickRecorder } from './features/history/tick-recorder.ts';
+import type { AppDeps } from './app-deps.ts';
+import type { Logger } from './platform/observability/logger.ts';
+import type { Shutdown } from './platform/observability/shutdown.ts';
 import type { Pipeline } from './pipeline.ts';
-import { createHistoryKick } from './queue/kick-history.ts';
+import { createHistoryKick } from './features/history/enqueue-backfill.ts';
 
 /** Price history, wired: what workers write and upkeep keeps, and what API processes read. A composition root like the pipeline. */
 

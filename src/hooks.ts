@@ -1,23 +1,23 @@
 /** Webhooks and alerts of the API process, wired. A composition root like the pipeline. */
-import { createFiringQueries } from '../db/queries/alert-firings.ts';
-import { createAlertQueries } from '../db/queries/alerts.ts';
-import { createWebhookSecretQueries } from '../db/queries/webhook-secrets.ts';
-import { createAlertDesk } from './alerts/alert-desk.ts';
-import { firingsKeptSeconds } from './alerts/evaluator.ts';
-import type { AssetDirectory } from './assets/asset-directory.ts';
-import type { Config } from './config/load-config.ts';
-import { createAlertNews } from './events/alert-news.ts';
-import type { AppDeps } from './http/deps.ts';
-import type { Logger } from './lib/logger.ts';
-import type { Metrics } from './lib/metrics.ts';
-import type { Shutdown } from './lib/shutdown.ts';
+import { createFiringQueries } from './features/alerts/queries/alert-firings.ts';
+import { createAlertQueries } from './features/alerts/queries/alerts.ts';
+import { createWebhookSecretQueries } from './features/webhooks/queries/webhook-secrets.ts';
+import { createAlertDesk } from './features/alerts/alert-service.ts';
+import { firingsKeptSeconds } from './features/alerts/evaluator.ts';
+import type { AssetDirectory } from './features/assets/asset-directory.ts';
+import type { Config } from './platform/config/load-config.ts';
+import { createAlertNews } from './features/alerts/alert-channel.ts';
+import type { AppDeps } from './app-deps.ts';
+import type { Logger } from './platform/observability/logger.ts';
+import type { Metrics } from './platform/observability/metrics-registry.ts';
+import type { Shutdown } from './platform/observability/shutdown.ts';
 import type { Pipeline } from './pipeline.ts';
-import type { PortfolioDesk } from './portfolio/portfolio-desk.ts';
-import { createWebhookDesk } from './queue/webhook-desk.ts';
+import type { PortfolioDesk } from './features/portfolios/portfolio-service.ts';
+import { createWebhookDesk } from './features/webhooks/webhook-service.ts';
 import type { Streaming } from './streaming.ts';
-import { createAlertStreams } from './streams/alert-streams.ts';
-import { createHeartbeat } from './streams/client-streams.ts';
-import { webhookRulesOf } from './webhooks/rules.ts';
+import { createAlertStreams } from './features/alerts/alert-streams.ts';
+import { createHeartbeat } from './features/admin/client-streams.ts';
+import { webhookRulesOf } from './features/webhooks/rules.ts';
 
 interface HooksParts {
   readonly config: Config;

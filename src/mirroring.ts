@@ -1,14 +1,14 @@
-import { createDocumentReader } from './cache/document-reader.ts';
-import { createDocumentStore, documentId } from './cache/document-store.ts';
-import { createMarketReader } from './cache/mirrored-market.ts';
-import { createMarketRowStore } from './cache/market-row-store.ts';
-import type { Config } from './config/load-config.ts';
-import { createDocumentNews } from './events/document-news.ts';
-import type { AppDeps } from './http/deps.ts';
-import type { Logger } from './lib/logger.ts';
+import { createDocumentReader } from './features/coingecko-api/document-reader.ts';
+import { createDocumentStore, documentId } from './features/coingecko-api/document-store.ts';
+import { createMarketReader } from './features/quotes/local-market.ts';
+import { createMarketRowStore } from './features/quotes/market-row-store.ts';
+import type { Config } from './platform/config/load-config.ts';
+import { createDocumentNews } from './features/coingecko-api/document-channel.ts';
+import type { AppDeps } from './app-deps.ts';
+import type { Logger } from './platform/observability/logger.ts';
 import type { Pipeline } from './pipeline.ts';
-import type { DocumentRefreshDeps } from '../workers/processors/refresh-document.ts';
-import type { RefreshDeps } from '../workers/processors/refresh-outcome.ts';
+import type { DocumentRefreshDeps } from '../workers/processors/coingecko-api/refresh-document.ts';
+import type { RefreshDeps } from '../workers/processors/upstream/refresh-outcome.ts';
 
 /** What CoinGecko's contract stands on beside quotes, wired: market rows and documents. A composition root like the pipeline. */
 

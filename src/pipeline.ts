@@ -1,37 +1,41 @@
 import type { Knex } from 'knex';
 import { openDatabase } from '../db/connection.ts';
-import { createJobQueries, type JobQueries } from '../db/queries/jobs.ts';
-import { createRunQueries, type RunQueries } from '../db/queries/runs.ts';
-import { createUpstreamLedger } from '../db/queries/upstream-ledger.ts';
+import { createJobQueries, type JobQueries } from './features/jobs/queries/jobs.ts';
+import { createRunQueries, type RunQueries } from './features/jobs/queries/runs.ts';
+import { createUpstreamLedger } from './features/upstream/queries/upstream-calls.ts';
 import {
   createWebhookDeliveryQueries,
   type WebhookDeliveryQueries,
   type WebhookOutbox,
-} from '../db/queries/webhook-deliveries.ts';
-import { buildBudgets, type Budgets } from './budgets.ts';
-import { createQuoteCollector, type CollectQuotes } from './cache/collect-quotes.ts';
-import { createQuoteMirror, type QuoteMirror } from './cache/quote-mirror.ts';
-import { createRenewQuote, type RenewQuote } from './cache/renew-quote.ts';
-import { createQuoteStore, type QuoteStore } from './cache/quote-store.ts';
-import type { Config } from './config/load-config.ts';
+} from './features/webhooks/queries/webhook-deliveries.ts';
+import { buildBudgets, type Budgets } from './features/upstream/budget/budgets.ts';
+import { createQuoteCollector, type CollectQuotes } from './features/quotes/collect-quotes.ts';
+import { createQuoteMirror, type QuoteMirror } from './features/quotes/local-cache.ts';
+import { createRenewQuote, type RenewQuote } from './features/quotes/renew-quote.ts';
+import { createQuoteStore, type QuoteStore } from './features/quotes/quote-store.ts';
+import type { Config } from './platform/config/load-config.ts';
 import type { Urgency } from './domain/quote.ts';
-import { createDemand, type Demand } from './demand/demand.ts';
-import { createInterest, type Interest } from './demand/interest.ts';
+import { createDemand, type Demand } from './features/quotes/demand/demand.ts';
+import { createInterest, type Interest } from './features/quotes/demand/interest.ts';
 import {
   createTickPublisher,
   createTickSubscriber,
   type TickPublisher,
   type TickSubscriber,
-} from './events/ticks.ts';
-import { systemClock, type Clock } from './lib/clock.ts';
-import type { Logger } from './lib/logger.ts';
-import { createRedisKeys, type RedisKeys } from './lib/redis-keys.ts';
-import type { Shutdown } from './lib/shutdown.ts';
-import type { BudgetStatus, Budget } from './providers/budget/budget.ts';
-import { createKick, type Kick } from './queue/kick.ts';
-import { openQueues, type Queues } from './queue/queues.ts';
-import { closeRedis, openRedis, type RedisRole } from './queue/redis.ts';
-import { createQueueAttempt, createWebhookOutbox, type QueueAttempt } from './queue/webhook-outbox.ts';
+} from './features/quotes/ticks.ts';
+import { systemClock, type Clock } from './platform/concurrency/clock.ts';
+import type { Logger } from './platform/observability/logger.ts';
+import { createRedisKeys, type RedisKeys } from './platform/redis/keys.ts';
+import type { Shutdown } from './platform/observability/shutdown.ts';
+import type { BudgetStatus, Budget } from './features/upstream/budget/budget.ts';
+import { createKick, type Kick } from './features/quotes/enqueue-refresh.ts';
+import { openQueues, type Queues } from './platform/queue/queues.ts';
+import { closeRedis, openRedis, type RedisRole } from './platform/redis/connections.ts';
+import {
+  createQueueAttempt,
+  createWebhookOutbox,
+  type QueueAttempt,
+} from './features/webhooks/webhook-outbox.ts';
 import type { Redis } from 'ioredis';
 
 /**

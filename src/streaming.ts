@@ -1,13 +1,13 @@
 import { randomUUID } from 'node:crypto';
-import type { Revocations } from './accounts/revocations.ts';
-import type { Config } from './config/load-config.ts';
-import type { Logger } from './lib/logger.ts';
-import type { Shutdown } from './lib/shutdown.ts';
+import type { Revocations } from './features/accounts/revocations.ts';
+import type { Config } from './platform/config/load-config.ts';
+import type { Logger } from './platform/observability/logger.ts';
+import type { Shutdown } from './platform/observability/shutdown.ts';
 import type { Pipeline } from './pipeline.ts';
-import { createClientStreams, type ClientStreams } from './streams/client-streams.ts';
-import type { JobEventReader } from './streams/job-event-reader.ts';
-import { createPriceHub, type PriceHub } from './streams/price-hub.ts';
-import { StreamRegistry } from './streams/stream-registry.ts';
+import { createClientStreams, type ClientStreams } from './features/admin/client-streams.ts';
+import type { JobEventReader } from './features/jobs/job-event-reader.ts';
+import { createPriceHub, type PriceHub } from './features/quotes/price-hub.ts';
+import { StreamRegistry } from './platform/realtime/stream-registry.ts';
 
 /** The streams of the API process, wired. A composition root like the pipeline. */
 export interface Streaming {

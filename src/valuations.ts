@@ -1,23 +1,23 @@
-import { createBookedPortfolios } from '../db/queries/booked-portfolios.ts';
-import { createCandleQueries } from '../db/queries/candles.ts';
-import { createClosesBefore } from '../db/queries/closes-before.ts';
-import { createDailyBooks } from '../db/queries/daily-books.ts';
-import { createHistoryAsks } from '../db/queries/history-asks.ts';
-import { createPortfolioSnapshots } from '../db/queries/portfolio-snapshots.ts';
-import type { Config } from './config/load-config.ts';
+import { createBookedPortfolios } from './features/portfolios/queries/booked-portfolios.ts';
+import { createCandleQueries } from './features/history/queries/candles.ts';
+import { createClosesBefore } from './features/history/queries/closes-before.ts';
+import { createDailyBooks } from './features/portfolios/queries/daily-books.ts';
+import { createHistoryAsks } from './features/history/queries/history-requests.ts';
+import { createPortfolioSnapshots } from './features/portfolios/queries/portfolio-snapshots.ts';
+import type { Config } from './platform/config/load-config.ts';
 import { freshness, type QuoteReading } from './domain/cached-quote.ts';
-import type { BookNews } from './events/book-news.ts';
-import { createAskForCloses } from './history/ask-for-closes.ts';
-import type { AppDeps } from './http/deps.ts';
-import type { Logger } from './lib/logger.ts';
-import type { Shutdown } from './lib/shutdown.ts';
+import type { BookNews } from './features/portfolios/book-channel.ts';
+import { createAskForCloses } from './features/history/request-closes.ts';
+import type { AppDeps } from './app-deps.ts';
+import type { Logger } from './platform/observability/logger.ts';
+import type { Shutdown } from './platform/observability/shutdown.ts';
 import type { Pipeline } from './pipeline.ts';
-import type { BookReader } from './portfolio/book-reader.ts';
-import { createBooksWatch } from './portfolio/books-watch.ts';
-import { createSnapshotTaker, type SnapshotTaker } from './portfolio/snapshot-taker.ts';
-import { createValuationDesk } from './portfolio/valuation-desk.ts';
-import { createValueHistories } from './portfolio/value-histories.ts';
-import { createHistoryKick } from './queue/kick-history.ts';
+import type { BookReader } from './features/portfolios/book-reader.ts';
+import { createBooksWatch } from './features/portfolios/books-watch.ts';
+import { createSnapshotTaker, type SnapshotTaker } from './features/portfolios/valuation/snapshot-taker.ts';
+import { createValuationDesk } from './features/portfolios/valuation/valuation-service.ts';
+import { createValueHistories } from './features/portfolios/valuation/value-histories.ts';
+import { createHistoryKick } from './features/history/enqueue-backfill.ts';
 
 /** What portfolios are worth, wired: for API processes, and for the workers that take snapshots. A composition root like main. */
 export interface ValuationParts {

@@ -1,20 +1,20 @@
 /** The workers of webhooks and alerts, wired. A composition root like the main one. */
-import { createAlertMoves } from '../db/queries/alert-moves.ts';
-import { createAlertValues } from '../db/queries/alert-values.ts';
-import { createAlertWatch } from '../db/queries/alert-watch.ts';
-import { createWebhookAttemptQueries } from '../db/queries/webhook-attempts.ts';
-import { startEvaluator } from '../src/alerts/evaluator.ts';
-import { createAlertNews } from '../src/events/alert-news.ts';
-import { createBookNews } from '../src/events/book-news.ts';
-import { resolveHost } from '../src/webhooks/resolve.ts';
-import { webhookRulesOf } from '../src/webhooks/rules.ts';
-import { createSend } from '../src/webhooks/send.ts';
-import { createAttemptTurns } from '../src/webhooks/turns.ts';
-import { retryPausesMs } from '../src/webhooks/verdict.ts';
+import { createAlertMoves } from '../src/features/alerts/queries/alert-transitions.ts';
+import { createAlertValues } from '../src/features/alerts/queries/alert-values.ts';
+import { createAlertWatch } from '../src/features/alerts/queries/alert-watch.ts';
+import { createWebhookAttemptQueries } from '../src/features/webhooks/queries/webhook-attempts.ts';
+import { startEvaluator } from '../src/features/alerts/evaluator.ts';
+import { createAlertNews } from '../src/features/alerts/alert-channel.ts';
+import { createBookNews } from '../src/features/portfolios/book-channel.ts';
+import { resolveHost } from '../src/features/webhooks/resolve.ts';
+import { webhookRulesOf } from '../src/features/webhooks/rules.ts';
+import { createSend } from '../src/features/webhooks/send.ts';
+import { createAttemptTurns } from '../src/features/webhooks/attempt-limits.ts';
+import { retryPausesMs } from '../src/features/webhooks/verdict.ts';
 import type { WorkerParts } from './parts.ts';
-import { createWebhooksCheck } from './processors/check-webhooks.ts';
-import { createWebhookDeliver } from './processors/deliver-webhook.ts';
-import type { UpkeepDeps } from './processors/upkeep.ts';
+import { createWebhooksCheck } from './processors/webhooks/check-webhooks.ts';
+import { createWebhookDeliver } from './processors/webhooks/deliver-webhook.ts';
+import type { UpkeepDeps } from './processors/jobs/upkeep.ts';
 import { createWorker, type RunningWorker } from './runtime/create-worker.ts';
 
 /** Deliveries under way at once. */

@@ -1,6 +1,6 @@
-import type { Config } from '../src/config/load-config.ts';
-import type { Logger } from '../src/lib/logger.ts';
-import type { Shutdown } from '../src/lib/shutdown.ts';
+import type { Config } from '../src/platform/config/load-config.ts';
+import type { Logger } from '../src/platform/observability/logger.ts';
+import type { Shutdown } from '../src/platform/observability/shutdown.ts';
 import type { Pipeline } from '../src/pipeline.ts';
 
 /** What every part of a worker process is built of. */

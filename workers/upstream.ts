@@ -1,31 +1,35 @@
 /** The way to the price sources, wired: which ones, in which order, each with its budget, gate and breaker. */
-import { findIdentities } from '../db/queries/asset-identities.ts';
-import { createDeviationGuard, noGuard, type DeviationGuard } from '../src/cache/deviation-guard.ts';
-import type { Config } from '../src/config/load-config.ts';
-import { priceSourceOf, type PriceSource } from '../src/config/price-source.ts';
-import { messageOf } from '../src/lib/errors.ts';
-import type { Logger } from '../src/lib/logger.ts';
-import type { Shutdown } from '../src/lib/shutdown.ts';
+import { findIdentities } from '../src/features/assets/queries/asset-identities.ts';
+import {
+  createDeviationGuard,
+  noGuard,
+  type DeviationGuard,
+} from '../src/features/quotes/deviation-guard.ts';
+import type { Config } from '../src/platform/config/load-config.ts';
+import { priceSourceOf, type PriceSource } from '../src/platform/config/price-source.ts';
+import { messageOf } from '../src/domain/errors.ts';
+import type { Logger } from '../src/platform/observability/logger.ts';
+import type { Shutdown } from '../src/platform/observability/shutdown.ts';
 import type { Pipeline } from '../src/pipeline.ts';
-import type { Budget } from '../src/providers/budget/budget.ts';
-import { createCircuitBreaker } from '../src/providers/circuit-breaker.ts';
-import { createCoinGeckoProvider } from '../src/providers/coingecko/coingecko-provider.ts';
+import type { Budget } from '../src/features/upstream/budget/budget.ts';
+import { createCircuitBreaker } from '../src/features/upstream/circuit-breaker.ts';
+import { createCoinGeckoProvider } from '../src/features/upstream/coingecko/coingecko-provider.ts';
 import {
   createCoinMarketCapProvider,
   type IdentifyAssets,
-} from '../src/providers/coinmarketcap/coinmarketcap-provider.ts';
-import { createDefiLlamaProvider } from '../src/providers/defillama/defillama-provider.ts';
-import { readExchanges, recordedHttp, recordingHttp } from '../src/providers/exchanges.ts';
-import { createHttpGet, type OpenHttp } from '../src/providers/http-get.ts';
+} from '../src/features/upstream/coinmarketcap/coinmarketcap-provider.ts';
+import { createDefiLlamaProvider } from '../src/features/upstream/defillama/defillama-provider.ts';
+import { readExchanges, recordedHttp, recordingHttp } from '../src/features/upstream/recorder.ts';
+import { createHttpGet, type OpenHttp } from '../src/features/upstream/http-get.ts';
 import {
   createProviderChain,
   gateOf,
   type ChainMember,
   type ProviderChain,
-} from '../src/providers/provider-chain.ts';
-import type { PriceProvider } from '../src/providers/provider.ts';
-import type { UpstreamGate } from '../src/providers/gate.ts';
-import { createUpstreamGate } from '../src/providers/upstream-gate.ts';
+} from '../src/features/upstream/provider-chain.ts';
+import type { PriceProvider } from '../src/features/upstream/provider.ts';
+import type { UpstreamGate } from '../src/features/upstream/request-limiter-contract.ts';
+import { createUpstreamGate } from '../src/features/upstream/request-limiter.ts';
 
 interface UpstreamParts {
   readonly config: Config;

@@ -2,9 +2,9 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setImmediate } from 'node:timers/promises';
 import type { Knex } from 'knex';
-import { createLedgerQueries } from '../../db/queries/ledgers.ts';
-import type { ReplayTask } from '../../src/books/ledger/replay.ts';
-import { sleep } from '../../src/lib/sleep.ts';
+import { createLedgerQueries } from '../../src/features/portfolios/queries/ledgers.ts';
+import type { ReplayTask } from '../../src/features/portfolios/ledger/replay.ts';
+import { sleep } from '../../src/platform/concurrency/sleep.ts';
 import { createReplayPool } from '../../workers/runtime/replay-pool.ts';
 
 export interface Replays {

@@ -1,6 +1,6 @@
 /** What the API's other clients notice: `/health` and a cached read, asked for at a steady rate. */
 import { Agent, request } from 'undici';
-import { sleep } from '../../src/lib/sleep.ts';
+import { sleep } from '../../src/platform/concurrency/sleep.ts';
 import { percentile } from '../support/figures.ts';
 
 /** Latencies in milliseconds. */

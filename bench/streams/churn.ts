@@ -1,5 +1,5 @@
 /** What streams leave behind that have ended. */
-import { sleep } from '../../src/lib/sleep.ts';
+import { sleep } from '../../src/platform/concurrency/sleep.ts';
 import { waitFor } from '../../test/support/wait-for.ts';
 import type { Row } from '../support/bench.ts';
 import { sendTicks, warmUp, type Run } from './measure.ts';

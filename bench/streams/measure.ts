@@ -1,5 +1,5 @@
 /** One measurement of one server: memory of idle streams, CPU time of an event, and how long the last client waits. */
-import { sleep } from '../../src/lib/sleep.ts';
+import { sleep } from '../../src/platform/concurrency/sleep.ts';
 import { waitFor } from '../../test/support/wait-for.ts';
 import { percentile } from '../support/figures.ts';
 import type { Load, LoadReport } from './load-process.ts';

@@ -1,6 +1,6 @@
 /** Lets the process that started a server ask it for its own figures, and hand it events. */
 import type { Serializable } from 'node:child_process';
-import { sleep } from '../../src/lib/sleep.ts';
+import { sleep } from '../../src/platform/concurrency/sleep.ts';
 
 /** What a server says of itself. */
 export interface Figures {

@@ -1,9 +1,9 @@
 /** The servers of the stream benches, alike to whoever measures them: a request that opens a stream, a way to send, figures. */
-import type { Tick } from '../../src/events/ticks.ts';
-import { createTickPublisher } from '../../src/events/ticks.ts';
-import { silentLogger } from '../../src/lib/logger.ts';
-import { createRedisKeys } from '../../src/lib/redis-keys.ts';
-import { closeRedis, openRedis } from '../../src/queue/redis.ts';
+import type { Tick } from '../../src/features/quotes/ticks.ts';
+import { createTickPublisher } from '../../src/features/quotes/ticks.ts';
+import { silentLogger } from '../../src/platform/observability/logger.ts';
+import { createRedisKeys } from '../../src/platform/redis/keys.ts';
+import { closeRedis, openRedis } from '../../src/platform/redis/connections.ts';
 import { newUser } from '../../test/support/api-client.ts';
 import { stackSecret, type Stack } from '../../test/support/stack.ts';
 import { askProcess, pin, startBare, type BareProcess } from '../support/procs.ts';

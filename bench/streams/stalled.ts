@@ -1,5 +1,5 @@
 /** What clients cost that ask and never read: memory of each, and whether the others wait for them. */
-import { sleep } from '../../src/lib/sleep.ts';
+import { sleep } from '../../src/platform/concurrency/sleep.ts';
 import { waitFor } from '../../test/support/wait-for.ts';
 import type { Row } from '../support/bench.ts';
 import { madeUp, median, ms, percentile } from '../support/figures.ts';

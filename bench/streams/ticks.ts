@@ -1,6 +1,6 @@
 /** The events of the stream benches: quotes of the real shape, marked with the time at which they were sent. */
 import type { CachedQuote } from '../../src/domain/cached-quote.ts';
-import type { Tick } from '../../src/events/ticks.ts';
+import type { Tick } from '../../src/features/quotes/ticks.ts';
 
 /** Stands in each counted quote, followed by {@link stampLength} digits: when it was sent (ms since the epoch). */
 export const stampField = '"tick":"';

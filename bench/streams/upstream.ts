@@ -1,5 +1,5 @@
 /** Upstream calls do not depend on how many clients watch: a whole deployment, with the market's own count. */
-import { sleep } from '../../src/lib/sleep.ts';
+import { sleep } from '../../src/platform/concurrency/sleep.ts';
 import { newUser } from '../../test/support/api-client.ts';
 import { waitFor } from '../../test/support/wait-for.ts';
 import type { Row } from '../support/bench.ts';

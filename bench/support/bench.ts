@@ -2,7 +2,7 @@
  * Frame of every bench: it runs on processes and servers of its own, prints what came out beside what is asked, and ends
  * everything it started. A bench fails only where a promised count is broken; times and ratios are printed, not judged.
  */
-import { messageOf } from '../../src/lib/errors.ts';
+import { messageOf } from '../../src/domain/errors.ts';
 import { startStack, type Stack, type StackOptions } from '../../test/support/stack.ts';
 import { mochaGlobalTeardown as stopServices } from '../../test/support/services.ts';
 

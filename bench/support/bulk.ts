@@ -1,4 +1,4 @@
-import { sleep } from '../../src/lib/sleep.ts';
+import { sleep } from '../../src/platform/concurrency/sleep.ts';
 import type { ApiClient } from '../../test/support/api-client.ts';
 
 /** What a client got for a bulk request. */

@@ -4,7 +4,7 @@
  * asked for and given, and the age of each by the source's own time, by how popular the asset is.
  */
 import { Agent, type Dispatcher } from 'undici';
-import { sleep } from '../../src/lib/sleep.ts';
+import { sleep } from '../../src/platform/concurrency/sleep.ts';
 import { createZipf } from './zipf.ts';
 
 /** Where clients read. */

@@ -4,7 +4,7 @@ import { spawn, spawnSync, type ChildProcess, type Serializable } from 'node:chi
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { freePort } from '../../embedded/free-port.ts';
-import { withDeadline } from '../../src/lib/deadline.ts';
+import { withDeadline } from '../../src/platform/concurrency/deadline.ts';
 
 /** Clock ticks a second of /proc: 100 on every Linux that Node runs on. */
 const ticksPerSecond = 100;

@@ -1,6 +1,6 @@
 /** A portfolio that is the same in every run: purchases, sales, swaps and rewards that never take more than is held. */
-import { oneUnit } from '../../src/books/amount.ts';
-import type { Transaction } from '../../src/books/transaction.ts';
+import { oneUnit } from '../../src/features/portfolios/ledger/amount.ts';
+import type { Transaction } from '../../src/features/portfolios/ledger/transaction.ts';
 
 /** Assets that are traded. */
 export const tradedAssets: readonly string[] = Array.from({ length: 30 }, (_, index) => `asset-${index}`);

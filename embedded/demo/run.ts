@@ -2,7 +2,7 @@
 import { createPricepoolClient, type PricepoolClient } from '../../client/pricepool-client.ts';
 import { PricepoolError } from '../../client/pricepool-error.ts';
 import type { BulkResult, Job, PortfolioResult, Quote, QuoteRow } from '../../client/types.ts';
-import { messageOf } from '../../src/lib/errors.ts';
+import { messageOf } from '../../src/domain/errors.ts';
 import { CommandError, OptionError, untilReady } from '../api-place.ts';
 import { becomeUser } from '../terminal-user.ts';
 import { priceLine } from '../watch/board.ts';

@@ -1,4 +1,4 @@
-import type { Clock } from '../../src/lib/clock.ts';
+import type { Clock } from '../../src/platform/concurrency/clock.ts';
 
 const minuteMs = 60_000;
 

@@ -2,7 +2,7 @@
  * CoinMarketCap's calls over the market's prices: the quotes and the ranking in the shapes of v2 (rows keyed by id, or by
  * symbol as lists; quotes keyed by currency) and of v3 (lists of rows and of quotes).
  */
-import { slugOf } from '../../src/providers/coinmarketcap/slugs.ts';
+import { slugOf } from '../../src/features/upstream/coinmarketcap/slugs.ts';
 import { supportedCurrencies } from './currencies.ts';
 import { numberOf } from './documents.ts';
 import type { Answer } from './errors.ts';

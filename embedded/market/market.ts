@@ -1,5 +1,5 @@
 import { createServer } from 'node:http';
-import type { Clock } from '../../src/lib/clock.ts';
+import type { Clock } from '../../src/platform/concurrency/clock.ts';
 import { createCallLog, type CallRecord } from './call-log.ts';
 import { createFaultList, type Fault, type FaultOptions } from './faults.ts';
 import { listenLocally } from './listen.ts';

@@ -1,4 +1,4 @@
-import type { Clock } from '../../src/lib/clock.ts';
+import type { Clock } from '../../src/platform/concurrency/clock.ts';
 import { realAssets } from './assets.ts';
 import { readHistories, type History, type HistoryRow } from './replay-files.ts';
 import type { Listing, MarketSource, Observation } from './source.ts';

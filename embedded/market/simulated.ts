@@ -1,4 +1,4 @@
-import type { Clock } from '../../src/lib/clock.ts';
+import type { Clock } from '../../src/platform/concurrency/clock.ts';
 import { madeUpAssets, realAssets, unpricedListings, type SimulatedAsset } from './assets.ts';
 import { assetCurrencies, dollarRates } from './currencies.ts';
 import {

@@ -5,7 +5,7 @@
 import { expect } from 'chai';
 import type { Knex } from 'knex';
 import { openDatabase } from '../../db/connection.ts';
-import { routeTable } from '../../src/http/app.ts';
+import { routeTable } from '../../src/app.ts';
 import { startApi } from '../http/support/ports.ts';
 import { expectPinned } from '../support/pinned.ts';
 import { startStack, type Stack } from '../support/stack.ts';

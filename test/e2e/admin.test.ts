@@ -9,7 +9,7 @@ const account = { email: 'root@example.com', password: 'correct horse 1' };
 /** Runs the command; its exit code and all that it says. */
 const adminCommand = (databaseUrl: string, ...args: string[]): ReturnType<typeof runCommand> =>
   runCommand({
-    script: 'src/create-admin.ts',
+    script: 'src/commands/create-admin.ts',
     args,
     environment: { ...process.env, APP_ENV: 'test', DATABASE_URL: databaseUrl, BCRYPT_COST: '4' },
     input: `${account.password}\n`,

@@ -1,8 +1,8 @@
 /** Books through whole processes: transactions by the API, books by workers, one of which dies in the middle of a rebuild. */
 import { expect } from 'chai';
 import { openDatabase } from '../../db/connection.ts';
-import { openBookChange } from '../../db/queries/write-transactions.ts';
-import { oneUnit } from '../../src/books/amount.ts';
+import { openBookChange } from '../../src/features/portfolios/queries/write-transactions.ts';
+import { oneUnit } from '../../src/features/portfolios/ledger/amount.ts';
 import { v7 as uuidv7 } from 'uuid';
 import { newUser, type ApiClient } from '../support/api-client.ts';
 import { startStack, type Stack } from '../support/stack.ts';

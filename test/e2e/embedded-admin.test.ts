@@ -24,7 +24,7 @@ describe('commands beside npm start', function () {
       input: `${account.password}\n`,
     });
   const createAdmin = (): ReturnType<typeof command> =>
-    command('src/create-admin.ts', '--email', account.email, '--username', 'root-admin');
+    command('src/commands/create-admin.ts', '--email', account.email, '--username', 'root-admin');
 
   before(async () => {
     dataDir = await mkdtemp(join(tmpdir(), 'pricepool-beside-'));

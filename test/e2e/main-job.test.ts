@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { v7 as uuidv7 } from 'uuid';
-import { createTokens } from '../../src/auth/tokens.ts';
-import { systemClock } from '../../src/lib/clock.ts';
+import { createTokens } from '../../src/features/accounts/tokens.ts';
+import { systemClock } from '../../src/platform/concurrency/clock.ts';
 import { apiClient, newUser, type ApiClient, type StreamEvent } from '../support/api-client.ts';
 import { stackSecret, startStack, type Stack } from '../support/stack.ts';
 

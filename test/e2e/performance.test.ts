@@ -4,10 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { openDatabase } from '../../db/connection.ts';
-import { createCandlePartitions } from '../../db/queries/candle-partitions.ts';
-import { createCandleQueries } from '../../db/queries/candles.ts';
-import { importExport } from '../../src/history/import-export.ts';
-import { systemClock } from '../../src/lib/clock.ts';
+import { createCandlePartitions } from '../../src/features/history/queries/candle-partitions.ts';
+import { createCandleQueries } from '../../src/features/history/queries/candles.ts';
+import { importExport } from '../../src/features/history/import-export.ts';
+import { systemClock } from '../../src/platform/concurrency/clock.ts';
 import { newUser } from '../support/api-client.ts';
 import { startStack, type Stack } from '../support/stack.ts';
 

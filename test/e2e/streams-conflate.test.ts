@@ -1,6 +1,6 @@
 /** A client that stops reading for a while gets the newest prices after it, not what it missed. */
 import { expect } from 'chai';
-import { sleep } from '../../src/lib/sleep.ts';
+import { sleep } from '../../src/platform/concurrency/sleep.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { quoteOf } from './support/feed.ts';
 import { readSse, type SseReader } from './support/sse-reader.ts';

@@ -1,7 +1,7 @@
 /** What clients may ask of streams, and must not: a clear answer each, and nothing crashes. */
 import { randomUUID } from 'node:crypto';
 import { expect } from 'chai';
-import { createTokens } from '../../src/auth/tokens.ts';
+import { createTokens } from '../../src/features/accounts/tokens.ts';
 import { apiClient, newUser, type ApiClient } from '../support/api-client.ts';
 import { stackSecret, startStack, type Stack } from '../support/stack.ts';
 import { waitFor } from '../support/wait-for.ts';

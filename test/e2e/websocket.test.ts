@@ -1,7 +1,7 @@
 /** WebSockets through the whole pipeline, over two API processes: who may open them, jobs and prices, and how they end. */
 import { randomUUID } from 'node:crypto';
 import { expect } from 'chai';
-import { createTokens } from '../../src/auth/tokens.ts';
+import { createTokens } from '../../src/features/accounts/tokens.ts';
 import { startStack, stackSecret, type Stack } from '../support/stack.ts';
 import { openSocket, refusedSocket, type SocketRequest, type TestSocket } from '../support/socket-client.ts';
 import { waitFor } from '../support/wait-for.ts';

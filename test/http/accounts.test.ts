@@ -1,9 +1,9 @@
 /** Registering, sessions and their ends, as a client meets them, over a real database and a real Redis. */
 import { expect } from 'chai';
-import { createUserQueries } from '../../db/queries/users.ts';
+import { createUserQueries } from '../../src/features/accounts/queries/users.ts';
 import { openDatabase } from '../../db/connection.ts';
-import { createLogin } from '../../src/accounts/login.ts';
-import { silentLogger } from '../../src/lib/logger.ts';
+import { createLogin } from '../../src/features/accounts/login.ts';
+import { silentLogger } from '../../src/platform/observability/logger.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { startAccessApi, type AccessApi } from './support/access.ts';
 import { startApi } from './support/ports.ts';

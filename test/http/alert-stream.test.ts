@@ -1,14 +1,14 @@
 /** The stream of a user's alerts: what fires, in its order, and what was missed. */
 import { expect } from 'chai';
 import { v7 as uuidv7 } from 'uuid';
-import type { FiringQueries } from '../../db/queries/alert-firings.ts';
-import type { AlertFiring } from '../../src/domain/alert.ts';
-import type { AlertListener } from '../../src/events/alert-news.ts';
-import { UnavailableError } from '../../src/lib/errors.ts';
-import { silentLogger } from '../../src/lib/logger.ts';
-import { createAlertStreams, type AlertStreams } from '../../src/streams/alert-streams.ts';
-import { Frame } from '../../src/streams/frame.ts';
-import { StreamRegistry } from '../../src/streams/stream-registry.ts';
+import type { FiringQueries } from '../../src/features/alerts/queries/alert-firings.ts';
+import type { AlertFiring } from '../../src/features/alerts/alert.ts';
+import type { AlertListener } from '../../src/features/alerts/alert-channel.ts';
+import { UnavailableError } from '../../src/domain/errors.ts';
+import { silentLogger } from '../../src/platform/observability/logger.ts';
+import { createAlertStreams, type AlertStreams } from '../../src/features/alerts/alert-streams.ts';
+import { Frame } from '../../src/platform/realtime/frame.ts';
+import { StreamRegistry } from '../../src/platform/realtime/stream-registry.ts';
 import { readSse, type SseReader } from '../e2e/support/sse-reader.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { startApi, type TestApi } from './support/ports.ts';

@@ -2,12 +2,12 @@
 import { expect } from 'chai';
 import { v7 as uuidv7 } from 'uuid';
 import { fakeAlerts, watchedPortfolioId, type FakeAlerts } from './support/fake-alerts.ts';
-import { createTokens } from '../../src/auth/tokens.ts';
-import { systemClock } from '../../src/lib/clock.ts';
+import { createTokens } from '../../src/features/accounts/tokens.ts';
+import { systemClock } from '../../src/platform/concurrency/clock.ts';
 import { testSecret } from './support/stand-in-access.ts';
-import { RateLimitedError } from '../../src/lib/errors.ts';
-import type { LimitPolicy } from '../../src/lib/rate-limit.ts';
-import { createAlertQueries } from '../../db/queries/alerts.ts';
+import { RateLimitedError } from '../../src/domain/errors.ts';
+import type { LimitPolicy } from '../../src/domain/rate-limit.ts';
+import { createAlertQueries } from '../../src/features/alerts/queries/alerts.ts';
 import { openDatabase } from '../../db/connection.ts';
 import { createTestDatabase } from '../support/database.ts';
 import { jobRecord, startApi, type TestApi } from './support/ports.ts';

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
-import { directoryOver } from '../../src/assets/asset-directory.ts';
-import { createAssetIndex, searchable } from '../../src/assets/asset-index.ts';
+import { directoryOver } from '../../src/features/assets/asset-directory.ts';
+import { createAssetIndex, searchable } from '../../src/features/assets/asset-index.ts';
 import type { Asset } from '../../src/domain/asset.ts';
 import { jobRecord, startApi, type TestApi } from './support/ports.ts';
 

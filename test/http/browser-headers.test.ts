@@ -1,6 +1,6 @@
 /** What browsers are told: who may read answers, and what an answer may do. */
 import { expect } from 'chai';
-import { loadConfig } from '../../src/config/load-config.ts';
+import { loadConfig } from '../../src/platform/config/load-config.ts';
 import { startApi, type TestApi } from './support/ports.ts';
 
 const origin = 'https://app.example';

@@ -1,10 +1,10 @@
 /** Who sees what of a job on a portfolio: keys by their scopes, and admins who do not own it. */
 import { expect } from 'chai';
-import { createAuthenticator, type Authenticator } from '../../src/accounts/authenticator.ts';
-import type { Principal } from '../../src/auth/principal.ts';
-import { createTokens } from '../../src/auth/tokens.ts';
+import { createAuthenticator, type Authenticator } from '../../src/features/accounts/authenticator.ts';
+import type { Principal } from '../../src/domain/principal.ts';
+import { createTokens } from '../../src/features/accounts/tokens.ts';
 import type { Scope } from '../../src/domain/scopes.ts';
-import { systemClock } from '../../src/lib/clock.ts';
+import { systemClock } from '../../src/platform/concurrency/clock.ts';
 import { openSocket } from '../support/socket-client.ts';
 import { jobId, jobRecord, startApi, type TestApi } from './support/ports.ts';
 import { startSocketApi } from './support/socket-api.ts';

@@ -4,8 +4,8 @@ import type { RequestListener } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { promisify } from 'node:util';
 import { expect } from 'chai';
-import { mostConnectionsBy, mostPerAddressOf } from '../../src/http/connection-bounds.ts';
-import { listen, type Listening } from '../../src/http/listen.ts';
+import { mostConnectionsBy, mostPerAddressOf } from '../../src/platform/http/connection-bounds.ts';
+import { listen, type Listening } from '../../src/platform/http/listen.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const serving = (listener: RequestListener) => ({ callback: () => listener });

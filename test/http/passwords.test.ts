@@ -1,8 +1,8 @@
 import { expect } from 'chai';
 import { v7 as uuidv7 } from 'uuid';
-import { hashOfSecret, newSecret } from '../../src/auth/secrets.ts';
-import { UnavailableError } from '../../src/lib/errors.ts';
-import { createPasswordQueries } from '../../db/queries/password-resets.ts';
+import { hashOfSecret, newSecret } from '../../src/features/accounts/secrets.ts';
+import { UnavailableError } from '../../src/domain/errors.ts';
+import { createPasswordQueries } from '../../src/features/accounts/queries/password-resets.ts';
 import { startAccessApi, type AccessApi } from './support/access.ts';
 
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- answers of every shape are looked into

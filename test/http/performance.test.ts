@@ -1,10 +1,10 @@
 /** Performance over HTTP: what is asked for, what is answered at once, and what is waited for. */
 import { expect } from 'chai';
-import { directoryOver } from '../../src/assets/asset-directory.ts';
-import { createAssetIndex, searchable } from '../../src/assets/asset-index.ts';
-import type { Portfolio } from '../../src/books/portfolio.ts';
-import type { AppDeps } from '../../src/http/deps.ts';
-import { NotFoundError } from '../../src/lib/errors.ts';
+import { directoryOver } from '../../src/features/assets/asset-directory.ts';
+import { createAssetIndex, searchable } from '../../src/features/assets/asset-index.ts';
+import type { Portfolio } from '../../src/features/portfolios/ledger/portfolio.ts';
+import type { AppDeps } from '../../src/app-deps.ts';
+import { NotFoundError } from '../../src/domain/errors.ts';
 import { jobRecord, startApi, type TestApi } from './support/ports.ts';
 
 const id = '01934c2a-0000-7000-8000-0000000000bb';

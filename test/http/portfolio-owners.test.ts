@@ -4,16 +4,16 @@
  */
 import { expect } from 'chai';
 import { v7 as uuidv7 } from 'uuid';
-import { createBookedPortfolios } from '../../db/queries/booked-portfolios.ts';
-import { createExportQueries } from '../../db/queries/exports.ts';
-import { createImportQueries } from '../../db/queries/imports.ts';
-import { createPortfolioQueries } from '../../db/queries/portfolios.ts';
-import { directoryOver } from '../../src/assets/asset-directory.ts';
-import { createAssetIndex } from '../../src/assets/asset-index.ts';
-import { routeTable } from '../../src/http/app.ts';
-import { silentLogger } from '../../src/lib/logger.ts';
-import { createBooksWatch } from '../../src/portfolio/books-watch.ts';
-import { createValuationDesk } from '../../src/portfolio/valuation-desk.ts';
+import { createBookedPortfolios } from '../../src/features/portfolios/queries/booked-portfolios.ts';
+import { createExportQueries } from '../../src/features/portfolios/queries/exports.ts';
+import { createImportQueries } from '../../src/features/portfolios/queries/imports.ts';
+import { createPortfolioQueries } from '../../src/features/portfolios/queries/portfolios.ts';
+import { directoryOver } from '../../src/features/assets/asset-directory.ts';
+import { createAssetIndex } from '../../src/features/assets/asset-index.ts';
+import { routeTable } from '../../src/app.ts';
+import { silentLogger } from '../../src/platform/observability/logger.ts';
+import { createBooksWatch } from '../../src/features/portfolios/books-watch.ts';
+import { createValuationDesk } from '../../src/features/portfolios/valuation/valuation-service.ts';
 import { openImports, type ImportBench } from '../support/import-run.ts';
 import { as, type Answer } from './support/attack.ts';
 import { startApi, type TestApi } from './support/ports.ts';

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { expect } from 'chai';
 import { pino } from 'pino';
-import type { OpenApiDocument } from '../../src/http/openapi.ts';
+import type { OpenApiDocument } from '../../src/platform/http/openapi.ts';
 import { startApi, type TestApi } from './support/ports.ts';
 
 const bulk = '/api/v1/crypto/bulk';

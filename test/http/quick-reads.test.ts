@@ -3,9 +3,9 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { AppDeps } from '../../src/http/deps.ts';
-import { createLogger } from '../../src/lib/logger.ts';
-import { RateLimitedError } from '../../src/lib/errors.ts';
+import type { AppDeps } from '../../src/app-deps.ts';
+import { createLogger } from '../../src/platform/observability/logger.ts';
+import { RateLimitedError } from '../../src/domain/errors.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { startApi, type TestApi } from './support/ports.ts';
 

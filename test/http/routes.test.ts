@@ -1,10 +1,10 @@
 import { expect } from 'chai';
 import { request } from 'node:http';
-import { routeTable } from '../../src/http/app.ts';
-import { createHealth } from '../../src/lib/health.ts';
-import { systemClock } from '../../src/lib/clock.ts';
-import { silentLogger } from '../../src/lib/logger.ts';
-import type { Submission } from '../../src/queue/job-desk.ts';
+import { routeTable } from '../../src/app.ts';
+import { createHealth } from '../../src/platform/observability/health.ts';
+import { systemClock } from '../../src/platform/concurrency/clock.ts';
+import { silentLogger } from '../../src/platform/observability/logger.ts';
+import type { Submission } from '../../src/features/jobs/job-service.ts';
 import { jobId, jobRecord, startApi, type TestApi } from './support/ports.ts';
 
 const bulk = '/api/v1/crypto/bulk';

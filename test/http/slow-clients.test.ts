@@ -4,7 +4,7 @@ import type { RequestListener } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { promisify } from 'node:util';
 import { expect } from 'chai';
-import { listen, type Listening } from '../../src/http/listen.ts';
+import { listen, type Listening } from '../../src/platform/http/listen.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const deadlines = { requestMs: 400, headersMs: 200, lookMs: 20 };

@@ -1,10 +1,10 @@
 /** Charts, candles and days of CoinGecko's contract. */
 import { expect } from 'chai';
-import { directoryOver } from '../../src/assets/asset-directory.ts';
-import { createAssetIndex, searchable } from '../../src/assets/asset-index.ts';
-import { outOfReachReason } from '../../src/cache/document-store.ts';
+import { directoryOver } from '../../src/features/assets/asset-directory.ts';
+import { createAssetIndex, searchable } from '../../src/features/assets/asset-index.ts';
+import { outOfReachReason } from '../../src/features/coingecko-api/document-store.ts';
 import { toCachedQuote } from '../../src/domain/cached-quote.ts';
-import { dayMs } from '../../src/domain/chart.ts';
+import { dayMs } from '../../src/features/history/chart.ts';
 import { FakeHistory } from './support/fake-history.ts';
 import { startApi, type TestApi } from './support/ports.ts';
 

@@ -1,8 +1,8 @@
 import { expect } from 'chai';
-import type { PortfolioSnapshot } from '../../db/queries/portfolio-snapshots.ts';
-import { dayNumber } from '../../src/books/days.ts';
-import type { AppDeps } from '../../src/http/deps.ts';
-import type { DailyQuestion } from '../../src/portfolio/value-histories.ts';
+import type { PortfolioSnapshot } from '../../src/features/portfolios/queries/portfolio-snapshots.ts';
+import { dayNumber } from '../../src/features/portfolios/ledger/days.ts';
+import type { AppDeps } from '../../src/app-deps.ts';
+import type { DailyQuestion } from '../../src/features/portfolios/valuation/value-histories.ts';
 import { heldAsset, MadeUpBooks, portfolioId } from './support/made-up-books.ts';
 import { startApi, type TestApi } from './support/ports.ts';
 import { priced } from '../support/quotes.ts';

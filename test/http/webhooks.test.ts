@@ -1,11 +1,11 @@
 /** Webhooks as their owner and others meet them, over a real database. */
 import { expect } from 'chai';
-import { createWebhookDeliveryQueries } from '../../db/queries/webhook-deliveries.ts';
-import { createWebhookSecretQueries } from '../../db/queries/webhook-secrets.ts';
-import { createWebhookDesk } from '../../src/queue/webhook-desk.ts';
-import { createAddressGuard } from '../../src/webhooks/address-guard.ts';
-import { createSigner } from '../../src/webhooks/signature.ts';
-import { createTargets } from '../../src/webhooks/target.ts';
+import { createWebhookDeliveryQueries } from '../../src/features/webhooks/queries/webhook-deliveries.ts';
+import { createWebhookSecretQueries } from '../../src/features/webhooks/queries/webhook-secrets.ts';
+import { createWebhookDesk } from '../../src/features/webhooks/webhook-service.ts';
+import { createAddressGuard } from '../../src/features/webhooks/address-guard.ts';
+import { createSigner } from '../../src/features/webhooks/signature.ts';
+import { createTargets } from '../../src/features/webhooks/target.ts';
 import { startAccessApi, type AccessApi } from './support/access.ts';
 
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- answers of every shape are looked into

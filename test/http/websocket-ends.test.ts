@@ -1,7 +1,7 @@
 /** How WebSockets end, what they leave behind, and what becomes of clients that do not read. */
 import { expect } from 'chai';
 import { once } from 'node:events';
-import { textFrame } from '../../src/streams/frame.ts';
+import { textFrame } from '../../src/platform/realtime/frame.ts';
 import { openSocket, type TestSocket } from '../support/socket-client.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { startSocketApi, type SocketApi } from './support/socket-api.ts';

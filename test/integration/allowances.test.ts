@@ -1,9 +1,9 @@
 import { expect } from 'chai';
 import { Redis } from 'ioredis';
-import { createAllowances, type Allowances } from '../../src/lib/allowances.ts';
-import { systemClock } from '../../src/lib/clock.ts';
-import { RateLimitedError } from '../../src/lib/errors.ts';
-import type { LimitPolicy, LimitState } from '../../src/lib/rate-limit.ts';
+import { createAllowances, type Allowances } from '../../src/platform/redis/allowances.ts';
+import { systemClock } from '../../src/platform/concurrency/clock.ts';
+import { RateLimitedError } from '../../src/domain/errors.ts';
+import type { LimitPolicy, LimitState } from '../../src/domain/rate-limit.ts';
 import { flushPrefix, uniquePrefix } from '../support/redis.ts';
 import { services } from '../support/services.ts';
 import { waitFor } from '../support/wait-for.ts';

@@ -1,18 +1,22 @@
 import { expect } from 'chai';
 import type { Knex } from 'knex';
 import { openDatabase } from '../../db/connection.ts';
-import { createAssetQueries, type AssetQueries, type ListedAsset } from '../../db/queries/assets.ts';
+import {
+  createAssetQueries,
+  type AssetQueries,
+  type ListedAsset,
+} from '../../src/features/assets/queries/assets.ts';
 import { startMarket, type Market } from '../../embedded/market/market.ts';
-import { createAssetDirectory, type LiveAssetDirectory } from '../../src/assets/asset-directory.ts';
-import { systemClock } from '../../src/lib/clock.ts';
-import { silentLogger } from '../../src/lib/logger.ts';
-import { startStopwatch } from '../../src/providers/call-signal.ts';
-import { createCoinGeckoProvider } from '../../src/providers/coingecko/coingecko-provider.ts';
-import { ProviderError } from '../../src/providers/errors.ts';
-import type { PriceProvider } from '../../src/providers/provider.ts';
-import type { UpstreamGate } from '../../src/providers/gate.ts';
-import { createUpstreamGate } from '../../src/providers/upstream-gate.ts';
-import { checkAssets, createRankNoter, refreshAssets } from '../../workers/processors/assets.ts';
+import { createAssetDirectory, type LiveAssetDirectory } from '../../src/features/assets/asset-directory.ts';
+import { systemClock } from '../../src/platform/concurrency/clock.ts';
+import { silentLogger } from '../../src/platform/observability/logger.ts';
+import { startStopwatch } from '../../src/features/upstream/call-signal.ts';
+import { createCoinGeckoProvider } from '../../src/features/upstream/coingecko/coingecko-provider.ts';
+import { ProviderError } from '../../src/features/upstream/provider-errors.ts';
+import type { PriceProvider } from '../../src/features/upstream/provider.ts';
+import type { UpstreamGate } from '../../src/features/upstream/request-limiter-contract.ts';
+import { createUpstreamGate } from '../../src/features/upstream/request-limiter.ts';
+import { checkAssets, createRankNoter, refreshAssets } from '../../workers/processors/upstream/assets.ts';
 import type { JobContext } from '../../workers/runtime/processor.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { waitFor } from '../support/wait-for.ts';

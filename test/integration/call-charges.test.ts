@@ -1,21 +1,21 @@
 import { expect } from 'chai';
 import { Redis } from 'ioredis';
-import { createQuoteStore } from '../../src/cache/quote-store.ts';
-import { createDemand, leaseMs, type Demand } from '../../src/demand/demand.ts';
+import { createQuoteStore } from '../../src/features/quotes/quote-store.ts';
+import { createDemand, leaseMs, type Demand } from '../../src/features/quotes/demand/demand.ts';
 import { requesterText } from '../../src/domain/requester.ts';
-import { systemClock } from '../../src/lib/clock.ts';
-import { silentLogger } from '../../src/lib/logger.ts';
-import { createRedisKeys, type RedisKeys } from '../../src/lib/redis-keys.ts';
-import { startStopwatch } from '../../src/providers/call-signal.ts';
+import { systemClock } from '../../src/platform/concurrency/clock.ts';
+import { silentLogger } from '../../src/platform/observability/logger.ts';
+import { createRedisKeys, type RedisKeys } from '../../src/platform/redis/keys.ts';
+import { startStopwatch } from '../../src/features/upstream/call-signal.ts';
 import {
   ProviderRateLimitError,
   ProviderTimeoutError,
   ProviderUrlTooLongError,
-} from '../../src/providers/errors.ts';
-import type { PriceProvider } from '../../src/providers/provider.ts';
-import type { UpstreamGate } from '../../src/providers/gate.ts';
-import { createUpstreamGate } from '../../src/providers/upstream-gate.ts';
-import { refreshQuotes } from '../../workers/processors/refresh-quotes.ts';
+} from '../../src/features/upstream/provider-errors.ts';
+import type { PriceProvider } from '../../src/features/upstream/provider.ts';
+import type { UpstreamGate } from '../../src/features/upstream/request-limiter-contract.ts';
+import { createUpstreamGate } from '../../src/features/upstream/request-limiter.ts';
+import { refreshQuotes } from '../../workers/processors/upstream/refresh-quotes.ts';
 import type { JobContext } from '../../workers/runtime/processor.ts';
 import { upstreamOf } from '../support/upstream.ts';
 import { flushPrefix, uniquePrefix } from '../support/redis.ts';

@@ -1,13 +1,17 @@
 import { expect } from 'chai';
 import { Redis } from 'ioredis';
-import { createQuoteCollector, type CollectQuotes } from '../../src/cache/collect-quotes.ts';
-import { createQuoteMirror, type QuoteMirror } from '../../src/cache/quote-mirror.ts';
-import { createQuoteStore, type QuoteStore } from '../../src/cache/quote-store.ts';
-import { createDemand, type Demand } from '../../src/demand/demand.ts';
+import { createQuoteCollector, type CollectQuotes } from '../../src/features/quotes/collect-quotes.ts';
+import { createQuoteMirror, type QuoteMirror } from '../../src/features/quotes/local-cache.ts';
+import { createQuoteStore, type QuoteStore } from '../../src/features/quotes/quote-store.ts';
+import { createDemand, type Demand } from '../../src/features/quotes/demand/demand.ts';
 import type { CachedQuote, QuoteReading } from '../../src/domain/cached-quote.ts';
-import { createTickPublisher, createTickSubscriber, type TickPublisher } from '../../src/events/ticks.ts';
-import { systemClock } from '../../src/lib/clock.ts';
-import { createRedisKeys, type RedisKeys } from '../../src/lib/redis-keys.ts';
+import {
+  createTickPublisher,
+  createTickSubscriber,
+  type TickPublisher,
+} from '../../src/features/quotes/ticks.ts';
+import { systemClock } from '../../src/platform/concurrency/clock.ts';
+import { createRedisKeys, type RedisKeys } from '../../src/platform/redis/keys.ts';
 import { flushPrefix, uniquePrefix } from '../support/redis.ts';
 import { services } from '../support/services.ts';
 import { waitFor } from '../support/wait-for.ts';

@@ -1,9 +1,9 @@
 import { expect } from 'chai';
 import { Redis } from 'ioredis';
-import { createQuoteStore, type QuoteStore } from '../../src/cache/quote-store.ts';
-import { createDemand, leaseMs, type Demand } from '../../src/demand/demand.ts';
+import { createQuoteStore, type QuoteStore } from '../../src/features/quotes/quote-store.ts';
+import { createDemand, leaseMs, type Demand } from '../../src/features/quotes/demand/demand.ts';
 import type { Urgency } from '../../src/domain/quote.ts';
-import { createRedisKeys, type RedisKeys } from '../../src/lib/redis-keys.ts';
+import { createRedisKeys, type RedisKeys } from '../../src/platform/redis/keys.ts';
 import { flushPrefix, uniquePrefix } from '../support/redis.ts';
 import { services } from '../support/services.ts';
 import { waitFor } from '../support/wait-for.ts';

@@ -1,12 +1,12 @@
 /** Which prices the guard lets into the cache, over a real Redis. */
 import { expect } from 'chai';
 import { Redis } from 'ioredis';
-import { createDeviationGuard, type DeviationGuard } from '../../src/cache/deviation-guard.ts';
-import { createQuoteStore, type QuoteStore } from '../../src/cache/quote-store.ts';
+import { createDeviationGuard, type DeviationGuard } from '../../src/features/quotes/deviation-guard.ts';
+import { createQuoteStore, type QuoteStore } from '../../src/features/quotes/quote-store.ts';
 import { toCachedQuote } from '../../src/domain/cached-quote.ts';
 import type { Quote } from '../../src/domain/quote.ts';
-import { silentLogger } from '../../src/lib/logger.ts';
-import { createRedisKeys, type RedisKeys } from '../../src/lib/redis-keys.ts';
+import { silentLogger } from '../../src/platform/observability/logger.ts';
+import { createRedisKeys, type RedisKeys } from '../../src/platform/redis/keys.ts';
 import { flushPrefix, uniquePrefix } from '../support/redis.ts';
 import { services } from '../support/services.ts';
 

@@ -1,28 +1,31 @@
 /** Documents between API processes and workers, over a real Redis: bounds, one fetch for a crowd, stale values in need. */
 import { expect } from 'chai';
 import { Redis } from 'ioredis';
-import { createDocumentReader, type DocumentReader } from '../../src/cache/document-reader.ts';
+import {
+  createDocumentReader,
+  type DocumentReader,
+} from '../../src/features/coingecko-api/document-reader.ts';
 import {
   createDocumentStore,
   documentId,
   outOfReachReason,
   type DocumentStore,
-} from '../../src/cache/document-store.ts';
-import type { Demand } from '../../src/demand/demand.ts';
-import { createDocumentNews } from '../../src/events/document-news.ts';
-import { systemClock } from '../../src/lib/clock.ts';
-import { silentLogger } from '../../src/lib/logger.ts';
-import { createRedisKeys, type RedisKeys } from '../../src/lib/redis-keys.ts';
+} from '../../src/features/coingecko-api/document-store.ts';
+import type { Demand } from '../../src/features/quotes/demand/demand.ts';
+import { createDocumentNews } from '../../src/features/coingecko-api/document-channel.ts';
+import { systemClock } from '../../src/platform/concurrency/clock.ts';
+import { silentLogger } from '../../src/platform/observability/logger.ts';
+import { createRedisKeys, type RedisKeys } from '../../src/platform/redis/keys.ts';
 import {
   BudgetWaitError,
   ProviderConnectionError,
   ProviderRangeError,
   ProviderRejectedError,
-} from '../../src/providers/errors.ts';
-import type { GrantedCall, UpstreamGate } from '../../src/providers/gate.ts';
-import { refreshDocument } from '../../workers/processors/refresh-document.ts';
+} from '../../src/features/upstream/provider-errors.ts';
+import type { GrantedCall, UpstreamGate } from '../../src/features/upstream/request-limiter-contract.ts';
+import { refreshDocument } from '../../workers/processors/coingecko-api/refresh-document.ts';
 import type { JobContext } from '../../workers/runtime/processor.ts';
-import { PutBack } from '../../workers/runtime/put-back.ts';
+import { PutBack } from '../../workers/runtime/requeue.ts';
 import { flushPrefix, uniquePrefix } from '../support/redis.ts';
 import { services } from '../support/services.ts';
 

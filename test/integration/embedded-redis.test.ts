@@ -5,7 +5,7 @@ import { expect } from 'chai';
 import { Redis } from 'ioredis';
 import { findOrProvisionRedisBinary } from '../../embedded/redis-binary.ts';
 import { startRedis, type EmbeddedRedis } from '../../embedded/redis.ts';
-import { silentLogger } from '../../src/lib/logger.ts';
+import { silentLogger } from '../../src/platform/observability/logger.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 describe('the embedded Redis', () => {

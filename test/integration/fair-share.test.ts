@@ -1,8 +1,8 @@
 import { expect } from 'chai';
 import { Redis } from 'ioredis';
-import { createDemand, type Demand } from '../../src/demand/demand.ts';
+import { createDemand, type Demand } from '../../src/features/quotes/demand/demand.ts';
 import type { Urgency } from '../../src/domain/quote.ts';
-import { createRedisKeys, type RedisKeys } from '../../src/lib/redis-keys.ts';
+import { createRedisKeys, type RedisKeys } from '../../src/platform/redis/keys.ts';
 import { flushPrefix, uniquePrefix } from '../support/redis.ts';
 import { services } from '../support/services.ts';
 

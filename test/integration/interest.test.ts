@@ -1,8 +1,13 @@
 import { expect } from 'chai';
 import { Redis } from 'ioredis';
-import { createInterest, pageItem, pageOf, type Interest } from '../../src/demand/interest.ts';
-import { silentLogger } from '../../src/lib/logger.ts';
-import { createRedisKeys, type RedisKeys } from '../../src/lib/redis-keys.ts';
+import {
+  createInterest,
+  pageItem,
+  pageOf,
+  type Interest,
+} from '../../src/features/quotes/demand/interest.ts';
+import { silentLogger } from '../../src/platform/observability/logger.ts';
+import { createRedisKeys, type RedisKeys } from '../../src/platform/redis/keys.ts';
 import { flushPrefix, uniquePrefix } from '../support/redis.ts';
 import { services } from '../support/services.ts';
 import { waitFor } from '../support/wait-for.ts';

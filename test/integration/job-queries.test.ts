@@ -2,8 +2,8 @@ import { expect } from 'chai';
 import type { Knex } from 'knex';
 import knexFactory from 'knex';
 import { v7 as uuidv7 } from 'uuid';
-import { createJobQueries, type JobQueries, type NewJob } from '../../db/queries/jobs.ts';
-import { createRunQueries, type RunQueries } from '../../db/queries/runs.ts';
+import { createJobQueries, type JobQueries, type NewJob } from '../../src/features/jobs/queries/jobs.ts';
+import { createRunQueries, type RunQueries } from '../../src/features/jobs/queries/runs.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 
 describe('job queries that come together', () => {

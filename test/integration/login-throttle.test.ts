@@ -1,9 +1,9 @@
 import { expect } from 'chai';
 import { Redis } from 'ioredis';
-import { createLoginThrottle, type LoginThrottle } from '../../src/accounts/login-throttle.ts';
-import { systemClock } from '../../src/lib/clock.ts';
-import { RateLimitedError } from '../../src/lib/errors.ts';
-import { silentLogger } from '../../src/lib/logger.ts';
+import { createLoginThrottle, type LoginThrottle } from '../../src/features/accounts/login-throttle.ts';
+import { systemClock } from '../../src/platform/concurrency/clock.ts';
+import { RateLimitedError } from '../../src/domain/errors.ts';
+import { silentLogger } from '../../src/platform/observability/logger.ts';
 import { flushPrefix, uniquePrefix } from '../support/redis.ts';
 import { services } from '../support/services.ts';
 import { waitFor } from '../support/wait-for.ts';

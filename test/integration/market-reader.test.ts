@@ -1,17 +1,17 @@
 /** Reads of many assets at once, over a real Redis. */
 import { expect } from 'chai';
 import { Redis } from 'ioredis';
-import type { MarketReader } from '../../src/cache/market-reader.ts';
-import { createMarketReader, type MarketReaderDeps } from '../../src/cache/mirrored-market.ts';
-import { createMarketRowStore, type MarketRowStore } from '../../src/cache/market-row-store.ts';
-import { createQuoteMirror, type QuoteMirror } from '../../src/cache/quote-mirror.ts';
-import { createQuoteStore, type QuoteStore } from '../../src/cache/quote-store.ts';
-import type { CollectRequest } from '../../src/cache/collect-quotes.ts';
+import type { MarketReader } from '../../src/features/quotes/market-reader.ts';
+import { createMarketReader, type MarketReaderDeps } from '../../src/features/quotes/local-market.ts';
+import { createMarketRowStore, type MarketRowStore } from '../../src/features/quotes/market-row-store.ts';
+import { createQuoteMirror, type QuoteMirror } from '../../src/features/quotes/local-cache.ts';
+import { createQuoteStore, type QuoteStore } from '../../src/features/quotes/quote-store.ts';
+import type { CollectRequest } from '../../src/features/quotes/collect-quotes.ts';
 import type { CachedQuote, QuoteReading } from '../../src/domain/cached-quote.ts';
-import type { Tick, TickListener } from '../../src/events/ticks.ts';
-import { systemClock } from '../../src/lib/clock.ts';
-import { silentLogger } from '../../src/lib/logger.ts';
-import { createRedisKeys, type RedisKeys } from '../../src/lib/redis-keys.ts';
+import type { Tick, TickListener } from '../../src/features/quotes/ticks.ts';
+import { systemClock } from '../../src/platform/concurrency/clock.ts';
+import { silentLogger } from '../../src/platform/observability/logger.ts';
+import { createRedisKeys, type RedisKeys } from '../../src/platform/redis/keys.ts';
 import { flushPrefix, uniquePrefix } from '../support/redis.ts';
 import { services } from '../support/services.ts';
 

@@ -3,15 +3,18 @@ import type { Redis } from 'ioredis';
 import type { Knex } from 'knex';
 import { v7 as uuidv7 } from 'uuid';
 import { openDatabase } from '../../db/connection.ts';
-import { createPasswordQueries, type PasswordQueries } from '../../db/queries/password-resets.ts';
-import { createUserQueries } from '../../db/queries/users.ts';
-import { hashOfSecret, isSecret } from '../../src/auth/secrets.ts';
-import { silentLogger } from '../../src/lib/logger.ts';
-import { createMailer, type Mailer } from '../../src/mail/mailer.ts';
-import { openQueues, type Queues } from '../../src/queue/queues.ts';
-import { closeRedis, openRedis } from '../../src/queue/redis.ts';
-import { createResetMail } from '../../src/queue/reset-mail.ts';
-import { createMailProcessors } from '../../workers/processors/mail.ts';
+import {
+  createPasswordQueries,
+  type PasswordQueries,
+} from '../../src/features/accounts/queries/password-resets.ts';
+import { createUserQueries } from '../../src/features/accounts/queries/users.ts';
+import { hashOfSecret, isSecret } from '../../src/features/accounts/secrets.ts';
+import { silentLogger } from '../../src/platform/observability/logger.ts';
+import { createMailer, type Mailer } from '../../src/platform/mail/mailer.ts';
+import { openQueues, type Queues } from '../../src/platform/queue/queues.ts';
+import { closeRedis, openRedis } from '../../src/platform/redis/connections.ts';
+import { createResetMail } from '../../src/features/accounts/reset-mail.ts';
+import { createMailProcessors } from '../../workers/processors/accounts/mail.ts';
 import { createWorker, type RunningWorker } from '../../workers/runtime/create-worker.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { flushPrefix, uniquePrefix } from '../support/redis.ts';

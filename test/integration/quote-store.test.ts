@@ -1,8 +1,8 @@
 import { expect } from 'chai';
 import { Redis } from 'ioredis';
-import { createQuoteStore, type QuoteStore } from '../../src/cache/quote-store.ts';
+import { createQuoteStore, type QuoteStore } from '../../src/features/quotes/quote-store.ts';
 import type { CachedQuote } from '../../src/domain/cached-quote.ts';
-import { createRedisKeys, type RedisKeys } from '../../src/lib/redis-keys.ts';
+import { createRedisKeys, type RedisKeys } from '../../src/platform/redis/keys.ts';
 import { flushPrefix, uniquePrefix } from '../support/redis.ts';
 import { services } from '../support/services.ts';
 

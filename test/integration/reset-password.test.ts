@@ -5,9 +5,9 @@ import { expect } from 'chai';
 import type { Knex } from 'knex';
 import { v7 as uuidv7 } from 'uuid';
 import { openDatabase } from '../../db/connection.ts';
-import { createPasswordQueries } from '../../db/queries/password-resets.ts';
+import { createPasswordQueries } from '../../src/features/accounts/queries/password-resets.ts';
 import { projectRoot } from '../../embedded/project-root.ts';
-import { hashOfSecret, isSecret } from '../../src/auth/secrets.ts';
+import { hashOfSecret, isSecret } from '../../src/features/accounts/secrets.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 
 const run = promisify(execFile);
@@ -34,7 +34,7 @@ describe('the command that makes a reset token', () => {
 
   /** What it prints, or how it failed. */
   async function reset(...options: string[]): Promise<{ stdout: string; stderr: string; code?: number }> {
-    const script = join(projectRoot, 'src/reset-password.ts');
+    const script = join(projectRoot, 'src/commands/reset-password.ts');
     const env = {
       ...process.env,
       APP_ENV: 'test',

@@ -1,8 +1,8 @@
 /** What a process stands on is there until the last of what uses it has ended. */
 import { expect } from 'chai';
-import { loadConfig } from '../../src/config/load-config.ts';
-import { silentLogger } from '../../src/lib/logger.ts';
-import { createShutdown, shutdownPhases } from '../../src/lib/shutdown.ts';
+import { loadConfig } from '../../src/platform/config/load-config.ts';
+import { silentLogger } from '../../src/platform/observability/logger.ts';
+import { createShutdown, shutdownPhases } from '../../src/platform/observability/shutdown.ts';
 import { buildPipeline, type Pipeline } from '../../src/pipeline.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { uniquePrefix } from '../support/redis.ts';

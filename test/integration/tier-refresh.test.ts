@@ -2,17 +2,20 @@ import { expect } from 'chai';
 import { Redis } from 'ioredis';
 import type { Knex } from 'knex';
 import { openDatabase } from '../../db/connection.ts';
-import { createUpstreamLedger, type UpstreamLedger } from '../../db/queries/upstream-ledger.ts';
+import {
+  createUpstreamLedger,
+  type UpstreamLedger,
+} from '../../src/features/upstream/queries/upstream-calls.ts';
 import { startMarket, type Market } from '../../embedded/market/market.ts';
-import { systemClock } from '../../src/lib/clock.ts';
-import { silentLogger } from '../../src/lib/logger.ts';
-import type { Budget } from '../../src/providers/budget/budget.ts';
-import { budgetKeys, createRedisBudget } from '../../src/providers/budget/redis-budget.ts';
-import { createCoinGeckoProvider } from '../../src/providers/coingecko/coingecko-provider.ts';
-import type { PriceProvider } from '../../src/providers/provider.ts';
-import type { UpstreamGate } from '../../src/providers/gate.ts';
-import { createUpstreamGate } from '../../src/providers/upstream-gate.ts';
-import { checkTier, refreshTier } from '../../workers/processors/tier.ts';
+import { systemClock } from '../../src/platform/concurrency/clock.ts';
+import { silentLogger } from '../../src/platform/observability/logger.ts';
+import type { Budget } from '../../src/features/upstream/budget/budget.ts';
+import { budgetKeys, createRedisBudget } from '../../src/features/upstream/budget/redis-budget.ts';
+import { createCoinGeckoProvider } from '../../src/features/upstream/coingecko/coingecko-provider.ts';
+import type { PriceProvider } from '../../src/features/upstream/provider.ts';
+import type { UpstreamGate } from '../../src/features/upstream/request-limiter-contract.ts';
+import { createUpstreamGate } from '../../src/features/upstream/request-limiter.ts';
+import { checkTier, refreshTier } from '../../workers/processors/upstream/tier.ts';
 import type { JobContext } from '../../workers/runtime/processor.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { flushPrefix, uniquePrefix } from '../support/redis.ts';

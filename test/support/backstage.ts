@@ -1,7 +1,7 @@
 import { Queue, type Job } from 'bullmq';
 import { Redis } from 'ioredis';
 import pg from 'pg';
-import { createRedisKeys, type RedisKeys } from '../../src/lib/redis-keys.ts';
+import { createRedisKeys, type RedisKeys } from '../../src/platform/redis/keys.ts';
 import type { Stack } from './stack.ts';
 
 /** What lies behind a stack's API: its rows, its queue and its Redis, for tests that look where clients cannot. */

@@ -1,16 +1,16 @@
 /** A worker that delivers webhooks to this machine, with pauses that a test can wait for. */
 import type { Redis } from 'ioredis';
 import type { Knex } from 'knex';
-import { createWebhookAttemptQueries } from '../../db/queries/webhook-attempts.ts';
-import { systemClock } from '../../src/lib/clock.ts';
-import { silentLogger } from '../../src/lib/logger.ts';
-import { createAddressGuard } from '../../src/webhooks/address-guard.ts';
-import { resolveHost } from '../../src/webhooks/resolve.ts';
-import { createSend } from '../../src/webhooks/send.ts';
-import { createSigner } from '../../src/webhooks/signature.ts';
-import { createTargets } from '../../src/webhooks/target.ts';
-import { createAttemptTurns } from '../../src/webhooks/turns.ts';
-import { createWebhookDeliver, type DeliverDeps } from '../../workers/processors/deliver-webhook.ts';
+import { createWebhookAttemptQueries } from '../../src/features/webhooks/queries/webhook-attempts.ts';
+import { systemClock } from '../../src/platform/concurrency/clock.ts';
+import { silentLogger } from '../../src/platform/observability/logger.ts';
+import { createAddressGuard } from '../../src/features/webhooks/address-guard.ts';
+import { resolveHost } from '../../src/features/webhooks/resolve.ts';
+import { createSend } from '../../src/features/webhooks/send.ts';
+import { createSigner } from '../../src/features/webhooks/signature.ts';
+import { createTargets } from '../../src/features/webhooks/target.ts';
+import { createAttemptTurns } from '../../src/features/webhooks/attempt-limits.ts';
+import { createWebhookDeliver, type DeliverDeps } from '../../workers/processors/webhooks/deliver-webhook.ts';
 import { createWorker, type RunningWorker } from '../../workers/runtime/create-worker.ts';
 
 /** Signs what {@link startDeliveries} sends. */

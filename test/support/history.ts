@@ -1,9 +1,9 @@
 import type { Knex } from 'knex';
 import { openDatabase } from '../../db/connection.ts';
-import { createCandlePartitions } from '../../db/queries/candle-partitions.ts';
-import { createCandleRolls } from '../../db/queries/candle-rolls.ts';
-import { createCandleQueries } from '../../db/queries/candles.ts';
-import { createHistoryAsks } from '../../db/queries/history-asks.ts';
+import { createCandlePartitions } from '../../src/features/history/queries/candle-partitions.ts';
+import { createCandleRolls } from '../../src/features/history/queries/candle-rolls.ts';
+import { createCandleQueries } from '../../src/features/history/queries/candles.ts';
+import { createHistoryAsks } from '../../src/features/history/queries/history-requests.ts';
 import { createTestDatabase } from './database.ts';
 
 /** Everything that stands on the candles of a database of one's own. */

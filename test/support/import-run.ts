@@ -1,21 +1,31 @@
 import { v7 as uuidv7 } from 'uuid';
 import type { Knex } from 'knex';
-import { createCandlePartitions } from '../../db/queries/candle-partitions.ts';
-import { createCandleQueries } from '../../db/queries/candles.ts';
-import { createImportRuns } from '../../db/queries/import-runs.ts';
-import { createImportQueries, type ImportQueries, type ImportWish } from '../../db/queries/imports.ts';
-import { createJobQueries } from '../../db/queries/jobs.ts';
-import { createPortfolioQueries } from '../../db/queries/portfolios.ts';
-import { createRunQueries } from '../../db/queries/runs.ts';
-import { createSymbolLookup } from '../../db/queries/symbol-lookup.ts';
-import { createTransactionQueries, type TransactionQueries } from '../../db/queries/transactions.ts';
-import type { Portfolio } from '../../src/books/portfolio.ts';
+import { createCandlePartitions } from '../../src/features/history/queries/candle-partitions.ts';
+import { createCandleQueries } from '../../src/features/history/queries/candles.ts';
+import { createImportRuns } from '../../src/features/portfolios/queries/import-runs.ts';
+import {
+  createImportQueries,
+  type ImportQueries,
+  type ImportWish,
+} from '../../src/features/portfolios/queries/imports.ts';
+import { createJobQueries } from '../../src/features/jobs/queries/jobs.ts';
+import { createPortfolioQueries } from '../../src/features/portfolios/queries/portfolios.ts';
+import { createRunQueries } from '../../src/features/jobs/queries/runs.ts';
+import { createSymbolLookup } from '../../src/features/assets/queries/symbol-lookup.ts';
+import {
+  createTransactionQueries,
+  type TransactionQueries,
+} from '../../src/features/portfolios/queries/transactions.ts';
+import type { Portfolio } from '../../src/features/portfolios/ledger/portfolio.ts';
 import type { JobRecord } from '../../src/domain/job.ts';
 import { candleOf } from '../../src/domain/candle.ts';
-import { silentLogger } from '../../src/lib/logger.ts';
-import { UploadSink } from '../../src/portfolio/imports/upload-sink.ts';
-import { createTransactionsImport, type ImportDeps } from '../../workers/processors/import-transactions.ts';
-import { createAbandonments, type Abandonments } from '../../workers/runtime/abandonments.ts';
+import { silentLogger } from '../../src/platform/observability/logger.ts';
+import { UploadSink } from '../../src/features/portfolios/importers/upload-sink.ts';
+import {
+  createTransactionsImport,
+  type ImportDeps,
+} from '../../workers/processors/portfolios/import-transactions.ts';
+import { createAbandonments, type Abandonments } from '../../workers/runtime/cancellations.ts';
 import type { JobContext } from '../../workers/runtime/processor.ts';
 import { openHistoryStore } from './history.ts';
 

@@ -4,10 +4,10 @@
  */
 import type { Redis } from 'ioredis';
 import { urgencies, type Urgency } from '../../src/domain/quote.ts';
-import { silentLogger } from '../../src/lib/logger.ts';
-import type { Budget, CallOutcome, Grant } from '../../src/providers/budget/budget.ts';
-import { budgetKeys, createRedisBudget } from '../../src/providers/budget/redis-budget.ts';
-import { createMemoryLedger } from '../integration/providers/memory-ledger.ts';
+import { silentLogger } from '../../src/platform/observability/logger.ts';
+import type { Budget, CallOutcome, Grant } from '../../src/features/upstream/budget/budget.ts';
+import { budgetKeys, createRedisBudget } from '../../src/features/upstream/budget/redis-budget.ts';
+import { createMemoryLedger } from '../integration/upstream/memory-ledger.ts';
 import { createRandom, dayMs, interactiveArrivals, type Random } from './month-demand.ts';
 
 export interface MonthOptions {

@@ -1,22 +1,22 @@
 import { v7 as uuidv7 } from 'uuid';
-import { createDailyBooks } from '../../db/queries/daily-books.ts';
-import { createJobQueries, type JobQueries } from '../../db/queries/jobs.ts';
-import { createPortfolioQueries } from '../../db/queries/portfolios.ts';
-import { createRunQueries } from '../../db/queries/runs.ts';
-import { recordChange } from '../../db/queries/write-transactions.ts';
+import { createDailyBooks } from '../../src/features/portfolios/queries/daily-books.ts';
+import { createJobQueries, type JobQueries } from '../../src/features/jobs/queries/jobs.ts';
+import { createPortfolioQueries } from '../../src/features/portfolios/queries/portfolios.ts';
+import { createRunQueries } from '../../src/features/jobs/queries/runs.ts';
+import { recordChange } from '../../src/features/portfolios/queries/write-transactions.ts';
 import type { JobData } from '../../jobs/registry.ts';
-import type { Portfolio } from '../../src/books/portfolio.ts';
-import type { Transaction } from '../../src/books/transaction.ts';
+import type { Portfolio } from '../../src/features/portfolios/ledger/portfolio.ts';
+import type { Transaction } from '../../src/features/portfolios/ledger/transaction.ts';
 import type { JobRecord } from '../../src/domain/job.ts';
-import type { AskForCloses } from '../../src/history/ask-for-closes.ts';
-import { importExport } from '../../src/history/import-export.ts';
-import { silentLogger } from '../../src/lib/logger.ts';
-import type { QuotedPrice } from '../../src/portfolio/performance-tables.ts';
+import type { AskForCloses } from '../../src/features/history/request-closes.ts';
+import { importExport } from '../../src/features/history/import-export.ts';
+import { silentLogger } from '../../src/platform/observability/logger.ts';
+import type { QuotedPrice } from '../../src/features/portfolios/performance/performance-tables.ts';
 import {
   createPerformanceCompute,
   type PerformanceDeps,
-} from '../../workers/processors/compute-performance.ts';
-import { createAbandonments, type Abandonments } from '../../workers/runtime/abandonments.ts';
+} from '../../workers/processors/portfolios/compute-performance.ts';
+import { createAbandonments, type Abandonments } from '../../workers/runtime/cancellations.ts';
 import { createFiguresPool, type FiguresPool } from '../../workers/runtime/figures-pool.ts';
 import type { JobContext } from '../../workers/runtime/processor.ts';
 import { openHistoryStore, type HistoryStore } from './history.ts';

@@ -1,6 +1,6 @@
 /** Events that are hard to frame, and what an EventSource has to make of them. */
 import fc from 'fast-check';
-import type { StreamEvent } from '../../src/streams/frame.ts';
+import type { StreamEvent } from '../../src/platform/realtime/frame.ts';
 
 /** An event as a client sees it. */
 export interface SeenMessage {

@@ -10,7 +10,7 @@ import { isAlive } from '../../embedded/leftover.ts';
 import { startPostgres } from '../../embedded/postgres.ts';
 import { projectRoot } from '../../embedded/project-root.ts';
 import { startRedis } from '../../embedded/redis.ts';
-import { silentLogger } from '../../src/lib/logger.ts';
+import { silentLogger } from '../../src/platform/observability/logger.ts';
 
 export interface TestServices {
   /** Connection string of a superuser to the database `postgres`. */

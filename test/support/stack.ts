@@ -7,7 +7,7 @@ import { freePort } from '../../embedded/free-port.ts';
 import { startMarket, type Market, type MarketOptions } from '../../embedded/market/market.ts';
 import { projectRoot } from '../../embedded/project-root.ts';
 import { startRedis, type EmbeddedRedis } from '../../embedded/redis.ts';
-import { silentLogger } from '../../src/lib/logger.ts';
+import { silentLogger } from '../../src/platform/observability/logger.ts';
 import { createTestDatabase } from './database.ts';
 import { uniquePrefix } from './redis.ts';
 import { services } from './services.ts';

@@ -1,6 +1,6 @@
 /** A process that runs one import and kills itself when so many per cent are done. */
 import { openDatabase } from '../../db/connection.ts';
-import { createPortfolioQueries } from '../../db/queries/portfolios.ts';
+import { createPortfolioQueries } from '../../src/features/portfolios/queries/portfolios.ts';
 import { importsOn } from './import-run.ts';
 
 const [portfolioId = '', importId = ''] = (process.env.IMPORT_PLACE ?? '').split('/');

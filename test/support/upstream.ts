@@ -1,8 +1,8 @@
-import { noGuard, type DeviationGuard } from '../../src/cache/deviation-guard.ts';
-import type { CircuitBreaker } from '../../src/providers/circuit-breaker.ts';
-import { createProviderChain, type ProviderChain } from '../../src/providers/provider-chain.ts';
-import type { PriceProvider } from '../../src/providers/provider.ts';
-import type { UpstreamGate } from '../../src/providers/gate.ts';
+import { noGuard, type DeviationGuard } from '../../src/features/quotes/deviation-guard.ts';
+import type { CircuitBreaker } from '../../src/features/upstream/circuit-breaker.ts';
+import { createProviderChain, type ProviderChain } from '../../src/features/upstream/provider-chain.ts';
+import type { PriceProvider } from '../../src/features/upstream/provider.ts';
+import type { UpstreamGate } from '../../src/features/upstream/request-limiter-contract.ts';
 
 /** A breaker that never opens. */
 const openDoor: CircuitBreaker = {

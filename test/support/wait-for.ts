@@ -1,5 +1,5 @@
-import { messageOf } from '../../src/lib/errors.ts';
-import { sleep } from '../../src/lib/sleep.ts';
+import { messageOf } from '../../src/domain/errors.ts';
+import { sleep } from '../../src/platform/concurrency/sleep.ts';
 
 export interface WaitOptions {
   /** What is waited for, for the message: "the job to complete". */

@@ -3,12 +3,12 @@ import type { Redis } from 'ioredis';
 import { ZodError } from 'zod';
 import type { QueueName } from '../../jobs/contract.ts';
 import { registry, type JobName } from '../../jobs/registry.ts';
-import { messageOf } from '../../src/lib/errors.ts';
-import type { Logger } from '../../src/lib/logger.ts';
-import { ProviderRejectedError } from '../../src/providers/errors.ts';
+import { messageOf } from '../../src/domain/errors.ts';
+import type { Logger } from '../../src/platform/observability/logger.ts';
+import { ProviderRejectedError } from '../../src/features/upstream/provider-errors.ts';
 import type { JobContext, Processor, ProcessorsOf } from './processor.ts';
 import { createDrain, type Drain } from './drain.ts';
-import { PutBack } from './put-back.ts';
+import { PutBack } from './requeue.ts';
 
 /**
  * A BullMQ worker under our rules: data is checked before it is run, a lost lock aborts its job, a put-back costs no attempt,

@@ -1,4 +1,4 @@
-import { PutBack } from './put-back.ts';
+import { PutBack } from './requeue.ts';
 
 /**
  * The end of a worker, as its jobs see it: first whoever waits stops, a moment later whoever calls. Each running job has

@@ -1,7 +1,11 @@
 import { availableParallelism } from 'node:os';
 import { Piscina } from 'piscina';
-import { computeReport } from '../../src/books/performance/report.ts';
-import { buffersOf, cellsOf, type PerformanceTables } from '../../src/books/performance/tables.ts';
+import { computeReport } from '../../src/features/portfolios/performance/report.ts';
+import {
+  buffersOf,
+  cellsOf,
+  type PerformanceTables,
+} from '../../src/features/portfolios/performance/tables.ts';
 import type { ComputedBytes } from '../threads/performance.ts';
 
 /** What the figures of some tables come to. */

@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { Piscina } from 'piscina';
-import { replayAsset, type Replayed, type ReplayTask } from '../../src/books/ledger/replay.ts';
+import { replayAsset, type Replayed, type ReplayTask } from '../../src/features/portfolios/ledger/replay.ts';
 import type { ReplayBytes, ReplayedBytes } from '../threads/replay-ledger.ts';
 
 /** Replays ledgers: short ones at once, long ones in a thread so that the event loop stays free. */

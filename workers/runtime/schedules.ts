@@ -1,7 +1,7 @@
 import type { JobName } from '../../jobs/registry.ts';
-import { messageOf } from '../../src/lib/errors.ts';
-import type { Logger } from '../../src/lib/logger.ts';
-import type { Queues } from '../../src/queue/queues.ts';
+import { messageOf } from '../../src/domain/errors.ts';
+import type { Logger } from '../../src/platform/observability/logger.ts';
+import type { Queues } from '../../src/platform/queue/queues.ts';
 
 /** Jobs that come back by themselves, and how often (ms). */
 const schedules: readonly { readonly name: JobName; readonly everyMs: number }[] = [

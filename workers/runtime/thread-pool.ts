@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { move, Piscina } from 'piscina';
-import { aggregate, type AggregateInput } from '../../src/domain/aggregate.ts';
+import { aggregate, type AggregateInput } from '../../src/features/quotes/aggregate.ts';
 
 /** Computes results: small ones at once, large ones in a thread so that the event loop stays free. */
 export interface Aggregator {

@@ -1,6 +1,6 @@
-import { systemClock, type Clock } from '../../src/lib/clock.ts';
-import type { Queues } from '../../src/queue/queues.ts';
-import type { Logger } from '../../src/lib/logger.ts';
+import { systemClock, type Clock } from '../../src/platform/concurrency/clock.ts';
+import type { Queues } from '../../src/platform/queue/queues.ts';
+import type { Logger } from '../../src/platform/observability/logger.ts';
 import type { RunningWorker } from './create-worker.ts';
 
 /**

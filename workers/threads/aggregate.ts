@@ -1,4 +1,4 @@
-import { aggregate, type AggregateInput } from '../../src/domain/aggregate.ts';
+import { aggregate, type AggregateInput } from '../../src/features/quotes/aggregate.ts';
 
 /**
  * Thread task: aggregates a large result. The input arrives as the bytes of its JSON and the result leaves as bytes, because

@@ -1,5 +1,5 @@
-import { computeReport } from '../../src/books/performance/report.ts';
-import type { PerformanceTables } from '../../src/books/performance/tables.ts';
+import { computeReport } from '../../src/features/portfolios/performance/report.ts';
+import type { PerformanceTables } from '../../src/features/portfolios/performance/tables.ts';
 
 /** What a thread gives back: bytes, because they are handed on without being parsed or cloned piece by piece. */
 export interface ComputedBytes {

@@ -1,5 +1,5 @@
 import { setPriority } from 'node:os';
-import { replayAsset, type Replayed, type ReplayTask } from '../../src/books/ledger/replay.ts';
+import { replayAsset, type Replayed, type ReplayTask } from '../../src/features/portfolios/ledger/replay.ts';
 
 /** A {@link ReplayTask} with its texts as bytes, which are handed over. */
 export interface ReplayBytes extends Omit<ReplayTask, 'mark' | 'postings'> {

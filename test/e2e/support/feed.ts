@@ -1,11 +1,11 @@
 /** What workers would tell the API: quotes and events of jobs, made up by a test and sent through Redis. */
 import type { Redis } from 'ioredis';
 import { toCachedQuote, type CachedQuote } from '../../../src/domain/cached-quote.ts';
-import { createJobEventLog, jobSubject, type JobEvent } from '../../../src/events/job-events.ts';
-import { createTickPublisher, type Tick } from '../../../src/events/ticks.ts';
-import { silentLogger } from '../../../src/lib/logger.ts';
-import { createRedisKeys } from '../../../src/lib/redis-keys.ts';
-import { closeRedis, openRedis } from '../../../src/queue/redis.ts';
+import { createJobEventLog, jobSubject, type JobEvent } from '../../../src/features/jobs/job-events.ts';
+import { createTickPublisher, type Tick } from '../../../src/features/quotes/ticks.ts';
+import { silentLogger } from '../../../src/platform/observability/logger.ts';
+import { createRedisKeys } from '../../../src/platform/redis/keys.ts';
+import { closeRedis, openRedis } from '../../../src/platform/redis/connections.ts';
 import { waitFor } from '../../support/wait-for.ts';
 
 export interface Feed {

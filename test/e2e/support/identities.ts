@@ -1,7 +1,7 @@
 /** Everybody who might call a route, freshly made: what a row of the matrix destroys, no other row misses. */
 import { randomUUID } from 'node:crypto';
 import type { Knex } from 'knex';
-import { createTokens } from '../../../src/auth/tokens.ts';
+import { createTokens } from '../../../src/features/accounts/tokens.ts';
 import { apiClient, type ApiAnswer } from '../../support/api-client.ts';
 import { stackSecret } from '../../support/stack.ts';
 

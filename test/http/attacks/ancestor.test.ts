@@ -4,7 +4,7 @@
  */
 import { expect } from 'chai';
 import jwt from 'jsonwebtoken';
-import { ConfigError, exampleSecret, loadConfig } from '../../../src/config/load-config.ts';
+import { ConfigError, exampleSecret, loadConfig } from '../../../src/platform/config/load-config.ts';
 import { waitFor } from '../../support/wait-for.ts';
 import { startAccessApi, type AccessApi } from '../support/access.ts';
 import { testSecret } from '../support/stand-in-access.ts';

@@ -3,7 +3,7 @@
  * that time must not outlive it. Here is a process that never hears.
  */
 import { expect } from 'chai';
-import { createAuthenticator } from '../../../src/accounts/authenticator.ts';
+import { createAuthenticator } from '../../../src/features/accounts/authenticator.ts';
 import { startAccessApi, type AccessApi } from '../support/access.ts';
 import { as, newKey, newPerson, password, type Answer, type Person } from '../support/attack.ts';
 import { startApi, type TestApi } from '../support/ports.ts';

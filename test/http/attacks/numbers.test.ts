@@ -3,7 +3,7 @@
  * can carry, as the OpenAPI document of a real process names them, is given what is no such number.
  */
 import { expect } from 'chai';
-import type { OpenApiDocument } from '../../../src/http/openapi.ts';
+import type { OpenApiDocument } from '../../../src/platform/http/openapi.ts';
 import { newUser } from '../../support/api-client.ts';
 import { stackSecret, startStack, type Stack } from '../../support/stack.ts';
 import { claimsOf, kidOf, sendRaw, sign, statusOf, type Body } from '../support/attack.ts';

@@ -1,14 +1,14 @@
 /** The real application with real accounts, for tests of accounts and access. */
 import { openDatabase } from '../../../db/connection.ts';
-import { directoryOver } from '../../../src/assets/asset-directory.ts';
-import { createAssetIndex, searchable } from '../../../src/assets/asset-index.ts';
+import { directoryOver } from '../../../src/features/assets/asset-directory.ts';
+import { createAssetIndex, searchable } from '../../../src/features/assets/asset-index.ts';
 import { buildAccess, type Access, type AccessRequest } from '../../../src/access.ts';
-import { loadConfig } from '../../../src/config/load-config.ts';
-import { systemClock } from '../../../src/lib/clock.ts';
-import { silentLogger, type Logger } from '../../../src/lib/logger.ts';
-import { createRedisKeys } from '../../../src/lib/redis-keys.ts';
-import { createShutdown } from '../../../src/lib/shutdown.ts';
-import { closeRedis, openRedis } from '../../../src/queue/redis.ts';
+import { loadConfig } from '../../../src/platform/config/load-config.ts';
+import { systemClock } from '../../../src/platform/concurrency/clock.ts';
+import { silentLogger, type Logger } from '../../../src/platform/observability/logger.ts';
+import { createRedisKeys } from '../../../src/platform/redis/keys.ts';
+import { createShutdown } from '../../../src/platform/observability/shutdown.ts';
+import { closeRedis, openRedis } from '../../../src/platform/redis/connections.ts';
 import { createTestDatabase } from '../../support/database.ts';
 import { uniquePrefix } from '../../support/redis.ts';
 import { services } from '../../support/services.ts';

@@ -1,10 +1,10 @@
 /** Alerts in memory: the real desk over stand-in tables. */
 import { v7 as uuidv7 } from 'uuid';
-import type { AlertQueries } from '../../../db/queries/alerts.ts';
-import { createAlertDesk, type AlertDesk } from '../../../src/alerts/alert-desk.ts';
-import type { Alert, AlertFiring } from '../../../src/domain/alert.ts';
-import { NotFoundError } from '../../../src/lib/errors.ts';
-import { silentLogger } from '../../../src/lib/logger.ts';
+import type { AlertQueries } from '../../../src/features/alerts/queries/alerts.ts';
+import { createAlertDesk, type AlertDesk } from '../../../src/features/alerts/alert-service.ts';
+import type { Alert, AlertFiring } from '../../../src/features/alerts/alert.ts';
+import { NotFoundError } from '../../../src/domain/errors.ts';
+import { silentLogger } from '../../../src/platform/observability/logger.ts';
 import { fakeTargets } from './fake-webhooks.ts';
 
 /** The only portfolio of the owner that alerts can watch; its base currency is the euro. */

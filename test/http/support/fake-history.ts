@@ -3,8 +3,8 @@ import type {
   ChartReading,
   HistoryReader,
   OhlcReading,
-} from '../../../src/history/history-reader.ts';
-import type { DailyCloses, DayPoint } from '../../../db/queries/candles.ts';
+} from '../../../src/features/history/history-reader.ts';
+import type { DailyCloses, DayPoint } from '../../../src/features/history/queries/candles.ts';
 
 /** A history as a test puts it; remembers what was asked for. */
 export class FakeHistory implements HistoryReader {

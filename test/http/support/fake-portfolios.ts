@@ -1,5 +1,5 @@
-import type { AppDeps } from '../../../src/http/deps.ts';
-import { NotFoundError } from '../../../src/lib/errors.ts';
+import type { AppDeps } from '../../../src/app-deps.ts';
+import { NotFoundError } from '../../../src/domain/errors.ts';
 
 const none = (): Promise<never> =>
   Promise.reject(new NotFoundError('There is no such portfolio', 'portfolio_not_found'));

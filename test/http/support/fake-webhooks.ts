@@ -1,8 +1,8 @@
 /** Stands in for webhooks where a test is about something else: nobody has any. */
-import type { WebhookDesk } from '../../../src/queue/webhook-desk.ts';
-import { createAddressGuard } from '../../../src/webhooks/address-guard.ts';
-import { createTargets } from '../../../src/webhooks/target.ts';
-import { NotFoundError } from '../../../src/lib/errors.ts';
+import type { WebhookDesk } from '../../../src/features/webhooks/webhook-service.ts';
+import { createAddressGuard } from '../../../src/features/webhooks/address-guard.ts';
+import { createTargets } from '../../../src/features/webhooks/target.ts';
+import { NotFoundError } from '../../../src/domain/errors.ts';
 
 const none = (): Promise<never> =>
   Promise.reject(new NotFoundError('There is no such delivery', 'delivery_not_found'));

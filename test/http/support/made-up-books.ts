@@ -1,12 +1,12 @@
-import { parseAmount } from '../../../src/books/amount.ts';
-import type { Portfolio } from '../../../src/books/portfolio.ts';
-import type { HeldAsset } from '../../../src/books/valuation.ts';
+import { parseAmount } from '../../../src/features/portfolios/ledger/amount.ts';
+import type { Portfolio } from '../../../src/features/portfolios/ledger/portfolio.ts';
+import type { HeldAsset } from '../../../src/features/portfolios/valuation/valuation.ts';
 import type { QuoteReading } from '../../../src/domain/cached-quote.ts';
-import type { AppDeps } from '../../../src/http/deps.ts';
-import { NotFoundError } from '../../../src/lib/errors.ts';
-import { createBooksWatch } from '../../../src/portfolio/books-watch.ts';
-import { createValuationDesk } from '../../../src/portfolio/valuation-desk.ts';
-import { silentLogger } from '../../../src/lib/logger.ts';
+import type { AppDeps } from '../../../src/app-deps.ts';
+import { NotFoundError } from '../../../src/domain/errors.ts';
+import { createBooksWatch } from '../../../src/features/portfolios/books-watch.ts';
+import { createValuationDesk } from '../../../src/features/portfolios/valuation/valuation-service.ts';
+import { silentLogger } from '../../../src/platform/observability/logger.ts';
 
 export const portfolioId = '01934c2a-0000-7000-8000-0000000000b0';
 /** Whose token a test has. */

@@ -1,21 +1,24 @@
 import type { Knex } from 'knex';
-import { createBookReading } from '../../../db/queries/book-reading.ts';
-import { createLedgerQueries } from '../../../db/queries/ledgers.ts';
-import { createPortfolioQueries } from '../../../db/queries/portfolios.ts';
-import { createTransactionQueries } from '../../../db/queries/transactions.ts';
-import type { AssetDirectory } from '../../../src/assets/asset-directory.ts';
-import type { Config } from '../../../src/config/load-config.ts';
-import type { AppDeps } from '../../../src/http/deps.ts';
-import { systemClock } from '../../../src/lib/clock.ts';
-import { silentLogger } from '../../../src/lib/logger.ts';
-import { createBookReader } from '../../../src/portfolio/stored-books.ts';
-import { createBooksUpdate } from '../../../workers/processors/update-books.ts';
+import { createBookReading } from '../../../src/features/portfolios/queries/book-reading.ts';
+import { createLedgerQueries } from '../../../src/features/portfolios/queries/ledgers.ts';
+import { createPortfolioQueries } from '../../../src/features/portfolios/queries/portfolios.ts';
+import { createTransactionQueries } from '../../../src/features/portfolios/queries/transactions.ts';
+import type { AssetDirectory } from '../../../src/features/assets/asset-directory.ts';
+import type { Config } from '../../../src/platform/config/load-config.ts';
+import type { AppDeps } from '../../../src/app-deps.ts';
+import { systemClock } from '../../../src/platform/concurrency/clock.ts';
+import { silentLogger } from '../../../src/platform/observability/logger.ts';
+import { createBookReader } from '../../../src/features/portfolios/stored-books.ts';
+import { createBooksUpdate } from '../../../workers/processors/portfolios/update-books.ts';
 import { createReplayPool } from '../../../workers/runtime/replay-pool.ts';
 import { jobContext } from '../../support/job-context.ts';
-import { createMarketValues, type MarketValueDeps } from '../../../src/portfolio/market-values.ts';
-import { createPortfolioDesk } from '../../../src/portfolio/portfolio-desk.ts';
-import { createTransactionDesk } from '../../../src/portfolio/transaction-desk.ts';
-import { createWriteTurns } from '../../../src/portfolio/write-turns.ts';
+import {
+  createMarketValues,
+  type MarketValueDeps,
+} from '../../../src/features/portfolios/valuation/market-values.ts';
+import { createPortfolioDesk } from '../../../src/features/portfolios/portfolio-service.ts';
+import { createTransactionDesk } from '../../../src/features/portfolios/transactions/transaction-service.ts';
+import { createWriteTurns } from '../../../src/features/portfolios/transactions/write-queue.ts';
 
 /** What they stand on. */
 export interface RealPortfoliosRequest {

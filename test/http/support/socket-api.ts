@@ -2,21 +2,21 @@
 import type { Socket } from 'node:net';
 import { toCachedQuote, type CachedQuote, type QuoteFailure } from '../../../src/domain/cached-quote.ts';
 import type { JobRecord } from '../../../src/domain/job.ts';
-import type { Principal } from '../../../src/auth/principal.ts';
-import type { JobEventEntry } from '../../../src/events/job-events.ts';
-import type { TickListener } from '../../../src/events/ticks.ts';
-import type { AppDeps } from '../../../src/http/deps.ts';
-import { NotFoundError } from '../../../src/lib/errors.ts';
-import { silentLogger } from '../../../src/lib/logger.ts';
-import { createClientStreams } from '../../../src/streams/client-streams.ts';
-import { createPriceHub, type PriceHub } from '../../../src/streams/price-hub.ts';
+import type { Principal } from '../../../src/domain/principal.ts';
+import type { JobEventEntry } from '../../../src/features/jobs/job-events.ts';
+import type { TickListener } from '../../../src/features/quotes/ticks.ts';
+import type { AppDeps } from '../../../src/app-deps.ts';
+import { NotFoundError } from '../../../src/domain/errors.ts';
+import { silentLogger } from '../../../src/platform/observability/logger.ts';
+import { createClientStreams } from '../../../src/features/admin/client-streams.ts';
+import { createPriceHub, type PriceHub } from '../../../src/features/quotes/price-hub.ts';
 import {
   StreamRegistry,
   type EndReason,
   type OpenStream,
   type StreamLimits,
-} from '../../../src/streams/stream-registry.ts';
-import type { Wish } from '../../../src/demand/watch-list.ts';
+} from '../../../src/platform/realtime/stream-registry.ts';
+import type { Wish } from '../../../src/features/quotes/demand/watch-list.ts';
 import { FakeDesk, jobRecord, startApi, type TestApi } from './ports.ts';
 
 export interface SocketApi extends TestApi {

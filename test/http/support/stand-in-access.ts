@@ -1,10 +1,10 @@
 /** Accounts and access for tests that are about something else. */
 import type { Access } from '../../../src/access.ts';
-import { createAuthenticator } from '../../../src/accounts/authenticator.ts';
-import { createPasswords } from '../../../src/auth/passwords.ts';
-import { createTokens } from '../../../src/auth/tokens.ts';
-import { systemClock } from '../../../src/lib/clock.ts';
-import { UnauthenticatedError } from '../../../src/lib/errors.ts';
+import { createAuthenticator } from '../../../src/features/accounts/authenticator.ts';
+import { createPasswords } from '../../../src/features/accounts/password-hashing.ts';
+import { createTokens } from '../../../src/features/accounts/tokens.ts';
+import { systemClock } from '../../../src/platform/concurrency/clock.ts';
+import { UnauthenticatedError } from '../../../src/domain/errors.ts';
 
 /** What the tests of the HTTP side sign with. */
 export const testSecret = 'a secret for tests, long enough for it';

@@ -1,10 +1,10 @@
 import { expect } from 'chai';
-import { createRevocations, type Revocations } from '../../../src/accounts/revocations.ts';
-import type { Principal } from '../../../src/auth/principal.ts';
-import type { Revocation } from '../../../db/queries/revocations.ts';
-import type { RevocationChannel } from '../../../src/events/revocations.ts';
-import { systemClock, type Clock } from '../../../src/lib/clock.ts';
-import { silentLogger } from '../../../src/lib/logger.ts';
+import { createRevocations, type Revocations } from '../../../src/features/accounts/revocations.ts';
+import type { Principal } from '../../../src/domain/principal.ts';
+import type { Revocation } from '../../../src/features/accounts/queries/revocations.ts';
+import type { RevocationChannel } from '../../../src/features/accounts/revocation-channel.ts';
+import { systemClock, type Clock } from '../../../src/platform/concurrency/clock.ts';
+import { silentLogger } from '../../../src/platform/observability/logger.ts';
 import { startAccessApi, type AccessApi } from '../../http/support/access.ts';
 import { waitFor } from '../../support/wait-for.ts';
 
@@ -128,7 +128,8 @@ describe('revocations', () => {
     /** A process that hears nothing over Redis. */
     const beside = (): Revocations =>
       collect(async (seconds?: number) => {
-        const { createRevocationQueries } = await import('../../../db/queries/revocations.ts');
+        const { createRevocationQueries } =
+          await import('../../../src/features/accounts/queries/revocations.ts');
         return await createRevocationQueries(api.knex).recent(seconds);
       });
 

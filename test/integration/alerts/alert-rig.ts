@@ -2,24 +2,28 @@
 import { Redis } from 'ioredis';
 import knexFactory, { type Knex } from 'knex';
 import { v7 as uuidv7 } from 'uuid';
-import { createFiringQueries } from '../../../db/queries/alert-firings.ts';
-import { createAlertMoves } from '../../../db/queries/alert-moves.ts';
-import { createAlertValues } from '../../../db/queries/alert-values.ts';
-import { createAlertWatch } from '../../../db/queries/alert-watch.ts';
-import { createAlertQueries, type NewAlert } from '../../../db/queries/alerts.ts';
-import { createWebhookDeliveryQueries } from '../../../db/queries/webhook-deliveries.ts';
-import { startEvaluator, type AlertEvaluator, type EvaluatorDeps } from '../../../src/alerts/evaluator.ts';
-import { createQuoteMirror } from '../../../src/cache/quote-mirror.ts';
-import { createQuoteStore } from '../../../src/cache/quote-store.ts';
-import type { Wish } from '../../../src/demand/watch-list.ts';
-import type { Alert } from '../../../src/domain/alert.ts';
+import { createFiringQueries } from '../../../src/features/alerts/queries/alert-firings.ts';
+import { createAlertMoves } from '../../../src/features/alerts/queries/alert-transitions.ts';
+import { createAlertValues } from '../../../src/features/alerts/queries/alert-values.ts';
+import { createAlertWatch } from '../../../src/features/alerts/queries/alert-watch.ts';
+import { createAlertQueries, type NewAlert } from '../../../src/features/alerts/queries/alerts.ts';
+import { createWebhookDeliveryQueries } from '../../../src/features/webhooks/queries/webhook-deliveries.ts';
+import {
+  startEvaluator,
+  type AlertEvaluator,
+  type EvaluatorDeps,
+} from '../../../src/features/alerts/evaluator.ts';
+import { createQuoteMirror } from '../../../src/features/quotes/local-cache.ts';
+import { createQuoteStore } from '../../../src/features/quotes/quote-store.ts';
+import type { Wish } from '../../../src/features/quotes/demand/watch-list.ts';
+import type { Alert } from '../../../src/features/alerts/alert.ts';
 import { type QuoteFailure } from '../../../src/domain/cached-quote.ts';
-import { createAlertNews } from '../../../src/events/alert-news.ts';
-import { createBookNews } from '../../../src/events/book-news.ts';
-import { createTickPublisher, createTickSubscriber } from '../../../src/events/ticks.ts';
-import { systemClock } from '../../../src/lib/clock.ts';
-import { silentLogger } from '../../../src/lib/logger.ts';
-import { createRedisKeys } from '../../../src/lib/redis-keys.ts';
+import { createAlertNews } from '../../../src/features/alerts/alert-channel.ts';
+import { createBookNews } from '../../../src/features/portfolios/book-channel.ts';
+import { createTickPublisher, createTickSubscriber } from '../../../src/features/quotes/ticks.ts';
+import { systemClock } from '../../../src/platform/concurrency/clock.ts';
+import { silentLogger } from '../../../src/platform/observability/logger.ts';
+import { createRedisKeys } from '../../../src/platform/redis/keys.ts';
 import { createTestDatabase } from '../../support/database.ts';
 import { flushPrefix, uniquePrefix } from '../../support/redis.ts';
 import { services } from '../../support/services.ts';

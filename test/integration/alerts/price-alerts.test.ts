@@ -1,9 +1,12 @@
 /** Alerts on prices: once for each crossing, whoever evaluates, and whatever is missed or restarted in between. */
 import { expect } from 'chai';
-import { createAlertMoves, type AlertMoveQueries } from '../../../db/queries/alert-moves.ts';
-import { createAlertWatch } from '../../../db/queries/alert-watch.ts';
-import { createWebhookDeliveryQueries } from '../../../db/queries/webhook-deliveries.ts';
-import { UnavailableError } from '../../../src/lib/errors.ts';
+import {
+  createAlertMoves,
+  type AlertMoveQueries,
+} from '../../../src/features/alerts/queries/alert-transitions.ts';
+import { createAlertWatch } from '../../../src/features/alerts/queries/alert-watch.ts';
+import { createWebhookDeliveryQueries } from '../../../src/features/webhooks/queries/webhook-deliveries.ts';
+import { UnavailableError } from '../../../src/domain/errors.ts';
 import { waitFor } from '../../support/wait-for.ts';
 import { openAlertRig, type AlertRig } from './alert-rig.ts';
 

@@ -1,9 +1,9 @@
 /** Alerts on changes over a window, and on the value of a portfolio. */
 import { expect } from 'chai';
 import { v7 as uuidv7 } from 'uuid';
-import { createCandleQueries } from '../../../db/queries/candles.ts';
-import { createCandlePartitions } from '../../../db/queries/candle-partitions.ts';
-import { createPortfolioQueries } from '../../../db/queries/portfolios.ts';
+import { createCandleQueries } from '../../../src/features/history/queries/candles.ts';
+import { createCandlePartitions } from '../../../src/features/history/queries/candle-partitions.ts';
+import { createPortfolioQueries } from '../../../src/features/portfolios/queries/portfolios.ts';
 import { candleOf } from '../../../src/domain/candle.ts';
 import { granularityMs } from '../../../src/domain/history.ts';
 import { waitFor } from '../../support/wait-for.ts';

@@ -1,21 +1,21 @@
 import { expect } from 'chai';
 import type { JobData } from '../../../jobs/registry.ts';
-import type { Demand } from '../../../src/demand/demand.ts';
-import { dayMs } from '../../../src/domain/chart.ts';
+import type { Demand } from '../../../src/features/quotes/demand/demand.ts';
+import { dayMs } from '../../../src/features/history/chart.ts';
 import { granularityMs, type Granularity, type HistoryPoint } from '../../../src/domain/history.ts';
-import { createHistoryReader, type HistoryReader } from '../../../src/history/history-reader.ts';
-import { silentLogger } from '../../../src/lib/logger.ts';
+import { createHistoryReader, type HistoryReader } from '../../../src/features/history/history-reader.ts';
+import { silentLogger } from '../../../src/platform/observability/logger.ts';
 import {
   BudgetWaitError,
   ProviderConnectionError,
   ProviderRangeError,
   ProviderRejectedError,
-} from '../../../src/providers/errors.ts';
-import type { ChainRequest, ProviderChain } from '../../../src/providers/provider-chain.ts';
-import type { HistoryRequest, PriceProvider } from '../../../src/providers/provider.ts';
-import { backfillHistory } from '../../../workers/processors/backfill-history.ts';
+} from '../../../src/features/upstream/provider-errors.ts';
+import type { ChainRequest, ProviderChain } from '../../../src/features/upstream/provider-chain.ts';
+import type { HistoryRequest, PriceProvider } from '../../../src/features/upstream/provider.ts';
+import { backfillHistory } from '../../../workers/processors/history/backfill-history.ts';
 import type { JobContext } from '../../../workers/runtime/processor.ts';
-import { PutBack } from '../../../workers/runtime/put-back.ts';
+import { PutBack } from '../../../workers/runtime/requeue.ts';
 import { openHistoryStore, type HistoryStore } from '../../support/history.ts';
 
 const now = Date.UTC(2026, 5, 10, 12, 30);

@@ -1,9 +1,9 @@
 import { expect } from 'chai';
 import { candleOf, type Candle } from '../../../src/domain/candle.ts';
-import { dayMs } from '../../../src/domain/chart.ts';
+import { dayMs } from '../../../src/features/history/chart.ts';
 import { granularityMs, type Granularity } from '../../../src/domain/history.ts';
-import { createHistoryReader } from '../../../src/history/history-reader.ts';
-import { silentLogger } from '../../../src/lib/logger.ts';
+import { createHistoryReader } from '../../../src/features/history/history-reader.ts';
+import { silentLogger } from '../../../src/platform/observability/logger.ts';
 import { openHistoryStore, type HistoryStore } from '../../support/history.ts';
 
 const day = Date.UTC(2026, 5, 10);

@@ -16,7 +16,7 @@ describe('the command that imports history', () => {
 
   const command = (...args: string[]) =>
     runCommand({
-      script: 'src/import-history.ts',
+      script: 'src/commands/import-history.ts',
       args,
       environment: { ...process.env, APP_ENV: 'test', DATABASE_URL: store.databaseUrl },
       input: '',

@@ -3,13 +3,13 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { dayMs } from '../../../src/domain/chart.ts';
+import { dayMs } from '../../../src/features/history/chart.ts';
 import {
   importExport,
   importSource,
   nameOfExport,
   tellOddities,
-} from '../../../src/history/import-export.ts';
+} from '../../../src/features/history/import-export.ts';
 import { openHistoryStore, type HistoryStore } from '../../support/history.ts';
 
 const fixture = new URL('../../fixtures/exports/odd-usd.csv', import.meta.url).pathname;

@@ -2,8 +2,8 @@
 import { expect } from 'chai';
 import knexFactory, { type Knex } from 'knex';
 import { v7 as uuidv7 } from 'uuid';
-import { createAccessPurge, type AccessPurge } from '../../../db/queries/access-purge.ts';
-import { createUserQueries } from '../../../db/queries/users.ts';
+import { createAccessPurge, type AccessPurge } from '../../../src/features/accounts/queries/access-purge.ts';
+import { createUserQueries } from '../../../src/features/accounts/queries/users.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
 
 const day = 86_400;

@@ -2,7 +2,11 @@
 import { expect } from 'chai';
 import knexFactory, { type Knex } from 'knex';
 import { v7 as uuidv7 } from 'uuid';
-import { createAuditQueries, recordEvent, type AuditQueries } from '../../../db/queries/audit.ts';
+import {
+  createAuditQueries,
+  recordEvent,
+  type AuditQueries,
+} from '../../../src/features/accounts/queries/audit.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
 
 const joe = uuidv7();

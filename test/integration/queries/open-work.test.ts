@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import knexFactory, { type Knex } from 'knex';
-import { createRunQueries, type RunQueries } from '../../../db/queries/runs.ts';
+import { createRunQueries, type RunQueries } from '../../../src/features/jobs/queries/runs.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
 
 describe('open work', () => {

@@ -2,8 +2,11 @@ import { expect } from 'chai';
 import type { Knex } from 'knex';
 import { v7 as uuidv7 } from 'uuid';
 import { openDatabase } from '../../../db/connection.ts';
-import { createPasswordQueries, type PasswordQueries } from '../../../db/queries/password-resets.ts';
-import { hashOfSecret, newSecret } from '../../../src/auth/secrets.ts';
+import {
+  createPasswordQueries,
+  type PasswordQueries,
+} from '../../../src/features/accounts/queries/password-resets.ts';
+import { hashOfSecret, newSecret } from '../../../src/features/accounts/secrets.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
 
 describe('passwords in the database', () => {

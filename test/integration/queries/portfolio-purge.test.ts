@@ -3,10 +3,10 @@ import { expect } from 'chai';
 import type { Knex } from 'knex';
 import { v7 as uuidv7 } from 'uuid';
 import { openDatabase } from '../../../db/connection.ts';
-import { createPortfolioPurge } from '../../../db/queries/portfolio-purge.ts';
-import { createPortfolioQueries } from '../../../db/queries/portfolios.ts';
-import { recordChange } from '../../../db/queries/write-transactions.ts';
-import { oneUnit } from '../../../src/books/amount.ts';
+import { createPortfolioPurge } from '../../../src/features/portfolios/queries/portfolio-purge.ts';
+import { createPortfolioQueries } from '../../../src/features/portfolios/queries/portfolios.ts';
+import { recordChange } from '../../../src/features/portfolios/queries/write-transactions.ts';
+import { oneUnit } from '../../../src/features/portfolios/ledger/amount.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
 
 const ago = (days: number): Date => new Date(Date.now() - days * 86_400_000);

@@ -2,11 +2,15 @@ import { expect } from 'chai';
 import { v7 as uuidv7 } from 'uuid';
 import type { Knex } from 'knex';
 import { openDatabase } from '../../../db/connection.ts';
-import { createJobQueries } from '../../../db/queries/jobs.ts';
-import { createRunQueries } from '../../../db/queries/runs.ts';
-import { createUsageQueries, type NewUsage, type UsageQueries } from '../../../db/queries/usage.ts';
-import { createUsageTally } from '../../../src/accounts/usage-tally.ts';
-import { silentLogger } from '../../../src/lib/logger.ts';
+import { createJobQueries } from '../../../src/features/jobs/queries/jobs.ts';
+import { createRunQueries } from '../../../src/features/jobs/queries/runs.ts';
+import {
+  createUsageQueries,
+  type NewUsage,
+  type UsageQueries,
+} from '../../../src/features/accounts/queries/usage.ts';
+import { createUsageTally } from '../../../src/features/accounts/usage-counter.ts';
+import { silentLogger } from '../../../src/platform/observability/logger.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
 import { services } from '../../support/services.ts';
 import { waitFor } from '../../support/wait-for.ts';

@@ -3,8 +3,12 @@ import { expect } from 'chai';
 import type { Knex } from 'knex';
 import { v7 as uuidv7 } from 'uuid';
 import { openDatabase } from '../../../db/connection.ts';
-import { createUserQueries, type Account, type UserQueries } from '../../../db/queries/users.ts';
-import { AppError } from '../../../src/lib/errors.ts';
+import {
+  createUserQueries,
+  type Account,
+  type UserQueries,
+} from '../../../src/features/accounts/queries/users.ts';
+import { AppError } from '../../../src/domain/errors.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
 
 const by = { actorId: uuidv7(), address: '192.0.2.7', requestId: 'r-1' };

@@ -3,9 +3,9 @@ import type { Redis } from 'ioredis';
 import type { Knex } from 'knex';
 import { v7 as uuidv7 } from 'uuid';
 import { openDatabase } from '../../../db/connection.ts';
-import { createJobQueries, type JobQueries } from '../../../db/queries/jobs.ts';
-import { createRunQueries, type RunQueries } from '../../../db/queries/runs.ts';
-import { createWebhookAttemptQueries } from '../../../db/queries/webhook-attempts.ts';
+import { createJobQueries, type JobQueries } from '../../../src/features/jobs/queries/jobs.ts';
+import { createRunQueries, type RunQueries } from '../../../src/features/jobs/queries/runs.ts';
+import { createWebhookAttemptQueries } from '../../../src/features/webhooks/queries/webhook-attempts.ts';
 import {
   createWebhookDeliveryQueries,
   pendingPerUser,
@@ -13,18 +13,18 @@ import {
   type DeliveryState,
   type WebhookDeliveryQueries,
   type WebhookOutbox,
-} from '../../../db/queries/webhook-deliveries.ts';
-import { messageOf } from '../../../src/lib/errors.ts';
-import { silentLogger } from '../../../src/lib/logger.ts';
-import { openQueues, type Queues } from '../../../src/queue/queues.ts';
-import { closeRedis, openRedis } from '../../../src/queue/redis.ts';
+} from '../../../src/features/webhooks/queries/webhook-deliveries.ts';
+import { messageOf } from '../../../src/domain/errors.ts';
+import { silentLogger } from '../../../src/platform/observability/logger.ts';
+import { openQueues, type Queues } from '../../../src/platform/queue/queues.ts';
+import { closeRedis, openRedis } from '../../../src/platform/redis/connections.ts';
 import {
   createQueueAttempt,
   createWebhookOutbox,
   type QueueAttempt,
-} from '../../../src/queue/webhook-outbox.ts';
+} from '../../../src/features/webhooks/webhook-outbox.ts';
 import { verifyWebhook } from '../../../client/webhooks.ts';
-import { createWebhooksCheck } from '../../../workers/processors/check-webhooks.ts';
+import { createWebhooksCheck } from '../../../workers/processors/webhooks/check-webhooks.ts';
 import type { RunningWorker } from '../../../workers/runtime/create-worker.ts';
 import { signer, startDeliveries } from '../../support/deliveries.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';

@@ -1,11 +1,11 @@
 import { expect } from 'chai';
 import { createServer as createTcpServer, type Server } from 'node:net';
-import { messageOf } from '../../../src/lib/errors.ts';
-import { createAddressGuard } from '../../../src/webhooks/address-guard.ts';
-import { resolveHost } from '../../../src/webhooks/resolve.ts';
-import { createSend, type SendWebhook } from '../../../src/webhooks/send.ts';
-import { createTargets } from '../../../src/webhooks/target.ts';
-import type { Attempted } from '../../../src/webhooks/verdict.ts';
+import { messageOf } from '../../../src/domain/errors.ts';
+import { createAddressGuard } from '../../../src/features/webhooks/address-guard.ts';
+import { resolveHost } from '../../../src/features/webhooks/resolve.ts';
+import { createSend, type SendWebhook } from '../../../src/features/webhooks/send.ts';
+import { createTargets } from '../../../src/features/webhooks/target.ts';
+import type { Attempted } from '../../../src/features/webhooks/verdict.ts';
 import { startReceiver, status, type Receiver } from '../../support/receiver.ts';
 import { waitFor } from '../../support/wait-for.ts';
 

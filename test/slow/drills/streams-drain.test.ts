@@ -1,7 +1,7 @@
 /** A process that ends sends its clients to the other one, and no event of a job is lost on the way. STREAMS_DRAIN_CLIENTS: how many. */
 import { Agent } from 'node:http';
 import { expect } from 'chai';
-import { sleep } from '../../../src/lib/sleep.ts';
+import { sleep } from '../../../src/platform/concurrency/sleep.ts';
 import { newUser, type ApiClient } from '../../support/api-client.ts';
 import { startStack, type Stack } from '../../support/stack.ts';
 import { waitFor } from '../../support/wait-for.ts';

@@ -4,7 +4,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { expect } from 'chai';
-import { sleep } from '../../../src/lib/sleep.ts';
+import { sleep } from '../../../src/platform/concurrency/sleep.ts';
 import { hasNginx, startNginx } from '../../support/nginx.ts';
 import { waitFor } from '../../support/wait-for.ts';
 import { readSse, type SseReader } from '../../e2e/support/sse-reader.ts';

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { Queue } from 'bullmq';
 import { expect } from 'chai';
 import type { Fault, FaultKind } from '../../../embedded/market/faults.ts';
-import { createRedisKeys } from '../../../src/lib/redis-keys.ts';
+import { createRedisKeys } from '../../../src/platform/redis/keys.ts';
 import { apiClient, newUser, type ApiClient } from '../../support/api-client.ts';
 import { startStack, type Stack } from '../../support/stack.ts';
 import { waitFor } from '../../support/wait-for.ts';

@@ -5,7 +5,7 @@ import { rm } from 'node:fs/promises';
 import { expect } from 'chai';
 import { projectRoot } from '../../../embedded/project-root.ts';
 import { startRedis, type EmbeddedRedis } from '../../../embedded/redis.ts';
-import { silentLogger } from '../../../src/lib/logger.ts';
+import { silentLogger } from '../../../src/platform/observability/logger.ts';
 import { waitFor } from '../../support/wait-for.ts';
 import { readSse, type ReadEvent, type SseReader } from '../../e2e/support/sse-reader.ts';
 import { startStreamHost, type StreamHost } from '../../e2e/support/stream-host.ts';

@@ -1,6 +1,6 @@
 /** Joining in the middle of a storm: a snapshot first, then nothing older, and the newest in the end. */
 import { expect } from 'chai';
-import { sleep } from '../../../src/lib/sleep.ts';
+import { sleep } from '../../../src/platform/concurrency/sleep.ts';
 import { waitFor } from '../../support/wait-for.ts';
 import { readSse, type SseReader } from '../../e2e/support/sse-reader.ts';
 import { startStreamHost, type StreamHost } from '../../e2e/support/stream-host.ts';

@@ -1,9 +1,9 @@
 import { expect } from 'chai';
-import { createAuthenticator } from '../../../src/accounts/authenticator.ts';
-import type { Principal } from '../../../src/auth/principal.ts';
-import { createTokens } from '../../../src/auth/tokens.ts';
-import { systemClock } from '../../../src/lib/clock.ts';
-import { AppError } from '../../../src/lib/errors.ts';
+import { createAuthenticator } from '../../../src/features/accounts/authenticator.ts';
+import type { Principal } from '../../../src/domain/principal.ts';
+import { createTokens } from '../../../src/features/accounts/tokens.ts';
+import { systemClock } from '../../../src/platform/concurrency/clock.ts';
+import { AppError } from '../../../src/domain/errors.ts';
 
 const userId = '01934c2a-0000-7000-8000-000000000001';
 const person = { userId, role: 'user', generation: 1, sessionId: userId } as const;

@@ -1,11 +1,11 @@
 import { expect } from 'chai';
-import type { UsableKey } from '../../../db/queries/api-keys.ts';
-import type { Revocation } from '../../../db/queries/revocations.ts';
-import { createKeyRing, type KeyRing } from '../../../src/accounts/key-ring.ts';
-import { newSecret } from '../../../src/auth/secrets.ts';
-import type { Principal } from '../../../src/auth/principal.ts';
-import { AppError } from '../../../src/lib/errors.ts';
-import { silentLogger } from '../../../src/lib/logger.ts';
+import type { UsableKey } from '../../../src/features/accounts/queries/api-keys.ts';
+import type { Revocation } from '../../../src/features/accounts/queries/revocations.ts';
+import { createKeyRing, type KeyRing } from '../../../src/features/accounts/api-key-cache.ts';
+import { newSecret } from '../../../src/features/accounts/secrets.ts';
+import type { Principal } from '../../../src/domain/principal.ts';
+import { AppError } from '../../../src/domain/errors.ts';
+import { silentLogger } from '../../../src/platform/observability/logger.ts';
 
 const secret = newSecret('key');
 const adminKey: UsableKey = {

@@ -1,9 +1,9 @@
 import { expect } from 'chai';
-import { createPasswordDesk } from '../../../src/accounts/passwords.ts';
-import { hashOfSecret, newSecret } from '../../../src/auth/secrets.ts';
-import { RateLimitedError, UnauthenticatedError, type AppError } from '../../../src/lib/errors.ts';
-import type { LimitPolicy } from '../../../src/lib/rate-limit.ts';
-import type { Revocation } from '../../../db/queries/revocations.ts';
+import { createPasswordDesk } from '../../../src/features/accounts/password-service.ts';
+import { hashOfSecret, newSecret } from '../../../src/features/accounts/secrets.ts';
+import { RateLimitedError, UnauthenticatedError, type AppError } from '../../../src/domain/errors.ts';
+import type { LimitPolicy } from '../../../src/domain/rate-limit.ts';
+import type { Revocation } from '../../../src/features/accounts/queries/revocations.ts';
 
 const by = { address: '192.0.2.7', requestId: 'r1' };
 const ended: Revocation = { kind: 'user', subject: 'u1', generation: 2, expiresAt: 9 };

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
-import type { NewUsage } from '../../../db/queries/usage.ts';
-import { createUsageTally, type UsageTally } from '../../../src/accounts/usage-tally.ts';
-import { silentLogger } from '../../../src/lib/logger.ts';
+import type { NewUsage } from '../../../src/features/accounts/queries/usage.ts';
+import { createUsageTally, type UsageTally } from '../../../src/features/accounts/usage-counter.ts';
+import { silentLogger } from '../../../src/platform/observability/logger.ts';
 
 const joe = { userId: '01934c2a-0000-7000-8000-000000000001' };
 const joesKey = { ...joe, keyId: '01934c2a-0000-7000-8000-00000000000a' };

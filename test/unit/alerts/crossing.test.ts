@@ -1,7 +1,7 @@
 /** When an alert fires, and when it is armed again. */
 import { expect } from 'chai';
-import { isWatched, moveOf, type Move } from '../../../src/alerts/crossing.ts';
-import type { Alert } from '../../../src/domain/alert.ts';
+import { isWatched, moveOf, type Move } from '../../../src/features/alerts/crossing.ts';
+import type { Alert } from '../../../src/features/alerts/alert.ts';
 import { sampleAlert, sampleSeen } from './sample-alert.ts';
 
 /** The moves that a series of values makes, one second apart. */

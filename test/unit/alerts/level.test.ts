@@ -1,6 +1,12 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { levelOf, oneLevel, percentChange, textOfLevel, textOfPrice } from '../../../src/alerts/level.ts';
+import {
+  levelOf,
+  oneLevel,
+  percentChange,
+  textOfLevel,
+  textOfPrice,
+} from '../../../src/features/alerts/level.ts';
 
 describe('levels', () => {
   it('hold the shortest text of a price, however small or large', () => {

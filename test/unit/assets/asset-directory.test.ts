@@ -4,8 +4,8 @@ import {
   type AssetSource,
   type LiveAssetDirectory,
   type PlacedAsset,
-} from '../../../src/assets/asset-directory.ts';
-import { silentLogger } from '../../../src/lib/logger.ts';
+} from '../../../src/features/assets/asset-directory.ts';
+import { silentLogger } from '../../../src/platform/observability/logger.ts';
 import { waitFor } from '../../support/wait-for.ts';
 
 /** Postgres as the directory sees it. */

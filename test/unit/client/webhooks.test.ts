@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { verifyWebhook, WebhookVerificationError } from '../../../client/webhooks.ts';
-import { createSigner } from '../../../src/webhooks/signature.ts';
+import { createSigner } from '../../../src/features/webhooks/signature.ts';
 
 /** The example of the reference libraries of Standard Webhooks. */
 const example = {

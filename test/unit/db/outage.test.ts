@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { DBError } from 'objection';
-import { isOutage, orUnavailable } from '../../../db/queries/outage.ts';
-import { UnavailableError } from '../../../src/lib/errors.ts';
+import { isOutage, orUnavailable } from '../../../db/outage.ts';
+import { UnavailableError } from '../../../src/domain/errors.ts';
 
 /** As the driver throws it. */
 function driverError(code: string): Error {

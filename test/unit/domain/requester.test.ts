@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { callShares } from '../../../src/domain/call-shares.ts';
+import { callShares } from '../../../src/features/upstream/call-shares.ts';
 import { parseRequester, requesterText } from '../../../src/domain/requester.ts';
 
 const userId = '01934c2a-0000-7000-8000-000000000001';

@@ -25,7 +25,7 @@ describe('a build', () => {
 
   beforeEach(async () => {
     root = await mkdtemp(join(tmpdir(), 'pricepool-build-'));
-    await touch('src/lib/clock.ts', builtAt - 1_000);
+    await touch('src/platform/concurrency/clock.ts', builtAt - 1_000);
     await touch('tsconfig.json', builtAt - 1_000);
     await stamp(JSON.stringify({ started_at: new Date(builtAt).toISOString() }));
   });
@@ -33,7 +33,7 @@ describe('a build', () => {
 
   it('is current until a source changes, however deep it lies', async () => {
     expect(isBuildCurrent(root)).to.equal(true);
-    await utimes(join(root, 'src/lib/clock.ts'), new Date(builtAt), new Date(builtAt));
+    await utimes(join(root, 'src/platform/concurrency/clock.ts'), new Date(builtAt), new Date(builtAt));
     expect(isBuildCurrent(root)).to.equal(false);
   });
 

@@ -6,7 +6,7 @@ import {
   joinCandles,
   ohlcLengthOf,
   type OhlcPart,
-} from '../../../src/domain/chart.ts';
+} from '../../../src/features/history/chart.ts';
 import { candleOf, mergeCandles, type Observation } from '../../../src/domain/candle.ts';
 
 const now = Date.UTC(2026, 4, 20, 9, 17);

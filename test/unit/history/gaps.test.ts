@@ -1,6 +1,6 @@
 import { expect } from 'chai';
-import { dayMs } from '../../../src/domain/chart.ts';
-import { findGaps, piecesOf, type AskedStretch } from '../../../src/domain/history-gaps.ts';
+import { dayMs } from '../../../src/features/history/chart.ts';
+import { findGaps, piecesOf, type AskedStretch } from '../../../src/features/history/history-gaps.ts';
 
 const hour = 3_600_000;
 const midnight = Date.UTC(2026, 2, 10);

@@ -1,8 +1,8 @@
 import { expect } from 'chai';
 import type { Candle } from '../../../src/domain/candle.ts';
 import type { Quote } from '../../../src/domain/quote.ts';
-import { createTickRecorder } from '../../../src/history/tick-recorder.ts';
-import { silentLogger } from '../../../src/lib/logger.ts';
+import { createTickRecorder } from '../../../src/features/history/tick-recorder.ts';
+import { silentLogger } from '../../../src/platform/observability/logger.ts';
 import { waitFor } from '../../support/wait-for.ts';
 
 const now = Date.UTC(2026, 5, 10, 12, 1);

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { expect } from 'chai';
-import { createClientAddress } from '../../../src/http/client-address.ts';
+import { createClientAddress } from '../../../src/platform/http/client-address.ts';
 
 const request = (remoteAddress: string | undefined, forwarded?: string): IncomingMessage =>
   ({

@@ -5,8 +5,8 @@
 import type Coingecko from '@coingecko/coingecko-typescript';
 import { expect } from 'chai';
 import { toCachedQuote } from '../../../src/domain/cached-quote.ts';
-import { rowOfQuote } from '../../../src/http/v3/market-rows.ts';
-import { keyAnswer } from '../../../src/http/v3/routes/key.ts';
+import { rowOfQuote } from '../../../src/features/coingecko-api/market-rows.ts';
+import { keyAnswer } from '../../../src/features/coingecko-api/key-routes.ts';
 
 type Answer<F extends (...given: never[]) => unknown> = Awaited<ReturnType<F>>;
 type SdkRow = Answer<Coingecko['coins']['markets']['get']>[number];

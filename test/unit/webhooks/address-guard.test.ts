@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { createAddressGuard } from '../../../src/webhooks/address-guard.ts';
+import { createAddressGuard } from '../../../src/features/webhooks/address-guard.ts';
 
 const refused: Readonly<Record<string, readonly string[]>> = {
   'this machine': ['127.0.0.1', '127.255.255.254', '::1', '0.0.0.0', '0.1.2.3', '::'],

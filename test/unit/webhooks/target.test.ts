@@ -1,7 +1,7 @@
 import { expect } from 'chai';
-import { ValidationError } from '../../../src/lib/errors.ts';
-import { createAddressGuard } from '../../../src/webhooks/address-guard.ts';
-import { createTargets } from '../../../src/webhooks/target.ts';
+import { ValidationError } from '../../../src/domain/errors.ts';
+import { createAddressGuard } from '../../../src/features/webhooks/address-guard.ts';
+import { createTargets } from '../../../src/features/webhooks/target.ts';
 
 const guard = createAddressGuard([]);
 const strict = createTargets({ isHttpAllowed: false, guard });

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
-import { createAttemptTurns, type AttemptTurn } from '../../../src/webhooks/turns.ts';
-import { retryAfterMsOf, retryPausesMs, verdictOf } from '../../../src/webhooks/verdict.ts';
+import { createAttemptTurns, type AttemptTurn } from '../../../src/features/webhooks/attempt-limits.ts';
+import { retryAfterMsOf, retryPausesMs, verdictOf } from '../../../src/features/webhooks/verdict.ts';
 
 const rules = { pausesMs: retryPausesMs, random: () => 0 };
 const failed = { status: 500, error: 'The receiver answered 500' };

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { createDrain } from '../../../workers/runtime/drain.ts';
-import { PutBack } from '../../../workers/runtime/put-back.ts';
+import { PutBack } from '../../../workers/runtime/requeue.ts';
 
 describe('drain', () => {
   const never = new AbortController().signal;

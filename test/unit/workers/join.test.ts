@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { untilJoined } from '../../../workers/processors/join.ts';
+import { untilJoined } from '../../../workers/processors/upstream/join.ts';
 
 /** Waits while demand has these sizes, one look after the other; returns how many looks there were. */
 async function looksAt(sizes: readonly number[], full = 250): Promise<number> {

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
-import { createPortfolioSnapshot } from '../../../workers/processors/snapshot-portfolio.ts';
+import { createPortfolioSnapshot } from '../../../workers/processors/portfolios/snapshot-portfolio.ts';
 import type { JobContext } from '../../../workers/runtime/processor.ts';
-import { PutBack } from '../../../workers/runtime/put-back.ts';
+import { PutBack } from '../../../workers/runtime/requeue.ts';
 
 describe('portfolio.snapshot', () => {
   const portfolioId = '01934c2a-0000-7000-8000-0000000000b0';

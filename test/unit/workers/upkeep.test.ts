@@ -1,6 +1,6 @@
 import { expect } from 'chai';
-import { silentLogger } from '../../../src/lib/logger.ts';
-import { createUpkeepProcessors, type UpkeepDeps } from '../../../workers/processors/upkeep.ts';
+import { silentLogger } from '../../../src/platform/observability/logger.ts';
+import { createUpkeepProcessors, type UpkeepDeps } from '../../../workers/processors/jobs/upkeep.ts';
 
 describe('the reconciliation of jobs', () => {
   /** Where each page that was read began. */

@@ -1,16 +1,16 @@
 import { expect } from 'chai';
-import { createQuoteMirror } from '../../../src/cache/quote-mirror.ts';
-import type { StoredQuote } from '../../../src/cache/quote-store.ts';
-import type { WantRequest } from '../../../src/demand/demand.ts';
-import { pageItem } from '../../../src/demand/interest.ts';
-import type { MarketsKick } from '../../../src/queue/kick.ts';
+import { createQuoteMirror } from '../../../src/features/quotes/local-cache.ts';
+import type { StoredQuote } from '../../../src/features/quotes/quote-store.ts';
+import type { WantRequest } from '../../../src/features/quotes/demand/demand.ts';
+import { pageItem } from '../../../src/features/quotes/demand/interest.ts';
+import type { MarketsKick } from '../../../src/features/quotes/enqueue-refresh.ts';
 import {
   meansToWarm,
   warmEveryMs,
   warmQuotes,
   type WarmBudget,
   type WarmDeps,
-} from '../../../workers/processors/warm.ts';
+} from '../../../workers/processors/quotes/warm.ts';
 
 const now = 1_800_000_000_000;
 const freshMs = 60_000;

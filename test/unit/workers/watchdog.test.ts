@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { silentLogger } from '../../../src/lib/logger.ts';
+import { silentLogger } from '../../../src/platform/observability/logger.ts';
 import type { RunningWorker } from '../../../workers/runtime/create-worker.ts';
 import { startWatchdog } from '../../../workers/runtime/watchdog.ts';
 import { waitFor } from '../../support/wait-for.ts';

@@ -1,0 +1,104 @@
+/** The HTTP application: the layers in their order, and the route table. */
+import type { RequestListener } from 'node:http';
+import Koa from 'koa';
+import { messageOf } from './domain/errors.ts';
+import type { ApiState } from './platform/http/context.ts';
+import type { AppDeps } from './app-deps.ts';
+import { cors } from './platform/http/headers.ts';
+import { admitOf, type Admit } from './platform/http/admission.ts';
+import { telemetry } from './platform/http/telemetry.ts';
+import { quickReads } from './platform/http/fast-path.ts';
+import { createReception } from './platform/http/request-context.ts';
+import type { Route } from './platform/http/route.ts';
+import { routing } from './platform/http/router.ts';
+import { adminRoutes } from './features/admin/admin-routes.ts';
+import { alertRoutes } from './features/alerts/alert-routes.ts';
+import { apiKeyRoutes } from './features/accounts/api-key-routes.ts';
+import { assetRoutes } from './features/assets/asset-routes.ts';
+import { authRoutes } from './features/accounts/auth-routes.ts';
+import { cacheRoutes } from './features/quotes/cache-routes.ts';
+import { docsRoutes } from './platform/http/docs-routes.ts';
+import { exportRoutes } from './features/portfolios/exports/routes.ts';
+import { importRoutes } from './features/portfolios/importers/routes.ts';
+import { jobRoutes } from './features/jobs/job-routes.ts';
+import { operationRoutes } from './features/admin/operation-routes.ts';
+import { passwordRoutes } from './features/accounts/password-routes.ts';
+import { performanceRoutes } from './features/portfolios/performance/routes.ts';
+import { positionRoutes } from './features/portfolios/positions/routes.ts';
+import { portfolioRoutes } from './features/portfolios/portfolio-routes.ts';
+import { priceRoutes } from './features/quotes/price-routes.ts';
+import { streamRoutes } from './features/admin/stream-routes.ts';
+import { submissionRoutes } from './features/quotes/submission-routes.ts';
+import { transactionChangeRoutes } from './features/portfolios/transactions/change-routes.ts';
+import { transactionRoutes } from './features/portfolios/transactions/routes.ts';
+import { usageRoutes } from './features/accounts/usage-routes.ts';
+import { userRoutes } from './features/accounts/user-routes.ts';
+import { valuationRoutes } from './features/portfolios/valuation/routes.ts';
+import { webhookRoutes } from './features/webhooks/webhook-routes.ts';
+import { v3Routes } from './features/coingecko-api/routes.ts';
+
+/** The application, as a server listens for it. */
+interface Application {
+  callback(): RequestListener;
+}
+
+/** Builds the application. It owns nothing: whoever made the parts closes them. */
+export function createApp(deps: AppDeps): Application {
+  return serveRoutes(routeTable(deps), { ...deps, admit: admitOf(deps) });
+}
+
+type ServeDeps = Pick<AppDeps, 'config' | 'log' | 'metrics'> & { readonly admit: Admit };
+
+/** The layers that every application has, around the routes of a table. */
+export function serveRoutes(
+  table: readonly Route[],
+  { admit, config, log, metrics }: ServeDeps,
+): Application {
+  const app = new Koa<ApiState>();
+  // Koa's own error handler prints to the console; what gets here is a response that broke while it was sent.
+  app.on('error', (error: unknown) => log.warn({ reason: messageOf(error) }, 'a response broke off'));
+  const reception = createReception({ config, log, metrics });
+  app.use(telemetry({ reception, log }));
+  app.use(cors(config));
+  app.use(routing(table, { admit, metrics }));
+  const answerQuickly = quickReads(table, { admit, metrics, reception });
+  return {
+    callback() {
+      const answer = app.callback();
+      return (req, res) => {
+        if (!answerQuickly(req, res)) void answer(req, res);
+      };
+    },
+  };
+}
+
+/** Every route there is. Literal paths stand before those with a parameter in the same place. */
+export function routeTable(deps: AppDeps): Route[] {
+  const described = [
+    ...authRoutes(deps),
+    ...passwordRoutes(deps),
+    ...userRoutes(deps),
+    ...apiKeyRoutes(deps),
+    ...usageRoutes(deps),
+    ...adminRoutes(deps),
+    ...cacheRoutes(deps),
+    ...streamRoutes(deps),
+    ...submissionRoutes(deps),
+    ...assetRoutes(deps),
+    ...priceRoutes(deps),
+    ...jobRoutes(deps),
+    ...webhookRoutes(deps),
+    ...alertRoutes(deps),
+    ...portfolioRoutes(deps),
+    ...performanceRoutes(deps),
+    ...transactionRoutes(deps),
+    ...transactionChangeRoutes(deps),
+    ...positionRoutes(deps),
+    ...valuationRoutes(deps),
+    ...importRoutes(deps),
+    ...exportRoutes(deps),
+    ...operationRoutes(deps),
+    ...v3Routes(deps),
+  ];
+  return [...described, ...docsRoutes(described)];
+}

@@ -1,0 +1,177 @@
+/**
+ * Imports price history: `npm run import:history -- btc-usd.csv eth-eur.csv…`, CSV files as CoinGecko exports them. Asset and quote
+ * currency are told by the name of the file; `--asset luna=terra-luna` says whose symbol it is, and `--asset bitcoin` does for
+ * a single file of any name, with `--currency usd`. A file is imported whole or not at all, and again without harm. Without
+ * a configured Postgres it takes that of the running `npm start`.
+ */
+import { basename } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { parseArgs } from 'node:util';
+import { createAssetQueries } from '../features/assets/queries/assets.ts';
+import { createCandlePartitions } from '../features/history/queries/candle-partitions.ts';
+import { createCandleQueries } from '../features/history/queries/candles.ts';
+import { checkConnection, openDatabase } from '../../db/connection.ts';
+import { createAssetDirectory, type LiveAssetDirectory } from '../features/assets/asset-directory.ts';
+import { usableDatabase } from '../platform/config/embedded-urls.ts';
+import { loadEnvironmentFile } from '../platform/config/env-file.ts';
+import { loadConfig } from '../platform/config/load-config.ts';
+import { isQuoteCurrency } from '../domain/currencies.ts';
+import {
+  importExport,
+  nameOfExport,
+  tellOddities,
+  type ImportReport,
+} from '../features/history/import-export.ts';
+import { systemClock } from '../platform/concurrency/clock.ts';
+import { messageOf } from '../domain/errors.ts';
+import { silentLogger } from '../platform/observability/logger.ts';
+
+/** A file, and what is in it. */
+interface Order {
+  readonly path: string;
+  readonly assetId: string;
+  readonly currency: string;
+  /** How the asset was found; absent where it was said. */
+  readonly note: string | undefined;
+}
+
+interface Named {
+  readonly path: string;
+  /** Undefined where the name of the file does not tell it. */
+  readonly symbol: string | undefined;
+  readonly currency: string;
+}
+
+/** Longest wait (ms) for the list of assets. */
+const directoryWaitMs = 10_000;
+/** Other assets of a symbol that are named. */
+const mostOthers = 5;
+const usage =
+  'npm run import:history -- FILE… [--asset <symbol>=<asset id>]… [--asset <asset id>] [--currency <code>]';
+
+async function main(): Promise<void> {
+  loadEnvironmentFile();
+  const { values, positionals: paths } = parseArgs({
+    options: { asset: { type: 'string', multiple: true }, currency: { type: 'string' } },
+    allowPositionals: true,
+  });
+  if (paths.length === 0) throw new Error(`there is no file to import: ${usage}`);
+  const { database, hint } = usableDatabase(loadConfig());
+  const knex = openDatabase({ database, poolSize: 4 });
+  const directory = createAssetDirectory({
+    source: createAssetQueries(knex),
+    news: { listen: () => () => undefined },
+    log: silentLogger(),
+  });
+  try {
+    await checkConnection(knex, { database, hint });
+    await directory.whenRead(directoryWaitMs);
+    const files = paths.map((path) => nameOf(path, values.currency?.toLowerCase()));
+    const orders = toOrders(files, values.asset ?? [], directory);
+    const deps = {
+      candles: createCandleQueries(knex),
+      partitions: createCandlePartitions(knex),
+      clock: systemClock,
+    };
+    for (const order of orders) {
+      const report = await importExport(deps, { ...order, onProgress: progressOf(order.path) });
+      process.stdout.write(told(order, report));
+    }
+  } finally {
+    directory.close();
+    await knex.destroy();
+  }
+}
+
+/** @throws {Error} when the currency is not told, or is none that is priced in. */
+function nameOf(path: string, given: string | undefined): Named {
+  const name = nameOfExport(path);
+  const currency = given ?? name?.currency;
+  if (currency === undefined) {
+    throw new Error(`${path} is not named <symbol>-<currency>.csv; say --asset and --currency`);
+  }
+  if (!isQuoteCurrency(currency)) throw new Error(`${path}: ${currency} is not a quote currency`);
+  return { path, symbol: name?.symbol, currency };
+}
+
+/** @throws {Error} for a symbol that nothing is known of. */
+function toOrders(
+  files: readonly Named[],
+  given: readonly string[],
+  directory: LiveAssetDirectory,
+): readonly Order[] {
+  const bySymbol = new Map(
+    given
+      .filter((text) => text.includes('='))
+      .map((text) => text.toLowerCase().split('=', 2) as [string, string]),
+  );
+  const ids = given.filter((text) => !text.includes('='));
+  if (ids.length > 0 && files.length > 1) {
+    throw new Error('--asset <asset id> is for a single file; for several say --asset <symbol>=<asset id>');
+  }
+  return files.map(({ path, symbol, currency }) => {
+    const assetId = ids[0]?.toLowerCase() ?? (symbol === undefined ? undefined : bySymbol.get(symbol));
+    if (assetId !== undefined) return { path, currency, assetId, note: undefined };
+    return { path, currency, ...resolve(path, symbol, directory) };
+  });
+}
+
+function resolve(
+  path: string,
+  symbol: string | undefined,
+  directory: LiveAssetDirectory,
+): { assetId: string; note: string | undefined } {
+  const hint = `say whose history it is: --asset ${symbol ?? 'symbol'}=<asset id>`;
+  if (symbol === undefined) throw new Error(`${path} does not tell its asset; say --asset <asset id>`);
+  if (!directory.isKnown()) {
+    throw new Error(`${path}: no list of assets has been fetched yet, so ${symbol} is not known; ${hint}`);
+  }
+  const [first, ...others] = directory.bySymbols([symbol], 'all')[0]?.assets ?? [];
+  if (first === undefined) throw new Error(`${path}: no asset has the symbol ${symbol}; ${hint}`);
+  if (others.length === 0) return { assetId: first.id, note: undefined };
+  const named = others
+    .slice(0, mostOthers)
+    .map(({ id }) => id)
+    .join(', ');
+  const note = `${symbol} was taken for ${first.id}, the largest of ${others.length + 1} assets; others: ${named}. If it is another, ${hint}`;
+  return { assetId: first.id, note };
+}
+
+/** On a terminal only: elsewhere it would fill a log. */
+function progressOf(path: string): (done: number, total: number) => void {
+  return (done, total) => {
+    if (!process.stderr.isTTY) return;
+    process.stderr.write(
+      done === total ? '\r\u001B[K' : `\r${basename(path)}: ${Math.floor((100 * done) / total)} %`,
+    );
+  };
+}
+
+function told({ path, assetId, currency, note }: Order, report: ImportReport): string {
+  const { granularity, lines, rows, inserted, improved, different, oddities, moreOddities } = report;
+  const every = { '5m': 'every five minutes', '1h': 'hourly', '1d': 'daily' }[granularity];
+  const rate = Math.round((1000 * rows) / Math.max(1, report.durationMs));
+  const outcome =
+    rows === 0
+      ? 'no rows'
+      : inserted + improved === 0
+        ? 'no change: all of it was there'
+        : `${inserted} new, ${improved} better, ${rows - inserted - improved} unchanged`;
+  const head = `${basename(path)}: ${assetId} in ${currency}, ${every}, ${lines} lines, ${rows} with a price: ${outcome} (${rate} rows/s)`;
+  return `${[
+    head,
+    ...(note === undefined ? [] : [`  ${note}`]),
+    ...(different === 0
+      ? []
+      : [`  ${different} rows differ in price from what is stored of the same moment, which stays`]),
+    ...tellOddities(oddities).map((each) => `  ${each}`),
+    ...(moreOddities === 0 ? [] : [`  and ${moreOddities} more oddities`]),
+  ].join('\n')}\n`;
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
+  await main().catch((error: unknown) => {
+    process.stderr.write(`Nothing more was imported: ${messageOf(error)}\n`);
+    process.exitCode = 1;
+  });
+}

@@ -1,0 +1,163 @@
+/**
+ * API keys in use, by their secret. A key is read from the database when it is first seen and again after a minute; one that
+ * was revoked, or whose account has changed, is dropped as soon as the revocation is heard of.
+ */
+import { LRUCache } from 'lru-cache';
+import type { ApiKeyQueries, UsableKey } from './queries/api-keys.ts';
+import type { Principal } from '../../domain/principal.ts';
+import { hashOfSecret } from './secrets.ts';
+import type { Clock } from '../../platform/concurrency/clock.ts';
+import { messageOf, UnauthenticatedError, UnavailableError } from '../../domain/errors.ts';
+import type { Logger } from '../../platform/observability/logger.ts';
+import type { Revocations } from './revocations.ts';
+
+export interface KeyRing {
+  /**
+   * Who a key speaks for.
+   * @throws {UnauthenticatedError} there is no such key, it has expired or was revoked.
+   * @throws {UnavailableError} it is not known here and the database does not answer.
+   */
+  find(secret: string): Principal | Promise<Principal>;
+  /** Whether the key was found good here before, and was not found bad since. */
+  knows(secret: string): boolean;
+  /** Requests a day that a key in use may make; undefined for any number. */
+  dailyQuotaOf(keyId: string): number | undefined;
+  /** Writes down when keys were last used. */
+  flush(): Promise<void>;
+  close(): Promise<void>;
+}
+
+interface KeyRingDeps {
+  readonly queries: Pick<ApiKeyQueries, 'findUsable' | 'touch'>;
+  readonly revocations: Pick<Revocations, 'covers' | 'onRevoked'>;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+const mostKeys = 10_000;
+/** A key is read again after this long (ms), as a belt to the braces of revocations. */
+const rememberedMs = 60_000;
+/** Strangers' keys being looked up at once; more are told to come back. */
+const mostLookups = 200;
+/** The time of last use is written this often (ms). */
+const touchMs = 30_000;
+
+/** Builds the {@link KeyRing} of a process. */
+export function createKeyRing(deps: KeyRingDeps): KeyRing {
+  return new HeldKeys(deps);
+}
+
+interface HeldKey {
+  readonly principal: Principal;
+  /** Milliseconds since the epoch. */
+  readonly expiresAt: number | undefined;
+}
+
+class HeldKeys implements KeyRing {
+  readonly #deps: KeyRingDeps;
+  readonly #held = new LRUCache<string, HeldKey>({ max: mostKeys, ttl: rememberedMs });
+  readonly #quotas = new LRUCache<string, number>({ max: mostKeys });
+  /** Keys that were good when last looked up. */
+  readonly #good = new LRUCache<string, true>({ max: mostKeys });
+  readonly #lookups = new Map<string, Promise<Principal>>();
+  readonly #used = new Set<string>();
+  readonly #timer: NodeJS.Timeout;
+  readonly #stopListening: () => void;
+  /** Revocations heard of. */
+  #revocations = 0;
+
+  constructor(deps: KeyRingDeps) {
+    this.#deps = deps;
+    this.#timer = setInterval(() => void this.flush(), touchMs);
+    this.#timer.unref();
+    this.#stopListening = deps.revocations.onRevoked(({ kind, subject }) => {
+      this.#revocations += 1;
+      for (const [secret, { principal }] of this.#held.entries()) {
+        if ((kind === 'key' ? principal.keyId : principal.userId) === subject) this.#held.delete(secret);
+      }
+    });
+  }
+
+  find(secret: string): Principal | Promise<Principal> {
+    const held = this.#held.get(secret);
+    if (held === undefined || this.#deps.revocations.covers(held.principal)) return this.#lookUp(secret);
+    if (held.expiresAt !== undefined && held.expiresAt <= this.#deps.clock.now()) throw unknownKey();
+    this.#used.add(held.principal.keyId ?? '');
+    return held.principal;
+  }
+
+  knows(secret: string): boolean {
+    return this.#good.has(secret);
+  }
+
+  dailyQuotaOf(keyId: string): number | undefined {
+    return this.#quotas.get(keyId);
+  }
+
+  async flush(): Promise<void> {
+    const used = [...this.#used];
+    this.#used.clear();
+    if (used.length === 0) return;
+    try {
+      await this.#deps.queries.touch(used);
+    } catch (error) {
+      this.#deps.log.debug({ reason: messageOf(error) }, 'the last use of API keys was not written');
+    }
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#timer);
+    this.#stopListening();
+    await this.flush();
+  }
+
+  /** Those who bring the same key at once share one question. */
+  #lookUp(secret: string): Promise<Principal> {
+    let lookup = this.#lookups.get(secret);
+    if (lookup === undefined) {
+      if (this.#lookups.size >= mostLookups) {
+        throw new UnavailableError('Too many API keys are being checked', { code: 'keys_busy' });
+      }
+      lookup = this.#ask(secret).finally(() => this.#lookups.delete(secret));
+      this.#lookups.set(secret, lookup);
+    }
+    return lookup;
+  }
+
+  async #ask(secret: string): Promise<Principal> {
+    const heardBefore = this.#revocations;
+    const found = await this.#deps.queries.findUsable(hashOfSecret(secret));
+    if (found === undefined) {
+      this.#good.delete(secret);
+      throw unknownKey();
+    }
+    this.#good.set(secret, true);
+    const principal = principalOf(found);
+    // Revoked between the answer of the database and now.
+    if (this.#deps.revocations.covers(principal)) throw unknownKey();
+    // What was heard meanwhile may be about this key's owner, as he was before: the next request looks again.
+    if (this.#revocations === heardBefore)
+      this.#held.set(secret, { principal, expiresAt: found.expiresAt?.getTime() });
+    if (found.dailyQuota === null) this.#quotas.delete(found.id);
+    else this.#quotas.set(found.id, found.dailyQuota);
+    this.#used.add(found.id);
+    return principal;
+  }
+}
+
+/** An admin's key speaks for an admin only if it may. */
+function principalOf({ id, userId, role, generation, scopes }: UsableKey): Principal {
+  const speaksForAdmin = role === 'admin' && scopes.includes('admin');
+  return Object.freeze({
+    userId,
+    role: speaksForAdmin ? 'admin' : 'user',
+    generation,
+    sessionId: undefined,
+    keyId: id,
+    scopes,
+  });
+}
+
+function unknownKey(): UnauthenticatedError {
+  return new UnauthenticatedError('The API key is not valid', 'key_invalid');
+}

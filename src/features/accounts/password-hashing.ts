@@ -1,0 +1,121 @@
+/**
+ * Passwords by bcrypt, in threads of the lowest priority: one hash keeps a core busy for a tenth of a second, and in the pool
+ * that bcrypt uses by itself a few logins a second multiply the p99 of cached reads. Here hashing gets what is left over. When
+ * that is not enough, logins wait, a hundred of strangers and fifty of those who are known at most, and whoever comes after
+ * that is told to come back.
+ */
+import bcrypt from 'bcrypt';
+import { Piscina } from 'piscina';
+import { messageOf, UnavailableError } from '../../domain/errors.ts';
+import type { Logger } from '../../platform/observability/logger.ts';
+import { limitSubjectOf } from '../../platform/http/network.ts';
+import { decoyHash, type HashTask } from './hash-thread.ts';
+import { Turns, type Caller } from '../../platform/concurrency/turn-queue.ts';
+
+export type { Caller } from '../../platform/concurrency/turn-queue.ts';
+
+/** bcrypt reads no further than this many bytes; a longer password is refused openly instead of being cut in silence. */
+export const maxPasswordBytes = 72;
+
+/**
+ * Two, where their priority can be lowered: with 20 logins/s on two cores the p99 of reads rose by half, beside one thread as
+ * beside two (in the pool that bcrypt uses by itself: 3.6 x), and an idle machine logs in twice as many. With the priority of
+ * everything else, one, which leaves a core.
+ */
+const threads = process.platform === 'linux' ? 2 : 1;
+/** Time (ms) after which a thread without work ends and gives its memory back. */
+const idleMs = 60_000;
+const threadMemoryMb = 32;
+const waiting = 100;
+const waitingKnown = 50;
+const waitingPerCaller = 10;
+const longestWaitMs = 10_000;
+
+/**
+ * `from` is the caller by address: one address does not fill the waiting room, and strangers, however many, do not fill it for
+ * those who are known (see {@link Turns}). An address alone is a stranger's. Absent for callers of our own.
+ */
+export interface Passwords {
+  /** @throws {UnavailableError} too many are waiting, or it waited too long (code `logins_busy`). */
+  hash(password: string, from?: string | Caller): Promise<string>;
+  /**
+   * Whether `password` belongs to `hash`. Without a hash (no such account), or with one of a lower cost, just as much work is
+   * done.
+   * @throws {UnavailableError} too many are waiting, or it waited too long (code `logins_busy`).
+   */
+  matches(password: string, hash: string | undefined, from?: string | Caller): Promise<boolean>;
+  /** Whether the cost has risen since the hash was made. */
+  needsRehash(hash: string): boolean;
+  /** Ends the threads; what still waits is refused. */
+  close(): Promise<void>;
+}
+
+interface PasswordsDeps {
+  /** Work factor (2^cost rounds). */
+  readonly cost: number;
+  readonly log?: Logger;
+}
+
+type Pool = Piscina<HashTask, string | boolean>;
+
+/** Builds {@link Passwords}. Threads start with the first password, whosever it is. */
+export function createPasswords({ cost, log }: PasswordsDeps): Passwords {
+  const turns = new Turns({
+    width: threads,
+    waiting,
+    waitingKnown,
+    waitingPerCaller,
+    longestWaitMs,
+    refusal: busy,
+  });
+  const decoy = decoyHash(cost);
+  let pool: Pool | undefined;
+  let state: 'open' | 'closed' = 'open';
+
+  const inTurn = (task: HashTask, from: string | Caller | undefined): Promise<string | boolean> =>
+    turns.run(async () => {
+      if (state === 'closed') throw busy();
+      pool ??= openPool(log);
+      return await pool.run(task).catch((error: unknown) => {
+        throw state === 'closed' ? busy() : error;
+      });
+    }, callerOf(from));
+
+  return {
+    hash: async (password, from) => (await inTurn({ password, cost }, from)) as string,
+    matches: async (password, hash, from) => {
+      const same = await inTurn({ password, cost, compareWith: hash ?? decoy }, from);
+      return same === true && hash !== undefined;
+    },
+    needsRehash: (hash) => bcrypt.getRounds(hash) < cost,
+    async close() {
+      state = 'closed';
+      await pool?.destroy();
+    },
+  };
+}
+
+function callerOf(from: string | Caller | undefined): Caller | undefined {
+  if (from === undefined) return undefined;
+  const caller = typeof from === 'string' ? { from } : from;
+  return { ...caller, from: limitSubjectOf(caller.from) };
+}
+
+function openPool(log: Logger | undefined): Pool {
+  // The same extension as this module: .ts when run from source, .js when built.
+  const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
+  const pool: Pool = new Piscina({
+    filename: new URL(`./hash-thread.${extension}`, import.meta.url).href,
+    minThreads: 0,
+    maxThreads: threads,
+    idleTimeout: idleMs,
+    resourceLimits: { maxOldGenerationSizeMb: threadMemoryMb, maxYoungGenerationSizeMb: 4 },
+  });
+  // A thread that breaks without a task would otherwise end the process; the next task starts another.
+  pool.on('error', (error) => log?.error({ reason: messageOf(error) }, 'a hashing thread broke'));
+  return pool;
+}
+
+function busy(): UnavailableError {
+  return new UnavailableError('Too many logins at the moment', { code: 'logins_busy', retryAfterSeconds: 5 });
+}

@@ -1,0 +1,127 @@
+import type { Knex } from 'knex';
+import { v7 as uuidv7 } from 'uuid';
+import type { Claim } from '../../../../db/claims.ts';
+import { orUnavailable } from '../../../../db/outage.ts';
+
+/** Kinds of security events. */
+export const auditTypes = [
+  'account.registered',
+  'account.updated',
+  'account.role_changed',
+  'account.deleted',
+  'login.succeeded',
+  'login.failed',
+  'login.throttled',
+  'session.ended',
+  'session.reuse_detected',
+  'sessions.ended',
+  'password.changed',
+  'password.reset_requested',
+  'password.reset',
+  'key.created',
+  'key.revoked',
+  'webhook_secret.rotated',
+] as const;
+export type AuditType = (typeof auditTypes)[number];
+
+/** Who does something, and from where, for the audit log. Absent fields are not known. */
+export interface Actor {
+  readonly actorId?: string | undefined;
+  readonly keyId?: string | undefined;
+  readonly address?: string | undefined;
+  readonly requestId?: string | undefined;
+  /** What the credential says; confirmed by changes that outlive it. */
+  readonly claim?: Claim | undefined;
+}
+
+/** A security event to record. */
+export interface NewAuditEvent {
+  readonly type: AuditType;
+  /** Whom it is about. */
+  readonly userId?: string | undefined;
+  readonly by: Actor;
+  /** Small, and without secrets. */
+  readonly detail?: Readonly<Record<string, string | number | boolean | readonly string[]>>;
+}
+
+/** A recorded security event. */
+export interface AuditEvent {
+  readonly id: string;
+  readonly at: Date;
+  readonly type: AuditType;
+  readonly userId: string | null;
+  readonly actorId: string | null;
+  readonly keyId: string | null;
+  readonly address: string | null;
+  readonly requestId: string | null;
+  readonly detail: Readonly<Record<string, unknown>>;
+}
+
+export interface AuditFilter {
+  readonly type?: AuditType | undefined;
+  readonly userId?: string | undefined;
+  readonly offset: number;
+  readonly limit: number;
+}
+
+/** The audit log as the rest of the program knows it. */
+export interface AuditQueries {
+  /** Records an event that no other statement belongs to. @throws {UnavailableError} Postgres does not answer. */
+  append(event: NewAuditEvent): Promise<void>;
+  /** A page of events, the newest first. @throws {UnavailableError} Postgres does not answer. */
+  list(filter: AuditFilter): Promise<{ readonly events: readonly AuditEvent[]; readonly total: number }>;
+}
+
+/** Records an event in the transaction of what it tells of, so that neither is there without the other. */
+export async function recordEvent(knex: Knex, { type, userId, by, detail }: NewAuditEvent): Promise<void> {
+  await knex('audit_events').insert({
+    id: uuidv7(),
+    type,
+    user_id: userId ?? null,
+    actor_id: by.actorId ?? null,
+    key_id: by.keyId ?? null,
+    address: by.address ?? null,
+    request_id: by.requestId ?? null,
+    detail: JSON.stringify(detail ?? {}),
+  });
+}
+
+/** Queries on the audit log over one pool. */
+export function createAuditQueries(knex: Knex): AuditQueries {
+  return {
+    append: (event) => orUnavailable(recordEvent(knex, event)),
+
+    async list({ type, userId, offset, limit }) {
+      const matching = (): Knex.QueryBuilder =>
+        knex('audit_events').where({
+          ...(type === undefined ? {} : { type }),
+          ...(userId === undefined ? {} : { user_id: userId }),
+        });
+      const [rows, counted] = await orUnavailable(
+        Promise.all([
+          matching().orderBy('id', 'desc').offset(offset).limit(limit) as Promise<AuditRow[]>,
+          matching().count<{ count: number }[]>({ count: '*' }),
+        ]),
+      );
+      return { events: rows.map(toEvent), total: counted[0]?.count ?? 0 };
+    },
+  };
+}
+
+interface AuditRow {
+  readonly id: string;
+  readonly at: Date;
+  readonly type: AuditType;
+  readonly user_id: string | null;
+  readonly actor_id: string | null;
+  readonly key_id: string | null;
+  readonly address: string | null;
+  readonly request_id: string | null;
+  readonly detail: Record<string, unknown>;
+}
+
+function toEvent(row: AuditRow): AuditEvent {
+  const { id, at, type, address, detail } = row;
+  const { user_id: userId, actor_id: actorId, key_id: keyId, request_id: requestId } = row;
+  return { id, at, type, userId, actorId, keyId, address, requestId, detail };
+}

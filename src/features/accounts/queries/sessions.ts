@@ -1,0 +1,178 @@
+import type { Knex } from 'knex';
+import { v7 as uuidv7 } from 'uuid';
+import { recordEvent, type Actor } from './audit.ts';
+import { endAllCredentials, type CredentialLife } from './credentials.ts';
+import { orUnavailable } from '../../../../db/outage.ts';
+import { storeRevocations, type Revocation } from './revocations.ts';
+
+/** Somebody who may have a session. */
+export interface SessionUser {
+  readonly id: string;
+  readonly username: string;
+  readonly email: string;
+  readonly role: 'user' | 'admin';
+  readonly generation: number;
+}
+
+export interface NewSession {
+  readonly userId: string;
+  /** The generation of the account whose password was checked: if it has risen since, there is no session. */
+  readonly generation: number;
+  /** Of the first refresh token. */
+  readonly refreshHash: Buffer;
+  readonly expiresInSeconds: number;
+  readonly by: Actor;
+}
+
+export interface Rotation {
+  readonly hash: Buffer;
+  /** Of the token that takes its place. */
+  readonly nextHash: Buffer;
+  readonly expiresInSeconds: number;
+  readonly by: Actor;
+}
+
+/** What became of a refresh token. */
+export type RotationOutcome =
+  | { readonly kind: 'rotated'; readonly sessionId: string; readonly user: SessionUser }
+  /** It was used before: the session is ended, because one of its two holders is a thief. */
+  | { readonly kind: 'reused'; readonly revocations: readonly Revocation[] }
+  | { readonly kind: 'unknown' };
+
+/** Sessions in Postgres: each is a family of refresh tokens of which only the last is good. */
+export interface SessionQueries {
+  /** Opens a session, ending the oldest beyond the limit; undefined when the credentials were ended meanwhile. */
+  open(
+    session: NewSession,
+  ): Promise<{ readonly id: string; readonly revocations: readonly Revocation[] } | undefined>;
+  rotate(rotation: Rotation): Promise<RotationOutcome>;
+  /** Ends one session. */
+  end(session: {
+    readonly id: string;
+    readonly userId: string;
+    readonly by: Actor;
+  }): Promise<readonly Revocation[]>;
+  /** Ends all sessions of a user. */
+  endAll(user: { readonly userId: string; readonly by: Actor }): Promise<readonly Revocation[]>;
+}
+
+/** Sessions of one user; the oldest gives way. */
+const mostSessions = 50;
+
+/** Queries on sessions over one pool. All reject with {@link UnavailableError} when Postgres does not answer. */
+export function createSessionQueries(knex: Knex, life: CredentialLife): SessionQueries {
+  const transact = <T>(work: (trx: Knex.Transaction) => Promise<T>): Promise<T> =>
+    orUnavailable(knex.transaction(work));
+
+  return {
+    open: (session) => transact((trx) => open(trx, session, life)),
+    rotate: (rotation) => transact((trx) => rotate(trx, rotation, life)),
+    end: ({ id, userId, by }) =>
+      transact(async (trx) => {
+        if (!(await endSession(trx, id, 'logout'))) return [];
+        await recordEvent(trx, { type: 'session.ended', userId, by });
+        return await revokeSessions(trx, [id], life);
+      }),
+    endAll: ({ userId, by }) =>
+      transact(async (trx) => {
+        const { revocationSeconds } = life;
+        const ended = await endAllCredentials(trx, {
+          userId,
+          reason: 'logout_everywhere',
+          keys: false,
+          revocationSeconds,
+        });
+        await recordEvent(trx, { type: 'sessions.ended', userId, by });
+        return ended;
+      }),
+  };
+}
+
+async function open(
+  trx: Knex.Transaction,
+  { userId, generation, refreshHash, expiresInSeconds, by }: NewSession,
+  life: CredentialLife,
+): Promise<{ id: string; revocations: readonly Revocation[] } | undefined> {
+  // Locked, so that a change of password cannot end "all" sessions while one is being made.
+  const user: unknown = await trx('users')
+    .where({ id: userId, generation })
+    .whereNull('deleted_at')
+    .forShare()
+    .first('id');
+  if (user === undefined) return undefined;
+  const id = uuidv7();
+  await trx('sessions').insert({ id, user_id: userId, expires_at: expiryAfter(trx, expiresInSeconds) });
+  await trx('refresh_tokens').insert({ hash: refreshHash, session_id: id });
+  const surplus = await trx('sessions')
+    .where({ user_id: userId })
+    .whereNull('ended_at')
+    .orderBy('id', 'desc')
+    .offset(mostSessions)
+    .select<{ id: string }[]>('id');
+  const ids = surplus.map((each) => each.id);
+  for (const each of ids) await endSession(trx, each, 'too_many');
+  await recordEvent(trx, { type: 'login.succeeded', userId, by });
+  return { id, revocations: await revokeSessions(trx, ids, life) };
+}
+
+async function rotate(
+  trx: Knex.Transaction,
+  { hash, nextHash, expiresInSeconds, by }: Rotation,
+  life: CredentialLife,
+): Promise<RotationOutcome> {
+  // The row lock decides between two who bring the same token at once.
+  const [found] = await trx('refresh_tokens').where({ hash }).forUpdate().select<RefreshRow[]>();
+  if (found === undefined) return { kind: 'unknown' };
+  const { session_id: sessionId } = found;
+  const user = await liveUserOf(trx, sessionId);
+  if (user === undefined) return { kind: 'unknown' };
+  if (found.used_at !== null) {
+    await endSession(trx, sessionId, 'reuse');
+    await recordEvent(trx, { type: 'session.reuse_detected', userId: user.id, by });
+    return { kind: 'reused', revocations: await revokeSessions(trx, [sessionId], life) };
+  }
+  await trx('refresh_tokens').where({ hash }).update({ used_at: trx.fn.now() });
+  await trx('refresh_tokens').insert({ hash: nextHash, session_id: sessionId });
+  await trx('sessions')
+    .where({ id: sessionId })
+    .update({ last_used_at: trx.fn.now(), expires_at: expiryAfter(trx, expiresInSeconds) });
+  return { kind: 'rotated', sessionId, user };
+}
+
+interface RefreshRow {
+  readonly session_id: string;
+  readonly used_at: Date | null;
+}
+
+/** Whose session it is, unless it or the account has ended. Both stay as they are until the transaction ends. */
+async function liveUserOf(trx: Knex.Transaction, sessionId: string): Promise<SessionUser | undefined> {
+  return await trx('sessions')
+    .join('users', 'users.id', 'sessions.user_id')
+    .where('sessions.id', sessionId)
+    .whereNull('sessions.ended_at')
+    .where('sessions.expires_at', '>', trx.fn.now())
+    .whereNull('users.deleted_at')
+    .forUpdate('sessions')
+    .first<SessionUser>('users.id', 'users.username', 'users.email', 'users.role', 'users.generation');
+}
+
+async function endSession(trx: Knex.Transaction, id: string, reason: string): Promise<boolean> {
+  const ended = await trx('sessions')
+    .where({ id })
+    .whereNull('ended_at')
+    .update({ ended_at: trx.fn.now(), end_reason: reason });
+  return ended > 0;
+}
+
+function revokeSessions(
+  trx: Knex.Transaction,
+  ids: readonly string[],
+  { revocationSeconds }: CredentialLife,
+): Promise<readonly Revocation[]> {
+  const subjects = ids.map((subject) => ({ kind: 'session', subject, generation: null }) as const);
+  return storeRevocations(trx, subjects, revocationSeconds);
+}
+
+function expiryAfter(trx: Knex.Transaction, seconds: number): Knex.Raw {
+  return trx.raw("now() + ? * interval '1 second'", [seconds]);
+}

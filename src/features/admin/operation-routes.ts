@@ -1,0 +1,94 @@
+import { timingSafeEqual, createHash } from 'node:crypto';
+import { ForbiddenError, UnauthenticatedError } from '../../domain/errors.ts';
+import type { ApiContext } from '../../platform/http/context.ts';
+import type { AppDeps } from '../../app-deps.ts';
+import { bearerOf } from '../../platform/http/admission.ts';
+import { answer, answerJson } from '../../platform/http/envelope.ts';
+import { route, type Route } from '../../platform/http/route.ts';
+
+type OperationDeps = Pick<AppDeps, 'health' | 'metrics' | 'config'>;
+
+const tag = 'Operation';
+
+/** Health and metrics. */
+export function operationRoutes({ health, metrics, config }: OperationDeps): Route[] {
+  const live = route({
+    method: 'GET',
+    path: '/health/live',
+    access: 'open',
+    unlimited: true,
+    tag,
+    summary: 'Whether the process runs',
+    answers: { 200: 'It does' },
+    handler: (ctx) => answer(ctx, { message: 'Live', data: { status: 'live' } }),
+  });
+
+  const ready = (path: string): Route =>
+    route({
+      method: 'GET',
+      path,
+      access: 'open',
+      unlimited: true,
+      tag,
+      summary: 'Whether the process can serve',
+      answers: { 200: 'It can', 503: 'It cannot; the checks say why' },
+      handler: async (ctx) => answerReadiness(ctx, health),
+    });
+
+  const scrape = route({
+    method: 'GET',
+    path: '/metrics',
+    access: 'open',
+    unlimited: true,
+    tag,
+    summary: 'Metrics for Prometheus',
+    description: 'With METRICS_TOKEN set, a bearer token; without it, loopback addresses only.',
+    produces: 'text/plain',
+    answers: { 200: 'Metrics of this process', 401: 'A token is needed', 403: 'Not from this address' },
+    handler: async (ctx) => {
+      admitScraper(ctx, config.METRICS_TOKEN);
+      const text = await metrics.text();
+      ctx.set('Content-Type', metrics.contentType);
+      ctx.body = text;
+    },
+  });
+
+  return [live, ready('/health/ready'), ready('/health'), scrape];
+}
+
+async function answerReadiness(ctx: ApiContext, health: AppDeps['health']): Promise<void> {
+  const { ok, checks } = await health.ready();
+  ctx.set('Cache-Control', 'no-store');
+  if (ok) {
+    answer(ctx, { message: 'Ready', data: { status: 'ready', checks } });
+    return;
+  }
+  const failing = Object.entries(checks).filter(([, check]) => !check.ok);
+  const detail = failing.map(([name, check]) => `${name}: ${check.detail ?? 'failed'}`).join('; ');
+  ctx.set('Retry-After', '1');
+  const error = { code: 'not_ready', detail };
+  const data = { status: 'not_ready', checks };
+  answerJson(
+    ctx,
+    503,
+    JSON.stringify({ success: false, message: 'Not ready', error, data, request_id: ctx.state.requestId }),
+  );
+}
+
+function admitScraper(ctx: ApiContext, token: string | undefined): void {
+  if (token !== undefined) {
+    if (!isSame(bearerOf(ctx.req.headers.authorization) ?? '', token)) throw new UnauthenticatedError();
+    return;
+  }
+  const { remoteAddress = '' } = ctx.req.socket;
+  // Behind a proxy on this machine everybody comes from loopback: what was forwarded is not local.
+  const forwarded = ctx.req.headers['x-forwarded-for'] ?? ctx.req.headers['forwarded'];
+  const isLoopback = /^(::1|(::ffff:)?127\.)/.test(remoteAddress);
+  if (!isLoopback || forwarded !== undefined)
+    throw new ForbiddenError('Metrics need METRICS_TOKEN from this address');
+}
+
+function isSame(given: string, expected: string): boolean {
+  const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
+  return timingSafeEqual(digest(given), digest(expected));
+}

@@ -1,0 +1,99 @@
+import { requesterText } from '../../domain/requester.ts';
+import { AppError } from '../../domain/errors.ts';
+import { socketPath } from '../../platform/realtime/ws-messages.ts';
+import type { AppDeps } from '../../app-deps.ts';
+import { route, type Route } from '../../platform/http/route.ts';
+import { portfolioStreamBody, priceStreamQuery } from '../quotes/stream-schemas.ts';
+import { takeOver } from '../../platform/http/hijack.ts';
+
+type StreamDeps = Pick<AppDeps, 'streams' | 'tokens'>;
+
+const tag = 'Streams';
+const produces = 'text/event-stream';
+const events = 'hello, price (a snapshot, then what changes), hb, ticket, end, drain, limit';
+
+/** Live prices over Server-Sent Events. */
+export function streamRoutes(deps: StreamDeps): Route[] {
+  return [prices(deps), portfolio(deps), socket()];
+}
+
+function prices({ streams, tokens }: StreamDeps): Route {
+  return route({
+    method: 'GET',
+    path: '/api/v1/crypto/stream/prices',
+    access: 'user',
+    scope: 'prices:read',
+    takesTicket: true,
+    tag,
+    summary: 'Prices as they change (Server-Sent Events)',
+    description:
+      'Only observed prices are sent: an interval without a new one sends nothing, and a quote that nobody renews is sent once more as stale. A limit is told by the event limit, not by a status, because browsers do not come back after one.',
+    query: priceStreamQuery,
+    headers: {
+      'Last-Event-ID': 'Id of the last event; prices go on with the newest, max_updates with its count',
+    },
+    answers: { 200: events, 204: 'max_updates have been sent: do not come back' },
+    produces,
+    handler: async (ctx, { query, viewer }) => {
+      if (ctx.method === 'HEAD') {
+        ctx.status = 200;
+        ctx.set('Content-Type', produces);
+        return;
+      }
+      const { coins, currency, interval, max_updates: maxUpdates } = query;
+      const watch = {
+        currency,
+        assetIds: coins,
+        intervalMs: interval * 1000,
+        requester: requesterText(viewer),
+      };
+      await streams.openPrices({ ...takeOver(ctx, tokens), watch, asPortfolio: false, maxUpdates });
+    },
+  });
+}
+
+function portfolio({ streams, tokens }: StreamDeps): Route {
+  return route({
+    method: 'POST',
+    path: '/api/v1/crypto/stream/portfolio',
+    access: 'user',
+    scope: 'prices:read',
+    tag,
+    summary: 'The prices of some holdings, and their value, as they change (Server-Sent Events over POST)',
+    description: 'With holdings, each event portfolio has the rows that have changed and the total of all.',
+    body: portfolioStreamBody,
+    answers: {
+      200: events.replace('price', 'portfolio'),
+      204: 'max_updates have been sent: do not come back',
+    },
+    produces,
+    handler: async (ctx, { body, viewer }) => {
+      const { coins = [], holdings, currency, interval, max_updates: maxUpdates } = body;
+      const rows = holdings?.map(({ coin, quantity }) => ({ asset: coin, quantity }));
+      const assetIds = rows === undefined ? coins : [...new Set(rows.map(({ asset }) => asset))];
+      const watch = { currency, assetIds, intervalMs: interval * 1000, requester: requesterText(viewer) };
+      const asked = { watch, holdings: rows, asPortfolio: true, maxUpdates };
+      await streams.openPrices({ ...takeOver(ctx, tokens), ...asked });
+    },
+  });
+}
+
+/** Stands for the WebSocket, which is no route: upgrades do not come here. */
+function socket(): Route {
+  return route({
+    method: 'GET',
+    path: socketPath,
+    access: 'user',
+    scope: 'prices:read',
+    takesTicket: true,
+    tag,
+    summary: 'Prices and jobs over a WebSocket',
+    description:
+      'JSON messages with an action (subscribe, unsubscribe, ping, ticket) and an id, which is in the answer. A token or an API key may be offered as the subprotocol bearer.<token> beside pricepool.',
+    answers: { 101: 'The connection is a WebSocket', 426: 'The request does not ask for an upgrade' },
+    handler: (ctx) => {
+      ctx.set('Upgrade', 'websocket');
+      throw new AppError('Ask for an upgrade to websocket', { code: 'upgrade_required', status: 426 });
+    },
+  });
+}

@@ -1,0 +1,300 @@
+import type { z } from 'zod';
+import type { AlertAsked, AlertChanging } from './alert-service.ts';
+import { alertJson } from './alert-json.ts';
+import type { Principal } from '../../domain/principal.ts';
+import type { Alert } from './alert.ts';
+import type { ApiContext } from '../../platform/http/context.ts';
+import type { AppDeps } from '../../app-deps.ts';
+import {
+  expectedVersion,
+  ifMatchAnswers,
+  ifMatchHeader,
+  versionTagOf,
+} from '../../platform/http/if-match.ts';
+import { allowed, charge } from '../../platform/http/admission.ts';
+import { answer } from '../../platform/http/envelope.ts';
+import { pageOf } from '../../platform/http/paging.ts';
+import { route, type Route } from '../../platform/http/route.ts';
+import {
+  alertChangesBody,
+  alertIdOf,
+  alertPath,
+  alertsQuery,
+  alertStreamQuery,
+  firingsQuery,
+  newAlertBody,
+} from './alert-schemas.ts';
+import { takeOver } from '../../platform/http/hijack.ts';
+
+type AlertDeps = Pick<AppDeps, 'alerts' | 'alertStreams' | 'tokens' | 'allowances'>;
+
+const tag = 'Alerts';
+const path = '/api/v1/alerts';
+const missing = 'There is no such alert, or it is somebody else’s';
+const unavailable = 'The database is away; see Retry-After';
+const changing = 'Others change it all the time';
+/** Alerts that begin anew may fire at once, and each firing is a call of ours. */
+const beginPolicy = { name: 'alert-begins', limit: 600, windowSeconds: 3_600 };
+const defaultHysteresis = { hysteresis: '1', hysteresisUnit: 'percent' } as const;
+
+/** Alerts of the user: making, listing, changing and deleting them, and what has fired. */
+export function alertRoutes(deps: AlertDeps): Route[] {
+  return [
+    make(deps),
+    list(deps),
+    firings(deps),
+    follow(deps),
+    read(deps),
+    change(deps),
+    remove(deps),
+    rearm(deps),
+  ];
+}
+
+function make({ alerts, allowances }: AlertDeps): Route {
+  return route({
+    method: 'POST',
+    path,
+    access: 'user',
+    scope: 'portfolio:write',
+    tag,
+    summary: 'Make an alert',
+    description:
+      'It fires when the value reaches the threshold from the other side. One whose condition holds already waits for that, ' +
+      'unless fire_if_true is set. A key needs portfolio:read too for an alert on the value of a portfolio.',
+    body: newAlertBody,
+    answers: {
+      201: 'The alert; Location says where it is',
+      404: 'There is no such portfolio, or it is somebody else’s',
+      409: 'You have as many as one may have',
+      503: unavailable,
+    },
+    handler: async (ctx, { viewer, body }) => {
+      confirmReader(body, viewer);
+      if (body.fire_if_true) await charge(ctx, () => allowances.take(beginPolicy, viewer.userId));
+      const alert = await alerts.make(viewer, askedOf(body));
+      ctx.set('Location', `${path}/${alert.id}`);
+      answerAlert(ctx, alert, { status: 201, message: 'Alert made' });
+    },
+  });
+}
+
+function list({ alerts }: AlertDeps): Route {
+  return route({
+    method: 'GET',
+    path,
+    access: 'user',
+    scope: 'portfolio:read',
+    tag,
+    summary: 'Your alerts, the newest first',
+    query: alertsQuery,
+    answers: { 200: 'A page of alerts', 503: unavailable },
+    handler: async (ctx, { viewer: { userId }, query }) => {
+      const { page, limit, kind, state, coin: assetId, portfolio_id: portfolioId } = query;
+      const filter = { userId, kind, state, assetId, portfolioId, offset: (page - 1) * limit, limit };
+      const { alerts: found, total } = await alerts.page(filter);
+      answer(ctx, { message: 'Alerts', data: pageOf(found.map(alertJson), { total, page, limit }) });
+    },
+  });
+}
+
+function firings({ alerts }: AlertDeps): Route {
+  return route({
+    method: 'GET',
+    path: `${path}/firings`,
+    access: 'user',
+    scope: 'portfolio:read',
+    tag,
+    summary: 'What has fired in the last 90 days, the newest first',
+    query: firingsQuery,
+    answers: { 200: 'A page of firings', 503: unavailable },
+    handler: async (ctx, { viewer: { userId }, query: { page, limit, alert_id: alertId } }) => {
+      const found = await alerts.firings({ userId, alertId, offset: (page - 1) * limit, limit });
+      const data = found.firings.map(({ body }) => JSON.parse(body) as unknown);
+      answer(ctx, { message: 'Firings', data: pageOf(data, { total: found.total, page, limit }) });
+    },
+  });
+}
+
+function follow({ alertStreams, tokens }: AlertDeps): Route {
+  return route({
+    method: 'GET',
+    path: `${path}/stream`,
+    access: 'user',
+    scope: 'portfolio:read',
+    takesTicket: true,
+    tag,
+    summary: 'Your alerts as they fire (Server-Sent Events)',
+    query: alertStreamQuery,
+    headers: { 'Last-Event-ID': 'Id of the last event that was received; what fired after it is sent' },
+    answers: { 200: 'hello, alert, reset, hb, ticket, end, drain, limit', 503: unavailable },
+    produces: 'text/event-stream',
+    handler: async (ctx, { viewer: { userId } }) => {
+      if (ctx.method === 'HEAD') {
+        ctx.status = 200;
+        ctx.set('Content-Type', 'text/event-stream');
+        return;
+      }
+      await alertStreams.open(userId, () => takeOver(ctx, tokens));
+    },
+  });
+}
+
+function read({ alerts }: AlertDeps): Route {
+  return route({
+    method: 'GET',
+    path: `${path}/:id`,
+    access: 'user',
+    scope: 'portfolio:read',
+    tag,
+    summary: 'One alert',
+    params: alertPath,
+    answers: { 200: 'The alert', 404: missing, 503: unavailable },
+    handler: async (ctx, { params, viewer }) => {
+      answerAlert(ctx, await alerts.get(alertIdOf(params), viewer), { message: 'Alert' });
+    },
+  });
+}
+
+function change({ alerts, allowances }: AlertDeps): Route {
+  return route({
+    method: 'PUT',
+    path: `${path}/:id`,
+    access: 'user',
+    scope: 'portfolio:write',
+    tag,
+    summary: 'Change an alert',
+    description:
+      'What is absent stays. Another threshold, direction or window begins it anew; enabled: false keeps it from firing.',
+    params: alertPath,
+    body: alertChangesBody,
+    headers: ifMatchHeader,
+    answers: {
+      200: 'The alert as it is now',
+      404: missing,
+      409: changing,
+      ...ifMatchAnswers,
+      503: unavailable,
+    },
+    handler: async (ctx, { params, viewer, body }) => {
+      const which = { id: alertIdOf(params), viewer, expected: expectedVersion(ctx) };
+      await confirmReaderOf(alerts, which.id, viewer);
+      if (mayBeginAnew(body)) await charge(ctx, () => allowances.take(beginPolicy, viewer.userId));
+      const alert = await alerts.change({ ...which, changes: changesOf(body) });
+      answerAlert(ctx, alert, { message: 'Alert changed' });
+    },
+  });
+}
+
+function remove({ alerts }: AlertDeps): Route {
+  return route({
+    method: 'DELETE',
+    path: `${path}/:id`,
+    access: 'user',
+    scope: 'portfolio:write',
+    tag,
+    summary: 'Delete an alert',
+    description: 'What has fired stays on record.',
+    params: alertPath,
+    headers: ifMatchHeader,
+    answers: { 200: 'It is gone', 404: missing, ...ifMatchAnswers, 503: unavailable },
+    handler: async (ctx, { params, viewer }) => {
+      const id = alertIdOf(params);
+      await alerts.remove({ id, viewer, expected: expectedVersion(ctx) });
+      answer(ctx, { message: 'Alert deleted', data: { id } });
+    },
+  });
+}
+
+function rearm({ alerts, allowances }: AlertDeps): Route {
+  return route({
+    method: 'POST',
+    path: `${path}/:id/rearm`,
+    access: 'user',
+    scope: 'portfolio:write',
+    tag,
+    summary: 'Begin an alert anew, whatever its state',
+    params: alertPath,
+    answers: { 200: 'The alert as it is now', 404: missing, 409: changing, 503: unavailable },
+    handler: async (ctx, { params, viewer }) => {
+      const id = alertIdOf(params);
+      await confirmReaderOf(alerts, id, viewer);
+      await charge(ctx, () => allowances.take(beginPolicy, viewer.userId));
+      answerAlert(ctx, await alerts.rearm(id, viewer), { message: 'Alert begun anew' });
+    },
+  });
+}
+
+/** An alert on the value of a portfolio tells that value. @throws {ForbiddenError} the key may not read portfolios. */
+function confirmReader({ kind }: Pick<Alert, 'kind'>, viewer: Principal): void {
+  if (kind === 'portfolio_value') allowed(viewer, { access: 'user', scope: 'portfolio:read' });
+}
+
+async function confirmReaderOf(
+  alerts: Pick<AlertDeps['alerts'], 'get'>,
+  id: string,
+  viewer: Principal,
+): Promise<void> {
+  if (viewer.scopes?.includes('portfolio:read') === false)
+    confirmReader(await alerts.get(id, viewer), viewer);
+}
+
+function mayBeginAnew({ threshold, direction, window, enabled }: z.output<typeof alertChangesBody>): boolean {
+  return [threshold, direction, window].some((each) => each !== undefined) || enabled === true;
+}
+
+function askedOf(body: z.output<typeof newAlertBody>): AlertAsked {
+  const { kind, direction, threshold, repeat, url, note, hysteresis } = body;
+  return {
+    kind,
+    direction,
+    threshold,
+    repeat,
+    assetId: body.coin ?? null,
+    portfolioId: body.portfolio_id ?? null,
+    currency: body.currency ?? null,
+    windowSeconds: body.window ?? null,
+    ...(hysteresis === undefined ? defaultHysteresis : hysteresisOf(hysteresis)),
+    fireIfTrue: body.fire_if_true,
+    url: url ?? null,
+    note: note ?? null,
+    isEnabled: body.enabled,
+  };
+}
+
+function changesOf(body: z.output<typeof alertChangesBody>): AlertChanging['changes'] {
+  const { direction, threshold, repeat, url, note, hysteresis, window, enabled } = body;
+  return {
+    ...(direction === undefined ? {} : { direction }),
+    ...(threshold === undefined ? {} : { threshold }),
+    ...(window === undefined ? {} : { windowSeconds: window }),
+    ...(hysteresis === undefined ? {} : hysteresisOf(hysteresis)),
+    ...(repeat === undefined ? {} : { repeat }),
+    ...(body.fire_if_true === undefined ? {} : { fireIfTrue: body.fire_if_true }),
+    ...(url === undefined ? {} : { url }),
+    ...(note === undefined ? {} : { note }),
+    isEnabled: enabled,
+  };
+}
+
+function hysteresisOf({
+  percent,
+  absolute,
+}: {
+  percent?: string | undefined;
+  absolute?: string | undefined;
+}) {
+  return absolute === undefined
+    ? ({ hysteresis: percent ?? '1', hysteresisUnit: 'percent' } as const)
+    : ({ hysteresis: absolute, hysteresisUnit: 'absolute' } as const);
+}
+
+function answerAlert(
+  ctx: ApiContext,
+  alert: Alert,
+  { status = 200, message }: { readonly status?: number; readonly message: string },
+): void {
+  ctx.set('ETag', versionTagOf(alert));
+  ctx.set('Cache-Control', 'private, no-cache');
+  answer(ctx, { status, message, data: alertJson(alert) });
+}

@@ -1,0 +1,214 @@
+/**
+ * The alerts of users as they fire. The record in Postgres is what a stream tells, in its order: whoever has read up to an id
+ * has missed nothing, so a client that comes back goes on from there. News wake a stream; they may be lost, so all users of
+ * this process are looked at every few seconds, by one statement.
+ */
+import { validate as isUuid, version as versionOf } from 'uuid';
+import type { FiringQueries } from './queries/alert-firings.ts';
+import type { AlertNews } from './alert-channel.ts';
+import { messageOf } from '../../domain/errors.ts';
+import type { Logger } from '../../platform/observability/logger.ts';
+import { Frame } from '../../platform/realtime/frame.ts';
+import {
+  refuseSoftly,
+  SseStream,
+  type SseRequest,
+  type SseStreamDeps,
+} from '../../platform/realtime/sse-stream.ts';
+
+/** A request for the stream of one user's alerts. */
+export interface AlertStreamAsked extends SseRequest {
+  /** From the `Last-Event-ID` header or `lastEventId` query; undefined on a first connect. */
+  readonly lastEventId: string | undefined;
+}
+
+export interface AlertStreams {
+  /**
+   * Looks how far the record of a user is, takes the response over by calling `takeOver`, then sends `hello`, what was missed,
+   * and what fires.
+   * @throws {UnavailableError} Postgres does not answer; nothing was taken over then.
+   */
+  open(userId: string, takeOver: () => AlertStreamAsked): Promise<void>;
+  close(): void;
+}
+
+interface AlertStreamsDeps extends SseStreamDeps {
+  readonly firings: Pick<FiringQueries, 'after' | 'newest'>;
+  readonly news: Pick<AlertNews, 'listen'>;
+  readonly log: Logger;
+  /** Firings older than this (s) are not kept: a client that comes back later may have missed some. */
+  readonly keptSeconds: number;
+  /** Time (ms) between two looks at all users. Default 3 s. */
+  readonly lookEveryMs?: number;
+}
+
+const lookMs = 3_000;
+/** Users of one look. */
+const usersPerLook = 500;
+/** Firings of one read. */
+const pageSize = 100;
+const leastId = '00000000-0000-0000-0000-000000000000';
+
+/** Builds the {@link AlertStreams} of an API process. */
+export function createAlertStreams(deps: AlertStreamsDeps): AlertStreams {
+  return new ProcessAlertStreams(deps);
+}
+
+class ProcessAlertStreams implements AlertStreams {
+  readonly #deps: AlertStreamsDeps;
+  readonly #byUser = new Map<string, Set<AlertStream>>();
+  readonly #stops: (() => void)[];
+  #looking: Promise<void> | undefined;
+
+  constructor(deps: AlertStreamsDeps) {
+    this.#deps = deps;
+    const timer = setInterval(() => this.#look(), deps.lookEveryMs ?? lookMs);
+    timer.unref();
+    this.#stops = [
+      () => clearInterval(timer),
+      deps.news.listen({ onFired: (userIds) => this.#wake(userIds), onGap: () => this.#look() }),
+    ];
+  }
+
+  async open(userId: string, takeOver: () => AlertStreamAsked): Promise<void> {
+    const { firings, registry, now, keptSeconds } = this.#deps;
+    const newest = (await firings.newest([userId])).get(userId) ?? leastId;
+    const asked = takeOver();
+    const limit = registry.limitReached(asked);
+    if (limit !== undefined) {
+      refuseSoftly(asked, limit);
+      return;
+    }
+    const begin = beginOf(asked.lastEventId, { newest, oldestMs: now() - keptSeconds * 1000 });
+    const sse = new SseStream(asked, this.#deps);
+    sse.hello({ recovered: begin.recovered, server_time: new Date(now()).toISOString() });
+    if (!begin.recovered) sse.write(new Frame({ type: 'reset', data: '{}' }));
+    const stream = new AlertStream({ ...this.#deps, userId, sse, cursor: begin.cursor });
+    this.#add(userId, stream);
+    sse.onClose(() => this.#remove(userId, stream));
+    stream.wake();
+  }
+
+  close(): void {
+    for (const stop of this.#stops) stop();
+  }
+
+  #add(userId: string, stream: AlertStream): void {
+    const streams = this.#byUser.get(userId) ?? new Set<AlertStream>();
+    this.#byUser.set(userId, streams);
+    streams.add(stream);
+  }
+
+  #remove(userId: string, stream: AlertStream): void {
+    const streams = this.#byUser.get(userId);
+    streams?.delete(stream);
+    if (streams?.size === 0) this.#byUser.delete(userId);
+  }
+
+  /** With the newest firings, only those that have not got so far. */
+  #wake(userIds: readonly string[], newest?: ReadonlyMap<string, string>): void {
+    for (const userId of userIds) {
+      const id = newest?.get(userId);
+      for (const stream of this.#byUser.get(userId) ?? [])
+        if (id === undefined || stream.cursor < id) stream.wake();
+    }
+  }
+
+  #look(): void {
+    this.#looking ??= this.#lookNow().finally(() => (this.#looking = undefined));
+  }
+
+  async #lookNow(): Promise<void> {
+    const userIds = [...this.#byUser.keys()];
+    try {
+      for (let from = 0; from < userIds.length; from += usersPerLook) {
+        const newest = await this.#deps.firings.newest(userIds.slice(from, from + usersPerLook));
+        this.#wake([...newest.keys()], newest);
+      }
+    } catch (error) {
+      this.#deps.log.debug({ reason: messageOf(error) }, 'what has fired could not be looked for');
+    }
+  }
+}
+
+interface Begin {
+  /** Id of the last firing that the client has. */
+  readonly cursor: string;
+  readonly recovered: boolean;
+}
+
+/** A client that names an id that the record cannot go on from is told so, and begins with what fires from now on. */
+function beginOf(
+  lastEventId: string | undefined,
+  { newest, oldestMs }: { readonly newest: string; readonly oldestMs: number },
+): Begin {
+  if (lastEventId === undefined) return { cursor: newest, recovered: true };
+  const id = lastEventId.toLowerCase();
+  const isKnown = isUuid(id) && versionOf(id) === 7 && id <= newest && msOf(id) >= oldestMs;
+  return isKnown ? { cursor: id, recovered: true } : { cursor: newest, recovered: false };
+}
+
+/** The time in a UUID of version 7. */
+function msOf(id: string): number {
+  return Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
+}
+
+interface AlertStreamDeps extends Pick<AlertStreamsDeps, 'firings' | 'log'> {
+  readonly userId: string;
+  readonly sse: SseStream;
+  readonly cursor: string;
+}
+
+/** One client's stream. It reads the record itself, from where this client has got to. */
+class AlertStream {
+  readonly #deps: AlertStreamDeps;
+  #cursor: string;
+  #reading = false;
+  #again = false;
+  /** The client did not keep up: what there is is read when it does. */
+  #isBehind = false;
+
+  constructor(deps: AlertStreamDeps) {
+    this.#deps = deps;
+    this.#cursor = deps.cursor;
+    deps.sse.whenReady(() => {
+      if (this.#isBehind) this.wake();
+    });
+  }
+
+  get cursor(): string {
+    return this.#cursor;
+  }
+
+  /** Something may have fired. */
+  wake(): void {
+    this.#again = true;
+    if (!this.#reading) void this.#read();
+  }
+
+  async #read(): Promise<void> {
+    this.#reading = true;
+    try {
+      while (this.#again) {
+        this.#again = false;
+        await this.#readPage();
+      }
+    } catch (error) {
+      this.#deps.log.debug({ reason: messageOf(error) }, 'what has fired could not be read');
+    } finally {
+      this.#reading = false;
+    }
+  }
+
+  async #readPage(): Promise<void> {
+    const { sse, firings, userId } = this.#deps;
+    this.#isBehind = sse.isOpen && sse.pace() !== 'ready';
+    if (!sse.isOpen || this.#isBehind) return;
+    const page = await firings.after(userId, this.#cursor, pageSize);
+    for (const { id, body } of page) {
+      sse.write(new Frame({ type: 'alert', id, data: body }));
+      this.#cursor = id;
+    }
+    if (page.length === pageSize) this.#again = true;
+  }
+}

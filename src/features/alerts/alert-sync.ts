@@ -1,0 +1,131 @@
+/**
+ * Keeps what this process knows of alerts up to date: all of them at the begin, then those that news name, and every few seconds
+ * those that have changed, in case news were lost.
+ */
+import type { AlertWatchQueries, ChangeCursor, FoundAlert } from './queries/alert-watch.ts';
+import type { AlertNews } from './alert-channel.ts';
+import { createBell } from '../../platform/concurrency/wake-signal.ts';
+import { messageOf } from '../../domain/errors.ts';
+import type { Logger } from '../../platform/observability/logger.ts';
+
+interface SyncDeps {
+  readonly watch: AlertWatchQueries;
+  readonly news: Pick<AlertNews, 'listen'>;
+  readonly onFound: (found: FoundAlert) => void;
+  /** What was read is in place. */
+  readonly onRead: () => void;
+  readonly log: Logger;
+  /** Time (ms) between two looks. */
+  readonly lookEveryMs: number;
+}
+
+const pageSize = 2_000;
+/** Ids of news that wait to be read; with more, the next look finds them. */
+const mostIds = 10_000;
+const idsPerRead = 500;
+const retryMs = 1_000;
+
+export class AlertSync {
+  readonly #deps: SyncDeps;
+  readonly #bell = createBell();
+  readonly #ids = new Set<string>();
+  readonly #stopListening: () => void;
+  readonly #running: Promise<void>;
+  #since: ChangeCursor | undefined;
+  #isLookDue = true;
+  #isFailing = false;
+  #isClosed = false;
+
+  constructor(deps: SyncDeps) {
+    this.#deps = deps;
+    this.#stopListening = deps.news.listen({
+      onChanged: (ids) => this.#hear(ids),
+      onGap: () => {
+        this.#isLookDue = true;
+        this.#bell.ring();
+      },
+    });
+    this.#running = this.#run();
+  }
+
+  /** Whether all alerts have been read once. */
+  get isLoaded(): boolean {
+    return this.#since !== undefined;
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#stopListening();
+    this.#bell.ring();
+    await this.#running;
+  }
+
+  #hear(ids: readonly string[]): void {
+    for (const id of ids) if (this.#ids.size < mostIds) this.#ids.add(id);
+    this.#bell.ring();
+  }
+
+  async #run(): Promise<void> {
+    const { lookEveryMs } = this.#deps;
+    let lookedAt = performance.now();
+    while (!this.#isClosed) {
+      const isLook = this.#isLookDue || performance.now() - lookedAt >= lookEveryMs;
+      if (isLook) lookedAt = performance.now();
+      const isDone = await this.#read(isLook);
+      const untilLook = lookEveryMs - (performance.now() - lookedAt);
+      await this.#bell.wait(isDone ? Math.max(0, untilLook) : retryMs);
+    }
+  }
+
+  async #read(isLook: boolean): Promise<boolean> {
+    try {
+      if (this.#since === undefined) await this.#readAll();
+      else if (isLook) await this.#readChanged(this.#since);
+      if (isLook) this.#isLookDue = false;
+      await this.#readNamed();
+      this.#isFailing = false;
+      this.#deps.onRead();
+      return true;
+    } catch (error) {
+      this.#isLookDue = true;
+      if (!this.#isFailing && !this.#isClosed)
+        this.#deps.log.warn({ reason: messageOf(error) }, 'alerts cannot be read');
+      this.#isFailing = true;
+      return false;
+    }
+  }
+
+  async #readAll(): Promise<void> {
+    const { watch, onFound } = this.#deps;
+    const since = await watch.now();
+    let after = since.id;
+    while (!this.#isClosed) {
+      const page = await watch.watched(after, pageSize);
+      for (const alert of page) onFound({ alert, isDeleted: false });
+      after = page.at(-1)?.id ?? after;
+      if (page.length < pageSize) break;
+    }
+    this.#since = since;
+  }
+
+  async #readChanged(since: ChangeCursor): Promise<void> {
+    const { watch, onFound } = this.#deps;
+    const begun = await watch.now();
+    let cursor: ChangeCursor | undefined = since;
+    while (cursor !== undefined && !this.#isClosed) {
+      const { found, next } = await watch.changed(cursor, pageSize);
+      for (const each of found) onFound(each);
+      cursor = next;
+    }
+    this.#since = begun;
+  }
+
+  async #readNamed(): Promise<void> {
+    const ids = [...this.#ids];
+    this.#ids.clear();
+    for (let from = 0; from < ids.length; from += idsPerRead) {
+      const part = ids.slice(from, from + idsPerRead);
+      for (const each of await this.#deps.watch.byIds(part)) this.#deps.onFound(each);
+    }
+  }
+}

@@ -1,0 +1,160 @@
+/**
+ * What evaluators do to alerts. A move names the version that it starts from, so that of all processes that see the same value
+ * one makes it; the firing and its webhook are stored in the same transaction, so that neither is lost or made twice.
+ */
+import type { Knex } from 'knex';
+import { v7 as uuidv7 } from 'uuid';
+import { leastBetweenFiringsMs, type Alert, type FiringQuote } from '../alert.ts';
+import { toAlert, type AlertRow } from './alert-rows.ts';
+import { orUnavailable } from '../../../../db/outage.ts';
+import type { WebhookOutbox } from '../../webhooks/queries/webhook-deliveries.ts';
+
+/** One alert to another state. */
+export interface AlertMove {
+  readonly id: string;
+  readonly userId: string;
+  /** The move is made only if the alert still has it. */
+  readonly version: number;
+  readonly to: 'armed' | 'fired';
+  /** Decimal text. */
+  readonly value: string;
+  readonly quote: FiringQuote;
+  /** The event of a firing, of the alert as it then is. */
+  readonly describe: (alert: Alert, firing: { readonly id: string; readonly at: Date }) => object;
+}
+
+/** What became of moves. */
+export interface Moved {
+  /** Those that moved, as they are now. */
+  readonly alerts: readonly Alert[];
+  /** Owners of those that fired. */
+  readonly firedUserIds: readonly string[];
+  /** Webhooks that are to be sent. */
+  readonly deliveryIds: readonly string[];
+}
+
+export interface AlertMoveQueries {
+  /** Makes moves, each alert once, all at once or none. @throws {UnavailableError} Postgres does not answer. */
+  move(moves: readonly AlertMove[]): Promise<Moved>;
+}
+
+interface MoveDeps {
+  readonly knex: Knex;
+  readonly outbox: Pick<WebhookOutbox, 'enqueueIn'>;
+}
+
+/** Type of the event. */
+const alertFiredType = 'alert.fired';
+
+/** Builds {@link AlertMoveQueries}. */
+export function createAlertMoves({ knex, outbox }: MoveDeps): AlertMoveQueries {
+  return { move: (moves) => orUnavailable(knex.transaction((trx) => moveAll(trx, moves, outbox))) };
+}
+
+async function moveAll(trx: Knex, moves: readonly AlertMove[], outbox: MoveDeps['outbox']): Promise<Moved> {
+  const firing = moves.filter(({ to }) => to === 'fired');
+  const userIds = [...new Set(firing.map(({ userId }) => userId))].sort();
+  if (userIds.length > 0) await trx.raw(lockSql, [userIds] as never);
+  const { rows } = await trx.raw<{ rows: AlertRow[] }>(moveSql, [
+    moves.map(({ id }) => id),
+    moves.map(({ version }) => version),
+    moves.map(({ to }) => to),
+    moves.map(({ value }) => value),
+    moves.map(({ quote }) => quote.receivedAt),
+    leastBetweenFiringsMs,
+  ] as never);
+  const alerts = rows.map(toAlert);
+  const byId = new Map(firing.map((move) => [move.id, move]));
+  const fired = alerts.flatMap((alert) => {
+    const move = byId.get(alert.id);
+    return move === undefined ? [] : [{ alert, move }];
+  });
+  const deliveryIds = fired.length === 0 ? [] : await record(trx, fired, outbox);
+  return { alerts, firedUserIds: [...new Set(fired.map(({ alert }) => alert.userId))], deliveryIds };
+}
+
+interface Fired {
+  readonly alert: Alert;
+  readonly move: AlertMove;
+}
+
+/** Stores what fired; returns the ids of the webhooks. */
+async function record(trx: Knex, fired: readonly Fired[], outbox: MoveDeps['outbox']): Promise<string[]> {
+  const nextId = await idsBehind(trx, [...new Set(fired.map(({ alert }) => alert.userId))]);
+  const deliveryIds: string[] = [];
+  const rows: object[] = [];
+  for (const { alert, move } of fired) {
+    const at = alert.firedAt ?? new Date();
+    const id = nextId(alert.userId, at);
+    const payload = move.describe(alert, { id, at });
+    rows.push({
+      id,
+      alert_id: alert.id,
+      user_id: alert.userId,
+      at,
+      value: move.value,
+      as_of: move.quote.asOf,
+      received_at: new Date(move.quote.receivedAt),
+      source: move.quote.source,
+      body: JSON.stringify(payload),
+    });
+    const { url, userId } = alert;
+    if (url !== null)
+      deliveryIds.push(await outbox.enqueueIn(trx, { userId, url, type: alertFiredType, payload }));
+  }
+  await trx('alert_firings').insert(rows);
+  return deliveryIds;
+}
+
+/**
+ * Makes ids that come behind all that their user has. Whoever makes them holds the user's lock until the commit, so the order
+ * of the ids is the order in which firings become visible: who has read up to an id has missed nothing before it.
+ */
+async function idsBehind(
+  trx: Knex,
+  userIds: readonly string[],
+): Promise<(userId: string, at: Date) => string> {
+  const { rows } = await trx.raw<{ rows: { user_id: string; id: string }[] }>(newestSql, [userIds] as never);
+  const lastMs = new Map(rows.map(({ user_id: userId, id }) => [userId, msOf(id)]));
+  return (userId, at) => {
+    const msecs = Math.max(at.getTime(), (lastMs.get(userId) ?? 0) + 1);
+    lastMs.set(userId, msecs);
+    return uuidv7({ msecs });
+  };
+}
+
+/** The time in a UUID of version 7. */
+function msOf(id: string): number {
+  return Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
+}
+
+/** In the order given, which is the same for all, so that nobody waits in a circle. */
+const lockSql = `select pg_advisory_xact_lock(hashtextextended('alerts:' || user_id, 0)) from unnest(?::text[]) as asked (user_id)`;
+
+const newestSql = `select user_id, newest.id from unnest(?::uuid[]) as asked (user_id)
+  cross join lateral (select id from alert_firings where alert_firings.user_id = asked.user_id order by id desc limit 1)
+    as newest`;
+
+/**
+ * A value that was received before the last change of the state moves nothing, nor does anything of a deleted account; and none
+ * that was received right after a firing fires again.
+ */
+const moveSql = `with wanted as (
+    select * from unnest(?::uuid[], ?::integer[], ?::text[], ?::numeric[], ?::float8[])
+      as wanted (id, version, state, value, received_ms)),
+  locked as (
+    select alerts.id from alerts join wanted using (id)
+    where alerts.version = wanted.version and alerts.deleted_at is null
+      and (alerts.observed_at is null or alerts.observed_at <= to_timestamp(wanted.received_ms / 1000))
+      and (wanted.state <> 'fired' or alerts.fired_at is null
+        or extract(epoch from alerts.fired_at) * 1000 + ? <= wanted.received_ms)
+      and exists (select 1 from users where users.id = alerts.user_id and users.deleted_at is null)
+    order by alerts.id for update of alerts)
+  update alerts set state = wanted.state, last_value = wanted.value,
+    observed_at = to_timestamp(wanted.received_ms / 1000),
+    fired_at = case when wanted.state = 'fired' then clock_timestamp() else fired_at end,
+    fired_count = fired_count + case when wanted.state = 'fired' then 1 else 0 end,
+    not_evaluated = null, version = alerts.version + 1, updated_at = clock_timestamp()
+  from wanted join locked using (id)
+  where alerts.id = wanted.id and alerts.version = wanted.version
+  returning alerts.*`;

@@ -1,0 +1,104 @@
+import type { Knex } from 'knex';
+import { orUnavailable } from '../../../../db/outage.ts';
+
+/** A price of the past that is looked for. */
+export interface ReferenceAsked {
+  readonly assetId: string;
+  readonly currency: string;
+  /** The newest observation at this moment (ms since the epoch) is meant… */
+  readonly at: number;
+  /** …unless it is older than this moment. */
+  readonly from: number;
+}
+
+/** An observed price of the past. */
+export interface ReferencePrice {
+  readonly price: number;
+  /** When it was observed (ms since the epoch). */
+  readonly at: number;
+}
+
+/** What a portfolio holds, as its books say. */
+export interface HeldInPortfolio {
+  readonly baseCurrency: string;
+  /** Whether the derived tables are of the newest transactions. */
+  readonly isBooked: boolean;
+  /** Assets with their quantities as decimal text, one more than the limit when there are more. */
+  readonly holdings: readonly { readonly assetId: string; readonly quantity: string }[];
+}
+
+/** What alerts on changes and on portfolios compare with. Methods throw {@link UnavailableError} when Postgres does not answer. */
+export interface AlertValueQueries {
+  /** In the order asked; undefined where nothing was observed. */
+  references(asked: readonly ReferenceAsked[]): Promise<readonly (ReferencePrice | undefined)[]>;
+  /** By portfolio; deleted ones are missing. `limit` is of the assets of each. */
+  holdings(portfolioIds: readonly string[], limit: number): Promise<ReadonlyMap<string, HeldInPortfolio>>;
+}
+
+/** Builds {@link AlertValueQueries}. */
+export function createAlertValues(knex: Knex): AlertValueQueries {
+  return {
+    async references(asked) {
+      if (asked.length === 0) return [];
+      const { rows } = await orUnavailable(
+        knex.raw<{ rows: { place: number; price: number; at: number }[] }>(referencesSql, [
+          asked.map(({ assetId }) => assetId),
+          asked.map(({ currency }) => currency),
+          asked.map(({ at }) => at),
+          asked.map(({ from }) => from),
+        ] as never),
+      );
+      const found = new Map(rows.map(({ place, price, at }) => [place, { price, at }]));
+      return asked.map((_each, index) => found.get(index + 1));
+    },
+    async holdings(portfolioIds, limit) {
+      const { rows } = await orUnavailable(
+        knex.raw<{ rows: HoldingsRow[] }>(holdingsSql, [limit + 1, portfolioIds] as never),
+      );
+      return new Map(rows.map((row) => [row.id, toHeld(row)]));
+    },
+  };
+}
+
+/**
+ * A candle tells two observations that have a moment: its first and its last. Hours stand in for five minutes that are not kept
+ * any more.
+ */
+const referencesSql = `with asked as (
+    select place, asset_id, currency, to_timestamp(at / 1000) as at, to_timestamp(since / 1000) as since
+    from unnest(?::text[], ?::text[], ?::float8[], ?::float8[]) with ordinality
+      as row (asset_id, currency, at, since, place))
+  select place, found.price, (extract(epoch from found.seen) * 1000)::float8 as at from asked
+  cross join lateral (
+    select case when last_at <= asked.at then close else open end as price,
+      case when last_at <= asked.at then last_at else first_at end as seen
+    from candles
+    where candles.asset_id = asked.asset_id and candles.currency = asked.currency and resolution in ('5m', '1h')
+      and open_time > asked.since - interval '1 hour' and open_time <= asked.at and first_at <= asked.at
+      and case when last_at <= asked.at then last_at else first_at end >= asked.since
+    order by 2 desc limit 1) as found`;
+
+interface HoldingsRow {
+  readonly id: string;
+  readonly base_currency: string;
+  readonly is_booked: boolean;
+  readonly asset_ids: readonly string[] | null;
+  readonly quantities: readonly string[] | null;
+}
+
+const holdingsSql = `select id, base_currency, booked_version = books_version as is_booked, held.asset_ids, held.quantities
+  from portfolios
+  cross join lateral (
+    select array_agg(asset_id order by asset_id) as asset_ids, array_agg(quantity::text order by asset_id) as quantities
+    from (select asset_id, quantity from positions where positions.portfolio_id = portfolios.id and quantity <> 0
+      order by asset_id limit ?) as kept) as held
+  where id = any(?::uuid[]) and deleted_at is null`;
+
+function toHeld(row: HoldingsRow): HeldInPortfolio {
+  const { asset_ids: assetIds, quantities } = row;
+  return {
+    baseCurrency: row.base_currency,
+    isBooked: row.is_booked,
+    holdings: (assetIds ?? []).map((assetId, index) => ({ assetId, quantity: quantities?.[index] ?? '0' })),
+  };
+}

@@ -1,0 +1,111 @@
+import type { Knex } from 'knex';
+import type { Alert, NotEvaluated } from '../alert.ts';
+import { toAlert, type AlertRow } from './alert-rows.ts';
+import { orUnavailable } from '../../../../db/outage.ts';
+
+/** An alert as a look finds it. */
+export interface FoundAlert {
+  readonly alert: Alert;
+  readonly isDeleted: boolean;
+}
+
+/** Where a look for changes ended. */
+export interface ChangeCursor {
+  /** Timestamp text of Postgres, with microseconds. */
+  readonly at: string;
+  readonly id: string;
+}
+
+/** How evaluators read alerts. All methods throw {@link UnavailableError} when Postgres does not answer. */
+export interface AlertWatchQueries {
+  /** Before everything that changes from now on. */
+  now(): Promise<ChangeCursor>;
+  /** Alerts that something can happen to, in the order of ids, behind `after`. */
+  watched(after: string, limit: number): Promise<readonly Alert[]>;
+  /** What has changed since a look began, deleted ones included; `next` is undefined at the end. */
+  changed(
+    since: ChangeCursor,
+    limit: number,
+  ): Promise<{ readonly found: readonly FoundAlert[]; readonly next: ChangeCursor | undefined }>;
+  /** Those of these ids that there are, deleted ones included. */
+  byIds(ids: readonly string[]): Promise<readonly FoundAlert[]>;
+  /** Says why alerts cannot be evaluated, or that they can (null). */
+  mark(ids: readonly string[], reason: NotEvaluated | null): Promise<void>;
+  /**
+   * Deletes alerts of deleted accounts and portfolios, and bounded bites of what was deleted an hour ago and of firings older
+   * than `keepSeconds`. Returns the number of rows.
+   */
+  tidy(keepSeconds: number): Promise<number>;
+}
+
+type ChangedRow = AlertRow & { readonly cursor: string };
+
+/** Builds {@link AlertWatchQueries}. */
+export function createAlertWatch(knex: Knex): AlertWatchQueries {
+  async function ask<R>(sql: string, values: readonly unknown[]): Promise<R[]> {
+    const { rows } = await orUnavailable(knex.raw<{ rows: R[] }>(sql, values as never));
+    return rows;
+  }
+  return {
+    async now() {
+      const [row] = await ask<{ at: string }>(nowSql, []);
+      return { at: row?.at ?? '-infinity', id: leastId };
+    },
+    watched: async (after, limit) => (await ask<AlertRow>(watchedSql, [after, limit])).map(toAlert),
+    async changed({ at, id }, limit) {
+      const rows = await ask<ChangedRow>(changedSql, [at, id, limit]);
+      const last = rows.at(-1);
+      const next = rows.length < limit || last === undefined ? undefined : { at: last.cursor, id: last.id };
+      return { found: rows.map(toFound), next };
+    },
+    byIds: async (ids) => (await ask<AlertRow>(byIdsSql, [ids])).map(toFound),
+    async mark(ids, reason) {
+      await ask(markSql, [reason, ids, reason]);
+    },
+    async tidy(keepSeconds) {
+      let count = 0;
+      for (const [sql, values] of [
+        [orphansSql, []],
+        [purgeSql, []],
+        [purgeFiringsSql, [keepSeconds]],
+      ] as const) {
+        const { rowCount } = await orUnavailable(knex.raw<{ rowCount: number }>(sql, values as never));
+        count += rowCount;
+      }
+      return count;
+    },
+  };
+}
+
+const leastId = '00000000-0000-0000-0000-000000000000';
+
+/** A statement that began a little earlier may end later: what follows looks half a minute further back. */
+const nowSql = `select (clock_timestamp() - interval '30 seconds')::text as at`;
+
+const watchedSql = `select * from alerts where deleted_at is null
+    and (state in ('pending', 'armed') or state = 'fired' and repeat = 'every') and id > ?
+  order by id limit ?`;
+
+const changedSql = `select *, updated_at::text as cursor from alerts where (updated_at, id) > (?::timestamptz, ?::uuid)
+  order by updated_at, id limit ?`;
+
+const byIdsSql = 'select * from alerts where id = any(?::uuid[])';
+
+const markSql = `update alerts set not_evaluated = ? where id = any(?::uuid[]) and deleted_at is null
+  and not_evaluated is distinct from ?`;
+
+const orphansSql = `update alerts set deleted_at = now(), updated_at = clock_timestamp(), version = version + 1
+  where deleted_at is null and (
+    exists (select 1 from users where users.id = alerts.user_id and users.deleted_at is not null)
+    or portfolio_id is not null and not exists (
+      select 1 from portfolios where portfolios.id = alerts.portfolio_id and portfolios.deleted_at is null))`;
+
+/** Bounded bites, so that a purge never holds locks for long; the next one takes more. */
+const purgeSql = `delete from alerts where id in (
+  select id from alerts where deleted_at < now() - interval '1 hour' limit 5000)`;
+const purgeFiringsSql = `delete from alert_firings where id in (
+  select id from alert_firings where at < now() - make_interval(secs => ?) limit 5000)`;
+
+function toFound(row: AlertRow): FoundAlert {
+  return { alert: toAlert(row), isDeleted: row.deleted_at !== null };
+}

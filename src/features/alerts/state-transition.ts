@@ -1,0 +1,145 @@
+/**
+ * Stores the moves of alerts, in batches, one after the other. While Postgres is away they wait here, no more than one for each
+ * alert, and are tried again: what was seen is not forgotten.
+ */
+import type { AlertMove, AlertMoveQueries, Moved } from './queries/alert-transitions.ts';
+import type { AlertWatchQueries, FoundAlert } from './queries/alert-watch.ts';
+import { createBell } from '../../platform/concurrency/wake-signal.ts';
+import { messageOf, UnavailableError } from '../../domain/errors.ts';
+import type { Logger } from '../../platform/observability/logger.ts';
+import { firingEvent } from './alert-json.ts';
+import type { Begun } from './subject.ts';
+
+interface MoverDeps {
+  readonly moves: AlertMoveQueries;
+  readonly watch: Pick<AlertWatchQueries, 'byIds'>;
+  /** What became of a move: the alert as it is now (undefined when it is gone), and whether it was this move that made it so. */
+  readonly onSettled: (begun: Begun, found: FoundAlert | undefined, isMoved: boolean) => void;
+  /** Told after the commit. Must not reject. */
+  readonly onMoved: (moved: Moved) => Promise<void>;
+  readonly log: Logger;
+}
+
+/** Moves of one transaction. */
+const batchSize = 100;
+const leastWaitMs = 250;
+const longestWaitMs = 5_000;
+
+export class Mover {
+  readonly #deps: MoverDeps;
+  readonly #waiting: Begun[] = [];
+  readonly #bell = createBell();
+  readonly #running: Promise<void>;
+  #isClosed = false;
+
+  constructor(deps: MoverDeps) {
+    this.#deps = deps;
+    this.#running = this.#run();
+  }
+
+  /** Moves that are not stored yet. */
+  get size(): number {
+    return this.#waiting.length;
+  }
+
+  add(begun: readonly Begun[]): void {
+    for (const each of begun) this.#waiting.push(each);
+    if (begun.length > 0) this.#bell.ring();
+  }
+
+  /** Ends after the batch under way, and those that can be stored at once. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#bell.ring();
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    let waitMs = 0;
+    while (!this.#isClosed || (this.#waiting.length > 0 && waitMs === 0)) {
+      if (this.#waiting.length === 0) {
+        await this.#bell.wait(longestWaitMs);
+        continue;
+      }
+      const batch = this.#waiting.slice(0, batchSize);
+      const isDone = await this.#store(batch);
+      if (isDone) this.#waiting.splice(0, batch.length);
+      waitMs = isDone ? 0 : Math.min(longestWaitMs, Math.max(leastWaitMs, 2 * waitMs));
+      if (waitMs > 0 && !this.#isClosed) await this.#bell.wait(waitMs);
+    }
+  }
+
+  /** False when Postgres cannot be had: the batch is to be tried again. */
+  async #store(batch: readonly Begun[]): Promise<boolean> {
+    const { moves, log } = this.#deps;
+    let moved: Moved;
+    try {
+      moved = await moves.move(batch.map(moveOfBegun));
+    } catch (error) {
+      if (error instanceof UnavailableError) {
+        log.warn(
+          { reason: messageOf(error), moves: batch.length },
+          'moves of alerts could not be stored yet',
+        );
+        return false;
+      }
+      return await this.#storeAlone(batch, error);
+    }
+    await this.#settle(batch, moved);
+    return true;
+  }
+
+  /** One of them breaks a rule of the database: the others are stored without it. */
+  async #storeAlone(batch: readonly Begun[], error: unknown): Promise<boolean> {
+    if (batch.length === 1) {
+      const [begun] = batch;
+      this.#deps.log.error({ alert: begun?.alert.id, err: error }, 'a move of an alert cannot be stored');
+      if (begun !== undefined) this.#deps.onSettled(begun, { alert: begun.alert, isDeleted: false }, true);
+      return true;
+    }
+    for (const [index, begun] of batch.entries()) {
+      if (await this.#store([begun])) continue;
+      // What is done must not be tried again.
+      this.#waiting.splice(0, index);
+      return false;
+    }
+    return true;
+  }
+
+  async #settle(batch: readonly Begun[], moved: Moved): Promise<void> {
+    const now = new Map<string, FoundAlert>(
+      moved.alerts.map((alert) => [alert.id, { alert, isDeleted: false }]),
+    );
+    await this.#deps.onMoved(moved);
+    const others = batch.filter(({ alert }) => !now.has(alert.id)).map(({ alert }) => alert.id);
+    const found = new Map((await this.#read(others)).map((each) => [each.alert.id, each]));
+    for (const begun of batch) {
+      const { id } = begun.alert;
+      this.#deps.onSettled(begun, now.get(id) ?? found.get(id), now.has(id));
+    }
+  }
+
+  /** Those that another process moved, or their owner changed. */
+  async #read(ids: readonly string[]): Promise<readonly FoundAlert[]> {
+    if (ids.length === 0) return [];
+    try {
+      return await this.#deps.watch.byIds(ids);
+    } catch (error) {
+      // They are dropped here, and found again by the next look for changes.
+      this.#deps.log.debug({ reason: messageOf(error) }, 'changed alerts could not be read');
+      return [];
+    }
+  }
+}
+
+function moveOfBegun({ alert, move, seen }: Begun): AlertMove {
+  return {
+    id: alert.id,
+    userId: alert.userId,
+    version: alert.version,
+    to: move,
+    value: seen.text,
+    quote: seen.quote,
+    describe: (fired, firing) => firingEvent(fired, { ...firing, seen }),
+  };
+}

@@ -1,0 +1,157 @@
+/**
+ * One value that alerts watch, and those alerts. A value that reaches no level costs two comparisons. An alert whose move is
+ * being stored is set aside; what is seen meanwhile is kept and looked at afterwards, so that no crossing is lost to a slow
+ * database.
+ */
+import type { Alert, AlertSubject, NotEvaluated } from './alert.ts';
+import { moveOf, triggersOf, type Move } from './crossing.ts';
+import { LevelHeap } from './level-heap.ts';
+import type { Seen } from './seen.ts';
+
+/** A move that is to be stored. */
+export interface Begun {
+  readonly subject: Subject;
+  readonly alert: Alert;
+  readonly move: Move;
+  readonly seen: Seen;
+}
+
+/** Values that are kept while a move is stored; then the oldest go. */
+const mostKept = 100;
+
+/** The name of what an alert watches. */
+export function subjectKeyOf({ kind, assetId, portfolioId, currency, windowSeconds }: AlertSubject): string {
+  if (kind === 'portfolio_value') return `value:${currency}:${portfolioId ?? ''}`;
+  return `${kind}:${currency}:${assetId ?? ''}:${windowSeconds ?? ''}`;
+}
+
+export class Subject {
+  readonly key: string;
+  readonly of: AlertSubject;
+  readonly #alerts = new Map<string, Alert>();
+  /** Alerts whose move is being stored, with what was seen since. */
+  readonly #moving = new Map<string, Seen[]>();
+  readonly #rises: LevelHeap;
+  /** By the negative of the level. */
+  readonly #falls: LevelHeap;
+  #newestAt = 0;
+  #reason: NotEvaluated | null | undefined;
+  #needsMark = false;
+
+  constructor(of: AlertSubject) {
+    this.key = subjectKeyOf(of);
+    this.of = of;
+    const isCurrent = (id: string, version: number): boolean =>
+      this.#alerts.get(id)?.version === version && !this.#moving.has(id);
+    this.#rises = new LevelHeap({ isCurrent });
+    this.#falls = new LevelHeap({ isCurrent });
+  }
+
+  get size(): number {
+    return this.#alerts.size;
+  }
+
+  /** Who is charged for the quotes: the owner of any of the alerts. */
+  get ownerId(): string | undefined {
+    return this.#alerts.values().next().value?.userId;
+  }
+
+  /** Takes an alert in; false when it, or a newer version of it, is there already. */
+  put(alert: Alert): boolean {
+    const held = this.#alerts.get(alert.id);
+    if (held !== undefined && held.version >= alert.version) return false;
+    this.#alerts.set(alert.id, alert);
+    this.#needsMark ||= this.#reason !== undefined && alert.notEvaluated !== this.#reason;
+    if (!this.#moving.has(alert.id)) this.#watch(alert);
+    return true;
+  }
+
+  remove(id: string): void {
+    this.#alerts.delete(id);
+    this.#moving.delete(id);
+  }
+
+  /** The moves that a value makes. One that is older than what was seen before makes none. */
+  see(seen: Seen): readonly Begun[] {
+    if (seen.at < this.#newestAt) return [];
+    this.#newestAt = seen.at;
+    for (const kept of this.#moving.values()) {
+      if (kept.length >= mostKept) kept.shift();
+      kept.push(seen);
+    }
+    const begun: Begun[] = [];
+    for (const id of this.#rises.take(seen.value)) this.#reach(id, { seen, side: 'atLeast', begun });
+    for (const id of this.#falls.take(-seen.value)) this.#reach(id, { seen, side: 'atMost', begun });
+    return begun;
+  }
+
+  /**
+   * A move was stored, or was not because the alert had changed: it is now this one. Returns the next move, where what was seen
+   * meanwhile makes one. `again` looks at the value of the move once more.
+   */
+  settle({ alert: { id }, seen }: Begun, alert: Alert, again: boolean): Begun | undefined {
+    const kept = this.#moving.get(id);
+    const held = this.#alerts.get(id);
+    if (kept === undefined || held === undefined) return undefined;
+    this.#moving.delete(id);
+    const current = alert.version > held.version ? alert : held;
+    this.#alerts.set(id, current);
+    const values = again ? [seen, ...kept] : kept;
+    for (const [index, each] of values.entries()) {
+      const move = moveOf(current, each);
+      if (move === undefined) continue;
+      this.#moving.set(id, values.slice(index + 1));
+      return { subject: this, alert: current, move, seen: each };
+    }
+    this.#watch(current);
+    return undefined;
+  }
+
+  /** Why the value cannot be had at present; null when it can. Whether that is new. */
+  judge(reason: NotEvaluated | null): boolean {
+    if (this.#reason === reason) return false;
+    this.#reason = reason;
+    this.#needsMark = true;
+    return true;
+  }
+
+  /** Alerts that do not say yet what was judged last. */
+  unmarked(): { readonly ids: readonly string[]; readonly reason: NotEvaluated | null } | undefined {
+    const reason = this.#reason;
+    if (!this.#needsMark || reason === undefined) return undefined;
+    const ids = [...this.#alerts.values()]
+      .filter((alert) => alert.notEvaluated !== reason)
+      .map(({ id }) => id);
+    return { ids, reason };
+  }
+
+  /** Alerts say now what was judged. */
+  marked(ids: readonly string[], reason: NotEvaluated | null): void {
+    for (const id of ids) {
+      const alert = this.#alerts.get(id);
+      if (alert !== undefined) this.#alerts.set(id, { ...alert, notEvaluated: reason });
+    }
+    this.#needsMark = this.#reason !== reason;
+  }
+
+  #reach(
+    id: string,
+    { seen, side, begun }: { seen: Seen; side: 'atLeast' | 'atMost'; begun: Begun[] },
+  ): void {
+    const alert = this.#alerts.get(id);
+    if (alert === undefined || this.#moving.has(id)) return;
+    const move = moveOf(alert, seen);
+    if (move === undefined) {
+      this.#watch(alert, side);
+      return;
+    }
+    this.#moving.set(id, []);
+    begun.push({ subject: this, alert, move, seen });
+  }
+
+  #watch(alert: Alert, side?: 'atLeast' | 'atMost'): void {
+    const { atLeast, atMost } = triggersOf(alert);
+    if (atLeast !== undefined && side !== 'atMost') this.#rises.add(atLeast, alert.id, alert.version);
+    if (atMost !== undefined && side !== 'atLeast') this.#falls.add(-atMost, alert.id, alert.version);
+  }
+}

@@ -1,0 +1,113 @@
+/**
+ * All assets of a list in memory, ready for lookups and search. An index never changes: another list makes another index, and
+ * whoever holds the old one is served by it to the end. Search walks over all assets in the order of their rank: with 20,000
+ * of them that takes a millisecond or two, and needs no more memory than one folded text for each.
+ */
+import { byRank, type Asset } from '../../domain/asset.ts';
+import { fold } from './fold.ts';
+
+/** Lookups over one list of assets. Only active assets are found, but by {@link AssetIndex.byId}. */
+export interface AssetIndex {
+  /** Active assets. */
+  size(): number;
+  /** The asset with exactly this id, inactive ones too. */
+  byId(id: string): Asset | undefined;
+  /** Assets with this symbol in whatever case, by rank. */
+  bySymbol(symbol: string): readonly Asset[];
+  /** Assets with this name in whatever case, by rank. */
+  byName(name: string): readonly Asset[];
+  /**
+   * At most `limit` assets in whose symbol, name or id `text` occurs, case and diacritics aside: first those with this very
+   * symbol, then those with this very name or id, then those of which one begins with it, then the others; each by rank.
+   */
+  search(text: string, limit: number): readonly Asset[];
+  /** Active assets by rank, those without one last. */
+  ranked(): readonly Asset[];
+  /** Active or inactive assets in the order of the provider's list; the same array at every call. */
+  listed(status: 'active' | 'inactive'): readonly Asset[];
+}
+
+/** An asset with its texts folded, which is most of the work of an index. */
+export interface SearchableAsset {
+  readonly asset: Asset;
+  readonly symbol: string;
+  readonly name: string;
+  /** Symbol, name and id, a line each. */
+  readonly text: string;
+}
+
+/** Longest text (characters) that is searched for; nothing is named by a longer one. */
+const longestQuery = 200;
+
+/** Folds the texts of an asset. */
+export function searchable(asset: Asset): SearchableAsset {
+  const [symbol, name] = [fold(asset.symbol), fold(asset.name)];
+  return { asset, symbol, name, text: `${symbol}\n${name}\n${fold(asset.id)}` };
+}
+
+/** Builds the index of assets that stand in the order of the provider's list. */
+export function createAssetIndex(given: readonly SearchableAsset[]): AssetIndex {
+  const assets = given.map(({ asset }) => asset);
+  const active = assets.filter((asset) => asset.active);
+  const inactive = assets.filter((asset) => !asset.active);
+  const entries = given
+    .filter(({ asset }) => asset.active)
+    .sort((left, right) => byRank(left.asset, right.asset));
+  const ranked = entries.map(({ asset }) => asset);
+  const byId = new Map(assets.map((asset) => [asset.id, asset]));
+  const bySymbol = new Map<string, Asset[]>();
+  const byName = new Map<string, Asset[]>();
+  for (const { asset, symbol, name } of entries) {
+    append(bySymbol, symbol, asset);
+    append(byName, name, asset);
+  }
+  return {
+    size: () => active.length,
+    byId: (id) => byId.get(id),
+    bySymbol: (symbol) => found(bySymbol, symbol),
+    byName: (name) => found(byName, name),
+    search: (text, limit) => search(entries, text, limit),
+    ranked: () => ranked,
+    listed: (status) => (status === 'active' ? active : inactive),
+  };
+}
+
+function append(map: Map<string, Asset[]>, key: string, asset: Asset): void {
+  const held = map.get(key);
+  if (held === undefined) map.set(key, [asset]);
+  else held.push(asset);
+}
+
+const none: readonly Asset[] = [];
+
+/** What has no name or symbol is not found by its lack. */
+function found(map: ReadonlyMap<string, readonly Asset[]>, text: string): readonly Asset[] {
+  const key = fold(text);
+  return key === '' ? none : (map.get(key) ?? none);
+}
+
+function search(entries: readonly SearchableAsset[], given: string, limit: number): readonly Asset[] {
+  if (given.length > longestQuery) return none;
+  const query = fold(given);
+  if (query === '') return none;
+  const kindOf = kindsOf(query);
+  const kinds: Asset[][] = [[], [], [], []];
+  for (const { asset, text } of entries) {
+    if (!text.includes(query)) continue;
+    const kind = kinds[kindOf(text)];
+    if (kind !== undefined && kind.length < limit) kind.push(asset);
+  }
+  return kinds.flat().slice(0, limit);
+}
+
+/** Tells how well a text fits that contains the query: 0 is best. */
+function kindsOf(query: string): (text: string) => number {
+  const firstLine = `${query}\n`;
+  const line = `\n${query}\n`;
+  const begin = `\n${query}`;
+  return (text) => {
+    if (text.startsWith(firstLine)) return 0;
+    if (text.includes(line) || text.endsWith(begin)) return 1;
+    return text.startsWith(query) || text.includes(begin) ? 2 : 3;
+  };
+}

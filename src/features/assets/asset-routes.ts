@@ -1,0 +1,59 @@
+import type { AppDeps } from '../../app-deps.ts';
+import { known } from './known-assets.ts';
+import { presentAsset } from './present-asset.ts';
+import { answer } from '../../platform/http/envelope.ts';
+import { pageOf } from '../../platform/http/paging.ts';
+import { route, type Route } from '../../platform/http/route.ts';
+import { assetsQuery, searchQuery } from './asset-schemas.ts';
+
+type AssetDeps = Pick<AppDeps, 'assets'>;
+
+const tag = 'Prices';
+const unavailable = 'The list of coins has not been fetched yet; retry after Retry-After seconds';
+
+/** The coins that there are. Answered from this process's memory. */
+export function assetRoutes(deps: AssetDeps): Route[] {
+  return [searchRoute(deps), listRoute(deps)];
+}
+
+function searchRoute({ assets }: AssetDeps): Route {
+  return route({
+    method: 'GET',
+    path: '/api/v1/crypto/search',
+    access: 'user',
+    scope: 'prices:read',
+    tag,
+    summary: 'Coins by a part of their symbol, name or id',
+    description:
+      'Case and diacritics do not matter. First the coins with this very symbol, then those with this very name or id, ' +
+      'then those of which one begins with it, then the others; each by rank.',
+    query: searchQuery,
+    answers: { 200: 'The coins that were found, perhaps none', 503: unavailable },
+    handler: (ctx, { query: { q, limit } }) => {
+      const data = known(assets).search(q, limit).map(presentAsset);
+      answer(ctx, { message: 'Coins found', data });
+    },
+  });
+}
+
+function listRoute({ assets }: AssetDeps): Route {
+  return route({
+    method: 'GET',
+    path: '/api/v1/crypto/coins',
+    access: 'user',
+    scope: 'prices:read',
+    tag,
+    summary: 'All coins, by rank; those without one last',
+    query: assetsQuery,
+    answers: { 200: 'A page of coins', 503: unavailable },
+    handler: (ctx, { query: { page, limit } }) => {
+      const ranked = known(assets).ranked();
+      const data = ranked.slice((page - 1) * limit, page * limit).map(presentAsset);
+      const total = ranked.length;
+      answer(ctx, {
+        message: 'Coins',
+        data: pageOf(data, { total, page, limit }),
+      });
+    },
+  });
+}

@@ -1,0 +1,42 @@
+import { z } from 'zod';
+import { maxAssetsPerRequest } from '../../../jobs/requests.ts';
+import { boundedArray, wholeNumber } from '../../platform/http/fields.ts';
+
+const queryRule = 'must be a text of 1 to 100 characters';
+
+/** Query of `GET /crypto/search`. */
+export const searchQuery = z.strictObject({
+  q: z
+    .string({ error: queryRule })
+    .trim()
+    .min(1, queryRule)
+    .max(100, queryRule)
+    .meta({ description: 'Symbol, name or id, or a part of one', examples: ['bitcoin'] }),
+  limit: wholeNumber({ min: 1, max: 250 }).default(25),
+});
+
+/** Query of `GET /crypto/coins`. */
+export const assetsQuery = z.strictObject({
+  page: wholeNumber({ min: 1, max: 1_000_000 }).default(1),
+  limit: wholeNumber({ min: 1, max: 250 }).default(50),
+});
+
+const symbolRule = 'must be a symbol of 1 to 100 characters';
+
+/** Symbols without repetition, in whatever case, in the order of the answer. */
+export const symbols = boundedArray(
+  z
+    .string({ error: symbolRule })
+    .trim()
+    .min(1, symbolRule)
+    .max(100, symbolRule)
+    .meta({ description: 'Symbol in whatever case, such as BTC', examples: ['btc'] }),
+  maxAssetsPerRequest,
+).superRefine((given, ctx) => {
+  const firstAt = new Map<string, number>();
+  for (const [index, symbol] of given.entries()) {
+    const first = firstAt.get(symbol.toLowerCase());
+    if (first === undefined) firstAt.set(symbol.toLowerCase(), index);
+    else ctx.addIssue({ code: 'custom', path: [index], message: `repeats element ${first}` });
+  }
+});

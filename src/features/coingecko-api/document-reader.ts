@@ -1,0 +1,166 @@
+/**
+ * How handlers read documents: fresh ones from memory or Redis, stale ones at once while a job fetches anew, and missing ones
+ * within a bounded wait. A crowd that wants the same document makes one job.
+ */
+import { LRUCache } from 'lru-cache';
+import { requesterText, type Requester } from '../../domain/requester.ts';
+import type { DocumentNews } from './document-channel.ts';
+import { createBell } from '../../platform/concurrency/wake-signal.ts';
+import type { Clock } from '../../platform/concurrency/clock.ts';
+import { UnavailableError } from '../../domain/errors.ts';
+import {
+  documentId,
+  type CachedDocument,
+  type DocumentStore,
+  type StoredDocument,
+} from './document-store.ts';
+
+/** A question about a document. */
+export interface DocumentRead {
+  /** Canonical: only parameters that are known, in one order, with values that were checked. */
+  readonly path: string;
+  /** For so long (ms) after it was received a document is fresh. */
+  readonly freshMs: number;
+  readonly waitMs: number;
+  readonly requester?: Requester | undefined;
+}
+
+/** What is known of a document. */
+export type DocumentReading =
+  | { readonly state: 'fresh' | 'stale'; readonly document: CachedDocument }
+  | {
+      readonly state: 'not_found' | 'unavailable' | 'pending' | 'rate_limited';
+      readonly document?: undefined;
+      readonly reason?: string | undefined;
+    };
+
+export interface DocumentReader {
+  read(asked: DocumentRead): Promise<DocumentReading>;
+  /** Forgets what this process holds: the cache was cleared. */
+  forget(): void;
+}
+
+interface DocumentReaderDeps {
+  readonly store: Pick<DocumentStore, 'read' | 'want'>;
+  readonly news: DocumentNews;
+  readonly clock: Clock;
+  /** Makes sure that a job fetches the document. */
+  readonly kick: (wanted: { path: string; freshMs: number; requester: string | undefined }) => Promise<void>;
+  readonly pendingState: () => Promise<'pending' | 'rate_limited'>;
+}
+
+/** Documents that this process holds (characters). */
+const heldCharacters = 16 * 1024 * 1024;
+/** A stale document is not asked for again by this process within this time (ms). */
+const askEveryMs = 1_000;
+/** Who waits looks again by himself so often (ms). */
+const lookAgainMs = 500;
+
+interface Held {
+  readonly document: CachedDocument;
+  /** When the fleet was last asked for a newer one. */
+  readonly askedAt: number;
+}
+
+/** Builds the {@link DocumentReader} of an API process. */
+export function createDocumentReader(deps: DocumentReaderDeps): DocumentReader {
+  return new SharedDocuments(deps);
+}
+
+class SharedDocuments implements DocumentReader {
+  readonly #deps: DocumentReaderDeps;
+  readonly #held = new LRUCache<string, Held>({
+    maxSize: heldCharacters,
+    sizeCalculation: ({ document }) => document.json.length + 100,
+  });
+  readonly #underWay = new Map<string, Promise<DocumentReading>>();
+
+  constructor(deps: DocumentReaderDeps) {
+    this.#deps = deps;
+  }
+
+  async read(asked: DocumentRead): Promise<DocumentReading> {
+    const held = this.#held.get(asked.path);
+    const now = this.#deps.clock.now();
+    if (held !== undefined) {
+      if (now - held.document.receivedAt < asked.freshMs) return { state: 'fresh', document: held.document };
+      if (now - held.askedAt < askEveryMs) return { state: 'stale', document: held.document };
+    }
+    let reading = this.#underWay.get(asked.path);
+    if (reading === undefined) {
+      reading = this.#orHeld(asked).finally(() => this.#underWay.delete(asked.path));
+      this.#underWay.set(asked.path, reading);
+    }
+    return await reading;
+  }
+
+  forget(): void {
+    this.#held.clear();
+  }
+
+  async #orHeld(asked: DocumentRead): Promise<DocumentReading> {
+    try {
+      return await this.#askFleet(asked);
+    } catch (cause) {
+      const held = this.#held.get(asked.path);
+      if (held !== undefined) return { state: 'stale', document: held.document };
+      throw new UnavailableError('The cache does not answer', {
+        code: 'cache_unavailable',
+        retryAfterSeconds: 2,
+        cause,
+      });
+    }
+  }
+
+  async #askFleet(asked: DocumentRead): Promise<DocumentReading> {
+    const found = await this.#look(asked);
+    if (found?.state === 'fresh' || found?.state === 'not_found' || found?.state === 'unavailable')
+      return found;
+    // Listening before asking: the answer may come at once.
+    const bell = createBell();
+    const id = documentId(asked.path);
+    const stop = this.#deps.news.listen((each) => {
+      if (each === id) bell.ring();
+    });
+    try {
+      const isTaken = await this.#ask(asked);
+      if (found !== undefined) return found;
+      if (!isTaken)
+        return { state: 'rate_limited', reason: 'too many documents are wanted at the same time' };
+      return await this.#wait(asked, (ms) => bell.wait(ms));
+    } finally {
+      stop();
+    }
+  }
+
+  async #ask({ path, freshMs, requester: who }: DocumentRead): Promise<boolean> {
+    const requester = who && requesterText(who);
+    const isTaken = await this.#deps.store.want(path, requester);
+    if (isTaken) await this.#deps.kick({ path, freshMs, requester });
+    return isTaken;
+  }
+
+  async #wait(asked: DocumentRead, ring: (ms: number) => Promise<unknown>): Promise<DocumentReading> {
+    const deadline = this.#deps.clock.now() + asked.waitMs;
+    for (;;) {
+      const left = deadline - this.#deps.clock.now();
+      if (left <= 0) return { state: await this.#deps.pendingState() };
+      await ring(Math.min(left, lookAgainMs));
+      const found = await this.#look(asked);
+      if (found !== undefined) return found;
+    }
+  }
+
+  /** What Redis has; undefined for nothing. */
+  async #look({ path, freshMs }: DocumentRead): Promise<DocumentReading | undefined> {
+    const { document, failure }: StoredDocument = await this.#deps.store.read(path);
+    const now = this.#deps.clock.now();
+    if (document !== undefined) {
+      this.#held.set(path, { document, askedAt: now });
+      return { state: now - document.receivedAt < freshMs ? 'fresh' : 'stale', document };
+    }
+    return failure === undefined || failure.until <= now
+      ? undefined
+      : { state: failure.state, reason: failure.reason };
+  }
+}

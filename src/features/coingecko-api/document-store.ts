@@ -1,0 +1,197 @@
+import { createHash } from 'node:crypto';
+import type { Redis } from 'ioredis';
+import type { RedisKeys } from '../../platform/redis/keys.ts';
+import { redisScript, runScript } from '../../platform/redis/redis-script.ts';
+
+/**
+ * Documents of CoinGecko's API in Redis, by their canonical path and query. As with quotes, a failure lies under a key of its
+ * own and never overwrites a document. Number and size are bounded: at the limit the documents that were fetched longest ago
+ * go first, so that nobody can fill Redis with queries that he invents.
+ */
+export interface DocumentStore {
+  read(path: string): Promise<StoredDocument>;
+  /** Stores a document, and forgets a failure. One that is too large is not stored. */
+  write(path: string, document: CachedDocument): Promise<void>;
+  writeFailure(path: string, failure: DocumentFailure): Promise<void>;
+  /** Takes the right to fetch a document, for `ms`; false when another has it. */
+  lease(path: string, ms: number): Promise<boolean>;
+  /** Gives back a lease: another may try. */
+  release(path: string): Promise<void>;
+  /** The document, or why there is none, has come: gives back the lease and the place among the wanted. */
+  settle(path: string, requester: string | undefined): Promise<void>;
+  /** Takes a place among the documents that are wanted; false when there are too many, of all or of one requester. */
+  want(path: string, requester: string | undefined): Promise<boolean>;
+}
+
+export interface CachedDocument {
+  /** JSON text. */
+  readonly json: string;
+  /** Milliseconds since the Unix epoch. */
+  readonly receivedAt: number;
+}
+
+/** Reason of a failure: the source does not reach back to the time that the document is of. */
+export const outOfReachReason = 'the price source does not reach back so far';
+
+/** Why there is no document, until `until` (ms since the epoch). */
+export interface DocumentFailure {
+  readonly state: 'not_found' | 'unavailable';
+  readonly until: number;
+  readonly reason: string;
+}
+
+export interface StoredDocument {
+  readonly document: CachedDocument | undefined;
+  readonly failure: DocumentFailure | undefined;
+}
+
+interface DocumentStoreDeps {
+  readonly redis: Redis;
+  readonly keys: Pick<RedisKeys, 'documents'>;
+  readonly retentionSeconds: number;
+  /** Told in tests. */
+  readonly bounds?: DocumentBounds;
+}
+
+/** What all documents together may take. */
+export interface DocumentBounds {
+  readonly documents: number;
+  readonly bytes: number;
+  readonly bytesEach: number;
+  /** Documents that are wanted at the same time. */
+  readonly wanted: number;
+  readonly wantedOfOne: number;
+}
+
+const defaultBounds: DocumentBounds = {
+  documents: 5_000,
+  bytes: 64 * 1024 * 1024,
+  bytesEach: 4 * 1024 * 1024,
+  wanted: 300,
+  wantedOfOne: 30,
+};
+/** A place among the wanted is given up after this time (ms), when whoever was to fetch it has died. */
+const wantedForMs = 60_000;
+
+/** KEYS: document, failure, index by age, sizes. ARGV: value, its bytes, id, now, retention ms, most documents, most bytes, prefix. */
+const writeScript = redisScript(`
+local index, sizes = KEYS[3], KEYS[4]
+local now, retention = tonumber(ARGV[4]), tonumber(ARGV[5])
+local old = redis.call('GETRANGE', KEYS[1], 0, 15)
+if old ~= '' and tonumber(string.match(old, '^%d+')) > now then return 0 end
+local function drop(id)
+  redis.call('DEL', ARGV[8] .. id)
+  redis.call('ZREM', index, id)
+  local size = tonumber(redis.call('HGET', sizes, id) or '0')
+  redis.call('HDEL', sizes, id)
+  if size > 0 then redis.call('HINCRBY', sizes, '', -size) end
+end
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', index, '-inf', now - retention, 'LIMIT', 0, 100)) do drop(id) end
+drop(ARGV[3])
+while redis.call('ZCARD', index) >= tonumber(ARGV[6])
+  or tonumber(redis.call('HGET', sizes, '') or '0') + tonumber(ARGV[2]) > tonumber(ARGV[7]) do
+  local oldest = redis.call('ZRANGE', index, 0, 0)[1]
+  if not oldest then redis.call('HDEL', sizes, '') break end
+  drop(oldest)
+end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', retention)
+redis.call('DEL', KEYS[2])
+redis.call('ZADD', index, now, ARGV[3])
+redis.call('HSET', sizes, ARGV[3], ARGV[2])
+redis.call('HINCRBY', sizes, '', ARGV[2])
+return 1`);
+
+/** KEYS: wanted by all, wanted by the requester. ARGV: member, now, until, most of all, most of one. */
+const wantScript = redisScript(`
+for i = 1, 2 do
+  redis.call('ZREMRANGEBYSCORE', KEYS[i], '-inf', ARGV[2])
+  if not redis.call('ZSCORE', KEYS[i], ARGV[1]) and redis.call('ZCARD', KEYS[i]) >= tonumber(ARGV[3 + i]) then return 0 end
+end
+for i = 1, 2 do
+  redis.call('ZADD', KEYS[i], ARGV[3], ARGV[1])
+  redis.call('PEXPIREAT', KEYS[i], ARGV[3])
+end
+return 1`);
+
+/** Short name of a document: its path may be long. */
+export function documentId(path: string): string {
+  return createHash('sha1').update(path).digest('base64url');
+}
+
+/** Names of what is kept of documents, by their short names. */
+function keysUnder(prefix: string) {
+  return {
+    bodies: `${prefix}body:`,
+    index: `${prefix}index`,
+    sizes: `${prefix}sizes`,
+    failure: (id: string): string => `${prefix}failure:${id}`,
+    lease: (id: string): string => `${prefix}lease:${id}`,
+    wanted: (requester = ''): string[] => [`${prefix}wanted`, `${prefix}wanted-by:${requester}`],
+  };
+}
+
+/** Builds the {@link DocumentStore} on Redis. */
+export function createDocumentStore(deps: DocumentStoreDeps): DocumentStore {
+  const { redis, retentionSeconds, bounds = defaultBounds } = deps;
+  const keys = keysUnder(deps.keys.documents);
+  return {
+    async read(path) {
+      const id = documentId(path);
+      const [body, failure] = await redis.mget(keys.bodies + id, keys.failure(id));
+      return { document: parseDocument(body), failure: parseFailure(failure) };
+    },
+    async write(path, { json, receivedAt }) {
+      const id = documentId(path);
+      const bytes = Buffer.byteLength(json);
+      if (bytes > bounds.bytesEach) return;
+      const about = [
+        bytes,
+        id,
+        receivedAt,
+        retentionSeconds * 1000,
+        bounds.documents,
+        bounds.bytes,
+        keys.bodies,
+      ];
+      await runScript(redis, writeScript, {
+        keys: [keys.bodies + id, keys.failure(id), keys.index, keys.sizes],
+        args: [`${receivedAt}|${json}`, ...about],
+      });
+    },
+    async writeFailure(path, { state, until, reason }) {
+      await redis.set(keys.failure(documentId(path)), `${state}|${until}|${reason}`, 'PXAT', until);
+    },
+    async lease(path, ms) {
+      return (await redis.set(keys.lease(documentId(path)), '1', 'PX', ms, 'NX')) === 'OK';
+    },
+    async release(path) {
+      await redis.del(keys.lease(documentId(path)));
+    },
+    async settle(path, requester) {
+      const id = documentId(path);
+      const [all = '', own = ''] = keys.wanted(requester);
+      await redis.pipeline().del(keys.lease(id)).zrem(all, id).zrem(own, id).exec();
+    },
+    async want(path, requester) {
+      const now = Date.now();
+      const args = [documentId(path), now, now + wantedForMs, bounds.wanted, bounds.wantedOfOne];
+      return (await runScript(redis, wantScript, { keys: keys.wanted(requester), args })) === 1;
+    },
+  };
+}
+
+function parseDocument(text: string | null | undefined): CachedDocument | undefined {
+  if (text === null || text === undefined) return undefined;
+  const bar = text.indexOf('|');
+  return { receivedAt: Number(text.slice(0, bar)), json: text.slice(bar + 1) };
+}
+
+function parseFailure(text: string | null | undefined): DocumentFailure | undefined {
+  if (text === null || text === undefined) return undefined;
+  const [state, until, ...reason] = text.split('|');
+  return {
+    state: state === 'not_found' ? 'not_found' : 'unavailable',
+    until: Number(until),
+    reason: reason.join('|'),
+  };
+}

@@ -1,0 +1,174 @@
+import { z } from 'zod';
+import type { CachedQuote, QuoteReading } from '../../domain/cached-quote.ts';
+import { isQuoteCurrency, quoteCurrencies } from '../../domain/currencies.ts';
+import type { Principal } from '../../domain/principal.ts';
+import type { AppDeps } from '../../app-deps.ts';
+import type { Route } from '../../platform/http/route.ts';
+import { answerV3 } from './answer.ts';
+import { invalidParameter, missingParameter } from '../../platform/http/v3-errors.ts';
+import { createHeldAnswers } from './held-answers.ts';
+import { priceText } from './numbers.ts';
+import { flag, precision, requiredList } from './params.ts';
+import { figuresOf, updatedAt } from './quote-figures.ts';
+import { selectedIds, selectionParams } from './selection.ts';
+import { isWithoutPrice, reasonOf, unserved } from './unserved.ts';
+import { v3Route } from './v3-route.ts';
+
+type SimpleDeps = Pick<AppDeps, 'market' | 'assets' | 'budgetStatus' | 'config'>;
+
+/** `/ping` and `/simple/…`. */
+export function simpleRoutes(deps: SimpleDeps): Route[] {
+  return [ping(), supportedCurrencies(), price(deps)];
+}
+
+function ping(): Route {
+  return v3Route({
+    path: '/ping',
+    scope: 'any',
+    summary: 'Whether the server answers and the key is good',
+    handler: (ctx) => answerV3(ctx, { json: '{"gecko_says":"(V3) To the Moon!"}', cache: 'none' }),
+  });
+}
+
+function supportedCurrencies(): Route {
+  const json = JSON.stringify(quoteCurrencies);
+  return v3Route({
+    path: '/simple/supported_vs_currencies',
+    summary: 'The quote currencies',
+    handler: (ctx) => answerV3(ctx, { json, cache: 'prices' }),
+  });
+}
+
+const priceQuery = z.object({
+  vs_currencies: requiredList('Comma-separated quote currencies'),
+  ...selectionParams,
+  include_market_cap: flag('Market capitalisations too'),
+  include_24hr_vol: flag('Volumes of 24 hours too'),
+  include_24hr_change: flag('Changes over 24 hours (%) too'),
+  include_last_updated_at: flag('When each price was seen (unix seconds) too'),
+  precision: precision(),
+});
+type PriceQuery = z.output<typeof priceQuery>;
+
+/** Assets times currencies in one request; CoinGecko's limit of the URL allows few more. */
+const mostPairs = 20_000;
+
+function price(deps: SimpleDeps): Route {
+  const held = createHeldAnswers(deps.market);
+  return v3Route({
+    path: '/simple/price',
+    summary: 'Prices of assets in currencies',
+    description: 'Unknown assets and currencies are left out.',
+    query: priceQuery,
+    shortcut: (ctx) => held.answer(ctx),
+    handler: async (ctx, { query, viewer }) => {
+      const ids = selectedIds(query, deps.assets);
+      if (ids === undefined) throw missingParameter('ids');
+      const currencies = query.vs_currencies.filter(isQuoteCurrency);
+      if (ids.length * currencies.length > mostPairs) throw invalidParameter('too many ids and currencies');
+      const found = await readAll(deps, { ids, currencies, viewer });
+      const { quotes, pending, isShort } = sumUp(found);
+      if (quotes.length === 0 && pending.length > 0) throw await refusalOf(found, deps);
+      const json = bodyOf(found, { ...query, ids, currencies });
+      const receivedAt = quotes.reduce((oldest, quote) => Math.min(oldest, quote.receivedAt), Date.now());
+      if (pending.length === 0 && quotes.length > 0 && found.every(isFresh)) {
+        held.put(ctx, { json, quotes, isShort, receivedAt });
+        return;
+      }
+      answerV3(ctx, {
+        json,
+        cache: 'prices',
+        state: found.every(isFresh) ? 'fresh' : 'stale',
+        receivedAt,
+        pending,
+      });
+    },
+  });
+}
+
+/** What is known of the assets in one currency. */
+interface Found {
+  readonly currency: string;
+  readonly readings: ReadonlyMap<string, QuoteReading>;
+}
+
+interface Wanted {
+  readonly ids: readonly string[];
+  readonly currencies: readonly string[];
+  readonly viewer: Principal;
+}
+
+/** Without a known currency US dollars tell which of the assets exist. */
+async function readAll(
+  { market, config }: SimpleDeps,
+  { ids, currencies, viewer }: Wanted,
+): Promise<Found[]> {
+  const asked = currencies.length === 0 ? ['usd'] : currencies;
+  const common = { assetIds: ids, waitMs: config.READ_WAIT_MS, requester: viewer };
+  return await Promise.all(
+    asked.map(async (currency) => ({ currency, readings: await market.quotes({ ...common, currency }) })),
+  );
+}
+
+function sumUp(found: readonly Found[]) {
+  const quotes: CachedQuote[] = [];
+  const pending = new Set<string>();
+  let isShort = false;
+  for (const { readings } of found) {
+    for (const reading of readings.values()) {
+      if (reading.quote !== undefined) quotes.push(reading.quote);
+      else if (reading.state === 'not_found' || isWithoutPrice(reading)) isShort = true;
+      else pending.add(reading.assetId);
+    }
+  }
+  return { quotes, pending: [...pending], isShort };
+}
+
+function isFresh({ readings }: Found): boolean {
+  for (const { state, quote } of readings.values())
+    if (quote !== undefined && state !== 'fresh') return false;
+  return true;
+}
+
+async function refusalOf(found: readonly Found[], { budgetStatus }: SimpleDeps): Promise<Error> {
+  const unread = found.flatMap(({ readings }) => [...readings.values()].filter((each) => !isKnown(each)));
+  return await unserved(reasonOf(unread), budgetStatus);
+}
+
+/** Whether the asset exists, with a price or without. */
+function isKnown(reading: QuoteReading): boolean {
+  return reading.quote !== undefined || isWithoutPrice(reading);
+}
+
+type Shown = Omit<PriceQuery, 'ids'> & Pick<Wanted, 'ids' | 'currencies'>;
+
+function bodyOf(found: readonly Found[], shown: Shown): string {
+  const rows: string[] = [];
+  for (const id of shown.ids) {
+    if (
+      !found.some(({ readings }) =>
+        isKnown(readings.get(id) ?? { assetId: id, state: 'pending', quote: undefined }),
+      )
+    )
+      continue;
+    rows.push(`${JSON.stringify(id)}:{${shown.currencies.length === 0 ? '' : rowOf(found, id, shown)}}`);
+  }
+  return `{${rows.join(',')}}`;
+}
+
+function rowOf(found: readonly Found[], id: string, shown: Shown): string {
+  let row = '';
+  let seenAt = 0;
+  for (const { currency, readings } of found) {
+    const quote = readings.get(id)?.quote;
+    if (quote === undefined) continue;
+    const figures = figuresOf(quote);
+    row += `,"${currency}":${priceText(figures.price, shown.precision)}`;
+    if (shown.include_market_cap) row += `,"${currency}_market_cap":${String(figures.market_cap)}`;
+    if (shown.include_24hr_vol) row += `,"${currency}_24h_vol":${String(figures.volume_24h)}`;
+    if (shown.include_24hr_change) row += `,"${currency}_24h_change":${String(figures.change_percent_24h)}`;
+    seenAt = Math.max(seenAt, updatedAt(quote));
+  }
+  if (shown.include_last_updated_at && seenAt > 0) row += `,"last_updated_at":${seenAt}`;
+  return row.slice(1);
+}

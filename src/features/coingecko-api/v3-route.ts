@@ -1,0 +1,70 @@
+import type { z } from 'zod';
+import type { Principal } from '../../domain/principal.ts';
+import { AppError } from '../../domain/errors.ts';
+import type { RouteScope } from '../../platform/http/access-rule.ts';
+import type { ApiContext, Exchange } from '../../platform/http/context.ts';
+import { route, type Route, type RouteSpec } from '../../platform/http/route.ts';
+import { v3Root } from '../../platform/http/v3-path.ts';
+
+/** What a handler gets. Parameters that it does not know are passed over, as CoinGecko does. */
+interface V3Input<P extends z.ZodType, Q extends z.ZodType> {
+  readonly params: z.output<P>;
+  readonly query: z.output<Q>;
+  readonly viewer: Principal;
+}
+
+/** A route of CoinGecko's contract. Everything about it that is the same for all of them is not said here. */
+interface V3Spec<P extends z.ZodType, Q extends z.ZodType> {
+  /** Below `/api/v3`, with `:name` for parameters. */
+  readonly path: string;
+  readonly summary: string;
+  readonly description?: string;
+  /** What an API key needs; `prices:read` when absent. */
+  readonly scope?: RouteScope;
+  readonly params?: P;
+  /** A `z.object` of the parameters of `params.ts`. */
+  readonly query?: Q;
+  /** What answers mean beside 200, 404 and 503; by status. */
+  readonly answers?: Readonly<Record<number, string>>;
+  /** See {@link route}. */
+  readonly shortcut?: (exchange: Exchange) => boolean;
+  readonly handler: (ctx: ApiContext, input: V3Input<P, Q>) => void | Promise<void>;
+}
+
+/** Bytes of path and query beyond which CoinGecko's edge answers 414. */
+const longestUrl = 8_192;
+
+/**
+ * Makes a route that answers GET and HEAD, takes keys as CoinGecko does, and refuses in CoinGecko's shapes. The handler answers
+ * with `answerV3`, and throws errors of `errors.ts`.
+ */
+export function v3Route<P extends z.ZodType = z.ZodUndefined, Q extends z.ZodType = z.ZodUndefined>(
+  spec: V3Spec<P, Q>,
+): Route {
+  const { path, scope = 'prices:read', answers, shortcut, handler, ...described } = spec;
+  const full: RouteSpec<'user', P, Q> = {
+    ...described,
+    method: 'GET',
+    path: v3Root + path,
+    access: 'user',
+    scope,
+    face: 'v3',
+    tag: 'CoinGecko API v3',
+    answers: {
+      200: 'What CoinGecko answers; X-Pricepool-State and Age tell how old it is',
+      ...answers,
+      503: 'Nothing usable at the moment; retry after Retry-After seconds',
+    },
+    shortcut: (ctx) => {
+      if ((ctx.req.url ?? '').length > longestUrl) {
+        throw new AppError(`The URL is longer than ${longestUrl} bytes`, {
+          code: 'uri_too_long',
+          status: 414,
+        });
+      }
+      return shortcut?.(ctx) ?? false;
+    },
+    handler: (ctx, { params, query, viewer }) => handler(ctx, { params, query, viewer }),
+  };
+  return route<'user', P, Q>(full);
+}

@@ -1,0 +1,97 @@
+import { callSpanMs, dayMs, graceMs } from './chart.ts';
+import { granularityMs, type Granularity } from '../../domain/history.ts';
+
+/** A stretch of time; milliseconds since the epoch, both included. */
+export interface Stretch {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** What was asked of a provider before, and whether it answered. */
+export interface AskedStretch extends Stretch {
+  readonly outcome: 'answered' | 'failed' | 'refused' | 'unknown';
+}
+
+export interface GapQuery {
+  readonly from: number;
+  readonly to: number;
+  readonly now: number;
+  readonly granularity: Granularity;
+  /** Begins of the intervals that have a point. */
+  readonly present: Iterable<number>;
+  readonly asked: readonly AskedStretch[];
+}
+
+/** What of a span is missing. */
+export interface Gaps {
+  /** Intervals in which a point may be expected. */
+  readonly expected: number;
+  /** Intervals without a point that a provider could still fill. */
+  readonly missing: number;
+  /** From the first to the last missing interval; undefined when none is. */
+  readonly stretch: Stretch | undefined;
+  /** Intervals without a point that need not be asked for now: asking failed or was refused a moment ago. */
+  readonly barred: number;
+}
+
+/**
+ * Compares the points of a span with the intervals that should have one. An interval in which a provider has answered that it
+ * has nothing is not expected: the asset may not have existed, or nobody traded it.
+ */
+export function findGaps({ from, to, now, granularity, present, asked }: GapQuery): Gaps {
+  const length = granularityMs[granularity];
+  const grace = graceMs[granularity];
+  const known = new Set(present);
+  const last = Math.floor(Math.min(to, now - grace) / length) * length;
+  let [expected, missing, barred] = [0, 0, 0];
+  let [first, end] = [Infinity, -Infinity];
+  for (let begin = Math.ceil(from / length) * length; begin <= last; begin += length) {
+    if (known.has(begin)) {
+      expected++;
+      continue;
+    }
+    const before = asked.filter((ask) => ask.from <= begin && ask.to >= begin + Math.min(grace, length - 1));
+    if (before.some(({ outcome }) => outcome === 'answered')) continue;
+    expected++;
+    if (before.length > 0) {
+      barred++;
+      continue;
+    }
+    missing++;
+    first = Math.min(first, begin);
+    // What is newer than may be expected comes with it.
+    end = begin === last ? Math.max(begin + length - 1, Math.min(to, now)) : begin + length - 1;
+  }
+  return { expected, missing, barred, stretch: missing === 0 ? undefined : { from: first, to: end } };
+}
+
+/** Free plans of CoinGecko reach back so many days. */
+export const freeReachDays = 365;
+/** The same in ms, less a minute for the way of a call. */
+const freeReachMs = freeReachDays * dayMs - 60_000;
+
+/**
+ * Cuts a stretch into pieces that one upstream call brings, the newest first. Each is as long as a call can bring for its price,
+ * though it may begin before the stretch; but none straddles the moment that free plans reach back to, because those refuse such
+ * a piece as a whole.
+ */
+export function piecesOf(
+  { from, to }: Stretch,
+  {
+    granularity,
+    now,
+    most,
+  }: { readonly granularity: Granularity; readonly now: number; readonly most: number },
+): readonly Stretch[] {
+  const pieces: Stretch[] = [];
+  const span = callSpanMs[granularity];
+  const reach = now - freeReachMs;
+  let end = to;
+  while (end >= from && pieces.length < most) {
+    const longest = Math.max(0, end - span + 1);
+    const begin = end > reach ? Math.max(longest, reach) : longest;
+    pieces.push({ from: begin, to: end });
+    end = begin - 1;
+  }
+  return pieces;
+}

@@ -1,0 +1,201 @@
+/**
+ * How handlers read the past. What is stored is answered at once; what is missing is asked for by a job within the budget, and a
+ * request waits for it a bounded time, unless nearly all is there. A point that nobody has observed is never answered.
+ */
+import { LRUCache } from 'lru-cache';
+import type { CandleQueries, ChartPoint, DailyCloses, DayPoint } from './queries/candles.ts';
+import type { HistoryAsks, SeriesKey } from './queries/history-requests.ts';
+import type { JobData } from '../../../jobs/registry.ts';
+import { dayMs, joinCandles, type OhlcPart } from './chart.ts';
+import { piecesOf, type Stretch } from './history-gaps.ts';
+import { granularityMs, type Granularity } from '../../domain/history.ts';
+import { requesterText, type Requester } from '../../domain/requester.ts';
+import type { Urgency } from '../../domain/quote.ts';
+import type { Clock } from '../../platform/concurrency/clock.ts';
+import { messageOf } from '../../domain/errors.ts';
+import type { Logger } from '../../platform/observability/logger.ts';
+import { sleep } from '../../platform/concurrency/sleep.ts';
+import { lookAt, type SpanLook } from './gap-finder.ts';
+
+/** A span of a series; milliseconds since the epoch, both included. */
+export interface ChartRead extends SeriesKey {
+  readonly from: number;
+  readonly to: number;
+  /** Longest wait (ms) for what is missing. */
+  readonly waitMs: number;
+  readonly requester?: Requester | undefined;
+  /** False: takes what is there, and asks for nothing. */
+  readonly asks?: boolean;
+}
+
+/** What is known of a span. */
+export interface ChartReading {
+  readonly points: readonly ChartPoint[];
+  /** `whole`: nothing that a provider has is missing. `partial`: something is. `unknown`: the provider does not know the asset. */
+  readonly state: 'whole' | 'partial' | 'unknown';
+  /** What is missing was refused by the sources: it is not on its way. */
+  readonly isRefused?: boolean;
+}
+
+/** Which candles. */
+export interface OhlcRead {
+  readonly assetId: string;
+  readonly currency: string;
+  /** Days back from now. */
+  readonly days: number;
+  /** Length of a candle (ms): 30 minutes, 4 hours or 4 days. */
+  readonly lengthMs: number;
+}
+
+/** Candles by their open time, oldest first, and how many of the span could not be made of what was observed. */
+export interface OhlcReading {
+  readonly candles: readonly OhlcPart[];
+  readonly missing: number;
+}
+
+/** Prices of the past. Methods throw {UnavailableError} when Postgres does not answer. */
+export interface HistoryReader {
+  /** The observed points of a span, one for each interval that has one. */
+  chart(asked: ChartRead): Promise<ChartReading>;
+  /** Candles of what this deployment has watched itself. */
+  ohlc(asked: OhlcRead): Promise<OhlcReading>;
+  /** When the stored history of an asset begins (ms since the epoch); undefined without one. */
+  beginOf(assetId: string, currency: string): Promise<number | undefined>;
+  /** The first point of a UTC day (ms of its midnight) in every currency that has one; what is stored, and nothing is asked for. */
+  dayOf(assetId: string, day: number): Promise<readonly DayPoint[]>;
+  /** The last price of each UTC day of a span, by asset; assets without any are missing. What is stored, and nothing is asked for. */
+  dailyCloses(
+    assetIds: readonly string[],
+    currency: string,
+    span: Stretch,
+  ): Promise<ReadonlyMap<string, DailyCloses>>;
+}
+
+interface ReaderDeps {
+  readonly candles: CandleQueries;
+  readonly asks: Pick<HistoryAsks, 'within'>;
+  /** Makes sure that a job asks for a piece. */
+  readonly kick: (wanted: JobData<'history.backfill'>) => Promise<void>;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** Upstream calls that one request causes at most; the next request goes on. */
+const mostPieces = 2;
+/** With less than this share missing a request does not wait. */
+const littleMissing = 0.1;
+const lookAgainMs = 250;
+/** Spans that one process waits for at the same time; who comes later takes what is there. */
+const mostWaits = 200;
+
+/** Spans that one requester may have fetched in a minute by one process: each costs a call that others could use. */
+const mostAsksPerMinute = 30;
+const minuteMs = 60_000;
+/** Requesters that are counted. */
+const mostRequesters = 10_000;
+
+/** Builds the {@link HistoryReader} of an API process. */
+export function createHistoryReader(deps: ReaderDeps): HistoryReader {
+  const waits = new Map<string, Promise<SpanLook>>();
+  const asksOf = new LRUCache<string, { count: number }>({ max: mostRequesters, ttl: minuteMs });
+  const { candles, clock } = deps;
+
+  /** Counts a span that is to be asked for; false when it is one too many. */
+  function mayAsk(who: Requester | undefined): boolean {
+    if (who === undefined) return true;
+    const asks = asksOf.get(who.userId) ?? { count: 0 };
+    asks.count++;
+    if (asks.count === 1) asksOf.set(who.userId, asks);
+    return asks.count <= mostAsksPerMinute;
+  }
+
+  /** Shared by all who want the same at the same time. */
+  function wait(asked: ChartRead, newest: Stretch): Promise<SpanLook> | undefined {
+    const length = granularityMs[asked.granularity];
+    const intervals = [asked.from, asked.to].map((at) => Math.floor(at / length));
+    const key = [asked.assetId, asked.currency, asked.granularity, ...intervals].join(' ');
+    const shared = waits.get(key);
+    if (shared !== undefined || waits.size >= mostWaits) return shared;
+    const begun = waitForPiece(deps, asked, newest).finally(() => waits.delete(key));
+    waits.set(key, begun);
+    return begun;
+  }
+
+  return {
+    async chart(asked) {
+      let look = await lookAt(deps, asked, { ...asked, now: clock.now() });
+      const { stretch, missing, expected } = look.gaps;
+      const wants = stretch !== undefined && !look.isUnknown && asked.asks !== false;
+      if (wants && mayAsk(asked.requester)) {
+        const isLittle = look.points.length > 0 && missing <= expected * littleMissing;
+        const newest = await ask(deps, asked, { stretch, urgency: isLittle ? 'backfill' : 'interactive' });
+        if (newest !== undefined && !isLittle && asked.waitMs > 0) look = (await wait(asked, newest)) ?? look;
+      }
+      return { points: look.points, state: stateOf(look), isRefused: look.isRefused };
+    },
+    async ohlc({ assetId, currency, days, lengthMs }) {
+      const now = clock.now();
+      const granularity = partOf(lengthMs);
+      const from = now - days * dayMs;
+      const seen = await candles.live({ assetId, currency, granularity, from, to: now });
+      // One look in an hour is no candle of an hour.
+      const enough = granularityMs[granularity] / granularityMs['5m'];
+      const parts = seen.filter(({ openTime, observations }) => {
+        const isRunning = openTime + granularityMs[granularity] > now;
+        return isRunning || observations >= enough;
+      });
+      return joinCandles(parts, { from, now, lengthMs, partMs: granularityMs[granularity] });
+    },
+    beginOf: (assetId, currency) => candles.beginOf(assetId, currency),
+    dayOf: (assetId, day) => candles.dayOf(assetId, day),
+    dailyCloses: (assetIds, currency, { from, to }) => candles.dailyCloses({ assetIds, currency, from, to }),
+  };
+}
+
+function stateOf({ points, gaps, isUnknown }: SpanLook): ChartReading['state'] {
+  if (isUnknown && points.length === 0) return 'unknown';
+  return gaps.missing + gaps.barred === 0 ? 'whole' : 'partial';
+}
+
+/** The candles that longer ones are joined of. */
+function partOf(lengthMs: number): Granularity {
+  if (lengthMs <= 1_800_000) return '5m';
+  return lengthMs <= dayMs ? '1h' : '1d';
+}
+
+/** Asks for a stretch, the newest piece first; the older ones may wait. Returns the newest; undefined when Redis takes nothing. */
+async function ask(
+  { kick, clock, log }: ReaderDeps,
+  { assetId, currency, granularity, requester: who }: ChartRead,
+  { stretch, urgency }: { readonly stretch: Stretch; readonly urgency: Urgency },
+): Promise<Stretch | undefined> {
+  const requester = who === undefined ? undefined : requesterText(who);
+  const [newest, ...older] = piecesOf(stretch, {
+    granularity,
+    now: clock.now(),
+    most: mostPieces,
+  });
+  if (newest === undefined) return undefined;
+  const series = { assetId, currency, granularity, requester };
+  try {
+    await kick({ ...series, ...newest, urgency });
+    for (const piece of older) await kick({ ...series, ...piece, urgency: 'backfill' });
+    return newest;
+  } catch (error) {
+    log.debug({ reason: messageOf(error) }, 'a gap of history could not be asked for');
+    return undefined;
+  }
+}
+
+/** Until nothing is missing in the newest piece any more, asking has failed, or the time is up. */
+async function waitForPiece(deps: ReaderDeps, asked: ChartRead, newest: Stretch): Promise<SpanLook> {
+  const since = performance.now();
+  for (;;) {
+    const left = asked.waitMs - (performance.now() - since);
+    await sleep(Math.max(0, Math.min(left, lookAgainMs)));
+    const look = await lookAt(deps, asked, { ...asked, now: deps.clock.now() });
+    const { stretch } = look.gaps;
+    const isFilled = stretch === undefined || stretch.to < newest.from;
+    if (isFilled || look.isUnknown || left <= lookAgainMs) return look;
+  }
+}

@@ -1,0 +1,163 @@
+import { basename } from 'node:path';
+import type { CandlePartitions } from './queries/candle-partitions.ts';
+import type { CandleQueries } from './queries/candles.ts';
+import type { Granularity, HistoryPoint } from '../../domain/history.ts';
+import type { Clock } from '../../platform/concurrency/clock.ts';
+import { aheadMs, granularityOfRows, readExport, type Oddity } from './export-rows.ts';
+import { makeRoom, storePoints } from './store-history.ts';
+
+/** A file to import. */
+export interface ImportRequest {
+  readonly path: string;
+  readonly assetId: string;
+  readonly currency: string;
+  /** Told now and then how many rows of how many are done. */
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+/** What became of a file. */
+export interface ImportReport {
+  readonly granularity: Granularity;
+  /** Lines below the header. */
+  readonly lines: number;
+  /** Lines with a price. */
+  readonly rows: number;
+  readonly inserted: number;
+  /** Rows that were there and are better now. */
+  readonly improved: number;
+  /** Rows for which another price of the same moment is stored, which stays. */
+  readonly different: number;
+  /** The first 1,000. */
+  readonly oddities: readonly Oddity[];
+  readonly moreOddities: number;
+  readonly durationMs: number;
+}
+
+interface ImportDeps {
+  readonly candles: CandleQueries;
+  readonly partitions: Pick<CandlePartitions, 'ensure'>;
+  readonly clock: Clock;
+}
+
+/** `source` of what was imported. */
+export const importSource = 'coingecko-csv';
+
+const batchSize = 5_000;
+const mostOddities = 1_000;
+/** Rows by which the granularity is judged. */
+const judgedRows = 200;
+const fileName = /^(?<symbol>[a-z0-9$._-]+)-(?<currency>[a-z]{2,8})$/i;
+/** What CoinGecko adds for the span of an export. */
+const ending = /(?:-(?:max|\d+(?:h|d|y)))?\.csv$/i;
+
+/** Symbol and quote currency of `<symbol>-<currency>.csv` in lower case; undefined for another name. */
+export function nameOfExport(
+  path: string,
+): { readonly symbol: string; readonly currency: string } | undefined {
+  const name = basename(path);
+  if (!ending.test(name)) return undefined;
+  const { symbol, currency } = fileName.exec(name.replace(ending, ''))?.groups ?? {};
+  if (symbol === undefined || currency === undefined) return undefined;
+  return { symbol: symbol.toLowerCase(), currency: currency.toLowerCase() };
+}
+
+/**
+ * Imports one file: all of it or, when anything fails on the way, nothing. Points that are there stay unless the file has
+ * better ones, so that importing twice changes nothing.
+ * @throws {Error} for a file that is none; {UnavailableError} when Postgres does not answer.
+ */
+export async function importExport(deps: ImportDeps, request: ImportRequest): Promise<ImportReport> {
+  const startedAt = performance.now();
+  // One moment for both readings: they must find the same rows.
+  const latest = deps.clock.now() + aheadMs;
+  const survey = await surveyOf(request.path, latest);
+  const { granularity, rows, first, last, ...found } = survey;
+  if (rows > 0) await makeRoom(deps.partitions, { granularity, from: first, to: last });
+  const stored = await deps.candles.inTransaction((candles) =>
+    storeAll(candles, { ...request, latest }, survey),
+  );
+  return { ...found, granularity, rows, ...stored, durationMs: performance.now() - startedAt };
+}
+
+interface Survey {
+  readonly granularity: Granularity;
+  readonly lines: number;
+  readonly rows: number;
+  readonly first: number;
+  readonly last: number;
+  readonly oddities: readonly Oddity[];
+  readonly moreOddities: number;
+}
+
+/** Reads the file once before anything is stored: for its span, and so that a broken one changes nothing. */
+async function surveyOf(path: string, latest: number): Promise<Survey> {
+  const oddities: Oddity[] = [];
+  const distances: number[] = [];
+  let [lines, rows, odd, first, last] = [0, 0, 0, Infinity, -Infinity];
+  let before: number | undefined;
+  for await (const row of readExport(path, latest)) {
+    lines++;
+    odd += row.oddities.length;
+    if (oddities.length < mostOddities) oddities.push(...row.oddities);
+    if (row.point === undefined) continue;
+    const { at } = row.point;
+    rows++;
+    first = Math.min(first, at);
+    last = Math.max(last, at);
+    if (before !== undefined && distances.length < judgedRows) distances.push(Math.abs(at - before));
+    before = at;
+  }
+  const granularity = granularityOfRows(distances);
+  // Rows of minutes and hours are no oddity for not being a day apart.
+  const told = granularity === '1d' ? oddities : oddities.filter(({ kind }) => !daily.has(kind));
+  const moreOddities = odd - oddities.length;
+  return { granularity, lines, rows, first, last, oddities: told, moreOddities };
+}
+
+const daily: ReadonlySet<Oddity['kind']> = new Set(['same day again', 'not at midnight']);
+
+async function storeAll(
+  candles: CandleQueries,
+  { path, assetId, currency, onProgress, latest }: ImportRequest & { readonly latest: number },
+  { granularity, rows: total }: Survey,
+): Promise<Pick<ImportReport, 'inserted' | 'improved' | 'different'>> {
+  const sum = { inserted: 0, improved: 0, different: 0 };
+  let batch: HistoryPoint[] = [];
+  let done = 0;
+  const store = async (): Promise<void> => {
+    const series = { assetId, currency, granularity, points: batch, source: importSource };
+    const { inserted, improved, different } = await storePoints(candles, series);
+    sum.inserted += inserted;
+    sum.improved += improved;
+    sum.different += different;
+    done += batch.length;
+    batch = [];
+    onProgress?.(done, total);
+  };
+  for await (const { point } of readExport(path, latest)) {
+    if (point !== undefined) batch.push(point);
+    if (batch.length === batchSize) await store();
+  }
+  if (batch.length > 0) await store();
+  return sum;
+}
+
+/** Lines of the same oddity that follow each other as one: for people. */
+export function tellOddities(oddities: readonly Oddity[]): readonly string[] {
+  const told: { kind: string; from: number; to: number; detail: string | undefined }[] = [];
+  const open = new Map<string, (typeof told)[number]>();
+  for (const { line, kind, detail } of oddities) {
+    const run = open.get(kind);
+    if (run !== undefined && run.to === line - 1 && detail === undefined) {
+      run.to = line;
+      continue;
+    }
+    const begun = { kind, from: line, to: line, detail };
+    open.set(kind, begun);
+    told.push(begun);
+  }
+  return told.map(({ kind, from, to, detail }) => {
+    const lines = from === to ? `line ${from}` : `lines ${from}-${to}`;
+    return `${lines}: ${kind}${detail === undefined ? '' : ` (${detail})`}`;
+  });
+}

@@ -1,0 +1,83 @@
+import type { Knex } from 'knex';
+import type { Granularity } from '../../../domain/history.ts';
+import { orUnavailable } from '../../../../db/outage.ts';
+
+/** Of which asset, in which currency, how fine. */
+export interface SeriesKey {
+  readonly assetId: string;
+  readonly currency: string;
+  readonly granularity: Granularity;
+}
+
+/**
+ * How asking a provider for history ended: `answered` (what it did not send it does not have), `failed` (worth another try
+ * later), `refused` (plan or parameters), `unknown` (it does not know the asset).
+ */
+export type AskOutcome = 'answered' | 'failed' | 'refused' | 'unknown';
+
+/** A span that was asked for; milliseconds since the epoch, both included. */
+export interface HistoryAsk {
+  readonly from: number;
+  readonly to: number;
+  readonly outcome: AskOutcome;
+}
+
+/** What was asked of providers, in Postgres. Every method throws {UnavailableError} when it does not answer. */
+export interface HistoryAsks {
+  /** Remembers an end for `validMs`; a later one of the same span replaces it. */
+  note(ask: SeriesKey & HistoryAsk & { readonly points: number; readonly validMs: number }): Promise<void>;
+  /** What is remembered and touches a span. */
+  within(
+    series: SeriesKey,
+    span: { readonly from: number; readonly to: number },
+  ): Promise<readonly HistoryAsk[]>;
+  /** Forgets what is past its time. Returns how many, 20,000 at most. */
+  purge(): Promise<number>;
+}
+
+/** Rows of one answer; each of them stands for a call. */
+const mostAsks = 1_000;
+const mostRows = 20_000;
+
+/** Builds the {@link HistoryAsks} over a pool. */
+export function createHistoryAsks(knex: Knex): HistoryAsks {
+  return {
+    async note({ assetId, currency, granularity, from, to, outcome, points, validMs }) {
+      await orUnavailable(
+        knex.raw(
+          `insert into history_asks (asset_id, currency, resolution, from_at, to_at, outcome, points, valid_until)
+            values (?, ?, ?, to_timestamp(? / 1000.0), to_timestamp(? / 1000.0), ?, ?,
+              clock_timestamp() + ? * interval '1 millisecond')
+            on conflict (asset_id, currency, resolution, from_at, to_at) do update set
+              outcome = excluded.outcome, points = excluded.points, asked_at = excluded.asked_at,
+              valid_until = excluded.valid_until`,
+          [assetId, currency, granularity, from, to, outcome, points, validMs],
+        ),
+      );
+    },
+    async within({ assetId, currency, granularity }, { from, to }) {
+      const { rows } = await orUnavailable(
+        knex.raw<{ rows: HistoryAsk[] }>(
+          `select (extract(epoch from from_at) * 1000)::float8 as from, (extract(epoch from to_at) * 1000)::float8 as to,
+              outcome
+            from history_asks
+            where asset_id = ? and currency = ? and resolution = ? and valid_until > clock_timestamp()
+              and to_at >= to_timestamp(? / 1000.0) and from_at <= to_timestamp(? / 1000.0)
+            order by from_at, to_at limit ?`,
+          [assetId, currency, granularity, from, to, mostAsks],
+        ),
+      );
+      return rows;
+    },
+    async purge() {
+      const { rowCount } = await orUnavailable(
+        knex.raw<{ rowCount: number }>(
+          `delete from history_asks where ctid = any(array(
+            select ctid from history_asks where valid_until < clock_timestamp() limit ?))`,
+          [mostRows],
+        ),
+      );
+      return rowCount;
+    },
+  };
+}

@@ -1,0 +1,79 @@
+/**
+ * Asks for daily prices that something lacked, when they are lacking for long: without haste, so that they are there the next
+ * time. How much one question may cause is bounded, and what a provider has answered before is not asked for again.
+ */
+import type { CandleQueries } from './queries/candles.ts';
+import type { HistoryAsks } from './queries/history-requests.ts';
+import type { JobData } from '../../../jobs/registry.ts';
+import { piecesOf } from './history-gaps.ts';
+import type { Clock } from '../../platform/concurrency/clock.ts';
+import { messageOf } from '../../domain/errors.ts';
+import type { Logger } from '../../platform/observability/logger.ts';
+import { lookAt } from './gap-finder.ts';
+
+/** Prices that somebody lacked in a span. */
+export interface LackingCloses {
+  readonly currency: string;
+  /** Milliseconds since the epoch, both included. */
+  readonly from: number;
+  readonly to: number;
+  /** Assets, and how many days of each were lacking. */
+  readonly lacking: readonly { readonly assetId: string; readonly days: number }[];
+  /** Who is charged for the calls (src/domain/requester.ts). */
+  readonly requester: string | undefined;
+}
+
+/** Asks for them; returns the assets that were asked for. Never rejects. */
+export type AskForCloses = (wanted: LackingCloses) => Promise<readonly string[]>;
+
+interface AskDeps {
+  readonly candles: Pick<CandleQueries, 'points'>;
+  readonly asks: Pick<HistoryAsks, 'within'>;
+  /** Makes sure that a job asks for a piece. */
+  readonly kick: (wanted: JobData<'history.backfill'>) => Promise<void>;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** Fewer lacking days are no long stretch: exports and providers leave out single days. */
+const leastDays = 7;
+/** Assets that one question asks for: each costs an upstream call. */
+const mostAssets = 5;
+
+/** Builds {@link AskForCloses}. */
+export function createAskForCloses(deps: AskDeps): AskForCloses {
+  return async (wanted) => {
+    const worst = wanted.lacking
+      .filter(({ days }) => days >= leastDays)
+      .sort((a, b) => b.days - a.days)
+      .slice(0, mostAssets);
+    const asked: string[] = [];
+    try {
+      for (const { assetId } of worst) if (await askFor(deps, wanted, assetId)) asked.push(assetId);
+    } catch (error) {
+      deps.log.debug({ reason: messageOf(error) }, 'lacking prices of the past could not be asked for');
+    }
+    return asked;
+  };
+}
+
+/** The newest piece of what is missing; the next time an older one. */
+async function askFor(
+  deps: AskDeps,
+  { currency, from, to, requester }: LackingCloses,
+  assetId: string,
+): Promise<boolean> {
+  const series = { assetId, currency, granularity: '1d' } as const;
+  const now = deps.clock.now();
+  const { gaps, isUnknown } = await lookAt(deps, series, { from, to, now });
+  if (isUnknown || gaps.stretch === undefined) return false;
+  const [piece] = piecesOf(gaps.stretch, { granularity: '1d', now, most: 1 });
+  if (piece === undefined) return false;
+  await deps.kick({
+    ...series,
+    ...piece,
+    urgency: 'backfill',
+    ...(requester === undefined ? {} : { requester }),
+  });
+  return true;
+}

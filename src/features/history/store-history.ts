@@ -1,0 +1,55 @@
+import type { CandlePartitions } from './queries/candle-partitions.ts';
+import type { CandleQueries, StoredPoints } from './queries/candles.ts';
+import type { SeriesKey } from './queries/history-requests.ts';
+import { candleOf, type Candle } from '../../domain/candle.ts';
+import { granularityMs, type Granularity, type HistoryPoint } from '../../domain/history.ts';
+
+/** Points of one asset in one currency, and who gave them. */
+export interface PointSeries extends SeriesKey {
+  /** In any order. */
+  readonly points: readonly HistoryPoint[];
+  readonly source: string;
+}
+
+/** A point this far (ms) from midnight stands for its day too. */
+const dayBeginMs = 3_600_000;
+
+/**
+ * Stores points of the past, one for each interval, the first; those that begin a day are kept as points of days too,
+ * because days are kept for ever. Partitions must be there ({@link makeRoom}).
+ * @throws {UnavailableError} Postgres does not answer.
+ */
+export async function storePoints(
+  candles: Pick<CandleQueries, 'storePoints'>,
+  series: PointSeries,
+): Promise<StoredPoints> {
+  const stored = await candles.storePoints(series.granularity, firstOfEach(series, series.granularity));
+  if (series.granularity !== '1d') {
+    const days = firstOfEach(series, '1d').filter(({ firstAt, openTime }) => firstAt - openTime < dayBeginMs);
+    await candles.storePoints('1d', days);
+  }
+  return stored;
+}
+
+/**
+ * Makes the partitions that points of a span need. Not within a transaction that has stored something.
+ * @throws {UnavailableError} Postgres does not answer. @throws {RangeError} for a span too long for its granularity.
+ */
+export async function makeRoom(
+  partitions: Pick<CandlePartitions, 'ensure'>,
+  span: { readonly granularity: Granularity; readonly from: number; readonly to: number },
+): Promise<void> {
+  await partitions.ensure(span);
+  if (span.granularity !== '1d') await partitions.ensure({ ...span, granularity: '1d' });
+}
+
+function firstOfEach({ points, ...about }: PointSeries, granularity: Granularity): readonly Candle[] {
+  const { assetId, currency, source } = about;
+  const first = new Map<number, Candle>();
+  for (const point of points) {
+    const candle = candleOf({ ...point, assetId, currency, source }, granularityMs[granularity]);
+    const known = first.get(candle.openTime);
+    if (known === undefined || candle.firstAt < known.firstAt) first.set(candle.openTime, candle);
+  }
+  return [...first.values()];
+}

@@ -1,0 +1,160 @@
+/**
+ * Turns fresh answers of providers into candles of five minutes. `observe` only adds to a map, so that nobody who waits for a
+ * price waits for Postgres; once a second at most, and one statement at a time, the map is written. A statement that fails is
+ * said again with what has come meanwhile: merging twice changes nothing. What a process that is killed has not written yet
+ * is lost, a second or two.
+ */
+import type { CandleQueries } from './queries/candles.ts';
+import { candleOf, mergeCandles, type Candle, type Observation } from '../../domain/candle.ts';
+import { granularityMs } from '../../domain/history.ts';
+import type { Quote } from '../../domain/quote.ts';
+import { withDeadline } from '../../platform/concurrency/deadline.ts';
+import { messageOf } from '../../domain/errors.ts';
+import type { Logger } from '../../platform/observability/logger.ts';
+
+/** Writes observed prices into candles. */
+export interface TickRecorder {
+  /** Takes the quotes of one answer. Never throws, never waits. */
+  observe(quotes: readonly Quote[]): void;
+  /** Candles that are not written yet. */
+  pending(): number;
+  /** Writes what is left, for at most two seconds. */
+  close(): Promise<void>;
+}
+
+interface RecorderDeps {
+  readonly candles: Pick<CandleQueries, 'mergeLive'>;
+  readonly log: Logger;
+  /** Told of candles that had no room. */
+  readonly onDropped?: (count: number) => void;
+}
+
+const flushMs = 1_000;
+/** Pause after a failure (ms). */
+const retryMs = 5_000;
+const closeMs = 2_000;
+/** Candles of one statement. */
+const mostPerStatement = 5_000;
+/** Candles in memory while Postgres is away, some 20 MB; then the oldest go. */
+const mostPending = 50_000;
+/** What a source says is older than this (ms) is no news: it belongs to hours that have been rolled up, or comes from a replay. */
+const longestAgeMs = 3_600_000;
+/** Clocks differ (ms). */
+const aheadMs = 60_000;
+
+/** Builds the recorder of a process. */
+export function createTickRecorder(deps: RecorderDeps): TickRecorder {
+  const recorder = new Recorder(deps);
+  return {
+    observe: (quotes) => recorder.observe(quotes),
+    pending: () => recorder.size,
+    close: () => recorder.close(),
+  };
+}
+
+class Recorder {
+  readonly #deps: RecorderDeps;
+  #pending = new Map<string, Candle>();
+  #timer: NodeJS.Timeout | undefined;
+  #flushing: Promise<void> | undefined;
+  #closed = false;
+
+  constructor(deps: RecorderDeps) {
+    this.#deps = deps;
+  }
+
+  get size(): number {
+    return this.#pending.size;
+  }
+
+  observe(quotes: readonly Quote[]): void {
+    if (this.#closed) return;
+    for (const quote of quotes) {
+      const observation = observationOf(quote);
+      if (observation !== undefined) this.#add(candleOf(observation, granularityMs['5m']));
+    }
+    this.#dropOverflow();
+    this.#plan(flushMs);
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    const end = Date.now() + closeMs;
+    const rest = async (): Promise<void> => {
+      await this.#flushing;
+      while (this.#pending.size > 0 && Date.now() < end) await this.#write();
+    };
+    await withDeadline(rest(), closeMs, 'writing the last candles').catch((error: unknown) => {
+      this.#deps.log.warn(
+        { reason: messageOf(error), candles: this.#pending.size },
+        'some candles were not written',
+      );
+    });
+  }
+
+  #add(candle: Candle): void {
+    const key = `${candle.currency}:${candle.assetId}:${candle.openTime}`;
+    const known = this.#pending.get(key);
+    this.#pending.set(key, known === undefined ? candle : mergeCandles(known, candle));
+  }
+
+  #dropOverflow(): void {
+    let dropped = 0;
+    for (const key of this.#pending.keys()) {
+      if (this.#pending.size <= mostPending) break;
+      this.#pending.delete(key);
+      dropped++;
+    }
+    if (dropped === 0) return;
+    this.#deps.onDropped?.(dropped);
+    this.#deps.log.warn({ candles: dropped }, 'candles were lost: Postgres does not take them fast enough');
+  }
+
+  #plan(ms: number): void {
+    if (this.#timer !== undefined || this.#flushing !== undefined || this.#closed) return;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      this.#flushing = this.#flush();
+    }, ms);
+    this.#timer.unref();
+  }
+
+  async #flush(): Promise<void> {
+    let pauseMs = flushMs;
+    try {
+      await this.#write();
+    } catch (error) {
+      pauseMs = retryMs;
+      this.#deps.log.debug({ reason: messageOf(error) }, 'candles could not be written; they are kept');
+    }
+    this.#flushing = undefined;
+    if (this.#pending.size > 0) this.#plan(pauseMs);
+  }
+
+  /** Takes a batch out and writes it; puts it back, merged with what has come meanwhile, when that fails. */
+  async #write(): Promise<void> {
+    const batch: Candle[] = [];
+    for (const [key, candle] of this.#pending) {
+      if (batch.length === mostPerStatement) break;
+      batch.push(candle);
+      this.#pending.delete(key);
+    }
+    try {
+      await this.#deps.candles.mergeLive(batch);
+    } catch (error) {
+      for (const candle of batch) this.#add(candle);
+      this.#dropOverflow();
+      throw error;
+    }
+  }
+}
+
+/** The moment is the one that the source names; without one, that of the answer. Undefined for what is no news. */
+function observationOf(quote: Quote): Observation | undefined {
+  const { assetId, currency, price, marketCap, volume24h, source, receivedAt } = quote;
+  const named = quote.asOf === null ? receivedAt : Date.parse(quote.asOf);
+  const at = Number.isNaN(named) ? receivedAt : named;
+  if (at < receivedAt - longestAgeMs || at > receivedAt + aheadMs) return undefined;
+  return { assetId, currency, at, price, marketCap, volume: volume24h, source };
+}

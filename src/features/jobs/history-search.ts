@@ -1,0 +1,170 @@
+/**
+ * What clients missed is looked for in the stream of all job events, which may hold tens of thousands of entries. So there is one
+ * pass over it at a time, whoever asks and for how many jobs: it serves everybody who has asked by then, takes those in who ask
+ * while it goes and want nothing of what it has left behind, and reads no further than somebody still wants. Between two pages
+ * it rests as long as a page took, so that other requests get their half of the process.
+ */
+import type { Redis } from 'ioredis';
+import { parseJobEventEntry, type JobEventEntry } from './job-events.ts';
+import { sleep } from '../../platform/concurrency/sleep.ts';
+import { isAfterEnd, isBefore } from '../../platform/realtime/stream-id.ts';
+
+export interface HistoryRequest {
+  readonly subjects: readonly string[];
+  /** Stream id, or milliseconds since the epoch: the first that may be of interest. */
+  readonly from: string;
+  /** Milliseconds since the epoch: the last that may be; `+` for the newest. */
+  readonly to: string;
+  /** Asked between two pages; once it is false the search ends with nothing. */
+  readonly isWanted?: (() => boolean) | undefined;
+}
+
+export interface HistorySearch {
+  /** Entries about the subjects between two ids (inclusive), the oldest first. Rejects when Redis does not answer. */
+  find(request: HistoryRequest): Promise<readonly JobEventEntry[]>;
+}
+
+interface SearchDeps {
+  readonly redis: Pick<Redis, 'xrange'>;
+  readonly streamKey: string;
+}
+
+/** Somebody who waits for what a pass finds. */
+interface Seeker {
+  readonly request: HistoryRequest;
+  readonly found: JobEventEntry[];
+  readonly resolve: (entries: readonly JobEventEntry[]) => void;
+  readonly reject: (error: unknown) => void;
+  pages: number;
+}
+
+/** How far a pass has come: to an entry that is yet to be read, or that has been. */
+interface Place {
+  readonly id: string;
+  readonly isPassed: boolean;
+}
+
+type RawEntry = [id: string, fields: string[]];
+
+const entriesPerPage = 500;
+/** Longest history that is looked through for one client; above what is kept. */
+const mostPages = 50;
+/** Longest rest (ms) between two pages: a slow Redis is not a busy process. */
+const longestRestMs = 20;
+
+/** Builds the {@link HistorySearch} of a process. */
+export function createHistorySearch(deps: SearchDeps): HistorySearch {
+  return new PassingSearch(deps);
+}
+
+class PassingSearch implements HistorySearch {
+  readonly #deps: SearchDeps;
+  readonly #waiting = new Set<Seeker>();
+  readonly #served = new Set<Seeker>();
+  readonly #bySubject = new Map<string, Set<Seeker>>();
+  #isPassing = false;
+
+  constructor(deps: SearchDeps) {
+    this.#deps = deps;
+  }
+
+  find(request: HistoryRequest): Promise<readonly JobEventEntry[]> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.add({ request, found: [], resolve, reject, pages: 0 });
+      if (!this.#isPassing) void this.#run();
+    });
+  }
+
+  async #run(): Promise<void> {
+    this.#isPassing = true;
+    // Whoever asks in the same turn, as for all jobs of one message, is served from the first page on.
+    await Promise.resolve();
+    while (this.#waiting.size > 0) {
+      try {
+        await this.#pass();
+      } catch (error) {
+        for (const seeker of this.#served) this.#leave(seeker).reject(error);
+      }
+    }
+    this.#isPassing = false;
+  }
+
+  async #pass(): Promise<void> {
+    let at: Place = { id: firstOf(this.#waiting), isPassed: false };
+    for (;;) {
+      this.#letGo();
+      this.#takeIn(at);
+      if (this.#served.size === 0) return;
+      const startedAt = performance.now();
+      const page = await this.#read(at);
+      for (const entry of page) this.#offer(entry);
+      at = { id: page.at(-1)?.[0] ?? at.id, isPassed: true };
+      this.#settle(at.id, page.length < entriesPerPage);
+      if (this.#served.size === 0) return;
+      await sleep(Math.min(longestRestMs, performance.now() - startedAt));
+    }
+  }
+
+  #read({ id, isPassed }: Place): Promise<RawEntry[]> {
+    const { redis, streamKey } = this.#deps;
+    return redis.xrange(streamKey, isPassed ? `(${id}` : id, this.#furthest(), 'COUNT', entriesPerPage);
+  }
+
+  /** Those whom the pass can still serve: they want nothing before the next page. */
+  #takeIn({ id, isPassed }: Place): void {
+    for (const seeker of this.#waiting) {
+      const { from, subjects } = seeker.request;
+      if (isPassed ? !isBefore(id, from) : isBefore(from, id)) continue;
+      this.#waiting.delete(seeker);
+      this.#served.add(seeker);
+      for (const subject of subjects)
+        this.#bySubject.set(subject, (this.#bySubject.get(subject) ?? new Set()).add(seeker));
+    }
+  }
+
+  /** Those who have gone; they get nothing. */
+  #letGo(): void {
+    for (const seeker of [...this.#waiting, ...this.#served])
+      if (seeker.request.isWanted?.() === false) this.#leave(seeker).resolve([]);
+  }
+
+  #furthest(): string {
+    const ends = [...this.#served].map(({ request }) => request.to);
+    if (ends.includes('+')) return '+';
+    return ends.reduce((last, each) => (isBefore(last, each) ? each : last));
+  }
+
+  #offer(raw: RawEntry): void {
+    const seekers = this.#bySubject.get(raw[1][1] ?? '');
+    if (seekers === undefined) return;
+    const entry = parseJobEventEntry(raw);
+    for (const { request, found } of seekers)
+      if (!isBefore(entry.id, request.from) && !isAfterEnd(entry.id, request.to)) found.push(entry);
+  }
+
+  /** Ends the search of those for whom nothing more can come. */
+  #settle(last: string, isEnd: boolean): void {
+    for (const seeker of this.#served) {
+      seeker.pages += 1;
+      if (isEnd || seeker.pages >= mostPages || isAfterEnd(last, seeker.request.to))
+        this.#leave(seeker).resolve(seeker.found);
+    }
+  }
+
+  #leave(seeker: Seeker): Seeker {
+    this.#waiting.delete(seeker);
+    this.#served.delete(seeker);
+    for (const subject of seeker.request.subjects) {
+      const seekers = this.#bySubject.get(subject);
+      seekers?.delete(seeker);
+      if (seekers?.size === 0) this.#bySubject.delete(subject);
+    }
+    return seeker;
+  }
+}
+
+function firstOf(seekers: Iterable<Seeker>): string {
+  return [...seekers]
+    .map(({ request }) => request.from)
+    .reduce((first, each) => (isBefore(each, first) ? each : first), '+');
+}

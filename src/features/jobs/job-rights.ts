@@ -1,0 +1,89 @@
+/**
+ * Who may see and cancel which job, in one place. A job on a portfolio tells of private books: an API key needs for it what it
+ * needs for the portfolio itself, and an admin who is not the owner learns how it goes and can end it, but not what came of it.
+ */
+import {
+  isPortfolioJob,
+  portfolioJobNames,
+  requestJobNames,
+  type ClientJobName,
+} from '../../../jobs/registry.ts';
+import type { Principal } from '../../domain/principal.ts';
+import type { JobRecord } from '../../domain/job.ts';
+import type { Scope } from '../../domain/scopes.ts';
+import { NotFoundError } from '../../domain/errors.ts';
+import type { JobDesk } from './job-service.ts';
+import { allowed } from '../../platform/http/admission.ts';
+
+/** What a key needs to see any job at all. */
+export const seeJobs = ['jobs:write', 'portfolio:read'] as const satisfies readonly Scope[];
+
+/** What a key needs to cancel any job at all. */
+export const cancelJobs = ['jobs:write', 'portfolio:write'] as const satisfies readonly Scope[];
+
+/** What a key needs for jobs that are on no portfolio. */
+const onRequests = 'jobs:write';
+
+function has({ scopes }: Principal, scope: Scope): boolean {
+  return scopes === undefined || scopes.includes(scope);
+}
+
+function maySee(viewer: Principal, name: string): boolean {
+  return has(viewer, isPortfolioJob(name) ? 'portfolio:read' : onRequests);
+}
+
+/** Names of the jobs that the viewer may see; undefined when it is all of them. */
+export function namesSeenBy(viewer: Principal): readonly ClientJobName[] | undefined {
+  const [requests, portfolios] = [has(viewer, onRequests), has(viewer, 'portfolio:read')];
+  if (requests && portfolios) return undefined;
+  return [...(requests ? requestJobNames : []), ...(portfolios ? portfolioJobNames : [])];
+}
+
+/**
+ * A job as the viewer may see it.
+ * @throws {NotFoundError} it does not exist, is somebody else's, or of a kind that the viewer's key may not see.
+ */
+export async function jobSeenBy(viewer: Principal, desk: JobDesk, id: string): Promise<JobRecord> {
+  const job = await desk.get(id, viewer);
+  if (!maySee(viewer, job.name)) throw noSuchJob();
+  return mayKnowAll(viewer, job) ? job : concealed(job);
+}
+
+/**
+ * A job whose events the viewer may follow: they tell what it failed of.
+ * @throws {NotFoundError} as {@link jobSeenBy}; an admin does not follow jobs on portfolios of others.
+ */
+export async function jobFollowedBy(viewer: Principal, desk: JobDesk, id: string): Promise<JobRecord> {
+  const job = await jobSeenBy(viewer, desk, id);
+  if (!mayKnowAll(viewer, job)) throw noSuchJob();
+  return job;
+}
+
+/**
+ * Cancels a job, which is returned as the viewer may see it.
+ * @throws {NotFoundError} it does not exist, is somebody else's, or of a kind that the viewer's key may neither see nor cancel.
+ * @throws {ForbiddenError} the viewer's key may see it, and not cancel it.
+ */
+export async function cancelFor(viewer: Principal, desk: JobDesk, id: string): Promise<JobRecord> {
+  const { name } = await desk.get(id, viewer);
+  const scope: Scope = isPortfolioJob(name) ? 'portfolio:write' : onRequests;
+  if (!has(viewer, scope) && !maySee(viewer, name)) throw noSuchJob();
+  allowed(viewer, { access: 'user', scope });
+  const job = await desk.cancel(id, viewer);
+  return mayKnowAll(viewer, job) ? job : concealed(job);
+}
+
+/** Whether all of it is for the viewer: whoever the desk shows a job to and who does not own it is an admin. */
+function mayKnowAll({ userId }: Principal, job: JobRecord): boolean {
+  return job.userId === userId || !isPortfolioJob(job.name);
+}
+
+/** Name, state, progress and times; of an error its code, because its text may quote the books. */
+function concealed(job: JobRecord): JobRecord {
+  const error = job.error && { code: job.error.code, message: 'Only its owner is told more' };
+  return { ...job, error, resultJson: null, resolvedJson: null };
+}
+
+function noSuchJob(): NotFoundError {
+  return new NotFoundError('There is no such job', 'job_not_found');
+}

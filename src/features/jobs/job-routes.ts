@@ -1,0 +1,123 @@
+import { isFinal } from '../../domain/job.ts';
+import { jobJson, presentJob } from '../../domain/job-text.ts';
+import type { AppDeps } from '../../app-deps.ts';
+import { cancelFor, cancelJobs, jobFollowedBy, jobSeenBy, namesSeenBy, seeJobs } from './job-rights.ts';
+import { matchesTag } from './preferences.ts';
+import { answer, answerJson, envelopeOf } from '../../platform/http/envelope.ts';
+import { pageOf } from '../../platform/http/paging.ts';
+import { jobTag, pollAfterSeconds } from './present-job.ts';
+import { route, type Route } from '../../platform/http/route.ts';
+import { jobIdOf, jobPath, jobsQuery } from './job-schemas.ts';
+import { takeOver } from '../../platform/http/hijack.ts';
+
+type JobDeps = Pick<AppDeps, 'jobDesk' | 'streams' | 'tokens'>;
+
+const tag = 'Jobs';
+const missing = 'There is no such job, it is somebody else’s, or the API key may not see jobs of its kind';
+const kinds =
+  'An API key sees jobs on portfolios with `portfolio:read` (to cancel them: `portfolio:write`), all others with `jobs:write`.';
+const unavailable = 'The database is away; see Retry-After';
+
+/** Listing, polling, cancelling and following jobs. */
+export function jobRoutes(deps: JobDeps): Route[] {
+  return [list(deps), poll(deps), cancel(deps), follow(deps)];
+}
+
+function list({ jobDesk }: JobDeps): Route {
+  return route({
+    method: 'GET',
+    path: '/api/v1/jobs',
+    access: 'user',
+    scope: seeJobs,
+    tag,
+    summary: 'Your jobs, the newest first',
+    description: kinds,
+    query: jobsQuery,
+    answers: { 200: 'A page of jobs, without results', 503: unavailable },
+    handler: async (ctx, { query: { page, limit, state }, viewer }) => {
+      const { userId } = viewer;
+      const names = namesSeenBy(viewer);
+      const { jobs, total } = await jobDesk.list({ userId, page, limit, state, names });
+      const data = pageOf(jobs.map(presentJob), { total, page, limit });
+      answer(ctx, { message: 'Jobs', data });
+    },
+  });
+}
+
+function poll({ jobDesk }: JobDeps): Route {
+  return route({
+    method: 'GET',
+    path: '/api/v1/jobs/:id',
+    access: 'user',
+    scope: seeJobs,
+    tag,
+    summary: 'One job, with its result once it has completed',
+    params: jobPath,
+    headers: { 'If-None-Match': 'The ETag of an earlier answer; 304 when nothing has changed since' },
+    answers: {
+      200: 'The job; Retry-After while it runs',
+      304: 'Nothing has changed',
+      404: missing,
+      503: unavailable,
+    },
+    handler: async (ctx, { params, viewer }) => {
+      const job = await jobSeenBy(viewer, jobDesk, jobIdOf(params));
+      const etaSeconds = isFinal(job.state) ? null : await jobDesk.etaSeconds(job);
+      const retryAfter = pollAfterSeconds(job, etaSeconds);
+      ctx.set('ETag', jobTag(job));
+      ctx.set('Cache-Control', 'private, no-cache');
+      if (retryAfter !== undefined) ctx.set('Retry-After', String(retryAfter));
+      if (matchesTag(ctx.req.headers['if-none-match'], jobTag(job))) ctx.status = 304;
+      else answerJson(ctx, 200, envelopeOf('Job', jobJson(job, etaSeconds)));
+    },
+  });
+}
+
+function cancel({ jobDesk }: JobDeps): Route {
+  return route({
+    method: 'DELETE',
+    path: '/api/v1/jobs/:id',
+    access: 'user',
+    scope: cancelJobs,
+    tag,
+    summary: 'Cancel a job',
+    description: 'A job that has ended stays as it is.',
+    params: jobPath,
+    answers: { 200: 'The job as it is now', 404: missing, 503: unavailable },
+    handler: async (ctx, { params, viewer }) => {
+      const job = await cancelFor(viewer, jobDesk, jobIdOf(params));
+      const message = job.state === 'cancelled' ? 'Job cancelled' : 'The job had ended already';
+      answer(ctx, { message, data: presentJob(job) });
+    },
+  });
+}
+
+function follow({ jobDesk, streams, tokens }: JobDeps): Route {
+  return route({
+    method: 'GET',
+    path: '/api/v1/jobs/:id/events',
+    access: 'user',
+    scope: seeJobs,
+    takesTicket: true,
+    tag,
+    summary: 'The events of a job as they happen (Server-Sent Events)',
+    params: jobPath,
+    headers: { 'Last-Event-ID': 'Id of the last event that was received; what came after it is sent again' },
+    answers: {
+      200: 'hello, job.progress, job.coin, job.completed, job.failed, job.cancelled, hb, reset, drain',
+      204: 'The job has ended, and its last event was received: do not come back',
+      404: missing,
+      503: unavailable,
+    },
+    produces: 'text/event-stream',
+    handler: async (ctx, { params, viewer }) => {
+      const job = await jobFollowedBy(viewer, jobDesk, jobIdOf(params));
+      if (ctx.method === 'HEAD') {
+        ctx.status = 200;
+        ctx.set('Content-Type', 'text/event-stream');
+        return;
+      }
+      streams.openJob({ ...takeOver(ctx, tokens), job });
+    },
+  });
+}

@@ -1,0 +1,41 @@
+import { createHash } from 'node:crypto';
+import { ValidationError } from '../../domain/errors.ts';
+import { maxWaitSeconds } from '../quotes/price-schemas.ts';
+
+const waitPreference = /(?:^|,)\s*wait\s*=\s*"?(\d+)"?\s*(?:;[^,]*)?(?=,|$)/i;
+
+/**
+ * Seconds of the `wait` preference of a `Prefer` header (RFC 7240), 60 at most; undefined when there is none that can be
+ * honoured. Preferences are wishes: what is not understood is ignored.
+ */
+export function preferredWaitSeconds(header: string | readonly string[] | undefined): number | undefined {
+  const text = typeof header === 'string' ? header : header?.join(',');
+  const seconds = Number(waitPreference.exec(text ?? '')?.[1] ?? 0);
+  return seconds > 0 ? Math.min(seconds, maxWaitSeconds) : undefined;
+}
+
+/** Whether a `Prefer` header asks for an answer at once, whatever is still to be done (RFC 7240, `respond-async`). */
+export function prefersAsync(header: string | readonly string[] | undefined): boolean {
+  const text = typeof header === 'string' ? header : (header?.join(',') ?? '');
+  return /(?:^|,)\s*respond-async\s*(?:;[^,]*)?(?=,|$)/i.test(text);
+}
+
+/**
+ * The `Idempotency-Key` of a request with what it stands for.
+ * @throws {ValidationError} it is not 1 to 255 visible ASCII characters.
+ */
+export function idempotencyOf(header: string | readonly string[] | undefined, route: string, body: unknown) {
+  if (header === undefined) return undefined;
+  if (typeof header !== 'string' || !/^[\x21-\x7e]{1,255}$/.test(header)) {
+    const message = 'must be 1 to 255 visible ASCII characters';
+    throw new ValidationError('The request breaks a rule', [{ field: 'Idempotency-Key', message }]);
+  }
+  // The body has been validated: its keys stand in the order of the schema, whatever order the client wrote them in.
+  return { key: header, route, bodyHash: createHash('sha256').update(JSON.stringify(body)).digest('hex') };
+}
+
+/** Whether an `If-None-Match` header names this entity tag (weak comparison, as RFC 9110 asks for GET). */
+export function matchesTag(header: string | undefined, tag: string): boolean {
+  if (header === undefined) return false;
+  return header.trim() === '*' || header.split(',').some((each) => each.trim().replace(/^W\//, '') === tag);
+}

@@ -1,0 +1,205 @@
+import type { Knex } from 'knex';
+import type { Requester } from '../../../domain/requester.ts';
+import { createBatcher } from '../../../platform/concurrency/batcher.ts';
+import { isOutage } from '../../../../db/outage.ts';
+import { toldEndsSql } from '../../webhooks/queries/webhook-deliveries.ts';
+
+/** Work that was accepted and has not ended. */
+export interface OpenWork {
+  readonly name: string;
+  readonly workKey: string;
+  /** Who asked for it first. */
+  readonly requester: Requester;
+  readonly submission: object;
+  /** Number of distinct assets. */
+  readonly total: number;
+}
+
+export interface OpenWorkPage {
+  /** Rows younger than this are left out. */
+  readonly seconds: number;
+  /** Most rows to look at. */
+  readonly limit: number;
+  /** `next` of the page before; absent for the first page. */
+  readonly after?: string | undefined;
+}
+
+export interface OpenWorkFound {
+  readonly works: readonly OpenWork[];
+  /** Where the next page begins; undefined when this one is empty. */
+  readonly next: string | undefined;
+}
+
+/** A run, for all rows that wait for it. */
+export interface RunRef {
+  readonly workKey: string;
+  readonly startedAt: Date;
+}
+
+/** Why a run failed; `status` is that of what was wrong with what was asked (HTTP), absent when nothing was. */
+export interface FailedRun {
+  readonly code: string;
+  readonly message: string;
+  readonly status?: number;
+}
+
+/** Client jobs in Postgres, as workers see them: one statement moves every row that waits for the same work. */
+export type RunQueries = ReturnType<typeof createRunQueries>;
+
+/** Told of jobs that have ended and whose end is to be told as a webhook: the delivery has their id. Must not throw. */
+export type OnTold = (ids: readonly string[]) => void;
+
+/** Binds the queries to a connection pool. */
+export function createRunQueries(knex: Knex, onTold: OnTold = () => undefined) {
+  const complete = createBatcher({
+    what: 'completing jobs',
+    run: (ends: readonly RunEnd[]) => completeMany(knex, ends, onTold),
+    isOneToBlame: (error) => !isOutage(error),
+    maxEntries: 50,
+    maxConcurrent: 3,
+    maxWaiting: 10_000,
+    maxWaitMs: 10_000,
+  });
+  return {
+    /** Marks a run as running and notes its progress; rows that have ended stay as they are. */
+    async markProgress({ workKey, startedAt }: RunRef, done: number): Promise<void> {
+      await knex.raw(progressSql, [done, startedAt, workKey]);
+    },
+
+    /**
+     * Ends a run: stores its result once and completes every row that still waits for it. Returns their ids. Runs that end
+     * together share one statement.
+     */
+    async complete(run: RunRef, resultId: string, body: string): Promise<readonly string[]> {
+      return await complete({ ...run, resultId, body });
+    },
+
+    /** Fails every row that still waits for a run. Returns their ids. */
+    async fail({ workKey, startedAt }: RunRef, error: FailedRun): Promise<readonly string[]> {
+      const values = [JSON.stringify(error), startedAt, workKey];
+      const { rows } = await knex.raw<{ rows: EndedRow[] }>(failSql, values);
+      tell(rows, onTold);
+      return rows.map(({ id }) => id);
+    },
+
+    /** A page of distinct work older than `seconds` that has not ended, the oldest first. */
+    async openWork({ seconds, limit, after }: OpenWorkPage): Promise<OpenWorkFound> {
+      const values = [seconds, after ?? '-infinity', limit];
+      const { rows } = await knex.raw<{ rows: OpenWorkRow[] }>(openWorkSql, values);
+      return {
+        works: rows.map(toOpenWork),
+        next: rows[0]?.last,
+      };
+    },
+
+    /** Deletes rows that ended more than `seconds` ago, and results that nobody refers to. Returns the number of rows. */
+    async purge(seconds: number): Promise<number> {
+      const { rowCount } = await knex.raw<{ rowCount: number }>(purgeJobsSql, [seconds]);
+      await knex.raw(purgeResultsSql, [seconds]);
+      return rowCount;
+    },
+  };
+}
+
+interface OpenWorkRow {
+  readonly name: string;
+  readonly user_id: string;
+  readonly api_key_id: string | null;
+  readonly work_key: string;
+  readonly data: object;
+  readonly total: number;
+  readonly last: string;
+}
+
+function toOpenWork({ name, work_key, user_id, api_key_id, data, total }: OpenWorkRow): OpenWork {
+  const requester = { userId: user_id, keyId: api_key_id ?? undefined };
+  return { name, workKey: work_key, requester, submission: data, total };
+}
+
+const progressSql = `update jobs set state = 'running', done = greatest(done, least(?, total)),
+    started_at = coalesce(started_at, ?), version = version + 1
+  where work_key = ? and state in ('queued', 'running')`;
+
+interface RunEnd extends RunRef {
+  readonly resultId: string;
+  readonly body: string;
+}
+
+/** A result is only stored when somebody still waits for it. */
+const completeSql = `with run as (
+    select * from (values VALUES) as run (result_id, body, work_key, started_at)),
+  stored as (
+    insert into job_results (id, body) select result_id, body from run
+    where exists (select 1 from jobs where jobs.work_key = run.work_key and state in ('queued', 'running'))
+    returning id),
+  ended as (
+    update jobs set state = 'completed', done = total, result_id = stored.id,
+      started_at = coalesce(jobs.started_at, run.started_at), finished_at = now(), version = version + 1
+    from run join stored on stored.id = run.result_id
+    where jobs.work_key = run.work_key and state in ('queued', 'running')
+    returning jobs.id, jobs.user_id, jobs.state, jobs.callback_url, stored.id as result_id),
+  ${toldEndsSql}
+  select id, result_id, callback_url is not null as "isTold" from ended`;
+
+interface EndedRow {
+  readonly id: string;
+  /** A delivery was stored. */
+  readonly isTold: boolean;
+}
+
+function tell(rows: readonly EndedRow[], onTold: OnTold): void {
+  const told = rows.filter(({ isTold }) => isTold).map(({ id }) => id);
+  if (told.length > 0) onTold(told);
+}
+
+async function completeMany(
+  knex: Knex,
+  ends: readonly RunEnd[],
+  onTold: OnTold,
+): Promise<(readonly string[])[]> {
+  const values = ends.flatMap(({ resultId, body, workKey, startedAt }) => [
+    resultId,
+    body,
+    workKey,
+    startedAt,
+  ]);
+  // Not as arrays: quoting a large text inside an array costs more than a parameter of its own.
+  const rowsSql = ends.map(() => '(?::uuid, ?::text, ?::text, ?::timestamptz)').join(', ');
+  const sql = completeSql.replace('VALUES', rowsSql);
+  const { rows } = await knex.raw<{ rows: (EndedRow & { result_id: string })[] }>(sql, values);
+  tell(rows, onTold);
+  const ended = new Map<string, string[]>(ends.map(({ resultId }) => [resultId, []]));
+  for (const { id, result_id } of rows) ended.get(result_id)?.push(id);
+  return ends.map(({ resultId }) => ended.get(resultId) ?? []);
+}
+
+const failSql = `with ended as (
+    update jobs set state = 'failed', error = ?, started_at = coalesce(started_at, ?),
+      finished_at = now(), version = version + 1
+    where work_key = ? and state in ('queued', 'running') returning id, user_id, state, callback_url),
+  ${toldEndsSql}
+  select id, callback_url is not null as "isTold" from ended`;
+
+/** `last` is a text, because a date of JavaScript would lose the microseconds. */
+const openWorkSql = `select * from (
+    select distinct on (work_key) name, work_key, user_id, api_key_id, data, total, created_at, last from (
+      select name, work_key, user_id, api_key_id, data, total, created_at, (max(created_at) over ())::text as last from (
+        select name, work_key, user_id, api_key_id, data, total, created_at from jobs
+        where state in ('queued', 'running') and created_at < now() - make_interval(secs => ?)
+          and created_at > ?::timestamptz
+        order by created_at limit ?) as page) as aged
+    order by work_key, created_at) as works
+  order by created_at`;
+
+/**
+ * A bounded bite, so that a purge never holds locks for long; the next one takes more. A job whose end is still to be told stays:
+ * it is told from its row.
+ */
+const purgeJobsSql = `delete from jobs where id in (
+    select id from jobs where finished_at < now() - make_interval(secs => ?)
+      and (callback_url is null or not exists (
+        select 1 from webhook_deliveries as waiting where waiting.id = jobs.id and waiting.state = 'pending'))
+    limit 5000)`;
+
+const purgeResultsSql = `delete from job_results where created_at < now() - make_interval(secs => ?)
+    and not exists (select 1 from jobs where jobs.result_id = job_results.id)`;

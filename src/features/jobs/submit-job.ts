@@ -1,0 +1,138 @@
+/**
+ * Submission of a job by a route. Accepted means 202 with a job to poll; a client that would rather wait says so by `timeout`
+ * or `Prefer: wait`, and gets the result itself if it is there in time, and the 202 of an ordinary submission if it is not.
+ */
+import type { Principal } from '../../domain/principal.ts';
+import type { ClientJobName } from '../../../jobs/registry.ts';
+import { isFinal, type JobRecord } from '../../domain/job.ts';
+import { jobJson, jobLinks, resultJsonOf } from '../../domain/job-text.ts';
+import { AppError, ConflictError } from '../../domain/errors.ts';
+import type { SubmitRequest } from './job-service.ts';
+import type { ApiContext } from '../../platform/http/context.ts';
+import type { AppDeps } from '../../app-deps.ts';
+import { idempotencyOf, preferredWaitSeconds } from './preferences.ts';
+import { answerJson, envelopeOf } from '../../platform/http/envelope.ts';
+import { pollAfterSeconds } from './present-job.ts';
+
+/** What submitting needs of the API. */
+export type SubmitDeps = Pick<AppDeps, 'jobDesk' | 'metrics' | 'webhookTargets'>;
+
+/** What a client asked for. */
+export interface Submitted<N extends ClientJobName> {
+  readonly viewer: Principal;
+  /** As it stands in the idempotency record; with the ids of the path, where what is asked for depends on them. */
+  readonly route: string;
+  readonly body: { readonly timeout?: number | undefined; readonly callback_url?: string | undefined };
+  readonly request: Pick<SubmitRequest<N>, 'name' | 'submission' | 'total' | 'resolved'>;
+  /** Told of the job before the answer: with an idempotency key it may be an earlier one. Must not throw. */
+  readonly onAccepted?: (job: JobRecord) => void;
+}
+
+/** Headers and answers of every route that submits a job, for the description of the API. */
+export const submissionDescribed = {
+  headers: {
+    'Idempotency-Key':
+      '1 to 255 visible ASCII characters: the same key and body (timeout aside) give the same job, another body is refused',
+    Prefer: 'wait=n waits n seconds (60 at most) for the result',
+  },
+  answers: {
+    200: 'The result, when the client waits and it is done in time',
+    202: 'The job was accepted; poll it at Location or follow its events',
+    409: 'The job was cancelled while the client waited',
+    422: 'A field breaks a rule, or the job failed while the client waited because of what it was given',
+    502: 'The job failed while the client waited, by no fault of the client',
+    503: 'The database is away or too many jobs are waiting; nothing was accepted, see Retry-After',
+  },
+} as const;
+
+/**
+ * Submits a job and answers the request.
+ * @throws {AppError} what the desk of jobs throws; with `Prefer: wait`, also that the job failed or was cancelled.
+ */
+export async function submitJob<N extends ClientJobName>(
+  ctx: ApiContext,
+  { jobDesk, metrics, webhookTargets }: SubmitDeps,
+  { viewer, route: name, body, request, onAccepted }: Submitted<N>,
+): Promise<void> {
+  // How long a client waits is no part of what it asks for: a repetition may wait longer.
+  const { timeout, ...asked } = body;
+  const { callback_url: callback } = asked;
+  const callbackUrl = callback === undefined ? undefined : webhookTargets.checked(callback, 'callback_url');
+  const idempotency = idempotencyOf(ctx.req.headers['idempotency-key'], name, asked);
+  const preferred = preferredWaitSeconds(ctx.req.headers.prefer);
+  const waitSeconds = timeout ?? preferred;
+  const accepted = await jobDesk.submit({
+    ...request,
+    userId: viewer.userId,
+    keyId: viewer.keyId,
+    callbackUrl,
+    idempotency,
+  });
+  metrics.jobSubmitted(request.name);
+  onAccepted?.(accepted);
+
+  ctx.set('Location', jobLinks(accepted.id).self);
+  ctx.vary('Prefer');
+  if (preferred !== undefined && timeout === undefined) ctx.set('Preference-Applied', `wait=${preferred}`);
+  if (waitSeconds === undefined) return answerAccepted(ctx, jobDesk, accepted);
+  const job = await waitForEnd(ctx, jobDesk, { accepted, waitSeconds, viewer });
+  if (isFinal(job.state)) answerEnded(ctx, job);
+  else await answerAccepted(ctx, jobDesk, job);
+}
+
+/** A job that a client waits for. */
+export interface JobWait {
+  readonly accepted: JobRecord;
+  readonly waitSeconds: number;
+  readonly viewer: Principal;
+}
+
+/** Waits until the job has ended, the time is up, or the client is gone; returns the job as it is then, with its result. */
+export async function waitForEnd(
+  ctx: ApiContext,
+  jobDesk: SubmitDeps['jobDesk'],
+  wait: JobWait,
+): Promise<JobRecord> {
+  const gone = new AbortController();
+  const leave = (): void => gone.abort(new Error('the client went away'));
+  ctx.res.once('close', leave);
+  try {
+    const job = await jobDesk.waitForEnd(wait.accepted, wait.waitSeconds * 1000, gone.signal);
+    const isWhole = job.state !== 'completed' || job.resultJson !== null;
+    return isWhole ? job : await jobDesk.get(job.id, wait.viewer);
+  } finally {
+    ctx.res.off('close', leave);
+  }
+}
+
+/** 202 with the job, and when to look again. */
+export async function answerAccepted(
+  ctx: ApiContext,
+  jobDesk: SubmitDeps['jobDesk'],
+  job: JobRecord,
+): Promise<void> {
+  const etaSeconds = isFinal(job.state) ? null : await jobDesk.etaSeconds(job);
+  ctx.set('Retry-After', String(pollAfterSeconds(job, etaSeconds) ?? 0));
+  answerJson(ctx, 202, envelopeOf('Job accepted', jobJson(job, etaSeconds)));
+}
+
+/** A client that waits wants the result: a job that has none is an error to it. The job itself stays readable at Location. */
+function answerEnded(ctx: ApiContext, job: JobRecord): void {
+  confirmCompleted(job);
+  answerJson(ctx, 200, envelopeOf('Done', resultJsonOf(job)));
+}
+
+/**
+ * That a job which has ended has a result.
+ * @throws {ConflictError} (`job_cancelled`) it was cancelled. @throws {AppError} with the job's own error: it
+ * failed, by a fault of what was asked (422) or of ours (502).
+ */
+export function confirmCompleted(job: JobRecord): void {
+  if (job.state === 'cancelled') throw new ConflictError('The job was cancelled', 'job_cancelled');
+  if (job.state === 'failed') {
+    const { code, message } = job.error ?? { code: 'job_failed', message: 'The job failed' };
+    const { errorStatus } = job;
+    const isOfInput = errorStatus != null && errorStatus >= 400 && errorStatus < 500;
+    throw new AppError(message, { code, status: isOfInput ? 422 : 502 });
+  }
+}

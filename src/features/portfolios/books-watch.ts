@@ -1,0 +1,71 @@
+/**
+ * Who wants to hear of changes in a portfolio's books. News of them may be lost, and a deleted portfolio has none: so the
+ * versions of all that are watched are looked at now and then, in one question.
+ */
+import { messageOf } from '../../domain/errors.ts';
+import type { Logger } from '../../platform/observability/logger.ts';
+
+/** Somebody who watches a portfolio. */
+export interface BooksWatcher {
+  /** Version of the books that is known; undefined as long as none is. */
+  readonly version: () => number | undefined;
+  /** There may be another version, or the portfolio may be gone. Must not throw. */
+  readonly onChange: () => void;
+}
+
+/** Tells watchers of changes. */
+export interface BooksWatch {
+  /** Returns how to stop. */
+  watch(portfolioId: string, watcher: BooksWatcher): () => void;
+  close(): void;
+}
+
+interface WatchDeps {
+  readonly news: { listen(onBooked: (portfolioId: string) => void): () => void };
+  /** Versions that the books are of; deleted portfolios are missing. */
+  readonly versions: (ids: readonly string[]) => Promise<ReadonlyMap<string, number>>;
+  readonly log: Logger;
+  /** Time (ms) between two looks. */
+  readonly lookEveryMs?: number;
+}
+
+const lookEveryMs = 15_000;
+
+/** Builds the {@link BooksWatch} of a process. */
+export function createBooksWatch(deps: WatchDeps): BooksWatch {
+  const watchers = new Map<string, Set<BooksWatcher>>();
+  const stopListening = deps.news.listen((portfolioId) => {
+    for (const { onChange } of watchers.get(portfolioId) ?? []) onChange();
+  });
+
+  async function look(): Promise<void> {
+    if (watchers.size === 0) return;
+    try {
+      const versions = await deps.versions([...watchers.keys()]);
+      const all = [...watchers].flatMap(([id, each]) => [...each].map((watcher) => ({ id, watcher })));
+      const behind = all.filter(({ id, watcher }) => watcher.version() !== versions.get(id));
+      for (const { watcher } of behind) watcher.onChange();
+    } catch (error) {
+      deps.log.debug({ reason: messageOf(error) }, 'the versions of watched books could not be read');
+    }
+  }
+
+  const looking = setInterval(() => void look(), deps.lookEveryMs ?? lookEveryMs);
+  looking.unref();
+
+  return {
+    watch(portfolioId, watcher) {
+      const all = watchers.get(portfolioId) ?? new Set();
+      watchers.set(portfolioId, all.add(watcher));
+      return () => {
+        all.delete(watcher);
+        if (all.size === 0 && watchers.get(portfolioId) === all) watchers.delete(portfolioId);
+      };
+    },
+    close() {
+      clearInterval(looking);
+      stopListening();
+      watchers.clear();
+    },
+  };
+}

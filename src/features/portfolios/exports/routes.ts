@@ -1,0 +1,161 @@
+/** Export of a portfolio: streamed page by page as fast as the client reads, however much there is. */
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import type { Portfolio } from '../ledger/portfolio.ts';
+import { ConflictError, messageOf } from '../../../domain/errors.ts';
+import type { BookStanding } from '../book-reader.ts';
+import type { ApiContext } from '../../../platform/http/context.ts';
+import type { AppDeps } from '../../../app-deps.ts';
+import { stampOf } from '../../../platform/http/envelope.ts';
+import {
+  csvLine,
+  gainSheet,
+  jsonRow,
+  positionSheet,
+  transactionSheet,
+  type Sheet,
+} from './present-export.ts';
+import { route, type Route } from '../../../platform/http/route.ts';
+import { exportQuery, type ExportKind } from './schemas.ts';
+import { portfolioIdOf, portfolioPath } from '../portfolio-schemas.ts';
+
+type ExportDeps = Pick<AppDeps, 'portfolios' | 'exports' | 'books' | 'log'>;
+
+/** Longest wait (ms) for books that are not current. */
+const booksWaitMs = 5_000;
+/** Longest time (ms) that a client may take to read an export. */
+const readingMs = 300_000;
+
+interface Wanted {
+  readonly format: 'csv' | 'json';
+  readonly kind: ExportKind;
+  readonly year: number | null;
+}
+
+/** `GET /portfolios/:id/export`. */
+export function exportRoutes(deps: ExportDeps): Route[] {
+  return [
+    route({
+      method: 'GET',
+      path: '/api/v1/portfolios/:id/export',
+      access: 'user',
+      scope: 'portfolio:read',
+      tag: 'Portfolios',
+      summary: 'Export transactions, realised gains or positions',
+      description:
+        'CSV cells of text that begin with =, +, -, @ (full-width ones too), a tab or a carriage return get an apostrophe before them, so that no ' +
+        'spreadsheet takes them for a formula. A CSV of transactions can be imported into any portfolio. When transactions ' +
+        'change while it is read, the export is cut off rather than mixed.',
+      params: portfolioPath,
+      query: exportQuery,
+      produces: 'text/csv',
+      answers: {
+        200: 'The rows: CSV, or JSON with `data`',
+        404: 'There is no such portfolio, or it is somebody else’s',
+        503: 'The database is away or the books are not up to date; see Retry-After',
+      },
+      handler: async (ctx, { params, query, viewer }) => {
+        const found = await deps.portfolios.get(portfolioIdOf(params), viewer);
+        const wanted = { ...query, year: query.year ?? null };
+        // Of derived rows the portfolio counts as it is when they are: it may have changed while they were waited for.
+        const standing =
+          wanted.kind === 'transactions' ? undefined : await deps.books.standing(found, booksWaitMs);
+        const { portfolio = found, positions = [] } = standing ?? {};
+        const confirm = async (): Promise<void> => {
+          const { booksVersion } = await deps.portfolios.get(portfolio.id, viewer);
+          if (booksVersion !== portfolio.booksVersion)
+            throw new ConflictError('Transactions have changed while they were exported', 'export_changed');
+        };
+        await send(ctx, deps, {
+          portfolio,
+          wanted,
+          text: textOf(deps, { portfolio, positions }, wanted),
+          confirm,
+        });
+      },
+    }),
+  ];
+}
+
+interface Sending {
+  readonly portfolio: Portfolio;
+  readonly wanted: Wanted;
+  readonly text: AsyncGenerator<string>;
+  /** Refuses when what was sent is not of one state. */
+  readonly confirm: () => Promise<void>;
+}
+
+/** The first page is read before the head is sent: what fails at once is still an ordinary answer. */
+async function send(ctx: ApiContext, { log }: ExportDeps, sending: Sending): Promise<void> {
+  const { portfolio, wanted, text, confirm } = sending;
+  const begin = await text.next();
+  ctx.respond = false;
+  const type = wanted.format === 'csv' ? 'text/csv; charset=utf-8' : 'application/json; charset=utf-8';
+  ctx.res.writeHead(200, [
+    ...stampOf(ctx),
+    'Content-Type',
+    type,
+    'Content-Disposition',
+    `attachment; filename="${fileNameOf(portfolio, wanted)}"`,
+    'Cache-Control',
+    'private, no-store',
+  ]);
+  if (ctx.method === 'HEAD') {
+    ctx.res.end();
+    return;
+  }
+  const whole = async function* (): AsyncGenerator<string> {
+    if (begin.done !== true) yield begin.value;
+    yield* text;
+    await confirm();
+  };
+  try {
+    await pipeline(Readable.from(whole()), ctx.res, { signal: AbortSignal.timeout(readingMs) });
+  } catch (error) {
+    // The client sees that it is not whole: the connection is cut.
+    log.debug({ portfolioId: portfolio.id, reason: messageOf(error) }, 'an export broke off');
+  }
+}
+
+function fileNameOf({ id }: Portfolio, { kind, format, year }: Wanted): string {
+  return `${kind}${year === null ? '' : `-${year}`}-${id}.${format}`;
+}
+
+function textOf(
+  { exports }: ExportDeps,
+  { portfolio, positions }: Pick<BookStanding, 'portfolio' | 'positions'>,
+  wanted: Wanted,
+): AsyncGenerator<string> {
+  const { id, baseCurrency, timeZone } = portfolio;
+  const { kind, year } = wanted;
+  if (kind === 'transactions')
+    return linesOf(transactionSheet(baseCurrency), exports.transactions(id), wanted);
+  if (kind === 'realised')
+    return linesOf(gainSheet(baseCurrency), exports.gains({ portfolioId: id, timeZone, year }), wanted);
+  return linesOf(positionSheet(baseCurrency), [positions], wanted);
+}
+
+/** A piece of text for each page. */
+async function* linesOf<Row>(
+  sheet: Sheet<Row>,
+  pages: AsyncIterable<readonly Row[]> | Iterable<readonly Row[]>,
+  { format, kind }: Wanted,
+): AsyncGenerator<string> {
+  const { columns } = sheet;
+  const isCsv = format === 'csv';
+  let before = isCsv ? `${columns.join(',')}\r\n` : `{"kind":"${kind}","data":[`;
+  let isFirst = true;
+  for await (const page of pages) {
+    const lines = page.map((row) => {
+      const cells = sheet.cells(row);
+      if (isCsv) return csvLine(cells);
+      const line = `${isFirst ? '\n' : ',\n'}${jsonRow(columns, cells)}`;
+      isFirst = false;
+      return line;
+    });
+    yield before + lines.join('');
+    before = '';
+  }
+  const end = isCsv ? '' : '\n]}\n';
+  if (before + end !== '') yield before + end;
+}

@@ -1,0 +1,222 @@
+/**
+ * Binance's transaction history statement (CSV): one row for each change of a balance. Nothing but the moment joins the rows
+ * of a trade; so what is bought, sold and paid in fees in one second of one account is one trade if only one coin came in and
+ * one went out, and is refused otherwise, because which belongs to which is not told.
+ */
+import { formatAmount, parseAmount } from '../ledger/amount.ts';
+import { isFiat } from '../ledger/fiat.ts';
+import { readNote, readSymbol } from './cells.ts';
+import { fingerprintsOf } from './fingerprints.ts';
+import {
+  outcomesOf,
+  RowError,
+  rowsUnder,
+  type ImportedTransaction,
+  type ReportReader,
+  type Row,
+  type RowOutcome,
+  type SymbolAmount,
+} from './imported.ts';
+import { magnitude, readNumber, shown } from './report-number.ts';
+import { readTime } from './report-time.ts';
+import { rowGroups } from './row-groups.ts';
+import { feeAlone, tradeOf } from './trade.ts';
+
+const columns = ['UTC_Time', 'Account', 'Operation', 'Coin', 'Change'];
+/** What names a row: two accounts may do the same in the same second. */
+const naming = ['User_ID', ...columns];
+
+const fees = new Set(['Fee', 'Transaction Fee']);
+const fills = new Set([
+  'Buy',
+  'Sell',
+  'Transaction Buy',
+  'Transaction Related',
+  'Transaction Revenue',
+  'Transaction Sold',
+  'Transaction Spend',
+  ...fees,
+]);
+const conversions = new Set([
+  'Binance Convert',
+  'ETH 2.0 Staking',
+  'Large OTC trading',
+  'Small Assets Exchange BNB',
+  'Small assets exchange BNB',
+  'Stablecoins Auto-Conversion',
+]);
+const rewards = new Set([
+  'Airdrop Assets',
+  'BNB Vault Rewards',
+  'Campaign Related Reward',
+  'Cash Voucher distribution',
+  'Commission Fee Shared With You',
+  'Commission History',
+  'Commission Rebate',
+  'DOT Slot Auction Rewards',
+  'Distribution',
+  'ETH 2.0 Staking Rewards',
+  'Launchpool Earnings Withdrawal',
+  'Launchpool Interest',
+  'Liquid Swap rewards',
+  'POS savings interest',
+  'Pool Distribution',
+  'Referral Commission',
+  'Referral Kickback',
+  'Referrer rebates',
+  'Savings Distribution',
+  'Savings Interest',
+  'Savings distribution',
+  'Simple Earn Flexible Airdrop',
+  'Simple Earn Flexible Interest',
+  'Simple Earn Locked Rewards',
+  'Staking Rewards',
+  'Super BNB Mining',
+  'Swap Farming Rewards',
+]);
+const ownMoves = new Set([
+  'Launchpool Subscription/Redemption',
+  'POS savings purchase',
+  'POS savings redemption',
+  'Savings Principal redemption',
+  'Savings purchase',
+  'Simple Earn Flexible Redemption',
+  'Simple Earn Flexible Subscription',
+  'Simple Earn Locked Redemption',
+  'Simple Earn Locked Subscription',
+  'Staking Purchase',
+  'Staking Redemption',
+  'Transfer Between Main and Funding Wallet',
+  'Transfer Between Main Account/Futures and Margin Account',
+  'Transfer Between Spot Account and CM Futures Account',
+  'Transfer Between Spot Account and UM Futures Account',
+  'transfer_in',
+  'transfer_out',
+]);
+const accounts = new Set(['spot', 'earn', 'funding', 'pool', 'savings']);
+
+/** A reader of the rows under a header; undefined when the header is not that of Binance's statement. */
+export function binanceReader(header: readonly string[]): ReportReader | undefined {
+  const names = header.map((name) => name.trim());
+  if (!columns.every((column) => names.includes(column))) return undefined;
+  const rowOf = rowsUnder(header);
+  const fingerprint = fingerprintsOf('binance');
+
+  const told = (rows: readonly Row[], transaction: ImportedTransaction): RowOutcome => ({
+    kind: 'transaction',
+    lines: rows.map(({ line }) => line),
+    fingerprint: fingerprint(
+      rows.map((row) => JSON.stringify(naming.map((column) => row.cell(column)))).sort(),
+    ),
+    transaction,
+  });
+
+  const groups = rowGroups((rows, at) => {
+    const transaction = tradeIn(rows, at);
+    if (transaction !== null) return [told(rows, transaction)];
+    return rows.map(({ line }) => ({ kind: 'skipped', line, reason: 'cash is not tracked' }));
+  });
+
+  const readRow = (row: Row): RowOutcome[] => {
+    const [account, operation] = [row.cell('Account'), row.cell('Operation')];
+    if (!accounts.has(account.toLowerCase()))
+      throw new RowError('Account', `${shown(account)} is not supported`);
+    const at = readTime(row.cell('UTC_Time'), 'UTC_Time');
+    if (fills.has(operation)) return groups.add(row, `${at}|${row.cell('User_ID')}|${account}|fill`, at);
+    if (conversions.has(operation)) {
+      return groups.add(row, `${at}|${row.cell('User_ID')}|${account}|${operation}`, at);
+    }
+    const transaction = single(row, at);
+    if (typeof transaction === 'string') return [{ kind: 'skipped', line: row.line, reason: transaction }];
+    return [told([row], transaction)];
+  };
+
+  return {
+    read: (record, line) => outcomesOf([line], () => readRow(rowOf(record, line))),
+    end: () => groups.end(),
+  };
+}
+
+/** What a row that stands alone is, or why it is passed over. */
+function single(row: Row, at: number): ImportedTransaction | string {
+  const operation = row.cell('Operation');
+  if (ownMoves.has(operation)) return 'moves between own accounts';
+  const { symbol, change } = changeIn(row);
+  if (isFiat(symbol)) return 'cash is not tracked';
+  const leg = { symbol, quantity: magnitude(change) };
+  const comesIn = !change.startsWith('-');
+  const base = { at, sequence: row.line, value: null, fee: null, note: readNote(row.cell('Remark')) };
+  if (rewards.has(operation) && comesIn) return { ...base, type: 'reward', received: leg, given: null };
+  if (operation === 'Deposit' && comesIn) return { ...base, type: 'transfer_in', received: leg, given: null };
+  if ((operation === 'Withdraw' || operation === 'Send') && !comesIn) {
+    return { ...base, type: 'transfer_out', received: null, given: leg };
+  }
+  throw new RowError('Operation', `${shown(operation)} of ${shown(row.cell('Change'))} is not known`);
+}
+
+/** The trade that the rows of one moment make; null when only cash changed hands. */
+function tradeIn(rows: readonly Row[], at: number): ImportedTransaction | null {
+  const isFee = (row: Row): boolean => fees.has(row.cell('Operation'));
+  const legs = sums(rows.filter((row) => !isFee(row)));
+  const paid = sums(rows.filter(isFee));
+  const [fee] = paid;
+  if (paid.length > 1 || fee?.comesIn === true)
+    throw new RowError('Coin', 'has fees that cannot be told apart');
+  const sequence = rows[0]?.line ?? 0;
+  if (legs.length === 0 && fee !== undefined) return feeAlone({ at, sequence, fee: legOf(fee), note: null });
+  const [a, b, ...more] = legs;
+  if (a === undefined || b === undefined || more.length > 0 || a.comesIn === b.comesIn) {
+    throw new RowError('Operation', 'shares its moment with rows that do not make one trade of two coins');
+  }
+  const [received, given] = a.comesIn ? [a, b] : [b, a];
+  return tradeOf({
+    at,
+    sequence,
+    received: legOf(received),
+    given: legOf(given),
+    fee: fee === undefined ? null : legOf(fee),
+  });
+}
+
+interface Sum extends SymbolAmount {
+  readonly comesIn: boolean;
+}
+
+function legOf({ symbol, quantity }: Sum): SymbolAmount {
+  return { symbol, quantity };
+}
+
+/**
+ * Changes of each coin in one.
+ * @throws {RowError} when a coin both came and went: then more than one trade shares the moment, and a difference is none.
+ */
+function sums(rows: readonly Row[]): Sum[] {
+  const totals = new Map<string, bigint>();
+  for (const row of rows) {
+    const { symbol, change } = changeIn(row);
+    const [total, more] = [totals.get(symbol) ?? 0n, parseAmount(change) ?? 0n];
+    if (total !== 0n && total > 0n !== more > 0n)
+      throw new RowError(
+        'Change',
+        `${shown(symbol)} both came and went at that moment: which belongs to which?`,
+      );
+    totals.set(symbol, total + more);
+  }
+  return [...totals].map(([symbol, total]) => {
+    const quantity = formatAmount(total < 0n ? -total : total);
+    if (parseAmount(quantity) === undefined)
+      throw new RowError(
+        'Change',
+        'comes to more than 20 digits before the point with the rows of its moment',
+      );
+    return { symbol, quantity, comesIn: total > 0n };
+  });
+}
+
+function changeIn(row: Row): { readonly symbol: string; readonly change: string } {
+  const coin = readSymbol(row.cell('Coin'), 'Coin');
+  const change = readNumber(row.cell('Change'), 'Change');
+  if (change === '0') throw new RowError('Change', 'must not be 0');
+  // Staked ether is ether; the statement writes both.
+  return { symbol: coin === 'ETH2' ? 'ETH' : coin, change };
+}

@@ -1,0 +1,130 @@
+/** What a report tells of a transaction, as the books of one portfolio take it: assets by id, values in its base currency. */
+import { v7 as uuidv7 } from 'uuid';
+import { formatAmount, parseAmount, type Amount } from '../ledger/amount.ts';
+import { checkTransaction, withMarketValues, type FeeDraft } from '../ledger/check-transaction.ts';
+import { RowError, type ImportedTransaction, type Money, type SymbolAmount } from './imported.ts';
+import { shown } from './report-number.ts';
+import type { RecordedTransaction } from '../ledger/recorded-transaction.ts';
+import { ValidationError } from '../../../domain/errors.ts';
+import type { CellColumns } from './cell-columns.ts';
+import type { ImportPrices } from './import-prices.ts';
+
+/** What a transaction is made with. */
+export interface BuildContext {
+  /** The asset that a symbol stands for. */
+  readonly idOf: (symbol: string) => string | undefined;
+  readonly prices: Pick<ImportPrices, 'worth' | 'converted'>;
+  readonly columns: CellColumns;
+  readonly importId: string;
+  /** Now (ms since the epoch). */
+  readonly now: number;
+}
+
+/** Amounts that are stored have at most 20 digits before the point. */
+const leastTooLarge = 10n ** 38n;
+/** Longest note that is kept (characters). */
+const longestNote = 500;
+
+/**
+ * Builds a transaction.
+ * @throws {RowError} naming the column: an asset is not known, a rule is broken, a rate or a price is missing.
+ */
+export function buildTransaction(
+  imported: ImportedTransaction,
+  fingerprint: string,
+  context: BuildContext,
+): RecordedTransaction {
+  const { columns, prices, now } = context;
+  const { type, at } = imported;
+  const draft = {
+    id: imported.id ?? uuidv7(),
+    type,
+    executedAt: new Date(at).toISOString(),
+    sequence: imported.sequence,
+    received: legOf(imported, 'received', context),
+    given: legOf(imported, 'given', context),
+    value: valueOf(imported.value, { at, column: columns.value }, context),
+    fee: feeOf(imported, context),
+  };
+  try {
+    const checked = checkTransaction(draft, now);
+    const valued = withMarketValues(checked, ({ asset, quantity }, moment) =>
+      prices.worth(asset, quantity, moment),
+    );
+    if (valued.value >= leastTooLarge || (valued.fee?.value ?? 0n) >= leastTooLarge)
+      throw new RowError(columns.value, 'is worth more than can be kept');
+    return {
+      ...valued,
+      note: noteOf(imported.note ?? ''),
+      isMarketValue: checked.value === null,
+      isMarketFee: checked.fee !== null && checked.fee.value === null,
+      importId: context.importId,
+      fingerprint,
+    };
+  } catch (error) {
+    throw error instanceof ValidationError ? rowErrorOf(error, context) : error;
+  }
+}
+
+/** Without what the API refuses in a note; a character of two halves is never cut in two. */
+function noteOf(text: string): string | null {
+  const note = text
+    .replace(/[\t\n\v\f\r\u0085\u2028\u2029]+/g, ' ')
+    .replace(/[\p{Cc}\p{Cf}\p{Cs}]/gu, '')
+    .trim()
+    .slice(0, longestNote)
+    .replace(/\p{Cs}/gu, '')
+    .trimEnd();
+  return note === '' ? null : note;
+}
+
+function legOf(
+  imported: ImportedTransaction,
+  side: 'received' | 'given',
+  { idOf, columns }: BuildContext,
+): { asset: string; quantity: string } | null {
+  const leg = imported[side];
+  if (leg === null) return null;
+  const asset = idOf(leg.symbol);
+  if (asset === undefined) throw unknownAsset(leg, columns.asset(imported.type, side));
+  return { asset, quantity: leg.quantity };
+}
+
+function unknownAsset({ symbol }: SymbolAmount, column: string | null): RowError {
+  return new RowError(column, `${shown(symbol)} is no asset that is known: say by "symbols" which one it is`);
+}
+
+function valueOf(
+  money: Money | null,
+  { at, column }: { readonly at: number; readonly column: string | null },
+  { prices }: BuildContext,
+): string | null {
+  if (money === null) return null;
+  const amount = parseAmount(money.amount);
+  if (amount === undefined) throw new RowError(column, `${shown(money.amount)} is no amount`);
+  const converted: Amount | null = prices.converted(amount, money.currency, at);
+  if (converted === null) {
+    const day = new Date(at).toISOString().slice(0, 10);
+    throw new RowError(column, `is in ${money.currency}, and no rate of ${day} is known to convert it`);
+  }
+  if (converted >= leastTooLarge) throw new RowError(column, 'is more than can be kept');
+  return formatAmount(converted);
+}
+
+function feeOf(imported: ImportedTransaction, context: BuildContext): FeeDraft | null {
+  const { fee, at } = imported;
+  const { columns, idOf } = context;
+  if (fee === null) return null;
+  if (!('symbol' in fee)) return { value: valueOf(fee, { at, column: columns.feeQuantity }, context) };
+  const asset = idOf(fee.symbol);
+  if (asset === undefined) throw unknownAsset(fee, columns.feeAsset);
+  const value = valueOf(imported.feeValue ?? null, { at, column: columns.feeValue }, context);
+  return { asset, quantity: fee.quantity, value };
+}
+
+/** The first breach of a rule, by the column that the field stands in. */
+function rowErrorOf({ fields = [], message }: ValidationError, { columns }: BuildContext): RowError {
+  const [first] = fields;
+  if (first === undefined) return new RowError(null, message);
+  return new RowError(columns.byField(first.field), first.message);
+}

@@ -1,0 +1,262 @@
+/**
+ * Coinbase's transaction report ("Generate report", CSV), from its first form (currency in the names of the columns) to the
+ * present one (an ID, currency signs before amounts). Lines of text before the header are the caller's to pass over.
+ */
+import { isFiat } from '../ledger/fiat.ts';
+import { readNote, readSymbol } from './cells.ts';
+import { fingerprintsOf } from './fingerprints.ts';
+import {
+  outcomesOf,
+  RowError,
+  rowsUnder,
+  type ImportedTransaction,
+  type Money,
+  type ReportReader,
+  type Row,
+  type RowOutcome,
+  type SymbolAmount,
+} from './imported.ts';
+import { checkSign, magnitude, readNumber, readOptionalNumber, shown } from './report-number.ts';
+import { readTime } from './report-time.ts';
+
+interface Columns {
+  /** Null in the first form: it is part of the names. */
+  readonly currency: string | null;
+  readonly fixedCurrency: string;
+  readonly subtotal: string;
+  readonly total: string;
+  readonly fees: string;
+}
+
+const common = ['Timestamp', 'Transaction Type', 'Asset', 'Quantity Transacted'];
+
+/** The columns of a header, or undefined when it is not Coinbase's. */
+function columnsOf(header: readonly string[]): Columns | undefined {
+  const names = header.map((name) => name.trim());
+  if (!common.every((name) => names.includes(name))) return undefined;
+  const find = (pattern: RegExp): string | undefined => names.find((name) => pattern.test(name));
+  const subtotal = find(/^([A-Z]{3} )?Subtotal$/);
+  const total = find(/^([A-Z]{3} )?Total( \(inclusive of fees( and\/or spread)?\))?$/);
+  const fees = find(/^([A-Z]{3} )?Fees( and\/or Spread)?$/);
+  const currency = find(/^(Spot )?Price Currency$/) ?? null;
+  const fixedCurrency = /^[A-Z]{3}(?= )/.exec(subtotal ?? '')?.[0] ?? '';
+  if (subtotal === undefined || total === undefined || fees === undefined) return undefined;
+  return currency === null && fixedCurrency === ''
+    ? undefined
+    : { currency, fixedCurrency, subtotal, total, fees };
+}
+
+const rewards = new Set([
+  'Coinbase Earn',
+  'Inflation Reward',
+  'Interest payout',
+  'Learning Reward',
+  'Reward Income',
+  'Rewards Income',
+  'Staking Income',
+  'Subscription Rebate',
+  'Subscription Rebates (24 Hours)',
+]);
+const transfersOut = new Set(['Send', 'Pro Deposit', 'Exchange Deposit']);
+const transfersIn = new Set(['Receive', 'Pro Withdrawal', 'Exchange Withdrawal']);
+const purchases = new Set(['Buy', 'Advanced Trade Buy', 'Advance Trade Buy']);
+const sales = new Set(['Sell', 'Advanced Trade Sell', 'Advance Trade Sell']);
+/** Against cash always, so that an old report without notes can be read. */
+const notesMayLack = new Set(['Buy', 'Sell']);
+const ownMoves = new Set([
+  'Cash to Savings',
+  'Retail Eth2 Deprecation',
+  'Retail Staking Transfer',
+  'Retail Unstaking Transfer',
+  'Vault Withdrawal',
+]);
+
+const amountPattern = String.raw`(\d[\d,]*(?:\.\d+)?)`;
+const symbolPattern = '([A-Za-z0-9]+)';
+const converted = new RegExp(
+  `^Converted ${amountPattern} ${symbolPattern} to ${amountPattern} ${symbolPattern}$`,
+);
+const traded = new RegExp(
+  `^(?:Bought|Sold) ${amountPattern} ${symbolPattern} for [€$£]?${amountPattern} ${symbolPattern}\\b`,
+);
+const notesStyle = { decimal: '.', thousands: ',' } as const;
+
+/** Coinbase's staked ether, which was ether all along. */
+function symbolOf(asset: string): string {
+  return asset === 'ETH2' ? 'ETH' : asset;
+}
+
+/** A reader of the rows under a header; undefined when the header is not Coinbase's. */
+export function coinbaseReader(header: readonly string[]): ReportReader | undefined {
+  const columns = columnsOf(header);
+  if (columns === undefined) return undefined;
+  const rowOf = rowsUnder(header);
+  const fingerprint = fingerprintsOf('coinbase');
+  /** A transfer of ETH2 that waits for its other half. */
+  let held: { readonly row: Row; readonly outcome: RowOutcome } | undefined;
+
+  const release = (): RowOutcome[] => {
+    const outcomes = held === undefined ? [] : [held.outcome];
+    held = undefined;
+    return outcomes;
+  };
+
+  const readRow = (row: Row): RowOutcome[] => {
+    if (held !== undefined && isRenaming(held.row, row)) {
+      const lines = [held.row.line, row.line];
+      held = undefined;
+      return lines.map((line) => ({
+        kind: 'skipped',
+        line,
+        reason: 'ETH2 became ETH: nothing changed hands',
+      }));
+    }
+    const before = release();
+    const transaction = transactionOf(row, columns);
+    if (typeof transaction === 'string')
+      return [...before, { kind: 'skipped', line: row.line, reason: transaction }];
+    const key = ['ID', ...common].map((column) => row.cell(column));
+    // Without an ID two rows of a moment are told apart by what was paid.
+    if (row.cell('ID') === '') key.push(row.cell(columns.total));
+    const outcome: RowOutcome = {
+      kind: 'transaction',
+      lines: [row.line],
+      fingerprint: fingerprint(key),
+      transaction,
+    };
+    const isTransfer = transaction.type === 'transfer_in' || transaction.type === 'transfer_out';
+    if (!isTransfer || symbolOf(row.cell('Asset')) !== 'ETH') return [...before, outcome];
+    held = { row, outcome };
+    return before;
+  };
+
+  return {
+    read(record, line) {
+      const outcomes = outcomesOf([line], () => readRow(rowOf(record, line)));
+      return outcomes.some(({ kind }) => kind === 'problem') ? [...release(), ...outcomes] : outcomes;
+    },
+    end: release,
+  };
+}
+
+/** Whether two rows are the two halves of ETH2 becoming ETH. */
+function isRenaming(a: Row, b: Row): boolean {
+  const assets = [a.cell('Asset'), b.cell('Asset')];
+  return (
+    assets.includes('ETH2') &&
+    assets.includes('ETH') &&
+    a.cell('Timestamp') === b.cell('Timestamp') &&
+    a.cell('Transaction Type') !== b.cell('Transaction Type') &&
+    quantityOf(a).quantity === quantityOf(b).quantity
+  );
+}
+
+/** What a row is, or why it is passed over. */
+function transactionOf(row: Row, columns: Columns): ImportedTransaction | string {
+  const kind = row.cell('Transaction Type');
+  const at = readTime(row.cell('Timestamp'), 'Timestamp');
+  const own = quantityOf(row);
+  if (ownMoves.has(kind)) return `${kind} moves nothing in or out`;
+  if (isFiat(own.symbol)) return 'cash is not tracked';
+  const goesOut = transfersOut.has(kind) || sales.has(kind) || kind === 'Convert';
+  if (!goesOut && !rewards.has(kind) && !transfersIn.has(kind) && !purchases.has(kind))
+    throw new RowError('Transaction Type', `${shown(kind)} is not known`);
+  checkSigns(row, columns, goesOut);
+  const base = { at, sequence: row.line, fee: null, note: readNote(row.cell('Notes')) };
+  const worth = moneyIn(row, columns, columns.total);
+  if (rewards.has(kind)) return { ...base, type: 'reward', received: own, given: null, value: worth };
+  if (transfersIn.has(kind))
+    return { ...base, type: 'transfer_in', received: own, given: null, value: worth };
+  if (transfersOut.has(kind))
+    return { ...base, type: 'transfer_out', received: null, given: own, value: worth };
+  if (kind === 'Convert')
+    return conversion(row, own, { ...base, value: moneyIn(row, columns, columns.subtotal) });
+  return trade(row, columns, { own, ...base });
+}
+
+/**
+ * Reports of today write what goes out with a minus, and of some kinds what it was worth as well; nothing else has one.
+ * @throws {RowError} naming the column.
+ */
+function checkSigns(row: Row, { subtotal, total, fees }: Columns, goesOut: boolean): void {
+  const hasMinus = readNumber(row.cell('Quantity Transacted'), 'Quantity Transacted').startsWith('-');
+  const unsigned = goesOut && hasMinus ? [fees] : ['Quantity Transacted', subtotal, total, fees];
+  for (const column of unsigned) checkSign(readOptionalNumber(row.cell(column), column) ?? '', column);
+}
+
+type Base = Pick<ImportedTransaction, 'at' | 'sequence' | 'note'>;
+
+function trade(
+  row: Row,
+  columns: Columns,
+  { own, ...base }: Base & { own: SymbolAmount },
+): ImportedTransaction {
+  const kind = row.cell('Transaction Type');
+  const value = moneyIn(row, columns, columns.subtotal);
+  const fee = moneyIn(row, columns, columns.fees);
+  const other = counterpart(row, own);
+  const isPurchase = purchases.has(kind);
+  const paid = fee === null || fee.amount === '0' ? null : fee;
+  if (other !== null) {
+    const [received, given] = isPurchase ? [own, other] : [other, own];
+    return { ...base, type: 'swap', received, given, value, fee: paid };
+  }
+  if (value === null) throw new RowError(columns.subtotal, 'is empty');
+  return isPurchase
+    ? { ...base, type: 'buy', received: own, given: null, value, fee: paid }
+    : { ...base, type: 'sell', received: null, given: own, value, fee: paid };
+}
+
+/** What a trade was against, where that is not cash. Only the notes tell. */
+function counterpart(row: Row, own: SymbolAmount): SymbolAmount | null {
+  const note = row.cell('Notes');
+  const [, quantity, symbol, otherQuantity = '', otherSymbol = ''] = traded.exec(note) ?? [];
+  if (quantity === undefined) {
+    if (!notesMayLack.has(row.cell('Transaction Type')))
+      throw new RowError('Notes', 'do not tell what was traded for what');
+    return null;
+  }
+  checkNote(own, quantity, symbol);
+  if (isFiat(otherSymbol)) return null;
+  return {
+    symbol: symbolOf(readSymbol(otherSymbol, 'Notes')),
+    quantity: readNumber(otherQuantity, 'Notes', notesStyle),
+  };
+}
+
+function conversion(
+  row: Row,
+  own: SymbolAmount,
+  base: Base & Pick<ImportedTransaction, 'fee' | 'value'>,
+): ImportedTransaction | string {
+  const [, quantity, symbol, gotQuantity = '', gotSymbol = ''] = converted.exec(row.cell('Notes')) ?? [];
+  if (quantity === undefined) throw new RowError('Notes', 'do not tell what was converted to what');
+  checkNote(own, quantity, symbol);
+  const quantityGot = readNumber(gotQuantity, 'Notes', notesStyle);
+  const received = { symbol: symbolOf(readSymbol(gotSymbol, 'Notes')), quantity: quantityGot };
+  if (received.symbol !== own.symbol) return { ...base, type: 'swap', received, given: own };
+  if (received.quantity === own.quantity) return 'ETH became ETH2: nothing changed hands';
+  throw new RowError('Notes', `${own.symbol} was converted to another quantity of itself`);
+}
+
+/** The columns and the notes of a row must tell the same. */
+function checkNote(own: SymbolAmount, quantity: string, symbol = ''): void {
+  if (symbolOf(symbol) !== own.symbol || readNumber(quantity, 'Notes', notesStyle) !== own.quantity) {
+    throw new RowError('Notes', 'do not match Asset and Quantity Transacted');
+  }
+}
+
+function quantityOf(row: Row): SymbolAmount {
+  const asset = readSymbol(row.cell('Asset'), 'Asset');
+  const quantity = magnitude(readNumber(row.cell('Quantity Transacted'), 'Quantity Transacted'));
+  if (quantity === '0') throw new RowError('Quantity Transacted', 'must not be 0');
+  return { symbol: symbolOf(asset), quantity };
+}
+
+function moneyIn(row: Row, { currency, fixedCurrency }: Columns, column: string): Money | null {
+  const amount = readOptionalNumber(row.cell(column), column);
+  if (amount === null) return null;
+  const name = currency === null ? fixedCurrency : row.cell(currency);
+  if (!isFiat(name)) throw new RowError(currency, `${shown(name)} is not a currency`);
+  return { currency: name.toLowerCase(), amount: magnitude(amount) };
+}

@@ -1,0 +1,166 @@
+/**
+ * Any CSV with one transaction in a row, by a mapping that says which column holds what. Nothing is guessed: how numbers are
+ * written is part of the mapping, and words for types that it does not know are refused.
+ */
+import { ValidationError, type FieldProblem } from '../../../domain/errors.ts';
+import { isFiat } from '../ledger/fiat.ts';
+import { transactionTypes, type TransactionType } from '../ledger/transaction.ts';
+import { readNote, readSymbol } from './cells.ts';
+import { fingerprintsOf } from './fingerprints.ts';
+import { checkHeader } from './header.ts';
+import {
+  checkRecord,
+  outcomesOf,
+  RowError,
+  type ImportedTransaction,
+  type Money,
+  type ReportReader,
+  type RowOutcome,
+  type SymbolAmount,
+} from './imported.ts';
+import {
+  checkSign,
+  magnitude,
+  plainStyle,
+  readOptionalNumber,
+  shown,
+  type NumberStyle,
+} from './report-number.ts';
+import { readTime } from './report-time.ts';
+import { feeAlone, feeOf, tradeOf } from './trade.ts';
+
+/** A column by its name, or by its number (the first is 1) where names repeat. */
+export type ColumnChoice = string | number;
+
+/** Which column holds what. */
+export interface GenericMapping {
+  readonly columns: {
+    readonly time: ColumnChoice;
+    readonly type: ColumnChoice;
+    readonly receivedSymbol?: ColumnChoice | undefined;
+    readonly receivedQuantity?: ColumnChoice | undefined;
+    readonly givenSymbol?: ColumnChoice | undefined;
+    readonly givenQuantity?: ColumnChoice | undefined;
+    readonly feeSymbol?: ColumnChoice | undefined;
+    readonly feeQuantity?: ColumnChoice | undefined;
+    readonly value?: ColumnChoice | undefined;
+    readonly valueCurrency?: ColumnChoice | undefined;
+    readonly note?: ColumnChoice | undefined;
+    /** What names a row for ever; without it all its cells do. */
+    readonly id?: ColumnChoice | undefined;
+  };
+  /** Words of the type column and what they mean; `trade` is a purchase, sale or swap, as its legs say. */
+  readonly types: Readonly<Record<string, TransactionType | 'trade'>>;
+  /** `1234.56` when absent. */
+  readonly numbers?: NumberStyle | undefined;
+}
+
+type ColumnName = keyof GenericMapping['columns'];
+/** Text of the cell that a column is mapped to, with its name for messages; empty when it is not mapped. */
+type Cells = (column: ColumnName) => { readonly text: string; readonly name: string };
+
+/**
+ * A reader of rows under a header by a mapping.
+ * @throws {ValidationError} when the mapping names columns that the header has not or has twice, or types that there are not;
+ * or when the header itself cannot be read.
+ */
+export function genericReader(header: readonly string[], mapping: GenericMapping): ReportReader {
+  checkHeader(header);
+  const places = placesOf(header, mapping);
+  const fingerprint = fingerprintsOf('generic');
+
+  const readRow = (record: readonly string[], line: number): RowOutcome[] => {
+    checkRecord(record, header);
+    const cells: Cells = (column) => {
+      const place = places.get(column);
+      const name = place === undefined ? column : (header[place] ?? '').trim();
+      return { text: place === undefined ? '' : (record[place] ?? '').trim(), name };
+    };
+    const transaction = transactionOf(cells, mapping, line);
+    if (transaction === null) return [{ kind: 'skipped', line, reason: 'cash is not tracked' }];
+    const id = cells('id').text;
+    const key = id === '' ? record.map((cell) => cell.trim()) : [id];
+    return [{ kind: 'transaction', lines: [line], fingerprint: fingerprint(key), transaction }];
+  };
+
+  return { read: (record, line) => outcomesOf([line], () => readRow(record, line)), end: () => [] };
+}
+
+function placesOf(header: readonly string[], { columns, types }: GenericMapping): Map<ColumnName, number> {
+  const names = header.map((name) => name.trim());
+  const problems: FieldProblem[] = [];
+  const places = new Map<ColumnName, number>();
+  for (const [column, choice] of Object.entries(columns) as [ColumnName, ColumnChoice | undefined][]) {
+    if (choice === undefined) continue;
+    const place = typeof choice === 'number' ? choice - 1 : names.indexOf(choice);
+    const isTwice = typeof choice === 'string' && names.lastIndexOf(choice) !== place;
+    if (names[place] === undefined)
+      problems.push({ field: `columns.${column}`, message: 'the header has no such column' });
+    else if (isTwice)
+      problems.push({ field: `columns.${column}`, message: 'stands in the header twice: give its number' });
+    else places.set(column, place);
+  }
+  for (const [word, type] of Object.entries(types)) {
+    const isKnown = type === 'trade' || transactionTypes.includes(type);
+    if (!isKnown)
+      problems.push({ field: `types.${word}`, message: `must be trade, ${transactionTypes.join(', ')}` });
+  }
+  if (problems.length > 0) throw new ValidationError('The mapping does not fit the file', problems);
+  return places;
+}
+
+function transactionOf(cells: Cells, mapping: GenericMapping, line: number): ImportedTransaction | null {
+  const word = cells('type');
+  const type = Object.hasOwn(mapping.types, word.text) ? mapping.types[word.text] : undefined;
+  if (type === undefined)
+    throw new RowError(word.name, `${shown(word.text)} is not among the types of the mapping`);
+  const style = mapping.numbers ?? plainStyle;
+  const at = readTime(cells('time').text, cells('time').name);
+  const received = legIn(cells, ['receivedSymbol', 'receivedQuantity'], style);
+  const given = legIn(cells, ['givenSymbol', 'givenQuantity'], style);
+  const fee = legIn(cells, ['feeSymbol', 'feeQuantity'], style);
+  const note = readNote(cells('note').text);
+  const when = { at, sequence: line, note };
+  if (type === 'trade' || (received !== null && given !== null)) {
+    if (received === null || given === null)
+      throw new RowError(null, 'a trade needs what came in and what went out');
+    return checked(tradeOf({ ...when, received, given, fee }), type, word.name);
+  }
+  const only = received ?? given;
+  if (only !== null && isFiat(only.symbol)) return feeAlone({ ...when, fee });
+  const value = moneyIn(cells, style);
+  return { ...when, type, received, given, value, fee: fee === null ? null : feeOf(fee) };
+}
+
+/** A row with two legs that calls itself something else than it is, is refused; a fee is what is left of one in cash. */
+function checked(
+  transaction: ImportedTransaction | null,
+  type: TransactionType | 'trade',
+  column: string,
+): ImportedTransaction | null {
+  if (transaction === null || type === 'trade' || transaction.type === type) return transaction;
+  if (transaction.type === 'fee') return transaction;
+  throw new RowError(column, `says ${type}, but its legs are those of a ${transaction.type}`);
+}
+
+function legIn(
+  cells: Cells,
+  [symbolColumn, quantityColumn]: readonly [ColumnName, ColumnName],
+  style: NumberStyle,
+): SymbolAmount | null {
+  const [symbol, quantity] = [cells(symbolColumn), cells(quantityColumn)];
+  const number = readOptionalNumber(quantity.text, quantity.name, style);
+  if (number === null || number === '0') return null;
+  // Only what goes out is written with a minus by some; elsewhere nobody knows what one means.
+  if (quantityColumn !== 'givenQuantity') checkSign(number, quantity.name);
+  return { symbol: readSymbol(symbol.text, symbol.name), quantity: magnitude(number) };
+}
+
+function moneyIn(cells: Cells, style: NumberStyle): Money | null {
+  const [value, currency] = [cells('value'), cells('valueCurrency')];
+  const amount = readOptionalNumber(value.text, value.name, style);
+  if (amount === null) return null;
+  checkSign(amount, value.name);
+  if (!isFiat(currency.text)) throw new RowError(currency.name, `${shown(currency.text)} is not a currency`);
+  return { currency: currency.text.toLowerCase(), amount };
+}

@@ -1,0 +1,45 @@
+import type { ImportRecord } from '../queries/imports.ts';
+import type { ToldRate } from './import-prices.ts';
+import type { ProblemList } from './problem-list.ts';
+import type { Staged } from './stage-report.ts';
+import type { TakenSymbol } from './symbol-resolver.ts';
+
+/** What an import, or a dry run of it, has come to. */
+export interface ImportFacts {
+  readonly record: ImportRecord;
+  readonly staged: Staged;
+  /** Transactions that the portfolio had already. */
+  readonly duplicates: number;
+  /** Transactions that would have made a holding negative. */
+  readonly refused: number;
+  /** Transactions that came in, or in a dry run would. */
+  readonly added: number;
+  readonly isWritten: boolean;
+  readonly problems: ProblemList;
+  readonly resolved: Readonly<Record<string, TakenSymbol>>;
+  readonly rates: readonly ToldRate[];
+  /** Of a dry run: the first transactions that would come in. */
+  readonly samples: readonly object[] | undefined;
+}
+
+/** JSON text of the result of an import. */
+export function importResult({ record, staged, problems, samples, ...facts }: ImportFacts): string {
+  return JSON.stringify({
+    import_id: record.id,
+    dry_run: record.isDryRun,
+    written: facts.isWritten,
+    format: staged.format,
+    encoding: record.encoding,
+    rows: staged.rows,
+    transactions: staged.transactions,
+    added: facts.added,
+    duplicates: facts.duplicates + staged.repeated,
+    refused: facts.refused,
+    skipped: [...staged.skipped].map(([reason, count]) => ({ reason, count })),
+    problem_count: problems.count(),
+    problems: problems.told(),
+    resolved: facts.resolved,
+    rates: facts.rates,
+    ...(samples === undefined ? {} : { samples }),
+  });
+}

@@ -1,0 +1,161 @@
+/**
+ * Kraken's ledgers (CSV): one row for each change of a balance; the rows of a trade share their `refid`. `amount` does not
+ * contain `fee`: balance = balance before + amount − fee. Columns and types as Kraken explains them in "How to interpret
+ * Ledger history fields".
+ */
+import { isFiat } from '../ledger/fiat.ts';
+import { readNote, readSymbol } from './cells.ts';
+import { fingerprintsOf } from './fingerprints.ts';
+import {
+  outcomesOf,
+  RowError,
+  rowsUnder,
+  type ImportedTransaction,
+  type ReportReader,
+  type Row,
+  type RowOutcome,
+  type SymbolAmount,
+} from './imported.ts';
+import { checkSign, magnitude, readNumber, shown } from './report-number.ts';
+import { readTime } from './report-time.ts';
+import { rowGroups } from './row-groups.ts';
+import { feeOf, tradeOf } from './trade.ts';
+
+const columns = ['txid', 'refid', 'time', 'type', 'asset', 'amount', 'fee'];
+
+/** Names that do not follow from a rule. */
+const oldNames: ReadonlyMap<string, string> = new Map([
+  ['XBT', 'BTC'],
+  ['XDG', 'DOGE'],
+  ['ETH2', 'ETH'],
+]);
+/** Assets that Kraken writes with a leading X (coins) or Z (money). */
+const prefixed = /^(?:X(ETC|ETH|LTC|MLN|REP|XBT|XDG|XLM|XMR|XRP|ZEC)|Z(AUD|CAD|EUR|GBP|JPY|USD))$/;
+/** Staked, bonded (for so many days), opted in, or held back: still the same asset. */
+const suffix = /^(.+?)(?:\d{2})?\.(?:S|M|F|B|P|T|HOLD)$/;
+
+/** Usual symbol of an asset in Kraken's writing: `XXBT` and `XBT.M` are `BTC`, `DOT28.S` is `DOT`. */
+export function krakenSymbol(asset: string): string {
+  const bare = suffix.exec(asset)?.[1] ?? asset;
+  const [, coin, money] = prefixed.exec(bare) ?? [];
+  const name = coin ?? money ?? bare;
+  return oldNames.get(name) ?? name;
+}
+
+const trades = new Set(['trade', 'spend', 'receive']);
+const rewards = new Set(['staking', 'dividend', 'invite bonus', 'reward']);
+const ownSubtypes = new Set([
+  'allocation',
+  'autoallocation',
+  'deallocation',
+  'migration',
+  'spotfromstaking',
+  'spottostaking',
+  'stakingfromspot',
+  'stakingtospot',
+]);
+const futures = new Set(['spottofutures', 'spotfromfutures']);
+
+/** A reader of the rows under a header; undefined when the header is not that of Kraken's ledgers. */
+export function krakenReader(header: readonly string[]): ReportReader | undefined {
+  const names = header.map((name) => name.trim());
+  if (!columns.every((column) => names.includes(column))) return undefined;
+  const rowOf = rowsUnder(header);
+  const fingerprint = fingerprintsOf('kraken');
+
+  const told = (rows: readonly Row[], transaction: ImportedTransaction): RowOutcome => ({
+    kind: 'transaction',
+    lines: rows.map(({ line }) => line),
+    fingerprint: fingerprint(rows.map((row) => row.cell('txid')).sort()),
+    transaction,
+  });
+
+  const groups = rowGroups((rows, at) => {
+    const transaction = tradeIn(rows, at);
+    if (transaction !== null) return [told(rows, transaction)];
+    return rows.map(({ line }) => ({ kind: 'skipped', line, reason: 'cash is not tracked' }));
+  });
+
+  const readRow = (row: Row): RowOutcome[] => {
+    if (row.cell('txid') === '') {
+      return [{ kind: 'skipped', line: row.line, reason: 'an entry without txid is not settled' }];
+    }
+    const at = readTime(row.cell('time'), 'time');
+    if (trades.has(row.cell('type'))) {
+      if (row.cell('refid') === '') throw new RowError('refid', 'is empty');
+      return groups.add(row, row.cell('refid'), at);
+    }
+    const transaction = single(row, at);
+    if (typeof transaction === 'string') return [{ kind: 'skipped', line: row.line, reason: transaction }];
+    return [told([row], transaction)];
+  };
+
+  return {
+    read: (record, line) => outcomesOf([line], () => readRow(rowOf(record, line))),
+    end: () => groups.end(),
+  };
+}
+
+/** What a row that stands alone is, or why it is passed over. */
+function single(row: Row, at: number): ImportedTransaction | string {
+  const [type, subtype] = [row.cell('type'), row.cell('subtype')];
+  if (ownSubtypes.has(subtype)) return 'moves between own accounts';
+  const symbol = symbolIn(row);
+  if (isFiat(symbol)) return 'cash is not tracked';
+  const amount = readNumber(row.cell('amount'), 'amount');
+  if (amount === '0') throw new RowError('amount', 'must not be 0');
+  const leg = { symbol, quantity: magnitude(amount) };
+  const comesIn = !amount.startsWith('-');
+  const fee = feeIn(row);
+  const base = {
+    at,
+    sequence: row.line,
+    value: null,
+    fee: fee === null ? null : feeOf(fee),
+    note: readNote(subtype),
+  };
+  if (comesIn && isReward(type, subtype)) return { ...base, type: 'reward', received: leg, given: null };
+  if (type === 'deposit' || type === 'withdrawal' || futures.has(subtype)) {
+    return comesIn
+      ? { ...base, type: 'transfer_in', received: leg, given: null }
+      : { ...base, type: 'transfer_out', received: null, given: leg };
+  }
+  throw new RowError('type', `${shown(subtype === '' ? type : `${type}/${subtype}`)} is not known`);
+}
+
+function isReward(type: string, subtype: string): boolean {
+  // A transfer without subtype is Kraken's credit of an airdrop or a fork.
+  return (
+    rewards.has(type) || (type === 'earn' && subtype === 'reward') || (type === 'transfer' && subtype === '')
+  );
+}
+
+/** The trade that rows of one `refid` make; null when only cash changed hands. */
+function tradeIn(rows: readonly Row[], at: number): ImportedTransaction | null {
+  const legs = rows.map((row) => ({
+    symbol: symbolIn(row),
+    amount: readNumber(row.cell('amount'), 'amount'),
+  }));
+  const side = (isIn: boolean): SymbolAmount => {
+    const found = legs.filter(({ amount }) => amount !== '0' && !amount.startsWith('-') === isIn);
+    const [leg] = found;
+    if (leg === undefined || found.length > 1) {
+      throw new RowError('refid', 'does not join one row that came in with one that went out');
+    }
+    return { symbol: leg.symbol, quantity: magnitude(leg.amount) };
+  };
+  const fees = rows.map(feeIn).filter((fee) => fee !== null);
+  if (fees.length > 1) throw new RowError('fee', 'stands on more than one row of the trade');
+  const sequence = rows[0]?.line ?? 0;
+  return tradeOf({ at, sequence, received: side(true), given: side(false), fee: fees[0] ?? null });
+}
+
+function feeIn(row: Row): SymbolAmount | null {
+  const quantity = row.cell('fee') === '' ? '0' : readNumber(row.cell('fee'), 'fee');
+  checkSign(quantity, 'fee');
+  return quantity === '0' ? null : { symbol: symbolIn(row), quantity };
+}
+
+function symbolIn(row: Row): string {
+  return krakenSymbol(readSymbol(row.cell('asset'), 'asset'));
+}

@@ -1,0 +1,131 @@
+/**
+ * Pricepool's own export of transactions (CSV): everything is stated, and assets stand there by their ids, so that what is
+ * exported of one portfolio and imported into another comes out the same.
+ */
+import { transactionTypes } from '../ledger/transaction.ts';
+import { readNote, readSymbol } from './cells.ts';
+import { fingerprintsOf } from './fingerprints.ts';
+import {
+  outcomesOf,
+  RowError,
+  rowsUnder,
+  type ImportedTransaction,
+  type Money,
+  type ReportReader,
+  type Row,
+  type RowOutcome,
+  type SymbolAmount,
+} from './imported.ts';
+import { checkSign, readNumber, shown } from './report-number.ts';
+import { readTime } from './report-time.ts';
+
+/** The columns of an export, in their order. */
+export const exportColumns = [
+  'id',
+  'executed_at',
+  'type',
+  'received_asset',
+  'received_quantity',
+  'given_asset',
+  'given_quantity',
+  'value',
+  'fee_asset',
+  'fee_quantity',
+  'fee_value',
+  'currency',
+  'note',
+  'fingerprint',
+] as const;
+type Column = (typeof exportColumns)[number];
+
+/** What a spreadsheet may take for a formula, and what looks as if it had been guarded against that. */
+const formulaStart = /^'*[=+\-@＝＋－＠\t\r]/;
+const guarded = /^'+[=+\-@＝＋－＠\t\r]/;
+const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+const longestFingerprint = 100;
+/** Longest id of an asset (characters). */
+const longestId = 128;
+
+/** A text as an export writes it: with an apostrophe before what a spreadsheet may take for a formula. */
+export function guardedText(text: string): string {
+  return formulaStart.test(text) ? `'${text}` : text;
+}
+
+/** A reader of the rows under a header; undefined when the header is not that of an export. */
+export function pricepoolReader(header: readonly string[]): ReportReader | undefined {
+  const names = header.map((name) => name.trim());
+  if (!exportColumns.every((column) => names.includes(column))) return undefined;
+  const rowOf = rowsUnder(header);
+  const fingerprint = fingerprintsOf('pricepool');
+
+  const readRow = (row: Row): RowOutcome[] => {
+    const transaction = transactionOf(row);
+    const own = cell(row, 'fingerprint');
+    if (own.length > longestFingerprint) throw new RowError('fingerprint', 'is too long');
+    const key = transaction.id === undefined ? row.record.map((each) => each.trim()) : [transaction.id];
+    return [
+      {
+        kind: 'transaction',
+        lines: [row.line],
+        fingerprint: own === '' ? fingerprint(key) : own,
+        transaction,
+      },
+    ];
+  };
+
+  return { read: (record, line) => outcomesOf([line], () => readRow(rowOf(record, line))), end: () => [] };
+}
+
+function cell(row: Row, column: Column): string {
+  return row.cell(column);
+}
+
+function transactionOf(row: Row): ImportedTransaction {
+  const type = transactionTypes.find((known) => known === cell(row, 'type'));
+  if (type === undefined) throw new RowError('type', `${shown(cell(row, 'type'))} is not known`);
+  const id = cell(row, 'id');
+  if (id !== '' && !uuid.test(id)) throw new RowError('id', `${shown(id)} is not the id of a transaction`);
+  const note = cell(row, 'note');
+  const feeQuantity = amountIn(row, 'fee_quantity');
+  const feeValue = moneyIn(row, 'fee_value');
+  const feeAsset = cell(row, 'fee_asset');
+  if (feeAsset !== '') readSymbol(feeAsset, 'fee_asset', longestId);
+  return {
+    ...(id === '' ? {} : { id }),
+    type,
+    at: readTime(cell(row, 'executed_at'), 'executed_at'),
+    sequence: row.line,
+    received: legIn(row, 'received'),
+    given: legIn(row, 'given'),
+    value: moneyIn(row, 'value'),
+    fee: feeAsset === '' ? feeValue : { symbol: feeAsset, quantity: feeQuantity ?? '0' },
+    feeValue: feeAsset === '' ? null : feeValue,
+    note: readNote(guarded.test(note) ? note.slice(1) : note),
+  };
+}
+
+function legIn(row: Row, side: 'received' | 'given'): SymbolAmount | null {
+  const symbol = cell(row, `${side}_asset`);
+  const quantity = amountIn(row, `${side}_quantity`);
+  if (symbol === '' && quantity === null) return null;
+  readSymbol(symbol, `${side}_asset`, longestId);
+  if (quantity === null) throw new RowError(`${side}_quantity`, 'is empty');
+  return { symbol, quantity };
+}
+
+function moneyIn(row: Row, column: 'value' | 'fee_value'): Money | null {
+  const amount = amountIn(row, column);
+  if (amount === null) return null;
+  const currency = cell(row, 'currency').toLowerCase();
+  if (!/^[a-z]{2,8}$/.test(currency)) throw new RowError('currency', `${shown(currency)} is not a currency`);
+  return { currency, amount };
+}
+
+/** Nothing in an export is less than 0. */
+function amountIn(row: Row, column: Column): string | null {
+  const text = cell(row, column);
+  if (text === '') return null;
+  const amount = readNumber(text, column);
+  checkSign(amount, column);
+  return amount;
+}

@@ -1,0 +1,34 @@
+import { cut } from './cells.ts';
+
+/** What is wrong with a row. */
+export interface RowProblem {
+  readonly line: number;
+  /** Name of the column; null when the row as a whole is wrong. */
+  readonly column: string | null;
+  readonly reason: string;
+}
+
+/** Problems that a result tells; the others are counted. */
+const mostTold = 1_000;
+/** Longest reason that is told (characters). */
+const longestReason = 300;
+
+/** Problems of rows: all are counted, the first by their lines are told. */
+export class ProblemList {
+  #count = 0;
+  readonly #told: RowProblem[] = [];
+
+  add({ line, column, reason }: RowProblem): void {
+    this.#count += 1;
+    if (this.#told.length < mostTold) this.#told.push({ line, column, reason: cut(reason, longestReason) });
+  }
+
+  count(): number {
+    return this.#count;
+  }
+
+  /** By line. */
+  told(): readonly RowProblem[] {
+    return [...this.#told].sort((left, right) => left.line - right.line);
+  }
+}

@@ -1,0 +1,61 @@
+import { Readable } from 'node:stream';
+import { CsvError, parse } from 'csv-parse';
+import { AppError } from '../../../domain/errors.ts';
+
+/** A record of a CSV file, and the line that it ends on; the first is 1. */
+export interface FileRecord {
+  readonly cells: readonly string[];
+  readonly line: number;
+  /** Characters read so far, about. */
+  readonly position: number;
+}
+
+/** Longest record (characters): what is longer is a quoted cell that nobody closed. */
+const longestRecord = 64 * 1024;
+
+/**
+ * The records of a CSV text, whatever its line ends are, and whether or not they lie in quoted cells. Empty lines are none.
+ * Cells are data: what a spreadsheet would take for a formula is text here.
+ * @throws {AppError} (`file_unreadable`) telling the line from which on nothing can be made out.
+ */
+export async function* recordsOf(text: AsyncIterable<string>): AsyncGenerator<FileRecord> {
+  const source = Readable.from(text);
+  // As parsed: an error overtakes the records that wait to be read.
+  let last = 0;
+  const parser = parse({
+    on_record: (record: string[], { lines }) => {
+      last = lines;
+      return record;
+    },
+    info: true,
+    relax_column_count: true,
+    skip_empty_lines: true,
+    record_delimiter: ['\r\n', '\n', '\r'],
+    max_record_size: longestRecord,
+  });
+  // Pipes do not pass on errors.
+  source.on('error', (error) => parser.destroy(error));
+  try {
+    for await (const each of source.pipe(parser)) {
+      const { record, info } = each as { record: string[]; info: { lines: number; bytes: number } };
+      yield { cells: record, line: info.lines, position: info.bytes };
+    }
+  } catch (error) {
+    throw error instanceof CsvError ? unreadable(error, last) : error;
+  } finally {
+    source.destroy();
+    parser.destroy();
+  }
+}
+
+function unreadable(error: CsvError, last: number): AppError {
+  const line = typeof error['lines'] === 'number' ? error['lines'] : last + 1;
+  const message =
+    {
+      CSV_QUOTE_NOT_CLOSED: `line ${last + 1}: a quoted cell begins here and is never closed`,
+      CSV_MAX_RECORD_SIZE: `line ${last + 1}: the row is longer than ${longestRecord} characters; a quote may not be closed`,
+      CSV_INVALID_CLOSING_QUOTE: `line ${line}: something stands behind the end of a quoted cell`,
+      INVALID_OPENING_QUOTE: `line ${line}: a quote stands within a cell that is not quoted`,
+    }[error.code as string] ?? `line ${line}: the row cannot be read`;
+  return new AppError(`The file cannot be read from ${message}`, { code: 'file_unreadable', status: 422 });
+}

@@ -1,0 +1,195 @@
+/** Imports of reports into a portfolio: a file is streamed into Postgres, and a job reads it from there. */
+import { v7 as uuidv7 } from 'uuid';
+import type { ImportRecord } from '../queries/imports.ts';
+import type { Principal } from '../../../domain/principal.ts';
+import type { Portfolio } from '../ledger/portfolio.ts';
+import { NotFoundError, ValidationError, type FieldProblem } from '../../../domain/errors.ts';
+import { UploadSink, type Arrived } from './upload-sink.ts';
+import { workKeyOf } from '../../jobs/work-key.ts';
+import type { ApiContext } from '../../../platform/http/context.ts';
+import type { AppDeps } from '../../../app-deps.ts';
+import { makeLastAnswer } from '../../../platform/http/last-answer.ts';
+import { validate } from '../../../platform/http/validate.ts';
+import { answer } from '../../../platform/http/envelope.ts';
+import { pageOf } from '../../../platform/http/paging.ts';
+import { presentImport } from './present-import.ts';
+import { readUpload, type Upload } from './read-upload.ts';
+import { route, type Route } from '../../../platform/http/route.ts';
+import { importBodies, importIdOf, importPath, importWish } from './schemas.ts';
+import { pagingQuery, portfolioIdOf, portfolioPath } from '../portfolio-schemas.ts';
+import { submissionDescribed, submitJob, type SubmitDeps } from '../../jobs/submit-job.ts';
+import type { z } from 'zod';
+
+type ImportDeps = SubmitDeps & Pick<AppDeps, 'portfolios' | 'imports' | 'assets' | 'log'>;
+type Wish = z.output<typeof importWish>;
+
+const tag = 'Portfolios';
+const path = '/api/v1/portfolios/:id';
+const missing = 'There is no such portfolio, or it is somebody else’s';
+
+/** Importing, and what was imported. */
+export function importRoutes(deps: ImportDeps): Route[] {
+  return [submit(deps), list(deps), read(deps)];
+}
+
+function submit(deps: ImportDeps): Route {
+  return route({
+    method: 'POST',
+    path: `${path}/import`,
+    access: 'user',
+    scope: 'portfolio:write',
+    tag,
+    summary: 'Import a report of an exchange, or any CSV, as a job',
+    description:
+      'multipart/form-data with the field `file` (20 MB and 200,000 rows at most) and the fields that stand here as ' +
+      'parameters of the query; or the bare file as text/csv. Whatever was imported before is passed over.',
+    params: portfolioPath,
+    query: importWish,
+    takes: importBodies,
+    ...submissionDescribed,
+    answers: { ...submissionDescribed.answers, 404: missing, 413: 'The file is larger than 20 MB' },
+    handler: async (ctx, { params, query, viewer }) => {
+      const portfolio = await deps.portfolios.get(portfolioIdOf(params), viewer);
+      const id = uuidv7();
+      try {
+        await receive(ctx, deps, { id, portfolio, viewer, query });
+      } catch (error) {
+        if (!ctx.req.complete) makeLastAnswer(ctx);
+        await forget(deps, id);
+        throw error;
+      }
+    },
+  });
+}
+
+interface Reception {
+  readonly id: string;
+  readonly portfolio: Portfolio;
+  readonly viewer: Principal;
+  readonly query: Wish;
+}
+
+async function receive(ctx: ApiContext, deps: ImportDeps, { id, ...request }: Reception): Promise<void> {
+  const { portfolio, viewer, query } = request;
+  const { imports } = deps;
+  await imports.open({ id, portfolioId: portfolio.id, userId: viewer.userId });
+  const sink = new UploadSink((number, bytes) => imports.addChunk(id, number, bytes));
+  const upload = await readUpload(ctx, sink);
+  const wish = checked({ ...query, ...fieldsOf(upload) }, deps);
+  const arrived = sink.arrived();
+  await imports.complete(id, { ...rowOf(wish), ...arrived, fileName: upload.fileName });
+  await submitImport(ctx, deps, { id, portfolio, viewer, wish, arrived });
+}
+
+interface Import {
+  readonly id: string;
+  readonly portfolio: Portfolio;
+  readonly viewer: Principal;
+  readonly wish: Wish;
+  readonly arrived: Arrived;
+}
+
+async function submitImport(
+  ctx: ApiContext,
+  deps: ImportDeps,
+  { id, portfolio, viewer, wish, arrived: { sha256 } }: Import,
+): Promise<void> {
+  const submission = {
+    portfolioId: portfolio.id,
+    currency: portfolio.baseCurrency,
+    importId: id,
+    isDryRun: wish.dry_run ?? false,
+  };
+  const workKey = workKeyOf('transactions.import', submission);
+  // The same file asked for in the same way is the same request, whatever it is called.
+  const asked = { ...wish, sha256 };
+  await submitJob(ctx, deps, {
+    viewer,
+    route: `POST /portfolios/${portfolio.id}/import`,
+    body: asked,
+    request: { name: 'transactions.import', submission, total: 100 },
+    onAccepted: (job) => {
+      // An idempotency key has found the job of an earlier upload: this one is of no use.
+      if (job.workKey !== workKey) void forget(deps, id);
+    },
+  });
+}
+
+/** What is left is purged by upkeep. */
+async function forget({ imports, log }: ImportDeps, id: string): Promise<void> {
+  try {
+    await imports.discard(id);
+  } catch {
+    log.debug({ import: id }, 'an upload could not be deleted yet');
+  }
+}
+
+function fieldsOf({ fields }: Upload): Partial<Wish> {
+  const [wish] = validate([{ schema: importWish, given: fields, prefix: '' }]) as [Wish];
+  return Object.fromEntries(Object.entries(wish).filter(([, value]) => value !== undefined));
+}
+
+function checked(wish: Wish, { assets }: Pick<ImportDeps, 'assets'>): Wish {
+  const { format = 'auto', mapping, symbols = {} } = wish;
+  const problems: FieldProblem[] = [];
+  if (format === 'generic' && mapping === undefined)
+    problems.push({ field: 'mapping', message: 'is required with the format generic' });
+  if (format !== 'generic' && format !== 'auto' && mapping !== undefined)
+    problems.push({ field: 'mapping', message: `has no meaning with the format ${format}` });
+  for (const [symbol, id] of Object.entries(symbols)) {
+    if (assets.isKnown() && assets.byId(id) === undefined)
+      problems.push({ field: `symbols.${symbol}`, message: `there is no asset ${id}` });
+  }
+  if (problems.length > 0) throw new ValidationError('The request breaks a rule', problems);
+  return wish;
+}
+
+function rowOf({ format, mapping, symbols, dry_run: isDryRun, on_error: onError }: Wish) {
+  return {
+    format: format ?? 'auto',
+    onError: onError ?? 'keep_good',
+    isDryRun: isDryRun ?? false,
+    mappingJson: mapping === undefined ? null : JSON.stringify(mapping),
+    symbolsJson: JSON.stringify(symbols ?? {}),
+  } as const;
+}
+
+function list({ portfolios, imports }: ImportDeps): Route {
+  return route({
+    method: 'GET',
+    path: `${path}/imports`,
+    access: 'user',
+    scope: 'portfolio:read',
+    tag,
+    summary: 'The imports of a portfolio, the newest first',
+    params: portfolioPath,
+    query: pagingQuery,
+    answers: { 200: 'A page of imports', 404: missing, 503: 'The database is away; see Retry-After' },
+    handler: async (ctx, { params, query, viewer }) => {
+      const { id } = await portfolios.get(portfolioIdOf(params), viewer);
+      const { page, limit } = query;
+      const found = await imports.list(id, { offset: (page - 1) * limit, limit });
+      const data = found.imports.map((each) => presentImport(each));
+      answer(ctx, { message: 'Imports', data: pageOf(data, { total: found.total, ...query }) });
+    },
+  });
+}
+
+function read({ portfolios, imports }: ImportDeps): Route {
+  return route({
+    method: 'GET',
+    path: `${path}/imports/:importId`,
+    access: 'user',
+    scope: 'portfolio:read',
+    tag,
+    summary: 'One import, with its result',
+    params: importPath,
+    answers: { 200: 'The import', 404: 'There is none', 503: 'The database is away; see Retry-After' },
+    handler: async (ctx, { params, viewer }) => {
+      const portfolio = await portfolios.get(portfolioIdOf(params), viewer);
+      const found: ImportRecord | undefined = await imports.find(importIdOf(params), portfolio.id);
+      if (found === undefined) throw new NotFoundError('There is no such import', 'import_not_found');
+      answer(ctx, { message: 'Import', data: presentImport(found, found.resultJson) });
+    },
+  });
+}

@@ -1,0 +1,115 @@
+import { z } from 'zod';
+import { assetIdSchema } from '../../../../jobs/requests.ts';
+import { transactionTypes } from '../ledger/transaction.ts';
+import { NotFoundError } from '../../../domain/errors.ts';
+import { importFormats } from './read-report.ts';
+import { callbackUrl } from '../../webhooks/webhook-schemas.ts';
+
+const longestJson = 32_000;
+const mostChoices = 500;
+const mostTypes = 200;
+
+/** A field of a form that holds JSON. */
+function jsonText<S extends z.ZodType>(schema: S) {
+  return z
+    .string()
+    .max(longestJson, `must have at most ${longestJson} characters`)
+    .transform((text, ctx): unknown => {
+      try {
+        return JSON.parse(text);
+      } catch {
+        ctx.addIssue({ code: 'custom', message: 'must be JSON' });
+        return z.NEVER;
+      }
+    })
+    .pipe(schema);
+}
+
+const column = z.union([z.string().min(1).max(200), z.int().min(1).max(1_000)], {
+  error: 'must be the name of a column, or its number from 1 on',
+});
+const optionalColumn = column.optional();
+
+const numberStyle = z
+  .strictObject({ decimal: z.enum(['.', ',']), thousands: z.enum([',', '.', ' ', "'"]).optional() })
+  .refine(({ decimal, thousands }) => decimal !== thousands, 'decimal and thousands must differ');
+
+const mapping = z.strictObject({
+  columns: z.strictObject({
+    time: column,
+    type: column,
+    receivedSymbol: optionalColumn,
+    receivedQuantity: optionalColumn,
+    givenSymbol: optionalColumn,
+    givenQuantity: optionalColumn,
+    feeSymbol: optionalColumn,
+    feeQuantity: optionalColumn,
+    value: optionalColumn,
+    valueCurrency: optionalColumn,
+    note: optionalColumn,
+    id: optionalColumn,
+  }),
+  types: z
+    .record(z.string().max(100), z.enum(['trade', ...transactionTypes]))
+    .refine((types) => Object.keys(types).length <= mostTypes, `may have ${mostTypes} words at most`),
+  numbers: numberStyle.optional(),
+});
+
+const symbols = z
+  .record(z.string().trim().min(1).max(100), assetIdSchema)
+  .refine((choices) => Object.keys(choices).length <= mostChoices, `may have ${mostChoices} symbols at most`);
+
+/** How a file is to be imported: the query of a bare file, the fields of a form. */
+export const importWish = z.strictObject({
+  format: z
+    .enum(importFormats, `must be one of ${importFormats.join(', ')}`)
+    .optional()
+    .meta({ description: 'What the file is; auto (the default) knows it by its header' }),
+  mapping: jsonText(mapping).optional().meta({
+    description: 'JSON: which column of a generic CSV holds what, and what the words of its type column mean',
+  }),
+  symbols: jsonText(symbols).optional().meta({
+    description:
+      'JSON: asset id by symbol, where the largest asset with a symbol is not the one that is meant',
+  }),
+  dry_run: z
+    .enum(['true', 'false'], 'must be true or false')
+    .transform((text) => text === 'true')
+    .optional()
+    .meta({ description: 'Only shows what would come of it' }),
+  on_error: z
+    .enum(['keep_good', 'nothing'], 'must be keep_good or nothing')
+    .optional()
+    .meta({ description: 'What becomes of the good rows when there are bad ones; keep_good is the default' }),
+  callback_url: callbackUrl,
+});
+
+const text = { type: 'string' } as const;
+
+/** The bodies of an upload, as JSON schemas. */
+export const importBodies = {
+  'multipart/form-data': {
+    type: 'object',
+    required: ['file'],
+    properties: {
+      file: { type: 'string', format: 'binary' },
+      ...Object.fromEntries(Object.keys(importWish.shape).map((name) => [name, text])),
+    },
+  },
+  'text/csv': text,
+} as const;
+
+/** Path of an import. */
+export const importPath = z.object({ id: z.string(), importId: z.string() });
+
+const uuid = z.uuid();
+
+/**
+ * The id of an import in a path.
+ * @throws {NotFoundError} it is no UUID, so there is no such import.
+ */
+export function importIdOf({ importId }: z.output<typeof importPath>): string {
+  if (!uuid.safeParse(importId).success)
+    throw new NotFoundError('There is no such import', 'import_not_found');
+  return importId.toLowerCase();
+}

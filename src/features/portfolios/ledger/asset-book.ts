@@ -1,0 +1,88 @@
+import { mulDiv, type Amount } from './amount.ts';
+import type { Posting } from './postings.ts';
+
+/** Ways to say which lots a disposal consumes. */
+export const costBasisMethods = ['fifo', 'lifo', 'hifo', 'average', 'uk_pool'] as const;
+export type CostBasisMethod = (typeof costBasisMethods)[number];
+
+/** An open lot: what is left of an acquisition, or a pool of many. */
+export interface Lot {
+  /** Id of the transaction that acquired it; null of a pool. */
+  readonly transaction: string | null;
+  /** Milliseconds; null of a pool. */
+  readonly acquiredAt: number | null;
+  readonly quantity: Amount;
+  readonly basis: Amount;
+}
+
+/** Why a disposal consumed what it did. */
+export type MatchRule = 'lot' | 'average' | 'same_day' | 'thirty_days' | 'pool';
+
+/** What one disposal or transfer out took out of one lot: a row of a report of realised gains. */
+export interface Consumption {
+  readonly kind: 'disposal' | 'transfer';
+  /** The transaction that took it. */
+  readonly transaction: string;
+  readonly isFee: boolean;
+  /** When it was taken, in milliseconds. */
+  readonly at: number;
+  /** The acquisition it was taken from; null of a pool, or of all acquisitions of a day. */
+  readonly lot: string | null;
+  /** When that was acquired, in milliseconds; of a day its first acquisition; null of a pool. */
+  readonly acquiredAt: number | null;
+  readonly rule: MatchRule;
+  readonly quantity: Amount;
+  /** Share of the proceeds after fees; 0 of a transfer. Gain = proceeds − basis. */
+  readonly proceeds: Amount;
+  readonly basis: Amount;
+}
+
+/** What comes out of a book at a moment. */
+export interface Standing {
+  readonly lots: readonly Lot[];
+  /** Consumptions that later acquisitions may still change, as they are if none comes. */
+  readonly provisional: readonly Consumption[];
+}
+
+/**
+ * The lots of one asset under one method. Takes postings in their order.
+ * @template S its state: unchangeable values that share what did not change with earlier states.
+ */
+export interface AssetBook<S = unknown> {
+  /** What is held. Never negative. */
+  readonly holding: Amount;
+  /**
+   * Books a posting and adds to `settled` what nothing can change any more.
+   * @throws {OverdrawnError} when more goes out than is held; then nothing has changed.
+   */
+  post(posting: Posting, settled: Consumption[]): void;
+  standing(): Standing;
+  state(): S;
+}
+
+/** A quantity with something that belongs to it: a cost basis or proceeds. */
+export interface Pile {
+  readonly quantity: Amount;
+  readonly worth: Amount;
+}
+
+/** An empty pile. */
+export const emptyPile: Pile = { quantity: 0n, worth: 0n };
+
+/** Both piles in one. */
+export function heap(a: Pile, b: Pile): Pile {
+  return { quantity: a.quantity + b.quantity, worth: a.worth + b.worth };
+}
+
+/**
+ * Divides a pile: `taken` has `quantity` and its share of the worth, rounded to 18 digits; `rest` has what is left. Who takes
+ * all gets all, so nothing is lost in the rounding.
+ */
+export function divide(pile: Pile, quantity: Amount): { readonly taken: Pile; readonly rest: Pile } {
+  if (quantity === pile.quantity) return { taken: pile, rest: emptyPile };
+  const worth = mulDiv(pile.worth, quantity, pile.quantity);
+  return {
+    taken: { quantity, worth },
+    rest: { quantity: pile.quantity - quantity, worth: pile.worth - worth },
+  };
+}

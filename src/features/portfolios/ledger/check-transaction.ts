@@ -1,0 +1,208 @@
+/**
+ * The rules of a transaction, as pure checks of what a client or an import wrote. All breaches are told at once, each with
+ * the field that it is in. What needs other transactions (a sale beyond the holding) is the ledger's to refuse.
+ */
+import { ValidationError, type FieldProblem } from '../../../domain/errors.ts';
+import { parseAmount, type Amount } from './amount.ts';
+import { isFiat } from './fiat.ts';
+import {
+  transactionTypes,
+  type Fee,
+  type Leg,
+  type Transaction,
+  type TransactionType,
+} from './transaction.ts';
+
+/** A leg as written: decimals as text. */
+export interface LegDraft {
+  readonly asset: string;
+  readonly quantity: string;
+}
+
+/** A transaction as written, before it is checked. */
+export interface TransactionDraft {
+  readonly id: string;
+  readonly type: string;
+  /** ISO 8601 with an offset or `Z`. */
+  readonly executedAt: string;
+  readonly sequence?: number | undefined;
+  readonly received?: LegDraft | null | undefined;
+  readonly given?: LegDraft | null | undefined;
+  /** In the base currency; absent where the market value is to be taken (never for `buy` and `sell`). */
+  readonly value?: string | null | undefined;
+  readonly fee?: FeeDraft | null | undefined;
+}
+
+/** A fee as written: an asset with its quantity, or cash with its value. */
+export interface FeeDraft {
+  readonly asset?: string | null | undefined;
+  readonly quantity?: string | null | undefined;
+  readonly value?: string | null | undefined;
+}
+
+/** A fee whose market value may still be missing. */
+export type UnvaluedFee = Omit<Fee, 'value'> & { readonly value: Amount | null };
+
+/** A transaction that keeps the rules, whose market values may still be missing. */
+export type UnvaluedTransaction = Omit<Transaction, 'value' | 'fee'> & {
+  readonly value: Amount | null;
+  readonly fee: UnvaluedFee | null;
+};
+
+/** The day of the first block of Bitcoin: no transaction of any asset is older. */
+const earliest = Date.UTC(2009, 0, 3);
+
+const legsOf: Readonly<Record<TransactionType, { readonly received: boolean; readonly given: boolean }>> = {
+  buy: { received: true, given: false },
+  sell: { received: false, given: true },
+  swap: { received: true, given: true },
+  transfer_in: { received: true, given: false },
+  transfer_out: { received: false, given: true },
+  reward: { received: true, given: false },
+  fee: { received: false, given: true },
+};
+
+const assetId = /^[a-z0-9][a-z0-9._-]{0,127}$/;
+const moment = /^(\d{4})-(\d{2})-(\d{2})T([01]\d|2[0-3]):\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:\d{2})$/;
+
+/**
+ * Checks a transaction by the rules that need nothing else.
+ * @param now moment (ms) that no transaction may be later than.
+ * @throws {ValidationError} with one problem for each field that breaks a rule.
+ */
+export function checkTransaction(draft: TransactionDraft, now: number): UnvaluedTransaction {
+  const problems: FieldProblem[] = [];
+  const type = transactionTypes.find((known) => known === draft.type);
+  if (type === undefined)
+    problems.push({ field: 'type', message: `must be one of ${transactionTypes.join(', ')}` });
+  const at = readMoment(draft.executedAt, now, problems);
+  const received = readLeg(draft, 'received', problems);
+  const given = readLeg(draft, 'given', problems);
+  const value = readValue(draft, problems);
+  const fee = readFee(draft, problems);
+  const sequence = draft.sequence ?? 0;
+  if (!Number.isSafeInteger(sequence) || sequence < 0) {
+    problems.push({ field: 'sequence', message: 'must be a whole number of 0 or more' });
+  }
+  if (received !== null && received.asset === given?.asset) {
+    problems.push({ field: 'received.asset', message: 'must differ from given.asset' });
+  }
+  if (type === undefined || problems.length > 0) throw invalid(problems);
+  return { id: draft.id, type, at, sequence, received, given, value, fee };
+}
+
+/**
+ * Fills in market values that were not stated.
+ * @param marketValue worth of a quantity of an asset at a moment, in the base currency; null when no price is known.
+ * @throws {ValidationError} naming the fields for which no price is known.
+ */
+export function withMarketValues(
+  transaction: UnvaluedTransaction,
+  marketValue: (leg: Leg, at: number) => Amount | null,
+): Transaction {
+  const { at, fee } = transaction;
+  const problems: FieldProblem[] = [];
+  const worth = (leg: Leg | null, field: string): Amount => {
+    const found = leg === null ? null : marketValue(leg, at);
+    if (found === null)
+      problems.push({ field, message: `no price of ${leg?.asset ?? 'it'} is known for that day: state it` });
+    return found ?? 0n;
+  };
+  // What was received says more about a swap than what was given: its spread is then part of the loss, not of the basis.
+  const value = transaction.value ?? worth(transaction.received ?? transaction.given, 'value');
+  const valued = fee === null ? null : { ...fee, value: fee.value ?? worth(feeLeg(fee), 'fee.value') };
+  if (problems.length > 0) throw invalid(problems);
+  return { ...transaction, value, fee: valued };
+}
+
+function feeLeg({ asset, quantity }: UnvaluedFee): Leg | null {
+  return asset === null ? null : { asset, quantity };
+}
+
+function invalid(problems: readonly FieldProblem[]): ValidationError {
+  return new ValidationError('The transaction breaks one or more rules', problems);
+}
+
+function readMoment(text: string, now: number, problems: FieldProblem[]): number {
+  const at = moment.test(text) ? Date.parse(text) : NaN;
+  const problem = problemOfMoment(text, at, now);
+  if (problem !== undefined) problems.push({ field: 'executed_at', message: problem });
+  return at;
+}
+
+function problemOfMoment(text: string, at: number, now: number): string | undefined {
+  if (Number.isNaN(at) || !isCalendarDay(text)) {
+    return 'must be a date and time with an offset, such as 2024-01-31T09:30:00Z';
+  }
+  if (at < earliest) return 'must not be before 2009-01-03';
+  return at > now ? 'must not be in the future' : undefined;
+}
+
+/** `Date.parse` takes 30 February for 1 March. */
+function isCalendarDay(text: string): boolean {
+  const day = text.slice(0, 10);
+  const parsed = new Date(`${day}T00:00:00Z`);
+  return !Number.isNaN(parsed.getTime()) && parsed.toISOString().startsWith(day);
+}
+
+function readLeg(draft: TransactionDraft, name: 'received' | 'given', problems: FieldProblem[]): Leg | null {
+  const leg = draft[name] ?? null;
+  const wanted = transactionTypes.some((type) => type === draft.type)
+    ? legsOf[draft.type as TransactionType][name]
+    : leg !== null;
+  if (leg === null) {
+    if (wanted) problems.push({ field: name, message: `a ${draft.type} needs it` });
+    return null;
+  }
+  if (!wanted) problems.push({ field: name, message: `a ${draft.type} has none` });
+  checkAsset(leg.asset, `${name}.asset`, problems);
+  return { asset: leg.asset, quantity: readPositive(leg.quantity, `${name}.quantity`, problems) };
+}
+
+function checkAsset(asset: string, field: string, problems: FieldProblem[]): void {
+  if (isFiat(asset)) {
+    problems.push({ field, message: `${asset} is a currency: cash is not tracked` });
+  } else if (!assetId.test(asset)) {
+    problems.push({ field, message: 'must be the id of an asset, such as bitcoin' });
+  }
+}
+
+function readValue({ type, value }: TransactionDraft, problems: FieldProblem[]): Amount | null {
+  if (value !== null && value !== undefined) return readAmount(value, 'value', problems);
+  if (type === 'buy' || type === 'sell') problems.push({ field: 'value', message: `a ${type} needs it` });
+  return null;
+}
+
+function readFee({ fee, type }: TransactionDraft, problems: FieldProblem[]): UnvaluedFee | null {
+  if (fee === null || fee === undefined) return null;
+  if (type === 'fee') problems.push({ field: 'fee', message: 'a fee has none' });
+  const value =
+    fee.value === null || fee.value === undefined ? null : readAmount(fee.value, 'fee.value', problems);
+  if (fee.asset === null || fee.asset === undefined) {
+    if (fee.quantity !== null && fee.quantity !== undefined) {
+      problems.push({ field: 'fee.quantity', message: 'a fee in cash has a value only' });
+    }
+    if (value === null) problems.push({ field: 'fee.value', message: 'a fee in cash needs it' });
+    return value === null || value === 0n ? null : { asset: null, quantity: value, value };
+  }
+  checkAsset(fee.asset, 'fee.asset', problems);
+  return { asset: fee.asset, quantity: readPositive(fee.quantity ?? '', 'fee.quantity', problems), value };
+}
+
+function readPositive(text: string, field: string, problems: FieldProblem[]): Amount {
+  const amount = readAmount(text, field, problems);
+  if (amount === 0n && parseAmount(text) === 0n) problems.push({ field, message: 'must be more than zero' });
+  return amount;
+}
+
+function readAmount(text: string, field: string, problems: FieldProblem[]): Amount {
+  const amount = parseAmount(text);
+  if (amount === undefined || amount < 0n) {
+    problems.push({
+      field,
+      message: 'must be a plain decimal with at most 20 digits before and 18 after the point',
+    });
+    return 0n;
+  }
+  return amount;
+}

@@ -1,0 +1,212 @@
+/**
+ * Lots that are consumed one after the other: the oldest first (FIFO), the newest (LIFO), or the one with the highest cost of
+ * a unit at its acquisition, of equal ones the oldest (HIFO). Lots are never changed but replaced, so that states share them.
+ */
+import { oneUnit, type Amount } from './amount.ts';
+import type { Posting } from './postings.ts';
+import { divide, type AssetBook, type Consumption, type Standing } from './asset-book.ts';
+import { OverdrawnError } from './overdrawn-error.ts';
+
+/** A lot in its book. */
+export interface BookLot {
+  /** Place among all acquisitions of the asset. */
+  readonly number: number;
+  readonly transaction: string;
+  readonly at: number;
+  /** Cost of a unit at acquisition, in units of 10^-36: what HIFO goes by, whatever was taken since. */
+  readonly unitCost: Amount;
+  readonly quantity: Amount;
+  readonly basis: Amount;
+}
+
+/** What a lot book is made of. */
+export interface LotBookState {
+  readonly lots: readonly BookLot[];
+  /** Number of the next lot. */
+  readonly next: number;
+}
+
+/** Open lots in the order in which they are consumed. */
+interface LotQueue {
+  push(lot: BookLot): void;
+  /** The lot to consume next. */
+  peek(): BookLot | undefined;
+  /** Puts what is left in place of the lot to consume next. */
+  replace(lot: BookLot): void;
+  drop(): void;
+  /** All lots; a queue made of them is the same. */
+  all(): BookLot[];
+}
+
+/** A book for one of the methods that consume lots one after the other. */
+export function createLotBook(
+  method: 'fifo' | 'lifo' | 'hifo',
+  from: LotBookState = { lots: [], next: 0 },
+): AssetBook<LotBookState> {
+  const queue = queues[method](from.lots);
+  let next = from.next;
+  let holding = from.lots.reduce((sum, { quantity }) => sum + quantity, 0n);
+
+  const acquire = ({ transaction, quantity, value }: Posting): void => {
+    const unitCost = (value * oneUnit * oneUnit) / quantity;
+    queue.push({
+      number: next,
+      transaction: transaction.id,
+      at: transaction.at,
+      unitCost,
+      quantity,
+      basis: value,
+    });
+    next += 1;
+    holding += quantity;
+  };
+
+  const consume = (posting: Posting, settled: Consumption[]): void => {
+    if (posting.quantity > holding) throw new OverdrawnError(posting, holding);
+    let proceeds = { quantity: posting.quantity, worth: posting.value };
+    while (proceeds.quantity > 0n) {
+      const lot = queue.peek();
+      if (lot === undefined) throw new Error(`lots of ${posting.asset} do not add up to the holding`);
+      const quantity = lot.quantity < proceeds.quantity ? lot.quantity : proceeds.quantity;
+      const basis = divide({ quantity: lot.quantity, worth: lot.basis }, quantity);
+      const share = divide(proceeds, quantity);
+      proceeds = share.rest;
+      if (quantity === lot.quantity) queue.drop();
+      else queue.replace({ ...lot, quantity: basis.rest.quantity, basis: basis.rest.worth });
+      settled.push(
+        consumptionOf(posting, lot, { quantity, proceeds: share.taken.worth, basis: basis.taken.worth }),
+      );
+    }
+    holding -= posting.quantity;
+  };
+
+  return {
+    get holding() {
+      return holding;
+    },
+    post(posting, settled) {
+      if (posting.kind === 'acquire' || posting.kind === 'transfer_in') acquire(posting);
+      else consume(posting, settled);
+    },
+    standing: () => standingOf(queue.all()),
+    state: () => ({ lots: queue.all(), next }),
+  };
+}
+
+function standingOf(lots: BookLot[]): Standing {
+  const ordered = lots.sort((a, b) => a.number - b.number);
+  return {
+    lots: ordered.map(({ transaction, at, quantity, basis }) => ({
+      transaction,
+      acquiredAt: at,
+      quantity,
+      basis,
+    })),
+    provisional: [],
+  };
+}
+
+function consumptionOf(
+  { kind, transaction, isFee }: Posting,
+  lot: BookLot,
+  amounts: Pick<Consumption, 'quantity' | 'proceeds' | 'basis'>,
+): Consumption {
+  return {
+    kind: kind === 'transfer_out' ? 'transfer' : 'disposal',
+    transaction: transaction.id,
+    isFee,
+    at: transaction.at,
+    lot: lot.transaction,
+    acquiredAt: lot.at,
+    rule: 'lot',
+    ...amounts,
+  };
+}
+
+const queues = { fifo: oldestFirst, lifo: newestFirst, hifo: dearestFirst } as const;
+
+/** Lots dropped at the front are cut off when they are most of the array. */
+const leastCut = 1_024;
+
+function oldestFirst(from: readonly BookLot[]): LotQueue {
+  let lots = [...from];
+  let head = 0;
+  return {
+    push: (lot) => void lots.push(lot),
+    peek: () => lots[head],
+    replace: (lot) => void (lots[head] = lot),
+    drop() {
+      head += 1;
+      if (head < leastCut || head * 2 < lots.length) return;
+      lots = lots.slice(head);
+      head = 0;
+    },
+    all: () => lots.slice(head),
+  };
+}
+
+function newestFirst(from: readonly BookLot[]): LotQueue {
+  const lots = [...from];
+  return {
+    push: (lot) => void lots.push(lot),
+    peek: () => lots.at(-1),
+    replace: (lot) => void (lots[lots.length - 1] = lot),
+    drop: () => void lots.pop(),
+    all: () => [...lots],
+  };
+}
+
+function isDearer(a: BookLot, b: BookLot): boolean {
+  return a.unitCost > b.unitCost || (a.unitCost === b.unitCost && a.number < b.number);
+}
+
+/** A binary heap; `from` is in heap order already, or empty. */
+function dearestFirst(from: readonly BookLot[]): LotQueue {
+  const lots = [...from];
+  return {
+    push(lot) {
+      lots.push(lot);
+      rise(lots, lots.length - 1);
+    },
+    peek: () => lots[0],
+    // The order goes by cost at acquisition, which stays.
+    replace: (lot) => void (lots[0] = lot),
+    drop() {
+      const last = lots.pop();
+      if (last === undefined || lots.length === 0) return;
+      lots[0] = last;
+      sink(lots);
+    },
+    all: () => [...lots],
+  };
+}
+
+function rise(lots: BookLot[], from: number): void {
+  let place = from;
+  while (place > 0) {
+    const parent = (place - 1) >> 1;
+    if (!swapIfDearer(lots, place, parent)) return;
+    place = parent;
+  }
+}
+
+function sink(lots: BookLot[]): void {
+  let place = 0;
+  for (;;) {
+    const left = 2 * place + 1;
+    const right = left + 1;
+    const [a, b] = [lots[left], lots[right]];
+    if (a === undefined) return;
+    const child = b !== undefined && isDearer(b, a) ? right : left;
+    if (!swapIfDearer(lots, child, place)) return;
+    place = child;
+  }
+}
+
+function swapIfDearer(lots: BookLot[], lower: number, upper: number): boolean {
+  const [low, up] = [lots[lower], lots[upper]];
+  if (low === undefined || up === undefined || !isDearer(low, up)) return false;
+  lots[lower] = up;
+  lots[upper] = low;
+  return true;
+}

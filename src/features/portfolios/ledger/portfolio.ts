@@ -1,0 +1,22 @@
+import type { CostBasisMethod } from './asset-book.ts';
+
+/** A user's portfolio: how its books are kept, and how far they are. */
+export interface Portfolio {
+  /** UUID v7. */
+  readonly id: string;
+  readonly userId: string;
+  readonly name: string;
+  /** Quote currency that everything in it is valued in, such as `usd`. Fixed from its first transaction on. */
+  readonly baseCurrency: string;
+  readonly method: CostBasisMethod;
+  /** IANA time zone of its days. */
+  readonly timeZone: string;
+  /** Rises with every change of its own fields; the ETag is made of it. */
+  readonly version: number;
+  /** Rises with every change of its transactions, and of how the books are kept. */
+  readonly booksVersion: number;
+  /** The `booksVersion` that the derived tables are of; they are current when both are equal. */
+  readonly bookedVersion: number;
+  readonly createdAt: Date;
+  readonly updatedAt: Date;
+}

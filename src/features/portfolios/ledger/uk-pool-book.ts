@@ -1,0 +1,202 @@
+/**
+ * The share-matching rules of the United Kingdom (TCGA 1992 s. 104, 105, 106A; HMRC CRYPTO22200 and following): a disposal is
+ * matched with acquisitions of the same day, then with those of the 30 days after it, earliest first, then with the pool.
+ * All acquisitions of a day count as one, and all its disposals too. Days are those of the portfolio's time zone.
+ *
+ * A day is closed when a later one begins: its acquisitions are matched with its own disposals, then with what earlier days
+ * left open, the earliest first. (That is the statute's result: all windows are 30 days long, so the earliest open disposal
+ * that reaches an acquisition is also the one that gets it when each disposal looks for its earliest acquisition.) A day is
+ * settled when 30 more days are over and nothing can reach it: what is left of its acquisitions joins the pool, what is left
+ * of its disposals leaves it. So the state is the pool as of the last settled day, and the days since; what those days come
+ * to if nothing more is acquired is worked out on a copy, and is provisional.
+ *
+ * Transfers are neither acquisitions nor disposals to the statute: they join the pool and leave it, and match nothing. They
+ * leave last, so that what came in on that day can go out on it.
+ *
+ * The pool always suffices: it holds what is in hand, and besides what went out and was matched with later acquisitions.
+ */
+import type { Amount } from './amount.ts';
+import type { DayOf } from './days.ts';
+import type { Posting } from './postings.ts';
+import {
+  divide,
+  emptyPile,
+  heap,
+  type AssetBook,
+  type Consumption,
+  type MatchRule,
+  type Pile,
+} from './asset-book.ts';
+import { poolLot } from './average-book.ts';
+import { OverdrawnError } from './overdrawn-error.ts';
+
+/** Days after a disposal whose acquisitions are matched with it. */
+const reachDays = 30;
+
+/** A disposal or transfer out whose day is not settled. */
+interface Outflow {
+  readonly kind: Consumption['kind'];
+  readonly transaction: string;
+  readonly isFee: boolean;
+  readonly at: number;
+  /** What is not matched yet, with its share of the proceeds. */
+  open: Pile;
+  readonly matched: Consumption[];
+}
+
+interface Day {
+  readonly day: number;
+  /** First acquisition of the day, in milliseconds; null before there is one. */
+  acquiredAt: number | null;
+  /** Acquired on this day and matched with nothing. */
+  acquired: Pile;
+  /** Transferred in on this day. */
+  movedIn: Pile;
+  readonly disposals: Outflow[];
+  readonly transfers: Outflow[];
+}
+
+/** What a book by the rules of the United Kingdom is made of. */
+export interface UkPoolState {
+  readonly pool: Pile;
+  /** Days that are not settled, the last of them not closed. */
+  readonly days: readonly Day[];
+  readonly holding: Amount;
+}
+
+/** A book by the share-matching rules of the United Kingdom. */
+export function createUkPoolBook(
+  dayOf: DayOf,
+  from: UkPoolState = { pool: emptyPile, days: [], holding: 0n },
+): AssetBook<UkPoolState> {
+  let { pool, holding } = from;
+  let days = copyOf(from.days);
+
+  const dayAt = (at: number, settled: Consumption[]): Day => {
+    const number = dayOf(at);
+    const last = days.at(-1);
+    if (last?.day === number) return last;
+    if (last !== undefined) close(days);
+    const over = days.filter(({ day }) => day + reachDays < number);
+    for (const day of over) pool = settle(day, pool, settled);
+    days = days.slice(over.length);
+    const fresh: Day = {
+      day: number,
+      acquiredAt: null,
+      acquired: emptyPile,
+      movedIn: emptyPile,
+      disposals: [],
+      transfers: [],
+    };
+    days.push(fresh);
+    return fresh;
+  };
+
+  return {
+    get holding() {
+      return holding;
+    },
+    post(posting, settled) {
+      const goesOut = posting.kind === 'dispose' || posting.kind === 'transfer_out';
+      if (goesOut && posting.quantity > holding) throw new OverdrawnError(posting, holding);
+      enter(posting, dayAt(posting.transaction.at, settled));
+      holding += goesOut ? -posting.quantity : posting.quantity;
+    },
+    standing() {
+      const open = copyOf(days);
+      const provisional: Consumption[] = [];
+      close(open);
+      let rest = pool;
+      for (const day of open) rest = settle(day, rest, provisional);
+      return { lots: poolLot(rest), provisional };
+    },
+    state: () => ({ pool, days: copyOf(days), holding }),
+  };
+}
+
+function enter(posting: Posting, day: Day): void {
+  const { kind, transaction, isFee, quantity, value } = posting;
+  const pile = { quantity, worth: value };
+  if (kind === 'acquire') {
+    day.acquired = heap(day.acquired, pile);
+    day.acquiredAt ??= transaction.at;
+  } else if (kind === 'transfer_in') {
+    day.movedIn = heap(day.movedIn, pile);
+  } else {
+    const isTransfer = kind === 'transfer_out';
+    (isTransfer ? day.transfers : day.disposals).push({
+      kind: isTransfer ? 'transfer' : 'disposal',
+      transaction: transaction.id,
+      isFee,
+      at: transaction.at,
+      open: pile,
+      matched: [],
+    });
+  }
+}
+
+/** Matches the acquisitions of the last day: with its own disposals, then with those of the 30 days before. */
+function close(days: readonly Day[]): void {
+  const last = days.at(-1);
+  if (last === undefined) return;
+  matchDay(last, last.disposals, 'same_day');
+  for (const day of days) {
+    if (last.acquired.quantity === 0n) return;
+    if (day !== last && day.day + reachDays >= last.day) matchDay(last, day.disposals, 'thirty_days');
+  }
+}
+
+function matchDay(day: Day, outflows: readonly Outflow[], rule: MatchRule): void {
+  for (const outflow of outflows) {
+    const quantity = least(outflow.open.quantity, day.acquired.quantity);
+    if (quantity === 0n) continue;
+    const { taken, rest } = divide(day.acquired, quantity);
+    day.acquired = rest;
+    match(outflow, taken, { rule, acquiredAt: day.acquiredAt });
+  }
+}
+
+/** Moves what is left of a day into the pool and out of it. Returns the pool as it is then. */
+function settle(day: Day, before: Pile, settled: Consumption[]): Pile {
+  let pool = heap(heap(before, day.movedIn), day.acquired);
+  for (const outflow of [...day.disposals, ...day.transfers]) {
+    if (outflow.open.quantity > 0n) {
+      if (outflow.open.quantity > pool.quantity) throw new Error('the pool does not suffice');
+      const { taken, rest } = divide(pool, outflow.open.quantity);
+      pool = rest;
+      match(outflow, taken, { rule: 'pool', acquiredAt: null });
+    }
+    settled.push(...outflow.matched);
+  }
+  return pool;
+}
+
+function match(outflow: Outflow, taken: Pile, how: Pick<Consumption, 'rule' | 'acquiredAt'>): void {
+  const proceeds = divide(outflow.open, taken.quantity);
+  outflow.open = proceeds.rest;
+  const { kind, transaction, isFee, at } = outflow;
+  outflow.matched.push({
+    kind,
+    transaction,
+    isFee,
+    at,
+    lot: null,
+    ...how,
+    quantity: taken.quantity,
+    proceeds: proceeds.taken.worth,
+    basis: taken.worth,
+  });
+}
+
+function least(a: Amount, b: Amount): Amount {
+  return a < b ? a : b;
+}
+
+function copyOf(days: readonly Day[]): Day[] {
+  const outflow = (each: Outflow): Outflow => ({ ...each, matched: [...each.matched] });
+  return days.map((day) => ({
+    ...day,
+    disposals: day.disposals.map(outflow),
+    transfers: day.transfers.map(outflow),
+  }));
+}

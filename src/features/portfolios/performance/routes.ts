@@ -1,0 +1,179 @@
+/**
+ * Performance of a portfolio. It is computed by a job: what was computed of the same work a moment ago is answered at once, what
+ * is being computed is waited for, and only what is neither is submitted, within the limits that submissions have.
+ */
+import { createHash } from 'node:crypto';
+import { performanceSteps } from '../../../../jobs/portfolios.ts';
+import type { Principal } from '../../../domain/principal.ts';
+import type { Portfolio } from '../ledger/portfolio.ts';
+import type { PerformanceRange } from '../../../domain/performance-range.ts';
+import { isFinal, type JobRecord } from '../../../domain/job.ts';
+import { jobLinks, resultJsonOf } from '../../../domain/job-text.ts';
+import { ValidationError } from '../../../domain/errors.ts';
+import type { Submission } from '../../jobs/job-service.ts';
+import type { ApiContext } from '../../../platform/http/context.ts';
+import type { AppDeps } from '../../../app-deps.ts';
+import { matchesTag, preferredWaitSeconds, prefersAsync } from '../../jobs/preferences.ts';
+import { answerJson, envelopeOf } from '../../../platform/http/envelope.ts';
+import { route, type Route } from '../../../platform/http/route.ts';
+import { performanceBody, performanceQuery } from './schemas.ts';
+import { portfolioIdOf, portfolioPath } from '../portfolio-schemas.ts';
+import {
+  answerAccepted,
+  confirmCompleted,
+  submissionDescribed,
+  submitJob,
+  waitForEnd,
+  type SubmitDeps,
+} from '../../jobs/submit-job.ts';
+
+type PerformanceDeps = SubmitDeps & Pick<AppDeps, 'portfolios' | 'assets' | 'config' | 'clock'>;
+
+const tag = 'Portfolios';
+const path = '/api/v1/portfolios/:id/performance';
+const name = 'performance.compute';
+const missing = 'There is no such portfolio, or it is somebody else’s';
+const figures =
+  'Every figure is a number, or null with its reason. Days without a price are carried forward, and counted in `prices`.';
+
+/** Prices of so long a time (ms) are one: who asks again within it gets what was computed. */
+const asOfMs = 300_000;
+
+/** Reading performance, and computing it as a job. */
+export function performanceRoutes(deps: PerformanceDeps): Route[] {
+  return [read(deps), submit(deps)];
+}
+
+function read(deps: PerformanceDeps): Route {
+  return route({
+    method: 'GET',
+    path,
+    access: 'user',
+    scope: 'portfolio:read',
+    tag,
+    summary: 'The performance of a portfolio over a range',
+    description: `${figures} What is not computed yet is waited for a moment; then the answer is 202 with the job.`,
+    params: portfolioPath,
+    query: performanceQuery,
+    headers: {
+      'If-None-Match': 'The ETag of an earlier answer; 304 when nothing has changed since',
+      Prefer:
+        'respond-async answers at once, wait=n waits n seconds (60 at most) for what is not computed yet',
+    },
+    answers: {
+      200: 'The figures',
+      202: 'They are being computed: ask again after Retry-After seconds, or poll the job at Location',
+      304: 'Nothing has changed',
+      404: missing,
+      409: 'The job was cancelled while the client waited',
+      422: 'A field breaks a rule, or the figures asked for are too many',
+      502: 'The job failed while the client waited',
+      503: 'The database is away or too many jobs are waiting; see Retry-After',
+    },
+    handler: async (ctx, { params, query, viewer }) => {
+      const portfolio = await deps.portfolios.get(portfolioIdOf(params), viewer);
+      const submission = submissionOf(deps, portfolio, { ...query, prefix: 'query.' });
+      const job = await jobOf(deps, viewer, submission);
+      const ended = isFinal(job.state) ? job : await waited(ctx, deps, { job, viewer });
+      if (isFinal(ended.state)) {
+        answerFigures(ctx, ended);
+        return;
+      }
+      ctx.set('Location', jobLinks(ended.id).self);
+      await answerAccepted(ctx, deps.jobDesk, ended);
+    },
+  });
+}
+
+function submit(deps: PerformanceDeps): Route {
+  return route({
+    method: 'POST',
+    path,
+    access: 'user',
+    // It changes nothing, and its result tells what a portfolio is worth.
+    scope: 'portfolio:read',
+    tag,
+    summary: 'Compute the performance of a portfolio as a job',
+    description: figures,
+    params: portfolioPath,
+    body: performanceBody,
+    headers: submissionDescribed.headers,
+    answers: { ...submissionDescribed.answers, 404: missing },
+    handler: async (ctx, { params, body, viewer }) => {
+      const portfolio = await deps.portfolios.get(portfolioIdOf(params), viewer);
+      const submission = submissionOf(deps, portfolio, { ...body, prefix: '' });
+      await submitJob(ctx, deps, {
+        viewer,
+        route: `POST /portfolios/${portfolio.id}/performance`,
+        body,
+        request: { name, submission, total: performanceSteps },
+      });
+    },
+  });
+}
+
+interface Asked {
+  readonly range: PerformanceRange;
+  readonly benchmark: string;
+  readonly risk_free_rate: number;
+  /** Of the names of fields. */
+  readonly prefix: string;
+}
+
+/** @throws {ValidationError} there is no such benchmark. */
+function submissionOf(
+  { assets, clock }: PerformanceDeps,
+  { id: portfolioId, baseCurrency: currency, booksVersion }: Portfolio,
+  { range, benchmark, risk_free_rate: riskFreeRate, prefix }: Asked,
+): Submission<typeof name> {
+  if (assets.isKnown() && assets.byId(benchmark) === undefined) {
+    const field = `${prefix}benchmark`;
+    throw new ValidationError('The request breaks a rule', [{ field, message: 'is not a known asset' }]);
+  }
+  const asOf = new Date(Math.floor(clock.now() / asOfMs) * asOfMs).toISOString();
+  return { portfolioId, currency, range, benchmark, riskFreeRate, booksVersion: String(booksVersion), asOf };
+}
+
+/** The user's own job of this work, whether it has ended or not; a new one if there is none. */
+async function jobOf(
+  { jobDesk, metrics }: PerformanceDeps,
+  { userId, keyId }: Principal,
+  submission: Submission<typeof name>,
+): Promise<JobRecord> {
+  const same = await jobDesk.sameWork(userId, name, submission);
+  if (same !== undefined) return same;
+  const job = await jobDesk.submit({ name, submission, userId, keyId, total: performanceSteps });
+  metrics.jobSubmitted(name);
+  return job;
+}
+
+/** The job after the wait that the client prefers. */
+async function waited(
+  ctx: ApiContext,
+  { jobDesk, config }: PerformanceDeps,
+  { job, viewer }: { readonly job: JobRecord; readonly viewer: Principal },
+): Promise<JobRecord> {
+  const { prefer } = ctx.req.headers;
+  const preferred = preferredWaitSeconds(prefer);
+  ctx.vary('Prefer');
+  if (preferred !== undefined) ctx.set('Preference-Applied', `wait=${preferred}`);
+  else if (prefersAsync(prefer)) {
+    ctx.set('Preference-Applied', 'respond-async');
+    return job;
+  }
+  return await waitForEnd(ctx, jobDesk, {
+    accepted: job,
+    waitSeconds: preferred ?? config.READ_WAIT_MS / 1000,
+    viewer,
+  });
+}
+
+function answerFigures(ctx: ApiContext, job: JobRecord): void {
+  confirmCompleted(job);
+  const json = resultJsonOf(job);
+  const etag = `"${createHash('sha256').update(json).digest('base64url').slice(0, 22)}"`;
+  ctx.set('ETag', etag);
+  ctx.set('Cache-Control', 'private, no-cache');
+  if (matchesTag(ctx.req.headers['if-none-match'], etag)) ctx.status = 304;
+  else answerJson(ctx, 200, envelopeOf('Performance', json));
+}

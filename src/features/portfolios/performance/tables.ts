@@ -1,0 +1,65 @@
+/**
+ * What the figures of a portfolio are computed from, as typed arrays that can be handed to a thread without a copy. Tables are
+ * asset by asset: entry `asset * days + day`; `assets` says which number is which asset.
+ */
+import type { PerformanceRange } from '../../../domain/performance-range.ts';
+
+/** Days of a range. */
+export interface PerformanceTables {
+  readonly range: PerformanceRange;
+  /** Number of the first day of the range, and how many there are. */
+  readonly firstDay: number;
+  readonly days: number;
+  /** Whether the portfolio had a transaction before the range: then its value the day before is where the range begins. */
+  readonly hasBefore: boolean;
+  readonly assets: readonly string[];
+  /** Held at the end of each day, and at the end of the day before the first. */
+  readonly quantities: Float64Array;
+  readonly quantitiesBefore: Float64Array;
+  /** Observed price of each day; NaN where there is none. */
+  readonly prices: Float64Array;
+  /** The last price before the range, however old, and that of the very day before; NaN where there is none. */
+  readonly pricesBefore: Float64Array;
+  readonly observedBefore: Float64Array;
+  /** External flows in cash by day. */
+  readonly inflows: Float64Array;
+  readonly outflows: Float64Array;
+  readonly transfers: TransferTable;
+  /** Observed prices of the benchmark. */
+  readonly benchmark: Float64Array;
+  /** Its last price before the range; NaN when there is none. */
+  readonly benchmarkBefore: number;
+  /** Annual, 0.02 is 2 %. */
+  readonly riskFreeRate: number;
+}
+
+/** Transfers of the range, one entry for each asset, day and direction; entries of equal index belong together. */
+export interface TransferTable {
+  readonly assets: Uint32Array;
+  /** From the first day of the range. */
+  readonly days: Uint32Array;
+  /** More than 0 came in, less than 0 went out. */
+  readonly quantities: Float64Array;
+  /** Fees in cash. */
+  readonly fees: Float64Array;
+  /** Number of transfers. */
+  readonly counts: Uint32Array;
+}
+
+/** All that may be handed over with tables. */
+export function buffersOf(tables: PerformanceTables): ArrayBuffer[] {
+  const { transfers, ...rest } = tables;
+  const parts: readonly unknown[] = [
+    ...Object.values<unknown>(rest),
+    ...Object.values<unknown>({ ...transfers }),
+  ];
+  const buffers = parts.flatMap((each) =>
+    ArrayBuffer.isView(each) && each.buffer instanceof ArrayBuffer ? [each.buffer] : [],
+  );
+  return [...new Set(buffers)];
+}
+
+/** Size of tables: what their computation takes grows with it. */
+export function cellsOf({ assets, days }: Pick<PerformanceTables, 'assets' | 'days'>): number {
+  return assets.length * days;
+}

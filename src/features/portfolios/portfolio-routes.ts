@@ -1,0 +1,164 @@
+import type { z } from 'zod';
+import type { Portfolio } from './ledger/portfolio.ts';
+import type { ApiContext } from '../../platform/http/context.ts';
+import type { AppDeps } from '../../app-deps.ts';
+import {
+  expectedVersion,
+  ifMatchAnswers,
+  ifMatchHeader,
+  versionTagOf,
+} from '../../platform/http/if-match.ts';
+import { matchesTag } from '../jobs/preferences.ts';
+import { answer } from '../../platform/http/envelope.ts';
+import { pageOf } from '../../platform/http/paging.ts';
+import { portfolioUrl, presentPortfolio } from './present-portfolio.ts';
+import { route, type Route } from '../../platform/http/route.ts';
+import {
+  newPortfolioBody,
+  pagingQuery,
+  portfolioChangesBody,
+  portfolioIdOf,
+  portfolioPath,
+} from './portfolio-schemas.ts';
+
+type PortfolioDeps = Pick<AppDeps, 'portfolios'>;
+
+const tag = 'Portfolios';
+const path = '/api/v1/portfolios';
+const missing = 'There is no such portfolio, or it is somebody else’s';
+const unavailable = 'The database is away; see Retry-After';
+
+/** Portfolios of the user: making, listing, reading, changing and deleting them. */
+export function portfolioRoutes(deps: PortfolioDeps): Route[] {
+  return [create(deps), list(deps), read(deps), change(deps), remove(deps)];
+}
+
+function create({ portfolios }: PortfolioDeps): Route {
+  return route({
+    method: 'POST',
+    path,
+    access: 'user',
+    scope: 'portfolio:write',
+    tag,
+    summary: 'Make a portfolio',
+    body: newPortfolioBody,
+    answers: {
+      201: 'The portfolio; Location says where it is',
+      409: 'You have as many as one may have',
+      503: unavailable,
+    },
+    handler: async (ctx, { viewer, body: { name, method, ...rest } }) => {
+      const { base_currency: baseCurrency, time_zone: timeZone } = rest;
+      const portfolio = await portfolios.create(viewer, { name, method, baseCurrency, timeZone });
+      ctx.set('Location', portfolioUrl(portfolio.id));
+      answerPortfolio(ctx, portfolio, { status: 201, message: 'Portfolio made' });
+    },
+  });
+}
+
+function list({ portfolios }: PortfolioDeps): Route {
+  return route({
+    method: 'GET',
+    path,
+    access: 'user',
+    scope: 'portfolio:read',
+    tag,
+    summary: 'Your portfolios, the newest first',
+    query: pagingQuery,
+    answers: { 200: 'A page of portfolios', 503: unavailable },
+    handler: async (ctx, { viewer, query }) => {
+      const { portfolios: found, total } = await portfolios.page({ viewer, ...query });
+      answer(ctx, { message: 'Portfolios', data: pageOf(found.map(presentPortfolio), { total, ...query }) });
+    },
+  });
+}
+
+function read({ portfolios }: PortfolioDeps): Route {
+  return route({
+    method: 'GET',
+    path: `${path}/:id`,
+    access: 'user',
+    scope: 'portfolio:read',
+    tag,
+    summary: 'One portfolio',
+    params: portfolioPath,
+    headers: { 'If-None-Match': 'The ETag of an earlier answer; 304 when nothing has changed since' },
+    answers: { 200: 'The portfolio', 304: 'Nothing has changed', 404: missing, 503: unavailable },
+    handler: async (ctx, { params, viewer }) => {
+      const portfolio = await portfolios.get(portfolioIdOf(params), viewer);
+      answerPortfolio(ctx, portfolio, { message: 'Portfolio' });
+    },
+  });
+}
+
+function change({ portfolios }: PortfolioDeps): Route {
+  return route({
+    method: 'PUT',
+    path: `${path}/:id`,
+    access: 'user',
+    scope: 'portfolio:write',
+    tag,
+    summary: 'Change a portfolio',
+    description:
+      'What is absent stays. Another method or time zone has the books kept anew. The base currency is fixed from the ' +
+      'first transaction on.',
+    params: portfolioPath,
+    body: portfolioChangesBody,
+    headers: ifMatchHeader,
+    answers: {
+      200: 'The portfolio as it is now',
+      404: missing,
+      409: 'It has transactions, which are valued in its base currency',
+      ...ifMatchAnswers,
+      503: unavailable,
+    },
+    handler: async (ctx, { params, viewer, body }) => {
+      const id = portfolioIdOf(params);
+      const expected = expectedVersion(ctx);
+      const portfolio = await portfolios.change({ id, viewer, expected, changes: fieldsOf(body) });
+      answerPortfolio(ctx, portfolio, { message: 'Portfolio changed' });
+    },
+  });
+}
+
+function remove({ portfolios }: PortfolioDeps): Route {
+  return route({
+    method: 'DELETE',
+    path: `${path}/:id`,
+    access: 'user',
+    scope: 'portfolio:write',
+    tag,
+    summary: 'Delete a portfolio with all that is in it',
+    params: portfolioPath,
+    headers: ifMatchHeader,
+    answers: { 200: 'It is gone', 404: missing, ...ifMatchAnswers, 503: unavailable },
+    handler: async (ctx, { params, viewer }) => {
+      const id = portfolioIdOf(params);
+      await portfolios.remove({ id, viewer, expected: expectedVersion(ctx) });
+      answer(ctx, { message: 'Portfolio deleted', data: { id } });
+    },
+  });
+}
+
+function fieldsOf({ name, method, ...rest }: z.output<typeof portfolioChangesBody>) {
+  const { base_currency: baseCurrency, time_zone: timeZone } = rest;
+  return {
+    ...(name === undefined ? {} : { name }),
+    ...(method === undefined ? {} : { method }),
+    ...(baseCurrency === undefined ? {} : { baseCurrency }),
+    ...(timeZone === undefined ? {} : { timeZone }),
+  };
+}
+
+function answerPortfolio(
+  ctx: ApiContext,
+  portfolio: Portfolio,
+  { status = 200, message }: { readonly status?: number; readonly message: string },
+): void {
+  const tagOf = versionTagOf(portfolio);
+  ctx.set('ETag', tagOf);
+  ctx.set('Cache-Control', 'private, no-cache');
+  const isRead = ctx.method === 'GET' || ctx.method === 'HEAD';
+  if (isRead && matchesTag(ctx.req.headers['if-none-match'], tagOf)) ctx.status = 304;
+  else answer(ctx, { status, message, data: presentPortfolio(portfolio) });
+}

@@ -1,0 +1,97 @@
+import { z } from 'zod';
+import { costBasisMethods } from './ledger/asset-book.ts';
+import { NotFoundError } from '../../domain/errors.ts';
+import { currency, wholeNumber } from '../../platform/http/fields.ts';
+
+/** Page of a list, and how many there are on it. */
+export const paging = {
+  page: wholeNumber({ min: 1, max: 1_000_000 }).default(1),
+  limit: wholeNumber({ min: 1, max: 100 }).default(20),
+};
+
+/** Query of `GET /portfolios`, and of audit trails. */
+export const pagingQuery = z.strictObject(paging);
+
+const name = z
+  .string()
+  .trim()
+  .min(1, 'must not be empty')
+  .max(100, 'must have at most 100 characters')
+  .regex(/^[^\p{Cc}\p{Cf}\p{Cs}]*$/u, 'must not contain control characters');
+
+const baseCurrency = currency.unwrap();
+
+const method = z.enum(costBasisMethods, `must be one of ${costBasisMethods.join(', ')}`).meta({
+  description:
+    'Which lots a disposal consumes; average is a moving average, uk_pool the share matching of the United Kingdom',
+});
+
+const timeZone = z
+  .string()
+  .trim()
+  .max(64, 'is not a time zone')
+  .transform((text, ctx) => {
+    const zone = timeZoneOf(text);
+    if (zone !== undefined) return zone;
+    ctx.addIssue({
+      code: 'custom',
+      message: 'is not a time zone of the IANA database, such as Europe/Berlin',
+    });
+    return z.NEVER;
+  })
+  .meta({ description: 'IANA time zone of its days', examples: ['Europe/Berlin'] });
+
+/** Body of `POST /portfolios`. */
+export const newPortfolioBody = z.strictObject({
+  name,
+  base_currency: baseCurrency.default('usd').meta({
+    description: 'Currency that everything in it is valued in; fixed from its first transaction on',
+  }),
+  method: method.default('fifo'),
+  time_zone: timeZone.default('UTC'),
+});
+
+/** Body of `PUT /portfolios/:id`: a closed list, and at least one change. */
+export const portfolioChangesBody = z
+  .strictObject({
+    name: name.optional(),
+    base_currency: baseCurrency.optional(),
+    method: method.optional(),
+    time_zone: timeZone.optional(),
+  })
+  .refine(
+    (body) => Object.values(body).some((value) => value !== undefined),
+    'must change at least one of name, base_currency, method and time_zone',
+  );
+
+/** Path of a portfolio. */
+export const portfolioPath = z.object({ id: z.string() });
+
+const uuid = z.uuid();
+
+/**
+ * The id in a portfolio's path.
+ * @throws {NotFoundError} it is no UUID, so there is no such portfolio.
+ */
+export function portfolioIdOf({ id }: z.output<typeof portfolioPath>): string {
+  if (!uuid.safeParse(id).success)
+    throw new NotFoundError('There is no such portfolio, or it is somebody else’s', 'portfolio_not_found');
+  return id.toLowerCase();
+}
+
+/**
+ * A zone as it is stored, if this runtime knows it; whether Postgres does too is asked when it is stored. Offsets are no zones:
+ * they know no summer. Abbreviations are none either: the two take them for different places.
+ */
+function timeZoneOf(text: string): string | undefined {
+  if (text.toUpperCase() === 'UTC') return 'UTC';
+  if (!/^[A-Za-z]\w*(\/[A-Za-z][\w+-]*)+$/.test(text)) return undefined;
+  try {
+    const { timeZone } = new Intl.DateTimeFormat('en', { timeZone: text }).resolvedOptions();
+    // A second name of a zone stays as it was sent: what the runtime makes of it may be a name that was given up long ago.
+    const isSpelling = timeZone === 'UTC' || timeZone.toLowerCase() === text.toLowerCase();
+    return isSpelling ? timeZone : text;
+  } catch {
+    return undefined;
+  }
+}

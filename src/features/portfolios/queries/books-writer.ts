@@ -1,0 +1,264 @@
+/** What an update of derived tables reads and writes, asset by asset, inside its transaction. */
+import type { Knex } from 'knex';
+import { marksToKeep } from '../ledger/checkpoint-choice.ts';
+import {
+  consumptionColumns,
+  keptAs,
+  type Bookkeeping,
+  type Replayed,
+  type StoredMark,
+} from '../ledger/replay.ts';
+
+/** A portfolio as its update sees it. */
+export interface PortfolioBeingBooked extends Bookkeeping {
+  readonly id: string;
+  readonly booksVersion: number;
+  readonly bookedVersion: number;
+}
+
+/** An asset whose derived rows are behind its postings. */
+export interface StaleAsset {
+  readonly asset: string;
+  /** Postings behind its last mark, 2,001 at most. */
+  readonly behind: number;
+  /** Characters of its last mark; 0 without one. */
+  readonly markSize: number;
+  /** Whether it has any postings. */
+  readonly hasPostings: boolean;
+}
+
+/** What an update writes and reads. */
+export interface BooksWriter {
+  /** Assets whose rows are behind their postings, or do not belong there; with `all`, every asset. */
+  stale(all?: boolean): Promise<readonly StaleAsset[]>;
+  /** Text of the mark to go on from, and the marks that there are. */
+  marksOf(asset: string): Promise<KnownMarks>;
+  /** Postings behind a mark as text (src/books/ledger/posting-text.ts), some thousand at a time. */
+  postings(asset: string, after: PostingKey | null): AsyncIterable<string>;
+  /** Puts consumptions and the position in place of what was stored. */
+  write(asset: string, replayed: Replayed): Promise<void>;
+  /** Stores marks, and drops those that are not worth keeping any more. Behind `lock()` only. */
+  writeMarks(asset: string, marks: readonly StoredMark[], known: KnownMarks): Promise<void>;
+  /** Drops what is stored of an asset that has no postings. Behind `lock()` only. */
+  drop(asset: string): Promise<void>;
+  /** Drops everything that is derived. Marks go with `writeMarks` and `drop`, behind the lock. */
+  clear(): Promise<void>;
+  /** A number that tells stored positions, consumptions and open lots from others, with the numbers of rows. */
+  digest(): Promise<BooksDigest>;
+  /** Says that the derived tables are of the version that this update saw. Behind `lock()` only. */
+  finish(): Promise<void>;
+}
+
+/** The place of a posting in the order of the books. */
+export interface PostingKey {
+  readonly at: Date;
+  readonly rank: number;
+  readonly sequence: number;
+  readonly transactionId: string;
+  readonly isFee: boolean;
+}
+
+/** Marks that are stored. */
+export interface KnownMarks {
+  /** The last one; null without any. */
+  readonly last: { readonly key: PostingKey; readonly state: string } | null;
+  readonly sizes: readonly { readonly count: number; readonly size: number }[];
+}
+
+/** What is stored, told from anything else. */
+export interface BooksDigest {
+  readonly digest: string;
+  readonly positions: number;
+  readonly postings: number;
+  readonly consumptions: number;
+}
+
+/** Postings behind a mark are counted no farther than this. */
+const countedPostings = 2_001;
+const pageSize = 10_000;
+
+const order = ['at', 'rank', 'sequence', 'transaction_id', 'is_fee'] as const;
+const orderOf = (table: string): string => `(${order.map((column) => `${table}.${column}`).join(', ')})`;
+
+/** Builds the {@link BooksWriter} of a portfolio in a transaction. */
+export function createBooksWriter(trx: Knex, portfolio: PortfolioBeingBooked): BooksWriter {
+  const { id, booksVersion } = portfolio;
+  const way = keptAs(portfolio);
+  const ask = async <R>(sql: string, values: readonly unknown[]): Promise<R[]> => {
+    const { rows } = await trx.raw<{ rows: R[] }>(sql, values as never);
+    return rows;
+  };
+  return {
+    stale: (all = false) => ask<StaleAsset>(staleSql, [id, id, id, id, way, id, id, id, all]),
+    async marksOf(asset) {
+      const rows = await ask<MarkRow>(marksSql, [id, asset, way]);
+      const [last] = rows;
+      return {
+        last: last === undefined || last.state === null ? null : { key: last, state: last.state },
+        sizes: rows.map(({ count, size }) => ({ count, size })).reverse(),
+      };
+    },
+    postings: (asset, after) => pagesOf(ask, [id, asset], after),
+    async write(asset, { position, firstConsumption, blocks }) {
+      await ask(deleteConsumptionsSql, [id, asset, firstConsumption]);
+      for (const { first, columns } of blocks)
+        await ask(insertConsumptionsSql, [id, asset, first, ...columns.split('\n')]);
+      const { count, quantity, acquired, consumed, leftBasis, proceeds, openLots } = position;
+      const values = [count, quantity, acquired, consumed, leftBasis, proceeds, openLots];
+      await ask(upsertPositionSql, [id, asset, ...values]);
+    },
+    writeMarks: (asset, marks, known) => storeMarks(ask, { id, asset, way }, { marks, known }),
+    async drop(asset) {
+      for (const table of ['consumptions', 'positions', 'ledger_marks'])
+        await ask(`delete from ${table} where portfolio_id = ? and asset_id = ?`, [id, asset]);
+    },
+    async clear() {
+      for (const table of ['consumptions', 'positions'])
+        await ask(`delete from ${table} where portfolio_id = ?`, [id]);
+    },
+    async digest() {
+      const [row] = await ask<BooksDigest>(digestSql, [id, id, id, id]);
+      return row ?? { digest: '', positions: 0, postings: 0, consumptions: 0 };
+    },
+    async finish() {
+      await ask('update portfolios set booked_version = ? where id = ?', [booksVersion, id]);
+    },
+  };
+}
+
+type Ask = <R>(sql: string, values: readonly unknown[]) => Promise<R[]>;
+
+interface MarkRow extends PostingKey {
+  readonly count: number;
+  readonly size: number;
+  /** Of the last one only. */
+  readonly state: string | null;
+}
+
+/**
+ * Every asset by steps from one to the next, so that the number of postings does not matter; those that have a position but no
+ * posting any more too. A position is of the last mark that there was: when marks were voided since, it is of another one.
+ */
+const staleSql = `with recursive steps as (
+    (select asset_id from postings where portfolio_id = ? order by asset_id limit 1)
+    union all
+    select (select postings.asset_id from postings where portfolio_id = ? and postings.asset_id > steps.asset_id
+      order by postings.asset_id limit 1)
+    from steps where steps.asset_id is not null),
+  named as (
+    select asset_id from steps where asset_id is not null
+    union select asset_id from positions where portfolio_id = ?)
+  select named.asset_id as asset, coalesce(octet_length(mark.state), 0) as "markSize",
+    last.at is not null as "hasPostings", behind.count as behind
+  from named
+  left join lateral (
+    select * from ledger_marks where portfolio_id = ? and asset_id = named.asset_id and kept_as = ?
+    order by count desc limit 1) as mark on true
+  left join lateral (
+    select * from postings where portfolio_id = ? and asset_id = named.asset_id
+    order by at desc, rank desc, sequence desc, transaction_id desc, is_fee desc limit 1) as last on true
+  left join positions on positions.portfolio_id = ? and positions.asset_id = named.asset_id
+  cross join lateral (
+    select count(*)::integer as count from (
+      select from postings where portfolio_id = ? and asset_id = named.asset_id and ${orderOf('postings')} >
+        (coalesce(mark.at, '-infinity'), coalesce(mark.rank, 0), coalesce(mark.sequence, 0),
+        coalesce(mark.transaction_id, '00000000-0000-0000-0000-000000000000'), coalesce(mark.is_fee, false))
+      limit COUNTED) as counted) as behind
+  where ALL or last.at is null or mark.at is null or positions.count is distinct from mark.count
+    or ${orderOf('mark')} is distinct from ${orderOf('last')}
+  order by named.asset_id`
+  .replace('ALL', '?::boolean')
+  .replace('COUNTED', String(countedPostings));
+
+const marksSql = `select count, at, rank, sequence, transaction_id as "transactionId", is_fee as "isFee",
+    octet_length(state) as size, case when row_number() over (order by count desc) = 1 then state end as state
+  from ledger_marks where portfolio_id = ? and asset_id = ? and kept_as = ? order by count desc`;
+
+const postingsSql = `select coalesce(string_agg(concat_ws(' ', (extract(epoch from at) * 1000)::bigint, rank, sequence,
+    transaction_id, is_fee::integer, kind, quantity, value), e'\\n'), '') as text,
+    count(*)::integer as count
+  from (
+    select * from postings
+    where portfolio_id = ? and asset_id = ? and ${orderOf('postings')} > (?::timestamptz, ?, ?, ?::uuid, ?)
+    order by ${order.join(', ')} limit ${pageSize}) as page`;
+
+const beforeAll = ['-infinity', 0, 0, '00000000-0000-0000-0000-000000000000', false] as const;
+
+async function* pagesOf(
+  ask: Ask,
+  of: readonly [string, string],
+  after: PostingKey | null,
+): AsyncGenerator<string> {
+  let key: readonly unknown[] =
+    after === null ? beforeAll : [after.at, after.rank, after.sequence, after.transactionId, after.isFee];
+  for (;;) {
+    const [page] = await ask<{ text: string; count: number }>(postingsSql, [...of, ...key]);
+    if (page === undefined || page.count === 0) return;
+    yield page.text;
+    if (page.count < pageSize) return;
+    const [at, rank, sequence, id, isFee] = page.text.slice(page.text.lastIndexOf('\n') + 1).split(' ');
+    key = [new Date(Number(at)), Number(rank), Number(sequence), id, isFee === '1'];
+  }
+}
+
+const deleteConsumptionsSql =
+  'delete from consumptions where portfolio_id = ? and asset_id = ? and number >= ?';
+
+const columns = consumptionColumns.join(', ');
+
+const insertConsumptionsSql = `insert into consumptions (portfolio_id, asset_id, number, ${columns})
+  select ?::uuid, ?::text, ?::integer + (place - 1)::integer, ${columns}
+  from unnest(?::text[], ?::uuid[], ?::boolean[], ?::timestamptz[], ?::uuid[], ?::timestamptz[], ?::text[], ?::numeric[],
+      ?::numeric[], ?::numeric[], ?::boolean[])
+    with ordinality as row (${columns}, place)`;
+
+const upsertPositionSql = `insert into positions (portfolio_id, asset_id, count, quantity, acquired, consumed, left_basis,
+    proceeds, open_lots)
+  values (?, ?, ?, ?, ?, ?, ?, ?, ?)
+  on conflict (portfolio_id, asset_id) do update set count = excluded.count, quantity = excluded.quantity,
+    acquired = excluded.acquired, consumed = excluded.consumed, left_basis = excluded.left_basis,
+    proceeds = excluded.proceeds, open_lots = excluded.open_lots`;
+
+interface MarkPlace {
+  readonly id: string;
+  readonly asset: string;
+  readonly way: string;
+}
+
+async function storeMarks(
+  ask: Ask,
+  { id, asset, way }: MarkPlace,
+  { marks, known }: { readonly marks: readonly StoredMark[]; readonly known: KnownMarks },
+): Promise<void> {
+  const fresh = new Map(marks.map((mark) => [mark.count, mark]));
+  const before = known.sizes.filter(({ count }) => !fresh.has(count));
+  const sizes = [...before, ...marks.map(({ count, state }) => ({ count, size: state.length }))];
+  const kept = new Set(marksToKeep(sizes));
+  const stay = before.filter(({ count }) => kept.has(count)).map(({ count }) => count);
+  await ask(dropMarksSql, [id, asset, stay, way]);
+  for (const mark of marks.filter(({ count }) => kept.has(count))) {
+    const { count, settled, at, rank, sequence, transactionId, isFee, holding, state } = mark;
+    const key = [new Date(at), rank, sequence, transactionId, isFee];
+    await ask(insertMarkSql, [id, asset, count, settled, ...key, holding, way, state]);
+  }
+}
+
+const dropMarksSql = `delete from ledger_marks
+  where portfolio_id = ? and asset_id = ? and not (count = any(?::integer[]) and kept_as = ?)`;
+
+const insertMarkSql = `insert into ledger_marks (portfolio_id, asset_id, count, settled, at, rank, sequence, transaction_id,
+  is_fee, holding, kept_as, state) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
+
+/** By value: 1.0 is 1.00. Rows are told by their sum, so that nothing is sorted. */
+const digestSql = `with parts as (
+    select count(*) as positions, 0 as consumptions, sum(hash_record_extended(positions, 1)) as hashes
+    from positions where portfolio_id = ?
+    union all
+    select 0, count(*), sum(hash_record_extended(consumptions, 2)) from consumptions where portfolio_id = ?
+    union all
+    select 0, 0, sum(hashtextextended(asset_id || ' ' || state, 3)) from (
+      select distinct on (asset_id) asset_id, state from ledger_marks where portfolio_id = ?
+      order by asset_id, count desc) as ends)
+  select sum(positions)::integer as positions, sum(consumptions)::integer as consumptions,
+    (select count(*)::integer from postings where portfolio_id = ?) as postings,
+    array_to_string(array_agg(coalesce(hashes, 0)), ' ') as digest from parts`;

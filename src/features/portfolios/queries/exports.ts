@@ -1,0 +1,125 @@
+import type { Knex } from 'knex';
+import { amountOf, type Amount } from '../ledger/amount.ts';
+import type { StoredTransaction } from '../ledger/recorded-transaction.ts';
+import type { TransactionRow } from '../../../../db/models/transaction.ts';
+import { orUnavailable } from '../../../../db/outage.ts';
+import { toStored } from './transaction-rows.ts';
+
+/** What a disposal took out of one lot or pool, as a report of realised gains has it. */
+export interface RealisedGain {
+  readonly assetId: string;
+  readonly transactionId: string;
+  readonly isFee: boolean;
+  readonly disposedAt: Date;
+  /** Null of a pool. */
+  readonly acquiredAt: Date | null;
+  readonly rule: string;
+  readonly quantity: Amount;
+  readonly proceeds: Amount;
+  readonly basis: Amount;
+  readonly isProvisional: boolean;
+}
+
+/** Disposals of a portfolio, of one year of its time zone or (null) of all. */
+export interface GainsQuery {
+  readonly portfolioId: string;
+  readonly timeZone: string;
+  readonly year: number | null;
+}
+
+/**
+ * Whole portfolios page by page, each page by a statement of its own: however slowly somebody reads, no connection is held in
+ * between. All of it throws {UnavailableError} when Postgres does not answer.
+ */
+export interface ExportQueries {
+  /** In the order of the books. */
+  transactions(portfolioId: string): AsyncGenerator<readonly StoredTransaction[]>;
+  /** In the order of time. */
+  gains(query: GainsQuery): AsyncGenerator<readonly RealisedGain[]>;
+}
+
+/** Rows of a page. */
+const pageSize = 2_000;
+
+/** Binds the queries to a connection pool. */
+export function createExportQueries(knex: Knex): ExportQueries {
+  return {
+    async *transactions(portfolioId) {
+      let last: readonly unknown[] = first.transactions;
+      for (;;) {
+        const values = [portfolioId, ...last, pageSize];
+        const { rows } = await orUnavailable(
+          knex.raw<{ rows: TransactionRow[] }>(transactionsSql, values as never),
+        );
+        if (rows.length > 0) yield rows.map(toStored);
+        const end = rows.at(-1);
+        if (end === undefined || rows.length < pageSize) return;
+        last = [end.executed_at, end.rank, end.sequence, end.id];
+      }
+    },
+
+    async *gains({ portfolioId, timeZone, year }) {
+      let last: readonly unknown[] = first.gains;
+      const span = year === null ? [] : [year, timeZone, year + 1, timeZone];
+      for (;;) {
+        const values = [portfolioId, ...span, ...last, pageSize];
+        const sql = year === null ? allGainsSql : yearGainsSql;
+        const { rows } = await orUnavailable(knex.raw<{ rows: GainRow[] }>(sql, values as never));
+        if (rows.length > 0) yield rows.map(toGain);
+        const end = rows.at(-1);
+        if (end === undefined || rows.length < pageSize) return;
+        last = [end.at, end.asset_id, end.number];
+      }
+    },
+  };
+}
+
+/** Before all rows. */
+const first = {
+  transactions: ['-infinity', 0, 0, '00000000-0000-0000-0000-000000000000'],
+  gains: ['-infinity', '', -1],
+} as const;
+
+const order = 'executed_at, rank, sequence, id';
+const transactionsSql = `select * from transactions
+  where portfolio_id = ? and (${order}) > (?::timestamptz, ?::smallint, ?::integer, ?::uuid) order by ${order} limit ?`;
+
+const gainsSqlOf = (
+  span: string,
+): string => `select at, asset_id, number, transaction_id, is_fee, acquired_at, rule,
+    quantity, proceeds, basis, is_provisional
+  from consumptions where portfolio_id = ? and kind = 'disposal' ${span}
+    and (at, asset_id, number) > (?::timestamptz, ?::text, ?::integer)
+  order by at, asset_id, number limit ?`;
+const beginOfYear = 'make_timestamptz(?::integer, 1, 1, 0, 0, 0, ?)';
+const allGainsSql = gainsSqlOf('');
+const yearGainsSql = gainsSqlOf(`and at >= ${beginOfYear} and at < ${beginOfYear}`);
+
+interface GainRow {
+  readonly at: Date;
+  readonly asset_id: string;
+  readonly number: number;
+  readonly transaction_id: string;
+  readonly is_fee: boolean;
+  readonly acquired_at: Date | null;
+  readonly rule: string;
+  readonly quantity: string;
+  readonly proceeds: string;
+  readonly basis: string;
+  readonly is_provisional: boolean;
+}
+
+function toGain(row: GainRow): RealisedGain {
+  return {
+    assetId: row.asset_id,
+    transactionId: row.transaction_id,
+    isFee: row.is_fee,
+    disposedAt: row.at,
+    acquiredAt: row.acquired_at,
+    rule: row.rule,
+    quantity: amountOf(row.quantity),
+    proceeds: amountOf(row.proceeds),
+    basis: amountOf(row.basis),
+    isProvisional: row.is_provisional,
+  };
+}

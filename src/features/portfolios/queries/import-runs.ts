@@ -1,0 +1,101 @@
+import type { Knex } from 'knex';
+import { openImportStaging, type ImportStaging } from './import-staging.ts';
+import { orUnavailable } from '../../../../db/outage.ts';
+import { recordChanges, type ChangeAuthor } from './transaction-changes.ts';
+import { openBookChange, type BookChange } from './write-transactions.ts';
+
+/** What an import came to. */
+export interface ImportOutcome {
+  /** JSON text. */
+  readonly resultJson: string;
+  /** Transactions that it brought. */
+  readonly added: number;
+}
+
+/** The one database transaction in which an import is read, judged and written. */
+export interface ImportRun {
+  readonly staging: ImportStaging;
+  /**
+   * The outcome that is stored already; undefined when there is none. To be asked behind the lock: a worker that was taken
+   * for dead may have gone on.
+   */
+  stored(): Promise<ImportOutcome | undefined>;
+  /** Locks the portfolio. */
+  open(request: { readonly portfolioId: string; readonly limit: number }): Promise<BookChange>;
+  /** Notes in the audit trail what was imported. */
+  record(portfolioId: string, by: ChangeAuthor, after: object): Promise<void>;
+  /** Remembers which assets a user means: asset id by symbol in upper case. */
+  remember(userId: string, choices: ReadonlyMap<string, string>): Promise<void>;
+  /** Writes the outcome: from the commit on nothing is done a second time. */
+  settle(outcome: ImportOutcome): Promise<void>;
+}
+
+/** What is to become of the transaction. */
+export interface ImportEnd {
+  readonly keep: boolean;
+  readonly outcome: ImportOutcome;
+}
+
+/** Runs imports in Postgres. */
+export interface ImportRuns {
+  /**
+   * Does `work` in one transaction, and keeps what it wrote if it says so; an error keeps nothing. Either way the outcome is
+   * stored with the import.
+   * @throws {UnavailableError} Postgres does not answer; and what `work` throws.
+   */
+  run(importId: string, work: (run: ImportRun) => Promise<ImportEnd>): Promise<ImportOutcome>;
+}
+
+/** Builds {@link ImportRuns} over one pool. */
+export function createImportRuns(knex: Knex): ImportRuns {
+  return {
+    run: (importId, work) =>
+      orUnavailable(
+        (async () => {
+          const trx = await knex.transaction();
+          try {
+            const { keep, outcome } = await work(await runIn(trx, importId));
+            await (keep ? trx.commit() : trx.rollback());
+            if (!keep) await settle(knex, importId, outcome);
+            return outcome;
+          } finally {
+            if (!trx.isCompleted()) await trx.rollback();
+          }
+        })(),
+      ),
+  };
+}
+
+async function runIn(trx: Knex.Transaction, importId: string): Promise<ImportRun> {
+  return {
+    staging: await openImportStaging(trx),
+    async stored() {
+      const { rows } = await trx.raw<{ rows: { result: string | null; added: number }[] }>(
+        'select result, added from imports where id = ? and settled_at is not null for update',
+        [importId],
+      );
+      const [row] = rows;
+      return row && { resultJson: row.result ?? '{}', added: row.added };
+    },
+    open: (request) => openBookChange(trx, request),
+    record: (portfolioId, by, after) =>
+      recordChanges(trx, { portfolioId, by }, [{ transactionId: null, action: 'imported', after }]),
+    async remember(userId, choices) {
+      if (choices.size === 0) return;
+      await trx.raw(rememberSql, [userId, [...choices.keys()], [...choices.values()]] as never);
+    },
+    settle: (outcome) => settle(trx, importId, outcome),
+  };
+}
+
+const rememberSql = `insert into symbol_choices (user_id, symbol, asset_id)
+  select ?::uuid, row.* from unnest(?::text[], ?::text[]) as row
+  on conflict (user_id, symbol) do update set asset_id = excluded.asset_id, updated_at = now()`;
+
+/** The file has done its work. */
+async function settle(knex: Knex, importId: string, { resultJson, added }: ImportOutcome): Promise<void> {
+  await knex.raw(settleSql, [importId, resultJson, added, importId]);
+}
+
+const settleSql = `with pieces as (delete from import_chunks where import_id = ?)
+  update imports set state = 'settled', settled_at = now(), result = ?, added = ? where id = ?`;

@@ -1,0 +1,219 @@
+import type { Knex } from 'knex';
+import { orUnavailable } from '../../../../db/outage.ts';
+
+/** How an import was asked for. */
+export interface ImportWish {
+  readonly format: string;
+  /** What becomes of the good rows when there are bad ones. */
+  readonly onError: 'keep_good' | 'nothing';
+  readonly isDryRun: boolean;
+  /** JSON text of a GenericMapping; null without one. */
+  readonly mappingJson: string | null;
+  /** JSON text: asset id by symbol. */
+  readonly symbolsJson: string;
+}
+
+/** What was uploaded. */
+export interface UploadedFile {
+  readonly fileName: string | null;
+  readonly encoding: string;
+  readonly bytes: number;
+  /** Hexadecimal. */
+  readonly sha256: string;
+}
+
+/** An import whose file has arrived. */
+export interface ImportRecord extends ImportWish, UploadedFile {
+  readonly id: string;
+  readonly portfolioId: string;
+  readonly userId: string;
+  readonly createdAt: Date;
+  readonly settledAt: Date | null;
+  /** Transactions that it brought; null until it is settled. */
+  readonly added: number | null;
+  /** JSON text; null until it is settled, and again when it is old. */
+  readonly resultJson: string | null;
+}
+
+/** Imports and their files in Postgres. Every method throws {UnavailableError} when it does not answer. */
+export type ImportQueries = ReturnType<typeof createImportQueries>;
+
+/** Binds the queries to a connection pool. */
+export function createImportQueries(knex: Knex) {
+  return { ...uploadsOf(knex), ...readingOf(knex), ...keepingOf(knex) };
+}
+
+/** For those who receive a file. */
+function uploadsOf(knex: Knex) {
+  return {
+    /** An upload begins. */
+    async open(place: { id: string; portfolioId: string; userId: string }): Promise<void> {
+      const { id, portfolioId, userId } = place;
+      await orUnavailable(
+        knex('imports').insert({ id, portfolio_id: portfolioId, user_id: userId }).then(nothing),
+      );
+    },
+
+    /** Stores the next piece of a file. */
+    async addChunk(importId: string, number: number, bytes: Buffer): Promise<void> {
+      await orUnavailable(knex('import_chunks').insert({ import_id: importId, number, bytes }).then(nothing));
+    },
+
+    /** The file is whole. */
+    async complete(id: string, wish: ImportWish & UploadedFile): Promise<void> {
+      const row = {
+        state: 'uploaded',
+        format: wish.format,
+        on_error: wish.onError,
+        is_dry_run: wish.isDryRun,
+        mapping: wish.mappingJson,
+        symbols: wish.symbolsJson,
+        file_name: wish.fileName,
+        encoding: wish.encoding,
+        bytes: wish.bytes,
+        sha256: wish.sha256,
+      };
+      await orUnavailable(knex('imports').where({ id }).update(row).then(nothing));
+    },
+
+    /** Forgets an upload with all that has come of it. */
+    async discard(id: string): Promise<void> {
+      await orUnavailable(knex('imports').where({ id }).whereNull('settled_at').delete().then(nothing));
+    },
+  };
+}
+
+function nothing(): void {
+  // What a statement counts is of no interest.
+}
+
+interface ImportRow {
+  readonly id: string;
+  readonly portfolio_id: string;
+  readonly user_id: string;
+  readonly format: string;
+  readonly on_error: 'keep_good' | 'nothing';
+  readonly is_dry_run: boolean;
+  readonly mapping: string | null;
+  readonly symbols: string;
+  readonly file_name: string | null;
+  readonly encoding: string;
+  readonly bytes: number;
+  readonly sha256: string;
+  readonly created_at: Date;
+  readonly settled_at: Date | null;
+  readonly added: number | null;
+  readonly result: string | null;
+}
+
+function toRecord(row: ImportRow): ImportRecord {
+  return {
+    id: row.id,
+    portfolioId: row.portfolio_id,
+    userId: row.user_id,
+    format: row.format,
+    onError: row.on_error,
+    isDryRun: row.is_dry_run,
+    mappingJson: row.mapping,
+    symbolsJson: row.symbols,
+    fileName: row.file_name,
+    encoding: row.encoding,
+    bytes: row.bytes,
+    sha256: row.sha256,
+    createdAt: row.created_at,
+    settledAt: row.settled_at,
+    added: row.added,
+    resultJson: row.result,
+  };
+}
+
+function readingOf(knex: Knex) {
+  return {
+    /** An import whose file has arrived; undefined when there is none in this portfolio. */
+    async find(id: string, portfolioId: string): Promise<ImportRecord | undefined> {
+      const row = await orUnavailable(
+        knex<ImportRow>('imports')
+          .where({ id, portfolio_id: portfolioId })
+          .whereNot('state' as never, 'uploading')
+          .first()
+          .then((found) => found),
+      );
+      return row === undefined ? undefined : toRecord(row);
+    },
+
+    /** The imports of a portfolio, the newest first, without their results. */
+    async list(
+      portfolioId: string,
+      { offset, limit }: { readonly offset: number; readonly limit: number },
+    ): Promise<{ readonly imports: readonly ImportRecord[]; readonly total: number }> {
+      const { rows } = await orUnavailable(
+        knex.raw<{ rows: ImportRow[] }>(listSql, [portfolioId, limit, offset]),
+      );
+      const { rows: counts } = await orUnavailable(
+        knex.raw<{ rows: [{ n: number }] }>(countSql, [portfolioId]),
+      );
+      return { imports: rows.map(toRecord), total: counts[0].n };
+    },
+
+    /** A piece of a file; undefined behind its end. */
+    async chunk(importId: string, number: number): Promise<Buffer | undefined> {
+      const row = await orUnavailable(
+        knex('import_chunks')
+          .where({ import_id: importId, number })
+          .first('bytes')
+          .then((found) => found as { bytes: Buffer } | undefined),
+      );
+      return row?.bytes;
+    },
+  };
+}
+
+const listSql = `select id, portfolio_id, user_id, format, on_error, is_dry_run, mapping, symbols, file_name, encoding, bytes,
+    sha256, created_at, settled_at, added, null as result
+  from imports where portfolio_id = ? and state <> 'uploading' order by id desc limit ? offset ?`;
+
+const countSql = `select count(*) as n from imports where portfolio_id = ? and state <> 'uploading'`;
+
+/** Rows of one statement. */
+const mostRows = 1_000;
+/** An upload that is not whole after so long (s) never will be: its request has ended. */
+const uploadSeconds = 3_600;
+
+function keepingOf(knex: Knex) {
+  return {
+    /** What a user meant by symbols before, by symbol in upper case. */
+    async choices(userId: string): Promise<ReadonlyMap<string, string>> {
+      const rows = await orUnavailable(
+        knex('symbol_choices')
+          .where({ user_id: userId })
+          .select('symbol', 'asset_id')
+          .then((found) => found as { symbol: string; asset_id: string }[]),
+      );
+      return new Map(rows.map(({ symbol, asset_id: assetId }) => [symbol, assetId]));
+    },
+
+    /**
+     * Deletes what nobody will read any more: uploads that broke off, files of imports that ended more than `seconds` ago or
+     * never did, dry runs of that age, and the results of others. Returns the number of rows.
+     */
+    async purge(seconds: number): Promise<number> {
+      let count = 0;
+      for (const [sql, values] of [
+        [purgeSql, [uploadSeconds, seconds, mostRows]],
+        [shortenSql, [seconds, mostRows]],
+      ] as const) {
+        const { rowCount } = await orUnavailable(knex.raw<{ rowCount: number }>(sql, values as never));
+        count += rowCount;
+      }
+      return count;
+    },
+  };
+}
+
+const purgeSql = `delete from imports where id in (
+    select id from imports where state = 'uploading' and created_at < now() - ? * interval '1 second'
+      or (state = 'uploaded' or is_dry_run) and created_at < now() - ? * interval '1 second'
+    limit ?)`;
+
+const shortenSql = `update imports set result = null where id in (
+    select id from imports where result is not null and settled_at < now() - ? * interval '1 second' limit ?)`;

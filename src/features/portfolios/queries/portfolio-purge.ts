@@ -1,0 +1,76 @@
+import type { Knex } from 'knex';
+import { orUnavailable } from '../../../../db/outage.ts';
+
+/** The purge of portfolios that are gone for good. */
+export interface PortfolioPurge {
+  /**
+   * Deletes what portfolios held that were deleted long ago, or whose owners were, in bites that end in time. Returns the
+   * number of rows. What one call leaves, the next takes.
+   * @throws {UnavailableError} Postgres does not answer.
+   */
+  purge(): Promise<number>;
+}
+
+/** Time (s) in which an operator can still bring a deleted portfolio back. */
+const afterlifeSeconds = 30 * 86_400;
+/** Rows of one statement, so that none comes near its deadline or holds locks for long. */
+const biteSize = 10_000;
+/** Bites of one call, each a statement for every table. */
+const mostBites = 20;
+
+/** What has no foreign key, or so many rows that the cascade would take too long; the rest goes with the portfolio. */
+const tables = [
+  'postings',
+  'consumptions',
+  'transactions',
+  'transaction_changes',
+  'ledger_marks',
+  'positions',
+];
+
+/** Builds the {@link PortfolioPurge} over one pool. */
+export function createPortfolioPurge(knex: Knex): PortfolioPurge {
+  return { purge: () => orUnavailable(purge(knex)) };
+}
+
+async function purge(knex: Knex): Promise<number> {
+  await knex.raw(orphansSql, [afterlifeSeconds]);
+  let rows = 0;
+  let id = await longGone(knex);
+  for (let bites = 0; bites < mostBites && id !== undefined; bites++) {
+    const eaten = await biteOff(knex, id);
+    rows += eaten;
+    if (eaten > 0) continue;
+    rows += await knex('portfolios').where({ id }).whereNotNull('deleted_at').delete();
+    id = await longGone(knex);
+  }
+  return rows;
+}
+
+/** A bite of each table. Returns the number of rows; 0 when nothing is left. */
+async function biteOff(knex: Knex, id: string): Promise<number> {
+  let eaten = 0;
+  for (const table of tables) eaten += await bite(knex, table, id);
+  return eaten;
+}
+
+/** Nobody can delete them who could still log in. */
+const orphansSql = `update portfolios set deleted_at = users.deleted_at from users
+  where users.id = portfolios.user_id and portfolios.deleted_at is null
+    and users.deleted_at < now() - ? * interval '1 second'`;
+
+async function longGone(knex: Knex): Promise<string | undefined> {
+  const { rows } = await knex.raw<{ rows: { id: string }[] }>(
+    `select id from portfolios where deleted_at < now() - ? * interval '1 second' order by deleted_at, id limit 1`,
+    [afterlifeSeconds],
+  );
+  return rows[0]?.id;
+}
+
+async function bite(knex: Knex, table: string, id: string): Promise<number> {
+  const { rowCount } = await knex.raw<{ rowCount: number }>(
+    'delete from ?? where ctid = any(array(select ctid from ?? where portfolio_id = ? limit ?))',
+    [table, table, id, biteSize],
+  );
+  return rowCount;
+}

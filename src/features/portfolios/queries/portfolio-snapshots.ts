@@ -1,0 +1,119 @@
+import type { Knex } from 'knex';
+import { amountOf, formatAmount, type Amount } from '../ledger/amount.ts';
+import { orUnavailable } from '../../../../db/outage.ts';
+
+/** What a portfolio was worth at a moment. Amounts are of its currency. */
+export interface PortfolioSnapshot {
+  readonly portfolioId: string;
+  /** `daily`: at the end of a day; `change`: after its transactions had changed. */
+  readonly kind: 'daily' | 'change';
+  readonly at: Date;
+  /** Day of the portfolio that it tells of, such as `2026-01-31`. */
+  readonly day: string;
+  readonly currency: string;
+  /** Of the assets that had a quote; null when none of those held had one. */
+  readonly value: Amount | null;
+  readonly costBasis: Amount;
+  readonly realised: Amount;
+  /** Assets without a quote. */
+  readonly missing: readonly string[];
+  readonly booksVersion: number;
+}
+
+/** Stored snapshots. Methods throw {UnavailableError} when Postgres does not answer. */
+export interface PortfolioSnapshots {
+  /**
+   * Stores snapshots of portfolios that are still there. A day has one daily snapshot: the first that was stored.
+   */
+  store(snapshots: readonly PortfolioSnapshot[]): Promise<void>;
+  /** The newest `limit` snapshots of days from `firstDay` on, oldest first. */
+  list(asked: {
+    readonly portfolioId: string;
+    readonly firstDay: string;
+    readonly limit: number;
+  }): Promise<readonly PortfolioSnapshot[]>;
+  /** Deletes those of changes that are older than `seconds`, `limit` at most. Returns their number. */
+  purge(seconds: number, limit: number): Promise<number>;
+}
+
+interface Row {
+  readonly portfolio_id: string;
+  readonly kind: PortfolioSnapshot['kind'];
+  readonly at: Date;
+  readonly day: string;
+  readonly currency: string;
+  readonly value: string | null;
+  readonly cost_basis: string;
+  readonly realised: string;
+  readonly missing: readonly string[];
+  readonly books_version: number;
+}
+
+/** Queries over a pool. */
+export function createPortfolioSnapshots(knex: Knex): PortfolioSnapshots {
+  return {
+    async store(snapshots) {
+      if (snapshots.length === 0) return;
+      await orUnavailable(knex.raw(storeSql, [JSON.stringify(snapshots.map(rowOf))]));
+    },
+    async list({ portfolioId, firstDay, limit }) {
+      const query = knex.raw<{ rows: Row[] }>(listSql, [portfolioId, firstDay, limit]);
+      const { rows } = await orUnavailable(query);
+      return rows.map(snapshotOf);
+    },
+    async purge(seconds, limit) {
+      const { rowCount } = await orUnavailable(knex.raw<{ rowCount: number }>(purgeSql, [seconds, limit]));
+      return rowCount;
+    },
+  };
+}
+
+function rowOf(snapshot: PortfolioSnapshot): object {
+  const { portfolioId, kind, at, day, currency, value, costBasis, realised, missing } = snapshot;
+  return {
+    portfolio_id: portfolioId,
+    kind,
+    at: at.toISOString(),
+    day,
+    currency,
+    value: value === null ? null : formatAmount(value),
+    cost_basis: formatAmount(costBasis),
+    realised: formatAmount(realised),
+    complete: missing.length === 0,
+    missing,
+    books_version: snapshot.booksVersion,
+  };
+}
+
+function snapshotOf(row: Row): PortfolioSnapshot {
+  return {
+    portfolioId: row.portfolio_id,
+    kind: row.kind,
+    at: row.at,
+    day: row.day,
+    currency: row.currency,
+    value: row.value === null ? null : amountOf(row.value),
+    costBasis: amountOf(row.cost_basis),
+    realised: amountOf(row.realised),
+    missing: row.missing,
+    booksVersion: row.books_version,
+  };
+}
+
+const columns = `portfolio_id, kind, at, day, currency, value, cost_basis, realised, complete, missing, books_version`;
+
+/** Text of amounts is cast, so that no digit goes through a double. */
+const storeSql = `insert into portfolio_snapshots (${columns})
+  select ${columns} from json_to_recordset(?::json) as row (portfolio_id uuid, kind text, at timestamptz, day date,
+    currency text, value numeric, cost_basis numeric, realised numeric, complete boolean, missing text[],
+    books_version bigint)
+  where exists (select 1 from portfolios where id = row.portfolio_id and deleted_at is null)
+  on conflict do nothing`;
+
+const listSql = `select * from (
+    select portfolio_id, kind, at, day::text as day, currency, value, cost_basis, realised, missing, books_version
+    from portfolio_snapshots where portfolio_id = ? and day >= ?::date order by at desc, kind limit ?
+  ) as newest order by at, kind`;
+
+const purgeSql = `delete from portfolio_snapshots where ctid = any(array(
+    select ctid from portfolio_snapshots where kind = 'change' and at < now() - make_interval(secs => ?) limit ?))`;

@@ -1,0 +1,182 @@
+import type { Knex } from 'knex';
+import { v7 as uuidv7 } from 'uuid';
+import type { CostBasisMethod } from '../ledger/asset-book.ts';
+import type { Portfolio } from '../ledger/portfolio.ts';
+import { ConflictError, ValidationError } from '../../../domain/errors.ts';
+import { PortfolioRow } from '../../../../db/models/portfolio.ts';
+import { orUnavailable } from '../../../../db/outage.ts';
+import { toPortfolio } from './portfolio-rows.ts';
+import { lockPortfolio } from './write-transactions.ts';
+
+/** What a user says of a portfolio. */
+export interface PortfolioFields {
+  readonly name: string;
+  readonly baseCurrency: string;
+  readonly method: CostBasisMethod;
+  readonly timeZone: string;
+}
+
+/** A change of one portfolio. */
+export interface PortfolioUpdate {
+  readonly id: string;
+  /** Refuses by throwing; asked while the row is locked. */
+  readonly confirm: (portfolio: Portfolio) => void;
+  readonly changes: Partial<PortfolioFields>;
+}
+
+/** Portfolios in Postgres. Deleted ones are none. All methods throw {@link UnavailableError} when it does not answer. */
+export interface PortfolioQueries {
+  /**
+   * @throws {ConflictError} (`portfolio_limit`) the user has `limit` of them.
+   * @throws {ValidationError} (`time_zone`) Postgres does not know the time zone.
+   */
+  insert(userId: string, fields: PortfolioFields, limit: number): Promise<Portfolio>;
+  find(id: string): Promise<Portfolio | undefined>;
+  /** A page of a user's portfolios, the newest first. */
+  page(asked: {
+    readonly userId: string;
+    readonly offset: number;
+    readonly limit: number;
+  }): Promise<{ readonly portfolios: readonly Portfolio[]; readonly total: number }>;
+  /**
+   * Changes what differs. Another method or time zone voids all that was derived.
+   * @throws {NotFoundError} (`portfolio_not_found`) there is none.
+   * @throws {ConflictError} (`base_currency_fixed`) another base currency, and there are transactions.
+   * @throws {ValidationError} (`time_zone`) Postgres does not know the time zone.
+   */
+  update(update: PortfolioUpdate): Promise<Portfolio>;
+  /**
+   * Deletes a portfolio, and with it all that is in it and the alerts on it. The rows are purged later.
+   * @throws {NotFoundError} there is none.
+   */
+  remove(removal: Omit<PortfolioUpdate, 'changes'>): Promise<void>;
+}
+
+/** Queries on portfolios over one pool. */
+export function createPortfolioQueries(knex: Knex): PortfolioQueries {
+  const living = () => PortfolioRow.query(knex).whereNull('deleted_at');
+  return {
+    async insert(userId, fields, limit) {
+      await confirmTimeZone(knex, fields.timeZone);
+      return await orUnavailable(knex.transaction((trx) => insertPortfolio(trx, { userId, fields, limit })));
+    },
+
+    async find(id) {
+      const row = await orUnavailable(living().findById(id));
+      return row === undefined ? undefined : toPortfolio(row);
+    },
+
+    async page({ userId, offset, limit }) {
+      // Ids are UUIDs of version 7, so they sort by time.
+      const found = await orUnavailable(
+        living()
+          .where({ user_id: userId })
+          .orderBy('id', 'desc')
+          .range(offset, offset + limit - 1),
+      );
+      return { portfolios: found.results.map(toPortfolio), total: found.total };
+    },
+
+    async update(update) {
+      const { timeZone } = update.changes;
+      if (timeZone !== undefined) await confirmTimeZone(knex, timeZone);
+      return await orUnavailable(knex.transaction((trx) => updatePortfolio(trx, update)));
+    },
+
+    remove: ({ id, confirm }) =>
+      orUnavailable(
+        knex.transaction(async (trx) => {
+          const row = await lockPortfolio(trx, id);
+          confirm(toPortfolio(row));
+          await PortfolioRow.query(trx).findById(id).patch({ deleted_at: new Date() });
+          await trx.raw(removeAlertsSql, [id]);
+        }),
+      ),
+  };
+}
+
+/** In the order in which evaluators lock alerts, so that neither waits for the other in a circle. */
+const removeAlertsSql = `with locked as (
+    select id from alerts where portfolio_id = ? and deleted_at is null order by id for update)
+  update alerts set deleted_at = clock_timestamp(), updated_at = clock_timestamp(), version = version + 1
+  from locked where alerts.id = locked.id`;
+
+/** SQLSTATE invalid_parameter_value. */
+const invalidParameter = '22023';
+
+/**
+ * The database counts days too, and may have other zones than the runtime.
+ * @throws {ValidationError} it does not know this one.
+ */
+async function confirmTimeZone(knex: Knex, timeZone: string): Promise<void> {
+  if (timeZone === 'UTC') return;
+  try {
+    await orUnavailable(knex.raw('select now() at time zone ?::text', [timeZone]));
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === invalidParameter)) throw error;
+    const problem = { field: 'time_zone', message: 'is not a time zone that is known here' };
+    throw new ValidationError('The request breaks a rule', [problem]);
+  }
+}
+
+interface Insertion {
+  readonly userId: string;
+  readonly fields: PortfolioFields;
+  readonly limit: number;
+}
+
+async function insertPortfolio(trx: Knex, { userId, fields, limit }: Insertion): Promise<Portfolio> {
+  // Of two that are made at once, the second counts the first.
+  await trx('users').where({ id: userId }).forNoKeyUpdate().first('id');
+  const count = await PortfolioRow.query(trx).where({ user_id: userId }).whereNull('deleted_at').resultSize();
+  if (count >= limit)
+    throw new ConflictError(`You have ${limit} portfolios, as many as one may have`, 'portfolio_limit');
+  const row = await PortfolioRow.query(trx)
+    .insert({ id: uuidv7(), user_id: userId, ...columnsOf(fields) })
+    .returning('*');
+  return toPortfolio(row);
+}
+
+async function updatePortfolio(trx: Knex, { id, confirm, changes }: PortfolioUpdate): Promise<Portfolio> {
+  const row = await lockPortfolio(trx, id);
+  const before = toPortfolio(row);
+  confirm(before);
+  const patch = differences(before, changes);
+  if (Object.keys(patch).length === 0) return before;
+  if (patch.base_currency !== undefined && row.transaction_count > 0)
+    throw new ConflictError(
+      'The base currency cannot change any more: transactions are valued in it',
+      'base_currency_fixed',
+    );
+  const isKeptOtherwise = patch.method !== undefined || patch.time_zone !== undefined;
+  if (isKeptOtherwise) await trx('ledger_marks').where({ portfolio_id: id }).delete();
+  const rows = await trx('portfolios')
+    .where({ id })
+    .update({
+      ...patch,
+      version: row.version + 1,
+      updated_at: trx.fn.now(),
+      ...(isKeptOtherwise ? { books_version: row.books_version + 1 } : {}),
+    })
+    .returning<PortfolioRow[]>('*');
+  const [after = row] = rows;
+  return toPortfolio(after);
+}
+
+type Columns = Pick<PortfolioRow, 'name' | 'base_currency' | 'method' | 'time_zone'>;
+
+function columnsOf({ name, baseCurrency, method, timeZone }: PortfolioFields): Columns {
+  return { name, base_currency: baseCurrency, method, time_zone: timeZone };
+}
+
+function differences(before: Portfolio, changes: Partial<PortfolioFields>): Partial<Columns> {
+  const { name, baseCurrency, method, timeZone } = changes;
+  return {
+    ...(name === undefined || name === before.name ? {} : { name }),
+    ...(baseCurrency === undefined || baseCurrency === before.baseCurrency
+      ? {}
+      : { base_currency: baseCurrency }),
+    ...(method === undefined || method === before.method ? {} : { method }),
+    ...(timeZone === undefined || timeZone === before.timeZone ? {} : { time_zone: timeZone }),
+  };
+}

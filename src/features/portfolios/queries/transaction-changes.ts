@@ -1,0 +1,127 @@
+import type { Knex } from 'knex';
+import { v7 as uuidv7 } from 'uuid';
+import {
+  contentOf,
+  type RecordedTransaction,
+  type StoredTransaction,
+} from '../ledger/recorded-transaction.ts';
+
+/** Who changes transactions. */
+export interface ChangeAuthor {
+  readonly actorId?: string | undefined;
+  /** The API key that it was done with. */
+  readonly keyId?: string | undefined;
+}
+
+/** What a change does; an import is one change, whatever it brings. */
+export type ChangeAction = 'created' | 'replaced' | 'deleted' | 'imported';
+
+/** A row of the audit trail. */
+export interface TransactionChange {
+  readonly id: string;
+  readonly at: Date;
+  /** Null of an import. */
+  readonly transactionId: string | null;
+  readonly actorId: string | null;
+  readonly keyId: string | null;
+  readonly action: ChangeAction;
+  /** What the transaction said before and after, in the names of the API. */
+  readonly before: Readonly<Record<string, unknown>> | null;
+  /** Of an import its id and the number of transactions. */
+  readonly after: Readonly<Record<string, unknown>> | null;
+}
+
+/** A row to write. */
+export interface NewTransactionChange {
+  readonly transactionId: string | null;
+  readonly action: ChangeAction;
+  readonly before?: unknown;
+  readonly after?: unknown;
+}
+
+/** What was done to transactions, one row each. */
+export function changesOf(
+  removed: readonly StoredTransaction[],
+  added: readonly RecordedTransaction[],
+): NewTransactionChange[] {
+  const before = new Map(removed.map((each) => [each.id, contentOf(each)]));
+  const after = new Set(added.map(({ id }) => id));
+  return [
+    ...removed
+      .filter(({ id }) => !after.has(id))
+      .map(({ id }) => ({ transactionId: id, action: 'deleted' as const, before: before.get(id) })),
+    ...added.map((each) => ({
+      transactionId: each.id,
+      action: before.has(each.id) ? ('replaced' as const) : ('created' as const),
+      before: before.get(each.id),
+      after: contentOf(each),
+    })),
+  ];
+}
+
+const insertSql = `insert into transaction_changes (id, portfolio_id, transaction_id, actor_id, key_id, action, before, after)
+  select id, ?::uuid, transaction_id, ?::uuid, ?::uuid, action, before::jsonb, after::jsonb
+  from unnest(?::uuid[], ?::uuid[], ?::text[], ?::text[], ?::text[]) as row (id, transaction_id, action, before, after)`;
+
+/** Writes what was done into the audit trail, in the transaction in which it was done. */
+export async function recordChanges(
+  trx: Knex,
+  { portfolioId, by }: { readonly portfolioId: string; readonly by: ChangeAuthor },
+  changes: readonly NewTransactionChange[],
+): Promise<void> {
+  if (changes.length === 0) return;
+  const jsonOf = (value: unknown): string | null => (value === undefined ? null : JSON.stringify(value));
+  await trx.raw(insertSql, [
+    portfolioId,
+    by.actorId ?? null,
+    by.keyId ?? null,
+    changes.map(() => uuidv7()),
+    changes.map(({ transactionId }) => transactionId),
+    changes.map(({ action }) => action),
+    changes.map(({ before }) => jsonOf(before)),
+    changes.map(({ after }) => jsonOf(after)),
+  ] as never);
+}
+
+/** Which part of an audit trail. */
+export interface ChangeFilter {
+  readonly portfolioId: string;
+  /** Of one transaction only. */
+  readonly transactionId?: string | undefined;
+  readonly offset: number;
+  readonly limit: number;
+}
+
+/** A page of an audit trail, the newest first. */
+export async function listChanges(
+  knex: Knex,
+  { portfolioId, transactionId, offset, limit }: ChangeFilter,
+): Promise<{ readonly changes: readonly TransactionChange[]; readonly total: number }> {
+  const matching = (): Knex.QueryBuilder =>
+    knex('transaction_changes').where({
+      portfolio_id: portfolioId,
+      ...(transactionId === undefined ? {} : { transaction_id: transactionId }),
+    });
+  const [rows, counted] = await Promise.all([
+    matching().orderBy('id', 'desc').offset(offset).limit(limit) as Promise<ChangeRow[]>,
+    matching().count<{ count: number }[]>({ count: '*' }),
+  ]);
+  return { changes: rows.map(toChange), total: counted[0]?.count ?? 0 };
+}
+
+interface ChangeRow {
+  readonly id: string;
+  readonly at: Date;
+  readonly transaction_id: string | null;
+  readonly actor_id: string | null;
+  readonly key_id: string | null;
+  readonly action: ChangeAction;
+  readonly before: Record<string, unknown> | null;
+  readonly after: Record<string, unknown> | null;
+}
+
+function toChange(row: ChangeRow): TransactionChange {
+  const { id, at, action, before, after } = row;
+  const { transaction_id: transactionId, actor_id: actorId, key_id: keyId } = row;
+  return { id, at, transactionId, actorId, keyId, action, before, after };
+}

@@ -1,0 +1,160 @@
+/** From what a client wrote to transactions that keep the rules and have a value: every breach is told with its field. */
+import {
+  checkTransaction,
+  withMarketValues,
+  type TransactionDraft,
+  type UnvaluedTransaction,
+} from '../ledger/check-transaction.ts';
+import type { RecordedTransaction, StoredTransaction } from '../ledger/recorded-transaction.ts';
+import type { Leg } from '../ledger/transaction.ts';
+import { ValidationError, type FieldProblem } from '../../../domain/errors.ts';
+import type { FindMarketValues, WorthAsked } from '../valuation/market-values.ts';
+
+/** A transaction as a client writes it. */
+export interface WrittenTransaction extends Omit<TransactionDraft, 'id'> {
+  readonly note?: string | null | undefined;
+}
+
+/** One that keeps the rules. */
+export interface CheckedTransaction {
+  readonly content: UnvaluedTransaction;
+  readonly note: string | null;
+}
+
+/** What is checked, and what its fields are called: `transactions[3].` in a list, nothing alone. */
+export interface DraftToCheck {
+  readonly id: string;
+  readonly written: WrittenTransaction;
+  readonly prefix: string;
+}
+
+/** How drafts are judged. */
+export interface DraftRules {
+  /** Moment (ms) that no transaction may be later than. */
+  readonly now: number;
+  /** Whether there is such an asset; true too when that cannot be told. */
+  readonly isAsset: (id: string) => boolean;
+}
+
+const mostProblems = 20;
+/** 20 digits before the point. */
+const valueLimit = 10n ** 38n;
+
+/**
+ * Checks drafts.
+ * @throws {ValidationError} naming the fields that break a rule, twenty at most.
+ */
+export function checkDrafts(drafts: readonly DraftToCheck[], rules: DraftRules): CheckedTransaction[] {
+  const problems: FieldProblem[] = [];
+  const checked = drafts.flatMap(({ id, written, prefix }) => {
+    const content = collecting(problems, prefix, () => checkTransaction({ ...written, id }, rules.now));
+    if (content === undefined) return [];
+    problems.push(...unknownAssets(content, rules).map((each) => prefixed(each, prefix)));
+    return [{ content, note: written.note ?? null }];
+  });
+  refuse(problems);
+  return checked;
+}
+
+/** What is valued, in which currency, and how. */
+export interface Valuing {
+  readonly currency: string;
+  readonly findMarketValues: FindMarketValues;
+}
+
+/**
+ * Gives every transaction its value.
+ * @throws {ValidationError} naming the values that were not stated and are not known; {UnavailableError} no Postgres.
+ */
+export async function valued(
+  checked: readonly (CheckedTransaction & { readonly prefix: string })[],
+  { currency, findMarketValues }: Valuing,
+): Promise<RecordedTransaction[]> {
+  const marketValue = await findMarketValues(
+    currency,
+    checked.flatMap(({ content }) => worthAskedOf(content)),
+  );
+  const problems: FieldProblem[] = [];
+  const transactions = checked.flatMap(({ content, note, prefix }) => {
+    const transaction = collecting(problems, prefix, () => withMarketValues(content, marketValue));
+    if (transaction === undefined) return [];
+    if (transaction.value >= valueLimit) problems.push(tooLarge(`${prefix}value`));
+    if ((transaction.fee?.value ?? 0n) >= valueLimit) problems.push(tooLarge(`${prefix}fee.value`));
+    const isMarketFee = content.fee !== null && content.fee.value === null;
+    const isMarketValue = content.value === null;
+    return [{ ...transaction, note, isMarketValue, isMarketFee, importId: null, fingerprint: null }];
+  });
+  refuse(problems);
+  return transactions;
+}
+
+/** Whether a stored transaction says what a client wrote. What was not stated is the same whatever the market said. */
+export function saysTheSame({ content, note }: CheckedTransaction, stored: StoredTransaction): boolean {
+  const isSameValue = (stated: bigint | null, value: bigint, isMarket: boolean): boolean =>
+    stated === null ? isMarket : !isMarket && stated === value;
+  const { fee } = content;
+  const isSameFee =
+    fee === null || stored.fee === null
+      ? fee === stored.fee
+      : fee.asset === stored.fee.asset &&
+        fee.quantity === stored.fee.quantity &&
+        isSameValue(fee.value, stored.fee.value, stored.isMarketFee);
+  return (
+    content.type === stored.type &&
+    content.at === stored.at &&
+    content.sequence === stored.sequence &&
+    note === stored.note &&
+    isSameLeg(content.received, stored.received) &&
+    isSameLeg(content.given, stored.given) &&
+    isSameFee &&
+    isSameValue(content.value, stored.value, stored.isMarketValue)
+  );
+}
+
+function isSameLeg(a: Leg | null, b: Leg | null): boolean {
+  return a?.asset === b?.asset && a?.quantity === b?.quantity;
+}
+
+function worthAskedOf({ at, received, given, value, fee }: UnvaluedTransaction): WorthAsked[] {
+  const leg = received ?? given;
+  return [
+    ...(value === null && leg !== null ? [{ asset: leg.asset, at }] : []),
+    ...(fee !== null && fee.value === null && fee.asset !== null ? [{ asset: fee.asset, at }] : []),
+  ];
+}
+
+function unknownAssets(
+  { received, given, fee }: UnvaluedTransaction,
+  { isAsset }: DraftRules,
+): FieldProblem[] {
+  const named = { received: received?.asset, given: given?.asset, fee: fee?.asset };
+  return Object.entries(named).flatMap(([field, asset]) =>
+    asset == null || isAsset(asset)
+      ? []
+      : [{ field: `${field}.asset`, message: 'is not the id of an asset that is known' }],
+  );
+}
+
+/** Runs a check and takes its problems over; undefined when it had any. */
+function collecting<T>(problems: FieldProblem[], prefix: string, check: () => T): T | undefined {
+  try {
+    return check();
+  } catch (error) {
+    if (!(error instanceof ValidationError)) throw error;
+    problems.push(...(error.fields ?? []).map((each) => prefixed(each, prefix)));
+    return undefined;
+  }
+}
+
+function prefixed({ field, message }: FieldProblem, prefix: string): FieldProblem {
+  return { field: prefix + field, message };
+}
+
+function tooLarge(field: string): FieldProblem {
+  return { field, message: 'has more than 20 digits before the point' };
+}
+
+function refuse(problems: readonly FieldProblem[]): void {
+  if (problems.length > 0)
+    throw new ValidationError('The request breaks a rule', problems.slice(0, mostProblems));
+}

@@ -1,0 +1,109 @@
+/**
+ * What transactions were worth on the market where they do not say it themselves: the last observed price of their UTC day
+ * as it is stored, or of the last 24 hours the cached quote. Nothing is asked of a provider, and no other day's price is taken.
+ */
+import type { Amount } from '../ledger/amount.ts';
+import { valueAt } from '../ledger/price.ts';
+import type { Leg } from '../ledger/transaction.ts';
+import type { Clock } from '../../../platform/concurrency/clock.ts';
+
+/** Last prices of UTC days; entries of equal index belong together. */
+export interface DayPrices {
+  /** 00:00 UTC, in milliseconds since the epoch. */
+  readonly days: readonly number[];
+  readonly closes: readonly number[];
+}
+
+export interface MarketValueDeps {
+  /** Stored prices of the days of a span (ms, both included) by asset; assets without any are missing. */
+  readonly dailyCloses: (
+    assetIds: readonly string[],
+    currency: string,
+    span: { readonly from: number; readonly to: number },
+  ) => Promise<ReadonlyMap<string, DayPrices>>;
+  /** The cached quote of an asset, however old; undefined when there is none. */
+  readonly quote: (
+    assetId: string,
+    currency: string,
+  ) => Promise<{ readonly price: number; readonly receivedAt: number } | undefined>;
+  readonly clock: Clock;
+}
+
+/** Something whose worth is wanted. */
+export interface WorthAsked {
+  readonly asset: string;
+  /** Milliseconds since the epoch. */
+  readonly at: number;
+}
+
+/** Worth of a quantity at a moment that was asked for; null when no price is known. */
+export type MarketValue = (leg: Leg, at: number) => Amount | null;
+
+/** Looks prices up. @throws {UnavailableError} Postgres does not answer. */
+export type FindMarketValues = (currency: string, asked: readonly WorthAsked[]) => Promise<MarketValue>;
+
+const dayMs = 86_400_000;
+/** Assets that are looked up at once. */
+const atOnce = 4;
+
+/** Builds a {@link FindMarketValues}. */
+export function createMarketValues(deps: MarketValueDeps): FindMarketValues {
+  return async (currency, asked) => {
+    const now = deps.clock.now();
+    const prices = new Map<string, number>();
+    const waiting = [...momentsByAsset(asked)];
+    const look = async (): Promise<void> => {
+      for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+        const [asset, moments] = next;
+        for (const [at, price] of await pricesOf(deps, { asset, currency, moments, now }))
+          prices.set(keyOf(asset, at), price);
+      }
+    };
+    await Promise.all(Array.from({ length: atOnce }, look));
+    return ({ asset, quantity }, at) => {
+      const price = prices.get(keyOf(asset, at));
+      return price === undefined ? null : valueAt(quantity, price);
+    };
+  };
+}
+
+interface Moments {
+  readonly asset: string;
+  readonly currency: string;
+  readonly moments: readonly number[];
+  readonly now: number;
+}
+
+async function pricesOf(deps: MarketValueDeps, { asset, currency, moments, now }: Moments) {
+  const found = new Map<number, number>();
+  const days = moments.map(dayOf).sort((a, b) => a - b);
+  const span = { from: days[0] ?? now, to: days.at(-1) ?? now };
+  const isRecent = (at: number): boolean => at > now - dayMs;
+  const [closes, quote] = await Promise.all([
+    deps.dailyCloses([asset], currency, span),
+    moments.some(isRecent) ? deps.quote(asset, currency) : undefined,
+  ]);
+  const closeOf = new Map(
+    closes.get(asset)?.days.map((day, index) => [day, closes.get(asset)?.closes[index]]),
+  );
+  for (const at of moments) {
+    const isQuoted = isRecent(at) && quote !== undefined && isRecent(quote.receivedAt);
+    const price = isQuoted ? quote.price : closeOf.get(dayOf(at));
+    if (price !== undefined && Number.isFinite(price) && price > 0) found.set(at, price);
+  }
+  return found;
+}
+
+function momentsByAsset(asked: readonly WorthAsked[]): Map<string, number[]> {
+  const byAsset = new Map<string, Set<number>>();
+  for (const { asset, at } of asked) byAsset.set(asset, (byAsset.get(asset) ?? new Set()).add(at));
+  return new Map([...byAsset].map(([asset, moments]) => [asset, [...moments]]));
+}
+
+function dayOf(at: number): number {
+  return Math.floor(at / dayMs) * dayMs;
+}
+
+function keyOf(asset: string, at: number): string {
+  return `${asset} ${at}`;
+}

@@ -1,0 +1,166 @@
+import type { BookedPortfolio } from '../queries/booked-portfolios.ts';
+import { dayText, daysOf } from '../ledger/days.ts';
+import { firstDayOf } from '../../../domain/performance-range.ts';
+import type { Portfolio } from '../ledger/portfolio.ts';
+import type { Viewer } from '../../../domain/job.ts';
+import { NotFoundError } from '../../../domain/errors.ts';
+import { heldOf, mostWanted } from './valuation-service.ts';
+import type { Holdings, PortfolioSource } from '../portfolio-stream.ts';
+import type { AppDeps } from '../../../app-deps.ts';
+import { answer } from '../../../platform/http/envelope.ts';
+import { presentHistory, presentSnapshots, presentValuation } from './present-valuation.ts';
+import { route, type Route } from '../../../platform/http/route.ts';
+import { portfolioIdOf, portfolioPath } from '../portfolio-schemas.ts';
+import { historyQuery, valueStreamQuery } from './schemas.ts';
+import { takeOver } from '../../../platform/http/hijack.ts';
+
+type ValuationDeps = Pick<
+  AppDeps,
+  'portfolios' | 'valuations' | 'valueHistories' | 'portfolioSnapshots' | 'streams' | 'tokens' | 'clock'
+>;
+
+const tag = 'Portfolios';
+const path = '/api/v1/portfolios/:id';
+const missing = 'There is no such portfolio, or it is somebody else’s';
+const unavailable = 'The database is away, or the books are being updated; see Retry-After';
+const produces = 'text/event-stream';
+/** Snapshots of one answer. */
+const mostSnapshots = 2_000;
+/** Before the first transaction that there can be. */
+const beginOfTime = '1970-01-01';
+
+/** What portfolios are worth: now, as it changes, and day by day. */
+export function valuationRoutes(deps: ValuationDeps): Route[] {
+  return [valuation(deps), stream(deps), history(deps)];
+}
+
+function valuation({ valuations, clock }: ValuationDeps): Route {
+  return route({
+    method: 'GET',
+    path: `${path}/valuation`,
+    access: 'user',
+    scope: 'portfolio:read',
+    tag,
+    summary: 'What a portfolio is worth',
+    description:
+      'Exact, at the quotes of this moment. An asset without a quote is named in missing and counts nowhere. Missing quotes are waited for a bounded time.',
+    params: portfolioPath,
+    answers: { 200: 'The value, with that of each position', 404: missing, 503: unavailable },
+    handler: async (ctx, { params, viewer }) => {
+      const books = await valuations.books(portfolioIdOf(params), viewer);
+      const value = await valuations.value(books, viewer);
+      ctx.set('Cache-Control', 'private, no-cache');
+      answer(ctx, {
+        message: 'Valuation',
+        data: presentValuation({ portfolio: books.portfolio, valuation: value, at: clock.now() }),
+      });
+    },
+  });
+}
+
+function history({ portfolios, valueHistories, portfolioSnapshots, clock }: ValuationDeps): Route {
+  return route({
+    method: 'GET',
+    path: `${path}/history`,
+    access: 'user',
+    scope: 'portfolio:read',
+    tag,
+    summary: 'What a portfolio was worth',
+    description:
+      'By day: what was held at its end, at the last price of the day. A day without a price carries the last one forward and says so; a day on which something held never had a price has no value.',
+    params: portfolioPath,
+    query: historyQuery,
+    answers: {
+      200: 'The days of the range, or the snapshots that were stored in it',
+      404: missing,
+      503: unavailable,
+    },
+    handler: async (ctx, { params, query: { range, interval }, viewer }) => {
+      const portfolio = await portfolios.get(portfolioIdOf(params), viewer);
+      ctx.set('Cache-Control', 'private, no-cache');
+      if (interval === '1d') {
+        const found = await valueHistories.daily({ portfolio, range, requester: viewer });
+        answer(ctx, { message: 'History', data: presentHistory(portfolio, range, found) });
+        return;
+      }
+      const firstDay = firstDayOf(range, daysOf(portfolio.timeZone)(clock.now()));
+      const newest = await portfolioSnapshots.list({
+        portfolioId: portfolio.id,
+        firstDay: Number.isFinite(firstDay) ? dayText(firstDay) : beginOfTime,
+        limit: mostSnapshots + 1,
+      });
+      const isCut = newest.length > mostSnapshots;
+      const snapshots = isCut ? newest.slice(1) : newest;
+      answer(ctx, { message: 'Snapshots', data: presentSnapshots(portfolio, range, { snapshots, isCut }) });
+    },
+  });
+}
+
+function stream({ portfolios, valuations, streams, tokens, clock }: ValuationDeps): Route {
+  return route({
+    method: 'GET',
+    path: `${path}/stream`,
+    access: 'user',
+    scope: 'portfolio:read',
+    takesTicket: true,
+    tag,
+    summary: 'What a portfolio is worth as it changes (Server-Sent Events)',
+    description:
+      'The first event portfolio has every position; later ones have the totals and the positions whose price has changed, or every position after a transaction. Each says whether it is complete, and what is missing.',
+    params: portfolioPath,
+    query: valueStreamQuery,
+    headers: { 'Last-Event-ID': 'Id of the last event; max_updates goes on with its count' },
+    answers: {
+      200: 'hello, portfolio, portfolio.deleted, hb, ticket, end, drain, limit',
+      204: 'max_updates have been sent: do not come back',
+      404: missing,
+      503: unavailable,
+    },
+    produces,
+    handler: async (ctx, { params, query, viewer }) => {
+      const portfolio = await portfolios.get(portfolioIdOf(params), viewer);
+      if (ctx.method === 'HEAD') {
+        ctx.status = 200;
+        ctx.set('Content-Type', produces);
+        return;
+      }
+      streams.openPortfolio({
+        ...takeOver(ctx, tokens),
+        source: sourceOf({ valuations, clock }, portfolio, viewer),
+        intervalMs: query.interval * 1000,
+        maxUpdates: query.max_updates,
+      });
+    },
+  });
+}
+
+/** A portfolio as a stream follows it. */
+function sourceOf(
+  { valuations, clock }: Pick<ValuationDeps, 'valuations' | 'clock'>,
+  { id, baseCurrency }: Portfolio,
+  viewer: Viewer,
+): PortfolioSource {
+  let version: number | undefined;
+  const holdings = (books: BookedPortfolio): Holdings => ({
+    assetIds: heldOf(books).slice(0, mostWanted),
+    render(readings, changed) {
+      const value = { ...books, valuation: valuations.valueAt(books, readings), at: clock.now() };
+      return JSON.stringify(presentValuation(value, changed && new Set(changed)));
+    },
+  });
+  return {
+    portfolioId: id,
+    currency: baseCurrency,
+    async read() {
+      try {
+        const books = await valuations.books(id, viewer);
+        version = books.portfolio.booksVersion;
+        return holdings(books);
+      } catch (error) {
+        if (error instanceof NotFoundError) return undefined;
+        throw error;
+      }
+    },
+    listen: (onChange) => valuations.follow(id, { version: () => version, onChange }),
+  };
+}

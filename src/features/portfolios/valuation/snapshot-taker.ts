@@ -1,0 +1,150 @@
+/**
+ * Takes snapshots of what portfolios are worth, in workers. Nobody waits for one, so it takes quotes as they lie in the cache,
+ * stale ones too, and names what is missing. Only a change asks for missing quotes, beneath everything else: somebody has just
+ * worked on that portfolio. The end of a day asks for nothing, so that portfolios which nobody reads cause no calls.
+ */
+import type { BookedPortfolio, BookedPortfolios } from '../queries/booked-portfolios.ts';
+import type { PortfolioSnapshot, PortfolioSnapshots } from '../queries/portfolio-snapshots.ts';
+import { dayText, daysOf } from '../ledger/days.ts';
+import { valuationOf } from './valuation.ts';
+import type { QuoteReading } from '../../../domain/cached-quote.ts';
+import type { Clock } from '../../../platform/concurrency/clock.ts';
+import { heldOf, mostWanted } from './valuation-service.ts';
+import { priceGiven } from '../transactions/price-given.ts';
+
+/** Takes snapshots. */
+export interface SnapshotTaker {
+  /**
+   * After a change of transactions. `wanting`: some quotes have been asked for, so take it again soon; that is only said when
+   * `mayWait`. `none`: there is no such portfolio, or its books are not current.
+   */
+  ofChange(portfolioId: string, mayWait: boolean): Promise<'stored' | 'wanting' | 'none'>;
+  /** Of all portfolios whose day has just ended, some thousand at most. Returns the number. */
+  ofEndedDays(): Promise<number>;
+  /** Deletes snapshots of changes that are past their retention. Returns the number. */
+  purge(): Promise<number>;
+}
+
+/** Quotes of assets in a currency. */
+export type QuotesOf = (
+  currency: string,
+  assetIds: readonly string[],
+) => Promise<ReadonlyMap<string, QuoteReading>>;
+
+/** Quotes that a snapshot lacks. */
+export interface WantedQuotes {
+  readonly currency: string;
+  readonly assetIds: readonly string[];
+  /** Who is charged (src/domain/requester.ts). */
+  readonly requester: string;
+}
+
+interface TakerDeps {
+  readonly portfolios: Pick<BookedPortfolios, 'find' | 'ended'>;
+  readonly snapshots: Pick<PortfolioSnapshots, 'store' | 'purge'>;
+  /** What is cached, however old. */
+  readonly cached: QuotesOf;
+  /** Wants quotes with the least urgency. Returns the number of assets that are on their way now. */
+  readonly want: (wanted: WantedQuotes) => Promise<number>;
+  readonly clock: Clock;
+}
+
+/** A day that ended longer ago (s) is missed: its value is what history says, not what was seen later. */
+const withinSeconds = 3_600;
+const pageSize = 250;
+const mostPages = 20;
+/** A quote that is older (ms) says nothing of the moment of a snapshot. */
+const oldestQuoteMs = 86_400_000;
+/** Age (s) from which a snapshot of a change is deleted. */
+const keepChangesSeconds = 30 * 86_400;
+const mostPurged = 50_000;
+
+/** Builds the {@link SnapshotTaker} of a worker. */
+export function createSnapshotTaker(deps: TakerDeps): SnapshotTaker {
+  return {
+    async ofChange(portfolioId, mayWait) {
+      const booked = await deps.portfolios.find(portfolioId);
+      if (booked === undefined || booked.portfolio.bookedVersion !== booked.portfolio.booksVersion)
+        return 'none';
+      const { baseCurrency: currency, timeZone, userId: requester } = booked.portfolio;
+      const held = heldOf(booked);
+      const quotes = await deps.cached(currency, held);
+      const lacking = held.filter((id) => quotes.get(id)?.quote === undefined).slice(0, mostWanted);
+      if (mayWait && lacking.length > 0) {
+        const wanted = { currency, assetIds: lacking, requester };
+        if ((await deps.want(wanted)) > 0) return 'wanting';
+      }
+      const now = deps.clock.now();
+      const day = dayText(daysOf(timeZone)(now));
+      await deps.snapshots.store([snapshotOf(booked, quotes, { kind: 'change', day, now })]);
+      return 'stored';
+    },
+    async ofEndedDays() {
+      let stored = 0;
+      let after: string | undefined;
+      for (let page = 0; page < mostPages; page++) {
+        const ended = await deps.portfolios.ended({ withinSeconds, after, limit: pageSize });
+        const now = deps.clock.now();
+        const quotes = await quotesOfAll(deps, ended);
+        await deps.snapshots.store(
+          ended.map((each) => {
+            const known = quotes.get(each.portfolio.baseCurrency) ?? noQuotes;
+            return snapshotOf(each, known, { kind: 'daily', day: each.day, now });
+          }),
+        );
+        stored += ended.length;
+        after = ended.at(-1)?.portfolio.id;
+        if (ended.length < pageSize) break;
+      }
+      return stored;
+    },
+    purge: () => deps.snapshots.purge(keepChangesSeconds, mostPurged),
+  };
+}
+
+const noQuotes: ReadonlyMap<string, QuoteReading> = new Map();
+
+/** Quotes by currency: each asset is read once, however many hold it. */
+async function quotesOfAll(
+  { cached }: TakerDeps,
+  portfolios: readonly BookedPortfolio[],
+): Promise<ReadonlyMap<string, ReadonlyMap<string, QuoteReading>>> {
+  const wanted = new Map<string, Set<string>>();
+  for (const booked of portfolios) {
+    const { baseCurrency } = booked.portfolio;
+    const ids = wanted.get(baseCurrency) ?? new Set();
+    for (const id of heldOf(booked)) ids.add(id);
+    wanted.set(baseCurrency, ids);
+  }
+  const quotes = new Map<string, ReadonlyMap<string, QuoteReading>>();
+  for (const [currency, ids] of wanted) quotes.set(currency, await cached(currency, [...ids]));
+  return quotes;
+}
+
+interface Moment extends Pick<PortfolioSnapshot, 'kind' | 'day'> {
+  readonly now: number;
+}
+
+function snapshotOf(
+  { portfolio, assets }: BookedPortfolio,
+  quotes: ReadonlyMap<string, QuoteReading>,
+  { kind, day, now }: Moment,
+): PortfolioSnapshot {
+  const { marketValue, costBasis, realised, missing } = valuationOf(assets, (assetId) => {
+    const reading = quotes.get(assetId);
+    const receivedAt = reading?.quote?.receivedAt ?? 0;
+    return now - receivedAt > oldestQuoteMs ? undefined : priceGiven(reading);
+  });
+  return {
+    portfolioId: portfolio.id,
+    kind,
+    at: new Date(now),
+    day,
+    currency: portfolio.baseCurrency,
+    value: marketValue,
+    costBasis,
+    realised,
+    missing,
+    booksVersion: portfolio.booksVersion,
+  };
+}

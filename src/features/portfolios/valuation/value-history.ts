@@ -1,0 +1,192 @@
+/**
+ * What a portfolio was worth at the end of each day, exact: quantities held at the price of the day. A day without a price
+ * carries the last one forward and is counted; a day on which something is held that never had a price has no value. The
+ * figures of performance are made of doubles by the same rules (performance/value-series.ts); a history is money.
+ *
+ * Assets are added one after another, so that who adds many can let others have a turn in between.
+ */
+import type { Amount } from '../ledger/amount.ts';
+import { valueAt } from '../ledger/price.ts';
+
+/** Numbers by day; days ascend and are distinct. */
+export interface ByDay<T> {
+  readonly days: readonly number[];
+  readonly values: readonly T[];
+}
+
+/** Transfers of an asset in one direction, which are flows at the market value of their day. */
+export interface TransferByDay extends ByDay<Amount> {
+  readonly direction: 'in' | 'out';
+  /** Fees in cash, by the same days: they add to what came in and lessen what went out. */
+  readonly fees: readonly Amount[];
+  readonly counts: readonly number[];
+}
+
+/** An asset with all that is known of it. */
+export interface AssetHistory {
+  readonly assetId: string;
+  /** What came in less what went out, from the first transaction on. */
+  readonly changes: ByDay<Amount>;
+  readonly prices: ByDay<number>;
+  /** The last price before the first day; undefined without one. */
+  readonly priceBefore: number | undefined;
+  readonly transfers: readonly TransferByDay[];
+}
+
+/** The days of a history. */
+export interface HistorySpan {
+  /** Number of the first day. */
+  readonly firstDay: number;
+  readonly days: number;
+}
+
+/** A day of a history. */
+export interface HistoryDay {
+  readonly day: number;
+  /** Null when something is held that never had a price. */
+  readonly value: Amount | null;
+  readonly inflow: Amount;
+  readonly outflow: Amount;
+  /** Assets held at a price carried forward. */
+  readonly carried: number;
+}
+
+/** Days on which an asset was held without a price of that day. */
+export interface AssetGaps {
+  readonly assetId: string;
+  /** At the last price before. */
+  readonly carried: number;
+  /** Without any price yet. */
+  readonly unpriced: number;
+}
+
+/** A history as it stands. */
+export interface ValueHistory {
+  readonly points: readonly HistoryDay[];
+  readonly carriedDays: number;
+  readonly unknownDays: number;
+  /** Transfers that count for nothing, because no price of their day is known. */
+  readonly unvaluedTransfers: number;
+  /** Assets with such days only. */
+  readonly gaps: readonly AssetGaps[];
+}
+
+/** Gathers a {@link ValueHistory}. */
+export class HistorySums {
+  readonly #span: HistorySpan;
+  readonly #values: Amount[];
+  readonly #inflows: Amount[];
+  readonly #outflows: Amount[];
+  readonly #carried: Uint32Array;
+  readonly #unpriced: Uint32Array;
+  readonly #gaps: AssetGaps[] = [];
+  #unvaluedTransfers = 0;
+
+  constructor(span: HistorySpan) {
+    this.#span = span;
+    const zeros = (): Amount[] => Array.from({ length: span.days }, () => 0n);
+    this.#values = zeros();
+    this.#inflows = zeros();
+    this.#outflows = zeros();
+    this.#carried = new Uint32Array(span.days);
+    this.#unpriced = new Uint32Array(span.days);
+  }
+
+  /** Adds flows in cash. */
+  addCash(inflows: ByDay<Amount>, outflows: ByDay<Amount>): void {
+    inflows.days.forEach((day, entry) => this.#flow(day, inflows.values[entry] ?? 0n));
+    outflows.days.forEach((day, entry) => this.#flow(day, -(outflows.values[entry] ?? 0n)));
+  }
+
+  /** Adds what was held of an asset, and its transfers. */
+  addAsset(asset: AssetHistory): void {
+    const { firstDay, days } = this.#span;
+    const change = cursor(asset.changes);
+    const own = cursor(asset.prices);
+    const moves = asset.transfers.map((transfer) => ({ transfer, at: cursor(transfer) }));
+    let last = asset.priceBefore;
+    let held = 0n;
+    let carried = 0;
+    let unpriced = 0;
+    for (let index = 0; index < days; index++) {
+      const day = firstDay + index;
+      for (const by of change.upTo(day)) held += asset.changes.values[by] ?? 0n;
+      const price = own.upTo(day).at(-1);
+      const isOwn = price !== undefined && asset.prices.days[price] === day;
+      if (price !== undefined) last = asset.prices.values[price];
+      for (const { transfer, at } of moves) this.#addTransfers(transfer, at.upTo(day), last);
+      if (held === 0n) continue;
+      if (last === undefined) unpriced += 1;
+      else if (!isOwn) carried += 1;
+      this.#addValue(index, { held, price: last, isOwn });
+    }
+    if (carried > 0 || unpriced > 0) this.#gaps.push({ assetId: asset.assetId, carried, unpriced });
+  }
+
+  /** What has been added so far. */
+  history(): ValueHistory {
+    const points = this.#values.map((value, index) => ({
+      day: this.#span.firstDay + index,
+      value: this.#unpriced[index] === 0 ? value : null,
+      inflow: this.#inflows[index] ?? 0n,
+      outflow: this.#outflows[index] ?? 0n,
+      carried: this.#carried[index] ?? 0,
+    }));
+    return {
+      points,
+      carriedDays: points.filter(({ value, carried }) => value !== null && carried > 0).length,
+      unknownDays: points.filter(({ value }) => value === null).length,
+      unvaluedTransfers: this.#unvaluedTransfers,
+      gaps: this.#gaps,
+    };
+  }
+
+  #addValue(
+    index: number,
+    at: { readonly held: Amount; readonly price: number | undefined; readonly isOwn: boolean },
+  ): void {
+    const { held, price, isOwn } = at;
+    if (price === undefined) {
+      this.#unpriced[index] = (this.#unpriced[index] ?? 0) + 1;
+      return;
+    }
+    this.#values[index] = (this.#values[index] ?? 0n) + valueAt(held, price);
+    if (!isOwn) this.#carried[index] = (this.#carried[index] ?? 0) + 1;
+  }
+
+  #addTransfers(transfer: TransferByDay, entries: readonly number[], price: number | undefined): void {
+    for (const entry of entries) {
+      if (price === undefined) {
+        this.#unvaluedTransfers += transfer.counts[entry] ?? 0;
+        continue;
+      }
+      const worth = valueAt(transfer.values[entry] ?? 0n, price);
+      const fee = transfer.fees[entry] ?? 0n;
+      this.#flow(transfer.days[entry] ?? NaN, transfer.direction === 'in' ? worth + fee : fee - worth);
+    }
+  }
+
+  /** More than 0 came in, less than 0 went out. */
+  #flow(day: number, amount: Amount): void {
+    const index = day - this.#span.firstDay;
+    if (index < 0 || index >= this.#span.days) return;
+    const sums = amount > 0n ? this.#inflows : this.#outflows;
+    sums[index] = (sums[index] ?? 0n) + (amount > 0n ? amount : -amount);
+  }
+}
+
+/** Goes through days once, in their order. */
+function cursor({ days }: ByDay<unknown>): { upTo: (day: number) => readonly number[] } {
+  let next = 0;
+  return {
+    /** Entries up to a day that were not told yet. */
+    upTo(day) {
+      if ((days[next] ?? Infinity) > day) return none;
+      const entries: number[] = [];
+      while ((days[next] ?? Infinity) <= day) entries.push(next++);
+      return entries;
+    },
+  };
+}
+
+const none: readonly number[] = [];

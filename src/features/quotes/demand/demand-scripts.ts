@@ -1,0 +1,208 @@
+/**
+ * The moves of demand, each atomic.
+ *
+ * KEYS: demand, leases, lease owners, requesters (of one currency); heads, counts, clocks, aside (of all currencies).
+ * ARGV begins with the currency.
+ *
+ * An owner entry is `<owner>|<score>`, so that a lease that ends without success puts its asset back at the place it had.
+ * Scores are handled as text made by `%.0f`: Lua would shorten large numbers. An asset is in demand or leased, never both;
+ * whatever takes it out of both takes its requester and its count out too.
+ *
+ * Fair queueing by start tags (Goyal, Vin and Cheng, "Start-time Fair Queueing", 1996). A score is
+ * `urgency step x urgency + tag`. `<clocks>:<urgency>` holds V, the virtual time of that urgency (the tag of what was leased
+ * last), and for each tenant the tags at which its next assets may begin. Clocks behind V say nothing and are removed.
+ */
+import { redisScript } from '../../../platform/redis/redis-script.ts';
+import { urgencies } from '../../../domain/quote.ts';
+
+/** Distance between urgencies in the score: larger than any tag. */
+export const urgencyStep = 1e13;
+
+/** What a place in a call costs in virtual time, and what a call costs that is made for one asset alone. A place costs more than there are sizes. */
+const placeCost = 4;
+const callCost = 1_000;
+
+/** Sizes of requests that have clocks of their own (demand.ts). */
+export const sizeClasses = 3;
+
+const common = `
+local demand, leases, owners, requesters = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local heads, counts, clocks, aside = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local currency, step = ARGV[1], ${urgencyStep}
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local function exact(x) return string.format('%.0f', x) end
+local function tenantOf(requester) return string.match(requester or '', '^[^/]*') end
+local function ownerOf(id)
+  local entry = redis.call('HGET', owners, id)
+  if not entry then return nil end
+  local bar = string.find(entry, '|', 1, true)
+  return string.sub(entry, 1, bar - 1), string.sub(entry, bar + 1)
+end
+local function drop(id)
+  redis.call('HDEL', owners, id)
+  return redis.call('ZREM', leases, id)
+end
+local function forget(id)
+  local gone = drop(id) + redis.call('ZREM', demand, id)
+  local tenant = tenantOf(redis.call('HGET', requesters, id) or '')
+  redis.call('HDEL', requesters, id)
+  if gone > 0 and redis.call('HINCRBY', counts, tenant, -1) <= 0 then redis.call('HDEL', counts, tenant) end
+end
+local function noteHead()
+  local head = redis.call('ZRANGE', demand, 0, 0, 'WITHSCORES')
+  if head[2] then redis.call('ZADD', heads, head[2], currency) else redis.call('ZREM', heads, currency) end
+end
+local function reclaim()
+  local expired = redis.call('ZRANGEBYSCORE', leases, '-inf', now, 'LIMIT', 0, 1000)
+  for _, id in ipairs(expired) do
+    local _, score = ownerOf(id)
+    if score then
+      drop(id)
+      redis.call('ZADD', demand, 'LT', score, id)
+    else
+      forget(id)
+    end
+  end
+  if #expired > 0 then noteHead() end
+end
+`;
+
+/**
+ * ARGV: currency, urgency, size class, fresh after, limit, prefix of quotes, of failures, of demand, requester or '', asset
+ * ids. Returns refused, settled ids.
+ */
+export const wantScript = redisScript(`${common}
+reclaim()
+local urgency, class, freshAfter = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local tenant = tenantOf(ARGV[9])
+local own = clocks .. ':' .. ARGV[2]
+local virtual = tonumber(redis.call('ZSCORE', own, 'V') or '0')
+
+-- Nobody waits, so nobody is owed anything.
+if redis.call('EXISTS', heads) == 0 then
+  redis.call('DEL', counts)
+  for u = 0, ${urgencies.length - 1} do
+    local clock = clocks .. ':' .. u
+    local v = redis.call('ZSCORE', clock, 'V')
+    redis.call('DEL', clock)
+    if v then redis.call('ZADD', clock, v, 'V') end
+  end
+end
+
+local function clockOf(c)
+  return math.max(virtual, tonumber(redis.call('ZSCORE', own, c .. ':' .. tenant) or '0'))
+end
+local clock, charged = clockOf(class), 0
+local function charge(cost) clock, charged = clock + cost, charged + cost end
+
+local room = tonumber(ARGV[5])
+for _, other in ipairs(redis.call('ZRANGE', heads, 0, -1)) do
+  room = room - redis.call('ZCARD', ARGV[8] .. other)
+end
+-- Nobody may hold more than he leaves to others.
+local held, added = tonumber(redis.call('HGET', counts, tenant) or '0'), 0
+local isEmpty = redis.call('EXISTS', demand) == 0
+
+local function isSettled(id)
+  local quote = redis.call('GETRANGE', ARGV[6] .. id, 0, 15)
+  if quote ~= '' and tonumber(string.match(quote, '^%d+')) >= freshAfter then return true end
+  return redis.call('EXISTS', ARGV[7] .. id) == 1
+end
+local answer = { 0 }
+for i = 10, #ARGV do
+  local id = ARGV[i]
+  -- Of equal tags the smaller request goes first.
+  local score = exact(urgency * step + clock + class)
+  local owner, leasedScore = ownerOf(id)
+  local place = not owner and redis.call('ZSCORE', demand, id)
+  if isSettled(id) then
+    answer[#answer + 1] = id
+  elseif owner then
+    if tonumber(score) < tonumber(leasedScore) then redis.call('HSET', owners, id, owner .. '|' .. score) end
+  elseif place then
+    if tonumber(score) < tonumber(place) then
+      redis.call('ZADD', demand, score, id)
+      charge(${placeCost})
+    end
+  elseif room > held then
+    redis.call('ZADD', demand, score, id)
+    if ARGV[9] ~= '' then redis.call('HSET', requesters, id, ARGV[9]) end
+    charge(isEmpty and ${callCost} or ${placeCost})
+    isEmpty, added, held, room = false, added + 1, held + 1, room - 1
+  else
+    answer[1] = answer[1] + 1
+  end
+end
+
+if added > 0 then redis.call('HINCRBY', counts, tenant, added) end
+if charged > 0 then
+  -- What a small request costs delays the larger ones of its tenant, never the other way round.
+  for c = class, ${sizeClasses - 1} do
+    redis.call('ZADD', own, exact(clockOf(c) + charged), c .. ':' .. tenant)
+  end
+  noteHead()
+end
+return answer`);
+
+/** ARGV: currency, owner, most ids, most bytes, lease in ms. Returns the leased ids, the most urgent first. */
+export const leaseScript = redisScript(`${common}
+reclaim()
+local owner, maxIds, maxBytes = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local taken, bytes = {}, 0
+local first = redis.call('ZRANGE', heads, 0, 0, 'WITHSCORES')[2]
+local rows = redis.call('ZRANGE', demand, 0, maxIds - 1, 'WITHSCORES')
+for i = 1, #rows, 2 do
+  local id = rows[i]
+  bytes = bytes + #id + 1
+  if bytes > maxBytes then break end
+  taken[#taken + 1] = id
+  redis.call('HSET', owners, id, owner .. '|' .. exact(rows[i + 1]))
+  redis.call('ZADD', leases, now + ARGV[5], id)
+end
+if #taken == 0 then return taken end
+redis.call('DEL', aside)
+redis.call('ZREM', demand, unpack(taken))
+-- The smallest tag of all that is wanted so urgently: whoever comes now begins there, behind nobody.
+local urgency = math.floor(tonumber(first) / step)
+local own, tag = clocks .. ':' .. exact(urgency), exact(tonumber(first) - urgency * step)
+redis.call('ZADD', own, 'GT', tag, 'V')
+redis.call('ZREMRANGEBYSCORE', own, '-inf', '(' .. redis.call('ZSCORE', own, 'V'))
+noteHead()
+return taken`);
+
+/** KEYS: heads, aside. ARGV: how long (ms) a call aside is remembered. Answers 1 when another such call may be made. */
+export const asideScript = redisScript(`
+local first = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2]
+local somebodyWaits = first and tonumber(first) < ${urgencyStep}
+if somebodyWaits and redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
+redis.call('SET', KEYS[2], '1', 'PX', ARGV[1])
+return 1`);
+
+/** ARGV: currency, owner, lease in ms, asset ids. */
+export const renewScript = redisScript(`${common}
+for i = 4, #ARGV do
+  if ownerOf(ARGV[i]) == ARGV[2] then redis.call('ZADD', leases, 'XX', now + ARGV[3], ARGV[i]) end
+end
+return 1`);
+
+/** ARGV: currency, owner, asset ids. What another owner leased meanwhile stays with that owner. */
+export const settleScript = redisScript(`${common}
+for i = 3, #ARGV do
+  local owner = ownerOf(ARGV[i])
+  if owner == ARGV[2] or not owner then forget(ARGV[i]) end
+end
+noteHead()
+return 1`);
+
+/** ARGV: currency, owner, asset ids. */
+export const releaseScript = redisScript(`${common}
+for i = 3, #ARGV do
+  local owner, score = ownerOf(ARGV[i])
+  if owner == ARGV[2] then
+    drop(ARGV[i])
+    redis.call('ZADD', demand, 'LT', score, ARGV[i])
+  end
+end
+noteHead()
+return 1`);

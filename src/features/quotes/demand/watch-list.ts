@@ -1,0 +1,148 @@
+/**
+ * The assets that streams or alerts of this process watch, however many watch them. What has grown old is wanted again, as one
+ * demand for all and for only as long as somebody watches; and what nobody renews in time is told to be stale.
+ */
+import type { Urgency } from '../../../domain/quote.ts';
+import type { Clock } from '../../../platform/concurrency/clock.ts';
+import { messageOf } from '../../../domain/errors.ts';
+import type { Logger } from '../../../platform/observability/logger.ts';
+
+/** Watches that are asked of the fleet's demand. */
+export interface Wish {
+  readonly currency: string;
+  readonly assetIds: readonly string[];
+  readonly urgency: Urgency;
+  /** Nothing is needed for those whose quote is younger (ms since the epoch). */
+  readonly freshAfter: number;
+  readonly requester?: string;
+}
+
+interface WatchListDeps {
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** When the held quote of an asset was received (ms since the epoch); undefined when there is none. */
+  readonly receivedAt: (currency: string, assetId: string) => number | undefined;
+  readonly want: (wish: Wish) => Promise<void>;
+  /** Age (ms) from which a watched quote is wanted again. */
+  readonly renewAfterMs: number;
+  /** Age (ms) from which a quote is stale. */
+  readonly freshMs: number;
+  /** Told of assets whose quote has just become stale. */
+  readonly onStale: (currency: string, assetIds: readonly string[]) => void;
+}
+
+interface Watched {
+  readonly currency: string;
+  readonly assetId: string;
+  /** Who began to watch, for usage. */
+  readonly requester: string | undefined;
+  watchers: number;
+  /** When it was last wanted (ms since the epoch). */
+  wantedAt: number;
+  /** Receipt (ms since the epoch) of the quote that was told to be stale. */
+  staleAt: number | undefined;
+}
+
+/** Assets of one wish. */
+const wishSize = 250;
+/** What was wanted and has not come is wanted again after this long (ms): demand may have been lost with Redis. */
+const wantAgainMs = 5_000;
+
+/** Counts who watches what. */
+export class WatchList {
+  readonly #deps: WatchListDeps;
+  readonly #watched = new Map<string, Watched>();
+
+  constructor(deps: WatchListDeps) {
+    this.#deps = deps;
+  }
+
+  /** Distinct assets that are watched. */
+  get size(): number {
+    return this.#watched.size;
+  }
+
+  add(currency: string, assetIds: readonly string[], requester: string | undefined): void {
+    for (const assetId of assetIds) {
+      const key = keyOf(currency, assetId);
+      const held = this.#watched.get(key);
+      if (held !== undefined) held.watchers += 1;
+      else
+        this.#watched.set(key, {
+          currency,
+          assetId,
+          requester,
+          watchers: 1,
+          wantedAt: 0,
+          staleAt: undefined,
+        });
+    }
+  }
+
+  remove(currency: string, assetIds: readonly string[]): void {
+    for (const assetId of assetIds) {
+      const key = keyOf(currency, assetId);
+      const held = this.#watched.get(key);
+      if (held === undefined) continue;
+      held.watchers -= 1;
+      if (held.watchers === 0) this.#watched.delete(key);
+    }
+  }
+
+  /** Wants what has grown old, and tells what has become stale. Called every second. */
+  look(): void {
+    const now = this.#deps.clock.now();
+    const wishes = new Map<string, Watched[]>();
+    const stale = new Map<string, string[]>();
+    for (const watched of this.#watched.values()) {
+      const receivedAt = this.#deps.receivedAt(watched.currency, watched.assetId);
+      if (this.#isDue(watched, receivedAt ?? 0, now))
+        push(wishes, `${watched.currency}/${watched.requester ?? ''}`, watched);
+      if (this.#becomesStale(watched, receivedAt, now)) push(stale, watched.currency, watched.assetId);
+    }
+    for (const [currency, assetIds] of stale) this.#deps.onStale(currency, assetIds);
+    for (const due of wishes.values()) this.#wish(due, now);
+  }
+
+  #isDue({ wantedAt }: Watched, receivedAt: number, now: number): boolean {
+    if (now - receivedAt < this.#deps.renewAfterMs) return false;
+    return receivedAt >= wantedAt || now - wantedAt >= wantAgainMs;
+  }
+
+  #becomesStale(watched: Watched, receivedAt: number | undefined, now: number): boolean {
+    if (receivedAt === undefined || now - receivedAt < this.#deps.freshMs) return false;
+    if (watched.staleAt === receivedAt) return false;
+    watched.staleAt = receivedAt;
+    return true;
+  }
+
+  #wish(due: readonly Watched[], now: number): void {
+    for (let from = 0; from < due.length; from += wishSize) {
+      const part = due.slice(from, from + wishSize);
+      const [first] = part;
+      if (first === undefined) return;
+      for (const watched of part) watched.wantedAt = now;
+      const { currency, requester } = first;
+      const wish: Wish = {
+        currency,
+        assetIds: part.map(({ assetId }) => assetId),
+        urgency: 'stream',
+        freshAfter: now - this.#deps.renewAfterMs,
+        ...(requester === undefined ? {} : { requester }),
+      };
+      this.#deps.want(wish).catch((error: unknown) => {
+        this.#deps.log.debug({ reason: messageOf(error) }, 'watched assets could not be wanted');
+      });
+    }
+  }
+}
+
+function keyOf(currency: string, assetId: string): string {
+  return `${currency}:${assetId}`;
+}
+
+function push<T>(lists: Map<string, T[]>, key: string, value: T): void {
+  const list = lists.get(key);
+  if (list === undefined) lists.set(key, [value]);
+  else list.push(value);
+}

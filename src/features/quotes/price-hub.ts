@@ -1,0 +1,232 @@
+/**
+ * Prices from one source to many clients. Ticks mark assets as changed; ten times a second at most, what has changed goes out.
+ * Clients that watch the same assets at the same interval are one *group*: what they get is made into bytes once, and written
+ * to each of them as one buffer, however many assets have changed. So the cost of a tick is a write for each client, and the
+ * newest quote is all that anybody gets: what changes twice between two writes is sent once.
+ *
+ * Only observations are sent. An asset is sent again when a newer quote has come, or when its state has changed (a quote that
+ * nobody renews becomes `stale`, an asset is found not to exist), and at no other time.
+ */
+import { freshness, readingJson, type QuoteReading } from '../../domain/cached-quote.ts';
+import type { Tick, TickSubscriber } from './ticks.ts';
+import type { Clock } from '../../platform/concurrency/clock.ts';
+import { Frame } from '../../platform/realtime/frame.ts';
+import type { HeldQuotes } from './held-quotes.ts';
+import { PriceGroups, type PriceGroup } from './price-groups.ts';
+import type { PriceUpdate, Watch, Watching } from './price-watch.ts';
+import { WatchList, type Wish } from './demand/watch-list.ts';
+import type { Logger } from '../../platform/observability/logger.ts';
+
+export interface PriceHub {
+  /** Of this run of the process: positions of another are worth nothing here. */
+  readonly epoch: string;
+  /** Sequence number of the newest update. */
+  readonly seq: number;
+  /** Seconds since the last quote of each source. */
+  sourceAges(): Readonly<Record<string, number>>;
+  /** Makes sure that what the fleet knows of the assets is held here, so that a snapshot has it. */
+  load(currency: string, assetIds: readonly string[]): Promise<void>;
+  /** Begins to watch; `onUpdate` is called from now on. Must not throw. */
+  watch(watch: Watch, onUpdate: (update: PriceUpdate) => void): Watching;
+  /** Distinct assets that are watched. */
+  watched(): number;
+  close(): void;
+}
+
+export interface PriceHubDeps {
+  readonly quotes: HeldQuotes;
+  readonly ticks: TickSubscriber;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly want: (wish: Wish) => Promise<void>;
+  readonly freshMs: number;
+  readonly renewAfterMs: number;
+  readonly epoch: string;
+}
+
+/** Least time (ms) between two times at which changes go out. */
+const gatherMs = 100;
+/** After a silence changes are gathered for this long (ms) only: the rest of what one call brought is here by then. */
+const firstGatherMs = 20;
+const lookMs = 1_000;
+const sourceField = /"source":"([^"\\]{1,64})"/;
+
+/** Builds the {@link PriceHub} of a process. */
+export function createPriceHub(deps: PriceHubDeps): PriceHub {
+  return new GroupingHub(deps);
+}
+
+class GroupingHub implements PriceHub {
+  readonly epoch: string;
+  readonly #deps: PriceHubDeps;
+  readonly #groups: PriceGroups;
+  readonly #dirtyGroups = new Set<PriceGroup>();
+  readonly #watchList: WatchList;
+  readonly #sources = new Map<string, number>();
+  readonly #stopListening: () => void;
+  readonly #looking: NodeJS.Timeout;
+  #gathering: NodeJS.Timeout | undefined;
+  /** When changes last went out (ms since the epoch). */
+  #flushedAt = 0;
+  #seq = 0;
+
+  constructor(deps: PriceHubDeps) {
+    this.#deps = deps;
+    this.epoch = deps.epoch;
+    this.#groups = new PriceGroups((currency, id) => signatureOf(this.#reading(currency, id)));
+    this.#watchList = new WatchList({
+      ...deps,
+      receivedAt: (currency, assetId) => deps.quotes.get(currency, assetId)?.receivedAt,
+      onStale: (currency, assetIds) => assetIds.forEach((id) => this.#mark(currency, id)),
+    });
+    this.#stopListening = deps.ticks.listen({
+      onTick: (tick) => this.#onTick(tick),
+      onGap: () => void this.#refill(),
+    });
+    this.#looking = setInterval(() => this.#watchList.look(), lookMs);
+    this.#looking.unref();
+  }
+
+  get seq(): number {
+    return this.#seq;
+  }
+
+  sourceAges(): Readonly<Record<string, number>> {
+    const now = this.#deps.clock.now();
+    return Object.fromEntries(
+      [...this.#sources].map(([source, at]) => [source, Math.round((now - at) / 1000)]),
+    );
+  }
+
+  async load(currency: string, assetIds: readonly string[]): Promise<void> {
+    await this.#deps.quotes.load(currency, assetIds);
+  }
+
+  watched(): number {
+    return this.#watchList.size;
+  }
+
+  watch(watch: Watch, onUpdate: (update: PriceUpdate) => void): Watching {
+    const { currency, assetIds, requester } = watch;
+    const group = this.#groups.of(watch);
+    group.members.add(onUpdate);
+    this.#watchList.add(currency, assetIds, requester);
+    let isOpen = true;
+    return {
+      readings: () => assetIds.map((id) => this.#reading(currency, id)),
+      jsonOf: (ids) => this.#json(currency, ids),
+      frameOf: (ids) => this.#frame(currency, ids, this.#seq),
+      pending: () =>
+        [...group.dirty].filter((id) => group.sent.get(id) !== signatureOf(this.#reading(currency, id))),
+      close: () => {
+        if (!isOpen) return;
+        isOpen = false;
+        this.#watchList.remove(currency, assetIds);
+        if (this.#groups.leave(group, onUpdate)) this.#dirtyGroups.delete(group);
+      },
+    };
+  }
+
+  close(): void {
+    clearInterval(this.#looking);
+    clearTimeout(this.#gathering);
+    this.#stopListening();
+  }
+
+  #onTick({ currency, quotes, failures }: Tick): void {
+    const [first] = quotes;
+    const source = first === undefined ? undefined : sourceField.exec(first.head)?.[1];
+    if (source !== undefined && first !== undefined) this.#sources.set(source, first.receivedAt);
+    for (const { assetId } of quotes) this.#mark(currency, assetId);
+    for (const { assetId } of failures) this.#mark(currency, assetId);
+  }
+
+  #mark(currency: string, assetId: string): void {
+    for (const group of this.#groups.watching(currency, assetId)) {
+      group.dirty.add(assetId);
+      this.#dirtyGroups.add(group);
+    }
+    this.#gather();
+  }
+
+  #gather(): void {
+    if (this.#gathering !== undefined || this.#dirtyGroups.size === 0) return;
+    // Not more than the usual time either, should the clock be set back.
+    const untilNextMs = Math.min(gatherMs, this.#flushedAt + gatherMs - this.#deps.clock.now());
+    this.#gathering = setTimeout(
+      () => {
+        this.#gathering = undefined;
+        this.#flush();
+        this.#gather();
+      },
+      Math.max(firstGatherMs, untilNextMs),
+    );
+    this.#gathering.unref();
+  }
+
+  #flush(): void {
+    const now = this.#deps.clock.now();
+    this.#flushedAt = now;
+    for (const group of this.#dirtyGroups) {
+      // A little early rather than a whole gathering late.
+      if (now - group.sentAt < group.intervalMs - gatherMs / 2) continue;
+      this.#dirtyGroups.delete(group);
+      this.#send(group, now);
+    }
+  }
+
+  #send(group: PriceGroup, now: number): void {
+    const { currency, dirty, sent, members } = group;
+    const changed = [...dirty].filter((id) => {
+      const signature = signatureOf(this.#reading(currency, id));
+      if (sent.get(id) === signature) return false;
+      sent.set(id, signature);
+      return true;
+    });
+    dirty.clear();
+    if (changed.length === 0) return;
+    group.sentAt = now;
+    this.#seq += 1;
+    const seq = this.#seq;
+    let frame: Frame | undefined;
+    const update: PriceUpdate = {
+      seq,
+      assetIds: changed,
+      frame: () => (frame ??= this.#frame(currency, changed, seq)),
+    };
+    for (const onUpdate of members) onUpdate(update);
+  }
+
+  /** Ticks were missed: what is watched is read again, and what has changed meanwhile goes out. */
+  async #refill(): Promise<void> {
+    for (const group of this.#groups.all()) {
+      await this.#deps.quotes.load(group.currency, group.assetIds).catch(() => undefined);
+      for (const id of group.assetIds) this.#mark(group.currency, id);
+    }
+  }
+
+  #frame(currency: string, assetIds: readonly string[], seq: number): Frame {
+    const data = this.#json(currency, assetIds);
+    return new Frame({ type: 'price', id: `${this.epoch}.${seq}`, data });
+  }
+
+  #json(currency: string, assetIds: readonly string[]): string {
+    return `[${assetIds.map((id) => readingJson(this.#reading(currency, id))).join(',')}]`;
+  }
+
+  #reading(currency: string, assetId: string): QuoteReading {
+    const { quotes, clock, freshMs } = this.#deps;
+    const now = clock.now();
+    const quote = quotes.get(currency, assetId);
+    const failure = quotes.failure(currency, assetId, now);
+    if (quote === undefined)
+      return { assetId, state: failure?.state ?? 'pending', quote: undefined, reason: failure?.reason };
+    const state = freshness(quote, now, freshMs);
+    return { assetId, state, quote, reason: state === 'stale' ? failure?.reason : undefined };
+  }
+}
+
+/** Two readings with the same signature say the same to a client. */
+function signatureOf({ state, quote }: QuoteReading): string {
+  return `${state}${quote?.receivedAt ?? ''}`;
+}

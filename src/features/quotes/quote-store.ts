@@ -1,0 +1,147 @@
+import type { Redis } from 'ioredis';
+import type { CachedQuote, QuoteFailure } from '../../domain/cached-quote.ts';
+import type { Ranking } from './ticks.ts';
+import type { RedisKeys } from '../../platform/redis/keys.ts';
+import { redisScript, runScript } from '../../platform/redis/redis-script.ts';
+
+/**
+ * The fleet's cache in Redis. A quote and a failure lie under different keys, so that an error can never overwrite a good
+ * value; every key expires. A quote is only replaced by one that was received later, because a process that was stopped for
+ * a while may deliver an old answer.
+ */
+export interface QuoteStore {
+  /** What is stored of each asset, in the order asked. */
+  readMany(currency: string, assetIds: readonly string[]): Promise<readonly StoredQuote[]>;
+  /** Stores quotes of one currency. A failure that was remembered of them is forgotten. */
+  write(currency: string, quotes: readonly CachedQuote[]): Promise<void>;
+  /** Remembers why assets have no quote, until each failure's `until`. */
+  writeFailures(currency: string, failures: readonly QuoteFailure[]): Promise<void>;
+  /** A page (1-based, 250 assets) of the ranking by market capitalisation; page 1 when absent. */
+  readRanking(currency: string, page?: number): Promise<Ranking | undefined>;
+  writeRanking(currency: string, ranking: Ranking, page?: number): Promise<void>;
+  /** Removes what is stored of these assets in all currencies, or everything. Returns the number of keys. */
+  clear(assetIds: readonly string[] | null): Promise<number>;
+}
+
+export interface StoredQuote {
+  readonly quote: CachedQuote | undefined;
+  readonly failure: QuoteFailure | undefined;
+}
+
+/** ARGV: retention in ms, then pairs of key and value. KEYS: quote keys, then their failure keys. */
+const writeScript = redisScript(`
+local n = #ARGV - 1
+for i = 1, n do
+  local old = redis.call('GETRANGE', KEYS[i], 0, 15)
+  local value = ARGV[i + 1]
+  if old == '' or tonumber(string.match(old, '^%d+')) <= tonumber(string.match(value, '^%d+')) then
+    redis.call('SET', KEYS[i], value, 'PX', ARGV[1])
+  end
+  redis.call('DEL', KEYS[n + i])
+end
+return n`);
+
+interface StoreDeps {
+  readonly redis: Redis;
+  readonly keys: RedisKeys;
+  /** How long a quote is kept, in seconds. */
+  readonly retentionSeconds: number;
+}
+
+/** Builds the {@link QuoteStore} on Redis. */
+export function createQuoteStore({ redis, keys, retentionSeconds }: StoreDeps): QuoteStore {
+  const quoteKey = (currency: string, id: string): string => `${keys.quotes}${currency}:${id}`;
+  const failureKey = (currency: string, id: string): string => `${keys.failures}${currency}:${id}`;
+
+  return {
+    async readMany(currency, assetIds) {
+      if (assetIds.length === 0) return [];
+      const names = [
+        ...assetIds.map((id) => quoteKey(currency, id)),
+        ...assetIds.map((id) => failureKey(currency, id)),
+      ];
+      const values = await redis.mget(names);
+      return assetIds.map((assetId, index) => ({
+        quote: parseQuote(currency, assetId, values[index]),
+        failure: parseFailure(assetId, values[assetIds.length + index]),
+      }));
+    },
+    async write(currency, quotes) {
+      if (quotes.length === 0) return;
+      await runScript(redis, writeScript, {
+        keys: [
+          ...quotes.map((quote) => quoteKey(currency, quote.assetId)),
+          ...quotes.map((quote) => failureKey(currency, quote.assetId)),
+        ],
+        args: [retentionSeconds * 1000, ...quotes.map((quote) => `${quote.receivedAt}|${quote.head}`)],
+      });
+    },
+    async writeFailures(currency, failures) {
+      if (failures.length === 0) return;
+      const pipeline = redis.pipeline();
+      for (const { assetId, state, until, reason } of failures) {
+        pipeline.set(failureKey(currency, assetId), `${state}|${until}|${reason}`, 'PXAT', until);
+      }
+      await pipeline.exec();
+    },
+    readRanking: async (currency, page = 1) => parseRanking(await redis.get(keys.popular(currency, page))),
+    async writeRanking(currency, { receivedAt, assetIds }, page = 1) {
+      const text = `${receivedAt}|${assetIds.join(',')}`;
+      await redis.set(keys.popular(currency, page), text, 'EX', retentionSeconds);
+    },
+    clear: (assetIds) => clearKeys(redis, keys, assetIds),
+  };
+}
+
+function parseQuote(
+  currency: string,
+  assetId: string,
+  text: string | null | undefined,
+): CachedQuote | undefined {
+  if (text === null || text === undefined) return undefined;
+  const bar = text.indexOf('|');
+  return { assetId, currency, receivedAt: Number(text.slice(0, bar)), head: text.slice(bar + 1) };
+}
+
+function parseRanking(text: string | null): Ranking | undefined {
+  if (text === null) return undefined;
+  const bar = text.indexOf('|');
+  const assetIds = text.slice(bar + 1).split(',');
+  return { receivedAt: Number(text.slice(0, bar)), assetIds: assetIds.filter((id) => id !== '') };
+}
+
+function parseFailure(assetId: string, text: string | null | undefined): QuoteFailure | undefined {
+  if (text === null || text === undefined) return undefined;
+  const [state, until, ...reason] = text.split('|');
+  return {
+    assetId,
+    state: state === 'not_found' ? 'not_found' : 'unavailable',
+    until: Number(until),
+    reason: reason.join('|'),
+  };
+}
+
+/** Finds keys by SCAN, a thousand at a time, so that clearing a large cache never blocks Redis. */
+async function clearKeys(redis: Redis, keys: RedisKeys, assetIds: readonly string[] | null): Promise<number> {
+  const wanted = assetIds === null ? undefined : new Set(assetIds);
+  const prefixes = [
+    keys.quotes,
+    keys.failures,
+    keys.rows,
+    ...(wanted === undefined ? [keys.rankings, keys.documents] : []),
+  ];
+  let removed = 0;
+  for (const prefix of prefixes) {
+    for await (const batch of redis.scanStream({ match: `${escapeGlob(prefix)}*`, count: 1000 })) {
+      const names = (batch as string[]).filter(
+        (name) => wanted?.has(name.slice(name.lastIndexOf(':') + 1)) ?? true,
+      );
+      if (names.length > 0) removed += await redis.unlink(names);
+    }
+  }
+  return removed;
+}
+
+function escapeGlob(text: string): string {
+  return text.replaceAll(/[\\*?[\]]/g, String.raw`\$&`);
+}

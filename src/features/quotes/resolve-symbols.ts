@@ -1,0 +1,58 @@
+/**
+ * What the symbols of a request stand for. Symbols are not unique: the largest asset by market capitalisation is meant, and
+ * the choice is shown. A symbol that nobody has is an error of its own, unless nothing at all is left to be fetched.
+ */
+import { assetIdSchema, maxAssetsPerRequest } from '../../../jobs/requests.ts';
+import type { AssetDirectory } from '../assets/asset-directory.ts';
+import type { Asset } from '../../domain/asset.ts';
+import type { ResolvedSymbol } from '../../domain/job.ts';
+import { ValidationError } from '../../domain/errors.ts';
+import { known } from '../assets/known-assets.ts';
+
+interface Asked {
+  readonly coins?: readonly string[] | undefined;
+  readonly symbols?: readonly string[] | undefined;
+}
+
+interface Resolved {
+  /** Asset ids without repetition: those asked for by id, then those that symbols stand for. */
+  readonly assetIds: string[];
+  /** In the order of the symbols; undefined without symbols. */
+  readonly resolved: readonly ResolvedSymbol[] | undefined;
+}
+
+/**
+ * Resolves the symbols of a request.
+ * @throws {UnavailableError} there are symbols, and no list of assets yet.
+ * @throws {ValidationError} no symbol is known and no coin was given, or all of it is more than one request may ask for.
+ */
+export function resolveSymbols(assets: AssetDirectory, { coins = [], symbols }: Asked): Resolved {
+  if (symbols === undefined) return { assetIds: [...coins], resolved: undefined };
+  const directory = known(assets);
+  const resolved = symbols.map((symbol) => resolveOne(symbol, directory.bySymbol(symbol)));
+  const assetIds = [...new Set([...coins, ...resolved.flatMap(({ id }) => id ?? [])])];
+  if (assetIds.length === 0) refuse('none of these symbols is known');
+  if (assetIds.length > maxAssetsPerRequest) {
+    refuse(`with coins these are ${assetIds.length} coins; at most ${maxAssetsPerRequest} are allowed`);
+  }
+  return { assetIds, resolved };
+}
+
+function resolveOne(symbol: string, candidates: readonly Asset[]): ResolvedSymbol {
+  const usable = candidates.filter(({ id }) => isUsable(id));
+  const [best] = usable;
+  if (best === undefined) {
+    return { symbol, id: null, error: { code: 'symbol_not_found', message: 'no coin has this symbol' } };
+  }
+  return { symbol, id: best.id, name: best.name, rank: best.rank, others: usable.length - 1 };
+}
+
+/** Ids with capitals or blanks are listed now and then; nothing can be asked of them. */
+function isUsable(id: string): boolean {
+  const parsed = assetIdSchema.safeParse(id);
+  return parsed.success && parsed.data === id;
+}
+
+function refuse(message: string): never {
+  throw new ValidationError('The request breaks a rule', [{ field: 'symbols', message }]);
+}

@@ -1,0 +1,107 @@
+/** What the answers of all providers have in common: how they are read, and what a bad one means. */
+import type { Clock } from '../../platform/concurrency/clock.ts';
+import {
+  ProviderConnectionError,
+  type ProviderError,
+  ProviderRateLimitError,
+  ProviderRejectedError,
+  ProviderResponseError,
+  ProviderUrlTooLongError,
+} from './provider-errors.ts';
+
+/** An answer as it came off the wire. */
+export interface RawAnswer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  readonly text: string;
+}
+
+export interface FailureContext {
+  readonly provider: string;
+  readonly clock: Clock;
+  /** Makes text of the provider safe to repeat. */
+  readonly redact: (text: string) => string;
+}
+
+const defaultRetryAfterMs = 10_000;
+const minRetryAfterMs = 1_000;
+const maxRetryAfterMs = 600_000;
+
+/** How long a `retry-after` header asks to wait: 10 s when it is missing or makes no sense, 10 minutes at most. */
+function retryAfterMs(header: string | string[] | undefined, clock: Clock): number {
+  const value = (Array.isArray(header) ? header[0] : header)?.trim() ?? '';
+  const seconds = /^\d+(\.\d+)?$/.test(value) ? Number(value) : undefined;
+  const ms = seconds === undefined ? Date.parse(value) - clock.now() : seconds * 1_000;
+  if (Number.isNaN(ms)) return defaultRetryAfterMs;
+  return Math.min(Math.max(ms, minRetryAfterMs), maxRetryAfterMs);
+}
+
+/** The error of a "too many requests". `atLeastMs`: what the provider's code tells beyond its header. */
+export function rateLimitOf(
+  { status, headers }: RawAnswer,
+  { provider, clock }: FailureContext,
+  atLeastMs = 0,
+): ProviderRateLimitError {
+  const asked = Math.max(atLeastMs, retryAfterMs(headers['retry-after'], clock));
+  const message = `${provider} says: too many requests`;
+  return new ProviderRateLimitError(message, { provider, providerStatus: status, retryAfterMs: asked });
+}
+
+/** The error that a status stands for when nothing else tells more. */
+export function byStatus(
+  status: number,
+  what: string,
+  options: { provider: string; providerStatus: number },
+): ProviderError {
+  if (status === 414) return new ProviderUrlTooLongError(what, options);
+  if (status === 408 || (status >= 500 && status <= 599)) return new ProviderConnectionError(what, options);
+  if (status >= 400 && status <= 499) return new ProviderRejectedError(what, options);
+  return new ProviderResponseError(what, options);
+}
+
+/** `error code: 1015` as plain text, or within an HTML page of the CDN; never within good JSON. */
+export function cdnCode(text: string, body: unknown): number | undefined {
+  if (body !== undefined) return undefined;
+  const code = /error(?: code)?:?\s*(1015|1020)\b/i.exec(text.slice(0, 20_000))?.[1];
+  return code === undefined ? undefined : Number(code);
+}
+
+/** A plain text form of a 429. */
+export function isThrottled(text: string): boolean {
+  return text.length < 100 && /^\s*"?throttled\b/i.test(text);
+}
+
+/**
+ * Parses JSON, with bare `NaN` and `Infinity`, which some servers emit and JSON forbids, read as null: one broken number
+ * must not cost the other 249 assets their prices.
+ * @returns undefined when the text is not JSON.
+ */
+export function parseLenient(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    if (!/NaN|Infinity/.test(text)) return undefined;
+  }
+  try {
+    return JSON.parse(text.replaceAll(/"(?:[^"\\]|\\.)*"|-?(?:NaN|Infinity)\b/g, nullUnlessString));
+  } catch {
+    return undefined;
+  }
+}
+
+function nullUnlessString(token: string): string {
+  return token.startsWith('"') ? token : 'null';
+}
+
+/** True for an object that is no list. */
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** The root of an API without a slash at its end. */
+export function rootOf(baseUrl: string): string {
+  const url = new URL(baseUrl);
+  if (url.search !== '' || url.hash !== '')
+    throw new Error('The base URL must have no query and no fragment');
+  return url.href.replace(/\/+$/, '');
+}

@@ -1,0 +1,65 @@
+import { toError } from '../../platform/concurrency/sleep.ts';
+
+/**
+ * Deadlines that hold even for a process that was stopped (SIGSTOP, a suspended machine). Timers are no help there:
+ * after SIGCONT the event loop may run the callback of an established connection before it runs the timer that was to
+ * abort it, and the request goes out long after the budget stopped counting it. So the moment after which a call must not begin
+ * travels with the signal, and whoever writes the request looks at the clock itself.
+ */
+export interface Stopwatch {
+  /** Milliseconds since it was started, time in which the process or the machine slept included. */
+  elapsedMs(): number;
+}
+
+/** Starts a {@link Stopwatch}. */
+export function startStopwatch(): Stopwatch {
+  const monotonic = performance.now();
+  const wall = Date.now();
+  // The monotonic clock stands still while a machine is suspended, the wall clock does not: the larger one is safe.
+  return { elapsedMs: () => Math.max(performance.now() - monotonic, Date.now() - wall) };
+}
+
+/** A signal with a deadline that was set on it by {@link signalWithDeadline}. */
+export interface DeadlineSignal {
+  readonly signal: AbortSignal;
+  /** Frees the timer and the listener on the parent. The signal never aborts afterwards. */
+  readonly dispose: () => void;
+}
+
+interface DeadlineOptions {
+  readonly parent: AbortSignal | undefined;
+  readonly ms: number;
+  /** Time that counts towards `ms`; a new one when absent. */
+  readonly since?: Stopwatch;
+  /** Reason of the abort when the time is over. */
+  readonly reason: () => Error;
+}
+
+const deadlines = new WeakMap<AbortSignal, () => boolean>();
+
+/** A signal that aborts with its parent, or with `reason()` when `ms` milliseconds are over. */
+export function signalWithDeadline(options: DeadlineOptions): DeadlineSignal {
+  const { parent, ms, reason } = options;
+  const since = options.since ?? startStopwatch();
+  const controller = new AbortController();
+  const follow = (): void => controller.abort(toError(parent?.reason));
+  const timer = setTimeout(() => controller.abort(reason()), Math.max(0, ms - since.elapsedMs()));
+  if (parent?.aborted === true) follow();
+  else parent?.addEventListener('abort', follow, { once: true });
+  deadlines.set(
+    controller.signal,
+    () => since.elapsedMs() >= ms || (parent !== undefined && isTooLate(parent)),
+  );
+  return {
+    signal: controller.signal,
+    dispose: () => {
+      clearTimeout(timer);
+      parent?.removeEventListener('abort', follow);
+    },
+  };
+}
+
+/** True when a request under this signal must not be written any more, whether or not its timer has run yet. */
+export function isTooLate(signal: AbortSignal): boolean {
+  return signal.aborted || (deadlines.get(signal)?.() ?? false);
+}

@@ -1,0 +1,206 @@
+/**
+ * The circuit breaker of a provider, over the whole fleet. After a few failures in a row nobody calls the provider for a while
+ * (open); then one process may try (half-open, the probe), and its success lets everybody in again (closed), while its
+ * failure doubles the pause. So a provider that is down costs one call a pause, and one that comes back is not overrun: who waits
+ * is let in by the budget, one call after the other.
+ *
+ * The state lies in Redis, and its clock decides. Without Redis the breaker lets calls pass: the budget, which needs Redis
+ * too, grants none then.
+ */
+import type { Redis } from 'ioredis';
+import { withDeadline } from '../../platform/concurrency/deadline.ts';
+import { messageOf } from '../../domain/errors.ts';
+import type { Logger } from '../../platform/observability/logger.ts';
+import { redisScript, runScript, type RedisScript } from '../../platform/redis/redis-script.ts';
+import {
+  ProviderError,
+  ProviderKeyError,
+  ProviderRangeError,
+  ProviderRejectedError,
+  ProviderUrlTooLongError,
+  ProviderRateLimitError,
+} from './provider-errors.ts';
+
+/** What a caller is told. */
+export type BreakerAnswer =
+  | { readonly state: 'closed' | 'probe' }
+  /** Nothing before `retryInMs` is over. */
+  | { readonly state: 'open'; readonly retryInMs: number };
+
+/** How a breaker stands, for people. */
+export interface BreakerStatus {
+  readonly state: 'closed' | 'open' | 'half_open';
+  /** Failures in a row. */
+  readonly failures: number;
+  /** Until the next probe (ms); 0 when calls may pass. */
+  readonly retryInMs: number;
+}
+
+/** No method rejects. */
+export interface CircuitBreaker {
+  /** Whether a call may be made. The one who is told `probe` must end it with one of the other methods. */
+  ask(): Promise<BreakerAnswer>;
+  /** The provider has answered well. */
+  succeeded(): Promise<void>;
+  /** The provider has failed. `probe`: this was the probe. */
+  failed(probe: boolean): Promise<void>;
+  /** No call was made after all: the next one may be the probe. */
+  cancel(): Promise<void>;
+}
+
+interface BreakerOptions {
+  readonly redis: Redis;
+  readonly log: Logger;
+  /** Name of the provider. */
+  readonly name: string;
+  /** Key of its hash. */
+  readonly key: string;
+  /** Failures in a row that open it. */
+  readonly failures: number;
+  /** Longest pause (ms) before a probe. */
+  readonly longestMs: number;
+  /** First pause (ms). Default 1 s. */
+  readonly firstMs?: number;
+  /** Time in the place of Redis's own, for tests (ms since the epoch). */
+  readonly now?: () => number;
+}
+
+const redisTimeoutMs = 1_000;
+/** A probe without an end (its process died) is given to another after this time (ms). */
+const probeMs = 30_000;
+const firstPauseMs = 1_000;
+/** State of a provider that nobody calls any more goes away (ms). */
+const keptMs = 86_400_000;
+
+/** ARGV[1] is the time or ''. Fields: failures, opens, until (end of the pause), probe (end of the probe). */
+const clock = `
+local key = KEYS[1]
+local now = tonumber(ARGV[1])
+if not now then
+  local t = redis.call('TIME')
+  now = t[1] * 1000 + math.floor(t[2] / 1000)
+end
+local function number(field) return tonumber(redis.call('HGET', key, field) or '0') end
+local function text(value) return string.format('%.0f', value) end
+`;
+
+/** ARGV: now, length of a probe. Returns the state and how long it lasts. */
+const askScript = redisScript(`${clock}
+local untilAt = number('until')
+if untilAt == 0 then return { 'closed', '0' } end
+if now < untilAt then return { 'open', text(untilAt - now) } end
+local probeAt = number('probe')
+if now < probeAt then return { 'open', text(probeAt - now) } end
+redis.call('HSET', key, 'probe', text(now + ARGV[2]))
+return { 'probe', '0' }`);
+
+/**
+ * ARGV: now, failures that open, pauses (first, longest), jitter in [0, 1), whether it was the probe, how long the state is kept.
+ * A failure of a call that was sent before the breaker opened says nothing new. Returns the pause that begins, or 0.
+ */
+const failedScript = redisScript(`${clock}
+local most, first, longest = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local failures = redis.call('HINCRBY', key, 'failures', 1)
+redis.call('PEXPIRE', key, ARGV[7])
+local untilAt = number('until')
+if untilAt > 0 and ARGV[6] == '0' then return { '0' } end
+if untilAt == 0 and failures < most then return { '0' } end
+local opens = number('opens')
+local pause = math.min(longest, first * 2 ^ math.min(opens, 30)) * (1 - 0.5 * tonumber(ARGV[5]))
+redis.call('HSET', key, 'opens', text(opens + 1), 'until', text(now + pause))
+redis.call('HDEL', key, 'probe')
+return { text(pause) }`);
+
+const statusScript = redisScript(`${clock}
+local untilAt, probeAt = number('until'), number('probe')
+return { text(untilAt == 0 and 0 or math.max(1, untilAt - now)), text(math.max(0, probeAt - now)), text(number('failures')) }`);
+
+/** Builds the breaker of a provider. */
+export function createCircuitBreaker(options: BreakerOptions): CircuitBreaker {
+  const { log, name, redis, key } = options;
+  const now = (): string | number => options.now?.() ?? '';
+  const run = (script: RedisScript, ...args: readonly (string | number)[]): Promise<string[]> =>
+    runIn(redis, script, { key, args });
+  const quietly = async (what: Promise<unknown>): Promise<void> => {
+    await what.catch((error: unknown) =>
+      log.debug(
+        { provider: name, reason: messageOf(error) },
+        'the state of a circuit breaker was not stored',
+      ),
+    );
+  };
+
+  return {
+    async ask() {
+      try {
+        const [state, ms] = await run(askScript, now(), probeMs);
+        if (state === 'open') return { state, retryInMs: Math.max(1, Number(ms)) };
+        return { state: state === 'probe' ? 'probe' : 'closed' };
+      } catch (error) {
+        log.debug({ provider: name, reason: messageOf(error) }, 'a circuit breaker cannot be asked');
+        return { state: 'closed' };
+      }
+    },
+    async succeeded() {
+      await quietly(
+        withDeadline(redis.del(key), redisTimeoutMs, 'Redis').then((removed) => {
+          if (removed > 0) log.info({ provider: name }, 'the provider answers again');
+        }),
+      );
+    },
+    async failed(probe) {
+      const { failures, longestMs, firstMs = firstPauseMs } = options;
+      const args = [now(), failures, firstMs, longestMs, Math.random(), probe ? 1 : 0, keptMs];
+      await quietly(
+        run(failedScript, ...args).then(([pause]) => {
+          if (Number(pause) > 0)
+            log.warn(
+              { provider: name, pauseMs: Number(pause) },
+              'the provider fails, nobody calls it for a while',
+            );
+        }),
+      );
+    },
+    cancel: () => quietly(withDeadline(redis.hdel(key, 'probe'), redisTimeoutMs, 'Redis')),
+  };
+}
+
+async function runIn(
+  redis: Redis,
+  script: RedisScript,
+  { key, args }: { key: string; args: readonly (string | number)[] },
+): Promise<string[]> {
+  const reply = await withDeadline(runScript(redis, script, { keys: [key], args }), redisTimeoutMs, 'Redis');
+  return (reply as unknown[]).map(String);
+}
+
+/** Reads how a breaker stands. @throws when Redis does not answer. */
+export async function readBreaker(redis: Redis, key: string, now?: () => number): Promise<BreakerStatus> {
+  const reply = await runIn(redis, statusScript, { key, args: [now?.() ?? ''] });
+  const [openFor = 0, probeFor = 0, failures = 0] = reply.map(Number);
+  if (openFor === 0) return { state: 'closed', failures, retryInMs: 0 };
+  const isHalfOpen = openFor <= 1;
+  return { state: isHalfOpen ? 'half_open' : 'open', failures, retryInMs: isHalfOpen ? probeFor : openFor };
+}
+
+/** Statuses of a key, a plan or an address that is not taken: nothing can be had with it. */
+const refusals: ReadonlySet<number> = new Set([401, 402, 403]);
+
+/**
+ * What an error says of the provider's health. `refuses`: it takes us not, or not for this. `answers`: it is there and has said
+ * no to this request, or wants us to wait (which is the budget's business). `unsent`: it was not called at all.
+ */
+export function verdictOf(error: unknown): 'fails' | 'refuses' | 'answers' | 'unsent' {
+  if (!(error instanceof ProviderError)) return 'unsent';
+  if (error instanceof ProviderRateLimitError || error instanceof ProviderUrlTooLongError)
+    return error.providerStatus === undefined ? 'unsent' : 'answers';
+  if (!(error instanceof ProviderRejectedError)) return 'fails';
+  // A stretch of time that a plan has not is told with the status of a key.
+  if (error instanceof ProviderRangeError) return 'answers';
+  if (error.providerStatus === undefined) return 'unsent';
+  return isRefusal(error) ? 'refuses' : 'answers';
+}
+
+function isRefusal(error: ProviderRejectedError): boolean {
+  return error instanceof ProviderKeyError || refusals.has(error.providerStatus ?? 0);
+}

@@ -1,0 +1,195 @@
+import type { Quote } from '../../../domain/quote.ts';
+import type { Clock } from '../../../platform/concurrency/clock.ts';
+import { parseLenient, rootOf } from '../answers.ts';
+import { ProviderResponseError } from '../provider-errors.ts';
+import { createHttpGet, type OpenHttp } from '../http-get.ts';
+import { encodedIds } from '../id-list.ts';
+import type { MarketsResult, PriceProvider, QuotesRequest, QuotesResult } from '../provider.ts';
+import { failureOf } from './coinmarketcap-failures.ts';
+import { type AssetIdentity, assetOf, type CmcRow, quoteOf, rowsOf } from './coinmarketcap-rows.ts';
+import { listedAsset, slugOf } from './slugs.ts';
+
+/** What is known elsewhere of assets, by id; those that are not known are left out. Must not reject. */
+export type IdentifyAssets = (ids: readonly string[]) => Promise<ReadonlyMap<string, AssetIdentity>>;
+
+export interface CoinMarketCapOptions {
+  /** Root of the API without a version, such as `https://pro-api.coinmarketcap.com`. */
+  readonly baseUrl: string;
+  /** Shape of the API. */
+  readonly version: 'v2' | 'v3';
+  /** Sent as a header. Absent: the paths that need none (v3 only). */
+  readonly apiKey?: string | undefined;
+  readonly timeoutMs: number;
+  readonly maxBodyBytes: number;
+  readonly clock: Clock;
+  readonly identify: IdentifyAssets;
+  /** What quotes carry as their source. Default `coinmarketcap`. */
+  readonly source?: string | undefined;
+  /** Another way to the wire: one that records, or plays back. */
+  readonly openHttp?: OpenHttp | undefined;
+}
+
+const maxIdsPerCall = 250;
+const maxIdListBytes = 6_000;
+const rowsPerPage = 250;
+/** Assets that one credit pays for. */
+const assetsPerCredit = 100;
+/** Most rows of the list of assets that one call gives. */
+const mostListed = 5_000;
+/** What their slugs are made of. Anything else would make them refuse the whole list. */
+const slugForm = /^[a-z0-9]+(?:[-_.][a-z0-9]+)*$/i;
+/** Currencies of ours that are no currency there, or not the same one. */
+const notServed: ReadonlySet<string> = new Set(['bits', 'sats', 'xdr', 'vef']);
+
+/**
+ * CoinMarketCap in its v2 and v3 shapes. Asset ids are CoinGecko's, which are no ids there: assets are asked for by slug and
+ * taken only when their identity is proven (slugs.ts, rows.ts).
+ * @throws {Error} for v2 without a key, and for a base URL that is none.
+ */
+export function createCoinMarketCapProvider(options: CoinMarketCapOptions): PriceProvider {
+  const { clock, identify } = options;
+  const source = options.source ?? 'coinmarketcap';
+  const wire = createWire(options, source);
+  const originOf = (currency: string) => ({ currency, source, receivedAt: clock.now() });
+
+  return {
+    source,
+    maxIdsPerCall,
+    maxIdListBytes,
+    serves: (currency) => !notServed.has(currency),
+    creditsOf: (assets) => Math.max(1, Math.ceil(assets / assetsPerCredit)),
+    async fetchQuotes(request) {
+      const currency = request.currency.toLowerCase();
+      const slugs = slugsOf(request, source);
+      if (slugs.size === 0) return { quotes: [], notFound: [...request.ids], withoutPrice: [] };
+      const path = `quotes/latest?slug=${[...slugs.keys()].join(',')}&convert=${codeOf(currency)}&skip_invalid=true`;
+      const rows = await wire.fetchRows(path, request.signal);
+      const known = await identify(unlisted(rows));
+      return sortRows(rows, request.ids, { slugs, known, origin: originOf(currency) });
+    },
+    async fetchMarkets({ currency: asked, page, signal }) {
+      const currency = asked.toLowerCase();
+      const start = (page - 1) * rowsPerPage + 1;
+      const path = `listings/latest?start=${start}&limit=${rowsPerPage}&sort=market_cap&convert=${codeOf(currency)}`;
+      const rows = await wire.fetchRows(path, signal);
+      if (rows.length === 0 && page === 1)
+        throw new ProviderResponseError(`${source} sent a ranking without any asset`, { provider: source });
+      return rankingOf(rows, await identify(unlisted(rows)), originOf(currency));
+    },
+    async fetchAssets(signal) {
+      const rows = await wire.fetchRows(`map?start=1&limit=${mostListed}&sort=cmc_rank`, signal);
+      const known = await identify(unlisted(rows));
+      return rows.flatMap((row) => {
+        const assetId = assetOf(row, known.get(row.slug));
+        return assetId === undefined ? [] : { assetId, symbol: row.symbol.toLowerCase(), name: row.name };
+      });
+    },
+    close: wire.close,
+  };
+}
+
+function codeOf(currency: string): string {
+  return encodeURIComponent(currency.toUpperCase());
+}
+
+/** Slugs of rows that do not speak for themselves: each may be the asset of that id, if the symbol agrees. */
+function unlisted(rows: readonly CmcRow[]): string[] {
+  return rows.flatMap(({ slug }) => (listedAsset(slug) === undefined ? slug : []));
+}
+
+/**
+ * What to ask for: slug to asset id. An id that is another asset's slug is not asked for, nor one that cannot be a slug; so the
+ * answer can only be about assets that were asked for.
+ */
+function slugsOf({ ids }: QuotesRequest, provider: string): Map<string, string> {
+  encodedIds(ids, { maxIdsPerCall, maxIdListBytes, provider });
+  const pairs = ids.flatMap((id): (readonly [string, string])[] => {
+    const slug = slugOf(id);
+    const owner = listedAsset(slug);
+    return slugForm.test(slug) && (owner === undefined || owner === id) ? [[slug, id]] : [];
+  });
+  return new Map(pairs);
+}
+
+interface Sorting {
+  readonly slugs: ReadonlyMap<string, string>;
+  readonly known: ReadonlyMap<string, AssetIdentity>;
+  readonly origin: { readonly currency: string; readonly source: string; readonly receivedAt: number };
+}
+
+/** An asset whose slug is there, and whose identity is not proven, is not said to be unknown: it has no price here. */
+function sortRows(
+  rows: readonly CmcRow[],
+  ids: readonly string[],
+  { slugs, known, origin }: Sorting,
+): QuotesResult {
+  const missing = new Set(ids);
+  const quotes: Quote[] = [];
+  const withoutPrice: string[] = [];
+  for (const row of rows) {
+    const asked = slugs.get(row.slug);
+    if (asked === undefined || !missing.delete(asked)) continue;
+    const assetId = assetOf(row, known.get(row.slug));
+    const quote = assetId === asked ? quoteOf(row, assetId, origin) : undefined;
+    if (quote === undefined) withoutPrice.push(asked);
+    else quotes.push(quote);
+  }
+  return { quotes, notFound: [...missing], withoutPrice };
+}
+
+/** Assets that are not proven are left out of a ranking: nobody could be told which they are. */
+function rankingOf(
+  rows: readonly CmcRow[],
+  known: ReadonlyMap<string, AssetIdentity>,
+  origin: Sorting['origin'],
+): MarketsResult {
+  const assets = new Map<string, CmcRow>();
+  for (const row of rows) {
+    const assetId = assetOf(row, known.get(row.slug));
+    if (assetId !== undefined && !assets.has(assetId)) assets.set(assetId, row);
+  }
+  const quotes = [...assets].flatMap(([assetId, row]) => quoteOf(row, assetId, origin) ?? []);
+  return { assetIds: [...assets.keys()], quotes };
+}
+
+interface Wire {
+  /** The rows of an answer; every other one is an error. `path` is below `/cryptocurrency/`. */
+  readonly fetchRows: (path: string, signal: AbortSignal) => Promise<readonly CmcRow[]>;
+  readonly close: () => Promise<void>;
+}
+
+function createWire(options: CoinMarketCapOptions, provider: string): Wire {
+  const { apiKey, clock, timeoutMs, maxBodyBytes, openHttp = createHttpGet } = options;
+  const keyHeader = apiKey === undefined ? {} : { 'x-cmc_pro_api_key': apiKey };
+  const headers = { accept: 'application/json', 'user-agent': 'pricepool', ...keyHeader };
+  const http = openHttp({ provider, timeoutMs, maxBodyBytes, headers });
+  const redact = (text: string): string => (apiKey ? text.replaceAll(apiKey, '[key]') : text);
+  const rootOfPath = pathsOf(options);
+  return {
+    async fetchRows(path, signal) {
+      const answer = await http.get(rootOfPath(path), signal);
+      const body = parseLenient(answer.text);
+      const failure = failureOf(answer, body, { provider, clock, redact });
+      if (failure !== undefined) throw failure;
+      const rows = rowsOf(body);
+      if (rows !== undefined) return rows;
+      const what = answer.text === '' ? 'an empty body' : 'JSON of an unexpected shape, or none';
+      throw new ProviderResponseError(`${provider} sent ${what}`, {
+        provider,
+        providerStatus: answer.status,
+      });
+    },
+    close: () => http.close(),
+  };
+}
+
+/** V2 has quotes only; its rankings and lists are those of v1. */
+function pathsOf({ baseUrl, version, apiKey }: CoinMarketCapOptions): (path: string) => string {
+  if (apiKey === undefined && version === 'v2')
+    throw new Error('CoinMarketCap needs an API key (CMC_API_KEY), but for its version v3');
+  const root = `${rootOf(baseUrl)}${apiKey === undefined ? '/public-api' : ''}`;
+  return (path) => {
+    const old = path.startsWith('map?') || (version === 'v2' && path.startsWith('listings/'));
+    return `${root}/${old ? 'v1' : version}/cryptocurrency/${path}`;
+  };
+}

@@ -1,0 +1,32 @@
+import { ProviderRejectedError, ProviderUrlTooLongError } from './provider-errors.ts';
+
+interface IdListLimits {
+  readonly maxIdsPerCall: number;
+  /** Of the encoded list, separators included. */
+  readonly maxIdListBytes: number;
+  readonly provider: string;
+}
+
+/**
+ * The ids for a URL, encoded and separated by commas. Refuses what would ask for something else: no ids at all means "all
+ * assets" to some.
+ * @throws {ProviderRejectedError | ProviderUrlTooLongError} for a list that cannot be sent.
+ */
+export function encodedIds(ids: readonly string[], limits: IdListLimits): string {
+  const { maxIdsPerCall, maxIdListBytes, provider } = limits;
+  if (ids.length === 0 || ids.length > maxIdsPerCall) {
+    throw new ProviderRejectedError(`A call takes 1 to ${maxIdsPerCall} ids, not ${ids.length}`, {
+      provider,
+    });
+  }
+  const list = ids.map((id) => encodeURIComponent(wellFormed(id))).join(',');
+  if (list.length > maxIdListBytes) {
+    throw new ProviderUrlTooLongError(`The ids take ${list.length} of ${maxIdListBytes} bytes`, { provider });
+  }
+  return list;
+}
+
+/** Half a surrogate pair cannot be encoded; no asset has one in its id, so any replacement will do. */
+function wellFormed(text: string): string {
+  return Buffer.from(text, 'utf8').toString('utf8');
+}

@@ -1,0 +1,95 @@
+import type { HistoryPoint, HistorySpan } from '../../domain/history.ts';
+import type { MarketRow } from '../../domain/market-row.ts';
+import type { Quote } from '../../domain/quote.ts';
+
+/** One row of a provider's list of assets. */
+export interface AssetListing {
+  readonly assetId: string;
+  /** As the provider writes it, capitals included. */
+  readonly symbol: string;
+  readonly name: string;
+  /** Contract addresses by platform (empty text where there is none); absent where they were not asked for. */
+  readonly platforms?: Readonly<Record<string, string | null>>;
+}
+
+/** Answer to a request for the quotes of certain assets. */
+export interface QuotesResult {
+  readonly quotes: readonly Quote[];
+  /** Asked for, and unknown to the provider. */
+  readonly notFound: readonly string[];
+  /** Known to the provider, which has no usable price now (null, NaN, negative). */
+  readonly withoutPrice: readonly string[];
+  /** All that the provider tells of these assets; absent where it tells no more than a quote. */
+  readonly rows?: readonly MarketRow[];
+}
+
+export interface QuotesRequest {
+  /** At most {@link PriceProvider.maxIdsPerCall} asset ids. */
+  readonly ids: readonly string[];
+  /** Quote currency in lower case. */
+  readonly currency: string;
+  readonly signal: AbortSignal;
+}
+
+/** A page of the ranking by market capitalisation. */
+export interface MarketsResult {
+  /** Every asset of the page in the provider's order, those without a usable price too. */
+  readonly assetIds: readonly string[];
+  readonly quotes: readonly Quote[];
+  readonly rows?: readonly MarketRow[];
+}
+
+export interface MarketsRequest {
+  readonly currency: string;
+  /** 1-based page of 250 assets in the order of market capitalisation, the largest first. */
+  readonly page: number;
+  readonly signal: AbortSignal;
+}
+
+/** A document of CoinGecko's API that is passed on as it is. */
+export interface DocumentRequest {
+  /** Path below the API's root, and its query: `/search/trending`, `/coins/bitcoin?tickers=false`. */
+  readonly path: string;
+  readonly signal: AbortSignal;
+}
+
+/** The prices of an asset over time. */
+export interface HistoryRequest {
+  readonly assetId: string;
+  readonly currency: string;
+  readonly span: HistorySpan;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * An external price source. Every method makes exactly one upstream call, so that one grant of the budget pays for it;
+ * it never retries by itself.
+ *
+ * Each rejects with a {@link ProviderError} of `src/providers/errors.ts` and with nothing else, abort by the caller's
+ * signal excepted (then with the signal's reason).
+ */
+export interface PriceProvider {
+  /** Name that quotes carry as `source`. */
+  readonly source: string;
+  readonly maxIdsPerCall: number;
+  /** Longest id list (bytes, separators included) that fits the provider's URL limit. */
+  readonly maxIdListBytes: number;
+  /** Whether it prices in this quote currency (lower case). Absent: in all. Nothing is ever converted. */
+  serves?(currency: string): boolean;
+  /** What a call about so many assets costs of the provider's credits. Absent: 1, whatever it is about. */
+  creditsOf?(assets: number): number;
+  /** It has neither a ranking nor a list of assets: both reject. */
+  readonly quotesOnly?: true;
+  /** How many days back {@link fetchHistory} reaches. Absent: to the begin. */
+  readonly historyDays?: number;
+  fetchQuotes(request: QuotesRequest): Promise<QuotesResult>;
+  /** A page of the market-cap ranking. A first page without any asset is an error: there are always some. */
+  fetchMarkets(request: MarketsRequest): Promise<MarketsResult>;
+  /** The whole list of assets. Rows with an empty id are left out. */
+  fetchAssets(signal: AbortSignal): Promise<readonly AssetListing[]>;
+  /** The JSON text of a document, checked to be what its path promises, without prices that cannot be ones. Only where the provider speaks CoinGecko's API. */
+  fetchDocument?(request: DocumentRequest): Promise<string>;
+  /** Observed points, oldest first, each once; an empty list where the asset was not traded yet. Absent where there is no history. */
+  fetchHistory?(request: HistoryRequest): Promise<readonly HistoryPoint[]>;
+  close(): Promise<void>;
+}

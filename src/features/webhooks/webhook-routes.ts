@@ -1,0 +1,148 @@
+/** A user's webhooks: the secret that they are signed with, and what became of each. */
+import type { ShownSecret } from './webhook-service.ts';
+import { actorOf } from '../accounts/actor.ts';
+import type { AppDeps } from '../../app-deps.ts';
+import { charge } from '../../platform/http/admission.ts';
+import { deliveryJson, presentDelivery } from './present-delivery.ts';
+import { answer, answerJson, envelopeOf } from '../../platform/http/envelope.ts';
+import { pageOf } from '../../platform/http/paging.ts';
+import { route, type Route } from '../../platform/http/route.ts';
+import { deliveriesQuery, deliveryIdOf, deliveryPath, testBody } from './webhook-schemas.ts';
+
+type WebhookDeps = Pick<AppDeps, 'webhooks' | 'allowances'>;
+
+const tag = 'Webhooks';
+const path = '/api/v1/webhooks';
+const missing = 'There is no such delivery, or it is somebody else’s';
+const unavailable = 'The database is away; see Retry-After';
+
+/** Calls of ours to a receiver that somebody names: enough to try one out. */
+const testPolicy = { name: 'webhook-tests', limit: 60, windowSeconds: 3_600 };
+const rotationPolicy = { name: 'webhook-rotations', limit: 20, windowSeconds: 3_600 };
+const retryPolicy = { name: 'webhook-retries', limit: 600, windowSeconds: 3_600 };
+
+/** Reading and rotating the secret; listing, retrying and trying out deliveries. */
+export function webhookRoutes(deps: WebhookDeps): Route[] {
+  return [secret(deps), rotate(deps), list(deps), one(deps), retry(deps), tryOut(deps)];
+}
+
+function secret({ webhooks }: WebhookDeps): Route {
+  return route({
+    method: 'GET',
+    path: `${path}/secret`,
+    access: 'user',
+    scope: 'session',
+    tag,
+    summary: 'The secret that your webhooks are signed with',
+    description: 'Webhooks are signed as the specification Standard Webhooks says.',
+    answers: { 200: 'The secret, as libraries of Standard Webhooks take it', 503: unavailable },
+    handler: async (ctx, { viewer }) => {
+      const shown = await webhooks.secret(viewer.userId);
+      ctx.set('Cache-Control', 'no-store');
+      answer(ctx, { message: 'Webhook secret', data: presentSecret(shown) });
+    },
+  });
+}
+
+function rotate({ webhooks, allowances }: WebhookDeps): Route {
+  return route({
+    method: 'POST',
+    path: `${path}/secret/rotate`,
+    access: 'user',
+    scope: 'session',
+    tag,
+    summary: 'Begin a new secret',
+    description:
+      'The one before it signs too for 24 hours; one that was rotated before that is void at once.',
+    answers: { 200: 'The new secret', 503: unavailable },
+    handler: async (ctx, { viewer }) => {
+      await charge(ctx, () => allowances.take(rotationPolicy, viewer.userId));
+      const shown = await webhooks.rotate(viewer.userId, actorOf(ctx, viewer));
+      ctx.set('Cache-Control', 'no-store');
+      answer(ctx, { message: 'Webhook secret rotated', data: presentSecret(shown) });
+    },
+  });
+}
+
+function list({ webhooks }: WebhookDeps): Route {
+  return route({
+    method: 'GET',
+    path: `${path}/deliveries`,
+    access: 'user',
+    scope: 'portfolio:read',
+    tag,
+    summary: 'Your webhooks, the newest first',
+    description: 'state=dead shows the dead letters: those that were given up.',
+    query: deliveriesQuery,
+    answers: { 200: 'A page of deliveries, without bodies', 503: unavailable },
+    handler: async (ctx, { query: { page, limit, state }, viewer: { userId } }) => {
+      const { deliveries, total } = await webhooks.list({ userId, page, limit, state });
+      const data = pageOf(deliveries.map(presentDelivery), { total, page, limit });
+      answer(ctx, { message: 'Deliveries', data });
+    },
+  });
+}
+
+function one({ webhooks }: WebhookDeps): Route {
+  return route({
+    method: 'GET',
+    path: `${path}/deliveries/:id`,
+    access: 'user',
+    scope: 'portfolio:read',
+    tag,
+    summary: 'One webhook, with its body',
+    params: deliveryPath,
+    answers: { 200: 'The delivery', 404: missing, 503: unavailable },
+    handler: async (ctx, { params, viewer }) => {
+      const delivery = await webhooks.get(deliveryIdOf(params), viewer.userId);
+      answerJson(ctx, 200, envelopeOf('Delivery', deliveryJson(delivery)));
+    },
+  });
+}
+
+function retry({ webhooks, allowances }: WebhookDeps): Route {
+  return route({
+    method: 'POST',
+    path: `${path}/deliveries/:id/retry`,
+    access: 'user',
+    scope: 'portfolio:write',
+    tag,
+    summary: 'Begin a webhook anew that was given up, or that waits for its next attempt',
+    params: deliveryPath,
+    answers: {
+      202: 'It is attempted at once, and all attempts are before it',
+      404: missing,
+      409: 'It was delivered, is being attempted, its job is no longer kept, or too many are waiting',
+      503: unavailable,
+    },
+    handler: async (ctx, { params, viewer }) => {
+      const id = deliveryIdOf(params);
+      await charge(ctx, () => allowances.take(retryPolicy, viewer.userId));
+      const delivery = await webhooks.retry(id, viewer.userId);
+      answerJson(ctx, 202, envelopeOf('It is tried again', deliveryJson(delivery)));
+    },
+  });
+}
+
+function tryOut({ webhooks, allowances }: WebhookDeps): Route {
+  return route({
+    method: 'POST',
+    path: `${path}/test`,
+    access: 'user',
+    scope: 'portfolio:write',
+    tag,
+    summary: 'Send a webhook that tells of nothing, to try a receiver out',
+    body: testBody,
+    answers: { 202: 'The delivery; its state is to be read at links.self', 503: unavailable },
+    handler: async (ctx, { body, viewer }) => {
+      await charge(ctx, () => allowances.take(testPolicy, viewer.userId));
+      const delivery = await webhooks.test(viewer.userId, body.url);
+      ctx.set('Location', `${path}/deliveries/${delivery.id}`);
+      answerJson(ctx, 202, envelopeOf('Test is on its way', deliveryJson(delivery)));
+    },
+  });
+}
+
+function presentSecret({ secret: text, generation, rotatedAt, previousUntil }: ShownSecret) {
+  return { secret: text, generation, rotated_at: rotatedAt, previous_signs_until: previousUntil };
+}

@@ -1,0 +1,41 @@
+import { z } from 'zod';
+import { deliveryStates } from './queries/webhook-deliveries.ts';
+import { NotFoundError } from '../../domain/errors.ts';
+import { maxUrlLength } from './target.ts';
+import { wholeNumber } from '../../platform/http/fields.ts';
+
+const url = z
+  .string()
+  .min(1, 'must not be empty')
+  .max(maxUrlLength, `must have at most ${maxUrlLength} characters`);
+
+/** Where the end of a job is to be told; the rules of its text are those of the deployment, and checked when it is submitted. */
+export const callbackUrl = url
+  .optional()
+  .meta({ description: 'URL that the end of the job is posted to as a signed webhook', format: 'uri' });
+
+/** Body of `POST /webhooks/test`. */
+export const testBody = z.strictObject({
+  url: url.meta({ description: 'Where the test is posted to', format: 'uri' }),
+});
+
+/** Query of `GET /webhooks/deliveries`. */
+export const deliveriesQuery = z.strictObject({
+  page: wholeNumber({ min: 1, max: 1_000_000 }).default(1),
+  limit: wholeNumber({ min: 1, max: 100 }).default(20),
+  state: z.enum(deliveryStates).optional(),
+});
+
+/** Path of one delivery. */
+export const deliveryPath = z.object({ id: z.string() });
+
+const uuid = z.uuid();
+
+/**
+ * The id in a delivery's path.
+ * @throws {NotFoundError} it is no UUID, so there is no such delivery.
+ */
+export function deliveryIdOf({ id }: z.output<typeof deliveryPath>): string {
+  if (!uuid.safeParse(id).success) throw new NotFoundError('There is no such delivery', 'delivery_not_found');
+  return id.toLowerCase();
+}

@@ -1,0 +1,47 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { ParsedUrlQuery } from 'node:querystring';
+import type Koa from 'koa';
+import type { Principal } from '../../domain/principal.ts';
+import type { LimitState } from '../../domain/rate-limit.ts';
+import type { RouteTally } from '../observability/route-counter.ts';
+
+/** What the middleware knows of a request. */
+export interface ApiState {
+  /** Stands in the log, in `X-Request-Id` and in every problem. */
+  requestId: string;
+  /** Of the URL, without the query; undefined when the client sent no URL that has one. */
+  path: string | undefined;
+  /** Of the client, as far as trusted proxies tell; without the port. */
+  address: string;
+  /** Limits that this request was charged to. */
+  limits: LimitState[];
+  /** Whether the credential is a stream ticket. */
+  cameWithTicket: boolean;
+  /** Known once the credential was verified. */
+  principal: Principal | undefined;
+  /** What came of admitting the request; undefined before that was tried. */
+  admission: Admission | undefined;
+  /** Where this request is counted; that of unmatched paths until a route is found. */
+  tally: RouteTally;
+}
+
+export type ApiContext = Koa.ParameterizedContext<ApiState>;
+
+/** Whom a request was admitted for; nobody for an open route. Rejects with what the client is to be told. */
+interface Admission {
+  readonly viewer: Principal | undefined | Promise<Principal | undefined>;
+}
+
+/** What it takes to answer from memory. The context of Koa is one, and so is a request that does not get as far as Koa. */
+export interface Exchange {
+  readonly req: IncomingMessage;
+  readonly res: ServerResponse;
+  readonly state: ApiState;
+  /** Of the path, by name. */
+  readonly params?: Readonly<Record<string, string>>;
+  /** What stands behind the `?` of the URL. */
+  readonly querystring: string;
+  readonly query: ParsedUrlQuery;
+  /** Tells Koa to leave the answer alone. */
+  respond?: boolean | undefined;
+}

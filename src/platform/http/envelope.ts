@@ -1,0 +1,82 @@
+import type { ApiContext, Exchange } from './context.ts';
+import { limitField, policyField } from './limit-headers.ts';
+
+const jsonType = 'application/json; charset=utf-8';
+
+/**
+ * Of every answer: it is what its type says, loads and runs nothing, is shown in no frame and on no other site's page, shares
+ * no window with another site, and sends no address on. Cross-origin reads are for CORS to allow.
+ */
+export const constantHeaders = [
+  ['X-Content-Type-Options', 'nosniff'],
+  ['X-Frame-Options', 'DENY'],
+  ['Referrer-Policy', 'no-referrer'],
+  ['Content-Security-Policy', "default-src 'none'; frame-ancestors 'none'"],
+  ['Cross-Origin-Resource-Policy', 'same-origin'],
+  ['Cross-Origin-Opener-Policy', 'same-origin'],
+] as const;
+const constantPairs: string[] = constantHeaders.flat();
+
+interface Answer {
+  /** 200 when absent. */
+  readonly status?: number;
+  readonly message: string;
+  readonly data: unknown;
+}
+
+/** Answers with the envelope of `/api/v1`. */
+export function answer(ctx: ApiContext, { status = 200, message, data }: Answer): void {
+  answerJson(ctx, status, JSON.stringify({ success: true, message, data }));
+}
+
+/** The envelope around data that is JSON text already, so that large results are never parsed to be sent on. */
+export function envelopeOf(message: string, dataJson: string): string {
+  return `{"success":true,"message":${JSON.stringify(message)},"data":${dataJson}}`;
+}
+
+/** Answers with JSON text as it is. */
+export function answerJson(ctx: ApiContext, status: number, json: string): void {
+  ctx.status = status;
+  ctx.res.setHeader('Content-Type', jsonType);
+  ctx.body = json;
+}
+
+/**
+ * Answers 200 with JSON (or 304 without) at once, past Koa's own answering: head and body leave in one write, and no header is stored to
+ * be read again. For the few routes whose cost is the cost of answering. Headers that were set before are sent too.
+ * Pairs of name and value in `headers` go with it.
+ * `bytes` has one character for each byte of the UTF-8 text, which Node copies behind the head as it is.
+ */
+export function answerAtOnce(
+  exchange: Exchange,
+  bytes: string,
+  { status = 200, headers = [] }: { readonly status?: 200 | 304; readonly headers?: readonly string[] } = {},
+): void {
+  exchange.respond = false;
+  const { requestId, limits } = exchange.state;
+  const head = constantPairs.slice();
+  head.push('X-Request-Id', requestId);
+  if (status === 200) head.push('Content-Type', jsonType, 'Content-Length', String(bytes.length));
+  if (limits.length > 0) head.push('RateLimit-Policy', policyField(limits), 'RateLimit', limitField(limits));
+  for (const part of headers) head.push(part);
+  exchange.res.writeHead(status, head);
+  exchange.res.end(status === 200 ? bytes : '', 'latin1');
+}
+
+/** The headers that every answer has, as pairs of name and value: for answers that leave past Koa, which would store each of them. */
+export function stampOf({ state: { requestId, limits } }: ApiContext): string[] {
+  const own = ['X-Request-Id', requestId];
+  if (limits.length > 0) own.push('RateLimit-Policy', policyField(limits), 'RateLimit', limitField(limits));
+  return constantPairs.concat(own);
+}
+
+/** Sets the headers that every answer has, but for those that the route has set to something of its own. */
+export function stamp(ctx: ApiContext): void {
+  const { res } = ctx;
+  const { requestId, limits } = ctx.state;
+  res.setHeader('X-Request-Id', requestId);
+  for (const [name, value] of constantHeaders) if (!res.hasHeader(name)) res.setHeader(name, value);
+  if (limits.length === 0) return;
+  res.setHeader('RateLimit-Policy', policyField(limits));
+  res.setHeader('RateLimit', limitField(limits));
+}

@@ -1,0 +1,126 @@
+/**
+ * Cached reads before Koa. A cached read costs little more than what stands around it, and the most of that is Koa's context, its
+ * router and their promises. So a GET for a route with a shortcut, by a path that needs no decoding, is admitted and tried here
+ * first. It gets all that a request gets: id, limits, headers, count, line in the log. What is not answered, be it refused or
+ * not in memory, goes on to Koa with what is known of it, so that it is admitted, counted and logged once.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { parse, type ParsedUrlQuery } from 'node:querystring';
+import type { Metrics } from '../observability/metrics-registry.ts';
+import type { RouteTally } from '../observability/route-counter.ts';
+import type { ApiState, Exchange } from './context.ts';
+import type { Admit } from './admission.ts';
+import type { Reception } from './request-context.ts';
+import type { Route } from './route.ts';
+
+interface QuickDeps {
+  readonly admit: Admit;
+  readonly metrics: Metrics;
+  readonly reception: Reception;
+}
+
+interface Endpoint {
+  readonly runQuick: NonNullable<Route['runQuick']>;
+  readonly tally: RouteTally;
+  /** Whether its answers are the same for pages of other origins. */
+  readonly anyOrigin: boolean;
+}
+
+/** Longer URLs are rare, and some routes refuse them. */
+const longestUrl = 8_192;
+/** The last part of a path, where no decoding changes it. */
+const plainPart = /^[\w.-]{1,100}$/;
+/** A path whose only parameter is its last part. */
+const withLastParam = /^([^:]*\/):(\w+)$/;
+
+/** Makes what answers a request from memory; false when that is left to Koa. */
+export function quickReads(
+  table: readonly Route[],
+  { admit, metrics, reception }: QuickDeps,
+): (req: IncomingMessage, res: ServerResponse) => boolean {
+  const find = finderOf(table, metrics);
+
+  return (req, res) => {
+    const { method, url = '', headers } = req;
+    if (method !== 'GET' || url.length > longestUrl) return false;
+    const mark = url.indexOf('?');
+    const path = mark === -1 ? url : url.slice(0, mark);
+    const found = find(path);
+    if (found === undefined || (headers.origin !== undefined && !found.endpoint.anyOrigin)) return false;
+    const { endpoint, params } = found;
+    const state = reception.receive(req, res, path);
+    state.tally = endpoint.tally;
+    const querystring = mark === -1 ? '' : url.slice(mark + 1);
+    try {
+      if (endpoint.runQuick(new QuickExchange({ req, res, state, params, querystring }), admit)) return true;
+    } catch (error) {
+      state.admission = { viewer: refused(error) };
+    }
+    // A refusal is for Koa to answer; until it gets there nobody has missed it.
+    if (state.admission?.viewer instanceof Promise) state.admission.viewer.catch(() => undefined);
+    reception.handOn(req, state);
+    return false;
+  };
+}
+
+interface Found {
+  readonly endpoint: Endpoint;
+  readonly params: Readonly<Record<string, string>>;
+}
+
+/** Finds by the path as it was sent: any other spelling of a path is for the router. */
+function finderOf(table: readonly Route[], metrics: Metrics): (path: string) => Found | undefined {
+  const literals = new Map<string, Found | undefined>();
+  const parents = new Map<string, Endpoint & { readonly param: string }>();
+  for (const { method, path, face, runQuick } of table) {
+    const endpoint = runQuick && {
+      runQuick,
+      tally: metrics.httpRoute(method, path),
+      anyOrigin: face === 'v3',
+    };
+    const [, parent, param] = withLastParam.exec(path) ?? [];
+    // Literal paths without a shortcut too: none of them is a parameter of another.
+    if (!path.includes(':')) literals.set(path, endpoint ? { endpoint, params: {} } : literals.get(path));
+    else if (endpoint !== undefined && parent !== undefined && param !== undefined)
+      parents.set(parent, { ...endpoint, param });
+  }
+  return (path) => {
+    const literal = literals.get(path);
+    if (literal !== undefined || literals.has(path)) return literal;
+    const start = path.lastIndexOf('/') + 1;
+    const endpoint = parents.get(path.slice(0, start));
+    if (endpoint === undefined) return undefined;
+    const part = path.slice(start);
+    return plainPart.test(part) ? { endpoint, params: { [endpoint.param]: part } } : undefined;
+  };
+}
+
+/** What Koa's context would say of a request. */
+class QuickExchange implements Exchange {
+  readonly req: IncomingMessage;
+  readonly res: ServerResponse;
+  readonly state: ApiState;
+  readonly params: Readonly<Record<string, string>>;
+  readonly querystring: string;
+  respond: boolean | undefined = undefined;
+
+  constructor({ req, res, state, params, querystring }: Required<Omit<Exchange, 'query' | 'respond'>>) {
+    this.req = req;
+    this.res = res;
+    this.state = state;
+    this.params = params;
+    this.querystring = querystring;
+  }
+
+  /** Parsed when it is looked into, which is seldom. */
+  get query(): ParsedUrlQuery {
+    return parse(this.querystring);
+  }
+}
+
+/** Refuses later, where Koa takes over. */
+async function refused(error: unknown): Promise<never> {
+  return await Promise.resolve().then(() => {
+    throw error;
+  });
+}

@@ -1,0 +1,41 @@
+import { AppError } from '../../domain/errors.ts';
+import type { ExpectedVersion } from '../../domain/expected-version.ts';
+import type { ApiContext } from './context.ts';
+
+const versionTag = /^"([1-9]\d{0,8})"$/;
+
+/** Strong entity tag of something whose representation changes with its version alone. */
+export function versionTagOf({ version }: { readonly version: number }): string {
+  return `"${version}"`;
+}
+
+/**
+ * The versions that an `If-Match` names. Tags are compared strongly (RFC 9110): weak ones and those that we never made match
+ * nothing.
+ * @throws {AppError} 428 without the header: who changes something says what he has seen, or `*`.
+ */
+export function expectedVersion(ctx: ApiContext): ExpectedVersion {
+  const header = ctx.req.headers['if-match'];
+  if (header === undefined) {
+    throw new AppError('Send If-Match with the ETag that you have seen, or * to change whatever is there', {
+      code: 'precondition_required',
+      status: 428,
+    });
+  }
+  if (header.trim() === '*') return 'any';
+  return header.split(',').flatMap((tag) => {
+    const version = versionTag.exec(tag.trim())?.[1];
+    return version === undefined ? [] : [Number(version)];
+  });
+}
+
+/** What a route with `If-Match` says of it. */
+export const ifMatchHeader = {
+  'If-Match': 'The ETag of what you have seen, or * for whatever is there; required',
+} as const;
+
+/** What such a route answers besides. */
+export const ifMatchAnswers = {
+  412: 'It has changed since: it has another ETag',
+  428: 'If-Match is missing',
+} as const;

@@ -1,0 +1,74 @@
+/**
+ * The one place where an error becomes a response. What is not an {@link AppError} and no known refusal of the body reader is
+ * a fault of ours: the client learns the request id and nothing else, the log gets everything.
+ */
+import { AppError, UnavailableError, type FieldProblem } from '../../domain/errors.ts';
+
+/** An error as a client gets it. */
+export interface Problem {
+  readonly status: number;
+  readonly code: string;
+  readonly message: string;
+  readonly fields: readonly FieldProblem[] | undefined;
+  readonly retryAfterSeconds: number | undefined;
+}
+
+interface KnownRefusal {
+  readonly code: string;
+  readonly message: string;
+}
+
+/** Refusals by Koa and the body reader, whose own texts may quote the request. */
+const refusals: Readonly<Record<number, KnownRefusal>> = {
+  400: { code: 'malformed_request', message: 'The request body cannot be read as JSON' },
+  404: { code: 'not_found', message: 'There is nothing at this path' },
+  405: { code: 'method_not_allowed', message: 'This method is not allowed here' },
+  413: { code: 'body_too_large', message: 'The request body is larger than 1 MB' },
+  415: { code: 'unsupported_media_type', message: 'The request body must be application/json' },
+  431: { code: 'headers_too_large', message: 'The request headers are too large' },
+};
+
+const internal: Problem = {
+  status: 500,
+  code: 'internal_error',
+  message: 'Something went wrong on our side',
+  fields: undefined,
+  retryAfterSeconds: undefined,
+};
+
+/** What a client is told of an error. */
+export function toProblem(error: unknown): Problem {
+  if (error instanceof AppError) {
+    const { status, code, message, fields, retryAfterSeconds } = error;
+    return { status, code, message, fields, retryAfterSeconds };
+  }
+  const status = statusOf(error);
+  const refusal = status === undefined ? undefined : refusals[status];
+  if (status === undefined || refusal === undefined) return internal;
+  return { status, ...refusal, fields: undefined, retryAfterSeconds: undefined };
+}
+
+/** JSON text of a problem. */
+export function problemJson({ code, message, fields }: Problem, requestId: string): string {
+  const named = fields !== undefined && fields.length > 0;
+  const detail = named ? fields.map((each) => `${each.field}: ${each.message}`).join('; ') : message;
+  const error = named ? { code, detail, fields } : { code, detail };
+  return JSON.stringify({ success: false, message, error, request_id: requestId });
+}
+
+/**
+ * How loud an operator should hear of it: our own faults are errors, a 503 that we chose to give is a warning. Nothing
+ * (undefined) for what the client did wrong and for a dependency that is known to be away, of which the health checks tell.
+ */
+export function severityOf(error: unknown, { status }: Problem): 'error' | 'warn' | undefined {
+  // 501 is a choice of the operator.
+  if (status < 500 || status === 501 || error instanceof UnavailableError) return undefined;
+  return error instanceof AppError && status === 503 ? 'warn' : 'error';
+}
+
+function statusOf(error: unknown): number | undefined {
+  if (!(error instanceof Error)) return undefined;
+  // A body that says it is compressed and is not.
+  if ('code' in error && typeof error.code === 'string' && error.code.startsWith('Z_')) return 400;
+  return 'status' in error && typeof error.status === 'number' ? error.status : undefined;
+}

@@ -1,0 +1,73 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Config } from '../config/load-config.ts';
+import { createAccessLog } from '../observability/access-log.ts';
+import type { Logger } from '../observability/logger.ts';
+import type { Metrics } from '../observability/metrics-registry.ts';
+import { createClientAddress } from './client-address.ts';
+import type { ApiState } from './context.ts';
+import { createRequestIds } from './request-id.ts';
+
+/** What every request gets first and last: its id and its client's address, its count and its line in the access log. */
+export interface Reception {
+  /** Begins with a request, or goes on with one that was handed on. Its end is counted and logged. */
+  receive(req: IncomingMessage, res: ServerResponse, path: string | undefined): ApiState;
+  /** Keeps what is known of a request for whoever receives it next. */
+  handOn(req: IncomingMessage, state: ApiState): void;
+}
+
+interface ReceptionDeps {
+  readonly config: Pick<Config, 'TRUSTED_PROXIES'>;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+}
+
+/** Status in the log and the metrics of a request whose client went away before the answer was complete. */
+const clientGone = 499;
+/** Path in the log of a request that has none. */
+export const noPath = '(none)';
+
+/** Builds the {@link Reception} of an application. */
+export function createReception({ config, log, metrics }: ReceptionDeps): Reception {
+  const addressOf = createClientAddress({ trustedProxies: config.TRUSTED_PROXIES });
+  const requestIds = createRequestIds();
+  const unmatched = metrics.httpRoute('ANY', 'unmatched');
+  const access = createAccessLog(log);
+  const handedOn = new WeakMap<IncomingMessage, ApiState>();
+
+  function finish(req: IncomingMessage, res: ServerResponse, { state, startedAt }: Begun): void {
+    const { tally, requestId, path = noPath, principal } = state;
+    const status = res.writableFinished ? res.statusCode : clientGone;
+    const ms = performance.now() - startedAt;
+    tally.add(status, ms / 1000);
+    const { method = '' } = req;
+    const userId = principal?.userId;
+    access({ requestId, method, path, route: tally.route, status, at: Date.now(), ms, userId });
+  }
+
+  return {
+    receive(req, res, path) {
+      const known = handedOn.get(req);
+      if (known !== undefined) return known;
+      const startedAt = performance.now();
+      const state: ApiState = {
+        requestId: requestIds(req.headers['x-request-id']),
+        path,
+        address: addressOf(req),
+        limits: [],
+        cameWithTicket: false,
+        principal: undefined,
+        admission: undefined,
+        tally: unmatched,
+      };
+      res.on('close', () => finish(req, res, { state, startedAt }));
+      return state;
+    },
+    handOn: (req, state) => void handedOn.set(req, state),
+  };
+}
+
+interface Begun {
+  readonly state: ApiState;
+  /** By `performance.now()`. */
+  readonly startedAt: number;
+}

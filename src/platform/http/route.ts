@@ -1,0 +1,137 @@
+/**
+ * Routes as values. The router and the OpenAPI document are both made of these, so that neither can say what the other does
+ * not do.
+ */
+import type { z } from 'zod';
+import type { Principal } from '../../domain/principal.ts';
+import type { Access, AccessRule, RouteScope } from './access-rule.ts';
+import type { ApiContext, Exchange } from './context.ts';
+import type { Admit } from './admission.ts';
+import { readBody } from './read-body.ts';
+import { validate } from './validate.ts';
+
+export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+
+type Nothing = z.ZodUndefined;
+
+/** What a handler gets: checked, converted, and nothing else of the request. */
+export interface Input<A extends Access, P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType> {
+  readonly params: z.output<P>;
+  readonly query: z.output<Q>;
+  readonly body: z.output<B>;
+  readonly viewer: A extends 'open' ? undefined : Principal;
+}
+
+/** One row of the route table. Every route that is not open says what an API key needs to call it. */
+export type RouteSpec<
+  A extends Access,
+  P extends z.ZodType = Nothing,
+  Q extends z.ZodType = Nothing,
+  B extends z.ZodType = Nothing,
+> = RouteBase<A, P, Q, B> & (A extends 'open' ? { readonly scope?: never } : { readonly scope: RouteScope });
+
+interface RouteBase<A extends Access, P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType> {
+  readonly method: Method;
+  /** Full path with `:name` for parameters. */
+  readonly path: string;
+  readonly access: A;
+  /** `v3`: CoinGecko's contract. It takes keys as CoinGecko does too, and its answers have no envelope. */
+  readonly face?: 'v3';
+  /** Takes a stream ticket in the query instead of a header. */
+  readonly takesTicket?: boolean;
+  /** Of an open route: counts against an allowance of its own. */
+  readonly allowance?: 'login' | 'refresh';
+  /** Counts against no limit. */
+  readonly unlimited?: boolean;
+  readonly tag: string;
+  readonly summary: string;
+  readonly description?: string;
+  readonly params?: P;
+  readonly query?: Q;
+  readonly body?: B;
+  /** Request headers with a meaning here, and what they mean. */
+  readonly headers?: Readonly<Record<string, string>>;
+  /** What the answers mean, by status. Those that any route can give (401, 413, 422…) are added to the document by themselves. */
+  readonly answers: Readonly<Record<number, string>>;
+  /** Of a body that the handler reads itself: JSON schemas by content type. Without it, whatever is sent is not read. */
+  readonly takes?: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+  /** Content type of the good answer when it is not JSON. */
+  readonly produces?: string;
+  /**
+   * Tried after admission and before validation, and before Koa wherever that can be; true when it has answered. For answers
+   * that need neither copy nor check.
+   */
+  readonly shortcut?: (exchange: Exchange) => boolean;
+  readonly handler: (ctx: ApiContext, input: Input<A, P, Q, B>) => void | Promise<void>;
+}
+
+/** A route whose types have done their work. */
+export interface Route extends Omit<
+  RouteBase<Access, z.ZodType, z.ZodType, z.ZodType>,
+  'handler' | 'shortcut'
+> {
+  readonly scope: RouteScope | undefined;
+  readonly run: (ctx: ApiContext, admit: Admit) => void | Promise<void>;
+  /**
+   * Admits a request and tries the shortcut, without Koa. When it has not answered, `run` goes on from what came of the
+   * admission, which stands in the state. Absent without a shortcut.
+   * @throws {AppError} what the client is to be told.
+   */
+  readonly runQuick?: (exchange: Exchange, admit: Admit) => boolean;
+}
+
+/** Makes a route of a spec: admit, shortcut, validate, handle. */
+export function route<
+  A extends Access,
+  P extends z.ZodType = Nothing,
+  Q extends z.ZodType = Nothing,
+  B extends z.ZodType = Nothing,
+>(spec: RouteSpec<A, P, Q, B>): Route {
+  const { access, scope, params, query, body, shortcut, handler, ...described } = spec as RouteBase<
+    A,
+    P,
+    Q,
+    B
+  > & {
+    readonly scope?: RouteScope;
+  };
+  const { takesTicket = false, unlimited = false, allowance, face } = described;
+  const takesCoinGeckoKey = face === 'v3';
+  const rule: AccessRule = { access, scope, takesTicket, takesCoinGeckoKey, unlimited, allowance };
+
+  async function check(ctx: ApiContext, viewer: Principal | undefined): Promise<void> {
+    const [checkedParams, checkedQuery, checkedBody] = validate([
+      { schema: params, given: ctx['params'], prefix: '' },
+      { schema: query, given: { ...ctx.query }, prefix: 'query.' },
+      { schema: body, given: body === undefined ? undefined : await readBody(ctx), prefix: '' },
+    ]);
+    const input = { params: checkedParams, query: checkedQuery, body: checkedBody, viewer };
+    await handler(ctx, input as Input<A, P, Q, B>);
+  }
+
+  function serve(ctx: ApiContext, viewer: Principal | undefined): void | Promise<void> {
+    return shortcut?.(ctx) === true ? undefined : check(ctx, viewer);
+  }
+
+  function runQuick(exchange: Exchange, admit: Admit): boolean {
+    const viewer = admit(exchange, rule);
+    exchange.state.admission = { viewer };
+    return !(viewer instanceof Promise) && shortcut?.(exchange) === true;
+  }
+
+  return {
+    ...described,
+    access,
+    scope,
+    ...(params === undefined ? {} : { params }),
+    ...(query === undefined ? {} : { query }),
+    ...(body === undefined ? {} : { body }),
+    ...(shortcut === undefined ? {} : { runQuick }),
+    run: (ctx, admit) => {
+      const { admission } = ctx.state;
+      const viewer = admission === undefined ? admit(ctx, rule) : admission.viewer;
+      // Waited for only where there is something to wait for: most requests are admitted from memory.
+      return viewer instanceof Promise ? viewer.then((each) => serve(ctx, each)) : serve(ctx, viewer);
+    },
+  };
+}

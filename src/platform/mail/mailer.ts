@@ -1,0 +1,52 @@
+/**
+ * Sends plain text by SMTP, one connection a mail. Every step has a deadline, and nothing in a mail can make the library read a
+ * file or a URL.
+ */
+import { createTransport } from 'nodemailer';
+import { withDeadline } from '../concurrency/deadline.ts';
+
+export interface Mail {
+  /** One address, and nothing else: no name, no list. */
+  readonly to: string;
+  readonly subject: string;
+  readonly text: string;
+}
+
+export interface Mailer {
+  /** Resolves when the server has taken the mail. @throws {Error} it has not, or not in time. */
+  send(mail: Mail): Promise<void>;
+  close(): void;
+}
+
+interface MailerDeps {
+  /** `smtp://` or `smtps://`, with user and password where they are asked for. */
+  readonly url: string;
+  /** Sender, such as `Pricepool <no-reply@example.com>`. */
+  readonly from: string;
+}
+
+const connectMs = 5_000;
+const silenceMs = 10_000;
+const sendMs = 30_000;
+
+/** Builds a {@link Mailer}; it connects when there is something to send. */
+export function createMailer({ url, from }: MailerDeps): Mailer {
+  const transport = createTransport({
+    url,
+    dnsTimeout: connectMs,
+    connectionTimeout: connectMs,
+    greetingTimeout: connectMs,
+    socketTimeout: silenceMs,
+    disableFileAccess: true,
+    disableUrlAccess: true,
+  });
+  return {
+    async send({ to, subject, text }) {
+      // As an object the address is one address; a text would be parsed as a list of them.
+      const sending = transport.sendMail({ from, to: { name: '', address: to }, subject, text });
+      sending.catch(() => undefined);
+      await withDeadline(sending, sendMs, 'sending a mail');
+    },
+    close: () => transport.close(),
+  };
+}

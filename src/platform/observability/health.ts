@@ -1,0 +1,75 @@
+import { DeadlineError, withDeadline } from '../concurrency/deadline.ts';
+import type { Clock } from '../concurrency/clock.ts';
+import { messageOf } from '../../domain/errors.ts';
+import type { Logger } from './logger.ts';
+
+/** Something that this process needs in order to serve. `check` rejects when it is not there. */
+export interface HealthCheck {
+  /** Short name that clients may see: `postgres`, `redis`. */
+  readonly name: string;
+  /** May return a word on its state that anybody may read. */
+  readonly check: () => Promise<string | undefined>;
+}
+
+/** Outcome of one check. `detail` is safe to show to anybody. */
+export interface CheckOutcome {
+  readonly ok: boolean;
+  readonly detail?: string | undefined;
+}
+
+export interface Readiness {
+  readonly ok: boolean;
+  readonly checks: Readonly<Record<string, CheckOutcome>>;
+}
+
+export interface HealthChecks {
+  /** Runs all checks at once; the answer is kept for half a second, so that probes cannot load the dependencies. Never rejects. */
+  ready(): Promise<Readiness>;
+  /** From now on the process says that it is not ready: it is about to stop. */
+  retire(): void;
+}
+
+interface HealthDeps {
+  readonly checks: readonly HealthCheck[];
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+const deadlineMs = 1_000;
+const keptMs = 500;
+
+/** Builds the {@link HealthChecks} of a process. Each check has one second. */
+export function createHealth({ checks, clock, log }: HealthDeps): HealthChecks {
+  let retired = false;
+  let kept: { readonly readiness: Promise<Readiness>; readonly until: number } | undefined;
+
+  async function outcomeOf({ name, check }: HealthCheck): Promise<CheckOutcome> {
+    try {
+      const detail = await withDeadline(check(), deadlineMs, name);
+      return detail === undefined ? { ok: true } : { ok: true, detail };
+    } catch (error) {
+      // The reason may name hosts and users: it is for the log, not for the anonymous.
+      log.warn({ check: name, reason: messageOf(error) }, 'a health check failed');
+      return { ok: false, detail: error instanceof DeadlineError ? 'timed out' : 'failed' };
+    }
+  }
+
+  async function runAll(): Promise<Readiness> {
+    const outcomes = await Promise.all(
+      checks.map(async (check) => [check.name, await outcomeOf(check)] as const),
+    );
+    return { ok: outcomes.every(([, { ok }]) => ok), checks: Object.fromEntries(outcomes) };
+  }
+
+  return {
+    ready: async () => {
+      if (retired) return { ok: false, checks: { process: { ok: false, detail: 'shutting down' } } };
+      if (kept === undefined || kept.until <= clock.now())
+        kept = { readiness: runAll(), until: clock.now() + keptMs };
+      return kept.readiness;
+    },
+    retire: () => {
+      retired = true;
+    },
+  };
+}

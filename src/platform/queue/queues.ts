@@ -1,0 +1,66 @@
+import { Queue, type JobsOptions } from 'bullmq';
+import type { Redis } from 'ioredis';
+import { queueNames, type QueueName } from '../../../jobs/contract.ts';
+import { registry, type JobData, type JobName } from '../../../jobs/registry.ts';
+import { withDeadline } from '../concurrency/deadline.ts';
+import { messageOf } from '../../domain/errors.ts';
+import type { Logger } from '../observability/logger.ts';
+
+/** An add that takes longer than this (ms) has failed for its caller; it may still happen later, which is harmless. */
+const addDeadlineMs = 1_500;
+
+/** Producer side of all queues. */
+export interface Queues {
+  /** Adds a job. @throws when Redis does not take it in time. */
+  add<N extends JobName>(name: N, data: JobData<N>, options?: JobsOptions): Promise<void>;
+  /** Jobs by state of one queue, for metrics and health. @throws when Redis is not connected. */
+  counts(queue: QueueName): Promise<Readonly<Record<string, number>>>;
+  /** The BullMQ queue itself, for upkeep. */
+  handle(queue: QueueName): Queue;
+  close(): Promise<void>;
+}
+
+interface QueuesDeps {
+  /** A `command` connection. */
+  readonly redis: Redis;
+  readonly prefix: string;
+  readonly log: Logger;
+}
+
+/** Opens the producer side of every queue on one shared connection. */
+export function openQueues({ redis, prefix, log }: QueuesDeps): Queues {
+  const open = (name: QueueName): Queue => {
+    // With the version check a handle is dead for ever when Redis goes away in the moment in which it is made ready.
+    const queue = new Queue(name, { connection: redis, prefix, skipVersionCheck: true });
+    queue.on('error', (error) => log.debug({ queue: name, reason: messageOf(error) }, 'queue error'));
+    return queue;
+  };
+  const handles = Object.fromEntries(queueNames.map((name) => [name, open(name)])) as Record<
+    QueueName,
+    Queue
+  >;
+
+  // BullMQ would keep what is asked until Redis is back: a pile without a limit. Whoever asks can do so again.
+  const refuseWithoutRedis = (): void => {
+    if (redis.status !== 'ready') throw new Error('Redis is not connected');
+  };
+
+  return {
+    async add(name, data, options) {
+      refuseWithoutRedis();
+      const { queue, options: defaults } = registry[name];
+      const adding = handles[queue].add(name, data, { ...defaults, ...options });
+      // The deadline may pass first; a later rejection then belongs to nobody.
+      adding.catch(() => undefined);
+      await withDeadline(adding, addDeadlineMs, `adding ${name}`);
+    },
+    async counts(queue) {
+      refuseWithoutRedis();
+      return await handles[queue].getJobCounts('waiting', 'active', 'delayed', 'failed', 'prioritized');
+    },
+    handle: (queue) => handles[queue],
+    async close() {
+      await Promise.allSettled(Object.values(handles).map((queue) => queue.close()));
+    },
+  };
+}

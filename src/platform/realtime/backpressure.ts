@@ -1,0 +1,45 @@
+import type { Outlet } from './transport.ts';
+
+/**
+ * Judges whether a client keeps up, by the bytes that its connection has not taken and for how long. `write` returning false
+ * says nothing: it does so within every healthy burst.
+ */
+export type Pace = 'ready' | 'behind' | 'slow';
+
+/** Above this a client gets no more frames; what it misses is conflated to the newest. */
+const behindBytes = 65_536;
+/** Above this it is cut: it gets nothing conflated (job events), or one frame alone was too much. */
+const mostBytes = 1_048_576;
+/** Behind for so long (ms), a client is cut. */
+const longestBehindMs = 10_000;
+/** Something unsent for so long (ms), however little, is a connection that is dead. */
+const longestUnsentMs = 60_000;
+
+/** The judgement of one client over time. */
+export class SlowGuard {
+  readonly #outlet: Outlet;
+  #behindSince: number | undefined;
+  #unsentSince: number | undefined;
+
+  constructor(outlet: Outlet) {
+    this.#outlet = outlet;
+  }
+
+  /** `now` in milliseconds since the epoch. */
+  judge(now: number): Pace {
+    const unsent = this.#outlet.unsentBytes();
+    if (unsent === 0) {
+      this.#behindSince = undefined;
+      this.#unsentSince = undefined;
+      return 'ready';
+    }
+    this.#unsentSince ??= now;
+    if (unsent > mostBytes || now - this.#unsentSince >= longestUnsentMs) return 'slow';
+    if (unsent <= behindBytes) {
+      this.#behindSince = undefined;
+      return 'ready';
+    }
+    this.#behindSince ??= now;
+    return now - this.#behindSince >= longestBehindMs ? 'slow' : 'behind';
+  }
+}

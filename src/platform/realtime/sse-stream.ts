@@ -1,0 +1,164 @@
+/**
+ * What all SSE streams have in common: the head, signs of life, the judgement of slow clients, a new ticket before the old one
+ * expires, and an end that tells why.
+ */
+import type { ServerResponse } from 'node:http';
+import { comebackMs, longestStreamMs } from './reconnect-delay.ts';
+import { Frame } from './frame.ts';
+import { SseOutlet } from './transport.ts';
+import { Silence } from './idle-timer.ts';
+import { SlowGuard, type Pace } from './backpressure.ts';
+import { onSocketClose } from './socket-close.ts';
+import type { EndReason, OpenStream, StreamClient, StreamLimit, StreamRegistry } from './stream-registry.ts';
+import { TicketRenewal, type RenewTicket } from './ticket-renewal.ts';
+
+/** A client that asks for a stream, with the response that it becomes. */
+export interface SseRequest extends StreamClient {
+  readonly response: ServerResponse;
+  /** Headers of the answer beside those of every event stream: pairs of name and value. */
+  readonly headers?: readonly string[];
+  /** Makes a ticket for the same principal; undefined for a client that did not come with one. */
+  readonly renewTicket?: RenewTicket | undefined;
+}
+
+export interface SseStreamDeps {
+  readonly registry: StreamRegistry;
+  /** The event `hb` of this moment, the same for all. */
+  readonly heartbeat: () => Frame;
+  readonly now: () => number;
+}
+
+/** An SSE client reconnects after this long (ms) if it is cut off. */
+const retryMs = 3_000;
+
+/** An open SSE response among the streams of the process. */
+export class SseStream implements OpenStream {
+  readonly client: StreamClient;
+  readonly #deps: SseStreamDeps;
+  readonly #outlet: SseOutlet;
+  readonly #guard: SlowGuard;
+  readonly #openedAt: number;
+  readonly #silence = new Silence();
+  readonly #onClose: (() => void)[] = [];
+  readonly #tickets: TicketRenewal | undefined;
+  #whenReady: (() => void) | undefined;
+  #ended: EndReason | undefined;
+
+  constructor(request: SseRequest, deps: SseStreamDeps) {
+    const { viewer, address, response, headers, renewTicket } = request;
+    this.client = { viewer, address };
+    this.#deps = deps;
+    this.#outlet = new SseOutlet(response, headers);
+    this.#guard = new SlowGuard(this.#outlet);
+    this.#openedAt = deps.now();
+    response.on('close', () => this.#close('client'));
+    const { socket } = response.req;
+    // One that waits behind another response of its connection is never told when that closes.
+    if (response.socket === null) this.#onClose.push(onSocketClose(socket, () => this.#close('client')));
+    this.#tickets = renewTicket && new TicketRenewal(renewTicket, this.#openedAt);
+    deps.registry.add(this);
+    // Gone while its request was looked at: its `close` was told before anybody listened.
+    if (response.destroyed || socket.destroyed) this.#close('client');
+  }
+
+  get isOpen(): boolean {
+    return this.#ended === undefined;
+  }
+
+  /** Calls `act` when the stream has ended, whatever the reason. */
+  onClose(act: () => void): void {
+    if (this.isOpen) this.#onClose.push(act);
+    else act();
+  }
+
+  /** Calls `act` when the client keeps up again, and every few seconds in which it does. */
+  whenReady(act: () => void): void {
+    this.#whenReady = act;
+  }
+
+  write(frame: Frame): void {
+    if (!this.isOpen) return;
+    this.#silence.end();
+    this.#outlet.write(frame);
+  }
+
+  /** The first event of every stream. */
+  hello(data: object): void {
+    this.write(new Frame({ type: 'hello', data: JSON.stringify(data), retryMs }));
+  }
+
+  /** Whether the client keeps up; one that does not at all is cut. */
+  pace(): Pace {
+    const pace = this.#guard.judge(this.#deps.now());
+    if (pace === 'slow') this.end('slow');
+    if (pace === 'behind') this.#deps.registry.attend(this);
+    return pace;
+  }
+
+  look(now: number): boolean {
+    if (now - this.#openedAt >= longestStreamMs) {
+      this.end('expired');
+      return true;
+    }
+    const pace = this.#guard.judge(now);
+    if (pace === 'slow') {
+      this.end('slow');
+      return true;
+    }
+    const ticket = this.#tickets?.take(now);
+    if (ticket !== undefined) this.write(ticket);
+    if (pace !== 'ready') return false;
+    this.#whenReady?.();
+    if (this.#silence.isLong()) this.write(this.#deps.heartbeat());
+    return true;
+  }
+
+  end(reason: EndReason): void {
+    if (!this.isOpen) return;
+    if (reason === 'slow') this.#outlet.cut();
+    else {
+      this.#outlet.write(lastFrame(reason));
+      this.#outlet.end();
+    }
+    this.#close(reason);
+  }
+
+  #close(reason: EndReason): void {
+    if (!this.isOpen) return;
+    this.#ended = reason;
+    this.#deps.registry.closed(this, reason);
+    for (const act of this.#onClose.splice(0)) act();
+  }
+}
+
+function lastFrame(reason: EndReason): Frame {
+  const retry = comebackMs(reason);
+  if (reason === 'drain')
+    return new Frame({ type: 'drain', data: JSON.stringify({ retry_ms: retry }), retryMs: retry });
+  const data = {
+    reason,
+    reconnect: retry !== undefined,
+    ...(retry === undefined ? {} : { retry_ms: retry }),
+  };
+  return new Frame({ type: 'end', data: JSON.stringify(data), retryMs: retry });
+}
+
+/** Answers 204: an EventSource does not come back after that. */
+export function sendAway({ response, headers = [] }: Pick<SseRequest, 'response' | 'headers'>): void {
+  response.writeHead(204, headers.slice()).end();
+}
+
+/**
+ * Refuses a stream in a way that makes a browser come back: any status but 200 would end its EventSource for good.
+ */
+export function refuseSoftly(
+  { response, headers }: Pick<SseRequest, 'response' | 'headers'>,
+  limit: StreamLimit,
+): void {
+  const retry = comebackMs('limit');
+  const outlet = new SseOutlet(response, headers);
+  outlet.write(
+    new Frame({ type: 'limit', data: JSON.stringify({ limit, retry_ms: retry }), retryMs: retry }),
+  );
+  outlet.end();
+}

@@ -1,0 +1,55 @@
+import { Redis, type RedisOptions } from 'ioredis';
+import type { Logger } from '../observability/logger.ts';
+import { messageOf } from '../../domain/errors.ts';
+
+/**
+ * What a connection is for decides how it behaves while Redis is away:
+ * - `command`: fails at once, so that a request is answered in time;
+ * - `blocking`: keeps its commands and waits for Redis to return (workers, stream readers);
+ * - `subscriber`: as `blocking`; ioredis renews the subscriptions.
+ */
+export type RedisRole = 'command' | 'blocking' | 'subscriber';
+
+const reconnect = (attempt: number): number => Math.min(50 * 2 ** Math.min(attempt, 10), 1_000);
+
+const optionsOfRole = {
+  command: { enableOfflineQueue: false, maxRetriesPerRequest: 1, commandTimeout: 2_000 },
+  blocking: { maxRetriesPerRequest: null },
+  subscriber: { maxRetriesPerRequest: null },
+} as const satisfies Readonly<Record<RedisRole, RedisOptions>>;
+
+interface RedisRequest {
+  readonly url: string;
+  readonly role: RedisRole;
+  /** Shown by CLIENT LIST. */
+  readonly name: string;
+  readonly log: Logger;
+}
+
+/** Opens a connection that reconnects for ever, once a second at last. Its errors are logged, once per outage. */
+export function openRedis({ url, role, name, log }: RedisRequest): Redis {
+  const redis = new Redis(url, {
+    ...optionsOfRole[role],
+    connectionName: `pricepool-${name}`,
+    connectTimeout: 3_000,
+    retryStrategy: reconnect,
+    // A command that is sent while a replica is promoted must find the new primary.
+    reconnectOnError: (error) => error.message.startsWith('READONLY'),
+  });
+  let reported = false;
+  redis.on('error', (error: Error) => {
+    if (!reported) log.warn({ connection: name, reason: messageOf(error) }, 'Redis connection lost');
+    reported = true;
+  });
+  redis.on('ready', () => {
+    if (reported) log.info({ connection: name }, 'Redis connection is back');
+    reported = false;
+  });
+  return redis;
+}
+
+/** Closes a connection whatever state it is in. */
+export async function closeRedis(redis: Redis): Promise<void> {
+  if (redis.status === 'ready') await redis.quit().catch(() => undefined);
+  redis.disconnect();
+}

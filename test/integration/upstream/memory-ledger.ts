@@ -1,0 +1,71 @@
+import type { UpstreamLedger } from '../../../src/features/upstream/budget/call-log.ts';
+
+/** A ledger on a clock that the test moves, with a switch to make it unreachable. */
+export interface MemoryLedger extends UpstreamLedger {
+  readonly rows: Map<string, { countedUntil: number; outcome: string | undefined; credits: number }>;
+  /** What {@link UpstreamLedger.tell} was last given. */
+  told: { callsPerMinute: number | undefined; creditsPerMonth: number | undefined } | undefined;
+  down: boolean;
+  /** Runs after a grant has been written and before `record` resolves. */
+  afterRecord: (() => Promise<void>) | undefined;
+  /** Runs after the rows have been read and before `recent` resolves. */
+  afterRecent: (() => Promise<void>) | undefined;
+}
+
+/** Builds an empty {@link MemoryLedger}. */
+export function createMemoryLedger(now: () => number): MemoryLedger {
+  let blockedUntil = 0;
+  const check = (): void => {
+    if (ledger.down) throw new Error('the ledger is down');
+  };
+  const ledger: MemoryLedger = {
+    rows: new Map(),
+    told: undefined,
+    down: false,
+    afterRecord: undefined,
+    afterRecent: undefined,
+    async record({ id, lastsMs, credits }) {
+      check();
+      ledger.rows.set(id, { countedUntil: now() + lastsMs, outcome: undefined, credits });
+      await ledger.afterRecord?.();
+    },
+    async settle({ id, outcome, answered }) {
+      check();
+      await Promise.resolve();
+      const row = ledger.rows.get(id);
+      if (row === undefined) return;
+      row.outcome = outcome;
+      if (answered) row.countedUntil = Math.min(row.countedUntil, now());
+    },
+    async remove(id) {
+      check();
+      await Promise.resolve();
+      ledger.rows.delete(id);
+    },
+    async recent({ windowMs, creditsSince, free }) {
+      check();
+      const charged = [...ledger.rows].map(([id, row]) => {
+        const isFree = free.includes(row.outcome ?? '') || row.countedUntil < creditsSince.getTime();
+        return { id, countedInMs: row.countedUntil - now(), credits: isFree ? 0 : row.credits };
+      });
+      const calls = charged.filter((call) => call.countedInMs > -windowMs);
+      const credits = charged.reduce((sum, call) => sum + call.credits, 0);
+      const blockedForMs = Math.max(0, blockedUntil - now());
+      const { told } = ledger;
+      await ledger.afterRecent?.();
+      return { calls, blockedForMs, credits, told };
+    },
+    async tell({ callsPerMinute, creditsPerMonth, others: { id, credits } }) {
+      check();
+      await Promise.resolve();
+      ledger.told = { callsPerMinute, creditsPerMonth };
+      if (credits > 0) ledger.rows.set(id, { countedUntil: now() - 120_000, outcome: 'others', credits });
+    },
+    async block({ ms }) {
+      check();
+      await Promise.resolve();
+      blockedUntil = Math.max(blockedUntil, now() + ms);
+    },
+  };
+  return ledger;
+}

@@ -1,0 +1,194 @@
+import { expect } from 'chai';
+import { Redis } from 'ioredis';
+import type { Knex } from 'knex';
+import { v7 as uuid } from 'uuid';
+import { openDatabase } from '../../../db/connection.ts';
+import { migrate } from '../../../db/migrate.ts';
+import { createUpstreamLedger } from '../../../src/features/upstream/queries/upstream-calls.ts';
+import { silentLogger } from '../../../src/platform/observability/logger.ts';
+import { budgetKeys, createRedisBudget } from '../../../src/features/upstream/budget/redis-budget.ts';
+import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
+import { flushPrefix, uniquePrefix } from '../../support/redis.ts';
+import { services } from '../../support/services.ts';
+
+const connect = (connectionString: string): Knex =>
+  openDatabase({ database: { connectionString, ssl: false }, poolSize: 4 });
+
+async function prepare(url: string): Promise<void> {
+  const knex = connect(url);
+  await migrate(knex);
+  await knex.destroy();
+}
+
+describe('upstream ledger', function () {
+  this.timeout(30_000);
+  const prefix = uniquePrefix();
+  let database: TestDatabase;
+  let knex: Knex;
+  let redis: Redis;
+  let ledger: ReturnType<typeof createUpstreamLedger>;
+  before(async () => {
+    database = await createTestDatabase(prepare);
+    knex = connect(database.url);
+    redis = new Redis((await services()).redisUrl, { maxRetriesPerRequest: 1 });
+    ledger = createUpstreamLedger(knex);
+  });
+  beforeEach(() => knex('upstream_calls').delete());
+  after(async () => {
+    await flushPrefix(redis, prefix);
+    redis.disconnect();
+    await knex.destroy();
+    await database.drop();
+  });
+  const recent = (budgetKey = 'a'): ReturnType<typeof ledger.recent> =>
+    ledger.recent({
+      budgetKey,
+      windowMs: 60_000,
+      creditsSince: new Date(Date.now() - 3_600_000),
+      free: ['rejected'],
+    });
+
+  it('tells how far ahead the latest moment of a running call is', async () => {
+    const id = uuid();
+    await ledger.record({ id, budgetKey: 'a', lastsMs: 15_000, credits: 1 });
+    const { calls } = await recent();
+    expect(calls.map((call) => call.id)).to.deep.equal([id]);
+    expect(calls[0]?.countedInMs).to.be.within(5_000, 15_000);
+    expect((await recent('b')).calls).to.deep.equal([]);
+  });
+
+  it('moves that moment to the end of an answered call, and leaves it after an unanswered one', async () => {
+    const [answered, unanswered] = [uuid(), uuid()];
+    for (const id of [answered, unanswered])
+      await ledger.record({ id, budgetKey: 'a', lastsMs: 15_000, credits: 1 });
+    await ledger.settle({ id: answered, outcome: 'ok', answered: true });
+    await ledger.settle({ id: unanswered, outcome: 'unanswered', answered: false });
+    const ahead = new Map((await recent()).calls.map((call) => [call.id, call.countedInMs]));
+    expect(ahead.get(answered)).to.be.at.most(0);
+    expect(ahead.get(unanswered)).to.be.above(5_000);
+  });
+
+  it('forgets calls that were not made, and leaves out those of before the window', async () => {
+    const [released, old] = [uuid(), uuid()];
+    for (const id of [released, old])
+      await ledger.record({ id, budgetKey: 'a', lastsMs: 15_000, credits: 1 });
+    await ledger.remove(released);
+    const longAgo = knex.raw("clock_timestamp() - interval '61 seconds'");
+    await knex('upstream_calls').where({ id: old }).update({ counted_until: longAgo });
+    expect((await recent()).calls).to.deep.equal([]);
+  });
+
+  it('keeps the longest block', async () => {
+    await ledger.block({ budgetKey: 'a', ms: 60_000 });
+    await ledger.block({ budgetKey: 'a', ms: 1_000 });
+    expect((await recent()).blockedForMs).to.be.within(30_000, 60_000);
+    expect((await recent('b')).blockedForMs).to.equal(0);
+  });
+
+  it('sums the credits of a month without the calls that were refused, and purges', async () => {
+    const since = new Date(Date.now() - 60_000);
+    for (const outcome of ['ok', 'rate_limited', 'rejected', undefined]) {
+      const id = uuid();
+      await ledger.record({ id, budgetKey: 'a', lastsMs: 15_000, credits: 2 });
+      if (outcome !== undefined) await ledger.settle({ id, outcome, answered: true });
+    }
+    expect(await ledger.creditsSince('a', since)).to.equal(4);
+    expect(await ledger.creditsSince('b', since)).to.equal(0);
+    expect(await ledger.purge(since)).to.equal(0);
+    expect(await ledger.purge(new Date(Date.now() + 60_000))).to.equal(4);
+  });
+
+  it('tells calls and the sum of the month as of one instant, the free ones at nothing', async () => {
+    const month = new Date(Date.now() - 3_600_000);
+    const record = async (credits: number, outcome: string): Promise<string> => {
+      const id = uuid();
+      await ledger.record({ id, budgetKey: 'a', lastsMs: 15_000, credits });
+      await ledger.settle({ id, outcome, answered: true });
+      return id;
+    };
+    const [ok, rejected, earlier, before] = [
+      await record(2, 'ok'),
+      await record(1, 'rejected'),
+      await record(4, 'ok'),
+      await record(8, 'ok'),
+    ];
+    const ago = (ms: number): unknown => knex.raw(`clock_timestamp() - interval '${ms} milliseconds'`);
+    const at = (id: string, ms: number): Promise<number> =>
+      knex('upstream_calls')
+        .where({ id })
+        .update({ granted_at: ago(ms + 100), counted_until: ago(ms) });
+    await at(earlier, 1_800_000);
+    await at(before, 3_700_000);
+    const found = await ledger.recent({
+      budgetKey: 'a',
+      windowMs: 60_000,
+      creditsSince: month,
+      free: ['rejected'],
+    });
+    expect(found.credits).to.equal(6);
+    expect(new Map(found.calls.map(({ id, credits }) => [id, credits]))).to.deep.equal(
+      new Map([
+        [ok, 2],
+        [rejected, 0],
+      ]),
+    );
+  });
+
+  it('remembers what the provider told, and what others have spent', async () => {
+    const told = { callsPerMinute: 500, creditsPerMonth: 3_000_000_000 };
+    expect(await ledger.toldAgoMs('told')).to.equal(undefined);
+    await ledger.tell({ budgetKey: 'told', ...told, others: { id: uuid(), credits: 40 } });
+    const found = await recent('told');
+    expect(found).to.deep.include({ told, credits: 40, calls: [] });
+    expect(await ledger.toldAgoMs('told')).to.be.within(0, 10_000);
+    const none = { callsPerMinute: undefined, creditsPerMonth: undefined };
+    await ledger.tell({ budgetKey: 'told', ...none, others: { id: uuid(), credits: 0 } });
+    expect(await recent('told')).to.deep.include({ told: none, credits: 40 });
+  });
+
+  it('gives a wiped Redis its month back', async () => {
+    const options = {
+      redis,
+      ledger,
+      log: silentLogger(),
+      prefix,
+      key: 'month',
+      limit: 20,
+      month: { credits: 50 },
+    };
+    const budget = createRedisBudget(options);
+    for (const outcome of ['ok', 'rate_limited', 'unanswered'] as const) {
+      const result = await budget.tryAcquire('interactive', 60_000, 3);
+      if (!('granted' in result)) throw new Error(result.reason);
+      await result.granted.settle(outcome);
+    }
+    expect((await budget.status()).month).to.include({ credits: 50, spent: 6 });
+    const keys = budgetKeys(prefix, 'month');
+    await redis.del(keys.log, keys.state);
+    expect((await createRedisBudget(options).status()).month).to.include({ credits: 50, spent: 6 });
+  });
+
+  it('gives a wiped Redis its calls back, the settled and the running ones', async () => {
+    const budget = createRedisBudget({ redis, ledger, log: silentLogger(), prefix, key: 'a', limit: 4 });
+    await knex('budget_blocks').delete();
+    for (let i = 0; i < 2; i += 1) {
+      const result = await budget.tryAcquire('interactive');
+      if (!('granted' in result)) throw new Error(result.reason);
+      if (i === 0) await result.granted.settle('ok');
+    }
+    const keys = budgetKeys(prefix, 'a');
+    await redis.del(keys.log, keys.state);
+    expect(await budget.tryAcquire('interactive')).to.include({ reason: 'paced' });
+    expect(await budget.status()).to.include({ ready: true, used: 2 });
+  });
+
+  it('lets nobody call while Postgres is away and Redis knows nothing', async () => {
+    const away = connect('postgres://nobody@127.0.0.1:1/none');
+    const options = { redis, log: silentLogger(), prefix, key: 'away', limit: 4 };
+    const budget = createRedisBudget({ ...options, ledger: createUpstreamLedger(away) });
+    expect(await budget.tryAcquire('interactive')).to.include({ reason: 'unreachable' });
+    await away.destroy();
+    const back = createRedisBudget({ ...options, ledger });
+    expect(await back.tryAcquire('interactive')).to.have.property('granted');
+  });
+});

@@ -1,0 +1,15 @@
+import { expect } from 'chai';
+import { etaSeconds } from '../../../src/features/jobs/eta.ts';
+
+describe('etaSeconds', () => {
+  it('is a moment while the budget has room', () => {
+    expect(etaSeconds(500, 250, { limit: 30, available: 2, nextGrantInMs: 0 })).to.equal(1);
+  });
+
+  it('counts the wait for the first call, then the rate of the budget', () => {
+    const budget = { limit: 30, available: 0, nextGrantInMs: 4_000 };
+    expect(etaSeconds(250, 250, budget)).to.equal(5);
+    expect(etaSeconds(251, 250, budget)).to.equal(7);
+    expect(etaSeconds(12_000, 250, budget)).to.equal(4 + 47 * 2 + 1);
+  });
+});

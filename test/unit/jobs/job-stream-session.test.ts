@@ -1,0 +1,229 @@
+/** What a client of a job is sent, by what is kept of it and what comes meanwhile. */
+import { expect } from 'chai';
+import type { JobRecord } from '../../../src/domain/job.ts';
+import {
+  jobSubject,
+  workSubject,
+  type JobEvent,
+  type JobEventEntry,
+} from '../../../src/features/jobs/job-events.ts';
+import { JobStream } from '../../../src/features/jobs/job-stream-session.ts';
+import type { HistoryRequest } from '../../../src/features/jobs/history-search.ts';
+import { jobRecord } from '../../http/support/ports.ts';
+import { waitFor } from '../../support/wait-for.ts';
+
+const mine = '01934c2a-0000-7000-8000-000000000001';
+const theirs = '01934c2a-0000-7000-8000-000000000002';
+const start = 1_800_000_000_000;
+const minute = 60_000;
+
+const coin = (n: number): JobEvent => ({ type: 'job.coin', data: { n } });
+const completed = (...jobs: string[]): JobEvent => ({ type: 'job.completed', data: {}, jobs });
+/** An entry so many milliseconds after the job was made. */
+const at = (ms: number, events: readonly JobEvent[], subject = workSubject('work')): JobEventEntry => ({
+  id: `${start + ms}-0`,
+  subject,
+  events,
+});
+/** Somebody's job of long before: nothing of what followed is missing. */
+const old = at(-minute, [coin(0), completed(theirs)], workSubject('other'));
+
+const running = (different: Partial<JobRecord> = {}): JobRecord =>
+  jobRecord({ id: mine, workKey: 'work', state: 'running', createdAt: new Date(start), ...different });
+const done = (different: Partial<JobRecord> = {}): JobRecord =>
+  running({ state: 'completed', done: 2, finishedAt: new Date(start + 100), ...different });
+
+describe('JobStream', () => {
+  let kept: JobEventEntry[];
+  let happen: (entry: JobEventEntry) => void;
+  let asked: HistoryRequest[];
+  let now: number;
+  /** When every entry from then on is delivered. */
+  let ready: Promise<void>;
+  /** What happens while the reader is asked for the oldest entry, and for the name of the history. */
+  let whileAsked: { oldest?: () => void; epoch?: () => void };
+
+  beforeEach(() => {
+    kept = [old];
+    asked = [];
+    now = start + minute;
+    ready = Promise.resolve();
+    whileAsked = {};
+  });
+
+  const reader = {
+    subscribe(_subjects: readonly string[], onEntry: (entry: JobEventEntry) => void) {
+      happen = onEntry;
+      return { ready, close: () => undefined };
+    },
+    history: (request: HistoryRequest) => {
+      asked.push(request);
+      const [from, to] = [request.from, request.to].map((id) =>
+        id === '+' ? Infinity : Number.parseInt(id, 10),
+      );
+      const isOf = ({ id, subject }: JobEventEntry): boolean =>
+        request.subjects.includes(subject) &&
+        Number.parseInt(id, 10) >= from! &&
+        Number.parseInt(id, 10) <= to!;
+      return Promise.resolve(kept.filter(isOf));
+    },
+    oldestId: () => {
+      whileAsked.oldest?.();
+      return Promise.resolve(kept[0]?.id);
+    },
+    epoch: () => {
+      whileAsked.epoch?.();
+      return Promise.resolve('epoch');
+    },
+    close: () => Promise.resolve(),
+  };
+
+  /** Names of what was sent, a coin with its number; `hello!` greets a client that cannot have all. */
+  function open(job: JobRecord, lastEventId?: string) {
+    const sent: string[] = [];
+    const client = { sent, isComplete: false, ids: [] as string[] };
+    const write = ({ sse }: { sse: Buffer }): void => {
+      const text = String(sse);
+      const name = /^event: (.*)$/m.exec(text)?.[1] ?? '';
+      const data = JSON.parse(/^data: (.*)$/m.exec(text)?.[1] ?? '{}');
+      const id = /^id: (.*)$/m.exec(text)?.[1];
+      if (id !== undefined) client.ids.push(id);
+      sent.push(data.n === undefined ? `${name}${data.recovered === false ? '!' : ''}` : String(data.n));
+    };
+    const sink = { write: write as never, complete: () => (client.isComplete = true) };
+    const stream = new JobStream({ reader, clock: { now: () => now }, sink, job, lastEventId });
+    return { client, stream, running: stream.run() };
+  }
+  const sentTo = async (job: JobRecord, lastEventId?: string): Promise<string[]> => {
+    const { client, running: run } = open(job, lastEventId);
+    await run;
+    return client.sent;
+  };
+
+  it('tells all of a job that has ended, whoever ran the same work before and after it', async () => {
+    kept.push(
+      at(-2_000, [coin(7), completed(theirs)]),
+      at(50, [coin(1)]),
+      at(101, [coin(2), completed(mine)]),
+      at(3_000, [coin(8), coin(9), completed(theirs)]),
+    );
+    expect(await sentTo(done())).to.deep.equal(['hello', '1', '2', 'job.completed']);
+    expect(await sentTo(running())).to.deep.equal(['hello', '1', '2', 'job.completed']);
+  });
+
+  it('tells a cancelled job until its end, and nothing of the run that goes on for others', async () => {
+    kept.push(
+      at(50, [coin(1)]),
+      at(100, [{ type: 'job.cancelled', data: {}, jobs: [mine] }], jobSubject(mine)),
+      at(200, [coin(2), completed(theirs)]),
+    );
+    const sent = await sentTo(done({ state: 'cancelled', done: 1 }));
+    expect(sent).to.deep.equal(['hello', '1', 'job.cancelled']);
+  });
+
+  it('begins a job that goes on after the last end of others, also one that comes while history is read', async () => {
+    kept.push(at(-10, [coin(7), completed(theirs)]), at(50, [coin(1)]));
+    expect(await sentTo(running({ done: 1 }))).to.deep.equal(['hello', '1']);
+    kept.splice(1);
+    const { client, running: run } = open(running());
+    happen(at(-10, [coin(7), completed(theirs)]));
+    happen(at(60, [coin(1)]));
+    await run;
+    happen(at(70, [coin(2), completed(mine)]));
+    expect(client).to.deep.include({ sent: ['hello', '1', '2', 'job.completed'], isComplete: true });
+  });
+
+  it('loses nothing that comes after history was read and before it is sent', async () => {
+    kept.push(at(50, [coin(1)]));
+    whileAsked = { oldest: () => happen(at(60, [coin(2)])), epoch: () => happen(at(70, [coin(3)])) };
+    const first = open(running({ done: 2 }));
+    await first.running;
+    expect(first.client.sent).to.deep.equal(['hello', '1', '2', '3']);
+    const back = open(running({ done: 2 }), `${start + 50}-0.0`);
+    await back.running;
+    expect(back.client.sent).to.deep.equal(['hello', '3']);
+    happen(at(80, [completed(mine)]));
+    expect(back.client).to.deep.include({ sent: ['hello', '3', 'job.completed'], isComplete: true });
+  });
+
+  it('ends with an end that comes while history is read, and tells nothing twice', async () => {
+    kept.push(at(50, [coin(1)]));
+    whileAsked = {
+      oldest: () => {
+        happen(at(50, [coin(1)]));
+        happen(at(60, [coin(2), completed(mine)]));
+        happen(at(70, [coin(9)]));
+      },
+    };
+    const { client, running: run } = open(running({ done: 2 }));
+    await run;
+    expect(client).to.deep.include({ sent: ['hello', '1', '2', 'job.completed'], isComplete: true });
+  });
+
+  it('reads history only when all that follows it will be delivered', async () => {
+    let subscribed = (): void => undefined;
+    ready = new Promise((resolve) => (subscribed = resolve));
+    const { client, running: run } = open(running());
+    for (let turn = 0; turn < 3; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+    expect(asked).to.deep.equal([]);
+    kept.push(at(50, [coin(1)]));
+    subscribed();
+    await run;
+    expect(client.sent).to.deep.equal(['hello', '1']);
+  });
+
+  it('waits a moment for events that follow the row', async () => {
+    now = start + 150;
+    const { client, running: run } = open(done());
+    await waitFor(() => asked.length === 1, { what: 'the search' });
+    happen(at(160, [coin(1), coin(2), completed(mine)]));
+    await run;
+    expect(client.sent).to.deep.equal(['hello', '1', '2', 'job.completed']);
+  });
+
+  it('does not say that it has all of a job whose events are gone', async () => {
+    // Redis was emptied.
+    kept = [];
+    expect(await sentTo(done())).to.deep.equal(['hello!', 'reset', 'job.completed']);
+    expect(await sentTo(running({ done: 1 }))).to.deep.equal(['hello!', 'reset']);
+    // The beginning was trimmed.
+    kept = [at(101, [coin(2), completed(mine)])];
+    expect(await sentTo(done())).to.deep.equal(['hello!', 'reset', '2', 'job.completed']);
+    // The beginning was trimmed, and what is left comes a second time while it is read.
+    kept = [at(50, [coin(1)])];
+    const twice = open(running({ done: 2 }));
+    happen(at(50, [coin(1)]));
+    await twice.running;
+    expect(twice.client.sent).to.deep.equal(['hello!', 'reset']);
+    // The end was never told.
+    kept = [old, at(50, [coin(1)])];
+    expect(await sentTo(done())).to.deep.equal(['hello!', 'reset', 'job.completed']);
+  });
+
+  it('says that it has all of a job that joined a run, or has only begun', async () => {
+    kept.push(at(101, [coin(2), completed(mine)]));
+    expect(await sentTo(done())).to.deep.equal(['hello', '2', 'job.completed']);
+    kept = [];
+    expect(await sentTo(running())).to.deep.equal(['hello']);
+  });
+
+  it('goes on after the event that was seen, and looks for none that is older than the job', async () => {
+    kept.push(at(50, [coin(1), coin(2)]), at(101, [coin(3), completed(mine)]));
+    expect(await sentTo(done(), `${start + 50}-0.0`)).to.deep.equal(['hello', '2', '3', 'job.completed']);
+    const seenAll = await sentTo(done(), `${start + 50}-0.1`);
+    expect(seenAll).to.deep.equal(['hello', '3', 'job.completed']);
+    const notOurs = await sentTo(done(), `${start + 50}-0.2`);
+    expect(notOurs).to.deep.equal(['hello!', 'reset', 'job.completed']);
+    asked = [];
+    expect(await sentTo(done(), '0-0.0.end')).to.deep.equal(['hello!', 'reset', 'job.completed']);
+    expect(asked).to.deep.equal([]);
+  });
+
+  it('wants no history any more when it is closed', async () => {
+    const { client, stream, running: run } = open(running());
+    stream.close();
+    await run;
+    expect(asked[0]?.isWanted?.()).to.equal(false);
+    expect(client.sent).to.deep.equal([]);
+  });
+});

@@ -1,0 +1,71 @@
+import { expect } from 'chai';
+import { RateLimitedError } from '../../../src/domain/errors.ts';
+import { createUserBacklog, type UserBacklog } from '../../../src/features/jobs/user-backlog.ts';
+
+describe('the backlog of a user', () => {
+  let now: number;
+  let stored: Map<string, number>;
+  let asked: string[];
+  let backlog: UserBacklog;
+
+  beforeEach(() => {
+    now = 1_000_000;
+    stored = new Map();
+    asked = [];
+    const count = (userId: string): Promise<number> => {
+      asked.push(userId);
+      return Promise.resolve(stored.get(userId) ?? 0);
+    };
+    backlog = createUserBacklog({ count, clock: { now: () => now }, limit: 3 });
+  });
+
+  const outcome = (userId: string): Promise<unknown> =>
+    backlog.take(userId).then(
+      () => 'taken',
+      (error: unknown) => error,
+    );
+
+  it('admits as many at once as there is room for, with one question', async () => {
+    stored.set('joe', 1);
+    const outcomes = await Promise.all(Array.from({ length: 5 }, () => outcome('joe')));
+    expect(outcomes.slice(0, 2)).to.deep.equal(['taken', 'taken']);
+    for (const refusal of outcomes.slice(2)) {
+      expect(refusal).to.be.instanceOf(RateLimitedError);
+      expect(refusal).to.include({ code: 'too_many_open_jobs', status: 429, retryAfterSeconds: 10 });
+    }
+    expect(asked).to.deep.equal(['joe']);
+  });
+
+  it('bounds each user alone', async () => {
+    stored.set('joe', 3);
+    expect(await outcome('joe')).to.be.instanceOf(RateLimitedError);
+    expect(await outcome('ann')).to.equal('taken');
+  });
+
+  it('looks again after a second', async () => {
+    stored.set('joe', 3);
+    await outcome('joe');
+    stored.set('joe', 2);
+    now += 1_001;
+    expect(await outcome('joe')).to.equal('taken');
+  });
+
+  it('gives back the room of a job that was not stored', async () => {
+    stored.set('joe', 2);
+    const giveBack = await backlog.take('joe');
+    expect(await outcome('joe')).to.be.instanceOf(RateLimitedError);
+    giveBack();
+    expect(await outcome('joe')).to.equal('taken');
+  });
+
+  it('asks again after a question that failed', async () => {
+    let fails = true;
+    const count = () => (fails ? Promise.reject(new Error('away')) : Promise.resolve(0));
+    backlog = createUserBacklog({ count, clock: { now: () => now }, limit: 3 });
+    expect(await outcome('joe'))
+      .to.be.an('error')
+      .with.property('message', 'away');
+    fails = false;
+    expect(await outcome('joe')).to.equal('taken');
+  });
+});

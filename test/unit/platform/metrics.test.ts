@@ -1,0 +1,47 @@
+import { expect } from 'chai';
+import { createMetrics } from '../../../src/platform/observability/metrics-registry.ts';
+
+describe('metrics', () => {
+  it('sorts durations into cumulative buckets', async () => {
+    const metrics = createMetrics();
+    const tally = metrics.httpRoute('GET', '/x');
+    for (const seconds of [0.0005, 0.0006, 0.02, 100]) tally.add(200, seconds);
+    const text = await metrics.text();
+    const bucket = (le: string): string =>
+      `http_request_duration_seconds_bucket{le="${le}",method="GET",route="/x"}`;
+    expect(text)
+      .to.include(`${bucket('0.0005')} 1`)
+      .and.include(`${bucket('0.001')} 2`);
+    expect(text)
+      .to.include(`${bucket('0.025')} 3`)
+      .and.include(`${bucket('60')} 3`)
+      .and.include(`${bucket('+Inf')} 4`);
+    expect(text).to.include('http_request_duration_seconds_count{method="GET",route="/x"} 4');
+    expect(text).to.include('# TYPE http_request_duration_seconds histogram');
+  });
+
+  it('reads gauges when asked, and leaves out those that cannot be read', async () => {
+    const metrics = createMetrics();
+    metrics.onJobStates(() => Promise.resolve({ queued: 2, running: 1 }));
+    metrics.onBudget(() => Promise.reject(new Error('Redis is away')));
+    metrics.onStreams(() => 3);
+    const age_seconds = { p50: 1, p99: null, max: 5 };
+    metrics.onQuoteCache(() => ({ by_state: { fresh: 4 }, age_seconds }));
+    metrics.onUpstreamCalls(() => Promise.resolve({ ok: 1 }));
+    metrics.jobSubmitted('bulk.fetch');
+    const text = await metrics.text();
+    for (const line of [
+      'job_states{state="queued"} 2',
+      'streams_open 3',
+      'quote_cache_entries{state="fresh"} 4',
+      'quote_cache_age_seconds{quantile="0.5"} 1',
+      'quote_cache_age_seconds{quantile="1"} 5',
+      'upstream_calls_total{outcome="ok"} 1',
+      'jobs_submitted_total{name="bulk.fetch"} 1',
+    ]) {
+      expect(text).to.include(`${line}\n`);
+    }
+    expect(text).to.not.match(/^upstream_budget_(limit|used) /m);
+    expect(text).to.not.include('quantile="0.99"');
+  });
+});

@@ -1,0 +1,388 @@
+/** What holds for every ledger, tried on random ones by every method. */
+import { expect } from 'chai';
+import fc from 'fast-check';
+import { daysOf } from '../../../src/features/portfolios/ledger/days.ts';
+import {
+  createAssetLedger,
+  type AssetStanding,
+} from '../../../src/features/portfolios/ledger/asset-ledger.ts';
+import { costBasisMethods } from '../../../src/features/portfolios/ledger/asset-book.ts';
+import { createLedger, type Ledger } from '../../../src/features/portfolios/ledger/ledger.ts';
+import { readMark, writeMark } from '../../../src/features/portfolios/ledger/checkpoint-text.ts';
+import { comparePostings, postingsOf } from '../../../src/features/portfolios/ledger/postings.ts';
+import type {
+  Fee,
+  Leg,
+  Transaction,
+  TransactionType,
+} from '../../../src/features/portfolios/ledger/transaction.ts';
+
+const assets = ['a', 'b', 'c'];
+const hourMs = 3_600_000;
+const startsAt = Date.UTC(2020, 0, 1);
+
+interface Seed {
+  hour: number;
+  type: TransactionType;
+  asset: number;
+  other: number;
+  quantity: bigint;
+  share: number;
+  value: bigint;
+  fee: { asset: number | null; share: number; value: bigint } | null;
+}
+
+const seed: fc.Arbitrary<Seed> = fc.record({
+  // Few distinct hours: equal moments and equal days are the rule.
+  hour: fc.integer({ min: 0, max: 24 * 90 }).map((hour) => hour - (hour % 5)),
+  type: fc.constantFrom<TransactionType>(
+    'buy',
+    'buy',
+    'sell',
+    'swap',
+    'transfer_in',
+    'transfer_out',
+    'reward',
+    'fee',
+  ),
+  asset: fc.nat(2),
+  other: fc.nat(2),
+  quantity: fc.bigInt({ min: 1n, max: 10n ** 24n }),
+  share: fc.integer({ min: 1, max: 100 }),
+  value: fc.bigInt({ min: 0n, max: 10n ** 24n }),
+  fee: fc.option(
+    fc.record({
+      asset: fc.option(fc.nat(2)),
+      share: fc.integer({ min: 1, max: 5 }),
+      value: fc.bigInt({ min: 1n, max: 10n ** 18n }),
+    }),
+  ),
+});
+
+/** Transactions in time order that never take more than is held. */
+function historyOf(seeds: readonly Seed[]): Transaction[] {
+  const holdings = new Map<string, bigint>();
+  const held = (asset: string): bigint => holdings.get(asset) ?? 0n;
+  const move = (asset: string, by: bigint): void => void holdings.set(asset, held(asset) + by);
+  const history: Transaction[] = [];
+  seeds
+    .toSorted((x, y) => x.hour - y.hour)
+    .forEach((each, index) => {
+      const asset = assets[each.asset]!;
+      const other = assets[each.other]!;
+      const goes = (held(asset) * BigInt(each.share)) / 100n;
+      const outward = ['sell', 'swap', 'transfer_out', 'fee'].includes(each.type);
+      if (outward && (goes === 0n || (each.type === 'swap' && other === asset))) return;
+      const into = each.type === 'swap' ? other : asset;
+      const received: Leg | null =
+        each.type === 'swap' || !outward ? { asset: into, quantity: each.quantity } : null;
+      const given: Leg | null = outward ? { asset, quantity: goes } : null;
+      if (received !== null) move(received.asset, received.quantity);
+      if (given !== null) move(given.asset, -given.quantity);
+      const fee = each.type === 'fee' ? null : feeOf(each, held, move);
+      history.push({
+        id: `t${String(index).padStart(4, '0')}`,
+        type: each.type,
+        // One moment each, in the order made, so that the fixed order of equal moments cannot overdraw.
+        at: startsAt + each.hour * hourMs + index,
+        sequence: 0,
+        received,
+        given,
+        value: each.value,
+        fee,
+      });
+    });
+  return history;
+}
+
+function feeOf(
+  { fee }: Seed,
+  held: (asset: string) => bigint,
+  move: (asset: string, by: bigint) => void,
+): Fee | null {
+  if (fee === null) return null;
+  if (fee.asset === null) return { asset: null, quantity: fee.value, value: fee.value };
+  const asset = assets[fee.asset]!;
+  const quantity = (held(asset) * BigInt(fee.share)) / 100n;
+  if (quantity === 0n) return null;
+  move(asset, -quantity);
+  return { asset, quantity, value: fee.value };
+}
+
+const histories = fc.array(seed, { minLength: 1, maxLength: 120 }).map(historyOf);
+const methods = fc.constantFrom(...costBasisMethods);
+
+function standings(ledger: Ledger): Record<string, AssetStanding | undefined> {
+  return Object.fromEntries(assets.map((asset) => [asset, ledger.standing(asset)]));
+}
+
+const sum = (amounts: readonly bigint[]): bigint => amounts.reduce((total, each) => total + each, 0n);
+
+describe('any ledger', () => {
+  it('has lots that add up to the holding, which is what came in less what went out', () => {
+    fc.assert(
+      fc.property(methods, histories, (method, history) => {
+        const ledger = createLedger({ method }, history);
+        for (const asset of ledger.assets()) {
+          const { holding, lots } = ledger.standing(asset)!;
+          const moves = history.flatMap(postingsOf).filter((posting) => posting.asset === asset);
+          const signed = moves.map(({ kind, quantity }) =>
+            kind === 'acquire' || kind === 'transfer_in' ? quantity : -quantity,
+          );
+          expect(sum(lots.map(({ quantity }) => quantity))).to.equal(holding);
+          expect(sum(signed)).to.equal(holding);
+          expect(lots.every(({ quantity, basis }) => quantity > 0n && basis >= 0n)).to.equal(true);
+        }
+      }),
+    );
+  });
+
+  it('conserves the cost basis to the last digit', () => {
+    fc.assert(
+      fc.property(methods, histories, (method, history) => {
+        const ledger = createLedger({ method }, history);
+        for (const asset of ledger.assets()) {
+          const { lots, tally, consumptions } = ledger.standing(asset)!;
+          const acquired = history
+            .flatMap(postingsOf)
+            .filter(
+              (each) => each.asset === asset && (each.kind === 'acquire' || each.kind === 'transfer_in'),
+            );
+          const out = (kind: string): bigint =>
+            sum(consumptions.filter((each) => each.kind === kind).map(({ basis }) => basis));
+          const open = sum(lots.map(({ basis }) => basis));
+          expect(sum(acquired.map(({ value }) => value))).to.equal(open + out('disposal') + out('transfer'));
+          expect(tally).to.deep.include({ consumed: out('disposal'), left: out('transfer') });
+          expect(tally.acquired).to.equal(open + tally.consumed + tally.left);
+        }
+      }),
+    );
+  });
+
+  it('has realised + unrealised = value + proceeds - costs', () => {
+    fc.assert(
+      fc.property(
+        methods,
+        histories,
+        fc.array(fc.bigInt({ min: 0n, max: 10n ** 22n }), { minLength: 3, maxLength: 3 }),
+        (method, history, values) => {
+          const ledger = createLedger({ method }, history);
+          // Proceeds and costs straight from the transactions; the basis that left with transfers is no cost.
+          let proceeds = 0n;
+          let costs = 0n;
+          for (const { type, received, given, value, fee } of history) {
+            const cash = fee?.value ?? 0n;
+            if (received !== null) costs += type === 'buy' || type === 'swap' ? value + cash : value;
+            if (given !== null && type !== 'transfer_out') proceeds += type === 'sell' ? value - cash : value;
+            if (fee !== null && fee.asset !== null) proceeds += fee.value;
+          }
+          let pnl = 0n;
+          let worth = 0n;
+          assets.forEach((asset, index) => {
+            const standing = ledger.standing(asset);
+            if (standing === undefined) return;
+            const value = standing.holding === 0n ? 0n : values[index]!;
+            worth += value;
+            pnl += value - sum(standing.lots.map(({ basis }) => basis));
+            for (const each of standing.consumptions)
+              if (each.kind === 'disposal') pnl += each.proceeds - each.basis;
+            costs -= standing.tally.left;
+          });
+          expect(pnl).to.equal(worth + proceeds - costs);
+        },
+      ),
+    );
+  });
+
+  it('divides the quantity and the proceeds of each disposal without rest', () => {
+    fc.assert(
+      fc.property(methods, histories, (method, history) => {
+        const ledger = createLedger({ method }, history);
+        for (const posting of history.flatMap(postingsOf)) {
+          if (posting.kind === 'acquire' || posting.kind === 'transfer_in') continue;
+          const rows = ledger
+            .standing(posting.asset)!
+            .consumptions.filter(
+              (row) => row.transaction === posting.transaction.id && row.isFee === posting.isFee,
+            );
+          expect(sum(rows.map(({ quantity }) => quantity))).to.equal(posting.quantity);
+          expect(sum(rows.map(({ proceeds }) => proceeds))).to.equal(posting.value);
+        }
+      }),
+    );
+  });
+
+  it('is the same in whatever order its transactions were given, also those of one moment', () => {
+    fc.assert(
+      fc.property(methods, histories, fc.infiniteStream(fc.nat()), (method, history, random) => {
+        const inflows = history.filter(({ given, fee }) => given === null && fee?.asset == null);
+        const sameMoment = inflows.map((each) => ({ ...each, at: startsAt }));
+        const shuffled = sameMoment
+          .map((each) => ({ each, key: random.next().value }))
+          .sort((x, y) => x.key - y.key)
+          .map(({ each }) => each);
+        expect(standings(createLedger({ method }, shuffled))).to.deep.equal(
+          standings(createLedger({ method }, sameMoment)),
+        );
+      }),
+    );
+  });
+
+  it('kept by appending, back-dating, replacing and removing equals one built at once', () => {
+    fc.assert(
+      fc.property(methods, histories, fc.array(fc.nat(), { maxLength: 20 }), (method, history, picks) => {
+        const late = new Set(picks.map((pick) => history[pick % history.length]?.id));
+        // What only comes in can be left out at first, if the rest works without it.
+        const isLate = ({ id, given, fee }: Transaction): boolean =>
+          late.has(id) && given === null && fee?.asset == null;
+        const rest = history.filter((each) => !isLate(each));
+        const ledger = createLedger({ method });
+        const cover = assets.map((asset): Transaction => {
+          const received = { asset, quantity: 10n ** 30n };
+          const at = startsAt - 1;
+          return {
+            id: `cover-${asset}`,
+            type: 'buy',
+            at,
+            sequence: 0,
+            received,
+            given: null,
+            value: 1n,
+            fee: null,
+          };
+        });
+        ledger.apply({ add: cover });
+        for (const each of rest) ledger.apply({ add: [each] });
+        for (const each of history.filter(isLate))
+          ledger.apply({ add: [{ ...each, value: each.value + 1n }] });
+        for (const each of history.filter(isLate)) ledger.apply({ remove: [each.id], add: [each] });
+        const built = standings(createLedger({ method }, [...cover, ...history]));
+        expect(standings(ledger)).to.deep.equal(built);
+        ledger.apply({ remove: cover.map(({ id }) => id) });
+        const plain = createLedger({ method }, history);
+        for (const asset of plain.assets())
+          expect(ledger.standing(asset)).to.deep.equal(plain.standing(asset));
+      }),
+    );
+  });
+
+  it('goes on from any stored mark to the same end', () => {
+    fc.assert(
+      fc.property(methods, histories, fc.nat(), (method, history, pick) => {
+        const options = { method, dayOf: daysOf('UTC') };
+        const postings = history
+          .flatMap(postingsOf)
+          .filter(({ asset }) => asset === 'a')
+          .sort(comparePostings);
+        const cut = pick % (postings.length + 1);
+        const whole = createAssetLedger(options);
+        whole.stage({ added: postings, removed: new Set() })();
+        const first = createAssetLedger(options);
+        first.stage({ added: postings.slice(0, cut), removed: new Set() })();
+        const mark = readMark(writeMark(first.marks().at(-1)!, options), options)!;
+        const second = createAssetLedger(options, mark);
+        second.stage({ added: postings.slice(cut), removed: new Set() })();
+        const [end, all] = [second.standing(), whole.standing()];
+        expect({ ...end, consumptions: all.consumptions.slice(mark.settled) }).to.deep.equal({
+          ...all,
+          consumptions: end.consumptions,
+        });
+        expect(second.marks().at(-1)!.count).to.equal(postings.length);
+      }),
+    );
+  });
+});
+
+describe('a long ledger', () => {
+  it('is the same after back-dated changes anywhere, across its marks', () => {
+    for (const method of costBasisMethods) {
+      const history = Array.from({ length: 3_000 }, (_, index): Transaction => {
+        const leg = { asset: 'a', quantity: BigInt(1 + ((index * 7_919) % 997)) };
+        const comesIn = index % 3 !== 2 || index < 10;
+        return {
+          id: `t${String(index).padStart(5, '0')}`,
+          type: comesIn ? 'buy' : 'sell',
+          at: startsAt + index * 7 * hourMs,
+          sequence: 0,
+          received: comesIn ? { ...leg, quantity: leg.quantity + 1_000n } : null,
+          given: comesIn ? null : leg,
+          value: BigInt((index * 104_729) % 10_007),
+          fee: null,
+        };
+      });
+      const back = (index: number): Transaction => ({
+        ...history[index]!,
+        id: `back${index}`,
+        type: 'buy',
+        received: { asset: 'a', quantity: 5n },
+        given: null,
+      });
+      const ledger = createLedger({ method }, history);
+      // The earliest first: what follows it in time would otherwise be put right by its replay.
+      const extra = [3, 2_999, 2_900, 2_000, 1_000, 511, 257, 256, 255, 254].map(back);
+      for (const each of extra) ledger.apply({ add: [each] });
+      expect(ledger.standing('a'), method).to.deep.equal(
+        createLedger({ method }, [...history, ...extra]).standing('a'),
+      );
+      for (const each of extra) ledger.apply({ remove: [each.id] });
+      expect(ledger.standing('a'), method).to.deep.equal(createLedger({ method }, history).standing('a'));
+      expect(ledger.marks('a').length).to.be.within(3, 20);
+    }
+  });
+});
+
+/**
+ * The statute read literally, disposal by disposal: same day, then the earliest acquisitions of the 30 days after, then the
+ * pool. In exact fractions of a quantity that divides everything, to be compared without rounding.
+ */
+function literally(days: readonly { buys: number; sells: number }[]): number[][] {
+  const left = days.map(({ buys }) => buys);
+  const open = days.map(({ sells }) => sells);
+  const taken = days.map((): number[] => [0, 0, 0]);
+  const match = (day: number, from: number, rule: number): void => {
+    const quantity = Math.min(open[day]!, left[from]!);
+    open[day]! -= quantity;
+    left[from]! -= quantity;
+    taken[day]![rule]! += quantity;
+  };
+  days.forEach((_, day) => match(day, day, 0));
+  days.forEach((_, day) => {
+    for (let after = day + 1; after <= Math.min(day + 30, days.length - 1); after++) match(day, after, 1);
+  });
+  open.forEach((quantity, day) => (taken[day]![2] = quantity));
+  return taken;
+}
+
+describe('uk_pool', () => {
+  it('matches what the statute, read disposal by disposal, matches', () => {
+    const day = fc.record({ buys: fc.constantFrom(0, 0, 1, 3, 8), sells: fc.constantFrom(0, 0, 2, 5) });
+    fc.assert(
+      fc.property(fc.array(day, { minLength: 1, maxLength: 100 }), (days) => {
+        const at = (index: number, hour: number): number => startsAt + index * 24 * hourMs + hour * hourMs;
+        const base = { sequence: 0, received: null, given: null, value: 1n, fee: null };
+        const leg = (quantity: number): Leg => ({ asset: 'a', quantity: BigInt(quantity) });
+        const history: Transaction[] = [
+          { ...base, id: 'cover', type: 'buy', at: at(-100, 0), received: leg(1_000) },
+          ...days.flatMap(({ buys, sells }, index): Transaction[] => [
+            ...(sells > 0
+              ? [{ ...base, id: `s${index}`, type: 'sell' as const, at: at(index, 1), given: leg(sells) }]
+              : []),
+            ...(buys > 0
+              ? [{ ...base, id: `b${index}`, type: 'buy' as const, at: at(index, 2), received: leg(buys) }]
+              : []),
+          ]),
+        ];
+        const rows = createLedger({ method: 'uk_pool' }, history).standing('a')!.consumptions;
+        const expected = literally(days);
+        const rules = ['same_day', 'thirty_days', 'pool'];
+        days.forEach((_, index) => {
+          const own = rows.filter((row) => row.transaction === `s${index}`);
+          const quantities = rules.map((rule) =>
+            Number(sum(own.filter((row) => row.rule === rule).map(({ quantity }) => quantity))),
+          );
+          expect(quantities).to.deep.equal(expected[index]);
+        });
+      }),
+    );
+  });
+});

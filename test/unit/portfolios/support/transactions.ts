@@ -1,0 +1,60 @@
+import { parseAmount, type Amount } from '../../../../src/features/portfolios/ledger/amount.ts';
+import type { Consumption, CostBasisMethod } from '../../../../src/features/portfolios/ledger/asset-book.ts';
+import { createLedger, type Ledger } from '../../../../src/features/portfolios/ledger/ledger.ts';
+import type {
+  Fee,
+  Transaction,
+  TransactionType,
+} from '../../../../src/features/portfolios/ledger/transaction.ts';
+
+/** An amount from its text. */
+export function amount(text: string | number): Amount {
+  const parsed = parseAmount(String(text));
+  if (parsed === undefined) throw new Error(`${text} is no amount`);
+  return parsed;
+}
+
+let made = 0;
+
+interface Given {
+  id?: string;
+  asset?: string;
+  quantity: string | number;
+  value?: string | number;
+  fee?: Fee;
+  sequence?: number;
+}
+
+/** A transaction of one leg at a moment such as `2024-01-31` or `2024-01-31T09:00`. */
+export function transaction(type: Exclude<TransactionType, 'swap'>, when: string, given: Given): Transaction {
+  made += 1;
+  const leg = { asset: given.asset ?? 'token', quantity: amount(given.quantity) };
+  const comesIn = type === 'buy' || type === 'transfer_in' || type === 'reward';
+  return {
+    id: given.id ?? `t${String(made).padStart(6, '0')}`,
+    type,
+    at: Date.parse(when.includes('T') ? `${when}:00Z` : `${when}T12:00:00Z`),
+    sequence: given.sequence ?? 0,
+    received: comesIn ? leg : null,
+    given: comesIn ? null : leg,
+    value: amount(given.value ?? 0),
+    fee: given.fee ?? null,
+  };
+}
+
+/** A fee in cash. */
+export function cash(value: string | number): Fee {
+  return { asset: null, quantity: amount(value), value: amount(value) };
+}
+
+/** The books of some transactions. */
+export function booksOf(method: CostBasisMethod, ...transactions: Transaction[]): Ledger {
+  return createLedger({ method }, transactions);
+}
+
+/** Gain of consumptions: proceeds less basis. */
+export function gainOf(consumptions: readonly Consumption[]): Amount {
+  return consumptions
+    .filter(({ kind }) => kind === 'disposal')
+    .reduce((sum, { proceeds, basis }) => sum + proceeds - basis, 0n);
+}

@@ -1,0 +1,182 @@
+import { expect } from 'chai';
+import { createQuoteReader } from '../../../src/features/quotes/cached-quote-reader.ts';
+import { createQuoteMirror, type QuoteMirror } from '../../../src/features/quotes/local-cache.ts';
+import type { QuoteReader } from '../../../src/features/quotes/quote-reader.ts';
+import type { QuoteStore, StoredQuote } from '../../../src/features/quotes/quote-store.ts';
+import { toCachedQuote, type CachedQuote, type QuoteReading } from '../../../src/domain/cached-quote.ts';
+import { UnavailableError } from '../../../src/domain/errors.ts';
+
+const nowMs = 1_000_000;
+const freshMs = 60_000;
+const asked = { assetId: 'bitcoin', currency: 'usd', waitMs: 100 };
+
+function quoteOf(assetId: string, ageMs: number): CachedQuote {
+  const nothing = { marketCap: null, rank: null, change24h: null, changePercent24h: null, volume24h: null };
+  const names = { assetId, symbol: assetId, name: assetId, currency: 'usd' };
+  const receivedAt = nowMs - ageMs;
+  return toCachedQuote({ ...names, ...nothing, price: 1, source: 'simulated', asOf: null, receivedAt });
+}
+
+describe('the quote reader while Redis is away', () => {
+  function readerWithout(error: Error) {
+    const mirror = createQuoteMirror();
+    const fail = () => Promise.reject(error);
+    const store: QuoteStore = {
+      readMany: (_currency, assetIds) => (assetIds.length === 0 ? Promise.resolve([]) : fail()),
+      write: fail,
+      writeFailures: fail,
+      readRanking: fail,
+      writeRanking: fail,
+      clear: fail,
+    };
+    const reader = createQuoteReader({
+      mirror,
+      store,
+      ticks: { listen: () => () => undefined },
+      publisher: { publish: fail, publishClearing: fail },
+      collect: fail,
+      clock: { now: () => nowMs },
+      freshMs,
+      renew: fail,
+      kickMarkets: fail,
+      pendingState: () => Promise.resolve('pending'),
+    });
+    return { mirror, reader };
+  }
+  const rejection = (promise: Promise<unknown>): Promise<unknown> =>
+    promise.then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+
+  it('serves the last good quote as stale, with the reason', async () => {
+    const { mirror, reader } = readerWithout(new Error('Connection is closed.'));
+    mirror.put(quoteOf('bitcoin', 2 * freshMs));
+    const reading = await reader.read(asked);
+    expect(reading).to.include({ state: 'stale', reason: 'the cache cannot be reached' });
+    expect(reading.quote?.assetId).to.equal('bitcoin');
+  });
+
+  it('says that it cannot serve what it does not hold', async () => {
+    const { reader } = readerWithout(new Error('Connection is closed.'));
+    for (const reading of [reader.read(asked), reader.readPopular('usd', 10, 100), reader.clear()]) {
+      expect(await rejection(reading))
+        .to.be.instanceOf(UnavailableError)
+        .with.property('code', 'cache_unavailable');
+    }
+  });
+
+  it('serves the ranking it holds', async () => {
+    const { mirror, reader } = readerWithout(new Error('Connection is closed.'));
+    mirror.put(quoteOf('bitcoin', 2 * freshMs));
+    mirror.putRanking('usd', { assetIds: ['bitcoin', 'solana'], receivedAt: nowMs - 2 * freshMs });
+    const { state, readings } = await reader.readPopular('usd', 2, 100);
+    expect(state).to.equal('stale');
+    expect(readings.map((reading) => reading.state)).to.deep.equal(['stale', 'pending']);
+  });
+
+  it('does not take a bug for an outage', async () => {
+    const { mirror, reader } = readerWithout(new TypeError('x is not a function'));
+    mirror.put(quoteOf('bitcoin', 2 * freshMs));
+    expect(await rejection(reader.read(asked))).to.be.instanceOf(TypeError);
+  });
+});
+
+describe('the quote reader over the copy of its process', () => {
+  /** What Redis holds, and what a collection brings. */
+  let stored: Map<string, StoredQuote>;
+  let collected: string[];
+  let renewed: string[];
+  let asks: number;
+  let now: number;
+  let mirror: QuoteMirror;
+  let reader: QuoteReader;
+
+  beforeEach(() => {
+    [stored, collected, renewed, asks, now] = [new Map(), [], [], 0, nowMs];
+    mirror = createQuoteMirror();
+    const nothing = () => Promise.resolve();
+    const store: QuoteStore = {
+      readMany: (_currency, ids) => {
+        asks += 1;
+        return Promise.resolve(ids.map((id) => stored.get(id) ?? { quote: undefined, failure: undefined }));
+      },
+      write: nothing,
+      writeFailures: nothing,
+      readRanking: () => Promise.resolve(undefined),
+      writeRanking: nothing,
+      clear: () => Promise.resolve(0),
+    };
+    reader = createQuoteReader({
+      mirror,
+      store,
+      ticks: { listen: () => () => undefined },
+      publisher: { publish: nothing, publishClearing: nothing },
+      collect: ({ assetIds }) => {
+        collected.push(...assetIds);
+        const fresh = (assetId: string): [string, QuoteReading] => [
+          assetId,
+          { assetId, state: 'fresh', quote: quoteOf(assetId, 0) },
+        ];
+        return Promise.resolve(new Map(assetIds.map(fresh)));
+      },
+      clock: { now: () => now },
+      freshMs,
+      renew: (_currency, assetIds) => {
+        renewed.push(...[assetIds].flat());
+        return Promise.resolve();
+      },
+      kickMarkets: nothing,
+      pendingState: () => Promise.resolve('pending'),
+    });
+  });
+
+  const stateIn = (json: string | undefined): unknown =>
+    (JSON.parse(json ?? '{}') as { state?: string }).state;
+
+  it('answers from it while a quote is fresh, and not a moment longer', async () => {
+    mirror.put(quoteOf('bitcoin', 0));
+    now = nowMs + freshMs - 1;
+    expect(stateIn(reader.peekFreshJson('bitcoin', 'usd'))).to.equal('fresh');
+    expect((await reader.read(asked)).state).to.equal('fresh');
+    expect(asks).to.equal(0);
+    now = nowMs + freshMs;
+    expect(reader.peekFreshJson('bitcoin', 'usd')).to.equal(undefined);
+    await reader.read(asked);
+    expect(asks).to.equal(1);
+  });
+
+  it('serves what is old here and in Redis as stale, and has it renewed', async () => {
+    mirror.put(quoteOf('bitcoin', freshMs));
+    stored.set('bitcoin', { quote: quoteOf('bitcoin', freshMs), failure: undefined });
+    expect((await reader.read(asked)).state).to.equal('stale');
+    expect(renewed).to.deep.equal(['bitcoin']);
+    expect(collected).to.deep.equal([]);
+  });
+
+  it('takes the newer quote that Redis has, and holds it from then on', async () => {
+    mirror.put(quoteOf('bitcoin', 2 * freshMs));
+    stored.set('bitcoin', { quote: quoteOf('bitcoin', 10), failure: undefined });
+    expect((await reader.read(asked)).quote?.receivedAt).to.equal(nowMs - 10);
+    expect(stateIn(reader.peekFreshJson('bitcoin', 'usd'))).to.equal('fresh');
+  });
+
+  it('answers that an asset does not exist as long as that is remembered, and no price is held', async () => {
+    const failure = { assetId: 'bitcoin', state: 'not_found', reason: 'unknown', until: nowMs + 10 } as const;
+    mirror.putFailure('usd', failure);
+    expect((await reader.read(asked)).state).to.equal('not_found');
+    now = nowMs + 10;
+    expect((await reader.read(asked)).state).to.equal('fresh');
+    expect(collected).to.deep.equal(['bitcoin']);
+  });
+
+  it('serves the last price of an asset that is said not to exist any more', async () => {
+    const failure = { assetId: 'bitcoin', state: 'not_found', reason: 'unknown', until: nowMs + 10 } as const;
+    mirror.put(quoteOf('bitcoin', 2 * freshMs));
+    mirror.putFailure('usd', failure);
+    stored.set('bitcoin', { quote: quoteOf('bitcoin', 2 * freshMs), failure });
+    const reading = await reader.read(asked);
+    expect(reading).to.include({ state: 'stale', reason: 'unknown' });
+    expect(reading.quote?.assetId).to.equal('bitcoin');
+  });
+});

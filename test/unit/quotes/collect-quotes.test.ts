@@ -1,0 +1,154 @@
+/** When a collection ends, and with what: on a clock that the test moves. */
+import { mock } from 'node:test';
+import { expect } from 'chai';
+import {
+  createQuoteCollector,
+  type CollectQuotes,
+  type CollectRequest,
+} from '../../../src/features/quotes/collect-quotes.ts';
+import { createQuoteMirror, type QuoteMirror } from '../../../src/features/quotes/local-cache.ts';
+import type { StoredQuote } from '../../../src/features/quotes/quote-store.ts';
+import type { CachedQuote, QuoteReading } from '../../../src/domain/cached-quote.ts';
+import type { TickListener } from '../../../src/features/quotes/ticks.ts';
+import { priced } from '../../support/quotes.ts';
+
+const start = 1_000_000;
+const freshMs = 60_000;
+
+describe('a collection of quotes', () => {
+  let stored: Map<string, StoredQuote>;
+  let listeners: Set<TickListener>;
+  let wanted: string[][];
+  let batches: string[][];
+  let mirror: QuoteMirror;
+  let collect: CollectQuotes;
+
+  beforeEach(() => {
+    mock.timers.enable({ apis: ['setTimeout', 'Date'], now: start });
+    [stored, listeners, wanted, batches] = [new Map(), new Set(), [], []];
+    mirror = createQuoteMirror();
+    collect = createQuoteCollector({
+      mirror,
+      store: {
+        readMany: (_currency: string, ids: readonly string[]) =>
+          Promise.resolve(ids.map((id) => stored.get(id) ?? { quote: undefined, failure: undefined })),
+      } as never,
+      demand: {
+        want: ({ assetIds }: { assetIds: readonly string[] }) => {
+          wanted.push([...assetIds]);
+          return Promise.resolve({ settled: [], refused: 0 });
+        },
+      } as never,
+      ticks: {
+        listen: (listener) => {
+          listeners.add(listener);
+          return () => listeners.delete(listener);
+        },
+      },
+      clock: { now: () => Date.now() },
+      freshMs,
+      kick: () => Promise.resolve(),
+      pendingState: () => Promise.resolve('pending'),
+    });
+  });
+  afterEach(() => mock.timers.reset());
+
+  const quote = (assetId: string, ageMs = 0): CachedQuote =>
+    priced(assetId, 1, { receivedAt: Date.now() - ageMs });
+  const tick = (...assetIds: string[]): void => {
+    const quotes = assetIds.map((id) => quote(id));
+    for (const listener of listeners) listener.onTick?.({ currency: 'usd', quotes, failures: [] });
+  };
+  const fail = (assetId: string): void => {
+    const failure = { assetId, state: 'unavailable', reason: 'down', until: Date.now() + 1_000 } as const;
+    for (const listener of listeners) listener.onTick?.({ currency: 'usd', quotes: [], failures: [failure] });
+  };
+  /** Lets time pass, and whatever follows from it happen. */
+  async function pass(ms: number): Promise<void> {
+    mock.timers.tick(ms);
+    for (let turn = 0; turn < 5; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+  }
+
+  /** Starts a collection; `states` says what it came to, once it has ended. */
+  async function collecting(assetIds: string[], different: Partial<CollectRequest> = {}) {
+    const collection: { states?: Record<string, string> } = {};
+    const onSettled = (settled: readonly QuoteReading[]): unknown =>
+      batches.push(settled.map(({ assetId }) => assetId));
+    const request = { currency: 'usd', urgency: 'interactive', waitMs: 2_500, onSettled } as const;
+    void collect({ ...request, assetIds, ...different }).then((readings) => {
+      const states = [...readings].map(([id, { state }]): [string, string] => [id, state]);
+      collection.states = Object.fromEntries(states);
+    });
+    await pass(0);
+    return collection;
+  }
+
+  it('has at its deadline all that had settled before, and the rest as it is', async () => {
+    stored.set('old', { quote: quote('old', 2 * freshMs), failure: undefined });
+    mirror.put(quote('held'));
+    const collection = await collecting(['held', 'quick', 'down', 'old', 'never']);
+    tick('quick');
+    await pass(500);
+    fail('down');
+    await pass(2_000);
+    expect(collection.states).to.deep.equal({
+      held: 'fresh',
+      quick: 'fresh',
+      down: 'unavailable',
+      old: 'stale',
+      never: 'pending',
+    });
+    expect(batches).to.deep.equal([['held'], ['quick'], ['down'], ['old', 'never']]);
+  });
+
+  it('ends at its deadline and not at the look after it', async () => {
+    const collection = await collecting(['never']);
+    for (let second = 0; second < 2; second += 1) await pass(1_000);
+    await pass(499);
+    expect(collection.states).to.equal(undefined);
+    await pass(1);
+    expect(collection.states).to.deep.equal({ never: 'pending' });
+  });
+
+  it('waits for nothing, and wants nothing, when it has no time', async () => {
+    const collection = await collecting(['never'], { waitMs: 0 });
+    expect(collection.states).to.deep.equal({ never: 'pending' });
+    expect(wanted).to.deep.equal([]);
+  });
+
+  it('ends with the last asset, whatever time is left', async () => {
+    const collection = await collecting(['a', 'b']);
+    tick('a');
+    await pass(0);
+    expect(collection.states).to.equal(undefined);
+    tick('b');
+    await pass(0);
+    expect(collection.states).to.deep.equal({ a: 'fresh', b: 'fresh' });
+  });
+
+  it('takes for fresh from its process only what is', async () => {
+    mirror.put(quote('fresh', freshMs - 1));
+    mirror.put(quote('old', freshMs));
+    await collecting(['fresh', 'old']);
+    expect(batches).to.deep.equal([['fresh']]);
+    expect(wanted).to.deep.equal([['old']]);
+  });
+
+  it('finds within a second what came without a tick, and wants what has not come once more', async () => {
+    const collection = await collecting(['a', 'b'], { waitMs: 10_000 });
+    stored.set('a', { quote: quote('a'), failure: undefined });
+    await pass(1_000);
+    expect(batches).to.deep.equal([['a']]);
+    expect(wanted).to.deep.equal([['a', 'b'], ['b']]);
+    stored.set('b', { quote: quote('b'), failure: undefined });
+    await pass(1_000);
+    expect(collection.states).to.deep.equal({ a: 'fresh', b: 'fresh' });
+  });
+
+  it('listens no longer than it lasts', async () => {
+    await collecting(['a'], { waitMs: 1_000 });
+    expect(listeners.size).to.equal(1);
+    await pass(1_000);
+    expect(listeners.size).to.equal(0);
+  });
+});

@@ -1,0 +1,48 @@
+/** How long a reader waits for a document: on a clock that the test moves. */
+import { mock } from 'node:test';
+import { expect } from 'chai';
+import {
+  createDocumentReader,
+  type DocumentReading,
+} from '../../../src/features/coingecko-api/document-reader.ts';
+import type { StoredDocument } from '../../../src/features/coingecko-api/document-store.ts';
+
+describe('a document that is waited for', () => {
+  let stored: StoredDocument;
+  let reading: DocumentReading | undefined;
+
+  beforeEach(async () => {
+    mock.timers.enable({ apis: ['setTimeout', 'Date'], now: 1_000_000 });
+    stored = { document: undefined, failure: undefined };
+    reading = undefined;
+    const reader = createDocumentReader({
+      store: { read: () => Promise.resolve(stored), want: () => Promise.resolve(true) },
+      news: { listen: () => () => undefined, publish: () => Promise.resolve() },
+      clock: { now: () => Date.now() },
+      kick: () => Promise.resolve(),
+      pendingState: () => Promise.resolve('pending'),
+    });
+    void reader.read({ path: '/global', freshMs: 60_000, waitMs: 700 }).then((each) => (reading = each));
+    await pass(0);
+  });
+  afterEach(() => mock.timers.reset());
+
+  async function pass(ms: number): Promise<void> {
+    mock.timers.tick(ms);
+    for (let turn = 0; turn < 5; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+  }
+
+  it('is given up at the deadline and not at the look after it', async () => {
+    await pass(500);
+    await pass(199);
+    expect(reading).to.equal(undefined);
+    await pass(1);
+    expect(reading).to.deep.equal({ state: 'pending' });
+  });
+
+  it('is found by a look when no news of it comes', async () => {
+    stored = { document: { json: '{}', receivedAt: Date.now() }, failure: undefined };
+    await pass(500);
+    expect(reading?.state).to.equal('fresh');
+  });
+});

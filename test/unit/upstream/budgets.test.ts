@@ -1,0 +1,36 @@
+import { expect } from 'chai';
+import { Redis } from 'ioredis';
+import { buildBudgets, type Budgets } from '../../../src/features/upstream/budget/budgets.ts';
+import { loadConfig } from '../../../src/platform/config/load-config.ts';
+import { silentLogger } from '../../../src/platform/observability/logger.ts';
+import type { UpstreamLedger } from '../../../src/features/upstream/budget/call-log.ts';
+
+describe('budgets', () => {
+  const redis = new Redis({ lazyConnect: true });
+  after(() => redis.disconnect());
+  const budgetsOf = (environment: Record<string, string>): Budgets => {
+    const config = loadConfig(environment);
+    return buildBudgets({ config, redis, ledger: {} as UpstreamLedger, log: silentLogger(), prefix: 'p' });
+  };
+
+  it('are one for each provider and key, and tell no key', () => {
+    const secret = 'CG-very-secret';
+    const environment = { PROVIDER: 'coingecko', COINGECKO_PLAN: 'demo', COINGECKO_API_KEY: secret };
+    const budgets = budgetsOf({ ...environment, CMC_API_KEY: 'cmc-secret' });
+    expect(budgets.of('coingecko')).to.equal(budgets.primary);
+    const keys = (['coingecko', 'coinmarketcap', 'defillama'] as const).map((name) => budgets.of(name).key);
+    expect(new Set(keys).size).to.equal(3);
+    expect(keys.join()).to.not.contain('secret');
+    expect(budgetsOf({ ...environment, COINGECKO_API_KEY: 'CG-other' }).primary.key).to.not.equal(keys[0]);
+    expect(budgetsOf({ ...environment, CMC_API_KEY: 'other' }).of('coinmarketcap').key).to.not.equal(keys[1]);
+    expect(budgetsOf(environment).primary.key).to.equal(keys[0]);
+  });
+
+  it('are paid from by whoever is asked, not by whoever is first', () => {
+    const budgets = budgetsOf({ PROVIDER: 'coinmarketcap', CMC_API_KEY: 'cmc' });
+    expect(budgets.primary).to.equal(budgets.of('coinmarketcap'));
+    expect(budgets.of('coingecko')).to.not.equal(budgets.primary);
+    const market = budgetsOf({ PROVIDER: 'simulated' });
+    expect(market.of('coingecko')).to.equal(market.primary);
+  });
+});

@@ -1,0 +1,118 @@
+import type { JobData, JobResult } from '../../../jobs/registry.ts';
+import {
+  documentId,
+  outOfReachReason,
+  type DocumentFailure,
+  type DocumentStore,
+} from '../../../src/features/coingecko-api/document-store.ts';
+import { parseRequester } from '../../../src/domain/requester.ts';
+import type { DocumentNews } from '../../../src/features/coingecko-api/document-channel.ts';
+import { messageOf } from '../../../src/domain/errors.ts';
+import { ProviderRangeError, ProviderRejectedError } from '../../../src/features/upstream/provider-errors.ts';
+import { wasNeverSent } from '../../../src/features/upstream/outcome.ts';
+import type { JobContext } from '../../runtime/processor.ts';
+import { PutBack } from '../../runtime/requeue.ts';
+import { takeTurn } from '../upstream/non-batch-slot.ts';
+import type { RefreshDeps } from '../upstream/refresh-outcome.ts';
+import { callUpstream, waitOf } from '../upstream/upstream-call.ts';
+
+/** What fetching documents needs beside the rest. */
+export interface DocumentRefreshDeps {
+  readonly documents: DocumentStore;
+  readonly documentNews: Pick<DocumentNews, 'publish'>;
+}
+
+type Deps = Pick<RefreshDeps, 'provider' | 'gate' | 'demand' | 'clock' | 'log' | 'notFoundMs' | 'charge'> &
+  DocumentRefreshDeps;
+
+/** Longer than a call and its retries may take (ms); when its holder dies, another may try after this. */
+const leaseMs = 30_000;
+const unavailableMs = 10_000;
+/** How long a refusal (key, plan) is remembered (ms): it will not heal by itself. */
+const rejectedMs = 60_000;
+/** The past that a source does not reach to only gets further away. */
+const outOfReachMs = 3_600_000;
+
+/** `document.refresh`: one call for one document, charged to whoever asked first. */
+export async function refreshDocument(
+  deps: Deps,
+  job: JobData<'document.refresh'>,
+  context: JobContext,
+): Promise<JobResult<'document.refresh'>> {
+  const { documents, documentNews, clock } = deps;
+  const { path, freshMs, requester } = job;
+  const { document, failure } = await documents.read(path);
+  const isFresh = document !== undefined && clock.now() - document.receivedAt < freshMs;
+  if (isFresh || (failure !== undefined && failure.until > clock.now())) return { fetched: false };
+  // The job may run a second time while the first still calls, when its lock was lost.
+  if (!(await documents.lease(path, leaseMs))) return { fetched: false };
+  const fetched = await outcomeOf(fetchDocument(deps, job, context));
+  if ('json' in fetched) await documents.write(path, { json: fetched.json, receivedAt: clock.now() });
+  else {
+    const waitMs = waitOf(fetched.error);
+    if (waitMs !== undefined || context.waitSignal.aborted) {
+      await documents.release(path);
+      throw new PutBack('no budget', waitMs ?? 0);
+    }
+    deps.log.warn(
+      { path: path.split('?')[0], reason: messageOf(fetched.error) },
+      'upstream gave no document',
+    );
+    await documents.writeFailure(path, failureOf(deps, fetched.error));
+  }
+  await documents.settle(path, requester);
+  await documentNews.publish(documentId(path));
+  return { fetched: true };
+}
+
+/** Only what the provider says is remembered: when the cache cannot be written, the job fails and is tried again. */
+async function outcomeOf(fetching: Promise<string>): Promise<{ json: string } | { error: unknown }> {
+  try {
+    return { json: await fetching };
+  } catch (error) {
+    return { error };
+  }
+}
+
+async function fetchDocument(
+  { provider, gate, charge, demand }: Deps,
+  { path, requester }: JobData<'document.refresh'>,
+  context: JobContext,
+): Promise<string> {
+  const who = requester === undefined ? undefined : parseRequester(requester);
+  return await callUpstream({ gate, urgency: 'interactive', context }, async (grant) => {
+    if (provider.fetchDocument === undefined) {
+      await grant.release();
+      throw new ProviderRejectedError(`${provider.source} has no such documents`, {
+        provider: provider.source,
+      });
+    }
+    await takeTurn(demand, grant);
+    try {
+      const json = await provider.fetchDocument({
+        path,
+        signal: AbortSignal.any([grant.signal, context.signal]),
+      });
+      if (who !== undefined) charge(who, 1);
+      return json;
+    } catch (error) {
+      // A call that failed has burned the budget like any other.
+      if (who !== undefined && !wasNeverSent(error)) charge(who, 1);
+      throw error;
+    }
+  });
+}
+
+function failureOf(
+  { clock, notFoundMs }: Pick<Deps, 'clock' | 'notFoundMs'>,
+  error: unknown,
+): DocumentFailure {
+  const now = clock.now();
+  if (error instanceof ProviderRangeError)
+    return { state: 'unavailable', until: now + outOfReachMs, reason: outOfReachReason };
+  if (!(error instanceof ProviderRejectedError))
+    return { state: 'unavailable', until: now + unavailableMs, reason: 'the price source does not answer' };
+  return error.providerStatus === 404
+    ? { state: 'not_found', until: now + notFoundMs, reason: 'the price source does not know this' }
+    : { state: 'unavailable', until: now + rejectedMs, reason: 'the price source refuses our requests' };
+}

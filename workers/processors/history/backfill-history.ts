@@ -1,0 +1,201 @@
+import type { CandlePartitions } from '../../../src/features/history/queries/candle-partitions.ts';
+import type { CandleQueries } from '../../../src/features/history/queries/candles.ts';
+import type { AskOutcome, HistoryAsks } from '../../../src/features/history/queries/history-requests.ts';
+import type { JobData, JobResult } from '../../../jobs/registry.ts';
+import { dayMs, isCoarser } from '../../../src/features/history/chart.ts';
+import { granularityMs, type HistoryPoint, type HistorySpan } from '../../../src/domain/history.ts';
+import { parseRequester } from '../../../src/domain/requester.ts';
+import { lookAt } from '../../../src/features/history/gap-finder.ts';
+import { makeRoom, storePoints } from '../../../src/features/history/store-history.ts';
+import { messageOf } from '../../../src/domain/errors.ts';
+import {
+  ProviderError,
+  ProviderRangeError,
+  ProviderRejectedError,
+} from '../../../src/features/upstream/provider-errors.ts';
+import { NoProviderError } from '../../../src/features/upstream/provider-chain.ts';
+import type { PriceProvider } from '../../../src/features/upstream/provider.ts';
+import { wasNeverSent } from '../../../src/features/upstream/outcome.ts';
+import type { JobContext } from '../../runtime/processor.ts';
+import { PutBack } from '../../runtime/requeue.ts';
+import { takeTurn } from '../upstream/non-batch-slot.ts';
+import type { RefreshDeps } from '../upstream/refresh-outcome.ts';
+import { callChain, waitOf } from '../upstream/upstream-call.ts';
+
+/** What filling gaps of history needs beside the rest. */
+export interface HistoryDeps {
+  readonly candles: CandleQueries;
+  readonly partitions: CandlePartitions;
+  readonly asks: HistoryAsks;
+}
+
+type Deps = Pick<RefreshDeps, 'chain' | 'demand' | 'clock' | 'log' | 'charge'> & HistoryDeps;
+type Job = JobData<'history.backfill'>;
+
+/** Where a provider has nothing, it is asked again after this time (ms). */
+const answeredMs = 30 * dayMs;
+/** Intervals at the end of what was asked for that the provider may still get, and the longest time (ms) they are not asked for again. */
+const lateIntervals = 2;
+const longestRecentMs = 3_600_000;
+/** A span of a day, less this (ms) for rounding and the way of a call, is a day to the provider. */
+const slackMs = 60_000;
+/** How long a failure keeps others from trying (ms), by what it was. */
+const unansweredMs: Readonly<Record<Exclude<AskOutcome, 'answered'>, number>> = {
+  failed: 30_000,
+  refused: 3_600_000,
+  unknown: 3_600_000,
+};
+
+/**
+ * `history.backfill`: one call for the points of a span that are missing, charged to whoever asked. Runs twice without harm: what
+ * is there by then is not asked for again, and points that are there stay.
+ */
+export async function backfillHistory(
+  deps: Deps,
+  job: Job,
+  context: JobContext,
+): Promise<JobResult<'history.backfill'>> {
+  const now = deps.clock.now();
+  const { gaps } = await lookAt(deps, job, { from: job.from, to: job.to, now });
+  if (gaps.stretch === undefined) return { points: 0 };
+  const span = spanOf(job, now);
+  try {
+    const found = await fetchPoints(deps, { ...job, span }, context);
+    if (found === unknown) {
+      await note(deps, job, { ...job, outcome: 'unknown' });
+    } else if (isCoarser(timesOf(found), job.granularity)) {
+      // Days stored as hours would be taken for all that there is, for weeks.
+      const { source, points } = found;
+      deps.log.warn(
+        { asset: job.assetId, source, points: points.length },
+        'history came coarser than asked for',
+      );
+      await note(deps, job, { from: job.from, to: job.to, outcome: 'failed' });
+    } else {
+      return { points: await keep(deps, job, { span, ...found }) };
+    }
+  } catch (error) {
+    const waitMs = waitOf(error);
+    if (waitMs !== undefined) throw new PutBack('no budget', waitMs);
+    // What did not come from a provider is no word of one: another attempt, here or elsewhere.
+    if (!(error instanceof ProviderError) || context.waitSignal.aborted) throw error;
+    deps.log.warn({ asset: job.assetId, reason: messageOf(error) }, 'upstream gave no history');
+    // Where no source reaches back to, none reaches further.
+    const isOutOfReach = error instanceof NoProviderError || error instanceof ProviderRangeError;
+    const from = isOutOfReach ? 0 : job.from;
+    await note(deps, job, { from, to: job.to, outcome: outcomeOf(error) });
+  }
+  return { points: 0 };
+}
+
+/** What a provider is asked for of a piece: five minutes are to be had of the last day only, before that they would be hours. */
+function spanOf({ granularity, from, to }: Job, now: number): HistorySpan {
+  if (granularity === '5m') return { granularity, from: Math.max(from, now - dayMs + slackMs), to: now };
+  return { granularity, from, to: Math.min(to, now) };
+}
+
+/** Whether a source prices in a currency and reaches back to a moment. */
+function canTell(
+  provider: PriceProvider,
+  { currency, from, now }: { readonly currency: string; readonly from: number; readonly now: number },
+): boolean {
+  const { historyDays = Infinity } = provider;
+  const serves = provider.fetchHistory !== undefined && provider.serves?.(currency) !== false;
+  return serves && from >= now - historyDays * dayMs;
+}
+
+interface Found {
+  readonly points: readonly HistoryPoint[];
+  readonly source: string;
+}
+
+const timesOf = ({ points }: Found): readonly number[] => points.map(({ at }) => at);
+
+/** The first source's word that there is no such asset. */
+const unknown = Symbol('no such asset');
+
+async function fetchPoints(
+  { chain, clock, charge, demand }: Deps,
+  { assetId, currency, span, urgency, requester }: Job & { readonly span: HistorySpan },
+  context: JobContext,
+): Promise<Found | typeof unknown> {
+  const who = requester === undefined ? undefined : parseRequester(requester);
+  const can = (provider: PriceProvider): boolean =>
+    canTell(provider, { currency, from: span.from, now: clock.now() });
+  const found = await callChain({ chain, urgency, context, can }, async (grant, { provider, isFirst }) => {
+    await takeTurn(demand, grant);
+    const signal = AbortSignal.any([grant.signal, context.signal]);
+    try {
+      const points = await provider.fetchHistory?.({ assetId, currency, span, signal });
+      if (who !== undefined) charge(who, 1);
+      return { points: points ?? [], source: provider.source };
+    } catch (error) {
+      // A call that failed has burned the budget like any other.
+      if (who !== undefined && !wasNeverSent(error)) charge(who, 1);
+      if (isFirst && error instanceof ProviderRejectedError && error.providerStatus === 404) return unknown;
+      throw error;
+    }
+  });
+  return found ?? { points: [], source: chain.first.source };
+}
+
+async function keep(deps: Deps, job: Job, { span, points, source }: Found & { readonly span: HistorySpan }) {
+  const { assetId, currency, granularity } = job;
+  await makeRoom(deps.partitions, span);
+  const { inserted, improved } = await storePoints(deps.candles, {
+    assetId,
+    currency,
+    granularity,
+    points,
+    source,
+  });
+  // The begin of an interval: one that lay in both parts would be in none, and be waited for in vain.
+  const length = granularityMs[granularity];
+  const recent = (Math.floor(span.to / length) - lateIntervals) * length;
+  // A whole year without a point: the asset was not there yet, nor was it before.
+  const isBefore = points.length === 0 && granularity === '1d';
+  // What a provider cannot be asked for at this granularity it does not have either.
+  const from = isBefore ? 0 : granularity === '5m' ? Math.min(job.from, span.from) : span.from;
+  const count = points.length;
+  if (recent > from) await note(deps, job, { from, to: recent - 1, outcome: 'answered', points: count });
+  const validMs = Math.min(length, longestRecentMs);
+  await note(deps, job, {
+    from: Math.max(from, recent),
+    to: span.to,
+    outcome: 'answered',
+    points: count,
+    validMs,
+  });
+  return inserted + improved;
+}
+
+interface Ask {
+  readonly from: number;
+  readonly to: number;
+  readonly outcome: AskOutcome;
+  readonly points?: number;
+  /** How long it is remembered; by its outcome when absent. */
+  readonly validMs?: number;
+}
+
+async function note(
+  { asks }: Deps,
+  { assetId, currency, granularity }: Job,
+  { from, to, outcome, points = 0, validMs }: Ask,
+): Promise<void> {
+  const usual = outcome === 'answered' ? answeredMs : unansweredMs[outcome];
+  await asks.note({
+    assetId,
+    currency,
+    granularity,
+    from,
+    to,
+    outcome,
+    points,
+    validMs: validMs ?? usual,
+  });
+}
+
+function outcomeOf(error: ProviderError): AskOutcome {
+  return error instanceof ProviderRejectedError || error instanceof NoProviderError ? 'refused' : 'failed';
+}

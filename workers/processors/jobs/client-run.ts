@@ -1,0 +1,115 @@
+/**
+ * The frame of a run for clients: one run serves every row with its work key, tells its progress, and ends all rows that still
+ * wait by one statement. Everything may be done twice: rows that have ended stay as they are.
+ */
+import { v7 as uuidv7 } from 'uuid';
+import type { JobQueries } from '../../../src/features/jobs/queries/jobs.ts';
+import type { FailedRun, RunQueries } from '../../../src/features/jobs/queries/runs.ts';
+import { workSubject, type JobEventLog } from '../../../src/features/jobs/job-events.ts';
+import type { Clock } from '../../../src/platform/concurrency/clock.ts';
+import { AppError } from '../../../src/domain/errors.ts';
+import type { Logger } from '../../../src/platform/observability/logger.ts';
+import type { JobContext } from '../../runtime/processor.ts';
+import { PutBack } from '../../runtime/requeue.ts';
+import { RunProgress } from './run-progress.ts';
+
+export interface ClientRunDeps {
+  readonly jobs: Pick<JobQueries, 'countOpen'>;
+  readonly runs: RunQueries;
+  readonly events: JobEventLog;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** A signal that aborts when nobody waits for the work any more. */
+  readonly abandoned: (workKey: string) => { signal: AbortSignal; forget(): void };
+}
+
+/** What a run is, whatever it does. */
+export interface ClientRun {
+  readonly workKey: string;
+  /** Steps that count as progress. */
+  readonly total: number;
+}
+
+/** What the work of a run is given. */
+export interface RunControl {
+  readonly startedAt: Date;
+  readonly progress: RunProgress;
+  /** Aborts when nobody waits for the work any more, when the process ends, or when another process has the job. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Runs `work`, which returns the JSON text of the result, and ends the rows. An error that is meant for clients (an
+ * {@link AppError} below 500) fails the rows with its code and message at once; any other is tried again, and on the last
+ * attempt fails them too, so that no accepted job is left open.
+ */
+export async function runForClients(
+  deps: ClientRunDeps,
+  { run, context }: { readonly run: ClientRun; readonly context: JobContext },
+  work: (control: RunControl) => Promise<string>,
+): Promise<null> {
+  const startedAt = new Date(deps.clock.now());
+  try {
+    await workAndComplete(deps, { run, context, startedAt }, work);
+    return null;
+  } catch (error) {
+    if (error instanceof PutBack || context.signal.aborted) throw error;
+    if (error instanceof AppError && error.status < 500) {
+      await failRows(deps, run.workKey, { code: error.code, message: error.message, status: error.status });
+      return null;
+    }
+    if (context.isLastAttempt) {
+      await failRows(deps, run.workKey, { code: 'job_failed', message: 'The job failed repeatedly' });
+    }
+    throw error;
+  }
+}
+
+interface Frame {
+  readonly run: ClientRun;
+  readonly context: JobContext;
+  readonly startedAt: Date;
+}
+
+async function workAndComplete(
+  deps: ClientRunDeps,
+  { run: { workKey, total }, context, startedAt }: Frame,
+  work: (control: RunControl) => Promise<string>,
+): Promise<void> {
+  const abandoned = deps.abandoned(workKey);
+  const progress = new RunProgress({ ...deps, workKey, total, startedAt });
+  const signal = AbortSignal.any([context.waitSignal, abandoned.signal]);
+  try {
+    const body = await work({ startedAt, progress, signal });
+    // Who submits the same work from here on gets a run of its own; who did before is in the statement that follows.
+    await context.releaseDeduplication();
+    const ended = await deps.runs.complete({ workKey, startedAt }, uuidv7(), body);
+    if (ended.length > 0) await progress.completed(ended);
+  } catch (error) {
+    if (!abandoned.signal.aborted) throw error;
+    await endAbandoned(deps, workKey, context);
+  } finally {
+    abandoned.forget();
+    await progress.flushed();
+  }
+}
+
+/** Nobody waited for the work; if somebody came meanwhile, it is run after all. */
+async function endAbandoned(deps: ClientRunDeps, workKey: string, context: JobContext): Promise<void> {
+  await context.releaseDeduplication();
+  if ((await deps.jobs.countOpen(workKey)) > 0) throw new PutBack('wanted again');
+}
+
+/** Ends all rows of a run as failed and says so. */
+export async function failRows(
+  deps: Pick<ClientRunDeps, 'runs' | 'events' | 'clock'>,
+  workKey: string,
+  failure: FailedRun,
+): Promise<void> {
+  const ended = await deps.runs.fail({ workKey, startedAt: new Date(deps.clock.now()) }, failure);
+  if (ended.length === 0) return;
+  const error = { code: failure.code, message: failure.message };
+  await deps.events.append(workSubject(workKey), [
+    { type: 'job.failed', data: { state: 'failed', error }, jobs: ended },
+  ]);
+}

@@ -1,0 +1,102 @@
+import type { RunQueries } from '../../../src/features/jobs/queries/runs.ts';
+import { priceOf, type QuoteReading } from '../../../src/domain/cached-quote.ts';
+import { workSubject, type JobEvent, type JobEventLog } from '../../../src/features/jobs/job-events.ts';
+import type { Clock } from '../../../src/platform/concurrency/clock.ts';
+import { messageOf } from '../../../src/domain/errors.ts';
+import type { Logger } from '../../../src/platform/observability/logger.ts';
+
+interface ProgressDeps {
+  readonly runs: RunQueries;
+  readonly events: JobEventLog;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly workKey: string;
+  readonly total: number;
+  readonly startedAt: Date;
+}
+
+/** Rows are told of progress at most this often (ms); events are sent for every batch. */
+const rowEveryMs = 500;
+
+/**
+ * What a run tells while it goes: events in order, and now and then the rows. A run that finds everything in the cache tells
+ * nothing until it ends, and then all in one entry. Progress is told on a best-effort basis: losing it never fails a run.
+ */
+export class RunProgress {
+  readonly #deps: ProgressDeps;
+  #unsent: JobEvent[] = [];
+  #done = 0;
+  #waiting = false;
+  #rowToldAt = 0;
+  #chain: Promise<void> = Promise.resolve();
+
+  constructor(deps: ProgressDeps) {
+    this.#deps = deps;
+  }
+
+  /** Assets have settled. */
+  settled(readings: readonly QuoteReading[]): void {
+    this.#done += readings.length;
+    for (const reading of readings) this.#unsent.push({ type: 'job.coin', data: coinOf(reading) });
+    this.#unsent.push({ type: 'job.progress', data: { done: this.#done, total: this.#deps.total } });
+    if (this.#waiting && this.#done < this.#deps.total) this.#tell();
+  }
+
+  /** Steps have been done, so many in all. */
+  reached(done: number): void {
+    if (done <= this.#done) return;
+    this.#done = Math.min(done, this.#deps.total);
+    this.#unsent.push({ type: 'job.progress', data: { done: this.#done, total: this.#deps.total } });
+    this.#tell();
+  }
+
+  /** The cache alone does not suffice. */
+  waits(): void {
+    this.#waiting = true;
+    if (this.#unsent.length === 0)
+      this.#unsent.push({ type: 'job.progress', data: { done: 0, total: this.#deps.total } });
+    this.#tell();
+  }
+
+  /** The rows have been completed; sends what is left and the last event. */
+  async completed(jobIds: readonly string[]): Promise<void> {
+    const { total } = this.#deps;
+    this.#unsent.push({
+      type: 'job.completed',
+      data: { state: 'completed', progress: { done: total, total } },
+      jobs: jobIds,
+    });
+    this.#sendEvents();
+    await this.#chain;
+  }
+
+  /** Resolves when everything that was told has been sent or given up. */
+  async flushed(): Promise<void> {
+    await this.#chain;
+  }
+
+  #tell(): void {
+    this.#sendEvents();
+    const now = this.#deps.clock.now();
+    if (now - this.#rowToldAt < rowEveryMs) return;
+    this.#rowToldAt = now;
+    const done = this.#done;
+    this.#enqueue(() => this.#deps.runs.markProgress(this.#deps, done));
+  }
+
+  #sendEvents(): void {
+    const events = this.#unsent;
+    this.#unsent = [];
+    this.#enqueue(() => this.#deps.events.append(workSubject(this.#deps.workKey), events));
+  }
+
+  #enqueue(step: () => Promise<void>): void {
+    this.#chain = this.#chain.then(step).catch((error: unknown) => {
+      this.#deps.log.warn({ reason: messageOf(error) }, 'progress of a run could not be told');
+    });
+  }
+}
+
+function coinOf({ assetId, state, quote, reason }: QuoteReading): object {
+  return { id: assetId, state, ...(quote === undefined ? { reason } : { price: priceOf(quote) }) };
+}

@@ -1,0 +1,231 @@
+/**
+ * Reads an uploaded report into the transactions of a portfolio. All of it is one transaction of the database: transactions,
+ * audit trail, the outcome and the end of the file are there together or not at all, so an import that is killed anywhere has
+ * done nothing, and one that has ended does nothing a second time. The portfolio is locked only once the file was read.
+ */
+import type { ImportQueries, ImportRecord } from '../../../src/features/portfolios/queries/imports.ts';
+import type {
+  ImportEnd,
+  ImportOutcome,
+  ImportRun,
+  ImportRuns,
+} from '../../../src/features/portfolios/queries/import-runs.ts';
+import type { SymbolLookup } from '../../../src/features/assets/queries/symbol-lookup.ts';
+import type { BookChange } from '../../../src/features/portfolios/queries/write-transactions.ts';
+import type { JobData } from '../../../jobs/registry.ts';
+import type { GenericMapping } from '../../../src/features/portfolios/importers/generic.ts';
+import { contentOf } from '../../../src/features/portfolios/ledger/recorded-transaction.ts';
+import { parseRequester } from '../../../src/domain/requester.ts';
+import { ConflictError, messageOf, NotFoundError } from '../../../src/domain/errors.ts';
+import { ImportPrices, type ReadCloses } from '../../../src/features/portfolios/importers/import-prices.ts';
+import { importResult } from '../../../src/features/portfolios/importers/import-result.ts';
+import { ProblemList } from '../../../src/features/portfolios/importers/problem-list.ts';
+import { readReport, type ImportFormat } from '../../../src/features/portfolios/importers/read-report.ts';
+import { refuseOverdrawn } from '../../../src/features/portfolios/importers/refuse-overdrawn.ts';
+import { recordsOf } from '../../../src/features/portfolios/importers/report-records.ts';
+import { stageReport, type Staged } from '../../../src/features/portfolios/importers/stage-report.ts';
+import { SymbolResolver } from '../../../src/features/portfolios/importers/symbol-resolver.ts';
+import { decodeText, type TextEncoding } from '../../../src/features/portfolios/importers/text-encoding.ts';
+import type { FindMarketValues } from '../../../src/features/portfolios/valuation/market-values.ts';
+import type { Processor } from '../../runtime/processor.ts';
+import { PutBack } from '../../runtime/requeue.ts';
+import { runForClients, type ClientRunDeps, type RunControl } from '../jobs/client-run.ts';
+
+/** What imports stand on. */
+export interface ImportDeps extends ClientRunDeps {
+  readonly imports: Pick<ImportQueries, 'find' | 'chunk' | 'choices'>;
+  readonly importRuns: ImportRuns;
+  readonly symbols: SymbolLookup;
+  readonly closes: ReadCloses;
+  readonly findMarketValues: FindMarketValues;
+  /** Has the books of a portfolio brought up to date. */
+  readonly updateBooks: (portfolioId: string) => Promise<void>;
+  /** Transactions that a portfolio may have. */
+  readonly transactionLimit: number;
+}
+
+/** Progress is in per cent: so much of it is reading. */
+const readingPercent = 70;
+/** Transactions of a dry run that its result shows. */
+const mostSamples = 20;
+
+/** Builds the processor. */
+export function createTransactionsImport(deps: ImportDeps): Processor<'transactions.import'> {
+  return (data, context) =>
+    runForClients(deps, { run: { workKey: data.workKey, total: 100 }, context }, async (control) => {
+      const record = await deps.imports.find(data.importId, data.portfolioId);
+      if (record === undefined) throw new NotFoundError('There is no such import', 'import_not_found');
+      if (record.settledAt !== null) return record.resultJson ?? '{}';
+      const { resultJson, added } = await new Importing(deps, { data, record, control }).run();
+      if (added > 0 && !data.isDryRun) await updateBooks(deps, data.portfolioId);
+      return resultJson;
+    });
+}
+
+/** What is lost here is found by upkeep, by the versions of the books. */
+async function updateBooks({ updateBooks: update, log }: ImportDeps, portfolioId: string): Promise<void> {
+  try {
+    await update(portfolioId);
+  } catch (error) {
+    log.debug({ portfolioId, reason: messageOf(error) }, 'an update of books could not be queued');
+  }
+}
+
+interface ImportTask {
+  readonly data: JobData<'transactions.import'>;
+  readonly record: ImportRecord;
+  readonly control: RunControl;
+}
+
+/** One import under way. */
+class Importing {
+  readonly #deps: ImportDeps;
+  readonly #task: ImportTask;
+  readonly #problems = new ProblemList();
+  readonly #asked: ReadonlyMap<string, string>;
+  readonly #mapping: GenericMapping | null;
+
+  constructor(deps: ImportDeps, task: ImportTask) {
+    this.#deps = deps;
+    this.#task = task;
+    const { symbolsJson, mappingJson } = task.record;
+    const symbols = Object.entries(JSON.parse(symbolsJson) as Record<string, string>);
+    this.#asked = new Map(symbols.map(([symbol, id]) => [symbol.toUpperCase(), id]));
+    this.#mapping = mappingJson === null ? null : (JSON.parse(mappingJson) as GenericMapping);
+  }
+
+  run(): Promise<ImportOutcome> {
+    return this.#deps.importRuns.run(this.#task.record.id, (run) => this.#work(run));
+  }
+
+  async #work(run: ImportRun): Promise<ImportEnd> {
+    const { data, record } = this.#task;
+    const symbols = new SymbolResolver({
+      source: this.#deps.symbols,
+      asked: this.#asked,
+      remembered: await this.#deps.imports.choices(record.userId),
+    });
+    const prices = this.#prices();
+    const staged = await this.#stage(run, { symbols, prices });
+    const request = { portfolioId: record.portfolioId, limit: this.#deps.transactionLimit };
+    const change = await run.open(request);
+    const stored = await run.stored();
+    if (stored !== undefined) return { keep: false, outcome: stored };
+    if (change.portfolio.baseCurrency !== data.currency) throw otherCurrency();
+    const counts = await this.#judge(run, change);
+    const keep = !record.isDryRun && (record.onError === 'keep_good' || this.#problems.count() === 0);
+    const samples = record.isDryRun ? await samplesOf(run) : undefined;
+    const added = keep ? await this.#write(run, change, counts.left) : 0;
+    const resultJson = importResult({
+      record,
+      staged,
+      ...counts,
+      added: record.isDryRun ? counts.left : added,
+      isWritten: keep,
+      problems: this.#problems,
+      resolved: symbols.told(),
+      rates: prices.rates(),
+      samples,
+    });
+    const outcome = { resultJson, added };
+    if (keep) await run.settle(outcome);
+    return { keep, outcome };
+  }
+
+  #prices(): ImportPrices {
+    const { closes, findMarketValues, clock } = this.#deps;
+    return new ImportPrices({
+      closes,
+      findMarketValues,
+      base: this.#task.data.currency,
+      now: clock.now(),
+    });
+  }
+
+  async #stage(
+    { staging }: ImportRun,
+    { symbols, prices }: { readonly symbols: SymbolResolver; readonly prices: ImportPrices },
+  ): Promise<Staged> {
+    const { record, control } = this.#task;
+    const text = decodeText(this.#chunks(), record.encoding as TextEncoding);
+    const wish = { format: record.format as ImportFormat, mapping: this.#mapping };
+    return await stageReport(readReport(recordsOf(text), wish), {
+      importId: record.id,
+      mapping: this.#mapping,
+      now: this.#deps.clock.now(),
+      symbols,
+      prices,
+      problems: this.#problems,
+      hasAssets: () => this.#deps.symbols.isKnown(),
+      stage: (rows) => staging.add(rows),
+      onPage: (position) => {
+        this.#goOn();
+        control.progress.reached(Math.floor(Math.min(position / record.bytes, 1) * readingPercent));
+      },
+    });
+  }
+
+  async *#chunks(): AsyncGenerator<Buffer> {
+    const { imports } = this.#deps;
+    const { id } = this.#task.record;
+    for (let number = 0; ; number++) {
+      const bytes = await imports.chunk(id, number);
+      if (bytes === undefined) return;
+      yield bytes;
+    }
+  }
+
+  /** Takes out what is there already and what would make a holding negative. */
+  async #judge({ staging }: ImportRun, { portfolio }: BookChange): Promise<Counts> {
+    await staging.analyse();
+    const duplicates = await staging.dropDuplicates(portfolio.id);
+    const refused = await refuseOverdrawn(staging, portfolio.id, {
+      onRefused: (problem) => this.#problems.add(problem),
+      onPage: () => this.#goOn(),
+    });
+    this.#goOn();
+    const left = await staging.count();
+    return { duplicates, refused, left };
+  }
+
+  async #write(run: ImportRun, change: BookChange, left: number): Promise<number> {
+    const { record, data, control } = this.#task;
+    let added = 0;
+    for await (const page of run.staging.pages()) {
+      added += (await change.add(page)).length;
+      this.#goOn();
+      const share = added / Math.max(left, 1);
+      control.progress.reached(readingPercent + Math.floor(share * (99 - readingPercent)));
+    }
+    await change.settle();
+    const requester = parseRequester(data.requester ?? '');
+    const by = { actorId: record.userId, keyId: requester?.keyId };
+    if (added > 0) await run.record(record.portfolioId, by, { import_id: record.id, transactions: added });
+    await run.remember(record.userId, this.#asked);
+    return added;
+  }
+
+  /** Cancelled, or about to end: nothing has happened, and another worker begins anew. */
+  #goOn(): void {
+    if (this.#task.control.signal.aborted) throw new PutBack('the import was stopped');
+  }
+}
+
+/** What became of staged transactions. */
+interface Counts {
+  readonly duplicates: number;
+  readonly refused: number;
+  readonly left: number;
+}
+
+async function samplesOf({ staging }: ImportRun): Promise<readonly object[]> {
+  for await (const page of staging.pages()) return page.slice(0, mostSamples).map(contentOf);
+  return [];
+}
+
+function otherCurrency(): ConflictError {
+  return new ConflictError(
+    'The base currency of the portfolio was changed since the import was asked for',
+    'base_currency_changed',
+  );
+}

@@ -1,0 +1,181 @@
+/**
+ * How the list of assets is kept. `assets.check` looks every few seconds into Postgres whether something is to be fetched: the
+ * list once a day, and after it a few pages of the ranking, for the ranks. What is due is a row, not a delayed job, so a wiped
+ * Redis costs nothing. An attempt is noted before its call: one that fails in whatever way comes back later and later.
+ */
+import type { AssetQueries, RankedAsset } from '../../../src/features/assets/queries/assets.ts';
+import type { JobResult } from '../../../jobs/registry.ts';
+import type { AssetNews } from '../../../src/features/assets/asset-channel.ts';
+import type { Clock } from '../../../src/platform/concurrency/clock.ts';
+import { messageOf } from '../../../src/domain/errors.ts';
+import type { Logger } from '../../../src/platform/observability/logger.ts';
+import type { MarketRow } from '../../../src/domain/market-row.ts';
+import type { Quote } from '../../../src/domain/quote.ts';
+import type { PriceProvider } from '../../../src/features/upstream/provider.ts';
+import type { UpstreamGate } from '../../../src/features/upstream/request-limiter-contract.ts';
+import type { Kick } from '../../../src/features/quotes/enqueue-refresh.ts';
+import type { JobContext } from '../../runtime/processor.ts';
+import { PutBack } from '../../runtime/requeue.ts';
+import { callUpstream, waitOf } from './upstream-call.ts';
+
+/** What `assets.refresh` stands on. */
+export interface AssetRefreshDeps {
+  readonly provider: Pick<PriceProvider, 'fetchAssets'>;
+  readonly gate: UpstreamGate;
+  readonly assets: AssetQueries;
+  readonly assetNews: Pick<AssetNews, 'publish'>;
+  readonly kick: Pick<Kick, 'assets' | 'markets'>;
+  /** Pages of the ranking that are fetched after a list. */
+  readonly assetRankPages: number;
+  readonly log: Logger;
+}
+
+/** `assets.refresh`: fetches the list of all assets with one upstream call. */
+export async function refreshAssets(
+  deps: AssetRefreshDeps,
+  context: JobContext,
+): Promise<JobResult<'assets.refresh'>> {
+  const { assets, log } = deps;
+  const { isEmpty } = await assets.due();
+  let noted: Promise<void> | undefined;
+  try {
+    // Without any list nobody's symbols can be resolved: that is worth more than keeping a list current.
+    const urgency = isEmpty ? 'stream' : 'backfill';
+    const listings = await callUpstream({ gate: deps.gate, urgency, context }, async (grant) => {
+      await (noted ??= assets.beginList());
+      return await deps.provider.fetchAssets(AbortSignal.any([grant.signal, context.signal]));
+    });
+    const stored = await assets.storeList(listings, deps.assetRankPages);
+    if (stored.verdict !== 'take') {
+      const { assets: held } = stored;
+      log.warn({ held, arrived: listings.length }, 'a list of assets was not believed: it is much too short');
+      return { assets: 0 };
+    }
+    log.info({ assets: stored.assets, vanished: stored.vanished }, 'the list of assets was stored');
+    await tellOf(deps);
+    await beginRanking(deps);
+    return { assets: stored.assets };
+  } catch (error) {
+    const waitMs = waitOf(error);
+    if (waitMs !== undefined) throw new PutBack('no budget', waitMs);
+    if (context.waitSignal.aborted) throw new PutBack('the process ends');
+    // A source whose breaker is open was not even called.
+    await (noted ??= assets.beginList());
+    log.warn({ reason: messageOf(error) }, 'upstream gave no list of assets');
+    throw error;
+  }
+}
+
+/** The ranking follows at once; if not, the next check finds it due. */
+async function beginRanking(deps: AssetRefreshDeps): Promise<void> {
+  await checkAssets(deps).catch((error: unknown) => {
+    deps.log.debug({ reason: messageOf(error) }, 'the ranking could not be asked for yet');
+  });
+}
+
+/** Who does not hear of it looks by himself within a minute. */
+async function tellOf({ assetNews, log }: Pick<AssetRefreshDeps, 'assetNews' | 'log'>): Promise<void> {
+  await assetNews.publish().catch((error: unknown) => {
+    log.debug({ reason: messageOf(error) }, 'a change of the assets could not be told');
+  });
+}
+
+interface AssetCheckDeps {
+  readonly assets: Pick<AssetQueries, 'due' | 'beginRanks'>;
+  readonly kick: Pick<Kick, 'assets' | 'markets'>;
+}
+
+/** Currency in which the ranking is asked for: the order is the same in all of them. */
+const rankCurrency = 'usd';
+
+/** `assets.check`: adds the job that is due, if any, and says whether one was. */
+export async function checkAssets({ assets, kick }: AssetCheckDeps): Promise<boolean> {
+  const { list, rankPage } = await assets.due();
+  if (list) {
+    await kick.assets();
+    return true;
+  }
+  if (rankPage === 0) return false;
+  await kick.markets(rankCurrency, { page: rankPage, urgency: 'backfill' });
+  await assets.beginRanks();
+  return true;
+}
+
+/** A page of the ranking as it arrived, whoever asked for it. */
+export interface ArrivedRanking {
+  readonly currency: string;
+  /** 1-based. */
+  readonly page: number;
+  readonly assetIds: readonly string[];
+  readonly quotes: readonly Quote[];
+  readonly rows?: readonly MarketRow[] | undefined;
+}
+
+/** Takes the ranks from rankings that arrive. Never rejects: the ranking has served its purpose already. */
+export type NoteRanking = (ranking: ArrivedRanking) => Promise<void>;
+
+interface RankNoterDeps {
+  readonly assets: Pick<AssetQueries, 'due' | 'storeRanks' | 'beginRanks'>;
+  readonly assetNews: Pick<AssetNews, 'publish'>;
+  readonly kick: Pick<Kick, 'markets'>;
+  readonly assetRankPages: number;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** A page that was not waited for is written down at most this often (ms) by one process: ranks move slowly. */
+const noteEveryMs = 600_000;
+/** Pages beyond are not looked at: their assets are nobody's first choice for a symbol. */
+const maxPages = 40;
+const assetsPerPage = 250;
+
+/** Builds the {@link NoteRanking} of a worker process. */
+export function createRankNoter(deps: RankNoterDeps): NoteRanking {
+  const notedAt = new Map<number, number>();
+  return async (ranking) => {
+    const { page, quotes, assetIds } = ranking;
+    if (page > maxPages) return;
+    const now = deps.clock.now();
+    const isRecent = now - (notedAt.get(page) ?? -noteEveryMs) < noteEveryMs;
+    try {
+      const { awaitedRankPage, isEmpty } = await deps.assets.due();
+      const isWaitedFor = awaitedRankPage === page;
+      if (isEmpty || (isRecent && !isWaitedFor)) return;
+      notedAt.set(page, now);
+      const ranked = ranksOf(quotes, picturesOf(ranking.rows ?? []));
+      if (!isWaitedFor) {
+        await deps.assets.storeRanks(ranked);
+        await tellOf(deps);
+        return;
+      }
+      const isLast = page >= deps.assetRankPages || assetIds.length < assetsPerPage;
+      await deps.assets.storeRanks(ranked, isLast ? 0 : page + 1);
+      await tellOf(deps);
+      if (isLast) return;
+      await deps.kick.markets(rankCurrency, { page: page + 1, urgency: 'backfill' });
+      await deps.assets.beginRanks();
+    } catch (error) {
+      deps.log.warn({ page, reason: messageOf(error) }, 'the ranks of a page could not be stored');
+    }
+  };
+}
+
+function ranksOf(quotes: readonly Quote[], pictures: ReadonlyMap<string, string>): RankedAsset[] {
+  return quotes.flatMap(({ assetId, rank }) =>
+    rank === null ? [] : { assetId, rank, image: pictures.get(assetId) ?? null },
+  );
+}
+
+/** Addresses of pictures by asset id. */
+function picturesOf(rows: readonly MarketRow[]): Map<string, string> {
+  const pictures = new Map<string, string>();
+  for (const { assetId, json } of rows) {
+    const { image } = JSON.parse(json) as { image?: unknown };
+    if (typeof image === 'string' && isAddress(image)) pictures.set(assetId, image);
+  }
+  return pictures;
+}
+
+function isAddress(text: string): boolean {
+  return text.length <= 500 && /^https?:\/\/[\x21-\x7e]+$/.test(text);
+}

@@ -1,0 +1,29 @@
+import type { Demand } from '../../../src/features/quotes/demand/demand.ts';
+import { sleep } from '../../../src/platform/concurrency/sleep.ts';
+
+/** When a batch is not full, others get this long (ms) to join it, and again for as long as somebody does. */
+const joinMs = 10;
+/** Longest time (ms) that a batch waits for others. */
+const longestJoinMs = 200;
+
+interface JoinRequest {
+  readonly demand: Pick<Demand, 'size'>;
+  readonly currency: string;
+  /** Assets of a full batch. */
+  readonly full: number;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Waits until a batch is full or nobody joins it any more. Who wants an asset alone waits a moment; a crowd that has just begun
+ * to come does not use up the calls of a minute for the first few of it.
+ */
+export async function untilJoined({ demand, currency, full, signal }: JoinRequest): Promise<void> {
+  let size = await demand.size(currency);
+  for (let waitedMs = 0; size < full && waitedMs < longestJoinMs; waitedMs += joinMs) {
+    await sleep(joinMs, signal);
+    const now = await demand.size(currency);
+    if (now <= size) return;
+    size = now;
+  }
+}

@@ -1,0 +1,48 @@
+import type { JobData, JobResult } from '../../../jobs/registry.ts';
+import { toCachedQuote } from '../../../src/domain/cached-quote.ts';
+import { messageOf } from '../../../src/domain/errors.ts';
+import type { JobContext } from '../../runtime/processor.ts';
+import { PutBack } from '../../runtime/requeue.ts';
+import type { RefreshDeps } from './refresh-outcome.ts';
+import { takeTurn } from './non-batch-slot.ts';
+import { callUpstream, waitOf } from './upstream-call.ts';
+
+/** `markets.refresh`: fetches a page of the ranking by market capitalisation; its quotes serve everybody else too. */
+export async function refreshMarkets(
+  deps: RefreshDeps,
+  { currency, page, urgency }: JobData<'markets.refresh'>,
+  context: JobContext,
+): Promise<JobResult<'markets.refresh'>> {
+  try {
+    // Only the first source's ranking: another one's, in which assets are missing, must not take its place.
+    const request = { gate: deps.gate, urgency, context, refusalFails: true };
+    const ranking = await callUpstream(request, async (grant) => {
+      await takeTurn(deps.demand, grant);
+      const signal = AbortSignal.any([grant.signal, context.signal]);
+      return await deps.provider.fetchMarkets({ currency, page, signal });
+    });
+    const { assetIds } = ranking;
+    const { taken, doubted } = await deps.guard.sort(currency, ranking.quotes);
+    const quotes = taken.map(toCachedQuote);
+    const popular = { assetIds, receivedAt: deps.clock.now() };
+    const rows = ranking.rows?.filter(({ assetId }) => !doubted.includes(assetId));
+    if (rows !== undefined) await deps.rows.write(rows);
+    await deps.store.write(currency, quotes);
+    await deps.store.writeRanking(currency, popular, page);
+    await deps.publisher.publish({ currency, quotes, failures: [], popular, page });
+    // What was wanted of these is here; nobody has leased it, or else its own call brings it once more.
+    await deps.demand.settle(
+      currency,
+      '',
+      quotes.map(({ assetId }) => assetId),
+    );
+    deps.observe?.(taken);
+    await deps.noteRanking?.({ currency, page, ...ranking });
+    return { assets: quotes.length };
+  } catch (error) {
+    const waitMs = waitOf(error);
+    if (waitMs !== undefined) throw new PutBack('no budget', waitMs);
+    deps.log.warn({ currency, reason: messageOf(error) }, 'upstream gave no ranking');
+    throw error;
+  }
+}

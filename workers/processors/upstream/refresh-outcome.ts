@@ -1,0 +1,123 @@
+import { toCachedQuote, withoutPriceReason, type QuoteFailure } from '../../../src/domain/cached-quote.ts';
+import type { MarketRowStore } from '../../../src/features/quotes/market-row-store.ts';
+import type { DeviationGuard } from '../../../src/features/quotes/deviation-guard.ts';
+import type { QuoteStore } from '../../../src/features/quotes/quote-store.ts';
+import type { Demand } from '../../../src/features/quotes/demand/demand.ts';
+import type { TickPublisher } from '../../../src/features/quotes/ticks.ts';
+import type { Quote } from '../../../src/domain/quote.ts';
+import type { Requester } from '../../../src/domain/requester.ts';
+import type { Clock } from '../../../src/platform/concurrency/clock.ts';
+import { messageOf } from '../../../src/domain/errors.ts';
+import type { Logger } from '../../../src/platform/observability/logger.ts';
+import { ProviderRejectedError } from '../../../src/features/upstream/provider-errors.ts';
+import { ProviderOpenError, type ProviderChain } from '../../../src/features/upstream/provider-chain.ts';
+import type { PriceProvider, QuotesResult } from '../../../src/features/upstream/provider.ts';
+import type { UpstreamGate } from '../../../src/features/upstream/request-limiter-contract.ts';
+import type { Kick } from '../../../src/features/quotes/enqueue-refresh.ts';
+import type { NoteRanking } from './assets.ts';
+
+/** What the processors of the `refresh` queue stand on. */
+export interface RefreshDeps {
+  /** The price sources in their order. */
+  readonly chain: ProviderChain;
+  /** The first of them and its gate, for what only it can answer. */
+  readonly provider: PriceProvider;
+  readonly gate: UpstreamGate;
+  readonly guard: DeviationGuard;
+  readonly demand: Demand;
+  readonly store: QuoteStore;
+  readonly rows: Pick<MarketRowStore, 'write'>;
+  readonly publisher: TickPublisher;
+  readonly kick: Kick;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly notFoundMs: number;
+  /** Told of the quotes of every answer of a provider, for the price history. Never throws, never waits. */
+  readonly observe?: (quotes: readonly Quote[]) => void;
+  /** Charges somebody with a share (0 to 1) of an upstream call. */
+  readonly charge: (who: Requester, share: number) => void;
+  /** Told of every ranking that arrives, when it is in the cache. Never rejects. */
+  readonly noteRanking?: NoteRanking | undefined;
+}
+
+/** How long a failing provider is remembered as such (ms): short, so that recovery is noticed soon. */
+const unavailableMs = 10_000;
+/** How long a refusal (key, plan) is remembered (ms): it will not heal by itself. */
+const rejectedMs = 60_000;
+/** How long an asset without a price is remembered as such (ms). */
+const withoutPriceMs = 60_000;
+
+/** How long a price that waits for confirmation is remembered as such (ms): the second observation is wanted soon. */
+const doubtedMs = 20_000;
+const doubtedReason = 'the price source sent a price far from the last one; it waits for confirmation';
+
+/** What the sources have said of the assets of a batch. */
+export interface Answer extends QuotesResult {
+  /** Asked of a source that stands in for the first, and not known there; nobody has said that they do not exist. */
+  readonly unanswered?: readonly string[];
+}
+
+interface Because {
+  readonly state: QuoteFailure['state'];
+  readonly reason: string;
+  readonly until: number;
+}
+
+function failuresOf(assetIds: readonly string[], because: Because): QuoteFailure[] {
+  return assetIds.map((assetId) => ({ assetId, ...because }));
+}
+
+/** Puts an answer into the cache and tells the fleet. The cache comes first: a tick may be lost. */
+export async function storeAnswer(deps: RefreshDeps, currency: string, answer: Answer): Promise<void> {
+  const now = deps.clock.now();
+  const { taken, doubted } = await deps.guard.sort(currency, answer.quotes);
+  const quotes = taken.map(toCachedQuote);
+  const failures: QuoteFailure[] = [
+    ...failuresOf(answer.notFound, {
+      state: 'not_found',
+      reason: 'the price source does not know this asset',
+      until: now + deps.notFoundMs,
+    }),
+    ...failuresOf(answer.withoutPrice, {
+      state: 'unavailable',
+      reason: withoutPriceReason,
+      until: now + withoutPriceMs,
+    }),
+    ...failuresOf(doubted, { state: 'unavailable', reason: doubtedReason, until: now + doubtedMs }),
+    ...failuresOf(answer.unanswered ?? [], {
+      state: 'unavailable',
+      reason: 'the price source does not answer, and the one in its place does not know this asset',
+      until: now + unavailableMs,
+    }),
+  ];
+  const rows = answer.rows?.filter(({ assetId }) => !doubted.includes(assetId));
+  if (rows !== undefined) await deps.rows.write(rows);
+  await deps.store.write(currency, quotes);
+  await deps.store.writeFailures(currency, failures);
+  await deps.publisher.publish({ currency, quotes, failures });
+  deps.observe?.(taken);
+}
+
+/** Remembers that assets could not be had, so that those who wait are answered; good values stay. */
+export async function storeFailure(
+  deps: RefreshDeps,
+  currency: string,
+  failed: { assetIds: readonly string[]; error: unknown },
+): Promise<void> {
+  const rejected = failed.error instanceof ProviderRejectedError;
+  // That a source is not called was said when its breaker opened.
+  const level = failed.error instanceof ProviderOpenError ? 'debug' : rejected ? 'error' : 'warn';
+  deps.log[level](
+    { currency, assets: failed.assetIds.length, reason: messageOf(failed.error) },
+    'upstream gave no quotes',
+  );
+  const reason = rejected ? 'the price source refuses our requests' : 'the price source does not answer';
+  const shortMs =
+    failed.error instanceof ProviderOpenError
+      ? Math.min(failed.error.retryInMs, unavailableMs)
+      : unavailableMs;
+  const until = deps.clock.now() + (rejected ? rejectedMs : shortMs);
+  const failures = failuresOf(failed.assetIds, { state: 'unavailable', reason, until });
+  await deps.store.writeFailures(currency, failures);
+  await deps.publisher.publish({ currency, quotes: [], failures });
+}

@@ -1,0 +1,74 @@
+/**
+ * How the budget learns what the provider allows. `tier.check` looks every minute whether that was told within a day; `tier.refresh`
+ * asks. Calls that others make with the same key are known from then on. An attempt is noted before its call, so that a provider
+ * that does not tell is not asked every minute.
+ */
+import type { Redis } from 'ioredis';
+import type { JobResult } from '../../../jobs/registry.ts';
+import { messageOf } from '../../../src/domain/errors.ts';
+import type { Logger } from '../../../src/platform/observability/logger.ts';
+import type { Budget } from '../../../src/features/upstream/budget/budget.ts';
+import { parseKeyAnswer } from '../../../src/features/upstream/budget/tier.ts';
+import { startStopwatch } from '../../../src/features/upstream/call-signal.ts';
+import type { PriceProvider } from '../../../src/features/upstream/provider.ts';
+import type { UpstreamGate } from '../../../src/features/upstream/request-limiter-contract.ts';
+import type { Queues } from '../../../src/platform/queue/queues.ts';
+import type { JobContext } from '../../runtime/processor.ts';
+import { PutBack } from '../../runtime/requeue.ts';
+import { callUpstream, waitOf } from './upstream-call.ts';
+
+/** What `tier.refresh` stands on. */
+export interface TierDeps {
+  readonly provider: Pick<PriceProvider, 'fetchDocument'>;
+  readonly gate: UpstreamGate;
+  readonly budget: Pick<Budget, 'tell'>;
+  readonly log: Logger;
+}
+
+/** `tier.refresh`: asks the provider for the limits of our key, with one upstream call, and tells the budget. */
+export async function refreshTier(
+  { provider, gate, budget, log }: TierDeps,
+  context: JobContext,
+): Promise<JobResult<'tier.refresh'>> {
+  if (provider.fetchDocument === undefined) return { told: false };
+  try {
+    const since = { asked: startStopwatch() };
+    const text = await callUpstream({ gate, urgency: 'stream', context }, async (grant) => {
+      since.asked = startStopwatch();
+      const signal = AbortSignal.any([grant.signal, context.signal]);
+      return await provider.fetchDocument?.({ path: '/key', signal });
+    });
+    if (text === undefined) return { told: false };
+    const told = parseKeyAnswer(text);
+    await budget.tell({ ...told, agoMs: since.asked.elapsedMs() });
+    log.info(told, 'the provider told the limits of the key');
+    return { told: true };
+  } catch (error) {
+    const waitMs = waitOf(error);
+    if (waitMs !== undefined) throw new PutBack('no budget', waitMs);
+    log.warn({ reason: messageOf(error) }, 'the provider did not tell the limits of the key');
+    return { told: false };
+  }
+}
+
+/** What `tier.check` stands on. */
+export interface TierCheckDeps {
+  readonly redis: Redis;
+  readonly queues: Pick<Queues, 'add'>;
+  /** Key of the note of the last attempt. */
+  readonly attemptKey: string;
+  /** How long ago (ms) the provider has told; undefined when it never has. */
+  readonly toldAgoMs: () => Promise<number | undefined>;
+}
+
+const toldEveryMs = 86_400_000;
+const attemptEveryMs = 3_600_000;
+
+/** Whether the provider is asked now. */
+export async function checkTier({ redis, queues, attemptKey, toldAgoMs }: TierCheckDeps): Promise<boolean> {
+  const agoMs = await toldAgoMs();
+  if (agoMs !== undefined && agoMs < toldEveryMs) return false;
+  if ((await redis.set(attemptKey, '1', 'PX', attemptEveryMs, 'NX')) === null) return false;
+  await queues.add('tier.refresh', {}, { deduplication: { id: 'tier' } });
+  return true;
+}

@@ -1,0 +1,96 @@
+import {
+  BudgetWaitError,
+  ProviderConnectionError,
+  ProviderRateLimitError,
+  ProviderResponseError,
+  ProviderTimeoutError,
+  ProviderUrlTooLongError,
+} from '../../../src/features/upstream/provider-errors.ts';
+import type { GrantedCall, UpstreamGate } from '../../../src/features/upstream/request-limiter-contract.ts';
+import { sleep } from '../../../src/platform/concurrency/sleep.ts';
+import type { Urgency } from '../../../src/domain/quote.ts';
+import type {
+  askNext,
+  ProviderChain,
+  ChainRequest,
+  Turn,
+} from '../../../src/features/upstream/provider-chain.ts';
+import type { JobContext } from '../../runtime/processor.ts';
+
+/**
+ * Up to three tries of one provider call, each with a grant of its own, so that retries are paid for like first calls. Waiting
+ * for the budget beyond a second is not done here but by putting the job back, so that waiting occupies nobody.
+ */
+interface UpstreamCallRequest {
+  readonly gate: UpstreamGate;
+  readonly urgency: Urgency;
+  readonly context: JobContext;
+  /** Whether a refusal of the key says that the source cannot be used at all. */
+  readonly refusalFails?: boolean;
+}
+
+const maxTries = 3;
+const backoffMs = 250;
+const maxBudgetWaitMs = 1_000;
+
+/**
+ * Runs `call` through the gate until it succeeds or fails for good.
+ * @throws the last error; {@link BudgetWaitError} and {@link ProviderRateLimitError} at once, because they say when to come back.
+ */
+export async function callUpstream<T>(
+  { gate, urgency, context, refusalFails = false }: UpstreamCallRequest,
+  call: (grant: GrantedCall) => Promise<T>,
+): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      // Bounded waiting, so that the signal can be the one that lets a call under way finish.
+      const signal = context.callSignal;
+      return await gate.run({ urgency, maxWaitMs: maxBudgetWaitMs, signal, refusalFails }, call);
+    } catch (error) {
+      if (attempt === maxTries || !isWorthARetry(error)) throw error;
+      await sleep(backoffMs * 2 ** (attempt - 1) * (0.5 + Math.random()), context.waitSignal);
+    }
+  }
+}
+
+/** What a call of whichever source serves it asks for. */
+interface ChainCallRequest extends Pick<ChainRequest, 'can' | 'assets' | 'refusalFails'> {
+  readonly chain: ProviderChain;
+  readonly urgency: Urgency;
+  readonly context: JobContext;
+}
+
+/** Going on to the next source is the better second try, so the whole chain is only gone through twice. */
+const maxRounds = 2;
+
+/**
+ * The same for a call that several sources could answer: the next one is asked before the first is asked again.
+ * @throws what {@link ProviderChain.run} throws.
+ */
+export async function callChain<T>(
+  { chain, context, ...request }: ChainCallRequest,
+  call: (grant: GrantedCall, turn: Turn) => Promise<T | typeof askNext>,
+): Promise<T | undefined> {
+  const rounds = chain.members.length > 1 ? maxRounds : maxTries;
+  const asked = { ...request, maxWaitMs: maxBudgetWaitMs, signal: context.callSignal };
+  for (let round = 1; ; round++) {
+    try {
+      return await chain.run(asked, call);
+    } catch (error) {
+      if (round === rounds || !isWorthARetry(error)) throw error;
+      await sleep(backoffMs * 2 ** (round - 1) * (0.5 + Math.random()), context.waitSignal);
+    }
+  }
+}
+
+function isWorthARetry(error: unknown): boolean {
+  return [ProviderTimeoutError, ProviderConnectionError, ProviderResponseError, ProviderUrlTooLongError].some(
+    (kind) => error instanceof kind,
+  );
+}
+
+/** For how long (ms) nothing can be had, when that is why a call failed; undefined for any other failure. */
+export function waitOf(error: unknown): number | undefined {
+  if (error instanceof BudgetWaitError) return Math.max(50, error.waitMs);
+  return error instanceof ProviderRateLimitError ? error.retryAfterMs : undefined;
+}
