@@ -1,61 +1,37 @@
 /**
- * The floors of docs/architecture.md: an import goes to a lower floor or stays in its own room. `embedded`, `test`, `bench`
- * and `scripts` stand beside the house: they may import everything, and nobody imports them.
+ * The house: features stand over a platform. `platform` and `domain` import no feature; a feature imports only features before
+ * it in the order below; each package belongs to one room. `embedded`, `test`, `bench` and `scripts` may import everything, and
+ * nobody imports them.
  */
-const floors = [
-  ['^src/(domain|lib|config|books)/'],
-  ['^src/(auth|providers|demand|events|mail|webhooks)/', '^db/', '^jobs/'],
-  ['^src/(queue|streams|cache|assets|accounts|history|portfolio|alerts)/'],
-  ['^src/http/', '^workers/(runtime|processors|threads)/'],
-  [
-    '^src/(main|pipeline|mirroring|budgets|sources|access|streaming|portfolios|hooks|valuations|create-admin|histories|import-history|reset-password)\\.ts$',
-    '^workers/(main|upstream|portfolios|hooks|parts)\\.ts$',
-  ],
+const features = [
+  'accounts',
+  'assets',
+  'webhooks',
+  'jobs',
+  'quotes',
+  'upstream',
+  'rates',
+  'history',
+  'coingecko-api',
+  'portfolios',
+  'alerts',
+  'admin',
 ];
 const beside = ['^embedded/', '^client/', '^test/', '^bench/', '^scripts/'];
 const house = '^(src|workers|jobs|db)/';
-
-const upward = floors.slice(0, -1).map((rooms, floor) => ({
-  name: `floor-${floor + 1}-imports-upward`,
-  severity: 'error',
-  from: { path: rooms },
-  to: { path: floors.slice(floor + 1).flat() },
-}));
-
-const rooms = [
-  [
-    '^src/auth/',
-    '^db/',
-    '^src/providers/',
-    '^src/demand/',
-    '^jobs/',
-    '^src/events/',
-    '^src/mail/',
-    '^src/webhooks/',
-  ],
-  [
-    '^src/queue/',
-    '^src/streams/',
-    '^src/cache/',
-    '^src/assets/',
-    '^src/accounts/',
-    '^src/history/',
-    '^src/portfolio/',
-    '^src/alerts/',
-  ],
-  ['^src/http/', '^workers/'],
-];
-
-const sideways = rooms.flatMap((floor) =>
-  floor.map((room) => ({
-    name: `sideways-from-${room.replaceAll(/[^a-z]/g, '')}`,
-    severity: 'error',
-    from: { path: room },
-    to: { path: floor.filter((other) => other !== room) },
-  })),
-);
+const mains = '^(src/[^/]+\\.ts|src/commands/|workers/[^/]+\\.ts)';
 
 const never = (name, from, to) => ({ name, severity: 'error', from: { path: from }, to: { path: to } });
+
+/** A feature and its processors import only features before it. */
+const order = features.slice(0, -1).map((feature, index) => {
+  const later = features.slice(index + 1).join('|');
+  return never(
+    `${feature}-comes-before`,
+    `^(src/features|workers/processors)/${feature}/`,
+    `^(src/features|workers/processors)/(${later})/`,
+  );
+});
 
 /** Types may be named anywhere; the package itself is used in one room only. */
 const onlyIn = (name, rooms, packages) => ({
@@ -97,8 +73,20 @@ module.exports = {
         pathNot: 'node_modules/@types/',
       },
     },
-    ...upward,
-    ...sideways,
+    never('platform-knows-no-feature', '^src/platform/', '^(src/features|workers)/'),
+    never('domain-is-shared-vocabulary', '^src/domain/', [
+      '^(src/(?!domain)|workers|db|jobs)',
+      'node_modules/(?!decimal\\.js)',
+      '^(node:)?(fs|net|http|https|child_process|worker_threads)$',
+    ]),
+    never('jobs-know-the-domain-only', '^jobs/', '^(src/(?!domain)|workers|db)/'),
+    never('db-knows-no-feature', '^db/', '^(src/features|workers|jobs)/'),
+    ...order,
+    never(
+      'nobody-imports-a-main',
+      '^(src/(platform|domain|features)|workers/(runtime|processors|threads)|jobs|db)/',
+      mains,
+    ),
     never('nobody-imports-what-stands-beside', house, beside),
     never('embedded-is-no-test', ['^embedded/', '^client/'], ['^test/', '^bench/', '^scripts/']),
     {
@@ -107,35 +95,38 @@ module.exports = {
       from: { path: '^client/' },
       to: { pathNot: '^client/' },
     },
-    never('http-goes-through-its-ports', '^src/http/', ['^src/providers/', 'node_modules/(bullmq|ioredis)/']),
-    never('workers-know-no-http', '^workers/', ['^src/http/', '^src/streams/']),
-    never(
-      'threads-are-pure',
-      '^workers/threads/',
-      '^(src/(?!domain|books)|db|jobs|workers/(?!threads)|node_modules/(?!decimal\\.js))',
-    ),
-    never('books-are-pure', '^src/books/', [
-      '^src/(?!books|domain|lib/errors)',
-      'node_modules/',
-      '^(node:)?(fs|net|http|https|child_process|worker_threads)$',
+    never('http-knows-no-workers', '^src/', '^workers/'),
+    never('workers-know-no-http', '^workers/', [
+      '^src/platform/(http|realtime)/',
+      '^src/features/.*(routes|schemas|module)\\.ts$',
     ]),
-    never('domain-is-pure', '^src/domain/', [
-      '^src/(?!domain)',
+    never('runtime-knows-no-feature', '^workers/runtime/', '^(src/features|workers/processors)/'),
+    never('threads-are-pure', '^workers/threads/', [
+      '^src/(?!domain|features/portfolios/(ledger|performance)/|features/quotes/aggregate)',
+      '^(db|jobs|workers/(?!threads))',
+      'node_modules/(?!decimal\\.js)',
+    ]),
+    never('ledger-is-pure', '^src/features/portfolios/ledger/', [
+      '^(src/(?!features/portfolios/ledger|domain)|workers|db|jobs)',
       'node_modules/(?!decimal\\.js)',
       '^(node:)?(fs|net|http|https|child_process|worker_threads)$',
     ]),
-    onlyIn('bullmq-only-in-queue-and-runtime', ['^src/queue/', '^workers/runtime/'], 'bullmq'),
-    onlyIn('ioredis-only-in-queue', ['^src/queue/'], 'ioredis'),
-    onlyIn('sql-only-in-db', ['^db/'], 'knex|objection|pg'),
+    onlyIn('bullmq-only-in-queue-and-runtime', ['^src/platform/queue/', '^workers/runtime/'], 'bullmq'),
+    onlyIn('ioredis-only-in-redis', ['^src/platform/redis/'], 'ioredis'),
+    onlyIn('sql-only-in-db', ['^db/', '^src/features/[^/]+/queries/'], 'knex|objection|pg'),
     onlyIn(
-      'undici-only-in-providers-and-webhooks',
-      ['^src/providers/', '^src/webhooks/'],
+      'undici-only-in-upstream-and-webhooks',
+      ['^src/features/(upstream|webhooks)/'],
       'undici|bottleneck',
     ),
-    onlyIn('tokens-only-in-auth', ['^src/auth/'], 'jsonwebtoken|bcrypt'),
-    onlyIn('koa-only-in-http', ['^src/http/'], 'koa|@koa|koa-body'),
-    onlyIn('mail-only-in-mail', ['^src/mail/'], 'nodemailer'),
-    onlyIn('threads-only-in-runtime-and-auth', ['^workers/runtime/', '^src/auth/'], 'piscina'),
+    onlyIn('tokens-only-in-accounts', ['^src/features/accounts/'], 'jsonwebtoken|bcrypt'),
+    onlyIn('koa-only-in-http', ['^src/platform/http/', '^src/app\\.ts$'], 'koa|@koa|koa-body'),
+    onlyIn('mail-only-in-mail', ['^src/platform/mail/'], 'nodemailer'),
+    onlyIn(
+      'threads-only-in-runtime-and-accounts',
+      ['^workers/runtime/', '^src/features/accounts/'],
+      'piscina',
+    ),
   ],
   options: {
     doNotFollow: { path: 'node_modules' },

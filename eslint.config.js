@@ -30,7 +30,7 @@ export default tseslint.config(
       'max-lines-per-function': ['error', { max: 120, skipBlankLines: true, skipComments: true }],
       'no-restricted-properties': [
         'error',
-        { object: 'process', property: 'env', message: 'Only src/config reads the environment.' },
+        { object: 'process', property: 'env', message: 'Only src/platform/config reads the environment.' },
       ],
       'no-restricted-syntax': ['error', declareModelFields],
       '@typescript-eslint/restrict-template-expressions': [
@@ -43,7 +43,7 @@ export default tseslint.config(
     },
   },
   {
-    files: ['src/config/**', 'embedded/**', 'test/**', 'bench/**', 'scripts/**'],
+    files: ['src/platform/config/**', 'embedded/**', 'test/**', 'bench/**', 'scripts/**'],
     rules: { 'no-restricted-properties': 'off' },
   },
   {
