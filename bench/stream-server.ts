@@ -22,6 +22,7 @@ import { createMetrics } from '../src/platform/observability/metrics-registry.ts
 import { createShutdown, onProcessEnd } from '../src/platform/observability/shutdown.ts';
 import { buildHistoryReading } from '../src/histories.ts';
 import { buildMirrorReading } from '../src/mirroring.ts';
+import { openPlatform } from '../src/platform/platform.ts';
 import { buildPipeline, type Pipeline } from '../src/pipeline.ts';
 import type { JobDesk } from '../src/features/jobs/job-service.ts';
 import { createJobEventReader } from '../src/features/jobs/job-event-reader.ts';
@@ -74,7 +75,7 @@ async function main(): Promise<void> {
   const log = createLogger({ level: config.LOG_LEVEL, name: 'bench', file: config.LOG_FILE });
   const shutdown = createShutdown(log);
   onProcessEnd(shutdown, log);
-  const pipeline = buildPipeline({ config, log, shutdown });
+  const pipeline = buildPipeline(openPlatform({ config, log, shutdown }));
   const { clock, budgetStatus } = pipeline;
   const reader = openJobEvents(pipeline, log);
   shutdown.add('queues', 'job events', () => reader.close());

@@ -23,6 +23,7 @@ import { createLogger, type Logger } from './platform/observability/logger.ts';
 import { createMetrics, type Metrics } from './platform/observability/metrics-registry.ts';
 import { createShutdown, onProcessEnd, type Shutdown } from './platform/observability/shutdown.ts';
 import { buildMirrorReading } from './mirroring.ts';
+import { openPlatform } from './platform/platform.ts';
 import { buildPipeline, type Pipeline } from './pipeline.ts';
 import { buildPortfolios } from './portfolios.ts';
 import type { JobDesk } from './features/jobs/job-service.ts';
@@ -61,7 +62,7 @@ async function main(): Promise<void> {
   const log = createLogger({ level: config.LOG_LEVEL, name: 'api', file: config.LOG_FILE });
   const shutdown = createShutdown(log);
   onProcessEnd(shutdown, log);
-  const parts: ApiParts = { config, log, shutdown, pipeline: buildPipeline({ config, log, shutdown }) };
+  const parts: ApiParts = { config, log, shutdown, pipeline: buildPipeline(openPlatform({ config, log, shutdown })) };
 
   const reader = openJobEvents(parts);
   const access = buildAccess({ ...parts, requestMail: mailRequests(parts) });
@@ -70,7 +71,7 @@ async function main(): Promise<void> {
   const health = buildHealth(parts);
   const quotes = buildQuoteReader(parts);
   const outlook = createBudgetOutlook({ ...parts.pipeline, status: parts.pipeline.budgetStatus });
-  const sources = createSourcesOutlook({ config, ...parts.pipeline });
+  const sources = createSourcesOutlook(parts.pipeline);
   const assets = buildAssets(parts);
   const history = buildHistoryReading(parts);
   const mirror = buildMirrorReading(parts);

@@ -1,5 +1,4 @@
-import type { Knex } from 'knex';
-import { openDatabase } from '../db/connection.ts';
+import type { Platform } from './platform/platform.ts';
 import { createJobQueries, type JobQueries } from './features/jobs/queries/jobs.ts';
 import { createRunQueries, type RunQueries } from './features/jobs/queries/runs.ts';
 import { createUpstreamLedger } from './features/upstream/queries/upstream-calls.ts';
@@ -13,7 +12,6 @@ import { createQuoteCollector, type CollectQuotes } from './features/quotes/coll
 import { createQuoteMirror, type QuoteMirror } from './features/quotes/local-cache.ts';
 import { createRenewQuote, type RenewQuote } from './features/quotes/renew-quote.ts';
 import { createQuoteStore, type QuoteStore } from './features/quotes/quote-store.ts';
-import type { Config } from './platform/config/load-config.ts';
 import type { Urgency } from './domain/quote.ts';
 import { createDemand, type Demand } from './features/quotes/demand/demand.ts';
 import { createInterest, type Interest } from './features/quotes/demand/interest.ts';
@@ -23,32 +21,19 @@ import {
   type TickPublisher,
   type TickSubscriber,
 } from './features/quotes/ticks.ts';
-import { systemClock, type Clock } from './platform/concurrency/clock.ts';
-import type { Logger } from './platform/observability/logger.ts';
-import { createRedisKeys, type RedisKeys } from './platform/redis/keys.ts';
-import type { Shutdown } from './platform/observability/shutdown.ts';
 import type { BudgetStatus, Budget } from './features/upstream/budget/budget.ts';
 import { createKick, type Kick } from './features/quotes/enqueue-refresh.ts';
-import { openQueues, type Queues } from './platform/queue/queues.ts';
-import { closeRedis, openRedis, type RedisRole } from './platform/redis/connections.ts';
 import {
   createQueueAttempt,
   createWebhookOutbox,
   type QueueAttempt,
 } from './features/webhooks/webhook-outbox.ts';
-import type { Redis } from 'ioredis';
 
 /**
  * What both kinds of process stand on: connections, cache, demand, budget and queues, wired once. A composition root like the
  * two mains, which add what only they need.
  */
-export interface Pipeline {
-  readonly clock: Clock;
-  readonly keys: RedisKeys;
-  readonly knex: Knex;
-  readonly redis: Redis;
-  /** Connection that ticks and orders arrive on. */
-  readonly subscriber: Redis;
+export interface Pipeline extends Platform {
   readonly jobs: JobQueries;
   readonly runs: RunQueries;
   readonly deliveries: WebhookDeliveryQueries;
@@ -69,63 +54,24 @@ export interface Pipeline {
   readonly ledger: ReturnType<typeof createUpstreamLedger>;
   /** The budget's state, read at most twice a second. */
   readonly budgetStatus: () => Promise<BudgetStatus>;
-  readonly queues: Queues;
   readonly kick: Kick;
   readonly collect: CollectQuotes;
   readonly renew: RenewQuote;
   readonly pendingState: () => Promise<'pending' | 'rate_limited'>;
-  /** Opens a further connection, closed at shutdown. */
-  openRedis(role: RedisRole, name: string): Redis;
-}
-
-interface PipelineRequest {
-  readonly config: Config;
-  readonly log: Logger;
-  readonly shutdown: Shutdown;
 }
 
 const budgetStatusAgeMs = 500;
 
-/**
- * Opens connections and builds the pipeline. Nothing is waited for: a process starts while Redis and Postgres are down.
- * @throws {Error} when the configuration names no Postgres or no Redis.
- */
-export function buildPipeline({ config, log, shutdown }: PipelineRequest): Pipeline {
-  const { database, REDIS_URL: redisUrl } = config;
-  if (database === undefined)
-    throw new Error('DATABASE_URL (or DB_HOST) is required; `npm start` brings a private Postgres');
-  if (redisUrl === undefined) throw new Error('REDIS_URL is required; `npm start` brings a private Redis');
-
-  const knex = openDatabase({ database, poolSize: config.DB_POOL_SIZE });
-  shutdown.add('clients', 'postgres', () => knex.destroy());
-  const open = (role: RedisRole, name: string): Redis => {
-    const redis = openRedis({ url: redisUrl, role, name, log });
-    shutdown.add('clients', `redis ${name}`, () => closeRedis(redis));
-    return redis;
-  };
-  const keys = createRedisKeys(config.REDIS_KEY_PREFIX);
-  const redis = open('command', 'commands');
-  const queues = openQueues({ redis, prefix: keys.queues, log });
-  shutdown.add('queues', 'queues', () => queues.close());
-  const base = {
-    clock: systemClock,
-    keys,
-    knex,
-    redis,
-    subscriber: open('subscriber', 'subscriber'),
-    queues,
-    openRedis: open,
-  };
-  const upstream = buildUpstream(base, config, log);
-  shutdown.add('queues', 'interest', () => upstream.interest.close());
-  return { ...base, ...upstream, ...buildQueries(base, log) };
+/** Builds the pipeline. Nothing is waited for: a process starts while Redis and Postgres are down. */
+export function buildPipeline(platform: Platform): Pipeline {
+  const upstream = buildUpstream(platform);
+  platform.shutdown.add('queues', 'interest', () => upstream.interest.close());
+  return { ...platform, ...upstream, ...buildQueries(platform) };
 }
-
-type Base = Pick<Pipeline, 'clock' | 'keys' | 'knex' | 'redis' | 'subscriber' | 'queues' | 'openRedis'>;
 
 type Queries = Pick<Pipeline, 'jobs' | 'runs' | 'deliveries' | 'outbox' | 'queueAttempt'>;
 
-function buildQueries({ knex, queues }: Base, log: Logger): Queries {
+function buildQueries({ knex, queues, log }: Platform): Queries {
   const deliveries = createWebhookDeliveryQueries(knex);
   const queueAttempt = createQueueAttempt({ queues, log });
   const outbox = createWebhookOutbox({ deliveries, queueAttempt });
@@ -139,14 +85,10 @@ function buildQueries({ knex, queues }: Base, log: Logger): Queries {
   };
 }
 
-type Upstream = Omit<Pipeline, keyof Base | keyof Queries>;
+type Upstream = Omit<Pipeline, keyof Platform | keyof Queries>;
 
 /** The way from demand to quotes. */
-function buildUpstream(
-  { clock, keys, knex, redis, subscriber, queues }: Base,
-  config: Config,
-  log: Logger,
-): Upstream {
+function buildUpstream({ config, log, clock, keys, knex, redis, subscriber, queues }: Platform): Upstream {
   const ledger = createUpstreamLedger(knex);
   const budgets = buildBudgets({ config, redis, ledger, log, prefix: keys.prefix });
   const budget = budgets.primary;

@@ -17,6 +17,7 @@ import { createMailer } from '../src/platform/mail/mailer.ts';
 import { createShutdown, onProcessEnd } from '../src/platform/observability/shutdown.ts';
 import { buildHistoryKeeping, buildHistoryWriting } from '../src/histories.ts';
 import { buildMirrorWriting } from '../src/mirroring.ts';
+import { openPlatform } from '../src/platform/platform.ts';
 import { buildPipeline } from '../src/pipeline.ts';
 import { createBooksKick } from '../src/features/portfolios/enqueue-books.ts';
 import { createAccessPurge } from '../src/features/accounts/queries/access-purge.ts';
@@ -62,7 +63,7 @@ function main(): void {
   const log = createLogger({ level: config.LOG_LEVEL, name: 'worker', file: config.LOG_FILE });
   const shutdown = createShutdown(log);
   onProcessEnd(shutdown, log);
-  const parts: WorkerParts = { config, log, shutdown, pipeline: buildPipeline({ config, log, shutdown }) };
+  const parts: WorkerParts = { config, log, shutdown, pipeline: buildPipeline(openPlatform({ config, log, shutdown })) };
   const workers = config.WORKER_QUEUES.flatMap((queue) => startWorker[queue](parts) ?? []);
   shutdown.add('work', 'workers', async () => {
     await Promise.all(workers.map((worker) => worker.close(closeDeadlineMs)));

@@ -46,6 +46,8 @@ export interface Metrics {
   text(): Promise<string>;
   /** The tally of a route, the same one whoever asks; for when routes are built. */
   httpRoute(method: string, route: string): RouteTally;
+  /** Registers a gauge that is read when somebody scrapes. */
+  gauge(name: string, help: string, reading: GaugeReading): void;
   /** Counts an accepted job. */
   jobSubmitted(name: string): void;
   /** Registers how to read the number of calls to the provider by outcome, of the whole fleet. */
@@ -120,6 +122,7 @@ export function createMetrics(): Metrics {
       tallies.set(name, tally);
       return tally;
     },
+    gauge,
     jobSubmitted: (name) => submitted.inc({ name }),
     onUpstreamCalls: (read) =>
       gauge('upstream_calls_total', 'Calls of the fleet to the price provider.', { label: 'outcome', read }),

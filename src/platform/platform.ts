@@ -1,0 +1,67 @@
+/** What every feature stands on: configuration, connections, queues, and the order of the end. Made once in each process. */
+import type { Redis } from 'ioredis';
+import type { Knex } from 'knex';
+import { openDatabase } from '../../db/connection.ts';
+import { systemClock, type Clock } from './concurrency/clock.ts';
+import type { Config } from './config/load-config.ts';
+import type { Logger } from './observability/logger.ts';
+import type { Shutdown } from './observability/shutdown.ts';
+import { openQueues, type Queues } from './queue/queues.ts';
+import { closeRedis, openRedis, type RedisRole } from './redis/connections.ts';
+import { createRedisKeys, type RedisKeys } from './redis/keys.ts';
+
+export interface Platform {
+  readonly config: Config;
+  readonly log: Logger;
+  readonly clock: Clock;
+  /** Where each part says how it ends; what was added to a later phase ends later. */
+  readonly shutdown: Shutdown;
+  readonly knex: Knex;
+  readonly redis: Redis;
+  /** Connection that published messages arrive on. */
+  readonly subscriber: Redis;
+  readonly keys: RedisKeys;
+  readonly queues: Queues;
+  /** Opens a further connection, closed at shutdown. */
+  openRedis(role: RedisRole, name: string): Redis;
+}
+
+/**
+ * Opens the connections. Nothing is waited for: a process starts while Redis and Postgres are down.
+ * @throws {Error} when the configuration names no Postgres or no Redis.
+ */
+export function openPlatform({
+  config,
+  log,
+  shutdown,
+}: Pick<Platform, 'config' | 'log' | 'shutdown'>): Platform {
+  const { database, REDIS_URL: redisUrl } = config;
+  if (database === undefined)
+    throw new Error('DATABASE_URL (or DB_HOST) is required; `npm start` brings a private Postgres');
+  if (redisUrl === undefined) throw new Error('REDIS_URL is required; `npm start` brings a private Redis');
+
+  const knex = openDatabase({ database, poolSize: config.DB_POOL_SIZE });
+  shutdown.add('clients', 'postgres', () => knex.destroy());
+  const open = (role: RedisRole, name: string): Redis => {
+    const redis = openRedis({ url: redisUrl, role, name, log });
+    shutdown.add('clients', `redis ${name}`, () => closeRedis(redis));
+    return redis;
+  };
+  const keys = createRedisKeys(config.REDIS_KEY_PREFIX);
+  const redis = open('command', 'commands');
+  const queues = openQueues({ redis, prefix: keys.queues, log });
+  shutdown.add('queues', 'queues', () => queues.close());
+  const subscriber = open('subscriber', 'subscriber');
+  return {
+    config,
+    log,
+    clock: systemClock,
+    shutdown,
+    knex,
+    redis,
+    subscriber,
+    keys,
+    queues,
+    openRedis: open,
+  };
+}
