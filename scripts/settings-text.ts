@@ -25,7 +25,7 @@ export function settingsTable(): string {
 export function envExample(): string {
   const intro = `# Settings of Pricepool. Copy this file to .env and take away the "#" of what you want to change.
 # What is set in the environment wins over .env. Nothing needs to be set for a first try: npm start.
-# Made by scripts/settings-docs.ts from src/config/settings.ts.`;
+# Made by scripts/settings-docs.ts from src/platform/config/settings.ts.`;
   const blocks = rows.map(([name, { defaultText, description, expects, sensitive }]) => {
     const preset = defaultText === undefined || defaultText === '' ? 'no default' : `default ${defaultText}`;
     const value = name === 'JWT_SECRET' ? exampleSecret : (defaultText ?? '');
