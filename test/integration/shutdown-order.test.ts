@@ -3,7 +3,7 @@ import { expect } from 'chai';
 import { loadConfig } from '../../src/platform/config/load-config.ts';
 import { silentLogger } from '../../src/platform/observability/logger.ts';
 import { createShutdown, shutdownPhases } from '../../src/platform/observability/shutdown.ts';
-import { buildPipeline, type Pipeline } from '../../src/pipeline.ts';
+import { openPlatform, type Platform } from '../../src/platform/platform.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { uniquePrefix } from '../support/redis.ts';
 import { services } from '../support/services.ts';
@@ -18,7 +18,7 @@ describe('the end of a process', () => {
   after(() => database.drop());
 
   /** Whether Postgres, both kinds of connection to Redis, and the queues still take something. */
-  async function alive({ knex, redis, subscriber, queues }: Pipeline): Promise<Record<string, boolean>> {
+  async function alive({ knex, redis, subscriber, queues }: Platform): Promise<Record<string, boolean>> {
     const parts = {
       postgres: () => knex.raw('select 1'),
       redis: () => redis.ping(),
@@ -43,7 +43,7 @@ describe('the end of a process', () => {
       REDIS_URL: redisUrl,
       REDIS_KEY_PREFIX: uniquePrefix(),
     });
-    const pipeline = buildPipeline({ config, log, shutdown });
+    const pipeline = openPlatform({ config, log, shutdown });
     const { redis, subscriber } = pipeline;
     await waitFor(() => redis.status === 'ready' && subscriber.status === 'ready', { what: 'Redis' });
     const whole = { postgres: true, redis: true, subscriber: true, queues: true };

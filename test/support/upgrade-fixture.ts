@@ -11,7 +11,7 @@ export const knownFile = join(upgradeFolder, 'known.json.gz');
 /** Upstream calls that the fixture's deployment may make in any minute. */
 export const callsPerMinute = 12;
 /** Credits of its month: so many that pacing leaves room for the minute. */
-export const creditsPerMonth = 200_000;
+const creditsPerMonth = 200_000;
 
 /** What the dump was made with, who is in it, and what its deployment answered last. */
 export interface Known {

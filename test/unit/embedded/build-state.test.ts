@@ -38,9 +38,9 @@ describe('a build', () => {
   });
 
   it('is not current once a source has been added or deleted, or its settings changed', async () => {
-    await utimes(join(root, 'src/lib'), new Date(builtAt + 1), new Date(builtAt + 1));
+    await utimes(join(root, 'src/platform/concurrency'), new Date(builtAt + 1), new Date(builtAt + 1));
     expect(isBuildCurrent(root)).to.equal(false);
-    await utimes(join(root, 'src/lib'), new Date(builtAt - 1), new Date(builtAt - 1));
+    await utimes(join(root, 'src/platform/concurrency'), new Date(builtAt - 1), new Date(builtAt - 1));
     expect(isBuildCurrent(root)).to.equal(true);
     await touch('tsconfig.json', builtAt + 1);
     expect(isBuildCurrent(root)).to.equal(false);
