@@ -8,7 +8,7 @@ import { loadEnvironmentFile } from './platform/config/env-file.ts';
 import { loadConfig, type Config } from './platform/config/load-config.ts';
 import { etaSeconds } from './features/jobs/eta.ts';
 import { createAssetNews } from './features/assets/asset-channel.ts';
-import { publishAbandon } from './features/jobs/control-channel.ts';
+import { createControlChannel } from './features/jobs/control-channel.ts';
 import { createJobEventLog, isLastEvent, jobSubject, workSubject } from './features/jobs/job-events.ts';
 import { buildHistoryReading } from './histories.ts';
 import { buildAlerts, buildWebhooks, measureWebhooks } from './hooks.ts';
@@ -62,7 +62,12 @@ async function main(): Promise<void> {
   const log = createLogger({ level: config.LOG_LEVEL, name: 'api', file: config.LOG_FILE });
   const shutdown = createShutdown(log);
   onProcessEnd(shutdown, log);
-  const parts: ApiParts = { config, log, shutdown, pipeline: buildPipeline(openPlatform({ config, log, shutdown })) };
+  const parts: ApiParts = {
+    config,
+    log,
+    shutdown,
+    pipeline: buildPipeline(openPlatform({ config, log, shutdown })),
+  };
 
   const reader = openJobEvents(parts);
   const access = buildAccess({ ...parts, requestMail: mailRequests(parts) });
@@ -132,7 +137,8 @@ function buildJobDesk(
   reader: JobEventReader,
   access: Pick<Access, 'usage'>,
 ): JobDesk {
-  const { redis, keys, jobs, queues, clock } = pipeline;
+  const { redis, subscriber, keys, jobs, queues, clock } = pipeline;
+  const control = createControlChannel({ redis, subscriber, channel: keys.control });
   const events = createJobEventLog(redis, keys.jobEvents);
   const draining = new AbortController();
   shutdown.add('announce', 'waiting clients', () => draining.abort());
@@ -146,7 +152,7 @@ function buildJobDesk(
     backlogPerUser: config.JOB_BACKLOG_PER_USER,
     portfolioJobsPerUser: config.PORTFOLIO_JOBS_PER_USER,
     onAccepted: (who) => access.usage.job(who),
-    abandon: (workKey) => publishAbandon(redis, keys.control, workKey),
+    abandon: (workKey) => control.publish({ abandon: workKey }),
     announceCancel: (jobId) =>
       events.append(jobSubject(jobId), [
         { type: 'job.cancelled', data: { state: 'cancelled' }, jobs: [jobId] },

@@ -1,9 +1,10 @@
+import { z } from 'zod';
 import { createDocumentReader } from './features/coingecko-api/document-reader.ts';
 import { createDocumentStore, documentId } from './features/coingecko-api/document-store.ts';
 import { createMarketReader } from './features/quotes/local-market.ts';
 import { createMarketRowStore } from './features/quotes/market-row-store.ts';
 import type { Config } from './platform/config/load-config.ts';
-import { createDocumentNews } from './features/coingecko-api/document-channel.ts';
+import { createChannel } from './platform/redis/channel.ts';
 import type { AppDeps } from './app-deps.ts';
 import type { Logger } from './platform/observability/logger.ts';
 import type { Pipeline } from './pipeline.ts';
@@ -26,7 +27,7 @@ function buildStores({ config, pipeline }: Pick<MirroringRequest, 'config' | 'pi
   return {
     rows: createMarketRowStore({ redis, keys, retentionSeconds }),
     documents: createDocumentStore({ redis, keys, retentionSeconds }),
-    documentNews: createDocumentNews({ redis, subscriber, channel: keys.documentNews }),
+    documentNews: createChannel({ redis, subscriber, channel: keys.documentNews, schema: z.string() }),
   } satisfies Stores;
 }
 

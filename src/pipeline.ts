@@ -15,12 +15,7 @@ import { createQuoteStore, type QuoteStore } from './features/quotes/quote-store
 import type { Urgency } from './domain/quote.ts';
 import { createDemand, type Demand } from './features/quotes/demand/demand.ts';
 import { createInterest, type Interest } from './features/quotes/demand/interest.ts';
-import {
-  createTickPublisher,
-  createTickSubscriber,
-  type TickPublisher,
-  type TickSubscriber,
-} from './features/quotes/ticks.ts';
+import { createTicks, type TickPublisher, type TickSubscriber } from './features/quotes/ticks.ts';
 import type { BudgetStatus, Budget } from './features/upstream/budget/budget.ts';
 import { createKick, type Kick } from './features/quotes/enqueue-refresh.ts';
 import {
@@ -98,8 +93,7 @@ function buildUpstream({ config, log, clock, keys, knex, redis, subscriber, queu
   const store = createQuoteStore({ redis, keys, retentionSeconds: config.QUOTE_RETENTION });
   const demand = createDemand({ redis, keys });
   const interest = createInterest({ redis, keys, log, windowMs: config.WARM_WINDOW * 1000 });
-  const ticks = createTickSubscriber(subscriber, keys.ticks);
-  const publisher = createTickPublisher(redis, keys.ticks);
+  const ticks = createTicks({ redis, subscriber, channel: keys.ticks });
   const mirror = createQuoteMirror();
   ticks.listen(mirror);
   const kick = createKick(queues);
@@ -118,7 +112,7 @@ function buildUpstream({ config, log, clock, keys, knex, redis, subscriber, queu
     demand,
     interest,
     ticks,
-    publisher,
+    publisher: ticks,
     budget,
     budgets,
     ledger,

@@ -11,7 +11,7 @@ import { priceSourceOf } from '../src/platform/config/price-source.ts';
 import { loadConfig } from '../src/platform/config/load-config.ts';
 import { createAssetNews } from '../src/features/assets/asset-channel.ts';
 import { createJobEventLog } from '../src/features/jobs/job-events.ts';
-import { listenForControl } from '../src/features/jobs/control-channel.ts';
+import { createControlChannel } from '../src/features/jobs/control-channel.ts';
 import { createLogger } from '../src/platform/observability/logger.ts';
 import { createMailer } from '../src/platform/mail/mailer.ts';
 import { createShutdown, onProcessEnd } from '../src/platform/observability/shutdown.ts';
@@ -63,7 +63,12 @@ function main(): void {
   const log = createLogger({ level: config.LOG_LEVEL, name: 'worker', file: config.LOG_FILE });
   const shutdown = createShutdown(log);
   onProcessEnd(shutdown, log);
-  const parts: WorkerParts = { config, log, shutdown, pipeline: buildPipeline(openPlatform({ config, log, shutdown })) };
+  const parts: WorkerParts = {
+    config,
+    log,
+    shutdown,
+    pipeline: buildPipeline(openPlatform({ config, log, shutdown })),
+  };
   const workers = config.WORKER_QUEUES.flatMap((queue) => startWorker[queue](parts) ?? []);
   shutdown.add('work', 'workers', async () => {
     await Promise.all(workers.map((worker) => worker.close(closeDeadlineMs)));
@@ -99,7 +104,8 @@ function startRequests({ config, log, shutdown, pipeline }: WorkerParts): Runnin
   const aggregator = createAggregator();
   shutdown.add('threads', 'aggregation threads', () => aggregator.close());
   const abandonments = createAbandonments();
-  listenForControl(subscriber, keys.control, (workKey) => abandonments.abandon(workKey));
+  const control = createControlChannel({ redis, subscriber, channel: keys.control });
+  control.listen(({ abandon }) => abandonments.abandon(abandon));
   const deps: RequestDeps = {
     jobs,
     runs,

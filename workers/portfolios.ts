@@ -9,7 +9,7 @@ import { createPortfolioQueries } from '../src/features/portfolios/queries/portf
 import { createSymbolLookup } from '../src/features/assets/queries/symbol-lookup.ts';
 import { createBookNews } from '../src/features/portfolios/book-channel.ts';
 import { createJobEventLog } from '../src/features/jobs/job-events.ts';
-import { listenForControl } from '../src/features/jobs/control-channel.ts';
+import { createControlChannel } from '../src/features/jobs/control-channel.ts';
 import { createAskForCloses } from '../src/features/history/request-closes.ts';
 import { createMarketValues } from '../src/features/portfolios/valuation/market-values.ts';
 import { createQuotedPrices } from '../src/features/portfolios/valuation/quoted-prices.ts';
@@ -82,7 +82,8 @@ export function startPortfolios(parts: WorkerParts): RunningWorker {
 function clientRunsOf({ log, pipeline }: WorkerParts): ClientRunDeps {
   const { jobs, runs, clock, redis, keys, subscriber } = pipeline;
   const abandonments = createAbandonments();
-  listenForControl(subscriber, keys.control, (workKey) => abandonments.abandon(workKey));
+  const control = createControlChannel({ redis, subscriber, channel: keys.control });
+  control.listen(({ abandon }) => abandonments.abandon(abandon));
   return {
     jobs,
     runs,

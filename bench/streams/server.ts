@@ -1,6 +1,6 @@
 /** The servers of the stream benches, alike to whoever measures them: a request that opens a stream, a way to send, figures. */
 import type { Tick } from '../../src/features/quotes/ticks.ts';
-import { createTickPublisher } from '../../src/features/quotes/ticks.ts';
+import { createTicks } from '../../src/features/quotes/ticks.ts';
 import { silentLogger } from '../../src/platform/observability/logger.ts';
 import { createRedisKeys } from '../../src/platform/redis/keys.ts';
 import { closeRedis, openRedis } from '../../src/platform/redis/connections.ts';
@@ -109,7 +109,8 @@ export async function startOurs({
   const { token } = await newUser(bare.url);
   const authorization = `Bearer ${token}`;
   const redis = openRedis({ url: stack.redisUrl, role: 'blocking', name: 'bench', log: silentLogger() });
-  const publisher = createTickPublisher(redis, createRedisKeys(stack.redisPrefix).ticks);
+  const channel = createRedisKeys(stack.redisPrefix).ticks;
+  const publisher = createTicks({ redis, subscriber: redis, channel });
   return {
     streamOf: (coins) => (transport === 'ws' ? socketOf : eventsOf)(port, authorization, coins),
     publish: (tick) => publisher.publish(tick),

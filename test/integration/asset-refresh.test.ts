@@ -69,7 +69,12 @@ describe('the list of assets', () => {
     market.resetCalls();
     market.clearFaults();
     kicked = [];
-    const news = { listen: (onChange: () => void) => void (tell = onChange) };
+    const news = {
+      listen(onChange: () => void) {
+        tell = onChange;
+        return () => undefined;
+      },
+    };
     directory = createAssetDirectory({ source: assets, news, log });
     await directory.whenRead(5_000);
   });

@@ -5,11 +5,7 @@ import { createQuoteMirror, type QuoteMirror } from '../../src/features/quotes/l
 import { createQuoteStore, type QuoteStore } from '../../src/features/quotes/quote-store.ts';
 import { createDemand, type Demand } from '../../src/features/quotes/demand/demand.ts';
 import type { CachedQuote, QuoteReading } from '../../src/domain/cached-quote.ts';
-import {
-  createTickPublisher,
-  createTickSubscriber,
-  type TickPublisher,
-} from '../../src/features/quotes/ticks.ts';
+import { createTicks, type TickPublisher } from '../../src/features/quotes/ticks.ts';
 import { systemClock } from '../../src/platform/concurrency/clock.ts';
 import { createRedisKeys, type RedisKeys } from '../../src/platform/redis/keys.ts';
 import { flushPrefix, uniquePrefix } from '../support/redis.ts';
@@ -46,8 +42,8 @@ describe('collecting quotes', () => {
     keys = createRedisKeys(uniquePrefix());
     store = createQuoteStore({ redis, keys, retentionSeconds: 3_600 });
     demand = createDemand({ redis, keys });
-    publisher = createTickPublisher(redis, keys.ticks);
-    const ticks = createTickSubscriber(subscriber, keys.ticks);
+    const ticks = createTicks({ redis, subscriber, channel: keys.ticks });
+    publisher = ticks;
     await subscriber.subscribe(keys.ticks);
     kicks = [];
     mirror = createQuoteMirror();

@@ -1,6 +1,7 @@
 /** Documents between API processes and workers, over a real Redis: bounds, one fetch for a crowd, stale values in need. */
 import { expect } from 'chai';
 import { Redis } from 'ioredis';
+import { z } from 'zod';
 import {
   createDocumentReader,
   type DocumentReader,
@@ -12,7 +13,7 @@ import {
   type DocumentStore,
 } from '../../src/features/coingecko-api/document-store.ts';
 import type { Demand } from '../../src/features/quotes/demand/demand.ts';
-import { createDocumentNews } from '../../src/features/coingecko-api/document-channel.ts';
+import { createChannel } from '../../src/platform/redis/channel.ts';
 import { systemClock } from '../../src/platform/concurrency/clock.ts';
 import { silentLogger } from '../../src/platform/observability/logger.ts';
 import { createRedisKeys, type RedisKeys } from '../../src/platform/redis/keys.ts';
@@ -60,7 +61,7 @@ describe('documents', () => {
     onKick = () => Promise.resolve();
     reader = createDocumentReader({
       store,
-      news: createDocumentNews({ redis, subscriber, channel: keys.documentNews }),
+      news: createChannel({ redis, subscriber, channel: keys.documentNews, schema: z.string() }),
       clock: { now: () => Date.now() + aheadMs },
       kick: async ({ path: wanted }) => {
         kicked.push(wanted);
@@ -100,7 +101,7 @@ describe('documents', () => {
       notFoundMs: 60_000,
       charge: (who: { userId: string }) => void charges.push(who.userId),
       documents: store,
-      documentNews: createDocumentNews({ redis, subscriber, channel: keys.documentNews }),
+      documentNews: createChannel({ redis, subscriber, channel: keys.documentNews, schema: z.string() }),
     };
     return (await refreshDocument(deps, { path, freshMs, requester: joe }, context)).fetched;
   }

@@ -4,7 +4,7 @@
  */
 import { LRUCache } from 'lru-cache';
 import { requesterText, type Requester } from '../../domain/requester.ts';
-import type { DocumentNews } from './document-channel.ts';
+import type { Channel } from '../../platform/redis/channel.ts';
 import { createBell } from '../../platform/concurrency/wake-signal.ts';
 import type { Clock } from '../../platform/concurrency/clock.ts';
 import { UnavailableError } from '../../domain/errors.ts';
@@ -42,7 +42,8 @@ export interface DocumentReader {
 
 interface DocumentReaderDeps {
   readonly store: Pick<DocumentStore, 'read' | 'want'>;
-  readonly news: DocumentNews;
+  /** Says which document, or why there is none, is in the cache. */
+  readonly news: Pick<Channel<string>, 'listen'>;
   readonly clock: Clock;
   /** Makes sure that a job fetches the document. */
   readonly kick: (wanted: { path: string; freshMs: number; requester: string | undefined }) => Promise<void>;

@@ -1,6 +1,5 @@
-import type { Redis } from 'ioredis';
 import type { CachedQuote, QuoteFailure } from '../../domain/cached-quote.ts';
-import { parseMessage } from '../../platform/redis/parse-message.ts';
+import { createChannel, type Channel, type ChannelPlace } from '../../platform/redis/channel.ts';
 
 /**
  * A tick tells the fleet what one upstream call (or a clearing of the cache) changed. Ticks travel over pub/sub, which may
@@ -23,28 +22,16 @@ export interface Ranking {
   readonly receivedAt: number;
 }
 
-/** The cache was cleared: of these assets, or (null) of everything. */
-export interface Clearing {
-  readonly clear: readonly string[] | null;
-}
-
-type Message = { tick: Tick } | Clearing;
+/**
+ * What travels: a tick, or that the cache was cleared (of these assets, or, with null, of everything). Not checked on the way:
+ * ticks are hot.
+ */
+type Message = { readonly tick: Tick } | { readonly clear: readonly string[] | null };
 
 /** Publishes ticks and clearings on one channel. */
 export interface TickPublisher {
   publish(tick: Tick): Promise<void>;
   publishClearing(assetIds: readonly string[] | null): Promise<void>;
-}
-
-/** Builds a {@link TickPublisher}. */
-export function createTickPublisher(redis: Redis, channel: string): TickPublisher {
-  const send = async (message: Message): Promise<void> => {
-    await redis.publish(channel, JSON.stringify(message));
-  };
-  return {
-    publish: (tick) => send({ tick }),
-    publishClearing: (assetIds) => send({ clear: assetIds }),
-  };
 }
 
 /** What a listener is told. */
@@ -60,34 +47,19 @@ export interface TickSubscriber {
   listen(listener: TickListener): () => void;
 }
 
-/** Subscribes `redis` (a connection of its own) to the ticks. */
-export function createTickSubscriber(redis: Redis, channel: string): TickSubscriber {
-  const listeners = new Set<TickListener>();
-
-  const subscribe = async (): Promise<void> => {
-    await redis.subscribe(channel);
-    for (const listener of listeners) listener.onGap?.();
-  };
-  // ioredis subscribes again by itself after a reconnect; saying it once more is harmless and tells us when it stands.
-  const whenReady = (): void => void subscribe().catch(() => undefined);
-  redis.on('ready', whenReady);
-  if (redis.status === 'ready') whenReady();
-  redis.on('message', (from: string, text: string) => {
-    if (from !== channel) return;
-    const message = parseMessage(text) as Message | undefined;
-    if (message === undefined) return;
-    for (const listener of listeners) deliver(listener, message);
-  });
-
+/** Builds the channel of ticks. */
+export function createTicks(place: ChannelPlace): TickPublisher & TickSubscriber {
+  const channel: Channel<Message> = createChannel(place);
   return {
-    listen(listener) {
-      listeners.add(listener);
-      return () => listeners.delete(listener);
-    },
+    publish: (tick) => channel.publish({ tick }),
+    publishClearing: (assetIds) => channel.publish({ clear: assetIds }),
+    listen: (listener) =>
+      channel.listen(
+        (message) => {
+          if ('tick' in message) listener.onTick?.(message.tick);
+          else listener.onClear?.(message.clear);
+        },
+        () => listener.onGap?.(),
+      ),
   };
-}
-
-function deliver(listener: TickListener, message: Message): void {
-  if ('tick' in message) listener.onTick?.(message.tick);
-  else listener.onClear?.(message.clear);
 }

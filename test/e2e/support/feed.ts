@@ -2,7 +2,7 @@
 import type { Redis } from 'ioredis';
 import { toCachedQuote, type CachedQuote } from '../../../src/domain/cached-quote.ts';
 import { createJobEventLog, jobSubject, type JobEvent } from '../../../src/features/jobs/job-events.ts';
-import { createTickPublisher, type Tick } from '../../../src/features/quotes/ticks.ts';
+import { createTicks, type Tick } from '../../../src/features/quotes/ticks.ts';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
 import { createRedisKeys } from '../../../src/platform/redis/keys.ts';
 import { closeRedis, openRedis } from '../../../src/platform/redis/connections.ts';
@@ -23,7 +23,7 @@ export async function openFeed(redisUrl: string, redisPrefix: string): Promise<F
   const redis = openRedis({ url: redisUrl, role: 'command', name: 'feed', log: silentLogger() });
   await waitFor(() => redis.status === 'ready', { what: 'the connection of the feed' });
   const keys = createRedisKeys(redisPrefix);
-  const ticks = createTickPublisher(redis, keys.ticks);
+  const ticks = createTicks({ redis, subscriber: redis, channel: keys.ticks });
   const log = createJobEventLog(redis, keys.jobEvents);
   return {
     redis,

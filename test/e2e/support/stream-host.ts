@@ -7,7 +7,7 @@ import type { Socket } from 'node:net';
 import { once } from 'node:events';
 import { createQuoteMirror, type QuoteMirror } from '../../../src/features/quotes/local-cache.ts';
 import type { JobRecord } from '../../../src/domain/job.ts';
-import { createTickSubscriber } from '../../../src/features/quotes/ticks.ts';
+import { createTicks } from '../../../src/features/quotes/ticks.ts';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
 import { closeRedis, openRedis, type RedisRole } from '../../../src/platform/redis/connections.ts';
 import { createClientStreams, type ClientStreams } from '../../../src/features/admin/client-streams.ts';
@@ -61,7 +61,7 @@ export async function startStreamHost(redisUrl?: string): Promise<StreamHost> {
   let skipped = 0;
   const clock = { now: () => Date.now() + skipped };
   const mirror = createQuoteMirror();
-  const ticks = createTickSubscriber(subscriber, feed.keys.ticks);
+  const ticks = createTicks({ redis: feed.redis, subscriber, channel: feed.keys.ticks });
   ticks.listen({ onTick: (tick) => mirror.onTick(tick) });
   const subscribed = new Promise<void>((resolve) => ticks.listen({ onGap: resolve }));
   const registry = new StreamRegistry({ clock, limits, isRevoked: () => false });

@@ -26,7 +26,7 @@ const inAnHour = (): number => Date.now() + 3_600_000;
 /** A Redis that carries nothing. */
 const deaf: RevocationChannel = {
   publish: () => Promise.reject(new Error('Redis is away')),
-  listen: () => undefined,
+  listen: () => () => undefined,
 };
 
 describe('revocations', () => {

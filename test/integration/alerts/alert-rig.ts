@@ -20,7 +20,7 @@ import type { Alert } from '../../../src/features/alerts/alert.ts';
 import { type QuoteFailure } from '../../../src/domain/cached-quote.ts';
 import { createAlertNews } from '../../../src/features/alerts/alert-channel.ts';
 import { createBookNews } from '../../../src/features/portfolios/book-channel.ts';
-import { createTickPublisher, createTickSubscriber } from '../../../src/features/quotes/ticks.ts';
+import { createTicks } from '../../../src/features/quotes/ticks.ts';
 import { systemClock } from '../../../src/platform/concurrency/clock.ts';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
 import { createRedisKeys } from '../../../src/platform/redis/keys.ts';
@@ -88,12 +88,12 @@ export async function openAlertRig(): Promise<AlertRig> {
   const database = await createTestDatabase();
   const knex = knexFactory({ client: 'pg', connection: database.url, pool: { min: 0, max: 6 } });
   const redis = new Redis(redisUrl);
+  const told = new Redis(redisUrl);
   const keys = createRedisKeys(uniquePrefix());
   const store = createQuoteStore({ redis, keys, retentionSeconds: 600 });
-  const publisher = createTickPublisher(redis, keys.ticks);
+  const publisher = createTicks({ redis, subscriber: told, channel: keys.ticks });
   const alerts = createAlertQueries(knex);
   const firings = createFiringQueries(knex);
-  const told = new Redis(redisUrl);
   const news = createAlertNews({ redis, subscriber: told, channel: keys.alerts });
   const bookNews = createBookNews({ redis, subscriber: told, channel: keys.books });
   const outbox = createWebhookDeliveryQueries(knex);
@@ -141,7 +141,7 @@ export async function openAlertRig(): Promise<AlertRig> {
     },
     async start(different = {}) {
       const subscriber = new Redis(redisUrl);
-      const ticks = createTickSubscriber(subscriber, keys.ticks);
+      const ticks = createTicks({ redis, subscriber, channel: keys.ticks });
       const mirror = createQuoteMirror();
       ticks.listen(mirror);
       let isListening = false;

@@ -44,7 +44,12 @@ describe('the directory of assets', () => {
   afterEach(() => directory.close());
 
   function open(): void {
-    const news = { listen: (onChange: () => void) => void (tell = onChange) };
+    const news = {
+      listen(onChange: () => void) {
+        tell = onChange;
+        return () => undefined;
+      },
+    };
     directory = createAssetDirectory({ source, news, log: silentLogger() });
   }
 

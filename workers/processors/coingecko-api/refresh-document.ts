@@ -6,7 +6,7 @@ import {
   type DocumentStore,
 } from '../../../src/features/coingecko-api/document-store.ts';
 import { parseRequester } from '../../../src/domain/requester.ts';
-import type { DocumentNews } from '../../../src/features/coingecko-api/document-channel.ts';
+import type { Channel } from '../../../src/platform/redis/channel.ts';
 import { messageOf } from '../../../src/domain/errors.ts';
 import { ProviderRangeError, ProviderRejectedError } from '../../../src/features/upstream/provider-errors.ts';
 import { wasNeverSent } from '../../../src/features/upstream/outcome.ts';
@@ -19,7 +19,7 @@ import { callUpstream, waitOf } from '../upstream/upstream-call.ts';
 /** What fetching documents needs beside the rest. */
 export interface DocumentRefreshDeps {
   readonly documents: DocumentStore;
-  readonly documentNews: Pick<DocumentNews, 'publish'>;
+  readonly documentNews: Pick<Channel<string>, 'publish'>;
 }
 
 type Deps = Pick<RefreshDeps, 'provider' | 'gate' | 'demand' | 'clock' | 'log' | 'notFoundMs' | 'charge'> &
