@@ -67,7 +67,8 @@ export function createUpkeepProcessors(deps: UpkeepDeps): ProcessorsOf<'upkeep'>
         (await deps.purgeLedger()) +
         (await deps.purgeAccess()) +
         (await deps.purgeWebhooks()) +
-        (await deps.purgePortfolios()),
+        (await deps.purgePortfolios()) +
+        (await deps.purgeImports()),
     }),
   };
 }
