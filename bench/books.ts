@@ -3,9 +3,9 @@
  * stored mark, and the statistics over the whole range, by the number of transactions (30 assets, 8 years). Pure sums, no
  * servers: run it alone. `node --expose-gc` makes the memory figures steadier.
  */
+import { costBasisMethods, type CostBasisMethod } from '../src/domain/bookkeeping.ts';
 import { oneUnit } from '../src/features/portfolios/ledger/amount.ts';
 import { daysOf } from '../src/features/portfolios/ledger/days.ts';
-import { costBasisMethods, type CostBasisMethod } from '../src/features/portfolios/ledger/asset-book.ts';
 import { createAssetLedger } from '../src/features/portfolios/ledger/asset-ledger.ts';
 import { createLedger } from '../src/features/portfolios/ledger/ledger.ts';
 import { readMark, writeMark } from '../src/features/portfolios/ledger/checkpoint-text.ts';

@@ -1,5 +1,5 @@
+import { costBasisMethods } from '../src/domain/bookkeeping.ts';
 import { z } from 'zod';
-import { costBasisMethods } from '../src/features/portfolios/ledger/asset-book.ts';
 import { performanceRanges } from '../src/domain/performance-range.ts';
 import { defineJob, keepBriefly } from './contract.ts';
 import { assetIdSchema, currencySchema } from './requests.ts';

@@ -1,8 +1,8 @@
 /** A portfolio with many transactions, and what its owner does with it over HTTP. */
+import type { CostBasisMethod } from '../../src/domain/bookkeeping.ts';
 import { v7 as uuidv7 } from 'uuid';
 import type { Knex } from 'knex';
 import { openBookChange } from '../../src/features/portfolios/queries/write-transactions.ts';
-import type { CostBasisMethod } from '../../src/features/portfolios/ledger/asset-book.ts';
 import type { Transaction } from '../../src/features/portfolios/ledger/transaction.ts';
 import { sleep } from '../../src/platform/concurrency/sleep.ts';
 import { newUser, type ApiAnswer, type ApiClient } from '../../test/support/api-client.ts';

@@ -1,5 +1,5 @@
+import type { CostBasisMethod } from '../../src/domain/bookkeeping.ts';
 import { Model } from 'objection';
-import type { CostBasisMethod } from '../../src/features/portfolios/ledger/asset-book.ts';
 
 /** A user's portfolio. Deleted ones keep their row for a while. */
 export class PortfolioRow extends Model {

@@ -1,5 +1,5 @@
+import type { TransactionType } from '../../src/domain/bookkeeping.ts';
 import { Model } from 'objection';
-import type { TransactionType } from '../../src/features/portfolios/ledger/transaction.ts';
 
 /** A transaction of a portfolio. Decimals are text, as Postgres writes them. */
 export class TransactionRow extends Model {

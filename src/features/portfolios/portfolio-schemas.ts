@@ -1,5 +1,5 @@
+import { costBasisMethods } from '../../domain/bookkeeping.ts';
 import { z } from 'zod';
-import { costBasisMethods } from './ledger/asset-book.ts';
 import { NotFoundError } from '../../domain/errors.ts';
 import { currency, wholeNumber } from '../../platform/http/fields.ts';
 

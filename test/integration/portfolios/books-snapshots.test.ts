@@ -1,9 +1,9 @@
 /** What is read of books is of one moment, whatever happens to them meanwhile. */
+import type { CostBasisMethod } from '../../../src/domain/bookkeeping.ts';
 import { expect } from 'chai';
 import { v7 as uuidv7 } from 'uuid';
 import { createPortfolioQueries } from '../../../src/features/portfolios/queries/portfolios.ts';
 import { oneUnit } from '../../../src/features/portfolios/ledger/amount.ts';
-import type { CostBasisMethod } from '../../../src/features/portfolios/ledger/asset-book.ts';
 import type { RecordedTransaction } from '../../../src/features/portfolios/ledger/recorded-transaction.ts';
 import { systemClock } from '../../../src/platform/concurrency/clock.ts';
 import { UnavailableError } from '../../../src/domain/errors.ts';

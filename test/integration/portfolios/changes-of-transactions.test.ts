@@ -1,4 +1,5 @@
 /** Changes of transactions in Postgres are taken and refused as the books in memory take and refuse them. */
+import { transactionTypes } from '../../../src/domain/bookkeeping.ts';
 import { expect } from 'chai';
 import fc from 'fast-check';
 import type { Knex } from 'knex';
@@ -25,7 +26,6 @@ import type { RecordedTransaction } from '../../../src/features/portfolios/ledge
 import {
   compareTransactions,
   rankOf,
-  transactionTypes,
   type Transaction,
 } from '../../../src/features/portfolios/ledger/transaction.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';

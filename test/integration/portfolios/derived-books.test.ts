@@ -1,16 +1,13 @@
 /** The derived tables are what the transactions come to, however they came to be. */
+import { costBasisMethods, type CostBasisMethod, transactionTypes } from '../../../src/domain/bookkeeping.ts';
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { v7 as uuidv7 } from 'uuid';
 import { amountOf, formatAmount, oneUnit } from '../../../src/features/portfolios/ledger/amount.ts';
-import {
-  costBasisMethods,
-  type CostBasisMethod,
-} from '../../../src/features/portfolios/ledger/asset-book.ts';
 import { createLedger } from '../../../src/features/portfolios/ledger/ledger.ts';
 import { OverdrawnError } from '../../../src/features/portfolios/ledger/overdrawn-error.ts';
 import type { RecordedTransaction } from '../../../src/features/portfolios/ledger/recorded-transaction.ts';
-import { transactionTypes, type Transaction } from '../../../src/features/portfolios/ledger/transaction.ts';
+import type { Transaction } from '../../../src/features/portfolios/ledger/transaction.ts';
 import { openBooks, type BooksUnderTest } from './support/books.ts';
 
 const assets = ['aave', 'bitcoin', 'cardano'];

@@ -1,4 +1,5 @@
 /** What holds for every ledger, tried on random ones by every method. */
+import { costBasisMethods, type TransactionType } from '../../../src/domain/bookkeeping.ts';
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { daysOf } from '../../../src/features/portfolios/ledger/days.ts';
@@ -6,16 +7,10 @@ import {
   createAssetLedger,
   type AssetStanding,
 } from '../../../src/features/portfolios/ledger/asset-ledger.ts';
-import { costBasisMethods } from '../../../src/features/portfolios/ledger/asset-book.ts';
 import { createLedger, type Ledger } from '../../../src/features/portfolios/ledger/ledger.ts';
 import { readMark, writeMark } from '../../../src/features/portfolios/ledger/checkpoint-text.ts';
 import { comparePostings, postingsOf } from '../../../src/features/portfolios/ledger/postings.ts';
-import type {
-  Fee,
-  Leg,
-  Transaction,
-  TransactionType,
-} from '../../../src/features/portfolios/ledger/transaction.ts';
+import type { Fee, Leg, Transaction } from '../../../src/features/portfolios/ledger/transaction.ts';
 
 const assets = ['a', 'b', 'c'];
 const hourMs = 3_600_000;

@@ -1,9 +1,6 @@
+import { costBasisMethods, type CostBasisMethod } from '../../../src/domain/bookkeeping.ts';
 import { expect } from 'chai';
 import { formatAmount } from '../../../src/features/portfolios/ledger/amount.ts';
-import {
-  costBasisMethods,
-  type CostBasisMethod,
-} from '../../../src/features/portfolios/ledger/asset-book.ts';
 import type { Ledger } from '../../../src/features/portfolios/ledger/ledger.ts';
 import { OverdrawnError } from '../../../src/features/portfolios/ledger/overdrawn-error.ts';
 import type { Transaction } from '../../../src/features/portfolios/ledger/transaction.ts';

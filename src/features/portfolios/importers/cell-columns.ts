@@ -1,6 +1,6 @@
 /** In which column of a report a fact of a transaction stands, so that a problem can name it. */
+import type { TransactionType } from '../../../domain/bookkeeping.ts';
 import type { ColumnChoice, GenericMapping } from './generic.ts';
-import type { TransactionType } from '../ledger/transaction.ts';
 import type { FoundFormat } from './read-report.ts';
 
 /** Names of columns; null where nothing is known of one. */

@@ -2,9 +2,9 @@
  * Any CSV with one transaction in a row, by a mapping that says which column holds what. Nothing is guessed: how numbers are
  * written is part of the mapping, and words for types that it does not know are refused.
  */
+import { transactionTypes, type TransactionType } from '../../../domain/bookkeeping.ts';
 import { ValidationError, type FieldProblem } from '../../../domain/errors.ts';
 import { isFiat } from '../ledger/fiat.ts';
-import { transactionTypes, type TransactionType } from '../ledger/transaction.ts';
 import { readNote, readSymbol } from './cells.ts';
 import { fingerprintsOf } from './fingerprints.ts';
 import { checkHeader } from './header.ts';

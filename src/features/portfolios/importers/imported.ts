@@ -1,9 +1,9 @@
+import type { TransactionType } from '../../../domain/bookkeeping.ts';
 /**
  * What the readers of reports have in common. A reader takes the records of a file one by one and tells what came of them:
  * it holds rows back only while others may belong to the same transaction. Symbols are the report's: which asset each stands
  * for is decided later.
  */
-import type { TransactionType } from '../ledger/transaction.ts';
 
 /** A quantity of what a report calls by a symbol. Plain decimal text, more than 0. */
 export interface SymbolAmount {

@@ -2,7 +2,7 @@
  * Pricepool's own export of transactions (CSV): everything is stated, and assets stand there by their ids, so that what is
  * exported of one portfolio and imported into another comes out the same.
  */
-import { transactionTypes } from '../ledger/transaction.ts';
+import { transactionTypes } from '../../../domain/bookkeeping.ts';
 import { readNote, readSymbol } from './cells.ts';
 import { fingerprintsOf } from './fingerprints.ts';
 import {

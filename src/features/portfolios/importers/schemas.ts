@@ -1,6 +1,6 @@
+import { transactionTypes } from '../../../domain/bookkeeping.ts';
 import { z } from 'zod';
 import { assetIdSchema } from '../../../../jobs/requests.ts';
-import { transactionTypes } from '../ledger/transaction.ts';
 import { NotFoundError } from '../../../domain/errors.ts';
 import { importFormats } from './read-report.ts';
 import { callbackUrl } from '../../webhooks/webhook-schemas.ts';

@@ -1,10 +1,6 @@
 import { mulDiv, type Amount } from './amount.ts';
 import type { Posting } from './postings.ts';
 
-/** Ways to say which lots a disposal consumes. */
-export const costBasisMethods = ['fifo', 'lifo', 'hifo', 'average', 'uk_pool'] as const;
-export type CostBasisMethod = (typeof costBasisMethods)[number];
-
 /** An open lot: what is left of an acquisition, or a pool of many. */
 export interface Lot {
   /** Id of the transaction that acquired it; null of a pool. */

@@ -2,16 +2,11 @@
  * The rules of a transaction, as pure checks of what a client or an import wrote. All breaches are told at once, each with
  * the field that it is in. What needs other transactions (a sale beyond the holding) is the ledger's to refuse.
  */
+import { transactionTypes, type TransactionType } from '../../../domain/bookkeeping.ts';
 import { ValidationError, type FieldProblem } from '../../../domain/errors.ts';
 import { parseAmount, type Amount } from './amount.ts';
 import { isFiat } from './fiat.ts';
-import {
-  transactionTypes,
-  type Fee,
-  type Leg,
-  type Transaction,
-  type TransactionType,
-} from './transaction.ts';
+import type { Fee, Leg, Transaction } from './transaction.ts';
 
 /** A leg as written: decimals as text. */
 export interface LegDraft {

@@ -3,13 +3,13 @@
  * other, because every transaction is valued in the base currency before it gets here; so a change costs what it costs in the
  * assets that it concerns. It is made as a whole or refused as a whole.
  */
+import type { CostBasisMethod } from '../../../domain/bookkeeping.ts';
 import { ConflictError, NotFoundError } from '../../../domain/errors.ts';
 import type { Amount } from './amount.ts';
 import { daysOf } from './days.ts';
 import { postingsOf, type Posting } from './postings.ts';
 import type { Transaction } from './transaction.ts';
 import { createAssetLedger, type AssetLedger, type AssetStanding, type Mark } from './asset-ledger.ts';
-import type { CostBasisMethod } from './asset-book.ts';
 
 /** How the books of a portfolio are kept. */
 export interface LedgerOptions {

@@ -1,5 +1,6 @@
+import type { CostBasisMethod } from '../../../domain/bookkeeping.ts';
 import type { DayOf } from './days.ts';
-import type { AssetBook, CostBasisMethod, Pile } from './asset-book.ts';
+import type { AssetBook, Pile } from './asset-book.ts';
 import { createAverageBook } from './average-book.ts';
 import { createLotBook, type LotBookState } from './lot-book.ts';
 import { createUkPoolBook, type UkPoolState } from './uk-pool-book.ts';

@@ -1,4 +1,4 @@
-import type { CostBasisMethod } from './asset-book.ts';
+import type { CostBasisMethod } from '../../../domain/bookkeeping.ts';
 
 /** A user's portfolio: how its books are kept, and how far they are. */
 export interface Portfolio {

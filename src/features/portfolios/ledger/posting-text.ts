@@ -3,9 +3,10 @@
  * becoming objects on the way. A line is, with a blank between two: time in milliseconds, rank of the type, sequence, id of
  * the transaction, 1 of a fee and else 0, kind, quantity, value.
  */
+import { transactionTypes, type TransactionType } from '../../../domain/bookkeeping.ts';
 import { amountOf } from './amount.ts';
 import type { Posting, PostingKind } from './postings.ts';
-import { rankOf, transactionTypes, type TransactionType } from './transaction.ts';
+import { rankOf } from './transaction.ts';
 
 const typesByRank = new Map<number, TransactionType>(transactionTypes.map((type) => [rankOf[type], type]));
 

@@ -3,11 +3,12 @@
  * in few pieces, so that it can be done in a thread at the price of handing over some bytes: consumptions leave as columns in
  * the notation of Postgres arrays, in blocks, ready to be written.
  */
+import type { CostBasisMethod } from '../../../domain/bookkeeping.ts';
 import { formatAmount } from './amount.ts';
 import { daysOf } from './days.ts';
 import type { Posting } from './postings.ts';
 import { rankOf } from './transaction.ts';
-import type { Consumption, CostBasisMethod, Lot } from './asset-book.ts';
+import type { Consumption, Lot } from './asset-book.ts';
 import { createAssetLedger, type AssetLedger, type AssetStanding, type Mark } from './asset-ledger.ts';
 import { marksToKeep } from './checkpoint-choice.ts';
 import { markVersion, readMark, writeMark } from './checkpoint-text.ts';

@@ -1,16 +1,5 @@
+import type { TransactionType } from '../../../domain/bookkeeping.ts';
 import type { Amount } from './amount.ts';
-
-/** Kinds of transactions. What each has and means stands at {@link Transaction}. */
-export const transactionTypes = [
-  'buy',
-  'sell',
-  'swap',
-  'transfer_in',
-  'transfer_out',
-  'reward',
-  'fee',
-] as const;
-export type TransactionType = (typeof transactionTypes)[number];
 
 /** One side of a transaction. */
 export interface Leg {

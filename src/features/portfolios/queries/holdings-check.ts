@@ -3,11 +3,12 @@
  * was touched. It begins at the newest mark before the earliest touched posting, because what lies before it is as it was; so
  * a change costs what follows it.
  */
+import { transactionTypes, type TransactionType } from '../../../domain/bookkeeping.ts';
 import type { Knex } from 'knex';
 import { amountOf } from '../ledger/amount.ts';
 import { OverdrawnError } from '../ledger/overdrawn-error.ts';
 import type { Posting, PostingKind } from '../ledger/postings.ts';
-import { rankOf, transactionTypes, type TransactionType } from '../ledger/transaction.ts';
+import { rankOf } from '../ledger/transaction.ts';
 import { keyArrays, keysSql, orderColumns, orderOf } from './transaction-rows.ts';
 
 const order = orderColumns.join(', ');

@@ -2,12 +2,13 @@
  * What an import is about to bring lies in temporary tables until all of it was read: Postgres holds it, not the worker, and
  * when the worker dies it is gone. The tables live as long as the one transaction in which the import is written.
  */
+import type { TransactionType } from '../../../domain/bookkeeping.ts';
 import type { Knex } from 'knex';
 import { amountOf, formatAmount, type Amount } from '../ledger/amount.ts';
 import type { BookMovement } from '../ledger/book-walk.ts';
 import { postingsOf } from '../ledger/postings.ts';
 import type { RecordedTransaction } from '../ledger/recorded-transaction.ts';
-import { rankOf, type TransactionType } from '../ledger/transaction.ts';
+import { rankOf } from '../ledger/transaction.ts';
 import { orderColumns } from './transaction-rows.ts';
 
 /** A transaction of a file, and where it stands there. */

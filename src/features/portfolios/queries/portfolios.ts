@@ -1,6 +1,6 @@
+import type { CostBasisMethod } from '../../../domain/bookkeeping.ts';
 import type { Knex } from 'knex';
 import { v7 as uuidv7 } from 'uuid';
-import type { CostBasisMethod } from '../ledger/asset-book.ts';
 import type { Portfolio } from '../ledger/portfolio.ts';
 import { ConflictError, ValidationError } from '../../../domain/errors.ts';
 import { PortfolioRow } from '../../../../db/models/portfolio.ts';

@@ -1,6 +1,7 @@
+import type { TransactionType } from '../../../domain/bookkeeping.ts';
 import type { Knex } from 'knex';
 import type { StoredTransaction } from '../ledger/recorded-transaction.ts';
-import { rankOf, type Transaction, type TransactionType } from '../ledger/transaction.ts';
+import { rankOf, type Transaction } from '../ledger/transaction.ts';
 import { TransactionRow } from '../../../../db/models/transaction.ts';
 import { orUnavailable } from '../../../../db/outage.ts';
 import { listChanges, type ChangeFilter, type TransactionChange } from './transaction-changes.ts';

@@ -1,5 +1,5 @@
+import { transactionTypes } from '../../../domain/bookkeeping.ts';
 import { z } from 'zod';
-import { transactionTypes } from '../ledger/transaction.ts';
 import { canonicalQuantity, holdsItsDigits } from '../../../domain/quantity.ts';
 import { NotFoundError } from '../../../domain/errors.ts';
 import type { NewTransaction } from './transaction-writes.ts';

@@ -1,4 +1,5 @@
 /** A database with one user, and everything that updates of books stand on. */
+import type { CostBasisMethod } from '../../../../src/domain/bookkeeping.ts';
 import type { Knex } from 'knex';
 import { v7 as uuidv7 } from 'uuid';
 import { openDatabase } from '../../../../db/connection.ts';
@@ -13,7 +14,7 @@ import {
 import { createPortfolioQueries } from '../../../../src/features/portfolios/queries/portfolios.ts';
 import { recordChange } from '../../../../src/features/portfolios/queries/write-transactions.ts';
 import { lotsOfMark } from '../../../../src/features/portfolios/ledger/replay.ts';
-import type { CostBasisMethod, Lot } from '../../../../src/features/portfolios/ledger/asset-book.ts';
+import type { Lot } from '../../../../src/features/portfolios/ledger/asset-book.ts';
 import type { RecordedTransaction } from '../../../../src/features/portfolios/ledger/recorded-transaction.ts';
 import { silentLogger } from '../../../../src/platform/observability/logger.ts';
 import { createBooksUpdate } from '../../../../workers/processors/portfolios/update-books.ts';

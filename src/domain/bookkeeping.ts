@@ -1,0 +1,15 @@
+/** Ways to say which lots a disposal consumes. */
+export const costBasisMethods = ['fifo', 'lifo', 'hifo', 'average', 'uk_pool'] as const;
+export type CostBasisMethod = (typeof costBasisMethods)[number];
+
+/** Kinds of transactions. What each has and means stands at `Transaction` (features/portfolios/ledger/transaction.ts). */
+export const transactionTypes = [
+  'buy',
+  'sell',
+  'swap',
+  'transfer_in',
+  'transfer_out',
+  'reward',
+  'fee',
+] as const;
+export type TransactionType = (typeof transactionTypes)[number];
