@@ -13,6 +13,7 @@ export const assetsRefresh = defineJob<{ readonly assets: number }>()({
 export const assetsCheck = defineJob<{ readonly kicked: boolean }>()({
   name: 'assets.check',
   queue: 'upkeep',
+  every: 10_000,
   schema: z.object({}),
   options: { attempts: 1, ...keepBriefly },
 });

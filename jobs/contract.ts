@@ -22,6 +22,8 @@ export interface JobContract<N extends string, Q extends QueueName, D, R> {
   readonly queue: Q;
   readonly schema: z.ZodType<D>;
   readonly options: JobsOptions;
+  /** A periodic job comes back by itself this often (ms), with empty data. */
+  readonly every?: number;
   /** Carries the result's type; there is no value. */
   readonly [resultType]?: R;
 }
@@ -36,6 +38,7 @@ export function defineJob<R>() {
     readonly queue: Q;
     readonly schema: z.ZodType<D>;
     readonly options: JobsOptions;
+    readonly every?: number;
   }): JobContract<N, Q, D, R> => contract;
 }
 

@@ -28,6 +28,7 @@ export const historyBackfill = defineJob<{ readonly points: number }>()({
 export const candlesRoll = defineJob<{ readonly written: number; readonly dropped: number }>()({
   name: 'candles.roll',
   queue: 'upkeep',
+  every: 60_000,
   schema: z.object({}),
   options: { attempts: 1, ...keepBriefly },
 });

@@ -35,6 +35,7 @@ export const booksUpdate = defineJob<null>()({
 export const booksCheck = defineJob<{ readonly added: number }>()({
   name: 'books.check',
   queue: 'upkeep',
+  every: 5_000,
   schema: z.object({}),
   options: { attempts: 1, ...keepBriefly },
 });

@@ -13,6 +13,7 @@ export const portfolioSnapshot = defineJob<null>()({
 export const snapshotsCheck = defineJob<{ readonly stored: number; readonly deleted: number }>()({
   name: 'snapshots.check',
   queue: 'upkeep',
+  every: 60_000,
   schema: z.object({}),
   options: { attempts: 1, ...keepBriefly },
 });

@@ -13,6 +13,7 @@ export const tierRefresh = defineJob<{ readonly told: boolean }>()({
 export const tierCheck = defineJob<{ readonly kicked: boolean }>()({
   name: 'tier.check',
   queue: 'upkeep',
+  every: 60_000,
   schema: z.object({}),
   options: { attempts: 1, ...keepBriefly },
 });

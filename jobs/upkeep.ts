@@ -5,6 +5,7 @@ import { defineJob, keepBriefly } from './contract.ts';
 export const jobsReconcile = defineJob<{ readonly added: number }>()({
   name: 'jobs.reconcile',
   queue: 'upkeep',
+  every: 5_000,
   schema: z.object({}),
   options: { attempts: 1, ...keepBriefly },
 });
@@ -13,6 +14,7 @@ export const jobsReconcile = defineJob<{ readonly added: number }>()({
 export const jobsPurge = defineJob<{ readonly deleted: number }>()({
   name: 'jobs.purge',
   queue: 'upkeep',
+  every: 600_000,
   schema: z.object({}),
   options: { attempts: 1, ...keepBriefly },
 });

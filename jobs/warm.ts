@@ -5,6 +5,7 @@ import { defineJob, keepBriefly } from './contract.ts';
 export const quotesWarm = defineJob<{ readonly calls: number }>()({
   name: 'quotes.warm',
   queue: 'upkeep',
+  every: 5_000,
   schema: z.object({}),
   options: { attempts: 1, ...keepBriefly },
 });

@@ -16,6 +16,7 @@ export const webhookDeliver = defineJob<null>()({
 export const webhooksCheck = defineJob<{ readonly added: number }>()({
   name: 'webhooks.check',
   queue: 'upkeep',
+  every: 5_000,
   schema: z.object({}),
   options: { attempts: 1, ...keepBriefly },
 });

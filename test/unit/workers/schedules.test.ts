@@ -1,0 +1,33 @@
+import { expect } from 'chai';
+import { registry, type JobName } from '../../../jobs/registry.ts';
+import { silentLogger } from '../../../src/platform/observability/logger.ts';
+import { keepSchedules } from '../../../workers/runtime/schedules.ts';
+import { waitFor } from '../../support/wait-for.ts';
+
+describe('the schedules of a worker', () => {
+  it('bring every periodic job back in its time, with data that it takes', async () => {
+    const kept: (readonly [string, string, number])[] = [];
+    const handle = (queue: string) => ({
+      upsertJobScheduler(id: JobName, { every }: { every: number }, job: { name: JobName; data: unknown }) {
+        expect(job.name).to.equal(id);
+        expect(registry[id].schema.safeParse(job.data).success, id).to.equal(true);
+        kept.push([queue, id, every]);
+        return Promise.resolve();
+      },
+    });
+    const stop = keepSchedules({ handle } as never, silentLogger());
+    await waitFor(() => kept.length >= 9, { what: 'all schedules' });
+    stop();
+    expect(kept).to.have.deep.members([
+      ['upkeep', 'jobs.reconcile', 5_000],
+      ['upkeep', 'jobs.purge', 600_000],
+      ['upkeep', 'tier.check', 60_000],
+      ['upkeep', 'quotes.warm', 5_000],
+      ['upkeep', 'assets.check', 10_000],
+      ['upkeep', 'candles.roll', 60_000],
+      ['upkeep', 'webhooks.check', 5_000],
+      ['upkeep', 'snapshots.check', 60_000],
+      ['upkeep', 'books.check', 5_000],
+    ]);
+  });
+});
