@@ -121,3 +121,11 @@ export class UnavailableError extends AppError {
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
+
+/**
+ * Whether a job that failed of this error would fail of it again: it is not tried again. Errors say so by a property of their own,
+ * `isUnrecoverable`.
+ */
+export function isUnrecoverable(error: unknown): boolean {
+  return error instanceof Error && 'isUnrecoverable' in error && error.isUnrecoverable === true;
+}

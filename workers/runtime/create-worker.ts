@@ -3,9 +3,8 @@ import type { Redis } from 'ioredis';
 import { ZodError } from 'zod';
 import type { QueueName } from '../../jobs/contract.ts';
 import { registry, type JobName } from '../../jobs/registry.ts';
-import { messageOf } from '../../src/domain/errors.ts';
+import { isUnrecoverable, messageOf } from '../../src/domain/errors.ts';
 import type { Logger } from '../../src/platform/observability/logger.ts';
-import { ProviderRejectedError } from '../../src/features/upstream/provider-errors.ts';
 import type { JobContext, Processor, ProcessorsOf } from './processor.ts';
 import { createDrain, type Drain } from './drain.ts';
 import { PutBack } from './requeue.ts';
@@ -147,7 +146,7 @@ async function settleFailure(job: Job, token: string | undefined, error: unknown
   }
   if (error instanceof ZodError)
     throw new UnrecoverableError(`the data of the job is not valid: ${error.message}`);
-  if (error instanceof ProviderRejectedError) throw new UnrecoverableError(error.message);
+  if (isUnrecoverable(error)) throw new UnrecoverableError(messageOf(error));
   throw error;
 }
 

@@ -35,7 +35,9 @@ export class ProviderConnectionError extends ProviderError {}
 export class ProviderResponseError extends ProviderError {}
 
 /** The provider refuses this request and will refuse it again (key, plan, parameters). Not worth a retry. */
-export class ProviderRejectedError extends ProviderError {}
+export class ProviderRejectedError extends ProviderError {
+  readonly isUnrecoverable = true;
+}
 
 /** The provider takes our key not, or not for this: missing, wrong, of another plan or root. */
 export class ProviderKeyError extends ProviderRejectedError {}
