@@ -2,7 +2,8 @@
  * What an aggregation costs the event loop of a worker, inline and handed to a thread, by the number of holdings. The loop is
  * what counts: while it computes, no job of the process starts, ends or renews its lock.
  */
-import { createAggregator } from '../workers/runtime/thread-pool.ts';
+import { createThreadPool } from '../workers/runtime/thread-pool.ts';
+import { createAggregator } from '../workers/threads/aggregate.ts';
 import type { AggregateInput } from '../src/features/quotes/aggregate.ts';
 import { toCachedQuote } from '../src/domain/cached-quote.ts';
 import { runBench, type Row } from './support/bench.ts';
@@ -78,9 +79,10 @@ async function costOf(run: () => Promise<unknown>): Promise<Cost> {
 }
 
 await runBench('Aggregation of holdings: inline and in a thread', async (bench) => {
-  const inline = createAggregator(Infinity);
-  const threads = createAggregator(0);
-  bench.onEnd(() => threads.close());
+  const pool = createThreadPool();
+  bench.onEnd(() => pool.close());
+  const inline = createAggregator(pool, Infinity);
+  const threads = createAggregator(pool, 0);
   const rows: Row[] = [];
   for (const size of sizes) {
     const input = inputOf(size);

@@ -37,7 +37,8 @@ import type { WorkerParts } from './parts.ts';
 import { buildImportKeeping, buildSnapshotKeeping, startBooks, startPortfolios } from './portfolios.ts';
 import { createWorker, type RunningWorker } from './runtime/create-worker.ts';
 import { keepSchedules } from './runtime/schedules.ts';
-import { createAggregator } from './runtime/thread-pool.ts';
+import { createThreadPool } from './runtime/thread-pool.ts';
+import { createAggregator } from './threads/aggregate.ts';
 import { startWatchdog } from './runtime/watchdog.ts';
 import { buildUpstream } from './upstream.ts';
 
@@ -63,12 +64,10 @@ function main(): void {
   const log = createLogger({ level: config.LOG_LEVEL, name: 'worker', file: config.LOG_FILE });
   const shutdown = createShutdown(log);
   onProcessEnd(shutdown, log);
-  const parts: WorkerParts = {
-    config,
-    log,
-    shutdown,
-    pipeline: buildPipeline(openPlatform({ config, log, shutdown })),
-  };
+  const threads = createThreadPool();
+  shutdown.add('threads', 'threads', () => threads.close());
+  const pipeline = buildPipeline(openPlatform({ config, log, shutdown }));
+  const parts: WorkerParts = { config, log, shutdown, pipeline, threads };
   const workers = config.WORKER_QUEUES.flatMap((queue) => startWorker[queue](parts) ?? []);
   shutdown.add('work', 'workers', async () => {
     await Promise.all(workers.map((worker) => worker.close(closeDeadlineMs)));
@@ -99,10 +98,8 @@ const startWorker: Readonly<Record<QueueName, (parts: WorkerParts) => RunningWor
   webhooks: startWebhooks,
 };
 
-function startRequests({ config, log, shutdown, pipeline }: WorkerParts): RunningWorker {
+function startRequests({ config, log, pipeline, threads }: WorkerParts): RunningWorker {
   const { jobs, runs, collect, clock, redis, keys, subscriber } = pipeline;
-  const aggregator = createAggregator();
-  shutdown.add('threads', 'aggregation threads', () => aggregator.close());
   const abandonments = createAbandonments();
   const control = createControlChannel({ redis, subscriber, channel: keys.control });
   control.listen(({ abandon }) => abandonments.abandon(abandon));
@@ -110,7 +107,7 @@ function startRequests({ config, log, shutdown, pipeline }: WorkerParts): Runnin
     jobs,
     runs,
     collect,
-    aggregator,
+    aggregator: createAggregator(threads),
     clock,
     log,
     events: createJobEventLog(redis, keys.jobEvents),

@@ -2,6 +2,7 @@ import type { Config } from '../src/platform/config/load-config.ts';
 import type { Logger } from '../src/platform/observability/logger.ts';
 import type { Shutdown } from '../src/platform/observability/shutdown.ts';
 import type { Pipeline } from '../src/pipeline.ts';
+import type { Threads } from './threads/threads.ts';
 
 /** What every part of a worker process is built of. */
 export interface WorkerParts {
@@ -9,4 +10,5 @@ export interface WorkerParts {
   readonly log: Logger;
   readonly shutdown: Shutdown;
   readonly pipeline: Pipeline;
+  readonly threads: Threads;
 }

@@ -29,9 +29,9 @@ import {
 } from './processors/portfolios/compute-performance.ts';
 import { createTransactionsImport, type ImportDeps } from './processors/portfolios/import-transactions.ts';
 import { createAbandonments } from './runtime/cancellations.ts';
-import { createFiguresPool } from './runtime/figures-pool.ts';
-import { createReplayPool } from './runtime/replay-pool.ts';
 import { createWorker, type RunningWorker } from './runtime/create-worker.ts';
+import { createFigures } from './threads/performance.ts';
+import { createReplays } from './threads/replay-ledger.ts';
 
 /** Portfolios whose books one process updates at once. */
 const booksConcurrency = 4;
@@ -44,7 +44,7 @@ export function startBooks(parts: WorkerParts): RunningWorker {
   return createWorker({
     queue: 'books',
     processors: {
-      'books.update': createBooksUpdate(withSnapshots(booksDepsOf(parts, 'updates'), parts)),
+      'books.update': createBooksUpdate(withSnapshots(booksDepsOf(parts), parts)),
       'portfolio.snapshot': createPortfolioSnapshot(buildSnapshots(parts)),
     },
     redis: pipeline.openRedis('blocking', 'books'),
@@ -61,7 +61,7 @@ export function startPortfolios(parts: WorkerParts): RunningWorker {
   return createWorker({
     queue: 'portfolios',
     processors: {
-      'books.rebuild': createBooksRebuild(runDeps, booksDepsOf(parts, 'rebuilds')),
+      'books.rebuild': createBooksRebuild(runDeps, booksDepsOf(parts)),
       'performance.compute': createPerformanceCompute(runDeps, performanceDepsOf(parts)),
       'transactions.import': createTransactionsImport({ ...runDeps, ...importDepsOf(parts) }),
     },
@@ -94,17 +94,15 @@ function clientRunsOf({ log, pipeline }: WorkerParts): ClientRunDeps {
   };
 }
 
-function performanceDepsOf({ log, shutdown, pipeline }: WorkerParts): PerformanceDeps {
+function performanceDepsOf({ log, threads, pipeline }: WorkerParts): PerformanceDeps {
   const { knex, clock, queues, store } = pipeline;
   const candles = createCandleQueries(knex);
-  const figures = createFiguresPool();
-  shutdown.add('threads', 'performance threads', () => figures.close());
   return {
     portfolios: createPortfolioQueries(knex),
     readBooks: createDailyBooks(knex),
     closes: (asked) => candles.dailyCloses(asked),
     quotes: createQuotedPrices({ store, log }),
-    figures,
+    figures: createFigures(threads),
     askFor: createAskForCloses({
       candles,
       asks: createHistoryAsks(knex),
@@ -140,13 +138,11 @@ export function buildImportKeeping({ config, pipeline }: WorkerParts): Pick<Upke
   return { purgeImports: () => imports.purge(config.JOB_RETENTION) };
 }
 
-function booksDepsOf({ log, shutdown, pipeline }: WorkerParts, what: string): BooksUpdateDeps {
+function booksDepsOf({ log, threads, pipeline }: WorkerParts): BooksUpdateDeps {
   const { knex, redis, subscriber, keys } = pipeline;
-  const replays = createReplayPool();
-  shutdown.add('threads', `threads of ${what}`, () => replays.close());
   return {
     ledgers: createLedgerQueries(knex),
-    replays,
+    replays: createReplays(threads),
     news: createBookNews({ redis, subscriber, channel: keys.books }),
     log,
   };

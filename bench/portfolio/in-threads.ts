@@ -5,7 +5,8 @@ import type { Knex } from 'knex';
 import { createLedgerQueries } from '../../src/features/portfolios/queries/ledgers.ts';
 import type { ReplayTask } from '../../src/features/portfolios/ledger/replay.ts';
 import { sleep } from '../../src/platform/concurrency/sleep.ts';
-import { createReplayPool } from '../../workers/runtime/replay-pool.ts';
+import { createThreadPool } from '../../workers/runtime/thread-pool.ts';
+import { createReplays } from '../../workers/threads/replay-ledger.ts';
 
 export interface Replays {
   readonly tookMs: number;
@@ -30,10 +31,11 @@ export async function tasksOf(knex: Knex, portfolioId: string): Promise<readonly
 
 /** `threshold`: work from which a thread is used. */
 export async function replayAll(tasks: readonly ReplayTask[], threshold: number): Promise<Replays> {
-  const pool = createReplayPool(threshold);
+  const pool = createThreadPool();
+  const replays = createReplays(pool, threshold);
   const [first] = tasks;
   // Threads start, and both ways warm up.
-  if (first !== undefined) for (let i = 0; i < 3; i++) await pool.run(first, 10_000);
+  if (first !== undefined) for (let i = 0; i < 3; i++) await replays.run(first, 10_000);
   const delay = monitorEventLoopDelay({ resolution: 1 });
   delay.enable();
   // What happens before its first tick is not noted.
@@ -42,7 +44,7 @@ export async function replayAll(tasks: readonly ReplayTask[], threshold: number)
   // Two at a time and a turn of the event loop in between, as an update does.
   let before: Promise<unknown> = Promise.resolve();
   for (const task of tasks) {
-    const replay = pool.run(task, 10_000);
+    const replay = replays.run(task, 10_000);
     await setImmediate();
     await before;
     before = replay;

@@ -13,7 +13,8 @@ import { createPortfolioDesk } from '../../src/features/portfolios/portfolio-ser
 import { createWriteTurns } from '../../src/features/portfolios/transactions/write-queue.ts';
 import { createBookReader } from '../../src/features/portfolios/stored-books.ts';
 import { createBooksUpdate } from '../../workers/processors/portfolios/update-books.ts';
-import { createReplayPool, type ReplayPool } from '../../workers/runtime/replay-pool.ts';
+import { createThreadPool } from '../../workers/runtime/thread-pool.ts';
+import { createReplays } from '../../workers/threads/replay-ledger.ts';
 import { openImports, type ImportBench } from '../support/import-run.ts';
 import { startApi, type TestApi } from './support/ports.ts';
 
@@ -35,14 +36,14 @@ const rows = [
 describe('an export', () => {
   let bench: ImportBench;
   let api: TestApi;
-  let replays: ReplayPool;
+  const threads = createThreadPool();
+  const replays = createReplays(threads);
   let portfolio: Portfolio;
 
   before(async () => {
     bench = await openImports();
     const { knex } = bench;
     await knex('users').insert({ id: ownerId, username: 'o', email: 'o@example.com', password_hash: 'x' });
-    replays = createReplayPool();
     const portfolios = createPortfolioDesk({
       portfolios: createPortfolioQueries(knex),
       takeTurn: createWriteTurns(),
@@ -62,7 +63,7 @@ describe('an export', () => {
     await updateBooks(portfolio);
   });
   after(async () => {
-    await replays.close();
+    await threads.close();
     await api.close(0);
     await bench.close();
   });

@@ -17,8 +17,9 @@ import {
   type PerformanceDeps,
 } from '../../workers/processors/portfolios/compute-performance.ts';
 import { createAbandonments, type Abandonments } from '../../workers/runtime/cancellations.ts';
-import { createFiguresPool, type FiguresPool } from '../../workers/runtime/figures-pool.ts';
 import type { JobContext } from '../../workers/runtime/processor.ts';
+import { createThreadPool } from '../../workers/runtime/thread-pool.ts';
+import { createFigures } from '../../workers/threads/performance.ts';
 import { openHistoryStore, type HistoryStore } from './history.ts';
 
 type Work = JobData<'performance.compute'>;
@@ -59,14 +60,14 @@ export async function openPerformanceRuns(threshold?: number): Promise<Performan
   await knex('users').insert({ id: userId, username: 'joe', email: 'joe@example.com', password_hash: 'x' });
   const jobs = createJobQueries(knex);
   const portfolios = createPortfolioQueries(knex);
-  const figures: FiguresPool = createFiguresPool(threshold);
+  const threads = createThreadPool();
   const clock = { now: () => runs.now };
   const deps: PerformanceDeps = {
     portfolios,
     readBooks: createDailyBooks(knex),
     closes: (asked) => candles.dailyCloses(asked),
     quotes: () => Promise.resolve(runs.quotes),
-    figures,
+    figures: createFigures(threads, threshold),
     askFor: (wanted) => {
       runs.asked.push(wanted);
       return Promise.resolve([]);
@@ -157,7 +158,7 @@ export async function openPerformanceRuns(threshold?: number): Promise<Performan
       return (await jobs.find(row.id))!;
     },
     async close() {
-      await figures.close();
+      await threads.close();
       await store.close();
     },
   };

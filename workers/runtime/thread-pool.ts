@@ -1,42 +1,39 @@
 import { availableParallelism } from 'node:os';
-import { move, Piscina } from 'piscina';
-import { aggregate, type AggregateInput } from '../../src/features/quotes/aggregate.ts';
+import { Piscina } from 'piscina';
+import type { Threads } from '../threads/threads.ts';
 
-/** Computes results: small ones at once, large ones in a thread so that the event loop stays free. */
-export interface Aggregator {
-  run(input: AggregateInput): Promise<Uint8Array | string>;
-  close(): Promise<void>;
-}
-
-/** Rows of holdings from which a thread pays (measured: docs/adr/0005). */
-const rowsWorthAThread = 5_000;
-
-/** Tasks that may wait for a thread; above it the caller's job is tried again later. */
+/** Tasks of one kind that may wait for a thread; above it the caller's job is tried again later. */
 const maxWaitingTasks = 100;
+/** What one thread may hold (MB): a short task has few rows, a long one a whole ledger. */
+const shortTaskMb = 256;
+const longTaskMb = 1_024;
 
-/** Builds the {@link Aggregator}; threads start when the first large result comes. */
-export function createAggregator(threshold = rowsWorthAThread): Aggregator {
-  let pool: Piscina<Uint8Array, Uint8Array> | undefined;
+/**
+ * The threads of a process, for tasks by file. Short and long tasks have threads of their own: however many long ones run or wait, a
+ * short one finds a thread, and one that no long task has lowered the priority of. Threads start with the first task of their kind
+ * and end when there is none for a while.
+ * @param perKind most threads for tasks of one kind; all cores but one when absent.
+ */
+export function createThreadPool(perKind = Math.max(1, availableParallelism() - 1)) {
+  const open = (maxOldGenerationSizeMb: number): Piscina =>
+    new Piscina({
+      minThreads: 0,
+      maxThreads: perKind,
+      maxQueue: maxWaitingTasks,
+      idleTimeout: 30_000,
+      resourceLimits: { maxOldGenerationSizeMb },
+    });
+  let short: Piscina | undefined;
+  let long: Piscina | undefined;
   return {
-    async run(input) {
-      if ((input.holdings?.length ?? 0) < threshold) return aggregate(input);
-      pool ??= openPool();
-      const bytes = new TextEncoder().encode(JSON.stringify(input));
-      return await pool.run(move(bytes.buffer) as unknown as Uint8Array);
+    async run<I, O>(file: string, input: I, { transfer, isLong }: Parameters<Threads['run']>[2]): Promise<O> {
+      const threads = isLong ? (long ??= open(longTaskMb)) : (short ??= open(shortTaskMb));
+      return (await threads.run(input, { filename: file, transferList: [...transfer] })) as O;
     },
-    close: async () => await pool?.close(),
-  };
-}
 
-function openPool(): Piscina<Uint8Array, Uint8Array> {
-  // The same extension as this module: .ts when run from source, .js when built.
-  const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
-  return new Piscina({
-    filename: new URL(`../threads/aggregate.${extension}`, import.meta.url).href,
-    minThreads: 0,
-    maxThreads: Math.max(1, availableParallelism() - 1),
-    maxQueue: maxWaitingTasks,
-    idleTimeout: 30_000,
-    resourceLimits: { maxOldGenerationSizeMb: 256 },
-  });
+    /** Lets what runs come to its end. */
+    async close(): Promise<void> {
+      await Promise.all([short?.close(), long?.close()]);
+    },
+  } satisfies Threads & { close(): Promise<void> };
 }

@@ -1,26 +1,19 @@
 import { setPriority } from 'node:os';
 import { replayAsset, type Replayed, type ReplayTask } from '../../src/features/portfolios/ledger/replay.ts';
+import type { Threads } from './threads.ts';
 
 /** A {@link ReplayTask} with its texts as bytes, which are handed over. */
-export interface ReplayBytes extends Omit<ReplayTask, 'mark' | 'postings'> {
+interface ReplayBytes extends Omit<ReplayTask, 'mark' | 'postings'> {
   readonly mark: Uint8Array | null;
   readonly postings: readonly Uint8Array[];
 }
 
-/** What came of it, with the large texts as bytes. */
-export interface ReplayedBytes extends Omit<Replayed, 'blocks' | 'marks'> {
-  readonly blocks: readonly (Omit<Replayed['blocks'][number], 'columns'> & {
-    readonly columns: Uint8Array;
-  })[];
-  readonly marks: readonly (Omit<Replayed['marks'][number], 'state'> & { readonly state: Uint8Array })[];
-}
-
-/** Of this thread only: where cores are few, what answers clients goes first. */
+/** Of the thread only: where cores are few, what answers clients goes first. */
 const niceness = 10;
-setPriority(niceness);
 
 /** Thread task: replays the ledger of one asset. Texts come and go as bytes, because those are handed over or copied at once. */
-export default function replayBytes(task: ReplayBytes): ReplayedBytes {
+export default function replayBytes(task: ReplayBytes) {
+  setPriority(niceness);
   const decoder = new TextDecoder();
   const encoder = new TextEncoder();
   const replayed = replayAsset({
@@ -33,4 +26,46 @@ export default function replayBytes(task: ReplayBytes): ReplayedBytes {
     blocks: replayed.blocks.map((block) => ({ ...block, columns: encoder.encode(block.columns) })),
     marks: replayed.marks.map((mark) => ({ ...mark, state: encoder.encode(mark.state) })),
   };
+}
+
+/** Postings from which a thread pays (measured: docs/adr/0015). */
+const postingsWorthAThread = 2_000;
+
+/** Replays ledgers: short ones at once, those of `threshold` postings in a thread so that the event loop stays free. */
+export function createReplays(threads: Threads, threshold = postingsWorthAThread) {
+  return {
+    /**
+     * Replays an asset.
+     * @param work postings to replay, and some for a large mark: what decides where it is done.
+     */
+    async run(task: ReplayTask, work: number): Promise<Replayed> {
+      if (work < threshold) return replayAsset(task);
+      const encoder = new TextEncoder();
+      const bytes: ReplayBytes = {
+        ...task,
+        mark: task.mark === null ? null : encoder.encode(task.mark),
+        postings: task.postings.map((each) => encoder.encode(each)),
+      };
+      const transfer = [...bytes.postings, ...(bytes.mark === null ? [] : [bytes.mark])].map(
+        ({ buffer }) => buffer as ArrayBuffer,
+      );
+      const { blocks, marks, ...replayed } = await threads.run<ReplayBytes, ReturnType<typeof replayBytes>>(
+        import.meta.url,
+        bytes,
+        { transfer, isLong: true },
+      );
+      return {
+        ...replayed,
+        blocks: blocks.map((block) => ({ ...block, columns: textOf(block.columns) })),
+        marks: marks.map((each) => ({ ...each, state: textOf(each.state) })),
+      };
+    },
+  };
+}
+
+export type Replays = ReturnType<typeof createReplays>;
+
+/** All of it is ASCII, which is read without looking for anything else. */
+function textOf({ buffer, byteOffset, byteLength }: Uint8Array): string {
+  return Buffer.from(buffer, byteOffset, byteLength).toString('latin1');
 }

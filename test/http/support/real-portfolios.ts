@@ -10,7 +10,8 @@ import { systemClock } from '../../../src/platform/concurrency/clock.ts';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
 import { createBookReader } from '../../../src/features/portfolios/stored-books.ts';
 import { createBooksUpdate } from '../../../workers/processors/portfolios/update-books.ts';
-import { createReplayPool } from '../../../workers/runtime/replay-pool.ts';
+import { createThreadPool } from '../../../workers/runtime/thread-pool.ts';
+import { createReplays } from '../../../workers/threads/replay-ledger.ts';
 import { jobContext } from '../../support/job-context.ts';
 import {
   createMarketValues,
@@ -72,7 +73,7 @@ export function realPortfolios({
 function updatesOf(knex: Knex): (portfolioId: string) => Promise<void> {
   const update = createBooksUpdate({
     ledgers: createLedgerQueries(knex),
-    replays: createReplayPool(Infinity),
+    replays: createReplays(createThreadPool(), Infinity),
     news: { publish: () => Promise.resolve() },
     log: silentLogger(),
   });

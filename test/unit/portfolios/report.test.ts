@@ -3,7 +3,8 @@ import { dayNumber } from '../../../src/features/portfolios/ledger/days.ts';
 import { performanceOf } from '../../../src/features/portfolios/performance/performance.ts';
 import { computeReport } from '../../../src/features/portfolios/performance/report.ts';
 import { buffersOf, type PerformanceTables } from '../../../src/features/portfolios/performance/tables.ts';
-import { createFiguresPool } from '../../../workers/runtime/figures-pool.ts';
+import { createThreadPool } from '../../../workers/runtime/thread-pool.ts';
+import { createFigures } from '../../../workers/threads/performance.ts';
 
 const firstDay = dayNumber('2024-01-01');
 const numbers = (...given: number[]): Float64Array => Float64Array.from(given);
@@ -196,10 +197,10 @@ describe('the report of performance', () => {
 
 describe('the threads of figures', () => {
   it('compute what is computed inline, over tables that are handed over', async () => {
-    const pool = createFiguresPool(0);
+    const pool = createThreadPool();
     try {
       const given = tables();
-      const { json, missing } = await pool.run(given);
+      const { json, missing } = await createFigures(pool, 0).run(given);
       expect(json).to.equal(computeReport(tables()).json);
       expect([...missing]).to.deep.equal([0]);
       expect(given.prices).to.have.length(0);
@@ -211,8 +212,8 @@ describe('the threads of figures', () => {
 
   it('are left alone by small tables', async () => {
     const given = tables();
-    const pool = createFiguresPool();
-    await pool.run(given);
+    const pool = createThreadPool();
+    await createFigures(pool).run(given);
     expect(given.prices).to.have.length(4);
     await pool.close();
   });

@@ -19,8 +19,8 @@ import {
   type RangeBooks,
   type ReadQuotes,
 } from '../../../src/features/portfolios/performance/performance-tables.ts';
-import type { ComputedFigures, FiguresPool } from '../../runtime/figures-pool.ts';
 import type { Processor } from '../../runtime/processor.ts';
+import type { createFigures } from '../../threads/performance.ts';
 import { runForClients, type ClientRunDeps, type RunControl } from '../jobs/client-run.ts';
 
 /** What computing performance needs. */
@@ -29,7 +29,7 @@ export interface PerformanceDeps {
   readonly readBooks: ReadDailyBooks;
   readonly closes: CandleQueries['dailyCloses'];
   readonly quotes: ReadQuotes;
-  readonly figures: Pick<FiguresPool, 'run'>;
+  readonly figures: ReturnType<typeof createFigures>;
   /** Asks for prices of the past that are missing for long. */
   readonly askFor: AskForCloses;
 }
@@ -72,7 +72,7 @@ async function questionOf({ portfolios }: PerformanceDeps, job: Job): Promise<Pe
 function wantedOf(
   { currency, requester }: Job,
   { assets, firstDay, days }: RangeBooks,
-  { missing }: ComputedFigures,
+  { missing }: { readonly missing: Uint32Array },
 ): LackingCloses {
   return {
     currency,
@@ -90,7 +90,7 @@ interface Answered {
 }
 
 /** The figures are text already: they are put behind what they are of. */
-function resultJson({ job, books, asked }: Answered, { json }: ComputedFigures): string {
+function resultJson({ job, books, asked }: Answered, { json }: { readonly json: string }): string {
   const date = (day: number): string => new Date(day * dayMs).toISOString().slice(0, 10);
   const cash = cashOf(books);
   const head = JSON.stringify({

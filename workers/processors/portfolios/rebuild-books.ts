@@ -6,14 +6,14 @@ import type { Logger } from '../../../src/platform/observability/logger.ts';
 import type { BookNews } from '../../../src/features/portfolios/book-channel.ts';
 import type { Processor } from '../../runtime/processor.ts';
 import { PutBack } from '../../runtime/requeue.ts';
-import type { ReplayPool } from '../../runtime/replay-pool.ts';
+import type { Replays } from '../../threads/replay-ledger.ts';
 import { runForClients, type ClientRunDeps, type RunControl } from '../jobs/client-run.ts';
 import { rederive } from './rebuild-projection.ts';
 import { told, withTurns } from './update-books.ts';
 
 export interface BooksRebuildDeps {
   readonly ledgers: LedgerQueries;
-  readonly replays: Pick<ReplayPool, 'run'>;
+  readonly replays: Replays;
   readonly news: Pick<BookNews, 'publish'>;
   readonly log: Logger;
 }

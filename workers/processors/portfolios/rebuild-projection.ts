@@ -2,10 +2,10 @@
 import type { KnownMarks, StaleAsset } from '../../../src/features/portfolios/queries/books-writer.ts';
 import type { BooksUpdate } from '../../../src/features/portfolios/queries/ledgers.ts';
 import type { Replayed, StoredMark } from '../../../src/features/portfolios/ledger/replay.ts';
-import type { ReplayPool } from '../../runtime/replay-pool.ts';
+import type { Replays } from '../../threads/replay-ledger.ts';
 
 export interface RederiveDeps {
-  readonly replays: Pick<ReplayPool, 'run'>;
+  readonly replays: Replays;
   /** Aborts when the work is not wanted any more; then nothing is stored. */
   readonly signal?: AbortSignal;
   /** Told how many assets are done. */

@@ -17,12 +17,12 @@ import { messageOf } from '../../../src/domain/errors.ts';
 import type { Logger } from '../../../src/platform/observability/logger.ts';
 import type { Processor } from '../../runtime/processor.ts';
 import { PutBack } from '../../runtime/requeue.ts';
-import type { ReplayPool } from '../../runtime/replay-pool.ts';
+import type { Replays } from '../../threads/replay-ledger.ts';
 import { longestLocked, rederive, workOf, type RederiveDeps } from './rebuild-projection.ts';
 
 export interface BooksUpdateDeps {
   readonly ledgers: LedgerQueries;
-  readonly replays: Pick<ReplayPool, 'run'>;
+  readonly replays: Replays;
   readonly news: Pick<BookNews, 'publish'>;
   readonly log: Logger;
 }

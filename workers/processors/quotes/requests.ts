@@ -2,13 +2,13 @@ import type { CollectQuotes } from '../../../src/features/quotes/collect-quotes.
 import type { HoldingRow } from '../../../src/features/quotes/aggregate.ts';
 import type { QuoteReading } from '../../../src/domain/cached-quote.ts';
 import type { JobContext, ProcessorsOf } from '../../runtime/processor.ts';
-import type { Aggregator } from '../../runtime/thread-pool.ts';
+import type { createAggregator } from '../../threads/aggregate.ts';
 import { runForClients, type ClientRunDeps, type RunControl } from '../jobs/client-run.ts';
 
 /** Jobs that fetch quotes for clients. A run waits for quotes, tells what it sees, and completes with what it has. */
 export interface RequestDeps extends ClientRunDeps {
   readonly collect: CollectQuotes;
-  readonly aggregator: Aggregator;
+  readonly aggregator: ReturnType<typeof createAggregator>;
   /** Time (ms) after its submission at which a run completes with what it has. */
   readonly deadlineMs: number;
 }
@@ -62,6 +62,5 @@ async function resultOf(
     (assetId): QuoteReading => readings.get(assetId) ?? { assetId, state: 'pending', quote: undefined },
   );
   const fetchMs = clock.now() - startedAt.getTime();
-  const result = await aggregator.run({ readings: inOrder, holdings, fetchMs });
-  return typeof result === 'string' ? result : new TextDecoder().decode(result);
+  return await aggregator.run({ readings: inOrder, holdings, fetchMs });
 }

@@ -18,7 +18,8 @@ import type { Lot } from '../../../../src/features/portfolios/ledger/asset-book.
 import type { RecordedTransaction } from '../../../../src/features/portfolios/ledger/recorded-transaction.ts';
 import { silentLogger } from '../../../../src/platform/observability/logger.ts';
 import { createBooksUpdate } from '../../../../workers/processors/portfolios/update-books.ts';
-import { createReplayPool, type ReplayPool } from '../../../../workers/runtime/replay-pool.ts';
+import { createThreadPool } from '../../../../workers/runtime/thread-pool.ts';
+import { createReplays, type Replays } from '../../../../workers/threads/replay-ledger.ts';
 import { createTestDatabase } from '../../../support/database.ts';
 import { jobContext } from '../../../support/job-context.ts';
 
@@ -26,7 +27,7 @@ export interface BooksUnderTest {
   readonly knex: Knex;
   readonly ledgers: LedgerQueries;
   readonly reading: BookReading;
-  readonly replays: ReplayPool;
+  readonly replays: Replays;
   readonly userId: string;
   /** What was told to be current, in its order. */
   readonly told: string[];
@@ -38,7 +39,7 @@ export interface BooksUnderTest {
   /** Runs the job of an update as the worker would. */
   update(portfolioId: string): Promise<void>;
   /** The same with other replays. */
-  updateWith(replays: Pick<ReplayPool, 'run'>, portfolioId: string): Promise<void>;
+  updateWith(replays: Replays, portfolioId: string): Promise<void>;
   /** Every derived row but for marks, the text of the last mark of each asset, and the versions. */
   derived(portfolioId: string): Promise<Record<string, unknown>>;
   /** Open lots as the last mark has them, the pool among them. */
@@ -54,7 +55,8 @@ export async function openBooks(threshold?: number): Promise<BooksUnderTest> {
   await knex('users').insert({ id: userId, username: 'joe', email: 'joe@example.com', password_hash: 'x' });
   const portfolios = createPortfolioQueries(knex);
   const ledgers = createLedgerQueries(knex);
-  const replays = createReplayPool(threshold);
+  const threads = createThreadPool();
+  const replays = createReplays(threads, threshold);
   const told: string[] = [];
   const publish = (id: string): Promise<void> => Promise.resolve(void told.push(id));
   const updateWith: BooksUnderTest['updateWith'] = async (others, portfolioId) => {
@@ -91,7 +93,7 @@ export async function openBooks(threshold?: number): Promise<BooksUnderTest> {
       return text === undefined ? [] : lotsOfMark(text, kept);
     },
     async close() {
-      await replays.close();
+      await threads.close();
       await knex.destroy();
       await database.drop();
     },
