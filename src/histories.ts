@@ -4,7 +4,6 @@ import { createCandleQueries } from './features/history/queries/candles.ts';
 import { createHistoryAsks } from './features/history/queries/history-requests.ts';
 import type { HistoryDeps } from '../workers/processors/history/backfill-history.ts';
 import type { RefreshDeps } from '../workers/processors/upstream/refresh-outcome.ts';
-import type { UpkeepDeps } from '../workers/processors/jobs/upkeep.ts';
 import type { Config } from './platform/config/load-config.ts';
 import { createCandleKeeping } from './features/history/candle-maintenance.ts';
 import { createHistoryReader } from './features/history/history-reader.ts';
@@ -45,14 +44,14 @@ export function buildHistoryWriting({
 export function buildHistoryKeeping({
   config,
   pipeline: { knex, clock },
-}: Pick<HistoryRequest, 'config' | 'pipeline'>): Pick<UpkeepDeps, 'keepCandles'> {
+}: Pick<HistoryRequest, 'config' | 'pipeline'>): ReturnType<typeof createCandleKeeping> {
   const retention = { '5m': config.HISTORY_KEEP_5M, '1h': config.HISTORY_KEEP_1H };
   const parts = {
     rolls: createCandleRolls(knex),
     partitions: createCandlePartitions(knex),
     asks: createHistoryAsks(knex),
   };
-  return { keepCandles: createCandleKeeping({ ...parts, retention, clock }) };
+  return createCandleKeeping({ ...parts, retention, clock });
 }
 
 /** The reading side, for API processes. */

@@ -14,48 +14,58 @@ import { retryPausesMs } from '../src/features/webhooks/verdict.ts';
 import type { WorkerParts } from './parts.ts';
 import { createWebhooksCheck } from './processors/webhooks/check-webhooks.ts';
 import { createWebhookDeliver } from './processors/webhooks/deliver-webhook.ts';
-import type { UpkeepDeps } from './processors/jobs/upkeep.ts';
-import { createWorker, type RunningWorker } from './runtime/create-worker.ts';
+import type { WorkerModule } from './runtime/processor.ts';
 
-/** Deliveries under way at once. */
-const webhooksConcurrency = 200;
-/** Of them, those to one host and those of one user: slow receivers then leave turns to others. */
+/** Of the deliveries under way at once, those to one host and those of one user: slow receivers then leave turns to others. */
 const webhookTurns = { perHost: 10, perUser: 30 };
-/** An attempt may take longer than a usual lock lives (ms). */
-const webhooksLockMs = 30_000;
 
-/** Delivers webhooks, and evaluates the alerts that cause most of them. */
-export function startWebhooks(parts: WorkerParts): RunningWorker {
-  const { config, log, pipeline } = parts;
-  startAlerts(parts);
-  const { clock, jobs, keys, knex, queueAttempt, redis } = pipeline;
-  const { signer, guard, targets } = webhookRulesOf(config);
-  if (config.WEBHOOK_SECRET === undefined && config.JWT_SECRET === undefined)
-    log.warn('neither WEBHOOK_SECRET nor JWT_SECRET is set: signatures of webhooks prove nothing');
-  const deliver = createWebhookDeliver({
-    attempts: createWebhookAttemptQueries(knex),
-    jobs,
-    queueAttempt,
-    signer,
-    clock,
-    log,
-    send: createSend({ guard, targets, resolve: resolveHost }),
-    turns: createAttemptTurns({ ...webhookTurns, now: () => performance.now() }),
-    rules: { pausesMs: retryPausesMs, random: Math.random },
-    count: (outcome) => {
-      // A figure that Redis does not take is lost.
-      redis.hincrby(keys.webhookAttempts, outcome, 1).catch(() => undefined);
+/** Delivers webhooks, and looks after them. */
+export function webhooksModule({ config, log, pipeline }: WorkerParts) {
+  const { clock, deliveries, jobs, keys, knex, queueAttempt, redis } = pipeline;
+  const attempts = createWebhookAttemptQueries(knex);
+  return {
+    processors: {
+      webhooks: () => {
+        const { signer, guard, targets } = webhookRulesOf(config);
+        if (config.WEBHOOK_SECRET === undefined && config.JWT_SECRET === undefined)
+          log.warn('neither WEBHOOK_SECRET nor JWT_SECRET is set: signatures of webhooks prove nothing');
+        return {
+          'webhook.deliver': createWebhookDeliver({
+            attempts,
+            jobs,
+            queueAttempt,
+            signer,
+            clock,
+            log,
+            send: createSend({ guard, targets, resolve: resolveHost }),
+            turns: createAttemptTurns({ ...webhookTurns, now: () => performance.now() }),
+            rules: { pausesMs: retryPausesMs, random: Math.random },
+            count: (outcome) => {
+              // A figure that Redis does not take is lost.
+              redis.hincrby(keys.webhookAttempts, outcome, 1).catch(() => undefined);
+            },
+          }),
+        };
+      },
+      upkeep: () => {
+        const check = createWebhooksCheck({ attempts, queueAttempt });
+        return { 'webhooks.check': async () => ({ added: await check() }) };
+      },
     },
-  });
-  return createWorker({
-    queue: 'webhooks',
-    processors: { 'webhook.deliver': deliver },
-    redis: pipeline.openRedis('blocking', 'webhooks'),
-    prefix: keys.queues,
-    concurrency: webhooksConcurrency,
-    lockMs: webhooksLockMs,
-    log,
-  });
+    purges: [() => deliveries.purge(config.WEBHOOK_RETENTION)],
+  } satisfies WorkerModule;
+}
+
+/** Evaluates alerts where the webhooks are delivered that they cause. */
+export function alertsModule(parts: WorkerParts) {
+  return {
+    processors: {
+      webhooks: () => {
+        startAlerts(parts);
+        return {};
+      },
+    },
+  } satisfies WorkerModule;
 }
 
 /** Evaluates alerts. Any number of processes may: each alert fires once all the same. */
@@ -87,15 +97,4 @@ function startAlerts({ config, log, shutdown, pipeline }: WorkerParts): void {
     renewAfterMs: Math.min(config.STREAM_RENEW_SECONDS, config.QUOTE_FRESH_SECONDS) * 1000,
   });
   shutdown.add('work', 'alerts', () => evaluator.close());
-}
-
-/** What looks after webhooks, for workers of the `upkeep` queue. */
-export function buildWebhookKeeping({
-  config,
-  pipeline: { knex, deliveries, queueAttempt },
-}: WorkerParts): Pick<UpkeepDeps, 'checkWebhooks' | 'purgeWebhooks'> {
-  return {
-    checkWebhooks: createWebhooksCheck({ attempts: createWebhookAttemptQueries(knex), queueAttempt }),
-    purgeWebhooks: () => deliveries.purge(config.WEBHOOK_RETENTION),
-  };
 }

@@ -25,7 +25,7 @@ import {
   createTransactionsImport,
   type ImportDeps,
 } from '../../workers/processors/portfolios/import-transactions.ts';
-import { createAbandonments, type Abandonments } from '../../workers/runtime/cancellations.ts';
+import { createAbandonments } from '../../workers/processors/jobs/client-run.ts';
 import type { JobContext } from '../../workers/runtime/processor.ts';
 import { openHistoryStore } from './history.ts';
 
@@ -60,7 +60,7 @@ export interface ImportBench {
   readonly userId: string;
   readonly imports: ImportQueries;
   readonly transactions: TransactionQueries;
-  readonly abandonments: Abandonments;
+  readonly abandonments: ReturnType<typeof createAbandonments>;
   readonly deps: ImportDeps;
   /** Portfolios whose books were to be updated. */
   readonly kicked: string[];

@@ -16,7 +16,7 @@ import {
   createPerformanceCompute,
   type PerformanceDeps,
 } from '../../workers/processors/portfolios/compute-performance.ts';
-import { createAbandonments, type Abandonments } from '../../workers/runtime/cancellations.ts';
+import { createAbandonments } from '../../workers/processors/jobs/client-run.ts';
 import type { JobContext } from '../../workers/runtime/processor.ts';
 import { createThreadPool } from '../../workers/runtime/thread-pool.ts';
 import { createFigures } from '../../workers/threads/performance.ts';
@@ -30,7 +30,7 @@ export interface PerformanceRuns {
   readonly userId: string;
   readonly jobs: JobQueries;
   readonly deps: PerformanceDeps;
-  readonly abandonments: Abandonments;
+  readonly abandonments: ReturnType<typeof createAbandonments>;
   /** Quotes in the cache. */
   readonly quotes: Map<string, QuotedPrice>;
   /** What prices were asked for. */

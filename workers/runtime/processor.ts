@@ -24,3 +24,18 @@ export type Processor<N extends JobName> = (data: JobData<N>, context: JobContex
 
 /** A processor for every job of a queue: a missing or an extra one does not compile. */
 export type ProcessorsOf<Q extends QueueName> = { readonly [N in JobNameOf<Q>]: Processor<N> };
+
+/** What a feature gives a worker process. */
+export interface WorkerModule {
+  /**
+   * For each queue that has jobs of the feature, a function that opens what they need and makes their processors, by name of the
+   * job. It is called once, and only where the queue is served; undefined when the queue cannot be served as configured.
+   */
+  readonly processors: {
+    readonly [Q in QueueName]?: () => { readonly [N in JobNameOf<Q>]?: Processor<N> } | undefined;
+  };
+  /** What deletes rows of the feature that are past their retention, a bounded bite at a time; each returns their number. */
+  readonly purges?: readonly (() => Promise<number>)[];
+  /** Told of every job of this process that failed and is not tried again, also when no processor ran (it stalled too often). */
+  readonly onDead?: (name: JobName, data: unknown, reason: string) => Promise<void>;
+}

@@ -1,15 +1,10 @@
 import { setMaxListeners } from 'node:events';
 import { v7 as uuidv7, validate as isUuid } from 'uuid';
-import {
-  isPortfolioJob,
-  portfolioJobNames,
-  type ClientJobName,
-  type JobData,
-} from '../../../jobs/registry.ts';
+import { isPortfolioJob, portfolioJobNames, type ClientJobName } from '../../../jobs/registry.ts';
 import type { JobQueries } from './queries/jobs.ts';
 import { orUnavailable } from '../../../db/outage.ts';
 import { isFinal, type JobRecord, type Viewer } from '../../domain/job.ts';
-import { requesterText, type Requester } from '../../domain/requester.ts';
+import { type Requester } from '../../domain/requester.ts';
 import { createBell } from '../../platform/concurrency/wake-signal.ts';
 import type { Clock } from '../../platform/concurrency/clock.ts';
 import {
@@ -22,7 +17,7 @@ import {
 import type { Logger } from '../../platform/observability/logger.ts';
 import type { JobDesk, JobPage, Submission, SubmitRequest } from './job-service.ts';
 import { createPortfolioBacklog, type PortfolioBacklog, type PortfolioPlace } from './portfolio-backlog.ts';
-import { turnOf } from './job-priority.ts';
+import { enqueueWork } from './enqueue-work.ts';
 import type { Queues } from '../../platform/queue/queues.ts';
 import { createUserBacklog, type UserBacklog } from './user-backlog.ts';
 import { workKeyOf } from './work-key.ts';
@@ -224,8 +219,7 @@ class PostgresJobDesk implements JobDesk {
   ): Promise<void> {
     const { name, submission, total } = request;
     try {
-      const data = { ...submission, workKey, requester: requesterText(request) } as unknown as JobData<N>;
-      await this.#deps.queues.add(name, data, turnOf({ name, workKey, total, ahead }));
+      await enqueueWork(this.#deps.queues, { name, workKey, requester: request, submission, total, ahead });
     } catch (error) {
       // Accepted all the same: the reconciler adds it.
       this.#deps.log.warn({ workKey, reason: messageOf(error) }, 'a job could not be added yet');

@@ -15,7 +15,7 @@ import { createBookReader } from '../../../src/features/portfolios/stored-books.
 import { createBooksCheck } from '../../../workers/processors/portfolios/check-books.ts';
 import { createBooksRebuild } from '../../../workers/processors/portfolios/rebuild-books.ts';
 import { PutBack } from '../../../workers/runtime/requeue.ts';
-import { createAbandonments } from '../../../workers/runtime/cancellations.ts';
+import { createAbandonments } from '../../../workers/processors/jobs/client-run.ts';
 import { jobContext } from '../../support/job-context.ts';
 import { openBooks, type BooksUnderTest } from './support/books.ts';
 

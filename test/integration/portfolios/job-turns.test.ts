@@ -9,7 +9,8 @@ import { RateLimitedError } from '../../../src/domain/errors.ts';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
 import type { JobDesk } from '../../../src/features/jobs/job-service.ts';
 import { createJobDesk } from '../../../src/features/jobs/postgres-job-service.ts';
-import { createUpkeepProcessors, type UpkeepDeps } from '../../../workers/processors/jobs/upkeep.ts';
+import { createJobsProcessors } from '../../../workers/processors/jobs/module.ts';
+import { jobContext } from '../../support/job-context.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
 
 interface Added {
@@ -112,9 +113,13 @@ describe('jobs on portfolios of many users', () => {
     for (const userId of [joe, joe, ann, joe]) await rebuild(userId);
     await knex('jobs').update({ created_at: knex.raw(`created_at - interval '1 minute'`) });
     added = [];
-    const deps = { runs, queues, log: silentLogger() } as unknown as UpkeepDeps;
-    const { 'jobs.reconcile': reconcile } = createUpkeepProcessors(deps);
-    await (reconcile as () => Promise<unknown>)();
+    const platform = { knex, queues, log: silentLogger() } as never;
+    const { 'jobs.reconcile': reconcile } = createJobsProcessors(
+      platform,
+      undefined as never,
+      [],
+    ).processors.upkeep();
+    await reconcile({}, jobContext());
     expect(turns()).to.deep.equal([
       ['joe', 1],
       ['joe', 2],

@@ -3,12 +3,18 @@
  * wait by one statement. Everything may be done twice: rows that have ended stay as they are.
  */
 import { v7 as uuidv7 } from 'uuid';
-import type { JobQueries } from '../../../src/features/jobs/queries/jobs.ts';
-import type { FailedRun, RunQueries } from '../../../src/features/jobs/queries/runs.ts';
-import { workSubject, type JobEventLog } from '../../../src/features/jobs/job-events.ts';
+import { createJobQueries, type JobQueries } from '../../../src/features/jobs/queries/jobs.ts';
+import {
+  createRunQueries,
+  type FailedRun,
+  type RunQueries,
+} from '../../../src/features/jobs/queries/runs.ts';
+import { createControlChannel } from '../../../src/features/jobs/control-channel.ts';
+import { createJobEventLog, workSubject, type JobEventLog } from '../../../src/features/jobs/job-events.ts';
 import type { Clock } from '../../../src/platform/concurrency/clock.ts';
 import { AppError } from '../../../src/domain/errors.ts';
 import type { Logger } from '../../../src/platform/observability/logger.ts';
+import type { Platform } from '../../../src/platform/platform.ts';
 import type { JobContext } from '../../runtime/processor.ts';
 import { PutBack } from '../../runtime/requeue.ts';
 import { RunProgress } from './run-progress.ts';
@@ -21,6 +27,53 @@ export interface ClientRunDeps {
   readonly log: Logger;
   /** A signal that aborts when nobody waits for the work any more. */
   readonly abandoned: (workKey: string) => { signal: AbortSignal; forget(): void };
+}
+
+/**
+ * Opens what runs for clients stand on: the rows of jobs, their events, and orders to abandon a run.
+ * @param kickWebhooks Told of jobs that have ended and whose end is to be told as a webhook.
+ */
+export function openClientRuns(
+  { knex, redis, subscriber, keys, clock, log }: Platform,
+  kickWebhooks: (ids: readonly string[]) => void,
+): ClientRunDeps {
+  const abandonments = createAbandonments();
+  const control = createControlChannel({ redis, subscriber, channel: keys.control });
+  control.listen(({ abandon }) => abandonments.abandon(abandon));
+  return {
+    jobs: createJobQueries(knex, kickWebhooks),
+    runs: createRunQueries(knex, kickWebhooks),
+    events: createJobEventLog(redis, keys.jobEvents),
+    clock,
+    log,
+    abandoned: (workKey) => abandonments.watch(workKey),
+  };
+}
+
+/** Runs of this process, so that an order to abandon one finds it. */
+export function createAbandonments() {
+  const runs = new Map<string, Set<AbortController>>();
+  return {
+    /** A signal that aborts when the work is abandoned. `forget` must be called when the run is over. */
+    watch(workKey: string): { readonly signal: AbortSignal; forget(): void } {
+      const controller = new AbortController();
+      const controllers = runs.get(workKey) ?? new Set();
+      runs.set(workKey, controllers.add(controller));
+      return {
+        signal: controller.signal,
+        forget() {
+          controllers.delete(controller);
+          if (controllers.size === 0) runs.delete(workKey);
+        },
+      };
+    },
+
+    /** Aborts the runs of a work. */
+    abandon(workKey: string): void {
+      for (const controller of runs.get(workKey) ?? [])
+        controller.abort(new Error('nobody waits for this work'));
+    },
+  };
 }
 
 /** What a run is, whatever it does. */

@@ -1,0 +1,102 @@
+import { expect } from 'chai';
+import type { QueueName } from '../../../jobs/contract.ts';
+import type { Platform } from '../../../src/platform/platform.ts';
+import { createShutdown } from '../../../src/platform/observability/shutdown.ts';
+import { silentLogger } from '../../../src/platform/observability/logger.ts';
+import { createJobsProcessors } from '../../../workers/processors/jobs/module.ts';
+import type { ProcessorsOf, WorkerModule } from '../../../workers/runtime/processor.ts';
+import { startWorkers } from '../../../workers/runtime/start-workers.ts';
+
+const mails = {
+  processors: { mail: () => ({ 'password-reset.mail': () => Promise.resolve({ sent: true }) }) },
+};
+
+/** A module of every job, for what compiles. */
+declare const every: {
+  readonly processors: {
+    readonly [Q in QueueName]: () => ProcessorsOf<Q>;
+  };
+};
+
+/** A process that serves some queues; nothing of it is connected. */
+function platformOf(...queues: QueueName[]): Platform {
+  const log = silentLogger();
+  const handle = () => ({ upsertJobScheduler: () => Promise.resolve() });
+  return {
+    config: { WORKER_QUEUES: queues, WORKER_CONCURRENCY: 1 },
+    log,
+    shutdown: createShutdown(log),
+    queues: { handle },
+    keys: { queues: 'test' },
+  } as unknown as Platform;
+}
+
+describe('the start of workers', () => {
+  it('fails when a job of a queue that is served has no processor, or has two', () => {
+    const none = { processors: { mail: () => ({}) } };
+    expect(() => startWorkers(platformOf('mail'), [none] as never)).to.throw('password-reset.mail');
+    expect(() => startWorkers(platformOf('mail'), [mails, mails] as never)).to.throw('2 processors');
+  });
+
+  it('does not compile with modules that leave a job out, or have one that there is not', () => {
+    const unknown = { processors: { mail: () => ({ 'no.such': () => Promise.resolve() }) } };
+    const start = (): void => {
+      // @ts-expect-error -- jobs of the other queues have no processor
+      startWorkers(platformOf('mail'), [mails]);
+      // @ts-expect-error -- there is no such job
+      startWorkers(platformOf('mail'), [every, unknown]);
+      startWorkers(platformOf('mail'), [every]);
+    };
+    expect(start).to.be.a('function');
+  });
+
+  it('opens what modules need where the queue is served, and nothing else', async () => {
+    const opened: string[] = [];
+    // Not served as configured: no worker starts, and nobody connects to Redis.
+    const module: WorkerModule = {
+      processors: {
+        mail: () => void opened.push('mail'),
+        refresh: () => void opened.push('refresh'),
+        webhooks: () => void opened.push('webhooks'),
+      },
+    };
+    const platform = platformOf('mail', 'webhooks');
+    startWorkers(platform, [module] as never);
+    await platform.shutdown.run('the test ends');
+    expect(opened).to.deep.equal(['mail', 'webhooks']);
+  });
+});
+
+describe('client jobs that are not tried again', () => {
+  const failed: unknown[] = [];
+  const told: unknown[] = [];
+  const runs = { fail: (...given: unknown[]) => Promise.resolve(void failed.push(given) ?? ['id']) };
+  const events = { append: (...given: unknown[]) => Promise.resolve(void told.push(given)) };
+  const { onDead } = createJobsProcessors(
+    platformOf(),
+    () => ({ runs, events, clock: { now: () => 1_000 } }) as never,
+    [],
+  );
+
+  it('fail their rows, and say so when their process died of them', async () => {
+    await onDead('bulk.fetch', { workKey: 'a' }, 'job stalled more than allowable limit');
+    await onDead('books.rebuild', { workKey: 'b' }, 'out of luck');
+    const at = new Date(1_000);
+    expect(failed).to.deep.equal([
+      [
+        { workKey: 'a', startedAt: at },
+        { code: 'job_failed', message: 'The job ended its worker process repeatedly' },
+      ],
+      [
+        { workKey: 'b', startedAt: at },
+        { code: 'job_failed', message: 'The job failed' },
+      ],
+    ]);
+    expect(told).to.have.length(2);
+  });
+
+  it('are those of clients alone', async () => {
+    await onDead('quotes.refresh', { currency: 'usd' }, 'out of luck');
+    expect(failed).to.have.length(2);
+  });
+});

@@ -1,0 +1,126 @@
+/** What accounts, quotes, price sources and the history give workers, wired. A composition root like the main one. */
+import { createAssetQueries } from '../src/features/assets/queries/assets.ts';
+import { createAssetNews } from '../src/features/assets/asset-channel.ts';
+import { createAccessPurge } from '../src/features/accounts/queries/access-purge.ts';
+import { createPasswordQueries } from '../src/features/accounts/queries/password-resets.ts';
+import { createUsageQueries } from '../src/features/accounts/queries/usage.ts';
+import { createUserQueries } from '../src/features/accounts/queries/users.ts';
+import { credentialLifeOf } from '../src/features/accounts/credential-life.ts';
+import { createUsageTally } from '../src/features/accounts/usage-counter.ts';
+import { buildHistoryKeeping, buildHistoryWriting } from '../src/histories.ts';
+import { buildMirrorWriting } from '../src/mirroring.ts';
+import { priceSourceOf } from '../src/platform/config/price-source.ts';
+import { createMailer } from '../src/platform/mail/mailer.ts';
+import type { WorkerParts } from './parts.ts';
+import { createMailProcessors } from './processors/accounts/mail.ts';
+import { createRequestProcessors } from './processors/quotes/requests.ts';
+import { meansToWarm, warmQuotes } from './processors/quotes/warm.ts';
+import { checkAssets, createRankNoter } from './processors/upstream/assets.ts';
+import { createRefreshProcessors } from './processors/upstream/refresh.ts';
+import { checkTier } from './processors/upstream/tier.ts';
+import type { WorkerModule } from './runtime/processor.ts';
+import { createAggregator } from './threads/aggregate.ts';
+import { buildUpstream } from './upstream.ts';
+
+/** Ledger rows are kept for two months (s), so that the month before can be counted too. */
+const ledgerRetentionSeconds = 62 * 86_400;
+
+/** Sends mail; without a mail server nothing is queued. */
+export function accountsModule({ config, shutdown, pipeline: { knex } }: WorkerParts) {
+  return {
+    processors: {
+      mail: () => {
+        if (config.SMTP_URL === undefined) return undefined;
+        const mailer = createMailer({ url: config.SMTP_URL, from: config.MAIL_FROM });
+        shutdown.add('clients', 'mailer', () => mailer.close());
+        const life = credentialLifeOf(config);
+        return createMailProcessors({
+          users: createUserQueries(knex, life),
+          resets: createPasswordQueries(knex, life),
+          mailer,
+          publicUrl: config.PUBLIC_URL,
+        });
+      },
+    },
+    purges: [
+      () =>
+        createAccessPurge(knex).purge({
+          nameHoldSeconds: config.ACCOUNT_NAME_HOLD,
+          refreshSeconds: config.REFRESH_EXPIRES_IN,
+        }),
+    ],
+  } satisfies WorkerModule;
+}
+
+/** Fetches quotes for clients, and keeps those warm that are read. */
+export function quotesModule({ config, pipeline, threads, clientRuns }: WorkerParts) {
+  const freshMs = config.QUOTE_FRESH_SECONDS * 1000;
+  const means = async (withinMs: number) => meansToWarm(await pipeline.budgetStatus(), withinMs);
+  return {
+    processors: {
+      requests: () =>
+        createRequestProcessors({
+          ...clientRuns(),
+          collect: pipeline.collect,
+          aggregator: createAggregator(threads),
+          deadlineMs: config.JOB_DEADLINE_SECONDS * 1000,
+        }),
+      upkeep: () => ({
+        'quotes.warm': async () => ({
+          calls: config.WARMING === 'off' ? 0 : await warmQuotes({ ...pipeline, freshMs, means }),
+        }),
+      }),
+    },
+  } satisfies WorkerModule;
+}
+
+/** Calls the price sources. */
+export function upstreamModule(parts: WorkerParts) {
+  const { config, log, shutdown, pipeline } = parts;
+  const { knex, redis, subscriber, keys, queues, kick, clock, ledger, budget } = pipeline;
+  const assets = createAssetQueries(knex);
+  return {
+    processors: {
+      refresh: () => {
+        const usage = createUsageTally({ queries: createUsageQueries(knex), log });
+        shutdown.add('queues', 'usage', () => usage.close());
+        const assetRankPages = config.ASSET_RANK_PAGES;
+        const assetNews = createAssetNews({ redis, subscriber, channel: keys.assets });
+        return createRefreshProcessors({
+          ...pipeline,
+          ...buildMirrorWriting(parts),
+          ...buildHistoryWriting(parts),
+          ...buildUpstream(parts),
+          assets,
+          assetNews,
+          assetRankPages,
+          noteRanking: createRankNoter({ assets, assetNews, assetRankPages, kick, clock, log }),
+          notFoundMs: config.NOT_FOUND_SECONDS * 1000,
+          charge: (who, share) => usage.calls(who, share),
+        });
+      },
+      upkeep: () => {
+        // Only paid plans of CoinGecko tell their limits.
+        const tellsLimits = config.COINGECKO_PLAN === 'pro' && priceSourceOf(config).provider === 'coingecko';
+        const attemptKey = keys.tierAsked(budget.key);
+        const toldAgoMs = () => ledger.toldAgoMs(budget.key);
+        return {
+          'assets.check': async () => ({
+            kicked: config.ASSET_LIST === 'daily' && (await checkAssets({ assets, kick })),
+          }),
+          'tier.check': async () => ({
+            kicked: tellsLimits && (await checkTier({ redis, queues, attemptKey, toldAgoMs })),
+          }),
+        };
+      },
+    },
+    purges: [() => ledger.purge(new Date(clock.now() - ledgerRetentionSeconds * 1000))],
+  } satisfies WorkerModule;
+}
+
+/** Keeps candles in order. */
+export function historyModule(parts: WorkerParts) {
+  return {
+    processors: { upkeep: () => ({ 'candles.roll': buildHistoryKeeping(parts) }) },
+  } satisfies WorkerModule;
+}

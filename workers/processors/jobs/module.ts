@@ -1,0 +1,91 @@
+import { isClientJob, isPortfolioJob } from '../../../jobs/registry.ts';
+import { enqueueWork } from '../../../src/features/jobs/enqueue-work.ts';
+import { createRunQueries, type OpenWork } from '../../../src/features/jobs/queries/runs.ts';
+import type { Platform } from '../../../src/platform/platform.ts';
+import type { Processor, WorkerModule } from '../../runtime/processor.ts';
+import { failRows, type ClientRunDeps } from './client-run.ts';
+
+type Upkeep = Pick<Platform, 'config' | 'knex' | 'queues' | 'log'>;
+
+/** Looks after client jobs, and deletes what is past its retention: rows of jobs, and what each of the other modules purges. */
+export function createJobsProcessors(
+  platform: Upkeep,
+  clientRuns: () => Pick<ClientRunDeps, 'runs' | 'events' | 'clock'>,
+  modules: readonly WorkerModule[],
+) {
+  return {
+    processors: {
+      upkeep: () => {
+        const runs = createRunQueries(platform.knex);
+        const purges = [
+          () => runs.purge(platform.config.JOB_RETENTION),
+          ...modules.flatMap((module) => module.purges ?? []),
+        ];
+        return {
+          'jobs.reconcile': createReconcile(platform, runs),
+          'jobs.purge': async () => {
+            let deleted = 0;
+            for (const purge of purges) deleted += await purge();
+            return { deleted };
+          },
+        };
+      },
+    },
+    async onDead(name, data, reason) {
+      if (!isClientJob(name)) return;
+      const { workKey } = data as { workKey: string };
+      const message = reason.includes('stalled')
+        ? 'The job ended its worker process repeatedly'
+        : 'The job failed';
+      await failRows(clientRuns(), workKey, { code: 'job_failed', message });
+    },
+  } satisfies WorkerModule;
+}
+
+/** A row this old (s) without an end is looked after; younger ones are most likely just being added. */
+const reconcileAfterSeconds = 3;
+/** Rows looked after at a time, the oldest first. */
+const reconcileLimit = 1_000;
+/** Pages of one look; the next look goes on behind them, so that a long backlog hides nothing. */
+const pagesPerLook = 5;
+
+/**
+ * Adds every open work again. Deduplication makes that harmless for work that is queued or running, so there is no need to
+ * find out which of it Redis has lost.
+ */
+function createReconcile(
+  { queues, log }: Upkeep,
+  runs: Pick<ReturnType<typeof createRunQueries>, 'openWork'>,
+): Processor<'jobs.reconcile'> {
+  /** Where the last look of this process ended; undefined for the beginning. */
+  let after: string | undefined;
+
+  async function addAgain({ name, ...work }: OpenWork, ahead: number): Promise<void> {
+    if (isClientJob(name)) await enqueueWork(queues, { ...work, name, ahead });
+    else log.error({ name, workKey: work.workKey }, 'an open job has a name that is not known');
+  }
+
+  return async () => {
+    let added = 0;
+    /** Jobs on portfolios that this look has found, by user: their turns, as they were when they were submitted. */
+    const found = new Map<string, number>();
+    const aheadOf = ({ name, requester: { userId } }: OpenWork): number => {
+      if (!isPortfolioJob(name)) return 0;
+      const ahead = found.get(userId) ?? 0;
+      found.set(userId, ahead + 1);
+      return ahead;
+    };
+    for (let page = 0; page < pagesPerLook; page++) {
+      const { works, next } = await runs.openWork({
+        seconds: reconcileAfterSeconds,
+        limit: reconcileLimit,
+        after,
+      });
+      await Promise.all(works.map((work) => addAgain(work, aheadOf(work))));
+      added += works.length;
+      after = next;
+      if (next === undefined) break;
+    }
+    return { added };
+  };
+}

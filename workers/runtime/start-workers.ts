@@ -1,0 +1,107 @@
+import type { QueueName } from '../../jobs/contract.ts';
+import { registry, type JobName, type JobNameOf } from '../../jobs/registry.ts';
+import type { Platform } from '../../src/platform/platform.ts';
+import { createWorker } from './create-worker.ts';
+import type { ProcessorsOf, WorkerModule } from './processor.ts';
+import { keepSchedules } from './schedules.ts';
+import { startWatchdog } from './watchdog.ts';
+
+interface QueueSettings {
+  /** Jobs that one process runs at once; of `requests`, as many as WORKER_CONCURRENCY says. */
+  readonly concurrency?: number;
+  /** How long (ms) a job of a dead process stays its own; the usual time when absent. */
+  readonly lockMs?: number;
+}
+
+const settingsOf: Readonly<Record<QueueName, QueueSettings>> = {
+  requests: {},
+  /**
+   * As many at once as the gate lets call, and a few that wait for a grant. One job waits for a grant on behalf of everybody; when
+   * its process dies, everybody waits for its lock to end. Half the usual time is safe: running a refresh twice costs a call at
+   * worst, and the budget counts it.
+   */
+  refresh: { concurrency: 8, lockMs: 4_000 },
+  upkeep: { concurrency: 1 },
+  /** A mail may take longer than a usual lock lives; the mail of a process that dies is late, not lost. */
+  mail: { concurrency: 4, lockMs: 40_000 },
+  books: { concurrency: 4 },
+  /** Each may hold a long history in memory. */
+  portfolios: { concurrency: 2 },
+  /** An attempt may take longer than a usual lock lives. */
+  webhooks: { concurrency: 200, lockMs: 30_000 },
+};
+
+/** Running jobs get this long (ms) to end; the process manager waits longer. */
+const closeDeadlineMs = 7_000;
+
+/** Names that the modules give processors for in a queue. */
+type GivenFor<M, Q extends QueueName> = M extends {
+  readonly processors: { readonly [K in Q]: () => infer P };
+}
+  ? keyof NonNullable<P>
+  : never;
+
+type MissingOf<M> = { [Q in QueueName]: Exclude<JobNameOf<Q>, GivenFor<M, Q>> }[QueueName];
+type UnknownOf<M> = { [Q in QueueName]: Exclude<GivenFor<M, Q>, JobNameOf<Q>> }[QueueName];
+
+/** Every job of every queue has a processor, and there is none of a job that the queue has not: otherwise it does not compile. */
+type Complete<M> = [MissingOf<M>, UnknownOf<M>] extends [never, never]
+  ? unknown
+  : { readonly missing: MissingOf<M>; readonly unknown: UnknownOf<M> };
+
+/**
+ * Serves the queues of WORKER_QUEUES with the processors of all modules, keeps the schedules of periodic jobs, and watches that jobs
+ * are consumed. Jobs of one queue may come from several modules.
+ * @throws {Error} when a job of a queue that is served has no processor, or has two.
+ */
+export function startWorkers<const M extends readonly WorkerModule[]>(
+  platform: Platform,
+  modules: M & Complete<M[number]>,
+): void {
+  const { config, log, shutdown, queues, keys } = platform;
+  const workers = config.WORKER_QUEUES.flatMap((queue) => {
+    const processors = openQueue(queue, modules);
+    if (processors === undefined) return [];
+    const { concurrency = config.WORKER_CONCURRENCY, ...settings } = settingsOf[queue];
+    return createWorker<QueueName>({
+      queue,
+      processors,
+      redis: platform.openRedis('blocking', queue),
+      prefix: keys.queues,
+      concurrency,
+      ...settings,
+      log,
+      onDead: async (...job) => {
+        await Promise.all(modules.map(({ onDead }) => onDead?.(...job)));
+      },
+    });
+  });
+  shutdown.add('work', 'workers', async () => {
+    await Promise.all(workers.map((worker) => worker.close(closeDeadlineMs)));
+  });
+  const stopWatchdog = startWatchdog({ workers, queues, log, onStuck: () => process.exit(1) });
+  const stopSchedules = keepSchedules(queues, log);
+  shutdown.add('accept', 'timers', () => {
+    stopWatchdog();
+    stopSchedules();
+  });
+  log.info({ queues: workers.map(({ queue }) => queue) }, 'worker started');
+}
+
+/** Opens a queue with every module that has jobs of it; undefined when it cannot be served as configured. */
+function openQueue(queue: QueueName, modules: readonly WorkerModule[]): ProcessorsOf<QueueName> | undefined {
+  const given: [string, unknown][] = [];
+  for (const { processors } of modules) {
+    const open = processors[queue];
+    if (open === undefined) continue;
+    const opened = open();
+    if (opened === undefined) return undefined;
+    given.push(...Object.entries(opened));
+  }
+  const wanted = Object.keys(registry).filter((name) => registry[name as JobName].queue === queue);
+  for (const name of wanted) {
+    const count = given.filter(([each]) => each === name).length;
+    if (count !== 1) throw new Error(`${name} of the queue ${queue} has ${count} processors`);
+  }
+  return Object.fromEntries(given) as unknown as ProcessorsOf<QueueName>;
+}
