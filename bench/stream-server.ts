@@ -15,6 +15,7 @@ import { buildPortfolios } from '../src/portfolios.ts';
 import { createApp } from '../src/app.ts';
 import type { AppDeps } from '../src/app-deps.ts';
 import { listen } from '../src/platform/http/listen.ts';
+import { admitOf } from '../src/platform/http/admission.ts';
 import { createUpgrade } from '../src/platform/realtime/upgrade.ts';
 import { createHealth } from '../src/platform/observability/health.ts';
 import { createLogger, type Logger } from '../src/platform/observability/logger.ts';
@@ -81,8 +82,9 @@ async function main(): Promise<void> {
   shutdown.add('queues', 'job events', () => reader.close());
   const access = buildAccess({ config, log, shutdown, pipeline });
   const { revocations } = access;
-  const streaming = buildStreaming({ config, log, shutdown, pipeline, reader, revocations });
-  const { streams, hub } = streaming;
+  const jobDesk = {} as JobDesk;
+  const streaming = buildStreaming({ config, log, shutdown, pipeline, reader, access, jobDesk });
+  const { realtime, hub } = streaming;
   quicken(hub, Number(process.env['LEAST_INTERVAL_MS'] ?? 1_000));
   await revocations.whenKnown(5_000);
 
@@ -97,7 +99,7 @@ async function main(): Promise<void> {
     clock,
     budgetStatus: createBudgetOutlook({ ...pipeline, status: budgetStatus }),
     sources: () => Promise.resolve({ sources: [], guarded: {} }),
-    streams,
+    ...streaming,
     metrics: createMetrics(),
     quotes: quoteReaderOf(config, pipeline),
     ...mirror,
@@ -107,15 +109,19 @@ async function main(): Promise<void> {
     ...buildAlerts({ config, log, shutdown, pipeline, assets, streaming, ...portfolios }),
     assets,
     health: createHealth({ clock, log, checks: [] }),
-    jobDesk: {} as JobDesk,
+    jobDesk,
   };
-  const place = { host: '127.0.0.1', port: config.PORT, onUpgrade: createUpgrade(deps) };
+  const place = {
+    host: '127.0.0.1',
+    port: config.PORT,
+    onUpgrade: createUpgrade({ ...deps, admit: admitOf(deps) }),
+  };
   const listening = await listen(createApp(deps), place);
   shutdown.add('accept', 'http server', () => listening.close());
   const sockets = openSocketsOf(listening.server);
   answerProbe(() => ({
-    streams: streams.count(),
-    slow: streams.ended()['slow'] ?? 0,
+    streams: realtime.registry.size,
+    slow: realtime.registry.ended()['slow'] ?? 0,
     behind: [...sockets].filter(({ writableLength }) => writableLength > behindBytes).length,
   }));
   process.send?.('ready');

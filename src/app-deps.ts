@@ -33,7 +33,10 @@ import type { TransactionDesk } from './features/portfolios/transactions/transac
 import type { JobDesk } from './features/jobs/job-service.ts';
 import type { WebhookDesk } from './features/webhooks/webhook-service.ts';
 import type { AlertStreams } from './features/alerts/alert-streams.ts';
-import type { ClientStreams } from './features/admin/client-streams.ts';
+import type { JobStreams } from './features/jobs/job-streams.ts';
+import type { PortfolioStreams } from './features/portfolios/portfolio-stream.ts';
+import type { PriceStreams } from './features/quotes/price-streams.ts';
+import type { Realtime } from './platform/realtime/realtime.ts';
 import type { WebhookTargets } from './features/webhooks/target.ts';
 
 /** What is left of the upstream budget. */
@@ -99,7 +102,10 @@ export interface AppDeps {
   readonly usage: UsageTally;
   readonly usageReports: UsageQueries;
   readonly jobDesk: JobDesk;
-  readonly streams: ClientStreams;
+  readonly realtime: Realtime;
+  readonly jobStreams: Pick<JobStreams, 'open'>;
+  readonly priceStreams: Pick<PriceStreams, 'open'>;
+  readonly portfolioStreams: PortfolioStreams;
   readonly quotes: QuoteReader;
   /** Many quotes, market rows and rankings. */
   readonly market: MarketReader;

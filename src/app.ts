@@ -27,7 +27,8 @@ import { performanceRoutes } from './features/portfolios/performance/routes.ts';
 import { positionRoutes } from './features/portfolios/positions/routes.ts';
 import { portfolioRoutes } from './features/portfolios/portfolio-routes.ts';
 import { priceRoutes } from './features/quotes/price-routes.ts';
-import { streamRoutes } from './features/admin/stream-routes.ts';
+import { streamRoutes } from './features/quotes/stream-routes.ts';
+import { createRealtimeModule } from './platform/realtime/realtime.ts';
 import { submissionRoutes } from './features/quotes/submission-routes.ts';
 import { transactionChangeRoutes } from './features/portfolios/transactions/change-routes.ts';
 import { transactionRoutes } from './features/portfolios/transactions/routes.ts';
@@ -83,6 +84,7 @@ export function routeTable(deps: AppDeps): Route[] {
     ...adminRoutes(deps),
     ...cacheRoutes(deps),
     ...streamRoutes(deps),
+    ...createRealtimeModule(deps.realtime).routes,
     ...submissionRoutes(deps),
     ...assetRoutes(deps),
     ...priceRoutes(deps),

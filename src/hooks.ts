@@ -16,7 +16,6 @@ import type { PortfolioDesk } from './features/portfolios/portfolio-service.ts';
 import { createWebhookDesk } from './features/webhooks/webhook-service.ts';
 import type { Streaming } from './streaming.ts';
 import { createAlertStreams } from './features/alerts/alert-streams.ts';
-import { createHeartbeat } from './features/admin/client-streams.ts';
 import { webhookRulesOf } from './features/webhooks/rules.ts';
 
 interface HooksParts {
@@ -42,7 +41,7 @@ export interface AlertParts extends HooksParts {
   readonly shutdown: Shutdown;
   readonly assets: Pick<AssetDirectory, 'isKnown' | 'byId'>;
   readonly portfolios: Pick<PortfolioDesk, 'get'>;
-  readonly streaming: Pick<Streaming, 'hub' | 'registry'>;
+  readonly streaming: Pick<Streaming, 'realtime'>;
 }
 
 /** What the API serves of alerts; they are evaluated by workers. */
@@ -56,9 +55,8 @@ export function buildAlerts(parts: AlertParts): Pick<AppDeps, 'alerts' | 'alertS
     firings,
     news,
     log,
-    registry: streaming.registry,
-    heartbeat: createHeartbeat(streaming.hub, clock),
-    now: () => clock.now(),
+    realtime: streaming.realtime,
+    clock,
     keptSeconds: firingsKeptSeconds,
   });
   shutdown.add('queues', 'streams of alerts', () => alertStreams.close());

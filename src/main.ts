@@ -16,6 +16,8 @@ import { createApp } from './app.ts';
 import type { AppDeps } from './app-deps.ts';
 import { createTrust } from './platform/http/client-address.ts';
 import { listen } from './platform/http/listen.ts';
+import { admitOf } from './platform/http/admission.ts';
+import { createRealtimeModule, type Realtime } from './platform/realtime/realtime.ts';
 import { createUpgrade } from './platform/realtime/upgrade.ts';
 import { withDeadline } from './platform/concurrency/deadline.ts';
 import { createHealth, type HealthChecks } from './platform/observability/health.ts';
@@ -30,7 +32,6 @@ import type { JobDesk } from './features/jobs/job-service.ts';
 import { createJobDesk } from './features/jobs/postgres-job-service.ts';
 import { createResetMail } from './features/accounts/reset-mail.ts';
 import { createJobEventReader, type JobEventReader } from './features/jobs/job-event-reader.ts';
-import type { ClientStreams } from './features/admin/client-streams.ts';
 import { createSourcesOutlook, type SourcesOutlook } from './features/upstream/sources.ts';
 import { buildStreaming } from './streaming.ts';
 
@@ -72,7 +73,7 @@ async function main(): Promise<void> {
   const reader = openJobEvents(parts);
   const access = buildAccess({ ...parts, requestMail: mailRequests(parts) });
   const jobDesk = buildJobDesk(parts, reader, access);
-  const streaming = buildStreaming({ ...parts, reader, revocations: access.revocations });
+  const streaming = buildStreaming({ ...parts, reader, access, jobDesk });
   const health = buildHealth(parts);
   const quotes = buildQuoteReader(parts);
   const outlook = createBudgetOutlook({ ...parts.pipeline, status: parts.pipeline.budgetStatus });
@@ -85,10 +86,10 @@ async function main(): Promise<void> {
     config,
     log,
     clock: parts.pipeline.clock,
-    metrics: buildMetrics(parts, { quotes, streams: streaming.streams, outlook, sources }),
+    metrics: buildMetrics(parts, { quotes, realtime: streaming.realtime, outlook, sources }),
     ...access,
     jobDesk,
-    streams: streaming.streams,
+    ...streaming,
     quotes,
     ...mirror,
     ...history,
@@ -107,7 +108,7 @@ async function main(): Promise<void> {
     host: config.HOST,
     port: config.PORT,
     isTrusted: createTrust(['loopback', ...config.TRUSTED_PROXIES]),
-    onUpgrade: createUpgrade(deps),
+    onUpgrade: createUpgrade({ ...deps, admit: admitOf(deps) }),
   });
   shutdown.add('announce', 'readiness', () => health.retire());
   shutdown.add('accept', 'http server', () => server.close());
@@ -208,12 +209,12 @@ function buildAssets({
 
 interface Measured {
   readonly quotes: QuoteReader;
-  readonly streams: ClientStreams;
+  readonly realtime: Realtime;
   readonly outlook: () => Promise<BudgetOutlook>;
   readonly sources: () => Promise<SourcesOutlook>;
 }
 
-function buildMetrics({ pipeline }: ApiParts, { quotes, streams, outlook, sources }: Measured): Metrics {
+function buildMetrics({ pipeline }: ApiParts, { quotes, realtime, outlook, sources }: Measured): Metrics {
   const { redis, keys, jobs } = pipeline;
   const metrics = createMetrics();
   metrics.onJobStates(() => jobs.countByState());
@@ -221,8 +222,7 @@ function buildMetrics({ pipeline }: ApiParts, { quotes, streams, outlook, source
   metrics.onBudget(outlook);
   metrics.onSources(sources);
   metrics.onQuoteCache(() => quotes.stats());
-  metrics.onStreams(() => streams.count());
-  metrics.onStreamsEnded(() => streams.ended());
+  createRealtimeModule(realtime).metrics?.(metrics);
   metrics.onUpstreamCalls(async () => {
     const calls = await redis.hgetall(keys.upstreamCalls);
     return Object.fromEntries(Object.entries(calls).map(([outcome, count]) => [outcome, Number(count)]));

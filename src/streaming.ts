@@ -1,20 +1,21 @@
 import { randomUUID } from 'node:crypto';
-import type { Revocations } from './features/accounts/revocations.ts';
+import type { Access } from './access.ts';
 import type { Config } from './platform/config/load-config.ts';
 import type { Logger } from './platform/observability/logger.ts';
 import type { Shutdown } from './platform/observability/shutdown.ts';
 import type { Pipeline } from './pipeline.ts';
-import { createClientStreams, type ClientStreams } from './features/admin/client-streams.ts';
 import type { JobEventReader } from './features/jobs/job-event-reader.ts';
+import { jobFollowedBy, seeJobs } from './features/jobs/job-rights.ts';
+import type { JobDesk } from './features/jobs/job-service.ts';
+import { createJobStreams } from './features/jobs/job-streams.ts';
+import { createPortfolioStreams } from './features/portfolios/portfolio-stream.ts';
 import { createPriceHub, type PriceHub } from './features/quotes/price-hub.ts';
-import { StreamRegistry } from './platform/realtime/stream-registry.ts';
+import { createPriceStreams } from './features/quotes/price-streams.ts';
+import { allowed } from './platform/http/admission.ts';
+import { createRealtime } from './platform/realtime/realtime.ts';
 
 /** The streams of the API process, wired. A composition root like the pipeline. */
-export interface Streaming {
-  readonly streams: ClientStreams;
-  readonly hub: PriceHub;
-  readonly registry: StreamRegistry;
-}
+export type Streaming = ReturnType<typeof buildStreaming>;
 
 interface StreamingRequest {
   readonly config: Config;
@@ -22,28 +23,39 @@ interface StreamingRequest {
   readonly shutdown: Shutdown;
   readonly pipeline: Pipeline;
   readonly reader: JobEventReader;
-  readonly revocations: Revocations;
+  readonly access: Pick<Access, 'revocations' | 'tokens'>;
+  readonly jobDesk: JobDesk;
 }
 
 /** Builds the streams. Nothing is waited for. */
-export function buildStreaming(request: StreamingRequest): Streaming {
-  const { config, log, shutdown, pipeline, reader, revocations } = request;
+export function buildStreaming(request: StreamingRequest) {
+  const { log, shutdown, pipeline, reader, access, jobDesk } = request;
+  const { revocations, tokens } = access;
   const { clock, jobs } = pipeline;
-  const registry = new StreamRegistry({
-    clock,
-    limits: {
-      perUser: config.STREAMS_PER_USER,
-      perAddress: config.STREAMS_PER_ADDRESS,
-      inAll: config.STREAMS_PER_PROCESS,
-    },
+  const realtime = createRealtime(pipeline, {
     isRevoked: (viewer) => revocations.covers(viewer),
+    issueTicket: (viewer) => ({
+      ticket: tokens.issueTicket(viewer),
+      expiresInSeconds: tokens.ticketExpiresInSeconds,
+    }),
   });
-  revocations.onRevoked(() => registry.endRevoked());
+  revocations.onRevoked(() => realtime.registry.endRevoked());
   const hub = buildHub(request);
-  const findEnded = (ids: readonly string[]) => jobs.findEnded(ids);
-  const streams = createClientStreams({ registry, hub, reader, clock, log, findEnded });
-  shutdown.add('accept', 'streams', () => streams.drain());
-  return { streams, hub, registry };
+  const jobStreams = createJobStreams({
+    realtime,
+    reader,
+    clock,
+    log,
+    findEnded: (ids) => jobs.findEnded(ids),
+    async findJob(viewer, id) {
+      allowed(viewer, { access: 'user', scope: seeJobs });
+      return await jobFollowedBy(viewer, jobDesk, id);
+    },
+  });
+  shutdown.add('accept', 'rows of followed jobs', () => jobStreams.close());
+  const priceStreams = createPriceStreams({ realtime, hub, clock });
+  const portfolioStreams = createPortfolioStreams({ realtime, prices: priceStreams, hub, clock, log });
+  return { realtime, hub, jobStreams, priceStreams, portfolioStreams };
 }
 
 function buildHub({ config, log, shutdown, pipeline }: StreamingRequest): PriceHub {

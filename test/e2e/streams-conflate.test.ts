@@ -80,7 +80,7 @@ describe('conflation of price streams', () => {
       for (const quote of quotes) expect(quote).to.include({ price, state: 'fresh' });
     expect(after.flat().map(({ id }) => id)).to.have.members(coins);
     expect(Math.max(...seqs(healthy).map((seq, index, all) => seq - (all[index - 1] ?? seq)))).to.equal(1);
-    expect(host.streams.ended()).to.deep.equal({});
+    expect(host.registry.ended()).to.deep.equal({});
     for (const reader of [healthy, paused]) reader.cut();
   });
 });

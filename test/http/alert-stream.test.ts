@@ -7,7 +7,10 @@ import type { AlertListener } from '../../src/features/alerts/alert-channel.ts';
 import { UnavailableError } from '../../src/domain/errors.ts';
 import { silentLogger } from '../../src/platform/observability/logger.ts';
 import { createAlertStreams, type AlertStreams } from '../../src/features/alerts/alert-streams.ts';
-import { Frame } from '../../src/platform/realtime/frame.ts';
+import { systemClock } from '../../src/platform/concurrency/clock.ts';
+import { loadConfig } from '../../src/platform/config/load-config.ts';
+import { createShutdown } from '../../src/platform/observability/shutdown.ts';
+import { createRealtime } from '../../src/platform/realtime/realtime.ts';
 import { StreamRegistry } from '../../src/platform/realtime/stream-registry.ts';
 import { readSse, type SseReader } from '../e2e/support/sse-reader.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -31,10 +34,19 @@ describe('the stream of alerts', () => {
     isAway = false;
     isRevoked = false;
     registry = new StreamRegistry({
-      clock: { now: () => Date.now() },
+      clock: systemClock,
       limits: { perUser: 2, perAddress: 10, inAll: 10 },
       isRevoked: () => isRevoked,
     });
+    const log = silentLogger();
+    const realtime = createRealtime(
+      { config: loadConfig({}), clock: systemClock, log, shutdown: createShutdown(log) },
+      {
+        registry,
+        isRevoked: () => isRevoked,
+        issueTicket: () => ({ ticket: 'ticket', expiresInSeconds: 60 }),
+      },
+    );
     streams = createAlertStreams({
       firings: firingsOver(() => record),
       news: {
@@ -43,14 +55,13 @@ describe('the stream of alerts', () => {
           return () => undefined;
         },
       },
-      log: silentLogger(),
-      registry,
-      heartbeat: () => new Frame({ type: 'hb', data: '{}' }),
-      now: () => Date.now(),
+      log,
+      realtime,
+      clock: systemClock,
       keptSeconds,
       lookEveryMs: 50,
     });
-    api = await startApi({ alertStreams: streams });
+    api = await startApi({ alertStreams: streams, realtime });
   });
   afterEach(async () => {
     for (const reader of readers.splice(0)) reader.cut();

@@ -128,7 +128,7 @@ describe('a WebSocket', () => {
     });
 
     it('with 1001 when the process ends, telling when to come back', async () => {
-      await api.deps.streams.drain();
+      api.registry.drain();
       const { code, reason } = await socket.whenClosed();
       expect(code).to.equal(1001);
       expect(reason).to.match(/^drain \d{3,4}$/);

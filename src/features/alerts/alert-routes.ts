@@ -24,9 +24,8 @@ import {
   firingsQuery,
   newAlertBody,
 } from './alert-schemas.ts';
-import { takeOver } from '../../platform/http/hijack.ts';
 
-type AlertDeps = Pick<AppDeps, 'alerts' | 'alertStreams' | 'tokens' | 'allowances'>;
+type AlertDeps = Pick<AppDeps, 'alerts' | 'alertStreams' | 'realtime' | 'allowances'>;
 
 const tag = 'Alerts';
 const path = '/api/v1/alerts';
@@ -116,7 +115,7 @@ function firings({ alerts }: AlertDeps): Route {
   });
 }
 
-function follow({ alertStreams, tokens }: AlertDeps): Route {
+function follow({ alertStreams, realtime }: AlertDeps): Route {
   return route({
     method: 'GET',
     path: `${path}/stream`,
@@ -135,7 +134,7 @@ function follow({ alertStreams, tokens }: AlertDeps): Route {
         ctx.set('Content-Type', 'text/event-stream');
         return;
       }
-      await alertStreams.open(userId, () => takeOver(ctx, tokens));
+      await alertStreams.open(userId, () => realtime.takeOver(ctx));
     },
   });
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { eventStreamFields } from '../../platform/realtime/stream-fields.ts';
 import { textOfPrice } from './level.ts';
 import { formatAmount, parseAmount } from '../portfolios/ledger/amount.ts';
 import { alertDirections, alertKinds, alertRepeats, alertStates, alertWindows } from './alert.ts';
@@ -127,16 +128,7 @@ export const firingsQuery = z.strictObject({
 });
 
 /** Query of `GET /alerts/stream`. Both are read elsewhere. */
-export const alertStreamQuery = z.strictObject({
-  ticket: z
-    .string('must be given once')
-    .optional()
-    .meta({ description: 'A stream ticket, for clients that cannot set headers' }),
-  lastEventId: z
-    .string('must be given once')
-    .optional()
-    .meta({ description: 'Id of the last event, for clients that cannot set Last-Event-ID' }),
-});
+export const alertStreamQuery = z.strictObject(eventStreamFields);
 
 /** Path of an alert. */
 export const alertPath = z.object({ id: z.string() });

@@ -9,18 +9,9 @@ import type { AlertNews } from './alert-channel.ts';
 import { messageOf } from '../../domain/errors.ts';
 import type { Logger } from '../../platform/observability/logger.ts';
 import { Frame } from '../../platform/realtime/frame.ts';
-import {
-  refuseSoftly,
-  SseStream,
-  type SseRequest,
-  type SseStreamDeps,
-} from '../../platform/realtime/sse-stream.ts';
-
-/** A request for the stream of one user's alerts. */
-export interface AlertStreamAsked extends SseRequest {
-  /** From the `Last-Event-ID` header or `lastEventId` query; undefined on a first connect. */
-  readonly lastEventId: string | undefined;
-}
+import type { Clock } from '../../platform/concurrency/clock.ts';
+import type { Realtime } from '../../platform/realtime/realtime.ts';
+import type { SseRequest, SseStream } from '../../platform/realtime/sse-stream.ts';
 
 export interface AlertStreams {
   /**
@@ -28,11 +19,13 @@ export interface AlertStreams {
    * and what fires.
    * @throws {UnavailableError} Postgres does not answer; nothing was taken over then.
    */
-  open(userId: string, takeOver: () => AlertStreamAsked): Promise<void>;
+  open(userId: string, takeOver: () => SseRequest): Promise<void>;
   close(): void;
 }
 
-interface AlertStreamsDeps extends SseStreamDeps {
+interface AlertStreamsDeps {
+  readonly realtime: Pick<Realtime, 'open'>;
+  readonly clock: Clock;
   readonly firings: Pick<FiringQueries, 'after' | 'newest'>;
   readonly news: Pick<AlertNews, 'listen'>;
   readonly log: Logger;
@@ -70,18 +63,15 @@ class ProcessAlertStreams implements AlertStreams {
     ];
   }
 
-  async open(userId: string, takeOver: () => AlertStreamAsked): Promise<void> {
-    const { firings, registry, now, keptSeconds } = this.#deps;
+  async open(userId: string, takeOver: () => SseRequest): Promise<void> {
+    const { firings, realtime, clock, keptSeconds } = this.#deps;
     const newest = (await firings.newest([userId])).get(userId) ?? leastId;
     const asked = takeOver();
-    const limit = registry.limitReached(asked);
-    if (limit !== undefined) {
-      refuseSoftly(asked, limit);
-      return;
-    }
-    const begin = beginOf(asked.lastEventId, { newest, oldestMs: now() - keptSeconds * 1000 });
-    const sse = new SseStream(asked, this.#deps);
-    sse.hello({ recovered: begin.recovered, server_time: new Date(now()).toISOString() });
+    const sse = realtime.open(asked);
+    if (sse === undefined) return;
+    const now = clock.now();
+    const begin = beginOf(asked.lastEventId, { newest, oldestMs: now - keptSeconds * 1000 });
+    sse.hello({ recovered: begin.recovered, server_time: new Date(now).toISOString() });
     if (!begin.recovered) sse.write(new Frame({ type: 'reset', data: '{}' }));
     const stream = new AlertStream({ ...this.#deps, userId, sse, cursor: begin.cursor });
     this.#add(userId, stream);

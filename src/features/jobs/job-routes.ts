@@ -8,9 +8,8 @@ import { pageOf } from '../../platform/http/paging.ts';
 import { jobTag, pollAfterSeconds } from './present-job.ts';
 import { route, type Route } from '../../platform/http/route.ts';
 import { jobIdOf, jobPath, jobsQuery } from './job-schemas.ts';
-import { takeOver } from '../../platform/http/hijack.ts';
 
-type JobDeps = Pick<AppDeps, 'jobDesk' | 'streams' | 'tokens'>;
+type JobDeps = Pick<AppDeps, 'jobDesk' | 'realtime' | 'jobStreams'>;
 
 const tag = 'Jobs';
 const missing = 'There is no such job, it is somebody else’s, or the API key may not see jobs of its kind';
@@ -92,7 +91,7 @@ function cancel({ jobDesk }: JobDeps): Route {
   });
 }
 
-function follow({ jobDesk, streams, tokens }: JobDeps): Route {
+function follow({ jobDesk, realtime, jobStreams }: JobDeps): Route {
   return route({
     method: 'GET',
     path: '/api/v1/jobs/:id/events',
@@ -117,7 +116,7 @@ function follow({ jobDesk, streams, tokens }: JobDeps): Route {
         ctx.set('Content-Type', 'text/event-stream');
         return;
       }
-      streams.openJob({ ...takeOver(ctx, tokens), job });
+      jobStreams.open({ ...realtime.takeOver(ctx), job });
     },
   });
 }

@@ -8,9 +8,12 @@ import { messageOf } from '../../domain/errors.ts';
 import type { Logger } from '../../platform/observability/logger.ts';
 import { Frame } from '../../platform/realtime/frame.ts';
 import type { PriceHub } from '../quotes/price-hub.ts';
-import type { Watching } from '../quotes/price-watch.ts';
-import type { PricePosition } from '../quotes/price-stream.ts';
-import type { SseStream } from '../../platform/realtime/sse-stream.ts';
+import type { Watching } from '../quotes/price-groups.ts';
+import { parsePosition, type PricePosition, type PriceStreams } from '../quotes/price-streams.ts';
+import type { Realtime } from '../../platform/realtime/realtime.ts';
+import { sendAway, type SseRequest, type SseStream } from '../../platform/realtime/sse-stream.ts';
+import type { Clock } from '../../platform/concurrency/clock.ts';
+import { requesterText } from '../../domain/requester.ts';
 
 /** What is held at one version of the books. */
 export interface Holdings {
@@ -30,28 +33,70 @@ export interface PortfolioSource {
   listen(onChange: () => void): () => void;
 }
 
-export interface PortfolioStreamRequest {
+interface PortfolioStreamAsked extends SseRequest {
+  readonly source: PortfolioSource;
+  readonly intervalMs: number;
+  /** Changes after which the stream ends; undefined for any number. */
+  readonly maxUpdates: number | undefined;
+}
+
+interface PortfolioStreamRequest extends Pick<PortfolioStreamAsked, 'source' | 'intervalMs' | 'maxUpdates'> {
   readonly stream: SseStream;
   readonly hub: PriceHub;
   readonly log: Logger;
-  readonly source: PortfolioSource;
-  readonly intervalMs: number;
+  readonly clock: Clock;
   readonly requester: string | undefined;
-  /** Changes after which the stream ends; undefined for any number. */
-  readonly maxUpdates: number | undefined;
   readonly position: PricePosition | undefined;
-  /** Milliseconds since the epoch. */
-  readonly now: () => number;
-  /** Makes sure, in a bounded time, that the quotes which the fleet has are held here. */
-  readonly load: (currency: string, assetIds: readonly string[]) => Promise<void>;
+  readonly load: PriceStreams['load'];
 }
 
 /** Prices come a little early rather than a whole gathering late (price-hub.ts). */
 const earlyMs = 100;
 
-/** Opens the stream: from here on it runs by itself. */
-export function runPortfolioStream(request: PortfolioStreamRequest): void {
-  new PortfolioStream(request).open();
+export type PortfolioStreams = ReturnType<typeof createPortfolioStreams>;
+
+/** Builds the streams of portfolios of an API process. */
+export function createPortfolioStreams({
+  realtime,
+  prices,
+  hub,
+  clock,
+  log,
+}: {
+  readonly realtime: Pick<Realtime, 'open'>;
+  readonly prices: Pick<PriceStreams, 'load'>;
+  readonly hub: PriceHub;
+  readonly clock: Clock;
+  readonly log: Logger;
+}) {
+  return {
+    /**
+     * Takes the response over: `hello`, what the portfolio is worth, then what changes, until it is deleted or the client goes
+     * away. Returns as soon as the head is written.
+     * A client that comes back after its last update gets 204, which ends its EventSource.
+     */
+    open(asked: PortfolioStreamAsked): void {
+      const { viewer, lastEventId, maxUpdates } = asked;
+      const position = parsePosition(lastEventId);
+      if (maxUpdates !== undefined && (position?.updates ?? 0) >= maxUpdates) {
+        sendAway(asked);
+        return;
+      }
+      const stream = realtime.open(asked);
+      if (stream === undefined) return;
+      const requester = requesterText(viewer);
+      new PortfolioStream({
+        ...asked,
+        stream,
+        hub,
+        log,
+        position,
+        requester,
+        clock,
+        load: prices.load,
+      }).open();
+    },
+  };
 }
 
 class PortfolioStream {
@@ -74,7 +119,7 @@ class PortfolioStream {
   }
 
   open(): void {
-    const { stream, hub, source, intervalMs, position, now } = this.#request;
+    const { stream, hub, source, intervalMs, position, clock } = this.#request;
     stream.hello({
       epoch: hub.epoch,
       seq: hub.seq,
@@ -83,7 +128,7 @@ class PortfolioStream {
       portfolio: source.portfolioId,
       currency: source.currency,
       interval_seconds: intervalMs / 1000,
-      server_time: new Date(now()).toISOString(),
+      server_time: new Date(clock.now()).toISOString(),
     });
     const stop = source.listen(() => void this.#read());
     stream.onClose(() => {
@@ -143,10 +188,10 @@ class PortfolioStream {
 
   /** Prices and transactions together keep to the interval: many of either may come one after another. */
   #flush(): void {
-    const { stream, intervalMs, now } = this.#request;
+    const { stream, intervalMs, clock } = this.#request;
     if (!this.#owesAll && this.#missed.size === 0) return;
     if (!stream.isOpen || stream.pace() !== 'ready') return;
-    const leftMs = Math.min(intervalMs, this.#toldAt + intervalMs - now());
+    const leftMs = Math.min(intervalMs, this.#toldAt + intervalMs - clock.now());
     if (leftMs <= earlyMs) {
       this.#tell(this.#owesAll ? undefined : [...this.#missed]);
       return;
@@ -163,7 +208,7 @@ class PortfolioStream {
     this.#owesAll = false;
     this.#missed.clear();
     this.#updates += 1;
-    this.#toldAt = this.#request.now();
+    this.#toldAt = this.#request.clock.now();
     this.#write(this.#holdings.render(this.#watching.readings(), changed));
     if (maxUpdates !== undefined && this.#updates >= maxUpdates) stream.end('complete');
   }

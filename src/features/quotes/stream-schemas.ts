@@ -1,36 +1,11 @@
 import { z } from 'zod';
 import { maxAssetsPerRequest } from '../../../jobs/requests.ts';
-import { boundedArray, coin, currency, wholeNumber } from '../../platform/http/fields.ts';
+import { boundedArray, coin, currency } from '../../platform/http/fields.ts';
+import { longestIntervalSeconds, mostUpdates, streamFields } from '../../platform/realtime/stream-fields.ts';
 import { holdings } from './price-schemas.ts';
-
-const longestIntervalSeconds = 3_600;
-const mostUpdates = 1_000_000;
 
 /** Distinct asset ids; one that is named twice is watched once. */
 const watched = boundedArray(coin, maxAssetsPerRequest).transform((ids) => [...new Set(ids)]);
-
-const ticket = z
-  .string('must be given once')
-  .optional()
-  .meta({ description: 'A stream ticket, for clients that cannot set headers' });
-
-/** Query of the WebSocket. */
-export const socketQuery = z.strictObject({ ticket });
-
-/** What every GET of a stream of values takes. */
-export const streamFields = {
-  interval: wholeNumber({ min: 1, max: longestIntervalSeconds })
-    .default(1)
-    .meta({ description: 'Least seconds between two updates' }),
-  max_updates: wholeNumber({ min: 1, max: mostUpdates })
-    .optional()
-    .meta({ description: 'Updates after which the stream ends' }),
-  ticket,
-  lastEventId: z
-    .string('must be given once')
-    .optional()
-    .meta({ description: 'Id of the last event, for clients that cannot set Last-Event-ID' }),
-};
 
 /** Query of `GET /crypto/stream/prices`. `ticket` and `lastEventId` are read elsewhere. */
 export const priceStreamQuery = z.strictObject({

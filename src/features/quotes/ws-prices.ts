@@ -4,6 +4,7 @@
  * missed, and no coin is sent again because another one came.
  */
 import type { Frame } from '../../platform/realtime/frame.ts';
+import type { TopicSession } from '../../platform/realtime/topic.ts';
 import { ConflatedWatch } from './conflated-watch.ts';
 import type { PriceHub } from './price-hub.ts';
 
@@ -14,15 +15,11 @@ interface WsPricesDeps {
   /** Whether the client takes more now. */
   readonly isReady: () => boolean;
   readonly write: (frame: Frame) => void;
+  /** Makes sure that the quotes are held here, as far as that is possible soon. Never rejects. */
+  readonly load: (currency: string, assetIds: readonly string[]) => Promise<void>;
 }
 
-/** Coins in a currency; `intervalMs` is the least time between two updates. */
-export interface CoinsAsked {
-  readonly coins: readonly string[];
-  readonly currency: string;
-  readonly intervalMs: number;
-}
-
+/** What is watched in a currency; `intervalMs` is the least time between two updates. */
 interface Held {
   readonly currency: string;
   readonly intervalMs: number;
@@ -30,16 +27,13 @@ interface Held {
   readonly watch: ConflatedWatch;
 }
 
-/** What a watch is to become. */
-interface Change {
+/** How often (s) to tell of the coins, and in which currency. */
+interface Terms {
   readonly currency: string;
-  readonly intervalMs: number;
-  readonly coins: ReadonlySet<string>;
-  /** Coins that the client has not got the newest of. */
-  readonly owed: readonly string[];
+  readonly interval: number;
 }
 
-export class WsPrices {
+export class WsPrices implements TopicSession<Terms, Pick<Terms, 'currency'>> {
   readonly #deps: WsPricesDeps;
   /** By currency and interval. */
   readonly #held = new Map<string, Held>();
@@ -48,24 +42,47 @@ export class WsPrices {
     this.#deps = deps;
   }
 
-  get isEmpty(): boolean {
-    return this.#held.size === 0;
-  }
-
   /** Coins that are watched, each once for every currency. */
   get size(): number {
     return [...this.#held.values()].reduce((sum, { coins }) => sum + coins.size, 0);
   }
 
-  /** Those of the coins that are not watched in this currency. */
-  unwatched({ coins, currency }: Pick<CoinsAsked, 'coins' | 'currency'>): string[] {
+  /** To watch the coins, and send those that are new. One that is watched already takes the new interval. */
+  plan(coins: readonly string[], { currency, interval }: Terms) {
+    const fresh = this.#unwatched(coins, currency);
+    return {
+      fresh: fresh.length,
+      load: async () => {
+        if (fresh.length > 0) await this.#deps.load(currency, fresh);
+      },
+      begin: () => {
+        if (coins.length > 0) this.#subscribe(coins, currency, interval * 1000);
+      },
+    };
+  }
+
+  stop(coins: readonly string[], { currency }: Pick<Terms, 'currency'>): void {
+    const unwanted = new Set(coins);
+    for (const held of this.#in(currency)) this.#drop(held, unwanted);
+  }
+
+  /** Sends what was missed. */
+  flush(): void {
+    for (const { watch } of this.#held.values()) watch.flush();
+  }
+
+  close(): void {
+    for (const { watch } of this.#held.values()) watch.close();
+    this.#held.clear();
+  }
+
+  #unwatched(coins: readonly string[], currency: string): string[] {
     const held = this.#in(currency);
     return coins.filter((coin) => !held.some((each) => each.coins.has(coin)));
   }
 
-  /** Watches the coins, and sends those that are new. One that is watched already takes the new interval. */
-  subscribe({ coins, currency, intervalMs }: CoinsAsked): void {
-    const fresh = this.unwatched({ coins, currency });
+  #subscribe(coins: readonly string[], currency: string, intervalMs: number): void {
+    const fresh = this.#unwatched(coins, currency);
     const asked = new Set(coins);
     const others = this.#in(currency).filter((held) => held.intervalMs !== intervalMs);
     const owed = others.flatMap(({ watch }) => watch.owed()).filter((coin) => asked.has(coin));
@@ -81,21 +98,6 @@ export class WsPrices {
     watch?.flush();
   }
 
-  unsubscribe({ coins, currency }: Pick<CoinsAsked, 'coins' | 'currency'>): void {
-    const unwanted = new Set(coins);
-    for (const held of this.#in(currency)) this.#drop(held, unwanted);
-  }
-
-  /** Sends what was missed. */
-  flush(): void {
-    for (const { watch } of this.#held.values()) watch.flush();
-  }
-
-  close(): void {
-    for (const { watch } of this.#held.values()) watch.close();
-    this.#held.clear();
-  }
-
   #in(currency: string): Held[] {
     return [...this.#held.values()].filter((held) => held.currency === currency);
   }
@@ -105,7 +107,13 @@ export class WsPrices {
     if (coins.size < held.coins.size) this.#change({ ...held, coins, owed: [] });
   }
 
-  #change({ currency, intervalMs, coins, owed }: Change): void {
+  /** `owed`: coins that the client has not got the newest of. */
+  #change({
+    currency,
+    intervalMs,
+    coins,
+    owed,
+  }: Omit<Held, 'watch'> & { readonly owed: readonly string[] }): void {
     const key = keyOf({ currency, intervalMs });
     const old = this.#held.get(key)?.watch;
     if (coins.size === 0) this.#held.delete(key);

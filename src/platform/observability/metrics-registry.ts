@@ -65,10 +65,6 @@ export interface Metrics {
   }): void;
   /** Registers how to read the quote cache of this process. */
   onQuoteCache(read: () => CacheFigures): void;
-  /** Registers how to read the number of open streams. */
-  onStreams(read: () => number): void;
-  /** Registers how to read the number of streams that have ended, by reason. */
-  onStreamsEnded(read: () => Readonly<Record<string, number>>): void;
 }
 
 const readDeadlineMs = 1_000;
@@ -146,12 +142,6 @@ export function createMetrics(): Metrics {
         read: () => agesOf(read()),
       });
     },
-    onStreams: (read) => gauge('streams_open', 'Open client streams of this process.', { read }),
-    onStreamsEnded: (read) =>
-      gauge('stream_closed_total', 'Client streams of this process that have ended.', {
-        label: 'reason',
-        read,
-      }),
   };
 }
 

@@ -19,6 +19,8 @@ export interface SseRequest extends StreamClient {
   readonly headers?: readonly string[];
   /** Makes a ticket for the same principal; undefined for a client that did not come with one. */
   readonly renewTicket?: RenewTicket | undefined;
+  /** From the `Last-Event-ID` header, or the query of a client that cannot set it; undefined on a first connect. */
+  readonly lastEventId?: string | undefined;
 }
 
 export interface SseStreamDeps {

@@ -14,19 +14,18 @@ import type { RouteTally } from '../observability/route-counter.ts';
 import { mostMessageBytes, socketPath } from './ws-messages.ts';
 import type { AccessRule } from '../http/access-rule.ts';
 import { createClientAddress } from '../http/client-address.ts';
-import type { AppDeps } from '../../app-deps.ts';
-import { jobFollowedBy, seeJobs } from '../../features/jobs/job-rights.ts';
 import type { OnUpgrade } from '../http/listen.ts';
-import { admitOf, allowed, type Entrant } from '../http/admission.ts';
+import type { Admit, Entrant } from '../http/admission.ts';
 import { createOriginCheck } from '../http/headers.ts';
 import { createRequestIds } from '../http/request-id.ts';
 import { validate } from '../http/validate.ts';
 import { limitField, policyField } from '../http/limit-headers.ts';
 import { severityOf, toProblem } from '../http/problem.ts';
 import { refuseOn } from '../http/refuse-connection.ts';
-import { jobIdOf } from '../../features/jobs/job-schemas.ts';
-import { socketQuery } from '../../features/quotes/stream-schemas.ts';
-import { readMessage } from './upgrade-messages.ts';
+import type { Platform } from '../platform.ts';
+import type { Metrics } from '../observability/metrics-registry.ts';
+import type { Realtime } from './realtime.ts';
+import { socketQuery } from './stream-fields.ts';
 
 const rule: AccessRule = {
   access: 'user',
@@ -68,8 +67,14 @@ interface Upgrade extends Entrant {
   readonly startedAt: number;
 }
 
+interface UpgradeDeps extends Pick<Platform, 'config' | 'log'> {
+  readonly metrics: Metrics;
+  readonly admit: Admit;
+  readonly realtime: Pick<Realtime, 'openSocket' | 'issueTicket'>;
+}
+
 /** Makes what answers upgrades. */
-export function createUpgrade(deps: AppDeps): OnUpgrade {
+export function createUpgrade(deps: UpgradeDeps): OnUpgrade {
   const { config, log, metrics } = deps;
   const addressOf = createClientAddress({ trustedProxies: config.TRUSTED_PROXIES });
   const requestIds = createRequestIds();
@@ -111,16 +116,14 @@ export function createUpgrade(deps: AppDeps): OnUpgrade {
 
 /** Looks at upgrades and opens sockets. */
 class UpgradeDesk {
-  readonly #deps: AppDeps;
-  readonly #admit: ReturnType<typeof admitOf>;
+  readonly #deps: UpgradeDeps;
   readonly #isAllowedOrigin: (origin: string) => boolean;
   readonly #library = new WebSocketServer(options);
   /** Told what the library found wrong with the handshake. */
   readonly #onBadHandshake = new WeakMap<IncomingMessage, (error: Error) => void>();
 
-  constructor(deps: AppDeps) {
+  constructor(deps: UpgradeDeps) {
     this.#deps = deps;
-    this.#admit = admitOf(deps);
     this.#isAllowedOrigin = createOriginCheck(deps.config);
     this.#library.on('wsClientError', (error, _socket, request) =>
       this.#onBadHandshake.get(request)?.(error),
@@ -132,7 +135,7 @@ class UpgradeDesk {
     if (upgrade.path !== socketPath) throw new NotFoundError('There is nothing at this path');
     if (upgrade.request.httpVersion !== '1.1') throw badHandshake('A WebSocket needs HTTP/1.1');
     this.#refuseStrangers(upgrade.request);
-    const viewer = await this.#admit(upgrade, rule);
+    const viewer = await this.#deps.admit(upgrade, rule);
     if (viewer === undefined) throw new UnauthenticatedError();
     validate([{ schema: socketQuery, given: upgrade.query, prefix: 'query.' }]);
     const { socket } = upgrade;
@@ -156,26 +159,16 @@ class UpgradeDesk {
 
   /** @throws {AppError} the handshake is none. */
   #complete({ request, socket, head, state }: Upgrade, viewer: Principal): void {
-    const { streams, tokens, jobDesk } = this.#deps;
+    const { realtime } = this.#deps;
     let fault: Error | undefined;
     this.#onBadHandshake.set(request, (error) => (fault = error));
-    const issueTicket = () => ({
-      ticket: tokens.issueTicket(viewer),
-      expiresInSeconds: tokens.ticketExpiresInSeconds,
-    });
     this.#library.handleUpgrade(request, socket, head, (ws) => {
-      streams.openSocket({
+      realtime.openSocket({
         viewer,
         address: limitSubjectOf(state.address),
         ws,
         socket,
-        issueTicket,
-        renewTicket: state.cameWithTicket ? issueTicket : undefined,
-        readMessage,
-        findJob: async (id) => {
-          allowed(viewer, { access: 'user', scope: seeJobs });
-          return await jobFollowedBy(viewer, jobDesk, jobIdOf({ id }));
-        },
+        renewTicket: state.cameWithTicket ? () => realtime.issueTicket(viewer) : undefined,
       });
     });
     if (fault !== undefined) throw badHandshake(fault.message);

@@ -5,59 +5,12 @@ import { textFrame } from './frame.ts';
 /** Where WebSockets are opened. */
 export const socketPath = '/api/v1/crypto/stream/ws';
 
-/** Most asset ids and jobs that one connection may watch. An asset in two currencies counts twice. */
-export const mostCoins = 1_000;
-export const mostJobs = 100;
-
-/** A connection would watch more than {@link mostCoins}. */
-export function tooManyCoins(): AppError {
-  return new AppError(`A connection watches ${mostCoins} coins at most`, {
-    code: 'too_many_coins',
-    status: 422,
-  });
-}
-
-/** A connection would follow more than {@link mostJobs}. */
-export function tooManyJobs(): AppError {
-  return new AppError(`A connection follows ${mostJobs} jobs at most`, {
-    code: 'too_many_jobs',
-    status: 422,
-  });
-}
-
 /** Longest `id` of a message, in characters. */
 export const longestMessageId = 64;
 /** Largest message (bytes) that is taken. */
 export const mostMessageBytes = 16 * 1_024;
 /** Messages, pings and pongs among them, that a client may send in a second. */
 export const messagesPerSecond = 50;
-
-/** What a client asks for. Defaults are filled in; lists hold nothing twice. */
-export type ClientMessage =
-  | { readonly action: 'ping'; readonly id?: string | undefined }
-  | { readonly action: 'ticket'; readonly id?: string | undefined }
-  | Subscribe
-  | Unsubscribe;
-
-export interface Subscribe {
-  readonly action: 'subscribe';
-  readonly id?: string | undefined;
-  readonly coins: readonly string[];
-  readonly jobs: readonly string[];
-  readonly currency: string;
-  /** Least seconds between two updates. */
-  readonly interval: number;
-  /** By job: the last event that the client has seen of it. */
-  readonly lastEventIds: ReadonlyMap<string, string>;
-}
-
-export interface Unsubscribe {
-  readonly action: 'unsubscribe';
-  readonly id?: string | undefined;
-  readonly coins: readonly string[];
-  readonly jobs: readonly string[];
-  readonly currency: string;
-}
 
 /** Why a connection was closed, as clients are told. docs/streams.md says which of them to come back after. */
 export const closeCodes = {

@@ -10,8 +10,12 @@ import type { JobRecord } from '../../../src/domain/job.ts';
 import { createTicks } from '../../../src/features/quotes/ticks.ts';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
 import { closeRedis, openRedis, type RedisRole } from '../../../src/platform/redis/connections.ts';
-import { createClientStreams, type ClientStreams } from '../../../src/features/admin/client-streams.ts';
+import { loadConfig } from '../../../src/platform/config/load-config.ts';
+import { createShutdown } from '../../../src/platform/observability/shutdown.ts';
+import { createRealtime } from '../../../src/platform/realtime/realtime.ts';
 import { createJobEventReader, type JobEventReader } from '../../../src/features/jobs/job-event-reader.ts';
+import { createJobStreams, type JobStreams } from '../../../src/features/jobs/job-streams.ts';
+import { createPriceStreams, type PriceStreams } from '../../../src/features/quotes/price-streams.ts';
 import { createPriceHub, type PriceHub } from '../../../src/features/quotes/price-hub.ts';
 import { StreamRegistry } from '../../../src/platform/realtime/stream-registry.ts';
 import { freePort } from '../../../embedded/free-port.ts';
@@ -26,7 +30,7 @@ export interface StreamHost {
   readonly feed: Feed;
   readonly mirror: QuoteMirror;
   readonly hub: PriceHub;
-  readonly streams: ClientStreams;
+  readonly registry: StreamRegistry;
   /** Listeners of job events at this moment. */
   readonly listening: () => number;
   /** Open connections. */
@@ -89,15 +93,20 @@ export async function startStreamHost(redisUrl?: string): Promise<StreamHost> {
     }),
   );
   const { reader } = counted;
-  const streams = createClientStreams({
-    registry,
-    hub,
+  const realtime = createRealtime(
+    { config: loadConfig({}), clock, log, shutdown: createShutdown(log) },
+    { registry, isRevoked: () => false, issueTicket: () => ({ ticket: 'ticket', expiresInSeconds: 60 }) },
+  );
+  const jobs = createJobStreams({
+    realtime,
     reader,
     clock,
     log,
     findEnded: () => Promise.resolve([]),
+    findJob: () => Promise.reject(new Error('no WebSockets here')),
   });
-  const server = await serve(streams, clock.now());
+  const prices = createPriceStreams({ realtime, hub, clock });
+  const server = await serve({ jobs, prices }, clock.now());
   await subscribed;
   return {
     url: `http://127.0.0.1:${server.port}`,
@@ -105,7 +114,7 @@ export async function startStreamHost(redisUrl?: string): Promise<StreamHost> {
     feed,
     mirror,
     hub,
-    streams,
+    registry,
     listening: counted.listening,
     sockets: server.sockets,
     pricesUrl: (coins, intervalMs = 0) =>
@@ -113,7 +122,8 @@ export async function startStreamHost(redisUrl?: string): Promise<StreamHost> {
     jobUrl: (jobId) => `http://127.0.0.1:${server.port}/jobs/${jobId}`,
     skip: (ms) => void (skipped += ms),
     async close() {
-      await streams.drain();
+      registry.drain();
+      jobs.close();
       await server.close();
       hub.close();
       await reader.close();
@@ -129,7 +139,12 @@ interface Serving {
   close(): Promise<void>;
 }
 
-async function serve(streams: ClientStreams, startedAt: number): Promise<Serving> {
+interface Streams {
+  readonly jobs: JobStreams;
+  readonly prices: PriceStreams;
+}
+
+async function serve(streams: Streams, startedAt: number): Promise<Serving> {
   const sockets = new Set<Socket>();
   const server = createServer((request, response) => {
     const asked = new URL(request.url ?? '/', 'http://host');
@@ -162,16 +177,16 @@ interface Opening {
   readonly startedAt: number;
 }
 
-function open(streams: ClientStreams, { asked, response, lastEventId, startedAt }: Opening): void {
+function open({ jobs, prices }: Streams, { asked, response, lastEventId, startedAt }: Opening): void {
   const who = { viewer, address: '127.0.0.1', response, lastEventId };
   const [, kind, id = ''] = asked.pathname.split('/');
   if (kind === 'jobs') {
-    streams.openJob({ ...who, job: runningJob(id, new Date(startedAt)) });
+    jobs.open({ ...who, job: runningJob(id, new Date(startedAt)) });
     return;
   }
   const assetIds = (asked.searchParams.get('coins') ?? '').split(',');
   const watch = { currency: 'usd', assetIds, intervalMs: Number(asked.searchParams.get('interval_ms')) };
-  void streams.openPrices({ ...who, watch, asPortfolio: false, maxUpdates: undefined });
+  void prices.open({ ...who, watch, asPortfolio: false, maxUpdates: undefined });
 }
 
 function runningJob(id: string, createdAt: Date): JobRecord {

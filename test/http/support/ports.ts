@@ -2,6 +2,9 @@
 import type { AppDeps } from '../../../src/app-deps.ts';
 import { createApp } from '../../../src/app.ts';
 import { listen, type Listening } from '../../../src/platform/http/listen.ts';
+import { admitOf } from '../../../src/platform/http/admission.ts';
+import { createShutdown } from '../../../src/platform/observability/shutdown.ts';
+import { createRealtime } from '../../../src/platform/realtime/realtime.ts';
 import { createUpgrade } from '../../../src/platform/realtime/upgrade.ts';
 import { directoryOver } from '../../../src/features/assets/asset-directory.ts';
 import { createAssetIndex } from '../../../src/features/assets/asset-index.ts';
@@ -197,43 +200,15 @@ export class FakeDocuments {
   }
 }
 
-/** Streams that write the id of the job and end. */
+/** Streams that greet and end. */
 export class FakeStreams {
+  /** The last event ids of those that were opened. */
   readonly opened: (string | undefined)[] = [];
 
-  openJob({ response, headers = [], lastEventId }: SseRequest & { lastEventId: string | undefined }): void {
+  open({ response, headers = [], lastEventId }: SseRequest): void {
     this.opened.push(lastEventId);
     const head = ['Content-Type', 'text/event-stream', ...headers];
     response.writeHead(200, head).end('event: hello\ndata: {}\n\n');
-  }
-
-  openPrices(asked: SseRequest & { lastEventId: string | undefined }): Promise<void> {
-    this.openJob(asked);
-    return Promise.resolve();
-  }
-
-  openPortfolio(asked: SseRequest & { lastEventId: string | undefined }): void {
-    this.openJob(asked);
-  }
-
-  openSocket(): void {
-    throw new Error('sockets are no part of this test');
-  }
-
-  ended(): Readonly<Record<string, number>> {
-    return {};
-  }
-
-  endRevoked(): void {
-    // They end by themselves.
-  }
-
-  count(): number {
-    return this.opened.length;
-  }
-
-  drain(): Promise<void> {
-    return Promise.resolve();
   }
 }
 
@@ -273,15 +248,28 @@ export async function startApi(different: Partial<AppDeps> = {}): Promise<TestAp
   const documents = new FakeDocuments();
   const streams = new FakeStreams();
   const log = silentLogger();
+  const config = loadConfig({ APP_ENV: 'test', CORS_ORIGINS: 'https://app.example', READ_WAIT_MS: '50' });
   const deps: AppDeps = {
-    config: loadConfig({ APP_ENV: 'test', CORS_ORIGINS: 'https://app.example', READ_WAIT_MS: '50' }),
+    config,
     clock: systemClock,
     log,
     metrics: createMetrics(),
     users,
     ...access,
+    realtime: createRealtime(
+      { config, clock: systemClock, log, shutdown: createShutdown(log) },
+      {
+        isRevoked: () => false,
+        issueTicket: (viewer) => ({
+          ticket: access.tokens.issueTicket(viewer),
+          expiresInSeconds: access.tokens.ticketExpiresInSeconds,
+        }),
+      },
+    ),
     jobDesk: desk,
-    streams,
+    jobStreams: streams,
+    priceStreams: { open: (asked) => Promise.resolve(streams.open(asked)) },
+    portfolioStreams: streams,
     quotes,
     market,
     documents,
@@ -291,7 +279,7 @@ export async function startApi(different: Partial<AppDeps> = {}): Promise<TestAp
     alerts: fakeAlerts().desk,
     alertStreams: {
       open: (_userId, takeOver) => {
-        streams.openJob(takeOver());
+        streams.open(takeOver());
         return Promise.resolve();
       },
     },
@@ -314,7 +302,7 @@ export async function startApi(different: Partial<AppDeps> = {}): Promise<TestAp
     ...others,
   };
   const { tokens } = deps;
-  const place = { host: '127.0.0.1', port: 0, onUpgrade: createUpgrade(deps) };
+  const place = { host: '127.0.0.1', port: 0, onUpgrade: createUpgrade({ ...deps, admit: admitOf(deps) }) };
   const listening = await listen(createApp(deps), place);
   const base = `http://127.0.0.1:${listening.port}`;
   const person = { userId: ownerId, generation: 0, sessionId: ownerId };

@@ -8,7 +8,14 @@ import type { TickListener } from '../../../src/features/quotes/ticks.ts';
 import type { AppDeps } from '../../../src/app-deps.ts';
 import { NotFoundError } from '../../../src/domain/errors.ts';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
-import { createClientStreams } from '../../../src/features/admin/client-streams.ts';
+import { loadConfig } from '../../../src/platform/config/load-config.ts';
+import { createShutdown } from '../../../src/platform/observability/shutdown.ts';
+import { createRealtime } from '../../../src/platform/realtime/realtime.ts';
+import { jobFollowedBy, seeJobs } from '../../../src/features/jobs/job-rights.ts';
+import { createJobStreams } from '../../../src/features/jobs/job-streams.ts';
+import { createPortfolioStreams } from '../../../src/features/portfolios/portfolio-stream.ts';
+import { createPriceStreams } from '../../../src/features/quotes/price-streams.ts';
+import { allowed } from '../../../src/platform/http/admission.ts';
 import { createPriceHub, type PriceHub } from '../../../src/features/quotes/price-hub.ts';
 import {
   StreamRegistry,
@@ -18,6 +25,7 @@ import {
 } from '../../../src/platform/realtime/stream-registry.ts';
 import type { Wish } from '../../../src/features/quotes/demand/watch-list.ts';
 import { FakeDesk, jobRecord, startApi, type TestApi } from './ports.ts';
+import { standInAccess } from './stand-in-access.ts';
 
 export interface SocketApi extends TestApi {
   readonly hub: PriceHub;
@@ -104,10 +112,34 @@ export async function startSocketApi(
     ticks: market.ticks,
     want: (wish) => Promise.resolve(void wishes.push(wish)),
   });
-  const findEnded = () => Promise.resolve([]);
-  const streams = createClientStreams({ registry, hub, reader: events.reader, clock, log, findEnded });
+  const { tokens } = standInAccess();
+  const realtime = createRealtime(
+    { config: loadConfig({}), clock, log, shutdown: createShutdown(log) },
+    {
+      registry,
+      isRevoked: (viewer) => isRevoked(viewer),
+      issueTicket: (viewer) => ({
+        ticket: tokens.issueTicket(viewer),
+        expiresInSeconds: tokens.ticketExpiresInSeconds,
+      }),
+    },
+  );
   const jobDesk = new ManyJobs();
-  const api = await startApi({ ...different, streams, jobDesk, clock });
+  const jobStreams = createJobStreams({
+    realtime,
+    reader: events.reader,
+    clock,
+    log,
+    findEnded: () => Promise.resolve([]),
+    async findJob(viewer, id) {
+      allowed(viewer, { access: 'user', scope: seeJobs });
+      return await jobFollowedBy(viewer, jobDesk, id);
+    },
+  });
+  const priceStreams = createPriceStreams({ realtime, hub, clock });
+  const portfolioStreams = createPortfolioStreams({ realtime, prices: priceStreams, hub, clock, log });
+  const streams = { realtime, jobStreams, priceStreams, portfolioStreams };
+  const api = await startApi({ ...different, ...streams, jobDesk, clock });
   const sockets = new Set<Socket>();
   api.server.on('connection', (socket: Socket) => sockets.add(socket));
   return {
@@ -128,7 +160,7 @@ export async function startSocketApi(
     skip: (ms) => void (skipped += ms),
     revoke: () => {
       isRevoked = () => true;
-      streams.endRevoked();
+      registry.endRevoked();
     },
     holdJobs() {
       let letGo = (): void => undefined;
@@ -136,7 +168,8 @@ export async function startSocketApi(
       return letGo;
     },
     close: async () => {
-      await streams.drain();
+      registry.drain();
+      jobStreams.close();
       await api.close(100);
       hub.close();
     },

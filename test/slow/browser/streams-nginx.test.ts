@@ -68,10 +68,10 @@ describe('streams through nginx', () => {
     let held: SseReader | undefined;
     // It keeps the head back too.
     const asked = through(nginx).then((reader) => (held = reader));
-    await waitFor(() => host.streams.count() === 2, { what: 'both streams' });
+    await waitFor(() => host.registry.size === 2, { what: 'both streams' });
     await passOn(direct, fewUpdates);
     expect(held?.events ?? []).to.have.length(0);
-    await host.streams.drain();
+    host.registry.drain();
     await asked;
     await waitFor(() => held?.state === 'clean', { what: 'what was kept back' });
     expect(held?.dataOf('price').at(-1)[0]).to.include({ price: fewUpdates });

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { expect } from 'chai';
+import { createRealtimeModule } from '../../../src/platform/realtime/realtime.ts';
 import { createMetrics } from '../../../src/platform/observability/metrics-registry.ts';
 import { sleep } from '../../../src/platform/concurrency/sleep.ts';
 import { waitFor } from '../../support/wait-for.ts';
@@ -54,7 +55,7 @@ describe('slow clients of streams', () => {
   it('are cut when they have been behind for ten seconds; who reads misses nothing', async () => {
     const healthy = await readSse(host.pricesUrl(coins));
     const sockets = await Promise.all(Array.from({ length: clients }, neverRead));
-    await waitFor(() => host.streams.count() === clients + 1, { what: 'all streams' });
+    await waitFor(() => host.registry.size === clients + 1, { what: 'all streams' });
     let most = 0;
     await waitFor(
       async () => {
@@ -71,15 +72,15 @@ describe('slow clients of streams', () => {
       most = Math.max(most, ...[...host.sockets].map(({ writableLength }) => writableLength));
     }
     // Judged as behind; ten seconds later, once more.
-    expect(host.streams.ended()).to.deep.equal({});
+    expect(host.registry.ended()).to.deep.equal({});
     host.skip(longestBehindMs);
-    await waitFor(() => host.streams.ended().slow === clients, { what: 'their end' });
-    expect(host.streams.count()).to.equal(1);
+    await waitFor(() => host.registry.ended()['slow'] === clients, { what: 'their end' });
+    expect(host.registry.size).to.equal(1);
     await waitFor(() => host.sockets.size === 1, { what: 'the end of their connections' });
     expect(most).to.be.below(mostBytes);
 
     const metrics = createMetrics();
-    metrics.onStreamsEnded(() => host.streams.ended());
+    createRealtimeModule(host).metrics?.(metrics);
     expect(await metrics.text()).to.include(`stream_closed_total{reason="slow"} ${clients}`);
 
     await publish();
@@ -110,7 +111,7 @@ describe('slow clients of streams', () => {
       );
       await host.feed.append(jobId, events);
     }
-    await waitFor(() => host.streams.ended().slow === 1, { what: 'the end of the stream' });
+    await waitFor(() => host.registry.ended()['slow'] === 1, { what: 'the end of the stream' });
     slow.resume();
     await waitFor(() => slow.state === 'cut', { what: 'its end at the client' });
     expect(seen.length).to.be.within(1, entries - 1);

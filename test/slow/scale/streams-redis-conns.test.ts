@@ -34,7 +34,7 @@ describe('connections of streams to Redis', () => {
     const others = await Promise.all(jobs.slice(1).map((id) => readSse(host.jobUrl(id))));
     await waitFor(() => others.every(isGreeted), { what: 'all greetings' });
     expect(await connections()).to.equal(before);
-    expect([host.streams.count(), host.listening()]).to.deep.equal([streams, streams]);
+    expect([host.registry.size, host.listening()]).to.deep.equal([streams, streams]);
 
     const last = others.at(-1)!;
     await host.feed.append(jobs.at(-1)!, [{ type: 'job.progress', data: { done: 1 } }]);
@@ -42,9 +42,9 @@ describe('connections of streams to Redis', () => {
     expect(others.filter((reader) => reader.dataOf('job.progress').length > 0)).to.deep.equal([last]);
 
     for (const reader of [first, ...others]) reader.cut();
-    await waitFor(() => host.streams.count() === 0, { what: 'the end of all streams' });
+    await waitFor(() => host.registry.size === 0, { what: 'the end of all streams' });
     expect(host.listening()).to.equal(0);
-    expect(host.streams.ended()).to.deep.equal({ client: streams });
+    expect(host.registry.ended()).to.deep.equal({ client: streams });
     expect(await connections()).to.equal(before);
     expect(warnings.map(({ name }) => name)).to.not.include('MaxListenersExceededWarning');
   });

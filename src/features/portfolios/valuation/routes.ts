@@ -12,11 +12,16 @@ import { presentHistory, presentSnapshots, presentValuation } from './present-va
 import { route, type Route } from '../../../platform/http/route.ts';
 import { portfolioIdOf, portfolioPath } from '../portfolio-schemas.ts';
 import { historyQuery, valueStreamQuery } from './schemas.ts';
-import { takeOver } from '../../../platform/http/hijack.ts';
 
 type ValuationDeps = Pick<
   AppDeps,
-  'portfolios' | 'valuations' | 'valueHistories' | 'portfolioSnapshots' | 'streams' | 'tokens' | 'clock'
+  | 'portfolios'
+  | 'valuations'
+  | 'valueHistories'
+  | 'portfolioSnapshots'
+  | 'realtime'
+  | 'portfolioStreams'
+  | 'clock'
 >;
 
 const tag = 'Portfolios';
@@ -96,7 +101,7 @@ function history({ portfolios, valueHistories, portfolioSnapshots, clock }: Valu
   });
 }
 
-function stream({ portfolios, valuations, streams, tokens, clock }: ValuationDeps): Route {
+function stream({ portfolios, valuations, realtime, portfolioStreams, clock }: ValuationDeps): Route {
   return route({
     method: 'GET',
     path: `${path}/stream`,
@@ -124,8 +129,8 @@ function stream({ portfolios, valuations, streams, tokens, clock }: ValuationDep
         ctx.set('Content-Type', produces);
         return;
       }
-      streams.openPortfolio({
-        ...takeOver(ctx, tokens),
+      portfolioStreams.open({
+        ...realtime.takeOver(ctx),
         source: sourceOf({ valuations, clock }, portfolio, viewer),
         intervalMs: query.interval * 1000,
         maxUpdates: query.max_updates,

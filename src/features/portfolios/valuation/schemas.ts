@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { performanceRanges } from '../../../domain/performance-range.ts';
-import { streamFields } from '../../quotes/stream-schemas.ts';
+import { streamFields } from '../../../platform/realtime/stream-fields.ts';
 
 /** Query of `GET /portfolios/:id/history`. */
 export const historyQuery = z.strictObject({

@@ -1,12 +1,9 @@
 import { requesterText } from '../../domain/requester.ts';
-import { AppError } from '../../domain/errors.ts';
-import { socketPath } from '../../platform/realtime/ws-messages.ts';
 import type { AppDeps } from '../../app-deps.ts';
 import { route, type Route } from '../../platform/http/route.ts';
-import { portfolioStreamBody, priceStreamQuery } from '../quotes/stream-schemas.ts';
-import { takeOver } from '../../platform/http/hijack.ts';
+import { portfolioStreamBody, priceStreamQuery } from './stream-schemas.ts';
 
-type StreamDeps = Pick<AppDeps, 'streams' | 'tokens'>;
+type StreamDeps = Pick<AppDeps, 'realtime' | 'priceStreams'>;
 
 const tag = 'Streams';
 const produces = 'text/event-stream';
@@ -14,10 +11,10 @@ const events = 'hello, price (a snapshot, then what changes), hb, ticket, end, d
 
 /** Live prices over Server-Sent Events. */
 export function streamRoutes(deps: StreamDeps): Route[] {
-  return [prices(deps), portfolio(deps), socket()];
+  return [prices(deps), portfolio(deps)];
 }
 
-function prices({ streams, tokens }: StreamDeps): Route {
+function prices({ realtime, priceStreams }: StreamDeps): Route {
   return route({
     method: 'GET',
     path: '/api/v1/crypto/stream/prices',
@@ -47,12 +44,12 @@ function prices({ streams, tokens }: StreamDeps): Route {
         intervalMs: interval * 1000,
         requester: requesterText(viewer),
       };
-      await streams.openPrices({ ...takeOver(ctx, tokens), watch, asPortfolio: false, maxUpdates });
+      await priceStreams.open({ ...realtime.takeOver(ctx), watch, asPortfolio: false, maxUpdates });
     },
   });
 }
 
-function portfolio({ streams, tokens }: StreamDeps): Route {
+function portfolio({ realtime, priceStreams }: StreamDeps): Route {
   return route({
     method: 'POST',
     path: '/api/v1/crypto/stream/portfolio',
@@ -73,27 +70,7 @@ function portfolio({ streams, tokens }: StreamDeps): Route {
       const assetIds = rows === undefined ? coins : [...new Set(rows.map(({ asset }) => asset))];
       const watch = { currency, assetIds, intervalMs: interval * 1000, requester: requesterText(viewer) };
       const asked = { watch, holdings: rows, asPortfolio: true, maxUpdates };
-      await streams.openPrices({ ...takeOver(ctx, tokens), ...asked });
-    },
-  });
-}
-
-/** Stands for the WebSocket, which is no route: upgrades do not come here. */
-function socket(): Route {
-  return route({
-    method: 'GET',
-    path: socketPath,
-    access: 'user',
-    scope: 'prices:read',
-    takesTicket: true,
-    tag,
-    summary: 'Prices and jobs over a WebSocket',
-    description:
-      'JSON messages with an action (subscribe, unsubscribe, ping, ticket) and an id, which is in the answer. A token or an API key may be offered as the subprotocol bearer.<token> beside pricepool.',
-    answers: { 101: 'The connection is a WebSocket', 426: 'The request does not ask for an upgrade' },
-    handler: (ctx) => {
-      ctx.set('Upgrade', 'websocket');
-      throw new AppError('Ask for an upgrade to websocket', { code: 'upgrade_required', status: 426 });
+      await priceStreams.open({ ...realtime.takeOver(ctx), ...asked });
     },
   });
 }

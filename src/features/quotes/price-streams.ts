@@ -1,0 +1,196 @@
+/** Prices as streams, and as a topic of WebSockets. */
+import { z } from 'zod';
+import { requesterText } from '../../domain/requester.ts';
+import type { Clock } from '../../platform/concurrency/clock.ts';
+import { withDeadline } from '../../platform/concurrency/deadline.ts';
+import { coin, currency } from '../../platform/http/fields.ts';
+import { Frame } from '../../platform/realtime/frame.ts';
+import type { Realtime } from '../../platform/realtime/realtime.ts';
+import { sendAway, type SseRequest, type SseStream } from '../../platform/realtime/sse-stream.ts';
+import { longestIntervalSeconds } from '../../platform/realtime/stream-fields.ts';
+import { portfolioNews, type HoldingRow } from './aggregate.ts';
+import { ConflatedWatch, type News } from './conflated-watch.ts';
+import type { Watch, Watching } from './price-groups.ts';
+import type { PriceHub } from './price-hub.ts';
+import { WsPrices } from './ws-prices.ts';
+
+/** Longest wait (ms) for quotes that are not held yet, before the stream begins without them. */
+const loadDeadlineMs = 1_000;
+/** Most coins that one connection may watch. An asset in two currencies counts twice. */
+const mostCoins = 1_000;
+
+/** How far a client that comes back has got. */
+export interface PricePosition {
+  /** Run of the process that served it. */
+  readonly epoch: string;
+  readonly seq: number;
+  /** Updates it has had, where somebody counts them. */
+  readonly updates: number;
+}
+
+const positionPattern = /^([\w-]{1,40})\.(\d{1,15})(?:\.(\d{1,9}))?$/;
+
+/** Reads the id of the last event that a client has seen; undefined when it is none of ours. */
+export function parsePosition(lastEventId: string | undefined): PricePosition | undefined {
+  const [, epoch, seq, updates = '0'] = positionPattern.exec(lastEventId ?? '') ?? [];
+  return epoch === undefined ? undefined : { epoch, seq: Number(seq), updates: Number(updates) };
+}
+
+/** A request for a stream of prices. */
+interface PriceStreamAsked extends SseRequest {
+  readonly watch: Watch;
+  /** With quantities: the stream tells the value. */
+  readonly holdings?: readonly HoldingRow[] | undefined;
+  /** Send events `portfolio`, also where there are no quantities. */
+  readonly asPortfolio: boolean;
+  /** Updates after which the stream ends; undefined for any number. */
+  readonly maxUpdates: number | undefined;
+}
+
+export type PriceStreams = ReturnType<typeof createPriceStreams>;
+
+/** Builds the streams of prices of an API process. */
+export function createPriceStreams({
+  realtime,
+  hub,
+  clock,
+}: {
+  readonly realtime: Pick<Realtime, 'open' | 'registerTopic'>;
+  readonly hub: PriceHub;
+  readonly clock: Clock;
+}) {
+  /** Without Redis a stream begins with what is held here, and goes on when the rest comes. */
+  async function load(of: string, assetIds: readonly string[]): Promise<void> {
+    await withDeadline(hub.load(of, assetIds), loadDeadlineMs, 'loading quotes').catch(() => undefined);
+  }
+
+  const interval = z
+    .int('must be a whole number of seconds')
+    .min(1, 'must be at least 1')
+    .max(longestIntervalSeconds, `must be at most ${longestIntervalSeconds}`)
+    .default(1);
+  realtime.registerTopic('coins', {
+    most: mostCoins,
+    tooMany: `A connection watches ${mostCoins} coins at most`,
+    item: coin,
+    fields: { subscribe: { currency, interval }, unsubscribe: { currency } },
+    hello: () => ({ epoch: hub.epoch, seq: hub.seq }),
+    beat: () => ({ seq: hub.seq, source_age_seconds: hub.sourceAges() }),
+    open: (stream) => {
+      const requester = requesterText(stream.client.viewer);
+      const write = (frame: Frame): void => stream.write(frame);
+      return new WsPrices({ hub, requester, load, isReady: () => stream.isReady(), write });
+    },
+  });
+
+  return {
+    /** Makes sure, in a bounded time, that the quotes which the fleet has are held here. Never rejects. */
+    load,
+
+    /**
+     * Takes the response over: `hello`, a snapshot, then what changes. Settles when the snapshot is written.
+     * A client that comes back after its last update gets 204, which ends its EventSource.
+     */
+    async open(asked: PriceStreamAsked): Promise<void> {
+      const { response, watch, maxUpdates, lastEventId } = asked;
+      const position = parsePosition(lastEventId);
+      if (maxUpdates !== undefined && (position?.updates ?? 0) >= maxUpdates) {
+        sendAway(asked);
+        return;
+      }
+      await load(watch.currency, watch.assetIds);
+      if (response.destroyed) return;
+      const stream = realtime.open(asked);
+      if (stream === undefined) return;
+      const serverTime = new Date(clock.now()).toISOString();
+      new PriceStream({
+        stream,
+        hub,
+        watch,
+        render: rendererOf(asked),
+        maxUpdates,
+        position,
+        serverTime,
+      }).open();
+    },
+  };
+}
+
+/** JSON text about these assets, and about the whole where that is what the client wants. */
+type Render = (watching: Watching, assetIds: readonly string[]) => string;
+
+function rendererOf({ holdings, asPortfolio }: PriceStreamAsked): Render | undefined {
+  if (!asPortfolio) return undefined;
+  return (watching, changed) =>
+    holdings === undefined
+      ? `{"portfolio":${watching.jsonOf(changed)}}`
+      : portfolioNews(watching.readings(), holdings, changed);
+}
+
+interface PriceStreamRequest extends Pick<PriceStreamAsked, 'watch' | 'maxUpdates'> {
+  readonly stream: SseStream;
+  readonly hub: PriceHub;
+  /** Makes events `portfolio`. Absent: quotes as they are, in frames that all clients share. */
+  readonly render: Render | undefined;
+  readonly position: PricePosition | undefined;
+  readonly serverTime: string;
+}
+
+/**
+ * One client's prices: `hello`, a snapshot of all that it watches, then what changes. A client that does not keep up gets no
+ * more frames until it has taken what it has; what it missed meanwhile becomes one frame of the newest quotes. It sees by the
+ * sequence numbers in the ids that it has missed some.
+ */
+class PriceStream {
+  readonly #request: PriceStreamRequest;
+  #updates: number;
+
+  constructor(request: PriceStreamRequest) {
+    this.#request = request;
+    this.#updates = request.position?.updates ?? 0;
+  }
+
+  open(): void {
+    const { stream, hub, watch, position, serverTime } = this.#request;
+    const { currency, assetIds, intervalMs } = watch;
+    stream.hello({
+      epoch: hub.epoch,
+      seq: hub.seq,
+      // The newest quotes follow, which is all of prices that can be recovered.
+      recovered: position?.epoch === hub.epoch,
+      currency,
+      coins: assetIds,
+      interval_seconds: intervalMs / 1000,
+      server_time: serverTime,
+    });
+    const conflated = new ConflatedWatch({
+      hub,
+      watch,
+      isReady: () => stream.isOpen && stream.pace() === 'ready',
+      onNews: (news) => this.#onNews(conflated.watching, news),
+    });
+    stream.onClose(() => conflated.close());
+    stream.whenReady(() => conflated.flush());
+    // In the same turn as the beginning of the watch: no update falls between, and none comes before.
+    stream.write(this.#frameOf(conflated.watching, assetIds, hub.seq));
+  }
+
+  #onNews(watching: Watching, { assetIds, frame }: News): void {
+    const { stream, hub, maxUpdates, render } = this.#request;
+    this.#updates += 1;
+    if (render === undefined && maxUpdates === undefined) {
+      stream.write(frame());
+      return;
+    }
+    stream.write(this.#frameOf(watching, assetIds, hub.seq));
+    if (maxUpdates !== undefined && this.#updates >= maxUpdates) stream.end('complete');
+  }
+
+  #frameOf(watching: Watching, assetIds: readonly string[], seq: number): Frame {
+    const { render, maxUpdates, hub } = this.#request;
+    if (render === undefined && maxUpdates === undefined) return watching.frameOf(assetIds);
+    const id = `${hub.epoch}.${seq}${maxUpdates === undefined ? '' : `.${this.#updates}`}`;
+    const data = render?.(watching, assetIds) ?? watching.jsonOf(assetIds);
+    return new Frame({ type: render === undefined ? 'price' : 'portfolio', id, data });
+  }
+}

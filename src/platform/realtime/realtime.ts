@@ -1,0 +1,144 @@
+/** The streams of an API process: where features open them, and what the clients of a WebSocket subscribe to. */
+import type { z } from 'zod';
+import { AppError, UnauthenticatedError } from '../../domain/errors.ts';
+import type { Principal } from '../../domain/principal.ts';
+import type { ApiModule } from '../http/api-module.ts';
+import type { ApiContext } from '../http/context.ts';
+import { stampOf } from '../http/envelope.ts';
+import { limitSubjectOf } from '../http/network.ts';
+import { route } from '../http/route.ts';
+import type { Platform } from '../platform.ts';
+import { Frame } from './frame.ts';
+import { refuseSoftly, SseStream, type SseRequest, type SseStreamDeps } from './sse-stream.ts';
+import { StreamRegistry } from './stream-registry.ts';
+import type { RenewTicket } from './ticket-renewal.ts';
+import type { Topic } from './topic.ts';
+import { socketPath } from './ws-messages.ts';
+import { createMessageReader, WsSession } from './ws-session.ts';
+import { refuseWs, WsStream, type WsRequest } from './ws-stream.ts';
+
+export type Realtime = ReturnType<typeof createRealtime>;
+
+/** Builds the streams of an API process; they end when it stops taking work in. */
+export function createRealtime(
+  { config, clock, log, shutdown }: Pick<Platform, 'config' | 'clock' | 'log' | 'shutdown'>,
+  {
+    isRevoked,
+    issueTicket,
+    registry = new StreamRegistry({
+      clock,
+      limits: {
+        perUser: config.STREAMS_PER_USER,
+        perAddress: config.STREAMS_PER_ADDRESS,
+        inAll: config.STREAMS_PER_PROCESS,
+      },
+      isRevoked,
+    }),
+  }: {
+    readonly isRevoked: (viewer: Principal) => boolean;
+    /** Makes a ticket that opens streams for the principal. */
+    readonly issueTicket: (viewer: Principal) => ReturnType<RenewTicket>;
+    readonly registry?: StreamRegistry;
+  },
+) {
+  // In the order of their names, whatever the order in which the features are made.
+  let topics: ReadonlyMap<string, Topic> = new Map();
+  let readMessage: ReturnType<typeof createMessageReader> | undefined;
+  let beatAt = 0;
+  let beat: Frame | undefined;
+
+  /** That of this second: a comment for proxies, and an event for clients, which comments do not reach. */
+  function heartbeat(): Frame {
+    const now = clock.now();
+    if (beat === undefined || now - beatAt >= 1_000) {
+      beatAt = now;
+      const members = [...topics.values()].map((topic) => topic.beat?.());
+      const data = Object.assign({ time: new Date(now).toISOString() }, ...members) as object;
+      beat = new Frame({ type: 'hb', data: JSON.stringify(data), comment: 'hb' });
+    }
+    return beat;
+  }
+
+  const streamDeps: SseStreamDeps = { registry, heartbeat, now: () => clock.now() };
+  shutdown.add('accept', 'streams', () => registry.drain());
+
+  return {
+    registry,
+    issueTicket,
+
+    /** Lets clients of WebSockets subscribe to something. */
+    registerTopic<S extends z.ZodRawShape, U extends z.ZodRawShape>(kind: string, topic: Topic<S, U>): void {
+      const all = [...topics, [kind, topic as unknown as Topic] as const];
+      topics = new Map(all.sort(([a], [b]) => (a < b ? -1 : 1)));
+      readMessage = undefined;
+    },
+
+    /** Takes the response out of Koa's hands: whoever gets the request answers it. Only for routes that need a credential. */
+    takeOver(ctx: ApiContext): SseRequest {
+      const { principal: viewer, address, cameWithTicket } = ctx.state;
+      if (viewer === undefined) throw new UnauthenticatedError();
+      ctx.respond = false;
+      const header = ctx.req.headers['last-event-id'];
+      const asked = typeof header === 'string' ? header : ctx.query['lastEventId'];
+      return {
+        viewer,
+        address: limitSubjectOf(address),
+        response: ctx.res,
+        headers: stampOf(ctx),
+        renewTicket: cameWithTicket ? () => issueTicket(viewer) : undefined,
+        lastEventId: typeof asked === 'string' ? asked : undefined,
+      };
+    },
+
+    /** Opens an SSE stream. Undefined when a limit leaves no room, which the client has been told. */
+    open(asked: SseRequest): SseStream | undefined {
+      const limit = registry.limitReached(asked);
+      if (limit === undefined) return new SseStream(asked, streamDeps);
+      refuseSoftly(asked, limit);
+      return undefined;
+    },
+
+    /** Greets a client that has been upgraded, and answers its messages until the connection closes. */
+    openSocket(asked: WsRequest): void {
+      const limit = registry.limitReached(asked);
+      if (limit !== undefined) {
+        refuseWs(asked.ws, limit);
+        return;
+      }
+      readMessage ??= createMessageReader(topics);
+      const stream = new WsStream(asked, streamDeps);
+      const renew = (): ReturnType<RenewTicket> => issueTicket(asked.viewer);
+      new WsSession({ stream, ws: asked.ws, clock, log, topics, readMessage, issueTicket: renew }).begin();
+    },
+  };
+}
+
+/** The figures of streams, and a route that stands for the WebSocket, which is none: upgrades do not come here. */
+export function createRealtimeModule({ registry }: Pick<Realtime, 'registry'>): ApiModule {
+  const socket = route({
+    method: 'GET',
+    path: socketPath,
+    access: 'user',
+    scope: 'prices:read',
+    takesTicket: true,
+    tag: 'Streams',
+    summary: 'Prices and jobs over a WebSocket',
+    description:
+      'JSON messages with an action (subscribe, unsubscribe, ping, ticket) and an id, which is in the answer. A token or an API key may be offered as the subprotocol bearer.<token> beside pricepool.',
+    answers: { 101: 'The connection is a WebSocket', 426: 'The request does not ask for an upgrade' },
+    handler: (ctx) => {
+      ctx.set('Upgrade', 'websocket');
+      throw new AppError('Ask for an upgrade to websocket', { code: 'upgrade_required', status: 426 });
+    },
+  });
+  return {
+    routes: [socket],
+    metrics: (metrics) => {
+      metrics.gauge('streams_open', 'Open client streams of this process.', { read: () => registry.size });
+      metrics.gauge('stream_closed_total', 'Client streams of this process that have ended.', {
+        label: 'reason',
+        read: () => registry.ended(),
+      });
+    },
+  };
+}

@@ -1,0 +1,34 @@
+/** Fields of requests for streams. */
+import { z } from 'zod';
+import { wholeNumber } from '../http/fields.ts';
+
+export const longestIntervalSeconds = 3_600;
+export const mostUpdates = 1_000_000;
+
+const ticket = z
+  .string('must be given once')
+  .optional()
+  .meta({ description: 'A stream ticket, for clients that cannot set headers' });
+
+/** What every GET of a stream takes. `ticket` and `lastEventId` are read elsewhere. */
+export const eventStreamFields = {
+  ticket,
+  lastEventId: z
+    .string('must be given once')
+    .optional()
+    .meta({ description: 'Id of the last event, for clients that cannot set Last-Event-ID' }),
+};
+
+/** Query of the WebSocket. `ticket` is read elsewhere. */
+export const socketQuery = z.strictObject({ ticket });
+
+/** What every GET of a stream of values takes. */
+export const streamFields = {
+  interval: wholeNumber({ min: 1, max: longestIntervalSeconds })
+    .default(1)
+    .meta({ description: 'Least seconds between two updates' }),
+  max_updates: wholeNumber({ min: 1, max: mostUpdates })
+    .optional()
+    .meta({ description: 'Updates after which the stream ends' }),
+  ...eventStreamFields,
+};
