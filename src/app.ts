@@ -28,7 +28,7 @@ import { positionRoutes } from './features/portfolios/positions/routes.ts';
 import { portfolioRoutes } from './features/portfolios/portfolio-routes.ts';
 import { priceRoutes } from './features/quotes/price-routes.ts';
 import { streamRoutes } from './features/quotes/stream-routes.ts';
-import { createRealtimeModule } from './platform/realtime/realtime.ts';
+import { createRealtimeModule } from './platform/realtime/module.ts';
 import { submissionRoutes } from './features/quotes/submission-routes.ts';
 import { transactionChangeRoutes } from './features/portfolios/transactions/change-routes.ts';
 import { transactionRoutes } from './features/portfolios/transactions/routes.ts';

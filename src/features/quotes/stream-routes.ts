@@ -1,9 +1,13 @@
 import { requesterText } from '../../domain/requester.ts';
-import type { AppDeps } from '../../app-deps.ts';
+import type { Realtime } from '../../platform/realtime/realtime.ts';
+import type { PriceStreams } from './price-streams.ts';
 import { route, type Route } from '../../platform/http/route.ts';
 import { portfolioStreamBody, priceStreamQuery } from './stream-schemas.ts';
 
-type StreamDeps = Pick<AppDeps, 'realtime' | 'priceStreams'>;
+interface StreamDeps {
+  readonly realtime: Pick<Realtime, 'takeOver'>;
+  readonly priceStreams: Pick<PriceStreams, 'open'>;
+}
 
 const tag = 'Streams';
 const produces = 'text/event-stream';

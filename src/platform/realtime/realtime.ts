@@ -1,19 +1,16 @@
 /** The streams of an API process: where features open them, and what the clients of a WebSocket subscribe to. */
 import type { z } from 'zod';
-import { AppError, UnauthenticatedError } from '../../domain/errors.ts';
+import { UnauthenticatedError } from '../../domain/errors.ts';
 import type { Principal } from '../../domain/principal.ts';
-import type { ApiModule } from '../http/api-module.ts';
 import type { ApiContext } from '../http/context.ts';
 import { stampOf } from '../http/envelope.ts';
 import { limitSubjectOf } from '../http/network.ts';
-import { route } from '../http/route.ts';
 import type { Platform } from '../platform.ts';
 import { Frame } from './frame.ts';
 import { refuseSoftly, SseStream, type SseRequest, type SseStreamDeps } from './sse-stream.ts';
 import { StreamRegistry } from './stream-registry.ts';
 import type { RenewTicket } from './ticket-renewal.ts';
 import type { Topic } from './topic.ts';
-import { socketPath } from './ws-messages.ts';
 import { createMessageReader, WsSession } from './ws-session.ts';
 import { refuseWs, WsStream, type WsRequest } from './ws-stream.ts';
 
@@ -109,36 +106,6 @@ export function createRealtime(
       const stream = new WsStream(asked, streamDeps);
       const renew = (): ReturnType<RenewTicket> => issueTicket(asked.viewer);
       new WsSession({ stream, ws: asked.ws, clock, log, topics, readMessage, issueTicket: renew }).begin();
-    },
-  };
-}
-
-/** The figures of streams, and a route that stands for the WebSocket, which is none: upgrades do not come here. */
-export function createRealtimeModule({ registry }: Pick<Realtime, 'registry'>): ApiModule {
-  const socket = route({
-    method: 'GET',
-    path: socketPath,
-    access: 'user',
-    scope: 'prices:read',
-    takesTicket: true,
-    tag: 'Streams',
-    summary: 'Prices and jobs over a WebSocket',
-    description:
-      'JSON messages with an action (subscribe, unsubscribe, ping, ticket) and an id, which is in the answer. A token or an API key may be offered as the subprotocol bearer.<token> beside pricepool.',
-    answers: { 101: 'The connection is a WebSocket', 426: 'The request does not ask for an upgrade' },
-    handler: (ctx) => {
-      ctx.set('Upgrade', 'websocket');
-      throw new AppError('Ask for an upgrade to websocket', { code: 'upgrade_required', status: 426 });
-    },
-  });
-  return {
-    routes: [socket],
-    metrics: (metrics) => {
-      metrics.gauge('streams_open', 'Open client streams of this process.', { read: () => registry.size });
-      metrics.gauge('stream_closed_total', 'Client streams of this process that have ended.', {
-        label: 'reason',
-        read: () => registry.ended(),
-      });
     },
   };
 }

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { expect } from 'chai';
-import { createRealtimeModule } from '../../../src/platform/realtime/realtime.ts';
+import { createRealtimeModule } from '../../../src/platform/realtime/module.ts';
 import { createMetrics } from '../../../src/platform/observability/metrics-registry.ts';
 import { sleep } from '../../../src/platform/concurrency/sleep.ts';
 import { waitFor } from '../../support/wait-for.ts';

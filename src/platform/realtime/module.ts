@@ -1,0 +1,35 @@
+import { AppError } from '../../domain/errors.ts';
+import type { ApiModule } from '../http/api-module.ts';
+import { route } from '../http/route.ts';
+import type { Realtime } from './realtime.ts';
+import { socketPath } from './ws-messages.ts';
+
+/** The figures of streams, and a route that stands for the WebSocket, which is none: upgrades do not come here. */
+export function createRealtimeModule({ registry }: Pick<Realtime, 'registry'>): ApiModule {
+  const socket = route({
+    method: 'GET',
+    path: socketPath,
+    access: 'user',
+    scope: 'prices:read',
+    takesTicket: true,
+    tag: 'Streams',
+    summary: 'Prices and jobs over a WebSocket',
+    description:
+      'JSON messages with an action (subscribe, unsubscribe, ping, ticket) and an id, which is in the answer. A token or an API key may be offered as the subprotocol bearer.<token> beside pricepool.',
+    answers: { 101: 'The connection is a WebSocket', 426: 'The request does not ask for an upgrade' },
+    handler: (ctx) => {
+      ctx.set('Upgrade', 'websocket');
+      throw new AppError('Ask for an upgrade to websocket', { code: 'upgrade_required', status: 426 });
+    },
+  });
+  return {
+    routes: [socket],
+    metrics: (metrics) => {
+      metrics.gauge('streams_open', 'Open client streams of this process.', { read: () => registry.size });
+      metrics.gauge('stream_closed_total', 'Client streams of this process that have ended.', {
+        label: 'reason',
+        read: () => registry.ended(),
+      });
+    },
+  };
+}
