@@ -10,7 +10,7 @@ import { createAssetIndex } from '../src/features/assets/asset-index.ts';
 import { loadConfig, type Config } from '../src/platform/config/load-config.ts';
 import { createQuoteReader } from '../src/features/quotes/cached-quote-reader.ts';
 import { buildAccess } from '../src/access.ts';
-import { buildAlerts, buildWebhooks } from '../src/hooks.ts';
+import { buildAlerts } from '../src/hooks.ts';
 import { buildPortfolios } from '../src/portfolios.ts';
 import { createApp } from '../src/app.ts';
 import type { AppDeps } from '../src/app-deps.ts';
@@ -105,7 +105,8 @@ async function main(): Promise<void> {
     ...mirror,
     ...history,
     ...portfolios,
-    ...buildWebhooks({ config, pipeline }),
+    webhooks: pipeline.webhooks,
+    webhookTargets: pipeline.webhooks.targets,
     ...buildAlerts({ config, log, shutdown, pipeline, assets, streaming, ...portfolios }),
     assets,
     health: createHealth({ clock, log, checks: [] }),

@@ -31,13 +31,12 @@ import type { ValuationDesk } from './features/portfolios/valuation/valuation-se
 import type { ValueHistories } from './features/portfolios/valuation/value-histories.ts';
 import type { TransactionDesk } from './features/portfolios/transactions/transaction-service.ts';
 import type { JobDesk } from './features/jobs/job-service.ts';
-import type { WebhookDesk } from './features/webhooks/webhook-service.ts';
+import type { WebhookService } from './features/webhooks/webhook-service.ts';
 import type { AlertStreams } from './features/alerts/alert-streams.ts';
 import type { JobStreams } from './features/jobs/job-streams.ts';
 import type { PortfolioStreams } from './features/portfolios/portfolio-stream.ts';
 import type { PriceStreams } from './features/quotes/price-streams.ts';
 import type { Realtime } from './platform/realtime/realtime.ts';
-import type { WebhookTargets } from './features/webhooks/target.ts';
 
 /** What is left of the upstream budget. */
 export interface BudgetFigures {
@@ -126,9 +125,9 @@ export interface AppDeps {
   readonly exports: ExportQueries;
   /** Derived tables of portfolios. */
   readonly books: BookReader;
-  readonly webhooks: WebhookDesk;
+  readonly webhooks: Pick<WebhookService, 'secret' | 'rotate' | 'list' | 'get' | 'retry' | 'test'>;
   /** Which URLs may receive webhooks. */
-  readonly webhookTargets: Pick<WebhookTargets, 'checked'>;
+  readonly webhookTargets: Pick<WebhookService['targets'], 'checked'>;
   readonly alerts: AlertDesk;
   /** Alerts as they fire. */
   readonly alertStreams: Pick<AlertStreams, 'open'>;

@@ -14,7 +14,7 @@ import { routing } from './platform/http/router.ts';
 import { adminRoutes } from './features/admin/admin-routes.ts';
 import { alertRoutes } from './features/alerts/alert-routes.ts';
 import { apiKeyRoutes } from './features/accounts/api-key-routes.ts';
-import { assetRoutes } from './features/assets/asset-routes.ts';
+import { assetRoutes } from './features/assets/routes.ts';
 import { authRoutes } from './features/accounts/auth-routes.ts';
 import { cacheRoutes } from './features/quotes/cache-routes.ts';
 import { docsRoutes } from './platform/http/docs-routes.ts';
@@ -35,7 +35,7 @@ import { transactionRoutes } from './features/portfolios/transactions/routes.ts'
 import { usageRoutes } from './features/accounts/usage-routes.ts';
 import { userRoutes } from './features/accounts/user-routes.ts';
 import { valuationRoutes } from './features/portfolios/valuation/routes.ts';
-import { webhookRoutes } from './features/webhooks/webhook-routes.ts';
+import { webhookRoutes } from './features/webhooks/routes.ts';
 import { v3Routes } from './features/coingecko-api/routes.ts';
 
 /** The application, as a server listens for it. */

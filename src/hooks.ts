@@ -1,7 +1,6 @@
 /** Webhooks and alerts of the API process, wired. A composition root like the pipeline. */
 import { createFiringQueries } from './features/alerts/queries/alert-firings.ts';
 import { createAlertQueries } from './features/alerts/queries/alerts.ts';
-import { createWebhookSecretQueries } from './features/webhooks/queries/webhook-secrets.ts';
 import { createAlertDesk } from './features/alerts/alert-service.ts';
 import { firingsKeptSeconds } from './features/alerts/evaluator.ts';
 import type { AssetDirectory } from './features/assets/asset-directory.ts';
@@ -9,31 +8,15 @@ import type { Config } from './platform/config/load-config.ts';
 import { createAlertNews } from './features/alerts/alert-channel.ts';
 import type { AppDeps } from './app-deps.ts';
 import type { Logger } from './platform/observability/logger.ts';
-import type { Metrics } from './platform/observability/metrics-registry.ts';
 import type { Shutdown } from './platform/observability/shutdown.ts';
 import type { Pipeline } from './pipeline.ts';
 import type { PortfolioDesk } from './features/portfolios/portfolio-service.ts';
-import { createWebhookDesk } from './features/webhooks/webhook-service.ts';
 import type { Streaming } from './streaming.ts';
 import { createAlertStreams } from './features/alerts/alert-streams.ts';
-import { webhookRulesOf } from './features/webhooks/rules.ts';
 
 interface HooksParts {
   readonly config: Config;
   readonly pipeline: Pipeline;
-}
-
-/** What the API serves of webhooks. */
-export function buildWebhooks({
-  config,
-  pipeline: { knex, deliveries, queueAttempt },
-}: HooksParts): Pick<AppDeps, 'webhooks' | 'webhookTargets'> {
-  const { targets, signer } = webhookRulesOf(config);
-  const secrets = createWebhookSecretQueries(knex);
-  return {
-    webhooks: createWebhookDesk({ deliveries, secrets, signer, targets, queueAttempt }),
-    webhookTargets: targets,
-  };
 }
 
 export interface AlertParts extends HooksParts {
@@ -46,9 +29,8 @@ export interface AlertParts extends HooksParts {
 
 /** What the API serves of alerts; they are evaluated by workers. */
 export function buildAlerts(parts: AlertParts): Pick<AppDeps, 'alerts' | 'alertStreams'> {
-  const { config, log, shutdown, assets, portfolios, streaming } = parts;
-  const { knex, redis, subscriber, keys, clock } = parts.pipeline;
-  const { targets } = webhookRulesOf(config);
+  const { log, shutdown, assets, portfolios, streaming } = parts;
+  const { knex, redis, subscriber, keys, clock, webhooks } = parts.pipeline;
   const news = createAlertNews({ redis, subscriber, channel: keys.alerts });
   const firings = createFiringQueries(knex);
   const alertStreams = createAlertStreams({
@@ -67,18 +49,7 @@ export function buildAlerts(parts: AlertParts): Pick<AppDeps, 'alerts' | 'alertS
     log,
     baseCurrencyOf: async (id, viewer) => (await portfolios.get(id, viewer)).baseCurrency,
     isAsset: (id) => !assets.isKnown() || assets.byId(id) !== undefined,
-    checkUrl: (url, field) => targets.checked(url, field),
+    checkUrl: (url, field) => webhooks.targets.checked(url, field),
   });
   return { alerts, alertStreams };
-}
-
-/** Registers the figures of webhooks. */
-export function measureWebhooks(metrics: Metrics, { deliveries, redis, keys }: Pipeline): void {
-  metrics.onWebhooks({
-    waiting: () => deliveries.countByState().then((counts) => ({ ...counts })),
-    attempts: async () => {
-      const counts = await redis.hgetall(keys.webhookAttempts);
-      return Object.fromEntries(Object.entries(counts).map(([outcome, n]) => [outcome, Number(n)]));
-    },
-  });
 }

@@ -1,17 +1,16 @@
-import { createAssetQueries } from './features/assets/queries/assets.ts';
 import { buildAccess, type Access, type AccessRequest } from './access.ts';
-import { createAssetDirectory, type LiveAssetDirectory } from './features/assets/asset-directory.ts';
+import { createAssetService } from './features/assets/asset-service.ts';
 import { createBudgetOutlook, type BudgetOutlook } from './features/upstream/budget/budgets.ts';
 import type { QuoteReader } from './features/quotes/quote-reader.ts';
 import { createQuoteReader } from './features/quotes/cached-quote-reader.ts';
 import { loadEnvironmentFile } from './platform/config/env-file.ts';
 import { loadConfig, type Config } from './platform/config/load-config.ts';
 import { etaSeconds } from './features/jobs/eta.ts';
-import { createAssetNews } from './features/assets/asset-channel.ts';
 import { createControlChannel } from './features/jobs/control-channel.ts';
 import { createJobEventLog, isLastEvent, jobSubject, workSubject } from './features/jobs/job-events.ts';
 import { buildHistoryReading } from './histories.ts';
-import { buildAlerts, buildWebhooks, measureWebhooks } from './hooks.ts';
+import { createWebhooksModule } from './features/webhooks/module.ts';
+import { buildAlerts } from './hooks.ts';
 import { createApp } from './app.ts';
 import type { AppDeps } from './app-deps.ts';
 import { createTrust } from './platform/http/client-address.ts';
@@ -79,7 +78,7 @@ async function main(): Promise<void> {
   const quotes = buildQuoteReader(parts);
   const outlook = createBudgetOutlook({ ...parts.pipeline, status: parts.pipeline.budgetStatus });
   const sources = createSourcesOutlook(parts.pipeline);
-  const assets = buildAssets(parts);
+  const assets = createAssetService(parts.pipeline).openDirectory();
   const history = buildHistoryReading(parts);
   const mirror = buildMirrorReading(parts);
   const portfolios = buildPortfolios({ ...parts, ...history, ...mirror, assets });
@@ -95,13 +94,17 @@ async function main(): Promise<void> {
     ...mirror,
     ...history,
     assets,
-    ...buildWebhooks(parts),
+    webhooks: parts.pipeline.webhooks,
+    webhookTargets: parts.pipeline.webhooks.targets,
     ...buildAlerts({ ...parts, ...portfolios, assets, streaming }),
     ...portfolios,
     health,
     budgetStatus: outlook,
     sources,
   };
+
+  const { webhooks, allowances } = { ...parts.pipeline, ...access };
+  createWebhooksModule(parts.pipeline, { webhooks, allowances }).metrics?.(deps.metrics);
 
   // A process that cannot learn them yet listens all the same, and believes no token until it can.
   await Promise.all([access.revocations.whenKnown(revocationsWaitMs), assets.whenRead(assetsWaitMs)]);
@@ -194,20 +197,6 @@ function buildQuoteReader({ config, pipeline }: ApiParts): QuoteReader {
   });
 }
 
-function buildAssets({
-  log,
-  shutdown,
-  pipeline: { knex, redis, subscriber, keys },
-}: ApiParts): LiveAssetDirectory {
-  const directory = createAssetDirectory({
-    source: createAssetQueries(knex),
-    news: createAssetNews({ redis, subscriber, channel: keys.assets }),
-    log,
-  });
-  shutdown.add('queues', 'list of assets', () => directory.close());
-  return directory;
-}
-
 interface Measured {
   readonly quotes: QuoteReader;
   readonly realtime: Realtime;
@@ -219,7 +208,6 @@ function buildMetrics({ pipeline }: ApiParts, { quotes, realtime, outlook, sourc
   const { redis, keys, jobs } = pipeline;
   const metrics = createMetrics();
   metrics.onJobStates(() => jobs.countByState());
-  measureWebhooks(metrics, pipeline);
   metrics.onBudget(outlook);
   metrics.onSources(sources);
   metrics.onQuoteCache(() => quotes.stats());

@@ -2,11 +2,6 @@ import type { Platform } from './platform/platform.ts';
 import { createJobQueries, type JobQueries } from './features/jobs/queries/jobs.ts';
 import { createRunQueries, type RunQueries } from './features/jobs/queries/runs.ts';
 import { createUpstreamLedger } from './features/upstream/queries/upstream-calls.ts';
-import {
-  createWebhookDeliveryQueries,
-  type WebhookDeliveryQueries,
-  type WebhookOutbox,
-} from './features/webhooks/queries/webhook-deliveries.ts';
 import { buildBudgets, type Budgets } from './features/upstream/budget/budgets.ts';
 import { createQuoteCollector, type CollectQuotes } from './features/quotes/collect-quotes.ts';
 import { createQuoteMirror, type QuoteMirror } from './features/quotes/local-cache.ts';
@@ -18,11 +13,7 @@ import { createInterest, type Interest } from './features/quotes/demand/interest
 import { createTicks, type TickPublisher, type TickSubscriber } from './features/quotes/ticks.ts';
 import type { BudgetStatus, Budget } from './features/upstream/budget/budget.ts';
 import { createKick, type Kick } from './features/quotes/enqueue-refresh.ts';
-import {
-  createQueueAttempt,
-  createWebhookOutbox,
-  type QueueAttempt,
-} from './features/webhooks/webhook-outbox.ts';
+import { createWebhookService, type WebhookService } from './features/webhooks/webhook-service.ts';
 
 /**
  * What both kinds of process stand on: connections, cache, demand, budget and queues, wired once. A composition root like the
@@ -31,10 +22,7 @@ import {
 export interface Pipeline extends Platform {
   readonly jobs: JobQueries;
   readonly runs: RunQueries;
-  readonly deliveries: WebhookDeliveryQueries;
-  /** Where events are put to be delivered as webhooks. */
-  readonly outbox: WebhookOutbox;
-  readonly queueAttempt: QueueAttempt;
+  readonly webhooks: WebhookService;
   readonly store: QuoteStore;
   /** This process's own copy of the cache, kept current by ticks. */
   readonly mirror: QuoteMirror;
@@ -64,19 +52,15 @@ export function buildPipeline(platform: Platform): Pipeline {
   return { ...platform, ...upstream, ...buildQueries(platform) };
 }
 
-type Queries = Pick<Pipeline, 'jobs' | 'runs' | 'deliveries' | 'outbox' | 'queueAttempt'>;
+type Queries = Pick<Pipeline, 'jobs' | 'runs' | 'webhooks'>;
 
-function buildQueries({ knex, queues, log }: Platform): Queries {
-  const deliveries = createWebhookDeliveryQueries(knex);
-  const queueAttempt = createQueueAttempt({ queues, log });
-  const outbox = createWebhookOutbox({ deliveries, queueAttempt });
-  const kick = (ids: readonly string[]): void => void outbox.kick(ids);
+function buildQueries(platform: Platform): Queries {
+  const webhooks = createWebhookService(platform);
+  const kick = (ids: readonly string[]): void => void webhooks.kick(ids);
   return {
-    jobs: createJobQueries(knex, kick),
-    runs: createRunQueries(knex, kick),
-    deliveries,
-    outbox,
-    queueAttempt,
+    jobs: createJobQueries(platform.knex, kick),
+    runs: createRunQueries(platform.knex, kick),
+    webhooks,
   };
 }
 

@@ -1,6 +1,5 @@
 /** What accounts, quotes, price sources and the history give workers, wired. A composition root like the main one. */
-import { createAssetQueries } from '../src/features/assets/queries/assets.ts';
-import { createAssetNews } from '../src/features/assets/asset-channel.ts';
+import { createAssetService } from '../src/features/assets/asset-service.ts';
 import { createAccessPurge } from '../src/features/accounts/queries/access-purge.ts';
 import { createPasswordQueries } from '../src/features/accounts/queries/password-resets.ts';
 import { createUsageQueries } from '../src/features/accounts/queries/usage.ts';
@@ -77,15 +76,14 @@ export function quotesModule({ config, pipeline, threads, clientRuns }: WorkerPa
 /** Calls the price sources. */
 export function upstreamModule(parts: WorkerParts) {
   const { config, log, shutdown, pipeline } = parts;
-  const { knex, redis, subscriber, keys, queues, kick, clock, ledger, budget } = pipeline;
-  const assets = createAssetQueries(knex);
+  const { knex, redis, keys, queues, kick, clock, ledger, budget } = pipeline;
+  const { list: assets, news: assetNews } = createAssetService(pipeline);
   return {
     processors: {
       refresh: () => {
         const usage = createUsageTally({ queries: createUsageQueries(knex), log });
         shutdown.add('queues', 'usage', () => usage.close());
         const assetRankPages = config.ASSET_RANK_PAGES;
-        const assetNews = createAssetNews({ redis, subscriber, channel: keys.assets });
         return createRefreshProcessors({
           ...pipeline,
           ...buildMirrorWriting(parts),

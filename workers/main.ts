@@ -5,10 +5,11 @@ import { createLogger } from '../src/platform/observability/logger.ts';
 import { createShutdown, onProcessEnd } from '../src/platform/observability/shutdown.ts';
 import { openPlatform } from '../src/platform/platform.ts';
 import { accountsModule, historyModule, quotesModule, upstreamModule } from './features.ts';
-import { alertsModule, webhooksModule } from './hooks.ts';
+import { alertsModule } from './hooks.ts';
 import type { WorkerParts } from './parts.ts';
 import { portfoliosModule } from './portfolios.ts';
 import { openClientRuns } from './processors/jobs/client-run.ts';
+import { createWebhooksProcessors } from './processors/webhooks/module.ts';
 import { createJobsProcessors } from './processors/jobs/module.ts';
 import { lazily } from './runtime/lazily.ts';
 import { startWorkers } from './runtime/start-workers.ts';
@@ -25,12 +26,15 @@ function main(): void {
   const pipeline = buildPipeline(platform);
   const threads = createThreadPool();
   shutdown.add('threads', 'threads', () => threads.close());
-  const clientRuns = lazily(() => openClientRuns(platform, (ids) => void pipeline.outbox.kick(ids)));
+  const clientRuns = lazily(() => openClientRuns(platform, (ids) => void pipeline.webhooks.kick(ids)));
   const parts: WorkerParts = { config, log, shutdown, pipeline, threads, clientRuns };
 
   const modules = [
     accountsModule(parts),
-    webhooksModule(parts),
+    createWebhooksProcessors(platform, {
+      webhooks: pipeline.webhooks,
+      findJob: (id) => pipeline.jobs.find(id),
+    }),
     quotesModule(parts),
     upstreamModule(parts),
     historyModule(parts),

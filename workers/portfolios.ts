@@ -7,7 +7,7 @@ import { createImportQueries } from '../src/features/portfolios/queries/imports.
 import { createLedgerQueries } from '../src/features/portfolios/queries/ledgers.ts';
 import { createPortfolioPurge } from '../src/features/portfolios/queries/portfolio-purge.ts';
 import { createPortfolioQueries } from '../src/features/portfolios/queries/portfolios.ts';
-import { createSymbolLookup } from '../src/features/assets/queries/symbol-lookup.ts';
+import { createAssetQueries } from '../src/features/assets/queries/assets.ts';
 import { createBookNews } from '../src/features/portfolios/book-channel.ts';
 import { createAskForCloses } from '../src/features/history/request-closes.ts';
 import { createMarketValues } from '../src/features/portfolios/valuation/market-values.ts';
@@ -94,7 +94,7 @@ function importDepsOf({ config, log, pipeline }: WorkerParts): Omit<ImportDeps, 
   return {
     imports: createImportQueries(knex),
     importRuns: createImportRuns(knex),
-    symbols: createSymbolLookup(knex),
+    symbols: createAssetQueries(knex),
     closes: (asked) => candles.dailyCloses(asked),
     findMarketValues: createMarketValues({
       dailyCloses: (assetIds, currency, span) => candles.dailyCloses({ assetIds, currency, ...span }),

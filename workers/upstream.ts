@@ -1,5 +1,5 @@
 /** The way to the price sources, wired: which ones, in which order, each with its budget, gate and breaker. */
-import { findIdentities } from '../src/features/assets/queries/asset-identities.ts';
+import { createAssetQueries } from '../src/features/assets/queries/assets.ts';
 import {
   createDeviationGuard,
   noGuard,
@@ -157,7 +157,7 @@ function createProvider(parts: UpstreamParts, name: SourceName, openHttp: OpenHt
 function identifyFrom({ pipeline, log }: UpstreamParts): IdentifyAssets {
   return async (ids) => {
     try {
-      const rows = await findIdentities(pipeline.knex, ids);
+      const rows = await createAssetQueries(pipeline.knex).identities(ids);
       return new Map(rows.map(({ assetId, symbol, name }) => [assetId, { symbol, name }]));
     } catch (error) {
       // Then only the assets are taken that need no proof.

@@ -1,11 +1,7 @@
 /** Webhooks as their owner and others meet them, over a real database. */
 import { expect } from 'chai';
-import { createWebhookDeliveryQueries } from '../../src/features/webhooks/queries/webhook-deliveries.ts';
-import { createWebhookSecretQueries } from '../../src/features/webhooks/queries/webhook-secrets.ts';
-import { createWebhookDesk } from '../../src/features/webhooks/webhook-service.ts';
-import { createAddressGuard } from '../../src/features/webhooks/address-guard.ts';
-import { createSigner } from '../../src/features/webhooks/signature.ts';
-import { createTargets } from '../../src/features/webhooks/target.ts';
+import { createWebhookService } from '../../src/features/webhooks/webhook-service.ts';
+import type { Queues } from '../../src/platform/queue/queues.ts';
 import { startAccessApi, type AccessApi } from './support/access.ts';
 
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- answers of every shape are looked into
@@ -23,19 +19,24 @@ describe('the routes of webhooks', () => {
 
   before(async () => {
     api = await startAccessApi({ environment: { REGISTRATIONS_PER_HOUR: '1000' } });
-    const targets = createTargets({ isHttpAllowed: false, guard: createAddressGuard([]) });
-    const desk = createWebhookDesk({
-      deliveries: createWebhookDeliveryQueries(api.knex),
-      secrets: createWebhookSecretQueries(api.knex),
-      signer: createSigner(['a secret of the tests, of some length']),
-      targets,
-      queueAttempt: ({ id }) => {
-        queued.push(id);
-        return Promise.resolve(true);
+    const service = createWebhookService({
+      config: {
+        ...api.deps.config,
+        WEBHOOK_ALLOWED_NETWORKS: [],
+        WEBHOOK_HTTP: 'off',
+        WEBHOOK_SECRET: 'a secret of the tests, of some length',
       },
+      knex: api.knex,
+      queues: {
+        add: (_name: string, { deliveryId }: { deliveryId: string }) => {
+          queued.push(deliveryId);
+          return Promise.resolve();
+        },
+      } as unknown as Queues,
+      log: api.deps.log,
     });
     // The routes hold the port of the stand-in: it is that which gets to do the work.
-    Object.assign(api.deps.webhooks, desk);
+    Object.assign(api.deps.webhooks, service);
   });
   after(() => api.end());
 

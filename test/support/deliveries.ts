@@ -1,11 +1,8 @@
 /** A worker that delivers webhooks to this machine, with pauses that a test can wait for. */
 import type { Redis } from 'ioredis';
-import type { Knex } from 'knex';
-import { createWebhookAttemptQueries } from '../../src/features/webhooks/queries/webhook-attempts.ts';
 import { systemClock } from '../../src/platform/concurrency/clock.ts';
 import { silentLogger } from '../../src/platform/observability/logger.ts';
 import { createAddressGuard } from '../../src/features/webhooks/address-guard.ts';
-import { resolveHost } from '../../src/features/webhooks/resolve.ts';
 import { createSend } from '../../src/features/webhooks/send.ts';
 import { createSigner } from '../../src/features/webhooks/signature.ts';
 import { createTargets } from '../../src/features/webhooks/target.ts';
@@ -20,8 +17,8 @@ const guard = createAddressGuard(['127.0.0.1']);
 const targets = createTargets({ isHttpAllowed: true, guard });
 const log = silentLogger();
 
-interface Deliveries extends Pick<DeliverDeps, 'jobs' | 'queueAttempt'> {
-  readonly knex: Knex;
+interface Deliveries extends Pick<DeliverDeps, 'findJob'> {
+  readonly webhooks: Omit<DeliverDeps['webhooks'], 'signer'>;
   /** A `blocking` connection. */
   readonly redis: Redis;
   readonly prefix: string;
@@ -31,7 +28,7 @@ interface Deliveries extends Pick<DeliverDeps, 'jobs' | 'queueAttempt'> {
 
 /** Starts it; an attempt may take a second. */
 export function startDeliveries({
-  knex,
+  webhooks,
   redis,
   prefix,
   pausesMs,
@@ -40,11 +37,10 @@ export function startDeliveries({
 }: Deliveries): RunningWorker {
   const deliver = createWebhookDeliver({
     ...deps,
-    attempts: createWebhookAttemptQueries(knex),
-    signer,
+    webhooks: { ...webhooks, signer },
     clock: systemClock,
     log,
-    send: createSend({ guard, targets, resolve: resolveHost, totalMs: 1_000 }),
+    send: createSend({ guard, targets, totalMs: 1_000 }),
     turns: createAttemptTurns({ perHost, perUser: 30, now: () => performance.now() }),
     rules: { pausesMs, random: () => 0 },
     count: () => undefined,

@@ -11,7 +11,7 @@ import {
 import { createJobQueries } from '../../src/features/jobs/queries/jobs.ts';
 import { createPortfolioQueries } from '../../src/features/portfolios/queries/portfolios.ts';
 import { createRunQueries } from '../../src/features/jobs/queries/runs.ts';
-import { createSymbolLookup } from '../../src/features/assets/queries/symbol-lookup.ts';
+import { createAssetQueries } from '../../src/features/assets/queries/assets.ts';
 import {
   createTransactionQueries,
   type TransactionQueries,
@@ -137,7 +137,7 @@ export function importsOn(
     abandoned: (workKey) => abandonments.watch(workKey),
     imports,
     importRuns: createImportRuns(knex),
-    symbols: createSymbolLookup(knex),
+    symbols: createAssetQueries(knex),
     closes: (asked) => candles.dailyCloses(asked),
     findMarketValues: () => Promise.resolve(() => null),
     updateBooks: (id) => Promise.resolve(void kicked.push(id)),

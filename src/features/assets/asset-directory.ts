@@ -5,55 +5,30 @@
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Asset } from '../../domain/asset.ts';
-import type { AssetNews } from './asset-channel.ts';
-import { messageOf } from '../../domain/errors.ts';
+import { messageOf, UnavailableError } from '../../domain/errors.ts';
 import type { Logger } from '../../platform/observability/logger.ts';
-import { createAssetIndex, searchable, type AssetIndex, type SearchableAsset } from './asset-index.ts';
+import { createAssetIndex, searchable, type AssetIndex } from './asset-index.ts';
+import type { AssetQueries } from './queries/assets.ts';
 
 /** What one symbol or name of a request stands for, the largest asset first; empty when nothing has it. */
-export interface Resolution {
+interface Resolution {
   /** As it was asked for. */
   readonly asked: string;
   readonly assets: readonly Asset[];
 }
 
 /** Which assets of a symbol are meant: the largest by market capitalisation, or all. */
-export type IncludeTokens = 'top' | 'all';
+type IncludeTokens = 'top' | 'all';
 
 /** Lookups over the assets that are known now. */
-export interface AssetDirectory extends AssetIndex {
-  /** False until a list of assets has been fetched and read; then nothing can be said of any asset. */
-  isKnown(): boolean;
-  /** The assets of each symbol, in whatever case, in the order asked. */
-  bySymbols(symbols: readonly string[], include: IncludeTokens): readonly Resolution[];
-  /** The assets of each name, in whatever case, in the order asked. */
-  byNames(names: readonly string[], include: IncludeTokens): readonly Resolution[];
-}
+export type AssetDirectory = ReturnType<typeof directoryOver>;
 
 /** A directory that keeps itself current until it is closed. */
-export interface LiveAssetDirectory extends AssetDirectory {
-  /** Settles when Postgres has been read for the first time, or after `ms` when it has not. */
-  whenRead(ms: number): Promise<void>;
-  close(): void;
-}
-
-/** Where the assets come from. */
-export interface AssetSource {
-  /** Rises with every change; 0 before the first list. */
-  version(): Promise<number>;
-  /** At most `limit` assets whose ids follow `after` in the order of ids, with their places in the list. */
-  page(after: string, limit: number): Promise<readonly PlacedAsset[]>;
-}
-
-/** An asset and its place in the provider's list. */
-export interface PlacedAsset<A = Asset> {
-  readonly asset: A;
-  readonly position: number;
-}
+export type LiveAssetDirectory = ReturnType<typeof createAssetDirectory>;
 
 interface DirectoryDeps {
-  readonly source: AssetSource;
-  readonly news: Pick<AssetNews, 'listen'>;
+  readonly source: Pick<AssetQueries, 'version' | 'page'>;
+  readonly news: { readonly listen: (onChange: () => void) => unknown };
   readonly log: Logger;
 }
 
@@ -65,19 +40,24 @@ const pageSize = 1_000;
 /** More are not held; the real list has some 20,000. */
 const maxAssets = 200_000;
 
-/** Begins to keep the assets in memory. */
-export function createAssetDirectory(deps: DirectoryDeps): LiveAssetDirectory {
+/** Starts to keep the assets in memory. */
+export function createAssetDirectory(deps: DirectoryDeps) {
   const keeper = new Keeper(deps);
-  return Object.assign(
-    directoryOver(() => keeper.index),
-    { whenRead: (ms: number) => keeper.whenRead(ms), close: () => keeper.close() },
-  );
+  return {
+    ...directoryOver(() => keeper.index),
+    /** Settles when Postgres has been read for the first time, or after `ms` when it has not. */
+    whenRead: (ms: number) => keeper.whenRead(ms),
+    close: () => keeper.close(),
+  };
 }
 
-/** A directory over whatever index is current. */
-export function directoryOver(index: () => AssetIndex): AssetDirectory {
-  return {
-    isKnown: () => index().size() > 0,
+/** A directory over the index that is current. */
+export function directoryOver(index: () => AssetIndex) {
+  const meant = (asked: string, include: IncludeTokens, assets: readonly Asset[]): Resolution => ({
+    asked,
+    assets: include === 'top' ? assets.slice(0, 1) : assets,
+  });
+  const lookups: AssetIndex = {
     size: () => index().size(),
     ranked: () => index().ranked(),
     byId: (id) => index().byId(id),
@@ -85,13 +65,30 @@ export function directoryOver(index: () => AssetIndex): AssetDirectory {
     byName: (name) => index().byName(name),
     search: (text, limit) => index().search(text, limit),
     listed: (status) => index().listed(status),
-    bySymbols: (symbols, include) => symbols.map((each) => meant(each, include, index().bySymbol(each))),
-    byNames: (names, include) => names.map((each) => meant(each, include, index().byName(each))),
+  };
+  return {
+    ...lookups,
+    /** False until a list of assets has been fetched and read; then nothing can be said of any asset. */
+    isKnown: (): boolean => index().size() > 0,
+    /** The assets of each symbol, in whatever case, in the order asked. */
+    bySymbols: (symbols: readonly string[], include: IncludeTokens): readonly Resolution[] =>
+      symbols.map((each) => meant(each, include, index().bySymbol(each))),
+    /** The assets of each name, in whatever case, in the order asked. */
+    byNames: (names: readonly string[], include: IncludeTokens): readonly Resolution[] =>
+      names.map((each) => meant(each, include, index().byName(each))),
   };
 }
 
-function meant(asked: string, include: IncludeTokens, assets: readonly Asset[]): Resolution {
-  return { asked, assets: include === 'top' ? assets.slice(0, 1) : assets };
+/**
+ * The directory, if there is one.
+ * @throws {UnavailableError} no list of coins has been fetched yet.
+ */
+export function known(assets: AssetDirectory): AssetDirectory {
+  if (assets.isKnown()) return assets;
+  throw new UnavailableError('The list of coins has not been fetched yet', {
+    code: 'assets_unknown',
+    retryAfterSeconds: 5,
+  });
 }
 
 class Keeper {
@@ -167,23 +164,18 @@ class Keeper {
     // Asked before the rows are: what changes in between makes another version, and is read at the next look.
     const version = await source.version();
     if (version === this.#version) return;
-    const placed = await this.#readAll();
-    placed.sort((left, right) => left.position - right.position);
-    this.index = createAssetIndex(placed.map((each) => each.asset));
-    this.#version = version;
-    log.debug({ assets: this.index.size(), version }, 'the list of assets was read');
-  }
-
-  async #readAll(): Promise<PlacedAsset<SearchableAsset>[]> {
-    const placed: PlacedAsset<SearchableAsset>[] = [];
+    const placed: { readonly found: ReturnType<typeof searchable>; readonly position: number }[] = [];
     let after = '';
     while (placed.length < maxAssets) {
-      const page = await this.#deps.source.page(after, pageSize);
-      for (const { asset, position } of page) placed.push({ asset: searchable(asset), position });
+      const page = await source.page(after, pageSize);
+      for (const { asset, position } of page) placed.push({ found: searchable(asset), position });
       after = page.at(-1)?.asset.id ?? after;
       if (page.length < pageSize) break;
       await nextTurn();
     }
-    return placed;
+    placed.sort((left, right) => left.position - right.position);
+    this.index = createAssetIndex(placed.map(({ found }) => found));
+    this.#version = version;
+    log.debug({ assets: this.index.size(), version }, 'the list of assets was read');
   }
 }

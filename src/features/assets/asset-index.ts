@@ -4,49 +4,39 @@
  * of them that takes a millisecond or two, and needs no more memory than one folded text for each.
  */
 import { byRank, type Asset } from '../../domain/asset.ts';
-import { fold } from './fold.ts';
 
-/** Lookups over one list of assets. Only active assets are found, but by {@link AssetIndex.byId}. */
-export interface AssetIndex {
-  /** Active assets. */
-  size(): number;
-  /** The asset with exactly this id, inactive ones too. */
-  byId(id: string): Asset | undefined;
-  /** Assets with this symbol in whatever case, by rank. */
-  bySymbol(symbol: string): readonly Asset[];
-  /** Assets with this name in whatever case, by rank. */
-  byName(name: string): readonly Asset[];
-  /**
-   * At most `limit` assets in whose symbol, name or id `text` occurs, case and diacritics aside: first those with this very
-   * symbol, then those with this very name or id, then those of which one begins with it, then the others; each by rank.
-   */
-  search(text: string, limit: number): readonly Asset[];
-  /** Active assets by rank, those without one last. */
-  ranked(): readonly Asset[];
-  /** Active or inactive assets in the order of the provider's list; the same array at every call. */
-  listed(status: 'active' | 'inactive'): readonly Asset[];
-}
+/** Lookups over one list of assets. Only active assets are found, but by `byId`. */
+export type AssetIndex = ReturnType<typeof createAssetIndex>;
 
 /** An asset with its texts folded, which is most of the work of an index. */
-export interface SearchableAsset {
-  readonly asset: Asset;
-  readonly symbol: string;
-  readonly name: string;
-  /** Symbol, name and id, a line each. */
-  readonly text: string;
-}
+type SearchableAsset = ReturnType<typeof searchable>;
 
 /** Longest text (characters) that is searched for; nothing is named by a longer one. */
 const longestQuery = 200;
 
-/** Folds the texts of an asset. */
-export function searchable(asset: Asset): SearchableAsset {
+const isPlain = /^[\x20-\x7e]*$/;
+const marks = /\p{M}/gu;
+const blanks = /\s+/g;
+
+/**
+ * A text as search compares it: without case, without diacritics, and with compatibility forms (full-width letters, ligatures)
+ * written plainly; each run of blanks is one space, and there are none at the ends.
+ */
+export function fold(text: string): string {
+  // Most texts need no more.
+  if (isPlain.test(text))
+    return (text.includes('  ') ? text.replace(blanks, ' ') : text).trim().toLowerCase();
+  return text.normalize('NFKD').toLowerCase().replace(marks, '').replace(blanks, ' ').trim();
+}
+
+/** Folds the texts of an asset: symbol, name, and all of them with the id, a line each. */
+export function searchable(asset: Asset) {
   const [symbol, name] = [fold(asset.symbol), fold(asset.name)];
   return { asset, symbol, name, text: `${symbol}\n${name}\n${fold(asset.id)}` };
 }
 
 /** Builds the index of assets that stand in the order of the provider's list. */
-export function createAssetIndex(given: readonly SearchableAsset[]): AssetIndex {
+export function createAssetIndex(given: readonly SearchableAsset[]) {
   const assets = given.map(({ asset }) => asset);
   const active = assets.filter((asset) => asset.active);
   const inactive = assets.filter((asset) => !asset.active);
@@ -62,13 +52,23 @@ export function createAssetIndex(given: readonly SearchableAsset[]): AssetIndex 
     append(byName, name, asset);
   }
   return {
-    size: () => active.length,
-    byId: (id) => byId.get(id),
-    bySymbol: (symbol) => found(bySymbol, symbol),
-    byName: (name) => found(byName, name),
-    search: (text, limit) => search(entries, text, limit),
-    ranked: () => ranked,
-    listed: (status) => (status === 'active' ? active : inactive),
+    /** Active assets. */
+    size: (): number => active.length,
+    /** The asset with exactly this id, inactive ones too. */
+    byId: (id: string): Asset | undefined => byId.get(id),
+    /** Assets with this symbol in whatever case, by rank. */
+    bySymbol: (symbol: string) => found(bySymbol, symbol),
+    /** Assets with this name in whatever case, by rank. */
+    byName: (name: string) => found(byName, name),
+    /**
+     * At most `limit` assets in whose symbol, name or id `text` occurs, case and diacritics aside: first those with this very
+     * symbol, then those with this very name or id, then those of which one starts with it, then the others; each by rank.
+     */
+    search: (text: string, limit: number) => search(entries, text, limit),
+    /** Active assets by rank, those without one last. */
+    ranked: (): readonly Asset[] => ranked,
+    /** Active or inactive assets in the order of the provider's list; the same array at every call. */
+    listed: (status: 'active' | 'inactive'): readonly Asset[] => (status === 'active' ? active : inactive),
   };
 }
 

@@ -1,10 +1,5 @@
 import type { Asset } from '../../domain/asset.ts';
 
-/** An asset as it stands in lists and search. */
-export function presentAsset({ id, symbol, name, rank }: Asset): Record<string, unknown> {
-  return { id, symbol, name, rank };
-}
-
 /** What CoinGecko writes where there is no picture. */
 const noPicture = { thumb: 'missing_thumb.png', large: 'missing_large.png' } as const;
 

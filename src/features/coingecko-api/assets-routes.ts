@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { byRank, type Asset } from '../../domain/asset.ts';
 import type { AppDeps } from '../../app-deps.ts';
 import { listedJson, presentFound } from '../assets/present-asset.ts';
-import { known } from '../assets/known-assets.ts';
+import { known } from '../assets/asset-directory.ts';
 import type { Route } from '../../platform/http/route.ts';
 import { answerPrepared, answerV3, prepare, type Prepared } from './answer.ts';
 import { flag, requiredText, word } from './params.ts';

@@ -2,7 +2,7 @@
 import type { z } from 'zod';
 import { assetIdSchema } from '../../../jobs/requests.ts';
 import type { AppDeps } from '../../app-deps.ts';
-import { known } from '../assets/known-assets.ts';
+import { known } from '../assets/asset-directory.ts';
 import { list, word } from './params.ts';
 
 /** The parameters that name assets. */

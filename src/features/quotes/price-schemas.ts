@@ -1,9 +1,9 @@
 import { z } from 'zod';
 import { maxAssetsPerRequest, maxHoldingsPerRequest } from '../../../jobs/requests.ts';
 import { canonicalQuantity, holdsItsDigits } from '../../domain/quantity.ts';
-import { symbols } from '../assets/asset-schemas.ts';
+import { symbols } from '../assets/schemas.ts';
 import { boundedArray, coin, coins, currency, wholeNumber } from '../../platform/http/fields.ts';
-import { callbackUrl } from '../webhooks/webhook-schemas.ts';
+import { callbackUrl } from '../webhooks/schemas.ts';
 
 /** Longest time (seconds) that a submission can wait for its result. */
 export const maxWaitSeconds = 60;

@@ -7,7 +7,7 @@ import type { AssetDirectory } from '../assets/asset-directory.ts';
 import type { Asset } from '../../domain/asset.ts';
 import type { ResolvedSymbol } from '../../domain/job.ts';
 import { ValidationError } from '../../domain/errors.ts';
-import { known } from '../assets/known-assets.ts';
+import { known } from '../assets/asset-directory.ts';
 
 interface Asked {
   readonly coins?: readonly string[] | undefined;

@@ -5,10 +5,7 @@
 import { BlockList, isIP, isIPv4 } from 'node:net';
 import { normaliseAddress } from '../../platform/http/network.ts';
 
-export interface AddressGuard {
-  /** Whether an address (IPv4 in dots or IPv6, in any spelling) may be connected to. */
-  allows(address: string): boolean;
-}
+export type AddressGuard = ReturnType<typeof createAddressGuard>;
 
 /**
  * IPv4 that is not for everybody's machines (https://www.iana.org/assignments/iana-ipv4-special-registry), and one address that
@@ -47,7 +44,7 @@ const translated = '64:ff9b::';
  * Builds the guard.
  * @param networks addresses and networks (`10.0.0.0/8`, or `loopback`) that are allowed though they are not public.
  */
-export function createAddressGuard(networks: readonly string[]): AddressGuard {
+export function createAddressGuard(networks: readonly string[]) {
   const allowed = listOf(networks.flatMap((each) => (each === 'loopback' ? ['127.0.0.0/8', '::1'] : each)));
   const refused4 = listOf(refusedIPv4);
   const refused6 = listOf(refusedIPv6);
@@ -57,7 +54,8 @@ export function createAddressGuard(networks: readonly string[]): AddressGuard {
     allowed.check(address, 'ipv4') || !refused4.check(address, 'ipv4');
 
   return {
-    allows(text) {
+    /** Whether an address (IPv4 in dots or IPv6, in any spelling) may be connected to. */
+    allows(text: string): boolean {
       // IPv4 that is mapped into IPv6 comes out as the IPv4 that it is.
       const address = normaliseAddress(text);
       if (address === undefined) return false;

@@ -5,33 +5,10 @@
  */
 import { LRUCache } from 'lru-cache';
 
-/** Whose turns an attempt takes. */
-export interface TurnOwners {
-  readonly host: string;
-  readonly user: string;
-}
-
-export interface AttemptTurns {
-  /**
-   * Takes a turn of the host and one of the user, or tells after how long (ms) to come again.
-   * @param isBack whether this one was sent away before.
-   */
-  enter(owners: TurnOwners, isBack: boolean): AttemptTurn | { readonly comeBackMs: number };
-}
-
 /** A turn; to be left exactly once. */
 export interface AttemptTurn {
   /** @param tookMs how long the receiver took; absent when it was not called. */
   leave(tookMs?: number): void;
-}
-
-interface TurnRules {
-  /** Attempts at one host at once. */
-  readonly perHost: number;
-  /** Attempts of one user at once. */
-  readonly perUser: number;
-  /** Milliseconds of any origin. */
-  readonly now: () => number;
 }
 
 interface Owner {
@@ -58,8 +35,21 @@ const newest = 0.3;
 /** Who comes too early is sent away again, which is cheap; who comes too late leaves turns unused. */
 const optimism = 0.5;
 
-/** Builds {@link AttemptTurns}. */
-export function createAttemptTurns({ perHost, perUser, now }: TurnRules): AttemptTurns {
+/**
+ * Builds the turns of a process.
+ * @param rules.perHost attempts at one host at once.
+ * @param rules.perUser attempts of one user at once.
+ * @param rules.now milliseconds of any origin.
+ */
+export function createAttemptTurns({
+  perHost,
+  perUser,
+  now,
+}: {
+  readonly perHost: number;
+  readonly perUser: number;
+  readonly now: () => number;
+}) {
   const owners = new LRUCache<string, Owner>({ max: maxOwners });
   const known = (name: string, most: number): Owner => {
     const owner = owners.get(name) ?? { most, active: 0, away: 0, tookMs: assumedMs, enteredAt: now() };
@@ -67,17 +57,30 @@ export function createAttemptTurns({ perHost, perUser, now }: TurnRules): Attemp
     return owner;
   };
   return {
-    enter({ host, user }, isBack) {
+    /**
+     * Takes a turn of the host and one of the user, or returns after how long (ms) to come again.
+     * @param isBack whether this one was sent away before.
+     */
+    enter(
+      { host, user }: { readonly host: string; readonly user: string },
+      isBack: boolean,
+    ): AttemptTurn | { readonly comeBackMs: number } {
       const both = [known(`host ${host}`, perHost), known(`user ${user}`, perUser)];
       const full = both.find(({ active, most }) => active >= most);
       if (full !== undefined) return { comeBackMs: sendAway(full, isBack, now()) };
       // Where another process sent it away, there is none to count.
       if (isBack) for (const owner of both) owner.away = Math.max(0, owner.away - 1);
       const enteredAt = now();
-      for (const owner of both) take(owner, enteredAt);
+      for (const owner of both) {
+        owner.active++;
+        owner.enteredAt = enteredAt;
+      }
       return {
         leave: (tookMs) => {
-          for (const owner of both) giveBack(owner, tookMs);
+          for (const owner of both) {
+            owner.active--;
+            if (tookMs !== undefined) owner.tookMs += newest * (tookMs - owner.tookMs);
+          }
         },
       };
     },
@@ -91,14 +94,4 @@ function sendAway(owner: Owner, isBack: boolean, now: number): number {
   const heldMs = now - owner.enteredAt;
   const turnMs = heldMs > busyMs ? Math.max(owner.tookMs, heldMs) : owner.tookMs;
   return Math.min(Math.max(optimism * turns * turnMs, shortestMs), longestMs);
-}
-
-function take(owner: Owner, at: number): void {
-  owner.active++;
-  owner.enteredAt = at;
-}
-
-function giveBack(owner: Owner, tookMs: number | undefined): void {
-  owner.active--;
-  if (tookMs !== undefined) owner.tookMs += newest * (tookMs - owner.tookMs);
 }

@@ -4,15 +4,28 @@
  * lookup, the connect, the whole time, and what is read of the answer, which nobody gets to see. No redirect is followed.
  */
 import type { LookupAddress } from 'node:dns';
-import { isIPv6, type LookupFunction } from 'node:net';
+import { Resolver } from 'node:dns/promises';
+import { isIP, isIPv6, type LookupFunction } from 'node:net';
 import { Client, type Dispatcher } from 'undici';
+import { withDeadline } from '../../platform/concurrency/deadline.ts';
 import type { AddressGuard } from './address-guard.ts';
-import type { Resolve } from './resolve.ts';
-import { hostOf, type WebhookTargets } from './target.ts';
+import { hostOf, isLocalName, type WebhookTargets } from './target.ts';
 import { retryAfterMsOf, type Attempted } from './verdict.ts';
 
-/** What is sent where. */
-export interface WebhookRequest {
+export type SendWebhook = ReturnType<typeof createSend>;
+
+interface SendDeps {
+  readonly guard: AddressGuard;
+  readonly targets: Pick<WebhookTargets, 'problemOf'>;
+  /** All addresses of a host; {@link resolveHost} when absent. */
+  readonly resolve?: (host: string) => Promise<readonly string[]>;
+  /** Longest time (ms) of a connect; 5 s when absent. */
+  readonly connectMs?: number;
+  /** Longest time (ms) of an attempt; 10 s when absent. */
+  readonly totalMs?: number;
+}
+
+interface WebhookRequest {
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string;
@@ -20,22 +33,10 @@ export interface WebhookRequest {
   readonly signal: AbortSignal;
 }
 
-/**
- * Makes an attempt and tells what came of it. A receiver that fails is no error here.
- * @throws the signal's reason when that has aborted.
- */
-export type SendWebhook = (request: WebhookRequest) => Promise<Attempted>;
-
-interface SendDeps {
-  readonly guard: AddressGuard;
-  readonly targets: Pick<WebhookTargets, 'problemOf'>;
-  readonly resolve: Resolve;
-  /** Longest time (ms) of a connect; 5 s when absent. */
-  readonly connectMs?: number;
-  /** Longest time (ms) of an attempt; 10 s when absent. */
-  readonly totalMs?: number;
-}
-
+/** Time (ms) of a question to a name server, how often it is asked, and the longest time of all of it. */
+const resolveTryMs = 1_500;
+const resolveTries = 2;
+const resolveMs = 3_000;
 const defaultConnectMs = 5_000;
 const defaultTotalMs = 10_000;
 /** What is read of an answer (bytes), and for how long (ms): a receiver may not like a connection that ends while it writes. */
@@ -46,10 +47,30 @@ const maxHeaderBytes = 16_384;
 /** Addresses of one host that are tried. */
 const maxAddresses = 8;
 
-/** Builds {@link SendWebhook}. */
-export function createSend(deps: SendDeps): SendWebhook {
+/**
+ * All addresses of a host, which may be one itself. By name servers alone, without the threads that the system's own lookup
+ * would hold, so that a slow name server stops nobody else. @throws {Error} they could not be had in time.
+ */
+export async function resolveHost(host: string): Promise<readonly string[]> {
+  if (isIP(host) > 0) return [host];
+  if (isLocalName(host)) return ['127.0.0.1', '::1'];
+  const resolver = new Resolver({ timeout: resolveTryMs, tries: resolveTries });
+  try {
+    const asked = Promise.allSettled([resolver.resolve4(host), resolver.resolve6(host)]);
+    const answers = await withDeadline(asked, resolveMs, 'looking the host up');
+    return answers.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []));
+  } finally {
+    resolver.cancel();
+  }
+}
+
+/**
+ * Builds the sender, which makes an attempt and returns what came of it. A receiver that fails is no error here; the sender
+ * throws the signal's reason when that has aborted.
+ */
+export function createSend(deps: SendDeps) {
   const { targets, totalMs = defaultTotalMs } = deps;
-  return async ({ signal, ...request }) => {
+  return async ({ signal, ...request }: WebhookRequest): Promise<Attempted> => {
     signal.throwIfAborted();
     // Rules may have become stricter since it was stored.
     const problem = targets.problemOf(request.url);
@@ -72,15 +93,15 @@ export function createSend(deps: SendDeps): SendWebhook {
 }
 
 async function attempt(deps: SendDeps, { url, headers, body, signal }: WebhookRequest): Promise<Attempted> {
-  const { guard, resolve, connectMs = defaultConnectMs, totalMs = defaultTotalMs } = deps;
-  const { origin, pathname, search, ...rest } = partsOf(url);
-  const addresses = await resolveOrNone(resolve, rest.host);
+  const { guard, resolve = resolveHost, connectMs = defaultConnectMs, totalMs = defaultTotalMs } = deps;
+  const target = new URL(url);
+  const addresses = await resolve(hostOf(target)).catch(() => []);
   if (addresses.length === 0) return { error: 'The host has no address' };
   // Not which: what a name means inside of this network is nobody's business.
   if (!addresses.every((address) => guard.allows(address)))
     return { error: 'The host has an address that is not public', isHopeless: true };
   signal.throwIfAborted();
-  const client = new Client(origin, {
+  const client = new Client(target.origin, {
     connect: { lookup: lookupOf(addresses), timeout: connectMs, autoSelectFamily: true },
     headersTimeout: totalMs,
     bodyTimeout: totalMs,
@@ -88,7 +109,7 @@ async function attempt(deps: SendDeps, { url, headers, body, signal }: WebhookRe
     pipelining: 1,
   });
   try {
-    const path = `${pathname}${search}`;
+    const path = `${target.pathname}${target.search}`;
     const response = await client.request({ method: 'POST', path, headers, body, signal });
     await response.body
       .dump({ limit: readBytes, signal: AbortSignal.timeout(readMs) })
@@ -96,19 +117,6 @@ async function attempt(deps: SendDeps, { url, headers, body, signal }: WebhookRe
     return attemptedOf(response);
   } finally {
     void client.destroy().catch(() => undefined);
-  }
-}
-
-function partsOf(text: string): { origin: string; pathname: string; search: string; host: string } {
-  const url = new URL(text);
-  return { origin: url.origin, pathname: url.pathname, search: url.search, host: hostOf(url) };
-}
-
-async function resolveOrNone(resolve: Resolve, host: string): Promise<readonly string[]> {
-  try {
-    return await resolve(host);
-  } catch {
-    return [];
   }
 }
 

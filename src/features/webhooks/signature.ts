@@ -3,43 +3,53 @@
  * secret of a user is computed from one of the server, the user and a generation: none is stored, and rotating is counting up.
  */
 import { createHmac } from 'node:crypto';
+import type { Config } from '../../platform/config/load-config.ts';
 
 /** What is signed. */
-export interface SignedMessage {
+interface SignedMessage {
   readonly id: string;
   /** Seconds since the epoch: when this attempt is made. */
   readonly timestamp: number;
   readonly body: string;
 }
 
-/** Whose secret, and how it stands. */
-export interface SecretOwner {
-  readonly userId: string;
-  readonly generation: number;
-  /** When this generation began; null for the first. */
-  readonly rotatedAt: Date | null;
-}
-
 /** For so long (ms) after a rotation the secret before it signs too. */
 export const rotationOverlapMs = 24 * 3_600_000;
 
-export interface WebhookSigner {
-  /** The secret of a user as receivers are given it: `whsec_` and base64. */
-  secretOf(owner: Pick<SecretOwner, 'userId' | 'generation'>): string;
-  /** Headers of an attempt: the id, the time, and a signature by every secret that holds. */
-  headersOf(message: SignedMessage, owner: SecretOwner): Readonly<Record<string, string>>;
+/** Where neither secret is set, which the configuration allows outside of production only: such signatures prove nothing. */
+const known = 'pricepool without a secret';
+
+/** What the signing secrets of users are computed from: the first one holds, the one behind it signs too. */
+export function serverSecretsOf({
+  WEBHOOK_SECRET,
+  JWT_SECRET,
+  JWT_SECRET_PREVIOUS,
+}: Pick<Config, 'WEBHOOK_SECRET' | 'JWT_SECRET' | 'JWT_SECRET_PREVIOUS'>): readonly [string, ...string[]] {
+  if (WEBHOOK_SECRET !== undefined) return [WEBHOOK_SECRET];
+  if (JWT_SECRET === undefined) return [known];
+  return JWT_SECRET_PREVIOUS === undefined ? [JWT_SECRET] : [JWT_SECRET, JWT_SECRET_PREVIOUS];
 }
 
 /**
- * Builds a {@link WebhookSigner}.
+ * Signs webhooks.
  * @param serverSecrets the one that signs; those behind it sign too, so that a change ends nobody.
  */
-export function createSigner(serverSecrets: readonly [string, ...string[]]): WebhookSigner {
+export function createSigner(serverSecrets: readonly [string, ...string[]]) {
   const serverKeys = serverSecrets.map((secret) => hmac(secret, 'pricepool webhooks'));
   const [current = Buffer.alloc(0)] = serverKeys;
   return {
-    secretOf: (owner) => `whsec_${keyOf(current, owner).toString('base64')}`,
-    headersOf(message, owner) {
+    /** The secret of a user as receivers are given it: `whsec_` and base64. */
+    secretOf: (owner: { readonly userId: string; readonly generation: number }): string =>
+      `whsec_${keyOf(current, owner).toString('base64')}`,
+
+    /**
+     * Headers of an attempt: the id, the time, and a signature by every secret that holds.
+     * @param owner whose secret, and when its generation started; null for the first.
+     */
+    headersOf(
+      message: SignedMessage,
+      owner: { readonly userId: string; readonly generation: number; readonly rotatedAt: Date | null },
+    ): Readonly<Record<string, string>> {
       const { userId, generation, rotatedAt } = owner;
       const isOverlap =
         rotatedAt !== null && message.timestamp * 1000 < rotatedAt.getTime() + rotationOverlapMs;
@@ -61,7 +71,10 @@ export function signatureOf(key: Buffer, { id, timestamp, body }: SignedMessage)
   return `v1,${hmac(key, `${id}.${timestamp}.${body}`).toString('base64')}`;
 }
 
-function keyOf(server: Buffer, { userId, generation }: Pick<SecretOwner, 'userId' | 'generation'>): Buffer {
+function keyOf(
+  server: Buffer,
+  { userId, generation }: { readonly userId: string; readonly generation: number },
+): Buffer {
   return hmac(server, `${userId}/${generation}`);
 }
 

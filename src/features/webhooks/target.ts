@@ -8,25 +8,20 @@ export const maxUrlLength = 2_048;
 /** Lowest port that is taken beside those of HTTP: the ones below belong to other protocols. */
 const lowestPort = 1_024;
 
-export interface WebhookTargets {
-  /**
-   * The URL as it is stored and sent to.
-   * @param field name of the field that it came in, for the error.
-   * @throws {ValidationError} it must not receive webhooks.
-   */
-  checked(text: string, field: string): string;
-  /** What is wrong with a URL; undefined when nothing is. */
-  problemOf(text: string): string | undefined;
-}
+export type WebhookTargets = ReturnType<typeof createTargets>;
 
-interface TargetDeps {
-  /** Whether `http://` is taken too. */
+/**
+ * Builds the rules of this deployment.
+ * @param rules.isHttpAllowed whether `http://` is taken too.
+ */
+export function createTargets({
+  isHttpAllowed,
+  guard,
+}: {
   readonly isHttpAllowed: boolean;
   readonly guard: AddressGuard;
-}
-
-/** Builds {@link WebhookTargets}. */
-export function createTargets({ isHttpAllowed, guard }: TargetDeps): WebhookTargets {
+}) {
+  /** What is wrong with a URL; undefined when nothing is. */
   const problemOf = (text: string): string | undefined => {
     // What a parser would drop in silence is not what the client meant.
     if (text.length > maxUrlLength) return `must have at most ${maxUrlLength} characters`;
@@ -37,21 +32,24 @@ export function createTargets({ isHttpAllowed, guard }: TargetDeps): WebhookTarg
     if (url.href.length > maxUrlLength) return `must have at most ${maxUrlLength} characters`;
     if (url.username !== '' || url.password !== '') return 'must not have a user or a password';
     if (text.includes('#')) return 'must not have a fragment';
-    return problemOfPort(url) ?? problemOfHost(hostOf(url), guard);
+    const { port } = url;
+    if (port !== '' && port !== '80' && port !== '443' && Number(port) < lowestPort)
+      return `must have port 80, 443, or one from ${lowestPort}`;
+    return problemOfHost(hostOf(url), guard);
   };
   return {
     problemOf,
-    checked(text, field) {
+    /**
+     * The URL as it is stored and sent to.
+     * @param field name of the field that it came in, for the error.
+     * @throws {ValidationError} it must not receive webhooks.
+     */
+    checked(text: string, field: string): string {
       const message = problemOf(text);
       if (message === undefined) return new URL(text).href;
       throw new ValidationError('The request breaks a rule', [{ field, message }]);
     },
   };
-}
-
-function problemOfPort({ port }: URL): string | undefined {
-  const isTaken = port === '' || port === '80' || port === '443' || Number(port) >= lowestPort;
-  return isTaken ? undefined : `must have port 80, 443, or one from ${lowestPort}`;
 }
 
 /** Host of a URL as it is looked up: without brackets, and without the dot that may end a name. */

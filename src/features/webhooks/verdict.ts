@@ -12,9 +12,6 @@ export interface Attempted {
   readonly retryAfterMs?: number | undefined;
 }
 
-/** What follows. */
-export type Verdict = 'delivered' | 'dead' | { readonly afterMs: number };
-
 const seconds = 1_000;
 const minutes = 60 * seconds;
 const hours = 60 * minutes;
@@ -35,18 +32,15 @@ const longestPauseMs = 24 * hours;
 /** A pause is up to so much longer, so that what failed together does not come back together. */
 const jitter = 0.2;
 
-export interface VerdictRules {
-  readonly pausesMs: readonly number[];
-  /** From 0 to 1. */
-  readonly random: () => number;
-}
-
-/** Decides what follows attempt number `attempt`, counted from 1. */
+/**
+ * Decides what follows attempt number `attempt`, counted from 1: the end, or another attempt after a while (ms).
+ * @param rules.random from 0 to 1.
+ */
 export function verdictOf(
   attempted: Attempted,
   attempt: number,
-  { pausesMs, random }: VerdictRules,
-): Verdict {
+  { pausesMs, random }: { readonly pausesMs: readonly number[]; readonly random: () => number },
+): 'delivered' | 'dead' | { readonly afterMs: number } {
   if (attempted.error === undefined) return 'delivered';
   const pause = pausesMs[attempt - 1];
   if (attempted.isHopeless === true || pause === undefined) return 'dead';

@@ -1,80 +1,127 @@
+/** A user's webhooks, and where events are put to be delivered as such. */
 import type { Actor } from '../accounts/queries/audit.ts';
-import type { DeliveryRecord, DeliveryState, WebhookDeliveryQueries } from './queries/webhook-deliveries.ts';
-import type { SecretGeneration, WebhookSecretQueries } from './queries/webhook-secrets.ts';
-import { ConflictError, NotFoundError } from '../../domain/errors.ts';
-import { rotationOverlapMs, type WebhookSigner } from './signature.ts';
-import type { WebhookTargets } from './target.ts';
-import type { QueueAttempt } from './webhook-outbox.ts';
+import { ConflictError, messageOf, NotFoundError } from '../../domain/errors.ts';
+import type { Platform } from '../../platform/platform.ts';
+import { createAddressGuard } from './address-guard.ts';
+import {
+  createWebhookQueries,
+  type DeliveryRecord,
+  type DeliveryState,
+  type SecretGeneration,
+} from './queries/webhook-deliveries.ts';
+import { createSigner, rotationOverlapMs, serverSecretsOf } from './signature.ts';
+import { createTargets } from './target.ts';
 
-/** The secret that a user's webhooks are signed with. */
-export interface ShownSecret extends SecretGeneration {
-  /** `whsec_` and base64. */
-  readonly secret: string;
-  /** Until then the secret before it signs too; null when there is none. */
-  readonly previousUntil: Date | null;
-}
+export type WebhookService = ReturnType<typeof createWebhookService>;
 
-/** A page of a user's deliveries; `page` counts from 1. */
-export interface DeliveryPageRequest {
-  readonly userId: string;
-  readonly page: number;
-  readonly limit: number;
-  readonly state?: DeliveryState | undefined;
-}
+/** Deliveries that are added to the queue side by side. */
+const batchSize = 50;
 
-/** A user's webhooks. All reject with {@link UnavailableError} when Postgres does not answer. */
-export interface WebhookDesk {
-  secret(userId: string): Promise<ShownSecret>;
-  /** @throws {UnauthenticatedError} the credential behind the request was revoked. */
-  rotate(userId: string, by: Actor): Promise<ShownSecret>;
-  list(
-    request: DeliveryPageRequest,
-  ): Promise<{ readonly deliveries: readonly DeliveryRecord[]; readonly total: number }>;
+/** Builds the service. What its methods read and store rejects with {@link UnavailableError} when Postgres does not answer. */
+export function createWebhookService({
+  config,
+  knex,
+  queues,
+  log,
+}: Pick<Platform, 'config' | 'knex' | 'queues' | 'log'>) {
+  const guard = createAddressGuard(config.WEBHOOK_ALLOWED_NETWORKS);
+  const isHttpAllowed = (config.WEBHOOK_HTTP ?? (config.APP_ENV === 'production' ? 'off' : 'on')) === 'on';
+  const targets = createTargets({ isHttpAllowed, guard });
+  const signer = createSigner(serverSecretsOf(config));
+  const deliveries = createWebhookQueries(knex);
+
+  /**
+   * Adds a job for the next attempt of a delivery, `delayMs` from now. At most one waits or runs for each attempt. Resolves to
+   * whether it was added; the row is found due otherwise.
+   */
+  async function queueAttempt(
+    { id, attempts }: { readonly id: string; readonly attempts: number },
+    delayMs = 0,
+  ): Promise<boolean> {
+    try {
+      // The number, because the job of an attempt may still be running when that of the next one is added.
+      const deduplication = { id: `webhook-${id}-${attempts}` };
+      await queues.add('webhook.deliver', { deliveryId: id }, { deduplication, delay: delayMs });
+      return true;
+    } catch (error) {
+      log.debug({ delivery: id, reason: messageOf(error) }, 'an attempt could not be queued yet');
+      return false;
+    }
+  }
+
   /** @throws {NotFoundError} there is no such delivery of this user. */
-  get(id: string, userId: string): Promise<DeliveryRecord>;
-  /**
-   * Begins a delivery anew that was given up, or that waits for its next attempt.
-   * @throws {NotFoundError} there is no such delivery of this user.
-   * @throws {ConflictError} it was delivered, is being attempted, its job is gone, or too many are waiting.
-   */
-  retry(id: string, userId: string): Promise<DeliveryRecord>;
-  /**
-   * Sends a webhook that tells of nothing.
-   * @throws {ValidationError} the URL must not receive webhooks; names the field `url`.
-   */
-  test(userId: string, url: string): Promise<DeliveryRecord>;
-}
-
-interface WebhookDeskDeps {
-  readonly deliveries: Pick<WebhookDeliveryQueries, 'enqueue' | 'find' | 'list' | 'retry'>;
-  readonly secrets: WebhookSecretQueries;
-  readonly signer: Pick<WebhookSigner, 'secretOf'>;
-  readonly targets: Pick<WebhookTargets, 'checked'>;
-  readonly queueAttempt: QueueAttempt;
-}
-
-/** Builds the {@link WebhookDesk}. */
-export function createWebhookDesk(deps: WebhookDeskDeps): WebhookDesk {
-  const { deliveries, secrets, signer, targets, queueAttempt } = deps;
-  const shown = (userId: string, { generation, rotatedAt }: SecretGeneration): ShownSecret => ({
-    generation,
-    rotatedAt,
-    secret: signer.secretOf({ userId, generation }),
-    previousUntil: rotatedAt && new Date(rotatedAt.getTime() + rotationOverlapMs),
-  });
-  const get = async (id: string, userId: string): Promise<DeliveryRecord> => {
+  async function get(id: string, userId: string): Promise<DeliveryRecord> {
     const found = await deliveries.find(id, userId);
     if (found === undefined) throw new NotFoundError('There is no such delivery', 'delivery_not_found');
     return found;
-  };
-  return {
-    get,
-    secret: async (userId) => shown(userId, await secrets.current(userId)),
-    rotate: async (userId, by) => shown(userId, await secrets.rotate(userId, by)),
-    list: ({ userId, page, limit, state }) =>
-      deliveries.list({ userId, state, offset: (page - 1) * limit, limit }),
+  }
 
-    async retry(id, userId) {
+  const shown = (userId: string, { generation, rotatedAt }: SecretGeneration) => ({
+    generation,
+    rotatedAt,
+    /** `whsec_` and base64. */
+    secret: signer.secretOf({ userId, generation }),
+    /** Until then the secret before it signs too; null when there is none. */
+    previousUntil: rotatedAt && new Date(rotatedAt.getTime() + rotationOverlapMs),
+  });
+
+  return {
+    /** Which URLs may receive webhooks. */
+    targets,
+    /** Which addresses may be connected to. */
+    guard,
+    signer,
+    /** Deliveries in Postgres, for those who attempt and purge them. */
+    deliveries,
+    queueAttempt,
+
+    /**
+     * Stores a delivery in the transaction of its event, so that neither is there without the other. Returns its id. A
+     * user with {@link pendingPerUser} of them waiting gets it as a dead letter.
+     * @throws {Error} the body is longer than {@link maxBodyBytes}.
+     */
+    enqueueIn: deliveries.enqueueIn,
+
+    /**
+     * Has deliveries attempted at once; to be called after the commit. Never rejects: those that Redis does not take are found
+     * due within seconds.
+     */
+    async kick(ids: readonly string[]): Promise<void> {
+      for (let start = 0; start < ids.length; start += batchSize) {
+        const batch = ids.slice(start, start + batchSize);
+        const added = await Promise.all(batch.map((id) => queueAttempt({ id, attempts: 0 })));
+        // Redis is away: each further one would wait for its deadline in vain.
+        if (!added.some(Boolean)) return;
+      }
+    },
+
+    /** The secret that a user's webhooks are signed with. */
+    secret: async (userId: string) => shown(userId, await deliveries.currentSecret(userId)),
+
+    /** @throws {UnauthenticatedError} the credential behind the request was revoked. */
+    rotate: async (userId: string, by: Actor) => shown(userId, await deliveries.rotateSecret(userId, by)),
+
+    /** A page of a user's deliveries, without bodies; `page` counts from 1. */
+    list: ({
+      userId,
+      page,
+      limit,
+      state,
+    }: {
+      readonly userId: string;
+      readonly page: number;
+      readonly limit: number;
+      readonly state?: DeliveryState | undefined;
+    }) => deliveries.list({ userId, state, offset: (page - 1) * limit, limit }),
+
+    get,
+
+    /**
+     * Starts a delivery again that was given up, or that waits for its next attempt.
+     * @throws {NotFoundError} there is no such delivery of this user.
+     * @throws {ConflictError} it was delivered, is being attempted, its job is gone, or too many are waiting.
+     */
+    async retry(id: string, userId: string): Promise<DeliveryRecord> {
       const again = await deliveries.retry(id, userId);
       if (again === undefined) {
         await get(id, userId);
@@ -87,7 +134,11 @@ export function createWebhookDesk(deps: WebhookDeskDeps): WebhookDesk {
       return again;
     },
 
-    async test(userId, text) {
+    /**
+     * Sends a webhook without an event, to try a receiver out.
+     * @throws {ValidationError} the URL must not receive webhooks; names the field `url`.
+     */
+    async test(userId: string, text: string): Promise<DeliveryRecord> {
       const url = targets.checked(text, 'url');
       const payload = { message: 'This is a test' };
       const id = await deliveries.enqueue({ userId, url, type: 'webhook.test', payload });

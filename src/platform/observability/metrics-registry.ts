@@ -58,11 +58,6 @@ export interface Metrics {
   onBudget(read: () => Promise<BudgetFigures>): void;
   /** Registers how to read how many failures in a row each price source has, which of them are not called, and far prices. */
   onSources(read: () => Promise<SourceGaugeFigures>): void;
-  /** Registers how to read the webhooks that wait or were given up, and the attempts of the fleet by what they came to. */
-  onWebhooks(read: {
-    readonly waiting: () => Promise<Figures>;
-    readonly attempts: () => Promise<Figures>;
-  }): void;
   /** Registers how to read the quote cache of this process. */
   onQuoteCache(read: () => CacheFigures): void;
 }
@@ -125,13 +120,6 @@ export function createMetrics(): Metrics {
     onJobStates: (read) => gauge('job_states', 'Client jobs by state.', { label: 'state', read }),
     onBudget: (read) => registerBudget(gauge, read),
     onSources: (read) => registerSources(gauge, read),
-    onWebhooks: ({ waiting, attempts }) => {
-      gauge('webhook_deliveries', 'Webhooks that wait, and dead letters.', { label: 'state', read: waiting });
-      gauge('webhook_attempts_total', 'Attempts of the fleet to deliver webhooks.', {
-        label: 'outcome',
-        read: attempts,
-      });
-    },
     onQuoteCache: (read) => {
       gauge('quote_cache_entries', 'Quotes held by this process.', {
         label: 'state',

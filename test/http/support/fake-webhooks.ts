@@ -1,5 +1,5 @@
 /** Stands in for webhooks where a test is about something else: nobody has any. */
-import type { WebhookDesk } from '../../../src/features/webhooks/webhook-service.ts';
+import type { AppDeps } from '../../../src/app-deps.ts';
 import { createAddressGuard } from '../../../src/features/webhooks/address-guard.ts';
 import { createTargets } from '../../../src/features/webhooks/target.ts';
 import { NotFoundError } from '../../../src/domain/errors.ts';
@@ -11,8 +11,8 @@ const secret = { secret: 'whsec_', generation: 0, rotatedAt: null, previousUntil
 /** URLs of the public internet alone are taken. */
 export const fakeTargets = createTargets({ isHttpAllowed: false, guard: createAddressGuard([]) });
 
-/** A desk without deliveries. */
-export const fakeWebhooks = (): WebhookDesk => ({
+/** A service without deliveries. */
+export const fakeWebhooks = (): AppDeps['webhooks'] => ({
   secret: () => Promise.resolve(secret),
   rotate: () => Promise.resolve(secret),
   list: () => Promise.resolve({ deliveries: [], total: 0 }),

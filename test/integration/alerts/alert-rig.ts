@@ -7,7 +7,7 @@ import { createAlertMoves } from '../../../src/features/alerts/queries/alert-tra
 import { createAlertValues } from '../../../src/features/alerts/queries/alert-values.ts';
 import { createAlertWatch } from '../../../src/features/alerts/queries/alert-watch.ts';
 import { createAlertQueries, type NewAlert } from '../../../src/features/alerts/queries/alerts.ts';
-import { createWebhookDeliveryQueries } from '../../../src/features/webhooks/queries/webhook-deliveries.ts';
+import { createWebhookQueries } from '../../../src/features/webhooks/queries/webhook-deliveries.ts';
 import {
   startEvaluator,
   type AlertEvaluator,
@@ -96,7 +96,7 @@ export async function openAlertRig(): Promise<AlertRig> {
   const firings = createFiringQueries(knex);
   const news = createAlertNews({ redis, subscriber: told, channel: keys.alerts });
   const bookNews = createBookNews({ redis, subscriber: told, channel: keys.books });
-  const outbox = createWebhookDeliveryQueries(knex);
+  const outbox = createWebhookQueries(knex);
   const wishes: Wish[] = [];
   const open: { evaluator: AlertEvaluator; subscriber: Redis }[] = [];
 

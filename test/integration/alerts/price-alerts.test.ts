@@ -5,7 +5,7 @@ import {
   type AlertMoveQueries,
 } from '../../../src/features/alerts/queries/alert-transitions.ts';
 import { createAlertWatch } from '../../../src/features/alerts/queries/alert-watch.ts';
-import { createWebhookDeliveryQueries } from '../../../src/features/webhooks/queries/webhook-deliveries.ts';
+import { createWebhookQueries } from '../../../src/features/webhooks/queries/webhook-deliveries.ts';
 import { UnavailableError } from '../../../src/domain/errors.ts';
 import { waitFor } from '../../support/wait-for.ts';
 import { openAlertRig, type AlertRig } from './alert-rig.ts';
@@ -43,7 +43,7 @@ describe('alerts on prices', () => {
 
   it('fire not again at once, however often they begin anew, but as soon as they may', async () => {
     await rig.start();
-    const moves = createAlertMoves({ knex: rig.knex, outbox: createWebhookDeliveryQueries(rig.knex) });
+    const moves = createAlertMoves({ knex: rig.knex, outbox: createWebhookQueries(rig.knex) });
     const made = await rig.make({ fireIfTrue: true });
     await rig.tick('bitcoin', 120);
     const { version, firedAt } = await fired(made.id);
@@ -200,7 +200,7 @@ describe('alerts on prices', () => {
   it('fire when Postgres is back, with what was seen while it was away', async () => {
     let isAway = false;
     let refused = 0;
-    const real = createAlertMoves({ knex: rig.knex, outbox: createWebhookDeliveryQueries(rig.knex) });
+    const real = createAlertMoves({ knex: rig.knex, outbox: createWebhookQueries(rig.knex) });
     const moves: AlertMoveQueries = {
       move: (batch) => {
         if (!isAway) return real.move(batch);
@@ -266,7 +266,7 @@ describe('alerts on prices', () => {
   it('of one user become visible in the order of the ids of their firings', async () => {
     let release = (): void => undefined;
     const held = new Promise<void>((resolve) => (release = resolve));
-    const outbox = createWebhookDeliveryQueries(rig.knex);
+    const outbox = createWebhookQueries(rig.knex);
     const moves = createAlertMoves({
       knex: rig.knex,
       outbox: {

@@ -9,8 +9,7 @@ import { createApiKeyQueries } from '../../../src/features/accounts/queries/api-
 import { createJobQueries, type NewJob } from '../../../src/features/jobs/queries/jobs.ts';
 import { createRunQueries } from '../../../src/features/jobs/queries/runs.ts';
 import { createSessionQueries } from '../../../src/features/accounts/queries/sessions.ts';
-import { createWebhookDeliveryQueries } from '../../../src/features/webhooks/queries/webhook-deliveries.ts';
-import { createWebhookSecretQueries } from '../../../src/features/webhooks/queries/webhook-secrets.ts';
+import { createWebhookQueries } from '../../../src/features/webhooks/queries/webhook-deliveries.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
 
 const life = { revocationSeconds: 900 };
@@ -193,7 +192,7 @@ describe('what belongs to a user', () => {
 
   describe('a webhook', () => {
     it('is found, listed and begun anew for its owner alone', async () => {
-      const deliveries = createWebhookDeliveryQueries(knex);
+      const deliveries = createWebhookQueries(knex);
       const id = await deliveries.enqueue({ userId: owner, url, type: 'webhook.test', payload: {} });
       await knex('webhook_deliveries')
         .where({ id })
@@ -211,12 +210,12 @@ describe('what belongs to a user', () => {
     });
 
     it('is signed with a secret that nobody else rotates', async () => {
-      const secrets = createWebhookSecretQueries(knex);
-      await secrets.rotate(other, {});
-      expect(await secrets.current(owner)).to.deep.equal({ generation: 0, rotatedAt: null });
-      expect(await secrets.rotate(owner, {})).to.include({ generation: 1 });
-      expect(await secrets.rotate(owner, {})).to.include({ generation: 2 });
-      expect(await secrets.current(other)).to.include({ generation: 1 });
+      const secrets = createWebhookQueries(knex);
+      await secrets.rotateSecret(other, {});
+      expect(await secrets.currentSecret(owner)).to.deep.equal({ generation: 0, rotatedAt: null });
+      expect(await secrets.rotateSecret(owner, {})).to.include({ generation: 1 });
+      expect(await secrets.rotateSecret(owner, {})).to.include({ generation: 2 });
+      expect(await secrets.currentSecret(other)).to.include({ generation: 1 });
     });
   });
 

@@ -5,26 +5,19 @@ import { v7 as uuidv7 } from 'uuid';
 import { openDatabase } from '../../../db/connection.ts';
 import { createJobQueries, type JobQueries } from '../../../src/features/jobs/queries/jobs.ts';
 import { createRunQueries, type RunQueries } from '../../../src/features/jobs/queries/runs.ts';
-import { createWebhookAttemptQueries } from '../../../src/features/webhooks/queries/webhook-attempts.ts';
 import {
-  createWebhookDeliveryQueries,
   pendingPerUser,
   type DeliveryRecord,
   type DeliveryState,
-  type WebhookDeliveryQueries,
-  type WebhookOutbox,
 } from '../../../src/features/webhooks/queries/webhook-deliveries.ts';
 import { messageOf } from '../../../src/domain/errors.ts';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
 import { openQueues, type Queues } from '../../../src/platform/queue/queues.ts';
 import { closeRedis, openRedis } from '../../../src/platform/redis/connections.ts';
-import {
-  createQueueAttempt,
-  createWebhookOutbox,
-  type QueueAttempt,
-} from '../../../src/features/webhooks/webhook-outbox.ts';
+import { createWebhookService, type WebhookService } from '../../../src/features/webhooks/webhook-service.ts';
+import { loadConfig } from '../../../src/platform/config/load-config.ts';
 import { verifyWebhook } from '../../../client/webhooks.ts';
-import { createWebhooksCheck } from '../../../workers/processors/webhooks/check-webhooks.ts';
+import { createWebhooksCheck } from '../../../workers/processors/webhooks/module.ts';
 import type { RunningWorker } from '../../../workers/runtime/create-worker.ts';
 import { signer, startDeliveries } from '../../support/deliveries.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
@@ -46,11 +39,10 @@ describe('webhooks on their way', () => {
   let knex: Knex;
   let redis: Redis;
   let queues: Queues;
-  let deliveries: WebhookDeliveryQueries;
+  let deliveries: WebhookService['deliveries'];
   let jobs: JobQueries;
   let runs: RunQueries;
-  let outbox: WebhookOutbox;
-  let queueAttempt: QueueAttempt;
+  let outbox: WebhookService;
   let receiver: Receiver;
   let userId: string;
   const workers: RunningWorker[] = [];
@@ -64,9 +56,8 @@ describe('webhooks on their way', () => {
     redis = openRedis({ url, role: 'command', name: 'test', log });
     await waitFor(() => redis.status === 'ready', { what: 'Redis' });
     queues = openQueues({ redis, prefix, log });
-    deliveries = createWebhookDeliveryQueries(knex);
-    queueAttempt = createQueueAttempt({ queues, log });
-    outbox = createWebhookOutbox({ deliveries, queueAttempt });
+    outbox = createWebhookService({ config: loadConfig({}), knex, queues, log });
+    deliveries = outbox.deliveries;
     const onTold = (ids: readonly string[]): void => void told.push([...ids]);
     jobs = createJobQueries(knex, onTold);
     runs = createRunQueries(knex, onTold);
@@ -102,12 +93,11 @@ describe('webhooks on their way', () => {
     const { redisUrl: url } = await services();
     const blocking = openRedis({ url, role: 'blocking', name: 'test-webhooks', log });
     connections.push(blocking);
-    const options = { knex, jobs, queueAttempt, redis: blocking, prefix, pausesMs, perHost };
-    workers.push(startDeliveries(options));
+    const options = { webhooks: outbox, redis: blocking, prefix, pausesMs, perHost };
+    workers.push(startDeliveries({ ...options, findJob: (id) => jobs.find(id) }));
   }
 
-  const check = (): Promise<number> =>
-    createWebhooksCheck({ attempts: createWebhookAttemptQueries(knex), queueAttempt })();
+  const check = (): Promise<number> => createWebhooksCheck(outbox)();
 
   async function put(url = `${receiver.url}/in`, payload: object = { n: 1 }): Promise<string> {
     const id = await deliveries.enqueue({ userId, url, type: 'test.happened', payload });
@@ -229,14 +219,13 @@ describe('webhooks on their way', () => {
 
   it('whose attempt was lost with its process are attempted again', async () => {
     const id = await deliveries.enqueue({ userId, url: receiver.url, type: 'x.y', payload: {} });
-    const attempts = createWebhookAttemptQueries(knex);
-    expect(await attempts.claim(id, 0.8)).to.include({ attempt: 1 });
-    expect(await attempts.claim(id, 30), 'while it lasts').to.equal(undefined);
+    expect(await deliveries.claim(id, 0.8)).to.include({ attempt: 1 });
+    expect(await deliveries.claim(id, 30), 'while it lasts').to.equal(undefined);
     await startWorker();
     await waitFor(async () => (await check()) > 0 || receiver.received.length > 0, { what: 'it to be due' });
     expect(await end(id, 'delivered')).to.include({ attempts: 2 });
     const late = { id, attempt: 1, status: 500, error: 'late', next: 'dead' } as const;
-    expect(await attempts.settle(late), 'the lost attempt has no say').to.equal(false);
+    expect(await deliveries.settle(late), 'the lost attempt has no say').to.equal(false);
   });
 
   it('are attempted once, however many jobs and workers there are for them', async () => {

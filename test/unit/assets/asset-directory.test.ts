@@ -1,15 +1,20 @@
 import { expect } from 'chai';
+import type { Asset } from '../../../src/domain/asset.ts';
 import {
   createAssetDirectory,
-  type AssetSource,
   type LiveAssetDirectory,
-  type PlacedAsset,
 } from '../../../src/features/assets/asset-directory.ts';
+import type { AssetQueries } from '../../../src/features/assets/queries/assets.ts';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
 import { waitFor } from '../../support/wait-for.ts';
 
+interface PlacedAsset {
+  readonly asset: Asset;
+  readonly position: number;
+}
+
 /** Postgres as the directory sees it. */
-class FakeSource implements AssetSource {
+class FakeSource implements Pick<AssetQueries, 'version' | 'page'> {
   held: PlacedAsset[] = [];
   current = 0;
   isDown = false;

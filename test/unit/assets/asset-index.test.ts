@@ -1,7 +1,6 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { createAssetIndex, searchable } from '../../../src/features/assets/asset-index.ts';
-import { fold } from '../../../src/features/assets/fold.ts';
+import { createAssetIndex, fold, searchable } from '../../../src/features/assets/asset-index.ts';
 import { byRank, judgeList, type Asset } from '../../../src/domain/asset.ts';
 
 function asset(id: string, symbol: string, more: Partial<Asset> = {}): Asset {

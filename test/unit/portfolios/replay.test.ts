@@ -5,7 +5,7 @@ import { amountOf, formatAmount, oneUnit } from '../../../src/features/portfolio
 import { dayBegin } from '../../../src/features/portfolios/ledger/day-start.ts';
 import { dayNumber, daysOf } from '../../../src/features/portfolios/ledger/days.ts';
 import { marksToKeep } from '../../../src/features/portfolios/ledger/checkpoint-choice.ts';
-import { costBasisMethods } from '../../../src/features/portfolios/ledger/asset-book.ts';
+import { costBasisMethods } from '../../../src/domain/bookkeeping.ts';
 import { keptAs, lotsOfMark, replayAsset } from '../../../src/features/portfolios/ledger/replay.ts';
 
 describe('stored amounts', () => {

@@ -17,7 +17,7 @@ describe('a document that is waited for', () => {
     reading = undefined;
     const reader = createDocumentReader({
       store: { read: () => Promise.resolve(stored), want: () => Promise.resolve(true) },
-      news: { listen: () => () => undefined, publish: () => Promise.resolve() },
+      news: { listen: () => () => undefined },
       clock: { now: () => Date.now() },
       kick: () => Promise.resolve(),
       pendingState: () => Promise.resolve('pending'),

@@ -1,7 +1,11 @@
 import { expect } from 'chai';
 import { createHmac } from 'node:crypto';
-import { createSigner, rotationOverlapMs, signatureOf } from '../../../src/features/webhooks/signature.ts';
-import { serverSecretsOf } from '../../../src/features/webhooks/server-secrets.ts';
+import {
+  createSigner,
+  rotationOverlapMs,
+  serverSecretsOf,
+  signatureOf,
+} from '../../../src/features/webhooks/signature.ts';
 
 const owner = { userId: '01934c2a-0000-7000-8000-000000000001', generation: 0, rotatedAt: null };
 const message = { id: 'msg', timestamp: 1_700_000_000, body: '{"a":1}' };

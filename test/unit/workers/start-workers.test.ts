@@ -70,7 +70,12 @@ describe('the start of workers', () => {
 describe('client jobs that are not tried again', () => {
   const failed: unknown[] = [];
   const told: unknown[] = [];
-  const runs = { fail: (...given: unknown[]) => Promise.resolve(void failed.push(given) ?? ['id']) };
+  const runs = {
+    fail: (...given: unknown[]) => {
+      failed.push(given);
+      return Promise.resolve(['id']);
+    },
+  };
   const events = { append: (...given: unknown[]) => Promise.resolve(void told.push(given)) };
   const { onDead } = createJobsProcessors(
     platformOf(),

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
-import { createUpkeepProcessors, type UpkeepDeps } from '../../../workers/processors/jobs/upkeep.ts';
+import type { Platform } from '../../../src/platform/platform.ts';
+import { createReconcile } from '../../../workers/processors/jobs/module.ts';
 
 describe('the reconciliation of jobs', () => {
   /** Where each page that was read began. */
@@ -10,25 +11,22 @@ describe('the reconciliation of jobs', () => {
   /** `pages` pages of one open job each. */
   function upkeepOver(pages: number) {
     [looked, added] = [[], []];
-    const deps = {
-      runs: {
-        openWork({ after }: { after: string | undefined }) {
-          looked.push(after);
-          const page = Number(after ?? 0);
-          const next = page + 1 < pages ? String(page + 1) : undefined;
-          const work = { workKey: `w${page}`, requester: { userId: 'joe' }, submission: {}, total: 7 };
-          return Promise.resolve({ works: [{ ...work, name: 'bulk.fetch' }], next });
-        },
+    const runs = {
+      openWork({ after }: { after?: string | undefined }) {
+        looked.push(after);
+        const page = Number(after ?? 0);
+        const next = page + 1 < pages ? String(page + 1) : undefined;
+        const work = { workKey: `w${page}`, requester: { userId: 'joe' }, submission: {}, total: 7 };
+        return Promise.resolve({ works: [{ ...work, name: 'bulk.fetch' }], next });
       },
-      queues: {
-        add(name: string, { workKey }: { workKey: string }, { priority }: { priority?: number }) {
-          added.push({ name, workKey, priority });
-          return Promise.resolve();
-        },
+    } as unknown as Parameters<typeof createReconcile>[1];
+    const queues = {
+      add(name: string, { workKey }: { workKey: string }, { priority }: { priority?: number }) {
+        added.push({ name, workKey, priority });
+        return Promise.resolve();
       },
-      log: silentLogger(),
-    } as unknown as UpkeepDeps;
-    const reconcile = createUpkeepProcessors(deps)['jobs.reconcile'];
+    } as unknown as Platform['queues'];
+    const reconcile = createReconcile({ queues, log: silentLogger() }, runs);
     return async (): Promise<number> => (await reconcile({}, {} as never)).added;
   }
 

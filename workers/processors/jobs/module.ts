@@ -53,8 +53,8 @@ const pagesPerLook = 5;
  * Adds every open work again. Deduplication makes that harmless for work that is queued or running, so there is no need to
  * find out which of it Redis has lost.
  */
-function createReconcile(
-  { queues, log }: Upkeep,
+export function createReconcile(
+  { queues, log }: Pick<Platform, 'queues' | 'log'>,
   runs: Pick<ReturnType<typeof createRunQueries>, 'openWork'>,
 ): Processor<'jobs.reconcile'> {
   /** Where the last look of this process ended; undefined for the beginning. */

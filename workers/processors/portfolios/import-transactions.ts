@@ -10,7 +10,7 @@ import type {
   ImportRun,
   ImportRuns,
 } from '../../../src/features/portfolios/queries/import-runs.ts';
-import type { SymbolLookup } from '../../../src/features/assets/queries/symbol-lookup.ts';
+import type { AssetService } from '../../../src/features/assets/asset-service.ts';
 import type { BookChange } from '../../../src/features/portfolios/queries/write-transactions.ts';
 import type { JobData } from '../../../jobs/registry.ts';
 import type { GenericMapping } from '../../../src/features/portfolios/importers/generic.ts';
@@ -35,7 +35,7 @@ import { runForClients, type ClientRunDeps, type RunControl } from '../jobs/clie
 export interface ImportDeps extends ClientRunDeps {
   readonly imports: Pick<ImportQueries, 'find' | 'chunk' | 'choices'>;
   readonly importRuns: ImportRuns;
-  readonly symbols: SymbolLookup;
+  readonly symbols: Pick<AssetService['list'], 'find' | 'identities' | 'isKnown'>;
   readonly closes: ReadCloses;
   readonly findMarketValues: FindMarketValues;
   /** Has the books of a portfolio brought up to date. */

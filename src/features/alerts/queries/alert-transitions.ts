@@ -7,7 +7,7 @@ import { v7 as uuidv7 } from 'uuid';
 import { leastBetweenFiringsMs, type Alert, type FiringQuote } from '../alert.ts';
 import { toAlert, type AlertRow } from './alert-rows.ts';
 import { orUnavailable } from '../../../../db/outage.ts';
-import type { WebhookOutbox } from '../../webhooks/queries/webhook-deliveries.ts';
+import type { WebhookService } from '../../webhooks/webhook-service.ts';
 
 /** One alert to another state. */
 export interface AlertMove {
@@ -40,7 +40,7 @@ export interface AlertMoveQueries {
 
 interface MoveDeps {
   readonly knex: Knex;
-  readonly outbox: Pick<WebhookOutbox, 'enqueueIn'>;
+  readonly outbox: Pick<WebhookService, 'enqueueIn'>;
 }
 
 /** Type of the event. */

@@ -1,5 +1,7 @@
+/** The list of assets in Postgres. */
 import type { Knex } from 'knex';
-import { judgeList, type Asset, type ListVerdict } from '../../../domain/asset.ts';
+import { judgeList, type Asset } from '../../../domain/asset.ts';
+import { orUnavailable } from '../../../../db/outage.ts';
 
 /** A row of a list that has arrived. */
 export interface ListedAsset {
@@ -9,16 +11,16 @@ export interface ListedAsset {
   readonly platforms?: Readonly<Record<string, string | null>> | undefined;
 }
 
-/** What a ranking told of an asset. */
+/** What a ranking said of an asset. */
 export interface RankedAsset {
   readonly assetId: string;
   readonly rank: number;
-  /** Null where it told no picture; one that is known stays. */
+  /** Null where it said no picture; one that is known stays. */
   readonly image: string | null;
 }
 
 /** What is to be fetched now. */
-export interface AssetsDue {
+interface AssetsDue {
   readonly list: boolean;
   /** Page of the ranking, from 1; 0 for none. */
   readonly rankPage: number;
@@ -28,35 +30,16 @@ export interface AssetsDue {
   readonly isEmpty: boolean;
 }
 
-/** How a list was taken, and what changed by it. */
-export interface StoredList {
-  readonly verdict: ListVerdict;
-  readonly assets: number;
-  /** Assets that were active before and are not on the list. */
-  readonly vanished: number;
-}
-
-interface ListState {
-  readonly listed_at: Date | null;
-  readonly suspect_count: number | null;
-}
-
 /** Rows of one statement. */
 const batchSize = 1_000;
 /** A list that was not believed is fetched again after so long (s). */
 const confirmSeconds = 600;
 const daySeconds = 86_400;
 
-/** The list of assets in Postgres. */
 export type AssetQueries = ReturnType<typeof createAssetQueries>;
 
-/** Binds the queries to a connection pool. */
+/** Binds the statements to a connection pool. */
 export function createAssetQueries(knex: Knex) {
-  return { ...copyOf(knex), ...turnsOf(knex), ...storageOf(knex) };
-}
-
-/** For those who hold a copy. */
-function copyOf(knex: Knex) {
   return {
     /** Rises with every change; 0 before the first list. */
     async version(): Promise<number> {
@@ -64,47 +47,106 @@ function copyOf(knex: Knex) {
       return row?.version ?? 0;
     },
 
-    /** At most `limit` assets whose ids follow `after`, in the order of ids. */
+    /** At most `limit` assets whose ids follow `after`, in the order of ids, with their places in the provider's list. */
     async page(
       after: string,
       limit: number,
     ): Promise<readonly { readonly asset: Asset; readonly position: number }[]> {
-      const { rows } = await knex.raw<{ rows: AssetRow[] }>(pageSql, [after, limit]);
+      const { rows } = await knex.raw<{ rows: (Asset & { readonly position: number })[] }>(pageSql, [
+        after,
+        limit,
+      ]);
       return rows.map(({ position, ...asset }) => ({ asset, position }));
     },
-  };
-}
 
-type AssetRow = Asset & { readonly position: number };
-
-const pageSql = `select asset_id as id, symbol, name, rank, image, active, platforms::text as "platformsJson", position
-  from assets where asset_id > ? order by asset_id limit ?`;
-
-/** Whose turn it is. An attempt is noted before its call, so that one that fails, however it does, is not repeated at once. */
-function turnsOf(knex: Knex) {
-  return {
-    /** What is to be fetched now. */
+    /** What is to be fetched now. An attempt is noted before its call, so that one that fails, however it does, is not repeated at once. */
     async due(): Promise<AssetsDue> {
       const { rows } = await knex.raw<{ rows: [AssetsDue?] }>(dueSql);
       return rows[0] ?? { list: false, rankPage: 0, awaitedRankPage: 0, isEmpty: true };
     },
 
-    /** An attempt to fetch the list begins: the next one follows after 1 minute, doubled with each failure, 6 hours at most. */
+    /** An attempt to fetch the list starts: the next one follows after 1 minute, doubled with each failure, 6 hours at most. */
     async beginList(): Promise<void> {
       await knex.raw(
         `update asset_list set failures = failures + 1, next_at = clock_timestamp() + ${backoffSql('failures')}`,
       );
     },
 
-    /** An attempt to fetch a page of the ranking begins. */
+    /** An attempt to fetch a page of the ranking starts. */
     async beginRanks(): Promise<void> {
       await knex.raw(
         `update asset_list set rank_failures = rank_failures + 1,
           next_rank_at = clock_timestamp() + ${backoffSql('rank_failures')}`,
       );
     },
+
+    /**
+     * Takes a list that has arrived, unless it is not to be believed. Assets that are not on it become inactive; `vanished` is
+     * the number of those that were active before.
+     * @param rankPages pages of the ranking that are to be fetched after it.
+     */
+    storeList: (arrived: readonly ListedAsset[], rankPages: number) =>
+      knex.transaction((trx) => storeList(trx, arrived, rankPages)),
+
+    /**
+     * Stores what a page of the ranking said. An asset that held one of its ranks before, and is not on it, has none any more.
+     * @param next the page that is to be fetched next, 0 for none; absent when the page came along by itself.
+     */
+    storeRanks: (ranked: readonly RankedAsset[], next?: number): Promise<void> =>
+      knex.transaction((trx) => storeRanks(trx, ranked, next)),
+
+    /**
+     * What symbols (in lower case) stand for: the largest active asset of each, and how many others have it; symbols that no
+     * asset has are left out.
+     * @throws {UnavailableError} no database.
+     */
+    async find(symbols: readonly string[]): Promise<readonly SymbolMatch[]> {
+      const { rows } = await orUnavailable(knex.raw<{ rows: SymbolMatch[] }>(findSql, [symbols] as never));
+      return rows;
+    },
+
+    /** Symbols and names of assets; ids that are not in the list are left out. @throws {UnavailableError} no database. */
+    async identities(ids: readonly string[]): Promise<readonly AssetIdentity[]> {
+      if (ids.length === 0) return [];
+      const { rows } = await orUnavailable(
+        knex.raw<{ rows: AssetIdentity[] }>(
+          'select asset_id as "assetId", symbol, name from assets where asset_id = any(?)',
+          [[...ids]],
+        ),
+      );
+      return rows;
+    },
+
+    /** Whether there is a list at all. @throws {UnavailableError} no database. */
+    async isKnown(): Promise<boolean> {
+      const { rows } = await orUnavailable(
+        knex.raw<{ rows: [{ known: boolean }] }>('select exists (select 1 from assets) as known'),
+      );
+      return rows[0].known;
+    },
   };
 }
+
+type AssetIdentity = Pick<ListedAsset, 'assetId' | 'symbol' | 'name'>;
+
+interface SymbolMatch {
+  /** In lower case. */
+  readonly symbol: string;
+  readonly id: string;
+  readonly name: string;
+  /** Further assets with this symbol. */
+  readonly others: number;
+}
+
+const pageSql = `select asset_id as id, symbol, name, rank, image, active, platforms::text as "platformsJson", position
+  from assets where asset_id > ? order by asset_id limit ?`;
+
+/** Ids with capitals or blanks are listed now and then; nothing can be asked of them. */
+const findSql = `select distinct on (lower(symbol)) lower(symbol) as symbol, asset_id as id, name,
+    count(*) over (partition by lower(symbol)) - 1 as others
+  from assets
+  where active and lower(symbol) = any(?::text[]) and asset_id ~ '^[a-z0-9][a-z0-9._-]{0,99}$'
+  order by lower(symbol), rank nulls last, asset_id`;
 
 const dueSql = `select next_at <= clock_timestamp() as list,
     case when next_rank_at <= clock_timestamp() then next_rank_page else 0 end as "rankPage",
@@ -115,37 +157,22 @@ function backoffSql(failures: 'failures' | 'rank_failures'): string {
   return `least(21600, 60 * power(2, least(${failures}, 10))) * interval '1 second'`;
 }
 
-function storageOf(knex: Knex) {
-  return {
-    /**
-     * Takes a list that has arrived, unless it is not to be believed. Assets that are not on it become inactive.
-     * @param rankPages pages of the ranking that are to be fetched after it.
-     */
-    storeList: (arrived: readonly ListedAsset[], rankPages: number): Promise<StoredList> =>
-      knex.transaction((trx) => storeList(trx, arrived, rankPages)),
-
-    /**
-     * Stores what a page of the ranking told. Who held one of its ranks before, and is not on it, has none any more.
-     * @param next the page that is to be fetched next, 0 for none; absent when the page came along by itself.
-     */
-    storeRanks: (ranked: readonly RankedAsset[], next?: number): Promise<void> =>
-      knex.transaction((trx) => storeRanks(trx, ranked, next)),
-  };
-}
-
-async function storeList(
-  trx: Knex.Transaction,
-  arrived: readonly ListedAsset[],
-  rankPages: number,
-): Promise<StoredList> {
+async function storeList(trx: Knex.Transaction, arrived: readonly ListedAsset[], rankPages: number) {
   // The lock also keeps two jobs from updating the same rows in different orders.
-  const state = await lockState(trx);
+  const state = await trx('asset_list')
+    .forUpdate()
+    .first<{ suspect_count: number | null } | undefined>('suspect_count');
   const { rows } = await trx.raw<{ rows: [{ n: number }] }>('select count(*) as n from assets where active');
   const held = rows[0].n;
   const assets = distinct(arrived);
   const verdict = judgeList({ held, arrived: assets.length, suspect: state?.suspect_count ?? null });
   if (verdict !== 'take') {
-    if (verdict === 'confirm') await noteSuspect(trx, assets.length);
+    if (verdict === 'confirm') {
+      await trx.raw(
+        `update asset_list set suspect_count = ?, next_at = clock_timestamp() + ? * interval '1 second'`,
+        [assets.length, confirmSeconds],
+      );
+    }
     return { verdict, assets: held, vanished: 0 };
   }
   for (let start = 0; start < assets.length; start += batchSize) {
@@ -154,17 +181,6 @@ async function storeList(
   const { rows: gone } = await trx.raw<{ rows: [{ n: number }] }>(deactivateSql);
   await trx.raw(listedSql, [daySeconds, rankPages > 0 ? 1 : 0]);
   return { verdict, assets: assets.length, vanished: gone[0].n };
-}
-
-async function lockState(trx: Knex.Transaction): Promise<ListState | undefined> {
-  return await trx('asset_list').forUpdate().first<ListState | undefined>('listed_at', 'suspect_count');
-}
-
-async function noteSuspect(trx: Knex.Transaction, count: number): Promise<void> {
-  await trx.raw(
-    `update asset_list set suspect_count = ?, next_at = clock_timestamp() + ? * interval '1 second'`,
-    [count, confirmSeconds],
-  );
 }
 
 /** In a transaction `now()` stands still: what is on the list has it as `last_seen`, all else is older. */
@@ -213,7 +229,7 @@ async function storeRanks(
   ranked: readonly RankedAsset[],
   next: number | undefined,
 ): Promise<void> {
-  await lockState(trx);
+  await trx('asset_list').forUpdate().first();
   const changed = ranked.length === 0 ? 0 : await writeRanks(trx, ranked, next === 0);
   const bump = changed > 0 ? 1 : 0;
   if (next === undefined) await trx.raw('update asset_list set version = version + ?', [bump]);
@@ -224,7 +240,7 @@ async function storeRanks(
     );
 }
 
-/** Number of assets that were changed. What stands behind the last page has no rank that anybody told of late. */
+/** Number of assets that were changed. An asset behind the last page has no rank any more. */
 async function writeRanks(
   trx: Knex.Transaction,
   ranked: readonly RankedAsset[],

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { assetIdSchema } from '../../../../jobs/requests.ts';
 import { NotFoundError } from '../../../domain/errors.ts';
 import { importFormats } from './read-report.ts';
-import { callbackUrl } from '../../webhooks/webhook-schemas.ts';
+import { callbackUrl } from '../../webhooks/schemas.ts';
 
 const longestJson = 32_000;
 const mostChoices = 500;

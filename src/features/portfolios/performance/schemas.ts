@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { performanceRanges } from '../../../domain/performance-range.ts';
 import { coin } from '../../../platform/http/fields.ts';
 import { timeout } from '../../quotes/price-schemas.ts';
-import { callbackUrl } from '../../webhooks/webhook-schemas.ts';
+import { callbackUrl } from '../../webhooks/schemas.ts';
 
 const range = z
   .enum(performanceRanges, `must be one of ${performanceRanges.join(', ')}`)

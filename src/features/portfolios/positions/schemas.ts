@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { dayNumber, dayText } from '../ledger/days.ts';
 import { coin, wholeNumber } from '../../../platform/http/fields.ts';
 import { timeout } from '../../quotes/price-schemas.ts';
-import { callbackUrl } from '../../webhooks/webhook-schemas.ts';
+import { callbackUrl } from '../../webhooks/schemas.ts';
 
 const longPage = {
   page: wholeNumber({ min: 1, max: 1_000_000 }).default(1),

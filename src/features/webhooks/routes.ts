@@ -1,15 +1,18 @@
 /** A user's webhooks: the secret that they are signed with, and what became of each. */
-import type { ShownSecret } from './webhook-service.ts';
 import { actorOf } from '../accounts/actor.ts';
-import type { AppDeps } from '../../app-deps.ts';
 import { charge } from '../../platform/http/admission.ts';
-import { deliveryJson, presentDelivery } from './present-delivery.ts';
 import { answer, answerJson, envelopeOf } from '../../platform/http/envelope.ts';
 import { pageOf } from '../../platform/http/paging.ts';
 import { route, type Route } from '../../platform/http/route.ts';
-import { deliveriesQuery, deliveryIdOf, deliveryPath, testBody } from './webhook-schemas.ts';
+import type { Allowances } from '../../platform/redis/allowances.ts';
+import type { DeliveryRecord } from './queries/webhook-deliveries.ts';
+import type { WebhookService } from './webhook-service.ts';
+import { deliveriesQuery, deliveryIdOf, deliveryPath, testBody } from './schemas.ts';
 
-type WebhookDeps = Pick<AppDeps, 'webhooks' | 'allowances'>;
+interface WebhookDeps {
+  readonly webhooks: Pick<WebhookService, 'secret' | 'rotate' | 'list' | 'get' | 'retry' | 'test'>;
+  readonly allowances: Allowances;
+}
 
 const tag = 'Webhooks';
 const path = '/api/v1/webhooks';
@@ -143,6 +146,33 @@ function tryOut({ webhooks, allowances }: WebhookDeps): Route {
   });
 }
 
-function presentSecret({ secret: text, generation, rotatedAt, previousUntil }: ShownSecret) {
+function presentSecret(shown: Awaited<ReturnType<WebhookService['secret']>>) {
+  const { secret: text, generation, rotatedAt, previousUntil } = shown;
   return { secret: text, generation, rotated_at: rotatedAt, previous_signs_until: previousUntil };
+}
+
+function presentDelivery(delivery: DeliveryRecord): Record<string, unknown> {
+  const { id, type, url, state, attempts } = delivery;
+  return {
+    id,
+    type,
+    url,
+    state,
+    attempts,
+    next_attempt_at: delivery.nextAt,
+    last_status: delivery.lastStatus,
+    last_error: delivery.lastError,
+    created_at: delivery.createdAt,
+    delivered_at: state === 'delivered' ? delivery.endedAt : null,
+    given_up_at: state === 'dead' ? delivery.endedAt : null,
+    links: { self: `/api/v1/webhooks/deliveries/${id}` },
+  };
+}
+
+/** With the body that is sent; a job's end is shown by the job. */
+function deliveryJson(delivery: DeliveryRecord): string {
+  const presented = JSON.stringify(presentDelivery(delivery)).slice(0, -1);
+  return delivery.body === null
+    ? `${presented},"job":"/api/v1/jobs/${delivery.id}"}`
+    : `${presented},"body":${delivery.body}}`;
 }

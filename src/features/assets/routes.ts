@@ -1,12 +1,13 @@
-import type { AppDeps } from '../../app-deps.ts';
-import { known } from './known-assets.ts';
-import { presentAsset } from './present-asset.ts';
+import type { Asset } from '../../domain/asset.ts';
 import { answer } from '../../platform/http/envelope.ts';
 import { pageOf } from '../../platform/http/paging.ts';
 import { route, type Route } from '../../platform/http/route.ts';
-import { assetsQuery, searchQuery } from './asset-schemas.ts';
+import { known, type AssetDirectory } from './asset-directory.ts';
+import { assetsQuery, searchQuery } from './schemas.ts';
 
-type AssetDeps = Pick<AppDeps, 'assets'>;
+interface AssetDeps {
+  readonly assets: AssetDirectory;
+}
 
 const tag = 'Prices';
 const unavailable = 'The list of coins has not been fetched yet; retry after Retry-After seconds';
@@ -56,4 +57,8 @@ function listRoute({ assets }: AssetDeps): Route {
       });
     },
   });
+}
+
+function presentAsset({ id, symbol, name, rank }: Asset): Record<string, unknown> {
+  return { id, symbol, name, rank };
 }

@@ -1,0 +1,8 @@
+import type { ApiModule } from '../../platform/http/api-module.ts';
+import type { AssetDirectory } from './asset-directory.ts';
+import { assetRoutes } from './routes.ts';
+
+/** The coins that there are. */
+export function createAssetsModule(services: { readonly assets: AssetDirectory }): ApiModule {
+  return { routes: assetRoutes(services) };
+}
