@@ -88,7 +88,7 @@ async function main(): Promise<void> {
   quicken(hub, Number(process.env['LEAST_INTERVAL_MS'] ?? 1_000));
   await revocations.whenKnown(5_000);
 
-  const mirror = buildMirrorReading({ config, pipeline, log });
+  const mirror = buildMirrorReading({ pipeline, log });
   const history = buildHistoryReading({ pipeline, log });
   const assets = directoryOver(() => noAssets);
   const portfolios = buildPortfolios({ config, log, shutdown, pipeline, assets, ...mirror, ...history });

@@ -36,7 +36,7 @@ import { usageRoutes } from './features/accounts/usage-routes.ts';
 import { userRoutes } from './features/accounts/user-routes.ts';
 import { valuationRoutes } from './features/portfolios/valuation/routes.ts';
 import { webhookRoutes } from './features/webhooks/routes.ts';
-import { v3Routes } from './features/coingecko-api/routes.ts';
+import { createCoinGeckoApiModule } from './features/coingecko-api/module.ts';
 
 /** The application, as a server listens for it. */
 interface Application {
@@ -100,7 +100,7 @@ export function routeTable(deps: AppDeps): Route[] {
     ...importRoutes(deps),
     ...exportRoutes(deps),
     ...operationRoutes(deps),
-    ...v3Routes(deps),
+    ...createCoinGeckoApiModule(deps).routes,
   ];
   return [...described, ...docsRoutes(described)];
 }

@@ -7,10 +7,12 @@ import { createUserQueries } from '../src/features/accounts/queries/users.ts';
 import { credentialLifeOf } from '../src/features/accounts/credential-life.ts';
 import { createUsageTally } from '../src/features/accounts/usage-counter.ts';
 import { buildHistoryKeeping, buildHistoryWriting } from '../src/histories.ts';
-import { buildMirrorWriting } from '../src/mirroring.ts';
+import { createMarketRowStore } from '../src/features/quotes/market-row-store.ts';
 import { priceSourceOf } from '../src/platform/config/price-source.ts';
 import { createMailer } from '../src/platform/mail/mailer.ts';
+import type { Requester } from '../src/domain/requester.ts';
 import type { WorkerParts } from './parts.ts';
+import { createCoinGeckoApiProcessors } from './processors/coingecko-api/module.ts';
 import { createMailProcessors } from './processors/accounts/mail.ts';
 import { createRequestProcessors } from './processors/quotes/requests.ts';
 import { meansToWarm, warmQuotes } from './processors/quotes/warm.ts';
@@ -76,7 +78,7 @@ export function quotesModule({ config, pipeline, threads, clientRuns }: WorkerPa
 /** Calls the price sources. */
 export function upstreamModule(parts: WorkerParts) {
   const { config, log, shutdown, pipeline } = parts;
-  const { knex, redis, keys, queues, kick, clock, ledger, budget } = pipeline;
+  const { knex, redis, keys, queues, demand, kick, clock, ledger, budget } = pipeline;
   const { list: assets, news: assetNews } = createAssetService(pipeline);
   return {
     processors: {
@@ -84,18 +86,21 @@ export function upstreamModule(parts: WorkerParts) {
         const usage = createUsageTally({ queries: createUsageQueries(knex), log });
         shutdown.add('queues', 'usage', () => usage.close());
         const assetRankPages = config.ASSET_RANK_PAGES;
-        return createRefreshProcessors({
+        const upstream = buildUpstream(parts);
+        const charge = (who: Requester, share: number): void => usage.calls(who, share);
+        const refresh = createRefreshProcessors({
           ...pipeline,
-          ...buildMirrorWriting(parts),
           ...buildHistoryWriting(parts),
-          ...buildUpstream(parts),
+          ...upstream,
+          rows: createMarketRowStore({ redis, keys, retentionSeconds: config.QUOTE_RETENTION }),
           assets,
           assetNews,
           assetRankPages,
           noteRanking: createRankNoter({ assets, assetNews, assetRankPages, kick, clock, log }),
           notFoundMs: config.NOT_FOUND_SECONDS * 1000,
-          charge: (who, share) => usage.calls(who, share),
+          charge,
         });
+        return { ...refresh, ...createCoinGeckoApiProcessors(pipeline, { ...upstream, demand, charge }) };
       },
       upkeep: () => {
         // Only paid plans of CoinGecko tell their limits.

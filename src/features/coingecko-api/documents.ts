@@ -1,11 +1,11 @@
-import type { Principal } from '../../domain/principal.ts';
-import { outOfReachReason, type CachedDocument } from './document-store.ts';
+/** Documents of CoinGecko as handlers read them, and what is said where there is nothing to serve. */
+import { withoutPriceReason, type QuoteReading } from '../../domain/cached-quote.ts';
 import type { AppError } from '../../domain/errors.ts';
-import type { AppDeps } from '../../app-deps.ts';
-import { unserved } from './unserved.ts';
-
-/** What documents are read with. */
-export type DocumentDeps = Pick<AppDeps, 'documents' | 'budgetStatus' | 'config'>;
+import type { Principal } from '../../domain/principal.ts';
+import { retryAfterSeconds } from '../../platform/http/retry-after.ts';
+import { notYet } from '../../platform/http/v3-errors.ts';
+import { outOfReachReason, type CachedDocument } from './document-store.ts';
+import type { CoinGeckoApiDeps } from './types.ts';
 
 interface DocumentQuestion {
   /** Made by {@link canonicalPath}. */
@@ -52,11 +52,37 @@ export function canonicalPath(path: string, params: Readonly<Record<string, Valu
  * @throws {AppError} `notFound` where there is none, 503 where it cannot be had now.
  */
 export async function readDocument(
-  { documents, budgetStatus, config }: DocumentDeps,
+  { documents, budgetStatus, config }: CoinGeckoApiDeps,
   { notFound, outOfReach, viewer, ...asked }: DocumentQuestion,
 ): Promise<FoundDocument> {
   const reading = await documents.read({ ...asked, waitMs: config.READ_WAIT_MS, requester: viewer });
   if (reading.document !== undefined) return { state: reading.state, document: reading.document };
   if (reading.reason === outOfReachReason && outOfReach !== undefined) throw outOfReach();
   throw reading.state === 'not_found' ? notFound() : await unserved(reading.state, budgetStatus);
+}
+
+const messages = {
+  pending: 'The data is on its way; please try again',
+  rate_limited: 'The upstream budget allows no call at the moment; please try again',
+  unavailable: 'The price source does not answer; please try again',
+} as const;
+
+/** Why nothing can be served, as the 503 that says when to come back. */
+export async function unserved(
+  why: keyof typeof messages,
+  budgetStatus: CoinGeckoApiDeps['budgetStatus'],
+): Promise<AppError> {
+  return notYet(messages[why], await retryAfterSeconds(why, budgetStatus));
+}
+
+/** The state that says best why none of these readings has a quote. */
+export function reasonOf(readings: Iterable<QuoteReading>): keyof typeof messages {
+  const states = new Set([...readings].map(({ state }) => state));
+  if (states.has('rate_limited')) return 'rate_limited';
+  return states.has('pending') ? 'pending' : 'unavailable';
+}
+
+/** Whether an asset is one that the source knows and has no price for: nothing is awaited then. */
+export function isWithoutPrice({ state, reason }: QuoteReading): boolean {
+  return state === 'unavailable' && reason === withoutPriceReason;
 }

@@ -4,8 +4,55 @@
  */
 import type { CachedQuote } from '../../domain/cached-quote.ts';
 import type { MarketRow } from '../../domain/market-row.ts';
-import { roundPrice, type Precision } from './numbers.ts';
-import { figuresOf } from './quote-figures.ts';
+
+/** Decimal places of a price: a count, `full`, or CoinGecko's own choice. */
+export type Precision = number | 'full' | undefined;
+
+/**
+ * JSON text of a price. Without a precision it is rounded as CoinGecko does by default: six significant digits, yet never
+ * fewer than two decimals. A price that CoinGecko sent is so rounded already; one of another source has more digits.
+ */
+export function priceText(price: number, precision: Precision): string {
+  return String(roundPrice(price, precision));
+}
+
+/** A price rounded as asked for (see {@link priceText}). */
+export function roundPrice(price: number, precision: Precision): number {
+  if (precision === 'full') return price;
+  if (precision !== undefined) return Number(price.toFixed(precision));
+  return price >= 10_000 ? Number(price.toFixed(2)) : Number(price.toPrecision(6));
+}
+
+/** What a quote tells, out of its JSON. */
+interface QuoteFigures {
+  readonly symbol: string | null;
+  readonly name: string | null;
+  readonly price: number;
+  readonly market_cap: number | null;
+  readonly rank: number | null;
+  readonly change_24h: number | null;
+  readonly change_percent_24h: number | null;
+  readonly volume_24h: number | null;
+  readonly as_of: string | null;
+}
+
+const parsed = new WeakMap<CachedQuote, QuoteFigures>();
+
+/** The figures of a quote, read once however often it is asked for. */
+export function figuresOf(quote: CachedQuote): QuoteFigures {
+  let figures = parsed.get(quote);
+  if (figures === undefined) {
+    figures = JSON.parse(`${quote.head}}`) as QuoteFigures;
+    parsed.set(quote, figures);
+  }
+  return figures;
+}
+
+/** When the source saw it, or if it does not say, when we received it; unix seconds. */
+export function updatedAt(quote: CachedQuote): number {
+  const seen = Date.parse(figuresOf(quote).as_of ?? '');
+  return Math.floor((Number.isNaN(seen) ? quote.receivedAt : seen) / 1000);
+}
 
 /** A row as it is answered; typed where it is worked with. */
 export interface MarketRowJson {
@@ -27,8 +74,6 @@ export const orders = [
   'id_asc',
   'id_desc',
 ] as const;
-export type Order = (typeof orders)[number];
-
 /** The row of an asset, of its stored row, its quote, or both; undefined when there is neither. */
 export function mergedRow(
   row: MarketRow | undefined,
@@ -111,7 +156,7 @@ export function shownRow(row: MarketRowJson, { precision, windows }: Shown): Mar
 }
 
 /** Rows in an order of CoinGecko; those without the figure come last. */
-export function ordered(rows: readonly MarketRowJson[], order: Order): MarketRowJson[] {
+export function ordered(rows: readonly MarketRowJson[], order: (typeof orders)[number]): MarketRowJson[] {
   const sign = order.endsWith('_asc') ? 1 : -1;
   if (order.startsWith('id')) return rows.toSorted((left, right) => (left.id < right.id ? -sign : sign));
   const field = order.startsWith('volume') ? 'total_volume' : 'market_cap';

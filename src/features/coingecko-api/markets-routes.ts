@@ -1,22 +1,22 @@
 import type { QuoteReading } from '../../domain/cached-quote.ts';
-import { isQuoteCurrency } from '../../domain/currencies.ts';
+import { NotFoundError } from '../../domain/errors.ts';
 import type { Principal } from '../../domain/principal.ts';
-import type { AppDeps } from '../../app-deps.ts';
 import type { ApiContext } from '../../platform/http/context.ts';
 import type { Route } from '../../platform/http/route.ts';
-import { answerV3 } from './answer.ts';
-import { invalidParameter } from '../../platform/http/v3-errors.ts';
-import { createHeldAnswers, type HeldAnswers } from './held-answers.ts';
+import { answerV3, createHeldAnswers, pagingHeaders } from './answers.ts';
+import {
+  canonicalPath,
+  isWithoutPrice,
+  readDocument,
+  reasonOf,
+  unserved,
+  updateEveryMs,
+  type FoundDocument,
+} from './documents.ts';
 import { mergedRow, ordered, shownRow, type MarketRowJson } from './market-rows.ts';
-import { readMarketDocuments } from './market-documents.ts';
-import { pagingHeaders } from './v3-paging.ts';
-import { changeWindows, marketsQuery, type MarketsQuery } from './market-params.ts';
-import { selectedIds } from './selection.ts';
-import { isWithoutPrice, reasonOf, unserved } from './unserved.ts';
+import { changeWindows, checkedCurrency, marketsQuery, selectedIds, type MarketsQuery } from './params.ts';
+import type { CoinGeckoApiDeps } from './types.ts';
 import { v3Route } from './v3-route.ts';
-
-/** What `/coins/markets` stands on. */
-export type MarketDeps = Pick<AppDeps, 'market' | 'documents' | 'assets' | 'budgetStatus' | 'config'>;
 
 /** What is found, before it is cut into pages. */
 interface FoundRows {
@@ -36,7 +36,7 @@ interface FoundRows {
 }
 
 /** `/coins/markets`. */
-export function marketRoutes(deps: MarketDeps): Route[] {
+export function marketRoutes(deps: CoinGeckoApiDeps): Route[] {
   const held = createHeldAnswers(deps.market);
   const markets = v3Route({
     path: '/coins/markets',
@@ -44,7 +44,7 @@ export function marketRoutes(deps: MarketDeps): Route[] {
     query: marketsQuery,
     shortcut: (ctx) => held.answer(ctx),
     handler: async (ctx, { query, viewer }) => {
-      if (!isQuoteCurrency(query.vs_currency)) throw invalidParameter('invalid vs_currency');
+      checkedCurrency(query.vs_currency);
       const ids = query.category === undefined ? selectedIds(query, deps.assets) : undefined;
       const found = await findRows(deps, { query, ids, viewer });
       if (found.rows.length === 0 && found.pending.length > 0)
@@ -57,11 +57,12 @@ export function marketRoutes(deps: MarketDeps): Route[] {
 
 interface Asked {
   readonly query: MarketsQuery;
+  /** Undefined for the whole market or a category. */
   readonly ids: readonly string[] | undefined;
   readonly viewer: Principal;
 }
 
-async function findRows(deps: MarketDeps, { query, ids, viewer }: Asked): Promise<FoundRows> {
+async function findRows(deps: CoinGeckoApiDeps, { query, ids, viewer }: Asked): Promise<FoundRows> {
   if (needsDocument(query, ids)) return await readMarketDocuments(deps, { query, ids, viewer });
   return ids === undefined
     ? await rankedRows(deps, { query, viewer })
@@ -81,7 +82,7 @@ function needsDocument(query: MarketsQuery, ids: readonly string[] | undefined):
 }
 
 async function namedRows(
-  { market, config }: MarketDeps,
+  { market, config }: CoinGeckoApiDeps,
   { query, ids, viewer }: Asked & { readonly ids: readonly string[] },
 ): Promise<FoundRows> {
   const { vs_currency: currency, per_page: perPage, page } = query;
@@ -98,7 +99,7 @@ const rankingPage = 250;
 const mostRankingPages = 400;
 
 async function rankedRows(
-  { market, assets, config, budgetStatus }: MarketDeps,
+  { market, assets, config, budgetStatus }: CoinGeckoApiDeps,
   { query }: Pick<Asked, 'query' | 'viewer'>,
 ): Promise<FoundRows> {
   const { vs_currency: currency, per_page: perPage, page } = query;
@@ -138,7 +139,7 @@ async function rankedRows(
 }
 
 async function joinRows(
-  market: MarketDeps['market'],
+  market: CoinGeckoApiDeps['market'],
   currency: string,
   readings: readonly QuoteReading[],
 ): Promise<FoundRows> {
@@ -169,7 +170,7 @@ async function joinRows(
 function send(
   ctx: ApiContext,
   found: FoundRows,
-  { query, held }: { readonly query: MarketsQuery; readonly held: HeldAnswers },
+  { query, held }: { readonly query: MarketsQuery; readonly held: ReturnType<typeof createHeldAnswers> },
 ): void {
   const { state, receivedAt, pending, readings } = found;
   const windows = changeWindows.filter((each) => query.price_change_percentage?.includes(each));
@@ -191,4 +192,93 @@ function send(
     return;
   }
   answerV3(ctx, { json, cache: 'prices', state, receivedAt, pending, headers });
+}
+
+const idsEach = 250;
+const idBytesEach = 5_500;
+/** CoinGecko has some 20,000 assets: no page of 250 comes after this one. */
+const lastPage = 400;
+
+/**
+ * Reads the rows of one page that rows of the cache do not hold, passed on as documents: one for a page of the whole market,
+ * one for up to 250 ids. Only checked values go upstream.
+ */
+async function readMarketDocuments(deps: CoinGeckoApiDeps, asked: Asked) {
+  const { query, ids, viewer } = asked;
+  const { per_page: perPage, page } = query;
+  const paths = ids === undefined ? pagePaths(query) : batchesOf(ids).map((batch) => idsPath(query, batch));
+  const notFound = (): NotFoundError => new NotFoundError('category not found', 'category_not_found');
+  const found = await Promise.all(
+    paths.map((path) => readDocument(deps, { path, freshMs: updateEveryMs.markets, viewer, notFound })),
+  );
+  const rows = found.flatMap(({ document }) => JSON.parse(document.json) as MarketRowJson[]);
+  const shown =
+    ids === undefined
+      ? rows
+      : ordered(rows, query.order ?? 'market_cap_desc').slice((page - 1) * perPage, page * perPage);
+  return {
+    ...ageOf(found),
+    rows: shown,
+    readings: [],
+    pending: [],
+    pages: [],
+    total: ids === undefined ? undefined : rows.length,
+  };
+}
+
+function ageOf(found: readonly FoundDocument[]): { state: 'fresh' | 'stale'; receivedAt: number } {
+  const receivedAt = found.reduce(
+    (oldest, { document }) => Math.min(oldest, document.receivedAt),
+    Date.now(),
+  );
+  return { state: found.some(({ state }) => state === 'stale') ? 'stale' : 'fresh', receivedAt };
+}
+
+/** No path for what cannot be there. */
+function pagePaths(query: MarketsQuery): string[] {
+  const { category, order, per_page: perPage, page } = query;
+  if (page * perPage > lastPage * idsEach) return [];
+  if (category !== undefined && !/^[a-z0-9-]{1,100}$/.test(category))
+    throw new NotFoundError('category not found', 'category_not_found');
+  return [
+    canonicalPath('/coins/markets', {
+      ...common(query),
+      category,
+      order: order ?? 'market_cap_desc',
+      page,
+      per_page: perPage,
+    }),
+  ];
+}
+
+function idsPath(query: MarketsQuery, ids: readonly string[]): string {
+  return canonicalPath('/coins/markets', { ...common(query), ids, page: 1, per_page: idsEach });
+}
+
+/** All that costs nothing more is asked for, so that one document serves whoever wants a part of it. */
+function common(query: MarketsQuery) {
+  const { vs_currency: currency, locale } = query;
+  return {
+    vs_currency: currency,
+    precision: 'full',
+    price_change_percentage: changeWindows,
+    sparkline: query.sparkline || undefined,
+    include_rehypothecated: query.include_rehypothecated || undefined,
+    locale: locale === 'en' ? undefined : locale,
+  };
+}
+
+/** Sorted, so that equal sets make equal documents whatever their order. */
+function batchesOf(ids: readonly string[]): string[][] {
+  const batches: string[][] = [];
+  let bytes = Infinity;
+  for (const id of ids.toSorted()) {
+    if (bytes + id.length + 1 > idBytesEach || (batches.at(-1)?.length ?? idsEach) >= idsEach) {
+      batches.push([]);
+      bytes = 0;
+    }
+    batches.at(-1)?.push(id);
+    bytes += id.length + 1;
+  }
+  return batches;
 }

@@ -3,8 +3,13 @@
  * and a number that is none is as good as absent. What must be there and is not says `is required`.
  */
 import { z } from 'zod';
-import { quoteCurrencies } from '../../domain/currencies.ts';
-import type { Precision } from './numbers.ts';
+import { assetIdSchema } from '../../../jobs/requests.ts';
+import { isQuoteCurrency, quoteCurrencies } from '../../domain/currencies.ts';
+import { NotFoundError } from '../../domain/errors.ts';
+import { coinNotFound, invalidParameter } from '../../platform/http/v3-errors.ts';
+import type { AssetDirectory } from '../assets/asset-directory.ts';
+import { known } from '../assets/asset-directory.ts';
+import { orders, type Precision } from './market-rows.ts';
 
 /** CoinGecko takes a repeated parameter for its last value; blanks around it mean nothing. */
 function lastText(given: unknown): string | undefined {
@@ -111,3 +116,98 @@ function precisionOf(said: string | undefined): Precision {
   const places = /^\d{1,2}$/.test(said ?? '') ? Number(said) : undefined;
   return places === undefined || places > 18 ? undefined : places;
 }
+
+/** @throws {AppError} 422 for a currency that CoinGecko does not price in. */
+export function checkedCurrency(currency: string): string {
+  if (!isQuoteCurrency(currency)) throw invalidParameter('invalid vs_currency');
+  return currency;
+}
+
+/** Paths of CoinGecko in the place of an id. Those that are mirrored have routes of their own. */
+const otherPaths: ReadonlySet<string> = new Set(['categories', 'list', 'markets', 'top_gainers_losers']);
+
+/** @throws {AppError} 404 for what cannot be an asset id, and for paths of CoinGecko that are not mirrored. */
+export function checkedId(text: string): string {
+  const id = assetIdSchema.safeParse(text);
+  if (!id.success) throw coinNotFound();
+  if (otherPaths.has(id.data)) throw new NotFoundError();
+  return id.data;
+}
+
+/** @throws {AppError} 404 for an id that is not on the list of assets, once there is one. */
+export function refuseUnlisted(assets: AssetDirectory, assetId: string): void {
+  if (assets.isKnown() && assets.byId(assetId) === undefined) throw coinNotFound();
+}
+
+/** The parameters that name assets. */
+export const selectionParams = {
+  ids: list('Comma-separated asset ids'),
+  names: list('Comma-separated names of assets; counts when there are no ids'),
+  symbols: list('Comma-separated symbols; counts when there are neither ids nor names'),
+  include_tokens: word(['top', 'all'], 'Of symbols: the largest asset of each, or all'),
+};
+
+/** CoinGecko's own limit of symbols with `include_tokens=all`. */
+const mostSymbolsWithAll = 50;
+
+/**
+ * The ids that a request names, each once; undefined when it names none. An id that no provider can have is not among them.
+ * @throws {AppError} 503 when names or symbols are given before the list of assets has come.
+ */
+export function selectedIds(
+  {
+    ids,
+    names,
+    symbols,
+    include_tokens: include = 'top',
+  }: Partial<z.output<z.ZodObject<typeof selectionParams>>>,
+  assets: AssetDirectory,
+): readonly string[] | undefined {
+  if (ids !== undefined) return ids.filter((id) => assetIdSchema.safeParse(id).success);
+  const wanted = names ?? symbols;
+  if (wanted === undefined) return undefined;
+  const directory = known(assets);
+  const resolved =
+    names === undefined
+      ? directory.bySymbols(include === 'all' ? wanted.slice(0, mostSymbolsWithAll) : wanted, include)
+      : directory.byNames(wanted, 'all');
+  const found = resolved.flatMap((each) => each.assets.map(({ id }) => id));
+  return [...new Set(found)].filter((id) => assetIdSchema.safeParse(id).success);
+}
+
+const locales = [
+  'en',
+  'de',
+  'es',
+  'fr',
+  'it',
+  'ja',
+  'ko',
+  'nl',
+  'pl',
+  'pt',
+  'ru',
+  'tr',
+  'vi',
+  'zh',
+  'zh-tw',
+] as const;
+/** Windows of changes that CoinGecko has. */
+export const changeWindows: readonly string[] = ['1h', '24h', '7d', '14d', '30d', '200d', '1y'];
+
+/** Query of `/coins/markets`. */
+export const marketsQuery = z.object({
+  vs_currency: requiredCurrency(),
+  ...selectionParams,
+  category: text('Id of a category; counts before ids, names and symbols'),
+  order: word(orders, 'Order of the rows'),
+  per_page: count('Rows on a page', { fallback: 100, max: 250 }),
+  page: count('Page, the first is 1', { fallback: 1, max: 1_000_000 }),
+  sparkline: flag('Prices of the last seven days'),
+  price_change_percentage: list(`Comma-separated windows of changes: ${changeWindows.join(', ')}`),
+  locale: word(locales, 'Language of names'),
+  precision: precision(),
+  include_rehypothecated: flag('Ranks with rehypothecated assets too'),
+});
+
+export type MarketsQuery = z.output<typeof marketsQuery>;

@@ -2,22 +2,17 @@ import { z } from 'zod';
 import type { CachedQuote, QuoteReading } from '../../domain/cached-quote.ts';
 import { isQuoteCurrency, quoteCurrencies } from '../../domain/currencies.ts';
 import type { Principal } from '../../domain/principal.ts';
-import type { AppDeps } from '../../app-deps.ts';
 import type { Route } from '../../platform/http/route.ts';
-import { answerV3 } from './answer.ts';
 import { invalidParameter, missingParameter } from '../../platform/http/v3-errors.ts';
-import { createHeldAnswers } from './held-answers.ts';
-import { priceText } from './numbers.ts';
-import { flag, precision, requiredList } from './params.ts';
-import { figuresOf, updatedAt } from './quote-figures.ts';
-import { selectedIds, selectionParams } from './selection.ts';
-import { isWithoutPrice, reasonOf, unserved } from './unserved.ts';
+import { answerV3, createHeldAnswers } from './answers.ts';
+import { isWithoutPrice, reasonOf, unserved } from './documents.ts';
+import { figuresOf, priceText, updatedAt } from './market-rows.ts';
+import { flag, precision, requiredList, selectedIds, selectionParams } from './params.ts';
+import type { CoinGeckoApiDeps } from './types.ts';
 import { v3Route } from './v3-route.ts';
 
-type SimpleDeps = Pick<AppDeps, 'market' | 'assets' | 'budgetStatus' | 'config'>;
-
 /** `/ping` and `/simple/…`. */
-export function simpleRoutes(deps: SimpleDeps): Route[] {
+export function simpleRoutes(deps: CoinGeckoApiDeps): Route[] {
   return [ping(), supportedCurrencies(), price(deps)];
 }
 
@@ -53,7 +48,7 @@ type PriceQuery = z.output<typeof priceQuery>;
 /** Assets times currencies in one request; CoinGecko's limit of the URL allows few more. */
 const mostPairs = 20_000;
 
-function price(deps: SimpleDeps): Route {
+function price(deps: CoinGeckoApiDeps): Route {
   const held = createHeldAnswers(deps.market);
   return v3Route({
     path: '/simple/price',
@@ -100,7 +95,7 @@ interface Wanted {
 
 /** Without a known currency US dollars tell which of the assets exist. */
 async function readAll(
-  { market, config }: SimpleDeps,
+  { market, config }: CoinGeckoApiDeps,
   { ids, currencies, viewer }: Wanted,
 ): Promise<Found[]> {
   const asked = currencies.length === 0 ? ['usd'] : currencies;
@@ -130,7 +125,7 @@ function isFresh({ readings }: Found): boolean {
   return true;
 }
 
-async function refusalOf(found: readonly Found[], { budgetStatus }: SimpleDeps): Promise<Error> {
+async function refusalOf(found: readonly Found[], { budgetStatus }: CoinGeckoApiDeps): Promise<Error> {
   const unread = found.flatMap(({ readings }) => [...readings.values()].filter((each) => !isKnown(each)));
   return await unserved(reasonOf(unread), budgetStatus);
 }
@@ -171,4 +166,64 @@ function rowOf(found: readonly Found[], id: string, shown: Shown): string {
   }
   if (shown.include_last_updated_at && seenAt > 0) row += `,"last_updated_at":${seenAt}`;
   return row.slice(1);
+}
+
+const minutesOfDay = 1_440;
+
+/** `/key`: what the caller's key (or without one, its user) may do and has done this month. */
+export function keyRoute({ usageReports, authenticator, config, clock }: CoinGeckoApiDeps): Route {
+  const quotaOf = ({ keyId }: Principal): number | undefined =>
+    keyId === undefined ? undefined : authenticator.dailyQuotaOf(keyId);
+  return v3Route({
+    path: '/key',
+    scope: 'any',
+    summary: "Plan, limits and usage of the caller's key",
+    description:
+      'Requests of this month (UTC). Without a daily quota the allowance is that of the limit by the minute.',
+    handler: async (ctx, { viewer }) => {
+      const perMinute = viewer.keyId === undefined ? config.RATE_LIMIT_USER : config.RATE_LIMIT_KEY;
+      const month = monthOf(new Date(clock.now()));
+      const { days, totals } = await usageReports.ofUser({
+        userId: viewer.userId,
+        from: month.from,
+        to: month.to,
+      });
+      const own = days.filter(({ keyId }) => keyId === (viewer.keyId ?? null));
+      const used = own.reduce((sum, { requests }) => sum + requests, 0);
+      const credit = (quotaOf(viewer) ?? perMinute * minutesOfDay) * month.days;
+      const json = JSON.stringify(keyAnswer({ perMinute, credit, used, usedByAll: totals.requests }));
+      answerV3(ctx, { json, cache: 'none' });
+    },
+  });
+}
+
+interface KeyFigures {
+  readonly perMinute: number;
+  /** Requests of the month. */
+  readonly credit: number;
+  readonly used: number;
+  /** With all keys of the user and without one. */
+  readonly usedByAll: number;
+}
+
+/** The body of `/key`. */
+export function keyAnswer({ perMinute, credit, used, usedByAll }: KeyFigures) {
+  return {
+    plan: 'Pricepool',
+    rate_limit_request_per_minute: perMinute,
+    monthly_call_credit: credit,
+    current_total_monthly_calls: usedByAll,
+    current_remaining_monthly_calls: Math.max(0, credit - used),
+    api_key_rate_limit_request_per_minute: perMinute,
+    api_key_monthly_call_credit: credit,
+    api_key_current_total_monthly_calls: used,
+  };
+}
+
+/** First and last day of a moment's month in UTC, and how many days it has. */
+function monthOf(now: Date): { readonly from: string; readonly to: string; readonly days: number } {
+  const [year, month] = [now.getUTCFullYear(), now.getUTCMonth()];
+  const days = new Date(Date.UTC(year, month + 1, 0)).getUTCDate();
+  const dayOf = (day: number): string => new Date(Date.UTC(year, month, day)).toISOString().slice(0, 10);
+  return { from: dayOf(1), to: dayOf(days), days };
 }

@@ -1,4 +1,3 @@
-import type { AppDeps } from '../../app-deps.ts';
 import { withDeadline } from '../concurrency/deadline.ts';
 
 /**
@@ -7,7 +6,8 @@ import { withDeadline } from '../concurrency/deadline.ts';
  */
 export async function retryAfterSeconds(
   why: 'pending' | 'rate_limited' | 'unavailable',
-  budgetStatus: AppDeps['budgetStatus'],
+  /** Milliseconds until the budget grants a call again, and for which the provider has told us to stay away. */
+  budgetStatus: () => Promise<{ readonly nextGrantInMs: number; readonly blockedForMs: number }>,
 ): Promise<number> {
   if (why === 'pending') return 1;
   if (why === 'unavailable') return 5;

@@ -268,7 +268,12 @@ export async function startApi(different: Partial<AppDeps> = {}): Promise<TestAp
     ),
     jobDesk: desk,
     jobStreams: streams,
-    priceStreams: { open: (asked) => Promise.resolve(streams.open(asked)) },
+    priceStreams: {
+      open(asked) {
+        streams.open(asked);
+        return Promise.resolve();
+      },
+    },
     portfolioStreams: streams,
     quotes,
     market,

@@ -6,7 +6,7 @@ import type Coingecko from '@coingecko/coingecko-typescript';
 import { expect } from 'chai';
 import { toCachedQuote } from '../../../src/domain/cached-quote.ts';
 import { rowOfQuote } from '../../../src/features/coingecko-api/market-rows.ts';
-import { keyAnswer } from '../../../src/features/coingecko-api/key-routes.ts';
+import { keyAnswer } from '../../../src/features/coingecko-api/simple-routes.ts';
 
 type Answer<F extends (...given: never[]) => unknown> = Awaited<ReturnType<F>>;
 type SdkRow = Answer<Coingecko['coins']['markets']['get']>[number];

@@ -16,14 +16,13 @@ import { takeTurn } from '../upstream/non-batch-slot.ts';
 import type { RefreshDeps } from '../upstream/refresh-outcome.ts';
 import { callUpstream, waitOf } from '../upstream/upstream-call.ts';
 
-/** What fetching documents needs beside the rest. */
-export interface DocumentRefreshDeps {
+interface Deps extends Pick<
+  RefreshDeps,
+  'provider' | 'gate' | 'demand' | 'clock' | 'log' | 'notFoundMs' | 'charge'
+> {
   readonly documents: DocumentStore;
   readonly documentNews: Pick<Channel<string>, 'publish'>;
 }
-
-type Deps = Pick<RefreshDeps, 'provider' | 'gate' | 'demand' | 'clock' | 'log' | 'notFoundMs' | 'charge'> &
-  DocumentRefreshDeps;
 
 /** Longer than a call and its retries may take (ms); when its holder dies, another may try after this. */
 const leaseMs = 30_000;

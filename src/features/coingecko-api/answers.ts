@@ -1,0 +1,234 @@
+/** Good answers of CoinGecko's contract: its caching, paging and CORS headers, and what the contract has no room for. */
+import { createHash } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
+import type { CachedQuote } from '../../domain/cached-quote.ts';
+import type { ApiContext, Exchange } from '../../platform/http/context.ts';
+import { answerAtOnce } from '../../platform/http/envelope.ts';
+import { matchesTag } from '../jobs/preferences.ts';
+import type { MarketReader } from '../quotes/market-reader.ts';
+
+/**
+ * How much of what was asked is there: all of it `fresh`; all, some of it `stale`; or `partial`: something that is wanted has
+ * not come, and is left out.
+ */
+export type V3State = 'fresh' | 'stale' | 'partial';
+
+/** CoinGecko's `Cache-Control` by what it is that changes. */
+export const cacheRules = {
+  prices: 'max-age=30, public, must-revalidate, s-maxage=60',
+  slow: 'max-age=60, public, must-revalidate, s-maxage=1800',
+  /** Of what belongs to one key, or is not whole. */
+  none: 'private, no-store',
+} as const;
+
+interface V3Answer {
+  readonly json: string;
+  readonly cache: keyof typeof cacheRules;
+  /** Absent for what does not age. */
+  readonly state?: V3State | undefined;
+  /** When the oldest part was received (ms since the epoch). */
+  readonly receivedAt?: number | undefined;
+  /** Assets that are left out because they have not come. */
+  readonly pending?: readonly string[];
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** An answer whose text and tag are made, to be sent any number of times. */
+export interface Prepared {
+  /** A character for each byte of the UTF-8 text. */
+  readonly bytes: string;
+  readonly etag: string;
+  /** Pairs of name and value that every answer with this text has. */
+  readonly headers: readonly string[];
+}
+
+/**
+ * Credentials are named in `Vary` beside what CoinGecko names: a shared cache then gives an answer to nobody who has not
+ * brought the credential that it was given to.
+ */
+const vary = 'Accept-Encoding, Origin, Authorization, X-Api-Key, X-CG-Demo-Api-Key, X-CG-Pro-Api-Key';
+const exposed =
+  'link, per-page, total, age, etag, retry-after, ratelimit, ratelimit-policy, x-pricepool-state, x-pricepool-pending, x-request-id';
+/** What only pages of other origins look at. */
+const exposedHeaders = ['Access-Control-Expose-Headers', exposed];
+/** Ids that are named in a header. */
+const mostNamed = 50;
+
+/** Makes a text ready to be sent, with headers of its own. */
+export function prepare(json: string, own: Readonly<Record<string, string>> = {}): Prepared {
+  const bytes = Buffer.from(json);
+  const etag = `W/"${createHash('sha1').update(bytes).digest('base64url')}"`;
+  const headers = [
+    'Vary',
+    vary,
+    'Access-Control-Allow-Origin',
+    '*',
+    'ETag',
+    etag,
+    ...Object.entries(own).flat(),
+  ];
+  return { bytes: bytes.toString('latin1'), etag, headers };
+}
+
+/** Answers 200, or 304 to a client that has just this. */
+export function answerV3(exchange: Exchange, { json, headers, ...about }: V3Answer): void {
+  answerPrepared(exchange, prepare(json, headers), about);
+}
+
+/** {@link answerV3} with a text that was made ready before. */
+export function answerPrepared(
+  exchange: Exchange,
+  { bytes, etag, headers }: Prepared,
+  { cache, state, receivedAt, pending }: Omit<V3Answer, 'json' | 'headers'>,
+): void {
+  const { origin, 'if-none-match': has } = exchange.req.headers;
+  const isWhole = pending === undefined || pending.length === 0;
+  const own = ['Cache-Control', cacheRules[isWhole ? cache : 'none']];
+  if (state !== undefined) own.push('X-Pricepool-State', isWhole ? state : 'partial');
+  if (receivedAt !== undefined) own.push('Age', ageText(receivedAt));
+  if (!isWhole) own.push('X-Pricepool-Pending', pending.slice(0, mostNamed).join(','));
+  if (origin !== undefined) own.push(...exposedHeaders);
+  const isKnown = has !== undefined && matchesTag(has, etag.slice(2));
+  answerAtOnce(exchange, bytes, { status: isKnown ? 304 : 200, headers: headers.concat(own) });
+}
+
+/** Whole seconds since a moment (ms since the epoch). */
+function ageText(since: number): string {
+  return String(Math.max(0, Math.floor((Date.now() - since) / 1000)));
+}
+
+/** What an answer is made of. */
+interface Made {
+  readonly json: string;
+  readonly quotes: readonly CachedQuote[];
+  /** Pages of the ranking that say which quotes these are. */
+  readonly pages?: readonly { readonly currency: string; readonly page: number }[];
+  /** When the oldest part was received (ms since the epoch). */
+  readonly receivedAt: number;
+  /** Since when it is fresh (ms since the epoch); `receivedAt` when absent. */
+  readonly freshFrom?: number;
+  /** Whether assets are left out: those may exist a moment later. */
+  readonly isShort: boolean;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+interface HeldAnswer extends Omit<Made, 'json' | 'headers' | 'isShort' | 'freshFrom'> {
+  readonly prepared: Prepared;
+  readonly until: number;
+  /** Of the market, when the quotes were last found to be the newest. */
+  version: number;
+  /** Answers since reads were counted, which costs something for each quote. */
+  reads: number;
+  countedAt: number;
+}
+
+interface HeldAnswers {
+  /** Answers from what is held; false when nothing is. */
+  answer(exchange: Exchange): boolean;
+  /** Answers with what was made just now of fresh quotes, and holds it. */
+  put(exchange: Exchange, made: Made): void;
+}
+
+const mostCharacters = 24 * 1024 * 1024;
+/** Characters that a reference to a quote is counted as. */
+const quoteCharacters = 60;
+/** An answer from which something is left out is held for this time (ms). */
+const shortMs = 2_000;
+/** Reads of an answer are counted together so often (ms). */
+const countEveryMs = 1_000;
+
+/** Keys in the query: every key gets the same answer, and none is kept. */
+const keyInQuery = /[?&]x_cg_(?:demo|pro)_api_key=[^&]*/g;
+
+/** The URL as it came, for it need not be parsed. */
+function questionOf({ req: { url = '' } }: Exchange): string {
+  return url.includes('x_cg_') ? url.replaceAll(keyInQuery, '') : url;
+}
+
+/**
+ * Answers made of quotes, held by the query that asked for them: equal questions are answered with equal bytes for as long as
+ * every quote in the answer is the newest that this process has, and fresh.
+ */
+export function createHeldAnswers(market: MarketReader): HeldAnswers {
+  const answers = new LRUCache<string, HeldAnswer>({
+    maxSize: mostCharacters,
+    sizeCalculation: ({ prepared, quotes }, question) =>
+      prepared.bytes.length + question.length + quotes.length * quoteCharacters + 300,
+  });
+
+  const isCurrent = (held: HeldAnswer, now: number): boolean => {
+    if (now >= held.until) return false;
+    const version = market.version();
+    if (version === held.version) return true;
+    if (held.quotes.some((quote) => market.peekFresh(quote.currency, quote.assetId) !== quote)) return false;
+    held.version = version;
+    return true;
+  };
+  const countReads = (held: HeldAnswer, now: number): void => {
+    const { quotes, pages = [], reads: times } = held;
+    held.countedAt = now;
+    held.reads = 0;
+    if (times > 0) market.noteReads({ quotes, pages, times });
+  };
+  const send = (exchange: Exchange, { prepared, receivedAt }: HeldAnswer): void => {
+    answerPrepared(exchange, prepared, { cache: 'prices', state: 'fresh', receivedAt });
+  };
+
+  return {
+    answer(exchange) {
+      const held = answers.get(questionOf(exchange));
+      if (held === undefined) return false;
+      const now = Date.now();
+      const isGood = isCurrent(held, now);
+      if (isGood) held.reads += 1;
+      if (!isGood || now - held.countedAt >= countEveryMs) countReads(held, now);
+      if (isGood) send(exchange, held);
+      return isGood;
+    },
+    put(exchange, { json, headers, isShort, freshFrom, ...made }) {
+      const now = Date.now();
+      const until = Math.min(
+        (freshFrom ?? made.receivedAt) + market.freshMs,
+        isShort ? now + shortMs : Infinity,
+      );
+      const state = { version: market.version(), reads: 0, countedAt: now };
+      const held: HeldAnswer = { ...made, ...state, prepared: prepare(json, headers), until };
+      answers.set(questionOf(exchange), held);
+      send(exchange, held);
+    },
+  };
+}
+
+interface Paging {
+  readonly page: number;
+  readonly perPage: number;
+  /** Rows on all pages; undefined when that is not known. */
+  readonly total: number | undefined;
+}
+
+/**
+ * `Link`, `per-page` and `total` as CoinGecko sends them. Links are relative to the request: what a client calls this server is
+ * its own affair. They carry no key.
+ */
+export function pagingHeaders(ctx: ApiContext, { page, perPage, total }: Paging): Record<string, string> {
+  const last = total === undefined ? undefined : Math.max(1, Math.ceil(total / perPage));
+  const links: [string, number][] = [];
+  if (page > 1) links.push(['first', 1], ['prev', page - 1]);
+  if (last !== undefined && page < last) links.push(['next', page + 1], ['last', last]);
+  const link = links.map(([rel, to]) => `<${urlOf(ctx, to)}>; rel="${rel}"`).join(', ');
+  return {
+    'per-page': String(perPage),
+    ...(total === undefined ? {} : { total: String(total) }),
+    ...(link === '' ? {} : { link }),
+  };
+}
+
+/** In whatever case: what is almost a key is no less secret. */
+const keyNames: ReadonlySet<string> = new Set(['x_cg_demo_api_key', 'x_cg_pro_api_key']);
+
+function urlOf(ctx: ApiContext, page: number): string {
+  const query = new URLSearchParams(ctx.querystring);
+  for (const name of [...query.keys()]) if (keyNames.has(name.toLowerCase())) query.delete(name);
+  query.set('page', String(page));
+  return `${ctx.state.path ?? ''}?${query.toString()}`;
+}

@@ -1,0 +1,131 @@
+/** The list of coins and search, answered from this process's memory; and what is passed on as CoinGecko sent it. */
+import { z } from 'zod';
+import { byRank, type Asset } from '../../domain/asset.ts';
+import type { ApiContext } from '../../platform/http/context.ts';
+import type { Route } from '../../platform/http/route.ts';
+import { coinNotFound } from '../../platform/http/v3-errors.ts';
+import { known } from '../assets/asset-directory.ts';
+import { listedJson, presentFound } from '../assets/present-asset.ts';
+import { answerPrepared, answerV3, prepare, type cacheRules, type Prepared } from './answers.ts';
+import { canonicalPath, readDocument, updateEveryMs, type FoundDocument } from './documents.ts';
+import { checkedId, flag, refuseUnlisted, requiredText, word } from './params.ts';
+import type { CoinGeckoApiDeps } from './types.ts';
+import { v3Route } from './v3-route.ts';
+
+/** Coins that a search finds at most. */
+const mostFound = 100;
+
+/** `/coins/list` and `/search`. */
+export function coinListRoutes(deps: CoinGeckoApiDeps): Route[] {
+  return [listRoute(deps), searchRoute(deps)];
+}
+
+function listRoute({ assets }: CoinGeckoApiDeps): Route {
+  // By the list itself, which another list replaces: the text of several MB is made once for each.
+  const plain = new WeakMap<readonly Asset[], Prepared>();
+  const withPlatforms = new WeakMap<readonly Asset[], Prepared>();
+  return v3Route({
+    path: '/coins/list',
+    summary: 'All coins with id, symbol and name',
+    description:
+      'As the price source lists them, rows without an id left out; inactive are those that were on the list before.',
+    query: z.object({
+      include_platform: flag('Contract addresses by platform'),
+      status: word(['active', 'inactive'], 'Which coins; active when absent'),
+    }),
+    handler: (ctx, { query }) => {
+      const listed = known(assets).listed(query.status ?? 'active');
+      const texts = query.include_platform ? withPlatforms : plain;
+      let prepared = texts.get(listed);
+      if (prepared === undefined) {
+        const rows = listed.map((asset) => listedJson(asset, query.include_platform));
+        prepared = prepare(`[${rows.join(',')}]`);
+        texts.set(listed, prepared);
+      }
+      answerPrepared(ctx, prepared, { cache: 'slow' });
+    },
+  });
+}
+
+function searchRoute({ assets }: CoinGeckoApiDeps): Route {
+  return v3Route({
+    path: '/search',
+    summary: 'Coins by a part of their symbol, name or id',
+    description: `By market capitalisation, ${mostFound} at most; other things than coins are not searched.`,
+    query: z.object({ query: requiredText('What is searched for') }),
+    handler: (ctx, { query: { query } }) => {
+      const coins = known(assets).search(query, mostFound).toSorted(byRank).map(presentFound);
+      const json = JSON.stringify({ coins, exchanges: [], icos: [], categories: [], nfts: [] });
+      answerV3(ctx, { json, cache: 'slow' });
+    },
+  });
+}
+
+/** What is passed on as CoinGecko sent it: one asset, trending searches, figures of the whole market. */
+export function documentRoutes(deps: CoinGeckoApiDeps): Route[] {
+  return [
+    plain(deps, {
+      path: '/search/trending',
+      freshMs: updateEveryMs.trending,
+      summary: 'What people search for',
+    }),
+    plain(deps, { path: '/global', freshMs: updateEveryMs.global, summary: 'Figures of the whole market' }),
+    coin(deps),
+  ];
+}
+
+interface PlainDocument {
+  readonly path: string;
+  readonly freshMs: number;
+  readonly summary: string;
+}
+
+function plain(deps: CoinGeckoApiDeps, { path, freshMs, summary }: PlainDocument): Route {
+  return v3Route({
+    path,
+    summary,
+    handler: async (ctx, { viewer }) => {
+      answerDocument(
+        ctx,
+        await readDocument(deps, { path, freshMs, viewer, notFound: coinNotFound }),
+        'slow',
+      );
+    },
+  });
+}
+
+const coinQuery = z.object({
+  localization: flag('Names in other languages', true),
+  tickers: flag('Prices by market', true),
+  market_data: flag('Market figures', true),
+  community_data: flag('Figures of communities', true),
+  developer_data: flag('Figures of code repositories', true),
+  sparkline: flag('Prices of the last seven days'),
+  include_categories_details: flag('Categories with their ids'),
+  dex_pair_format: word(['contract_address', 'symbol'], 'How tickers of decentralised markets name pairs'),
+});
+
+function coin(deps: CoinGeckoApiDeps): Route {
+  return v3Route({
+    path: '/coins/:id',
+    summary: 'All that is known of an asset',
+    params: z.object({ id: z.string().meta({ description: 'Asset id, such as bitcoin' }) }),
+    query: coinQuery,
+    answers: { 404: 'The price source does not know this asset' },
+    handler: async (ctx, { params, query, viewer }) => {
+      const assetId = checkedId(params.id);
+      refuseUnlisted(deps.assets, assetId);
+      const path = canonicalPath(`/coins/${encodeURIComponent(assetId)}`, query);
+      const asked = { path, freshMs: updateEveryMs.coin, viewer, notFound: coinNotFound };
+      answerDocument(ctx, await readDocument(deps, asked), 'prices');
+    },
+  });
+}
+
+function answerDocument(
+  ctx: ApiContext,
+  { state, document: { json, receivedAt } }: FoundDocument,
+  cache: keyof typeof cacheRules,
+): void {
+  answerV3(ctx, { json, cache, state, receivedAt });
+}

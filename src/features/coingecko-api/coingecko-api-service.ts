@@ -1,0 +1,51 @@
+/** Documents of CoinGecko: where they lie, and how handlers read them. */
+import { z } from 'zod';
+import type { Platform } from '../../platform/platform.ts';
+import { createChannel } from '../../platform/redis/channel.ts';
+import type { Kick } from '../quotes/enqueue-refresh.ts';
+import type { TickSubscriber } from '../quotes/ticks.ts';
+import { createDocumentReader } from './document-reader.ts';
+import { createDocumentStore, documentId } from './document-store.ts';
+
+/** The documents in Redis, and the channel that says which of them, or why there is none, has come. News may be lost. */
+export function createDocumentCache({
+  config,
+  redis,
+  subscriber,
+  keys,
+}: Pick<Platform, 'config' | 'redis' | 'subscriber' | 'keys'>) {
+  return {
+    documents: createDocumentStore({ redis, keys, retentionSeconds: config.QUOTE_RETENTION }),
+    documentNews: createChannel({ redis, subscriber, channel: keys.documentNews, schema: z.string() }),
+  };
+}
+
+/** What an API process reads documents with. */
+export function createCoinGeckoApiService(
+  platform: Pick<Platform, 'config' | 'clock' | 'redis' | 'subscriber' | 'keys'>,
+  {
+    ticks,
+    kick,
+    pendingState,
+  }: {
+    readonly ticks: TickSubscriber;
+    readonly kick: Pick<Kick, 'document'>;
+    /** What a quote is that has not come: on its way, or without budget. */
+    readonly pendingState: () => Promise<'pending' | 'rate_limited'>;
+  },
+) {
+  const { documents: store, documentNews: news } = createDocumentCache(platform);
+  const documents = createDocumentReader({
+    store,
+    news,
+    clock: platform.clock,
+    kick: (wanted) => kick.document(documentId(wanted.path), wanted),
+    pendingState,
+  });
+  ticks.listen({
+    onClear: (assetIds) => {
+      if (assetIds === null) documents.forget();
+    },
+  });
+  return { documents };
+}

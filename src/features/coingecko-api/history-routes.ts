@@ -1,0 +1,447 @@
+/** The past in CoinGecko's contract: charts, candles, and the figures of a day. */
+import { z } from 'zod';
+import { AppError, NotFoundError } from '../../domain/errors.ts';
+import type { HistoryPoint } from '../../domain/history.ts';
+import type { Principal } from '../../domain/principal.ts';
+import type { ApiContext } from '../../platform/http/context.ts';
+import type { Route } from '../../platform/http/route.ts';
+import { coinNotFound, invalidParameter, isOutOfReach, outOfReach } from '../../platform/http/v3-errors.ts';
+import { chartIntervals, dayMs, granularityOf, ohlcLengthOf, type ChartInterval } from '../history/chart.ts';
+import { freeReachDays } from '../history/history-gaps.ts';
+import type { ChartReading, OhlcReading } from '../history/history-reader.ts';
+import type { DayPoint } from '../history/queries/candles.ts';
+import { answerV3, type V3State } from './answers.ts';
+import { canonicalPath, readDocument, unserved } from './documents.ts';
+import { roundPrice, type Precision } from './market-rows.ts';
+import {
+  checkedCurrency,
+  checkedId,
+  precision,
+  flag,
+  refuseUnlisted,
+  requiredCurrency,
+  requiredText,
+  word,
+} from './params.ts';
+import type { CoinGeckoApiDeps } from './types.ts';
+import { v3Route } from './v3-route.ts';
+
+/** Charts, candles, and the figures of a day. */
+export function historyRoutes(deps: CoinGeckoApiDeps): Route[] {
+  return [marketChart(deps), marketChartRange(deps), ohlc(deps), coinHistory(deps)];
+}
+
+const idPath = z.object({ id: z.string().meta({ description: 'Asset id, such as bitcoin' }) });
+const intervals = Object.keys(chartIntervals) as [ChartInterval, ...ChartInterval[]];
+const interval = () => word(intervals, 'Distance of the points; by the length of the span when absent');
+const answers = {
+  401: 'The key is none, or no source reaches back to this time',
+  404: 'No asset has this id',
+  422: 'A parameter is missing, or is none',
+};
+const description =
+  'Points that were observed, five minutes apart for the last day, hours up to 90 days, else days; the last one is the latest price. X-Pricepool-State says `partial` where something is missing that has not come in time.';
+
+const chartQuery = z.object({
+  vs_currency: requiredCurrency(),
+  days: requiredText('Days back from now, or max'),
+  interval: interval(),
+  precision: precision(),
+});
+
+const rangeQuery = z.object({
+  vs_currency: requiredCurrency(),
+  from: requiredText('Begin, in Unix seconds or as an ISO 8601 date'),
+  to: requiredText('End, in Unix seconds or as an ISO 8601 date'),
+  interval: interval(),
+  precision: precision(),
+});
+
+function marketChart(deps: CoinGeckoApiDeps): Route {
+  return v3Route({
+    path: '/coins/:id/market_chart',
+    summary: 'Price, market capitalisation and volume of an asset until now',
+    description,
+    params: idPath,
+    query: chartQuery,
+    answers,
+    handler: async (ctx, { params, query, viewer }) => {
+      const currency = checkedCurrency(query.vs_currency);
+      const to = deps.clock.now();
+      const from = query.days === 'max' ? firstMoment : to - daysOf(query.days) * dayMs;
+      // CoinGecko has days where the whole history is asked for, however young an asset is.
+      const given = query.interval ?? (query.days === 'max' ? 'daily' : undefined);
+      const asked = { assetId: checkedId(params.id), currency, from, to, untilNow: true, viewer };
+      send(ctx, await readChart(deps, { ...asked, interval: given, precision: query.precision }));
+    },
+  });
+}
+
+function marketChartRange(deps: CoinGeckoApiDeps): Route {
+  return v3Route({
+    path: '/coins/:id/market_chart/range',
+    summary: 'Price, market capitalisation and volume of an asset in a span of time',
+    description,
+    params: idPath,
+    query: rangeQuery,
+    answers,
+    handler: async (ctx, { params, query, viewer }) => {
+      const currency = checkedCurrency(query.vs_currency);
+      const [from, to] = [momentOf(query.from), momentOf(query.to)];
+      const untilNow = to >= deps.clock.now();
+      const asked = { assetId: checkedId(params.id), currency, from, to, untilNow, viewer };
+      send(ctx, await readChart(deps, { ...asked, interval: query.interval, precision: query.precision }));
+    },
+  });
+}
+
+/** More days than any asset has are as good as all. */
+const mostDays = 36_500;
+
+function daysOf(text: string): number {
+  const days = /^\d{1,9}(\.\d{1,9})?$/.test(text) ? Number(text) : 0;
+  if (days <= 0) throw invalidParameter('Invalid days');
+  return Math.min(days, mostDays);
+}
+
+/** Latest moment that is taken (ms): dates beyond it do not exist. */
+const lastMoment = 8.64e15;
+const isoDate = /^\d{4}-\d{2}-\d{2}([T ][\d:.]+(Z|[+-]\d{2}:?\d{2})?)?$/;
+
+function momentOf(text: string): number {
+  const isSeconds = /^\d{1,12}(\.\d+)?$/.test(text);
+  const at = isSeconds ? Number(text) * 1_000 : isoDate.test(text) ? Date.parse(text) : Number.NaN;
+  if (Number.isNaN(at) || at < 0 || at > lastMoment) throw invalidParameter('Invalid date');
+  return Math.round(at);
+}
+
+function send(ctx: ApiContext, { json, state, lastAt }: FoundChart): void {
+  const cache = state === 'partial' ? 'none' : 'prices';
+  answerV3(ctx, { json, cache, state, receivedAt: lastAt });
+}
+
+/** A chart that was asked for; moments in milliseconds since the epoch. */
+interface ChartQuestion {
+  readonly assetId: string;
+  readonly currency: string;
+  readonly from: number;
+  readonly to: number;
+  readonly interval: ChartInterval | undefined;
+  readonly precision: Precision;
+  /** Whether the chart ends with the latest price. */
+  readonly untilNow: boolean;
+  readonly viewer: Principal;
+}
+
+/** A chart as JSON text, and what of it is there. */
+interface FoundChart {
+  readonly json: string;
+  readonly state: V3State;
+  /** Moment of the last point; undefined without one. */
+  readonly lastAt: number | undefined;
+}
+
+/** Longest wait (ms) for the last point of a chart: one without it is a chart. */
+const latestWaitMs = 1_000;
+
+/** No asset is older than the first (ms since the epoch). */
+const firstMoment = Date.UTC(2009, 0, 3);
+
+/**
+ * Reads a chart, and waits for what is missing within bounds.
+ * @throws {AppError} 404 where nobody knows the asset; 401 where no source reaches back to; 503 where nothing can be had now.
+ */
+async function readChart(deps: CoinGeckoApiDeps, asked: ChartQuestion): Promise<FoundChart> {
+  const { assetId, currency, from, to, viewer } = asked;
+  const { history, clock, config } = deps;
+  const now = clock.now();
+  if (from > to || from > now)
+    return { json: chartJson([], asked.precision), state: 'fresh', lastAt: undefined };
+  const granularity =
+    asked.interval === undefined ? granularityOf({ from, to, now }) : chartIntervals[asked.interval];
+  const isListed = !deps.assets.isKnown() || deps.assets.byId(assetId) !== undefined;
+  // Of an asset that is on no list only what was imported can be known: nothing is asked for.
+  const waitMs = isListed ? config.READ_WAIT_MS : 0;
+  const span = { from: Math.max(from, firstMoment), to: Math.min(to, now) };
+  const [reading, latest] = await Promise.all([
+    history.chart({ assetId, currency, granularity, ...span, waitMs, requester: viewer, asks: isListed }),
+    asked.untilNow && isListed ? latestOf(deps, asked, Math.min(waitMs, latestWaitMs)) : undefined,
+  ]);
+  const points = withLatest(reading, latest, span);
+  if (points.length === 0 && (!isListed || latest === 'not_found')) throw coinNotFound();
+  if (points.length === 0) await refuseEmpty(deps, { reading, isFarPast: isFarPast(span.to, now) });
+  return {
+    json: chartJson(points, asked.precision),
+    state: reading.state === 'partial' && isListed ? 'partial' : 'fresh',
+    lastAt: points.at(-1)?.at,
+  };
+}
+
+/** Nothing at all is an answer only where the source has nothing. */
+async function refuseEmpty(
+  { budgetStatus }: CoinGeckoApiDeps,
+  { reading, isFarPast }: { readonly reading: ChartReading; readonly isFarPast: boolean },
+): Promise<void> {
+  const { state, isRefused } = reading;
+  if (state === 'unknown') throw coinNotFound();
+  if (state !== 'partial') return;
+  if (isRefused && isFarPast) throw outOfReach(freeReachDays);
+  throw await unserved(isRefused ? 'unavailable' : 'pending', budgetStatus);
+}
+
+/** Whether a moment lies before those that free plans reach back to. */
+function isFarPast(at: number, now: number): boolean {
+  return at < now - freeReachDays * dayMs;
+}
+
+/** The latest quote as a point; undefined without one. */
+async function latestOf(
+  { market }: CoinGeckoApiDeps,
+  { assetId, currency, viewer }: ChartQuestion,
+  waitMs: number,
+): Promise<HistoryPoint | 'not_found' | undefined> {
+  const asked = { currency, assetIds: [assetId], waitMs, requester: viewer };
+  // A chart without its last point is a chart; the cache may be away.
+  const readings = await market.quotes(asked).catch(() => undefined);
+  const reading = readings?.get(assetId);
+  if (reading?.quote === undefined) return reading?.state === 'not_found' ? 'not_found' : undefined;
+  const quote = JSON.parse(`${reading.quote.head}}`) as {
+    price: number;
+    market_cap: number | null;
+    volume_24h: number | null;
+    as_of: string | null;
+  };
+  const named = quote.as_of === null ? Number.NaN : Date.parse(quote.as_of);
+  const at = Number.isNaN(named) ? reading.quote.receivedAt : named;
+  return { at, price: quote.price, marketCap: quote.market_cap, volume: quote.volume_24h };
+}
+
+function withLatest(
+  { points }: ChartReading,
+  latest: HistoryPoint | 'not_found' | undefined,
+  { from, to }: { readonly from: number; readonly to: number },
+): readonly HistoryPoint[] {
+  if (latest === undefined || latest === 'not_found') return points;
+  const last = points.at(-1)?.at ?? from;
+  // Our clock and the source's may differ a little.
+  return latest.at > last && latest.at <= to + dayMs ? [...points, latest] : points;
+}
+
+/** Prices are as the source sent them unless a precision was asked for; what the source did not tell is null. */
+function chartJson(points: readonly HistoryPoint[], precision: Precision): string {
+  const price = (value: number): number => roundPrice(value, precision ?? 'full');
+  return JSON.stringify({
+    prices: points.map((point) => [point.at, price(point.price)]),
+    market_caps: points.map((point) => [point.at, point.marketCap]),
+    total_volumes: points.map((point) => [point.at, point.volume]),
+  });
+}
+
+/** CoinGecko renews its candles every quarter of an hour (ms). */
+const candleUpdateMs = 900_000;
+const allowedDays: ReadonlySet<string> = new Set(['1', '7', '14', '30', '90', '180', '365', 'max']);
+
+const ohlcQuery = z.object({
+  vs_currency: requiredCurrency(),
+  days: requiredText(`Days back from now: ${[...allowedDays].join(', ')}`),
+  interval: word(['daily', 'hourly'], 'Length of the candles, for plans that have it'),
+  precision: precision(),
+});
+
+/**
+ * Open, high, low and close. Our own candles are answered where we have watched the price for the whole span; points of a
+ * chart make no candles, because a high between two points is known to nobody. Else the source's own are passed on.
+ */
+function ohlc(deps: CoinGeckoApiDeps): Route {
+  return v3Route({
+    path: '/coins/:id/ohlc',
+    summary: 'Candles of an asset: open, high, low, close',
+    description: 'Stamped with their close time: 30 minutes for 1 day, 4 hours up to 30 days, else 4 days.',
+    params: idPath,
+    query: ohlcQuery,
+    answers: { 400: 'A number of days that is not offered', 404: 'No asset has this id' },
+    handler: async (ctx, { params, query, viewer }) => {
+      const assetId = checkedId(params.id);
+      const currency = checkedCurrency(query.vs_currency);
+      if (!allowedDays.has(query.days))
+        throw new AppError('Invalid days parameter', { code: 'invalid_parameter', status: 400 });
+      const own = await ownCandles(deps, { assetId, currency, query });
+      if (own !== undefined && own.missing === 0 && own.candles.length > 0) {
+        answerV3(ctx, { json: own.json, cache: 'prices', state: 'fresh' });
+        return;
+      }
+      const path = canonicalPath(`/coins/${encodeURIComponent(assetId)}/ohlc`, { ...query });
+      try {
+        refuseUnlisted(deps.assets, assetId);
+        const asked = { path, freshMs: candleUpdateMs, viewer, notFound: coinNotFound };
+        const { state, document } = await readDocument(deps, asked);
+        answerV3(ctx, { json: document.json, cache: 'prices', state, receivedAt: document.receivedAt });
+      } catch (error) {
+        // Candles of ours that are whole are better than none, when the source does not answer.
+        if (own === undefined || own.candles.length === 0) throw error;
+        answerV3(ctx, { json: own.json, cache: 'none', state: 'partial' });
+      }
+    },
+  });
+}
+
+interface OwnQuestion {
+  readonly assetId: string;
+  readonly currency: string;
+  readonly query: z.output<typeof ohlcQuery>;
+}
+
+/** Undefined for what we have no rule for. */
+async function ownCandles(
+  { history }: CoinGeckoApiDeps,
+  { assetId, currency, query }: OwnQuestion,
+): Promise<(OhlcReading & { readonly json: string }) | undefined> {
+  const days = Number(query.days);
+  if (Number.isNaN(days) || query.interval !== undefined) return undefined;
+  const lengthMs = ohlcLengthOf(days);
+  const reading = await history.ohlc({ assetId, currency, days, lengthMs });
+  return { ...reading, json: ohlcJson(reading, lengthMs, query.precision) };
+}
+
+function ohlcJson({ candles }: OhlcReading, lengthMs: number, places: Precision): string {
+  const price = (value: number): number => roundPrice(value, places ?? 'full');
+  return JSON.stringify(
+    candles.map(({ openTime, open, high, low, close }) => [
+      openTime + lengthMs,
+      price(open),
+      price(high),
+      price(low),
+      price(close),
+    ]),
+  );
+}
+
+/** A day that is over does not change any more (ms). */
+const dayUpdateMs = 86_400_000;
+
+const historyQuery = z.object({
+  date: requiredText('A UTC day: dd-mm-yyyy'),
+  localization: flag('Names in other languages', true),
+});
+
+/** The figures of an asset at the begin of a day. */
+function coinHistory(deps: CoinGeckoApiDeps): Route {
+  return v3Route({
+    path: '/coins/:id/history',
+    summary: 'Price, market capitalisation and volume of an asset on a day',
+    description:
+      'What is stored here, in the currencies that it is stored in; else as the source tells it, in all its currencies.',
+    params: idPath,
+    query: historyQuery,
+    answers: {
+      400: 'No such day',
+      401: 'The key is none, or no source reaches back to this day',
+      404: 'No asset has this id',
+      422: 'The date is missing',
+    },
+    handler: async (ctx, { params, query, viewer }) => {
+      const assetId = checkedId(params.id);
+      const day = dayOf(query.date);
+      if (day > deps.clock.now()) throw noDay();
+      const { localization } = query;
+      const own = await deps.history.dayOf(assetId, day);
+      if (own.length > 0) {
+        sendOwn(ctx, deps, { assetId, own, localization });
+        return;
+      }
+      refuseUnlisted(deps.assets, assetId);
+      const path = canonicalPath(`/coins/${encodeURIComponent(assetId)}/history`, {
+        date: textOf(day),
+        localization,
+      });
+      try {
+        const refusals = { notFound: coinNotFound, outOfReach: () => outOfReach(freeReachDays) };
+        const asked = { path, freshMs: dayUpdateMs, viewer, ...refusals };
+        const { state, document } = await readDocument(deps, asked);
+        answerV3(ctx, { json: document.json, cache: 'slow', state, receivedAt: document.receivedAt });
+      } catch (error) {
+        if (error instanceof NotFoundError) throw error;
+        const { filled, reading } = await fillDay(deps, { assetId, day, viewer });
+        if (filled.length > 0) sendOwn(ctx, deps, { assetId, own: filled, localization });
+        else throw await refusalOf(deps, { error, reading });
+      }
+    },
+  });
+}
+
+/** Other sources reach further back, though in one currency only. */
+async function fillDay(
+  { history, config }: CoinGeckoApiDeps,
+  { assetId, day, viewer }: { readonly assetId: string; readonly day: number; readonly viewer: Principal },
+): Promise<{ filled: readonly DayPoint[]; reading: ChartReading }> {
+  const span = { from: day, to: day + dayMs - 1, waitMs: config.READ_WAIT_MS };
+  const asked = { assetId, currency: 'usd', granularity: '1d', ...span, requester: viewer } as const;
+  const reading = await history.chart(asked);
+  return { filled: await history.dayOf(assetId, day), reading };
+}
+
+/** While another source may still tell the day, it is on its way, whatever the first one has refused. */
+async function refusalOf(
+  { budgetStatus }: CoinGeckoApiDeps,
+  { error, reading }: { readonly error: unknown; readonly reading: ChartReading },
+): Promise<unknown> {
+  const isComing = reading.state === 'partial' && reading.isRefused !== true;
+  return isOutOfReach(error) && isComing ? await unserved('pending', budgetStatus) : error;
+}
+
+interface OwnDay {
+  readonly assetId: string;
+  readonly own: readonly DayPoint[];
+  readonly localization: boolean;
+}
+
+function sendOwn(
+  ctx: ApiContext,
+  { assets }: CoinGeckoApiDeps,
+  { assetId, own, localization }: OwnDay,
+): void {
+  const asset = assets.byId(assetId);
+  const by = (read: (point: DayPoint) => number | null): Record<string, number> =>
+    Object.fromEntries(
+      own.flatMap((point) => {
+        const value = read(point);
+        return value === null ? [] : [[point.currency, value]];
+      }),
+    );
+  const name = asset?.name ?? assetId;
+  const image = asset?.image ?? undefined;
+  const json = JSON.stringify({
+    id: assetId,
+    symbol: asset?.symbol ?? assetId,
+    name,
+    ...(localization ? { localization: { en: name } } : {}),
+    image: image === undefined ? {} : { thumb: image, small: image },
+    market_data: {
+      current_price: by(({ price }) => price),
+      market_cap: by(({ marketCap }) => marketCap),
+      total_volume: by(({ volume }) => volume),
+    },
+    // What is not kept here; CoinGecko's contract has these as objects with nullable figures.
+    community_data: {},
+    developer_data: {},
+    public_interest_stats: {},
+  });
+  answerV3(ctx, { json, cache: 'slow', state: 'fresh' });
+}
+
+function noDay(): AppError {
+  return new AppError('invalid date', { code: 'invalid_parameter', status: 400 });
+}
+
+/** Midnight of a `dd-mm-yyyy` (ms since the epoch). @throws {AppError} 400 for a day that there is not. */
+function dayOf(text: string): number {
+  const [, day, month, year] = /^(\d{1,2})-(\d{1,2})-(\d{4})$/.exec(text) ?? [];
+  const at = Date.UTC(Number(year), Number(month) - 1, Number(day));
+  if (Number.isNaN(at) || new Date(at).getUTCDate() !== Number(day) || at < 0) throw noDay();
+  return at;
+}
+
+function textOf(day: number): string {
+  const [year, month, date] = new Date(day).toISOString().slice(0, 10).split('-');
+  return [date, month, year].join('-');
+}

@@ -1,0 +1,20 @@
+import type { ApiModule } from '../../platform/http/api-module.ts';
+import { coinListRoutes, documentRoutes } from './coin-routes.ts';
+import { historyRoutes } from './history-routes.ts';
+import { marketRoutes } from './markets-routes.ts';
+import { keyRoute, simpleRoutes } from './simple-routes.ts';
+import type { CoinGeckoApiDeps } from './types.ts';
+
+/** CoinGecko's contract, as far as it is mirrored. Literal paths stand before those with a parameter in the same place. */
+export function createCoinGeckoApiModule(deps: CoinGeckoApiDeps): ApiModule {
+  return {
+    routes: [
+      ...simpleRoutes(deps),
+      ...marketRoutes(deps),
+      ...coinListRoutes(deps),
+      ...historyRoutes(deps),
+      ...documentRoutes(deps),
+      keyRoute(deps),
+    ],
+  };
+}
