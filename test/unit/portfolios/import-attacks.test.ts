@@ -2,8 +2,8 @@
 import { expect } from 'chai';
 import { reportUnder } from '../../../src/features/portfolios/importers/formats.ts';
 import { genericReader, type GenericMapping } from '../../../src/features/portfolios/importers/generic.ts';
-import type { ReportReader, RowOutcome } from '../../../src/features/portfolios/importers/imported.ts';
-import { readNumber, shown } from '../../../src/features/portfolios/importers/report-number.ts';
+import type { ReportReader, RowOutcome } from '../../../src/features/portfolios/importers/importer.ts';
+import { readNumber, shown } from '../../../src/features/portfolios/importers/cells.ts';
 import { ValidationError } from '../../../src/domain/errors.ts';
 import { fingerprints, told } from './support/reports.ts';
 

@@ -5,8 +5,8 @@ import { formatAmount, parseAmount } from '../../../src/features/portfolios/ledg
 import { reportUnder } from '../../../src/features/portfolios/importers/formats.ts';
 import { genericReader, type GenericMapping } from '../../../src/features/portfolios/importers/generic.ts';
 import { krakenSymbol } from '../../../src/features/portfolios/importers/kraken.ts';
-import { readNumber, type NumberStyle } from '../../../src/features/portfolios/importers/report-number.ts';
-import { readTime } from '../../../src/features/portfolios/importers/report-time.ts';
+import { readNumber, type NumberStyle } from '../../../src/features/portfolios/importers/cells.ts';
+import { readTime } from '../../../src/features/portfolios/importers/cells.ts';
 import { ValidationError } from '../../../src/domain/errors.ts';
 import { fingerprints, readAll, readReport, recordsOf, told } from './support/reports.ts';
 
@@ -41,6 +41,20 @@ describe('Coinbase reports', () => {
       '8: 2022-03-25T06:45:27.000Z buy +0.00166779 BTC worth 67.01 eur fee 2.99 eur',
       '9: 2022-03-26T06:45:27.000Z transfer_out -0.5 ETH worth 1400 eur',
       '10: skipped: cash is not tracked',
+    ]);
+  });
+
+  it('keep a transfer of ether that a row of no use follows', () => {
+    const { outcomes } = readReport(
+      lines(
+        coinbaseHeader,
+        'b1,2025-01-07 19:26:56 UTC,Receive,ETH,0.18,EUR,€3302.6,€597.4,€597.4,€0.00,Received 0.18 ETHs',
+        'b2,2025-01-08 19:26:56 UTC,Divination,ETH,1,EUR,€3302.6,€3302.6,€3302.6,€0.00,',
+      ),
+    );
+    expect(told(outcomes)).to.deep.equal([
+      '2: 2025-01-07T19:26:56.000Z transfer_in +0.18 ETH worth 597.4 eur',
+      '3: Transaction Type: "Divination" is not known',
     ]);
   });
 

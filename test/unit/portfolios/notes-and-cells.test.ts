@@ -1,21 +1,9 @@
 /** Texts of reports and exports that somebody has made to do harm. */
 import { expect } from 'chai';
-import {
-  exportColumns,
-  guardedText,
-  pricepoolReader,
-} from '../../../src/features/portfolios/importers/pricepool.ts';
-import type { ImportedTransaction } from '../../../src/features/portfolios/importers/imported.ts';
+import { reportUnder } from '../../../src/features/portfolios/importers/formats.ts';
+import { exportColumns, guardedText } from '../../../src/features/portfolios/importers/pricepool.ts';
+import type { ImportedTransaction } from '../../../src/features/portfolios/importers/importer.ts';
 import { buildTransaction } from '../../../src/features/portfolios/importers/build-transaction.ts';
-
-const columns = {
-  asset: () => null,
-  byField: () => null,
-  value: null,
-  feeAsset: null,
-  feeQuantity: null,
-  feeValue: null,
-};
 
 function noteOf(note: string): string | null {
   const imported: ImportedTransaction = {
@@ -32,7 +20,7 @@ function noteOf(note: string): string | null {
   return buildTransaction(imported, 'x', {
     idOf: () => 'bitcoin',
     prices: { worth: () => null, converted: (amount) => amount },
-    columns: columns as never,
+    columns: {},
     importId: 'x',
     now: Date.UTC(2025, 0, 1),
   }).note;
@@ -65,7 +53,7 @@ describe('a cell of an export', () => {
         const row = exportColumns.map((column) =>
           column === 'note' ? guardedText(note) : (cells[column] ?? ''),
         );
-        const [outcome] = pricepoolReader(exportColumns)?.read(row, 2) ?? [];
+        const [outcome] = reportUnder(exportColumns)?.reader.read(row, 2) ?? [];
         expect(outcome).to.have.nested.property('transaction.note', note);
       }
     });

@@ -151,7 +151,6 @@ class Importing {
     const wish = { format: record.format as ImportFormat, mapping: this.#mapping };
     return await stageReport(readReport(recordsOf(text), wish), {
       importId: record.id,
-      mapping: this.#mapping,
       now: this.#deps.clock.now(),
       symbols,
       prices,

@@ -21,7 +21,7 @@ const amount = (value: Amount | null | undefined): Cell =>
 const moment = (value: Date | number | null): Cell =>
   value === null ? null : { text: new Date(value).toISOString() };
 
-/** Transactions, as `pricepoolReader` reads them. */
+/** Transactions, as the importer `pricepool` reads them. */
 export function transactionSheet(currency: string): Sheet<StoredTransaction> {
   return {
     columns: exportColumns,

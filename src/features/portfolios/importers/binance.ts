@@ -5,22 +5,16 @@
  */
 import { formatAmount, parseAmount } from '../ledger/amount.ts';
 import { isFiat } from '../ledger/fiat.ts';
-import { readNote, readSymbol } from './cells.ts';
-import { fingerprintsOf } from './fingerprints.ts';
+import { magnitude, readNote, readNumber, readSymbol, readTime, RowError, shown } from './cells.ts';
 import {
-  outcomesOf,
-  RowError,
-  rowsUnder,
+  feeAlone,
+  tradeOf,
   type ImportedTransaction,
-  type ReportReader,
+  type Importer,
+  type ReportRules,
   type Row,
-  type RowOutcome,
   type SymbolAmount,
-} from './imported.ts';
-import { magnitude, readNumber, shown } from './report-number.ts';
-import { readTime } from './report-time.ts';
-import { rowGroups } from './row-groups.ts';
-import { feeAlone, tradeOf } from './trade.ts';
+} from './importer.ts';
 
 const columns = ['UTC_Time', 'Account', 'Operation', 'Coin', 'Change'];
 /** What names a row: two accounts may do the same in the same second. */
@@ -95,54 +89,43 @@ const ownMoves = new Set([
 ]);
 const accounts = new Set(['spot', 'earn', 'funding', 'pool', 'savings']);
 
-/** A reader of the rows under a header; undefined when the header is not that of Binance's statement. */
-export function binanceReader(header: readonly string[]): ReportReader | undefined {
-  const names = header.map((name) => name.trim());
-  if (!columns.every((column) => names.includes(column))) return undefined;
-  const rowOf = rowsUnder(header);
-  const fingerprint = fingerprintsOf('binance');
-
-  const told = (rows: readonly Row[], transaction: ImportedTransaction): RowOutcome => ({
-    kind: 'transaction',
-    lines: rows.map(({ line }) => line),
-    fingerprint: fingerprint(
-      rows.map((row) => JSON.stringify(naming.map((column) => row.cell(column)))).sort(),
-    ),
-    transaction,
-  });
-
-  const groups = rowGroups((rows, at) => {
-    const transaction = tradeIn(rows, at);
-    if (transaction !== null) return [told(rows, transaction)];
-    return rows.map(({ line }) => ({ kind: 'skipped', line, reason: 'cash is not tracked' }));
-  });
-
-  const readRow = (row: Row): RowOutcome[] => {
+const rules: ReportRules = {
+  columns: {
+    type: 'Operation',
+    executed_at: 'UTC_Time',
+    value: 'Change',
+    'received.asset': 'Coin',
+    'received.quantity': 'Change',
+    'given.asset': 'Coin',
+    'given.quantity': 'Change',
+    'fee.asset': 'Coin',
+    'fee.quantity': 'Change',
+  },
+  read(row) {
     const [account, operation] = [row.cell('Account'), row.cell('Operation')];
     if (!accounts.has(account.toLowerCase()))
       throw new RowError('Account', `${shown(account)} is not supported`);
     const at = readTime(row.cell('UTC_Time'), 'UTC_Time');
-    if (fills.has(operation)) return groups.add(row, `${at}|${row.cell('User_ID')}|${account}|fill`, at);
-    if (conversions.has(operation)) {
-      return groups.add(row, `${at}|${row.cell('User_ID')}|${account}|${operation}`, at);
-    }
-    const transaction = single(row, at);
-    if (typeof transaction === 'string') return [{ kind: 'skipped', line: row.line, reason: transaction }];
-    return [told([row], transaction)];
-  };
+    const kind = fills.has(operation) ? 'fill' : conversions.has(operation) ? operation : undefined;
+    return kind === undefined
+      ? single(row, at)
+      : { key: `${at}|${row.cell('User_ID')}|${account}|${kind}`, at, join: tradeIn };
+  },
+  fingerprint: (rows) => rows.map((row) => JSON.stringify(naming.map((column) => row.cell(column)))).sort(),
+};
 
-  return {
-    read: (record, line) => outcomesOf([line], () => readRow(rowOf(record, line))),
-    end: () => groups.end(),
-  };
-}
+/** Binance's statement. */
+export const binance = {
+  name: 'binance',
+  rulesFor: (names) => (columns.every((column) => names.includes(column)) ? rules : undefined),
+} as const satisfies Importer;
 
-/** What a row that stands alone is, or why it is passed over. */
-function single(row: Row, at: number): ImportedTransaction | string {
+/** What a row by itself is, or why it is passed over. */
+function single(row: Row, at: number): ImportedTransaction | string | null {
   const operation = row.cell('Operation');
   if (ownMoves.has(operation)) return 'moves between own accounts';
   const { symbol, change } = changeIn(row);
-  if (isFiat(symbol)) return 'cash is not tracked';
+  if (isFiat(symbol)) return null;
   const leg = { symbol, quantity: magnitude(change) };
   const comesIn = !change.startsWith('-');
   const base = { at, sequence: row.line, value: null, fee: null, note: readNote(row.cell('Remark')) };

@@ -2,11 +2,10 @@
 import { v7 as uuidv7 } from 'uuid';
 import { formatAmount, parseAmount, type Amount } from '../ledger/amount.ts';
 import { checkTransaction, withMarketValues, type FeeDraft } from '../ledger/check-transaction.ts';
-import { RowError, type ImportedTransaction, type Money, type SymbolAmount } from './imported.ts';
-import { shown } from './report-number.ts';
+import { RowError, shown } from './cells.ts';
+import type { ImportedTransaction, Money, ReportRules, SymbolAmount } from './importer.ts';
 import type { RecordedTransaction } from '../ledger/recorded-transaction.ts';
 import { ValidationError } from '../../../domain/errors.ts';
-import type { CellColumns } from './cell-columns.ts';
 import type { ImportPrices } from './import-prices.ts';
 
 /** What a transaction is made with. */
@@ -14,7 +13,8 @@ export interface BuildContext {
   /** The asset that a symbol stands for. */
   readonly idOf: (symbol: string) => string | undefined;
   readonly prices: Pick<ImportPrices, 'worth' | 'converted'>;
-  readonly columns: CellColumns;
+  /** Of the report's rows. */
+  readonly columns: ReportRules['columns'];
   readonly importId: string;
   /** Now (ms since the epoch). */
   readonly now: number;
@@ -43,7 +43,7 @@ export function buildTransaction(
     sequence: imported.sequence,
     received: legOf(imported, 'received', context),
     given: legOf(imported, 'given', context),
-    value: valueOf(imported.value, { at, column: columns.value }, context),
+    value: valueOf(imported.value, { at, column: columnOf(columns, 'value') }, context),
     fee: feeOf(imported, context),
   };
   try {
@@ -52,7 +52,7 @@ export function buildTransaction(
       prices.worth(asset, quantity, moment),
     );
     if (valued.value >= leastTooLarge || (valued.fee?.value ?? 0n) >= leastTooLarge)
-      throw new RowError(columns.value, 'is worth more than can be kept');
+      throw new RowError(columnOf(columns, 'value'), 'is worth more than can be kept');
     return {
       ...valued,
       note: noteOf(imported.note ?? ''),
@@ -86,7 +86,10 @@ function legOf(
   const leg = imported[side];
   if (leg === null) return null;
   const asset = idOf(leg.symbol);
-  if (asset === undefined) throw unknownAsset(leg, columns.asset(imported.type, side));
+  if (asset === undefined) {
+    const [field, elsewhere] = [`${side}.asset`, `${imported.type}.${side}.asset`];
+    throw unknownAsset(leg, columns[elsewhere] ?? columnOf(columns, field));
+  }
   return { asset, quantity: leg.quantity };
 }
 
@@ -115,10 +118,11 @@ function feeOf(imported: ImportedTransaction, context: BuildContext): FeeDraft |
   const { fee, at } = imported;
   const { columns, idOf } = context;
   if (fee === null) return null;
-  if (!('symbol' in fee)) return { value: valueOf(fee, { at, column: columns.feeQuantity }, context) };
+  if (!('symbol' in fee))
+    return { value: valueOf(fee, { at, column: columnOf(columns, 'fee.quantity') }, context) };
   const asset = idOf(fee.symbol);
-  if (asset === undefined) throw unknownAsset(fee, columns.feeAsset);
-  const value = valueOf(imported.feeValue ?? null, { at, column: columns.feeValue }, context);
+  if (asset === undefined) throw unknownAsset(fee, columnOf(columns, 'fee.asset'));
+  const value = valueOf(imported.feeValue ?? null, { at, column: columnOf(columns, 'fee.value') }, context);
   return { asset, quantity: fee.quantity, value };
 }
 
@@ -126,5 +130,11 @@ function feeOf(imported: ImportedTransaction, context: BuildContext): FeeDraft |
 function rowErrorOf({ fields = [], message }: ValidationError, { columns }: BuildContext): RowError {
   const [first] = fields;
   if (first === undefined) return new RowError(null, message);
-  return new RowError(columns.byField(first.field), first.message);
+  return new RowError(columnOf(columns, first.field), first.message);
+}
+
+/** The column that a field of a transaction is in; of a whole leg or fee the column of its quantity. */
+function columnOf(columns: ReportRules['columns'], field: string): string | null {
+  const other = field === 'fee.value' ? 'fee.quantity' : `${field}.quantity`;
+  return columns[field] ?? columns[other] ?? null;
 }

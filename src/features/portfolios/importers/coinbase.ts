@@ -3,21 +3,18 @@
  * present one (an ID, currency signs before amounts). Lines of text before the header are the caller's to pass over.
  */
 import { isFiat } from '../ledger/fiat.ts';
-import { readNote, readSymbol } from './cells.ts';
-import { fingerprintsOf } from './fingerprints.ts';
 import {
-  outcomesOf,
+  checkSign,
+  magnitude,
+  readNote,
+  readNumber,
+  readOptionalNumber,
+  readSymbol,
+  readTime,
   RowError,
-  rowsUnder,
-  type ImportedTransaction,
-  type Money,
-  type ReportReader,
-  type Row,
-  type RowOutcome,
-  type SymbolAmount,
-} from './imported.ts';
-import { checkSign, magnitude, readNumber, readOptionalNumber, shown } from './report-number.ts';
-import { readTime } from './report-time.ts';
+  shown,
+} from './cells.ts';
+import type { ImportedTransaction, Importer, Money, ReportRules, Row, SymbolAmount } from './importer.ts';
 
 interface Columns {
   /** Null in the first form: it is part of the names. */
@@ -31,8 +28,7 @@ interface Columns {
 const common = ['Timestamp', 'Transaction Type', 'Asset', 'Quantity Transacted'];
 
 /** The columns of a header, or undefined when it is not Coinbase's. */
-function columnsOf(header: readonly string[]): Columns | undefined {
-  const names = header.map((name) => name.trim());
+function columnsOf(names: readonly string[]): Columns | undefined {
   if (!common.every((name) => names.includes(name))) return undefined;
   const find = (pattern: RegExp): string | undefined => names.find((name) => pattern.test(name));
   const subtotal = find(/^([A-Z]{3} )?Subtotal$/);
@@ -86,78 +82,62 @@ function symbolOf(asset: string): string {
   return asset === 'ETH2' ? 'ETH' : asset;
 }
 
-/** A reader of the rows under a header; undefined when the header is not Coinbase's. */
-export function coinbaseReader(header: readonly string[]): ReportReader | undefined {
-  const columns = columnsOf(header);
-  if (columns === undefined) return undefined;
-  const rowOf = rowsUnder(header);
-  const fingerprint = fingerprintsOf('coinbase');
-  /** A transfer of ETH2 that waits for its other half. */
-  let held: { readonly row: Row; readonly outcome: RowOutcome } | undefined;
-
-  const release = (): RowOutcome[] => {
-    const outcomes = held === undefined ? [] : [held.outcome];
-    held = undefined;
-    return outcomes;
-  };
-
-  const readRow = (row: Row): RowOutcome[] => {
-    if (held !== undefined && isRenaming(held.row, row)) {
-      const lines = [held.row.line, row.line];
-      held = undefined;
-      return lines.map((line) => ({
-        kind: 'skipped',
-        line,
-        reason: 'ETH2 became ETH: nothing changed hands',
-      }));
-    }
-    const before = release();
-    const transaction = transactionOf(row, columns);
-    if (typeof transaction === 'string')
-      return [...before, { kind: 'skipped', line: row.line, reason: transaction }];
-    const key = ['ID', ...common].map((column) => row.cell(column));
-    // Without an ID two rows of a moment are told apart by what was paid.
-    if (row.cell('ID') === '') key.push(row.cell(columns.total));
-    const outcome: RowOutcome = {
-      kind: 'transaction',
-      lines: [row.line],
-      fingerprint: fingerprint(key),
-      transaction,
-    };
-    const isTransfer = transaction.type === 'transfer_in' || transaction.type === 'transfer_out';
-    if (!isTransfer || symbolOf(row.cell('Asset')) !== 'ETH') return [...before, outcome];
-    held = { row, outcome };
-    return before;
-  };
-
+function rulesOf(columns: Columns): ReportRules {
   return {
-    read(record, line) {
-      const outcomes = outcomesOf([line], () => readRow(rowOf(record, line)));
-      return outcomes.some(({ kind }) => kind === 'problem') ? [...release(), ...outcomes] : outcomes;
+    columns: {
+      type: 'Transaction Type',
+      executed_at: 'Timestamp',
+      value: columns.subtotal,
+      'received.asset': 'Asset',
+      'received.quantity': 'Quantity Transacted',
+      'given.asset': 'Asset',
+      'given.quantity': 'Quantity Transacted',
+      'fee.asset': columns.fees,
+      'fee.quantity': columns.fees,
+      // What something was converted to.
+      'swap.received.asset': 'Notes',
     },
-    end: release,
+    read: (row) => transactionOf(row, columns),
+    fingerprint: (rows) =>
+      rows.flatMap((row) => {
+        const key = ['ID', ...common].map((column) => row.cell(column));
+        // Without an ID two rows of a moment are told apart by what was paid.
+        return row.cell('ID') === '' ? [...key, row.cell(columns.total)] : key;
+      }),
+    cancels: (row, next) => (isRenaming(row, next) ? 'ETH2 became ETH: nothing changed hands' : undefined),
   };
 }
 
-/** Whether two rows are the two halves of ETH2 becoming ETH. */
+/** Coinbase's report. */
+export const coinbase = {
+  name: 'coinbase',
+  rulesFor(names) {
+    const columns = columnsOf(names);
+    return columns && rulesOf(columns);
+  },
+} as const satisfies Importer;
+
+/** Whether a transfer and the row behind it are the two halves of ETH2 becoming ETH. */
 function isRenaming(a: Row, b: Row): boolean {
   const assets = [a.cell('Asset'), b.cell('Asset')];
+  const kind = a.cell('Transaction Type');
   return (
     assets.includes('ETH2') &&
     assets.includes('ETH') &&
+    (transfersIn.has(kind) || transfersOut.has(kind)) &&
     a.cell('Timestamp') === b.cell('Timestamp') &&
-    a.cell('Transaction Type') !== b.cell('Transaction Type') &&
+    kind !== b.cell('Transaction Type') &&
     quantityOf(a).quantity === quantityOf(b).quantity
   );
 }
 
 /** What a row is, or why it is passed over. */
-function transactionOf(row: Row, columns: Columns): ImportedTransaction | string {
+function transactionOf(row: Row, columns: Columns): ImportedTransaction | string | null {
   const kind = row.cell('Transaction Type');
   const at = readTime(row.cell('Timestamp'), 'Timestamp');
   const own = quantityOf(row);
   if (ownMoves.has(kind)) return `${kind} moves nothing in or out`;
-  if (isFiat(own.symbol)) return 'cash is not tracked';
+  if (isFiat(own.symbol)) return null;
   const goesOut = transfersOut.has(kind) || sales.has(kind) || kind === 'Convert';
   if (!goesOut && !rewards.has(kind) && !transfersIn.has(kind) && !purchases.has(kind))
     throw new RowError('Transaction Type', `${shown(kind)} is not known`);

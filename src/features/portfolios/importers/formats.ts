@@ -1,51 +1,32 @@
 import { ValidationError } from '../../../domain/errors.ts';
-import { binanceReader } from './binance.ts';
-import { coinbaseReader } from './coinbase.ts';
-import { checkHeader } from './header.ts';
-import type { ReportReader } from './imported.ts';
-import { krakenReader } from './kraken.ts';
-import { pricepoolReader } from './pricepool.ts';
+import { binance } from './binance.ts';
+import { coinbase } from './coinbase.ts';
+import { checkHeader, createReader, type ReportReader } from './importer.ts';
+import { kraken } from './kraken.ts';
+import { pricepool } from './pricepool.ts';
 
-/** Reports that are known by their header. A generic CSV needs a mapping: see genericReader. */
-export const reportFormats = ['coinbase', 'binance', 'kraken', 'pricepool'] as const;
-export type ReportFormat = (typeof reportFormats)[number];
+/** The importers of reports that are known by their header, in the order in which they are tried. */
+const importers = [coinbase, binance, kraken, pricepool] as const;
 
-/** A report whose header was found. */
-export interface KnownReport {
-  readonly format: ReportFormat;
-  readonly reader: ReportReader;
-}
-
-const readers = {
-  coinbase: coinbaseReader,
-  binance: binanceReader,
-  kraken: krakenReader,
-  pricepool: pricepoolReader,
-} as const;
+export type ReportFormat = (typeof importers)[number]['name'];
+/** Names of the reports that are known by their header. A generic CSV needs a mapping: see genericReader. */
+export const reportFormats: readonly ReportFormat[] = importers.map(({ name }) => name);
 
 /**
  * The report that a record is the header of; undefined when it is none, as a line of text before the header.
  * @throws {ValidationError} when a known header names a column twice, or has too many or such that are no text.
  */
-export function reportUnder(record: readonly string[]): KnownReport | undefined {
-  for (const format of reportFormats) {
-    const reader = readers[format](record);
-    if (reader === undefined) continue;
+export function reportUnder(
+  record: readonly string[],
+): { readonly format: ReportFormat; readonly reader: ReportReader } | undefined {
+  const names = record.map((cell) => cell.trim());
+  for (const { name, rulesFor } of importers) {
+    const rules = rulesFor(names);
+    if (rules === undefined) continue;
     checkHeader(record);
-    const twice = twiceIn(record);
-    if (twice === undefined) return { format, reader };
+    const twice = names.find((each, place) => each !== '' && names.indexOf(each) < place);
+    if (twice === undefined) return { format: name, reader: createReader(name, record, rules) };
     throw new ValidationError('The header names a column twice', [{ field: 'header', message: twice }]);
   }
   return undefined;
-}
-
-function twiceIn(record: readonly string[]): string | undefined {
-  const seen = new Set<string>();
-  return record
-    .map((cell) => cell.trim())
-    .find((name) => {
-      const isTwice = name !== '' && seen.has(name);
-      seen.add(name);
-      return isTwice;
-    });
 }

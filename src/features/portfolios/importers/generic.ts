@@ -5,29 +5,30 @@
 import { transactionTypes, type TransactionType } from '../../../domain/bookkeeping.ts';
 import { ValidationError, type FieldProblem } from '../../../domain/errors.ts';
 import { isFiat } from '../ledger/fiat.ts';
-import { readNote, readSymbol } from './cells.ts';
-import { fingerprintsOf } from './fingerprints.ts';
-import { checkHeader } from './header.ts';
-import {
-  checkRecord,
-  outcomesOf,
-  RowError,
-  type ImportedTransaction,
-  type Money,
-  type ReportReader,
-  type RowOutcome,
-  type SymbolAmount,
-} from './imported.ts';
+
 import {
   checkSign,
   magnitude,
   plainStyle,
+  readNote,
   readOptionalNumber,
+  readSymbol,
+  readTime,
+  RowError,
   shown,
   type NumberStyle,
-} from './report-number.ts';
-import { readTime } from './report-time.ts';
-import { feeAlone, feeOf, tradeOf } from './trade.ts';
+} from './cells.ts';
+import {
+  checkHeader,
+  createReader,
+  feeAlone,
+  feeOf,
+  tradeOf,
+  type ImportedTransaction,
+  type Money,
+  type ReportReader,
+  type SymbolAmount,
+} from './importer.ts';
 
 /** A column by its name, or by its number (the first is 1) where names repeat. */
 export type ColumnChoice = string | number;
@@ -67,23 +68,35 @@ type Cells = (column: ColumnName) => { readonly text: string; readonly name: str
 export function genericReader(header: readonly string[], mapping: GenericMapping): ReportReader {
   checkHeader(header);
   const places = placesOf(header, mapping);
-  const fingerprint = fingerprintsOf('generic');
-
-  const readRow = (record: readonly string[], line: number): RowOutcome[] => {
-    checkRecord(record, header);
-    const cells: Cells = (column) => {
-      const place = places.get(column);
-      const name = place === undefined ? column : (header[place] ?? '').trim();
-      return { text: place === undefined ? '' : (record[place] ?? '').trim(), name };
-    };
-    const transaction = transactionOf(cells, mapping, line);
-    if (transaction === null) return [{ kind: 'skipped', line, reason: 'cash is not tracked' }];
-    const id = cells('id').text;
-    const key = id === '' ? record.map((cell) => cell.trim()) : [id];
-    return [{ kind: 'transaction', lines: [line], fingerprint: fingerprint(key), transaction }];
+  const nameOf = (column: ColumnName): string | undefined => {
+    const place = places.get(column);
+    return place === undefined ? undefined : (header[place] ?? '').trim();
   };
-
-  return { read: (record, line) => outcomesOf([line], () => readRow(record, line)), end: () => [] };
+  const cellsOf =
+    (record: readonly string[]): Cells =>
+    (column) => ({
+      text: (record[places.get(column) ?? -1] ?? '').trim(),
+      name: nameOf(column) ?? column,
+    });
+  return createReader('generic', header, {
+    columns: {
+      type: nameOf('type'),
+      executed_at: nameOf('time'),
+      value: nameOf('value'),
+      'received.asset': nameOf('receivedSymbol'),
+      'received.quantity': nameOf('receivedQuantity'),
+      'given.asset': nameOf('givenSymbol'),
+      'given.quantity': nameOf('givenQuantity'),
+      'fee.asset': nameOf('feeSymbol'),
+      'fee.quantity': nameOf('feeQuantity'),
+    },
+    read: ({ record, line }) => transactionOf(cellsOf(record), mapping, line),
+    fingerprint: (rows) =>
+      rows.flatMap(({ record }) => {
+        const id = cellsOf(record)('id').text;
+        return id === '' ? record.map((cell) => cell.trim()) : [id];
+      }),
+  });
 }
 
 function placesOf(header: readonly string[], { columns, types }: GenericMapping): Map<ColumnName, number> {

@@ -4,22 +4,25 @@
  * Ledger history fields".
  */
 import { isFiat } from '../ledger/fiat.ts';
-import { readNote, readSymbol } from './cells.ts';
-import { fingerprintsOf } from './fingerprints.ts';
 import {
-  outcomesOf,
+  checkSign,
+  magnitude,
+  readNote,
+  readNumber,
+  readSymbol,
+  readTime,
   RowError,
-  rowsUnder,
+  shown,
+} from './cells.ts';
+import {
+  feeOf,
+  tradeOf,
   type ImportedTransaction,
-  type ReportReader,
+  type Importer,
+  type ReportRules,
   type Row,
-  type RowOutcome,
   type SymbolAmount,
-} from './imported.ts';
-import { checkSign, magnitude, readNumber, shown } from './report-number.ts';
-import { readTime } from './report-time.ts';
-import { rowGroups } from './row-groups.ts';
-import { feeOf, tradeOf } from './trade.ts';
+} from './importer.ts';
 
 const columns = ['txid', 'refid', 'time', 'type', 'asset', 'amount', 'fee'];
 
@@ -56,52 +59,41 @@ const ownSubtypes = new Set([
 ]);
 const futures = new Set(['spottofutures', 'spotfromfutures']);
 
-/** A reader of the rows under a header; undefined when the header is not that of Kraken's ledgers. */
-export function krakenReader(header: readonly string[]): ReportReader | undefined {
-  const names = header.map((name) => name.trim());
-  if (!columns.every((column) => names.includes(column))) return undefined;
-  const rowOf = rowsUnder(header);
-  const fingerprint = fingerprintsOf('kraken');
-
-  const told = (rows: readonly Row[], transaction: ImportedTransaction): RowOutcome => ({
-    kind: 'transaction',
-    lines: rows.map(({ line }) => line),
-    fingerprint: fingerprint(rows.map((row) => row.cell('txid')).sort()),
-    transaction,
-  });
-
-  const groups = rowGroups((rows, at) => {
-    const transaction = tradeIn(rows, at);
-    if (transaction !== null) return [told(rows, transaction)];
-    return rows.map(({ line }) => ({ kind: 'skipped', line, reason: 'cash is not tracked' }));
-  });
-
-  const readRow = (row: Row): RowOutcome[] => {
-    if (row.cell('txid') === '') {
-      return [{ kind: 'skipped', line: row.line, reason: 'an entry without txid is not settled' }];
-    }
+const rules: ReportRules = {
+  columns: {
+    type: 'type',
+    executed_at: 'time',
+    value: 'amount',
+    'received.asset': 'asset',
+    'received.quantity': 'amount',
+    'given.asset': 'asset',
+    'given.quantity': 'amount',
+    'fee.asset': 'asset',
+    'fee.quantity': 'fee',
+  },
+  read(row) {
+    if (row.cell('txid') === '') return 'an entry without txid is not settled';
     const at = readTime(row.cell('time'), 'time');
-    if (trades.has(row.cell('type'))) {
-      if (row.cell('refid') === '') throw new RowError('refid', 'is empty');
-      return groups.add(row, row.cell('refid'), at);
-    }
-    const transaction = single(row, at);
-    if (typeof transaction === 'string') return [{ kind: 'skipped', line: row.line, reason: transaction }];
-    return [told([row], transaction)];
-  };
+    if (!trades.has(row.cell('type'))) return single(row, at);
+    const key = row.cell('refid');
+    if (key === '') throw new RowError('refid', 'is empty');
+    return { key, at, join: tradeIn };
+  },
+  fingerprint: (rows) => rows.map((row) => row.cell('txid')).sort(),
+};
 
-  return {
-    read: (record, line) => outcomesOf([line], () => readRow(rowOf(record, line))),
-    end: () => groups.end(),
-  };
-}
+/** Kraken's ledgers. */
+export const kraken = {
+  name: 'kraken',
+  rulesFor: (names) => (columns.every((column) => names.includes(column)) ? rules : undefined),
+} as const satisfies Importer;
 
-/** What a row that stands alone is, or why it is passed over. */
-function single(row: Row, at: number): ImportedTransaction | string {
+/** What a row by itself is, or why it is passed over. */
+function single(row: Row, at: number): ImportedTransaction | string | null {
   const [type, subtype] = [row.cell('type'), row.cell('subtype')];
   if (ownSubtypes.has(subtype)) return 'moves between own accounts';
   const symbol = symbolIn(row);
-  if (isFiat(symbol)) return 'cash is not tracked';
+  if (isFiat(symbol)) return null;
   const amount = readNumber(row.cell('amount'), 'amount');
   if (amount === '0') throw new RowError('amount', 'must not be 0');
   const leg = { symbol, quantity: magnitude(amount) };

@@ -3,21 +3,8 @@
  * exported of one portfolio and imported into another comes out the same.
  */
 import { transactionTypes } from '../../../domain/bookkeeping.ts';
-import { readNote, readSymbol } from './cells.ts';
-import { fingerprintsOf } from './fingerprints.ts';
-import {
-  outcomesOf,
-  RowError,
-  rowsUnder,
-  type ImportedTransaction,
-  type Money,
-  type ReportReader,
-  type Row,
-  type RowOutcome,
-  type SymbolAmount,
-} from './imported.ts';
-import { checkSign, readNumber, shown } from './report-number.ts';
-import { readTime } from './report-time.ts';
+import { checkSign, readNote, readNumber, readSymbol, readTime, RowError, shown } from './cells.ts';
+import type { ImportedTransaction, Importer, Money, ReportRules, Row, SymbolAmount } from './importer.ts';
 
 /** The columns of an export, in their order. */
 export const exportColumns = [
@@ -51,30 +38,34 @@ export function guardedText(text: string): string {
   return formulaStart.test(text) ? `'${text}` : text;
 }
 
-/** A reader of the rows under a header; undefined when the header is not that of an export. */
-export function pricepoolReader(header: readonly string[]): ReportReader | undefined {
-  const names = header.map((name) => name.trim());
-  if (!exportColumns.every((column) => names.includes(column))) return undefined;
-  const rowOf = rowsUnder(header);
-  const fingerprint = fingerprintsOf('pricepool');
-
-  const readRow = (row: Row): RowOutcome[] => {
-    const transaction = transactionOf(row);
-    const own = cell(row, 'fingerprint');
+const rules: ReportRules = {
+  columns: {
+    type: 'type',
+    executed_at: 'executed_at',
+    value: 'value',
+    'received.asset': 'received_asset',
+    'received.quantity': 'received_quantity',
+    'given.asset': 'given_asset',
+    'given.quantity': 'given_quantity',
+    'fee.asset': 'fee_asset',
+    'fee.quantity': 'fee_quantity',
+    'fee.value': 'fee_value',
+  },
+  read: transactionOf,
+  fingerprint([row]) {
+    if (row === undefined) return [];
+    const [own, id] = [cell(row, 'fingerprint'), cell(row, 'id')];
     if (own.length > longestFingerprint) throw new RowError('fingerprint', 'is too long');
-    const key = transaction.id === undefined ? row.record.map((each) => each.trim()) : [transaction.id];
-    return [
-      {
-        kind: 'transaction',
-        lines: [row.line],
-        fingerprint: own === '' ? fingerprint(key) : own,
-        transaction,
-      },
-    ];
-  };
+    if (own !== '') return own;
+    return id === '' ? row.record.map((each) => each.trim()) : [id];
+  },
+};
 
-  return { read: (record, line) => outcomesOf([line], () => readRow(rowOf(record, line))), end: () => [] };
-}
+/** An export of ours. */
+export const pricepool = {
+  name: 'pricepool',
+  rulesFor: (names) => (exportColumns.every((column) => names.includes(column)) ? rules : undefined),
+} as const satisfies Importer;
 
 function cell(row: Row, column: Column): string {
   return row.cell(column);

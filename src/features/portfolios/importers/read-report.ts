@@ -1,7 +1,7 @@
 import { AppError, ValidationError } from '../../../domain/errors.ts';
 import { reportFormats, reportUnder, type ReportFormat } from './formats.ts';
 import { genericReader, type GenericMapping } from './generic.ts';
-import type { ReportReader, RowOutcome } from './imported.ts';
+import type { ReportReader, RowOutcome } from './importer.ts';
 import type { FileRecord } from './report-records.ts';
 
 /** What a file may be said to be. */
@@ -20,7 +20,7 @@ export interface ReadingWish {
 /** Some rows of a file, and what came of them. */
 export interface ReportPage {
   readonly format: FoundFormat;
-  readonly header: readonly string[];
+  readonly columns: ReportReader['columns'];
   readonly outcomes: readonly RowOutcome[];
   /** Rows under the header so far. */
   readonly rows: number;
@@ -48,7 +48,13 @@ export async function* readReport(
   let rows = 0;
   let position = 0;
   let outcomes: RowOutcome[] = [];
-  const page = ({ format, header }: Report): ReportPage => ({ format, header, outcomes, rows, position });
+  const page = ({ format, reader: { columns } }: Report): ReportPage => ({
+    format,
+    columns,
+    outcomes,
+    rows,
+    position,
+  });
   for await (const record of records) {
     position = record.position;
     if (report === undefined) {
@@ -71,17 +77,16 @@ export async function* readReport(
 
 interface Report {
   readonly format: FoundFormat;
-  readonly header: readonly string[];
   readonly reader: ReportReader;
 }
 
 function reportOf(cells: readonly string[], { format, mapping }: ReadingWish): Report | undefined {
   try {
     if (mapping !== null && (format === 'generic' || format === 'auto'))
-      return { format: 'generic', header: cells, reader: genericReader(cells, mapping) };
+      return { format: 'generic', reader: genericReader(cells, mapping) };
     const known = reportUnder(cells);
     if (known === undefined || (format !== 'auto' && known.format !== format)) return undefined;
-    return { ...known, header: cells };
+    return known;
   } catch (error) {
     throw error instanceof ValidationError ? badHeader(error) : error;
   }

@@ -1,12 +1,11 @@
 /** The first half of an import: its file is read page by page, and every transaction that keeps the rules is staged. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { GenericMapping } from './generic.ts';
-import { RowError, type ImportedTransaction, type RowOutcome } from './imported.ts';
+import { RowError } from './cells.ts';
+import type { ImportedTransaction, RowOutcome } from './importer.ts';
 import type { RecordedTransaction } from '../ledger/recorded-transaction.ts';
 import { AppError } from '../../../domain/errors.ts';
 import type { WorthAsked } from '../valuation/market-values.ts';
 import { buildTransaction, type BuildContext } from './build-transaction.ts';
-import { cellColumns } from './cell-columns.ts';
 import type { ImportPrices } from './import-prices.ts';
 import type { ProblemList } from './problem-list.ts';
 import type { FoundFormat, ReportPage } from './read-report.ts';
@@ -27,7 +26,6 @@ export interface Staged {
 /** What staging needs. */
 export interface StagingDeps {
   readonly importId: string;
-  readonly mapping: GenericMapping | null;
   readonly now: number;
   readonly symbols: SymbolResolver;
   readonly prices: ImportPrices;
@@ -80,12 +78,12 @@ function sort(
 
 async function build(
   found: readonly Found[],
-  { format, header }: ReportPage,
+  { format, columns }: ReportPage,
   deps: StagingDeps,
 ): Promise<{ line: number; transaction: RecordedTransaction }[]> {
   const idOf = await symbolsOf(found, format, deps);
   await preparePrices(found, idOf, deps.prices);
-  const context: BuildContext = { ...deps, columns: cellColumns(format, header, deps.mapping), idOf };
+  const context: BuildContext = { ...deps, columns, idOf };
   return found.flatMap(({ lines, fingerprint, transaction }) => {
     const line = lines[0] ?? 0;
     try {

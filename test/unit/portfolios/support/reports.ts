@@ -4,7 +4,7 @@ import type {
   ImportedTransaction,
   ReportReader,
   RowOutcome,
-} from '../../../../src/features/portfolios/importers/imported.ts';
+} from '../../../../src/features/portfolios/importers/importer.ts';
 
 interface Parsed {
   record: string[];
