@@ -20,12 +20,13 @@ export function reportUnder(
   record: readonly string[],
 ): { readonly format: ReportFormat; readonly reader: ReportReader } | undefined {
   const names = record.map((cell) => cell.trim());
-  for (const { name, rulesFor } of importers) {
-    const rules = rulesFor(names);
+  for (const importer of importers) {
+    const rules = importer.rulesFor(names);
     if (rules === undefined) continue;
     checkHeader(record);
     const twice = names.find((each, place) => each !== '' && names.indexOf(each) < place);
-    if (twice === undefined) return { format: name, reader: createReader(name, record, rules) };
+    if (twice === undefined)
+      return { format: importer.name, reader: createReader(importer.name, record, rules) };
     throw new ValidationError('The header names a column twice', [{ field: 'header', message: twice }]);
   }
   return undefined;
