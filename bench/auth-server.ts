@@ -2,8 +2,7 @@
  * The same cached answer behind two routes, one open and one for users, under the real layers with their limits on: what lies
  * between the two is what it costs to know who asks.
  */
-import { openDatabase } from '../db/connection.ts';
-import { buildAccess } from '../src/access.ts';
+import { createAccountService } from '../src/features/accounts/account-service.ts';
 import { loadConfig } from '../src/platform/config/load-config.ts';
 import type { Access } from '../src/platform/http/access-rule.ts';
 import { serveRoutes } from '../src/app.ts';
@@ -15,9 +14,8 @@ import { route, type Route } from '../src/platform/http/route.ts';
 import { systemClock } from '../src/platform/concurrency/clock.ts';
 import { createLogger } from '../src/platform/observability/logger.ts';
 import { createMetrics } from '../src/platform/observability/metrics-registry.ts';
-import { createRedisKeys } from '../src/platform/redis/keys.ts';
 import { createShutdown, onProcessEnd } from '../src/platform/observability/shutdown.ts';
-import { closeRedis, openRedis } from '../src/platform/redis/connections.ts';
+import { openPlatform } from '../src/platform/platform.ts';
 
 const quote = {
   id: 'bitcoin',
@@ -62,20 +60,10 @@ function cached(access: Exclude<Access, 'admin'>, path: string): Route {
 
 async function main(): Promise<void> {
   const config = loadConfig();
-  const { database, REDIS_URL: url } = config;
-  if (database === undefined || url === undefined) throw new Error('DATABASE_URL and REDIS_URL are needed');
   const log = createLogger({ level: config.LOG_LEVEL, name: 'bench', file: config.LOG_FILE });
   const shutdown = createShutdown(log);
   onProcessEnd(shutdown, log);
-  const knex = openDatabase({ database, poolSize: 4 });
-  const redis = openRedis({ url, role: 'command', name: 'bench', log });
-  const subscriber = openRedis({ url, role: 'subscriber', name: 'bench-subscriber', log });
-  shutdown.add('clients', 'connections', async () => {
-    await Promise.all([closeRedis(redis), closeRedis(subscriber), knex.destroy()]);
-  });
-  const keys = createRedisKeys(config.REDIS_KEY_PREFIX);
-  const pipeline = { knex, redis, subscriber, keys, clock: systemClock };
-  const access = buildAccess({ config, log, shutdown, pipeline });
+  const access = createAccountService(openPlatform({ config, log, shutdown }));
   await access.revocations.whenKnown(5_000);
 
   const metrics = createMetrics();

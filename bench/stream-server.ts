@@ -9,7 +9,7 @@ import { directoryOver } from '../src/features/assets/asset-directory.ts';
 import { createAssetIndex } from '../src/features/assets/asset-index.ts';
 import { loadConfig, type Config } from '../src/platform/config/load-config.ts';
 import { createQuoteReader } from '../src/features/quotes/cached-quote-reader.ts';
-import { buildAccess } from '../src/access.ts';
+import { createAccountService } from '../src/features/accounts/account-service.ts';
 import { buildAlerts } from '../src/hooks.ts';
 import { buildPortfolios } from '../src/portfolios.ts';
 import { createApp } from '../src/app.ts';
@@ -80,7 +80,7 @@ async function main(): Promise<void> {
   const { clock, budgetStatus } = pipeline;
   const reader = openJobEvents(pipeline, log);
   shutdown.add('queues', 'job events', () => reader.close());
-  const access = buildAccess({ config, log, shutdown, pipeline });
+  const access = createAccountService(pipeline);
   const { revocations } = access;
   const jobDesk = {} as JobDesk;
   const streaming = buildStreaming({ config, log, shutdown, pipeline, reader, access, jobDesk });

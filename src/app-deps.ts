@@ -1,26 +1,14 @@
-import type { AuditQueries } from './features/accounts/queries/audit.ts';
 import type { ExportQueries } from './features/portfolios/queries/exports.ts';
 import type { ImportQueries } from './features/portfolios/queries/imports.ts';
 import type { PortfolioSnapshots } from './features/portfolios/queries/portfolio-snapshots.ts';
-import type { UserQueries } from './features/accounts/queries/users.ts';
-import type { AccountDesk } from './features/accounts/account-service.ts';
-import type { ApiKeyDesk } from './features/accounts/api-key-service.ts';
+import type { AccountService } from './features/accounts/account-service.ts';
 import type { AlertDesk } from './features/alerts/alert-service.ts';
-import type { Authenticator } from './features/accounts/authenticator.ts';
-import type { Login } from './features/accounts/login.ts';
-import type { PasswordDesk } from './features/accounts/password-service.ts';
-import type { Sessions } from './features/accounts/sessions.ts';
-import type { UsageTally } from './features/accounts/usage-counter.ts';
-import type { UsageQueries } from './features/accounts/queries/usage.ts';
-import type { Passwords } from './features/accounts/password-hashing.ts';
-import type { Tokens } from './features/accounts/tokens.ts';
 import type { AssetDirectory } from './features/assets/asset-directory.ts';
 import type { DocumentReader } from './features/coingecko-api/document-reader.ts';
 import type { MarketReader } from './features/quotes/market-reader.ts';
 import type { QuoteReader } from './features/quotes/quote-reader.ts';
 import type { Config } from './platform/config/load-config.ts';
 import type { HistoryReader } from './features/history/history-reader.ts';
-import type { Allowances } from './platform/redis/allowances.ts';
 import type { Clock } from './platform/concurrency/clock.ts';
 import type { HealthChecks } from './platform/observability/health.ts';
 import type { Logger } from './platform/observability/logger.ts';
@@ -82,24 +70,11 @@ export interface SourceFigures {
 }
 
 /** Everything that the HTTP side stands on. Handlers see these ports and nothing behind them. */
-export interface AppDeps {
+export interface AppDeps extends AccountService {
   readonly config: Config;
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: Metrics;
-  readonly users: UserQueries;
-  readonly accounts: AccountDesk;
-  readonly tokens: Tokens;
-  readonly passwords: Passwords;
-  readonly passwordDesk: PasswordDesk;
-  readonly login: Login;
-  readonly sessions: Sessions;
-  readonly authenticator: Authenticator;
-  readonly apiKeys: ApiKeyDesk;
-  readonly allowances: Allowances;
-  readonly audit: AuditQueries;
-  readonly usage: UsageTally;
-  readonly usageReports: UsageQueries;
   readonly jobDesk: JobDesk;
   readonly realtime: Realtime;
   readonly jobStreams: Pick<JobStreams, 'open'>;

@@ -11,18 +11,15 @@ import { quickReads } from './platform/http/fast-path.ts';
 import { createReception } from './platform/http/request-context.ts';
 import type { Route } from './platform/http/route.ts';
 import { routing } from './platform/http/router.ts';
-import { adminRoutes } from './features/admin/admin-routes.ts';
+import { createAccountsModule } from './features/accounts/module.ts';
+import { createAdminModule } from './features/admin/module.ts';
 import { alertRoutes } from './features/alerts/alert-routes.ts';
-import { apiKeyRoutes } from './features/accounts/api-key-routes.ts';
 import { assetRoutes } from './features/assets/routes.ts';
-import { authRoutes } from './features/accounts/auth-routes.ts';
 import { cacheRoutes } from './features/quotes/cache-routes.ts';
 import { docsRoutes } from './platform/http/docs-routes.ts';
 import { exportRoutes } from './features/portfolios/exports/routes.ts';
 import { importRoutes } from './features/portfolios/importers/routes.ts';
 import { jobRoutes } from './features/jobs/job-routes.ts';
-import { operationRoutes } from './features/admin/operation-routes.ts';
-import { passwordRoutes } from './features/accounts/password-routes.ts';
 import { performanceRoutes } from './features/portfolios/performance/routes.ts';
 import { positionRoutes } from './features/portfolios/positions/routes.ts';
 import { portfolioRoutes } from './features/portfolios/portfolio-routes.ts';
@@ -32,8 +29,6 @@ import { createRealtimeModule } from './platform/realtime/module.ts';
 import { submissionRoutes } from './features/quotes/submission-routes.ts';
 import { transactionChangeRoutes } from './features/portfolios/transactions/change-routes.ts';
 import { transactionRoutes } from './features/portfolios/transactions/routes.ts';
-import { usageRoutes } from './features/accounts/usage-routes.ts';
-import { userRoutes } from './features/accounts/user-routes.ts';
 import { valuationRoutes } from './features/portfolios/valuation/routes.ts';
 import { webhookRoutes } from './features/webhooks/routes.ts';
 import { createCoinGeckoApiModule } from './features/coingecko-api/module.ts';
@@ -76,12 +71,7 @@ export function serveRoutes(
 /** Every route there is. Literal paths stand before those with a parameter in the same place. */
 export function routeTable(deps: AppDeps): Route[] {
   const described = [
-    ...authRoutes(deps),
-    ...passwordRoutes(deps),
-    ...userRoutes(deps),
-    ...apiKeyRoutes(deps),
-    ...usageRoutes(deps),
-    ...adminRoutes(deps),
+    ...createAccountsModule(deps, deps).routes,
     ...cacheRoutes(deps),
     ...streamRoutes(deps),
     ...createRealtimeModule(deps.realtime).routes,
@@ -99,7 +89,7 @@ export function routeTable(deps: AppDeps): Route[] {
     ...valuationRoutes(deps),
     ...importRoutes(deps),
     ...exportRoutes(deps),
-    ...operationRoutes(deps),
+    ...createAdminModule(deps, deps).routes,
     ...createCoinGeckoApiModule(deps).routes,
   ];
   return [...described, ...docsRoutes(described)];

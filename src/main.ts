@@ -1,4 +1,4 @@
-import { buildAccess, type Access, type AccessRequest } from './access.ts';
+import { createAccountService, type AccountService } from './features/accounts/account-service.ts';
 import { createAssetService } from './features/assets/asset-service.ts';
 import { createBudgetOutlook, type BudgetOutlook } from './features/upstream/budget/budgets.ts';
 import type { QuoteReader } from './features/quotes/quote-reader.ts';
@@ -30,7 +30,6 @@ import { buildPipeline, type Pipeline } from './pipeline.ts';
 import { buildPortfolios } from './portfolios.ts';
 import type { JobDesk } from './features/jobs/job-service.ts';
 import { createJobDesk } from './features/jobs/postgres-job-service.ts';
-import { createResetMail } from './features/accounts/reset-mail.ts';
 import { createJobEventReader, type JobEventReader } from './features/jobs/job-event-reader.ts';
 import { createSourcesOutlook, type SourcesOutlook } from './features/upstream/sources.ts';
 import { buildStreaming } from './streaming.ts';
@@ -71,7 +70,7 @@ async function main(): Promise<void> {
   };
 
   const reader = openJobEvents(parts);
-  const access = buildAccess({ ...parts, requestMail: mailRequests(parts) });
+  const access = createAccountService(parts.pipeline);
   const jobDesk = buildJobDesk(parts, reader, access);
   const streaming = buildStreaming({ ...parts, reader, access, jobDesk });
   const health = buildHealth(parts);
@@ -120,11 +119,6 @@ async function main(): Promise<void> {
   process.send?.('ready');
 }
 
-/** Undefined without a mail server. */
-function mailRequests({ config, pipeline: { queues } }: ApiParts): AccessRequest['requestMail'] {
-  return config.SMTP_URL === undefined ? undefined : createResetMail(queues);
-}
-
 function openJobEvents({ log, shutdown, pipeline }: ApiParts): JobEventReader {
   const reader = createJobEventReader({
     blocking: pipeline.openRedis('blocking', 'job-events'),
@@ -140,7 +134,7 @@ function openJobEvents({ log, shutdown, pipeline }: ApiParts): JobEventReader {
 function buildJobDesk(
   { config, log, shutdown, pipeline }: ApiParts,
   reader: JobEventReader,
-  access: Pick<Access, 'usage'>,
+  access: Pick<AccountService, 'usage'>,
 ): JobDesk {
   const { redis, subscriber, keys, jobs, queues, clock } = pipeline;
   const control = createControlChannel({ redis, subscriber, channel: keys.control });

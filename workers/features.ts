@@ -1,19 +1,12 @@
 /** What accounts, quotes, price sources and the history give workers, wired. A composition root like the main one. */
 import { createAssetService } from '../src/features/assets/asset-service.ts';
-import { createAccessPurge } from '../src/features/accounts/queries/access-purge.ts';
-import { createPasswordQueries } from '../src/features/accounts/queries/password-resets.ts';
-import { createUsageQueries } from '../src/features/accounts/queries/usage.ts';
-import { createUserQueries } from '../src/features/accounts/queries/users.ts';
-import { credentialLifeOf } from '../src/features/accounts/credential-life.ts';
-import { createUsageTally } from '../src/features/accounts/usage-counter.ts';
+import { createUsageCounter } from '../src/features/accounts/account-service.ts';
 import { buildHistoryKeeping, buildHistoryWriting } from '../src/histories.ts';
 import { createMarketRowStore } from '../src/features/quotes/market-row-store.ts';
 import { priceSourceOf } from '../src/platform/config/price-source.ts';
-import { createMailer } from '../src/platform/mail/mailer.ts';
 import type { Requester } from '../src/domain/requester.ts';
 import type { WorkerParts } from './parts.ts';
 import { createCoinGeckoApiProcessors } from './processors/coingecko-api/module.ts';
-import { createMailProcessors } from './processors/accounts/mail.ts';
 import { createRequestProcessors } from './processors/quotes/requests.ts';
 import { meansToWarm, warmQuotes } from './processors/quotes/warm.ts';
 import { checkAssets, createRankNoter } from './processors/upstream/assets.ts';
@@ -25,33 +18,6 @@ import { buildUpstream } from './upstream.ts';
 
 /** Ledger rows are kept for two months (s), so that the month before can be counted too. */
 const ledgerRetentionSeconds = 62 * 86_400;
-
-/** Sends mail; without a mail server nothing is queued. */
-export function accountsModule({ config, shutdown, pipeline: { knex } }: WorkerParts) {
-  return {
-    processors: {
-      mail: () => {
-        if (config.SMTP_URL === undefined) return undefined;
-        const mailer = createMailer({ url: config.SMTP_URL, from: config.MAIL_FROM });
-        shutdown.add('clients', 'mailer', () => mailer.close());
-        const life = credentialLifeOf(config);
-        return createMailProcessors({
-          users: createUserQueries(knex, life),
-          resets: createPasswordQueries(knex, life),
-          mailer,
-          publicUrl: config.PUBLIC_URL,
-        });
-      },
-    },
-    purges: [
-      () =>
-        createAccessPurge(knex).purge({
-          nameHoldSeconds: config.ACCOUNT_NAME_HOLD,
-          refreshSeconds: config.REFRESH_EXPIRES_IN,
-        }),
-    ],
-  } satisfies WorkerModule;
-}
 
 /** Fetches quotes for clients, and keeps those warm that are read. */
 export function quotesModule({ config, pipeline, threads, clientRuns }: WorkerParts) {
@@ -77,14 +43,13 @@ export function quotesModule({ config, pipeline, threads, clientRuns }: WorkerPa
 
 /** Calls the price sources. */
 export function upstreamModule(parts: WorkerParts) {
-  const { config, log, shutdown, pipeline } = parts;
-  const { knex, redis, keys, queues, demand, kick, clock, ledger, budget } = pipeline;
+  const { config, log, pipeline } = parts;
+  const { redis, keys, queues, demand, kick, clock, ledger, budget } = pipeline;
   const { list: assets, news: assetNews } = createAssetService(pipeline);
   return {
     processors: {
       refresh: () => {
-        const usage = createUsageTally({ queries: createUsageQueries(knex), log });
-        shutdown.add('queues', 'usage', () => usage.close());
+        const usage = createUsageCounter(pipeline);
         const assetRankPages = config.ASSET_RANK_PAGES;
         const upstream = buildUpstream(parts);
         const charge = (who: Requester, share: number): void => usage.calls(who, share);

@@ -4,11 +4,12 @@ import { loadConfig } from '../src/platform/config/load-config.ts';
 import { createLogger } from '../src/platform/observability/logger.ts';
 import { createShutdown, onProcessEnd } from '../src/platform/observability/shutdown.ts';
 import { openPlatform } from '../src/platform/platform.ts';
-import { accountsModule, historyModule, quotesModule, upstreamModule } from './features.ts';
+import { historyModule, quotesModule, upstreamModule } from './features.ts';
 import { alertsModule } from './hooks.ts';
 import type { WorkerParts } from './parts.ts';
 import { portfoliosModule } from './portfolios.ts';
 import { openClientRuns } from './processors/jobs/client-run.ts';
+import { createAccountsProcessors } from './processors/accounts/module.ts';
 import { createWebhooksProcessors } from './processors/webhooks/module.ts';
 import { createJobsProcessors } from './processors/jobs/module.ts';
 import { lazily } from './runtime/lazily.ts';
@@ -30,7 +31,7 @@ function main(): void {
   const parts: WorkerParts = { config, log, shutdown, pipeline, threads, clientRuns };
 
   const modules = [
-    accountsModule(parts),
+    createAccountsProcessors(platform),
     createWebhooksProcessors(platform, {
       webhooks: pipeline.webhooks,
       findJob: (id) => pipeline.jobs.find(id),

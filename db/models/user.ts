@@ -1,16 +1,19 @@
-import { Model } from 'objection';
+import { Model, snakeCaseMappers } from 'objection';
 
 /** Somebody with an account. */
 export class User extends Model {
   static override readonly tableName = 'users';
+  static override readonly columnNameMappers = snakeCaseMappers();
 
   declare id: string;
   declare username: string;
+  /** In lower case. */
   declare email: string;
-  declare password_hash: string;
+  declare passwordHash: string;
   declare role: 'user' | 'admin';
+  /** Of its credentials: those of earlier generations are void. */
   declare generation: number;
-  declare created_at: Date;
-  declare updated_at: Date;
-  declare deleted_at: Date | null;
+  declare createdAt: Date;
+  declare updatedAt: Date;
+  declare deletedAt: Date | null;
 }

@@ -9,12 +9,12 @@ import { parseArgs } from 'node:util';
 import type { z } from 'zod';
 import { checkConnection, openDatabase } from '../../db/connection.ts';
 import { createUserQueries, type UserQueries } from '../features/accounts/queries/users.ts';
-import { credentialLifeOf } from '../features/accounts/credential-life.ts';
 import { createPasswords } from '../features/accounts/password-hashing.ts';
+import { credentialLifeOf } from '../features/accounts/tokens.ts';
 import { usableDatabase } from '../platform/config/embedded-urls.ts';
 import { loadEnvironmentFile } from '../platform/config/env-file.ts';
 import { loadConfig, type Config } from '../platform/config/load-config.ts';
-import { registerBody } from '../features/accounts/account-schemas.ts';
+import { registerBody } from '../features/accounts/schemas.ts';
 import { ConflictError, messageOf } from '../domain/errors.ts';
 
 type NewAdmin = z.output<typeof registerBody>;

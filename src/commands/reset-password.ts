@@ -5,14 +5,13 @@
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { checkConnection, openDatabase } from '../../db/connection.ts';
-import { createPasswordQueries } from '../features/accounts/queries/password-resets.ts';
 import { createUserQueries } from '../features/accounts/queries/users.ts';
-import { credentialLifeOf } from '../features/accounts/credential-life.ts';
 import { hashOfSecret, newSecret } from '../features/accounts/secrets.ts';
+import { credentialLifeOf } from '../features/accounts/tokens.ts';
 import { usableDatabase } from '../platform/config/embedded-urls.ts';
 import { loadEnvironmentFile } from '../platform/config/env-file.ts';
 import { loadConfig } from '../platform/config/load-config.ts';
-import { forgotBody } from '../features/accounts/password-schemas.ts';
+import { forgotBody } from '../features/accounts/schemas.ts';
 import { messageOf } from '../domain/errors.ts';
 
 /** Life of the token. */
@@ -35,11 +34,11 @@ async function makeToken(email: string): Promise<void> {
   const knex = openDatabase({ database, poolSize: 2 });
   try {
     await checkConnection(knex, { database, hint });
-    const life = credentialLifeOf(config);
-    const account = await createUserQueries(knex, life).findByEmail(email);
+    const users = createUserQueries(knex, credentialLifeOf(config));
+    const account = await users.findByEmail(email);
     if (account === undefined) throw new Error(`${email} has no account`);
     const token = newSecret('reset');
-    await createPasswordQueries(knex, life).storeReset({
+    await users.storeReset({
       userId: account.id,
       hash: hashOfSecret(token),
       expiresInSeconds,

@@ -2,7 +2,8 @@
 import { expect } from 'chai';
 import { createUserQueries } from '../../src/features/accounts/queries/users.ts';
 import { openDatabase } from '../../db/connection.ts';
-import { createLogin } from '../../src/features/accounts/login.ts';
+import { createSessionQueries } from '../../src/features/accounts/queries/sessions.ts';
+import { createSessions } from '../../src/features/accounts/sessions.ts';
 import { silentLogger } from '../../src/platform/observability/logger.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { startAccessApi, type AccessApi } from './support/access.ts';
@@ -192,7 +193,7 @@ describe('accounts', () => {
     });
 
     it('is one of fifty: the oldest gives way', async () => {
-      for (let n = 0; n < 50; n++) await api.access.sessions.open({ ...grant.user, generation: 0 }, {});
+      for (let n = 0; n < 50; n++) await api.openSession({ ...grant.user, generation: 0 });
       expect((await refresh(grant.refresh_token)).status).to.equal(401);
       const live = await api.knex('sessions').whereNull('ended_at');
       expect(live).to.have.length(50);
@@ -235,18 +236,16 @@ describe('accounts', () => {
 
   it('says 503 while Postgres is away', async () => {
     const gone = openDatabase({ database: { host: '127.0.0.1', port: 1, ssl: false }, poolSize: 2 });
-    const users = createUserQueries(gone, { revocationSeconds: 60 });
-    const { passwords, sessions, audit } = api.access;
-    const login = createLogin({
-      users,
-      passwords,
-      sessions,
-      audit,
+    const life = { revocationSeconds: 60 };
+    const sessions = createSessions({
+      ...api.access,
+      queries: createSessionQueries(gone, life),
+      users: createUserQueries(gone, life),
       log: silentLogger(),
-      rehash: () => Promise.resolve(),
       throttle: { begin: () => Promise.resolve({ isKnown: false, succeeded: () => Promise.resolve() }) },
+      refreshExpiresInSeconds: 60,
     });
-    const lost = await startApi({ users, login });
+    const lost = await startApi({ sessions });
     const response = await lost.call('POST', '/api/v1/auth/login', { body: credentials() });
     expect([response.status, response.headers.get('retry-after')]).to.deep.equal([503, '1']);
     expect(JSON.parse(await response.text()).error.code).to.equal('database_unavailable');

@@ -1,6 +1,7 @@
 /** Who sees what of a job on a portfolio: keys by their scopes, and admins who do not own it. */
 import { expect } from 'chai';
-import { createAuthenticator, type Authenticator } from '../../src/features/accounts/authenticator.ts';
+import { createAuthenticator } from '../../src/features/accounts/authenticator.ts';
+import type { Authenticator } from '../../src/platform/http/admission.ts';
 import type { Principal } from '../../src/domain/principal.ts';
 import { createTokens } from '../../src/features/accounts/tokens.ts';
 import type { Scope } from '../../src/domain/scopes.ts';

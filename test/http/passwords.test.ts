@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { v7 as uuidv7 } from 'uuid';
 import { hashOfSecret, newSecret } from '../../src/features/accounts/secrets.ts';
 import { UnavailableError } from '../../src/domain/errors.ts';
-import { createPasswordQueries } from '../../src/features/accounts/queries/password-resets.ts';
+import { createUserQueries } from '../../src/features/accounts/queries/users.ts';
 import { startAccessApi, type AccessApi } from './support/access.ts';
 
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- answers of every shape are looked into
@@ -61,7 +61,7 @@ describe('passwords over HTTP', () => {
 
   async function resetFor(userId: string, expiresInSeconds = 60): Promise<string> {
     const token = newSecret('reset');
-    const queries = createPasswordQueries(api.knex, { revocationSeconds: 900 });
+    const queries = createUserQueries(api.knex, { revocationSeconds: 900 });
     await queries.storeReset({ userId, hash: hashOfSecret(token), expiresInSeconds, by: {} });
     return token;
   }

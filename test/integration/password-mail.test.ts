@@ -3,18 +3,16 @@ import type { Redis } from 'ioredis';
 import type { Knex } from 'knex';
 import { v7 as uuidv7 } from 'uuid';
 import { openDatabase } from '../../db/connection.ts';
-import {
-  createPasswordQueries,
-  type PasswordQueries,
-} from '../../src/features/accounts/queries/password-resets.ts';
-import { createUserQueries } from '../../src/features/accounts/queries/users.ts';
+import { createUserQueries, type UserQueries } from '../../src/features/accounts/queries/users.ts';
 import { hashOfSecret, isSecret } from '../../src/features/accounts/secrets.ts';
 import { silentLogger } from '../../src/platform/observability/logger.ts';
 import { createMailer, type Mailer } from '../../src/platform/mail/mailer.ts';
 import { openQueues, type Queues } from '../../src/platform/queue/queues.ts';
 import { closeRedis, openRedis } from '../../src/platform/redis/connections.ts';
-import { createResetMail } from '../../src/features/accounts/reset-mail.ts';
-import { createMailProcessors } from '../../workers/processors/accounts/mail.ts';
+import { createResetMail } from '../../src/features/accounts/account-service.ts';
+import { loadConfig } from '../../src/platform/config/load-config.ts';
+import { createShutdown } from '../../src/platform/observability/shutdown.ts';
+import { createAccountsProcessors } from '../../workers/processors/accounts/module.ts';
 import { createWorker, type RunningWorker } from '../../workers/runtime/create-worker.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { flushPrefix, uniquePrefix } from '../support/redis.ts';
@@ -30,19 +28,20 @@ const by = { address: '192.0.2.7', requestId: 'r1' };
 describe('the mail that resets a password', () => {
   let database: TestDatabase;
   let knex: Knex;
-  let resets: PasswordQueries;
+  let resets: UserQueries;
   let redis: Redis;
   let blocking: Redis;
   let queues: Queues;
   let smtp: TestSmtp;
   let mailer: Mailer;
   let worker: RunningWorker | undefined;
+  const shutdown = createShutdown(log);
   let email: string;
 
   before(async () => {
     database = await createTestDatabase();
     knex = openDatabase({ database: { connectionString: database.url, ssl: false }, poolSize: 4 });
-    resets = createPasswordQueries(knex, life);
+    resets = createUserQueries(knex, life);
     const { redisUrl: url } = await services();
     redis = openRedis({ url, role: 'command', name: 'test', log });
     blocking = openRedis({ url, role: 'blocking', name: 'test-mail', log });
@@ -61,6 +60,7 @@ describe('the mail that resets a password', () => {
   });
   after(async () => {
     mailer.close();
+    await shutdown.run('the test is over');
     await smtp.close();
     await queues.close();
     await flushPrefix(redis, prefix);
@@ -77,8 +77,14 @@ describe('the mail that resets a password', () => {
   }
 
   function startWorker(publicUrl?: string): void {
-    const users = createUserQueries(knex, life);
-    const processors = createMailProcessors({ users, resets, mailer, publicUrl });
+    const config = loadConfig({
+      APP_ENV: 'test',
+      SMTP_URL: smtp.url,
+      MAIL_FROM: 'Pricepool <no-reply@pricepool.example>',
+      ...(publicUrl === undefined ? {} : { PUBLIC_URL: publicUrl }),
+    });
+    const processors = createAccountsProcessors({ config, knex, shutdown });
+    if (processors === undefined) throw new Error('there is a mail server');
     worker = createWorker({ queue: 'mail', processors, redis: blocking, prefix, concurrency: 1, log });
   }
 
@@ -105,8 +111,8 @@ describe('the mail that resets a password', () => {
       bodyOf(raw)
         .split('\n')
         .find((line) => isSecret('reset', line)) ?? '';
-    const redeemed = await resets.redeem({ hash: hashOfSecret(token), passwordHash: 'new', by });
-    expect((await resets.findHash(redeemed?.userId ?? uuidv7()))?.email).to.equal(email);
+    const redeemed = await resets.redeemReset({ hash: hashOfSecret(token), passwordHash: 'new', by });
+    expect((await resets.find(redeemed?.userId ?? uuidv7()))?.email).to.equal(email);
     const event = (await knex('audit_events').where({ type: 'password.reset_requested' }).first()) as object;
     expect(event).to.include({ user_id: redeemed?.userId, address: by.address, request_id: by.requestId });
   });
@@ -115,7 +121,7 @@ describe('the mail that resets a password', () => {
     startWorker('https://prices.example/app/');
     await ask(email);
     const found = /https:\/\/prices\.example\/app\/reset#(\S+)/.exec(bodyOf(await oneMail()));
-    expect(await resets.isLive(hashOfSecret(found?.[1] ?? ''))).to.equal(true);
+    expect(await resets.isResetLive(hashOfSecret(found?.[1] ?? ''))).to.equal(true);
   });
 
   it('comes once for many requests in a minute, and to nobody without an account', async () => {

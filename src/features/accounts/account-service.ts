@@ -1,157 +1,143 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { messageOf, UnavailableError } from '../../domain/errors.ts';
+import type { Platform } from '../../platform/platform.ts';
+import type { Queues } from '../../platform/queue/queues.ts';
+import { createAllowances } from '../../platform/redis/allowances.ts';
+import { createAccounts, type RequestResetMail } from './accounts.ts';
+import { createKeyRing } from './api-key-cache.ts';
+import { createApiKeys } from './api-keys.ts';
+import { createAuthenticator } from './authenticator.ts';
+import { createLoginThrottle } from './login-throttle.ts';
+import { createPasswords, type Passwords } from './password-hashing.ts';
+import { createApiKeyQueries } from './queries/api-keys.ts';
+import { createAuditQueries } from './queries/audit.ts';
+import { createRevocationQueries } from './queries/revocations.ts';
+import { createSessionQueries } from './queries/sessions.ts';
+import { createUsageQueries } from './queries/usage.ts';
+import { createUserQueries } from './queries/users.ts';
+import { createRevocationChannel } from './revocation-channel.ts';
+import { createRevocations } from './revocations.ts';
+import { createSessions } from './sessions.ts';
+import { createTokens, credentialLifeOf } from './tokens.ts';
+import { createUsageTally, type UsageTally } from './usage-counter.ts';
+
+export type AccountService = ReturnType<typeof createAccountService>;
+
 /**
- * What people and admins do with accounts: who may see and change which, what needs the password, and that credentials which
- * a change ends are known as ended everywhere.
+ * Who somebody is, what he may do and how often. `requestMail` has a mail sent that resets a password; by default through the
+ * queue, and not at all without a mail server. Nothing is waited for.
  */
-import type { AccountChanges, Author } from './queries/user-changes.ts';
-import type { Account, UserQueries } from './queries/users.ts';
-import type { Passwords } from './password-hashing.ts';
-import type { Principal, Role } from '../../domain/principal.ts';
-import { ForbiddenError, NotFoundError, ValidationError } from '../../domain/errors.ts';
-import type { LoginThrottle } from './login-throttle.ts';
-import type { Revocations } from './revocations.ts';
-
-/** An account to make. */
-export interface AccountRequest {
-  readonly username: string;
-  /** In lower case. */
-  readonly email: string;
-  readonly password: string;
-  readonly role: Role;
-}
-
-/** Who asks for which account. */
-export interface AccountLookup {
-  readonly id: string;
-  readonly viewer: Principal;
-}
-
-export interface AccountUpdateRequest extends AccountLookup {
-  readonly changes: AccountChanges;
-  /** Needed to change one's own e-mail, by which one logs in and resets a password. */
-  readonly currentPassword: string | undefined;
-  readonly by: Author & { readonly address: string };
-}
-
-export interface AccountRemoval extends AccountLookup {
-  /** Needed to delete one's own account: nobody else can bring it back. */
-  readonly currentPassword: string | undefined;
-  readonly by: Author & { readonly address: string };
-}
-
-/** All reject with {@link UnavailableError} when Postgres does not answer. */
-export interface AccountDesk {
-  /**
-   * Makes an account.
-   * @throws {ConflictError} username or e-mail is taken.
-   * @throws {UnavailableError} too many passwords are being hashed.
-   */
-  create(request: AccountRequest, by: Author): Promise<Account>;
-  /** @throws {NotFoundError} there is no such account, or the viewer may not see it. */
-  get(lookup: AccountLookup): Promise<Account>;
-  /** A page of all accounts, the newest first; for admins. */
-  page(range: {
-    readonly page: number;
-    readonly limit: number;
-  }): Promise<{ readonly accounts: readonly Account[]; readonly total: number }>;
-  /**
-   * Changes an account; `{}` changes nothing.
-   * @throws {NotFoundError} there is no such account, or the viewer may not see it.
-   * @throws {ForbiddenError} only admins change roles; or the current password is wrong (`password_wrong`).
-   * @throws {ValidationError} the current password is needed and missing.
-   * @throws {RateLimitedError} too many wrong passwords.
-   * @throws {ConflictError} the new name or e-mail is taken, or nobody else is an admin.
-   */
-  update(request: AccountUpdateRequest): Promise<Account>;
-  /**
-   * Deletes an account and ends its credentials. Returns when.
-   * @throws {NotFoundError} there is no such account, or the viewer may not see it.
-   * @throws {ForbiddenError} the current password is wrong (`password_wrong`).
-   * @throws {ValidationError} the current password is needed and missing.
-   * @throws {RateLimitedError} too many wrong passwords.
-   * @throws {ConflictError} nobody else is an admin.
-   */
-  remove(removal: AccountRemoval): Promise<Date>;
-}
-
-interface AccountDeskDeps {
-  readonly users: Pick<UserQueries, 'insert' | 'find' | 'page' | 'update' | 'remove'>;
-  readonly passwords: Pick<Passwords, 'hash' | 'matches'>;
-  readonly throttle: Pick<LoginThrottle, 'begin'>;
-  readonly revocations: Pick<Revocations, 'announce'>;
-}
-
-/** Builds the {@link AccountDesk}. */
-export function createAccountDesk(deps: AccountDeskDeps): AccountDesk {
-  const { users, passwords, revocations } = deps;
-
-  async function get({ id, viewer }: AccountLookup): Promise<Account> {
-    refuseForeign(id, viewer);
-    const account = await users.find(id);
-    if (account === undefined) throw noSuchUser();
-    return account;
-  }
-
-  async function update({
-    id,
-    viewer,
-    changes,
-    currentPassword,
-    by,
-  }: AccountUpdateRequest): Promise<Account> {
-    const before = await get({ id, viewer });
-    if (changes.role !== undefined && viewer.role !== 'admin')
-      throw new ForbiddenError('Only admins change roles');
-    const changesEmail = changes.email !== undefined && changes.email !== before.email;
-    if (changesEmail && id === viewer.userId)
-      await checkPassword(deps, { account: before, password: currentPassword, address: by.address });
-    const { account, revocations: ended } = await users.update({ id, changes, by });
-    await revocations.announce(ended);
-    return account;
-  }
-
+export function createAccountService(
+  platform: Omit<Platform, 'openRedis'>,
+  {
+    requestMail = mailThroughQueue(platform),
+    passwords = createPasswords({ cost: platform.config.BCRYPT_COST, log: platform.log }),
+  }: {
+    readonly requestMail?: RequestResetMail | undefined;
+    readonly passwords?: Passwords | undefined;
+  } = {},
+) {
+  const { config, log, clock, shutdown, knex, redis, subscriber, keys } = platform;
+  const tokens = createTokens({
+    secret: config.JWT_SECRET ?? randomSecret(platform),
+    previousSecret: config.JWT_SECRET_PREVIOUS,
+    expiresInSeconds: config.JWT_EXPIRES_IN,
+    ticketExpiresInSeconds: config.STREAM_TICKET_EXPIRES_IN,
+    clock,
+  });
+  const life = credentialLifeOf(config);
+  const channel = createRevocationChannel({ redis, subscriber, channel: keys.revocations });
+  const revocations = createRevocations({ queries: createRevocationQueries(knex), channel, clock, log });
+  shutdown.add('work', 'revocations', () => revocations.close());
+  shutdown.add('threads', 'password threads', () => passwords.close());
+  const usage = createUsageCounter(platform);
+  const apiKeys = createApiKeyQueries(knex, life);
+  const keyRing = createKeyRing({ queries: apiKeys, revocations, clock, log });
+  shutdown.add('queues', 'API keys', () => keyRing.close());
+  const users = createUserQueries(knex, life);
+  const audit = createAuditQueries(knex);
+  const allowances = createAllowances({ redis, prefix: keys.limits, clock });
+  const throttle = createLoginThrottle({ redis, prefix: keys.limits, clock, log });
   return {
-    get,
-    update,
-    create: async ({ password, ...account }, by) =>
-      await users.insert({ ...account, passwordHash: await passwords.hash(password, by.address) }, by),
-    page: ({ page, limit }) => users.page({ offset: (page - 1) * limit, limit }),
-    async remove({ id, viewer, currentPassword, by }) {
-      const account = await get({ id, viewer });
-      if (id === viewer.userId)
-        await checkPassword(deps, { account, password: currentPassword, address: by.address });
-      const { deletedAt, revocations: ended } = await users.remove({ id, by });
-      await revocations.announce(ended);
-      return deletedAt;
-    },
+    /** What people and admins do with accounts and passwords. */
+    accounts: createAccounts({ users, passwords, throttle, revocations, allowances, requestMail }),
+    /** Logging in, going on and logging out. */
+    sessions: createSessions({
+      queries: createSessionQueries(knex, life),
+      users,
+      passwords,
+      throttle,
+      tokens,
+      revocations,
+      audit,
+      log,
+      refreshExpiresInSeconds: config.REFRESH_EXPIRES_IN,
+    }),
+    apiKeys: createApiKeys({ queries: apiKeys, revocations }),
+    /** From a credential to who it speaks for. */
+    authenticator: createAuthenticator({ tokens, keys: keyRing, revocations }),
+    /** How often somebody may. */
+    allowances,
+    /** Counts what users and their keys cause. */
+    usage,
+    usageReports: createUsageQueries(knex),
+    /** Access tokens, and tickets for streams. */
+    tokens,
+    /** Which credentials were ended. */
+    revocations,
+    audit,
   };
 }
 
-/** Others cannot tell an account that is not theirs from one that is not there. */
-function refuseForeign(id: string, { userId, role }: Principal): void {
-  if (id !== userId && role !== 'admin') throw noSuchUser();
+/** Counts what users and their keys cause, until the process ends. */
+export function createUsageCounter({
+  knex,
+  log,
+  shutdown,
+}: Pick<Platform, 'knex' | 'log' | 'shutdown'>): UsageTally {
+  const usage = createUsageTally({ queries: createUsageQueries(knex), log });
+  shutdown.add('queues', 'usage', () => usage.close());
+  return usage;
 }
 
-function noSuchUser(): NotFoundError {
-  return new NotFoundError('There is no such user, or it is not you', 'user_not_found');
+/** Undefined without a mail server. */
+function mailThroughQueue({
+  config,
+  queues,
+}: Pick<Platform, 'config' | 'queues'>): RequestResetMail | undefined {
+  return config.SMTP_URL === undefined ? undefined : createResetMail(queues);
 }
 
-interface PasswordCheck {
-  readonly account: Account;
-  readonly password: string | undefined;
-  readonly address: string;
+const mailOncePerMs = 60_000;
+
+/**
+ * Has a reset token mailed by a job, at most once a minute to the same address.
+ * @throws {UnavailableError} the queue does not take it.
+ */
+export function createResetMail(queues: Pick<Queues, 'add'>): RequestResetMail {
+  return async ({ email, address, requestId }) => {
+    const id = `reset-${createHash('sha256').update(email).digest('hex')}`;
+    try {
+      await queues.add(
+        'password-reset.mail',
+        {
+          email,
+          ...(address === undefined ? {} : { address }),
+          ...(requestId === undefined ? {} : { requestId }),
+        },
+        { deduplication: { id, ttl: mailOncePerMs } },
+      );
+    } catch (error) {
+      throw new UnavailableError(`Mail cannot be sent at the moment: ${messageOf(error)}`, {
+        code: 'queue_unavailable',
+        cause: error,
+      });
+    }
+  };
 }
 
-/** Whoever holds a stolen token guesses no faster than at the login. */
-async function checkPassword(
-  { passwords, throttle }: AccountDeskDeps,
-  { account, password, address }: PasswordCheck,
-): Promise<void> {
-  if (password === undefined) {
-    const field = { field: 'current_password', message: 'is required for this' };
-    throw new ValidationError('The request breaks a rule', [field]);
-  }
-  const attempt = await throttle.begin({ account: account.email, address });
-  if (!(await passwords.matches(password, account.passwordHash, address)))
-    throw new ForbiddenError('The current password is wrong', 'password_wrong');
-  await attempt.succeeded();
+/** Tokens then end with the process: fine for a first try, refused in production by the configuration. */
+function randomSecret({ log }: Pick<Platform, 'log'>): string {
+  log.warn('JWT_SECRET is not set: tokens are valid until this process ends');
+  return randomBytes(32).toString('hex');
 }

@@ -22,15 +22,16 @@
  */
 import { createHash } from 'node:crypto';
 import type { Redis } from 'ioredis';
+import { LRUCache } from 'lru-cache';
+import { messageOf, RateLimitedError } from '../../domain/errors.ts';
 import type { Clock } from '../../platform/concurrency/clock.ts';
-import { createCounters, type Count } from '../../platform/observability/counters.ts';
-import { RateLimitedError } from '../../domain/errors.ts';
-import type { Logger } from '../../platform/observability/logger.ts';
+import { withDeadline } from '../../platform/concurrency/deadline.ts';
 import { limitSubjectOf } from '../../platform/http/network.ts';
-import { createKnownAddresses } from './known-addresses.ts';
+import { createCounters, type Count } from '../../platform/observability/counters.ts';
+import type { Logger } from '../../platform/observability/logger.ts';
 
 /** A login whose password may now be looked at. */
-export interface LoginAttempt {
+interface LoginAttempt {
   /** The account was logged into from this address before. */
   readonly isKnown: boolean;
   /** Takes the failure back and remembers the address as one of the owner's. Not called: the attempt has failed. Never rejects. */
@@ -45,14 +46,6 @@ export interface LoginThrottle {
   begin(login: { readonly account: string; readonly address: string }): Promise<LoginAttempt>;
 }
 
-interface LoginThrottleDeps {
-  readonly redis: Redis;
-  /** Of the keys in Redis. */
-  readonly prefix: string;
-  readonly clock: Clock;
-  readonly log: Logger;
-}
-
 /** The fifth failure passes the gate, and thereby closes it. */
 const failuresBeforeGate = 4;
 const pairWindowSeconds = 86_400;
@@ -63,11 +56,56 @@ const failuresOfAddress = 50;
 const failuresOfAccount = 50;
 const windowSeconds = 15 * 60;
 
-/** Builds the {@link LoginThrottle}. */
-export function createLoginThrottle(deps: LoginThrottleDeps): LoginThrottle {
-  const { redis, prefix, clock } = deps;
+/** An address from which an account was logged into is known for so long; so many of an account, the newest. */
+const knownSeconds = 30 * 86_400;
+const mostKnownOfAccount = 20;
+/** Pairs of account and address that this process knows for the time in which Redis is away. */
+const mostKnownHere = 10_000;
+const knownAnswerMs = 500;
+
+/** Builds the {@link LoginThrottle}. `prefix` is that of its keys in Redis. */
+export function createLoginThrottle({
+  redis,
+  prefix,
+  clock,
+  log,
+}: {
+  readonly redis: Redis;
+  readonly prefix: string;
+  readonly clock: Clock;
+  readonly log: Logger;
+}): LoginThrottle {
   const counters = createCounters({ redis, prefix, clock });
-  const known = createKnownAddresses(deps);
+  const knownHere = new LRUCache<string, true>({ max: mostKnownHere });
+  const knownKey = (owner: string): string => `${prefix}login:known:${owner}`;
+
+  /** Whether an account was logged into from an address before. Never rejects. Both are digests. */
+  async function isKnownAt(owner: string, place: string): Promise<boolean> {
+    try {
+      const answer = redis.zscore(knownKey(owner), place);
+      const at = await withDeadline(answer, knownAnswerMs, 'Reading known addresses');
+      return at !== null && Number(at) > clock.now() - knownSeconds * 1_000;
+    } catch {
+      return knownHere.has(owner + place);
+    }
+  }
+
+  /** Never rejects. */
+  async function remember(owner: string, place: string): Promise<void> {
+    knownHere.set(owner + place, true);
+    const key = knownKey(owner);
+    const change = redis
+      .multi()
+      .zadd(key, clock.now(), place)
+      .zremrangebyrank(key, 0, -1 - mostKnownOfAccount)
+      .expire(key, knownSeconds)
+      .exec();
+    try {
+      await withDeadline(change, knownAnswerMs, 'Storing a known address');
+    } catch (error) {
+      log.warn({ reason: messageOf(error) }, 'the address of a login could not be remembered');
+    }
+  }
 
   async function passPair(pair: string): Promise<void> {
     const tried = await counters.add(`login:pair:${pair}`, { by: 1, windowSeconds: pairWindowSeconds });
@@ -88,7 +126,7 @@ export function createLoginThrottle(deps: LoginThrottleDeps): LoginThrottle {
       const [ofAddress, ofAccount, isKnown] = await Promise.all([
         counters.read(byAddress),
         counters.read(byAccount),
-        known.has(owner, place),
+        isKnownAt(owner, place),
       ]);
       if (!isKnown) refuseSpent(ofAddress, ofAccount);
       await passPair(pair);
@@ -107,7 +145,7 @@ export function createLoginThrottle(deps: LoginThrottleDeps): LoginThrottle {
             counters.remove([`login:pair:${pair}`, `login:passed:${pair}`, `login:gate:${pair}`]),
             counters.add(byAddress, { by: -1, windowSeconds }),
             counters.add(byAccount, { by: -1, windowSeconds }),
-            known.remember(owner, place),
+            remember(owner, place),
           ]);
         },
       };

@@ -3,7 +3,7 @@
  * nobody. They reach a process in two ways: pushed over Redis within milliseconds, and read from Postgres every second, which
  * needs no Redis. A revocation is committed in Postgres before it counts, so while Postgres is away there are none to miss.
  */
-import type { Revocation, RevocationQueries } from './queries/revocations.ts';
+import type { Revocation } from './queries/revocations.ts';
 import type { Principal } from '../../domain/principal.ts';
 import type { RevocationChannel } from './revocation-channel.ts';
 import { messageOf } from '../../domain/errors.ts';
@@ -25,7 +25,7 @@ export interface Revocations {
 }
 
 interface RevocationsDeps {
-  readonly queries: RevocationQueries;
+  readonly queries: { recent(seconds?: number): Promise<readonly Revocation[]> };
   readonly channel: RevocationChannel;
   readonly clock: Clock;
   readonly log: Logger;

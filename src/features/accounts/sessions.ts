@@ -1,13 +1,20 @@
 /**
  * Sessions: logging in, going on and logging out. A session is a family of refresh tokens, each good for one use. Whoever
- * brings one a second time ends the session: either he or the one before him has stolen it.
+ * brings one a second time ends the session: either he or the one before him has stolen it. At the login an account that does
+ * not exist takes the same way as one that does: the same throttle, the same work, the same answer.
  */
-import type { Actor } from './queries/audit.ts';
-import type { SessionQueries, SessionUser } from './queries/sessions.ts';
+import { LRUCache } from 'lru-cache';
+import { messageOf, RateLimitedError, UnauthenticatedError } from '../../domain/errors.ts';
+import type { Logger } from '../../platform/observability/logger.ts';
+import type { Caller } from './accounts.ts';
+import type { LoginThrottle } from './login-throttle.ts';
+import type { Passwords } from './password-hashing.ts';
+import type { Actor, createAuditQueries, NewAuditEvent } from './queries/audit.ts';
+import type { createSessionQueries, SessionUser } from './queries/sessions.ts';
+import type { UserQueries } from './queries/users.ts';
+import type { Revocations } from './revocations.ts';
 import { hashOfSecret, isSecret, newSecret } from './secrets.ts';
 import type { Tokens } from './tokens.ts';
-import { UnauthenticatedError } from '../../domain/errors.ts';
-import type { Revocations } from './revocations.ts';
 
 /** What a client gets to go on with. */
 export interface SessionGrant {
@@ -18,37 +25,37 @@ export interface SessionGrant {
   readonly user: SessionUser;
 }
 
-export interface Sessions {
-  /**
-   * Opens a session for a user whose password was checked.
-   * @throws {UnauthenticatedError} the account was changed or deleted meanwhile.
-   */
-  open(user: SessionUser, by: Actor): Promise<SessionGrant>;
-  /**
-   * Trades a refresh token for new tokens.
-   * @throws {UnauthenticatedError} it is not known, has expired or was used before (code `refresh_reused`).
-   */
-  refresh(refreshToken: string, by: Actor): Promise<SessionGrant>;
-  /** Ends one session. */
-  end(session: { readonly id: string; readonly userId: string; readonly by: Actor }): Promise<void>;
-  /** Ends all sessions of a user. */
-  endAll(user: { readonly userId: string; readonly by: Actor }): Promise<void>;
-}
-
-interface SessionsDeps {
-  readonly queries: SessionQueries;
-  readonly tokens: Tokens;
-  readonly revocations: Pick<Revocations, 'announce'>;
-  readonly refreshExpiresInSeconds: number;
-}
-
-/** Builds {@link Sessions}. */
+/** Builds what is done with sessions. */
 export function createSessions({
   queries,
+  users,
+  passwords,
+  throttle,
   tokens,
   revocations,
+  audit,
+  log,
   refreshExpiresInSeconds,
-}: SessionsDeps): Sessions {
+}: {
+  readonly queries: ReturnType<typeof createSessionQueries>;
+  readonly users: Pick<UserQueries, 'findByEmail' | 'rehash'>;
+  readonly passwords: Pick<Passwords, 'hash' | 'matches' | 'needsRehash'>;
+  readonly throttle: LoginThrottle;
+  readonly tokens: Tokens;
+  readonly revocations: Pick<Revocations, 'announce'>;
+  readonly audit: Pick<ReturnType<typeof createAuditQueries>, 'append'>;
+  readonly log: Logger;
+  readonly refreshExpiresInSeconds: number;
+}) {
+  const throttled = new LRUCache<string, true>({ max: 10_000, ttl: 60_000 });
+
+  /** The answer does not wait for the log of what was refused, nor fail with it. */
+  function note(event: NewAuditEvent): void {
+    audit.append(event).catch((error: unknown) => {
+      log.warn({ type: event.type, reason: messageOf(error) }, 'an audit event was lost');
+    });
+  }
+
   function grant(user: SessionUser, sessionId: string, refreshToken: string): SessionGrant {
     const { id: userId, role, generation } = user;
     const token = tokens.issue({ userId, role, generation, sessionId });
@@ -56,7 +63,38 @@ export function createSessions({
   }
 
   return {
-    async open(user, by) {
+    /**
+     * Opens a session for whoever knows the password of an e-mail (lower case).
+     * @throws {UnauthenticatedError} e-mail or password is wrong; which of the two is not said.
+     * @throws {RateLimitedError} too many attempts.
+     * @throws {UnavailableError} too many are waiting, or Postgres does not answer.
+     */
+    async login({
+      email,
+      password,
+      by,
+    }: {
+      readonly email: string;
+      readonly password: string;
+      readonly by: Caller;
+    }): Promise<SessionGrant> {
+      const { address } = by;
+      const attempt = await throttle.begin({ account: email, address }).catch((error: unknown) => {
+        // Once a minute for each address, so that whoever hammers at the door does not fill the log too.
+        if (error instanceof RateLimitedError && !throttled.has(address)) {
+          throttled.set(address, true);
+          note({ type: 'login.throttled', by });
+        }
+        throw error;
+      });
+      const caller = { from: address, isKnown: attempt.isKnown };
+      const user = await users.findByEmail(email);
+      // Compared even when there is no account, so that the time taken does not tell which e-mails have one.
+      const matches = await passwords.matches(password, user?.passwordHash, caller);
+      if (user === undefined || !matches) {
+        note({ type: 'login.failed', userId: user?.id, by });
+        throw loginFailed();
+      }
       const refreshToken = newSecret('refresh');
       const opened = await queries.open({
         userId: user.id,
@@ -65,12 +103,25 @@ export function createSessions({
         expiresInSeconds: refreshExpiresInSeconds,
         by: { ...by, actorId: user.id },
       });
-      if (opened === undefined) throw new UnauthenticatedError('E-mail or password is wrong', 'login_failed');
+      // The account was changed or deleted meanwhile.
+      if (opened === undefined) throw loginFailed();
       await revocations.announce(opened.revocations);
+      await attempt.succeeded();
+      if (passwords.needsRehash(user.passwordHash))
+        passwords
+          .hash(password, caller)
+          .then((hash) => users.rehash(user.id, user.passwordHash, hash))
+          .catch((error: unknown) => {
+            log.warn({ user: user.id, reason: messageOf(error) }, 'a password hash was not renewed');
+          });
       return grant(user, opened.id, refreshToken);
     },
 
-    async refresh(refreshToken, by) {
+    /**
+     * Trades a refresh token for new tokens.
+     * @throws {UnauthenticatedError} it is not known, has expired or was used before (code `refresh_reused`).
+     */
+    async refresh(refreshToken: string, by: Actor): Promise<SessionGrant> {
       if (!isSecret('refresh', refreshToken)) throw invalid();
       const next = newSecret('refresh');
       const outcome = await queries.rotate({
@@ -85,9 +136,20 @@ export function createSessions({
       throw new UnauthenticatedError('The refresh token was used before; log in again', 'refresh_reused');
     },
 
-    end: async (session) => revocations.announce(await queries.end(session)),
-    endAll: async (user) => revocations.announce(await queries.endAll(user)),
+    /** Ends one session. */
+    async end(session: { readonly id: string; readonly userId: string; readonly by: Actor }): Promise<void> {
+      await revocations.announce(await queries.end(session));
+    },
+
+    /** Ends all sessions of a user. */
+    async endAll(user: { readonly userId: string; readonly by: Actor }): Promise<void> {
+      await revocations.announce(await queries.endAll(user));
+    },
   };
+}
+
+function loginFailed(): UnauthenticatedError {
+  return new UnauthenticatedError('E-mail or password is wrong', 'login_failed');
 }
 
 function invalid(): UnauthenticatedError {

@@ -13,6 +13,8 @@ import type { Clock } from '../../platform/concurrency/clock.ts';
 import { UnauthenticatedError } from '../../domain/errors.ts';
 import type { Principal, Role } from '../../domain/principal.ts';
 import { scopes as knownScopes, type Scope } from '../../domain/scopes.ts';
+import type { Config } from '../../platform/config/load-config.ts';
+import type { CredentialLife } from './queries/revocations.ts';
 
 const algorithm = 'HS256';
 const issuer = 'pricepool';
@@ -20,45 +22,23 @@ const rememberedTokens = 10_000;
 /** A longer text is no token of ours: it is refused before any work is spent on it. */
 const longestToken = 2_048;
 /** Clocks of the fleet may differ by this much (s). */
-export const clockSkewSeconds = 5;
+const clockSkewSeconds = 5;
 
 /** What a token is good for: requests, or the streams of clients that cannot send headers. */
 export type TokenUse = 'access' | 'stream';
 
-interface TokenDeps {
-  /** Signs; at least 32 characters. */
-  readonly secret: string;
-  /** Signed before: its tokens are still taken. */
-  readonly previousSecret?: string | undefined;
-  readonly expiresInSeconds: number;
-  readonly ticketExpiresInSeconds: number;
-  readonly clock: Clock;
+/** An API key that was revoked may be remembered for this long (s) by a process that has not heard of it. */
+const keyMemorySeconds = 60;
+
+/** How long revocations must be kept under this configuration: as long as the longest-lived thing that they end. */
+export function credentialLifeOf(
+  config: Pick<Config, 'JWT_EXPIRES_IN' | 'STREAM_TICKET_EXPIRES_IN'>,
+): CredentialLife {
+  const longest = Math.max(config.JWT_EXPIRES_IN, config.STREAM_TICKET_EXPIRES_IN, keyMemorySeconds);
+  return { revocationSeconds: longest + 2 * clockSkewSeconds };
 }
 
-/** Whom an access token is made for. */
-export interface TokenSubject {
-  readonly userId: string;
-  readonly role: Role;
-  readonly generation: number;
-  readonly sessionId: string;
-}
-
-export interface Tokens {
-  /** Seconds that an issued access token is good for. */
-  readonly expiresInSeconds: number;
-  /** Seconds that a ticket is good for. */
-  readonly ticketExpiresInSeconds: number;
-  /** A new access token. */
-  issue(subject: TokenSubject): string;
-  /** A ticket with which the principal may open streams. */
-  issueTicket(principal: Principal): string;
-  /**
-   * Who a token speaks for.
-   * @throws {UnauthenticatedError} it is not ours, is for another use, speaks for no UUID, was altered or has expired (code
-   * `token_expired`).
-   */
-  verify(token: string, use: TokenUse): Principal;
-}
+export type Tokens = ReturnType<typeof createTokens>;
 
 interface Verified {
   readonly principal: Principal;
@@ -72,26 +52,59 @@ interface Key {
   readonly key: KeyObject;
 }
 
-/** Builds the {@link Tokens} of a process. */
-export function createTokens(deps: TokenDeps): Tokens {
-  const { expiresInSeconds, ticketExpiresInSeconds } = deps;
-  const current = keyOf(deps.secret);
-  const others = deps.previousSecret === undefined ? [] : [keyOf(deps.previousSecret)];
-  const sign = signer(current, deps.clock);
-  const memory = new VerifiedTokens(verifier([current, ...others], deps.clock), deps.clock);
+/** Builds the tokens of a process. */
+export function createTokens({
+  secret,
+  previousSecret,
+  expiresInSeconds,
+  ticketExpiresInSeconds,
+  clock,
+}: {
+  /** Signs; at least 32 characters. */
+  readonly secret: string;
+  /** Signed before: its tokens are still taken. */
+  readonly previousSecret?: string | undefined;
+  readonly expiresInSeconds: number;
+  readonly ticketExpiresInSeconds: number;
+  readonly clock: Clock;
+}) {
+  const current = keyOf(secret);
+  const others = previousSecret === undefined ? [] : [keyOf(previousSecret)];
+  const sign = signer(current, clock);
+  const memory = new VerifiedTokens(verifier([current, ...others], clock), clock);
 
   return {
+    /** Seconds that an issued access token is good for. */
     expiresInSeconds,
+
+    /** Seconds that a ticket is good for. */
     ticketExpiresInSeconds,
-    issue: ({ userId, role, generation, sessionId }) =>
-      sign(userId, { use: 'access', role, gen: generation, sid: sessionId }, expiresInSeconds),
-    issueTicket: ({ userId, role, generation, sessionId, keyId, scopes }) =>
-      sign(
-        userId,
-        { use: 'stream', role, gen: generation, sid: sessionId, key: keyId, scopes },
-        ticketExpiresInSeconds,
-      ),
-    verify: (token, use) => memory.verify(token, use),
+
+    /** A new access token. */
+    issue: ({
+      userId,
+      role,
+      generation,
+      sessionId,
+    }: {
+      readonly userId: string;
+      readonly role: Role;
+      readonly generation: number;
+      readonly sessionId: string;
+    }): string => sign(userId, { use: 'access', role, gen: generation, sid: sessionId }, expiresInSeconds),
+
+    /** A ticket with which the principal may open streams. */
+    issueTicket({ userId, role, generation, sessionId, keyId, scopes }: Principal): string {
+      const claims = { use: 'stream', role, gen: generation, sid: sessionId, key: keyId, scopes };
+      return sign(userId, claims, ticketExpiresInSeconds);
+    },
+
+    /**
+     * Who a token speaks for.
+     * @throws {UnauthenticatedError} it is not ours, is for another use, speaks for no UUID, was altered or has expired (code
+     * `token_expired`).
+     */
+    verify: (token: string, use: TokenUse): Principal => memory.verify(token, use),
   };
 }
 

@@ -9,14 +9,14 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { ParsedUrlQuery } from 'node:querystring';
 import type { Principal } from '../../domain/principal.ts';
-import type { Authenticator, Credential } from '../../features/accounts/authenticator.ts';
 import type { Clock } from '../concurrency/clock.ts';
+import type { Config } from '../config/load-config.ts';
+import type { Allowances } from '../redis/allowances.ts';
 import { limitSubjectOf } from './network.ts';
 import { ForbiddenError, RateLimitedError, UnauthenticatedError } from '../../domain/errors.ts';
 import type { LimitPolicy, LimitState } from '../../domain/rate-limit.ts';
 import { scopesOf, type AccessRule } from './access-rule.ts';
 import type { ApiState } from './context.ts';
-import type { AppDeps } from '../../app-deps.ts';
 
 /** What admission reads of a request, and where it notes what it found. The context of a request is one, an upgrade another. */
 export interface Entrant {
@@ -31,9 +31,24 @@ export type Admit = (
   rule: AccessRule,
 ) => Principal | undefined | Promise<Principal | undefined>;
 
-interface Allowances {
-  take(policy: LimitPolicy, subject: string): LimitState | Promise<LimitState>;
-  isSpent(policy: LimitPolicy, subject: string): boolean;
+/** What a request brings to say who it is: a token or key from a header, or a stream ticket. */
+export interface Credential {
+  readonly kind: 'bearer' | 'ticket';
+  readonly text: string;
+}
+
+/** What admission asks of accounts. */
+export interface Authenticator {
+  /**
+   * Who a credential speaks for; a promise only when the database must be asked.
+   * @throws {UnauthenticatedError} it is not valid, has expired or was revoked.
+   * @throws {UnavailableError} it cannot be checked at the moment.
+   */
+  authenticate(credential: Credential): Principal | Promise<Principal>;
+  /** Whether checking the credential asks nobody: a signature, or a key that was found good before. */
+  isCheap(credential: Credential): boolean;
+  /** Requests a day that a key which was authenticated may make; undefined for any number. */
+  dailyQuotaOf(keyId: string): number | undefined;
 }
 
 interface AdmitDeps {
@@ -63,7 +78,9 @@ export function createAdmit(deps: AdmitDeps): Admit {
 
 /** The {@link Admit} that the configuration asks for. All that are made of the same parts count together. */
 export function admitOf(
-  deps: Pick<AppDeps, 'config' | 'authenticator' | 'allowances' | 'usage' | 'clock'>,
+  deps: Omit<AdmitDeps, 'limits'> & {
+    readonly config: Pick<Config, 'RATE_LIMIT_USER' | 'RATE_LIMIT_KEY' | 'RATE_LIMIT_ADDRESS'>;
+  },
 ): Admit {
   const { RATE_LIMIT_USER: user, RATE_LIMIT_KEY: key, RATE_LIMIT_ADDRESS: address } = deps.config;
   return createAdmit({ ...deps, limits: { user, key, address } });

@@ -64,12 +64,12 @@ function parsed(text: string): Body {
 export async function newPerson(api: AccessApi, prefix: string, role: 'user' | 'admin' = 'user') {
   const name = `${prefix}-${uuidv7().slice(-12)}`;
   const email = `${name}@example.com`;
-  const { users, passwords, sessions } = api.access;
+  const { users, passwords } = api.access;
   const account = await users.insert(
     { username: name, email, passwordHash: await passwords.hash(password), role },
     {},
   );
-  const { token, refreshToken } = await sessions.open(account, {});
+  const { token, refreshToken } = await api.openSession(account);
   return { id: account.id, name, email, token, refreshToken } satisfies Person;
 }
 

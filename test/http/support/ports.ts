@@ -212,11 +212,6 @@ export class FakeStreams {
   }
 }
 
-/** There are no accounts where a test brings none. */
-const nobody = new Proxy({} as AppDeps['users'], {
-  get: () => () => Promise.reject(new Error('accounts are no part of this test')),
-});
-
 export interface TestApi extends Listening {
   readonly base: string;
   readonly desk: FakeDesk;
@@ -240,7 +235,6 @@ const noAssets = createAssetIndex([]);
 
 /** The real application on stand-ins, listening on loopback. */
 export async function startApi(different: Partial<AppDeps> = {}): Promise<TestApi> {
-  const { users = nobody, ...others } = different;
   const access = standInAccess();
   const desk = new FakeDesk();
   const quotes = new FakeQuotes();
@@ -254,7 +248,6 @@ export async function startApi(different: Partial<AppDeps> = {}): Promise<TestAp
     clock: systemClock,
     log,
     metrics: createMetrics(),
-    users,
     ...access,
     realtime: createRealtime(
       { config, clock: systemClock, log, shutdown: createShutdown(log) },
@@ -304,7 +297,7 @@ export async function startApi(different: Partial<AppDeps> = {}): Promise<TestAp
         month: null,
       }),
     sources: () => Promise.resolve({ sources: [], guarded: {} }),
-    ...others,
+    ...different,
   };
   const { tokens } = deps;
   const place = { host: '127.0.0.1', port: 0, onUpgrade: createUpgrade({ ...deps, admit: admitOf(deps) }) };

@@ -1,7 +1,6 @@
 /** Accounts and access for tests that are about something else. */
-import type { Access } from '../../../src/access.ts';
+import type { AccountService } from '../../../src/features/accounts/account-service.ts';
 import { createAuthenticator } from '../../../src/features/accounts/authenticator.ts';
-import { createPasswords } from '../../../src/features/accounts/password-hashing.ts';
 import { createTokens } from '../../../src/features/accounts/tokens.ts';
 import { systemClock } from '../../../src/platform/concurrency/clock.ts';
 import { UnauthenticatedError } from '../../../src/domain/errors.ts';
@@ -18,7 +17,7 @@ function unused<T extends object>(name: string): T {
 }
 
 /** Tokens are real, and nothing is revoked; there are no accounts behind them. */
-export function standInAccess(): Omit<Access, 'revocations' | 'users'> {
+export function standInAccess(): AccountService {
   const tokens = createTokens({
     secret: testSecret,
     expiresInSeconds: 60,
@@ -31,12 +30,9 @@ export function standInAccess(): Omit<Access, 'revocations' | 'users'> {
     },
     knows: () => false,
     dailyQuotaOf: () => undefined,
-    flush: () => Promise.resolve(),
-    close: () => Promise.resolve(),
   };
   return {
     tokens,
-    passwords: createPasswords({ cost: 4 }),
     authenticator: createAuthenticator({
       tokens,
       keys,
@@ -53,12 +49,11 @@ export function standInAccess(): Omit<Access, 'revocations' | 'users'> {
       flush: () => Promise.resolve(),
       close: () => Promise.resolve(),
     },
-    accounts: unused('the account desk'),
-    passwordDesk: unused('the password desk'),
-    login: () => Promise.reject(new Error('logging in is no part of this test')),
+    accounts: unused('accounts'),
     sessions: unused('sessions'),
     apiKeys: unused('API keys'),
     audit: unused('the audit log'),
     usageReports: unused('usage'),
+    revocations: unused('revocations'),
   };
 }

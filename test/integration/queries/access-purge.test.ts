@@ -2,7 +2,7 @@
 import { expect } from 'chai';
 import knexFactory, { type Knex } from 'knex';
 import { v7 as uuidv7 } from 'uuid';
-import { createAccessPurge, type AccessPurge } from '../../../src/features/accounts/queries/access-purge.ts';
+import { purgeAccess } from '../../../src/features/accounts/queries/access-purge.ts';
 import { createUserQueries } from '../../../src/features/accounts/queries/users.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
 
@@ -13,12 +13,10 @@ const ago = (days: number): Date => new Date(Date.now() - days * day * 1000);
 describe('the purge of accounts and access', () => {
   let database: TestDatabase;
   let knex: Knex;
-  let access: AccessPurge;
 
   before(async () => {
     database = await createTestDatabase();
     knex = knexFactory({ client: 'pg', connection: database.url, pool: { min: 0, max: 2 } });
-    access = createAccessPurge(knex);
   });
   beforeEach(async () => {
     for (const table of ['password_resets', 'refresh_tokens', 'sessions', 'revocations', 'users'])
@@ -53,14 +51,14 @@ describe('the purge of accounts and access', () => {
     const gone = await addUser('gone', ago(31));
     const held = await addUser('held', ago(29));
     const here = await addUser('here');
-    expect(await access.purge(retention)).to.equal(1);
+    expect(await purgeAccess(knex, retention)).to.equal(1);
     const rows = await knex('users').orderBy('id').select('id', 'username', 'email', 'password_hash');
     expect(rows).to.deep.equal([
       { id: gone, username: `deleted:${gone}`, email: `deleted:${gone}`, password_hash: '' },
       { id: held, username: 'held', email: 'held@example.com', password_hash: 'secret' },
       { id: here, username: 'here', email: 'here@example.com', password_hash: 'secret' },
     ]);
-    expect(await access.purge(retention)).to.equal(0);
+    expect(await purgeAccess(knex, retention)).to.equal(0);
     const users = createUserQueries(knex, { revocationSeconds: 60 });
     const account = { username: 'gone', email: 'gone@example.com', passwordHash: 'x', role: 'user' } as const;
     expect((await users.insert(account, {})).username).to.equal('gone');
@@ -74,7 +72,7 @@ describe('the purge of accounts and access', () => {
       await addSession(userId, ago(-1)),
     ];
     for (const session of [dead, lately, live]) await addToken(session, ago(10));
-    expect(await access.purge(retention)).to.equal(1);
+    expect(await purgeAccess(knex, retention)).to.equal(1);
     expect(await knex('sessions').orderBy('id').pluck('id')).to.deep.equal([lately, live]);
     expect(await knex('refresh_tokens').pluck('session_id')).to.have.members([lately, live]);
   });
@@ -83,7 +81,7 @@ describe('the purge of accounts and access', () => {
     const session = await addSession(await addUser('joe'), ago(-1));
     await addToken(session, ago(38));
     await addToken(session, ago(36));
-    expect(await access.purge(retention)).to.equal(1);
+    expect(await purgeAccess(knex, retention)).to.equal(1);
     const [{ created_at: createdAt }] = await knex('refresh_tokens').select('created_at');
     expect(createdAt.getTime()).to.be.greaterThan(ago(37).getTime());
   });
@@ -98,7 +96,7 @@ describe('the purge of accounts and access', () => {
     await knex('password_resets').insert([reset(8), reset(6), reset(-1)]);
     const revocation = (days: number) => ({ kind: 'session', subject: uuidv7(), expires_at: ago(days) });
     await knex('revocations').insert([revocation(0.1), revocation(-0.1)]);
-    expect(await access.purge(retention)).to.equal(2);
+    expect(await purgeAccess(knex, retention)).to.equal(2);
     expect(await knex('password_resets')).to.have.length(2);
     const [left, ...more] = await knex('revocations');
     expect(left.expires_at.getTime()).to.be.greaterThan(Date.now());
@@ -116,7 +114,7 @@ describe('the purge of accounts and access', () => {
       [event(364), event(1)],
     ];
     await knex('audit_events').insert([...old, ...young]);
-    expect(await access.purge(retention)).to.equal(2);
+    expect(await purgeAccess(knex, retention)).to.equal(2);
     const left: string[] = await knex('audit_events').pluck('id');
     expect(left).to.include.members(young.map(({ id }) => id));
     expect(left).not.to.include.oneOf(old.map(({ id }) => id));

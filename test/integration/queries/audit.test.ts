@@ -2,11 +2,7 @@
 import { expect } from 'chai';
 import knexFactory, { type Knex } from 'knex';
 import { v7 as uuidv7 } from 'uuid';
-import {
-  createAuditQueries,
-  recordEvent,
-  type AuditQueries,
-} from '../../../src/features/accounts/queries/audit.ts';
+import { createAuditQueries, recordEvent } from '../../../src/features/accounts/queries/audit.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
 
 const joe = uuidv7();
@@ -15,7 +11,7 @@ const by = { actorId: joe, keyId: uuidv7(), address: '2001:db8::1', requestId: '
 describe('the audit log', () => {
   let database: TestDatabase;
   let knex: Knex;
-  let audit: AuditQueries;
+  let audit: ReturnType<typeof createAuditQueries>;
 
   before(async () => {
     database = await createTestDatabase();

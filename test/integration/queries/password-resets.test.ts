@@ -2,24 +2,21 @@ import { expect } from 'chai';
 import type { Knex } from 'knex';
 import { v7 as uuidv7 } from 'uuid';
 import { openDatabase } from '../../../db/connection.ts';
-import {
-  createPasswordQueries,
-  type PasswordQueries,
-} from '../../../src/features/accounts/queries/password-resets.ts';
+import { createUserQueries, type UserQueries } from '../../../src/features/accounts/queries/users.ts';
 import { hashOfSecret, newSecret } from '../../../src/features/accounts/secrets.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
 
 describe('passwords in the database', () => {
   let database: TestDatabase;
   let knex: Knex;
-  let queries: PasswordQueries;
+  let queries: UserQueries;
   let userId: string;
   const by = { address: '192.0.2.7', requestId: 'r1' };
 
   before(async () => {
     database = await createTestDatabase();
     knex = openDatabase({ database: { connectionString: database.url, ssl: false }, poolSize: 8 });
-    queries = createPasswordQueries(knex, { revocationSeconds: 900 });
+    queries = createUserQueries(knex, { revocationSeconds: 900 });
   });
   beforeEach(async () => (userId = await newUser()));
   after(async () => {
@@ -42,7 +39,7 @@ describe('passwords in the database', () => {
   }
 
   const passwordOf = async (id: string): Promise<string | undefined> =>
-    (await queries.findHash(id))?.passwordHash;
+    (await queries.find(id))?.passwordHash;
   const openSessions = (): Promise<unknown[]> =>
     knex('sessions').where({ user_id: userId }).whereNull('ended_at');
   const eventTypes = async (): Promise<string[]> =>
@@ -61,30 +58,32 @@ describe('passwords in the database', () => {
       scopes: [],
     };
     await knex('api_keys').insert(key);
-    const revocations = await queries.change({ userId, oldHash: 'old', passwordHash: 'new', by });
+    const revocations = await queries.changePassword({ userId, oldHash: 'old', passwordHash: 'new', by });
     expect(revocations).to.have.length(1);
     expect(revocations?.[0]).to.include({ kind: 'user', subject: userId, generation: 1 });
     expect(await passwordOf(userId)).to.equal('new');
     expect(await openSessions()).to.have.length(0);
-    expect(await queries.isLive(reset)).to.equal(false);
+    expect(await queries.isResetLive(reset)).to.equal(false);
     expect((await knex('api_keys').where({ id: key.id }).first()) as object).to.include({ revoked_at: null });
     expect(await eventTypes()).to.deep.equal(['password.reset_requested', 'password.changed']);
   });
 
   it('are not changed by whoever compared with an older one', async () => {
     const changes = ['a', 'b'].map((passwordHash) =>
-      queries.change({ userId, oldHash: 'old', passwordHash, by }),
+      queries.changePassword({ userId, oldHash: 'old', passwordHash, by }),
     );
     const done = (await Promise.all(changes)).filter((each) => each !== undefined);
     expect(done).to.have.length(1);
-    expect(await queries.change({ userId, oldHash: 'old', passwordHash: 'c', by })).to.equal(undefined);
+    expect(await queries.changePassword({ userId, oldHash: 'old', passwordHash: 'c', by })).to.equal(
+      undefined,
+    );
     expect(await passwordOf(userId)).to.be.oneOf(['a', 'b']);
   });
 
   it('are reset once, by one of those who redeem at the same time', async () => {
     const [reset, other] = [await newReset(), await newReset()];
     const attempts = Array.from({ length: 6 }, (_, i) =>
-      queries.redeem({ hash: i % 2 === 0 ? reset : other, passwordHash: `new-${i}`, by }),
+      queries.redeemReset({ hash: i % 2 === 0 ? reset : other, passwordHash: `new-${i}`, by }),
     );
     const outcomes = await Promise.all(attempts);
     const winner = outcomes.findIndex((each) => each !== undefined);
@@ -94,15 +93,15 @@ describe('passwords in the database', () => {
     expect(await passwordOf(userId)).to.equal(`new-${winner}`);
     expect(await openSessions()).to.have.length(0);
     for (const hash of [reset, other])
-      expect(await queries.redeem({ hash, passwordHash: 'late', by })).to.equal(undefined);
+      expect(await queries.redeemReset({ hash, passwordHash: 'late', by })).to.equal(undefined);
     expect((await eventTypes()).filter((type) => type === 'password.reset')).to.have.length(1);
   });
 
   it('are not reset by what is unknown or expired', async () => {
     const expired = await newReset(-1);
     for (const hash of [expired, hashOfSecret('made up')]) {
-      expect(await queries.isLive(hash)).to.equal(false);
-      expect(await queries.redeem({ hash, passwordHash: 'new', by })).to.equal(undefined);
+      expect(await queries.isResetLive(hash)).to.equal(false);
+      expect(await queries.redeemReset({ hash, passwordHash: 'new', by })).to.equal(undefined);
     }
     expect(await passwordOf(userId)).to.equal('old');
   });
@@ -110,19 +109,21 @@ describe('passwords in the database', () => {
   it('have one reset at a time, the newest', async () => {
     const resets: Buffer[] = [];
     for (let i = 0; i < 5; i++) resets.push(await newReset());
-    const live = await Promise.all(resets.map((hash) => queries.isLive(hash)));
+    const live = await Promise.all(resets.map((hash) => queries.isResetLive(hash)));
     expect(live).to.deep.equal([false, false, false, false, true]);
     const others = await Promise.all(Array.from({ length: 6 }, () => newReset()));
-    const liveOthers = await Promise.all(others.map((hash) => queries.isLive(hash)));
+    const liveOthers = await Promise.all(others.map((hash) => queries.isResetLive(hash)));
     expect(liveOthers.filter(Boolean)).to.have.length(1);
   });
 
   it('of deleted accounts cannot be had, changed or reset', async () => {
     const reset = await newReset();
     await knex('users').where({ id: userId }).update({ deleted_at: new Date() });
-    expect(await queries.findHash(userId)).to.equal(undefined);
-    expect(await queries.change({ userId, oldHash: 'old', passwordHash: 'new', by })).to.equal(undefined);
-    expect(await queries.redeem({ hash: reset, passwordHash: 'new', by })).to.equal(undefined);
+    expect(await queries.find(userId)).to.equal(undefined);
+    expect(await queries.changePassword({ userId, oldHash: 'old', passwordHash: 'new', by })).to.equal(
+      undefined,
+    );
+    expect(await queries.redeemReset({ hash: reset, passwordHash: 'new', by })).to.equal(undefined);
     await queries.rehash(userId, 'old', 'new');
     const stored = queries.storeReset({ userId, hash: hashOfSecret('x'), expiresInSeconds: 60, by });
     expect(await stored.catch((error: unknown) => error)).to.include({ code: 'user_not_found' });
@@ -142,7 +143,7 @@ describe('passwords in the database', () => {
   it('are changed together with their audit event, or not at all', async () => {
     const unstorable = { ...by, requestId: 'zero \0 byte' };
     const failed = await queries
-      .change({ userId, oldHash: 'old', passwordHash: 'new', by: unstorable })
+      .changePassword({ userId, oldHash: 'old', passwordHash: 'new', by: unstorable })
       .catch((error: unknown) => error);
     expect(failed).to.be.instanceOf(Error);
     expect(await passwordOf(userId)).to.equal('old');

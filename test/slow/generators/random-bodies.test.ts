@@ -167,7 +167,7 @@ describe('random bodies', function () {
       {},
     );
     const user = { id, username: 'chief', email: 'chief@example.com', role: 'admin', generation: 0 } as const;
-    token = (await api.access.sessions.open(user, {})).token;
+    token = (await api.openSession(user)).token;
   });
 
   after(async () => {

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
-import { createPasswordDesk } from '../../../src/features/accounts/password-service.ts';
+import { createAccounts } from '../../../src/features/accounts/accounts.ts';
+import type { UserQueries } from '../../../src/features/accounts/queries/users.ts';
 import { hashOfSecret, newSecret } from '../../../src/features/accounts/secrets.ts';
 import { RateLimitedError, UnauthenticatedError, type AppError } from '../../../src/domain/errors.ts';
 import type { LimitPolicy } from '../../../src/domain/rate-limit.ts';
@@ -8,7 +9,7 @@ import type { Revocation } from '../../../src/features/accounts/queries/revocati
 const by = { address: '192.0.2.7', requestId: 'r1' };
 const ended: Revocation = { kind: 'user', subject: 'u1', generation: 2, expiresAt: 9 };
 
-type Deps = Parameters<typeof createPasswordDesk>[0];
+type Deps = Parameters<typeof createAccounts>[0];
 
 /** A desk on stand-ins that remember in which order they were used. */
 function deskWith(different: { changed?: boolean; live?: boolean; redeemed?: boolean; spent?: string } = {}) {
@@ -18,16 +19,25 @@ function deskWith(different: { changed?: boolean; live?: boolean; redeemed?: boo
     steps.push(text);
     return Promise.resolve(value);
   };
+  const account = {
+    id: 'u1',
+    username: 'ada',
+    email: 'ada@example.com',
+    passwordHash: 'old',
+    role: 'user',
+    generation: 1,
+    createdAt: new Date(0),
+  } as const;
+  const users: Pick<UserQueries, 'find' | 'changePassword' | 'isResetLive' | 'redeemReset'> = {
+    find: (id) => Promise.resolve(id === 'u1' ? account : undefined),
+    changePassword: ({ oldHash, passwordHash }) =>
+      step(`change ${oldHash} to ${passwordHash}`, changed ? [ended] : undefined),
+    isResetLive: (hash) => step(`look at ${hash.length} bytes`, live),
+    redeemReset: ({ passwordHash }) =>
+      step(`redeem ${passwordHash}`, redeemed ? { userId: 'u1', revocations: [ended] } : undefined),
+  };
   const deps: Deps = {
-    queries: {
-      findHash: (id) =>
-        Promise.resolve(id === 'u1' ? { email: 'ada@example.com', passwordHash: 'old' } : undefined),
-      change: ({ oldHash, passwordHash }) =>
-        step(`change ${oldHash} to ${passwordHash}`, changed ? [ended] : undefined),
-      isLive: (hash) => step(`look at ${hash.length} bytes`, live),
-      redeem: ({ passwordHash }) =>
-        step(`redeem ${passwordHash}`, redeemed ? { userId: 'u1', revocations: [ended] } : undefined),
-    },
+    users: users as UserQueries,
     passwords: {
       hash: (password, from) => step(`hash for ${typeof from === 'string' ? from : ''}`, `#${password}`),
       matches: (password, hash) => step('compare', password === 'right' && hash === 'old'),
@@ -50,7 +60,7 @@ function deskWith(different: { changed?: boolean; live?: boolean; redeemed?: boo
     },
     requestMail: ({ email, address, requestId }) => step(`mail ${email} ${address} ${requestId}`, undefined),
   };
-  return { desk: createPasswordDesk(deps), deps, steps };
+  return { desk: createAccounts(deps), deps, steps };
 }
 
 async function codeOf(work: Promise<unknown>): Promise<string | undefined> {
@@ -65,7 +75,7 @@ describe('the password desk', () => {
 
   it('changes a password and announces what that ends, after it is stored', async () => {
     const { desk, steps } = deskWith();
-    await desk.change(change);
+    await desk.changePassword(change);
     expect(steps).to.deep.equal([
       'begin ada@example.com 192.0.2.7',
       'compare',
@@ -78,19 +88,23 @@ describe('the password desk', () => {
 
   it('counts a wrong current password like a failed login, and changes nothing', async () => {
     const { desk, steps } = deskWith();
-    expect(await codeOf(desk.change({ ...change, currentPassword: 'wrong' }))).to.equal('password_wrong');
+    expect(await codeOf(desk.changePassword({ ...change, currentPassword: 'wrong' }))).to.equal(
+      'password_wrong',
+    );
     expect(steps).to.deep.equal(['begin ada@example.com 192.0.2.7', 'compare']);
   });
 
   it('refuses when the password has changed while it was compared', async () => {
     const { desk, steps } = deskWith({ changed: false });
-    expect(await codeOf(desk.change(change))).to.equal('password_wrong');
+    expect(await codeOf(desk.changePassword(change))).to.equal('password_wrong');
     expect(steps).not.to.include('announce 1');
   });
 
   it('knows no account that is gone', async () => {
     const { desk } = deskWith();
-    expect(await codeOf(desk.change({ ...change, userId: 'u2' }))).to.equal(new UnauthenticatedError().code);
+    expect(await codeOf(desk.changePassword({ ...change, userId: 'u2' }))).to.equal(
+      new UnauthenticatedError().code,
+    );
   });
 
   it('has a mail sent', async () => {
@@ -115,7 +129,7 @@ describe('the password desk', () => {
 
   it('refers to the operator where no mail is sent', async () => {
     const { deps } = deskWith();
-    const desk = createPasswordDesk({ ...deps, requestMail: undefined });
+    const desk = createAccounts({ ...deps, requestMail: undefined });
     expect(await codeOf(desk.requestReset({ email: 'ada@example.com', by }))).to.equal('mail_not_configured');
   });
 

@@ -2,32 +2,23 @@ import type { Knex } from 'knex';
 import { v7 as uuidv7 } from 'uuid';
 import { orUnavailable } from '../../../../db/outage.ts';
 
-/** How long what has ended is kept, in seconds. */
-export interface AccessRetention {
-  /** Names of deleted accounts. */
-  readonly nameHoldSeconds: number;
-  /** Life of a refresh token. */
-  readonly refreshSeconds: number;
-}
-
-export interface AccessPurge {
-  /**
-   * Releases the names of accounts that were deleted long ago, and deletes sessions, refresh tokens, password resets,
-   * revocations and audit events that are past their time. Returns the number of rows. What one call leaves, the next takes.
-   * @throws {UnavailableError} Postgres does not answer.
-   */
-  purge(retention: AccessRetention): Promise<number>;
-}
-
 /** What has expired stays this long (s), so that a late visitor is told apart from a forger, in answers and in the log. */
 const afterlifeSeconds = 7 * 86_400;
 const auditRetentionMs = 365 * 86_400_000;
 /** Rows of one statement, so that none comes near its deadline. */
 const mostRows = 10_000;
 
-/** Builds the {@link AccessPurge} over one pool. */
-export function createAccessPurge(knex: Knex): AccessPurge {
-  async function purge({ nameHoldSeconds, refreshSeconds }: AccessRetention): Promise<number> {
+/**
+ * Releases the names of accounts that were deleted `nameHoldSeconds` ago, and deletes sessions, refresh tokens (whose life is
+ * `refreshSeconds`), password resets, revocations and audit events that are past their time. Returns the number of rows. What
+ * one call leaves, the next takes.
+ * @throws {UnavailableError} Postgres does not answer.
+ */
+export async function purgeAccess(
+  knex: Knex,
+  { nameHoldSeconds, refreshSeconds }: { readonly nameHoldSeconds: number; readonly refreshSeconds: number },
+): Promise<number> {
+  const purge = async (): Promise<number> => {
     let rows = await releaseNames(knex, nameHoldSeconds);
     const expired = ago('expires_at', afterlifeSeconds);
     rows += await deleteSome(knex, 'refresh_tokens', ago('created_at', refreshSeconds + afterlifeSeconds));
@@ -36,8 +27,8 @@ export function createAccessPurge(knex: Knex): AccessPurge {
     rows += await deleteSome(knex, 'revocations', ago('expires_at', 0));
     rows += await deleteSome(knex, 'audit_events', oldEvents());
     return rows;
-  }
-  return { purge: (retention) => orUnavailable(purge(retention)) };
+  };
+  return await orUnavailable(purge());
 }
 
 interface Condition {

@@ -22,7 +22,7 @@ export const auditTypes = [
   'key.revoked',
   'webhook_secret.rotated',
 ] as const;
-export type AuditType = (typeof auditTypes)[number];
+type AuditType = (typeof auditTypes)[number];
 
 /** Who does something, and from where, for the audit log. Absent fields are not known. */
 export interface Actor {
@@ -32,6 +32,8 @@ export interface Actor {
   readonly requestId?: string | undefined;
   /** What the credential says; confirmed by changes that outlive it. */
   readonly claim?: Claim | undefined;
+  /** `command` when it is the operator, at a shell. */
+  readonly via?: 'command' | undefined;
 }
 
 /** A security event to record. */
@@ -57,21 +59,6 @@ export interface AuditEvent {
   readonly detail: Readonly<Record<string, unknown>>;
 }
 
-export interface AuditFilter {
-  readonly type?: AuditType | undefined;
-  readonly userId?: string | undefined;
-  readonly offset: number;
-  readonly limit: number;
-}
-
-/** The audit log as the rest of the program knows it. */
-export interface AuditQueries {
-  /** Records an event that no other statement belongs to. @throws {UnavailableError} Postgres does not answer. */
-  append(event: NewAuditEvent): Promise<void>;
-  /** A page of events, the newest first. @throws {UnavailableError} Postgres does not answer. */
-  list(filter: AuditFilter): Promise<{ readonly events: readonly AuditEvent[]; readonly total: number }>;
-}
-
 /** Records an event in the transaction of what it tells of, so that neither is there without the other. */
 export async function recordEvent(knex: Knex, { type, userId, by, detail }: NewAuditEvent): Promise<void> {
   await knex('audit_events').insert({
@@ -86,42 +73,48 @@ export async function recordEvent(knex: Knex, { type, userId, by, detail }: NewA
   });
 }
 
-/** Queries on the audit log over one pool. */
-export function createAuditQueries(knex: Knex): AuditQueries {
+/** The audit log over one pool. */
+export function createAuditQueries(knex: Knex) {
   return {
-    append: (event) => orUnavailable(recordEvent(knex, event)),
+    /** Records an event that no other statement belongs to. @throws {UnavailableError} Postgres does not answer. */
+    append: (event: NewAuditEvent): Promise<void> => orUnavailable(recordEvent(knex, event)),
 
-    async list({ type, userId, offset, limit }) {
+    /** A page of events, the newest first. @throws {UnavailableError} Postgres does not answer. */
+    async list({
+      type,
+      userId,
+      offset,
+      limit,
+    }: {
+      readonly type?: AuditType | undefined;
+      readonly userId?: string | undefined;
+      readonly offset: number;
+      readonly limit: number;
+    }): Promise<{ readonly events: readonly AuditEvent[]; readonly total: number }> {
       const matching = (): Knex.QueryBuilder =>
         knex('audit_events').where({
           ...(type === undefined ? {} : { type }),
           ...(userId === undefined ? {} : { user_id: userId }),
         });
-      const [rows, counted] = await orUnavailable(
+      const [events, counted] = await orUnavailable(
         Promise.all([
-          matching().orderBy('id', 'desc').offset(offset).limit(limit) as Promise<AuditRow[]>,
+          matching().orderBy('id', 'desc').offset(offset).limit(limit).select(shown) as Promise<AuditEvent[]>,
           matching().count<{ count: number }[]>({ count: '*' }),
         ]),
       );
-      return { events: rows.map(toEvent), total: counted[0]?.count ?? 0 };
+      return { events, total: counted[0]?.count ?? 0 };
     },
   };
 }
 
-interface AuditRow {
-  readonly id: string;
-  readonly at: Date;
-  readonly type: AuditType;
-  readonly user_id: string | null;
-  readonly actor_id: string | null;
-  readonly key_id: string | null;
-  readonly address: string | null;
-  readonly request_id: string | null;
-  readonly detail: Record<string, unknown>;
-}
-
-function toEvent(row: AuditRow): AuditEvent {
-  const { id, at, type, address, detail } = row;
-  const { user_id: userId, actor_id: actorId, key_id: keyId, request_id: requestId } = row;
-  return { id, at, type, userId, actorId, keyId, address, requestId, detail };
-}
+const shown = {
+  id: 'id',
+  at: 'at',
+  type: 'type',
+  userId: 'user_id',
+  actorId: 'actor_id',
+  keyId: 'key_id',
+  address: 'address',
+  requestId: 'request_id',
+  detail: 'detail',
+};

@@ -12,40 +12,75 @@ export interface Revocation {
   readonly expiresAt: number;
 }
 
-export interface RevocationQueries {
-  /**
-   * Revocations that were stored in the last `seconds`, or all that still matter.
-   * @throws {UnavailableError} Postgres does not answer.
-   */
-  recent(seconds?: number): Promise<readonly Revocation[]>;
-  /** Deletes those that have no meaning any more. Returns their number. */
-  purge(): Promise<number>;
+/**
+ * The longest life (s) of what a revocation ends: access tokens and stream tickets. API keys live on, but a revoked key is
+ * looked up in the database again after a minute.
+ */
+export interface CredentialLife {
+  readonly revocationSeconds: number;
 }
 
-type Subject = Pick<Revocation, 'kind' | 'subject' | 'generation'>;
-
 /**
- * Stores revocations in the transaction of what caused them. They are kept for `seconds`, the longest life of what they end.
+ * Stores revocations in the transaction of what caused them; they are kept as long as the longest life of what they end. To
+ * announce them after the commit is the caller's duty.
  */
 export async function storeRevocations(
   trx: Knex,
-  subjects: readonly Subject[],
-  seconds: number,
+  subjects: readonly Pick<Revocation, 'kind' | 'subject' | 'generation'>[],
+  { revocationSeconds }: CredentialLife,
 ): Promise<readonly Revocation[]> {
   if (subjects.length === 0) return [];
-  const expiresAt = new Date(Date.now() + seconds * 1000);
+  const expiresAt = new Date(Date.now() + revocationSeconds * 1000);
   await trx('revocations').insert(subjects.map((each) => ({ ...each, expires_at: expiresAt })));
   return subjects.map((each) => ({ ...each, expiresAt: expiresAt.getTime() }));
 }
 
+/**
+ * Ends every session of an account, in the transaction of what caused it: refresh tokens are void at once, access tokens as
+ * soon as the returned revocations are announced, which is the caller's duty after the commit. `reason` stands in the ended
+ * sessions; `keys` ends the API keys too.
+ */
+export async function endAllCredentials(
+  trx: Knex,
+  { userId, reason, keys }: { readonly userId: string; readonly reason: string; readonly keys: boolean },
+  life: CredentialLife,
+): Promise<readonly Revocation[]> {
+  const [user] = await trx('users')
+    .where({ id: userId })
+    .increment('generation', 1)
+    .update({ updated_at: trx.fn.now() })
+    .returning<{ generation: number }[]>('generation');
+  if (user === undefined) return [];
+  await trx('sessions')
+    .where({ user_id: userId })
+    .whereNull('ended_at')
+    .update({ ended_at: trx.fn.now(), end_reason: reason });
+  const revokedKeys = keys
+    ? await trx('api_keys')
+        .where({ user_id: userId })
+        .whereNull('revoked_at')
+        .update({ revoked_at: trx.fn.now() })
+        .returning<{ id: string }[]>('id')
+    : [];
+  const ofUser = { kind: 'user', subject: userId, generation: user.generation } as const;
+  const ofKeys = revokedKeys.map(({ id }) => ({ kind: 'key', subject: id, generation: null }) as const);
+  return await storeRevocations(trx, [ofUser, ...ofKeys], life);
+}
+
 /** Queries on revocations over one pool. */
-export function createRevocationQueries(knex: Knex): RevocationQueries {
+export function createRevocationQueries(knex: Knex) {
   return {
-    async recent(seconds) {
+    /**
+     * Revocations that were stored in the last `seconds`, or all that still matter.
+     * @throws {UnavailableError} Postgres does not answer.
+     */
+    async recent(seconds?: number): Promise<readonly Revocation[]> {
       const query = knex('revocations').where('expires_at', '>', knex.fn.now());
       if (seconds !== undefined)
         void query.where('created_at', '>', knex.raw("clock_timestamp() - ? * interval '1 second'", seconds));
-      const rows = await orUnavailable(query.select<RevocationRow[]>());
+      const rows = await orUnavailable(
+        query.select<(Omit<Revocation, 'expiresAt'> & { readonly expires_at: Date })[]>(),
+      );
       return rows.map(({ kind, subject, generation, expires_at }) => ({
         kind,
         subject,
@@ -53,13 +88,5 @@ export function createRevocationQueries(knex: Knex): RevocationQueries {
         expiresAt: expires_at.getTime(),
       }));
     },
-    purge: () => orUnavailable(knex('revocations').where('expires_at', '<', knex.fn.now()).delete()),
   };
-}
-
-interface RevocationRow {
-  readonly kind: Revocation['kind'];
-  readonly subject: string;
-  readonly generation: number | null;
-  readonly expires_at: Date;
 }

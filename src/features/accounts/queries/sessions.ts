@@ -1,20 +1,14 @@
 import type { Knex } from 'knex';
 import { v7 as uuidv7 } from 'uuid';
 import { recordEvent, type Actor } from './audit.ts';
-import { endAllCredentials, type CredentialLife } from './credentials.ts';
 import { orUnavailable } from '../../../../db/outage.ts';
-import { storeRevocations, type Revocation } from './revocations.ts';
+import { endAllCredentials, storeRevocations, type CredentialLife, type Revocation } from './revocations.ts';
+import type { Account } from './users.ts';
 
 /** Somebody who may have a session. */
-export interface SessionUser {
-  readonly id: string;
-  readonly username: string;
-  readonly email: string;
-  readonly role: 'user' | 'admin';
-  readonly generation: number;
-}
+export type SessionUser = Pick<Account, 'id' | 'username' | 'email' | 'role' | 'generation'>;
 
-export interface NewSession {
+interface NewSession {
   readonly userId: string;
   /** The generation of the account whose password was checked: if it has risen since, there is no session. */
   readonly generation: number;
@@ -24,7 +18,7 @@ export interface NewSession {
   readonly by: Actor;
 }
 
-export interface Rotation {
+interface Rotation {
   readonly hash: Buffer;
   /** Of the token that takes its place. */
   readonly nextHash: Buffer;
@@ -33,58 +27,50 @@ export interface Rotation {
 }
 
 /** What became of a refresh token. */
-export type RotationOutcome =
+type RotationOutcome =
   | { readonly kind: 'rotated'; readonly sessionId: string; readonly user: SessionUser }
   /** It was used before: the session is ended, because one of its two holders is a thief. */
   | { readonly kind: 'reused'; readonly revocations: readonly Revocation[] }
   | { readonly kind: 'unknown' };
 
-/** Sessions in Postgres: each is a family of refresh tokens of which only the last is good. */
-export interface SessionQueries {
-  /** Opens a session, ending the oldest beyond the limit; undefined when the credentials were ended meanwhile. */
-  open(
-    session: NewSession,
-  ): Promise<{ readonly id: string; readonly revocations: readonly Revocation[] } | undefined>;
-  rotate(rotation: Rotation): Promise<RotationOutcome>;
-  /** Ends one session. */
-  end(session: {
-    readonly id: string;
-    readonly userId: string;
-    readonly by: Actor;
-  }): Promise<readonly Revocation[]>;
-  /** Ends all sessions of a user. */
-  endAll(user: { readonly userId: string; readonly by: Actor }): Promise<readonly Revocation[]>;
-}
-
 /** Sessions of one user; the oldest gives way. */
 const mostSessions = 50;
 
-/** Queries on sessions over one pool. All reject with {@link UnavailableError} when Postgres does not answer. */
-export function createSessionQueries(knex: Knex, life: CredentialLife): SessionQueries {
+/**
+ * Sessions in Postgres: each is a family of refresh tokens of which only the last is good. All reject with
+ * {@link UnavailableError} when it does not answer.
+ */
+export function createSessionQueries(knex: Knex, life: CredentialLife) {
   const transact = <T>(work: (trx: Knex.Transaction) => Promise<T>): Promise<T> =>
     orUnavailable(knex.transaction(work));
 
   return {
-    open: (session) => transact((trx) => open(trx, session, life)),
-    rotate: (rotation) => transact((trx) => rotate(trx, rotation, life)),
-    end: ({ id, userId, by }) =>
-      transact(async (trx) => {
+    /** Opens a session, ending the oldest beyond the limit; undefined when the credentials were ended meanwhile. */
+    open: (session: NewSession) => transact((trx) => open(trx, session, life)),
+
+    rotate: (rotation: Rotation) => transact((trx) => rotate(trx, rotation, life)),
+
+    /** Ends one session. */
+    end({ id, userId, by }: { readonly id: string; readonly userId: string; readonly by: Actor }) {
+      return transact(async (trx) => {
         if (!(await endSession(trx, id, 'logout'))) return [];
         await recordEvent(trx, { type: 'session.ended', userId, by });
         return await revokeSessions(trx, [id], life);
-      }),
-    endAll: ({ userId, by }) =>
-      transact(async (trx) => {
-        const { revocationSeconds } = life;
-        const ended = await endAllCredentials(trx, {
-          userId,
-          reason: 'logout_everywhere',
-          keys: false,
-          revocationSeconds,
-        });
+      });
+    },
+
+    /** Ends all sessions of a user. */
+    endAll({ userId, by }: { readonly userId: string; readonly by: Actor }) {
+      return transact(async (trx) => {
+        const ended = await endAllCredentials(
+          trx,
+          { userId, reason: 'logout_everywhere', keys: false },
+          life,
+        );
         await recordEvent(trx, { type: 'sessions.ended', userId, by });
         return ended;
-      }),
+      });
+    },
   };
 }
 
@@ -121,7 +107,10 @@ async function rotate(
   life: CredentialLife,
 ): Promise<RotationOutcome> {
   // The row lock decides between two who bring the same token at once.
-  const [found] = await trx('refresh_tokens').where({ hash }).forUpdate().select<RefreshRow[]>();
+  const found = await trx('refresh_tokens')
+    .where({ hash })
+    .forUpdate()
+    .first<{ session_id: string; used_at: Date | null } | undefined>();
   if (found === undefined) return { kind: 'unknown' };
   const { session_id: sessionId } = found;
   const user = await liveUserOf(trx, sessionId);
@@ -137,11 +126,6 @@ async function rotate(
     .where({ id: sessionId })
     .update({ last_used_at: trx.fn.now(), expires_at: expiryAfter(trx, expiresInSeconds) });
   return { kind: 'rotated', sessionId, user };
-}
-
-interface RefreshRow {
-  readonly session_id: string;
-  readonly used_at: Date | null;
 }
 
 /** Whose session it is, unless it or the account has ended. Both stay as they are until the transaction ends. */
@@ -167,10 +151,10 @@ async function endSession(trx: Knex.Transaction, id: string, reason: string): Pr
 function revokeSessions(
   trx: Knex.Transaction,
   ids: readonly string[],
-  { revocationSeconds }: CredentialLife,
+  life: CredentialLife,
 ): Promise<readonly Revocation[]> {
   const subjects = ids.map((subject) => ({ kind: 'session', subject, generation: null }) as const);
-  return storeRevocations(trx, subjects, revocationSeconds);
+  return storeRevocations(trx, subjects, life);
 }
 
 function expiryAfter(trx: Knex.Transaction, seconds: number): Knex.Raw {

@@ -35,42 +35,36 @@ export interface UsageOfKey extends UsageCounts {
 }
 
 /** UTC days, `YYYY-MM-DD`, both included. */
-export interface DayRange {
+interface DayRange {
   readonly from: string;
   readonly to: string;
 }
 
-/** Usage in Postgres. Every method throws {UnavailableError} when it does not answer. */
-export interface UsageQueries {
-  /** Adds counts to what is stored; either all or none. */
-  add(rows: readonly NewUsage[]): Promise<void>;
-  /** The days of a user by key, the newest first, 20,000 at most; the totals are of all. */
-  ofUser(
-    query: DayRange & { readonly userId: string },
-  ): Promise<{ readonly days: readonly DailyUsage[]; readonly totals: UsageCounts }>;
-  /** A page of users and keys, those with the most upstream calls first. */
-  all(
-    query: DayRange & { readonly offset: number; readonly limit: number },
-  ): Promise<{ readonly usage: readonly UsageOfKey[]; readonly total: number }>;
-}
+export type UsageQueries = ReturnType<typeof createUsageQueries>;
 
 /** What stands for "without a key" in the primary key. */
 const noKey = '00000000-0000-0000-0000-000000000000';
 const mostDays = 20_000;
 
-/** Queries on usage over one pool. */
-export function createUsageQueries(knex: Knex): UsageQueries {
+/** Usage in Postgres. All reject with {@link UnavailableError} when it does not answer. */
+export function createUsageQueries(knex: Knex) {
   const ask = async <R>(sql: string, values: readonly (string | number)[]): Promise<readonly R[]> => {
     const { rows } = await orUnavailable(knex.raw<{ rows: R[] }>(sql, values));
     return rows;
   };
   return {
-    async add(rows) {
+    /** Adds counts to what is stored; either all or none. */
+    async add(rows: readonly NewUsage[]): Promise<void> {
       if (rows.length > 0) await ask(addSql, [JSON.stringify(rows.map(toRow))]);
     },
-    async ofUser({ userId, from, to }) {
+
+    /** The days of a user by key, the newest first, 20,000 at most; the totals are of all. */
+    async ofUser({ userId, from, to }: DayRange & { readonly userId: string }): Promise<{
+      readonly days: readonly DailyUsage[];
+      readonly totals: UsageCounts;
+    }> {
       const [days, totals] = await Promise.all([
-        ask<DayRow>(ofUserSql, [userId, from, to, mostDays]),
+        ask<CountsRow & { day: string; key_id: string }>(ofUserSql, [userId, from, to, mostDays]),
         ask<CountsRow>(totalsSql, [userId, from, to]),
       ]);
       return {
@@ -78,12 +72,26 @@ export function createUsageQueries(knex: Knex): UsageQueries {
         totals: countsOf(totals[0]),
       };
     },
-    async all({ from, to, offset, limit }) {
+
+    /** A page of users and keys, those with the most upstream calls first. */
+    async all({
+      from,
+      to,
+      offset,
+      limit,
+    }: DayRange & { readonly offset: number; readonly limit: number }): Promise<{
+      readonly usage: readonly UsageOfKey[];
+      readonly total: number;
+    }> {
       const [rows, counted] = await Promise.all([
         ask<KeyRow>(allSql, [from, to, limit, offset]),
         ask<{ total: number }>(countSql, [from, to]),
       ]);
-      return { usage: rows.map(toUsageOfKey), total: counted[0]?.total ?? 0 };
+      const usage = rows.map((row) => {
+        const { user_id: userId, username, prefix: keyPrefix } = row;
+        return { userId, username, keyId: keyOf(row), keyPrefix, ...countsOf(row) };
+      });
+      return { usage, total: counted[0]?.total ?? 0 };
     },
   };
 }
@@ -131,11 +139,6 @@ interface CountsRow {
   readonly upstream_calls: string;
 }
 
-interface DayRow extends CountsRow {
-  readonly day: string;
-  readonly key_id: string;
-}
-
 interface KeyRow extends CountsRow {
   readonly user_id: string;
   readonly key_id: string;
@@ -153,9 +156,4 @@ function countsOf(row: CountsRow | undefined): UsageCounts {
 
 function keyOf({ key_id: keyId }: { readonly key_id: string }): string | null {
   return keyId === noKey ? null : keyId;
-}
-
-function toUsageOfKey(row: KeyRow): UsageOfKey {
-  const { user_id: userId, username, prefix: keyPrefix } = row;
-  return { userId, username, keyId: keyOf(row), keyPrefix, ...countsOf(row) };
 }

@@ -1,17 +1,31 @@
-import { timingSafeEqual, createHash } from 'node:crypto';
+import { createHash, timingSafeEqual } from 'node:crypto';
 import { ForbiddenError, UnauthenticatedError } from '../../domain/errors.ts';
-import type { ApiContext } from '../../platform/http/context.ts';
-import type { AppDeps } from '../../app-deps.ts';
+import { settings as known, type SettingName, type SettingValues } from '../../platform/config/settings.ts';
 import { bearerOf } from '../../platform/http/admission.ts';
+import type { ApiContext } from '../../platform/http/context.ts';
 import { answer, answerJson } from '../../platform/http/envelope.ts';
 import { route, type Route } from '../../platform/http/route.ts';
+import type { HealthChecks } from '../../platform/observability/health.ts';
+import type { Metrics } from '../../platform/observability/metrics-registry.ts';
+import type { Platform } from '../../platform/platform.ts';
 
-type OperationDeps = Pick<AppDeps, 'health' | 'metrics' | 'config'>;
+/** What admins and operators look at: settings, health and metrics. */
+export function adminRoutes(
+  { config }: Pick<Platform, 'config'>,
+  { health, metrics }: { readonly health: HealthChecks; readonly metrics: Metrics },
+): Route[] {
+  const tag = 'Operation';
+  const settings = route({
+    method: 'GET',
+    path: '/api/v1/admin/config',
+    access: 'admin',
+    scope: 'admin',
+    tag: 'Administration',
+    summary: 'The settings of the process that answers; secrets are not shown',
+    answers: { 200: 'Every setting, in the order of .env.example', 403: 'For admins only' },
+    handler: (ctx) => answer(ctx, { message: 'Settings', data: presentSettings(config) }),
+  });
 
-const tag = 'Operation';
-
-/** Health and metrics. */
-export function operationRoutes({ health, metrics, config }: OperationDeps): Route[] {
   const live = route({
     method: 'GET',
     path: '/health/live',
@@ -53,10 +67,10 @@ export function operationRoutes({ health, metrics, config }: OperationDeps): Rou
     },
   });
 
-  return [live, ready('/health/ready'), ready('/health'), scrape];
+  return [settings, live, ready('/health/ready'), ready('/health'), scrape];
 }
 
-async function answerReadiness(ctx: ApiContext, health: AppDeps['health']): Promise<void> {
+async function answerReadiness(ctx: ApiContext, health: HealthChecks): Promise<void> {
   const { ok, checks } = await health.ready();
   ctx.set('Cache-Control', 'no-store');
   if (ok) {
@@ -91,4 +105,23 @@ function admitScraper(ctx: ApiContext, token: string | undefined): void {
 function isSame(given: string, expected: string): boolean {
   const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
   return timingSafeEqual(digest(given), digest(expected));
+}
+
+const redacted = '[redacted]';
+
+/** Every setting with its value, as an admin may see it. */
+function presentSettings(values: SettingValues): readonly Record<string, unknown>[] {
+  return (Object.keys(known) as SettingName[]).map((name) => {
+    const { description, defaultText, sensitive } = known[name];
+    const value = shown(values[name], sensitive);
+    return { name, value, default: defaultText ?? null, sensitive, description };
+  });
+}
+
+/** Not a word of a secret, nor of a password that somebody wrote into a URL. */
+function shown(value: unknown, sensitive: boolean): unknown {
+  if (value === undefined) return null;
+  if (sensitive) return redacted;
+  if (typeof value !== 'string' || !/^[a-z][a-z\d+.-]*:\/\/[^/?#]*@/i.test(value)) return value;
+  return value.replace(/\/\/[^/?#]*@/, `//${redacted}@`);
 }

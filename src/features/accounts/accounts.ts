@@ -1,0 +1,252 @@
+/**
+ * What people and admins do with accounts: who may see and change which, what needs the password, how a forgotten one is
+ * replaced, and that credentials which a change ends are known as ended everywhere. A password that is guessed here is counted
+ * as one that is guessed at the login; whether there is an account with an e-mail is told to nobody.
+ */
+import { createHash } from 'node:crypto';
+import {
+  AppError,
+  ForbiddenError,
+  NotFoundError,
+  RateLimitedError,
+  UnauthenticatedError,
+  ValidationError,
+} from '../../domain/errors.ts';
+import type { Principal, Role } from '../../domain/principal.ts';
+import type { LimitPolicy } from '../../domain/rate-limit.ts';
+import { limitSubjectOf } from '../../platform/http/network.ts';
+import type { Allowances } from '../../platform/redis/allowances.ts';
+import type { LoginThrottle } from './login-throttle.ts';
+import type { Passwords } from './password-hashing.ts';
+import type { Actor } from './queries/audit.ts';
+import type { Account, AccountChanges, UserQueries } from './queries/users.ts';
+import type { Revocations } from './revocations.ts';
+import { hashOfSecret, isSecret } from './secrets.ts';
+
+/** Has a mail sent that resets a password, to an e-mail in lower case. */
+export type RequestResetMail = (mail: {
+  readonly email: string;
+  /** From where, and in which request, for the audit log. */
+  readonly address: string | undefined;
+  readonly requestId: string | undefined;
+}) => Promise<void>;
+
+/** Who makes a request, always with an address. */
+export type Caller = Actor & { readonly address: string };
+
+const hourSeconds = 3_600;
+const perAddress: LimitPolicy = { name: 'reset-address', limit: 5, windowSeconds: hourSeconds };
+const perAccount: LimitPolicy = { name: 'reset-account', limit: 3, windowSeconds: hourSeconds };
+
+/**
+ * Builds what is done with accounts. All of it rejects with {@link UnavailableError} when Postgres does not answer or too many
+ * passwords wait to be hashed.
+ */
+export function createAccounts({
+  users,
+  passwords,
+  throttle,
+  revocations,
+  allowances,
+  requestMail,
+}: {
+  readonly users: Omit<UserQueries, 'findByEmail' | 'storeReset' | 'rehash'>;
+  readonly passwords: Pick<Passwords, 'hash' | 'matches'>;
+  readonly throttle: LoginThrottle;
+  readonly revocations: Pick<Revocations, 'announce'>;
+  readonly allowances: Pick<Allowances, 'take'>;
+  /** Absent: there is no mail server. */
+  readonly requestMail?: RequestResetMail | undefined;
+}) {
+  /** Others cannot tell an account that is not theirs from one that is not there. */
+  async function get({ id, viewer }: { readonly id: string; readonly viewer: Principal }): Promise<Account> {
+    const account = id === viewer.userId || viewer.role === 'admin' ? await users.find(id) : undefined;
+    if (account === undefined)
+      throw new NotFoundError('There is no such user, or it is not you', 'user_not_found');
+    return account;
+  }
+
+  /** Whoever holds a stolen token guesses no faster than at the login. */
+  async function checkPassword(account: Account, password: string, address: string): Promise<void> {
+    const attempt = await throttle.begin({ account: account.email, address });
+    if (!(await passwords.matches(password, account.passwordHash, address))) throw wrongPassword();
+    await attempt.succeeded();
+  }
+
+  return {
+    /**
+     * Makes an account, with an e-mail in lower case.
+     * @throws {ConflictError} username or e-mail is taken.
+     */
+    async create(
+      {
+        password,
+        ...account
+      }: {
+        readonly username: string;
+        readonly email: string;
+        readonly password: string;
+        readonly role: Role;
+      },
+      by: Actor,
+    ): Promise<Account> {
+      return await users.insert({ ...account, passwordHash: await passwords.hash(password, by.address) }, by);
+    },
+
+    /** @throws {NotFoundError} there is no such account, or the viewer may not see it. */
+    get,
+
+    /** A page of all accounts, the newest first; for admins. */
+    page: ({ page, limit }: { readonly page: number; readonly limit: number }) =>
+      users.page({ offset: (page - 1) * limit, limit }),
+
+    /**
+     * Changes an account; `{}` changes nothing. One's own e-mail, by which one logs in and resets a password, is changed with
+     * the current password.
+     * @throws {NotFoundError} there is no such account, or the viewer may not see it.
+     * @throws {ForbiddenError} only admins change roles; or the current password is wrong (`password_wrong`).
+     * @throws {ValidationError} the current password is needed and missing.
+     * @throws {RateLimitedError} too many wrong passwords.
+     * @throws {ConflictError} the new name or e-mail is taken, or nobody else is an admin.
+     */
+    async update({
+      id,
+      viewer,
+      changes,
+      currentPassword,
+      by,
+    }: {
+      readonly id: string;
+      readonly viewer: Principal;
+      readonly changes: AccountChanges;
+      readonly currentPassword: string | undefined;
+      readonly by: Caller;
+    }): Promise<Account> {
+      const before = await get({ id, viewer });
+      if (changes.role !== undefined && viewer.role !== 'admin')
+        throw new ForbiddenError('Only admins change roles');
+      const changesEmail = changes.email !== undefined && changes.email !== before.email;
+      if (changesEmail && id === viewer.userId)
+        await checkPassword(before, given(currentPassword), by.address);
+      const { account, revocations: ended } = await users.update({ id, changes, by });
+      await revocations.announce(ended);
+      return account;
+    },
+
+    /**
+     * Deletes an account and ends its credentials. Returns when. One's own is deleted with the current password: nobody else
+     * can bring it back.
+     * @throws {NotFoundError} there is no such account, or the viewer may not see it.
+     * @throws {ForbiddenError} the current password is wrong (`password_wrong`).
+     * @throws {ValidationError} the current password is needed and missing.
+     * @throws {RateLimitedError} too many wrong passwords.
+     * @throws {ConflictError} nobody else is an admin.
+     */
+    async remove({
+      id,
+      viewer,
+      currentPassword,
+      by,
+    }: {
+      readonly id: string;
+      readonly viewer: Principal;
+      readonly currentPassword: string | undefined;
+      readonly by: Caller;
+    }): Promise<Date> {
+      const account = await get({ id, viewer });
+      if (id === viewer.userId) await checkPassword(account, given(currentPassword), by.address);
+      const { deletedAt, revocations: ended } = await users.remove({ id, by });
+      await revocations.announce(ended);
+      return deletedAt;
+    },
+
+    /**
+     * Changes a password and ends every session of the account, the caller's too; API keys stay.
+     * @throws {ForbiddenError} the current password is wrong (code `password_wrong`).
+     * @throws {RateLimitedError} too many wrong passwords.
+     */
+    async changePassword({
+      userId,
+      currentPassword,
+      password,
+      by,
+    }: {
+      readonly userId: string;
+      readonly currentPassword: string;
+      readonly password: string;
+      readonly by: Caller;
+    }): Promise<void> {
+      const account = await users.find(userId);
+      if (account === undefined) throw new UnauthenticatedError();
+      await checkPassword(account, currentPassword, by.address);
+      const passwordHash = await passwords.hash(password, by.address);
+      const oldHash = account.passwordHash;
+      const ended = await users.changePassword({ userId, oldHash, passwordHash, by });
+      // Somebody else has changed it since it was compared: it is not the current password any more.
+      if (ended === undefined) throw wrongPassword();
+      await revocations.announce(ended);
+    },
+
+    /**
+     * Has a token mailed if there is an account with this e-mail (lower case). Does and says the same if there is none.
+     * @throws {AppError} 501, code `mail_not_configured`.
+     * @throws {RateLimitedError} too many requests from this address.
+     */
+    async requestReset({ email, by }: { readonly email: string; readonly by: Caller }): Promise<void> {
+      if (requestMail === undefined)
+        throw new AppError('This server sends no mail: ask its operator for a reset token', {
+          code: 'mail_not_configured',
+          status: 501,
+        });
+      await allowances.take(perAddress, limitSubjectOf(by.address));
+      try {
+        await allowances.take(perAccount, createHash('sha256').update(email).digest('base64url'));
+      } catch (error) {
+        // A refusal would tell whoever watches that somebody else has asked.
+        if (error instanceof RateLimitedError) return;
+        throw error;
+      }
+      await requestMail({ email, address: by.address, requestId: by.requestId });
+    },
+
+    /**
+     * Sets the password of the account that the token is for, and ends every session of it; API keys stay.
+     * @throws {UnauthenticatedError} the token is unknown, used or expired (code `reset_invalid`).
+     */
+    async reset({
+      token,
+      password,
+      by,
+    }: {
+      readonly token: string;
+      readonly password: string;
+      readonly by: Caller;
+    }): Promise<void> {
+      const hash = isSecret('reset', token) ? hashOfSecret(token) : undefined;
+      // Asked beforehand too, so that a made-up token costs us no work.
+      if (hash === undefined || !(await users.isResetLive(hash))) throw invalidReset();
+      const passwordHash = await passwords.hash(password, by.address);
+      const redeemed = await users.redeemReset({ hash, passwordHash, by });
+      if (redeemed === undefined) throw invalidReset();
+      await revocations.announce(redeemed.revocations);
+    },
+  };
+}
+
+/** @throws {ValidationError} the current password is missing. */
+function given(password: string | undefined): string {
+  if (password !== undefined) return password;
+  const field = { field: 'current_password', message: 'is required for this' };
+  throw new ValidationError('The request breaks a rule', [field]);
+}
+
+function wrongPassword(): ForbiddenError {
+  return new ForbiddenError('The current password is wrong', 'password_wrong');
+}
+
+function invalidReset(): UnauthenticatedError {
+  return new UnauthenticatedError(
+    'The reset token is not valid: it is unknown, used or expired',
+    'reset_invalid',
+  );
+}

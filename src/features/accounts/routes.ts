@@ -1,0 +1,530 @@
+import { validate as isUuid } from 'uuid';
+import { ForbiddenError, NotFoundError } from '../../domain/errors.ts';
+import { charge } from '../../platform/http/admission.ts';
+import type { ApiContext } from '../../platform/http/context.ts';
+import { answer } from '../../platform/http/envelope.ts';
+import { limitSubjectOf } from '../../platform/http/network.ts';
+import { pageOf } from '../../platform/http/paging.ts';
+import { route, type Route } from '../../platform/http/route.ts';
+import type { Platform } from '../../platform/platform.ts';
+import type { AccountService } from './account-service.ts';
+import { actorOf } from './actor.ts';
+import type { ApiKey } from './queries/api-keys.ts';
+import type { UsageCounts } from './queries/usage.ts';
+import type { Account } from './queries/users.ts';
+import {
+  allUsageQuery,
+  auditQuery,
+  forgotBody,
+  keyBody,
+  keyPath,
+  loginBody,
+  newUserBody,
+  passwordChangeBody,
+  refreshBody,
+  registerBody,
+  removalBody,
+  resetBody,
+  usageQuery,
+  userChangesBody,
+  userIdOf,
+  userPath,
+  usersQuery,
+} from './schemas.ts';
+import type { SessionGrant } from './sessions.ts';
+
+/** Nobody renames himself more often; and whoever tries out which names are taken gets no further. */
+const changesPolicy = { name: 'account-changes', limit: 20, windowSeconds: 3_600 };
+/** Revoked keys leave rows behind. */
+const makingPolicy = { name: 'keys-made', limit: 200, windowSeconds: 86_400 };
+
+const unavailable = 'The database is away; see Retry-After';
+const loginsBusy = 'The database is away or too many logins are waiting; see Retry-After';
+const hashesBusy = 'The database is away or too many passwords wait to be hashed; see Retry-After';
+const throttled = 'Too many attempts; see Retry-After';
+const forbidden = 'For admins only';
+const missing = 'There is no such user, or it is not you';
+const lastAdmin = 'Nobody else is an admin';
+const dayMs = 86_400_000;
+
+/** Registering, logging in and out, and what comes of a login. */
+export function sessionRoutes(
+  { config }: Pick<Platform, 'config'>,
+  { accounts, sessions, tokens, allowances }: AccountService,
+): Route[] {
+  const tag = 'Accounts';
+  const registrations = {
+    name: 'registration',
+    limit: config.REGISTRATIONS_PER_HOUR,
+    windowSeconds: 3600,
+  };
+  return [
+    route({
+      method: 'POST',
+      path: '/api/v1/auth/register',
+      access: 'open',
+      tag,
+      summary: 'Create an account',
+      body: registerBody,
+      answers: {
+        201: 'The account',
+        403: 'This deployment is closed to strangers',
+        409: 'Username or e-mail is taken; which of the two is not said',
+        429: throttled,
+        503: loginsBusy,
+      },
+      handler: async (ctx, { body: { username, email, password } }) => {
+        if (config.REGISTRATION === 'closed')
+          throw new ForbiddenError('Accounts are made by an admin here', 'registration_closed');
+        await charge(ctx, () => allowances.take(registrations, limitSubjectOf(ctx.state.address)));
+        const { id } = await accounts.create({ username, email, password, role: 'user' }, actorOf(ctx));
+        answer(ctx, { status: 201, message: 'Account created', data: { id, username, email } });
+      },
+    }),
+    route({
+      method: 'POST',
+      path: '/api/v1/auth/login',
+      access: 'open',
+      allowance: 'login',
+      tag,
+      summary: 'Get an access token and a refresh token',
+      body: loginBody,
+      answers: {
+        200: 'The tokens, and whose they are',
+        401: 'E-mail or password is wrong',
+        429: throttled,
+        503: loginsBusy,
+      },
+      handler: async (ctx, { body: { email, password } }) => {
+        answerGrant(ctx, 'Logged in', await sessions.login({ email, password, by: actorOf(ctx) }));
+      },
+    }),
+    route({
+      method: 'POST',
+      path: '/api/v1/auth/refresh',
+      access: 'open',
+      allowance: 'refresh',
+      tag,
+      summary: 'Trade a refresh token for new tokens',
+      description: 'Each refresh token is good for one use. Using one again ends its session.',
+      body: refreshBody,
+      answers: {
+        200: 'New tokens; the old refresh token is void',
+        401: 'The refresh token is not valid, has expired or was used before',
+        503: loginsBusy,
+      },
+      handler: async (ctx, { body }) => {
+        answerGrant(ctx, 'Refreshed', await sessions.refresh(body.refresh_token, actorOf(ctx)));
+      },
+    }),
+    route({
+      method: 'POST',
+      path: '/api/v1/auth/logout',
+      access: 'user',
+      scope: 'session',
+      tag,
+      summary: 'End this session',
+      answers: { 200: 'Its tokens are void', 503: loginsBusy },
+      handler: async (ctx, { viewer }) => {
+        const { sessionId, userId } = viewer;
+        if (sessionId !== undefined) await sessions.end({ id: sessionId, userId, by: actorOf(ctx, viewer) });
+        answer(ctx, { message: 'Logged out', data: null });
+      },
+    }),
+    route({
+      method: 'POST',
+      path: '/api/v1/auth/logout-everywhere',
+      access: 'user',
+      scope: 'session',
+      tag,
+      summary: 'End all of your sessions',
+      description: 'API keys stay; they are revoked one by one.',
+      answers: { 200: 'All tokens are void', 503: loginsBusy },
+      handler: async (ctx, { viewer }) => {
+        await sessions.endAll({ userId: viewer.userId, by: actorOf(ctx, viewer) });
+        answer(ctx, { message: 'Logged out everywhere', data: null });
+      },
+    }),
+    route({
+      method: 'POST',
+      path: '/api/v1/auth/stream-ticket',
+      access: 'user',
+      scope: 'any',
+      tag,
+      summary: 'Get a ticket for streams',
+      description:
+        'For clients that cannot send headers: given as ?ticket= it opens streams, any number of them until it expires. It ends with what it was made with.',
+      answers: { 200: 'The ticket, and its life in seconds' },
+      handler: (ctx, { viewer }) => {
+        ctx.set('Cache-Control', 'no-store');
+        const data = { ticket: tokens.issueTicket(viewer), expires_in: tokens.ticketExpiresInSeconds };
+        answer(ctx, { message: 'Ticket', data });
+      },
+    }),
+  ];
+}
+
+/** Changing a password, and resetting a forgotten one. */
+export function passwordRoutes({ accounts }: AccountService): Route[] {
+  const tag = 'Accounts';
+  return [
+    route({
+      method: 'POST',
+      path: '/api/v1/auth/password',
+      access: 'user',
+      scope: 'session',
+      tag,
+      summary: 'Change your password',
+      description: 'Ends every session of yours, this one too; API keys stay.',
+      body: passwordChangeBody,
+      answers: {
+        200: 'Changed; log in again',
+        403: 'The current password is wrong',
+        503: hashesBusy,
+      },
+      handler: async (ctx, { viewer, body: { current_password: currentPassword, password } }) => {
+        const by = actorOf(ctx, viewer);
+        await accounts.changePassword({ userId: viewer.userId, currentPassword, password, by });
+        answer(ctx, { message: 'Password changed; every session has ended, so log in again', data: null });
+      },
+    }),
+    route({
+      method: 'POST',
+      path: '/api/v1/auth/password/forgot',
+      access: 'open',
+      tag,
+      summary: 'Have a reset token mailed',
+      description: 'The answer is the same whether or not there is an account with this e-mail.',
+      body: forgotBody,
+      answers: {
+        202: 'If there is an account with this e-mail, a mail is on its way',
+        501: 'This server sends no mail; its operator can make a reset token',
+        503: 'The queue is away; see Retry-After',
+      },
+      handler: async (ctx, { body: { email } }) => {
+        await accounts.requestReset({ email, by: actorOf(ctx) });
+        const message = 'If there is an account with this e-mail, a mail is on its way';
+        answer(ctx, { status: 202, message, data: null });
+      },
+    }),
+    route({
+      method: 'POST',
+      path: '/api/v1/auth/password/reset',
+      access: 'open',
+      tag,
+      summary: 'Set a new password with a reset token',
+      description: 'The token can be used once. Every session of the account ends; API keys stay.',
+      body: resetBody,
+      answers: {
+        200: 'The password is set; log in with it',
+        401: 'The token is unknown, used or expired',
+        503: hashesBusy,
+      },
+      handler: async (ctx, { body: { token, password } }) => {
+        await accounts.reset({ token, password, by: actorOf(ctx) });
+        answer(ctx, { message: 'Password set; log in with it', data: null });
+      },
+    }),
+  ];
+}
+
+/** Accounts: one's own, and for admins everybody's. */
+export function userRoutes({ accounts, allowances }: AccountService): Route[] {
+  const tag = 'Users';
+  return [
+    route({
+      method: 'GET',
+      path: '/api/v1/users',
+      access: 'admin',
+      scope: 'admin',
+      tag,
+      summary: 'All users, the newest first',
+      query: usersQuery,
+      answers: { 200: 'A page of users', 403: forbidden, 503: loginsBusy },
+      handler: async (ctx, { query: { page, limit } }) => {
+        const { accounts: found, total } = await accounts.page({ page, limit });
+        answer(ctx, {
+          message: 'Users',
+          data: pageOf(found.map(presentAccount), { total, page, limit }),
+        });
+      },
+    }),
+    route({
+      method: 'POST',
+      path: '/api/v1/users',
+      access: 'admin',
+      scope: 'admin',
+      tag,
+      summary: 'Create an account for somebody',
+      body: newUserBody,
+      answers: { 201: 'The user', 403: forbidden, 409: 'Username or e-mail is taken', 503: loginsBusy },
+      handler: async (ctx, { body, viewer }) => {
+        // Else a stolen key could make itself a person, and outlive its own revocation.
+        if (body.role === 'admin' && viewer.keyId !== undefined)
+          throw new ForbiddenError('API keys may not make admins: log in', 'session_required');
+        const account = await accounts.create(body, actorOf(ctx, viewer));
+        answer(ctx, { status: 201, message: 'Account created', data: presentAccount(account) });
+      },
+    }),
+    route({
+      method: 'GET',
+      path: '/api/v1/users/:id',
+      access: 'user',
+      scope: 'session',
+      tag,
+      summary: 'One user: yourself, or for admins anybody',
+      params: userPath,
+      answers: { 200: 'The user', 404: missing, 503: loginsBusy },
+      handler: async (ctx, { params, viewer }) => {
+        const account = await accounts.get({ id: userIdOf(params, viewer), viewer });
+        answer(ctx, { message: 'User', data: presentAccount(account) });
+      },
+    }),
+    route({
+      method: 'PUT',
+      path: '/api/v1/users/:id',
+      access: 'user',
+      scope: 'session',
+      tag,
+      summary: 'Change a user: yourself, or for admins anybody',
+      description:
+        'What is absent stays. Roles are for admins to change; another role ends all sessions of the user. ' +
+        'Another e-mail of your own needs your password.',
+      params: userPath,
+      body: userChangesBody,
+      answers: {
+        200: 'The user as it is now',
+        403: 'Only admins change roles, or the current password is wrong',
+        404: missing,
+        409: `Username or e-mail is taken. ${lastAdmin}`,
+        503: loginsBusy,
+      },
+      handler: async (ctx, { params, body, viewer }) => {
+        const { current_password: currentPassword, ...changes } = body;
+        const id = userIdOf(params, viewer);
+        const by = actorOf(ctx, viewer);
+        if (viewer.role !== 'admin') await charge(ctx, () => allowances.take(changesPolicy, viewer.userId));
+        const account = await accounts.update({ id, viewer, changes, currentPassword, by });
+        answer(ctx, { message: 'User changed', data: presentAccount(account) });
+      },
+    }),
+    route({
+      method: 'DELETE',
+      path: '/api/v1/users/:id',
+      access: 'user',
+      scope: 'session',
+      tag,
+      summary: 'Delete a user: yourself, or for admins anybody',
+      description:
+        'Sessions and API keys end at once. Username and e-mail stay taken for a while. Your own account needs your password.',
+      params: userPath,
+      body: removalBody,
+      answers: {
+        200: 'Its id, and when it was deleted',
+        403: 'The current password is wrong',
+        404: missing,
+        409: lastAdmin,
+        503: loginsBusy,
+      },
+      handler: async (ctx, { params, body: { current_password: currentPassword }, viewer }) => {
+        const id = userIdOf(params, viewer);
+        const deletedAt = await accounts.remove({ id, viewer, currentPassword, by: actorOf(ctx, viewer) });
+        answer(ctx, { message: 'Account deleted', data: { id, deleted_at: deletedAt } });
+      },
+    }),
+  ];
+}
+
+/** Making, listing and revoking API keys. Only people may: a key that makes keys would outlive its own revocation. */
+export function apiKeyRoutes(
+  { clock }: Pick<Platform, 'clock'>,
+  { apiKeys, allowances }: AccountService,
+): Route[] {
+  const tag = 'API keys';
+  const path = '/api/v1/api-keys';
+  return [
+    route({
+      method: 'POST',
+      path,
+      access: 'user',
+      scope: 'session',
+      tag,
+      summary: 'Make an API key',
+      description:
+        'The key is in this answer and nowhere else. It is given as Authorization: Bearer or X-Api-Key.',
+      body: keyBody,
+      answers: {
+        201: 'The key',
+        403: 'Only admins may give the scope admin',
+        409: 'You have as many keys as one may have',
+        503: unavailable,
+      },
+      handler: async (ctx, { viewer, body }) => {
+        const { name, scopes, expires_in_days: days, daily_quota: dailyQuota = null } = body;
+        await charge(ctx, () => allowances.take(makingPolicy, viewer.userId));
+        const expiresAt = days === undefined ? null : new Date(clock.now() + days * dayMs);
+        const made = await apiKeys.make(
+          viewer,
+          { name, scopes, dailyQuota, expiresAt },
+          actorOf(ctx, viewer),
+        );
+        ctx.set('Cache-Control', 'no-store');
+        answer(ctx, {
+          status: 201,
+          message: 'Key made; it is shown this once',
+          data: { ...presentKey(made), key: made.secret },
+        });
+      },
+    }),
+    route({
+      method: 'GET',
+      path,
+      access: 'user',
+      scope: 'session',
+      tag,
+      summary: 'Your API keys, the newest first',
+      answers: { 200: 'The keys, without their secrets', 503: unavailable },
+      handler: async (ctx, { viewer }) => {
+        const keys = await apiKeys.list(viewer);
+        answer(ctx, { message: 'API keys', data: keys.map(presentKey) });
+      },
+    }),
+    route({
+      method: 'DELETE',
+      path: `${path}/:id`,
+      access: 'user',
+      scope: 'session',
+      tag,
+      summary: 'Revoke an API key',
+      params: keyPath,
+      answers: {
+        200: 'The key is void',
+        404: 'There is no such key, or it is somebody else’s',
+        503: unavailable,
+      },
+      handler: async (ctx, { viewer, params: { id } }) => {
+        if (!isUuid(id)) throw new NotFoundError('There is no such API key', 'key_not_found');
+        await apiKeys.revoke(viewer, id, actorOf(ctx, viewer));
+        answer(ctx, { message: 'Key revoked', data: { id } });
+      },
+    }),
+  ];
+}
+
+/** What `upstream_calls` are, in the description of routes that show usage. */
+const whatCounts =
+  'A call to the price source is shared by those who asked first for the coins that it fetched, so upstream_calls is a ' +
+  'fraction. Counts appear within some seconds.';
+
+/** Usage, one's own and for admins everybody's, and the audit log. */
+export function recordRoutes({ usageReports, audit }: AccountService): Route[] {
+  const tag = 'Administration';
+  return [
+    route({
+      method: 'GET',
+      path: '/api/v1/usage',
+      access: 'user',
+      scope: 'session',
+      tag: 'Users',
+      summary: 'Your requests, jobs and upstream calls by day and API key',
+      description: `The last 30 days when no day is given, 366 at most. ${whatCounts}`,
+      query: usageQuery,
+      answers: { 200: 'Days, the newest first, and their totals', 503: unavailable },
+      handler: async (ctx, { query, viewer: { userId } }) => {
+        const { days, totals } = await usageReports.ofUser({ userId, ...query });
+        const shown = days.map((each) => ({ day: each.day, key_id: each.keyId, ...presentCounts(each) }));
+        const data = { ...query, days: shown, totals: presentCounts(totals) };
+        answer(ctx, { message: 'Usage', data });
+      },
+    }),
+    route({
+      method: 'GET',
+      path: '/api/v1/admin/audit',
+      access: 'admin',
+      scope: 'admin',
+      tag,
+      summary: 'Security events, the newest first',
+      query: auditQuery,
+      answers: { 200: 'A page of events', 403: forbidden, 503: unavailable },
+      handler: async (ctx, { query: { page, limit, type, user } }) => {
+        const offset = (page - 1) * limit;
+        const { events: found, total } = await audit.list({ type, userId: user, offset, limit });
+        const shown = found.map((event) => ({
+          id: event.id,
+          at: event.at,
+          type: event.type,
+          user_id: event.userId,
+          actor_id: event.actorId,
+          key_id: event.keyId,
+          address: event.address,
+          request_id: event.requestId,
+          detail: event.detail,
+        }));
+        answer(ctx, {
+          message: 'Audit log',
+          data: pageOf(shown, { total, page, limit }),
+        });
+      },
+    }),
+    route({
+      method: 'GET',
+      path: '/api/v1/admin/usage',
+      access: 'admin',
+      scope: 'admin',
+      tag,
+      summary: 'Requests, jobs and upstream calls by user and API key, the most upstream calls first',
+      description: `Sums over the last 30 days when no day is given, 366 at most. ${whatCounts}`,
+      query: allUsageQuery,
+      answers: { 200: 'A page of users and keys', 403: forbidden, 503: unavailable },
+      handler: async (ctx, { query: { page, limit, ...range } }) => {
+        const offset = (page - 1) * limit;
+        const { usage, total } = await usageReports.all({ ...range, offset, limit });
+        const shown = usage.map((each) => ({
+          user_id: each.userId,
+          username: each.username,
+          key_id: each.keyId,
+          key_prefix: each.keyPrefix,
+          ...presentCounts(each),
+        }));
+        const data = { ...range, ...pageOf(shown, { total, page, limit }) };
+        answer(ctx, { message: 'Usage', data });
+      },
+    }),
+  ];
+}
+
+function answerGrant(ctx: ApiContext, message: string, grant: SessionGrant): void {
+  const { token, refreshToken, expiresInSeconds, user } = grant;
+  const { id, username, email, role } = user;
+  ctx.set('Cache-Control', 'no-store');
+  const data = {
+    token,
+    refresh_token: refreshToken,
+    expires_in: expiresInSeconds,
+    user: { id, username, email, role },
+  };
+  answer(ctx, { message, data });
+}
+
+/** An account as its owner and admins see it. */
+function presentAccount({ id, username, email, role, createdAt }: Account): Record<string, unknown> {
+  return { id, username, email, role, created_at: createdAt };
+}
+
+function presentKey(key: ApiKey): Record<string, unknown> {
+  return {
+    id: key.id,
+    name: key.name,
+    prefix: key.prefix,
+    scopes: key.scopes,
+    daily_quota: key.dailyQuota,
+    created_at: key.createdAt,
+    expires_at: key.expiresAt,
+    last_used_at: key.lastUsedAt,
+  };
+}
+
+/** Counts as clients see them. */
+function presentCounts({ requests, jobs, upstreamCalls }: UsageCounts): Record<string, number> {
+  return { requests, jobs, upstream_calls: upstreamCalls };
+}

@@ -1,0 +1,75 @@
+import { purgeAccess } from '../../../src/features/accounts/queries/access-purge.ts';
+import { createUserQueries } from '../../../src/features/accounts/queries/users.ts';
+import { hashOfSecret, newSecret } from '../../../src/features/accounts/secrets.ts';
+import { credentialLifeOf } from '../../../src/features/accounts/tokens.ts';
+import { createMailer } from '../../../src/platform/mail/mailer.ts';
+import type { Platform } from '../../../src/platform/platform.ts';
+import type { WorkerModule } from '../../runtime/processor.ts';
+
+/** Life of a mailed token. */
+const expiresInSeconds = 30 * 60;
+
+/** What accounts give workers: mail, and the deletion of what is past its time. Without a mail server nothing is queued. */
+export function createAccountsProcessors({
+  config,
+  knex,
+  shutdown,
+}: Pick<Platform, 'config' | 'knex' | 'shutdown'>) {
+  const { ACCOUNT_NAME_HOLD: nameHoldSeconds, REFRESH_EXPIRES_IN: refreshSeconds } = config;
+  return {
+    processors: {
+      mail: () => {
+        if (config.SMTP_URL === undefined) return undefined;
+        const mailer = createMailer({ url: config.SMTP_URL, from: config.MAIL_FROM });
+        shutdown.add('clients', 'mailer', () => mailer.close());
+        const users = createUserQueries(knex, credentialLifeOf(config));
+        return {
+          'password-reset.mail': async ({ email, address, requestId }) => {
+            const account = await users.findByEmail(email);
+            if (account === undefined) return { sent: false };
+            const token = newSecret('reset');
+            // Stored before it is sent: a mail that comes twice has two good tokens, while one that is not good helps nobody.
+            await users.storeReset({
+              userId: account.id,
+              hash: hashOfSecret(token),
+              expiresInSeconds,
+              by: { address, requestId },
+            });
+            await mailer.send({
+              to: account.email,
+              subject: 'Reset your password',
+              text: textOf(account.username, token, config.PUBLIC_URL),
+            });
+            return { sent: true };
+          },
+        };
+      },
+    },
+    purges: [() => purgeAccess(knex, { nameHoldSeconds, refreshSeconds })],
+  } satisfies WorkerModule;
+}
+
+/** Without `publicUrl`, the root of this deployment as its users see it, the mail names the call instead of a link. */
+function textOf(username: string, token: string, publicUrl: string | undefined): string {
+  const way =
+    publicUrl === undefined
+      ? [
+          'Choose a new password with this one-time token:',
+          '',
+          token,
+          '',
+          'It is taken by POST /api/v1/auth/password/reset with {"token": "…", "password": "…"}.',
+        ]
+      : // Behind a #, which browsers neither send to servers nor on to other sites.
+        ['Choose a new password here:', '', `${publicUrl.replace(/\/+$/, '')}/reset#${token}`];
+  return [
+    `Hello ${username},`,
+    '',
+    'somebody, most likely you, has asked to reset the password of your account.',
+    ...way,
+    '',
+    `It can be used once, in the next ${expiresInSeconds / 60} minutes. It ends every session of the account.`,
+    'If it was not you, nothing needs to be done: your password stays as it is.',
+    '',
+  ].join('\n');
+}
