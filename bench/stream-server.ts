@@ -21,7 +21,6 @@ import { createHealth } from '../src/platform/observability/health.ts';
 import { createLogger, type Logger } from '../src/platform/observability/logger.ts';
 import { createMetrics } from '../src/platform/observability/metrics-registry.ts';
 import { createShutdown, onProcessEnd } from '../src/platform/observability/shutdown.ts';
-import { buildHistoryReading } from '../src/histories.ts';
 import { buildMirrorReading } from '../src/mirroring.ts';
 import { openPlatform } from '../src/platform/platform.ts';
 import { buildPipeline, type Pipeline } from '../src/pipeline.ts';
@@ -89,9 +88,9 @@ async function main(): Promise<void> {
   await revocations.whenKnown(5_000);
 
   const mirror = buildMirrorReading({ pipeline, log });
-  const history = buildHistoryReading({ pipeline, log });
+  const { history } = pipeline;
   const assets = directoryOver(() => noAssets);
-  const portfolios = buildPortfolios({ config, log, shutdown, pipeline, assets, ...mirror, ...history });
+  const portfolios = buildPortfolios({ config, log, shutdown, pipeline, assets, ...mirror, history });
   const deps: AppDeps = {
     ...access,
     config,
@@ -103,7 +102,7 @@ async function main(): Promise<void> {
     metrics: createMetrics(),
     quotes: quoteReaderOf(config, pipeline),
     ...mirror,
-    ...history,
+    history,
     ...portfolios,
     webhooks: pipeline.webhooks,
     webhookTargets: pipeline.webhooks.targets,

@@ -8,7 +8,6 @@ import { loadConfig, type Config } from './platform/config/load-config.ts';
 import { etaSeconds } from './features/jobs/eta.ts';
 import { createControlChannel } from './features/jobs/control-channel.ts';
 import { createJobEventLog, isLastEvent, jobSubject, workSubject } from './features/jobs/job-events.ts';
-import { buildHistoryReading } from './histories.ts';
 import { createWebhooksModule } from './features/webhooks/module.ts';
 import { buildAlerts } from './hooks.ts';
 import { createApp } from './app.ts';
@@ -78,9 +77,9 @@ async function main(): Promise<void> {
   const outlook = createBudgetOutlook({ ...parts.pipeline, status: parts.pipeline.budgetStatus });
   const sources = createSourcesOutlook(parts.pipeline);
   const assets = createAssetService(parts.pipeline).openDirectory();
-  const history = buildHistoryReading(parts);
+  const { history } = parts.pipeline;
   const mirror = buildMirrorReading(parts);
-  const portfolios = buildPortfolios({ ...parts, ...history, ...mirror, assets });
+  const portfolios = buildPortfolios({ ...parts, history, ...mirror, assets });
   const deps: AppDeps = {
     config,
     log,
@@ -91,7 +90,7 @@ async function main(): Promise<void> {
     ...streaming,
     quotes,
     ...mirror,
-    ...history,
+    history,
     assets,
     webhooks: parts.pipeline.webhooks,
     webhookTargets: parts.pipeline.webhooks.targets,

@@ -13,6 +13,7 @@ import { createInterest, type Interest } from './features/quotes/demand/interest
 import { createTicks, type TickPublisher, type TickSubscriber } from './features/quotes/ticks.ts';
 import type { BudgetStatus, Budget } from './features/upstream/budget/budget.ts';
 import { createKick, type Kick } from './features/quotes/enqueue-refresh.ts';
+import { createHistoryService, type HistoryService } from './features/history/history-service.ts';
 import { createWebhookService, type WebhookService } from './features/webhooks/webhook-service.ts';
 
 /**
@@ -23,6 +24,7 @@ export interface Pipeline extends Platform {
   readonly jobs: JobQueries;
   readonly runs: RunQueries;
   readonly webhooks: WebhookService;
+  readonly history: HistoryService;
   readonly store: QuoteStore;
   /** This process's own copy of the cache, kept current by ticks. */
   readonly mirror: QuoteMirror;
@@ -52,7 +54,7 @@ export function buildPipeline(platform: Platform): Pipeline {
   return { ...platform, ...upstream, ...buildQueries(platform) };
 }
 
-type Queries = Pick<Pipeline, 'jobs' | 'runs' | 'webhooks'>;
+type Queries = Pick<Pipeline, 'jobs' | 'runs' | 'webhooks' | 'history'>;
 
 function buildQueries(platform: Platform): Queries {
   const webhooks = createWebhookService(platform);
@@ -61,6 +63,7 @@ function buildQueries(platform: Platform): Queries {
     jobs: createJobQueries(platform.knex, kick),
     runs: createRunQueries(platform.knex, kick),
     webhooks,
+    history: createHistoryService(platform),
   };
 }
 

@@ -22,7 +22,10 @@ import { buildValuations, type ValuationParts } from './valuations.ts';
 /** Portfolios of the API process, wired. A composition root like the pipeline. */
 export interface PortfolioParts extends Omit<ValuationParts, 'pipeline' | 'books' | 'news'> {
   readonly config: Pick<Config, 'PORTFOLIO_TRANSACTION_LIMIT' | 'READ_WAIT_MS'>;
-  readonly pipeline: Pick<Pipeline, 'knex' | 'clock' | 'queues' | 'store' | 'redis' | 'subscriber' | 'keys'>;
+  readonly pipeline: Pick<
+    Pipeline,
+    'knex' | 'clock' | 'queues' | 'store' | 'redis' | 'subscriber' | 'keys' | 'history'
+  >;
   readonly assets: Pick<AssetDirectory, 'isKnown' | 'byId'>;
   readonly history: Pick<HistoryReader, 'dailyCloses'>;
 }

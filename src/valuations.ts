@@ -1,13 +1,9 @@
 import { createBookedPortfolios } from './features/portfolios/queries/booked-portfolios.ts';
-import { createCandleQueries } from './features/history/queries/candles.ts';
-import { createClosesBefore } from './features/history/queries/closes-before.ts';
 import { createDailyBooks } from './features/portfolios/queries/daily-books.ts';
-import { createHistoryAsks } from './features/history/queries/history-requests.ts';
 import { createPortfolioSnapshots } from './features/portfolios/queries/portfolio-snapshots.ts';
 import type { Config } from './platform/config/load-config.ts';
 import { freshness, type QuoteReading } from './domain/cached-quote.ts';
 import type { BookNews } from './features/portfolios/book-channel.ts';
-import { createAskForCloses } from './features/history/request-closes.ts';
 import type { AppDeps } from './app-deps.ts';
 import type { Logger } from './platform/observability/logger.ts';
 import type { Shutdown } from './platform/observability/shutdown.ts';
@@ -17,14 +13,13 @@ import { createBooksWatch } from './features/portfolios/books-watch.ts';
 import { createSnapshotTaker, type SnapshotTaker } from './features/portfolios/valuation/snapshot-taker.ts';
 import { createValuationDesk } from './features/portfolios/valuation/valuation-service.ts';
 import { createValueHistories } from './features/portfolios/valuation/value-histories.ts';
-import { createHistoryKick } from './features/history/enqueue-backfill.ts';
 
 /** What portfolios are worth, wired: for API processes, and for the workers that take snapshots. A composition root like main. */
 export interface ValuationParts {
   readonly config: Pick<Config, 'READ_WAIT_MS'>;
   readonly log: Logger;
   readonly shutdown: Shutdown;
-  readonly pipeline: Pick<Pipeline, 'knex' | 'clock' | 'queues'>;
+  readonly pipeline: Pick<Pipeline, 'knex' | 'clock' | 'history'>;
   readonly market: Pick<AppDeps['market'], 'quotes'>;
   readonly books: BookReader;
   readonly news: Pick<BookNews, 'listen'>;
@@ -38,13 +33,12 @@ export function buildValuations({
   config,
   log,
   shutdown,
-  pipeline: { knex, clock, queues },
+  pipeline: { knex, clock, history },
   market,
   books,
   news,
 }: ValuationParts): Pick<AppDeps, 'valuations' | 'valueHistories' | 'portfolioSnapshots'> {
   const portfolios = createBookedPortfolios(knex);
-  const candles = createCandleQueries(knex);
   const quotes: typeof market.quotes = (asked) => market.quotes(asked);
   const watch = createBooksWatch({ news, versions: (ids) => portfolios.versions(ids), log });
   shutdown.add('queues', 'watched books', () => watch.close());
@@ -59,16 +53,10 @@ export function buildValuations({
     }),
     valueHistories: createValueHistories({
       readBooks: createDailyBooks(knex),
-      closes: (assetIds, currency, span) => candles.dailyCloses({ assetIds, currency, ...span }),
-      closesBefore: createClosesBefore(knex),
+      closes: history.dailyCloses,
+      closesBefore: history.closesBefore,
       quotes,
-      askFor: createAskForCloses({
-        candles,
-        asks: createHistoryAsks(knex),
-        kick: createHistoryKick(queues),
-        clock,
-        log,
-      }),
+      askFor: history.askForCloses,
       clock,
     }),
     portfolioSnapshots: createPortfolioSnapshots(knex),

@@ -1,12 +1,12 @@
 /** What accounts, quotes, price sources and the history give workers, wired. A composition root like the main one. */
 import { createAssetService } from '../src/features/assets/asset-service.ts';
 import { createUsageCounter } from '../src/features/accounts/account-service.ts';
-import { buildHistoryKeeping, buildHistoryWriting } from '../src/histories.ts';
 import { createMarketRowStore } from '../src/features/quotes/market-row-store.ts';
 import { priceSourceOf } from '../src/platform/config/price-source.ts';
 import type { Requester } from '../src/domain/requester.ts';
 import type { WorkerParts } from './parts.ts';
 import { createCoinGeckoApiProcessors } from './processors/coingecko-api/module.ts';
+import { createHistoryMaintenance, createHistoryProcessors } from './processors/history/module.ts';
 import { createRequestProcessors } from './processors/quotes/requests.ts';
 import { meansToWarm, warmQuotes } from './processors/quotes/warm.ts';
 import { checkAssets, createRankNoter } from './processors/upstream/assets.ts';
@@ -51,11 +51,12 @@ export function upstreamModule(parts: WorkerParts) {
       refresh: () => {
         const usage = createUsageCounter(pipeline);
         const assetRankPages = config.ASSET_RANK_PAGES;
+        const recorder = pipeline.history.openRecorder();
         const upstream = buildUpstream(parts);
         const charge = (who: Requester, share: number): void => usage.calls(who, share);
         const refresh = createRefreshProcessors({
           ...pipeline,
-          ...buildHistoryWriting(parts),
+          observe: (quotes) => recorder.observe(quotes),
           ...upstream,
           rows: createMarketRowStore({ redis, keys, retentionSeconds: config.QUOTE_RETENTION }),
           assets,
@@ -65,7 +66,11 @@ export function upstreamModule(parts: WorkerParts) {
           notFoundMs: config.NOT_FOUND_SECONDS * 1000,
           charge,
         });
-        return { ...refresh, ...createCoinGeckoApiProcessors(pipeline, { ...upstream, demand, charge }) };
+        return {
+          ...refresh,
+          ...createHistoryProcessors(pipeline, { ...pipeline, ...upstream, charge }),
+          ...createCoinGeckoApiProcessors(pipeline, { ...upstream, demand, charge }),
+        };
       },
       upkeep: () => {
         // Only paid plans of CoinGecko tell their limits.
@@ -87,8 +92,8 @@ export function upstreamModule(parts: WorkerParts) {
 }
 
 /** Keeps candles in order. */
-export function historyModule(parts: WorkerParts) {
+export function historyModule({ pipeline }: WorkerParts) {
   return {
-    processors: { upkeep: () => ({ 'candles.roll': buildHistoryKeeping(parts) }) },
+    processors: { upkeep: () => createHistoryMaintenance(pipeline, pipeline) },
   } satisfies WorkerModule;
 }

@@ -1,7 +1,5 @@
 /** The workers of portfolios, wired: books and their updates, performance, imports. A composition root like the main one. */
-import { createCandleQueries } from '../src/features/history/queries/candles.ts';
 import { createDailyBooks } from '../src/features/portfolios/queries/daily-books.ts';
-import { createHistoryAsks } from '../src/features/history/queries/history-requests.ts';
 import { createImportRuns } from '../src/features/portfolios/queries/import-runs.ts';
 import { createImportQueries } from '../src/features/portfolios/queries/imports.ts';
 import { createLedgerQueries } from '../src/features/portfolios/queries/ledgers.ts';
@@ -9,11 +7,9 @@ import { createPortfolioPurge } from '../src/features/portfolios/queries/portfol
 import { createPortfolioQueries } from '../src/features/portfolios/queries/portfolios.ts';
 import { createAssetQueries } from '../src/features/assets/queries/assets.ts';
 import { createBookNews } from '../src/features/portfolios/book-channel.ts';
-import { createAskForCloses } from '../src/features/history/request-closes.ts';
 import { createMarketValues } from '../src/features/portfolios/valuation/market-values.ts';
 import { createQuotedPrices } from '../src/features/portfolios/valuation/quoted-prices.ts';
 import { createBooksKick } from '../src/features/portfolios/enqueue-books.ts';
-import { createHistoryKick } from '../src/features/history/enqueue-backfill.ts';
 import { createSnapshotKick } from '../src/features/portfolios/enqueue-snapshot.ts';
 import { buildSnapshots } from '../src/valuations.ts';
 import type { WorkerParts } from './parts.ts';
@@ -69,27 +65,21 @@ export function portfoliosModule(parts: WorkerParts) {
 }
 
 function performanceDepsOf({ log, threads, pipeline }: WorkerParts): PerformanceDeps {
-  const { knex, clock, queues, store } = pipeline;
-  const candles = createCandleQueries(knex);
+  const { knex, history, store } = pipeline;
+  const { candles } = history;
   return {
     portfolios: createPortfolioQueries(knex),
     readBooks: createDailyBooks(knex),
     closes: (asked) => candles.dailyCloses(asked),
     quotes: createQuotedPrices({ store, log }),
     figures: createFigures(threads),
-    askFor: createAskForCloses({
-      candles,
-      asks: createHistoryAsks(knex),
-      kick: createHistoryKick(queues),
-      clock,
-      log,
-    }),
+    askFor: history.askForCloses,
   };
 }
 
 function importDepsOf({ config, log, pipeline }: WorkerParts): Omit<ImportDeps, keyof ClientRunDeps> {
   const { knex, clock, queues, store } = pipeline;
-  const candles = createCandleQueries(knex);
+  const { candles } = pipeline.history;
   const quotes = createQuotedPrices({ store, log });
   return {
     imports: createImportQueries(knex),

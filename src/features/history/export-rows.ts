@@ -31,7 +31,7 @@ export interface Oddity {
 }
 
 /** A line: its point, unless it has none, and what is odd about it. */
-export interface ExportRow {
+interface ExportRow {
   readonly line: number;
   readonly point: HistoryPoint | undefined;
   readonly oddities: readonly Oddity[];

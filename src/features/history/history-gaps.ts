@@ -1,5 +1,8 @@
+/** What of a span of history is stored, what is missing, and how a provider is asked for it. */
 import { callSpanMs, dayMs, graceMs } from './chart.ts';
 import { granularityMs, type Granularity } from '../../domain/history.ts';
+import type { CandleQueries } from './queries/candles.ts';
+import type { HistoryAsk, HistoryAsks, SeriesKey } from './queries/history-requests.ts';
 
 /** A stretch of time; milliseconds since the epoch, both included. */
 export interface Stretch {
@@ -7,23 +10,8 @@ export interface Stretch {
   readonly to: number;
 }
 
-/** What was asked of a provider before, and whether it answered. */
-export interface AskedStretch extends Stretch {
-  readonly outcome: 'answered' | 'failed' | 'refused' | 'unknown';
-}
-
-export interface GapQuery {
-  readonly from: number;
-  readonly to: number;
-  readonly now: number;
-  readonly granularity: Granularity;
-  /** Begins of the intervals that have a point. */
-  readonly present: Iterable<number>;
-  readonly asked: readonly AskedStretch[];
-}
-
 /** What of a span is missing. */
-export interface Gaps {
+interface Gaps {
   /** Intervals in which a point may be expected. */
   readonly expected: number;
   /** Intervals without a point that a provider could still fill. */
@@ -38,7 +26,22 @@ export interface Gaps {
  * Compares the points of a span with the intervals that should have one. An interval in which a provider has answered that it
  * has nothing is not expected: the asset may not have existed, or nobody traded it.
  */
-export function findGaps({ from, to, now, granularity, present, asked }: GapQuery): Gaps {
+export function findGaps({
+  from,
+  to,
+  now,
+  granularity,
+  present,
+  asked,
+}: {
+  readonly from: number;
+  readonly to: number;
+  readonly now: number;
+  readonly granularity: Granularity;
+  /** Starts of the intervals that have a point. */
+  readonly present: Iterable<number>;
+  readonly asked: readonly HistoryAsk[];
+}): Gaps {
   const length = granularityMs[granularity];
   const grace = graceMs[granularity];
   const known = new Set(present);
@@ -94,4 +97,38 @@ export function piecesOf(
     end = begin - 1;
   }
   return pieces;
+}
+
+/** What is stored of a span, and what of it is missing. */
+export type SpanLook = Awaited<ReturnType<typeof lookAt>>;
+
+/**
+ * Looks at a span (ms since the epoch) of a series.
+ * @throws {UnavailableError} Postgres does not answer.
+ */
+export async function lookAt(
+  {
+    candles,
+    asks,
+  }: { readonly candles: Pick<CandleQueries, 'points'>; readonly asks: Pick<HistoryAsks, 'within'> },
+  series: SeriesKey,
+  { from, to, now }: Stretch & { readonly now: number },
+) {
+  const { assetId, currency, granularity } = series;
+  const [points, asked] = await Promise.all([
+    candles.points({ assetId, currency, granularity, from, to }),
+    asks.within(series, { from, to }),
+  ]);
+  const present = points.map(({ openTime }) => openTime);
+  const gaps = findGaps({ from, to, now, granularity, present, asked });
+  const outcomes = new Set(asked.map(({ outcome }) => outcome));
+  const isBarred = gaps.missing === 0 && gaps.barred > 0;
+  return {
+    points,
+    gaps,
+    /** The provider has said that it does not know the asset. */
+    isUnknown: outcomes.has('unknown'),
+    /** All that is missing was refused: to ask again now would bring the same answer. */
+    isRefused: isBarred && outcomes.has('refused') && !outcomes.has('failed'),
+  };
 }

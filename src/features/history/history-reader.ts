@@ -3,19 +3,18 @@
  * request waits for it a bounded time, unless nearly all is there. A point that nobody has observed is never answered.
  */
 import { LRUCache } from 'lru-cache';
-import type { CandleQueries, ChartPoint, DailyCloses, DayPoint } from './queries/candles.ts';
+import type { CandleQueries, ChartPoint, DailyCloses } from './queries/candles.ts';
 import type { HistoryAsks, SeriesKey } from './queries/history-requests.ts';
 import type { JobData } from '../../../jobs/registry.ts';
 import { dayMs, joinCandles, type OhlcPart } from './chart.ts';
-import { piecesOf, type Stretch } from './history-gaps.ts';
-import { granularityMs, type Granularity } from '../../domain/history.ts';
+import { lookAt, piecesOf, type SpanLook, type Stretch } from './history-gaps.ts';
+import { granularityMs } from '../../domain/history.ts';
 import { requesterText, type Requester } from '../../domain/requester.ts';
 import type { Urgency } from '../../domain/quote.ts';
 import type { Clock } from '../../platform/concurrency/clock.ts';
 import { messageOf } from '../../domain/errors.ts';
 import type { Logger } from '../../platform/observability/logger.ts';
 import { sleep } from '../../platform/concurrency/sleep.ts';
-import { lookAt, type SpanLook } from './gap-finder.ts';
 
 /** A span of a series; milliseconds since the epoch, both included. */
 export interface ChartRead extends SeriesKey {
@@ -37,39 +36,13 @@ export interface ChartReading {
   readonly isRefused?: boolean;
 }
 
-/** Which candles. */
-export interface OhlcRead {
-  readonly assetId: string;
-  readonly currency: string;
-  /** Days back from now. */
-  readonly days: number;
-  /** Length of a candle (ms): 30 minutes, 4 hours or 4 days. */
-  readonly lengthMs: number;
-}
-
 /** Candles by their open time, oldest first, and how many of the span could not be made of what was observed. */
 export interface OhlcReading {
   readonly candles: readonly OhlcPart[];
   readonly missing: number;
 }
 
-/** Prices of the past. Methods throw {UnavailableError} when Postgres does not answer. */
-export interface HistoryReader {
-  /** The observed points of a span, one for each interval that has one. */
-  chart(asked: ChartRead): Promise<ChartReading>;
-  /** Candles of what this deployment has watched itself. */
-  ohlc(asked: OhlcRead): Promise<OhlcReading>;
-  /** When the stored history of an asset begins (ms since the epoch); undefined without one. */
-  beginOf(assetId: string, currency: string): Promise<number | undefined>;
-  /** The first point of a UTC day (ms of its midnight) in every currency that has one; what is stored, and nothing is asked for. */
-  dayOf(assetId: string, day: number): Promise<readonly DayPoint[]>;
-  /** The last price of each UTC day of a span, by asset; assets without any are missing. What is stored, and nothing is asked for. */
-  dailyCloses(
-    assetIds: readonly string[],
-    currency: string,
-    span: Stretch,
-  ): Promise<ReadonlyMap<string, DailyCloses>>;
-}
+export type HistoryReader = ReturnType<typeof createHistoryReader>;
 
 interface ReaderDeps {
   readonly candles: CandleQueries;
@@ -94,8 +67,8 @@ const minuteMs = 60_000;
 /** Requesters that are counted. */
 const mostRequesters = 10_000;
 
-/** Builds the {@link HistoryReader} of an API process. */
-export function createHistoryReader(deps: ReaderDeps): HistoryReader {
+/** Prices of the past. Methods throw {@link UnavailableError} when Postgres does not answer. */
+export function createHistoryReader(deps: ReaderDeps) {
   const waits = new Map<string, Promise<SpanLook>>();
   const asksOf = new LRUCache<string, { count: number }>({ max: mostRequesters, ttl: minuteMs });
   const { candles, clock } = deps;
@@ -122,7 +95,8 @@ export function createHistoryReader(deps: ReaderDeps): HistoryReader {
   }
 
   return {
-    async chart(asked) {
+    /** The observed points of a span, one for each interval that has one. */
+    async chart(asked: ChartRead): Promise<ChartReading> {
       let look = await lookAt(deps, asked, { ...asked, now: clock.now() });
       const { stretch, missing, expected } = look.gaps;
       const wants = stretch !== undefined && !look.isUnknown && asked.asks !== false;
@@ -133,9 +107,26 @@ export function createHistoryReader(deps: ReaderDeps): HistoryReader {
       }
       return { points: look.points, state: stateOf(look), isRefused: look.isRefused };
     },
-    async ohlc({ assetId, currency, days, lengthMs }) {
+
+    /**
+     * Candles of what this deployment has watched itself.
+     * @param asked.days days back from now.
+     * @param asked.lengthMs length of a candle: 30 minutes, 4 hours or 4 days.
+     */
+    async ohlc({
+      assetId,
+      currency,
+      days,
+      lengthMs,
+    }: {
+      readonly assetId: string;
+      readonly currency: string;
+      readonly days: number;
+      readonly lengthMs: number;
+    }): Promise<OhlcReading> {
       const now = clock.now();
-      const granularity = partOf(lengthMs);
+      // The candles that longer ones are joined of.
+      const granularity = lengthMs <= 1_800_000 ? '5m' : lengthMs <= dayMs ? '1h' : '1d';
       const from = now - days * dayMs;
       const seen = await candles.live({ assetId, currency, granularity, from, to: now });
       // One look in an hour is no candle of an hour.
@@ -146,21 +137,22 @@ export function createHistoryReader(deps: ReaderDeps): HistoryReader {
       });
       return joinCandles(parts, { from, now, lengthMs, partMs: granularityMs[granularity] });
     },
-    beginOf: (assetId, currency) => candles.beginOf(assetId, currency),
-    dayOf: (assetId, day) => candles.dayOf(assetId, day),
-    dailyCloses: (assetIds, currency, { from, to }) => candles.dailyCloses({ assetIds, currency, from, to }),
+
+    beginOf: candles.beginOf,
+    dayOf: candles.dayOf,
+
+    /** The last price of each UTC day of a span, by asset; assets without any are missing. What is stored, and nothing is asked for. */
+    dailyCloses: (
+      assetIds: readonly string[],
+      currency: string,
+      { from, to }: Stretch,
+    ): Promise<ReadonlyMap<string, DailyCloses>> => candles.dailyCloses({ assetIds, currency, from, to }),
   };
 }
 
 function stateOf({ points, gaps, isUnknown }: SpanLook): ChartReading['state'] {
   if (isUnknown && points.length === 0) return 'unknown';
   return gaps.missing + gaps.barred === 0 ? 'whole' : 'partial';
-}
-
-/** The candles that longer ones are joined of. */
-function partOf(lengthMs: number): Granularity {
-  if (lengthMs <= 1_800_000) return '5m';
-  return lengthMs <= dayMs ? '1h' : '1d';
 }
 
 /** Asks for a stretch, the newest piece first; the older ones may wait. Returns the newest; undefined when Redis takes nothing. */

@@ -7,7 +7,7 @@ import { aheadMs, granularityOfRows, readExport, type Oddity } from './export-ro
 import { makeRoom, storePoints } from './store-history.ts';
 
 /** A file to import. */
-export interface ImportRequest {
+interface ImportRequest {
   readonly path: string;
   readonly assetId: string;
   readonly currency: string;
@@ -31,12 +31,6 @@ export interface ImportReport {
   readonly oddities: readonly Oddity[];
   readonly moreOddities: number;
   readonly durationMs: number;
-}
-
-interface ImportDeps {
-  readonly candles: CandleQueries;
-  readonly partitions: Pick<CandlePartitions, 'ensure'>;
-  readonly clock: Clock;
 }
 
 /** `source` of what was imported. */
@@ -66,7 +60,14 @@ export function nameOfExport(
  * better ones, so that importing twice changes nothing.
  * @throws {Error} for a file that is none; {UnavailableError} when Postgres does not answer.
  */
-export async function importExport(deps: ImportDeps, request: ImportRequest): Promise<ImportReport> {
+export async function importExport(
+  deps: {
+    readonly candles: CandleQueries;
+    readonly partitions: Pick<CandlePartitions, 'ensure'>;
+    readonly clock: Clock;
+  },
+  request: ImportRequest,
+): Promise<ImportReport> {
   const startedAt = performance.now();
   // One moment for both readings: they must find the same rows.
   const latest = deps.clock.now() + aheadMs;
@@ -79,18 +80,10 @@ export async function importExport(deps: ImportDeps, request: ImportRequest): Pr
   return { ...found, granularity, rows, ...stored, durationMs: performance.now() - startedAt };
 }
 
-interface Survey {
-  readonly granularity: Granularity;
-  readonly lines: number;
-  readonly rows: number;
-  readonly first: number;
-  readonly last: number;
-  readonly oddities: readonly Oddity[];
-  readonly moreOddities: number;
-}
+type Survey = Awaited<ReturnType<typeof surveyOf>>;
 
 /** Reads the file once before anything is stored: for its span, and so that a broken one changes nothing. */
-async function surveyOf(path: string, latest: number): Promise<Survey> {
+async function surveyOf(path: string, latest: number) {
   const oddities: Oddity[] = [];
   const distances: number[] = [];
   let [lines, rows, odd, first, last] = [0, 0, 0, Infinity, -Infinity];
@@ -120,7 +113,7 @@ async function storeAll(
   candles: CandleQueries,
   { path, assetId, currency, onProgress, latest }: ImportRequest & { readonly latest: number },
   { granularity, rows: total }: Survey,
-): Promise<Pick<ImportReport, 'inserted' | 'improved' | 'different'>> {
+) {
   const sum = { inserted: 0, improved: 0, different: 0 };
   let batch: HistoryPoint[] = [];
   let done = 0;

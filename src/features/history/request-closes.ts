@@ -5,11 +5,10 @@
 import type { CandleQueries } from './queries/candles.ts';
 import type { HistoryAsks } from './queries/history-requests.ts';
 import type { JobData } from '../../../jobs/registry.ts';
-import { piecesOf } from './history-gaps.ts';
+import { lookAt, piecesOf } from './history-gaps.ts';
 import type { Clock } from '../../platform/concurrency/clock.ts';
 import { messageOf } from '../../domain/errors.ts';
 import type { Logger } from '../../platform/observability/logger.ts';
-import { lookAt } from './gap-finder.ts';
 
 /** Prices that somebody lacked in a span. */
 export interface LackingCloses {
@@ -24,7 +23,7 @@ export interface LackingCloses {
 }
 
 /** Asks for them; returns the assets that were asked for. Never rejects. */
-export type AskForCloses = (wanted: LackingCloses) => Promise<readonly string[]>;
+export type AskForCloses = ReturnType<typeof createAskForCloses>;
 
 interface AskDeps {
   readonly candles: Pick<CandleQueries, 'points'>;
@@ -41,8 +40,8 @@ const leastDays = 7;
 const mostAssets = 5;
 
 /** Builds {@link AskForCloses}. */
-export function createAskForCloses(deps: AskDeps): AskForCloses {
-  return async (wanted) => {
+export function createAskForCloses(deps: AskDeps) {
+  return async (wanted: LackingCloses): Promise<readonly string[]> => {
     const worst = wanted.lacking
       .filter(({ days }) => days >= leastDays)
       .sort((a, b) => b.days - a.days)

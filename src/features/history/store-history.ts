@@ -1,12 +1,11 @@
 import type { CandlePartitions } from './queries/candle-partitions.ts';
-import type { CandleQueries, StoredPoints } from './queries/candles.ts';
+import type { CandleQueries } from './queries/candles.ts';
 import type { SeriesKey } from './queries/history-requests.ts';
 import { candleOf, type Candle } from '../../domain/candle.ts';
 import { granularityMs, type Granularity, type HistoryPoint } from '../../domain/history.ts';
 
-/** Points of one asset in one currency, and who gave them. */
-export interface PointSeries extends SeriesKey {
-  /** In any order. */
+/** Points of one asset in one currency in any order, and who gave them. */
+interface PointSeries extends SeriesKey {
   readonly points: readonly HistoryPoint[];
   readonly source: string;
 }
@@ -22,7 +21,7 @@ const dayBeginMs = 3_600_000;
 export async function storePoints(
   candles: Pick<CandleQueries, 'storePoints'>,
   series: PointSeries,
-): Promise<StoredPoints> {
+): ReturnType<CandleQueries['storePoints']> {
   const stored = await candles.storePoints(series.granularity, firstOfEach(series, series.granularity));
   if (series.granularity !== '1d') {
     const days = firstOfEach(series, '1d').filter(({ firstAt, openTime }) => firstAt - openTime < dayBeginMs);

@@ -12,16 +12,6 @@ import { withDeadline } from '../../platform/concurrency/deadline.ts';
 import { messageOf } from '../../domain/errors.ts';
 import type { Logger } from '../../platform/observability/logger.ts';
 
-/** Writes observed prices into candles. */
-export interface TickRecorder {
-  /** Takes the quotes of one answer. Never throws, never waits. */
-  observe(quotes: readonly Quote[]): void;
-  /** Candles that are not written yet. */
-  pending(): number;
-  /** Writes what is left, for at most two seconds. */
-  close(): Promise<void>;
-}
-
 interface RecorderDeps {
   readonly candles: Pick<CandleQueries, 'mergeLive'>;
   readonly log: Logger;
@@ -42,17 +32,8 @@ const longestAgeMs = 3_600_000;
 /** Clocks differ (ms). */
 const aheadMs = 60_000;
 
-/** Builds the recorder of a process. */
-export function createTickRecorder(deps: RecorderDeps): TickRecorder {
-  const recorder = new Recorder(deps);
-  return {
-    observe: (quotes) => recorder.observe(quotes),
-    pending: () => recorder.size,
-    close: () => recorder.close(),
-  };
-}
-
-class Recorder {
+/** Writes the prices that a process observes into candles. */
+export class TickRecorder {
   readonly #deps: RecorderDeps;
   #pending = new Map<string, Candle>();
   #timer: NodeJS.Timeout | undefined;
@@ -63,10 +44,12 @@ class Recorder {
     this.#deps = deps;
   }
 
-  get size(): number {
+  /** Candles that are not written yet. */
+  get pending(): number {
     return this.#pending.size;
   }
 
+  /** Takes the quotes of one answer. Never throws, never waits. */
   observe(quotes: readonly Quote[]): void {
     if (this.#closed) return;
     for (const quote of quotes) {
@@ -77,6 +60,7 @@ class Recorder {
     this.#plan(flushMs);
   }
 
+  /** Writes what is left, for at most two seconds. */
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#timer);

@@ -1,6 +1,5 @@
 import { expect } from 'chai';
 import { v7 as uuidv7 } from 'uuid';
-import { createClosesBefore } from '../../../src/features/history/queries/closes-before.ts';
 import { createDailyBooks } from '../../../src/features/portfolios/queries/daily-books.ts';
 import { formatAmount, parseAmount } from '../../../src/features/portfolios/ledger/amount.ts';
 import { dayNumber, dayText } from '../../../src/features/portfolios/ledger/days.ts';
@@ -42,7 +41,7 @@ describe('value histories', () => {
         return readBooks(...given);
       },
       closes: (assetIds, currency, span) => candles.dailyCloses({ assetIds, currency, ...span }),
-      closesBefore: createClosesBefore(knex),
+      closesBefore: candles.closesBefore,
       quotes: () => Promise.resolve(quotes),
       askFor: ({ lacking }) => {
         asked.push([...lacking]);

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { dayMs } from '../../../src/features/history/chart.ts';
-import { findGaps, piecesOf, type AskedStretch } from '../../../src/features/history/history-gaps.ts';
+import { findGaps, piecesOf } from '../../../src/features/history/history-gaps.ts';
+import type { HistoryAsk } from '../../../src/features/history/queries/history-requests.ts';
 
 const hour = 3_600_000;
 const midnight = Date.UTC(2026, 2, 10);
@@ -26,13 +27,13 @@ describe('gaps of a price history', () => {
   });
 
   it('do not count intervals that a provider has said to have nothing in', () => {
-    const asked: AskedStretch[] = [{ from: 0, to: midnight - 12 * hour - 1, outcome: 'answered' }];
+    const asked: HistoryAsk[] = [{ from: 0, to: midnight - 12 * hour - 1, outcome: 'answered' }];
     const { expected, missing } = findGaps({ ...span, present: all.slice(12), asked });
     expect([expected, missing]).to.deep.equal([13, 0]);
   });
 
   it('are not asked for, but known, where a provider has just failed', () => {
-    const asked: AskedStretch[] = [{ from: span.from, to: span.to, outcome: 'failed' }];
+    const asked: HistoryAsk[] = [{ from: span.from, to: span.to, outcome: 'failed' }];
     const { missing, barred, stretch } = findGaps({ ...span, present: all.slice(2), asked });
     expect([missing, barred, stretch]).to.deep.equal([0, 2, undefined]);
   });

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import type { Candle } from '../../../src/domain/candle.ts';
 import type { Quote } from '../../../src/domain/quote.ts';
-import { createTickRecorder } from '../../../src/features/history/tick-recorder.ts';
+import { TickRecorder } from '../../../src/features/history/tick-recorder.ts';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
 import { waitFor } from '../../support/wait-for.ts';
 
@@ -47,7 +47,7 @@ describe('the recorder of ticks', () => {
 
   it('writes many answers as one statement, each asset and interval once', async () => {
     const candles = standIn();
-    const recorder = createTickRecorder({ candles, log });
+    const recorder = new TickRecorder({ candles, log });
     recorder.observe([quote(), quote({ assetId: 'ethereum', price: 3 })]);
     recorder.observe([quote({ price: 104, asOf: new Date(now - 10_000).toISOString() })]);
     recorder.observe([quote({ price: 98, asOf: null })]);
@@ -63,23 +63,23 @@ describe('the recorder of ticks', () => {
 
   it('keeps what could not be written, merged with what comes meanwhile', async () => {
     const candles = standIn(1);
-    const recorder = createTickRecorder({ candles, log });
+    const recorder = new TickRecorder({ candles, log });
     recorder.observe([quote()]);
     await waitFor(() => candles.calls() === 1, { what: 'a failure', timeoutMs: 5_000 });
     recorder.observe([quote({ price: 120, asOf: null })]);
     await recorder.close();
     expect(candles.written.flat()).to.have.length(1);
     expect(candles.written[0]?.[0]).to.deep.include({ open: 100, close: 120, observations: 2 });
-    expect(recorder.pending()).to.equal(0);
+    expect(recorder.pending).to.equal(0);
   });
 
   it('takes no news that is none: replays, prices of hours ago, clocks that are far ahead', async () => {
     const candles = standIn();
-    const recorder = createTickRecorder({ candles, log });
+    const recorder = new TickRecorder({ candles, log });
     const at = (ms: number): string => new Date(ms).toISOString();
     recorder.observe([quote({ asOf: at(now - 2 * 3_600_000) }), quote({ asOf: at(now + 600_000) })]);
     recorder.observe([quote({ asOf: at(Date.UTC(2017, 1, 1)) })]);
-    expect(recorder.pending()).to.equal(0);
+    expect(recorder.pending).to.equal(0);
     await recorder.close();
   });
 
@@ -95,11 +95,11 @@ describe('the recorder of ticks', () => {
   it('holds no more than it may while Postgres is away, and says what it lost', async () => {
     let dropped = 0;
     const candles = standIn(Infinity);
-    const recorder = createTickRecorder({ candles, log, onDropped: (count) => (dropped += count) });
+    const recorder = new TickRecorder({ candles, log, onDropped: (count) => (dropped += count) });
     for (let batch = 0; batch < 60; batch++) {
       recorder.observe(Array.from({ length: 1000 }, (_, n) => quote({ assetId: `asset-${batch}-${n}` })));
     }
-    expect(recorder.pending()).to.equal(50_000);
+    expect(recorder.pending).to.equal(50_000);
     expect(dropped).to.equal(10_000);
     await recorder.close();
   });

@@ -1,11 +1,10 @@
-import type { CandlePartitions } from '../../../src/features/history/queries/candle-partitions.ts';
-import type { CandleQueries } from '../../../src/features/history/queries/candles.ts';
-import type { AskOutcome, HistoryAsks } from '../../../src/features/history/queries/history-requests.ts';
+import type { HistoryService } from '../../../src/features/history/history-service.ts';
+import type { AskOutcome } from '../../../src/features/history/queries/history-requests.ts';
 import type { JobData, JobResult } from '../../../jobs/registry.ts';
 import { dayMs, isCoarser } from '../../../src/features/history/chart.ts';
 import { granularityMs, type HistoryPoint, type HistorySpan } from '../../../src/domain/history.ts';
 import { parseRequester } from '../../../src/domain/requester.ts';
-import { lookAt } from '../../../src/features/history/gap-finder.ts';
+import { lookAt } from '../../../src/features/history/history-gaps.ts';
 import { makeRoom, storePoints } from '../../../src/features/history/store-history.ts';
 import { messageOf } from '../../../src/domain/errors.ts';
 import {
@@ -22,14 +21,11 @@ import { takeTurn } from '../upstream/non-batch-slot.ts';
 import type { RefreshDeps } from '../upstream/refresh-outcome.ts';
 import { callChain, waitOf } from '../upstream/upstream-call.ts';
 
-/** What filling gaps of history needs beside the rest. */
-export interface HistoryDeps {
-  readonly candles: CandleQueries;
-  readonly partitions: CandlePartitions;
-  readonly asks: HistoryAsks;
-}
-
-type Deps = Pick<RefreshDeps, 'chain' | 'demand' | 'clock' | 'log' | 'charge'> & HistoryDeps;
+/** The price sources, and how calls to them are spent. */
+export type BackfillSources = Pick<RefreshDeps, 'chain' | 'demand' | 'charge'>;
+type Deps = BackfillSources &
+  Pick<RefreshDeps, 'clock' | 'log'> &
+  Pick<HistoryService, 'candles' | 'partitions' | 'asks'>;
 type Job = JobData<'history.backfill'>;
 
 /** Where a provider has nothing, it is asked again after this time (ms). */

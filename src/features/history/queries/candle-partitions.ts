@@ -7,26 +7,7 @@ import type { Knex } from 'knex';
 import type { Granularity } from '../../../domain/history.ts';
 import { orUnavailable } from '../../../../db/outage.ts';
 
-/** A stretch of time at one granularity; milliseconds since the epoch, both included. */
-export interface PartitionSpan {
-  readonly granularity: Granularity;
-  readonly from: number;
-  readonly to: number;
-}
-
-/** What is kept no longer than this many seconds; what is not named is kept for ever. */
-export type CandleRetention = Partial<Readonly<Record<Granularity, number>>>;
-
-/** Makes and drops partitions. Every method throws {UnavailableError} when Postgres does not answer. */
-export interface CandlePartitions {
-  /** Makes the partitions that a span needs. At most 400. Returns how many were missing. */
-  ensure(span: PartitionSpan): Promise<number>;
-  /** Drops partitions that hold nothing but what is past its retention at `now`, and such rows of default partitions. */
-  purge(
-    retention: CandleRetention,
-    now: number,
-  ): Promise<{ readonly dropped: number; readonly deleted: number }>;
-}
+export type CandlePartitions = ReturnType<typeof createCandlePartitions>;
 
 interface Bounds {
   readonly name: string;
@@ -45,45 +26,67 @@ const dayMs = 86_400_000;
 /** 1970 began on a Thursday; weeks begin on Monday. */
 const firstMonday = 4 * dayMs;
 
-/** Builds the {@link CandlePartitions} over a pool. Remembers what exists, so that asking again costs nothing. */
-export function createCandlePartitions(knex: Knex): CandlePartitions {
+/**
+ * Makes and drops partitions. Remembers what exists, so that asking again costs nothing. Its methods throw
+ * {@link UnavailableError} when Postgres does not answer.
+ */
+export function createCandlePartitions(knex: Knex) {
   const known = new Set<string>();
 
-  async function ensure({ granularity, from, to }: PartitionSpan): Promise<number> {
-    const wanted = partitionsOf(granularity, from, to).filter(({ name }) => !known.has(name));
-    if (wanted.length === 0) return 0;
-    const existing = await tablesOf(knex, granularity);
-    let made = 0;
-    for (const bounds of wanted) {
-      if (!existing.has(bounds.name)) made += await make(knex, granularity, bounds);
-      known.add(bounds.name);
+  async function dropBefore(granularity: Granularity, before: number) {
+    let dropped = 0;
+    for (const name of await tablesOf(knex, granularity)) {
+      if (endOf(granularity, name) > before) continue;
+      known.delete(name);
+      await locked(knex, (trx) => trx.raw('drop table if exists ??', [name]));
+      dropped++;
     }
-    return made;
-  }
-
-  async function purge(retention: CandleRetention, now: number) {
-    let [dropped, deleted] = [0, 0];
-    for (const [granularity, seconds] of Object.entries(retention) as [Granularity, number][]) {
-      const before = now - seconds * 1000;
-      for (const name of await tablesOf(knex, granularity)) {
-        if (endOf(granularity, name) > before) continue;
-        known.delete(name);
-        await locked(knex, (trx) => trx.raw('drop table if exists ??', [name]));
-        dropped++;
-      }
-      const { rowCount } = await knex.raw<{ rowCount: number }>(
-        `delete from ?? where ctid = any(array(
-          select ctid from ?? where open_time < to_timestamp(? / 1000.0) limit ?))`,
-        [defaultOf(granularity), defaultOf(granularity), before, mostRows],
-      );
-      deleted += rowCount;
-    }
+    const { rowCount: deleted } = await knex.raw<{ rowCount: number }>(
+      `delete from ?? where ctid = any(array(
+        select ctid from ?? where open_time < to_timestamp(? / 1000.0) limit ?))`,
+      [defaultOf(granularity), defaultOf(granularity), before, mostRows],
+    );
     return { dropped, deleted };
   }
 
   return {
-    ensure: (span) => orUnavailable(ensure(span)),
-    purge: (retention, now) => orUnavailable(purge(retention, now)),
+    /**
+     * Makes the partitions that a span (ms since the epoch, both included) needs. At most 400. Returns how many were missing.
+     * @throws {RangeError} for a longer span.
+     */
+    async ensure({
+      granularity,
+      from,
+      to,
+    }: {
+      readonly granularity: Granularity;
+      readonly from: number;
+      readonly to: number;
+    }): Promise<number> {
+      const wanted = partitionsOf(granularity, from, to).filter(({ name }) => !known.has(name));
+      if (wanted.length === 0) return 0;
+      const existing = await orUnavailable(tablesOf(knex, granularity));
+      let made = 0;
+      for (const bounds of wanted) {
+        if (!existing.has(bounds.name)) made += await orUnavailable(make(knex, granularity, bounds));
+        known.add(bounds.name);
+      }
+      return made;
+    },
+
+    /**
+     * Drops partitions that hold nothing but what is past its retention (s) at `now`, and such rows of default partitions.
+     * What has no retention is kept for ever.
+     */
+    async purge(retention: Partial<Readonly<Record<Granularity, number>>>, now: number) {
+      const sum = { dropped: 0, deleted: 0 };
+      for (const [granularity, seconds] of Object.entries(retention) as [Granularity, number][]) {
+        const { dropped, deleted } = await orUnavailable(dropBefore(granularity, now - seconds * 1000));
+        sum.dropped += dropped;
+        sum.deleted += deleted;
+      }
+      return sum;
+    },
   };
 }
 

@@ -1,17 +1,6 @@
 import type { Knex } from 'knex';
 import { orUnavailable } from '../../../../db/outage.ts';
 
-/** Makes candles of hours and days of finer ones. */
-export interface CandleRolls {
-  /**
-   * Rolls up what was observed since the last time, until `now` (ms since the epoch). Idempotent: every hour and day is made
-   * anew of all its parts, and written only when it differs. Does some seconds' worth of intervals at most,
-   * so that the next call goes on after an outage.
-   * @throws {UnavailableError} Postgres does not answer.
-   */
-  roll(now: number): Promise<{ readonly written: number; readonly behind: boolean }>;
-}
-
 interface Step {
   readonly resolution: '1h' | '1d';
   readonly finer: '5m' | '1h';
@@ -30,8 +19,8 @@ const lateMs = 3_600_000;
 /** Other upkeep waits for this one, so a round begins no interval after this time (ms). */
 const roundMs = 3_000;
 
-/** Builds the {@link CandleRolls} over a pool. */
-export function createCandleRolls(knex: Knex): CandleRolls {
+/** Makes candles of hours and days of finer ones. */
+export function createCandleRolls(knex: Knex) {
   async function rollStep({ resolution, finer, lengthMs }: Step, now: number) {
     const since = performance.now();
     const mark = await markOf(knex, resolution);
@@ -39,7 +28,9 @@ export function createCandleRolls(knex: Knex): CandleRolls {
     let [written, from] = [0, begin];
     for (let interval = 0; from <= now && interval < mostIntervals; interval++, from += lengthMs) {
       if (performance.now() - since > roundMs) break;
-      written += await rollInterval(knex, { resolution, finer, from, to: from + lengthMs });
+      const values = [resolution, from, finer, from, from + lengthMs];
+      const { rowCount } = await knex.raw<{ rowCount: number }>(rollSql, values);
+      written += rowCount;
       await setMark(knex, resolution, Math.min(now, from + lengthMs));
     }
     return { written, behind: from <= now };
@@ -57,7 +48,16 @@ export function createCandleRolls(knex: Knex): CandleRolls {
     return { written, behind };
   }
 
-  return { roll: (now) => orUnavailable(roll(now)) };
+  return {
+    /**
+     * Rolls up what was observed since the last time, until `now` (ms since the epoch). Idempotent: every hour and day is
+     * made of all its parts each time, and written only when it differs. Does some seconds' worth of intervals at most, so
+     * that the next call goes on after an outage.
+     * @throws {UnavailableError} Postgres does not answer.
+     */
+    roll: (now: number): Promise<{ readonly written: number; readonly behind: boolean }> =>
+      orUnavailable(roll(now)),
+  };
 }
 
 /** Where there is no mark yet: the first that was watched. */
@@ -83,14 +83,6 @@ async function setMark(knex: Knex, resolution: string, at: number): Promise<void
       on conflict (resolution) do update set rolled_to = greatest(candle_rolls.rolled_to, excluded.rolled_to)`,
     [resolution, at],
   );
-}
-
-async function rollInterval(
-  knex: Knex,
-  { resolution, finer, from, to }: Omit<Step, 'lengthMs'> & { readonly from: number; readonly to: number },
-): Promise<number> {
-  const { rowCount } = await knex.raw<{ rowCount: number }>(rollSql, [resolution, from, finer, from, to]);
-  return rowCount;
 }
 
 /** `first` and `last` of a group, by the moments of its observations. */

@@ -2,24 +2,12 @@ import type { Knex } from 'knex';
 import type { Candle } from '../../../domain/candle.ts';
 import type { Granularity, HistoryPoint } from '../../../domain/history.ts';
 import { orUnavailable } from '../../../../db/outage.ts';
-
-/** What is asked of the candles of one asset. */
-export interface CandleQuery {
-  readonly assetId: string;
-  readonly currency: string;
-  readonly granularity: Granularity;
-  /** Milliseconds since the epoch, both included. */
-  readonly from: number;
-  readonly to: number;
-}
+import type { SeriesKey } from './history-requests.ts';
 
 /** A point of a chart, and the interval that it stands for. */
 export interface ChartPoint extends HistoryPoint {
   readonly openTime: number;
 }
-
-/** Part of a candle, as charts of open, high, low and close need it. */
-export type Ohlc = Pick<Candle, 'openTime' | 'open' | 'high' | 'low' | 'close' | 'observations'>;
 
 /** What became of points that were stored. */
 export interface StoredPoints {
@@ -43,36 +31,30 @@ export interface DayPoint extends HistoryPoint {
   readonly currency: string;
 }
 
-/** Candles in Postgres. Every method throws {UnavailableError} when it does not answer. */
-export interface CandleQueries {
-  /** Merges what was observed into the candles of five minutes. May be said twice; each candle once in a call. */
-  mergeLive(candles: readonly Candle[]): Promise<void>;
-  /** Stores points that others have observed, each the only one of its candle, 20,000 at most. Never makes a row worse. */
-  storePoints(granularity: Granularity, points: readonly Candle[]): Promise<StoredPoints>;
-  /** The first observation of every interval that begins in a span and has one, oldest first, 100,000 at most. */
-  points(query: CandleQuery): Promise<readonly ChartPoint[]>;
-  /** Candles that we watched ourselves, oldest first. */
-  live(query: CandleQuery): Promise<readonly Ohlc[]>;
-  /** When the history of an asset begins (ms since the epoch); undefined without one. */
-  beginOf(assetId: string, currency: string): Promise<number | undefined>;
-  /** The first observation of a UTC day (ms of its midnight) in every currency that has one. */
-  dayOf(assetId: string, day: number): Promise<readonly DayPoint[]>;
-  /** The last price of each UTC day from `from` to `to` (ms, both included), by asset; assets without any are missing. */
-  dailyCloses(query: {
-    readonly assetIds: readonly string[];
-    readonly currency: string;
-    readonly from: number;
-    readonly to: number;
-  }): Promise<ReadonlyMap<string, DailyCloses>>;
+/** Candles in Postgres. Every method throws {@link UnavailableError} when it does not answer. */
+export interface CandleQueries extends ReturnType<typeof statementsOf> {
   /** All that is done in `work` is stored at once, or not at all. */
   inTransaction<T>(work: (candles: CandleQueries) => Promise<T>): Promise<T>;
+}
+
+/** A span of the candles of one asset; milliseconds since the epoch, both included. */
+interface CandleQuery extends SeriesKey {
+  readonly from: number;
+  readonly to: number;
 }
 
 /** Most points of one answer: a year of five minutes. */
 const mostPoints = 100_000;
 
-/** Queries on candles over a pool, or within a transaction. */
+/** Statements on candles over a pool, or within a transaction. */
 export function createCandleQueries(knex: Knex): CandleQueries {
+  return {
+    ...statementsOf(knex),
+    inTransaction: (work) => orUnavailable(knex.transaction((trx) => work(createCandleQueries(trx)))),
+  };
+}
+
+function statementsOf(knex: Knex) {
   const ask = async <R>(
     sql: string,
     values: readonly (string | number | readonly unknown[])[],
@@ -81,28 +63,68 @@ export function createCandleQueries(knex: Knex): CandleQueries {
     return rows;
   };
   return {
-    async mergeLive(candles) {
+    /** Merges what was observed into the candles of five minutes. May be repeated; each candle once in a call. */
+    async mergeLive(candles: readonly Candle[]): Promise<void> {
       if (candles.length > 0) await ask(mergeSql, ['5m', ...columnsOf(candles)]);
     },
-    async storePoints(granularity, points) {
-      if (points.length === 0) return { inserted: 0, improved: 0, different: 0 };
+
+    /** Stores points that others have observed, each the only one of its candle, 20,000 at most. Never makes a row worse. */
+    async storePoints(granularity: Granularity, points: readonly Candle[]): Promise<StoredPoints> {
+      const none = { inserted: 0, improved: 0, different: 0 };
+      if (points.length === 0) return none;
       const [row] = await ask<StoredPoints>(storeSql, [granularity, ...columnsOf(points)]);
-      return row ?? { inserted: 0, improved: 0, different: 0 };
+      return row ?? none;
     },
-    points: ({ assetId, currency, granularity, from, to }) =>
+
+    /** The first observation of every interval that starts in a span and has one, oldest first, 100,000 at most. */
+    points: ({ assetId, currency, granularity, from, to }: CandleQuery) =>
       ask<ChartPoint>(pointsSql[granularity], [assetId, currency, from, to, from, to, mostPoints]),
-    live: ({ assetId, currency, granularity, from, to }) =>
-      ask<Ohlc>(liveSql, [assetId, currency, granularity, from, to, mostPoints]),
-    async beginOf(assetId, currency) {
+
+    /** Candles that this deployment has watched itself, oldest first. */
+    live: ({ assetId, currency, granularity, from, to }: CandleQuery) =>
+      ask<Pick<Candle, 'openTime' | 'open' | 'high' | 'low' | 'close' | 'observations'>>(liveSql, [
+        assetId,
+        currency,
+        granularity,
+        from,
+        to,
+        mostPoints,
+      ]),
+
+    /** When the stored history of an asset starts (ms since the epoch); undefined without one. */
+    beginOf: async (assetId: string, currency: string): Promise<number | undefined> => {
       const [row] = await ask<{ begin: number | null }>(beginSql, [assetId, currency]);
       return row?.begin ?? undefined;
     },
-    dayOf: (assetId, day) => ask<DayPoint>(daySql, [assetId, day, day]),
-    async dailyCloses({ assetIds, currency, from, to }) {
+
+    /** The first observation of a UTC day (ms of its midnight) in every currency that has one. */
+    dayOf: (assetId: string, day: number) => ask<DayPoint>(daySql, [assetId, day, day]),
+
+    /** The last price of each UTC day from `from` to `to` (ms, both included), by asset; assets without any are missing. */
+    async dailyCloses({
+      assetIds,
+      currency,
+      from,
+      to,
+    }: {
+      readonly assetIds: readonly string[];
+      readonly currency: string;
+      readonly from: number;
+      readonly to: number;
+    }): Promise<ReadonlyMap<string, DailyCloses>> {
       const rows = await ask<DailyCloses & { asset: string }>(closesSql, [assetIds, currency, from, to]);
       return new Map(rows.map(({ asset, days, closes }) => [asset, { days, closes }]));
     },
-    inTransaction: (work) => orUnavailable(knex.transaction((trx) => work(createCandleQueries(trx)))),
+
+    /** The last daily close of each asset before a moment (ms since the epoch), by asset; those without any are missing. */
+    closesBefore: async (
+      assetIds: readonly string[],
+      currency: string,
+      before: number,
+    ): Promise<ReadonlyMap<string, number>> => {
+      const rows = await ask<{ asset: string; close: number }>(beforeSql, [assetIds, currency, before]);
+      return new Map(rows.map(({ asset, close }) => [asset, close]));
+    },
   };
 }
 
@@ -235,3 +257,11 @@ const closesSql = `select asset_id as asset, json_agg(${ms('open_time')} order b
     where asset_id = any(?::text[]) and currency = ? and resolution = '1d' and ${within}
     order by asset_id, open_time, last_at desc
   ) as days group by asset_id`;
+
+/** Of a day that was both watched and asked for, the later observation counts, as in a history of closes. */
+const beforeSql = `select asset, close
+  from unnest(?::text[]) as asset
+  cross join lateral (
+    select close from candles
+    where asset_id = asset and currency = ? and resolution = '1d' and open_time < to_timestamp(? / 1000.0)
+    order by open_time desc, last_at desc limit 1) as last`;

@@ -22,27 +22,26 @@ export interface HistoryAsk {
   readonly outcome: AskOutcome;
 }
 
-/** What was asked of providers, in Postgres. Every method throws {UnavailableError} when it does not answer. */
-export interface HistoryAsks {
-  /** Remembers an end for `validMs`; a later one of the same span replaces it. */
-  note(ask: SeriesKey & HistoryAsk & { readonly points: number; readonly validMs: number }): Promise<void>;
-  /** What is remembered and touches a span. */
-  within(
-    series: SeriesKey,
-    span: { readonly from: number; readonly to: number },
-  ): Promise<readonly HistoryAsk[]>;
-  /** Forgets what is past its time. Returns how many, 20,000 at most. */
-  purge(): Promise<number>;
-}
+export type HistoryAsks = ReturnType<typeof createHistoryAsks>;
 
 /** Rows of one answer; each of them stands for a call. */
 const mostAsks = 1_000;
 const mostRows = 20_000;
 
-/** Builds the {@link HistoryAsks} over a pool. */
-export function createHistoryAsks(knex: Knex): HistoryAsks {
+/** What was asked of providers, in Postgres. Every method throws {@link UnavailableError} when it does not answer. */
+export function createHistoryAsks(knex: Knex) {
   return {
-    async note({ assetId, currency, granularity, from, to, outcome, points, validMs }) {
+    /** Remembers an end for `validMs`; a later one of the same span replaces it. */
+    async note({
+      assetId,
+      currency,
+      granularity,
+      from,
+      to,
+      outcome,
+      points,
+      validMs,
+    }: SeriesKey & HistoryAsk & { readonly points: number; readonly validMs: number }): Promise<void> {
       await orUnavailable(
         knex.raw(
           `insert into history_asks (asset_id, currency, resolution, from_at, to_at, outcome, points, valid_until)
@@ -55,7 +54,11 @@ export function createHistoryAsks(knex: Knex): HistoryAsks {
         ),
       );
     },
-    async within({ assetId, currency, granularity }, { from, to }) {
+    /** What is remembered and touches a span. */
+    async within(
+      { assetId, currency, granularity }: SeriesKey,
+      { from, to }: { readonly from: number; readonly to: number },
+    ): Promise<readonly HistoryAsk[]> {
       const { rows } = await orUnavailable(
         knex.raw<{ rows: HistoryAsk[] }>(
           `select (extract(epoch from from_at) * 1000)::float8 as from, (extract(epoch from to_at) * 1000)::float8 as to,
@@ -69,7 +72,8 @@ export function createHistoryAsks(knex: Knex): HistoryAsks {
       );
       return rows;
     },
-    async purge() {
+    /** Forgets what is past its time. Returns how many, 20,000 at most. */
+    async purge(): Promise<number> {
       const { rowCount } = await orUnavailable(
         knex.raw<{ rowCount: number }>(
           `delete from history_asks where ctid = any(array(

@@ -6,7 +6,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { LRUCache } from 'lru-cache';
 import type { DailyCloses } from '../../history/queries/candles.ts';
-import type { ReadClosesBefore } from '../../history/queries/closes-before.ts';
+import type { HistoryService } from '../../history/history-service.ts';
 import type { ReadDailyBooks, TransferDays } from '../queries/daily-books.ts';
 import type { Amount } from '../ledger/amount.ts';
 import { daysOf, type DayOf } from '../ledger/days.ts';
@@ -60,7 +60,7 @@ interface HistoriesDeps {
     currency: string,
     span: { readonly from: number; readonly to: number },
   ) => Promise<ReadonlyMap<string, DailyCloses>>;
-  readonly closesBefore: ReadClosesBefore;
+  readonly closesBefore: HistoryService['closesBefore'];
   readonly quotes: ReadQuotes;
   /** Asks for prices that were lacking. */
   readonly askFor: (wanted: {

@@ -1,0 +1,56 @@
+import type { JobData } from '../../../jobs/registry.ts';
+import { granularityMs } from '../../domain/history.ts';
+import { urgencies } from '../../domain/quote.ts';
+import type { Platform } from '../../platform/platform.ts';
+import { createHistoryReader } from './history-reader.ts';
+import { createCandlePartitions } from './queries/candle-partitions.ts';
+import { createCandleQueries } from './queries/candles.ts';
+import { createHistoryAsks } from './queries/history-requests.ts';
+import { createAskForCloses } from './request-closes.ts';
+import { TickRecorder } from './tick-recorder.ts';
+
+export type HistoryService = ReturnType<typeof createHistoryService>;
+
+/** Builds the service of prices of the past. Its methods throw {@link UnavailableError} when Postgres does not answer. */
+export function createHistoryService({
+  knex,
+  queues,
+  clock,
+  log,
+  shutdown,
+}: Pick<Platform, 'knex' | 'queues' | 'clock' | 'log' | 'shutdown'>) {
+  const candles = createCandleQueries(knex);
+  const asks = createHistoryAsks(knex);
+
+  /**
+   * Makes sure that a job asks for points of the past. At most one waits or runs for the same piece and urgency. Rejects when
+   * Redis does not take the job.
+   */
+  async function kick(wanted: JobData<'history.backfill'>): Promise<void> {
+    const { assetId, currency, granularity, to, urgency } = wanted;
+    const piece = Math.floor(to / granularityMs[granularity]);
+    await queues.add('history.backfill', wanted, {
+      deduplication: { id: `history-${currency}-${granularity}-${piece}-${urgency}-${assetId}` },
+      priority: urgencies.indexOf(urgency) + 1,
+    });
+  }
+
+  const reading = { candles, asks, kick, clock, log };
+  return {
+    ...createHistoryReader(reading),
+    /** The last daily close of each asset before a moment (ms since the epoch), by asset; those without any are missing. */
+    closesBefore: candles.closesBefore,
+    /** Asks for daily prices that something lacked. Never rejects. */
+    askForCloses: createAskForCloses(reading),
+    candles,
+    asks,
+    partitions: createCandlePartitions(knex),
+
+    /** Starts to write observed prices into candles, until shutdown; to be called once in a process. */
+    openRecorder(): TickRecorder {
+      const recorder = new TickRecorder({ candles, log });
+      shutdown.add('queues', 'candles', () => recorder.close());
+      return recorder;
+    },
+  };
+}
