@@ -90,7 +90,7 @@ async function main(): Promise<void> {
   const mirror = buildMirrorReading({ pipeline, log });
   const { history } = pipeline;
   const assets = directoryOver(() => noAssets);
-  const portfolios = buildPortfolios({ config, log, shutdown, pipeline, assets, ...mirror, history });
+  const portfolios = buildPortfolios({ pipeline, assets, ...mirror });
   const deps: AppDeps = {
     ...access,
     config,

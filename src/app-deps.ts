@@ -1,6 +1,3 @@
-import type { ExportQueries } from './features/portfolios/queries/exports.ts';
-import type { ImportQueries } from './features/portfolios/queries/imports.ts';
-import type { PortfolioSnapshots } from './features/portfolios/queries/portfolio-snapshots.ts';
 import type { AccountService } from './features/accounts/account-service.ts';
 import type { AlertDesk } from './features/alerts/alert-service.ts';
 import type { AssetDirectory } from './features/assets/asset-directory.ts';
@@ -13,11 +10,7 @@ import type { Clock } from './platform/concurrency/clock.ts';
 import type { HealthChecks } from './platform/observability/health.ts';
 import type { Logger } from './platform/observability/logger.ts';
 import type { Metrics } from './platform/observability/metrics-registry.ts';
-import type { BookReader } from './features/portfolios/book-reader.ts';
-import type { PortfolioDesk } from './features/portfolios/portfolio-service.ts';
-import type { ValuationDesk } from './features/portfolios/valuation/valuation-service.ts';
-import type { ValueHistories } from './features/portfolios/valuation/value-histories.ts';
-import type { TransactionDesk } from './features/portfolios/transactions/transaction-service.ts';
+import type { PortfolioService } from './features/portfolios/portfolio-service.ts';
 import type { JobDesk } from './features/jobs/job-service.ts';
 import type { WebhookService } from './features/webhooks/webhook-service.ts';
 import type { AlertStreams } from './features/alerts/alert-streams.ts';
@@ -70,7 +63,7 @@ export interface SourceFigures {
 }
 
 /** Everything that the HTTP side stands on. Handlers see these ports and nothing behind them. */
-export interface AppDeps extends AccountService {
+export interface AppDeps extends AccountService, PortfolioService {
   readonly config: Config;
   readonly clock: Clock;
   readonly log: Logger;
@@ -88,18 +81,6 @@ export interface AppDeps extends AccountService {
   readonly assets: AssetDirectory;
   /** Prices of the past. */
   readonly history: HistoryReader;
-  readonly portfolios: PortfolioDesk;
-  /** What portfolios are worth. */
-  readonly valuations: ValuationDesk;
-  readonly valueHistories: ValueHistories;
-  readonly portfolioSnapshots: Pick<PortfolioSnapshots, 'list'>;
-  /** Transactions of portfolios. */
-  readonly transactions: TransactionDesk;
-  /** Uploaded reports. */
-  readonly imports: Pick<ImportQueries, 'open' | 'addChunk' | 'complete' | 'discard' | 'find' | 'list'>;
-  readonly exports: ExportQueries;
-  /** Derived tables of portfolios. */
-  readonly books: BookReader;
   readonly webhooks: Pick<WebhookService, 'secret' | 'rotate' | 'list' | 'get' | 'retry' | 'test'>;
   /** Which URLs may receive webhooks. */
   readonly webhookTargets: Pick<WebhookService['targets'], 'checked'>;

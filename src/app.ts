@@ -17,19 +17,12 @@ import { alertRoutes } from './features/alerts/alert-routes.ts';
 import { assetRoutes } from './features/assets/routes.ts';
 import { cacheRoutes } from './features/quotes/cache-routes.ts';
 import { docsRoutes } from './platform/http/docs-routes.ts';
-import { exportRoutes } from './features/portfolios/exports/routes.ts';
-import { importRoutes } from './features/portfolios/importers/routes.ts';
 import { jobRoutes } from './features/jobs/job-routes.ts';
-import { performanceRoutes } from './features/portfolios/performance/routes.ts';
-import { positionRoutes } from './features/portfolios/positions/routes.ts';
-import { portfolioRoutes } from './features/portfolios/portfolio-routes.ts';
+import { createPortfolioModule } from './features/portfolios/module.ts';
 import { priceRoutes } from './features/quotes/price-routes.ts';
 import { streamRoutes } from './features/quotes/stream-routes.ts';
 import { createRealtimeModule } from './platform/realtime/module.ts';
 import { submissionRoutes } from './features/quotes/submission-routes.ts';
-import { transactionChangeRoutes } from './features/portfolios/transactions/change-routes.ts';
-import { transactionRoutes } from './features/portfolios/transactions/routes.ts';
-import { valuationRoutes } from './features/portfolios/valuation/routes.ts';
 import { webhookRoutes } from './features/webhooks/routes.ts';
 import { createCoinGeckoApiModule } from './features/coingecko-api/module.ts';
 
@@ -81,14 +74,7 @@ export function routeTable(deps: AppDeps): Route[] {
     ...jobRoutes(deps),
     ...webhookRoutes(deps),
     ...alertRoutes(deps),
-    ...portfolioRoutes(deps),
-    ...performanceRoutes(deps),
-    ...transactionRoutes(deps),
-    ...transactionChangeRoutes(deps),
-    ...positionRoutes(deps),
-    ...valuationRoutes(deps),
-    ...importRoutes(deps),
-    ...exportRoutes(deps),
+    ...createPortfolioModule(deps, deps, deps).routes,
     ...createAdminModule(deps, deps).routes,
     ...createCoinGeckoApiModule(deps).routes,
   ];

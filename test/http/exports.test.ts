@@ -10,8 +10,8 @@ import { contentOf } from '../../src/features/portfolios/ledger/recorded-transac
 import { systemClock } from '../../src/platform/concurrency/clock.ts';
 import { silentLogger } from '../../src/platform/observability/logger.ts';
 import { createPortfolioDesk } from '../../src/features/portfolios/portfolio-service.ts';
-import { createWriteTurns } from '../../src/features/portfolios/transactions/write-queue.ts';
-import { createBookReader } from '../../src/features/portfolios/stored-books.ts';
+import { createWriteTurns } from '../../src/features/portfolios/transactions/transaction-service.ts';
+import { createBookReader } from '../../src/features/portfolios/book-reader.ts';
 import { createBooksUpdate } from '../../workers/processors/portfolios/update-books.ts';
 import { createThreadPool } from '../../workers/runtime/thread-pool.ts';
 import { createReplays } from '../../workers/threads/replay-ledger.ts';

@@ -33,13 +33,16 @@ describe('portfolios and transactions over HTTP', () => {
       books: {
         updateBooks: (id) => void updated.push(id),
         prices: {
-          dailyCloses: (ids, _currency, { from, to }) =>
+          dailyCloses: ({ assetIds, from, to }) =>
             Promise.resolve(
               new Map(
-                from <= day && day <= to ? ids.map((id) => [id, { days: [day], closes: [1.5e-7] }]) : [],
+                from <= day && day <= to ? assetIds.map((id) => [id, { days: [day], closes: [1.5e-7] }]) : [],
               ),
             ),
-          quote: () => Promise.resolve({ price: 60_000.25, receivedAt: Date.now() - minuteMs }),
+          quotedPrices: (_currency, ids) =>
+            Promise.resolve(
+              new Map(ids.map((id) => [id, { price: 60_000.25, receivedAt: Date.now() - minuteMs }])),
+            ),
         },
       },
     });

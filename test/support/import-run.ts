@@ -20,7 +20,7 @@ import type { Portfolio } from '../../src/features/portfolios/ledger/portfolio.t
 import type { JobRecord } from '../../src/domain/job.ts';
 import { candleOf } from '../../src/domain/candle.ts';
 import { silentLogger } from '../../src/platform/observability/logger.ts';
-import { UploadSink } from '../../src/features/portfolios/importers/upload-sink.ts';
+import { UploadSink } from '../../src/features/portfolios/importers/upload.ts';
 import {
   createTransactionsImport,
   type ImportDeps,

@@ -6,7 +6,7 @@ import { alertDirections, alertKinds, alertRepeats, alertStates, alertWindows } 
 import { holdsItsDigits } from '../../domain/quantity.ts';
 import { NotFoundError } from '../../domain/errors.ts';
 import { coin, currency } from '../../platform/http/fields.ts';
-import { paging } from '../portfolios/portfolio-schemas.ts';
+import { paging } from '../portfolios/schemas.ts';
 
 const decimalRule = 'must be a decimal with at most 20 digits before and 18 after the point';
 const digitsRule = 'has more digits than a JSON number can hold; send it as text';

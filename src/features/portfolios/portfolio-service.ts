@@ -1,9 +1,25 @@
 import type { PortfolioFields, PortfolioQueries } from './queries/portfolios.ts';
 import type { Portfolio } from './ledger/portfolio.ts';
 import type { Viewer } from '../../domain/job.ts';
-import { NotFoundError } from '../../domain/errors.ts';
+import { messageOf, NotFoundError } from '../../domain/errors.ts';
+import type { Platform } from '../../platform/platform.ts';
+import type { AssetDirectory } from '../assets/asset-directory.ts';
+import type { BooksService } from './books-service.ts';
+import { createBooksWatch } from './books-watch.ts';
+import { createBookReading } from './queries/book-reading.ts';
+import { createExportQueries } from './queries/exports.ts';
+import type { ImportQueries } from './queries/imports.ts';
+import type { PortfolioSnapshots } from './queries/portfolio-snapshots.ts';
+import { createTransactionQueries } from './queries/transactions.ts';
+import { createBookReader } from './book-reader.ts';
+import {
+  createTransactionDesk,
+  createWriteTurns,
+  type TakeWriteTurn,
+} from './transactions/transaction-service.ts';
+import { createValuationDesk, type ReadQuotes } from './valuation/valuation-service.ts';
+import { createValueHistories } from './valuation/value-histories.ts';
 import { confirmVersion, type ExpectedVersion } from '../../domain/expected-version.ts';
-import type { TakeWriteTurn } from './transactions/write-queue.ts';
 
 /** A change of a portfolio. What is absent stays. */
 export interface PortfolioChange {
@@ -13,50 +29,32 @@ export interface PortfolioChange {
   readonly changes: Partial<PortfolioFields>;
 }
 
-/** Where handlers find, make and change portfolios. All methods throw {@link UnavailableError} when Postgres does not answer. */
-export interface PortfolioDesk {
-  /**
-   * A portfolio of the viewer.
-   * @throws {NotFoundError} (`portfolio_not_found`) it does not exist or is not the viewer's.
-   * @throws {UnavailableError} Postgres does not answer.
-   */
-  get(id: string, viewer: Viewer): Promise<Portfolio>;
-  /**
-   * @throws {ConflictError} (`portfolio_limit`) the viewer has as many as one may have.
-   * @throws {ValidationError} (`time_zone`) the database does not know the time zone.
-   */
-  create(viewer: Viewer, fields: PortfolioFields): Promise<Portfolio>;
-  /** A page of the viewer's portfolios, the newest first. */
-  page(asked: {
-    readonly viewer: Viewer;
-    readonly page: number;
-    readonly limit: number;
-  }): Promise<{ readonly portfolios: readonly Portfolio[]; readonly total: number }>;
-  /**
-   * Changes what differs; another method or time zone has the books kept anew.
-   * @throws {NotFoundError} as `get` does.
-   * @throws {PreconditionFailedError} it has another version than the client expects.
-   * @throws {ConflictError} (`base_currency_fixed`) another base currency, and there are transactions.
-   * @throws {UnavailableError} (`portfolio_busy`) too many changes of it wait.
-   * @throws {ValidationError} (`time_zone`) the database does not know the time zone.
-   */
-  change(change: PortfolioChange): Promise<Portfolio>;
-  /** Deletes a portfolio with all that is in it. @throws what `change` throws. */
-  remove(removal: Omit<PortfolioChange, 'changes'>): Promise<void>;
-}
-
-export interface PortfolioDeskDeps {
-  readonly portfolios: PortfolioQueries;
-  readonly takeTurn: TakeWriteTurn;
-  /** Has the books of a portfolio brought up to date; never rejects. */
-  readonly updateBooks: (portfolioId: string) => void;
-}
-
 /** Portfolios that one user may have. */
 const portfolioLimit = 200;
 
-/** Builds the {@link PortfolioDesk}. */
-export function createPortfolioDesk({ portfolios, takeTurn, updateBooks }: PortfolioDeskDeps): PortfolioDesk {
+/** See {@link createPortfolioDesk}. */
+export type PortfolioDesk = ReturnType<typeof createPortfolioDesk>;
+
+/**
+ * Builds what handlers find, make and change portfolios by. All of it throws {@link UnavailableError} when Postgres does not
+ * answer. `updateBooks` has the books of a portfolio brought up to date and never rejects.
+ */
+export function createPortfolioDesk({
+  portfolios,
+  takeTurn,
+  updateBooks,
+  announceEnd,
+}: {
+  readonly portfolios: PortfolioQueries;
+  readonly takeTurn: TakeWriteTurn;
+  readonly updateBooks: (portfolioId: string) => void;
+  /** Who follows a portfolio hears at once that it is gone; what is lost is made up for by looking. */
+  readonly announceEnd?: (portfolioId: string) => Promise<void>;
+}) {
+  /**
+   * A portfolio of the viewer.
+   * @throws {NotFoundError} (`portfolio_not_found`) it does not exist or is not the viewer's.
+   */
   async function get(id: string, viewer: Viewer): Promise<Portfolio> {
     const portfolio = await portfolios.find(id);
     if (portfolio === undefined) throw missing();
@@ -73,11 +71,32 @@ export function createPortfolioDesk({ portfolios, takeTurn, updateBooks }: Portf
 
   return {
     get,
-    create: (viewer, fields) => portfolios.insert(viewer.userId, fields, portfolioLimit),
-    page: ({ viewer, page, limit }) =>
-      portfolios.page({ userId: viewer.userId, offset: (page - 1) * limit, limit }),
+    /**
+     * @throws {ConflictError} (`portfolio_limit`) the viewer has as many as one may have.
+     * @throws {ValidationError} (`time_zone`) the database does not know the time zone.
+     */
+    create: (viewer: Viewer, fields: PortfolioFields): Promise<Portfolio> =>
+      portfolios.insert(viewer.userId, fields, portfolioLimit),
+    /** A page of the viewer's portfolios, the newest first. */
+    page: ({
+      viewer,
+      page,
+      limit,
+    }: {
+      readonly viewer: Viewer;
+      readonly page: number;
+      readonly limit: number;
+    }) => portfolios.page({ userId: viewer.userId, offset: (page - 1) * limit, limit }),
 
-    async change({ id, changes, ...who }) {
+    /**
+     * Changes what differs; another method or time zone has the books kept anew.
+     * @throws {NotFoundError} as `get` does.
+     * @throws {PreconditionFailedError} it has another version than the client expects.
+     * @throws {ConflictError} (`base_currency_fixed`) another base currency, and there are transactions.
+     * @throws {UnavailableError} (`portfolio_busy`) too many changes of it wait.
+     * @throws {ValidationError} (`time_zone`) the database does not know the time zone.
+     */
+    async change({ id, changes, ...who }: PortfolioChange): Promise<Portfolio> {
       // Locks nothing of somebody else's.
       await get(id, who.viewer);
       const changed = await takeTurn(id, () => portfolios.update({ id, changes, confirm: confirmer(who) }));
@@ -85,9 +104,11 @@ export function createPortfolioDesk({ portfolios, takeTurn, updateBooks }: Portf
       return changed;
     },
 
-    async remove({ id, ...who }) {
+    /** Deletes a portfolio with all that is in it. @throws what `change` throws. */
+    async remove({ id, ...who }: Omit<PortfolioChange, 'changes'>): Promise<void> {
       await get(id, who.viewer);
       await takeTurn(id, () => portfolios.remove({ id, confirm: confirmer(who) }));
+      await announceEnd?.(id).catch(() => undefined);
     },
   };
 }
@@ -99,4 +120,81 @@ function confirmOwner(portfolio: Portfolio, viewer: Viewer): void {
 
 function missing(): NotFoundError {
   return new NotFoundError('There is no such portfolio, or it is somebody else’s', 'portfolio_not_found');
+}
+
+/** See {@link createPortfolioService}. */
+export type PortfolioService = ReturnType<typeof createPortfolioService>;
+
+/** Longest wait (ms) for books that are not current. */
+const booksWaitMs = 5_000;
+
+/**
+ * Builds what API processes serve of portfolios. Nothing is waited for. `quotes` reads quotes as a market reader does, `assets` is
+ * the list of them.
+ */
+export function createPortfolioService(
+  { config, log, shutdown, knex, clock }: Platform,
+  books: BooksService,
+  {
+    assets,
+    quotes,
+  }: { readonly assets: Pick<AssetDirectory, 'isKnown' | 'byId'>; readonly quotes: ReadQuotes },
+) {
+  const { portfolios: rows, booked, news, update, findMarketValues, past } = books;
+  const imports: Pick<ImportQueries, 'open' | 'addChunk' | 'complete' | 'discard' | 'find' | 'list'> =
+    books.imports;
+  const portfolioSnapshots: Pick<PortfolioSnapshots, 'list'> = books.snapshots;
+  // What is lost here is found by upkeep, by the versions of the books.
+  const updateBooks = (portfolioId: string): void => {
+    update(portfolioId).catch((error: unknown) => {
+      log.debug({ portfolioId, reason: messageOf(error) }, 'an update of books could not be queued');
+    });
+  };
+  const takeTurn = createWriteTurns();
+  const portfolios = createPortfolioDesk({
+    portfolios: rows,
+    takeTurn,
+    updateBooks,
+    announceEnd: (id) => news.publish(id),
+  });
+  const reader = createBookReader({
+    reading: createBookReading(knex),
+    news,
+    askForUpdate: update,
+    clock,
+    log,
+  });
+  const watch = createBooksWatch({ news, versions: (ids) => booked.versions(ids), log });
+  shutdown.add('queues', 'watched books', () => watch.close());
+  return {
+    portfolios,
+    transactions: createTransactionDesk({
+      portfolios,
+      transactions: createTransactionQueries(knex),
+      takeTurn,
+      findMarketValues,
+      isAsset: (id) => !assets.isKnown() || assets.byId(id) !== undefined,
+      updateBooks,
+      limit: config.PORTFOLIO_TRANSACTION_LIMIT,
+      clock,
+    }),
+    /** Derived tables of portfolios. */
+    books: reader,
+    /** Uploaded reports. */
+    imports,
+    exports: createExportQueries(knex),
+    /** What portfolios are worth now, */
+    valuations: createValuationDesk({
+      portfolios: booked,
+      reader,
+      quotes,
+      watch,
+      quotesWaitMs: config.READ_WAIT_MS,
+      booksWaitMs,
+    }),
+    /** by day, */
+    valueHistories: createValueHistories({ readBooks: books.readDailyBooks, past, quotes, clock }),
+    /** and when a snapshot was stored. */
+    portfolioSnapshots,
+  };
 }

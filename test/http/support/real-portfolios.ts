@@ -8,7 +8,7 @@ import type { Config } from '../../../src/platform/config/load-config.ts';
 import type { AppDeps } from '../../../src/app-deps.ts';
 import { systemClock } from '../../../src/platform/concurrency/clock.ts';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
-import { createBookReader } from '../../../src/features/portfolios/stored-books.ts';
+import { createBookReader } from '../../../src/features/portfolios/book-reader.ts';
 import { createBooksUpdate } from '../../../workers/processors/portfolios/update-books.ts';
 import { createThreadPool } from '../../../workers/runtime/thread-pool.ts';
 import { createReplays } from '../../../workers/threads/replay-ledger.ts';
@@ -18,8 +18,10 @@ import {
   type MarketValueDeps,
 } from '../../../src/features/portfolios/valuation/market-values.ts';
 import { createPortfolioDesk } from '../../../src/features/portfolios/portfolio-service.ts';
-import { createTransactionDesk } from '../../../src/features/portfolios/transactions/transaction-service.ts';
-import { createWriteTurns } from '../../../src/features/portfolios/transactions/write-queue.ts';
+import {
+  createTransactionDesk,
+  createWriteTurns,
+} from '../../../src/features/portfolios/transactions/transaction-service.ts';
 
 /** What they stand on. */
 export interface RealPortfoliosRequest {
@@ -33,7 +35,7 @@ export interface RealPortfoliosRequest {
 
 const noPrices: Omit<MarketValueDeps, 'clock'> = {
   dailyCloses: () => Promise.resolve(new Map()),
-  quote: () => Promise.resolve(undefined),
+  quotedPrices: () => Promise.resolve(new Map()),
 };
 
 /** The real desks of portfolios and transactions over a database; what they would have updated is told to the test. */

@@ -8,8 +8,11 @@ import type { RecordedTransaction } from '../../../src/features/portfolios/ledge
 import { systemClock } from '../../../src/platform/concurrency/clock.ts';
 import { UnavailableError } from '../../../src/domain/errors.ts';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
-import type { BookReader, BookView } from '../../../src/features/portfolios/book-reader.ts';
-import { createBookReader } from '../../../src/features/portfolios/stored-books.ts';
+import {
+  type BookReader,
+  type BookView,
+  createBookReader,
+} from '../../../src/features/portfolios/book-reader.ts';
 import { openBooks, type BooksUnderTest } from './support/books.ts';
 
 const begin = Date.UTC(2023, 0, 1);

@@ -11,7 +11,7 @@ import type { JobRecord } from '../../../src/domain/job.ts';
 import { systemClock } from '../../../src/platform/concurrency/clock.ts';
 import { UnavailableError } from '../../../src/domain/errors.ts';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
-import { createBookReader } from '../../../src/features/portfolios/stored-books.ts';
+import { createBookReader } from '../../../src/features/portfolios/book-reader.ts';
 import { createBooksCheck } from '../../../workers/processors/portfolios/check-books.ts';
 import { createBooksRebuild } from '../../../workers/processors/portfolios/rebuild-books.ts';
 import { PutBack } from '../../../workers/runtime/requeue.ts';

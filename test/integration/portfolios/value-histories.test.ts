@@ -6,10 +6,7 @@ import { dayNumber, dayText } from '../../../src/features/portfolios/ledger/days
 import type { Portfolio } from '../../../src/features/portfolios/ledger/portfolio.ts';
 import type { Transaction } from '../../../src/features/portfolios/ledger/transaction.ts';
 import { type QuoteReading } from '../../../src/domain/cached-quote.ts';
-import {
-  createValueHistories,
-  type ValueHistories,
-} from '../../../src/features/portfolios/valuation/value-histories.ts';
+import { createValueHistories } from '../../../src/features/portfolios/valuation/value-histories.ts';
 import { openPerformanceRuns, type PerformanceRuns } from '../../support/performance-run.ts';
 import { priced } from '../../support/quotes.ts';
 
@@ -20,7 +17,7 @@ const amount = (text: string) => parseAmount(text)!;
 
 describe('value histories', () => {
   let runs: PerformanceRuns;
-  let histories: ValueHistories;
+  let histories: ReturnType<typeof createValueHistories>;
   let quotes: Map<string, QuoteReading>;
   let asked: { readonly assetId: string; readonly days: number }[][];
   let reads: number;
@@ -40,13 +37,15 @@ describe('value histories', () => {
         reads += 1;
         return readBooks(...given);
       },
-      closes: (assetIds, currency, span) => candles.dailyCloses({ assetIds, currency, ...span }),
-      closesBefore: candles.closesBefore,
-      quotes: () => Promise.resolve(quotes),
-      askFor: ({ lacking }) => {
-        asked.push([...lacking]);
-        return Promise.resolve(lacking.map(({ assetId }) => assetId));
+      past: {
+        dailyCloses: (wanted) => candles.dailyCloses(wanted),
+        closesBefore: candles.closesBefore,
+        askForCloses: ({ lacking }) => {
+          asked.push([...lacking]);
+          return Promise.resolve(lacking.map(({ assetId }) => assetId));
+        },
       },
+      quotes: () => Promise.resolve(quotes),
       clock: { now: () => noon },
     });
   });

@@ -1,9 +1,9 @@
 import type { LedgerQueries } from '../../../src/features/portfolios/queries/ledgers.ts';
-import type { KickBooks } from '../../../src/features/portfolios/enqueue-books.ts';
 
 interface BooksCheckDeps {
   readonly ledgers: Pick<LedgerQueries, 'unbooked'>;
-  readonly kick: KickBooks;
+  /** Has the books of a portfolio updated. */
+  readonly kick: (portfolioId: string) => Promise<void>;
 }
 
 /** Portfolios of one look; the next look goes on behind them, so that one that cannot be updated hides nothing. */

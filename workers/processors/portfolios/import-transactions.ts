@@ -3,6 +3,7 @@
  * audit trail, the outcome and the end of the file are there together or not at all, so an import that is killed anywhere has
  * done nothing, and one that has ended does nothing a second time. The portfolio is locked only once the file was read.
  */
+import type { PastCloses } from '../../../src/features/portfolios/books-service.ts';
 import type { ImportQueries, ImportRecord } from '../../../src/features/portfolios/queries/imports.ts';
 import type {
   ImportEnd,
@@ -17,7 +18,7 @@ import type { GenericMapping } from '../../../src/features/portfolios/importers/
 import { contentOf } from '../../../src/features/portfolios/ledger/recorded-transaction.ts';
 import { parseRequester } from '../../../src/domain/requester.ts';
 import { ConflictError, messageOf, NotFoundError } from '../../../src/domain/errors.ts';
-import { ImportPrices, type ReadCloses } from '../../../src/features/portfolios/importers/import-prices.ts';
+import { ImportPrices } from '../../../src/features/portfolios/importers/import-prices.ts';
 import { importResult } from '../../../src/features/portfolios/importers/import-result.ts';
 import { ProblemList } from '../../../src/features/portfolios/importers/problem-list.ts';
 import { readReport, type ImportFormat } from '../../../src/features/portfolios/importers/read-report.ts';
@@ -36,7 +37,7 @@ export interface ImportDeps extends ClientRunDeps {
   readonly imports: Pick<ImportQueries, 'find' | 'chunk' | 'choices'>;
   readonly importRuns: ImportRuns;
   readonly symbols: Pick<AssetService['list'], 'find' | 'identities' | 'isKnown'>;
-  readonly closes: ReadCloses;
+  readonly closes: PastCloses['dailyCloses'];
   readonly findMarketValues: FindMarketValues;
   /** Has the books of a portfolio brought up to date. */
   readonly updateBooks: (portfolioId: string) => Promise<void>;

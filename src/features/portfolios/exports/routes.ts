@@ -1,25 +1,46 @@
 /** Export of a portfolio: streamed page by page as fast as the client reads, however much there is. */
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import type { Portfolio } from '../ledger/portfolio.ts';
+import { z } from 'zod';
+import type { Logger } from '../../../platform/observability/logger.ts';
+import type { PortfolioService } from '../portfolio-service.ts';
 import { ConflictError, messageOf } from '../../../domain/errors.ts';
-import type { BookStanding } from '../book-reader.ts';
 import type { ApiContext } from '../../../platform/http/context.ts';
-import type { AppDeps } from '../../../app-deps.ts';
 import { stampOf } from '../../../platform/http/envelope.ts';
-import {
-  csvLine,
-  gainSheet,
-  jsonRow,
-  positionSheet,
-  transactionSheet,
-  type Sheet,
-} from './present-export.ts';
+import { wholeNumber } from '../../../platform/http/fields.ts';
 import { route, type Route } from '../../../platform/http/route.ts';
-import { exportQuery, type ExportKind } from './schemas.ts';
-import { portfolioIdOf, portfolioPath } from '../portfolio-schemas.ts';
+import type { BookStanding, Position } from '../book-reader.ts';
+import { exportColumns, guardedText } from '../importers/pricepool.ts';
+import { type Amount, formatAmount } from '../ledger/amount.ts';
+import type { Portfolio } from '../ledger/portfolio.ts';
+import type { StoredTransaction } from '../ledger/recorded-transaction.ts';
+import { portfolioIdOf, portfolioPath } from '../schemas.ts';
+import type { RealisedGain } from '../queries/exports.ts';
 
-type ExportDeps = Pick<AppDeps, 'portfolios' | 'exports' | 'books' | 'log'>;
+/** What of a portfolio can be exported. */
+const exportKinds = ['transactions', 'realised', 'positions'] as const;
+type ExportKind = (typeof exportKinds)[number];
+
+/** Query of `GET /portfolios/:id/export`. */
+const exportQuery = z
+  .strictObject({
+    format: z.enum(['csv', 'json'], 'must be csv or json').default('csv'),
+    kind: z
+      .enum(exportKinds, `must be one of ${exportKinds.join(', ')}`)
+      .default('transactions')
+      .meta({
+        description: 'transactions (which an import takes back), realised gains by lot, or positions',
+      }),
+    year: wholeNumber({ min: 2009, max: 2200 })
+      .optional()
+      .meta({ description: 'Of realised gains: those of one year of the time zone of the portfolio' }),
+  })
+  .refine(({ kind, year }) => year === undefined || kind === 'realised', {
+    path: ['year'],
+    message: 'has a meaning with the kind realised only',
+  });
+
+type ExportDeps = Pick<PortfolioService, 'portfolios' | 'exports' | 'books'> & { readonly log: Logger };
 
 /** Longest wait (ms) for books that are not current. */
 const booksWaitMs = 5_000;
@@ -158,4 +179,118 @@ async function* linesOf<Row>(
   }
   const end = isCsv ? '' : '\n]}\n';
   if (before + end !== '') yield before + end;
+}
+
+/** A number stays one in a spreadsheet; a text never becomes a formula. */
+type Cell = { readonly number: string } | { readonly text: string } | { readonly flag: boolean } | null;
+
+/** Rows of one kind of export. */
+interface Sheet<Row> {
+  readonly columns: readonly string[];
+  cells(row: Row): readonly Cell[];
+}
+
+const text = (value: string | null): Cell => (value === null ? null : { text: value });
+const amount = (value: Amount | null | undefined): Cell =>
+  value === null || value === undefined ? null : { number: formatAmount(value) };
+const moment = (value: Date | number | null): Cell =>
+  value === null ? null : { text: new Date(value).toISOString() };
+
+/** Transactions, as `pricepoolReader` reads them. */
+function transactionSheet(currency: string): Sheet<StoredTransaction> {
+  return {
+    columns: exportColumns,
+    cells: ({ received, given, fee, ...transaction }) => [
+      text(transaction.id),
+      moment(transaction.at),
+      text(transaction.type),
+      text(received?.asset ?? null),
+      amount(received?.quantity),
+      text(given?.asset ?? null),
+      amount(given?.quantity),
+      amount(transaction.value),
+      text(fee?.asset ?? null),
+      // Of a fee in cash the quantity is its value.
+      amount(fee === null || fee.asset === null ? null : fee.quantity),
+      amount(fee?.value),
+      text(currency),
+      text(transaction.note),
+      text(transaction.fingerprint),
+    ],
+  };
+}
+
+/** Realised gains, one row for each lot that a disposal consumed. */
+function gainSheet(currency: string): Sheet<RealisedGain> {
+  return {
+    columns: [
+      'disposed_at',
+      'acquired_at',
+      'asset',
+      'quantity',
+      'proceeds',
+      'cost_basis',
+      'gain',
+      'currency',
+      'rule',
+      'provisional',
+      'is_fee',
+      'transaction_id',
+    ],
+    cells: (gain) => [
+      moment(gain.disposedAt),
+      moment(gain.acquiredAt),
+      text(gain.assetId),
+      amount(gain.quantity),
+      amount(gain.proceeds),
+      amount(gain.basis),
+      amount(gain.proceeds - gain.basis),
+      text(currency),
+      text(gain.rule),
+      { flag: gain.isProvisional },
+      { flag: gain.isFee },
+      text(gain.transactionId),
+    ],
+  };
+}
+
+/** Positions, those that are given away included: their gains are realised. */
+function positionSheet(currency: string): Sheet<Position> {
+  return {
+    columns: ['asset', 'quantity', 'cost_basis', 'proceeds', 'realised', 'open_lots', 'currency'],
+    cells: ({ assetId, quantity, tally, openLots }) => [
+      text(assetId),
+      amount(quantity),
+      amount(tally.acquired - tally.consumed - tally.left),
+      amount(tally.proceeds),
+      amount(tally.proceeds - tally.consumed),
+      { number: String(openLots) },
+      text(currency),
+    ],
+  };
+}
+
+/** A line of CSV, with its end. */
+function csvLine(cells: readonly Cell[]): string {
+  return `${cells.map(csvCell).join(',')}\r\n`;
+}
+
+function csvCell(cell: Cell): string {
+  if (cell === null) return '';
+  if ('number' in cell) return cell.number;
+  if ('flag' in cell) return String(cell.flag);
+  const safe = guardedText(cell.text);
+  return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+}
+
+/** A row as JSON: numbers are decimal strings. */
+function jsonRow(columns: readonly string[], cells: readonly Cell[]): string {
+  const valueOf = (cell: Cell): unknown => {
+    if (cell === null) return null;
+    if ('flag' in cell) return cell.flag;
+    return 'number' in cell ? cell.number : cell.text;
+  };
+  return JSON.stringify(
+    Object.fromEntries(columns.map((column, place) => [column, valueOf(cells[place] ?? null)])),
+  );
 }

@@ -4,7 +4,9 @@
  */
 import { mulDiv, type Amount } from '../ledger/amount.ts';
 import { amountOfPrice, valueAt } from '../ledger/price.ts';
-import type { DayPrices, FindMarketValues, MarketValue, WorthAsked } from '../valuation/market-values.ts';
+import type { CandleQueries, DailyCloses } from '../../history/queries/candles.ts';
+import { dayText } from '../ledger/days.ts';
+import type { FindMarketValues, MarketValue, WorthAsked } from '../valuation/market-values.ts';
 
 const dayMs = 86_400_000;
 /** Day of the first block of Bitcoin: there are no prices before it. */
@@ -13,14 +15,6 @@ const earliest = Date.UTC(2009, 0, 3);
 const rateAsset = 'bitcoin';
 /** Series that are held at once (some 100 KB each at most): more than a page of rows can need. */
 const mostSeries = 3_000;
-
-/** Reads stored closes: as CandleQueries.dailyCloses. */
-export type ReadCloses = (query: {
-  readonly assetIds: readonly string[];
-  readonly currency: string;
-  readonly from: number;
-  readonly to: number;
-}) => Promise<ReadonlyMap<string, DayPrices>>;
 
 /** The rates that one currency was converted at. */
 export interface ToldRate {
@@ -37,7 +31,7 @@ export interface ToldRate {
 }
 
 interface PricesDeps {
-  readonly closes: ReadCloses;
+  readonly closes: CandleQueries['dailyCloses'];
   /** What is of the last 24 hours is worth what the cached quote says, as with any transaction. */
   readonly findMarketValues: FindMarketValues;
   /** Base currency of the portfolio. */
@@ -50,7 +44,7 @@ interface PricesDeps {
 export class ImportPrices {
   readonly #deps: PricesDeps;
   /** By `<currency>:<asset>`; empty where nothing is stored. */
-  readonly #series = new Map<string, DayPrices>();
+  readonly #series = new Map<string, DailyCloses>();
   #recent: MarketValue = () => null;
   readonly #used = new Map<string, { days: Set<number>; lowest: number; highest: number }>();
 
@@ -145,8 +139,4 @@ function placeOf(days: readonly number[], day: number): number {
     else high = middle;
   }
   return low;
-}
-
-function dayText(day: number): string {
-  return new Date(day * dayMs).toISOString().slice(0, 10);
 }

@@ -1,26 +1,30 @@
 /** Imports of reports into a portfolio: a file is streamed into Postgres, and a job reads it from there. */
 import { v7 as uuidv7 } from 'uuid';
-import type { ImportRecord } from '../queries/imports.ts';
-import type { Principal } from '../../../domain/principal.ts';
-import type { Portfolio } from '../ledger/portfolio.ts';
-import { NotFoundError, ValidationError, type FieldProblem } from '../../../domain/errors.ts';
-import { UploadSink, type Arrived } from './upload-sink.ts';
-import { workKeyOf } from '../../jobs/work-key.ts';
-import type { ApiContext } from '../../../platform/http/context.ts';
-import type { AppDeps } from '../../../app-deps.ts';
-import { makeLastAnswer } from '../../../platform/http/last-answer.ts';
-import { validate } from '../../../platform/http/validate.ts';
-import { answer } from '../../../platform/http/envelope.ts';
-import { pageOf } from '../../../platform/http/paging.ts';
-import { presentImport } from './present-import.ts';
-import { readUpload, type Upload } from './read-upload.ts';
-import { route, type Route } from '../../../platform/http/route.ts';
-import { importBodies, importIdOf, importPath, importWish } from './schemas.ts';
-import { pagingQuery, portfolioIdOf, portfolioPath } from '../portfolio-schemas.ts';
-import { submissionDescribed, submitJob, type SubmitDeps } from '../../jobs/submit-job.ts';
 import type { z } from 'zod';
+import { importBodies, importIdOf, importPath, importWish } from './schemas.ts';
+import { type Arrived, readUpload, type Upload, UploadSink } from './upload.ts';
+import type { Logger } from '../../../platform/observability/logger.ts';
+import type { AssetDirectory } from '../../assets/asset-directory.ts';
+import type { PortfolioService } from '../portfolio-service.ts';
+import { type FieldProblem, NotFoundError, ValidationError } from '../../../domain/errors.ts';
+import type { Principal } from '../../../domain/principal.ts';
+import type { ApiContext } from '../../../platform/http/context.ts';
+import { answer } from '../../../platform/http/envelope.ts';
+import { makeLastAnswer } from '../../../platform/http/last-answer.ts';
+import { pageOf } from '../../../platform/http/paging.ts';
+import { route, type Route } from '../../../platform/http/route.ts';
+import { validate } from '../../../platform/http/validate.ts';
+import { submissionDescribed, type SubmitDeps, submitJob } from '../../jobs/submit-job.ts';
+import { workKeyOf } from '../../jobs/work-key.ts';
+import type { Portfolio } from '../ledger/portfolio.ts';
+import { pagingQuery, portfolioIdOf, portfolioPath } from '../schemas.ts';
+import type { ImportRecord } from '../queries/imports.ts';
 
-type ImportDeps = SubmitDeps & Pick<AppDeps, 'portfolios' | 'imports' | 'assets' | 'log'>;
+type ImportDeps = SubmitDeps &
+  Pick<PortfolioService, 'portfolios' | 'imports'> & {
+    readonly assets: Pick<AssetDirectory, 'isKnown' | 'byId'>;
+    readonly log: Logger;
+  };
 type Wish = z.output<typeof importWish>;
 
 const tag = 'Portfolios';
@@ -192,4 +196,25 @@ function read({ portfolios, imports }: ImportDeps): Route {
       answer(ctx, { message: 'Import', data: presentImport(found, found.resultJson) });
     },
   });
+}
+
+/** An import as the owner of its portfolio gets it; with its result where that is still known. */
+function presentImport(
+  { id, format, encoding, bytes, sha256, added, ...record }: ImportRecord,
+  resultJson?: string | null,
+): Record<string, unknown> {
+  return {
+    id,
+    file_name: record.fileName,
+    format,
+    on_error: record.onError,
+    dry_run: record.isDryRun,
+    encoding,
+    bytes,
+    sha256,
+    added,
+    created_at: record.createdAt,
+    settled_at: record.settledAt,
+    ...(resultJson === undefined ? {} : { result: resultJson === null ? null : JSON.parse(resultJson) }),
+  };
 }

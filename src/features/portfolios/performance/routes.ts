@@ -3,31 +3,92 @@
  * is being computed is waited for, and only what is neither is submitted, within the limits that submissions have.
  */
 import { createHash } from 'node:crypto';
+import { z } from 'zod';
 import { performanceSteps } from '../../../../jobs/portfolios.ts';
-import type { Principal } from '../../../domain/principal.ts';
-import type { Portfolio } from '../ledger/portfolio.ts';
-import type { PerformanceRange } from '../../../domain/performance-range.ts';
-import { isFinal, type JobRecord } from '../../../domain/job.ts';
-import { jobLinks, resultJsonOf } from '../../../domain/job-text.ts';
+import type { Clock } from '../../../platform/concurrency/clock.ts';
+import type { Config } from '../../../platform/config/load-config.ts';
+import type { AssetDirectory } from '../../assets/asset-directory.ts';
+import type { PortfolioService } from '../portfolio-service.ts';
 import { ValidationError } from '../../../domain/errors.ts';
-import type { Submission } from '../../jobs/job-service.ts';
+import { jobLinks, resultJsonOf } from '../../../domain/job-text.ts';
+import { isFinal, type JobRecord } from '../../../domain/job.ts';
+import { type PerformanceRange, performanceRanges } from '../../../domain/performance-range.ts';
+import type { Principal } from '../../../domain/principal.ts';
 import type { ApiContext } from '../../../platform/http/context.ts';
-import type { AppDeps } from '../../../app-deps.ts';
-import { matchesTag, preferredWaitSeconds, prefersAsync } from '../../jobs/preferences.ts';
 import { answerJson, envelopeOf } from '../../../platform/http/envelope.ts';
+import { coin } from '../../../platform/http/fields.ts';
 import { route, type Route } from '../../../platform/http/route.ts';
-import { performanceBody, performanceQuery } from './schemas.ts';
-import { portfolioIdOf, portfolioPath } from '../portfolio-schemas.ts';
+import type { Submission } from '../../jobs/job-service.ts';
+import { matchesTag, preferredWaitSeconds, prefersAsync } from '../../jobs/preferences.ts';
 import {
   answerAccepted,
   confirmCompleted,
   submissionDescribed,
+  type SubmitDeps,
   submitJob,
   waitForEnd,
-  type SubmitDeps,
 } from '../../jobs/submit-job.ts';
+import { timeout } from '../../quotes/price-schemas.ts';
+import { callbackUrl } from '../../webhooks/webhook-schemas.ts';
+import type { Portfolio } from '../ledger/portfolio.ts';
+import { portfolioIdOf, portfolioPath } from '../schemas.ts';
 
-type PerformanceDeps = SubmitDeps & Pick<AppDeps, 'portfolios' | 'assets' | 'config' | 'clock'>;
+const range = z
+  .enum(performanceRanges, `must be one of ${performanceRanges.join(', ')}`)
+  .default('max')
+  .meta({ description: 'Days of the range, all of which end today; max begins with the first transaction' });
+
+const benchmark = coin
+  .default('bitcoin')
+  .meta({ description: 'Asset that the same flows are invested in for comparison', examples: ['bitcoin'] });
+
+const rateRule =
+  'must be an annual rate from -1 to 10, such as 0.02 for 2 %, with at most 4 digits after the point';
+const described = { description: 'Annual risk-free rate: 0.02 is 2 %' };
+const isInRange = (rate: number): boolean => rate >= -1 && rate <= 10;
+/** Finer rates tell nothing, and each of them would be other work. */
+const hasFewDigits = (rate: number): boolean => Math.round(rate * 1e4) / 1e4 === rate;
+/** Minus nothing is nothing: it would be other work. */
+const withoutSign = (rate: number): number => rate + 0;
+
+const rateInQuery = z
+  .string()
+  .regex(/^-?\d{1,2}(\.\d{1,4})?$/, rateRule)
+  .transform(Number)
+  .refine(isInRange, rateRule)
+  .transform(withoutSign)
+  .default(0)
+  .meta({ ...described, examples: ['0.02'] });
+
+const rateInBody = z
+  .number({ error: rateRule })
+  .refine((rate) => isInRange(rate) && hasFewDigits(rate), rateRule)
+  .transform(withoutSign)
+  .default(0)
+  .meta({ ...described, examples: [0.02] });
+
+/** Query of `GET /portfolios/:id/performance`. */
+const performanceQuery = z.strictObject({
+  range,
+  benchmark,
+  risk_free_rate: rateInQuery,
+});
+
+/** Body of `POST /portfolios/:id/performance`. */
+const performanceBody = z.strictObject({
+  range,
+  benchmark,
+  risk_free_rate: rateInBody,
+  timeout,
+  callback_url: callbackUrl,
+});
+
+type PerformanceDeps = SubmitDeps &
+  Pick<PortfolioService, 'portfolios'> & {
+    readonly assets: Pick<AssetDirectory, 'isKnown' | 'byId'>;
+    readonly config: Pick<Config, 'READ_WAIT_MS'>;
+    readonly clock: Clock;
+  };
 
 const tag = 'Portfolios';
 const path = '/api/v1/portfolios/:id/performance';

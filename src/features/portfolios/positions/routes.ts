@@ -1,21 +1,67 @@
 /** What the books of a portfolio say: positions, open lots, realised gains; and building them anew. */
-import type { z } from 'zod';
+import { z } from 'zod';
 import { rebuildSteps } from '../../../../jobs/portfolios.ts';
-import { dayBegin } from '../ledger/day-start.ts';
-import { dayNumber, daysOf } from '../ledger/days.ts';
-import type { Portfolio } from '../ledger/portfolio.ts';
-import type { BookStanding, Position } from '../book-reader.ts';
+import type { PortfolioService } from '../portfolio-service.ts';
 import type { ApiContext } from '../../../platform/http/context.ts';
-import type { AppDeps } from '../../../app-deps.ts';
-import { matchesTag } from '../../jobs/preferences.ts';
 import { answer } from '../../../platform/http/envelope.ts';
-import { presentLots, presentPositions, presentRealised } from '../present-positions.ts';
+import { coin, wholeNumber } from '../../../platform/http/fields.ts';
+import { pageFields } from '../../../platform/http/paging.ts';
 import { route, type Route } from '../../../platform/http/route.ts';
-import { portfolioIdOf, portfolioPath } from '../portfolio-schemas.ts';
-import { lotsQuery, positionsQuery, realisedQuery, rebuildBody } from './schemas.ts';
-import { submissionDescribed, submitJob, type SubmitDeps } from '../../jobs/submit-job.ts';
+import { matchesTag } from '../../jobs/preferences.ts';
+import { submissionDescribed, type SubmitDeps, submitJob } from '../../jobs/submit-job.ts';
+import { timeout } from '../../quotes/price-schemas.ts';
+import { callbackUrl } from '../../webhooks/webhook-schemas.ts';
+import type { AssetLot, BookStanding, Position } from '../book-reader.ts';
+import { formatAmount, mulDiv, oneUnit } from '../ledger/amount.ts';
+import { dayBegin } from '../ledger/day-start.ts';
+import { dayNumber, daysOf, dayText } from '../ledger/days.ts';
+import type { Portfolio } from '../ledger/portfolio.ts';
+import { portfolioIdOf, portfolioPath } from '../schemas.ts';
+import type { RealisedRow, RealisedTotals } from '../queries/book-reading.ts';
 
-type PositionDeps = Pick<AppDeps, 'portfolios' | 'books'>;
+const longPage = {
+  page: wholeNumber({ min: 1, max: 1_000_000 }).default(1),
+  limit: wholeNumber({ min: 1, max: 1_000 }).default(100),
+};
+
+/** Query of `GET /portfolios/:id/positions`. */
+const positionsQuery = z.strictObject({
+  status: z
+    .enum(['open', 'closed', 'all'], 'must be one of open, closed, all')
+    .default('open')
+    .meta({ description: 'open: something is held; closed: everything went' }),
+});
+
+/** Query of `GET /portfolios/:id/lots`. */
+const lotsQuery = z.strictObject({ asset: coin.optional(), ...longPage });
+
+const dayRule = 'must be a day such as 2024-01-31';
+const day = z
+  .string()
+  .regex(/^\d{4}-\d{2}-\d{2}$/, dayRule)
+  .refine((text) => !Number.isNaN(dayNumber(text)) && dayText(dayNumber(text)) === text, dayRule);
+
+/** Query of `GET /portfolios/:id/realised`. */
+const realisedQuery = z
+  .strictObject({
+    from: day.optional().meta({ description: 'First day, by the time zone of the portfolio' }),
+    to: day.optional().meta({ description: 'Last day' }),
+    year: wholeNumber({ min: 1970, max: 9998 }).optional().meta({ description: 'Instead of from and to' }),
+    asset: coin.optional(),
+    ...longPage,
+  })
+  .superRefine(({ from, to, year }, ctx) => {
+    const refuse = (path: string, message: string): void =>
+      ctx.addIssue({ code: 'custom', path: [path], message });
+    if (year !== undefined && (from !== undefined || to !== undefined))
+      refuse('year', 'cannot be combined with from and to');
+    if (from !== undefined && to !== undefined && to < from) refuse('to', 'must not be before from');
+  });
+
+/** Body of `POST /portfolios/:id/rebuild`. */
+const rebuildBody = z.strictObject({ timeout, callback_url: callbackUrl });
+
+type PositionDeps = Pick<PortfolioService, 'portfolios' | 'books'>;
 
 const tag = 'Portfolios';
 const path = '/api/v1/portfolios/:id';
@@ -139,7 +185,7 @@ function spanOf(
   };
 }
 
-function rebuild(deps: Pick<AppDeps, 'portfolios'> & SubmitDeps): Route {
+function rebuild(deps: PositionDeps & SubmitDeps): Route {
   return route({
     method: 'POST',
     path: `${path}/rebuild`,
@@ -192,4 +238,128 @@ function tell(ctx: ApiContext, { message, standing, data }: Told): void {
   ctx.set('Cache-Control', 'private, no-cache');
   if (data === undefined) ctx.status = 304;
   else answer(ctx, { message, data });
+}
+
+const dayMs = 86_400_000;
+
+/** What every answer about books says first. */
+function booksHead(portfolio: Portfolio, booksVersion: number): Record<string, unknown> {
+  return {
+    portfolio_id: portfolio.id,
+    currency: portfolio.baseCurrency,
+    method: portfolio.method,
+    books_version: booksVersion,
+  };
+}
+
+/** Positions with their sums; `totals` are of those shown. */
+function presentPositions(
+  portfolio: Portfolio,
+  { booksVersion }: BookStanding,
+  positions: readonly Position[],
+): Record<string, unknown> {
+  const sum = (of: (position: Position) => bigint): string =>
+    formatAmount(positions.reduce((total, each) => total + of(each), 0n));
+  return {
+    ...booksHead(portfolio, booksVersion),
+    totals: { cost_basis: sum(costOf), realised: sum(gainOf), count: positions.length },
+    positions: positions.map(presentPosition),
+  };
+}
+
+function costOf({ tally }: Position): bigint {
+  return tally.acquired - tally.consumed - tally.left;
+}
+
+function gainOf({ tally }: Position): bigint {
+  return tally.proceeds - tally.consumed;
+}
+
+function presentPosition(position: Position): Record<string, unknown> {
+  const { assetId, quantity, tally, openLots } = position;
+  const cost = costOf(position);
+  return {
+    asset: assetId,
+    quantity: formatAmount(quantity),
+    cost_basis: formatAmount(cost),
+    average_cost: quantity === 0n ? null : formatAmount(mulDiv(cost, oneUnit, quantity)),
+    open_lots: openLots,
+    acquired: formatAmount(tally.acquired),
+    disposed: formatAmount(tally.consumed),
+    transferred_out: formatAmount(tally.left),
+    proceeds: formatAmount(tally.proceeds),
+    realised: formatAmount(gainOf(position)),
+  };
+}
+
+/** Page of a list that belongs to books. */
+interface BookPage {
+  readonly booksVersion: number;
+  readonly page: number;
+  readonly limit: number;
+  readonly total: number;
+}
+
+/** Open lots. A pool is one lot without a transaction. */
+function presentLots(
+  portfolio: Portfolio,
+  { booksVersion, page, limit, total }: BookPage,
+  lots: readonly AssetLot[],
+): Record<string, unknown> {
+  return {
+    ...booksHead(portfolio, booksVersion),
+    data: lots.map(({ assetId, transaction, acquiredAt, quantity, basis }) => ({
+      asset: assetId,
+      transaction_id: transaction,
+      acquired_at: timeOf(acquiredAt),
+      quantity: formatAmount(quantity),
+      cost_basis: formatAmount(basis),
+      unit_cost: formatAmount(mulDiv(basis, oneUnit, quantity)),
+    })),
+    ...pageFields({ total, page, limit }),
+  };
+}
+
+/** Realised gains: what disposals took out of lots, and the sums over all of them. */
+function presentRealised(
+  portfolio: Portfolio,
+  { booksVersion, page, limit }: Omit<BookPage, 'total'>,
+  { rows, totals }: { readonly rows: readonly RealisedRow[]; readonly totals: RealisedTotals },
+): Record<string, unknown> {
+  const { proceeds, basis, count, provisional } = totals;
+  return {
+    ...booksHead(portfolio, booksVersion),
+    totals: {
+      count,
+      provisional,
+      proceeds: formatAmount(proceeds),
+      cost_basis: formatAmount(basis),
+      gain: formatAmount(proceeds - basis),
+    },
+    data: rows.map(presentRealisedRow),
+    ...pageFields({ total: count, page, limit }),
+  };
+}
+
+function presentRealisedRow(row: RealisedRow): Record<string, unknown> {
+  return {
+    asset: row.assetId,
+    transaction_id: row.transaction,
+    is_fee: row.isFee,
+    disposed_at: timeOf(row.disposedAt),
+    acquired_at: timeOf(row.acquiredAt),
+    acquired_with: row.lot,
+    // Whole days: what counts as long depends on the law that the reader is under.
+    held_days: row.acquiredAt === null ? null : Math.floor((row.disposedAt - row.acquiredAt) / dayMs),
+    rule: row.rule,
+    quantity: formatAmount(row.quantity),
+    proceeds: formatAmount(row.proceeds),
+    cost_basis: formatAmount(row.basis),
+    gain: formatAmount(row.proceeds - row.basis),
+    provisional: row.isProvisional,
+  };
+}
+
+function timeOf(at: number | null): string | null {
+  return at === null ? null : new Date(at).toISOString();
 }

@@ -1,19 +1,3 @@
-import type { StoredTransaction } from '../ledger/recorded-transaction.ts';
-import { actorOf } from '../../accounts/actor.ts';
-import type { ApiContext } from '../../../platform/http/context.ts';
-import type { AppDeps } from '../../../app-deps.ts';
-import {
-  expectedVersion,
-  ifMatchAnswers,
-  ifMatchHeader,
-  versionTagOf,
-} from '../../../platform/http/if-match.ts';
-import { matchesTag } from '../../jobs/preferences.ts';
-import { answer } from '../../../platform/http/envelope.ts';
-import { pageOf } from '../../../platform/http/paging.ts';
-import { portfolioUrl, presentTransaction } from '../present-portfolio.ts';
-import { route, type Route } from '../../../platform/http/route.ts';
-import { portfolioIdOf, portfolioPath } from '../portfolio-schemas.ts';
 import {
   maxTransactionsPerRequest,
   newTransactionBody,
@@ -24,11 +8,29 @@ import {
   transactionsQuery,
   writtenOf,
 } from './schemas.ts';
+import type { PortfolioService } from '../portfolio-service.ts';
+import type { ApiContext } from '../../../platform/http/context.ts';
+import { answer } from '../../../platform/http/envelope.ts';
+import {
+  expectedVersion,
+  ifMatchAnswers,
+  ifMatchHeader,
+  versionTagOf,
+} from '../../../platform/http/if-match.ts';
+import { pageOf } from '../../../platform/http/paging.ts';
+import { route, type Route } from '../../../platform/http/route.ts';
+import { actorOf } from '../../accounts/actor.ts';
+import { matchesTag } from '../../jobs/preferences.ts';
+import { contentOf, type StoredTransaction } from '../ledger/recorded-transaction.ts';
+import type { TransactionChange } from '../queries/transaction-changes.ts';
+import { portfolioUrl } from '../schemas.ts';
+import { pagingQuery, portfolioIdOf, portfolioPath } from '../schemas.ts';
 
-type TransactionDeps = Pick<AppDeps, 'transactions'>;
+type TransactionDeps = Pick<PortfolioService, 'transactions'>;
 
 const tag = 'Transactions';
-const path = '/api/v1/portfolios/:id/transactions';
+const ofPortfolio = '/api/v1/portfolios/:id';
+const path = `${ofPortfolio}/transactions`;
 const missing = 'There is no such portfolio or transaction, or it is somebody else’s';
 const unavailable = 'The database is away; see Retry-After';
 const conflicts =
@@ -36,9 +38,18 @@ const conflicts =
 const again =
   'With an id of your own the request can be sent again after a lost answer: what is there and says the same counts as made.';
 
-/** Transactions of a portfolio: making, listing, reading, replacing and deleting them. */
+/** Transactions of a portfolio: making, listing, reading, replacing and deleting them; and what was done to them. */
 export function transactionRoutes(deps: TransactionDeps): Route[] {
-  return [createMany(deps), create(deps), list(deps), read(deps), replace(deps), remove(deps)];
+  return [
+    createMany(deps),
+    create(deps),
+    list(deps),
+    read(deps),
+    replace(deps),
+    remove(deps),
+    changesOfPortfolio(deps),
+    changesOfTransaction(deps),
+  ];
 }
 
 function create({ transactions }: TransactionDeps): Route {
@@ -209,4 +220,71 @@ function answerTransaction(
   const isRead = ctx.method === 'GET' || ctx.method === 'HEAD';
   if (isRead && matchesTag(ctx.req.headers['if-none-match'], tagOf)) ctx.status = 304;
   else answer(ctx, { status, message, data: presentTransaction(transaction) });
+}
+
+/** Audit trails: what was done to transactions, by whom, and what they said before and after. */
+function changesOfPortfolio({ transactions }: TransactionDeps): Route {
+  return route({
+    method: 'GET',
+    path: `${ofPortfolio}/changes`,
+    access: 'user',
+    scope: 'portfolio:read',
+    tag,
+    summary: 'What was done to the transactions of a portfolio, the latest first',
+    description: 'An import is one row, whatever it brought.',
+    params: portfolioPath,
+    query: pagingQuery,
+    answers: { 200: 'A page of changes', 404: missing, 503: unavailable },
+    handler: async (ctx, { params, viewer, query }) => {
+      const found = await transactions.changes({ portfolioId: portfolioIdOf(params), viewer, ...query });
+      const data = pageOf(found.changes.map(presentChange), { total: found.total, ...query });
+      answer(ctx, { message: 'Changes', data });
+    },
+  });
+}
+
+function changesOfTransaction({ transactions }: TransactionDeps): Route {
+  return route({
+    method: 'GET',
+    path: `${path}/:tid/changes`,
+    access: 'user',
+    scope: 'portfolio:read',
+    tag,
+    summary: 'What was done to a transaction, also after it was deleted; the latest first',
+    params: transactionPath,
+    query: pagingQuery,
+    answers: { 200: 'A page of changes', 404: missing, 503: unavailable },
+    handler: async (ctx, { params, viewer, query }) => {
+      const portfolioId = portfolioIdOf(params);
+      const transactionId = transactionIdOf(params);
+      const found = await transactions.changes({ portfolioId, transactionId, viewer, ...query });
+      const data = pageOf(found.changes.map(presentChange), { total: found.total, ...query });
+      answer(ctx, { message: 'Changes', data });
+    },
+  });
+}
+
+/** A transaction as the owner of its portfolio gets it. */
+function presentTransaction(transaction: StoredTransaction): Record<string, unknown> {
+  return {
+    id: transaction.id,
+    ...contentOf(transaction),
+    version: transaction.version,
+    created_at: transaction.createdAt,
+    updated_at: transaction.updatedAt,
+  };
+}
+
+/** A row of an audit trail. */
+function presentChange(change: TransactionChange): Record<string, unknown> {
+  return {
+    id: change.id,
+    at: change.at,
+    action: change.action,
+    transaction_id: change.transactionId,
+    actor_id: change.actorId,
+    key_id: change.keyId,
+    before: change.before,
+    after: change.after,
+  };
 }

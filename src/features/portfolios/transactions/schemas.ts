@@ -2,9 +2,9 @@ import { transactionTypes } from '../../../domain/bookkeeping.ts';
 import { z } from 'zod';
 import { canonicalQuantity, holdsItsDigits } from '../../../domain/quantity.ts';
 import { NotFoundError } from '../../../domain/errors.ts';
-import type { NewTransaction } from './transaction-writes.ts';
+import type { NewTransaction } from './transaction-service.ts';
 import { boundedArray, coin } from '../../../platform/http/fields.ts';
-import { paging, portfolioPath } from '../portfolio-schemas.ts';
+import { paging, portfolioPath } from '../schemas.ts';
 
 /** Most transactions of one request. */
 export const maxTransactionsPerRequest = 1_000;

@@ -2,25 +2,35 @@
  * Where handlers find, make and change transactions. A change is judged, valued and then written under the lock of its
  * portfolio; after the commit the books are brought up to date by a job.
  */
-import type { TransactionChange } from '../queries/transaction-changes.ts';
-import type { TransactionFilter } from '../queries/transactions.ts';
-import type { StoredTransaction } from '../ledger/recorded-transaction.ts';
-import type { Viewer } from '../../../domain/job.ts';
-import type { WrittenTransaction } from './transaction-drafts.ts';
+import { v7 as uuidv7 } from 'uuid';
 import {
-  createAll,
-  noTransaction,
-  removeOne,
-  replaceOne,
-  type Creation,
-  type NewTransaction,
-  type TransactionDeskDeps,
-  type TransactionRequest,
-  type TransactionTarget,
-} from './transaction-writes.ts';
+  checkDrafts,
+  type CheckedTransaction,
+  saysTheSame,
+  valued,
+  type WrittenTransaction,
+} from './transaction-drafts.ts';
+import {
+  ConflictError,
+  type FieldProblem,
+  NotFoundError,
+  UnavailableError,
+  ValidationError,
+} from '../../../domain/errors.ts';
+import { confirmVersion, type ExpectedVersion } from '../../../domain/expected-version.ts';
+import type { Viewer } from '../../../domain/job.ts';
+import type { Clock } from '../../../platform/concurrency/clock.ts';
+import { KeyedTurns } from '../../../platform/concurrency/keyed-mutex.ts';
+import { OverdrawnError } from '../ledger/overdrawn-error.ts';
+import type { Portfolio } from '../ledger/portfolio.ts';
+import type { RecordedTransaction, StoredTransaction } from '../ledger/recorded-transaction.ts';
+import { compareTransactions, type Transaction } from '../ledger/transaction.ts';
+import type { ChangeAuthor, TransactionChange } from '../queries/transaction-changes.ts';
+import type { PlanChange, TransactionFilter, TransactionQueries } from '../queries/transactions.ts';
+import type { FindMarketValues } from '../valuation/market-values.ts';
 
 /** A page of something in a portfolio. */
-export interface PortfolioPage {
+interface PortfolioPage {
   readonly portfolioId: string;
   readonly viewer: Viewer;
   readonly page: number;
@@ -86,4 +96,315 @@ export function createTransactionDesk(deps: TransactionDeskDeps): TransactionDes
       return found;
     },
   };
+}
+
+/** A new transaction. With an id of the client's own it can be sent again. */
+export interface NewTransaction extends WrittenTransaction {
+  readonly id?: string | undefined;
+}
+
+/** Who does what to which portfolio. */
+interface TransactionRequest {
+  readonly portfolioId: string;
+  readonly viewer: Viewer;
+  readonly by: ChangeAuthor;
+}
+
+/** One transaction, at the version that the client has seen. */
+interface TransactionTarget extends TransactionRequest {
+  readonly id: string;
+  readonly expected: ExpectedVersion;
+}
+
+/** What became of new transactions. */
+interface Creation {
+  /** In the order given. */
+  readonly transactions: readonly StoredTransaction[];
+  /** How many of them were not there before. */
+  readonly created: number;
+}
+
+/** What writing and reading transactions stands on. */
+interface TransactionDeskDeps {
+  /** Finds a portfolio of the viewer. */
+  readonly portfolios: { get(id: string, viewer: Viewer): Promise<Portfolio> };
+  readonly transactions: TransactionQueries;
+  readonly takeTurn: TakeWriteTurn;
+  readonly findMarketValues: FindMarketValues;
+  /** Whether there is such an asset; true too when that cannot be told. */
+  readonly isAsset: (id: string) => boolean;
+  /** Has the books of a portfolio brought up to date; never rejects. */
+  readonly updateBooks: (portfolioId: string) => void;
+  /** Transactions that a portfolio may have. */
+  readonly limit: number;
+  readonly clock: Clock;
+}
+
+type Prefixed = CheckedTransaction & { readonly prefix: string };
+type RecordedPart = WrittenPart & { readonly transaction: RecordedTransaction };
+
+/** Drafts as they came. */
+interface Drafts {
+  readonly drafts: readonly NewTransaction[];
+  readonly isList: boolean;
+}
+
+/** Makes all of some transactions or none; throws what the desk says. */
+async function createAll(
+  deps: TransactionDeskDeps,
+  { portfolioId, viewer, by }: TransactionRequest,
+  { drafts, isList }: Drafts,
+): Promise<Creation> {
+  const portfolio = await deps.portfolios.get(portfolioId, viewer);
+  const checked = checkAll(deps, drafts, isList);
+  const own = drafts.flatMap(({ id }) => id ?? []);
+  const known = sameOf(checked, await deps.transactions.find(portfolioId, own));
+  const parts = await partsOf(
+    deps,
+    portfolio,
+    checked.filter(({ content }) => !known.has(content.id)),
+  );
+  const added = await refusing(
+    parts,
+    () => 'transactions',
+    () =>
+      changeInTurn(deps, { portfolioId, by }, async (change, find) => {
+        confirmCurrency(change.portfolio, portfolio);
+        // Somebody may have sent the same in the meantime.
+        for (const [id, each] of sameOf(checked, await find(own))) known.set(id, each);
+        return { add: parts.map(({ transaction }) => transaction).filter(({ id }) => !known.has(id)) };
+      }),
+  );
+  if (added.length > 0) deps.updateBooks(portfolioId);
+  const made = new Map([...known, ...added.map((each) => [each.id, each] as const)]);
+  return {
+    transactions: checked.flatMap(({ content }) => made.get(content.id) ?? []),
+    created: added.length,
+  };
+}
+
+function checkAll(
+  { clock, isAsset }: TransactionDeskDeps,
+  drafts: readonly NewTransaction[],
+  isList: boolean,
+): Prefixed[] {
+  const prefixOf = (index: number): string => (isList ? `transactions[${index}].` : '');
+  const named = drafts.map((written, index) => ({
+    id: written.id ?? uuidv7(),
+    written,
+    prefix: prefixOf(index),
+  }));
+  const checked = checkDrafts(named, { now: clock.now(), isAsset });
+  return checked.map((each, index) => ({ ...each, prefix: prefixOf(index) }));
+}
+
+/**
+ * Those of the stored transactions that say what a client wrote, by id.
+ * @throws {ConflictError} one says something else.
+ */
+function sameOf(
+  checked: readonly Prefixed[],
+  stored: readonly StoredTransaction[],
+): Map<string, StoredTransaction> {
+  const same = new Map<string, StoredTransaction>();
+  const byId = new Map(stored.map((each) => [each.id, each]));
+  for (const each of checked) {
+    const { id } = each.content;
+    const found = byId.get(id);
+    if (found === undefined) continue;
+    if (!saysTheSame(each, found))
+      throw new ConflictError(`Transaction ${id} is there and says something else`, 'transaction_exists');
+    same.set(id, found);
+  }
+  return same;
+}
+
+async function partsOf(
+  { findMarketValues }: TransactionDeskDeps,
+  { baseCurrency: currency }: Portfolio,
+  checked: readonly Prefixed[],
+): Promise<RecordedPart[]> {
+  const transactions = await valued(checked, { currency, findMarketValues });
+  return transactions.map((transaction, index) => ({
+    transaction,
+    prefix: checked[index]?.prefix ?? '',
+  }));
+}
+
+/** Replaces a transaction; throws what the desk says. */
+async function replaceOne(
+  deps: TransactionDeskDeps,
+  { portfolioId, viewer, by, id, expected }: TransactionTarget,
+  written: WrittenTransaction,
+): Promise<StoredTransaction> {
+  const portfolio = await deps.portfolios.get(portfolioId, viewer);
+  const [before] = await deps.transactions.find(portfolioId, [id]);
+  if (before === undefined) throw noTransaction();
+  confirmVersion(before.version, expected);
+  // What it named before, it may go on to name, though the asset be gone.
+  const had = new Set([before.received?.asset, before.given?.asset, before.fee?.asset]);
+  const isAsset = (asset: string): boolean => had.has(asset) || deps.isAsset(asset);
+  const checked = checkDrafts([{ id, written, prefix: '' }], { now: deps.clock.now(), isAsset });
+  if (checked.every((each) => saysTheSame(each, before))) return before;
+  const parts = await partsOf(
+    deps,
+    portfolio,
+    checked.map((each) => ({ ...each, prefix: '' })),
+  );
+  const [replaced = before] = await refusing(
+    parts,
+    (asset) => lackingField(asset, before, parts[0]?.transaction),
+    () =>
+      changeInTurn(deps, { portfolioId, by }, async (change, find) => {
+        confirmCurrency(change.portfolio, portfolio);
+        const current = await currentOf(find, id, expected);
+        const { importId, fingerprint } = current;
+        return {
+          remove: [id],
+          add: parts.map(({ transaction }) => ({ ...transaction, importId, fingerprint })),
+        };
+      }),
+  );
+  deps.updateBooks(portfolioId);
+  return replaced;
+}
+
+/** Deletes a transaction; throws what the desk says. */
+async function removeOne(
+  deps: TransactionDeskDeps,
+  { portfolioId, viewer, by, id, expected }: TransactionTarget,
+): Promise<void> {
+  await deps.portfolios.get(portfolioId, viewer);
+  await refusing(
+    [],
+    () => 'id',
+    () =>
+      changeInTurn(deps, { portfolioId, by }, async (_change, find) => {
+        await currentOf(find, id, expected);
+        return { remove: [id] };
+      }),
+  );
+  deps.updateBooks(portfolioId);
+}
+
+async function currentOf(
+  find: Parameters<PlanChange>[1],
+  id: string,
+  expected: ExpectedVersion,
+): Promise<StoredTransaction> {
+  const [current] = await find([id]);
+  if (current === undefined) throw noTransaction();
+  confirmVersion(current.version, expected);
+  return current;
+}
+
+/** Valued in a currency that is not the portfolio's any more. */
+function confirmCurrency(current: Portfolio, seen: Portfolio): void {
+  if (current.baseCurrency !== seen.baseCurrency)
+    throw new ConflictError('The base currency has just changed: try again', 'base_currency_changed');
+}
+
+function changeInTurn(
+  { transactions, takeTurn, limit }: TransactionDeskDeps,
+  { portfolioId, by }: Pick<TransactionRequest, 'portfolioId' | 'by'>,
+  plan: PlanChange,
+): Promise<readonly StoredTransaction[]> {
+  return takeTurn(portfolioId, () => transactions.change({ portfolioId, limit, by }, plan));
+}
+
+/** Tells an overdrawn holding in the fields of the request. */
+async function refusing<T>(
+  parts: readonly WrittenPart[],
+  otherwise: (asset: string) => string,
+  change: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await change();
+  } catch (error) {
+    if (!(error instanceof OverdrawnError)) throw error;
+    throw overdrawnIn(error, parts, otherwise(error.asset));
+  }
+}
+
+/** 404 of a transaction. */
+function noTransaction(): NotFoundError {
+  return new NotFoundError('There is no such transaction', 'transaction_not_found');
+}
+
+/** What a request wanted to write, with the prefix of its fields. */
+interface WrittenPart {
+  readonly transaction: Transaction;
+  readonly prefix: string;
+}
+
+/**
+ * An overdrawn holding, told with the fields of the request that is to blame: what is refused may be a transaction that was
+ * there before, and lacks what the request takes away or takes first.
+ * @param otherwise the field to name when nothing that was written takes the asset.
+ */
+function overdrawnIn(
+  error: OverdrawnError,
+  parts: readonly WrittenPart[],
+  otherwise: string,
+): ValidationError {
+  const own = parts.find(({ transaction }) => transaction.id === error.transaction);
+  if (own !== undefined) {
+    const fields = (error.fields ?? []).map((each) => ({ ...each, field: own.prefix + each.field }));
+    return new ValidationError(error.message, fields);
+  }
+  const message = `${error.message}: a transaction that is there needs it`;
+  return new ValidationError(message, [
+    {
+      field: fieldToBlame(error, parts) ?? otherwise,
+      message: 'a later transaction needs what is missing then',
+    },
+  ] satisfies FieldProblem[]);
+}
+
+/** The field of a replaced transaction by which less of an asset comes in, or later. */
+function lackingField(asset: string, before: Transaction, after: Transaction | undefined): string {
+  if (after?.received == null) return 'type';
+  if (after.received.asset !== asset) return 'received.asset';
+  const had = before.received?.quantity ?? 0n;
+  return after.received.quantity < had ? 'received.quantity' : 'executed_at';
+}
+
+/** The last that takes of the asset. */
+function fieldToBlame(error: OverdrawnError, parts: readonly WrittenPart[]): string | undefined {
+  const taking = parts
+    .flatMap((part) => fieldsTaking(part, error.asset))
+    .sort((a, b) => compareTransactions(a.transaction, b.transaction));
+  return taking.at(-1)?.field;
+}
+
+function fieldsTaking({ transaction, prefix }: WrittenPart, asset: string) {
+  const { given, fee } = transaction;
+  return [
+    ...(given?.asset === asset ? [{ transaction, field: `${prefix}given.quantity` }] : []),
+    ...(fee?.asset === asset ? [{ transaction, field: `${prefix}fee.quantity` }] : []),
+  ];
+}
+
+/**
+ * Makes a change of a portfolio when its turn has come.
+ * @throws {UnavailableError} (`portfolio_busy`) too many changes of it wait, or this one waited too long.
+ */
+export type TakeWriteTurn = <T>(portfolioId: string, change: () => Promise<T>) => Promise<T>;
+
+/** One has the lock, and the next one waits for it, so that there is no pause between them. */
+const width = 2;
+const waiting = 100;
+const longestWaitMs = 5_000;
+/** Changes of all portfolios at once. */
+const most = 2_000;
+
+/** Turns of the portfolios of a process: all of its changes are to take theirs from the same ones. */
+export function createWriteTurns(): TakeWriteTurn {
+  const refusal = (): Error =>
+    new UnavailableError('Too many changes of this portfolio are waiting', {
+      code: 'portfolio_busy',
+      retryAfterSeconds: 1,
+    });
+  const turns = new KeyedTurns({ width, waiting, longestWaitMs, most, refusal });
+  return (portfolioId, change) => turns.run(portfolioId, change);
 }

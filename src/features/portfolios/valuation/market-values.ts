@@ -6,26 +6,13 @@ import type { Amount } from '../ledger/amount.ts';
 import { valueAt } from '../ledger/price.ts';
 import type { Leg } from '../ledger/transaction.ts';
 import type { Clock } from '../../../platform/concurrency/clock.ts';
-
-/** Last prices of UTC days; entries of equal index belong together. */
-export interface DayPrices {
-  /** 00:00 UTC, in milliseconds since the epoch. */
-  readonly days: readonly number[];
-  readonly closes: readonly number[];
-}
+import type { CandleQueries } from '../../history/queries/candles.ts';
+import type { ReadQuotes } from '../performance/performance-tables.ts';
 
 export interface MarketValueDeps {
-  /** Stored prices of the days of a span (ms, both included) by asset; assets without any are missing. */
-  readonly dailyCloses: (
-    assetIds: readonly string[],
-    currency: string,
-    span: { readonly from: number; readonly to: number },
-  ) => Promise<ReadonlyMap<string, DayPrices>>;
-  /** The cached quote of an asset, however old; undefined when there is none. */
-  readonly quote: (
-    assetId: string,
-    currency: string,
-  ) => Promise<{ readonly price: number; readonly receivedAt: number } | undefined>;
+  readonly dailyCloses: CandleQueries['dailyCloses'];
+  /** Prices of cached quotes, however old. */
+  readonly quotedPrices: ReadQuotes;
   readonly clock: Clock;
 }
 
@@ -79,10 +66,11 @@ async function pricesOf(deps: MarketValueDeps, { asset, currency, moments, now }
   const days = moments.map(dayOf).sort((a, b) => a - b);
   const span = { from: days[0] ?? now, to: days.at(-1) ?? now };
   const isRecent = (at: number): boolean => at > now - dayMs;
-  const [closes, quote] = await Promise.all([
-    deps.dailyCloses([asset], currency, span),
-    moments.some(isRecent) ? deps.quote(asset, currency) : undefined,
+  const [closes, quoted] = await Promise.all([
+    deps.dailyCloses({ assetIds: [asset], currency, ...span }),
+    moments.some(isRecent) ? deps.quotedPrices(currency, [asset]) : undefined,
   ]);
+  const quote = quoted?.get(asset);
   const closeOf = new Map(
     closes.get(asset)?.days.map((day, index) => [day, closes.get(asset)?.closes[index]]),
   );

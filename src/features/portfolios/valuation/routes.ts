@@ -1,28 +1,43 @@
-import type { BookedPortfolio } from '../queries/booked-portfolios.ts';
-import { dayText, daysOf } from '../ledger/days.ts';
-import { firstDayOf } from '../../../domain/performance-range.ts';
-import type { Portfolio } from '../ledger/portfolio.ts';
-import type { Viewer } from '../../../domain/job.ts';
-import { NotFoundError } from '../../../domain/errors.ts';
-import { heldOf, mostWanted } from './valuation-service.ts';
-import type { Holdings, PortfolioSource } from '../portfolio-stream.ts';
-import type { AppDeps } from '../../../app-deps.ts';
-import { answer } from '../../../platform/http/envelope.ts';
+import { z } from 'zod';
 import { presentHistory, presentSnapshots, presentValuation } from './present-valuation.ts';
+import { heldOf, mostWanted } from './valuation-service.ts';
+import type { Clock } from '../../../platform/concurrency/clock.ts';
+import type { PortfolioService } from '../portfolio-service.ts';
+import { NotFoundError } from '../../../domain/errors.ts';
+import type { Viewer } from '../../../domain/job.ts';
+import { firstDayOf, performanceRanges } from '../../../domain/performance-range.ts';
+import { answer } from '../../../platform/http/envelope.ts';
 import { route, type Route } from '../../../platform/http/route.ts';
-import { portfolioIdOf, portfolioPath } from '../portfolio-schemas.ts';
-import { historyQuery, valueStreamQuery } from './schemas.ts';
+import type { Realtime } from '../../../platform/realtime/realtime.ts';
+import { streamFields } from '../../../platform/realtime/stream-fields.ts';
+import { daysOf, dayText } from '../ledger/days.ts';
+import type { Portfolio } from '../ledger/portfolio.ts';
+import { portfolioIdOf, portfolioPath } from '../schemas.ts';
+import type { Holdings, PortfolioSource, PortfolioStreams } from '../portfolio-stream.ts';
+import type { BookedPortfolio } from '../queries/booked-portfolios.ts';
+
+/** Query of `GET /portfolios/:id/history`. */
+const historyQuery = z.strictObject({
+  range: z
+    .enum(performanceRanges, `must be one of ${performanceRanges.join(', ')}`)
+    .default('30d')
+    .meta({ description: 'Days that end with today; max begins with the first transaction' }),
+  interval: z.enum(['1d', 'snapshot'], 'must be 1d or snapshot').default('1d').meta({
+    description: '1d: every day, worked out from transactions and prices; snapshot: what was stored',
+  }),
+});
+
+/** Query of `GET /portfolios/:id/stream`. `ticket` and `lastEventId` are read elsewhere. */
+const valueStreamQuery = z.strictObject(streamFields);
 
 type ValuationDeps = Pick<
-  AppDeps,
-  | 'portfolios'
-  | 'valuations'
-  | 'valueHistories'
-  | 'portfolioSnapshots'
-  | 'realtime'
-  | 'portfolioStreams'
-  | 'clock'
->;
+  PortfolioService,
+  'portfolios' | 'valuations' | 'valueHistories' | 'portfolioSnapshots'
+> & {
+  readonly realtime: Realtime;
+  readonly portfolioStreams: PortfolioStreams;
+  readonly clock: Clock;
+};
 
 const tag = 'Portfolios';
 const path = '/api/v1/portfolios/:id';

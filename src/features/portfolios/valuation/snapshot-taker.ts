@@ -6,11 +6,10 @@
 import type { BookedPortfolio, BookedPortfolios } from '../queries/booked-portfolios.ts';
 import type { PortfolioSnapshot, PortfolioSnapshots } from '../queries/portfolio-snapshots.ts';
 import { dayText, daysOf } from '../ledger/days.ts';
-import { valuationOf } from './valuation.ts';
+import { valuationOf, priceGiven } from './valuation.ts';
 import type { QuoteReading } from '../../../domain/cached-quote.ts';
 import type { Clock } from '../../../platform/concurrency/clock.ts';
 import { heldOf, mostWanted } from './valuation-service.ts';
-import { priceGiven } from '../transactions/price-given.ts';
 
 /** Takes snapshots. */
 export interface SnapshotTaker {

@@ -1,12 +1,11 @@
 import type { BookedPortfolio, BookedPortfolios } from '../queries/booked-portfolios.ts';
-import { valuationOf, type Valuation } from './valuation.ts';
+import { valuationOf, type Valuation, priceGiven } from './valuation.ts';
 import type { QuoteReading } from '../../../domain/cached-quote.ts';
 import type { Viewer } from '../../../domain/job.ts';
 import type { Requester } from '../../../domain/requester.ts';
 import { NotFoundError } from '../../../domain/errors.ts';
 import type { BookReader } from '../book-reader.ts';
 import type { BooksWatch, BooksWatcher } from '../books-watch.ts';
-import { priceGiven } from '../transactions/price-given.ts';
 
 /** Reads quotes: as the market reader of an API process does. */
 export type ReadQuotes = (asked: {

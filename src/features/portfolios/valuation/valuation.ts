@@ -2,7 +2,8 @@
  * What a portfolio is worth at given quotes. An asset without a quote has no value: it is named, and counts nowhere, neither
  * as 0 nor at the price of a transaction.
  */
-import { mulDiv, type Amount } from '../ledger/amount.ts';
+import type { CachedQuote, QuoteReading } from '../../../domain/cached-quote.ts';
+import { type Amount, mulDiv } from '../ledger/amount.ts';
 import type { Tally } from '../ledger/asset-ledger.ts';
 import { valueAt } from '../ledger/price.ts';
 
@@ -121,4 +122,34 @@ function stateOf(positions: readonly unknown[], valued: readonly ValuedPosition[
 
 function sum<T>(items: readonly T[], amountOf: (item: T) => Amount | null): Amount {
   return items.reduce((total, item) => total + (amountOf(item) ?? 0n), 0n);
+}
+
+/** A price as it stands in the JSON of a cached quote. */
+type Parsed = Omit<PriceGiven, 'state'>;
+
+/** Quotes are shared by everybody who holds the asset, so each is parsed once. */
+const parsed = new WeakMap<CachedQuote, Parsed>();
+
+/** The price of a reading; undefined when it is not usable. */
+export function priceGiven(reading: QuoteReading | undefined): PriceGiven | undefined {
+  const quote = reading?.quote;
+  if (reading === undefined || quote === undefined) return undefined;
+  const price = parsed.get(quote) ?? parse(quote);
+  parsed.set(quote, price);
+  return { ...price, state: reading.state === 'fresh' ? 'fresh' : 'stale' };
+}
+
+function parse({ head }: CachedQuote): Parsed {
+  const fields = JSON.parse(`${head}}`) as {
+    readonly price: number;
+    readonly as_of: string | null;
+    readonly received_at: string;
+    readonly source: string;
+  };
+  return {
+    price: fields.price,
+    asOf: fields.as_of,
+    receivedAt: fields.received_at,
+    source: fields.source,
+  };
 }

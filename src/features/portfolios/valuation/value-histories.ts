@@ -6,7 +6,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { LRUCache } from 'lru-cache';
 import type { DailyCloses } from '../../history/queries/candles.ts';
-import type { HistoryService } from '../../history/history-service.ts';
+import type { PastCloses } from '../books-service.ts';
 import type { ReadDailyBooks, TransferDays } from '../queries/daily-books.ts';
 import type { Amount } from '../ledger/amount.ts';
 import { daysOf, type DayOf } from '../ledger/days.ts';
@@ -18,7 +18,7 @@ import { requesterText, type Requester } from '../../../domain/requester.ts';
 import type { Clock } from '../../../platform/concurrency/clock.ts';
 import { AppError } from '../../../domain/errors.ts';
 import { readRangeBooks, type RangeBooks } from '../performance/performance-tables.ts';
-import { priceGiven } from '../transactions/price-given.ts';
+import { priceGiven } from './valuation.ts';
 import type { ReadQuotes } from './valuation-service.ts';
 
 /** Which days of which portfolio. */
@@ -43,33 +43,10 @@ export interface DailyHistory extends Omit<ValueHistory, 'points'> {
   readonly asked: readonly string[];
 }
 
-/** Reads histories. */
-export interface ValueHistories {
-  /**
-   * Every day of a range until today, that at the quotes which are cached. Without transactions there are none.
-   * @throws {AppError} 422 (`range_too_large`) more assets and days than are worked out while somebody waits.
-   * @throws {UnavailableError} Postgres does not answer.
-   */
-  daily(question: DailyQuestion): Promise<DailyHistory>;
-}
-
 interface HistoriesDeps {
   readonly readBooks: ReadDailyBooks;
-  readonly closes: (
-    assetIds: readonly string[],
-    currency: string,
-    span: { readonly from: number; readonly to: number },
-  ) => Promise<ReadonlyMap<string, DailyCloses>>;
-  readonly closesBefore: HistoryService['closesBefore'];
+  readonly past: PastCloses;
   readonly quotes: ReadQuotes;
-  /** Asks for prices that were lacking. */
-  readonly askFor: (wanted: {
-    readonly currency: string;
-    readonly from: number;
-    readonly to: number;
-    readonly lacking: readonly { readonly assetId: string; readonly days: number }[];
-    readonly requester: string | undefined;
-  }) => Promise<readonly string[]>;
   readonly clock: Clock;
 }
 
@@ -84,8 +61,8 @@ const mostRememberedDays = 200_000;
 /** Prices come in, and the last day changes with every quote. */
 const rememberedMs = 30_000;
 
-/** Builds the {@link ValueHistories} of an API process. */
-export function createValueHistories(deps: HistoriesDeps): ValueHistories {
+/** Builds what reads histories in an API process. */
+export function createValueHistories(deps: HistoriesDeps) {
   const underWay = new Map<string, Promise<DailyHistory>>();
   const known = new LRUCache<string, DailyHistory>({
     max: mostRemembered,
@@ -94,7 +71,12 @@ export function createValueHistories(deps: HistoriesDeps): ValueHistories {
     ttl: rememberedMs,
   });
   return {
-    async daily(question) {
+    /**
+     * Every day of a range until today, that at the quotes which are cached. Without transactions there are none.
+     * @throws {AppError} 422 (`range_too_large`) more assets and days than are worked out while somebody waits.
+     * @throws {UnavailableError} Postgres does not answer.
+     */
+    async daily(question: DailyQuestion): Promise<DailyHistory> {
       const { portfolio, range } = question;
       const now = deps.clock.now();
       const today = daysOf(portfolio.timeZone)(now);
@@ -128,8 +110,8 @@ async function make(
     });
   const span = { from: firstDay * dayMs, to: (firstDay + days - 1) * dayMs };
   const [closes, before, quotes] = await Promise.all([
-    deps.closes(assets, currency, span),
-    deps.closesBefore(assets, currency, span.from),
+    deps.past.dailyCloses({ assetIds: assets, currency, ...span }),
+    deps.past.closesBefore(assets, currency, span.from),
     deps.quotes({ currency, assetIds: assets, waitMs: 0 }),
   ]);
   const dayOf = daysOf(timeZone);
@@ -155,7 +137,12 @@ async function make(
     assetId,
     days: carried + unpriced,
   }));
-  const asked = await deps.askFor({ currency, ...span, lacking, requester: requesterText(requester) });
+  const asked = await deps.past.askForCloses({
+    currency,
+    ...span,
+    lacking,
+    requester: requesterText(requester),
+  });
   return { ...history, booksVersion, at: now, asked, points: withCosts(history.points, read) };
 }
 

@@ -1,27 +1,27 @@
 import type { z } from 'zod';
 import type { Portfolio } from './ledger/portfolio.ts';
-import type { ApiContext } from '../../platform/http/context.ts';
-import type { AppDeps } from '../../app-deps.ts';
-import {
-  expectedVersion,
-  ifMatchAnswers,
-  ifMatchHeader,
-  versionTagOf,
-} from '../../platform/http/if-match.ts';
-import { matchesTag } from '../jobs/preferences.ts';
-import { answer } from '../../platform/http/envelope.ts';
-import { pageOf } from '../../platform/http/paging.ts';
-import { portfolioUrl, presentPortfolio } from './present-portfolio.ts';
-import { route, type Route } from '../../platform/http/route.ts';
 import {
   newPortfolioBody,
   pagingQuery,
   portfolioChangesBody,
   portfolioIdOf,
   portfolioPath,
-} from './portfolio-schemas.ts';
+  portfolioUrl,
+} from './schemas.ts';
+import type { PortfolioService } from './portfolio-service.ts';
+import type { ApiContext } from '../../platform/http/context.ts';
+import { answer } from '../../platform/http/envelope.ts';
+import {
+  expectedVersion,
+  ifMatchAnswers,
+  ifMatchHeader,
+  versionTagOf,
+} from '../../platform/http/if-match.ts';
+import { pageOf } from '../../platform/http/paging.ts';
+import { route, type Route } from '../../platform/http/route.ts';
+import { matchesTag } from '../jobs/preferences.ts';
 
-type PortfolioDeps = Pick<AppDeps, 'portfolios'>;
+type PortfolioDeps = Pick<PortfolioService, 'portfolios'>;
 
 const tag = 'Portfolios';
 const path = '/api/v1/portfolios';
@@ -161,4 +161,18 @@ function answerPortfolio(
   const isRead = ctx.method === 'GET' || ctx.method === 'HEAD';
   if (isRead && matchesTag(ctx.req.headers['if-none-match'], tagOf)) ctx.status = 304;
   else answer(ctx, { status, message, data: presentPortfolio(portfolio) });
+}
+
+/** A portfolio as its owner gets it. */
+function presentPortfolio(portfolio: Portfolio): Record<string, unknown> {
+  return {
+    id: portfolio.id,
+    name: portfolio.name,
+    base_currency: portfolio.baseCurrency,
+    method: portfolio.method,
+    time_zone: portfolio.timeZone,
+    version: portfolio.version,
+    created_at: portfolio.createdAt,
+    updated_at: portfolio.updatedAt,
+  };
 }

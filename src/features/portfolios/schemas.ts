@@ -1,5 +1,5 @@
-import { costBasisMethods } from '../../domain/bookkeeping.ts';
 import { z } from 'zod';
+import { costBasisMethods } from '../../domain/bookkeeping.ts';
 import { NotFoundError } from '../../domain/errors.ts';
 import { currency, wholeNumber } from '../../platform/http/fields.ts';
 
@@ -77,6 +77,11 @@ export function portfolioIdOf({ id }: z.output<typeof portfolioPath>): string {
   if (!uuid.safeParse(id).success)
     throw new NotFoundError('There is no such portfolio, or it is somebody else’s', 'portfolio_not_found');
   return id.toLowerCase();
+}
+
+/** Where a portfolio is found. */
+export function portfolioUrl(id: string): string {
+  return `/api/v1/portfolios/${id}`;
 }
 
 /**

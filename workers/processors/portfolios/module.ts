@@ -1,0 +1,106 @@
+import { createAssetQueries } from '../../../src/features/assets/queries/assets.ts';
+import type { BooksService } from '../../../src/features/portfolios/books-service.ts';
+import { createImportRuns } from '../../../src/features/portfolios/queries/import-runs.ts';
+import {
+  createSnapshotTaker,
+  type WantedQuotes,
+} from '../../../src/features/portfolios/valuation/snapshot-taker.ts';
+import type { Platform } from '../../../src/platform/platform.ts';
+import type { WorkerModule } from '../../runtime/processor.ts';
+import { createFigures } from '../../threads/performance.ts';
+import { createReplays } from '../../threads/replay-ledger.ts';
+import type { Threads } from '../../threads/threads.ts';
+import type { ClientRunDeps } from '../jobs/client-run.ts';
+import { createBooksCheck } from './check-books.ts';
+import { createPerformanceCompute } from './compute-performance.ts';
+import { createTransactionsImport } from './import-transactions.ts';
+import { createBooksRebuild } from './rebuild-books.ts';
+import { createPortfolioSnapshot } from './snapshot-portfolio.ts';
+import { createBooksUpdate } from './update-books.ts';
+
+/** A portfolio has one snapshot of changes in this time (ms), which has all that was changed until then. */
+const spacingMs = 60_000;
+
+/** What portfolios give workers: books and their snapshots, jobs of clients, and what looks after both. */
+export function createPortfolioProcessors(
+  { config, knex, queues, clock, log }: Platform,
+  {
+    books,
+    clientRuns,
+    want,
+    threads,
+  }: {
+    readonly books: BooksService;
+    readonly clientRuns: () => ClientRunDeps;
+    /** Wants quotes with the least urgency; returns the number of assets whose quotes are on their way now. */
+    readonly want: (wanted: WantedQuotes) => Promise<number>;
+    readonly threads: Threads;
+  },
+) {
+  const { ledgers, news, past } = books;
+  const replays = createReplays(threads);
+  const snapshots = createSnapshotTaker({
+    portfolios: books.booked,
+    snapshots: books.snapshots,
+    cached: books.cachedQuotes,
+    want,
+    clock,
+  });
+  return {
+    processors: {
+      books: () => ({
+        'books.update': createBooksUpdate({
+          ledgers,
+          replays,
+          log,
+          // Updated books are noted with what they are worth, within a minute; a snapshot that Redis does not take is never taken.
+          news: {
+            async publish(portfolioId) {
+              const deduplication = { id: `snapshot-${portfolioId}` };
+              await Promise.all([
+                news.publish(portfolioId),
+                queues.add('portfolio.snapshot', { portfolioId }, { delay: spacingMs, deduplication }),
+              ]);
+            },
+          },
+        }),
+        'portfolio.snapshot': createPortfolioSnapshot(snapshots),
+      }),
+      portfolios: () => {
+        const runs = clientRuns();
+        return {
+          'books.rebuild': createBooksRebuild(runs, { ledgers, replays, news, log }),
+          'performance.compute': createPerformanceCompute(runs, {
+            portfolios: books.portfolios,
+            readBooks: books.readDailyBooks,
+            closes: past.dailyCloses,
+            quotes: books.quotedPrices,
+            figures: createFigures(threads),
+            askFor: past.askForCloses,
+          }),
+          'transactions.import': createTransactionsImport({
+            ...runs,
+            imports: books.imports,
+            importRuns: createImportRuns(knex),
+            symbols: createAssetQueries(knex),
+            closes: past.dailyCloses,
+            findMarketValues: books.findMarketValues,
+            updateBooks: books.update,
+            transactionLimit: config.PORTFOLIO_TRANSACTION_LIMIT,
+          }),
+        };
+      },
+      upkeep: () => {
+        const checkBooks = createBooksCheck({ ledgers, kick: books.update });
+        return {
+          'books.check': async () => ({ added: await checkBooks() }),
+          'snapshots.check': async () => ({
+            stored: await snapshots.ofEndedDays(),
+            deleted: await snapshots.purge(),
+          }),
+        };
+      },
+    },
+    purges: [() => books.purge()],
+  } satisfies WorkerModule;
+}
