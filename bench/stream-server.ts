@@ -4,12 +4,11 @@
  */
 import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
-import { createBudgetOutlook } from '../src/features/upstream/budget/budgets.ts';
 import { directoryOver } from '../src/features/assets/asset-directory.ts';
 import { createAssetIndex } from '../src/features/assets/asset-index.ts';
-import { loadConfig, type Config } from '../src/platform/config/load-config.ts';
-import { createQuoteReader } from '../src/features/quotes/cached-quote-reader.ts';
+import { loadConfig } from '../src/platform/config/load-config.ts';
 import { createAccountService } from '../src/features/accounts/account-service.ts';
+import { createCoinGeckoApiService } from '../src/features/coingecko-api/coingecko-api-service.ts';
 import { buildAlerts } from '../src/hooks.ts';
 import { buildPortfolios } from '../src/portfolios.ts';
 import { createApp } from '../src/app.ts';
@@ -21,7 +20,6 @@ import { createHealth } from '../src/platform/observability/health.ts';
 import { createLogger, type Logger } from '../src/platform/observability/logger.ts';
 import { createMetrics } from '../src/platform/observability/metrics-registry.ts';
 import { createShutdown, onProcessEnd } from '../src/platform/observability/shutdown.ts';
-import { buildMirrorReading } from '../src/mirroring.ts';
 import { openPlatform } from '../src/platform/platform.ts';
 import { buildPipeline, type Pipeline } from '../src/pipeline.ts';
 import type { JobDesk } from '../src/features/jobs/job-service.ts';
@@ -50,14 +48,6 @@ function quicken(hub: PriceHub, intervalMs: number): void {
   hub.watch = (asked, onUpdate) => watch({ ...asked, intervalMs }, onUpdate);
 }
 
-function quoteReaderOf(config: Config, pipeline: Pipeline): ReturnType<typeof createQuoteReader> {
-  return createQuoteReader({
-    ...pipeline,
-    freshMs: config.QUOTE_FRESH_SECONDS * 1000,
-    kickMarkets: (currency) => pipeline.kick.markets(currency),
-  });
-}
-
 const noAssets = createAssetIndex([]);
 
 /** The connections that are open, kept current. */
@@ -76,7 +66,7 @@ async function main(): Promise<void> {
   const shutdown = createShutdown(log);
   onProcessEnd(shutdown, log);
   const pipeline = buildPipeline(openPlatform({ config, log, shutdown }));
-  const { clock, budgetStatus } = pipeline;
+  const { clock, quotes, upstream } = pipeline;
   const reader = openJobEvents(pipeline, log);
   shutdown.add('queues', 'job events', () => reader.close());
   const access = createAccountService(pipeline);
@@ -87,21 +77,21 @@ async function main(): Promise<void> {
   quicken(hub, Number(process.env['LEAST_INTERVAL_MS'] ?? 1_000));
   await revocations.whenKnown(5_000);
 
-  const mirror = buildMirrorReading({ pipeline, log });
   const { history } = pipeline;
   const assets = directoryOver(() => noAssets);
-  const portfolios = buildPortfolios({ pipeline, assets, ...mirror });
+  const portfolios = buildPortfolios({ pipeline, assets, market: quotes });
   const deps: AppDeps = {
     ...access,
     config,
     log,
     clock,
-    budgetStatus: createBudgetOutlook({ ...pipeline, status: budgetStatus }),
-    sources: () => Promise.resolve({ sources: [], guarded: {} }),
+    budgetStatus: upstream.budgetState,
+    sources: () => Promise.resolve([]),
     ...streaming,
     metrics: createMetrics(),
-    quotes: quoteReaderOf(config, pipeline),
-    ...mirror,
+    quotes,
+    market: quotes,
+    ...createCoinGeckoApiService(pipeline, quotes),
     history,
     ...portfolios,
     webhooks: pipeline.webhooks,

@@ -2,8 +2,8 @@ import type { AccountService } from './features/accounts/account-service.ts';
 import type { AlertDesk } from './features/alerts/alert-service.ts';
 import type { AssetDirectory } from './features/assets/asset-directory.ts';
 import type { DocumentReader } from './features/coingecko-api/document-reader.ts';
-import type { MarketReader } from './features/quotes/market-reader.ts';
 import type { QuoteReader } from './features/quotes/quote-reader.ts';
+import type { BudgetState, PriceSourceState } from './domain/budget-state.ts';
 import type { Config } from './platform/config/load-config.ts';
 import type { HistoryReader } from './features/history/history-reader.ts';
 import type { Clock } from './platform/concurrency/clock.ts';
@@ -19,49 +19,6 @@ import type { PortfolioStreams } from './features/portfolios/portfolio-stream.ts
 import type { PriceStreams } from './features/quotes/price-streams.ts';
 import type { Realtime } from './platform/realtime/realtime.ts';
 
-/** What is left of the upstream budget. */
-export interface BudgetFigures {
-  /** Calls that may be made in any 60 s now. */
-  readonly limit: number;
-  /** Calls of the last 60 s. */
-  readonly used: number;
-  readonly available: number;
-  /** Milliseconds until a call is granted again; 0 when one is available. */
-  readonly nextGrantInMs: number;
-  /** Milliseconds for which the provider has told us to stay away; 0 when it has not. */
-  readonly blockedForMs: number;
-  /** Calls in any 60 s when no 429 has lowered them lately. */
-  readonly fullLimit: number;
-  /** Credits of the provider's month; null without such a limit. Moments in ms since the epoch. */
-  readonly month: {
-    readonly credits: number;
-    readonly spent: number;
-    readonly left: number;
-    readonly reserve: number;
-    readonly endsAt: number;
-    readonly spentPerHour: number;
-    readonly affordablePerHour: number;
-    readonly lastsUntil: number | null;
-  } | null;
-  /** How many seconds old quotes would grow if all calls renewed what is read now; null when nothing is read. */
-  readonly freshnessSeconds: number | null;
-}
-
-/** How the price sources stand, in the order in which they are asked. */
-export interface SourceFigures {
-  readonly sources: readonly {
-    readonly name: string;
-    /** `open`: it fails and is not called; `half_open`: one call may find out whether it answers again. */
-    readonly state: 'closed' | 'open' | 'half_open';
-    /** Failures in a row. */
-    readonly failures: number;
-    /** Milliseconds until it is tried again; 0 when it is called. */
-    readonly retryInMs: number;
-  }[];
-  /** Number of prices that were far from the last one, by what became of them. */
-  readonly guarded: Readonly<Record<string, number>>;
-}
-
 /** Everything that the HTTP side stands on. Handlers see these ports and nothing behind them. */
 export interface AppDeps extends AccountService, PortfolioService {
   readonly config: Config;
@@ -73,9 +30,14 @@ export interface AppDeps extends AccountService, PortfolioService {
   readonly jobStreams: Pick<JobStreams, 'open'>;
   readonly priceStreams: Pick<PriceStreams, 'open'>;
   readonly portfolioStreams: PortfolioStreams;
-  readonly quotes: QuoteReader;
-  /** Many quotes, market rows and rankings. */
-  readonly market: MarketReader;
+  readonly quotes: Pick<QuoteReader, 'peekFreshJson' | 'get' | 'popular' | 'clear' | 'stats'> & {
+    deviations(): Promise<Readonly<Record<string, number>>>;
+  };
+  /** Many quotes, market rows and rankings: the same reader. */
+  readonly market: Pick<
+    QuoteReader,
+    'freshMs' | 'version' | 'peekFresh' | 'getMany' | 'ranking' | 'rows' | 'noteReads'
+  >;
   /** Documents of CoinGecko's API. */
   readonly documents: DocumentReader;
   readonly assets: AssetDirectory;
@@ -89,7 +51,7 @@ export interface AppDeps extends AccountService, PortfolioService {
   readonly alertStreams: Pick<AlertStreams, 'open'>;
   readonly health: HealthChecks;
   /** Rejects when the budget cannot be read. */
-  readonly budgetStatus: () => Promise<BudgetFigures>;
-  /** Rejects when it cannot be read. */
-  readonly sources: () => Promise<SourceFigures>;
+  readonly budgetStatus: () => Promise<BudgetState>;
+  /** The price sources in the order in which they are asked. Rejects when that cannot be read. */
+  readonly sources: () => Promise<readonly PriceSourceState[]>;
 }

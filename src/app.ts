@@ -15,14 +15,12 @@ import { createAccountsModule } from './features/accounts/module.ts';
 import { createAdminModule } from './features/admin/module.ts';
 import { alertRoutes } from './features/alerts/alert-routes.ts';
 import { assetRoutes } from './features/assets/routes.ts';
-import { cacheRoutes } from './features/quotes/cache-routes.ts';
+import { cacheRoutes, priceRoutes, submissionRoutes } from './features/quotes/routes.ts';
 import { docsRoutes } from './platform/http/docs-routes.ts';
 import { jobRoutes } from './features/jobs/job-routes.ts';
 import { createPortfolioModule } from './features/portfolios/module.ts';
-import { priceRoutes } from './features/quotes/price-routes.ts';
 import { streamRoutes } from './features/quotes/stream-routes.ts';
 import { createRealtimeModule } from './platform/realtime/module.ts';
-import { submissionRoutes } from './features/quotes/submission-routes.ts';
 import { webhookRoutes } from './features/webhooks/routes.ts';
 import { createCoinGeckoApiModule } from './features/coingecko-api/module.ts';
 

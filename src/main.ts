@@ -1,8 +1,8 @@
 import { createAccountService, type AccountService } from './features/accounts/account-service.ts';
 import { createAssetService } from './features/assets/asset-service.ts';
-import { createBudgetOutlook, type BudgetOutlook } from './features/upstream/budget/budgets.ts';
-import type { QuoteReader } from './features/quotes/quote-reader.ts';
-import { createQuoteReader } from './features/quotes/cached-quote-reader.ts';
+import { createCoinGeckoApiService } from './features/coingecko-api/coingecko-api-service.ts';
+import { quoteMetrics } from './features/quotes/module.ts';
+import { createUpstreamModule } from './features/upstream/module.ts';
 import { loadEnvironmentFile } from './platform/config/env-file.ts';
 import { loadConfig, type Config } from './platform/config/load-config.ts';
 import { etaSeconds } from './features/jobs/eta.ts';
@@ -23,14 +23,12 @@ import { createHealth, type HealthChecks } from './platform/observability/health
 import { createLogger, type Logger } from './platform/observability/logger.ts';
 import { createMetrics, type Metrics } from './platform/observability/metrics-registry.ts';
 import { createShutdown, onProcessEnd, type Shutdown } from './platform/observability/shutdown.ts';
-import { buildMirrorReading } from './mirroring.ts';
 import { openPlatform } from './platform/platform.ts';
 import { buildPipeline, type Pipeline } from './pipeline.ts';
 import { buildPortfolios } from './portfolios.ts';
 import type { JobDesk } from './features/jobs/job-service.ts';
 import { createJobDesk } from './features/jobs/postgres-job-service.ts';
 import { createJobEventReader, type JobEventReader } from './features/jobs/job-event-reader.ts';
-import { createSourcesOutlook, type SourcesOutlook } from './features/upstream/sources.ts';
 import { buildStreaming } from './streaming.ts';
 
 /** Entry of the API process: configuration, wiring, listening, and the order of its end. */
@@ -73,23 +71,20 @@ async function main(): Promise<void> {
   const jobDesk = buildJobDesk(parts, reader, access);
   const streaming = buildStreaming({ ...parts, reader, access, jobDesk });
   const health = buildHealth(parts);
-  const quotes = buildQuoteReader(parts);
-  const outlook = createBudgetOutlook({ ...parts.pipeline, status: parts.pipeline.budgetStatus });
-  const sources = createSourcesOutlook(parts.pipeline);
+  const { quotes, upstream, history } = parts.pipeline;
   const assets = createAssetService(parts.pipeline).openDirectory();
-  const { history } = parts.pipeline;
-  const mirror = buildMirrorReading(parts);
-  const portfolios = buildPortfolios({ ...parts, history, ...mirror, assets });
+  const portfolios = buildPortfolios({ ...parts, market: quotes, assets });
   const deps: AppDeps = {
     config,
     log,
     clock: parts.pipeline.clock,
-    metrics: buildMetrics(parts, { quotes, realtime: streaming.realtime, outlook, sources }),
+    metrics: buildMetrics(parts, streaming.realtime),
     ...access,
     jobDesk,
     ...streaming,
     quotes,
-    ...mirror,
+    market: quotes,
+    ...createCoinGeckoApiService(parts.pipeline, quotes),
     history,
     assets,
     webhooks: parts.pipeline.webhooks,
@@ -97,8 +92,8 @@ async function main(): Promise<void> {
     ...buildAlerts({ ...parts, ...portfolios, assets, streaming }),
     ...portfolios,
     health,
-    budgetStatus: outlook,
-    sources,
+    budgetStatus: upstream.budgetState,
+    sources: upstream.sources,
   };
 
   const { webhooks, allowances } = { ...parts.pipeline, ...access };
@@ -168,11 +163,12 @@ function buildJobDesk(
 }
 
 /** Seconds until the demand of a currency is served; null when that cannot be told. */
-async function forecast(
-  { demand, queues, budgetStatus }: Pipeline,
-  currency: string,
-): Promise<number | null> {
-  const asked = Promise.all([demand.size(currency), budgetStatus(), queues.counts('requests')]);
+async function forecast({ quotes, queues, upstream }: Pipeline, currency: string): Promise<number | null> {
+  const asked = Promise.all([
+    quotes.demand.size(currency),
+    upstream.budgetStatus(),
+    queues.counts('requests'),
+  ]);
   // Without Redis there is no forecast, and the job is accepted all the same.
   const answer = await withDeadline(asked, forecastDeadlineMs, 'a forecast').catch(() => undefined);
   if (answer === undefined) return null;
@@ -181,39 +177,18 @@ async function forecast(
   return waiting + prioritized > forecastableJobs ? null : etaSeconds(wanted, assetsPerCall, budget);
 }
 
-function buildQuoteReader({ config, pipeline }: ApiParts): QuoteReader {
-  return createQuoteReader({
-    ...pipeline,
-    reads: pipeline.interest,
-    freshMs: config.QUOTE_FRESH_SECONDS * 1000,
-    kickMarkets: (currency) => pipeline.kick.markets(currency),
-  });
-}
-
-interface Measured {
-  readonly quotes: QuoteReader;
-  readonly realtime: Realtime;
-  readonly outlook: () => Promise<BudgetOutlook>;
-  readonly sources: () => Promise<SourcesOutlook>;
-}
-
-function buildMetrics({ pipeline }: ApiParts, { quotes, realtime, outlook, sources }: Measured): Metrics {
-  const { redis, keys, jobs } = pipeline;
+function buildMetrics({ pipeline }: ApiParts, realtime: Realtime): Metrics {
+  const { jobs } = pipeline;
   const metrics = createMetrics();
   metrics.onJobStates(() => jobs.countByState());
-  metrics.onBudget(outlook);
-  metrics.onSources(sources);
-  metrics.onQuoteCache(() => quotes.stats());
+  createUpstreamModule(pipeline).metrics(metrics);
+  quoteMetrics(pipeline)(metrics);
   createRealtimeModule(realtime).metrics?.(metrics);
-  metrics.onUpstreamCalls(async () => {
-    const calls = await redis.hgetall(keys.upstreamCalls);
-    return Object.fromEntries(Object.entries(calls).map(([outcome, count]) => [outcome, Number(count)]));
-  });
   return metrics;
 }
 
 function buildHealth({ log, pipeline }: ApiParts): HealthChecks {
-  const { knex, redis, clock, budgetStatus } = pipeline;
+  const { knex, redis, clock, upstream } = pipeline;
   return createHealth({
     clock,
     log,
@@ -223,7 +198,7 @@ function buildHealth({ log, pipeline }: ApiParts): HealthChecks {
       {
         name: 'budget',
         check: async () => {
-          const { used, limit } = await budgetStatus();
+          const { used, limit } = await upstream.budgetStatus();
           return `${used} of ${limit} calls used in the last minute`;
         },
       },

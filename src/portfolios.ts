@@ -2,12 +2,13 @@ import { createBooksService, type BooksService } from './features/portfolios/boo
 import { createPortfolioService, type PortfolioService } from './features/portfolios/portfolio-service.ts';
 import type { AppDeps } from './app-deps.ts';
 import type { Pipeline } from './pipeline.ts';
+import type { Platform } from './platform/platform.ts';
 
 /** What portfolios stand on, in API and worker processes. */
-export function buildBooks(pipeline: Pipeline): BooksService {
-  const { history, store } = pipeline;
+export function buildBooks(pipeline: Platform & Pick<Pipeline, 'history' | 'quotes'>): BooksService {
+  const { history, quotes } = pipeline;
   return createBooksService(pipeline, {
-    store,
+    store: quotes.store,
     past: {
       dailyCloses: (asked) => history.candles.dailyCloses(asked),
       closesBefore: history.closesBefore,
@@ -28,6 +29,6 @@ export function buildPortfolios({
 }): PortfolioService {
   return createPortfolioService(pipeline, buildBooks(pipeline), {
     assets,
-    quotes: (asked) => market.quotes(asked),
+    quotes: (asked) => market.getMany(asked),
   });
 }

@@ -1,5 +1,4 @@
-import { randomUUID } from 'node:crypto';
-import type { Access } from './access.ts';
+import type { AccountService } from './features/accounts/account-service.ts';
 import type { Config } from './platform/config/load-config.ts';
 import type { Logger } from './platform/observability/logger.ts';
 import type { Shutdown } from './platform/observability/shutdown.ts';
@@ -9,7 +8,6 @@ import { jobFollowedBy, seeJobs } from './features/jobs/job-rights.ts';
 import type { JobDesk } from './features/jobs/job-service.ts';
 import { createJobStreams } from './features/jobs/job-streams.ts';
 import { createPortfolioStreams } from './features/portfolios/portfolio-stream.ts';
-import { createPriceHub, type PriceHub } from './features/quotes/price-hub.ts';
 import { createPriceStreams } from './features/quotes/price-streams.ts';
 import { allowed } from './platform/http/admission.ts';
 import { createRealtime } from './platform/realtime/realtime.ts';
@@ -23,7 +21,7 @@ interface StreamingRequest {
   readonly shutdown: Shutdown;
   readonly pipeline: Pipeline;
   readonly reader: JobEventReader;
-  readonly access: Pick<Access, 'revocations' | 'tokens'>;
+  readonly access: Pick<AccountService, 'revocations' | 'tokens'>;
   readonly jobDesk: JobDesk;
 }
 
@@ -40,7 +38,7 @@ export function buildStreaming(request: StreamingRequest) {
     }),
   });
   revocations.onRevoked(() => realtime.registry.endRevoked());
-  const hub = buildHub(request);
+  const hub = pipeline.quotes.openHub();
   const jobStreams = createJobStreams({
     realtime,
     reader,
@@ -56,34 +54,4 @@ export function buildStreaming(request: StreamingRequest) {
   const priceStreams = createPriceStreams({ realtime, hub, clock });
   const portfolioStreams = createPortfolioStreams({ realtime, prices: priceStreams, hub, clock, log });
   return { realtime, hub, jobStreams, priceStreams, portfolioStreams };
-}
-
-function buildHub({ config, log, shutdown, pipeline }: StreamingRequest): PriceHub {
-  const { mirror, store, ticks, clock, demand, kick } = pipeline;
-  const hub = createPriceHub({
-    epoch: randomUUID().slice(0, 8),
-    ticks,
-    clock,
-    log,
-    freshMs: config.QUOTE_FRESH_SECONDS * 1000,
-    renewAfterMs: Math.min(config.STREAM_RENEW_SECONDS, config.QUOTE_FRESH_SECONDS) * 1000,
-    quotes: {
-      get: (currency, assetId) => mirror.get(currency, assetId),
-      failure: (currency, assetId, now) => mirror.failure(currency, assetId, now),
-      async load(currency, assetIds) {
-        const absent = assetIds.filter((id) => mirror.get(currency, id) === undefined);
-        if (absent.length === 0) return;
-        for (const { quote, failure } of await store.readMany(currency, absent)) {
-          if (quote !== undefined) mirror.put(quote);
-          if (failure !== undefined) mirror.putFailure(currency, failure);
-        }
-      },
-    },
-    async want(wish) {
-      const { settled } = await demand.want(wish);
-      if (settled.length < wish.assetIds.length) await kick.quotes(wish.currency, 'stream');
-    },
-  });
-  shutdown.add('queues', 'price hub', () => hub.close());
-  return hub;
 }

@@ -11,6 +11,8 @@ describe('forecasts of the budget over HTTP', () => {
     api = await startApi({
       budgetStatus: () =>
         Promise.resolve({
+          ready: true,
+          spacingMs: 4_000,
           limit: 15,
           fullLimit: 30,
           used: 3,
@@ -27,6 +29,7 @@ describe('forecasts of the budget over HTTP', () => {
             endsAt,
             spentPerHour: 20.04,
             affordablePerHour: 13.88,
+            atHand: { interactive: 400.7, stream: 10, warming: 10, backfill: 10 },
             lastsUntil: until,
           },
         }),

@@ -99,7 +99,7 @@ describe('the protocol', () => {
   });
 
   it('logs a fault of ours as an error', async () => {
-    api.quotes.read = () => Promise.reject(new Error('broken'));
+    api.quotes.get = () => Promise.reject(new Error('broken'));
     expect((await api.call('GET', '/api/v1/crypto/x')).status).to.equal(500);
     const [line] = lines.filter(({ msg }) => msg !== 'request');
     expect(line).to.include({ level: levels['error'], path: '/api/v1/crypto/x' }).and.have.property('err');

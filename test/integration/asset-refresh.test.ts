@@ -87,7 +87,7 @@ describe('the list of assets', () => {
     await database.drop();
   });
 
-  const kick = {
+  const enqueue = {
     assets: (): Promise<void> => {
       kicked.push('list');
       return Promise.resolve();
@@ -103,7 +103,7 @@ describe('the list of assets', () => {
       return Promise.resolve();
     },
   };
-  const check = (): Promise<boolean> => checkAssets({ assets, kick });
+  const check = (): Promise<boolean> => checkAssets({ assets, enqueue });
 
   async function refresh(assetRankPages = 2, way: Pick<UpstreamGate, 'run'> = gate): Promise<number> {
     const { signal } = new AbortController();
@@ -118,7 +118,7 @@ describe('the list of assets', () => {
       releaseDeduplication: () => Promise.resolve(),
     };
     const result = await refreshAssets(
-      { provider, gate: { ...gate, ...way }, assets, assetNews, kick, assetRankPages, log },
+      { provider, gate: { ...gate, ...way }, assets, assetNews, enqueue, assetRankPages, log },
       context,
     );
     return result.assets;
@@ -133,7 +133,7 @@ describe('the list of assets', () => {
     });
   }
   const newNoter = (assetRankPages = 2) =>
-    createRankNoter({ assets, assetNews, kick, assetRankPages, clock: systemClock, log });
+    createRankNoter({ assets, assetNews, enqueue, assetRankPages, clock: systemClock, log });
 
   const listed = (...ids: string[]): ListedAsset[] =>
     ids.map((assetId) => ({ assetId, symbol: assetId, name: assetId }));

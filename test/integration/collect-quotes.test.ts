@@ -1,9 +1,9 @@
 import { expect } from 'chai';
 import { Redis } from 'ioredis';
 import { createQuoteCollector, type CollectQuotes } from '../../src/features/quotes/collect-quotes.ts';
-import { createQuoteMirror, type QuoteMirror } from '../../src/features/quotes/local-cache.ts';
+import { createLocalCache, type LocalCache } from '../../src/features/quotes/local-cache.ts';
 import { createQuoteStore, type QuoteStore } from '../../src/features/quotes/quote-store.ts';
-import { createDemand, type Demand } from '../../src/features/quotes/demand/demand.ts';
+import { createDemand, createWant, type Demand } from '../../src/features/quotes/demand/demand.ts';
 import type { CachedQuote, QuoteReading } from '../../src/domain/cached-quote.ts';
 import { createTicks, type TickPublisher } from '../../src/features/quotes/ticks.ts';
 import { systemClock } from '../../src/platform/concurrency/clock.ts';
@@ -31,7 +31,7 @@ describe('collecting quotes', () => {
   let publisher: TickPublisher;
   let collect: CollectQuotes;
   let kicks: string[];
-  let mirror: QuoteMirror;
+  let local: LocalCache;
 
   before(async () => {
     const { redisUrl } = await services();
@@ -46,18 +46,20 @@ describe('collecting quotes', () => {
     publisher = ticks;
     await subscriber.subscribe(keys.ticks);
     kicks = [];
-    mirror = createQuoteMirror();
-    collect = createQuoteCollector({
-      mirror,
-      store,
-      demand,
-      ticks,
-      clock: systemClock,
-      freshMs: 60_000,
-      kick: (currency, urgency) => {
+    local = createLocalCache();
+    const enqueue = {
+      quotes: (currency: string, urgency: string) => {
         kicks.push(`${currency} ${urgency}`);
         return Promise.resolve();
       },
+    };
+    collect = createQuoteCollector({
+      local,
+      store,
+      want: createWant({ demand, enqueue, clock: systemClock, freshMs: 60_000 }),
+      ticks,
+      clock: systemClock,
+      freshMs: 60_000,
       pendingState: () => Promise.resolve('rate_limited'),
     });
   });
@@ -84,7 +86,7 @@ describe('collecting quotes', () => {
   });
 
   it('takes a fresh quote of this process without asking Redis', async () => {
-    mirror.put(quote('a'));
+    local.put(quote('a'));
     expect((await start(['a'])).get('a')?.state).to.equal('fresh');
     expect((await store.readMany('usd', ['a']))[0]?.quote).to.equal(undefined);
   });

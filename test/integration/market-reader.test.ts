@@ -1,11 +1,14 @@
 /** Reads of many assets at once, over a real Redis. */
 import { expect } from 'chai';
 import { Redis } from 'ioredis';
-import type { MarketReader } from '../../src/features/quotes/market-reader.ts';
-import { createMarketReader, type MarketReaderDeps } from '../../src/features/quotes/local-market.ts';
-import { createMarketRowStore, type MarketRowStore } from '../../src/features/quotes/market-row-store.ts';
-import { createQuoteMirror, type QuoteMirror } from '../../src/features/quotes/local-cache.ts';
-import { createQuoteStore, type QuoteStore } from '../../src/features/quotes/quote-store.ts';
+import { QuoteReader } from '../../src/features/quotes/quote-reader.ts';
+import { createLocalCache, type LocalCache } from '../../src/features/quotes/local-cache.ts';
+import {
+  createMarketRowStore,
+  createQuoteStore,
+  type MarketRowStore,
+  type QuoteStore,
+} from '../../src/features/quotes/quote-store.ts';
 import type { CollectRequest } from '../../src/features/quotes/collect-quotes.ts';
 import type { CachedQuote, QuoteReading } from '../../src/domain/cached-quote.ts';
 import type { Tick, TickListener } from '../../src/features/quotes/ticks.ts';
@@ -14,6 +17,8 @@ import { silentLogger } from '../../src/platform/observability/logger.ts';
 import { createRedisKeys, type RedisKeys } from '../../src/platform/redis/keys.ts';
 import { flushPrefix, uniquePrefix } from '../support/redis.ts';
 import { services } from '../support/services.ts';
+
+type ReaderDeps = ConstructorParameters<typeof QuoteReader>[0];
 
 const freshMs = 60_000;
 const stale = -freshMs - 1;
@@ -25,7 +30,7 @@ function quote(assetId: string, age = 0): CachedQuote {
 describe('the market reader', () => {
   let redis: Redis;
   let keys: RedisKeys;
-  let mirror: QuoteMirror;
+  let local: LocalCache;
   let store: QuoteStore;
   let rows: MarketRowStore;
   let collected: CollectRequest[];
@@ -33,14 +38,14 @@ describe('the market reader', () => {
   let kicked: [string, number][];
   let asks: number;
   let listeners: TickListener[];
-  let market: MarketReader;
+  let market: QuoteReader;
 
   before(async () => {
     redis = new Redis((await services()).redisUrl);
   });
   beforeEach(() => {
     keys = createRedisKeys(uniquePrefix());
-    mirror = createQuoteMirror();
+    local = createLocalCache();
     store = createQuoteStore({ redis, keys, retentionSeconds: 60 });
     rows = createMarketRowStore({ redis, keys, retentionSeconds: 60 });
     [collected, renewed, kicked, listeners, asks] = [[], [], [], [], 0];
@@ -49,15 +54,16 @@ describe('the market reader', () => {
   afterEach(() => flushPrefix(redis, keys.prefix));
   after(() => redis.quit());
 
-  function build(different: Partial<MarketReaderDeps> = {}): MarketReader {
-    return createMarketReader({
-      mirror,
+  function build(different: Partial<ReaderDeps> = {}): QuoteReader {
+    return new QuoteReader({
+      local,
       store: {
         readMany: (currency, ids) => {
           asks += 1;
           return store.readMany(currency, ids);
         },
         readRanking: (currency, page) => store.readRanking(currency, page),
+        clear: (assetIds) => store.clear(assetIds),
       },
       rowStore: rows,
       ticks: {
@@ -77,26 +83,31 @@ describe('the market reader', () => {
       clock: systemClock,
       log: silentLogger(),
       freshMs,
-      renew: (_currency, assetIds) => {
+      want: ({ assetIds }) => {
         renewed.push(assetIds);
-        return Promise.resolve();
+        return Promise.resolve(assetIds.length);
       },
-      kickRanking: (currency, page) => {
-        kicked.push([currency, page]);
-        return Promise.resolve();
+      enqueue: {
+        markets: (currency, request) => {
+          kicked.push([currency, request?.page ?? 1]);
+          return Promise.resolve();
+        },
       },
+      publisher: { publishClearing: () => Promise.resolve() },
+      pendingState: () => Promise.resolve('pending'),
+      reads: { asset: () => undefined, page: () => undefined },
       ...different,
     });
   }
 
-  const read = (assetIds: string[], waitMs = 1_000) => market.quotes({ currency: 'usd', assetIds, waitMs });
+  const read = (assetIds: string[], waitMs = 1_000) => market.getMany({ currency: 'usd', assetIds, waitMs });
   const statesOf = async (ids: string[]): Promise<string[]> => {
     const readings = await read(ids);
     return ids.map((id) => readings.get(id)?.state ?? 'none');
   };
 
   it('asks Redis once for all that this process has not, and once for what nobody has', async () => {
-    mirror.put(quote('held'));
+    local.put(quote('held'));
     await store.write('usd', [quote('fresh'), quote('old', stale)]);
     const until = Date.now() + 10_000;
     await store.writeFailures('usd', [{ assetId: 'no', state: 'not_found', reason: 'no', until }]);
@@ -122,8 +133,8 @@ describe('the market reader', () => {
     let aheadMs = 0;
     market = build({ clock: { now: () => now + aheadMs } });
     const popular = { assetIds: ['held'], receivedAt: now };
-    mirror.put({ ...quote('held'), receivedAt: now });
-    mirror.putRanking('usd', popular, 2);
+    local.put({ ...quote('held'), receivedAt: now });
+    local.putRanking('usd', popular, 2);
     const pages: number[] = [];
     const peeked: boolean[] = [];
     for (aheadMs of [freshMs - 1, freshMs]) {
@@ -150,9 +161,9 @@ describe('the market reader', () => {
   });
 
   it('serves stale what it holds while Redis is away, and says so when it holds nothing', async () => {
-    mirror.put(quote('held', stale));
+    local.put(quote('held', stale));
     const away = (): Promise<never> => Promise.reject(new Error('Redis is away'));
-    market = build({ store: { readMany: away, readRanking: away }, rowStore: { read: away } });
+    market = build({ store: { readMany: away, readRanking: away, clear: away }, rowStore: { read: away } });
     expect(await statesOf(['held', 'other'])).to.deep.equal(['stale', 'unavailable']);
     expect(await read(['other']).catch((error: unknown) => error)).to.include({ code: 'cache_unavailable' });
     expect((await market.rows('usd', ['held'])).size).to.equal(0);

@@ -83,7 +83,7 @@ describe('the mail that resets a password', () => {
       MAIL_FROM: 'Pricepool <no-reply@pricepool.example>',
       ...(publicUrl === undefined ? {} : { PUBLIC_URL: publicUrl }),
     });
-    const processors = createAccountsProcessors({ config, knex, shutdown });
+    const processors = createAccountsProcessors({ config, knex, shutdown }).processors.mail();
     if (processors === undefined) throw new Error('there is a mail server');
     worker = createWorker({ queue: 'mail', processors, redis: blocking, prefix, concurrency: 1, log });
   }

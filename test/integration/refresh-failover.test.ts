@@ -126,7 +126,7 @@ describe('refreshing quotes from several sources', () => {
       guard: createDeviationGuard({ redis, keys, store, log }),
       demand,
       store,
-      rows: { write: nothing },
+      rowStore: { write: nothing },
       publisher: {
         publish: ({ failures }: { failures: readonly QuoteFailure[] }) => {
           published.push(...failures);
@@ -134,7 +134,7 @@ describe('refreshing quotes from several sources', () => {
         },
         publishClearing: nothing,
       },
-      kick: { quotes: nothing, markets: nothing, document: nothing, assets: nothing },
+      enqueue: { quotes: nothing },
       clock: systemClock,
       log,
       notFoundMs: 60_000,

@@ -9,7 +9,8 @@
 import type { AlertMoveQueries, Moved } from './queries/alert-transitions.ts';
 import type { AlertValueQueries } from './queries/alert-values.ts';
 import type { AlertWatchQueries, FoundAlert } from './queries/alert-watch.ts';
-import { WatchList, type Wish } from '../quotes/demand/watch-list.ts';
+import type { WantRequest } from '../quotes/demand/demand.ts';
+import { WatchList } from '../quotes/demand/watch-list.ts';
 import type { CachedQuote } from '../../domain/cached-quote.ts';
 import type { AlertNews } from './alert-channel.ts';
 import type { BookNews } from '../portfolios/book-channel.ts';
@@ -34,7 +35,7 @@ export interface EvaluatorDeps {
   readonly bookNews: Pick<BookNews, 'listen'>;
   readonly ticks: TickSubscriber;
   readonly quotes: AlertQuotes;
-  readonly want: (wish: Wish) => Promise<void>;
+  readonly want: (request: WantRequest) => Promise<unknown>;
   /** Has webhooks attempted. Never rejects. */
   readonly kickDeliveries: (ids: readonly string[]) => Promise<void>;
   readonly clock: Clock;

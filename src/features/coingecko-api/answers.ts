@@ -5,7 +5,7 @@ import type { CachedQuote } from '../../domain/cached-quote.ts';
 import type { ApiContext, Exchange } from '../../platform/http/context.ts';
 import { answerAtOnce } from '../../platform/http/envelope.ts';
 import { matchesTag } from '../jobs/preferences.ts';
-import type { MarketReader } from '../quotes/market-reader.ts';
+import type { QuoteService } from '../quotes/quote-service.ts';
 
 /**
  * How much of what was asked is there: all of it `fresh`; all, some of it `stale`; or `partial`: something that is wanted has
@@ -149,7 +149,9 @@ function questionOf({ req: { url = '' } }: Exchange): string {
  * Answers made of quotes, held by the query that asked for them: equal questions are answered with equal bytes for as long as
  * every quote in the answer is the newest that this process has, and fresh.
  */
-export function createHeldAnswers(market: MarketReader): HeldAnswers {
+export function createHeldAnswers(
+  market: Pick<QuoteService, 'freshMs' | 'version' | 'peekFresh' | 'noteReads'>,
+): HeldAnswers {
   const answers = new LRUCache<string, HeldAnswer>({
     maxSize: mostCharacters,
     sizeCalculation: ({ prepared, quotes }, question) =>

@@ -2,8 +2,7 @@
 import { z } from 'zod';
 import type { Platform } from '../../platform/platform.ts';
 import { createChannel } from '../../platform/redis/channel.ts';
-import type { Kick } from '../quotes/enqueue-refresh.ts';
-import type { TickSubscriber } from '../quotes/ticks.ts';
+import type { QuoteService } from '../quotes/quote-service.ts';
 import { createDocumentReader } from './document-reader.ts';
 import { createDocumentStore, documentId } from './document-store.ts';
 
@@ -23,23 +22,14 @@ export function createDocumentCache({
 /** What an API process reads documents with. */
 export function createCoinGeckoApiService(
   platform: Pick<Platform, 'config' | 'clock' | 'redis' | 'subscriber' | 'keys'>,
-  {
-    ticks,
-    kick,
-    pendingState,
-  }: {
-    readonly ticks: TickSubscriber;
-    readonly kick: Pick<Kick, 'document'>;
-    /** What a quote is that has not come: on its way, or without budget. */
-    readonly pendingState: () => Promise<'pending' | 'rate_limited'>;
-  },
+  { ticks, enqueue, pendingState }: Pick<QuoteService, 'ticks' | 'enqueue' | 'pendingState'>,
 ) {
   const { documents: store, documentNews: news } = createDocumentCache(platform);
   const documents = createDocumentReader({
     store,
     news,
     clock: platform.clock,
-    kick: (wanted) => kick.document(documentId(wanted.path), wanted),
+    kick: (wanted) => enqueue.document(documentId(wanted.path), wanted),
     pendingState,
   });
   ticks.listen({

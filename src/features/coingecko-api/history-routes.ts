@@ -202,7 +202,7 @@ async function latestOf(
 ): Promise<HistoryPoint | 'not_found' | undefined> {
   const asked = { currency, assetIds: [assetId], waitMs, requester: viewer };
   // A chart without its last point is a chart; the cache may be away.
-  const readings = await market.quotes(asked).catch(() => undefined);
+  const readings = await market.getMany(asked).catch(() => undefined);
   const reading = readings?.get(assetId);
   if (reading?.quote === undefined) return reading?.state === 'not_found' ? 'not_found' : undefined;
   const quote = JSON.parse(`${reading.quote.head}}`) as {

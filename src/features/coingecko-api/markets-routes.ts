@@ -87,7 +87,7 @@ async function namedRows(
 ): Promise<FoundRows> {
   const { vs_currency: currency, per_page: perPage, page } = query;
   const asked = { currency, assetIds: ids, waitMs: config.READ_WAIT_MS, requester: viewer };
-  const readings = await market.quotes(asked);
+  const readings = await market.getMany(asked);
   const { rows, ...found } = await joinRows(market, currency, [...readings.values()]);
   const inOrder = ordered(rows, query.order ?? 'market_cap_desc');
   return { ...found, rows: inOrder.slice((page - 1) * perPage, page * perPage), total: rows.length };
@@ -119,7 +119,7 @@ async function rankedRows(
     receivedAt = Math.min(receivedAt, ranking.receivedAt);
     if (ranking.assetIds.length < rankingPage) break;
   }
-  const readings = await market.quotes({ currency, assetIds: [...new Set(ids)], waitMs: 0 });
+  const readings = await market.getMany({ currency, assetIds: [...new Set(ids)], waitMs: 0 });
   const { rows, ...found } = await joinRows(market, currency, [...readings.values()]);
   const place = new Map(ids.map((id, index) => [id, index]));
   const inOrder = rows.toSorted((left, right) => (place.get(left.id) ?? 0) - (place.get(right.id) ?? 0));

@@ -101,7 +101,7 @@ async function readAll(
   const asked = currencies.length === 0 ? ['usd'] : currencies;
   const common = { assetIds: ids, waitMs: config.READ_WAIT_MS, requester: viewer };
   return await Promise.all(
-    asked.map(async (currency) => ({ currency, readings: await market.quotes({ ...common, currency }) })),
+    asked.map(async (currency) => ({ currency, readings: await market.getMany({ ...common, currency }) })),
   );
 }
 

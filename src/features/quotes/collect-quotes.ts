@@ -1,12 +1,12 @@
-import type { Demand } from './demand/demand.ts';
-import type { ReadTally } from './demand/interest.ts';
+import type { Want } from './demand/demand.ts';
+import type { ReadCounter } from './demand/interest.ts';
 import type { QuoteFailure, QuoteReading } from '../../domain/cached-quote.ts';
 import { freshness } from '../../domain/cached-quote.ts';
 import type { QuoteState, Urgency } from '../../domain/quote.ts';
-import type { TickSubscriber } from './ticks.ts';
+import type { Tick, TickSubscriber } from './ticks.ts';
 import { createBell } from '../../platform/concurrency/wake-signal.ts';
 import type { Clock } from '../../platform/concurrency/clock.ts';
-import type { QuoteMirror } from './local-cache.ts';
+import type { LocalCache } from './local-cache.ts';
 import type { QuoteStore, StoredQuote } from './quote-store.ts';
 
 /**
@@ -29,18 +29,16 @@ export interface CollectRequest {
   readonly onWait?: (missing: number) => void;
 }
 
-export interface CollectorDeps {
+interface CollectorDeps {
   /** This process's copy of the cache: what is fresh there needs no question to Redis. Absent: Redis is asked. */
-  readonly mirror?: Pick<QuoteMirror, 'get' | 'put'>;
-  readonly store: QuoteStore;
-  readonly demand: Demand;
+  readonly local?: Pick<LocalCache, 'get' | 'put'>;
+  readonly store: Pick<QuoteStore, 'readMany'>;
+  readonly want: Want;
   readonly ticks: TickSubscriber;
   readonly clock: Clock;
   readonly freshMs: number;
-  /** Makes sure that a refresh job runs for a currency. */
-  readonly kick: (currency: string, urgency: Urgency) => Promise<void>;
   /** Told of every asset that a collection brought. */
-  readonly reads?: ReadTally | undefined;
+  readonly reads?: ReadCounter | undefined;
   /** What to call an asset that is wanted and has not come: `rate_limited` when the budget is used up, else `pending`. */
   readonly pendingState: () => Promise<QuoteState>;
 }
@@ -77,10 +75,10 @@ class Collection {
     const { waitMs, onWait, signal } = this.#request;
     const deadline = this.#deps.clock.now() + waitMs;
     // Listening before reading: a tick between the two would otherwise be missed.
-    const stopListening = this.#deps.ticks.listen({ onTick: (tick) => this.#onTick(tick.currency, tick) });
+    const stopListening = this.#deps.ticks.listen({ onTick: (tick) => this.#onTick(tick) });
     signal?.addEventListener('abort', this.#bell.ring, { once: true });
     try {
-      this.#lookIntoMirror();
+      this.#lookAtHeld();
       if (this.#missing.size > 0) await this.#look();
       if (this.#missing.size > 0 && waitMs > 0) {
         onWait?.(this.#missing.size);
@@ -115,21 +113,18 @@ class Collection {
     const { currency, urgency, requester } = this.#request;
     const assetIds = [...this.#missing];
     if (assetIds.length === 0) return;
-    const freshAfter = this.#deps.clock.now() - this.#deps.freshMs;
-    const wanted = { currency, assetIds, urgency, freshAfter, requester };
-    const { settled } = await this.#deps.demand.want(wanted);
-    if (settled.length > 0) await this.#look();
-    if (settled.length < assetIds.length) await this.#deps.kick(currency, urgency);
+    const open = await this.#deps.want({ currency, assetIds, urgency, requester });
+    if (open < assetIds.length) await this.#look();
   }
 
-  #lookIntoMirror(): void {
+  #lookAtHeld(): void {
     const { currency, assetIds } = this.#request;
-    const { mirror } = this.#deps;
-    if (mirror === undefined) return;
+    const { local } = this.#deps;
+    if (local === undefined) return;
     const now = this.#deps.clock.now();
     const readings: QuoteReading[] = [];
     for (const assetId of assetIds) {
-      const quote = mirror.get(currency, assetId);
+      const quote = local.get(currency, assetId);
       if (quote !== undefined && freshness(quote, now, this.#deps.freshMs) === 'fresh') {
         readings.push({ assetId, state: 'fresh', quote });
       }
@@ -150,17 +145,14 @@ class Collection {
     this.#lastKnown.set(assetId, stored);
     const { quote, failure } = stored;
     if (quote !== undefined && freshness(quote, now, this.#deps.freshMs) === 'fresh') {
-      this.#deps.mirror?.put(quote);
+      this.#deps.local?.put(quote);
       return { assetId, state: 'fresh', quote };
     }
     return failure !== undefined && failure.until > now ? readingOfFailure(failure, quote) : undefined;
   }
 
-  #onTick(
-    currency: string,
-    tick: Parameters<NonNullable<Parameters<TickSubscriber['listen']>[0]['onTick']>>[0],
-  ): void {
-    if (currency !== this.#request.currency) return;
+  #onTick(tick: Tick): void {
+    if (tick.currency !== this.#request.currency) return;
     const readings: QuoteReading[] = [];
     for (const quote of tick.quotes) {
       if (this.#missing.has(quote.assetId)) readings.push({ assetId: quote.assetId, state: 'fresh', quote });

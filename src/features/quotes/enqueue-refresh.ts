@@ -3,32 +3,13 @@ import type { DataOf } from '../../../jobs/contract.ts';
 import type { documentRefresh } from '../../../jobs/documents.ts';
 import type { Queues } from '../../platform/queue/queues.ts';
 
-/** Makes sure that demand is worked on. Idempotent and cheap, so everybody who wants something calls it. */
-export interface Kick {
-  /** At most one refresh waits per currency and urgency; `delayMs` is for when nothing can be had before. */
-  quotes(currency: string, urgency: Urgency, delayMs?: number): Promise<void>;
-  /** At most one refresh of a page of the ranking waits or runs per currency, page and urgency. */
-  markets(currency: string, request?: MarketsKick): Promise<void>;
-  /** At most one refresh of a document waits or runs; `id` is its short name. */
-  document(id: string, wanted: DataOf<typeof documentRefresh>): Promise<void>;
-  /** At most one refresh of the list of assets waits or runs. */
-  assets(): Promise<void>;
-}
+export type EnqueueRefresh = ReturnType<typeof createEnqueueRefresh>;
 
-/** Which page of the ranking, and for whom. */
-export interface MarketsKick {
-  /** 1-based page of 250 assets; the first when absent. */
-  readonly page?: number;
-  /** `interactive` when absent. */
-  readonly urgency?: Urgency;
-  /** For when nothing can be had before. */
-  readonly delayMs?: number;
-}
-
-/** Builds a {@link Kick}. */
-export function createKick(queues: Queues): Kick {
+/** Makes sure that demand is worked on. Idempotent and cheap, so everybody who wants something calls it. `delayMs`: nothing can be had before. */
+export function createEnqueueRefresh(queues: Pick<Queues, 'add'>) {
   return {
-    quotes: (currency, urgency, delayMs = 0) =>
+    /** At most one refresh waits per currency and urgency. */
+    quotes: (currency: string, urgency: Urgency, delayMs = 0): Promise<void> =>
       queues.add(
         'quotes.refresh',
         { currency, urgency },
@@ -38,7 +19,15 @@ export function createKick(queues: Queues): Kick {
           delay: delayMs,
         },
       ),
-    markets: (currency, { page = 1, urgency = 'interactive', delayMs = 0 } = {}) =>
+    /** At most one refresh of a page (1-based, 250 assets) of the ranking waits or runs per currency, page and urgency. */
+    markets: (
+      currency: string,
+      {
+        page = 1,
+        urgency = 'interactive',
+        delayMs = 0,
+      }: { readonly page?: number; readonly urgency?: Urgency; readonly delayMs?: number } = {},
+    ): Promise<void> =>
       queues.add(
         'markets.refresh',
         { currency, page, urgency },
@@ -48,9 +37,11 @@ export function createKick(queues: Queues): Kick {
           delay: delayMs,
         },
       ),
-    document: (id, wanted) =>
+    /** At most one refresh of a document waits or runs; `id` is its short name. */
+    document: (id: string, wanted: DataOf<typeof documentRefresh>): Promise<void> =>
       queues.add('document.refresh', wanted, { deduplication: { id: `document-${id}` }, priority: 2 }),
-    assets: () =>
+    /** At most one refresh of the list of assets waits or runs. */
+    assets: (): Promise<void> =>
       queues.add('assets.refresh', {}, { deduplication: { id: 'assets' }, priority: urgencies.length + 1 }),
   };
 }

@@ -1,27 +1,5 @@
 import type { CachedQuote, QuoteFailure } from '../../domain/cached-quote.ts';
-import type { Ranking, Tick, TickListener } from './ticks.ts';
-
-/**
- * This process's own copy of the cache, so that a cached read touches no socket. Ticks keep it current; when ticks may have
- * been missed its quotes simply grow old and are read from Redis again, because freshness is judged at every read.
- * Bounded: at the limit the entries that came first go first.
- */
-export interface QuoteMirror extends TickListener {
-  get(currency: string, assetId: string): CachedQuote | undefined;
-  failure(currency: string, assetId: string, now: number): QuoteFailure | undefined;
-  /** A page (1-based) of the ranking; page 1 when absent. */
-  ranking(currency: string, page?: number): Ranking | undefined;
-  put(quote: CachedQuote): void;
-  putFailure(currency: string, failure: QuoteFailure): void;
-  putRanking(currency: string, ranking: Ranking, page?: number): void;
-  /** All quotes held. */
-  quotes(): Iterable<CachedQuote>;
-  /** Number of failures held that say `not_found`. */
-  notFoundCount(now: number): number;
-  onTick(tick: Tick): void;
-  onClear(assetIds: readonly string[] | null): void;
-  onGap(): void;
-}
+import type { Ranking, Tick } from './ticks.ts';
 
 /** Enough for every asset there is, in several currencies. */
 const maxEntries = 100_000;
@@ -29,8 +7,14 @@ const maxFailures = 20_000;
 /** Pages of rankings: of every asset there is, in several currencies. */
 const maxRankings = 500;
 
-/** Builds an empty {@link QuoteMirror}. */
-export function createQuoteMirror(limit = maxEntries): QuoteMirror {
+export type LocalCache = ReturnType<typeof createLocalCache>;
+
+/**
+ * This process's own copy of the cache, so that a cached read touches no socket. Ticks keep it current; when ticks may have
+ * been missed its quotes simply grow old and are read from Redis again, because freshness is judged at every read.
+ * Bounded: at the limit the entries that came first go first.
+ */
+export function createLocalCache(limit = maxEntries) {
   const quotes = new Map<string, CachedQuote>();
   const failures = new Map<string, QuoteFailure>();
   const rankings = new Map<string, Ranking>();
@@ -51,26 +35,29 @@ export function createQuoteMirror(limit = maxEntries): QuoteMirror {
     setBounded(rankings, maxRankings, { key: keyOf(currency, String(page)), value: ranking });
 
   return {
-    get: (currency, assetId) => quotes.get(keyOf(currency, assetId)),
-    failure(currency, assetId, now) {
+    get: (currency: string, assetId: string): CachedQuote | undefined => quotes.get(keyOf(currency, assetId)),
+    failure(currency: string, assetId: string, now: number): QuoteFailure | undefined {
       const held = failures.get(keyOf(currency, assetId));
       return held !== undefined && held.until > now ? held : undefined;
     },
-    ranking: (currency, page = 1) => rankings.get(keyOf(currency, String(page))),
+    /** A page (1-based) of the ranking. */
+    ranking: (currency: string, page = 1): Ranking | undefined => rankings.get(keyOf(currency, String(page))),
     put,
     putFailure,
     putRanking,
-    quotes: () => quotes.values(),
-    notFoundCount: (now) =>
+    /** All quotes held. */
+    quotes: (): Iterable<CachedQuote> => quotes.values(),
+    /** Number of failures held that say `not_found`. */
+    notFoundCount: (now: number): number =>
       [...failures.values()].filter(({ state, until }) => state === 'not_found' && until > now).length,
-    onTick(tick) {
+    onTick(tick: Tick): void {
       for (const quote of tick.quotes) put(quote);
       for (const failure of tick.failures) putFailure(tick.currency, failure);
       if (tick.popular !== undefined) putRanking(tick.currency, tick.popular, tick.page);
     },
     // A clearing may be among what was missed.
     onGap: clear,
-    onClear(assetIds) {
+    onClear(assetIds: readonly string[] | null): void {
       if (assetIds === null) {
         clear();
         return;

@@ -7,18 +7,15 @@
  * Only observations are sent. An asset is sent again when a newer quote has come, or when its state has changed (a quote that
  * nobody renews becomes `stale`, an asset is found not to exist), and at no other time.
  */
-import {
-  freshness,
-  readingJson,
-  type CachedQuote,
-  type QuoteFailure,
-  type QuoteReading,
-} from '../../domain/cached-quote.ts';
+import { freshness, readingJson, type QuoteReading } from '../../domain/cached-quote.ts';
 import type { Tick, TickSubscriber } from './ticks.ts';
 import type { Clock } from '../../platform/concurrency/clock.ts';
 import { Frame } from '../../platform/realtime/frame.ts';
+import type { LocalCache } from './local-cache.ts';
+import type { QuoteReader } from './quote-reader.ts';
 import { PriceGroups, type PriceGroup, type PriceUpdate, type Watch, type Watching } from './price-groups.ts';
-import { WatchList, type Wish } from './demand/watch-list.ts';
+import type { WantRequest } from './demand/demand.ts';
+import { WatchList } from './demand/watch-list.ts';
 import type { Logger } from '../../platform/observability/logger.ts';
 
 export interface PriceHub {
@@ -37,18 +34,13 @@ export interface PriceHub {
   close(): void;
 }
 
-interface PriceHubDeps {
+export interface PriceHubDeps {
   /** The quotes that this process holds. */
-  readonly quotes: {
-    get(currency: string, assetId: string): CachedQuote | undefined;
-    failure(currency: string, assetId: string, now: number): QuoteFailure | undefined;
-    /** Reads what is not held from the fleet's cache. Rejects when that does not answer. */
-    load(currency: string, assetIds: readonly string[]): Promise<void>;
-  };
+  readonly quotes: Pick<LocalCache, 'get' | 'failure'> & Pick<QuoteReader, 'load'>;
   readonly ticks: TickSubscriber;
   readonly clock: Clock;
   readonly log: Logger;
-  readonly want: (wish: Wish) => Promise<void>;
+  readonly want: (request: WantRequest) => Promise<unknown>;
   readonly freshMs: number;
   readonly renewAfterMs: number;
   readonly epoch: string;

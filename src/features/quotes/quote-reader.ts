@@ -1,52 +1,443 @@
-import type { QuoteReading } from '../../domain/cached-quote.ts';
-import type { Requester } from '../../domain/requester.ts';
+/**
+ * How quotes are read. None of this ever calls a provider. What this process does not hold is asked of Redis in one command, and
+ * what Redis does not have is wanted and waited for in one collection. A crowd that wants the same asks once.
+ */
+import { freshness, readingJson, type CachedQuote, type QuoteReading } from '../../domain/cached-quote.ts';
+import { messageOf, UnavailableError } from '../../domain/errors.ts';
+import type { MarketRow } from '../../domain/market-row.ts';
+import type { QuoteState } from '../../domain/quote.ts';
+import { requesterText, type Requester } from '../../domain/requester.ts';
+import type { Clock } from '../../platform/concurrency/clock.ts';
+import type { Logger } from '../../platform/observability/logger.ts';
+import type { CollectQuotes } from './collect-quotes.ts';
+import type { Want } from './demand/demand.ts';
+import type { ReadCounter } from './demand/interest.ts';
+import type { EnqueueRefresh } from './enqueue-refresh.ts';
+import type { LocalCache } from './local-cache.ts';
+import type { MarketRowStore, QuoteStore } from './quote-store.ts';
+import type { Ranking, TickPublisher, TickSubscriber } from './ticks.ts';
 
-/** The ranking by market capitalisation, with its quotes in that order. */
-export interface PopularReading {
-  readonly state: 'fresh' | 'stale' | 'pending' | 'rate_limited' | 'unavailable';
-  readonly readings: readonly QuoteReading[];
+interface ReaderDeps {
+  readonly local: LocalCache;
+  readonly store: Pick<QuoteStore, 'readMany' | 'readRanking' | 'clear'>;
+  readonly rowStore: Pick<MarketRowStore, 'read'>;
+  readonly ticks: TickSubscriber;
+  readonly publisher: Pick<TickPublisher, 'publishClearing'>;
+  readonly collect: CollectQuotes;
+  readonly want: Want;
+  readonly enqueue: Pick<EnqueueRefresh, 'markets'>;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly freshMs: number;
+  /** What an asset or a ranking is called that is wanted and has not come. */
+  readonly pendingState: () => Promise<QuoteState>;
+  /** Counts every read that is answered from the cache. */
+  readonly reads: ReadCounter;
 }
 
-/** Counts of what the process's copy of the cache holds and how it was used. */
-export interface CacheStats {
-  readonly entries: number;
-  readonly by_state: { readonly fresh: number; readonly stale: number; readonly not_found: number };
-  readonly hits: number;
-  readonly misses: number;
-  /** Ages in seconds; null when empty. */
-  readonly age_seconds: {
-    readonly p50: number | null;
-    readonly p99: number | null;
-    readonly max: number | null;
-  };
-  readonly memory_bytes: number;
-}
-
-/** A question about one asset. */
-export interface QuoteRead {
-  readonly assetId: string;
+/** Which quotes are read, in one currency. */
+interface ManyRequest {
   readonly currency: string;
-  /** Longest wait in milliseconds for a quote that is not cached yet. */
+  /** Each once. */
+  readonly assetIds: readonly string[];
+  /** Longest wait in milliseconds for quotes that are not cached yet; 0 wants nothing and waits for nothing. */
   readonly waitMs: number;
-  /** Who is charged for the upstream call that this may cause; nobody when absent. */
+  /** Who is charged for the upstream calls that this may cause; nobody when absent. */
   readonly requester?: Requester | undefined;
 }
 
-/** How handlers read prices. None of these ever calls a provider: what is missing is wanted, and waited for. */
-export interface QuoteReader {
-  /**
-   * A fresh quote from this process's own copy, without touching a socket; undefined when there is none.
-   * Returns the JSON text of the quote as clients get it.
-   */
-  peekFreshJson(assetId: string, currency: string): string | undefined;
+interface RankingRequest {
+  readonly currency: string;
+  /** 1-based page of 250 assets. */
+  readonly page: number;
+  /** Longest wait in milliseconds for a page that is not cached yet. */
+  readonly waitMs: number;
+}
+
+/** What was found stale and has been asked to be renewed is not asked for again by this process within this time (ms). */
+const askEveryMs = 1_000;
+const mostAsked = 20_000;
+const unreachable = 'the cache cannot be reached';
+
+/** Reads quotes for one process, over its local cache, the fleet's cache and demand. */
+export class QuoteReader {
+  /** How long (ms) a quote is fresh after it was received. */
+  readonly freshMs: number;
+  readonly #deps: ReaderDeps;
+  /** When a renewal was last asked for, by `currency:asset` or `currency#page`. */
+  readonly #askedAt = new Map<string, number>();
+  /** Reads under way, so that a crowd that wants the same asks Redis once. */
+  readonly #underWay = new Map<string, Promise<ReadonlyMap<string, QuoteReading>>>();
+  #version = 0;
+  #hits = 0;
+  #misses = 0;
+
+  constructor(deps: ReaderDeps) {
+    this.#deps = deps;
+    this.freshMs = deps.freshMs;
+    const changed = (): void => {
+      this.#version += 1;
+    };
+    deps.ticks.listen({ onTick: changed, onClear: changed, onGap: changed });
+  }
+
+  /** Changes whenever a quote in the local cache may have been replaced by a tick. */
+  version(): number {
+    return this.#version;
+  }
+
+  /** A fresh quote from the local cache, without touching a socket; undefined when there is none. */
+  peekFresh(currency: string, assetId: string): CachedQuote | undefined {
+    const quote = this.#deps.local.get(currency, assetId);
+    return quote === undefined || this.#freshness(quote) === 'stale' ? undefined : quote;
+  }
+
+  /** The same as the JSON text that clients get, counted as a read. */
+  peekFreshJson(assetId: string, currency: string): string | undefined {
+    const quote = this.peekFresh(currency, assetId);
+    if (quote === undefined) return undefined;
+    this.#hits++;
+    this.#deps.reads.asset(currency, assetId);
+    return jsonOfFresh(quote);
+  }
+
   /**
    * What is known of an asset. A stale quote is returned at once and asked to be renewed; when there is no usable quote the
    * pipeline has `waitMs` to bring one.
+   * @throws {UnavailableError} Redis does not answer, and nothing is held.
    */
-  read(asked: QuoteRead): Promise<QuoteReading>;
-  /** The first `limit` (1 to 250) assets by market capitalisation. */
-  readPopular(currency: string, limit: number, waitMs: number): Promise<PopularReading>;
-  /** Forgets quotes: of the assets named, or all. Every process follows. Returns how many keys were removed. */
-  clear(assetIds?: readonly string[]): Promise<number>;
-  stats(): CacheStats;
+  async get({
+    assetId,
+    currency,
+    ...request
+  }: Omit<ManyRequest, 'assetIds'> & { readonly assetId: string }): Promise<QuoteReading> {
+    const { local, clock, reads } = this.#deps;
+    const held = local.get(currency, assetId);
+    // What comes by a collection is counted there.
+    if (held !== undefined) reads.asset(currency, assetId);
+    if (held !== undefined && this.#freshness(held) === 'fresh') {
+      this.#hits++;
+      return { assetId, state: 'fresh', quote: held };
+    }
+    const failure = local.failure(currency, assetId, clock.now());
+    if (failure?.state === 'not_found' && held === undefined) {
+      this.#hits++;
+      return { assetId, state: 'not_found', quote: undefined, reason: failure.reason };
+    }
+    this.#misses++;
+    const readings = await this.#askFleet({ ...request, currency, assetIds: [assetId] }, true);
+    return readings.get(assetId) ?? { assetId, state: 'pending', quote: undefined };
+  }
+
+  /**
+   * What is known of each asset. Stale quotes are returned at once and asked to be renewed.
+   * @throws {UnavailableError} Redis does not answer, and no quote is held.
+   */
+  async getMany(request: ManyRequest): Promise<ReadonlyMap<string, QuoteReading>> {
+    const { currency, assetIds, waitMs } = request;
+    const readings = new Map<string, QuoteReading>();
+    const unknown: string[] = [];
+    for (const assetId of assetIds) {
+      const reading = this.#held(currency, assetId);
+      if (reading === undefined) unknown.push(assetId);
+      else readings.set(assetId, reading);
+      if (waitMs > 0 && reading?.quote !== undefined) this.#deps.reads.asset(currency, assetId);
+    }
+    if (unknown.length === 0) return readings;
+    const asked = await this.#askFleet({ ...request, assetIds: unknown }, waitMs > 0);
+    for (const [assetId, reading] of asked) readings.set(assetId, reading);
+    return readings;
+  }
+
+  /** The quotes that are in the fleet's cache, of any age, in the order asked; nothing is wanted. Rejects when Redis does not answer. */
+  async cached(currency: string, assetIds: readonly string[]): Promise<readonly QuoteReading[]> {
+    const stored = await this.#deps.store.readMany(currency, assetIds);
+    return stored.flatMap(({ quote }) =>
+      quote === undefined ? [] : { assetId: quote.assetId, state: this.#freshness(quote), quote },
+    );
+  }
+
+  /** The first `limit` (1 to 250) assets by market capitalisation with their quotes, in that order. */
+  async popular({
+    currency,
+    limit,
+    waitMs,
+  }: Omit<RankingRequest, 'page'> & { readonly limit: number }): Promise<{
+    readonly state: Exclude<QuoteState, 'not_found'>;
+    readonly readings: readonly QuoteReading[];
+  }> {
+    const ranking = await this.#ranking({ currency, page: 1, waitMs });
+    if (ranking === undefined) {
+      const state = await this.#deps.pendingState();
+      return { state: state === 'rate_limited' ? 'rate_limited' : 'pending', readings: [] };
+    }
+    this.#deps.reads.page(currency, 1);
+    const assetIds = ranking.assetIds.slice(0, limit);
+    await this.load(currency, assetIds).catch(throwBugs);
+    const readings = assetIds.map((assetId): QuoteReading => {
+      const quote = this.#deps.local.get(currency, assetId);
+      return { assetId, state: quote === undefined ? 'pending' : this.#freshness(quote), quote };
+    });
+    if (!readings.some(({ quote }) => quote !== undefined)) return { state: 'unavailable', readings: [] };
+    return { state: this.#isFresh(ranking.receivedAt) ? 'fresh' : 'stale', readings };
+  }
+
+  /**
+   * A page of the ranking, renewed behind the reader when it is stale; undefined when none has come in time.
+   * @throws {UnavailableError} Redis does not answer, and no page is held.
+   */
+  async ranking(request: RankingRequest): Promise<Ranking | undefined> {
+    this.#deps.reads.page(request.currency, request.page);
+    return await this.#ranking(request);
+  }
+
+  /** Market rows by asset id; empty while Redis cannot be asked. */
+  async rows(currency: string, assetIds: readonly string[]): Promise<ReadonlyMap<string, MarketRow>> {
+    try {
+      return await this.#deps.rowStore.read(currency, assetIds);
+    } catch (error) {
+      // Quotes can take the place of rows; without Redis that is better than nothing.
+      this.#deps.log.debug({ reason: messageOf(error) }, 'market rows cannot be read');
+      return new Map();
+    }
+  }
+
+  /** Counts reads of quotes, or instead of a page of the ranking, that were answered from what the caller held. */
+  noteReads({
+    quotes,
+    pages,
+    times,
+  }: {
+    readonly quotes: readonly CachedQuote[];
+    readonly pages: readonly Pick<RankingRequest, 'currency' | 'page'>[];
+    readonly times: number;
+  }): void {
+    const { reads } = this.#deps;
+    for (const { currency, page } of pages) reads.page(currency, page, times);
+    if (pages.length > 0) return;
+    for (const { currency, assetId } of quotes) reads.asset(currency, assetId, times);
+  }
+
+  /** Reads into the local cache what is not held of the fleet's. Rejects when that does not answer. */
+  async load(currency: string, assetIds: readonly string[]): Promise<void> {
+    const { local, store } = this.#deps;
+    const absent = assetIds.filter((id) => local.get(currency, id) === undefined);
+    for (const { quote, failure } of await store.readMany(currency, absent)) {
+      if (quote !== undefined) local.put(quote);
+      if (failure !== undefined) local.putFailure(currency, failure);
+    }
+  }
+
+  /**
+   * Forgets quotes: of the assets named, or all. Every process follows. Returns how many keys were removed.
+   * @throws {UnavailableError} Redis does not answer.
+   */
+  async clear(assetIds?: readonly string[]): Promise<number> {
+    const { store, publisher, local } = this.#deps;
+    const removed = await store.clear(assetIds ?? null).catch((error: unknown) => {
+      throwBugs(error);
+      throw cacheAway(error);
+    });
+    await publisher.publishClearing(assetIds ?? null);
+    local.onClear(assetIds ?? null);
+    return removed;
+  }
+
+  /** What the local cache holds and how it was used. Ages in seconds; null when empty. */
+  stats() {
+    const now = this.#deps.clock.now();
+    const ages: number[] = [];
+    let fresh = 0;
+    let bytes = 0;
+    for (const quote of this.#deps.local.quotes()) {
+      ages.push((now - quote.receivedAt) / 1000);
+      if (this.#freshness(quote) === 'fresh') fresh++;
+      bytes += quote.head.length * 2 + 200;
+    }
+    ages.sort((a, b) => a - b);
+    const at = (share: number): number | null => ages[Math.ceil(ages.length * share) - 1] ?? null;
+    return {
+      entries: ages.length,
+      by_state: { fresh, stale: ages.length - fresh, not_found: this.#deps.local.notFoundCount(now) },
+      hits: this.#hits,
+      misses: this.#misses,
+      age_seconds: { p50: at(0.5), p99: at(0.99), max: at(1) },
+      memory_bytes: bytes,
+    };
+  }
+
+  /** What this process may answer without asking Redis. */
+  #held(currency: string, assetId: string): QuoteReading | undefined {
+    const { local, clock } = this.#deps;
+    const quote = local.get(currency, assetId);
+    if (quote !== undefined) {
+      const state = this.#freshness(quote);
+      const suffices = state === 'fresh' || this.#wasAsked(`${currency}:${assetId}`);
+      return suffices ? { assetId, state, quote } : undefined;
+    }
+    const failure = local.failure(currency, assetId, clock.now());
+    return failure?.state === 'not_found' ? { assetId, state: 'not_found', quote: undefined } : undefined;
+  }
+
+  /** Asks Redis, then waits for what is missing; while Redis cannot be asked, what is held has to do. */
+  async #askFleet(request: ManyRequest, renews: boolean): Promise<ReadonlyMap<string, QuoteReading>> {
+    const { currency, assetIds, waitMs } = request;
+    const key = `${currency}:${waitMs}:${renews}:${assetIds.join()}`;
+    let asked = this.#underWay.get(key);
+    if (asked === undefined) {
+      asked = this.#readAndCollect(request, renews)
+        .catch((error: unknown) => this.#heldInstead(request, error))
+        .finally(() => this.#underWay.delete(key));
+      this.#underWay.set(key, asked);
+    }
+    return await asked;
+  }
+
+  async #readAndCollect(
+    { currency, assetIds, waitMs, requester: who }: ManyRequest,
+    renews: boolean,
+  ): Promise<Map<string, QuoteReading>> {
+    const { local, collect } = this.#deps;
+    const requester = who && requesterText(who);
+    const readings = await this.#readStore(currency, assetIds);
+    if (renews) this.#renew(currency, staleOf(readings), requester);
+    const missing = assetIds.filter((id) => !readings.has(id));
+    if (missing.length === 0) return readings;
+    const wanted = { currency, assetIds: missing, urgency: 'interactive', waitMs, requester } as const;
+    for (const [assetId, reading] of await collect(wanted)) {
+      if (reading.quote !== undefined) local.put(reading.quote);
+      readings.set(assetId, reading);
+    }
+    return readings;
+  }
+
+  /** What Redis has: quotes of any age, for ticks may have been missed, and which assets have none for the moment. */
+  async #readStore(currency: string, assetIds: readonly string[]): Promise<Map<string, QuoteReading>> {
+    const { store, local, clock } = this.#deps;
+    const stored = await store.readMany(currency, assetIds);
+    const readings = new Map<string, QuoteReading>();
+    for (const [index, assetId] of assetIds.entries()) {
+      const { quote, failure } = stored[index] ?? {};
+      if (failure !== undefined) local.putFailure(currency, failure);
+      if (quote !== undefined) {
+        local.put(quote);
+        readings.set(assetId, { assetId, state: this.#freshness(quote), quote, reason: failure?.reason });
+      } else if (failure !== undefined && failure.until > clock.now()) {
+        readings.set(assetId, { assetId, state: failure.state, quote, reason: failure.reason });
+      }
+    }
+    return readings;
+  }
+
+  #heldInstead({ currency, assetIds }: ManyRequest, error: unknown): Map<string, QuoteReading> {
+    throwBugs(error);
+    const readings = new Map<string, QuoteReading>();
+    let isAnyHeld = false;
+    for (const assetId of assetIds) {
+      const quote = this.#deps.local.get(currency, assetId);
+      const state = quote === undefined ? 'unavailable' : this.#freshness(quote);
+      readings.set(assetId, { assetId, state, quote, reason: unreachable });
+      isAnyHeld ||= quote !== undefined;
+    }
+    if (!isAnyHeld) throw cacheAway(error);
+    return readings;
+  }
+
+  /** Wants newer quotes without making anybody wait. */
+  #renew(currency: string, stale: readonly string[], requester: string | undefined): void {
+    const assetIds = stale.filter((id) => !this.#wasAsked(`${currency}:${id}`));
+    if (assetIds.length === 0) return;
+    this.#noteAsked(assetIds.map((id) => `${currency}:${id}`));
+    // In one order with what users wait for, behind this user's own. Nobody sees a failure: the next read asks again.
+    const wanted = { currency, assetIds, urgency: 'interactive', isPatient: true, requester } as const;
+    void this.#deps.want(wanted).catch(() => undefined);
+  }
+
+  #noteAsked(keys: readonly string[]): void {
+    if (this.#askedAt.size + keys.length > mostAsked) this.#askedAt.clear();
+    const now = this.#deps.clock.now();
+    for (const key of keys) this.#askedAt.set(key, now);
+  }
+
+  #wasAsked(key: string): boolean {
+    return this.#deps.clock.now() - (this.#askedAt.get(key) ?? 0) < askEveryMs;
+  }
+
+  async #ranking({ currency, page, waitMs }: RankingRequest): Promise<Ranking | undefined> {
+    const { local, store, enqueue, log } = this.#deps;
+    const key = `${currency}#${page}`;
+    const held = local.ranking(currency, page);
+    if (held !== undefined && (this.#isFresh(held.receivedAt) || this.#wasAsked(key))) return held;
+    let stored: Ranking | undefined;
+    try {
+      stored = await store.readRanking(currency, page);
+    } catch (error) {
+      throwBugs(error);
+      if (held === undefined) throw cacheAway(error);
+      return held;
+    }
+    if (stored !== undefined) local.putRanking(currency, stored, page);
+    if (stored !== undefined && this.#isFresh(stored.receivedAt)) return stored;
+    this.#noteAsked([key]);
+    // Listening before asking: the page may come at once.
+    const arrival = this.#nextRanking({ currency, page, waitMs: stored === undefined ? waitMs : 0 });
+    await enqueue.markets(currency, { page }).catch((error: unknown) => {
+      log.debug({ reason: messageOf(error) }, 'a ranking was not asked for');
+    });
+    return (await arrival) ?? stored;
+  }
+
+  async #nextRanking({ currency, page, waitMs }: RankingRequest): Promise<Ranking | undefined> {
+    if (waitMs === 0) return undefined;
+    return await new Promise((resolve) => {
+      const end = (ranking: Ranking | undefined): void => {
+        clearTimeout(timer);
+        stop();
+        resolve(ranking);
+      };
+      const stop = this.#deps.ticks.listen({
+        onTick: (tick) => {
+          if (tick.currency === currency && (tick.page ?? 1) === page && tick.popular !== undefined)
+            end(tick.popular);
+        },
+      });
+      const timer = setTimeout(() => end(undefined), waitMs);
+    });
+  }
+
+  #freshness(quote: CachedQuote): 'fresh' | 'stale' {
+    return freshness(quote, this.#deps.clock.now(), this.freshMs);
+  }
+
+  #isFresh(receivedAt: number): boolean {
+    return this.#deps.clock.now() - receivedAt < this.freshMs;
+  }
+}
+
+function staleOf(readings: ReadonlyMap<string, QuoteReading>): string[] {
+  return [...readings.values()].flatMap(({ state, assetId }) => (state === 'stale' ? [assetId] : []));
+}
+
+/** Errors that no outage explains. */
+const bugs = [TypeError, RangeError, ReferenceError, SyntaxError];
+
+function throwBugs(error: unknown): void {
+  if (bugs.some((kind) => error instanceof kind)) throw error as Error;
+}
+
+function cacheAway(cause: unknown): UnavailableError {
+  const options = { code: 'cache_unavailable', retryAfterSeconds: 2, cause };
+  return new UnavailableError('The cache does not answer', options);
+}
+
+const freshJson = new WeakMap<CachedQuote, string>();
+
+/** The JSON of a fresh quote, made once per quote however often it is read. */
+function jsonOfFresh(quote: CachedQuote): string {
+  let json = freshJson.get(quote);
+  if (json === undefined) {
+    json = readingJson({ assetId: quote.assetId, state: 'fresh', quote });
+    freshJson.set(quote, json);
+  }
+  return json;
 }

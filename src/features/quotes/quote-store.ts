@@ -1,27 +1,9 @@
 import type { Redis } from 'ioredis';
 import type { CachedQuote, QuoteFailure } from '../../domain/cached-quote.ts';
+import type { MarketRow } from '../../domain/market-row.ts';
 import type { Ranking } from './ticks.ts';
 import type { RedisKeys } from '../../platform/redis/keys.ts';
 import { redisScript, runScript } from '../../platform/redis/redis-script.ts';
-
-/**
- * The fleet's cache in Redis. A quote and a failure lie under different keys, so that an error can never overwrite a good
- * value; every key expires. A quote is only replaced by one that was received later, because a process that was stopped for
- * a while may deliver an old answer.
- */
-export interface QuoteStore {
-  /** What is stored of each asset, in the order asked. */
-  readMany(currency: string, assetIds: readonly string[]): Promise<readonly StoredQuote[]>;
-  /** Stores quotes of one currency. A failure that was remembered of them is forgotten. */
-  write(currency: string, quotes: readonly CachedQuote[]): Promise<void>;
-  /** Remembers why assets have no quote, until each failure's `until`. */
-  writeFailures(currency: string, failures: readonly QuoteFailure[]): Promise<void>;
-  /** A page (1-based, 250 assets) of the ranking by market capitalisation; page 1 when absent. */
-  readRanking(currency: string, page?: number): Promise<Ranking | undefined>;
-  writeRanking(currency: string, ranking: Ranking, page?: number): Promise<void>;
-  /** Removes what is stored of these assets in all currencies, or everything. Returns the number of keys. */
-  clear(assetIds: readonly string[] | null): Promise<number>;
-}
 
 export interface StoredQuote {
   readonly quote: CachedQuote | undefined;
@@ -44,17 +26,24 @@ return n`);
 interface StoreDeps {
   readonly redis: Redis;
   readonly keys: RedisKeys;
-  /** How long a quote is kept, in seconds. */
+  /** How long a quote or a row is kept, in seconds. */
   readonly retentionSeconds: number;
 }
 
-/** Builds the {@link QuoteStore} on Redis. */
-export function createQuoteStore({ redis, keys, retentionSeconds }: StoreDeps): QuoteStore {
+export type QuoteStore = ReturnType<typeof createQuoteStore>;
+
+/**
+ * The fleet's cache in Redis. A quote and a failure lie under different keys, so that an error can never overwrite a good
+ * value; every key expires. A quote is only replaced by one that was received later, because a process that was stopped for
+ * a while may deliver an old answer.
+ */
+export function createQuoteStore({ redis, keys, retentionSeconds }: StoreDeps) {
   const quoteKey = (currency: string, id: string): string => `${keys.quotes}${currency}:${id}`;
   const failureKey = (currency: string, id: string): string => `${keys.failures}${currency}:${id}`;
 
   return {
-    async readMany(currency, assetIds) {
+    /** What is stored of each asset, in the order asked. */
+    async readMany(currency: string, assetIds: readonly string[]): Promise<readonly StoredQuote[]> {
       if (assetIds.length === 0) return [];
       const names = [
         ...assetIds.map((id) => quoteKey(currency, id)),
@@ -66,7 +55,8 @@ export function createQuoteStore({ redis, keys, retentionSeconds }: StoreDeps): 
         failure: parseFailure(assetId, values[assetIds.length + index]),
       }));
     },
-    async write(currency, quotes) {
+    /** Stores quotes of one currency. A failure that was remembered of them is forgotten. */
+    async write(currency: string, quotes: readonly CachedQuote[]): Promise<void> {
       if (quotes.length === 0) return;
       await runScript(redis, writeScript, {
         keys: [
@@ -76,7 +66,8 @@ export function createQuoteStore({ redis, keys, retentionSeconds }: StoreDeps): 
         args: [retentionSeconds * 1000, ...quotes.map((quote) => `${quote.receivedAt}|${quote.head}`)],
       });
     },
-    async writeFailures(currency, failures) {
+    /** Remembers why assets have no quote, until each failure's `until`. */
+    async writeFailures(currency: string, failures: readonly QuoteFailure[]): Promise<void> {
       if (failures.length === 0) return;
       const pipeline = redis.pipeline();
       for (const { assetId, state, until, reason } of failures) {
@@ -84,12 +75,15 @@ export function createQuoteStore({ redis, keys, retentionSeconds }: StoreDeps): 
       }
       await pipeline.exec();
     },
-    readRanking: async (currency, page = 1) => parseRanking(await redis.get(keys.popular(currency, page))),
-    async writeRanking(currency, { receivedAt, assetIds }, page = 1) {
+    /** A page (1-based, 250 assets) of the ranking by market capitalisation. */
+    readRanking: async (currency: string, page = 1): Promise<Ranking | undefined> =>
+      parseRanking(await redis.get(keys.popular(currency, page))),
+    async writeRanking(currency: string, { receivedAt, assetIds }: Ranking, page = 1): Promise<void> {
       const text = `${receivedAt}|${assetIds.join(',')}`;
       await redis.set(keys.popular(currency, page), text, 'EX', retentionSeconds);
     },
-    clear: (assetIds) => clearKeys(redis, keys, assetIds),
+    /** Removes what is stored of these assets in all currencies, or everything. Returns the number of keys. */
+    clear: (assetIds: readonly string[] | null): Promise<number> => clearKeys(redis, keys, assetIds),
   };
 }
 
@@ -144,4 +138,48 @@ async function clearKeys(redis: Redis, keys: RedisKeys, assetIds: readonly strin
 
 function escapeGlob(text: string): string {
   return text.replaceAll(/[\\*?[\]]/g, String.raw`\$&`);
+}
+
+/** ARGV: retention in ms, then a value for each key. */
+const writeRowsScript = redisScript(`
+for i = 1, #KEYS do
+  local old = redis.call('GETRANGE', KEYS[i], 0, 15)
+  local value = ARGV[i + 1]
+  if old == '' or tonumber(string.match(old, '^%d+')) <= tonumber(string.match(value, '^%d+')) then
+    redis.call('SET', KEYS[i], value, 'PX', ARGV[1])
+  end
+end
+return #KEYS`);
+
+export type MarketRowStore = ReturnType<typeof createMarketRowStore>;
+
+/**
+ * Rows of `/coins/markets` as they were sent, beside the quotes that were made of them. A row is only replaced by one that
+ * was received later, and expires as a quote does. A quote may be newer than the row of its asset, never older: another
+ * provider may have given it, which has no rows.
+ */
+export function createMarketRowStore({ redis, keys, retentionSeconds }: StoreDeps) {
+  return {
+    /** The rows of one currency by asset id; assets without one are not in it. */
+    async read(currency: string, assetIds: readonly string[]): Promise<ReadonlyMap<string, MarketRow>> {
+      const rows = new Map<string, MarketRow>();
+      if (assetIds.length === 0) return rows;
+      const values = await redis.mget(assetIds.map((id) => `${keys.rows}${currency}:${id}`));
+      for (const [index, assetId] of assetIds.entries()) {
+        const value = values[index];
+        if (value === null || value === undefined) continue;
+        const bar = value.indexOf('|');
+        const receivedAt = Number(value.slice(0, bar));
+        rows.set(assetId, { assetId, currency, receivedAt, json: value.slice(bar + 1) });
+      }
+      return rows;
+    },
+    async write(rows: readonly MarketRow[]): Promise<void> {
+      if (rows.length === 0) return;
+      await runScript(redis, writeRowsScript, {
+        keys: rows.map(({ currency, assetId }) => `${keys.rows}${currency}:${assetId}`),
+        args: [retentionSeconds * 1000, ...rows.map(({ receivedAt, json }) => `${receivedAt}|${json}`)],
+      });
+    },
+  };
 }

@@ -8,6 +8,7 @@
  * too, grants none then.
  */
 import type { Redis } from 'ioredis';
+import type { PriceSourceState } from '../../domain/budget-state.ts';
 import { withDeadline } from '../../platform/concurrency/deadline.ts';
 import { messageOf } from '../../domain/errors.ts';
 import type { Logger } from '../../platform/observability/logger.ts';
@@ -26,15 +27,6 @@ export type BreakerAnswer =
   | { readonly state: 'closed' | 'probe' }
   /** Nothing before `retryInMs` is over. */
   | { readonly state: 'open'; readonly retryInMs: number };
-
-/** How a breaker stands, for people. */
-export interface BreakerStatus {
-  readonly state: 'closed' | 'open' | 'half_open';
-  /** Failures in a row. */
-  readonly failures: number;
-  /** Until the next probe (ms); 0 when calls may pass. */
-  readonly retryInMs: number;
-}
 
 /** No method rejects. */
 export interface CircuitBreaker {
@@ -174,8 +166,12 @@ async function runIn(
   return (reply as unknown[]).map(String);
 }
 
-/** Reads how a breaker stands. @throws when Redis does not answer. */
-export async function readBreaker(redis: Redis, key: string, now?: () => number): Promise<BreakerStatus> {
+/** Reads the state of a breaker, for people. @throws when Redis does not answer. */
+export async function readBreaker(
+  redis: Redis,
+  key: string,
+  now?: () => number,
+): Promise<Omit<PriceSourceState, 'name'>> {
   const reply = await runIn(redis, statusScript, { key, args: [now?.() ?? ''] });
   const [openFor = 0, probeFor = 0, failures = 0] = reply.map(Number);
   if (openFor === 0) return { state: 'closed', failures, retryInMs: 0 };

@@ -1,6 +1,8 @@
 import type { HistoryPoint, HistorySpan } from '../../domain/history.ts';
 import type { MarketRow } from '../../domain/market-row.ts';
 import type { Quote } from '../../domain/quote.ts';
+import type { Clock } from '../../platform/concurrency/clock.ts';
+import type { OpenHttp } from './http-get.ts';
 
 /** One row of a provider's list of assets. */
 export interface AssetListing {
@@ -61,11 +63,23 @@ export interface HistoryRequest {
   readonly signal: AbortSignal;
 }
 
+/** What every provider is made with, whatever its API. */
+export interface ProviderOptions {
+  /** Total time of a call. */
+  readonly timeoutMs: number;
+  readonly maxBodyBytes: number;
+  readonly clock: Clock;
+  /** What quotes carry as their source, where that is not the provider's own name. */
+  readonly source?: string | undefined;
+  /** Another way to the wire: one that records, or plays back. */
+  readonly openHttp?: OpenHttp | undefined;
+}
+
 /**
  * An external price source. Every method makes exactly one upstream call, so that one grant of the budget pays for it;
  * it never retries by itself.
  *
- * Each rejects with a {@link ProviderError} of `src/providers/errors.ts` and with nothing else, abort by the caller's
+ * Each rejects with a {@link ProviderError} (provider-errors.ts) and with nothing else, abort by the caller's
  * signal excepted (then with the signal's reason).
  */
 export interface PriceProvider {

@@ -46,25 +46,3 @@ export function primaryLimits(values: Given): UpstreamLimits {
     set: { callsPerMinute: calls !== undefined, creditsPerMonth: credits !== undefined },
   };
 }
-
-/** Limits of CoinMarketCap. */
-export function coinMarketCapLimits(
-  values: Pick<SettingValues, 'CMC_CALLS_PER_MINUTE' | 'CMC_CREDITS_PER_MONTH' | 'CMC_MONTH_STARTS_ON'>,
-): UpstreamLimits {
-  return {
-    callsPerMinute: values.CMC_CALLS_PER_MINUTE,
-    creditsPerMonth: values.CMC_CREDITS_PER_MONTH || undefined,
-    monthStartsOn: values.CMC_MONTH_STARTS_ON,
-    set: { callsPerMinute: true, creditsPerMonth: true },
-  };
-}
-
-/** Limits of DefiLlama, which has no months. */
-export function defiLlamaLimits(values: Pick<SettingValues, 'DEFILLAMA_CALLS_PER_MINUTE'>): UpstreamLimits {
-  return {
-    callsPerMinute: values.DEFILLAMA_CALLS_PER_MINUTE,
-    creditsPerMonth: undefined,
-    monthStartsOn: 1,
-    set: { callsPerMinute: true, creditsPerMonth: true },
-  };
-}

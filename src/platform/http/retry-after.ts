@@ -1,3 +1,4 @@
+import type { BudgetState } from '../../domain/budget-state.ts';
 import { withDeadline } from '../concurrency/deadline.ts';
 
 /**
@@ -6,8 +7,7 @@ import { withDeadline } from '../concurrency/deadline.ts';
  */
 export async function retryAfterSeconds(
   why: 'pending' | 'rate_limited' | 'unavailable',
-  /** Milliseconds until the budget grants a call again, and for which the provider has told us to stay away. */
-  budgetStatus: () => Promise<{ readonly nextGrantInMs: number; readonly blockedForMs: number }>,
+  budgetStatus: () => Promise<Pick<BudgetState, 'nextGrantInMs' | 'blockedForMs'>>,
 ): Promise<number> {
   if (why === 'pending') return 1;
   if (why === 'unavailable') return 5;

@@ -6,39 +6,6 @@ import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client';
 import { withDeadline } from '../concurrency/deadline.ts';
 import { registerTallies, RouteTally } from './route-counter.ts';
 
-/** What the cache gauges show. Ages in seconds; null when nothing is held. */
-export interface CacheFigures {
-  readonly by_state: Readonly<Record<string, number>>;
-  readonly age_seconds: {
-    readonly p50: number | null;
-    readonly p99: number | null;
-    readonly max: number | null;
-  };
-}
-
-/** What the budget gauges show; moments in ms since the epoch. */
-export interface BudgetFigures {
-  readonly limit: number;
-  readonly fullLimit: number;
-  readonly used: number;
-  readonly freshnessSeconds: number | null;
-  readonly month: {
-    readonly left: number;
-    readonly reserve: number;
-    readonly spentPerHour: number;
-    readonly affordablePerHour: number;
-    readonly endsAt: number;
-    readonly lastsUntil: number | null;
-  } | null;
-}
-
-/** What the gauges of price sources show. */
-export interface SourceGaugeFigures {
-  readonly sources: readonly { readonly name: string; readonly state: string; readonly failures: number }[];
-  /** Number of prices that were far from the last one, by what became of them. */
-  readonly guarded: Readonly<Record<string, number>>;
-}
-
 export interface Metrics {
   /** Content type of {@link text}. */
   readonly contentType: string;
@@ -50,16 +17,8 @@ export interface Metrics {
   gauge(name: string, help: string, reading: GaugeReading): void;
   /** Counts an accepted job. */
   jobSubmitted(name: string): void;
-  /** Registers how to read the number of calls to the provider by outcome, of the whole fleet. */
-  onUpstreamCalls(read: () => Promise<Readonly<Record<string, number>>>): void;
   /** Registers how to read the number of jobs by state. */
   onJobStates(read: () => Promise<Readonly<Record<string, number>>>): void;
-  /** Registers how to read the upstream budget. */
-  onBudget(read: () => Promise<BudgetFigures>): void;
-  /** Registers how to read how many failures in a row each price source has, which of them are not called, and far prices. */
-  onSources(read: () => Promise<SourceGaugeFigures>): void;
-  /** Registers how to read the quote cache of this process. */
-  onQuoteCache(read: () => CacheFigures): void;
 }
 
 const readDeadlineMs = 1_000;
@@ -115,70 +74,8 @@ export function createMetrics(): Metrics {
     },
     gauge,
     jobSubmitted: (name) => submitted.inc({ name }),
-    onUpstreamCalls: (read) =>
-      gauge('upstream_calls_total', 'Calls of the fleet to the price provider.', { label: 'outcome', read }),
     onJobStates: (read) => gauge('job_states', 'Client jobs by state.', { label: 'state', read }),
-    onBudget: (read) => registerBudget(gauge, read),
-    onSources: (read) => registerSources(gauge, read),
-    onQuoteCache: (read) => {
-      gauge('quote_cache_entries', 'Quotes held by this process.', {
-        label: 'state',
-        read: () => read().by_state,
-      });
-      gauge('quote_cache_age_seconds', 'Age of the quotes held.', {
-        label: 'quantile',
-        read: () => agesOf(read()),
-      });
-    },
   };
-}
-
-/** Figures that are not known, or that there are none of, are left out. */
-function registerBudget(gauge: ReturnType<typeof gaugeIn>, read: () => Promise<BudgetFigures>): void {
-  const each = (name: string, help: string, of: (budget: BudgetFigures) => number | null | undefined): void =>
-    gauge(name, help, { read: async () => of(await read()) ?? undefined });
-  each('upstream_budget_limit', 'Upstream calls allowed in 60 s now.', ({ limit }) => limit);
-  each(
-    'upstream_budget_limit_full',
-    'Upstream calls allowed in 60 s without a 429.',
-    ({ fullLimit }) => fullLimit,
-  );
-  each('upstream_budget_used', 'Upstream calls of the last 60 s.', ({ used }) => used);
-  each('upstream_credits_left', 'Credits left of the month.', ({ month }) => month?.left);
-  each('upstream_credits_reserve', 'Credits that only users may spend.', ({ month }) => month?.reserve);
-  each('upstream_credits_per_hour', 'Credits of the last hour.', ({ month }) => month?.spentPerHour);
-  each(
-    'upstream_credits_affordable_per_hour',
-    'Credits released an hour now.',
-    ({ month }) => month?.affordablePerHour,
-  );
-  each(
-    'upstream_credits_last_until_seconds',
-    'When the credits are used up at the rate of the last hour, the end of the month at the latest (Unix time).',
-    ({ month }) => month && (month.lastsUntil ?? month.endsAt) / 1000,
-  );
-  each(
-    'quote_freshness_affordable_seconds',
-    'Age that quotes reach if every call that can be afforded renews what is read.',
-    ({ freshnessSeconds }) => freshnessSeconds,
-  );
-}
-
-function registerSources(gauge: ReturnType<typeof gaugeIn>, read: () => Promise<SourceGaugeFigures>): void {
-  const each = (of: (source: { state: string; failures: number }) => number) => async () =>
-    Object.fromEntries((await read()).sources.map((source) => [source.name, of(source)]));
-  gauge('price_source_failures', 'Failures in a row of a price source.', {
-    label: 'source',
-    read: each(({ failures }) => failures),
-  });
-  gauge('price_source_closed', 'Whether calls of a price source pass its circuit breaker.', {
-    label: 'source',
-    read: each(({ state }) => Number(state === 'closed')),
-  });
-  gauge('price_deviations_total', 'Prices far from the last one, by what became of them.', {
-    label: 'verdict',
-    read: async () => (await read()).guarded,
-  });
 }
 
 function counterIn(registry: Registry) {
@@ -213,11 +110,4 @@ function gaugeIn(registry: Registry) {
       },
     });
   };
-}
-
-function agesOf({ age_seconds: { p50, p99, max } }: CacheFigures): Figures {
-  const ages = { 0.5: p50, 0.99: p99, 1: max };
-  return Object.fromEntries(
-    Object.entries(ages).filter((entry): entry is [string, number] => entry[1] !== null),
-  );
 }

@@ -5,7 +5,7 @@
 import { createServer, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { once } from 'node:events';
-import { createQuoteMirror, type QuoteMirror } from '../../../src/features/quotes/local-cache.ts';
+import { createLocalCache, type LocalCache } from '../../../src/features/quotes/local-cache.ts';
 import type { JobRecord } from '../../../src/domain/job.ts';
 import { createTicks } from '../../../src/features/quotes/ticks.ts';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
@@ -28,7 +28,7 @@ export interface StreamHost {
   readonly url: string;
   readonly port: number;
   readonly feed: Feed;
-  readonly mirror: QuoteMirror;
+  readonly mirror: LocalCache;
   readonly hub: PriceHub;
   readonly registry: StreamRegistry;
   /** Listeners of job events at this moment. */
@@ -64,7 +64,7 @@ export async function startStreamHost(redisUrl?: string): Promise<StreamHost> {
   ];
   let skipped = 0;
   const clock = { now: () => Date.now() + skipped };
-  const mirror = createQuoteMirror();
+  const mirror = createLocalCache();
   const ticks = createTicks({ redis: feed.redis, subscriber, channel: feed.keys.ticks });
   ticks.listen({ onTick: (tick) => mirror.onTick(tick) });
   const subscribed = new Promise<void>((resolve) => ticks.listen({ onGap: resolve }));

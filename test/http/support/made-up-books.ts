@@ -40,7 +40,7 @@ export class MadeUpBooks {
   /** Times that books were read. */
   reads = 0;
   /** What was asked of quotes. */
-  readonly asked: Parameters<AppDeps['market']['quotes']>[0][] = [];
+  readonly asked: Parameters<AppDeps['market']['getMany']>[0][] = [];
   readonly readings = new Map<string, QuoteReading>();
   readonly #listeners = new Set<(portfolioId: string) => void>();
 

@@ -10,11 +10,9 @@ import { directoryOver } from '../../../src/features/assets/asset-directory.ts';
 import { createAssetIndex } from '../../../src/features/assets/asset-index.ts';
 import { loadConfig } from '../../../src/platform/config/load-config.ts';
 import type { JobRecord } from '../../../src/domain/job.ts';
-import type { HeldReads, MarketReader, QuotesRead } from '../../../src/features/quotes/market-reader.ts';
 import type { DocumentReading } from '../../../src/features/coingecko-api/document-reader.ts';
 import type { MarketRow } from '../../../src/domain/market-row.ts';
 import type { Ranking } from '../../../src/features/quotes/ticks.ts';
-import type { QuoteRead } from '../../../src/features/quotes/quote-reader.ts';
 import type { QuoteReading } from '../../../src/domain/cached-quote.ts';
 import { systemClock } from '../../../src/platform/concurrency/clock.ts';
 import { NotFoundError } from '../../../src/domain/errors.ts';
@@ -110,18 +108,22 @@ export class FakeQuotes {
     return this.fresh.get(`${assetId}/${currency}`);
   }
 
-  read({ assetId, currency }: QuoteRead): Promise<QuoteReading> {
+  get({ assetId, currency }: Parameters<AppDeps['quotes']['get']>[0]): Promise<QuoteReading> {
     this.reads.push(`${assetId}/${currency}`);
     return Promise.resolve(this.readings.get(assetId) ?? { assetId, state: 'not_found', quote: undefined });
   }
 
-  readPopular() {
+  popular() {
     return Promise.resolve({ state: 'pending', readings: [...this.readings.values()] } as const);
   }
 
   clear(assetIds?: readonly string[]): Promise<number> {
     this.cleared.push(assetIds);
     return Promise.resolve(3);
+  }
+
+  deviations() {
+    return Promise.resolve({});
   }
 
   stats() {
@@ -137,14 +139,14 @@ export class FakeQuotes {
 }
 
 /** Quotes, rows and rankings as a test puts them; any other asset is not found. */
-export class FakeMarket implements MarketReader {
+export class FakeMarket {
   readonly freshMs = 60_000;
   /** By `<currency>:<asset>`. */
   readonly readings = new Map<string, QuoteReading>();
   readonly rowsByKey = new Map<string, MarketRow>();
   /** By `<currency>:<page>`. */
   readonly rankings = new Map<string, Ranking>();
-  readonly asked: QuotesRead[] = [];
+  readonly asked: Parameters<AppDeps['market']['getMany']>[0][] = [];
   versionNow = 0;
   /** Reads of held answers, by asset. */
   readonly reads: Record<string, number> = {};
@@ -158,11 +160,11 @@ export class FakeMarket implements MarketReader {
     return this.versionNow;
   }
 
-  noteReads({ quotes, times }: HeldReads): void {
+  noteReads({ quotes, times }: Parameters<AppDeps['market']['noteReads']>[0]): void {
     for (const { assetId } of quotes) this.reads[assetId] = (this.reads[assetId] ?? 0) + times;
   }
 
-  quotes(asked: QuotesRead): Promise<ReadonlyMap<string, QuoteReading>> {
+  getMany(asked: Parameters<AppDeps['market']['getMany']>[0]): Promise<ReadonlyMap<string, QuoteReading>> {
     this.asked.push(asked);
     const absent = { state: 'not_found', quote: undefined } as const;
     const found = asked.assetIds.map((assetId): [string, QuoteReading] => [
@@ -287,6 +289,8 @@ export async function startApi(different: Partial<AppDeps> = {}): Promise<TestAp
     health: createHealth({ checks: [], clock: systemClock, log }),
     budgetStatus: () =>
       Promise.resolve({
+        ready: true,
+        spacingMs: 2_000,
         limit: 30,
         fullLimit: 30,
         used: 30,
@@ -296,7 +300,7 @@ export async function startApi(different: Partial<AppDeps> = {}): Promise<TestAp
         freshnessSeconds: null,
         month: null,
       }),
-    sources: () => Promise.resolve({ sources: [], guarded: {} }),
+    sources: () => Promise.resolve([]),
     ...different,
   };
   const { tokens } = deps;

@@ -23,7 +23,7 @@ import {
   type OpenStream,
   type StreamLimits,
 } from '../../../src/platform/realtime/stream-registry.ts';
-import type { Wish } from '../../../src/features/quotes/demand/watch-list.ts';
+import type { WantRequest } from '../../../src/features/quotes/demand/demand.ts';
 import { FakeDesk, jobRecord, startApi, type TestApi } from './ports.ts';
 import { standInAccess } from './stand-in-access.ts';
 
@@ -32,7 +32,7 @@ export interface SocketApi extends TestApi {
   readonly registry: StreamRegistry;
   /** Listeners of job events at this moment. */
   readonly listening: () => number;
-  readonly wishes: readonly Wish[];
+  readonly wishes: readonly WantRequest[];
   /** Somebody observes prices. */
   readonly tick: (prices: Readonly<Record<string, number>>, currency?: string) => void;
   /** The provider does not know the asset. */
@@ -101,7 +101,7 @@ export async function startSocketApi(
   const events = standInEvents();
   let isRevoked: (viewer: Principal) => boolean = () => false;
   const registry = new OpenRegistry({ clock, limits, isRevoked: (viewer) => isRevoked(viewer) });
-  const wishes: Wish[] = [];
+  const wishes: WantRequest[] = [];
   const hub = createPriceHub({
     epoch: 'test',
     clock,

@@ -13,9 +13,9 @@ import {
   type AlertEvaluator,
   type EvaluatorDeps,
 } from '../../../src/features/alerts/evaluator.ts';
-import { createQuoteMirror } from '../../../src/features/quotes/local-cache.ts';
+import { createLocalCache } from '../../../src/features/quotes/local-cache.ts';
 import { createQuoteStore } from '../../../src/features/quotes/quote-store.ts';
-import type { Wish } from '../../../src/features/quotes/demand/watch-list.ts';
+import type { WantRequest } from '../../../src/features/quotes/demand/demand.ts';
 import type { Alert } from '../../../src/features/alerts/alert.ts';
 import { type QuoteFailure } from '../../../src/domain/cached-quote.ts';
 import { createAlertNews } from '../../../src/features/alerts/alert-channel.ts';
@@ -59,7 +59,7 @@ export interface AlertRig {
   readonly news: ReturnType<typeof createAlertNews>;
   readonly bookNews: ReturnType<typeof createBookNews>;
   /** What evaluators have wanted. */
-  readonly wishes: Wish[];
+  readonly wishes: WantRequest[];
   /** Stores an alert, and tells of it unless it is to be found by itself. */
   make(different?: Partial<NewAlert>, isTold?: boolean): Promise<Alert>;
   /** Starts a process that evaluates, and waits until it knows all alerts. */
@@ -97,7 +97,7 @@ export async function openAlertRig(): Promise<AlertRig> {
   const news = createAlertNews({ redis, subscriber: told, channel: keys.alerts });
   const bookNews = createBookNews({ redis, subscriber: told, channel: keys.books });
   const outbox = createWebhookQueries(knex);
-  const wishes: Wish[] = [];
+  const wishes: WantRequest[] = [];
   const open: { evaluator: AlertEvaluator; subscriber: Redis }[] = [];
 
   async function addUser(): Promise<string> {
@@ -142,7 +142,7 @@ export async function openAlertRig(): Promise<AlertRig> {
     async start(different = {}) {
       const subscriber = new Redis(redisUrl);
       const ticks = createTicks({ redis, subscriber, channel: keys.ticks });
-      const mirror = createQuoteMirror();
+      const mirror = createLocalCache();
       ticks.listen(mirror);
       let isListening = false;
       ticks.listen({ onGap: () => (isListening = true) });

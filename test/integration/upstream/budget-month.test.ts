@@ -4,12 +4,7 @@ import fc from 'fast-check';
 import { Redis } from 'ioredis';
 import type { Urgency } from '../../../src/domain/quote.ts';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
-import type {
-  AcquireResult,
-  Budget,
-  BudgetMonth,
-  Grant,
-} from '../../../src/features/upstream/budget/budget.ts';
+import type { AcquireResult, Budget, Grant } from '../../../src/features/upstream/budget/budget.ts';
 import {
   budgetKeys,
   createRedisBudget,
@@ -72,7 +67,7 @@ describe('month of the budget', function () {
     if ('granted' in result) throw new Error('granted');
     return result;
   }
-  async function monthOf(budget: Budget): Promise<BudgetMonth> {
+  async function monthOf(budget: Budget) {
     const { month } = await budget.status();
     if (month === null) throw new Error('there is no month');
     return month;

@@ -5,7 +5,6 @@ import { startMarket, type Market } from '../../../embedded/market/market.ts';
 import { systemClock } from '../../../src/platform/concurrency/clock.ts';
 import {
   createCoinMarketCapProvider,
-  type CoinMarketCapOptions,
   type IdentifyAssets,
 } from '../../../src/features/upstream/coinmarketcap/coinmarketcap-provider.ts';
 import {
@@ -73,7 +72,9 @@ describe('CoinMarketCap provider', () => {
     await market.close();
   });
 
-  function providerOf(options: Partial<CoinMarketCapOptions> = {}): PriceProvider {
+  function providerOf(
+    options: Partial<Parameters<typeof createCoinMarketCapProvider>[0]> = {},
+  ): PriceProvider {
     const identify: IdentifyAssets = (ids) =>
       Promise.resolve(new Map([...identities].filter(([id]) => ids.includes(id))));
     const baseUrl = market.coinMarketCapUrl;

@@ -1,9 +1,9 @@
-import type { UpstreamLedger } from '../../../src/features/upstream/budget/call-log.ts';
+import type { BudgetLedger } from '../../../src/features/upstream/budget/redis-budget.ts';
 
 /** A ledger on a clock that the test moves, with a switch to make it unreachable. */
-export interface MemoryLedger extends UpstreamLedger {
+export interface MemoryLedger extends BudgetLedger {
   readonly rows: Map<string, { countedUntil: number; outcome: string | undefined; credits: number }>;
-  /** What {@link UpstreamLedger.tell} was last given. */
+  /** What {@link BudgetLedger.tell} was last given. */
   told: { callsPerMinute: number | undefined; creditsPerMonth: number | undefined } | undefined;
   down: boolean;
   /** Runs after a grant has been written and before `record` resolves. */
@@ -24,7 +24,7 @@ export function createMemoryLedger(now: () => number): MemoryLedger {
     down: false,
     afterRecord: undefined,
     afterRecent: undefined,
-    async record({ id, lastsMs, credits }) {
+    async record({ id, lastsMs, credits = 1 }) {
       check();
       ledger.rows.set(id, { countedUntil: now() + lastsMs, outcome: undefined, credits });
       await ledger.afterRecord?.();

@@ -85,7 +85,7 @@ describe('the recorder of ticks', () => {
 
   it('takes prices of up to an hour ago, and of clocks a little ahead, at their own moment', async () => {
     const candles = standIn();
-    const recorder = createTickRecorder({ candles, log });
+    const recorder = new TickRecorder({ candles, log });
     const moments = [now - 59 * 60_000, now + 50_000];
     recorder.observe(moments.map((at) => quote({ asOf: new Date(at).toISOString() })));
     await recorder.close();

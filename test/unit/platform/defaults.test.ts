@@ -2,7 +2,7 @@
 import { isIPv4, BlockList } from 'node:net';
 import type { IncomingMessage } from 'node:http';
 import { expect } from 'chai';
-import { credentialLifeOf } from '../../../src/features/accounts/credential-life.ts';
+import { credentialLifeOf } from '../../../src/features/accounts/tokens.ts';
 import { loadConfig } from '../../../src/platform/config/load-config.ts';
 import { createClientAddress } from '../../../src/platform/http/client-address.ts';
 import { createOriginCheck } from '../../../src/platform/http/headers.ts';

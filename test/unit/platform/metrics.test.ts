@@ -1,4 +1,6 @@
 import { expect } from 'chai';
+import { quoteMetrics } from '../../../src/features/quotes/module.ts';
+import { createUpstreamModule } from '../../../src/features/upstream/module.ts';
 import { createMetrics } from '../../../src/platform/observability/metrics-registry.ts';
 
 describe('metrics', () => {
@@ -23,11 +25,13 @@ describe('metrics', () => {
   it('reads gauges when asked, and leaves out those that cannot be read', async () => {
     const metrics = createMetrics();
     metrics.onJobStates(() => Promise.resolve({ queued: 2, running: 1 }));
-    metrics.onBudget(() => Promise.reject(new Error('Redis is away')));
+    const away = () => Promise.reject(new Error('Redis is away'));
+    const calls = () => Promise.resolve({ ok: 1 });
+    createUpstreamModule({ upstream: { budgetState: away, sources: away, calls } }).metrics(metrics);
     metrics.gauge('streams_open', 'Open streams.', { read: () => 3 });
     const age_seconds = { p50: 1, p99: null, max: 5 };
-    metrics.onQuoteCache(() => ({ by_state: { fresh: 4 }, age_seconds }));
-    metrics.onUpstreamCalls(() => Promise.resolve({ ok: 1 }));
+    const by_state = { fresh: 4, stale: 0, not_found: 0 };
+    quoteMetrics({ quotes: { stats: () => ({ by_state, age_seconds }), deviations: away } })(metrics);
     metrics.jobSubmitted('bulk.fetch');
     const text = await metrics.text();
     for (const line of [

@@ -1,6 +1,6 @@
 /** What has to hold for every format of reports: cash is worth what it is, rows may come in another order, signs are looked at. */
 import { expect } from 'chai';
-import type { RowOutcome } from '../../../src/features/portfolios/importers/imported.ts';
+import type { RowOutcome } from '../../../src/features/portfolios/importers/importer.ts';
 import { genericReader, type GenericMapping } from '../../../src/features/portfolios/importers/generic.ts';
 import { exportColumns } from '../../../src/features/portfolios/importers/pricepool.ts';
 import { fingerprints, readAll, readReport, recordsOf, told } from './support/reports.ts';

@@ -6,7 +6,7 @@ import {
   type CollectQuotes,
   type CollectRequest,
 } from '../../../src/features/quotes/collect-quotes.ts';
-import { createQuoteMirror, type QuoteMirror } from '../../../src/features/quotes/local-cache.ts';
+import { createLocalCache, type LocalCache } from '../../../src/features/quotes/local-cache.ts';
 import type { StoredQuote } from '../../../src/features/quotes/quote-store.ts';
 import type { CachedQuote, QuoteReading } from '../../../src/domain/cached-quote.ts';
 import type { TickListener } from '../../../src/features/quotes/ticks.ts';
@@ -20,25 +20,23 @@ describe('a collection of quotes', () => {
   let listeners: Set<TickListener>;
   let wanted: string[][];
   let batches: string[][];
-  let mirror: QuoteMirror;
+  let mirror: LocalCache;
   let collect: CollectQuotes;
 
   beforeEach(() => {
     mock.timers.enable({ apis: ['setTimeout', 'Date'], now: start });
     [stored, listeners, wanted, batches] = [new Map(), new Set(), [], []];
-    mirror = createQuoteMirror();
+    mirror = createLocalCache();
     collect = createQuoteCollector({
-      mirror,
+      local: mirror,
       store: {
         readMany: (_currency: string, ids: readonly string[]) =>
           Promise.resolve(ids.map((id) => stored.get(id) ?? { quote: undefined, failure: undefined })),
       } as never,
-      demand: {
-        want: ({ assetIds }: { assetIds: readonly string[] }) => {
-          wanted.push([...assetIds]);
-          return Promise.resolve({ settled: [], refused: 0 });
-        },
-      } as never,
+      want: ({ assetIds }) => {
+        wanted.push([...assetIds]);
+        return Promise.resolve(assetIds.length);
+      },
       ticks: {
         listen: (listener) => {
           listeners.add(listener);
@@ -47,7 +45,6 @@ describe('a collection of quotes', () => {
       },
       clock: { now: () => Date.now() },
       freshMs,
-      kick: () => Promise.resolve(),
       pendingState: () => Promise.resolve('pending'),
     });
   });

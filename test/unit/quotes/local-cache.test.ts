@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { createQuoteMirror } from '../../../src/features/quotes/local-cache.ts';
+import { createLocalCache } from '../../../src/features/quotes/local-cache.ts';
 import type { CachedQuote } from '../../../src/domain/cached-quote.ts';
 
 const quote = (assetId: string, receivedAt: number): CachedQuote => ({
@@ -11,7 +11,7 @@ const quote = (assetId: string, receivedAt: number): CachedQuote => ({
 
 describe('quote mirror', () => {
   it('follows ticks and keeps the newest', () => {
-    const mirror = createQuoteMirror();
+    const mirror = createLocalCache();
     mirror.onTick({ currency: 'usd', quotes: [quote('bitcoin', 2)], failures: [] });
     mirror.onTick({ currency: 'usd', quotes: [quote('bitcoin', 1)], failures: [] });
     expect(mirror.get('usd', 'bitcoin')?.receivedAt).to.equal(2);
@@ -19,7 +19,7 @@ describe('quote mirror', () => {
   });
 
   it('keeps a good value beside a failure, and forgets the failure with the next value', () => {
-    const mirror = createQuoteMirror();
+    const mirror = createLocalCache();
     const failure = { assetId: 'bitcoin', state: 'unavailable', reason: 'down', until: 100 } as const;
     mirror.onTick({ currency: 'usd', quotes: [quote('bitcoin', 1)], failures: [] });
     mirror.onTick({ currency: 'usd', quotes: [], failures: [failure] });
@@ -31,7 +31,7 @@ describe('quote mirror', () => {
   });
 
   it('forgets everything when it may have missed a clearing', () => {
-    const mirror = createQuoteMirror();
+    const mirror = createLocalCache();
     mirror.put(quote('a', 1));
     mirror.putRanking('usd', { assetIds: ['a'], receivedAt: 1 });
     mirror.putFailure('usd', { assetId: 'b', state: 'not_found', reason: 'unknown', until: 9 });
@@ -42,13 +42,13 @@ describe('quote mirror', () => {
   });
 
   it('drops what came first at its limit', () => {
-    const mirror = createQuoteMirror(2);
+    const mirror = createLocalCache(2);
     for (const id of ['a', 'b', 'c']) mirror.put(quote(id, 1));
     expect([...mirror.quotes()].map(({ assetId }) => assetId)).to.deep.equal(['b', 'c']);
   });
 
   it('keeps what was renewed at its limit, and drops what came before it', () => {
-    const mirror = createQuoteMirror(2);
+    const mirror = createLocalCache(2);
     for (const id of ['a', 'b']) mirror.put(quote(id, 1));
     mirror.put(quote('a', 2));
     mirror.put(quote('c', 2));
@@ -56,7 +56,7 @@ describe('quote mirror', () => {
   });
 
   it('forgets what was cleared, and only that', () => {
-    const mirror = createQuoteMirror();
+    const mirror = createLocalCache();
     for (const id of ['a', 'b']) mirror.put(quote(id, 1));
     for (const assetId of ['a', 'c', 'd'])
       mirror.putFailure('usd', { assetId, state: 'not_found', reason: 'unknown', until: 9 });

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
-import { WatchList, type Wish } from '../../../src/features/quotes/demand/watch-list.ts';
+import type { WantRequest } from '../../../src/features/quotes/demand/demand.ts';
+import { WatchList } from '../../../src/features/quotes/demand/watch-list.ts';
 
 const renewAfterMs = 15_000;
 const freshMs = 60_000;
@@ -8,7 +9,7 @@ const start = 1_000_000;
 
 describe('WatchList', () => {
   let now: number;
-  let wishes: Wish[];
+  let wishes: WantRequest[];
   let stale: string[];
   let received: Map<string, number>;
   let list: WatchList;

@@ -1,16 +1,19 @@
 import { expect } from 'chai';
 import { Redis } from 'ioredis';
-import { buildBudgets, type Budgets } from '../../../src/features/upstream/budget/budgets.ts';
+import { createBudgets } from '../../../src/features/upstream/upstream-service.ts';
 import { loadConfig } from '../../../src/platform/config/load-config.ts';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
-import type { UpstreamLedger } from '../../../src/features/upstream/budget/call-log.ts';
+import type { BudgetLedger } from '../../../src/features/upstream/budget/redis-budget.ts';
+import { createRedisKeys } from '../../../src/platform/redis/keys.ts';
 
 describe('budgets', () => {
   const redis = new Redis({ lazyConnect: true });
   after(() => redis.disconnect());
-  const budgetsOf = (environment: Record<string, string>): Budgets => {
+  const budgetsOf = (environment: Record<string, string>) => {
     const config = loadConfig(environment);
-    return buildBudgets({ config, redis, ledger: {} as UpstreamLedger, log: silentLogger(), prefix: 'p' });
+    const platform = { config, redis, log: silentLogger(), keys: createRedisKeys('p') };
+    const of = createBudgets(platform, {} as BudgetLedger);
+    return { of, primary: of(config.PROVIDER ?? 'simulated') };
   };
 
   it('are one for each provider and key, and tell no key', () => {

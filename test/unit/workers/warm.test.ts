@@ -1,9 +1,8 @@
 import { expect } from 'chai';
-import { createQuoteMirror } from '../../../src/features/quotes/local-cache.ts';
-import type { StoredQuote } from '../../../src/features/quotes/quote-store.ts';
-import type { WantRequest } from '../../../src/features/quotes/demand/demand.ts';
+import { createLocalCache } from '../../../src/features/quotes/local-cache.ts';
+import { createWant, type WantRequest } from '../../../src/features/quotes/demand/demand.ts';
 import { pageItem } from '../../../src/features/quotes/demand/interest.ts';
-import type { MarketsKick } from '../../../src/features/quotes/enqueue-refresh.ts';
+import type { EnqueueRefresh } from '../../../src/features/quotes/enqueue-refresh.ts';
 import {
   meansToWarm,
   warmEveryMs,
@@ -29,16 +28,20 @@ interface Situation {
 async function look({ read, stored = {}, affordable = 10, usersWait = false }: Situation) {
   const wanted: WantRequest[] = [];
   const kicked: string[] = [];
-  const pages: (MarketsKick & { currency: string })[] = [];
+  const pages: (Parameters<EnqueueRefresh['markets']>[1] & { currency: string })[] = [];
   const asked: string[] = [];
-  const at = (age: number | undefined): number | undefined =>
-    age === undefined ? undefined : now - age * 1_000;
-  const quoteOf = (currency: string, assetId: string): StoredQuote => {
-    const receivedAt = at(stored[`${currency}:${assetId}`]);
-    return {
-      quote: receivedAt === undefined ? undefined : { assetId, currency, receivedAt, head: '{' },
-      failure: undefined,
-    };
+  const clock = { now: () => now };
+  const local = createLocalCache();
+  const enqueue: Pick<EnqueueRefresh, 'quotes' | 'markets'> = {
+    quotes: (currency, urgency) => Promise.resolve(void kicked.push(`${currency} ${urgency}`)),
+    markets: (currency, request) => Promise.resolve(void pages.push({ currency, ...request })),
+  };
+  const demand: WarmDeps['demand'] = {
+    want(request) {
+      wanted.push(request);
+      return Promise.resolve({ settled: [], refused: 0 });
+    },
+    mostUrgent: () => Promise.resolve(usersWait ? 'interactive' : undefined),
   };
   const deps: WarmDeps = {
     interest: {
@@ -46,26 +49,20 @@ async function look({ read, stored = {}, affordable = 10, usersWait = false }: S
       hottest: (currency) =>
         Promise.resolve((read[currency] ?? []).map((id, index) => ({ id, heat: 1_000 - index }))),
     },
-    mirror: createQuoteMirror(),
-    store: {
-      readMany(currency, assetIds) {
-        asked.push(...assetIds);
-        return Promise.resolve(assetIds.map((id) => quoteOf(currency, id)));
-      },
-      readRanking: () => Promise.resolve(undefined),
+    local,
+    load(currency, assetIds) {
+      asked.push(...assetIds);
+      for (const assetId of assetIds) {
+        const age = stored[`${currency}:${assetId}`];
+        if (age !== undefined) local.put({ assetId, currency, receivedAt: now - age * 1_000, head: '{' });
+      }
+      return Promise.resolve();
     },
-    demand: {
-      want(request) {
-        wanted.push(request);
-        return Promise.resolve({ settled: [], refused: 0 });
-      },
-      mostUrgent: () => Promise.resolve(usersWait ? 'interactive' : undefined),
-    },
-    kick: {
-      quotes: (currency, urgency) => Promise.resolve(void kicked.push(`${currency} ${urgency}`)),
-      markets: (currency, request = {}) => Promise.resolve(void pages.push({ currency, ...request })),
-    } as WarmDeps['kick'],
-    clock: { now: () => now },
+    store: { readRanking: () => Promise.resolve(undefined) },
+    demand,
+    want: createWant({ demand, enqueue, clock, freshMs }),
+    enqueue,
+    clock,
     freshMs,
     means: () => Promise.resolve({ calls: affordable, mayJoin: true }),
   };

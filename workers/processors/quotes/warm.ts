@@ -1,35 +1,25 @@
 /**
  * `quotes.warm`: keeps fresh what was read in the last minutes, the hottest first. It makes no call: it wants assets at the
- * urgency `warming`, or kicks a refresh of a page of the ranking, for as many calls as the budget will give before the next
+ * urgency `warming`, or enqueues a refresh of a page of the ranking, for as many calls as the budget will give before the next
  * look. The budget decides at each call. What it has no call for fills up the batches of more urgent calls. When users take
  * every call, the hottest take their turn among them, as if one more user had asked: else what thousands read would be
  * renewed no sooner than what one reads. When nobody reads, there is nothing to want.
  */
-import type { QuoteMirror } from '../../../src/features/quotes/local-cache.ts';
-import type { QuoteStore } from '../../../src/features/quotes/quote-store.ts';
-import type { Demand } from '../../../src/features/quotes/demand/demand.ts';
-import { pageOf, type HotItem, type Interest } from '../../../src/features/quotes/demand/interest.ts';
+import type { BudgetState } from '../../../src/domain/budget-state.ts';
+import { pageOf, type HotItem } from '../../../src/features/quotes/demand/interest.ts';
 import { planWarming, type KnownPage, type WarmCall } from '../../../src/features/quotes/demand/warm-plan.ts';
 import type { Clock } from '../../../src/platform/concurrency/clock.ts';
-import type { Kick } from '../../../src/features/quotes/enqueue-refresh.ts';
+import type { QuoteService } from '../../../src/features/quotes/quote-service.ts';
 
-export interface WarmDeps {
-  readonly interest: Pick<Interest, 'currencies' | 'hottest'>;
-  readonly mirror: Pick<QuoteMirror, 'get' | 'put' | 'failure' | 'putFailure' | 'ranking' | 'putRanking'>;
-  readonly store: Pick<QuoteStore, 'readMany' | 'readRanking'>;
-  readonly demand: Pick<Demand, 'want' | 'mostUrgent'>;
-  readonly kick: Kick;
+export interface WarmDeps extends Pick<QuoteService, 'want' | 'load' | 'freshMs'> {
+  readonly interest: Pick<QuoteService['interest'], 'currencies' | 'hottest'>;
+  readonly local: Pick<QuoteService['local'], 'get' | 'failure' | 'ranking' | 'putRanking'>;
+  readonly store: Pick<QuoteService['store'], 'readRanking'>;
+  readonly demand: Pick<QuoteService['demand'], 'want' | 'mostUrgent'>;
+  readonly enqueue: Pick<QuoteService['enqueue'], 'markets'>;
   readonly clock: Clock;
-  readonly freshMs: number;
   /** What the budget will give to warming within so many milliseconds. */
-  readonly means: (withinMs: number) => Promise<WarmMeans>;
-}
-
-/** What warming may have. */
-export interface WarmMeans {
-  readonly calls: number;
-  /** Whether it may have a part of the calls of others where they take all. */
-  readonly mayJoin: boolean;
+  readonly means: (withinMs: number) => Promise<ReturnType<typeof meansToWarm>>;
 }
 
 /** Time (ms) between two looks; the schedule keeps to it. */
@@ -45,16 +35,10 @@ const maxIds = 250;
 const maxBytes = 6_000;
 
 /** What the decision needs of the budget's state. */
-export interface WarmBudget {
-  readonly ready: boolean;
-  readonly limit: number;
-  readonly used: number;
-  readonly nextGrantInMs: number;
-  readonly spacingMs: number;
-  readonly blockedForMs: number;
-  /** Credits of the provider's month; null without such a limit. */
-  readonly month: { readonly atHand: { readonly warming: number } } | null;
-}
+export type WarmBudget = Pick<
+  BudgetState,
+  'ready' | 'limit' | 'used' | 'nextGrantInMs' | 'spacingMs' | 'blockedForMs'
+> & { readonly month: { readonly atHand: { readonly warming: number } } | null };
 
 /** Share of the calls of a minute up to which the budget gives to warming (src/providers/budget). */
 const warmingShare = 0.9;
@@ -70,8 +54,14 @@ function callsToWarm(budget: WarmBudget, withinMs: number): number {
   return Math.max(0, Math.min(byPace, byMinute, byMonth));
 }
 
-/** {@link WarmMeans} as far as the budget's state tells: nobody joins where the month, and not the minute, is what is short. */
-export function meansToWarm(budget: WarmBudget, withinMs: number): WarmMeans {
+/**
+ * What warming may have as far as the budget's state tells: calls, and whether it may have a part of the calls of others where they
+ * take all. Nobody joins where the month, and not the minute, is what is short.
+ */
+export function meansToWarm(
+  budget: WarmBudget,
+  withinMs: number,
+): { readonly calls: number; readonly mayJoin: boolean } {
   const { ready, blockedForMs, month } = budget;
   const isMinuteShort = ready && blockedForMs === 0 && (month === null || month.atHand.warming >= 1);
   return { calls: callsToWarm(budget, withinMs), mayJoin: isMinuteShort };
@@ -103,6 +93,7 @@ async function joinOthers(deps: WarmDeps): Promise<number> {
     .reduce<WarmCall | undefined>((best, call) => (call.heat > (best?.heat ?? 0) ? call : best), undefined);
   if (hottest === undefined) return 0;
   const { currency, assetIds } = hottest;
+  // Jobs for those who wait are queued already.
   await demand.want({
     currency,
     assetIds,
@@ -114,17 +105,21 @@ async function joinOthers(deps: WarmDeps): Promise<number> {
 }
 
 async function planOf(deps: WarmDeps, currency: string, maxCalls: number): Promise<readonly WarmCall[]> {
-  const { mirror, clock, freshMs } = deps;
+  const { local, clock, freshMs } = deps;
   const hot = await deps.interest.hottest(currency, maxHot);
-  await load(deps, currency, hot);
+  // Ticks bring what is fetched from now on; what was fetched before this process started is in Redis.
+  const absent = hot
+    .flatMap(({ id }) => (pageOf(id) === undefined && local.get(currency, id) === undefined ? [id] : []))
+    .slice(0, maxLoaded);
+  await deps.load(currency, absent);
   const now = clock.now();
   return planWarming({
     currency,
     hot,
     pages: await pagesOf(deps, currency, hot),
     receivedAt: (assetId) =>
-      mirror.failure(currency, assetId, now) === undefined
-        ? (mirror.get(currency, assetId)?.receivedAt ?? 0)
+      local.failure(currency, assetId, now) === undefined
+        ? (local.get(currency, assetId)?.receivedAt ?? 0)
         : undefined,
     now,
     dueAfterMs: dueAfter(freshMs),
@@ -138,20 +133,9 @@ function dueAfter(freshMs: number): number {
   return Math.max(freshMs - leadMs, freshMs / 2);
 }
 
-/** Ticks bring what is fetched from now on; what was fetched before this process began is in Redis. */
-async function load({ mirror, store }: WarmDeps, currency: string, hot: readonly HotItem[]): Promise<void> {
-  const absent = hot
-    .flatMap(({ id }) => (pageOf(id) === undefined && mirror.get(currency, id) === undefined ? [id] : []))
-    .slice(0, maxLoaded);
-  for (const { quote, failure } of await store.readMany(currency, absent)) {
-    if (quote !== undefined) mirror.put(quote);
-    if (failure !== undefined) mirror.putFailure(currency, failure);
-  }
-}
-
 /** The pages that are read. Those alone: the place of an asset in a ranking that nobody reads may be long past. */
 async function pagesOf(
-  { mirror, store }: WarmDeps,
+  { local, store }: WarmDeps,
   currency: string,
   hot: readonly HotItem[],
 ): Promise<KnownPage[]> {
@@ -159,8 +143,8 @@ async function pagesOf(
   for (const { id } of hot) {
     const page = pageOf(id);
     if (page === undefined) continue;
-    const known = mirror.ranking(currency, page) ?? (await store.readRanking(currency, page));
-    if (known !== undefined) mirror.putRanking(currency, known, page);
+    const known = local.ranking(currency, page) ?? (await store.readRanking(currency, page));
+    if (known !== undefined) local.putRanking(currency, known, page);
     pages.push({ page, receivedAt: known?.receivedAt ?? 0, assetIds: known?.assetIds ?? [] });
   }
   return pages;
@@ -172,13 +156,7 @@ function freshAfter({ clock, freshMs }: WarmDeps): number {
 }
 
 async function wantCall(deps: WarmDeps, call: WarmCall): Promise<void> {
-  const { demand, kick } = deps;
   const { currency, page, assetIds } = call;
-  if (page !== undefined) {
-    await kick.markets(currency, { page, urgency: 'warming' });
-    return;
-  }
-  const wanted = { currency, assetIds, urgency: 'warming', freshAfter: freshAfter(deps) } as const;
-  const { settled } = await demand.want(wanted);
-  if (settled.length < assetIds.length) await kick.quotes(currency, 'warming');
+  if (page !== undefined) await deps.enqueue.markets(currency, { page, urgency: 'warming' });
+  else await deps.want({ currency, assetIds, urgency: 'warming', freshAfter: freshAfter(deps) });
 }

@@ -13,7 +13,7 @@ import type { MarketRow } from '../../../src/domain/market-row.ts';
 import type { Quote } from '../../../src/domain/quote.ts';
 import type { PriceProvider } from '../../../src/features/upstream/provider.ts';
 import type { UpstreamGate } from '../../../src/features/upstream/request-limiter-contract.ts';
-import type { Kick } from '../../../src/features/quotes/enqueue-refresh.ts';
+import type { EnqueueRefresh } from '../../../src/features/quotes/enqueue-refresh.ts';
 import type { JobContext } from '../../runtime/processor.ts';
 import { PutBack } from '../../runtime/requeue.ts';
 import { callUpstream, waitOf } from './upstream-call.ts';
@@ -24,7 +24,7 @@ export interface AssetRefreshDeps {
   readonly gate: UpstreamGate;
   readonly assets: AssetQueries;
   readonly assetNews: Pick<AssetNews, 'publish'>;
-  readonly kick: Pick<Kick, 'assets' | 'markets'>;
+  readonly enqueue: Pick<EnqueueRefresh, 'assets' | 'markets'>;
   /** Pages of the ranking that are fetched after a list. */
   readonly assetRankPages: number;
   readonly log: Logger;
@@ -82,21 +82,21 @@ async function tellOf({ assetNews, log }: Pick<AssetRefreshDeps, 'assetNews' | '
 
 interface AssetCheckDeps {
   readonly assets: Pick<AssetQueries, 'due' | 'beginRanks'>;
-  readonly kick: Pick<Kick, 'assets' | 'markets'>;
+  readonly enqueue: Pick<EnqueueRefresh, 'assets' | 'markets'>;
 }
 
 /** Currency in which the ranking is asked for: the order is the same in all of them. */
 const rankCurrency = 'usd';
 
 /** `assets.check`: adds the job that is due, if any, and says whether one was. */
-export async function checkAssets({ assets, kick }: AssetCheckDeps): Promise<boolean> {
+export async function checkAssets({ assets, enqueue }: AssetCheckDeps): Promise<boolean> {
   const { list, rankPage } = await assets.due();
   if (list) {
-    await kick.assets();
+    await enqueue.assets();
     return true;
   }
   if (rankPage === 0) return false;
-  await kick.markets(rankCurrency, { page: rankPage, urgency: 'backfill' });
+  await enqueue.markets(rankCurrency, { page: rankPage, urgency: 'backfill' });
   await assets.beginRanks();
   return true;
 }
@@ -117,7 +117,7 @@ export type NoteRanking = (ranking: ArrivedRanking) => Promise<void>;
 interface RankNoterDeps {
   readonly assets: Pick<AssetQueries, 'due' | 'storeRanks' | 'beginRanks'>;
   readonly assetNews: Pick<AssetNews, 'publish'>;
-  readonly kick: Pick<Kick, 'markets'>;
+  readonly enqueue: Pick<EnqueueRefresh, 'markets'>;
   readonly assetRankPages: number;
   readonly clock: Clock;
   readonly log: Logger;
@@ -152,7 +152,7 @@ export function createRankNoter(deps: RankNoterDeps): NoteRanking {
       await deps.assets.storeRanks(ranked, isLast ? 0 : page + 1);
       await tellOf(deps);
       if (isLast) return;
-      await deps.kick.markets(rankCurrency, { page: page + 1, urgency: 'backfill' });
+      await deps.enqueue.markets(rankCurrency, { page: page + 1, urgency: 'backfill' });
       await deps.assets.beginRanks();
     } catch (error) {
       deps.log.warn({ page, reason: messageOf(error) }, 'the ranks of a page could not be stored');

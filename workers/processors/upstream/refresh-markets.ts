@@ -26,7 +26,7 @@ export async function refreshMarkets(
     const quotes = taken.map(toCachedQuote);
     const popular = { assetIds, receivedAt: deps.clock.now() };
     const rows = ranking.rows?.filter(({ assetId }) => !doubted.includes(assetId));
-    if (rows !== undefined) await deps.rows.write(rows);
+    if (rows !== undefined) await deps.rowStore.write(rows);
     await deps.store.write(currency, quotes);
     await deps.store.writeRanking(currency, popular, page);
     await deps.publisher.publish({ currency, quotes, failures: [], popular, page });

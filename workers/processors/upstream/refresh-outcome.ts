@@ -1,34 +1,21 @@
 import { toCachedQuote, withoutPriceReason, type QuoteFailure } from '../../../src/domain/cached-quote.ts';
-import type { MarketRowStore } from '../../../src/features/quotes/market-row-store.ts';
-import type { DeviationGuard } from '../../../src/features/quotes/deviation-guard.ts';
-import type { QuoteStore } from '../../../src/features/quotes/quote-store.ts';
-import type { Demand } from '../../../src/features/quotes/demand/demand.ts';
-import type { TickPublisher } from '../../../src/features/quotes/ticks.ts';
+import type { QuoteService } from '../../../src/features/quotes/quote-service.ts';
 import type { Quote } from '../../../src/domain/quote.ts';
 import type { Requester } from '../../../src/domain/requester.ts';
 import type { Clock } from '../../../src/platform/concurrency/clock.ts';
 import { messageOf } from '../../../src/domain/errors.ts';
 import type { Logger } from '../../../src/platform/observability/logger.ts';
 import { ProviderRejectedError } from '../../../src/features/upstream/provider-errors.ts';
-import { ProviderOpenError, type ProviderChain } from '../../../src/features/upstream/provider-chain.ts';
-import type { PriceProvider, QuotesResult } from '../../../src/features/upstream/provider.ts';
-import type { UpstreamGate } from '../../../src/features/upstream/request-limiter-contract.ts';
-import type { Kick } from '../../../src/features/quotes/enqueue-refresh.ts';
+import { ProviderOpenError } from '../../../src/features/upstream/provider-chain.ts';
+import type { QuotesResult } from '../../../src/features/upstream/provider.ts';
+import type { UpstreamSources } from '../../../src/features/upstream/upstream-service.ts';
 import type { NoteRanking } from './assets.ts';
 
 /** What the processors of the `refresh` queue stand on. */
-export interface RefreshDeps {
-  /** The price sources in their order. */
-  readonly chain: ProviderChain;
-  /** The first of them and its gate, for what only it can answer. */
-  readonly provider: PriceProvider;
-  readonly gate: UpstreamGate;
-  readonly guard: DeviationGuard;
-  readonly demand: Demand;
-  readonly store: QuoteStore;
-  readonly rows: Pick<MarketRowStore, 'write'>;
-  readonly publisher: TickPublisher;
-  readonly kick: Kick;
+export interface RefreshDeps
+  extends UpstreamSources, Pick<QuoteService, 'guard' | 'demand' | 'store' | 'publisher'> {
+  readonly rowStore: Pick<QuoteService['rowStore'], 'write'>;
+  readonly enqueue: Pick<QuoteService['enqueue'], 'quotes'>;
   readonly clock: Clock;
   readonly log: Logger;
   readonly notFoundMs: number;
@@ -91,7 +78,7 @@ export async function storeAnswer(deps: RefreshDeps, currency: string, answer: A
     }),
   ];
   const rows = answer.rows?.filter(({ assetId }) => !doubted.includes(assetId));
-  if (rows !== undefined) await deps.rows.write(rows);
+  if (rows !== undefined) await deps.rowStore.write(rows);
   await deps.store.write(currency, quotes);
   await deps.store.writeFailures(currency, failures);
   await deps.publisher.publish({ currency, quotes, failures });

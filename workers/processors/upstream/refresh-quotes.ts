@@ -149,13 +149,13 @@ class Batch {
 
   /** The call failed for good: says so to those who wait, or lets others try when it is a matter of time. */
   async handOver(error: unknown): Promise<JobResult<'quotes.refresh'>> {
-    const { demand, kick } = this.#deps;
+    const { demand, enqueue } = this.#deps;
     const waitMs = waitOf(error);
     if (waitMs !== undefined && this.#leased.length === 0) throw new PutBack('no budget', waitMs);
     if (waitMs !== undefined || this.#context.waitSignal.aborted) {
       await demand.release(this.#currency, this.#owner, this.#leased);
       const urgency = await demand.mostUrgent(this.#currency);
-      if (urgency !== undefined) await kick.quotes(this.#currency, urgency, waitMs ?? 0);
+      if (urgency !== undefined) await enqueue.quotes(this.#currency, urgency, waitMs ?? 0);
       if (this.#leased.length === 0 && error instanceof Error) throw error;
       return { assets: 0 };
     }
@@ -188,15 +188,15 @@ class Batch {
     // Before looking whether more is wanted: whoever comes after this look starts a job of its own.
     const letIn = this.#context.releaseDeduplication();
     [this.#requesters] = await Promise.all([this.#askRequesters(), letIn]);
-    for (const currency of new Set([this.#currency, asked])) await this.#kickForRest(currency);
+    for (const currency of new Set([this.#currency, asked])) await this.#enqueueRest(currency);
     this.#renewal = setInterval(() => {
       void demand.renew(this.#currency, this.#owner, this.#leased).catch(() => undefined);
     }, leaseMs / 3);
   }
 
-  async #kickForRest(currency: string): Promise<void> {
+  async #enqueueRest(currency: string): Promise<void> {
     const urgency = await this.#deps.demand.mostUrgent(currency);
-    if (urgency !== undefined) await this.#deps.kick.quotes(currency, urgency);
+    if (urgency !== undefined) await this.#deps.enqueue.quotes(currency, urgency);
   }
 
   /** Usage is a statistic: without an answer the call is charged to nobody. */
@@ -223,6 +223,6 @@ class Batch {
     this.#leased = kept;
     this.#requesters = this.#requesters.slice(0, kept.length);
     await this.#deps.demand.release(this.#currency, this.#owner, rest);
-    if (rest.length > 0) await this.#deps.kick.quotes(this.#currency, 'interactive');
+    if (rest.length > 0) await this.#deps.enqueue.quotes(this.#currency, 'interactive');
   }
 }

@@ -29,7 +29,7 @@ import {
   waitForEnd,
 } from '../../jobs/submit-job.ts';
 import { timeout } from '../../quotes/price-schemas.ts';
-import { callbackUrl } from '../../webhooks/webhook-schemas.ts';
+import { callbackUrl } from '../../webhooks/schemas.ts';
 import type { Portfolio } from '../ledger/portfolio.ts';
 import { portfolioIdOf, portfolioPath } from '../schemas.ts';
 

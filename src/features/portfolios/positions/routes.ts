@@ -10,7 +10,7 @@ import { route, type Route } from '../../../platform/http/route.ts';
 import { matchesTag } from '../../jobs/preferences.ts';
 import { submissionDescribed, type SubmitDeps, submitJob } from '../../jobs/submit-job.ts';
 import { timeout } from '../../quotes/price-schemas.ts';
-import { callbackUrl } from '../../webhooks/webhook-schemas.ts';
+import { callbackUrl } from '../../webhooks/schemas.ts';
 import type { AssetLot, BookStanding, Position } from '../book-reader.ts';
 import { formatAmount, mulDiv, oneUnit } from '../ledger/amount.ts';
 import { dayBegin } from '../ledger/day-start.ts';

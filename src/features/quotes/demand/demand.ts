@@ -1,6 +1,8 @@
 import type { Redis } from 'ioredis';
 import { urgencies, type Urgency } from '../../../domain/quote.ts';
+import type { Clock } from '../../../platform/concurrency/clock.ts';
 import type { RedisKeys } from '../../../platform/redis/keys.ts';
+import type { EnqueueRefresh } from '../enqueue-refresh.ts';
 import { runScript, type RedisScript } from '../../../platform/redis/redis-script.ts';
 import {
   asideScript,
@@ -31,11 +33,22 @@ export interface Demand {
    * Says that assets are wanted. Those whose quote is younger than `freshAfter` (milliseconds since the epoch), or whose
    * failure is remembered, need nothing: they are returned as `settled`. Those that are leased are on their way.
    */
-  want(request: WantRequest): Promise<WantResult>;
+  want(request: WantRequest): Promise<{
+    readonly settled: readonly string[];
+    /** Assets that did not fit: the set is at its limit. */
+    readonly refused: number;
+  }>;
   /** The currency whose turn it is; `asked` when nothing is wanted in any. */
   nextCurrency(asked: string): Promise<string>;
   /** Takes the most urgent assets for one upstream call; what it took must be settled, released or renewed in time. */
-  lease(request: LeaseRequest): Promise<readonly string[]>;
+  lease(request: {
+    readonly currency: string;
+    /** Who leases; only the owner can settle, release or renew. */
+    readonly owner: string;
+    readonly maxIds: number;
+    /** Longest id list in bytes, separators included. */
+    readonly maxBytes: number;
+  }): Promise<readonly string[]>;
   /** Keeps a lease for another `leaseMs`. */
   renew(currency: string, owner: string, assetIds: readonly string[]): Promise<void>;
   /** The assets are dealt with. */
@@ -67,21 +80,6 @@ export interface WantRequest {
    * keys are used; all who do not say are one tenant.
    */
   readonly requester?: string | undefined;
-}
-
-export interface WantResult {
-  readonly settled: readonly string[];
-  /** Assets that did not fit: the set is at its limit. */
-  readonly refused: number;
-}
-
-export interface LeaseRequest {
-  readonly currency: string;
-  /** Who leases; only the owner can settle, release or renew. */
-  readonly owner: string;
-  readonly maxIds: number;
-  /** Longest id list in bytes, separators included. */
-  readonly maxBytes: number;
 }
 
 /** How long a lease lives without being renewed (ms): the time after which a dead process's assets are fetched by another. */
@@ -188,4 +186,34 @@ function createLooks({
 function sizeClassOf({ assetIds, isPatient = false }: WantRequest): number {
   const size = sizeLimits.findIndex((most) => assetIds.length <= most);
   return Math.max(size === -1 ? sizeClasses - 1 : size, isPatient ? 1 : 0);
+}
+
+/**
+ * Wants assets and makes sure that a refresh job runs for those that are not settled. Returns how many that are: on their way, or
+ * refused because the set is at its limit. Without `freshAfter` a quote suffices for as long as it is fresh.
+ */
+export type Want = (
+  request: Omit<WantRequest, 'freshAfter'> & { readonly freshAfter?: number },
+) => Promise<number>;
+
+/** Builds the {@link Want} of a process. It rejects when Redis does not answer. */
+export function createWant({
+  demand,
+  enqueue,
+  clock,
+  freshMs,
+}: {
+  readonly demand: Pick<Demand, 'want'>;
+  readonly enqueue: Pick<EnqueueRefresh, 'quotes'>;
+  readonly clock: Clock;
+  readonly freshMs: number;
+}): Want {
+  return async (request) => {
+    const { currency, assetIds, urgency, isPatient = false } = request;
+    const { settled } = await demand.want({ freshAfter: clock.now() - freshMs, ...request });
+    const open = assetIds.length - settled.length;
+    // Where nobody waits, the call is one that can be spread.
+    if (open > 0) await enqueue.quotes(currency, isPatient ? 'stream' : urgency);
+    return open;
+  };
 }

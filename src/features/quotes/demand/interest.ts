@@ -24,18 +24,20 @@ export interface HotItem {
 }
 
 /** Counts reads; on the way of every cached read. */
-export interface ReadTally {
+export interface ReadCounter {
   /** An asset was read, once when `times` is absent: its quote was given to somebody. */
   asset(currency: string, assetId: string, times?: number): void;
   /** A page (1-based) of the ranking was read. */
   page(currency: string, page: number, times?: number): void;
 }
 
-export interface Interest extends ReadTally {
+export interface Interest extends ReadCounter {
   /** Currencies in which something was read within the window. */
   currencies(): Promise<readonly string[]>;
   /** What was read within the window, the hottest first. */
   hottest(currency: string, limit: number): Promise<readonly HotItem[]>;
+  /** Number of items that were read within the window, in each currency (100 at most). */
+  sizes(): Promise<readonly number[]>;
   /** Sends the counts to Redis. Never rejects: what cannot be sent is dropped. */
   flush(): Promise<void>;
   /** Ends the regular flushes after a last one. */
@@ -152,6 +154,12 @@ class CountedInterest implements Interest {
       id: rows[2 * index] ?? '',
       heat: 2 ** (Number(rows[2 * index + 1]) - now),
     }));
+  }
+
+  async sizes(): Promise<readonly number[]> {
+    const { redis, keys } = this.#deps;
+    const currencies = await redis.zrange(keys.interest.currencies, '0', '99');
+    return await Promise.all(currencies.map((currency) => redis.zcard(keys.interest.heat(currency))));
   }
 
   async flush(): Promise<void> {

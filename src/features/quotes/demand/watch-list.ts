@@ -2,27 +2,17 @@
  * The assets that streams or alerts of this process watch, however many watch them. What has grown old is wanted again, as one
  * demand for all and for only as long as somebody watches; and what nobody renews in time is told to be stale.
  */
-import type { Urgency } from '../../../domain/quote.ts';
 import type { Clock } from '../../../platform/concurrency/clock.ts';
+import type { WantRequest } from './demand.ts';
 import { messageOf } from '../../../domain/errors.ts';
 import type { Logger } from '../../../platform/observability/logger.ts';
-
-/** Watches that are asked of the fleet's demand. */
-export interface Wish {
-  readonly currency: string;
-  readonly assetIds: readonly string[];
-  readonly urgency: Urgency;
-  /** Nothing is needed for those whose quote is younger (ms since the epoch). */
-  readonly freshAfter: number;
-  readonly requester?: string;
-}
 
 interface WatchListDeps {
   readonly clock: Clock;
   readonly log: Logger;
   /** When the held quote of an asset was received (ms since the epoch); undefined when there is none. */
   readonly receivedAt: (currency: string, assetId: string) => number | undefined;
-  readonly want: (wish: Wish) => Promise<void>;
+  readonly want: (request: WantRequest) => Promise<unknown>;
   /** Age (ms) from which a watched quote is wanted again. */
   readonly renewAfterMs: number;
   /** Age (ms) from which a quote is stale. */
@@ -43,8 +33,8 @@ interface Watched {
   staleAt: number | undefined;
 }
 
-/** Assets of one wish. */
-const wishSize = 250;
+/** Most assets that are wanted at a time. */
+const mostAtOnce = 250;
 /** What was wanted and has not come is wanted again after this long (ms): demand may have been lost with Redis. */
 const wantAgainMs = 5_000;
 
@@ -92,16 +82,16 @@ export class WatchList {
   /** Wants what has grown old, and tells what has become stale. Called every second. */
   look(): void {
     const now = this.#deps.clock.now();
-    const wishes = new Map<string, Watched[]>();
+    const dueByRequester = new Map<string, Watched[]>();
     const stale = new Map<string, string[]>();
     for (const watched of this.#watched.values()) {
       const receivedAt = this.#deps.receivedAt(watched.currency, watched.assetId);
       if (this.#isDue(watched, receivedAt ?? 0, now))
-        push(wishes, `${watched.currency}/${watched.requester ?? ''}`, watched);
+        push(dueByRequester, `${watched.currency}/${watched.requester ?? ''}`, watched);
       if (this.#becomesStale(watched, receivedAt, now)) push(stale, watched.currency, watched.assetId);
     }
     for (const [currency, assetIds] of stale) this.#deps.onStale(currency, assetIds);
-    for (const due of wishes.values()) this.#wish(due, now);
+    for (const due of dueByRequester.values()) this.#want(due, now);
   }
 
   #isDue({ wantedAt }: Watched, receivedAt: number, now: number): boolean {
@@ -116,21 +106,21 @@ export class WatchList {
     return true;
   }
 
-  #wish(due: readonly Watched[], now: number): void {
-    for (let from = 0; from < due.length; from += wishSize) {
-      const part = due.slice(from, from + wishSize);
+  #want(due: readonly Watched[], now: number): void {
+    for (let from = 0; from < due.length; from += mostAtOnce) {
+      const part = due.slice(from, from + mostAtOnce);
       const [first] = part;
       if (first === undefined) return;
       for (const watched of part) watched.wantedAt = now;
       const { currency, requester } = first;
-      const wish: Wish = {
+      const wanted = {
         currency,
         assetIds: part.map(({ assetId }) => assetId),
         urgency: 'stream',
         freshAfter: now - this.#deps.renewAfterMs,
         ...(requester === undefined ? {} : { requester }),
-      };
-      this.#deps.want(wish).catch((error: unknown) => {
+      } as const;
+      this.#deps.want(wanted).catch((error: unknown) => {
         this.#deps.log.debug({ reason: messageOf(error) }, 'watched assets could not be wanted');
       });
     }

@@ -1,3 +1,4 @@
+import type { BudgetState } from '../../../domain/budget-state.ts';
 import type { Urgency } from '../../../domain/quote.ts';
 import type { BudgetWaitReason } from '../provider-errors.ts';
 import type { Stopwatch } from '../call-signal.ts';
@@ -38,47 +39,6 @@ export type AcquireResult =
       readonly reason: BudgetWaitReason;
     };
 
-export interface BudgetStatus {
-  /** False when nothing can be granted because Redis is unreachable or its state has to be rebuilt first. */
-  readonly ready: boolean;
-  /** Calls per window of 60 s that are allowed now: less than {@link fullLimit} for a while after a 429. */
-  readonly limit: number;
-  /** Calls per window of 60 s, as configured and as the provider tells. */
-  readonly fullLimit: number;
-  /** Calls that count now. */
-  readonly used: number;
-  /** Interactive calls that may be made at once, as far as minute and month go. */
-  readonly available: number;
-  /** When the next interactive call can be granted; 0 for now. */
-  readonly nextGrantInMs: number;
-  /** Pause between grants at the present rate. */
-  readonly spacingMs: number;
-  /** For how long the provider has forbidden all calls. */
-  readonly blockedForMs: number;
-  /** Null without a limit by the month, and while the state is not known. */
-  readonly month: BudgetMonth | null;
-}
-
-/** The credits of the provider's month. Moments in ms since the epoch. */
-export interface BudgetMonth {
-  readonly credits: number;
-  /** Includes calls that still run, and what others are known to have spent with the same key. */
-  readonly spent: number;
-  readonly left: number;
-  /** Credits that only interactive calls may spend, at once. */
-  readonly reserve: number;
-  readonly beginsAt: number;
-  readonly endsAt: number;
-  /** Credits of the last 60 minutes. */
-  readonly spentPerHour: number;
-  /** Credits an hour that are released now, for all urgencies together. */
-  readonly affordablePerHour: number;
-  /** Credits that calls of each urgency may spend at once. */
-  readonly atHand: Readonly<Record<Urgency, number>>;
-  /** When nothing would be left at the rate of the last hour; null when the credits outlast the month. */
-  readonly lastsUntil: number | null;
-}
-
 /** What a provider tells of the limits of our key, undefined where it does not. */
 export interface ToldLimits {
   readonly callsPerMinute: number | undefined;
@@ -102,5 +62,5 @@ export interface Budget {
   block(ms: number): Promise<void>;
   /** Takes the provider's word for its limits: the smaller of it and what is configured counts. */
   tell(told: ToldLimits): Promise<void>;
-  status(): Promise<BudgetStatus>;
+  status(): Promise<Omit<BudgetState, 'freshnessSeconds'>>;
 }

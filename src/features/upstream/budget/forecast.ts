@@ -1,4 +1,4 @@
-import type { BudgetStatus } from './budget.ts';
+import type { BudgetState } from '../../../domain/budget-state.ts';
 
 /** Share of the calls of a minute that goes to keeping quotes fresh at best (the rest is left to users). */
 const warmingShare = 0.9;
@@ -9,7 +9,7 @@ const warmingShare = 0.9;
  * @param callsPerTurn upstream calls that renew all of it once
  */
 export function freshnessAffordable(
-  { ready, limit, month }: Pick<BudgetStatus, 'ready' | 'limit' | 'month'>,
+  { ready, limit, month }: Pick<BudgetState, 'ready' | 'limit' | 'month'>,
   callsPerTurn: number,
 ): number | null {
   if (!ready || callsPerTurn <= 0) return null;

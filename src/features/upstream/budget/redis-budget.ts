@@ -20,16 +20,176 @@
  * same reason: calls and the sum of credits are read from the ledger in one statement, so a grant that becomes
  * valid is in both or in none.
  */
+import type { Redis } from 'ioredis';
 import { v7 as uuid } from 'uuid';
+import { messageOf } from '../../../domain/errors.ts';
 import { urgencies, type Urgency } from '../../../domain/quote.ts';
+import { withDeadline } from '../../../platform/concurrency/deadline.ts';
+import type { Logger } from '../../../platform/observability/logger.ts';
+import { redisScript, runScript } from '../../../platform/redis/redis-script.ts';
 import { startStopwatch, type Stopwatch } from '../call-signal.ts';
-import type { AcquireResult, Budget, BudgetStatus, CallOutcome, Grant, ToldLimits } from './budget.ts';
-import { createCore, unreachableWaitMs, warn, type Core, type RedisBudgetOptions } from './budget-core.ts';
-import { readStatus, statusUnknown } from './read-status.ts';
+import type { UpstreamLedger } from '../queries/upstream-calls.ts';
+import type { AcquireResult, Budget, CallOutcome, Grant, ToldLimits } from './budget.ts';
+import {
+  acquireScript,
+  blockScript,
+  rebuildScript,
+  releaseScript,
+  settleScript,
+  statusScript,
+  tellScript,
+} from './budget-scripts.ts';
+import { monthBegins } from './month.ts';
 
-export { budgetKeys, type RedisBudgetOptions } from './budget-core.ts';
+type Status = Awaited<ReturnType<Budget['status']>>;
+
+/** The durable record of all grants. Redis decides; the ledger is what it is rebuilt from when it has forgotten. */
+export type BudgetLedger = Pick<UpstreamLedger, 'record' | 'settle' | 'remove' | 'recent' | 'tell' | 'block'>;
 
 const minuteMs = 60_000;
+/** Which calls cost credits: all that were sent, those that were not refused, or those answered 200. */
+type Charged = 'always' | 'unless_refused' | 'when_successful';
+
+export interface RedisBudgetOptions {
+  readonly redis: Redis;
+  readonly ledger: BudgetLedger;
+  readonly log: Logger;
+  /** First part of all keys in Redis. */
+  readonly prefix: string;
+  /** Name of the budget: one per provider and key. */
+  readonly key: string;
+  /** Calls in any sliding 60 s. */
+  readonly limit: number;
+  /** What the provider tells of its limits may raise `limit` and stand for an absent `month`, not only lower them. */
+  readonly assumed?: { readonly limit: boolean; readonly month: boolean };
+  /** Credits of a month, which begins on the day `startsOn` (UTC). Absent: no limit. */
+  readonly month?: { readonly credits: number };
+  /** Day (UTC) on which the provider's month begins. Default 1. */
+  readonly monthStartsOn?: number;
+  /** Which calls cost credits. Default `unless_refused`. */
+  readonly charged?: Charged;
+  /** A call is aborted so long after its grant was asked for. At most 60 s. Default 15 s. */
+  readonly callDeadlineMs?: number;
+  /** Added to the window. Default 500 ms. */
+  readonly marginMs?: number;
+  /** Deadline of a command to Redis. Default 1 s. */
+  readonly redisTimeoutMs?: number;
+  /** Deadline of a statement to Postgres. Default 2 s. */
+  readonly ledgerTimeoutMs?: number;
+  /** Time instead of Redis's own, for tests. Milliseconds. */
+  readonly now?: () => number;
+}
+
+const maxCallDeadlineMs = 60_000;
+/** When it is worth asking again (ms) after Redis or Postgres could not be asked. */
+const unreachableWaitMs = 1_000;
+
+/** The names in Redis of a budget's log and state; the braces keep them on one node of a cluster. */
+export function budgetKeys(prefix: string, key: string): { readonly log: string; readonly state: string } {
+  return { log: `${prefix}:budget:{${key}}:log`, state: `${prefix}:budget:{${key}}:state` };
+}
+
+/** A budget's own view of itself. */
+interface Core {
+  readonly options: RedisBudgetOptions;
+  readonly lastsMs: number;
+  readonly windowMs: number;
+  readonly keys: { readonly log: string; readonly state: string };
+  readonly scripts: Record<
+    'acquire' | 'rebuild' | 'settle' | 'release' | 'block' | 'tell' | 'status',
+    Script
+  >;
+  /** Limits and begins of months, as the scripts take them. */
+  readonly terms: () => string;
+  /** Outcomes of calls that cost no credits. */
+  readonly free: readonly CallOutcome[];
+  readonly now: () => string;
+  readonly redisCall: <T>(command: Promise<T>) => Promise<T>;
+  readonly ledgerCall: <T>(statement: Promise<T>) => Promise<T>;
+}
+
+/**
+ * Checks the options and binds the scripts.
+ * @throws {RangeError} when the limit is not a whole number above 0, or the deadline of a call is out of its range.
+ */
+function createCore(options: RedisBudgetOptions): Core {
+  const lastsMs = options.callDeadlineMs ?? 15_000;
+  if (!Number.isInteger(options.limit) || options.limit < 1) {
+    throw new RangeError(`A budget is a whole number of calls above 0, not ${options.limit}`);
+  }
+  const credits = options.month?.credits ?? 1;
+  if (!Number.isInteger(credits) || credits < 1) {
+    throw new RangeError(`The credits of a month are a whole number above 0, not ${credits}`);
+  }
+  if (!(lastsMs > 0 && lastsMs <= maxCallDeadlineMs)) {
+    throw new RangeError(`A call lasts at most ${maxCallDeadlineMs} ms, not ${lastsMs}`);
+  }
+  const keys = budgetKeys(options.prefix, options.key);
+  const timeoutMs = options.redisTimeoutMs ?? 1_000;
+  const bind = (lua: string): Script =>
+    bindScript(options.redis, lua, { keys: [keys.log, keys.state], timeoutMs });
+  return {
+    options,
+    lastsMs,
+    windowMs: minuteMs + (options.marginMs ?? 500),
+    keys,
+    scripts: {
+      acquire: bind(acquireScript),
+      rebuild: bind(rebuildScript),
+      settle: bind(settleScript),
+      release: bind(releaseScript),
+      block: bind(blockScript),
+      tell: bind(tellScript),
+      status: bind(statusScript),
+    },
+    terms: () => termsOf(options),
+    free: freeOutcomes[options.charged ?? 'unless_refused'],
+    now: () => (options.now === undefined ? '' : String(options.now())),
+    redisCall: (command) => withDeadline(command, timeoutMs, 'Redis'),
+    ledgerCall: (statement) => withDeadline(statement, options.ledgerTimeoutMs ?? 2_000, 'the ledger'),
+  };
+}
+
+/** Says that something went wrong which the budget bears. */
+function warn(core: Core, error: unknown, message: string): void {
+  core.options.log.warn({ budget: core.options.key, reason: messageOf(error) }, message);
+}
+
+const refused: readonly CallOutcome[] = ['rate_limited', 'rejected', 'url_too_long'];
+
+/** A call without an answer, and one whose answer could not be used, may have been charged in any case. */
+const freeOutcomes: Readonly<Record<Charged, readonly CallOutcome[]>> = {
+  always: [],
+  unless_refused: refused,
+  when_successful: [...refused, 'server_error'],
+};
+
+function termsOf({ limit, assumed, month, monthStartsOn = 1, now = Date.now }: RedisBudgetOptions): string {
+  const flag = (is: boolean | undefined): number => (is === true ? 1 : 0);
+  const begins = monthBegins(now(), monthStartsOn);
+  return [limit, flag(assumed?.limit), month?.credits ?? 0, flag(assumed?.month), ...begins].join(',');
+}
+
+/** A Lua script bound to its keys. Resolves with the reply as texts, whatever types Redis answered with. */
+type Script = (...args: readonly (string | number)[]) => Promise<readonly string[]>;
+
+/** Binds a script. A call that times out may still run later: its command stays in the client's queue. */
+function bindScript(
+  redis: Redis,
+  lua: string,
+  { keys, timeoutMs }: { readonly keys: readonly string[]; readonly timeoutMs: number },
+): Script {
+  const script = redisScript(lua);
+  return async (...args) => {
+    const reply = await withDeadline(
+      runScript(redis, script, { keys, args }),
+      timeoutMs,
+      'a script of the budget',
+    );
+    return (Array.isArray(reply) ? reply : [reply]).map(String);
+  };
+}
+
 /** More credits than any call costs; a whole number is what Redis counts in. */
 const mostCredits = 10_000;
 
@@ -64,13 +224,13 @@ export function createRedisBudget(options: RedisBudgetOptions): Budget {
   };
 }
 
-interface Wish {
+interface Wanted {
   readonly urgency: Urgency;
   readonly patienceMs: number;
   readonly credits: number;
 }
 
-async function acquire(core: Core, wish: Wish): Promise<AcquireResult> {
+async function acquire(core: Core, wish: Wanted): Promise<AcquireResult> {
   if (!Number.isInteger(wish.credits) || wish.credits < 0 || wish.credits > mostCredits) {
     throw new RangeError(`A call costs a whole number of credits, not ${wish.credits}`);
   }
@@ -104,7 +264,7 @@ function reasonOf(reason: string | undefined): 'window' | 'paced' | 'blocked' | 
 async function ask(
   core: Core,
   id: string,
-  { urgency, patienceMs, credits }: Wish,
+  { urgency, patienceMs, credits }: Wanted,
 ): Promise<readonly string[]> {
   const rank = urgencies.indexOf(urgency) + 1;
   const send = (): Promise<readonly string[]> =>
@@ -231,7 +391,7 @@ async function tell(
 }
 
 /** Reads the state; one that was lost is rebuilt first, by asking for a grant that is given back. */
-async function statusOf(core: Core): Promise<BudgetStatus> {
+async function statusOf(core: Core): Promise<Status> {
   try {
     const status = await readStatus(core);
     if (status !== undefined) return status;
@@ -243,4 +403,62 @@ async function statusOf(core: Core): Promise<BudgetStatus> {
     warn(core, error, 'the state of the budget is not known');
   }
   return statusUnknown(core);
+}
+
+/** Reads the state of the budget; undefined when that in Redis was lost. */
+async function readStatus(core: Core): Promise<Status | undefined> {
+  const reply = await core.scripts.status(core.now(), core.terms(), core.windowMs);
+  const [ready, used = 0, nextGrantInMs = 0, spacingMs = 0, blockedForMs = 0, limit = 0, fullLimit = 0] =
+    reply.map(Number);
+  if (ready !== 1) return undefined;
+  const month = monthOf(reply.slice(7).map(Number));
+  const left = Math.max(0, limit - used);
+  return {
+    ready: true,
+    limit,
+    fullLimit,
+    used,
+    available: month === null ? left : Math.min(left, Math.floor(month.atHand.interactive)),
+    nextGrantInMs,
+    spacingMs,
+    blockedForMs,
+    month,
+  };
+}
+
+/** Numbers in the order of the script's reply. */
+function monthOf(reply: readonly number[]): Status['month'] {
+  const at = (index: number): number => reply[index] ?? 0;
+  const [credits, spent, endsAt, spentPerHour, now] = [at(0), at(1), at(3), at(4), at(5)];
+  if (credits === 0) return null;
+  const left = Math.max(0, credits - spent);
+  const emptyAt = spentPerHour > 0 ? now + (left / spentPerHour) * 3_600_000 : Infinity;
+  return {
+    credits,
+    spent,
+    left,
+    reserve: at(6),
+    beginsAt: at(2),
+    endsAt,
+    spentPerHour,
+    affordablePerHour: at(7),
+    atHand: { interactive: at(8), stream: at(9), warming: at(10), backfill: at(11) },
+    lastsUntil: emptyAt < endsAt ? emptyAt : null,
+  };
+}
+
+/** What is said while Redis or the ledger cannot be asked. */
+function statusUnknown(core: Core): Status {
+  const { limit } = core.options;
+  return {
+    ready: false,
+    limit,
+    fullLimit: limit,
+    used: limit,
+    available: 0,
+    nextGrantInMs: unreachableWaitMs,
+    spacingMs: Math.ceil(core.windowMs / limit),
+    blockedForMs: 0,
+    month: null,
+  };
 }

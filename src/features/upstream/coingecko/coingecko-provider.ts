@@ -1,10 +1,15 @@
 import type { HistoryPoint } from '../../../domain/history.ts';
-import type { Clock } from '../../../platform/concurrency/clock.ts';
 import { parseLenient, rootOf } from '../answers.ts';
 import { ProviderRangeError, ProviderRejectedError, ProviderResponseError } from '../provider-errors.ts';
-import { createHttpGet, type OpenHttp } from '../http-get.ts';
+import { createHttpGet } from '../http-get.ts';
 import { encodedIds } from '../id-list.ts';
-import type { AssetListing, DocumentRequest, HistoryRequest, PriceProvider } from '../provider.ts';
+import type {
+  AssetListing,
+  DocumentRequest,
+  HistoryRequest,
+  PriceProvider,
+  ProviderOptions,
+} from '../provider.ts';
 import { isBelievable } from './document-checks.ts';
 import { failureOf } from './coingecko-failures.ts';
 import { chartOf, pointsOf } from './coingecko-history.ts';
@@ -19,23 +24,13 @@ import {
   sortQuotes,
 } from './coingecko-rows.ts';
 
-/** Which credentials the provider expects. */
-export type CoinGeckoPlan = 'keyless' | 'demo' | 'pro';
-
-export interface CoinGeckoOptions {
+export interface CoinGeckoOptions extends ProviderOptions {
   /** Root of the API with its version, such as `https://api.coingecko.com/api/v3`. */
   readonly baseUrl: string;
-  readonly plan: CoinGeckoPlan;
+  /** Which credentials the provider expects. */
+  readonly plan: 'keyless' | 'demo' | 'pro';
   /** Sent as a header, never in a URL. Required but for `keyless`. */
   readonly apiKey?: string | undefined;
-  /** Total time of a call. */
-  readonly timeoutMs: number;
-  readonly maxBodyBytes: number;
-  /** What quotes carry as their source: `simulated` and `replay` for the embedded market. Default `coingecko`. */
-  readonly source?: string;
-  readonly clock: Clock;
-  /** Another way to the wire: one that records, or plays back. */
-  readonly openHttp?: OpenHttp | undefined;
 }
 
 const maxIdsPerCall = 250;

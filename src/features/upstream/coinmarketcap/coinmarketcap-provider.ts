@@ -1,10 +1,15 @@
 import type { Quote } from '../../../domain/quote.ts';
-import type { Clock } from '../../../platform/concurrency/clock.ts';
 import { parseLenient, rootOf } from '../answers.ts';
 import { ProviderResponseError } from '../provider-errors.ts';
-import { createHttpGet, type OpenHttp } from '../http-get.ts';
+import { createHttpGet } from '../http-get.ts';
 import { encodedIds } from '../id-list.ts';
-import type { MarketsResult, PriceProvider, QuotesRequest, QuotesResult } from '../provider.ts';
+import type {
+  MarketsResult,
+  PriceProvider,
+  ProviderOptions,
+  QuotesRequest,
+  QuotesResult,
+} from '../provider.ts';
 import { failureOf } from './coinmarketcap-failures.ts';
 import { type AssetIdentity, assetOf, type CmcRow, quoteOf, rowsOf } from './coinmarketcap-rows.ts';
 import { listedAsset, slugOf } from './slugs.ts';
@@ -12,21 +17,14 @@ import { listedAsset, slugOf } from './slugs.ts';
 /** What is known elsewhere of assets, by id; those that are not known are left out. Must not reject. */
 export type IdentifyAssets = (ids: readonly string[]) => Promise<ReadonlyMap<string, AssetIdentity>>;
 
-export interface CoinMarketCapOptions {
+interface CoinMarketCapOptions extends ProviderOptions {
   /** Root of the API without a version, such as `https://pro-api.coinmarketcap.com`. */
   readonly baseUrl: string;
   /** Shape of the API. */
   readonly version: 'v2' | 'v3';
   /** Sent as a header. Absent: the paths that need none (v3 only). */
   readonly apiKey?: string | undefined;
-  readonly timeoutMs: number;
-  readonly maxBodyBytes: number;
-  readonly clock: Clock;
   readonly identify: IdentifyAssets;
-  /** What quotes carry as their source. Default `coinmarketcap`. */
-  readonly source?: string | undefined;
-  /** Another way to the wire: one that records, or plays back. */
-  readonly openHttp?: OpenHttp | undefined;
 }
 
 const maxIdsPerCall = 250;

@@ -4,7 +4,6 @@
  */
 import { granularityMs, type HistoryPoint, type HistorySpan } from '../../../domain/history.ts';
 import type { Quote } from '../../../domain/quote.ts';
-import type { Clock } from '../../../platform/concurrency/clock.ts';
 import {
   byStatus,
   cdnCode,
@@ -18,20 +17,13 @@ import {
 } from '../answers.ts';
 import { type ProviderError, ProviderRejectedError, ProviderResponseError } from '../provider-errors.ts';
 import { amount, finite, text } from '../answer-fields.ts';
-import { createHttpGet, type OpenHttp } from '../http-get.ts';
+import { createHttpGet } from '../http-get.ts';
 import { encodedIds } from '../id-list.ts';
-import type { PriceProvider, QuotesRequest, QuotesResult } from '../provider.ts';
+import type { PriceProvider, ProviderOptions, QuotesRequest, QuotesResult } from '../provider.ts';
 
-export interface DefiLlamaOptions {
+interface DefiLlamaOptions extends ProviderOptions {
   /** Root of the API, such as `https://coins.llama.fi`. */
   readonly baseUrl: string;
-  readonly timeoutMs: number;
-  readonly maxBodyBytes: number;
-  readonly clock: Clock;
-  /** What quotes carry as their source. Default `defillama`. */
-  readonly source?: string | undefined;
-  /** Another way to the wire: one that records, or plays back. */
-  readonly openHttp?: OpenHttp | undefined;
 }
 
 const maxIdsPerCall = 250;

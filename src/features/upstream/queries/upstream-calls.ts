@@ -4,45 +4,6 @@
  */
 import type { Knex } from 'knex';
 
-interface RecentCalls {
-  readonly calls: readonly { readonly id: string; readonly countedInMs: number; readonly credits: number }[];
-  readonly blockedForMs: number;
-  readonly credits: number;
-  readonly told:
-    { readonly callsPerMinute: number | undefined; readonly creditsPerMonth: number | undefined } | undefined;
-}
-
-interface RecentQuery {
-  readonly budgetKey: string;
-  readonly windowMs: number;
-  readonly creditsSince: Date;
-  readonly free: readonly string[];
-}
-
-interface ToldRecord {
-  readonly budgetKey: string;
-  readonly callsPerMinute: number | undefined;
-  readonly creditsPerMonth: number | undefined;
-  readonly others: { readonly id: string; readonly credits: number };
-}
-
-/** Reads and writes `upstream_calls`, `budget_blocks` and `budget_tiers`; fits the port of the same name in `src/providers`. */
-export interface UpstreamLedger {
-  record(grant: { id: string; budgetKey: string; lastsMs: number; credits?: number }): Promise<void>;
-  settle(end: { id: string; outcome: string; answered: boolean }): Promise<void>;
-  remove(id: string): Promise<void>;
-  recent(query: RecentQuery): Promise<RecentCalls>;
-  /** Remembers what the provider told of its limits; what others have spent is a row like that of a call. */
-  tell(told: ToldRecord): Promise<void>;
-  block(block: { budgetKey: string; ms: number }): Promise<void>;
-  /** How long ago (ms) the provider last told of its limits; undefined when it never has. */
-  toldAgoMs(budgetKey: string): Promise<number | undefined>;
-  /** Credits that calls granted since `since` have cost or may cost; refused calls cost none. */
-  creditsSince(budgetKey: string, since: Date): Promise<number>;
-  /** Deletes rows of calls granted before `olderThan`. Keep at least the present month. @returns how many. */
-  purge(olderThan: Date): Promise<number>;
-}
-
 /** No call lasts longer than this (the budget refuses a longer deadline), so older rows need not be looked at. */
 const longestCallMs = 60_000;
 
@@ -51,10 +12,23 @@ const fromNow = "clock_timestamp() + ? * interval '1 millisecond'";
 /** Outcomes for which providers charge nothing. */
 const free = ['rate_limited', 'rejected', 'url_too_long'];
 
-/** Builds the ledger on a connection pool. Every method rejects when the database does. */
-export function createUpstreamLedger(knex: Knex): UpstreamLedger {
+export type UpstreamLedger = ReturnType<typeof createUpstreamLedger>;
+
+/** Reads and writes `upstream_calls`, `budget_blocks` and `budget_tiers`. Every method rejects when the database does. */
+export function createUpstreamLedger(knex: Knex) {
   return {
-    async record({ id, budgetKey, lastsMs, credits = 1 }) {
+    /** Writes a grant, durably, before its call may go out. `lastsMs`: the call is over by then. */
+    async record({
+      id,
+      budgetKey,
+      lastsMs,
+      credits = 1,
+    }: {
+      id: string;
+      budgetKey: string;
+      lastsMs: number;
+      credits?: number;
+    }): Promise<void> {
       await knex('upstream_calls').insert({
         id,
         budget_key: budgetKey,
@@ -62,7 +36,16 @@ export function createUpstreamLedger(knex: Knex): UpstreamLedger {
         credits,
       });
     },
-    async settle({ id, outcome, answered }) {
+    /** The call has ended; with `answered`, it was counted before now. */
+    async settle({
+      id,
+      outcome,
+      answered,
+    }: {
+      id: string;
+      outcome: string;
+      answered: boolean;
+    }): Promise<void> {
       const now = knex.raw('clock_timestamp()');
       const counted = answered
         ? { counted_until: knex.raw('least(counted_until, clock_timestamp())') }
@@ -71,24 +54,30 @@ export function createUpstreamLedger(knex: Knex): UpstreamLedger {
         .where({ id })
         .update({ settled_at: now, outcome, ...counted });
     },
-    async remove(id) {
+    /** The call was never made. */
+    async remove(id: string): Promise<void> {
       await knex('upstream_calls').where({ id }).delete();
     },
-    recent: (query) => recentCalls(knex, query),
-    tell: (told) => tell(knex, told),
-    async block({ budgetKey, ms }) {
+    /** Grants that may have been counted within the last `windowMs`, and the credits since a moment of the same instant. */
+    recent: (query: Parameters<typeof recentCalls>[1]) => recentCalls(knex, query),
+    /** Remembers what the provider told of its limits; what others have spent is a row like that of a call. */
+    tell: (told: Parameters<typeof tell>[1]) => tell(knex, told),
+    /** Nobody calls for so long. Never shortens an earlier block. */
+    async block({ budgetKey, ms }: { budgetKey: string; ms: number }): Promise<void> {
       await knex('budget_blocks')
         .insert({ budget_key: budgetKey, blocked_until: knex.raw(fromNow, [ms]) })
         .onConflict('budget_key')
         .merge({ blocked_until: knex.raw('greatest(budget_blocks.blocked_until, excluded.blocked_until)') });
     },
-    async toldAgoMs(budgetKey) {
+    /** How long ago (ms) the provider last told of its limits; undefined when it never has. */
+    async toldAgoMs(budgetKey: string): Promise<number | undefined> {
       const row: { ms: number } | undefined = await knex('budget_tiers')
         .where({ budget_key: budgetKey })
         .first(knex.raw('(extract(epoch from clock_timestamp() - told_at) * 1000)::double precision as ms'));
       return row?.ms;
     },
-    async creditsSince(budgetKey, since) {
+    /** Credits that calls granted since `since` have cost or may cost; refused calls cost none. */
+    async creditsSince(budgetKey: string, since: Date): Promise<number> {
       const row: { credits?: unknown } | undefined = await knex('upstream_calls')
         .where({ budget_key: budgetKey })
         .where('granted_at', '>=', since)
@@ -97,7 +86,9 @@ export function createUpstreamLedger(knex: Knex): UpstreamLedger {
         .first();
       return Number(row?.credits ?? 0);
     },
-    purge: (olderThan) => knex('upstream_calls').where('granted_at', '<', olderThan).delete(),
+    /** Deletes rows of calls granted before `olderThan`. Keep at least the present month. @returns how many. */
+    purge: (olderThan: Date): Promise<number> =>
+      knex('upstream_calls').where('granted_at', '<', olderThan).delete(),
   };
 }
 
@@ -124,8 +115,27 @@ const recentSql = `
 
 async function recentCalls(
   knex: Knex,
-  { budgetKey, windowMs, creditsSince, free }: RecentQuery,
-): Promise<RecentCalls> {
+  {
+    budgetKey,
+    windowMs,
+    creditsSince,
+    free,
+  }: {
+    readonly budgetKey: string;
+    readonly windowMs: number;
+    readonly creditsSince: Date;
+    /** Outcomes of calls that cost no credits. */
+    readonly free: readonly string[];
+  },
+): Promise<{
+  /** `countedInMs`: time from now until the latest moment in which the upstream may have counted the call; negative when that is past. */
+  readonly calls: readonly { readonly id: string; readonly countedInMs: number; readonly credits: number }[];
+  readonly blockedForMs: number;
+  readonly credits: number;
+  /** What the provider last told of its limits. */
+  readonly told:
+    { readonly callsPerMinute: number | undefined; readonly creditsPerMonth: number | undefined } | undefined;
+}> {
   const asked = { budgetKey, windowMs, since: creditsSince, free: [...free], longest: longestCallMs };
   const { rows }: { rows: RecentRow[] } = await knex.raw(recentSql, asked);
   const blocks: { ms: number }[] = await knex('budget_blocks')
@@ -153,7 +163,15 @@ async function recentCalls(
   };
 }
 
-async function tell(knex: Knex, told: ToldRecord): Promise<void> {
+async function tell(
+  knex: Knex,
+  told: {
+    readonly budgetKey: string;
+    readonly callsPerMinute: number | undefined;
+    readonly creditsPerMonth: number | undefined;
+    readonly others: { readonly id: string; readonly credits: number };
+  },
+): Promise<void> {
   const { id, credits } = told.others;
   if (credits > 0) {
     // Over already, so that it counts in no window.

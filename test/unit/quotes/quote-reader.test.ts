@@ -1,10 +1,10 @@
 import { expect } from 'chai';
-import { createQuoteReader } from '../../../src/features/quotes/cached-quote-reader.ts';
-import { createQuoteMirror, type QuoteMirror } from '../../../src/features/quotes/local-cache.ts';
-import type { QuoteReader } from '../../../src/features/quotes/quote-reader.ts';
+import { QuoteReader } from '../../../src/features/quotes/quote-reader.ts';
+import { createLocalCache, type LocalCache } from '../../../src/features/quotes/local-cache.ts';
 import type { QuoteStore, StoredQuote } from '../../../src/features/quotes/quote-store.ts';
 import { toCachedQuote, type CachedQuote, type QuoteReading } from '../../../src/domain/cached-quote.ts';
 import { UnavailableError } from '../../../src/domain/errors.ts';
+import { silentLogger } from '../../../src/platform/observability/logger.ts';
 
 const nowMs = 1_000_000;
 const freshMs = 60_000;
@@ -19,29 +19,29 @@ function quoteOf(assetId: string, ageMs: number): CachedQuote {
 
 describe('the quote reader while Redis is away', () => {
   function readerWithout(error: Error) {
-    const mirror = createQuoteMirror();
+    const local = createLocalCache();
     const fail = () => Promise.reject(error);
-    const store: QuoteStore = {
+    const store: Pick<QuoteStore, 'readMany' | 'readRanking' | 'clear'> = {
       readMany: (_currency, assetIds) => (assetIds.length === 0 ? Promise.resolve([]) : fail()),
-      write: fail,
-      writeFailures: fail,
       readRanking: fail,
-      writeRanking: fail,
       clear: fail,
     };
-    const reader = createQuoteReader({
-      mirror,
+    const reader = new QuoteReader({
+      local,
       store,
+      rowStore: { read: fail },
       ticks: { listen: () => () => undefined },
-      publisher: { publish: fail, publishClearing: fail },
+      publisher: { publishClearing: fail },
       collect: fail,
       clock: { now: () => nowMs },
       freshMs,
-      renew: fail,
-      kickMarkets: fail,
+      want: fail,
+      enqueue: { markets: fail },
+      log: silentLogger(),
+      reads: { asset: () => undefined, page: () => undefined },
       pendingState: () => Promise.resolve('pending'),
     });
-    return { mirror, reader };
+    return { local, reader };
   }
   const rejection = (promise: Promise<unknown>): Promise<unknown> =>
     promise.then(
@@ -50,16 +50,20 @@ describe('the quote reader while Redis is away', () => {
     );
 
   it('serves the last good quote as stale, with the reason', async () => {
-    const { mirror, reader } = readerWithout(new Error('Connection is closed.'));
-    mirror.put(quoteOf('bitcoin', 2 * freshMs));
-    const reading = await reader.read(asked);
+    const { local, reader } = readerWithout(new Error('Connection is closed.'));
+    local.put(quoteOf('bitcoin', 2 * freshMs));
+    const reading = await reader.get(asked);
     expect(reading).to.include({ state: 'stale', reason: 'the cache cannot be reached' });
     expect(reading.quote?.assetId).to.equal('bitcoin');
   });
 
   it('says that it cannot serve what it does not hold', async () => {
     const { reader } = readerWithout(new Error('Connection is closed.'));
-    for (const reading of [reader.read(asked), reader.readPopular('usd', 10, 100), reader.clear()]) {
+    for (const reading of [
+      reader.get(asked),
+      reader.popular({ currency: 'usd', limit: 10, waitMs: 100 }),
+      reader.clear(),
+    ]) {
       expect(await rejection(reading))
         .to.be.instanceOf(UnavailableError)
         .with.property('code', 'cache_unavailable');
@@ -67,18 +71,18 @@ describe('the quote reader while Redis is away', () => {
   });
 
   it('serves the ranking it holds', async () => {
-    const { mirror, reader } = readerWithout(new Error('Connection is closed.'));
-    mirror.put(quoteOf('bitcoin', 2 * freshMs));
-    mirror.putRanking('usd', { assetIds: ['bitcoin', 'solana'], receivedAt: nowMs - 2 * freshMs });
-    const { state, readings } = await reader.readPopular('usd', 2, 100);
+    const { local, reader } = readerWithout(new Error('Connection is closed.'));
+    local.put(quoteOf('bitcoin', 2 * freshMs));
+    local.putRanking('usd', { assetIds: ['bitcoin', 'solana'], receivedAt: nowMs - 2 * freshMs });
+    const { state, readings } = await reader.popular({ currency: 'usd', limit: 2, waitMs: 100 });
     expect(state).to.equal('stale');
     expect(readings.map((reading) => reading.state)).to.deep.equal(['stale', 'pending']);
   });
 
   it('does not take a bug for an outage', async () => {
-    const { mirror, reader } = readerWithout(new TypeError('x is not a function'));
-    mirror.put(quoteOf('bitcoin', 2 * freshMs));
-    expect(await rejection(reader.read(asked))).to.be.instanceOf(TypeError);
+    const { local, reader } = readerWithout(new TypeError('x is not a function'));
+    local.put(quoteOf('bitcoin', 2 * freshMs));
+    expect(await rejection(reader.get(asked))).to.be.instanceOf(TypeError);
   });
 });
 
@@ -89,29 +93,26 @@ describe('the quote reader over the copy of its process', () => {
   let renewed: string[];
   let asks: number;
   let now: number;
-  let mirror: QuoteMirror;
+  let mirror: LocalCache;
   let reader: QuoteReader;
 
   beforeEach(() => {
     [stored, collected, renewed, asks, now] = [new Map(), [], [], 0, nowMs];
-    mirror = createQuoteMirror();
+    mirror = createLocalCache();
     const nothing = () => Promise.resolve();
-    const store: QuoteStore = {
+    const store: Pick<QuoteStore, 'readMany' | 'readRanking' | 'clear'> = {
       readMany: (_currency, ids) => {
         asks += 1;
         return Promise.resolve(ids.map((id) => stored.get(id) ?? { quote: undefined, failure: undefined }));
       },
-      write: nothing,
-      writeFailures: nothing,
       readRanking: () => Promise.resolve(undefined),
-      writeRanking: nothing,
       clear: () => Promise.resolve(0),
     };
-    reader = createQuoteReader({
-      mirror,
+    reader = new QuoteReader({
+      local: mirror,
       store,
       ticks: { listen: () => () => undefined },
-      publisher: { publish: nothing, publishClearing: nothing },
+      publisher: { publishClearing: nothing },
       collect: ({ assetIds }) => {
         collected.push(...assetIds);
         const fresh = (assetId: string): [string, QuoteReading] => [
@@ -122,11 +123,14 @@ describe('the quote reader over the copy of its process', () => {
       },
       clock: { now: () => now },
       freshMs,
-      renew: (_currency, assetIds) => {
-        renewed.push(...[assetIds].flat());
-        return Promise.resolve();
+      want: ({ assetIds }) => {
+        renewed.push(...assetIds);
+        return Promise.resolve(assetIds.length);
       },
-      kickMarkets: nothing,
+      rowStore: { read: () => Promise.resolve(new Map()) },
+      enqueue: { markets: nothing },
+      log: silentLogger(),
+      reads: { asset: () => undefined, page: () => undefined },
       pendingState: () => Promise.resolve('pending'),
     });
   });
@@ -138,18 +142,18 @@ describe('the quote reader over the copy of its process', () => {
     mirror.put(quoteOf('bitcoin', 0));
     now = nowMs + freshMs - 1;
     expect(stateIn(reader.peekFreshJson('bitcoin', 'usd'))).to.equal('fresh');
-    expect((await reader.read(asked)).state).to.equal('fresh');
+    expect((await reader.get(asked)).state).to.equal('fresh');
     expect(asks).to.equal(0);
     now = nowMs + freshMs;
     expect(reader.peekFreshJson('bitcoin', 'usd')).to.equal(undefined);
-    await reader.read(asked);
+    await reader.get(asked);
     expect(asks).to.equal(1);
   });
 
   it('serves what is old here and in Redis as stale, and has it renewed', async () => {
     mirror.put(quoteOf('bitcoin', freshMs));
     stored.set('bitcoin', { quote: quoteOf('bitcoin', freshMs), failure: undefined });
-    expect((await reader.read(asked)).state).to.equal('stale');
+    expect((await reader.get(asked)).state).to.equal('stale');
     expect(renewed).to.deep.equal(['bitcoin']);
     expect(collected).to.deep.equal([]);
   });
@@ -157,16 +161,16 @@ describe('the quote reader over the copy of its process', () => {
   it('takes the newer quote that Redis has, and holds it from then on', async () => {
     mirror.put(quoteOf('bitcoin', 2 * freshMs));
     stored.set('bitcoin', { quote: quoteOf('bitcoin', 10), failure: undefined });
-    expect((await reader.read(asked)).quote?.receivedAt).to.equal(nowMs - 10);
+    expect((await reader.get(asked)).quote?.receivedAt).to.equal(nowMs - 10);
     expect(stateIn(reader.peekFreshJson('bitcoin', 'usd'))).to.equal('fresh');
   });
 
   it('answers that an asset does not exist as long as that is remembered, and no price is held', async () => {
     const failure = { assetId: 'bitcoin', state: 'not_found', reason: 'unknown', until: nowMs + 10 } as const;
     mirror.putFailure('usd', failure);
-    expect((await reader.read(asked)).state).to.equal('not_found');
+    expect((await reader.get(asked)).state).to.equal('not_found');
     now = nowMs + 10;
-    expect((await reader.read(asked)).state).to.equal('fresh');
+    expect((await reader.get(asked)).state).to.equal('fresh');
     expect(collected).to.deep.equal(['bitcoin']);
   });
 
@@ -175,7 +179,7 @@ describe('the quote reader over the copy of its process', () => {
     mirror.put(quoteOf('bitcoin', 2 * freshMs));
     mirror.putFailure('usd', failure);
     stored.set('bitcoin', { quote: quoteOf('bitcoin', 2 * freshMs), failure });
-    const reading = await reader.read(asked);
+    const reading = await reader.get(asked);
     expect(reading).to.include({ state: 'stale', reason: 'unknown' });
     expect(reading.quote?.assetId).to.equal('bitcoin');
   });

@@ -1,0 +1,91 @@
+/** All of quotes that routes, jobs and later features need: the one reader, and what workers put into the cache. */
+import { randomUUID } from 'node:crypto';
+import type { BudgetState } from '../../domain/budget-state.ts';
+import type { Platform } from '../../platform/platform.ts';
+import { createQuoteCollector } from './collect-quotes.ts';
+import { createDemand, createWant } from './demand/demand.ts';
+import { createInterest } from './demand/interest.ts';
+import { createDeviationGuard, noGuard } from './deviation-guard.ts';
+import { createEnqueueRefresh } from './enqueue-refresh.ts';
+import { createLocalCache } from './local-cache.ts';
+import { createPriceHub, type PriceHub } from './price-hub.ts';
+import { QuoteReader } from './quote-reader.ts';
+import { createMarketRowStore, createQuoteStore } from './quote-store.ts';
+import { createTicks, type TickPublisher } from './ticks.ts';
+
+export type QuoteService = ReturnType<typeof createQuoteService>;
+
+/**
+ * Builds the quotes of a process: `get`, `getMany`, `popular`, `ranking` and `rows` read ({@link QuoteReader}), `want` asks for
+ * newer ones, `collect` waits for them, `openHub` watches them. Nothing is waited for.
+ */
+export function createQuoteService(
+  platform: Platform,
+  /** The state of the upstream budget, which a later feature knows. */
+  { budgetState }: { readonly budgetState: () => Promise<Pick<BudgetState, 'nextGrantInMs'>> },
+) {
+  const { config, log, clock, keys, redis, subscriber, queues, shutdown } = platform;
+  const freshMs = config.QUOTE_FRESH_SECONDS * 1000;
+  const renewAfterMs = Math.min(config.STREAM_RENEW_SECONDS, config.QUOTE_FRESH_SECONDS) * 1000;
+  const retentionSeconds = config.QUOTE_RETENTION;
+  const store = createQuoteStore({ redis, keys, retentionSeconds });
+  const rowStore = createMarketRowStore({ redis, keys, retentionSeconds });
+  const demand = createDemand({ redis, keys });
+  const interest = createInterest({ redis, keys, log, windowMs: config.WARM_WINDOW * 1000 });
+  shutdown.add('queues', 'interest', () => interest.close());
+  const ticks = createTicks({ redis, subscriber, channel: keys.ticks });
+  const local = createLocalCache();
+  ticks.listen(local);
+  const enqueue = createEnqueueRefresh(queues);
+  const want = createWant({ demand, enqueue, clock, freshMs });
+  const pendingState = async (): Promise<'pending' | 'rate_limited'> =>
+    (await budgetState()).nextGrantInMs > 0 ? 'rate_limited' : 'pending';
+  const common = { local, store, ticks, want, clock, freshMs, pendingState, reads: interest };
+  const collect = createQuoteCollector(common);
+  const reader = new QuoteReader({ ...common, rowStore, publisher: ticks, collect, enqueue, log });
+
+  return Object.assign(reader, {
+    store,
+    rowStore,
+    /** This process's own copy of the cache, kept current by ticks. */
+    local,
+    demand,
+    /** What clients of the whole fleet read. */
+    interest,
+    ticks,
+    /** Tells the fleet of new quotes. */
+    publisher: ticks as TickPublisher,
+    enqueue,
+    want,
+    collect,
+    pendingState,
+    /** Keeps prices out of the cache that are too far from the last one, until they are confirmed. */
+    guard: config.DEVIATION_GUARD === 'on' ? createDeviationGuard({ redis, keys, store, log }) : noGuard,
+    /** Number of prices far from the last one, by what became of them: `doubted` and `confirmed`. Rejects when Redis does not answer. */
+    async deviations(): Promise<Readonly<Record<string, number>>> {
+      const counts = Object.entries(await redis.hgetall(keys.guarded));
+      return Object.fromEntries(counts.map(([verdict, count]) => [verdict, Number(count)]));
+    },
+    /** Age (ms) from which a watched quote is wanted again. */
+    renewAfterMs,
+    /** Opens what streams watch prices with; it is closed at shutdown. */
+    openHub(): PriceHub {
+      const hub = createPriceHub({
+        epoch: randomUUID().slice(0, 8),
+        ticks,
+        clock,
+        log,
+        freshMs,
+        renewAfterMs,
+        quotes: {
+          get: local.get,
+          failure: (...asked) => local.failure(...asked),
+          load: (...asked) => reader.load(...asked),
+        },
+        want,
+      });
+      shutdown.add('queues', 'price hub', () => hub.close());
+      return hub;
+    },
+  });
+}

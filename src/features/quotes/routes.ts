@@ -1,0 +1,279 @@
+/** Reads of prices, jobs of quotes, and what the cache holds. */
+import type { BudgetState, PriceSourceState } from '../../domain/budget-state.ts';
+import { readingJson, type QuoteReading } from '../../domain/cached-quote.ts';
+import { AppError, NotFoundError } from '../../domain/errors.ts';
+import { withDeadline } from '../../platform/concurrency/deadline.ts';
+import type { Config } from '../../platform/config/load-config.ts';
+import { answer, answerAtOnce, answerJson, envelopeOf } from '../../platform/http/envelope.ts';
+import { retryAfterSeconds } from '../../platform/http/retry-after.ts';
+import { route, type Route } from '../../platform/http/route.ts';
+import type { AssetDirectory } from '../assets/asset-directory.ts';
+import { submissionDescribed, submitJob, type SubmitDeps } from '../jobs/submit-job.ts';
+import { bulkBody, clearQuery, coinPath, popularQuery, portfolioBody, quoteQuery } from './price-schemas.ts';
+import type { QuoteService } from './quote-service.ts';
+import { resolveSymbols } from './resolve-symbols.ts';
+
+interface PriceDeps {
+  readonly quotes: Pick<QuoteService, 'peekFreshJson' | 'get' | 'popular'>;
+  readonly budgetStatus: () => Promise<BudgetState>;
+  readonly config: Pick<Config, 'READ_WAIT_MS'>;
+}
+
+interface CacheDeps {
+  readonly quotes: Pick<QuoteService, 'stats' | 'clear' | 'deviations'>;
+  readonly budgetStatus: () => Promise<BudgetState>;
+  readonly sources: () => Promise<readonly PriceSourceState[]>;
+}
+
+const tag = 'Prices';
+const onlyCurrency = /^currency=([a-z]{2,8})$/;
+const quoteHead = '{"success":true,"message":"Quote","data":';
+const unavailable = 'No usable quote at the moment; retry after Retry-After seconds';
+
+/** Reads of prices. */
+export function priceRoutes(deps: PriceDeps): Route[] {
+  return [popular(deps), single(deps)];
+}
+
+function single({ quotes, budgetStatus, config }: PriceDeps): Route {
+  const bodyOf = createBodies();
+  return route({
+    method: 'GET',
+    path: '/api/v1/crypto/:coinId',
+    access: 'user',
+    scope: 'prices:read',
+    tag,
+    summary: 'The quote of one coin',
+    description: 'From the cache. Without a usable quote the pipeline has a bounded time to bring one.',
+    params: coinPath,
+    query: quoteQuery,
+    answers: {
+      200: 'The quote, fresh or stale',
+      404: 'The price source does not know this coin',
+      503: unavailable,
+    },
+    // Keys of the cache are canonical: what is found under the given spelling needs no validation.
+    shortcut: (exchange) => {
+      const currency = quickCurrency(exchange.querystring);
+      const coinId = exchange.params?.['coinId'];
+      if (currency === undefined || coinId === undefined) return false;
+      const json = quotes.peekFreshJson(coinId, currency);
+      if (json === undefined) return false;
+      answerAtOnce(exchange, bodyOf(json));
+      return true;
+    },
+    handler: async (ctx, { params: { coinId: assetId }, query: { currency }, viewer: requester }) => {
+      const reading = await quotes.get({ assetId, currency, waitMs: config.READ_WAIT_MS, requester });
+      if (reading.quote === undefined) throw await refusalOf(reading, budgetStatus);
+      answerJson(ctx, 200, `${quoteHead}${readingJson(reading)}}`);
+    },
+  });
+}
+
+const mostBodies = 10_000;
+
+/** Bodies around the JSON of fresh quotes, a character for each byte: the text of a quote is the same until the next quote. */
+function createBodies(): (json: string) => string {
+  const bodies = new Map<string, string>();
+  return (json) => {
+    let body = bodies.get(json);
+    if (body === undefined) {
+      if (bodies.size >= mostBodies) bodies.clear();
+      body = Buffer.from(`${quoteHead}${json}}`).toString('latin1');
+      bodies.set(json, body);
+    }
+    return body;
+  };
+}
+
+function quickCurrency(querystring: string): string | undefined {
+  return querystring === '' ? 'usd' : onlyCurrency.exec(querystring)?.[1];
+}
+
+function popular({ quotes, budgetStatus, config }: PriceDeps): Route {
+  return route({
+    method: 'GET',
+    path: '/api/v1/crypto/popular',
+    access: 'user',
+    scope: 'prices:read',
+    tag,
+    summary: 'The largest coins by market capitalisation',
+    query: popularQuery,
+    answers: { 200: 'Quotes in the order of their rank', 503: unavailable },
+    handler: async (ctx, { query: { currency, limit } }) => {
+      const { state, readings } = await quotes.popular({ currency, limit, waitMs: config.READ_WAIT_MS });
+      if (readings.length === 0) throw await refusalOf({ state, reason: undefined }, budgetStatus);
+      answerJson(ctx, 200, envelopeOf('Popular coins', `[${readings.map(readingJson).join(',')}]`));
+    },
+  });
+}
+
+const messages: Readonly<Record<string, string>> = {
+  pending: 'The quote is on its way',
+  rate_limited: 'The upstream budget allows no call at the moment',
+  unavailable: 'The price source does not answer',
+};
+
+async function refusalOf(
+  { state, reason }: Pick<QuoteReading, 'state' | 'reason'>,
+  budgetStatus: PriceDeps['budgetStatus'],
+): Promise<AppError> {
+  if (state === 'not_found')
+    return new NotFoundError('The price source does not know this coin', 'asset_not_found');
+  const code = state === 'pending' || state === 'rate_limited' ? state : 'unavailable';
+  const seconds = await retryAfterSeconds(code, budgetStatus);
+  return new AppError(reason ?? messages[code] ?? code, { code, status: 503, retryAfterSeconds: seconds });
+}
+
+/** What the cache holds, and emptying it. */
+export function cacheRoutes({ quotes, budgetStatus, sources }: CacheDeps): Route[] {
+  const stats = route({
+    method: 'GET',
+    path: '/api/v1/crypto/cache/stats',
+    access: 'user',
+    scope: 'prices:read',
+    tag: 'Prices',
+    summary: 'What the cache holds and what is left of the budget',
+    answers: {
+      200: 'Counts by state, hits, misses, ages, memory, and the budget (null when it cannot be read): calls a minute, credits of the month, until when they last at the rate of the last hour, the freshness that can be afforded now, and how the price sources stand',
+    },
+    handler: async (ctx) => {
+      const budget = await withDeadline(budgetStatus(), 1_000, 'reading the budget').catch(() => undefined);
+      const known = await withDeadline(
+        Promise.all([sources(), quotes.deviations()]),
+        1_000,
+        'reading the sources',
+      ).catch(() => undefined);
+      const data = {
+        ...quotes.stats(),
+        budget: budget === undefined ? null : presentBudget(budget),
+        ...presentSources(known),
+      };
+      answer(ctx, { message: 'Cache', data });
+    },
+  });
+
+  const clear = route({
+    method: 'DELETE',
+    path: '/api/v1/crypto/cache',
+    access: 'admin',
+    scope: 'admin',
+    tag: 'Prices',
+    summary: 'Forget quotes',
+    query: clearQuery,
+    answers: { 200: 'How many were removed', 503: 'The cache does not answer; see Retry-After' },
+    handler: async (ctx, { query: { coins } }) => {
+      answer(ctx, { message: 'Cache cleared', data: { removed: await quotes.clear(coins) } });
+    },
+  });
+
+  return [stats, clear];
+}
+
+function presentBudget(budget: BudgetState) {
+  return {
+    limit: budget.limit,
+    full_limit: budget.fullLimit,
+    used: budget.used,
+    available: budget.available,
+    next_grant_in_seconds: budget.nextGrantInMs / 1000,
+    blocked_for_seconds: budget.blockedForMs / 1000,
+    freshness_affordable_seconds: budget.freshnessSeconds,
+    month: presentMonth(budget.month),
+  };
+}
+
+function presentMonth(month: BudgetState['month']) {
+  if (month === null) return null;
+  const { credits, spent, left, reserve, endsAt, spentPerHour, affordablePerHour, lastsUntil } = month;
+  return {
+    credits,
+    spent,
+    left,
+    interactive_reserve: Math.floor(reserve),
+    ends_at: new Date(endsAt).toISOString(),
+    spent_per_hour: round(spentPerHour),
+    affordable_per_hour: round(affordablePerHour),
+    lasts_until: new Date(lastsUntil ?? endsAt).toISOString(),
+    outlasts_month: lastsUntil === null,
+  };
+}
+
+function presentSources(known?: readonly [readonly PriceSourceState[], Readonly<Record<string, number>>]) {
+  if (known === undefined) return { sources: null, deviations: null };
+  const [states, { doubted = 0, confirmed = 0 }] = known;
+  const sources = states.map(({ name, state, failures, retryInMs }) => ({
+    name,
+    state,
+    failures,
+    retry_in_seconds: retryInMs / 1000,
+  }));
+  return { sources, deviations: { doubted, confirmed } };
+}
+
+const round = (value: number): number => Math.round(value * 10) / 10;
+
+type SubmissionDeps = SubmitDeps & { readonly assets: AssetDirectory };
+
+/** `POST /crypto/bulk` and `POST /crypto/portfolio`. */
+export function submissionRoutes(deps: SubmissionDeps): Route[] {
+  return [bulkRoute(deps), portfolioRoute(deps)];
+}
+
+function bulkRoute(deps: SubmissionDeps): Route {
+  return route({
+    method: 'POST',
+    path: '/api/v1/crypto/bulk',
+    access: 'user',
+    scope: 'jobs:write',
+    tag: 'Prices',
+    summary: 'Fetch the quotes of many coins as a job',
+    description:
+      'Coins by id, by symbol, or both. A symbol stands for the largest coin by market capitalisation that has it: `resolved` ' +
+      'in job and result shows the choice. An unknown symbol is an error in `resolved`, and 422 when nothing is left to fetch.',
+    body: bulkBody,
+    ...submissionDescribed,
+    handler: async (ctx, { body, viewer }) => {
+      // The assets are the work: whoever names them otherwise shares the run.
+      const { assetIds, resolved } = resolveSymbols(deps.assets, body);
+      const request = {
+        name: 'bulk.fetch',
+        submission: { currency: body.currency, assets: assetIds },
+        total: assetIds.length,
+        resolved,
+      } as const;
+      await submitJob(ctx, deps, { viewer, route: 'POST /crypto/bulk', body, request });
+    },
+  });
+}
+
+function portfolioRoute(deps: SubmissionDeps): Route {
+  return route({
+    method: 'POST',
+    path: '/api/v1/crypto/portfolio',
+    access: 'user',
+    scope: 'jobs:write',
+    tag: 'Prices',
+    summary: 'Fetch the quotes of some holdings, and their value, as a job',
+    description: 'With coins alone this is a bulk job; with holdings the result has a total_value.',
+    body: portfolioBody,
+    ...submissionDescribed,
+    handler: async (ctx, { body, viewer }) => {
+      const submitted = { viewer, route: 'POST /crypto/portfolio', body };
+      const { coins, holdings, currency } = body;
+      if (holdings === undefined) {
+        const assets = coins ?? [];
+        const request = {
+          name: 'bulk.fetch',
+          submission: { currency, assets },
+          total: assets.length,
+        } as const;
+        return submitJob(ctx, deps, { ...submitted, request });
+      }
+      const rows = holdings.map(({ coin, quantity }) => ({ asset: coin, quantity }));
+      const total = new Set(rows.map(({ asset }) => asset)).size;
+      const request = { name: 'portfolio.fetch', submission: { currency, holdings: rows }, total } as const;
+      return submitJob(ctx, deps, { ...submitted, request });
+    },
+  });
+}

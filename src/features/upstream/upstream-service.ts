@@ -1,0 +1,211 @@
+/** The way to the price sources: which ones, in which order, each with its budget, gate and breaker. */
+import type { BudgetState, PriceSourceState } from '../../domain/budget-state.ts';
+import { messageOf } from '../../domain/errors.ts';
+import { withDeadline } from '../../platform/concurrency/deadline.ts';
+import { priceSourceOf, type PriceSource } from '../../platform/config/price-source.ts';
+import type { Platform } from '../../platform/platform.ts';
+import { createAssetQueries } from '../assets/queries/assets.ts';
+import type { QuoteService } from '../quotes/quote-service.ts';
+import type { Budget } from './budget/budget.ts';
+import { freshnessAffordable } from './budget/forecast.ts';
+import { createRedisBudget, type BudgetLedger } from './budget/redis-budget.ts';
+import { createCircuitBreaker, readBreaker } from './circuit-breaker.ts';
+import { createHttpGet, type OpenHttp } from './http-get.ts';
+import { createProviderChain, gateOf, type ChainMember, type ProviderChain } from './provider-chain.ts';
+import type { PriceProvider } from './provider.ts';
+import { createUpstreamLedger } from './queries/upstream-calls.ts';
+import { readExchanges, recordedHttp, recordingHttp } from './recorder.ts';
+import { providers, type ProviderContext } from './registry.ts';
+import type { UpstreamGate } from './request-limiter-contract.ts';
+import { createUpstreamGate } from './request-limiter.ts';
+
+type SourceName = PriceSource['provider'];
+
+/** Longest time (ms) that a call may take beyond its timeout: connecting, a late timer, the margin of the budget. */
+const callSlackMs = 5_000;
+/** The budget's state is read from Redis at most so often (ms). */
+const statusAgeMs = 500;
+/** What is read is counted again after so long (ms). */
+const countEveryMs = 5_000;
+/** Ids that one upstream call renews. */
+const idsPerCall = 250;
+
+/** The price sources as processors see them. */
+export interface UpstreamSources {
+  /** All of them in their order. */
+  readonly chain: ProviderChain;
+  /** The one that is asked first. */
+  readonly provider: PriceProvider;
+  /** Its gate, with its breaker before it: for what only it can answer. */
+  readonly gate: UpstreamGate;
+}
+
+export type UpstreamService = ReturnType<typeof createUpstreamService>;
+
+/** Builds what every process knows of the price sources. None is opened, and nothing is waited for. */
+export function createUpstreamService(
+  platform: Platform,
+  { quotes }: { readonly quotes: Pick<QuoteService, 'interest'> },
+) {
+  const { config, redis, keys, knex } = platform;
+  const ledger = createUpstreamLedger(knex);
+  const first = priceSourceOf({ ...config, PROVIDER: config.PROVIDER ?? 'simulated' }).provider;
+  const names = [...new Set<SourceName>([first, ...config.PROVIDER_FALLBACKS])];
+  const budgetOf = createBudgets(platform, ledger);
+  const budget = budgetOf(first);
+  const status = remembered(() => budget.status(), statusAgeMs);
+  const callsToRenewAll = remembered(async () => {
+    const sizes = await withDeadline(quotes.interest.sizes(), 500, 'counting what is read');
+    return sizes.reduce((sum, size) => sum + Math.ceil(size / idsPerCall), 0);
+  }, countEveryMs);
+
+  return {
+    /** That of the configured price source. */
+    budget,
+    ledger,
+    /** The budget's state without a forecast. */
+    budgetStatus: status,
+    /** The budget's state with a forecast, which is null while it cannot be told what is read. */
+    budgetState: async (): Promise<BudgetState> => {
+      const [known, calls] = await Promise.all([status(), callsToRenewAll().catch(() => 0)]);
+      return { ...known, freshnessSeconds: freshnessAffordable(known, calls) };
+    },
+    /** The price sources in the order in which they are asked. Rejects when Redis does not answer. */
+    sources: (): Promise<readonly PriceSourceState[]> =>
+      Promise.all(names.map(async (name) => ({ name, ...(await readBreaker(redis, keys.breaker(name))) }))),
+    /** Calls of the whole fleet by outcome. Rejects when Redis does not answer. */
+    calls: async (): Promise<Readonly<Record<string, number>>> => {
+      const calls = Object.entries(await redis.hgetall(keys.upstreamCalls));
+      return Object.fromEntries(calls.map(([outcome, count]) => [outcome, Number(count)]));
+    },
+    /** Whether the first source tells the limits of our key. */
+    tellsLimits: providers[priceSourceOf(config).provider].tellsLimits?.(config) ?? false,
+    /**
+     * Opens the configured price sources, for workers that call them, once however often it is called; they are closed at shutdown.
+     * @throws {Error} for a source that cannot be used as configured.
+     */
+    openSources: once((): UpstreamSources => {
+      const context = contextOf(platform);
+      const [member, ...others] = names.map((name) => openMember(platform, name, { context, budgetOf }));
+      if (member === undefined) throw new Error('There is no price source');
+      const chain = createProviderChain({
+        members: [member, ...others],
+        failoverMs: config.PROVIDER_FAILOVER_MS,
+      });
+      return { chain, provider: chain.first, gate: gateOf(member) };
+    }),
+  };
+}
+
+/** Budgets by source, made when they are first asked for. Sources with one key share one. */
+export function createBudgets(
+  { config, redis, log, keys }: Pick<Platform, 'config' | 'redis' | 'log' | 'keys'>,
+  ledger: BudgetLedger,
+): (name: SourceName) => Budget {
+  const made = new Map<string, Budget>();
+  return (name) => {
+    const { key, limits } = providers[name].budget(config);
+    const known = made.get(key);
+    if (known !== undefined) return known;
+    const budget = createRedisBudget({
+      redis,
+      ledger,
+      log,
+      prefix: keys.prefix,
+      key,
+      limit: limits.callsPerMinute,
+      ...(limits.creditsPerMonth === undefined ? {} : { month: { credits: limits.creditsPerMonth } }),
+      monthStartsOn: limits.monthStartsOn,
+      assumed: { limit: !limits.set.callsPerMinute, month: !limits.set.creditsPerMonth },
+      charged: config.UPSTREAM_CREDITS_CHARGED,
+      callDeadlineMs: config.UPSTREAM_TIMEOUT_MS + callSlackMs,
+    });
+    made.set(key, budget);
+    return budget;
+  };
+}
+
+function openMember(
+  { config, log, shutdown, redis, keys }: Platform,
+  name: SourceName,
+  {
+    context,
+    budgetOf,
+  }: { readonly context: ProviderContext; readonly budgetOf: (name: SourceName) => Budget },
+): ChainMember {
+  const provider = providers[name].create(config, context);
+  shutdown.add('clients', `provider ${name}`, () => provider.close());
+  const budget = budgetOf(name);
+  const gate = createUpstreamGate({
+    budget,
+    log,
+    // Counted for the whole fleet, so that every API process can show it.
+    onCall: ({ outcome, urgency, durationMs }) => {
+      log.debug({ outcome, urgency, durationMs, budget: budget.key }, 'upstream call');
+      redis.hincrby(keys.upstreamCalls, outcome, 1).catch((error: unknown) => {
+        log.debug({ reason: messageOf(error) }, 'an upstream call was not counted');
+      });
+    },
+  });
+  shutdown.add('work', `upstream gate of ${name}`, () => gate.stop());
+  const breaker = createCircuitBreaker({
+    redis,
+    log,
+    name,
+    key: keys.breaker(name),
+    failures: config.PROVIDER_FAILURES,
+    longestMs: config.PROVIDER_PAUSE_SECONDS * 1000,
+  });
+  return { provider, gate, breaker };
+}
+
+function contextOf(platform: Platform): ProviderContext {
+  const { config, clock, knex, log } = platform;
+  const assets = createAssetQueries(knex);
+  return {
+    timeoutMs: config.UPSTREAM_TIMEOUT_MS,
+    maxBodyBytes: config.UPSTREAM_MAX_BODY_BYTES,
+    clock,
+    openHttp: openHttpOf(platform),
+    async identify(ids) {
+      try {
+        const rows = await assets.identities(ids);
+        return new Map(rows.map(({ assetId, symbol, name }) => [assetId, { symbol, name }]));
+      } catch (error) {
+        // Then only the assets are taken that need no proof.
+        log.warn({ reason: messageOf(error) }, 'assets could not be identified');
+        return new Map();
+      }
+    },
+  };
+}
+
+/** With recorded exchanges nothing goes to any network, whatever else is configured. */
+function openHttpOf({ config, log }: Pick<Platform, 'config' | 'log'>): OpenHttp {
+  const { PROVIDER, RECORDED_DIR: recorded, PRICEPOOL_RECORD: dir } = config;
+  if (PROVIDER === 'recorded' && recorded !== undefined) return recordedHttp(readExchanges(recorded));
+  if (dir === undefined) return createHttpGet;
+  const secrets = Object.values(providers).flatMap((provider) => provider.apiKey?.(config) ?? []);
+  return recordingHttp(createHttpGet, { dir, log, secrets });
+}
+
+/** Shares one answer among all who ask within `ageMs`. */
+function remembered<T>(ask: () => Promise<T>, ageMs: number): () => Promise<T> {
+  let askedAt = 0;
+  let answer: Promise<T> | undefined;
+  return async () => {
+    const now = Date.now();
+    if (answer === undefined || now - askedAt > ageMs) {
+      askedAt = now;
+      answer = ask();
+      answer.catch(() => (answer = undefined));
+    }
+    return await answer;
+  };
+}
+
+/** Makes something when it is first asked for, and keeps it. */
+function once<T>(make: () => T): () => T {
+  let made: { readonly value: T } | undefined;
+  return () => (made ??= { value: make() }).value;
+}

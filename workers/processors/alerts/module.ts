@@ -1,0 +1,43 @@
+import { createAlertNews } from '../../../src/features/alerts/alert-channel.ts';
+import { startEvaluator } from '../../../src/features/alerts/evaluator.ts';
+import { createAlertMoves } from '../../../src/features/alerts/queries/alert-transitions.ts';
+import { createAlertValues } from '../../../src/features/alerts/queries/alert-values.ts';
+import { createAlertWatch } from '../../../src/features/alerts/queries/alert-watch.ts';
+import { createBookNews } from '../../../src/features/portfolios/book-channel.ts';
+import type { QuoteService } from '../../../src/features/quotes/quote-service.ts';
+import type { WebhookService } from '../../../src/features/webhooks/webhook-service.ts';
+import type { Platform } from '../../../src/platform/platform.ts';
+import type { WorkerModule } from '../../runtime/processor.ts';
+
+/**
+ * Evaluates alerts in the processes that deliver the webhooks which they cause. Any number of processes may: each alert fires once
+ * all the same.
+ */
+export function createAlertsProcessors(
+  { knex, redis, subscriber, keys, clock, log, shutdown }: Platform,
+  { quotes, webhooks }: { readonly quotes: QuoteService; readonly webhooks: WebhookService },
+) {
+  return {
+    processors: {
+      webhooks: () => {
+        const evaluator = startEvaluator({
+          watch: createAlertWatch(knex),
+          moves: createAlertMoves({ knex, outbox: webhooks }),
+          values: createAlertValues(knex),
+          news: createAlertNews({ redis, subscriber, channel: keys.alerts }),
+          bookNews: createBookNews({ redis, subscriber, channel: keys.books }),
+          ticks: quotes.ticks,
+          quotes: { get: quotes.local.get, load: (currency, assetIds) => quotes.load(currency, assetIds) },
+          want: quotes.want,
+          kickDeliveries: (ids) => webhooks.kick(ids),
+          clock,
+          log,
+          freshMs: quotes.freshMs,
+          renewAfterMs: quotes.renewAfterMs,
+        });
+        shutdown.add('work', 'alerts', () => evaluator.close());
+        return {};
+      },
+    },
+  } satisfies WorkerModule;
+}

@@ -1,0 +1,88 @@
+/** Jobs that call the price sources, and those that see to it that they are asked. */
+import type { AssetService } from '../../../src/features/assets/asset-service.ts';
+import type { QuoteService } from '../../../src/features/quotes/quote-service.ts';
+import type { UpstreamService } from '../../../src/features/upstream/upstream-service.ts';
+import type { Platform } from '../../../src/platform/platform.ts';
+import type { WorkerModule } from '../../runtime/processor.ts';
+import { checkAssets, createRankNoter, refreshAssets } from './assets.ts';
+import { refreshMarkets } from './refresh-markets.ts';
+import type { RefreshDeps } from './refresh-outcome.ts';
+import { refreshQuotes } from './refresh-quotes.ts';
+import { checkTier, refreshTier } from './tier.ts';
+
+/** Ledger rows are kept for two months (s), so that the month before can be counted too. */
+const ledgerRetentionSeconds = 62 * 86_400;
+
+/**
+ * What price sources give workers: the jobs that call them, and those that see to it that they are called.
+ * @throws {Error} for a source that cannot be used as configured, when `refresh` is served.
+ */
+export function createUpstreamProcessors(
+  { config, clock, log, redis, queues, keys }: Platform,
+  {
+    quotes,
+    upstream,
+    assets,
+    callbacks,
+  }: {
+    readonly quotes: QuoteService;
+    readonly upstream: UpstreamService;
+    readonly assets: Pick<AssetService, 'list' | 'news'>;
+    /** What later features, and accounts, do with a refresh; opened where `refresh` is served. */
+    readonly callbacks: () => Pick<RefreshDeps, 'charge' | 'observe'>;
+  },
+) {
+  const { demand, store, rowStore, publisher, guard, enqueue } = quotes;
+  const { budget, ledger, tellsLimits } = upstream;
+  return {
+    processors: {
+      refresh: () => {
+        const open = upstream.openSources();
+        const keeping = {
+          assets: assets.list,
+          assetNews: assets.news,
+          enqueue,
+          assetRankPages: config.ASSET_RANK_PAGES,
+          clock,
+          log,
+        };
+        const deps: RefreshDeps = {
+          ...open,
+          ...callbacks(),
+          demand,
+          store,
+          rowStore,
+          publisher,
+          guard,
+          enqueue,
+          clock,
+          log,
+          notFoundMs: config.NOT_FOUND_SECONDS * 1000,
+          noteRanking: createRankNoter(keeping),
+        };
+        return {
+          'quotes.refresh': (job, context) => refreshQuotes(deps, job, context),
+          'markets.refresh': (job, context) => refreshMarkets(deps, job, context),
+          'tier.refresh': (_job, context) => refreshTier({ ...open, budget, log }, context),
+          'assets.refresh': (_job, context) => refreshAssets({ ...open, ...keeping }, context),
+        };
+      },
+      upkeep: () => ({
+        'assets.check': async () => ({
+          kicked: config.ASSET_LIST === 'daily' && (await checkAssets({ assets: assets.list, enqueue })),
+        }),
+        'tier.check': async () => ({
+          kicked:
+            tellsLimits &&
+            (await checkTier({
+              redis,
+              queues,
+              attemptKey: keys.tierAsked(budget.key),
+              toldAgoMs: () => ledger.toldAgoMs(budget.key),
+            })),
+        }),
+      }),
+    },
+    purges: [() => ledger.purge(new Date(clock.now() - ledgerRetentionSeconds * 1000))],
+  } satisfies WorkerModule;
+}
