@@ -1,3 +1,4 @@
+import { priceSources } from '../src/platform/config/provider-settings.ts';
 import { settings } from '../src/platform/config/settings.ts';
 import type { Plan } from './plan.ts';
 
@@ -8,15 +9,6 @@ interface BannerFacts {
   readonly logDir: string;
   readonly seconds: number;
 }
-
-const providerLines = {
-  simulated: 'SIMULATED: a random walk, not the market. Never trade on it.',
-  replay: 'REPLAYED: real history from files, not the present.',
-  coingecko: 'CoinGecko',
-  coinmarketcap: 'CoinMarketCap',
-  defillama: 'DefiLlama, in usd only',
-  recorded: 'RECORDED exchanges, not the present.',
-} as const;
 
 /** Without a URL the demo looks at the default address of the API. */
 function demoCommandOf(url: string): string {
@@ -39,7 +31,7 @@ export function bannerOf({ plan, url, dataDir, logDir, seconds }: BannerFacts): 
     `  Pricepool is ready after ${seconds.toFixed(1)} s`,
     '',
     `    API        ${url}   (documentation: ${url}/docs)`,
-    `    Prices     ${providerLines[plan.provider]}`,
+    `    Prices     ${priceSources[plan.provider]}`,
     `    Postgres   ${embedded(plan.postgres, 'DATABASE_URL')}`,
     `    Redis      ${embedded(plan.redis, 'REDIS_URL')}`,
     ...(plan.postgres || plan.redis ? [`    Files      ${dataDir}`] : []),

@@ -1,11 +1,6 @@
 import { expect } from 'chai';
 import { Redis } from 'ioredis';
-import {
-  createInterest,
-  pageItem,
-  pageOf,
-  type Interest,
-} from '../../src/features/quotes/demand/interest.ts';
+import { pageItem, pageOf, Interest } from '../../src/features/quotes/demand/interest.ts';
 import { silentLogger } from '../../src/platform/observability/logger.ts';
 import { createRedisKeys, type RedisKeys } from '../../src/platform/redis/keys.ts';
 import { flushPrefix, uniquePrefix } from '../support/redis.ts';
@@ -30,7 +25,7 @@ describe('interest', () => {
   after(() => redis.quit());
 
   const open = (windowMs = 600_000, maxItems = 20_000): Interest => {
-    const interest = createInterest({
+    const interest = new Interest({
       redis,
       keys,
       log: silentLogger(),
@@ -117,7 +112,7 @@ describe('interest', () => {
   it('counts on while Redis is away', async () => {
     const link = unreliable();
     const given = { keys, log: silentLogger(), windowMs: 600_000, flushEveryMs: 60_000 };
-    const interest = createInterest({ redis: link.redis, ...given });
+    const interest = new Interest({ redis: link.redis, ...given });
     opened.push(interest);
     read(interest, { bitcoin: 3 });
     await interest.flush();

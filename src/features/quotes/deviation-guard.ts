@@ -1,5 +1,5 @@
 /**
- * Keeps prices that are too far from the last one out of the cache until they are confirmed (src/domain/deviation.ts). What
+ * Keeps prices that are too far from the last one out of the cache until they are confirmed (deviation.ts). What
  * waits for confirmation lies in Redis, because the second observation may arrive at another worker. It makes no calls of its own:
  * whoever wants the asset has it fetched again soon, and that is the second observation.
  */
@@ -13,23 +13,16 @@ import type { RedisKeys } from '../../platform/redis/keys.ts';
 import { priceOf } from '../../domain/cached-quote.ts';
 import type { QuoteStore } from './quote-store.ts';
 
-/** What became of the quotes of one answer. */
-export interface GuardedQuotes {
-  readonly taken: readonly Quote[];
-  /** Assets whose new price waits for confirmation. */
-  readonly doubted: readonly string[];
-}
-
 export interface DeviationGuard {
   /** Sorts the quotes of one currency. Never rejects: what cannot be judged is taken. */
-  sort(currency: string, quotes: readonly Quote[]): Promise<GuardedQuotes>;
-}
-
-interface GuardDeps {
-  readonly redis: Redis;
-  readonly keys: RedisKeys;
-  readonly store: Pick<QuoteStore, 'readMany'>;
-  readonly log: Logger;
+  sort(
+    currency: string,
+    quotes: readonly Quote[],
+  ): Promise<{
+    readonly taken: readonly Quote[];
+    /** Assets whose new price waits for confirmation. */
+    readonly doubted: readonly string[];
+  }>;
 }
 
 /** A value that nobody confirms is forgotten after this time (s). */
@@ -41,10 +34,20 @@ export const noGuard: DeviationGuard = {
 };
 
 /** Builds the fleet's {@link DeviationGuard}. */
-export function createDeviationGuard({ redis, keys, store, log }: GuardDeps): DeviationGuard {
+export function createDeviationGuard({
+  redis,
+  keys,
+  store,
+  log,
+}: {
+  readonly redis: Redis;
+  readonly keys: RedisKeys;
+  readonly store: Pick<QuoteStore, 'readMany'>;
+  readonly log: Logger;
+}): DeviationGuard {
   const keyOf = (currency: string, assetId: string): string => `${keys.suspects}${currency}:${assetId}`;
 
-  async function judge(currency: string, quotes: readonly Quote[]): Promise<GuardedQuotes> {
+  async function judge(currency: string, quotes: readonly Quote[]): ReturnType<DeviationGuard['sort']> {
     const stored = await store.readMany(
       currency,
       quotes.map(({ assetId }) => assetId),

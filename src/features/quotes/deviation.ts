@@ -14,15 +14,6 @@ export interface ObservedPrice {
   readonly source: string;
 }
 
-/** What is done with a new price. */
-export type DeviationVerdict =
-  /** Near the last one, or nothing to compare it with. */
-  | 'taken'
-  /** Far from the last one, and borne out. */
-  | 'confirmed'
-  /** Far from the last one: it waits. */
-  | 'doubted';
-
 const hourMs = 3_600_000;
 /** A price may at once be so many times the last one, or as small a part of it. Halving within minutes is the worst that large assets did. */
 const atOnce = 2;
@@ -36,7 +27,8 @@ const repeatMs = 60_000;
 const unreal: ReadonlySet<string> = new Set(['simulated', 'replay', 'recorded']);
 
 /**
- * Judges a new price by the last one that was taken and by the one that waits for confirmation, if any.
+ * Judges a new price by the last one that was taken and by the one that waits for confirmation, if any: it is `taken` (near the
+ * last one, or nothing to compare it with), `confirmed` (far from it, and borne out) or `doubted` (far from it: it waits).
  */
 export function judgeDeviation(
   price: ObservedPrice,
@@ -44,7 +36,7 @@ export function judgeDeviation(
     last,
     waiting,
   }: { readonly last: ObservedPrice | undefined; readonly waiting: ObservedPrice | undefined },
-): DeviationVerdict {
+): 'taken' | 'confirmed' | 'doubted' {
   if (last === undefined || !isComparable(price, last)) return 'taken';
   if (ratioOf(price.price, last.price) <= allowedFactor(price, last)) return 'taken';
   return waiting !== undefined && confirms(price, waiting) ? 'confirmed' : 'doubted';

@@ -4,7 +4,7 @@ import type { BudgetState } from '../../domain/budget-state.ts';
 import type { Platform } from '../../platform/platform.ts';
 import { createQuoteCollector } from './collect-quotes.ts';
 import { createDemand, createWant } from './demand/demand.ts';
-import { createInterest } from './demand/interest.ts';
+import { Interest } from './demand/interest.ts';
 import { createDeviationGuard, noGuard } from './deviation-guard.ts';
 import { createEnqueueRefresh } from './enqueue-refresh.ts';
 import { createLocalCache } from './local-cache.ts';
@@ -31,7 +31,7 @@ export function createQuoteService(
   const store = createQuoteStore({ redis, keys, retentionSeconds });
   const rowStore = createMarketRowStore({ redis, keys, retentionSeconds });
   const demand = createDemand({ redis, keys });
-  const interest = createInterest({ redis, keys, log, windowMs: config.WARM_WINDOW * 1000 });
+  const interest = new Interest({ redis, keys, log, windowMs: config.WARM_WINDOW * 1000 });
   shutdown.add('queues', 'interest', () => interest.close());
   const ticks = createTicks({ redis, subscriber, channel: keys.ticks });
   const local = createLocalCache();

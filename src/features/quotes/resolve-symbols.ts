@@ -9,24 +9,26 @@ import type { ResolvedSymbol } from '../../domain/job.ts';
 import { ValidationError } from '../../domain/errors.ts';
 import { known } from '../assets/asset-directory.ts';
 
-interface Asked {
-  readonly coins?: readonly string[] | undefined;
-  readonly symbols?: readonly string[] | undefined;
-}
-
-interface Resolved {
-  /** Asset ids without repetition: those asked for by id, then those that symbols stand for. */
-  readonly assetIds: string[];
-  /** In the order of the symbols; undefined without symbols. */
-  readonly resolved: readonly ResolvedSymbol[] | undefined;
-}
-
 /**
  * Resolves the symbols of a request.
  * @throws {UnavailableError} there are symbols, and no list of assets yet.
  * @throws {ValidationError} no symbol is known and no coin was given, or all of it is more than one request may ask for.
  */
-export function resolveSymbols(assets: AssetDirectory, { coins = [], symbols }: Asked): Resolved {
+export function resolveSymbols(
+  assets: AssetDirectory,
+  {
+    coins = [],
+    symbols,
+  }: {
+    readonly coins?: readonly string[] | undefined;
+    readonly symbols?: readonly string[] | undefined;
+  },
+): {
+  /** Asset ids without repetition: those asked for by id, then those that symbols stand for. */
+  readonly assetIds: string[];
+  /** In the order of the symbols; undefined without symbols. */
+  readonly resolved: readonly ResolvedSymbol[] | undefined;
+} {
   if (symbols === undefined) return { assetIds: [...coins], resolved: undefined };
   const directory = known(assets);
   const resolved = symbols.map((symbol) => resolveOne(symbol, directory.bySymbol(symbol)));

@@ -19,12 +19,6 @@ interface PriceDeps {
   readonly config: Pick<Config, 'READ_WAIT_MS'>;
 }
 
-interface CacheDeps {
-  readonly quotes: Pick<QuoteService, 'stats' | 'clear' | 'deviations'>;
-  readonly budgetStatus: () => Promise<BudgetState>;
-  readonly sources: () => Promise<readonly PriceSourceState[]>;
-}
-
 const tag = 'Prices';
 const onlyCurrency = /^currency=([a-z]{2,8})$/;
 const quoteHead = '{"success":true,"message":"Quote","data":';
@@ -126,7 +120,15 @@ async function refusalOf(
 }
 
 /** What the cache holds, and emptying it. */
-export function cacheRoutes({ quotes, budgetStatus, sources }: CacheDeps): Route[] {
+export function cacheRoutes({
+  quotes,
+  budgetStatus,
+  sources,
+}: {
+  readonly quotes: Pick<QuoteService, 'stats' | 'clear' | 'deviations'>;
+  readonly budgetStatus: () => Promise<BudgetState>;
+  readonly sources: () => Promise<readonly PriceSourceState[]>;
+}): Route[] {
   const stats = route({
     method: 'GET',
     path: '/api/v1/crypto/cache/stats',

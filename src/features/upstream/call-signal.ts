@@ -19,26 +19,21 @@ export function startStopwatch(): Stopwatch {
   return { elapsedMs: () => Math.max(performance.now() - monotonic, Date.now() - wall) };
 }
 
-/** A signal with a deadline that was set on it by {@link signalWithDeadline}. */
-export interface DeadlineSignal {
-  readonly signal: AbortSignal;
-  /** Frees the timer and the listener on the parent. The signal never aborts afterwards. */
-  readonly dispose: () => void;
-}
+const deadlines = new WeakMap<AbortSignal, () => boolean>();
 
-interface DeadlineOptions {
+/** A signal that aborts with its parent, or with `reason()` when `ms` milliseconds are over. */
+export function signalWithDeadline(options: {
   readonly parent: AbortSignal | undefined;
   readonly ms: number;
   /** Time that counts towards `ms`; a new one when absent. */
   readonly since?: Stopwatch;
   /** Reason of the abort when the time is over. */
   readonly reason: () => Error;
-}
-
-const deadlines = new WeakMap<AbortSignal, () => boolean>();
-
-/** A signal that aborts with its parent, or with `reason()` when `ms` milliseconds are over. */
-export function signalWithDeadline(options: DeadlineOptions): DeadlineSignal {
+}): {
+  readonly signal: AbortSignal;
+  /** Frees the timer and the listener on the parent. The signal never aborts afterwards. */
+  readonly dispose: () => void;
+} {
   const { parent, ms, reason } = options;
   const since = options.since ?? startStopwatch();
   const controller = new AbortController();

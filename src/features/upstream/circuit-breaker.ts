@@ -22,39 +22,20 @@ import {
   ProviderRateLimitError,
 } from './provider-errors.ts';
 
-/** What a caller is told. */
-export type BreakerAnswer =
-  | { readonly state: 'closed' | 'probe' }
-  /** Nothing before `retryInMs` is over. */
-  | { readonly state: 'open'; readonly retryInMs: number };
-
 /** No method rejects. */
 export interface CircuitBreaker {
   /** Whether a call may be made. The one who is told `probe` must end it with one of the other methods. */
-  ask(): Promise<BreakerAnswer>;
+  ask(): Promise<
+    | { readonly state: 'closed' | 'probe' }
+    /** Nothing before `retryInMs` is over. */
+    | { readonly state: 'open'; readonly retryInMs: number }
+  >;
   /** The provider has answered well. */
   succeeded(): Promise<void>;
   /** The provider has failed. `probe`: this was the probe. */
   failed(probe: boolean): Promise<void>;
   /** No call was made after all: the next one may be the probe. */
   cancel(): Promise<void>;
-}
-
-interface BreakerOptions {
-  readonly redis: Redis;
-  readonly log: Logger;
-  /** Name of the provider. */
-  readonly name: string;
-  /** Key of its hash. */
-  readonly key: string;
-  /** Failures in a row that open it. */
-  readonly failures: number;
-  /** Longest pause (ms) before a probe. */
-  readonly longestMs: number;
-  /** First pause (ms). Default 1 s. */
-  readonly firstMs?: number;
-  /** Time in the place of Redis's own, for tests (ms since the epoch). */
-  readonly now?: () => number;
 }
 
 const redisTimeoutMs = 1_000;
@@ -108,7 +89,22 @@ local untilAt, probeAt = number('until'), number('probe')
 return { text(untilAt == 0 and 0 or math.max(1, untilAt - now)), text(math.max(0, probeAt - now)), text(number('failures')) }`);
 
 /** Builds the breaker of a provider. */
-export function createCircuitBreaker(options: BreakerOptions): CircuitBreaker {
+export function createCircuitBreaker(options: {
+  readonly redis: Redis;
+  readonly log: Logger;
+  /** Name of the provider. */
+  readonly name: string;
+  /** Key of its hash. */
+  readonly key: string;
+  /** Failures in a row that open it. */
+  readonly failures: number;
+  /** Longest pause (ms) before a probe. */
+  readonly longestMs: number;
+  /** First pause (ms). Default 1 s. */
+  readonly firstMs?: number;
+  /** Time in the place of Redis's own, for tests (ms since the epoch). */
+  readonly now?: () => number;
+}): CircuitBreaker {
   const { log, name, redis, key } = options;
   const now = (): string | number => options.now?.() ?? '';
   const run = (script: RedisScript, ...args: readonly (string | number)[]): Promise<string[]> =>

@@ -1,18 +1,19 @@
 import { ProviderRejectedError, ProviderUrlTooLongError } from './provider-errors.ts';
 
-interface IdListLimits {
-  readonly maxIdsPerCall: number;
-  /** Of the encoded list, separators included. */
-  readonly maxIdListBytes: number;
-  readonly provider: string;
-}
-
 /**
  * The ids for a URL, encoded and separated by commas. Refuses what would ask for something else: no ids at all means "all
  * assets" to some.
  * @throws {ProviderRejectedError | ProviderUrlTooLongError} for a list that cannot be sent.
  */
-export function encodedIds(ids: readonly string[], limits: IdListLimits): string {
+export function encodedIds(
+  ids: readonly string[],
+  limits: {
+    readonly maxIdsPerCall: number;
+    /** Of the encoded list, separators included. */
+    readonly maxIdListBytes: number;
+    readonly provider: string;
+  },
+): string {
   const { maxIdsPerCall, maxIdListBytes, provider } = limits;
   if (ids.length === 0 || ids.length > maxIdsPerCall) {
     throw new ProviderRejectedError(`A call takes 1 to ${maxIdsPerCall} ids, not ${ids.length}`, {

@@ -68,17 +68,18 @@ export interface ProviderChain {
   ): Promise<T | undefined>;
 }
 
-interface ChainOptions {
-  readonly members: readonly [ChainMember, ...ChainMember[]];
-  /** With another source left, an urgent call gets so long (ms) before that one is asked. */
-  readonly failoverMs: number;
-}
-
 /** A wait up to this (ms) is worth more than the news that a source fails. */
 const shortWaitMs = 10_000;
 
 /** Builds the chain of a worker process. */
-export function createProviderChain({ members, failoverMs }: ChainOptions): ProviderChain {
+export function createProviderChain({
+  members,
+  failoverMs,
+}: {
+  readonly members: readonly [ChainMember, ...ChainMember[]];
+  /** With another source left, an urgent call gets so long (ms) before that one is asked. */
+  readonly failoverMs: number;
+}): ProviderChain {
   const [{ provider: first }] = members;
   return {
     members,

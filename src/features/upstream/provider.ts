@@ -41,13 +41,6 @@ export interface MarketsResult {
   readonly rows?: readonly MarketRow[];
 }
 
-export interface MarketsRequest {
-  readonly currency: string;
-  /** 1-based page of 250 assets in the order of market capitalisation, the largest first. */
-  readonly page: number;
-  readonly signal: AbortSignal;
-}
-
 /** A document of CoinGecko's API that is passed on as it is. */
 export interface DocumentRequest {
   /** Path below the API's root, and its query: `/search/trending`, `/coins/bitcoin?tickers=false`. */
@@ -98,7 +91,12 @@ export interface PriceProvider {
   readonly historyDays?: number;
   fetchQuotes(request: QuotesRequest): Promise<QuotesResult>;
   /** A page of the market-cap ranking. A first page without any asset is an error: there are always some. */
-  fetchMarkets(request: MarketsRequest): Promise<MarketsResult>;
+  fetchMarkets(request: {
+    readonly currency: string;
+    /** 1-based page of 250 assets in the order of market capitalisation, the largest first. */
+    readonly page: number;
+    readonly signal: AbortSignal;
+  }): Promise<MarketsResult>;
   /** The whole list of assets. Rows with an empty id are left out. */
   fetchAssets(signal: AbortSignal): Promise<readonly AssetListing[]>;
   /** The JSON text of a document, checked to be what its path promises, without prices that cannot be ones. Only where the provider speaks CoinGecko's API. */

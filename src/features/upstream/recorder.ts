@@ -35,20 +35,21 @@ const secretName = /key|token|secret|auth|cookie|signature/i;
 const redacted = '[key]';
 const fileName = /^\d{13}-\d{6}-\d+-[a-z]+\.json$/;
 
-interface RecorderOptions {
-  readonly dir: string;
-  readonly log: Logger;
-  /** Values that must never be written. */
-  readonly secrets: readonly string[];
-  /** Most files that stay; the oldest go. Default 1,000. */
-  readonly keep?: number;
-}
-
 /**
  * A way to the wire that writes down what passes. A file that cannot be written is a line in the log, and nothing else.
  * @throws {Error} when the folder cannot be made.
  */
-export function recordingHttp(open: OpenHttp, options: RecorderOptions): OpenHttp {
+export function recordingHttp(
+  open: OpenHttp,
+  options: {
+    readonly dir: string;
+    readonly log: Logger;
+    /** Values that must never be written. */
+    readonly secrets: readonly string[];
+    /** Most files that stay; the oldest go. Default 1,000. */
+    readonly keep?: number;
+  },
+): OpenHttp {
   const { dir, log, secrets, keep = 1_000 } = options;
   mkdirSync(dir, { recursive: true });
   const clean = cleanerOf(secrets);
@@ -92,16 +93,21 @@ async function dropOldest(dir: string, keep: number): Promise<void> {
   }
 }
 
-interface Raw {
+function exchangeOf({
+  provider,
+  at,
+  url,
+  sent,
+  answer,
+  clean,
+}: {
   readonly provider: string;
   readonly at: number;
   readonly url: string;
   readonly sent: Readonly<Record<string, string>>;
   readonly answer: HttpAnswer;
   readonly clean: (text: string) => string;
-}
-
-function exchangeOf({ provider, at, url, sent, answer, clean }: Raw): Exchange {
+}): Exchange {
   const received = Object.entries(answer.headers).filter(
     (entry): entry is [string, string | string[]] => entry[1] !== undefined,
   );

@@ -21,15 +21,6 @@ export interface GateRequest {
   readonly beforeDispatch?: (grant: Grant) => void;
 }
 
-export interface GateCounts {
-  /** Callers without a call, for whatever reason. */
-  readonly waiting: number;
-  /** Those among them that are next of their urgency and wait for a slot. At most one for each urgency. */
-  readonly waitingForSlot: number;
-  /** Calls that run. */
-  readonly running: number;
-}
-
 export interface UpstreamGate {
   /**
    * Waits for a grant, makes the call with it and settles the grant. `call` makes one upstream call at most; it releases
@@ -37,7 +28,14 @@ export interface UpstreamGate {
    * @throws {BudgetWaitError} when no grant comes in time; the signal's reason when it aborts; whatever `call` throws.
    */
   readonly run: <T>(request: GateRequest, call: (grant: GrantedCall) => Promise<T>) => Promise<T>;
-  readonly counts: () => GateCounts;
+  readonly counts: () => {
+    /** Callers without a call, for whatever reason. */
+    readonly waiting: number;
+    /** Those among them that are next of their urgency and wait for a slot. At most one for each urgency. */
+    readonly waitingForSlot: number;
+    /** Calls that run. */
+    readonly running: number;
+  };
   /** Refuses new callers and those that wait; resolves when the calls that run have ended. */
   readonly stop: () => Promise<void>;
 }

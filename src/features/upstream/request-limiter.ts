@@ -27,7 +27,7 @@ import {
   ProviderRateLimitError,
   ProviderTimeoutError,
 } from './provider-errors.ts';
-import type { GateCounts, GateRequest, GrantedCall, UpstreamGate } from './request-limiter-contract.ts';
+import type { GateRequest, GrantedCall, UpstreamGate } from './request-limiter-contract.ts';
 import { outcomeOf, wasNeverSent } from './outcome.ts';
 
 export interface UpstreamGateOptions {
@@ -106,7 +106,7 @@ class Gate {
     };
   }
 
-  counts(): GateCounts {
+  counts(): ReturnType<UpstreamGate['counts']> {
     return { waiting: this.#waiting, waitingForSlot: this.#slots.queued(), running: this.#running };
   }
 

@@ -1,8 +1,18 @@
 import { integer, listOf, oneOf, text, url } from './setting.ts';
 
+/** Price sources, with what the operator sees of each at start-up. */
+export const priceSources = {
+  simulated: 'SIMULATED: a random walk, not the market. Never trade on it.',
+  replay: 'REPLAYED: real history from files, not the present.',
+  coingecko: 'CoinGecko',
+  coinmarketcap: 'CoinMarketCap',
+  defillama: 'DefiLlama, in usd only',
+  recorded: 'RECORDED exchanges, not the present.',
+} as const;
+
 /** Where prices come from, and in which order. Part of the table in `settings.ts`. */
 export const providerSettings = {
-  PROVIDER: oneOf(['simulated', 'replay', 'coingecko', 'coinmarketcap', 'defillama', 'recorded'], {
+  PROVIDER: oneOf(Object.keys(priceSources) as (keyof typeof priceSources)[], {
     description: 'Price source. Absent: `npm start` runs the simulated market; in production it is required.',
   }),
   PROVIDER_FALLBACKS: listOf(['coingecko', 'coinmarketcap', 'defillama'], {

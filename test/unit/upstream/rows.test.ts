@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { quoteOf } from '../../../src/features/upstream/coingecko/coingecko-rows.ts';
+import { quoteOf } from '../../../src/features/upstream/coingecko/coingecko-provider.ts';
 
 const origin = { currency: 'usd', source: 'coingecko', receivedAt: 1 };
 const row = { id: 'dead-coin', symbol: 'dead', name: 'Dead', current_price: 0 };

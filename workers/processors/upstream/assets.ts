@@ -80,16 +80,17 @@ async function tellOf({ assetNews, log }: Pick<AssetRefreshDeps, 'assetNews' | '
   });
 }
 
-interface AssetCheckDeps {
-  readonly assets: Pick<AssetQueries, 'due' | 'beginRanks'>;
-  readonly enqueue: Pick<EnqueueRefresh, 'assets' | 'markets'>;
-}
-
 /** Currency in which the ranking is asked for: the order is the same in all of them. */
 const rankCurrency = 'usd';
 
 /** `assets.check`: adds the job that is due, if any, and says whether one was. */
-export async function checkAssets({ assets, enqueue }: AssetCheckDeps): Promise<boolean> {
+export async function checkAssets({
+  assets,
+  enqueue,
+}: {
+  readonly assets: Pick<AssetQueries, 'due' | 'beginRanks'>;
+  readonly enqueue: Pick<EnqueueRefresh, 'assets' | 'markets'>;
+}): Promise<boolean> {
   const { list, rankPage } = await assets.due();
   if (list) {
     await enqueue.assets();
@@ -101,27 +102,15 @@ export async function checkAssets({ assets, enqueue }: AssetCheckDeps): Promise<
   return true;
 }
 
-/** A page of the ranking as it arrived, whoever asked for it. */
-export interface ArrivedRanking {
+/** Takes the ranks from rankings that arrive. Never rejects: the ranking has served its purpose already. */
+export type NoteRanking = (ranking: {
   readonly currency: string;
   /** 1-based. */
   readonly page: number;
   readonly assetIds: readonly string[];
   readonly quotes: readonly Quote[];
   readonly rows?: readonly MarketRow[] | undefined;
-}
-
-/** Takes the ranks from rankings that arrive. Never rejects: the ranking has served its purpose already. */
-export type NoteRanking = (ranking: ArrivedRanking) => Promise<void>;
-
-interface RankNoterDeps {
-  readonly assets: Pick<AssetQueries, 'due' | 'storeRanks' | 'beginRanks'>;
-  readonly assetNews: Pick<AssetNews, 'publish'>;
-  readonly enqueue: Pick<EnqueueRefresh, 'markets'>;
-  readonly assetRankPages: number;
-  readonly clock: Clock;
-  readonly log: Logger;
-}
+}) => Promise<void>;
 
 /** A page that was not waited for is written down at most this often (ms) by one process: ranks move slowly. */
 const noteEveryMs = 600_000;
@@ -130,7 +119,14 @@ const maxPages = 40;
 const assetsPerPage = 250;
 
 /** Builds the {@link NoteRanking} of a worker process. */
-export function createRankNoter(deps: RankNoterDeps): NoteRanking {
+export function createRankNoter(deps: {
+  readonly assets: Pick<AssetQueries, 'due' | 'storeRanks' | 'beginRanks'>;
+  readonly assetNews: Pick<AssetNews, 'publish'>;
+  readonly enqueue: Pick<EnqueueRefresh, 'markets'>;
+  readonly assetRankPages: number;
+  readonly clock: Clock;
+  readonly log: Logger;
+}): NoteRanking {
   const notedAt = new Map<number, number>();
   return async (ranking) => {
     const { page, quotes, assetIds } = ranking;

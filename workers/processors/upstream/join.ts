@@ -6,19 +6,22 @@ const joinMs = 10;
 /** Longest time (ms) that a batch waits for others. */
 const longestJoinMs = 200;
 
-interface JoinRequest {
+/**
+ * Waits until a batch is full or nobody joins it any more. Who wants an asset alone waits a moment; a crowd that has just begun
+ * to come does not use up the calls of a minute for the first few of it.
+ */
+export async function untilJoined({
+  demand,
+  currency,
+  full,
+  signal,
+}: {
   readonly demand: Pick<Demand, 'size'>;
   readonly currency: string;
   /** Assets of a full batch. */
   readonly full: number;
   readonly signal: AbortSignal;
-}
-
-/**
- * Waits until a batch is full or nobody joins it any more. Who wants an asset alone waits a moment; a crowd that has just begun
- * to come does not use up the calls of a minute for the first few of it.
- */
-export async function untilJoined({ demand, currency, full, signal }: JoinRequest): Promise<void> {
+}): Promise<void> {
   let size = await demand.size(currency);
   for (let waitedMs = 0; size < full && waitedMs < longestJoinMs; waitedMs += joinMs) {
     await sleep(joinMs, signal);

@@ -44,13 +44,14 @@ export interface Answer extends QuotesResult {
   readonly unanswered?: readonly string[];
 }
 
-interface Because {
-  readonly state: QuoteFailure['state'];
-  readonly reason: string;
-  readonly until: number;
-}
-
-function failuresOf(assetIds: readonly string[], because: Because): QuoteFailure[] {
+function failuresOf(
+  assetIds: readonly string[],
+  because: {
+    readonly state: QuoteFailure['state'];
+    readonly reason: string;
+    readonly until: number;
+  },
+): QuoteFailure[] {
   return assetIds.map((assetId) => ({ assetId, ...because }));
 }
 

@@ -17,17 +17,19 @@ import type { JobContext } from '../../runtime/processor.ts';
 import { PutBack } from '../../runtime/requeue.ts';
 import { callUpstream, waitOf } from './upstream-call.ts';
 
-/** What `tier.refresh` stands on. */
-export interface TierDeps {
-  readonly provider: Pick<PriceProvider, 'fetchDocument'>;
-  readonly gate: UpstreamGate;
-  readonly budget: Pick<Budget, 'tell'>;
-  readonly log: Logger;
-}
-
 /** `tier.refresh`: asks the provider for the limits of our key, with one upstream call, and tells the budget. */
 export async function refreshTier(
-  { provider, gate, budget, log }: TierDeps,
+  {
+    provider,
+    gate,
+    budget,
+    log,
+  }: {
+    readonly provider: Pick<PriceProvider, 'fetchDocument'>;
+    readonly gate: UpstreamGate;
+    readonly budget: Pick<Budget, 'tell'>;
+    readonly log: Logger;
+  },
   context: JobContext,
 ): Promise<JobResult<'tier.refresh'>> {
   if (provider.fetchDocument === undefined) return { told: false };
@@ -51,21 +53,23 @@ export async function refreshTier(
   }
 }
 
-/** What `tier.check` stands on. */
-export interface TierCheckDeps {
+const toldEveryMs = 86_400_000;
+const attemptEveryMs = 3_600_000;
+
+/** Whether the provider is asked now. */
+export async function checkTier({
+  redis,
+  queues,
+  attemptKey,
+  toldAgoMs,
+}: {
   readonly redis: Redis;
   readonly queues: Pick<Queues, 'add'>;
   /** Key of the note of the last attempt. */
   readonly attemptKey: string;
   /** How long ago (ms) the provider has told; undefined when it never has. */
   readonly toldAgoMs: () => Promise<number | undefined>;
-}
-
-const toldEveryMs = 86_400_000;
-const attemptEveryMs = 3_600_000;
-
-/** Whether the provider is asked now. */
-export async function checkTier({ redis, queues, attemptKey, toldAgoMs }: TierCheckDeps): Promise<boolean> {
+}): Promise<boolean> {
   const agoMs = await toldAgoMs();
   if (agoMs !== undefined && agoMs < toldEveryMs) return false;
   if ((await redis.set(attemptKey, '1', 'PX', attemptEveryMs, 'NX')) === null) return false;

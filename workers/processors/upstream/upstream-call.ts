@@ -17,28 +17,29 @@ import type {
 } from '../../../src/features/upstream/provider-chain.ts';
 import type { JobContext } from '../../runtime/processor.ts';
 
-/**
- * Up to three tries of one provider call, each with a grant of its own, so that retries are paid for like first calls. Waiting
- * for the budget beyond a second is not done here but by putting the job back, so that waiting occupies nobody.
- */
-interface UpstreamCallRequest {
-  readonly gate: UpstreamGate;
-  readonly urgency: Urgency;
-  readonly context: JobContext;
-  /** Whether a refusal of the key says that the source cannot be used at all. */
-  readonly refusalFails?: boolean;
-}
-
 const maxTries = 3;
 const backoffMs = 250;
 const maxBudgetWaitMs = 1_000;
 
 /**
- * Runs `call` through the gate until it succeeds or fails for good.
+ * Runs `call` through the gate until it succeeds or fails for good: up to three tries, each with a grant of its own, so that
+ * retries are paid for like first calls. Waiting for the budget beyond a second is not done here but by requeueing the job, so
+ * that waiting occupies nobody.
  * @throws the last error; {@link BudgetWaitError} and {@link ProviderRateLimitError} at once, because they say when to come back.
  */
 export async function callUpstream<T>(
-  { gate, urgency, context, refusalFails = false }: UpstreamCallRequest,
+  {
+    gate,
+    urgency,
+    context,
+    refusalFails = false,
+  }: {
+    readonly gate: UpstreamGate;
+    readonly urgency: Urgency;
+    readonly context: JobContext;
+    /** Whether a refusal of the key says that the source cannot be used at all. */
+    readonly refusalFails?: boolean;
+  },
   call: (grant: GrantedCall) => Promise<T>,
 ): Promise<T> {
   for (let attempt = 1; ; attempt++) {

@@ -1,72 +1,9 @@
 import type { Redis } from 'ioredis';
-import { urgencies, type Urgency } from '../../../domain/quote.ts';
+import { type Urgency, urgencies } from '../../../domain/quote.ts';
 import type { Clock } from '../../../platform/concurrency/clock.ts';
 import type { RedisKeys } from '../../../platform/redis/keys.ts';
 import type { EnqueueRefresh } from '../enqueue-refresh.ts';
-import { runScript, type RedisScript } from '../../../platform/redis/redis-script.ts';
-import {
-  asideScript,
-  leaseScript,
-  releaseScript,
-  renewScript,
-  settleScript,
-  sizeClasses,
-  urgencyStep,
-  wantScript,
-} from './demand-scripts.ts';
-
-/**
- * Demand is the set of assets that somebody wants now, per quote currency, over the whole fleet. However many want an
- * asset, it is in there once. It has three states, and every move is one atomic script:
- *
- *   wanted  -- lease -->  leased  -- settle -->  gone (its quote, or why there is none, is in the cache)
- *      ^                    |
- *      +--- release, or the lease expires because its holder died
- *
- * The order is urgency first; within one urgency tenants take turns (docs/adr/0014): every wanted asset has a tag in a virtual
- * time that goes on as assets are leased. Whoever comes begins at the present, and each further asset of the same tenant
- * comes somewhat later, so a tenant that wants ten thousand does not delay one that wants twenty. It holds over all
- * currencies: whoever may make a call asks which currency is next.
- */
-export interface Demand {
-  /**
-   * Says that assets are wanted. Those whose quote is younger than `freshAfter` (milliseconds since the epoch), or whose
-   * failure is remembered, need nothing: they are returned as `settled`. Those that are leased are on their way.
-   */
-  want(request: WantRequest): Promise<{
-    readonly settled: readonly string[];
-    /** Assets that did not fit: the set is at its limit. */
-    readonly refused: number;
-  }>;
-  /** The currency whose turn it is; `asked` when nothing is wanted in any. */
-  nextCurrency(asked: string): Promise<string>;
-  /** Takes the most urgent assets for one upstream call; what it took must be settled, released or renewed in time. */
-  lease(request: {
-    readonly currency: string;
-    /** Who leases; only the owner can settle, release or renew. */
-    readonly owner: string;
-    readonly maxIds: number;
-    /** Longest id list in bytes, separators included. */
-    readonly maxBytes: number;
-  }): Promise<readonly string[]>;
-  /** Keeps a lease for another `leaseMs`. */
-  renew(currency: string, owner: string, assetIds: readonly string[]): Promise<void>;
-  /** The assets are dealt with. */
-  settle(currency: string, owner: string, assetIds: readonly string[]): Promise<void>;
-  /** Puts leased assets back where they were in the order. */
-  release(currency: string, owner: string, assetIds: readonly string[]): Promise<void>;
-  /** Who asked first for each of the assets, as long as it is not settled; undefined for those that nobody in particular did. */
-  requesters(currency: string, assetIds: readonly string[]): Promise<readonly (string | undefined)[]>;
-  /**
-   * Asks for the turn of a call beside demand, which serves one request alone (a document, a page, history). While somebody waits
-   * for quotes (urgency `interactive`), one such call at most comes between two leases.
-   */
-  mayCallAside(): Promise<boolean>;
-  /** Number of assets wanted and not leased, expired leases included. */
-  size(currency: string): Promise<number>;
-  /** How urgent the most urgent wanted asset is; undefined when nothing is wanted. */
-  mostUrgent(currency: string): Promise<Urgency | undefined>;
-}
+import { type RedisScript, redisScript, runScript } from '../../../platform/redis/redis-script.ts';
 
 export interface WantRequest {
   readonly currency: string;
@@ -107,8 +44,22 @@ interface DemandDeps {
   readonly limit?: number;
 }
 
-/** Builds the fleet's {@link Demand} on Redis. */
-export function createDemand({ redis, keys, limit = maxWanted }: DemandDeps): Demand {
+export type Demand = ReturnType<typeof createDemand>;
+
+/**
+ * Demand is the set of assets that somebody wants now, per quote currency, over the whole fleet. However many want an
+ * asset, it is in there once. It has three states, and every move is one atomic script:
+ *
+ *   wanted  -- lease -->  leased  -- settle -->  gone (its quote, or why there is none, is in the cache)
+ *      ^                    |
+ *      +--- release, or the lease expires because its holder died
+ *
+ * The order is urgency first; within one urgency tenants take turns (docs/adr/0014): every wanted asset has a tag in a virtual
+ * time that goes on as assets are leased. Whoever comes begins at the present, and each further asset of the same tenant
+ * comes somewhat later, so a tenant that wants ten thousand does not delay one that wants twenty. It holds over all
+ * currencies: whoever may make a call asks which currency is next.
+ */
+export function createDemand({ redis, keys, limit = maxWanted }: DemandDeps) {
   const keysOf = (currency: string): string[] => [
     keys.demand(currency),
     keys.leases(currency),
@@ -124,7 +75,14 @@ export function createDemand({ redis, keys, limit = maxWanted }: DemandDeps): De
 
   return {
     ...createLooks({ redis, keys }),
-    async want(request) {
+    /**
+     * Says that assets are wanted. Those whose quote is younger than `freshAfter` (milliseconds since the epoch), or whose
+     * failure is remembered, need nothing: they are returned as `settled`. Those that are leased are on their way. `refused`:
+     * assets that did not fit, because the set is at its limit.
+     */
+    async want(
+      request: WantRequest,
+    ): Promise<{ readonly settled: readonly string[]; readonly refused: number }> {
       const { currency, assetIds, urgency, freshAfter, requester = '' } = request;
       if (assetIds.length === 0) return { settled: [], refused: 0 };
       const prefixes = [`${keys.quotes}${currency}:`, `${keys.failures}${currency}:`, keys.demand('')];
@@ -134,48 +92,72 @@ export function createDemand({ redis, keys, limit = maxWanted }: DemandDeps): De
       const [refused, ...settled] = answer as [number, ...string[]];
       return { settled, refused };
     },
-    async lease({ currency, owner, maxIds, maxBytes }) {
+    /** Takes the most urgent assets for one upstream call; what it took must be settled, released or renewed in time. */
+    async lease({
+      currency,
+      owner,
+      maxIds,
+      maxBytes,
+    }: {
+      readonly currency: string;
+      /** Who leases; only the owner can settle, release or renew. */
+      readonly owner: string;
+      readonly maxIds: number;
+      /** Longest id list in bytes, separators included. */
+      readonly maxBytes: number;
+    }): Promise<readonly string[]> {
       return (await run(leaseScript, currency, [owner, maxIds, maxBytes, leaseMs])) as string[];
     },
-    async renew(currency, owner, assetIds) {
+    /** Keeps a lease for another {@link leaseMs}. */
+    async renew(currency: string, owner: string, assetIds: readonly string[]): Promise<void> {
       await run(renewScript, currency, [owner, leaseMs, ...assetIds]);
     },
-    async settle(currency, owner, assetIds) {
+    /** The assets are dealt with. */
+    async settle(currency: string, owner: string, assetIds: readonly string[]): Promise<void> {
       await run(settleScript, currency, [owner, ...assetIds]);
     },
-    async mayCallAside() {
+    /**
+     * Asks for the turn of a call beside demand, which serves one request alone (a document, a page, history). While somebody
+     * waits for quotes (urgency `interactive`), one such call at most comes between two leases.
+     */
+    async mayCallAside(): Promise<boolean> {
       const asked = { keys: [keys.demandHeads, keys.demandAside], args: [asideMs] };
       return (await runScript(redis, asideScript, asked)) === 1;
     },
-    async release(currency, owner, assetIds) {
+    /** Puts leased assets back where they were in the order. */
+    async release(currency: string, owner: string, assetIds: readonly string[]): Promise<void> {
       await run(releaseScript, currency, [owner, ...assetIds]);
     },
   };
 }
 
 /** What changes nothing. */
-function createLooks({
-  redis,
-  keys,
-}: DemandDeps): Pick<Demand, 'nextCurrency' | 'requesters' | 'size' | 'mostUrgent'> {
+function createLooks({ redis, keys }: DemandDeps) {
   return {
-    async nextCurrency(asked) {
+    /** The currency whose turn it is; `asked` when nothing is wanted in any. */
+    async nextCurrency(asked: string): Promise<string> {
       const [next] = await redis.zrange(keys.demandHeads, 0, '0');
       return next ?? asked;
     },
-    async requesters(currency, assetIds) {
+    /** Who asked first for each of the assets, as long as it is not settled; undefined for those that nobody in particular did. */
+    async requesters(
+      currency: string,
+      assetIds: readonly string[],
+    ): Promise<readonly (string | undefined)[]> {
       if (assetIds.length === 0) return [];
       const found = await redis.hmget(keys.requesters(currency), ...assetIds);
       return found.map((requester) => requester ?? undefined);
     },
-    async size(currency) {
+    /** Number of assets wanted and not leased, expired leases included. */
+    async size(currency: string): Promise<number> {
       const [wanted, leased] = await Promise.all([
         redis.zcard(keys.demand(currency)),
         redis.zcount(keys.leases(currency), '-inf', Date.now()),
       ]);
       return wanted + leased;
     },
-    async mostUrgent(currency) {
+    /** How urgent the most urgent wanted asset is; undefined when nothing is wanted. */
+    async mostUrgent(currency: string): Promise<Urgency | undefined> {
       const [, score] = await redis.zrange(keys.demand(currency), 0, '0', 'WITHSCORES');
       return score === undefined ? undefined : urgencies[Math.floor(Number(score) / urgencyStep)];
     },
@@ -217,3 +199,210 @@ export function createWant({
     return open;
   };
 }
+
+/**
+ * The moves of demand, each atomic.
+ *
+ * KEYS: demand, leases, lease owners, requesters (of one currency); heads, counts, clocks, aside (of all currencies).
+ * ARGV begins with the currency.
+ *
+ * An owner entry is `<owner>|<score>`, so that a lease that ends without success puts its asset back at the place it had.
+ * Scores are handled as text made by `%.0f`: Lua would shorten large numbers. An asset is in demand or leased, never both;
+ * whatever takes it out of both takes its requester and its count out too.
+ *
+ * Fair queueing by start tags (Goyal, Vin and Cheng, "Start-time Fair Queueing", 1996). A score is
+ * `urgency step x urgency + tag`. `<clocks>:<urgency>` holds V, the virtual time of that urgency (the tag of what was leased
+ * last), and for each tenant the tags at which its next assets may begin. Clocks behind V say nothing and are removed.
+ */
+
+/** Distance between urgencies in the score: larger than any tag. */
+const urgencyStep = 1e13;
+
+/** What a place in a call costs in virtual time, and what a call costs that is made for one asset alone. A place costs more than there are sizes. */
+const placeCost = 4;
+const callCost = 1_000;
+
+/** Sizes of requests that have clocks of their own (demand.ts). */
+const sizeClasses = 3;
+
+const common = `
+local demand, leases, owners, requesters = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local heads, counts, clocks, aside = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local currency, step = ARGV[1], ${urgencyStep}
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local function exact(x) return string.format('%.0f', x) end
+local function tenantOf(requester) return string.match(requester or '', '^[^/]*') end
+local function ownerOf(id)
+  local entry = redis.call('HGET', owners, id)
+  if not entry then return nil end
+  local bar = string.find(entry, '|', 1, true)
+  return string.sub(entry, 1, bar - 1), string.sub(entry, bar + 1)
+end
+local function drop(id)
+  redis.call('HDEL', owners, id)
+  return redis.call('ZREM', leases, id)
+end
+local function forget(id)
+  local gone = drop(id) + redis.call('ZREM', demand, id)
+  local tenant = tenantOf(redis.call('HGET', requesters, id) or '')
+  redis.call('HDEL', requesters, id)
+  if gone > 0 and redis.call('HINCRBY', counts, tenant, -1) <= 0 then redis.call('HDEL', counts, tenant) end
+end
+local function noteHead()
+  local head = redis.call('ZRANGE', demand, 0, 0, 'WITHSCORES')
+  if head[2] then redis.call('ZADD', heads, head[2], currency) else redis.call('ZREM', heads, currency) end
+end
+local function reclaim()
+  local expired = redis.call('ZRANGEBYSCORE', leases, '-inf', now, 'LIMIT', 0, 1000)
+  for _, id in ipairs(expired) do
+    local _, score = ownerOf(id)
+    if score then
+      drop(id)
+      redis.call('ZADD', demand, 'LT', score, id)
+    else
+      forget(id)
+    end
+  end
+  if #expired > 0 then noteHead() end
+end
+`;
+
+/**
+ * ARGV: currency, urgency, size class, fresh after, limit, prefix of quotes, of failures, of demand, requester or '', asset
+ * ids. Returns refused, settled ids.
+ */
+const wantScript = redisScript(`${common}
+reclaim()
+local urgency, class, freshAfter = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local tenant = tenantOf(ARGV[9])
+local own = clocks .. ':' .. ARGV[2]
+local virtual = tonumber(redis.call('ZSCORE', own, 'V') or '0')
+
+-- Nobody waits, so nobody is owed anything.
+if redis.call('EXISTS', heads) == 0 then
+  redis.call('DEL', counts)
+  for u = 0, ${urgencies.length - 1} do
+    local clock = clocks .. ':' .. u
+    local v = redis.call('ZSCORE', clock, 'V')
+    redis.call('DEL', clock)
+    if v then redis.call('ZADD', clock, v, 'V') end
+  end
+end
+
+local function clockOf(c)
+  return math.max(virtual, tonumber(redis.call('ZSCORE', own, c .. ':' .. tenant) or '0'))
+end
+local clock, charged = clockOf(class), 0
+local function charge(cost) clock, charged = clock + cost, charged + cost end
+
+local room = tonumber(ARGV[5])
+for _, other in ipairs(redis.call('ZRANGE', heads, 0, -1)) do
+  room = room - redis.call('ZCARD', ARGV[8] .. other)
+end
+-- Nobody may hold more than he leaves to others.
+local held, added = tonumber(redis.call('HGET', counts, tenant) or '0'), 0
+local isEmpty = redis.call('EXISTS', demand) == 0
+
+local function isSettled(id)
+  local quote = redis.call('GETRANGE', ARGV[6] .. id, 0, 15)
+  if quote ~= '' and tonumber(string.match(quote, '^%d+')) >= freshAfter then return true end
+  return redis.call('EXISTS', ARGV[7] .. id) == 1
+end
+local answer = { 0 }
+for i = 10, #ARGV do
+  local id = ARGV[i]
+  -- Of equal tags the smaller request goes first.
+  local score = exact(urgency * step + clock + class)
+  local owner, leasedScore = ownerOf(id)
+  local place = not owner and redis.call('ZSCORE', demand, id)
+  if isSettled(id) then
+    answer[#answer + 1] = id
+  elseif owner then
+    if tonumber(score) < tonumber(leasedScore) then redis.call('HSET', owners, id, owner .. '|' .. score) end
+  elseif place then
+    if tonumber(score) < tonumber(place) then
+      redis.call('ZADD', demand, score, id)
+      charge(${placeCost})
+    end
+  elseif room > held then
+    redis.call('ZADD', demand, score, id)
+    if ARGV[9] ~= '' then redis.call('HSET', requesters, id, ARGV[9]) end
+    charge(isEmpty and ${callCost} or ${placeCost})
+    isEmpty, added, held, room = false, added + 1, held + 1, room - 1
+  else
+    answer[1] = answer[1] + 1
+  end
+end
+
+if added > 0 then redis.call('HINCRBY', counts, tenant, added) end
+if charged > 0 then
+  -- What a small request costs delays the larger ones of its tenant, never the other way round.
+  for c = class, ${sizeClasses - 1} do
+    redis.call('ZADD', own, exact(clockOf(c) + charged), c .. ':' .. tenant)
+  end
+  noteHead()
+end
+return answer`);
+
+/** ARGV: currency, owner, most ids, most bytes, lease in ms. Returns the leased ids, the most urgent first. */
+const leaseScript = redisScript(`${common}
+reclaim()
+local owner, maxIds, maxBytes = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local taken, bytes = {}, 0
+local first = redis.call('ZRANGE', heads, 0, 0, 'WITHSCORES')[2]
+local rows = redis.call('ZRANGE', demand, 0, maxIds - 1, 'WITHSCORES')
+for i = 1, #rows, 2 do
+  local id = rows[i]
+  bytes = bytes + #id + 1
+  if bytes > maxBytes then break end
+  taken[#taken + 1] = id
+  redis.call('HSET', owners, id, owner .. '|' .. exact(rows[i + 1]))
+  redis.call('ZADD', leases, now + ARGV[5], id)
+end
+if #taken == 0 then return taken end
+redis.call('DEL', aside)
+redis.call('ZREM', demand, unpack(taken))
+-- The smallest tag of all that is wanted so urgently: whoever comes now begins there, behind nobody.
+local urgency = math.floor(tonumber(first) / step)
+local own, tag = clocks .. ':' .. exact(urgency), exact(tonumber(first) - urgency * step)
+redis.call('ZADD', own, 'GT', tag, 'V')
+redis.call('ZREMRANGEBYSCORE', own, '-inf', '(' .. redis.call('ZSCORE', own, 'V'))
+noteHead()
+return taken`);
+
+/** KEYS: heads, aside. ARGV: how long (ms) a call aside is remembered. Answers 1 when another such call may be made. */
+const asideScript = redisScript(`
+local first = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2]
+local somebodyWaits = first and tonumber(first) < ${urgencyStep}
+if somebodyWaits and redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
+redis.call('SET', KEYS[2], '1', 'PX', ARGV[1])
+return 1`);
+
+/** ARGV: currency, owner, lease in ms, asset ids. */
+const renewScript = redisScript(`${common}
+for i = 4, #ARGV do
+  if ownerOf(ARGV[i]) == ARGV[2] then redis.call('ZADD', leases, 'XX', now + ARGV[3], ARGV[i]) end
+end
+return 1`);
+
+/** ARGV: currency, owner, asset ids. What another owner leased meanwhile stays with that owner. */
+const settleScript = redisScript(`${common}
+for i = 3, #ARGV do
+  local owner = ownerOf(ARGV[i])
+  if owner == ARGV[2] or not owner then forget(ARGV[i]) end
+end
+noteHead()
+return 1`);
+
+/** ARGV: currency, owner, asset ids. */
+const releaseScript = redisScript(`${common}
+for i = 3, #ARGV do
+  local owner, score = ownerOf(ARGV[i])
+  if owner == ARGV[2] then
+    drop(ARGV[i])
+    redis.call('ZADD', demand, 'LT', score, ARGV[i])
+  end
+end
+noteHead()
+return 1`);

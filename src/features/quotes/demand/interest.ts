@@ -24,25 +24,7 @@ export interface HotItem {
 }
 
 /** Counts reads; on the way of every cached read. */
-export interface ReadCounter {
-  /** An asset was read, once when `times` is absent: its quote was given to somebody. */
-  asset(currency: string, assetId: string, times?: number): void;
-  /** A page (1-based) of the ranking was read. */
-  page(currency: string, page: number, times?: number): void;
-}
-
-export interface Interest extends ReadCounter {
-  /** Currencies in which something was read within the window. */
-  currencies(): Promise<readonly string[]>;
-  /** What was read within the window, the hottest first. */
-  hottest(currency: string, limit: number): Promise<readonly HotItem[]>;
-  /** Number of items that were read within the window, in each currency (100 at most). */
-  sizes(): Promise<readonly number[]>;
-  /** Sends the counts to Redis. Never rejects: what cannot be sent is dropped. */
-  flush(): Promise<void>;
-  /** Ends the regular flushes after a last one. */
-  close(): Promise<void>;
-}
+export type ReadCounter = Pick<Interest, 'asset' | 'page'>;
 
 interface InterestDeps {
   readonly redis: Redis;
@@ -106,12 +88,8 @@ redis.call('ZREMRANGEBYSCORE', currencies, '-inf', now - window)
 for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, window) end
 return 1`);
 
-/** Builds the {@link Interest} of a process and begins its regular flushes. */
-export function createInterest(deps: InterestDeps): Interest {
-  return new CountedInterest(deps);
-}
-
-class CountedInterest implements Interest {
+/** What the clients of the fleet read, as this process counts it and as all have. Regular flushes start when it is made. */
+export class Interest {
   readonly #deps: InterestDeps;
   readonly #timer: NodeJS.Timeout;
   #counts = new Map<string, Map<string, number>>();
@@ -123,6 +101,7 @@ class CountedInterest implements Interest {
     this.#timer.unref();
   }
 
+  /** An asset was read, once when `times` is absent: its quote was given to somebody. */
   asset(currency: string, assetId: string, times = 1): void {
     let counts = this.#counts.get(currency);
     if (counts === undefined) this.#counts.set(currency, (counts = new Map<string, number>()));
@@ -134,14 +113,17 @@ class CountedInterest implements Interest {
     }
   }
 
+  /** A page (1-based) of the ranking was read. */
   page(currency: string, page: number, times = 1): void {
     this.asset(currency, pageItem(page), times);
   }
 
+  /** Currencies in which something was read within the window. */
   async currencies(): Promise<readonly string[]> {
     return await this.#deps.redis.zrange(this.#deps.keys.interest.currencies, 0, '-1');
   }
 
+  /** What was read within the window, the hottest first. */
   async hottest(currency: string, limit: number): Promise<readonly HotItem[]> {
     const rows = await this.#deps.redis.zrevrange(
       this.#deps.keys.interest.heat(currency),
@@ -156,12 +138,14 @@ class CountedInterest implements Interest {
     }));
   }
 
+  /** Number of items that were read within the window, in each currency (100 at most). */
   async sizes(): Promise<readonly number[]> {
     const { redis, keys } = this.#deps;
     const currencies = await redis.zrange(keys.interest.currencies, '0', '99');
     return await Promise.all(currencies.map((currency) => redis.zcard(keys.interest.heat(currency))));
   }
 
+  /** Sends the counts to Redis. Never rejects: what cannot be sent is dropped. */
   async flush(): Promise<void> {
     const counts = this.#counts;
     this.#counts = new Map();
@@ -173,6 +157,7 @@ class CountedInterest implements Interest {
     }
   }
 
+  /** Ends the regular flushes after a last one. */
   async close(): Promise<void> {
     clearInterval(this.#timer);
     await this.flush();

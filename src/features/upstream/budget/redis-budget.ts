@@ -30,15 +30,7 @@ import { redisScript, runScript } from '../../../platform/redis/redis-script.ts'
 import { startStopwatch, type Stopwatch } from '../call-signal.ts';
 import type { UpstreamLedger } from '../queries/upstream-calls.ts';
 import type { AcquireResult, Budget, CallOutcome, Grant, ToldLimits } from './budget.ts';
-import {
-  acquireScript,
-  blockScript,
-  rebuildScript,
-  releaseScript,
-  settleScript,
-  statusScript,
-  tellScript,
-} from './budget-scripts.ts';
+import { budgetScripts } from './budget-scripts.ts';
 import { monthBegins } from './month.ts';
 
 type Status = Awaited<ReturnType<Budget['status']>>;
@@ -47,9 +39,6 @@ type Status = Awaited<ReturnType<Budget['status']>>;
 export type BudgetLedger = Pick<UpstreamLedger, 'record' | 'settle' | 'remove' | 'recent' | 'tell' | 'block'>;
 
 const minuteMs = 60_000;
-/** Which calls cost credits: all that were sent, those that were not refused, or those answered 200. */
-type Charged = 'always' | 'unless_refused' | 'when_successful';
-
 export interface RedisBudgetOptions {
   readonly redis: Redis;
   readonly ledger: BudgetLedger;
@@ -66,8 +55,8 @@ export interface RedisBudgetOptions {
   readonly month?: { readonly credits: number };
   /** Day (UTC) on which the provider's month begins. Default 1. */
   readonly monthStartsOn?: number;
-  /** Which calls cost credits. Default `unless_refused`. */
-  readonly charged?: Charged;
+  /** Which calls cost credits: all that were sent, those that were not refused, or those answered 200. Default `unless_refused`. */
+  readonly charged?: 'always' | 'unless_refused' | 'when_successful';
   /** A call is aborted so long after its grant was asked for. At most 60 s. Default 15 s. */
   readonly callDeadlineMs?: number;
   /** Added to the window. Default 500 ms. */
@@ -89,30 +78,13 @@ export function budgetKeys(prefix: string, key: string): { readonly log: string;
   return { log: `${prefix}:budget:{${key}}:log`, state: `${prefix}:budget:{${key}}:state` };
 }
 
-/** A budget's own view of itself. */
-interface Core {
-  readonly options: RedisBudgetOptions;
-  readonly lastsMs: number;
-  readonly windowMs: number;
-  readonly keys: { readonly log: string; readonly state: string };
-  readonly scripts: Record<
-    'acquire' | 'rebuild' | 'settle' | 'release' | 'block' | 'tell' | 'status',
-    Script
-  >;
-  /** Limits and begins of months, as the scripts take them. */
-  readonly terms: () => string;
-  /** Outcomes of calls that cost no credits. */
-  readonly free: readonly CallOutcome[];
-  readonly now: () => string;
-  readonly redisCall: <T>(command: Promise<T>) => Promise<T>;
-  readonly ledgerCall: <T>(statement: Promise<T>) => Promise<T>;
-}
+type Core = ReturnType<typeof createCore>;
 
 /**
  * Checks the options and binds the scripts.
  * @throws {RangeError} when the limit is not a whole number above 0, or the deadline of a call is out of its range.
  */
-function createCore(options: RedisBudgetOptions): Core {
+function createCore(options: RedisBudgetOptions) {
   const lastsMs = options.callDeadlineMs ?? 15_000;
   if (!Number.isInteger(options.limit) || options.limit < 1) {
     throw new RangeError(`A budget is a whole number of calls above 0, not ${options.limit}`);
@@ -134,19 +106,22 @@ function createCore(options: RedisBudgetOptions): Core {
     windowMs: minuteMs + (options.marginMs ?? 500),
     keys,
     scripts: {
-      acquire: bind(acquireScript),
-      rebuild: bind(rebuildScript),
-      settle: bind(settleScript),
-      release: bind(releaseScript),
-      block: bind(blockScript),
-      tell: bind(tellScript),
-      status: bind(statusScript),
+      acquire: bind(budgetScripts.acquire),
+      rebuild: bind(budgetScripts.rebuild),
+      settle: bind(budgetScripts.settle),
+      release: bind(budgetScripts.release),
+      block: bind(budgetScripts.block),
+      tell: bind(budgetScripts.tell),
+      status: bind(budgetScripts.status),
     },
-    terms: () => termsOf(options),
+    /** Limits and starts of months, as the scripts take them. */
+    terms: (): string => termsOf(options),
+    /** Outcomes of calls that cost no credits. */
     free: freeOutcomes[options.charged ?? 'unless_refused'],
-    now: () => (options.now === undefined ? '' : String(options.now())),
-    redisCall: (command) => withDeadline(command, timeoutMs, 'Redis'),
-    ledgerCall: (statement) => withDeadline(statement, options.ledgerTimeoutMs ?? 2_000, 'the ledger'),
+    now: (): string => (options.now === undefined ? '' : String(options.now())),
+    redisCall: <T>(command: Promise<T>): Promise<T> => withDeadline(command, timeoutMs, 'Redis'),
+    ledgerCall: <T>(statement: Promise<T>): Promise<T> =>
+      withDeadline(statement, options.ledgerTimeoutMs ?? 2_000, 'the ledger'),
   };
 }
 
@@ -158,7 +133,7 @@ function warn(core: Core, error: unknown, message: string): void {
 const refused: readonly CallOutcome[] = ['rate_limited', 'rejected', 'url_too_long'];
 
 /** A call without an answer, and one whose answer could not be used, may have been charged in any case. */
-const freeOutcomes: Readonly<Record<Charged, readonly CallOutcome[]>> = {
+const freeOutcomes: Readonly<Record<NonNullable<RedisBudgetOptions['charged']>, readonly CallOutcome[]>> = {
   always: [],
   unless_refused: refused,
   when_successful: [...refused, 'server_error'],

@@ -32,11 +32,12 @@ export function parseKeyAnswer(text: string): Omit<ToldLimits, 'agoMs'> {
   };
 }
 
-interface Month {
+function leftOf({
+  credits,
+  spent,
+}: {
   readonly credits: number | null | undefined;
   readonly spent: number | null | undefined;
-}
-
-function leftOf({ credits, spent }: Month): number {
+}): number {
   return credits === null || credits === undefined ? Infinity : credits - (spent ?? 0);
 }

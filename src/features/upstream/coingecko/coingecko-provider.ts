@@ -1,4 +1,4 @@
-import type { HistoryPoint } from '../../../domain/history.ts';
+import type { HistoryPoint, HistorySpan } from '../../../domain/history.ts';
 import { parseLenient, rootOf } from '../answers.ts';
 import { ProviderRangeError, ProviderRejectedError, ProviderResponseError } from '../provider-errors.ts';
 import { createHttpGet } from '../http-get.ts';
@@ -9,20 +9,13 @@ import type {
   HistoryRequest,
   PriceProvider,
   ProviderOptions,
+  QuotesResult,
 } from '../provider.ts';
 import { isBelievable } from './document-checks.ts';
 import { failureOf } from './coingecko-failures.ts';
-import { chartOf, pointsOf } from './coingecko-history.ts';
-import { marketRowOf } from './coingecko-market-row.ts';
-import {
-  assetIdOf,
-  listingOf,
-  quoteOf,
-  type QuoteOrigin,
-  type Row,
-  rowsOf,
-  sortQuotes,
-} from './coingecko-rows.ts';
+import type { MarketRow } from '../../../domain/market-row.ts';
+import type { Quote } from '../../../domain/quote.ts';
+import { amount, finite, instant, rankOf, text } from '../answer-fields.ts';
 
 export interface CoinGeckoOptions extends ProviderOptions {
   /** Root of the API with its version, such as `https://api.coingecko.com/api/v3`. */
@@ -197,4 +190,189 @@ function headersOf({ plan, apiKey }: CoinGeckoOptions): Record<string, string> {
   if (plan === 'keyless') return headers;
   if (!apiKey) throw new Error(`The CoinGecko plan "${plan}" needs an API key`);
   return { ...headers, [keyHeaders[plan]]: apiKey };
+}
+
+/** The points of CoinGecko's charts. */
+
+/** Three lists of `[moment, value]` side by side, unchecked. */
+interface Chart {
+  readonly prices: readonly unknown[];
+  readonly marketCaps: readonly unknown[];
+  readonly volumes: readonly unknown[];
+}
+
+/** The chart in an answer of `market_chart`; undefined when it is none. */
+function chartOf(body: unknown): Chart | undefined {
+  if (typeof body !== 'object' || body === null) return undefined;
+  const { prices, market_caps: marketCaps, total_volumes: volumes } = body as Record<string, unknown>;
+  if (!Array.isArray(prices) || !Array.isArray(marketCaps) || !Array.isArray(volumes)) return undefined;
+  return { prices, marketCaps, volumes };
+}
+
+/**
+ * The observed points of a chart within a span, oldest first, each moment once. What is no price is left out; a market
+ * capitalisation of 0, which is CoinGecko's way of saying that it knows none, is passed on as it was told.
+ */
+function pointsOf(chart: Chart, { from, to }: HistorySpan): HistoryPoint[] {
+  const caps = valuesOf(chart.marketCaps);
+  const volumes = valuesOf(chart.volumes);
+  const prices = [...valuesOf(chart.prices)].filter(([at]) => at >= from && at <= to);
+  return prices
+    .sort(([left], [right]) => left - right)
+    .map(([at, price]) => ({
+      at,
+      price,
+      marketCap: caps.get(at) ?? null,
+      volume: volumes.get(at) ?? null,
+    }));
+}
+
+function valuesOf(pairs: readonly unknown[]): Map<number, number> {
+  const values = new Map<number, number>();
+  for (const pair of pairs) {
+    const [at, value] = Array.isArray(pair) ? (pair as unknown[]) : [];
+    if (isAmount(at) && isAmount(value)) values.set(at, value);
+  }
+  return values;
+}
+
+function isAmount(value: unknown): value is number {
+  return typeof value === 'number' && Number.isFinite(value) && value >= 0;
+}
+
+/** Fields of a row of `/coins/markets` that are text; all others are numbers, objects of numbers, or null. */
+const textual: ReadonlySet<string> = new Set([
+  'id',
+  'symbol',
+  'name',
+  'image',
+  'ath_date',
+  'atl_date',
+  'last_updated',
+  'currency',
+]);
+
+/**
+ * The row as it came, but for what is no number in the place of one: that is null, as is a price that cannot be one. Nobody
+ * who reads it has to check it again.
+ */
+function marketRowOf(
+  row: object,
+  {
+    assetId,
+    currency,
+    receivedAt,
+    priced,
+  }: {
+    readonly assetId: string;
+    readonly currency: string;
+    readonly receivedAt: number;
+    /** False when the row's price is none: then it is told as null. */
+    readonly priced: boolean;
+  },
+): MarketRow {
+  const json = JSON.stringify(row, (field: string, value: unknown) => {
+    if (field === 'current_price' && !priced) return null;
+    if (typeof value === 'string' && !textual.has(field)) return null;
+    // JSON has no NaN and no infinity, and writes both as null by itself.
+    return value;
+  });
+  return { assetId, currency, receivedAt, json };
+}
+
+/**
+ * CoinGecko's JSON made into quotes. The checks are written by hand because 250 rows a call are read on the path on which a
+ * user waits. Nothing is repaired: a field that is not what it should be is null, a price that is not a price is no
+ * price, and a price of 0 is one if the source sent 0, unless it says in the same row that the asset is worth something.
+ */
+
+/** What all quotes of one answer share. */
+interface QuoteOrigin {
+  readonly currency: string;
+  readonly source: string;
+  readonly receivedAt: number;
+}
+
+/** One element of a list that CoinGecko sent, unchecked but for its id. */
+type Row = Readonly<Record<string, unknown>>;
+
+/** The rows of an answer that have an id. Undefined when it is not a list, or a list of something else. */
+function rowsOf(body: unknown): readonly Row[] | undefined {
+  if (!Array.isArray(body)) return undefined;
+  const rows = body.filter(
+    (row): row is Row => typeof row === 'object' && row !== null && typeof (row as Row)['id'] === 'string',
+  );
+  return body.length > 0 && rows.length === 0 ? undefined : rows;
+}
+
+/**
+ * Sorts the rows into quotes and the assets without one. An asset that was asked for and is not in the answer is not
+ * found, even when the answer is an empty list: a good answer is the provider's word (an unknown currency gets a 4xx,
+ * a failure gets no valid list), and whoever asks remembers "not found" only briefly.
+ */
+function sortQuotes(rows: readonly Row[], ids: readonly string[], origin: QuoteOrigin): QuotesResult {
+  const missing = new Set(ids);
+  const quotes: Quote[] = [];
+  const withoutPrice: string[] = [];
+  const told: MarketRow[] = [];
+  for (const row of rows) {
+    const id = row['id'] as string;
+    if (!missing.delete(id)) continue; // not asked for, or a second row of the same asset
+    const quote = quoteOf(row, origin);
+    if (quote === undefined) withoutPrice.push(id);
+    else quotes.push(quote);
+    told.push(marketRowOf(row, { ...origin, assetId: id, priced: quote !== undefined }));
+  }
+  return { quotes, notFound: [...missing], withoutPrice, rows: told };
+}
+
+/** The asset id of a row; undefined when it has none. */
+function assetIdOf(row: Row): string | undefined {
+  const id = text(row['id']);
+  return id === null || id === '' ? undefined : id;
+}
+
+/** The quote in a row of `/coins/markets`, or undefined when it has no usable price or no id. */
+export function quoteOf(row: Row, origin: QuoteOrigin): Quote | undefined {
+  const price = amount(row['current_price']);
+  const assetId = assetIdOf(row);
+  if (price === null || assetId === undefined) return undefined;
+  if (price === 0 && (amount(row['market_cap']) ?? 0) > 0) return undefined;
+  return {
+    assetId,
+    symbol: text(row['symbol'])?.toLowerCase() ?? null,
+    name: text(row['name']),
+    currency: origin.currency,
+    price,
+    marketCap: amount(row['market_cap']),
+    rank: rankOf(row['market_cap_rank']),
+    change24h: finite(row['price_change_24h']),
+    changePercent24h: finite(row['price_change_percentage_24h']),
+    volume24h: amount(row['total_volume']),
+    source: origin.source,
+    asOf: instant(row['last_updated']),
+    receivedAt: origin.receivedAt,
+  };
+}
+
+/** The asset in a row of `/coins/list`, its symbol as sent; undefined for rows without an id. Real lists hold some. */
+function listingOf(row: Row): AssetListing | undefined {
+  const assetId = text(row['id']);
+  if (assetId === null) return undefined;
+  const symbol = text(row['symbol']) ?? '';
+  const platforms = platformsOf(row['platforms']);
+  return {
+    assetId,
+    symbol,
+    name: text(row['name']) ?? '',
+    ...(platforms === undefined ? {} : { platforms }),
+  };
+}
+
+function platformsOf(value: unknown): Record<string, string | null> | undefined {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
+  const entries = Object.entries(value).filter(
+    (entry): entry is [string, string | null] => entry[1] === null || typeof entry[1] === 'string',
+  );
+  return Object.fromEntries(entries);
 }

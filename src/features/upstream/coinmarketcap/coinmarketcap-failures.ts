@@ -33,13 +33,13 @@ function untilMidnight(clock: Clock): number {
 /** Key missing, wrong, not activated, not paid for, or of a plan that has not this call. */
 const keyCodes: ReadonlySet<number> = new Set([1001, 1002, 1003, 1004, 1005, 1006, 1007]);
 
-interface Said {
-  readonly code: number;
-  readonly message: string;
-}
-
 /** The error in the envelope; undefined when it tells of none, and when there is no envelope. */
-function errorInEnvelope(body: unknown): Said | undefined {
+function errorInEnvelope(body: unknown):
+  | {
+      readonly code: number;
+      readonly message: string;
+    }
+  | undefined {
   const status = isRecord(body) && isRecord(body['status']) ? body['status'] : undefined;
   const code = Number(status?.['error_code'] ?? Number.NaN);
   if (!Number.isInteger(code) || code === 0) return undefined;

@@ -138,13 +138,14 @@ function pointsOf(coin: unknown, { from, to }: HistorySpan): HistoryPoint[] {
   return [...points.values()].sort((left, right) => left.at - right.at);
 }
 
-interface Wire {
+function createWire(
+  options: DefiLlamaOptions,
+  provider: string,
+): {
   /** What an answer tells, by name; every other answer is an error. */
   readonly fetchCoins: (path: string, signal: AbortSignal) => Promise<Coins>;
   readonly close: () => Promise<void>;
-}
-
-function createWire(options: DefiLlamaOptions, provider: string): Wire {
+} {
   const { clock, timeoutMs, maxBodyBytes, openHttp = createHttpGet } = options;
   const root = rootOf(options.baseUrl);
   const headers = { accept: 'application/json', 'user-agent': 'pricepool' };
