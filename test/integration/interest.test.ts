@@ -127,7 +127,7 @@ describe('interest', () => {
   it('has room again after each flush, however much the last one held', async () => {
     const link = unreliable();
     const given = { keys, log: silentLogger(), windowMs: 600_000, flushEveryMs: 60_000 };
-    const interest = createInterest({ redis: link.redis, ...given });
+    const interest = new Interest({ redis: link.redis, ...given });
     opened.push(interest);
     for (let index = 0; index < 60_000; index++) interest.asset('usd', `coin-${index}`);
     await interest.flush();

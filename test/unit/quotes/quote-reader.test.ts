@@ -184,3 +184,62 @@ describe('the quote reader over the copy of its process', () => {
     expect(reading.quote?.assetId).to.equal('bitcoin');
   });
 });
+
+describe('a read of one quote', () => {
+  /** A reader over a cache that holds a quote of this age (ms); what it wants and counts is noted. */
+  function readerOver(ageMs: number) {
+    const wanted: unknown[] = [];
+    const counted: string[] = [];
+    let asks = 0;
+    const reader = new QuoteReader({
+      local: createLocalCache(),
+      store: {
+        readMany: (_currency, assetIds) => {
+          asks += 1;
+          return Promise.resolve(assetIds.map((id) => ({ quote: quoteOf(id, ageMs), failure: undefined })));
+        },
+        readRanking: () => Promise.resolve(undefined),
+        clear: () => Promise.resolve(0),
+      },
+      rowStore: { read: () => Promise.resolve(new Map()) },
+      ticks: { listen: () => () => undefined },
+      publisher: { publishClearing: () => Promise.resolve() },
+      collect: () => Promise.reject(new Error('there is nothing to wait for')),
+      want: (request) => Promise.resolve(wanted.push(request)),
+      enqueue: { markets: () => Promise.resolve() },
+      clock: { now: () => nowMs },
+      log: silentLogger(),
+      freshMs,
+      pendingState: () => Promise.resolve('pending'),
+      reads: { asset: (currency, assetId) => counted.push(`${currency}:${assetId}`), page: () => undefined },
+    });
+    return { reader, wanted, counted, asks: () => asks };
+  }
+
+  it('asks the fleet once, then answers from this process, and counts both', async () => {
+    const { reader, asks, counted } = readerOver(1_000);
+    expect((await reader.get(asked)).state).to.equal('fresh');
+    expect((await reader.get(asked)).state).to.equal('fresh');
+    expect(reader.peekFreshJson('bitcoin', 'usd')).to.include('"state":"fresh"');
+    expect(asks()).to.equal(1);
+    expect(reader.stats()).to.include({ hits: 2, misses: 1 });
+    expect(counted).to.deep.equal(['usd:bitcoin', 'usd:bitcoin']);
+  });
+
+  it('returns a stale quote at once and has it renewed, also when it may not wait, but not twice in a second', async () => {
+    const { reader, wanted } = readerOver(2 * freshMs);
+    for (const waitMs of [0, 100]) {
+      expect((await reader.get({ ...asked, waitMs })).state).to.equal('stale');
+      expect(wanted).to.have.length(1);
+    }
+    expect(reader.peekFreshJson('bitcoin', 'usd')).to.equal(undefined);
+    expect(wanted[0]).to.deep.include({ assetIds: ['bitcoin'], urgency: 'interactive', isPatient: true });
+  });
+
+  it('of many, without time to wait, wants nothing', async () => {
+    const { reader, wanted } = readerOver(2 * freshMs);
+    const readings = await reader.getMany({ currency: 'usd', assetIds: ['a', 'b'], waitMs: 0 });
+    expect([...readings.values()].map(({ state }) => state)).to.deep.equal(['stale', 'stale']);
+    expect(wanted).to.deep.equal([]);
+  });
+});

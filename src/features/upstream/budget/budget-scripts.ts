@@ -235,7 +235,7 @@ end
  *
  * The limit that counts, after the provider said 429: half of the one that counted before, once for all calls that were granted
  * before the cut, and never below a tenth; then a twentieth of the whole limit more in every minute (cut.at, cut.to). Being
- * never above the limit, it takes nothing from the proof. The month is in month-script.ts.
+ * never above the limit, it takes nothing from the proof. The month is above.
  */
 const common = `
 local log, state = KEYS[1], KEYS[2]

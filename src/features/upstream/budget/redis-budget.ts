@@ -16,7 +16,7 @@
  *
  * When Redis or Postgres cannot be asked, nothing is granted.
  *
- * The month (why it is never exceeded and never dry) is at the head of month-script.ts. It survives a wiped Redis for the
+ * The month (why it is never exceeded and never dry) is beside its scripts (budget-scripts.ts). It survives a wiped Redis for the
  * same reason: calls and the sum of credits are read from the ledger in one statement, so a grant that becomes
  * valid is in both or in none.
  */
