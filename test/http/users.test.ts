@@ -92,7 +92,7 @@ describe('users', () => {
   it('cannot tell the account of another from one that is not there, whatever they try', async () => {
     const before = await rowOf(ann.id);
     const answers: Body[] = [];
-    for (const id of [ann.id, uuidv7(), 'not-a-uuid', "' or 1=1 --", '[object Object]']) {
+    for (const id of [ann.id, uuidv7(), 'not-a-uuid', "' or 1=1 --", '__proto__']) {
       const path = `/users/${encodeURIComponent(id)}`;
       for (const [method, body] of [
         ['GET', undefined],
@@ -155,11 +155,7 @@ describe('users', () => {
     ['a time of deletion', { deleted_at: null }, 'deleted_at'],
     ['nothing', {}, 'body'],
     ['a password alone', { current_password: password }, 'body'],
-    [
-      'a constructor',
-      '{"username":"new-name","constructor":{"prototype":{"role":"admin"}}}',
-      'function Object() { [native code] }',
-    ],
+    ['a constructor', '{"username":"new-name","constructor":{"prototype":{"role":"admin"}}}', 'constructor'],
     ['a name of another script', { username: 'jоe-in-cyrillic' }, 'username'],
     ['the Kelvin sign', { email: '\u212Aelvin@example.com', current_password: password }, 'email'],
     ['a line break', { email: 'joe@example.com\r\nX-Admin: 1', current_password: password }, 'email'],
@@ -176,7 +172,7 @@ describe('users', () => {
     });
   }
 
-  for (const key of ['[object Object]', '\\u005f_proto__']) {
+  for (const key of ['__proto__', '\\u005f_proto__']) {
     it(`are not changed by a body with ${key}`, async () => {
       const answer = await as(joe.token)(
         'PUT',

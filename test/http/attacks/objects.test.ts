@@ -176,10 +176,10 @@ describe('attacks on objects', () => {
       '$ne',
     ],
     ...[
-      'function Object() { [native code] }',
+      'constructor',
       'prototype',
-      'function toString() { [native code] }',
-      'function hasOwnProperty() { [native code] }',
+      'toString',
+      'hasOwnProperty',
       'length',
       '',
       ' ',
@@ -260,15 +260,7 @@ describe('attacks on objects', () => {
       '\u202e',
       '😀'.repeat(50),
     ],
-    ...[
-      '[object Object]',
-      'function Object() { [native code] }',
-      'null',
-      'undefined',
-      'NaN',
-      '[object Object]',
-      'x'.repeat(5_000),
-    ],
+    ...['__proto__', 'constructor', 'null', 'undefined', 'NaN', '[object Object]', 'x'.repeat(5_000)],
   ];
 
   it('SQL, markup and formats in every text of every body are never a 500, and run nowhere', async function () {

@@ -155,12 +155,7 @@ describe('attacks with requests', () => {
           422,
         );
     }
-    for (const id of [
-      '[object Object]',
-      'function Object() { [native code] }',
-      'function toString() { [native code] }',
-      'function hasOwnProperty() { [native code] }',
-    ])
+    for (const id of ['__proto__', 'constructor', 'toString', 'hasOwnProperty'])
       for (const path of ['/jobs', '/users'])
         expect((await as(api, joe.token)('GET', `${path}/${id}`)).status).to.equal(404);
     expectClean();

@@ -120,7 +120,7 @@ describe('CoinGecko provider on the wire', () => {
       { id: 'dogecoin', current_price: 1 },
       { id: 'bitcoin', current_price: 2 },
       { id: 'bitcoin', current_price: 3 },
-      { id: '[object Object]', current_price: 4 },
+      { id: '__proto__', current_price: 4 },
     ];
     answer = { status: 200, body: JSON.stringify(rows) };
     const { quotes } = await ask(providerOf());

@@ -34,7 +34,7 @@ describe('addresses of clients', () => {
     `${'0'.repeat(10_000)}::1`,
     '[::1]',
     '::1/64',
-    '[object Object]',
+    '__proto__',
   ]) {
     it(`takes ${JSON.stringify(text.slice(0, 20))} for no address`, () => {
       expect(normaliseAddress(text)).to.equal(undefined);
