@@ -2,6 +2,10 @@ import { HttpMethodEnum, koaBody } from 'koa-body';
 import { AppError } from '../../domain/errors.ts';
 import type { ApiContext } from './context.ts';
 
+/**
+ * Called by routes that take a body rather than mounted before all of them, as is usual: so a body is read only after its sender
+ * was admitted, and from nobody who sends one where none is taken.
+ */
 const readJson = koaBody({
   json: true,
   jsonLimit: '1mb',
