@@ -7,9 +7,9 @@ import { costBasisMethods, type CostBasisMethod } from '../src/domain/bookkeepin
 import { oneUnit } from '../src/features/portfolios/ledger/amount.ts';
 import { daysOf } from '../src/features/portfolios/ledger/days.ts';
 import { createAssetLedger } from '../src/features/portfolios/ledger/asset-ledger.ts';
-import { createLedger } from '../src/features/portfolios/ledger/ledger.ts';
-import { readMark, writeMark } from '../src/features/portfolios/ledger/checkpoint-text.ts';
-import { dailyFlows, dailyQuantities } from '../src/features/portfolios/performance/daily-tables.ts';
+import { createLedger } from '../test/support/ledger.ts';
+import { readMark, writeMark } from '../src/features/portfolios/ledger/checkpoint.ts';
+import { dailyFlows, dailyQuantities } from '../test/support/daily-tables.ts';
 import { performanceOf } from '../src/features/portfolios/performance/performance.ts';
 import { valueSeries } from '../src/features/portfolios/performance/value-series.ts';
 import { postingsOf } from '../src/features/portfolios/ledger/postings.ts';
@@ -60,11 +60,11 @@ function measure(method: CostBasisMethod, transactions: readonly Transaction[]):
     );
     return ms(median(took.map(({ tookMs }) => tookMs)));
   };
-  const stored = writeMark(ledger.marks('asset-0').at(-1) ?? neverMark(), { method });
+  const stored = writeMark(ledger.marks('asset-0').at(-1) ?? neverMark(), method);
   const resumed = timed(() => {
-    const own = createAssetLedger({ method, dayOf: daysOf('UTC') }, readMark(stored, { method }));
-    own.stage({ added: postingsOf(extra(beginsAt + spanMs, 0)), removed: new Set() })();
-    return writeMark(own.marks().at(-1) ?? neverMark(), { method });
+    const own = createAssetLedger({ method, dayOf: daysOf('UTC') }, readMark(stored, method));
+    own.append(postingsOf(extra(beginsAt + spanMs, 0)));
+    return writeMark(own.marks().at(-1) ?? neverMark(), method);
   });
   return [
     String(transactions.length),

@@ -15,7 +15,7 @@ import {
 } from '../../../src/features/portfolios/queries/transactions.ts';
 import { openBookChange, recordChange } from '../../../src/features/portfolios/queries/write-transactions.ts';
 import { formatAmount, oneUnit } from '../../../src/features/portfolios/ledger/amount.ts';
-import { createLedger } from '../../../src/features/portfolios/ledger/ledger.ts';
+import { createLedger } from '../../support/ledger.ts';
 import { OverdrawnError } from '../../../src/features/portfolios/ledger/overdrawn-error.ts';
 import {
   comparePostings,

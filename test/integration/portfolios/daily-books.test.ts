@@ -3,7 +3,7 @@ import { v7 as uuidv7 } from 'uuid';
 import { createDailyBooks, type DailyBooks } from '../../../src/features/portfolios/queries/daily-books.ts';
 import { oneUnit, toNumber } from '../../../src/features/portfolios/ledger/amount.ts';
 import { daysOf } from '../../../src/features/portfolios/ledger/days.ts';
-import { dailyFlows, dailyQuantities } from '../../../src/features/portfolios/performance/daily-tables.ts';
+import { dailyFlows, dailyQuantities } from '../../support/daily-tables.ts';
 import type { Transaction } from '../../../src/features/portfolios/ledger/transaction.ts';
 import { openPerformanceRuns, type PerformanceRuns } from '../../support/performance-run.ts';
 

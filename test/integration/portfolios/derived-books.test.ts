@@ -4,7 +4,7 @@ import { expect } from 'chai';
 import fc from 'fast-check';
 import { v7 as uuidv7 } from 'uuid';
 import { amountOf, formatAmount, oneUnit } from '../../../src/features/portfolios/ledger/amount.ts';
-import { createLedger } from '../../../src/features/portfolios/ledger/ledger.ts';
+import { createLedger } from '../../support/ledger.ts';
 import { OverdrawnError } from '../../../src/features/portfolios/ledger/overdrawn-error.ts';
 import type { RecordedTransaction } from '../../../src/features/portfolios/ledger/recorded-transaction.ts';
 import type { Transaction } from '../../../src/features/portfolios/ledger/transaction.ts';

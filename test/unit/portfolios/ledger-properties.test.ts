@@ -3,12 +3,9 @@ import { costBasisMethods, type TransactionType } from '../../../src/domain/book
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { daysOf } from '../../../src/features/portfolios/ledger/days.ts';
-import {
-  createAssetLedger,
-  type AssetStanding,
-} from '../../../src/features/portfolios/ledger/asset-ledger.ts';
-import { createLedger, type Ledger } from '../../../src/features/portfolios/ledger/ledger.ts';
-import { readMark, writeMark } from '../../../src/features/portfolios/ledger/checkpoint-text.ts';
+import { createAssetLedger } from '../../../src/features/portfolios/ledger/asset-ledger.ts';
+import { createLedger, type AssetStanding, type Ledger } from '../../support/ledger.ts';
+import { readMark, writeMark } from '../../../src/features/portfolios/ledger/checkpoint.ts';
 import { comparePostings, postingsOf } from '../../../src/features/portfolios/ledger/postings.ts';
 import type { Fee, Leg, Transaction } from '../../../src/features/portfolios/ledger/transaction.ts';
 
@@ -271,12 +268,12 @@ describe('any ledger', () => {
           .sort(comparePostings);
         const cut = pick % (postings.length + 1);
         const whole = createAssetLedger(options);
-        whole.stage({ added: postings, removed: new Set() })();
+        whole.append(postings);
         const first = createAssetLedger(options);
-        first.stage({ added: postings.slice(0, cut), removed: new Set() })();
-        const mark = readMark(writeMark(first.marks().at(-1)!, options), options)!;
+        first.append(postings.slice(0, cut));
+        const mark = readMark(writeMark(first.marks().at(-1)!, method), method)!;
         const second = createAssetLedger(options, mark);
-        second.stage({ added: postings.slice(cut), removed: new Set() })();
+        second.append(postings.slice(cut));
         const [end, all] = [second.standing(), whole.standing()];
         expect({ ...end, consumptions: all.consumptions.slice(mark.settled) }).to.deep.equal({
           ...all,

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { daysOf, dayNumber } from '../../../src/features/portfolios/ledger/days.ts';
 import { benchmarkValues } from '../../../src/features/portfolios/performance/benchmark.ts';
 import { correlationMatrix } from '../../../src/features/portfolios/performance/correlation.ts';
-import { dailyFlows, dailyQuantities } from '../../../src/features/portfolios/performance/daily-tables.ts';
+import { dailyFlows, dailyQuantities } from '../../support/daily-tables.ts';
 import type { Figure } from '../../../src/features/portfolios/performance/figure.ts';
 import {
   performanceOf,

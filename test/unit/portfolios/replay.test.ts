@@ -2,9 +2,9 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { amountOf, formatAmount, oneUnit } from '../../../src/features/portfolios/ledger/amount.ts';
-import { dayBegin } from '../../../src/features/portfolios/ledger/day-start.ts';
+import { dayBegin } from '../../../src/features/portfolios/ledger/days.ts';
 import { dayNumber, daysOf } from '../../../src/features/portfolios/ledger/days.ts';
-import { marksToKeep } from '../../../src/features/portfolios/ledger/checkpoint-choice.ts';
+import { marksToKeep } from '../../../src/features/portfolios/ledger/checkpoint.ts';
 import { costBasisMethods } from '../../../src/domain/bookkeeping.ts';
 import { keptAs, lotsOfMark, replayAsset } from '../../../src/features/portfolios/ledger/replay.ts';
 

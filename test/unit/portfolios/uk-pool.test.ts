@@ -5,7 +5,7 @@
 import { expect } from 'chai';
 import { formatAmount } from '../../../src/features/portfolios/ledger/amount.ts';
 import type { Consumption } from '../../../src/features/portfolios/ledger/asset-book.ts';
-import { createLedger, type Ledger } from '../../../src/features/portfolios/ledger/ledger.ts';
+import { createLedger, type Ledger } from '../../support/ledger.ts';
 import type { Transaction } from '../../../src/features/portfolios/ledger/transaction.ts';
 import { amount, booksOf, cash, gainOf, transaction } from './support/transactions.ts';
 

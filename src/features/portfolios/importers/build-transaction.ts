@@ -1,7 +1,7 @@
 /** What a report tells of a transaction, as the books of one portfolio take it: assets by id, values in its base currency. */
 import { v7 as uuidv7 } from 'uuid';
 import { formatAmount, parseAmount, type Amount } from '../ledger/amount.ts';
-import { checkTransaction, withMarketValues, type FeeDraft } from '../ledger/check-transaction.ts';
+import { checkTransaction, withMarketValues, type TransactionDraft } from '../ledger/check-transaction.ts';
 import { RowError, shown } from './cells.ts';
 import type { ImportedTransaction, Money, ReportRules, SymbolAmount } from './importer.ts';
 import type { RecordedTransaction } from '../ledger/recorded-transaction.ts';
@@ -114,7 +114,7 @@ function valueOf(
   return formatAmount(converted);
 }
 
-function feeOf(imported: ImportedTransaction, context: BuildContext): FeeDraft | null {
+function feeOf(imported: ImportedTransaction, context: BuildContext): TransactionDraft['fee'] {
   const { fee, at } = imported;
   const { columns, idOf } = context;
   if (fee === null) return null;

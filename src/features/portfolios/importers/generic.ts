@@ -5,7 +5,6 @@
 import { transactionTypes, type TransactionType } from '../../../domain/bookkeeping.ts';
 import { ValidationError, type FieldProblem } from '../../../domain/errors.ts';
 import { isFiat } from '../ledger/fiat.ts';
-
 import {
   checkSign,
   magnitude,

@@ -33,13 +33,6 @@ export interface Consumption {
   readonly basis: Amount;
 }
 
-/** What comes out of a book at a moment. */
-export interface Standing {
-  readonly lots: readonly Lot[];
-  /** Consumptions that later acquisitions may still change, as they are if none comes. */
-  readonly provisional: readonly Consumption[];
-}
-
 /**
  * The lots of one asset under one method. Takes postings in their order.
  * @template S its state: unchangeable values that share what did not change with earlier states.
@@ -52,7 +45,8 @@ export interface AssetBook<S = unknown> {
    * @throws {OverdrawnError} when more goes out than is held; then nothing has changed.
    */
   post(posting: Posting, settled: Consumption[]): void;
-  standing(): Standing;
+  /** Open lots, and the consumptions that later acquisitions may still change, as they are if none comes. */
+  standing(): { readonly lots: readonly Lot[]; readonly provisional: readonly Consumption[] };
   state(): S;
 }
 

@@ -8,12 +8,6 @@ import { parseAmount, type Amount } from './amount.ts';
 import { isFiat } from './fiat.ts';
 import type { Fee, Leg, Transaction } from './transaction.ts';
 
-/** A leg as written: decimals as text. */
-export interface LegDraft {
-  readonly asset: string;
-  readonly quantity: string;
-}
-
 /** A transaction as written, before it is checked. */
 export interface TransactionDraft {
   readonly id: string;
@@ -21,27 +15,26 @@ export interface TransactionDraft {
   /** ISO 8601 with an offset or `Z`. */
   readonly executedAt: string;
   readonly sequence?: number | undefined;
-  readonly received?: LegDraft | null | undefined;
-  readonly given?: LegDraft | null | undefined;
+  /** Decimals as text. */
+  readonly received?: { readonly asset: string; readonly quantity: string } | null | undefined;
+  readonly given?: TransactionDraft['received'];
   /** In the base currency; absent where the market value is to be taken (never for `buy` and `sell`). */
   readonly value?: string | null | undefined;
-  readonly fee?: FeeDraft | null | undefined;
+  /** An asset with its quantity, or cash with its value. */
+  readonly fee?:
+    | {
+        readonly asset?: string | null | undefined;
+        readonly quantity?: string | null | undefined;
+        readonly value?: string | null | undefined;
+      }
+    | null
+    | undefined;
 }
-
-/** A fee as written: an asset with its quantity, or cash with its value. */
-export interface FeeDraft {
-  readonly asset?: string | null | undefined;
-  readonly quantity?: string | null | undefined;
-  readonly value?: string | null | undefined;
-}
-
-/** A fee whose market value may still be missing. */
-export type UnvaluedFee = Omit<Fee, 'value'> & { readonly value: Amount | null };
 
 /** A transaction that keeps the rules, whose market values may still be missing. */
 export type UnvaluedTransaction = Omit<Transaction, 'value' | 'fee'> & {
   readonly value: Amount | null;
-  readonly fee: UnvaluedFee | null;
+  readonly fee: (Omit<Fee, 'value'> & { readonly value: Amount | null }) | null;
 };
 
 /** The day of the first block of Bitcoin: no transaction of any asset is older. */
@@ -105,13 +98,10 @@ export function withMarketValues(
   };
   // What was received says more about a swap than what was given: its spread is then part of the loss, not of the basis.
   const value = transaction.value ?? worth(transaction.received ?? transaction.given, 'value');
-  const valued = fee === null ? null : { ...fee, value: fee.value ?? worth(feeLeg(fee), 'fee.value') };
+  const feeLeg = fee === null || fee.asset === null ? null : { asset: fee.asset, quantity: fee.quantity };
+  const valued = fee === null ? null : { ...fee, value: fee.value ?? worth(feeLeg, 'fee.value') };
   if (problems.length > 0) throw invalid(problems);
   return { ...transaction, value, fee: valued };
-}
-
-function feeLeg({ asset, quantity }: UnvaluedFee): Leg | null {
-  return asset === null ? null : { asset, quantity };
 }
 
 function invalid(problems: readonly FieldProblem[]): ValidationError {
@@ -168,7 +158,7 @@ function readValue({ type, value }: TransactionDraft, problems: FieldProblem[]):
   return null;
 }
 
-function readFee({ fee, type }: TransactionDraft, problems: FieldProblem[]): UnvaluedFee | null {
+function readFee({ fee, type }: TransactionDraft, problems: FieldProblem[]): UnvaluedTransaction['fee'] {
   if (fee === null || fee === undefined) return null;
   if (type === 'fee') problems.push({ field: 'fee', message: 'a fee has none' });
   const value =

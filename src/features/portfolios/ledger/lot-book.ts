@@ -4,7 +4,7 @@
  */
 import { oneUnit, type Amount } from './amount.ts';
 import type { Posting } from './postings.ts';
-import { divide, type AssetBook, type Consumption, type Standing } from './asset-book.ts';
+import { divide, type AssetBook, type Consumption } from './asset-book.ts';
 import { OverdrawnError } from './overdrawn-error.ts';
 
 /** A lot in its book. */
@@ -49,20 +49,15 @@ export function createLotBook(
 
   const acquire = ({ transaction, quantity, value }: Posting): void => {
     const unitCost = (value * oneUnit * oneUnit) / quantity;
-    queue.push({
-      number: next,
-      transaction: transaction.id,
-      at: transaction.at,
-      unitCost,
-      quantity,
-      basis: value,
-    });
+    const { id, at } = transaction;
+    queue.push({ number: next, transaction: id, at, unitCost, quantity, basis: value });
     next += 1;
     holding += quantity;
   };
 
   const consume = (posting: Posting, settled: Consumption[]): void => {
     if (posting.quantity > holding) throw new OverdrawnError(posting, holding);
+    const { kind, transaction, isFee } = posting;
     let proceeds = { quantity: posting.quantity, worth: posting.value };
     while (proceeds.quantity > 0n) {
       const lot = queue.peek();
@@ -73,9 +68,18 @@ export function createLotBook(
       proceeds = share.rest;
       if (quantity === lot.quantity) queue.drop();
       else queue.replace({ ...lot, quantity: basis.rest.quantity, basis: basis.rest.worth });
-      settled.push(
-        consumptionOf(posting, lot, { quantity, proceeds: share.taken.worth, basis: basis.taken.worth }),
-      );
+      settled.push({
+        kind: kind === 'transfer_out' ? 'transfer' : 'disposal',
+        transaction: transaction.id,
+        isFee,
+        at: transaction.at,
+        lot: lot.transaction,
+        acquiredAt: lot.at,
+        rule: 'lot',
+        quantity,
+        proceeds: share.taken.worth,
+        basis: basis.taken.worth,
+      });
     }
     holding -= posting.quantity;
   };
@@ -88,38 +92,19 @@ export function createLotBook(
       if (posting.kind === 'acquire' || posting.kind === 'transfer_in') acquire(posting);
       else consume(posting, settled);
     },
-    standing: () => standingOf(queue.all()),
+    standing() {
+      const lots = queue.all().sort((a, b) => a.number - b.number);
+      return {
+        lots: lots.map(({ transaction, at, quantity, basis }) => ({
+          transaction,
+          acquiredAt: at,
+          quantity,
+          basis,
+        })),
+        provisional: [],
+      };
+    },
     state: () => ({ lots: queue.all(), next }),
-  };
-}
-
-function standingOf(lots: BookLot[]): Standing {
-  const ordered = lots.sort((a, b) => a.number - b.number);
-  return {
-    lots: ordered.map(({ transaction, at, quantity, basis }) => ({
-      transaction,
-      acquiredAt: at,
-      quantity,
-      basis,
-    })),
-    provisional: [],
-  };
-}
-
-function consumptionOf(
-  { kind, transaction, isFee }: Posting,
-  lot: BookLot,
-  amounts: Pick<Consumption, 'quantity' | 'proceeds' | 'basis'>,
-): Consumption {
-  return {
-    kind: kind === 'transfer_out' ? 'transfer' : 'disposal',
-    transaction: transaction.id,
-    isFee,
-    at: transaction.at,
-    lot: lot.transaction,
-    acquiredAt: lot.at,
-    rule: 'lot',
-    ...amounts,
   };
 }
 

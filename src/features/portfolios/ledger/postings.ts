@@ -1,6 +1,6 @@
-import type { Amount } from './amount.ts';
-import type { Fee, Leg, Ordered, Transaction } from './transaction.ts';
-import { compareTransactions } from './transaction.ts';
+import { transactionTypes, type TransactionType } from '../../../domain/bookkeeping.ts';
+import { amountOf, type Amount } from './amount.ts';
+import { compareTransactions, rankOf, type Ordered, type Transaction } from './transaction.ts';
 
 /** What a posting does to the lots of its asset. */
 export type PostingKind = 'acquire' | 'transfer_in' | 'dispose' | 'transfer_out';
@@ -26,19 +26,22 @@ export function postingsOf(transaction: Transaction): Posting[] {
   const cost = fee?.value ?? 0n;
   const postings: Posting[] = [];
   if (received !== null) {
+    const kind = type === 'transfer_in' ? type : 'acquire';
     const basis = type === 'buy' || type === 'swap' ? value + cost : value;
-    postings.push(
-      posting(transaction, received, { kind: type === 'transfer_in' ? type : 'acquire', value: basis }),
-    );
+    const { asset, quantity } = received;
+    postings.push({ transaction, asset, kind, isFee: false, quantity, value: basis });
   }
   if (given !== null) {
-    if (type === 'transfer_out') postings.push(posting(transaction, given, { kind: type, value: 0n }));
-    else
-      postings.push(
-        posting(transaction, given, { kind: 'dispose', value: type === 'sell' ? value - cost : value }),
-      );
+    const kind = type === 'transfer_out' ? type : 'dispose';
+    // The basis of a transfer out just leaves.
+    const proceeds = type === 'transfer_out' ? 0n : type === 'sell' ? value - cost : value;
+    const { asset, quantity } = given;
+    postings.push({ transaction, asset, kind, isFee: false, quantity, value: proceeds });
   }
-  if (fee !== null && fee.asset !== null) postings.push(feePosting(transaction, fee, fee.asset));
+  if (fee !== null && fee.asset !== null) {
+    const { asset, quantity } = fee;
+    postings.push({ transaction, asset, kind: 'dispose', isFee: true, quantity, value: fee.value });
+  }
   return postings;
 }
 
@@ -47,10 +50,27 @@ export function comparePostings(a: Posting, b: Posting): number {
   return compareTransactions(a.transaction, b.transaction) || Number(a.isFee) - Number(b.isFee);
 }
 
-function posting(transaction: Transaction, leg: Leg, rest: Pick<Posting, 'kind' | 'value'>): Posting {
-  return { transaction, asset: leg.asset, quantity: leg.quantity, isFee: false, ...rest };
-}
+const typesByRank = new Map<number, TransactionType>(transactionTypes.map((type) => [rankOf[type], type]));
 
-function feePosting(transaction: Transaction, { quantity, value }: Fee, asset: string): Posting {
-  return { transaction, asset, quantity, isFee: true, kind: 'dispose', value };
+/**
+ * The postings of one asset in a text, in its order: a line each, as they are read from storage, because text goes from there
+ * into a thread without becoming objects on the way. A line is, with a blank between two: time in milliseconds, rank of the
+ * type, sequence, id of the transaction, 1 of a fee and else 0, kind, quantity, value.
+ * @throws {Error} when a rank is that of no type.
+ */
+export function readPostings(asset: string, text: string): Posting[] {
+  if (text === '') return [];
+  return text.split('\n').map((line) => {
+    const [at, rank, sequence, id = '', isFee, kind, quantity = '', value = ''] = line.split(' ');
+    const type = typesByRank.get(Number(rank));
+    if (type === undefined) throw new Error(`no type of transactions has the rank ${String(rank)}`);
+    return {
+      transaction: { id, type, at: Number(at), sequence: Number(sequence) },
+      asset,
+      kind: kind as PostingKind,
+      isFee: isFee === '1',
+      quantity: amountOf(quantity),
+      value: amountOf(value),
+    };
+  });
 }

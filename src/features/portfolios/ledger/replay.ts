@@ -5,15 +5,12 @@
  */
 import type { CostBasisMethod } from '../../../domain/bookkeeping.ts';
 import { formatAmount } from './amount.ts';
-import { daysOf } from './days.ts';
-import type { Posting } from './postings.ts';
-import { rankOf } from './transaction.ts';
 import type { Consumption, Lot } from './asset-book.ts';
-import { createAssetLedger, type AssetLedger, type AssetStanding, type Mark } from './asset-ledger.ts';
-import { marksToKeep } from './checkpoint-choice.ts';
-import { markVersion, readMark, writeMark } from './checkpoint-text.ts';
-import { openBook } from './open-book.ts';
-import { readPostings } from './posting-text.ts';
+import { createAssetLedger, type Mark } from './asset-ledger.ts';
+import { marksToKeep, markVersion, readMark, writeMark } from './checkpoint.ts';
+import { daysOf } from './days.ts';
+import { readPostings } from './postings.ts';
+import { rankOf } from './transaction.ts';
 
 /** How the books of a portfolio are kept. */
 export interface Bookkeeping {
@@ -31,7 +28,7 @@ export interface ReplayTask extends Bookkeeping {
   readonly postings: readonly string[];
 }
 
-/** Names of the columns of consumptions, in the order in which {@link ConsumptionBlock} has them. */
+/** Names of the columns of consumptions, in the order in which {@link Replayed} has them. */
 export const consumptionColumns = [
   'kind',
   'transaction_id',
@@ -45,15 +42,6 @@ export const consumptionColumns = [
   'basis',
   'is_provisional',
 ] as const;
-
-/** Consumptions that follow each other, as columns. */
-export interface ConsumptionBlock {
-  /** Number of the first among those of the asset. */
-  readonly first: number;
-  readonly count: number;
-  /** A line for each of {@link consumptionColumns}: `{a,b,…}`. */
-  readonly columns: string;
-}
 
 /** A mark with what is stored beside it. */
 export interface StoredMark {
@@ -69,25 +57,30 @@ export interface StoredMark {
   readonly state: string;
 }
 
-/** What is held of an asset, and its sums, as decimal texts. */
-export interface StoredPosition {
-  /** Postings that it is of. */
-  readonly count: number;
-  readonly quantity: string;
-  readonly acquired: string;
-  readonly consumed: string;
-  readonly leftBasis: string;
-  readonly proceeds: string;
-  readonly openLots: number;
-}
-
 /** What came of a replay. */
 export interface Replayed {
-  readonly position: StoredPosition;
+  /** What is held of an asset, and its sums, as decimal texts. */
+  readonly position: {
+    /** Postings that it is of. */
+    readonly count: number;
+    readonly quantity: string;
+    readonly acquired: string;
+    readonly consumed: string;
+    readonly leftBasis: string;
+    readonly proceeds: string;
+    readonly openLots: number;
+  };
   /** Consumptions with lower numbers stay as they are. */
   readonly firstConsumption: number;
-  readonly blocks: readonly ConsumptionBlock[];
-  /** Marks behind the one that it began at, earliest first; the last one is the end. */
+  /** Consumptions that follow each other, as columns. */
+  readonly blocks: readonly {
+    /** Number of the first among those of the asset. */
+    readonly first: number;
+    readonly count: number;
+    /** A line for each of {@link consumptionColumns}: `{a,b,…}`. */
+    readonly columns: string;
+  }[];
+  /** Marks behind the one that it started at, earliest first; the last one is the end. */
   readonly marks: readonly StoredMark[];
 }
 
@@ -103,19 +96,40 @@ export function keptAs({ method, timeZone }: Bookkeeping): string {
 
 /**
  * Replays an asset.
- * @throws {OverdrawnError} when more went out than was held, which whoever stored the postings should have refused.
+ * @throws {OverdrawnError} when more went out than was held, which should have been refused when the postings were stored.
  * @throws {Error} when the mark is of another way of keeping books.
  */
 export function replayAsset(task: ReplayTask): Replayed {
-  const { asset, method, timeZone } = task;
-  const from = task.mark === null ? undefined : readMark(task.mark, { method });
-  if (task.mark !== null && from === undefined)
-    throw new Error(`the mark of ${asset} cannot be gone on from`);
-  const ledger = createAssetLedger({ method, dayOf: daysOf(timeZone) }, from);
-  const added: Posting[] = [];
-  for (const text of task.postings) for (const each of readPostings(asset, text)) added.push(each);
-  if (added.length > 0) ledger.stage({ added, removed: new Set() })();
-  return derive(ledger, { method, firstConsumption: from?.settled ?? 0 });
+  const { asset, method } = task;
+  const from = task.mark === null ? undefined : markOf(task.mark, method);
+  const ledger = createAssetLedger({ method, dayOf: daysOf(task.timeZone) }, from);
+  for (const text of task.postings) ledger.append(readPostings(asset, text));
+  const { holding, lots, tally, consumptions, provisional } = ledger.standing();
+  // The end may lie where a mark lies.
+  const places = new Map(ledger.marks().map((mark) => [mark.count, mark]));
+  const marks = [...places.values()].flatMap((mark) => storedMark(mark, method));
+  const kept = new Set(marksToKeep(marks.map(({ count, state }) => ({ count, size: state.length }))));
+  const firstConsumption = from?.settled ?? 0;
+  const isProvisional = consumptions.map((_, index) => index >= consumptions.length - provisional);
+  const starts = Array.from({ length: Math.ceil(consumptions.length / blockSize) }, (_, n) => n * blockSize);
+  return {
+    position: {
+      count: marks.at(-1)?.count ?? 0,
+      quantity: formatAmount(holding),
+      acquired: formatAmount(tally.acquired),
+      consumed: formatAmount(tally.consumed),
+      leftBasis: formatAmount(tally.left),
+      proceeds: formatAmount(tally.proceeds),
+      openLots: lots.length,
+    },
+    firstConsumption,
+    blocks: starts.map((first) => {
+      const rows = consumptions.slice(first, first + blockSize);
+      const columns = columnsOf(rows, isProvisional.slice(first, first + blockSize));
+      return { first: firstConsumption + first, count: rows.length, columns };
+    }),
+    marks: marks.filter(({ count }) => kept.has(count)),
+  };
 }
 
 /**
@@ -123,48 +137,25 @@ export function replayAsset(task: ReplayTask): Replayed {
  * @throws {Error} when the mark is of another way of keeping books.
  */
 export function lotsOfMark(text: string, { method, timeZone }: Bookkeeping): readonly Lot[] {
-  const mark = readMark(text, { method });
+  return createAssetLedger({ method, dayOf: daysOf(timeZone) }, markOf(text, method)).standing().lots;
+}
+
+function markOf(text: string, method: CostBasisMethod): Mark {
+  const mark = readMark(text, method);
   if (mark === undefined) throw new Error('the mark is of another way of keeping books');
-  return openBook({ method, dayOf: daysOf(timeZone) }, mark.book ?? undefined).standing().lots;
-}
-
-function derive(
-  ledger: AssetLedger,
-  { method, firstConsumption }: { method: CostBasisMethod; firstConsumption: number },
-): Replayed {
-  const standing = ledger.standing();
-  // The end may lie where a mark lies.
-  const places = new Map(ledger.marks().map((mark) => [mark.count, mark]));
-  const marks = worthKeeping([...places.values()].flatMap((mark) => storedMark(mark, method)));
-  return {
-    position: positionOf(standing, marks.at(-1)?.count ?? 0),
-    firstConsumption,
-    blocks: blocksOf(standing, firstConsumption),
-    marks,
-  };
-}
-
-function worthKeeping(marks: readonly StoredMark[]): StoredMark[] {
-  const kept = new Set(marksToKeep(marks.map(({ count, state }) => ({ count, size: state.length }))));
-  return marks.filter(({ count }) => kept.has(count));
-}
-
-function positionOf({ holding, lots, tally }: AssetStanding, count: number): StoredPosition {
-  return {
-    count,
-    quantity: formatAmount(holding),
-    acquired: formatAmount(tally.acquired),
-    consumed: formatAmount(tally.consumed),
-    leftBasis: formatAmount(tally.left),
-    proceeds: formatAmount(tally.proceeds),
-    openLots: lots.length,
-  };
+  return mark;
 }
 
 function storedMark(mark: Mark, method: CostBasisMethod): StoredMark[] {
   const { count, settled, last, book } = mark;
   if (last === null || book === null) return [];
   const { at, type, sequence, id } = last.transaction;
+  const holding =
+    book.method === 'average'
+      ? book.state.quantity
+      : book.method === 'uk_pool'
+        ? book.state.holding
+        : book.state.lots.reduce((sum, { quantity }) => sum + quantity, 0n);
   return [
     {
       count,
@@ -174,27 +165,10 @@ function storedMark(mark: Mark, method: CostBasisMethod): StoredMark[] {
       sequence,
       transactionId: id,
       isFee: last.isFee,
-      holding: formatAmount(holdingOf(book)),
-      state: writeMark(mark, { method }),
+      holding: formatAmount(holding),
+      state: writeMark(mark, method),
     },
   ];
-}
-
-function holdingOf(book: NonNullable<Mark['book']>): bigint {
-  if (book.method === 'average') return book.state.quantity;
-  if (book.method === 'uk_pool') return book.state.holding;
-  return book.state.lots.reduce((sum, { quantity }) => sum + quantity, 0n);
-}
-
-function blocksOf({ consumptions, provisional }: AssetStanding, first: number): ConsumptionBlock[] {
-  const settled = consumptions.length - provisional;
-  const blocks: ConsumptionBlock[] = [];
-  for (let begin = 0; begin < consumptions.length; begin += blockSize) {
-    const rows = consumptions.slice(begin, begin + blockSize);
-    const isProvisional = rows.map((_row, index) => begin + index >= settled);
-    blocks.push({ first: first + begin, count: rows.length, columns: columnsOf(rows, isProvisional) });
-  }
-  return blocks;
 }
 
 /** No value holds a comma, a quotation mark or a brace, so none is quoted. */

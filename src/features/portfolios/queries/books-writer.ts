@@ -1,6 +1,6 @@
 /** What an update of derived tables reads and writes, asset by asset, inside its transaction. */
 import type { Knex } from 'knex';
-import { marksToKeep } from '../ledger/checkpoint-choice.ts';
+import { marksToKeep } from '../ledger/checkpoint.ts';
 import {
   consumptionColumns,
   keptAs,
@@ -33,7 +33,7 @@ export interface BooksWriter {
   stale(all?: boolean): Promise<readonly StaleAsset[]>;
   /** Text of the mark to go on from, and the marks that there are. */
   marksOf(asset: string): Promise<KnownMarks>;
-  /** Postings behind a mark as text (src/books/ledger/posting-text.ts), some thousand at a time. */
+  /** Postings behind a mark as text (ledger/postings.ts), some thousand at a time. */
   postings(asset: string, after: PostingKey | null): AsyncIterable<string>;
   /** Puts consumptions and the position in place of what was stored. */
   write(asset: string, replayed: Replayed): Promise<void>;

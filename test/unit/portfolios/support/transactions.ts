@@ -1,7 +1,7 @@
 import type { CostBasisMethod, TransactionType } from '../../../../src/domain/bookkeeping.ts';
 import { parseAmount, type Amount } from '../../../../src/features/portfolios/ledger/amount.ts';
 import type { Consumption } from '../../../../src/features/portfolios/ledger/asset-book.ts';
-import { createLedger, type Ledger } from '../../../../src/features/portfolios/ledger/ledger.ts';
+import { createLedger, type Ledger } from '../../../support/ledger.ts';
 import type { Fee, Transaction } from '../../../../src/features/portfolios/ledger/transaction.ts';
 
 /** An amount from its text. */

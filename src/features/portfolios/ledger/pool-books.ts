@@ -1,34 +1,57 @@
-/**
- * The share-matching rules of the United Kingdom (TCGA 1992 s. 104, 105, 106A; HMRC CRYPTO22200 and following): a disposal is
- * matched with acquisitions of the same day, then with those of the 30 days after it, earliest first, then with the pool.
- * All acquisitions of a day count as one, and all its disposals too. Days are those of the portfolio's time zone.
- *
- * A day is closed when a later one begins: its acquisitions are matched with its own disposals, then with what earlier days
- * left open, the earliest first. (That is the statute's result: all windows are 30 days long, so the earliest open disposal
- * that reaches an acquisition is also the one that gets it when each disposal looks for its earliest acquisition.) A day is
- * settled when 30 more days are over and nothing can reach it: what is left of its acquisitions joins the pool, what is left
- * of its disposals leaves it. So the state is the pool as of the last settled day, and the days since; what those days come
- * to if nothing more is acquired is worked out on a copy, and is provisional.
- *
- * Transfers are neither acquisitions nor disposals to the statute: they join the pool and leave it, and match nothing. They
- * leave last, so that what came in on that day can go out on it.
- *
- * The pool always suffices: it holds what is in hand, and besides what went out and was matched with later acquisitions.
- */
+/** Books that pool what is held: the moving average, and the rules of the United Kingdom. */
 import type { Amount } from './amount.ts';
-import type { DayOf } from './days.ts';
-import type { Posting } from './postings.ts';
 import {
   divide,
   emptyPile,
   heap,
   type AssetBook,
   type Consumption,
+  type Lot,
   type MatchRule,
   type Pile,
 } from './asset-book.ts';
-import { poolLot } from './average-book.ts';
+import type { DayOf } from './days.ts';
 import { OverdrawnError } from './overdrawn-error.ts';
+import type { Posting } from './postings.ts';
+
+/** A book under the moving average: one pool of all that is held, in which every unit has the average cost. */
+export function createAverageBook(from: Pile = emptyPile): AssetBook<Pile> {
+  let pool = from;
+  return {
+    get holding() {
+      return pool.quantity;
+    },
+    post(posting, settled) {
+      const { kind, transaction, isFee, quantity, value } = posting;
+      if (kind === 'acquire' || kind === 'transfer_in') {
+        pool = heap(pool, { quantity, worth: value });
+        return;
+      }
+      if (quantity > pool.quantity) throw new OverdrawnError(posting, pool.quantity);
+      const { taken, rest } = divide(pool, quantity);
+      pool = rest;
+      settled.push({
+        kind: kind === 'transfer_out' ? 'transfer' : 'disposal',
+        transaction: transaction.id,
+        isFee,
+        at: transaction.at,
+        lot: null,
+        acquiredAt: null,
+        rule: 'average',
+        quantity: taken.quantity,
+        proceeds: value,
+        basis: taken.worth,
+      });
+    },
+    standing: () => ({ lots: poolLot(pool), provisional: [] }),
+    state: () => pool,
+  };
+}
+
+/** The pool as the only lot there is, or none when it is empty. */
+function poolLot({ quantity, worth }: Pile): Lot[] {
+  return quantity === 0n ? [] : [{ transaction: null, acquiredAt: null, quantity, basis: worth }];
+}
 
 /** Days after a disposal whose acquisitions are matched with it. */
 const reachDays = 30;
@@ -64,7 +87,23 @@ export interface UkPoolState {
   readonly holding: Amount;
 }
 
-/** A book by the share-matching rules of the United Kingdom. */
+/**
+ * A book by the share-matching rules of the United Kingdom (TCGA 1992 s. 104, 105, 106A; HMRC CRYPTO22200 and following): a disposal is
+ * matched with acquisitions of the same day, then with those of the 30 days after it, earliest first, then with the pool.
+ * All acquisitions of a day count as one, and all its disposals too. Days are those of the portfolio's time zone.
+ *
+ * A day is closed when a later one begins: its acquisitions are matched with its own disposals, then with what earlier days
+ * left open, the earliest first. (That is the statute's result: all windows are 30 days long, so the earliest open disposal
+ * that reaches an acquisition is also the one that gets it when each disposal looks for its earliest acquisition.) A day is
+ * settled when 30 more days are over and nothing can reach it: what is left of its acquisitions joins the pool, what is left
+ * of its disposals leaves it. So the state is the pool as of the last settled day, and the days since; what those days come
+ * to if nothing more is acquired is worked out on a copy, and is provisional.
+ *
+ * Transfers are neither acquisitions nor disposals to the statute: they join the pool and leave it, and match nothing. They
+ * leave last, so that what came in on that day can go out on it.
+ *
+ * The pool always suffices: it holds what is in hand, and besides what went out and was matched with later acquisitions.
+ */
 export function createUkPoolBook(
   dayOf: DayOf,
   from: UkPoolState = { pool: emptyPile, days: [], holding: 0n },

@@ -2,10 +2,14 @@
  * From transactions to the tables that statistics are made of: quantities held at the end of each day, and external flows by
  * day. Sums are exact until they become doubles here.
  */
-import { toNumber, type Amount } from '../ledger/amount.ts';
-import type { DayOf } from '../ledger/days.ts';
-import { postingsOf } from '../ledger/postings.ts';
-import { compareTransactions, type Leg, type Transaction } from '../ledger/transaction.ts';
+import { toNumber, type Amount } from '../../src/features/portfolios/ledger/amount.ts';
+import type { DayOf } from '../../src/features/portfolios/ledger/days.ts';
+import { postingsOf } from '../../src/features/portfolios/ledger/postings.ts';
+import {
+  compareTransactions,
+  type Leg,
+  type Transaction,
+} from '../../src/features/portfolios/ledger/transaction.ts';
 
 /** A stretch of days. */
 export interface DaySpan {

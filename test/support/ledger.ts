@@ -1,0 +1,90 @@
+/**
+ * The books of a portfolio in memory, as its stored ones are kept: a change goes on from the last mark before it, asset by
+ * asset. It is made as a whole or refused as a whole.
+ */
+import type { CostBasisMethod } from '../../src/domain/bookkeeping.ts';
+import type { Consumption } from '../../src/features/portfolios/ledger/asset-book.ts';
+import { createAssetLedger, thinned, type Mark } from '../../src/features/portfolios/ledger/asset-ledger.ts';
+import { daysOf } from '../../src/features/portfolios/ledger/days.ts';
+import { comparePostings, postingsOf, type Posting } from '../../src/features/portfolios/ledger/postings.ts';
+import type { Transaction } from '../../src/features/portfolios/ledger/transaction.ts';
+
+/** Transactions that come, go, or (with one id in both) are replaced. */
+interface LedgerChange {
+  readonly add?: readonly Transaction[];
+  readonly remove?: readonly string[];
+}
+
+interface AssetBooks {
+  readonly postings: readonly Posting[];
+  /** Settled before the mark that its ledger started at. */
+  readonly settled: readonly Consumption[];
+  readonly ledger: ReturnType<typeof createAssetLedger>;
+  readonly marks: readonly Mark[];
+}
+
+export type Ledger = ReturnType<typeof createLedger>;
+export type AssetStanding = ReturnType<ReturnType<typeof createAssetLedger>['standing']>;
+
+/** The books of some transactions, in any order. */
+export function createLedger(
+  { method, zone = 'UTC' }: { readonly method: CostBasisMethod; readonly zone?: string | undefined },
+  transactions: readonly Transaction[] = [],
+) {
+  const options = { method, dayOf: daysOf(zone) };
+  const none: AssetBooks = { postings: [], settled: [], ledger: createAssetLedger(options), marks: [] };
+  const known = new Map<string, Transaction>();
+  const books = new Map<string, AssetBooks>();
+
+  const changed = (asset: string, added: readonly Posting[], removed: ReadonlySet<string>): AssetBooks => {
+    const before = books.get(asset) ?? none;
+    const kept = before.postings.filter(({ transaction }) => !removed.has(transaction.id));
+    const postings = [...kept, ...added].sort(comparePostings);
+    const differs = postings.findIndex((posting, place) => posting !== before.postings[place]);
+    const at = differs === -1 ? postings.length : differs;
+    const mark = before.marks.findLast(({ count }) => count <= at);
+    const ledger = createAssetLedger(options, mark);
+    ledger.append(postings.slice(mark?.count ?? 0));
+    const settled = settledOf(before).slice(0, mark?.settled ?? 0);
+    const marks = [...before.marks.filter(({ count }) => count <= (mark?.count ?? 0)), ...ledger.marks()];
+    const worth = new Set(thinned(marks.map(({ count }) => count)));
+    return { postings, settled, ledger, marks: marks.filter(({ count }) => worth.has(count)) };
+  };
+
+  /** @throws {OverdrawnError} when a holding would be negative at any time; then nothing has changed. */
+  const apply = ({ add = [], remove = [] }: LedgerChange): void => {
+    const removed = new Set(remove);
+    const gone = remove.flatMap((id) => postingsOf(known.get(id)!));
+    const added = add.flatMap(postingsOf);
+    const staged = [...new Set([...gone, ...added].map(({ asset }) => asset))].map((asset) => {
+      const own = added.filter((posting) => posting.asset === asset);
+      return [asset, changed(asset, own, removed)] as const;
+    });
+    for (const [asset, each] of staged) books.set(asset, each);
+    for (const id of remove) known.delete(id);
+    for (const transaction of add) known.set(transaction.id, transaction);
+  };
+
+  const standing = (asset: string): AssetStanding | undefined => {
+    const own = books.get(asset);
+    if (own === undefined) return undefined;
+    const since = own.ledger.standing();
+    return { ...since, consumptions: [...own.settled, ...since.consumptions] };
+  };
+
+  if (transactions.length > 0) apply({ add: transactions });
+  return {
+    apply,
+    /** All assets that ever had a posting. */
+    assets: () => [...books.keys()],
+    holding: (asset: string) => standing(asset)?.holding ?? 0n,
+    /** Undefined of an asset that never had a posting. */
+    standing,
+    marks: (asset: string): readonly Mark[] => books.get(asset)?.marks ?? [],
+  };
+}
+
+function settledOf({ settled, ledger }: AssetBooks): readonly Consumption[] {
+  const { consumptions, provisional } = ledger.standing();
+  return [...settled, ...consumptions.slice(0, consumptions.length - provisional)];
+}
