@@ -11,7 +11,7 @@ import { createLedger } from '../test/support/ledger.ts';
 import { readMark, writeMark } from '../src/features/portfolios/ledger/checkpoint.ts';
 import { dailyFlows, dailyQuantities } from '../test/support/daily-tables.ts';
 import { performanceOf } from '../src/features/portfolios/performance/performance.ts';
-import { valueSeries } from '../src/features/portfolios/performance/value-series.ts';
+import { valueSeries } from '../src/features/portfolios/performance/tables.ts';
 import { postingsOf } from '../src/features/portfolios/ledger/postings.ts';
 import type { Transaction } from '../src/features/portfolios/ledger/transaction.ts';
 import { median, ms } from './support/figures.ts';

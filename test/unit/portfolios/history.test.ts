@@ -10,7 +10,7 @@ import { dayNumber, daysOf } from '../../../src/features/portfolios/ledger/days.
 import { createLedger } from '../../support/ledger.ts';
 import { dailyFlows, dailyQuantities } from '../../support/daily-tables.ts';
 import { performanceOf } from '../../../src/features/portfolios/performance/performance.ts';
-import { valueSeries } from '../../../src/features/portfolios/performance/value-series.ts';
+import { valueSeries } from '../../../src/features/portfolios/performance/tables.ts';
 import type { Transaction } from '../../../src/features/portfolios/ledger/transaction.ts';
 import { amount, transaction } from './support/transactions.ts';
 

@@ -1,29 +1,27 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { daysOf, dayNumber } from '../../../src/features/portfolios/ledger/days.ts';
-import { benchmarkValues } from '../../../src/features/portfolios/performance/benchmark.ts';
-import { correlationMatrix } from '../../../src/features/portfolios/performance/correlation.ts';
+import {
+  benchmarkValues,
+  compoundAnnualGrowth,
+  correlationMatrix,
+  dailyReturns,
+  growthOf,
+  maxDrawdown,
+  sharpe,
+  sortino,
+  tailRisk,
+  timeWeightedReturn,
+  volatility,
+  type Figure,
+} from '../../../src/features/portfolios/performance/statistics.ts';
 import { dailyFlows, dailyQuantities } from '../../support/daily-tables.ts';
-import type { Figure } from '../../../src/features/portfolios/performance/figure.ts';
 import {
   performanceOf,
   type PerformanceInput,
 } from '../../../src/features/portfolios/performance/performance.ts';
 import { firstDayOf } from '../../../src/domain/performance-range.ts';
-import {
-  compoundAnnualGrowth,
-  dailyReturns,
-  growthOf,
-  timeWeightedReturn,
-} from '../../../src/features/portfolios/performance/returns.ts';
-import {
-  maxDrawdown,
-  sharpe,
-  sortino,
-  tailRisk,
-  volatility,
-} from '../../../src/features/portfolios/performance/risk.ts';
-import { valueSeries } from '../../../src/features/portfolios/performance/value-series.ts';
+import { valueSeries } from '../../../src/features/portfolios/performance/tables.ts';
 import { logXirr, xirr } from '../../../src/features/portfolios/performance/xirr.ts';
 import { amount, cash, transaction } from './support/transactions.ts';
 

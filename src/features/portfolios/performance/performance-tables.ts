@@ -7,7 +7,7 @@ import type { CandleQueries, DailyCloses } from '../../history/queries/candles.t
 import { formatAmount, toNumber } from '../ledger/amount.ts';
 import { daysOf } from '../ledger/days.ts';
 import { firstDayOf, type PerformanceRange } from '../../../domain/performance-range.ts';
-import type { PerformanceTables, TransferTable } from './tables.ts';
+import type { PerformanceTables } from './tables.ts';
 import { dayMs } from '../../history/chart.ts';
 import { AppError } from '../../../domain/errors.ts';
 
@@ -209,7 +209,7 @@ function byDay(days: readonly number[], amounts: readonly string[], { firstDay, 
   return table;
 }
 
-function transfersOf({ books, assets, firstDay, days: count }: RangeBooks): TransferTable {
+function transfersOf({ books, assets, firstDay, days: count }: RangeBooks): PerformanceTables['transfers'] {
   const numbers = new Map(assets.map((asset, number) => [asset, number]));
   const rows = books.transfers.flatMap(({ assetId, direction, days, quantities, fees, counts }) =>
     days.flatMap((day, index) => {

@@ -2,19 +2,26 @@
  * All figures of a portfolio over a range of days. Pure over typed arrays, so that it runs in a thread or inline alike: the
  * input can be handed over without a copy.
  */
-import { benchmarkValues } from './benchmark.ts';
-import { correlationMatrix } from './correlation.ts';
-import { noFigure, type Figure } from './figure.ts';
 import { firstDayOf, type PerformanceRange } from '../../../domain/performance-range.ts';
 import {
+  benchmarkValues,
   compoundAnnualGrowth,
+  correlationMatrix,
   dailyReturns,
   gainOf,
   growthOf,
+  maxDrawdown,
+  noFigure,
+  sharpe,
+  sortino,
+  sum,
+  tailRisk,
   timeWeightedReturn,
+  volatility,
+  type Drawdown,
+  type Figure,
   type FlowSeries,
-} from './returns.ts';
-import { maxDrawdown, sharpe, sortino, tailRisk, volatility, type Drawdown, type TailRisk } from './risk.ts';
+} from './statistics.ts';
 import { xirr } from './xirr.ts';
 
 /** Days from the first transaction to today. */
@@ -42,7 +49,7 @@ export interface SeriesPerformance {
   readonly volatility: Figure;
   readonly sharpe: Figure;
   readonly sortino: Figure;
-  readonly tail: TailRisk;
+  readonly tail: ReturnType<typeof tailRisk>;
   /** Days are numbers of days like `firstDay`; a peak may be the day before it. */
   readonly drawdown: Drawdown;
 }
@@ -86,15 +93,10 @@ export function performanceOf(input: PerformanceInput, range: PerformanceRange):
   };
 }
 
-interface Frame {
-  readonly firstDay: number;
-  readonly riskFreeRate: number;
-}
-
 function figuresOf(
   series: FlowSeries,
   returns: Float64Array,
-  { firstDay, riskFreeRate }: Frame,
+  { firstDay, riskFreeRate }: Pick<PerformanceInput, 'firstDay' | 'riskFreeRate'>,
 ): SeriesPerformance {
   const timeWeighted = timeWeightedReturn(returns);
   const { depth, peak, trough, recovered } = maxDrawdown(growthOf(returns));
@@ -153,8 +155,4 @@ function benchmarkOf(input: PerformanceInput, series: FlowSeries, from: number):
 function cutPrices(prices: Float64Array, days: number, from: number): Float64Array {
   if (from === 0) return prices;
   return prices.filter((_, index) => index % days >= from - 1);
-}
-
-function sum(amounts: Float64Array): number {
-  return amounts.reduce((total, each) => total + each, 0);
 }

@@ -2,31 +2,15 @@
  * The figures of a portfolio over a range as clients get them: every statistic a number or null with its reason. Pure over
  * tables, so that a thread and the caller compute the same text.
  */
-import { noFigure, type Figure, type FigureReason } from './figure.ts';
 import { performanceOf, type Performance, type SeriesPerformance } from './performance.ts';
-import type { PerformanceTables } from './tables.ts';
-import { valueSeries, type ValueSeries } from './value-series.ts';
+import { noFigure, type Figure } from './statistics.ts';
+import { valueSeries, type PerformanceTables } from './tables.ts';
 
 /** Of so many assets at most, the largest at the end of the range, correlations are told: the matrix grows with the square. */
 const mostCorrelated = 30;
 
-/** A statistic as it is told. */
-export type ToldFigure =
-  | { readonly value: number; readonly reason: null }
-  | { readonly value: null; readonly reason: FigureReason | 'beyond_numbers' };
-
-/** What the figures of a range come to, and what its prices lacked. */
-export interface Computed {
-  /** JSON text of an object. */
-  readonly json: string;
-  /** Days by asset on which it was held without a price of its own. */
-  readonly missing: Uint32Array;
-  /** Value at the end of each day; NaN where it is unknown. */
-  readonly values: Float64Array;
-}
-
 /** Computes all figures. */
-export function computeReport(tables: PerformanceTables): Computed {
+export function computeReport(tables: PerformanceTables) {
   const { days, quantities, prices, pricesBefore } = tables;
   const series = valueSeries({ days, quantities, prices, pricesBefore });
   const flows = flowsOf(tables, series.prices);
@@ -53,23 +37,21 @@ export function computeReport(tables: PerformanceTables): Computed {
     prices: pricesOf(tables, series),
     unvalued_transfers: flows.unvalued,
   };
-  return { json: JSON.stringify(told), missing, values: series.values };
-}
-
-interface Flows {
-  readonly inflows: Float64Array;
-  readonly outflows: Float64Array;
-  readonly unvalued: { readonly count: number; readonly first: readonly object[] };
+  return {
+    /** JSON text of an object. */
+    json: JSON.stringify(told),
+    /** Days by asset on which it was held without a price of its own. */
+    missing,
+    /** Value at the end of each day; NaN where it is unknown. */
+    values: series.values,
+  };
 }
 
 /** Entries of unvalued transfers that are listed. */
 const mostUnvalued = 100;
 
 /** Cash, and transfers at the price of their day: the same one that the day is valued at, so that a transfer alone gains nothing. */
-function flowsOf(
-  { days, assets, firstDay, transfers, ...cash }: PerformanceTables,
-  prices: Float64Array,
-): Flows {
+function flowsOf({ days, assets, firstDay, transfers, ...cash }: PerformanceTables, prices: Float64Array) {
   const [inflows, outflows] = [Float64Array.from(cash.inflows), Float64Array.from(cash.outflows)];
   const first: object[] = [];
   let count = 0;
@@ -101,13 +83,11 @@ function withBefore({ hasBefore }: PerformanceTables, values: Float64Array, befo
   return hasBefore ? Float64Array.of(before, ...values) : values;
 }
 
-interface Held {
-  /** Numbers of assets, the largest first. */
-  readonly assets: readonly number[];
-  readonly leftOut: number;
-}
-
-function largestHeld({ days, assets, quantities }: PerformanceTables, { prices }: ValueSeries): Held {
+/** Numbers of the assets that are held, the largest first. */
+function largestHeld(
+  { days, assets, quantities }: PerformanceTables,
+  { prices }: ReturnType<typeof valueSeries>,
+) {
   const last = (asset: number): number => asset * days + days - 1;
   const worth = (asset: number): number => {
     const value = (quantities[last(asset)] ?? 0) * (prices[last(asset)] ?? NaN);
@@ -129,14 +109,7 @@ function observedPrices(tables: PerformanceTables, held: readonly number[]): Flo
   return table;
 }
 
-interface Carried {
-  readonly prices: Float64Array;
-  readonly carried: number;
-  readonly unpriced: number;
-  readonly isKnown: boolean;
-}
-
-function carriedForward(observed: Float64Array, before: number): Carried {
+function carriedForward(observed: Float64Array, before: number) {
   let [last, carried, unpriced] = [before, 0, 0];
   const prices = observed.map((price) => {
     if (!Number.isNaN(price)) return (last = price);
@@ -148,7 +121,7 @@ function carriedForward(observed: Float64Array, before: number): Carried {
 }
 
 function totalsOf({ valueBefore: begin, valueAfter, inflow, outflow }: Performance): object {
-  const value = (each: number): ToldFigure =>
+  const value = (each: number): object =>
     toldOf(Number.isNaN(each) ? noFigure('value_unknown') : { value: each });
   return {
     value_begin: value(begin),
@@ -187,7 +160,10 @@ function drawdownOf({ timeWeighted, drawdown }: SeriesPerformance): object {
   return { ...told, peak: dateOf(peak), trough: dateOf(trough), recovered: date };
 }
 
-function benchmarkOf({ benchmark, valueBefore: begin }: Performance, { carried, unpriced }: Carried): object {
+function benchmarkOf(
+  { benchmark, valueBefore: begin }: Performance,
+  { carried, unpriced }: ReturnType<typeof carriedForward>,
+): object {
   const prices = { days_carried: carried, days_unknown: unpriced };
   if (benchmark === null) return { ...figuresOf(withoutPrices), prices };
   // With all prices known, its value can be unknown for one reason only.
@@ -215,7 +191,11 @@ const withoutPrices: SeriesPerformance = {
   drawdown: { depth: 0, peak: 0, trough: 0, recovered: null },
 };
 
-function correlationOf({ assets }: PerformanceTables, { correlation }: Performance, held: Held): object {
+function correlationOf(
+  { assets }: PerformanceTables,
+  { correlation }: Performance,
+  held: ReturnType<typeof largestHeld>,
+): object {
   const size = held.assets.length;
   const row = (from: number): (number | null)[] =>
     Array.from(correlation.subarray(from * size, (from + 1) * size), (each) =>
@@ -228,7 +208,7 @@ function correlationOf({ assets }: PerformanceTables, { correlation }: Performan
   };
 }
 
-function pricesOf({ assets }: PerformanceTables, series: ValueSeries): object {
+function pricesOf({ assets }: PerformanceTables, series: ReturnType<typeof valueSeries>): object {
   const by = assets.map((asset, number) => ({
     asset,
     carried: series.carried[number] ?? 0,
@@ -241,7 +221,8 @@ function pricesOf({ assets }: PerformanceTables, series: ValueSeries): object {
   };
 }
 
-function toldOf(figure: Figure): ToldFigure {
+/** A statistic as clients get it: a number, or null with its reason. */
+function toldOf(figure: Figure): object {
   if (figure.value === null) return figure;
   return Number.isFinite(figure.value)
     ? { value: figure.value, reason: null }

@@ -24,26 +24,24 @@ export interface PerformanceTables {
   /** External flows in cash by day. */
   readonly inflows: Float64Array;
   readonly outflows: Float64Array;
-  readonly transfers: TransferTable;
+  /** Transfers of the range, one entry for each asset, day and direction; entries of equal index belong together. */
+  readonly transfers: {
+    readonly assets: Uint32Array;
+    /** From the first day of the range. */
+    readonly days: Uint32Array;
+    /** More than 0 came in, less than 0 went out. */
+    readonly quantities: Float64Array;
+    /** Fees in cash. */
+    readonly fees: Float64Array;
+    /** Number of transfers. */
+    readonly counts: Uint32Array;
+  };
   /** Observed prices of the benchmark. */
   readonly benchmark: Float64Array;
   /** Its last price before the range; NaN when there is none. */
   readonly benchmarkBefore: number;
   /** Annual, 0.02 is 2 %. */
   readonly riskFreeRate: number;
-}
-
-/** Transfers of the range, one entry for each asset, day and direction; entries of equal index belong together. */
-export interface TransferTable {
-  readonly assets: Uint32Array;
-  /** From the first day of the range. */
-  readonly days: Uint32Array;
-  /** More than 0 came in, less than 0 went out. */
-  readonly quantities: Float64Array;
-  /** Fees in cash. */
-  readonly fees: Float64Array;
-  /** Number of transfers. */
-  readonly counts: Uint32Array;
 }
 
 /** All that may be handed over with tables. */
@@ -62,4 +60,58 @@ export function buffersOf(tables: PerformanceTables): ArrayBuffer[] {
 /** Size of tables: what their computation takes grows with it. */
 export function cellsOf({ assets, days }: Pick<PerformanceTables, 'assets' | 'days'>): number {
   return assets.length * days;
+}
+
+/**
+ * Values every day at the price of that day, or the last one before. A day without a price carries the last one forward, and
+ * is counted. A day on which something is held that never had a price yet has no value (NaN): what is unknown is not 0.
+ */
+export function valueSeries({
+  days,
+  quantities,
+  pricesBefore,
+  ...observed
+}: Pick<PerformanceTables, 'days' | 'quantities' | 'prices' | 'pricesBefore'>) {
+  const assets = pricesBefore.length;
+  const values = new Float64Array(days);
+  const prices = Float64Array.from(observed.prices);
+  const carried = new Uint32Array(assets);
+  const unpriced = new Uint32Array(assets);
+  const isCarried = new Uint8Array(days);
+  for (let asset = 0; asset < assets; asset++) {
+    let last = pricesBefore[asset] ?? NaN;
+    for (let day = 0; day < days; day++) {
+      const at = asset * days + day;
+      const own = prices[at] ?? NaN;
+      const isMissing = Number.isNaN(own);
+      if (!isMissing) last = own;
+      prices[at] = last;
+      const quantity = quantities[at] ?? 0;
+      if (quantity === 0) continue;
+      values[day] = (values[day] ?? 0) + quantity * last;
+      if (!isMissing) continue;
+      const tally = Number.isNaN(last) ? unpriced : carried;
+      tally[asset] = (tally[asset] ?? 0) + 1;
+      isCarried[day] = 1;
+    }
+  }
+  const unknownDays = values.reduce((count, value) => count + Number(Number.isNaN(value)), 0);
+  const carriedDays = isCarried.reduce(
+    (count, each, day) => count + (Number.isNaN(values[day] ?? 0) ? 0 : each),
+    0,
+  );
+  return {
+    /** Value at the end of each day; NaN where a held asset has no price yet. */
+    values,
+    /** Prices with the missing ones carried forward; NaN before the first one. */
+    prices,
+    /** Days by asset on which it was held at a price carried forward. */
+    carried,
+    /** Days by asset on which it was held without any price yet. */
+    unpriced,
+    /** Days on which at least one held asset was valued at a price carried forward. */
+    carriedDays,
+    /** Days without a value. */
+    unknownDays,
+  };
 }

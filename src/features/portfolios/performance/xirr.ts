@@ -1,11 +1,4 @@
-import { figure, noFigure, type Figure } from './figure.ts';
-
-/** Flows as their receiver sees them: what is paid in is negative, what comes back positive. */
-export interface DatedFlows {
-  /** Days (any origin), one for each amount. */
-  readonly days: Float64Array;
-  readonly amounts: Float64Array;
-}
+import { figure, noFigure, type Figure } from './statistics.ts';
 
 /** Logarithms of 1 + r within which a rate is looked for; beyond, `exp` would leave the doubles. */
 const highest = 700;
@@ -16,8 +9,12 @@ const firstStep = 0.25;
 const stepGrowth = 1.25;
 const tolerance = 1e-13;
 
-/** Money-weighted annual return: the r that solves `Σ CF_i / (1 + r)^((d_i − d_0) / 365) = 0`. */
-export function xirr(flows: DatedFlows): Figure {
+/**
+ * Money-weighted annual return: the r that solves `Σ CF_i / (1 + r)^((d_i − d_0) / 365) = 0`.
+ * @param flows days (any origin) with an amount each, as their receiver sees them: what is paid in is negative, what comes
+ * back positive.
+ */
+export function xirr(flows: { readonly days: Float64Array; readonly amounts: Float64Array }): Figure {
   const logRate = logXirr(flows);
   return logRate.value === null ? logRate : figure(Math.expm1(logRate.value));
 }
@@ -30,7 +27,7 @@ export function xirr(flows: DatedFlows): Figure {
  * Source of the equation: Microsoft, "XIRR function" (Excel), also ECMA-376 Part 1, 18.17.7.348. Source of the solver:
  * R. P. Brent, "Algorithms for Minimization without Derivatives" (1973), ch. 4 (zeroin).
  */
-export function logXirr({ days, amounts }: DatedFlows): Figure {
+export function logXirr({ days, amounts }: Parameters<typeof xirr>[0]): Figure {
   const counts = (_: number, index: number): boolean => amounts[index] !== 0;
   const flows = { days: days.filter(counts), amounts: amounts.filter(counts) };
   const first = flows.days.reduce((least, day) => Math.min(least, day), Infinity);
@@ -116,30 +113,10 @@ function brentFrom(equation: Equation): number | undefined {
   return undefined;
 }
 
-interface Bracket {
-  a: number;
-  fa: number;
-  /** The best estimate so far. */
-  b: number;
-  fb: number;
-  c: number;
-  fc: number;
-  /** The last step, and the one before. */
-  d: number;
-  e: number;
-}
-
 function brent(f: (u: number) => number, low: number, high: number): number {
-  const state: Bracket = {
-    a: low,
-    fa: f(low),
-    b: high,
-    fb: f(high),
-    c: low,
-    fc: f(low),
-    d: high - low,
-    e: high - low,
-  };
+  // b is the best estimate so far; d is the last step, and e the one before.
+  const width = high - low;
+  const state = { a: low, fa: f(low), b: high, fb: f(high), c: low, fc: f(low), d: width, e: width };
   for (let step = 0; step < brentSteps; step++) {
     if (Math.abs(state.fc) < Math.abs(state.fb)) {
       Object.assign(state, { a: state.b, fa: state.fb, b: state.c, fb: state.fc, c: state.b, fc: state.fb });
@@ -147,7 +124,9 @@ function brent(f: (u: number) => number, low: number, high: number): number {
     const closeness = 2 * Number.EPSILON * Math.abs(state.b) + tolerance / 2;
     const middle = (state.c - state.b) / 2;
     if (Math.abs(middle) <= closeness || state.fb === 0) return state.b;
-    choose(state, middle, closeness);
+    const step = interpolated(state, middle, closeness);
+    state.e = step === undefined ? middle : state.d;
+    state.d = step ?? middle;
     state.a = state.b;
     state.fa = state.fb;
     state.b += Math.abs(state.d) > closeness ? state.d : Math.sign(middle) * closeness;
@@ -159,21 +138,19 @@ function brent(f: (u: number) => number, low: number, high: number): number {
   return state.b;
 }
 
-/** Takes the interpolated step if it is good enough, else halves the bracket. */
-function choose(state: Bracket, middle: number, closeness: number): void {
-  const { a, fa, b, fb, c, fc, d, e } = state;
-  const step = Math.abs(e) >= closeness && Math.abs(fa) > Math.abs(fb) ? interpolated() : undefined;
-  state.e = step === undefined ? middle : d;
-  state.d = step ?? middle;
-
-  function interpolated(): number | undefined {
-    const s = fb / fa;
-    const [q0, r0] = [fa / fc, fb / fc];
-    let p = a === c ? 2 * middle * s : s * (2 * middle * q0 * (q0 - r0) - (b - a) * (r0 - 1));
-    let q = a === c ? 1 - s : (q0 - 1) * (r0 - 1) * (s - 1);
-    if (p > 0) q = -q;
-    p = Math.abs(p);
-    const limit = Math.min(3 * middle * q - Math.abs(closeness * q), Math.abs(e * q));
-    return 2 * p < limit ? p / q : undefined;
-  }
+/** The interpolated step; undefined when it is not good enough, and the bracket is halved. */
+function interpolated(
+  { a, fa, b, fb, c, fc, e }: Readonly<Record<'a' | 'fa' | 'b' | 'fb' | 'c' | 'fc' | 'e', number>>,
+  middle: number,
+  closeness: number,
+): number | undefined {
+  if (Math.abs(e) < closeness || Math.abs(fa) <= Math.abs(fb)) return undefined;
+  const s = fb / fa;
+  const [q0, r0] = [fa / fc, fb / fc];
+  let p = a === c ? 2 * middle * s : s * (2 * middle * q0 * (q0 - r0) - (b - a) * (r0 - 1));
+  let q = a === c ? 1 - s : (q0 - 1) * (r0 - 1) * (s - 1);
+  if (p > 0) q = -q;
+  p = Math.abs(p);
+  const limit = Math.min(3 * middle * q - Math.abs(closeness * q), Math.abs(e * q));
+  return 2 * p < limit ? p / q : undefined;
 }

@@ -1,7 +1,7 @@
 /**
  * What a portfolio was worth at the end of each day, exact: quantities held at the price of the day. A day without a price
  * carries the last one forward and is counted; a day on which something is held that never had a price has no value. The
- * figures of performance are made of doubles by the same rules (performance/value-series.ts); a history is money.
+ * figures of performance are made of doubles by the same rules (performance/tables.ts); a history is money.
  *
  * Assets are added one after another, so that who adds many can let others have a turn in between.
  */
