@@ -39,7 +39,7 @@ export interface AppDeps extends AccountService, PortfolioService {
     'freshMs' | 'version' | 'peekFresh' | 'getMany' | 'ranking' | 'rows' | 'noteReads'
   >;
   /** Documents of CoinGecko's API. */
-  readonly documents: DocumentReader;
+  readonly documents: Pick<DocumentReader, 'read'>;
   readonly assets: AssetDirectory;
   /** Prices of the past. */
   readonly history: HistoryReader;

@@ -2,10 +2,7 @@
 import { expect } from 'chai';
 import { Redis } from 'ioredis';
 import { z } from 'zod';
-import {
-  createDocumentReader,
-  type DocumentReader,
-} from '../../src/features/coingecko-api/document-reader.ts';
+import { DocumentReader } from '../../src/features/coingecko-api/document-reader.ts';
 import {
   createDocumentStore,
   documentId,
@@ -59,7 +56,7 @@ describe('documents', () => {
     kicked = [];
     aheadMs = 0;
     onKick = () => Promise.resolve();
-    reader = createDocumentReader({
+    reader = new DocumentReader({
       store,
       news: createChannel({ redis, subscriber, channel: keys.documentNews, schema: z.string() }),
       clock: { now: () => Date.now() + aheadMs },

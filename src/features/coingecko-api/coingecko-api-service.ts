@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { Platform } from '../../platform/platform.ts';
 import { createChannel } from '../../platform/redis/channel.ts';
 import type { QuoteService } from '../quotes/quote-service.ts';
-import { createDocumentReader } from './document-reader.ts';
+import { DocumentReader } from './document-reader.ts';
 import { createDocumentStore, documentId } from './document-store.ts';
 
 /** The documents in Redis, and the channel that says which of them, or why there is none, has come. News may be lost. */
@@ -25,7 +25,7 @@ export function createCoinGeckoApiService(
   { ticks, enqueue, pendingState }: Pick<QuoteService, 'ticks' | 'enqueue' | 'pendingState'>,
 ) {
   const { documents: store, documentNews: news } = createDocumentCache(platform);
-  const documents = createDocumentReader({
+  const documents = new DocumentReader({
     store,
     news,
     clock: platform.clock,

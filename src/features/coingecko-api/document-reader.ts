@@ -8,15 +8,10 @@ import type { Channel } from '../../platform/redis/channel.ts';
 import { createBell } from '../../platform/concurrency/wake-signal.ts';
 import type { Clock } from '../../platform/concurrency/clock.ts';
 import { UnavailableError } from '../../domain/errors.ts';
-import {
-  documentId,
-  type CachedDocument,
-  type DocumentStore,
-  type StoredDocument,
-} from './document-store.ts';
+import { documentId, type CachedDocument, type DocumentStore } from './document-store.ts';
 
 /** A question about a document. */
-export interface DocumentRead {
+interface DocumentRead {
   /** Canonical: only parameters that are known, in one order, with values that were checked. */
   readonly path: string;
   /** For so long (ms) after it was received a document is fresh. */
@@ -33,12 +28,6 @@ export type DocumentReading =
       readonly document?: undefined;
       readonly reason?: string | undefined;
     };
-
-export interface DocumentReader {
-  read(asked: DocumentRead): Promise<DocumentReading>;
-  /** Forgets what this process holds: the cache was cleared. */
-  forget(): void;
-}
 
 interface DocumentReaderDeps {
   readonly store: Pick<DocumentStore, 'read' | 'want'>;
@@ -63,12 +52,8 @@ interface Held {
   readonly askedAt: number;
 }
 
-/** Builds the {@link DocumentReader} of an API process. */
-export function createDocumentReader(deps: DocumentReaderDeps): DocumentReader {
-  return new SharedDocuments(deps);
-}
-
-class SharedDocuments implements DocumentReader {
+/** Reads documents for the handlers of an API process. */
+export class DocumentReader {
   readonly #deps: DocumentReaderDeps;
   readonly #held = new LRUCache<string, Held>({
     maxSize: heldCharacters,
@@ -95,6 +80,7 @@ class SharedDocuments implements DocumentReader {
     return await reading;
   }
 
+  /** Forgets what this process holds: the cache was cleared. */
   forget(): void {
     this.#held.clear();
   }
@@ -154,7 +140,7 @@ class SharedDocuments implements DocumentReader {
 
   /** What Redis has; undefined for nothing. */
   async #look({ path, freshMs }: DocumentRead): Promise<DocumentReading | undefined> {
-    const { document, failure }: StoredDocument = await this.#deps.store.read(path);
+    const { document, failure } = await this.#deps.store.read(path);
     const now = this.#deps.clock.now();
     if (document !== undefined) {
       this.#held.set(path, { document, askedAt: now });

@@ -3,26 +3,6 @@ import type { Redis } from 'ioredis';
 import type { RedisKeys } from '../../platform/redis/keys.ts';
 import { redisScript, runScript } from '../../platform/redis/redis-script.ts';
 
-/**
- * Documents of CoinGecko's API in Redis, by their canonical path and query. As with quotes, a failure lies under a key of its
- * own and never overwrites a document. Number and size are bounded: at the limit the documents that were fetched longest ago
- * go first, so that nobody can fill Redis with queries that he invents.
- */
-export interface DocumentStore {
-  read(path: string): Promise<StoredDocument>;
-  /** Stores a document, and forgets a failure. One that is too large is not stored. */
-  write(path: string, document: CachedDocument): Promise<void>;
-  writeFailure(path: string, failure: DocumentFailure): Promise<void>;
-  /** Takes the right to fetch a document, for `ms`; false when another has it. */
-  lease(path: string, ms: number): Promise<boolean>;
-  /** Gives back a lease: another may try. */
-  release(path: string): Promise<void>;
-  /** The document, or why there is none, has come: gives back the lease and the place among the wanted. */
-  settle(path: string, requester: string | undefined): Promise<void>;
-  /** Takes a place among the documents that are wanted; false when there are too many, of all or of one requester. */
-  want(path: string, requester: string | undefined): Promise<boolean>;
-}
-
 export interface CachedDocument {
   /** JSON text. */
   readonly json: string;
@@ -40,30 +20,10 @@ export interface DocumentFailure {
   readonly reason: string;
 }
 
-export interface StoredDocument {
-  readonly document: CachedDocument | undefined;
-  readonly failure: DocumentFailure | undefined;
-}
+export type DocumentStore = ReturnType<typeof createDocumentStore>;
 
-interface DocumentStoreDeps {
-  readonly redis: Redis;
-  readonly keys: Pick<RedisKeys, 'documents'>;
-  readonly retentionSeconds: number;
-  /** Told in tests. */
-  readonly bounds?: DocumentBounds;
-}
-
-/** What all documents together may take. */
-export interface DocumentBounds {
-  readonly documents: number;
-  readonly bytes: number;
-  readonly bytesEach: number;
-  /** Documents that are wanted at the same time. */
-  readonly wanted: number;
-  readonly wantedOfOne: number;
-}
-
-const defaultBounds: DocumentBounds = {
+/** What all documents together may take; `wanted`: documents that are wanted at the same time. */
+const defaultBounds = {
   documents: 5_000,
   bytes: 64 * 1024 * 1024,
   bytesEach: 4 * 1024 * 1024,
@@ -130,17 +90,32 @@ function keysUnder(prefix: string) {
   };
 }
 
-/** Builds the {@link DocumentStore} on Redis. */
-export function createDocumentStore(deps: DocumentStoreDeps): DocumentStore {
-  const { redis, retentionSeconds, bounds = defaultBounds } = deps;
-  const keys = keysUnder(deps.keys.documents);
+/**
+ * Documents of CoinGecko's API in Redis, by their canonical path and query. As with quotes, a failure lies under a key of its
+ * own and never overwrites a document. Number and size are bounded: at the limit the documents that were fetched longest ago
+ * go first, so that nobody can fill Redis with queries that he invents.
+ */
+export function createDocumentStore({
+  redis,
+  keys: { documents: prefix },
+  retentionSeconds,
+  bounds = defaultBounds,
+}: {
+  readonly redis: Redis;
+  readonly keys: Pick<RedisKeys, 'documents'>;
+  readonly retentionSeconds: number;
+  /** Told in tests. */
+  readonly bounds?: Readonly<typeof defaultBounds>;
+}) {
+  const keys = keysUnder(prefix);
   return {
-    async read(path) {
+    async read(path: string) {
       const id = documentId(path);
       const [body, failure] = await redis.mget(keys.bodies + id, keys.failure(id));
       return { document: parseDocument(body), failure: parseFailure(failure) };
     },
-    async write(path, { json, receivedAt }) {
+    /** Stores a document, and forgets a failure. One that is too large is not stored. */
+    async write(path: string, { json, receivedAt }: CachedDocument): Promise<void> {
       const id = documentId(path);
       const bytes = Buffer.byteLength(json);
       if (bytes > bounds.bytesEach) return;
@@ -158,21 +133,25 @@ export function createDocumentStore(deps: DocumentStoreDeps): DocumentStore {
         args: [`${receivedAt}|${json}`, ...about],
       });
     },
-    async writeFailure(path, { state, until, reason }) {
+    async writeFailure(path: string, { state, until, reason }: DocumentFailure): Promise<void> {
       await redis.set(keys.failure(documentId(path)), `${state}|${until}|${reason}`, 'PXAT', until);
     },
-    async lease(path, ms) {
+    /** Takes the right to fetch a document, for `ms`; false when another has it. */
+    async lease(path: string, ms: number): Promise<boolean> {
       return (await redis.set(keys.lease(documentId(path)), '1', 'PX', ms, 'NX')) === 'OK';
     },
-    async release(path) {
+    /** Gives back a lease: another may try. */
+    async release(path: string): Promise<void> {
       await redis.del(keys.lease(documentId(path)));
     },
-    async settle(path, requester) {
+    /** The document, or why there is none, has come: gives back the lease and the place among the wanted. */
+    async settle(path: string, requester: string | undefined): Promise<void> {
       const id = documentId(path);
       const [all = '', own = ''] = keys.wanted(requester);
       await redis.pipeline().del(keys.lease(id)).zrem(all, id).zrem(own, id).exec();
     },
-    async want(path, requester) {
+    /** Takes a place among the documents that are wanted; false when there are too many, of all or of one requester. */
+    async want(path: string, requester: string | undefined): Promise<boolean> {
       const now = Date.now();
       const args = [documentId(path), now, now + wantedForMs, bounds.wanted, bounds.wantedOfOne];
       return (await runScript(redis, wantScript, { keys: keys.wanted(requester), args })) === 1;

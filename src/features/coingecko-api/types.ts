@@ -12,7 +12,7 @@ import type { DocumentReader } from './document-reader.ts';
 export interface CoinGeckoApiDeps {
   readonly config: Config;
   readonly clock: Clock;
-  readonly documents: DocumentReader;
+  readonly documents: Pick<DocumentReader, 'read'>;
   readonly market: Pick<
     QuoteService,
     'freshMs' | 'version' | 'peekFresh' | 'getMany' | 'ranking' | 'rows' | 'noteReads'

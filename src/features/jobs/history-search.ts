@@ -5,9 +5,8 @@
  * it rests as long as a page took, so that other requests get their half of the process.
  */
 import type { Redis } from 'ioredis';
-import { parseJobEventEntry, type JobEventEntry } from './job-events.ts';
+import { isAfterEnd, isBefore, parseJobEventEntry, type JobEventEntry } from './job-events.ts';
 import { sleep } from '../../platform/concurrency/sleep.ts';
-import { isAfterEnd, isBefore } from '../../platform/realtime/stream-id.ts';
 
 export interface HistoryRequest {
   readonly subjects: readonly string[];
@@ -17,16 +16,6 @@ export interface HistoryRequest {
   readonly to: string;
   /** Asked between two pages; once it is false the search ends with nothing. */
   readonly isWanted?: (() => boolean) | undefined;
-}
-
-export interface HistorySearch {
-  /** Entries about the subjects between two ids (inclusive), the oldest first. Rejects when Redis does not answer. */
-  find(request: HistoryRequest): Promise<readonly JobEventEntry[]>;
-}
-
-interface SearchDeps {
-  readonly redis: Pick<Redis, 'xrange'>;
-  readonly streamKey: string;
 }
 
 /** Somebody who waits for what a pass finds. */
@@ -52,22 +41,19 @@ const mostPages = 50;
 /** Longest rest (ms) between two pages: a slow Redis is not a busy process. */
 const longestRestMs = 20;
 
-/** Builds the {@link HistorySearch} of a process. */
-export function createHistorySearch(deps: SearchDeps): HistorySearch {
-  return new PassingSearch(deps);
-}
-
-class PassingSearch implements HistorySearch {
-  readonly #deps: SearchDeps;
+/** The search of a process. */
+export class HistorySearch {
+  readonly #deps: { readonly redis: Pick<Redis, 'xrange'>; readonly streamKey: string };
   readonly #waiting = new Set<Seeker>();
   readonly #served = new Set<Seeker>();
   readonly #bySubject = new Map<string, Set<Seeker>>();
   #isPassing = false;
 
-  constructor(deps: SearchDeps) {
+  constructor(deps: { readonly redis: Pick<Redis, 'xrange'>; readonly streamKey: string }) {
     this.#deps = deps;
   }
 
+  /** Entries about the subjects between two ids (inclusive), the oldest first. Rejects when Redis does not answer. */
   find(request: HistoryRequest): Promise<readonly JobEventEntry[]> {
     return new Promise((resolve, reject) => {
       this.#waiting.add({ request, found: [], resolve, reject, pages: 0 });

@@ -4,7 +4,7 @@ import { parseJobEventEntry, type JobEventEntry } from './job-events.ts';
 import { messageOf } from '../../domain/errors.ts';
 import type { Logger } from '../../platform/observability/logger.ts';
 import { sleep } from '../../platform/concurrency/sleep.ts';
-import { createHistorySearch, type HistoryRequest, type HistorySearch } from './history-search.ts';
+import { HistorySearch, type HistoryRequest } from './history-search.ts';
 
 /**
  * One reader of the job event stream per process, whatever the number of clients. It reads only while somebody listens, each
@@ -55,7 +55,7 @@ class StreamReader implements JobEventReader {
 
   constructor(deps: ReaderDeps) {
     this.#deps = deps;
-    this.#search = createHistorySearch(deps);
+    this.#search = new HistorySearch(deps);
   }
 
   subscribe(subjects: readonly string[], onEntry: (entry: JobEventEntry) => void): JobEventSubscription {

@@ -1,10 +1,16 @@
-import { isLastEvent, jobSubject, workSubject, type JobEvent, type JobEventEntry } from './job-events.ts';
+import {
+  isBefore,
+  isLastEvent,
+  jobSubject,
+  workSubject,
+  type JobEvent,
+  type JobEventEntry,
+} from './job-events.ts';
 import { isFinal, type JobRecord } from '../../domain/job.ts';
 import type { Clock } from '../../platform/concurrency/clock.ts';
 import { withDeadline } from '../../platform/concurrency/deadline.ts';
 import type { JobEventReader, JobEventSubscription } from './job-event-reader.ts';
 import { Frame, type StreamEvent } from '../../platform/realtime/frame.ts';
-import { isBefore } from '../../platform/realtime/stream-id.ts';
 
 /**
  * One client's stream of one job, in this order: subscribe, replay, then live, so that no event falls between.
@@ -19,16 +25,14 @@ import { isBefore } from '../../platform/realtime/stream-id.ts';
 export interface JobStreamRequest {
   readonly reader: JobEventReader;
   readonly clock: Clock;
-  readonly sink: JobSink;
+  /** Where the events go: an SSE stream, or a part of a WebSocket. */
+  readonly sink: {
+    write(frame: Frame): void;
+    /** Nothing follows. */
+    complete(): void;
+  };
   readonly job: JobRecord;
   readonly lastEventId: string | undefined;
-}
-
-/** Where the events of a job go: an SSE stream, or a part of a WebSocket. */
-export interface JobSink {
-  write(frame: Frame): void;
-  /** Nothing follows. */
-  complete(): void;
 }
 
 /** Events may be stamped by another machine's clock than the row. */

@@ -14,7 +14,7 @@ export interface News {
   readonly frame: () => Frame;
 }
 
-export interface ConflatedWatchRequest {
+interface ConflatedWatchRequest {
   readonly hub: PriceHub;
   readonly watch: Watch;
   /** Whether the client takes more now. */

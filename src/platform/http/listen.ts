@@ -1,26 +1,21 @@
 import {
   createServer,
-  type IncomingMessage,
   type RequestListener,
   type Server,
   type ServerOptions,
   type ServerResponse,
 } from 'node:http';
 import { Server as NetServer, type AddressInfo, type Socket } from 'node:net';
-import type { Duplex } from 'node:stream';
 import { sleep } from '../concurrency/sleep.ts';
 import { createTrust } from './client-address.ts';
 import { boundPerAddress, mostConnectionsHere, mostPerAddressOf } from './connection-bounds.ts';
 import { refuseBrokenConnections } from './refuse-connection.ts';
-import { onlyWebSockets } from '../realtime/upgrade-ignored.ts';
+import { onlyWebSockets, type OnUpgrade } from '../realtime/upgrade-ignored.ts';
 
 /** Anything that makes a request listener, as a Koa application does. */
 interface Listener {
   callback(): RequestListener;
 }
-
-/** Takes over the connection of a request that asks to speak something else. `head` is what has come after the request. */
-export type OnUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
 
 export interface Listening {
   readonly server: Server;

@@ -2,7 +2,6 @@
  * One event in the bytes of each transport. Bytes are made once, on first use, and then written to every client that gets the
  * event: making them costs more than writing them.
  */
-import { encodeSse } from './sse.ts';
 
 /** What clients are told. */
 export interface StreamEvent {
@@ -88,4 +87,20 @@ export function textFrame(text: string): Buffer {
     head.writeBigUInt64BE(BigInt(length), 2);
   }
   return Buffer.concat([head, payload]);
+}
+
+/**
+ * Text of one event. `data` may hold line breaks; `event` and `id` may not, because they would forge fields.
+ * @throws {RangeError} when they do.
+ */
+export function encodeSse({
+  event,
+  data,
+  id,
+}: Pick<StreamEvent, 'data' | 'id'> & { readonly event: string }): string {
+  if (/[\r\n\0]/.test(event) || (id !== undefined && /[\r\n\0]/.test(id))) {
+    throw new RangeError('event and id must not hold line breaks or NUL');
+  }
+  const lines = data.split(/\r\n|\r|\n/).map((line) => `data: ${line}\n`);
+  return `${id === undefined ? '' : `id: ${id}\n`}event: ${event}\n${lines.join('')}\n`;
 }

@@ -9,7 +9,7 @@ import type { Platform } from '../platform.ts';
 import { Frame } from './frame.ts';
 import { refuseSoftly, SseStream, type SseRequest, type SseStreamDeps } from './sse-stream.ts';
 import { StreamRegistry } from './stream-registry.ts';
-import type { RenewTicket } from './ticket-renewal.ts';
+import type { RenewTicket } from './stream-life.ts';
 import type { Topic } from './topic.ts';
 import { createMessageReader, WsSession } from './ws-session.ts';
 import { refuseWs, WsStream, type WsRequest } from './ws-stream.ts';

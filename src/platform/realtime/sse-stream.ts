@@ -3,14 +3,12 @@
  * expires, and an end that tells why.
  */
 import type { ServerResponse } from 'node:http';
-import { comebackMs, longestStreamMs } from './reconnect-delay.ts';
+import type { Socket } from 'node:net';
 import { Frame } from './frame.ts';
 import { SseOutlet } from './transport.ts';
-import { Silence } from './idle-timer.ts';
 import { SlowGuard, type Pace } from './backpressure.ts';
-import { onSocketClose } from './socket-close.ts';
 import type { EndReason, OpenStream, StreamClient, StreamLimit, StreamRegistry } from './stream-registry.ts';
-import { TicketRenewal, type RenewTicket } from './ticket-renewal.ts';
+import { comebackMs, longestStreamMs, Silence, TicketRenewal, type RenewTicket } from './stream-life.ts';
 
 /** A client that asks for a stream, with the response that it becomes. */
 export interface SseRequest extends StreamClient {
@@ -131,6 +129,28 @@ export class SseStream implements OpenStream {
     this.#deps.registry.closed(this, reason);
     for (const act of this.#onClose.splice(0)) act();
   }
+}
+
+/** What is to be done when a socket closes; one listener for all of it, however many requests a client pipelines. */
+const actsOnClose = new WeakMap<Socket, Set<() => void>>();
+
+/**
+ * Calls `act` when the socket closes. A response that waits behind another one of its connection has no socket yet, and is
+ * never told when the connection closes.
+ * @returns what withdraws it.
+ */
+function onSocketClose(socket: Socket, act: () => void): () => void {
+  let acts = actsOnClose.get(socket);
+  if (acts === undefined) {
+    const ofSocket = new Set<() => void>();
+    socket.once('close', () => {
+      for (const each of [...ofSocket]) each();
+    });
+    acts = ofSocket;
+    actsOnClose.set(socket, acts);
+  }
+  acts.add(act);
+  return () => void acts.delete(act);
 }
 
 function lastFrame(reason: EndReason): Frame {

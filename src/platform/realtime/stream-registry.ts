@@ -39,15 +39,9 @@ export interface OpenStream {
 /** Which limit leaves no room for another stream. */
 export type StreamLimit = 'process' | 'user' | 'address';
 
-export interface StreamLimits {
-  readonly perUser: number;
-  readonly perAddress: number;
-  readonly inAll: number;
-}
-
 interface RegistryDeps {
   readonly clock: Clock;
-  readonly limits: StreamLimits;
+  readonly limits: { readonly perUser: number; readonly perAddress: number; readonly inAll: number };
   readonly isRevoked: (viewer: Principal) => boolean;
 }
 

@@ -1,8 +1,9 @@
 /** The way to one client, whatever the transport. */
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { WebSocket } from 'ws';
 import type { Frame } from './frame.ts';
-import { sseHeaders } from './sse.ts';
 
 export interface Outlet {
   /** Bytes written that the system has not taken yet. */
@@ -15,6 +16,14 @@ export interface Outlet {
   cut(): void;
 }
 
+/**
+ * Headers of every event stream; `Connection` is not among them, because the server knows best when it closes. `X-Accel-Buffering` keeps nginx from holding events back, `no-transform` keeps proxies from compressing.
+ */
+export const sseHeaders = {
+  'Content-Type': 'text/event-stream; charset=utf-8',
+  'Cache-Control': 'no-cache, no-transform',
+  'X-Accel-Buffering': 'no',
+} as const;
 const sseHeaderPairs: string[] = Object.entries(sseHeaders).flat();
 
 /** A client takes the last bytes within this time (ms) of the end. */
@@ -60,5 +69,46 @@ export class SseOutlet implements Outlet {
 
   cut(): void {
     this.#response.destroy();
+  }
+}
+
+/**
+ * A WebSocket that frames are written past, to its socket: they are made once for all clients. The library writes its own
+ * frames (pongs, the close) whole and at once as long as nothing is compressed, so that the two never mix.
+ */
+export class WsOutlet implements Outlet {
+  readonly #ws: WebSocket;
+  readonly #socket: Duplex;
+
+  constructor(ws: WebSocket, socket: Duplex) {
+    this.#ws = ws;
+    this.#socket = socket;
+  }
+
+  unsentBytes(): number {
+    return this.#socket.writableLength;
+  }
+
+  write(frame: Frame): void {
+    this.writeBytes(frame.message);
+  }
+
+  /** Writes whole frames that were made already. */
+  writeBytes(bytes: Buffer): void {
+    if (this.#ws.readyState === this.#ws.OPEN && this.#socket.writable) this.#socket.write(bytes);
+  }
+
+  /** A ping, and the frame after it. */
+  ping(frame: Frame): void {
+    this.writeBytes(frame.pingedMessage);
+  }
+
+  /** Closes after what was written; a client that does not answer is cut. */
+  end(code = 1000, reason = ''): void {
+    this.#ws.close(code, reason);
+  }
+
+  cut(): void {
+    this.#ws.terminate();
   }
 }

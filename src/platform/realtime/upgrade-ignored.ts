@@ -9,7 +9,8 @@ import { createRequestIds } from '../http/request-id.ts';
 import type { Problem } from '../http/problem.ts';
 import { refuseOn } from '../http/refuse-connection.ts';
 
-type OnUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
+/** Takes over the connection of a request that asks to speak something else. `head` is what has come after the request. */
+export type OnUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
 
 /** Of the request that asks, not of the one that is served. */
 const offer = new Set(['upgrade', 'connection', 'http2-settings']);

@@ -14,7 +14,7 @@ import type { RouteTally } from '../observability/route-counter.ts';
 import { mostMessageBytes, socketPath } from './ws-messages.ts';
 import type { AccessRule } from '../http/access-rule.ts';
 import { createClientAddress } from '../http/client-address.ts';
-import type { OnUpgrade } from '../http/listen.ts';
+import type { OnUpgrade } from './upgrade-ignored.ts';
 import type { Admit, Entrant } from '../http/admission.ts';
 import { createOriginCheck } from '../http/headers.ts';
 import { createRequestIds } from '../http/request-id.ts';

@@ -5,12 +5,8 @@ import { textFrame } from './frame.ts';
 /** Where WebSockets are opened. */
 export const socketPath = '/api/v1/crypto/stream/ws';
 
-/** Longest `id` of a message, in characters. */
-export const longestMessageId = 64;
 /** Largest message (bytes) that is taken. */
 export const mostMessageBytes = 16 * 1_024;
-/** Messages, pings and pongs among them, that a client may send in a second. */
-export const messagesPerSecond = 50;
 
 /** Why a connection was closed, as clients are told. docs/streams.md says which of them to come back after. */
 export const closeCodes = {
@@ -41,23 +37,4 @@ export function problemFrame(error: unknown, id: string | undefined, rest: objec
   }
   const { code, message, fields, retryAfterSeconds } = error;
   return answerFrame('problem', id, { code, message, fields, retry_after: retryAfterSeconds, ...rest });
-}
-
-/**
- * The JSON value of a message.
- * @throws {AppError} it is no JSON.
- */
-export function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    throw new AppError('The message is not valid JSON', { code: 'malformed_message', status: 400 });
-  }
-}
-
-/** The `id` of a message that may be wrong in other ways, so that its refusal can be told apart. */
-export function idOf(message: unknown): string | undefined {
-  if (typeof message !== 'object' || message === null || !('id' in message)) return undefined;
-  const { id } = message;
-  return typeof id === 'string' && id.length <= longestMessageId ? id : undefined;
 }

@@ -10,18 +10,15 @@ import { boundedArray } from '../http/fields.ts';
 import { validate } from '../http/validate.ts';
 import type { Logger } from '../observability/logger.ts';
 import { Frame } from './frame.ts';
-import type { RenewTicket } from './ticket-renewal.ts';
+import type { RenewTicket } from './stream-life.ts';
 import type { Topic, TopicSession } from './topic.ts';
-import {
-  answerFrame,
-  idOf,
-  longestMessageId,
-  messagesPerSecond,
-  mostMessageBytes,
-  parseJson,
-  problemFrame,
-} from './ws-messages.ts';
+import { answerFrame, mostMessageBytes, problemFrame } from './ws-messages.ts';
 import type { WsStream, WsTalk } from './ws-stream.ts';
+
+/** Longest `id` of a message, in characters. */
+const longestMessageId = 64;
+/** Messages, pings and pongs among them, that a client may send in a second. */
+const messagesPerSecond = 50;
 
 /** What a client asks for. Defaults are filled in; lists, by kind of topic, hold nothing twice. */
 type ClientMessage =
@@ -209,10 +206,11 @@ export class WsSession implements WsTalk {
   #parse(text: string): { readonly message: unknown } | undefined {
     const { stream } = this.#deps;
     try {
-      const message = parseJson(text);
+      const message: unknown = JSON.parse(text);
       this.#malformed = 0;
       return { message };
-    } catch (error) {
+    } catch {
+      const error = new AppError('The message is not valid JSON', { code: 'malformed_message', status: 400 });
       stream.writeBytes(problemFrame(error, undefined));
       this.#malformed += 1;
       if (this.#malformed >= mostMalformed) stream.breach('malformed', 'send JSON');
@@ -269,4 +267,11 @@ export class WsSession implements WsTalk {
     const watched = Object.fromEntries([...this.#sessions].map(([kind, { size }]) => [kind, size]));
     this.#deps.stream.writeBytes(answerFrame('unsubscribed', id, watched));
   }
+}
+
+/** The `id` of a message that may be wrong in other ways, so that its refusal can be told apart. */
+function idOf(message: unknown): string | undefined {
+  if (typeof message !== 'object' || message === null || !('id' in message)) return undefined;
+  const { id } = message;
+  return typeof id === 'string' && id.length <= longestMessageId ? id : undefined;
 }

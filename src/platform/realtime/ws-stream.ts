@@ -4,15 +4,13 @@
  */
 import type { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
-import { comebackMs, longestStreamMs } from './reconnect-delay.ts';
 import type { Frame } from './frame.ts';
-import { Silence } from './idle-timer.ts';
 import { SlowGuard } from './backpressure.ts';
 import type { EndReason, OpenStream, StreamClient, StreamLimit } from './stream-registry.ts';
 import type { SseStreamDeps } from './sse-stream.ts';
-import { TicketRenewal, type RenewTicket } from './ticket-renewal.ts';
+import { comebackMs, longestStreamMs, Silence, TicketRenewal, type RenewTicket } from './stream-life.ts';
 import { closeCodes, type CloseName } from './ws-messages.ts';
-import { WsOutlet } from './ws-transport.ts';
+import { WsOutlet } from './transport.ts';
 
 /** A client that has been upgraded. */
 export interface WsRequest extends StreamClient {

@@ -21,7 +21,6 @@ import {
   StreamRegistry,
   type EndReason,
   type OpenStream,
-  type StreamLimits,
 } from '../../../src/platform/realtime/stream-registry.ts';
 import type { WantRequest } from '../../../src/features/quotes/demand/demand.ts';
 import { FakeDesk, jobRecord, startApi, type TestApi } from './ports.ts';
@@ -88,13 +87,10 @@ class OpenRegistry extends StreamRegistry {
 }
 
 const log = silentLogger();
-const plenty: StreamLimits = { perUser: 10_000, perAddress: 10_000, inAll: 10_000 };
+const plenty = { perUser: 10_000, perAddress: 10_000, inAll: 10_000 };
 
 /** Starts it. */
-export async function startSocketApi(
-  limits: StreamLimits = plenty,
-  different: Partial<AppDeps> = {},
-): Promise<SocketApi> {
+export async function startSocketApi(limits = plenty, different: Partial<AppDeps> = {}): Promise<SocketApi> {
   let skipped = 0;
   const clock = { now: () => Date.now() + skipped };
   const market = standInMarket(clock);

@@ -1,7 +1,7 @@
 /** One pass over the stream of job events serves everybody, over a stand-in that counts what is read. */
 import { expect } from 'chai';
 import { setImmediate as turn } from 'node:timers/promises';
-import { createHistorySearch, type HistorySearch } from '../../../src/features/jobs/history-search.ts';
+import { HistorySearch } from '../../../src/features/jobs/history-search.ts';
 import { waitFor } from '../../support/wait-for.ts';
 
 type Raw = [string, string[]];
@@ -44,7 +44,7 @@ describe('the search for missed job events', () => {
 
   const open = (entries: number): void => {
     stream = new StandInStream(entries);
-    search = createHistorySearch({ redis: stream as never, streamKey: 'jobs' });
+    search = new HistorySearch({ redis: stream as never, streamKey: 'jobs' });
   };
   const find = (subject: string, more: { from?: string; to?: string; isWanted?: () => boolean } = {}) =>
     search.find({ subjects: [subject], from: '0', to: '+', ...more });

@@ -4,7 +4,8 @@ import type { AddressInfo } from 'node:net';
 import { expect } from 'chai';
 import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import fc from 'fast-check';
-import { encodeSse, sseHeaders } from '../../../src/platform/realtime/sse.ts';
+import { encodeSse } from '../../../src/platform/realtime/frame.ts';
+import { sseHeaders } from '../../../src/platform/realtime/transport.ts';
 import { generatedRuns } from '../../support/generated-runs.ts';
 
 function parse(text: string): EventSourceMessage[] {
