@@ -8,8 +8,8 @@ import { directoryOver } from '../src/features/assets/asset-directory.ts';
 import { createAssetIndex } from '../src/features/assets/asset-index.ts';
 import { loadConfig } from '../src/platform/config/load-config.ts';
 import { createAccountService } from '../src/features/accounts/account-service.ts';
+import { createAlertService } from '../src/features/alerts/alert-service.ts';
 import { createCoinGeckoApiService } from '../src/features/coingecko-api/coingecko-api-service.ts';
-import { buildAlerts } from '../src/hooks.ts';
 import { buildPortfolios } from '../src/portfolios.ts';
 import { createApp } from '../src/app.ts';
 import type { AppDeps } from '../src/app-deps.ts';
@@ -80,6 +80,12 @@ async function main(): Promise<void> {
   const { history } = pipeline;
   const assets = directoryOver(() => noAssets);
   const portfolios = buildPortfolios({ pipeline, assets, market: quotes });
+  const alerts = createAlertService(pipeline, {
+    webhooks: pipeline.webhooks,
+    assets,
+    portfolios: portfolios.portfolios,
+    realtime: streaming.realtime,
+  });
   const deps: AppDeps = {
     ...access,
     config,
@@ -96,7 +102,8 @@ async function main(): Promise<void> {
     ...portfolios,
     webhooks: pipeline.webhooks,
     webhookTargets: pipeline.webhooks.targets,
-    ...buildAlerts({ config, log, shutdown, pipeline, assets, streaming, ...portfolios }),
+    alerts,
+    alertStreams: alerts.streams,
     assets,
     health: createHealth({ clock, log, checks: [] }),
     jobDesk,

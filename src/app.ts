@@ -13,7 +13,7 @@ import type { Route } from './platform/http/route.ts';
 import { routing } from './platform/http/router.ts';
 import { createAccountsModule } from './features/accounts/module.ts';
 import { createAdminModule } from './features/admin/module.ts';
-import { alertRoutes } from './features/alerts/alert-routes.ts';
+import { alertRoutes } from './features/alerts/routes.ts';
 import { assetRoutes } from './features/assets/routes.ts';
 import { cacheRoutes, priceRoutes, submissionRoutes } from './features/quotes/routes.ts';
 import { docsRoutes } from './platform/http/docs-routes.ts';

@@ -9,7 +9,8 @@ import { etaSeconds } from './features/jobs/eta.ts';
 import { createControlChannel } from './features/jobs/control-channel.ts';
 import { createJobEventLog, isLastEvent, jobSubject, workSubject } from './features/jobs/job-events.ts';
 import { createWebhooksModule } from './features/webhooks/module.ts';
-import { buildAlerts } from './hooks.ts';
+import { createAlertService } from './features/alerts/alert-service.ts';
+import { createHeartbeat } from './features/admin/client-streams.ts';
 import { createApp } from './app.ts';
 import type { AppDeps } from './app-deps.ts';
 import { createTrust } from './platform/http/client-address.ts';
@@ -74,6 +75,12 @@ async function main(): Promise<void> {
   const { quotes, upstream, history } = parts.pipeline;
   const assets = createAssetService(parts.pipeline).openDirectory();
   const portfolios = buildPortfolios({ ...parts, market: quotes, assets });
+  const alerts = createAlertService(parts.pipeline, {
+    webhooks: parts.pipeline.webhooks,
+    assets,
+    portfolios: portfolios.portfolios,
+    realtime: streaming.realtime,
+  });
   const deps: AppDeps = {
     config,
     log,
@@ -89,7 +96,8 @@ async function main(): Promise<void> {
     assets,
     webhooks: parts.pipeline.webhooks,
     webhookTargets: parts.pipeline.webhooks.targets,
-    ...buildAlerts({ ...parts, ...portfolios, assets, streaming }),
+    alerts,
+    alertStreams: alerts.streams,
     ...portfolios,
     health,
     budgetStatus: upstream.budgetState,

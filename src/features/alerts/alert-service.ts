@@ -1,18 +1,29 @@
 /** Where handlers find, make and change alerts. */
-import type { FiringFilter, FiringQueries } from './queries/alert-firings.ts';
-import type { AlertChange, AlertFields, AlertFilter, AlertQueries } from './queries/alerts.ts';
-import type { Alert, AlertFiring } from './alert.ts';
+import { createFiringQueries, type FiringQueries } from './queries/alert-firings.ts';
+import {
+  createAlertQueries,
+  type AlertChange,
+  type AlertFields,
+  type AlertQueries,
+} from './queries/alerts.ts';
+import { firingsKeptSeconds, type Alert, type AlertRule, type AlertSubject } from './alert.ts';
 import type { Viewer } from '../../domain/job.ts';
-import type { AlertNews } from './alert-channel.ts';
+import { createAlertNews, type AlertNews } from './alert-channel.ts';
+import { createAlertStreams } from './alert-streams.ts';
+import type { AssetDirectory } from '../assets/asset-directory.ts';
+import { parseAmount } from '../portfolios/ledger/amount.ts';
+import type { WebhookService } from '../webhooks/webhook-service.ts';
 import {
   ConflictError,
   messageOf,
   NotFoundError,
   PreconditionFailedError,
   ValidationError,
+  type FieldProblem,
 } from '../../domain/errors.ts';
 import type { Logger } from '../../platform/observability/logger.ts';
-import { confirmRule } from './alert-rules.ts';
+import type { Platform } from '../../platform/platform.ts';
+import type { Realtime } from '../../platform/realtime/realtime.ts';
 
 /** What somebody asks to be watched. The currency of a portfolio's value is that of the portfolio. */
 export interface AlertAsked extends Omit<AlertFields, 'currency'> {
@@ -29,35 +40,7 @@ export interface AlertChanging {
   readonly changes: Omit<AlertChange, 'state'> & { readonly isEnabled?: boolean | undefined };
 }
 
-/** All methods throw {@link UnavailableError} when Postgres does not answer. */
-export interface AlertDesk {
-  /**
-   * @throws {ValidationError} the fields do not go together, the asset is not known, or the URL must not receive webhooks.
-   * @throws {NotFoundError} (`portfolio_not_found`) the portfolio is not the viewer's.
-   * @throws {ConflictError} (`alert_limit`) the viewer has as many as one may have.
-   */
-  make(viewer: Viewer, asked: AlertAsked): Promise<Alert>;
-  /** @throws {NotFoundError} (`alert_not_found`) it does not exist or is not the viewer's. */
-  get(id: string, viewer: Viewer): Promise<Alert>;
-  /** A page of the viewer's alerts, the newest first. */
-  page(filter: AlertFilter): Promise<{ readonly alerts: readonly Alert[]; readonly total: number }>;
-  /**
-   * Another threshold, direction or window begins the alert anew.
-   * @throws {PreconditionFailedError} it has another version; what `make` and `get` throw.
-   * @throws {ConflictError} (`alert_changing`) others change it all the time.
-   */
-  change(changing: AlertChanging): Promise<Alert>;
-  /** Begins an alert anew, whatever its state. @throws what `get` throws; `alert_changing` as `change` does. */
-  rearm(id: string, viewer: Viewer): Promise<Alert>;
-  /** @throws what `change` throws. What has fired stays on record. */
-  remove(removal: Omit<AlertChanging, 'changes'>): Promise<void>;
-  /** A page of what has fired, the newest first. */
-  firings(
-    filter: FiringFilter,
-  ): Promise<{ readonly firings: readonly AlertFiring[]; readonly total: number }>;
-}
-
-export interface AlertDeskDeps {
+interface AlertDeskDeps {
   readonly alerts: AlertQueries;
   readonly firings: Pick<FiringQueries, 'page'>;
   readonly news: Pick<AlertNews, 'changed'>;
@@ -70,17 +53,81 @@ export interface AlertDeskDeps {
   readonly log: Logger;
 }
 
+/** Bounds of a change in per cent: nothing falls by more than all of it. */
+const leastChange = -100n * 10n ** 18n;
+const mostChange = 1_000_000n * 10n ** 18n;
+const hundred = 100n * 10n ** 18n;
+
 /** Alerts that one user may have. */
 const alertLimit = 500;
 /** An alert that fires in between is changed as it then is; so often. */
 const mostAttempts = 5;
 
-/** Builds the {@link AlertDesk}. */
-export function createAlertDesk(deps: AlertDeskDeps): AlertDesk {
+export type AlertService = ReturnType<typeof createAlertService>;
+
+/**
+ * Builds the service of an API process; alerts are evaluated by workers.
+ * @param services.realtime opens the streams of this process.
+ */
+export function createAlertService(
+  { clock, keys, knex, log, redis, shutdown, subscriber }: Platform,
+  {
+    webhooks,
+    assets,
+    portfolios,
+    realtime,
+  }: {
+    readonly webhooks: Pick<WebhookService, 'targets'>;
+    readonly assets: Pick<AssetDirectory, 'isKnown' | 'byId'>;
+    /** A portfolio of the viewer. @throws {NotFoundError} there is none. */
+    readonly portfolios: {
+      readonly get: (id: string, viewer: Viewer) => Promise<{ readonly baseCurrency: string }>;
+    };
+    readonly realtime: Pick<Realtime, 'open'>;
+  },
+) {
+  const news = createAlertNews({ redis, subscriber, channel: keys.alerts });
+  const firings = createFiringQueries(knex);
+  const streams = createAlertStreams({
+    realtime,
+    firings,
+    news,
+    log,
+    clock,
+    keptSeconds: firingsKeptSeconds,
+  });
+  shutdown.add('queues', 'streams of alerts', () => streams.close());
+  const desk = createAlertDesk({
+    alerts: createAlertQueries(knex),
+    firings,
+    news,
+    log,
+    baseCurrencyOf: async (id, viewer) => (await portfolios.get(id, viewer)).baseCurrency,
+    isAsset: (id) => !assets.isKnown() || assets.byId(id) !== undefined,
+    checkUrl: (url, field) => webhooks.targets.checked(url, field),
+  });
+  return { ...desk, /** Alerts as they fire. */ streams };
+}
+
+export type AlertDesk = ReturnType<typeof createAlertDesk>;
+
+/** Where handlers find, make and change alerts. All methods throw {@link UnavailableError} when Postgres does not answer. */
+export function createAlertDesk(deps: AlertDeskDeps) {
   const { alerts, firings } = deps;
 
-  const get = async (id: string, viewer: Viewer): Promise<Alert> =>
-    (await alerts.find(id, viewer.userId)) ?? refuseMissing();
+  /** @throws {NotFoundError} (`alert_not_found`) it does not exist or is not the viewer's. */
+  async function get(id: string, viewer: Viewer): Promise<Alert> {
+    const found = await alerts.find(id, viewer.userId);
+    if (found !== undefined) return found;
+    throw new NotFoundError('There is no such alert, or it is somebody else’s', 'alert_not_found');
+  }
+
+  function announce(id: string): void {
+    // Evaluators look for themselves every few seconds.
+    deps.news.changed([id]).catch((error: unknown) => {
+      deps.log.debug({ alert: id, reason: messageOf(error) }, 'a change of an alert could not be announced');
+    });
+  }
 
   /** Tries again while others, evaluators among them, change the alert. */
   async function whileItChanges<T>(
@@ -92,7 +139,7 @@ export function createAlertDesk(deps: AlertDeskDeps): AlertDesk {
       if (expected !== 'any' && !expected.includes(alert.version)) throw new PreconditionFailedError();
       const done = await act(alert);
       if (done === undefined) continue;
-      tell(deps, id);
+      announce(id);
       return done;
     }
     throw new ConflictError('The alert is being changed by others all the time: try again', 'alert_changing');
@@ -100,20 +147,32 @@ export function createAlertDesk(deps: AlertDeskDeps): AlertDesk {
 
   return {
     get,
-    page: (filter) => alerts.page(filter),
-    firings: (filter) => firings.page(filter),
+    /** A page of the viewer's alerts, the newest first. */
+    page: alerts.page,
+    /** A page of what has fired, the newest first. */
+    firings: firings.page,
 
-    async make(viewer, { isEnabled, ...asked }) {
+    /**
+     * @throws {ValidationError} the fields do not go together, the asset is not known, or the URL must not receive webhooks.
+     * @throws {NotFoundError} (`portfolio_not_found`) the portfolio is not the viewer's.
+     * @throws {ConflictError} (`alert_limit`) the viewer has as many as one may have.
+     */
+    async make(viewer: Viewer, { isEnabled, ...asked }: AlertAsked): Promise<Alert> {
       confirmRule(asked);
       const currency = await currencyOf(deps, viewer, asked);
       const url = asked.url === null ? null : deps.checkUrl(asked.url, 'url');
       const state = isEnabled ? 'pending' : 'disabled';
       const made = await alerts.insert({ ...asked, currency, url, state, userId: viewer.userId }, alertLimit);
-      tell(deps, made.id);
+      announce(made.id);
       return made;
     },
 
-    async change({ changes: { isEnabled, ...changes }, ...which }) {
+    /**
+     * Another threshold, direction or window starts the alert again.
+     * @throws {PreconditionFailedError} it has another version; what `make` and `get` throw.
+     * @throws {ConflictError} (`alert_changing`) others change it all the time.
+     */
+    async change({ changes: { isEnabled, ...changes }, ...which }: AlertChanging): Promise<Alert> {
       const { url } = changes;
       const checked = typeof url === 'string' ? { ...changes, url: deps.checkUrl(url, 'url') } : changes;
       return await whileItChanges(which, async (alert) => {
@@ -123,17 +182,15 @@ export function createAlertDesk(deps: AlertDeskDeps): AlertDesk {
       });
     },
 
-    rearm: (id, viewer) =>
+    /** Starts an alert again, whatever its state. @throws what `get` throws; `alert_changing` as `change` does. */
+    rearm: (id: string, viewer: Viewer): Promise<Alert> =>
       whileItChanges({ id, viewer, expected: 'any' }, (alert) => alerts.change(alert, { state: 'pending' })),
 
-    async remove(removal) {
+    /** @throws what `change` throws. What has fired stays on record. */
+    async remove(removal: Omit<AlertChanging, 'changes'>): Promise<void> {
       await whileItChanges(removal, async (alert) => ((await alerts.remove(alert)) ? true : undefined));
     },
   };
-}
-
-function refuseMissing(): never {
-  throw new NotFoundError('There is no such alert, or it is somebody else’s', 'alert_not_found');
 }
 
 async function currencyOf(
@@ -163,9 +220,45 @@ function stateAfter(
   return isOther && !isDisabled ? 'pending' : undefined;
 }
 
-function tell({ news, log }: AlertDeskDeps, id: string): void {
-  // Evaluators look for themselves every few seconds.
-  news.changed([id]).catch((error: unknown) => {
-    log.debug({ alert: id, reason: messageOf(error) }, 'a change of an alert could not be announced');
-  });
+/**
+ * Checks what the fields of an alert say together.
+ * @throws {ValidationError} that names the fields as clients know them.
+ */
+function confirmRule(alert: AlertRule & Pick<AlertSubject, 'kind' | 'windowSeconds'>): void {
+  const { kind, windowSeconds } = alert;
+  const isChange = kind === 'change';
+  const problems: FieldProblem[] = [];
+  if (isChange && windowSeconds === null)
+    problems.push({ field: 'window', message: 'is required for a change' });
+  if (!isChange && windowSeconds !== null)
+    problems.push({ field: 'window', message: 'belongs to alerts of kind change' });
+
+  const threshold = amountOfText(alert.threshold);
+  if (!isChange && threshold <= 0n) problems.push({ field: 'threshold', message: 'must be more than 0' });
+  if (isChange && (threshold === 0n || threshold <= leastChange || threshold > mostChange)) {
+    const message = 'must be more than -100, at most 1000000, and not 0 per cent';
+    problems.push({ field: 'threshold', message });
+  }
+
+  const problem = hysteresisProblem(alert, threshold);
+  if (problem !== undefined) problems.push({ field: `hysteresis.${alert.hysteresisUnit}`, message: problem });
+  if (problems.length > 0) throw new ValidationError('The request breaks a rule', problems);
+}
+
+/** An alert that could never be armed again would be none. */
+function hysteresisProblem(
+  { kind, hysteresis, hysteresisUnit }: AlertRule & Pick<AlertSubject, 'kind'>,
+  threshold: bigint,
+): string | undefined {
+  const size = amountOfText(hysteresis);
+  if (size < 0n) return 'must not be less than 0';
+  if (hysteresisUnit === 'percent') return size < hundred ? undefined : 'must be less than 100';
+  if (kind !== 'change') return size < threshold ? undefined : 'must be less than the threshold';
+  return size <= mostChange ? undefined : 'must be at most 1000000';
+}
+
+function amountOfText(text: string): bigint {
+  const amount = parseAmount(text);
+  if (amount === undefined) throw new RangeError('not a decimal of the books');
+  return amount;
 }

@@ -123,3 +123,32 @@ export interface AlertFiring {
  * lost: the alert stays armed, and fires at the first later value if its condition then still holds.
  */
 export const leastBetweenFiringsMs = 10_000;
+/** Firings are kept for 90 days (s). */
+export const firingsKeptSeconds = 90 * 86_400;
+
+/** An alert as clients see it, without where its webhook goes. */
+export function shownAlert(alert: Alert): object {
+  return {
+    id: alert.id,
+    kind: alert.kind,
+    ...(alert.assetId === null ? {} : { coin: alert.assetId }),
+    ...(alert.portfolioId === null ? {} : { portfolio_id: alert.portfolioId }),
+    currency: alert.currency,
+    direction: alert.direction,
+    threshold: alert.threshold,
+    ...(alert.windowSeconds === null ? {} : { window: alert.windowSeconds }),
+    hysteresis: { [alert.hysteresisUnit]: alert.hysteresis },
+    repeat: alert.repeat,
+    fire_if_true: alert.fireIfTrue,
+    note: alert.note,
+    state: alert.state,
+    not_evaluated: alert.notEvaluated,
+    last_value: alert.lastValue,
+    observed_at: alert.observedAt,
+    fired_at: alert.firedAt,
+    fired_count: alert.firedCount,
+    version: alert.version,
+    created_at: alert.createdAt,
+    updated_at: alert.updatedAt,
+  };
+}

@@ -8,8 +8,58 @@
  *
  * Values may come twice and late: one that was received before the last change of the state changes nothing.
  */
-import { leastBetweenFiringsMs, type Alert, type AlertRule } from './alert.ts';
-import { levelOf, oneLevel, type Level } from './level.ts';
+import { Decimal } from 'decimal.js';
+import { freshness, type CachedQuote } from '../../domain/cached-quote.ts';
+import { leastBetweenFiringsMs, type Alert, type AlertRule, type FiringQuote } from './alert.ts';
+
+/**
+ * A value in units of 10^-36, so that values and thresholds are compared exactly: the shortest decimal text of every double of
+ * 10^-18 or more has no more digits behind the point, and every threshold has 18 at most.
+ */
+export type Level = bigint;
+
+const scale = 36;
+
+/** The level of 1. */
+export const oneLevel: Level = 10n ** BigInt(scale);
+
+const plain = /^(-?)(\d+)(?:\.(\d+))?$/;
+
+/**
+ * The level of plain decimal text; digits behind the 36th are cut off, which no comparison with a threshold sees.
+ * @throws {RangeError} it is no plain decimal text.
+ */
+export function levelOf(text: string): Level {
+  const match = plain.exec(text);
+  if (match === null) throw new RangeError('not a decimal');
+  const [, sign, whole = '', fraction = ''] = match;
+  const level = BigInt(whole + fraction.slice(0, scale).padEnd(scale, '0'));
+  return sign === '-' ? -level : level;
+}
+
+/** Decimal text of a price: the shortest that denotes the same double, without an exponent. */
+export function textOfPrice(price: number): string {
+  return new Decimal(price).toFixed();
+}
+
+/** Decimal text of a level, rounded towards zero to `digits` behind the point, without superfluous zeros. */
+export function textOfLevel(level: Level, digits: number): string {
+  const text = (level < 0n ? -level : level).toString().padStart(scale + 1, '0');
+  const whole = text.slice(0, -scale);
+  const fraction = text.slice(-scale).slice(0, digits).replace(/0+$/, '');
+  const plainText = fraction === '' ? whole : `${whole}.${fraction}`;
+  return level < 0n && /[1-9]/.test(plainText) ? `-${plainText}` : plainText;
+}
+
+/**
+ * Change from `reference` to `now` in per cent, cut off at 36 digits. Undefined without a positive reference.
+ */
+export function percentChange(now: Level, reference: Level): Level | undefined {
+  if (reference <= 0n) return undefined;
+  const dividend = (now - reference) * 100n * oneLevel;
+  // Rounded down, for falls too.
+  return dividend / reference - (dividend % reference < 0n ? 1n : 0n);
+}
 
 /** A value at a moment. */
 export interface Observation {
@@ -23,7 +73,7 @@ export interface Observation {
 export type Move = 'armed' | 'fired';
 
 /** The values at which an alert does something: those of `atLeast` and more, and those of `atMost` and less. */
-export interface Triggers {
+interface Triggers {
   readonly atLeast?: Level;
   readonly atMost?: Level;
 }
@@ -51,7 +101,9 @@ function nextMove(alert: Standing, { value, at, isFresh }: Observation): Move | 
   if (alert.state === 'armed') return 'fired';
   // What was received long before somebody made the alert says nothing of a crossing that he could mean.
   if (!isFresh) return undefined;
-  return holds(alert, value) ? 'fired' : 'armed';
+  const threshold = levelOf(alert.threshold);
+  const holds = alert.direction === 'above' ? value >= threshold : value <= threshold;
+  return holds ? 'fired' : 'armed';
 }
 
 /** The values at which an alert does something. Levels are whole numbers, so that "more than x" is "at least x + 1". */
@@ -69,13 +121,42 @@ export function triggersOf(alert: Standing): Triggers {
   return isAbove ? { ...other, atLeast: threshold } : { ...other, atMost: threshold };
 }
 
-function holds({ direction, threshold }: AlertRule, value: Level): boolean {
-  return direction === 'above' ? value >= levelOf(threshold) : value <= levelOf(threshold);
-}
-
 function hysteresisOf({ hysteresis, hysteresisUnit }: AlertRule, threshold: Level): Level {
   const size = levelOf(hysteresis);
   if (hysteresisUnit === 'absolute') return size;
   const magnitude = threshold < 0n ? -threshold : threshold;
   return (magnitude * size) / (100n * oneLevel);
+}
+
+/** An observation with what is told of it when an alert fires. */
+export interface Seen extends Observation {
+  /** The value as decimal text. */
+  readonly text: string;
+  readonly quote: FiringQuote;
+  /** Of a change: the price that it is measured from. */
+  readonly reference?: { readonly price: string; readonly at: string } | undefined;
+}
+
+/** A quote as alerts read it. */
+export interface ReadQuote extends FiringQuote {
+  /** As its source sent it. */
+  readonly price: number;
+}
+
+/** Reads a cached quote at `now`; `freshMs` is the age from which it is stale. */
+export function readQuote(cached: CachedQuote, now: number, freshMs: number): ReadQuote {
+  const head = JSON.parse(`${cached.head}}`) as { price: number; source: string; as_of: string | null };
+  return {
+    price: head.price,
+    asOf: head.as_of,
+    receivedAt: cached.receivedAt,
+    source: head.source,
+    state: freshness(cached, now, freshMs),
+  };
+}
+
+/** The price of a quote as an observation. */
+export function seenPrice({ price, ...quote }: ReadQuote): Seen {
+  const text = textOfPrice(price);
+  return { value: levelOf(text), text, at: quote.receivedAt, isFresh: quote.state === 'fresh', quote };
 }

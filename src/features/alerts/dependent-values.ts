@@ -2,10 +2,11 @@
  * Values that need more than a quote: changes over a window and values of portfolios. A tick marks them; a look, once a second,
  * values those that are marked, a bounded number at a time.
  */
-import type { AlertValueQueries } from './queries/alert-values.ts';
-import { ChangeValues, type Valued } from './change-values.ts';
-import { PortfolioValues } from './portfolio-values.ts';
-import type { ReadQuote } from './seen.ts';
+import type { AlertValueQueries, HeldInPortfolio, ReferencePrice } from './queries/alert-values.ts';
+import { amountOf, formatAmount, type Amount } from '../portfolios/ledger/amount.ts';
+import { valueAt } from '../portfolios/ledger/price.ts';
+import type { AlertSubject, NotEvaluated } from './alert.ts';
+import { levelOf, percentChange, textOfLevel, textOfPrice, type ReadQuote, type Seen } from './crossing.ts';
 import type { Subject } from './subject.ts';
 
 interface DependentDeps {
@@ -142,4 +143,167 @@ function firstOf(
     if (isDue(subject)) taken.push(subject);
   }
   return taken;
+}
+
+/** What a value is at present, or why it cannot be had. */
+export type Valued = { readonly seen: Seen } | { readonly reason: NotEvaluated };
+
+const referenceHeldMs = 60_000;
+/** References of one statement. */
+const referencesPerRead = 500;
+/** Without an observation in this time (ms), or this share of the window, before its beginning there is no reference. */
+const leastToleranceMs = 900_000;
+const toleranceShare = 0.1;
+/** Digits behind the point of a change, as it is told. */
+const toldDigits = 18;
+
+/**
+ * Changes over a window, in per cent: the price now against the last that was observed at its start. Prices of the past come
+ * from stored candles and are asked for once in a minute for each asset and window.
+ */
+class ChangeValues {
+  readonly #queries: Pick<AlertValueQueries, 'references'>;
+  readonly #held = new Map<
+    string,
+    { readonly askedAt: number; readonly reference: ReferencePrice | undefined }
+  >();
+
+  constructor(queries: Pick<AlertValueQueries, 'references'>) {
+    this.#queries = queries;
+  }
+
+  /** Nobody watches it any more. */
+  forget(subject: Subject): void {
+    this.#held.delete(subject.key);
+  }
+
+  /**
+   * Makes sure that the references are there.
+   * @throws {UnavailableError} Postgres does not answer.
+   */
+  async prepare(subjects: readonly Subject[], now: number): Promise<void> {
+    const due = subjects.filter(({ key }) => now - (this.#held.get(key)?.askedAt ?? 0) >= referenceHeldMs);
+    for (let from = 0; from < due.length; from += referencesPerRead) {
+      const part = due.slice(from, from + referencesPerRead);
+      const found = await this.#queries.references(part.map(({ of }) => referenceAskedOf(of, now)));
+      for (const [index, { key }] of part.entries())
+        this.#held.set(key, { askedAt: now, reference: found[index] });
+    }
+  }
+
+  /** The change now. */
+  valueOf({ key }: Subject, quote: ReadQuote | undefined): Valued {
+    if (quote === undefined) return { reason: 'no_quote' };
+    const reference = this.#held.get(key)?.reference;
+    if (reference === undefined) return { reason: 'no_reference' };
+    const { price, ...told } = quote;
+    const before = textOfPrice(reference.price);
+    const value = percentChange(levelOf(textOfPrice(price)), levelOf(before));
+    if (value === undefined) return { reason: 'no_reference' };
+    return {
+      seen: {
+        value,
+        text: textOfLevel(value, toldDigits),
+        at: told.receivedAt,
+        isFresh: told.state === 'fresh',
+        quote: told,
+        reference: { price: before, at: new Date(reference.at).toISOString() },
+      },
+    };
+  }
+}
+
+function referenceAskedOf(of: AlertSubject, now: number) {
+  const windowMs = (of.windowSeconds ?? 0) * 1000;
+  const at = now - windowMs;
+  const from = at - Math.max(leastToleranceMs, windowMs * toleranceShare);
+  return { assetId: of.assetId ?? '', currency: of.currency, at, from };
+}
+
+/** What is held is read again after this long (ms), should the news of a change be lost. */
+const holdingsHeldMs = 10_000;
+/** Portfolios of one statement. */
+const portfoliosPerRead = 200;
+/** Assets of a portfolio that alerts can watch. */
+const mostAssets = 1_000;
+
+/**
+ * Values of portfolios, as `/portfolios/:id/valuation` has them: what the books say is held, at the quotes of this process. An
+ * asset without a quote leaves no value at all, because a sum without it would seem to have fallen.
+ */
+class PortfolioValues {
+  readonly #queries: Pick<AlertValueQueries, 'holdings'>;
+  readonly #held = new Map<string, ReturnType<typeof heldOf>>();
+
+  constructor(queries: Pick<AlertValueQueries, 'holdings'>) {
+    this.#queries = queries;
+  }
+
+  /** Its books have changed, or nobody watches it any more. */
+  forget(portfolioId: string): void {
+    this.#held.delete(portfolioId);
+  }
+
+  /**
+   * Makes sure that what is held is known. Returns the subjects whose holdings were read just now.
+   * @throws {UnavailableError} Postgres does not answer.
+   */
+  async prepare(subjects: readonly Subject[], now: number): Promise<readonly Subject[]> {
+    const due = subjects.filter(({ of }) => this.#isDue(of.portfolioId ?? '', now));
+    for (let from = 0; from < due.length; from += portfoliosPerRead) {
+      const ids = due.slice(from, from + portfoliosPerRead).map(({ of }) => of.portfolioId ?? '');
+      const found = await this.#queries.holdings(ids, mostAssets);
+      for (const id of ids) this.#held.set(id, heldOf(found.get(id), now));
+    }
+    return due;
+  }
+
+  /** Assets that are held, no more than are watched. */
+  assetsOf({ of }: Subject): readonly string[] {
+    const holdings = this.#held.get(of.portfolioId ?? '')?.holdings ?? [];
+    return holdings.length > mostAssets ? [] : holdings.map(({ assetId }) => assetId);
+  }
+
+  /** The value now. */
+  valueOf({ of }: Subject, quoteOf: (assetId: string) => ReadQuote | undefined, now: number): Valued {
+    const held = this.#held.get(of.portfolioId ?? '');
+    if (held?.portfolio === undefined) return { reason: 'books_behind' };
+    if (held.portfolio.baseCurrency !== of.currency) return { reason: 'currency_changed' };
+    if (!held.portfolio.isBooked) return { reason: 'books_behind' };
+    if (held.holdings.length > mostAssets) return { reason: 'too_large' };
+    const parts = held.holdings.map(({ assetId, quantity }) => ({ quantity, quote: quoteOf(assetId) }));
+    const quotes = parts.flatMap(({ quote }) => quote ?? []);
+    if (quotes.length < parts.length) return { reason: 'incomplete' };
+    const total = parts.reduce(
+      (sum, { quantity, quote }) => sum + (quote === undefined ? 0n : valueAt(quantity, quote.price)),
+      0n,
+    );
+    return { seen: seenTotal(total, quotes, now) };
+  }
+
+  /** Books that are behind are looked at again at once. */
+  #isDue(portfolioId: string, now: number): boolean {
+    const held = this.#held.get(portfolioId);
+    return held === undefined || now - held.askedAt >= holdingsHeldMs || held.portfolio?.isBooked === false;
+  }
+}
+
+function heldOf(portfolio: HeldInPortfolio | undefined, now: number) {
+  const holdings = (portfolio?.holdings ?? []).map(({ assetId, quantity }) => ({
+    assetId,
+    quantity: amountOf(quantity),
+  }));
+  return { askedAt: now, portfolio, holdings };
+}
+
+/** As old as the oldest observation, and as new as the newest receipt. An empty portfolio is worth nothing at this moment. */
+function seenTotal(total: Amount, quotes: readonly ReadQuote[], now: number) {
+  const text = formatAmount(total);
+  const receivedAt = quotes.reduce((newest, quote) => Math.max(newest, quote.receivedAt), 0) || now;
+  const isFresh = quotes.every(({ state }) => state === 'fresh');
+  const observed = quotes.flatMap(({ asOf }) => asOf ?? []).sort((a, b) => Date.parse(a) - Date.parse(b));
+  const sources = [...new Set(quotes.map(({ source }) => source))].sort();
+  const state = isFresh ? ('fresh' as const) : ('stale' as const);
+  const quote = { asOf: observed[0] ?? null, receivedAt, source: sources.join(','), state };
+  return { value: levelOf(text), text, at: receivedAt, isFresh, quote };
 }

@@ -18,14 +18,12 @@ import type { Tick, TickSubscriber } from '../quotes/ticks.ts';
 import type { Clock } from '../../platform/concurrency/clock.ts';
 import { messageOf } from '../../domain/errors.ts';
 import type { Logger } from '../../platform/observability/logger.ts';
-import { AlertIndex } from './alert-index.ts';
+import { firingsKeptSeconds } from './alert.ts';
 import { AlertSync } from './alert-sync.ts';
-import { AssetWatch, type AlertQuotes } from './asset-watch.ts';
-import type { Valued } from './change-values.ts';
-import { DependentValues } from './dependent-values.ts';
+import { readQuote, seenPrice, type ReadQuote, type Seen } from './crossing.ts';
+import { DependentValues, type Valued } from './dependent-values.ts';
 import { Mover } from './state-transition.ts';
-import { readQuote, seenPrice, type ReadQuote, type Seen } from './seen.ts';
-import { subjectKeyOf, type Begun, type Subject } from './subject.ts';
+import { AlertIndex, subjectKeyOf, type Begun, type Subject } from './subject.ts';
 
 export interface EvaluatorDeps {
   readonly watch: AlertWatchQueries;
@@ -34,7 +32,11 @@ export interface EvaluatorDeps {
   readonly news: AlertNews;
   readonly bookNews: Pick<BookNews, 'listen'>;
   readonly ticks: TickSubscriber;
-  readonly quotes: AlertQuotes;
+  /** The quotes that this process holds. `load` reads what is not held from the fleet's cache, and rejects when that does not answer. */
+  readonly quotes: {
+    readonly get: (currency: string, assetId: string) => CachedQuote | undefined;
+    readonly load: (currency: string, assetIds: readonly string[]) => Promise<void>;
+  };
   readonly want: (request: WantRequest) => Promise<unknown>;
   /** Has webhooks attempted. Never rejects. */
   readonly kickDeliveries: (ids: readonly string[]) => Promise<void>;
@@ -49,29 +51,14 @@ export interface EvaluatorDeps {
   readonly limit?: number;
 }
 
-/** The running evaluation of alerts. */
-export interface AlertEvaluator {
-  /** Number of alerts. */
-  size(): number;
-  /** Whether all alerts have been read once. */
-  isLoaded(): boolean;
-  close(): Promise<void>;
-}
-
 const lookMs = 1_000;
 const syncMs = 10_000;
 const mostAlerts = 200_000;
 const tidyEveryMs = 600_000;
-/** Firings are kept for 90 days (s). */
-export const firingsKeptSeconds = 90 * 86_400;
 const marksPerStatement = 1_000;
 
-/** Begins to evaluate; nothing is waited for. */
-export function startEvaluator(deps: EvaluatorDeps): AlertEvaluator {
-  return new Evaluator(deps);
-}
-
-class Evaluator implements AlertEvaluator {
+/** The running evaluation of alerts. It starts at once; nothing is waited for. */
+export class AlertEvaluator {
   readonly #deps: EvaluatorDeps;
   readonly #index: AlertIndex;
   readonly #assets: AssetWatch;
@@ -101,7 +88,7 @@ class Evaluator implements AlertEvaluator {
       receivedAt: (currency, assetId) => deps.quotes.get(currency, assetId)?.receivedAt,
       onStale: () => undefined,
     });
-    this.#assets = new AssetWatch({ quotes: deps.quotes, watchList: this.#watchList });
+    this.#assets = new AssetWatch(deps.quotes, this.#watchList);
     this.#dependents = new DependentValues({
       values,
       quoteOf: (currency, assetId) => this.#quote(currency, assetId),
@@ -133,10 +120,12 @@ class Evaluator implements AlertEvaluator {
     ];
   }
 
+  /** Number of alerts. */
   size(): number {
     return this.#index.size;
   }
 
+  /** Whether all alerts have been read once. */
   isLoaded(): boolean {
     return this.#sync.isLoaded;
   }
@@ -290,5 +279,94 @@ class Evaluator implements AlertEvaluator {
       subject.marked(ids, reason);
     }
     this.#toMark.delete(subject);
+  }
+}
+
+/** Quotes of one read. */
+const quotesPerRead = 250;
+
+/** Which assets which subjects depend on, and that their quotes are kept fresh: an alert works though nobody reads the price. */
+class AssetWatch {
+  readonly #quotes: EvaluatorDeps['quotes'];
+  readonly #watchList: WatchList;
+  readonly #subjects = new Map<string, Set<Subject>>();
+  readonly #assetsOf = new Map<Subject, ReadonlySet<string>>();
+  /** Assets whose quote is to be looked for, by currency. */
+  readonly #wanted = new Map<string, Set<string>>();
+
+  constructor(quotes: EvaluatorDeps['quotes'], watchList: WatchList) {
+    this.#quotes = quotes;
+    this.#watchList = watchList;
+  }
+
+  subjectsOf(currency: string, assetId: string): Iterable<Subject> {
+    return this.#subjects.get(`${currency}:${assetId}`) ?? [];
+  }
+
+  /** From now on a subject depends on these assets and no others. */
+  set(subject: Subject, assetIds: readonly string[]): void {
+    const { currency } = subject.of;
+    const before = this.#assetsOf.get(subject) ?? new Set<string>();
+    const after = new Set(assetIds);
+    const added = assetIds.filter((id) => !before.has(id));
+    const gone = [...before].filter((id) => !after.has(id));
+    if (after.size === 0) this.#assetsOf.delete(subject);
+    else this.#assetsOf.set(subject, after);
+    for (const id of added) this.#add(subject, id);
+    for (const id of gone) this.#remove(subject, id);
+    if (added.length > 0) this.#watchList.add(currency, added, subject.ownerId);
+    if (gone.length > 0) this.#watchList.remove(currency, gone);
+  }
+
+  /** Ticks may have been missed: every quote is looked for. */
+  wantAll(): void {
+    for (const key of this.#subjects.keys()) {
+      const colon = key.indexOf(':');
+      this.want(key.slice(0, colon), key.slice(colon + 1));
+    }
+  }
+
+  /** The quote of an asset is to be looked for. */
+  want(currency: string, assetId: string): void {
+    const wanted = this.#wanted.get(currency) ?? new Set<string>();
+    this.#wanted.set(currency, wanted);
+    wanted.add(assetId);
+  }
+
+  /** Looks for the quotes that are wanted. Rejects when the cache does not answer; what is left is then looked for again. */
+  async load(onQuote: (quote: CachedQuote) => void): Promise<void> {
+    for (const [currency, wanted] of this.#wanted) {
+      const assetIds = [...wanted];
+      for (let from = 0; from < assetIds.length; from += quotesPerRead) {
+        const part = assetIds.slice(from, from + quotesPerRead);
+        await this.#quotes.load(currency, part);
+        this.#found(currency, part, onQuote);
+      }
+      if (wanted.size === 0) this.#wanted.delete(currency);
+    }
+  }
+
+  #found(currency: string, assetIds: readonly string[], onQuote: (quote: CachedQuote) => void): void {
+    for (const assetId of assetIds) {
+      this.#wanted.get(currency)?.delete(assetId);
+      const quote = this.#quotes.get(currency, assetId);
+      if (quote !== undefined) onQuote(quote);
+    }
+  }
+
+  #add(subject: Subject, assetId: string): void {
+    const { currency } = subject.of;
+    const key = `${currency}:${assetId}`;
+    const subjects = this.#subjects.get(key) ?? new Set();
+    this.#subjects.set(key, subjects);
+    subjects.add(subject);
+    this.want(currency, assetId);
+  }
+
+  #remove(subject: Subject, assetId: string): void {
+    const key = `${subject.of.currency}:${assetId}`;
+    const subjects = this.#subjects.get(key);
+    subjects?.delete(subject);
+    if (subjects?.size === 0) this.#subjects.delete(key);
   }
 }

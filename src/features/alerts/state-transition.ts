@@ -7,7 +7,7 @@ import type { AlertWatchQueries, FoundAlert } from './queries/alert-watch.ts';
 import { createBell } from '../../platform/concurrency/wake-signal.ts';
 import { messageOf, UnavailableError } from '../../domain/errors.ts';
 import type { Logger } from '../../platform/observability/logger.ts';
-import { firingEvent } from './alert-json.ts';
+import { shownAlert } from './alert.ts';
 import type { Begun } from './subject.ts';
 
 interface MoverDeps {
@@ -133,6 +133,7 @@ export class Mover {
 }
 
 function moveOfBegun({ alert, move, seen }: Begun): AlertMove {
+  const { asOf, receivedAt, source, state } = seen.quote;
   return {
     id: alert.id,
     userId: alert.userId,
@@ -140,6 +141,15 @@ function moveOfBegun({ alert, move, seen }: Begun): AlertMove {
     to: move,
     value: seen.text,
     quote: seen.quote,
-    describe: (fired, firing) => firingEvent(fired, { ...firing, seen }),
+    // The alert is shown as it is after the firing.
+    describe: (fired, { id, at }) => ({
+      id,
+      at,
+      alert: shownAlert(fired),
+      value: seen.text,
+      threshold: fired.threshold,
+      quote: { as_of: asOf, received_at: new Date(receivedAt), source, state },
+      ...(seen.reference === undefined ? {} : { reference: seen.reference }),
+    }),
   };
 }

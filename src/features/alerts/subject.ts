@@ -4,9 +4,7 @@
  * database.
  */
 import type { Alert, AlertSubject, NotEvaluated } from './alert.ts';
-import { moveOf, triggersOf, type Move } from './crossing.ts';
-import { LevelHeap } from './level-heap.ts';
-import type { Seen } from './seen.ts';
+import { isWatched, moveOf, triggersOf, type Level, type Move, type Seen } from './crossing.ts';
 
 /** A move that is to be stored. */
 export interface Begun {
@@ -153,5 +151,160 @@ export class Subject {
     const { atLeast, atMost } = triggersOf(alert);
     if (atLeast !== undefined && side !== 'atMost') this.#rises.add(atLeast, alert.id, alert.version);
     if (atMost !== undefined && side !== 'atLeast') this.#falls.add(-atMost, alert.id, alert.version);
+  }
+}
+
+interface Entry {
+  readonly level: Level;
+  readonly id: string;
+  readonly version: number;
+}
+
+/** Entries below which nothing is swept. */
+const fewEntries = 64;
+
+/**
+ * Alerts of one value by the level at which they do something, the first to be reached on top: a value that reaches none of
+ * them costs one comparison. An alert that has changed leaves its old entry behind; such entries are thrown away when they come
+ * up, or all at once when there are too many.
+ */
+export class LevelHeap {
+  /** Whether the alert is still as it was in this version. */
+  readonly #isCurrent: (id: string, version: number) => boolean;
+  #entries: Entry[] = [];
+  #sweepAt = fewEntries;
+
+  constructor({ isCurrent }: { readonly isCurrent: (id: string, version: number) => boolean }) {
+    this.#isCurrent = isCurrent;
+  }
+
+  /** Entries, outdated ones included. */
+  get size(): number {
+    return this.#entries.length;
+  }
+
+  add(level: Level, id: string, version: number): void {
+    if (this.#entries.length >= this.#sweepAt) this.#sweep();
+    this.#entries.push({ level, id, version });
+    this.#rise(this.#entries.length - 1);
+  }
+
+  /** Takes out the alerts whose level is `value` or less. */
+  take(value: Level): readonly string[] {
+    const taken: string[] = [];
+    for (let top = this.#entries[0]; top !== undefined && top.level <= value; top = this.#entries[0]) {
+      this.#pop();
+      if (this.#isCurrent(top.id, top.version)) taken.push(top.id);
+    }
+    return taken;
+  }
+
+  #pop(): void {
+    const last = this.#entries.pop();
+    if (last === undefined || this.#entries.length === 0) return;
+    this.#entries[0] = last;
+    this.#sink(0);
+  }
+
+  #sweep(): void {
+    this.#entries = this.#entries.filter(({ id, version }) => this.#isCurrent(id, version));
+    for (let index = (this.#entries.length >> 1) - 1; index >= 0; index--) this.#sink(index);
+    this.#sweepAt = Math.max(fewEntries, 2 * this.#entries.length);
+  }
+
+  #rise(from: number): void {
+    let index = from;
+    while (index > 0) {
+      const parent = (index - 1) >> 1;
+      if (!this.#isBefore(index, parent)) return;
+      this.#swap(index, parent);
+      index = parent;
+    }
+  }
+
+  #sink(from: number): void {
+    let index = from;
+    for (;;) {
+      const left = 2 * index + 1;
+      const least = this.#isBefore(left + 1, left) ? left + 1 : left;
+      if (!this.#isBefore(least, index)) return;
+      this.#swap(index, least);
+      index = least;
+    }
+  }
+
+  /** False where either place is empty. */
+  #isBefore(a: number, b: number): boolean {
+    const first = this.#entries[a];
+    const second = this.#entries[b];
+    return first !== undefined && second !== undefined && first.level < second.level;
+  }
+
+  #swap(a: number, b: number): void {
+    const first = this.#entries[a];
+    const second = this.#entries[b];
+    if (first === undefined || second === undefined) return;
+    this.#entries[a] = second;
+    this.#entries[b] = first;
+  }
+}
+
+interface IndexDeps {
+  readonly limit: number;
+  readonly onBegin: (subject: Subject) => void;
+  readonly onEnd: (subject: Subject) => void;
+}
+
+/** The alerts that this process watches, by their subjects. Bounded: at the limit no further alerts are taken in. */
+export class AlertIndex {
+  readonly #deps: IndexDeps;
+  readonly #subjects = new Map<string, Subject>();
+  readonly #subjectOf = new Map<string, Subject>();
+
+  constructor(deps: IndexDeps) {
+    this.#deps = deps;
+  }
+
+  /** Alerts that are held. */
+  get size(): number {
+    return this.#subjectOf.size;
+  }
+
+  get isFull(): boolean {
+    return this.#subjectOf.size >= this.#deps.limit;
+  }
+
+  has(id: string): boolean {
+    return this.#subjectOf.has(id);
+  }
+
+  /** Takes an alert in as it is now. Returns its subject when something has changed, and it is watched. */
+  put(alert: Alert): Subject | undefined {
+    const held = this.#subjectOf.get(alert.id);
+    const key = subjectKeyOf(alert);
+    if (!isWatched(alert)) {
+      this.remove(alert.id);
+      return undefined;
+    }
+    if (held === undefined && this.isFull) return undefined;
+    if (held !== undefined && held.key !== key) this.remove(alert.id);
+    const subject = this.#subjects.get(key) ?? new Subject(alert);
+    const isNew = subject.put(alert);
+    this.#subjectOf.set(alert.id, subject);
+    if (!this.#subjects.has(key)) {
+      this.#subjects.set(key, subject);
+      this.#deps.onBegin(subject);
+    }
+    return isNew ? subject : undefined;
+  }
+
+  remove(id: string): void {
+    const subject = this.#subjectOf.get(id);
+    if (subject === undefined) return;
+    this.#subjectOf.delete(id);
+    subject.remove(id);
+    if (subject.size > 0) return;
+    this.#subjects.delete(subject.key);
+    this.#deps.onEnd(subject);
   }
 }

@@ -8,11 +8,7 @@ import { createAlertValues } from '../../../src/features/alerts/queries/alert-va
 import { createAlertWatch } from '../../../src/features/alerts/queries/alert-watch.ts';
 import { createAlertQueries, type NewAlert } from '../../../src/features/alerts/queries/alerts.ts';
 import { createWebhookQueries } from '../../../src/features/webhooks/queries/webhook-deliveries.ts';
-import {
-  startEvaluator,
-  type AlertEvaluator,
-  type EvaluatorDeps,
-} from '../../../src/features/alerts/evaluator.ts';
+import { AlertEvaluator, type EvaluatorDeps } from '../../../src/features/alerts/evaluator.ts';
 import { createLocalCache } from '../../../src/features/quotes/local-cache.ts';
 import { createQuoteStore } from '../../../src/features/quotes/quote-store.ts';
 import type { WantRequest } from '../../../src/features/quotes/demand/demand.ts';
@@ -146,7 +142,7 @@ export async function openAlertRig(): Promise<AlertRig> {
       ticks.listen(mirror);
       let isListening = false;
       ticks.listen({ onGap: () => (isListening = true) });
-      const evaluator = startEvaluator({
+      const evaluator = new AlertEvaluator({
         watch: createAlertWatch(knex),
         moves: createAlertMoves({ knex, outbox }),
         values: createAlertValues(knex),

@@ -6,7 +6,7 @@ import {
   percentChange,
   textOfLevel,
   textOfPrice,
-} from '../../../src/features/alerts/level.ts';
+} from '../../../src/features/alerts/crossing.ts';
 
 describe('levels', () => {
   it('hold the shortest text of a price, however small or large', () => {

@@ -1,6 +1,5 @@
 import type { Alert } from '../../../src/features/alerts/alert.ts';
-import type { Seen } from '../../../src/features/alerts/seen.ts';
-import { levelOf } from '../../../src/features/alerts/level.ts';
+import { levelOf, type Seen } from '../../../src/features/alerts/crossing.ts';
 
 /** A price alert at 100, armed, with whatever is different about it. */
 export function sampleAlert(different: Partial<Alert> = {}): Alert {

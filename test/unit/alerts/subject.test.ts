@@ -1,8 +1,7 @@
 /** What alerts on one value do, however its values arrive. */
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { LevelHeap } from '../../../src/features/alerts/level-heap.ts';
-import { Subject, type Begun } from '../../../src/features/alerts/subject.ts';
+import { LevelHeap, Subject, type Begun } from '../../../src/features/alerts/subject.ts';
 import type { Alert } from '../../../src/features/alerts/alert.ts';
 import { generatedRuns } from '../../support/generated-runs.ts';
 import { sampleAlert, sampleSeen } from './sample-alert.ts';

@@ -1,5 +1,5 @@
 import { createAlertNews } from '../../../src/features/alerts/alert-channel.ts';
-import { startEvaluator } from '../../../src/features/alerts/evaluator.ts';
+import { AlertEvaluator } from '../../../src/features/alerts/evaluator.ts';
 import { createAlertMoves } from '../../../src/features/alerts/queries/alert-transitions.ts';
 import { createAlertValues } from '../../../src/features/alerts/queries/alert-values.ts';
 import { createAlertWatch } from '../../../src/features/alerts/queries/alert-watch.ts';
@@ -20,7 +20,7 @@ export function createAlertsProcessors(
   return {
     processors: {
       webhooks: () => {
-        const evaluator = startEvaluator({
+        const evaluator = new AlertEvaluator({
           watch: createAlertWatch(knex),
           moves: createAlertMoves({ knex, outbox: webhooks }),
           values: createAlertValues(knex),

@@ -3,37 +3,27 @@ import type { AlertFiring } from '../alert.ts';
 import { orUnavailable } from '../../../../db/outage.ts';
 
 /** A page of a user's firings. */
-export interface FiringFilter {
+interface FiringFilter {
   readonly userId: string;
   readonly alertId?: string | undefined;
   readonly offset: number;
   readonly limit: number;
 }
 
+export type FiringQueries = ReturnType<typeof createFiringQueries>;
+
+const shown = { id: 'id', alertId: 'alert_id', userId: 'user_id', at: 'at', body: 'body' };
+
 /** What has fired. All methods throw {@link UnavailableError} when Postgres does not answer. */
-export interface FiringQueries {
-  /** The newest first. */
-  page(filter: FiringFilter): Promise<{ readonly firings: readonly AlertFiring[]; readonly total: number }>;
-  /** Those of a user behind a firing, the oldest first. */
-  after(userId: string, firingId: string, limit: number): Promise<readonly AlertFiring[]>;
-  /** The id of the newest firing of each user that has one. */
-  newest(userIds: readonly string[]): Promise<ReadonlyMap<string, string>>;
-}
-
-interface FiringRow {
-  readonly id: string;
-  readonly alert_id: string;
-  readonly user_id: string;
-  readonly at: Date;
-  readonly body: string;
-}
-
-const shown = ['id', 'alert_id', 'user_id', 'at', 'body'];
-
-/** Queries on firings over one pool. */
-export function createFiringQueries(knex: Knex): FiringQueries {
+export function createFiringQueries(knex: Knex) {
   return {
-    async page({ userId, alertId, offset, limit }) {
+    /** A page of a user's firings, the newest first. */
+    async page({
+      userId,
+      alertId,
+      offset,
+      limit,
+    }: FiringFilter): Promise<{ readonly firings: readonly AlertFiring[]; readonly total: number }> {
       const filter = { user_id: userId, ...(alertId === undefined ? {} : { alert_id: alertId }) };
       const [rows, counted] = await orUnavailable(
         Promise.all([
@@ -42,26 +32,26 @@ export function createFiringQueries(knex: Knex): FiringQueries {
             .orderBy('id', 'desc')
             .offset(offset)
             .limit(limit)
-            .select<FiringRow[]>(shown),
+            .select<AlertFiring[]>(shown),
           knex('alert_firings').where(filter).count<{ count: number }[]>({ count: '*' }),
         ]),
       );
-      return { firings: rows.map(toFiring), total: counted[0]?.count ?? 0 };
+      return { firings: rows, total: counted[0]?.count ?? 0 };
     },
 
-    async after(userId, firingId, limit) {
-      const rows = await orUnavailable(
+    /** Those of a user behind a firing, the oldest first. */
+    after: (userId: string, firingId: string, limit: number): Promise<readonly AlertFiring[]> =>
+      orUnavailable(
         knex('alert_firings')
           .where({ user_id: userId })
           .where('id', '>', firingId)
           .orderBy('id')
           .limit(limit)
-          .select<FiringRow[]>(shown),
-      );
-      return rows.map(toFiring);
-    },
+          .select<AlertFiring[]>(shown),
+      ),
 
-    async newest(userIds) {
+    /** The id of the newest firing of each user that has one. */
+    async newest(userIds: readonly string[]): Promise<ReadonlyMap<string, string>> {
       const { rows } = await orUnavailable(
         knex.raw<{ rows: { user_id: string; id: string }[] }>(newestSql, [userIds] as never),
       );
@@ -73,7 +63,3 @@ export function createFiringQueries(knex: Knex): FiringQueries {
 const newestSql = `select user_id, newest.id from unnest(?::uuid[]) as asked (user_id)
   cross join lateral (select id from alert_firings where alert_firings.user_id = asked.user_id order by id desc limit 1)
     as newest`;
-
-function toFiring(row: FiringRow): AlertFiring {
-  return { id: row.id, alertId: row.alert_id, userId: row.user_id, at: row.at, body: row.body };
-}

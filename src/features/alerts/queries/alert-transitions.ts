@@ -5,7 +5,7 @@
 import type { Knex } from 'knex';
 import { v7 as uuidv7 } from 'uuid';
 import { leastBetweenFiringsMs, type Alert, type FiringQuote } from '../alert.ts';
-import { toAlert, type AlertRow } from './alert-rows.ts';
+import { alertColumns } from './alerts.ts';
 import { orUnavailable } from '../../../../db/outage.ts';
 import type { WebhookService } from '../../webhooks/webhook-service.ts';
 
@@ -33,29 +33,24 @@ export interface Moved {
   readonly deliveryIds: readonly string[];
 }
 
-export interface AlertMoveQueries {
-  /** Makes moves, each alert once, all at once or none. @throws {UnavailableError} Postgres does not answer. */
-  move(moves: readonly AlertMove[]): Promise<Moved>;
+export type AlertMoveQueries = ReturnType<typeof createAlertMoves>;
+
+type Outbox = Pick<WebhookService, 'enqueueIn'>;
+
+/** What evaluators do to alerts. */
+export function createAlertMoves({ knex, outbox }: { readonly knex: Knex; readonly outbox: Outbox }) {
+  return {
+    /** Makes moves, each alert once, all at once or none. @throws {UnavailableError} Postgres does not answer. */
+    move: (moves: readonly AlertMove[]): Promise<Moved> =>
+      orUnavailable(knex.transaction((trx) => moveAll(trx, moves, outbox))),
+  };
 }
 
-interface MoveDeps {
-  readonly knex: Knex;
-  readonly outbox: Pick<WebhookService, 'enqueueIn'>;
-}
-
-/** Type of the event. */
-const alertFiredType = 'alert.fired';
-
-/** Builds {@link AlertMoveQueries}. */
-export function createAlertMoves({ knex, outbox }: MoveDeps): AlertMoveQueries {
-  return { move: (moves) => orUnavailable(knex.transaction((trx) => moveAll(trx, moves, outbox))) };
-}
-
-async function moveAll(trx: Knex, moves: readonly AlertMove[], outbox: MoveDeps['outbox']): Promise<Moved> {
+async function moveAll(trx: Knex, moves: readonly AlertMove[], outbox: Outbox): Promise<Moved> {
   const firing = moves.filter(({ to }) => to === 'fired');
   const userIds = [...new Set(firing.map(({ userId }) => userId))].sort();
   if (userIds.length > 0) await trx.raw(lockSql, [userIds] as never);
-  const { rows } = await trx.raw<{ rows: AlertRow[] }>(moveSql, [
+  const { rows: alerts } = await trx.raw<{ rows: Alert[] }>(moveSql, [
     moves.map(({ id }) => id),
     moves.map(({ version }) => version),
     moves.map(({ to }) => to),
@@ -63,7 +58,6 @@ async function moveAll(trx: Knex, moves: readonly AlertMove[], outbox: MoveDeps[
     moves.map(({ quote }) => quote.receivedAt),
     leastBetweenFiringsMs,
   ] as never);
-  const alerts = rows.map(toAlert);
   const byId = new Map(firing.map((move) => [move.id, move]));
   const fired = alerts.flatMap((alert) => {
     const move = byId.get(alert.id);
@@ -73,13 +67,12 @@ async function moveAll(trx: Knex, moves: readonly AlertMove[], outbox: MoveDeps[
   return { alerts, firedUserIds: [...new Set(fired.map(({ alert }) => alert.userId))], deliveryIds };
 }
 
-interface Fired {
-  readonly alert: Alert;
-  readonly move: AlertMove;
-}
-
 /** Stores what fired; returns the ids of the webhooks. */
-async function record(trx: Knex, fired: readonly Fired[], outbox: MoveDeps['outbox']): Promise<string[]> {
+async function record(
+  trx: Knex,
+  fired: readonly { readonly alert: Alert; readonly move: AlertMove }[],
+  outbox: Outbox,
+): Promise<string[]> {
   const nextId = await idsBehind(trx, [...new Set(fired.map(({ alert }) => alert.userId))]);
   const deliveryIds: string[] = [];
   const rows: object[] = [];
@@ -100,7 +93,7 @@ async function record(trx: Knex, fired: readonly Fired[], outbox: MoveDeps['outb
     });
     const { url, userId } = alert;
     if (url !== null)
-      deliveryIds.push(await outbox.enqueueIn(trx, { userId, url, type: alertFiredType, payload }));
+      deliveryIds.push(await outbox.enqueueIn(trx, { userId, url, type: 'alert.fired', payload }));
   }
   await trx('alert_firings').insert(rows);
   return deliveryIds;
@@ -157,4 +150,4 @@ const moveSql = `with wanted as (
     not_evaluated = null, version = alerts.version + 1, updated_at = clock_timestamp()
   from wanted join locked using (id)
   where alerts.id = wanted.id and alerts.version = wanted.version
-  returning alerts.*`;
+  returning ${alertColumns}`;

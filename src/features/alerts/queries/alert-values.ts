@@ -2,7 +2,7 @@ import type { Knex } from 'knex';
 import { orUnavailable } from '../../../../db/outage.ts';
 
 /** A price of the past that is looked for. */
-export interface ReferenceAsked {
+interface ReferenceAsked {
   readonly assetId: string;
   readonly currency: string;
   /** The newest observation at this moment (ms since the epoch) is meant… */
@@ -27,18 +27,13 @@ export interface HeldInPortfolio {
   readonly holdings: readonly { readonly assetId: string; readonly quantity: string }[];
 }
 
-/** What alerts on changes and on portfolios compare with. Methods throw {@link UnavailableError} when Postgres does not answer. */
-export interface AlertValueQueries {
-  /** In the order asked; undefined where nothing was observed. */
-  references(asked: readonly ReferenceAsked[]): Promise<readonly (ReferencePrice | undefined)[]>;
-  /** By portfolio; deleted ones are missing. `limit` is of the assets of each. */
-  holdings(portfolioIds: readonly string[], limit: number): Promise<ReadonlyMap<string, HeldInPortfolio>>;
-}
+export type AlertValueQueries = ReturnType<typeof createAlertValues>;
 
-/** Builds {@link AlertValueQueries}. */
-export function createAlertValues(knex: Knex): AlertValueQueries {
+/** What alerts on changes and on portfolios compare with. Methods throw {@link UnavailableError} when Postgres does not answer. */
+export function createAlertValues(knex: Knex) {
   return {
-    async references(asked) {
+    /** Prices of the past in the order asked; undefined where nothing was observed. */
+    async references(asked: readonly ReferenceAsked[]): Promise<readonly (ReferencePrice | undefined)[]> {
       if (asked.length === 0) return [];
       const { rows } = await orUnavailable(
         knex.raw<{ rows: { place: number; price: number; at: number }[] }>(referencesSql, [
@@ -51,11 +46,19 @@ export function createAlertValues(knex: Knex): AlertValueQueries {
       const found = new Map(rows.map(({ place, price, at }) => [place, { price, at }]));
       return asked.map((_each, index) => found.get(index + 1));
     },
-    async holdings(portfolioIds, limit) {
+
+    /** Holdings by portfolio; deleted ones are missing. `limit` is of the assets of each. */
+    async holdings(
+      portfolioIds: readonly string[],
+      limit: number,
+    ): Promise<ReadonlyMap<string, HeldInPortfolio>> {
       const { rows } = await orUnavailable(
-        knex.raw<{ rows: HoldingsRow[] }>(holdingsSql, [limit + 1, portfolioIds] as never),
+        knex.raw<{ rows: (HeldInPortfolio & { readonly id: string })[] }>(holdingsSql, [
+          limit + 1,
+          portfolioIds,
+        ] as never),
       );
-      return new Map(rows.map((row) => [row.id, toHeld(row)]));
+      return new Map(rows.map(({ id, ...held }) => [id, held]));
     },
   };
 }
@@ -78,27 +81,11 @@ const referencesSql = `with asked as (
       and case when last_at <= asked.at then last_at else first_at end >= asked.since
     order by 2 desc limit 1) as found`;
 
-interface HoldingsRow {
-  readonly id: string;
-  readonly base_currency: string;
-  readonly is_booked: boolean;
-  readonly asset_ids: readonly string[] | null;
-  readonly quantities: readonly string[] | null;
-}
-
-const holdingsSql = `select id, base_currency, booked_version = books_version as is_booked, held.asset_ids, held.quantities
+const holdingsSql = `select id, base_currency as "baseCurrency", booked_version = books_version as "isBooked", held.holdings
   from portfolios
   cross join lateral (
-    select array_agg(asset_id order by asset_id) as asset_ids, array_agg(quantity::text order by asset_id) as quantities
+    select coalesce(json_agg(json_build_object('assetId', asset_id, 'quantity', quantity::text) order by asset_id), '[]')
+      as holdings
     from (select asset_id, quantity from positions where positions.portfolio_id = portfolios.id and quantity <> 0
       order by asset_id limit ?) as kept) as held
   where id = any(?::uuid[]) and deleted_at is null`;
-
-function toHeld(row: HoldingsRow): HeldInPortfolio {
-  const { asset_ids: assetIds, quantities } = row;
-  return {
-    baseCurrency: row.base_currency,
-    isBooked: row.is_booked,
-    holdings: (assetIds ?? []).map((assetId, index) => ({ assetId, quantity: quantities?.[index] ?? '0' })),
-  };
-}

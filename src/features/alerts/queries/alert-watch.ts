@@ -1,6 +1,6 @@
 import type { Knex } from 'knex';
 import type { Alert, NotEvaluated } from '../alert.ts';
-import { toAlert, type AlertRow } from './alert-rows.ts';
+import { alertColumns } from './alerts.ts';
 import { orUnavailable } from '../../../../db/outage.ts';
 
 /** An alert as a look finds it. */
@@ -16,53 +16,50 @@ export interface ChangeCursor {
   readonly id: string;
 }
 
+export type AlertWatchQueries = ReturnType<typeof createAlertWatch>;
+
 /** How evaluators read alerts. All methods throw {@link UnavailableError} when Postgres does not answer. */
-export interface AlertWatchQueries {
-  /** Before everything that changes from now on. */
-  now(): Promise<ChangeCursor>;
-  /** Alerts that something can happen to, in the order of ids, behind `after`. */
-  watched(after: string, limit: number): Promise<readonly Alert[]>;
-  /** What has changed since a look began, deleted ones included; `next` is undefined at the end. */
-  changed(
-    since: ChangeCursor,
-    limit: number,
-  ): Promise<{ readonly found: readonly FoundAlert[]; readonly next: ChangeCursor | undefined }>;
-  /** Those of these ids that there are, deleted ones included. */
-  byIds(ids: readonly string[]): Promise<readonly FoundAlert[]>;
-  /** Says why alerts cannot be evaluated, or that they can (null). */
-  mark(ids: readonly string[], reason: NotEvaluated | null): Promise<void>;
-  /**
-   * Deletes alerts of deleted accounts and portfolios, and bounded bites of what was deleted an hour ago and of firings older
-   * than `keepSeconds`. Returns the number of rows.
-   */
-  tidy(keepSeconds: number): Promise<number>;
-}
-
-type ChangedRow = AlertRow & { readonly cursor: string };
-
-/** Builds {@link AlertWatchQueries}. */
-export function createAlertWatch(knex: Knex): AlertWatchQueries {
+export function createAlertWatch(knex: Knex) {
   async function ask<R>(sql: string, values: readonly unknown[]): Promise<R[]> {
     const { rows } = await orUnavailable(knex.raw<{ rows: R[] }>(sql, values as never));
     return rows;
   }
   return {
-    async now() {
+    /** Before everything that changes from now on. */
+    async now(): Promise<ChangeCursor> {
       const [row] = await ask<{ at: string }>(nowSql, []);
       return { at: row?.at ?? '-infinity', id: leastId };
     },
-    watched: async (after, limit) => (await ask<AlertRow>(watchedSql, [after, limit])).map(toAlert),
-    async changed({ at, id }, limit) {
-      const rows = await ask<ChangedRow>(changedSql, [at, id, limit]);
+
+    /** Alerts that something can happen to, in the order of ids, behind `after`. */
+    watched: (after: string, limit: number): Promise<readonly Alert[]> =>
+      ask<Alert>(watchedSql, [after, limit]),
+
+    /** What has changed since a look started, deleted ones included; `next` is undefined at the end. */
+    async changed(
+      { at, id }: ChangeCursor,
+      limit: number,
+    ): Promise<{ readonly found: readonly FoundAlert[]; readonly next: ChangeCursor | undefined }> {
+      const rows = await ask<FoundRow & { readonly cursor: string }>(changedSql, [at, id, limit]);
       const last = rows.at(-1);
       const next = rows.length < limit || last === undefined ? undefined : { at: last.cursor, id: last.id };
-      return { found: rows.map(toFound), next };
+      return { found: rows.map(({ cursor: _cursor, ...row }) => toFound(row)), next };
     },
-    byIds: async (ids) => (await ask<AlertRow>(byIdsSql, [ids])).map(toFound),
-    async mark(ids, reason) {
+
+    /** Those of these ids that there are, deleted ones included. */
+    byIds: async (ids: readonly string[]): Promise<readonly FoundAlert[]> =>
+      (await ask<FoundRow>(byIdsSql, [ids])).map(toFound),
+
+    /** Says why alerts cannot be evaluated, or that they can (null). */
+    async mark(ids: readonly string[], reason: NotEvaluated | null): Promise<void> {
       await ask(markSql, [reason, ids, reason]);
     },
-    async tidy(keepSeconds) {
+
+    /**
+     * Deletes alerts of deleted accounts and portfolios, and bounded bites of what was deleted an hour ago and of firings
+     * older than `keepSeconds`. Returns the number of rows.
+     */
+    async tidy(keepSeconds: number): Promise<number> {
       let count = 0;
       for (const [sql, values] of [
         [orphansSql, []],
@@ -82,14 +79,14 @@ const leastId = '00000000-0000-0000-0000-000000000000';
 /** A statement that began a little earlier may end later: what follows looks half a minute further back. */
 const nowSql = `select (clock_timestamp() - interval '30 seconds')::text as at`;
 
-const watchedSql = `select * from alerts where deleted_at is null
+const watchedSql = `select ${alertColumns} from alerts where deleted_at is null
     and (state in ('pending', 'armed') or state = 'fired' and repeat = 'every') and id > ?
   order by id limit ?`;
 
-const changedSql = `select *, updated_at::text as cursor from alerts where (updated_at, id) > (?::timestamptz, ?::uuid)
+const changedSql = `select ${alertColumns}, deleted_at is not null as "isDeleted", updated_at::text as cursor from alerts where (updated_at, id) > (?::timestamptz, ?::uuid)
   order by updated_at, id limit ?`;
 
-const byIdsSql = 'select * from alerts where id = any(?::uuid[])';
+const byIdsSql = `select ${alertColumns}, deleted_at is not null as "isDeleted" from alerts where id = any(?::uuid[])`;
 
 const markSql = `update alerts set not_evaluated = ? where id = any(?::uuid[]) and deleted_at is null
   and not_evaluated is distinct from ?`;
@@ -106,6 +103,8 @@ const purgeSql = `delete from alerts where id in (
 const purgeFiringsSql = `delete from alert_firings where id in (
   select id from alert_firings where at < now() - make_interval(secs => ?) limit 5000)`;
 
-function toFound(row: AlertRow): FoundAlert {
-  return { alert: toAlert(row), isDeleted: row.deleted_at !== null };
+type FoundRow = Alert & { readonly isDeleted: boolean };
+
+function toFound({ isDeleted, ...alert }: FoundRow): FoundAlert {
+  return { alert, isDeleted };
 }

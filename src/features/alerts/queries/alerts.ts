@@ -2,7 +2,6 @@ import type { Knex } from 'knex';
 import { v7 as uuidv7 } from 'uuid';
 import type { Alert, AlertKind, AlertRule, AlertState, AlertSubject } from '../alert.ts';
 import { ConflictError, NotFoundError } from '../../../domain/errors.ts';
-import { toAlert, type AlertRow } from './alert-rows.ts';
 import { orUnavailable } from '../../../../db/outage.ts';
 
 /** What the owner of an alert says of it. */
@@ -30,75 +29,87 @@ export interface AlertFilter {
   readonly limit: number;
 }
 
+export type AlertQueries = ReturnType<typeof createAlertQueries>;
+
 /** Alerts in Postgres, for their owners. Deleted ones are none. All methods throw {@link UnavailableError} when it does not answer. */
-export interface AlertQueries {
-  /**
-   * @throws {ConflictError} (`alert_limit`) the user has `limit` of them.
-   * @throws {NotFoundError} (`portfolio_not_found`) the portfolio was deleted meanwhile.
-   */
-  insert(alert: NewAlert, limit: number): Promise<Alert>;
-  find(id: string, userId: string): Promise<Alert | undefined>;
-  /** The newest first. */
-  page(filter: AlertFilter): Promise<{ readonly alerts: readonly Alert[]; readonly total: number }>;
-  /** Changes an alert that still has this version; undefined when it has another, or there is none. */
-  change(which: Pick<Alert, 'id' | 'userId' | 'version'>, change: AlertChange): Promise<Alert | undefined>;
-  /** Whether there was one with this version. */
-  remove(which: Pick<Alert, 'id' | 'userId' | 'version'>): Promise<boolean>;
-}
-
-/** Queries on alerts over one pool. */
-export function createAlertQueries(knex: Knex): AlertQueries {
-  const living = () => knex<AlertRow>('alerts').whereNull('deleted_at');
+export function createAlertQueries(knex: Knex) {
+  const living = () => knex('alerts').whereNull('deleted_at');
+  const columns = knex.raw(alertColumns);
   return {
-    insert: (alert, limit) => orUnavailable(knex.transaction((trx) => insert(trx, alert, limit))),
+    /**
+     * @throws {ConflictError} (`alert_limit`) the user has `limit` of them.
+     * @throws {NotFoundError} (`portfolio_not_found`) the portfolio was deleted meanwhile.
+     */
+    insert: (alert: NewAlert, limit: number): Promise<Alert> =>
+      orUnavailable(knex.transaction((trx) => insert(trx, alert, limit))),
 
-    async find(id, userId) {
-      const row = await orUnavailable(living().where({ id, user_id: userId }).first());
-      return row === undefined ? undefined : toAlert(row);
-    },
+    find: (id: string, userId: string): Promise<Alert | undefined> =>
+      orUnavailable(living().where({ id, user_id: userId }).first<Alert | undefined>(columns)),
 
-    async page(filter) {
+    /** A page of a user's alerts, the newest first. */
+    async page(filter: AlertFilter): Promise<{ readonly alerts: readonly Alert[]; readonly total: number }> {
       const { offset, limit } = filter;
-      const [rows, counted] = await orUnavailable(
+      const found = living().where(columnsOf(filter));
+      const [alerts, counted] = await orUnavailable(
         Promise.all([
-          living().where(columnsOf(filter)).orderBy('id', 'desc').offset(offset).limit(limit).select('*'),
-          living().where(columnsOf(filter)).count<{ count: number }[]>({ count: '*' }),
+          found.clone().orderBy('id', 'desc').offset(offset).limit(limit).select<Alert[]>(columns),
+          found.clone().count<{ count: number }[]>({ count: '*' }),
         ]),
       );
-      return { alerts: rows.map(toAlert), total: counted[0]?.count ?? 0 };
+      return { alerts, total: counted[0]?.count ?? 0 };
     },
 
-    async change({ id, userId, version }, change) {
-      const rows = await orUnavailable(
+    /** Changes an alert that still has this version; undefined when it has another, or there is none. */
+    async change({ id, userId, version }: Versioned, change: AlertChange): Promise<Alert | undefined> {
+      const [changed] = await orUnavailable(
         living()
           .where({ id, user_id: userId, version })
           .update({
             ...changedColumns(change),
             version: version + 1,
             updated_at: knex.raw('clock_timestamp()'),
-          } as never)
-          .returning('*'),
+          })
+          .returning<Alert[]>(columns as never),
       );
-      const [row] = rows;
-      return row === undefined ? undefined : toAlert(row);
+      return changed;
     },
 
-    async remove({ id, userId, version }) {
+    /** Whether there was one with this version. */
+    async remove({ id, userId, version }: Versioned): Promise<boolean> {
       const gone = knex.raw('clock_timestamp()');
       const removed = await orUnavailable(
         living()
           .where({ id, user_id: userId, version })
-          .update({ deleted_at: gone, updated_at: gone, version: version + 1 } as never),
+          .update({ deleted_at: gone, updated_at: gone, version: version + 1 }),
       );
       return removed > 0;
     },
   };
 }
 
+type Versioned = Pick<Alert, 'id' | 'userId' | 'version'>;
+
+const decimal = (column: string): string => `trim_scale(alerts.${column})::text`;
+
+/** Columns of an {@link Alert}; Postgres would keep the zeros of a decimal's scale. */
+export const alertColumns = `alerts.id, alerts.user_id as "userId", alerts.kind, alerts.asset_id as "assetId",
+  alerts.portfolio_id as "portfolioId", alerts.currency, alerts.direction, ${decimal('threshold')} as threshold,
+  alerts.window_seconds as "windowSeconds", ${decimal('hysteresis')} as hysteresis,
+  alerts.hysteresis_unit as "hysteresisUnit", alerts.repeat, alerts.fire_if_true as "fireIfTrue", alerts.url, alerts.note,
+  alerts.state, ${decimal('last_value')} as "lastValue", alerts.observed_at as "observedAt", alerts.fired_at as "firedAt",
+  alerts.fired_count as "firedCount", alerts.not_evaluated as "notEvaluated", alerts.version,
+  alerts.created_at as "createdAt", alerts.updated_at as "updatedAt"`;
+
 async function insert(trx: Knex, alert: NewAlert, limit: number): Promise<Alert> {
   // Of two that are made at once, the second counts the first.
   await trx('users').where({ id: alert.userId }).forNoKeyUpdate().first('id');
-  if (alert.portfolioId !== null) await holdPortfolio(trx, alert.portfolioId);
+  if (alert.portfolioId !== null) {
+    // It cannot be deleted before the commit, and the transaction that deletes it then finds the alert.
+    const id = alert.portfolioId;
+    const held = await trx('portfolios').where({ id }).whereNull('deleted_at').forShare().select('id');
+    if (held.length === 0)
+      throw new NotFoundError('There is no such portfolio, or it is somebody else’s', 'portfolio_not_found');
+  }
   const [counted] = await trx('alerts')
     .where({ user_id: alert.userId })
     .whereNull('deleted_at')
@@ -106,7 +117,7 @@ async function insert(trx: Knex, alert: NewAlert, limit: number): Promise<Alert>
   if ((counted?.count ?? 0) >= limit)
     throw new ConflictError(`You have ${limit} alerts, as many as one may have`, 'alert_limit');
   const now = trx.raw('clock_timestamp()');
-  const rows = await trx('alerts')
+  const [made] = await trx('alerts')
     .insert({
       id: uuidv7(),
       user_id: alert.userId,
@@ -118,17 +129,9 @@ async function insert(trx: Knex, alert: NewAlert, limit: number): Promise<Alert>
       created_at: now,
       updated_at: now,
     })
-    .returning<AlertRow[]>('*');
-  const [row] = rows;
-  if (row === undefined) throw new Error('an inserted alert was not returned');
-  return toAlert(row);
-}
-
-/** It cannot be deleted before the commit, and whoever deletes it then finds the alert. */
-async function holdPortfolio(trx: Knex, id: string): Promise<void> {
-  const held = await trx('portfolios').where({ id }).whereNull('deleted_at').forShare().select('id');
-  if (held.length === 0)
-    throw new NotFoundError('There is no such portfolio, or it is somebody else’s', 'portfolio_not_found');
+    .returning<Alert[]>(trx.raw(alertColumns) as never);
+  if (made === undefined) throw new Error('an inserted alert was not returned');
+  return made;
 }
 
 function columnsOf({ userId, kind, state, assetId, portfolioId }: AlertFilter): Record<string, string> {

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { eventStreamFields } from '../../platform/realtime/stream-fields.ts';
-import { textOfPrice } from './level.ts';
+import { textOfPrice } from './crossing.ts';
 import { formatAmount, parseAmount } from '../portfolios/ledger/amount.ts';
 import { alertDirections, alertKinds, alertRepeats, alertStates, alertWindows } from './alert.ts';
 import { holdsItsDigits } from '../../domain/quantity.ts';

@@ -1,10 +1,9 @@
 import type { z } from 'zod';
-import type { AlertAsked, AlertChanging } from './alert-service.ts';
-import { alertJson } from './alert-json.ts';
+import type { AlertAsked, AlertChanging, AlertDesk } from './alert-service.ts';
+import type { AlertStreams } from './alert-streams.ts';
 import type { Principal } from '../../domain/principal.ts';
-import type { Alert } from './alert.ts';
+import { shownAlert, type Alert } from './alert.ts';
 import type { ApiContext } from '../../platform/http/context.ts';
-import type { AppDeps } from '../../app-deps.ts';
 import {
   expectedVersion,
   ifMatchAnswers,
@@ -23,9 +22,16 @@ import {
   alertStreamQuery,
   firingsQuery,
   newAlertBody,
-} from './alert-schemas.ts';
+} from './schemas.ts';
+import type { Realtime } from '../../platform/realtime/realtime.ts';
+import type { Allowances } from '../../platform/redis/allowances.ts';
 
-type AlertDeps = Pick<AppDeps, 'alerts' | 'alertStreams' | 'realtime' | 'allowances'>;
+interface AlertDeps {
+  readonly alerts: AlertDesk;
+  readonly alertStreams: Pick<AlertStreams, 'open'>;
+  readonly realtime: Pick<Realtime, 'takeOver'>;
+  readonly allowances: Allowances;
+}
 
 const tag = 'Alerts';
 const path = '/api/v1/alerts';
@@ -286,6 +292,10 @@ function hysteresisOf({
   return absolute === undefined
     ? ({ hysteresis: percent ?? '1', hysteresisUnit: 'percent' } as const)
     : ({ hysteresis: absolute, hysteresisUnit: 'absolute' } as const);
+}
+
+function alertJson(alert: Alert): object {
+  return { ...shownAlert(alert), url: alert.url };
 }
 
 function answerAlert(
