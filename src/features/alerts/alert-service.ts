@@ -40,19 +40,6 @@ export interface AlertChanging {
   readonly changes: Omit<AlertChange, 'state'> & { readonly isEnabled?: boolean | undefined };
 }
 
-interface AlertDeskDeps {
-  readonly alerts: AlertQueries;
-  readonly firings: Pick<FiringQueries, 'page'>;
-  readonly news: Pick<AlertNews, 'changed'>;
-  /** The base currency of a portfolio of the viewer. @throws {NotFoundError} there is none. */
-  readonly baseCurrencyOf: (portfolioId: string, viewer: Viewer) => Promise<string>;
-  /** False when it is known that there is no such asset. */
-  readonly isAsset: (id: string) => boolean;
-  /** The URL as it is stored. @throws {ValidationError} it must not receive webhooks. */
-  readonly checkUrl: (url: string, field: string) => string;
-  readonly log: Logger;
-}
-
 /** Bounds of a change in per cent: nothing falls by more than all of it. */
 const leastChange = -100n * 10n ** 18n;
 const mostChange = 1_000_000n * 10n ** 18n;
@@ -112,7 +99,18 @@ export function createAlertService(
 export type AlertDesk = ReturnType<typeof createAlertDesk>;
 
 /** Where handlers find, make and change alerts. All methods throw {@link UnavailableError} when Postgres does not answer. */
-export function createAlertDesk(deps: AlertDeskDeps) {
+export function createAlertDesk(deps: {
+  readonly alerts: AlertQueries;
+  readonly firings: Pick<FiringQueries, 'page'>;
+  readonly news: Pick<AlertNews, 'changed'>;
+  /** The base currency of a portfolio of the viewer. @throws {NotFoundError} there is none. */
+  readonly baseCurrencyOf: (portfolioId: string, viewer: Viewer) => Promise<string>;
+  /** False when it is known that there is no such asset. */
+  readonly isAsset: (id: string) => boolean;
+  /** The URL as it is stored. @throws {ValidationError} it must not receive webhooks. */
+  readonly checkUrl: (url: string, field: string) => string;
+  readonly log: Logger;
+}) {
   const { alerts, firings } = deps;
 
   /** @throws {NotFoundError} (`alert_not_found`) it does not exist or is not the viewer's. */
@@ -148,9 +146,9 @@ export function createAlertDesk(deps: AlertDeskDeps) {
   return {
     get,
     /** A page of the viewer's alerts, the newest first. */
-    page: alerts.page,
+    page: (filter: Parameters<AlertQueries['page']>[0]) => alerts.page(filter),
     /** A page of what has fired, the newest first. */
-    firings: firings.page,
+    firings: (filter: Parameters<FiringQueries['page']>[0]) => firings.page(filter),
 
     /**
      * @throws {ValidationError} the fields do not go together, the asset is not known, or the URL must not receive webhooks.
@@ -159,7 +157,13 @@ export function createAlertDesk(deps: AlertDeskDeps) {
      */
     async make(viewer: Viewer, { isEnabled, ...asked }: AlertAsked): Promise<Alert> {
       confirmRule(asked);
-      const currency = await currencyOf(deps, viewer, asked);
+      const { portfolioId, assetId } = asked;
+      if (portfolioId === null && (assetId === null || !deps.isAsset(assetId))) {
+        const message = 'is not known to the price source';
+        throw new ValidationError('The request breaks a rule', [{ field: 'coin', message }]);
+      }
+      const currency =
+        portfolioId === null ? (asked.currency ?? 'usd') : await deps.baseCurrencyOf(portfolioId, viewer);
       const url = asked.url === null ? null : deps.checkUrl(asked.url, 'url');
       const state = isEnabled ? 'pending' : 'disabled';
       const made = await alerts.insert({ ...asked, currency, url, state, userId: viewer.userId }, alertLimit);
@@ -191,19 +195,6 @@ export function createAlertDesk(deps: AlertDeskDeps) {
       await whileItChanges(removal, async (alert) => ((await alerts.remove(alert)) ? true : undefined));
     },
   };
-}
-
-async function currencyOf(
-  { baseCurrencyOf, isAsset }: AlertDeskDeps,
-  viewer: Viewer,
-  { portfolioId, assetId, currency }: Pick<AlertAsked, 'portfolioId' | 'assetId' | 'currency'>,
-): Promise<string> {
-  if (portfolioId !== null) return await baseCurrencyOf(portfolioId, viewer);
-  if (assetId === null || !isAsset(assetId))
-    throw new ValidationError('The request breaks a rule', [
-      { field: 'coin', message: 'is not known to the price source' },
-    ]);
-  return currency ?? 'usd';
 }
 
 /** The state that a change brings; undefined when it stays. */

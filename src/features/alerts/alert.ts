@@ -9,27 +9,19 @@
 
 /** What is watched: the price of an asset, its change over a window in per cent, or the value of a portfolio. */
 export const alertKinds = ['price', 'change', 'portfolio_value'] as const;
-export type AlertKind = (typeof alertKinds)[number];
 
 /** On which side of the threshold the condition holds; the threshold itself belongs to it. */
 export const alertDirections = ['above', 'below'] as const;
-export type AlertDirection = (typeof alertDirections)[number];
 
 /** Whether an alert fires at one crossing only or at every one. */
 export const alertRepeats = ['once', 'every'] as const;
-export type AlertRepeat = (typeof alertRepeats)[number];
 
 export const alertStates = ['pending', 'armed', 'fired', 'disabled'] as const;
-export type AlertState = (typeof alertStates)[number];
 
 /** Windows of a change, in seconds: 5, 15 and 30 minutes, 1, 4, 6, 12 and 24 hours, 3 and 7 days. */
 export const alertWindows = [
   300, 900, 1_800, 3_600, 14_400, 21_600, 43_200, 86_400, 259_200, 604_800,
 ] as const;
-
-/** How far a value must come back: per cent of the threshold, or a difference in the unit of the threshold. */
-export const hysteresisUnits = ['percent', 'absolute'] as const;
-export type HysteresisUnit = (typeof hysteresisUnits)[number];
 
 /**
  * Why an alert cannot be evaluated at present:
@@ -40,31 +32,26 @@ export type HysteresisUnit = (typeof hysteresisUnits)[number];
  * - `currency_changed`: the portfolio has another base currency than when the alert was made;
  * - `too_large`: the portfolio has more assets than are watched.
  */
-export const notEvaluatedReasons = [
-  'no_quote',
-  'no_reference',
-  'books_behind',
-  'incomplete',
-  'currency_changed',
-  'too_large',
-] as const;
-export type NotEvaluated = (typeof notEvaluatedReasons)[number];
+export type NotEvaluated =
+  'no_quote' | 'no_reference' | 'books_behind' | 'incomplete' | 'currency_changed' | 'too_large';
 
 /** The part of an alert that is compared with values. Decimals are canonical text. */
 export interface AlertRule {
-  readonly direction: AlertDirection;
+  readonly direction: (typeof alertDirections)[number];
   /** A price or a value in the currency, or per cent. */
   readonly threshold: string;
+  /** How far a value must come back. */
   readonly hysteresis: string;
-  readonly hysteresisUnit: HysteresisUnit;
-  readonly repeat: AlertRepeat;
+  /** Per cent of the threshold, or a difference in its unit. */
+  readonly hysteresisUnit: 'percent' | 'absolute';
+  readonly repeat: (typeof alertRepeats)[number];
   /** Fires at the first value when the condition holds already. */
   readonly fireIfTrue: boolean;
 }
 
 /** What an alert is about. */
 export interface AlertSubject {
-  readonly kind: AlertKind;
+  readonly kind: (typeof alertKinds)[number];
   /** Null of a portfolio's value. */
   readonly assetId: string | null;
   /** Of a portfolio's value only. */
@@ -81,7 +68,7 @@ export interface Alert extends AlertRule, AlertSubject {
   /** Where a webhook goes; null for none. */
   readonly url: string | null;
   readonly note: string | null;
-  readonly state: AlertState;
+  readonly state: (typeof alertStates)[number];
   /** The value at which the state last changed by itself. */
   readonly lastValue: string | null;
   /** When the newest quote behind that value was received: nothing older changes the state. */

@@ -61,23 +61,10 @@ export function percentChange(now: Level, reference: Level): Level | undefined {
   return dividend / reference - (dividend % reference < 0n ? 1n : 0n);
 }
 
-/** A value at a moment. */
-export interface Observation {
-  readonly value: Level;
-  /** When the newest quote behind it was received (ms since the epoch). */
-  readonly at: number;
-  readonly isFresh: boolean;
-}
-
 /** What an alert does next; a firing is the move to `fired`. */
 export type Move = 'armed' | 'fired';
 
-/** The values at which an alert does something: those of `atLeast` and more, and those of `atMost` and less. */
-interface Triggers {
-  readonly atLeast?: Level;
-  readonly atMost?: Level;
-}
-
+type Observed = Pick<Seen, 'value' | 'at' | 'isFresh'>;
 type Standing = AlertRule & Pick<Alert, 'state' | 'observedAt' | 'firedAt'>;
 
 /** Whether anything can happen to an alert without its owner. */
@@ -86,13 +73,13 @@ export function isWatched({ state, repeat }: Pick<Alert, 'state' | 'repeat'>): b
 }
 
 /** Where an alert moves at a value; undefined when it stays. */
-export function moveOf(alert: Standing, observation: Observation): Move | undefined {
+export function moveOf(alert: Standing, observation: Observed): Move | undefined {
   const move = nextMove(alert, observation);
   const isSoon = alert.firedAt !== null && observation.at < alert.firedAt.getTime() + leastBetweenFiringsMs;
   return move === 'fired' && isSoon ? undefined : move;
 }
 
-function nextMove(alert: Standing, { value, at, isFresh }: Observation): Move | undefined {
+function nextMove(alert: Standing, { value, at, isFresh }: Observed): Move | undefined {
   if (alert.observedAt !== null && at < alert.observedAt.getTime()) return undefined;
   const { atLeast, atMost } = triggersOf(alert);
   const isReached = (atLeast !== undefined && value >= atLeast) || (atMost !== undefined && value <= atMost);
@@ -106,8 +93,11 @@ function nextMove(alert: Standing, { value, at, isFresh }: Observation): Move | 
   return holds ? 'fired' : 'armed';
 }
 
-/** The values at which an alert does something. Levels are whole numbers, so that "more than x" is "at least x + 1". */
-export function triggersOf(alert: Standing): Triggers {
+/**
+ * The values at which an alert does something: those of `atLeast` and more, and those of `atMost` and less. Levels are whole
+ * numbers, so that "more than x" is "at least x + 1".
+ */
+export function triggersOf(alert: Standing): { readonly atLeast?: Level; readonly atMost?: Level } {
   if (!isWatched(alert)) return {};
   const threshold = levelOf(alert.threshold);
   const isAbove = alert.direction === 'above';
@@ -128,8 +118,12 @@ function hysteresisOf({ hysteresis, hysteresisUnit }: AlertRule, threshold: Leve
   return (magnitude * size) / (100n * oneLevel);
 }
 
-/** An observation with what is told of it when an alert fires. */
-export interface Seen extends Observation {
+/** A value at a moment, with what a firing says of it. */
+export interface Seen {
+  readonly value: Level;
+  /** When the newest quote behind it was received (ms since the epoch). */
+  readonly at: number;
+  readonly isFresh: boolean;
   /** The value as decimal text. */
   readonly text: string;
   readonly quote: FiringQuote;

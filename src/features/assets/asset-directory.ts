@@ -10,13 +10,6 @@ import type { Logger } from '../../platform/observability/logger.ts';
 import { createAssetIndex, searchable, type AssetIndex } from './asset-index.ts';
 import type { AssetQueries } from './queries/assets.ts';
 
-/** What one symbol or name of a request stands for, the largest asset first; empty when nothing has it. */
-interface Resolution {
-  /** As it was asked for. */
-  readonly asked: string;
-  readonly assets: readonly Asset[];
-}
-
 /** Which assets of a symbol are meant: the largest by market capitalisation, or all. */
 type IncludeTokens = 'top' | 'all';
 
@@ -53,7 +46,8 @@ export function createAssetDirectory(deps: DirectoryDeps) {
 
 /** A directory over the index that is current. */
 export function directoryOver(index: () => AssetIndex) {
-  const meant = (asked: string, include: IncludeTokens, assets: readonly Asset[]): Resolution => ({
+  /** What one symbol or name of a request stands for, the largest asset first; empty when nothing has it. */
+  const meant = (asked: string, include: IncludeTokens, assets: readonly Asset[]) => ({
     asked,
     assets: include === 'top' ? assets.slice(0, 1) : assets,
   });
@@ -71,10 +65,10 @@ export function directoryOver(index: () => AssetIndex) {
     /** False until a list of assets has been fetched and read; then nothing can be said of any asset. */
     isKnown: (): boolean => index().size() > 0,
     /** The assets of each symbol, in whatever case, in the order asked. */
-    bySymbols: (symbols: readonly string[], include: IncludeTokens): readonly Resolution[] =>
+    bySymbols: (symbols: readonly string[], include: IncludeTokens) =>
       symbols.map((each) => meant(each, include, index().bySymbol(each))),
     /** The assets of each name, in whatever case, in the order asked. */
-    byNames: (names: readonly string[], include: IncludeTokens): readonly Resolution[] =>
+    byNames: (names: readonly string[], include: IncludeTokens) =>
       names.map((each) => meant(each, include, index().byName(each))),
   };
 }

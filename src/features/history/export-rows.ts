@@ -8,24 +8,21 @@ import { dayMs } from './chart.ts';
 import { messageOf } from '../../domain/errors.ts';
 import type { Granularity, HistoryPoint } from '../../domain/history.ts';
 
-/** What can be odd about a line. */
-type OddityKind =
-  | 'malformed'
-  | 'no price'
-  | 'missing days'
-  | 'same day again'
-  | 'out of order'
-  | 'not at midnight'
-  | 'no market cap'
-  | 'market cap 0'
-  | 'no volume'
-  | 'volume 0';
-
 /** Something odd. */
 export interface Oddity {
   /** 1 is the header. */
   readonly line: number;
-  readonly kind: OddityKind;
+  readonly kind:
+    | 'malformed'
+    | 'no price'
+    | 'missing days'
+    | 'same day again'
+    | 'out of order'
+    | 'not at midnight'
+    | 'no market cap'
+    | 'market cap 0'
+    | 'no volume'
+    | 'volume 0';
   /** What exactly; absent where the kind says it all. */
   readonly detail?: string;
 }

@@ -1,5 +1,5 @@
 import type { HistoryService } from '../../../src/features/history/history-service.ts';
-import type { AskOutcome } from '../../../src/features/history/queries/history-requests.ts';
+import type { AskOutcome, HistoryAsk } from '../../../src/features/history/queries/history-requests.ts';
 import type { JobData, JobResult } from '../../../jobs/registry.ts';
 import { dayMs, isCoarser } from '../../../src/features/history/chart.ts';
 import { granularityMs, type HistoryPoint, type HistorySpan } from '../../../src/domain/history.ts';
@@ -165,19 +165,16 @@ async function keep(deps: Deps, job: Job, { span, points, source }: Found & { re
   return inserted + improved;
 }
 
-interface Ask {
-  readonly from: number;
-  readonly to: number;
-  readonly outcome: AskOutcome;
-  readonly points?: number;
-  /** How long it is remembered; by its outcome when absent. */
-  readonly validMs?: number;
-}
-
 async function note(
   { asks }: Deps,
   { assetId, currency, granularity }: Job,
-  { from, to, outcome, points = 0, validMs }: Ask,
+  {
+    from,
+    to,
+    outcome,
+    points = 0,
+    validMs,
+  }: HistoryAsk & { readonly points?: number; /** By its outcome when absent. */ readonly validMs?: number },
 ): Promise<void> {
   const usual = outcome === 'answered' ? answeredMs : unansweredMs[outcome];
   await asks.note({

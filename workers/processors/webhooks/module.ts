@@ -14,16 +14,17 @@ const pageSize = 200;
 /** Pages of one check; the next check goes on behind them, so that what waits for a slow receiver hides nothing. */
 const pagesPerCheck = 5;
 
-interface Services {
-  readonly webhooks: WebhookService;
-  /** The job whose end a webhook is about. */
-  readonly findJob: (id: string) => Promise<JobRecord | undefined>;
-}
-
 /** What webhooks give workers: deliveries, and what looks after them. */
 export function createWebhooksProcessors(
   { config, clock, keys, log, redis }: Pick<Platform, 'config' | 'clock' | 'keys' | 'log' | 'redis'>,
-  { webhooks, findJob }: Services,
+  {
+    webhooks,
+    findJob,
+  }: {
+    readonly webhooks: WebhookService;
+    /** The job whose end a webhook is about. */
+    readonly findJob: (id: string) => Promise<JobRecord | undefined>;
+  },
 ) {
   return {
     processors: {

@@ -1,16 +1,6 @@
 import type { Knex } from 'knex';
 import { orUnavailable } from '../../../../db/outage.ts';
 
-/** A price of the past that is looked for. */
-interface ReferenceAsked {
-  readonly assetId: string;
-  readonly currency: string;
-  /** The newest observation at this moment (ms since the epoch) is meant… */
-  readonly at: number;
-  /** …unless it is older than this moment. */
-  readonly from: number;
-}
-
 /** An observed price of the past. */
 export interface ReferencePrice {
   readonly price: number;
@@ -32,8 +22,18 @@ export type AlertValueQueries = ReturnType<typeof createAlertValues>;
 /** What alerts on changes and on portfolios compare with. Methods throw {@link UnavailableError} when Postgres does not answer. */
 export function createAlertValues(knex: Knex) {
   return {
-    /** Prices of the past in the order asked; undefined where nothing was observed. */
-    async references(asked: readonly ReferenceAsked[]): Promise<readonly (ReferencePrice | undefined)[]> {
+    /**
+     * Prices of the past in the order asked; undefined where nothing was observed. Of each the newest observation at the moment
+     * `at` is meant, unless it is older than `from` (ms since the epoch).
+     */
+    async references(
+      asked: readonly {
+        readonly assetId: string;
+        readonly currency: string;
+        readonly at: number;
+        readonly from: number;
+      }[],
+    ): Promise<readonly (ReferencePrice | undefined)[]> {
       if (asked.length === 0) return [];
       const { rows } = await orUnavailable(
         knex.raw<{ rows: { place: number; price: number; at: number }[] }>(referencesSql, [

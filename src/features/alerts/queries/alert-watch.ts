@@ -41,9 +41,10 @@ export function createAlertWatch(knex: Knex) {
       limit: number,
     ): Promise<{ readonly found: readonly FoundAlert[]; readonly next: ChangeCursor | undefined }> {
       const rows = await ask<FoundRow & { readonly cursor: string }>(changedSql, [at, id, limit]);
-      const last = rows.at(-1);
-      const next = rows.length < limit || last === undefined ? undefined : { at: last.cursor, id: last.id };
-      return { found: rows.map(({ cursor: _cursor, ...row }) => toFound(row)), next };
+      const found = rows.map(({ cursor, ...row }) => ({ ...toFound(row), cursor }));
+      const last = found.at(-1);
+      const isEnd = found.length < limit || last === undefined;
+      return { found, next: isEnd ? undefined : { at: last.cursor, id: last.alert.id } };
     },
 
     /** Those of these ids that there are, deleted ones included. */

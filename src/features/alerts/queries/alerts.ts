@@ -1,6 +1,6 @@
 import type { Knex } from 'knex';
 import { v7 as uuidv7 } from 'uuid';
-import type { Alert, AlertKind, AlertRule, AlertState, AlertSubject } from '../alert.ts';
+import type { Alert, AlertRule, AlertSubject } from '../alert.ts';
 import { ConflictError, NotFoundError } from '../../../domain/errors.ts';
 import { orUnavailable } from '../../../../db/outage.ts';
 
@@ -12,17 +12,17 @@ export interface AlertFields extends AlertRule, AlertSubject {
 
 export interface NewAlert extends AlertFields {
   readonly userId: string;
-  readonly state: AlertState;
+  readonly state: Alert['state'];
 }
 
 /** What an owner may change; `state` where the change begins the alert anew, or disables it. */
 export type AlertChange = Partial<AlertRule & Pick<Alert, 'windowSeconds' | 'url' | 'note' | 'state'>>;
 
 /** A page of a user's alerts. */
-export interface AlertFilter {
+interface AlertFilter {
   readonly userId: string;
-  readonly kind?: AlertKind | undefined;
-  readonly state?: AlertState | undefined;
+  readonly kind?: Alert['kind'] | undefined;
+  readonly state?: Alert['state'] | undefined;
   readonly assetId?: string | undefined;
   readonly portfolioId?: string | undefined;
   readonly offset: number;

@@ -19,17 +19,6 @@ export interface RankedAsset {
   readonly image: string | null;
 }
 
-/** What is to be fetched now. */
-interface AssetsDue {
-  readonly list: boolean;
-  /** Page of the ranking, from 1; 0 for none. */
-  readonly rankPage: number;
-  /** The page that is fetched next, be it due or on its way; 0 for none. */
-  readonly awaitedRankPage: number;
-  /** Nothing is known yet. */
-  readonly isEmpty: boolean;
-}
-
 /** Rows of one statement. */
 const batchSize = 1_000;
 /** A list that was not believed is fetched again after so long (s). */
@@ -59,9 +48,15 @@ export function createAssetQueries(knex: Knex) {
       return rows.map(({ position, ...asset }) => ({ asset, position }));
     },
 
-    /** What is to be fetched now. An attempt is noted before its call, so that one that fails, however it does, is not repeated at once. */
-    async due(): Promise<AssetsDue> {
-      const { rows } = await knex.raw<{ rows: [AssetsDue?] }>(dueSql);
+    /**
+     * What is to be fetched now: the list, or a page of the ranking (from 1; 0 for none); the page that is fetched next, be it
+     * due or on its way; and whether nothing is known yet. An attempt is noted before its call, so that one that fails,
+     * however it does, is not repeated at once.
+     */
+    async due() {
+      const { rows } = await knex.raw<{
+        rows: [{ list: boolean; rankPage: number; awaitedRankPage: number; isEmpty: boolean }?];
+      }>(dueSql);
       return rows[0] ?? { list: false, rankPage: 0, awaitedRankPage: 0, isEmpty: true };
     },
 
@@ -106,10 +101,12 @@ export function createAssetQueries(knex: Knex) {
     },
 
     /** Symbols and names of assets; ids that are not in the list are left out. @throws {UnavailableError} no database. */
-    async identities(ids: readonly string[]): Promise<readonly AssetIdentity[]> {
+    async identities(
+      ids: readonly string[],
+    ): Promise<readonly Pick<ListedAsset, 'assetId' | 'symbol' | 'name'>[]> {
       if (ids.length === 0) return [];
       const { rows } = await orUnavailable(
-        knex.raw<{ rows: AssetIdentity[] }>(
+        knex.raw<{ rows: { assetId: string; symbol: string; name: string }[] }>(
           'select asset_id as "assetId", symbol, name from assets where asset_id = any(?)',
           [[...ids]],
         ),
@@ -126,8 +123,6 @@ export function createAssetQueries(knex: Knex) {
     },
   };
 }
-
-type AssetIdentity = Pick<ListedAsset, 'assetId' | 'symbol' | 'name'>;
 
 interface SymbolMatch {
   /** In lower case. */
