@@ -14,7 +14,7 @@ import { routing } from './platform/http/router.ts';
 import { createAccountsModule } from './features/accounts/module.ts';
 import { createAdminModule } from './features/admin/module.ts';
 import { alertRoutes } from './features/alerts/routes.ts';
-import { assetRoutes } from './features/assets/routes.ts';
+import { createAssetsModule } from './features/assets/module.ts';
 import { cacheRoutes, priceRoutes, submissionRoutes } from './features/quotes/routes.ts';
 import { docsRoutes } from './platform/http/docs-routes.ts';
 import { jobRoutes } from './features/jobs/job-routes.ts';
@@ -67,7 +67,7 @@ export function routeTable(deps: AppDeps): Route[] {
     ...streamRoutes(deps),
     ...createRealtimeModule(deps.realtime).routes,
     ...submissionRoutes(deps),
-    ...assetRoutes(deps),
+    ...createAssetsModule(deps).routes,
     ...priceRoutes(deps),
     ...jobRoutes(deps),
     ...webhookRoutes(deps),
