@@ -1,203 +1,140 @@
-import type { BookNews } from './book-channel.ts';
-import type { Amount } from './ledger/amount.ts';
-import type { Lot } from './ledger/asset-book.ts';
-import type { Tally } from './ledger/asset-ledger.ts';
-import type { Portfolio } from './ledger/portfolio.ts';
-import { lotsOfMark } from './ledger/replay.ts';
-import type { BookPages, BookReading, LotSpan, RealisedPage, RealisedQuery } from './queries/book-reading.ts';
+/** How handlers and jobs read derived tables: only when they are of the transactions that there are. */
 import { messageOf, NotFoundError, UnavailableError } from '../../domain/errors.ts';
 import type { Clock } from '../../platform/concurrency/clock.ts';
 import { createBell } from '../../platform/concurrency/wake-signal.ts';
 import type { Logger } from '../../platform/observability/logger.ts';
-
-/** What the books say of one asset. */
-export interface Position {
-  readonly assetId: string;
-  /** Held now; 0 of what was given away. */
-  readonly quantity: Amount;
-  /** Sums over all postings, in the base currency. Cost basis of the open lots = acquired − consumed − left. */
-  readonly tally: Tally;
-  readonly openLots: number;
-}
-
-/** The derived state of a portfolio at one version of its books. */
-export interface BookStanding {
-  /** As it is at that version: another method or time zone are another version. */
-  readonly portfolio: Portfolio;
-  readonly booksVersion: number;
-  /** Every asset that ever had a posting, by id. */
-  readonly positions: readonly Position[];
-}
-
-/** An open lot and whose it is. */
-export interface AssetLot extends Lot {
-  readonly assetId: string;
-}
-
-/** Which open lots: of one asset or of all, in the order of assets and then of acquisition. */
-interface LotQuery {
-  readonly assetId?: string | undefined;
-  readonly offset: number;
-  readonly limit: number;
-}
-
-/** A page of open lots. */
-interface LotPage {
-  readonly lots: readonly AssetLot[];
-  readonly total: number;
-}
+import type { BookNews } from './book-channel.ts';
+import type { Portfolio } from './ledger/portfolio.ts';
+import { lotsOfMark } from './ledger/replay.ts';
+import type {
+  AssetLot,
+  BookedPortfolio,
+  BookPages,
+  BookReading,
+  LotSpan,
+  Position,
+  RealisedQuery,
+} from './queries/book-reading.ts';
 
 /** Books that are current. Whatever is asked of them is of one moment, that of their standing. */
-export interface BookView {
-  readonly standing: BookStanding;
-  lots(query: LotQuery): Promise<LotPage>;
-  realised(query: Omit<RealisedQuery, 'portfolioId'>): Promise<RealisedPage>;
-}
+export type BookView = ReturnType<typeof viewOf>;
 
-/** How handlers and jobs read derived tables. */
-export interface BookReader {
-  /**
-   * The standing of the books. When transactions have changed since they were derived, waits for the update (`waitMs` at
-   * most), which it also asks for again.
-   * @throws {NotFoundError} (`portfolio_not_found`) there is no such portfolio, or no longer.
-   * @throws {UnavailableError} with a Retry-After when the books are not current in time, or Postgres does not answer.
-   */
-  standing(portfolio: Pick<Portfolio, 'id'>, waitMs: number): Promise<BookStanding>;
-  /**
-   * Waits for books that are current as `standing` does, and returns what `at` makes of them. It may be called again when they
-   * were not, and holds a connection of the pool, so it reads the view and does nothing else.
-   * @throws what `standing` throws.
-   */
-  look<T>(
-    asked: { readonly portfolioId: string; readonly waitMs: number },
-    at: (view: BookView) => Promise<T>,
-  ): Promise<T>;
-}
+/** See {@link createBookReader}. */
+export type BookReader = ReturnType<typeof createBookReader>;
 
-interface BookReaderDeps {
-  readonly reading: Pick<BookReading, 'standing' | 'inSnapshot'>;
+/** News may be lost; the tables are the truth and are looked at this often (ms) while somebody waits. */
+const lookMs = 200;
+
+/** Builds the reader of derived tables. */
+export function createBookReader({
+  reading,
+  news,
+  askForUpdate,
+  clock,
+  log,
+}: {
+  readonly reading: Pick<BookReading, 'find' | 'inSnapshot'>;
   readonly news: Pick<BookNews, 'listen'>;
   /** Has the books of a portfolio updated. It may reject: the sweep of upkeep makes up for it. */
   readonly askForUpdate: (portfolioId: string) => Promise<void>;
   readonly clock: Clock;
   readonly log: Logger;
-}
+}) {
+  // One subscription for all who wait.
+  const waiting = new Map<string, Set<() => void>>();
+  news.listen((portfolioId) => {
+    for (const ring of waiting.get(portfolioId) ?? []) ring();
+  });
 
-/** News may be lost; the tables are the truth and are looked at this often (ms) while somebody waits. */
-const lookMs = 200;
+  /** What `look` gives once it gives something: undefined is for books that are not current. */
+  async function untilCurrent<T>(
+    { portfolioId, waitMs }: { readonly portfolioId: string; readonly waitMs: number },
+    look: () => Promise<T | undefined>,
+  ): Promise<T> {
+    const first = await look();
+    if (first !== undefined) return first;
+    const deadline = clock.now() + waitMs;
+    const bell = createBell();
+    const others = waiting.get(portfolioId) ?? new Set();
+    waiting.set(portfolioId, others.add(bell.ring));
+    try {
+      // Whoever changed the transactions asked already; that may have been lost.
+      await askForUpdate(portfolioId).catch((error: unknown) => {
+        log.debug({ reason: messageOf(error) }, 'an update of books could not be asked for');
+      });
+      for (;;) {
+        const found = await look();
+        if (found !== undefined) return found;
+        const left = deadline - clock.now();
+        if (left <= 0) break;
+        await bell.wait(Math.min(left, lookMs));
+      }
+    } finally {
+      others.delete(bell.ring);
+      if (others.size === 0 && waiting.get(portfolioId) === others) waiting.delete(portfolioId);
+    }
+    throw new UnavailableError('The books of this portfolio are still being updated', {
+      code: 'books_not_current',
+      retryAfterSeconds: 1,
+    });
+  }
 
-/** Builds the {@link BookReader} over the derived tables. */
-export function createBookReader(deps: BookReaderDeps): BookReader {
-  const board = createNewsBoard(deps.news);
-  const { reading } = deps;
   return {
-    standing: ({ id: portfolioId }, waitMs) =>
-      untilCurrent(deps, board, { portfolioId, waitMs, look: () => currentOf(reading, portfolioId) }),
-    async look({ portfolioId, waitMs }, at) {
-      const { told } = await untilCurrent(deps, board, {
-        portfolioId,
-        waitMs,
-        look: () => lookOnce(reading, portfolioId, at),
+    /**
+     * What the books say. When transactions have changed since they were derived, waits for the update (`waitMs` at most), which
+     * it also asks for again.
+     * @throws {NotFoundError} (`portfolio_not_found`) there is no such portfolio, or no longer.
+     * @throws {UnavailableError} with a Retry-After when the books are not current in time, or Postgres does not answer.
+     */
+    standing: ({ id: portfolioId }: Pick<Portfolio, 'id'>, waitMs: number): Promise<BookedPortfolio> =>
+      untilCurrent({ portfolioId, waitMs }, () => currentOf(reading, portfolioId)),
+
+    /**
+     * Waits for books that are current as `standing` does, and returns what `at` makes of them. It may be called again when they
+     * were not, and holds a connection of the pool, so it reads the view and does nothing else. Method, versions, marks and rows
+     * of different moments do not belong together, so all are read in one snapshot.
+     * @throws what `standing` throws.
+     */
+    async look<T>(
+      asked: { readonly portfolioId: string; readonly waitMs: number },
+      at: (view: BookView) => Promise<T>,
+    ): Promise<T> {
+      const { told } = await untilCurrent(asked, async () => {
+        try {
+          return await reading.inSnapshot(async (pages) => {
+            const standing = await currentOf(pages, asked.portfolioId);
+            return standing && { told: await at(viewOf(pages, standing)) };
+          });
+        } catch (error) {
+          if (error instanceof BooksBehindError) return undefined;
+          throw error;
+        }
       });
       return told;
     },
   };
 }
 
-interface Wait<T> {
-  readonly portfolioId: string;
-  readonly waitMs: number;
-  /** Undefined when the books are not current. */
-  readonly look: () => Promise<T | undefined>;
-}
-
-async function untilCurrent<T>(deps: BookReaderDeps, board: NewsBoard, wait: Wait<T>): Promise<T> {
-  return (await wait.look()) ?? (await waitForBooks(deps, board, wait));
-}
-
-async function waitForBooks<T>(
-  { clock, log, askForUpdate }: BookReaderDeps,
-  board: NewsBoard,
-  { portfolioId, waitMs, look }: Wait<T>,
-): Promise<T> {
-  const deadline = clock.now() + waitMs;
-  const bell = createBell();
-  const stop = board.listen(portfolioId, bell.ring);
-  try {
-    // Whoever changed the transactions asked already; that may have been lost.
-    await askForUpdate(portfolioId).catch((error: unknown) => {
-      log.debug({ reason: messageOf(error) }, 'an update of books could not be asked for');
-    });
-    for (;;) {
-      const found = await look();
-      if (found !== undefined) return found;
-      const left = deadline - clock.now();
-      if (left <= 0) break;
-      await bell.wait(Math.min(left, lookMs));
-    }
-  } finally {
-    stop();
-  }
-  throw new UnavailableError('The books of this portfolio are still being updated', {
-    code: 'books_not_current',
-    retryAfterSeconds: 1,
-  });
-}
-
 async function currentOf(
-  pages: Pick<BookPages, 'standing'>,
+  pages: Pick<BookPages, 'find'>,
   portfolioId: string,
-): Promise<BookStanding | undefined> {
-  const stored = await pages.standing(portfolioId);
-  if (stored === undefined) throw new NotFoundError('There is no such portfolio', 'portfolio_not_found');
-  const { portfolio, booksVersion, bookedVersion, positions } = stored;
-  return booksVersion === bookedVersion ? { portfolio, booksVersion, positions } : undefined;
+): Promise<BookedPortfolio | undefined> {
+  const found = await pages.find(portfolioId);
+  if (found === undefined) throw new NotFoundError('There is no such portfolio', 'portfolio_not_found');
+  return found.portfolio.booksVersion === found.portfolio.bookedVersion ? found : undefined;
 }
 
-/** Method, versions, marks and rows of different moments do not belong together, so all are read in one snapshot. */
-async function lookOnce<T>(
-  reading: Pick<BookReading, 'inSnapshot'>,
-  portfolioId: string,
-  at: (view: BookView) => Promise<T>,
-): Promise<{ readonly told: T } | undefined> {
-  try {
-    return await reading.inSnapshot(async (pages) => {
-      const standing = await currentOf(pages, portfolioId);
-      return standing && { told: await at(viewOf(pages, standing)) };
-    });
-  } catch (error) {
-    if (error instanceof BooksBehindError) return undefined;
-    throw error;
-  }
-}
-
-function viewOf(pages: BookPages, standing: BookStanding): BookView {
+function viewOf(pages: BookPages, standing: BookedPortfolio) {
   return {
     standing,
-    lots: (query) => readLots(pages, standing, query),
-    realised: (query) => pages.realised({ ...query, portfolioId: standing.portfolio.id }),
-  };
-}
-
-/** One subscription for all who wait. */
-interface NewsBoard {
-  listen(portfolioId: string, onBooked: () => void): () => void;
-}
-
-function createNewsBoard(news: BookReaderDeps['news']): NewsBoard {
-  const listeners = new Map<string, Set<() => void>>();
-  news.listen((portfolioId) => {
-    for (const each of listeners.get(portfolioId) ?? []) each();
-  });
-  return {
-    listen(portfolioId, onBooked) {
-      const others = listeners.get(portfolioId) ?? new Set();
-      listeners.set(portfolioId, others.add(onBooked));
-      return () => {
-        others.delete(onBooked);
-        if (others.size === 0 && listeners.get(portfolioId) === others) listeners.delete(portfolioId);
-      };
-    },
+    /** A page of the open lots of one asset or of all, in the order of assets and then of acquisition. */
+    lots: (query: {
+      readonly assetId?: string | undefined;
+      readonly offset: number;
+      readonly limit: number;
+    }) => readLots(pages, standing, query),
+    realised: (query: Omit<RealisedQuery, 'portfolioId'>) =>
+      pages.realised({ ...query, portfolioId: standing.portfolio.id }),
   };
 }
 
@@ -214,10 +151,10 @@ class BooksBehindError extends Error {
  */
 async function readLots(
   pages: Pick<BookPages, 'lots' | 'lastMarks'>,
-  { portfolio, positions }: Pick<BookStanding, 'portfolio' | 'positions'>,
-  { assetId, offset, limit }: LotQuery,
-): Promise<LotPage> {
-  const all = positions.filter((each) => assetId === undefined || each.assetId === assetId);
+  { portfolio, assets }: BookedPortfolio,
+  { assetId, offset, limit }: Parameters<BookView['lots']>[0],
+): Promise<{ readonly lots: readonly AssetLot[]; readonly total: number }> {
+  const all = assets.filter((each) => assetId === undefined || each.assetId === assetId);
   const spans = spansOf(all, offset, limit);
   const { method } = portfolio;
   const lots =
@@ -247,7 +184,7 @@ function spansOf(positions: readonly Position[], offset: number, limit: number):
 
 async function poolsOf(
   pages: Pick<BookPages, 'lastMarks'>,
-  portfolio: BookStanding['portfolio'],
+  portfolio: Portfolio,
   spans: readonly LotSpan[],
 ): Promise<AssetLot[]> {
   const marks = await pages.lastMarks(

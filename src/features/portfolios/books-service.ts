@@ -9,11 +9,11 @@ import type { HistoryService } from '../history/history-service.ts';
 import type { QuoteStore } from '../quotes/quote-store.ts';
 import { createBookNews } from './book-channel.ts';
 import type { QuotedPrice, ReadQuotes } from './performance/performance-tables.ts';
-import { createBookedPortfolios } from './queries/booked-portfolios.ts';
+import { createBookReading } from './queries/book-reading.ts';
 import { createDailyBooks } from './queries/daily-books.ts';
 import { createImportQueries } from './queries/imports.ts';
 import { createLedgerQueries } from './queries/ledgers.ts';
-import { createPortfolioPurge } from './queries/portfolio-purge.ts';
+import { purgePortfolios } from './queries/portfolio-purge.ts';
 import { createPortfolioSnapshots } from './queries/portfolio-snapshots.ts';
 import { createPortfolioQueries } from './queries/portfolios.ts';
 import { createMarketValues } from './valuation/market-values.ts';
@@ -70,12 +70,11 @@ export function createBooksService(
   };
 
   const imports = createImportQueries(knex);
-  const gone = createPortfolioPurge(knex);
   return {
     past,
     portfolios: createPortfolioQueries(knex),
-    /** Portfolios together with what their books say. */
-    booked: createBookedPortfolios(knex),
+    /** The derived tables, as readers see them. */
+    reading: createBookReading(knex),
     snapshots: createPortfolioSnapshots(knex),
     imports,
     /** The derived tables, as their updates see them. */
@@ -98,6 +97,7 @@ export function createBooksService(
      * JOB_RETENTION. Returns the number of rows.
      * @throws {UnavailableError} Postgres does not answer.
      */
-    purge: async (): Promise<number> => (await gone.purge()) + (await imports.purge(config.JOB_RETENTION)),
+    purge: async (): Promise<number> =>
+      (await purgePortfolios(knex)) + (await imports.purge(config.JOB_RETENTION)),
   };
 }

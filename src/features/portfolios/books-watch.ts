@@ -13,26 +13,20 @@ export interface BooksWatcher {
   readonly onChange: () => void;
 }
 
-/** Tells watchers of changes. */
-export interface BooksWatch {
-  /** Returns how to stop. */
-  watch(portfolioId: string, watcher: BooksWatcher): () => void;
-  close(): void;
-}
+/** See {@link createBooksWatch}. */
+export type BooksWatch = ReturnType<typeof createBooksWatch>;
 
-interface WatchDeps {
+/** Time (ms) between two looks, unless told otherwise. */
+const lookEveryMs = 15_000;
+
+/** Builds what tells watchers of changes in a process. */
+export function createBooksWatch(deps: {
   readonly news: { listen(onBooked: (portfolioId: string) => void): () => void };
   /** Versions that the books are of; deleted portfolios are missing. */
   readonly versions: (ids: readonly string[]) => Promise<ReadonlyMap<string, number>>;
   readonly log: Logger;
-  /** Time (ms) between two looks. */
   readonly lookEveryMs?: number;
-}
-
-const lookEveryMs = 15_000;
-
-/** Builds the {@link BooksWatch} of a process. */
-export function createBooksWatch(deps: WatchDeps): BooksWatch {
+}) {
   const watchers = new Map<string, Set<BooksWatcher>>();
   const stopListening = deps.news.listen((portfolioId) => {
     for (const { onChange } of watchers.get(portfolioId) ?? []) onChange();
@@ -54,7 +48,8 @@ export function createBooksWatch(deps: WatchDeps): BooksWatch {
   looking.unref();
 
   return {
-    watch(portfolioId, watcher) {
+    /** Returns how to stop. */
+    watch(portfolioId: string, watcher: BooksWatcher): () => void {
       const all = watchers.get(portfolioId) ?? new Set();
       watchers.set(portfolioId, all.add(watcher));
       return () => {
@@ -62,7 +57,7 @@ export function createBooksWatch(deps: WatchDeps): BooksWatch {
         if (all.size === 0 && watchers.get(portfolioId) === all) watchers.delete(portfolioId);
       };
     },
-    close() {
+    close(): void {
       clearInterval(looking);
       stopListening();
       watchers.clear();

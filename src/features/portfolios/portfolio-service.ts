@@ -6,7 +6,6 @@ import type { Platform } from '../../platform/platform.ts';
 import type { AssetDirectory } from '../assets/asset-directory.ts';
 import type { BooksService } from './books-service.ts';
 import { createBooksWatch } from './books-watch.ts';
-import { createBookReading } from './queries/book-reading.ts';
 import { createExportQueries } from './queries/exports.ts';
 import type { ImportQueries } from './queries/imports.ts';
 import type { PortfolioSnapshots } from './queries/portfolio-snapshots.ts';
@@ -140,7 +139,7 @@ export function createPortfolioService(
     quotes,
   }: { readonly assets: Pick<AssetDirectory, 'isKnown' | 'byId'>; readonly quotes: ReadQuotes },
 ) {
-  const { portfolios: rows, booked, news, update, findMarketValues, past } = books;
+  const { portfolios: rows, reading, news, update, findMarketValues, past } = books;
   const imports: Pick<ImportQueries, 'open' | 'addChunk' | 'complete' | 'discard' | 'find' | 'list'> =
     books.imports;
   const portfolioSnapshots: Pick<PortfolioSnapshots, 'list'> = books.snapshots;
@@ -158,13 +157,13 @@ export function createPortfolioService(
     announceEnd: (id) => news.publish(id),
   });
   const reader = createBookReader({
-    reading: createBookReading(knex),
+    reading,
     news,
     askForUpdate: update,
     clock,
     log,
   });
-  const watch = createBooksWatch({ news, versions: (ids) => booked.versions(ids), log });
+  const watch = createBooksWatch({ news, versions: (ids) => reading.versions(ids), log });
   shutdown.add('queues', 'watched books', () => watch.close());
   return {
     portfolios,
@@ -185,7 +184,7 @@ export function createPortfolioService(
     exports: createExportQueries(knex),
     /** What portfolios are worth now, */
     valuations: createValuationDesk({
-      portfolios: booked,
+      portfolios: reading,
       reader,
       quotes,
       watch,

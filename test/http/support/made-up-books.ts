@@ -1,6 +1,6 @@
 import { parseAmount } from '../../../src/features/portfolios/ledger/amount.ts';
 import type { Portfolio } from '../../../src/features/portfolios/ledger/portfolio.ts';
-import type { HeldAsset } from '../../../src/features/portfolios/valuation/valuation.ts';
+import type { Position } from '../../../src/features/portfolios/queries/book-reading.ts';
 import type { QuoteReading } from '../../../src/domain/cached-quote.ts';
 import type { AppDeps } from '../../../src/app-deps.ts';
 import { NotFoundError } from '../../../src/domain/errors.ts';
@@ -15,9 +15,9 @@ const ownerId = '01934c2a-0000-7000-8000-000000000001';
 const amount = (text: string): bigint => parseAmount(text)!;
 
 /** Bought for `cost`, nothing sold. */
-export function heldAsset(assetId: string, quantity: string, cost = '0'): HeldAsset {
+export function heldAsset(assetId: string, quantity: string, cost = '0'): Position {
   const tally = { acquired: amount(cost), consumed: 0n, left: 0n, proceeds: 0n };
-  return { assetId, quantity: amount(quantity), tally };
+  return { assetId, quantity: amount(quantity), tally, openLots: 1 };
 }
 
 /** One portfolio whose books a test writes, behind the real desk of valuations. */
@@ -35,7 +35,7 @@ export class MadeUpBooks {
     createdAt: new Date(),
     updatedAt: new Date(),
   };
-  assets: readonly HeldAsset[] = [];
+  assets: readonly Position[] = [];
   isGone = false;
   /** Times that books were read. */
   reads = 0;
@@ -45,7 +45,7 @@ export class MadeUpBooks {
   readonly #listeners = new Set<(portfolioId: string) => void>();
 
   /** Another version of the books; `isTold`: news of it are not lost. */
-  change(assets: readonly HeldAsset[], isTold = true): void {
+  change(assets: readonly Position[], isTold = true): void {
     const version = this.portfolio.booksVersion + 1;
     this.portfolio = { ...this.portfolio, booksVersion: version, bookedVersion: version };
     this.assets = assets;

@@ -75,7 +75,7 @@ describe('a view of books', () => {
   const page = { offset: 0, limit: 10 };
   const lotsOf = async (view: BookView) => ({
     method: view.standing.portfolio.method,
-    version: view.standing.booksVersion,
+    version: view.standing.portfolio.booksVersion,
     bases: (await view.lots(page)).lots.map(({ basis }) => basis / oneUnit),
   });
 
@@ -126,7 +126,7 @@ describe('a view of books', () => {
       readerOf(() => Promise.resolve()).look({ portfolioId: id, waitMs: 0 }, async (view) => {
         await change();
         const { rows, totals } = await view.realised(page);
-        return [view.standing.booksVersion, rows.length, totals.count];
+        return [view.standing.portfolio.booksVersion, rows.length, totals.count];
       });
     const seen = await look(async () => {
       await books.record(id, { add: [sale(4)] });

@@ -50,9 +50,9 @@ describe('updates of books', () => {
   });
   after(() => books.close());
 
-  const standing = async (id: string) => (await books.reading.standing(id))!;
+  const standing = async (id: string) => (await books.reading.find(id))!;
   const isCurrent = async (id: string): Promise<boolean> => {
-    const { booksVersion, bookedVersion } = await standing(id);
+    const { booksVersion, bookedVersion } = (await standing(id)).portfolio;
     return booksVersion === bookedVersion;
   };
 
@@ -100,7 +100,7 @@ describe('updates of books', () => {
     await books.updateWith(replays, id);
     expect(changes).to.be.greaterThan(2);
     expect(await isCurrent(id)).to.equal(true);
-    const found = (await standing(id)).positions.find(({ assetId }) => assetId === 'bitcoin')!;
+    const found = (await standing(id)).assets.find(({ assetId }) => assetId === 'bitcoin')!;
     expect(found.quantity).to.equal(1_501n * oneUnit);
   }).timeout(20_000);
 
@@ -176,7 +176,7 @@ describe('updates of books', () => {
       const asks: string[] = [];
       const answer = reader(asks).standing(portfolioOf(id), 10_000);
       await books.update(id);
-      const { positions } = await answer;
+      const { assets: positions } = await answer;
       expect(positions.map(({ assetId, quantity }) => [assetId, quantity])).to.deep.equal([
         ['bitcoin', 2n * oneUnit],
         ['cardano', 2n * oneUnit],
@@ -290,7 +290,7 @@ describe('updates of books', () => {
         },
       }));
       expect(state).to.equal('cancelled');
-      const wrong = (await standing(id)).positions.find(({ assetId }) => assetId === 'cardano')!;
+      const wrong = (await standing(id)).assets.find(({ assetId }) => assetId === 'cardano')!;
       expect(wrong.tally.acquired).to.equal((3n * oneUnit) / 2n);
     });
 

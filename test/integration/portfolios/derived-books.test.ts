@@ -146,7 +146,7 @@ describe('derived books', () => {
     of: { method: CostBasisMethod; zone: string; transactions: readonly RecordedTransaction[] },
   ): Promise<void> {
     const memory = createLedger(of, of.transactions);
-    const { positions } = (await books.reading.standing(id))!;
+    const { assets: positions } = (await books.reading.find(id))!;
     expect(positions.map(({ assetId }) => assetId).sort()).to.deep.equal(memory.assets().sort());
     for (const { assetId, quantity, tally, openLots } of positions) {
       const standing = memory.standing(assetId)!;

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import type { Knex } from 'knex';
-import { createBookedPortfolios } from '../../../src/features/portfolios/queries/booked-portfolios.ts';
+import { createBookReading } from '../../../src/features/portfolios/queries/book-reading.ts';
 import {
   createPortfolioSnapshots,
   type PortfolioSnapshots,
@@ -53,7 +53,7 @@ describe('snapshots of portfolios', () => {
     const known = (_currency: string, ids: readonly string[]) =>
       Promise.resolve(new Map([...quotes].filter(([id]) => ids.includes(id))));
     taker = createSnapshotTaker({
-      portfolios: createBookedPortfolios(knex),
+      portfolios: createBookReading(knex),
       snapshots,
       cached: known,
       want: (each) => {

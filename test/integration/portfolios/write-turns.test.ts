@@ -3,7 +3,7 @@ import { expect } from 'chai';
 import type { Knex } from 'knex';
 import { v7 as uuidv7 } from 'uuid';
 import { openDatabase } from '../../../db/connection.ts';
-import { lockPortfolio } from '../../../src/features/portfolios/queries/write-transactions.ts';
+import { lockPortfolio } from '../../../src/features/portfolios/queries/portfolios.ts';
 import type { AppDeps } from '../../../src/app-deps.ts';
 import { UnavailableError } from '../../../src/domain/errors.ts';
 import { realPortfolios } from '../../http/support/real-portfolios.ts';

@@ -3,7 +3,7 @@ import { expect } from 'chai';
 import type { Knex } from 'knex';
 import { v7 as uuidv7 } from 'uuid';
 import { openDatabase } from '../../../db/connection.ts';
-import { createPortfolioPurge } from '../../../src/features/portfolios/queries/portfolio-purge.ts';
+import { purgePortfolios } from '../../../src/features/portfolios/queries/portfolio-purge.ts';
 import { createPortfolioQueries } from '../../../src/features/portfolios/queries/portfolios.ts';
 import { recordChange } from '../../../src/features/portfolios/queries/write-transactions.ts';
 import { oneUnit } from '../../../src/features/portfolios/ledger/amount.ts';
@@ -63,7 +63,7 @@ describe('the purge of portfolios', () => {
     ];
     await newPortfolio(user, ago(31));
     await newPortfolio(await newUser(ago(31)));
-    const purge = (): Promise<number> => createPortfolioPurge(knex).purge();
+    const purge = (): Promise<number> => purgePortfolios(knex);
     expect(await purge()).to.equal(2 * (1 + 3 * 2));
     expect(await purge()).to.equal(0);
     expect(await knex('portfolios').orderBy('id').pluck('id')).to.deep.equal(kept.toSorted());

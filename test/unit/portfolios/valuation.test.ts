@@ -9,9 +9,9 @@ import { amountOfPrice, valueAt } from '../../../src/features/portfolios/ledger/
 import {
   shareOf,
   valuationOf,
-  type HeldAsset,
   type PriceGiven,
 } from '../../../src/features/portfolios/valuation/valuation.ts';
+import type { Position } from '../../../src/features/portfolios/queries/book-reading.ts';
 
 const amount = (text: string): Amount => parseAmount(text)!;
 const worth = (quantity: string, price: number): string => formatAmount(valueAt(amount(quantity), price));
@@ -19,8 +19,8 @@ const worth = (quantity: string, price: number): string => formatAmount(valueAt(
 function held(
   assetId: string,
   quantity: string,
-  tally: Partial<Record<keyof HeldAsset['tally'], string>>,
-): HeldAsset {
+  tally: Partial<Record<keyof Position['tally'], string>>,
+): Position {
   const { acquired = '0', consumed = '0', left = '0', proceeds = '0' } = tally;
   return {
     assetId,
@@ -31,6 +31,7 @@ function held(
       left: amount(left),
       proceeds: amount(proceeds),
     },
+    openLots: 1,
   };
 }
 

@@ -40,7 +40,7 @@ export function createPortfolioProcessors(
   const { ledgers, news, past } = books;
   const replays = createReplays(threads);
   const snapshots = createSnapshotTaker({
-    portfolios: books.booked,
+    portfolios: books.reading,
     snapshots: books.snapshots,
     cached: books.cachedQuotes,
     want,

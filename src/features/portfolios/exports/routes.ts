@@ -9,7 +9,7 @@ import type { ApiContext } from '../../../platform/http/context.ts';
 import { stampOf } from '../../../platform/http/envelope.ts';
 import { wholeNumber } from '../../../platform/http/fields.ts';
 import { route, type Route } from '../../../platform/http/route.ts';
-import type { BookStanding, Position } from '../book-reader.ts';
+import type { BookedPortfolio, Position } from '../queries/book-reading.ts';
 import { exportColumns, guardedText } from '../importers/pricepool.ts';
 import { type Amount, formatAmount } from '../ledger/amount.ts';
 import type { Portfolio } from '../ledger/portfolio.ts';
@@ -81,7 +81,7 @@ export function exportRoutes(deps: ExportDeps): Route[] {
         // Of derived rows the portfolio counts as it is when they are: it may have changed while they were waited for.
         const standing =
           wanted.kind === 'transactions' ? undefined : await deps.books.standing(found, booksWaitMs);
-        const { portfolio = found, positions = [] } = standing ?? {};
+        const { portfolio = found, assets = [] } = standing ?? {};
         const confirm = async (): Promise<void> => {
           const { booksVersion } = await deps.portfolios.get(portfolio.id, viewer);
           if (booksVersion !== portfolio.booksVersion)
@@ -90,7 +90,7 @@ export function exportRoutes(deps: ExportDeps): Route[] {
         await send(ctx, deps, {
           portfolio,
           wanted,
-          text: textOf(deps, { portfolio, positions }, wanted),
+          text: textOf(deps, { portfolio, assets }, wanted),
           confirm,
         });
       },
@@ -144,7 +144,7 @@ function fileNameOf({ id }: Portfolio, { kind, format, year }: Wanted): string {
 
 function textOf(
   { exports }: ExportDeps,
-  { portfolio, positions }: Pick<BookStanding, 'portfolio' | 'positions'>,
+  { portfolio, assets }: BookedPortfolio,
   wanted: Wanted,
 ): AsyncGenerator<string> {
   const { id, baseCurrency, timeZone } = portfolio;
@@ -153,7 +153,7 @@ function textOf(
     return linesOf(transactionSheet(baseCurrency), exports.transactions(id), wanted);
   if (kind === 'realised')
     return linesOf(gainSheet(baseCurrency), exports.gains({ portfolioId: id, timeZone, year }), wanted);
-  return linesOf(positionSheet(baseCurrency), [positions], wanted);
+  return linesOf(positionSheet(baseCurrency), [assets], wanted);
 }
 
 /** A piece of text for each page. */

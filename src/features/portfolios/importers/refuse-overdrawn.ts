@@ -1,33 +1,7 @@
 import { formatAmount } from '../ledger/amount.ts';
-import { BookWalk, type BookMovement } from '../ledger/book-walk.ts';
+import { BookWalk } from '../ledger/book-walk.ts';
+import type { ImportStaging, StagedExchange } from '../queries/import-staging.ts';
 import type { RowProblem } from './problem-list.ts';
-
-/** A movement of a holding: of a staged transaction, or (line null) of one that the portfolio has. */
-interface StagedMovement extends BookMovement {
-  readonly transactionId: string;
-  readonly line: number | null;
-}
-
-/** The staged transactions, as this needs them. */
-export interface Overdrawable {
-  overdrawnAssets(portfolioId: string): Promise<readonly string[]>;
-  exchanges(): Promise<readonly Exchange[]>;
-  movements(portfolioId: string, assetIds: readonly string[]): AsyncIterable<readonly StagedMovement[]>;
-  drop(ids: readonly string[]): Promise<void>;
-}
-
-/** That some staged transaction gives one asset and brings another. */
-interface Exchange {
-  readonly given: string;
-  readonly brought: string;
-}
-
-/** Who is told how it goes. */
-export interface RefusalListener {
-  readonly onRefused: (problem: RowProblem) => void;
-  /** Told after each page of movements; what it throws ends the walk. */
-  readonly onPage: () => void;
-}
 
 /**
  * Takes out the staged transactions that would make a holding negative, as {@link BookWalk} tells them: what is in the
@@ -35,9 +9,16 @@ export interface RefusalListener {
  * not count. Movements are read once; those of the portfolio are not kept. Returns the number of transactions taken out.
  */
 export async function refuseOverdrawn(
-  staging: Overdrawable,
+  staging: Pick<ImportStaging, 'overdrawnAssets' | 'exchanges' | 'movements' | 'drop'>,
   portfolioId: string,
-  { onRefused, onPage }: RefusalListener,
+  {
+    onRefused,
+    onPage,
+  }: {
+    readonly onRefused: (problem: RowProblem) => void;
+    /** Told after each page of movements; what it throws ends the walk. */
+    readonly onPage: () => void;
+  },
 ): Promise<number> {
   const overdrawn = await staging.overdrawnAssets(portfolioId);
   if (overdrawn.length === 0) return 0;
@@ -64,7 +45,7 @@ export async function refuseOverdrawn(
 }
 
 /** The assets that can lack something: those that do, and what is brought by what may be refused for that. */
-function assetsFrom(overdrawn: readonly string[], exchanges: readonly Exchange[]): readonly string[] {
+function assetsFrom(overdrawn: readonly string[], exchanges: readonly StagedExchange[]): readonly string[] {
   const broughtFor = new Map<string, string[]>();
   for (const { given, brought } of exchanges) {
     const known = broughtFor.get(given);

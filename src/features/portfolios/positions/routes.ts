@@ -11,12 +11,17 @@ import { matchesTag } from '../../jobs/preferences.ts';
 import { submissionDescribed, type SubmitDeps, submitJob } from '../../jobs/submit-job.ts';
 import { timeout } from '../../quotes/price-schemas.ts';
 import { callbackUrl } from '../../webhooks/schemas.ts';
-import type { AssetLot, BookStanding, Position } from '../book-reader.ts';
+import type {
+  AssetLot,
+  BookedPortfolio,
+  Position,
+  RealisedPage,
+  RealisedRow,
+} from '../queries/book-reading.ts';
 import { formatAmount, mulDiv, oneUnit } from '../ledger/amount.ts';
 import { dayBegin, dayNumber, daysOf, dayText } from '../ledger/days.ts';
 import type { Portfolio } from '../ledger/portfolio.ts';
 import { portfolioIdOf, portfolioPath } from '../schemas.ts';
-import type { RealisedRow, RealisedTotals } from '../queries/book-reading.ts';
 
 const longPage = {
   page: wholeNumber({ min: 1, max: 1_000_000 }).default(1),
@@ -93,8 +98,8 @@ function positions(deps: PositionDeps): Route {
     handler: async (ctx, { params, query, viewer }) => {
       const { id } = await deps.portfolios.get(portfolioIdOf(params), viewer);
       const standing = await deps.books.standing({ id }, booksWaitMs);
-      const shown = standing.positions.filter(isShown[query.status]);
-      const data = isKnown(ctx, standing) ? undefined : presentPositions(standing.portfolio, standing, shown);
+      const shown = standing.assets.filter(isShown[query.status]);
+      const data = isKnown(ctx, standing) ? undefined : presentPositions(standing.portfolio, shown);
       tell(ctx, { message: 'Positions', standing, data });
     },
   });
@@ -126,8 +131,8 @@ function lots(deps: PositionDeps): Route {
         const { standing } = view;
         if (isKnown(ctx, standing)) return { standing };
         const found = await view.lots({ assetId: asset, offset: (page - 1) * limit, limit });
-        const of = { booksVersion: standing.booksVersion, page, limit, total: found.total };
-        return { standing, data: presentLots(standing.portfolio, of, found.lots) };
+        const data = presentLots(standing.portfolio, { page, limit, total: found.total }, found.lots);
+        return { standing, data };
       });
       tell(ctx, { message: 'Open lots', ...told });
     },
@@ -160,10 +165,10 @@ function realised(deps: PositionDeps): Route {
       const told = await deps.books.look({ portfolioId, waitMs: booksWaitMs }, async (view) => {
         const { standing } = view;
         if (isKnown(ctx, standing)) return { standing };
-        const { portfolio, booksVersion } = standing;
+        const { portfolio } = standing;
         const asked = { assetId: asset, offset: (page - 1) * limit, limit, ...spanOf(query, portfolio) };
         const gains = await view.realised(asked);
-        return { standing, data: presentRealised(portfolio, { booksVersion, page, limit }, gains) };
+        return { standing, data: presentRealised(portfolio, { page, limit }, gains) };
       });
       tell(ctx, { message: 'Realised gains', ...told });
     },
@@ -216,18 +221,18 @@ function rebuild(deps: PositionDeps & SubmitDeps): Route {
 }
 
 /** Changes with the transactions, the way in which the books are kept, and the portfolio. */
-function tagOf({ booksVersion, portfolio }: BookStanding): string {
-  return `"${booksVersion}-${portfolio.version}"`;
+function tagOf({ portfolio }: BookedPortfolio): string {
+  return `"${portfolio.booksVersion}-${portfolio.version}"`;
 }
 
 /** Whether the client has already what is to be told of these books. */
-function isKnown(ctx: ApiContext, standing: BookStanding): boolean {
+function isKnown(ctx: ApiContext, standing: BookedPortfolio): boolean {
   return matchesTag(ctx.req.headers['if-none-match'], tagOf(standing));
 }
 
 interface Told {
   readonly message: string;
-  readonly standing: BookStanding;
+  readonly standing: BookedPortfolio;
   /** Absent when the client has it already. */
   readonly data?: Record<string, unknown> | undefined;
 }
@@ -242,25 +247,21 @@ function tell(ctx: ApiContext, { message, standing, data }: Told): void {
 const dayMs = 86_400_000;
 
 /** What every answer about books says first. */
-function booksHead(portfolio: Portfolio, booksVersion: number): Record<string, unknown> {
+function booksHead(portfolio: Portfolio): Record<string, unknown> {
   return {
     portfolio_id: portfolio.id,
     currency: portfolio.baseCurrency,
     method: portfolio.method,
-    books_version: booksVersion,
+    books_version: portfolio.booksVersion,
   };
 }
 
 /** Positions with their sums; `totals` are of those shown. */
-function presentPositions(
-  portfolio: Portfolio,
-  { booksVersion }: BookStanding,
-  positions: readonly Position[],
-): Record<string, unknown> {
+function presentPositions(portfolio: Portfolio, positions: readonly Position[]): Record<string, unknown> {
   const sum = (of: (position: Position) => bigint): string =>
     formatAmount(positions.reduce((total, each) => total + of(each), 0n));
   return {
-    ...booksHead(portfolio, booksVersion),
+    ...booksHead(portfolio),
     totals: { cost_basis: sum(costOf), realised: sum(gainOf), count: positions.length },
     positions: positions.map(presentPosition),
   };
@@ -291,22 +292,14 @@ function presentPosition(position: Position): Record<string, unknown> {
   };
 }
 
-/** Page of a list that belongs to books. */
-interface BookPage {
-  readonly booksVersion: number;
-  readonly page: number;
-  readonly limit: number;
-  readonly total: number;
-}
-
 /** Open lots. A pool is one lot without a transaction. */
 function presentLots(
   portfolio: Portfolio,
-  { booksVersion, page, limit, total }: BookPage,
+  page: Parameters<typeof pageFields>[0],
   lots: readonly AssetLot[],
 ): Record<string, unknown> {
   return {
-    ...booksHead(portfolio, booksVersion),
+    ...booksHead(portfolio),
     data: lots.map(({ assetId, transaction, acquiredAt, quantity, basis }) => ({
       asset: assetId,
       transaction_id: transaction,
@@ -315,19 +308,19 @@ function presentLots(
       cost_basis: formatAmount(basis),
       unit_cost: formatAmount(mulDiv(basis, oneUnit, quantity)),
     })),
-    ...pageFields({ total, page, limit }),
+    ...pageFields(page),
   };
 }
 
 /** Realised gains: what disposals took out of lots, and the sums over all of them. */
 function presentRealised(
   portfolio: Portfolio,
-  { booksVersion, page, limit }: Omit<BookPage, 'total'>,
-  { rows, totals }: { readonly rows: readonly RealisedRow[]; readonly totals: RealisedTotals },
+  page: Omit<Parameters<typeof pageFields>[0], 'total'>,
+  { rows, totals }: RealisedPage,
 ): Record<string, unknown> {
   const { proceeds, basis, count, provisional } = totals;
   return {
-    ...booksHead(portfolio, booksVersion),
+    ...booksHead(portfolio),
     totals: {
       count,
       provisional,
@@ -336,7 +329,7 @@ function presentRealised(
       gain: formatAmount(proceeds - basis),
     },
     data: rows.map(presentRealisedRow),
-    ...pageFields({ total: count, page, limit }),
+    ...pageFields({ total: count, ...page }),
   };
 }
 

@@ -1,49 +1,48 @@
 /** What the derived tables say, for readers. */
 import type { Knex } from 'knex';
-import { amountOf, type Amount } from '../ledger/amount.ts';
-import type { MatchRule } from '../ledger/asset-book.ts';
-import type { Tally } from '../ledger/asset-ledger.ts';
-import { keptAs } from '../ledger/replay.ts';
-import type { Portfolio } from '../ledger/portfolio.ts';
 import type { PortfolioRow } from '../../../../db/models/portfolio.ts';
 import { orUnavailable } from '../../../../db/outage.ts';
-import { toPortfolio } from './portfolio-rows.ts';
+import { amountOf, type Amount } from '../ledger/amount.ts';
+import type { Lot, MatchRule } from '../ledger/asset-book.ts';
+import type { Tally } from '../ledger/asset-ledger.ts';
+import { dayText, daysOf } from '../ledger/days.ts';
+import type { Portfolio } from '../ledger/portfolio.ts';
+import { keptAs } from '../ledger/replay.ts';
+import { toPortfolio } from './portfolios.ts';
 
-/** What is stored of one asset. */
-export interface PositionRow {
+/** What the books say of one asset. */
+export interface Position {
   readonly assetId: string;
+  /** Held now; 0 of what was given away. */
   readonly quantity: Amount;
+  /** Sums over all postings, in the base currency. Cost basis of the open lots = acquired − consumed − left. */
   readonly tally: Tally;
   readonly openLots: number;
 }
 
-/** Derived tables as they are, and whether they are of the transactions that there are. All of one moment. */
-export interface StoredStanding {
+/** A portfolio with what its books say, both of one moment. */
+export interface BookedPortfolio {
   readonly portfolio: Portfolio;
-  readonly booksVersion: number;
-  readonly bookedVersion: number;
-  /** By asset. */
-  readonly positions: readonly PositionRow[];
+  /**
+   * Every asset that ever was in it, by id. Of the version of its transactions only while both versions of the portfolio are
+   * equal.
+   */
+  readonly assets: readonly Position[];
+}
+
+/** An open lot and whose it is. */
+export interface AssetLot extends Lot {
+  readonly assetId: string;
 }
 
 /** How a portfolio keeps its books now: marks that were kept in another way are none. */
-export type MarksOf = Pick<Portfolio, 'id' | 'method' | 'timeZone'>;
+type MarksOf = Pick<Portfolio, 'id' | 'method' | 'timeZone'>;
 
 /** Which of the open lots of an asset, the oldest first. */
 export interface LotSpan {
   readonly assetId: string;
   readonly offset: number;
   readonly limit: number;
-}
-
-/** An open lot of an asset whose lots are consumed one after the other. */
-export interface LotRow {
-  readonly assetId: string;
-  readonly transaction: string;
-  /** Milliseconds. */
-  readonly acquiredAt: number;
-  readonly quantity: Amount;
-  readonly basis: Amount;
 }
 
 /** Which disposals to read. */
@@ -74,76 +73,99 @@ export interface RealisedRow {
   readonly isProvisional: boolean;
 }
 
-/** Sums over all rows of a query, whatever page of it is read. */
-export interface RealisedTotals {
-  readonly count: number;
-  readonly proceeds: Amount;
-  readonly basis: Amount;
-  /** Rows that a later acquisition may still change. */
-  readonly provisional: number;
-}
-
-/** Realised gains: a page of them, and the sums over all. */
+/** Realised gains: a page of them, and the sums over all rows, whatever page of it is read. */
 export interface RealisedPage {
   readonly rows: readonly RealisedRow[];
-  readonly totals: RealisedTotals;
+  readonly totals: {
+    readonly count: number;
+    readonly proceeds: Amount;
+    readonly basis: Amount;
+    /** Rows that a later acquisition may still change. */
+    readonly provisional: number;
+  };
 }
 
-/** Readers of derived tables. All of them throw {UnavailableError} when Postgres does not answer. */
-export interface BookPages {
-  /** Undefined when there is no such portfolio, or no longer. */
-  standing(portfolioId: string): Promise<StoredStanding | undefined>;
-  /** Open lots of some assets in their order, for the methods that keep lots. */
-  lots(of: MarksOf, spans: readonly LotSpan[]): Promise<readonly LotRow[]>;
-  /** Texts of the last marks of some assets (src/books/ledger/mark-text.ts), by asset; one without is missing. */
-  lastMarks(of: MarksOf, assetIds: readonly string[]): Promise<ReadonlyMap<string, string>>;
-  /** Disposals in the order of time, and the sums over all of them, from one snapshot. */
-  realised(query: RealisedQuery): Promise<RealisedPage>;
-}
+/** Readers of derived tables, each of the moment at which it is asked. All throw {UnavailableError} when Postgres does not answer. */
+export type BookPages = ReturnType<typeof pagesOver>;
 
-/** The same, each of the moment at which it is asked, or all of one. */
-export interface BookReading extends BookPages {
-  /**
-   * Has all that `read` asks for answered of one moment. It holds a connection of the pool, so it should ask for nothing else.
-   */
-  inSnapshot<T>(read: (pages: BookPages) => Promise<T>): Promise<T>;
-}
+/** The same, and what asks all of them for one moment. */
+export type BookReading = ReturnType<typeof createBookReading>;
 
 /** Binds the queries to a connection pool. */
-export function createBookReading(knex: Knex): BookReading {
+export function createBookReading(knex: Knex) {
   return {
     ...pagesOver(knex),
-    inSnapshot: (read) =>
+    /**
+     * Has all that `read` asks for answered of one moment. It holds a connection of the pool, so it should ask for nothing else.
+     */
+    inSnapshot: <T>(read: (pages: BookPages) => Promise<T>): Promise<T> =>
       orUnavailable(
         knex.transaction((trx) => read(pagesOver(trx)), {
           isolationLevel: 'repeatable read',
           readOnly: true,
         }),
       ),
+    /** Versions that the books of these portfolios are of; deleted ones are missing. */
+    async versions(ids: readonly string[]): Promise<ReadonlyMap<string, number>> {
+      const rows = await rowsOf<{ id: string; version: number }>(knex, versionsSql, { ids });
+      return new Map(rows.map(({ id, version }) => [id, version]));
+    },
+    /**
+     * Portfolios that hold something, whose books are current, whose day (such as `2026-01-31`) has ended less than
+     * `withinSeconds` ago and has no daily snapshot yet. In the order of their ids, behind `after`.
+     */
+    async ended({
+      withinSeconds,
+      after = '00000000-0000-0000-0000-000000000000',
+      limit,
+    }: {
+      readonly withinSeconds: number;
+      readonly after: string | undefined;
+      readonly limit: number;
+    }): Promise<readonly (BookedPortfolio & { readonly day: string })[]> {
+      const zones = await rowsOf<ZoneRow>(knex, zonesSql, {});
+      const begun = zones.flatMap(({ zone, now }) => {
+        const day = dayEnded(zone, now, withinSeconds);
+        return day === undefined ? [] : [{ zone, day }];
+      });
+      if (begun.length === 0) return [];
+      const rows = await rowsOf<BookedRow & { readonly ended_day: string }>(knex, endedSql, {
+        zones: begun.map(({ zone }) => zone),
+        days: begun.map(({ day }) => day),
+        after,
+        limit,
+      });
+      return rows.map((row) => ({ ...bookedOf(row), day: row.ended_day }));
+    },
   };
 }
 
-function pagesOver(knex: Knex): BookPages {
-  const ask = async <R>(sql: string, values: readonly unknown[]): Promise<R[]> => {
-    const { rows } = await orUnavailable(knex.raw<{ rows: R[] }>(sql, values as never));
-    return rows;
-  };
+async function rowsOf<R>(
+  knex: Knex,
+  sql: string,
+  values: readonly unknown[] | Readonly<Record<string, unknown>>,
+): Promise<readonly R[]> {
+  const { rows } = await orUnavailable(knex.raw<{ rows: R[] }>(sql, values as never));
+  return rows;
+}
+
+function pagesOver(knex: Knex) {
   return {
-    async standing(portfolioId) {
-      const [row] = await ask<StandingRow>(standingSql, [portfolioId]);
-      if (row === undefined) return undefined;
-      const portfolio = toPortfolio(row);
-      const { booksVersion, bookedVersion } = portfolio;
-      return { portfolio, booksVersion, bookedVersion, positions: (row.held ?? []).map(positionOf) };
+    /** Undefined when there is no such portfolio, or no longer. */
+    async find(id: string): Promise<BookedPortfolio | undefined> {
+      const [row] = await rowsOf<BookedRow>(knex, findSql, { id });
+      return row && bookedOf(row);
     },
-    async lots(of, spans) {
+    /** Open lots of some assets in their order, for the methods that keep lots. */
+    async lots(of: MarksOf, spans: readonly LotSpan[]): Promise<readonly AssetLot[]> {
       if (spans.length === 0) return [];
       const columns = [
         spans.map(({ assetId }) => assetId),
         spans.map(({ offset }) => offset),
         spans.map(({ limit }) => limit),
       ];
-      const rows = await ask<{ asset: string; lot: StoredLot }>(lotsSql, [...columns, of.id, keptAs(of)]);
+      const values = [...columns, of.id, keptAs(of)];
+      const rows = await rowsOf<{ asset: string; lot: StoredLot }>(knex, lotsSql, values);
       return rows.map(({ asset, lot: [, transaction, acquiredAt, , quantity, basis] }) => ({
         assetId: asset,
         transaction,
@@ -152,13 +174,16 @@ function pagesOver(knex: Knex): BookPages {
         basis: BigInt(basis),
       }));
     },
-    async lastMarks(of, assetIds) {
+    /** Texts of the last marks of some assets (ledger/checkpoint-text.ts), by asset; one without is missing. */
+    async lastMarks(of: MarksOf, assetIds: readonly string[]): Promise<ReadonlyMap<string, string>> {
       if (assetIds.length === 0) return new Map();
-      const rows = await ask<{ asset: string; state: string }>(lastMarksSql, [assetIds, of.id, keptAs(of)]);
+      const values = [assetIds, of.id, keptAs(of)];
+      const rows = await rowsOf<{ asset: string; state: string }>(knex, lastMarksSql, values);
       return new Map(rows.map(({ asset, state }) => [asset, state]));
     },
-    async realised(query) {
-      const [row] = await ask<RealisedAnswer>(realisedSql, realisedValues(query));
+    /** Disposals in the order of time, and the sums over all of them, from one snapshot. */
+    async realised(query: RealisedQuery): Promise<RealisedPage> {
+      const [row] = await rowsOf<RealisedAnswer>(knex, realisedSql, realisedValues(query));
       return {
         rows: (row?.rows ?? []).map(realisedOf),
         totals: {
@@ -172,41 +197,72 @@ function pagesOver(knex: Knex): BookPages {
   };
 }
 
-/** Amounts as texts: JSON numbers would lose digits. */
-type HeldRow = readonly [
-  assetId: string,
-  quantity: string,
-  acquired: string,
-  consumed: string,
-  leftBasis: string,
-  proceeds: string,
-  openLots: number,
-];
-
-interface StandingRow extends PortfolioRow {
-  /** Null without positions. */
-  readonly held: readonly HeldRow[] | null;
+interface BookedRow extends PortfolioRow {
+  /**
+   * Each: asset, quantity, acquired, consumed, left, proceeds, open lots. Amounts as texts: JSON numbers would lose digits. Null
+   * without any.
+   */
+  readonly held: readonly (readonly [string, string, string, string, string, string, number])[] | null;
 }
 
-const standingSql = `select portfolios.*, (
-    select json_agg(json_build_array(asset_id, quantity::text, acquired::text, consumed::text, left_basis::text,
-      proceeds::text, open_lots) order by asset_id)
-    from positions where portfolio_id = portfolios.id) as held
-  from portfolios where id = ? and deleted_at is null`;
-
-function positionOf([assetId, quantity, acquired, consumed, left, proceeds, openLots]: HeldRow): PositionRow {
+function bookedOf(row: BookedRow): BookedPortfolio {
   return {
-    assetId,
-    quantity: amountOf(quantity),
-    tally: {
-      acquired: amountOf(acquired),
-      consumed: amountOf(consumed),
-      left: amountOf(left),
-      proceeds: amountOf(proceeds),
-    },
-    openLots,
+    portfolio: toPortfolio(row),
+    assets: (row.held ?? []).map(([assetId, quantity, acquired, consumed, left, proceeds, openLots]) => ({
+      assetId,
+      quantity: amountOf(quantity),
+      tally: {
+        acquired: amountOf(acquired),
+        consumed: amountOf(consumed),
+        left: amountOf(left),
+        proceeds: amountOf(proceeds),
+      },
+      openLots,
+    })),
   };
 }
+
+const heldSql = `(select json_agg(json_build_array(asset_id, quantity::text, acquired::text, consumed::text,
+    left_basis::text, proceeds::text, open_lots) order by asset_id)
+  from positions where portfolio_id = portfolios.id) as held`;
+
+const findSql = `select portfolios.*, ${heldSql} from portfolios where id = :id and deleted_at is null`;
+
+const versionsSql = `select id, booked_version as version from portfolios
+  where id = any(:ids::uuid[]) and deleted_at is null`;
+
+const zonesSql = `select distinct time_zone as zone, (extract(epoch from now()) * 1000)::float8 as now
+  from portfolios where deleted_at is null`;
+
+interface ZoneRow {
+  readonly zone: string;
+  /** Milliseconds since the epoch. */
+  readonly now: number;
+}
+
+/** The day that has just ended in a zone, if one has. A zone that is not known holds up nobody but its own portfolios. */
+function dayEnded(zone: string, now: number, withinSeconds: number): string | undefined {
+  try {
+    const dayOf = daysOf(zone);
+    const today = dayOf(now);
+    return dayOf(now - withinSeconds * 1000) < today ? dayText(today - 1) : undefined;
+  } catch (error) {
+    if (error instanceof RangeError) return undefined;
+    throw error;
+  }
+}
+
+/** Only portfolios of the zones where a day has just begun are looked at. */
+const endedSql = `with
+  begun as (select * from unnest(:zones::text[], :days::date[]) as begun (time_zone, day))
+  select portfolios.*, begun.day::text as ended_day, ${heldSql}
+  from begun join portfolios using (time_zone)
+  where deleted_at is null and booked_version = books_version and id > :after::uuid
+    and exists (select 1 from positions where portfolio_id = portfolios.id and quantity > 0)
+    and not exists (
+      select 1 from portfolio_snapshots
+      where portfolio_id = portfolios.id and kind = 'daily' and portfolio_snapshots.day = begun.day)
+  order by id limit :limit`;
 
 /** Number, transaction, time, cost of a unit, quantity and basis in units of 10^-18. */
 type StoredLot = readonly [number, string, number, string, string, string];

@@ -20,31 +20,17 @@ export interface RealisedGain {
   readonly isProvisional: boolean;
 }
 
-/** Disposals of a portfolio, of one year of its time zone or (null) of all. */
-export interface GainsQuery {
-  readonly portfolioId: string;
-  readonly timeZone: string;
-  readonly year: number | null;
-}
+/** Rows of a page. */
+const pageSize = 2_000;
 
 /**
  * Whole portfolios page by page, each page by a statement of its own: however slowly somebody reads, no connection is held in
  * between. All of it throws {UnavailableError} when Postgres does not answer.
  */
-export interface ExportQueries {
-  /** In the order of the books. */
-  transactions(portfolioId: string): AsyncGenerator<readonly StoredTransaction[]>;
-  /** In the order of time. */
-  gains(query: GainsQuery): AsyncGenerator<readonly RealisedGain[]>;
-}
-
-/** Rows of a page. */
-const pageSize = 2_000;
-
-/** Binds the queries to a connection pool. */
-export function createExportQueries(knex: Knex): ExportQueries {
+export function createExportQueries(knex: Knex) {
   return {
-    async *transactions(portfolioId) {
+    /** In the order of the books. */
+    async *transactions(portfolioId: string): AsyncGenerator<readonly StoredTransaction[]> {
       let last: readonly unknown[] = first.transactions;
       for (;;) {
         const values = [portfolioId, ...last, pageSize];
@@ -58,7 +44,16 @@ export function createExportQueries(knex: Knex): ExportQueries {
       }
     },
 
-    async *gains({ portfolioId, timeZone, year }) {
+    /** Disposals in the order of time, of one year of a time zone or (null) of all. */
+    async *gains({
+      portfolioId,
+      timeZone,
+      year,
+    }: {
+      readonly portfolioId: string;
+      readonly timeZone: string;
+      readonly year: number | null;
+    }): AsyncGenerator<readonly RealisedGain[]> {
       let last: readonly unknown[] = first.gains;
       const span = year === null ? [] : [year, timeZone, year + 1, timeZone];
       for (;;) {

@@ -1,16 +1,6 @@
 import type { Knex } from 'knex';
 import { orUnavailable } from '../../../../db/outage.ts';
 
-/** The purge of portfolios that are gone for good. */
-export interface PortfolioPurge {
-  /**
-   * Deletes what portfolios held that were deleted long ago, or whose owners were, in bites that end in time. Returns the
-   * number of rows. What one call leaves, the next takes.
-   * @throws {UnavailableError} Postgres does not answer.
-   */
-  purge(): Promise<number>;
-}
-
 /** Time (s) in which an operator can still bring a deleted portfolio back. */
 const afterlifeSeconds = 30 * 86_400;
 /** Rows of one statement, so that none comes near its deadline or holds locks for long. */
@@ -28,23 +18,26 @@ const tables = [
   'positions',
 ];
 
-/** Builds the {@link PortfolioPurge} over one pool. */
-export function createPortfolioPurge(knex: Knex): PortfolioPurge {
-  return { purge: () => orUnavailable(purge(knex)) };
-}
-
-async function purge(knex: Knex): Promise<number> {
-  await knex.raw(orphansSql, [afterlifeSeconds]);
-  let rows = 0;
-  let id = await longGone(knex);
-  for (let bites = 0; bites < mostBites && id !== undefined; bites++) {
-    const eaten = await biteOff(knex, id);
-    rows += eaten;
-    if (eaten > 0) continue;
-    rows += await knex('portfolios').where({ id }).whereNotNull('deleted_at').delete();
-    id = await longGone(knex);
-  }
-  return rows;
+/**
+ * Deletes what portfolios held that were deleted long ago, or whose owners were, in bites that end in time. Returns the number of
+ * rows. What one call leaves, the next takes.
+ * @throws {UnavailableError} Postgres does not answer.
+ */
+export function purgePortfolios(knex: Knex): Promise<number> {
+  const purge = async (): Promise<number> => {
+    await knex.raw(orphansSql, [afterlifeSeconds]);
+    let rows = 0;
+    let id = await longGone(knex);
+    for (let bites = 0; bites < mostBites && id !== undefined; bites++) {
+      const eaten = await biteOff(knex, id);
+      rows += eaten;
+      if (eaten > 0) continue;
+      rows += await knex('portfolios').where({ id }).whereNotNull('deleted_at').delete();
+      id = await longGone(knex);
+    }
+    return rows;
+  };
+  return orUnavailable(purge());
 }
 
 /** A bite of each table. Returns the number of rows; 0 when nothing is left. */

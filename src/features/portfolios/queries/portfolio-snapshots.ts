@@ -20,21 +20,8 @@ export interface PortfolioSnapshot {
   readonly booksVersion: number;
 }
 
-/** Stored snapshots. Methods throw {UnavailableError} when Postgres does not answer. */
-export interface PortfolioSnapshots {
-  /**
-   * Stores snapshots of portfolios that are still there. A day has one daily snapshot: the first that was stored.
-   */
-  store(snapshots: readonly PortfolioSnapshot[]): Promise<void>;
-  /** The newest `limit` snapshots of days from `firstDay` on, oldest first. */
-  list(asked: {
-    readonly portfolioId: string;
-    readonly firstDay: string;
-    readonly limit: number;
-  }): Promise<readonly PortfolioSnapshot[]>;
-  /** Deletes those of changes that are older than `seconds`, `limit` at most. Returns their number. */
-  purge(seconds: number, limit: number): Promise<number>;
-}
+/** See {@link createPortfolioSnapshots}. */
+export type PortfolioSnapshots = ReturnType<typeof createPortfolioSnapshots>;
 
 interface Row {
   readonly portfolio_id: string;
@@ -49,19 +36,30 @@ interface Row {
   readonly books_version: number;
 }
 
-/** Queries over a pool. */
-export function createPortfolioSnapshots(knex: Knex): PortfolioSnapshots {
+/** Stored snapshots. Methods throw {UnavailableError} when Postgres does not answer. */
+export function createPortfolioSnapshots(knex: Knex) {
   return {
-    async store(snapshots) {
+    /** Stores snapshots of portfolios that are still there. A day has one daily snapshot: the first that was stored. */
+    async store(snapshots: readonly PortfolioSnapshot[]): Promise<void> {
       if (snapshots.length === 0) return;
       await orUnavailable(knex.raw(storeSql, [JSON.stringify(snapshots.map(rowOf))]));
     },
-    async list({ portfolioId, firstDay, limit }) {
+    /** The newest `limit` snapshots of days from `firstDay` on, oldest first. */
+    async list({
+      portfolioId,
+      firstDay,
+      limit,
+    }: {
+      readonly portfolioId: string;
+      readonly firstDay: string;
+      readonly limit: number;
+    }): Promise<readonly PortfolioSnapshot[]> {
       const query = knex.raw<{ rows: Row[] }>(listSql, [portfolioId, firstDay, limit]);
       const { rows } = await orUnavailable(query);
       return rows.map(snapshotOf);
     },
-    async purge(seconds, limit) {
+    /** Deletes those of changes that are older than `seconds`, `limit` at most. Returns their number. */
+    async purge(seconds: number, limit: number): Promise<number> {
       const { rowCount } = await orUnavailable(knex.raw<{ rowCount: number }>(purgeSql, [seconds, limit]));
       return rowCount;
     },

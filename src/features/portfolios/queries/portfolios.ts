@@ -2,11 +2,9 @@ import type { CostBasisMethod } from '../../../domain/bookkeeping.ts';
 import type { Knex } from 'knex';
 import { v7 as uuidv7 } from 'uuid';
 import type { Portfolio } from '../ledger/portfolio.ts';
-import { ConflictError, ValidationError } from '../../../domain/errors.ts';
+import { ConflictError, NotFoundError, ValidationError } from '../../../domain/errors.ts';
 import { PortfolioRow } from '../../../../db/models/portfolio.ts';
 import { orUnavailable } from '../../../../db/outage.ts';
-import { toPortfolio } from './portfolio-rows.ts';
-import { lockPortfolio } from './write-transactions.ts';
 
 /** What a user says of a portfolio. */
 export interface PortfolioFields {
@@ -17,56 +15,57 @@ export interface PortfolioFields {
 }
 
 /** A change of one portfolio. */
-export interface PortfolioUpdate {
+interface PortfolioUpdate {
   readonly id: string;
   /** Refuses by throwing; asked while the row is locked. */
   readonly confirm: (portfolio: Portfolio) => void;
   readonly changes: Partial<PortfolioFields>;
 }
 
-/** Portfolios in Postgres. Deleted ones are none. All methods throw {@link UnavailableError} when it does not answer. */
-export interface PortfolioQueries {
-  /**
-   * @throws {ConflictError} (`portfolio_limit`) the user has `limit` of them.
-   * @throws {ValidationError} (`time_zone`) Postgres does not know the time zone.
-   */
-  insert(userId: string, fields: PortfolioFields, limit: number): Promise<Portfolio>;
-  find(id: string): Promise<Portfolio | undefined>;
-  /** A page of a user's portfolios, the newest first. */
-  page(asked: {
-    readonly userId: string;
-    readonly offset: number;
-    readonly limit: number;
-  }): Promise<{ readonly portfolios: readonly Portfolio[]; readonly total: number }>;
-  /**
-   * Changes what differs. Another method or time zone voids all that was derived.
-   * @throws {NotFoundError} (`portfolio_not_found`) there is none.
-   * @throws {ConflictError} (`base_currency_fixed`) another base currency, and there are transactions.
-   * @throws {ValidationError} (`time_zone`) Postgres does not know the time zone.
-   */
-  update(update: PortfolioUpdate): Promise<Portfolio>;
-  /**
-   * Deletes a portfolio, and with it all that is in it and the alerts on it. The rows are purged later.
-   * @throws {NotFoundError} there is none.
-   */
-  remove(removal: Omit<PortfolioUpdate, 'changes'>): Promise<void>;
-}
+/** See {@link createPortfolioQueries}. */
+export type PortfolioQueries = ReturnType<typeof createPortfolioQueries>;
 
-/** Queries on portfolios over one pool. */
-export function createPortfolioQueries(knex: Knex): PortfolioQueries {
+/** Portfolios in Postgres. Deleted ones are none. All methods throw {@link UnavailableError} when it does not answer. */
+export function createPortfolioQueries(knex: Knex) {
   const living = () => PortfolioRow.query(knex).whereNull('deleted_at');
   return {
-    async insert(userId, fields, limit) {
+    /**
+     * @throws {ConflictError} (`portfolio_limit`) the user has `limit` of them.
+     * @throws {ValidationError} (`time_zone`) Postgres does not know the time zone.
+     */
+    async insert(userId: string, fields: PortfolioFields, limit: number): Promise<Portfolio> {
       await confirmTimeZone(knex, fields.timeZone);
-      return await orUnavailable(knex.transaction((trx) => insertPortfolio(trx, { userId, fields, limit })));
+      const inserted = knex.transaction(async (trx) => {
+        // Of two that are made at once, the second counts the first.
+        await trx('users').where({ id: userId }).forNoKeyUpdate().first('id');
+        const count = await PortfolioRow.query(trx)
+          .where({ user_id: userId })
+          .whereNull('deleted_at')
+          .resultSize();
+        if (count >= limit)
+          throw new ConflictError(`You have ${limit} portfolios, as many as one may have`, 'portfolio_limit');
+        return await PortfolioRow.query(trx)
+          .insert({ id: uuidv7(), user_id: userId, ...columnsOf(fields) })
+          .returning('*');
+      });
+      return toPortfolio(await orUnavailable(inserted));
     },
 
-    async find(id) {
+    async find(id: string): Promise<Portfolio | undefined> {
       const row = await orUnavailable(living().findById(id));
       return row === undefined ? undefined : toPortfolio(row);
     },
 
-    async page({ userId, offset, limit }) {
+    /** A page of a user's portfolios, the newest first. */
+    async page({
+      userId,
+      offset,
+      limit,
+    }: {
+      readonly userId: string;
+      readonly offset: number;
+      readonly limit: number;
+    }): Promise<{ readonly portfolios: readonly Portfolio[]; readonly total: number }> {
       // Ids are UUIDs of version 7, so they sort by time.
       const found = await orUnavailable(
         living()
@@ -77,13 +76,23 @@ export function createPortfolioQueries(knex: Knex): PortfolioQueries {
       return { portfolios: found.results.map(toPortfolio), total: found.total };
     },
 
-    async update(update) {
+    /**
+     * Changes what differs. Another method or time zone voids all that was derived.
+     * @throws {NotFoundError} (`portfolio_not_found`) there is none.
+     * @throws {ConflictError} (`base_currency_fixed`) another base currency, and there are transactions.
+     * @throws {ValidationError} (`time_zone`) Postgres does not know the time zone.
+     */
+    async update(update: PortfolioUpdate): Promise<Portfolio> {
       const { timeZone } = update.changes;
       if (timeZone !== undefined) await confirmTimeZone(knex, timeZone);
       return await orUnavailable(knex.transaction((trx) => updatePortfolio(trx, update)));
     },
 
-    remove: ({ id, confirm }) =>
+    /**
+     * Deletes a portfolio, and with it all that is in it and the alerts on it. The rows are purged later.
+     * @throws {NotFoundError} there is none.
+     */
+    remove: ({ id, confirm }: Omit<PortfolioUpdate, 'changes'>): Promise<void> =>
       orUnavailable(
         knex.transaction(async (trx) => {
           const row = await lockPortfolio(trx, id);
@@ -92,6 +101,33 @@ export function createPortfolioQueries(knex: Knex): PortfolioQueries {
           await trx.raw(removeAlertsSql, [id]);
         }),
       ),
+  };
+}
+
+/**
+ * Locks a portfolio that is not deleted until the transaction ends.
+ * @throws {NotFoundError} (`portfolio_not_found`) there is none.
+ */
+export async function lockPortfolio(trx: Knex, id: string): Promise<PortfolioRow> {
+  const row = await PortfolioRow.query(trx).findById(id).whereNull('deleted_at').forNoKeyUpdate();
+  if (row === undefined) throw new NotFoundError('There is no such portfolio', 'portfolio_not_found');
+  return row;
+}
+
+/** A row as the rest of the program knows it. */
+export function toPortfolio(row: PortfolioRow): Portfolio {
+  return {
+    id: row.id,
+    userId: row.user_id,
+    name: row.name,
+    baseCurrency: row.base_currency,
+    method: row.method,
+    timeZone: row.time_zone,
+    version: row.version,
+    booksVersion: row.books_version,
+    bookedVersion: row.booked_version,
+    createdAt: row.created_at,
+    updatedAt: row.updated_at,
   };
 }
 
@@ -117,24 +153,6 @@ async function confirmTimeZone(knex: Knex, timeZone: string): Promise<void> {
     const problem = { field: 'time_zone', message: 'is not a time zone that is known here' };
     throw new ValidationError('The request breaks a rule', [problem]);
   }
-}
-
-interface Insertion {
-  readonly userId: string;
-  readonly fields: PortfolioFields;
-  readonly limit: number;
-}
-
-async function insertPortfolio(trx: Knex, { userId, fields, limit }: Insertion): Promise<Portfolio> {
-  // Of two that are made at once, the second counts the first.
-  await trx('users').where({ id: userId }).forNoKeyUpdate().first('id');
-  const count = await PortfolioRow.query(trx).where({ user_id: userId }).whereNull('deleted_at').resultSize();
-  if (count >= limit)
-    throw new ConflictError(`You have ${limit} portfolios, as many as one may have`, 'portfolio_limit');
-  const row = await PortfolioRow.query(trx)
-    .insert({ id: uuidv7(), user_id: userId, ...columnsOf(fields) })
-    .returning('*');
-  return toPortfolio(row);
 }
 
 async function updatePortfolio(trx: Knex, { id, confirm, changes }: PortfolioUpdate): Promise<Portfolio> {
@@ -163,20 +181,17 @@ async function updatePortfolio(trx: Knex, { id, confirm, changes }: PortfolioUpd
   return toPortfolio(after);
 }
 
-type Columns = Pick<PortfolioRow, 'name' | 'base_currency' | 'method' | 'time_zone'>;
-
-function columnsOf({ name, baseCurrency, method, timeZone }: PortfolioFields): Columns {
+function columnsOf({ name, baseCurrency, method, timeZone }: PortfolioFields) {
   return { name, base_currency: baseCurrency, method, time_zone: timeZone };
 }
 
-function differences(before: Portfolio, changes: Partial<PortfolioFields>): Partial<Columns> {
-  const { name, baseCurrency, method, timeZone } = changes;
-  return {
-    ...(name === undefined || name === before.name ? {} : { name }),
-    ...(baseCurrency === undefined || baseCurrency === before.baseCurrency
-      ? {}
-      : { base_currency: baseCurrency }),
-    ...(method === undefined || method === before.method ? {} : { method }),
-    ...(timeZone === undefined || timeZone === before.timeZone ? {} : { time_zone: timeZone }),
-  };
+/** The columns that are to have another value. */
+function differences(
+  before: Portfolio,
+  changes: Partial<PortfolioFields>,
+): Partial<ReturnType<typeof columnsOf>> {
+  const [was, given] = [columnsOf(before), columnsOf({ ...before, ...changes })];
+  return Object.fromEntries(
+    Object.entries(given).filter(([column, value]) => value !== was[column as keyof typeof was]),
+  ) as Partial<typeof given>;
 }

@@ -4,7 +4,7 @@ import type { StoredTransaction } from '../ledger/recorded-transaction.ts';
 import { rankOf, type Transaction } from '../ledger/transaction.ts';
 import { TransactionRow } from '../../../../db/models/transaction.ts';
 import { orUnavailable } from '../../../../db/outage.ts';
-import { listChanges, type ChangeFilter, type TransactionChange } from './transaction-changes.ts';
+import { listChanges, type ChangeFilter } from './transaction-changes.ts';
 import { toStored, toTransaction, transactionColumns, type TransactionColumns } from './transaction-rows.ts';
 import { openBookChange, recordInto, type BookChange, type RecordRequest } from './write-transactions.ts';
 
@@ -20,7 +20,7 @@ export interface TransactionFilter {
 }
 
 /** A page of a portfolio's transactions. */
-export interface TransactionPage {
+interface TransactionPage {
   readonly portfolioId: string;
   readonly filter: TransactionFilter;
   readonly offset: number;
@@ -33,43 +33,33 @@ export type PlanChange = (
   find: (ids: readonly string[]) => Promise<readonly StoredTransaction[]>,
 ) => Promise<Pick<RecordRequest, 'remove' | 'add'>>;
 
-/** Transactions of portfolios in Postgres. All methods throw {@link UnavailableError} when it does not answer. */
-export interface TransactionQueries {
-  /**
-   * All transactions of a portfolio as the books count them, in their order, some thousand at a time, from one snapshot of
-   * the database.
-   */
-  inOrder(portfolioId: string): AsyncIterable<readonly Transaction[]>;
-  /** Those of some transactions that there are, in no order. */
-  find(portfolioId: string, ids: readonly string[]): Promise<readonly StoredTransaction[]>;
-  /** A page, the latest in the order of the books first. */
-  page(
-    asked: TransactionPage,
-  ): Promise<{ readonly transactions: readonly StoredTransaction[]; readonly total: number }>;
-  /** Makes a change as `recordChange` does; returns what was added, as it is stored. @throws what that throws. */
-  change(
-    request: Pick<RecordRequest, 'portfolioId' | 'limit' | 'by'>,
-    plan: PlanChange,
-  ): Promise<readonly StoredTransaction[]>;
-  /** A page of an audit trail, the newest first. */
-  changes(
-    filter: ChangeFilter,
-  ): Promise<{ readonly changes: readonly TransactionChange[]; readonly total: number }>;
-}
+/** See {@link createTransactionQueries}. */
+export type TransactionQueries = ReturnType<typeof createTransactionQueries>;
 
 /** Transactions of one statement when all are read. */
 const pageSize = 5_000;
 
-/** Queries on transactions over one pool. */
-export function createTransactionQueries(knex: Knex): TransactionQueries {
+/** Transactions of portfolios in Postgres. All methods throw {@link UnavailableError} when it does not answer. */
+export function createTransactionQueries(knex: Knex) {
   return {
-    inOrder: (portfolioId) => inSnapshot(knex, portfolioId),
+    /**
+     * All transactions of a portfolio as the books count them, in their order, some thousand at a time, from one snapshot of
+     * the database.
+     */
+    inOrder: (portfolioId: string): AsyncIterable<readonly Transaction[]> => inSnapshot(knex, portfolioId),
 
-    find: (portfolioId, ids) => orUnavailable(findMany(knex, portfolioId, ids)),
+    /** Those of some transactions that there are, in no order. */
+    find: (portfolioId: string, ids: readonly string[]): Promise<readonly StoredTransaction[]> =>
+      orUnavailable(findMany(knex, portfolioId, ids)),
 
-    page: (asked) => orUnavailable(pageOf(knex, asked)),
+    /** A page, the latest in the order of the books first. */
+    page: (asked: TransactionPage) => orUnavailable(pageOf(knex, asked)),
 
-    change: ({ by, ...request }, plan) =>
+    /** Makes a change as `recordChange` does; returns what was added, as it is stored. @throws what that throws. */
+    change: (
+      { by, ...request }: Pick<RecordRequest, 'portfolioId' | 'limit' | 'by'>,
+      plan: PlanChange,
+    ): Promise<readonly StoredTransaction[]> =>
       orUnavailable(
         knex.transaction(async (trx) => {
           const change = await openBookChange(trx, request);
@@ -78,7 +68,8 @@ export function createTransactionQueries(knex: Knex): TransactionQueries {
         }),
       ),
 
-    changes: (filter) => orUnavailable(listChanges(knex, filter)),
+    /** A page of an audit trail, the newest first. */
+    changes: (filter: ChangeFilter) => orUnavailable(listChanges(knex, filter)),
   };
 }
 

@@ -18,10 +18,10 @@ import type { Portfolio } from '../ledger/portfolio.ts';
 import { comparePostings, postingsOf, type Posting } from '../ledger/postings.ts';
 import type { RecordedTransaction, StoredTransaction } from '../ledger/recorded-transaction.ts';
 import { ConflictError, NotFoundError } from '../../../domain/errors.ts';
-import { PortfolioRow } from '../../../../db/models/portfolio.ts';
+import type { PortfolioRow } from '../../../../db/models/portfolio.ts';
 import type { TransactionRow } from '../../../../db/models/transaction.ts';
 import { checkHoldings, deleteMarks } from './holdings-check.ts';
-import { toPortfolio } from './portfolio-rows.ts';
+import { lockPortfolio, toPortfolio } from './portfolios.ts';
 import { changesOf, recordChanges, type ChangeAuthor } from './transaction-changes.ts';
 import {
   insertPostingsSql,
@@ -74,16 +74,6 @@ const batchSize = 2_000;
 export async function openBookChange(trx: Knex, request: BookChangeRequest): Promise<BookChange> {
   const row = await lockPortfolio(trx, request.portfolioId);
   return new OpenChange(trx, { row, limit: request.limit });
-}
-
-/**
- * Locks a portfolio that is not deleted until the transaction ends.
- * @throws {NotFoundError} (`portfolio_not_found`) there is none.
- */
-export async function lockPortfolio(trx: Knex, id: string): Promise<PortfolioRow> {
-  const row = await PortfolioRow.query(trx).findById(id).whereNull('deleted_at').forNoKeyUpdate();
-  if (row === undefined) throw new NotFoundError('There is no such portfolio', 'portfolio_not_found');
-  return row;
 }
 
 /** A change of a few transactions: what goes, what comes, and with one id in both what is replaced. */

@@ -1,6 +1,7 @@
 /**
- * Where handlers find, make and change transactions. A change is judged, valued and then written under the lock of its
- * portfolio; after the commit the books are brought up to date by a job.
+ * Where handlers find, make and change transactions. A change is judged and valued before the portfolio is locked, because prices
+ * are read over other connections; what that rests on (the base currency, versions, ids that are taken) is looked at again behind
+ * the lock. After the commit the books are brought up to date by a job.
  */
 import { v7 as uuidv7 } from 'uuid';
 import {
@@ -10,13 +11,7 @@ import {
   valued,
   type WrittenTransaction,
 } from './transaction-drafts.ts';
-import {
-  ConflictError,
-  type FieldProblem,
-  NotFoundError,
-  UnavailableError,
-  ValidationError,
-} from '../../../domain/errors.ts';
+import { ConflictError, NotFoundError, UnavailableError, ValidationError } from '../../../domain/errors.ts';
 import { confirmVersion, type ExpectedVersion } from '../../../domain/expected-version.ts';
 import type { Viewer } from '../../../domain/job.ts';
 import type { Clock } from '../../../platform/concurrency/clock.ts';
@@ -28,75 +23,6 @@ import { compareTransactions, type Transaction } from '../ledger/transaction.ts'
 import type { ChangeAuthor, TransactionChange } from '../queries/transaction-changes.ts';
 import type { PlanChange, TransactionFilter, TransactionQueries } from '../queries/transactions.ts';
 import type { FindMarketValues } from '../valuation/market-values.ts';
-
-/** A page of something in a portfolio. */
-interface PortfolioPage {
-  readonly portfolioId: string;
-  readonly viewer: Viewer;
-  readonly page: number;
-  readonly limit: number;
-}
-
-/**
- * Transactions of the viewer's portfolios. All methods throw {@link NotFoundError} for a portfolio or transaction that is not
- * there or not the viewer's, and {@link UnavailableError} when Postgres does not answer, or (`portfolio_busy`) too many changes
- * of a portfolio wait.
- */
-export interface TransactionDesk {
-  /**
-   * Makes all of some transactions or none. One whose id is there and says the same counts as made.
-   * @param isList whether the fields of problems are those of a list: `transactions[3].given.quantity`.
-   * @throws {ValidationError} a rule is broken, an asset or a price is not known, or more goes out than is held.
-   * @throws {ConflictError} `transaction_exists`, `transaction_limit`, `base_currency_changed`.
-   */
-  create(request: TransactionRequest, drafts: readonly NewTransaction[], isList: boolean): Promise<Creation>;
-  get(target: Pick<TransactionTarget, 'portfolioId' | 'viewer' | 'id'>): Promise<StoredTransaction>;
-  /** The latest in the order of the books first. */
-  page(
-    asked: PortfolioPage & { readonly filter: TransactionFilter },
-  ): Promise<{ readonly transactions: readonly StoredTransaction[]; readonly total: number }>;
-  /** @throws what `create` throws, and {PreconditionFailedError} it has another version than the client expects. */
-  replace(target: TransactionTarget, draft: WrittenTransaction): Promise<StoredTransaction>;
-  /** @throws {ValidationError} a later transaction needs it; {PreconditionFailedError} as `replace` does. */
-  remove(target: TransactionTarget): Promise<void>;
-  /** The audit trail of a portfolio or of one transaction, which may be gone; the newest first. */
-  changes(
-    asked: PortfolioPage & { readonly transactionId?: string | undefined },
-  ): Promise<{ readonly changes: readonly TransactionChange[]; readonly total: number }>;
-}
-
-/** Builds the {@link TransactionDesk}. */
-export function createTransactionDesk(deps: TransactionDeskDeps): TransactionDesk {
-  const { portfolios, transactions } = deps;
-  const place = ({ page, limit }: PortfolioPage) => ({ offset: (page - 1) * limit, limit });
-
-  async function get({ portfolioId, viewer, id }: Parameters<TransactionDesk['get']>[0]) {
-    await portfolios.get(portfolioId, viewer);
-    const [found] = await transactions.find(portfolioId, [id]);
-    if (found === undefined) throw noTransaction();
-    return found;
-  }
-
-  return {
-    create: (request, drafts, isList) => createAll(deps, request, { drafts, isList }),
-    get,
-    async page({ filter, ...asked }) {
-      const { portfolioId, viewer } = asked;
-      await portfolios.get(portfolioId, viewer);
-      return await transactions.page({ portfolioId, filter, ...place(asked) });
-    },
-    replace: (target, draft) => replaceOne(deps, target, draft),
-    remove: (target) => removeOne(deps, target),
-    async changes({ transactionId, ...asked }) {
-      const { portfolioId, viewer } = asked;
-      await portfolios.get(portfolioId, viewer);
-      const found = await transactions.changes({ portfolioId, transactionId, ...place(asked) });
-      if (found.total === 0 && transactionId !== undefined)
-        await get({ portfolioId, viewer, id: transactionId });
-      return found;
-    },
-  };
-}
 
 /** A new transaction. With an id of the client's own it can be sent again. */
 export interface NewTransaction extends WrittenTransaction {
@@ -116,16 +42,34 @@ interface TransactionTarget extends TransactionRequest {
   readonly expected: ExpectedVersion;
 }
 
-/** What became of new transactions. */
-interface Creation {
-  /** In the order given. */
-  readonly transactions: readonly StoredTransaction[];
-  /** How many of them were not there before. */
-  readonly created: number;
+/** A page of something in a portfolio. */
+interface PortfolioPage extends Omit<TransactionRequest, 'by'> {
+  readonly page: number;
+  readonly limit: number;
 }
 
-/** What writing and reading transactions stands on. */
-interface TransactionDeskDeps {
+/** What a request wants to write, with the prefix of its fields. */
+type Prefixed = CheckedTransaction & { readonly prefix: string };
+interface WrittenPart {
+  readonly transaction: RecordedTransaction;
+  readonly prefix: string;
+}
+
+/**
+ * Builds what handlers find, make and change transactions of the viewer's portfolios by. All of it throws {@link NotFoundError} for
+ * a portfolio or transaction that is not there or not the viewer's, and {@link UnavailableError} when Postgres does not answer, or
+ * (`portfolio_busy`) too many changes of a portfolio wait.
+ */
+export function createTransactionDesk({
+  portfolios,
+  transactions,
+  takeTurn,
+  findMarketValues,
+  isAsset,
+  updateBooks,
+  limit,
+  clock,
+}: {
   /** Finds a portfolio of the viewer. */
   readonly portfolios: { get(id: string, viewer: Viewer): Promise<Portfolio> };
   readonly transactions: TransactionQueries;
@@ -138,64 +82,153 @@ interface TransactionDeskDeps {
   /** Transactions that a portfolio may have. */
   readonly limit: number;
   readonly clock: Clock;
-}
+}) {
+  const placeOf = ({ page, limit: size }: PortfolioPage) => ({ offset: (page - 1) * size, limit: size });
 
-type Prefixed = CheckedTransaction & { readonly prefix: string };
-type RecordedPart = WrittenPart & { readonly transaction: RecordedTransaction };
+  async function partsOf(portfolio: Portfolio, checked: readonly Prefixed[]): Promise<WrittenPart[]> {
+    const worth = { currency: portfolio.baseCurrency, findMarketValues };
+    const recorded = await valued(checked, worth);
+    return recorded.map((transaction, index) => ({ transaction, prefix: checked[index]?.prefix ?? '' }));
+  }
 
-/** Drafts as they came. */
-interface Drafts {
-  readonly drafts: readonly NewTransaction[];
-  readonly isList: boolean;
-}
+  /** Writes a change when its turn has come. An overdrawn holding is told in the fields of the request. */
+  async function write(
+    { portfolioId, by }: Pick<TransactionRequest, 'portfolioId' | 'by'>,
+    { parts, otherwise }: { parts: readonly WrittenPart[]; otherwise: (asset: string) => string },
+    plan: PlanChange,
+  ): Promise<readonly StoredTransaction[]> {
+    try {
+      return await takeTurn(portfolioId, () => transactions.change({ portfolioId, limit, by }, plan));
+    } catch (error) {
+      if (!(error instanceof OverdrawnError)) throw error;
+      throw overdrawnIn(error, parts, otherwise(error.asset));
+    }
+  }
 
-/** Makes all of some transactions or none; throws what the desk says. */
-async function createAll(
-  deps: TransactionDeskDeps,
-  { portfolioId, viewer, by }: TransactionRequest,
-  { drafts, isList }: Drafts,
-): Promise<Creation> {
-  const portfolio = await deps.portfolios.get(portfolioId, viewer);
-  const checked = checkAll(deps, drafts, isList);
-  const own = drafts.flatMap(({ id }) => id ?? []);
-  const known = sameOf(checked, await deps.transactions.find(portfolioId, own));
-  const parts = await partsOf(
-    deps,
-    portfolio,
-    checked.filter(({ content }) => !known.has(content.id)),
-  );
-  const added = await refusing(
-    parts,
-    () => 'transactions',
-    () =>
-      changeInTurn(deps, { portfolioId, by }, async (change, find) => {
+  async function get({
+    portfolioId,
+    viewer,
+    id,
+  }: Pick<TransactionTarget, 'portfolioId' | 'viewer' | 'id'>): Promise<StoredTransaction> {
+    await portfolios.get(portfolioId, viewer);
+    const [found] = await transactions.find(portfolioId, [id]);
+    if (found === undefined) throw noTransaction();
+    return found;
+  }
+
+  return {
+    get,
+
+    /**
+     * Makes all of some transactions or none. One whose id is there and says the same counts as made. Returns them in the order
+     * given, and how many were not there before.
+     * @param isList whether the fields of problems are those of a list: `transactions[3].given.quantity`.
+     * @throws {ValidationError} a rule is broken, an asset or a price is not known, or more goes out than is held.
+     * @throws {ConflictError} `transaction_exists`, `transaction_limit`, `base_currency_changed`.
+     */
+    async create(
+      { portfolioId, viewer, by }: TransactionRequest,
+      drafts: readonly NewTransaction[],
+      isList: boolean,
+    ) {
+      const portfolio = await portfolios.get(portfolioId, viewer);
+      const named = drafts.map((written, index) => ({
+        id: written.id ?? uuidv7(),
+        written,
+        prefix: isList ? `transactions[${index}].` : '',
+      }));
+      const checked = checkDrafts(named, { now: clock.now(), isAsset }).map((each, index) => ({
+        ...each,
+        prefix: named[index]?.prefix ?? '',
+      }));
+      const own = drafts.flatMap(({ id }) => id ?? []);
+      const known = sameOf(checked, await transactions.find(portfolioId, own));
+      const parts = await partsOf(
+        portfolio,
+        checked.filter(({ content }) => !known.has(content.id)),
+      );
+      const how = { parts, otherwise: () => 'transactions' };
+      const added = await write({ portfolioId, by }, how, async (change, find) => {
         confirmCurrency(change.portfolio, portfolio);
         // Somebody may have sent the same in the meantime.
         for (const [id, each] of sameOf(checked, await find(own))) known.set(id, each);
         return { add: parts.map(({ transaction }) => transaction).filter(({ id }) => !known.has(id)) };
-      }),
-  );
-  if (added.length > 0) deps.updateBooks(portfolioId);
-  const made = new Map([...known, ...added.map((each) => [each.id, each] as const)]);
-  return {
-    transactions: checked.flatMap(({ content }) => made.get(content.id) ?? []),
-    created: added.length,
-  };
-}
+      });
+      if (added.length > 0) updateBooks(portfolioId);
+      const made = new Map([...known, ...added.map((each) => [each.id, each] as const)]);
+      return {
+        transactions: checked.flatMap(({ content }) => made.get(content.id) ?? []),
+        created: added.length,
+      };
+    },
 
-function checkAll(
-  { clock, isAsset }: TransactionDeskDeps,
-  drafts: readonly NewTransaction[],
-  isList: boolean,
-): Prefixed[] {
-  const prefixOf = (index: number): string => (isList ? `transactions[${index}].` : '');
-  const named = drafts.map((written, index) => ({
-    id: written.id ?? uuidv7(),
-    written,
-    prefix: prefixOf(index),
-  }));
-  const checked = checkDrafts(named, { now: clock.now(), isAsset });
-  return checked.map((each, index) => ({ ...each, prefix: prefixOf(index) }));
+    /** A page, the latest in the order of the books first. */
+    async page({ filter, ...asked }: PortfolioPage & { readonly filter: TransactionFilter }) {
+      const { portfolioId, viewer } = asked;
+      await portfolios.get(portfolioId, viewer);
+      return await transactions.page({ portfolioId, filter, ...placeOf(asked) });
+    },
+
+    /** @throws what `create` throws, and {PreconditionFailedError} it has another version than the client expects. */
+    async replace(
+      { portfolioId, viewer, by, id, expected }: TransactionTarget,
+      written: WrittenTransaction,
+    ): Promise<StoredTransaction> {
+      const portfolio = await portfolios.get(portfolioId, viewer);
+      const [before] = await transactions.find(portfolioId, [id]);
+      if (before === undefined) throw noTransaction();
+      confirmVersion(before.version, expected);
+      // What it named before, it may go on to name, though the asset be gone.
+      const had = new Set([before.received?.asset, before.given?.asset, before.fee?.asset]);
+      const checked = checkDrafts([{ id, written, prefix: '' }], {
+        now: clock.now(),
+        isAsset: (asset) => had.has(asset) || isAsset(asset),
+      });
+      if (checked.every((each) => saysTheSame(each, before))) return before;
+      const parts = await partsOf(
+        portfolio,
+        checked.map((each) => ({ ...each, prefix: '' })),
+      );
+      const otherwise = (asset: string): string => lackingField(asset, before, parts[0]?.transaction);
+      const [replaced = before] = await write(
+        { portfolioId, by },
+        { parts, otherwise },
+        async (change, find) => {
+          confirmCurrency(change.portfolio, portfolio);
+          const { importId, fingerprint } = await currentOf(find, id, expected);
+          return {
+            remove: [id],
+            add: parts.map(({ transaction }) => ({ ...transaction, importId, fingerprint })),
+          };
+        },
+      );
+      updateBooks(portfolioId);
+      return replaced;
+    },
+
+    /** @throws {ValidationError} a later transaction needs it; {PreconditionFailedError} as `replace` does. */
+    async remove({ portfolioId, viewer, by, id, expected }: TransactionTarget): Promise<void> {
+      await portfolios.get(portfolioId, viewer);
+      await write({ portfolioId, by }, { parts: [], otherwise: () => 'id' }, async (_change, find) => {
+        await currentOf(find, id, expected);
+        return { remove: [id] };
+      });
+      updateBooks(portfolioId);
+    },
+
+    /** A page of the audit trail of a portfolio or of one transaction, which may be gone; the newest first. */
+    async changes({
+      transactionId,
+      ...asked
+    }: PortfolioPage & { readonly transactionId?: string | undefined }) {
+      const { portfolioId, viewer } = asked;
+      await portfolios.get(portfolioId, viewer);
+      const found = await transactions.changes({ portfolioId, transactionId, ...placeOf(asked) });
+      if (found.total === 0 && transactionId !== undefined)
+        await get({ portfolioId, viewer, id: transactionId });
+      return found;
+    },
+  };
 }
 
 /**
@@ -219,74 +252,6 @@ function sameOf(
   return same;
 }
 
-async function partsOf(
-  { findMarketValues }: TransactionDeskDeps,
-  { baseCurrency: currency }: Portfolio,
-  checked: readonly Prefixed[],
-): Promise<RecordedPart[]> {
-  const transactions = await valued(checked, { currency, findMarketValues });
-  return transactions.map((transaction, index) => ({
-    transaction,
-    prefix: checked[index]?.prefix ?? '',
-  }));
-}
-
-/** Replaces a transaction; throws what the desk says. */
-async function replaceOne(
-  deps: TransactionDeskDeps,
-  { portfolioId, viewer, by, id, expected }: TransactionTarget,
-  written: WrittenTransaction,
-): Promise<StoredTransaction> {
-  const portfolio = await deps.portfolios.get(portfolioId, viewer);
-  const [before] = await deps.transactions.find(portfolioId, [id]);
-  if (before === undefined) throw noTransaction();
-  confirmVersion(before.version, expected);
-  // What it named before, it may go on to name, though the asset be gone.
-  const had = new Set([before.received?.asset, before.given?.asset, before.fee?.asset]);
-  const isAsset = (asset: string): boolean => had.has(asset) || deps.isAsset(asset);
-  const checked = checkDrafts([{ id, written, prefix: '' }], { now: deps.clock.now(), isAsset });
-  if (checked.every((each) => saysTheSame(each, before))) return before;
-  const parts = await partsOf(
-    deps,
-    portfolio,
-    checked.map((each) => ({ ...each, prefix: '' })),
-  );
-  const [replaced = before] = await refusing(
-    parts,
-    (asset) => lackingField(asset, before, parts[0]?.transaction),
-    () =>
-      changeInTurn(deps, { portfolioId, by }, async (change, find) => {
-        confirmCurrency(change.portfolio, portfolio);
-        const current = await currentOf(find, id, expected);
-        const { importId, fingerprint } = current;
-        return {
-          remove: [id],
-          add: parts.map(({ transaction }) => ({ ...transaction, importId, fingerprint })),
-        };
-      }),
-  );
-  deps.updateBooks(portfolioId);
-  return replaced;
-}
-
-/** Deletes a transaction; throws what the desk says. */
-async function removeOne(
-  deps: TransactionDeskDeps,
-  { portfolioId, viewer, by, id, expected }: TransactionTarget,
-): Promise<void> {
-  await deps.portfolios.get(portfolioId, viewer);
-  await refusing(
-    [],
-    () => 'id',
-    () =>
-      changeInTurn(deps, { portfolioId, by }, async (_change, find) => {
-        await currentOf(find, id, expected);
-        return { remove: [id] };
-      }),
-  );
-  deps.updateBooks(portfolioId);
-}
-
 async function currentOf(
   find: Parameters<PlanChange>[1],
   id: string,
@@ -304,37 +269,8 @@ function confirmCurrency(current: Portfolio, seen: Portfolio): void {
     throw new ConflictError('The base currency has just changed: try again', 'base_currency_changed');
 }
 
-function changeInTurn(
-  { transactions, takeTurn, limit }: TransactionDeskDeps,
-  { portfolioId, by }: Pick<TransactionRequest, 'portfolioId' | 'by'>,
-  plan: PlanChange,
-): Promise<readonly StoredTransaction[]> {
-  return takeTurn(portfolioId, () => transactions.change({ portfolioId, limit, by }, plan));
-}
-
-/** Tells an overdrawn holding in the fields of the request. */
-async function refusing<T>(
-  parts: readonly WrittenPart[],
-  otherwise: (asset: string) => string,
-  change: () => Promise<T>,
-): Promise<T> {
-  try {
-    return await change();
-  } catch (error) {
-    if (!(error instanceof OverdrawnError)) throw error;
-    throw overdrawnIn(error, parts, otherwise(error.asset));
-  }
-}
-
-/** 404 of a transaction. */
 function noTransaction(): NotFoundError {
   return new NotFoundError('There is no such transaction', 'transaction_not_found');
-}
-
-/** What a request wanted to write, with the prefix of its fields. */
-interface WrittenPart {
-  readonly transaction: Transaction;
-  readonly prefix: string;
 }
 
 /**
@@ -358,7 +294,7 @@ function overdrawnIn(
       field: fieldToBlame(error, parts) ?? otherwise,
       message: 'a later transaction needs what is missing then',
     },
-  ] satisfies FieldProblem[]);
+  ]);
 }
 
 /** The field of a replaced transaction by which less of an asset comes in, or later. */
@@ -386,7 +322,9 @@ function fieldsTaking({ transaction, prefix }: WrittenPart, asset: string) {
 }
 
 /**
- * Makes a change of a portfolio when its turn has come.
+ * Makes a change of a portfolio when its turn has come. Changes of one portfolio wait for its lock. They would do so holding a
+ * connection each, until the pool has none left for anybody else; so they wait here first, before they take one. Another process
+ * has turns of its own: Postgres puts the few that come through in order.
  * @throws {UnavailableError} (`portfolio_busy`) too many changes of it wait, or this one waited too long.
  */
 export type TakeWriteTurn = <T>(portfolioId: string, change: () => Promise<T>) => Promise<T>;

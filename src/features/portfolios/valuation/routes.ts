@@ -14,7 +14,7 @@ import { daysOf, dayText } from '../ledger/days.ts';
 import type { Portfolio } from '../ledger/portfolio.ts';
 import { portfolioIdOf, portfolioPath } from '../schemas.ts';
 import type { Holdings, PortfolioSource, PortfolioStreams } from '../portfolio-stream.ts';
-import type { BookedPortfolio } from '../queries/booked-portfolios.ts';
+import type { BookedPortfolio } from '../queries/book-reading.ts';
 
 /** Query of `GET /portfolios/:id/history`. */
 const historyQuery = z.strictObject({

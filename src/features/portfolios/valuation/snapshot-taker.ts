@@ -3,7 +3,7 @@
  * stale ones too, and names what is missing. Only a change asks for missing quotes, beneath everything else: somebody has just
  * worked on that portfolio. The end of a day asks for nothing, so that portfolios which nobody reads cause no calls.
  */
-import type { BookedPortfolio, BookedPortfolios } from '../queries/booked-portfolios.ts';
+import type { BookedPortfolio, BookReading } from '../queries/book-reading.ts';
 import type { PortfolioSnapshot, PortfolioSnapshots } from '../queries/portfolio-snapshots.ts';
 import { dayText, daysOf } from '../ledger/days.ts';
 import { valuationOf, priceGiven } from './valuation.ts';
@@ -11,24 +11,8 @@ import type { QuoteReading } from '../../../domain/cached-quote.ts';
 import type { Clock } from '../../../platform/concurrency/clock.ts';
 import { heldOf, mostWanted } from './valuation-service.ts';
 
-/** Takes snapshots. */
-export interface SnapshotTaker {
-  /**
-   * After a change of transactions. `wanting`: some quotes have been asked for, so take it again soon; that is only said when
-   * `mayWait`. `none`: there is no such portfolio, or its books are not current.
-   */
-  ofChange(portfolioId: string, mayWait: boolean): Promise<'stored' | 'wanting' | 'none'>;
-  /** Of all portfolios whose day has just ended, some thousand at most. Returns the number. */
-  ofEndedDays(): Promise<number>;
-  /** Deletes snapshots of changes that are past their retention. Returns the number. */
-  purge(): Promise<number>;
-}
-
-/** Quotes of assets in a currency. */
-export type QuotesOf = (
-  currency: string,
-  assetIds: readonly string[],
-) => Promise<ReadonlyMap<string, QuoteReading>>;
+/** See {@link createSnapshotTaker}. */
+export type SnapshotTaker = ReturnType<typeof createSnapshotTaker>;
 
 /** Quotes that a snapshot lacks. */
 export interface WantedQuotes {
@@ -39,10 +23,13 @@ export interface WantedQuotes {
 }
 
 interface TakerDeps {
-  readonly portfolios: Pick<BookedPortfolios, 'find' | 'ended'>;
+  readonly portfolios: Pick<BookReading, 'find' | 'ended'>;
   readonly snapshots: Pick<PortfolioSnapshots, 'store' | 'purge'>;
   /** What is cached, however old. */
-  readonly cached: QuotesOf;
+  readonly cached: (
+    currency: string,
+    assetIds: readonly string[],
+  ) => Promise<ReadonlyMap<string, QuoteReading>>;
   /** Wants quotes with the least urgency. Returns the number of assets that are on their way now. */
   readonly want: (wanted: WantedQuotes) => Promise<number>;
   readonly clock: Clock;
@@ -58,10 +45,14 @@ const oldestQuoteMs = 86_400_000;
 const keepChangesSeconds = 30 * 86_400;
 const mostPurged = 50_000;
 
-/** Builds the {@link SnapshotTaker} of a worker. */
-export function createSnapshotTaker(deps: TakerDeps): SnapshotTaker {
+/** Builds what takes snapshots in a worker. */
+export function createSnapshotTaker(deps: TakerDeps) {
   return {
-    async ofChange(portfolioId, mayWait) {
+    /**
+     * After a change of transactions. `wanting`: some quotes have been asked for, so take it again soon; that is only said when
+     * `mayWait`. `none`: there is no such portfolio, or its books are not current.
+     */
+    async ofChange(portfolioId: string, mayWait: boolean): Promise<'stored' | 'wanting' | 'none'> {
       const booked = await deps.portfolios.find(portfolioId);
       if (booked === undefined || booked.portfolio.bookedVersion !== booked.portfolio.booksVersion)
         return 'none';
@@ -78,7 +69,8 @@ export function createSnapshotTaker(deps: TakerDeps): SnapshotTaker {
       await deps.snapshots.store([snapshotOf(booked, quotes, { kind: 'change', day, now })]);
       return 'stored';
     },
-    async ofEndedDays() {
+    /** Of all portfolios whose day has just ended, some thousand at most. Returns the number. */
+    async ofEndedDays(): Promise<number> {
       let stored = 0;
       let after: string | undefined;
       for (let page = 0; page < mostPages; page++) {
@@ -97,7 +89,8 @@ export function createSnapshotTaker(deps: TakerDeps): SnapshotTaker {
       }
       return stored;
     },
-    purge: () => deps.snapshots.purge(keepChangesSeconds, mostPurged),
+    /** Deletes snapshots of changes that are past their retention. Returns the number. */
+    purge: (): Promise<number> => deps.snapshots.purge(keepChangesSeconds, mostPurged),
   };
 }
 
@@ -120,14 +113,10 @@ async function quotesOfAll(
   return quotes;
 }
 
-interface Moment extends Pick<PortfolioSnapshot, 'kind' | 'day'> {
-  readonly now: number;
-}
-
 function snapshotOf(
   { portfolio, assets }: BookedPortfolio,
   quotes: ReadonlyMap<string, QuoteReading>,
-  { kind, day, now }: Moment,
+  { kind, day, now }: Pick<PortfolioSnapshot, 'kind' | 'day'> & { readonly now: number },
 ): PortfolioSnapshot {
   const { marketValue, costBasis, realised, missing } = valuationOf(assets, (assetId) => {
     const reading = quotes.get(assetId);

@@ -1,4 +1,4 @@
-import type { BookedPortfolio, BookedPortfolios } from '../queries/booked-portfolios.ts';
+import type { BookedPortfolio, BookReading } from '../queries/book-reading.ts';
 import { valuationOf, type Valuation, priceGiven } from './valuation.ts';
 import type { QuoteReading } from '../../../domain/cached-quote.ts';
 import type { Viewer } from '../../../domain/job.ts';
@@ -15,49 +15,40 @@ export type ReadQuotes = (asked: {
   readonly requester?: Requester | undefined;
 }) => Promise<ReadonlyMap<string, QuoteReading>>;
 
-/** Where handlers find what portfolios are worth. */
-export interface ValuationDesk {
-  /**
-   * A portfolio of the viewer, and what its books say: one statement when they are current, else the update is waited for.
-   * @throws {NotFoundError} (`portfolio_not_found`) it does not exist or is not the viewer's.
-   * @throws {UnavailableError} the books are not current in time, or Postgres does not answer.
-   */
-  books(id: string, viewer: Viewer): Promise<BookedPortfolio>;
-  /**
-   * What is held, at the quotes of this moment. Quotes that this process holds fresh cost nothing; what is missing is wanted,
-   * all at once, and waited for a bounded time.
-   */
-  value(books: Books, requester: Requester): Promise<Valuation>;
-  /** The same at quotes that are given. */
-  valueAt(books: Books, readings: readonly QuoteReading[]): Valuation;
-  /** Tells of changes in the books of a portfolio, and of its end. Returns how to stop. */
-  follow(id: string, watcher: BooksWatcher): () => void;
-}
-
 /** What a valuation is made of. */
-export interface Books extends Pick<BookedPortfolio, 'assets'> {
+interface Books extends Pick<BookedPortfolio, 'assets'> {
   readonly portfolio: Pick<BookedPortfolio['portfolio'], 'baseCurrency'>;
-}
-
-interface DeskDeps {
-  readonly portfolios: Pick<BookedPortfolios, 'find'>;
-  readonly reader: Pick<BookReader, 'standing'>;
-  readonly quotes: ReadQuotes;
-  readonly watch: BooksWatch;
-  /** Longest wait (ms) for quotes that are not cached. */
-  readonly quotesWaitMs: number;
-  /** Longest wait (ms) for books that are not current. */
-  readonly booksWaitMs: number;
 }
 
 /** Assets of one portfolio that quotes are wanted of; of those beyond it, what is cached counts. */
 export const mostWanted = 1_000;
 
-/** Builds the {@link ValuationDesk} of an API process. */
-export function createValuationDesk(deps: DeskDeps): ValuationDesk {
+/** Builds what handlers find by what portfolios are worth, in an API process. */
+export function createValuationDesk({
+  portfolios,
+  reader,
+  quotes,
+  watch,
+  quotesWaitMs,
+  booksWaitMs,
+}: {
+  readonly portfolios: Pick<BookReading, 'find'>;
+  readonly reader: Pick<BookReader, 'standing'>;
+  readonly quotes: ReadQuotes;
+  readonly watch: Pick<BooksWatch, 'watch'>;
+  /** Longest wait (ms) for quotes that are not cached. */
+  readonly quotesWaitMs: number;
+  /** Longest wait (ms) for books that are not current. */
+  readonly booksWaitMs: number;
+}) {
   return {
-    async books(id, viewer) {
-      const found = await deps.portfolios.find(id);
+    /**
+     * A portfolio of the viewer, and what its books say: one statement when they are current, else the update is waited for.
+     * @throws {NotFoundError} (`portfolio_not_found`) it does not exist or is not the viewer's.
+     * @throws {UnavailableError} the books are not current in time, or Postgres does not answer.
+     */
+    async books(id: string, viewer: Viewer): Promise<BookedPortfolio> {
+      const found = await portfolios.find(id);
       // Books are private: an admin is not their owner.
       if (found?.portfolio.userId !== viewer.userId)
         throw new NotFoundError(
@@ -66,17 +57,20 @@ export function createValuationDesk(deps: DeskDeps): ValuationDesk {
         );
       const { portfolio } = found;
       if (portfolio.bookedVersion === portfolio.booksVersion) return found;
-      const standing = await deps.reader.standing(portfolio, deps.booksWaitMs);
-      return { portfolio: standing.portfolio, assets: standing.positions };
+      return await reader.standing(portfolio, booksWaitMs);
     },
-    async value(books, requester) {
+    /**
+     * What is held, at the quotes of this moment. Quotes that this process holds fresh cost nothing; what is missing is wanted,
+     * all at once, and waited for a bounded time.
+     */
+    async value(books: Books, requester: Requester): Promise<Valuation> {
       const held = heldOf(books);
       const ask = (assetIds: readonly string[], waitMs: number) =>
         assetIds.length === 0
           ? []
-          : deps.quotes({ currency: books.portfolio.baseCurrency, assetIds, waitMs, requester });
+          : quotes({ currency: books.portfolio.baseCurrency, assetIds, waitMs, requester });
       const [wanted, further] = await Promise.all([
-        ask(held.slice(0, mostWanted), deps.quotesWaitMs),
+        ask(held.slice(0, mostWanted), quotesWaitMs),
         ask(held.slice(mostWanted), 0),
       ]);
       return valueAt(
@@ -84,8 +78,10 @@ export function createValuationDesk(deps: DeskDeps): ValuationDesk {
         [...wanted, ...further].map(([, reading]) => reading),
       );
     },
+    /** The same at quotes that are given. */
     valueAt,
-    follow: (id, watcher) => deps.watch.watch(id, watcher),
+    /** Tells of changes in the books of a portfolio, and of its end. Returns how to stop. */
+    follow: (id: string, watcher: BooksWatcher): (() => void) => watch.watch(id, watcher),
   };
 }
 

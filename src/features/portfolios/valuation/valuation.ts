@@ -4,7 +4,7 @@
  */
 import type { CachedQuote, QuoteReading } from '../../../domain/cached-quote.ts';
 import { type Amount, mulDiv } from '../ledger/amount.ts';
-import type { Tally } from '../ledger/asset-ledger.ts';
+import type { Position } from '../queries/book-reading.ts';
 import { valueAt } from '../ledger/price.ts';
 
 /** A usable quote. */
@@ -17,13 +17,6 @@ export interface PriceGiven {
   /** When it was received (ISO 8601). */
   readonly receivedAt: string;
   readonly source: string;
-}
-
-/** What the books say of an asset. */
-export interface HeldAsset {
-  readonly assetId: string;
-  readonly quantity: Amount;
-  readonly tally: Tally;
 }
 
 /** An asset that is held, with what it is worth. Amounts are of the base currency; null where there is no quote. */
@@ -60,7 +53,7 @@ export interface Valuation {
 
 /** Values what is held at the quotes that `priceOf` gives. */
 export function valuationOf(
-  assets: readonly HeldAsset[],
+  assets: readonly Position[],
   priceOf: (assetId: string) => PriceGiven | undefined,
 ): Valuation {
   const positions = assets
@@ -84,12 +77,12 @@ export function valuationOf(
 }
 
 /** Cost basis of the open lots of an asset. */
-function costBasisOf({ tally: { acquired, consumed, left } }: Pick<HeldAsset, 'tally'>): Amount {
+function costBasisOf({ tally: { acquired, consumed, left } }: Pick<Position, 'tally'>): Amount {
   return acquired - consumed - left;
 }
 
 /** What the disposals of an asset have gained: proceeds after fees less the cost basis that they consumed. */
-function realisedOf({ tally: { proceeds, consumed } }: Pick<HeldAsset, 'tally'>): Amount {
+function realisedOf({ tally: { proceeds, consumed } }: Pick<Position, 'tally'>): Amount {
   return proceeds - consumed;
 }
 
@@ -100,7 +93,7 @@ export function shareOf(part: Amount, whole: Amount): Amount | null {
 
 const unitsOfMillionth = 10n ** 12n;
 
-function valuedPosition(asset: HeldAsset, price: PriceGiven | undefined): ValuedPosition {
+function valuedPosition(asset: Position, price: PriceGiven | undefined): ValuedPosition {
   const { assetId, quantity } = asset;
   const costBasis = costBasisOf(asset);
   const marketValue = price === undefined ? null : valueAt(quantity, price.price);
