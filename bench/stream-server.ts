@@ -17,31 +17,18 @@ import { listen } from '../src/platform/http/listen.ts';
 import { admitOf } from '../src/platform/http/admission.ts';
 import { createUpgrade } from '../src/platform/realtime/upgrade.ts';
 import { createHealth } from '../src/platform/observability/health.ts';
-import { createLogger, type Logger } from '../src/platform/observability/logger.ts';
+import { createLogger } from '../src/platform/observability/logger.ts';
 import { createMetrics } from '../src/platform/observability/metrics-registry.ts';
 import { createShutdown, onProcessEnd } from '../src/platform/observability/shutdown.ts';
 import { openPlatform } from '../src/platform/platform.ts';
 import { buildPipeline, type Pipeline } from '../src/pipeline.ts';
-import type { JobDesk } from '../src/features/jobs/job-service.ts';
-import { createJobEventReader } from '../src/features/jobs/job-event-reader.ts';
+import { createJobService } from '../src/features/jobs/job-service.ts';
 import type { PriceHub } from '../src/features/quotes/price-hub.ts';
 import { buildStreaming } from '../src/streaming.ts';
 import { answerProbe } from './streams/probe.ts';
 
 /** More unsent bytes than this, and a client gets nothing but the newest. */
 const behindBytes = 65_536;
-
-function openJobEvents(pipeline: Pipeline, log: Logger): ReturnType<typeof createJobEventReader> {
-  const { redis, keys } = pipeline;
-  const blocking = pipeline.openRedis('blocking', 'job-events');
-  return createJobEventReader({
-    blocking,
-    redis,
-    streamKey: keys.jobEvents,
-    epochKey: keys.jobEventsEpoch,
-    log,
-  });
-}
 
 function quicken(hub: PriceHub, intervalMs: number): void {
   const watch = hub.watch.bind(hub);
@@ -67,12 +54,15 @@ async function main(): Promise<void> {
   onProcessEnd(shutdown, log);
   const pipeline = buildPipeline(openPlatform({ config, log, shutdown }));
   const { clock, quotes, upstream } = pipeline;
-  const reader = openJobEvents(pipeline, log);
-  shutdown.add('queues', 'job events', () => reader.close());
   const access = createAccountService(pipeline);
   const { revocations } = access;
-  const jobDesk = {} as JobDesk;
-  const streaming = buildStreaming({ config, log, shutdown, pipeline, reader, access, jobDesk });
+  const jobs = createJobService(pipeline, {
+    kickWebhooks: () => undefined,
+    onAccepted: () => undefined,
+    wantedAssets: () => Promise.resolve(0),
+    budget: budgetStatus,
+  });
+  const streaming = buildStreaming({ config, log, shutdown, pipeline, access, jobs });
   const { realtime, hub } = streaming;
   quicken(hub, Number(process.env['LEAST_INTERVAL_MS'] ?? 1_000));
   await revocations.whenKnown(5_000);
@@ -106,7 +96,7 @@ async function main(): Promise<void> {
     alertStreams: alerts.streams,
     assets,
     health: createHealth({ clock, log, checks: [] }),
-    jobDesk,
+    jobDesk: jobs.desk,
   };
   const place = {
     host: '127.0.0.1',

@@ -17,7 +17,7 @@ import { alertRoutes } from './features/alerts/routes.ts';
 import { createAssetsModule } from './features/assets/module.ts';
 import { cacheRoutes, priceRoutes, submissionRoutes } from './features/quotes/routes.ts';
 import { docsRoutes } from './platform/http/docs-routes.ts';
-import { jobRoutes } from './features/jobs/job-routes.ts';
+import { jobRoutes } from './features/jobs/routes.ts';
 import { createPortfolioModule } from './features/portfolios/module.ts';
 import { streamRoutes } from './features/quotes/stream-routes.ts';
 import { createRealtimeModule } from './platform/realtime/module.ts';

@@ -3,9 +3,8 @@ import type { Config } from './platform/config/load-config.ts';
 import type { Logger } from './platform/observability/logger.ts';
 import type { Shutdown } from './platform/observability/shutdown.ts';
 import type { Pipeline } from './pipeline.ts';
-import type { JobEventReader } from './features/jobs/job-event-reader.ts';
 import { jobFollowedBy, seeJobs } from './features/jobs/job-rights.ts';
-import type { JobDesk } from './features/jobs/job-service.ts';
+import type { JobService } from './features/jobs/job-service.ts';
 import { createJobStreams } from './features/jobs/job-streams.ts';
 import { createPortfolioStreams } from './features/portfolios/portfolio-stream.ts';
 import { createPriceStreams } from './features/quotes/price-streams.ts';
@@ -20,16 +19,16 @@ interface StreamingRequest {
   readonly log: Logger;
   readonly shutdown: Shutdown;
   readonly pipeline: Pipeline;
-  readonly reader: JobEventReader;
   readonly access: Pick<AccountService, 'revocations' | 'tokens'>;
-  readonly jobDesk: JobDesk;
+  readonly jobs: JobService;
 }
 
 /** Builds the streams. Nothing is waited for. */
 export function buildStreaming(request: StreamingRequest) {
-  const { log, shutdown, pipeline, reader, access, jobDesk } = request;
+  const { log, shutdown, pipeline, access, jobs } = request;
+  const { desk, reader } = jobs;
   const { revocations, tokens } = access;
-  const { clock, jobs } = pipeline;
+  const { clock } = pipeline;
   const realtime = createRealtime(pipeline, {
     isRevoked: (viewer) => revocations.covers(viewer),
     issueTicket: (viewer) => ({
@@ -44,10 +43,10 @@ export function buildStreaming(request: StreamingRequest) {
     reader,
     clock,
     log,
-    findEnded: (ids) => jobs.findEnded(ids),
+    findEnded: (ids) => jobs.jobs.findEnded(ids),
     async findJob(viewer, id) {
       allowed(viewer, { access: 'user', scope: seeJobs });
-      return await jobFollowedBy(viewer, jobDesk, id);
+      return await jobFollowedBy(viewer, desk, id);
     },
   });
   shutdown.add('accept', 'rows of followed jobs', () => jobStreams.close());

@@ -1,6 +1,7 @@
 /** Entry of the worker process: configuration, platform, services, and what each feature gives a worker. */
 import { createUsageCounter } from '../src/features/accounts/account-service.ts';
 import { createAssetService } from '../src/features/assets/asset-service.ts';
+import { createJobQueries } from '../src/features/jobs/queries/jobs.ts';
 import { buildPipeline } from '../src/pipeline.ts';
 import { loadEnvironmentFile } from '../src/platform/config/env-file.ts';
 import { loadConfig } from '../src/platform/config/load-config.ts';
@@ -29,7 +30,8 @@ function main(): void {
   const shutdown = createShutdown(log);
   onProcessEnd(shutdown, log);
   const platform = openPlatform({ config, log, shutdown });
-  const { webhooks, jobs, quotes, upstream, history } = buildPipeline(platform);
+  const { webhooks, quotes, upstream, history } = buildPipeline(platform);
+  const jobs = createJobQueries(platform.knex, (ids) => void webhooks.kick(ids));
   const assets = createAssetService(platform);
   const threads = createThreadPool();
   shutdown.add('threads', 'threads', () => threads.close());

@@ -8,7 +8,7 @@ import { directoryOver } from '../../src/features/assets/asset-directory.ts';
 import { createAssetIndex, searchable } from '../../src/features/assets/asset-index.ts';
 import { createPortfolioDesk } from '../../src/features/portfolios/portfolio-service.ts';
 import { createWriteTurns } from '../../src/features/portfolios/transactions/transaction-service.ts';
-import { workKeyOf } from '../../src/features/jobs/work-key.ts';
+import { workKeyOf } from '../../src/features/jobs/job-service.ts';
 import { openImports, type ImportBench, type ImportTold } from '../support/import-run.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { startApi, type TestApi } from './support/ports.ts';

@@ -6,7 +6,7 @@ import { registry, type JobName } from '../../jobs/registry.ts';
 import { isUnrecoverable, messageOf } from '../../src/domain/errors.ts';
 import type { Logger } from '../../src/platform/observability/logger.ts';
 import type { JobContext, Processor, ProcessorsOf } from './processor.ts';
-import { createDrain, type Drain } from './drain.ts';
+import { createDrain } from './drain.ts';
 import { PutBack } from './requeue.ts';
 
 /**
@@ -103,14 +103,17 @@ async function closeWithin(worker: Worker, deadlineMs: number, onLate: () => voi
   }
 }
 
-interface RunRequest<Q extends QueueName> {
+async function runJob<Q extends QueueName>({
+  request,
+  job,
+  signal,
+  drain,
+}: {
   readonly request: WorkerRequest<Q>;
   readonly job: Job;
   readonly signal: AbortSignal;
-  readonly drain: Drain;
-}
-
-async function runJob<Q extends QueueName>({ request, job, signal, drain }: RunRequest<Q>): Promise<unknown> {
+  readonly drain: ReturnType<typeof createDrain>;
+}): Promise<unknown> {
   const name = job.name as JobName;
   const processor = (request.processors as Readonly<Record<string, Processor<JobName> | undefined>>)[name];
   if (processor === undefined) throw new UnrecoverableError(`no processor for ${name} on ${request.queue}`);

@@ -1,23 +1,5 @@
 import { PutBack } from './requeue.ts';
 
-/**
- * The end of a worker, as its jobs see it: first whoever waits stops, a moment later whoever calls. Each running job has
- * signals of its own that end with it. Signals derived from one long-lived signal (`AbortSignal.any`) would stay registered
- * there, some hundred bytes for every job that ever ran.
- */
-export interface Drain {
-  /** Signals of a job that starts; `signal` aborts when the job is taken away. Call `end` when the job is over. */
-  watch(signal: AbortSignal): JobSignals;
-  /** The process is about to end. */
-  begin(): void;
-}
-
-export interface JobSignals {
-  readonly waits: AbortSignal;
-  readonly calls: AbortSignal;
-  end(): void;
-}
-
 interface Running {
   readonly waits: AbortController;
   readonly calls: AbortController;
@@ -26,8 +8,12 @@ interface Running {
 /** An upstream call under way is paid for: it gets this long (ms) to bring its answer home. */
 const callGraceMs = 2_000;
 
-/** Builds a {@link Drain} that has not begun. */
-export function createDrain(): Drain {
+/**
+ * The end of a worker, as its jobs see it: first whoever waits stops, a moment later whoever calls. Each running job has
+ * signals of its own that end with it. Signals derived from one long-lived signal (`AbortSignal.any`) would stay registered
+ * there, some hundred bytes for every job that ever ran.
+ */
+export function createDrain() {
   const running = new Set<Running>();
   const reason = new PutBack('the process is about to end');
   const abort = (kind: keyof Running): void => {
@@ -35,7 +21,8 @@ export function createDrain(): Drain {
   };
   let begun = false;
   return {
-    watch(signal) {
+    /** Signals of a job that starts; `signal` aborts when the job is taken away. Call `end` when the job is over. */
+    watch(signal: AbortSignal) {
       const job: Running = { waits: new AbortController(), calls: new AbortController() };
       const takenAway = (): void => {
         job.waits.abort(signal.reason);
@@ -48,13 +35,14 @@ export function createDrain(): Drain {
       return {
         waits: job.waits.signal,
         calls: job.calls.signal,
-        end() {
+        end(): void {
           running.delete(job);
           signal.removeEventListener('abort', takenAway);
         },
       };
     },
-    begin() {
+    /** The process is about to end. */
+    begin(): void {
       begun = true;
       abort('waits');
       setTimeout(() => abort('calls'), callGraceMs).unref();

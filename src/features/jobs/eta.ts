@@ -1,5 +1,5 @@
 /** What the budget allows, as far as a forecast needs it. */
-export interface BudgetOutlook {
+interface BudgetOutlook {
   /** Calls allowed in 60 seconds. */
   readonly limit: number;
   /** Calls that could be made at once. */

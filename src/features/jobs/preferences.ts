@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
 import { ValidationError } from '../../domain/errors.ts';
-import { maxWaitSeconds } from '../quotes/price-schemas.ts';
+
+/** Longest time (s) that a client may wait for an answer. */
+export const maxWaitSeconds = 60;
 
 const waitPreference = /(?:^|,)\s*wait\s*=\s*"?(\d+)"?\s*(?:;[^,]*)?(?=,|$)/i;
 

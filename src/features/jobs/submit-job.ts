@@ -7,15 +7,19 @@ import type { ClientJobName } from '../../../jobs/registry.ts';
 import { isFinal, type JobRecord } from '../../domain/job.ts';
 import { jobJson, jobLinks, resultJsonOf } from '../../domain/job-text.ts';
 import { AppError, ConflictError } from '../../domain/errors.ts';
-import type { SubmitRequest } from './job-service.ts';
+import type { JobDesk, SubmitRequest } from './job-service.ts';
 import type { ApiContext } from '../../platform/http/context.ts';
-import type { AppDeps } from '../../app-deps.ts';
+import type { Metrics } from '../../platform/observability/metrics-registry.ts';
+import type { WebhookTargets } from '../webhooks/target.ts';
 import { idempotencyOf, preferredWaitSeconds } from './preferences.ts';
 import { answerJson, envelopeOf } from '../../platform/http/envelope.ts';
-import { pollAfterSeconds } from './present-job.ts';
 
 /** What submitting needs of the API. */
-export type SubmitDeps = Pick<AppDeps, 'jobDesk' | 'metrics' | 'webhookTargets'>;
+export interface SubmitDeps {
+  readonly jobDesk: JobDesk;
+  readonly metrics: Pick<Metrics, 'jobSubmitted'>;
+  readonly webhookTargets: Pick<WebhookTargets, 'checked'>;
+}
 
 /** What a client asked for. */
 export interface Submitted<N extends ClientJobName> {
@@ -81,18 +85,14 @@ export async function submitJob<N extends ClientJobName>(
 }
 
 /** A job that a client waits for. */
-export interface JobWait {
+interface JobWait {
   readonly accepted: JobRecord;
   readonly waitSeconds: number;
   readonly viewer: Principal;
 }
 
 /** Waits until the job has ended, the time is up, or the client is gone; returns the job as it is then, with its result. */
-export async function waitForEnd(
-  ctx: ApiContext,
-  jobDesk: SubmitDeps['jobDesk'],
-  wait: JobWait,
-): Promise<JobRecord> {
+export async function waitForEnd(ctx: ApiContext, jobDesk: JobDesk, wait: JobWait): Promise<JobRecord> {
   const gone = new AbortController();
   const leave = (): void => gone.abort(new Error('the client went away'));
   ctx.res.once('close', leave);
@@ -106,11 +106,7 @@ export async function waitForEnd(
 }
 
 /** 202 with the job, and when to look again. */
-export async function answerAccepted(
-  ctx: ApiContext,
-  jobDesk: SubmitDeps['jobDesk'],
-  job: JobRecord,
-): Promise<void> {
+export async function answerAccepted(ctx: ApiContext, jobDesk: JobDesk, job: JobRecord): Promise<void> {
   const etaSeconds = isFinal(job.state) ? null : await jobDesk.etaSeconds(job);
   ctx.set('Retry-After', String(pollAfterSeconds(job, etaSeconds) ?? 0));
   answerJson(ctx, 202, envelopeOf('Job accepted', jobJson(job, etaSeconds)));
@@ -135,4 +131,10 @@ export function confirmCompleted(job: JobRecord): void {
     const isOfInput = errorStatus != null && errorStatus >= 400 && errorStatus < 500;
     throw new AppError(message, { code, status: isOfInput ? 422 : 502 });
   }
+}
+
+/** Seconds after which polling again makes sense, 1 to 60; undefined when the job has ended. */
+export function pollAfterSeconds(job: JobRecord, etaSeconds: number | null): number | undefined {
+  if (isFinal(job.state)) return undefined;
+  return Math.min(60, Math.max(1, Math.ceil(etaSeconds ?? 1)));
 }

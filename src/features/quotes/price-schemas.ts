@@ -3,10 +3,8 @@ import { maxAssetsPerRequest, maxHoldingsPerRequest } from '../../../jobs/reques
 import { canonicalQuantity, holdsItsDigits } from '../../domain/quantity.ts';
 import { symbols } from '../assets/schemas.ts';
 import { boundedArray, coin, coins, currency, wholeNumber } from '../../platform/http/fields.ts';
+import { maxWaitSeconds } from '../jobs/preferences.ts';
 import { callbackUrl } from '../webhooks/schemas.ts';
-
-/** Longest time (seconds) that a submission can wait for its result. */
-export const maxWaitSeconds = 60;
 
 const timeoutRule = `must be a number of seconds from 1 to ${maxWaitSeconds}`;
 

@@ -17,8 +17,6 @@ export interface Metrics {
   gauge(name: string, help: string, reading: GaugeReading): void;
   /** Counts an accepted job. */
   jobSubmitted(name: string): void;
-  /** Registers how to read the number of jobs by state. */
-  onJobStates(read: () => Promise<Readonly<Record<string, number>>>): void;
 }
 
 const readDeadlineMs = 1_000;
@@ -74,7 +72,6 @@ export function createMetrics(): Metrics {
     },
     gauge,
     jobSubmitted: (name) => submitted.inc({ name }),
-    onJobStates: (read) => gauge('job_states', 'Client jobs by state.', { label: 'state', read }),
   };
 }
 

@@ -7,8 +7,7 @@ import { createRunQueries, type RunQueries } from '../../../src/features/jobs/qu
 import { portfolioJobNames } from '../../../jobs/registry.ts';
 import { RateLimitedError } from '../../../src/domain/errors.ts';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
-import type { JobDesk } from '../../../src/features/jobs/job-service.ts';
-import { createJobDesk } from '../../../src/features/jobs/postgres-job-service.ts';
+import { createJobDesk, type JobDesk } from '../../../src/features/jobs/job-service.ts';
 import { createJobsProcessors } from '../../../workers/processors/jobs/module.ts';
 import { jobContext } from '../../support/job-context.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';

@@ -9,7 +9,7 @@ import type { Portfolio } from '../../../src/features/portfolios/ledger/portfoli
 import type { Transaction } from '../../../src/features/portfolios/ledger/transaction.ts';
 import { createAskForCloses } from '../../../src/features/history/request-closes.ts';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
-import { createJobDesk } from '../../../src/features/jobs/postgres-job-service.ts';
+import { createJobDesk } from '../../../src/features/jobs/job-service.ts';
 import type { JobData } from '../../../jobs/registry.ts';
 import { PutBack } from '../../../workers/runtime/requeue.ts';
 import { openPerformanceRuns, type PerformanceRuns } from '../../support/performance-run.ts';

@@ -1,12 +1,12 @@
 import { expect } from 'chai';
 import { RateLimitedError } from '../../../src/domain/errors.ts';
-import { createUserBacklog, type UserBacklog } from '../../../src/features/jobs/user-backlog.ts';
+import { createUserBacklog } from '../../../src/features/jobs/backlogs.ts';
 
 describe('the backlog of a user', () => {
   let now: number;
   let stored: Map<string, number>;
   let asked: string[];
-  let backlog: UserBacklog;
+  let backlog: ReturnType<typeof createUserBacklog>;
 
   beforeEach(() => {
     now = 1_000_000;

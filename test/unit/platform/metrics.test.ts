@@ -24,7 +24,8 @@ describe('metrics', () => {
 
   it('reads gauges when asked, and leaves out those that cannot be read', async () => {
     const metrics = createMetrics();
-    metrics.onJobStates(() => Promise.resolve({ queued: 2, running: 1 }));
+    const read = () => Promise.resolve({ queued: 2, running: 1 });
+    metrics.gauge('job_states', 'Client jobs by state.', { label: 'state', read });
     const away = () => Promise.reject(new Error('Redis is away'));
     const calls = () => Promise.resolve({ ok: 1 });
     createUpstreamModule({ upstream: { budgetState: away, sources: away, calls } }).metrics(metrics);

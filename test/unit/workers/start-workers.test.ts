@@ -71,7 +71,7 @@ describe('client jobs that are not tried again', () => {
   const failed: unknown[] = [];
   const told: unknown[] = [];
   const runs = {
-    fail: (...given: unknown[]) => {
+    fail(...given: unknown[]) {
       failed.push(given);
       return Promise.resolve(['id']);
     },

@@ -76,13 +76,6 @@ export function createAbandonments() {
   };
 }
 
-/** What a run is, whatever it does. */
-export interface ClientRun {
-  readonly workKey: string;
-  /** Steps that count as progress. */
-  readonly total: number;
-}
-
 /** What the work of a run is given. */
 export interface RunControl {
   readonly startedAt: Date;
@@ -98,35 +91,46 @@ export interface RunControl {
  */
 export async function runForClients(
   deps: ClientRunDeps,
-  { run, context }: { readonly run: ClientRun; readonly context: JobContext },
+  {
+    run: { workKey, total },
+    context,
+  }: {
+    /** `total`: steps that count as progress. */
+    readonly run: { readonly workKey: string; readonly total: number };
+    readonly context: JobContext;
+  },
   work: (control: RunControl) => Promise<string>,
 ): Promise<null> {
   const startedAt = new Date(deps.clock.now());
   try {
-    await workAndComplete(deps, { run, context, startedAt }, work);
+    await workAndComplete(deps, { workKey, total, context, startedAt }, work);
     return null;
   } catch (error) {
     if (error instanceof PutBack || context.signal.aborted) throw error;
     if (error instanceof AppError && error.status < 500) {
-      await failRows(deps, run.workKey, { code: error.code, message: error.message, status: error.status });
+      await failRows(deps, workKey, { code: error.code, message: error.message, status: error.status });
       return null;
     }
     if (context.isLastAttempt) {
-      await failRows(deps, run.workKey, { code: 'job_failed', message: 'The job failed repeatedly' });
+      await failRows(deps, workKey, { code: 'job_failed', message: 'The job failed repeatedly' });
     }
     throw error;
   }
 }
 
-interface Frame {
-  readonly run: ClientRun;
-  readonly context: JobContext;
-  readonly startedAt: Date;
-}
-
 async function workAndComplete(
   deps: ClientRunDeps,
-  { run: { workKey, total }, context, startedAt }: Frame,
+  {
+    workKey,
+    total,
+    context,
+    startedAt,
+  }: {
+    readonly workKey: string;
+    readonly total: number;
+    readonly context: JobContext;
+    readonly startedAt: Date;
+  },
   work: (control: RunControl) => Promise<string>,
 ): Promise<void> {
   const abandoned = deps.abandoned(workKey);
@@ -140,17 +144,13 @@ async function workAndComplete(
     if (ended.length > 0) await progress.completed(ended);
   } catch (error) {
     if (!abandoned.signal.aborted) throw error;
-    await endAbandoned(deps, workKey, context);
+    // Nobody waited for the work; if somebody came meanwhile, it is run after all.
+    await context.releaseDeduplication();
+    if ((await deps.jobs.countOpen(workKey)) > 0) throw new PutBack('wanted again');
   } finally {
     abandoned.forget();
     await progress.flushed();
   }
-}
-
-/** Nobody waited for the work; if somebody came meanwhile, it is run after all. */
-async function endAbandoned(deps: ClientRunDeps, workKey: string, context: JobContext): Promise<void> {
-  await context.releaseDeduplication();
-  if ((await deps.jobs.countOpen(workKey)) > 0) throw new PutBack('wanted again');
 }
 
 /** Ends all rows of a run as failed and says so. */

@@ -2,9 +2,7 @@ import type { Knex } from 'knex';
 import type { JobRecord, JobState } from '../../../domain/job.ts';
 import { createBatcher } from '../../../platform/concurrency/batcher.ts';
 import { Job } from '../../../../db/models/job.ts';
-import { createFindJobByWork } from './jobs-by-work.ts';
 import { isOutage } from '../../../../db/outage.ts';
-import type { OnTold } from './runs.ts';
 import { toldEndsSql } from '../../webhooks/queries/webhook-deliveries.ts';
 
 /** A row to insert. */
@@ -40,13 +38,23 @@ const openStates: JobState[] = ['queued', 'running'];
 /** Client jobs in Postgres, as the API sees them. */
 export type JobQueries = ReturnType<typeof createJobQueries>;
 
-/** Binds the queries to a connection pool. */
-export function createJobQueries(knex: Knex, onTold: OnTold = () => undefined) {
+/**
+ * Binds the queries to a connection pool.
+ * @param onTold Told of jobs that have ended and whose end is to be told as a webhook: the delivery has their id. Must not throw.
+ */
+export function createJobQueries(knex: Knex, onTold: (ids: readonly string[]) => void = () => undefined) {
   return {
     ...overviewsOf(knex),
 
-    /** The id of a user's own job of some work. */
-    findByWork: createFindJobByWork(knex),
+    /**
+     * The id of a user's own job of some work, so that the same question does not make the same job twice: of the newest completed
+     * one whose result is kept, else of the oldest that is still open.
+     */
+    async findByWork(userId: string, workKey: string): Promise<string | undefined> {
+      const values = [workKey, userId, workKey, userId];
+      const { rows } = await knex.raw<{ rows: { id: string }[] }>(byWorkSql, values);
+      return rows[0]?.id;
+    },
 
     /** Inserts a row; undefined when its idempotency key is taken. Rows that come together share one statement. */
     insert: createBatcher({
@@ -93,6 +101,13 @@ export function createJobQueries(knex: Knex, onTold: OnTold = () => undefined) {
     },
   };
 }
+
+/** Each half has a partial index of its own. Only computed performance is looked for by what it is. */
+const byWorkSql = `(select id, 0 as place from jobs where work_key = ? and user_id = ?
+    and state = 'completed' and name = 'performance.compute' and result_id is not null order by id desc limit 1)
+  union all
+  (select id, 1 from jobs where work_key = ? and user_id = ? and state in ('queued', 'running') order by id limit 1)
+  order by place limit 1`;
 
 const cancelSql = `with ended as (
     update jobs set state = 'cancelled', finished_at = now(), version = version + 1

@@ -15,23 +15,8 @@ export interface OpenWork {
   readonly total: number;
 }
 
-export interface OpenWorkPage {
-  /** Rows younger than this are left out. */
-  readonly seconds: number;
-  /** Most rows to look at. */
-  readonly limit: number;
-  /** `next` of the page before; absent for the first page. */
-  readonly after?: string | undefined;
-}
-
-export interface OpenWorkFound {
-  readonly works: readonly OpenWork[];
-  /** Where the next page begins; undefined when this one is empty. */
-  readonly next: string | undefined;
-}
-
 /** A run, for all rows that wait for it. */
-export interface RunRef {
+interface RunRef {
   readonly workKey: string;
   readonly startedAt: Date;
 }
@@ -47,7 +32,7 @@ export interface FailedRun {
 export type RunQueries = ReturnType<typeof createRunQueries>;
 
 /** Told of jobs that have ended and whose end is to be told as a webhook: the delivery has their id. Must not throw. */
-export type OnTold = (ids: readonly string[]) => void;
+type OnTold = (ids: readonly string[]) => void;
 
 /** Binds the queries to a connection pool. */
 export function createRunQueries(knex: Knex, onTold: OnTold = () => undefined) {
@@ -82,8 +67,19 @@ export function createRunQueries(knex: Knex, onTold: OnTold = () => undefined) {
       return rows.map(({ id }) => id);
     },
 
-    /** A page of distinct work older than `seconds` that has not ended, the oldest first. */
-    async openWork({ seconds, limit, after }: OpenWorkPage): Promise<OpenWorkFound> {
+    /**
+     * A page of distinct work older than `seconds` that has not ended, the oldest first, of `limit` rows at most, behind `after`;
+     * `next` is where the next page begins, undefined when this one is empty.
+     */
+    async openWork({
+      seconds,
+      limit,
+      after,
+    }: {
+      readonly seconds: number;
+      readonly limit: number;
+      readonly after?: string | undefined;
+    }): Promise<{ readonly works: readonly OpenWork[]; readonly next: string | undefined }> {
       const values = [seconds, after ?? '-infinity', limit];
       const { rows } = await knex.raw<{ rows: OpenWorkRow[] }>(openWorkSql, values);
       return {

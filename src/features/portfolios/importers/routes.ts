@@ -15,7 +15,7 @@ import { pageOf } from '../../../platform/http/paging.ts';
 import { route, type Route } from '../../../platform/http/route.ts';
 import { validate } from '../../../platform/http/validate.ts';
 import { submissionDescribed, type SubmitDeps, submitJob } from '../../jobs/submit-job.ts';
-import { workKeyOf } from '../../jobs/work-key.ts';
+import { workKeyOf } from '../../jobs/job-service.ts';
 import type { Portfolio } from '../ledger/portfolio.ts';
 import { pagingQuery, portfolioIdOf, portfolioPath } from '../schemas.ts';
 import type { ImportRecord } from '../queries/imports.ts';

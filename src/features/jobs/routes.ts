@@ -1,15 +1,22 @@
 import { isFinal } from '../../domain/job.ts';
 import { jobJson, presentJob } from '../../domain/job-text.ts';
-import type { AppDeps } from '../../app-deps.ts';
 import { cancelFor, cancelJobs, jobFollowedBy, jobSeenBy, namesSeenBy, seeJobs } from './job-rights.ts';
+import type { JobDesk } from './job-service.ts';
+import type { JobStreams } from './job-streams.ts';
 import { matchesTag } from './preferences.ts';
+import type { Realtime } from '../../platform/realtime/realtime.ts';
 import { answer, answerJson, envelopeOf } from '../../platform/http/envelope.ts';
 import { pageOf } from '../../platform/http/paging.ts';
-import { jobTag, pollAfterSeconds } from './present-job.ts';
 import { route, type Route } from '../../platform/http/route.ts';
-import { jobIdOf, jobPath, jobsQuery } from './job-schemas.ts';
+import { pollAfterSeconds } from './submit-job.ts';
+import { jobIdOf, jobPath, jobsQuery } from './schemas.ts';
 
-type JobDeps = Pick<AppDeps, 'jobDesk' | 'realtime' | 'jobStreams'>;
+/** What the routes of jobs stand on. */
+export interface JobDeps {
+  readonly jobDesk: JobDesk;
+  readonly realtime: Pick<Realtime, 'takeOver'>;
+  readonly jobStreams: Pick<JobStreams, 'open'>;
+}
 
 const tag = 'Jobs';
 const missing = 'There is no such job, it is somebody else’s, or the API key may not see jobs of its kind';
@@ -63,10 +70,11 @@ function poll({ jobDesk }: JobDeps): Route {
       const job = await jobSeenBy(viewer, jobDesk, jobIdOf(params));
       const etaSeconds = isFinal(job.state) ? null : await jobDesk.etaSeconds(job);
       const retryAfter = pollAfterSeconds(job, etaSeconds);
-      ctx.set('ETag', jobTag(job));
+      const jobTag = `"${job.version}"`;
+      ctx.set('ETag', jobTag);
       ctx.set('Cache-Control', 'private, no-cache');
       if (retryAfter !== undefined) ctx.set('Retry-After', String(retryAfter));
-      if (matchesTag(ctx.req.headers['if-none-match'], jobTag(job))) ctx.status = 304;
+      if (matchesTag(ctx.req.headers['if-none-match'], jobTag)) ctx.status = 304;
       else answerJson(ctx, 200, envelopeOf('Job', jobJson(job, etaSeconds)));
     },
   });
