@@ -29,10 +29,11 @@ export type ProcessorsOf<Q extends QueueName> = { readonly [N in JobNameOf<Q>]: 
 export interface WorkerModule {
   /**
    * For each queue that has jobs of the feature, a function that opens what they need and makes their processors, by name of the
-   * job. It is called once, and only where the queue is served; undefined when the queue cannot be served as configured.
+   * job. It is called once, and only where the queue is served; undefined when the queue cannot be served as configured. What it
+   * makes for jobs of other queues is left alone, so that a feature may make all of them in one place.
    */
   readonly processors: {
-    readonly [Q in QueueName]?: () => { readonly [N in JobNameOf<Q>]?: Processor<N> } | undefined;
+    readonly [Q in QueueName]?: () => { readonly [N in JobName]?: Processor<N> } | undefined;
   };
   /** What deletes rows of the feature that are past their retention, a bounded bite at a time; each returns their number. */
   readonly purges?: readonly (() => Promise<number>)[];

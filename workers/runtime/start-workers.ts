@@ -42,9 +42,9 @@ type GivenFor<M, Q extends QueueName> = M extends {
   : never;
 
 type MissingOf<M> = { [Q in QueueName]: Exclude<JobNameOf<Q>, GivenFor<M, Q>> }[QueueName];
-type UnknownOf<M> = { [Q in QueueName]: Exclude<GivenFor<M, Q>, JobNameOf<Q>> }[QueueName];
+type UnknownOf<M> = { [Q in QueueName]: Exclude<GivenFor<M, Q>, JobName> }[QueueName];
 
-/** Every job of every queue has a processor, and there is none of a job that the queue has not: otherwise it does not compile. */
+/** Every job of every queue has a processor, and there is none of a job that there is not: otherwise it does not compile. */
 type Complete<M> = [MissingOf<M>, UnknownOf<M>] extends [never, never]
   ? unknown
   : { readonly missing: MissingOf<M>; readonly unknown: UnknownOf<M> };
@@ -90,16 +90,16 @@ export function startWorkers<const M extends readonly WorkerModule[]>(
 
 /** Opens a queue with every module that has jobs of it; undefined when it cannot be served as configured. */
 function openQueue(queue: QueueName, modules: readonly WorkerModule[]): ProcessorsOf<QueueName> | undefined {
+  const isOf = (name: string): boolean => registry[name as JobName].queue === queue;
   const given: [string, unknown][] = [];
   for (const { processors } of modules) {
     const open = processors[queue];
     if (open === undefined) continue;
     const opened = open();
     if (opened === undefined) return undefined;
-    given.push(...Object.entries(opened));
+    given.push(...Object.entries(opened).filter(([name]) => isOf(name)));
   }
-  const wanted = Object.keys(registry).filter((name) => registry[name as JobName].queue === queue);
-  for (const name of wanted) {
+  for (const name of Object.keys(registry).filter(isOf)) {
     const count = given.filter(([each]) => each === name).length;
     if (count !== 1) throw new Error(`${name} of the queue ${queue} has ${count} processors`);
   }

@@ -34,7 +34,11 @@ function platformOf(...queues: QueueName[]): Platform {
 describe('the start of workers', () => {
   it('fails when a job of a queue that is served has no processor, or has two', () => {
     const none = { processors: { mail: () => ({}) } };
-    expect(() => startWorkers(platformOf('mail'), [none] as never)).to.throw('password-reset.mail');
+    const elsewhere = {
+      processors: { mail: () => ({ 'books.check': () => Promise.resolve({ added: 0 }) }) },
+    };
+    for (const module of [none, elsewhere])
+      expect(() => startWorkers(platformOf('mail'), [module] as never)).to.throw('password-reset.mail');
     expect(() => startWorkers(platformOf('mail'), [mails, mails] as never)).to.throw('2 processors');
   });
 
