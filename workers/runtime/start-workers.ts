@@ -72,7 +72,7 @@ export function startWorkers<const M extends readonly WorkerModule[]>(
       ...settings,
       log,
       onDead: async (...job) => {
-        await Promise.all(modules.map(({ onDead }) => onDead?.(...job)));
+        for (const { onDead } of modules) await onDead?.(...job);
       },
     });
   });

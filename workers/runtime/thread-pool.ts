@@ -26,7 +26,11 @@ export function createThreadPool(perKind = Math.max(1, availableParallelism() - 
   let short: Piscina | undefined;
   let long: Piscina | undefined;
   return {
-    async run<I, O>(file: string, input: I, { transfer, isLong }: Parameters<Threads['run']>[2]): Promise<O> {
+    async run<O>(
+      file: string,
+      input: unknown,
+      { transfer, isLong }: Parameters<Threads['run']>[2],
+    ): Promise<O> {
       const threads = isLong ? (long ??= open(longTaskMb)) : (short ??= open(shortTaskMb));
       return (await threads.run(input, { filename: file, transferList: [...transfer] })) as O;
     },

@@ -20,9 +20,7 @@ export function createAggregator(threads: Threads, threshold = rowsWorthAThread)
       if ((input.holdings?.length ?? 0) < threshold) return aggregate(input);
       const bytes = new TextEncoder().encode(JSON.stringify(input));
       const options = { transfer: [bytes.buffer], isLong: false };
-      return new TextDecoder().decode(
-        await threads.run<Uint8Array, Uint8Array>(import.meta.url, bytes, options),
-      );
+      return new TextDecoder().decode(await threads.run<Uint8Array>(import.meta.url, bytes, options));
     },
   };
 }

@@ -29,7 +29,7 @@ export function createFigures(threads: Threads, threshold = cellsWorthAThread) {
       const cells = cellsOf(tables);
       if (cells < threshold) return computeReport(tables);
       const options = { transfer: buffersOf(tables), isLong: cells >= cellsThatTakeLong };
-      const { json, missing } = await threads.run<PerformanceTables, ReturnType<typeof performanceBytes>>(
+      const { json, missing } = await threads.run<ReturnType<typeof performanceBytes>>(
         import.meta.url,
         tables,
         options,

@@ -49,7 +49,7 @@ export function createReplays(threads: Threads, threshold = postingsWorthAThread
       const transfer = [...bytes.postings, ...(bytes.mark === null ? [] : [bytes.mark])].map(
         ({ buffer }) => buffer as ArrayBuffer,
       );
-      const { blocks, marks, ...replayed } = await threads.run<ReplayBytes, ReturnType<typeof replayBytes>>(
+      const { blocks, marks, ...replayed } = await threads.run<ReturnType<typeof replayBytes>>(
         import.meta.url,
         bytes,
         { transfer, isLong: true },

@@ -5,7 +5,7 @@ export interface Threads {
    * @param file URL of the file: a task's own module says `import.meta.url`.
    * @throws {Error} too many tasks wait already: the caller's job is tried again later.
    */
-  run<I, O>(file: string, input: I, options: ThreadOptions): Promise<O>;
+  run<O>(file: string, input: unknown, options: ThreadOptions): Promise<O>;
 }
 
 interface ThreadOptions {

@@ -18,7 +18,7 @@ describe('the threads of a worker', () => {
   it('finish a short task while all those for long tasks are busy and more long tasks wait', async () => {
     const state = new Int32Array(new SharedArrayBuffer(12));
     const running = Array.from({ length: perKind + 2 }, () =>
-      pool.run<Int32Array, number>(longTask, state, { transfer: [], isLong: true }),
+      pool.run<number>(longTask, state, { transfer: [], isLong: true }),
     );
     try {
       await waitFor(() => state[0] === perKind, { what: 'long tasks in all their threads' });

@@ -31,7 +31,7 @@ export function createJobsProcessors(
         };
       },
     },
-    async onDead(name, data, reason) {
+    onDead: async (name, data, reason) => {
       if (!isClientJob(name)) return;
       const { workKey } = data as { workKey: string };
       const message = reason.includes('stalled')
