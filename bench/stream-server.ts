@@ -21,7 +21,7 @@ import { createLogger } from '../src/platform/observability/logger.ts';
 import { createMetrics } from '../src/platform/observability/metrics-registry.ts';
 import { createShutdown, onProcessEnd } from '../src/platform/observability/shutdown.ts';
 import { openPlatform } from '../src/platform/platform.ts';
-import { buildPipeline, type Pipeline } from '../src/pipeline.ts';
+import { buildPipeline } from '../src/pipeline.ts';
 import { createJobService } from '../src/features/jobs/job-service.ts';
 import type { PriceHub } from '../src/features/quotes/price-hub.ts';
 import { buildStreaming } from '../src/streaming.ts';
@@ -60,7 +60,7 @@ async function main(): Promise<void> {
     kickWebhooks: () => undefined,
     onAccepted: () => undefined,
     wantedAssets: () => Promise.resolve(0),
-    budget: budgetStatus,
+    budget: upstream.budgetStatus,
   });
   const streaming = buildStreaming({ config, log, shutdown, pipeline, access, jobs });
   const { realtime, hub } = streaming;

@@ -4,7 +4,7 @@
  */
 import { expect } from 'chai';
 import { v7 as uuidv7 } from 'uuid';
-import { createBookedPortfolios } from '../../src/features/portfolios/queries/booked-portfolios.ts';
+import { createBookReading } from '../../src/features/portfolios/queries/book-reading.ts';
 import { createExportQueries } from '../../src/features/portfolios/queries/exports.ts';
 import { createImportQueries } from '../../src/features/portfolios/queries/imports.ts';
 import { createPortfolioQueries } from '../../src/features/portfolios/queries/portfolios.ts';
@@ -65,7 +65,7 @@ describe('a portfolio', () => {
     const assets = directoryOver(() => createAssetIndex([]));
     const desks = realPortfolios({ config: { PORTFOLIO_TRANSACTION_LIMIT: 100 }, knex, assets });
     const valuations = createValuationDesk({
-      portfolios: createBookedPortfolios(knex),
+      portfolios: createBookReading(knex),
       reader: desks.books,
       quotes: () => Promise.resolve(new Map()),
       watch: watched,

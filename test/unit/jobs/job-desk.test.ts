@@ -4,8 +4,7 @@ import type { JobQueries } from '../../../src/features/jobs/queries/jobs.ts';
 import type { JobRecord, Viewer } from '../../../src/domain/job.ts';
 import { AppError } from '../../../src/domain/errors.ts';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
-import type { JobDesk } from '../../../src/features/jobs/job-service.ts';
-import { createJobDesk, type JobDeskDeps } from '../../../src/features/jobs/postgres-job-service.ts';
+import { createJobDesk, type JobDesk } from '../../../src/features/jobs/job-service.ts';
 import type { Queues } from '../../../src/platform/queue/queues.ts';
 
 const owner = uuidv7();
@@ -45,7 +44,7 @@ describe('the job desk', () => {
     subscribed = new Set();
   });
 
-  function desk(different: Partial<JobDeskDeps> = {}): JobDesk {
+  function desk(different: Partial<Parameters<typeof createJobDesk>[0]> = {}): JobDesk {
     const jobs: Partial<JobQueries> = {
       find: (id) => Promise.resolve(id === row.id ? row : undefined),
       cancel(id) {

@@ -1,14 +1,11 @@
 import { expect } from 'chai';
 import { RateLimitedError } from '../../../src/domain/errors.ts';
-import {
-  createPortfolioBacklog,
-  type PortfolioBacklog,
-} from '../../../src/features/jobs/portfolio-backlog.ts';
+import { createPortfolioBacklog } from '../../../src/features/jobs/backlogs.ts';
 
 describe('portfolio backlog', () => {
   let open: number;
   let isAway: boolean;
-  let backlog: PortfolioBacklog;
+  let backlog: ReturnType<typeof createPortfolioBacklog>;
 
   beforeEach(() => {
     [open, isAway] = [0, false];

@@ -1,21 +1,18 @@
 /** How long a reader waits for a document: on a clock that the test moves. */
 import { mock } from 'node:test';
 import { expect } from 'chai';
-import {
-  createDocumentReader,
-  type DocumentReading,
-} from '../../../src/features/coingecko-api/document-reader.ts';
-import type { StoredDocument } from '../../../src/features/coingecko-api/document-store.ts';
+import { DocumentReader, type DocumentReading } from '../../../src/features/coingecko-api/document-reader.ts';
+import type { DocumentStore } from '../../../src/features/coingecko-api/document-store.ts';
 
 describe('a document that is waited for', () => {
-  let stored: StoredDocument;
+  let stored: Awaited<ReturnType<DocumentStore['read']>>;
   let reading: DocumentReading | undefined;
 
   beforeEach(async () => {
     mock.timers.enable({ apis: ['setTimeout', 'Date'], now: 1_000_000 });
     stored = { document: undefined, failure: undefined };
     reading = undefined;
-    const reader = createDocumentReader({
+    const reader = new DocumentReader({
       store: { read: () => Promise.resolve(stored), want: () => Promise.resolve(true) },
       news: { listen: () => () => undefined },
       clock: { now: () => Date.now() },

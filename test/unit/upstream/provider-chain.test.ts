@@ -2,7 +2,7 @@
 import { expect } from 'chai';
 import type { Grant } from '../../../src/features/upstream/budget/budget.ts';
 import { startStopwatch } from '../../../src/features/upstream/call-signal.ts';
-import { verdictOf, type BreakerAnswer } from '../../../src/features/upstream/circuit-breaker.ts';
+import { verdictOf, type CircuitBreaker } from '../../../src/features/upstream/circuit-breaker.ts';
 import {
   BudgetWaitError,
   ProviderConnectionError,
@@ -57,7 +57,7 @@ const errors: readonly (readonly [string, Error, ReturnType<typeof verdictOf>, s
 
 describe('a chain of price sources and its breakers', () => {
   let told: string[];
-  let state: BreakerAnswer['state'];
+  let state: Awaited<ReturnType<CircuitBreaker['ask']>>['state'];
   let requests: GateRequest[];
 
   beforeEach(() => {
