@@ -8,7 +8,7 @@ import { messageOf } from '../../domain/errors.ts';
 import type { Logger } from '../../platform/observability/logger.ts';
 import { Frame } from '../../platform/realtime/frame.ts';
 import type { PriceHub } from '../quotes/price-hub.ts';
-import type { Watching } from '../quotes/price-groups.ts';
+import type { Watching } from '../quotes/price-hub.ts';
 import { parsePosition, type PricePosition, type PriceStreams } from '../quotes/price-streams.ts';
 import type { Realtime } from '../../platform/realtime/realtime.ts';
 import { sendAway, type SseRequest, type SseStream } from '../../platform/realtime/sse-stream.ts';

@@ -4,7 +4,7 @@
  */
 import type { Frame } from '../../platform/realtime/frame.ts';
 import type { PriceHub } from './price-hub.ts';
-import type { PriceUpdate, Watch, Watching } from './price-groups.ts';
+import type { PriceUpdate, Watch, Watching } from './price-hub.ts';
 
 /** What a client is to be told. */
 export interface News {

@@ -1,5 +1,6 @@
 /** What the answers of all providers have in common: how they are read, and what a bad one means. */
 import type { Clock } from '../../platform/concurrency/clock.ts';
+import type { HttpAnswer } from './http-get.ts';
 import {
   ProviderConnectionError,
   type ProviderError,
@@ -8,13 +9,6 @@ import {
   ProviderResponseError,
   ProviderUrlTooLongError,
 } from './provider-errors.ts';
-
-/** An answer as it came off the wire. */
-export interface RawAnswer {
-  readonly status: number;
-  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
-  readonly text: string;
-}
 
 export interface FailureContext {
   readonly provider: string;
@@ -38,7 +32,7 @@ function retryAfterMs(header: string | string[] | undefined, clock: Clock): numb
 
 /** The error of a "too many requests". `atLeastMs`: what the provider's code tells beyond its header. */
 export function rateLimitOf(
-  { status, headers }: RawAnswer,
+  { status, headers }: HttpAnswer,
   { provider, clock }: FailureContext,
   atLeastMs = 0,
 ): ProviderRateLimitError {

@@ -101,18 +101,16 @@ export function createProviderChain({
   };
 }
 
-interface Try extends ChainRequest {
-  readonly limitMs: number | undefined;
-  readonly isFirst: boolean;
-}
-
-type Outcome<T> = { readonly value: T } | { readonly error: unknown };
-
 async function tryMember<T>(
   member: ChainMember,
-  { limitMs, isFirst, assets, ...request }: Try,
+  {
+    limitMs,
+    isFirst,
+    assets,
+    ...request
+  }: ChainRequest & { readonly limitMs: number | undefined; readonly isFirst: boolean },
   call: (grant: GrantedCall, turn: Turn) => Promise<T>,
-): Promise<Outcome<T>> {
+): Promise<{ readonly value: T } | { readonly error: unknown }> {
   const { provider } = member;
   const credits = provider.creditsOf?.(assets ?? 1);
   const limit = { source: provider.source, ms: limitMs };

@@ -62,8 +62,6 @@ export const providers: Readonly<Record<PriceSource['provider'], ProviderRow>> =
   },
 };
 
-type CoinGeckoDialect = 'coingecko' | 'simulated' | 'replay' | 'recorded';
-
 const rootOfPlan = {
   keyless: 'https://api.coingecko.com/api/v3',
   demo: 'https://api.coingecko.com/api/v3',
@@ -71,7 +69,7 @@ const rootOfPlan = {
 } as const;
 
 /** CoinGecko, and what speaks its API: the market of our own and recorded exchanges. */
-function coinGeckoRow(source: CoinGeckoDialect): ProviderRow {
+function coinGeckoRow(source: 'coingecko' | 'simulated' | 'replay' | 'recorded'): ProviderRow {
   return {
     create({ COINGECKO_PLAN: plan, COINGECKO_BASE_URL: given, COINGECKO_API_KEY: apiKey }, context) {
       if ((source === 'simulated' || source === 'replay') && given === undefined)

@@ -4,7 +4,7 @@ import type { CachedQuote, QuoteFailure } from '../../../src/domain/cached-quote
 import type { TickListener } from '../../../src/features/quotes/ticks.ts';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
 import { createPriceHub, type PriceHub } from '../../../src/features/quotes/price-hub.ts';
-import type { PriceUpdate, Watching } from '../../../src/features/quotes/price-groups.ts';
+import type { PriceUpdate, Watching } from '../../../src/features/quotes/price-hub.ts';
 import { quoteOf } from '../../e2e/support/feed.ts';
 
 const freshMs = 60_000;

@@ -12,12 +12,11 @@ import {
   isThrottled,
   parseLenient,
   rateLimitOf,
-  type RawAnswer,
   rootOf,
 } from '../answers.ts';
 import { type ProviderError, ProviderRejectedError, ProviderResponseError } from '../provider-errors.ts';
 import { amount, finite, text } from '../answer-fields.ts';
-import { createHttpGet } from '../http-get.ts';
+import { createHttpGet, type HttpAnswer } from '../http-get.ts';
 import { encodedIds } from '../id-list.ts';
 import type { PriceProvider, ProviderOptions, QuotesRequest, QuotesResult } from '../provider.ts';
 
@@ -167,7 +166,7 @@ function createWire(
   };
 }
 
-function failureOf(answer: RawAnswer, body: unknown, context: FailureContext): ProviderError | undefined {
+function failureOf(answer: HttpAnswer, body: unknown, context: FailureContext): ProviderError | undefined {
   const said = isRecord(body) ? text(body['message']) : null;
   const code = cdnCode(answer.text, body);
   const { status } = answer;
