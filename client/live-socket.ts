@@ -8,17 +8,7 @@
  *   open      greeted by the server; requests are sent
  *   closed    for good
  */
-import type {
-  LiveSocket,
-  LiveSocketOptions,
-  SocketClass,
-  SocketCredential,
-  Watched,
-  WebSocketLike,
-} from './live-socket-contract.ts';
-import { LiveSubscriptions, type SubscribeFields, type Subscription } from './live-subscriptions.ts';
-import { lost, mostPending, PendingAnswers, refusal, type Answer } from './pending-answers.ts';
-import { PricepoolError } from './pricepool-error.ts';
+import { PricepoolError, type FieldProblem } from './pricepool-error.ts';
 
 const defaultTimeoutMs = 15_000;
 const defaultMaxFailures = 12;
@@ -258,4 +248,219 @@ function globalSocket(): SocketClass {
   if (found === undefined)
     throw new Error('There is no WebSocket here; pass one, such as that of the package ws');
   return found;
+}
+
+/** What a caller gives and gets of a live socket (live-socket.ts). */
+
+/** What this needs of a WebSocket; the global one and that of `ws` fit. */
+export interface WebSocketLike {
+  send(text: string): void;
+  close(code?: number): void;
+  addEventListener(name: 'message' | 'error' | 'close', listener: (event: SocketEvent) => void): void;
+}
+
+/** The fields of a message or a close. */
+export interface SocketEvent {
+  readonly type: string;
+  readonly data?: unknown;
+  readonly code?: number;
+  readonly reason?: string;
+}
+
+/** An access token or API key, or a stream ticket. */
+export type SocketCredential = { readonly token: string } | { readonly ticket: string };
+
+/** Any WebSocket class. Its parameters are not compared: that of `ws` takes more than this gives it, in overloads. */
+export type SocketClass = new (url: never, protocols: never) => WebSocketLike;
+
+export interface LiveSocketOptions {
+  /** Asked before each connection, unless the server has sent a new ticket meanwhile. A rejection with status 401 is final. */
+  readonly credential: () => SocketCredential | Promise<SocketCredential>;
+  /** Instead of the global one, which Node 20 does not have. */
+  readonly WebSocket?: SocketClass;
+  /** Called once, when it has ended for good. */
+  readonly onEnd?: (reason: string) => void;
+  /** What is no longer subscribed to: a new connection could not be, or the server cannot read the events of a job. */
+  readonly onLost?: (subscription: Subscription, error: PricepoolError) => void;
+  /** Longest time (ms) that a request takes, connecting included; default 15 s. */
+  readonly timeoutMs?: number;
+  /** Connections in a row that fail, after which it is given up; default 12. */
+  readonly maxFailures?: number;
+}
+
+/** How much the connection watches after a request. */
+export interface Watched {
+  readonly coins: number;
+  readonly jobs: number;
+}
+
+/** Requests reject with {@link PricepoolError}: the server's refusal, or status 0 when there was no answer. */
+export interface LiveSocket {
+  subscribe(subscription: Subscription): Promise<Watched>;
+  unsubscribe(subscription: Omit<Subscription, 'interval'>): Promise<Watched>;
+  ping(): Promise<void>;
+  /** Calls `fn` with the data and the id of each event of this type: `price`, `job.completed`, `hb`… */
+  onEvent(type: string, fn: (data: unknown, id: string | undefined) => void): void;
+  close(): void;
+}
+
+/** What a WebSocket is subscribed to: kept, so that the next connection can be subscribed to the same. */
+
+/** What to subscribe to: coins, jobs, or both. */
+interface Subscription {
+  readonly coins?: readonly string[];
+  readonly jobs?: readonly string[];
+  /** Of the coins; `usd` when absent. */
+  readonly currency?: string;
+  /** Least seconds between two updates of the coins; 1 when absent. */
+  readonly interval?: number;
+}
+
+/** The fields of a message `subscribe`. */
+type SubscribeFields = Subscription & { readonly last_event_ids?: Readonly<Record<string, string>> };
+
+/** Messages stay well below the server's largest. */
+const coinsPerMessage = 100;
+const jobsPerMessage = 20;
+
+/** See the head of the file. Bounded by the server, which refuses what is too much. */
+class LiveSubscriptions {
+  /** By currency and interval. */
+  readonly #coins = new Map<string, { currency: string; interval: number; ids: Set<string> }>();
+  /** Last event that was seen, by job. */
+  readonly #jobs = new Map<string, string | undefined>();
+
+  get isEmpty(): boolean {
+    return this.#jobs.size === 0 && [...this.#coins.values()].every(({ ids }) => ids.size === 0);
+  }
+
+  add({ coins = [], jobs = [], currency = 'usd', interval = 1 }: Subscription): void {
+    // The server watches a coin once per currency, at the interval asked for last.
+    this.remove({ coins, currency });
+    const key = `${currency} ${interval}`;
+    const group = this.#coins.get(key) ?? { currency, interval, ids: new Set() };
+    if (coins.length > 0) this.#coins.set(key, group);
+    for (const coin of coins) group.ids.add(coin);
+    for (const job of jobs) if (!this.#jobs.has(job)) this.#jobs.set(job, undefined);
+  }
+
+  remove({ coins = [], jobs = [], currency = 'usd' }: Omit<Subscription, 'interval'>): void {
+    for (const [key, group] of this.#coins) {
+      if (group.currency === currency) for (const coin of coins) group.ids.delete(coin);
+      if (group.ids.size === 0) this.#coins.delete(key);
+    }
+    for (const job of jobs) this.#jobs.delete(job);
+  }
+
+  /** An event of a job was seen. */
+  saw(job: string, eventId: string): void {
+    if (this.#jobs.has(job)) this.#jobs.set(job, eventId);
+  }
+
+  /** Messages that subscribe a new connection to all of it, jobs from the last event on. */
+  messages(): SubscribeFields[] {
+    const ofCoins = [...this.#coins.values()].flatMap(({ currency, interval, ids }) =>
+      pieces([...ids], coinsPerMessage).map((coins) => ({ coins, currency, interval })),
+    );
+    const ofJobs = pieces([...this.#jobs], jobsPerMessage).map((entries) => {
+      const seen = entries.filter((entry): entry is [string, string] => entry[1] !== undefined);
+      return { jobs: entries.map(([job]) => job), last_event_ids: Object.fromEntries(seen) };
+    });
+    return [...ofCoins, ...ofJobs];
+  }
+}
+
+function pieces<T>(items: readonly T[], size: number): T[][] {
+  return Array.from({ length: Math.ceil(items.length / size) }, (_, piece) =>
+    items.slice(piece * size, (piece + 1) * size),
+  );
+}
+
+/** Requests over a WebSocket that wait for their answers, each until its own deadline. */
+
+/** What the server says to a request, or of its own accord when something cannot go on. */
+interface Answer {
+  readonly action?: string;
+  readonly id?: string;
+  readonly code?: string;
+  readonly message?: string;
+  readonly fields?: readonly FieldProblem[];
+  readonly retry_after?: number;
+  /** Of a problem that is no answer: the events of this job stop. */
+  readonly job?: string;
+  readonly coins?: number;
+  readonly jobs?: number;
+}
+
+/** How a request is made, and what is done in the turn of its answer. */
+interface Asking {
+  readonly send: (id: string) => void;
+  readonly onAnswer: () => void;
+}
+
+interface Pending {
+  readonly resolve: (answer: Answer) => void;
+  readonly reject: (error: PricepoolError) => void;
+}
+
+/** Requests that may wait at the same time. */
+const mostPending = 100;
+
+/** The requests of one socket. */
+class PendingAnswers {
+  readonly #pending = new Map<string, Pending>();
+  #requests = 0;
+
+  /**
+   * Sends a request and waits for its answer until `until` (ms since the epoch).
+   * @throws {PricepoolError} the refusal, or status 0 when there was no answer.
+   */
+  async ask(until: number, { send, onAnswer }: Asking): Promise<Answer> {
+    if (this.#pending.size >= mostPending) throw lost('too many requests are waiting');
+    const id = String((this.#requests += 1));
+    return await new Promise<Answer>((resolve, reject) => {
+      const forget = (): void => {
+        clearTimeout(timer);
+        this.#pending.delete(id);
+      };
+      const fail = (error: PricepoolError): void => {
+        forget();
+        reject(error);
+      };
+      const timer = setTimeout(() => fail(lost('no answer in time')), Math.max(0, until - Date.now()));
+      const succeed = (answer: Answer): void => {
+        forget();
+        onAnswer();
+        resolve(answer);
+      };
+      this.#pending.set(id, { resolve: succeed, reject: fail });
+      send(id);
+    });
+  }
+
+  /** Hands an answer to who asked for it; one that came too late is nobody's. */
+  settle(id: string, answer: Answer): void {
+    const pending = this.#pending.get(id);
+    if (answer.action === 'problem') pending?.reject(refusal(answer));
+    else pending?.resolve(answer);
+  }
+
+  /** No answer will come any more. */
+  loseAll(reason: string): void {
+    for (const { reject } of [...this.#pending.values()]) reject(lost(reason));
+  }
+}
+
+/** There was no answer. */
+export function lost(reason: string): PricepoolError {
+  return new PricepoolError(`No answer over the WebSocket: ${reason}`, {
+    status: 0,
+    code: 'connection_lost',
+  });
+}
+
+/** Refusals over a WebSocket have no status; all of them are the answer to this very request. */
+function refusal(answer: Answer): PricepoolError {
+  const { code = 'unknown', message = 'The API refused', fields, retry_after: retryAfterSeconds } = answer;
+  return new PricepoolError(message, { status: 400, code, fields, retryAfterSeconds });
 }

@@ -4,8 +4,9 @@
  * ours: when we die without a chance to clean up (kill -9), the pipe closes and the guard signals the server.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
-import { closeSync, openSync } from 'node:fs';
 import { once } from 'node:events';
+import { closeSync, openSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { sleep } from '../src/platform/concurrency/sleep.ts';
 
 /** How a process ended: by `code`, or by `signal`. */
@@ -108,4 +109,15 @@ export async function endChild(
   }
   if (child.exitCode === null && child.signalCode === null)
     throw new Error(`Process ${child.pid ?? 0} cannot be ended`);
+}
+
+const shownLines = 12;
+
+/** The last lines of a log file, for an error message; a note when it cannot be read. */
+export async function tailOf(path: string): Promise<string> {
+  try {
+    return (await readFile(path, 'utf8')).trimEnd().split('\n').slice(-shownLines).join('\n');
+  } catch {
+    return '(no log)';
+  }
 }

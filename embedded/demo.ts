@@ -1,5 +1,5 @@
 import { loadEnvironmentFile } from '../src/platform/config/env-file.ts';
-import { runDemo } from './demo/run.ts';
+import { runDemo } from './demo/run-demo.ts';
 
 /** `npm run demo`: the main job against a running API, in a terminal. */
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {

@@ -1,7 +1,12 @@
 /** What is brought up and what is configured: each of DATABASE_URL, REDIS_URL and PROVIDER replaces one embedded part. */
+import { randomBytes } from 'node:crypto';
+import { statSync } from 'node:fs';
+import { chmod, readFile, writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { projectRoot } from './project-root.ts';
+import { StartError } from './start-error.ts';
 import type { Config } from '../src/platform/config/load-config.ts';
 import { priceSourceOf, type PriceSource } from '../src/platform/config/price-source.ts';
-import { StartError } from './start-error.ts';
 
 export interface Plan {
   readonly postgres: boolean;
@@ -37,4 +42,29 @@ function refuseEmbedded(plan: Plan): void {
   throw new StartError(
     `Nothing embedded is started with APP_ENV=production. Configure ${missing.join(', ')}.`,
   );
+}
+
+/**
+ * The folder of CoinGecko exports to replay.
+ * @throws {StartError} when there is no such folder.
+ */
+export function replayFolderOf({ REPLAY_DIR }: Pick<Config, 'REPLAY_DIR'>): string {
+  if (REPLAY_DIR === undefined) throw new StartError('REPLAY_DIR is required when PROVIDER is replay');
+  const folder = resolve(projectRoot, REPLAY_DIR);
+  if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() !== true)
+    throw new StartError(
+      `REPLAY_DIR must be a folder of CoinGecko CSV exports: there is no folder ${folder}`,
+    );
+  return folder;
+}
+
+/** The secret of a data folder that signs access tokens: made once, so that tokens outlive a restart. */
+export async function keptJwtSecret(dataDir: string): Promise<string> {
+  const file = join(dataDir, 'jwt-secret');
+  const kept = (await readFile(file, 'utf8').catch(() => '')).trim();
+  if (kept.length >= 32) return kept;
+  const secret = randomBytes(48).toString('base64url');
+  await writeFile(file, `${secret}\n`, { mode: 0o600 });
+  await chmod(file, 0o600);
+  return secret;
 }

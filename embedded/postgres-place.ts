@@ -9,7 +9,7 @@ import { access, mkdir, readFile, readdir, realpath, rm, stat, writeFile } from 
 import { dirname, join } from 'node:path';
 import type { Identity } from './child.ts';
 import { copiedBinaries, packagedBinaries, type PostgresBinaries } from './postgres-binaries.ts';
-import { endPostgresLeftover } from './postgres-leftover.ts';
+import { endPostgresLeftover } from './leftover.ts';
 import { StartError } from './start-error.ts';
 
 export interface PostgresPlace {

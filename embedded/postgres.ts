@@ -12,10 +12,9 @@ import pg from 'pg';
 import { messageOf } from '../src/domain/errors.ts';
 import type { Logger } from '../src/platform/observability/logger.ts';
 import { sleep } from '../src/platform/concurrency/sleep.ts';
-import { startChild, type ChildExit, type OwnedChild, type StopPlan } from './child.ts';
+import { startChild, tailOf, type ChildExit, type OwnedChild, type StopPlan } from './child.ts';
 import { freePort } from './free-port.ts';
-import { tailOf } from './log-tail.ts';
-import { endPostgresLeftover, postgresStopPlan } from './postgres-leftover.ts';
+import { endPostgresLeftover, postgresStopPlan } from './leftover.ts';
 import { placePostgres, type PostgresPlace } from './postgres-place.ts';
 import { StartError } from './start-error.ts';
 

@@ -6,10 +6,9 @@ import { Redis } from 'ioredis';
 import type { Logger } from '../src/platform/observability/logger.ts';
 import { messageOf } from '../src/domain/errors.ts';
 import { sleep } from '../src/platform/concurrency/sleep.ts';
-import { startChild, type ChildExit, type OwnedChild, type StopPlan } from './child.ts';
+import { startChild, tailOf, type ChildExit, type OwnedChild, type StopPlan } from './child.ts';
 import { freePort } from './free-port.ts';
 import { endLeftover } from './leftover.ts';
-import { tailOf } from './log-tail.ts';
 import {
   findOrProvisionRedisBinary,
   redisEnvironment,

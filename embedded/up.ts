@@ -3,7 +3,7 @@ import { pathToFileURL } from 'node:url';
 import { loadEnvironmentFile } from '../src/platform/config/env-file.ts';
 import { isBuildCurrent } from './build-state.ts';
 import { projectRoot } from './project-root.ts';
-import { run } from './run.ts';
+import { run } from './run-stack.ts';
 
 /** `npm start`: brings up Pricepool with everything that is not configured. Runs what is in dist/ unless the sources are newer. */
 if (import.meta.filename.endsWith('.ts') && isBuildCurrent(projectRoot)) {

@@ -1,5 +1,5 @@
 import { loadEnvironmentFile } from '../src/platform/config/env-file.ts';
-import { runWatch } from './watch/run.ts';
+import { runWatch } from './watch/run-watch.ts';
 
 /** `npm run watch -- bitcoin ethereum`: live prices of a running API, in a terminal, until Ctrl-C. */
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {

@@ -3,11 +3,10 @@ import { coinAnswer } from './coin.ts';
 import { coinMarketCapAnswer } from './coinmarketcap.ts';
 import { supportedCurrencies } from './currencies.ts';
 import { defiLlamaAnswer } from './defillama.ts';
-import { globalAnswer, keyAnswer, searchAnswer, trendingAnswer, type Account } from './documents.ts';
-import { coinNotFound, incorrectPath, missingParameter, type Answer } from './errors.ts';
+import { globalAnswer, keyAnswer, searchAnswer, trendingAnswer, type Account } from './catalog-answers.ts';
+import { coinNotFound, incorrectPath, missingParameter, type Answer } from './error-answers.ts';
 import { marketsAnswer } from './markets.ts';
-import { changePercent, parsePrecision, roundPrice, type Precision } from './numbers.ts';
-import { selectIds } from './selection.ts';
+import { changePercent, parsePrecision, roundPrice, selectIds, type Precision } from './query-values.ts';
 import type { MarketSource } from './source.ts';
 
 /** One call of the price API. */

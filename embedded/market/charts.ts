@@ -3,8 +3,8 @@
  * of their points follows CoinGecko's rules, and a chart that reaches the present ends with the price of now.
  */
 import { supportedCurrencies } from './currencies.ts';
-import { missingParameter, timeRange, type Answer } from './errors.ts';
-import { parsePrecision, roundPrice, type Precision } from './numbers.ts';
+import { missingParameter, timeRange, type Answer } from './error-answers.ts';
+import { parsePrecision, roundPrice, type Precision } from './query-values.ts';
 import type { MarketSource, Sample } from './source.ts';
 
 const minuteMs = 60_000;
@@ -15,7 +15,7 @@ const currencies = new Set(supportedCurrencies);
 const allDays = 4_000;
 
 /** What a history call is about. */
-export interface ChartCall {
+interface ChartCall {
   readonly source: MarketSource;
   readonly id: string;
   readonly query: URLSearchParams;

@@ -1,6 +1,6 @@
 import { supportedCurrencies } from './currencies.ts';
-import type { Answer } from './errors.ts';
-import { changePercent } from './numbers.ts';
+import type { Answer } from './error-answers.ts';
+import { changePercent } from './query-values.ts';
 import { unpricedObservation, type MarketSource, type Observation } from './source.ts';
 
 /** `GET /coins/{id}`: everything of one asset; parts that the market has none of are empty in the API's shape. */

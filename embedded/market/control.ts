@@ -1,8 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { z } from 'zod';
-import type { CallRecord } from './call-log.ts';
-import { faultKinds } from './faults.ts';
-import type { RequestDeps } from './settings.ts';
+import { faultKinds, type CallRecord, type RequestDeps } from './market-state.ts';
 
 /**
  * The market's control calls, for benches and fault tests that run it in another process. They lie beside the API, are

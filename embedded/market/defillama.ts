@@ -1,5 +1,5 @@
 /** DefiLlama's calls over the market's prices, in US dollars, for assets named as `coingecko:<id>`. */
-import type { Answer } from './errors.ts';
+import type { Answer } from './error-answers.ts';
 import type { MarketSource } from './source.ts';
 
 const dayMs = 86_400_000;

@@ -1,10 +1,8 @@
 /** What is said in each provider's own words: refused keys, limits, and the ready answers of faults. */
 import type { IncomingHttpHeaders } from 'node:http';
-import { canned, json, type Canned } from './canned.ts';
+import { canned, json, keyErrorBody, rateLimitBody, type Answer, type Canned } from './error-answers.ts';
 import { envelope } from './coinmarketcap.ts';
-import { keyErrorBody, rateLimitBody, type Answer } from './errors.ts';
-import type { FaultDetails, FaultKind } from './faults.ts';
-import type { RequiredKey } from './settings.ts';
+import type { FaultDetails, FaultKind, RequiredKey } from './market-state.ts';
 
 /** Whose API a call is made in. */
 export type Dialect = 'coingecko' | 'coinmarketcap' | 'defillama';

@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 import { startMarket, type MarketOptions } from './market.ts';
-import type { Latency } from './settings.ts';
+import type { Latency } from './market-state.ts';
 
 /**
  * The market as a process of its own: `npm run market -- --limit 30 --latency 150`. Prints one JSON line when it

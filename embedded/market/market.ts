@@ -1,12 +1,18 @@
-import { createServer } from 'node:http';
+import { createServer, type Server } from 'node:http';
+import {
+  createCallLog,
+  createFaultList,
+  type CallRecord,
+  type Fault,
+  type FaultOptions,
+  type Latency,
+  type MarketSettings,
+  type RequiredKey,
+} from './market-state.ts';
+import { createReplaySource, type ReplayOptions } from './replay-source.ts';
+import { createRequestListener } from './request-listener.ts';
+import { createSimulatedSource } from './simulated-source.ts';
 import type { Clock } from '../../src/platform/concurrency/clock.ts';
-import { createCallLog, type CallRecord } from './call-log.ts';
-import { createFaultList, type Fault, type FaultOptions } from './faults.ts';
-import { listenLocally } from './listen.ts';
-import { createReplaySource, type ReplayOptions } from './replay.ts';
-import { createRequestListener } from './requests.ts';
-import type { Latency, MarketSettings, RequiredKey } from './settings.ts';
-import { createSimulatedSource } from './simulated.ts';
 
 /** How a market is to behave. */
 export interface MarketOptions {
@@ -120,4 +126,41 @@ export async function startMarket(options: MarketOptions = {}): Promise<Market> 
 function historyDaysOf({ historyDays, apiKey }: MarketOptions): number | undefined {
   if (historyDays === undefined) return apiKey?.plan === 'pro' ? undefined : 365;
   return historyDays ?? undefined;
+}
+
+const host = '127.0.0.1';
+const [lowest, highest] = [15_000, 30_000];
+const attempts = 50;
+
+/**
+ * Listens on loopback and returns the port. Port 0 picks a free one from 15000 to 29999: below the range from which
+ * the system takes the ports of outgoing connections, so that none of those is ever in the way.
+ * @throws the listen error when a given port is taken, or when no free one was found.
+ */
+export async function listenLocally(server: Server, port: number): Promise<number> {
+  if (port !== 0) return await listenOn(server, port);
+  for (let attempt = 1; ; attempt += 1) {
+    const candidate = lowest + Math.floor(Math.random() * (highest - lowest));
+    try {
+      return await listenOn(server, candidate);
+    } catch (error) {
+      if (
+        attempt === attempts ||
+        !(error instanceof Error && 'code' in error && error.code === 'EADDRINUSE')
+      ) {
+        throw error;
+      }
+    }
+  }
+}
+
+async function listenOn(server: Server, port: number): Promise<number> {
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, host, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+  return port;
 }

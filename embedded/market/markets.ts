@@ -1,7 +1,13 @@
 import { supportedCurrencies } from './currencies.ts';
-import { missingParameter, type Answer } from './errors.ts';
-import { changePercent, parsePrecision, roundPrice, type Precision } from './numbers.ts';
-import { listOf, selectIds } from './selection.ts';
+import { missingParameter, type Answer } from './error-answers.ts';
+import {
+  changePercent,
+  listOf,
+  parsePrecision,
+  roundPrice,
+  selectIds,
+  type Precision,
+} from './query-values.ts';
 import { unpricedObservation, type MarketSource, type Observation } from './source.ts';
 
 const hourMs = 3_600_000;

@@ -1,6 +1,5 @@
 import type { CallReport } from './control.ts';
-import type { Fault, FaultOptions } from './faults.ts';
-import type { Latency } from './settings.ts';
+import type { Fault, FaultOptions, Latency } from './market-state.ts';
 
 /** What can be asked of a market that runs in another process. Each call rejects when the market refuses it. */
 export interface RemoteMarket {

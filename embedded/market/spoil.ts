@@ -1,11 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { json, page } from './canned.ts';
+import { json, page, type Answer } from './error-answers.ts';
 import { cannedIn, type Dialect } from './dialects.ts';
-import type { Answer } from './errors.ts';
-import type { FaultDetails, FaultKind } from './faults.ts';
+import type { FaultDetails, FaultKind } from './market-state.ts';
 
 /** What a fault needs to spoil one call. */
-export interface Spoilable {
+interface Spoilable {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   /** The answer that a healthy market would give. */

@@ -1,8 +1,16 @@
 /** Live prices as text: a table that a terminal redraws in place, or a line per price where there is none. */
 import type { QuoteRow } from '../../client/types.ts';
-import { ageText, percentText, priceText } from '../demo/format.ts';
-import type { Output, Paint } from '../demo/screen.ts';
-import { header, lineOf, type Cell, type Column } from '../demo/tables.ts';
+import {
+  ageText,
+  header,
+  lineOf,
+  percentText,
+  priceText,
+  type Cell,
+  type Column,
+  type Output,
+  type Paint,
+} from '../terminal-output.ts';
 
 /** Shows what is watched. */
 export interface Board {

@@ -1,8 +1,7 @@
 /** The client's WebSocket, against real processes. */
 import { expect } from 'chai';
 import { WebSocket } from 'ws';
-import type { LiveSocket, LiveSocketOptions } from '../../client/live-socket-contract.ts';
-import { openLiveSocket } from '../../client/live-socket.ts';
+import { openLiveSocket, type LiveSocket, type LiveSocketOptions } from '../../client/live-socket.ts';
 import { createPricepoolClient, type PricepoolClient } from '../../client/pricepool-client.ts';
 import { PricepoolError } from '../../client/pricepool-error.ts';
 import type { Quote } from '../../client/types.ts';

@@ -9,7 +9,7 @@ import { createPricepoolClient, type PricepoolClient } from '../../client/pricep
 import type { PortfolioEvent, PriceEvent, Quote } from '../../client/types.ts';
 import { becomeNewUser } from '../../embedded/terminal-user.ts';
 import { projectRoot } from '../../embedded/project-root.ts';
-import { runWatch } from '../../embedded/watch/run.ts';
+import { runWatch } from '../../embedded/watch/run-watch.ts';
 import { startStack, type Stack } from '../support/stack.ts';
 import { waitFor } from '../support/wait-for.ts';
 

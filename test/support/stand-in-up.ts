@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { run } from '../../embedded/run.ts';
+import { run } from '../../embedded/run-stack.ts';
 
 /** `npm start` with tiny programs in the place of API and worker, for tests of what is around these. */
 const scripts = {

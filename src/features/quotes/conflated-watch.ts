@@ -3,8 +3,7 @@
  * at once, as the newest quotes.
  */
 import type { Frame } from '../../platform/realtime/frame.ts';
-import type { PriceHub } from './price-hub.ts';
-import type { PriceUpdate, Watch, Watching } from './price-hub.ts';
+import type { PriceHub, PriceUpdate, Watch, Watching } from './price-hub.ts';
 
 /** What a client is to be told. */
 export interface News {

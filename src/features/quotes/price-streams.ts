@@ -10,8 +10,7 @@ import { sendAway, type SseRequest, type SseStream } from '../../platform/realti
 import { longestIntervalSeconds } from '../../platform/realtime/stream-fields.ts';
 import { portfolioNews, type HoldingRow } from './aggregate.ts';
 import { ConflatedWatch, type News } from './conflated-watch.ts';
-import type { Watch, Watching } from './price-hub.ts';
-import type { PriceHub } from './price-hub.ts';
+import type { PriceHub, Watch, Watching } from './price-hub.ts';
 import { WsPrices } from './ws-prices.ts';
 
 /** Longest wait (ms) for quotes that are not held yet, before the stream begins without them. */

@@ -1,7 +1,7 @@
 import { request as httpRequest, type IncomingHttpHeaders } from 'node:http';
 import { setImmediate as turn } from 'node:timers/promises';
 import { expect } from 'chai';
-import { faultKinds, type Fault, type FaultKind } from '../../../embedded/market/faults.ts';
+import { faultKinds, type Fault, type FaultKind } from '../../../embedded/market/market-state.ts';
 import { startMarket, type Market } from '../../../embedded/market/market.ts';
 
 const path = '/simple/price?ids=bitcoin,ethereum&vs_currencies=usd&include_24hr_change=true';

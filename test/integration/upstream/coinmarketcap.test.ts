@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { freePort } from '../../../embedded/free-port.ts';
-import type { FaultDetails } from '../../../embedded/market/faults.ts';
+import type { FaultDetails } from '../../../embedded/market/market-state.ts';
 import { startMarket, type Market } from '../../../embedded/market/market.ts';
 import { systemClock } from '../../../src/platform/concurrency/clock.ts';
 import {

@@ -1,6 +1,6 @@
 /** Documents with bad prices, from the embedded market's faults to a reader: none is believed, the last good one stays. */
 import { expect } from 'chai';
-import type { FaultKind } from '../../../embedded/market/faults.ts';
+import type { FaultKind } from '../../../embedded/market/market-state.ts';
 import { startMarket, type Market } from '../../../embedded/market/market.ts';
 import { systemClock } from '../../../src/platform/concurrency/clock.ts';
 import { createCoinGeckoProvider } from '../../../src/features/upstream/coingecko/coingecko-provider.ts';

@@ -1,6 +1,6 @@
 import { createServer, request as forward } from 'node:http';
 import { expect } from 'chai';
-import { listenLocally } from '../../../embedded/market/listen.ts';
+import { listenLocally } from '../../../embedded/market/market.ts';
 import { newUser, type ApiClient } from '../../support/api-client.ts';
 import { startStack, type Stack } from '../../support/stack.ts';
 import { waitFor } from '../../support/wait-for.ts';

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { Queue } from 'bullmq';
 import { expect } from 'chai';
-import type { Fault, FaultKind } from '../../../embedded/market/faults.ts';
+import type { Fault, FaultKind } from '../../../embedded/market/market-state.ts';
 import { createRedisKeys } from '../../../src/platform/redis/keys.ts';
 import { apiClient, newUser, type ApiClient } from '../../support/api-client.ts';
 import { startStack, type Stack } from '../../support/stack.ts';

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { createCallLog } from '../../../embedded/market/call-log.ts';
+import { createCallLog } from '../../../embedded/market/market-state.ts';
 
 function setUp(capacity?: number) {
   const time = { at: 1_000_000 };

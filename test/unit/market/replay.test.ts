@@ -4,8 +4,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { answerCall } from '../../../embedded/market/api.ts';
 import { projectRoot } from '../../../embedded/project-root.ts';
-import { parseHistory } from '../../../embedded/market/replay-files.ts';
-import { createReplaySource } from '../../../embedded/market/replay.ts';
+import { createReplaySource, parseHistory } from '../../../embedded/market/replay-source.ts';
 import type { MarketSource } from '../../../embedded/market/source.ts';
 
 const fixtures = join(projectRoot, 'test/fixtures/history');

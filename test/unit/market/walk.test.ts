@@ -1,5 +1,11 @@
 import { expect } from 'chai';
-import { maxDailyMove, unitNoise, walkKey, walkPrice, type Walker } from '../../../embedded/market/walk.ts';
+import {
+  maxDailyMove,
+  unitNoise,
+  walkKey,
+  walkPrice,
+  type Walker,
+} from '../../../embedded/market/simulated-source.ts';
 
 const dayMs = 86_400_000;
 const start = Date.UTC(2026, 0, 1);

@@ -13,7 +13,7 @@ import { createAverageBook, createUkPoolBook, type UkPoolState } from './pool-bo
 import type { Posting } from './postings.ts';
 
 /** State of a book, by its method. */
-export type BookState =
+type BookState =
   | { readonly method: 'fifo' | 'lifo' | 'hifo'; readonly state: LotBookState }
   | { readonly method: 'average'; readonly state: Pile }
   | { readonly method: 'uk_pool'; readonly state: UkPoolState };

@@ -3,8 +3,8 @@ import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http
 import { answerCall, type MarketCall } from './api.ts';
 import { answerControl } from './control.ts';
 import { dialectOf, keyRefusal, rateLimited } from './dialects.ts';
-import type { Answer } from './errors.ts';
-import type { Latency, RequestDeps } from './settings.ts';
+import type { Answer } from './error-answers.ts';
+import type { Latency, RequestDeps } from './market-state.ts';
 import { spoil } from './spoil.ts';
 
 const root = '/api/v3';

@@ -1,16 +1,20 @@
 /** The main job as a user sees it: an account, a bulk job followed live, a portfolio, and what came of them. */
+import { parseArgs } from 'node:util';
 import { createPricepoolClient, type PricepoolClient } from '../../client/pricepool-client.ts';
 import { PricepoolError } from '../../client/pricepool-error.ts';
 import type { BulkResult, Job, PortfolioResult, Quote, QuoteRow } from '../../client/types.ts';
-import { messageOf } from '../../src/domain/errors.ts';
-import { CommandError, OptionError, untilReady } from '../api-place.ts';
+import { apiUrlOf, CommandError, OptionError, untilReady } from '../api-place.ts';
+import {
+  barText,
+  createScreen,
+  portfolioTable,
+  quoteTable,
+  type Output,
+  type Screen,
+} from '../terminal-output.ts';
 import { becomeUser } from '../terminal-user.ts';
 import { priceLine } from '../watch/board.ts';
-import { demoCoins, demoHoldings } from './coins.ts';
-import { barText } from './format.ts';
-import { demoOptionsOf, demoUsage } from './options.ts';
-import { createScreen, type Output, type Screen } from './screen.ts';
-import { portfolioTable, quoteTable } from './tables.ts';
+import { messageOf } from '../../src/domain/errors.ts';
 
 interface DemoRun {
   readonly args: string[];
@@ -130,3 +134,104 @@ function explain(error: unknown): string {
     return `The job did not end within ${jobTimeoutMs / 1000} s.`;
   return messageOf(error);
 }
+
+/** What the demo was asked for. */
+interface DemoOptions {
+  /** Root of the API. */
+  readonly url: string;
+  readonly help: boolean;
+}
+
+const demoUsage = `npm run demo [-- --url http://host:port]
+
+  --url URL   where the API is; without it PRICEPOOL_URL, or http://$HOST:$PORT (127.0.0.1:8080)
+  --help      this text`;
+
+/** @throws {OptionError} that says which option is wrong. */
+function demoOptionsOf(args: string[], environment: NodeJS.ProcessEnv): DemoOptions {
+  const { url, help } = parsed(args);
+  return { url: apiUrlOf(url, environment), help };
+}
+
+function parsed(args: string[]): { readonly url: string | undefined; readonly help: boolean } {
+  try {
+    const { values } = parseArgs({
+      args,
+      options: { url: { type: 'string' }, help: { type: 'boolean', default: false } },
+    });
+    return { url: values.url, help: values.help };
+  } catch (error) {
+    throw new OptionError((error as Error).message);
+  }
+}
+
+/** Fifty large coins, as CoinGecko names them. */
+export const demoCoins: readonly string[] = [
+  ...[
+    'bitcoin',
+    'ethereum',
+    'tether',
+    'ripple',
+    'binancecoin',
+    'solana',
+    'usd-coin',
+    'tron',
+    'dogecoin',
+    'cardano',
+  ],
+  ...[
+    'hyperliquid',
+    'chainlink',
+    'bitcoin-cash',
+    'stellar',
+    'zcash',
+    'leo-token',
+    'litecoin',
+    'monero',
+    'sui',
+    'dai',
+  ],
+  ...[
+    'hedera-hashgraph',
+    'avalanche-2',
+    'shiba-inu',
+    'the-open-network',
+    'polkadot',
+    'uniswap',
+    'crypto-com-chain',
+  ],
+  ...[
+    'mantle',
+    'bittensor',
+    'near',
+    'internet-computer',
+    'aave',
+    'bitget-token',
+    'okb',
+    'ethereum-classic',
+    'pepe',
+  ],
+  ...[
+    'aptos',
+    'ethena',
+    'kaspa',
+    'arbitrum',
+    'cosmos',
+    'algorand',
+    'vechain',
+    'filecoin',
+    'render-token',
+    'optimism',
+  ],
+  ...['injective-protocol', 'celestia', 'maker', 'the-graph'],
+];
+
+/** A small portfolio; the two rows of bitcoin are one position. */
+const demoHoldings: readonly { readonly coin: string; readonly quantity: string }[] = [
+  { coin: 'bitcoin', quantity: '0.1' },
+  { coin: 'bitcoin', quantity: '0.025' },
+  { coin: 'ethereum', quantity: '2.5' },
+  { coin: 'solana', quantity: '40' },
+  { coin: 'cardano', quantity: '1500' },
+  { coin: 'shiba-inu', quantity: '12500000.123456789' },
+];

@@ -1,7 +1,7 @@
 /** The documents of the API: one coin, search, trending, global figures and the state of the caller's key. */
 import { supportedCurrencies } from './currencies.ts';
-import { missingParameter, type Answer } from './errors.ts';
-import { changePercent } from './numbers.ts';
+import { missingParameter, type Answer } from './error-answers.ts';
+import { changePercent } from './query-values.ts';
 import { unpricedObservation, type MarketSource, type Observation } from './source.ts';
 
 const image = (id: string, size: string): string => `https://market.invalid/coins/images/${id}-${size}.png`;
