@@ -12,7 +12,7 @@ import { silentLogger } from '../../src/platform/observability/logger.ts';
 import { createPortfolioDesk } from '../../src/features/portfolios/portfolio-service.ts';
 import { createWriteTurns } from '../../src/features/portfolios/transactions/transaction-service.ts';
 import { createBookReader } from '../../src/features/portfolios/book-reader.ts';
-import { createBooksUpdate } from '../../workers/processors/portfolios/update-books.ts';
+import { createBooksUpdate } from '../../workers/processors/portfolios/books.ts';
 import { createThreadPool } from '../../workers/runtime/thread-pool.ts';
 import { createReplays } from '../../workers/threads/replay-ledger.ts';
 import { openImports, type ImportBench } from '../support/import-run.ts';

@@ -9,7 +9,7 @@ import type { AppDeps } from '../../../src/app-deps.ts';
 import { systemClock } from '../../../src/platform/concurrency/clock.ts';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
 import { createBookReader } from '../../../src/features/portfolios/book-reader.ts';
-import { createBooksUpdate } from '../../../workers/processors/portfolios/update-books.ts';
+import { createBooksUpdate } from '../../../workers/processors/portfolios/books.ts';
 import { createThreadPool } from '../../../workers/runtime/thread-pool.ts';
 import { createReplays } from '../../../workers/threads/replay-ledger.ts';
 import { jobContext } from '../../support/job-context.ts';

@@ -11,12 +11,10 @@ import { createFigures } from '../../threads/performance.ts';
 import { createReplays } from '../../threads/replay-ledger.ts';
 import type { Threads } from '../../threads/threads.ts';
 import type { ClientRunDeps } from '../jobs/client-run.ts';
-import { createBooksCheck } from './check-books.ts';
+import { createBooksCheck, createBooksRebuild, createBooksUpdate } from './books.ts';
 import { createPerformanceCompute } from './compute-performance.ts';
 import { createTransactionsImport } from './import-transactions.ts';
-import { createBooksRebuild } from './rebuild-books.ts';
 import { createPortfolioSnapshot } from './snapshot-portfolio.ts';
-import { createBooksUpdate } from './update-books.ts';
 
 /** A portfolio has one snapshot of changes in this time (ms), which has all that was changed until then. */
 const spacingMs = 60_000;

@@ -19,7 +19,6 @@ import type { RealisedGain } from '../queries/exports.ts';
 
 /** What of a portfolio can be exported. */
 const exportKinds = ['transactions', 'realised', 'positions'] as const;
-type ExportKind = (typeof exportKinds)[number];
 
 /** Query of `GET /portfolios/:id/export`. */
 const exportQuery = z
@@ -49,7 +48,7 @@ const readingMs = 300_000;
 
 interface Wanted {
   readonly format: 'csv' | 'json';
-  readonly kind: ExportKind;
+  readonly kind: (typeof exportKinds)[number];
   readonly year: number | null;
 }
 
@@ -98,16 +97,18 @@ export function exportRoutes(deps: ExportDeps): Route[] {
   ];
 }
 
-interface Sending {
-  readonly portfolio: Portfolio;
-  readonly wanted: Wanted;
-  readonly text: AsyncGenerator<string>;
-  /** Refuses when what was sent is not of one state. */
-  readonly confirm: () => Promise<void>;
-}
-
 /** The first page is read before the head is sent: what fails at once is still an ordinary answer. */
-async function send(ctx: ApiContext, { log }: ExportDeps, sending: Sending): Promise<void> {
+async function send(
+  ctx: ApiContext,
+  { log }: ExportDeps,
+  sending: {
+    readonly portfolio: Portfolio;
+    readonly wanted: Wanted;
+    readonly text: AsyncGenerator<string>;
+    /** Refuses when what was sent is not of one state. */
+    readonly confirm: () => Promise<void>;
+  },
+): Promise<void> {
   const { portfolio, wanted, text, confirm } = sending;
   const begin = await text.next();
   ctx.respond = false;

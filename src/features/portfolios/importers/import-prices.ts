@@ -30,25 +30,23 @@ export interface ToldRate {
   readonly source: string;
 }
 
-interface PricesDeps {
-  readonly closes: CandleQueries['dailyCloses'];
-  /** What is of the last 24 hours is worth what the cached quote says, as with any transaction. */
-  readonly findMarketValues: FindMarketValues;
-  /** Base currency of the portfolio. */
-  readonly base: string;
-  /** Now (ms since the epoch). */
-  readonly now: number;
-}
-
 /** Prices of one import. What is asked for must have been prepared. */
 export class ImportPrices {
-  readonly #deps: PricesDeps;
+  readonly #deps: ConstructorParameters<typeof ImportPrices>[0];
   /** By `<currency>:<asset>`; empty where nothing is stored. */
   readonly #series = new Map<string, DailyCloses>();
   #recent: MarketValue = () => null;
   readonly #used = new Map<string, { days: Set<number>; lowest: number; highest: number }>();
 
-  constructor(deps: PricesDeps) {
+  constructor(deps: {
+    readonly closes: CandleQueries['dailyCloses'];
+    /** What is of the last 24 hours is worth what the cached quote says, as with any transaction. */
+    readonly findMarketValues: FindMarketValues;
+    /** Base currency of the portfolio. */
+    readonly base: string;
+    /** Now (ms since the epoch). */
+    readonly now: number;
+  }) {
     this.#deps = deps;
   }
 

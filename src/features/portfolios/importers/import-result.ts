@@ -4,8 +4,14 @@ import type { ProblemList } from './problem-list.ts';
 import type { Staged } from './stage-report.ts';
 import type { TakenSymbol } from './symbol-resolver.ts';
 
-/** What an import, or a dry run of it, has come to. */
-export interface ImportFacts {
+/** JSON text of what an import, or a dry run of it, has come to. */
+export function importResult({
+  record,
+  staged,
+  problems,
+  samples,
+  ...facts
+}: {
   readonly record: ImportRecord;
   readonly staged: Staged;
   /** Transactions that the portfolio had already. */
@@ -20,10 +26,7 @@ export interface ImportFacts {
   readonly rates: readonly ToldRate[];
   /** Of a dry run: the first transactions that would come in. */
   readonly samples: readonly object[] | undefined;
-}
-
-/** JSON text of the result of an import. */
-export function importResult({ record, staged, problems, samples, ...facts }: ImportFacts): string {
+}): string {
   return JSON.stringify({
     import_id: record.id,
     dry_run: record.isDryRun,

@@ -2,7 +2,7 @@
 import { v7 as uuidv7 } from 'uuid';
 import type { z } from 'zod';
 import { importBodies, importIdOf, importPath, importWish } from './schemas.ts';
-import { type Arrived, readUpload, type Upload, UploadSink } from './upload.ts';
+import { readUpload, type Upload, UploadSink } from './upload.ts';
 import type { Logger } from '../../../platform/observability/logger.ts';
 import type { AssetDirectory } from '../../assets/asset-directory.ts';
 import type { PortfolioService } from '../portfolio-service.ts';
@@ -82,21 +82,19 @@ async function receive(ctx: ApiContext, deps: ImportDeps, { id, ...request }: Re
   const wish = checked({ ...query, ...fieldsOf(upload) }, deps);
   const arrived = sink.arrived();
   await imports.complete(id, { ...rowOf(wish), ...arrived, fileName: upload.fileName });
-  await submitImport(ctx, deps, { id, portfolio, viewer, wish, arrived });
-}
-
-interface Import {
-  readonly id: string;
-  readonly portfolio: Portfolio;
-  readonly viewer: Principal;
-  readonly wish: Wish;
-  readonly arrived: Arrived;
+  await submitImport(ctx, deps, { id, portfolio, viewer, wish, sha256: arrived.sha256 });
 }
 
 async function submitImport(
   ctx: ApiContext,
   deps: ImportDeps,
-  { id, portfolio, viewer, wish, arrived: { sha256 } }: Import,
+  {
+    id,
+    portfolio,
+    viewer,
+    wish,
+    sha256,
+  }: Omit<Reception, 'query'> & { readonly wish: Wish; readonly sha256: string },
 ): Promise<void> {
   const submission = {
     portfolioId: portfolio.id,

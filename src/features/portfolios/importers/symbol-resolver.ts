@@ -1,22 +1,5 @@
 /** Which asset each symbol of a report stands for: as the user says, as the user has said before, or the largest that has it. */
-
-/** What the list of assets says of a symbol. */
-interface Match {
-  /** In lower case. */
-  readonly symbol: string;
-  readonly id: string;
-  readonly name: string;
-  /** Further assets with this symbol. */
-  readonly others: number;
-}
-
-/** Where symbols are looked up. */
-export interface SymbolSource {
-  /** What symbols (in lower case) stand for; those that nothing has are left out. */
-  find(symbols: readonly string[]): Promise<readonly Match[]>;
-  /** Who assets are; those that are not in the list are left out. */
-  identities(ids: readonly string[]): Promise<readonly { readonly assetId: string; readonly name: string }[]>;
-}
+import type { SymbolLookup, SymbolMatch } from '../../assets/queries/symbol-lookup.ts';
 
 /** What a symbol was taken for. */
 export interface TakenSymbol {
@@ -29,13 +12,6 @@ export interface TakenSymbol {
   readonly by: 'request' | 'remembered' | 'list';
 }
 
-interface ResolverDeps {
-  readonly source: SymbolSource;
-  /** Asset ids by symbol in upper case: of the request, and of earlier ones. */
-  readonly asked: ReadonlyMap<string, string>;
-  readonly remembered: ReadonlyMap<string, string>;
-}
-
 /** No asset has a longer symbol (characters). */
 const longestSymbol = 100;
 /** Symbols that a result tells. */
@@ -43,10 +19,16 @@ const mostTold = 2_000;
 
 /** Remembers what it was asked for. */
 export class SymbolResolver {
-  readonly #deps: ResolverDeps;
+  readonly #deps: ConstructorParameters<typeof SymbolResolver>[0];
   readonly #taken = new Map<string, TakenSymbol | undefined>();
 
-  constructor(deps: ResolverDeps) {
+  constructor(deps: {
+    /** Where symbols are looked up. */
+    readonly source: Pick<SymbolLookup, 'find' | 'identities'>;
+    /** Asset ids by symbol in upper case: of the request, and of earlier ones. */
+    readonly asked: ReadonlyMap<string, string>;
+    readonly remembered: ReadonlyMap<string, string>;
+  }) {
     this.#deps = deps;
   }
 
@@ -100,7 +82,7 @@ function keyOf(symbol: string): string {
   return symbol.toUpperCase();
 }
 
-function othersThan(id: string, match: Match | undefined): number {
+function othersThan(id: string, match: SymbolMatch | undefined): number {
   if (match === undefined) return 0;
   return match.id === id ? match.others : match.others + 1;
 }

@@ -21,12 +21,9 @@ export interface Arrived {
   readonly encoding: TextEncoding;
 }
 
-/** Stores pieces, which are numbered from 0. */
-type StorePiece = (number: number, bytes: Buffer) => Promise<void>;
-
 /** A stream to write an upload into. It fails when the file is no text, is too large, or `store` fails. */
 export class UploadSink extends Writable {
-  readonly #store: StorePiece;
+  readonly #store: (number: number, bytes: Buffer) => Promise<void>;
   readonly #hash = createHash('sha256');
   readonly #probe = probeEncoding();
   #pending: Buffer[] = [];
@@ -34,7 +31,8 @@ export class UploadSink extends Writable {
   #bytes = 0;
   #pieces = 0;
 
-  constructor(store: StorePiece) {
+  /** `store` stores pieces, which are numbered from 0. */
+  constructor(store: (number: number, bytes: Buffer) => Promise<void>) {
     super({ highWaterMark: pieceBytes });
     this.#store = store;
   }

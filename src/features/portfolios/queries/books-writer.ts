@@ -28,29 +28,10 @@ export interface StaleAsset {
 }
 
 /** What an update writes and reads. */
-export interface BooksWriter {
-  /** Assets whose rows are behind their postings, or do not belong there; with `all`, every asset. */
-  stale(all?: boolean): Promise<readonly StaleAsset[]>;
-  /** Text of the mark to go on from, and the marks that there are. */
-  marksOf(asset: string): Promise<KnownMarks>;
-  /** Postings behind a mark as text (ledger/postings.ts), some thousand at a time. */
-  postings(asset: string, after: PostingKey | null): AsyncIterable<string>;
-  /** Puts consumptions and the position in place of what was stored. */
-  write(asset: string, replayed: Replayed): Promise<void>;
-  /** Stores marks, and drops those that are not worth keeping any more. Behind `lock()` only. */
-  writeMarks(asset: string, marks: readonly StoredMark[], known: KnownMarks): Promise<void>;
-  /** Drops what is stored of an asset that has no postings. Behind `lock()` only. */
-  drop(asset: string): Promise<void>;
-  /** Drops everything that is derived. Marks go with `writeMarks` and `drop`, behind the lock. */
-  clear(): Promise<void>;
-  /** A number that tells stored positions, consumptions and open lots from others, with the numbers of rows. */
-  digest(): Promise<BooksDigest>;
-  /** Says that the derived tables are of the version that this update saw. Behind `lock()` only. */
-  finish(): Promise<void>;
-}
+export type BooksWriter = ReturnType<typeof createBooksWriter>;
 
 /** The place of a posting in the order of the books. */
-export interface PostingKey {
+interface PostingKey {
   readonly at: Date;
   readonly rank: number;
   readonly sequence: number;
@@ -65,14 +46,6 @@ export interface KnownMarks {
   readonly sizes: readonly { readonly count: number; readonly size: number }[];
 }
 
-/** What is stored, told from anything else. */
-export interface BooksDigest {
-  readonly digest: string;
-  readonly positions: number;
-  readonly postings: number;
-  readonly consumptions: number;
-}
-
 /** Postings behind a mark are counted no farther than this. */
 const countedPostings = 2_001;
 const pageSize = 10_000;
@@ -80,8 +53,8 @@ const pageSize = 10_000;
 const order = ['at', 'rank', 'sequence', 'transaction_id', 'is_fee'] as const;
 const orderOf = (table: string): string => `(${order.map((column) => `${table}.${column}`).join(', ')})`;
 
-/** Builds the {@link BooksWriter} of a portfolio in a transaction. */
-export function createBooksWriter(trx: Knex, portfolio: PortfolioBeingBooked): BooksWriter {
+/** Builds the writer of a portfolio's derived tables in a transaction. */
+export function createBooksWriter(trx: Knex, portfolio: PortfolioBeingBooked) {
   const { id, booksVersion } = portfolio;
   const way = keptAs(portfolio);
   const ask = async <R>(sql: string, values: readonly unknown[]): Promise<R[]> => {
@@ -89,8 +62,11 @@ export function createBooksWriter(trx: Knex, portfolio: PortfolioBeingBooked): B
     return rows;
   };
   return {
-    stale: (all = false) => ask<StaleAsset>(staleSql, [id, id, id, id, way, id, id, id, all]),
-    async marksOf(asset) {
+    /** Assets whose rows are behind their postings, or do not belong there; with `all`, every asset. */
+    stale: (all = false): Promise<readonly StaleAsset[]> =>
+      ask<StaleAsset>(staleSql, [id, id, id, id, way, id, id, id, all]),
+    /** Text of the mark to go on from, and the marks that there are. */
+    async marksOf(asset: string): Promise<KnownMarks> {
       const rows = await ask<MarkRow>(marksSql, [id, asset, way]);
       const [last] = rows;
       return {
@@ -98,8 +74,11 @@ export function createBooksWriter(trx: Knex, portfolio: PortfolioBeingBooked): B
         sizes: rows.map(({ count, size }) => ({ count, size })).reverse(),
       };
     },
-    postings: (asset, after) => pagesOf(ask, [id, asset], after),
-    async write(asset, { position, firstConsumption, blocks }) {
+    /** Postings behind a mark as text (ledger/posting-text.ts), some thousand at a time. */
+    postings: (asset: string, after: PostingKey | null): AsyncIterable<string> =>
+      pagesOf(ask, [id, asset], after),
+    /** Puts consumptions and the position in place of what was stored. */
+    async write(asset: string, { position, firstConsumption, blocks }: Replayed): Promise<void> {
       await ask(deleteConsumptionsSql, [id, asset, firstConsumption]);
       for (const { first, columns } of blocks)
         await ask(insertConsumptionsSql, [id, asset, first, ...columns.split('\n')]);
@@ -107,20 +86,31 @@ export function createBooksWriter(trx: Knex, portfolio: PortfolioBeingBooked): B
       const values = [count, quantity, acquired, consumed, leftBasis, proceeds, openLots];
       await ask(upsertPositionSql, [id, asset, ...values]);
     },
-    writeMarks: (asset, marks, known) => storeMarks(ask, { id, asset, way }, { marks, known }),
-    async drop(asset) {
+    /** Stores marks, and drops those that are not worth keeping any more. Behind `lock()` only. */
+    writeMarks: (asset: string, marks: readonly StoredMark[], known: KnownMarks): Promise<void> =>
+      storeMarks(ask, { id, asset, way }, { marks, known }),
+    /** Drops what is stored of an asset that has no postings. Behind `lock()` only. */
+    async drop(asset: string): Promise<void> {
       for (const table of ['consumptions', 'positions', 'ledger_marks'])
         await ask(`delete from ${table} where portfolio_id = ? and asset_id = ?`, [id, asset]);
     },
-    async clear() {
+    /** Drops everything that is derived. Marks go with `writeMarks` and `drop`, behind the lock. */
+    async clear(): Promise<void> {
       for (const table of ['consumptions', 'positions'])
         await ask(`delete from ${table} where portfolio_id = ?`, [id]);
     },
+    /** A number that tells stored positions, consumptions and open lots from others, with the numbers of rows. */
     async digest() {
-      const [row] = await ask<BooksDigest>(digestSql, [id, id, id, id]);
+      const [row] = await ask<{
+        readonly digest: string;
+        readonly positions: number;
+        readonly postings: number;
+        readonly consumptions: number;
+      }>(digestSql, [id, id, id, id]);
       return row ?? { digest: '', positions: 0, postings: 0, consumptions: 0 };
     },
-    async finish() {
+    /** Says that the derived tables are of the version that this update saw. Behind `lock()` only. */
+    async finish(): Promise<void> {
       await ask('update portfolios set booked_version = ? where id = ?', [booksVersion, id]);
     },
   };
@@ -219,15 +209,9 @@ const upsertPositionSql = `insert into positions (portfolio_id, asset_id, count,
     acquired = excluded.acquired, consumed = excluded.consumed, left_basis = excluded.left_basis,
     proceeds = excluded.proceeds, open_lots = excluded.open_lots`;
 
-interface MarkPlace {
-  readonly id: string;
-  readonly asset: string;
-  readonly way: string;
-}
-
 async function storeMarks(
   ask: Ask,
-  { id, asset, way }: MarkPlace,
+  { id, asset, way }: { readonly id: string; readonly asset: string; readonly way: string },
   { marks, known }: { readonly marks: readonly StoredMark[]; readonly known: KnownMarks },
 ): Promise<void> {
   const fresh = new Map(marks.map((mark) => [mark.count, mark]));

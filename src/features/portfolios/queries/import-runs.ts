@@ -1,8 +1,8 @@
 import type { Knex } from 'knex';
-import { openImportStaging, type ImportStaging } from './import-staging.ts';
+import { openImportStaging } from './import-staging.ts';
 import { orUnavailable } from '../../../../db/outage.ts';
 import { recordChanges, type ChangeAuthor } from './transaction-changes.ts';
-import { openBookChange, type BookChange } from './write-transactions.ts';
+import { openBookChange } from './write-transactions.ts';
 
 /** What an import came to. */
 export interface ImportOutcome {
@@ -13,22 +13,7 @@ export interface ImportOutcome {
 }
 
 /** The one database transaction in which an import is read, judged and written. */
-export interface ImportRun {
-  readonly staging: ImportStaging;
-  /**
-   * The outcome that is stored already; undefined when there is none. To be asked behind the lock: a worker that was taken
-   * for dead may have gone on.
-   */
-  stored(): Promise<ImportOutcome | undefined>;
-  /** Locks the portfolio. */
-  open(request: { readonly portfolioId: string; readonly limit: number }): Promise<BookChange>;
-  /** Notes in the audit trail what was imported. */
-  record(portfolioId: string, by: ChangeAuthor, after: object): Promise<void>;
-  /** Remembers which assets a user means: asset id by symbol in upper case. */
-  remember(userId: string, choices: ReadonlyMap<string, string>): Promise<void>;
-  /** Writes the outcome: from the commit on nothing is done a second time. */
-  settle(outcome: ImportOutcome): Promise<void>;
-}
+export type ImportRun = Awaited<ReturnType<typeof runIn>>;
 
 /** What is to become of the transaction. */
 export interface ImportEnd {
@@ -36,20 +21,18 @@ export interface ImportEnd {
   readonly outcome: ImportOutcome;
 }
 
-/** Runs imports in Postgres. */
-export interface ImportRuns {
-  /**
-   * Does `work` in one transaction, and keeps what it wrote if it says so; an error keeps nothing. Either way the outcome is
-   * stored with the import.
-   * @throws {UnavailableError} Postgres does not answer; and what `work` throws.
-   */
-  run(importId: string, work: (run: ImportRun) => Promise<ImportEnd>): Promise<ImportOutcome>;
-}
+/** Runs imports in Postgres, over one pool. */
+export type ImportRuns = ReturnType<typeof createImportRuns>;
 
-/** Builds {@link ImportRuns} over one pool. */
-export function createImportRuns(knex: Knex): ImportRuns {
+/** Builds {@link ImportRuns}. */
+export function createImportRuns(knex: Knex) {
   return {
-    run: (importId, work) =>
+    /**
+     * Does `work` in one transaction, and keeps what it wrote if it says so; an error keeps nothing. Either way the outcome is
+     * stored with the import.
+     * @throws {UnavailableError} Postgres does not answer; and what `work` throws.
+     */
+    run: (importId: string, work: (run: ImportRun) => Promise<ImportEnd>): Promise<ImportOutcome> =>
       orUnavailable(
         (async () => {
           const trx = await knex.transaction();
@@ -66,10 +49,14 @@ export function createImportRuns(knex: Knex): ImportRuns {
   };
 }
 
-async function runIn(trx: Knex.Transaction, importId: string): Promise<ImportRun> {
+async function runIn(trx: Knex.Transaction, importId: string) {
   return {
     staging: await openImportStaging(trx),
-    async stored() {
+    /**
+     * The outcome that is stored already; undefined when there is none. To be asked behind the lock: a worker that was taken
+     * for dead may have gone on.
+     */
+    async stored(): Promise<ImportOutcome | undefined> {
       const { rows } = await trx.raw<{ rows: { result: string | null; added: number }[] }>(
         'select result, added from imports where id = ? and settled_at is not null for update',
         [importId],
@@ -77,14 +64,18 @@ async function runIn(trx: Knex.Transaction, importId: string): Promise<ImportRun
       const [row] = rows;
       return row && { resultJson: row.result ?? '{}', added: row.added };
     },
-    open: (request) => openBookChange(trx, request),
-    record: (portfolioId, by, after) =>
+    /** Locks the portfolio. */
+    open: (request: { readonly portfolioId: string; readonly limit: number }) => openBookChange(trx, request),
+    /** Notes in the audit trail what was imported. */
+    record: (portfolioId: string, by: ChangeAuthor, after: object): Promise<void> =>
       recordChanges(trx, { portfolioId, by }, [{ transactionId: null, action: 'imported', after }]),
-    async remember(userId, choices) {
+    /** Remembers which assets a user means: asset id by symbol in upper case. */
+    async remember(userId: string, choices: ReadonlyMap<string, string>): Promise<void> {
       if (choices.size === 0) return;
       await trx.raw(rememberSql, [userId, [...choices.keys()], [...choices.values()]] as never);
     },
-    settle: (outcome) => settle(trx, importId, outcome),
+    /** Writes the outcome: from the commit on nothing is done a second time. */
+    settle: (outcome: ImportOutcome): Promise<void> => settle(trx, importId, outcome),
   };
 }
 

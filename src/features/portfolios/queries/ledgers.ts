@@ -37,21 +37,8 @@ export interface BooksUpdate extends BooksWriter {
   lock(): Promise<void>;
 }
 
-/** Derived tables in Postgres. */
-export interface LedgerQueries {
-  /**
-   * Runs an update in a transaction of its own, which is rolled back when `work` rejects. Undefined when there is no such
-   * portfolio (any more).
-   * @throws {BooksBusyError} {BooksMovedError}
-   */
-  update<T>(
-    portfolioId: string,
-    mode: UpdateMode,
-    work: (update: BooksUpdate) => Promise<T>,
-  ): Promise<T | undefined>;
-  /** Portfolios whose derived tables are behind, a page in the order of their ids. */
-  unbooked(page: { readonly after: string | undefined; readonly limit: number }): Promise<string[]>;
-}
+/** See {@link createLedgerQueries}. */
+export type LedgerQueries = ReturnType<typeof createLedgerQueries>;
 
 /** Longest wait (ms) of a short update for a lock. */
 const lockWaitMs = 500;
@@ -59,16 +46,32 @@ const lockNotAvailable = '55P03';
 /** Serialization failure, deadlock. */
 const movedCodes: ReadonlySet<unknown> = new Set(['40001', '40P01']);
 
-/** Binds the queries to a connection pool. */
-export function createLedgerQueries(knex: Knex): LedgerQueries {
+/** Derived tables in Postgres. */
+export function createLedgerQueries(knex: Knex) {
   return {
-    update: (portfolioId, mode, work) =>
+    /**
+     * Runs an update in a transaction of its own, which is rolled back when `work` rejects. Undefined when there is no such
+     * portfolio (any more).
+     * @throws {BooksBusyError} {BooksMovedError}
+     */
+    update: <T>(
+      portfolioId: string,
+      mode: UpdateMode,
+      work: (update: BooksUpdate) => Promise<T>,
+    ): Promise<T | undefined> =>
       named(
         knex.transaction((trx) => updateIn(trx, { portfolioId, mode }, work), {
           isolationLevel: mode === 'locked' ? 'read committed' : 'repeatable read',
         }),
       ),
-    async unbooked({ after, limit }) {
+    /** Portfolios whose derived tables are behind, a page in the order of their ids. */
+    async unbooked({
+      after,
+      limit,
+    }: {
+      readonly after: string | undefined;
+      readonly limit: number;
+    }): Promise<string[]> {
       const { rows } = await knex.raw<{ rows: { id: string }[] }>(unbookedSql, [
         after ?? '00000000-0000-0000-0000-000000000000',
         limit,
@@ -81,14 +84,9 @@ export function createLedgerQueries(knex: Knex): LedgerQueries {
 const unbookedSql = `select id from portfolios where booked_version < books_version and deleted_at is null and id > ?
   order by id limit ?`;
 
-interface UpdateRequest {
-  readonly portfolioId: string;
-  readonly mode: UpdateMode;
-}
-
 async function updateIn<T>(
   trx: Knex.Transaction,
-  { portfolioId, mode }: UpdateRequest,
+  { portfolioId, mode }: { readonly portfolioId: string; readonly mode: UpdateMode },
   work: (update: BooksUpdate) => Promise<T>,
 ): Promise<T | undefined> {
   await takeTurn(trx, portfolioId, mode);

@@ -14,7 +14,7 @@ export interface ChangeAuthor {
 }
 
 /** What a change does; an import is one change, whatever it brings. */
-export type ChangeAction = 'created' | 'replaced' | 'deleted' | 'imported';
+type ChangeAction = 'created' | 'replaced' | 'deleted' | 'imported';
 
 /** A row of the audit trail. */
 export interface TransactionChange {
@@ -32,7 +32,7 @@ export interface TransactionChange {
 }
 
 /** A row to write. */
-export interface NewTransactionChange {
+interface NewTransactionChange {
   readonly transactionId: string | null;
   readonly action: ChangeAction;
   readonly before?: unknown;
@@ -83,19 +83,21 @@ export async function recordChanges(
   ] as never);
 }
 
-/** Which part of an audit trail. */
-export interface ChangeFilter {
-  readonly portfolioId: string;
-  /** Of one transaction only. */
-  readonly transactionId?: string | undefined;
-  readonly offset: number;
-  readonly limit: number;
-}
-
 /** A page of an audit trail, the newest first. */
 export async function listChanges(
   knex: Knex,
-  { portfolioId, transactionId, offset, limit }: ChangeFilter,
+  {
+    portfolioId,
+    transactionId,
+    offset,
+    limit,
+  }: {
+    readonly portfolioId: string;
+    /** Of one transaction only. */
+    readonly transactionId?: string | undefined;
+    readonly offset: number;
+    readonly limit: number;
+  },
 ): Promise<{ readonly changes: readonly TransactionChange[]; readonly total: number }> {
   const matching = (): Knex.QueryBuilder =>
     knex('transaction_changes').where({

@@ -4,7 +4,7 @@ import type { StoredTransaction } from '../ledger/recorded-transaction.ts';
 import { rankOf, type Transaction } from '../ledger/transaction.ts';
 import { TransactionRow } from '../../../../db/models/transaction.ts';
 import { orUnavailable } from '../../../../db/outage.ts';
-import { listChanges, type ChangeFilter } from './transaction-changes.ts';
+import { listChanges } from './transaction-changes.ts';
 import { toStored, toTransaction, transactionColumns, type TransactionColumns } from './transaction-rows.ts';
 import { openBookChange, recordInto, type BookChange, type RecordRequest } from './write-transactions.ts';
 
@@ -69,7 +69,7 @@ export function createTransactionQueries(knex: Knex) {
       ),
 
     /** A page of an audit trail, the newest first. */
-    changes: (filter: ChangeFilter) => orUnavailable(listChanges(knex, filter)),
+    changes: (filter: Parameters<typeof listChanges>[1]) => orUnavailable(listChanges(knex, filter)),
   };
 }
 

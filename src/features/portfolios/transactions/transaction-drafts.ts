@@ -21,45 +21,39 @@ export interface CheckedTransaction {
   readonly note: string | null;
 }
 
-/** What is checked, and what its fields are called: `transactions[3].` in a list, nothing alone. */
-export interface DraftToCheck {
-  readonly id: string;
-  readonly written: WrittenTransaction;
-  readonly prefix: string;
-}
-
-/** How drafts are judged. */
-export interface DraftRules {
-  /** Moment (ms) that no transaction may be later than. */
-  readonly now: number;
-  /** Whether there is such an asset; true too when that cannot be told. */
-  readonly isAsset: (id: string) => boolean;
-}
-
 const mostProblems = 20;
 /** 20 digits before the point. */
 const valueLimit = 10n ** 38n;
 
 /**
- * Checks drafts.
+ * Checks drafts. `prefix` is what their fields are called by: `transactions[3].` in a list, nothing alone.
  * @throws {ValidationError} naming the fields that break a rule, twenty at most.
  */
-export function checkDrafts(drafts: readonly DraftToCheck[], rules: DraftRules): CheckedTransaction[] {
+export function checkDrafts(
+  drafts: readonly {
+    readonly id: string;
+    readonly written: WrittenTransaction;
+    readonly prefix: string;
+  }[],
+  {
+    now,
+    isAsset,
+  }: {
+    /** Moment (ms) that no transaction may be later than. */
+    readonly now: number;
+    /** Whether there is such an asset; true too when that cannot be told. */
+    readonly isAsset: (id: string) => boolean;
+  },
+): CheckedTransaction[] {
   const problems: FieldProblem[] = [];
   const checked = drafts.flatMap(({ id, written, prefix }) => {
-    const content = collecting(problems, prefix, () => checkTransaction({ ...written, id }, rules.now));
+    const content = collecting(problems, prefix, () => checkTransaction({ ...written, id }, now));
     if (content === undefined) return [];
-    problems.push(...unknownAssets(content, rules).map((each) => prefixed(each, prefix)));
+    problems.push(...unknownAssets(content, isAsset).map((each) => prefixed(each, prefix)));
     return [{ content, note: written.note ?? null }];
   });
   refuse(problems);
   return checked;
-}
-
-/** What is valued, in which currency, and how. */
-export interface Valuing {
-  readonly currency: string;
-  readonly findMarketValues: FindMarketValues;
 }
 
 /**
@@ -68,7 +62,7 @@ export interface Valuing {
  */
 export async function valued(
   checked: readonly (CheckedTransaction & { readonly prefix: string })[],
-  { currency, findMarketValues }: Valuing,
+  { currency, findMarketValues }: { readonly currency: string; readonly findMarketValues: FindMarketValues },
 ): Promise<RecordedTransaction[]> {
   const marketValue = await findMarketValues(
     currency,
@@ -125,7 +119,7 @@ function worthAskedOf({ at, received, given, value, fee }: UnvaluedTransaction):
 
 function unknownAssets(
   { received, given, fee }: UnvaluedTransaction,
-  { isAsset }: DraftRules,
+  isAsset: (id: string) => boolean,
 ): FieldProblem[] {
   const named = { received: received?.asset, given: given?.asset, fee: fee?.asset };
   return Object.entries(named).flatMap(([field, asset]) =>

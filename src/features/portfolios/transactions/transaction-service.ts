@@ -20,7 +20,7 @@ import { OverdrawnError } from '../ledger/overdrawn-error.ts';
 import type { Portfolio } from '../ledger/portfolio.ts';
 import type { RecordedTransaction, StoredTransaction } from '../ledger/recorded-transaction.ts';
 import { compareTransactions, type Transaction } from '../ledger/transaction.ts';
-import type { ChangeAuthor, TransactionChange } from '../queries/transaction-changes.ts';
+import type { ChangeAuthor } from '../queries/transaction-changes.ts';
 import type { PlanChange, TransactionFilter, TransactionQueries } from '../queries/transactions.ts';
 import type { FindMarketValues } from '../valuation/market-values.ts';
 

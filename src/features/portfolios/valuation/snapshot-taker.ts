@@ -22,19 +22,6 @@ export interface WantedQuotes {
   readonly requester: string;
 }
 
-interface TakerDeps {
-  readonly portfolios: Pick<BookReading, 'find' | 'ended'>;
-  readonly snapshots: Pick<PortfolioSnapshots, 'store' | 'purge'>;
-  /** What is cached, however old. */
-  readonly cached: (
-    currency: string,
-    assetIds: readonly string[],
-  ) => Promise<ReadonlyMap<string, QuoteReading>>;
-  /** Wants quotes with the least urgency. Returns the number of assets that are on their way now. */
-  readonly want: (wanted: WantedQuotes) => Promise<number>;
-  readonly clock: Clock;
-}
-
 /** A day that ended longer ago (s) is missed: its value is what history says, not what was seen later. */
 const withinSeconds = 3_600;
 const pageSize = 250;
@@ -46,7 +33,18 @@ const keepChangesSeconds = 30 * 86_400;
 const mostPurged = 50_000;
 
 /** Builds what takes snapshots in a worker. */
-export function createSnapshotTaker(deps: TakerDeps) {
+export function createSnapshotTaker(deps: {
+  readonly portfolios: Pick<BookReading, 'find' | 'ended'>;
+  readonly snapshots: Pick<PortfolioSnapshots, 'store' | 'purge'>;
+  /** What is cached, however old. */
+  readonly cached: (
+    currency: string,
+    assetIds: readonly string[],
+  ) => Promise<ReadonlyMap<string, QuoteReading>>;
+  /** Wants quotes with the least urgency. Returns the number of assets that are on their way now. */
+  readonly want: (wanted: WantedQuotes) => Promise<number>;
+  readonly clock: Clock;
+}) {
   return {
     /**
      * After a change of transactions. `wanting`: some quotes have been asked for, so take it again soon; that is only said when
@@ -98,7 +96,7 @@ const noQuotes: ReadonlyMap<string, QuoteReading> = new Map();
 
 /** Quotes by currency: each asset is read once, however many hold it. */
 async function quotesOfAll(
-  { cached }: TakerDeps,
+  { cached }: Pick<Parameters<typeof createSnapshotTaker>[0], 'cached'>,
   portfolios: readonly BookedPortfolio[],
 ): Promise<ReadonlyMap<string, ReadonlyMap<string, QuoteReading>>> {
   const wanted = new Map<string, Set<string>>();

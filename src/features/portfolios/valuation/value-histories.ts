@@ -28,26 +28,15 @@ export interface DailyQuestion {
   readonly requester: Requester;
 }
 
-/** A day, with the cost basis of all open lots at its end; null while that is not worked out. */
-export interface DailyPoint extends HistoryDay {
-  readonly costBasis: Amount | null;
-}
-
 /** What a portfolio was worth day by day. */
 export interface DailyHistory extends Omit<ValueHistory, 'points'> {
   readonly booksVersion: number;
   /** When it was worked out (ms since the epoch). */
   readonly at: number;
-  readonly points: readonly DailyPoint[];
+  /** Days with the cost basis of all open lots at their end; null while that is not worked out. */
+  readonly points: readonly (HistoryDay & { readonly costBasis: Amount | null })[];
   /** Assets whose missing prices have been asked for. */
   readonly asked: readonly string[];
-}
-
-interface HistoriesDeps {
-  readonly readBooks: ReadDailyBooks;
-  readonly past: PastCloses;
-  readonly quotes: ReadQuotes;
-  readonly clock: Clock;
 }
 
 const dayMs = 86_400_000;
@@ -62,7 +51,12 @@ const mostRememberedDays = 200_000;
 const rememberedMs = 30_000;
 
 /** Builds what reads histories in an API process. */
-export function createValueHistories(deps: HistoriesDeps) {
+export function createValueHistories(deps: {
+  readonly readBooks: ReadDailyBooks;
+  readonly past: PastCloses;
+  readonly quotes: ReadQuotes;
+  readonly clock: Clock;
+}) {
   const underWay = new Map<string, Promise<DailyHistory>>();
   const known = new LRUCache<string, DailyHistory>({
     max: mostRemembered,
@@ -96,7 +90,7 @@ export function createValueHistories(deps: HistoriesDeps) {
 }
 
 async function make(
-  deps: HistoriesDeps,
+  deps: Parameters<typeof createValueHistories>[0],
   { portfolio, range, requester }: DailyQuestion,
   now: number,
 ): Promise<DailyHistory> {
@@ -155,18 +149,19 @@ function priceOfDay(
   return given !== undefined && dayOf(Date.parse(given.receivedAt)) === day ? given.price : undefined;
 }
 
-interface KnownPrices {
-  readonly closes: DailyCloses | undefined;
-  readonly before: number | undefined;
-  /** Of now; undefined where there is no quote. */
-  readonly today: number | undefined;
-}
-
 /** Brings together what is known of an asset. */
 function createGathering(
   { books, firstDay, days }: RangeBooks,
   transfers: readonly TransferDays[],
-): (assetId: string, prices: KnownPrices) => AssetHistory {
+): (
+  assetId: string,
+  prices: {
+    readonly closes: DailyCloses | undefined;
+    readonly before: number | undefined;
+    /** Of now; undefined where there is no quote. */
+    readonly today: number | undefined;
+  },
+) => AssetHistory {
   const changes = new Map(books.assets.map((each) => [each.assetId, each]));
   const moved = groupByAsset(transfers);
   const today = firstDay + days - 1;
@@ -205,7 +200,10 @@ function groupByAsset(transfers: readonly TransferDays[]): ReadonlyMap<string, r
   return groups;
 }
 
-function withCosts(points: readonly HistoryDay[], { books: { costBasis } }: RangeBooks): DailyPoint[] {
+function withCosts(
+  points: readonly HistoryDay[],
+  { books: { costBasis } }: RangeBooks,
+): DailyHistory['points'] {
   let next = 0;
   let cost = 0n;
   return points.map((point) => {

@@ -33,13 +33,6 @@ export interface AssetHistory {
   readonly transfers: readonly TransferByDay[];
 }
 
-/** The days of a history. */
-export interface HistorySpan {
-  /** Number of the first day. */
-  readonly firstDay: number;
-  readonly days: number;
-}
-
 /** A day of a history. */
 export interface HistoryDay {
   readonly day: number;
@@ -51,15 +44,6 @@ export interface HistoryDay {
   readonly carried: number;
 }
 
-/** Days on which an asset was held without a price of that day. */
-export interface AssetGaps {
-  readonly assetId: string;
-  /** At the last price before. */
-  readonly carried: number;
-  /** Without any price yet. */
-  readonly unpriced: number;
-}
-
 /** A history as it stands. */
 export interface ValueHistory {
   readonly points: readonly HistoryDay[];
@@ -67,22 +51,23 @@ export interface ValueHistory {
   readonly unknownDays: number;
   /** Transfers that count for nothing, because no price of their day is known. */
   readonly unvaluedTransfers: number;
-  /** Assets with such days only. */
-  readonly gaps: readonly AssetGaps[];
+  /** Days on which an asset was held without a price of that day: at the last price before, or without any yet. */
+  readonly gaps: readonly { readonly assetId: string; readonly carried: number; readonly unpriced: number }[];
 }
 
 /** Gathers a {@link ValueHistory}. */
 export class HistorySums {
-  readonly #span: HistorySpan;
+  readonly #span: ConstructorParameters<typeof HistorySums>[0];
   readonly #values: Amount[];
   readonly #inflows: Amount[];
   readonly #outflows: Amount[];
   readonly #carried: Uint32Array;
   readonly #unpriced: Uint32Array;
-  readonly #gaps: AssetGaps[] = [];
+  readonly #gaps: ValueHistory['gaps'][number][] = [];
   #unvaluedTransfers = 0;
 
-  constructor(span: HistorySpan) {
+  /** `firstDay` is the number of the first day. */
+  constructor(span: { readonly firstDay: number; readonly days: number }) {
     this.#span = span;
     const zeros = (): Amount[] => Array.from({ length: span.days }, () => 0n);
     this.#values = zeros();

@@ -17,7 +17,7 @@ import { lotsOfMark } from '../../../../src/features/portfolios/ledger/replay.ts
 import type { Lot } from '../../../../src/features/portfolios/ledger/asset-book.ts';
 import type { RecordedTransaction } from '../../../../src/features/portfolios/ledger/recorded-transaction.ts';
 import { silentLogger } from '../../../../src/platform/observability/logger.ts';
-import { createBooksUpdate } from '../../../../workers/processors/portfolios/update-books.ts';
+import { createBooksUpdate } from '../../../../workers/processors/portfolios/books.ts';
 import { createThreadPool } from '../../../../workers/runtime/thread-pool.ts';
 import { createReplays, type Replays } from '../../../../workers/threads/replay-ledger.ts';
 import { createTestDatabase } from '../../../support/database.ts';

@@ -1,0 +1,240 @@
+/**
+ * Brings derived tables up to their postings. Only assets whose last mark does not cover their last posting are replayed, from
+ * that mark on. Short updates lock the portfolio for their few milliseconds; long ones read a snapshot, and are done again
+ * when the portfolio has changed by their end, the third time with the lock, so that they end. Doing any of it twice gives
+ * the same.
+ */
+import { rebuildSteps } from '../../../jobs/portfolios.ts';
+import { messageOf, NotFoundError } from '../../../src/domain/errors.ts';
+import type { BookNews } from '../../../src/features/portfolios/book-channel.ts';
+import type { StoredMark } from '../../../src/features/portfolios/ledger/replay.ts';
+import type { KnownMarks, StaleAsset } from '../../../src/features/portfolios/queries/books-writer.ts';
+import {
+  BooksBusyError,
+  BooksMovedError,
+  type BooksUpdate,
+  type LedgerQueries,
+  type UpdateMode,
+} from '../../../src/features/portfolios/queries/ledgers.ts';
+import type { Logger } from '../../../src/platform/observability/logger.ts';
+import type { Processor } from '../../runtime/processor.ts';
+import { PutBack } from '../../runtime/requeue.ts';
+import type { Replays } from '../../threads/replay-ledger.ts';
+import { type ClientRunDeps, type RunControl, runForClients } from '../jobs/client-run.ts';
+
+/** What updates and rebuilds stand on. */
+interface BooksUpdateDeps {
+  readonly ledgers: LedgerQueries;
+  readonly replays: Replays;
+  readonly news: Pick<BookNews, 'publish'>;
+  readonly log: Logger;
+}
+
+/** Another update of the portfolio gets this long (ms) to end. */
+const busyMs = 100;
+
+/** Brings the derived tables of a portfolio up to its transactions. */
+export function createBooksUpdate(deps: BooksUpdateDeps): Processor<'books.update'> {
+  return async ({ portfolioId }, context) => {
+    // What changes from here on adds a job of its own.
+    await context.releaseDeduplication();
+    try {
+      await updateBooks(deps, portfolioId, context.signal);
+    } catch (error) {
+      if (error instanceof BooksBusyError) throw new PutBack(messageOf(error), busyMs);
+      deps.log.error(
+        { portfolio: portfolioId, reason: messageOf(error) },
+        'the books of a portfolio could not be updated',
+      );
+      throw error;
+    }
+    await told(deps, portfolioId);
+    return null;
+  };
+}
+
+/** Says that books are current. Whoever waits looks too, so that it may be lost. */
+async function told(
+  { news, log }: Pick<BooksUpdateDeps, 'news' | 'log'>,
+  portfolioId: string,
+): Promise<void> {
+  await news.publish(portfolioId).catch((error: unknown) => {
+    log.debug({ reason: messageOf(error) }, 'that books are current was not told');
+  });
+}
+
+async function updateBooks(deps: BooksUpdateDeps, portfolioId: string, signal: AbortSignal): Promise<void> {
+  const isLong =
+    (await deps.ledgers.update(portfolioId, 'locked', (update) => shortly(deps, update))) === 'long';
+  if (!isLong) return;
+  await withTurns(deps.ledgers, portfolioId, async (update) => {
+    await rederive({ ...deps, signal }, { update, stale: await update.stale() });
+    await update.finish();
+  });
+}
+
+/** Updates what takes a moment; `long` when it would take longer, and then nothing was done. */
+async function shortly(deps: RederiveDeps, update: BooksUpdate): Promise<'done' | 'long'> {
+  const { booksVersion, bookedVersion } = update.portfolio;
+  if (booksVersion === bookedVersion) return 'done';
+  const stale: readonly StaleAsset[] = await update.stale();
+  if (workOf(stale) > longestLocked) return 'long';
+  await rederive(deps, { update, stale });
+  await update.finish();
+  return 'done';
+}
+
+const turns: readonly UpdateMode[] = ['optimistic', 'optimistic', 'locked'];
+
+/** Runs a long update until the portfolio has not changed meanwhile. Undefined when there is no such portfolio. */
+async function withTurns<T>(
+  ledgers: Pick<LedgerQueries, 'update'>,
+  portfolioId: string,
+  work: (update: BooksUpdate) => Promise<T>,
+): Promise<T | undefined> {
+  for (const [turn, mode] of turns.entries()) {
+    try {
+      return await ledgers.update(portfolioId, mode, work);
+    } catch (error) {
+      if (!(error instanceof BooksMovedError) || turn === turns.length - 1) throw error;
+    }
+  }
+  return undefined;
+}
+
+interface RederiveDeps {
+  readonly replays: Replays;
+  /** Aborts when the work is not wanted any more; then nothing is stored. */
+  readonly signal?: AbortSignal;
+  /** Told how many assets are done. */
+  readonly onAsset?: (done: number) => void;
+}
+
+/** What is to be done. */
+interface Rederivation {
+  readonly update: BooksUpdate;
+  readonly stale: readonly StaleAsset[];
+  /** Replays from the first posting on, whatever marks there are. */
+  readonly isFromBeginning?: boolean;
+}
+
+/** An update of more work than this reads a snapshot instead of locking the portfolio. */
+const longestLocked = 2_000;
+/** Characters of a mark that take as long to read as a posting to replay. */
+const charactersPerPosting = 200;
+
+/** How many postings replaying takes about as long as. */
+function workOf(stale: readonly StaleAsset[]): number {
+  return stale.reduce((sum, each) => sum + workOfOne(each), 0);
+}
+
+function workOfOne({ behind, markSize }: StaleAsset): number {
+  return behind + Math.floor(markSize / charactersPerPosting);
+}
+
+/** While one asset is written, the next one is read and replayed. */
+async function rederive(deps: RederiveDeps, work: Rederivation): Promise<void> {
+  const { update, stale } = work;
+  const marks: { asset: string; marks: readonly StoredMark[]; known: KnownMarks }[] = [];
+  const gone = stale.filter(({ hasPostings }) => !hasPostings);
+  const left = stale.filter(({ hasPostings }) => hasPostings);
+  let next = left[0] === undefined ? undefined : await begin(deps, work, left[0]);
+  for (let done = 0; next !== undefined; done++) {
+    deps.signal?.throwIfAborted();
+    const current: NonNullable<typeof next> = next;
+    const following = left[done + 1];
+    next = following === undefined ? undefined : await begin(deps, work, following);
+    const replayed = await current.replayed;
+    await update.write(current.asset, replayed);
+    marks.push({ asset: current.asset, marks: replayed.marks, known: current.known });
+    deps.onAsset?.(done + 1);
+  }
+  await update.lock();
+  for (const { asset } of gone) await update.drop(asset);
+  for (const each of marks) await update.writeMarks(each.asset, each.marks, each.known);
+}
+
+async function begin(deps: RederiveDeps, work: Rederivation, stale: StaleAsset) {
+  const { update, isFromBeginning = false } = work;
+  const { asset } = stale;
+  const known = isFromBeginning ? noMarks : await update.marksOf(asset);
+  const postings: string[] = [];
+  for await (const page of update.postings(asset, known.last?.key ?? null)) postings.push(page);
+  const { method, timeZone } = update.portfolio;
+  const task = { asset, method, timeZone, mark: known.last?.state ?? null, postings };
+  const replayed = deps.replays.run(task, workOfOne(stale));
+  // It may fail before anybody waits for it.
+  replayed.catch(() => undefined);
+  return { asset, known, replayed };
+}
+
+const noMarks: KnownMarks = { last: null, sizes: [] };
+
+/** A portfolio that changes all the time gets this long (ms) until the rebuild is tried again. */
+const rebuildBusyMs = 500;
+
+/** Throws the derived tables of a portfolio away and builds them anew from its transactions. */
+export function createBooksRebuild(runs: ClientRunDeps, deps: BooksUpdateDeps): Processor<'books.rebuild'> {
+  return ({ workKey, portfolioId }, context) =>
+    runForClients(runs, { run: { workKey, total: rebuildSteps }, context }, async (control) => {
+      const rebuilt = await rebuild(deps, portfolioId, control);
+      await told(deps, portfolioId);
+      const took = (runs.clock.now() - control.startedAt.getTime()) / 1000;
+      return JSON.stringify({ ...rebuilt, took_seconds: Number(took.toFixed(3)) });
+    });
+}
+
+async function rebuild(deps: BooksUpdateDeps, portfolioId: string, control: RunControl) {
+  try {
+    const rebuilt = await withTurns(deps.ledgers, portfolioId, (update) => rebuildIn(deps, update, control));
+    if (rebuilt !== undefined) return rebuilt;
+  } catch (error) {
+    if (error instanceof BooksBusyError || error instanceof BooksMovedError)
+      throw new PutBack(messageOf(error), rebuildBusyMs);
+    throw error;
+  }
+  throw new NotFoundError('The portfolio was deleted', 'portfolio_not_found');
+}
+
+async function rebuildIn(
+  { replays, log }: BooksUpdateDeps,
+  update: BooksUpdate,
+  { signal, progress }: RunControl,
+) {
+  const { id, booksVersion, bookedVersion } = update.portfolio;
+  const before = booksVersion === bookedVersion ? await update.digest() : undefined;
+  const stale = await update.stale(true);
+  await update.clear();
+  const onAsset = (done: number): void => progress.reached(Math.floor((done / stale.length) * rebuildSteps));
+  await rederive({ replays, signal, onAsset }, { update, stale, isFromBeginning: true });
+  const { digest, ...counts } = await update.digest();
+  await update.finish();
+  // Null when what was stored was not current, so that nothing can be said.
+  const identical = before === undefined ? null : before.digest === digest;
+  if (identical === false) log.error({ portfolio: id }, 'a rebuild came to other books than were stored');
+  return { ...counts, identical };
+}
+
+/** Portfolios of one look; the next look goes on behind them, so that one that cannot be updated hides nothing. */
+const pageSize = 200;
+
+/**
+ * Looks for portfolios whose derived tables are behind and has them updated. Most of them have an update under way already,
+ * and equal ones are dropped by the queue; the others lost theirs. Returns how many were found.
+ */
+export function createBooksCheck({
+  ledgers,
+  kick,
+}: {
+  readonly ledgers: Pick<LedgerQueries, 'unbooked'>;
+  /** Has the books of a portfolio updated. */
+  readonly kick: (portfolioId: string) => Promise<void>;
+}): () => Promise<number> {
+  let after: string | undefined;
+  return async () => {
+    const behind = await ledgers.unbooked({ after, limit: pageSize });
+    after = behind.length < pageSize ? undefined : behind.at(-1);
+    await Promise.all(behind.map(kick));
+    return behind.length;
+  };
+}
