@@ -10,7 +10,7 @@ export const jobsReconcile = defineJob<{ readonly added: number }>()({
   options: { attempts: 1, ...keepBriefly },
 });
 
-/** Deletes what is past its retention: finished jobs and their results, ledger rows, expired credentials, audit events. */
+/** Deletes what is past its retention: jobs, calls of the ledger, credentials, audit events, webhooks, portfolios, imports. */
 export const jobsPurge = defineJob<{ readonly deleted: number }>()({
   name: 'jobs.purge',
   queue: 'upkeep',

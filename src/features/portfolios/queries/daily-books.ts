@@ -39,7 +39,7 @@ export interface TransferDays {
   readonly counts: readonly number[];
 }
 
-/** External flows in cash, fees in cash included (src/books/performance/daily-tables.ts says which those are). */
+/** External flows in cash, fees in cash included (performance/daily-tables.ts says which those are). */
 export interface CashDays {
   readonly days: readonly number[];
   readonly inflows: readonly AmountText[];
@@ -146,7 +146,7 @@ const dayOfTransaction = `(executed_at at time zone :zone)::date - date '1970-01
 const textList = (values: string): string => `string_agg((${values})::text, ',' order by day)`;
 const listOf = (amounts: string): string => textList(`trunc(${amounts} * 1000000000000000000)`);
 
-/** Flows follow src/books/performance/daily-tables.ts; a test holds both against each other. */
+/** Flows follow performance/daily-tables.ts; a test holds both against each other. */
 const dailySql = `with
   held as (
     select asset_id, greatest(${dayOf}, :from - 1) as day,
