@@ -193,5 +193,5 @@ function differences(
   const [was, given] = [columnsOf(before), columnsOf({ ...before, ...changes })];
   return Object.fromEntries(
     Object.entries(given).filter(([column, value]) => value !== was[column as keyof typeof was]),
-  ) as Partial<typeof given>;
+  );
 }
