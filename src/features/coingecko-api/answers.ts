@@ -122,13 +122,6 @@ interface HeldAnswer extends Omit<Made, 'json' | 'headers' | 'isShort' | 'freshF
   countedAt: number;
 }
 
-interface HeldAnswers {
-  /** Answers from what is held; false when nothing is. */
-  answer(exchange: Exchange): boolean;
-  /** Answers with what was made just now of fresh quotes, and holds it. */
-  put(exchange: Exchange, made: Made): void;
-}
-
 const mostCharacters = 24 * 1024 * 1024;
 /** Characters that a reference to a quote is counted as. */
 const quoteCharacters = 60;
@@ -151,7 +144,7 @@ function questionOf({ req: { url = '' } }: Exchange): string {
  */
 export function createHeldAnswers(
   market: Pick<QuoteService, 'freshMs' | 'version' | 'peekFresh' | 'noteReads'>,
-): HeldAnswers {
+) {
   const answers = new LRUCache<string, HeldAnswer>({
     maxSize: mostCharacters,
     sizeCalculation: ({ prepared, quotes }, question) =>
@@ -177,7 +170,8 @@ export function createHeldAnswers(
   };
 
   return {
-    answer(exchange) {
+    /** Answers from what is held; false when nothing is. */
+    answer(exchange: Exchange): boolean {
       const held = answers.get(questionOf(exchange));
       if (held === undefined) return false;
       const now = Date.now();
@@ -187,7 +181,8 @@ export function createHeldAnswers(
       if (isGood) send(exchange, held);
       return isGood;
     },
-    put(exchange, { json, headers, isShort, freshFrom, ...made }) {
+    /** Answers with what was made just now of fresh quotes, and holds it. */
+    put(exchange: Exchange, { json, headers, isShort, freshFrom, ...made }: Made): void {
       const now = Date.now();
       const until = Math.min(
         (freshFrom ?? made.receivedAt) + market.freshMs,
@@ -201,18 +196,18 @@ export function createHeldAnswers(
   };
 }
 
-interface Paging {
-  readonly page: number;
-  readonly perPage: number;
-  /** Rows on all pages; undefined when that is not known. */
-  readonly total: number | undefined;
-}
-
 /**
  * `Link`, `per-page` and `total` as CoinGecko sends them. Links are relative to the request: what a client calls this server is
- * its own affair. They carry no key.
+ * its own affair. They carry no key. `total`: rows on all pages; undefined when that is not known.
  */
-export function pagingHeaders(ctx: ApiContext, { page, perPage, total }: Paging): Record<string, string> {
+export function pagingHeaders(
+  ctx: ApiContext,
+  {
+    page,
+    perPage,
+    total,
+  }: { readonly page: number; readonly perPage: number; readonly total: number | undefined },
+): Record<string, string> {
   const last = total === undefined ? undefined : Math.max(1, Math.ceil(total / perPage));
   const links: [string, number][] = [];
   if (page > 1) links.push(['first', 1], ['prev', page - 1]);

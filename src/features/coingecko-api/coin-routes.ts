@@ -74,13 +74,10 @@ export function documentRoutes(deps: CoinGeckoApiDeps): Route[] {
   ];
 }
 
-interface PlainDocument {
-  readonly path: string;
-  readonly freshMs: number;
-  readonly summary: string;
-}
-
-function plain(deps: CoinGeckoApiDeps, { path, freshMs, summary }: PlainDocument): Route {
+function plain(
+  deps: CoinGeckoApiDeps,
+  { path, freshMs, summary }: { readonly path: string; readonly freshMs: number; readonly summary: string },
+): Route {
   return v3Route({
     path,
     summary,

@@ -7,18 +7,6 @@ import { notYet } from '../../platform/http/v3-errors.ts';
 import { outOfReachReason, type CachedDocument } from './document-store.ts';
 import type { CoinGeckoApiDeps } from './types.ts';
 
-interface DocumentQuestion {
-  /** Made by {@link canonicalPath}. */
-  readonly path: string;
-  /** CoinGecko's own update interval of the route. */
-  readonly freshMs: number;
-  readonly viewer: Principal;
-  /** What is thrown when there is no such document. */
-  readonly notFound: () => AppError;
-  /** What is thrown when the source does not reach back so far; 503 when absent. */
-  readonly outOfReach?: () => AppError;
-}
-
 export interface FoundDocument {
   readonly state: 'fresh' | 'stale';
   readonly document: CachedDocument;
@@ -53,7 +41,22 @@ export function canonicalPath(path: string, params: Readonly<Record<string, Valu
  */
 export async function readDocument(
   { documents, budgetStatus, config }: CoinGeckoApiDeps,
-  { notFound, outOfReach, viewer, ...asked }: DocumentQuestion,
+  {
+    notFound,
+    outOfReach,
+    viewer,
+    ...asked
+  }: {
+    /** Made by {@link canonicalPath}. */
+    readonly path: string;
+    /** CoinGecko's own update interval of the route. */
+    readonly freshMs: number;
+    readonly viewer: Principal;
+    /** What is thrown when there is no such document. */
+    readonly notFound: () => AppError;
+    /** What is thrown when the source does not reach back so far; 503 when absent. */
+    readonly outOfReach?: () => AppError;
+  },
 ): Promise<FoundDocument> {
   const reading = await documents.read({ ...asked, waitMs: config.READ_WAIT_MS, requester: viewer });
   if (reading.document !== undefined) return { state: reading.state, document: reading.document };

@@ -115,7 +115,7 @@ function momentOf(text: string): number {
   return Math.round(at);
 }
 
-function send(ctx: ApiContext, { json, state, lastAt }: FoundChart): void {
+function send(ctx: ApiContext, { json, state, lastAt }: Awaited<ReturnType<typeof readChart>>): void {
   const cache = state === 'partial' ? 'none' : 'prices';
   answerV3(ctx, { json, cache, state, receivedAt: lastAt });
 }
@@ -133,14 +133,6 @@ interface ChartQuestion {
   readonly viewer: Principal;
 }
 
-/** A chart as JSON text, and what of it is there. */
-interface FoundChart {
-  readonly json: string;
-  readonly state: V3State;
-  /** Moment of the last point; undefined without one. */
-  readonly lastAt: number | undefined;
-}
-
 /** Longest wait (ms) for the last point of a chart: one without it is a chart. */
 const latestWaitMs = 1_000;
 
@@ -148,10 +140,13 @@ const latestWaitMs = 1_000;
 const firstMoment = Date.UTC(2009, 0, 3);
 
 /**
- * Reads a chart, and waits for what is missing within bounds.
+ * Reads a chart, and waits for what is missing within bounds. `lastAt`: moment of the last point; undefined without one.
  * @throws {AppError} 404 where nobody knows the asset; 401 where no source reaches back to; 503 where nothing can be had now.
  */
-async function readChart(deps: CoinGeckoApiDeps, asked: ChartQuestion): Promise<FoundChart> {
+async function readChart(
+  deps: CoinGeckoApiDeps,
+  asked: ChartQuestion,
+): Promise<{ readonly json: string; readonly state: V3State; readonly lastAt: number | undefined }> {
   const { assetId, currency, from, to, viewer } = asked;
   const { history, clock, config } = deps;
   const now = clock.now();
@@ -285,16 +280,14 @@ function ohlc(deps: CoinGeckoApiDeps): Route {
   });
 }
 
-interface OwnQuestion {
-  readonly assetId: string;
-  readonly currency: string;
-  readonly query: z.output<typeof ohlcQuery>;
-}
-
 /** Undefined for what we have no rule for. */
 async function ownCandles(
   { history }: CoinGeckoApiDeps,
-  { assetId, currency, query }: OwnQuestion,
+  {
+    assetId,
+    currency,
+    query,
+  }: { readonly assetId: string; readonly currency: string; readonly query: z.output<typeof ohlcQuery> },
 ): Promise<(OhlcReading & { readonly json: string }) | undefined> {
   const days = Number(query.days);
   if (Number.isNaN(days) || query.interval !== undefined) return undefined;
@@ -389,16 +382,14 @@ async function refusalOf(
   return isOutOfReach(error) && isComing ? await unserved('pending', budgetStatus) : error;
 }
 
-interface OwnDay {
-  readonly assetId: string;
-  readonly own: readonly DayPoint[];
-  readonly localization: boolean;
-}
-
 function sendOwn(
   ctx: ApiContext,
   { assets }: CoinGeckoApiDeps,
-  { assetId, own, localization }: OwnDay,
+  {
+    assetId,
+    own,
+    localization,
+  }: { readonly assetId: string; readonly own: readonly DayPoint[]; readonly localization: boolean },
 ): void {
   const asset = assets.byId(assetId);
   const by = (read: (point: DayPoint) => number | null): Record<string, number> =>

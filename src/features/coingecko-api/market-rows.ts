@@ -129,17 +129,14 @@ export function rowOfQuote(quote: CachedQuote) {
 const priceFields = ['current_price', 'high_24h', 'low_24h', 'ath', 'atl'] as const;
 const anyWindow = /^price_change_percentage_\w+_in_currency$/;
 
-interface Shown {
-  readonly precision: Precision;
-  /** Windows of changes that are asked for, such as `7d`. */
-  readonly windows: readonly string[];
-}
-
 /**
  * A row as it is asked for: prices rounded (without a precision as CoinGecko does by default), and the changes of just those
- * windows that are wanted; rows of the cache hold all that the source told.
+ * windows (such as `7d`) that are wanted; rows of the cache hold all that the source told.
  */
-export function shownRow(row: MarketRowJson, { precision, windows }: Shown): MarketRowJson {
+export function shownRow(
+  row: MarketRowJson,
+  { precision, windows }: { readonly precision: Precision; readonly windows: readonly string[] },
+): MarketRowJson {
   const shown: Record<string, unknown> = {};
   for (const [field, value] of Object.entries(row)) if (!anyWindow.test(field)) shown[field] = value;
   for (const field of priceFields) {

@@ -83,13 +83,11 @@ export function word<const W extends string>(words: readonly W[], description: s
     .meta({ description: `${description}: ${words.join(', ')}` });
 }
 
-interface CountRule {
-  readonly fallback: number;
-  readonly max: number;
-}
-
 /** A count of 1 or more: more than `max` is `max`, and what is no count is `fallback`. */
-export function count(description: string, { fallback, max }: CountRule) {
+export function count(
+  description: string,
+  { fallback, max }: { readonly fallback: number; readonly max: number },
+) {
   const read = (given: unknown): number => {
     const said = lastText(given) ?? '';
     const value = /^\d{1,15}$/.test(said) ? Number(said) : 0;

@@ -197,17 +197,13 @@ export function keyRoute({ usageReports, authenticator, config, clock }: CoinGec
   });
 }
 
-interface KeyFigures {
-  readonly perMinute: number;
-  /** Requests of the month. */
-  readonly credit: number;
-  readonly used: number;
-  /** With all keys of the user and without one. */
-  readonly usedByAll: number;
-}
-
-/** The body of `/key`. */
-export function keyAnswer({ perMinute, credit, used, usedByAll }: KeyFigures) {
+/** The body of `/key`: requests of the month, `usedByAll` with all keys of the user and without one. */
+export function keyAnswer({
+  perMinute,
+  credit,
+  used,
+  usedByAll,
+}: Readonly<Record<'perMinute' | 'credit' | 'used' | 'usedByAll', number>>) {
   return {
     plan: 'Pricepool',
     rate_limit_request_per_minute: perMinute,
