@@ -4,11 +4,6 @@ import pg from 'pg';
 import type { DatabaseConfig } from '../src/platform/config/load-config.ts';
 import { messageOf } from '../src/domain/errors.ts';
 
-interface ConnectionOptions {
-  readonly database: DatabaseConfig;
-  readonly poolSize: number;
-}
-
 /** int8 counts fit a double here; strings would surprise every caller. */
 pg.types.setTypeParser(pg.types.builtins.INT8, Number);
 
@@ -20,7 +15,13 @@ const silent = { debug: ignore, warn: ignore, error: ignore, deprecate: ignore }
  * Opens a pool of Postgres connections and binds the models to it. Connects lazily, so a process starts while Postgres is
  * down; every acquire and every statement has a deadline, so that a query fails rather than hangs.
  */
-export function openDatabase({ database, poolSize }: ConnectionOptions): Knex {
+export function openDatabase({
+  database,
+  poolSize,
+}: {
+  readonly database: DatabaseConfig;
+  readonly poolSize: number;
+}): Knex {
   const knex = knexFactory({
     client: 'pg',
     connection: {

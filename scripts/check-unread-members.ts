@@ -192,26 +192,27 @@ function partsOf(checker: ts.TypeChecker, type: ts.Type): readonly ts.Type[] {
   return parts.filter(({ flags }) => (flags & (ts.TypeFlags.Object | ts.TypeFlags.Intersection)) !== 0);
 }
 
-type FunctionLike = ts.FunctionDeclaration | ts.ArrowFunction | ts.FunctionExpression;
+interface Factory {
+  readonly name: string;
+  readonly declaration: ts.FunctionDeclaration | ts.ArrowFunction | ts.FunctionExpression;
+}
 
-function factoriesOf(file: ts.SourceFile): { readonly name: string; readonly declaration: FunctionLike }[] {
-  return file.statements.flatMap(
-    (statement): { readonly name: string; readonly declaration: FunctionLike }[] => {
-      if (ts.isFunctionDeclaration(statement)) {
-        const name = statement.name?.text ?? '';
-        return factory.test(name) ? [{ name, declaration: statement }] : [];
-      }
-      if (!ts.isVariableStatement(statement)) return [];
-      return statement.declarationList.declarations.flatMap(({ name, initializer }) =>
-        ts.isIdentifier(name) &&
-        factory.test(name.text) &&
-        initializer !== undefined &&
-        (ts.isArrowFunction(initializer) || ts.isFunctionExpression(initializer))
-          ? [{ name: name.text, declaration: initializer }]
-          : [],
-      );
-    },
-  );
+function factoriesOf(file: ts.SourceFile): readonly Factory[] {
+  return file.statements.flatMap((statement): readonly Factory[] => {
+    if (ts.isFunctionDeclaration(statement)) {
+      const name = statement.name?.text ?? '';
+      return factory.test(name) ? [{ name, declaration: statement }] : [];
+    }
+    if (!ts.isVariableStatement(statement)) return [];
+    return statement.declarationList.declarations.flatMap(({ name, initializer }) =>
+      ts.isIdentifier(name) &&
+      factory.test(name.text) &&
+      initializer !== undefined &&
+      (ts.isArrowFunction(initializer) || ts.isFunctionExpression(initializer))
+        ? [{ name: name.text, declaration: initializer }]
+        : [],
+    );
+  });
 }
 
 /** Whether an expression stands where something of a certain type is wanted. */

@@ -27,14 +27,6 @@ export function byRank(left: Pick<Asset, 'id' | 'rank'>, right: Pick<Asset, 'id'
 /** What to do with a list of assets that has arrived. */
 export type ListVerdict = 'take' | 'refuse' | 'confirm';
 
-interface ListSizes {
-  /** Assets on the list that is held. */
-  readonly held: number;
-  readonly arrived: number;
-  /** Length of a list that was not believed before; null when there was none. */
-  readonly suspect: number | null;
-}
-
 /** A list may lose this share of its assets without being doubted. */
 const believableLoss = 0.5;
 /** Two short lists are alike when they differ by no more than this share. */
@@ -44,7 +36,17 @@ const likeness = 0.1;
  * Whether a list is believed. A cut-off answer looks like a list from which most assets have vanished: such a one is believed
  * when a second one says the same (`confirm` until then), an empty one never while there are assets.
  */
-export function judgeList({ held, arrived, suspect }: ListSizes): ListVerdict {
+export function judgeList({
+  held,
+  arrived,
+  suspect,
+}: {
+  /** Assets on the list that is held. */
+  readonly held: number;
+  readonly arrived: number;
+  /** Length of a list that was not believed before; null when there was none. */
+  readonly suspect: number | null;
+}): ListVerdict {
   if (arrived === 0) return 'refuse';
   if (arrived >= held * (1 - believableLoss)) return 'take';
   const isLikeSuspect = suspect !== null && Math.abs(arrived - suspect) <= suspect * likeness;

@@ -30,20 +30,17 @@ import { limitSubjectOf } from '../../platform/http/network.ts';
 import { createCounters, type Count } from '../../platform/observability/counters.ts';
 import type { Logger } from '../../platform/observability/logger.ts';
 
-/** A login whose password may now be looked at. */
-interface LoginAttempt {
-  /** The account was logged into from this address before. */
-  readonly isKnown: boolean;
-  /** Takes the failure back and remembers the address as one of the owner's. Not called: the attempt has failed. Never rejects. */
-  succeeded(): Promise<void>;
-}
-
 export interface LoginThrottle {
   /**
-   * Counts an attempt. `account` is the e-mail in lower case, whether or not there is such an account.
+   * Counts an attempt whose password may then be looked at. `account` is the e-mail in lower case, whether or not there is such an account.
    * @throws {RateLimitedError} `login_throttled`: too many failures; worth a try again after `retryAfterSeconds`.
    */
-  begin(login: { readonly account: string; readonly address: string }): Promise<LoginAttempt>;
+  begin(login: { readonly account: string; readonly address: string }): Promise<{
+    /** The account was logged into from this address before. */
+    readonly isKnown: boolean;
+    /** Takes the failure back and remembers the address as one of the owner's. Not called: the attempt has failed. Never rejects. */
+    succeeded(): Promise<void>;
+  }>;
 }
 
 /** The fifth failure passes the gate, and thereby closes it. */

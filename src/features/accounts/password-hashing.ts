@@ -12,8 +12,6 @@ import { limitSubjectOf } from '../../platform/http/network.ts';
 import { decoyHash, type HashTask } from './hash-thread.ts';
 import { Turns, type Caller } from '../../platform/concurrency/turn-queue.ts';
 
-export type { Caller } from '../../platform/concurrency/turn-queue.ts';
-
 /** bcrypt reads no further than this many bytes; a longer password is refused openly instead of being cut in silence. */
 export const maxPasswordBytes = 72;
 
@@ -50,16 +48,15 @@ export interface Passwords {
   close(): Promise<void>;
 }
 
-interface PasswordsDeps {
+/** Builds {@link Passwords}. Threads start with the first password, whosever it is. */
+export function createPasswords({
+  cost,
+  log,
+}: {
   /** Work factor (2^cost rounds). */
   readonly cost: number;
   readonly log?: Logger;
-}
-
-type Pool = Piscina<HashTask, string | boolean>;
-
-/** Builds {@link Passwords}. Threads start with the first password, whosever it is. */
-export function createPasswords({ cost, log }: PasswordsDeps): Passwords {
+}): Passwords {
   const turns = new Turns({
     width: threads,
     waiting,
@@ -69,7 +66,7 @@ export function createPasswords({ cost, log }: PasswordsDeps): Passwords {
     refusal: busy,
   });
   const decoy = decoyHash(cost);
-  let pool: Pool | undefined;
+  let pool: Piscina<HashTask, string | boolean> | undefined;
   let state: 'open' | 'closed' = 'open';
 
   const inTurn = (task: HashTask, from: string | Caller | undefined): Promise<string | boolean> =>
@@ -101,10 +98,10 @@ function callerOf(from: string | Caller | undefined): Caller | undefined {
   return { ...caller, from: limitSubjectOf(caller.from) };
 }
 
-function openPool(log: Logger | undefined): Pool {
+function openPool(log: Logger | undefined): Piscina<HashTask, string | boolean> {
   // The same extension as this module: .ts when run from source, .js when built.
   const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
-  const pool: Pool = new Piscina({
+  const pool = new Piscina<HashTask, string | boolean>({
     filename: new URL(`./hash-thread.${extension}`, import.meta.url).href,
     minThreads: 0,
     maxThreads: threads,

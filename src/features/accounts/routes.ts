@@ -47,8 +47,22 @@ const missing = 'There is no such user, or it is not you';
 const lastAdmin = 'Nobody else is an admin';
 const dayMs = 86_400_000;
 
+/** Registering, logging in, accounts, API keys, usage and the audit log over HTTP. */
+export function accountRoutes(
+  platform: Pick<Platform, 'config' | 'clock'>,
+  service: AccountService,
+): readonly Route[] {
+  return [
+    ...sessionRoutes(platform, service),
+    ...passwordRoutes(service),
+    ...userRoutes(service),
+    ...apiKeyRoutes(platform, service),
+    ...recordRoutes(service),
+  ];
+}
+
 /** Registering, logging in and out, and what comes of a login. */
-export function sessionRoutes(
+function sessionRoutes(
   { config }: Pick<Platform, 'config'>,
   { accounts, sessions, tokens, allowances }: AccountService,
 ): Route[] {
@@ -165,7 +179,7 @@ export function sessionRoutes(
 }
 
 /** Changing a password, and resetting a forgotten one. */
-export function passwordRoutes({ accounts }: AccountService): Route[] {
+function passwordRoutes({ accounts }: AccountService): Route[] {
   const tag = 'Accounts';
   return [
     route({
@@ -229,7 +243,7 @@ export function passwordRoutes({ accounts }: AccountService): Route[] {
 }
 
 /** Accounts: one's own, and for admins everybody's. */
-export function userRoutes({ accounts, allowances }: AccountService): Route[] {
+function userRoutes({ accounts, allowances }: AccountService): Route[] {
   const tag = 'Users';
   return [
     route({
@@ -336,10 +350,7 @@ export function userRoutes({ accounts, allowances }: AccountService): Route[] {
 }
 
 /** Making, listing and revoking API keys. Only people may: a key that makes keys would outlive its own revocation. */
-export function apiKeyRoutes(
-  { clock }: Pick<Platform, 'clock'>,
-  { apiKeys, allowances }: AccountService,
-): Route[] {
+function apiKeyRoutes({ clock }: Pick<Platform, 'clock'>, { apiKeys, allowances }: AccountService): Route[] {
   const tag = 'API keys';
   const path = '/api/v1/api-keys';
   return [
@@ -417,7 +428,7 @@ const whatCounts =
   'fraction. Counts appear within some seconds.';
 
 /** Usage, one's own and for admins everybody's, and the audit log. */
-export function recordRoutes({ usageReports, audit }: AccountService): Route[] {
+function recordRoutes({ usageReports, audit }: AccountService): Route[] {
   const tag = 'Administration';
   return [
     route({

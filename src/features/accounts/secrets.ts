@@ -4,8 +4,8 @@ import { createHash, randomBytes } from 'node:crypto';
  * Secrets that we make ourselves: 256 random bits behind a prefix that tells scanners and people what they found. Only their
  * SHA-256 is stored; what cannot be guessed needs no slow hash.
  */
-export const secretPrefixes = { refresh: 'ppr_', key: 'ppk_', reset: 'ppp_' } as const;
-export type SecretKind = keyof typeof secretPrefixes;
+const secretPrefixes = { refresh: 'ppr_', key: 'ppk_', reset: 'ppp_' } as const;
+type SecretKind = keyof typeof secretPrefixes;
 
 const wellFormed = /^pp[rkp]_[A-Za-z0-9_-]{43}$/;
 

@@ -1,5 +1,5 @@
 /** Something that one side waits for and the other rings. A ring that nobody has heard yet is heard by the next wait. */
-export interface Bell {
+interface Bell {
   readonly ring: () => void;
   /** Resolves at the next ring, or after `ms` milliseconds. Never rejects. */
   wait(ms: number): Promise<void>;

@@ -29,18 +29,15 @@ export async function removeEmbeddedUrls(dataDir: string): Promise<void> {
   await rm(join(dataDir, fileName), { force: true });
 }
 
-/** A database that a command can use. */
-export interface UsableDatabase {
-  readonly database: DatabaseConfig;
-  /** What to say when it cannot be reached; empty for a configured one. */
-  readonly hint: string;
-}
-
 /**
  * The configured Postgres, or else the one of the running `npm start` on PRICEPOOL_DATA_DIR.
+ * `hint` is what to say when it cannot be reached; empty for a configured one.
  * @throws {Error} when there is neither.
  */
-export function usableDatabase(config: Config): UsableDatabase {
+export function usableDatabase(config: Config): {
+  readonly database: DatabaseConfig;
+  readonly hint: string;
+} {
   if (config.database !== undefined) return { database: config.database, hint: '' };
   const path = resolve(config.PRICEPOOL_DATA_DIR, fileName);
   const url = databaseUrlIn(path);

@@ -32,7 +32,7 @@ export type Admit = (
 ) => Principal | undefined | Promise<Principal | undefined>;
 
 /** What a request brings to say who it is: a token or key from a header, or a stream ticket. */
-export interface Credential {
+interface Credential {
   readonly kind: 'bearer' | 'ticket';
   readonly text: string;
 }

@@ -34,13 +34,15 @@ export function docsPage({ info, paths }: OpenApiDocument): string {
 <p>${escape(info.description)} For programs: <a href="/openapi.json">openapi.json</a>.</p>${sections.join('')}</body></html>`;
 }
 
-interface Described {
+function operationHtml({
+  path,
+  method,
+  operation,
+}: {
   readonly path: string;
   readonly method: string;
   readonly operation: OpenApiOperation;
-}
-
-function operationHtml({ path, method, operation }: Described): string {
+}): string {
   const lock = operation.security.length > 0 ? ' <span class="lock">(token)</span>' : '';
   const heading = `<span class="method">${escape(method.toUpperCase())}</span><code>${escape(path)}</code>`;
   const description = operation.description === undefined ? '' : `<p>${escape(operation.description)}</p>`;

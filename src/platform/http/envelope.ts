@@ -17,15 +17,20 @@ export const constantHeaders = [
 ] as const;
 const constantPairs: string[] = constantHeaders.flat();
 
-interface Answer {
-  /** 200 when absent. */
-  readonly status?: number;
-  readonly message: string;
-  readonly data: unknown;
-}
-
 /** Answers with the envelope of `/api/v1`. */
-export function answer(ctx: ApiContext, { status = 200, message, data }: Answer): void {
+export function answer(
+  ctx: ApiContext,
+  {
+    status = 200,
+    message,
+    data,
+  }: {
+    /** 200 when absent. */
+    readonly status?: number;
+    readonly message: string;
+    readonly data: unknown;
+  },
+): void {
   answerJson(ctx, status, JSON.stringify({ success: true, message, data }));
 }
 

@@ -13,12 +13,6 @@ import type { Admit } from './admission.ts';
 import type { Reception } from './request-context.ts';
 import type { Route } from './route.ts';
 
-interface QuickDeps {
-  readonly admit: Admit;
-  readonly metrics: Metrics;
-  readonly reception: Reception;
-}
-
 interface Endpoint {
   readonly runQuick: NonNullable<Route['runQuick']>;
   readonly tally: RouteTally;
@@ -36,7 +30,15 @@ const withLastParam = /^([^:]*\/):(\w+)$/;
 /** Makes what answers a request from memory; false when that is left to Koa. */
 export function quickReads(
   table: readonly Route[],
-  { admit, metrics, reception }: QuickDeps,
+  {
+    admit,
+    metrics,
+    reception,
+  }: {
+    readonly admit: Admit;
+    readonly metrics: Metrics;
+    readonly reception: Reception;
+  },
 ): (req: IncomingMessage, res: ServerResponse) => boolean {
   const find = finderOf(table, metrics);
 

@@ -37,13 +37,8 @@ export const coins = boundedArray(coin, maxAssetsPerRequest).superRefine((ids, c
   }
 });
 
-interface Bounds {
-  readonly min: number;
-  readonly max: number;
-}
-
 /** A whole number in a query string. */
-export function wholeNumber({ min, max }: Bounds) {
+export function wholeNumber({ min, max }: { readonly min: number; readonly max: number }) {
   const message = `must be a whole number from ${min} to ${max}`;
   return z.preprocess(
     (text) => (typeof text === 'string' && /^\d{1,9}$/.test(text) ? Number(text) : text),

@@ -15,26 +15,39 @@ export interface Reception {
   handOn(req: IncomingMessage, state: ApiState): void;
 }
 
-interface ReceptionDeps {
-  readonly config: Pick<Config, 'TRUSTED_PROXIES'>;
-  readonly log: Logger;
-  readonly metrics: Metrics;
-}
-
 /** Status in the log and the metrics of a request whose client went away before the answer was complete. */
 const clientGone = 499;
 /** Path in the log of a request that has none. */
 export const noPath = '(none)';
 
 /** Builds the {@link Reception} of an application. */
-export function createReception({ config, log, metrics }: ReceptionDeps): Reception {
+export function createReception({
+  config,
+  log,
+  metrics,
+}: {
+  readonly config: Pick<Config, 'TRUSTED_PROXIES'>;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+}): Reception {
   const addressOf = createClientAddress({ trustedProxies: config.TRUSTED_PROXIES });
   const requestIds = createRequestIds();
   const unmatched = metrics.httpRoute('ANY', 'unmatched');
   const access = createAccessLog(log);
   const handedOn = new WeakMap<IncomingMessage, ApiState>();
 
-  function finish(req: IncomingMessage, res: ServerResponse, { state, startedAt }: Begun): void {
+  function finish(
+    req: IncomingMessage,
+    res: ServerResponse,
+    {
+      state,
+      startedAt,
+    }: {
+      readonly state: ApiState;
+      /** By `performance.now()`. */
+      readonly startedAt: number;
+    },
+  ): void {
     const { tally, requestId, path = noPath, principal } = state;
     const status = res.writableFinished ? res.statusCode : clientGone;
     const ms = performance.now() - startedAt;
@@ -64,10 +77,4 @@ export function createReception({ config, log, metrics }: ReceptionDeps): Recept
     },
     handOn: (req, state) => void handedOn.set(req, state),
   };
-}
-
-interface Begun {
-  readonly state: ApiState;
-  /** By `performance.now()`. */
-  readonly startedAt: number;
 }

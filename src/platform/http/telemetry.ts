@@ -12,13 +12,8 @@ import { toV3Refusal } from './v3-errors.ts';
 import { isV3 } from './v3-path.ts';
 import { noPath, type Reception } from './request-context.ts';
 
-interface TelemetryDeps {
-  readonly reception: Reception;
-  readonly log: Logger;
-}
-
 /** Builds the outermost middleware. */
-export function telemetry({ reception, log }: TelemetryDeps) {
+export function telemetry({ reception, log }: { readonly reception: Reception; readonly log: Logger }) {
   return async (ctx: ApiContext, next: Next): Promise<void> => {
     const { req, res } = ctx;
     ctx.state = reception.receive(req, res, pathOf(ctx));

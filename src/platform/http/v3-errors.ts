@@ -47,7 +47,7 @@ const incorrectPath =
 const longestSleep = 30;
 
 /** How a refusal goes out. */
-export interface V3Refusal {
+interface V3Refusal {
   readonly status: number;
   readonly json: string;
   readonly headers: Readonly<Record<string, string>>;

@@ -18,19 +18,20 @@ export interface Mailer {
   close(): void;
 }
 
-interface MailerDeps {
-  /** `smtp://` or `smtps://`, with user and password where they are asked for. */
-  readonly url: string;
-  /** Sender, such as `Pricepool <no-reply@example.com>`. */
-  readonly from: string;
-}
-
 const connectMs = 5_000;
 const silenceMs = 10_000;
 const sendMs = 30_000;
 
 /** Builds a {@link Mailer}; it connects when there is something to send. */
-export function createMailer({ url, from }: MailerDeps): Mailer {
+export function createMailer({
+  url,
+  from,
+}: {
+  /** `smtp://` or `smtps://`, with user and password where they are asked for. */
+  readonly url: string;
+  /** Sender, such as `Pricepool <no-reply@example.com>`. */
+  readonly from: string;
+}): Mailer {
   const transport = createTransport({
     url,
     dnsTimeout: connectMs,

@@ -10,7 +10,7 @@ import { symbols } from 'pino';
 import type { Logger } from './logger.ts';
 
 /** What is known of a request when it is over. Everything but the path is ours or was checked. */
-export interface AccessEntry {
+interface AccessEntry {
   readonly requestId: string;
   readonly method: string;
   /** As the client sent it, without the query, which may hold secrets. */
@@ -25,7 +25,7 @@ export interface AccessEntry {
 }
 
 /** Writes one entry, unless the level of the log is above `info`. */
-export type AccessLog = (entry: AccessEntry) => void;
+type AccessLog = (entry: AccessEntry) => void;
 
 interface Destination {
   write(lines: string): void;

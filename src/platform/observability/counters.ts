@@ -26,13 +26,6 @@ export interface Counters {
   remove(keys: readonly string[]): Promise<void>;
 }
 
-interface CountersDeps {
-  readonly redis: Redis;
-  /** Stands before every key. */
-  readonly prefix: string;
-  readonly clock: Clock;
-}
-
 /** Time (ms) in which Redis must have answered. */
 const answerMs = 500;
 /** For so long (ms) after a late answer Redis is not asked, so that one stall does not delay every request. */
@@ -43,7 +36,16 @@ const mostInMemory = 20_000;
 const unused = { points: 1, duration: 1, keyPrefix: '' };
 
 /** Builds the {@link Counters}. */
-export function createCounters({ redis, prefix, clock }: CountersDeps): Counters {
+export function createCounters({
+  redis,
+  prefix,
+  clock,
+}: {
+  readonly redis: Redis;
+  /** Stands before every key. */
+  readonly prefix: string;
+  readonly clock: Clock;
+}): Counters {
   const shared = new RateLimiterRedis({ ...unused, storeClient: redis, rejectIfRedisNotReady: true });
   const own = new RateLimiterMemory(unused);
   const remembered = new LRUCache<string, true>({

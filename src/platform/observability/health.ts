@@ -4,7 +4,7 @@ import { messageOf } from '../../domain/errors.ts';
 import type { Logger } from './logger.ts';
 
 /** Something that this process needs in order to serve. `check` rejects when it is not there. */
-export interface HealthCheck {
+interface HealthCheck {
   /** Short name that clients may see: `postgres`, `redis`. */
   readonly name: string;
   /** May return a word on its state that anybody may read. */
@@ -12,12 +12,12 @@ export interface HealthCheck {
 }
 
 /** Outcome of one check. `detail` is safe to show to anybody. */
-export interface CheckOutcome {
+interface CheckOutcome {
   readonly ok: boolean;
   readonly detail?: string | undefined;
 }
 
-export interface Readiness {
+interface Readiness {
   readonly ok: boolean;
   readonly checks: Readonly<Record<string, CheckOutcome>>;
 }
@@ -29,17 +29,19 @@ export interface HealthChecks {
   retire(): void;
 }
 
-interface HealthDeps {
-  readonly checks: readonly HealthCheck[];
-  readonly clock: Clock;
-  readonly log: Logger;
-}
-
 const deadlineMs = 1_000;
 const keptMs = 500;
 
 /** Builds the {@link HealthChecks} of a process. Each check has one second. */
-export function createHealth({ checks, clock, log }: HealthDeps): HealthChecks {
+export function createHealth({
+  checks,
+  clock,
+  log,
+}: {
+  readonly checks: readonly HealthCheck[];
+  readonly clock: Clock;
+  readonly log: Logger;
+}): HealthChecks {
   let retired = false;
   let kept: { readonly readiness: Promise<Readiness>; readonly until: number } | undefined;
 

@@ -1,7 +1,6 @@
 import { pino, type Logger as PinoLogger, type LevelWithSilent } from 'pino';
 
 export type Logger = PinoLogger;
-export type LogLevel = LevelWithSilent;
 
 /** Names of fields whose values never reach a log line, at any of the first levels of nesting. */
 const secretFields = [
@@ -25,19 +24,21 @@ const secretFields = [
 /** Where the errors of Postgres quote the row or the values that they are about: hashes and e-mails among them. */
 const quotingFields = ['detail', 'where', 'internalQuery'];
 
-interface LoggerOptions {
-  readonly level: LogLevel;
-  /** Name of the process: `api`, `worker`, `embedded`. */
-  readonly name: string;
-  /** File to append to; standard output when absent. Lines are buffered up to 64 KiB or 250 ms. */
-  readonly file?: string | undefined;
-}
-
 /** A write costs a change of threads, whatever its size. */
 const chunkBytes = 65_536;
 
 /** A structured logger that redacts secrets. */
-export function createLogger({ level, name, file }: LoggerOptions): Logger {
+export function createLogger({
+  level,
+  name,
+  file,
+}: {
+  readonly level: LevelWithSilent;
+  /** Name of the process: `api`, `worker`, `embedded`. */
+  readonly name: string;
+  /** File to append to; standard output when absent. Lines are buffered up to 64 KiB or 250 ms. */
+  readonly file?: string | undefined;
+}): Logger {
   const paths = [
     ...secretFields.flatMap((field) => [field, `*.${field}`, `*.*.${field}`]),
     ...quotingFields.flatMap((field) => [`err.${field}`, `err.*.${field}`]),

@@ -48,14 +48,20 @@ export function registerTallies(registry: Registry, tallies: ReadonlyMap<string,
   });
 }
 
-interface ReadMetric {
-  readonly name: string;
-  readonly help: string;
-  readonly type: 'counter' | 'histogram';
-  readonly read: () => Sample[];
-}
-
-function register(registry: Registry, { name, help, type, read }: ReadMetric): void {
+function register(
+  registry: Registry,
+  {
+    name,
+    help,
+    type,
+    read,
+  }: {
+    readonly name: string;
+    readonly help: string;
+    readonly type: 'counter' | 'histogram';
+    readonly read: () => Sample[];
+  },
+): void {
   const metric = {
     name,
     help,

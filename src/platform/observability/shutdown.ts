@@ -12,7 +12,7 @@ export const shutdownPhases = [
   'threads', // thread pools
   'clients', // Redis, Postgres
 ] as const;
-export type ShutdownPhase = (typeof shutdownPhases)[number];
+type ShutdownPhase = (typeof shutdownPhases)[number];
 
 interface Step {
   readonly phase: ShutdownPhase;

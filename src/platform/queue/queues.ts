@@ -20,15 +20,17 @@ export interface Queues {
   close(): Promise<void>;
 }
 
-interface QueuesDeps {
+/** Opens the producer side of every queue on one shared connection. */
+export function openQueues({
+  redis,
+  prefix,
+  log,
+}: {
   /** A `command` connection. */
   readonly redis: Redis;
   readonly prefix: string;
   readonly log: Logger;
-}
-
-/** Opens the producer side of every queue on one shared connection. */
-export function openQueues({ redis, prefix, log }: QueuesDeps): Queues {
+}): Queues {
   const open = (name: QueueName): Queue => {
     // With the version check a handle is dead for ever when Redis goes away in the moment in which it is made ready.
     const queue = new Queue(name, { connection: redis, prefix, skipVersionCheck: true });

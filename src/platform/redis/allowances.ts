@@ -26,13 +26,6 @@ export interface Allowances {
   isSpent(policy: LimitPolicy, subject: string): boolean;
 }
 
-interface AllowancesDeps {
-  readonly redis: Redis;
-  /** Of the counters in Redis. */
-  readonly prefix: string;
-  readonly clock: Clock;
-}
-
 interface Waiter {
   readonly resolve: (state: LimitState) => void;
   readonly reject: (error: unknown) => void;
@@ -60,7 +53,16 @@ const mostWaiting = 10_000;
 const chunksInLimit = 100;
 
 /** Builds the {@link Allowances}; it owns nothing that must be closed. */
-export function createAllowances({ redis, prefix, clock }: AllowancesDeps): Allowances {
+export function createAllowances({
+  redis,
+  prefix,
+  clock,
+}: {
+  readonly redis: Redis;
+  /** Of the counters in Redis. */
+  readonly prefix: string;
+  readonly clock: Clock;
+}): Allowances {
   return new ChunkedAllowances(createCounters({ redis, prefix, clock }), clock);
 }
 

@@ -18,16 +18,19 @@ const optionsOfRole = {
   subscriber: { maxRetriesPerRequest: null },
 } as const satisfies Readonly<Record<RedisRole, RedisOptions>>;
 
-interface RedisRequest {
+/** Opens a connection that reconnects for ever, once a second at last. Its errors are logged, once per outage. */
+export function openRedis({
+  url,
+  role,
+  name,
+  log,
+}: {
   readonly url: string;
   readonly role: RedisRole;
   /** Shown by CLIENT LIST. */
   readonly name: string;
   readonly log: Logger;
-}
-
-/** Opens a connection that reconnects for ever, once a second at last. Its errors are logged, once per outage. */
-export function openRedis({ url, role, name, log }: RedisRequest): Redis {
+}): Redis {
   const redis = new Redis(url, {
     ...optionsOfRole[role],
     connectionName: `pricepool-${name}`,

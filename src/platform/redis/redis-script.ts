@@ -12,16 +12,17 @@ export function redisScript(source: string): RedisScript {
   return { source, sha: createHash('sha1').update(source).digest('hex') };
 }
 
-interface ScriptCall {
-  readonly keys: readonly string[];
-  readonly args: readonly (string | number)[];
-}
-
 /** Runs a script by its digest, and by its source where Redis does not have it (yet, or any more). */
 export async function runScript(
   redis: Redis,
   script: RedisScript,
-  { keys, args }: ScriptCall,
+  {
+    keys,
+    args,
+  }: {
+    readonly keys: readonly string[];
+    readonly args: readonly (string | number)[];
+  },
 ): Promise<unknown> {
   try {
     return await redis.evalsha(script.sha, keys.length, ...keys, ...args);

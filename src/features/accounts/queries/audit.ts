@@ -47,7 +47,7 @@ export interface NewAuditEvent {
 }
 
 /** A recorded security event. */
-export interface AuditEvent {
+interface AuditEvent {
   readonly id: string;
   readonly at: Date;
   readonly type: AuditType;

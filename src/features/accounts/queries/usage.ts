@@ -17,23 +17,6 @@ export interface NewUsage extends UsageCounts {
   readonly keyId: string | undefined;
 }
 
-/** A day of one's own usage. */
-export interface DailyUsage extends UsageCounts {
-  readonly day: string;
-  /** Null for what was asked without a key. */
-  readonly keyId: string | null;
-}
-
-/** The usage of one user with one key, summed over days. */
-export interface UsageOfKey extends UsageCounts {
-  readonly userId: string;
-  /** Null when there is no such account. */
-  readonly username: string | null;
-  readonly keyId: string | null;
-  /** What is shown of the key; null without one. */
-  readonly keyPrefix: string | null;
-}
-
 /** UTC days, `YYYY-MM-DD`, both included. */
 interface DayRange {
   readonly from: string;
@@ -60,7 +43,8 @@ export function createUsageQueries(knex: Knex) {
 
     /** The days of a user by key, the newest first, 20,000 at most; the totals are of all. */
     async ofUser({ userId, from, to }: DayRange & { readonly userId: string }): Promise<{
-      readonly days: readonly DailyUsage[];
+      /** `keyId` is null for what was asked without a key. */
+      readonly days: readonly (UsageCounts & { readonly day: string; readonly keyId: string | null })[];
       readonly totals: UsageCounts;
     }> {
       const [days, totals] = await Promise.all([
@@ -80,7 +64,14 @@ export function createUsageQueries(knex: Knex) {
       offset,
       limit,
     }: DayRange & { readonly offset: number; readonly limit: number }): Promise<{
-      readonly usage: readonly UsageOfKey[];
+      readonly usage: readonly (UsageCounts & {
+        readonly userId: string;
+        /** Null when there is no such account. */
+        readonly username: string | null;
+        readonly keyId: string | null;
+        /** What is shown of the key; null without one. */
+        readonly keyPrefix: string | null;
+      })[];
       readonly total: number;
     }> {
       const [rows, counted] = await Promise.all([
