@@ -77,38 +77,34 @@ export function unreadMembers(
       if (declarationsOf(from.symbol).some((each) => own.has(each.getSourceFile()))) readAll(from);
       return;
     }
-    relateArguments(from, to, depth);
+    const wantedArguments = argumentsOf(to);
+    for (const [index, each] of argumentsOf(from).entries()) {
+      const other = wantedArguments[index];
+      if (other !== undefined) relate(each, other, depth + 1);
+    }
     for (const target of checker.getPropertiesOfType(to)) {
       const source = checker.getPropertyOfType(from, target.name);
       if (source === undefined || source === target) continue;
       for (const declaration of declarationsOf(source)) {
         const targets = passedOn.get(declaration) ?? new Set();
         passedOn.set(declaration, targets);
-        for (const each of declarationsOf(target)) if (each !== declaration) targets.add(each);
+        declarationsOf(target).forEach((each) => void targets.add(each));
       }
       if (declarationsOf(target).some((each) => own.has(each.getSourceFile())))
         relate(checker.getTypeOfSymbol(source), checker.getTypeOfSymbol(target), depth + 1);
     }
     const [given] = from.getCallSignatures();
     const [wanted] = to.getCallSignatures();
-    if (given === undefined || wanted === undefined) return;
+    if (given !== undefined && wanted !== undefined) relateCalls(given, wanted, depth);
+  }
+
+  /** What a function returns goes on as what is wanted of it; what it is given comes the other way. */
+  function relateCalls(given: ts.Signature, wanted: ts.Signature, depth: number): void {
     relate(given.getReturnType(), wanted.getReturnType(), depth + 1);
     for (const [index, parameter] of given.getParameters().entries()) {
       const passed = wanted.getParameters()[index];
       if (passed !== undefined)
         relate(checker.getTypeOfSymbol(passed), checker.getTypeOfSymbol(parameter), depth + 1);
-    }
-  }
-
-  /** What a promise or a list holds. */
-  function relateArguments(from: ts.Type, to: ts.Type, depth: number): void {
-    const isReference = (type: ts.Type): type is ts.TypeReference =>
-      'target' in type && (type as ts.TypeReference).target !== undefined;
-    if (!isReference(from) || !isReference(to)) return;
-    const wanted = checker.getTypeArguments(to);
-    for (const [index, each] of checker.getTypeArguments(from).entries()) {
-      const other = wanted[index];
-      if (other !== undefined) relate(each, other, depth + 1);
     }
   }
 
@@ -143,6 +139,12 @@ export function unreadMembers(
     ts.forEachChild(node, visit);
   }
 
+  /** What a promise or a list holds. */
+  function argumentsOf(type: ts.Type): readonly ts.Type[] {
+    const isReference = 'target' in type && (type as Partial<ts.TypeReference>).target !== undefined;
+    return isReference ? checker.getTypeArguments(type as ts.TypeReference) : [];
+  }
+
   for (const file of files) visit(file);
 
   const isRead = (declaration: ts.Node, seen = new Set<ts.Node>()): boolean => {
@@ -155,23 +157,39 @@ export function unreadMembers(
     );
   };
 
-  const found = new Map<ts.Node, UnreadMember>();
+  return membersOfFactories(checker, files).filter(
+    ({ declarations }) => !declarations.some((each) => isRead(each)),
+  );
+}
+
+interface FactoryMember extends UnreadMember {
+  readonly declarations: readonly ts.Node[];
+}
+
+function membersOfFactories(
+  checker: ts.TypeChecker,
+  files: readonly ts.SourceFile[],
+): readonly FactoryMember[] {
+  const own = new Set(files);
+  const members = new Map<ts.Node, FactoryMember>();
+  const add = (symbol: ts.Symbol, name: string): void => {
+    const declarations = (symbol.declarations ?? []).filter((each) => own.has(each.getSourceFile()));
+    const [first] = declarations;
+    if (first === undefined || !/^[A-Za-z_]\w*$/.test(symbol.name) || !isMember(first)) return;
+    const file = first.getSourceFile();
+    const { line } = file.getLineAndCharacterOfPosition(first.getStart());
+    const place = { file: file.fileName, line: line + 1 };
+    members.set(first, { ...place, member: symbol.name, factory: name, declarations });
+  };
   for (const { name, declaration } of files.flatMap((file) => factoriesOf(file))) {
-    const signature = checker.getSignatureFromDeclaration(declaration);
-    if (signature === undefined) continue;
     const types = declaration.parameters.map((each) => checker.getTypeAtLocation(each));
-    for (const type of [...types, signature.getReturnType()].flatMap((each) => partsOf(checker, each))) {
-      for (const symbol of checker.getPropertiesOfType(type)) {
-        const [member, ...more] = declarationsOf(symbol).filter((each) => own.has(each.getSourceFile()));
-        if (member === undefined || !/^[A-Za-z_]\w*$/.test(symbol.name) || !isMember(member)) continue;
-        if ([member, ...more].some((each) => isRead(each))) continue;
-        const file = member.getSourceFile();
-        const { line } = file.getLineAndCharacterOfPosition(member.getStart());
-        found.set(member, { file: file.fileName, line: line + 1, member: symbol.name, factory: name });
-      }
-    }
+    const returned = checker.getSignatureFromDeclaration(declaration)?.getReturnType();
+    const parts = [...types, ...(returned === undefined ? [] : [returned])].flatMap((each) =>
+      partsOf(checker, each),
+    );
+    for (const symbol of parts.flatMap((each) => checker.getPropertiesOfType(each))) add(symbol, name);
   }
-  return [...found.values()];
+  return [...members.values()];
 }
 
 /** Members of types and of object literals, also of those that a function returns; not those of classes. */
@@ -227,7 +245,6 @@ function isPlaced(node: ts.Expression): boolean {
     (ts.isArrowFunction(parent) && parent.body === node) ||
     (ts.isVariableDeclaration(parent) && parent.initializer === node) ||
     (ts.isConditionalExpression(parent) && parent.condition !== node) ||
-    (ts.isAwaitExpression(parent) && parent.expression === node) ||
     (ts.isBinaryExpression(parent) && parent.right === node) ||
     ts.isArrayLiteralExpression(parent)
   );

@@ -192,22 +192,7 @@ export function createAccounts({
      * @throws {AppError} 501, code `mail_not_configured`.
      * @throws {RateLimitedError} too many requests from this address.
      */
-    async requestReset({ email, by }: { readonly email: string; readonly by: Caller }): Promise<void> {
-      if (requestMail === undefined)
-        throw new AppError('This server sends no mail: ask its operator for a reset token', {
-          code: 'mail_not_configured',
-          status: 501,
-        });
-      await allowances.take(perAddress, limitSubjectOf(by.address));
-      try {
-        await allowances.take(perAccount, createHash('sha256').update(email).digest('base64url'));
-      } catch (error) {
-        // A refusal would tell whoever watches that somebody else has asked.
-        if (error instanceof RateLimitedError) return;
-        throw error;
-      }
-      await requestMail({ email, address: by.address, requestId: by.requestId });
-    },
+    requestReset: (request: ResetRequest) => requestReset(allowances, requestMail, request),
 
     /**
      * Sets the password of the account that the token is for, and ends every session of it; API keys stay.
@@ -231,6 +216,32 @@ export function createAccounts({
       await revocations.announce(redeemed.revocations);
     },
   };
+}
+
+interface ResetRequest {
+  readonly email: string;
+  readonly by: Caller;
+}
+
+async function requestReset(
+  allowances: Pick<Allowances, 'take'>,
+  requestMail: RequestResetMail | undefined,
+  { email, by }: ResetRequest,
+): Promise<void> {
+  if (requestMail === undefined)
+    throw new AppError('This server sends no mail: ask its operator for a reset token', {
+      code: 'mail_not_configured',
+      status: 501,
+    });
+  await allowances.take(perAddress, limitSubjectOf(by.address));
+  try {
+    await allowances.take(perAccount, createHash('sha256').update(email).digest('base64url'));
+  } catch (error) {
+    // A refusal would tell whoever watches that somebody else has asked.
+    if (error instanceof RateLimitedError) return;
+    throw error;
+  }
+  await requestMail({ email, address: by.address, requestId: by.requestId });
 }
 
 /** @throws {ValidationError} the current password is missing. */

@@ -161,13 +161,7 @@ export function createUserQueries(knex: Knex, life: CredentialLife) {
         if ((await lockLiving(trx, userId)) === undefined) throw noSuchUser();
         // One at a time: who asks again does not trust the first, or has lost it.
         await endResets(trx, userId);
-        await trx('password_resets').insert({
-          hash,
-          user_id: userId,
-          // Not the begin of the transaction, in which one may have waited for the lock: the order is that of the lock.
-          created_at: trx.raw('clock_timestamp()'),
-          expires_at: trx.raw("clock_timestamp() + ? * interval '1 second'", [expiresInSeconds]),
-        });
+        await insertReset(trx, { userId, hash, expiresInSeconds });
         await recordEvent(trx, { type: 'password.reset_requested', userId, by, detail: detailOf(by) });
       });
     },
@@ -311,6 +305,19 @@ async function ownerOfReset(knex: Knex, hash: Buffer): Promise<string | undefine
     .where('expires_at', '>', knex.raw('clock_timestamp()'))
     .first<{ user_id: string } | undefined>('user_id');
   return row?.user_id;
+}
+
+async function insertReset(
+  trx: Knex,
+  { userId, hash, expiresInSeconds }: { userId: string; hash: Buffer; expiresInSeconds: number },
+): Promise<void> {
+  await trx('password_resets').insert({
+    hash,
+    user_id: userId,
+    // Not the begin of the transaction, in which one may have waited for the lock: the order is that of the lock.
+    created_at: trx.raw('clock_timestamp()'),
+    expires_at: trx.raw("clock_timestamp() + ? * interval '1 second'", [expiresInSeconds]),
+  });
 }
 
 async function endResets(trx: Knex, userId: string): Promise<void> {

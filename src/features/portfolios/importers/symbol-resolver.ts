@@ -1,5 +1,5 @@
 /** Which asset each symbol of a report stands for: as the user says, as the user has said before, or the largest that has it. */
-import type { SymbolLookup, SymbolMatch } from '../../assets/queries/symbol-lookup.ts';
+import type { AssetService } from '../../assets/asset-service.ts';
 
 /** What a symbol was taken for. */
 export interface TakenSymbol {
@@ -24,7 +24,10 @@ export class SymbolResolver {
 
   constructor(deps: {
     /** Where symbols are looked up. */
-    readonly source: Pick<SymbolLookup, 'find' | 'identities'>;
+    readonly source: Pick<
+      Pick<AssetService['list'], 'find' | 'identities' | 'isKnown'>,
+      'find' | 'identities'
+    >;
     /** Asset ids by symbol in upper case: of the request, and of earlier ones. */
     readonly asked: ReadonlyMap<string, string>;
     readonly remembered: ReadonlyMap<string, string>;
@@ -82,7 +85,10 @@ function keyOf(symbol: string): string {
   return symbol.toUpperCase();
 }
 
-function othersThan(id: string, match: SymbolMatch | undefined): number {
+function othersThan(
+  id: string,
+  match: Awaited<ReturnType<AssetService['list']['find']>>[number] | undefined,
+): number {
   if (match === undefined) return 0;
   return match.id === id ? match.others : match.others + 1;
 }
