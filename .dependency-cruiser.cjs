@@ -120,7 +120,12 @@ module.exports = {
       'undici|bottleneck',
     ),
     onlyIn('tokens-only-in-accounts', ['^src/features/accounts/'], 'jsonwebtoken|bcrypt'),
-    onlyIn('koa-only-in-http', ['^src/platform/http/', '^src/app\\.ts$'], 'koa|@koa|koa-body'),
+    // A file that is uploaded is read while it comes, by the feature that it goes to.
+    onlyIn(
+      'koa-only-in-http',
+      ['^src/platform/http/', '^src/app\\.ts$', '^src/features/portfolios/importers/upload\\.ts$'],
+      'koa|@koa|koa-body',
+    ),
     onlyIn('mail-only-in-mail', ['^src/platform/mail/'], 'nodemailer'),
     onlyIn(
       'threads-only-in-runtime-and-accounts',

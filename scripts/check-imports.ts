@@ -1,10 +1,9 @@
 /**
  * `npm run deps`: the import rules of .dependency-cruiser.cjs over every TypeScript file. A cruise that sees no modules
  * finds no violations either (that happened, with a compiler that the cruiser did not know), so this also fails when a file
- * on disk was not cruised, or when hardly any imports were found. Violations in `.dependency-cruiser-known.txt` are tolerated
- * until they are mended.
+ * on disk was not cruised, or when hardly any imports were found.
  */
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join, resolve, sep } from 'node:path';
 import { cruise, type ICruiseResult, type IViolation } from 'dependency-cruiser';
 import extractDepcruiseOptions from 'dependency-cruiser/config-utl/extract-depcruise-options';
@@ -16,16 +15,7 @@ const root = resolve(import.meta.dirname, '..');
 process.chdir(root);
 const files = (await Promise.all(folders.map(typeScriptFilesOf))).flat();
 const result = await cruiseAll();
-const known = new Set(
-  (await readFile(join(root, '.dependency-cruiser-known.txt'), 'utf8')).split('\n').filter(Boolean),
-);
-const violations = result.summary.violations.map(describe);
-const problems = [
-  ...violations.filter((each) => !known.has(each)),
-  // The list only shrinks: what has been mended leaves it.
-  ...[...known].filter((each) => !violations.includes(each)).map((each) => `no longer a violation: ${each}`),
-  ...problemsOfCoverage(result, files),
-];
+const problems = [...result.summary.violations.map(describe), ...problemsOfCoverage(result, files)];
 for (const problem of problems) process.stderr.write(`${problem}\n`);
 const { totalDependenciesCruised } = result.summary;
 process.stdout.write(

@@ -13,7 +13,7 @@ import type { Route } from './platform/http/route.ts';
 import { routing } from './platform/http/router.ts';
 import { createAccountsModule } from './features/accounts/module.ts';
 import { createAdminModule } from './features/admin/module.ts';
-import { alertRoutes } from './features/alerts/routes.ts';
+import { createAlertsModule } from './features/alerts/module.ts';
 import { createAssetsModule } from './features/assets/module.ts';
 import { cacheRoutes, priceRoutes, submissionRoutes } from './features/quotes/routes.ts';
 import { docsRoutes } from './platform/http/docs-routes.ts';
@@ -71,7 +71,7 @@ export function routeTable(deps: AppDeps): Route[] {
     ...priceRoutes(deps),
     ...jobRoutes(deps),
     ...webhookRoutes(deps),
-    ...alertRoutes(deps),
+    ...createAlertsModule(deps).routes,
     ...createPortfolioModule(deps, deps, deps).routes,
     ...createAdminModule(deps, deps).routes,
     ...createCoinGeckoApiModule(deps).routes,

@@ -5,7 +5,7 @@ import { createAlertService } from './features/alerts/alert-service.ts';
 import { createAssetService } from './features/assets/asset-service.ts';
 import { createCoinGeckoApiService } from './features/coingecko-api/coingecko-api-service.ts';
 import { createJobService } from './features/jobs/job-service.ts';
-import { createJobsModule } from './features/jobs/module.ts';
+import { jobMetrics } from './features/jobs/module.ts';
 import { quoteMetrics } from './features/quotes/module.ts';
 import { createUpstreamModule } from './features/upstream/module.ts';
 import { createWebhooksModule } from './features/webhooks/module.ts';
@@ -93,7 +93,7 @@ async function main(): Promise<void> {
   createUpstreamModule(api).metrics(api.metrics);
   quoteMetrics(api)(api.metrics);
   createWebhooksModule(api, api).metrics?.(api.metrics);
-  createJobsModule(api, jobs.jobs).metrics(api.metrics);
+  jobMetrics(jobs.jobs)(api.metrics);
   createRealtimeModule(realtime).metrics?.(api.metrics);
 
   // A process that cannot learn them yet listens all the same, and believes no token until it can.

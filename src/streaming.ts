@@ -12,8 +12,6 @@ import { allowed } from './platform/http/admission.ts';
 import { createRealtime } from './platform/realtime/realtime.ts';
 
 /** The streams of the API process, wired. A composition root like the pipeline. */
-export type Streaming = ReturnType<typeof buildStreaming>;
-
 interface StreamingRequest {
   readonly config: Config;
   readonly log: Logger;

@@ -38,6 +38,21 @@ const hourSeconds = 3_600;
 const perAddress: LimitPolicy = { name: 'reset-address', limit: 5, windowSeconds: hourSeconds };
 const perAccount: LimitPolicy = { name: 'reset-account', limit: 3, windowSeconds: hourSeconds };
 
+/** Whoever holds a stolen token guesses no faster than at the login. */
+async function checkPassword(
+  {
+    throttle,
+    passwords,
+  }: { readonly throttle: LoginThrottle; readonly passwords: Pick<Passwords, 'matches'> },
+  account: Account,
+  password: string,
+  address: string,
+): Promise<void> {
+  const attempt = await throttle.begin({ account: account.email, address });
+  if (!(await passwords.matches(password, account.passwordHash, address))) throw wrongPassword();
+  await attempt.succeeded();
+}
+
 /**
  * Builds what is done with accounts. All of it rejects with {@link UnavailableError} when Postgres does not answer or too many
  * passwords wait to be hashed.
@@ -58,19 +73,13 @@ export function createAccounts({
   /** Absent: there is no mail server. */
   readonly requestMail?: RequestResetMail | undefined;
 }) {
+  const checking = { throttle, passwords };
   /** Others cannot tell an account that is not theirs from one that is not there. */
   async function get({ id, viewer }: { readonly id: string; readonly viewer: Principal }): Promise<Account> {
     const account = id === viewer.userId || viewer.role === 'admin' ? await users.find(id) : undefined;
     if (account === undefined)
       throw new NotFoundError('There is no such user, or it is not you', 'user_not_found');
     return account;
-  }
-
-  /** Whoever holds a stolen token guesses no faster than at the login. */
-  async function checkPassword(account: Account, password: string, address: string): Promise<void> {
-    const attempt = await throttle.begin({ account: account.email, address });
-    if (!(await passwords.matches(password, account.passwordHash, address))) throw wrongPassword();
-    await attempt.succeeded();
   }
 
   return {
@@ -127,7 +136,7 @@ export function createAccounts({
         throw new ForbiddenError('Only admins change roles');
       const changesEmail = changes.email !== undefined && changes.email !== before.email;
       if (changesEmail && id === viewer.userId)
-        await checkPassword(before, given(currentPassword), by.address);
+        await checkPassword(checking, before, given(currentPassword), by.address);
       const { account, revocations: ended } = await users.update({ id, changes, by });
       await revocations.announce(ended);
       return account;
@@ -154,7 +163,7 @@ export function createAccounts({
       readonly by: Caller;
     }): Promise<Date> {
       const account = await get({ id, viewer });
-      if (id === viewer.userId) await checkPassword(account, given(currentPassword), by.address);
+      if (id === viewer.userId) await checkPassword(checking, account, given(currentPassword), by.address);
       const { deletedAt, revocations: ended } = await users.remove({ id, by });
       await revocations.announce(ended);
       return deletedAt;
@@ -178,7 +187,7 @@ export function createAccounts({
     }): Promise<void> {
       const account = await users.find(userId);
       if (account === undefined) throw new UnauthenticatedError();
-      await checkPassword(account, currentPassword, by.address);
+      await checkPassword(checking, account, currentPassword, by.address);
       const passwordHash = await passwords.hash(password, by.address);
       const oldHash = account.passwordHash;
       const ended = await users.changePassword({ userId, oldHash, passwordHash, by });

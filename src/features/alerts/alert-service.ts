@@ -50,8 +50,6 @@ const alertLimit = 500;
 /** An alert that fires in between is changed as it then is; so often. */
 const mostAttempts = 5;
 
-export type AlertService = ReturnType<typeof createAlertService>;
-
 /**
  * Builds the service of an API process; alerts are evaluated by workers.
  * @param services.realtime opens the streams of this process.

@@ -19,7 +19,7 @@ function lastText(given: unknown): string | undefined {
 }
 
 /** Any text; undefined when absent or empty. */
-export function text(description: string) {
+function text(description: string) {
   return z.preprocess(lastText, z.string().optional()).optional().meta({ description });
 }
 
@@ -37,7 +37,7 @@ function listOf(given: unknown): readonly string[] | undefined {
 }
 
 /** A comma-separated list in lower case; undefined when absent or empty. */
-export function list(description: string) {
+function list(description: string) {
   return z
     .preprocess(listOf, z.custom<readonly string[] | undefined>())
     .optional()
@@ -84,7 +84,7 @@ export function word<const W extends string>(words: readonly W[], description: s
 }
 
 /** A count of 1 or more: more than `max` is `max`, and what is no count is `fallback`. */
-export function count(
+function count(
   description: string,
   { fallback, max }: { readonly fallback: number; readonly max: number },
 ) {

@@ -3,7 +3,7 @@
  * request waits for it a bounded time, unless nearly all is there. A point that nobody has observed is never answered.
  */
 import { LRUCache } from 'lru-cache';
-import type { CandleQueries, ChartPoint, DailyCloses } from './queries/candles.ts';
+import type { CandleQueries, ChartPoint } from './queries/candles.ts';
 import type { HistoryAsks, SeriesKey } from './queries/history-requests.ts';
 import type { JobData } from '../../../jobs/registry.ts';
 import { dayMs, joinCandles, type OhlcPart } from './chart.ts';
@@ -138,15 +138,7 @@ export function createHistoryReader(deps: ReaderDeps) {
       return joinCandles(parts, { from, now, lengthMs, partMs: granularityMs[granularity] });
     },
 
-    beginOf: candles.beginOf,
     dayOf: candles.dayOf,
-
-    /** The last price of each UTC day of a span, by asset; assets without any are missing. What is stored, and nothing is asked for. */
-    dailyCloses: (
-      assetIds: readonly string[],
-      currency: string,
-      { from, to }: Stretch,
-    ): Promise<ReadonlyMap<string, DailyCloses>> => candles.dailyCloses({ assetIds, currency, from, to }),
   };
 }
 

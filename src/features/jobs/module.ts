@@ -1,16 +1,12 @@
 import type { ApiModule } from '../../platform/http/api-module.ts';
-import { jobRoutes, type JobDeps } from './routes.ts';
 import type { JobQueries } from './queries/jobs.ts';
 
-/** A user's jobs, and how many there are of all. */
-export function createJobsModule(services: JobDeps, jobs: Pick<JobQueries, 'countByState'>) {
-  return {
-    routes: jobRoutes(services),
-    metrics(metrics) {
-      metrics.gauge('job_states', 'Client jobs by state.', {
-        label: 'state',
-        read: () => jobs.countByState(),
-      });
-    },
-  } satisfies ApiModule;
+/** Registers the gauge of client jobs by their state. */
+export function jobMetrics(jobs: Pick<JobQueries, 'countByState'>): NonNullable<ApiModule['metrics']> {
+  return (metrics) => {
+    metrics.gauge('job_states', 'Client jobs by state.', {
+      label: 'state',
+      read: () => jobs.countByState(),
+    });
+  };
 }

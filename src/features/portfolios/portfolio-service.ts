@@ -31,9 +31,6 @@ export interface PortfolioChange {
 /** Portfolios that one user may have. */
 const portfolioLimit = 200;
 
-/** See {@link createPortfolioDesk}. */
-export type PortfolioDesk = ReturnType<typeof createPortfolioDesk>;
-
 /**
  * Builds what handlers find, make and change portfolios by. All of it throws {@link UnavailableError} when Postgres does not
  * answer. `updateBooks` has the books of a portfolio brought up to date and never rejects.

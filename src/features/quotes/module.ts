@@ -1,18 +1,5 @@
 import type { ApiModule } from '../../platform/http/api-module.ts';
 import type { QuoteService } from './quote-service.ts';
-import { cacheRoutes, priceRoutes, submissionRoutes } from './routes.ts';
-
-/** What quotes give the API process. */
-export function createQuotesModule(
-  deps: { readonly quotes: QuoteService } & Parameters<typeof priceRoutes>[0] &
-    Parameters<typeof cacheRoutes>[0] &
-    Parameters<typeof submissionRoutes>[0],
-): ApiModule {
-  return {
-    routes: [...cacheRoutes(deps), ...submissionRoutes(deps), ...priceRoutes(deps)],
-    metrics: quoteMetrics(deps),
-  };
-}
 
 /** Registers the gauges of the quote cache of this process, and of the prices that are doubted. */
 export function quoteMetrics({

@@ -34,6 +34,7 @@ export function createQuoteService(
   const interest = new Interest({ redis, keys, log, windowMs: config.WARM_WINDOW * 1000 });
   shutdown.add('queues', 'interest', () => interest.close());
   const ticks = createTicks({ redis, subscriber, channel: keys.ticks });
+  const publisher: TickPublisher = ticks;
   const local = createLocalCache();
   ticks.listen(local);
   const enqueue = createEnqueueRefresh(queues);
@@ -54,7 +55,7 @@ export function createQuoteService(
     interest,
     ticks,
     /** Tells the fleet of new quotes. */
-    publisher: ticks as TickPublisher,
+    publisher,
     enqueue,
     want,
     collect,

@@ -140,7 +140,7 @@ describe('history that is missing', () => {
   it('gives days to keep for ever where hours were fetched', async () => {
     await chart('1h', 30, 2_000);
     const span = { from: now - 30 * dayMs, to: now };
-    const closes = await reader.dailyCloses(['bitcoin'], 'usd', span);
+    const closes = await store.candles.dailyCloses({ assetIds: ['bitcoin'], currency: 'usd', ...span });
     expect(closes.get('bitcoin')?.days).to.have.length(30);
   });
 

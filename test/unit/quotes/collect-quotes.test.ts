@@ -32,7 +32,7 @@ describe('a collection of quotes', () => {
       store: {
         readMany: (_currency: string, ids: readonly string[]) =>
           Promise.resolve(ids.map((id) => stored.get(id) ?? { quote: undefined, failure: undefined })),
-      } as never,
+      },
       want: ({ assetIds }) => {
         wanted.push([...assetIds]);
         return Promise.resolve(assetIds.length);

@@ -27,6 +27,8 @@ export interface AccountChanges {
   readonly role?: 'user' | 'admin' | undefined;
 }
 
+type NewAccount = Pick<Account, 'username' | 'email' | 'passwordHash' | 'role'>;
+
 export type UserQueries = ReturnType<typeof createUserQueries>;
 
 /**
@@ -44,10 +46,7 @@ export function createUserQueries(knex: Knex, life: CredentialLife) {
      * @throws {ConflictError} username or e-mail is taken, perhaps by an account that was deleted; which of them is not said.
      * @throws {UnauthenticatedError} the credential behind the change was revoked.
      */
-    insert(
-      account: Pick<Account, 'username' | 'email' | 'passwordHash' | 'role'>,
-      by: Actor,
-    ): Promise<Account> {
+    insert(account: NewAccount, by: Actor): Promise<Account> {
       return transact(async (trx) => {
         await confirmClaim(trx, by.claim);
         const row = await orTaken(

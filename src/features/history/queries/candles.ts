@@ -91,12 +91,6 @@ function statementsOf(knex: Knex) {
         mostPoints,
       ]),
 
-    /** When the stored history of an asset starts (ms since the epoch); undefined without one. */
-    beginOf: async (assetId: string, currency: string): Promise<number | undefined> => {
-      const [row] = await ask<{ begin: number | null }>(beginSql, [assetId, currency]);
-      return row?.begin ?? undefined;
-    },
-
     /** The first observation of a UTC day (ms of its midnight) in every currency that has one. */
     dayOf: (assetId: string, day: number) => ask<DayPoint>(daySql, [assetId, day, day]),
 
@@ -238,9 +232,6 @@ const pointsSql: Readonly<Record<Granularity, string>> = {
 
 const liveSql = `select ${ms('open_time')} as "openTime", open, high, low, close, observations from candles
   where asset_id = ? and currency = ? and resolution = ? and live and ${within} order by open_time limit ?`;
-
-const beginSql = `select ${ms('min(first_at)')} as begin from candles
-  where asset_id = ? and currency = ? and resolution = '1d'`;
 
 const daySql = `select distinct on (currency) currency, ${ms('first_at')} as at, open as price, market_cap as "marketCap",
     volume

@@ -55,6 +55,63 @@ interface WrittenPart {
   readonly prefix: string;
 }
 
+const placeOf = ({ page, limit: size }: PortfolioPage) => ({ offset: (page - 1) * size, limit: size });
+
+/** What a change is written with. */
+interface Writing {
+  readonly transactions: TransactionQueries;
+  readonly takeTurn: TakeWriteTurn;
+  readonly findMarketValues: FindMarketValues;
+  /** Transactions that a portfolio may have. */
+  readonly limit: number;
+}
+
+interface TransactionDeskDeps extends Writing {
+  /** Finds a portfolio of the viewer. */
+  readonly portfolios: { get(id: string, viewer: Viewer): Promise<Portfolio> };
+  /** Whether there is such an asset; true too when that cannot be told. */
+  readonly isAsset: (id: string) => boolean;
+  /** Has the books of a portfolio brought up to date; never rejects. */
+  readonly updateBooks: (portfolioId: string) => void;
+  readonly clock: Clock;
+}
+
+/** What it named before, a transaction may go on to name, though the asset be gone. */
+function checkAgain(
+  before: StoredTransaction,
+  written: WrittenTransaction,
+  { now, isAsset }: Parameters<typeof checkDrafts>[1],
+) {
+  const had = new Set([before.received?.asset, before.given?.asset, before.fee?.asset]);
+  const known = { now, isAsset: (asset: string) => had.has(asset) || isAsset(asset) };
+  return checkDrafts([{ id: before.id, written, prefix: '' }], known);
+}
+
+async function partsOf(
+  { findMarketValues }: Writing,
+  portfolio: Portfolio,
+  checked: readonly Prefixed[],
+): Promise<WrittenPart[]> {
+  const worth = { currency: portfolio.baseCurrency, findMarketValues };
+  const recorded = await valued(checked, worth);
+  return recorded.map((transaction, index) => ({ transaction, prefix: checked[index]?.prefix ?? '' }));
+}
+
+/** Writes a change when its turn has come. An overdrawn holding is told in the fields of the request. */
+async function write(
+  { transactions, takeTurn, limit }: Writing,
+  { portfolioId, by }: Pick<TransactionRequest, 'portfolioId' | 'by'>,
+  { parts, otherwise }: { parts: readonly WrittenPart[]; otherwise: (asset: string) => string },
+  plan: PlanChange,
+): Promise<readonly StoredTransaction[]> {
+  try {
+    return await takeTurn(portfolioId, () => transactions.change({ portfolioId, limit, by }, plan));
+  } catch (error) {
+    if (!(error instanceof OverdrawnError)) throw error;
+    throw overdrawnIn(error, parts, otherwise(error.asset));
+  }
+}
+
 /**
  * Builds what handlers find, make and change transactions of the viewer's portfolios by. All of it throws {@link NotFoundError} for
  * a portfolio or transaction that is not there or not the viewer's, and {@link UnavailableError} when Postgres does not answer, or
@@ -69,42 +126,8 @@ export function createTransactionDesk({
   updateBooks,
   limit,
   clock,
-}: {
-  /** Finds a portfolio of the viewer. */
-  readonly portfolios: { get(id: string, viewer: Viewer): Promise<Portfolio> };
-  readonly transactions: TransactionQueries;
-  readonly takeTurn: TakeWriteTurn;
-  readonly findMarketValues: FindMarketValues;
-  /** Whether there is such an asset; true too when that cannot be told. */
-  readonly isAsset: (id: string) => boolean;
-  /** Has the books of a portfolio brought up to date; never rejects. */
-  readonly updateBooks: (portfolioId: string) => void;
-  /** Transactions that a portfolio may have. */
-  readonly limit: number;
-  readonly clock: Clock;
-}) {
-  const placeOf = ({ page, limit: size }: PortfolioPage) => ({ offset: (page - 1) * size, limit: size });
-
-  async function partsOf(portfolio: Portfolio, checked: readonly Prefixed[]): Promise<WrittenPart[]> {
-    const worth = { currency: portfolio.baseCurrency, findMarketValues };
-    const recorded = await valued(checked, worth);
-    return recorded.map((transaction, index) => ({ transaction, prefix: checked[index]?.prefix ?? '' }));
-  }
-
-  /** Writes a change when its turn has come. An overdrawn holding is told in the fields of the request. */
-  async function write(
-    { portfolioId, by }: Pick<TransactionRequest, 'portfolioId' | 'by'>,
-    { parts, otherwise }: { parts: readonly WrittenPart[]; otherwise: (asset: string) => string },
-    plan: PlanChange,
-  ): Promise<readonly StoredTransaction[]> {
-    try {
-      return await takeTurn(portfolioId, () => transactions.change({ portfolioId, limit, by }, plan));
-    } catch (error) {
-      if (!(error instanceof OverdrawnError)) throw error;
-      throw overdrawnIn(error, parts, otherwise(error.asset));
-    }
-  }
-
+}: TransactionDeskDeps) {
+  const writing = { transactions, takeTurn, findMarketValues, limit };
   async function get({
     portfolioId,
     viewer,
@@ -144,11 +167,12 @@ export function createTransactionDesk({
       const own = drafts.flatMap(({ id }) => id ?? []);
       const known = sameOf(checked, await transactions.find(portfolioId, own));
       const parts = await partsOf(
+        writing,
         portfolio,
         checked.filter(({ content }) => !known.has(content.id)),
       );
       const how = { parts, otherwise: () => 'transactions' };
-      const added = await write({ portfolioId, by }, how, async (change, find) => {
+      const added = await write(writing, { portfolioId, by }, how, async (change, find) => {
         confirmCurrency(change.portfolio, portfolio);
         // Somebody may have sent the same in the meantime.
         for (const [id, each] of sameOf(checked, await find(own))) known.set(id, each);
@@ -178,19 +202,16 @@ export function createTransactionDesk({
       const [before] = await transactions.find(portfolioId, [id]);
       if (before === undefined) throw noTransaction();
       confirmVersion(before.version, expected);
-      // What it named before, it may go on to name, though the asset be gone.
-      const had = new Set([before.received?.asset, before.given?.asset, before.fee?.asset]);
-      const checked = checkDrafts([{ id, written, prefix: '' }], {
-        now: clock.now(),
-        isAsset: (asset) => had.has(asset) || isAsset(asset),
-      });
+      const checked = checkAgain(before, written, { now: clock.now(), isAsset });
       if (checked.every((each) => saysTheSame(each, before))) return before;
       const parts = await partsOf(
+        writing,
         portfolio,
         checked.map((each) => ({ ...each, prefix: '' })),
       );
       const otherwise = (asset: string): string => lackingField(asset, before, parts[0]?.transaction);
       const [replaced = before] = await write(
+        writing,
         { portfolioId, by },
         { parts, otherwise },
         async (change, find) => {
@@ -209,10 +230,15 @@ export function createTransactionDesk({
     /** @throws {ValidationError} a later transaction needs it; {PreconditionFailedError} as `replace` does. */
     async remove({ portfolioId, viewer, by, id, expected }: TransactionTarget): Promise<void> {
       await portfolios.get(portfolioId, viewer);
-      await write({ portfolioId, by }, { parts: [], otherwise: () => 'id' }, async (_change, find) => {
-        await currentOf(find, id, expected);
-        return { remove: [id] };
-      });
+      await write(
+        writing,
+        { portfolioId, by },
+        { parts: [], otherwise: () => 'id' },
+        async (_change, find) => {
+          await currentOf(find, id, expected);
+          return { remove: [id] };
+        },
+      );
       updateBooks(portfolioId);
     },
 
