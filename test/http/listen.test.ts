@@ -90,7 +90,7 @@ describe('the bounds of connections', () => {
   it('are those of the process that listens', function () {
     if (process.platform !== 'linux') this.skip();
     const script = `
-      const { listen } = await import('./src/http/listen.ts');
+      const { listen } = await import('./src/platform/http/listen.ts');
       const { server, close } = await listen({ callback: () => () => undefined }, { host: '127.0.0.1', port: 0 });
       console.log(server.maxConnections);
       await close(0);`;

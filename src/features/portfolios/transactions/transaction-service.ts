@@ -128,11 +128,8 @@ export function createTransactionDesk({
   clock,
 }: TransactionDeskDeps) {
   const writing = { transactions, takeTurn, findMarketValues, limit };
-  async function get({
-    portfolioId,
-    viewer,
-    id,
-  }: Pick<TransactionTarget, 'portfolioId' | 'viewer' | 'id'>): Promise<StoredTransaction> {
+  async function get(asked: Pick<TransactionTarget, 'portfolioId' | 'viewer' | 'id'>) {
+    const { portfolioId, viewer, id } = asked;
     await portfolios.get(portfolioId, viewer);
     const [found] = await transactions.find(portfolioId, [id]);
     if (found === undefined) throw noTransaction();
