@@ -1,4 +1,4 @@
-/** What callers see of the way of upstream calls out of a process (upstream-gate.ts). */
+/** What callers see of the way of upstream calls out of a process (request-limiter.ts). */
 import type { Urgency } from '../../domain/quote.ts';
 import type { Grant } from './budget/budget.ts';
 

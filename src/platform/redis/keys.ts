@@ -36,7 +36,7 @@ export interface RedisKeys {
   readonly demandAside: string;
   /** Prefix of the clocks of tenants, a sorted set for each urgency. */
   readonly fairClocks: string;
-  /** What is read (src/demand/interest.ts). */
+  /** What is read (src/features/quotes/demand/interest.ts). */
   readonly interest: {
     /** Sorted set of currencies; the score is when something was read last (ms since the epoch). */
     readonly currencies: string;

@@ -40,7 +40,7 @@ export type WarmBudget = Pick<
   'ready' | 'limit' | 'used' | 'nextGrantInMs' | 'spacingMs' | 'blockedForMs'
 > & { readonly month: { readonly atHand: { readonly warming: number } } | null };
 
-/** Share of the calls of a minute up to which the budget gives to warming (src/providers/budget). */
+/** Share of the calls of a minute up to which the budget gives to warming (src/features/upstream/budget). */
 const warmingShare = 0.9;
 
 /** Calls that the budget will give to warming within `withinMs`, as far as its state tells; the month's pace is kept. */
