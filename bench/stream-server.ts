@@ -10,7 +10,8 @@ import { loadConfig } from '../src/platform/config/load-config.ts';
 import { createAccountService } from '../src/features/accounts/account-service.ts';
 import { createAlertService } from '../src/features/alerts/alert-service.ts';
 import { createCoinGeckoApiService } from '../src/features/coingecko-api/coingecko-api-service.ts';
-import { buildPortfolios } from '../src/portfolios.ts';
+import { createBooksService } from '../src/features/portfolios/books-service.ts';
+import { createPortfolioService } from '../src/features/portfolios/portfolio-service.ts';
 import { createApp } from '../src/app.ts';
 import type { AppDeps } from '../src/app-deps.ts';
 import { listen } from '../src/platform/http/listen.ts';
@@ -69,7 +70,11 @@ async function main(): Promise<void> {
 
   const { history } = pipeline;
   const assets = directoryOver(() => noAssets);
-  const portfolios = buildPortfolios({ pipeline, assets, market: quotes });
+  const books = createBooksService(pipeline, { store: quotes.store, past: history });
+  const portfolios = createPortfolioService(pipeline, books, {
+    assets,
+    quotes: (asked) => quotes.getMany(asked),
+  });
   const alerts = createAlertService(pipeline, {
     webhooks: pipeline.webhooks,
     assets,

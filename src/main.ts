@@ -5,6 +5,8 @@ import { createAlertService } from './features/alerts/alert-service.ts';
 import { createAssetService } from './features/assets/asset-service.ts';
 import { createCoinGeckoApiService } from './features/coingecko-api/coingecko-api-service.ts';
 import { createJobService } from './features/jobs/job-service.ts';
+import { createBooksService } from './features/portfolios/books-service.ts';
+import { createPortfolioService } from './features/portfolios/portfolio-service.ts';
 import { jobMetrics } from './features/jobs/module.ts';
 import { quoteMetrics } from './features/quotes/module.ts';
 import { createUpstreamModule } from './features/upstream/module.ts';
@@ -22,7 +24,6 @@ import { createShutdown, onProcessEnd } from './platform/observability/shutdown.
 import { openPlatform } from './platform/platform.ts';
 import { createRealtimeModule } from './platform/realtime/module.ts';
 import { createUpgrade } from './platform/realtime/upgrade.ts';
-import { buildPortfolios } from './portfolios.ts';
 import { buildStreaming } from './streaming.ts';
 
 /** Longest wait (ms) for the revocations before listening. */
@@ -47,7 +48,11 @@ async function main(): Promise<void> {
     budget: upstream.budgetStatus,
   });
   const assets = createAssetService(pipeline).openDirectory();
-  const portfolios = buildPortfolios({ pipeline, market: quotes, assets });
+  const books = createBooksService(pipeline, { store: quotes.store, past: history });
+  const portfolios = createPortfolioService(pipeline, books, {
+    assets,
+    quotes: (asked) => quotes.getMany(asked),
+  });
   const streaming = buildStreaming({ config, log, shutdown, pipeline, access, jobs });
   const { realtime } = streaming;
   const alerts = createAlertService(pipeline, {

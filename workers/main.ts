@@ -8,7 +8,7 @@ import { loadConfig } from '../src/platform/config/load-config.ts';
 import { createLogger } from '../src/platform/observability/logger.ts';
 import { createShutdown, onProcessEnd } from '../src/platform/observability/shutdown.ts';
 import { openPlatform } from '../src/platform/platform.ts';
-import { buildBooks } from '../src/portfolios.ts';
+import { createBooksService } from '../src/features/portfolios/books-service.ts';
 import { createAccountsProcessors } from './processors/accounts/module.ts';
 import { createAlertsProcessors } from './processors/alerts/module.ts';
 import { createCoinGeckoApiProcessors } from './processors/coingecko-api/module.ts';
@@ -54,7 +54,7 @@ function main(): void {
     createHistoryProcessors(platform, { history, sources }),
     createCoinGeckoApiProcessors(platform, sources),
     createPortfolioProcessors(platform, {
-      books: buildBooks({ ...platform, history, quotes }),
+      books: createBooksService(platform, { store: quotes.store, past: history }),
       clientRuns,
       threads,
       want: (wanted) => quotes.want({ ...wanted, urgency: 'backfill' }),

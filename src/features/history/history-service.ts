@@ -40,6 +40,8 @@ export function createHistoryService({
     ...createHistoryReader(reading),
     /** The last daily close of each asset before a moment (ms since the epoch), by asset; those without any are missing. */
     closesBefore: candles.closesBefore,
+    /** The last price of each UTC day of a span, by asset; assets without any are missing. What is stored, and nothing is asked for. */
+    dailyCloses: candles.dailyCloses,
     /** Asks for daily prices that something lacked. Never rejects. */
     askForCloses: createAskForCloses(reading),
     candles,

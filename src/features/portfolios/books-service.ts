@@ -19,9 +19,7 @@ import { createPortfolioQueries } from './queries/portfolios.ts';
 import { createMarketValues } from './valuation/market-values.ts';
 
 /** Daily prices of the past, of the feature that keeps them. */
-export interface PastCloses extends Pick<HistoryService, 'closesBefore' | 'askForCloses'> {
-  readonly dailyCloses: HistoryService['candles']['dailyCloses'];
-}
+export type PastCloses = Pick<HistoryService, 'dailyCloses' | 'closesBefore' | 'askForCloses'>;
 
 /** See {@link createBooksService}. */
 export type BooksService = ReturnType<typeof createBooksService>;
