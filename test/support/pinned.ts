@@ -74,6 +74,10 @@ export function withoutVolatile(value: unknown, { exact = false }: VolatileOptio
 }
 
 function withoutVolatileUnder(key: string, value: unknown, exact: boolean): Json {
+  // Whether it can be told depends on how far other jobs are.
+  if (key === 'eta_seconds') return '<figure>';
+  // Of the coins that trend, in a market that walks.
+  if (key === 'item') return shapeOf(value);
   if (Array.isArray(value)) {
     const shown = exact ? value : value.slice(0, mostElements);
     return shown.map((each) => withoutVolatileUnder(key, each, exact));
@@ -95,6 +99,12 @@ function withoutVolatileUnder(key: string, value: unknown, exact: boolean): Json
   // A whole number was given to us: prices that walk have fractions.
   if (volatile.figure.test(key) && /^(-?\d+\.\d+s?|\$[\d,.]+)$/.test(value)) return '<figure>';
   return markRecent(value);
+}
+
+/** The members of a value, without what they say. */
+function shapeOf(value: unknown): Json {
+  if (value === null || typeof value !== 'object') return '<value>';
+  return Object.fromEntries(Object.entries(value).map(([name, child]) => [name, shapeOf(child)]));
 }
 
 function markNumber(value: number, key: string, exact: boolean): Json {
