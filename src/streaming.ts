@@ -4,7 +4,7 @@ import type { Logger } from './platform/observability/logger.ts';
 import type { Shutdown } from './platform/observability/shutdown.ts';
 import type { Pipeline } from './pipeline.ts';
 import { jobFollowedBy, seeJobs } from './features/jobs/job-rights.ts';
-import type { JobService } from './features/jobs/job-service.ts';
+import type { createJobService } from './features/jobs/job-service.ts';
 import { createJobStreams } from './features/jobs/job-streams.ts';
 import { createPortfolioStreams } from './features/portfolios/portfolio-stream.ts';
 import { createPriceStreams } from './features/quotes/price-streams.ts';
@@ -18,7 +18,7 @@ interface StreamingRequest {
   readonly shutdown: Shutdown;
   readonly pipeline: Pipeline;
   readonly access: Pick<AccountService, 'revocations' | 'tokens'>;
-  readonly jobs: JobService;
+  readonly jobs: ReturnType<typeof createJobService>;
 }
 
 /** Builds the streams. Nothing is waited for. */

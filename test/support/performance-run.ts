@@ -8,7 +8,7 @@ import type { JobData } from '../../jobs/registry.ts';
 import type { Portfolio } from '../../src/features/portfolios/ledger/portfolio.ts';
 import type { Transaction } from '../../src/features/portfolios/ledger/transaction.ts';
 import type { JobRecord } from '../../src/domain/job.ts';
-import type { AskForCloses } from '../../src/features/history/request-closes.ts';
+import type { createAskForCloses } from '../../src/features/history/request-closes.ts';
 import { importExport } from '../../src/features/history/import-export.ts';
 import { silentLogger } from '../../src/platform/observability/logger.ts';
 import type { QuotedPrice } from '../../src/features/portfolios/performance/performance-tables.ts';
@@ -34,7 +34,7 @@ export interface PerformanceRuns {
   /** Quotes in the cache. */
   readonly quotes: Map<string, QuotedPrice>;
   /** What prices were asked for. */
-  readonly asked: Parameters<AskForCloses>[0][];
+  readonly asked: Parameters<ReturnType<typeof createAskForCloses>>[0][];
   /** Events that were told. */
   readonly told: string[];
   now: number;

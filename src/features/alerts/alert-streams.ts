@@ -121,17 +121,11 @@ class ProcessAlertStreams implements AlertStreams {
   }
 }
 
-interface Begin {
-  /** Id of the last firing that the client has. */
-  readonly cursor: string;
-  readonly recovered: boolean;
-}
-
 /** A client that names an id that the record cannot go on from is told so, and begins with what fires from now on. */
 function beginOf(
   lastEventId: string | undefined,
   { newest, oldestMs }: { readonly newest: string; readonly oldestMs: number },
-): Begin {
+) {
   if (lastEventId === undefined) return { cursor: newest, recovered: true };
   const id = lastEventId.toLowerCase();
   const isKnown = isUuid(id) && versionOf(id) === 7 && id <= newest && msOf(id) >= oldestMs;

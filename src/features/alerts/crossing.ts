@@ -64,7 +64,6 @@ export function percentChange(now: Level, reference: Level): Level | undefined {
 /** What an alert does next; a firing is the move to `fired`. */
 export type Move = 'armed' | 'fired';
 
-type Observed = Pick<Seen, 'value' | 'at' | 'isFresh'>;
 type Standing = AlertRule & Pick<Alert, 'state' | 'observedAt' | 'firedAt'>;
 
 /** Whether anything can happen to an alert without its owner. */
@@ -73,13 +72,19 @@ export function isWatched({ state, repeat }: Pick<Alert, 'state' | 'repeat'>): b
 }
 
 /** Where an alert moves at a value; undefined when it stays. */
-export function moveOf(alert: Standing, observation: Observed): Move | undefined {
+export function moveOf(
+  alert: Standing,
+  observation: Pick<Seen, 'value' | 'at' | 'isFresh'>,
+): Move | undefined {
   const move = nextMove(alert, observation);
   const isSoon = alert.firedAt !== null && observation.at < alert.firedAt.getTime() + leastBetweenFiringsMs;
   return move === 'fired' && isSoon ? undefined : move;
 }
 
-function nextMove(alert: Standing, { value, at, isFresh }: Observed): Move | undefined {
+function nextMove(
+  alert: Standing,
+  { value, at, isFresh }: Pick<Seen, 'value' | 'at' | 'isFresh'>,
+): Move | undefined {
   if (alert.observedAt !== null && at < alert.observedAt.getTime()) return undefined;
   const { atLeast, atMost } = triggersOf(alert);
   const isReached = (atLeast !== undefined && value >= atLeast) || (atMost !== undefined && value <= atMost);

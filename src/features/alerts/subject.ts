@@ -154,12 +154,6 @@ export class Subject {
   }
 }
 
-interface Entry {
-  readonly level: Level;
-  readonly id: string;
-  readonly version: number;
-}
-
 /** Entries below which nothing is swept. */
 const fewEntries = 64;
 
@@ -171,7 +165,7 @@ const fewEntries = 64;
 export class LevelHeap {
   /** Whether the alert is still as it was in this version. */
   readonly #isCurrent: (id: string, version: number) => boolean;
-  #entries: Entry[] = [];
+  #entries: { readonly level: Level; readonly id: string; readonly version: number }[] = [];
   #sweepAt = fewEntries;
 
   constructor({ isCurrent }: { readonly isCurrent: (id: string, version: number) => boolean }) {

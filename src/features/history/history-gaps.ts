@@ -10,18 +10,6 @@ export interface Stretch {
   readonly to: number;
 }
 
-/** What of a span is missing. */
-interface Gaps {
-  /** Intervals in which a point may be expected. */
-  readonly expected: number;
-  /** Intervals without a point that a provider could still fill. */
-  readonly missing: number;
-  /** From the first to the last missing interval; undefined when none is. */
-  readonly stretch: Stretch | undefined;
-  /** Intervals without a point that need not be asked for now: asking failed or was refused a moment ago. */
-  readonly barred: number;
-}
-
 /**
  * Compares the points of a span with the intervals that should have one. An interval in which a provider has answered that it
  * has nothing is not expected: the asset may not have existed, or nobody traded it.
@@ -41,7 +29,16 @@ export function findGaps({
   /** Starts of the intervals that have a point. */
   readonly present: Iterable<number>;
   readonly asked: readonly HistoryAsk[];
-}): Gaps {
+}): {
+  /** Intervals in which a point may be expected. */
+  readonly expected: number;
+  /** Intervals without a point that a provider could still fill. */
+  readonly missing: number;
+  /** From the first to the last missing interval; undefined when none is. */
+  readonly stretch: Stretch | undefined;
+  /** Intervals without a point that need not be asked for now: asking failed or was refused a moment ago. */
+  readonly barred: number;
+} {
   const length = granularityMs[granularity];
   const grace = graceMs[granularity];
   const known = new Set(present);

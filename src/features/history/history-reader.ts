@@ -3,7 +3,8 @@
  * request waits for it a bounded time, unless nearly all is there. A point that nobody has observed is never answered.
  */
 import { LRUCache } from 'lru-cache';
-import type { CandleQueries, ChartPoint } from './queries/candles.ts';
+import type { HistoryPoint } from '../../domain/history.ts';
+import type { CandleQueries } from './queries/candles.ts';
 import type { HistoryAsks, SeriesKey } from './queries/history-requests.ts';
 import type { JobData } from '../../../jobs/registry.ts';
 import { dayMs, joinCandles, type OhlcPart } from './chart.ts';
@@ -29,7 +30,7 @@ export interface ChartRead extends SeriesKey {
 
 /** What is known of a span. */
 export interface ChartReading {
-  readonly points: readonly ChartPoint[];
+  readonly points: readonly (HistoryPoint & { readonly openTime: number })[];
   /** `whole`: nothing that a provider has is missing. `partial`: something is. `unknown`: the provider does not know the asset. */
   readonly state: 'whole' | 'partial' | 'unknown';
   /** What is missing was refused by the sources: it is not on its way. */

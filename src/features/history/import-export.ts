@@ -1,5 +1,5 @@
 import { basename } from 'node:path';
-import type { CandlePartitions } from './queries/candle-partitions.ts';
+import type { createCandlePartitions } from './queries/candle-partitions.ts';
 import type { CandleQueries } from './queries/candles.ts';
 import type { Granularity, HistoryPoint } from '../../domain/history.ts';
 import type { Clock } from '../../platform/concurrency/clock.ts';
@@ -63,7 +63,7 @@ export function nameOfExport(
 export async function importExport(
   deps: {
     readonly candles: CandleQueries;
-    readonly partitions: Pick<CandlePartitions, 'ensure'>;
+    readonly partitions: Pick<ReturnType<typeof createCandlePartitions>, 'ensure'>;
     readonly clock: Clock;
   },
   request: ImportRequest,
@@ -79,8 +79,6 @@ export async function importExport(
   );
   return { ...found, granularity, rows, ...stored, durationMs: performance.now() - startedAt };
 }
-
-type Survey = Awaited<ReturnType<typeof surveyOf>>;
 
 /** Reads the file once before anything is stored: for its span, and so that a broken one changes nothing. */
 async function surveyOf(path: string, latest: number) {
@@ -112,7 +110,7 @@ const daily: ReadonlySet<Oddity['kind']> = new Set(['same day again', 'not at mi
 async function storeAll(
   candles: CandleQueries,
   { path, assetId, currency, onProgress, latest }: ImportRequest & { readonly latest: number },
-  { granularity, rows: total }: Survey,
+  { granularity, rows: total }: Awaited<ReturnType<typeof surveyOf>>,
 ) {
   const sum = { inserted: 0, improved: 0, different: 0 };
   let batch: HistoryPoint[] = [];

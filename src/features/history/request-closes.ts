@@ -22,9 +22,6 @@ export interface LackingCloses {
   readonly requester: string | undefined;
 }
 
-/** Asks for them; returns the assets that were asked for. Never rejects. */
-export type AskForCloses = ReturnType<typeof createAskForCloses>;
-
 interface AskDeps {
   readonly candles: Pick<CandleQueries, 'points'>;
   readonly asks: Pick<HistoryAsks, 'within'>;
@@ -39,7 +36,7 @@ const leastDays = 7;
 /** Assets that one question asks for: each costs an upstream call. */
 const mostAssets = 5;
 
-/** Builds {@link AskForCloses}. */
+/** Returns a function that asks for lacking closes and returns the assets that were asked for. It never rejects. */
 export function createAskForCloses(deps: AskDeps) {
   return async (wanted: LackingCloses): Promise<readonly string[]> => {
     const worst = wanted.lacking

@@ -1,4 +1,4 @@
-import type { CandlePartitions } from './queries/candle-partitions.ts';
+import type { createCandlePartitions } from './queries/candle-partitions.ts';
 import type { CandleQueries } from './queries/candles.ts';
 import type { SeriesKey } from './queries/history-requests.ts';
 import { candleOf, type Candle } from '../../domain/candle.ts';
@@ -35,7 +35,7 @@ export async function storePoints(
  * @throws {UnavailableError} Postgres does not answer. @throws {RangeError} for a span too long for its granularity.
  */
 export async function makeRoom(
-  partitions: Pick<CandlePartitions, 'ensure'>,
+  partitions: Pick<ReturnType<typeof createCandlePartitions>, 'ensure'>,
   span: { readonly granularity: Granularity; readonly from: number; readonly to: number },
 ): Promise<void> {
   await partitions.ensure(span);

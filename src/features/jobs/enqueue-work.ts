@@ -2,26 +2,26 @@ import { isPortfolioJob, type ClientJobName, type JobData } from '../../../jobs/
 import { requesterText, type Requester } from '../../domain/requester.ts';
 import type { Queues } from '../../platform/queue/queues.ts';
 
-/** Work of a client that has a row. */
-interface Work {
-  readonly name: ClientJobName;
-  readonly workKey: string;
-  /** Who asked for it first. */
-  readonly requester: Requester;
-  readonly submission: object;
-  /** Number of assets asked for. */
-  readonly total: number;
-  /** Unfinished jobs on portfolios that the user had before. */
-  readonly ahead: number;
-}
-
 /**
  * Adds the job of a client's work to its queue: equal work has one turn. Small work goes first, as its quotes do in demand. Of jobs
  * on portfolios, which cost worker time instead, everybody's first goes before anybody's second, so that who has many waits
  * behind who has few.
  * @throws {Error} Redis does not take it.
  */
-export async function enqueueWork(queues: Pick<Queues, 'add'>, work: Work): Promise<void> {
+export async function enqueueWork(
+  queues: Pick<Queues, 'add'>,
+  work: {
+    readonly name: ClientJobName;
+    readonly workKey: string;
+    /** Who asked for it first. */
+    readonly requester: Requester;
+    readonly submission: object;
+    /** Number of assets asked for. */
+    readonly total: number;
+    /** Unfinished jobs on portfolios that the user had before. */
+    readonly ahead: number;
+  },
+): Promise<void> {
   const { name, workKey, requester, submission, total, ahead } = work;
   const data = { ...submission, workKey, requester: requesterText(requester) };
   await queues.add(name, data as unknown as JobData<ClientJobName>, {

@@ -1,15 +1,3 @@
-/** What the budget allows, as far as a forecast needs it. */
-interface BudgetOutlook {
-  /** Calls allowed in 60 seconds. */
-  readonly limit: number;
-  /** Calls that could be made at once. */
-  readonly available: number;
-  /** Milliseconds until the next call is allowed; 0 when one is allowed now. */
-  readonly nextGrantInMs: number;
-  /** The month's pace; null or absent without one. */
-  readonly month?: { readonly affordablePerHour: number } | null;
-}
-
 /** Time (s) that one call takes from grant to cache, rounded up. */
 const callSeconds = 1;
 
@@ -17,7 +5,20 @@ const callSeconds = 1;
  * Seconds until `wantedAssets` have been fetched, if nobody more urgent comes: calls that the budget allows at once take a
  * second together, the others follow at the budget's rate.
  */
-export function etaSeconds(wantedAssets: number, idsPerCall: number, budget: BudgetOutlook): number {
+export function etaSeconds(
+  wantedAssets: number,
+  idsPerCall: number,
+  budget: {
+    /** Calls allowed in 60 seconds. */
+    readonly limit: number;
+    /** Calls that could be made at once. */
+    readonly available: number;
+    /** Milliseconds until the next call is allowed; 0 when one is allowed now. */
+    readonly nextGrantInMs: number;
+    /** The month's pace; null or absent without one. */
+    readonly month?: { readonly affordablePerHour: number } | null;
+  },
+): number {
   const calls = Math.max(1, Math.ceil(wantedAssets / idsPerCall));
   const callsThatWait = Math.max(0, calls - budget.available);
   if (callsThatWait === 0) return callSeconds;

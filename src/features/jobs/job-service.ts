@@ -107,8 +107,6 @@ const forecastableJobs = 100;
 /** Assets that one upstream call brings; for forecasts. */
 const assetsPerCall = 250;
 
-export type JobService = ReturnType<typeof createJobService>;
-
 /** Opens what API processes need of client jobs. Workers run them (workers/processors/jobs). */
 export function createJobService(
   platform: Platform,

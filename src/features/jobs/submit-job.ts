@@ -84,15 +84,12 @@ export async function submitJob<N extends ClientJobName>(
   else await answerAccepted(ctx, jobDesk, job);
 }
 
-/** A job that a client waits for. */
-interface JobWait {
-  readonly accepted: JobRecord;
-  readonly waitSeconds: number;
-  readonly viewer: Principal;
-}
-
 /** Waits until the job has ended, the time is up, or the client is gone; returns the job as it is then, with its result. */
-export async function waitForEnd(ctx: ApiContext, jobDesk: JobDesk, wait: JobWait): Promise<JobRecord> {
+export async function waitForEnd(
+  ctx: ApiContext,
+  jobDesk: JobDesk,
+  wait: { readonly accepted: JobRecord; readonly waitSeconds: number; readonly viewer: Principal },
+): Promise<JobRecord> {
   const gone = new AbortController();
   const leave = (): void => gone.abort(new Error('the client went away'));
   ctx.res.once('close', leave);

@@ -8,7 +8,7 @@ import type { PortfolioQueries } from '../../../src/features/portfolios/queries/
 import { performanceSteps } from '../../../jobs/portfolios.ts';
 import type { JobData } from '../../../jobs/registry.ts';
 import { dayMs } from '../../../src/features/history/chart.ts';
-import type { AskForCloses, LackingCloses } from '../../../src/features/history/request-closes.ts';
+import type { createAskForCloses, LackingCloses } from '../../../src/features/history/request-closes.ts';
 import { NotFoundError } from '../../../src/domain/errors.ts';
 import {
   cashOf,
@@ -31,7 +31,7 @@ export interface PerformanceDeps {
   readonly quotes: ReadQuotes;
   readonly figures: ReturnType<typeof createFigures>;
   /** Asks for prices of the past that are missing for long. */
-  readonly askFor: AskForCloses;
+  readonly askFor: ReturnType<typeof createAskForCloses>;
 }
 
 type Job = JobData<'performance.compute'>;

@@ -2,14 +2,6 @@ import type { Knex } from 'knex';
 import type { AlertFiring } from '../alert.ts';
 import { orUnavailable } from '../../../../db/outage.ts';
 
-/** A page of a user's firings. */
-interface FiringFilter {
-  readonly userId: string;
-  readonly alertId?: string | undefined;
-  readonly offset: number;
-  readonly limit: number;
-}
-
 export type FiringQueries = ReturnType<typeof createFiringQueries>;
 
 const shown = { id: 'id', alertId: 'alert_id', userId: 'user_id', at: 'at', body: 'body' };
@@ -23,7 +15,12 @@ export function createFiringQueries(knex: Knex) {
       alertId,
       offset,
       limit,
-    }: FiringFilter): Promise<{ readonly firings: readonly AlertFiring[]; readonly total: number }> {
+    }: {
+      readonly userId: string;
+      readonly alertId?: string | undefined;
+      readonly offset: number;
+      readonly limit: number;
+    }): Promise<{ readonly firings: readonly AlertFiring[]; readonly total: number }> {
       const filter = { user_id: userId, ...(alertId === undefined ? {} : { alert_id: alertId }) };
       const [rows, counted] = await orUnavailable(
         Promise.all([

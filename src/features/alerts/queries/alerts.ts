@@ -60,7 +60,10 @@ export function createAlertQueries(knex: Knex) {
     },
 
     /** Changes an alert that still has this version; undefined when it has another, or there is none. */
-    async change({ id, userId, version }: Versioned, change: AlertChange): Promise<Alert | undefined> {
+    async change(
+      { id, userId, version }: Pick<Alert, 'id' | 'userId' | 'version'>,
+      change: AlertChange,
+    ): Promise<Alert | undefined> {
       const [changed] = await orUnavailable(
         living()
           .where({ id, user_id: userId, version })
@@ -75,7 +78,7 @@ export function createAlertQueries(knex: Knex) {
     },
 
     /** Whether there was one with this version. */
-    async remove({ id, userId, version }: Versioned): Promise<boolean> {
+    async remove({ id, userId, version }: Pick<Alert, 'id' | 'userId' | 'version'>): Promise<boolean> {
       const gone = knex.raw('clock_timestamp()');
       const removed = await orUnavailable(
         living()
@@ -86,8 +89,6 @@ export function createAlertQueries(knex: Knex) {
     },
   };
 }
-
-type Versioned = Pick<Alert, 'id' | 'userId' | 'version'>;
 
 const decimal = (column: string): string => `trim_scale(alerts.${column})::text`;
 

@@ -7,8 +7,6 @@ import type { Knex } from 'knex';
 import type { Granularity } from '../../../domain/history.ts';
 import { orUnavailable } from '../../../../db/outage.ts';
 
-export type CandlePartitions = ReturnType<typeof createCandlePartitions>;
-
 interface Bounds {
   readonly name: string;
   readonly from: Date;

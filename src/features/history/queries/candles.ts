@@ -4,11 +4,6 @@ import type { Granularity, HistoryPoint } from '../../../domain/history.ts';
 import { orUnavailable } from '../../../../db/outage.ts';
 import type { SeriesKey } from './history-requests.ts';
 
-/** A point of a chart, and the interval that it stands for. */
-export interface ChartPoint extends HistoryPoint {
-  readonly openTime: number;
-}
-
 /** What became of points that were stored. */
 export interface StoredPoints {
   readonly inserted: number;
@@ -78,7 +73,15 @@ function statementsOf(knex: Knex) {
 
     /** The first observation of every interval that starts in a span and has one, oldest first, 100,000 at most. */
     points: ({ assetId, currency, granularity, from, to }: CandleQuery) =>
-      ask<ChartPoint>(pointsSql[granularity], [assetId, currency, from, to, from, to, mostPoints]),
+      ask<HistoryPoint & { readonly openTime: number }>(pointsSql[granularity], [
+        assetId,
+        currency,
+        from,
+        to,
+        from,
+        to,
+        mostPoints,
+      ]),
 
     /** Candles that this deployment has watched itself, oldest first. */
     live: ({ assetId, currency, granularity, from, to }: CandleQuery) =>

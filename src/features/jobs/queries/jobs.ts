@@ -23,16 +23,6 @@ export interface NewJob {
     { readonly key: string; readonly route: string; readonly bodyHash: string } | undefined;
 }
 
-/** What to list. */
-interface JobFilter {
-  readonly userId: string;
-  readonly state?: JobState | undefined;
-  /** Jobs of other names are left out; all when undefined. */
-  readonly names?: readonly string[] | undefined;
-  readonly offset: number;
-  readonly limit: number;
-}
-
 const openStates: JobState[] = ['queued', 'running'];
 
 /** Client jobs in Postgres, as the API sees them. */
@@ -83,7 +73,20 @@ export function createJobQueries(knex: Knex, onTold: (ids: readonly string[]) =>
     }),
 
     /** A page of a user's jobs, the newest first; ids are UUID v7, so they sort by time. */
-    async list({ userId, state, names, offset, limit }: JobFilter) {
+    async list({
+      userId,
+      state,
+      names,
+      offset,
+      limit,
+    }: {
+      readonly userId: string;
+      readonly state?: JobState | undefined;
+      /** Jobs of other names are left out; all when undefined. */
+      readonly names?: readonly string[] | undefined;
+      readonly offset: number;
+      readonly limit: number;
+    }) {
       const page = await Job.query(knex)
         .where({ user_id: userId, ...(state === undefined ? {} : { state }) })
         .modify((query) => (names === undefined ? undefined : void query.whereIn('name', [...names])))
@@ -238,14 +241,14 @@ const findSql = `select id, user_id, name, state, done, total, version, work_key
       then (select body from job_results where job_results.id = jobs.result_id) end as body
   from jobs where id = any(?::uuid[])`;
 
-type FoundRow = JobRow & {
-  readonly result_id: string | null;
-  readonly body: string | null;
-  readonly orphaned: boolean;
-};
-
 async function findMany(knex: Knex, ids: readonly string[]): Promise<(JobRecord | undefined)[]> {
-  const { rows } = await knex.raw<{ rows: FoundRow[] }>(findSql, [ids] as never);
+  const { rows } = await knex.raw<{
+    rows: (JobRow & {
+      readonly result_id: string | null;
+      readonly body: string | null;
+      readonly orphaned: boolean;
+    })[];
+  }>(findSql, [ids] as never);
   const bodies = new Map<string | null, string>();
   for (const { result_id, body } of rows) if (body !== null) bodies.set(result_id, body);
   const found = new Map(
