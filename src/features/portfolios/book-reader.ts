@@ -19,9 +19,6 @@ import type {
 /** Books that are current. Whatever is asked of them is of one moment, that of their standing. */
 export type BookView = ReturnType<typeof viewOf>;
 
-/** See {@link createBookReader}. */
-export type BookReader = ReturnType<typeof createBookReader>;
-
 /** News may be lost; the tables are the truth and are looked at this often (ms) while somebody waits. */
 const lookMs = 200;
 

@@ -13,9 +13,6 @@ export interface BooksWatcher {
   readonly onChange: () => void;
 }
 
-/** See {@link createBooksWatch}. */
-export type BooksWatch = ReturnType<typeof createBooksWatch>;
-
 /** Time (ms) between two looks, unless told otherwise. */
 const lookEveryMs = 15_000;
 

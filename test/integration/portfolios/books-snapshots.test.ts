@@ -8,11 +8,7 @@ import type { RecordedTransaction } from '../../../src/features/portfolios/ledge
 import { systemClock } from '../../../src/platform/concurrency/clock.ts';
 import { UnavailableError } from '../../../src/domain/errors.ts';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
-import {
-  type BookReader,
-  type BookView,
-  createBookReader,
-} from '../../../src/features/portfolios/book-reader.ts';
+import { type BookView, createBookReader } from '../../../src/features/portfolios/book-reader.ts';
 import { openBooks, type BooksUnderTest } from './support/books.ts';
 
 const begin = Date.UTC(2023, 0, 1);
@@ -52,7 +48,7 @@ describe('a view of books', () => {
   });
   after(() => books.close());
 
-  const readerOf = (askForUpdate: (id: string) => Promise<void>): BookReader =>
+  const readerOf = (askForUpdate: (id: string) => Promise<void>): ReturnType<typeof createBookReader> =>
     createBookReader({
       reading: books.reading,
       news: { listen: () => () => undefined },

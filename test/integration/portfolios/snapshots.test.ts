@@ -11,7 +11,6 @@ import type { QuoteReading } from '../../../src/domain/cached-quote.ts';
 import { priced } from '../../support/quotes.ts';
 import {
   createSnapshotTaker,
-  type SnapshotTaker,
   type WantedQuotes,
 } from '../../../src/features/portfolios/valuation/snapshot-taker.ts';
 import { openPerformanceRuns, type PerformanceRuns } from '../../support/performance-run.ts';
@@ -34,7 +33,7 @@ describe('snapshots of portfolios', () => {
   let runs: PerformanceRuns;
   let knex: Knex;
   let snapshots: PortfolioSnapshots;
-  let taker: SnapshotTaker;
+  let taker: ReturnType<typeof createSnapshotTaker>;
   let quotes: Map<string, QuoteReading>;
   let wanted: WantedQuotes[];
   let underWay: number;

@@ -9,7 +9,7 @@ import type {
   ImportEnd,
   ImportOutcome,
   ImportRun,
-  ImportRuns,
+  createImportRuns,
 } from '../../../src/features/portfolios/queries/import-runs.ts';
 import type { AssetService } from '../../../src/features/assets/asset-service.ts';
 import type { BookChange } from '../../../src/features/portfolios/queries/write-transactions.ts';
@@ -35,7 +35,7 @@ import { runForClients, type ClientRunDeps, type RunControl } from '../jobs/clie
 /** What imports stand on. */
 export interface ImportDeps extends ClientRunDeps {
   readonly imports: Pick<ImportQueries, 'find' | 'chunk' | 'choices'>;
-  readonly importRuns: ImportRuns;
+  readonly importRuns: ReturnType<typeof createImportRuns>;
   readonly symbols: Pick<AssetService['list'], 'find' | 'identities' | 'isKnown'>;
   readonly closes: PastCloses['dailyCloses'];
   readonly findMarketValues: FindMarketValues;

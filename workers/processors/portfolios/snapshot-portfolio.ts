@@ -1,4 +1,4 @@
-import type { SnapshotTaker } from '../../../src/features/portfolios/valuation/snapshot-taker.ts';
+import type { createSnapshotTaker } from '../../../src/features/portfolios/valuation/snapshot-taker.ts';
 import type { Processor } from '../../runtime/processor.ts';
 import { PutBack } from '../../runtime/requeue.ts';
 
@@ -7,7 +7,7 @@ const quotesComeMs = 10_000;
 
 /** Notes what a portfolio is worth after a change. Done twice, there are two snapshots of the same. */
 export function createPortfolioSnapshot(
-  snapshots: Pick<SnapshotTaker, 'ofChange'>,
+  snapshots: Pick<ReturnType<typeof createSnapshotTaker>, 'ofChange'>,
 ): Processor<'portfolio.snapshot'> {
   return async ({ portfolioId }, context) => {
     // What changes from here on adds a job of its own.

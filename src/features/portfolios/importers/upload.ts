@@ -14,13 +14,6 @@ const mostUploadBytes = 20_000_000;
 /** Size of a stored piece (bytes); the last is smaller. */
 const pieceBytes = 256 * 1024;
 
-/** What has arrived. */
-export interface Arrived {
-  readonly bytes: number;
-  readonly sha256: string;
-  readonly encoding: TextEncoding;
-}
-
 /** A stream to write an upload into. It fails when the file is no text, is too large, or `store` fails. */
 export class UploadSink extends Writable {
   readonly #store: (number: number, bytes: Buffer) => Promise<void>;
@@ -41,7 +34,7 @@ export class UploadSink extends Writable {
    * What has arrived, when the stream has ended.
    * @throws {ValidationError} naming `file`: it is empty or no text.
    */
-  arrived(): Arrived {
+  arrived(): { readonly bytes: number; readonly sha256: string; readonly encoding: TextEncoding } {
     if (this.#bytes === 0) throw noFile('is empty');
     const encoding = this.#probe.end();
     if (encoding === undefined) throw noFile('ends in the middle of a character');

@@ -4,12 +4,6 @@
  */
 import { mulDiv, oneUnit, type Amount } from './amount.ts';
 
-/** `digits × 10^exponent`. */
-interface Decimal {
-  readonly digits: bigint;
-  readonly exponent: number;
-}
-
 const shortest = /^(\d+)(?:\.(\d+))?(?:e([+-]\d+))?$/;
 
 /**
@@ -30,7 +24,7 @@ export function amountOfPrice(price: number): Amount {
   return valueAt(oneUnit, price);
 }
 
-function decimalOf(price: number): Decimal {
+function decimalOf(price: number): { readonly digits: bigint; readonly exponent: number } {
   const match = shortest.exec(String(price));
   if (match === null) throw new RangeError(`${String(price)} is no price`);
   const [, whole = '', fraction = '', power = '0'] = match;

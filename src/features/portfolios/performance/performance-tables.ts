@@ -25,9 +25,6 @@ export interface PerformanceQuestion {
   readonly asOf: number;
 }
 
-/** The part of it that what happened depends on. */
-export type BooksQuestion = Pick<PerformanceQuestion, 'portfolioId' | 'timeZone' | 'range' | 'asOf'>;
-
 /** What happened in the range. */
 export interface RangeBooks {
   readonly booksVersion: number;
@@ -72,7 +69,12 @@ const closesBatch = 100;
  */
 export async function readRangeBooks(
   readBooks: ReadDailyBooks,
-  { portfolioId, timeZone, range, asOf }: BooksQuestion,
+  {
+    portfolioId,
+    timeZone,
+    range,
+    asOf,
+  }: Pick<PerformanceQuestion, 'portfolioId' | 'timeZone' | 'range' | 'asOf'>,
 ): Promise<RangeBooks> {
   const today = daysOf(timeZone)(asOf);
   const from = firstDayOf(range, today);

@@ -173,19 +173,22 @@ function submit(deps: PerformanceDeps): Route {
   });
 }
 
-interface Asked {
-  readonly range: PerformanceRange;
-  readonly benchmark: string;
-  readonly risk_free_rate: number;
-  /** Of the names of fields. */
-  readonly prefix: string;
-}
-
 /** @throws {ValidationError} there is no such benchmark. */
 function submissionOf(
   { assets, clock }: PerformanceDeps,
   { id: portfolioId, baseCurrency: currency, booksVersion }: Portfolio,
-  { range, benchmark, risk_free_rate: riskFreeRate, prefix }: Asked,
+  {
+    range,
+    benchmark,
+    risk_free_rate: riskFreeRate,
+    prefix,
+  }: {
+    readonly range: PerformanceRange;
+    readonly benchmark: string;
+    readonly risk_free_rate: number;
+    /** Of the names of fields. */
+    readonly prefix: string;
+  },
 ): Submission<typeof name> {
   if (assets.isKnown() && assets.byId(benchmark) === undefined) {
     const field = `${prefix}benchmark`;

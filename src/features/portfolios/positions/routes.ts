@@ -230,14 +230,19 @@ function isKnown(ctx: ApiContext, standing: BookedPortfolio): boolean {
   return matchesTag(ctx.req.headers['if-none-match'], tagOf(standing));
 }
 
-interface Told {
-  readonly message: string;
-  readonly standing: BookedPortfolio;
-  /** Absent when the client has it already. */
-  readonly data?: Record<string, unknown> | undefined;
-}
-
-function tell(ctx: ApiContext, { message, standing, data }: Told): void {
+function tell(
+  ctx: ApiContext,
+  {
+    message,
+    standing,
+    data,
+  }: {
+    readonly message: string;
+    readonly standing: BookedPortfolio;
+    /** Absent when the client has it already. */
+    readonly data?: Record<string, unknown> | undefined;
+  },
+): void {
   ctx.set('ETag', tagOf(standing));
   ctx.set('Cache-Control', 'private, no-cache');
   if (data === undefined) ctx.status = 304;

@@ -35,9 +35,6 @@ export interface AssetLot extends Lot {
   readonly assetId: string;
 }
 
-/** How a portfolio keeps its books now: marks that were kept in another way are none. */
-type MarksOf = Pick<Portfolio, 'id' | 'method' | 'timeZone'>;
-
 /** Which of the open lots of an asset, the oldest first. */
 export interface LotSpan {
   readonly assetId: string;
@@ -123,7 +120,11 @@ export function createBookReading(knex: Knex) {
       readonly after: string | undefined;
       readonly limit: number;
     }): Promise<readonly (BookedPortfolio & { readonly day: string })[]> {
-      const zones = await rowsOf<ZoneRow>(knex, zonesSql, {});
+      const zones = await rowsOf<{
+        readonly zone: string;
+        /** Milliseconds since the epoch. */
+        readonly now: number;
+      }>(knex, zonesSql, {});
       const begun = zones.flatMap(({ zone, now }) => {
         const day = dayEnded(zone, now, withinSeconds);
         return day === undefined ? [] : [{ zone, day }];
@@ -157,7 +158,10 @@ function pagesOver(knex: Knex) {
       return row && bookedOf(row);
     },
     /** Open lots of some assets in their order, for the methods that keep lots. */
-    async lots(of: MarksOf, spans: readonly LotSpan[]): Promise<readonly AssetLot[]> {
+    async lots(
+      of: Pick<Portfolio, 'id' | 'method' | 'timeZone'>,
+      spans: readonly LotSpan[],
+    ): Promise<readonly AssetLot[]> {
       if (spans.length === 0) return [];
       const columns = [
         spans.map(({ assetId }) => assetId),
@@ -165,7 +169,11 @@ function pagesOver(knex: Knex) {
         spans.map(({ limit }) => limit),
       ];
       const values = [...columns, of.id, keptAs(of)];
-      const rows = await rowsOf<{ asset: string; lot: StoredLot }>(knex, lotsSql, values);
+      const rows = await rowsOf<{
+        asset: string;
+        /** Number, transaction, time, cost of a unit, quantity and basis in units of 10^-18. */
+        lot: readonly [number, string, number, string, string, string];
+      }>(knex, lotsSql, values);
       return rows.map(({ asset, lot: [, transaction, acquiredAt, , quantity, basis] }) => ({
         assetId: asset,
         transaction,
@@ -175,7 +183,10 @@ function pagesOver(knex: Knex) {
       }));
     },
     /** Texts of the last marks of some assets (ledger/checkpoint-text.ts), by asset; one without is missing. */
-    async lastMarks(of: MarksOf, assetIds: readonly string[]): Promise<ReadonlyMap<string, string>> {
+    async lastMarks(
+      of: Pick<Portfolio, 'id' | 'method' | 'timeZone'>,
+      assetIds: readonly string[],
+    ): Promise<ReadonlyMap<string, string>> {
       if (assetIds.length === 0) return new Map();
       const values = [assetIds, of.id, keptAs(of)];
       const rows = await rowsOf<{ asset: string; state: string }>(knex, lastMarksSql, values);
@@ -183,7 +194,13 @@ function pagesOver(knex: Knex) {
     },
     /** Disposals in the order of time, and the sums over all of them, from one snapshot. */
     async realised(query: RealisedQuery): Promise<RealisedPage> {
-      const [row] = await rowsOf<RealisedAnswer>(knex, realisedSql, realisedValues(query));
+      const [row] = await rowsOf<{
+        readonly count: number;
+        readonly provisional: number;
+        readonly proceeds: string;
+        readonly basis: string;
+        readonly rows: readonly StoredRealised[] | null;
+      }>(knex, realisedSql, realisedValues(query));
       return {
         rows: (row?.rows ?? []).map(realisedOf),
         totals: {
@@ -234,12 +251,6 @@ const versionsSql = `select id, booked_version as version from portfolios
 const zonesSql = `select distinct time_zone as zone, (extract(epoch from now()) * 1000)::float8 as now
   from portfolios where deleted_at is null`;
 
-interface ZoneRow {
-  readonly zone: string;
-  /** Milliseconds since the epoch. */
-  readonly now: number;
-}
-
 /** The day that has just ended in a zone, if one has. A zone that is not known holds up nobody but its own portfolios. */
 function dayEnded(zone: string, now: number, withinSeconds: number): string | undefined {
   try {
@@ -264,9 +275,6 @@ const endedSql = `with
       where portfolio_id = portfolios.id and kind = 'daily' and portfolio_snapshots.day = begun.day)
   order by id limit :limit`;
 
-/** Number, transaction, time, cost of a unit, quantity and basis in units of 10^-18. */
-type StoredLot = readonly [number, string, number, string, string, string];
-
 const lastMark = `select state from ledger_marks
     where portfolio_id = ? and asset_id = wanted.asset and kept_as = ? order by count desc limit 1`;
 
@@ -280,14 +288,6 @@ const lotsSql = `select wanted.asset, page.lot
     select lot from (${lastMark}) as mark cross join json_array_elements(mark.state::json -> 'lots') as lot
     order by (lot ->> 0)::integer offset wanted.passed limit wanted.most) as page
   order by wanted.place, (page.lot ->> 0)::integer`;
-
-interface RealisedAnswer {
-  readonly count: number;
-  readonly provisional: number;
-  readonly proceeds: string;
-  readonly basis: string;
-  readonly rows: readonly StoredRealised[] | null;
-}
 
 /** Amounts as texts, as in positions. */
 type StoredRealised = readonly [

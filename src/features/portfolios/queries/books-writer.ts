@@ -67,7 +67,14 @@ export function createBooksWriter(trx: Knex, portfolio: PortfolioBeingBooked) {
       ask<StaleAsset>(staleSql, [id, id, id, id, way, id, id, id, all]),
     /** Text of the mark to go on from, and the marks that there are. */
     async marksOf(asset: string): Promise<KnownMarks> {
-      const rows = await ask<MarkRow>(marksSql, [id, asset, way]);
+      const rows = await ask<
+        PostingKey & {
+          readonly count: number;
+          readonly size: number;
+          /** Of the last one only. */
+          readonly state: string | null;
+        }
+      >(marksSql, [id, asset, way]);
       const [last] = rows;
       return {
         last: last === undefined || last.state === null ? null : { key: last, state: last.state },
@@ -117,13 +124,6 @@ export function createBooksWriter(trx: Knex, portfolio: PortfolioBeingBooked) {
 }
 
 type Ask = <R>(sql: string, values: readonly unknown[]) => Promise<R[]>;
-
-interface MarkRow extends PostingKey {
-  readonly count: number;
-  readonly size: number;
-  /** Of the last one only. */
-  readonly state: string | null;
-}
 
 /**
  * Every asset by steps from one to the next, so that the number of postings does not matter; those that have a position but no

@@ -19,11 +19,6 @@ export interface DailyChanges {
   readonly changes: readonly AmountText[];
 }
 
-/** How the quantity of an asset changed. The sum of all changes up to a day is what was held at its end. */
-export interface AssetChanges extends DailyChanges {
-  readonly assetId: string;
-}
-
 /**
  * Transfers of an asset in one direction. They are external flows at the market value of their day, so they are told as
  * quantities.
@@ -39,21 +34,19 @@ export interface TransferDays {
   readonly counts: readonly number[];
 }
 
-/** External flows in cash, fees in cash included (performance/daily-tables.ts says which those are). */
-export interface CashDays {
-  readonly days: readonly number[];
-  readonly inflows: readonly AmountText[];
-  readonly outflows: readonly AmountText[];
-}
-
 /** A portfolio by day. */
 export interface DailyBooks {
   /** Version of the books that all of it is of. */
   readonly booksVersion: number;
-  /** By asset id. */
-  readonly assets: readonly AssetChanges[];
+  /** By asset id. The sum of all changes of an asset up to a day is what was held at its end. */
+  readonly assets: readonly (DailyChanges & { readonly assetId: string })[];
   readonly transfers: readonly TransferDays[];
-  readonly cash: CashDays;
+  /** External flows, fees in cash included (performance/daily-tables.ts says which those are). */
+  readonly cash: {
+    readonly days: readonly number[];
+    readonly inflows: readonly AmountText[];
+    readonly outflows: readonly AmountText[];
+  };
   /** Changes of the cost basis of all open lots; null when the derived tables are not of this version of the books. */
   readonly costBasis: DailyChanges | null;
 }

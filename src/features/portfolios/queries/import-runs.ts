@@ -22,9 +22,6 @@ export interface ImportEnd {
 }
 
 /** Runs imports in Postgres, over one pool. */
-export type ImportRuns = ReturnType<typeof createImportRuns>;
-
-/** Builds {@link ImportRuns}. */
 export function createImportRuns(knex: Knex) {
   return {
     /**

@@ -11,19 +11,6 @@ import type { RecordedTransaction } from '../ledger/recorded-transaction.ts';
 import { rankOf } from '../ledger/transaction.ts';
 import { orderColumns } from './transaction-rows.ts';
 
-/** A transaction of a file, and where it stands there. */
-export interface StagedTransaction {
-  readonly line: number;
-  readonly transaction: RecordedTransaction;
-}
-
-/** A movement of a holding: of a staged transaction, or (line null) of one that the portfolio has. */
-export interface StagedMovement extends BookMovement {
-  readonly transactionId: string;
-  /** Line of the staged transaction. */
-  readonly line: number | null;
-}
-
 /** That some staged transaction gives one asset and brings another. */
 export interface StagedExchange {
   readonly given: string;
@@ -59,7 +46,9 @@ function importStaging(trx: Knex) {
 function fillingOf(trx: Knex) {
   return {
     /** Adds transactions, but for those that are staged already by their id or fingerprint. Returns the number added. */
-    async add(staged: readonly StagedTransaction[]): Promise<number> {
+    async add(
+      staged: readonly { readonly line: number; readonly transaction: RecordedTransaction }[],
+    ): Promise<number> {
       if (staged.length === 0) return 0;
       const { rows } = await trx.raw<{ rows: { id: string }[] }>(stageSql, [
         staged.map(({ line }) => line),
@@ -177,22 +166,29 @@ const cursorSql = `declare movements no scroll cursor for
   left join staged_transactions staged on is_staged and staged.id = transaction_id
   order by ${order}, moved < 0, asset_id`;
 
-interface MovementRow {
-  readonly asset_id: string;
-  readonly transaction_id: string;
-  readonly moved: string;
-  readonly line: number | null;
-}
-
+/** Movements of holdings: of staged transactions, or (line null) of those that the portfolio has. */
 async function* movementsOf(
   trx: Knex,
   portfolioId: string,
   assetIds: readonly string[],
-): AsyncGenerator<readonly StagedMovement[]> {
+): AsyncGenerator<
+  readonly (BookMovement & {
+    readonly transactionId: string;
+    /** Line of the staged transaction. */
+    readonly line: number | null;
+  })[]
+> {
   await trx.raw(cursorSql, [assetIds, portfolioId, assetIds] as never);
   try {
     for (;;) {
-      const { rows } = await trx.raw<{ rows: MovementRow[] }>(`fetch ${fetchSize} from movements`);
+      const { rows } = await trx.raw<{
+        rows: {
+          readonly asset_id: string;
+          readonly transaction_id: string;
+          readonly moved: string;
+          readonly line: number | null;
+        }[];
+      }>(`fetch ${fetchSize} from movements`);
       if (rows.length === 0) return;
       yield rows.map(({ asset_id: asset, transaction_id: transactionId, moved, line }) => ({
         transactionId,

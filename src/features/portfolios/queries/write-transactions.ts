@@ -34,12 +34,6 @@ import {
   transactionArrays,
 } from './transaction-rows.ts';
 
-/** Which portfolio changes, and how many transactions it may have. */
-export interface BookChangeRequest {
-  readonly portfolioId: string;
-  readonly limit: number;
-}
-
 /** A change under way. */
 export interface BookChange {
   /** As it was when it was locked. */
@@ -71,13 +65,18 @@ const batchSize = 2_000;
  * Locks a portfolio and begins to change it.
  * @throws {NotFoundError} (`portfolio_not_found`) there is none, or it was deleted.
  */
-export async function openBookChange(trx: Knex, request: BookChangeRequest): Promise<BookChange> {
+export async function openBookChange(
+  trx: Knex,
+  request: { readonly portfolioId: string; readonly limit: number },
+): Promise<BookChange> {
   const row = await lockPortfolio(trx, request.portfolioId);
   return new OpenChange(trx, { row, limit: request.limit });
 }
 
 /** A change of a few transactions: what goes, what comes, and with one id in both what is replaced. */
-export interface RecordRequest extends BookChangeRequest {
+export interface RecordRequest {
+  readonly portfolioId: string;
+  readonly limit: number;
   readonly remove?: readonly string[];
   readonly add?: readonly RecordedTransaction[];
   readonly by: ChangeAuthor;

@@ -194,12 +194,16 @@ function remove({ transactions }: TransactionDeps): Route {
   });
 }
 
-type Asked = {
-  readonly params: { readonly id: string; readonly tid: string };
-  readonly viewer: Parameters<typeof actorOf>[1] & object;
-};
-
-function targetOf(ctx: ApiContext, { params, viewer }: Asked) {
+function targetOf(
+  ctx: ApiContext,
+  {
+    params,
+    viewer,
+  }: {
+    readonly params: { readonly id: string; readonly tid: string };
+    readonly viewer: Parameters<typeof actorOf>[1] & object;
+  },
+) {
   return {
     portfolioId: portfolioIdOf(params),
     id: transactionIdOf(params),

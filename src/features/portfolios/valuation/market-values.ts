@@ -54,14 +54,20 @@ export function createMarketValues(deps: MarketValueDeps): FindMarketValues {
   };
 }
 
-interface Moments {
-  readonly asset: string;
-  readonly currency: string;
-  readonly moments: readonly number[];
-  readonly now: number;
-}
-
-async function pricesOf(deps: MarketValueDeps, { asset, currency, moments, now }: Moments) {
+async function pricesOf(
+  deps: MarketValueDeps,
+  {
+    asset,
+    currency,
+    moments,
+    now,
+  }: {
+    readonly asset: string;
+    readonly currency: string;
+    readonly moments: readonly number[];
+    readonly now: number;
+  },
+) {
   const found = new Map<number, number>();
   const days = moments.map(dayOf).sort((a, b) => a - b);
   const span = { from: days[0] ?? now, to: days.at(-1) ?? now };

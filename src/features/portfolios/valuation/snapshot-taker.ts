@@ -11,9 +11,6 @@ import type { QuoteReading } from '../../../domain/cached-quote.ts';
 import type { Clock } from '../../../platform/concurrency/clock.ts';
 import { heldOf, mostWanted } from './valuation-service.ts';
 
-/** See {@link createSnapshotTaker}. */
-export type SnapshotTaker = ReturnType<typeof createSnapshotTaker>;
-
 /** Quotes that a snapshot lacks. */
 export interface WantedQuotes {
   readonly currency: string;

@@ -4,8 +4,8 @@ import type { QuoteReading } from '../../../domain/cached-quote.ts';
 import type { Viewer } from '../../../domain/job.ts';
 import type { Requester } from '../../../domain/requester.ts';
 import { NotFoundError } from '../../../domain/errors.ts';
-import type { BookReader } from '../book-reader.ts';
-import type { BooksWatch, BooksWatcher } from '../books-watch.ts';
+import type { createBookReader } from '../book-reader.ts';
+import type { createBooksWatch, BooksWatcher } from '../books-watch.ts';
 
 /** Reads quotes: as the market reader of an API process does. */
 export type ReadQuotes = (asked: {
@@ -33,9 +33,9 @@ export function createValuationDesk({
   booksWaitMs,
 }: {
   readonly portfolios: Pick<BookReading, 'find'>;
-  readonly reader: Pick<BookReader, 'standing'>;
+  readonly reader: Pick<ReturnType<typeof createBookReader>, 'standing'>;
   readonly quotes: ReadQuotes;
-  readonly watch: Pick<BooksWatch, 'watch'>;
+  readonly watch: Pick<ReturnType<typeof createBooksWatch>, 'watch'>;
   /** Longest wait (ms) for quotes that are not cached. */
   readonly quotesWaitMs: number;
   /** Longest wait (ms) for books that are not current. */
