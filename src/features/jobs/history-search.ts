@@ -33,8 +33,6 @@ interface Place {
   readonly isPassed: boolean;
 }
 
-type RawEntry = [id: string, fields: string[]];
-
 const entriesPerPage = 500;
 /** Longest history that is looked through for one client; above what is kept. */
 const mostPages = 50;
@@ -91,7 +89,7 @@ export class HistorySearch {
     }
   }
 
-  #read({ id, isPassed }: Place): Promise<RawEntry[]> {
+  #read({ id, isPassed }: Place): Promise<[id: string, fields: string[]][]> {
     const { redis, streamKey } = this.#deps;
     return redis.xrange(streamKey, isPassed ? `(${id}` : id, this.#furthest(), 'COUNT', entriesPerPage);
   }
@@ -120,7 +118,7 @@ export class HistorySearch {
     return ends.reduce((last, each) => (isBefore(last, each) ? each : last));
   }
 
-  #offer(raw: RawEntry): void {
+  #offer(raw: [id: string, fields: string[]]): void {
     const seekers = this.#bySubject.get(raw[1][1] ?? '');
     if (seekers === undefined) return;
     const entry = parseJobEventEntry(raw);

@@ -52,11 +52,6 @@ export function isEndOfJob(lastEventId: string | undefined): boolean {
   return lastEventId?.endsWith(endMark) ?? false;
 }
 
-interface Seen {
-  readonly entryId: string;
-  readonly index: number;
-}
-
 /** What a client is sent before the live events. */
 interface Replay {
   readonly entries: readonly JobEventEntry[];
@@ -69,7 +64,7 @@ const nothingKept: Replay = { entries: [], recovered: false };
 export class JobStream {
   readonly #request: JobStreamRequest;
   readonly #held: JobEventEntry[] = [];
-  #seen: Seen | undefined;
+  #seen: { readonly entryId: string; readonly index: number } | undefined;
   #subscription: JobEventSubscription | undefined;
   #live = false;
   #done = false;
@@ -141,7 +136,7 @@ export class JobStream {
     return await this.#fromSeen({ entryId, index: Number(index) });
   }
 
-  async #fromSeen(seen: Seen): Promise<Replay> {
+  async #fromSeen(seen: { readonly entryId: string; readonly index: number }): Promise<Replay> {
     const entries = await this.#history(seen.entryId);
     // Entries go in the order of their ids: while that of the last seen event is kept, all that followed it is. One that is
     // not there was trimmed, lost with Redis, or never ours.

@@ -81,9 +81,25 @@ export function createRunQueries(knex: Knex, onTold: OnTold = () => undefined) {
       readonly after?: string | undefined;
     }): Promise<{ readonly works: readonly OpenWork[]; readonly next: string | undefined }> {
       const values = [seconds, after ?? '-infinity', limit];
-      const { rows } = await knex.raw<{ rows: OpenWorkRow[] }>(openWorkSql, values);
+      const { rows } = await knex.raw<{
+        rows: {
+          readonly name: string;
+          readonly user_id: string;
+          readonly api_key_id: string | null;
+          readonly work_key: string;
+          readonly data: object;
+          readonly total: number;
+          readonly last: string;
+        }[];
+      }>(openWorkSql, values);
       return {
-        works: rows.map(toOpenWork),
+        works: rows.map(({ name, work_key, user_id, api_key_id, data, total }) => ({
+          name,
+          workKey: work_key,
+          requester: { userId: user_id, keyId: api_key_id ?? undefined },
+          submission: data,
+          total,
+        })),
         next: rows[0]?.last,
       };
     },
@@ -95,21 +111,6 @@ export function createRunQueries(knex: Knex, onTold: OnTold = () => undefined) {
       return rowCount;
     },
   };
-}
-
-interface OpenWorkRow {
-  readonly name: string;
-  readonly user_id: string;
-  readonly api_key_id: string | null;
-  readonly work_key: string;
-  readonly data: object;
-  readonly total: number;
-  readonly last: string;
-}
-
-function toOpenWork({ name, work_key, user_id, api_key_id, data, total }: OpenWorkRow): OpenWork {
-  const requester = { userId: user_id, keyId: api_key_id ?? undefined };
-  return { name, workKey: work_key, requester, submission: data, total };
 }
 
 const progressSql = `update jobs set state = 'running', done = greatest(done, least(?, total)),
