@@ -6,7 +6,6 @@
 import type { PastCloses } from '../../../src/features/portfolios/books-service.ts';
 import type { ImportQueries, ImportRecord } from '../../../src/features/portfolios/queries/imports.ts';
 import type {
-  ImportEnd,
   ImportOutcome,
   ImportRun,
   createImportRuns,
@@ -21,7 +20,7 @@ import { ConflictError, messageOf, NotFoundError } from '../../../src/domain/err
 import { ImportPrices } from '../../../src/features/portfolios/importers/import-prices.ts';
 import { importResult } from '../../../src/features/portfolios/importers/import-result.ts';
 import { ProblemList } from '../../../src/features/portfolios/importers/problem-list.ts';
-import { readReport, type ImportFormat } from '../../../src/features/portfolios/importers/read-report.ts';
+import { readReport, type importFormats } from '../../../src/features/portfolios/importers/read-report.ts';
 import { refuseOverdrawn } from '../../../src/features/portfolios/importers/refuse-overdrawn.ts';
 import { recordsOf } from '../../../src/features/portfolios/importers/report-records.ts';
 import { stageReport, type Staged } from '../../../src/features/portfolios/importers/stage-report.ts';
@@ -99,7 +98,7 @@ class Importing {
     return this.#deps.importRuns.run(this.#task.record.id, (run) => this.#work(run));
   }
 
-  async #work(run: ImportRun): Promise<ImportEnd> {
+  async #work(run: ImportRun): Promise<{ readonly keep: boolean; readonly outcome: ImportOutcome }> {
     const { data, record } = this.#task;
     const symbols = new SymbolResolver({
       source: this.#deps.symbols,
@@ -149,7 +148,7 @@ class Importing {
   ): Promise<Staged> {
     const { record, control } = this.#task;
     const text = decodeText(this.#chunks(), record.encoding as TextEncoding);
-    const wish = { format: record.format as ImportFormat, mapping: this.#mapping };
+    const wish = { format: record.format as (typeof importFormats)[number], mapping: this.#mapping };
     return await stageReport(readReport(recordsOf(text), wish), {
       importId: record.id,
       now: this.#deps.clock.now(),

@@ -161,11 +161,7 @@ function tradeIn(rows: readonly Row[], at: number): ImportedTransaction | null {
   });
 }
 
-interface Sum extends SymbolAmount {
-  readonly comesIn: boolean;
-}
-
-function legOf({ symbol, quantity }: Sum): SymbolAmount {
+function legOf({ symbol, quantity }: SymbolAmount & { readonly comesIn: boolean }): SymbolAmount {
   return { symbol, quantity };
 }
 
@@ -173,7 +169,7 @@ function legOf({ symbol, quantity }: Sum): SymbolAmount {
  * Changes of each coin in one.
  * @throws {RowError} when a coin both came and went: then more than one trade shares the moment, and a difference is none.
  */
-function sums(rows: readonly Row[]): Sum[] {
+function sums(rows: readonly Row[]): (SymbolAmount & { readonly comesIn: boolean })[] {
   const totals = new Map<string, bigint>();
   for (const row of rows) {
     const { symbol, change } = changeIn(row);

@@ -164,12 +164,10 @@ function checkSigns(row: Row, { subtotal, total, fees }: Columns, goesOut: boole
   for (const column of unsigned) checkSign(readOptionalNumber(row.cell(column), column) ?? '', column);
 }
 
-type Base = Pick<ImportedTransaction, 'at' | 'sequence' | 'note'>;
-
 function trade(
   row: Row,
   columns: Columns,
-  { own, ...base }: Base & { own: SymbolAmount },
+  { own, ...base }: Pick<ImportedTransaction, 'at' | 'sequence' | 'note'> & { own: SymbolAmount },
 ): ImportedTransaction {
   const kind = row.cell('Transaction Type');
   const value = moneyIn(row, columns, columns.subtotal);
@@ -207,7 +205,7 @@ function counterpart(row: Row, own: SymbolAmount): SymbolAmount | null {
 function conversion(
   row: Row,
   own: SymbolAmount,
-  base: Base & Pick<ImportedTransaction, 'fee' | 'value'>,
+  base: Pick<ImportedTransaction, 'at' | 'sequence' | 'note'> & Pick<ImportedTransaction, 'fee' | 'value'>,
 ): ImportedTransaction | string {
   const [, quantity, symbol, gotQuantity = '', gotSymbol = ''] = converted.exec(row.cell('Notes')) ?? [];
   if (quantity === undefined) throw new RowError('Notes', 'do not tell what was converted to what');

@@ -23,7 +23,6 @@ export const exportColumns = [
   'note',
   'fingerprint',
 ] as const;
-type Column = (typeof exportColumns)[number];
 
 /** What a spreadsheet may take for a formula, and what looks as if it had been guarded against that. */
 const formulaStart = /^'*[=+\-@＝＋－＠\t\r]/;
@@ -67,7 +66,7 @@ export const pricepool = {
   rulesFor: (names) => (exportColumns.every((column) => names.includes(column)) ? rules : undefined),
 } as const satisfies Importer;
 
-function cell(row: Row, column: Column): string {
+function cell(row: Row, column: (typeof exportColumns)[number]): string {
   return row.cell(column);
 }
 
@@ -113,7 +112,7 @@ function moneyIn(row: Row, column: 'value' | 'fee_value'): Money | null {
 }
 
 /** Nothing in an export is less than 0. */
-function amountIn(row: Row, column: Column): string | null {
+function amountIn(row: Row, column: (typeof exportColumns)[number]): string | null {
   const text = cell(row, column);
   if (text === '') return null;
   const amount = readNumber(text, column);

@@ -6,13 +6,13 @@ import type { FileRecord } from './report-records.ts';
 
 /** What a file may be said to be. */
 export const importFormats = ['auto', ...reportFormats, 'generic'] as const;
-export type ImportFormat = (typeof importFormats)[number];
+
 /** What a file was found to be. */
 export type FoundFormat = ReportFormat | 'generic';
 
 /** How a file is to be read. */
 export interface ReadingWish {
-  readonly format: ImportFormat;
+  readonly format: (typeof importFormats)[number];
   /** For `generic`; with `auto` it says that the file is that. */
   readonly mapping: GenericMapping | null;
 }

@@ -24,15 +24,7 @@ const signatures: readonly (readonly [string, string])[] = [
 const longestSignature = 8;
 
 /** Looks at the bytes of a file as they come. */
-export interface EncodingProbe {
-  /** What makes the file no text, as far as it has come; undefined when it may be. */
-  add(bytes: Uint8Array): string | undefined;
-  /** The encoding, after the last byte; undefined when it is text in none. */
-  end(): TextEncoding | undefined;
-}
-
-/** Begins to look. */
-export function probeEncoding(): EncodingProbe {
+export function probeEncoding() {
   const utf8 = new TextDecoder('utf-8', { fatal: true });
   let head = Buffer.alloc(0);
   let marked: TextEncoding | undefined;
@@ -40,7 +32,8 @@ export function probeEncoding(): EncodingProbe {
   let bytesSeen = 0;
 
   return {
-    add(bytes) {
+    /** What makes the file no text, as far as it has come; undefined when it may be. */
+    add(bytes: Uint8Array): string | undefined {
       if (head.length < longestSignature) {
         head = Buffer.concat([head, bytes.subarray(0, longestSignature - head.length)]);
         marked = markOf(head);
@@ -53,7 +46,8 @@ export function probeEncoding(): EncodingProbe {
       if (isUtf8) isUtf8 = isValid(utf8, bytes);
       return undefined;
     },
-    end() {
+    /** The encoding, after the last byte; undefined when it is text in none. */
+    end(): TextEncoding | undefined {
       if (marked !== undefined) return bytesSeen % 2 === 0 ? marked : undefined;
       return isUtf8 && isValid(utf8) ? 'utf-8' : 'windows-1252';
     },

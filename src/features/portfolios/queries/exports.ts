@@ -59,8 +59,36 @@ export function createExportQueries(knex: Knex) {
       for (;;) {
         const values = [portfolioId, ...span, ...last, pageSize];
         const sql = year === null ? allGainsSql : yearGainsSql;
-        const { rows } = await orUnavailable(knex.raw<{ rows: GainRow[] }>(sql, values as never));
-        if (rows.length > 0) yield rows.map(toGain);
+        const { rows } = await orUnavailable(
+          knex.raw<{
+            rows: {
+              readonly at: Date;
+              readonly asset_id: string;
+              readonly number: number;
+              readonly transaction_id: string;
+              readonly is_fee: boolean;
+              readonly acquired_at: Date | null;
+              readonly rule: string;
+              readonly quantity: string;
+              readonly proceeds: string;
+              readonly basis: string;
+              readonly is_provisional: boolean;
+            }[];
+          }>(sql, values as never),
+        );
+        if (rows.length > 0)
+          yield rows.map((row): RealisedGain => ({
+            assetId: row.asset_id,
+            transactionId: row.transaction_id,
+            isFee: row.is_fee,
+            disposedAt: row.at,
+            acquiredAt: row.acquired_at,
+            rule: row.rule,
+            quantity: amountOf(row.quantity),
+            proceeds: amountOf(row.proceeds),
+            basis: amountOf(row.basis),
+            isProvisional: row.is_provisional,
+          }));
         const end = rows.at(-1);
         if (end === undefined || rows.length < pageSize) return;
         last = [end.at, end.asset_id, end.number];
@@ -89,32 +117,3 @@ const gainsSqlOf = (
 const beginOfYear = 'make_timestamptz(?::integer, 1, 1, 0, 0, 0, ?)';
 const allGainsSql = gainsSqlOf('');
 const yearGainsSql = gainsSqlOf(`and at >= ${beginOfYear} and at < ${beginOfYear}`);
-
-interface GainRow {
-  readonly at: Date;
-  readonly asset_id: string;
-  readonly number: number;
-  readonly transaction_id: string;
-  readonly is_fee: boolean;
-  readonly acquired_at: Date | null;
-  readonly rule: string;
-  readonly quantity: string;
-  readonly proceeds: string;
-  readonly basis: string;
-  readonly is_provisional: boolean;
-}
-
-function toGain(row: GainRow): RealisedGain {
-  return {
-    assetId: row.asset_id,
-    transactionId: row.transaction_id,
-    isFee: row.is_fee,
-    disposedAt: row.at,
-    acquiredAt: row.acquired_at,
-    rule: row.rule,
-    quantity: amountOf(row.quantity),
-    proceeds: amountOf(row.proceeds),
-    basis: amountOf(row.basis),
-    isProvisional: row.is_provisional,
-  };
-}

@@ -15,12 +15,6 @@ export interface ImportOutcome {
 /** The one database transaction in which an import is read, judged and written. */
 export type ImportRun = Awaited<ReturnType<typeof runIn>>;
 
-/** What is to become of the transaction. */
-export interface ImportEnd {
-  readonly keep: boolean;
-  readonly outcome: ImportOutcome;
-}
-
 /** Runs imports in Postgres, over one pool. */
 export function createImportRuns(knex: Knex) {
   return {
@@ -29,7 +23,10 @@ export function createImportRuns(knex: Knex) {
      * stored with the import.
      * @throws {UnavailableError} Postgres does not answer; and what `work` throws.
      */
-    run: (importId: string, work: (run: ImportRun) => Promise<ImportEnd>): Promise<ImportOutcome> =>
+    run: (
+      importId: string,
+      work: (run: ImportRun) => Promise<{ readonly keep: boolean; readonly outcome: ImportOutcome }>,
+    ): Promise<ImportOutcome> =>
       orUnavailable(
         (async () => {
           const trx = await knex.transaction();

@@ -23,19 +23,6 @@ export interface PortfolioSnapshot {
 /** See {@link createPortfolioSnapshots}. */
 export type PortfolioSnapshots = ReturnType<typeof createPortfolioSnapshots>;
 
-interface Row {
-  readonly portfolio_id: string;
-  readonly kind: PortfolioSnapshot['kind'];
-  readonly at: Date;
-  readonly day: string;
-  readonly currency: string;
-  readonly value: string | null;
-  readonly cost_basis: string;
-  readonly realised: string;
-  readonly missing: readonly string[];
-  readonly books_version: number;
-}
-
 /** Stored snapshots. Methods throw {UnavailableError} when Postgres does not answer. */
 export function createPortfolioSnapshots(knex: Knex) {
   return {
@@ -54,9 +41,33 @@ export function createPortfolioSnapshots(knex: Knex) {
       readonly firstDay: string;
       readonly limit: number;
     }): Promise<readonly PortfolioSnapshot[]> {
-      const query = knex.raw<{ rows: Row[] }>(listSql, [portfolioId, firstDay, limit]);
+      const query = knex.raw<{
+        rows: {
+          readonly portfolio_id: string;
+          readonly kind: PortfolioSnapshot['kind'];
+          readonly at: Date;
+          readonly day: string;
+          readonly currency: string;
+          readonly value: string | null;
+          readonly cost_basis: string;
+          readonly realised: string;
+          readonly missing: readonly string[];
+          readonly books_version: number;
+        }[];
+      }>(listSql, [portfolioId, firstDay, limit]);
       const { rows } = await orUnavailable(query);
-      return rows.map(snapshotOf);
+      return rows.map((row) => ({
+        portfolioId: row.portfolio_id,
+        kind: row.kind,
+        at: row.at,
+        day: row.day,
+        currency: row.currency,
+        value: row.value === null ? null : amountOf(row.value),
+        costBasis: amountOf(row.cost_basis),
+        realised: amountOf(row.realised),
+        missing: row.missing,
+        booksVersion: row.books_version,
+      }));
     },
     /** Deletes those of changes that are older than `seconds`, `limit` at most. Returns their number. */
     async purge(seconds: number, limit: number): Promise<number> {
@@ -80,21 +91,6 @@ function rowOf(snapshot: PortfolioSnapshot): object {
     complete: missing.length === 0,
     missing,
     books_version: snapshot.booksVersion,
-  };
-}
-
-function snapshotOf(row: Row): PortfolioSnapshot {
-  return {
-    portfolioId: row.portfolio_id,
-    kind: row.kind,
-    at: row.at,
-    day: row.day,
-    currency: row.currency,
-    value: row.value === null ? null : amountOf(row.value),
-    costBasis: amountOf(row.cost_basis),
-    realised: amountOf(row.realised),
-    missing: row.missing,
-    booksVersion: row.books_version,
   };
 }
 

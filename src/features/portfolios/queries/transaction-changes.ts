@@ -105,25 +105,33 @@ export async function listChanges(
       ...(transactionId === undefined ? {} : { transaction_id: transactionId }),
     });
   const [rows, counted] = await Promise.all([
-    matching().orderBy('id', 'desc').offset(offset).limit(limit) as Promise<ChangeRow[]>,
+    matching().orderBy('id', 'desc').offset(offset).limit(limit) as Promise<
+      {
+        readonly id: string;
+        readonly at: Date;
+        readonly transaction_id: string | null;
+        readonly actor_id: string | null;
+        readonly key_id: string | null;
+        readonly action: ChangeAction;
+        readonly before: Record<string, unknown> | null;
+        readonly after: Record<string, unknown> | null;
+      }[]
+    >,
     matching().count<{ count: number }[]>({ count: '*' }),
   ]);
-  return { changes: rows.map(toChange), total: counted[0]?.count ?? 0 };
-}
-
-interface ChangeRow {
-  readonly id: string;
-  readonly at: Date;
-  readonly transaction_id: string | null;
-  readonly actor_id: string | null;
-  readonly key_id: string | null;
-  readonly action: ChangeAction;
-  readonly before: Record<string, unknown> | null;
-  readonly after: Record<string, unknown> | null;
-}
-
-function toChange(row: ChangeRow): TransactionChange {
-  const { id, at, action, before, after } = row;
-  const { transaction_id: transactionId, actor_id: actorId, key_id: keyId } = row;
-  return { id, at, transactionId, actorId, keyId, action, before, after };
+  return {
+    changes: rows.map(
+      ({
+        id,
+        at,
+        transaction_id: transactionId,
+        actor_id: actorId,
+        key_id: keyId,
+        action,
+        before,
+        after,
+      }) => ({ id, at, transactionId, actorId, keyId, action, before, after }),
+    ),
+    total: counted[0]?.count ?? 0,
+  };
 }

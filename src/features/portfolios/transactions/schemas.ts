@@ -2,7 +2,7 @@ import { transactionTypes } from '../../../domain/bookkeeping.ts';
 import { z } from 'zod';
 import { canonicalQuantity, holdsItsDigits } from '../../../domain/quantity.ts';
 import { NotFoundError } from '../../../domain/errors.ts';
-import type { NewTransaction } from './transaction-service.ts';
+import type { WrittenTransaction } from './transaction-drafts.ts';
 import { boundedArray, coin } from '../../../platform/http/fields.ts';
 import { paging, portfolioPath } from '../schemas.ts';
 
@@ -144,6 +144,6 @@ function toText(given: string | number, ctx: z.RefinementCtx): string {
 export function writtenOf({
   executed_at: executedAt,
   ...rest
-}: z.output<typeof newTransactionBody>): NewTransaction {
+}: z.output<typeof newTransactionBody>): WrittenTransaction & { readonly id?: string | undefined } {
   return { ...rest, executedAt };
 }

@@ -24,11 +24,6 @@ import type { ChangeAuthor } from '../queries/transaction-changes.ts';
 import type { PlanChange, TransactionFilter, TransactionQueries } from '../queries/transactions.ts';
 import type { FindMarketValues } from '../valuation/market-values.ts';
 
-/** A new transaction. With an id of the client's own it can be sent again. */
-export interface NewTransaction extends WrittenTransaction {
-  readonly id?: string | undefined;
-}
-
 /** Who does what to which portfolio. */
 interface TransactionRequest {
   readonly portfolioId: string;
@@ -48,8 +43,6 @@ interface PortfolioPage extends Omit<TransactionRequest, 'by'> {
   readonly limit: number;
 }
 
-/** What a request wants to write, with the prefix of its fields. */
-type Prefixed = CheckedTransaction & { readonly prefix: string };
 interface WrittenPart {
   readonly transaction: RecordedTransaction;
   readonly prefix: string;
@@ -90,7 +83,7 @@ function checkAgain(
 async function partsOf(
   { findMarketValues }: Writing,
   portfolio: Portfolio,
-  checked: readonly Prefixed[],
+  checked: readonly (CheckedTransaction & { readonly prefix: string })[],
 ): Promise<WrittenPart[]> {
   const worth = { currency: portfolio.baseCurrency, findMarketValues };
   const recorded = await valued(checked, worth);
@@ -148,7 +141,7 @@ export function createTransactionDesk({
      */
     async create(
       { portfolioId, viewer, by }: TransactionRequest,
-      drafts: readonly NewTransaction[],
+      drafts: readonly (WrittenTransaction & { readonly id?: string | undefined })[],
       isList: boolean,
     ) {
       const portfolio = await portfolios.get(portfolioId, viewer);
@@ -259,7 +252,7 @@ export function createTransactionDesk({
  * @throws {ConflictError} one says something else.
  */
 function sameOf(
-  checked: readonly Prefixed[],
+  checked: readonly (CheckedTransaction & { readonly prefix: string })[],
   stored: readonly StoredTransaction[],
 ): Map<string, StoredTransaction> {
   const same = new Map<string, StoredTransaction>();

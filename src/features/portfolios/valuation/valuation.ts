@@ -117,11 +117,8 @@ function sum<T>(items: readonly T[], amountOf: (item: T) => Amount | null): Amou
   return items.reduce((total, item) => total + (amountOf(item) ?? 0n), 0n);
 }
 
-/** A price as it stands in the JSON of a cached quote. */
-type Parsed = Omit<PriceGiven, 'state'>;
-
 /** Quotes are shared by everybody who holds the asset, so each is parsed once. */
-const parsed = new WeakMap<CachedQuote, Parsed>();
+const parsed = new WeakMap<CachedQuote, Omit<PriceGiven, 'state'>>();
 
 /** The price of a reading; undefined when it is not usable. */
 export function priceGiven(reading: QuoteReading | undefined): PriceGiven | undefined {
@@ -132,7 +129,7 @@ export function priceGiven(reading: QuoteReading | undefined): PriceGiven | unde
   return { ...price, state: reading.state === 'fresh' ? 'fresh' : 'stale' };
 }
 
-function parse({ head }: CachedQuote): Parsed {
+function parse({ head }: CachedQuote): Omit<PriceGiven, 'state'> {
   const fields = JSON.parse(`${head}}`) as {
     readonly price: number;
     readonly as_of: string | null;
