@@ -2,7 +2,7 @@
  * Values that need more than a quote: changes over a window and values of portfolios. A tick marks them; a look, once a second,
  * values those that are marked, a bounded number at a time.
  */
-import type { AlertValueQueries, HeldInPortfolio } from './queries/alert-values.ts';
+import type { AlertValueQueries, HeldInPortfolio, ReferencePrice } from './queries/alert-values.ts';
 import { amountOf, formatAmount, type Amount } from '../portfolios/ledger/amount.ts';
 import { valueAt } from '../portfolios/ledger/price.ts';
 import type { AlertSubject, NotEvaluated } from './alert.ts';
@@ -165,16 +165,7 @@ class ChangeValues {
   readonly #queries: Pick<AlertValueQueries, 'references'>;
   readonly #held = new Map<
     string,
-    {
-      readonly askedAt: number;
-      readonly reference:
-        | {
-            readonly price: number;
-            /** When it was observed (ms since the epoch). */
-            readonly at: number;
-          }
-        | undefined;
-    }
+    { readonly askedAt: number; readonly reference: ReferencePrice | undefined }
   >();
 
   constructor(queries: Pick<AlertValueQueries, 'references'>) {

@@ -1,6 +1,13 @@
 import type { Knex } from 'knex';
 import { orUnavailable } from '../../../../db/outage.ts';
 
+/** An observed price of the past. */
+export interface ReferencePrice {
+  readonly price: number;
+  /** When it was observed (ms since the epoch). */
+  readonly at: number;
+}
+
 /** What a portfolio holds, as its books say. */
 export interface HeldInPortfolio {
   readonly baseCurrency: string;
@@ -26,16 +33,7 @@ export function createAlertValues(knex: Knex) {
         readonly at: number;
         readonly from: number;
       }[],
-    ): Promise<
-      readonly (
-        | {
-            readonly price: number;
-            /** When it was observed (ms since the epoch). */
-            readonly at: number;
-          }
-        | undefined
-      )[]
-    > {
+    ): Promise<readonly (ReferencePrice | undefined)[]> {
       if (asked.length === 0) return [];
       const { rows } = await orUnavailable(
         knex.raw<{ rows: { place: number; price: number; at: number }[] }>(referencesSql, [
