@@ -37,15 +37,20 @@ function checked(option: string, url: string): string {
   return url.replace(/\/+$/, '');
 }
 
-interface Place {
-  readonly url: string;
-  /** As the user would call it again: `npm run demo`. */
-  readonly command: string;
-  readonly line: (text: string) => void;
-}
-
 /** Waits until the API can serve. @throws {CommandError} when there is none, or when that takes too long. */
-export async function untilReady(client: PricepoolClient, { url, command, line }: Place): Promise<void> {
+export async function untilReady(
+  client: PricepoolClient,
+  {
+    url,
+    command,
+    line,
+  }: {
+    readonly url: string;
+    /** As the user would call it again: `npm run demo`. */
+    readonly command: string;
+    readonly line: (text: string) => void;
+  },
+): Promise<void> {
   const until = Date.now() + readyTimeoutMs;
   let told = false;
   try {

@@ -2,14 +2,6 @@ import { priceSources } from '../src/platform/config/provider-settings.ts';
 import { settings } from '../src/platform/config/settings.ts';
 import type { Plan } from './plan.ts';
 
-interface BannerFacts {
-  readonly plan: Plan;
-  readonly url: string;
-  readonly dataDir: string;
-  readonly logDir: string;
-  readonly seconds: number;
-}
-
 /** Without a URL the demo looks at the default address of the API. */
 function demoCommandOf(url: string): string {
   const isDefault = url === `http://${settings.HOST.defaultText}:${settings.PORT.defaultText}`;
@@ -17,7 +9,19 @@ function demoCommandOf(url: string): string {
 }
 
 /** What the operator sees when everything is ready. */
-export function bannerOf({ plan, url, dataDir, logDir, seconds }: BannerFacts): string {
+export function bannerOf({
+  plan,
+  url,
+  dataDir,
+  logDir,
+  seconds,
+}: {
+  readonly plan: Plan;
+  readonly url: string;
+  readonly dataDir: string;
+  readonly logDir: string;
+  readonly seconds: number;
+}): string {
   const embedded = (is: boolean, variable: string): string => (is ? 'embedded' : `yours (${variable})`);
   const real = [
     plan.postgres ? 'DATABASE_URL=postgres://user:password@host/database' : '',

@@ -32,7 +32,13 @@ export interface Identity {
   readonly gid: number;
 }
 
-interface ChildSpec {
+const killGraceMs = 5_000;
+
+/**
+ * Starts a guarded server process.
+ * @throws {Error} when the command cannot be started at all.
+ */
+export async function startChild(spec: {
   readonly command: string;
   readonly args: readonly string[];
   readonly env: NodeJS.ProcessEnv;
@@ -41,15 +47,7 @@ interface ChildSpec {
   readonly logFile: string;
   /** What the guard sends when this process dies. */
   readonly guardSignal: 'INT' | 'TERM';
-}
-
-const killGraceMs = 5_000;
-
-/**
- * Starts a guarded server process.
- * @throws {Error} when the command cannot be started at all.
- */
-export async function startChild(spec: ChildSpec): Promise<OwnedChild> {
+}): Promise<OwnedChild> {
   const output = openSync(spec.logFile, 'w', 0o600);
   const child = spawn(spec.command, spec.args, {
     cwd: '/',

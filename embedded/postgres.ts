@@ -18,16 +18,6 @@ import { endPostgresLeftover, postgresStopPlan } from './leftover.ts';
 import { placePostgres, type PostgresPlace } from './postgres-place.ts';
 import { StartError } from './start-error.ts';
 
-export interface PostgresOptions {
-  /** Folder of all embedded parts; the cluster goes to `postgres/` in it, or to a place that its user can reach. */
-  readonly dataDir: string;
-  /** A free one when absent. */
-  readonly port?: number | undefined;
-  readonly log: Logger;
-  /** For tests: nothing is flushed to disk, and {@link EmbeddedPostgres.stop} deletes the files. */
-  readonly throwaway?: boolean;
-}
-
 export interface EmbeddedPostgres {
   /** Connection string of the database `pricepool`. */
   readonly url: string;
@@ -56,7 +46,15 @@ const runFile = promisify(execFile);
  * Starts the Postgres of a data folder and resolves when it accepts queries.
  * @throws {StartError} that says why it did not start, with the end of its log.
  */
-export async function startPostgres(options: PostgresOptions): Promise<EmbeddedPostgres> {
+export async function startPostgres(options: {
+  /** Folder of all embedded parts; the cluster goes to `postgres/` in it, or to a place that its user can reach. */
+  readonly dataDir: string;
+  /** A free one when absent. */
+  readonly port?: number | undefined;
+  readonly log: Logger;
+  /** For tests: nothing is flushed to disk, and {@link EmbeddedPostgres.stop} deletes the files. */
+  readonly throwaway?: boolean;
+}): Promise<EmbeddedPostgres> {
   const { log, throwaway = false } = options;
   const place = await placePostgres(options.dataDir, throwaway);
   const cluster = join(place.home, 'cluster');

@@ -20,14 +20,6 @@ export interface RedisBinary {
   readonly version: string;
 }
 
-interface RedisBinaryOptions {
-  /** Folders that may hold `redis-bin`, the best first; the last resort of the list is where it is unpacked if need be. */
-  readonly folders?: readonly string[];
-  readonly log: Logger;
-  /** Directories of programs, as in PATH. */
-  readonly path?: string | undefined;
-}
-
 const programs = ['redis-server', 'valkey-server'];
 const oldestMajor = 7;
 const stepTimeoutMs = 120_000;
@@ -40,7 +32,13 @@ export const sharedRedisFolder = join(projectRoot, '.pricepool');
  * A Redis 7 or Valkey server: from PATH, else unpacked earlier, else downloaded and unpacked now.
  * @throws {StartError} that names every way out when none can be had.
  */
-export async function findOrProvisionRedisBinary(options: RedisBinaryOptions): Promise<RedisBinary> {
+export async function findOrProvisionRedisBinary(options: {
+  /** Folders that may hold `redis-bin`, the best first; the last resort of the list is where it is unpacked if need be. */
+  readonly folders?: readonly string[];
+  readonly log: Logger;
+  /** Directories of programs, as in PATH. */
+  readonly path?: string | undefined;
+}): Promise<RedisBinary> {
   const { log, folders = [sharedRedisFolder], path = process.env.PATH ?? '' } = options;
   const installed = await installedServer(path);
   if (installed !== undefined) return installed;

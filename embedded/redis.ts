@@ -17,16 +17,6 @@ import {
 } from './redis-binary.ts';
 import { StartError } from './start-error.ts';
 
-export interface RedisOptions {
-  /** Folder of all embedded parts; Redis lives in `redis/` in it. */
-  readonly dataDir: string;
-  /** A free one when absent. Give the same again to let clients find a restarted server. */
-  readonly port?: number | undefined;
-  readonly log: Logger;
-  /** For tests: nothing is written to disk, and {@link EmbeddedRedis.stop} deletes the folder. */
-  readonly throwaway?: boolean;
-}
-
 export interface EmbeddedRedis {
   /** Carries the password, which stays the same for a data folder. */
   readonly url: string;
@@ -49,7 +39,15 @@ const stopPlan: StopPlan = [['SIGTERM', 8_000]];
  * that one had flushed (at most the last second is missing).
  * @throws {StartError} that says why it did not start, or how to get a server where there is none.
  */
-export async function startRedis(options: RedisOptions): Promise<EmbeddedRedis> {
+export async function startRedis(options: {
+  /** Folder of all embedded parts; Redis lives in `redis/` in it. */
+  readonly dataDir: string;
+  /** A free one when absent. Give the same again to let clients find a restarted server. */
+  readonly port?: number | undefined;
+  readonly log: Logger;
+  /** For tests: nothing is written to disk, and {@link EmbeddedRedis.stop} deletes the folder. */
+  readonly throwaway?: boolean;
+}): Promise<EmbeddedRedis> {
   const { log, throwaway = false } = options;
   await mkdir(options.dataDir, { recursive: true });
   const dataDir = await realpath(options.dataDir);
@@ -102,14 +100,17 @@ async function passwordOf(home: string): Promise<string> {
   return password;
 }
 
-interface ConfigSpec {
+function configText({
+  home,
+  port,
+  password,
+  throwaway,
+}: {
   readonly home: string;
   readonly port: number;
   readonly password: string;
   readonly throwaway: boolean;
-}
-
-function configText({ home, port, password, throwaway }: ConfigSpec): string {
+}): string {
   const lines = [
     'bind 127.0.0.1',
     `port ${port}`,

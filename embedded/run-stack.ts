@@ -109,7 +109,7 @@ async function runUntil(ending: PendingEnding, options: RunOptions): Promise<num
   return end({ stack, lock, code, reason });
 }
 
-interface BringUp {
+async function bringUp(options: {
   readonly stack: Stack;
   readonly plan: Plan;
   readonly url: string;
@@ -118,9 +118,7 @@ interface BringUp {
   readonly config: Config;
   readonly startedAt: number;
   readonly signal: AbortSignal;
-}
-
-async function bringUp(options: BringUp): Promise<void> {
+}): Promise<void> {
   const { stack, plan, url, dataDir, port, config, startedAt, signal } = options;
   if (!(await isPortFree(port, config.HOST))) {
     throw new StartError(
@@ -206,18 +204,20 @@ const pollMs = 50;
 const requestTimeoutMs = 2_000;
 const shownCharacters = 500;
 
-interface ReadinessOptions {
-  /** Root of the API. */
-  readonly url: string;
-  readonly timeoutMs: number;
-  readonly signal: AbortSignal;
-}
-
 /**
  * Waits until the API says that it is ready.
  * @throws {StartError} with what it said last, when the time is up; the signal's reason when aborted.
  */
-async function untilApiReady({ url, timeoutMs, signal }: ReadinessOptions): Promise<void> {
+async function untilApiReady({
+  url,
+  timeoutMs,
+  signal,
+}: {
+  /** Root of the API. */
+  readonly url: string;
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
+}): Promise<void> {
   const until = performance.now() + timeoutMs;
   for (;;) {
     const reason = await reasonNotReady(`${url}/health/ready`);

@@ -128,13 +128,10 @@ function createStarted(say: (message: string) => void): Started {
   };
 }
 
-interface Kept {
-  readonly phase: Phase;
-  readonly name: string;
-  readonly start: () => Promise<Part>;
-}
-
-async function keep({ say, giveUp, started }: Context, part: Kept): Promise<void> {
+async function keep(
+  { say, giveUp, started }: Context,
+  part: { readonly phase: Phase; readonly name: string; readonly start: () => Promise<Part> },
+): Promise<void> {
   const supervised = await supervise({ name: part.name, start: part.start, say, giveUp });
   await started.add(part.phase, () => supervised.stop());
 }

@@ -9,17 +9,6 @@ export interface Part {
   stop(): Promise<void>;
 }
 
-interface Supervision {
-  /** Such as `Redis`, for messages. */
-  readonly name: string;
-  /** Called at first and after each death; gives a part that is ready. */
-  readonly start: () => Promise<Part>;
-  /** Tells the operator. */
-  readonly say: (message: string) => void;
-  /** Called once, when the part died too often to try again. */
-  readonly giveUp: (reason: string) => void;
-}
-
 export interface Supervised {
   /** Ends the part and the supervision. */
   stop(): Promise<void>;
@@ -35,7 +24,21 @@ const stopTimeoutMs = 15_000;
  * minute.
  * @throws what the first start throws.
  */
-export async function supervise({ name, start, say, giveUp }: Supervision): Promise<Supervised> {
+export async function supervise({
+  name,
+  start,
+  say,
+  giveUp,
+}: {
+  /** Such as `Redis`, for messages. */
+  readonly name: string;
+  /** Called at first and after each death; gives a part that is ready. */
+  readonly start: () => Promise<Part>;
+  /** Tells the operator. */
+  readonly say: (message: string) => void;
+  /** Called once, when the part died too often to try again. */
+  readonly giveUp: (reason: string) => void;
+}): Promise<Supervised> {
   const stopping = new AbortController();
   const isStopping = (): boolean => stopping.signal.aborted;
   const deaths: number[] = [];

@@ -10,12 +10,6 @@ import { PricepoolError } from '../client/pricepool-error.ts';
 import { CommandError } from './api-place.ts';
 import { projectRoot } from './project-root.ts';
 
-export interface TerminalUser {
-  readonly username: string;
-  /** Whether it was registered just now. */
-  readonly isNew: boolean;
-}
-
 interface Asked {
   /** Name of the command, with which the user's name begins. */
   readonly command: string;
@@ -39,7 +33,14 @@ const mostKept = 20;
  * Logs in with the account of an earlier run, or else registers one.
  * @throws {CommandError} that says when to come back, when too many accounts were made.
  */
-export async function becomeUser(client: PricepoolClient, asked: Asked): Promise<TerminalUser> {
+export async function becomeUser(
+  client: PricepoolClient,
+  asked: Asked,
+): Promise<{
+  readonly username: string;
+  /** Whether it was registered just now. */
+  readonly isNew: boolean;
+}> {
   const folder = resolve(projectRoot, asked.environment['PRICEPOOL_DATA_DIR'] ?? '.pricepool');
   const key = `${asked.command} ${asked.url}`;
   const users = await keptUsers(folder);

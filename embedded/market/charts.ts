@@ -23,14 +23,6 @@ interface ChartCall {
   readonly limitDays: number | undefined;
 }
 
-interface Chart {
-  readonly currency: string;
-  readonly precision: Precision;
-  readonly from: number;
-  readonly to: number;
-  readonly stepMs: number;
-}
-
 /** `GET /coins/{id}/market_chart`. */
 export function marketChart(call: ChartCall): Answer {
   const refusal = currencyRefusal(call.query);
@@ -98,7 +90,16 @@ function stepOf(days: number, query: URLSearchParams): number {
   return days <= 90 ? hourMs : dayMs;
 }
 
-function chartAnswer({ source, id }: ChartCall, chart: Chart): Answer {
+function chartAnswer(
+  { source, id }: ChartCall,
+  chart: {
+    readonly currency: string;
+    readonly precision: Precision;
+    readonly from: number;
+    readonly to: number;
+    readonly stepMs: number;
+  },
+): Answer {
   const samples = [...source.history(id, chart.currency, chart)];
   const now = source.now();
   const seen = chart.to >= now ? source.observe(id, chart.currency) : undefined;

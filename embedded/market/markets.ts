@@ -63,15 +63,10 @@ function selected(source: MarketSource, query: URLSearchParams): readonly string
   return known.sort((left, right) => (source.rank(left) ?? last) - (source.rank(right) ?? last));
 }
 
-interface Order {
-  readonly order: string | null;
-  readonly currency: string;
-}
-
 function ordered(
   source: MarketSource,
   ids: readonly string[],
-  { order, currency }: Order,
+  { order, currency }: { readonly order: string | null; readonly currency: string },
 ): readonly string[] {
   const volume = new Map<string, number>();
   if (order?.startsWith('volume')) {

@@ -26,13 +26,14 @@ export function selectIds(
   return matching(source, { field: 'symbol', wanted: symbols, all: query.get('include_tokens') === 'all' });
 }
 
-interface Match {
-  readonly field: 'name' | 'symbol';
-  readonly wanted: readonly string[];
-  readonly all: boolean;
-}
-
-function matching(source: MarketSource, { field, wanted, all }: Match): string[] {
+function matching(
+  source: MarketSource,
+  {
+    field,
+    wanted,
+    all,
+  }: { readonly field: 'name' | 'symbol'; readonly wanted: readonly string[]; readonly all: boolean },
+): string[] {
   const open = new Set(wanted.map((text) => text.toLowerCase()));
   const ids: string[] = [];
   for (const id of source.ranked()) {

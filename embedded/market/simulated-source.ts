@@ -184,26 +184,21 @@ function createRanking(entries: Entry[], now: () => number): { current(): Rankin
   };
 }
 
-/**
- * The simulated walk as a pure function of (seed, asset id, time): nothing is stored, so two markets with the same
+/*
+ * The simulated walk is a pure function of (seed, asset id, time): nothing is stored, so two markets with the same
  * seed and clock agree to the last digit, a restart does not jump, and "24 hours ago" costs as much as "now".
  *
  * It is value noise summed over octaves in log space: each octave draws a number in [-1, 1] for every multiple of its
  * period (by hashing) and glides between neighbours. The sum is bounded, so prices stay positive and near their base
- * for ever, and the move within a day has a hard bound ({@link maxDailyMove}).
+ * for ever, and the move within a day has a hard bound (`maxDailyMove`).
  */
-
-interface Octave {
-  readonly periodMs: number;
-  readonly amplitude: number;
-}
 
 const second = 1_000;
 const hour = 3_600 * second;
 const day = 24 * hour;
 
 /** Amplitudes in log price at volatility 1, which is that of a typical smaller coin. */
-const octaves: readonly Octave[] = [
+const octaves: readonly { readonly periodMs: number; readonly amplitude: number }[] = [
   { periodMs: 20 * second, amplitude: 0.0006 },
   { periodMs: 90 * second, amplitude: 0.0012 },
   { periodMs: 420 * second, amplitude: 0.0025 },

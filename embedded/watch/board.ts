@@ -29,12 +29,6 @@ export interface BoardOptions {
   readonly currency: string;
 }
 
-interface Shown {
-  readonly row: QuoteRow;
-  /** Change against the observation before, in per cent; null for the first one. */
-  readonly move: number | null;
-}
-
 const redrawMs = 1_000;
 /** Lines besides the coins: the head, the status, and the one that the cursor is on. */
 const otherLines = 3;
@@ -79,7 +73,14 @@ function createLog({ out, currency }: BoardOptions): Board {
 class Table implements Board {
   readonly #options: BoardOptions;
   readonly #columns: readonly Column[];
-  readonly #shown = new Map<string, Shown>();
+  readonly #shown = new Map<
+    string,
+    {
+      readonly row: QuoteRow;
+      /** Change against the observation before, in per cent; null for the first one. */
+      readonly move: number | null;
+    }
+  >();
   readonly #ticking: NodeJS.Timeout;
   #status = '';
   #height = 0;

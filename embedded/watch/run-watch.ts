@@ -9,22 +9,26 @@ import { becomeUser } from '../terminal-user.ts';
 import { createBoard, type Board } from './board.ts';
 import { messageOf } from '../../src/domain/errors.ts';
 
-interface WatchRun {
-  readonly args: string[];
-  readonly environment: NodeJS.ProcessEnv;
-  readonly out: Output;
-  readonly complain: (message: string) => void;
-  /** Ends the watch, as Ctrl-C does. */
-  readonly signal: AbortSignal;
-}
-
 /** Somebody sits before the screen: no long pauses. */
 const maxPauseMs = 3_000;
 /** Logins in a row without seeing a price, after which it is no use. */
 const maxEntries = 3;
 
 /** Runs the watch. @returns the exit code: 0 when the user ended it, 2 for a wrong option, 1 for everything else. */
-export async function runWatch({ args, environment, out, complain, signal }: WatchRun): Promise<number> {
+export async function runWatch({
+  args,
+  environment,
+  out,
+  complain,
+  signal,
+}: {
+  readonly args: string[];
+  readonly environment: NodeJS.ProcessEnv;
+  readonly out: Output;
+  readonly complain: (message: string) => void;
+  /** Ends the watch, as Ctrl-C does. */
+  readonly signal: AbortSignal;
+}): Promise<number> {
   try {
     const options = watchOptionsOf(args, environment);
     const screen = createScreen(out, environment);
