@@ -392,12 +392,6 @@ interface Answer {
   readonly jobs?: number;
 }
 
-/** How a request is made, and what is done in the turn of its answer. */
-interface Asking {
-  readonly send: (id: string) => void;
-  readonly onAnswer: () => void;
-}
-
 interface Pending {
   readonly resolve: (answer: Answer) => void;
   readonly reject: (error: PricepoolError) => void;
@@ -415,7 +409,10 @@ class PendingAnswers {
    * Sends a request and waits for its answer until `until` (ms since the epoch).
    * @throws {PricepoolError} the refusal, or status 0 when there was no answer.
    */
-  async ask(until: number, { send, onAnswer }: Asking): Promise<Answer> {
+  async ask(
+    until: number,
+    { send, onAnswer }: { readonly send: (id: string) => void; readonly onAnswer: () => void },
+  ): Promise<Answer> {
     if (this.#pending.size >= mostPending) throw lost('too many requests are waiting');
     const id = String((this.#requests += 1));
     return await new Promise<Answer>((resolve, reject) => {

@@ -4,16 +4,6 @@ export interface FieldProblem {
   readonly message: string;
 }
 
-interface Details {
-  /** 0 when there was no answer at all. */
-  readonly status: number;
-  readonly code: string;
-  readonly fields?: readonly FieldProblem[] | undefined;
-  readonly retryAfterSeconds?: number | undefined;
-  readonly requestId?: string | undefined;
-  readonly cause?: unknown;
-}
-
 /** What the API refused, or that it could not be reached (`status` 0, `code` `unreachable`). */
 export class PricepoolError extends Error {
   readonly status: number;
@@ -22,7 +12,25 @@ export class PricepoolError extends Error {
   readonly retryAfterSeconds: number | undefined;
   readonly requestId: string | undefined;
 
-  constructor(message: string, { status, code, fields, retryAfterSeconds, requestId, cause }: Details) {
+  constructor(
+    message: string,
+    {
+      status,
+      code,
+      fields,
+      retryAfterSeconds,
+      requestId,
+      cause,
+    }: {
+      /** 0 when there was no answer at all. */
+      readonly status: number;
+      readonly code: string;
+      readonly fields?: readonly FieldProblem[] | undefined;
+      readonly retryAfterSeconds?: number | undefined;
+      readonly requestId?: string | undefined;
+      readonly cause?: unknown;
+    },
+  ) {
     super(message, cause === undefined ? undefined : { cause });
     this.name = 'PricepoolError';
     this.status = status;

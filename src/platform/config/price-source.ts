@@ -1,7 +1,5 @@
 import type { SettingValues } from './settings.ts';
 
-type Given = Pick<SettingValues, 'PROVIDER' | 'COINGECKO_API_KEY' | 'COINGECKO_BASE_URL'>;
-
 /** Where prices come from. */
 export interface PriceSource {
   readonly provider: NonNullable<SettingValues['PROVIDER']>;
@@ -10,7 +8,11 @@ export interface PriceSource {
 }
 
 /** Derives the price source. A CoinGecko key or URL says that the real thing is meant, even without PROVIDER. */
-export function priceSourceOf({ PROVIDER, COINGECKO_API_KEY, COINGECKO_BASE_URL }: Given): PriceSource {
+export function priceSourceOf({
+  PROVIDER,
+  COINGECKO_API_KEY,
+  COINGECKO_BASE_URL,
+}: Pick<SettingValues, 'PROVIDER' | 'COINGECKO_API_KEY' | 'COINGECKO_BASE_URL'>): PriceSource {
   const real = COINGECKO_API_KEY !== undefined || COINGECKO_BASE_URL !== undefined;
   const provider = PROVIDER ?? (real ? 'coingecko' : 'simulated');
   const isMarket = provider === 'simulated' || provider === 'replay';

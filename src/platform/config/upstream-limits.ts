@@ -13,17 +13,6 @@ export interface UpstreamLimits {
   readonly set: { readonly callsPerMinute: boolean; readonly creditsPerMonth: boolean };
 }
 
-type Given = Pick<
-  SettingValues,
-  | 'PROVIDER'
-  | 'COINGECKO_API_KEY'
-  | 'COINGECKO_BASE_URL'
-  | 'COINGECKO_PLAN'
-  | 'UPSTREAM_CALLS_PER_MINUTE'
-  | 'UPSTREAM_CREDITS_PER_MONTH'
-  | 'UPSTREAM_MONTH_STARTS_ON'
->;
-
 /** What CoinGecko publishes, or what is careful where it publishes nothing (keyless) or tells it by `/key` (pro). */
 const ofPlan = {
   keyless: { callsPerMinute: 10, creditsPerMonth: undefined },
@@ -33,7 +22,18 @@ const ofPlan = {
 const ofMarket = { callsPerMinute: 30, creditsPerMonth: undefined } as const;
 
 /** Limits of the primary price source: what is set, else what its plan is known for. */
-export function primaryLimits(values: Given): UpstreamLimits {
+export function primaryLimits(
+  values: Pick<
+    SettingValues,
+    | 'PROVIDER'
+    | 'COINGECKO_API_KEY'
+    | 'COINGECKO_BASE_URL'
+    | 'COINGECKO_PLAN'
+    | 'UPSTREAM_CALLS_PER_MINUTE'
+    | 'UPSTREAM_CREDITS_PER_MONTH'
+    | 'UPSTREAM_MONTH_STARTS_ON'
+  >,
+): UpstreamLimits {
   const { COINGECKO_PLAN: plan, COINGECKO_BASE_URL: root } = values;
   const real = priceSourceOf(values).provider === 'coingecko';
   const shared = plan === 'keyless' && root === undefined;

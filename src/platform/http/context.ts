@@ -19,18 +19,16 @@ export interface ApiState {
   cameWithTicket: boolean;
   /** Known once the credential was verified. */
   principal: Principal | undefined;
-  /** What came of admitting the request; undefined before that was tried. */
-  admission: Admission | undefined;
+  /**
+   * What came of admitting the request: whom it was admitted for (nobody for an open route), or a rejection with what the client
+   * is to be told; undefined before that was tried.
+   */
+  admission: { readonly viewer: Principal | undefined | Promise<Principal | undefined> } | undefined;
   /** Where this request is counted; that of unmatched paths until a route is found. */
   tally: RouteTally;
 }
 
 export type ApiContext = Koa.ParameterizedContext<ApiState>;
-
-/** Whom a request was admitted for; nobody for an open route. Rejects with what the client is to be told. */
-interface Admission {
-  readonly viewer: Principal | undefined | Promise<Principal | undefined>;
-}
 
 /** What it takes to answer from memory. The context of Koa is one, and so is a request that does not get as far as Koa. */
 export interface Exchange {

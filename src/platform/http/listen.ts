@@ -12,11 +12,6 @@ import { boundPerAddress, mostConnectionsHere, mostPerAddressOf } from './connec
 import { refuseBrokenConnections } from './refuse-connection.ts';
 import { onlyWebSockets, type OnUpgrade } from '../realtime/upgrade-ignored.ts';
 
-/** Anything that makes a request listener, as a Koa application does. */
-interface Listener {
-  callback(): RequestListener;
-}
-
 export interface Listening {
   readonly server: Server;
   /** The port it really listens on. */
@@ -38,18 +33,6 @@ interface Deadlines {
   readonly lookMs: number;
 }
 
-/** Where to listen, and to whom. */
-interface Door {
-  readonly host: string;
-  readonly port: number;
-  /** Called for requests to become WebSockets; those for any other protocol are served as if they had not asked. */
-  readonly onUpgrade?: OnUpgrade;
-  /** Addresses that may hold any number of connections, in one spelling; those of this machine when absent. */
-  readonly isTrusted?: (address: string) => boolean;
-  /** Connections of any other address; a quarter of all when absent. */
-  readonly mostPerAddress?: number;
-}
-
 const defaultDeadlines: Deadlines = { requestMs: 30_000, headersMs: 10_000, lookMs: 1_000 };
 /** The request line and the headers (bytes), together. Node's own default, but not for an option of the command line to change. */
 const mostHeaderBytes = 16 * 1_024;
@@ -69,8 +52,23 @@ const sweepMs = 25;
  * @throws {Error} naming the address when it is taken or may not be used.
  */
 export async function listen(
-  app: Listener,
-  { host, port, onUpgrade, isTrusted = createTrust(['loopback']), mostPerAddress }: Door,
+  app: { callback(): RequestListener },
+  {
+    host,
+    port,
+    onUpgrade,
+    isTrusted = createTrust(['loopback']),
+    mostPerAddress,
+  }: {
+    readonly host: string;
+    readonly port: number;
+    /** Called for requests to become WebSockets; those for any other protocol are served as if they had not asked. */
+    readonly onUpgrade?: OnUpgrade;
+    /** Addresses that may hold any number of connections, in one spelling; those of this machine when absent. */
+    readonly isTrusted?: (address: string) => boolean;
+    /** Connections of any other address; a quarter of all when absent. */
+    readonly mostPerAddress?: number;
+  },
   deadlines: Deadlines = defaultDeadlines,
 ): Promise<Listening> {
   const ending = new AbortController();

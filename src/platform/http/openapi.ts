@@ -31,11 +31,6 @@ export interface OpenApiDocument {
   readonly components: Json;
 }
 
-interface ObjectSchema {
-  readonly properties?: Readonly<Record<string, Json>>;
-  readonly required?: readonly string[];
-}
-
 const envelope: Json = {
   type: 'object',
   required: ['success', 'message', 'data'],
@@ -166,7 +161,10 @@ function schemaOf(schema: z.ZodType): Json {
 
 function parametersOf(schema: z.ZodType | undefined, place: 'path' | 'query'): OpenApiParameter[] {
   if (schema === undefined) return [];
-  const { properties = {}, required = [] } = schemaOf(schema) as ObjectSchema;
+  const { properties = {}, required = [] } = schemaOf(schema) as {
+    readonly properties?: Readonly<Record<string, Json>>;
+    readonly required?: readonly string[];
+  };
   return Object.entries(properties).map(([name, described]) => ({
     name,
     in: place,

@@ -13,13 +13,8 @@ export interface Problem {
   readonly retryAfterSeconds: number | undefined;
 }
 
-interface KnownRefusal {
-  readonly code: string;
-  readonly message: string;
-}
-
 /** Refusals by Koa and the body reader, whose own texts may quote the request. */
-const refusals: Readonly<Record<number, KnownRefusal>> = {
+const refusals: Readonly<Record<number, { readonly code: string; readonly message: string }>> = {
   400: { code: 'malformed_request', message: 'The request body cannot be read as JSON' },
   404: { code: 'not_found', message: 'There is nothing at this path' },
   405: { code: 'method_not_allowed', message: 'This method is not allowed here' },

@@ -10,8 +10,6 @@ import type { Admit } from './admission.ts';
 import { readBody } from './read-body.ts';
 import { validate } from './validate.ts';
 
-export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
-
 type Nothing = z.ZodUndefined;
 
 /** What a handler gets: checked, converted, and nothing else of the request. */
@@ -31,7 +29,7 @@ export type RouteSpec<
 > = RouteBase<A, P, Q, B> & (A extends 'open' ? { readonly scope?: never } : { readonly scope: RouteScope });
 
 interface RouteBase<A extends Access, P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType> {
-  readonly method: Method;
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   /** Full path with `:name` for parameters. */
   readonly path: string;
   readonly access: A;

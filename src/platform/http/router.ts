@@ -18,11 +18,6 @@ interface RoutingDeps {
   readonly metrics: Metrics;
 }
 
-interface Endpoint {
-  readonly route: Route;
-  readonly tally: RouteTally;
-}
-
 type Middleware = (ctx: ApiContext, next: Next) => Promise<unknown> | undefined;
 
 /** One middleware that serves every route of the table, and answers 400, 404 and 405 for all else. */
@@ -73,7 +68,7 @@ function dispatcher(
   routes: readonly Route[],
   { admit, metrics }: RoutingDeps,
 ): (ctx: ApiContext) => void | Promise<void> {
-  const endpoints = new Map<string, Endpoint>();
+  const endpoints = new Map<string, { readonly route: Route; readonly tally: RouteTally }>();
   for (const each of routes) {
     const endpoint = { route: each, tally: metrics.httpRoute(each.method, each.path) };
     endpoints.set(each.method, endpoint);

@@ -4,19 +4,18 @@ import { ValidationError, type FieldProblem } from '../../domain/errors.ts';
 const mostProblems = 20;
 const longestName = 64;
 
-/** One part of a request, and what it must look like. */
-export interface Part {
-  readonly schema: z.ZodType | undefined;
-  readonly given: unknown;
-  /** Stands before the names of its fields: empty for path and body, `query.` for the query. */
-  readonly prefix: string;
-}
-
 /**
  * Checks the parts of a request together and returns them as their schemas convert them; undefined where there is no schema.
  * @throws {ValidationError} naming every field that breaks a rule, twenty at most.
  */
-export function validate(parts: readonly Part[]): unknown[] {
+export function validate(
+  parts: readonly {
+    readonly schema: z.ZodType | undefined;
+    readonly given: unknown;
+    /** Stands before the names of its fields: empty for path and body, `query.` for the query. */
+    readonly prefix: string;
+  }[],
+): unknown[] {
   const fields: FieldProblem[] = [];
   const values = parts.map(({ schema, given, prefix }) => {
     const outcome = schema?.safeParse(given);

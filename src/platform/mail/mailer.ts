@@ -5,16 +5,14 @@
 import { createTransport } from 'nodemailer';
 import { withDeadline } from '../concurrency/deadline.ts';
 
-export interface Mail {
-  /** One address, and nothing else: no name, no list. */
-  readonly to: string;
-  readonly subject: string;
-  readonly text: string;
-}
-
 export interface Mailer {
   /** Resolves when the server has taken the mail. @throws {Error} it has not, or not in time. */
-  send(mail: Mail): Promise<void>;
+  send(mail: {
+    /** One address, and nothing else: no name, no list. */
+    readonly to: string;
+    readonly subject: string;
+    readonly text: string;
+  }): Promise<void>;
   close(): void;
 }
 

@@ -27,10 +27,6 @@ interface AccessEntry {
 /** Writes one entry, unless the level of the log is above `info`. */
 type AccessLog = (entry: AccessEntry) => void;
 
-interface Destination {
-  write(lines: string): void;
-}
-
 const info = 30;
 
 /** Entries are held for this long (ms). */
@@ -40,7 +36,7 @@ const holdEntries = 512;
 
 /** An {@link AccessLog} that writes where `log` writes. */
 export function createAccessLog(log: Logger): AccessLog {
-  const destination = (log as unknown as Record<symbol, Destination>)[symbols.streamSym];
+  const destination = (log as unknown as Record<symbol, { write(lines: string): void }>)[symbols.streamSym];
   const bindings = JSON.stringify({ pid: process.pid, hostname: hostname(), ...log.bindings() }).slice(1, -1);
   const stamp = createStamp();
   const held: AccessEntry[] = [];

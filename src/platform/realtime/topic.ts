@@ -31,19 +31,20 @@ export interface TopicSession<
   /** Items that it has. */
   readonly size: number;
   /** Looks what a message would change; nothing is changed before `begin`. */
-  plan(items: readonly string[], fields: Subscribe): TopicPlan;
+  plan(
+    items: readonly string[],
+    fields: Subscribe,
+  ): {
+    /** Items that the connection has not yet. */
+    readonly fresh: number;
+    /** Rejects with an {@link AppError} when the client may not have them. */
+    readonly admit?: () => Promise<void>;
+    /** Gets what the first answer is made of, as far as that is possible soon. Never rejects. */
+    readonly load?: () => Promise<void>;
+    readonly begin: () => void;
+  };
   stop(items: readonly string[], fields: Unsubscribe): void;
   /** The client keeps up (again): sends what it missed. */
   flush?(): void;
   close(): void;
-}
-
-export interface TopicPlan {
-  /** Items that the connection has not yet. */
-  readonly fresh: number;
-  /** Rejects with an {@link AppError} when the client may not have them. */
-  readonly admit?: () => Promise<void>;
-  /** Gets what the first answer is made of, as far as that is possible soon. Never rejects. */
-  readonly load?: () => Promise<void>;
-  readonly begin: () => void;
 }

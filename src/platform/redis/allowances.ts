@@ -26,11 +26,6 @@ export interface Allowances {
   isSpent(policy: LimitPolicy, subject: string): boolean;
 }
 
-interface Waiter {
-  readonly resolve: (state: LimitState) => void;
-  readonly reject: (error: unknown) => void;
-}
-
 /** What this process holds for one subject under one policy. */
 interface Held {
   readonly policy: LimitPolicy;
@@ -43,7 +38,7 @@ interface Held {
   endsAt: number;
   fetching: boolean;
   /** Those who wait for a fetch, first come first. Never any while something is left. */
-  waiting: Waiter[];
+  waiting: { readonly resolve: (state: LimitState) => void; readonly reject: (error: unknown) => void }[];
 }
 
 /** Subjects whose chunks are held; those of the longest unused are lost, which lets through fewer, never more. */
