@@ -6,14 +6,17 @@ import type { ProcessorsOf, WorkerModule } from './processor.ts';
 import { keepSchedules } from './schedules.ts';
 import { startWatchdog } from './watchdog.ts';
 
-interface QueueSettings {
-  /** Jobs that one process runs at once; of `requests`, as many as WORKER_CONCURRENCY says. */
-  readonly concurrency?: number;
-  /** How long (ms) a job of a dead process stays its own; the usual time when absent. */
-  readonly lockMs?: number;
-}
-
-const settingsOf: Readonly<Record<QueueName, QueueSettings>> = {
+const settingsOf: Readonly<
+  Record<
+    QueueName,
+    {
+      /** Jobs that one process runs at once; of `requests`, as many as WORKER_CONCURRENCY says. */
+      readonly concurrency?: number;
+      /** How long (ms) a job of a dead process stays its own; the usual time when absent. */
+      readonly lockMs?: number;
+    }
+  >
+> = {
   requests: {},
   /**
    * As many at once as the gate lets call, and a few that wait for a grant. One job waits for a grant on behalf of everybody; when

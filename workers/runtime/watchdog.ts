@@ -4,11 +4,11 @@ import type { Logger } from '../../src/platform/observability/logger.ts';
 import type { RunningWorker } from './create-worker.ts';
 
 /**
- * Ends a process that looks alive and does not work, so that the process manager starts another. That is so only when Redis
- * answers, jobs wait, a slot is free, and nothing has started or ended for a while. Waiting for budget, an outage of Redis
- * or an idle queue never count.
+ * Starts the watchdog; returns how to stop it. It ends a process that looks alive and does not work, so that the process
+ * manager starts another. That is so only when Redis answers, jobs wait, a slot is free, and nothing has started or ended for
+ * a while. Waiting for budget, an outage of Redis or an idle queue never count.
  */
-interface WatchdogDeps {
+export function startWatchdog(deps: {
   readonly workers: readonly RunningWorker[];
   readonly queues: Pick<Queues, 'counts'>;
   readonly log: Logger;
@@ -20,10 +20,7 @@ interface WatchdogDeps {
   readonly intervalMs?: number;
   /** Time (ms) without work, while there is work, after which a process is given up. */
   readonly patienceMs?: number;
-}
-
-/** Starts the watchdog; returns how to stop it. */
-export function startWatchdog(deps: WatchdogDeps): () => void {
+}): () => void {
   const { workers, clock = systemClock, intervalMs = 5_000, patienceMs = 45_000 } = deps;
   const stuckSince = new Map<string, number>();
 

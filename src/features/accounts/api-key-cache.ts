@@ -47,15 +47,16 @@ export function createKeyRing(deps: KeyRingDeps): KeyRing {
   return new HeldKeys(deps);
 }
 
-interface HeldKey {
-  readonly principal: Principal;
-  /** Milliseconds since the epoch. */
-  readonly expiresAt: number | undefined;
-}
-
 class HeldKeys implements KeyRing {
   readonly #deps: KeyRingDeps;
-  readonly #held = new LRUCache<string, HeldKey>({ max: mostKeys, ttl: rememberedMs });
+  readonly #held = new LRUCache<
+    string,
+    {
+      readonly principal: Principal;
+      /** Milliseconds since the epoch. */
+      readonly expiresAt: number | undefined;
+    }
+  >({ max: mostKeys, ttl: rememberedMs });
   readonly #quotas = new LRUCache<string, number>({ max: mostKeys });
   /** Keys that were good when last looked up. */
   readonly #good = new LRUCache<string, true>({ max: mostKeys });

@@ -9,11 +9,8 @@ const revocation = z.object({
   expiresAt: z.number(),
 });
 
-/** A revocation as it travels. */
-export type RevocationMessage = Readonly<z.output<typeof revocation>>;
-
 /** Credentials that are void from now on. Loss is harmless: every process reads them from the database too. */
-export type RevocationChannel = Channel<readonly RevocationMessage[]>;
+export type RevocationChannel = Channel<readonly Readonly<z.output<typeof revocation>>[]>;
 
 const schema = z.codec(z.object({ revocations: z.array(revocation) }), z.array(revocation).readonly(), {
   decode: ({ revocations }) => revocations,

@@ -22,12 +22,6 @@ export interface Ranking {
   readonly receivedAt: number;
 }
 
-/**
- * What travels: a tick, or that the cache was cleared (of these assets, or, with null, of everything). Not checked on the way:
- * ticks are hot.
- */
-type Message = { readonly tick: Tick } | { readonly clear: readonly string[] | null };
-
 /** Publishes ticks and clearings on one channel. */
 export interface TickPublisher {
   publish(tick: Tick): Promise<void>;
@@ -49,7 +43,9 @@ export interface TickSubscriber {
 
 /** Builds the channel of ticks. */
 export function createTicks(place: ChannelPlace): TickPublisher & TickSubscriber {
-  const channel: Channel<Message> = createChannel(place);
+  // A tick, or that the cache was cleared (of these assets, or, with null, of everything). Not checked on the way: ticks are hot.
+  const channel: Channel<{ readonly tick: Tick } | { readonly clear: readonly string[] | null }> =
+    createChannel(place);
   return {
     publish: (tick) => channel.publish({ tick }),
     publishClearing: (assetIds) => channel.publish({ clear: assetIds }),

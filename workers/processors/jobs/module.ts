@@ -5,11 +5,9 @@ import type { Platform } from '../../../src/platform/platform.ts';
 import type { Processor, WorkerModule } from '../../runtime/processor.ts';
 import { failRows, type ClientRunDeps } from './client-run.ts';
 
-type Upkeep = Pick<Platform, 'config' | 'knex' | 'queues' | 'log'>;
-
 /** Looks after client jobs, and deletes what is past its retention: rows of jobs, and what each of the other modules purges. */
 export function createJobsProcessors(
-  platform: Upkeep,
+  platform: Pick<Platform, 'config' | 'knex' | 'queues' | 'log'>,
   clientRuns: () => Pick<ClientRunDeps, 'runs' | 'events' | 'clock'>,
   modules: readonly WorkerModule[],
 ) {

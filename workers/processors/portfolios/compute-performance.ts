@@ -83,14 +83,11 @@ function wantedOf(
   };
 }
 
-interface Answered {
-  readonly job: Job;
-  readonly books: RangeBooks;
-  readonly asked: readonly string[];
-}
-
 /** The figures are text already: they are put behind what they are of. */
-function resultJson({ job, books, asked }: Answered, { json }: { readonly json: string }): string {
+function resultJson(
+  { job, books, asked }: { readonly job: Job; readonly books: RangeBooks; readonly asked: readonly string[] },
+  { json }: { readonly json: string },
+): string {
   const date = (day: number): string => new Date(day * dayMs).toISOString().slice(0, 10);
   const cash = cashOf(books);
   const head = JSON.stringify({

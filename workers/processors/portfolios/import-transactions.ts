@@ -175,7 +175,10 @@ class Importing {
   }
 
   /** Takes out what is there already and what would make a holding negative. */
-  async #judge({ staging }: ImportRun, { portfolio }: BookChange): Promise<Counts> {
+  async #judge(
+    { staging }: ImportRun,
+    { portfolio }: BookChange,
+  ): Promise<{ readonly duplicates: number; readonly refused: number; readonly left: number }> {
     await staging.analyse();
     const duplicates = await staging.dropDuplicates(portfolio.id);
     const refused = await refuseOverdrawn(staging, portfolio.id, {
@@ -208,13 +211,6 @@ class Importing {
   #goOn(): void {
     if (this.#task.control.signal.aborted) throw new PutBack('the import was stopped');
   }
-}
-
-/** What became of staged transactions. */
-interface Counts {
-  readonly duplicates: number;
-  readonly refused: number;
-  readonly left: number;
 }
 
 async function samplesOf({ staging }: ImportRun): Promise<readonly object[]> {

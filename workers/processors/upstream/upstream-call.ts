@@ -54,13 +54,6 @@ export async function callUpstream<T>(
   }
 }
 
-/** What a call of whichever source serves it asks for. */
-interface ChainCallRequest extends Pick<ChainRequest, 'can' | 'assets' | 'refusalFails'> {
-  readonly chain: ProviderChain;
-  readonly urgency: Urgency;
-  readonly context: JobContext;
-}
-
 /** Going on to the next source is the better second try, so the whole chain is only gone through twice. */
 const maxRounds = 2;
 
@@ -69,7 +62,15 @@ const maxRounds = 2;
  * @throws what {@link ProviderChain.run} throws.
  */
 export async function callChain<T>(
-  { chain, context, ...request }: ChainCallRequest,
+  {
+    chain,
+    context,
+    ...request
+  }: Pick<ChainRequest, 'can' | 'assets' | 'refusalFails'> & {
+    readonly chain: ProviderChain;
+    readonly urgency: Urgency;
+    readonly context: JobContext;
+  },
   call: (grant: GrantedCall, turn: Turn) => Promise<T | typeof askNext>,
 ): Promise<T | undefined> {
   const rounds = chain.members.length > 1 ? maxRounds : maxTries;

@@ -75,7 +75,14 @@ export function createUsageQueries(knex: Knex) {
       readonly total: number;
     }> {
       const [rows, counted] = await Promise.all([
-        ask<KeyRow>(allSql, [from, to, limit, offset]),
+        ask<
+          CountsRow & {
+            readonly user_id: string;
+            readonly key_id: string;
+            readonly username: string | null;
+            readonly prefix: string | null;
+          }
+        >(allSql, [from, to, limit, offset]),
         ask<{ total: number }>(countSql, [from, to]),
       ]);
       const usage = rows.map((row) => {
@@ -128,13 +135,6 @@ interface CountsRow {
   readonly requests: number;
   readonly jobs: number;
   readonly upstream_calls: string;
-}
-
-interface KeyRow extends CountsRow {
-  readonly user_id: string;
-  readonly key_id: string;
-  readonly username: string | null;
-  readonly prefix: string | null;
 }
 
 function countsOf(row: CountsRow | undefined): UsageCounts {

@@ -92,11 +92,6 @@ export function createUpstreamLedger(knex: Knex) {
   };
 }
 
-interface RecentRow {
-  readonly credits: string | number;
-  readonly calls: readonly { id: string; counted_in_ms: number; credits: number }[];
-}
-
 /** Sum and calls come from one statement, hence from one instant: the budget's proof needs a grant in both or in none. */
 const recentSql = `
   with rows as (
@@ -137,7 +132,14 @@ async function recentCalls(
     { readonly callsPerMinute: number | undefined; readonly creditsPerMonth: number | undefined } | undefined;
 }> {
   const asked = { budgetKey, windowMs, since: creditsSince, free: [...free], longest: longestCallMs };
-  const { rows }: { rows: RecentRow[] } = await knex.raw(recentSql, asked);
+  const {
+    rows,
+  }: {
+    rows: {
+      readonly credits: string | number;
+      readonly calls: readonly { id: string; counted_in_ms: number; credits: number }[];
+    }[];
+  } = await knex.raw(recentSql, asked);
   const blocks: { ms: number }[] = await knex('budget_blocks')
     .where({ budget_key: budgetKey })
     .select(
