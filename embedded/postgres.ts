@@ -18,18 +18,6 @@ import { endPostgresLeftover, postgresStopPlan } from './leftover.ts';
 import { placePostgres, type PostgresPlace } from './postgres-place.ts';
 import { StartError } from './start-error.ts';
 
-export interface EmbeddedPostgres {
-  /** Connection string of the database `pricepool`. */
-  readonly url: string;
-  /** Connection string of the database `postgres`, of the same superuser. */
-  readonly adminUrl: string;
-  readonly port: number;
-  readonly pid: number;
-  readonly exited: Promise<ChildExit>;
-  /** Fast shutdown. Resolves when the process is gone. */
-  stop(): Promise<void>;
-}
-
 const user = 'pricepool';
 const initialiseTimeoutMs = 60_000;
 /** Recovery after a crash replays the log since the last checkpoint. */
@@ -52,9 +40,19 @@ export async function startPostgres(options: {
   /** A free one when absent. */
   readonly port?: number | undefined;
   readonly log: Logger;
-  /** For tests: nothing is flushed to disk, and {@link EmbeddedPostgres.stop} deletes the files. */
+  /** For tests: nothing is flushed to disk, and `stop` deletes the files. */
   readonly throwaway?: boolean;
-}): Promise<EmbeddedPostgres> {
+}): Promise<{
+  /** Connection string of the database `pricepool`. */
+  readonly url: string;
+  /** Connection string of the database `postgres`, of the same superuser. */
+  readonly adminUrl: string;
+  readonly port: number;
+  readonly pid: number;
+  readonly exited: Promise<ChildExit>;
+  /** Fast shutdown. Resolves when the process is gone. */
+  stop(): Promise<void>;
+}> {
   const { log, throwaway = false } = options;
   const place = await placePostgres(options.dataDir, throwaway);
   const cluster = join(place.home, 'cluster');

@@ -9,11 +9,6 @@ export interface Part {
   stop(): Promise<void>;
 }
 
-export interface Supervised {
-  /** Ends the part and the supervision. */
-  stop(): Promise<void>;
-}
-
 const maxDeathsPerMinute = 5;
 const firstBackoffMs = 200;
 const maxBackoffMs = 5_000;
@@ -38,7 +33,10 @@ export async function supervise({
   readonly say: (message: string) => void;
   /** Called once, when the part died too often to try again. */
   readonly giveUp: (reason: string) => void;
-}): Promise<Supervised> {
+}): Promise<{
+  /** Ends the part and the supervision. */
+  stop(): Promise<void>;
+}> {
   const stopping = new AbortController();
   const isStopping = (): boolean => stopping.signal.aborted;
   const deaths: number[] = [];

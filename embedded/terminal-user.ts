@@ -10,15 +10,6 @@ import { PricepoolError } from '../client/pricepool-error.ts';
 import { CommandError } from './api-place.ts';
 import { projectRoot } from './project-root.ts';
 
-interface Asked {
-  /** Name of the command, with which the user's name begins. */
-  readonly command: string;
-  /** Root of the API. */
-  readonly url: string;
-  /** Its PRICEPOOL_DATA_DIR is the data folder. */
-  readonly environment: NodeJS.ProcessEnv;
-}
-
 interface KeptUser {
   readonly username: string;
   readonly email: string;
@@ -35,7 +26,14 @@ const mostKept = 20;
  */
 export async function becomeUser(
   client: PricepoolClient,
-  asked: Asked,
+  asked: {
+    /** Name of the command, with which the user's name begins. */
+    readonly command: string;
+    /** Root of the API. */
+    readonly url: string;
+    /** Its PRICEPOOL_DATA_DIR is the data folder. */
+    readonly environment: NodeJS.ProcessEnv;
+  },
 ): Promise<{
   readonly username: string;
   /** Whether it was registered just now. */

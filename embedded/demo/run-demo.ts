@@ -135,20 +135,20 @@ function explain(error: unknown): string {
   return messageOf(error);
 }
 
-/** What the demo was asked for. */
-interface DemoOptions {
-  /** Root of the API. */
-  readonly url: string;
-  readonly help: boolean;
-}
-
 const demoUsage = `npm run demo [-- --url http://host:port]
 
   --url URL   where the API is; without it PRICEPOOL_URL, or http://$HOST:$PORT (127.0.0.1:8080)
   --help      this text`;
 
 /** @throws {OptionError} that says which option is wrong. */
-function demoOptionsOf(args: string[], environment: NodeJS.ProcessEnv): DemoOptions {
+function demoOptionsOf(
+  args: string[],
+  environment: NodeJS.ProcessEnv,
+): {
+  /** Root of the API. */
+  readonly url: string;
+  readonly help: boolean;
+} {
   const { url, help } = parsed(args);
   return { url: apiUrlOf(url, environment), help };
 }

@@ -1,8 +1,8 @@
 import type { CallReport } from './control.ts';
 import type { Fault, FaultOptions, Latency } from './market-state.ts';
 
-/** What can be asked of a market that runs in another process. Each call rejects when the market refuses it. */
-export interface RemoteMarket {
+/** Controls the market behind `url`, its API's base URL, in another process. Each call rejects when the market refuses it. */
+export function connectMarket(url: string): {
   /** Calls, refusals and the worst sliding minute since the last reset. */
   calls(): Promise<CallReport>;
   resetCalls(): Promise<void>;
@@ -10,10 +10,7 @@ export interface RemoteMarket {
   clearFaults(): Promise<void>;
   setLatency(latencyMs: Latency): Promise<void>;
   setCallsPerMinute(callsPerMinute: number | undefined): Promise<void>;
-}
-
-/** Controls the market behind `url`, its API's base URL. */
-export function connectMarket(url: string): RemoteMarket {
+} {
   const ask = async (method: string, what: string, body?: unknown): Promise<unknown> => {
     const response = await fetch(new URL(`/__market/${what}`, url), {
       method,

@@ -24,9 +24,6 @@ const exchangeSchema = z.object({
   }),
 });
 
-/** One request and its answer. */
-export type Exchange = z.infer<typeof exchangeSchema>;
-
 /** An exchange that nobody has recorded was asked for. */
 export class NotRecordedError extends ProviderRejectedError {}
 
@@ -107,7 +104,7 @@ function exchangeOf({
   readonly sent: Readonly<Record<string, string>>;
   readonly answer: HttpAnswer;
   readonly clean: (text: string) => string;
-}): Exchange {
+}): z.infer<typeof exchangeSchema> {
   const received = Object.entries(answer.headers).filter(
     (entry): entry is [string, string | string[]] => entry[1] !== undefined,
   );

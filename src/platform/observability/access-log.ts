@@ -24,9 +24,6 @@ interface AccessEntry {
   readonly userId: string | undefined;
 }
 
-/** Writes one entry, unless the level of the log is above `info`. */
-type AccessLog = (entry: AccessEntry) => void;
-
 const info = 30;
 
 /** Entries are held for this long (ms). */
@@ -34,8 +31,8 @@ const holdMs = 100;
 /** Entries that are held; a full hold is written at once. */
 const holdEntries = 512;
 
-/** An {@link AccessLog} that writes where `log` writes. */
-export function createAccessLog(log: Logger): AccessLog {
+/** Writes one entry where `log` writes, unless its level is above `info`. */
+export function createAccessLog(log: Logger): (entry: AccessEntry) => void {
   const destination = (log as unknown as Record<symbol, { write(lines: string): void }>)[symbols.streamSym];
   const bindings = JSON.stringify({ pid: process.pid, hostname: hostname(), ...log.bindings() }).slice(1, -1);
   const stamp = createStamp();
