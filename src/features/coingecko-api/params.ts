@@ -84,10 +84,7 @@ export function word<const W extends string>(words: readonly W[], description: s
 }
 
 /** A count of 1 or more: more than `max` is `max`, and what is no count is `fallback`. */
-function count(
-  description: string,
-  { fallback, max }: { readonly fallback: number; readonly max: number },
-) {
+function count(description: string, { fallback, max }: { readonly fallback: number; readonly max: number }) {
   const read = (given: unknown): number => {
     const said = lastText(given) ?? '';
     const value = /^\d{1,15}$/.test(said) ? Number(said) : 0;

@@ -41,7 +41,7 @@ export function createHistoryService({
     /** The last daily close of each asset before a moment (ms since the epoch), by asset; those without any are missing. */
     closesBefore: candles.closesBefore,
     /** The last price of each UTC day of a span, by asset; assets without any are missing. What is stored, and nothing is asked for. */
-    dailyCloses: candles.dailyCloses,
+    dailyCloses: (asked: Parameters<typeof candles.dailyCloses>[0]) => candles.dailyCloses(asked),
     /** Asks for daily prices that something lacked. Never rejects. */
     askForCloses: createAskForCloses(reading),
     candles,
