@@ -149,14 +149,6 @@ export class QuoteReader {
     return readings;
   }
 
-  /** The quotes that are in the fleet's cache, of any age, in the order asked; nothing is wanted. Rejects when Redis does not answer. */
-  async cached(currency: string, assetIds: readonly string[]): Promise<readonly QuoteReading[]> {
-    const stored = await this.#deps.store.readMany(currency, assetIds);
-    return stored.flatMap(({ quote }) =>
-      quote === undefined ? [] : { assetId: quote.assetId, state: this.#freshness(quote), quote },
-    );
-  }
-
   /** The first `limit` (1 to 250) assets by market capitalisation with their quotes, in that order. */
   async popular({
     currency,

@@ -54,7 +54,6 @@ export function createQuoteService(
     peekFreshJson: reader.peekFreshJson.bind(reader),
     get: reader.get.bind(reader),
     getMany: reader.getMany.bind(reader),
-    cached: reader.cached.bind(reader),
     popular: reader.popular.bind(reader),
     ranking: reader.ranking.bind(reader),
     rows: reader.rows.bind(reader),
