@@ -190,10 +190,14 @@ export async function restoreRedis(
   { redis, prefix }: { readonly redis: Redis; readonly prefix: string },
   options: RestoreOptions,
 ): Promise<void> {
-  const move = mover(dump, options);
-  const toBytes = (text: Text): Buffer =>
-    typeof text === 'string' ? Buffer.from(move(text)) : Buffer.from(text.base64, 'base64');
+  const moved = mover(dump, options);
+  const atItsTime = mover(dump, { ...options, byMs: 0 });
   for (const [name, type, ttlMs, value] of dump.keys) {
+    // The slots of a schedule lie on a grid of its interval: only there does BullMQ find the job that it has planned.
+    const isSchedule = name.startsWith(':bull:upkeep:');
+    const move = isSchedule ? atItsTime : moved;
+    const toBytes = (text: Text): Buffer =>
+      typeof text === 'string' ? Buffer.from(move(text)) : Buffer.from(text.base64, 'base64');
     const key = prefix + move(name);
     const bytes = value.map(toBytes);
     if (type === 'string') await redis.set(key, bytes[0] ?? '');
@@ -202,7 +206,11 @@ export async function restoreRedis(
     if (type === 'set') await redis.sadd(key, ...bytes);
     if (type === 'zset')
       for (let at = 0; at < bytes.length; at += 2)
-        await redis.zadd(key, movedScore(dump, options, String(bytes[at + 1])), bytes[at] ?? '');
+        await redis.zadd(
+          key,
+          isSchedule ? String(bytes[at + 1]) : movedScore(dump, options, String(bytes[at + 1])),
+          bytes[at] ?? '',
+        );
     if (type === 'stream')
       for (let at = 0; at < bytes.length; at += 2)
         await redis.call('xadd', key, String(bytes[at]), ...(JSON.parse(String(bytes[at + 1])) as string[]));
