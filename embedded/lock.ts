@@ -12,10 +12,6 @@ interface Holder {
   readonly url: string;
 }
 
-export interface Lock {
-  release(): Promise<void>;
-}
-
 const maxTries = 5;
 
 /**
@@ -23,7 +19,7 @@ const maxTries = 5;
  * @param url where the API will be, told to whoever tries a second start.
  * @throws {StartError} when another process holds it.
  */
-export async function takeLock(dataDir: string, url: string): Promise<Lock> {
+export async function takeLock(dataDir: string, url: string) {
   const path = join(dataDir, 'up.lock');
   const mine = JSON.stringify({ pid: process.pid, birth: birthOf(process.pid), url } satisfies Holder);
   for (let tries = 0; tries < maxTries; tries += 1) {

@@ -144,7 +144,7 @@ async function provision(parent: string, path: string): Promise<RedisBinary> {
 /** Tries the system's package lists first; they may be missing or outdated, so then fetches lists of our own. */
 async function unpackPackages(target: string, path: string): Promise<void> {
   const work = join(target, 'work');
-  const apt: Apt = (args) => runApt(args, work, path);
+  const apt = (args: readonly string[]): Promise<string> => runApt(args, work, path);
   const cache = ['-o', `Dir::Cache=${join(work, 'cache')}`, '-o', 'APT::Sandbox::User=root'];
   const lists = ['-o', `Dir::State=${join(work, 'state')}`, '-o', 'Dir::State::status=/var/lib/dpkg/status'];
   for (const folder of ['cache/archives/partial', 'state/lists/partial']) {
@@ -163,11 +163,11 @@ async function unpackPackages(target: string, path: string): Promise<void> {
   await rm(work, { recursive: true, force: true });
 }
 
-/** Runs apt-get and gives its standard output. */
-type Apt = (args: readonly string[]) => Promise<string>;
-
 /** Downloads the server and whatever it needs that is not installed; a simulated install names these packages. */
-async function downloadPackages(apt: Apt, flags: readonly string[]): Promise<void> {
+async function downloadPackages(
+  apt: (args: readonly string[]) => Promise<string>,
+  flags: readonly string[],
+): Promise<void> {
   const failures: unknown[] = [];
   for (const wanted of programs) {
     try {
@@ -182,6 +182,7 @@ async function downloadPackages(apt: Apt, flags: readonly string[]): Promise<voi
   throw new StartError(messageOf(failures[0]), failures[0]);
 }
 
+/** @returns the standard output. */
 async function runApt(args: readonly string[], cwd: string, path: string): Promise<string> {
   try {
     const env = { PATH: path, LC_ALL: 'C', DEBIAN_FRONTEND: 'noninteractive' };

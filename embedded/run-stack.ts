@@ -5,7 +5,7 @@ import { extname, join, resolve } from 'node:path';
 import { bannerOf } from './banner.ts';
 import { tailOf } from './child.ts';
 import { freePort, isPortFree } from './free-port.ts';
-import { takeLock, type Lock } from './lock.ts';
+import { takeLock } from './lock.ts';
 import { planOf, replayFolderOf, type Plan } from './plan.ts';
 import { projectRoot } from './project-root.ts';
 import { createStack, type Scripts, type Stack } from './stack.ts';
@@ -26,12 +26,6 @@ interface RunOptions {
 interface Ending {
   readonly code: number;
   readonly reason: string;
-}
-
-interface PendingEnding {
-  readonly promise: Promise<Ending>;
-  /** Only the first call counts. */
-  resolve(ending: Ending): void;
 }
 
 const readyTimeoutMs = 60_000;
@@ -65,13 +59,17 @@ function onOrphaned(then: () => void): void {
   }, parentPollMs).unref();
 }
 
-function pendingEnding(): PendingEnding {
+function pendingEnding() {
   let resolve: (ending: Ending) => void = () => undefined;
   const promise = new Promise<Ending>((settle) => (resolve = settle));
-  return { promise, resolve };
+  return {
+    promise,
+    /** Only the first call counts. */
+    resolve: (ending: Ending): void => resolve(ending),
+  };
 }
 
-async function runUntil(ending: PendingEnding, options: RunOptions): Promise<number> {
+async function runUntil(ending: ReturnType<typeof pendingEnding>, options: RunOptions): Promise<number> {
   const config = loadConfig(options.environment);
   const plan = planOf(config);
   if (plan.market === 'replay') replayFolderOf(config);
@@ -133,7 +131,12 @@ async function bringUp(options: {
   say(bannerOf({ plan, url, dataDir, logDir: stack.logDir, seconds }));
 }
 
-async function end({ stack, lock, code, reason }: Ending & { stack: Stack; lock: Lock }): Promise<number> {
+async function end({
+  stack,
+  lock,
+  code,
+  reason,
+}: Ending & { stack: Stack; lock: Awaited<ReturnType<typeof takeLock>> }): Promise<number> {
   if (code !== 0) {
     say(`Stopping, because ${reason}`);
     for (const name of ['api', 'worker']) await sayEndOfLog(join(stack.logDir, `${name}.log`));

@@ -54,16 +54,9 @@ export interface Stack {
 type Phase = 'programs' | 'market' | 'redis' | 'postgres';
 const stopOrder: readonly Phase[] = ['programs', 'market', 'redis', 'postgres'];
 
-/** What was started so far and must be ended. */
-interface Started {
-  /** Ends it at once when the stop has passed already. */
-  add(phase: Phase, close: () => Promise<void>): Promise<void>;
-  closeAll(): Promise<void>;
-}
-
 /** What starting one part needs. */
 interface Context extends StackOptions {
-  readonly started: Started;
+  readonly started: ReturnType<typeof createStarted>;
   readonly log: Logger;
   readonly logDir: string;
 }
@@ -108,15 +101,17 @@ async function tellUrls(
   await started.add('programs', () => removeEmbeddedUrls(dataDir));
 }
 
-function createStarted(say: (message: string) => void): Started {
+/** What was started so far and must be ended. */
+function createStarted(say: (message: string) => void) {
   const closers: { phase: Phase; close: () => Promise<void> }[] = [];
   let closed = false;
   return {
-    add: async (phase, close) => {
+    /** Ends it at once when the stop has passed already. */
+    add: async (phase: Phase, close: () => Promise<void>): Promise<void> => {
       if (closed) await close();
       else closers.push({ phase, close });
     },
-    closeAll: async () => {
+    closeAll: async (): Promise<void> => {
       closed = true;
       for (const phase of stopOrder) {
         const ending = closers.filter((closer) => closer.phase === phase);

@@ -123,14 +123,8 @@ const holdingColumns: readonly Column[] = [
   { title: 'VALUE USD', width: 18, align: 'right' },
 ];
 
-interface Look {
-  readonly paint: Paint;
-  /** Milliseconds since the Unix epoch. */
-  readonly now: number;
-}
-
-/** Lines of the table of quotes: price, change, source, age and state of each. */
-export function quoteTable(rows: readonly QuoteRow[], { paint, now }: Look): string[] {
+/** Lines of the table of quotes: price, change, source, age at `now` (ms since the epoch) and state of each. */
+export function quoteTable(rows: readonly QuoteRow[], paint: Paint, now: number): string[] {
   const cellsOf = (row: QuoteRow): readonly Cell[] => {
     if (!('price' in row)) return [[row.id], ['-'], ['-'], ['-'], ['-'], [row.state, paint.red]];
     const change = row.change_percent_24h;
@@ -147,7 +141,7 @@ export function quoteTable(rows: readonly QuoteRow[], { paint, now }: Look): str
 }
 
 /** Lines of the portfolio: its rows, and the total with what it lacks. */
-export function portfolioTable(result: PortfolioResult, { paint }: Pick<Look, 'paint'>): string[] {
+export function portfolioTable(result: PortfolioResult, paint: Paint): string[] {
   const cellsOf = (row: ValuedRow): readonly Cell[] => [
     [row.id],
     [row.quantity],

@@ -16,13 +16,6 @@ import { becomeUser } from '../terminal-user.ts';
 import { priceLine } from '../watch/board.ts';
 import { messageOf } from '../../src/domain/errors.ts';
 
-interface DemoRun {
-  readonly args: string[];
-  readonly environment: NodeJS.ProcessEnv;
-  readonly out: Output;
-  readonly complain: (message: string) => void;
-}
-
 /** Longer than a job waits for quotes (JOB_DEADLINE_SECONDS, 300 s): also with an exhausted budget there is an end. */
 const jobTimeoutMs = 330_000;
 const liveCoins = ['bitcoin', 'ethereum', 'solana'];
@@ -31,7 +24,17 @@ const liveMs = 8_000;
 const liveUpdates = 4;
 
 /** Runs the demo. @returns the exit code: 0 when both jobs completed, 2 for a wrong option, 1 for everything else. */
-export async function runDemo({ args, environment, out, complain }: DemoRun): Promise<number> {
+export async function runDemo({
+  args,
+  environment,
+  out,
+  complain,
+}: {
+  readonly args: string[];
+  readonly environment: NodeJS.ProcessEnv;
+  readonly out: Output;
+  readonly complain: (message: string) => void;
+}): Promise<number> {
   try {
     const { url, help } = demoOptionsOf(args, environment);
     const screen = createScreen(out, environment);
@@ -48,7 +51,10 @@ export async function runDemo({ args, environment, out, complain }: DemoRun): Pr
   }
 }
 
-async function show(place: Pick<DemoRun, 'environment'> & { url: string }, screen: Screen): Promise<void> {
+async function show(
+  place: { readonly environment: NodeJS.ProcessEnv; readonly url: string },
+  screen: Screen,
+): Promise<void> {
   const { url } = place;
   const { paint, line } = screen;
   const client = createPricepoolClient({ baseUrl: url });
@@ -62,7 +68,7 @@ async function show(place: Pick<DemoRun, 'environment'> & { url: string }, scree
   line(`Bulk job ${bulk.id}: ${demoCoins.length} coins`);
   const { portfolio: quotes } = await follow(client, bulk, screen);
   line();
-  for (const row of quoteTable(quotes, { paint, now: Date.now() })) line(row);
+  for (const row of quoteTable(quotes, paint, Date.now())) line(row);
   line();
 
   const coinsHeld = new Set(demoHoldings.map(({ coin }) => coin)).size;
@@ -70,7 +76,7 @@ async function show(place: Pick<DemoRun, 'environment'> & { url: string }, scree
   line(`Portfolio job ${portfolio.id}: ${demoHoldings.length} holdings of ${coinsHeld} coins`);
   const valued = await follow(client, portfolio, screen);
   line();
-  for (const row of portfolioTable(valued, { paint })) line(row);
+  for (const row of portfolioTable(valued, paint)) line(row);
   await showLive(client, screen);
   const note = noteOn(quotes);
   if (note !== undefined) line(`\n${paint.yellow(note)}`);

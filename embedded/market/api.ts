@@ -3,10 +3,10 @@ import { coinAnswer } from './coin.ts';
 import { coinMarketCapAnswer } from './coinmarketcap.ts';
 import { supportedCurrencies } from './currencies.ts';
 import { defiLlamaAnswer } from './defillama.ts';
-import { globalAnswer, keyAnswer, searchAnswer, trendingAnswer, type Account } from './catalog-answers.ts';
+import { globalAnswer, keyAnswer, searchAnswer, trendingAnswer } from './catalog-answers.ts';
 import { coinNotFound, incorrectPath, missingParameter, type Answer } from './error-answers.ts';
 import { marketsAnswer } from './markets.ts';
-import { changePercent, parsePrecision, roundPrice, selectIds, type Precision } from './query-values.ts';
+import { changePercent, parsePrecision, roundPrice, selectIds } from './query-values.ts';
 import type { MarketSource } from './source.ts';
 
 /** One call of the price API. */
@@ -18,7 +18,7 @@ export interface MarketCall {
   /** Days back for which history may be asked; undefined for no limit. */
   readonly historyDays: number | undefined;
   /** What `/key` tells. */
-  readonly account: Account;
+  readonly account: Parameters<typeof keyAnswer>[0];
 }
 
 /** Answers a call by its path and its query. */
@@ -87,22 +87,13 @@ function coinsList(source: MarketSource, query: URLSearchParams): Answer {
   return { status: 200, body: source.listings().map((listing) => ({ ...listing, platforms: {} })) };
 }
 
-interface PriceFields {
-  readonly currencies: readonly string[];
-  readonly marketCap: boolean;
-  readonly volume: boolean;
-  readonly change: boolean;
-  readonly updatedAt: boolean;
-  readonly precision: Precision;
-}
-
 function simplePrice(source: MarketSource, query: URLSearchParams): Answer {
   const currencies = query.get('vs_currencies');
   if (currencies === null || currencies === '') return missingParameter('vs_currencies');
   // Unlike /coins/markets, the real route does not trim: of `bitcoin, ethereum` it answers bitcoin alone.
   const ids = selectIds(source, query, { trim: false });
   if (ids === undefined) return missingParameter('ids');
-  const fields: PriceFields = {
+  const fields = {
     currencies: currencies.toLowerCase().split(','),
     marketCap: query.get('include_market_cap') === 'true',
     volume: query.get('include_24hr_vol') === 'true',
@@ -110,25 +101,24 @@ function simplePrice(source: MarketSource, query: URLSearchParams): Answer {
     updatedAt: query.get('include_last_updated_at') === 'true',
     precision: parsePrecision(query.get('precision')) ?? (source.exact ? 'full' : undefined),
   };
+  const priceRow = (id: string): Record<string, number | null> => {
+    const row: Record<string, number | null> = {};
+    let updatedAt: number | null = null;
+    for (const currency of fields.currencies) {
+      const seen = source.observe(id, currency);
+      if (seen === undefined || seen.price === null) continue;
+      row[currency] = roundPrice(seen.price, fields.precision);
+      if (fields.marketCap) row[`${currency}_market_cap`] = seen.marketCap;
+      if (fields.volume) row[`${currency}_24h_vol`] = seen.volume;
+      if (fields.change) row[`${currency}_24h_change`] = changePercent(seen.price, seen.priceDayAgo);
+      updatedAt = seen.asOf;
+    }
+    if (fields.updatedAt && updatedAt !== null) row['last_updated_at'] = Math.floor(updatedAt / 1_000);
+    return row;
+  };
   const body: Record<string, unknown> = {};
   for (const id of ids) {
-    if (source.listing(id) !== undefined) body[id] = priceRow(source, id, fields);
+    if (source.listing(id) !== undefined) body[id] = priceRow(id);
   }
   return { status: 200, body };
-}
-
-function priceRow(source: MarketSource, id: string, fields: PriceFields): Record<string, number | null> {
-  const row: Record<string, number | null> = {};
-  let updatedAt: number | null = null;
-  for (const currency of fields.currencies) {
-    const seen = source.observe(id, currency);
-    if (seen === undefined || seen.price === null) continue;
-    row[currency] = roundPrice(seen.price, fields.precision);
-    if (fields.marketCap) row[`${currency}_market_cap`] = seen.marketCap;
-    if (fields.volume) row[`${currency}_24h_vol`] = seen.volume;
-    if (fields.change) row[`${currency}_24h_change`] = changePercent(seen.price, seen.priceDayAgo);
-    updatedAt = seen.asOf;
-  }
-  if (fields.updatedAt && updatedAt !== null) row['last_updated_at'] = Math.floor(updatedAt / 1_000);
-  return row;
 }

@@ -138,16 +138,18 @@ export function globalAnswer(source: MarketSource): Answer {
   return { status: 200, body: { data } };
 }
 
-/** What `/key` tells of. */
-export interface Account {
+/** `GET /key`. */
+export function keyAnswer({
+  plan,
+  callsPerMinute,
+  monthlyCredits,
+  callsOfMonth,
+}: {
   readonly plan: 'Demo' | 'Pro';
   readonly callsPerMinute: number;
   readonly monthlyCredits: number;
   readonly callsOfMonth: number;
-}
-
-/** `GET /key`. */
-export function keyAnswer({ plan, callsPerMinute, monthlyCredits, callsOfMonth }: Account): Answer {
+}): Answer {
   const remaining = Math.max(0, monthlyCredits - callsOfMonth);
   return {
     status: 200,

@@ -102,10 +102,8 @@ function act({ log, faults, settings, source }: RequestDeps, action: string, bod
   }
 }
 
-type Defined<T> = { [K in keyof T]: Exclude<T[K], undefined> };
-
-function withoutUndefined<T>(value: T): Defined<T> {
-  return JSON.parse(JSON.stringify(value)) as Defined<T>;
+function withoutUndefined<T>(value: T) {
+  return JSON.parse(JSON.stringify(value)) as { [K in keyof T]: Exclude<T[K], undefined> };
 }
 
 async function readJson(request: IncomingMessage): Promise<unknown> {

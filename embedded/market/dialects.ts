@@ -61,27 +61,20 @@ export function rateLimited(dialect: Dialect, retryAfterMs: number): Answer {
   return { status: 429, body: envelope(undefined, { code: 1008, message: 'Rate limit exceeded' }) };
 }
 
-interface Keyed {
-  readonly path: string;
-  readonly query: URLSearchParams;
-  readonly headers: IncomingHttpHeaders;
-}
-
 /** The refusal of a call without the right key. DefiLlama's calls and CoinMarketCap's `/public-api` need none. */
-export function keyRefusal(required: RequiredKey | undefined, call: Keyed): Answer | undefined {
-  const dialect = dialectOf(call.path);
-  if (required === undefined || dialect === 'defillama' || call.path.startsWith('/cmc/public-api/'))
+export function keyRefusal(
+  required: RequiredKey | undefined,
+  { path, query, headers }: { path: string; query: URLSearchParams; headers: IncomingHttpHeaders },
+): Answer | undefined {
+  const dialect = dialectOf(path);
+  if (required === undefined || dialect === 'defillama' || path.startsWith('/cmc/public-api/'))
     return undefined;
   if (dialect === 'coinmarketcap') {
-    const sent = call.headers['x-cmc_pro_api_key'];
+    const sent = headers['x-cmc_pro_api_key'];
     if (sent === required.key) return undefined;
     const code = sent === undefined ? 1002 : 1001;
     return { status: 401, body: envelope(undefined, { code, message: 'This API Key is invalid.' }) };
   }
-  return coinGeckoRefusal(required, call);
-}
-
-function coinGeckoRefusal(required: RequiredKey, { headers, query }: Keyed): Answer | undefined {
   const sent = (plan: 'demo' | 'pro'): string | null =>
     [headers[`x-cg-${plan}-api-key`]].flat()[0] ?? query.get(`x_cg_${plan}_api_key`);
   if (sent(required.plan) === required.key) return undefined;

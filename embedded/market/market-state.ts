@@ -11,23 +11,21 @@ export interface RequiredKey {
   readonly plan: 'demo' | 'pro';
 }
 
-/** What may change while the market runs. */
-export interface MarketSettings {
-  latencyMs: Latency;
-  callsPerMinute: number | undefined;
-  readonly apiKey: RequiredKey | undefined;
-  /** How far back history may be asked for, in days; undefined for no limit. */
-  readonly historyDays: number | undefined;
-  /** Credits of a month that `/key` tells of. */
-  monthlyCredits: number;
-}
-
 /** The parts that answering a request needs. */
 export interface RequestDeps {
   readonly source: MarketSource;
-  readonly log: CallLog;
-  readonly faults: FaultList;
-  readonly settings: MarketSettings;
+  readonly log: ReturnType<typeof createCallLog>;
+  readonly faults: ReturnType<typeof createFaultList>;
+  /** What may change while the market runs. */
+  readonly settings: {
+    latencyMs: Latency;
+    callsPerMinute: number | undefined;
+    readonly apiKey: RequiredKey | undefined;
+    /** How far back history may be asked for, in days; undefined for no limit. */
+    readonly historyDays: number | undefined;
+    /** Credits of a month that `/key` tells of. */
+    monthlyCredits: number;
+  };
 }
 
 const minuteMs = 60_000;
@@ -75,33 +73,16 @@ class SlidingMinute {
   }
 }
 
-/** What the market remembers of the calls it got. */
-interface CallLog {
-  /** Notes a call at its receipt; the returned function sets the status that was sent. */
-  receive(path: string, ids: number): (status: number) => void;
-  /** Admits one call under the limit, or says after how many milliseconds one would be. */
-  admit(callsPerMinute: number | undefined): { admitted: true } | { admitted: false; retryAfterMs: number };
-  /** The newest calls, oldest first, up to the log's capacity. */
-  calls(): readonly CallRecord[];
-  /** All calls since the last reset, also those no longer remembered one by one. */
-  total(): number;
-  /** Calls answered by the market's own rate limit. */
-  rejected(): number;
-  /** Most calls, rejected ones included, received in any 60 seconds since the last reset. */
-  worstSlidingMinute(): number;
-  /** Forgets the records and counts; the rate limit's window goes on. */
-  reset(): void;
-}
-
-/** Builds a {@link CallLog} that remembers `capacity` calls. */
-export function createCallLog(clock: Clock, capacity = 20_000): CallLog {
+/** Builds what the market remembers of the calls it got: all counts, and the newest `capacity` calls one by one. */
+export function createCallLog(clock: Clock, capacity = 20_000) {
   const received = new SlidingMinute();
   const admitted = new SlidingMinute();
   let records: { at: number; path: string; ids: number; status: number }[] = [];
   let [total, rejected, worst] = [0, 0, 0];
 
   return {
-    receive(path, ids) {
+    /** Notes a call at its receipt; the returned function sets the status that was sent. */
+    receive(path: string, ids: number): (status: number) => void {
       const record = { at: clock.now(), path, ids, status: 0 };
       records[total % capacity] = record;
       total += 1;
@@ -109,7 +90,10 @@ export function createCallLog(clock: Clock, capacity = 20_000): CallLog {
       worst = Math.max(worst, received.countAt(record.at));
       return (status) => void (record.status = status);
     },
-    admit(callsPerMinute) {
+    /** Admits one call under the limit, or says after how many milliseconds one would be. */
+    admit(
+      callsPerMinute: number | undefined,
+    ): { admitted: true } | { admitted: false; retryAfterMs: number } {
       const at = clock.now();
       if (callsPerMinute !== undefined && admitted.countAt(at) >= callsPerMinute) {
         rejected += 1;
@@ -119,11 +103,17 @@ export function createCallLog(clock: Clock, capacity = 20_000): CallLog {
       admitted.add(at);
       return { admitted: true };
     },
-    calls: () => (total <= capacity ? [...records] : rotate(records, total % capacity)),
+    /** The newest calls, oldest first, up to the log's capacity. */
+    calls: (): readonly CallRecord[] =>
+      total <= capacity ? [...records] : rotate(records, total % capacity),
+    /** All calls since the last reset, also those no longer remembered one by one. */
     total: () => total,
+    /** Calls answered by the market's own rate limit. */
     rejected: () => rejected,
+    /** Most calls, rejected ones included, received in any 60 seconds since the last reset. */
     worstSlidingMinute: () => worst,
-    reset() {
+    /** Forgets the records and counts; the rate limit's window goes on. */
+    reset(): void {
       records = [];
       [total, rejected, worst] = [0, 0, 0];
       received.clear();
@@ -199,24 +189,17 @@ export interface FaultOptions {
   readonly path?: string;
 }
 
-/** The faults that wait for their calls. */
-interface FaultList {
-  inject(fault: Fault, options?: FaultOptions): void;
-  clear(): void;
-  /** The fault for a call on this path, which it uses up; the oldest one that fits comes first. */
-  take(path: string): FaultDetails | undefined;
-}
-
-/** Builds an empty {@link FaultList}. */
-export function createFaultList(): FaultList {
+/** Builds an empty list of the faults that wait for their calls. */
+export function createFaultList() {
   let waiting: { readonly fault: FaultDetails; readonly path: string | undefined; left: number }[] = [];
   return {
-    inject(fault, options = {}) {
+    inject(fault: Fault, options: FaultOptions = {}): void {
       const details = typeof fault === 'string' ? { kind: fault } : fault;
       waiting.push({ fault: details, path: options.path, left: options.count ?? 1 });
     },
-    clear: () => void (waiting = []),
-    take(path) {
+    clear: (): void => void (waiting = []),
+    /** The fault for a call on this path, which it uses up; the oldest one that fits comes first. */
+    take(path: string): FaultDetails | undefined {
       const found = waiting.find((entry) => entry.path === undefined || entry.path === path);
       if (found === undefined) return undefined;
       found.left -= 1;

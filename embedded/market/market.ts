@@ -6,7 +6,7 @@ import {
   type Fault,
   type FaultOptions,
   type Latency,
-  type MarketSettings,
+  type RequestDeps,
   type RequiredKey,
 } from './market-state.ts';
 import { createReplaySource, type ReplayOptions } from './replay-source.ts';
@@ -88,7 +88,7 @@ export async function startMarket(options: MarketOptions = {}): Promise<Market> 
       : await createReplaySource(options.replay, clock);
   const log = createCallLog(clock);
   const faults = createFaultList();
-  const settings: MarketSettings = {
+  const settings: RequestDeps['settings'] = {
     latencyMs: options.latencyMs ?? 0,
     callsPerMinute: options.callsPerMinute,
     apiKey: options.apiKey,

@@ -6,7 +6,6 @@ import {
   type MarketSource,
   type Observation,
   type Sample,
-  type Stretch,
 } from './source.ts';
 import type { Clock } from '../../src/platform/concurrency/clock.ts';
 
@@ -24,21 +23,23 @@ interface Entry {
   usd: number;
 }
 
-/** What the simulated source is made of. */
-export interface SimulatedOptions {
+/** The market of the seeded walk over real asset ids. Only the assets that are asked for are computed. */
+export function createSimulatedSource({
+  seed,
+  madeUpAssets: madeUp,
+  walkIntervalMs,
+  clock,
+}: {
   readonly seed: number;
   readonly madeUpAssets: number;
   /** Prices change once in so many milliseconds. */
   readonly walkIntervalMs: number;
   readonly clock: Clock;
-}
-
-/** The market of the seeded walk over real asset ids. Only the assets that are asked for are computed. */
-export function createSimulatedSource(options: SimulatedOptions): MarketSource {
-  const entries = createEntries(options);
+}): MarketSource {
+  const entries = createEntries(seed, [...realAssets(), ...madeUpAssets(madeUp)]);
   const listings = [...[...entries.values()].map(({ asset }) => listingOf(asset)), ...unpricedListings];
   const unpriced = new Map(unpricedListings.map((listing) => [listing.id, listing]));
-  const now = (): number => Math.floor(options.clock.now() / options.walkIntervalMs) * options.walkIntervalMs;
+  const now = (): number => Math.floor(clock.now() / walkIntervalMs) * walkIntervalMs;
   const ranking = createRanking([...entries.values()], now);
 
   const rateAt = (currency: string, at: number): number | undefined => {
@@ -84,7 +85,7 @@ export function createSimulatedSource(options: SimulatedOptions): MarketSource {
 /** Most samples of one stretch: a year of hours and some more. */
 const mostSamples = 10_000;
 
-function momentsOf({ from, to, stepMs }: Stretch, now: number): number[] {
+function momentsOf({ from, to, stepMs }: Parameters<MarketSource['history']>[2], now: number): number[] {
   const end = Math.min(to, now);
   const first = Math.ceil(from / stepMs) * stepMs;
   const count = Math.max(0, Math.min(mostSamples, Math.floor((end - first) / stepMs) + 1));
@@ -109,11 +110,11 @@ function volumeNoise({ key }: Walker, at: number): number {
   return 0.8 + 0.4 * unitNoise(key, Math.floor(at / 60_000));
 }
 
-function createEntries(options: SimulatedOptions): Map<string, Entry> {
-  const marketKey = walkKey(options.seed, '*market*');
+function createEntries(seed: number, assets: readonly SimulatedAsset[]): Map<string, Entry> {
+  const marketKey = walkKey(seed, '*market*');
   const entries = new Map<string, Entry>();
-  for (const asset of [...realAssets(), ...madeUpAssets(options.madeUpAssets)]) {
-    const key = walkKey(options.seed, asset.id);
+  for (const asset of assets) {
+    const key = walkKey(seed, asset.id);
     const walker = { base: asset.basePrice, volatility: asset.volatility, key, marketKey };
     entries.set(asset.id, {
       asset,
@@ -161,25 +162,21 @@ function rangeOf({ walker }: Entry, at: number, rate: number): { high: number; l
   return { high: Math.max(...prices) * rate, low: Math.min(...prices) * rate };
 }
 
-interface Ranking {
-  readonly ids: readonly string[];
-  readonly ranks: ReadonlyMap<string, number>;
-}
-
 /** Sorts once per step and only when asked; the order hardly changes between steps, which makes sorting cheap. */
-function createRanking(entries: Entry[], now: () => number): { current(): Ranking } {
+function createRanking(entries: Entry[], now: () => number) {
   let step = Number.NaN;
-  let ranking: Ranking = { ids: [], ranks: new Map() };
+  let ids: readonly string[] = [];
+  let ranks: ReadonlyMap<string, number> = new Map();
   return {
     current() {
       const at = now();
-      if (at === step) return ranking;
+      if (at === step) return { ids, ranks };
       step = at;
       const cap = (entry: Entry): number => dollarPrice(entry, at) * entry.asset.supply;
       entries.sort((left, right) => cap(right) - cap(left));
-      const ids = entries.map(({ asset }) => asset.id);
-      ranking = { ids, ranks: new Map(ids.map((id, index) => [id, index + 1])) };
-      return ranking;
+      ids = entries.map(({ asset }) => asset.id);
+      ranks = new Map(ids.map((id, index) => [id, index + 1]));
+      return { ids, ranks };
     },
   };
 }

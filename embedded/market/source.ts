@@ -27,14 +27,6 @@ export interface Sample {
   readonly volume: number | null;
 }
 
-/** A stretch of the market's time; both ends belong to it. */
-export interface Stretch {
-  readonly from: number;
-  readonly to: number;
-  /** Distance between two samples where the source can choose it: they lie on multiples of it. */
-  readonly stepMs: number;
-}
-
 /** Where the market's values come from: the seeded walk, or real history. Everything is asked "as of now". */
 export interface MarketSource {
   readonly kind: 'simulated' | 'replay';
@@ -54,8 +46,15 @@ export interface MarketSource {
   dayRange(id: string, currency: string): { readonly high: number; readonly low: number } | null;
   /** The price `agoMs` milliseconds before now; null when there was none. */
   priceAgo(id: string, currency: string, agoMs: number): number | null;
-  /** Observations within a stretch, oldest first, none after now; empty for an unknown asset or currency. */
-  history(id: string, currency: string, stretch: Stretch): readonly Sample[];
+  /**
+   * Observations within a stretch of the market's time, both ends of which belong to it; oldest first, none after now; empty for an
+   * unknown asset or currency. `stepMs` is the distance between two samples where the source can choose it: they lie on multiples.
+   */
+  history(
+    id: string,
+    currency: string,
+    stretch: { readonly from: number; readonly to: number; readonly stepMs: number },
+  ): readonly Sample[];
   /** The market's own time, in milliseconds since the epoch. */
   now(): number;
 }
