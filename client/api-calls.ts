@@ -7,12 +7,12 @@ import { errorOfResponse, PricepoolError } from './pricepool-error.ts';
 import type { Login } from './types.ts';
 
 /** Where the API is, and as whom to call it. */
-export interface CallsOptions {
+export interface ClientOptions {
   /** Root of the API without path, such as `http://127.0.0.1:8080`. */
   readonly baseUrl: string;
   /** Access token; logging in sets it too. */
   readonly token?: string;
-  /** Of an earlier login; logging in sets it too. Void once it was used: {@link CallsOptions.onTokens} tells its successor. */
+  /** Of an earlier login; logging in sets it too. Void once it was used: {@link ClientOptions.onTokens} tells its successor. */
   readonly refreshToken?: string;
   /** Instead of logging in. */
   readonly apiKey?: string;
@@ -40,7 +40,7 @@ const api = '/api/v1';
 
 /** See the head of the file. */
 export class ApiCalls {
-  readonly #options: CallsOptions;
+  readonly #options: ClientOptions;
   readonly #root: string;
   readonly #timeoutMs: number;
   readonly #fetch: typeof globalThis.fetch;
@@ -48,7 +48,7 @@ export class ApiCalls {
   #refreshToken: string | undefined;
   #refreshing: Promise<void> | undefined;
 
-  constructor(options: CallsOptions) {
+  constructor(options: ClientOptions) {
     const { baseUrl, token, refreshToken, timeoutMs = defaultTimeoutMs, fetch } = options;
     this.#options = options;
     this.#root = baseUrl.replace(/\/+$/, '');

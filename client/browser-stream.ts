@@ -8,14 +8,12 @@
 /** What this needs of EventSource; the browser's own fits. */
 export interface EventSourceLike {
   readonly readyState: number;
-  addEventListener(name: string, listener: (event: StreamMessage) => void): void;
+  /** An event without data (`open`, `error`) has neither field. */
+  addEventListener(
+    name: string,
+    listener: (event: { readonly data?: string; readonly lastEventId?: string }) => void,
+  ): void;
   close(): void;
-}
-
-/** An event as the browser gives it; one without data (`open`, `error`) has neither field. */
-export interface StreamMessage {
-  readonly data?: string;
-  readonly lastEventId?: string;
 }
 
 export interface BrowserStreamOptions {
@@ -29,13 +27,6 @@ export interface BrowserStreamOptions {
   readonly onEnd?: (reason: string) => void;
   /** Instead of the browser's own. */
   readonly EventSource?: new (url: string) => EventSourceLike;
-}
-
-/** An open stream. */
-export interface BrowserStream {
-  /** Calls `fn` with the data (parsed JSON) and the id of each event of this name. */
-  onEvent(name: string, fn: (data: unknown, id: string) => void): void;
-  close(): void;
 }
 
 /** Without any sign of life for so long (ms) a connection is taken for dead; the server gives one every 15 s. */
@@ -57,9 +48,13 @@ const jobEvents = ['job.progress', 'job.coin', 'job.completed', 'job.failed', 'j
  * Opens a stream.
  * @throws {Error} when there is no EventSource here.
  */
-export function openEventSource(url: string, options: BrowserStreamOptions): BrowserStream {
+export function openEventSource(url: string, options: BrowserStreamOptions) {
   const stream = new ReopeningSource(url, options);
-  return { onEvent: (name, fn) => stream.on(name, fn), close: () => stream.close() };
+  return {
+    /** Calls `fn` with the data (parsed JSON) and the id of each event of this name. */
+    onEvent: (name: string, fn: Listener): void => stream.on(name, fn),
+    close: (): void => stream.close(),
+  };
 }
 
 type Listener = (data: unknown, id: string) => void;

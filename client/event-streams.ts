@@ -4,11 +4,11 @@ import { resumableStream, type StreamRequest } from './resumable-stream.ts';
 import type {
   Holding,
   JobEvent,
-  JobEventType,
+  JobEventData,
   PortfolioEvent,
-  PortfolioEventType,
+  PortfolioEventData,
   PriceEvent,
-  PriceEventType,
+  PriceEventData,
 } from './types.ts';
 
 /** How patient to be with connections, and where to begin. */
@@ -32,7 +32,7 @@ export type PortfolioWatch = WatchOptions &
 
 const ofEveryStream = { hello: true, hb: true, ticket: true, end: true, drain: true, limit: true } as const;
 
-const jobTypes: Readonly<Record<JobEventType, true>> = {
+const jobTypes: Readonly<Record<keyof JobEventData, true>> = {
   ...ofEveryStream,
   reset: true,
   'job.progress': true,
@@ -41,8 +41,11 @@ const jobTypes: Readonly<Record<JobEventType, true>> = {
   'job.failed': true,
   'job.cancelled': true,
 };
-const priceTypes: Readonly<Record<PriceEventType, true>> = { ...ofEveryStream, price: true };
-const portfolioTypes: Readonly<Record<PortfolioEventType, true>> = { ...ofEveryStream, portfolio: true };
+const priceTypes: Readonly<Record<keyof PriceEventData, true>> = { ...ofEveryStream, price: true };
+const portfolioTypes: Readonly<Record<keyof PortfolioEventData, true>> = {
+  ...ofEveryStream,
+  portfolio: true,
+};
 
 /** True for the events after which nothing follows. */
 export function isLastJobEvent(event: JobEvent): boolean {

@@ -130,7 +130,10 @@ class ReopeningSocket implements LiveSocket {
   }
 
   #open(credential: SocketCredential): void {
-    const Socket = (this.#options.WebSocket ?? globalSocket()) as UsedClass;
+    const Socket = (this.#options.WebSocket ?? globalSocket()) as new (
+      url: string,
+      protocols: string[],
+    ) => WebSocketLike;
     const query = 'ticket' in credential ? `?ticket=${encodeURIComponent(credential.ticket)}` : '';
     const protocols = 'token' in credential ? ['pricepool', `bearer.${credential.token}`] : ['pricepool'];
     const socket = new Socket(`${this.#url}${query}`, protocols);
@@ -240,9 +243,6 @@ class ReopeningSocket implements LiveSocket {
   }
 }
 
-/** How each of them can be used. */
-type UsedClass = new (url: string, protocols: string[]) => WebSocketLike;
-
 function globalSocket(): SocketClass {
   const found = (globalThis as { WebSocket?: SocketClass }).WebSocket;
   if (found === undefined)
@@ -256,15 +256,16 @@ function globalSocket(): SocketClass {
 export interface WebSocketLike {
   send(text: string): void;
   close(code?: number): void;
-  addEventListener(name: 'message' | 'error' | 'close', listener: (event: SocketEvent) => void): void;
-}
-
-/** The fields of a message or a close. */
-export interface SocketEvent {
-  readonly type: string;
-  readonly data?: unknown;
-  readonly code?: number;
-  readonly reason?: string;
+  addEventListener(
+    name: 'message' | 'error' | 'close',
+    /** Given the fields of a message or a close. */
+    listener: (event: {
+      readonly type: string;
+      readonly data?: unknown;
+      readonly code?: number;
+      readonly reason?: string;
+    }) => void,
+  ): void;
 }
 
 /** An access token or API key, or a stream ticket. */
@@ -392,17 +393,15 @@ interface Answer {
   readonly jobs?: number;
 }
 
-interface Pending {
-  readonly resolve: (answer: Answer) => void;
-  readonly reject: (error: PricepoolError) => void;
-}
-
 /** Requests that may wait at the same time. */
 const mostPending = 100;
 
 /** The requests of one socket. */
 class PendingAnswers {
-  readonly #pending = new Map<string, Pending>();
+  readonly #pending = new Map<
+    string,
+    { readonly resolve: (answer: Answer) => void; readonly reject: (error: PricepoolError) => void }
+  >();
   #requests = 0;
 
   /**

@@ -2,7 +2,7 @@
  * A client of the API for Node 20 and browsers: accounts, quotes, jobs, and live streams of prices, portfolios and jobs. Stands
  * alone: it imports nothing of the rest of the project and needs nothing but `fetch`.
  */
-import { ApiCalls, type CallsOptions } from './api-calls.ts';
+import { ApiCalls, type ClientOptions } from './api-calls.ts';
 import {
   followJob,
   followPortfolio,
@@ -24,8 +24,6 @@ import type {
   Quote,
   StreamTicket,
 } from './types.ts';
-
-export type ClientOptions = CallsOptions;
 
 export interface SubmitOptions {
   /** The same key and body give the same job, so that a submission can be repeated after a lost answer. */

@@ -46,16 +46,6 @@ export class PricepoolError extends Error {
   }
 }
 
-interface ErrorEnvelope {
-  readonly message?: string;
-  readonly error?: {
-    readonly code?: string;
-    readonly detail?: string;
-    readonly fields?: readonly FieldProblem[];
-  };
-  readonly request_id?: string;
-}
-
 /** Makes the error of an answer that is not 2xx, whatever its body looks like. */
 export async function errorOfResponse(response: Response): Promise<PricepoolError> {
   const text = await response.text().catch(() => '');
@@ -70,7 +60,15 @@ export async function errorOfResponse(response: Response): Promise<PricepoolErro
   });
 }
 
-function parsed(text: string): ErrorEnvelope {
+function parsed(text: string): {
+  readonly message?: string;
+  readonly error?: {
+    readonly code?: string;
+    readonly detail?: string;
+    readonly fields?: readonly FieldProblem[];
+  };
+  readonly request_id?: string;
+} {
   try {
     const body: unknown = JSON.parse(text);
     return typeof body === 'object' && body !== null ? body : {};

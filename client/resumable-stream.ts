@@ -17,14 +17,12 @@ export interface StreamRequest {
   readonly maxFailures?: number;
   /** Longest pause (ms) before the next connection, unless the server asks for a longer one. */
   readonly maxPauseMs?: number;
-  /** Called when a connection was lost or refused, before the pause: for whoever shows that nothing comes. */
-  readonly onInterruption?: ((interruption: Interruption) => void) | undefined;
-}
-
-/** Why there is no connection, and how long it takes (ms) until the next one is tried. */
-export interface Interruption {
-  readonly reason: string;
-  readonly pauseMs: number;
+  /**
+   * Called when a connection was lost or refused, before the pause (ms) until the next one is tried: for whoever shows that
+   * nothing comes.
+   */
+  readonly onInterruption?:
+    ((interruption: { readonly reason: string; readonly pauseMs: number }) => void) | undefined;
 }
 
 const defaultSilenceMs = 40_000;
@@ -144,20 +142,10 @@ function partingOf(data: string): { readonly reconnect?: unknown; readonly retry
   return typeof parsed === 'object' && parsed !== null ? parsed : {};
 }
 
-interface SilenceWatch {
-  /** Aborts after the silence, with the outer signal, and at {@link SilenceWatch.end}. */
-  readonly signal: AbortSignal;
-  /** From here on silence counts. */
-  listen(): void;
-  /** Until the next `listen` it does not. */
-  rest(): void;
-  /** Closes the connection if it is still open. */
-  end(): void;
-}
-
-function watchSilence(silenceMs: number, outer: AbortSignal | undefined): SilenceWatch {
+function watchSilence(silenceMs: number, outer: AbortSignal | undefined) {
   const controller = new AbortController();
   let timer: ReturnType<typeof setTimeout> | undefined;
+  /** Until the next `listen` silence does not count. */
   const rest = (): void => clearTimeout(timer);
   const listen = (): void => {
     rest();
@@ -166,9 +154,11 @@ function watchSilence(silenceMs: number, outer: AbortSignal | undefined): Silenc
   };
   listen();
   return {
+    /** Aborts after the silence, with the outer signal, and at `end`. */
     signal: outer === undefined ? controller.signal : AbortSignal.any([outer, controller.signal]),
     listen,
     rest,
+    /** Closes the connection if it is still open. */
     end() {
       rest();
       controller.abort(new Error('the stream is no longer wanted'));

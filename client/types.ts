@@ -33,14 +33,14 @@ export interface QuoteProblem {
   readonly message: string;
 }
 
-/** An asset without a usable quote. */
-export interface MissingQuote {
-  readonly id: string;
-  readonly state: Exclude<QuoteState, 'fresh' | 'stale'>;
-  readonly error: QuoteProblem;
-}
-
-export type QuoteRow = Quote | MissingQuote;
+/** An asset with its quote, or without a usable one. */
+export type QuoteRow =
+  | Quote
+  | {
+      readonly id: string;
+      readonly state: Exclude<QuoteState, 'fresh' | 'stale'>;
+      readonly error: QuoteProblem;
+    };
 
 /** Of a portfolio: quantity and value are decimal text; the value is null without a price. */
 export type ValuedRow = QuoteRow & { readonly quantity: string; readonly value: string | null };
@@ -122,43 +122,37 @@ export interface StreamEventData {
   readonly limit: { readonly limit: string; readonly retry_ms: number };
 }
 
-/** First on every connection to a stream of prices; a snapshot of all coins follows. */
-export interface PriceHello {
-  /** Run of the server; the numbers in the ids of events count within it. */
-  readonly epoch: string;
-  readonly seq: number;
-  readonly recovered: boolean;
-  readonly currency: string;
-  readonly coins: readonly string[];
-  readonly interval_seconds: number;
-  readonly server_time: string;
-}
-
 /** Data of the events of a stream of prices, by event type. */
 export interface PriceEventData extends StreamEventData {
-  readonly hello: PriceHello;
+  /** First on every connection; a snapshot of all coins follows. */
+  readonly hello: {
+    /** Run of the server; the numbers in the ids of events count within it. */
+    readonly epoch: string;
+    readonly seq: number;
+    readonly recovered: boolean;
+    readonly currency: string;
+    readonly coins: readonly string[];
+    readonly interval_seconds: number;
+    readonly server_time: string;
+  };
   /** First all coins, then those that have changed. */
   readonly price: readonly QuoteRow[];
 }
 
 /** Data of the events of a portfolio's stream, by event type. */
 export interface PortfolioEventData extends StreamEventData {
-  readonly hello: PriceHello;
-  readonly portfolio: PortfolioNews;
+  readonly hello: PriceEventData['hello'];
+  /** What has changed. The total, with quantities only, is that of all holdings. */
+  readonly portfolio: {
+    readonly portfolio: readonly (QuoteRow | ValuedRow)[];
+    /** Exact decimal text; null while no holding has a price. */
+    readonly total_value?: string | null;
+    readonly complete?: boolean;
+    readonly missing?: readonly string[];
+  };
 }
 
-/** What has changed of a portfolio. The total, with quantities only, is that of all holdings. */
-export interface PortfolioNews {
-  readonly portfolio: readonly (QuoteRow | ValuedRow)[];
-  /** Exact decimal text; null while no holding has a price. */
-  readonly total_value?: string | null;
-  readonly complete?: boolean;
-  readonly missing?: readonly string[];
-}
-
-export type PriceEventType = keyof PriceEventData;
 export type PriceEvent = EventOf<PriceEventData>;
-export type PortfolioEventType = keyof PortfolioEventData;
 export type PortfolioEvent = EventOf<PortfolioEventData>;
 
 /** One event of a stream. `id` is what to resume from; events that tell only of the connection have none. */
@@ -199,8 +193,6 @@ export interface JobEventData extends StreamEventData {
   readonly 'job.failed': { readonly job: string; readonly state: 'failed'; readonly error?: QuoteProblem };
   readonly 'job.cancelled': { readonly job: string; readonly state: 'cancelled' };
 }
-
-export type JobEventType = keyof JobEventData;
 
 export type JobEvent = EventOf<JobEventData>;
 

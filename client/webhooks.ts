@@ -13,22 +13,8 @@ export interface WebhookEvent<T = unknown> {
 }
 
 /** Headers of a request: those of the Fetch API, or of `node:http` and what is built on it. */
-export type ReceivedHeaders =
+type ReceivedHeaders =
   { get(name: string): string | null } | Readonly<Record<string, string | readonly string[] | undefined>>;
-
-/** A request that may be a webhook. */
-export interface ReceivedRequest {
-  /** As it came, before anything has parsed it. */
-  readonly body: string;
-  readonly headers: ReceivedHeaders;
-}
-
-export interface VerifyOptions {
-  /** Seconds that the webhook may be old, or by another clock young; 300 when absent. */
-  readonly toleranceSeconds?: number;
-  /** Milliseconds since the epoch; the machine's clock when absent. */
-  readonly now?: () => number;
-}
 
 /** A request is not a webhook that was signed with this secret just now. */
 export class WebhookVerificationError extends Error {
@@ -43,14 +29,29 @@ const defaultTolerance = 300;
 const maxSignatures = 10;
 
 /**
- * Verifies a webhook and returns what it tells.
+ * Verifies a request that may be a webhook and returns what it tells.
  * @param secret as `GET /api/v1/webhooks/secret` shows it: `whsec_…`.
  * @throws {WebhookVerificationError} it is not Pricepool's, too old, or no webhook.
  */
 export async function verifyWebhook<T = unknown>(
-  { body, headers }: ReceivedRequest,
+  {
+    body,
+    headers,
+  }: {
+    /** As it came, before anything has parsed it. */
+    readonly body: string;
+    readonly headers: ReceivedHeaders;
+  },
   secret: string,
-  { toleranceSeconds = defaultTolerance, now = Date.now }: VerifyOptions = {},
+  {
+    toleranceSeconds = defaultTolerance,
+    now = Date.now,
+  }: {
+    /** Seconds that the webhook may be old, or by another clock young; 300 when absent. */
+    readonly toleranceSeconds?: number;
+    /** Milliseconds since the epoch; the machine's clock when absent. */
+    readonly now?: () => number;
+  } = {},
 ): Promise<WebhookEvent<T>> {
   const id = headerOf(headers, 'webhook-id');
   const timestamp = headerOf(headers, 'webhook-timestamp');

@@ -3,7 +3,8 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { expect } from 'chai';
 import { EventSource } from 'eventsource';
 import { openEventSource, type EventSourceLike } from '../../client/browser-stream.ts';
-import { createPricepoolClient, type ClientOptions } from '../../client/pricepool-client.ts';
+import type { ClientOptions } from '../../client/api-calls.ts';
+import { createPricepoolClient } from '../../client/pricepool-client.ts';
 import { PricepoolError } from '../../client/pricepool-error.ts';
 import type { JobEvent, PriceEvent } from '../../client/types.ts';
 import { freePort } from '../../embedded/free-port.ts';
