@@ -1,55 +1,381 @@
-import { assetsCheck, assetsRefresh } from './assets.ts';
-import { documentRefresh } from './documents.ts';
-import type { DataOf, QueueName, ResultOf } from './contract.ts';
-import { candlesRoll, historyBackfill } from './history.ts';
-import { passwordResetMail } from './mail.ts';
-import {
-  booksCheck,
-  booksRebuild,
-  booksUpdate,
-  performanceCompute,
-  transactionsImport,
-} from './portfolios.ts';
-import { marketsRefresh, quotesRefresh } from './refresh.ts';
-import { bulkFetch, portfolioFetch } from './requests.ts';
-import { portfolioSnapshot, snapshotsCheck } from './snapshots.ts';
-import { tierCheck, tierRefresh } from './tier.ts';
-import { jobsPurge, jobsReconcile } from './upkeep.ts';
-import { quotesWarm } from './warm.ts';
-import { webhookDeliver, webhooksCheck } from './webhooks.ts';
+/** Contracts of all jobs as values: what queues where, what its data looks like, and how it is retried. No code that runs. */
+import type { JobsOptions } from 'bullmq';
+import { z } from 'zod';
+import { costBasisMethods } from '../src/domain/bookkeeping.ts';
+import { granularities } from '../src/domain/history.ts';
+import { performanceRanges } from '../src/domain/performance-range.ts';
+import { urgencies } from '../src/domain/quote.ts';
+
+/** Queues of the fleet. A worker process serves those that `WORKER_QUEUES` names. */
+export const queueNames = [
+  'requests',
+  'refresh',
+  'upkeep',
+  'mail',
+  'books',
+  'portfolios',
+  'webhooks',
+] as const;
+export type QueueName = (typeof queueNames)[number];
+
+declare const resultType: unique symbol;
+
+/** A job as a value: its name, where it queues, what its data must look like and how it is retried. */
+interface JobContract<N extends string, Q extends QueueName, D, R> {
+  /** `<entity>.<verb>` */
+  readonly name: N;
+  readonly queue: Q;
+  readonly schema: z.ZodType<D>;
+  readonly options: JobsOptions;
+  /** A periodic job comes back by itself this often (ms), with empty data. */
+  readonly every?: number;
+  /** Carries the result's type; there is no value. */
+  readonly [resultType]?: R;
+}
+
+/** Declares a job. The result type is given as a type parameter of the returned function: `defineJob<R>()({...})`. */
+function defineJob<R>() {
+  return <const N extends string, const Q extends QueueName, D>(contract: {
+    readonly name: N;
+    readonly queue: Q;
+    readonly schema: z.ZodType<D>;
+    readonly options: JobsOptions;
+    readonly every?: number;
+  }): JobContract<N, Q, D, R> => contract;
+}
+
+/** What BullMQ keeps of ended jobs: states and results live in Postgres, so only a short trace for operators. */
+const keepBriefly = {
+  removeOnComplete: { age: 600, count: 1000 },
+  removeOnFail: { age: 3600, count: 5000 },
+} as const;
+
+/** Most distinct assets in one request. */
+export const maxAssetsPerRequest = 250;
+/** Most rows of holdings in one request; several rows may name the same asset. */
+export const maxHoldingsPerRequest = 10_000;
+
+/** An asset id as providers write them: lower case, no path or list separators, at most 100 characters. */
+export const assetIdSchema = z
+  .string()
+  .trim()
+  .toLowerCase()
+  .regex(
+    /^[a-z0-9_-][a-z0-9._-]{0,99}$/,
+    'is not an asset id (letters, digits, ".", "_" and "-", at most 100)',
+  );
+
+/** A quote currency such as `usd`. */
+export const currencySchema = z
+  .string()
+  .trim()
+  .toLowerCase()
+  .regex(/^[a-z]{2,8}$/, 'is not a currency code');
+
+const retryOfRequest = {
+  attempts: 5,
+  backoff: { type: 'exponential', delay: 1000, jitter: 0.5 },
+  ...keepBriefly,
+} as const;
+
+/** Key under which equal requests share one run, and the rows of all who wait for it are found. */
+const workKey = z.string();
+
+/** Who is charged for the upstream calls (src/domain/requester.ts): whoever asked first. No part of the work itself. */
+const requester = z.string().max(100).optional();
+
+/** Moments in milliseconds since the epoch. */
+const moment = z.number().int().min(0).max(4_102_444_800_000);
+
+const retryOnPortfolio = {
+  attempts: 3,
+  backoff: { type: 'exponential', delay: 1000, jitter: 0.5 },
+  ...keepBriefly,
+} as const;
+
+/** What every job of a client on a portfolio has. */
+const onPortfolio = {
+  workKey,
+  requester,
+  portfolioId: z.uuid(),
+  /** Base currency of the portfolio. */
+  currency: currencySchema,
+};
+
+/** Steps of a rebuild that count as progress: per cent of its assets. */
+export const rebuildSteps = 100;
+
+/** Steps of computing performance that count as progress: books, prices, figures, and what they lacked. */
+export const performanceSteps = 4;
 
 /** Every job there is, by name. */
 export const registry = {
-  'bulk.fetch': bulkFetch,
-  'portfolio.fetch': portfolioFetch,
-  'quotes.refresh': quotesRefresh,
-  'markets.refresh': marketsRefresh,
-  'document.refresh': documentRefresh,
-  'assets.refresh': assetsRefresh,
-  'history.backfill': historyBackfill,
-  'tier.refresh': tierRefresh,
-  'jobs.reconcile': jobsReconcile,
-  'jobs.purge': jobsPurge,
-  'tier.check': tierCheck,
-  'assets.check': assetsCheck,
-  'candles.roll': candlesRoll,
-  'quotes.warm': quotesWarm,
-  'password-reset.mail': passwordResetMail,
-  'books.update': booksUpdate,
-  'books.check': booksCheck,
-  'books.rebuild': booksRebuild,
-  'performance.compute': performanceCompute,
-  'transactions.import': transactionsImport,
-  'portfolio.snapshot': portfolioSnapshot,
-  'snapshots.check': snapshotsCheck,
-  'webhook.deliver': webhookDeliver,
-  'webhooks.check': webhooksCheck,
+  /** Fetches the quotes of some assets for a client. */
+  'bulk.fetch': defineJob<null>()({
+    name: 'bulk.fetch',
+    queue: 'requests',
+    schema: z.object({
+      workKey,
+      requester,
+      currency: currencySchema,
+      assets: z.array(assetIdSchema).min(1).max(maxAssetsPerRequest),
+    }),
+    options: retryOfRequest,
+  }),
+
+  /** Fetches the quotes of some holdings for a client and values them. */
+  'portfolio.fetch': defineJob<null>()({
+    name: 'portfolio.fetch',
+    queue: 'requests',
+    schema: z.object({
+      workKey,
+      requester,
+      currency: currencySchema,
+      holdings: z
+        .array(z.object({ asset: assetIdSchema, quantity: z.string() }))
+        .min(1)
+        .max(maxHoldingsPerRequest),
+    }),
+    options: retryOfRequest,
+  }),
+
+  /** Spends one upstream call on the most urgent demand in one currency. At most one waits per currency and urgency. */
+  'quotes.refresh': defineJob<{ readonly assets: number }>()({
+    name: 'quotes.refresh',
+    queue: 'refresh',
+    schema: z.object({ currency: currencySchema, urgency: z.enum(urgencies) }),
+    options: { attempts: 3, backoff: { type: 'fixed', delay: 500, jitter: 0.5 }, ...keepBriefly },
+  }),
+
+  /** Spends one upstream call on a page (250 assets) of the market-cap ranking in one currency. */
+  'markets.refresh': defineJob<{ readonly assets: number }>()({
+    name: 'markets.refresh',
+    queue: 'refresh',
+    schema: z.object({
+      currency: currencySchema,
+      page: z.int().min(1).max(1_000).default(1),
+      urgency: z.enum(urgencies).default('interactive'),
+    }),
+    options: { attempts: 3, backoff: { type: 'fixed', delay: 500, jitter: 0.5 }, ...keepBriefly },
+  }),
+
+  /** Spends one upstream call on a document of CoinGecko's API. At most one waits or runs per document. */
+  'document.refresh': defineJob<{ readonly fetched: boolean }>()({
+    name: 'document.refresh',
+    queue: 'refresh',
+    schema: z.object({
+      /** Canonical path and query below the API's root; only the API makes them, of values that it has checked. */
+      path: z
+        .string()
+        .max(8_192)
+        .regex(/^\/[\x21-\x7e]+$/, 'is not a path'),
+      /** A document that is younger than this (ms) needs no call. */
+      freshMs: z.int().min(0),
+      requester,
+    }),
+    options: { attempts: 2, backoff: { type: 'fixed', delay: 500, jitter: 0.5 }, ...keepBriefly },
+  }),
+
+  /** Spends one upstream call on the list of all assets. One that fails is repeated by `assets.check`, later and later. */
+  'assets.refresh': defineJob<{ readonly assets: number }>()({
+    name: 'assets.refresh',
+    queue: 'refresh',
+    schema: z.object({}),
+    options: { attempts: 1, ...keepBriefly },
+  }),
+
+  /** Looks whether the list of assets, or a page of the ranking that belongs to it, is to be fetched, and sees to it. */
+  'assets.check': defineJob<{ readonly kicked: boolean }>()({
+    name: 'assets.check',
+    queue: 'upkeep',
+    every: 10_000,
+    schema: z.object({}),
+    options: { attempts: 1, ...keepBriefly },
+  }),
+
+  /** Spends one upstream call on points of the past that are missing. Says how many rows are new or better. */
+  'history.backfill': defineJob<{ readonly points: number }>()({
+    name: 'history.backfill',
+    queue: 'refresh',
+    schema: z.object({
+      assetId: assetIdSchema,
+      currency: currencySchema,
+      granularity: z.enum(granularities),
+      from: moment,
+      to: moment,
+      urgency: z.enum(urgencies),
+      requester,
+    }),
+    options: { attempts: 3, backoff: { type: 'fixed', delay: 500, jitter: 0.5 }, ...keepBriefly },
+  }),
+
+  /** Makes candles of hours and days of those of five minutes, makes partitions ahead, and drops what is past its retention. */
+  'candles.roll': defineJob<{ readonly written: number; readonly dropped: number }>()({
+    name: 'candles.roll',
+    queue: 'upkeep',
+    every: 60_000,
+    schema: z.object({}),
+    options: { attempts: 1, ...keepBriefly },
+  }),
+
+  /** Spends one upstream call on what the provider tells of our key: its limits and how much of them is used. */
+  'tier.refresh': defineJob<{ readonly told: boolean }>()({
+    name: 'tier.refresh',
+    queue: 'refresh',
+    schema: z.object({}),
+    options: { attempts: 1, ...keepBriefly },
+  }),
+
+  /** Looks whether the provider is to be asked again, and sees to it. */
+  'tier.check': defineJob<{ readonly kicked: boolean }>()({
+    name: 'tier.check',
+    queue: 'upkeep',
+    every: 60_000,
+    schema: z.object({}),
+    options: { attempts: 1, ...keepBriefly },
+  }),
+
+  /** Adds to the queue what was accepted and has no live job: after a failed add, a wiped Redis or a lost race. */
+  'jobs.reconcile': defineJob<{ readonly added: number }>()({
+    name: 'jobs.reconcile',
+    queue: 'upkeep',
+    every: 5_000,
+    schema: z.object({}),
+    options: { attempts: 1, ...keepBriefly },
+  }),
+
+  /** Deletes what is past its retention: jobs, calls of the ledger, credentials, audit events, webhooks, portfolios, imports. */
+  'jobs.purge': defineJob<{ readonly deleted: number }>()({
+    name: 'jobs.purge',
+    queue: 'upkeep',
+    every: 600_000,
+    schema: z.object({}),
+    options: { attempts: 1, ...keepBriefly },
+  }),
+
+  /** Wants what is read often and about to stop being fresh, as far as the budget allows. Calls nobody by itself. */
+  'quotes.warm': defineJob<{ readonly calls: number }>()({
+    name: 'quotes.warm',
+    queue: 'upkeep',
+    every: 5_000,
+    schema: z.object({}),
+    options: { attempts: 1, ...keepBriefly },
+  }),
+
+  /**
+   * Mails a token that resets a password, if there is an account with this address. The token is made when the mail is sent: a
+   * secret has no place in the data of a job.
+   */
+  'password-reset.mail': defineJob<{ readonly sent: boolean }>()({
+    name: 'password-reset.mail',
+    queue: 'mail',
+    schema: z.object({
+      email: z.string(),
+      /** From where, and in which request, it was asked for: for the audit log. */
+      address: z.string().optional(),
+      requestId: z.string().optional(),
+    }),
+    options: { attempts: 5, backoff: { type: 'exponential', delay: 2_000, jitter: 0.5 }, ...keepBriefly },
+  }),
+
+  /**
+   * Brings the derived tables of a portfolio (marks, positions, consumptions) up to its transactions. Not a client's job: every
+   * change of transactions adds one, deduplicated by the portfolio.
+   */
+  'books.update': defineJob<null>()({
+    name: 'books.update',
+    queue: 'books',
+    schema: z.object({ portfolioId: z.uuid() }),
+    options: { ...retryOnPortfolio, attempts: 5 },
+  }),
+
+  /** Adds an update for portfolios whose derived tables are behind: after a failed add, or a wiped Redis. */
+  'books.check': defineJob<{ readonly added: number }>()({
+    name: 'books.check',
+    queue: 'upkeep',
+    every: 5_000,
+    schema: z.object({}),
+    options: { attempts: 1, ...keepBriefly },
+  }),
+
+  /** Throws the derived tables of a portfolio away and builds them anew from its transactions. */
+  'books.rebuild': defineJob<null>()({
+    name: 'books.rebuild',
+    queue: 'portfolios',
+    schema: z.object({ ...onPortfolio, method: z.enum(costBasisMethods) }),
+    options: retryOnPortfolio,
+  }),
+
+  /** Computes the performance figures of a portfolio over a range. */
+  'performance.compute': defineJob<null>()({
+    name: 'performance.compute',
+    queue: 'portfolios',
+    schema: z.object({
+      ...onPortfolio,
+      range: z.enum(performanceRanges),
+      benchmark: assetIdSchema,
+      /** Annual, 0.02 is 2 %. */
+      riskFreeRate: z.number().min(-1).max(10),
+      /** `books_version` of the portfolio when it was asked for: other transactions are other work. */
+      booksVersion: z.string(),
+      /** Prices of this moment (ISO 8601, whole minutes): asked for later it is other work. */
+      asOf: z.string(),
+    }),
+    options: retryOnPortfolio,
+  }),
+
+  /** Reads an uploaded report into the transactions of a portfolio, or shows what reading it would do. */
+  'transactions.import': defineJob<null>()({
+    name: 'transactions.import',
+    queue: 'portfolios',
+    schema: z.object({ ...onPortfolio, importId: z.uuid(), isDryRun: z.boolean() }),
+    options: retryOnPortfolio,
+  }),
+
+  /** Notes what a portfolio is worth after its transactions have changed. */
+  'portfolio.snapshot': defineJob<null>()({
+    name: 'portfolio.snapshot',
+    queue: 'books',
+    schema: z.object({ portfolioId: z.uuid() }),
+    options: { attempts: 3, backoff: { type: 'exponential', delay: 1000, jitter: 0.5 }, ...keepBriefly },
+  }),
+
+  /** Notes what portfolios are worth whose day has just ended, and deletes snapshots of changes that are past their retention. */
+  'snapshots.check': defineJob<{ readonly stored: number; readonly deleted: number }>()({
+    name: 'snapshots.check',
+    queue: 'upkeep',
+    every: 60_000,
+    schema: z.object({}),
+    options: { attempts: 1, ...keepBriefly },
+  }),
+
+  /**
+   * One attempt to deliver a webhook. Attempts, their times and their end live in the row of the delivery; the job only says
+   * that it is time for one.
+   */
+  'webhook.deliver': defineJob<null>()({
+    name: 'webhook.deliver',
+    queue: 'webhooks',
+    schema: z.object({ deliveryId: z.uuid() }),
+    options: { attempts: 1, ...keepBriefly },
+  }),
+
+  /** Looks for webhooks that are due and that Redis may have lost. */
+  'webhooks.check': defineJob<{ readonly added: number }>()({
+    name: 'webhooks.check',
+    queue: 'upkeep',
+    every: 5_000,
+    schema: z.object({}),
+    options: { attempts: 1, ...keepBriefly },
+  }),
 } as const;
 
-export type Registry = typeof registry;
+type Registry = typeof registry;
 export type JobName = keyof Registry;
-export type JobData<N extends JobName> = DataOf<Registry[N]>;
-export type JobResult<N extends JobName> = ResultOf<Registry[N]>;
+export type JobData<N extends JobName> =
+  Registry[N] extends JobContract<string, QueueName, infer D, unknown> ? D : never;
+export type JobResult<N extends JobName> =
+  Registry[N] extends JobContract<string, QueueName, unknown, infer R> ? R : never;
 
 /** Names of the jobs of one queue. */
 export type JobNameOf<Q extends QueueName> = {

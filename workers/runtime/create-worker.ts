@@ -1,8 +1,7 @@
 import { DelayedError, UnrecoverableError, WaitingError, Worker, type Job } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { ZodError } from 'zod';
-import type { QueueName } from '../../jobs/contract.ts';
-import { registry, type JobName } from '../../jobs/registry.ts';
+import { type QueueName, registry, type JobName } from '../../jobs/registry.ts';
 import { isUnrecoverable, messageOf } from '../../src/domain/errors.ts';
 import type { Logger } from '../../src/platform/observability/logger.ts';
 import type { JobContext, Processor, ProcessorsOf } from './processor.ts';

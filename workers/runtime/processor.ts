@@ -1,5 +1,4 @@
-import type { QueueName } from '../../jobs/contract.ts';
-import type { JobData, JobName, JobNameOf, JobResult } from '../../jobs/registry.ts';
+import type { QueueName, JobData, JobName, JobNameOf, JobResult } from '../../jobs/registry.ts';
 
 /** What a processor knows of the job it runs. */
 export interface JobContext {

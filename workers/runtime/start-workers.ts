@@ -1,5 +1,4 @@
-import type { QueueName } from '../../jobs/contract.ts';
-import { registry, type JobName, type JobNameOf } from '../../jobs/registry.ts';
+import { type QueueName, registry, type JobName, type JobNameOf } from '../../jobs/registry.ts';
 import type { Platform } from '../../src/platform/platform.ts';
 import { createWorker } from './create-worker.ts';
 import type { ProcessorsOf, WorkerModule } from './processor.ts';

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { maxAssetsPerRequest } from '../../../jobs/requests.ts';
+import { maxAssetsPerRequest } from '../../../jobs/registry.ts';
 import { boundedArray, wholeNumber } from '../../platform/http/fields.ts';
 
 const queryRule = 'must be a text of 1 to 100 characters';

@@ -3,12 +3,11 @@
  * and a number that is none is as good as absent. What must be there and is not says `is required`.
  */
 import { z } from 'zod';
-import { assetIdSchema } from '../../../jobs/requests.ts';
+import { assetIdSchema } from '../../../jobs/registry.ts';
 import { isQuoteCurrency, quoteCurrencies } from '../../domain/currencies.ts';
 import { NotFoundError } from '../../domain/errors.ts';
 import { coinNotFound, invalidParameter } from '../../platform/http/v3-errors.ts';
-import type { AssetDirectory } from '../assets/asset-directory.ts';
-import { known } from '../assets/asset-directory.ts';
+import { type AssetDirectory, known } from '../assets/asset-directory.ts';
 import { orders, type Precision } from './market-rows.ts';
 
 /** CoinGecko takes a repeated parameter for its last value; blanks around it mean nothing. */

@@ -1,6 +1,5 @@
 import { urgencies, type Urgency } from '../../domain/quote.ts';
-import type { DataOf } from '../../../jobs/contract.ts';
-import type { documentRefresh } from '../../../jobs/documents.ts';
+import type { JobData } from '../../../jobs/registry.ts';
 import type { Queues } from '../../platform/queue/queues.ts';
 
 export type EnqueueRefresh = ReturnType<typeof createEnqueueRefresh>;
@@ -38,7 +37,7 @@ export function createEnqueueRefresh(queues: Pick<Queues, 'add'>) {
         },
       ),
     /** At most one refresh of a document waits or runs; `id` is its short name. */
-    document: (id: string, wanted: DataOf<typeof documentRefresh>): Promise<void> =>
+    document: (id: string, wanted: JobData<'document.refresh'>): Promise<void> =>
       queues.add('document.refresh', wanted, { deduplication: { id: `document-${id}` }, priority: 2 }),
     /** At most one refresh of the list of assets waits or runs. */
     assets: (): Promise<void> =>

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { maxAssetsPerRequest, maxHoldingsPerRequest } from '../../../jobs/requests.ts';
+import { maxAssetsPerRequest, maxHoldingsPerRequest } from '../../../jobs/registry.ts';
 import { canonicalQuantity, holdsItsDigits } from '../../domain/quantity.ts';
 import { symbols } from '../assets/schemas.ts';
 import { boundedArray, coin, coins, currency, wholeNumber } from '../../platform/http/fields.ts';

@@ -2,12 +2,11 @@
  * What the symbols of a request stand for. Symbols are not unique: the largest asset by market capitalisation is meant, and
  * the choice is shown. A symbol that nobody has is an error of its own, unless nothing at all is left to be fetched.
  */
-import { assetIdSchema, maxAssetsPerRequest } from '../../../jobs/requests.ts';
-import type { AssetDirectory } from '../assets/asset-directory.ts';
+import { assetIdSchema, maxAssetsPerRequest } from '../../../jobs/registry.ts';
+import { type AssetDirectory, known } from '../assets/asset-directory.ts';
 import type { Asset } from '../../domain/asset.ts';
 import type { ResolvedSymbol } from '../../domain/job.ts';
 import { ValidationError } from '../../domain/errors.ts';
-import { known } from '../assets/asset-directory.ts';
 
 /**
  * Resolves the symbols of a request.

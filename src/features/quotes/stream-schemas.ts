@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { maxAssetsPerRequest } from '../../../jobs/requests.ts';
+import { maxAssetsPerRequest } from '../../../jobs/registry.ts';
 import { boundedArray, coin, currency } from '../../platform/http/fields.ts';
 import { longestIntervalSeconds, mostUpdates, streamFields } from '../../platform/realtime/stream-fields.ts';
 import { holdings } from './price-schemas.ts';

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { assetIdSchema, maxAssetsPerRequest } from '../../../jobs/requests.ts';
+import { assetIdSchema, maxAssetsPerRequest } from '../../../jobs/registry.ts';
 import { isQuoteCurrency, quoteCurrencies } from '../../domain/currencies.ts';
 
 /** An asset id in a request; taken with blanks and capitals, passed on without. */

@@ -1,7 +1,6 @@
 import { Queue, type JobsOptions } from 'bullmq';
 import type { Redis } from 'ioredis';
-import { queueNames, type QueueName } from '../../../jobs/contract.ts';
-import { registry, type JobData, type JobName } from '../../../jobs/registry.ts';
+import { queueNames, type QueueName, registry, type JobData, type JobName } from '../../../jobs/registry.ts';
 import { withDeadline } from '../concurrency/deadline.ts';
 import { messageOf } from '../../domain/errors.ts';
 import type { Logger } from '../observability/logger.ts';

@@ -4,7 +4,7 @@ import { v7 as uuidv7 } from 'uuid';
 import { createJobQueries } from '../../../src/features/jobs/queries/jobs.ts';
 import { BooksBusyError, BooksMovedError } from '../../../src/features/portfolios/queries/ledgers.ts';
 import { createRunQueries } from '../../../src/features/jobs/queries/runs.ts';
-import { rebuildSteps } from '../../../jobs/portfolios.ts';
+import { rebuildSteps } from '../../../jobs/registry.ts';
 import { oneUnit } from '../../../src/features/portfolios/ledger/amount.ts';
 import type { RecordedTransaction } from '../../../src/features/portfolios/ledger/recorded-transaction.ts';
 import type { JobRecord } from '../../../src/domain/job.ts';

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import type { QueueName } from '../../../jobs/contract.ts';
+import type { QueueName } from '../../../jobs/registry.ts';
 import type { Platform } from '../../../src/platform/platform.ts';
 import { createShutdown } from '../../../src/platform/observability/shutdown.ts';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';

@@ -4,7 +4,7 @@
  * when the portfolio has changed by their end, the third time with the lock, so that they end. Doing any of it twice gives
  * the same.
  */
-import { rebuildSteps } from '../../../jobs/portfolios.ts';
+import { rebuildSteps } from '../../../jobs/registry.ts';
 import { messageOf, NotFoundError } from '../../../src/domain/errors.ts';
 import type { BookNews } from '../../../src/features/portfolios/book-channel.ts';
 import type { StoredMark } from '../../../src/features/portfolios/ledger/replay.ts';

@@ -5,8 +5,7 @@
 import type { CandleQueries } from '../../../src/features/history/queries/candles.ts';
 import type { ReadDailyBooks } from '../../../src/features/portfolios/queries/daily-books.ts';
 import type { PortfolioQueries } from '../../../src/features/portfolios/queries/portfolios.ts';
-import { performanceSteps } from '../../../jobs/portfolios.ts';
-import type { JobData } from '../../../jobs/registry.ts';
+import { performanceSteps, type JobData } from '../../../jobs/registry.ts';
 import { dayMs } from '../../../src/features/history/chart.ts';
 import type { createAskForCloses, LackingCloses } from '../../../src/features/history/request-closes.ts';
 import { NotFoundError } from '../../../src/domain/errors.ts';

@@ -1,6 +1,6 @@
 import { transactionTypes } from '../../../domain/bookkeeping.ts';
 import { z } from 'zod';
-import { assetIdSchema } from '../../../../jobs/requests.ts';
+import { assetIdSchema } from '../../../../jobs/registry.ts';
 import { NotFoundError } from '../../../domain/errors.ts';
 import { importFormats } from './read-report.ts';
 import { callbackUrl } from '../../webhooks/schemas.ts';

@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import { performanceSteps } from '../../../../jobs/portfolios.ts';
+import { performanceSteps } from '../../../../jobs/registry.ts';
 import type { Clock } from '../../../platform/concurrency/clock.ts';
 import type { Config } from '../../../platform/config/load-config.ts';
 import type { AssetDirectory } from '../../assets/asset-directory.ts';

@@ -1,6 +1,6 @@
 /** What the books of a portfolio say: positions, open lots, realised gains; and building them anew. */
 import { z } from 'zod';
-import { rebuildSteps } from '../../../../jobs/portfolios.ts';
+import { rebuildSteps } from '../../../../jobs/registry.ts';
 import type { PortfolioService } from '../portfolio-service.ts';
 import type { ApiContext } from '../../../platform/http/context.ts';
 import { answer } from '../../../platform/http/envelope.ts';
