@@ -4,10 +4,9 @@
  */
 import { slugOf } from '../../src/features/upstream/coinmarketcap/slugs.ts';
 import { supportedCurrencies } from './currencies.ts';
-import { numberOf } from './catalog-answers.ts';
+import { numberOf, unpricedObservation, type MarketSource } from './source.ts';
 import type { Answer } from './error-answers.ts';
 import { changePercent } from './query-values.ts';
-import { unpricedObservation, type MarketSource } from './source.ts';
 
 const currencies = new Set(supportedCurrencies);
 

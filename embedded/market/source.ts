@@ -70,3 +70,10 @@ export const unpricedObservation: Observation = {
   maxSupply: null,
   asOf: null,
 };
+
+/** A number that stays with an id, where a real source has one from its database. */
+export function numberOf(id: string): number {
+  let hash = 7;
+  for (const letter of id) hash = (Math.imul(hash, 31) + (letter.codePointAt(0) ?? 0)) >>> 0;
+  return (hash % 9_000_000) + 1;
+}
