@@ -1,10 +1,5 @@
-import { assetSettings } from './asset-settings.ts';
-import { budgetSettings } from './budget-settings.ts';
-import { historySettings } from './history-settings.ts';
-import { portfolioSettings } from './portfolio-settings.ts';
 import { providerSettings } from './provider-settings.ts';
 import { addresses, decimal, duration, integer, oneOf, origins, someOf, text, url } from './setting.ts';
-import { webhookSettings } from './webhook-settings.ts';
 
 /**
  * Every setting of every process, by the name of its environment variable. Documentation, `.env.example` and types are
@@ -155,7 +150,54 @@ export const settings = {
     default: 'keyless',
     description: 'CoinGecko plan: decides the root URL and the name of the key header.',
   }),
-  ...budgetSettings,
+  UPSTREAM_CALLS_PER_MINUTE: integer({
+    min: 1,
+    max: 10_000,
+    description:
+      'Upstream calls that the whole fleet may make in any 60 seconds. Absent: what the plan is known for (30; keyless CoinGecko 10; pro what its key tells).',
+  }),
+  UPSTREAM_CREDITS_PER_MONTH: integer({
+    min: 0,
+    max: 1_000_000_000,
+    description:
+      'Credits that the whole fleet may spend in a month; 0 for no limit. Absent: what the plan is known for (demo 10000, pro what its key tells, else no limit).',
+  }),
+  UPSTREAM_MONTH_STARTS_ON: integer({
+    default: '1',
+    min: 1,
+    max: 31,
+    description: 'Day (UTC) on which the month of the credits begins; in a shorter month its last day.',
+  }),
+  UPSTREAM_CREDITS_CHARGED: oneOf(['always', 'unless_refused', 'when_successful'], {
+    default: 'unless_refused',
+    description:
+      'Calls that cost credits: all that were sent, those that were not refused (4xx, 429), or those answered 200. A call without an answer always counts.',
+  }),
+  CMC_API_KEY: text({ sensitive: true, description: 'CoinMarketCap key.' }),
+  CMC_CALLS_PER_MINUTE: integer({
+    default: '30',
+    min: 1,
+    max: 10_000,
+    description: 'Calls to CoinMarketCap that the whole fleet may make in any 60 seconds.',
+  }),
+  CMC_CREDITS_PER_MONTH: integer({
+    default: '15000',
+    min: 0,
+    max: 1_000_000_000,
+    description: 'Credits of CoinMarketCap that the whole fleet may spend in a month; 0 for no limit.',
+  }),
+  CMC_MONTH_STARTS_ON: integer({
+    default: '1',
+    min: 1,
+    max: 31,
+    description: 'Day (UTC) on which the month of these credits begins.',
+  }),
+  DEFILLAMA_CALLS_PER_MINUTE: integer({
+    default: '60',
+    min: 1,
+    max: 10_000,
+    description: 'Calls to DefiLlama that the whole fleet may make in any 60 seconds.',
+  }),
   UPSTREAM_TIMEOUT_MS: integer({
     default: '8000',
     min: 100,
@@ -168,10 +210,56 @@ export const settings = {
     max: 104_857_600,
     description: 'Largest upstream response (bytes) that is read.',
   }),
-  ...assetSettings,
-  ...historySettings,
-  ...webhookSettings,
-  ...portfolioSettings,
+  ASSET_LIST: oneOf(['daily', 'off'], {
+    default: 'daily',
+    description:
+      "Whether the price source's list of assets is fetched, one upstream call a day; without it there is no search and no lookup by symbol.",
+  }),
+  ASSET_RANK_PAGES: integer({
+    default: '4',
+    min: 0,
+    max: 40,
+    description:
+      'Pages (250 assets, one upstream call each) of the ranking that are fetched after the list, for the ranks by which symbols are told apart.',
+  }),
+  HISTORY_KEEP_5M: duration({
+    default: '7d',
+    description: 'How long price history is kept in steps of five minutes.',
+  }),
+  HISTORY_KEEP_1H: duration({
+    default: '100d',
+    description: 'How long price history is kept in hours. Days are kept for ever.',
+  }),
+  WEBHOOK_SECRET: text({
+    sensitive: true,
+    description:
+      'Secret that the signing secrets of all users are computed from, at least 32 characters. Absent: JWT_SECRET, whose change then changes them too.',
+  }),
+  WEBHOOK_HTTP: oneOf(['on', 'off'], {
+    description:
+      'Whether webhooks may go to http:// too, and not to https:// alone. Absent: off in production, on elsewhere.',
+  }),
+  WEBHOOK_ALLOWED_NETWORKS: addresses({
+    default: '',
+    description:
+      'Networks that webhooks may be sent to though they are not public, such as 192.168.0.0/16 for receivers at home.',
+  }),
+  WEBHOOK_RETENTION: duration({
+    default: '30d',
+    description: 'How long webhooks that were delivered or given up can be looked at.',
+  }),
+  PORTFOLIO_TRANSACTION_LIMIT: integer({
+    default: '250000',
+    min: 1,
+    max: 10_000_000,
+    description: 'Transactions that one portfolio may have.',
+  }),
+  PORTFOLIO_JOBS_PER_USER: integer({
+    default: '20',
+    min: 1,
+    max: 10_000,
+    description: 'Unfinished jobs on portfolios (performance, imports, rebuilds) that one user may have.',
+  }),
 
   QUOTE_FRESH_SECONDS: integer({
     default: '60',
