@@ -1,6 +1,6 @@
 /** Files that are made to hurt, and rows whose signs or characters say what no exchange writes. */
 import { expect } from 'chai';
-import { reportUnder } from '../../../src/features/portfolios/importers/formats.ts';
+import { reportUnder } from '../../../src/features/portfolios/importers/read-report.ts';
 import { genericReader, type GenericMapping } from '../../../src/features/portfolios/importers/generic.ts';
 import type { ReportReader, RowOutcome } from '../../../src/features/portfolios/importers/importer.ts';
 import { readNumber, shown } from '../../../src/features/portfolios/importers/cells.ts';

@@ -2,11 +2,10 @@ import { expect } from 'chai';
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { formatAmount, parseAmount } from '../../../src/features/portfolios/ledger/amount.ts';
-import { reportUnder } from '../../../src/features/portfolios/importers/formats.ts';
+import { reportUnder } from '../../../src/features/portfolios/importers/read-report.ts';
 import { genericReader, type GenericMapping } from '../../../src/features/portfolios/importers/generic.ts';
 import { krakenSymbol } from '../../../src/features/portfolios/importers/kraken.ts';
-import { readNumber, type NumberStyle } from '../../../src/features/portfolios/importers/cells.ts';
-import { readTime } from '../../../src/features/portfolios/importers/cells.ts';
+import { readNumber, type NumberStyle, readTime } from '../../../src/features/portfolios/importers/cells.ts';
 import { ValidationError } from '../../../src/domain/errors.ts';
 import { fingerprints, readAll, readReport, recordsOf, told } from './support/reports.ts';
 

@@ -1,6 +1,6 @@
 /** Texts of reports and exports that somebody has made to do harm. */
 import { expect } from 'chai';
-import { reportUnder } from '../../../src/features/portfolios/importers/formats.ts';
+import { reportUnder } from '../../../src/features/portfolios/importers/read-report.ts';
 import { exportColumns, guardedText } from '../../../src/features/portfolios/importers/pricepool.ts';
 import type { ImportedTransaction } from '../../../src/features/portfolios/importers/importer.ts';
 import { buildTransaction } from '../../../src/features/portfolios/importers/build-transaction.ts';

@@ -1,5 +1,5 @@
 import { parse } from 'csv-parse/sync';
-import { reportUnder } from '../../../../src/features/portfolios/importers/formats.ts';
+import { reportUnder } from '../../../../src/features/portfolios/importers/read-report.ts';
 import type {
   ImportedTransaction,
   ReportReader,
