@@ -18,7 +18,6 @@ import { withDeadline } from '../../platform/concurrency/deadline.ts';
 import { messageOf } from '../../domain/errors.ts';
 import type { Logger } from '../../platform/observability/logger.ts';
 import { sleep, toError } from '../../platform/concurrency/sleep.ts';
-import { untilAborted } from '../../platform/concurrency/until-aborted.ts';
 import type { Budget, CallOutcome, Grant } from './budget/budget.ts';
 import { signalWithDeadline, startStopwatch, type Stopwatch } from './call-signal.ts';
 import {
@@ -260,4 +259,14 @@ class Gate {
     this.#settling.add(settled);
     void settled.finally(() => this.#settling.delete(settled));
   }
+}
+
+/** Settles as `work` does, or rejects with the signal's reason; then `work` goes on unheard. */
+async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted();
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => reject(toError(signal.reason));
+    signal.addEventListener('abort', onAbort, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
 }
