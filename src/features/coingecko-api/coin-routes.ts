@@ -5,7 +5,6 @@ import type { ApiContext } from '../../platform/http/context.ts';
 import type { Route } from '../../platform/http/route.ts';
 import { coinNotFound } from '../../platform/http/v3-errors.ts';
 import { known } from '../assets/asset-directory.ts';
-import { listedJson, presentFound } from '../assets/present-asset.ts';
 import { answerPrepared, answerV3, prepare, type cacheRules, type Prepared } from './answers.ts';
 import { canonicalPath, readDocument, updateEveryMs, type FoundDocument } from './documents.ts';
 import { checkedId, flag, refuseUnlisted, requiredText, word } from './params.ts';
@@ -125,4 +124,26 @@ function answerDocument(
   cache: keyof typeof cacheRules,
 ): void {
   answerV3(ctx, { json, cache, state, receivedAt });
+}
+
+/** What CoinGecko writes where there is no picture. */
+const noPicture = { thumb: 'missing_thumb.png', large: 'missing_large.png' } as const;
+
+/** An asset as it stands in CoinGecko's search: symbols in capitals; both pictures are the one that the source told. */
+function presentFound({ id, symbol, name, rank, image }: Asset): Record<string, unknown> {
+  return {
+    id,
+    name,
+    api_symbol: id,
+    symbol: symbol.toUpperCase(),
+    market_cap_rank: rank,
+    thumb: image ?? noPicture.thumb,
+    large: image ?? noPicture.large,
+  };
+}
+
+/** JSON text of an asset as it stands in CoinGecko's list. */
+function listedJson({ id, symbol, name, platformsJson }: Asset, withPlatforms: boolean): string {
+  const head = JSON.stringify({ id, symbol, name });
+  return withPlatforms ? `${head.slice(0, -1)},"platforms":${platformsJson}}` : head;
 }
