@@ -1,4 +1,4 @@
-import { isFinal } from '../../domain/job.ts';
+import { isFinal, jobStates } from '../../domain/job.ts';
 import { jobJson, presentJob } from '../../domain/job-text.ts';
 import { cancelFor, cancelJobs, jobFollowedBy, jobSeenBy, namesSeenBy, seeJobs } from './job-rights.ts';
 import type { JobDesk } from './job-service.ts';
@@ -9,7 +9,30 @@ import { answer, answerJson, envelopeOf } from '../../platform/http/envelope.ts'
 import { pageOf } from '../../platform/http/paging.ts';
 import { route, type Route } from '../../platform/http/route.ts';
 import { pollAfterSeconds } from './submit-job.ts';
-import { jobIdOf, jobPath, jobsQuery } from './schemas.ts';
+import { z } from 'zod';
+import { NotFoundError } from '../../domain/errors.ts';
+import { wholeNumber } from '../../platform/http/fields.ts';
+
+/** Query of `GET /jobs`. */
+const jobsQuery = z.strictObject({
+  page: wholeNumber({ min: 1, max: 1_000_000 }).default(1),
+  limit: wholeNumber({ min: 1, max: 100 }).default(20),
+  state: z.enum(jobStates).optional(),
+});
+
+/** Path of `/jobs/:id`. */
+const jobPath = z.object({ id: z.string() });
+
+const uuid = z.uuid();
+
+/**
+ * The id in a job's path.
+ * @throws {NotFoundError} it is no UUID, so there is no such job.
+ */
+function jobIdOf({ id }: z.output<typeof jobPath>): string {
+  if (!uuid.safeParse(id).success) throw new NotFoundError('There is no such job', 'job_not_found');
+  return id.toLowerCase();
+}
 
 /** What the routes of jobs stand on. */
 export interface JobDeps {

@@ -2,6 +2,7 @@
  * Submission of a job by a route. Accepted means 202 with a job to poll; a client that would rather wait says so by `timeout`
  * or `Prefer: wait`, and gets the result itself if it is there in time, and the 202 of an ordinary submission if it is not.
  */
+import { z } from 'zod';
 import type { Principal } from '../../domain/principal.ts';
 import type { ClientJobName } from '../../../jobs/registry.ts';
 import { isFinal, type JobRecord } from '../../domain/job.ts';
@@ -11,8 +12,18 @@ import type { JobDesk, SubmitRequest } from './job-service.ts';
 import type { ApiContext } from '../../platform/http/context.ts';
 import type { Metrics } from '../../platform/observability/metrics-registry.ts';
 import type { WebhookTargets } from '../webhooks/target.ts';
-import { idempotencyOf, preferredWaitSeconds } from './preferences.ts';
+import { idempotencyOf, maxWaitSeconds, preferredWaitSeconds } from './preferences.ts';
 import { answerJson, envelopeOf } from '../../platform/http/envelope.ts';
+
+const timeoutRule = `must be a number of seconds from 1 to ${maxWaitSeconds}`;
+
+/** How long a submission waits for its result, in seconds. */
+export const timeout = z
+  .number({ error: timeoutRule })
+  .min(1, timeoutRule)
+  .max(maxWaitSeconds, timeoutRule)
+  .optional()
+  .meta({ description: 'Seconds to wait for the result; without it the answer is 202 at once' });
 
 /** What submitting needs of the API. */
 export interface SubmitDeps {

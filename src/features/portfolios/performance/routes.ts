@@ -27,8 +27,8 @@ import {
   type SubmitDeps,
   submitJob,
   waitForEnd,
+  timeout,
 } from '../../jobs/submit-job.ts';
-import { timeout } from '../../quotes/price-schemas.ts';
 import { callbackUrl } from '../../webhooks/schemas.ts';
 import type { Portfolio } from '../ledger/portfolio.ts';
 import { portfolioIdOf, portfolioPath } from '../schemas.ts';

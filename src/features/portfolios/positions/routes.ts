@@ -8,8 +8,7 @@ import { coin, wholeNumber } from '../../../platform/http/fields.ts';
 import { pageFields } from '../../../platform/http/paging.ts';
 import { route, type Route } from '../../../platform/http/route.ts';
 import { matchesTag } from '../../jobs/preferences.ts';
-import { submissionDescribed, type SubmitDeps, submitJob } from '../../jobs/submit-job.ts';
-import { timeout } from '../../quotes/price-schemas.ts';
+import { submissionDescribed, type SubmitDeps, submitJob, timeout } from '../../jobs/submit-job.ts';
 import { callbackUrl } from '../../webhooks/schemas.ts';
 import type {
   AssetLot,
