@@ -201,7 +201,8 @@ export function createAccounts({
      * @throws {AppError} 501, code `mail_not_configured`.
      * @throws {RateLimitedError} too many requests from this address.
      */
-    requestReset: (request: ResetRequest) => requestReset(allowances, requestMail, request),
+    requestReset: (request: Parameters<typeof requestReset>[2]) =>
+      requestReset(allowances, requestMail, request),
 
     /**
      * Sets the password of the account that the token is for, and ends every session of it; API keys stay.
@@ -227,15 +228,10 @@ export function createAccounts({
   };
 }
 
-interface ResetRequest {
-  readonly email: string;
-  readonly by: Caller;
-}
-
 async function requestReset(
   allowances: Pick<Allowances, 'take'>,
   requestMail: RequestResetMail | undefined,
-  { email, by }: ResetRequest,
+  { email, by }: { readonly email: string; readonly by: Caller },
 ): Promise<void> {
   if (requestMail === undefined)
     throw new AppError('This server sends no mail: ask its operator for a reset token', {

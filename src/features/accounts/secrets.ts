@@ -5,17 +5,16 @@ import { createHash, randomBytes } from 'node:crypto';
  * SHA-256 is stored; what cannot be guessed needs no slow hash.
  */
 const secretPrefixes = { refresh: 'ppr_', key: 'ppk_', reset: 'ppp_' } as const;
-type SecretKind = keyof typeof secretPrefixes;
 
 const wellFormed = /^pp[rkp]_[A-Za-z0-9_-]{43}$/;
 
 /** A new secret. */
-export function newSecret(kind: SecretKind): string {
+export function newSecret(kind: keyof typeof secretPrefixes): string {
   return secretPrefixes[kind] + randomBytes(32).toString('base64url');
 }
 
 /** Whether a text could be a secret of this kind: looked at before anything is asked of the database. */
-export function isSecret(kind: SecretKind, text: string): boolean {
+export function isSecret(kind: keyof typeof secretPrefixes, text: string): boolean {
   return text.startsWith(secretPrefixes[kind]) && wellFormed.test(text);
 }
 

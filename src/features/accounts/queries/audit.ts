@@ -46,19 +46,6 @@ export interface NewAuditEvent {
   readonly detail?: Readonly<Record<string, string | number | boolean | readonly string[]>>;
 }
 
-/** A recorded security event. */
-interface AuditEvent {
-  readonly id: string;
-  readonly at: Date;
-  readonly type: AuditType;
-  readonly userId: string | null;
-  readonly actorId: string | null;
-  readonly keyId: string | null;
-  readonly address: string | null;
-  readonly requestId: string | null;
-  readonly detail: Readonly<Record<string, unknown>>;
-}
-
 /** Records an event in the transaction of what it tells of, so that neither is there without the other. */
 export async function recordEvent(knex: Knex, { type, userId, by, detail }: NewAuditEvent): Promise<void> {
   await knex('audit_events').insert({
@@ -90,7 +77,7 @@ export function createAuditQueries(knex: Knex) {
       readonly userId?: string | undefined;
       readonly offset: number;
       readonly limit: number;
-    }): Promise<{ readonly events: readonly AuditEvent[]; readonly total: number }> {
+    }) {
       const matching = (): Knex.QueryBuilder =>
         knex('audit_events').where({
           ...(type === undefined ? {} : { type }),
@@ -98,7 +85,19 @@ export function createAuditQueries(knex: Knex) {
         });
       const [events, counted] = await orUnavailable(
         Promise.all([
-          matching().orderBy('id', 'desc').offset(offset).limit(limit).select(shown) as Promise<AuditEvent[]>,
+          matching().orderBy('id', 'desc').offset(offset).limit(limit).select(shown) as Promise<
+            {
+              readonly id: string;
+              readonly at: Date;
+              readonly type: AuditType;
+              readonly userId: string | null;
+              readonly actorId: string | null;
+              readonly keyId: string | null;
+              readonly address: string | null;
+              readonly requestId: string | null;
+              readonly detail: Readonly<Record<string, unknown>>;
+            }[]
+          >,
           matching().count<{ count: number }[]>({ count: '*' }),
         ]),
       );

@@ -8,31 +8,6 @@ import type { Account } from './users.ts';
 /** Somebody who may have a session. */
 export type SessionUser = Pick<Account, 'id' | 'username' | 'email' | 'role' | 'generation'>;
 
-interface NewSession {
-  readonly userId: string;
-  /** The generation of the account whose password was checked: if it has risen since, there is no session. */
-  readonly generation: number;
-  /** Of the first refresh token. */
-  readonly refreshHash: Buffer;
-  readonly expiresInSeconds: number;
-  readonly by: Actor;
-}
-
-interface Rotation {
-  readonly hash: Buffer;
-  /** Of the token that takes its place. */
-  readonly nextHash: Buffer;
-  readonly expiresInSeconds: number;
-  readonly by: Actor;
-}
-
-/** What became of a refresh token. */
-type RotationOutcome =
-  | { readonly kind: 'rotated'; readonly sessionId: string; readonly user: SessionUser }
-  /** It was used before: the session is ended, because one of its two holders is a thief. */
-  | { readonly kind: 'reused'; readonly revocations: readonly Revocation[] }
-  | { readonly kind: 'unknown' };
-
 /** Sessions of one user; the oldest gives way. */
 const mostSessions = 50;
 
@@ -46,9 +21,10 @@ export function createSessionQueries(knex: Knex, life: CredentialLife) {
 
   return {
     /** Opens a session, ending the oldest beyond the limit; undefined when the credentials were ended meanwhile. */
-    open: (session: NewSession) => transact((trx) => open(trx, session, life)),
+    open: (session: Parameters<typeof open>[1]) => transact((trx) => open(trx, session, life)),
 
-    rotate: (rotation: Rotation) => transact((trx) => rotate(trx, rotation, life)),
+    /** Trades a refresh token for the next one, and says what became of it. */
+    rotate: (rotation: Parameters<typeof rotate>[1]) => transact((trx) => rotate(trx, rotation, life)),
 
     /** Ends one session. */
     end({ id, userId, by }: { readonly id: string; readonly userId: string; readonly by: Actor }) {
@@ -76,7 +52,21 @@ export function createSessionQueries(knex: Knex, life: CredentialLife) {
 
 async function open(
   trx: Knex.Transaction,
-  { userId, generation, refreshHash, expiresInSeconds, by }: NewSession,
+  {
+    userId,
+    generation,
+    refreshHash,
+    expiresInSeconds,
+    by,
+  }: {
+    readonly userId: string;
+    /** The generation of the account whose password was checked: if it has risen since, there is no session. */
+    readonly generation: number;
+    /** Of the first refresh token. */
+    readonly refreshHash: Buffer;
+    readonly expiresInSeconds: number;
+    readonly by: Actor;
+  },
   life: CredentialLife,
 ): Promise<{ id: string; revocations: readonly Revocation[] } | undefined> {
   // Locked, so that a change of password cannot end "all" sessions while one is being made.
@@ -103,9 +93,25 @@ async function open(
 
 async function rotate(
   trx: Knex.Transaction,
-  { hash, nextHash, expiresInSeconds, by }: Rotation,
+  {
+    hash,
+    nextHash,
+    expiresInSeconds,
+    by,
+  }: {
+    readonly hash: Buffer;
+    /** Of the token that takes its place. */
+    readonly nextHash: Buffer;
+    readonly expiresInSeconds: number;
+    readonly by: Actor;
+  },
   life: CredentialLife,
-): Promise<RotationOutcome> {
+): Promise<
+  | { readonly kind: 'rotated'; readonly sessionId: string; readonly user: SessionUser }
+  /** It was used before: the session is ended, because one of its two holders is a thief. */
+  | { readonly kind: 'reused'; readonly revocations: readonly Revocation[] }
+  | { readonly kind: 'unknown' }
+> {
   // The row lock decides between two who bring the same token at once.
   const found = await trx('refresh_tokens')
     .where({ hash })

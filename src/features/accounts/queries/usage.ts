@@ -17,12 +17,6 @@ export interface NewUsage extends UsageCounts {
   readonly keyId: string | undefined;
 }
 
-/** UTC days, `YYYY-MM-DD`, both included. */
-interface DayRange {
-  readonly from: string;
-  readonly to: string;
-}
-
 export type UsageQueries = ReturnType<typeof createUsageQueries>;
 
 /** What stands for "without a key" in the primary key. */
@@ -41,8 +35,11 @@ export function createUsageQueries(knex: Knex) {
       if (rows.length > 0) await ask(addSql, [JSON.stringify(rows.map(toRow))]);
     },
 
-    /** The days of a user by key, the newest first, 20,000 at most; the totals are of all. */
-    async ofUser({ userId, from, to }: DayRange & { readonly userId: string }): Promise<{
+    /**
+     * The days of a user by key, the newest first, 20,000 at most; the totals are of all. `from` and `to` are UTC days, `YYYY-MM-DD`,
+     * both included.
+     */
+    async ofUser({ userId, from, to }: Readonly<Record<'userId' | 'from' | 'to', string>>): Promise<{
       /** `keyId` is null for what was asked without a key. */
       readonly days: readonly (UsageCounts & { readonly day: string; readonly keyId: string | null })[];
       readonly totals: UsageCounts;
@@ -63,7 +60,7 @@ export function createUsageQueries(knex: Knex) {
       to,
       offset,
       limit,
-    }: DayRange & { readonly offset: number; readonly limit: number }): Promise<{
+    }: Readonly<Record<'from' | 'to', string> & Record<'offset' | 'limit', number>>): Promise<{
       readonly usage: readonly (UsageCounts & {
         readonly userId: string;
         /** Null when there is no such account. */
