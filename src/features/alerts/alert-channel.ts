@@ -9,14 +9,12 @@ export interface AlertNews {
   changed(alertIds: readonly string[]): Promise<void>;
   fired(userIds: readonly string[]): Promise<void>;
   /** Returns how to stop. */
-  listen(listener: AlertListener): () => void;
-}
-
-export interface AlertListener {
-  onChanged?(alertIds: readonly string[]): void;
-  onFired?(userIds: readonly string[]): void;
-  /** The connection stands (again): news may have been missed. */
-  onGap?(): void;
+  listen(listener: {
+    onChanged?(alertIds: readonly string[]): void;
+    onFired?(userIds: readonly string[]): void;
+    /** The connection stands (again): news may have been missed. */
+    onGap?(): void;
+  }): () => void;
 }
 
 const ids = z.array(z.string()).readonly().default([]);

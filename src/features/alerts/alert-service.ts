@@ -1,11 +1,6 @@
 /** Where handlers find, make and change alerts. */
 import { createFiringQueries, type FiringQueries } from './queries/alert-firings.ts';
-import {
-  createAlertQueries,
-  type AlertChange,
-  type AlertFields,
-  type AlertQueries,
-} from './queries/alerts.ts';
+import { createAlertQueries, type AlertChange, type AlertQueries, type NewAlert } from './queries/alerts.ts';
 import { firingsKeptSeconds, type Alert, type AlertRule, type AlertSubject } from './alert.ts';
 import type { Viewer } from '../../domain/job.ts';
 import { createAlertNews, type AlertNews } from './alert-channel.ts';
@@ -26,7 +21,7 @@ import type { Platform } from '../../platform/platform.ts';
 import type { Realtime } from '../../platform/realtime/realtime.ts';
 
 /** What somebody asks to be watched. The currency of a portfolio's value is that of the portfolio. */
-export interface AlertAsked extends Omit<AlertFields, 'currency'> {
+export interface AlertAsked extends Omit<NewAlert, 'currency' | 'userId' | 'state'> {
   readonly currency: string | null;
   readonly isEnabled: boolean;
 }

@@ -4,30 +4,16 @@ import type { Alert, AlertRule, AlertSubject } from '../alert.ts';
 import { ConflictError, NotFoundError } from '../../../domain/errors.ts';
 import { orUnavailable } from '../../../../db/outage.ts';
 
-/** What the owner of an alert says of it. */
-export interface AlertFields extends AlertRule, AlertSubject {
+/** What the owner of an alert says of it, and how it starts. */
+export interface NewAlert extends AlertRule, AlertSubject {
   readonly url: string | null;
   readonly note: string | null;
-}
-
-export interface NewAlert extends AlertFields {
   readonly userId: string;
   readonly state: Alert['state'];
 }
 
 /** What an owner may change; `state` where the change begins the alert anew, or disables it. */
 export type AlertChange = Partial<AlertRule & Pick<Alert, 'windowSeconds' | 'url' | 'note' | 'state'>>;
-
-/** A page of a user's alerts. */
-interface AlertFilter {
-  readonly userId: string;
-  readonly kind?: Alert['kind'] | undefined;
-  readonly state?: Alert['state'] | undefined;
-  readonly assetId?: string | undefined;
-  readonly portfolioId?: string | undefined;
-  readonly offset: number;
-  readonly limit: number;
-}
 
 export type AlertQueries = ReturnType<typeof createAlertQueries>;
 
@@ -47,9 +33,30 @@ export function createAlertQueries(knex: Knex) {
       orUnavailable(living().where({ id, user_id: userId }).first<Alert | undefined>(columns)),
 
     /** A page of a user's alerts, the newest first. */
-    async page(filter: AlertFilter): Promise<{ readonly alerts: readonly Alert[]; readonly total: number }> {
-      const { offset, limit } = filter;
-      const found = living().where(columnsOf(filter));
+    async page({
+      userId,
+      kind,
+      state,
+      assetId,
+      portfolioId,
+      offset,
+      limit,
+    }: {
+      readonly userId: string;
+      readonly kind?: Alert['kind'] | undefined;
+      readonly state?: Alert['state'] | undefined;
+      readonly assetId?: string | undefined;
+      readonly portfolioId?: string | undefined;
+      readonly offset: number;
+      readonly limit: number;
+    }): Promise<{ readonly alerts: readonly Alert[]; readonly total: number }> {
+      const found = living().where({
+        user_id: userId,
+        ...(kind === undefined ? {} : { kind }),
+        ...(state === undefined ? {} : { state }),
+        ...(assetId === undefined ? {} : { asset_id: assetId }),
+        ...(portfolioId === undefined ? {} : { portfolio_id: portfolioId }),
+      });
       const [alerts, counted] = await orUnavailable(
         Promise.all([
           found.clone().orderBy('id', 'desc').offset(offset).limit(limit).select<Alert[]>(columns),
@@ -133,16 +140,6 @@ async function insert(trx: Knex, alert: NewAlert, limit: number): Promise<Alert>
     .returning<Alert[]>(trx.raw(alertColumns) as never);
   if (made === undefined) throw new Error('an inserted alert was not returned');
   return made;
-}
-
-function columnsOf({ userId, kind, state, assetId, portfolioId }: AlertFilter): Record<string, string> {
-  return {
-    user_id: userId,
-    ...(kind === undefined ? {} : { kind }),
-    ...(state === undefined ? {} : { state }),
-    ...(assetId === undefined ? {} : { asset_id: assetId }),
-    ...(portfolioId === undefined ? {} : { portfolio_id: portfolioId }),
-  };
 }
 
 const columnOf = {
