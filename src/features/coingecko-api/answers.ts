@@ -97,22 +97,12 @@ function ageText(since: number): string {
   return String(Math.max(0, Math.floor((Date.now() - since) / 1000)));
 }
 
-/** What an answer is made of. */
-interface Made {
-  readonly json: string;
+interface HeldAnswer {
   readonly quotes: readonly CachedQuote[];
   /** Pages of the ranking that say which quotes these are. */
   readonly pages?: readonly { readonly currency: string; readonly page: number }[];
   /** When the oldest part was received (ms since the epoch). */
   readonly receivedAt: number;
-  /** Since when it is fresh (ms since the epoch); `receivedAt` when absent. */
-  readonly freshFrom?: number;
-  /** Whether assets are left out: those may exist a moment later. */
-  readonly isShort: boolean;
-  readonly headers?: Readonly<Record<string, string>>;
-}
-
-interface HeldAnswer extends Omit<Made, 'json' | 'headers' | 'isShort' | 'freshFrom'> {
   readonly prepared: Prepared;
   readonly until: number;
   /** Of the market, when the quotes were last found to be the newest. */
@@ -182,7 +172,23 @@ export function createHeldAnswers(
       return isGood;
     },
     /** Answers with what was made just now of fresh quotes, and holds it. */
-    put(exchange: Exchange, { json, headers, isShort, freshFrom, ...made }: Made): void {
+    put(
+      exchange: Exchange,
+      {
+        json,
+        headers,
+        isShort,
+        freshFrom,
+        ...made
+      }: Pick<HeldAnswer, 'quotes' | 'pages' | 'receivedAt'> & {
+        readonly json: string;
+        /** Since when it is fresh (ms since the epoch); `receivedAt` when absent. */
+        readonly freshFrom?: number;
+        /** Whether assets are left out: those may exist a moment later. */
+        readonly isShort: boolean;
+        readonly headers?: Readonly<Record<string, string>>;
+      },
+    ): void {
       const now = Date.now();
       const until = Math.min(
         (freshFrom ?? made.receivedAt) + market.freshMs,

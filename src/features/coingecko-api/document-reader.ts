@@ -46,16 +46,17 @@ const askEveryMs = 1_000;
 /** Who waits looks again by himself so often (ms). */
 const lookAgainMs = 500;
 
-interface Held {
-  readonly document: CachedDocument;
-  /** When the fleet was last asked for a newer one. */
-  readonly askedAt: number;
-}
-
 /** Reads documents for the handlers of an API process. */
 export class DocumentReader {
   readonly #deps: DocumentReaderDeps;
-  readonly #held = new LRUCache<string, Held>({
+  readonly #held = new LRUCache<
+    string,
+    {
+      readonly document: CachedDocument;
+      /** When the fleet was last asked for a newer one. */
+      readonly askedAt: number;
+    }
+  >({
     maxSize: heldCharacters,
     sizeCalculation: ({ document }) => document.json.length + 100,
   });

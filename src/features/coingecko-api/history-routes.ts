@@ -120,19 +120,6 @@ function send(ctx: ApiContext, { json, state, lastAt }: Awaited<ReturnType<typeo
   answerV3(ctx, { json, cache, state, receivedAt: lastAt });
 }
 
-/** A chart that was asked for; moments in milliseconds since the epoch. */
-interface ChartQuestion {
-  readonly assetId: string;
-  readonly currency: string;
-  readonly from: number;
-  readonly to: number;
-  readonly interval: ChartInterval | undefined;
-  readonly precision: Precision;
-  /** Whether the chart ends with the latest price. */
-  readonly untilNow: boolean;
-  readonly viewer: Principal;
-}
-
 /** Longest wait (ms) for the last point of a chart: one without it is a chart. */
 const latestWaitMs = 1_000;
 
@@ -145,7 +132,17 @@ const firstMoment = Date.UTC(2009, 0, 3);
  */
 async function readChart(
   deps: CoinGeckoApiDeps,
-  asked: ChartQuestion,
+  asked: {
+    readonly assetId: string;
+    readonly currency: string;
+    readonly from: number;
+    readonly to: number;
+    readonly interval: ChartInterval | undefined;
+    readonly precision: Precision;
+    /** Whether the chart ends with the latest price. */
+    readonly untilNow: boolean;
+    readonly viewer: Principal;
+  },
 ): Promise<{ readonly json: string; readonly state: V3State; readonly lastAt: number | undefined }> {
   const { assetId, currency, from, to, viewer } = asked;
   const { history, clock, config } = deps;
@@ -192,7 +189,7 @@ function isFarPast(at: number, now: number): boolean {
 /** The latest quote as a point; undefined without one. */
 async function latestOf(
   { market }: CoinGeckoApiDeps,
-  { assetId, currency, viewer }: ChartQuestion,
+  { assetId, currency, viewer }: Parameters<typeof readChart>[1],
   waitMs: number,
 ): Promise<HistoryPoint | 'not_found' | undefined> {
   const asked = { currency, assetIds: [assetId], waitMs, requester: viewer };

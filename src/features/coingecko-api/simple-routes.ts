@@ -43,7 +43,6 @@ const priceQuery = z.object({
   include_last_updated_at: flag('When each price was seen (unix seconds) too'),
   precision: precision(),
 });
-type PriceQuery = z.output<typeof priceQuery>;
 
 /** Assets times currencies in one request; CoinGecko's limit of the URL allows few more. */
 const mostPairs = 20_000;
@@ -87,16 +86,14 @@ interface Found {
   readonly readings: ReadonlyMap<string, QuoteReading>;
 }
 
-interface Wanted {
-  readonly ids: readonly string[];
-  readonly currencies: readonly string[];
-  readonly viewer: Principal;
-}
-
 /** Without a known currency US dollars tell which of the assets exist. */
 async function readAll(
   { market, config }: CoinGeckoApiDeps,
-  { ids, currencies, viewer }: Wanted,
+  {
+    ids,
+    currencies,
+    viewer,
+  }: { readonly ids: readonly string[]; readonly currencies: readonly string[]; readonly viewer: Principal },
 ): Promise<Found[]> {
   const asked = currencies.length === 0 ? ['usd'] : currencies;
   const common = { assetIds: ids, waitMs: config.READ_WAIT_MS, requester: viewer };
@@ -135,7 +132,8 @@ function isKnown(reading: QuoteReading): boolean {
   return reading.quote !== undefined || isWithoutPrice(reading);
 }
 
-type Shown = Omit<PriceQuery, 'ids'> & Pick<Wanted, 'ids' | 'currencies'>;
+type Shown = Omit<z.output<typeof priceQuery>, 'ids'> &
+  Readonly<Record<'ids' | 'currencies', readonly string[]>>;
 
 function bodyOf(found: readonly Found[], shown: Shown): string {
   const rows: string[] = [];

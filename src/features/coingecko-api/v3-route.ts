@@ -6,15 +6,14 @@ import type { ApiContext, Exchange } from '../../platform/http/context.ts';
 import { route, type Route, type RouteSpec } from '../../platform/http/route.ts';
 import { v3Root } from '../../platform/http/v3-path.ts';
 
-/** What a handler gets. Parameters that it does not know are passed over, as CoinGecko does. */
-interface V3Input<P extends z.ZodType, Q extends z.ZodType> {
-  readonly params: z.output<P>;
-  readonly query: z.output<Q>;
-  readonly viewer: Principal;
-}
+/** Bytes of path and query beyond which CoinGecko's edge answers 414. */
+const longestUrl = 8_192;
 
-/** A route of CoinGecko's contract. Everything about it that is the same for all of them is not said here. */
-interface V3Spec<P extends z.ZodType, Q extends z.ZodType> {
+/**
+ * Makes a route of CoinGecko's contract; what is the same for all of them is said here. It answers GET and HEAD, takes keys as
+ * CoinGecko does, and refuses in CoinGecko's shapes. The handler answers with `answerV3`, and throws errors of `errors.ts`.
+ */
+export function v3Route<P extends z.ZodType = z.ZodUndefined, Q extends z.ZodType = z.ZodUndefined>(spec: {
   /** Below `/api/v3`, with `:name` for parameters. */
   readonly path: string;
   readonly summary: string;
@@ -28,19 +27,12 @@ interface V3Spec<P extends z.ZodType, Q extends z.ZodType> {
   readonly answers?: Readonly<Record<number, string>>;
   /** See {@link route}. */
   readonly shortcut?: (exchange: Exchange) => boolean;
-  readonly handler: (ctx: ApiContext, input: V3Input<P, Q>) => void | Promise<void>;
-}
-
-/** Bytes of path and query beyond which CoinGecko's edge answers 414. */
-const longestUrl = 8_192;
-
-/**
- * Makes a route that answers GET and HEAD, takes keys as CoinGecko does, and refuses in CoinGecko's shapes. The handler answers
- * with `answerV3`, and throws errors of `errors.ts`.
- */
-export function v3Route<P extends z.ZodType = z.ZodUndefined, Q extends z.ZodType = z.ZodUndefined>(
-  spec: V3Spec<P, Q>,
-): Route {
+  /** Parameters that it does not know are passed over, as CoinGecko does. */
+  readonly handler: (
+    ctx: ApiContext,
+    input: { readonly params: z.output<P>; readonly query: z.output<Q>; readonly viewer: Principal },
+  ) => void | Promise<void>;
+}): Route {
   const { path, scope = 'prices:read', answers, shortcut, handler, ...described } = spec;
   const full: RouteSpec<'user', P, Q> = {
     ...described,
