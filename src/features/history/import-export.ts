@@ -6,15 +6,6 @@ import type { Clock } from '../../platform/concurrency/clock.ts';
 import { aheadMs, granularityOfRows, readExport, type Oddity } from './export-rows.ts';
 import { makeRoom, storePoints } from './store-history.ts';
 
-/** A file to import. */
-interface ImportRequest {
-  readonly path: string;
-  readonly assetId: string;
-  readonly currency: string;
-  /** Told now and then how many rows of how many are done. */
-  readonly onProgress?: (done: number, total: number) => void;
-}
-
 /** What became of a file. */
 export interface ImportReport {
   readonly granularity: Granularity;
@@ -66,7 +57,13 @@ export async function importExport(
     readonly partitions: Pick<ReturnType<typeof createCandlePartitions>, 'ensure'>;
     readonly clock: Clock;
   },
-  request: ImportRequest,
+  request: {
+    readonly path: string;
+    readonly assetId: string;
+    readonly currency: string;
+    /** Told now and then how many rows of how many are done. */
+    readonly onProgress?: (done: number, total: number) => void;
+  },
 ): Promise<ImportReport> {
   const startedAt = performance.now();
   // One moment for both readings: they must find the same rows.
@@ -109,7 +106,13 @@ const daily: ReadonlySet<Oddity['kind']> = new Set(['same day again', 'not at mi
 
 async function storeAll(
   candles: CandleQueries,
-  { path, assetId, currency, onProgress, latest }: ImportRequest & { readonly latest: number },
+  {
+    path,
+    assetId,
+    currency,
+    onProgress,
+    latest,
+  }: Parameters<typeof importExport>[1] & { readonly latest: number },
   { granularity, rows: total }: Awaited<ReturnType<typeof surveyOf>>,
 ) {
   const sum = { inserted: 0, improved: 0, different: 0 };

@@ -22,22 +22,43 @@ export interface LackingCloses {
   readonly requester: string | undefined;
 }
 
-interface AskDeps {
-  readonly candles: Pick<CandleQueries, 'points'>;
-  readonly asks: Pick<HistoryAsks, 'within'>;
-  /** Makes sure that a job asks for a piece. */
-  readonly kick: (wanted: JobData<'history.backfill'>) => Promise<void>;
-  readonly clock: Clock;
-  readonly log: Logger;
-}
-
 /** Fewer lacking days are no long stretch: exports and providers leave out single days. */
 const leastDays = 7;
 /** Assets that one question asks for: each costs an upstream call. */
 const mostAssets = 5;
 
 /** Returns a function that asks for lacking closes and returns the assets that were asked for. It never rejects. */
-export function createAskForCloses(deps: AskDeps) {
+export function createAskForCloses({
+  candles,
+  asks,
+  kick,
+  clock,
+  log,
+}: {
+  readonly candles: Pick<CandleQueries, 'points'>;
+  readonly asks: Pick<HistoryAsks, 'within'>;
+  /** Makes sure that a job asks for a piece. */
+  readonly kick: (wanted: JobData<'history.backfill'>) => Promise<void>;
+  readonly clock: Clock;
+  readonly log: Logger;
+}) {
+  /** The newest piece of what is missing; the next time an older one. */
+  async function askFor({ currency, from, to, requester }: LackingCloses, assetId: string): Promise<boolean> {
+    const series = { assetId, currency, granularity: '1d' } as const;
+    const now = clock.now();
+    const { gaps, isUnknown } = await lookAt({ candles, asks }, series, { from, to, now });
+    if (isUnknown || gaps.stretch === undefined) return false;
+    const [piece] = piecesOf(gaps.stretch, { granularity: '1d', now, most: 1 });
+    if (piece === undefined) return false;
+    await kick({
+      ...series,
+      ...piece,
+      urgency: 'backfill',
+      ...(requester === undefined ? {} : { requester }),
+    });
+    return true;
+  }
+
   return async (wanted: LackingCloses): Promise<readonly string[]> => {
     const worst = wanted.lacking
       .filter(({ days }) => days >= leastDays)
@@ -45,31 +66,10 @@ export function createAskForCloses(deps: AskDeps) {
       .slice(0, mostAssets);
     const asked: string[] = [];
     try {
-      for (const { assetId } of worst) if (await askFor(deps, wanted, assetId)) asked.push(assetId);
+      for (const { assetId } of worst) if (await askFor(wanted, assetId)) asked.push(assetId);
     } catch (error) {
-      deps.log.debug({ reason: messageOf(error) }, 'lacking prices of the past could not be asked for');
+      log.debug({ reason: messageOf(error) }, 'lacking prices of the past could not be asked for');
     }
     return asked;
   };
-}
-
-/** The newest piece of what is missing; the next time an older one. */
-async function askFor(
-  deps: AskDeps,
-  { currency, from, to, requester }: LackingCloses,
-  assetId: string,
-): Promise<boolean> {
-  const series = { assetId, currency, granularity: '1d' } as const;
-  const now = deps.clock.now();
-  const { gaps, isUnknown } = await lookAt(deps, series, { from, to, now });
-  if (isUnknown || gaps.stretch === undefined) return false;
-  const [piece] = piecesOf(gaps.stretch, { granularity: '1d', now, most: 1 });
-  if (piece === undefined) return false;
-  await deps.kick({
-    ...series,
-    ...piece,
-    urgency: 'backfill',
-    ...(requester === undefined ? {} : { requester }),
-  });
-  return true;
 }

@@ -4,12 +4,6 @@ import type { SeriesKey } from './queries/history-requests.ts';
 import { candleOf, type Candle } from '../../domain/candle.ts';
 import { granularityMs, type Granularity, type HistoryPoint } from '../../domain/history.ts';
 
-/** Points of one asset in one currency in any order, and who gave them. */
-interface PointSeries extends SeriesKey {
-  readonly points: readonly HistoryPoint[];
-  readonly source: string;
-}
-
 /** A point this far (ms) from midnight stands for its day too. */
 const dayBeginMs = 3_600_000;
 
@@ -20,7 +14,8 @@ const dayBeginMs = 3_600_000;
  */
 export async function storePoints(
   candles: Pick<CandleQueries, 'storePoints'>,
-  series: PointSeries,
+  /** Points of one asset in one currency in any order, and who gave them. */
+  series: SeriesKey & { readonly points: readonly HistoryPoint[]; readonly source: string },
 ): ReturnType<CandleQueries['storePoints']> {
   const stored = await candles.storePoints(series.granularity, firstOfEach(series, series.granularity));
   if (series.granularity !== '1d') {
@@ -42,7 +37,10 @@ export async function makeRoom(
   if (span.granularity !== '1d') await partitions.ensure({ ...span, granularity: '1d' });
 }
 
-function firstOfEach({ points, ...about }: PointSeries, granularity: Granularity): readonly Candle[] {
+function firstOfEach(
+  { points, ...about }: Parameters<typeof storePoints>[1],
+  granularity: Granularity,
+): readonly Candle[] {
   const { assetId, currency, source } = about;
   const first = new Map<number, Candle>();
   for (const point of points) {

@@ -1,16 +1,10 @@
 import type { Knex } from 'knex';
 import { orUnavailable } from '../../../../db/outage.ts';
 
-interface Step {
-  readonly resolution: '1h' | '1d';
-  readonly finer: '5m' | '1h';
-  readonly lengthMs: number;
-}
-
-const steps: readonly Step[] = [
+const steps = [
   { resolution: '1h', finer: '5m', lengthMs: 3_600_000 },
   { resolution: '1d', finer: '1h', lengthMs: 86_400_000 },
-];
+] as const;
 
 /** Intervals of one kind that one call makes. */
 const mostIntervals = 48;
@@ -21,7 +15,7 @@ const roundMs = 3_000;
 
 /** Makes candles of hours and days of finer ones. */
 export function createCandleRolls(knex: Knex) {
-  async function rollStep({ resolution, finer, lengthMs }: Step, now: number) {
+  async function rollStep({ resolution, finer, lengthMs }: (typeof steps)[number], now: number) {
     const since = performance.now();
     const mark = await markOf(knex, resolution);
     const begin = Math.floor(((mark ?? (await oldestOf(knex, finer)) ?? now) - lateMs) / lengthMs) * lengthMs;

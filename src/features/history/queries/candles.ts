@@ -4,15 +4,6 @@ import type { Granularity, HistoryPoint } from '../../../domain/history.ts';
 import { orUnavailable } from '../../../../db/outage.ts';
 import type { SeriesKey } from './history-requests.ts';
 
-/** What became of points that were stored. */
-export interface StoredPoints {
-  readonly inserted: number;
-  /** Rows that were there and are better now. */
-  readonly improved: number;
-  /** Rows of the same moment that hold another price, and keep it. */
-  readonly different: number;
-}
-
 /** Prices of an asset at the end of each day. */
 export interface DailyCloses {
   /** 00:00 UTC of each day, in milliseconds since the epoch, ascending. */
@@ -30,12 +21,6 @@ export interface DayPoint extends HistoryPoint {
 export interface CandleQueries extends ReturnType<typeof statementsOf> {
   /** All that is done in `work` is stored at once, or not at all. */
   inTransaction<T>(work: (candles: CandleQueries) => Promise<T>): Promise<T>;
-}
-
-/** A span of the candles of one asset; milliseconds since the epoch, both included. */
-interface CandleQuery extends SeriesKey {
-  readonly from: number;
-  readonly to: number;
 }
 
 /** Most points of one answer: a year of five minutes. */
@@ -64,15 +49,27 @@ function statementsOf(knex: Knex) {
     },
 
     /** Stores points that others have observed, each the only one of its candle, 20,000 at most. Never makes a row worse. */
-    async storePoints(granularity: Granularity, points: readonly Candle[]): Promise<StoredPoints> {
-      const none = { inserted: 0, improved: 0, different: 0 };
+    async storePoints(granularity: Granularity, points: readonly Candle[]) {
+      const none = {
+        inserted: 0,
+        /** Rows that were there and are better now. */
+        improved: 0,
+        /** Rows of the same moment that hold another price, and keep it. */
+        different: 0,
+      };
       if (points.length === 0) return none;
-      const [row] = await ask<StoredPoints>(storeSql, [granularity, ...columnsOf(points)]);
+      const [row] = await ask<typeof none>(storeSql, [granularity, ...columnsOf(points)]);
       return row ?? none;
     },
 
     /** The first observation of every interval that starts in a span and has one, oldest first, 100,000 at most. */
-    points: ({ assetId, currency, granularity, from, to }: CandleQuery) =>
+    points: ({
+      assetId,
+      currency,
+      granularity,
+      from,
+      to,
+    }: SeriesKey & { readonly from: number; readonly to: number }) =>
       ask<HistoryPoint & { readonly openTime: number }>(pointsSql[granularity], [
         assetId,
         currency,
@@ -84,7 +81,13 @@ function statementsOf(knex: Knex) {
       ]),
 
     /** Candles that this deployment has watched itself, oldest first. */
-    live: ({ assetId, currency, granularity, from, to }: CandleQuery) =>
+    live: ({
+      assetId,
+      currency,
+      granularity,
+      from,
+      to,
+    }: SeriesKey & { readonly from: number; readonly to: number }) =>
       ask<Pick<Candle, 'openTime' | 'open' | 'high' | 'low' | 'close' | 'observations'>>(liveSql, [
         assetId,
         currency,
