@@ -5,10 +5,8 @@ import type { Redis } from 'ioredis';
  * entry it is the id that SSE clients resume from. An entry is about a *subject*: a run that several jobs share
  * (`work:<key>`) or a single job (`job:<id>`).
  */
-export type JobEventType = 'job.progress' | 'job.coin' | 'job.completed' | 'job.failed' | 'job.cancelled';
-
 export interface JobEvent {
-  readonly type: JobEventType;
+  readonly type: 'job.progress' | 'job.coin' | 'job.completed' | 'job.failed' | 'job.cancelled';
   readonly data: object;
   /** With the last event of a run: ids of the jobs that it ended. Another run of the same work may end others. */
   readonly jobs?: readonly string[];
@@ -26,7 +24,7 @@ export const workSubject = (workKey: string): string => `work:${workKey}`;
 export const jobSubject = (jobId: string): string => `job:${jobId}`;
 
 /** True for the events after which nothing follows. */
-export function isLastEvent(type: JobEventType): boolean {
+export function isLastEvent(type: JobEvent['type']): boolean {
   return type === 'job.completed' || type === 'job.failed' || type === 'job.cancelled';
 }
 

@@ -32,17 +32,6 @@ export interface SubmitDeps {
   readonly webhookTargets: Pick<WebhookTargets, 'checked'>;
 }
 
-/** What a client asked for. */
-export interface Submitted<N extends ClientJobName> {
-  readonly viewer: Principal;
-  /** As it stands in the idempotency record; with the ids of the path, where what is asked for depends on them. */
-  readonly route: string;
-  readonly body: { readonly timeout?: number | undefined; readonly callback_url?: string | undefined };
-  readonly request: Pick<SubmitRequest<N>, 'name' | 'submission' | 'total' | 'resolved'>;
-  /** Told of the job before the answer: with an idempotency key it may be an earlier one. Must not throw. */
-  readonly onAccepted?: (job: JobRecord) => void;
-}
-
 /** Headers and answers of every route that submits a job, for the description of the API. */
 export const submissionDescribed = {
   headers: {
@@ -67,7 +56,21 @@ export const submissionDescribed = {
 export async function submitJob<N extends ClientJobName>(
   ctx: ApiContext,
   { jobDesk, metrics, webhookTargets }: SubmitDeps,
-  { viewer, route: name, body, request, onAccepted }: Submitted<N>,
+  {
+    viewer,
+    route: name,
+    body,
+    request,
+    onAccepted,
+  }: {
+    readonly viewer: Principal;
+    /** As it stands in the idempotency record; with the ids of the path, where what is asked for depends on them. */
+    readonly route: string;
+    readonly body: { readonly timeout?: number | undefined; readonly callback_url?: string | undefined };
+    readonly request: Pick<SubmitRequest<N>, 'name' | 'submission' | 'total' | 'resolved'>;
+    /** Told of the job before the answer: with an idempotency key it may be an earlier one. Must not throw. */
+    readonly onAccepted?: (job: JobRecord) => void;
+  },
 ): Promise<void> {
   // How long a client waits is no part of what it asks for: a repetition may wait longer.
   const { timeout, ...asked } = body;

@@ -4,11 +4,7 @@
  */
 import { v7 as uuidv7 } from 'uuid';
 import { createJobQueries, type JobQueries } from '../../../src/features/jobs/queries/jobs.ts';
-import {
-  createRunQueries,
-  type FailedRun,
-  type RunQueries,
-} from '../../../src/features/jobs/queries/runs.ts';
+import { createRunQueries, type RunQueries } from '../../../src/features/jobs/queries/runs.ts';
 import { createControlChannel } from '../../../src/features/jobs/control-channel.ts';
 import { createJobEventLog, workSubject, type JobEventLog } from '../../../src/features/jobs/job-events.ts';
 import type { Clock } from '../../../src/platform/concurrency/clock.ts';
@@ -157,7 +153,7 @@ async function workAndComplete(
 export async function failRows(
   deps: Pick<ClientRunDeps, 'runs' | 'events' | 'clock'>,
   workKey: string,
-  failure: FailedRun,
+  failure: Parameters<RunQueries['fail']>[1],
 ): Promise<void> {
   const ended = await deps.runs.fail({ workKey, startedAt: new Date(deps.clock.now()) }, failure);
   if (ended.length === 0) return;

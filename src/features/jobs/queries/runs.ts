@@ -21,13 +21,6 @@ interface RunRef {
   readonly startedAt: Date;
 }
 
-/** Why a run failed; `status` is that of what was wrong with what was asked (HTTP), absent when nothing was. */
-export interface FailedRun {
-  readonly code: string;
-  readonly message: string;
-  readonly status?: number;
-}
-
 /** Client jobs in Postgres, as workers see them: one statement moves every row that waits for the same work. */
 export type RunQueries = ReturnType<typeof createRunQueries>;
 
@@ -38,7 +31,7 @@ type OnTold = (ids: readonly string[]) => void;
 export function createRunQueries(knex: Knex, onTold: OnTold = () => undefined) {
   const complete = createBatcher({
     what: 'completing jobs',
-    run: (ends: readonly RunEnd[]) => completeMany(knex, ends, onTold),
+    run: (ends: Parameters<typeof completeMany>[1]) => completeMany(knex, ends, onTold),
     isOneToBlame: (error) => !isOutage(error),
     maxEntries: 50,
     maxConcurrent: 3,
@@ -59,8 +52,14 @@ export function createRunQueries(knex: Knex, onTold: OnTold = () => undefined) {
       return await complete({ ...run, resultId, body });
     },
 
-    /** Fails every row that still waits for a run. Returns their ids. */
-    async fail({ workKey, startedAt }: RunRef, error: FailedRun): Promise<readonly string[]> {
+    /**
+     * Fails every row that still waits for a run. Returns their ids.
+     * @param error why; `status` is that of what was wrong with what was asked (HTTP), absent when nothing was.
+     */
+    async fail(
+      { workKey, startedAt }: RunRef,
+      error: { readonly code: string; readonly message: string; readonly status?: number },
+    ): Promise<readonly string[]> {
       const values = [JSON.stringify(error), startedAt, workKey];
       const { rows } = await knex.raw<{ rows: EndedRow[] }>(failSql, values);
       tell(rows, onTold);
@@ -117,11 +116,6 @@ const progressSql = `update jobs set state = 'running', done = greatest(done, le
     started_at = coalesce(started_at, ?), version = version + 1
   where work_key = ? and state in ('queued', 'running')`;
 
-interface RunEnd extends RunRef {
-  readonly resultId: string;
-  readonly body: string;
-}
-
 /** A result is only stored when somebody still waits for it. */
 const completeSql = `with run as (
     select * from (values VALUES) as run (result_id, body, work_key, started_at)),
@@ -151,7 +145,7 @@ function tell(rows: readonly EndedRow[], onTold: OnTold): void {
 
 async function completeMany(
   knex: Knex,
-  ends: readonly RunEnd[],
+  ends: readonly (RunRef & { readonly resultId: string; readonly body: string })[],
   onTold: OnTold,
 ): Promise<(readonly string[])[]> {
   const values = ends.flatMap(({ resultId, body, workKey, startedAt }) => [
