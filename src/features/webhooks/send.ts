@@ -25,14 +25,6 @@ interface SendDeps {
   readonly totalMs?: number;
 }
 
-interface WebhookRequest {
-  readonly url: string;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly body: string;
-  /** Aborts when this process must stop; the attempt is then none. */
-  readonly signal: AbortSignal;
-}
-
 /** Time (ms) of a question to a name server, how often it is asked, and the longest time of all of it. */
 const resolveTryMs = 1_500;
 const resolveTries = 2;
@@ -70,7 +62,7 @@ export async function resolveHost(host: string): Promise<readonly string[]> {
  */
 export function createSend(deps: SendDeps) {
   const { targets, totalMs = defaultTotalMs } = deps;
-  return async ({ signal, ...request }: WebhookRequest): Promise<Attempted> => {
+  return async ({ signal, ...request }: Parameters<typeof attempt>[1]): Promise<Attempted> => {
     signal.throwIfAborted();
     // Rules may have become stricter since it was stored.
     const problem = targets.problemOf(request.url);
@@ -92,7 +84,21 @@ export function createSend(deps: SendDeps) {
   };
 }
 
-async function attempt(deps: SendDeps, { url, headers, body, signal }: WebhookRequest): Promise<Attempted> {
+async function attempt(
+  deps: SendDeps,
+  {
+    url,
+    headers,
+    body,
+    signal,
+  }: {
+    readonly url: string;
+    readonly headers: Readonly<Record<string, string>>;
+    readonly body: string;
+    /** Aborts when this process must stop; the attempt is then none. */
+    readonly signal: AbortSignal;
+  },
+): Promise<Attempted> {
   const { guard, resolve = resolveHost, connectMs = defaultConnectMs, totalMs = defaultTotalMs } = deps;
   const target = new URL(url);
   const addresses = await resolve(hostOf(target)).catch(() => []);

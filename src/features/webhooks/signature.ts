@@ -5,14 +5,6 @@
 import { createHmac } from 'node:crypto';
 import type { Config } from '../../platform/config/load-config.ts';
 
-/** What is signed. */
-interface SignedMessage {
-  readonly id: string;
-  /** Seconds since the epoch: when this attempt is made. */
-  readonly timestamp: number;
-  readonly body: string;
-}
-
 /** For so long (ms) after a rotation the secret before it signs too. */
 export const rotationOverlapMs = 24 * 3_600_000;
 
@@ -47,7 +39,7 @@ export function createSigner(serverSecrets: readonly [string, ...string[]]) {
      * @param owner whose secret, and when its generation started; null for the first.
      */
     headersOf(
-      message: SignedMessage,
+      message: Parameters<typeof signatureOf>[1],
       owner: { readonly userId: string; readonly generation: number; readonly rotatedAt: Date | null },
     ): Readonly<Record<string, string>> {
       const { userId, generation, rotatedAt } = owner;
@@ -67,7 +59,19 @@ export function createSigner(serverSecrets: readonly [string, ...string[]]) {
 }
 
 /** `v1,` and the base64 HMAC-SHA256 of `id.timestamp.body`. */
-export function signatureOf(key: Buffer, { id, timestamp, body }: SignedMessage): string {
+export function signatureOf(
+  key: Buffer,
+  {
+    id,
+    timestamp,
+    body,
+  }: {
+    readonly id: string;
+    /** Seconds since the epoch: when this attempt is made. */
+    readonly timestamp: number;
+    readonly body: string;
+  },
+): string {
   return `v1,${hmac(key, `${id}.${timestamp}.${body}`).toString('base64')}`;
 }
 

@@ -15,17 +15,6 @@ import { orUnavailable } from '../../../../db/outage.ts';
 export const deliveryStates = ['pending', 'delivered', 'dead'] as const;
 export type DeliveryState = (typeof deliveryStates)[number];
 
-/** An event, and who gets it. */
-interface NewDelivery {
-  readonly userId: string;
-  /** Checked by the rules of target.ts before. */
-  readonly url: string;
-  /** `<entity>.<what happened>`, such as `alert.triggered`. */
-  readonly type: string;
-  /** Becomes `data` of the body. */
-  readonly payload: object;
-}
-
 /** A delivery as its owner sees it. */
 export interface DeliveryRecord {
   readonly id: string;
@@ -81,7 +70,8 @@ export function createWebhookQueries(knex: Knex) {
     enqueueIn: enqueue,
 
     /** Stores a delivery by itself. */
-    enqueue: (delivery: NewDelivery): Promise<string> => orUnavailable(enqueue(knex, delivery)),
+    enqueue: (delivery: Parameters<typeof enqueue>[1]): Promise<string> =>
+      orUnavailable(enqueue(knex, delivery)),
 
     /** One delivery of a user. */
     async find(id: string, userId: string): Promise<DeliveryRecord | undefined> {
@@ -246,7 +236,23 @@ const enqueueSql = insertOf(
   'select ?::uuid as id, ?::uuid as user_id, ?::text as url, ?::text as type, ?::text as body',
 );
 
-async function enqueue(trx: Knex, { userId, url, type, payload }: NewDelivery): Promise<string> {
+async function enqueue(
+  trx: Knex,
+  {
+    userId,
+    url,
+    type,
+    payload,
+  }: {
+    readonly userId: string;
+    /** Checked by the rules of target.ts before. */
+    readonly url: string;
+    /** `<entity>.<what happened>`, such as `alert.triggered`. */
+    readonly type: string;
+    /** Becomes `data` of the body. */
+    readonly payload: object;
+  },
+): Promise<string> {
   const id = uuidv7();
   const body = JSON.stringify({ type, timestamp: new Date(), data: payload });
   if (Buffer.byteLength(body) > maxBodyBytes) throw new Error(`a webhook ${type} is too long`);
