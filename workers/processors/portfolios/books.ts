@@ -110,14 +110,6 @@ interface RederiveDeps {
   readonly onAsset?: (done: number) => void;
 }
 
-/** What is to be done. */
-interface Rederivation {
-  readonly update: BooksUpdate;
-  readonly stale: readonly StaleAsset[];
-  /** Replays from the first posting on, whatever marks there are. */
-  readonly isFromBeginning?: boolean;
-}
-
 /** An update of more work than this reads a snapshot instead of locking the portfolio. */
 const longestLocked = 2_000;
 /** Characters of a mark that take as long to read as a posting to replay. */
@@ -133,7 +125,15 @@ function workOfOne({ behind, markSize }: StaleAsset): number {
 }
 
 /** While one asset is written, the next one is read and replayed. */
-async function rederive(deps: RederiveDeps, work: Rederivation): Promise<void> {
+async function rederive(
+  deps: RederiveDeps,
+  work: {
+    readonly update: BooksUpdate;
+    readonly stale: readonly StaleAsset[];
+    /** Replays from the first posting on, whatever marks there are. */
+    readonly isFromBeginning?: boolean;
+  },
+): Promise<void> {
   const { update, stale } = work;
   const marks: { asset: string; marks: readonly StoredMark[]; known: KnownMarks }[] = [];
   const gone = stale.filter(({ hasPostings }) => !hasPostings);
@@ -154,7 +154,7 @@ async function rederive(deps: RederiveDeps, work: Rederivation): Promise<void> {
   for (const each of marks) await update.writeMarks(each.asset, each.marks, each.known);
 }
 
-async function begin(deps: RederiveDeps, work: Rederivation, stale: StaleAsset) {
+async function begin(deps: RederiveDeps, work: Parameters<typeof rederive>[1], stale: StaleAsset) {
   const { update, isFromBeginning = false } = work;
   const { asset } = stale;
   const known = isFromBeginning ? noMarks : await update.marksOf(asset);

@@ -13,17 +13,13 @@ export interface ImportWish {
   readonly symbolsJson: string;
 }
 
-/** What was uploaded. */
-export interface UploadedFile {
+/** An import whose file has arrived. */
+export interface ImportRecord extends ImportWish {
   readonly fileName: string | null;
   readonly encoding: string;
   readonly bytes: number;
   /** Hexadecimal. */
   readonly sha256: string;
-}
-
-/** An import whose file has arrived. */
-export interface ImportRecord extends ImportWish, UploadedFile {
   readonly id: string;
   readonly portfolioId: string;
   readonly userId: string;
@@ -60,7 +56,10 @@ function uploadsOf(knex: Knex) {
     },
 
     /** The file is whole. */
-    async complete(id: string, wish: ImportWish & UploadedFile): Promise<void> {
+    async complete(
+      id: string,
+      wish: ImportWish & Pick<ImportRecord, 'fileName' | 'encoding' | 'bytes' | 'sha256'>,
+    ): Promise<void> {
       const row = {
         state: 'uploaded',
         format: wish.format,

@@ -31,19 +31,11 @@ export interface TransactionChange {
   readonly after: Readonly<Record<string, unknown>> | null;
 }
 
-/** A row to write. */
-interface NewTransactionChange {
-  readonly transactionId: string | null;
-  readonly action: ChangeAction;
-  readonly before?: unknown;
-  readonly after?: unknown;
-}
-
 /** What was done to transactions, one row each. */
 export function changesOf(
   removed: readonly StoredTransaction[],
   added: readonly RecordedTransaction[],
-): NewTransactionChange[] {
+): Parameters<typeof recordChanges>[2] {
   const before = new Map(removed.map((each) => [each.id, contentOf(each)]));
   const after = new Set(added.map(({ id }) => id));
   return [
@@ -67,7 +59,12 @@ const insertSql = `insert into transaction_changes (id, portfolio_id, transactio
 export async function recordChanges(
   trx: Knex,
   { portfolioId, by }: { readonly portfolioId: string; readonly by: ChangeAuthor },
-  changes: readonly NewTransactionChange[],
+  changes: readonly {
+    readonly transactionId: string | null;
+    readonly action: ChangeAction;
+    readonly before?: unknown;
+    readonly after?: unknown;
+  }[],
 ): Promise<void> {
   if (changes.length === 0) return;
   const jsonOf = (value: unknown): string | null => (value === undefined ? null : JSON.stringify(value));

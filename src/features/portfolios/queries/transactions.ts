@@ -19,14 +19,6 @@ export interface TransactionFilter {
   readonly importId?: string | undefined;
 }
 
-/** A page of a portfolio's transactions. */
-interface TransactionPage {
-  readonly portfolioId: string;
-  readonly filter: TransactionFilter;
-  readonly offset: number;
-  readonly limit: number;
-}
-
 /** A change that is worked out when the portfolio is locked, so that nothing changes between the look and the leap. */
 export type PlanChange = (
   change: BookChange,
@@ -53,7 +45,7 @@ export function createTransactionQueries(knex: Knex) {
       orUnavailable(findMany(knex, portfolioId, ids)),
 
     /** A page, the latest in the order of the books first. */
-    page: (asked: TransactionPage) => orUnavailable(pageOf(knex, asked)),
+    page: (asked: Parameters<typeof pageOf>[1]) => orUnavailable(pageOf(knex, asked)),
 
     /** Makes a change as `recordChange` does; returns what was added, as it is stored. @throws what that throws. */
     change: (
@@ -127,7 +119,17 @@ function placeOf({ at, type, sequence, id }: Transaction): (string | number)[] {
 
 async function pageOf(
   knex: Knex,
-  { portfolioId, filter, offset, limit }: TransactionPage,
+  {
+    portfolioId,
+    filter,
+    offset,
+    limit,
+  }: {
+    readonly portfolioId: string;
+    readonly filter: TransactionFilter;
+    readonly offset: number;
+    readonly limit: number;
+  },
 ): Promise<{ readonly transactions: readonly StoredTransaction[]; readonly total: number }> {
   const page = await filtered(knex, portfolioId, filter)
     .orderBy(places.map((column) => ({ column, order: 'desc' as const })))

@@ -247,30 +247,26 @@ const overdrawnSql = `select key.asset_id, below.* from ${keysSql}
   ) as below
   order by ${order}, key.asset_id limit 1`;
 
-interface OverdrawnRow {
-  readonly asset_id: string;
-  readonly at: Date;
-  readonly rank: number;
-  readonly sequence: number;
-  readonly transaction_id: string;
-  readonly is_fee: boolean;
-  readonly kind: PostingKind;
-  readonly quantity: string;
-  readonly value: string;
-  readonly running: string;
-}
-
 /**
  * Refuses a change that was written already, in the transaction that it was written in.
  * @param touched the earliest posting of each asset that came or went.
  * @throws {OverdrawnError} telling the first posting that takes more than is held then.
  */
 async function checkHoldings(trx: Knex, portfolioId: string, touched: readonly Posting[]): Promise<void> {
-  const { rows } = await trx.raw<{ rows: OverdrawnRow[] }>(overdrawnSql, [
-    ...keyArrays(touched),
-    portfolioId,
-    portfolioId,
-  ] as never);
+  const { rows } = await trx.raw<{
+    rows: {
+      readonly asset_id: string;
+      readonly at: Date;
+      readonly rank: number;
+      readonly sequence: number;
+      readonly transaction_id: string;
+      readonly is_fee: boolean;
+      readonly kind: PostingKind;
+      readonly quantity: string;
+      readonly value: string;
+      readonly running: string;
+    }[];
+  }>(overdrawnSql, [...keyArrays(touched), portfolioId, portfolioId] as never);
   const [row] = rows;
   if (row === undefined) return;
   const quantity = amountOf(row.quantity);
