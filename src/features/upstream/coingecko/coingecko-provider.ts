@@ -207,17 +207,10 @@ function headersOf({ plan, apiKey }: CoinGeckoOptions): Record<string, string> {
   return { ...headers, [keyHeaders[plan]]: apiKey };
 }
 
-/** The points of CoinGecko's charts. */
-
-/** Three lists of `[moment, value]` side by side, unchecked. */
-interface Chart {
-  readonly prices: readonly unknown[];
-  readonly marketCaps: readonly unknown[];
-  readonly volumes: readonly unknown[];
-}
-
-/** The chart in an answer of `market_chart`; undefined when it is none. */
-function chartOf(body: unknown): Chart | undefined {
+/** The chart in an answer of `market_chart`, three lists of `[moment, value]` side by side, unchecked; undefined when it is none. */
+function chartOf(
+  body: unknown,
+): Readonly<Record<'prices' | 'marketCaps' | 'volumes', readonly unknown[]>> | undefined {
   if (typeof body !== 'object' || body === null) return undefined;
   const { prices, market_caps: marketCaps, total_volumes: volumes } = body as Record<string, unknown>;
   if (!Array.isArray(prices) || !Array.isArray(marketCaps) || !Array.isArray(volumes)) return undefined;
@@ -228,7 +221,7 @@ function chartOf(body: unknown): Chart | undefined {
  * The observed points of a chart within a span, oldest first, each moment once. What is no price is left out; a market
  * capitalisation of 0, which is CoinGecko's way of saying that it knows none, is passed on as it was told.
  */
-function pointsOf(chart: Chart, { from, to }: HistorySpan): HistoryPoint[] {
+function pointsOf(chart: NonNullable<ReturnType<typeof chartOf>>, { from, to }: HistorySpan): HistoryPoint[] {
   const caps = valuesOf(chart.marketCaps);
   const volumes = valuesOf(chart.volumes);
   const prices = [...valuesOf(chart.prices)].filter(([at]) => at >= from && at <= to);

@@ -28,15 +28,13 @@ function decoded(id: string): string {
 }
 
 /** What stands in the place of a price: a good one, none (null or 0), or what cannot be one. */
-type Seen = 'good' | 'none' | 'bad';
-
-function seenIn(value: unknown): Seen {
+function seenIn(value: unknown): 'good' | 'none' | 'bad' {
   if (value === null || value === 0) return 'none';
   return typeof value === 'number' && Number.isFinite(value) && value > 0 ? 'good' : 'bad';
 }
 
 /** Nothing bad, and not nothing but nulls and zeros; no place at all is fine. */
-function areUsable(places: readonly Seen[]): boolean {
+function areUsable(places: readonly ReturnType<typeof seenIn>[]): boolean {
   if (places.includes('bad')) return false;
   return places.length === 0 || places.includes('good');
 }
