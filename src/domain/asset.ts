@@ -24,9 +24,6 @@ export function byRank(left: Pick<Asset, 'id' | 'rank'>, right: Pick<Asset, 'id'
   return left.id < right.id ? -1 : 1;
 }
 
-/** What to do with a list of assets that has arrived. */
-export type ListVerdict = 'take' | 'refuse' | 'confirm';
-
 /** A list may lose this share of its assets without being doubted. */
 const believableLoss = 0.5;
 /** Two short lists are alike when they differ by no more than this share. */
@@ -46,7 +43,7 @@ export function judgeList({
   readonly arrived: number;
   /** Length of a list that was not believed before; null when there was none. */
   readonly suspect: number | null;
-}): ListVerdict {
+}): 'take' | 'refuse' | 'confirm' {
   if (arrived === 0) return 'refuse';
   if (arrived >= held * (1 - believableLoss)) return 'take';
   const isLikeSuspect = suspect !== null && Math.abs(arrived - suspect) <= suspect * likeness;

@@ -95,8 +95,19 @@ export function createAssetQueries(knex: Knex) {
      * asset has are left out.
      * @throws {UnavailableError} no database.
      */
-    async find(symbols: readonly string[]): Promise<readonly SymbolMatch[]> {
-      const { rows } = await orUnavailable(knex.raw<{ rows: SymbolMatch[] }>(findSql, [symbols] as never));
+    async find(symbols: readonly string[]) {
+      const { rows } = await orUnavailable(
+        knex.raw<{
+          rows: {
+            /** In lower case. */
+            readonly symbol: string;
+            readonly id: string;
+            readonly name: string;
+            /** Further assets with this symbol. */
+            readonly others: number;
+          }[];
+        }>(findSql, [symbols] as never),
+      );
       return rows;
     },
 
@@ -122,15 +133,6 @@ export function createAssetQueries(knex: Knex) {
       return rows[0].known;
     },
   };
-}
-
-interface SymbolMatch {
-  /** In lower case. */
-  readonly symbol: string;
-  readonly id: string;
-  readonly name: string;
-  /** Further assets with this symbol. */
-  readonly others: number;
 }
 
 const pageSql = `select asset_id as id, symbol, name, rank, image, active, platforms::text as "platformsJson", position
