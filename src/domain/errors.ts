@@ -10,16 +10,6 @@ export interface FieldProblem {
   readonly message: string;
 }
 
-interface AppErrorOptions {
-  readonly code: string;
-  /** HTTP status that the API answers with. */
-  readonly status: number;
-  readonly cause?: unknown;
-  /** Seconds after which a retry makes sense; becomes `Retry-After`. */
-  readonly retryAfterSeconds?: number;
-  readonly fields?: readonly FieldProblem[];
-}
-
 /** Base of all errors with a meaning to clients. */
 export class AppError extends Error {
   readonly code: string;
@@ -27,7 +17,18 @@ export class AppError extends Error {
   readonly retryAfterSeconds: number | undefined;
   readonly fields: readonly FieldProblem[] | undefined;
 
-  constructor(message: string, options: AppErrorOptions) {
+  constructor(
+    message: string,
+    options: {
+      readonly code: string;
+      /** HTTP status that the API answers with. */
+      readonly status: number;
+      readonly cause?: unknown;
+      /** Seconds after which a retry makes sense; becomes `Retry-After`. */
+      readonly retryAfterSeconds?: number;
+      readonly fields?: readonly FieldProblem[];
+    },
+  ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = new.target.name;
     this.code = options.code;

@@ -6,7 +6,7 @@ import { openDatabase } from '../../db/connection.ts';
 import { createUserQueries, type UserQueries } from '../../src/features/accounts/queries/users.ts';
 import { hashOfSecret, isSecret } from '../../src/features/accounts/secrets.ts';
 import { silentLogger } from '../../src/platform/observability/logger.ts';
-import { createMailer, type Mailer } from '../../src/platform/mail/mailer.ts';
+import { createMailer } from '../../src/platform/mail/mailer.ts';
 import { openQueues, type Queues } from '../../src/platform/queue/queues.ts';
 import { closeRedis, openRedis } from '../../src/platform/redis/connections.ts';
 import { createResetMail } from '../../src/features/accounts/account-service.ts';
@@ -33,7 +33,7 @@ describe('the mail that resets a password', () => {
   let blocking: Redis;
   let queues: Queues;
   let smtp: TestSmtp;
-  let mailer: Mailer;
+  let mailer: ReturnType<typeof createMailer>;
   let worker: RunningWorker | undefined;
   const shutdown = createShutdown(log);
   let email: string;

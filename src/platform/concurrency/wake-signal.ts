@@ -1,20 +1,14 @@
-/** Something that one side waits for and the other rings. A ring that nobody has heard yet is heard by the next wait. */
-interface Bell {
-  readonly ring: () => void;
-  /** Resolves at the next ring, or after `ms` milliseconds. Never rejects. */
-  wait(ms: number): Promise<void>;
-}
-
-/** Builds a {@link Bell} for one waiting side. */
-export function createBell(): Bell {
+/** Builds something that one side waits for and the other rings. A ring that nobody has heard yet is heard by the next wait. */
+export function createBell() {
   let rung = false;
   let hear: (() => void) | undefined;
   return {
-    ring() {
+    ring(): void {
       rung = true;
       hear?.();
     },
-    async wait(ms) {
+    /** Resolves at the next ring, or after `ms` milliseconds. Never rejects. */
+    async wait(ms: number): Promise<void> {
       if (!rung) {
         await new Promise<void>((resolve) => {
           const timer = setTimeout(resolve, ms);

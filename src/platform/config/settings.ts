@@ -378,8 +378,9 @@ export const settings = {
   }),
 } as const;
 
-export type Settings = typeof settings;
-export type SettingName = keyof Settings;
+export type SettingName = keyof typeof settings;
 
 /** Values of all settings. */
-export type SettingValues = { readonly [N in SettingName]: ReturnType<Settings[N]['parse']> };
+export type SettingValues = {
+  readonly [N in SettingName]: ReturnType<(typeof settings)[N]['parse']>;
+};

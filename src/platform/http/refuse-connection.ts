@@ -75,23 +75,26 @@ function requestLineOf(error: NodeJS.ErrnoException & { readonly rawPacket?: Buf
   return /^[A-Z]{3,10} \//.test(text) ? (text.split('\r\n', 1)[0] ?? '') : undefined;
 }
 
-interface RawAnswer {
+/** Answers with a problem on a connection that has no response, and ends it. */
+export function refuseOn(socket: Duplex, answer: Parameters<typeof textOf>[0]): void {
+  socket.end(textOf(answer));
+  const cut = setTimeout(() => socket.destroy(), lingerMs);
+  socket.once('close', () => clearTimeout(cut));
+}
+
+function textOf({
+  problem,
+  requestId,
+  json,
+  headers = [],
+}: {
   readonly problem: Problem;
   readonly requestId: string;
   /** What is sent instead of the problem's own text. */
   readonly json?: string | undefined;
   /** Beside those that every answer has. */
   readonly headers?: readonly (readonly [string, string])[];
-}
-
-/** Answers with a problem on a connection that has no response, and ends it. */
-export function refuseOn(socket: Duplex, answer: RawAnswer): void {
-  socket.end(textOf(answer));
-  const cut = setTimeout(() => socket.destroy(), lingerMs);
-  socket.once('close', () => clearTimeout(cut));
-}
-
-function textOf({ problem, requestId, json, headers = [] }: RawAnswer): string {
+}): string {
   const { status } = problem;
   const body = json ?? problemJson(problem, requestId);
   const lines = [

@@ -5,22 +5,11 @@
 import { createTransport } from 'nodemailer';
 import { withDeadline } from '../concurrency/deadline.ts';
 
-export interface Mailer {
-  /** Resolves when the server has taken the mail. @throws {Error} it has not, or not in time. */
-  send(mail: {
-    /** One address, and nothing else: no name, no list. */
-    readonly to: string;
-    readonly subject: string;
-    readonly text: string;
-  }): Promise<void>;
-  close(): void;
-}
-
 const connectMs = 5_000;
 const silenceMs = 10_000;
 const sendMs = 30_000;
 
-/** Builds a {@link Mailer}; it connects when there is something to send. */
+/** Builds what sends mail; it connects when there is something to send. */
 export function createMailer({
   url,
   from,
@@ -29,7 +18,7 @@ export function createMailer({
   readonly url: string;
   /** Sender, such as `Pricepool <no-reply@example.com>`. */
   readonly from: string;
-}): Mailer {
+}) {
   const transport = createTransport({
     url,
     dnsTimeout: connectMs,
@@ -40,12 +29,22 @@ export function createMailer({
     disableUrlAccess: true,
   });
   return {
-    async send({ to, subject, text }) {
+    /** Resolves when the server has taken the mail. @throws {Error} it has not, or not in time. */
+    async send({
+      to,
+      subject,
+      text,
+    }: {
+      /** One address, and nothing else: no name, no list. */
+      readonly to: string;
+      readonly subject: string;
+      readonly text: string;
+    }): Promise<void> {
       // As an object the address is one address; a text would be parsed as a list of them.
       const sending = transport.sendMail({ from, to: { name: '', address: to }, subject, text });
       sending.catch(() => undefined);
       await withDeadline(sending, sendMs, 'sending a mail');
     },
-    close: () => transport.close(),
+    close: (): void => transport.close(),
   };
 }

@@ -11,15 +11,10 @@ interface HealthCheck {
   readonly check: () => Promise<string | undefined>;
 }
 
-/** Outcome of one check. `detail` is safe to show to anybody. */
-interface CheckOutcome {
-  readonly ok: boolean;
-  readonly detail?: string | undefined;
-}
-
 interface Readiness {
   readonly ok: boolean;
-  readonly checks: Readonly<Record<string, CheckOutcome>>;
+  /** Outcomes by name. `detail` is safe to show to anybody. */
+  readonly checks: Readonly<Record<string, { readonly ok: boolean; readonly detail?: string | undefined }>>;
 }
 
 export interface HealthChecks {
@@ -45,7 +40,7 @@ export function createHealth({
   let retired = false;
   let kept: { readonly readiness: Promise<Readiness>; readonly until: number } | undefined;
 
-  async function outcomeOf({ name, check }: HealthCheck): Promise<CheckOutcome> {
+  async function outcomeOf({ name, check }: HealthCheck) {
     try {
       const detail = await withDeadline(check(), deadlineMs, name);
       return detail === undefined ? { ok: true } : { ok: true, detail };
