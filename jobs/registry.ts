@@ -66,7 +66,7 @@ export const assetIdSchema = z
   );
 
 /** A quote currency such as `usd`. */
-export const currencySchema = z
+const currencySchema = z
   .string()
   .trim()
   .toLowerCase()
