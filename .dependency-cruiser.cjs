@@ -123,7 +123,7 @@ module.exports = {
     // A file that is uploaded is read while it comes, by the feature that it goes to.
     onlyIn(
       'koa-only-in-http',
-      ['^src/platform/http/', '^src/app\\.ts$', '^src/features/portfolios/importers/upload\\.ts$'],
+      ['^src/platform/http/', '^src/features/portfolios/importers/upload\\.ts$'],
       'koa|@koa|koa-body',
     ),
     onlyIn('mail-only-in-mail', ['^src/platform/mail/'], 'nodemailer'),

@@ -5,12 +5,12 @@
 import { createAccountService } from '../src/features/accounts/account-service.ts';
 import { loadConfig } from '../src/platform/config/load-config.ts';
 import type { Access } from '../src/platform/http/access-rule.ts';
-import { serveRoutes } from '../src/app.ts';
 import type { ApiContext, Exchange } from '../src/platform/http/context.ts';
 import { listen } from '../src/platform/http/listen.ts';
 import { createAdmit } from '../src/platform/http/admission.ts';
 import { answerAtOnce, envelopeOf } from '../src/platform/http/envelope.ts';
 import { route, type Route } from '../src/platform/http/route.ts';
+import { serveModules } from '../src/platform/http/serve-modules.ts';
 import { systemClock } from '../src/platform/concurrency/clock.ts';
 import { createLogger } from '../src/platform/observability/logger.ts';
 import { createMetrics } from '../src/platform/observability/metrics-registry.ts';
@@ -67,14 +67,9 @@ async function main(): Promise<void> {
   await access.revocations.whenKnown(5_000);
 
   const metrics = createMetrics();
-  const limits = {
-    user: config.RATE_LIMIT_USER,
-    key: config.RATE_LIMIT_KEY,
-    address: config.RATE_LIMIT_ADDRESS,
-  };
-  const admit = createAdmit({ ...access, clock: systemClock, limits });
-  const table = [cached('open', '/api/v1/open/:coinId'), cached('user', '/api/v1/crypto/:coinId')];
-  const app = serveRoutes(table, { admit, config, log, metrics });
+  const admit = createAdmit({ ...access, config, clock: systemClock });
+  const routes = [cached('open', '/api/v1/open/:coinId'), cached('user', '/api/v1/crypto/:coinId')];
+  const app = serveModules([{ routes }], { admit, config, log, metrics });
   const server = await listen(app, { host: '127.0.0.1', port: config.PORT });
   shutdown.add('accept', 'http server', () => server.close());
   process.send?.('ready');

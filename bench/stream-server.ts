@@ -12,20 +12,24 @@ import { createAlertService } from '../src/features/alerts/alert-service.ts';
 import { createCoinGeckoApiService } from '../src/features/coingecko-api/coingecko-api-service.ts';
 import { createBooksService } from '../src/features/portfolios/books-service.ts';
 import { createPortfolioService } from '../src/features/portfolios/portfolio-service.ts';
-import { createApp } from '../src/app.ts';
-import type { AppDeps } from '../src/app-deps.ts';
+import { createApiModules } from '../src/api-modules.ts';
 import { listen } from '../src/platform/http/listen.ts';
-import { admitOf } from '../src/platform/http/admission.ts';
+import { createAdmit } from '../src/platform/http/admission.ts';
+import { serveModules } from '../src/platform/http/serve-modules.ts';
+import { createRealtime } from '../src/platform/realtime/realtime.ts';
 import { createUpgrade } from '../src/platform/realtime/upgrade.ts';
 import { createHealth } from '../src/platform/observability/health.ts';
 import { createLogger } from '../src/platform/observability/logger.ts';
 import { createMetrics } from '../src/platform/observability/metrics-registry.ts';
 import { createShutdown, onProcessEnd } from '../src/platform/observability/shutdown.ts';
 import { openPlatform } from '../src/platform/platform.ts';
-import { buildPipeline } from '../src/pipeline.ts';
+import { createHistoryService } from '../src/features/history/history-service.ts';
 import { createJobService } from '../src/features/jobs/job-service.ts';
 import type { PriceHub } from '../src/features/quotes/price-hub.ts';
-import { buildStreaming } from '../src/streaming.ts';
+import { createPriceStreams } from '../src/features/quotes/price-streams.ts';
+import { createQuoteService, type QuoteService } from '../src/features/quotes/quote-service.ts';
+import { createUpstreamService } from '../src/features/upstream/upstream-service.ts';
+import { createWebhookService } from '../src/features/webhooks/webhook-service.ts';
 import { answerProbe } from './streams/probe.ts';
 
 /** More unsent bytes than this, and a client gets nothing but the newest. */
@@ -53,62 +57,43 @@ async function main(): Promise<void> {
   const log = createLogger({ level: config.LOG_LEVEL, name: 'bench', file: config.LOG_FILE });
   const shutdown = createShutdown(log);
   onProcessEnd(shutdown, log);
-  const pipeline = buildPipeline(openPlatform({ config, log, shutdown }));
-  const { clock, quotes, upstream } = pipeline;
-  const access = createAccountService(pipeline);
-  const { revocations } = access;
-  const jobs = createJobService(pipeline, {
-    kickWebhooks: () => undefined,
-    onAccepted: () => undefined,
-    wantedAssets: () => Promise.resolve(0),
-    budget: upstream.budgetStatus,
-  });
-  const streaming = buildStreaming({ config, log, shutdown, pipeline, access, jobs });
-  const { realtime, hub } = streaming;
-  quicken(hub, Number(process.env['LEAST_INTERVAL_MS'] ?? 1_000));
-  await revocations.whenKnown(5_000);
-
-  const { history } = pipeline;
+  const platform = openPlatform({ config, log, shutdown });
+  const { clock } = platform;
+  const access = createAccountService(platform);
+  const realtime = createRealtime(platform, access.streamAccess);
   const assets = directoryOver(() => noAssets);
-  const books = createBooksService(pipeline, { store: quotes.store, past: history });
-  const portfolios = createPortfolioService(pipeline, books, {
-    assets,
-    quotes: (asked) => quotes.getMany(asked),
+  const webhooks = createWebhookService(platform);
+  const jobs = createJobService(platform, {
+    access,
+    webhooks,
+    realtime,
+    wantedAssets: () => Promise.resolve(0),
+    budget: () => upstream.budgetStatus(),
   });
-  const alerts = createAlertService(pipeline, {
-    webhooks: pipeline.webhooks,
-    assets,
-    portfolios: portfolios.portfolios,
-    realtime: streaming.realtime,
+  const quotes: QuoteService = createQuoteService(platform, { budgetState: () => upstream.budgetStatus() });
+  const hub = quotes.openHub();
+  quicken(hub, Number(process.env['LEAST_INTERVAL_MS'] ?? 1_000));
+  const prices = createPriceStreams({ realtime, hub, clock });
+  const upstream = createUpstreamService(platform, { quotes });
+  const history = createHistoryService(platform);
+  const { documents } = createCoinGeckoApiService(platform, quotes);
+  const books = createBooksService(platform, { quotes, past: history });
+  const portfolios = createPortfolioService(platform, books, { assets, quotes, prices, realtime });
+  const alerts = createAlertService(platform, { webhooks, assets, portfolios, realtime });
+  const metrics = createMetrics();
+  const health = createHealth({ clock, log, checks: [] });
+  await access.revocations.whenKnown(5_000);
+
+  const modules = createApiModules(platform, {
+    ...{ access, realtime, assets, webhooks, jobs, quotes, prices, upstream, history, documents, portfolios },
+    ...{ alerts, metrics, health },
   });
-  const deps: AppDeps = {
-    ...access,
-    config,
-    log,
-    clock,
-    budgetStatus: upstream.budgetState,
-    sources: () => Promise.resolve([]),
-    ...streaming,
-    metrics: createMetrics(),
-    quotes,
-    market: quotes,
-    ...createCoinGeckoApiService(pipeline, quotes),
-    history,
-    ...portfolios,
-    webhooks: pipeline.webhooks,
-    webhookTargets: pipeline.webhooks.targets,
-    alerts,
-    alertStreams: alerts.streams,
-    assets,
-    health: createHealth({ clock, log, checks: [] }),
-    jobDesk: jobs.desk,
-  };
-  const place = {
+  const serving = { config, log, metrics, realtime, admit: createAdmit({ ...access, config, clock }) };
+  const listening = await listen(serveModules(modules, serving), {
     host: '127.0.0.1',
     port: config.PORT,
-    onUpgrade: createUpgrade({ ...deps, admit: admitOf(deps) }),
-  };
-  const listening = await listen(createApp(deps), place);
+    onUpgrade: createUpgrade(serving),
+  });
   shutdown.add('accept', 'http server', () => listening.close());
   const sockets = openSocketsOf(listening.server);
   answerProbe(() => ({

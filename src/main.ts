@@ -1,30 +1,26 @@
-/** Entry of the API process: configuration, platform, services, what each feature serves, and the order of the end. */
-import { createApp } from './app.ts';
+/** Entry of the API process: configuration, platform, services in the order of features, what they serve, and the order of the end. */
+import { createApiModules } from './api-modules.ts';
 import { createAccountService } from './features/accounts/account-service.ts';
+import { createReadiness } from './features/admin/readiness.ts';
 import { createAlertService } from './features/alerts/alert-service.ts';
 import { createAssetService } from './features/assets/asset-service.ts';
 import { createCoinGeckoApiService } from './features/coingecko-api/coingecko-api-service.ts';
+import { createHistoryService } from './features/history/history-service.ts';
 import { createJobService } from './features/jobs/job-service.ts';
 import { createBooksService } from './features/portfolios/books-service.ts';
 import { createPortfolioService } from './features/portfolios/portfolio-service.ts';
-import { jobMetrics } from './features/jobs/module.ts';
-import { quoteMetrics } from './features/quotes/module.ts';
-import { createUpstreamModule } from './features/upstream/module.ts';
-import { createWebhooksModule } from './features/webhooks/module.ts';
-import { buildPipeline } from './pipeline.ts';
-import { loadEnvironmentFile } from './platform/config/env-file.ts';
-import { loadConfig } from './platform/config/load-config.ts';
-import { admitOf } from './platform/http/admission.ts';
+import { createPriceStreams } from './features/quotes/price-streams.ts';
+import { createQuoteService, type QuoteService } from './features/quotes/quote-service.ts';
+import { createUpstreamService } from './features/upstream/upstream-service.ts';
+import { createWebhookService } from './features/webhooks/webhook-service.ts';
+import { createAdmit } from './platform/http/admission.ts';
 import { createTrust } from './platform/http/client-address.ts';
 import { listen } from './platform/http/listen.ts';
-import { createHealth } from './platform/observability/health.ts';
-import { createLogger } from './platform/observability/logger.ts';
+import { serveModules } from './platform/http/serve-modules.ts';
 import { createMetrics } from './platform/observability/metrics-registry.ts';
-import { createShutdown, onProcessEnd } from './platform/observability/shutdown.ts';
-import { openPlatform } from './platform/platform.ts';
-import { createRealtimeModule } from './platform/realtime/module.ts';
+import { startPlatform } from './platform/platform.ts';
+import { createRealtime } from './platform/realtime/realtime.ts';
 import { createUpgrade } from './platform/realtime/upgrade.ts';
-import { buildStreaming } from './streaming.ts';
 
 /** Longest wait (ms) for the revocations before listening. */
 const revocationsWaitMs = 2_000;
@@ -32,82 +28,42 @@ const revocationsWaitMs = 2_000;
 const assetsWaitMs = 1_000;
 
 async function main(): Promise<void> {
-  loadEnvironmentFile();
-  const config = loadConfig();
-  const log = createLogger({ level: config.LOG_LEVEL, name: 'api', file: config.LOG_FILE });
-  const shutdown = createShutdown(log);
-  onProcessEnd(shutdown, log);
-  const pipeline = buildPipeline(openPlatform({ config, log, shutdown }));
-  const { knex, redis, clock, webhooks, quotes, upstream, history } = pipeline;
+  const platform = startPlatform('api');
+  const { config, log, clock, shutdown } = platform;
 
-  const access = createAccountService(pipeline);
-  const jobs = createJobService(pipeline, {
-    kickWebhooks: (ids) => void webhooks.kick(ids),
-    onAccepted: (who) => access.usage.job(who),
+  const access = createAccountService(platform);
+  const realtime = createRealtime(platform, access.streamAccess);
+  const assets = createAssetService(platform).openDirectory();
+  const webhooks = createWebhookService(platform);
+  // Jobs and quotes ask later features nothing before all are there.
+  const jobs = createJobService(platform, {
+    ...{ access, webhooks, realtime },
     wantedAssets: (currency) => quotes.demand.size(currency),
-    budget: upstream.budgetStatus,
+    budget: () => upstream.budgetStatus(),
   });
-  const assets = createAssetService(pipeline).openDirectory();
-  const books = createBooksService(pipeline, { store: quotes.store, past: history });
-  const portfolios = createPortfolioService(pipeline, books, {
-    assets,
-    quotes: (asked) => quotes.getMany(asked),
-  });
-  const streaming = buildStreaming({ config, log, shutdown, pipeline, access, jobs });
-  const { realtime } = streaming;
-  const alerts = createAlertService(pipeline, {
-    webhooks,
-    assets,
-    portfolios: portfolios.portfolios,
-    realtime,
-  });
-  const health = createHealth({
-    clock,
-    log,
-    checks: [
-      { name: 'postgres', check: () => knex.raw('select 1').then(() => undefined) },
-      { name: 'redis', check: () => redis.ping().then(() => undefined) },
-      {
-        name: 'budget',
-        check: async () => {
-          const { used, limit } = await upstream.budgetStatus();
-          return `${used} of ${limit} calls used in the last minute`;
-        },
-      },
-    ],
-  });
-  const api = {
-    ...pipeline,
-    ...access,
-    ...streaming,
-    ...portfolios,
-    ...createCoinGeckoApiService(pipeline, quotes),
-    metrics: createMetrics(),
-    jobDesk: jobs.desk,
-    market: quotes,
-    history,
-    assets,
-    webhookTargets: webhooks.targets,
-    alerts,
-    alertStreams: alerts.streams,
-    health,
-    budgetStatus: upstream.budgetState,
-    sources: upstream.sources,
-  };
+  const quotes: QuoteService = createQuoteService(platform, { budgetState: () => upstream.budgetStatus() });
+  const prices = createPriceStreams({ realtime, hub: quotes.openHub(), clock });
+  const upstream = createUpstreamService(platform, { quotes });
+  const history = createHistoryService(platform);
+  const { documents } = createCoinGeckoApiService(platform, quotes);
+  const books = createBooksService(platform, { quotes, past: history });
+  const portfolios = createPortfolioService(platform, books, { assets, quotes, prices, realtime });
+  const alerts = createAlertService(platform, { webhooks, assets, portfolios, realtime });
+  const metrics = createMetrics();
+  const health = createReadiness(platform, { upstream });
 
-  createUpstreamModule(api).metrics(api.metrics);
-  quoteMetrics(api)(api.metrics);
-  createWebhooksModule(api, api).metrics?.(api.metrics);
-  jobMetrics(jobs.jobs)(api.metrics);
-  createRealtimeModule(realtime).metrics?.(api.metrics);
-
+  const modules = createApiModules(platform, {
+    ...{ access, realtime, assets, webhooks, jobs, quotes, prices, upstream, history, documents, portfolios },
+    ...{ alerts, metrics, health },
+  });
+  const serving = { config, log, metrics, realtime, admit: createAdmit({ ...access, config, clock }) };
   // A process that cannot learn them yet listens all the same, and believes no token until it can.
   await Promise.all([access.revocations.whenKnown(revocationsWaitMs), assets.whenRead(assetsWaitMs)]);
-  const server = await listen(createApp(api), {
+  const server = await listen(serveModules(modules, serving), {
     host: config.HOST,
     port: config.PORT,
     isTrusted: createTrust(['loopback', ...config.TRUSTED_PROXIES]),
-    onUpgrade: createUpgrade({ ...api, admit: admitOf(api) }),
+    onUpgrade: createUpgrade(serving),
   });
   shutdown.add('announce', 'readiness', () => health.retire());
   shutdown.add('accept', 'http server', () => server.close());

@@ -1,14 +1,13 @@
 /** Entry of the worker process: configuration, platform, services, and what each feature gives a worker. */
 import { createUsageCounter } from '../src/features/accounts/account-service.ts';
 import { createAssetService } from '../src/features/assets/asset-service.ts';
+import { createHistoryService } from '../src/features/history/history-service.ts';
 import { createJobQueries } from '../src/features/jobs/queries/jobs.ts';
-import { buildPipeline } from '../src/pipeline.ts';
-import { loadEnvironmentFile } from '../src/platform/config/env-file.ts';
-import { loadConfig } from '../src/platform/config/load-config.ts';
-import { createLogger } from '../src/platform/observability/logger.ts';
-import { createShutdown, onProcessEnd } from '../src/platform/observability/shutdown.ts';
-import { openPlatform } from '../src/platform/platform.ts';
 import { createBooksService } from '../src/features/portfolios/books-service.ts';
+import { createQuoteService, type QuoteService } from '../src/features/quotes/quote-service.ts';
+import { createUpstreamService } from '../src/features/upstream/upstream-service.ts';
+import { createWebhookService } from '../src/features/webhooks/webhook-service.ts';
+import { startPlatform } from '../src/platform/platform.ts';
 import { createAccountsProcessors } from './processors/accounts/module.ts';
 import { createAlertsProcessors } from './processors/alerts/module.ts';
 import { createCoinGeckoApiProcessors } from './processors/coingecko-api/module.ts';
@@ -24,17 +23,16 @@ import { startWorkers } from './runtime/start-workers.ts';
 import { createThreadPool } from './runtime/thread-pool.ts';
 
 function main(): void {
-  loadEnvironmentFile();
-  const config = loadConfig();
-  const log = createLogger({ level: config.LOG_LEVEL, name: 'worker', file: config.LOG_FILE });
-  const shutdown = createShutdown(log);
-  onProcessEnd(shutdown, log);
-  const platform = openPlatform({ config, log, shutdown });
-  const { webhooks, quotes, upstream, history } = buildPipeline(platform);
+  const platform = startPlatform('worker');
+  const webhooks = createWebhookService(platform);
+  // Nobody reads the budget before both are there.
+  const quotes: QuoteService = createQuoteService(platform, { budgetState: () => upstream.budgetStatus() });
+  const upstream = createUpstreamService(platform, { quotes });
+  const history = createHistoryService(platform);
   const jobs = createJobQueries(platform.knex, (ids) => void webhooks.kick(ids));
   const assets = createAssetService(platform);
   const threads = createThreadPool();
-  shutdown.add('threads', 'threads', () => threads.close());
+  platform.shutdown.add('threads', 'threads', () => threads.close());
   const clientRuns = lazily(() => openClientRuns(platform, (ids) => void webhooks.kick(ids)));
   const callbacks = lazily(() => {
     const usage = createUsageCounter(platform);
@@ -54,10 +52,10 @@ function main(): void {
     createHistoryProcessors(platform, { history, sources }),
     createCoinGeckoApiProcessors(platform, sources),
     createPortfolioProcessors(platform, {
-      books: createBooksService(platform, { store: quotes.store, past: history }),
+      books: createBooksService(platform, { quotes, past: history }),
+      quotes,
       clientRuns,
       threads,
-      want: (wanted) => quotes.want({ ...wanted, urgency: 'backfill' }),
     }),
     createAlertsProcessors(platform, { quotes, webhooks }),
   ] as const;

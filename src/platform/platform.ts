@@ -3,9 +3,10 @@ import type { Redis } from 'ioredis';
 import type { Knex } from 'knex';
 import { openDatabase } from '../../db/connection.ts';
 import { systemClock, type Clock } from './concurrency/clock.ts';
-import type { Config } from './config/load-config.ts';
-import type { Logger } from './observability/logger.ts';
-import type { Shutdown } from './observability/shutdown.ts';
+import { loadEnvironmentFile } from './config/env-file.ts';
+import { loadConfig, type Config } from './config/load-config.ts';
+import { createLogger, type Logger } from './observability/logger.ts';
+import { createShutdown, onProcessEnd, type Shutdown } from './observability/shutdown.ts';
 import { openQueues, type Queues } from './queue/queues.ts';
 import { closeRedis, openRedis, type RedisRole } from './redis/connections.ts';
 import { createRedisKeys, type RedisKeys } from './redis/keys.ts';
@@ -24,6 +25,19 @@ export interface Platform {
   readonly queues: Queues;
   /** Opens a further connection, closed at shutdown. */
   openRedis(role: RedisRole, name: string): Redis;
+}
+
+/**
+ * Opens the platform of a process as its environment says, and sees to it that the process ends in order. `name` stands in its log.
+ * @throws {Error} when the configuration is not valid, or names no Postgres or no Redis.
+ */
+export function startPlatform(name: string): Platform {
+  loadEnvironmentFile();
+  const config = loadConfig();
+  const log = createLogger({ level: config.LOG_LEVEL, name, file: config.LOG_FILE });
+  const shutdown = createShutdown(log);
+  onProcessEnd(shutdown, log);
+  return openPlatform({ config, log, shutdown });
 }
 
 /**

@@ -3,7 +3,7 @@ import { expect } from 'chai';
 import { directoryOver } from '../../src/features/assets/asset-directory.ts';
 import { createAssetIndex, searchable } from '../../src/features/assets/asset-index.ts';
 import type { Portfolio } from '../../src/features/portfolios/ledger/portfolio.ts';
-import type { AppDeps } from '../../src/app-deps.ts';
+import type { PortfolioService } from '../../src/features/portfolios/portfolio-service.ts';
 import { NotFoundError } from '../../src/domain/errors.ts';
 import { jobRecord, startApi, type TestApi } from './support/ports.ts';
 
@@ -30,7 +30,7 @@ const portfolios = {
     asked === id
       ? Promise.resolve(portfolio)
       : Promise.reject(new NotFoundError('no', 'portfolio_not_found')),
-} as unknown as AppDeps['portfolios'];
+} as unknown as PortfolioService['portfolios'];
 
 const bitcoin = { id: 'bitcoin', symbol: 'btc', name: 'Bitcoin', rank: 1, active: true } as never;
 const known = createAssetIndex([searchable(bitcoin)]);

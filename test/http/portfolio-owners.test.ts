@@ -10,7 +10,6 @@ import { createImportQueries } from '../../src/features/portfolios/queries/impor
 import { createPortfolioQueries } from '../../src/features/portfolios/queries/portfolios.ts';
 import { directoryOver } from '../../src/features/assets/asset-directory.ts';
 import { createAssetIndex } from '../../src/features/assets/asset-index.ts';
-import { routeTable } from '../../src/app.ts';
 import { silentLogger } from '../../src/platform/observability/logger.ts';
 import { createBooksWatch } from '../../src/features/portfolios/books-watch.ts';
 import { createValuationDesk } from '../../src/features/portfolios/valuation/valuation-service.ts';
@@ -134,7 +133,7 @@ describe('a portfolio', () => {
     });
   }
 
-  const below = (): Route[] => routeTable(api.deps).filter(({ path }) => path.startsWith(root));
+  const below = (): Route[] => api.routes.filter(({ path }) => path.startsWith(root));
 
   for (const role of ['user', 'admin'] as const) {
     it(`is not there for another ${role}, at any route`, async () => {

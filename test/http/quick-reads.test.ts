@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { AppDeps } from '../../src/app-deps.ts';
+import type { AccountService } from '../../src/features/accounts/account-service.ts';
 import { createLogger } from '../../src/platform/observability/logger.ts';
 import { RateLimitedError } from '../../src/domain/errors.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -18,7 +18,7 @@ describe('cached reads before Koa', () => {
   let folder: string;
 
   /** Counts what is charged; `take` answers in its own way. */
-  async function start(take?: AppDeps['allowances']['take']): Promise<void> {
+  async function start(take?: AccountService['allowances']['take']): Promise<void> {
     charges = [];
     folder = await mkdtemp(join(tmpdir(), 'pricepool-quick-'));
     api = await startApi({

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import type { PortfolioSnapshot } from '../../src/features/portfolios/queries/portfolio-snapshots.ts';
 import { dayNumber } from '../../src/features/portfolios/ledger/days.ts';
-import type { AppDeps } from '../../src/app-deps.ts';
+import type { PortfolioService } from '../../src/features/portfolios/portfolio-service.ts';
 import type { DailyQuestion } from '../../src/features/portfolios/valuation/value-histories.ts';
 import { heldAsset, MadeUpBooks, portfolioId } from './support/made-up-books.ts';
 import { startApi, type TestApi } from './support/ports.ts';
@@ -18,7 +18,7 @@ describe('values of portfolios over HTTP', () => {
   let api: TestApi;
   let books: MadeUpBooks;
   let questions: DailyQuestion[];
-  let listed: Parameters<AppDeps['portfolioSnapshots']['list']>[0][];
+  let listed: Parameters<PortfolioService['portfolioSnapshots']['list']>[0][];
   let snapshots: PortfolioSnapshot[];
 
   beforeEach(async () => {

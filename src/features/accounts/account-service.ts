@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { messageOf, UnavailableError } from '../../domain/errors.ts';
+import type { Principal } from '../../domain/principal.ts';
 import type { Platform } from '../../platform/platform.ts';
 import type { Queues } from '../../platform/queue/queues.ts';
 import { createAllowances } from '../../platform/redis/allowances.ts';
@@ -81,8 +82,18 @@ export function createAccountService(
     /** Counts what users and their keys cause. */
     usage,
     usageReports: createUsageQueries(knex),
-    /** Access tokens, and tickets for streams. */
+    /** Access tokens. */
     tokens,
+    /** What streams ask: who may go on, and with which ticket a client comes back. */
+    streamAccess: {
+      isRevoked: (viewer: Principal): boolean => revocations.covers(viewer),
+      /** Calls `listener` when something was revoked. */
+      onRevoked: (listener: () => void): void => void revocations.onRevoked(() => listener()),
+      issueTicket: (viewer: Principal) => ({
+        ticket: tokens.issueTicket(viewer),
+        expiresInSeconds: tokens.ticketExpiresInSeconds,
+      }),
+    },
     /** Which credentials were ended. */
     revocations,
     audit,

@@ -6,7 +6,7 @@ import { accountRoutes } from './routes.ts';
 /** What accounts give the API process. */
 export function createAccountsModule(
   platform: Pick<Platform, 'config' | 'clock'>,
-  service: AccountService,
+  { access }: { readonly access: AccountService },
 ): ApiModule {
-  return { routes: accountRoutes(platform, service) };
+  return { routes: accountRoutes(platform, access) };
 }

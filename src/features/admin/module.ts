@@ -7,7 +7,7 @@ import { adminRoutes } from './routes.ts';
 /** What operators look at: settings, health and metrics. */
 export function createAdminModule(
   platform: Pick<Platform, 'config'>,
-  state: { readonly health: HealthChecks; readonly metrics: Metrics },
+  services: { readonly health: HealthChecks; readonly metrics: Metrics },
 ): ApiModule {
-  return { routes: adminRoutes(platform, state) };
+  return { routes: adminRoutes(platform, services) };
 }

@@ -7,6 +7,7 @@ import { createAlertNews, type AlertNews } from './alert-channel.ts';
 import { createAlertStreams } from './alert-streams.ts';
 import type { AssetDirectory } from '../assets/asset-directory.ts';
 import { parseAmount } from '../portfolios/ledger/amount.ts';
+import type { PortfolioService } from '../portfolios/portfolio-service.ts';
 import type { WebhookService } from '../webhooks/webhook-service.ts';
 import {
   ConflictError,
@@ -59,10 +60,7 @@ export function createAlertService(
   }: {
     readonly webhooks: Pick<WebhookService, 'targets'>;
     readonly assets: Pick<AssetDirectory, 'isKnown' | 'byId'>;
-    /** A portfolio of the viewer. @throws {NotFoundError} there is none. */
-    readonly portfolios: {
-      readonly get: (id: string, viewer: Viewer) => Promise<{ readonly baseCurrency: string }>;
-    };
+    readonly portfolios: Pick<PortfolioService, 'portfolios'>;
     readonly realtime: Pick<Realtime, 'open'>;
   },
 ) {
@@ -82,7 +80,7 @@ export function createAlertService(
     firings,
     news,
     log,
-    baseCurrencyOf: async (id, viewer) => (await portfolios.get(id, viewer)).baseCurrency,
+    baseCurrencyOf: async (id, viewer) => (await portfolios.portfolios.get(id, viewer)).baseCurrency,
     isAsset: (id) => !assets.isKnown() || assets.byId(id) !== undefined,
     checkUrl: (url, field) => webhooks.targets.checked(url, field),
   });

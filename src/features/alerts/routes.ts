@@ -22,7 +22,7 @@ import { answer } from '../../platform/http/envelope.ts';
 import { pageOf } from '../../platform/http/paging.ts';
 import { route, type Route } from '../../platform/http/route.ts';
 import type { Realtime } from '../../platform/realtime/realtime.ts';
-import type { Allowances } from '../../platform/redis/allowances.ts';
+import type { AccountService } from '../accounts/account-service.ts';
 import { z } from 'zod';
 import { eventStreamFields } from '../../platform/realtime/stream-fields.ts';
 import { textOfPrice } from './crossing.ts';
@@ -170,10 +170,9 @@ function alertIdOf({ id }: z.output<typeof alertPath>): string {
 }
 
 interface AlertDeps {
-  readonly alerts: AlertDesk;
-  readonly alertStreams: Pick<AlertStreams, 'open'>;
+  readonly alerts: AlertDesk & { readonly streams: Pick<AlertStreams, 'open'> };
   readonly realtime: Pick<Realtime, 'takeOver'>;
-  readonly allowances: Allowances;
+  readonly access: Pick<AccountService, 'allowances'>;
 }
 
 const tag = 'Alerts';
@@ -199,7 +198,7 @@ export function alertRoutes(deps: AlertDeps): Route[] {
   ];
 }
 
-function make({ alerts, allowances }: AlertDeps): Route {
+function make({ alerts, access: { allowances } }: AlertDeps): Route {
   return route({
     method: 'POST',
     path,
@@ -264,7 +263,7 @@ function firings({ alerts }: AlertDeps): Route {
   });
 }
 
-function follow({ alertStreams, realtime }: AlertDeps): Route {
+function follow({ alerts: { streams }, realtime }: AlertDeps): Route {
   return route({
     method: 'GET',
     path: `${path}/stream`,
@@ -283,7 +282,7 @@ function follow({ alertStreams, realtime }: AlertDeps): Route {
         ctx.set('Content-Type', 'text/event-stream');
         return;
       }
-      await alertStreams.open(userId, () => realtime.takeOver(ctx));
+      await streams.open(userId, () => realtime.takeOver(ctx));
     },
   });
 }
@@ -304,7 +303,7 @@ function read({ alerts }: AlertDeps): Route {
   });
 }
 
-function change({ alerts, allowances }: AlertDeps): Route {
+function change({ alerts, access: { allowances } }: AlertDeps): Route {
   return route({
     method: 'PUT',
     path: `${path}/:id`,
@@ -354,7 +353,7 @@ function remove({ alerts }: AlertDeps): Route {
   });
 }
 
-function rearm({ alerts, allowances }: AlertDeps): Route {
+function rearm({ alerts, access: { allowances } }: AlertDeps): Route {
   return route({
     method: 'POST',
     path: `${path}/:id/rearm`,

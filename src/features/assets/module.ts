@@ -3,6 +3,9 @@ import type { AssetDirectory } from './asset-directory.ts';
 import { assetRoutes } from './routes.ts';
 
 /** The coins that there are. */
-export function createAssetsModule(services: { readonly assets: AssetDirectory }): ApiModule {
+export function createAssetsModule(
+  _platform: unknown,
+  services: { readonly assets: AssetDirectory },
+): ApiModule {
   return { routes: assetRoutes(services) };
 }

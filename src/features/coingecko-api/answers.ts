@@ -4,7 +4,7 @@ import { LRUCache } from 'lru-cache';
 import type { CachedQuote } from '../../domain/cached-quote.ts';
 import type { ApiContext, Exchange } from '../../platform/http/context.ts';
 import { answerAtOnce } from '../../platform/http/envelope.ts';
-import { matchesTag } from '../jobs/preferences.ts';
+import { matchesTag } from '../../platform/http/if-match.ts';
 import type { QuoteService } from '../quotes/quote-service.ts';
 
 /**

@@ -40,7 +40,7 @@ export function canonicalPath(path: string, params: Readonly<Record<string, Valu
  * @throws {AppError} `notFound` where there is none, 503 where it cannot be had now.
  */
 export async function readDocument(
-  { documents, budgetStatus, config }: CoinGeckoApiDeps,
+  { documents, upstream, config }: CoinGeckoApiDeps,
   {
     notFound,
     outOfReach,
@@ -61,7 +61,7 @@ export async function readDocument(
   const reading = await documents.read({ ...asked, waitMs: config.READ_WAIT_MS, requester: viewer });
   if (reading.document !== undefined) return { state: reading.state, document: reading.document };
   if (reading.reason === outOfReachReason && outOfReach !== undefined) throw outOfReach();
-  throw reading.state === 'not_found' ? notFound() : await unserved(reading.state, budgetStatus);
+  throw reading.state === 'not_found' ? notFound() : await unserved(reading.state, upstream);
 }
 
 const messages = {
@@ -73,9 +73,9 @@ const messages = {
 /** Why nothing can be served, as the 503 that says when to come back. */
 export async function unserved(
   why: keyof typeof messages,
-  budgetStatus: CoinGeckoApiDeps['budgetStatus'],
+  upstream: CoinGeckoApiDeps['upstream'],
 ): Promise<AppError> {
-  return notYet(messages[why], await retryAfterSeconds(why, budgetStatus));
+  return notYet(messages[why], await retryAfterSeconds(why, upstream.budgetState));
 }
 
 /** The state that says best why none of these readings has a quote. */

@@ -171,14 +171,14 @@ async function readChart(
 
 /** Nothing at all is an answer only where the source has nothing. */
 async function refuseEmpty(
-  { budgetStatus }: CoinGeckoApiDeps,
+  { upstream }: CoinGeckoApiDeps,
   { reading, isFarPast }: { readonly reading: ChartReading; readonly isFarPast: boolean },
 ): Promise<void> {
   const { state, isRefused } = reading;
   if (state === 'unknown') throw coinNotFound();
   if (state !== 'partial') return;
   if (isRefused && isFarPast) throw outOfReach(freeReachDays);
-  throw await unserved(isRefused ? 'unavailable' : 'pending', budgetStatus);
+  throw await unserved(isRefused ? 'unavailable' : 'pending', upstream);
 }
 
 /** Whether a moment lies before those that free plans reach back to. */
@@ -188,13 +188,13 @@ function isFarPast(at: number, now: number): boolean {
 
 /** The latest quote as a point; undefined without one. */
 async function latestOf(
-  { market }: CoinGeckoApiDeps,
+  { quotes }: CoinGeckoApiDeps,
   { assetId, currency, viewer }: Parameters<typeof readChart>[1],
   waitMs: number,
 ): Promise<HistoryPoint | 'not_found' | undefined> {
   const asked = { currency, assetIds: [assetId], waitMs, requester: viewer };
   // A chart without its last point is a chart; the cache may be away.
-  const readings = await market.getMany(asked).catch(() => undefined);
+  const readings = await quotes.getMany(asked).catch(() => undefined);
   const reading = readings?.get(assetId);
   if (reading?.quote === undefined) return reading?.state === 'not_found' ? 'not_found' : undefined;
   const quote = JSON.parse(`${reading.quote.head}}`) as {
@@ -372,11 +372,11 @@ async function fillDay(
 
 /** While another source may still tell the day, it is on its way, whatever the first one has refused. */
 async function refusalOf(
-  { budgetStatus }: CoinGeckoApiDeps,
+  { upstream }: CoinGeckoApiDeps,
   { error, reading }: { readonly error: unknown; readonly reading: ChartReading },
 ): Promise<unknown> {
   const isComing = reading.state === 'partial' && reading.isRefused !== true;
-  return isOutOfReach(error) && isComing ? await unserved('pending', budgetStatus) : error;
+  return isOutOfReach(error) && isComing ? await unserved('pending', upstream) : error;
 }
 
 function sendOwn(

@@ -37,7 +37,7 @@ interface FoundRows {
 
 /** `/coins/markets`. */
 export function marketRoutes(deps: CoinGeckoApiDeps): Route[] {
-  const held = createHeldAnswers(deps.market);
+  const held = createHeldAnswers(deps.quotes);
   const markets = v3Route({
     path: '/coins/markets',
     summary: 'Market figures of assets, by ids or by rank',
@@ -48,7 +48,7 @@ export function marketRoutes(deps: CoinGeckoApiDeps): Route[] {
       const ids = query.category === undefined ? selectedIds(query, deps.assets) : undefined;
       const found = await findRows(deps, { query, ids, viewer });
       if (found.rows.length === 0 && found.pending.length > 0)
-        throw await unserved(reasonOf(found.readings), deps.budgetStatus);
+        throw await unserved(reasonOf(found.readings), deps.upstream);
       send(ctx, found, { query, held });
     },
   });
@@ -82,13 +82,13 @@ function needsDocument(query: MarketsQuery, ids: readonly string[] | undefined):
 }
 
 async function namedRows(
-  { market, config }: CoinGeckoApiDeps,
+  { quotes, config }: CoinGeckoApiDeps,
   { query, ids, viewer }: Asked & { readonly ids: readonly string[] },
 ): Promise<FoundRows> {
   const { vs_currency: currency, per_page: perPage, page } = query;
   const asked = { currency, assetIds: ids, waitMs: config.READ_WAIT_MS, requester: viewer };
-  const readings = await market.getMany(asked);
-  const { rows, ...found } = await joinRows(market, currency, [...readings.values()]);
+  const readings = await quotes.getMany(asked);
+  const { rows, ...found } = await joinRows(quotes, currency, [...readings.values()]);
   const inOrder = ordered(rows, query.order ?? 'market_cap_desc');
   return { ...found, rows: inOrder.slice((page - 1) * perPage, page * perPage), total: rows.length };
 }
@@ -99,7 +99,7 @@ const rankingPage = 250;
 const mostRankingPages = 400;
 
 async function rankedRows(
-  { market, assets, config, budgetStatus }: CoinGeckoApiDeps,
+  { quotes, assets, config, upstream }: CoinGeckoApiDeps,
   { query }: Pick<Asked, 'query' | 'viewer'>,
 ): Promise<FoundRows> {
   const { vs_currency: currency, per_page: perPage, page } = query;
@@ -112,19 +112,19 @@ async function rankedRows(
   const pages: { currency: string; page: number }[] = [];
   let receivedAt = Infinity;
   for (let each = first; each <= last && each < lastPage; each++) {
-    const ranking = await market.ranking({ currency, page: each + 1, waitMs: config.READ_WAIT_MS });
-    if (ranking === undefined) throw await unserved('pending', budgetStatus);
+    const ranking = await quotes.ranking({ currency, page: each + 1, waitMs: config.READ_WAIT_MS });
+    if (ranking === undefined) throw await unserved('pending', upstream);
     pages.push({ currency, page: each + 1 });
     ids.push(...ranking.assetIds.slice(Math.max(0, start - each * rankingPage), end - each * rankingPage));
     receivedAt = Math.min(receivedAt, ranking.receivedAt);
     if (ranking.assetIds.length < rankingPage) break;
   }
-  const readings = await market.getMany({ currency, assetIds: [...new Set(ids)], waitMs: 0 });
-  const { rows, ...found } = await joinRows(market, currency, [...readings.values()]);
+  const readings = await quotes.getMany({ currency, assetIds: [...new Set(ids)], waitMs: 0 });
+  const { rows, ...found } = await joinRows(quotes, currency, [...readings.values()]);
   const place = new Map(ids.map((id, index) => [id, index]));
   const inOrder = rows.toSorted((left, right) => (place.get(left.id) ?? 0) - (place.get(right.id) ?? 0));
   // The ranking's age is the answer's: what has left it would otherwise never be missed.
-  const isStale = Date.now() - receivedAt >= market.freshMs;
+  const isStale = Date.now() - receivedAt >= quotes.freshMs;
   const state = isStale && ids.length > 0 ? 'stale' : found.state;
   return {
     ...found,
@@ -139,11 +139,11 @@ async function rankedRows(
 }
 
 async function joinRows(
-  market: CoinGeckoApiDeps['market'],
+  quotes: CoinGeckoApiDeps['quotes'],
   currency: string,
   readings: readonly QuoteReading[],
 ): Promise<FoundRows> {
-  const stored = await market.rows(
+  const stored = await quotes.rows(
     currency,
     readings.map(({ assetId }) => assetId),
   );

@@ -1,4 +1,5 @@
 import type { ApiModule } from '../../platform/http/api-module.ts';
+import type { Platform } from '../../platform/platform.ts';
 import { coinListRoutes, documentRoutes } from './coin-routes.ts';
 import { historyRoutes } from './history-routes.ts';
 import { marketRoutes } from './markets-routes.ts';
@@ -6,7 +7,11 @@ import { keyRoute, simpleRoutes } from './simple-routes.ts';
 import type { CoinGeckoApiDeps } from './types.ts';
 
 /** CoinGecko's contract, as far as it is mirrored. Literal paths stand before those with a parameter in the same place. */
-export function createCoinGeckoApiModule(deps: CoinGeckoApiDeps): ApiModule {
+export function createCoinGeckoApiModule(
+  { config, clock }: Pick<Platform, 'config' | 'clock'>,
+  services: Omit<CoinGeckoApiDeps, 'config' | 'clock'>,
+): ApiModule {
+  const deps = { config, clock, ...services };
   return {
     routes: [
       ...simpleRoutes(deps),

@@ -48,7 +48,7 @@ const priceQuery = z.object({
 const mostPairs = 20_000;
 
 function price(deps: CoinGeckoApiDeps): Route {
-  const held = createHeldAnswers(deps.market);
+  const held = createHeldAnswers(deps.quotes);
   return v3Route({
     path: '/simple/price',
     summary: 'Prices of assets in currencies',
@@ -88,7 +88,7 @@ interface Found {
 
 /** Without a known currency US dollars tell which of the assets exist. */
 async function readAll(
-  { market, config }: CoinGeckoApiDeps,
+  { quotes, config }: CoinGeckoApiDeps,
   {
     ids,
     currencies,
@@ -98,7 +98,7 @@ async function readAll(
   const asked = currencies.length === 0 ? ['usd'] : currencies;
   const common = { assetIds: ids, waitMs: config.READ_WAIT_MS, requester: viewer };
   return await Promise.all(
-    asked.map(async (currency) => ({ currency, readings: await market.getMany({ ...common, currency }) })),
+    asked.map(async (currency) => ({ currency, readings: await quotes.getMany({ ...common, currency }) })),
   );
 }
 
@@ -122,9 +122,9 @@ function isFresh({ readings }: Found): boolean {
   return true;
 }
 
-async function refusalOf(found: readonly Found[], { budgetStatus }: CoinGeckoApiDeps): Promise<Error> {
+async function refusalOf(found: readonly Found[], { upstream }: CoinGeckoApiDeps): Promise<Error> {
   const unread = found.flatMap(({ readings }) => [...readings.values()].filter((each) => !isKnown(each)));
-  return await unserved(reasonOf(unread), budgetStatus);
+  return await unserved(reasonOf(unread), upstream);
 }
 
 /** Whether the asset exists, with a price or without. */
@@ -169,9 +169,9 @@ function rowOf(found: readonly Found[], id: string, shown: Shown): string {
 const minutesOfDay = 1_440;
 
 /** `/key`: what the caller's key (or without one, its user) may do and has done this month. */
-export function keyRoute({ usageReports, authenticator, config, clock }: CoinGeckoApiDeps): Route {
+export function keyRoute({ access, config, clock }: CoinGeckoApiDeps): Route {
   const quotaOf = ({ keyId }: Principal): number | undefined =>
-    keyId === undefined ? undefined : authenticator.dailyQuotaOf(keyId);
+    keyId === undefined ? undefined : access.authenticator.dailyQuotaOf(keyId);
   return v3Route({
     path: '/key',
     scope: 'any',
@@ -181,7 +181,7 @@ export function keyRoute({ usageReports, authenticator, config, clock }: CoinGec
     handler: async (ctx, { viewer }) => {
       const perMinute = viewer.keyId === undefined ? config.RATE_LIMIT_USER : config.RATE_LIMIT_KEY;
       const month = monthOf(new Date(clock.now()));
-      const { days, totals } = await usageReports.ofUser({
+      const { days, totals } = await access.usageReports.ofUser({
         userId: viewer.userId,
         from: month.from,
         to: month.to,

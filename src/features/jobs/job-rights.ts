@@ -9,11 +9,13 @@ import {
   type ClientJobName,
 } from '../../../jobs/registry.ts';
 import type { Principal } from '../../domain/principal.ts';
-import type { JobRecord } from '../../domain/job.ts';
+import type { JobRecord, Viewer } from '../../domain/job.ts';
 import type { Scope } from '../../domain/scopes.ts';
 import { NotFoundError } from '../../domain/errors.ts';
-import type { JobDesk } from './job-service.ts';
 import { allowed } from '../../platform/http/admission.ts';
+
+/** Finds or cancels a job of the viewer, or of anybody where it is an admin. @throws {NotFoundError} there is none. */
+type ByViewer = (id: string, viewer: Viewer) => Promise<JobRecord>;
 
 /** What a key needs to see any job at all. */
 export const seeJobs = ['jobs:write', 'portfolio:read'] as const satisfies readonly Scope[];
@@ -43,7 +45,11 @@ export function namesSeenBy(viewer: Principal): readonly ClientJobName[] | undef
  * A job as the viewer may see it.
  * @throws {NotFoundError} it does not exist, is somebody else's, or of a kind that the viewer's key may not see.
  */
-export async function jobSeenBy(viewer: Principal, desk: JobDesk, id: string): Promise<JobRecord> {
+export async function jobSeenBy(
+  viewer: Principal,
+  desk: { readonly get: ByViewer },
+  id: string,
+): Promise<JobRecord> {
   const job = await desk.get(id, viewer);
   if (!maySee(viewer, job.name)) throw noSuchJob();
   return mayKnowAll(viewer, job) ? job : concealed(job);
@@ -53,7 +59,11 @@ export async function jobSeenBy(viewer: Principal, desk: JobDesk, id: string): P
  * A job whose events the viewer may follow: they tell what it failed of.
  * @throws {NotFoundError} as {@link jobSeenBy}; an admin does not follow jobs on portfolios of others.
  */
-export async function jobFollowedBy(viewer: Principal, desk: JobDesk, id: string): Promise<JobRecord> {
+export async function jobFollowedBy(
+  viewer: Principal,
+  desk: { readonly get: ByViewer },
+  id: string,
+): Promise<JobRecord> {
   const job = await jobSeenBy(viewer, desk, id);
   if (!mayKnowAll(viewer, job)) throw noSuchJob();
   return job;
@@ -64,7 +74,11 @@ export async function jobFollowedBy(viewer: Principal, desk: JobDesk, id: string
  * @throws {NotFoundError} it does not exist, is somebody else's, or of a kind that the viewer's key may neither see nor cancel.
  * @throws {ForbiddenError} the viewer's key may see it, and not cancel it.
  */
-export async function cancelFor(viewer: Principal, desk: JobDesk, id: string): Promise<JobRecord> {
+export async function cancelFor(
+  viewer: Principal,
+  desk: { readonly get: ByViewer; readonly cancel: ByViewer },
+  id: string,
+): Promise<JobRecord> {
   const { name } = await desk.get(id, viewer);
   const scope: Scope = isPortfolioJob(name) ? 'portfolio:write' : onRequests;
   if (!has(viewer, scope) && !maySee(viewer, name)) throw noSuchJob();

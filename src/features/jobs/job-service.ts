@@ -30,12 +30,18 @@ import { createBell } from '../../platform/concurrency/wake-signal.ts';
 import type { Logger } from '../../platform/observability/logger.ts';
 import type { Platform } from '../../platform/platform.ts';
 import type { Queues } from '../../platform/queue/queues.ts';
+import { allowed } from '../../platform/http/admission.ts';
+import type { Realtime } from '../../platform/realtime/realtime.ts';
+import type { AccountService } from '../accounts/account-service.ts';
+import type { WebhookService } from '../webhooks/webhook-service.ts';
 import { createPortfolioBacklog, createUserBacklog } from './backlogs.ts';
 import { createControlChannel } from './control-channel.ts';
 import { enqueueWork } from './enqueue-work.ts';
 import { etaSeconds } from './eta.ts';
 import { createJobEventReader } from './job-event-reader.ts';
 import { createJobEventLog, isLastEvent, jobSubject, workSubject } from './job-events.ts';
+import { jobFollowedBy, seeJobs } from './job-rights.ts';
+import { createJobStreams } from './job-streams.ts';
 import { createJobQueries, type JobQueries } from './queries/jobs.ts';
 
 /** Data of a client job without what the desk adds. */
@@ -107,19 +113,22 @@ const forecastableJobs = 100;
 /** Assets that one upstream call brings; for forecasts. */
 const assetsPerCall = 250;
 
+export type JobService = ReturnType<typeof createJobService>;
+
 /** Opens what API processes need of client jobs. Workers run them (workers/processors/jobs). */
 export function createJobService(
   platform: Platform,
   {
-    kickWebhooks,
-    onAccepted,
+    access: { usage },
+    webhooks,
+    realtime,
     wantedAssets,
     budget,
   }: {
-    /** Told of jobs that have ended and whose end is to be told as a webhook. Must not throw. */
-    readonly kickWebhooks: (ids: readonly string[]) => void;
-    /** Told of every job that was accepted, repetitions by an idempotency key left out. Must not throw. */
-    readonly onAccepted: (who: Requester) => void;
+    readonly access: Pick<AccountService, 'usage'>;
+    /** Tells the ends of jobs. */
+    readonly webhooks: Pick<WebhookService, 'kick'>;
+    readonly realtime: Pick<Realtime, 'open' | 'registerTopic'>;
     /** Number of assets of a currency that wait for an upstream call. */
     readonly wantedAssets: (currency: string) => Promise<number>;
     /** What the upstream budget allows. */
@@ -127,7 +136,7 @@ export function createJobService(
   },
 ) {
   const { config, log, clock, shutdown, knex, redis, subscriber, keys, queues } = platform;
-  const jobs = createJobQueries(knex, kickWebhooks);
+  const jobs = createJobQueries(knex, (ids) => void webhooks.kick(ids));
   const eventLog = createJobEventLog(redis, keys.jobEvents);
   const control = createControlChannel({ redis, subscriber, channel: keys.control });
   const reader = createJobEventReader({
@@ -150,7 +159,7 @@ export function createJobService(
     backlogLimit: config.JOB_BACKLOG_LIMIT,
     backlogPerUser: config.JOB_BACKLOG_PER_USER,
     portfolioJobsPerUser: config.PORTFOLIO_JOBS_PER_USER,
-    onAccepted,
+    onAccepted: (who) => usage.job(who),
     abandon: (workKey) => control.publish({ abandon: workKey }),
     announceCancel: (jobId) =>
       eventLog.append(jobSubject(jobId), [
@@ -174,12 +183,24 @@ export function createJobService(
       return waiting + prioritized > forecastableJobs ? null : etaSeconds(wanted, assetsPerCall, allowed);
     },
   });
+  const streams = createJobStreams({
+    realtime,
+    reader,
+    clock,
+    log,
+    findEnded: (ids) => jobs.findEnded(ids),
+    async findJob(viewer, id) {
+      allowed(viewer, { access: 'user', scope: seeJobs });
+      return await jobFollowedBy(viewer, desk, id);
+    },
+  });
+  shutdown.add('accept', 'rows of followed jobs', () => streams.close());
   return {
     desk,
-    /** The events of jobs, as they come. */
-    reader,
-    /** Rows of jobs, for streams and gauges. */
-    jobs,
+    /** The events of jobs as they happen. */
+    streams,
+    /** Number of jobs by their state. @throws {UnavailableError} Postgres does not answer. */
+    countByState: () => jobs.countByState(),
   };
 }
 

@@ -1,9 +1,8 @@
 import { isFinal, jobStates } from '../../domain/job.ts';
 import { jobJson, presentJob } from '../../domain/job-text.ts';
 import { cancelFor, cancelJobs, jobFollowedBy, jobSeenBy, namesSeenBy, seeJobs } from './job-rights.ts';
-import type { JobDesk } from './job-service.ts';
-import type { JobStreams } from './job-streams.ts';
-import { matchesTag } from './preferences.ts';
+import type { JobDesk, JobService } from './job-service.ts';
+import { matchesTag } from '../../platform/http/if-match.ts';
 import type { Realtime } from '../../platform/realtime/realtime.ts';
 import { answer, answerJson, envelopeOf } from '../../platform/http/envelope.ts';
 import { pageOf } from '../../platform/http/paging.ts';
@@ -34,11 +33,9 @@ function jobIdOf({ id }: z.output<typeof jobPath>): string {
   return id.toLowerCase();
 }
 
-/** What the routes of jobs stand on. */
-export interface JobDeps {
-  readonly jobDesk: JobDesk;
+interface JobDeps {
+  readonly jobs: { readonly desk: JobDesk; readonly streams: Pick<JobService['streams'], 'open'> };
   readonly realtime: Pick<Realtime, 'takeOver'>;
-  readonly jobStreams: Pick<JobStreams, 'open'>;
 }
 
 const tag = 'Jobs';
@@ -52,7 +49,7 @@ export function jobRoutes(deps: JobDeps): Route[] {
   return [list(deps), poll(deps), cancel(deps), follow(deps)];
 }
 
-function list({ jobDesk }: JobDeps): Route {
+function list({ jobs: { desk } }: JobDeps): Route {
   return route({
     method: 'GET',
     path: '/api/v1/jobs',
@@ -66,14 +63,14 @@ function list({ jobDesk }: JobDeps): Route {
     handler: async (ctx, { query: { page, limit, state }, viewer }) => {
       const { userId } = viewer;
       const names = namesSeenBy(viewer);
-      const { jobs, total } = await jobDesk.list({ userId, page, limit, state, names });
+      const { jobs, total } = await desk.list({ userId, page, limit, state, names });
       const data = pageOf(jobs.map(presentJob), { total, page, limit });
       answer(ctx, { message: 'Jobs', data });
     },
   });
 }
 
-function poll({ jobDesk }: JobDeps): Route {
+function poll({ jobs: { desk } }: JobDeps): Route {
   return route({
     method: 'GET',
     path: '/api/v1/jobs/:id',
@@ -90,8 +87,8 @@ function poll({ jobDesk }: JobDeps): Route {
       503: unavailable,
     },
     handler: async (ctx, { params, viewer }) => {
-      const job = await jobSeenBy(viewer, jobDesk, jobIdOf(params));
-      const etaSeconds = isFinal(job.state) ? null : await jobDesk.etaSeconds(job);
+      const job = await jobSeenBy(viewer, desk, jobIdOf(params));
+      const etaSeconds = isFinal(job.state) ? null : await desk.etaSeconds(job);
       const retryAfter = pollAfterSeconds(job, etaSeconds);
       const jobTag = `"${job.version}"`;
       ctx.set('ETag', jobTag);
@@ -103,7 +100,7 @@ function poll({ jobDesk }: JobDeps): Route {
   });
 }
 
-function cancel({ jobDesk }: JobDeps): Route {
+function cancel({ jobs: { desk } }: JobDeps): Route {
   return route({
     method: 'DELETE',
     path: '/api/v1/jobs/:id',
@@ -115,14 +112,14 @@ function cancel({ jobDesk }: JobDeps): Route {
     params: jobPath,
     answers: { 200: 'The job as it is now', 404: missing, 503: unavailable },
     handler: async (ctx, { params, viewer }) => {
-      const job = await cancelFor(viewer, jobDesk, jobIdOf(params));
+      const job = await cancelFor(viewer, desk, jobIdOf(params));
       const message = job.state === 'cancelled' ? 'Job cancelled' : 'The job had ended already';
       answer(ctx, { message, data: presentJob(job) });
     },
   });
 }
 
-function follow({ jobDesk, realtime, jobStreams }: JobDeps): Route {
+function follow({ jobs: { desk, streams }, realtime }: JobDeps): Route {
   return route({
     method: 'GET',
     path: '/api/v1/jobs/:id/events',
@@ -141,13 +138,13 @@ function follow({ jobDesk, realtime, jobStreams }: JobDeps): Route {
     },
     produces: 'text/event-stream',
     handler: async (ctx, { params, viewer }) => {
-      const job = await jobFollowedBy(viewer, jobDesk, jobIdOf(params));
+      const job = await jobFollowedBy(viewer, desk, jobIdOf(params));
       if (ctx.method === 'HEAD') {
         ctx.status = 200;
         ctx.set('Content-Type', 'text/event-stream');
         return;
       }
-      jobStreams.open({ ...realtime.takeOver(ctx), job });
+      streams.open({ ...realtime.takeOver(ctx), job });
     },
   });
 }

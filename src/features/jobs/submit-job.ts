@@ -8,11 +8,11 @@ import type { ClientJobName } from '../../../jobs/registry.ts';
 import { isFinal, type JobRecord } from '../../domain/job.ts';
 import { jobJson, jobLinks, resultJsonOf } from '../../domain/job-text.ts';
 import { AppError, ConflictError } from '../../domain/errors.ts';
-import type { JobDesk, SubmitRequest } from './job-service.ts';
+import type { JobDesk, JobService, SubmitRequest } from './job-service.ts';
 import type { ApiContext } from '../../platform/http/context.ts';
 import type { Metrics } from '../../platform/observability/metrics-registry.ts';
-import type { WebhookTargets } from '../webhooks/target.ts';
-import { idempotencyOf, maxWaitSeconds, preferredWaitSeconds } from './preferences.ts';
+import type { WebhookService } from '../webhooks/webhook-service.ts';
+import { idempotencyOf, maxWaitSeconds, preferredWaitSeconds } from '../../platform/http/preferences.ts';
 import { answerJson, envelopeOf } from '../../platform/http/envelope.ts';
 
 const timeoutRule = `must be a number of seconds from 1 to ${maxWaitSeconds}`;
@@ -27,9 +27,9 @@ export const timeout = z
 
 /** What submitting needs of the API. */
 export interface SubmitDeps {
-  readonly jobDesk: JobDesk;
+  readonly jobs: Pick<JobService, 'desk'>;
   readonly metrics: Pick<Metrics, 'jobSubmitted'>;
-  readonly webhookTargets: Pick<WebhookTargets, 'checked'>;
+  readonly webhooks: { readonly targets: Pick<WebhookService['targets'], 'checked'> };
 }
 
 /** Headers and answers of every route that submits a job, for the description of the API. */
@@ -55,7 +55,7 @@ export const submissionDescribed = {
  */
 export async function submitJob<N extends ClientJobName>(
   ctx: ApiContext,
-  { jobDesk, metrics, webhookTargets }: SubmitDeps,
+  { jobs: { desk }, metrics, webhooks }: SubmitDeps,
   {
     viewer,
     route: name,
@@ -75,11 +75,11 @@ export async function submitJob<N extends ClientJobName>(
   // How long a client waits is no part of what it asks for: a repetition may wait longer.
   const { timeout, ...asked } = body;
   const { callback_url: callback } = asked;
-  const callbackUrl = callback === undefined ? undefined : webhookTargets.checked(callback, 'callback_url');
+  const callbackUrl = callback === undefined ? undefined : webhooks.targets.checked(callback, 'callback_url');
   const idempotency = idempotencyOf(ctx.req.headers['idempotency-key'], name, asked);
   const preferred = preferredWaitSeconds(ctx.req.headers.prefer);
   const waitSeconds = timeout ?? preferred;
-  const accepted = await jobDesk.submit({
+  const accepted = await desk.submit({
     ...request,
     userId: viewer.userId,
     keyId: viewer.keyId,
@@ -92,33 +92,33 @@ export async function submitJob<N extends ClientJobName>(
   ctx.set('Location', jobLinks(accepted.id).self);
   ctx.vary('Prefer');
   if (preferred !== undefined && timeout === undefined) ctx.set('Preference-Applied', `wait=${preferred}`);
-  if (waitSeconds === undefined) return answerAccepted(ctx, jobDesk, accepted);
-  const job = await waitForEnd(ctx, jobDesk, { accepted, waitSeconds, viewer });
+  if (waitSeconds === undefined) return answerAccepted(ctx, desk, accepted);
+  const job = await waitForEnd(ctx, desk, { accepted, waitSeconds, viewer });
   if (isFinal(job.state)) answerEnded(ctx, job);
-  else await answerAccepted(ctx, jobDesk, job);
+  else await answerAccepted(ctx, desk, job);
 }
 
 /** Waits until the job has ended, the time is up, or the client is gone; returns the job as it is then, with its result. */
 export async function waitForEnd(
   ctx: ApiContext,
-  jobDesk: JobDesk,
+  desk: JobDesk,
   wait: { readonly accepted: JobRecord; readonly waitSeconds: number; readonly viewer: Principal },
 ): Promise<JobRecord> {
   const gone = new AbortController();
   const leave = (): void => gone.abort(new Error('the client went away'));
   ctx.res.once('close', leave);
   try {
-    const job = await jobDesk.waitForEnd(wait.accepted, wait.waitSeconds * 1000, gone.signal);
+    const job = await desk.waitForEnd(wait.accepted, wait.waitSeconds * 1000, gone.signal);
     const isWhole = job.state !== 'completed' || job.resultJson !== null;
-    return isWhole ? job : await jobDesk.get(job.id, wait.viewer);
+    return isWhole ? job : await desk.get(job.id, wait.viewer);
   } finally {
     ctx.res.off('close', leave);
   }
 }
 
 /** 202 with the job, and when to look again. */
-export async function answerAccepted(ctx: ApiContext, jobDesk: JobDesk, job: JobRecord): Promise<void> {
-  const etaSeconds = isFinal(job.state) ? null : await jobDesk.etaSeconds(job);
+export async function answerAccepted(ctx: ApiContext, desk: JobDesk, job: JobRecord): Promise<void> {
+  const etaSeconds = isFinal(job.state) ? null : await desk.etaSeconds(job);
   ctx.set('Retry-After', String(pollAfterSeconds(job, etaSeconds) ?? 0));
   answerJson(ctx, 202, envelopeOf('Job accepted', jobJson(job, etaSeconds)));
 }

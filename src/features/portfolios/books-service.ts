@@ -2,11 +2,11 @@
  * What portfolios stand on in every process: their tables, the news of their books, and the prices that they are valued at. API
  * processes put their services over it (portfolio-service.ts), workers their processors (workers/processors/portfolios).
  */
-import { freshness, priceOf, type QuoteReading } from '../../domain/cached-quote.ts';
+import { priceOf } from '../../domain/cached-quote.ts';
 import { messageOf } from '../../domain/errors.ts';
 import type { Platform } from '../../platform/platform.ts';
 import type { HistoryService } from '../history/history-service.ts';
-import type { QuoteStore } from '../quotes/quote-store.ts';
+import type { QuoteService } from '../quotes/quote-service.ts';
 import { createBookNews } from './book-channel.ts';
 import type { QuotedPrice, ReadQuotes } from './performance/performance-tables.ts';
 import { createBookReading } from './queries/book-reading.ts';
@@ -24,39 +24,16 @@ export type PastCloses = Pick<HistoryService, 'dailyCloses' | 'closesBefore' | '
 /** See {@link createBooksService}. */
 export type BooksService = ReturnType<typeof createBooksService>;
 
-/** Assets whose quotes are read from the cache at once. */
-const quotesBatch = 500;
-
-/** Builds what every process has of portfolios. `store` is the fleet's cache of quotes. */
+/** Builds what every process has of portfolios. `past` has the daily prices. */
 export function createBooksService(
   { knex, redis, subscriber, keys, queues, clock, log, config }: Platform,
-  { store, past }: { readonly store: Pick<QuoteStore, 'readMany'>; readonly past: PastCloses },
+  { quotes, past }: { readonly quotes: Pick<QuoteService, 'cached'>; readonly past: PastCloses },
 ) {
-  const freshMs = config.QUOTE_FRESH_SECONDS * 1000;
-
-  /** What is cached of assets, however old. Rejects when Redis does not answer. */
-  async function cachedQuotes(
-    currency: string,
-    assetIds: readonly string[],
-  ): Promise<ReadonlyMap<string, QuoteReading>> {
-    const readings = new Map<string, QuoteReading>();
-    for (let begin = 0; begin < assetIds.length; begin += quotesBatch) {
-      const stored = await store.readMany(currency, assetIds.slice(begin, begin + quotesBatch));
-      const now = clock.now();
-      for (const { quote } of stored) {
-        if (quote === undefined) continue;
-        const { assetId } = quote;
-        readings.set(assetId, { assetId, state: freshness(quote, now, freshMs), quote });
-      }
-    }
-    return readings;
-  }
-
   /** Prices of cached quotes. Without the cache there are none: statistics then end with the last stored day. */
   const quotedPrices: ReadQuotes = async (currency, assetIds) => {
     const prices = new Map<string, QuotedPrice>();
     try {
-      for (const [assetId, { quote }] of await cachedQuotes(currency, assetIds)) {
+      for (const [assetId, { quote }] of await quotes.cached(currency, assetIds)) {
         if (quote === undefined) continue;
         const price = priceOf(quote);
         if (Number.isFinite(price)) prices.set(assetId, { price, receivedAt: quote.receivedAt });
@@ -79,7 +56,6 @@ export function createBooksService(
     ledgers: createLedgerQueries(knex),
     readDailyBooks: createDailyBooks(knex),
     news: createBookNews({ redis, subscriber, channel: keys.books }),
-    cachedQuotes,
     quotedPrices,
     findMarketValues: createMarketValues({ dailyCloses: past.dailyCloses, quotedPrices, clock }),
 

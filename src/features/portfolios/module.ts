@@ -11,19 +11,20 @@ import { positionRoutes } from './positions/routes.ts';
 import { portfolioRoutes } from './routes.ts';
 import { transactionRoutes } from './transactions/routes.ts';
 import { valuationRoutes } from './valuation/routes.ts';
-import type { PortfolioStreams } from './portfolio-stream.ts';
 
-/** Builds what the API process serves of portfolios; the rest is how jobs are submitted and streams are opened. */
-export function createPortfolioModule(
+/** Portfolios with all that is in them, their figures, and the jobs on them. */
+export function createPortfoliosModule(
   { config, clock, log }: Pick<Platform, 'config' | 'clock' | 'log'>,
-  service: PortfolioService,
-  others: SubmitDeps & {
+  {
+    portfolios,
+    ...others
+  }: SubmitDeps & {
+    readonly portfolios: PortfolioService;
     readonly assets: Pick<AssetDirectory, 'isKnown' | 'byId'>;
-    readonly realtime: Realtime;
-    readonly portfolioStreams: PortfolioStreams;
+    readonly realtime: Pick<Realtime, 'takeOver'>;
   },
 ): ApiModule {
-  const deps = { config, clock, log, ...service, ...others };
+  const deps = { config, clock, log, ...others, ...portfolios };
   return {
     routes: [
       ...portfolioRoutes(deps),

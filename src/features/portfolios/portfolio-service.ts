@@ -3,7 +3,10 @@ import type { Portfolio } from './ledger/portfolio.ts';
 import type { Viewer } from '../../domain/job.ts';
 import { messageOf, NotFoundError } from '../../domain/errors.ts';
 import type { Platform } from '../../platform/platform.ts';
+import type { Realtime } from '../../platform/realtime/realtime.ts';
 import type { AssetDirectory } from '../assets/asset-directory.ts';
+import type { PriceStreams } from '../quotes/price-streams.ts';
+import type { QuoteService } from '../quotes/quote-service.ts';
 import type { BooksService } from './books-service.ts';
 import { createBooksWatch } from './books-watch.ts';
 import { createExportQueries } from './queries/exports.ts';
@@ -11,12 +14,13 @@ import type { ImportQueries } from './queries/imports.ts';
 import type { PortfolioSnapshots } from './queries/portfolio-snapshots.ts';
 import { createTransactionQueries } from './queries/transactions.ts';
 import { createBookReader } from './book-reader.ts';
+import { createPortfolioStreams } from './portfolio-stream.ts';
 import {
   createTransactionDesk,
   createWriteTurns,
   type TakeWriteTurn,
 } from './transactions/transaction-service.ts';
-import { createValuationDesk, type ReadQuotes } from './valuation/valuation-service.ts';
+import { createValuationDesk } from './valuation/valuation-service.ts';
 import { createValueHistories } from './valuation/value-histories.ts';
 import { confirmVersion, type ExpectedVersion } from '../../domain/expected-version.ts';
 
@@ -125,8 +129,7 @@ export type PortfolioService = ReturnType<typeof createPortfolioService>;
 const booksWaitMs = 5_000;
 
 /**
- * Builds what API processes serve of portfolios. Nothing is waited for. `quotes` reads quotes as a market reader does, `assets` is
- * the list of them.
+ * Builds what API processes serve of portfolios. Nothing is waited for.
  */
 export function createPortfolioService(
   { config, log, shutdown, knex, clock }: Platform,
@@ -134,7 +137,14 @@ export function createPortfolioService(
   {
     assets,
     quotes,
-  }: { readonly assets: Pick<AssetDirectory, 'isKnown' | 'byId'>; readonly quotes: ReadQuotes },
+    prices,
+    realtime,
+  }: {
+    readonly assets: Pick<AssetDirectory, 'isKnown' | 'byId'>;
+    readonly quotes: Pick<QuoteService, 'getMany'>;
+    readonly prices: Pick<PriceStreams, 'hub' | 'load'>;
+    readonly realtime: Pick<Realtime, 'open'>;
+  },
 ) {
   const { portfolios: rows, reading, news, update, findMarketValues, past } = books;
   const imports: Pick<ImportQueries, 'open' | 'addChunk' | 'complete' | 'discard' | 'find' | 'list'> =
@@ -183,14 +193,21 @@ export function createPortfolioService(
     valuations: createValuationDesk({
       portfolios: reading,
       reader,
-      quotes,
+      quotes: quotes.getMany,
       watch,
       quotesWaitMs: config.READ_WAIT_MS,
       booksWaitMs,
     }),
     /** by day, */
-    valueHistories: createValueHistories({ readBooks: books.readDailyBooks, past, quotes, clock }),
+    valueHistories: createValueHistories({
+      readBooks: books.readDailyBooks,
+      past,
+      quotes: quotes.getMany,
+      clock,
+    }),
     /** and when a snapshot was stored. */
     portfolioSnapshots,
+    /** What portfolios are worth, as it changes. */
+    streams: createPortfolioStreams({ realtime, prices, clock, log }),
   };
 }

@@ -52,19 +52,15 @@ interface PortfolioStreamRequest extends Pick<PortfolioStreamAsked, 'source' | '
 /** Prices come a little early rather than a whole gathering late (price-hub.ts). */
 const earlyMs = 100;
 
-export type PortfolioStreams = ReturnType<typeof createPortfolioStreams>;
-
 /** Builds the streams of portfolios of an API process. */
 export function createPortfolioStreams({
   realtime,
   prices,
-  hub,
   clock,
   log,
 }: {
   readonly realtime: Pick<Realtime, 'open'>;
-  readonly prices: Pick<PriceStreams, 'load'>;
-  readonly hub: PriceHub;
+  readonly prices: Pick<PriceStreams, 'hub' | 'load'>;
   readonly clock: Clock;
   readonly log: Logger;
 }) {
@@ -87,7 +83,7 @@ export function createPortfolioStreams({
       new PortfolioStream({
         ...asked,
         stream,
-        hub,
+        hub: prices.hub,
         log,
         position,
         requester,

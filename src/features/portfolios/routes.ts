@@ -15,11 +15,11 @@ import {
   expectedVersion,
   ifMatchAnswers,
   ifMatchHeader,
+  matchesTag,
   versionTagOf,
 } from '../../platform/http/if-match.ts';
 import { pageOf } from '../../platform/http/paging.ts';
 import { route, type Route } from '../../platform/http/route.ts';
-import { matchesTag } from '../jobs/preferences.ts';
 
 type PortfolioDeps = Pick<PortfolioService, 'portfolios'>;
 

@@ -83,6 +83,8 @@ export function createPriceStreams({
   });
 
   return {
+    /** Where prices are watched. */
+    hub,
     /** Makes sure, in a bounded time, that the quotes which the fleet has are held here. Never rejects. */
     load,
 

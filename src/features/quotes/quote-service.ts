@@ -1,6 +1,7 @@
 /** All of quotes that routes, jobs and later features need: the one reader, and what workers put into the cache. */
 import { randomUUID } from 'node:crypto';
 import type { BudgetState } from '../../domain/budget-state.ts';
+import { freshness, type QuoteReading } from '../../domain/cached-quote.ts';
 import type { Platform } from '../../platform/platform.ts';
 import { createQuoteCollector } from './collect-quotes.ts';
 import { createDemand, createWant } from './demand/demand.ts';
@@ -13,11 +14,14 @@ import { QuoteReader } from './quote-reader.ts';
 import { createMarketRowStore, createQuoteStore } from './quote-store.ts';
 import { createTicks, type TickPublisher } from './ticks.ts';
 
+/** Assets whose quotes are read from the cache at once. */
+const cachedAtOnce = 500;
+
 export type QuoteService = ReturnType<typeof createQuoteService>;
 
 /**
  * Builds the quotes of a process: `get`, `getMany`, `popular`, `ranking` and `rows` read ({@link QuoteReader}), `want` asks for
- * newer ones, `collect` waits for them, `openHub` watches them. Nothing is waited for.
+ * newer ones, `collect` waits for them, `cached` does neither, `openHub` watches them. Nothing is waited for.
  */
 export function createQuoteService(
   platform: Platform,
@@ -59,6 +63,20 @@ export function createQuoteService(
     rows: reader.rows.bind(reader),
     noteReads: reader.noteReads.bind(reader),
     load: reader.load.bind(reader),
+    /** What the fleet has cached, however old; nothing is asked for. Without those of which it has none. Rejects when Redis does not answer. */
+    async cached(currency: string, assetIds: readonly string[]): Promise<ReadonlyMap<string, QuoteReading>> {
+      const readings = new Map<string, QuoteReading>();
+      for (let begin = 0; begin < assetIds.length; begin += cachedAtOnce) {
+        const stored = await store.readMany(currency, assetIds.slice(begin, begin + cachedAtOnce));
+        const now = clock.now();
+        for (const { quote } of stored) {
+          if (quote === undefined) continue;
+          const { assetId } = quote;
+          readings.set(assetId, { assetId, state: freshness(quote, now, freshMs), quote });
+        }
+      }
+      return readings;
+    },
     clear: reader.clear.bind(reader),
     stats: reader.stats.bind(reader),
     store,

@@ -103,9 +103,16 @@ const clearQuery = z.strictObject({
     .meta({ description: 'Comma-separated asset ids; all when absent' }),
 });
 
+/** What a later feature knows of the price sources. Both reject when it cannot be read. */
+interface Upstream {
+  readonly budgetState: () => Promise<BudgetState>;
+  /** In the order in which they are asked. */
+  readonly sources: () => Promise<readonly PriceSourceState[]>;
+}
+
 interface PriceDeps {
   readonly quotes: Pick<QuoteService, 'peekFreshJson' | 'get' | 'popular'>;
-  readonly budgetStatus: () => Promise<BudgetState>;
+  readonly upstream: Upstream;
   readonly config: Pick<Config, 'READ_WAIT_MS'>;
 }
 
@@ -119,7 +126,7 @@ export function priceRoutes(deps: PriceDeps): Route[] {
   return [popular(deps), single(deps)];
 }
 
-function single({ quotes, budgetStatus, config }: PriceDeps): Route {
+function single({ quotes, upstream, config }: PriceDeps): Route {
   const bodyOf = createBodies();
   return route({
     method: 'GET',
@@ -148,7 +155,7 @@ function single({ quotes, budgetStatus, config }: PriceDeps): Route {
     },
     handler: async (ctx, { params: { coinId: assetId }, query: { currency }, viewer: requester }) => {
       const reading = await quotes.get({ assetId, currency, waitMs: config.READ_WAIT_MS, requester });
-      if (reading.quote === undefined) throw await refusalOf(reading, budgetStatus);
+      if (reading.quote === undefined) throw await refusalOf(reading, upstream);
       answerJson(ctx, 200, `${quoteHead}${readingJson(reading)}}`);
     },
   });
@@ -174,7 +181,7 @@ function quickCurrency(querystring: string): string | undefined {
   return querystring === '' ? 'usd' : onlyCurrency.exec(querystring)?.[1];
 }
 
-function popular({ quotes, budgetStatus, config }: PriceDeps): Route {
+function popular({ quotes, upstream, config }: PriceDeps): Route {
   return route({
     method: 'GET',
     path: '/api/v1/crypto/popular',
@@ -186,7 +193,7 @@ function popular({ quotes, budgetStatus, config }: PriceDeps): Route {
     answers: { 200: 'Quotes in the order of their rank', 503: unavailable },
     handler: async (ctx, { query: { currency, limit } }) => {
       const { state, readings } = await quotes.popular({ currency, limit, waitMs: config.READ_WAIT_MS });
-      if (readings.length === 0) throw await refusalOf({ state, reason: undefined }, budgetStatus);
+      if (readings.length === 0) throw await refusalOf({ state, reason: undefined }, upstream);
       answerJson(ctx, 200, envelopeOf('Popular coins', `[${readings.map(readingJson).join(',')}]`));
     },
   });
@@ -200,24 +207,22 @@ const messages: Readonly<Record<string, string>> = {
 
 async function refusalOf(
   { state, reason }: Pick<QuoteReading, 'state' | 'reason'>,
-  budgetStatus: PriceDeps['budgetStatus'],
+  { budgetState }: Upstream,
 ): Promise<AppError> {
   if (state === 'not_found')
     return new NotFoundError('The price source does not know this coin', 'asset_not_found');
   const code = state === 'pending' || state === 'rate_limited' ? state : 'unavailable';
-  const seconds = await retryAfterSeconds(code, budgetStatus);
+  const seconds = await retryAfterSeconds(code, budgetState);
   return new AppError(reason ?? messages[code] ?? code, { code, status: 503, retryAfterSeconds: seconds });
 }
 
 /** What the cache holds, and emptying it. */
 export function cacheRoutes({
   quotes,
-  budgetStatus,
-  sources,
+  upstream,
 }: {
   readonly quotes: Pick<QuoteService, 'stats' | 'clear' | 'deviations'>;
-  readonly budgetStatus: () => Promise<BudgetState>;
-  readonly sources: () => Promise<readonly PriceSourceState[]>;
+  readonly upstream: Upstream;
 }): Route[] {
   const stats = route({
     method: 'GET',
@@ -230,9 +235,11 @@ export function cacheRoutes({
       200: 'Counts by state, hits, misses, ages, memory, and the budget (null when it cannot be read): calls a minute, credits of the month, until when they last at the rate of the last hour, the freshness that can be afforded now, and how the price sources stand',
     },
     handler: async (ctx) => {
-      const budget = await withDeadline(budgetStatus(), 1_000, 'reading the budget').catch(() => undefined);
+      const budget = await withDeadline(upstream.budgetState(), 1_000, 'reading the budget').catch(
+        () => undefined,
+      );
       const known = await withDeadline(
-        Promise.all([sources(), quotes.deviations()]),
+        Promise.all([upstream.sources(), quotes.deviations()]),
         1_000,
         'reading the sources',
       ).catch(() => undefined);

@@ -46,7 +46,7 @@ const portfolioStreamBody = z
 
 interface StreamDeps {
   readonly realtime: Pick<Realtime, 'takeOver'>;
-  readonly priceStreams: Pick<PriceStreams, 'open'>;
+  readonly prices: Pick<PriceStreams, 'open'>;
 }
 
 const tag = 'Streams';
@@ -55,10 +55,10 @@ const events = 'hello, price (a snapshot, then what changes), hb, ticket, end, d
 
 /** Live prices over Server-Sent Events. */
 export function streamRoutes(deps: StreamDeps): Route[] {
-  return [prices(deps), portfolio(deps)];
+  return [priceStream(deps), portfolioStream(deps)];
 }
 
-function prices({ realtime, priceStreams }: StreamDeps): Route {
+function priceStream({ realtime, prices }: StreamDeps): Route {
   return route({
     method: 'GET',
     path: '/api/v1/crypto/stream/prices',
@@ -88,12 +88,12 @@ function prices({ realtime, priceStreams }: StreamDeps): Route {
         intervalMs: interval * 1000,
         requester: requesterText(viewer),
       };
-      await priceStreams.open({ ...realtime.takeOver(ctx), watch, asPortfolio: false, maxUpdates });
+      await prices.open({ ...realtime.takeOver(ctx), watch, asPortfolio: false, maxUpdates });
     },
   });
 }
 
-function portfolio({ realtime, priceStreams }: StreamDeps): Route {
+function portfolioStream({ realtime, prices }: StreamDeps): Route {
   return route({
     method: 'POST',
     path: '/api/v1/crypto/stream/portfolio',
@@ -114,7 +114,7 @@ function portfolio({ realtime, priceStreams }: StreamDeps): Route {
       const assetIds = rows === undefined ? coins : [...new Set(rows.map(({ asset }) => asset))];
       const watch = { currency, assetIds, intervalMs: interval * 1000, requester: requesterText(viewer) };
       const asked = { watch, holdings: rows, asPortfolio: true, maxUpdates };
-      await priceStreams.open({ ...realtime.takeOver(ctx), ...asked });
+      await prices.open({ ...realtime.takeOver(ctx), ...asked });
     },
   });
 }

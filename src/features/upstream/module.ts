@@ -3,11 +3,12 @@ import type { ApiModule } from '../../platform/http/api-module.ts';
 import type { UpstreamService } from './upstream-service.ts';
 
 /** What the price sources give the API process: gauges of the budget and of the sources. What is not known is left out. */
-export function createUpstreamModule({
-  upstream: { budgetState, sources, calls },
-}: {
-  readonly upstream: Pick<UpstreamService, 'budgetState' | 'sources' | 'calls'>;
-}): Required<ApiModule> {
+export function createUpstreamModule(
+  _platform: unknown,
+  {
+    upstream: { budgetState, sources, calls },
+  }: { readonly upstream: Pick<UpstreamService, 'budgetState' | 'sources' | 'calls'> },
+): ApiModule {
   return {
     routes: [],
     metrics(metrics) {

@@ -1,17 +1,17 @@
 /** A user's webhooks: the secret that they are signed with, and what became of each. */
+import type { AccountService } from '../accounts/account-service.ts';
 import { actorOf } from '../accounts/actor.ts';
 import { charge } from '../../platform/http/admission.ts';
 import { answer, answerJson, envelopeOf } from '../../platform/http/envelope.ts';
 import { pageOf } from '../../platform/http/paging.ts';
 import { route, type Route } from '../../platform/http/route.ts';
-import type { Allowances } from '../../platform/redis/allowances.ts';
 import type { DeliveryRecord } from './queries/webhook-deliveries.ts';
 import type { WebhookService } from './webhook-service.ts';
 import { deliveriesQuery, deliveryIdOf, deliveryPath, testBody } from './schemas.ts';
 
 interface WebhookDeps {
   readonly webhooks: Pick<WebhookService, 'secret' | 'rotate' | 'list' | 'get' | 'retry' | 'test'>;
-  readonly allowances: Allowances;
+  readonly access: Pick<AccountService, 'allowances'>;
 }
 
 const tag = 'Webhooks';
@@ -47,7 +47,7 @@ function secret({ webhooks }: WebhookDeps): Route {
   });
 }
 
-function rotate({ webhooks, allowances }: WebhookDeps): Route {
+function rotate({ webhooks, access: { allowances } }: WebhookDeps): Route {
   return route({
     method: 'POST',
     path: `${path}/secret/rotate`,
@@ -103,7 +103,7 @@ function one({ webhooks }: WebhookDeps): Route {
   });
 }
 
-function retry({ webhooks, allowances }: WebhookDeps): Route {
+function retry({ webhooks, access: { allowances } }: WebhookDeps): Route {
   return route({
     method: 'POST',
     path: `${path}/deliveries/:id/retry`,
@@ -127,7 +127,7 @@ function retry({ webhooks, allowances }: WebhookDeps): Route {
   });
 }
 
-function tryOut({ webhooks, allowances }: WebhookDeps): Route {
+function tryOut({ webhooks, access: { allowances } }: WebhookDeps): Route {
   return route({
     method: 'POST',
     path: `${path}/test`,

@@ -56,14 +56,13 @@ interface AdmitDeps {
   readonly allowances: Allowances;
   readonly usage: { request(who: Principal): void };
   readonly clock: Clock;
-  /** Requests a minute. */
-  readonly limits: { readonly user: number; readonly key: number; readonly address: number };
+  readonly config: Pick<Config, 'RATE_LIMIT_USER' | 'RATE_LIMIT_KEY' | 'RATE_LIMIT_ADDRESS'>;
 }
 
 const dayMs = 86_400_000;
 const quotaRefusal = { code: 'quota_exceeded', message: 'The daily quota of this API key is used up' };
 
-/** Builds the {@link Admit} of an application. */
+/** Builds the {@link Admit} of an application. All that are made of the same parts count together. */
 export function createAdmit(deps: AdmitDeps): Admit {
   const charges = new Charges(deps);
   const door = new Door(deps, charges);
@@ -76,16 +75,6 @@ export function createAdmit(deps: AdmitDeps): Admit {
   };
 }
 
-/** The {@link Admit} that the configuration asks for. All that are made of the same parts count together. */
-export function admitOf(
-  deps: Omit<AdmitDeps, 'limits'> & {
-    readonly config: Pick<Config, 'RATE_LIMIT_USER' | 'RATE_LIMIT_KEY' | 'RATE_LIMIT_ADDRESS'>;
-  },
-): Admit {
-  const { RATE_LIMIT_USER: user, RATE_LIMIT_KEY: key, RATE_LIMIT_ADDRESS: address } = deps.config;
-  return createAdmit({ ...deps, limits: { user, key, address } });
-}
-
 /** What a request is charged to. Each charge is noted in the context, for the answer's fields. */
 class Charges {
   readonly #deps: AdmitDeps;
@@ -93,7 +82,7 @@ class Charges {
 
   constructor(deps: AdmitDeps) {
     this.#deps = deps;
-    const { user, key, address } = deps.limits;
+    const { RATE_LIMIT_USER: user, RATE_LIMIT_KEY: key, RATE_LIMIT_ADDRESS: address } = deps.config;
     const perMinute = (name: string, limit: number): LimitPolicy => ({ name, limit, windowSeconds: 60 });
     this.#policies = {
       user: perMinute('user', user),

@@ -39,3 +39,9 @@ export const ifMatchAnswers = {
   412: 'It has changed since: it has another ETag',
   428: 'If-Match is missing',
 } as const;
+
+/** Whether an `If-None-Match` header names this entity tag (weak comparison, as RFC 9110 asks for GET). */
+export function matchesTag(header: string | undefined, tag: string): boolean {
+  if (header === undefined) return false;
+  return header.trim() === '*' || header.split(',').some((each) => each.trim().replace(/^W\//, '') === tag);
+}

@@ -5,7 +5,10 @@ import type { Realtime } from './realtime.ts';
 import { socketPath } from './ws-messages.ts';
 
 /** The figures of streams, and a route that stands for the WebSocket, which is none: upgrades do not come here. */
-export function createRealtimeModule({ registry }: Pick<Realtime, 'registry'>): ApiModule {
+export function createRealtimeModule(
+  _platform: unknown,
+  { realtime: { registry } }: { readonly realtime: Pick<Realtime, 'registry'> },
+): ApiModule {
   const socket = route({
     method: 'GET',
     path: socketPath,

@@ -21,6 +21,7 @@ export function createRealtime(
   { config, clock, log, shutdown }: Pick<Platform, 'config' | 'clock' | 'log' | 'shutdown'>,
   {
     isRevoked,
+    onRevoked,
     issueTicket,
     registry = new StreamRegistry({
       clock,
@@ -33,6 +34,8 @@ export function createRealtime(
     }),
   }: {
     readonly isRevoked: (viewer: Principal) => boolean;
+    /** Calls `listener` when `isRevoked` may say something else. */
+    readonly onRevoked?: (listener: () => void) => void;
     /** Makes a ticket that opens streams for the principal. */
     readonly issueTicket: (viewer: Principal) => ReturnType<RenewTicket>;
     readonly registry?: StreamRegistry;
@@ -58,6 +61,7 @@ export function createRealtime(
 
   const streamDeps: SseStreamDeps = { registry, heartbeat, now: () => clock.now() };
   shutdown.add('accept', 'streams', () => registry.drain());
+  onRevoked?.(() => registry.endRevoked());
 
   return {
     registry,

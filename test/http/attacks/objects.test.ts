@@ -4,7 +4,6 @@
  */
 import { expect } from 'chai';
 import { v7 as uuidv7 } from 'uuid';
-import { routeTable } from '../../../src/app.ts';
 import { waitFor } from '../../support/wait-for.ts';
 import { startAccessApi, type AccessApi } from '../support/access.ts';
 import { as, newKey, newPerson, password, type Body, type Person } from '../support/attack.ts';
@@ -137,7 +136,7 @@ describe('attacks on objects', () => {
     'POST /api/v1/portfolios/:id/performance': () => ({ range: '30d' }),
     'POST /api/v1/crypto/portfolio': () => ({ holdings: [{ coin: 'bitcoin', quantity: '1' }] }),
   };
-  const withBodies = () => routeTable(api.deps).filter(({ body }) => body !== undefined);
+  const withBodies = () => api.routes.filter(({ body }) => body !== undefined);
   const tempting = [
     ...[
       'id',

@@ -1,4 +1,4 @@
-import type { AppDeps } from '../../../src/app-deps.ts';
+import type { PortfolioService } from '../../../src/features/portfolios/portfolio-service.ts';
 import { NotFoundError } from '../../../src/domain/errors.ts';
 
 const none = (): Promise<never> =>
@@ -10,24 +10,26 @@ async function* nothing(): AsyncGenerator<never> {
 }
 
 /** Nobody has a portfolio where a test brings none. */
-export const fakePortfolios: Pick<AppDeps, 'portfolios' | 'transactions' | 'books' | 'imports' | 'exports'> =
-  {
-    portfolios: {
-      get: none,
-      create: none,
-      page: () => Promise.resolve({ portfolios: [], total: 0 }),
-      change: none,
-      remove: none,
-    },
-    books: { standing: none, look: none },
-    imports: {
-      open: none,
-      addChunk: none,
-      complete: none,
-      discard: none,
-      find: none,
-      list: () => Promise.resolve({ imports: [], total: 0 }),
-    },
-    exports: { transactions: nothing, gains: nothing },
-    transactions: { create: none, get: none, page: none, replace: none, remove: none, changes: none },
-  };
+export const fakePortfolios: Pick<
+  PortfolioService,
+  'portfolios' | 'transactions' | 'books' | 'imports' | 'exports'
+> = {
+  portfolios: {
+    get: none,
+    create: none,
+    page: () => Promise.resolve({ portfolios: [], total: 0 }),
+    change: none,
+    remove: none,
+  },
+  books: { standing: none, look: none },
+  imports: {
+    open: none,
+    addChunk: none,
+    complete: none,
+    discard: none,
+    find: none,
+    list: () => Promise.resolve({ imports: [], total: 0 }),
+  },
+  exports: { transactions: nothing, gains: nothing },
+  transactions: { create: none, get: none, page: none, replace: none, remove: none, changes: none },
+};

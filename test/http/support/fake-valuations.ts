@@ -1,19 +1,20 @@
-import type { AppDeps } from '../../../src/app-deps.ts';
+import type { PortfolioService } from '../../../src/features/portfolios/portfolio-service.ts';
 import { NotFoundError } from '../../../src/domain/errors.ts';
 
 const none = (): Promise<never> =>
   Promise.reject(new NotFoundError('There is no such portfolio', 'portfolio_not_found'));
 
 /** Nothing has a value where a test brings no portfolios. */
-export const fakeValuations: Pick<AppDeps, 'valuations' | 'valueHistories' | 'portfolioSnapshots'> = {
-  valuations: {
-    books: none,
-    value: none,
-    valueAt: () => {
-      throw new Error('values are no part of this test');
+export const fakeValuations: Pick<PortfolioService, 'valuations' | 'valueHistories' | 'portfolioSnapshots'> =
+  {
+    valuations: {
+      books: none,
+      value: none,
+      valueAt: () => {
+        throw new Error('values are no part of this test');
+      },
+      follow: () => () => undefined,
     },
-    follow: () => () => undefined,
-  },
-  valueHistories: { daily: none },
-  portfolioSnapshots: { list: () => Promise.resolve([]) },
-};
+    valueHistories: { daily: none },
+    portfolioSnapshots: { list: () => Promise.resolve([]) },
+  };

@@ -1,5 +1,5 @@
 /** Stands in for webhooks where a test is about something else: nobody has any. */
-import type { AppDeps } from '../../../src/app-deps.ts';
+import type { WebhookService } from '../../../src/features/webhooks/webhook-service.ts';
 import { createAddressGuard } from '../../../src/features/webhooks/address-guard.ts';
 import { createTargets } from '../../../src/features/webhooks/target.ts';
 import { NotFoundError } from '../../../src/domain/errors.ts';
@@ -12,7 +12,10 @@ const secret = { secret: 'whsec_', generation: 0, rotatedAt: null, previousUntil
 export const fakeTargets = createTargets({ isHttpAllowed: false, guard: createAddressGuard([]) });
 
 /** A service without deliveries. */
-export const fakeWebhooks = (): AppDeps['webhooks'] => ({
+export const fakeWebhooks = (): Pick<
+  WebhookService,
+  'secret' | 'rotate' | 'list' | 'get' | 'retry' | 'test'
+> => ({
   secret: () => Promise.resolve(secret),
   rotate: () => Promise.resolve(secret),
   list: () => Promise.resolve({ deliveries: [], total: 0 }),

@@ -1,8 +1,9 @@
+import type { QuoteService } from '../../../src/features/quotes/quote-service.ts';
 import { parseAmount } from '../../../src/features/portfolios/ledger/amount.ts';
 import type { Portfolio } from '../../../src/features/portfolios/ledger/portfolio.ts';
 import type { Position } from '../../../src/features/portfolios/queries/book-reading.ts';
 import type { QuoteReading } from '../../../src/domain/cached-quote.ts';
-import type { AppDeps } from '../../../src/app-deps.ts';
+import type { PortfolioService } from '../../../src/features/portfolios/portfolio-service.ts';
 import { NotFoundError } from '../../../src/domain/errors.ts';
 import { createBooksWatch } from '../../../src/features/portfolios/books-watch.ts';
 import { createValuationDesk } from '../../../src/features/portfolios/valuation/valuation-service.ts';
@@ -40,7 +41,7 @@ export class MadeUpBooks {
   /** Times that books were read. */
   reads = 0;
   /** What was asked of quotes. */
-  readonly asked: Parameters<AppDeps['market']['getMany']>[0][] = [];
+  readonly asked: Parameters<QuoteService['getMany']>[0][] = [];
   readonly readings = new Map<string, QuoteReading>();
   readonly #listeners = new Set<(portfolioId: string) => void>();
 
@@ -61,7 +62,7 @@ export class MadeUpBooks {
   }
 
   /** `lookEveryMs`: how soon lost news are made up for. */
-  deps(lookEveryMs = 60_000): Pick<AppDeps, 'portfolios' | 'valuations'> {
+  deps(lookEveryMs = 60_000): Pick<PortfolioService, 'portfolios' | 'valuations'> {
     const find = (id: string) => {
       this.reads += 1;
       const isThere = id === portfolioId && !this.isGone;
@@ -86,7 +87,7 @@ export class MadeUpBooks {
           throw new NotFoundError('There is no such portfolio', 'portfolio_not_found');
         return found.portfolio;
       },
-    } as unknown as AppDeps['portfolios'];
+    } as unknown as PortfolioService['portfolios'];
     const valuations = createValuationDesk({
       portfolios: { find },
       reader: { standing: () => Promise.reject(new Error('books are current')) },

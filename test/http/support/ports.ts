@@ -1,10 +1,13 @@
 /** Stand-ins for what lies behind the HTTP side: they remember what reached them and answer as they are told. */
-import type { AppDeps } from '../../../src/app-deps.ts';
-import { createApp } from '../../../src/app.ts';
+import { createApiModules } from '../../../src/api-modules.ts';
 import { listen, type Listening } from '../../../src/platform/http/listen.ts';
-import { admitOf } from '../../../src/platform/http/admission.ts';
+import { createAdmit } from '../../../src/platform/http/admission.ts';
+import type { Route } from '../../../src/platform/http/route.ts';
+import { serveModules } from '../../../src/platform/http/serve-modules.ts';
 import { createShutdown } from '../../../src/platform/observability/shutdown.ts';
-import { createRealtime } from '../../../src/platform/realtime/realtime.ts';
+import { createRedisKeys } from '../../../src/platform/redis/keys.ts';
+import type { AccountService } from '../../../src/features/accounts/account-service.ts';
+import { createRealtime, type Realtime } from '../../../src/platform/realtime/realtime.ts';
 import { createUpgrade } from '../../../src/platform/realtime/upgrade.ts';
 import { directoryOver } from '../../../src/features/assets/asset-directory.ts';
 import { createAssetIndex } from '../../../src/features/assets/asset-index.ts';
@@ -12,6 +15,7 @@ import { loadConfig } from '../../../src/platform/config/load-config.ts';
 import type { JobRecord } from '../../../src/domain/job.ts';
 import type { DocumentReading } from '../../../src/features/coingecko-api/document-reader.ts';
 import type { MarketRow } from '../../../src/domain/market-row.ts';
+import type { QuoteService } from '../../../src/features/quotes/quote-service.ts';
 import type { Ranking } from '../../../src/features/quotes/ticks.ts';
 import type { QuoteReading } from '../../../src/domain/cached-quote.ts';
 import { systemClock } from '../../../src/platform/concurrency/clock.ts';
@@ -108,7 +112,7 @@ export class FakeQuotes {
     return this.fresh.get(`${assetId}/${currency}`);
   }
 
-  get({ assetId, currency }: Parameters<AppDeps['quotes']['get']>[0]): Promise<QuoteReading> {
+  get({ assetId, currency }: Parameters<QuoteService['get']>[0]): Promise<QuoteReading> {
     this.reads.push(`${assetId}/${currency}`);
     return Promise.resolve(this.readings.get(assetId) ?? { assetId, state: 'not_found', quote: undefined });
   }
@@ -146,7 +150,7 @@ export class FakeMarket {
   readonly rowsByKey = new Map<string, MarketRow>();
   /** By `<currency>:<page>`. */
   readonly rankings = new Map<string, Ranking>();
-  readonly asked: Parameters<AppDeps['market']['getMany']>[0][] = [];
+  readonly asked: Parameters<QuoteService['getMany']>[0][] = [];
   versionNow = 0;
   /** Reads of held answers, by asset. */
   readonly reads: Record<string, number> = {};
@@ -160,11 +164,11 @@ export class FakeMarket {
     return this.versionNow;
   }
 
-  noteReads({ quotes, times }: Parameters<AppDeps['market']['noteReads']>[0]): void {
+  noteReads({ quotes, times }: Parameters<QuoteService['noteReads']>[0]): void {
     for (const { assetId } of quotes) this.reads[assetId] = (this.reads[assetId] ?? 0) + times;
   }
 
-  getMany(asked: Parameters<AppDeps['market']['getMany']>[0]): Promise<ReadonlyMap<string, QuoteReading>> {
+  getMany(asked: Parameters<QuoteService['getMany']>[0]): Promise<ReadonlyMap<string, QuoteReading>> {
     this.asked.push(asked);
     const absent = { state: 'not_found', quote: undefined } as const;
     const found = asked.assetIds.map((assetId): [string, QuoteReading] => [
@@ -224,7 +228,9 @@ export interface TestApi extends Listening {
   readonly streams: FakeStreams;
   readonly token: string;
   readonly adminToken: string;
-  readonly deps: AppDeps;
+  readonly deps: StandIns;
+  /** Every route that it serves. */
+  readonly routes: readonly Route[];
   /** Sends a request with the user's token, unless the headers say otherwise. */
   call(
     method: string,
@@ -233,10 +239,77 @@ export interface TestApi extends Listening {
   ): Promise<Response>;
 }
 
+type Needs = Parameters<typeof createApiModules>;
+type Services = Needs[1];
+
+/**
+ * What the modules stand on here, flat, so that a test can bring its own of each: members of the services of accounts and of
+ * portfolios; the readers of single quotes and of many; and what remembers how it was asked.
+ */
+export interface StandIns
+  extends
+    Omit<Services['access'], 'streamAccess'>,
+    Omit<Services['portfolios'], 'streams'>,
+    Pick<Services, 'assets' | 'metrics' | 'documents' | 'history' | 'health'> {
+  readonly config: Needs[0]['config'];
+  readonly clock: Needs[0]['clock'];
+  readonly log: Needs[0]['log'];
+  readonly realtime: Realtime;
+  readonly jobDesk: JobDesk;
+  readonly jobStreams: Services['jobs']['streams'];
+  readonly priceStreams: Services['prices'];
+  readonly portfolioStreams: Services['portfolios']['streams'];
+  readonly quotes: Pick<FakeQuotes, Exclude<keyof FakeQuotes, 'readings' | 'fresh' | 'reads' | 'cleared'>>;
+  readonly market: Pick<
+    QuoteService,
+    'freshMs' | 'version' | 'peekFresh' | 'getMany' | 'ranking' | 'rows' | 'noteReads'
+  >;
+  readonly webhooks: Omit<Services['webhooks'], 'targets' | 'deliveries'>;
+  readonly webhookTargets: Services['webhooks']['targets'];
+  readonly alerts: Omit<Services['alerts'], 'streams'>;
+  readonly alertStreams: Services['alerts']['streams'];
+  readonly budgetStatus: Services['upstream']['budgetState'];
+  readonly sources: Services['upstream']['sources'];
+}
+
+/** The services of the stand-ins. */
+function servicesOf({ quotes, market, ...deps }: StandIns, access: AccountService): Services {
+  const nothing = (): Promise<Readonly<Record<string, number>>> => Promise.resolve({});
+  return {
+    ...deps,
+    access: { ...access, ...deps },
+    jobs: { desk: deps.jobDesk, streams: deps.jobStreams, countByState: nothing },
+    prices: deps.priceStreams,
+    quotes: {
+      peekFreshJson: quotes.peekFreshJson.bind(quotes),
+      get: quotes.get.bind(quotes),
+      popular: quotes.popular.bind(quotes),
+      clear: quotes.clear.bind(quotes),
+      stats: quotes.stats.bind(quotes),
+      deviations: quotes.deviations.bind(quotes),
+      freshMs: market.freshMs,
+      version: market.version.bind(market),
+      peekFresh: market.peekFresh.bind(market),
+      getMany: market.getMany.bind(market),
+      ranking: market.ranking.bind(market),
+      rows: market.rows.bind(market),
+      noteReads: market.noteReads.bind(market),
+    },
+    upstream: { budgetState: deps.budgetStatus, sources: deps.sources, calls: nothing },
+    portfolios: { ...deps, streams: deps.portfolioStreams },
+    // The objects themselves, so that a test may still put other methods into them.
+    webhooks: Object.assign(deps.webhooks, {
+      targets: deps.webhookTargets,
+      deliveries: { countByState: () => Promise.resolve({ pending: 0, dead: 0 }) },
+    }),
+    alerts: Object.assign(deps.alerts, { streams: deps.alertStreams }),
+  };
+}
+
 const noAssets = createAssetIndex([]);
 
 /** The real application on stand-ins, listening on loopback. */
-export async function startApi(different: Partial<AppDeps> = {}): Promise<TestApi> {
+export async function startApi(different: Partial<StandIns> = {}): Promise<TestApi> {
   const access = standInAccess();
   const desk = new FakeDesk();
   const quotes = new FakeQuotes();
@@ -245,7 +318,7 @@ export async function startApi(different: Partial<AppDeps> = {}): Promise<TestAp
   const streams = new FakeStreams();
   const log = silentLogger();
   const config = loadConfig({ APP_ENV: 'test', CORS_ORIGINS: 'https://app.example', READ_WAIT_MS: '50' });
-  const deps: AppDeps = {
+  const deps: StandIns = {
     config,
     clock: systemClock,
     log,
@@ -253,13 +326,7 @@ export async function startApi(different: Partial<AppDeps> = {}): Promise<TestAp
     ...access,
     realtime: createRealtime(
       { config, clock: systemClock, log, shutdown: createShutdown(log) },
-      {
-        isRevoked: () => false,
-        issueTicket: (viewer) => ({
-          ticket: access.tokens.issueTicket(viewer),
-          expiresInSeconds: access.tokens.ticketExpiresInSeconds,
-        }),
-      },
+      access.streamAccess,
     ),
     jobDesk: desk,
     jobStreams: streams,
@@ -304,8 +371,12 @@ export async function startApi(different: Partial<AppDeps> = {}): Promise<TestAp
     ...different,
   };
   const { tokens } = deps;
-  const place = { host: '127.0.0.1', port: 0, onUpgrade: createUpgrade({ ...deps, admit: admitOf(deps) }) };
-  const listening = await listen(createApp(deps), place);
+  // Nothing behind a stand-in asks Redis.
+  const platform = { ...deps, redis: undefined as never, keys: createRedisKeys('test') };
+  const serving = { ...deps, admit: createAdmit(deps) };
+  const app = serveModules(createApiModules(platform, servicesOf(deps, access)), serving);
+  const place = { host: '127.0.0.1', port: 0, onUpgrade: createUpgrade(serving) };
+  const listening = await listen(app, place);
   const base = `http://127.0.0.1:${listening.port}`;
   const person = { userId: ownerId, generation: 0, sessionId: ownerId };
   const token = tokens.issue({ ...person, role: 'user' });
@@ -321,6 +392,7 @@ export async function startApi(different: Partial<AppDeps> = {}): Promise<TestAp
     token,
     adminToken,
     deps,
+    routes: app.routes,
     call: (method, path, { body, headers = {} } = {}) =>
       fetch(base + path, {
         method,

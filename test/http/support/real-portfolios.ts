@@ -5,7 +5,6 @@ import { createPortfolioQueries } from '../../../src/features/portfolios/queries
 import { createTransactionQueries } from '../../../src/features/portfolios/queries/transactions.ts';
 import type { AssetDirectory } from '../../../src/features/assets/asset-directory.ts';
 import type { Config } from '../../../src/platform/config/load-config.ts';
-import type { AppDeps } from '../../../src/app-deps.ts';
 import { systemClock } from '../../../src/platform/concurrency/clock.ts';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
 import { createBookReader } from '../../../src/features/portfolios/book-reader.ts';
@@ -17,7 +16,10 @@ import {
   createMarketValues,
   type MarketValueDeps,
 } from '../../../src/features/portfolios/valuation/market-values.ts';
-import { createPortfolioDesk } from '../../../src/features/portfolios/portfolio-service.ts';
+import {
+  createPortfolioDesk,
+  type PortfolioService,
+} from '../../../src/features/portfolios/portfolio-service.ts';
 import {
   createTransactionDesk,
   createWriteTurns,
@@ -45,7 +47,7 @@ export function realPortfolios({
   assets,
   prices = noPrices,
   updateBooks = () => undefined,
-}: RealPortfoliosRequest): Pick<AppDeps, 'portfolios' | 'transactions' | 'books'> {
+}: RealPortfoliosRequest): Pick<PortfolioService, 'portfolios' | 'transactions' | 'books'> {
   const takeTurn = createWriteTurns();
   const portfolios = createPortfolioDesk({ portfolios: createPortfolioQueries(knex), takeTurn, updateBooks });
   const transactions = createTransactionDesk({

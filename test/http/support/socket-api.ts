@@ -5,7 +5,6 @@ import type { JobRecord } from '../../../src/domain/job.ts';
 import type { Principal } from '../../../src/domain/principal.ts';
 import type { JobEventEntry } from '../../../src/features/jobs/job-events.ts';
 import type { TickListener } from '../../../src/features/quotes/ticks.ts';
-import type { AppDeps } from '../../../src/app-deps.ts';
 import { NotFoundError } from '../../../src/domain/errors.ts';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
 import { loadConfig } from '../../../src/platform/config/load-config.ts';
@@ -23,7 +22,7 @@ import {
   type OpenStream,
 } from '../../../src/platform/realtime/stream-registry.ts';
 import type { WantRequest } from '../../../src/features/quotes/demand/demand.ts';
-import { FakeDesk, jobRecord, startApi, type TestApi } from './ports.ts';
+import { FakeDesk, jobRecord, startApi, type StandIns, type TestApi } from './ports.ts';
 import { standInAccess } from './stand-in-access.ts';
 
 export interface SocketApi extends TestApi {
@@ -90,7 +89,7 @@ const log = silentLogger();
 const plenty = { perUser: 10_000, perAddress: 10_000, inAll: 10_000 };
 
 /** Starts it. */
-export async function startSocketApi(limits = plenty, different: Partial<AppDeps> = {}): Promise<SocketApi> {
+export async function startSocketApi(limits = plenty, different: Partial<StandIns> = {}): Promise<SocketApi> {
   let skipped = 0;
   const clock = { now: () => Date.now() + skipped };
   const market = standInMarket(clock);
@@ -108,16 +107,12 @@ export async function startSocketApi(limits = plenty, different: Partial<AppDeps
     ticks: market.ticks,
     want: (wish) => Promise.resolve(void wishes.push(wish)),
   });
-  const { tokens } = standInAccess();
   const realtime = createRealtime(
     { config: loadConfig({}), clock, log, shutdown: createShutdown(log) },
     {
+      ...standInAccess().streamAccess,
       registry,
       isRevoked: (viewer) => isRevoked(viewer),
-      issueTicket: (viewer) => ({
-        ticket: tokens.issueTicket(viewer),
-        expiresInSeconds: tokens.ticketExpiresInSeconds,
-      }),
     },
   );
   const jobDesk = new ManyJobs();
@@ -133,7 +128,7 @@ export async function startSocketApi(limits = plenty, different: Partial<AppDeps
     },
   });
   const priceStreams = createPriceStreams({ realtime, hub, clock });
-  const portfolioStreams = createPortfolioStreams({ realtime, prices: priceStreams, hub, clock, log });
+  const portfolioStreams = createPortfolioStreams({ realtime, prices: priceStreams, clock, log });
   const streams = { realtime, jobStreams, priceStreams, portfolioStreams };
   const api = await startApi({ ...different, ...streams, jobDesk, clock });
   const sockets = new Set<Socket>();

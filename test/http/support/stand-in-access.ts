@@ -54,6 +54,14 @@ export function standInAccess(): AccountService {
     apiKeys: unused('API keys'),
     audit: unused('the audit log'),
     usageReports: unused('usage'),
+    streamAccess: {
+      isRevoked: () => false,
+      onRevoked: () => undefined,
+      issueTicket: (viewer) => ({
+        ticket: tokens.issueTicket(viewer),
+        expiresInSeconds: tokens.ticketExpiresInSeconds,
+      }),
+    },
     revocations: unused('revocations'),
   };
 }

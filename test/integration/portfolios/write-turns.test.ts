@@ -4,7 +4,7 @@ import type { Knex } from 'knex';
 import { v7 as uuidv7 } from 'uuid';
 import { openDatabase } from '../../../db/connection.ts';
 import { lockPortfolio } from '../../../src/features/portfolios/queries/portfolios.ts';
-import type { AppDeps } from '../../../src/app-deps.ts';
+import type { PortfolioService } from '../../../src/features/portfolios/portfolio-service.ts';
 import { UnavailableError } from '../../../src/domain/errors.ts';
 import { realPortfolios } from '../../http/support/real-portfolios.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
@@ -14,7 +14,7 @@ describe('changes of one portfolio', () => {
   let database: TestDatabase;
   let knex: Knex;
   let outside: Knex;
-  let desks: Pick<AppDeps, 'portfolios' | 'transactions'>;
+  let desks: Pick<PortfolioService, 'portfolios' | 'transactions'>;
   const viewer = { userId: uuidv7(), role: 'user' } as const;
 
   before(async () => {

@@ -80,7 +80,7 @@ describe('slow clients of streams', () => {
     expect(most).to.be.below(mostBytes);
 
     const metrics = createMetrics();
-    createRealtimeModule(host).metrics?.(metrics);
+    createRealtimeModule({}, { realtime: host }).metrics?.(metrics);
     expect(await metrics.text()).to.include(`stream_closed_total{reason="slow"} ${clients}`);
 
     await publish();

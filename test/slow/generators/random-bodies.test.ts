@@ -2,7 +2,6 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { z } from 'zod';
-import { routeTable } from '../../../src/app.ts';
 import type { Route } from '../../../src/platform/http/route.ts';
 import { generatedRuns } from '../../support/generated-runs.ts';
 import { startAccessApi, type AccessApi } from '../../http/support/access.ts';
@@ -154,7 +153,7 @@ describe('random bodies', function () {
     api = await startAccessApi({
       environment: { RATE_LIMIT_ADDRESS: many, RATE_LIMIT_USER: many, REGISTRATIONS_PER_HOUR: '1000000' },
     });
-    routes = routeTable(api.deps).filter(({ body }) => body !== undefined);
+    routes = api.routes.filter(({ body }) => body !== undefined);
     const { id } = await api.access.users.insert(
       { username: 'chief', email: 'chief@example.com', passwordHash: 'none', role: 'admin' },
       {},

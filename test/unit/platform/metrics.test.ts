@@ -1,6 +1,7 @@
 import { expect } from 'chai';
-import { quoteMetrics } from '../../../src/features/quotes/module.ts';
+import { createQuotesModule } from '../../../src/features/quotes/module.ts';
 import { createUpstreamModule } from '../../../src/features/upstream/module.ts';
+import { loadConfig } from '../../../src/platform/config/load-config.ts';
 import { createMetrics } from '../../../src/platform/observability/metrics-registry.ts';
 
 describe('metrics', () => {
@@ -28,11 +29,14 @@ describe('metrics', () => {
     metrics.gauge('job_states', 'Client jobs by state.', { label: 'state', read });
     const away = () => Promise.reject(new Error('Redis is away'));
     const calls = () => Promise.resolve({ ok: 1 });
-    createUpstreamModule({ upstream: { budgetState: away, sources: away, calls } }).metrics(metrics);
+    createUpstreamModule({}, { upstream: { budgetState: away, sources: away, calls } }).metrics?.(metrics);
     metrics.gauge('streams_open', 'Open streams.', { read: () => 3 });
     const age_seconds = { p50: 1, p99: null, max: 5 };
     const by_state = { fresh: 4, stale: 0, not_found: 0 };
-    quoteMetrics({ quotes: { stats: () => ({ by_state, age_seconds }), deviations: away } })(metrics);
+    // Its routes are not served here.
+    const quotes = { stats: () => ({ by_state, age_seconds }), deviations: away };
+    const services = { quotes } as unknown as Parameters<typeof createQuotesModule>[1];
+    createQuotesModule({ config: loadConfig({}) }, services).metrics?.(metrics);
     metrics.jobSubmitted('bulk.fetch');
     const text = await metrics.text();
     for (const line of [

@@ -1,10 +1,8 @@
 import { createAssetQueries } from '../../../src/features/assets/queries/assets.ts';
 import type { BooksService } from '../../../src/features/portfolios/books-service.ts';
 import { createImportRuns } from '../../../src/features/portfolios/queries/import-runs.ts';
-import {
-  createSnapshotTaker,
-  type WantedQuotes,
-} from '../../../src/features/portfolios/valuation/snapshot-taker.ts';
+import { createSnapshotTaker } from '../../../src/features/portfolios/valuation/snapshot-taker.ts';
+import type { QuoteService } from '../../../src/features/quotes/quote-service.ts';
 import type { Platform } from '../../../src/platform/platform.ts';
 import type { WorkerModule } from '../../runtime/processor.ts';
 import { createFigures } from '../../threads/performance.ts';
@@ -25,13 +23,12 @@ export function createPortfolioProcessors(
   {
     books,
     clientRuns,
-    want,
+    quotes,
     threads,
   }: {
     readonly books: BooksService;
     readonly clientRuns: () => ClientRunDeps;
-    /** Wants quotes with the least urgency; returns the number of assets whose quotes are on their way now. */
-    readonly want: (wanted: WantedQuotes) => Promise<number>;
+    readonly quotes: Pick<QuoteService, 'cached' | 'want'>;
     readonly threads: Threads;
   },
 ) {
@@ -40,8 +37,8 @@ export function createPortfolioProcessors(
   const snapshots = createSnapshotTaker({
     portfolios: books.reading,
     snapshots: books.snapshots,
-    cached: books.cachedQuotes,
-    want,
+    cached: quotes.cached,
+    want: (wanted) => quotes.want({ ...wanted, urgency: 'backfill' }),
     clock,
   });
   return {

@@ -19,7 +19,8 @@ import { answerJson, envelopeOf } from '../../../platform/http/envelope.ts';
 import { coin } from '../../../platform/http/fields.ts';
 import { route, type Route } from '../../../platform/http/route.ts';
 import type { Submission } from '../../jobs/job-service.ts';
-import { matchesTag, preferredWaitSeconds, prefersAsync } from '../../jobs/preferences.ts';
+import { matchesTag } from '../../../platform/http/if-match.ts';
+import { preferredWaitSeconds, prefersAsync } from '../../../platform/http/preferences.ts';
 import {
   answerAccepted,
   confirmCompleted,
@@ -141,7 +142,7 @@ function read(deps: PerformanceDeps): Route {
         return;
       }
       ctx.set('Location', jobLinks(ended.id).self);
-      await answerAccepted(ctx, deps.jobDesk, ended);
+      await answerAccepted(ctx, deps.jobs.desk, ended);
     },
   });
 }
@@ -200,13 +201,13 @@ function submissionOf(
 
 /** The user's own job of this work, whether it has ended or not; a new one if there is none. */
 async function jobOf(
-  { jobDesk, metrics }: PerformanceDeps,
+  { jobs: { desk }, metrics }: PerformanceDeps,
   { userId, keyId }: Principal,
   submission: Submission<typeof name>,
 ): Promise<JobRecord> {
-  const same = await jobDesk.sameWork(userId, name, submission);
+  const same = await desk.sameWork(userId, name, submission);
   if (same !== undefined) return same;
-  const job = await jobDesk.submit({ name, submission, userId, keyId, total: performanceSteps });
+  const job = await desk.submit({ name, submission, userId, keyId, total: performanceSteps });
   metrics.jobSubmitted(name);
   return job;
 }
@@ -214,7 +215,7 @@ async function jobOf(
 /** The job after the wait that the client prefers. */
 async function waited(
   ctx: ApiContext,
-  { jobDesk, config }: PerformanceDeps,
+  { jobs: { desk }, config }: PerformanceDeps,
   { job, viewer }: { readonly job: JobRecord; readonly viewer: Principal },
 ): Promise<JobRecord> {
   const { prefer } = ctx.req.headers;
@@ -225,7 +226,7 @@ async function waited(
     ctx.set('Preference-Applied', 'respond-async');
     return job;
   }
-  return await waitForEnd(ctx, jobDesk, {
+  return await waitForEnd(ctx, desk, {
     accepted: job,
     waitSeconds: preferred ?? config.READ_WAIT_MS / 1000,
     viewer,

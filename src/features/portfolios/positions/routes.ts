@@ -7,7 +7,7 @@ import { answer } from '../../../platform/http/envelope.ts';
 import { coin, wholeNumber } from '../../../platform/http/fields.ts';
 import { pageFields } from '../../../platform/http/paging.ts';
 import { route, type Route } from '../../../platform/http/route.ts';
-import { matchesTag } from '../../jobs/preferences.ts';
+import { matchesTag } from '../../../platform/http/if-match.ts';
 import { submissionDescribed, type SubmitDeps, submitJob, timeout } from '../../jobs/submit-job.ts';
 import { callbackUrl } from '../../webhooks/schemas.ts';
 import type {

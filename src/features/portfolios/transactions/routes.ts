@@ -5,12 +5,12 @@ import {
   expectedVersion,
   ifMatchAnswers,
   ifMatchHeader,
+  matchesTag,
   versionTagOf,
 } from '../../../platform/http/if-match.ts';
 import { pageOf } from '../../../platform/http/paging.ts';
 import { route, type Route } from '../../../platform/http/route.ts';
 import { actorOf } from '../../accounts/actor.ts';
-import { matchesTag } from '../../jobs/preferences.ts';
 import { contentOf, type StoredTransaction } from '../ledger/recorded-transaction.ts';
 import type { TransactionChange } from '../queries/transaction-changes.ts';
 import { portfolioUrl, pagingQuery, portfolioIdOf, portfolioPath, paging } from '../schemas.ts';

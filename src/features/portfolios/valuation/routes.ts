@@ -14,7 +14,7 @@ import { type Amount, formatAmount } from '../ledger/amount.ts';
 import { daysOf, dayText } from '../ledger/days.ts';
 import type { Portfolio } from '../ledger/portfolio.ts';
 import type { PortfolioService } from '../portfolio-service.ts';
-import type { Holdings, PortfolioSource, PortfolioStreams } from '../portfolio-stream.ts';
+import type { Holdings, PortfolioSource } from '../portfolio-stream.ts';
 import type { BookedPortfolio } from '../queries/book-reading.ts';
 import type { PortfolioSnapshot } from '../queries/portfolio-snapshots.ts';
 import { portfolioIdOf, portfolioPath } from '../schemas.ts';
@@ -35,10 +35,9 @@ const valueStreamQuery = z.strictObject(streamFields);
 
 type ValuationDeps = Pick<
   PortfolioService,
-  'portfolios' | 'valuations' | 'valueHistories' | 'portfolioSnapshots'
+  'portfolios' | 'valuations' | 'valueHistories' | 'portfolioSnapshots' | 'streams'
 > & {
-  readonly realtime: Realtime;
-  readonly portfolioStreams: PortfolioStreams;
+  readonly realtime: Pick<Realtime, 'takeOver'>;
   readonly clock: Clock;
 };
 
@@ -119,7 +118,7 @@ function history({ portfolios, valueHistories, portfolioSnapshots, clock }: Valu
   });
 }
 
-function stream({ portfolios, valuations, realtime, portfolioStreams, clock }: ValuationDeps): Route {
+function stream({ portfolios, valuations, realtime, streams, clock }: ValuationDeps): Route {
   return route({
     method: 'GET',
     path: `${path}/stream`,
@@ -147,7 +146,7 @@ function stream({ portfolios, valuations, realtime, portfolioStreams, clock }: V
         ctx.set('Content-Type', produces);
         return;
       }
-      portfolioStreams.open({
+      streams.open({
         ...realtime.takeOver(ctx),
         source: sourceOf({ valuations, clock }, portfolio, viewer),
         intervalMs: query.interval * 1000,

@@ -35,9 +35,3 @@ export function idempotencyOf(header: string | readonly string[] | undefined, ro
   // The body has been validated: its keys stand in the order of the schema, whatever order the client wrote them in.
   return { key: header, route, bodyHash: createHash('sha256').update(JSON.stringify(body)).digest('hex') };
 }
-
-/** Whether an `If-None-Match` header names this entity tag (weak comparison, as RFC 9110 asks for GET). */
-export function matchesTag(header: string | undefined, tag: string): boolean {
-  if (header === undefined) return false;
-  return header.trim() === '*' || header.split(',').some((each) => each.trim().replace(/^W\//, '') === tag);
-}
