@@ -5,6 +5,7 @@ import { createAdmit } from '../../../src/platform/http/admission.ts';
 import type { Route } from '../../../src/platform/http/route.ts';
 import { serveModules } from '../../../src/platform/http/serve-modules.ts';
 import { createShutdown } from '../../../src/platform/observability/shutdown.ts';
+import type { Platform } from '../../../src/platform/platform.ts';
 import { createRedisKeys } from '../../../src/platform/redis/keys.ts';
 import type { AccountService } from '../../../src/features/accounts/account-service.ts';
 import { createRealtime, type Realtime } from '../../../src/platform/realtime/realtime.ts';
@@ -280,24 +281,25 @@ function servicesOf({ quotes, market, ...deps }: StandIns, access: AccountServic
     access: { ...access, ...deps },
     jobs: { desk: deps.jobDesk, streams: deps.jobStreams, countByState: nothing },
     prices: deps.priceStreams,
+    // Called through the objects, so that a test may put other methods into them later.
     quotes: {
-      peekFreshJson: quotes.peekFreshJson.bind(quotes),
-      get: quotes.get.bind(quotes),
-      popular: quotes.popular.bind(quotes),
-      clear: quotes.clear.bind(quotes),
-      stats: quotes.stats.bind(quotes),
-      deviations: quotes.deviations.bind(quotes),
+      peekFreshJson: (...asked) => quotes.peekFreshJson(...asked),
+      get: (...asked) => quotes.get(...asked),
+      popular: (...asked) => quotes.popular(...asked),
+      clear: (...asked) => quotes.clear(...asked),
+      stats: (...asked) => quotes.stats(...asked),
+      deviations: (...asked) => quotes.deviations(...asked),
       freshMs: market.freshMs,
-      version: market.version.bind(market),
-      peekFresh: market.peekFresh.bind(market),
-      getMany: market.getMany.bind(market),
-      ranking: market.ranking.bind(market),
-      rows: market.rows.bind(market),
-      noteReads: market.noteReads.bind(market),
+      version: (...asked) => market.version(...asked),
+      peekFresh: (...asked) => market.peekFresh(...asked),
+      getMany: (...asked) => market.getMany(...asked),
+      ranking: (...asked) => market.ranking(...asked),
+      rows: (...asked) => market.rows(...asked),
+      noteReads: (...asked) => market.noteReads(...asked),
     },
     upstream: { budgetState: deps.budgetStatus, sources: deps.sources, calls: nothing },
     portfolios: { ...deps, streams: deps.portfolioStreams },
-    // The objects themselves, so that a test may still put other methods into them.
+    // The objects themselves, for the same reason.
     webhooks: Object.assign(deps.webhooks, {
       targets: deps.webhookTargets,
       deliveries: { countByState: () => Promise.resolve({ pending: 0, dead: 0 }) },
@@ -371,8 +373,12 @@ export async function startApi(different: Partial<StandIns> = {}): Promise<TestA
     ...different,
   };
   const { tokens } = deps;
-  // Nothing behind a stand-in asks Redis.
-  const platform = { ...deps, redis: undefined as never, keys: createRedisKeys('test') };
+  const { clock, log: given } = deps;
+  const platform: Platform = {
+    // Nothing is asked behind the stand-ins.
+    ...({} as Platform),
+    ...{ config: deps.config, clock, log: given, keys: createRedisKeys('test') },
+  };
   const serving = { ...deps, admit: createAdmit(deps) };
   const app = serveModules(createApiModules(platform, servicesOf(deps, access)), serving);
   const place = { host: '127.0.0.1', port: 0, onUpgrade: createUpgrade(serving) };
