@@ -22,6 +22,8 @@ import { startPlatform } from './platform/platform.ts';
 import { createRealtime } from './platform/realtime/realtime.ts';
 import { createUpgrade } from './platform/realtime/upgrade.ts';
 
+/** Longest wait (ms) for the time of the fleet before listening. */
+const clockWaitMs = 2_000;
 /** Longest wait (ms) for the revocations before listening. */
 const revocationsWaitMs = 2_000;
 /** Longest wait (ms) for the list of assets before listening. */
@@ -50,6 +52,9 @@ async function main(): Promise<void> {
   const portfolios = createPortfolioService(platform, books, { assets, quotes, prices, realtime });
   const alerts = createAlertService(platform, { webhooks, assets, portfolios, realtime });
   const metrics = createMetrics();
+  metrics.gauge('clock_lead_seconds', "How far this machine's clock is ahead of the fleet's.", {
+    read: () => (clock.leadMs() ?? 0) / 1000,
+  });
   const health = createReadiness(platform, { upstream });
 
   const modules = createApiModules(platform, {
@@ -58,7 +63,11 @@ async function main(): Promise<void> {
   });
   const serving = { config, log, metrics, realtime, admit: createAdmit({ ...access, config, clock }) };
   // A process that cannot learn them yet listens all the same, and believes no token until it can.
-  await Promise.all([access.revocations.whenKnown(revocationsWaitMs), assets.whenRead(assetsWaitMs)]);
+  await Promise.all([
+    clock.whenKnown(clockWaitMs),
+    access.revocations.whenKnown(revocationsWaitMs),
+    assets.whenRead(assetsWaitMs),
+  ]);
   const server = await listen(serveModules(modules, serving), {
     host: config.HOST,
     port: config.PORT,

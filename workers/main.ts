@@ -22,7 +22,10 @@ import { lazily } from './runtime/lazily.ts';
 import { startWorkers } from './runtime/start-workers.ts';
 import { createThreadPool } from './runtime/thread-pool.ts';
 
-function main(): void {
+/** Longest wait (ms) for the time of the fleet before jobs are taken. */
+const clockWaitMs = 2_000;
+
+async function main(): Promise<void> {
   const platform = startPlatform('worker');
   const webhooks = createWebhookService(platform);
   // Nobody reads the budget before both are there.
@@ -59,8 +62,9 @@ function main(): void {
     }),
     createAlertsProcessors(platform, { quotes, webhooks }),
   ] as const;
+  await platform.clock.whenKnown(clockWaitMs);
   startWorkers(platform, [...modules, createJobsProcessors(platform, clientRuns, modules)]);
   process.send?.('ready');
 }
 
-main();
+await main();

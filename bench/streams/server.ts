@@ -1,4 +1,5 @@
 /** The servers of the stream benches, alike to whoever measures them: a request that opens a stream, a way to send, figures. */
+import { systemClock } from '../../src/platform/concurrency/clock.ts';
 import type { Tick } from '../../src/features/quotes/ticks.ts';
 import { createTicks } from '../../src/features/quotes/ticks.ts';
 import { silentLogger } from '../../src/platform/observability/logger.ts';
@@ -110,7 +111,7 @@ export async function startOurs({
   const authorization = `Bearer ${token}`;
   const redis = openRedis({ url: stack.redisUrl, role: 'blocking', name: 'bench', log: silentLogger() });
   const channel = createRedisKeys(stack.redisPrefix).ticks;
-  const publisher = createTicks({ redis, subscriber: redis, channel });
+  const publisher = createTicks({ clock: systemClock, redis, subscriber: redis, channel });
   return {
     streamOf: (coins) => (transport === 'ws' ? socketOf : eventsOf)(port, authorization, coins),
     publish: (tick) => publisher.publish(tick),

@@ -2,18 +2,20 @@
 import type { Redis } from 'ioredis';
 import type { Knex } from 'knex';
 import { openDatabase } from '../../db/connection.ts';
-import { systemClock, type Clock } from './concurrency/clock.ts';
 import { loadEnvironmentFile } from './config/env-file.ts';
 import { loadConfig, type Config } from './config/load-config.ts';
 import { createLogger, type Logger } from './observability/logger.ts';
 import { createShutdown, onProcessEnd, type Shutdown } from './observability/shutdown.ts';
 import { openQueues, type Queues } from './queue/queues.ts';
 import { closeRedis, openRedis, type RedisRole } from './redis/connections.ts';
+import type { Clock } from './concurrency/clock.ts';
+import { openFleetClock, type FleetClock } from './redis/fleet-clock.ts';
 import { createRedisKeys, type RedisKeys } from './redis/keys.ts';
 
 export interface Platform {
   readonly config: Config;
   readonly log: Logger;
+  /** The fleet's time. */
   readonly clock: Clock;
   /** Where each part says how it ends; what was added to a later phase ends later. */
   readonly shutdown: Shutdown;
@@ -31,7 +33,7 @@ export interface Platform {
  * Opens the platform of a process as its environment says, and sees to it that the process ends in order. `name` stands in its log.
  * @throws {Error} when the configuration is not valid, or names no Postgres or no Redis.
  */
-export function startPlatform(name: string): Platform {
+export function startPlatform(name: string): ReturnType<typeof openPlatform> {
   loadEnvironmentFile();
   const config = loadConfig();
   const log = createLogger({ level: config.LOG_LEVEL, name, file: config.LOG_FILE });
@@ -48,7 +50,7 @@ export function openPlatform({
   config,
   log,
   shutdown,
-}: Pick<Platform, 'config' | 'log' | 'shutdown'>): Platform {
+}: Pick<Platform, 'config' | 'log' | 'shutdown'>): Platform & { readonly clock: FleetClock } {
   const { database, REDIS_URL: redisUrl } = config;
   if (database === undefined)
     throw new Error('DATABASE_URL (or DB_HOST) is required; `npm start` brings a private Postgres');
@@ -63,13 +65,15 @@ export function openPlatform({
   };
   const keys = createRedisKeys(config.REDIS_KEY_PREFIX);
   const redis = open('command', 'commands');
-  const queues = openQueues({ redis, prefix: keys.queues, log });
+  const clock = openFleetClock({ redis, key: keys.clock, log });
+  shutdown.add('clients', 'clock', () => clock.close());
+  const queues = openQueues({ redis, prefix: keys.queues, clock, log });
   shutdown.add('queues', 'queues', () => queues.close());
   const subscriber = open('subscriber', 'subscriber');
   return {
     config,
     log,
-    clock: systemClock,
+    clock,
     shutdown,
     knex,
     redis,

@@ -41,7 +41,7 @@ describe('the charges for upstream calls', () => {
   });
   beforeEach(() => {
     keys = createRedisKeys(uniquePrefix());
-    demand = createDemand({ redis, keys });
+    demand = createDemand({ redis, clock: systemClock, keys });
     charges = {};
     calls = [];
     failures = [];
@@ -105,7 +105,7 @@ describe('the charges for upstream calls', () => {
     const deps = {
       ...upstreamOf(provider, gate),
       demand,
-      store: createQuoteStore({ redis, keys, retentionSeconds: 60 }),
+      store: createQuoteStore({ redis, clock: systemClock, keys, retentionSeconds: 60 }),
       rowStore: { write: nothing },
       publisher: { publish: nothing, publishClearing: nothing },
       enqueue: { quotes: nothing },

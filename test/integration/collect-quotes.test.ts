@@ -28,6 +28,7 @@ describe('collecting quotes', () => {
   let keys: RedisKeys;
   let store: QuoteStore;
   let demand: Demand;
+  let ticks: ReturnType<typeof createTicks>;
   let publisher: TickPublisher;
   let collect: CollectQuotes;
   let kicks: string[];
@@ -40,9 +41,9 @@ describe('collecting quotes', () => {
   });
   beforeEach(async () => {
     keys = createRedisKeys(uniquePrefix());
-    store = createQuoteStore({ redis, keys, retentionSeconds: 3_600 });
-    demand = createDemand({ redis, keys });
-    const ticks = createTicks({ redis, subscriber, channel: keys.ticks });
+    store = createQuoteStore({ redis, clock: systemClock, keys, retentionSeconds: 3_600 });
+    demand = createDemand({ redis, clock: systemClock, keys });
+    ticks = createTicks({ clock: systemClock, redis, subscriber, channel: keys.ticks });
     publisher = ticks;
     await subscriber.subscribe(keys.ticks);
     kicks = [];
@@ -89,6 +90,20 @@ describe('collecting quotes', () => {
     local.put(quote('a'));
     expect((await start(['a'])).get('a')?.state).to.equal('fresh');
     expect((await store.readMany('usd', ['a']))[0]?.quote).to.equal(undefined);
+  });
+
+  it('is not content with quotes from the future, whoever told of them', async () => {
+    const ahead = Date.now() + hourMs;
+    await store.write('usd', [quote('stored', ahead)]);
+    const unlisten = ticks.listen(local);
+    await publisher.publish({ currency: 'usd', quotes: [quote('told', ahead)], failures: [] });
+    await waitFor(() => local.get('usd', 'told') !== undefined, { what: 'the tick' });
+    const readings = await start(['stored', 'told'], { waitMs: 50 });
+    unlisten();
+    expect([...readings.values()].map(({ state }) => state)).to.not.include('fresh');
+    expect(await demand.size('usd')).to.equal(2);
+    local.put(quote('told'));
+    expect((await start(['told'])).get('told')?.state).to.equal('fresh');
   });
 
   it('wants what is missing or stale, and settles with the tick', async () => {

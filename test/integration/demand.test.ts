@@ -1,3 +1,4 @@
+import { systemClock } from '../../src/platform/concurrency/clock.ts';
 import { expect } from 'chai';
 import { Redis } from 'ioredis';
 import { createQuoteStore, type QuoteStore } from '../../src/features/quotes/quote-store.ts';
@@ -22,8 +23,8 @@ describe('demand', () => {
   });
   beforeEach(() => {
     keys = createRedisKeys(uniquePrefix());
-    demand = createDemand({ redis, keys });
-    store = createQuoteStore({ redis, keys, retentionSeconds: 60 });
+    demand = createDemand({ redis, clock: systemClock, keys });
+    store = createQuoteStore({ redis, clock: systemClock, keys, retentionSeconds: 60 });
   });
   afterEach(() => flushPrefix(redis, keys.prefix));
   after(() => redis.quit());

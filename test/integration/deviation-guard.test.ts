@@ -1,4 +1,5 @@
 /** Which prices the guard lets into the cache, over a real Redis. */
+import { systemClock } from '../../src/platform/concurrency/clock.ts';
 import { expect } from 'chai';
 import { Redis } from 'ioredis';
 import { createDeviationGuard, type DeviationGuard } from '../../src/features/quotes/deviation-guard.ts';
@@ -24,7 +25,7 @@ describe('the guard against prices far from the last one', () => {
   });
   beforeEach(() => {
     keys = createRedisKeys(uniquePrefix());
-    store = createQuoteStore({ redis, keys, retentionSeconds: 60 });
+    store = createQuoteStore({ redis, clock: systemClock, keys, retentionSeconds: 60 });
     guard = createDeviationGuard({ redis, keys, store, log: silentLogger() });
   });
   afterEach(() => flushPrefix(redis, keys.prefix));

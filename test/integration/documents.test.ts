@@ -52,7 +52,7 @@ describe('documents', () => {
   });
   beforeEach(() => {
     keys = createRedisKeys(uniquePrefix());
-    store = createDocumentStore({ redis, keys, retentionSeconds: 60 });
+    store = createDocumentStore({ redis, clock: systemClock, keys, retentionSeconds: 60 });
     kicked = [];
     aheadMs = 0;
     onKick = () => Promise.resolve();
@@ -187,7 +187,7 @@ describe('documents', () => {
   describe('within bounds', () => {
     const bounds = { documents: 3, bytes: 100, bytesEach: 60, wanted: 3, wantedOfOne: 2 };
     beforeEach(() => {
-      store = createDocumentStore({ redis, keys, retentionSeconds: 60, bounds });
+      store = createDocumentStore({ redis, clock: systemClock, keys, retentionSeconds: 60, bounds });
     });
 
     async function held(): Promise<string[]> {

@@ -1,3 +1,4 @@
+import { systemClock } from '../../src/platform/concurrency/clock.ts';
 import { expect } from 'chai';
 import { Redis } from 'ioredis';
 import { createDemand, type Demand } from '../../src/features/quotes/demand/demand.ts';
@@ -31,7 +32,7 @@ describe('fair share between tenants', () => {
   });
   beforeEach(() => {
     keys = createRedisKeys(uniquePrefix());
-    demand = createDemand({ redis, keys });
+    demand = createDemand({ redis, clock: systemClock, keys });
     calls = 0;
   });
   afterEach(() => flushPrefix(redis, keys.prefix));
@@ -165,7 +166,7 @@ describe('fair share between tenants', () => {
   });
 
   it('keeps room for others when one tenant wants more than can be held', async () => {
-    demand = createDemand({ redis, keys, limit: 1_000 });
+    demand = createDemand({ redis, clock: systemClock, keys, limit: 1_000 });
     expect((await want('greedy', named('greedy', 900))).refused).to.equal(400);
     expect((await want('greedy', named('more', 10), { currency: 'eur' })).refused).to.equal(10);
     expect((await want('user', named('user', 100))).refused).to.equal(0);

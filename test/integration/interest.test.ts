@@ -1,3 +1,4 @@
+import { systemClock } from '../../src/platform/concurrency/clock.ts';
 import { expect } from 'chai';
 import { Redis } from 'ioredis';
 import { pageItem, pageOf, Interest } from '../../src/features/quotes/demand/interest.ts';
@@ -26,6 +27,7 @@ describe('interest', () => {
 
   const open = (windowMs = 600_000, maxItems = 20_000): Interest => {
     const interest = new Interest({
+      clock: systemClock,
       redis,
       keys,
       log: silentLogger(),
@@ -112,7 +114,7 @@ describe('interest', () => {
   it('counts on while Redis is away', async () => {
     const link = unreliable();
     const given = { keys, log: silentLogger(), windowMs: 600_000, flushEveryMs: 60_000 };
-    const interest = new Interest({ redis: link.redis, ...given });
+    const interest = new Interest({ clock: systemClock, redis: link.redis, ...given });
     opened.push(interest);
     read(interest, { bitcoin: 3 });
     await interest.flush();
@@ -127,7 +129,7 @@ describe('interest', () => {
   it('has room again after each flush, however much the last one held', async () => {
     const link = unreliable();
     const given = { keys, log: silentLogger(), windowMs: 600_000, flushEveryMs: 60_000 };
-    const interest = new Interest({ redis: link.redis, ...given });
+    const interest = new Interest({ clock: systemClock, redis: link.redis, ...given });
     opened.push(interest);
     for (let index = 0; index < 60_000; index++) interest.asset('usd', `coin-${index}`);
     await interest.flush();

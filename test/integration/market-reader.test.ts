@@ -46,8 +46,8 @@ describe('the market reader', () => {
   beforeEach(() => {
     keys = createRedisKeys(uniquePrefix());
     local = createLocalCache();
-    store = createQuoteStore({ redis, keys, retentionSeconds: 60 });
-    rows = createMarketRowStore({ redis, keys, retentionSeconds: 60 });
+    store = createQuoteStore({ redis, clock: systemClock, keys, retentionSeconds: 60 });
+    rows = createMarketRowStore({ redis, clock: systemClock, keys, retentionSeconds: 60 });
     [collected, renewed, kicked, listeners, asks] = [[], [], [], [], 0];
     market = build();
   });

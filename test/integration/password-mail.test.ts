@@ -1,3 +1,4 @@
+import { systemClock } from '../../src/platform/concurrency/clock.ts';
 import { expect } from 'chai';
 import type { Redis } from 'ioredis';
 import type { Knex } from 'knex';
@@ -46,7 +47,7 @@ describe('the mail that resets a password', () => {
     redis = openRedis({ url, role: 'command', name: 'test', log });
     blocking = openRedis({ url, role: 'blocking', name: 'test-mail', log });
     await waitFor(() => redis.status === 'ready', { what: 'Redis' });
-    queues = openQueues({ redis, prefix, log });
+    queues = openQueues({ redis, prefix, clock: systemClock, log });
     smtp = await startSmtp();
     mailer = createMailer({ url: smtp.url, from: 'Pricepool <no-reply@pricepool.example>' });
   });

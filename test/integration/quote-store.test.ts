@@ -1,3 +1,4 @@
+import { systemClock } from '../../src/platform/concurrency/clock.ts';
 import { expect } from 'chai';
 import { Redis } from 'ioredis';
 import { createQuoteStore, type QuoteStore } from '../../src/features/quotes/quote-store.ts';
@@ -23,7 +24,7 @@ describe('quote store', () => {
   });
   beforeEach(() => {
     keys = createRedisKeys(uniquePrefix());
-    store = createQuoteStore({ redis, keys, retentionSeconds: 60 });
+    store = createQuoteStore({ redis, clock: systemClock, keys, retentionSeconds: 60 });
   });
   afterEach(() => flushPrefix(redis, keys.prefix));
   after(() => redis.quit());
@@ -40,6 +41,16 @@ describe('quote store', () => {
     await store.write('usd', [quote('a', 20)]);
     await store.write('usd', [quote('a', 10)]);
     expect((await store.readMany('usd', ['a']))[0]?.quote?.receivedAt).to.equal(20);
+  });
+
+  it('takes a value from the future for an old one, and lets any replace it', async () => {
+    const ahead = Date.now() + 3_600_000;
+    await store.write('usd', [quote('a', ahead)]);
+    const held = (await store.readMany('usd', ['a']))[0]?.quote;
+    expect(held?.receivedAt).to.be.below(Date.now() - 86_400_000);
+    expect(held?.head).to.equal(quote('a', ahead).head);
+    await store.write('usd', [quote('a', 20)]);
+    expect((await store.readMany('usd', ['a']))[0]?.quote).to.deep.equal(quote('a', 20));
   });
 
   it('keeps a good value beside a failure, and drops the failure with the next value', async () => {

@@ -42,8 +42,8 @@ describe('refreshing quotes from several sources', () => {
   });
   beforeEach(() => {
     keys = createRedisKeys(uniquePrefix());
-    store = createQuoteStore({ redis, keys, retentionSeconds: 60 });
-    demand = createDemand({ redis, keys });
+    store = createQuoteStore({ redis, clock: systemClock, keys, retentionSeconds: 60 });
+    demand = createDemand({ redis, clock: systemClock, keys });
     [members, calls, published] = [[], [], []];
   });
   afterEach(async () => {

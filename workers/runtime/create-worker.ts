@@ -32,8 +32,12 @@ export interface RunningWorker {
   /** Jobs in hand. */
   active(): number;
   readonly concurrency: number;
-  /** When a job last started or ended, in milliseconds since the epoch. */
+  /** When a job last started or ended (ms, of the process's monotonic clock). */
   lastActivityAt(): number;
+  /** Takes no more jobs for now, and lets those in hand put themselves back. */
+  pause(): void;
+  resume(): void;
+  isPaused(): boolean;
   /** Takes no more jobs, lets waiting ones put themselves back, and gives running ones `deadlineMs` to end. */
   close(deadlineMs: number): Promise<void>;
 }
@@ -49,18 +53,18 @@ export function createWorker<Q extends QueueName>(request: WorkerRequest<Q>): Ru
   const { queue, redis, prefix, concurrency, lockMs = defaultLockMs, log } = request;
   const drain = createDrain();
   let active = 0;
-  let lastActivityAt = Date.now();
+  let lastActivityAt = performance.now();
 
   const run = async (job: Job, token?: string, signal?: AbortSignal): Promise<unknown> => {
     active++;
-    lastActivityAt = Date.now();
+    lastActivityAt = performance.now();
     try {
       return await runJob({ request, job, signal: signal ?? new AbortController().signal, drain });
     } catch (error) {
       return await settleFailure(job, token, error);
     } finally {
       active--;
-      lastActivityAt = Date.now();
+      lastActivityAt = performance.now();
     }
   };
 
@@ -80,6 +84,15 @@ export function createWorker<Q extends QueueName>(request: WorkerRequest<Q>): Ru
     concurrency,
     active: () => active,
     lastActivityAt: () => lastActivityAt,
+    pause() {
+      drain.begin();
+      worker.pause(true).catch((error: unknown) => log.warn({ queue, reason: messageOf(error) }, 'no pause'));
+    },
+    resume() {
+      drain.end();
+      void worker.resume();
+    },
+    isPaused: () => worker.isPaused(),
     async close(deadlineMs) {
       drain.begin();
       await closeWithin(worker, deadlineMs, () => {

@@ -9,16 +9,13 @@ interface Running {
 const callGraceMs = 2_000;
 
 /**
- * The end of a worker, as its jobs see it: first whoever waits stops, a moment later whoever calls. Each running job has
+ * The end or the rest of a worker, as its jobs see it: first whoever waits stops, a moment later whoever calls. Each running job has
  * signals of its own that end with it. Signals derived from one long-lived signal (`AbortSignal.any`) would stay registered
  * there, some hundred bytes for every job that ever ran.
  */
 export function createDrain() {
   const running = new Set<Running>();
-  const reason = new PutBack('the process is about to end');
-  const abort = (kind: keyof Running): void => {
-    for (const job of running) job[kind].abort(reason);
-  };
+  const reason = new PutBack('this worker stops');
   let begun = false;
   return {
     /** Signals of a job that starts; `signal` aborts when the job is taken away. Call `end` when the job is over. */
@@ -41,11 +38,18 @@ export function createDrain() {
         },
       };
     },
-    /** The process is about to end. */
+    /** The worker stops: jobs put themselves back. */
     begin(): void {
       begun = true;
-      abort('waits');
-      setTimeout(() => abort('calls'), callGraceMs).unref();
+      const inHand = [...running];
+      for (const { waits } of inHand) waits.abort(reason);
+      setTimeout(() => {
+        for (const { calls } of inHand) calls.abort(reason);
+      }, callGraceMs).unref();
+    },
+    /** The worker goes on: jobs that start from now on run. */
+    end(): void {
+      begun = false;
     },
   };
 }

@@ -7,8 +7,19 @@ import type { Queues } from '../../src/platform/queue/queues.ts';
 const renewMs = 10_000;
 
 /** Keeps the schedules of all periodic jobs in Redis; returns how to stop. */
-export function keepSchedules(queues: Queues, log: Logger): () => void {
+export function keepSchedules(
+  queues: Queues,
+  {
+    log,
+    restsNow,
+  }: {
+    readonly log: Logger;
+    /** Whether this process may not plan, because its clock is off. */
+    readonly restsNow: () => boolean;
+  },
+): () => void {
   const renew = async (): Promise<void> => {
+    if (restsNow()) return;
     try {
       for (const { name, queue, every } of Object.values(registry)) {
         if (every === undefined) continue;

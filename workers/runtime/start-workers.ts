@@ -1,6 +1,8 @@
 import { type QueueName, registry, type JobName, type JobNameOf } from '../../jobs/registry.ts';
+import type { Logger } from '../../src/platform/observability/logger.ts';
 import type { Platform } from '../../src/platform/platform.ts';
-import { createWorker } from './create-worker.ts';
+import type { FleetClock } from '../../src/platform/redis/fleet-clock.ts';
+import { createWorker, type RunningWorker } from './create-worker.ts';
 import type { ProcessorsOf, WorkerModule } from './processor.ts';
 import { keepSchedules } from './schedules.ts';
 import { startWatchdog } from './watchdog.ts';
@@ -33,6 +35,12 @@ const settingsOf: Readonly<
   webhooks: { concurrency: 200, lockMs: 30_000 },
 };
 
+/**
+ * BullMQ plans by the clock of the machine. A worker that is off by more (ms) would run delayed and periodic jobs at wrong times, so
+ * it takes none until its clock is right.
+ */
+const mostLeadMs = 30_000;
+
 /** Running jobs get this long (ms) to end; the process manager waits longer. */
 const closeDeadlineMs = 7_000;
 
@@ -57,7 +65,7 @@ type Complete<M> = [MissingOf<M>, UnknownOf<M>] extends [never, never]
  * @throws {Error} when a job of a queue that is served has no processor, or has two.
  */
 export function startWorkers<const M extends readonly WorkerModule[]>(
-  platform: Platform,
+  platform: Platform & { readonly clock: Pick<FleetClock, 'leadMs' | 'onLook'> },
   modules: M & Complete<M[number]>,
 ): void {
   const { config, log, shutdown, queues, keys } = platform;
@@ -82,8 +90,13 @@ export function startWorkers<const M extends readonly WorkerModule[]>(
     await Promise.all(workers.map((worker) => worker.close(closeDeadlineMs)));
   });
   const stopWatchdog = startWatchdog({ workers, queues, log, onStuck: () => process.exit(1) });
-  const stopSchedules = keepSchedules(queues, log);
+  const restsNow = (): boolean => Math.abs(platform.clock.leadMs() ?? 0) > mostLeadMs;
+  const rest = createRest(workers, log);
+  rest(restsNow());
+  const stopLooking = platform.clock.onLook(() => rest(restsNow()));
+  const stopSchedules = keepSchedules(queues, { log, restsNow });
   shutdown.add('accept', 'timers', () => {
+    stopLooking();
     stopWatchdog();
     stopSchedules();
   });
@@ -106,4 +119,23 @@ function openQueue(queue: QueueName, modules: readonly WorkerModule[]): Processo
     if (count !== 1) throw new Error(`${name} of the queue ${queue} has ${count} processors`);
   }
   return Object.fromEntries(given) as unknown as ProcessorsOf<QueueName>;
+}
+
+/** Lets all workers rest or go on; a change is logged. */
+function createRest(workers: readonly RunningWorker[], log: Logger): (rests: boolean) => void {
+  let resting = false;
+  return (rests) => {
+    if (rests === resting) return;
+    resting = rests;
+    for (const worker of workers) {
+      if (rests) worker.pause();
+      else worker.resume();
+    }
+    if (rests)
+      log.error(
+        { mostSeconds: mostLeadMs / 1000 },
+        "this machine's clock is off by too much: its worker rests, and has put its jobs back; set the clock (NTP)",
+      );
+    else log.info("this machine's clock is right again: its worker goes on");
+  };
 }

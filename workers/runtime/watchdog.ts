@@ -1,4 +1,3 @@
-import { systemClock, type Clock } from '../../src/platform/concurrency/clock.ts';
 import type { Queues } from '../../src/platform/queue/queues.ts';
 import type { Logger } from '../../src/platform/observability/logger.ts';
 import type { RunningWorker } from './create-worker.ts';
@@ -6,7 +5,7 @@ import type { RunningWorker } from './create-worker.ts';
 /**
  * Starts the watchdog; returns how to stop it. It ends a process that looks alive and does not work, so that the process
  * manager starts another. That is so only when Redis answers, jobs wait, a slot is free, and nothing has started or ended for
- * a while. Waiting for budget, an outage of Redis or an idle queue never count.
+ * a while. Waiting for budget, an outage of Redis, a pause or an idle queue never count.
  */
 export function startWatchdog(deps: {
   readonly workers: readonly RunningWorker[];
@@ -14,21 +13,22 @@ export function startWatchdog(deps: {
   readonly log: Logger;
   /** Told of the queue that is not consumed, at every look until the process is gone. */
   readonly onStuck: (queue: string) => void;
-  /** The clock by which workers tell their last activity; the system's when absent. */
-  readonly clock?: Clock;
+  /** The clock (ms) by which workers tell their last activity; the process's monotonic one when absent. */
+  readonly clock?: { now(): number };
   /** Time (ms) between two looks. */
   readonly intervalMs?: number;
   /** Time (ms) without work, while there is work, after which a process is given up. */
   readonly patienceMs?: number;
 }): () => void {
-  const { workers, clock = systemClock, intervalMs = 5_000, patienceMs = 45_000 } = deps;
+  const { workers, clock = performance, intervalMs = 5_000, patienceMs = 45_000 } = deps;
   const stuckSince = new Map<string, number>();
 
   const check = async (worker: RunningWorker): Promise<void> => {
     const counts = await deps.queues.counts(worker.queue).catch(() => undefined);
     const waiting = (counts?.['waiting'] ?? 0) + (counts?.['prioritized'] ?? 0);
     const idleMs = clock.now() - worker.lastActivityAt();
-    const suspicious = waiting > 0 && worker.active() < worker.concurrency && idleMs > intervalMs;
+    const suspicious =
+      !worker.isPaused() && waiting > 0 && worker.active() < worker.concurrency && idleMs > intervalMs;
     if (!suspicious) return void stuckSince.delete(worker.queue);
     // The time without work counts from when there was work: an idle hour before it does not.
     const since = stuckSince.get(worker.queue) ?? clock.now();

@@ -57,7 +57,7 @@ export function accountRoutes(
     ...passwordRoutes(service),
     ...userRoutes(service),
     ...apiKeyRoutes(platform, service),
-    ...recordRoutes(service),
+    ...recordRoutes(platform, service),
   ];
 }
 
@@ -428,7 +428,7 @@ const whatCounts =
   'fraction. Counts appear within some seconds.';
 
 /** Usage, one's own and for admins everybody's, and the audit log. */
-function recordRoutes({ usageReports, audit }: AccountService): Route[] {
+function recordRoutes({ clock }: Pick<Platform, 'clock'>, { usageReports, audit }: AccountService): Route[] {
   const tag = 'Administration';
   return [
     route({
@@ -439,7 +439,7 @@ function recordRoutes({ usageReports, audit }: AccountService): Route[] {
       tag: 'Users',
       summary: 'Your requests, jobs and upstream calls by day and API key',
       description: `The last 30 days when no day is given, 366 at most. ${whatCounts}`,
-      query: usageQuery,
+      query: usageQuery(clock),
       answers: { 200: 'Days, the newest first, and their totals', 503: unavailable },
       handler: async (ctx, { query, viewer: { userId } }) => {
         const { days, totals } = await usageReports.ofUser({ userId, ...query });
@@ -485,7 +485,7 @@ function recordRoutes({ usageReports, audit }: AccountService): Route[] {
       tag,
       summary: 'Requests, jobs and upstream calls by user and API key, the most upstream calls first',
       description: `Sums over the last 30 days when no day is given, 366 at most. ${whatCounts}`,
-      query: allUsageQuery,
+      query: allUsageQuery(clock),
       answers: { 200: 'A page of users and keys', 403: forbidden, 503: unavailable },
       handler: async (ctx, { query: { page, limit, ...range } }) => {
         const offset = (page - 1) * limit;

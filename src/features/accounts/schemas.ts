@@ -1,5 +1,6 @@
 /** What requests about accounts and access may say. */
 import { z } from 'zod';
+import type { Clock } from '../../platform/concurrency/clock.ts';
 import { NotFoundError } from '../../domain/errors.ts';
 import type { Principal } from '../../domain/principal.ts';
 import { scopes } from '../../domain/scopes.ts';
@@ -210,8 +211,8 @@ function dayOf(ms: number): string {
   return new Date(ms).toISOString().slice(0, 10);
 }
 
-function rangeOf(given: Days, ctx: z.core.$RefinementCtx): { from: string; to: string } {
-  const range = wholeRange(given, dayOf(Date.now()));
+function rangeOf(given: Days, today: string, ctx: z.core.$RefinementCtx): { from: string; to: string } {
+  const range = wholeRange(given, today);
   const days = (Date.parse(range.to) - Date.parse(range.from)) / dayMs + 1;
   if (days < 1) ctx.addIssue({ code: 'custom', path: ['to'], message: 'must not be before from' });
   if (days > mostDays) {
@@ -221,14 +222,13 @@ function rangeOf(given: Days, ctx: z.core.$RefinementCtx): { from: string; to: s
 }
 
 /** Query of `GET /usage`. */
-export const usageQuery = z.strictObject({ from: day, to: day }).transform(rangeOf);
+export const usageQuery = (clock: Clock) =>
+  z.strictObject({ from: day, to: day }).transform((given, ctx) => rangeOf(given, dayOf(clock.now()), ctx));
 
 /** Query of `GET /admin/usage`. */
-export const allUsageQuery = z
-  .strictObject({
-    from: day,
-    to: day,
+export const allUsageQuery = (clock: Clock) =>
+  z.strictObject({ from: day, to: day, page, limit }).transform(({ page, limit, ...given }, ctx) => ({
     page,
     limit,
-  })
-  .transform(({ page, limit, ...given }, ctx) => ({ page, limit, ...rangeOf(given, ctx) }));
+    ...rangeOf(given, dayOf(clock.now()), ctx),
+  }));

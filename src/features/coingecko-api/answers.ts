@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { CachedQuote } from '../../domain/cached-quote.ts';
 import type { ApiContext, Exchange } from '../../platform/http/context.ts';
+import type { Clock } from '../../platform/concurrency/clock.ts';
 import { answerAtOnce } from '../../platform/http/envelope.ts';
 import { matchesTag } from '../../platform/http/if-match.ts';
 import type { QuoteService } from '../quotes/quote-service.ts';
@@ -26,8 +27,8 @@ interface V3Answer {
   readonly cache: keyof typeof cacheRules;
   /** Absent for what does not age. */
   readonly state?: V3State | undefined;
-  /** When the oldest part was received (ms since the epoch). */
-  readonly receivedAt?: number | undefined;
+  /** Time (ms) since the oldest part was received. */
+  readonly ageMs?: number | undefined;
   /** Assets that are left out because they have not come. */
   readonly pending?: readonly string[];
   readonly headers?: Readonly<Record<string, string>>;
@@ -79,22 +80,17 @@ export function answerV3(exchange: Exchange, { json, headers, ...about }: V3Answ
 export function answerPrepared(
   exchange: Exchange,
   { bytes, etag, headers }: Prepared,
-  { cache, state, receivedAt, pending }: Omit<V3Answer, 'json' | 'headers'>,
+  { cache, state, ageMs, pending }: Omit<V3Answer, 'json' | 'headers'>,
 ): void {
   const { origin, 'if-none-match': has } = exchange.req.headers;
   const isWhole = pending === undefined || pending.length === 0;
   const own = ['Cache-Control', cacheRules[isWhole ? cache : 'none']];
   if (state !== undefined) own.push('X-Pricepool-State', isWhole ? state : 'partial');
-  if (receivedAt !== undefined) own.push('Age', ageText(receivedAt));
+  if (ageMs !== undefined) own.push('Age', String(Math.max(0, Math.floor(ageMs / 1000))));
   if (!isWhole) own.push('X-Pricepool-Pending', pending.slice(0, mostNamed).join(','));
   if (origin !== undefined) own.push(...exposedHeaders);
   const isKnown = has !== undefined && matchesTag(has, etag.slice(2));
   answerAtOnce(exchange, bytes, { status: isKnown ? 304 : 200, headers: headers.concat(own) });
-}
-
-/** Whole seconds since a moment (ms since the epoch). */
-function ageText(since: number): string {
-  return String(Math.max(0, Math.floor((Date.now() - since) / 1000)));
 }
 
 interface HeldAnswer {
@@ -134,6 +130,7 @@ function questionOf({ req: { url = '' } }: Exchange): string {
  */
 export function createHeldAnswers(
   market: Pick<QuoteService, 'freshMs' | 'version' | 'peekFresh' | 'noteReads'>,
+  clock: Clock,
 ) {
   const answers = new LRUCache<string, HeldAnswer>({
     maxSize: mostCharacters,
@@ -155,8 +152,8 @@ export function createHeldAnswers(
     held.reads = 0;
     if (times > 0) market.noteReads({ quotes, pages, times });
   };
-  const send = (exchange: Exchange, { prepared, receivedAt }: HeldAnswer): void => {
-    answerPrepared(exchange, prepared, { cache: 'prices', state: 'fresh', receivedAt });
+  const send = (exchange: Exchange, { prepared, receivedAt }: HeldAnswer, now: number): void => {
+    answerPrepared(exchange, prepared, { cache: 'prices', state: 'fresh', ageMs: now - receivedAt });
   };
 
   return {
@@ -164,11 +161,11 @@ export function createHeldAnswers(
     answer(exchange: Exchange): boolean {
       const held = answers.get(questionOf(exchange));
       if (held === undefined) return false;
-      const now = Date.now();
+      const now = clock.now();
       const isGood = isCurrent(held, now);
       if (isGood) held.reads += 1;
       if (!isGood || now - held.countedAt >= countEveryMs) countReads(held, now);
-      if (isGood) send(exchange, held);
+      if (isGood) send(exchange, held, now);
       return isGood;
     },
     /** Answers with what was made just now of fresh quotes, and holds it. */
@@ -189,7 +186,7 @@ export function createHeldAnswers(
         readonly headers?: Readonly<Record<string, string>>;
       },
     ): void {
-      const now = Date.now();
+      const now = clock.now();
       const until = Math.min(
         (freshFrom ?? made.receivedAt) + market.freshMs,
         isShort ? now + shortMs : Infinity,
@@ -197,7 +194,7 @@ export function createHeldAnswers(
       const state = { version: market.version(), reads: 0, countedAt: now };
       const held: HeldAnswer = { ...made, ...state, prepared: prepare(json, headers), until };
       answers.set(questionOf(exchange), held);
-      send(exchange, held);
+      send(exchange, held, now);
     },
   };
 }

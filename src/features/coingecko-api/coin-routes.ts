@@ -1,6 +1,7 @@
 /** The list of coins and search, answered from this process's memory; and what is passed on as CoinGecko sent it. */
 import { z } from 'zod';
 import { byRank, type Asset } from '../../domain/asset.ts';
+import type { Clock } from '../../platform/concurrency/clock.ts';
 import type { ApiContext } from '../../platform/http/context.ts';
 import type { Route } from '../../platform/http/route.ts';
 import { coinNotFound } from '../../platform/http/v3-errors.ts';
@@ -81,11 +82,10 @@ function plain(
     path,
     summary,
     handler: async (ctx, { viewer }) => {
-      answerDocument(
-        ctx,
-        await readDocument(deps, { path, freshMs, viewer, notFound: coinNotFound }),
-        'slow',
-      );
+      answerDocument(ctx, await readDocument(deps, { path, freshMs, viewer, notFound: coinNotFound }), {
+        cache: 'slow',
+        clock: deps.clock,
+      });
     },
   });
 }
@@ -113,7 +113,7 @@ function coin(deps: CoinGeckoApiDeps): Route {
       refuseUnlisted(deps.assets, assetId);
       const path = canonicalPath(`/coins/${encodeURIComponent(assetId)}`, query);
       const asked = { path, freshMs: updateEveryMs.coin, viewer, notFound: coinNotFound };
-      answerDocument(ctx, await readDocument(deps, asked), 'prices');
+      answerDocument(ctx, await readDocument(deps, asked), { cache: 'prices', clock: deps.clock });
     },
   });
 }
@@ -121,9 +121,9 @@ function coin(deps: CoinGeckoApiDeps): Route {
 function answerDocument(
   ctx: ApiContext,
   { state, document: { json, receivedAt } }: FoundDocument,
-  cache: keyof typeof cacheRules,
+  { cache, clock }: { readonly cache: keyof typeof cacheRules; readonly clock: Clock },
 ): void {
-  answerV3(ctx, { json, cache, state, receivedAt });
+  answerV3(ctx, { json, cache, state, ageMs: clock.now() - receivedAt });
 }
 
 /** What CoinGecko writes where there is no picture. */

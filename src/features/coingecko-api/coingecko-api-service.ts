@@ -9,12 +9,13 @@ import { createDocumentStore, documentId } from './document-store.ts';
 /** The documents in Redis, and the channel that says which of them, or why there is none, has come. News may be lost. */
 export function createDocumentCache({
   config,
+  clock,
   redis,
   subscriber,
   keys,
-}: Pick<Platform, 'config' | 'redis' | 'subscriber' | 'keys'>) {
+}: Pick<Platform, 'config' | 'clock' | 'redis' | 'subscriber' | 'keys'>) {
   return {
-    documents: createDocumentStore({ redis, keys, retentionSeconds: config.QUOTE_RETENTION }),
+    documents: createDocumentStore({ redis, clock, keys, retentionSeconds: config.QUOTE_RETENTION }),
     documentNews: createChannel({ redis, subscriber, channel: keys.documentNews, schema: z.string() }),
   };
 }

@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import type { RedisKeys } from '../../platform/redis/keys.ts';
+import type { Clock } from '../../platform/concurrency/clock.ts';
+import { receivedAtOf } from '../../domain/received-at.ts';
 import { redisScript, runScript } from '../../platform/redis/redis-script.ts';
 
 export interface CachedDocument {
@@ -61,15 +63,15 @@ redis.call('HSET', sizes, ARGV[3], ARGV[2])
 redis.call('HINCRBY', sizes, '', ARGV[2])
 return 1`);
 
-/** KEYS: wanted by all, wanted by the requester. ARGV: member, now, until, most of all, most of one. */
+/** KEYS: wanted by all, wanted by the requester. ARGV: member, now, until, for how long (ms), most of all, most of one. */
 const wantScript = redisScript(`
 for i = 1, 2 do
   redis.call('ZREMRANGEBYSCORE', KEYS[i], '-inf', ARGV[2])
-  if not redis.call('ZSCORE', KEYS[i], ARGV[1]) and redis.call('ZCARD', KEYS[i]) >= tonumber(ARGV[3 + i]) then return 0 end
+  if not redis.call('ZSCORE', KEYS[i], ARGV[1]) and redis.call('ZCARD', KEYS[i]) >= tonumber(ARGV[4 + i]) then return 0 end
 end
 for i = 1, 2 do
   redis.call('ZADD', KEYS[i], ARGV[3], ARGV[1])
-  redis.call('PEXPIREAT', KEYS[i], ARGV[3])
+  redis.call('PEXPIRE', KEYS[i], ARGV[4])
 end
 return 1`);
 
@@ -97,11 +99,13 @@ function keysUnder(prefix: string) {
  */
 export function createDocumentStore({
   redis,
+  clock,
   keys: { documents: prefix },
   retentionSeconds,
   bounds = defaultBounds,
 }: {
   readonly redis: Redis;
+  readonly clock: Clock;
   readonly keys: Pick<RedisKeys, 'documents'>;
   readonly retentionSeconds: number;
   /** Told in tests. */
@@ -112,7 +116,7 @@ export function createDocumentStore({
     async read(path: string) {
       const id = documentId(path);
       const [body, failure] = await redis.mget(keys.bodies + id, keys.failure(id));
-      return { document: parseDocument(body), failure: parseFailure(failure) };
+      return { document: parseDocument(body, clock.now()), failure: parseFailure(failure) };
     },
     /** Stores a document, and forgets a failure. One that is too large is not stored. */
     async write(path: string, { json, receivedAt }: CachedDocument): Promise<void> {
@@ -134,7 +138,8 @@ export function createDocumentStore({
       });
     },
     async writeFailure(path: string, { state, until, reason }: DocumentFailure): Promise<void> {
-      await redis.set(keys.failure(documentId(path)), `${state}|${until}|${reason}`, 'PXAT', until);
+      const ms = Math.max(1, until - clock.now());
+      await redis.set(keys.failure(documentId(path)), `${state}|${until}|${reason}`, 'PX', ms);
     },
     /** Takes the right to fetch a document, for `ms`; false when another has it. */
     async lease(path: string, ms: number): Promise<boolean> {
@@ -152,17 +157,17 @@ export function createDocumentStore({
     },
     /** Takes a place among the documents that are wanted; false when there are too many, of all or of one requester. */
     async want(path: string, requester: string | undefined): Promise<boolean> {
-      const now = Date.now();
-      const args = [documentId(path), now, now + wantedForMs, bounds.wanted, bounds.wantedOfOne];
+      const now = clock.now();
+      const args = [documentId(path), now, now + wantedForMs, wantedForMs, bounds.wanted, bounds.wantedOfOne];
       return (await runScript(redis, wantScript, { keys: keys.wanted(requester), args })) === 1;
     },
   };
 }
 
-function parseDocument(text: string | null | undefined): CachedDocument | undefined {
+function parseDocument(text: string | null | undefined, now: number): CachedDocument | undefined {
   if (text === null || text === undefined) return undefined;
   const bar = text.indexOf('|');
-  return { receivedAt: Number(text.slice(0, bar)), json: text.slice(bar + 1) };
+  return { receivedAt: receivedAtOf(Number(text.slice(0, bar)), now), json: text.slice(bar + 1) };
 }
 
 function parseFailure(text: string | null | undefined): DocumentFailure | undefined {

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { AppError, NotFoundError } from '../../domain/errors.ts';
 import type { HistoryPoint } from '../../domain/history.ts';
 import type { Principal } from '../../domain/principal.ts';
+import type { Clock } from '../../platform/concurrency/clock.ts';
 import type { ApiContext } from '../../platform/http/context.ts';
 import type { Route } from '../../platform/http/route.ts';
 import { coinNotFound, invalidParameter, isOutOfReach, outOfReach } from '../../platform/http/v3-errors.ts';
@@ -72,7 +73,7 @@ function marketChart(deps: CoinGeckoApiDeps): Route {
       // CoinGecko has days where the whole history is asked for, however young an asset is.
       const given = query.interval ?? (query.days === 'max' ? 'daily' : undefined);
       const asked = { assetId: checkedId(params.id), currency, from, to, untilNow: true, viewer };
-      send(ctx, await readChart(deps, { ...asked, interval: given, precision: query.precision }));
+      send(ctx, await readChart(deps, { ...asked, interval: given, precision: query.precision }), deps.clock);
     },
   });
 }
@@ -90,7 +91,8 @@ function marketChartRange(deps: CoinGeckoApiDeps): Route {
       const [from, to] = [momentOf(query.from), momentOf(query.to)];
       const untilNow = to >= deps.clock.now();
       const asked = { assetId: checkedId(params.id), currency, from, to, untilNow, viewer };
-      send(ctx, await readChart(deps, { ...asked, interval: query.interval, precision: query.precision }));
+      const chart = { ...asked, interval: query.interval, precision: query.precision };
+      send(ctx, await readChart(deps, chart), deps.clock);
     },
   });
 }
@@ -115,9 +117,13 @@ function momentOf(text: string): number {
   return Math.round(at);
 }
 
-function send(ctx: ApiContext, { json, state, lastAt }: Awaited<ReturnType<typeof readChart>>): void {
+function send(
+  ctx: ApiContext,
+  { json, state, lastAt }: Awaited<ReturnType<typeof readChart>>,
+  clock: Clock,
+): void {
   const cache = state === 'partial' ? 'none' : 'prices';
-  answerV3(ctx, { json, cache, state, receivedAt: lastAt });
+  answerV3(ctx, { json, cache, state, ageMs: lastAt === undefined ? undefined : clock.now() - lastAt });
 }
 
 /** Longest wait (ms) for the last point of a chart: one without it is a chart. */
@@ -267,7 +273,8 @@ function ohlc(deps: CoinGeckoApiDeps): Route {
         refuseUnlisted(deps.assets, assetId);
         const asked = { path, freshMs: candleUpdateMs, viewer, notFound: coinNotFound };
         const { state, document } = await readDocument(deps, asked);
-        answerV3(ctx, { json: document.json, cache: 'prices', state, receivedAt: document.receivedAt });
+        const ageMs = deps.clock.now() - document.receivedAt;
+        answerV3(ctx, { json: document.json, cache: 'prices', state, ageMs });
       } catch (error) {
         // Candles of ours that are whole are better than none, when the source does not answer.
         if (own === undefined || own.candles.length === 0) throw error;
@@ -348,7 +355,8 @@ function coinHistory(deps: CoinGeckoApiDeps): Route {
         const refusals = { notFound: coinNotFound, outOfReach: () => outOfReach(freeReachDays) };
         const asked = { path, freshMs: dayUpdateMs, viewer, ...refusals };
         const { state, document } = await readDocument(deps, asked);
-        answerV3(ctx, { json: document.json, cache: 'slow', state, receivedAt: document.receivedAt });
+        const ageMs = deps.clock.now() - document.receivedAt;
+        answerV3(ctx, { json: document.json, cache: 'slow', state, ageMs });
       } catch (error) {
         if (error instanceof NotFoundError) throw error;
         const { filled, reading } = await fillDay(deps, { assetId, day, viewer });

@@ -1,6 +1,7 @@
 import type { QuoteReading } from '../../domain/cached-quote.ts';
 import { NotFoundError } from '../../domain/errors.ts';
 import type { Principal } from '../../domain/principal.ts';
+import type { Clock } from '../../platform/concurrency/clock.ts';
 import type { ApiContext } from '../../platform/http/context.ts';
 import type { Route } from '../../platform/http/route.ts';
 import { answerV3, createHeldAnswers, pagingHeaders } from './answers.ts';
@@ -37,7 +38,7 @@ interface FoundRows {
 
 /** `/coins/markets`. */
 export function marketRoutes(deps: CoinGeckoApiDeps): Route[] {
-  const held = createHeldAnswers(deps.quotes);
+  const held = createHeldAnswers(deps.quotes, deps.clock);
   const markets = v3Route({
     path: '/coins/markets',
     summary: 'Market figures of assets, by ids or by rank',
@@ -49,7 +50,7 @@ export function marketRoutes(deps: CoinGeckoApiDeps): Route[] {
       const found = await findRows(deps, { query, ids, viewer });
       if (found.rows.length === 0 && found.pending.length > 0)
         throw await unserved(reasonOf(found.readings), deps.upstream);
-      send(ctx, found, { query, held });
+      send(ctx, found, { query, held, clock: deps.clock });
     },
   });
   return [markets];
@@ -82,13 +83,13 @@ function needsDocument(query: MarketsQuery, ids: readonly string[] | undefined):
 }
 
 async function namedRows(
-  { quotes, config }: CoinGeckoApiDeps,
+  { quotes, config, clock }: CoinGeckoApiDeps,
   { query, ids, viewer }: Asked & { readonly ids: readonly string[] },
 ): Promise<FoundRows> {
   const { vs_currency: currency, per_page: perPage, page } = query;
   const asked = { currency, assetIds: ids, waitMs: config.READ_WAIT_MS, requester: viewer };
   const readings = await quotes.getMany(asked);
-  const { rows, ...found } = await joinRows(quotes, currency, [...readings.values()]);
+  const { rows, ...found } = await joinRows({ quotes, clock }, currency, [...readings.values()]);
   const inOrder = ordered(rows, query.order ?? 'market_cap_desc');
   return { ...found, rows: inOrder.slice((page - 1) * perPage, page * perPage), total: rows.length };
 }
@@ -99,7 +100,7 @@ const rankingPage = 250;
 const mostRankingPages = 400;
 
 async function rankedRows(
-  { quotes, assets, config, upstream }: CoinGeckoApiDeps,
+  { quotes, assets, config, clock, upstream }: CoinGeckoApiDeps,
   { query }: Pick<Asked, 'query' | 'viewer'>,
 ): Promise<FoundRows> {
   const { vs_currency: currency, per_page: perPage, page } = query;
@@ -120,11 +121,11 @@ async function rankedRows(
     if (ranking.assetIds.length < rankingPage) break;
   }
   const readings = await quotes.getMany({ currency, assetIds: [...new Set(ids)], waitMs: 0 });
-  const { rows, ...found } = await joinRows(quotes, currency, [...readings.values()]);
+  const { rows, ...found } = await joinRows({ quotes, clock }, currency, [...readings.values()]);
   const place = new Map(ids.map((id, index) => [id, index]));
   const inOrder = rows.toSorted((left, right) => (place.get(left.id) ?? 0) - (place.get(right.id) ?? 0));
   // The ranking's age is the answer's: what has left it would otherwise never be missed.
-  const isStale = Date.now() - receivedAt >= quotes.freshMs;
+  const isStale = clock.now() - receivedAt >= quotes.freshMs;
   const state = isStale && ids.length > 0 ? 'stale' : found.state;
   return {
     ...found,
@@ -139,7 +140,7 @@ async function rankedRows(
 }
 
 async function joinRows(
-  quotes: CoinGeckoApiDeps['quotes'],
+  { quotes, clock }: Pick<CoinGeckoApiDeps, 'quotes' | 'clock'>,
   currency: string,
   readings: readonly QuoteReading[],
 ): Promise<FoundRows> {
@@ -149,7 +150,7 @@ async function joinRows(
   );
   const rows: MarketRowJson[] = [];
   const pending: string[] = [];
-  let receivedAt = Date.now();
+  let receivedAt = clock.now();
   let quotedAt = receivedAt;
   let state: 'fresh' | 'stale' = 'fresh';
   for (const reading of readings) {
@@ -170,7 +171,15 @@ async function joinRows(
 function send(
   ctx: ApiContext,
   found: FoundRows,
-  { query, held }: { readonly query: MarketsQuery; readonly held: ReturnType<typeof createHeldAnswers> },
+  {
+    query,
+    held,
+    clock,
+  }: {
+    readonly query: MarketsQuery;
+    readonly held: ReturnType<typeof createHeldAnswers>;
+    readonly clock: Clock;
+  },
 ): void {
   const { state, receivedAt, pending, readings } = found;
   const windows = changeWindows.filter((each) => query.price_change_percentage?.includes(each));
@@ -191,7 +200,7 @@ function send(
     });
     return;
   }
-  answerV3(ctx, { json, cache: 'prices', state, receivedAt, pending, headers });
+  answerV3(ctx, { json, cache: 'prices', state, ageMs: clock.now() - receivedAt, pending, headers });
 }
 
 const idsEach = 250;
@@ -217,7 +226,7 @@ async function readMarketDocuments(deps: CoinGeckoApiDeps, asked: Asked) {
       ? rows
       : ordered(rows, query.order ?? 'market_cap_desc').slice((page - 1) * perPage, page * perPage);
   return {
-    ...ageOf(found),
+    ...ageOf(found, deps.clock),
     rows: shown,
     readings: [],
     pending: [],
@@ -226,10 +235,13 @@ async function readMarketDocuments(deps: CoinGeckoApiDeps, asked: Asked) {
   };
 }
 
-function ageOf(found: readonly FoundDocument[]): { state: 'fresh' | 'stale'; receivedAt: number } {
+function ageOf(
+  found: readonly FoundDocument[],
+  clock: Clock,
+): { state: 'fresh' | 'stale'; receivedAt: number } {
   const receivedAt = found.reduce(
     (oldest, { document }) => Math.min(oldest, document.receivedAt),
-    Date.now(),
+    clock.now(),
   );
   return { state: found.some(({ state }) => state === 'stale') ? 'stale' : 'fresh', receivedAt };
 }

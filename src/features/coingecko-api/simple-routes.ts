@@ -48,7 +48,7 @@ const priceQuery = z.object({
 const mostPairs = 20_000;
 
 function price(deps: CoinGeckoApiDeps): Route {
-  const held = createHeldAnswers(deps.quotes);
+  const held = createHeldAnswers(deps.quotes, deps.clock);
   return v3Route({
     path: '/simple/price',
     summary: 'Prices of assets in currencies',
@@ -64,7 +64,8 @@ function price(deps: CoinGeckoApiDeps): Route {
       const { quotes, pending, isShort } = sumUp(found);
       if (quotes.length === 0 && pending.length > 0) throw await refusalOf(found, deps);
       const json = bodyOf(found, { ...query, ids, currencies });
-      const receivedAt = quotes.reduce((oldest, quote) => Math.min(oldest, quote.receivedAt), Date.now());
+      const now = deps.clock.now();
+      const receivedAt = quotes.reduce((oldest, quote) => Math.min(oldest, quote.receivedAt), now);
       if (pending.length === 0 && quotes.length > 0 && found.every(isFresh)) {
         held.put(ctx, { json, quotes, isShort, receivedAt });
         return;
@@ -73,7 +74,7 @@ function price(deps: CoinGeckoApiDeps): Route {
         json,
         cache: 'prices',
         state: found.every(isFresh) ? 'fresh' : 'stale',
-        receivedAt,
+        ageMs: now - receivedAt,
         pending,
       });
     },

@@ -153,9 +153,12 @@ class Collection {
 
   #onTick(tick: Tick): void {
     if (tick.currency !== this.#request.currency) return;
+    const now = this.#deps.clock.now();
     const readings: QuoteReading[] = [];
     for (const quote of tick.quotes) {
-      if (this.#missing.has(quote.assetId)) readings.push({ assetId: quote.assetId, state: 'fresh', quote });
+      // One from a process that was stopped for a while, or from the future, is not what is waited for.
+      if (this.#missing.has(quote.assetId) && freshness(quote, now, this.#deps.freshMs) === 'fresh')
+        readings.push({ assetId: quote.assetId, state: 'fresh', quote });
     }
     for (const failure of tick.failures) {
       const known = this.#lastKnown.get(failure.assetId)?.quote;

@@ -32,12 +32,12 @@ export function createQuoteService(
   const freshMs = config.QUOTE_FRESH_SECONDS * 1000;
   const renewAfterMs = Math.min(config.STREAM_RENEW_SECONDS, config.QUOTE_FRESH_SECONDS) * 1000;
   const retentionSeconds = config.QUOTE_RETENTION;
-  const store = createQuoteStore({ redis, keys, retentionSeconds });
-  const rowStore = createMarketRowStore({ redis, keys, retentionSeconds });
-  const demand = createDemand({ redis, keys });
-  const interest = new Interest({ redis, keys, log, windowMs: config.WARM_WINDOW * 1000 });
+  const store = createQuoteStore({ redis, keys, clock, retentionSeconds });
+  const rowStore = createMarketRowStore({ redis, keys, clock, retentionSeconds });
+  const demand = createDemand({ redis, keys, clock });
+  const interest = new Interest({ redis, keys, clock, log, windowMs: config.WARM_WINDOW * 1000 });
   shutdown.add('queues', 'interest', () => interest.close());
-  const ticks = createTicks({ redis, subscriber, channel: keys.ticks });
+  const ticks = createTicks({ redis, subscriber, channel: keys.ticks, clock });
   const publisher: TickPublisher = ticks;
   const local = createLocalCache();
   ticks.listen(local);

@@ -1,7 +1,9 @@
 import type { Redis } from 'ioredis';
+import { aheadMs, receivedAtOf } from '../../domain/received-at.ts';
 import type { CachedQuote, QuoteFailure } from '../../domain/cached-quote.ts';
 import type { MarketRow } from '../../domain/market-row.ts';
 import type { Ranking } from './ticks.ts';
+import type { Clock } from '../../platform/concurrency/clock.ts';
 import type { RedisKeys } from '../../platform/redis/keys.ts';
 import { redisScript, runScript } from '../../platform/redis/redis-script.ts';
 
@@ -10,15 +12,19 @@ export interface StoredQuote {
   readonly failure: QuoteFailure | undefined;
 }
 
-/** ARGV: retention in ms, then pairs of key and value. KEYS: quote keys, then their failure keys. */
-const writeScript = redisScript(`
-local n = #ARGV - 1
+/** A stamp of a stored value that is later than the new one keeps it out, unless it lies in the future. */
+const isOlder = `
+local function isOlder(key, value)
+  local old = tonumber(string.match(redis.call('GETRANGE', key, 0, 15), '^%d+') or '0')
+  return old <= tonumber(string.match(value, '^%d+')) or old > tonumber(ARGV[2])
+end`;
+
+/** ARGV: retention in ms, what counts as the future, then values. KEYS: quote keys, then their failure keys. */
+const writeScript = redisScript(`${isOlder}
+local n = #ARGV - 2
 for i = 1, n do
-  local old = redis.call('GETRANGE', KEYS[i], 0, 15)
-  local value = ARGV[i + 1]
-  if old == '' or tonumber(string.match(old, '^%d+')) <= tonumber(string.match(value, '^%d+')) then
-    redis.call('SET', KEYS[i], value, 'PX', ARGV[1])
-  end
+  local value = ARGV[i + 2]
+  if isOlder(KEYS[i], value) then redis.call('SET', KEYS[i], value, 'PX', ARGV[1]) end
   redis.call('DEL', KEYS[n + i])
 end
 return n`);
@@ -26,6 +32,7 @@ return n`);
 interface StoreDeps {
   readonly redis: Redis;
   readonly keys: RedisKeys;
+  readonly clock: Clock;
   /** How long a quote or a row is kept, in seconds. */
   readonly retentionSeconds: number;
 }
@@ -35,9 +42,9 @@ export type QuoteStore = ReturnType<typeof createQuoteStore>;
 /**
  * The fleet's cache in Redis. A quote and a failure lie under different keys, so that an error can never overwrite a good
  * value; every key expires. A quote is only replaced by one that was received later, because a process that was stopped for
- * a while may deliver an old answer.
+ * a while may deliver an old answer; one that was received in the future is replaced by any.
  */
-export function createQuoteStore({ redis, keys, retentionSeconds }: StoreDeps) {
+export function createQuoteStore({ redis, keys, clock, retentionSeconds }: StoreDeps) {
   const quoteKey = (currency: string, id: string): string => `${keys.quotes}${currency}:${id}`;
   const failureKey = (currency: string, id: string): string => `${keys.failures}${currency}:${id}`;
 
@@ -50,8 +57,9 @@ export function createQuoteStore({ redis, keys, retentionSeconds }: StoreDeps) {
         ...assetIds.map((id) => failureKey(currency, id)),
       ];
       const values = await redis.mget(names);
+      const now = clock.now();
       return assetIds.map((assetId, index) => ({
-        quote: parseQuote(currency, assetId, values[index]),
+        quote: parseQuote({ currency, assetId, now }, values[index]),
         failure: parseFailure(assetId, values[assetIds.length + index]),
       }));
     },
@@ -63,7 +71,11 @@ export function createQuoteStore({ redis, keys, retentionSeconds }: StoreDeps) {
           ...quotes.map((quote) => quoteKey(currency, quote.assetId)),
           ...quotes.map((quote) => failureKey(currency, quote.assetId)),
         ],
-        args: [retentionSeconds * 1000, ...quotes.map((quote) => `${quote.receivedAt}|${quote.head}`)],
+        args: [
+          retentionSeconds * 1000,
+          clock.now() + aheadMs,
+          ...quotes.map((quote) => `${quote.receivedAt}|${quote.head}`),
+        ],
       });
     },
     /** Remembers why assets have no quote, until each failure's `until`. */
@@ -71,13 +83,15 @@ export function createQuoteStore({ redis, keys, retentionSeconds }: StoreDeps) {
       if (failures.length === 0) return;
       const pipeline = redis.pipeline();
       for (const { assetId, state, until, reason } of failures) {
-        pipeline.set(failureKey(currency, assetId), `${state}|${until}|${reason}`, 'PXAT', until);
+        // Not until a moment: the clock of Redis may be another.
+        const ms = Math.max(1, until - clock.now());
+        pipeline.set(failureKey(currency, assetId), `${state}|${until}|${reason}`, 'PX', ms);
       }
       await pipeline.exec();
     },
     /** A page (1-based, 250 assets) of the ranking by market capitalisation. */
     readRanking: async (currency: string, page = 1): Promise<Ranking | undefined> =>
-      parseRanking(await redis.get(keys.popular(currency, page))),
+      parseRanking(await redis.get(keys.popular(currency, page)), clock.now()),
     async writeRanking(currency: string, { receivedAt, assetIds }: Ranking, page = 1): Promise<void> {
       const text = `${receivedAt}|${assetIds.join(',')}`;
       await redis.set(keys.popular(currency, page), text, 'EX', retentionSeconds);
@@ -88,20 +102,22 @@ export function createQuoteStore({ redis, keys, retentionSeconds }: StoreDeps) {
 }
 
 function parseQuote(
-  currency: string,
-  assetId: string,
+  { now, ...about }: { readonly currency: string; readonly assetId: string; readonly now: number },
   text: string | null | undefined,
 ): CachedQuote | undefined {
   if (text === null || text === undefined) return undefined;
   const bar = text.indexOf('|');
-  return { assetId, currency, receivedAt: Number(text.slice(0, bar)), head: text.slice(bar + 1) };
+  return { ...about, receivedAt: receivedAtOf(Number(text.slice(0, bar)), now), head: text.slice(bar + 1) };
 }
 
-function parseRanking(text: string | null): Ranking | undefined {
+function parseRanking(text: string | null, now: number): Ranking | undefined {
   if (text === null) return undefined;
   const bar = text.indexOf('|');
   const assetIds = text.slice(bar + 1).split(',');
-  return { receivedAt: Number(text.slice(0, bar)), assetIds: assetIds.filter((id) => id !== '') };
+  return {
+    receivedAt: receivedAtOf(Number(text.slice(0, bar)), now),
+    assetIds: assetIds.filter((id) => id !== ''),
+  };
 }
 
 function parseFailure(assetId: string, text: string | null | undefined): QuoteFailure | undefined {
@@ -140,14 +156,11 @@ function escapeGlob(text: string): string {
   return text.replaceAll(/[\\*?[\]]/g, String.raw`\$&`);
 }
 
-/** ARGV: retention in ms, then a value for each key. */
-const writeRowsScript = redisScript(`
+/** ARGV: retention in ms, what counts as the future, then a value for each key. */
+const writeRowsScript = redisScript(`${isOlder}
 for i = 1, #KEYS do
-  local old = redis.call('GETRANGE', KEYS[i], 0, 15)
-  local value = ARGV[i + 1]
-  if old == '' or tonumber(string.match(old, '^%d+')) <= tonumber(string.match(value, '^%d+')) then
-    redis.call('SET', KEYS[i], value, 'PX', ARGV[1])
-  end
+  local value = ARGV[i + 2]
+  if isOlder(KEYS[i], value) then redis.call('SET', KEYS[i], value, 'PX', ARGV[1]) end
 end
 return #KEYS`);
 
@@ -158,18 +171,19 @@ export type MarketRowStore = ReturnType<typeof createMarketRowStore>;
  * was received later, and expires as a quote does. A quote may be newer than the row of its asset, never older: another
  * provider may have given it, which has no rows.
  */
-export function createMarketRowStore({ redis, keys, retentionSeconds }: StoreDeps) {
+export function createMarketRowStore({ redis, keys, clock, retentionSeconds }: StoreDeps) {
   return {
     /** The rows of one currency by asset id; assets without one are not in it. */
     async read(currency: string, assetIds: readonly string[]): Promise<ReadonlyMap<string, MarketRow>> {
       const rows = new Map<string, MarketRow>();
       if (assetIds.length === 0) return rows;
       const values = await redis.mget(assetIds.map((id) => `${keys.rows}${currency}:${id}`));
+      const now = clock.now();
       for (const [index, assetId] of assetIds.entries()) {
         const value = values[index];
         if (value === null || value === undefined) continue;
         const bar = value.indexOf('|');
-        const receivedAt = Number(value.slice(0, bar));
+        const receivedAt = receivedAtOf(Number(value.slice(0, bar)), now);
         rows.set(assetId, { assetId, currency, receivedAt, json: value.slice(bar + 1) });
       }
       return rows;
@@ -178,7 +192,11 @@ export function createMarketRowStore({ redis, keys, retentionSeconds }: StoreDep
       if (rows.length === 0) return;
       await runScript(redis, writeRowsScript, {
         keys: rows.map(({ currency, assetId }) => `${keys.rows}${currency}:${assetId}`),
-        args: [retentionSeconds * 1000, ...rows.map(({ receivedAt, json }) => `${receivedAt}|${json}`)],
+        args: [
+          retentionSeconds * 1000,
+          clock.now() + aheadMs,
+          ...rows.map(({ receivedAt, json }) => `${receivedAt}|${json}`),
+        ],
       });
     },
   };

@@ -1,4 +1,6 @@
+import { receivedAtOf } from '../../domain/received-at.ts';
 import type { CachedQuote, QuoteFailure } from '../../domain/cached-quote.ts';
+import type { Clock } from '../../platform/concurrency/clock.ts';
 import { createChannel, type Channel, type ChannelPlace } from '../../platform/redis/channel.ts';
 
 /**
@@ -41,8 +43,11 @@ export interface TickSubscriber {
   listen(listener: TickListener): () => void;
 }
 
-/** Builds the channel of ticks. */
-export function createTicks(place: ChannelPlace): TickPublisher & TickSubscriber {
+/** Builds the channel of ticks. Stamps from the future reach no listener ({@link receivedAtOf}). */
+export function createTicks({
+  clock,
+  ...place
+}: ChannelPlace & { readonly clock: Clock }): TickPublisher & TickSubscriber {
   // A tick, or that the cache was cleared (of these assets, or, with null, of everything). Not checked on the way: ticks are hot.
   const channel: Channel<{ readonly tick: Tick } | { readonly clear: readonly string[] | null }> =
     createChannel(place);
@@ -52,10 +57,23 @@ export function createTicks(place: ChannelPlace): TickPublisher & TickSubscriber
     listen: (listener) =>
       channel.listen(
         (message) => {
-          if ('tick' in message) listener.onTick?.(message.tick);
+          if ('tick' in message) listener.onTick?.(dated(message.tick, clock.now()));
           else listener.onClear?.(message.clear);
         },
         () => listener.onGap?.(),
       ),
   };
+}
+
+/** One call brings a tick: its quotes have one stamp, and nearly always the tick is passed on as it came. */
+function dated(tick: Tick, now: number): Tick {
+  const { quotes, popular } = tick;
+  const isPast = ({ receivedAt }: { readonly receivedAt: number }): boolean =>
+    receivedAtOf(receivedAt, now) === receivedAt;
+  if (quotes.every(isPast) && (popular === undefined || isPast(popular))) return tick;
+  const redated = <T extends { readonly receivedAt: number }>(value: T): T => ({
+    ...value,
+    receivedAt: receivedAtOf(value.receivedAt, now),
+  });
+  return { ...tick, quotes: quotes.map(redated), popular: popular && redated(popular) };
 }

@@ -191,10 +191,10 @@ function openHttpOf({ config, log }: Pick<Platform, 'config' | 'log'>): OpenHttp
 
 /** Shares one answer among all who ask within `ageMs`. */
 function remembered<T>(ask: () => Promise<T>, ageMs: number): () => Promise<T> {
-  let askedAt = 0;
+  let askedAt = -Infinity;
   let answer: Promise<T> | undefined;
   return async () => {
-    const now = Date.now();
+    const now = performance.now();
     if (answer === undefined || now - askedAt > ageMs) {
       askedAt = now;
       answer = ask();

@@ -3,7 +3,7 @@ export function createBell() {
   let rung = false;
   let hear: (() => void) | undefined;
   return {
-    ring(): void {
+    ring: (): void => {
       rung = true;
       hear?.();
     },

@@ -1,6 +1,7 @@
 import { Queue, type JobsOptions } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { queueNames, type QueueName, registry, type JobData, type JobName } from '../../../jobs/registry.ts';
+import type { Clock } from '../concurrency/clock.ts';
 import { withDeadline } from '../concurrency/deadline.ts';
 import { messageOf } from '../../domain/errors.ts';
 import type { Logger } from '../observability/logger.ts';
@@ -23,11 +24,13 @@ export interface Queues {
 export function openQueues({
   redis,
   prefix,
+  clock,
   log,
 }: {
   /** A `command` connection. */
   readonly redis: Redis;
   readonly prefix: string;
+  readonly clock: Clock;
   readonly log: Logger;
 }): Queues {
   const open = (name: QueueName): Queue => {
@@ -50,7 +53,8 @@ export function openQueues({
     async add(name, data, options) {
       refuseWithoutRedis();
       const { queue, options: defaults } = registry[name];
-      const adding = handles[queue].add(name, data, { ...defaults, ...options });
+      // The fleet's time: a delay counts from it.
+      const adding = handles[queue].add(name, data, { timestamp: clock.now(), ...defaults, ...options });
       // The deadline may pass first; a later rejection then belongs to nobody.
       adding.catch(() => undefined);
       await withDeadline(adding, addDeadlineMs, `adding ${name}`);

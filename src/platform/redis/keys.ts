@@ -45,6 +45,8 @@ export interface RedisKeys {
     /** Sorted set of assets and pages; the score is when it was read last (ms since the epoch). */
     lastRead(currency: string): string;
   };
+  /** Hash: what the fleet agrees on about time (src/platform/redis/fleet-clock.ts). */
+  readonly clock: string;
   /** Pub/sub channel of ticks. */
   readonly ticks: string;
   /** Pub/sub channel of orders to workers. */
@@ -102,6 +104,7 @@ export function createRedisKeys(prefix: string): RedisKeys {
       heat: (currency) => `${prefix}:interest:${currency}`,
       lastRead: (currency) => `${prefix}:interest-at:${currency}`,
     },
+    clock: `${prefix}:clock`,
     ticks: `${prefix}:ticks`,
     control: `${prefix}:control`,
     revocations: `${prefix}:revocations`,

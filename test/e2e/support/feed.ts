@@ -1,4 +1,5 @@
 /** What workers would tell the API: quotes and events of jobs, made up by a test and sent through Redis. */
+import { systemClock } from '../../../src/platform/concurrency/clock.ts';
 import type { Redis } from 'ioredis';
 import { toCachedQuote, type CachedQuote } from '../../../src/domain/cached-quote.ts';
 import { createJobEventLog, jobSubject, type JobEvent } from '../../../src/features/jobs/job-events.ts';
@@ -23,7 +24,7 @@ export async function openFeed(redisUrl: string, redisPrefix: string): Promise<F
   const redis = openRedis({ url: redisUrl, role: 'command', name: 'feed', log: silentLogger() });
   await waitFor(() => redis.status === 'ready', { what: 'the connection of the feed' });
   const keys = createRedisKeys(redisPrefix);
-  const ticks = createTicks({ redis, subscriber: redis, channel: keys.ticks });
+  const ticks = createTicks({ clock: systemClock, redis, subscriber: redis, channel: keys.ticks });
   const log = createJobEventLog(redis, keys.jobEvents);
   return {
     redis,

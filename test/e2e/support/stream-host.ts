@@ -2,6 +2,7 @@
  * The streams of an API process over a real Redis and a real server, without what surrounds them there: a test may watch at
  * any interval, say what time it is and look at the sockets.
  */
+import { systemClock } from '../../../src/platform/concurrency/clock.ts';
 import { createServer, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { once } from 'node:events';
@@ -65,7 +66,7 @@ export async function startStreamHost(redisUrl?: string): Promise<StreamHost> {
   let skipped = 0;
   const clock = { now: () => Date.now() + skipped };
   const mirror = createLocalCache();
-  const ticks = createTicks({ redis: feed.redis, subscriber, channel: feed.keys.ticks });
+  const ticks = createTicks({ clock: systemClock, redis: feed.redis, subscriber, channel: feed.keys.ticks });
   ticks.listen({ onTick: (tick) => mirror.onTick(tick) });
   const subscribed = new Promise<void>((resolve) => ticks.listen({ onGap: resolve }));
   const registry = new StreamRegistry({ clock, limits, isRevoked: () => false });

@@ -86,8 +86,8 @@ export async function openAlertRig(): Promise<AlertRig> {
   const redis = new Redis(redisUrl);
   const told = new Redis(redisUrl);
   const keys = createRedisKeys(uniquePrefix());
-  const store = createQuoteStore({ redis, keys, retentionSeconds: 600 });
-  const publisher = createTicks({ redis, subscriber: told, channel: keys.ticks });
+  const store = createQuoteStore({ redis, clock: systemClock, keys, retentionSeconds: 600 });
+  const publisher = createTicks({ clock: systemClock, redis, subscriber: told, channel: keys.ticks });
   const alerts = createAlertQueries(knex);
   const firings = createFiringQueries(knex);
   const news = createAlertNews({ redis, subscriber: told, channel: keys.alerts });
@@ -137,7 +137,7 @@ export async function openAlertRig(): Promise<AlertRig> {
     },
     async start(different = {}) {
       const subscriber = new Redis(redisUrl);
-      const ticks = createTicks({ redis, subscriber, channel: keys.ticks });
+      const ticks = createTicks({ clock: systemClock, redis, subscriber, channel: keys.ticks });
       const mirror = createLocalCache();
       ticks.listen(mirror);
       let isListening = false;

@@ -1,3 +1,4 @@
+import { systemClock } from '../../../src/platform/concurrency/clock.ts';
 import { expect } from 'chai';
 import type { Redis } from 'ioredis';
 import type { Knex } from 'knex';
@@ -55,7 +56,7 @@ describe('webhooks on their way', () => {
     const { redisUrl: url } = await services();
     redis = openRedis({ url, role: 'command', name: 'test', log });
     await waitFor(() => redis.status === 'ready', { what: 'Redis' });
-    queues = openQueues({ redis, prefix, log });
+    queues = openQueues({ redis, prefix, clock: systemClock, log });
     outbox = createWebhookService({ config: loadConfig({}), knex, queues, log });
     deliveries = outbox.deliveries;
     const onTold = (ids: readonly string[]): void => void told.push([...ids]);

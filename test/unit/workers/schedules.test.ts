@@ -15,7 +15,7 @@ describe('the schedules of a worker', () => {
         return Promise.resolve();
       },
     });
-    const stop = keepSchedules({ handle } as never, silentLogger());
+    const stop = keepSchedules({ handle } as never, { log: silentLogger(), restsNow: () => false });
     const periodic = Object.values(registry).filter(({ every }) => every !== undefined).length;
     await waitFor(() => kept.length >= periodic, { what: 'all schedules' });
     stop();

@@ -1,6 +1,5 @@
 import { expect } from 'chai';
 import type { QueueName } from '../../../jobs/registry.ts';
-import type { Platform } from '../../../src/platform/platform.ts';
 import { createShutdown } from '../../../src/platform/observability/shutdown.ts';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
 import { createJobsProcessors } from '../../../workers/processors/jobs/module.ts';
@@ -19,16 +18,17 @@ declare const every: {
 };
 
 /** A process that serves some queues; nothing of it is connected. */
-function platformOf(...queues: QueueName[]): Platform {
+function platformOf(...queues: QueueName[]): Parameters<typeof startWorkers>[0] {
   const log = silentLogger();
   const handle = () => ({ upsertJobScheduler: () => Promise.resolve() });
   return {
     config: { WORKER_QUEUES: queues, WORKER_CONCURRENCY: 1 },
     log,
+    clock: { leadMs: () => undefined, onLook: () => () => undefined },
     shutdown: createShutdown(log),
     queues: { handle },
     keys: { queues: 'test' },
-  } as unknown as Platform;
+  } as unknown as Parameters<typeof startWorkers>[0];
 }
 
 describe('the start of workers', () => {

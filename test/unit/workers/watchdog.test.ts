@@ -14,6 +14,7 @@ describe('the watchdog', () => {
   let counts: () => Promise<Record<string, number>>;
   let looks: number;
   let stuck: string[];
+  let isPaused: boolean;
   let stop: () => void;
 
   beforeEach(() => {
@@ -22,12 +23,16 @@ describe('the watchdog', () => {
     lastActivityAt = now;
     looks = 0;
     stuck = [];
+    isPaused = false;
     counts = () => Promise.resolve({ waiting: 1 });
     const worker: RunningWorker = {
       queue: 'requests',
       concurrency: 2,
       active: () => active,
       lastActivityAt: () => lastActivityAt,
+      pause: () => undefined,
+      resume: () => undefined,
+      isPaused: () => isPaused,
       close: () => Promise.resolve(),
     };
     stop = startWatchdog({

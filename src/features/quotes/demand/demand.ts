@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis';
+import { aheadMs } from '../../../domain/received-at.ts';
 import { type Urgency, urgencies } from '../../../domain/quote.ts';
 import type { Clock } from '../../../platform/concurrency/clock.ts';
 import type { RedisKeys } from '../../../platform/redis/keys.ts';
@@ -40,6 +41,7 @@ const sizeLimits = [5, 50] as const;
 interface DemandDeps {
   readonly redis: Redis;
   readonly keys: RedisKeys;
+  readonly clock: Clock;
   /** Most assets wanted at once, in all currencies. Default 100,000. */
   readonly limit?: number;
 }
@@ -59,7 +61,7 @@ export type Demand = ReturnType<typeof createDemand>;
  * comes somewhat later, so a tenant that wants ten thousand does not delay one that wants twenty. It holds over all
  * currencies: whoever may make a call asks which currency is next.
  */
-export function createDemand({ redis, keys, limit = maxWanted }: DemandDeps) {
+export function createDemand({ redis, keys, clock, limit = maxWanted }: DemandDeps) {
   const keysOf = (currency: string): string[] => [
     keys.demand(currency),
     keys.leases(currency),
@@ -74,7 +76,7 @@ export function createDemand({ redis, keys, limit = maxWanted }: DemandDeps) {
     runScript(redis, script, { keys: keysOf(currency), args: [currency, ...args] });
 
   return {
-    ...createLooks({ redis, keys }),
+    ...createLooks({ redis, keys, clock }),
     /**
      * Says that assets are wanted. Those whose quote is younger than `freshAfter` (milliseconds since the epoch), or whose
      * failure is remembered, need nothing: they are returned as `settled`. Those that are leased are on their way. `refused`:
@@ -86,7 +88,8 @@ export function createDemand({ redis, keys, limit = maxWanted }: DemandDeps) {
       const { currency, assetIds, urgency, freshAfter, requester = '' } = request;
       if (assetIds.length === 0) return { settled: [], refused: 0 };
       const prefixes = [`${keys.quotes}${currency}:`, `${keys.failures}${currency}:`, keys.demand('')];
-      const order = [urgencies.indexOf(urgency), sizeClassOf(request), freshAfter];
+      const until = clock.now() + aheadMs;
+      const order = [urgencies.indexOf(urgency), sizeClassOf(request), freshAfter, until];
       const args = [...order, limit, ...prefixes, requester, ...assetIds];
       const answer = await run(wantScript, currency, args);
       const [refused, ...settled] = answer as [number, ...string[]];
@@ -132,7 +135,7 @@ export function createDemand({ redis, keys, limit = maxWanted }: DemandDeps) {
 }
 
 /** What changes nothing. */
-function createLooks({ redis, keys }: DemandDeps) {
+function createLooks({ redis, keys, clock }: DemandDeps) {
   return {
     /** The currency whose turn it is; `asked` when nothing is wanted in any. */
     async nextCurrency(asked: string): Promise<string> {
@@ -152,7 +155,7 @@ function createLooks({ redis, keys }: DemandDeps) {
     async size(currency: string): Promise<number> {
       const [wanted, leased] = await Promise.all([
         redis.zcard(keys.demand(currency)),
-        redis.zcount(keys.leases(currency), '-inf', Date.now()),
+        redis.zcount(keys.leases(currency), '-inf', clock.now()),
       ]);
       return wanted + leased;
     },
@@ -269,13 +272,14 @@ end
 `;
 
 /**
- * ARGV: currency, urgency, size class, fresh after, limit, prefix of quotes, of failures, of demand, requester or '', asset
- * ids. Returns refused, settled ids.
+ * ARGV: currency, urgency, size class, fresh after, fresh until, limit, prefix of quotes, of failures, of demand, requester
+ * or '', asset ids. Returns refused, settled ids.
  */
 const wantScript = redisScript(`${common}
 reclaim()
-local urgency, class, freshAfter = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local tenant = tenantOf(ARGV[9])
+local urgency, class = tonumber(ARGV[2]), tonumber(ARGV[3])
+local freshAfter, freshUntil = tonumber(ARGV[4]), tonumber(ARGV[5])
+local tenant = tenantOf(ARGV[10])
 local own = clocks .. ':' .. ARGV[2]
 local virtual = tonumber(redis.call('ZSCORE', own, 'V') or '0')
 
@@ -296,21 +300,22 @@ end
 local clock, charged = clockOf(class), 0
 local function charge(cost) clock, charged = clock + cost, charged + cost end
 
-local room = tonumber(ARGV[5])
+local room = tonumber(ARGV[6])
 for _, other in ipairs(redis.call('ZRANGE', heads, 0, -1)) do
-  room = room - redis.call('ZCARD', ARGV[8] .. other)
+  room = room - redis.call('ZCARD', ARGV[9] .. other)
 end
 -- Nobody may hold more than he leaves to others.
 local held, added = tonumber(redis.call('HGET', counts, tenant) or '0'), 0
 local isEmpty = redis.call('EXISTS', demand) == 0
 
 local function isSettled(id)
-  local quote = redis.call('GETRANGE', ARGV[6] .. id, 0, 15)
-  if quote ~= '' and tonumber(string.match(quote, '^%d+')) >= freshAfter then return true end
-  return redis.call('EXISTS', ARGV[7] .. id) == 1
+  local quote = redis.call('GETRANGE', ARGV[7] .. id, 0, 15)
+  local at = tonumber(string.match(quote, '^%d+') or '0')
+  if quote ~= '' and at >= freshAfter and at <= freshUntil then return true end
+  return redis.call('EXISTS', ARGV[8] .. id) == 1
 end
 local answer = { 0 }
-for i = 10, #ARGV do
+for i = 11, #ARGV do
   local id = ARGV[i]
   -- Of equal tags the smaller request goes first.
   local score = exact(urgency * step + clock + class)
@@ -327,7 +332,7 @@ for i = 10, #ARGV do
     end
   elseif room > held then
     redis.call('ZADD', demand, score, id)
-    if ARGV[9] ~= '' then redis.call('HSET', requesters, id, ARGV[9]) end
+    if ARGV[10] ~= '' then redis.call('HSET', requesters, id, ARGV[10]) end
     charge(isEmpty and ${callCost} or ${placeCost})
     isEmpty, added, held, room = false, added + 1, held + 1, room - 1
   else

@@ -11,6 +11,7 @@
  */
 import type { Redis } from 'ioredis';
 import { messageOf } from '../../../domain/errors.ts';
+import type { Clock } from '../../../platform/concurrency/clock.ts';
 import type { Logger } from '../../../platform/observability/logger.ts';
 import type { RedisKeys } from '../../../platform/redis/keys.ts';
 import { redisScript, runScript } from '../../../platform/redis/redis-script.ts';
@@ -29,6 +30,7 @@ export type ReadCounter = Pick<Interest, 'asset' | 'page'>;
 interface InterestDeps {
   readonly redis: Redis;
   readonly keys: Pick<RedisKeys, 'interest'>;
+  readonly clock: Clock;
   readonly log: Logger;
   /** What was not read for so long (ms) is forgotten. */
   readonly windowMs: number;
@@ -131,7 +133,7 @@ export class Interest {
       limit - 1,
       'WITHSCORES',
     );
-    const now = Date.now() / halfLifeMs;
+    const now = this.#deps.clock.now() / halfLifeMs;
     return Array.from({ length: rows.length / 2 }, (_, index) => ({
       id: rows[2 * index] ?? '',
       heat: 2 ** (Number(rows[2 * index + 1]) - now),
