@@ -148,6 +148,53 @@ describe('the upload of a report', () => {
     expect(Buffer.concat(pieces).equals(file)).to.equal(true);
   });
 
+  /** Has a statement on a table fail as if an administrator ended the connection; returns how to end that. */
+  async function failing(table: string, when: string): Promise<() => Promise<void>> {
+    await bench.knex.raw(`create function end_connection() returns trigger language plpgsql as $$ begin
+        raise exception 'terminating connection due to administrator command' using errcode = '57P01';
+      end $$`);
+    await bench.knex.raw(`create trigger fails ${when} execute function end_connection()`);
+    return async () => {
+      await bench.knex.raw(`drop trigger fails on ${table}`);
+      await bench.knex.raw('drop function end_connection');
+    };
+  }
+
+  describe('whose last piece Postgres does not take', () => {
+    let recover: () => Promise<void>;
+    const file = Buffer.from(
+      `${kraken}${'L9,T9,2021-01-01 10:00:00,deposit,,currency,ZUSD,1,0,0\n'.repeat(12_000)}`,
+    );
+    beforeEach(async () => {
+      const last = 'when (length(new.bytes) < 262144)';
+      recover = await failing('import_chunks', `before insert on import_chunks for each row ${last}`);
+    });
+    afterEach(() => recover());
+
+    for (const [what, send] of [
+      ['a bare file', () => post(file, csv)],
+      ['a form', () => post(form(file))],
+      ['a bare file of one piece', () => post(kraken, csv)],
+      ['a form of one piece', () => post(form(kraken))],
+    ] as const) {
+      it(`is not accepted as ${what}, and leaves nothing`, async () => {
+        const { status, json } = await send();
+        expect(status, JSON.stringify(json)).to.equal(503);
+        expect(json.error.code).to.equal('database_unavailable');
+        expect(api.desk.submitted).to.deep.equal([]);
+        expect(await left()).to.equal(0);
+      });
+    }
+  });
+
+  it('that is refused while Postgres does not delete it is deleted once it does', async () => {
+    const recover = await failing('imports', 'before delete on imports for each row');
+    expect((await post(zip, csv)).status).to.equal(422);
+    expect(await left()).to.be.greaterThan(0);
+    await recover();
+    await waitFor(async () => (await left()) === 0, { what: 'the end of what had come' });
+  });
+
   const zip = Buffer.concat([Buffer.from('504b030414000000', 'hex'), Buffer.alloc(5_000)]);
   const plain = 'must be a plain field, not a file';
   const refusals: readonly (readonly [string, () => FormData, string, string])[] = [

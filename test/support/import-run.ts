@@ -1,3 +1,4 @@
+import { pipeline } from 'node:stream/promises';
 import { v7 as uuidv7 } from 'uuid';
 import type { Knex } from 'knex';
 import { createCandlePartitions } from '../../src/features/history/queries/candle-partitions.ts';
@@ -178,10 +179,7 @@ export function importsOn(
       const id = uuidv7();
       await imports.open({ id, portfolioId: portfolio.id, userId });
       const sink = new UploadSink((number, bytes) => imports.addChunk(id, number, bytes));
-      await new Promise<void>((resolve, reject) => {
-        sink.on('error', reject);
-        sink.end(file, resolve);
-      });
+      await pipeline([Buffer.from(file)], sink);
       await imports.complete(id, {
         format: 'auto',
         onError: 'keep_good',

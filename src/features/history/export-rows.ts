@@ -3,6 +3,7 @@
  * rows, line by line. Nothing is repaired: a row that cannot be read is left out, an empty cell is no value, and a 0 is a 0.
  */
 import { createReadStream } from 'node:fs';
+import { pipeline } from 'node:stream';
 import { parse } from 'csv-parse';
 import { dayMs } from './chart.ts';
 import { messageOf } from '../../domain/errors.ts';
@@ -57,12 +58,12 @@ export async function* readExport(path: string, latest: number): AsyncGenerator<
     max_record_size: longestLine,
     skip_empty_lines: true,
   });
-  // Pipes do not pass on errors.
-  stream.on('error', (error) => parser.destroy(error));
+  // What breaks the source, or ends it early, breaks the parser, which is what is read here.
+  pipeline(stream, parser, () => undefined);
   const previous: Previous = { at: undefined, days: new Set(), latest };
   let isHeader = true;
   try {
-    for await (const each of stream.pipe(parser)) {
+    for await (const each of parser) {
       const { record, info } = each as { record: string[]; info: { lines: number } };
       if (isHeader) checkHeader(record);
       else yield toRow(record, info.lines, previous);

@@ -1,6 +1,10 @@
 /** Files that are wrong in every way that the product promises to tell: by row and field, and nothing half done. */
 import { expect } from 'chai';
 import type { Portfolio } from '../../../src/features/portfolios/ledger/portfolio.ts';
+import { v7 as uuidv7 } from 'uuid';
+import { createJobQueries } from '../../../src/features/jobs/queries/jobs.ts';
+import { createTransactionsImport } from '../../../workers/processors/portfolios/import-transactions.ts';
+import { jobContext } from '../../support/job-context.ts';
 import { openImports, type ImportBench, type ImportTold } from '../../support/import-run.ts';
 
 const columns = {
@@ -265,5 +269,52 @@ describe('an import of', () => {
     expect(told).to.include({ problem_count: 10_000, added: 1 });
     expect(told.problems).to.have.length(1_000);
     expect(told.problems[999]).to.include({ line: 1_001 });
+  });
+
+  describe('a file that is not stored as it was uploaded', () => {
+    const row = '2022-01-01 12:00:00,got,BTC,1,,,1,USD,here\n';
+    const file = `${header}\n${row.repeat(16_000)}`;
+
+    for (const [what, damage] of [
+      ['lacks its first piece', 'delete from import_chunks where import_id = ? and number = 0'],
+      ['lacks its last piece', 'delete from import_chunks where import_id = ? and number = 2'],
+      ['lacks all of it', 'delete from import_chunks where import_id = ?'],
+      [
+        'holds another byte',
+        'update import_chunks set bytes = set_byte(bytes, 100, 50) where import_id = ? and number = 1',
+      ],
+    ] as const) {
+      it(`fails when it ${what}, and brings nothing`, async () => {
+        const importId = await bench.upload(portfolio, file, wish);
+        const { rowCount } = await bench.knex.raw<{ rowCount: number }>(damage, [importId]);
+        expect(rowCount).to.be.greaterThan(0);
+        const { state, error } = await bench.run(portfolio, importId);
+        expect({ state, code: error?.code }).to.deep.equal({ state: 'failed', code: 'file_incomplete' });
+        expect(await notes()).to.deep.equal([]);
+      });
+    }
+
+    it('has the outcome of another worker that settled it meanwhile', async () => {
+      const importId = await bench.upload(portfolio, `${header}\n${row}`, wish);
+      const { find } = bench.deps.imports;
+      const imports = {
+        ...bench.deps.imports,
+        find: async (...place: Parameters<typeof find>) => {
+          const record = await find(...place);
+          if (record?.settledAt === null) await bench.run(portfolio, importId);
+          return record;
+        },
+      };
+      const run = createTransactionsImport({ ...bench.deps, imports });
+      const submission = { portfolioId: portfolio.id, currency: 'usd', importId, isDryRun: false };
+      const work = { name: 'transactions.import', workKey: `again-${importId}` } as const;
+      const jobs = createJobQueries(bench.knex);
+      const job = await jobs.insert({ ...work, id: uuidv7(), userId: bench.userId, submission, total: 100 });
+      await run({ ...submission, workKey: work.workKey }, jobContext());
+      const { state, resultJson } = (await jobs.find(job!.id))!;
+      expect(state).to.equal('completed');
+      expect(JSON.parse(resultJson!)).to.include({ import_id: importId, added: 1 });
+      expect(await notes()).to.deep.equal(['here']);
+    });
   });
 });

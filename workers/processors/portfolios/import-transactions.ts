@@ -3,6 +3,7 @@
  * audit trail, the outcome and the end of the file are there together or not at all, so an import that is killed anywhere has
  * done nothing, and one that has ended does nothing a second time. The portfolio is locked only once the file was read.
  */
+import { createHash } from 'node:crypto';
 import type { PastCloses } from '../../../src/features/portfolios/books-service.ts';
 import type { ImportQueries, ImportRecord } from '../../../src/features/portfolios/queries/imports.ts';
 import type {
@@ -16,7 +17,7 @@ import type { JobData } from '../../../jobs/registry.ts';
 import type { GenericMapping } from '../../../src/features/portfolios/importers/generic.ts';
 import { contentOf } from '../../../src/features/portfolios/ledger/recorded-transaction.ts';
 import { parseRequester } from '../../../src/domain/requester.ts';
-import { ConflictError, messageOf, NotFoundError } from '../../../src/domain/errors.ts';
+import { AppError, ConflictError, messageOf, NotFoundError } from '../../../src/domain/errors.ts';
 import { ImportPrices } from '../../../src/features/portfolios/importers/import-prices.ts';
 import { importResult } from '../../../src/features/portfolios/importers/import-result.ts';
 import { ProblemList } from '../../../src/features/portfolios/importers/problem-list.ts';
@@ -94,8 +95,28 @@ class Importing {
     this.#mapping = mappingJson === null ? null : (JSON.parse(mappingJson) as GenericMapping);
   }
 
-  run(): Promise<ImportOutcome> {
-    return this.#deps.importRuns.run(this.#task.record.id, (run) => this.#work(run));
+  async run(): Promise<ImportOutcome> {
+    if (!(await this.#isWhole())) {
+      // A worker that was taken for dead may have gone on: an import that is settled has no file left.
+      const { id, portfolioId } = this.#task.record;
+      const now = await this.#deps.imports.find(id, portfolioId);
+      if (now?.settledAt == null) throw incomplete();
+      return { resultJson: now.resultJson ?? '{}', added: now.added ?? 0 };
+    }
+    return await this.#deps.importRuns.run(this.#task.record.id, (run) => this.#work(run));
+  }
+
+  /** Whether what is stored is what was uploaded. Checked before a row is read: half a file looks like another file. */
+  async #isWhole(): Promise<boolean> {
+    const { record } = this.#task;
+    const hash = createHash('sha256');
+    let count = 0;
+    for await (const bytes of this.#chunks()) {
+      count += bytes.length;
+      hash.update(bytes);
+      this.#goOn();
+    }
+    return count === record.bytes && hash.digest('hex') === record.sha256;
   }
 
   async #work(run: ImportRun): Promise<{ readonly keep: boolean; readonly outcome: ImportOutcome }> {
@@ -216,6 +237,13 @@ class Importing {
 async function samplesOf({ staging }: ImportRun): Promise<readonly object[]> {
   for await (const page of staging.pages()) return page.slice(0, mostSamples).map(contentOf);
   return [];
+}
+
+function incomplete(): AppError {
+  return new AppError('The file is not stored as it was uploaded: upload it again', {
+    code: 'file_incomplete',
+    status: 422,
+  });
 }
 
 function otherCurrency(): ConflictError {

@@ -1,4 +1,4 @@
-import { Readable } from 'node:stream';
+import { pipeline, Readable } from 'node:stream';
 import { CsvError, parse } from 'csv-parse';
 import { AppError } from '../../../domain/errors.ts';
 
@@ -33,10 +33,10 @@ export async function* recordsOf(text: AsyncIterable<string>): AsyncGenerator<Fi
     record_delimiter: ['\r\n', '\n', '\r'],
     max_record_size: longestRecord,
   });
-  // Pipes do not pass on errors.
-  source.on('error', (error) => parser.destroy(error));
+  // What breaks the source, or ends it early, breaks the parser, which is what is read here.
+  pipeline(source, parser, () => undefined);
   try {
-    for await (const each of source.pipe(parser)) {
+    for await (const each of parser) {
       const { record, info } = each as { record: string[]; info: { lines: number; bytes: number } };
       yield { cells: record, line: info.lines, position: info.bytes };
     }

@@ -1,4 +1,5 @@
 /** Imports of reports into a portfolio: a file is streamed into Postgres, and a job reads it from there. */
+import { setTimeout } from 'node:timers/promises';
 import { v7 as uuidv7 } from 'uuid';
 import type { z } from 'zod';
 import { importBodies, importIdOf, importPath, importWish } from './schemas.ts';
@@ -6,7 +7,7 @@ import { readUpload, type Upload, UploadSink } from './upload.ts';
 import type { Logger } from '../../../platform/observability/logger.ts';
 import type { AssetDirectory } from '../../assets/asset-directory.ts';
 import type { PortfolioService } from '../portfolio-service.ts';
-import { type FieldProblem, NotFoundError, ValidationError } from '../../../domain/errors.ts';
+import { type FieldProblem, messageOf, NotFoundError, ValidationError } from '../../../domain/errors.ts';
 import type { Principal } from '../../../domain/principal.ts';
 import type { ApiContext } from '../../../platform/http/context.ts';
 import { answer } from '../../../platform/http/envelope.ts';
@@ -33,10 +34,13 @@ const missing = 'There is no such portfolio, or it is somebody else’s';
 
 /** Importing, and what was imported. */
 export function importRoutes(deps: ImportDeps): Route[] {
-  return [submit(deps), list(deps), read(deps)];
+  return [submit({ ...deps, forget: createForget(deps) }), list(deps), read(deps)];
 }
 
-function submit(deps: ImportDeps): Route {
+/** With the way to delete an upload that came to nothing. */
+type SubmitImportDeps = ImportDeps & { readonly forget: (id: string) => Promise<void> };
+
+function submit(deps: SubmitImportDeps): Route {
   return route({
     method: 'POST',
     path: `${path}/import`,
@@ -59,7 +63,7 @@ function submit(deps: ImportDeps): Route {
         await receive(ctx, deps, { id, portfolio, viewer, query });
       } catch (error) {
         if (!ctx.req.complete) makeLastAnswer(ctx);
-        await forget(deps, id);
+        await deps.forget(id);
         throw error;
       }
     },
@@ -73,7 +77,11 @@ interface Reception {
   readonly query: Wish;
 }
 
-async function receive(ctx: ApiContext, deps: ImportDeps, { id, ...request }: Reception): Promise<void> {
+async function receive(
+  ctx: ApiContext,
+  deps: SubmitImportDeps,
+  { id, ...request }: Reception,
+): Promise<void> {
   const { portfolio, viewer, query } = request;
   const { imports } = deps;
   await imports.open({ id, portfolioId: portfolio.id, userId: viewer.userId });
@@ -87,7 +95,7 @@ async function receive(ctx: ApiContext, deps: ImportDeps, { id, ...request }: Re
 
 async function submitImport(
   ctx: ApiContext,
-  deps: ImportDeps,
+  deps: SubmitImportDeps,
   {
     id,
     portfolio,
@@ -112,18 +120,48 @@ async function submitImport(
     request: { name: 'transactions.import', submission, total: 100 },
     onAccepted: (job) => {
       // An idempotency key has found the job of an earlier upload: this one is of no use.
-      if (job.workKey !== workKey) void forget(deps, id);
+      if (job.workKey !== workKey) void deps.forget(id);
     },
   });
 }
 
-/** What is left is purged by upkeep. */
-async function forget({ imports, log }: ImportDeps, id: string): Promise<void> {
-  try {
-    await imports.discard(id);
-  } catch {
-    log.debug({ import: id }, 'an upload could not be deleted yet');
-  }
+/** Uploads that wait to be deleted. */
+const mostForgotten = 1_000;
+/** Between two attempts to delete what Postgres did not delete (ms). */
+const discardPauseMs = 2_000;
+
+/**
+ * Deletes an upload that came to nothing. What failed the upload often fails its deletion too, so it is tried again until
+ * Postgres takes it; what is left when the process ends goes by the retention of uploads.
+ */
+function createForget({ imports, log }: Pick<ImportDeps, 'imports' | 'log'>): (id: string) => Promise<void> {
+  const waiting = new Set<string>();
+  let isRetrying = false;
+
+  const discard = async (id: string): Promise<boolean> => {
+    try {
+      await imports.discard(id);
+      waiting.delete(id);
+      return true;
+    } catch (error) {
+      log.debug({ import: id, reason: messageOf(error) }, 'an upload could not be deleted yet');
+      return false;
+    }
+  };
+  const retry = async (): Promise<void> => {
+    if (isRetrying) return;
+    isRetrying = true;
+    while (waiting.size > 0) {
+      await setTimeout(discardPauseMs, undefined, { ref: false });
+      for (const id of [...waiting]) if (!(await discard(id))) break;
+    }
+    isRetrying = false;
+  };
+  return async (id) => {
+    if ((await discard(id)) || waiting.size >= mostForgotten) return;
+    waiting.add(id);
+    void retry();
+  };
 }
 
 function fieldsOf({ fields }: Upload): Partial<Wish> {

@@ -5,6 +5,7 @@
 import { HttpMethodEnum, koaBody } from 'koa-body';
 import { createHash } from 'node:crypto';
 import { Writable } from 'node:stream';
+import { finished, pipeline } from 'node:stream/promises';
 import { probeEncoding, type TextEncoding } from './text-encoding.ts';
 import { AppError, type FieldProblem, ValidationError } from '../../../domain/errors.ts';
 import type { ApiContext } from '../../../platform/http/context.ts';
@@ -31,10 +32,12 @@ export class UploadSink extends Writable {
   }
 
   /**
-   * What has arrived, when the stream has ended.
+   * What has arrived and is stored, when the stream has finished.
    * @throws {ValidationError} naming `file`: it is empty or no text.
+   * @throws {Error} what the stream failed with, or that it has not finished: then not all of it is stored.
    */
   arrived(): { readonly bytes: number; readonly sha256: string; readonly encoding: TextEncoding } {
+    if (!this.writableFinished) throw this.errored ?? new Error('the upload has not finished');
     if (this.#bytes === 0) throw noFile('is empty');
     const encoding = this.#probe.end();
     if (encoding === undefined) throw noFile('ends in the middle of a character');
@@ -124,15 +127,7 @@ export async function readUpload(ctx: ApiContext, sink: Writable): Promise<Uploa
 
 async function readBare(ctx: ApiContext, sink: Writable): Promise<Upload> {
   // Else a refusal would destroy the request, and with it the way to answer it.
-  for await (const chunk of ctx.req.iterator({ destroyOnReturn: false })) {
-    await new Promise<void>((resolve, reject) => {
-      sink.write(chunk, (error) => (error ? reject(error) : resolve()));
-    });
-  }
-  await new Promise<void>((resolve, reject) => {
-    sink.once('error', reject);
-    sink.end(resolve);
-  });
+  await pipeline(ctx.req.iterator({ destroyOnReturn: false }), sink);
   return { fields: {}, fileName: null };
 }
 
@@ -163,8 +158,8 @@ async function readForm(ctx: ApiContext, sink: Writable): Promise<Upload> {
   } catch (error) {
     throw refusalOf(error);
   }
-  // The reader of forms takes a write that failed for one that was done.
-  if (sink.errored !== null) throw sink.errored;
+  // The reader of forms takes a write that failed for one that was done, and the last one for done before it is.
+  if (file !== undefined || sink.errored !== null) await finished(sink);
   const fields = (ctx.request.body ?? {}) as Record<string, unknown>;
   if (fileField in fields) throw noFile('must be sent as a file, with a file name and a content type');
   if (problems.length > 0) throw new ValidationError('The request breaks a rule', problems);
