@@ -25,6 +25,11 @@ export function isOutage(error: unknown): boolean {
   return error.name === 'KnexTimeoutError' || messages.test(messageOf(error));
 }
 
+/** Whether Postgres has ended a statement that took too long: less of it at once may end in time. */
+export function isCancelled(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === '57014';
+}
+
 /**
  * Settles as `query` does, but an outage of Postgres becomes the error that clients understand.
  * @throws {UnavailableError} Postgres cannot be had for the moment.

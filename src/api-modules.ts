@@ -4,6 +4,7 @@ import { createAdminModule } from './features/admin/module.ts';
 import { createAlertsModule } from './features/alerts/module.ts';
 import { createAssetsModule } from './features/assets/module.ts';
 import { createCoinGeckoApiModule } from './features/coingecko-api/module.ts';
+import { createHistoryModule } from './features/history/module.ts';
 import { createJobsModule } from './features/jobs/module.ts';
 import { createPortfoliosModule } from './features/portfolios/module.ts';
 import { createQuotesModule } from './features/quotes/module.ts';
@@ -21,6 +22,7 @@ const features = [
   createJobsModule,
   createQuotesModule,
   createUpstreamModule,
+  createHistoryModule,
   createCoinGeckoApiModule,
   createPortfoliosModule,
   createAlertsModule,

@@ -4,6 +4,7 @@ import { urgencies } from '../../domain/quote.ts';
 import type { Platform } from '../../platform/platform.ts';
 import { createHistoryReader } from './history-reader.ts';
 import { createCandlePartitions } from './queries/candle-partitions.ts';
+import { createCandleRolls } from './queries/candle-rolls.ts';
 import { createCandleQueries } from './queries/candles.ts';
 import { createHistoryAsks } from './queries/history-requests.ts';
 import { createAskForCloses } from './request-closes.ts';
@@ -47,6 +48,7 @@ export function createHistoryService({
     candles,
     asks,
     partitions: createCandlePartitions(knex),
+    rolls: createCandleRolls(knex),
 
     /** Starts to write observed prices into candles, until shutdown; to be called once in a process. */
     openRecorder(): TickRecorder {

@@ -12,6 +12,7 @@ export class FakeHistory implements HistoryReader {
   reading: ChartReading = { points: [], state: 'unknown' };
   candles: OhlcReading = { candles: [], missing: 1 };
   days: readonly DayPoint[] = [];
+  readonly rolls = { ages: () => Promise.resolve({}) };
 
   chart(asked: ChartRead): Promise<ChartReading> {
     this.asked.push(asked);

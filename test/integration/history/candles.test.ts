@@ -1,9 +1,17 @@
 import { expect } from 'chai';
+import knexFactory from 'knex';
 import { candleOf, type Candle } from '../../../src/domain/candle.ts';
 import { dayMs } from '../../../src/features/history/chart.ts';
 import { granularityMs, type Granularity } from '../../../src/domain/history.ts';
 import { createHistoryReader } from '../../../src/features/history/history-reader.ts';
-import { silentLogger } from '../../../src/platform/observability/logger.ts';
+import { createHistoryModule } from '../../../src/features/history/module.ts';
+import { createCandleRolls } from '../../../src/features/history/queries/candle-rolls.ts';
+import { createMetrics } from '../../../src/platform/observability/metrics-registry.ts';
+import { messageOf } from '../../../src/domain/errors.ts';
+import type { HistoryService } from '../../../src/features/history/history-service.ts';
+import type { Config } from '../../../src/platform/config/load-config.ts';
+import { createHistoryProcessors } from '../../../workers/processors/history/module.ts';
+import { silentLogger, type Logger } from '../../../src/platform/observability/logger.ts';
 import { openHistoryStore, type HistoryStore } from '../../support/history.ts';
 
 const day = Date.UTC(2026, 5, 10);
@@ -194,6 +202,113 @@ describe('candles in Postgres', () => {
     });
   });
 
+  describe('rolled up slowly', () => {
+    const now = day + 3 * hour;
+    let release: () => Promise<unknown>;
+
+    /** Has Postgres take so long (s) for each candle of an hour. */
+    async function slow(seconds: number): Promise<void> {
+      await store.knex.raw(`create function dawdle() returns trigger language plpgsql as $$ begin
+          perform pg_sleep(${seconds}); return new; end $$`);
+      await store.knex.raw(
+        `create trigger dawdles before insert on candles_1h for each row execute function dawdle()`,
+      );
+      release = () => store.knex.raw('drop function dawdle cascade');
+    }
+    afterEach(() => release());
+
+    it('come further with every round, however long an hour takes', async () => {
+      const ticks = [0, 1, 2].map((n) => seen('5m', { at: day + n * hour, price: n + 1 }));
+      await store.candles.mergeLive(ticks.slice(0, 1));
+      await store.rolls.roll(day + five);
+      await store.candles.mergeLive(ticks.slice(1));
+      // Longer than a round is given.
+      await slow(3.5);
+      const markOfHours = async (): Promise<number> => {
+        const row = await store.knex('candle_rolls').where({ resolution: '1h' }).first('rolled_to');
+        return (row as { rolled_to: Date }).rolled_to.getTime();
+      };
+      let mark = await markOfHours();
+      for (let round = 0; mark < now && round < 5; round++) {
+        await store.rolls.roll(now);
+        const next = await markOfHours();
+        expect(next).to.be.greaterThan(mark);
+        mark = next;
+      }
+      expect(mark).to.equal(now);
+      expect((await live('1h')).map(({ close }) => close)).to.deep.equal([1, 2, 3]);
+      expect((await live('1d')).map(({ close }) => close)).to.deep.equal([3]);
+    }).timeout(120_000);
+
+    it('are made of fewer assets at a time where a statement would not end', async () => {
+      await slow(0.1);
+      const assets = Array.from({ length: 20 }, (_, n) => `asset-${n}`);
+      await store.candles.mergeLive(assets.map((assetId) => seen('5m', { assetId, at: day, price: 7 })));
+      const hasty = knexFactory({
+        client: 'pg',
+        connection: { connectionString: store.databaseUrl, statement_timeout: 800 },
+        pool: { min: 0, max: 1 },
+      });
+      try {
+        expect(await createCandleRolls(hasty).roll(day + five)).to.deep.equal({ written: 40, behind: false });
+      } finally {
+        await hasty.destroy();
+      }
+      const [row] = await store
+        .knex('candles')
+        .where({ resolution: '1h', close: 7 })
+        .countDistinct('asset_id');
+      expect(row).to.deep.equal({ count: 20 });
+    }).timeout(60_000);
+  });
+
+  describe('rolled up by clocks and observations that are off', () => {
+    const watch = (at: number, price: number) => store.candles.mergeLive([seen('5m', { at, price })]);
+    const closes = async () =>
+      (await live('1h')).map(({ openTime, close }) => [(openTime - day) / hour, close]);
+
+    it('have what came while a clock ran ahead', async () => {
+      await watch(day, 1);
+      await store.rolls.roll(day + five);
+      // A worker whose clock is a day ahead, for a moment.
+      await store.rolls.roll(day + 24 * hour);
+      for (const n of [1, 2, 3]) {
+        await watch(day + n * hour, n + 1);
+        await store.rolls.roll(day + n * hour + five);
+      }
+      expect(await closes()).to.deep.equal([
+        [0, 1],
+        [1, 2],
+        [2, 3],
+        [3, 4],
+      ]);
+    });
+
+    it('have what a process writes hours late', async () => {
+      await watch(day, 1);
+      await store.rolls.roll(day + 6 * hour);
+      await watch(day + hour, 2);
+      await store.rolls.roll(day + 6 * hour + five);
+      expect(await closes()).to.deep.equal([
+        [0, 1],
+        [1, 2],
+      ]);
+      expect((await live('1d')).map(({ close }) => close)).to.deep.equal([2]);
+    });
+
+    it('say how old they are', async () => {
+      expect(await store.rolls.ages()).to.deep.equal({});
+      await watch(Date.now() - 2 * hour, 1);
+      await store.rolls.roll(Date.now() - 1.5 * hour);
+      const ages = await store.rolls.ages();
+      expect(ages['1h']).to.be.within(5_400, 5_460);
+      expect(ages['1d']).to.be.within(5_400, 5_460);
+      const metrics = createMetrics();
+      createHistoryModule({}, { history: store }).metrics?.(metrics);
+      expect(await metrics.text()).to.match(/candle_roll_age_seconds\{resolution="1h"\} 54\d\d/);
+    });
+  });
+
   describe('of our own', () => {
     const watchHours = async (minutes: number): Promise<void> => {
       const ticks: Candle[] = [];
@@ -256,6 +371,39 @@ describe('candles in Postgres', () => {
       expect(gone).to.deep.equal({ dropped: before.length - 2, deleted: 1 });
       const left = await store.knex('candles').orderBy('open').pluck('open');
       expect(left).to.deep.equal([3, 4]);
+    });
+  });
+
+  describe('rolled up by a worker', () => {
+    it('are reported as late by the job that rolls them up, once, until they are not', async () => {
+      const lines: string[] = [];
+      const note = (level: string) => (_: object, message: string) => lines.push(`${level}: ${message}`);
+      const log = { ...silentLogger(), warn: note('warn'), info: note('info') } as unknown as Logger;
+      const config = { HISTORY_KEEP_5M: 7 * 86_400, HISTORY_KEEP_1H: 100 * 86_400 } as Config;
+      const { processors } = createHistoryProcessors(
+        { config, clock: { now: () => Date.now() }, log },
+        { history: store as unknown as HistoryService, sources: () => ({}) as never },
+      );
+      const roll = processors.upkeep()['candles.roll'];
+      await store
+        .knex('candle_rolls')
+        .insert(
+          ['1h', '1d'].map((resolution) => ({ resolution, rolled_to: new Date(Date.now() - 2 * hour) })),
+        );
+      await store.candles.mergeLive([seen('5m', { at: Date.now() - five, price: 1 })]);
+      await store.knex.raw(`create function refuse() returns trigger language plpgsql as $$ begin
+          raise exception 'the disk is full' using errcode = '53100'; end $$`);
+      await store.knex.raw(
+        'create trigger refuses before insert on candles_1h for each row execute function refuse()',
+      );
+      const failures = [await roll().catch(messageOf), await roll().catch(messageOf)];
+      expect(failures).to.deep.equal(Array(2).fill('The database does not answer'));
+      expect(lines).to.deep.equal([
+        'warn: candles of hours and days are late: rolling them up does not keep pace',
+      ]);
+      await store.knex.raw('drop function refuse cascade');
+      await roll();
+      expect(lines.at(-1)).to.equal('info: candles of hours and days are rolled up again');
     });
   });
 });

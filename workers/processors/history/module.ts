@@ -1,7 +1,8 @@
-import { granularities, type Granularity } from '../../../src/domain/history.ts';
+import { granularities, granularityMs, type Granularity } from '../../../src/domain/history.ts';
 import { dayMs } from '../../../src/features/history/chart.ts';
 import type { HistoryService } from '../../../src/features/history/history-service.ts';
-import { createCandleRolls } from '../../../src/features/history/queries/candle-rolls.ts';
+import type { Config } from '../../../src/platform/config/load-config.ts';
+import type { Logger } from '../../../src/platform/observability/logger.ts';
 import type { Platform } from '../../../src/platform/platform.ts';
 import type { WorkerModule } from '../../runtime/processor.ts';
 import { backfillHistory, type BackfillSources } from './backfill-history.ts';
@@ -19,7 +20,7 @@ const purgeEveryMs = 600_000;
  * and days rolled up, and what is past its retention dropped, but nothing that is not rolled up yet. Two at the same time do no harm.
  */
 export function createHistoryProcessors(
-  { config, clock, knex, log }: Pick<Platform, 'config' | 'clock' | 'knex' | 'log'>,
+  { config, clock, log }: Pick<Platform, 'config' | 'clock' | 'log'>,
   {
     history,
     sources,
@@ -36,20 +37,24 @@ export function createHistoryProcessors(
         return { 'history.backfill': (job, context) => backfillHistory(deps, job, context) };
       },
       upkeep: () => {
-        const { partitions, asks } = history;
-        const retention = { '5m': config.HISTORY_KEEP_5M, '1h': config.HISTORY_KEEP_1H };
-        const rolls = createCandleRolls(knex);
+        const { partitions, asks, rolls } = history;
+        const reportAge = createAgeReport(log);
         let purgedAt = -Infinity;
         return {
           /** Returns candles of hours and days that are new or have changed, and partitions that went. */
           'candles.roll': async () => {
             const now = clock.now();
+            let written = 0;
+            try {
+              ({ written } = await rolls.roll(now));
+            } finally {
+              reportAge(await rolls.ages());
+            }
             for (const granularity of granularities) {
               await partitions.ensure({ granularity, from: now, to: now + aheadMs[granularity] });
             }
-            const { written, behind } = await rolls.roll(now);
-            if (behind || now - purgedAt < purgeEveryMs) return { written, dropped: 0 };
-            const { dropped } = await partitions.purge(retention, now);
+            if (now - purgedAt < purgeEveryMs) return { written, dropped: 0 };
+            const { dropped } = await partitions.purge(rolledUp(config, await rolls.marks(), now), now);
             await asks.purge();
             purgedAt = now;
             return { written, dropped };
@@ -58,4 +63,40 @@ export function createHistoryProcessors(
       },
     },
   } satisfies WorkerModule;
+}
+
+/** How long (s) candles are kept: those that are not rolled up yet stay, however old they are. */
+function rolledUp(
+  config: Pick<Config, 'HISTORY_KEEP_5M' | 'HISTORY_KEEP_1H'>,
+  { '1h': hours, '1d': days }: Awaited<ReturnType<HistoryService['rolls']['marks']>>,
+  now: number,
+): Partial<Record<Granularity, number>> {
+  const sinceMark = (mark: number): number => (now - mark) / 1000 + granularityMs['1h'] / 1000;
+  return {
+    ...(hours === undefined ? {} : { '5m': Math.max(config.HISTORY_KEEP_5M, sinceMark(hours)) }),
+    ...(days === undefined ? {} : { '1h': Math.max(config.HISTORY_KEEP_1H, sinceMark(days)) }),
+  };
+}
+
+/** Candles that are rolled up no further than so long (s) ago are a fault; it is said again so often (ms). */
+const lateSeconds = 900;
+const reportEveryMs = 600_000;
+
+/** Builds the report of how far candles are rolled up: a warning while they are late, and a line when that is over. */
+function createAgeReport(log: Logger): (ages: Readonly<Record<string, number>>) => void {
+  let reportedAt: number | undefined;
+  return (ages) => {
+    const age_seconds = Math.round(Math.max(0, ...Object.values(ages)));
+    if (age_seconds <= lateSeconds) {
+      if (reportedAt !== undefined)
+        log.info({ age_seconds }, 'candles of hours and days are rolled up again');
+      reportedAt = undefined;
+    } else if (reportedAt === undefined || performance.now() - reportedAt >= reportEveryMs) {
+      reportedAt = performance.now();
+      log.warn(
+        { age_seconds, ages },
+        'candles of hours and days are late: rolling them up does not keep pace',
+      );
+    }
+  };
 }

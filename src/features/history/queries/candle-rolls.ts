@@ -1,57 +1,106 @@
 import type { Knex } from 'knex';
-import { orUnavailable } from '../../../../db/outage.ts';
+import { isCancelled, orUnavailable } from '../../../../db/outage.ts';
 
-const steps = [
+interface Step {
+  readonly resolution: '1h' | '1d';
+  readonly finer: '5m' | '1h';
+  readonly lengthMs: number;
+}
+
+const steps: readonly Step[] = [
   { resolution: '1h', finer: '5m', lengthMs: 3_600_000 },
   { resolution: '1d', finer: '1h', lengthMs: 86_400_000 },
-] as const;
+];
 
-/** Intervals of one kind that one call makes. */
-const mostIntervals = 48;
 /** Observations come up to an hour after their moment, so the interval before is always looked at again (ms). */
 const lateMs = 3_600_000;
-/** Other upkeep waits for this one, so a round begins no interval after this time (ms). */
-const roundMs = 3_000;
+/** Once a round has come further, it starts no interval after this time (ms), nor after so many of one kind. */
+const roundMs = 20_000;
+const mostIntervals = 48;
+/** Assets of one statement at most; fewer where a statement would not end in time. */
+const mostAssets = 2_000;
+
+/** What a round has done. */
+export interface RolledUp {
+  /** Candles that are new or have changed. */
+  readonly written: number;
+  /** There is more to do at once. */
+  readonly behind: boolean;
+}
 
 /** Makes candles of hours and days of finer ones. */
 export function createCandleRolls(knex: Knex) {
-  async function rollStep({ resolution, finer, lengthMs }: (typeof steps)[number], now: number) {
+  /** Rolls up a step until `until`, as far as it comes. Returns what it wrote, and how far all of it is rolled up. */
+  async function rollStep({ resolution, finer, lengthMs }: Step, until: number) {
     const since = performance.now();
-    const mark = await markOf(knex, resolution);
-    const begin = Math.floor(((mark ?? (await oldestOf(knex, finer)) ?? now) - lateMs) / lengthMs) * lengthMs;
-    let [written, from] = [0, begin];
-    for (let interval = 0; from <= now && interval < mostIntervals; interval++, from += lengthMs) {
-      if (performance.now() - since > roundMs) break;
-      const values = [resolution, from, finer, from, from + lengthMs];
-      const { rowCount } = await knex.raw<{ rowCount: number }>(rollSql, values);
-      written += rowCount;
-      await setMark(knex, resolution, Math.min(now, from + lengthMs));
+    const mark = (await marksOf(knex))[resolution];
+    // A mark of the future is that of a clock that ran ahead: what came meanwhile is not rolled up yet.
+    const known = Math.min(mark ?? (await oldestOf(knex, finer)) ?? until, until);
+    let [written, reached, stored] = [0, mark === known ? known : -Infinity, mark];
+    let from = Math.floor((known - lateMs) / lengthMs) * lengthMs;
+    for (let count = 0; from <= until; count++) {
+      // However slow the intervals are that are looked at again, every round makes at least one that is new.
+      if (reached > known && (count >= mostIntervals || performance.now() - since > roundMs)) break;
+      written += await rollInterval(knex, { resolution, finer, from, to: from + lengthMs });
+      from += lengthMs;
+      const next = Math.min(until, from);
+      if (next <= reached) continue;
+      // Somebody has moved it: another round, or late observations that must be looked at first.
+      if (!(await moveMark(knex, resolution, { from: stored, to: next })))
+        return { written, reached: stored ?? next };
+      [reached, stored] = [next, next];
     }
-    return { written, behind: from <= now };
+    return { written, reached: stored ?? until };
   }
 
-  async function roll(now: number) {
-    let [written, behind] = [0, false];
+  async function roll(now: number): Promise<RolledUp> {
+    let [written, until] = [0, Math.floor(now)];
     for (const step of steps) {
-      const done = await rollStep(step, now);
+      const done = await rollStep(step, until);
       written += done.written;
-      behind ||= done.behind;
-      // A day that is made of hours that are not yet there would have to be made again.
-      if (behind) break;
+      // A day goes as far as its hours do.
+      until = Math.min(until, done.reached);
     }
-    return { written, behind };
+    return { written, behind: until < Math.floor(now) };
   }
 
   return {
     /**
      * Rolls up what was observed since the last time, until `now` (ms since the epoch). Idempotent: every hour and day is
-     * made of all its parts each time, and written only when it differs. Does some seconds' worth of intervals at most, so
-     * that the next call goes on after an outage.
+     * made of all its parts each time, and written only when it differs. Comes further by one interval at least, however long
+     * that takes, and ends after that, or after about 20 s, so that the next call goes on after an outage.
      * @throws {UnavailableError} Postgres does not answer.
      */
-    roll: (now: number): Promise<{ readonly written: number; readonly behind: boolean }> =>
-      orUnavailable(roll(now)),
+    roll: (now: number): Promise<RolledUp> => orUnavailable(roll(now)),
+
+    /**
+     * Until when finer candles have been rolled up, by resolution (ms since the epoch); those that never were are missing.
+     * @throws {UnavailableError} Postgres does not answer.
+     */
+    marks: (): Promise<Readonly<Partial<Record<Step['resolution'], number>>>> => orUnavailable(marksOf(knex)),
+
+    /**
+     * How old (s) the end of what has been rolled up is, by resolution, by the clock of Postgres. More than some minutes means that
+     * rolls do not come along.
+     * @throws {UnavailableError} Postgres does not answer.
+     */
+    async ages(): Promise<Readonly<Record<string, number>>> {
+      const { rows } = await orUnavailable(
+        knex.raw<{ rows: { resolution: string; age: number }[] }>(
+          'select resolution, greatest(0, extract(epoch from clock_timestamp() - rolled_to))::float8 as age from candle_rolls',
+        ),
+      );
+      return Object.fromEntries(rows.map(({ resolution, age }) => [resolution, age]));
+    },
   };
+}
+
+/** Has the intervals rolled up again that observations of `at` (ms since the epoch) belong to, which come late. */
+export async function rollAgainFrom(knex: Knex, at: number): Promise<void> {
+  await knex.raw(
+    'update candle_rolls set rolled_to = to_timestamp(? / 1000.0) where rolled_to > to_timestamp(? / 1000.0)',
+    [at, at + lateMs],
+  );
 }
 
 /** Where there is no mark yet: the first that was watched. */
@@ -63,38 +112,86 @@ async function oldestOf(knex: Knex, finer: string): Promise<number | undefined> 
   return rows[0]?.at ?? undefined;
 }
 
-async function markOf(knex: Knex, resolution: string): Promise<number | undefined> {
-  const { rows } = await knex.raw<{ rows: { at: number }[] }>(
-    'select (extract(epoch from rolled_to) * 1000)::float8 as at from candle_rolls where resolution = ?',
-    [resolution],
+async function marksOf(knex: Knex): Promise<Partial<Record<Step['resolution'], number>>> {
+  const { rows } = await knex.raw<{ rows: { resolution: Step['resolution']; at: number }[] }>(
+    'select resolution, round(extract(epoch from rolled_to) * 1000)::float8 as at from candle_rolls',
   );
-  return rows[0]?.at;
+  return Object.fromEntries(rows.map(({ resolution, at }) => [resolution, at]));
 }
 
-async function setMark(knex: Knex, resolution: string, at: number): Promise<void> {
-  await knex.raw(
-    `insert into candle_rolls values (?, to_timestamp(? / 1000.0))
-      on conflict (resolution) do update set rolled_to = greatest(candle_rolls.rolled_to, excluded.rolled_to)`,
-    [resolution, at],
-  );
+/** Moves a mark; not when it is no longer where it was. */
+async function moveMark(
+  knex: Knex,
+  resolution: string,
+  { from, to }: { readonly from: number | undefined; readonly to: number },
+): Promise<boolean> {
+  const { rowCount } =
+    from === undefined
+      ? await knex.raw<{ rowCount: number }>(
+          'insert into candle_rolls values (?, to_timestamp(? / 1000.0)) on conflict (resolution) do nothing',
+          [resolution, to],
+        )
+      : await knex.raw<{ rowCount: number }>(
+          `update candle_rolls set rolled_to = to_timestamp(? / 1000.0)
+            where resolution = ? and round(extract(epoch from rolled_to) * 1000) = ?::numeric`,
+          [to, resolution, from],
+        );
+  return rowCount > 0;
+}
+
+/** Rolls up an interval, some assets at a time, so that no statement comes near its deadline however many there are. */
+async function rollInterval(
+  knex: Knex,
+  {
+    resolution,
+    finer,
+    from,
+    to,
+  }: { readonly resolution: string; readonly finer: string; readonly from: number; readonly to: number },
+): Promise<number> {
+  let [written, after, assets] = [0, '', mostAssets];
+  for (;;) {
+    try {
+      const { rows } = await knex.raw<{ rows: [{ last: string | null; written: number; assets: number }] }>(
+        rollSql,
+        [...[finer, from, to, after, assets], ...[resolution, from, finer, from, to, after]],
+      );
+      const [done] = rows;
+      written += done.written;
+      if (done.last === null || done.assets < assets) return written;
+      after = done.last;
+    } catch (error) {
+      if (assets === 1 || !isCancelled(error)) throw error;
+      assets = Math.ceil(assets / 8);
+    }
+  }
 }
 
 /** `first` and `last` of a group, by the moments of its observations. */
 const firstOf = (column: string): string => `(array_agg(${column} order by first_at))[1]`;
 
-const rollSql = `insert into candles as old (asset_id, currency, resolution, open_time, live, first_at, last_at, open, high,
-    low, close, market_cap, volume, observations, source)
-  select asset_id, currency, ?, to_timestamp(? / 1000.0), true, min(first_at), max(last_at), ${firstOf('open')}, max(high),
-    min(low), (array_agg(close order by last_at desc))[1], ${firstOf('market_cap')}, ${firstOf('volume')},
-    sum(observations), (select string_agg(distinct name, ',') from unnest(string_to_array(string_agg(source, ','), ',')) name)
-  from candles
-  where resolution = ? and live and open_time >= to_timestamp(? / 1000.0) and open_time < to_timestamp(? / 1000.0)
-  group by asset_id, currency order by asset_id, currency
-  on conflict (asset_id, currency, resolution, open_time, live) do update set
-    first_at = excluded.first_at, last_at = excluded.last_at, open = excluded.open, high = excluded.high,
-    low = excluded.low, close = excluded.close, market_cap = excluded.market_cap, volume = excluded.volume,
-    observations = excluded.observations, source = excluded.source
-  where (old.first_at, old.last_at, old.observations, old.open, old.high, old.low, old.close)
-    is distinct from (excluded.first_at, excluded.last_at, excluded.observations, excluded.open, excluded.high,
-      excluded.low, excluded.close)
-    and excluded.observations >= old.observations`;
+const partsSql = `resolution = ? and live and open_time >= to_timestamp(? / 1000.0) and open_time < to_timestamp(? / 1000.0)
+    and asset_id > ?`;
+
+const rollSql = `with part as materialized (
+    select max(asset_id) as last, count(*)::integer as assets from (
+      select distinct asset_id from candles where ${partsSql} order by asset_id limit ?) as first),
+  rolled as (
+    insert into candles as old (asset_id, currency, resolution, open_time, live, first_at, last_at, open, high,
+      low, close, market_cap, volume, observations, source)
+    select asset_id, currency, ?, to_timestamp(? / 1000.0), true, min(first_at), max(last_at), ${firstOf('open')}, max(high),
+      min(low), (array_agg(close order by last_at desc))[1], ${firstOf('market_cap')}, ${firstOf('volume')},
+      sum(observations), (select string_agg(distinct name, ',') from unnest(string_to_array(string_agg(source, ','), ',')) name)
+    from candles
+    where ${partsSql} and asset_id <= (select last from part)
+    group by asset_id, currency order by asset_id, currency
+    on conflict (asset_id, currency, resolution, open_time, live) do update set
+      first_at = excluded.first_at, last_at = excluded.last_at, open = excluded.open, high = excluded.high,
+      low = excluded.low, close = excluded.close, market_cap = excluded.market_cap, volume = excluded.volume,
+      observations = excluded.observations, source = excluded.source
+    where (old.first_at, old.last_at, old.observations, old.open, old.high, old.low, old.close)
+      is distinct from (excluded.first_at, excluded.last_at, excluded.observations, excluded.open, excluded.high,
+        excluded.low, excluded.close)
+      and excluded.observations >= old.observations
+    returning 1)
+  select last, assets, (select count(*) from rolled)::integer as written from part`;

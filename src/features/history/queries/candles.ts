@@ -1,7 +1,8 @@
 import type { Knex } from 'knex';
 import type { Candle } from '../../../domain/candle.ts';
-import type { Granularity, HistoryPoint } from '../../../domain/history.ts';
+import { granularityMs, type Granularity, type HistoryPoint } from '../../../domain/history.ts';
 import { orUnavailable } from '../../../../db/outage.ts';
+import { rollAgainFrom } from './candle-rolls.ts';
 import type { SeriesKey } from './history-requests.ts';
 
 /** Prices of an asset at the end of each day. */
@@ -43,9 +44,15 @@ function statementsOf(knex: Knex) {
     return rows;
   };
   return {
-    /** Merges what was observed into the candles of five minutes. May be repeated; each candle once in a call. */
+    /**
+     * Merges what was observed into the candles of five minutes. May be repeated; each candle once in a call. What comes after its
+     * hours and days have been rolled up has them rolled up again.
+     */
     async mergeLive(candles: readonly Candle[]): Promise<void> {
-      if (candles.length > 0) await ask(mergeSql, ['5m', ...columnsOf(candles)]);
+      if (candles.length === 0) return;
+      await ask(mergeSql, ['5m', ...columnsOf(candles)]);
+      const oldest = candles.reduce((least, { openTime }) => Math.min(least, openTime), Infinity);
+      if (oldest < Date.now() - granularityMs['1h']) await orUnavailable(rollAgainFrom(knex, oldest));
     },
 
     /** Stores points that others have observed, each the only one of its candle, 20,000 at most. Never makes a row worse. */
