@@ -244,6 +244,15 @@ export const registry = {
     options: { attempts: 1, ...keepBriefly },
   }),
 
+  /** Sums the ledger of upstream calls by hour. Returns the hours that it summed. */
+  'calls.sum': defineJob<{ readonly hours: number }>()({
+    name: 'calls.sum',
+    queue: 'upkeep',
+    every: 300_000,
+    schema: z.object({}),
+    options: { attempts: 1, ...keepBriefly },
+  }),
+
   /** Deletes what is past its retention: jobs, calls of the ledger, credentials, audit events, webhooks, portfolios, imports. */
   'jobs.purge': defineJob<{ readonly deleted: number }>()({
     name: 'jobs.purge',

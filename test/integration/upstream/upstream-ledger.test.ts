@@ -134,6 +134,87 @@ describe('upstream ledger', function () {
     );
   });
 
+  describe('summed by hour', () => {
+    const hour = 3_600_000;
+    const thisHour = Math.floor(Date.now() / hour) * hour;
+    const sumAll = async (): Promise<number> => {
+      let hours = 0;
+      while (await ledger.sumHour()) hours++;
+      return hours;
+    };
+    beforeEach(() => knex.raw('truncate upstream_sums, upstream_sums_to'));
+
+    /** Calls of three days, many of them near the turns of hours, and what others have spent. */
+    async function plant(): Promise<void> {
+      const outcomes = ['ok', 'rejected', 'rate_limited', 'others', null];
+      const rows = Array.from({ length: 2_000 }, (_, n) => {
+        const near = thisHour - (n % 72) * hour;
+        const at = n % 3 === 0 ? near + ((n * 7_919) % 240_000) - 120_000 : near + ((n * 104_729) % hour);
+        const outcome = outcomes[n % outcomes.length] ?? null;
+        const counted = outcome === 'others' ? at - 120_000 : at + (n % 15_000);
+        return {
+          id: uuid(),
+          budget_key: n % 10 === 0 ? 'b' : 'a',
+          granted_at: new Date(Math.min(at, Date.now())),
+          counted_until: new Date(counted),
+          outcome,
+          credits: 1 + (n % 7),
+        };
+      });
+      await knex.batchInsert('upstream_calls', rows, 500);
+    }
+
+    it('tells the same of any month, before and after its hours are summed', async () => {
+      await plant();
+      const months = [-30, -40.5, -1, -70, -24].map((hours) => thisHour + hours * hour);
+      const turns = months.flatMap((begin) => [begin, begin - 60_000, begin + 61_000]);
+      const told = async () => {
+        const found: unknown[] = [];
+        for (const begin of turns) {
+          for (const free of [[], ['rejected', 'rate_limited']]) {
+            const asked = { budgetKey: 'a', windowMs: 60_000, creditsSince: new Date(begin), free };
+            const { credits, calls } = await ledger.recent(asked);
+            found.push([credits, calls.map(({ id }) => id).sort()]);
+          }
+        }
+        return found;
+      };
+      const before = await told();
+      expect(new Set(before.map(String)).size).to.be.greaterThan(10);
+      expect(await sumAll()).to.be.within(70, 75);
+      expect(await told()).to.deep.equal(before);
+      expect(await sumAll()).to.equal(0);
+    });
+
+    it('does not need the rows of hours that are summed, and reads those that are not', async () => {
+      await plant();
+      const spent = async () => {
+        const creditsSince = new Date(thisHour - 48 * hour - 60_000);
+        return (await ledger.recent({ budgetKey: 'a', windowMs: 60_000, creditsSince, free: [] })).credits;
+      };
+      const before = await spent();
+      await sumAll();
+      const from = new Date(thisHour - 47 * hour);
+      await knex('upstream_calls')
+        .whereBetween('granted_at', [from, new Date(thisHour - 3 * hour)])
+        .delete();
+      expect(await spent()).to.equal(before);
+      await ledger.record({ id: uuid(), budgetKey: 'a', lastsMs: 15_000, credits: 5 });
+      expect(await spent()).to.equal(before + 5);
+    });
+
+    it('by several processes at once, counts nothing twice', async () => {
+      await plant();
+      await Promise.all([sumAll(), sumAll(), sumAll()]);
+      const [row] = await knex('upstream_sums').where({ budget_key: 'b' }).sum('credits');
+      const { rows } = await knex.raw<{ rows: { sum: string }[] }>(
+        `select sum(credits) from upstream_calls where budget_key = 'b'
+          and least(granted_at, counted_until) < (select summed_to from upstream_sums_to)`,
+      );
+      expect(Number(row?.['sum'])).to.equal(Number(rows[0]?.sum));
+    });
+  });
+
   it('remembers what the provider told, and what others have spent', async () => {
     const told = { callsPerMinute: 500, creditsPerMonth: 3_000_000_000 };
     expect(await ledger.toldAgoMs('told')).to.equal(undefined);

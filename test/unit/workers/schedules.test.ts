@@ -23,6 +23,7 @@ describe('the schedules of a worker', () => {
     expect(kept).to.include.deep.members([
       ['upkeep', 'jobs.reconcile', 5_000],
       ['upkeep', 'jobs.purge', 600_000],
+      ['upkeep', 'calls.sum', 300_000],
       ['upkeep', 'tier.check', 60_000],
       ['upkeep', 'quotes.warm', 5_000],
       ['upkeep', 'assets.check', 10_000],

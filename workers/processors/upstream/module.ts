@@ -68,6 +68,11 @@ export function createUpstreamProcessors(
         };
       },
       upkeep: () => ({
+        'calls.sum': async (_job, { waitSignal }) => {
+          let hours = 0;
+          while (!waitSignal.aborted && (await ledger.sumHour())) hours++;
+          return { hours };
+        },
         'assets.check': async () => ({
           kicked: config.ASSET_LIST === 'daily' && (await checkAssets({ assets: assets.list, enqueue })),
         }),

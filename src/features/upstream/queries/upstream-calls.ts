@@ -86,27 +86,87 @@ export function createUpstreamLedger(knex: Knex) {
         .first();
       return Number(row?.credits ?? 0);
     },
+    /**
+     * Sums the next hour that is not summed yet and ended at least ten minutes ago; what is said of its calls later is no longer
+     * counted, which errs on the safe side. Returns false when there is none.
+     */
+    sumHour: (): Promise<boolean> => sumHour(knex),
     /** Deletes rows of calls granted before `olderThan`. Keep at least the present month. @returns how many. */
     purge: (olderThan: Date): Promise<number> =>
       knex('upstream_calls').where('granted_at', '<', olderThan).delete(),
   };
 }
 
-/** Sum and calls come from one statement, hence from one instant: the budget's proof needs a grant in both or in none. */
+const hourMs = 3_600_000;
+/** An hour is summed so long (s) after its end: by then its calls are over, and all that will be said of them is said. */
+const sumAfterSeconds = 600;
+/** What others have spent counts as over for two minutes when it is written; the moment that counts is the earlier one. */
+const countedAt = 'least(granted_at, counted_until)';
+const longestAhead = "interval '5 minutes'";
+
+/**
+ * Sum and calls come from one statement, hence from one instant: the budget's proof needs a grant in both or in none. Whole hours
+ * that are summed come from their sums, what lies before and behind them from the rows. Moments are subselects, for an index is
+ * of use to them only when they are read once.
+ */
 const recentSql = `
-  with rows as (
-    select id, counted_until, granted_at,
-           case when outcome = any(:free) or counted_until < :since then 0 else credits end as charged
+  with bounds as materialized (
+    select least(:since, clock_timestamp() - :windowMs * interval '1 millisecond') - :longest * interval '1 millisecond' as since,
+           greatest(:firstHour::timestamptz, (select summed_to from upstream_sums_to)) as summed_to),
+  rows as (
+    select id, counted_until, case when outcome = any(:free) or counted_until < :since then 0 else credits end as charged
     from upstream_calls
-    where budget_key = :budgetKey
-      and granted_at > least(:since, clock_timestamp() - :windowMs * interval '1 millisecond') - :longest * interval '1 millisecond'
-  )
-  select coalesce(sum(charged), 0) as credits,
+    where budget_key = :budgetKey and granted_at > (select since from bounds)
+      and granted_at < :firstHour::timestamptz + ${longestAhead} and ${countedAt} < :firstHour
+    union all
+    select id, counted_until, case when outcome = any(:free) or counted_until < :since then 0 else credits end
+    from upstream_calls
+    where budget_key = :budgetKey and granted_at > (select since from bounds)
+      and granted_at >= (select summed_to from bounds) and ${countedAt} >= (select summed_to from bounds))
+  select coalesce(sum(charged), 0) + (
+           select coalesce(sum(credits), 0) from upstream_sums
+           where budget_key = :budgetKey and hour >= :firstHour and hour < (select summed_to from bounds)
+             and outcome <> all(:free)) as credits,
          coalesce(json_agg(json_build_object(
            'id', id, 'credits', charged,
            'counted_in_ms', extract(epoch from counted_until - clock_timestamp()) * 1000
          )) filter (where counted_until > clock_timestamp() - :windowMs * interval '1 millisecond'), '[]') as calls
   from rows`;
+
+/** Sums the next hour that has calls and ended long enough ago. Returns false when there is none. */
+async function sumHour(knex: Knex): Promise<boolean> {
+  return await knex.transaction(async (trx) => {
+    await trx.raw("insert into upstream_sums_to (summed_to) values ('-infinity') on conflict do nothing");
+    // Whoever else sums waits here, and then finds the next hour.
+    const { rows: marks } = await trx.raw<{ rows: { summed_to: string }[] }>(
+      'select summed_to::text from upstream_sums_to for update',
+    );
+    const summedTo = marks[0]?.summed_to;
+    const { rows } = await trx.raw<{ rows: { hour: Date | null; is_over: boolean }[] }>(nextHourSql, {
+      summedTo,
+      sumAfterSeconds,
+    });
+    const [next] = rows;
+    if (next?.hour == null || !next.is_over) return false;
+    await trx.raw(sumSql, { hour: next.hour });
+    await trx.raw("update upstream_sums_to set summed_to = ?::timestamptz + interval '1 hour'", [next.hour]);
+    return true;
+  });
+}
+
+const nextHourSql = `
+  select hour, hour + interval '1 hour' < clock_timestamp() - :sumAfterSeconds * interval '1 second' as is_over
+  from (
+    select greatest(date_bin('1 hour', min(granted_at) - ${longestAhead}, 'epoch'), :summedTo::timestamptz) as hour
+    from upstream_calls where granted_at >= :summedTo::timestamptz) as next`;
+
+const sumSql = `
+  insert into upstream_sums (budget_key, hour, outcome, credits)
+  select budget_key, :hour::timestamptz, coalesce(outcome, ''), sum(credits) from upstream_calls
+  where granted_at >= :hour and granted_at < :hour::timestamptz + interval '1 hour' + ${longestAhead}
+    and ${countedAt} >= :hour and ${countedAt} < :hour::timestamptz + interval '1 hour'
+  group by 1, 2, 3
+  on conflict (budget_key, hour, outcome) do update set credits = excluded.credits`;
 
 async function recentCalls(
   knex: Knex,
@@ -131,7 +191,15 @@ async function recentCalls(
   readonly told:
     { readonly callsPerMinute: number | undefined; readonly creditsPerMonth: number | undefined } | undefined;
 }> {
-  const asked = { budgetKey, windowMs, since: creditsSince, free: [...free], longest: longestCallMs };
+  const firstHour = new Date(Math.ceil(creditsSince.getTime() / hourMs) * hourMs);
+  const asked = {
+    budgetKey,
+    windowMs,
+    since: creditsSince,
+    firstHour,
+    free: [...free],
+    longest: longestCallMs,
+  };
   const {
     rows,
   }: {
