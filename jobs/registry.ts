@@ -108,6 +108,36 @@ export const rebuildSteps = 100;
 /** Steps of computing performance that count as progress: books, prices, figures, and what they lacked. */
 export const performanceSteps = 4;
 
+/** A periodic job that deletes what is past its retention until nothing is left of it. */
+const retention = <const N extends string>(name: N, every = 600_000) =>
+  defineJob<{ readonly deleted: number }>()({
+    name,
+    queue: 'upkeep',
+    every,
+    schema: z.object({}),
+    options: { attempts: 1, ...keepBriefly },
+  });
+
+/** Everything that is deleted in the course of time, each by a job of its own, so that none waits for another or fails with it. */
+export const retentions = {
+  'jobs.purge': retention('jobs.purge'),
+  'calls.purge': retention('calls.purge'),
+  'sessions.purge': retention('sessions.purge'),
+  'users.purge': retention('users.purge'),
+  'keys.purge': retention('keys.purge'),
+  'audit.purge': retention('audit.purge'),
+  'usage.purge': retention('usage.purge'),
+  'deliveries.purge': retention('deliveries.purge'),
+  'portfolios.purge': retention('portfolios.purge'),
+  'changes.purge': retention('changes.purge'),
+  'imports.purge': retention('imports.purge'),
+  'snapshots.purge': retention('snapshots.purge'),
+  'candles.purge': retention('candles.purge', 60_000),
+  'asks.purge': retention('asks.purge'),
+} as const;
+
+export type RetentionName = keyof typeof retentions;
+
 /** Every job there is, by name. */
 export const registry = {
   /** Fetches the quotes of some assets for a client. */
@@ -209,8 +239,8 @@ export const registry = {
     options: { attempts: 3, backoff: { type: 'fixed', delay: 500, jitter: 0.5 }, ...keepBriefly },
   }),
 
-  /** Makes candles of hours and days of those of five minutes, makes partitions ahead, and drops what is past its retention. */
-  'candles.roll': defineJob<{ readonly written: number; readonly dropped: number }>()({
+  /** Makes candles of hours and days of those of five minutes, and partitions ahead. */
+  'candles.roll': defineJob<{ readonly written: number }>()({
     name: 'candles.roll',
     queue: 'upkeep',
     every: 60_000,
@@ -253,14 +283,7 @@ export const registry = {
     options: { attempts: 1, ...keepBriefly },
   }),
 
-  /** Deletes what is past its retention: jobs, calls of the ledger, credentials, audit events, webhooks, portfolios, imports. */
-  'jobs.purge': defineJob<{ readonly deleted: number }>()({
-    name: 'jobs.purge',
-    queue: 'upkeep',
-    every: 600_000,
-    schema: z.object({}),
-    options: { attempts: 1, ...keepBriefly },
-  }),
+  ...retentions,
 
   /** Wants what is read often and about to stop being fresh, as far as the budget allows. Calls nobody by itself. */
   'quotes.warm': defineJob<{ readonly calls: number }>()({
@@ -349,8 +372,8 @@ export const registry = {
     options: { attempts: 3, backoff: { type: 'exponential', delay: 1000, jitter: 0.5 }, ...keepBriefly },
   }),
 
-  /** Notes what portfolios are worth whose day has just ended, and deletes snapshots of changes that are past their retention. */
-  'snapshots.check': defineJob<{ readonly stored: number; readonly deleted: number }>()({
+  /** Notes what portfolios are worth whose day has just ended. */
+  'snapshots.check': defineJob<{ readonly stored: number }>()({
     name: 'snapshots.check',
     queue: 'upkeep',
     every: 60_000,

@@ -189,7 +189,42 @@ describe('retentions, by the schedule of a worker', () => {
       await knex('portfolios').where({ id: deleted }).update({ deleted_at: left });
       list.set(`portfolios ${what}`, () => knex('portfolios').where({ id: deleted }).first());
 
-      // Snapshots of changes, 30 days; those of days are kept.
+      // Usage, 731 days; keys that were revoked or have expired, a year.
+      const usageUser = uuidv7();
+      const dayOfUsage = ago((731 + 3 * by) * day)
+        .toISOString()
+        .slice(0, 10);
+      await plant(list, {
+        table: 'usage_daily',
+        what,
+        key: 'user_id',
+        row: { day: dayOfUsage, user_id: usageUser, key_id: uuidv7() },
+      });
+      for (const end of ['revoked_at', 'expires_at']) {
+        const key = { id: uuidv7(), user_id: userId, name: 'key', prefix: 'pp', scopes: '{}' };
+        const row = { ...key, hash: randomBytes(32), [end]: ago(365 * day + by * hour) };
+        await plant(list, { table: 'api_keys', what: `${end} ${what}`, row });
+      }
+
+      // Records of books: changes of transactions, imports, and snapshots of days, ten years.
+      const tenYears = ago((3_653 + 3 * by) * day);
+      await plant(list, {
+        table: 'transaction_changes',
+        what,
+        row: {
+          id: uuidv7({ msecs: tenYears.getTime() }),
+          portfolio_id: portfolioId,
+          at: tenYears,
+          action: 'created',
+        },
+      });
+      await plant(list, {
+        table: 'imports',
+        what: `of years ago ${what}`,
+        row: { ...settled, id: uuidv7(), created_at: tenYears },
+      });
+
+      // Snapshots of changes, 30 days.
       const snapshot = {
         portfolio_id: portfolioId,
         day: '2020-01-01',
@@ -206,7 +241,7 @@ describe('retentions, by the schedule of a worker', () => {
         key: 'at',
         row: { ...snapshot, kind: 'change', at: left },
       });
-      await plant(kept, {
+      await plant(list, {
         table: 'portfolio_snapshots',
         what: `of a day ${what}`,
         key: 'at',
@@ -214,7 +249,7 @@ describe('retentions, by the schedule of a worker', () => {
           ...snapshot,
           kind: 'daily',
           day: by > 0 ? '2020-01-01' : '2020-01-02',
-          at: ago(4_000 * day + by * day),
+          at: tenYears,
         },
       });
 
@@ -242,6 +277,23 @@ describe('retentions, by the schedule of a worker', () => {
         });
       }
     }
+    // More than a batch of each.
+    await knex.raw(
+      `insert into job_results (id, body, created_at)
+        select gen_random_uuid(), '{}', now() - interval '3 days' from generate_series(1, 6000)`,
+    );
+    await knex.raw(
+      `insert into jobs (id, user_id, name, work_key, data, total, state, finished_at)
+        select gen_random_uuid(), ?, 'crypto.bulk', 'many', '{}', 1, 'completed', now() - interval '3 days'
+        from generate_series(1, 12000)`,
+      [userId],
+    );
+    past.set('jobs of many', () => knex('jobs').where({ work_key: 'many' }).first());
+    past.set('job_results of many', () =>
+      knex('job_results')
+        .where('created_at', '<', ago(2 * day))
+        .first(),
+    );
     for (const [name, find] of [...past, ...kept])
       expect(await find(), `${name}, before the worker`).to.not.equal(undefined);
 

@@ -1,4 +1,11 @@
-import type { QueueName, JobData, JobName, JobNameOf, JobResult } from '../../jobs/registry.ts';
+import type {
+  QueueName,
+  JobData,
+  JobName,
+  JobNameOf,
+  JobResult,
+  RetentionName,
+} from '../../jobs/registry.ts';
 
 /** What a processor knows of the job it runs. */
 export interface JobContext {
@@ -24,6 +31,14 @@ export type Processor<N extends JobName> = (data: JobData<N>, context: JobContex
 /** A processor for every job of a queue: a missing or an extra one does not compile. */
 export type ProcessorsOf<Q extends QueueName> = { readonly [N in JobNameOf<Q>]: Processor<N> };
 
+/**
+ * What retentions delete, by job and by what it is: a function that deletes a bounded batch of rows over an index, and returns their
+ * number; 0 when nothing is left.
+ */
+export type Retentions = {
+  readonly [N in RetentionName]?: Readonly<Record<string, () => Promise<number>>>;
+};
+
 /** What a feature gives a worker process. */
 export interface WorkerModule {
   /**
@@ -34,8 +49,7 @@ export interface WorkerModule {
   readonly processors: {
     readonly [Q in QueueName]?: () => { readonly [N in JobName]?: Processor<N> } | undefined;
   };
-  /** What deletes rows of the feature that are past their retention, a bounded bite at a time; each returns their number. */
-  readonly purges?: readonly (() => Promise<number>)[];
+  readonly retentions?: Retentions;
   /** Told of every job of this process that failed and is not tried again, also when no processor ran (it stalled too often). */
   readonly onDead?: (name: JobName, data: unknown, reason: string) => Promise<void>;
 }

@@ -3,7 +3,7 @@ import type { Logger } from '../../src/platform/observability/logger.ts';
 import type { Platform } from '../../src/platform/platform.ts';
 import type { FleetClock } from '../../src/platform/redis/fleet-clock.ts';
 import { createWorker, type RunningWorker } from './create-worker.ts';
-import type { ProcessorsOf, WorkerModule } from './processor.ts';
+import type { Processor, ProcessorsOf, WorkerModule } from './processor.ts';
 import { keepSchedules } from './schedules.ts';
 import { startWatchdog } from './watchdog.ts';
 
@@ -25,7 +25,8 @@ const settingsOf: Readonly<
    * worst, and the budget counts it.
    */
   refresh: { concurrency: 8, lockMs: 4_000 },
-  upkeep: { concurrency: 1 },
+  /** A slot for every job: none waits for another. */
+  upkeep: { concurrency: Object.values(registry).filter(({ queue }) => queue === 'upkeep').length },
   /** A mail may take longer than a usual lock lives; the mail of a process that dies is late, not lost. */
   mail: { concurrency: 4, lockMs: 40_000 },
   books: { concurrency: 4 },
@@ -103,6 +104,12 @@ export function startWorkers<const M extends readonly WorkerModule[]>(
   log.info({ queues: workers.map(({ queue }) => queue) }, 'worker started');
 }
 
+/** A periodic job whose time comes while this process still runs the last one is that one. */
+function oneAtATime(processor: Processor<JobName>): Processor<JobName> {
+  let running: ReturnType<Processor<JobName>> | undefined;
+  return (...job) => (running ??= processor(...job).finally(() => (running = undefined)));
+}
+
 /** Opens a queue with every module that has jobs of it; undefined when it cannot be served as configured. */
 function openQueue(queue: QueueName, modules: readonly WorkerModule[]): ProcessorsOf<QueueName> | undefined {
   const isOf = (name: string): boolean => registry[name as JobName].queue === queue;
@@ -112,7 +119,11 @@ function openQueue(queue: QueueName, modules: readonly WorkerModule[]): Processo
     if (open === undefined) continue;
     const opened = open();
     if (opened === undefined) return undefined;
-    given.push(...Object.entries(opened).filter(([name]) => isOf(name)));
+    for (const [name, processor] of Object.entries(opened)) {
+      if (!isOf(name)) continue;
+      const { every } = registry[name as JobName];
+      given.push([name, every === undefined ? processor : oneAtATime(processor)]);
+    }
   }
   for (const name of Object.keys(registry).filter(isOf)) {
     const count = given.filter(([each]) => each === name).length;

@@ -14,6 +14,7 @@ import { createDailyBooks } from './queries/daily-books.ts';
 import { createImportQueries } from './queries/imports.ts';
 import { createLedgerQueries } from './queries/ledgers.ts';
 import { purgePortfolios } from './queries/portfolio-purge.ts';
+import { purgeChanges } from './queries/transaction-changes.ts';
 import { createPortfolioSnapshots } from './queries/portfolio-snapshots.ts';
 import { createPortfolioQueries } from './queries/portfolios.ts';
 import { createMarketValues } from './valuation/market-values.ts';
@@ -71,7 +72,10 @@ export function createBooksService(
      * JOB_RETENTION. Returns the number of rows.
      * @throws {UnavailableError} Postgres does not answer.
      */
-    purge: async (): Promise<number> =>
-      (await purgePortfolios(knex)) + (await imports.purge(config.JOB_RETENTION)),
+    retentions: {
+      'portfolios.purge': { portfolios: () => purgePortfolios(knex) },
+      'changes.purge': { transaction_changes: () => purgeChanges(knex) },
+      'imports.purge': { imports: () => imports.purge(config.JOB_RETENTION) },
+    },
   };
 }

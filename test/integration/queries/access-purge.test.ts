@@ -2,13 +2,21 @@
 import { expect } from 'chai';
 import knexFactory, { type Knex } from 'knex';
 import { v7 as uuidv7 } from 'uuid';
-import { purgeAccess } from '../../../src/features/accounts/queries/access-purge.ts';
+import { createAccessRetentions } from '../../../src/features/accounts/queries/access-purge.ts';
 import { createUserQueries } from '../../../src/features/accounts/queries/users.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
 
 const day = 86_400;
 const retention = { nameHoldSeconds: 30 * day, refreshSeconds: 30 * day };
 const ago = (days: number): Date => new Date(Date.now() - days * day * 1000);
+
+/** A batch of everything; returns the number of rows. */
+async function purgeAccess(knex: Knex, options: typeof retention): Promise<number> {
+  let rows = 0;
+  for (const batches of Object.values(createAccessRetentions(knex, options)))
+    for (const batch of Object.values(batches)) rows += await batch();
+  return rows;
+}
 
 describe('the purge of accounts and access', () => {
   let database: TestDatabase;

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { registry, type JobName } from '../../../jobs/registry.ts';
+import { registry, retentions, type JobName, type RetentionName } from '../../../jobs/registry.ts';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
 import { keepSchedules } from '../../../workers/runtime/schedules.ts';
 import { waitFor } from '../../support/wait-for.ts';
@@ -22,7 +22,11 @@ describe('the schedules of a worker', () => {
     expect(kept).to.have.length(periodic);
     expect(kept).to.include.deep.members([
       ['upkeep', 'jobs.reconcile', 5_000],
-      ['upkeep', 'jobs.purge', 600_000],
+      ...(Object.keys(retentions) as RetentionName[]).map((name) => [
+        'upkeep',
+        name,
+        name === 'candles.purge' ? 60_000 : 600_000,
+      ]),
       ['upkeep', 'calls.sum', 300_000],
       ['upkeep', 'tier.check', 60_000],
       ['upkeep', 'quotes.warm', 5_000],

@@ -13,7 +13,6 @@ const aheadMs: Readonly<Record<Granularity, number>> = {
   '1h': 10 * dayMs,
   '1d': 40 * dayMs,
 };
-const purgeEveryMs = 600_000;
 
 /**
  * What prices of the past give workers: the job that fills gaps, and the one that keeps candles in order: partitions ahead, hours
@@ -37,11 +36,10 @@ export function createHistoryProcessors(
         return { 'history.backfill': (job, context) => backfillHistory(deps, job, context) };
       },
       upkeep: () => {
-        const { partitions, asks, rolls } = history;
+        const { partitions, rolls } = history;
         const reportAge = createAgeReport(log);
-        let purgedAt = -Infinity;
         return {
-          /** Returns candles of hours and days that are new or have changed, and partitions that went. */
+          /** Returns candles of hours and days that are new or have changed. */
           'candles.roll': async () => {
             const now = clock.now();
             let written = 0;
@@ -49,18 +47,27 @@ export function createHistoryProcessors(
               ({ written } = await rolls.roll(now));
             } finally {
               reportAge(await rolls.ages());
+              for (const granularity of granularities) {
+                await partitions.ensure({ granularity, from: now, to: now + aheadMs[granularity] });
+              }
             }
-            for (const granularity of granularities) {
-              await partitions.ensure({ granularity, from: now, to: now + aheadMs[granularity] });
-            }
-            if (now - purgedAt < purgeEveryMs) return { written, dropped: 0 };
-            const { dropped } = await partitions.purge(rolledUp(config, await rolls.marks(), now), now);
-            await asks.purge();
-            purgedAt = now;
-            return { written, dropped };
+            return { written };
           },
         };
       },
+    },
+    retentions: {
+      'candles.purge': {
+        async partitions() {
+          const now = clock.now();
+          const { dropped, deleted } = await history.partitions.purge(
+            rolledUp(config, await history.rolls.marks(), now),
+            now,
+          );
+          return dropped + deleted;
+        },
+      },
+      'asks.purge': { history_asks: () => history.asks.purge() },
     },
   } satisfies WorkerModule;
 }

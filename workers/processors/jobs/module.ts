@@ -3,9 +3,10 @@ import { enqueueWork } from '../../../src/features/jobs/enqueue-work.ts';
 import { createRunQueries, type OpenWork } from '../../../src/features/jobs/queries/runs.ts';
 import type { Platform } from '../../../src/platform/platform.ts';
 import type { Processor, WorkerModule } from '../../runtime/processor.ts';
+import { createRetentions } from '../../runtime/retention.ts';
 import { failRows, type ClientRunDeps } from './client-run.ts';
 
-/** Looks after client jobs, and deletes what is past its retention: rows of jobs, and what each of the other modules purges. */
+/** Looks after client jobs, and runs the retentions of all modules. */
 export function createJobsProcessors(
   platform: Pick<Platform, 'config' | 'knex' | 'queues' | 'log'>,
   clientRuns: () => Pick<ClientRunDeps, 'runs' | 'events' | 'clock'>,
@@ -15,17 +16,13 @@ export function createJobsProcessors(
     processors: {
       upkeep: () => {
         const runs = createRunQueries(platform.knex);
-        const purges = [
-          () => runs.purge(platform.config.JOB_RETENTION),
-          ...modules.flatMap((module) => module.purges ?? []),
-        ];
+        const { JOB_RETENTION: seconds } = platform.config;
+        const own = {
+          'jobs.purge': { jobs: () => runs.purge(seconds), results: () => runs.purgeResults(seconds) },
+        };
         return {
           'jobs.reconcile': createReconcile(platform, runs),
-          'jobs.purge': async () => {
-            let deleted = 0;
-            for (const purge of purges) deleted += await purge();
-            return { deleted };
-          },
+          ...createRetentions([own, ...modules.map(({ retentions }) => retentions)]),
         };
       },
     },

@@ -89,13 +89,13 @@ export function createPortfolioProcessors(
         const checkBooks = createBooksCheck({ ledgers, kick: books.update });
         return {
           'books.check': async () => ({ added: await checkBooks() }),
-          'snapshots.check': async () => ({
-            stored: await snapshots.ofEndedDays(),
-            deleted: await snapshots.purge(),
-          }),
+          'snapshots.check': async () => ({ stored: await snapshots.ofEndedDays() }),
         };
       },
     },
-    purges: [() => books.purge()],
+    retentions: {
+      ...books.retentions,
+      'snapshots.purge': { changes: () => snapshots.purge(), days: () => books.snapshots.purgeDays() },
+    },
   } satisfies WorkerModule;
 }

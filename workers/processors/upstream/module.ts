@@ -34,6 +34,7 @@ export function createUpstreamProcessors(
 ) {
   const { demand, store, rowStore, publisher, guard, enqueue } = quotes;
   const { budget, ledger, tellsLimits } = upstream;
+  const oldest = (): Date => new Date(clock.now() - ledgerRetentionSeconds * 1000);
   return {
     processors: {
       refresh: () => {
@@ -88,6 +89,8 @@ export function createUpstreamProcessors(
         }),
       }),
     },
-    purges: [() => ledger.purge(new Date(clock.now() - ledgerRetentionSeconds * 1000))],
+    retentions: {
+      'calls.purge': { calls: () => ledger.purge(oldest()), sums: () => ledger.purgeSums(oldest()) },
+    },
   } satisfies WorkerModule;
 }

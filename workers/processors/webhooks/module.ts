@@ -52,7 +52,9 @@ export function createWebhooksProcessors(
         return { 'webhooks.check': async () => ({ added: await check() }) };
       },
     },
-    purges: [() => webhooks.deliveries.purge(config.WEBHOOK_RETENTION)],
+    retentions: {
+      'deliveries.purge': { deliveries: () => webhooks.deliveries.purge(config.WEBHOOK_RETENTION) },
+    },
   } satisfies WorkerModule;
 }
 

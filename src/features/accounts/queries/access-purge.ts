@@ -5,30 +5,45 @@ import { orUnavailable } from '../../../../db/outage.ts';
 /** What has expired stays this long (s), so that a late visitor is told apart from a forger, in answers and in the log. */
 const afterlifeSeconds = 7 * 86_400;
 const auditRetentionMs = 365 * 86_400_000;
+/** API keys that were revoked or have expired are listed with usage for so long (s). */
+const keyRetentionSeconds = 365 * 86_400;
+/** Usage of a day is kept for so many days, so that a year can be compared with the one before it. */
+const usageRetentionDays = 731;
 /** Rows of one statement, so that none comes near its deadline. */
 const mostRows = 10_000;
 
 /**
- * Releases the names of accounts that were deleted `nameHoldSeconds` ago, and deletes sessions, refresh tokens (whose life is
- * `refreshSeconds`), password resets, revocations and audit events that are past their time. Returns the number of rows. What
- * one call leaves, the next takes.
+ * What is deleted of accounts, by job and table: names of accounts that were deleted `nameHoldSeconds` ago, sessions, refresh tokens
+ * (whose life is `refreshSeconds`), password resets, revocations, API keys, usage and audit events that are past their time. Each
+ * function takes a batch, and returns the number of rows.
  * @throws {UnavailableError} Postgres does not answer.
  */
-export async function purgeAccess(
+export function createAccessRetentions(
   knex: Knex,
   { nameHoldSeconds, refreshSeconds }: { readonly nameHoldSeconds: number; readonly refreshSeconds: number },
-): Promise<number> {
-  const purge = async (): Promise<number> => {
-    let rows = await releaseNames(knex, nameHoldSeconds);
-    const expired = ago('expires_at', afterlifeSeconds);
-    rows += await deleteSome(knex, 'refresh_tokens', ago('created_at', refreshSeconds + afterlifeSeconds));
-    rows += await deleteSome(knex, 'sessions', expired);
-    rows += await deleteSome(knex, 'password_resets', expired);
-    rows += await deleteSome(knex, 'revocations', ago('expires_at', 0));
-    rows += await deleteSome(knex, 'audit_events', oldEvents());
-    return rows;
+) {
+  const some = (table: string, condition: () => Condition) => () =>
+    orUnavailable(deleteSome(knex, table, condition()));
+  const expired = () => ago('expires_at', afterlifeSeconds);
+  return {
+    'users.purge': { names: () => orUnavailable(releaseNames(knex, nameHoldSeconds)) },
+    'sessions.purge': {
+      refresh_tokens: some('refresh_tokens', () => ago('created_at', refreshSeconds + afterlifeSeconds)),
+      sessions: some('sessions', expired),
+      password_resets: some('password_resets', expired),
+      revocations: some('revocations', () => ago('expires_at', 0)),
+    },
+    'keys.purge': {
+      api_keys: some('api_keys', () => ago('least(revoked_at, expires_at)', keyRetentionSeconds)),
+    },
+    'usage.purge': {
+      usage_daily: some('usage_daily', () => ({
+        sql: "day < (now() at time zone 'utc')::date - ?::integer",
+        values: [usageRetentionDays],
+      })),
+    },
+    'audit.purge': { audit_events: some('audit_events', oldEvents) },
   };
-  return await orUnavailable(purge());
 }
 
 interface Condition {
@@ -36,7 +51,7 @@ interface Condition {
   readonly values: readonly (string | number)[];
 }
 
-function ago(column: 'expires_at' | 'created_at', seconds: number): Condition {
+function ago(column: string, seconds: number): Condition {
   return { sql: `${column} < now() - ? * interval '1 second'`, values: [seconds] };
 }
 
@@ -58,8 +73,9 @@ async function deleteSome(knex: Knex, table: string, { sql, values }: Condition)
 async function releaseNames(knex: Knex, holdSeconds: number): Promise<number> {
   const { rowCount } = await knex.raw<{ rowCount: number }>(
     `update users set username = 'deleted:' || id, email = 'deleted:' || id, password_hash = '', updated_at = now()
-      where deleted_at < now() - ? * interval '1 second' and username <> 'deleted:' || id`,
-    [holdSeconds],
+      where id = any(array(
+        select id from users where deleted_at < now() - ? * interval '1 second' and password_hash <> '' limit ?))`,
+    [holdSeconds, mostRows],
   );
   return rowCount;
 }

@@ -103,10 +103,15 @@ export function createRunQueries(knex: Knex, onTold: OnTold = () => undefined) {
       };
     },
 
-    /** Deletes rows that ended more than `seconds` ago, and results that nobody refers to. Returns the number of rows. */
+    /** Deletes 5,000 rows at most that ended more than `seconds` ago. Returns their number. */
     async purge(seconds: number): Promise<number> {
       const { rowCount } = await knex.raw<{ rowCount: number }>(purgeJobsSql, [seconds]);
-      await knex.raw(purgeResultsSql, [seconds]);
+      return rowCount;
+    },
+
+    /** Deletes 1,000 results at most that are older than `seconds` and that nobody refers to. Returns their number. */
+    async purgeResults(seconds: number): Promise<number> {
+      const { rowCount } = await knex.raw<{ rowCount: number }>(purgeResultsSql, [seconds]);
       return rowCount;
     },
   };
@@ -190,7 +195,10 @@ const purgeJobsSql = `delete from jobs where id in (
     select id from jobs where finished_at < now() - make_interval(secs => ?)
       and (callback_url is null or not exists (
         select 1 from webhook_deliveries as waiting where waiting.id = jobs.id and waiting.state = 'pending'))
-    limit 5000)`;
+    order by finished_at limit 5000)`;
 
-const purgeResultsSql = `delete from job_results where created_at < now() - make_interval(secs => ?)
-    and not exists (select 1 from jobs where jobs.result_id = job_results.id)`;
+/** Results are large: a batch has fewer. */
+const purgeResultsSql = `delete from job_results where id in (
+    select id from job_results where created_at < now() - make_interval(secs => ?)
+      and not exists (select 1 from jobs where jobs.result_id = job_results.id)
+    order by created_at limit 1000)`;

@@ -193,13 +193,15 @@ function keepingOf(knex: Knex) {
 
     /**
      * Deletes what nobody will read any more: uploads that broke off, files of imports that ended more than `seconds` ago or
-     * never did, dry runs of that age, and the results of others. Returns the number of rows.
+     * never did, dry runs of that age, the results of others, and what is left of those after ten years; 1,000 of each at most. Returns
+     * the number of rows.
      */
     async purge(seconds: number): Promise<number> {
       let count = 0;
       for (const [sql, values] of [
         [purgeSql, [uploadSeconds, seconds, mostRows]],
         [shortenSql, [seconds, mostRows]],
+        [purgeSettledSql, [mostRows]],
       ] as const) {
         const { rowCount } = await orUnavailable(knex.raw<{ rowCount: number }>(sql, values as never));
         count += rowCount;
@@ -209,10 +211,15 @@ function keepingOf(knex: Knex) {
   };
 }
 
+/** The condition of their index comes first. */
 const purgeSql = `delete from imports where id in (
-    select id from imports where state = 'uploading' and created_at < now() - ? * interval '1 second'
-      or (state = 'uploaded' or is_dry_run) and created_at < now() - ? * interval '1 second'
-    limit ?)`;
+    select id from imports where (settled_at is null or is_dry_run)
+      and (state = 'uploading' and created_at < now() - ? * interval '1 second'
+        or (state = 'uploaded' or is_dry_run) and created_at < now() - ? * interval '1 second')
+    order by created_at limit ?)`;
+
+const purgeSettledSql = `delete from imports where id in (
+    select id from imports where created_at < now() - interval '10 years' order by created_at limit ?)`;
 
 const shortenSql = `update imports set result = null where id in (
     select id from imports where result is not null and settled_at < now() - ? * interval '1 second' limit ?)`;

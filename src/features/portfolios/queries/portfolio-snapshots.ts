@@ -69,6 +69,11 @@ export function createPortfolioSnapshots(knex: Knex) {
         booksVersion: row.books_version,
       }));
     },
+    /** Deletes those of days that are older than ten years, 10,000 at most. Returns their number. */
+    async purgeDays(): Promise<number> {
+      const { rowCount } = await orUnavailable(knex.raw<{ rowCount: number }>(purgeDaysSql));
+      return rowCount;
+    },
     /** Deletes those of changes that are older than `seconds`, `limit` at most. Returns their number. */
     async purge(seconds: number, limit: number): Promise<number> {
       const { rowCount } = await orUnavailable(knex.raw<{ rowCount: number }>(purgeSql, [seconds, limit]));
@@ -108,6 +113,9 @@ const listSql = `select * from (
     select portfolio_id, kind, at, day::text as day, currency, value, cost_basis, realised, missing, books_version
     from portfolio_snapshots where portfolio_id = ? and day >= ?::date order by at desc, kind limit ?
   ) as newest order by at, kind`;
+
+const purgeDaysSql = `delete from portfolio_snapshots where ctid = any(array(
+    select ctid from portfolio_snapshots where kind = 'daily' and at < now() - interval '10 years' limit 10000))`;
 
 const purgeSql = `delete from portfolio_snapshots where ctid = any(array(
     select ctid from portfolio_snapshots where kind = 'change' and at < now() - make_interval(secs => ?) limit ?))`;

@@ -1,4 +1,5 @@
 import type { Knex } from 'knex';
+import { orUnavailable } from '../../../../db/outage.ts';
 import { v7 as uuidv7 } from 'uuid';
 import {
   contentOf,
@@ -131,4 +132,23 @@ export async function listChanges(
     ),
     total: counted[0]?.count ?? 0,
   };
+}
+
+/** Changes are kept for ten years (ms), as records of books are. */
+const changesRetentionMs = 3_653 * 86_400_000;
+
+/**
+ * Deletes 10,000 changes at most that are past their retention: ids sort by time. Returns their number.
+ * @throws {UnavailableError} Postgres does not answer.
+ */
+export async function purgeChanges(knex: Knex): Promise<number> {
+  const bound = uuidv7({ msecs: Date.now() - changesRetentionMs, seq: 0, random: new Uint8Array(16) });
+  const { rowCount } = await orUnavailable(
+    knex.raw<{ rowCount: number }>(
+      `delete from transaction_changes where id = any(array(
+        select id from transaction_changes where id < ? order by id limit 10000))`,
+      [bound],
+    ),
+  );
+  return rowCount;
 }

@@ -91,10 +91,21 @@ export function createUpstreamLedger(knex: Knex) {
      * counted, which errs on the safe side. Returns false when there is none.
      */
     sumHour: (): Promise<boolean> => sumHour(knex),
-    /** Deletes rows of calls granted before `olderThan`. Keep at least the present month. @returns how many. */
-    purge: (olderThan: Date): Promise<number> =>
-      knex('upstream_calls').where('granted_at', '<', olderThan).delete(),
+    /** Deletes 10,000 rows at most of calls granted before `olderThan`. Keep at least the present month. @returns how many. */
+    purge: (olderThan: Date): Promise<number> => deleteSome(knex, purgeSql, olderThan),
+    /** Deletes 10,000 sums at most of hours before `olderThan`. @returns how many. */
+    purgeSums: (olderThan: Date): Promise<number> => deleteSome(knex, purgeSumsSql, olderThan),
   };
+}
+
+const purgeSql = `delete from upstream_calls where ctid = any(array(
+    select ctid from upstream_calls where granted_at < ? order by granted_at limit 10000))`;
+const purgeSumsSql = `delete from upstream_sums where ctid = any(array(
+    select ctid from upstream_sums where hour < ? order by hour limit 10000))`;
+
+async function deleteSome(knex: Knex, sql: string, olderThan: Date): Promise<number> {
+  const { rowCount } = await knex.raw<{ rowCount: number }>(sql, [olderThan]);
+  return rowCount;
 }
 
 const hourMs = 3_600_000;

@@ -273,7 +273,7 @@ const countSql = `select
 
 /** A bounded bite, so that a purge never holds locks for long; the next one takes more. */
 const purgeSql = `delete from webhook_deliveries where id in (
-    select id from webhook_deliveries where ended_at < now() - make_interval(secs => ?) limit 5000)`;
+    select id from webhook_deliveries where ended_at < now() - make_interval(secs => ?) order by ended_at limit 5000)`;
 
 const rotateSql = `insert into webhook_secrets as own (user_id, generation, rotated_at) values (?, 1, now())
   on conflict (user_id) do update set generation = own.generation + 1, rotated_at = now()
