@@ -20,7 +20,8 @@ const dayMs = 86_400_000;
 /** Rows of one statement that fills the ledger. */
 const step = 250_000;
 
-await runBench(`The budget from a ledger of ${rows} calls`, async ({ onEnd, say }) => {
+await runBench(`The budget from a ledger of ${rows} calls`, async (tools) => {
+  const onEnd = (end: () => unknown): void => tools.onEnd(end);
   const database = await createTestDatabase();
   onEnd(() => database.drop());
   const knex = openDatabase({ database: { connectionString: database.url, ssl: false }, poolSize: 2 });
@@ -49,7 +50,7 @@ await runBench(`The budget from a ledger of ${rows} calls`, async ({ onEnd, say 
           from generate_series(?::integer, ?::integer) as n) as calls`,
       [key, begin, spanMs / rows, from, Math.min(from + step, rows) - 1],
     );
-    say(`${Math.min(from + step, rows)} rows`);
+    tools.say(`${Math.min(from + step, rows)} rows`);
   }
   await filling.raw('vacuum analyze upstream_calls');
   const ledger = createUpstreamLedger(knex);
@@ -69,7 +70,7 @@ await runBench(`The budget from a ledger of ${rows} calls`, async ({ onEnd, say 
     for (let n = 0; n < count; n++) found.push(await look());
     return found;
   };
-  say('before its hours are summed');
+  tools.say('before its hours are summed');
   const [unsummed] = await looks(1).catch(() => [undefined]);
   const since = performance.now();
   let hours = 0;

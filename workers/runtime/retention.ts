@@ -26,11 +26,8 @@ export function createRetentions(given: readonly (Retentions | undefined)[]): {
       const failures: string[] = [];
       for (const [what, batch] of Object.entries(batches)) {
         try {
-          while (!waitSignal.aborted) {
-            const rows = await inTurn(batch);
-            if (rows === 0) break;
-            deleted += rows;
-          }
+          let rows = 1;
+          while (rows > 0 && !waitSignal.aborted) deleted += rows = await inTurn(batch);
         } catch (error) {
           failures.push(`${what}: ${messageOf(error)}`);
         }
