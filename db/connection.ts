@@ -3,6 +3,7 @@ import { Model } from 'objection';
 import pg from 'pg';
 import type { DatabaseConfig } from '../src/platform/config/load-config.ts';
 import { messageOf } from '../src/domain/errors.ts';
+import { watchConnections } from './watch-connections.ts';
 
 /** int8 counts fit a double here; strings would surprise every caller. */
 pg.types.setTypeParser(pg.types.builtins.INT8, Number);
@@ -27,12 +28,21 @@ export function openDatabase({
     connection: {
       ...database,
       connectionTimeoutMillis: 2_000,
-      query_timeout: 10_000,
+      // Postgres ends a slow statement first: then the connection is as good as before.
       statement_timeout: 10_000,
+      query_timeout: 11_000,
+      // What a silent client has locked is free again.
+      idle_in_transaction_session_timeout: 15_000,
       keepAlive: true,
       application_name: 'pricepool',
     },
-    pool: { min: 0, max: poolSize, acquireTimeoutMillis: 2_000, idleTimeoutMillis: 30_000 },
+    pool: {
+      min: 0,
+      max: poolSize,
+      acquireTimeoutMillis: 2_000,
+      idleTimeoutMillis: 30_000,
+      ...watchConnections(),
+    },
     acquireConnectionTimeout: 2_500,
     log: silent,
     // Else the message of a failed statement holds its values, hashes and addresses among them, and ends in a log.

@@ -7,16 +7,31 @@ import { messageOf } from '../../domain/errors.ts';
  * - `command`: fails at once, so that a request is answered in time;
  * - `blocking`: keeps its commands and waits for Redis to return (workers, stream readers);
  * - `subscriber`: as `blocking`; ioredis renews the subscriptions.
+ *
+ * A peer may vanish without a word (a lost machine, a firewall that forgets): the system notices after a quarter of an hour. So
+ * a connection that owes an answer and gets nothing at all for `socketTimeout` is destroyed and opened again, whatever its role,
+ * and one that may have nothing to ask is pinged.
  */
 export type RedisRole = 'command' | 'blocking' | 'subscriber';
 
 const reconnect = (attempt: number): number => Math.min(50 * 2 ** Math.min(attempt, 10), 1_000);
 
+/** The longest that a worker's read may block, which BullMQ decides, and a margin for the answer. */
+const blockingSilenceMs = 10_000 + 1_500;
+
 const optionsOfRole = {
-  command: { enableOfflineQueue: false, maxRetriesPerRequest: 1, commandTimeout: 2_000 },
-  blocking: { maxRetriesPerRequest: null },
-  subscriber: { maxRetriesPerRequest: null },
+  command: {
+    enableOfflineQueue: false,
+    maxRetriesPerRequest: 1,
+    commandTimeout: 2_000,
+    socketTimeout: 5_000,
+  },
+  blocking: { maxRetriesPerRequest: null, socketTimeout: blockingSilenceMs },
+  subscriber: { maxRetriesPerRequest: null, socketTimeout: 5_000 },
 } as const satisfies Readonly<Record<RedisRole, RedisOptions>>;
+
+/** Time (ms) between two pings. With the timeout of the socket, a silent connection is replaced after 8 s. */
+const pingMs = 3_000;
 
 /** Opens a connection that reconnects for ever, once a second at last. Its errors are logged, once per outage. */
 export function openRedis({
@@ -48,7 +63,22 @@ export function openRedis({
     if (reported) log.info({ connection: name }, 'Redis connection is back');
     reported = false;
   });
+  // A blocking connection waits for an answer all the time.
+  if (role !== 'blocking') pingNowAndThen(redis);
   return redis;
+}
+
+function pingNowAndThen(redis: Redis): void {
+  let isAsked = false;
+  const timer = setInterval(() => {
+    if (isAsked || redis.status !== 'ready') return;
+    isAsked = true;
+    redis
+      .ping()
+      .catch(() => undefined)
+      .finally(() => (isAsked = false));
+  }, pingMs).unref();
+  redis.once('end', () => clearInterval(timer));
 }
 
 /** Closes a connection whatever state it is in. */
