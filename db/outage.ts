@@ -1,8 +1,10 @@
 import { BatchWaitError } from '../src/platform/concurrency/batcher.ts';
 import { messageOf, UnavailableError } from '../src/domain/errors.ts';
 
+/** Postgres takes no change: its disk is full, or it is a replica (a primary that was demoted behind the same address). */
+const readOnly = '25006';
 /** SQLSTATE classes and codes that say "not now" rather than "not so": connection, resources, shutdown, lock and query timeouts. */
-const passing = /^(08|53|57P|57014$|55P03$|40001$|40P01$)/;
+const passing = new RegExp(`^(08|53|57P|57014$|55P03$|40001$|40P01$|${readOnly}$)`);
 const socketCodes = new Set([
   'ECONNREFUSED',
   'ECONNRESET',
@@ -11,8 +13,12 @@ const socketCodes = new Set([
   'ENOTFOUND',
   'EAI_AGAIN',
   'ENOENT',
+  'ERR_STREAM_DESTROYED',
+  'ERR_STREAM_WRITE_AFTER_END',
 ]);
-const messages = /timeout|connection terminated|connection ended|aborted|unable to acquire/i;
+/** The driver's own errors have no code. The last two are what is left of a transaction whose connection has died. */
+const messages =
+  /timeout|connection terminated|connection ended|aborted|unable to acquire|is not queryable|transaction query already complete/i;
 
 /** Whether a failed query means that Postgres cannot be had for the moment. */
 export function isOutage(error: unknown): boolean {
@@ -27,21 +33,36 @@ export function isOutage(error: unknown): boolean {
 
 /** Whether Postgres has ended a statement that took too long: less of it at once may end in time. */
 export function isCancelled(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === '57014';
+  return codeOf(error) === '57014';
+}
+
+/** The SQLSTATE of what the driver throws, or of what a wrapper of it holds. */
+function codeOf(error: unknown): unknown {
+  if (!(error instanceof Error)) return undefined;
+  if ('nativeError' in error) return codeOf(error.nativeError);
+  return 'code' in error ? error.code : undefined;
+}
+
+/** An outage of Postgres as the error that clients understand; any other error as it is. */
+export function asUnavailable(error: unknown): unknown {
+  if (!isOutage(error)) return error;
+  return codeOf(error) === readOnly
+    ? new UnavailableError('The database takes no changes for now', {
+        code: 'database_read_only',
+        retryAfterSeconds: 5,
+        cause: error,
+      })
+    : new UnavailableError('The database does not answer', { code: 'database_unavailable', cause: error });
 }
 
 /**
  * Settles as `query` does, but an outage of Postgres becomes the error that clients understand.
- * @throws {UnavailableError} Postgres cannot be had for the moment.
+ * @throws {UnavailableError} Postgres cannot be had for the moment, or takes no changes.
  */
 export async function orUnavailable<T>(query: PromiseLike<T>): Promise<T> {
   try {
     return await query;
   } catch (error) {
-    if (!isOutage(error)) throw error;
-    throw new UnavailableError('The database does not answer', {
-      code: 'database_unavailable',
-      cause: error,
-    });
+    throw asUnavailable(error);
   }
 }

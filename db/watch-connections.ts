@@ -6,12 +6,24 @@ interface PoolHooks {
   validate(client: pg.Client): Promise<boolean>;
 }
 
-type Callback = (error: Error | null, result: pg.QueryResult) => void;
+interface Answer {
+  readonly transaction_read_only: string;
+}
+
+type Callback = (error: Error | null, result: pg.QueryResult<Answer> | undefined) => void;
+
+/** A server that takes no changes, or is about to end. */
+const leaving = /^(25006|57P0.)$/;
+
+const codeOf = (error: unknown): string =>
+  error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
 
 /** A connection that was heard of within this time (ms) is used without asking. */
 const trustedMs = 1_000;
 /** Longest wait (ms) for the answer of an idle connection; less than whoever wants it waits for one. */
 const answerMs = 1_500;
+/** Least time (ms) between two renewals of all connections: while no server takes changes, reads go on. */
+const renewalMs = 2_000;
 
 /**
  * Lets a pool drop connections whose other end has fallen silent: a machine that is lost, a firewall that forgets. The system
@@ -21,10 +33,15 @@ const answerMs = 1_500;
  * - A statement without an answer in time ends its connection.
  * - A connection that was idle is asked before it is used.
  * - After either, no other connection is used that was not heard of since: they have a peer in common.
+ *
+ * A connection to a server that takes no changes leaves too: it may be one to a primary that was demoted, while a new connection
+ * finds the new one.
  */
 export function watchConnections(): PoolHooks {
   const heardAt = new WeakMap<pg.Client, number>();
+  const openedAt = new WeakMap<pg.Client, number>();
   let distrustedBefore = 0;
+  let renewedAt = 0;
 
   const giveUp = (client: pg.Client, askedAt: number): void => {
     distrustedBefore = Math.max(distrustedBefore, askedAt);
@@ -32,9 +49,18 @@ export function watchConnections(): PoolHooks {
     client.end().catch(() => undefined);
   };
 
+  const isOlder = (client: pg.Client): boolean => (openedAt.get(client) ?? 0) < renewedAt;
+
+  /** Lets everything that is open by now leave when its statement is over, once in a while. */
+  const renew = (): void => {
+    const now = performance.now();
+    if (now - renewedAt > renewalMs) renewedAt = now;
+  };
+
   return {
     afterCreate(client, done) {
       heardAt.set(client, performance.now());
+      openedAt.set(client, performance.now());
       const query = client.query.bind(client) as (config: pg.QueryConfig, callback: Callback) => void;
       // The one form in which knex asks.
       const watched = (config: pg.QueryConfig, callback: Callback): void => {
@@ -42,6 +68,7 @@ export function watchConnections(): PoolHooks {
         query(config, (error, result) => {
           if (error instanceof Error && error.message === 'Query read timeout') giveUp(client, askedAt);
           else heardAt.set(client, performance.now());
+          if (leaving.test(codeOf(error))) renew();
           callback(error, result);
         });
       };
@@ -51,14 +78,16 @@ export function watchConnections(): PoolHooks {
 
     async validate(client) {
       const heard = heardAt.get(client) ?? 0;
-      if (heard < distrustedBefore) return false;
+      if (heard < distrustedBefore || isOlder(client)) return false;
       if (performance.now() - heard < trustedMs) return true;
-      const question = { text: 'select 1', query_timeout: answerMs };
-      return await new Promise((resolve) => {
-        (client.query as (config: pg.QueryConfig, callback: Callback) => void)(question, (error) =>
-          resolve(error === null || error === undefined),
+      const question = { text: 'show transaction_read_only', query_timeout: answerMs };
+      const answer = await new Promise<pg.QueryResult<Answer> | undefined>((resolve) => {
+        (client.query as (config: pg.QueryConfig, callback: Callback) => void)(question, (_error, result) =>
+          resolve(result),
         );
       });
+      if (answer?.rows[0]?.transaction_read_only === 'on') renew();
+      return answer !== undefined && !isOlder(client);
     },
   };
 }

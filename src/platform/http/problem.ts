@@ -2,6 +2,7 @@
  * The one place where an error becomes a response. What is not an {@link AppError} and no known refusal of the body reader is
  * a fault of ours: the client learns the request id and nothing else, the log gets everything.
  */
+import { asUnavailable } from '../../../db/outage.ts';
 import { AppError, UnavailableError, type FieldProblem } from '../../domain/errors.ts';
 
 /** An error as a client gets it. */
@@ -39,7 +40,11 @@ export function toProblem(error: unknown): Problem {
   }
   const status = statusOf(error);
   const refusal = status === undefined ? undefined : refusals[status];
-  if (status === undefined || refusal === undefined) return internal;
+  if (status === undefined || refusal === undefined) {
+    // Whatever statement it was, and whether or not somebody thought of it.
+    const known = asUnavailable(error);
+    return known instanceof AppError ? toProblem(known) : internal;
+  }
   return { status, ...refusal, fields: undefined, retryAfterSeconds: undefined };
 }
 
@@ -58,7 +63,7 @@ export function problemJson({ code, message, fields }: Problem, requestId: strin
 export function severityOf(error: unknown, { status }: Problem): 'error' | 'warn' | undefined {
   // 501 is a choice of the operator.
   if (status < 500 || status === 501 || error instanceof UnavailableError) return undefined;
-  return error instanceof AppError && status === 503 ? 'warn' : 'error';
+  return status === 503 ? 'warn' : 'error';
 }
 
 function statusOf(error: unknown): number | undefined {

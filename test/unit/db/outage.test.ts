@@ -30,6 +30,22 @@ describe('an outage of Postgres', () => {
     });
   }
 
+  it('is told from the word of the driver when a connection has died inside a transaction', () => {
+    for (const message of [
+      'Client has encountered a connection error and is not queryable',
+      'Client was closed and is not queryable',
+      'Transaction query already complete, run with DEBUG=knex:tx for more info',
+    ])
+      expect(isOutage(new Error(message)), message).to.equal(true);
+  });
+
+  it('is one of changes alone when the server only reads: there is a time to try again, and a code of its own', async () => {
+    const answered = await orUnavailable(Promise.reject(modelError('25006'))).catch(
+      (error: unknown) => error,
+    );
+    expect(answered).to.include({ status: 503, code: 'database_read_only', retryAfterSeconds: 5 });
+  });
+
   it('is not what breaks a rule', () => {
     expect(isOutage(modelError('23505'))).to.equal(false);
     expect(isOutage(driverError('22P02'))).to.equal(false);
