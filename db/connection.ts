@@ -31,8 +31,8 @@ export function openDatabase({
       // Postgres ends a slow statement first: then the connection is as good as before.
       statement_timeout: 10_000,
       query_timeout: 11_000,
-      // What a silent client has locked is free again.
-      idle_in_transaction_session_timeout: 15_000,
+      // What a silent client has locked is free again; long replays and slow readers of exports pause for less.
+      idle_in_transaction_session_timeout: 120_000,
       keepAlive: true,
       application_name: 'pricepool',
     },

@@ -1,18 +1,18 @@
 import { createHealth, type HealthChecks } from '../../platform/observability/health.ts';
+import { storeChecks } from '../../platform/observability/store-checks.ts';
 import type { Platform } from '../../platform/platform.ts';
 import type { UpstreamService } from '../upstream/upstream-service.ts';
 
 /** Builds what tells whether an API process can serve: Postgres, Redis, and how much of the budget is used. */
 export function createReadiness(
-  { clock, log, knex, redis }: Pick<Platform, 'clock' | 'log' | 'knex' | 'redis'>,
+  platform: Pick<Platform, 'clock' | 'log'> & Parameters<typeof storeChecks>[0],
   { upstream }: { readonly upstream: Pick<UpstreamService, 'budgetStatus'> },
 ): HealthChecks {
   return createHealth({
-    clock,
-    log,
+    clock: platform.clock,
+    log: platform.log,
     checks: [
-      { name: 'postgres', check: () => knex.raw('select 1').then(() => undefined) },
-      { name: 'redis', check: () => redis.ping().then(() => undefined) },
+      ...storeChecks(platform),
       {
         name: 'budget',
         check: async () => {

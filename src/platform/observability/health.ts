@@ -4,11 +4,19 @@ import { messageOf } from '../../domain/errors.ts';
 import type { Logger } from './logger.ts';
 
 /** Something that this process needs in order to serve. `check` rejects when it is not there. */
-interface HealthCheck {
+export interface HealthCheck {
   /** Short name that clients may see: `postgres`, `redis`. */
   readonly name: string;
   /** May return a word on its state that anybody may read. */
   readonly check: () => Promise<string | undefined>;
+}
+
+/** Thrown by a check to say why it fails, in words that anybody may read: without hosts, users and secrets. */
+export class HealthReason extends Error {
+  constructor(reason: string) {
+    super(reason);
+    this.name = 'HealthReason';
+  }
 }
 
 interface Readiness {
@@ -45,8 +53,9 @@ export function createHealth({
       const detail = await withDeadline(check(), deadlineMs, name);
       return detail === undefined ? { ok: true } : { ok: true, detail };
     } catch (error) {
-      // The reason may name hosts and users: it is for the log, not for the anonymous.
       log.warn({ check: name, reason: messageOf(error) }, 'a health check failed');
+      if (error instanceof HealthReason) return { ok: false, detail: error.message };
+      // Any other reason may name hosts and users: it is for the log, not for the anonymous.
       return { ok: false, detail: error instanceof DeadlineError ? 'timed out' : 'failed' };
     }
   }
