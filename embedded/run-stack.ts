@@ -73,10 +73,11 @@ async function runUntil(ending: ReturnType<typeof pendingEnding>, options: RunOp
   const config = loadConfig(options.environment);
   const plan = planOf(config);
   if (plan.market === 'replay') replayFolderOf(config);
-  const dataDir = await openDataDir(config);
-  const port = config.PORT === 0 ? await freePort() : config.PORT;
-  const url = urlOf(config.HOST, port);
-  const lock = await takeLock(dataDir, url);
+  // A data folder on a disk that hangs may never answer: nothing has been started yet, so a signal ends the process at once. If the
+  // lock is had a moment later, the next start sees that its holder is gone.
+  const place = await Promise.race([openPlace(config), ending.promise.then(() => undefined)]);
+  if (place === undefined) return (await ending.promise).code;
+  const { dataDir, port, url, lock } = place;
   const stack = createStack({
     config,
     plan,
@@ -105,6 +106,14 @@ async function runUntil(ending: ReturnType<typeof pendingEnding>, options: RunOp
   const { code, reason } = await ending.promise;
   stopped.abort();
   return end({ stack, lock, code, reason });
+}
+
+/** The data folder, and the right to run on it. */
+async function openPlace(config: Config) {
+  const dataDir = await openDataDir(config);
+  const port = config.PORT === 0 ? await freePort() : config.PORT;
+  const url = urlOf(config.HOST, port);
+  return { dataDir, port, url, lock: await takeLock(dataDir, url) };
 }
 
 async function bringUp(options: {

@@ -10,6 +10,7 @@ import { openQueues, type Queues } from './queue/queues.ts';
 import { closeRedis, openRedis, type RedisRole } from './redis/connections.ts';
 import type { Clock } from './concurrency/clock.ts';
 import { openFleetClock, type FleetClock } from './redis/fleet-clock.ts';
+import { checkRightsAtStart } from './redis/rights.ts';
 import { createRedisKeys, type RedisKeys } from './redis/keys.ts';
 
 export interface Platform {
@@ -65,6 +66,7 @@ export function openPlatform({
   };
   const keys = createRedisKeys(config.REDIS_KEY_PREFIX);
   const redis = open('command', 'commands');
+  checkRightsAtStart({ redis, keys, log, shutdown });
   const clock = openFleetClock({ redis, key: keys.clock, log });
   shutdown.add('clients', 'clock', () => clock.close());
   const queues = openQueues({ redis, prefix: keys.queues, clock, log });
