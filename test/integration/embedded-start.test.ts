@@ -8,7 +8,9 @@ import { promisify } from 'node:util';
 import { startEmbeddedRun } from '../support/embedded-run.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-describe('npm start before it has its data folder', () => {
+describe('npm start before it has its data folder', function () {
+  this.timeout(120_000);
+
   it('ends at a signal, though the folder never answers', async () => {
     const dataDir = await mkdtemp(join(tmpdir(), 'pricepool-start-'));
     // A lock that can be opened by whoever reads it and never has anything to read.
@@ -23,7 +25,7 @@ describe('npm start before it has its data folder', () => {
       run.child.kill('SIGTERM');
       await waitFor(() => run.child.exitCode !== null || run.child.signalCode !== null, {
         what: 'the end of the run',
-        timeoutMs: 20_000,
+        timeoutMs: 30_000,
       });
       expect(await run.exited, run.output()).to.include({ code: 0 });
     } finally {

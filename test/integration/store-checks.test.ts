@@ -175,7 +175,7 @@ describe('Redis that answers and cannot serve', () => {
       ]);
       expect(await refusedTo('~*', '&other:*', '+@all')).to.deep.equal(['PUBLISH', 'SUBSCRIBE']);
       expect(await refusedTo('~*', '&*', '+@all', '-eval', '-evalsha')).to.deep.equal(['EVAL', 'EVALSHA']);
-      const rule = '+@read +@write +@pubsub +@scripting +@connection +@transaction +@blocking +info';
+      const rule = '+@read +@write +@pubsub +@scripting +@connection +@transaction +@blocking +info +time';
       expect(await refusedTo(`~${prefix}:*`, `&${prefix}:*`, ...rule.split(' '))).to.deep.equal([]);
     } finally {
       await admin.call('ACL', 'DELUSER', user);

@@ -16,7 +16,7 @@ export interface MainProcess {
   /** Resolves when it says that it is ready, or has ended. */
   readonly started: Promise<unknown>;
   /** Waits for its end; resolves with its exit code, or null after a signal. */
-  end(what: string, timeoutMs: number): Promise<number | null>;
+  readonly end: (what: string, timeoutMs: number) => Promise<number | null>;
 }
 
 /** Starts a main on the stores of a stack, from source. */
@@ -52,7 +52,7 @@ export async function spawnMain(
     url: `http://127.0.0.1:${port}`,
     said,
     started: Promise.race([once(child, 'message'), exited]),
-    async end(what, timeoutMs) {
+    end: async (what, timeoutMs) => {
       await waitFor(() => child.exitCode !== null || child.signalCode !== null, { what, timeoutMs });
       return (await exited)[0];
     },

@@ -35,7 +35,7 @@ function callsOn(key: string): readonly (readonly string[])[] {
 }
 
 /** The categories of commands that hold all of them, for the rule of a user. */
-const neededRules = '+@read +@write +@pubsub +@scripting +@connection +@transaction +@blocking +info';
+const neededRules = '+@read +@write +@pubsub +@scripting +@connection +@transaction +@blocking +info +time';
 
 /** Asks Redis (7 and later) whether its user may run each call. */
 const mayRun = redisScript(`
