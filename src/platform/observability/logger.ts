@@ -1,4 +1,8 @@
+import { writeSync } from 'node:fs';
 import { pino, type Logger as PinoLogger, type LevelWithSilent } from 'pino';
+
+import { messageOf } from '../../domain/errors.ts';
+import { openLogSink, type LogSink } from './log-sink.ts';
 
 export type Logger = PinoLogger;
 
@@ -26,8 +30,13 @@ const quotingFields = ['detail', 'where', 'internalQuery'];
 
 /** A write costs a change of threads, whatever its size. */
 const chunkBytes = 65_536;
+const standardOutput = 1;
+const standardError = 2;
 
-/** A structured logger that redacts secrets. */
+/**
+ * A structured logger that redacts secrets. No process ends or waits for its log: what cannot be written is dropped and counted, and a
+ * file that cannot be opened is said on standard error.
+ */
 export function createLogger({
   level,
   name,
@@ -43,17 +52,39 @@ export function createLogger({
     ...secretFields.flatMap((field) => [field, `*.${field}`, `*.*.${field}`]),
     ...quotingFields.flatMap((field) => [`err.${field}`, `err.*.${field}`]),
   ];
-  const destination = pino.destination({
-    ...(file === undefined ? { dest: 1 } : { dest: file, mkdir: true }),
-    sync: false,
-    ...(file === undefined ? { minLength: 0 } : { minLength: chunkBytes, maxWrite: 2 * chunkBytes }),
-    periodicFlush: 250,
-  });
+  const sink = openSink(name, file);
+  process.on('exit', () => sink.flushSync());
+  // Libraries print there, and a reader that has gone would end the process.
+  for (const stream of [process.stdout, process.stderr])
+    if (!stream.listeners('error').includes(ignore)) stream.on('error', ignore);
   return pino(
     { name, level, redact: { paths, censor: '[redacted]' }, timestamp: pino.stdTimeFunctions.isoTime },
-    destination,
+    sink,
   );
 }
+
+function openSink(name: string, file: string | undefined): LogSink {
+  if (file === undefined) return openLogSink({ to: standardOutput });
+  try {
+    return openLogSink({ to: file, gatherBytes: chunkBytes });
+  } catch (error) {
+    complain(
+      `${name}: LOG_FILE ${file} cannot be written (${messageOf(error)}); the log goes to standard output\n`,
+    );
+    return openLogSink({ to: standardOutput });
+  }
+}
+
+/** Standard error may be gone too. */
+function complain(text: string): void {
+  try {
+    writeSync(standardError, text);
+  } catch {
+    // There is nobody left to tell.
+  }
+}
+
+const ignore = (): void => undefined;
 
 /** A logger that says nothing. */
 export function silentLogger(): Logger {

@@ -4,6 +4,7 @@
  */
 import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client';
 import { withDeadline } from '../concurrency/deadline.ts';
+import { droppedLogLines } from './log-sink.ts';
 import { registerTallies, RouteTally } from './route-counter.ts';
 
 export interface Metrics {
@@ -59,6 +60,9 @@ export function createMetrics(): Metrics {
   registerTallies(registry, tallies);
   const counter = counterIn(registry);
   const gauge = gaugeIn(registry);
+  gauge('log_lines_dropped', 'Log lines of this process that could not be written.', {
+    read: droppedLogLines,
+  });
   const submitted = counter('jobs_submitted_total', 'Client jobs accepted.', 'name');
 
   return {
