@@ -59,6 +59,28 @@ describe('listen', () => {
     expect(late).to.be.instanceOf(Error);
   });
 
+  it('answers what comes on an open connection while it ends, and says that it was the last', async () => {
+    const listening = await listen(
+      serving((_req, res) => res.end('served')),
+      address,
+    );
+    const socket = connect(listening.port, '127.0.0.1');
+    let text = '';
+    socket.on('data', (chunk: Buffer) => (text += chunk.toString()));
+    const ask = async (): Promise<string> => {
+      text = '';
+      socket.write('GET / HTTP/1.1\r\nHost: example\r\n\r\n');
+      await waitFor(() => text.endsWith('served'), { what: 'an answer' });
+      return text.toLowerCase();
+    };
+    expect(await ask()).to.include('connection: keep-alive');
+    const ended = once(socket, 'end');
+    const closed = listening.close(10_000);
+    expect(await ask()).to.include('connection: close');
+    await ended;
+    await closed;
+  });
+
   it('cuts what does not end within the grace', async () => {
     const arrived = signal();
     const listening = await listen(

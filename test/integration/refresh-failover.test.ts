@@ -1,8 +1,9 @@
+import { mock } from 'node:test';
 import { expect } from 'chai';
 import { Redis } from 'ioredis';
 import { createDeviationGuard } from '../../src/features/quotes/deviation-guard.ts';
 import { createQuoteStore, type QuoteStore } from '../../src/features/quotes/quote-store.ts';
-import { createDemand, type Demand } from '../../src/features/quotes/demand/demand.ts';
+import { createDemand, leaseMs, type Demand } from '../../src/features/quotes/demand/demand.ts';
 import { toCachedQuote, type QuoteFailure } from '../../src/domain/cached-quote.ts';
 import type { Quote } from '../../src/domain/quote.ts';
 import { systemClock } from '../../src/platform/concurrency/clock.ts';
@@ -183,6 +184,31 @@ describe('refreshing quotes from several sources', () => {
     await refresh('x', 'y', 'z');
     expect(calls).to.deep.equal(['a x,y,z', 'b x,y']);
     expect(published.map(({ assetId, state }) => [assetId, state])).to.deep.equal([['z', 'unavailable']]);
+  });
+
+  it('renews what it has leased while a source takes its time, and no longer', async () => {
+    const renewed: (readonly string[])[] = [];
+    const { renew } = demand;
+    demand = {
+      ...demand,
+      renew: async (currency, owner, assetIds) => {
+        renewed.push(assetIds);
+        await renew(currency, owner, assetIds);
+      },
+    };
+    mock.timers.enable({ apis: ['setInterval'] });
+    try {
+      addSource('a', () => {
+        mock.timers.tick(leaseMs);
+        return { prices: { x: 1 } };
+      });
+      await refresh('x');
+      expect(renewed).to.deep.equal([['x'], ['x'], ['x']]);
+      mock.timers.tick(leaseMs);
+      expect(renewed).to.have.length(3);
+    } finally {
+      mock.timers.reset();
+    }
   });
 
   it('calls nobody while all fail, tells those who wait, and keeps the good value', async () => {

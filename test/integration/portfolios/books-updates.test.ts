@@ -136,6 +136,18 @@ describe('updates of books', () => {
     expect(await isCurrent(id)).to.equal(true);
   });
 
+  it('are told of once they are current, and stand when that cannot be told', async () => {
+    const id = await books.newPortfolio('fifo');
+    await books.record(id, { add: purchases(2) });
+    books.told.length = 0;
+    await books.update(id);
+    expect(books.told).to.deep.equal([id]);
+    await books.record(id, { add: [purchase(5)] });
+    const deaf = { publish: () => Promise.reject(new Error('Redis is away')) };
+    await books.updateWith(books.replays, id, deaf);
+    expect(await isCurrent(id)).to.equal(true);
+  });
+
   it('that were lost with Redis are found by upkeep, page by page, and deleted portfolios are not', async () => {
     await books.knex('portfolios').update({ booked_version: books.knex.ref('books_version') });
     const ids = [];
@@ -198,6 +210,7 @@ describe('updates of books', () => {
     const events: string[] = [];
     const abandonments = createAbandonments();
     type Replays = Pick<BooksUnderTest['replays'], 'run'>;
+    const told: string[] = [];
     const run = async (
       id: string,
       replaysOf: (workKey: string) => Replays = () => books.replays,
@@ -226,7 +239,7 @@ describe('updates of books', () => {
         log: silentLogger(),
         abandoned: (key: string) => abandonments.watch(key),
       };
-      const news = { publish: () => Promise.resolve() };
+      const news = { publish: (booked: string) => Promise.resolve(void told.push(booked)) };
       const processor = createBooksRebuild(deps, {
         ledgers: books.ledgers,
         replays: replaysOf(workKey),
@@ -249,6 +262,7 @@ describe('updates of books', () => {
       expect(took).to.be.a('number');
       expect(await books.derived(id)).to.deep.equal(before);
       expect(events).to.include.members(['job.progress', 'job.completed']);
+      expect(told).to.deep.equal([id]);
     });
 
     it('puts right what was stored wrong, and says so', async () => {
