@@ -36,6 +36,18 @@ describe('forecasts of the budget over HTTP', () => {
     });
   };
   afterEach(() => api.close(0));
+
+  it('tell how the price sources stand, in seconds', async () => {
+    api = await startApi({
+      sources: () => Promise.resolve([{ name: 'coingecko', state: 'open', failures: 3, retryInMs: 1_500 }]),
+    });
+    const response = await api.call('GET', '/api/v1/crypto/cache/stats');
+    const { data } = (await response.json()) as { data: { sources: unknown } };
+    expect(data.sources).to.deep.equal([
+      { name: 'coingecko', state: 'open', failures: 3, retry_in_seconds: 1.5 },
+    ]);
+  });
+
   const budget = async (): Promise<unknown> => {
     const response = await api.call('GET', '/api/v1/crypto/cache/stats');
     return ((await response.json()) as { data: { budget: unknown } }).data.budget;

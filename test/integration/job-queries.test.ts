@@ -75,6 +75,18 @@ describe('job queries that come together', () => {
     expect(stored.filter((row) => row !== undefined)).to.have.length(1);
   });
 
+  it('tell no less progress than before, whichever attempt tells it, and no more than all', async () => {
+    const job = newJob('attempts', { total: 10 });
+    await jobs.insert(job);
+    const startedAt = new Date();
+    const told: (number | undefined)[] = [];
+    for (const done of [8, 3, 99]) {
+      await runs.markProgress({ workKey: 'attempts', startedAt }, done);
+      told.push((await jobs.find(job.id))?.done);
+    }
+    expect(told).to.deep.equal([8, 8, 10]);
+  });
+
   it('end every row of their own work with their own result, and no other', async () => {
     const rows = [newJob('one'), newJob('one'), newJob('two'), newJob('three')];
     await Promise.all(rows.map(jobs.insert));

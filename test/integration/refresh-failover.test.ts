@@ -13,10 +13,12 @@ import { createRedisBudget } from '../../src/features/upstream/budget/redis-budg
 import { createCircuitBreaker } from '../../src/features/upstream/circuit-breaker.ts';
 import { ProviderConnectionError } from '../../src/features/upstream/provider-errors.ts';
 import { createProviderChain, gateOf, type ChainMember } from '../../src/features/upstream/provider-chain.ts';
-import type { PriceProvider, QuotesResult } from '../../src/features/upstream/provider.ts';
+import type { MarketsResult, PriceProvider, QuotesResult } from '../../src/features/upstream/provider.ts';
 import { createUpstreamGate } from '../../src/features/upstream/request-limiter.ts';
+import { refreshMarkets } from '../../workers/processors/upstream/refresh-markets.ts';
 import { refreshQuotes } from '../../workers/processors/upstream/refresh-quotes.ts';
 import type { JobContext } from '../../workers/runtime/processor.ts';
+import { PutBack } from '../../workers/runtime/requeue.ts';
 import { flushPrefix, uniquePrefix } from '../support/redis.ts';
 import { services } from '../support/services.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -107,8 +109,12 @@ describe('refreshing quotes from several sources', () => {
   async function refresh(...assetIds: string[]): Promise<void> {
     const want = { currency: 'usd', urgency: 'interactive', freshAfter: Date.now() } as const;
     await demand.want({ ...want, assetIds });
+    await refreshQuotes(depsOf(), { currency: 'usd', urgency: 'interactive' }, contextOf());
+  }
+
+  function contextOf(): JobContext {
     const { signal } = new AbortController();
-    const context: JobContext = {
+    return {
       jobId: 'job',
       addedAt: Date.now(),
       start: calls.length,
@@ -118,9 +124,12 @@ describe('refreshing quotes from several sources', () => {
       callSignal: signal,
       releaseDeduplication: () => Promise.resolve(),
     };
+  }
+
+  function depsOf() {
     const nothing = (): Promise<void> => Promise.resolve();
     const [first, ...others] = members;
-    const deps = {
+    return {
       chain: createProviderChain({ members: [first!, ...others], failoverMs: 1_000 }),
       provider: first!.provider,
       gate: gateOf(first!),
@@ -141,8 +150,8 @@ describe('refreshing quotes from several sources', () => {
       notFoundMs: 60_000,
       charge: () => undefined,
     };
-    await refreshQuotes(deps, { currency: 'usd', urgency: 'interactive' }, context);
   }
+
   async function heldOf(assetId: string): Promise<{ price?: number; source?: string }> {
     const [held] = await store.readMany('usd', [assetId]);
     return JSON.parse(held?.quote === undefined ? '{}' : `${held.quote.head}}`) as { price?: number };
@@ -209,6 +218,26 @@ describe('refreshing quotes from several sources', () => {
     } finally {
       mock.timers.reset();
     }
+  });
+
+  it('puts a ranking behind those who wait for quotes, after every second call', async () => {
+    let rankings = 0;
+    const fetchMarkets = (): Promise<MarketsResult> => {
+      rankings += 1;
+      return Promise.resolve({ assetIds: ['x'], quotes: [quoteOf('x', 1, 'a')] });
+    };
+    addSource('a', () => ({ prices: { y: 2 } }), { fetchMarkets });
+    const ranking = (): Promise<unknown> =>
+      refreshMarkets(depsOf(), { currency: 'usd', page: 1, urgency: 'interactive' }, contextOf());
+    const want = { currency: 'usd', urgency: 'interactive', freshAfter: Date.now() } as const;
+    await demand.want({ ...want, assetIds: ['y'] });
+    await ranking();
+    const refused: unknown = await ranking().catch((error: unknown) => error);
+    expect(refused).to.be.instanceOf(PutBack);
+    expect(rankings).to.equal(1);
+    await refresh('y');
+    await ranking();
+    expect(rankings).to.equal(2);
   });
 
   it('calls nobody while all fail, tells those who wait, and keeps the good value', async () => {

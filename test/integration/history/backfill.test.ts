@@ -157,6 +157,22 @@ describe('history that is missing', () => {
     expect(source.asked.length).to.equal(calls);
   });
 
+  it('is asked for again after an interval, or an hour, where it is the newest', async () => {
+    for (const [granularity, days, minutes] of [
+      ['1h', 7, 60],
+      ['1d', 30, 60],
+      ['5m', 1, 5],
+    ] as const) {
+      await store.empty();
+      await chart(granularity, days, 2_000);
+      const { rows } = await store.knex.raw<{ rows: { seconds: number }[] }>(
+        `select extract(epoch from valid_until - clock_timestamp())::float8 as seconds from history_asks
+          order by to_at desc limit 1`,
+      );
+      expect(rows[0]?.seconds, granularity).to.be.within(minutes * 60 - 50, minutes * 60);
+    }
+  });
+
   it('is not waited for again where the source has none of the newest intervals', async () => {
     for (const granularity of ['1h', '5m', '1d'] as const) {
       const length = granularityMs[granularity];

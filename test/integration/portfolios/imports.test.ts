@@ -240,6 +240,15 @@ describe('an import', () => {
     expect(await bench.knex('import_chunks').where({ import_id: id })).to.deep.equal([]);
   });
 
+  it('that runs twice at the same time is done once, and both tell the same', async () => {
+    const id = await bench.upload(portfolio, coinbase);
+    const ran = await Promise.all([bench.run(portfolio, id), bench.run(portfolio, id)]);
+    const told = (await bench.imports.find(id, portfolio.id))?.resultJson ?? '{}';
+    expect(JSON.parse(told)).to.include({ added: 2, duplicates: 0 });
+    for (const { resultJson } of ran) expect(resultJson).to.equal(told);
+    expect(await held()).to.have.length(2);
+  });
+
   it('that is cancelled has done nothing', async () => {
     const id = await bench.upload(portfolio, coinbase);
     const aborted = AbortSignal.abort(new Error('ending'));

@@ -51,6 +51,24 @@ describe('DefiLlama provider', () => {
     expect(market.callCount()).to.equal(before);
   });
 
+  it('takes a price that says nothing of its confidence, and none that is doubtful', async () => {
+    const coins = {
+      'coingecko:bitcoin': { price: 5, symbol: 'BTC', timestamp: 1_700_000_000 },
+      'coingecko:doubtful': { price: 5, symbol: 'D', timestamp: 1_700_000_000, confidence: 0.2 },
+    };
+    const told = createDefiLlamaProvider({
+      ...common,
+      baseUrl: 'http://llama.test',
+      openHttp: () => ({
+        get: () => Promise.resolve({ status: 200, headers: {}, text: JSON.stringify({ coins }) }),
+        close: () => Promise.resolve(),
+      }),
+    });
+    const answer = await told.fetchQuotes({ ids: ['bitcoin', 'doubtful'], currency: 'usd', signal });
+    expect(answer.quotes.map(({ assetId, price }) => [assetId, price])).to.deep.equal([['bitcoin', 5]]);
+    expect(answer.withoutPrice).to.deep.equal(['doubtful']);
+  });
+
   it('has daily history from before the year that other plans reach', async () => {
     const to = Math.floor(Date.now() / dayMs) * dayMs - 600 * dayMs;
     const span = { from: to - 29 * dayMs, to, granularity: '1d' } as const;

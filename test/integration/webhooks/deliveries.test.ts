@@ -18,9 +18,11 @@ import { closeRedis, openRedis } from '../../../src/platform/redis/connections.t
 import { createWebhookService, type WebhookService } from '../../../src/features/webhooks/webhook-service.ts';
 import { loadConfig } from '../../../src/platform/config/load-config.ts';
 import { verifyWebhook } from '../../../client/webhooks.ts';
+import { createWebhookDeliver } from '../../../workers/processors/webhooks/deliver-webhook.ts';
 import { createWebhooksCheck } from '../../../workers/processors/webhooks/module.ts';
 import type { RunningWorker } from '../../../workers/runtime/create-worker.ts';
 import { signer, startDeliveries } from '../../support/deliveries.ts';
+import { jobContext } from '../../support/job-context.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
 import { flushPrefix, uniquePrefix } from '../../support/redis.ts';
 import { startReceiver, status, type Receiver } from '../../support/receiver.ts';
@@ -227,6 +229,53 @@ describe('webhooks on their way', () => {
     expect(await end(id, 'delivered')).to.include({ attempts: 2 });
     const late = { id, attempt: 1, status: 500, error: 'late', next: 'dead' } as const;
     expect(await deliveries.settle(late), 'the lost attempt has no say').to.equal(false);
+  });
+
+  it('whose attempt was taken over meanwhile are neither counted by it nor tried again', async () => {
+    const id = await deliveries.enqueue({ userId, url: receiver.url, type: 'x.y', payload: {} });
+    const [counted, queued]: [string[], string[]] = [[], []];
+    const deliver = createWebhookDeliver({
+      webhooks: {
+        deliveries,
+        signer,
+        queueAttempt: (attempt) => Promise.resolve(queued.push(attempt.id) > 0),
+      },
+      findJob: () => Promise.resolve(undefined),
+      send: async () => {
+        await knex('webhook_deliveries').where({ id }).increment('attempts', 1);
+        return { status: 500, error: 'late' };
+      },
+      turns: { enter: () => ({ leave: () => undefined }) },
+      rules: { pausesMs: [20, 20, 20], random: () => 0 },
+      clock: { now: () => Date.now() },
+      log,
+      count: (outcome) => counted.push(outcome),
+    });
+    await deliver({ deliveryId: id }, jobContext());
+    expect([counted, queued]).to.deep.equal([[], []]);
+    expect(await read(id)).to.include({ state: 'pending', attempts: 2, lastError: null });
+  });
+
+  it('that could not be queued are looked for again from there on', async () => {
+    const ids: string[] = [];
+    for (let i = 0; i < 3; i++)
+      ids.push(await deliveries.enqueue({ userId, url: receiver.url, type: 'x.y', payload: {} }));
+    const asked: (string | undefined)[] = [];
+    let isAway = true;
+    const look = createWebhooksCheck({
+      deliveries: {
+        ...deliveries,
+        due: (place) => {
+          asked.push(place.after);
+          return deliveries.due(place);
+        },
+      },
+      queueAttempt: () => Promise.resolve(!isAway),
+    });
+    expect(await look()).to.equal(0);
+    isAway = false;
+    expect(await look()).to.equal(ids.length);
+    expect(asked).to.deep.equal([undefined, undefined]);
   });
 
   it('are attempted once, however many jobs and workers there are for them', async () => {

@@ -1,5 +1,7 @@
 import { expect } from 'chai';
 import { etaSeconds } from '../../../src/features/jobs/eta.ts';
+import { pollAfterSeconds } from '../../../src/features/jobs/submit-job.ts';
+import { jobRecord } from '../../http/support/ports.ts';
 
 describe('etaSeconds', () => {
   it('is a moment while the budget has room', () => {
@@ -11,5 +13,15 @@ describe('etaSeconds', () => {
     expect(etaSeconds(250, 250, budget)).to.equal(5);
     expect(etaSeconds(251, 250, budget)).to.equal(7);
     expect(etaSeconds(12_000, 250, budget)).to.equal(4 + 47 * 2 + 1);
+  });
+});
+
+describe('pollAfterSeconds', () => {
+  it('is what the job is expected to take, from a second to a minute, and nothing once it has ended', () => {
+    const running = jobRecord({ state: 'running' });
+    expect([null, 0, 6.2, 59, 86_400].map((eta) => pollAfterSeconds(running, eta))).to.deep.equal([
+      1, 1, 7, 59, 60,
+    ]);
+    expect(pollAfterSeconds(jobRecord({ state: 'completed' }), 5)).to.equal(undefined);
   });
 });

@@ -4,6 +4,7 @@ import type { CachedQuote, QuoteFailure } from '../../../src/domain/cached-quote
 import type { TickListener } from '../../../src/features/quotes/ticks.ts';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
 import { createPriceHub, type PriceHub } from '../../../src/features/quotes/price-hub.ts';
+import { ConflatedWatch } from '../../../src/features/quotes/conflated-watch.ts';
 import type { PriceUpdate, Watching } from '../../../src/features/quotes/price-hub.ts';
 import { quoteOf } from '../../e2e/support/feed.ts';
 
@@ -90,6 +91,30 @@ describe('PriceHub', () => {
     expect(watcher.told()).to.deep.equal(['bitcoin=2 ethereum=7']);
     mock.timers.tick(10_000);
     expect(watcher.updates).to.have.length(1);
+  });
+
+  it('gives a reader that was behind all it missed, as it is then, and once', () => {
+    let isReady = false;
+    const told: (readonly string[])[] = [];
+    const conflated = new ConflatedWatch({
+      hub,
+      watch: { currency: 'usd', assetIds: ['bitcoin', 'ethereum'], intervalMs: 0 },
+      isReady: () => isReady,
+      onNews: ({ assetIds }) => told.push(assetIds),
+    });
+    tick({ bitcoin: 1 });
+    mock.timers.tick(100);
+    tick({ ethereum: 7 });
+    mock.timers.tick(100);
+    expect(told).to.deep.equal([]);
+    isReady = true;
+    conflated.flush();
+    conflated.flush();
+    expect(told).to.deep.equal([['bitcoin', 'ethereum']]);
+    tick({ ethereum: 8 });
+    mock.timers.tick(100);
+    expect(told.slice(1)).to.deep.equal([['ethereum']]);
+    conflated.close();
   });
 
   it('sends ten times a second at most while the market moves', () => {
