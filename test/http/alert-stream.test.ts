@@ -29,7 +29,10 @@ describe('the stream of alerts', () => {
   let isRevoked = false;
   const readers: SseReader[] = [];
 
-  beforeEach(async () => {
+  beforeEach(() => start(50));
+
+  /** `lookEveryMs`: how often what has fired is looked for without news of it. */
+  async function start(lookEveryMs: number): Promise<void> {
     record = [];
     isAway = false;
     isRevoked = false;
@@ -59,16 +62,18 @@ describe('the stream of alerts', () => {
       realtime,
       clock: systemClock,
       keptSeconds,
-      lookEveryMs: 50,
+      lookEveryMs,
     });
     api = await startApi({ alertStreams: streams, realtime });
-  });
-  afterEach(async () => {
+  }
+  afterEach(stop);
+
+  async function stop(): Promise<void> {
     for (const reader of readers.splice(0)) reader.cut();
     registry.drain();
     streams.close();
     await api.close();
-  });
+  }
 
   function firingsOver(rows: () => readonly AlertFiring[]): Pick<FiringQueries, 'after' | 'newest'> {
     const of = (userId: string): AlertFiring[] => rows().filter((row) => row.userId === userId);
@@ -134,6 +139,8 @@ describe('the stream of alerts', () => {
   });
 
   it('sends what was missed, in order and once, however much it was', async () => {
+    await stop();
+    await start(3_600_000);
     const begin = Date.now() - 10_000;
     const ids = Array.from({ length: 250 }, (_, index) => fire(ownerId, begin + index));
     const reader = await open(ids[9]);

@@ -112,6 +112,25 @@ describe('a WebSocket', () => {
       await nothingIsLeft();
     });
 
+    it('with 4000 a minute after it was last in use, however idle it was before', async () => {
+      const idle = await openSocket(api.base, { token: api.token });
+      api.look();
+      api.skip(59_000);
+      await idle.ask({ action: 'subscribe', coins: ['ethereum'] });
+      api.look();
+      api.skip(61_000);
+      api.look();
+      await idle.ask({ action: 'unsubscribe', coins: ['ethereum'] });
+      api.look();
+      await idle.ask({ action: 'ping' });
+      api.skip(59_000);
+      api.look();
+      expect(await idle.ask({ action: 'ping' })).to.include({ action: 'pong' });
+      api.skip(1_000);
+      api.look();
+      expect(await idle.whenClosed()).to.deep.equal({ code: 4000, reason: 'idle' });
+    });
+
     it('with 4001 when its credential is revoked', async () => {
       api.revoke();
       expect(await socket.whenClosed()).to.deep.equal({ code: 4001, reason: 'revoked' });

@@ -175,6 +175,13 @@ describe('Binance statements', () => {
     ]);
   });
 
+  it('take staked ETH for ETH', () => {
+    const { outcomes } = readReport(
+      lines(binanceHeader, '1,2021-05-05 00:00:00,Spot,ETH 2.0 Staking Rewards,ETH2,0.0001,""'),
+    );
+    expect(told(outcomes)).to.deep.equal(['2: 2021-05-05T00:00:00.000Z reward +0.0001 ETH']);
+  });
+
   it('refuse what cannot be told apart, on every line of it', () => {
     const { outcomes } = readReport(
       lines(
