@@ -189,6 +189,28 @@ describe('an export', () => {
     expect(Number(told[2]?.['cost_basis'])).to.be.closeTo((6012 * 4.98) / 10 + 15, 1e-9);
   });
 
+  it('has every row, however many there are', async () => {
+    const large = await newPortfolio();
+    const sales = Array.from({ length: 2_001 }, (_, n) => {
+      const at = new Date(Date.UTC(2020, 0, 2) + n * 60_000).toISOString();
+      return `,${at},sell,,,bitcoin,0.001,10,,,,usd,,`;
+    });
+    const purchase = ',2020-01-01T00:00:00Z,buy,bitcoin,3,,,20000,,,,usd,,';
+    const { problems } = await bench.bring(large, [columns, purchase, ...sales, ''].join('\r\n'));
+    expect(problems).to.deep.equal([]);
+    await updateBooks(large);
+    for (const [kind, count] of [
+      ['transactions', 2_002],
+      ['realised', 2_001],
+    ] as const) {
+      const told = records(await (await get(`?kind=${kind}`, large)).text());
+      expect(new Set(told.map((row) => row['id'] ?? row['transaction_id'])), kind).to.have.property(
+        'size',
+        count,
+      );
+    }
+  });
+
   it('of an empty portfolio has a header, or an empty list', async () => {
     const empty = await newPortfolio();
     expect(await (await get('', empty)).text()).to.equal(`${columns}\r\n`);

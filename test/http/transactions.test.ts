@@ -288,6 +288,7 @@ describe('portfolios and transactions over HTTP', () => {
     expect(await listed('asset=bitcoin&from=2024-01-02T00:00:00Z&to=2024-01-02T23:59:59Z')).to.deep.equal([
       1,
     ]);
+    expect(await listed('from=2024-01-02T00:00:00Z&to=2024-01-02T00:00:00Z')).to.deep.equal([1]);
     expect(await listed('asset=ethereum')).to.deep.equal([]);
     expect(await listed(`import_id=${uuidv7()}`)).to.deep.equal([]);
     expect((await ask('GET', `${path}/transactions?from=yesterday`)).status).to.equal(422);

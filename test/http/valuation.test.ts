@@ -128,6 +128,7 @@ describe('values of portfolios over HTTP', () => {
       missing: ['nameless'],
       market_value: '10',
       unrealised: '3',
+      unrealised_percent: '42.8571',
     });
     expect(data.positions[1]).to.deep.include({
       state: 'missing',

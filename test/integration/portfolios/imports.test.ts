@@ -1,6 +1,7 @@
 /** The job of an import over real tables: what each format brings, that twice is once, and that it is all or nothing. */
 import { readFileSync } from 'node:fs';
 import { expect } from 'chai';
+import { v7 as uuidv7 } from 'uuid';
 import type { Portfolio } from '../../../src/features/portfolios/ledger/portfolio.ts';
 import { formatAmount } from '../../../src/features/portfolios/ledger/amount.ts';
 import { openImports, type ImportBench } from '../../support/import-run.ts';
@@ -195,6 +196,14 @@ describe('an import', () => {
     const told = await bench.bring(portfolio, lines(header, ...rows.flat()));
     expect(told).to.include({ transactions: 80, added: 0, refused: 80, problem_count: 80 });
     expect(await held()).to.deep.equal([]);
+  });
+
+  it('that is still being uploaded is not there yet', async () => {
+    const id = uuidv7();
+    await bench.imports.open({ id, portfolioId: portfolio.id, userId: bench.userId });
+    await bench.imports.addChunk(id, 0, Buffer.from(coinbase));
+    expect(await bench.imports.find(id, portfolio.id)).to.equal(undefined);
+    expect((await bench.imports.list(portfolio.id, { offset: 0, limit: 10 })).total).to.equal(0);
   });
 
   it('is forgotten when it is old: dry runs and what never ended wholly, of others the result', async () => {

@@ -3,9 +3,10 @@ import { expect } from 'chai';
 import type { Knex } from 'knex';
 import { v7 as uuidv7 } from 'uuid';
 import { openDatabase } from '../../../db/connection.ts';
-import { lockPortfolio } from '../../../src/features/portfolios/queries/portfolios.ts';
-import type { PortfolioService } from '../../../src/features/portfolios/portfolio-service.ts';
-import { UnavailableError } from '../../../src/domain/errors.ts';
+import { createPortfolioQueries, lockPortfolio } from '../../../src/features/portfolios/queries/portfolios.ts';
+import { NotFoundError, UnavailableError } from '../../../src/domain/errors.ts';
+import { createPortfolioDesk, type PortfolioService } from '../../../src/features/portfolios/portfolio-service.ts';
+import { createWriteTurns } from '../../../src/features/portfolios/transactions/transaction-service.ts';
 import { realPortfolios } from '../../http/support/real-portfolios.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
 import { waitFor } from '../../support/wait-for.ts';
@@ -125,5 +126,23 @@ describe('changes of one portfolio', () => {
     expect(refused).to.include({ status: 503, code: 'portfolio_busy', retryAfterSeconds: 1 });
     const ends = await Promise.all(removals);
     expect(ends.filter((end) => end === 'done')).to.have.lengthOf(102);
+  });
+
+  it('hold though nobody can be told that it was deleted', async () => {
+    const id = await newPortfolio();
+    const ended: string[] = [];
+    const desk = createPortfolioDesk({
+      portfolios: createPortfolioQueries(knex),
+      takeTurn: createWriteTurns(),
+      updateBooks: () => undefined,
+      announceEnd: (gone) => {
+        ended.push(gone);
+        return Promise.reject(new Error('Redis is away'));
+      },
+    });
+    await desk.remove({ id, viewer, expected: 'any' });
+    expect(ended).to.deep.equal([id]);
+    const error: unknown = await desk.get(id, viewer).catch((reason: unknown) => reason);
+    expect(error).to.be.instanceOf(NotFoundError);
   });
 });

@@ -211,6 +211,8 @@ describe('risk', () => {
     const { valueAtRisk, conditional } = tailRisk(returns);
     expect(valueOf(valueAtRisk)).to.be.closeTo(0.046, 1e-12);
     expect(valueOf(conditional)).to.be.closeTo(0.048, 1e-12);
+    // Of 99 days the worst four count, being less than a twentieth.
+    expect(valueOf(tailRisk(returns.subarray(1)).valueAtRisk)).to.be.closeTo(0.046, 1e-12);
     expect(tailRisk(returns.subarray(0, 19)).valueAtRisk).to.deep.equal({
       value: null,
       reason: 'too_few_days',

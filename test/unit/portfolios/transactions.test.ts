@@ -132,6 +132,11 @@ describe('the rules of a transaction', () => {
     it(`refuse ${what}`, () => expect(refused({ ...buy, ...change })).to.deep.equal(fields));
   }
 
+  it('take a fee of nothing in cash for none', () => {
+    expect(checkTransaction({ ...buy, fee: { value: '0' } }, now).fee).to.equal(null);
+    expect(checkTransaction({ ...buy, fee: { value: '0.01' } }, now).fee?.value).to.equal(amount(0.01));
+  });
+
   it('take the market value where none is stated, and name the field where none is known', () => {
     const swap = checkTransaction(
       {
