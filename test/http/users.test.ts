@@ -130,6 +130,17 @@ describe('users', () => {
     expect((await login(joe.email)).status).to.equal(401);
   });
 
+  it('change it with their password as admins too, and that of others with their rights alone', async () => {
+    const admin = await person('admin', 'admin');
+    const own = { email: `new-${admin.name}@example.com` };
+    const missing = await as(admin.token)('PUT', '/users/me', own);
+    expect([missing.status, fieldsOf(missing)]).to.deep.equal([422, ['current_password']]);
+    expect((await rowOf(admin.id)).email).to.equal(admin.email);
+    const email = `new-${joe.name}@example.com`;
+    expect((await as(admin.token)('PUT', `/users/${joe.id}`, { email })).status).to.equal(200);
+    expect((await rowOf(joe.id)).email).to.equal(email);
+  });
+
   it('need no password for the e-mail that they have', async () => {
     const changes = { email: joe.email.toUpperCase(), username: `${joe.name}-2` };
     expect((await as(joe.token)('PUT', '/users/me', changes)).status).to.equal(200);
