@@ -110,6 +110,7 @@ describe('the stream of a portfolio', () => {
     await count(client, 2);
     expect(client.events[2]!.data).to.deep.include({ books_version: 2, market_value: '120' });
     expect(client.events[2]!.data.positions).to.have.lengthOf(2);
+    expect(api.hub.watched()).to.equal(2);
     api.tick({ ethereum: 99, solana: 6 });
     await count(client, 3);
     expect(client.values()).to.deep.equal(['230', '120', '124']);

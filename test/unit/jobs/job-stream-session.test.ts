@@ -1,4 +1,5 @@
 /** What a client of a job is sent, by what is kept of it and what comes meanwhile. */
+import { mock } from 'node:test';
 import { expect } from 'chai';
 import type { JobRecord } from '../../../src/domain/job.ts';
 import {
@@ -7,8 +8,11 @@ import {
   type JobEvent,
   type JobEventEntry,
 } from '../../../src/features/jobs/job-events.ts';
+import { createJobStreams } from '../../../src/features/jobs/job-streams.ts';
 import { JobStream } from '../../../src/features/jobs/job-stream-session.ts';
 import type { HistoryRequest } from '../../../src/features/jobs/history-search.ts';
+import { systemClock } from '../../../src/platform/concurrency/clock.ts';
+import { silentLogger } from '../../../src/platform/observability/logger.ts';
 import { jobRecord } from '../../http/support/ports.ts';
 import { waitFor } from '../../support/wait-for.ts';
 
@@ -225,5 +229,48 @@ describe('JobStream', () => {
     await run;
     expect(asked[0]?.isWanted?.()).to.equal(false);
     expect(client.sent).to.deep.equal([]);
+  });
+});
+
+describe('the streams of jobs', () => {
+  it('look in the rows for the ends of jobs that are followed, and of no other', () => {
+    mock.timers.enable({ apis: ['setInterval'] });
+    try {
+      const looks: (readonly string[])[] = [];
+      const ends: (() => void)[] = [];
+      const stream = {
+        write: () => undefined,
+        end: () => undefined,
+        onClose: (act: () => void) => ends.push(act),
+      };
+      const streams = createJobStreams({
+        realtime: { registerTopic: () => undefined, open: () => stream } as never,
+        reader: {
+          subscribe: () => ({ ready: Promise.resolve(), close: () => undefined }),
+          history: () => Promise.resolve([]),
+          oldestId: () => Promise.resolve('0-1'),
+          epoch: () => Promise.resolve('epoch'),
+          close: () => Promise.resolve(),
+        },
+        clock: systemClock,
+        log: silentLogger(),
+        findEnded: (ids) => {
+          looks.push(ids);
+          return Promise.resolve([]);
+        },
+        findJob: () => Promise.reject(new Error('nobody asks')),
+      });
+      for (const id of [mine, theirs])
+        streams.open({ job: running({ id }), lastEventId: undefined } as never);
+      mock.timers.tick(15_000);
+      ends[0]?.();
+      mock.timers.tick(15_000);
+      ends[1]?.();
+      mock.timers.tick(15_000);
+      expect(looks).to.deep.equal([[mine, theirs], [theirs]]);
+      streams.close();
+    } finally {
+      mock.timers.reset();
+    }
   });
 });
