@@ -84,6 +84,10 @@ describe('what belongs to a user', () => {
       expect(await alerts.remove(theirs!)).to.equal(false);
       expect(await alerts.find(id, owner)).to.include({ threshold: '100', state: 'armed', version });
       expect(await alerts.change(mine!, { threshold: '7' })).to.include({ threshold: '7' });
+      // Whoever saw the alert before that does not overwrite it.
+      expect(await alerts.change(mine!, { threshold: '8' })).to.equal(undefined);
+      expect(await alerts.remove(mine!)).to.equal(false);
+      expect(await alerts.find(id, owner)).to.include({ threshold: '7', version: version + 1 });
       expect(await alerts.remove({ ...mine!, version: version + 1 })).to.equal(true);
       expect(await alerts.find(id, owner)).to.equal(undefined);
     });
