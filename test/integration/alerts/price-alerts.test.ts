@@ -239,6 +239,22 @@ describe('alerts on prices', () => {
     expect(await rig.alerts.find(id, userId)).to.equal(undefined);
   });
 
+  it('that were deleted stay known for an hour, so that every process hears of it', async () => {
+    const { id, userId, version } = await rig.make();
+    await rig.alerts.remove({ id, userId, version });
+    const watch = createAlertWatch(rig.knex);
+    const knownAfter = async (minutes: number): Promise<boolean[]> => {
+      await rig
+        .knex('alerts')
+        .where({ id })
+        .update({ deleted_at: rig.knex.raw(`now() - interval '${minutes} minutes'`) });
+      await watch.tidy(86_400);
+      return (await watch.byIds([id])).map(({ isDeleted }) => isDeleted);
+    };
+    expect(await knownAfter(55)).to.deep.equal([true]);
+    expect(await knownAfter(61)).to.deep.equal([]);
+  });
+
   it('of one user have firings whose ids rise in the order of their commits', async () => {
     await Promise.all([rig.start(), rig.start()]);
     const made = await Promise.all(
