@@ -197,12 +197,12 @@ describe('refreshing quotes from several sources', () => {
 
   it('renews what it has leased while a source takes its time, and no longer', async () => {
     const renewed: (readonly string[])[] = [];
-    const { renew } = demand;
+    const before = demand;
     demand = {
-      ...demand,
+      ...before,
       renew: async (currency, owner, assetIds) => {
         renewed.push(assetIds);
-        await renew(currency, owner, assetIds);
+        await before.renew(currency, owner, assetIds);
       },
     };
     mock.timers.enable({ apis: ['setInterval'] });

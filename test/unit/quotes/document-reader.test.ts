@@ -7,14 +7,21 @@ import type { DocumentStore } from '../../../src/features/coingecko-api/document
 describe('a document that is waited for', () => {
   let stored: Awaited<ReturnType<DocumentStore['read']>>;
   let reading: DocumentReading | undefined;
+  let listeners = 0;
 
   beforeEach(async () => {
     mock.timers.enable({ apis: ['setTimeout', 'Date'], now: 1_000_000 });
     stored = { document: undefined, failure: undefined };
     reading = undefined;
+    listeners = 0;
     const reader = new DocumentReader({
       store: { read: () => Promise.resolve(stored), want: () => Promise.resolve(true) },
-      news: { listen: () => () => undefined },
+      news: {
+        listen: () => {
+          listeners += 1;
+          return () => (listeners -= 1);
+        },
+      },
       clock: { now: () => Date.now() },
       kick: () => Promise.resolve(),
       pendingState: () => Promise.resolve('pending'),
@@ -41,5 +48,13 @@ describe('a document that is waited for', () => {
     stored = { document: { json: '{}', receivedAt: Date.now() }, failure: undefined };
     await pass(500);
     expect(reading?.state).to.equal('fresh');
+  });
+
+  it('is listened for until its reader has an answer, and no longer', async () => {
+    expect(listeners).to.equal(1);
+    await pass(500);
+    await pass(200);
+    expect(reading).to.deep.equal({ state: 'pending' });
+    expect(listeners).to.equal(0);
   });
 });
