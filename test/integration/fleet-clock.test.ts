@@ -95,7 +95,7 @@ describe('the clock of a fleet', () => {
     expect(clock.now() - (await redisNow())).to.be.closeTo(hourMs, roomMs);
   });
 
-  it('is that of the machine as long as Redis has not answered', async () => {
+  it('is that of the machine as long as Redis has not answered', () => {
     const away = new Redis(1, '127.0.0.1', { lazyConnect: true, enableOfflineQueue: false });
     away.on('error', () => undefined);
     const clock = openFleetClock({ redis: away, key, log: silentLogger() });

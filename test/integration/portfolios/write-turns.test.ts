@@ -3,9 +3,15 @@ import { expect } from 'chai';
 import type { Knex } from 'knex';
 import { v7 as uuidv7 } from 'uuid';
 import { openDatabase } from '../../../db/connection.ts';
-import { createPortfolioQueries, lockPortfolio } from '../../../src/features/portfolios/queries/portfolios.ts';
+import {
+  createPortfolioQueries,
+  lockPortfolio,
+} from '../../../src/features/portfolios/queries/portfolios.ts';
 import { NotFoundError, UnavailableError } from '../../../src/domain/errors.ts';
-import { createPortfolioDesk, type PortfolioService } from '../../../src/features/portfolios/portfolio-service.ts';
+import {
+  createPortfolioDesk,
+  type PortfolioService,
+} from '../../../src/features/portfolios/portfolio-service.ts';
 import { createWriteTurns } from '../../../src/features/portfolios/transactions/transaction-service.ts';
 import { realPortfolios } from '../../http/support/real-portfolios.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
