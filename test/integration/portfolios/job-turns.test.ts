@@ -8,7 +8,7 @@ import { portfolioJobNames } from '../../../jobs/registry.ts';
 import { RateLimitedError } from '../../../src/domain/errors.ts';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
 import { createJobDesk, type JobDesk } from '../../../src/features/jobs/job-service.ts';
-import { createJobsProcessors } from '../../../workers/processors/jobs/module.ts';
+import { createReconcile } from '../../../workers/processors/jobs/module.ts';
 import { jobContext } from '../../support/job-context.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
 
@@ -112,12 +112,7 @@ describe('jobs on portfolios of many users', () => {
     for (const userId of [joe, joe, ann, joe]) await rebuild(userId);
     await knex('jobs').update({ created_at: knex.raw(`created_at - interval '1 minute'`) });
     added = [];
-    const platform = { knex, queues, log: silentLogger() } as never;
-    const { 'jobs.reconcile': reconcile } = createJobsProcessors(
-      platform,
-      undefined as never,
-      [],
-    ).processors.upkeep();
+    const reconcile = createReconcile({ queues, log: silentLogger() }, runs);
     await reconcile({}, jobContext());
     expect(turns()).to.deep.equal([
       ['joe', 1],
