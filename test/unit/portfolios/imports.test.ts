@@ -182,6 +182,27 @@ describe('Binance statements', () => {
     expect(told(outcomes)).to.deep.equal(['2: 2021-05-05T00:00:00.000Z reward +0.0001 ETH']);
   });
 
+  it('pass over ETH that became ETH2, but not another quantity of it', () => {
+    const rows = (at: string, ...changes: [string, string][]): string[] =>
+      changes.map(([coin, change]) => `1,${at},Spot,ETH 2.0 Staking,${coin},${change},""`);
+    const { outcomes } = readReport(
+      lines(
+        binanceHeader,
+        ...rows('2021-05-05 00:00:00', ['ETH', '-0.3'], ['ETH2', '0.3']),
+        ...rows('2021-05-06 00:00:00', ['ETH2', '0.1'], ['ETH', '-0.1'], ['ETH', '-2'], ['ETH2', '2']),
+        ...rows('2021-05-07 00:00:00', ['ETH', '-0.3'], ['ETH2', '0.2']),
+        ...rows('2021-05-08 00:00:00', ['ETH', '-0.3'], ['BETH', '0.3']),
+      ),
+    );
+    const reason = 'Change: "ETH" both came and went at that moment: which belongs to which?';
+    expect(told(outcomes)).to.deep.equal([
+      ...[2, 3, 4, 5, 6, 7].map((line) => `${line}: skipped: ETH and ETH2 are one: nothing changed hands`),
+      `8: ${reason}`,
+      `9: ${reason}`,
+      '10+11: 2021-05-08T00:00:00.000Z swap +0.3 BETH -0.3 ETH',
+    ]);
+  });
+
   it('refuse what cannot be told apart, on every line of it', () => {
     const { outcomes } = readReport(
       lines(

@@ -137,8 +137,9 @@ function single(row: Row, at: number): ImportedTransaction | string | null {
   throw new RowError('Operation', `${shown(operation)} of ${shown(row.cell('Change'))} is not known`);
 }
 
-/** The trade that the rows of one moment make; null when only cash changed hands. */
-function tradeIn(rows: readonly Row[], at: number): ImportedTransaction | null {
+/** The trade that the rows of one moment make, or why they are passed over; null when only cash changed hands. */
+function tradeIn(rows: readonly Row[], at: number): ImportedTransaction | string | null {
+  if (isRenaming(rows)) return 'ETH and ETH2 are one: nothing changed hands';
   const isFee = (row: Row): boolean => fees.has(row.cell('Operation'));
   const legs = sums(rows.filter((row) => !isFee(row)));
   const paid = sums(rows.filter(isFee));
@@ -159,6 +160,13 @@ function tradeIn(rows: readonly Row[], at: number): ImportedTransaction | null {
     given: legOf(given),
     fee: fee === undefined ? null : legOf(fee),
   });
+}
+
+/** Whether rows are the two sides of ETH becoming ETH2, or the reverse, and nothing else. */
+function isRenaming(rows: readonly Row[]): boolean {
+  const coins = new Set(rows.map((row) => row.cell('Coin').toUpperCase()));
+  if (coins.size !== 2 || !coins.has('ETH') || !coins.has('ETH2')) return false;
+  return rows.reduce((sum, row) => sum + (parseAmount(changeIn(row).change) ?? 0n), 0n) === 0n;
 }
 
 function legOf({ symbol, quantity }: SymbolAmount & { readonly comesIn: boolean }): SymbolAmount {

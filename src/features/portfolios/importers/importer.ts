@@ -76,10 +76,10 @@ interface JoinedRow {
   /** Milliseconds since the Unix epoch. */
   readonly at: number;
   /**
-   * The transaction of all rows of a key; null when only cash changed hands.
+   * The transaction of all rows of a key, or the reason why they are passed over; null when only cash changed hands.
    * @param at moment of the first of them.
    */
-  readonly join: (rows: readonly Row[], at: number) => ImportedTransaction | null;
+  readonly join: (rows: readonly Row[], at: number) => ImportedTransaction | string | null;
 }
 
 /** The rules of the rows under a header. */
