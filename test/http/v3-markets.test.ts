@@ -192,6 +192,15 @@ describe('market rows', () => {
     expect(await rowsOf('&per_page=250&page=2')).to.have.length(250);
   });
 
+  it('are as stale as their ranking, however fresh the prices are', async () => {
+    putQuote('a');
+    const old = Date.now() - api.market.freshMs - 5_000;
+    api.market.rankings.set('usd:1', { assetIds: ['a'], receivedAt: old });
+    const { headers } = await api.call('GET', root);
+    expect(headers.get('x-pricepool-state')).to.equal('stale');
+    expect(Number(headers.get('age'))).to.be.at.least(65);
+  });
+
   it('are asked for again, not made up, when a page of the ranking has not come', async () => {
     const response = await api.call('GET', root);
     expect(response.status).to.equal(503);

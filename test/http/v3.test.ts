@@ -266,6 +266,65 @@ describe("CoinGecko's contract", () => {
       }
     });
 
+    it('tell at /key what was asked with them apart from what was asked with all', async () => {
+      const keyId = '01934c2a-0000-7000-8000-0000000000c1';
+      const asked: unknown[] = [];
+      const day = (key: string | null, requests: number) => ({
+        day: '2026-02-03',
+        keyId: key,
+        requests,
+        jobs: 0,
+        upstreamCalls: 0,
+      });
+      const usageReports: TestApi['deps']['usageReports'] = {
+        ...api.deps.usageReports,
+        ofUser(span) {
+          asked.push(span);
+          const days = [
+            day(keyId, 3),
+            day(keyId, 4),
+            day('01934c2a-0000-7000-8000-0000000000c2', 20),
+            day(null, 100),
+          ];
+          return Promise.resolve({ days, totals: day(null, 127) });
+        },
+      };
+      const { authenticator } = api.deps;
+      const keyed = await startApi({
+        usageReports,
+        clock: { now: () => Date.UTC(2026, 1, 10) },
+        authenticator: {
+          ...authenticator,
+          authenticate: (credential) => ({
+            ...authenticator.authenticate(credential),
+            keyId,
+            scopes: ['prices:read'],
+          }),
+          dailyQuotaOf: () => 10,
+        },
+      });
+      const unkeyed = await startApi({ usageReports });
+      try {
+        const withKey = await (await keyed.call('GET', `${root}/key`)).json();
+        expect(withKey).to.include({
+          monthly_call_credit: 280,
+          current_total_monthly_calls: 127,
+          current_remaining_monthly_calls: 273,
+          api_key_current_total_monthly_calls: 7,
+        });
+        expect(asked).to.have.lengthOf(1);
+        expect(asked[0]).to.include({ from: '2026-02-01', to: '2026-02-28' });
+        const without = await (await unkeyed.call('GET', `${root}/key`)).json();
+        expect(without).to.include({
+          current_total_monthly_calls: 127,
+          api_key_current_total_monthly_calls: 100,
+        });
+      } finally {
+        await keyed.close(0);
+        await unkeyed.close(0);
+      }
+    });
+
     it('never repeats a key of the query in an answer', async () => {
       const response = await get(
         `/coins/markets?vs_currency=usd&ids=bitcoin&page=2&per_page=1&x_cg_demo_api_key=${api.token}`,
