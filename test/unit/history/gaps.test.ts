@@ -38,6 +38,26 @@ describe('gaps of a price history', () => {
     expect([missing, barred, stretch]).to.deep.equal([0, 2, undefined]);
   });
 
+  it('are asked for again where a provider answered before the hour was over', () => {
+    const early = (sinceBegin: number): number => {
+      const to = midnight - hour + sinceBegin;
+      const asked: HistoryAsk[] = [{ from: span.from, to, outcome: 'answered' }];
+      return findGaps({ ...span, to: midnight - 1, present: all.slice(0, 23), asked }).missing;
+    };
+    expect([0, hour / 2, hour - 2, hour - 1].map(early)).to.deep.equal([1, 1, 1, 0]);
+  });
+
+  it('of days are asked for again where a provider answered within the time that a day is given', () => {
+    const missing = [899_999, 900_000].map((sinceBegin) => {
+      const asked: HistoryAsk[] = [
+        { from: midnight - dayMs, to: midnight + sinceBegin, outcome: 'answered' },
+      ];
+      const days = { from: midnight - dayMs, to: midnight, now, granularity: '1d' as const };
+      return findGaps({ ...days, present: [midnight - dayMs], asked }).missing;
+    });
+    expect(missing).to.deep.equal([1, 0]);
+  });
+
   it('leave the newest intervals their time to come', () => {
     const present = hoursFrom(midnight, 11);
     const gaps = findGaps({ ...span, from: midnight, to: now, present, asked: [] });
