@@ -17,7 +17,7 @@ import { describeProvider } from './provider-contract.ts';
 
 const common = {
   plan: 'keyless',
-  timeoutMs: 600,
+  timeoutMs: 60_000,
   maxBodyBytes: 5_000_000,
   clock: systemClock,
 } as const;
@@ -27,6 +27,7 @@ describeProvider('CoinGecko', async () => {
   const nobody = await freePort();
   return {
     provider: createCoinGeckoProvider({ ...common, baseUrl: `${market.url}/`, source: 'simulated' }),
+    impatient: createCoinGeckoProvider({ ...common, timeoutMs: 600, baseUrl: market.url }),
     toNobody: createCoinGeckoProvider({ ...common, baseUrl: `http://127.0.0.1:${nobody}/api/v3` }),
     inject: (fault) => market.inject(fault),
     callCount: () => market.callCount(),

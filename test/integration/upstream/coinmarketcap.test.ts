@@ -15,7 +15,7 @@ import type { PriceProvider } from '../../../src/features/upstream/provider.ts';
 import { describeProvider } from './provider-contract.ts';
 
 const key = 'cmc-secret-key-123';
-const common = { timeoutMs: 600, maxBodyBytes: 5_000_000, clock: systemClock, apiKey: key } as const;
+const common = { timeoutMs: 60_000, maxBodyBytes: 5_000_000, clock: systemClock, apiKey: key } as const;
 
 /** Knows every asset as CoinGecko's list has it. */
 async function identifyFrom(market: Market): Promise<IdentifyAssets> {
@@ -38,15 +38,11 @@ for (const [name, options] of [
     const market = await startMarket();
     const nobody = await freePort();
     const identify = await identifyFrom(market);
-    const baseUrl = market.coinMarketCapUrl;
+    const usual = { ...common, ...options, baseUrl: market.coinMarketCapUrl, identify };
     return {
-      provider: createCoinMarketCapProvider({ ...common, ...options, baseUrl, identify }),
-      toNobody: createCoinMarketCapProvider({
-        ...common,
-        ...options,
-        baseUrl: `http://127.0.0.1:${nobody}`,
-        identify,
-      }),
+      provider: createCoinMarketCapProvider(usual),
+      impatient: createCoinMarketCapProvider({ ...usual, timeoutMs: 600 }),
+      toNobody: createCoinMarketCapProvider({ ...usual, baseUrl: `http://127.0.0.1:${nobody}` }),
       inject: (fault) => market.inject(fault),
       callCount: () => market.callCount(),
       knownIds: ['solana', 'ripple', 'ethereum'],

@@ -7,7 +7,7 @@ import { ProviderRejectedError } from '../../../src/features/upstream/provider-e
 import type { PriceProvider } from '../../../src/features/upstream/provider.ts';
 import { describeProvider } from './provider-contract.ts';
 
-const common = { timeoutMs: 600, maxBodyBytes: 5_000_000, clock: systemClock } as const;
+const common = { timeoutMs: 60_000, maxBodyBytes: 5_000_000, clock: systemClock } as const;
 const dayMs = 86_400_000;
 
 describeProvider(
@@ -17,6 +17,7 @@ describeProvider(
     const nobody = await freePort();
     return {
       provider: createDefiLlamaProvider({ ...common, baseUrl: market.defiLlamaUrl }),
+      impatient: createDefiLlamaProvider({ ...common, timeoutMs: 600, baseUrl: market.defiLlamaUrl }),
       toNobody: createDefiLlamaProvider({ ...common, baseUrl: `http://127.0.0.1:${nobody}` }),
       inject: (fault) => market.inject(fault),
       callCount: () => market.callCount(),

@@ -48,8 +48,10 @@ export type PriceFault = 'nan-prices' | 'text-prices' | 'null-prices' | 'negativ
 
 /** A provider with an upstream that obeys the test. */
 export interface ProviderHarness {
-  /** Its timeout is a second or less, its body limit 5 MB or less. */
+  /** Its body limit is 5 MB or less. It has time enough for all but an answer that does not come. */
   readonly provider: PriceProvider;
+  /** The same with a timeout of a second or less. */
+  readonly impatient: PriceProvider;
   /** The same, for an upstream where nobody listens. */
   readonly toNobody: PriceProvider;
   /** Spoils the next call. */
@@ -83,6 +85,7 @@ export function describeProvider(
     });
     after(async () => {
       await harness.provider.close();
+      await harness.impatient.close();
       await harness.toNobody.close();
       await harness.close();
     });
@@ -126,13 +129,15 @@ export function describeProvider(
       it(`answers ${fault} with ${expected.name}, and recovers`, async () => {
         harness.inject(fault as UpstreamFault);
         const before = harness.callCount();
-        const error = await failureOf(fetch(harness.knownIds));
+        const provider = expected === ProviderTimeoutError ? harness.impatient : harness.provider;
+        const wanted = { ids: harness.knownIds, currency: 'usd', signal: signal() };
+        const error = await failureOf(provider.fetchQuotes(wanted));
         expect(error).to.be.instanceOf(expected);
         expect(harness.callCount() - before, 'a provider never retries').to.equal(1);
         if (error instanceof ProviderRateLimitError) {
           expect(error.retryAfterMs).to.be.within(1_000, 600_000);
         }
-        expect((await fetch(harness.knownIds)).quotes).to.have.length(3);
+        expect((await provider.fetchQuotes(wanted)).quotes).to.have.length(3);
       });
     }
 
