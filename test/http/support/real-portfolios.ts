@@ -23,6 +23,7 @@ import {
 import {
   createTransactionDesk,
   createWriteTurns,
+  type TakeWriteTurn,
 } from '../../../src/features/portfolios/transactions/transaction-service.ts';
 
 /** What they stand on. */
@@ -33,6 +34,7 @@ export interface RealPortfoliosRequest {
   /** Prices; none are known when absent. */
   readonly prices?: Omit<MarketValueDeps, 'clock'>;
   readonly updateBooks?: (portfolioId: string) => void;
+  readonly takeTurn?: TakeWriteTurn;
 }
 
 const noPrices: Omit<MarketValueDeps, 'clock'> = {
@@ -47,8 +49,8 @@ export function realPortfolios({
   assets,
   prices = noPrices,
   updateBooks = () => undefined,
+  takeTurn = createWriteTurns(),
 }: RealPortfoliosRequest): Pick<PortfolioService, 'portfolios' | 'transactions' | 'books'> {
-  const takeTurn = createWriteTurns();
   const portfolios = createPortfolioDesk({ portfolios: createPortfolioQueries(knex), takeTurn, updateBooks });
   const transactions = createTransactionDesk({
     portfolios,

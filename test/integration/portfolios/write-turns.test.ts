@@ -35,6 +35,8 @@ describe('changes of one portfolio', () => {
       config: { PORTFOLIO_TRANSACTION_LIMIT: 1_000 },
       knex,
       assets: { isKnown: () => false, byId: () => undefined },
+      // A hundred changes may take a busy machine longer than clients are kept waiting.
+      takeTurn: createWriteTurns({ longestWaitMs: 100_000 }),
     });
     await knex('users').insert({
       id: viewer.userId,

@@ -348,12 +348,14 @@ export type TakeWriteTurn = <T>(portfolioId: string, change: () => Promise<T>) =
 /** One has the lock, and the next one waits for it, so that there is no pause between them. */
 const width = 2;
 const waiting = 100;
-const longestWaitMs = 5_000;
 /** Changes of all portfolios at once. */
 const most = 2_000;
 
-/** Turns of the portfolios of a process: all of its changes are to take theirs from the same ones. */
-export function createWriteTurns(): TakeWriteTurn {
+/**
+ * Turns of the portfolios of a process: all of its changes are to take theirs from the same ones.
+ * @param options.longestWaitMs how long a change waits for its turn.
+ */
+export function createWriteTurns({ longestWaitMs = 5_000 } = {}): TakeWriteTurn {
   const refusal = (): Error =>
     new UnavailableError('Too many changes of this portfolio are waiting', {
       code: 'portfolio_busy',
