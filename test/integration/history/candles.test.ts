@@ -296,6 +296,19 @@ describe('candles in Postgres', () => {
       expect((await live('1d')).map(({ close }) => close)).to.deep.equal([2]);
     });
 
+    it('do not get worse when the parts of an hour are gone by then', async () => {
+      for (const n of [0, 1, 2]) await watch(day + n * five, n + 1);
+      await store.rolls.roll(day + 6 * hour);
+      const before = await store.knex('candles').whereIn('resolution', ['1h', '1d']).orderBy('resolution');
+      await store.knex('candles').where({ resolution: '5m' }).delete();
+      // One that comes late has the hour looked at again.
+      await watch(day + 5 * five, 9);
+      await store.rolls.roll(day + 6 * hour + five);
+      expect(
+        await store.knex('candles').whereIn('resolution', ['1h', '1d']).orderBy('resolution'),
+      ).to.deep.equal(before);
+    });
+
     it('say how old they are', async () => {
       expect(await store.rolls.ages()).to.deep.equal({});
       await watch(Date.now() - 2 * hour, 1);
