@@ -230,6 +230,10 @@ describe('the list of assets', () => {
     expect(await activeIds()).to.have.length(5);
     expect((await assets.storeList(listed('a', 'b'), 0)).verdict).to.equal('take');
     expect(await activeIds()).to.deep.equal(['a', 'b']);
+    // What was confirmed once says nothing of a list that is as short later.
+    await assets.storeList(listed('a', 'b', 'c', 'd', 'e'), 0);
+    expect((await assets.storeList(listed('a', 'b'), 0)).verdict).to.equal('confirm');
+    expect(await activeIds()).to.have.length(5);
   });
 
   it('takes an id that comes twice once, and texts that Postgres cannot hold without what it cannot', async () => {
