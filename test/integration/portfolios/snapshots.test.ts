@@ -177,6 +177,15 @@ describe('snapshots of portfolios', () => {
     expect((await stored(portfolio))[0]!.missing).to.deep.equal(['bitcoin']);
   });
 
+  it('takes a quote of the day before for the value of a day', async () => {
+    const portfolio = await holding({ bitcoin: '2' });
+    observe('bitcoin', 30_000, Date.now() - 23 * 3_600_000);
+    await taker.ofEndedDays();
+    const [only] = await stored(portfolio);
+    expect(only!.missing).to.deep.equal([]);
+    expect(formatAmount(only!.value!)).to.equal('60000');
+  });
+
   it('lists the newest of a range, and deletes changes after 30 days, days never', async () => {
     const portfolio = await holding({});
     const at = (ago: number) => new Date(Date.now() - ago * dayMs);

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { dayNumber } from '../../../src/features/portfolios/ledger/days.ts';
 import { performanceOf } from '../../../src/features/portfolios/performance/performance.ts';
+import { tablesOf } from '../../../src/features/portfolios/performance/performance-tables.ts';
 import { computeReport } from '../../../src/features/portfolios/performance/report.ts';
 import { buffersOf, type PerformanceTables } from '../../../src/features/portfolios/performance/tables.ts';
 import { createThreadPool } from '../../../workers/runtime/thread-pool.ts';
@@ -192,6 +193,54 @@ describe('the report of performance', () => {
     expect(left_out).to.equal(1);
     expect(matrix[0]![1]).to.be.closeTo(1, 1e-12);
     expect(matrix[0]![named.indexOf('coin-3')]).to.be.closeTo(-1, 1e-12);
+  });
+});
+
+describe('the tables of a range', () => {
+  it('carry an old price into it, but correlate none with it that was not observed on the day before', () => {
+    const one = '1000000000000000000';
+    const held = (assetId: string) => ({ assetId, days: [firstDay - 90], changes: [one] });
+    const at = (...days: number[]) => days.map((day) => (firstDay + day) * 86_400_000);
+    const { pricesBefore, observedBefore, quantitiesBefore } = tablesOf(
+      {
+        portfolioId: 'mine',
+        currency: 'usd',
+        timeZone: 'UTC',
+        range: '7d',
+        benchmark: 'new',
+        riskFreeRate: 0,
+        asOf: 0,
+      },
+      {
+        booksVersion: 1,
+        books: {
+          booksVersion: 1,
+          assets: [held('new'), held('old')],
+          transfers: [],
+          cash: { days: [], inflows: [], outflows: [] },
+        },
+        hasBefore: true,
+        firstDay,
+        days: 2,
+        assets: ['new', 'old'],
+      },
+      {
+        closes: new Map([
+          [
+            'new',
+            [
+              { days: at(-60), closes: [4] },
+              { days: at(-1, 0), closes: [5, 6] },
+            ],
+          ],
+          ['old', [{ days: at(-2, 0), closes: [7, 8] }]],
+        ]),
+        today: new Map(),
+      },
+    );
+    expect([...quantitiesBefore]).to.deep.equal([1, 1]);
+    expect([...pricesBefore]).to.deep.equal([5, 7]);
+    expect([...observedBefore]).to.deep.equal([5, none]);
   });
 });
 
