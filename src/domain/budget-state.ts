@@ -41,6 +41,31 @@ export interface BudgetState {
   readonly freshnessSeconds: number | null;
 }
 
+/** A call of a price source that failed. */
+export interface SourceFailure {
+  /** Ms since the epoch. */
+  readonly at: number;
+  readonly cause:
+    | 'dns'
+    | 'connection'
+    | 'tls'
+    | 'proxy'
+    | 'timeout'
+    | 'rate_limited'
+    | 'key'
+    | 'rejected'
+    | 'server_error'
+    | 'bad_response';
+  /** Of the network, such as `ENOTFOUND`. */
+  readonly code: string | null;
+  /** Host and port that were called. */
+  readonly host: string | null;
+  /** Status of the answer, where there was one. */
+  readonly status: number | null;
+  /** How the answer begins, or what the network said. */
+  readonly said: string | null;
+}
+
 /** A price source and its circuit breaker, as people see them. */
 export interface PriceSourceState {
   readonly name: string;
@@ -50,4 +75,6 @@ export interface PriceSourceState {
   readonly failures: number;
   /** Milliseconds until it is tried again; 0 when it is called. */
   readonly retryInMs: number;
+  /** Null when no call has failed for a day. */
+  readonly lastFailure: SourceFailure | null;
 }

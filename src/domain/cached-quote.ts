@@ -23,6 +23,19 @@ export interface QuoteFailure {
 /** The reason of an `unavailable` asset that the source knows and has no price for: nothing more is awaited then. */
 export const withoutPriceReason = 'the price source has no price for this asset';
 
+/** How the reason of an `unavailable` asset begins when the source takes our requests not; the source's words follow. */
+const refusedReason = 'the price source refuses our requests';
+
+/** The reason of a failure that is a refusal in these words of the source. */
+export function refusalOf(said: string): string {
+  return `${refusedReason}: ${said}`;
+}
+
+/** Whether a reason is one of {@link refusalOf}. */
+export function isRefusal(reason: string | undefined): reason is string {
+  return reason?.startsWith(refusedReason) ?? false;
+}
+
 /** What is known of one asset at the time of reading. */
 export interface QuoteReading {
   readonly assetId: string;

@@ -39,12 +39,29 @@ describe('forecasts of the budget over HTTP', () => {
 
   it('tell how the price sources stand, in seconds', async () => {
     api = await startApi({
-      sources: () => Promise.resolve([{ name: 'coingecko', state: 'open', failures: 3, retryInMs: 1_500 }]),
+      sources: () =>
+        Promise.resolve([
+          {
+            ...{ name: 'coingecko', state: 'open', failures: 3, retryInMs: 1_500 },
+            lastFailure: {
+              ...{ at: Date.UTC(2026, 0, 2), cause: 'dns', code: 'ENOTFOUND', host: 'api.example' },
+              ...{ status: null, said: 'getaddrinfo ENOTFOUND api.example' },
+            },
+          },
+          { name: 'defillama', state: 'closed', failures: 0, retryInMs: 0, lastFailure: null },
+        ]),
     });
     const response = await api.call('GET', '/api/v1/crypto/cache/stats');
     const { data } = (await response.json()) as { data: { sources: unknown } };
     expect(data.sources).to.deep.equal([
-      { name: 'coingecko', state: 'open', failures: 3, retry_in_seconds: 1.5 },
+      {
+        ...{ name: 'coingecko', state: 'open', failures: 3, retry_in_seconds: 1.5 },
+        last_failure: {
+          ...{ at: '2026-01-02T00:00:00.000Z', cause: 'dns', code: 'ENOTFOUND', host: 'api.example' },
+          ...{ status: null, said: 'getaddrinfo ENOTFOUND api.example' },
+        },
+      },
+      { name: 'defillama', state: 'closed', failures: 0, retry_in_seconds: 0, last_failure: null },
     ]);
   });
 

@@ -154,6 +154,16 @@ describe('documents', () => {
     expect((await store.read(path)).failure?.until).to.be.above(Date.now() + 3_000_000);
   });
 
+  it('that the source forbids are refused in its words', async () => {
+    const said = 'test answered 403: 10005: only for paying customers';
+    const error = new ProviderRejectedError(said, { provider: 'test', providerStatus: 403 });
+    onKick = () => refresh({ fetchDocument: () => Promise.reject(error) });
+    const refusal = { state: 'forbidden', reason: `the price source refuses our requests: ${said}` };
+    expect(await read()).to.include(refusal);
+    expect(await read()).to.include(refusal);
+    expect(kicked).to.have.length(1);
+  });
+
   it('of a source that has none are not to be had', async () => {
     onKick = () => refresh({});
     expect((await read()).state).to.equal('unavailable');

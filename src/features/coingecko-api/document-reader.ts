@@ -24,7 +24,7 @@ interface DocumentRead {
 export type DocumentReading =
   | { readonly state: 'fresh' | 'stale'; readonly document: CachedDocument }
   | {
-      readonly state: 'not_found' | 'unavailable' | 'pending' | 'rate_limited';
+      readonly state: 'not_found' | 'unavailable' | 'forbidden' | 'pending' | 'rate_limited';
       readonly document?: undefined;
       readonly reason?: string | undefined;
     };
@@ -102,8 +102,8 @@ export class DocumentReader {
 
   async #askFleet(asked: DocumentRead): Promise<DocumentReading> {
     const found = await this.#look(asked);
-    if (found?.state === 'fresh' || found?.state === 'not_found' || found?.state === 'unavailable')
-      return found;
+    // Only what is there already may be renewed; a failure is remembered for as long as it lasts.
+    if (found !== undefined && found.state !== 'stale') return found;
     // Listening before asking: the answer may come at once.
     const bell = createBell();
     const id = documentId(asked.path);

@@ -17,7 +17,8 @@ export const outOfReachReason = 'the price source does not reach back so far';
 
 /** Why there is no document, until `until` (ms since the epoch). */
 export interface DocumentFailure {
-  readonly state: 'not_found' | 'unavailable';
+  /** `forbidden`: the source answered 403. */
+  readonly state: 'not_found' | 'unavailable' | 'forbidden';
   readonly until: number;
   readonly reason: string;
 }
@@ -174,7 +175,7 @@ function parseFailure(text: string | null | undefined): DocumentFailure | undefi
   if (text === null || text === undefined) return undefined;
   const [state, until, ...reason] = text.split('|');
   return {
-    state: state === 'not_found' ? 'not_found' : 'unavailable',
+    state: state === 'not_found' || state === 'forbidden' ? state : 'unavailable',
     until: Number(until),
     reason: reason.join('|'),
   };

@@ -1,6 +1,6 @@
 /** Documents of CoinGecko as handlers read them, and what is said where there is nothing to serve. */
-import { withoutPriceReason, type QuoteReading } from '../../domain/cached-quote.ts';
-import type { AppError } from '../../domain/errors.ts';
+import { isRefusal, withoutPriceReason, type QuoteReading } from '../../domain/cached-quote.ts';
+import { type AppError, ForbiddenError } from '../../domain/errors.ts';
 import type { Principal } from '../../domain/principal.ts';
 import { retryAfterSeconds } from '../../platform/http/retry-after.ts';
 import { notYet } from '../../platform/http/v3-errors.ts';
@@ -37,7 +37,7 @@ export function canonicalPath(path: string, params: Readonly<Record<string, Valu
 
 /**
  * Reads a document, and waits for it within bounds.
- * @throws {AppError} `notFound` where there is none, 503 where it cannot be had now.
+ * @throws {AppError} `notFound` where there is none, 403 in the words of a source that answered so, 503 where it cannot be had now.
  */
 export async function readDocument(
   { documents, upstream, config }: CoinGeckoApiDeps,
@@ -61,7 +61,10 @@ export async function readDocument(
   const reading = await documents.read({ ...asked, waitMs: config.READ_WAIT_MS, requester: viewer });
   if (reading.document !== undefined) return { state: reading.state, document: reading.document };
   if (reading.reason === outOfReachReason && outOfReach !== undefined) throw outOfReach();
-  throw reading.state === 'not_found' ? notFound() : await unserved(reading.state, upstream);
+  if (reading.state === 'not_found') throw notFound();
+  const { reason } = reading;
+  if (reading.state === 'forbidden') throw new ForbiddenError(reason, 'forbidden_upstream');
+  throw await unserved(reading.state, upstream, [reading]);
 }
 
 const messages = {
@@ -74,8 +77,11 @@ const messages = {
 export async function unserved(
   why: keyof typeof messages,
   upstream: CoinGeckoApiDeps['upstream'],
+  /** Where one of these says that the source refuses us, its reason is passed on. */
+  readings: Iterable<{ readonly reason?: string | undefined }> = [],
 ): Promise<AppError> {
-  return notYet(messages[why], await retryAfterSeconds(why, upstream.budgetState));
+  const refusal = why === 'unavailable' ? [...readings].find(({ reason }) => isRefusal(reason)) : undefined;
+  return notYet(refusal?.reason ?? messages[why], await retryAfterSeconds(why, upstream.budgetState));
 }
 
 /** The state that says best why none of these readings has a quote. */

@@ -49,7 +49,7 @@ export function marketRoutes(deps: CoinGeckoApiDeps): Route[] {
       const ids = query.category === undefined ? selectedIds(query, deps.assets) : undefined;
       const found = await findRows(deps, { query, ids, viewer });
       if (found.rows.length === 0 && found.pending.length > 0)
-        throw await unserved(reasonOf(found.readings), deps.upstream);
+        throw await unserved(reasonOf(found.readings), deps.upstream, found.readings);
       send(ctx, found, { query, held, clock: deps.clock });
     },
   });

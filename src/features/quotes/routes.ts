@@ -232,7 +232,7 @@ export function cacheRoutes({
     tag: 'Prices',
     summary: 'What the cache holds and what is left of the budget',
     answers: {
-      200: 'Counts by state, hits, misses, ages, memory, and the budget (null when it cannot be read): calls a minute, credits of the month, until when they last at the rate of the last hour, the freshness that can be afforded now, and how the price sources stand',
+      200: 'Counts by state, hits, misses, ages, memory, and the budget (null when it cannot be read): calls a minute, credits of the month, until when they last at the rate of the last hour, the freshness that can be afforded now, how the price sources stand, and why the last call of each failed',
     },
     handler: async (ctx) => {
       const budget = await withDeadline(upstream.budgetState(), 1_000, 'reading the budget').catch(
@@ -301,11 +301,12 @@ function presentMonth(month: BudgetState['month']) {
 function presentSources(known?: readonly [readonly PriceSourceState[], Readonly<Record<string, number>>]) {
   if (known === undefined) return { sources: null, deviations: null };
   const [states, { doubted = 0, confirmed = 0 }] = known;
-  const sources = states.map(({ name, state, failures, retryInMs }) => ({
+  const sources = states.map(({ name, state, failures, retryInMs, lastFailure }) => ({
     name,
     state,
     failures,
     retry_in_seconds: retryInMs / 1000,
+    last_failure: lastFailure && { ...lastFailure, at: new Date(lastFailure.at).toISOString() },
   }));
   return { sources, deviations: { doubted, confirmed } };
 }

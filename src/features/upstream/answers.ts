@@ -2,6 +2,7 @@
 import type { Clock } from '../../platform/concurrency/clock.ts';
 import type { HttpAnswer } from './http-get.ts';
 import {
+  ProviderBusyError,
   ProviderConnectionError,
   type ProviderError,
   ProviderRateLimitError,
@@ -17,26 +18,54 @@ export interface FailureContext {
   readonly redact: (text: string) => string;
 }
 
+/** Characters of an answer that are shown where it is no use. */
+const shownCharacters = 200;
+
 const defaultRetryAfterMs = 10_000;
 const minRetryAfterMs = 1_000;
 const maxRetryAfterMs = 600_000;
 
-/** How long a `retry-after` header asks to wait: 10 s when it is missing or makes no sense, 10 minutes at most. */
-function retryAfterMs(header: string | string[] | undefined, clock: Clock): number {
+/** How long (ms) a `retry-after` header asks to wait, 10 minutes at most; undefined when it is missing or makes no sense. */
+function retryAfterMs(header: string | string[] | undefined, clock: Clock): number | undefined {
   const value = (Array.isArray(header) ? header[0] : header)?.trim() ?? '';
   const seconds = /^\d+(\.\d+)?$/.test(value) ? Number(value) : undefined;
   const ms = seconds === undefined ? Date.parse(value) - clock.now() : seconds * 1_000;
-  if (Number.isNaN(ms)) return defaultRetryAfterMs;
+  if (Number.isNaN(ms)) return undefined;
   return Math.min(Math.max(ms, minRetryAfterMs), maxRetryAfterMs);
 }
 
-/** The error of a "too many requests". `atLeastMs`: what the provider's code tells beyond its header. */
+/** The error of a 503 that says when to come back; undefined for any other answer. */
+export function busyOf(
+  { status, headers }: HttpAnswer,
+  { provider, clock }: FailureContext,
+): ProviderBusyError | undefined {
+  const asked = status === 503 ? retryAfterMs(headers['retry-after'], clock) : undefined;
+  if (asked === undefined) return undefined;
+  const message = `${provider} answered 503 and wants no call for ${Math.ceil(asked / 1000)} s`;
+  return new ProviderBusyError(message, { provider, providerStatus: status, retryAfterMs: asked });
+}
+
+/** The error with what the answer has told: by which host, and how it begins. */
+export function withEvidence(
+  error: ProviderError,
+  {
+    root,
+    text,
+    redact,
+  }: { readonly root: string; readonly text: string; readonly redact: (text: string) => string },
+): ProviderError {
+  const said = redact(text).replaceAll(/\s+/g, ' ').trim().slice(0, shownCharacters);
+  error.evidence = { host: new URL(root).host, ...(said === '' ? {} : { said }) };
+  return error;
+}
+
+/** The error of a "too many requests": 10 s when nothing else is told. `atLeastMs`: what the provider's code tells beyond its header. */
 export function rateLimitOf(
   { status, headers }: HttpAnswer,
   { provider, clock }: FailureContext,
   atLeastMs = 0,
 ): ProviderRateLimitError {
-  const asked = Math.max(atLeastMs, retryAfterMs(headers['retry-after'], clock));
+  const asked = Math.max(atLeastMs, retryAfterMs(headers['retry-after'], clock) ?? defaultRetryAfterMs);
   const message = `${provider} says: too many requests`;
   return new ProviderRateLimitError(message, { provider, providerStatus: status, retryAfterMs: asked });
 }

@@ -167,7 +167,7 @@ export async function readBreaker(
   redis: Redis,
   key: string,
   now?: () => number,
-): Promise<Omit<PriceSourceState, 'name'>> {
+): Promise<Omit<PriceSourceState, 'name' | 'lastFailure'>> {
   const reply = await runIn(redis, statusScript, { key, args: [now?.() ?? ''] });
   const [openFor = 0, probeFor = 0, failures = 0] = reply.map(Number);
   if (openFor === 0) return { state: 'closed', failures, retryInMs: 0 };

@@ -2,7 +2,10 @@
  * One HTTP GET, with everything bounded: connect, headers, body, total time and size. It never retries, and it makes
  * sure that undici does not either: a grant of the budget pays for one request on the wire.
  */
-import { Agent, type Dispatcher } from 'undici';
+import { promisify } from 'node:util';
+import { brotliDecompress, gunzip, inflate } from 'node:zlib';
+import { Agent, type Dispatcher, EnvHttpProxyAgent } from 'undici';
+import { messageOf } from '../../domain/errors.ts';
 import { toError } from '../../platform/concurrency/sleep.ts';
 import { isTooLate, signalWithDeadline } from './call-signal.ts';
 import {
@@ -19,9 +22,19 @@ export interface HttpGetOptions {
   readonly timeoutMs: number;
   readonly maxBodyBytes: number;
   readonly headers: Readonly<Record<string, string>>;
+  /** Absent: every call goes out directly. */
+  readonly proxies?: Proxies | undefined;
 }
 
-/** A complete answer, whatever its status. */
+/** Proxies by the scheme of what is called. Loopback addresses never go through one. */
+export interface Proxies {
+  readonly http: string | undefined;
+  readonly https: string | undefined;
+  /** Hosts that are called directly, as `NO_PROXY` names them. */
+  readonly except: string | undefined;
+}
+
+/** A complete answer, whatever its status; its text is decoded. */
 export interface HttpAnswer {
   readonly status: number;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
@@ -43,8 +56,9 @@ export type OpenHttp = (options: HttpGetOptions) => HttpGet;
 const connectTimeoutMs = 3_000;
 
 /** Builds an {@link HttpGet}. */
-export function createHttpGet({ provider, timeoutMs, maxBodyBytes, headers }: HttpGetOptions): HttpGet {
-  const agent = new Agent({
+export function createHttpGet(options: HttpGetOptions): HttpGet {
+  const { provider, timeoutMs, maxBodyBytes, headers, proxies } = options;
+  const agent = agentOf(proxies, {
     connections: 5,
     pipelining: 1,
     connectTimeout: Math.min(connectTimeoutMs, timeoutMs),
@@ -61,12 +75,16 @@ export function createHttpGet({ provider, timeoutMs, maxBodyBytes, headers }: Ht
     try {
       const dispatcher = agent.compose(writeOnceInTime(signal, late));
       const response = await dispatcher.request({ ...target(url), method: 'GET', headers, signal });
-      return { status: response.statusCode, headers: response.headers, text: await response.body.text() };
+      const body = Buffer.from(await response.body.arrayBuffer());
+      const { 'content-encoding': encoding, ...rest } = response.headers;
+      const text = (await decoded(body, { encoding, maxBytes: maxBodyBytes })).toString('utf8');
+      return { status: response.statusCode, headers: rest, text };
     } catch (error) {
       if (parent.aborted) throw toError(parent.reason);
-      if (error instanceof ProviderTimeoutError) throw error;
-      if (signal.aborted) throw late();
-      throw wireError(error, provider);
+      const failure =
+        error instanceof ProviderTimeoutError || signal.aborted ? late() : wireError(error, provider);
+      failure.evidence = { ...failure.evidence, host: new URL(url).host };
+      throw failure;
     } finally {
       dispose();
     }
@@ -74,6 +92,52 @@ export function createHttpGet({ provider, timeoutMs, maxBodyBytes, headers }: Ht
 
   return { get, close: () => agent.destroy() };
 }
+
+const loopback = 'localhost,127.0.0.1,[::1]';
+
+function agentOf(proxies: Proxies | undefined, options: Agent.Options): Agent | EnvHttpProxyAgent {
+  const { http, https, except } = proxies ?? {};
+  if ((http === undefined && https === undefined) || except === '*') return new Agent(options);
+  return new EnvHttpProxyAgent({
+    ...options,
+    // Empty texts keep it from reading the environment itself.
+    httpProxy: http ?? '',
+    httpsProxy: https ?? '',
+    noProxy: [except, loopback].filter(Boolean).join(','),
+  });
+}
+
+const decoders = {
+  gzip: promisify(gunzip),
+  'x-gzip': promisify(gunzip),
+  deflate: promisify(inflate),
+  br: promisify(brotliDecompress),
+} as const;
+
+/** No encoding is asked for, but some caches and proxies send one all the same. */
+async function decoded(
+  body: Buffer,
+  { encoding, maxBytes }: { readonly encoding: string | string[] | undefined; readonly maxBytes: number },
+): Promise<Buffer> {
+  const names = [encoding ?? []].flat().join(',').toLowerCase().split(',');
+  let bytes = body;
+  // The last one was put on last. An answer without a body may have the header too.
+  for (const name of names.map((each) => each.trim()).reverse()) {
+    if (name === '' || name === 'identity' || bytes.length === 0) continue;
+    const decode = Object.hasOwn(decoders, name) ? decoders[name as keyof typeof decoders] : undefined;
+    if (decode === undefined) throw new EncodingError(`an unknown encoding (${name})`);
+    try {
+      bytes = await decode(bytes, { maxOutputLength: maxBytes });
+    } catch (cause) {
+      const tooLarge = codeOf(cause) === 'ERR_BUFFER_TOO_LARGE';
+      throw new EncodingError(tooLarge ? 'more than is allowed' : `what is no ${name}`, { cause });
+    }
+  }
+  return bytes;
+}
+
+/** A body that cannot be decoded; the message says what was sent. */
+class EncodingError extends Error {}
 
 function target(url: string): { origin: string; path: string } {
   const { origin } = new URL(url);
@@ -108,16 +172,36 @@ function writeOnceInTime(signal: AbortSignal, late: () => Error): Dispatcher.Dis
 function wireError(error: unknown, provider: string): ProviderError {
   const code = codeOf(error);
   const options = { provider, cause: error };
+  if (error instanceof EncodingError)
+    return new ProviderResponseError(`${provider} sent ${error.message}`, options);
   if (code === 'UND_ERR_RES_EXCEEDED_MAX_SIZE') {
     return new ProviderResponseError(`${provider} sent more than is allowed`, options);
   }
   if (/^UND_ERR_(CONNECT|HEADERS|BODY)_TIMEOUT$|^ETIMEDOUT$/.test(code)) {
-    return new ProviderTimeoutError(`${provider} did not answer in time (${code})`, options);
+    return withCode(new ProviderTimeoutError(`${provider} did not answer in time (${code})`, options), code);
   }
-  return new ProviderConnectionError(
-    `No connection to ${provider} (${code === '' ? 'unknown' : code})`,
-    options,
-  );
+  const known = proxyCodeOf(error) ?? (code === '' ? 'unknown' : code);
+  const failure = new ProviderConnectionError(`No connection to ${provider} (${known})`, options);
+  failure.evidence = { said: rootMessageOf(error).slice(0, 200) };
+  return withCode(failure, known);
+}
+
+function withCode(failure: ProviderError, code: string): ProviderError {
+  failure.evidence = { ...failure.evidence, code };
+  return failure;
+}
+
+/** The code of a proxy that refuses to connect, which undici tells in its message alone. */
+function proxyCodeOf(error: unknown): string | undefined {
+  const status = /^Proxy response \((\d+)\)/.exec(messageOf(error))?.[1];
+  return status === undefined ? undefined : `PROXY_${status}`;
+}
+
+/** What the innermost error says, which is the one of the network. */
+function rootMessageOf(error: unknown): string {
+  return error instanceof Error && error.cause instanceof Error
+    ? rootMessageOf(error.cause)
+    : messageOf(error);
 }
 
 function codeOf(error: unknown): string {

@@ -6,8 +6,8 @@ import type { UpstreamService } from './upstream-service.ts';
 export function createUpstreamModule(
   _platform: unknown,
   {
-    upstream: { budgetState, sources, calls },
-  }: { readonly upstream: Pick<UpstreamService, 'budgetState' | 'sources' | 'calls'> },
+    upstream: { budgetState, sources, calls, failures },
+  }: { readonly upstream: Pick<UpstreamService, 'budgetState' | 'sources' | 'calls' | 'failures'> },
 ): ApiModule {
   return {
     routes: [],
@@ -55,6 +55,10 @@ export function createUpstreamModule(
       metrics.gauge('upstream_calls_total', 'Calls of the fleet to the price provider.', {
         label: 'outcome',
         read: calls,
+      });
+      metrics.gauge('upstream_failures_total', 'Failed calls of the fleet to its price sources.', {
+        label: 'cause',
+        read: failures,
       });
     },
   };

@@ -5,12 +5,7 @@
  */
 import { signalWithDeadline } from './call-signal.ts';
 import { type CircuitBreaker, verdictOf } from './circuit-breaker.ts';
-import {
-  BudgetWaitError,
-  ProviderError,
-  ProviderRateLimitError,
-  ProviderTimeoutError,
-} from './provider-errors.ts';
+import { BudgetWaitError, ProviderError, ProviderTimeoutError, retryAfterMsOf } from './provider-errors.ts';
 import type { PriceProvider } from './provider.ts';
 import type { GateRequest, GrantedCall, UpstreamGate } from './request-limiter-contract.ts';
 
@@ -59,7 +54,7 @@ export interface ProviderChain {
   /**
    * Makes one call, of one source after the other until one answers. Resolves with undefined when the last one left asked for
    * the next.
-   * @throws {BudgetWaitError | ProviderRateLimitError} when it is a matter of a short time; else the first source's
+   * @throws {BudgetWaitError | ProviderRateLimitError | ProviderBusyError} when it is a matter of a short time; else the first source's
    * error; {@link ProviderOpenError} when none may be called.
    */
   run<T>(
@@ -209,5 +204,5 @@ function worstOf(errors: readonly unknown[], first: string): unknown {
 
 function waitMsOf(error: unknown): number | undefined {
   if (error instanceof BudgetWaitError) return error.waitMs;
-  return error instanceof ProviderRateLimitError ? error.retryAfterMs : undefined;
+  return retryAfterMsOf(error);
 }

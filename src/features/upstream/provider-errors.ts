@@ -1,8 +1,20 @@
+/** What is known of a failed call beside its kind. */
+export interface FailureEvidence {
+  /** Of the network, such as `ENOTFOUND` or `ERR_TLS_CERT_ALTNAME_INVALID`. */
+  readonly code?: string | undefined;
+  /** Host and port that were called. */
+  readonly host?: string | undefined;
+  /** How the answer begins, or what the network said; without keys. */
+  readonly said?: string | undefined;
+}
+
 /** Why a provider did not give an answer; the base of all errors that a {@link PriceProvider} rejects with. */
 export class ProviderError extends Error {
   readonly provider: string;
   /** Status of the response, when there was one. */
   readonly providerStatus: number | undefined;
+  /** Completed by whoever made the call; empty for one that was never made. */
+  evidence: FailureEvidence = {};
 
   constructor(
     message: string,
@@ -30,6 +42,22 @@ export class ProviderTimeoutError extends ProviderError {}
 
 /** Connection refused or reset, or a 5xx. Worth a retry. */
 export class ProviderConnectionError extends ProviderError {}
+
+/** A 503 that says when to come back. Nobody may call before `retryAfterMs` is over. */
+export class ProviderBusyError extends ProviderConnectionError {
+  readonly retryAfterMs: number;
+
+  constructor(message: string, options: { provider: string; providerStatus: number; retryAfterMs: number }) {
+    super(message, options);
+    this.retryAfterMs = options.retryAfterMs;
+  }
+}
+
+/** For how long (ms) the provider wants no call; undefined when it has not said so. */
+export function retryAfterMsOf(error: unknown): number | undefined {
+  const says = error instanceof ProviderRateLimitError || error instanceof ProviderBusyError;
+  return says ? error.retryAfterMs : undefined;
+}
 
 /** An answer that cannot be used: HTML, truncated JSON, a body over the limit, an error body. Worth a retry. */
 export class ProviderResponseError extends ProviderError {}

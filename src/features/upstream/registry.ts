@@ -18,6 +18,10 @@ interface ProviderRow {
   create(config: Config, context: ProviderContext): PriceProvider;
   /** What pays for its calls: one budget per provider and key, because another key is another allowance. */
   budget(config: Config): { readonly key: string; readonly limits: UpstreamLimits };
+  /** Root of its API. */
+  baseUrl(config: Config): string;
+  /** Which of its plans is meant. Absent: it has but one. */
+  plan?(config: Config): string;
   /** The key that it is called with, which must not be written anywhere. */
   apiKey?(config: Config): string | undefined;
   /** Whether it tells the limits of our key. Absent: it does not. */
@@ -35,6 +39,7 @@ export const providers: Readonly<Record<PriceSource['provider'], ProviderRow>> =
   replay: coinGeckoRow('replay'),
   recorded: coinGeckoRow('recorded'),
   coinmarketcap: {
+    baseUrl: ({ CMC_BASE_URL: root }) => root,
     create: ({ CMC_BASE_URL: baseUrl, CMC_VERSION: version, CMC_API_KEY: apiKey }, context) =>
       createCoinMarketCapProvider({ ...context, baseUrl, version, apiKey }),
     budget: (config) => ({
@@ -49,6 +54,7 @@ export const providers: Readonly<Record<PriceSource['provider'], ProviderRow>> =
     apiKey: ({ CMC_API_KEY: key }) => key,
   },
   defillama: {
+    baseUrl: ({ DEFILLAMA_BASE_URL: root }) => root,
     create: ({ DEFILLAMA_BASE_URL: baseUrl }, context) => createDefiLlamaProvider({ ...context, baseUrl }),
     budget: (config) => ({
       key: 'defillama',
@@ -68,23 +74,30 @@ const rootOfPlan = {
   pro: 'https://pro-api.coingecko.com/api/v3',
 } as const;
 
+function coinGeckoRoot({ COINGECKO_PLAN: plan, COINGECKO_BASE_URL: given }: Config): string {
+  return given ?? rootOfPlan[plan];
+}
+
 /** CoinGecko, and what speaks its API: the market of our own and recorded exchanges. */
 function coinGeckoRow(source: 'coingecko' | 'simulated' | 'replay' | 'recorded'): ProviderRow {
   return {
-    create({ COINGECKO_PLAN: plan, COINGECKO_BASE_URL: given, COINGECKO_API_KEY: apiKey }, context) {
-      if ((source === 'simulated' || source === 'replay') && given === undefined)
+    create(config, context) {
+      const { COINGECKO_PLAN: plan, COINGECKO_API_KEY: apiKey } = config;
+      if ((source === 'simulated' || source === 'replay') && config.COINGECKO_BASE_URL === undefined)
         throw new Error(
           `PROVIDER=${source} needs the embedded market: run \`npm start\`, or set COINGECKO_BASE_URL to one`,
         );
       return createCoinGeckoProvider({
         ...context,
-        baseUrl: given ?? rootOfPlan[plan],
+        baseUrl: coinGeckoRoot(config),
         plan,
         apiKey,
         source,
       });
     },
     budget: coinGeckoBudget,
+    baseUrl: coinGeckoRoot,
+    plan: ({ COINGECKO_PLAN: plan }) => plan,
     apiKey: ({ COINGECKO_API_KEY: key }) => key,
   };
 }

@@ -23,8 +23,8 @@ import { signalWithDeadline, startStopwatch, type Stopwatch } from './call-signa
 import {
   BudgetWaitError,
   type BudgetWaitReason,
-  ProviderRateLimitError,
   ProviderTimeoutError,
+  retryAfterMsOf,
 } from './provider-errors.ts';
 import type { GateRequest, GrantedCall, UpstreamGate } from './request-limiter-contract.ts';
 import { outcomeOf, wasNeverSent } from './outcome.ts';
@@ -39,7 +39,13 @@ export interface UpstreamGateOptions {
   /** Oldest grant with which a call may begin. Default 2 s. */
   readonly maxGrantAgeMs?: number;
   /** Told of every call that was made. Must not throw. */
-  readonly onCall?: (call: { urgency: Urgency; outcome: CallOutcome; durationMs: number }) => void;
+  readonly onCall?: (call: {
+    urgency: Urgency;
+    outcome: CallOutcome;
+    durationMs: number;
+    /** What the call failed with. */
+    error?: unknown;
+  }) => void;
 }
 
 /** One caller on its way through the gate. */
@@ -235,19 +241,23 @@ class Gate {
       return grant.release();
     };
     let outcome: CallOutcome = 'ok';
+    let failure: { readonly error?: unknown } = {};
     this.#running += 1;
     try {
       request.beforeDispatch?.(grant);
       return await call({ ...grant, signal, release });
     } catch (error) {
       outcome = outcomeOf(error);
+      failure = { error };
       if (wasNeverSent(error)) this.#inBackground(release());
-      if (error instanceof ProviderRateLimitError) await budget.block(error.retryAfterMs);
+      const waitMs = retryAfterMsOf(error);
+      if (waitMs !== undefined) await budget.block(waitMs);
       throw error;
     } finally {
       this.#running -= 1;
       dispose();
-      if (!use.released) onCall?.({ urgency: request.urgency, outcome, durationMs: since.elapsedMs() });
+      if (!use.released)
+        onCall?.({ urgency: request.urgency, outcome, durationMs: since.elapsedMs(), ...failure });
       this.#inBackground(grant.settle(outcome));
     }
   }

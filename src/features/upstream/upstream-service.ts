@@ -10,6 +10,7 @@ import type { Budget } from './budget/budget.ts';
 import { freshnessAffordable } from './budget/forecast.ts';
 import { createRedisBudget, type BudgetLedger } from './budget/redis-budget.ts';
 import { createCircuitBreaker, readBreaker } from './circuit-breaker.ts';
+import { createFailureNotes, readLastFailure } from './failures.ts';
 import { createHttpGet, type OpenHttp } from './http-get.ts';
 import { createProviderChain, gateOf, type ChainMember, type ProviderChain } from './provider-chain.ts';
 import type { PriceProvider } from './provider.ts';
@@ -72,12 +73,22 @@ export function createUpstreamService(
     },
     /** The price sources in the order in which they are asked. Rejects when Redis does not answer. */
     sources: (): Promise<readonly PriceSourceState[]> =>
-      Promise.all(names.map(async (name) => ({ name, ...(await readBreaker(redis, keys.breaker(name))) }))),
+      Promise.all(
+        names.map(async (name) => {
+          const [breaker, lastFailure] = await Promise.all([
+            readBreaker(redis, keys.breaker(name)),
+            readLastFailure(redis, keys.lastFailure(name)),
+          ]);
+          return { name, ...breaker, lastFailure };
+        }),
+      ),
     /** Calls of the whole fleet by outcome. Rejects when Redis does not answer. */
     calls: async (): Promise<Readonly<Record<string, number>>> => {
-      const calls = Object.entries(await redis.hgetall(keys.upstreamCalls));
-      return Object.fromEntries(calls.map(([outcome, count]) => [outcome, Number(count)]));
+      return numbersOf(await redis.hgetall(keys.upstreamCalls));
     },
+    /** Failed calls of the whole fleet by cause. Rejects when Redis does not answer. */
+    failures: async (): Promise<Readonly<Record<string, number>>> =>
+      numbersOf(await redis.hgetall(keys.upstreamFailures)),
     /** Whether the first source tells the limits of our key. */
     tellsLimits: providers[priceSourceOf(config).provider].tellsLimits?.(config) ?? false,
     /**
@@ -126,7 +137,7 @@ export function createBudgets(
 }
 
 function openMember(
-  { config, log, shutdown, redis, keys }: Platform,
+  { config, log, clock, shutdown, redis, keys }: Platform,
   name: SourceName,
   {
     context,
@@ -136,11 +147,34 @@ function openMember(
   const provider = providers[name].create(config, context);
   shutdown.add('clients', `provider ${name}`, () => provider.close());
   const budget = budgetOf(name);
+  const notes = createFailureNotes({ redis, keys, clock, log, name });
+  const { plan, apiKey, baseUrl } = providers[name];
+  const { limits } = providers[name].budget(config);
+  log.info(
+    {
+      provider: name,
+      host: new URL(baseUrl(config)).host,
+      plan: plan?.(config) ?? null,
+      // Not `key`, which the log takes out.
+      masked: masked(apiKey?.(config)),
+      callsPerMinute: limits.callsPerMinute,
+      creditsPerMonth: limits.creditsPerMonth ?? null,
+    },
+    'price source opened',
+  );
+  let isFirst = true;
   const gate = createUpstreamGate({
     budget,
     log,
     // Counted for the whole fleet, so that every API process can show it.
-    onCall: ({ outcome, urgency, durationMs }) => {
+    onCall: ({ outcome, urgency, durationMs, error }) => {
+      const failure = error === undefined ? undefined : notes.note(error);
+      if (isFirst) {
+        isFirst = false;
+        if (failure === undefined)
+          log.info({ provider: name, outcome }, 'first call to the price source: answered');
+        else log.warn({ provider: name, ...failure }, 'first call to the price source: failed');
+      }
       log.debug({ outcome, urgency, durationMs, budget: budget.key }, 'upstream call');
       redis.hincrby(keys.upstreamCalls, outcome, 1).catch((error: unknown) => {
         log.debug({ reason: messageOf(error) }, 'an upstream call was not counted');
@@ -157,6 +191,16 @@ function openMember(
     longestMs: config.PROVIDER_PAUSE_SECONDS * 1000,
   });
   return { provider, gate, breaker };
+}
+
+/** A key as people recognize it: its first characters, and only of one that is long enough to keep the rest to itself. */
+function masked(key: string | undefined): string | null {
+  if (key === undefined) return null;
+  return `${key.length < 16 ? '' : key.slice(0, 5)}…`;
+}
+
+function numbersOf(counts: Readonly<Record<string, string>>): Readonly<Record<string, number>> {
+  return Object.fromEntries(Object.entries(counts).map(([name, count]) => [name, Number(count)]));
 }
 
 function contextOf(platform: Platform): ProviderContext {
@@ -184,9 +228,11 @@ function contextOf(platform: Platform): ProviderContext {
 function openHttpOf({ config, log }: Pick<Platform, 'config' | 'log'>): OpenHttp {
   const { PROVIDER, RECORDED_DIR: recorded, PRICEPOOL_RECORD: dir } = config;
   if (PROVIDER === 'recorded' && recorded !== undefined) return recordedHttp(readExchanges(recorded));
-  if (dir === undefined) return createHttpGet;
+  const proxies = { http: config.HTTP_PROXY, https: config.HTTPS_PROXY, except: config.NO_PROXY };
+  const open: OpenHttp = (options) => createHttpGet({ ...options, proxies });
+  if (dir === undefined) return open;
   const secrets = Object.values(providers).flatMap((provider) => provider.apiKey?.(config) ?? []);
-  return recordingHttp(createHttpGet, { dir, log, secrets });
+  return recordingHttp(open, { dir, log, secrets });
 }
 
 /** Shares one answer among all who ask within `ageMs`. */

@@ -46,12 +46,17 @@ export function loadConfig(environment: Environment = process.env): Config {
   const values = Object.fromEntries(
     (Object.keys(settings) as SettingName[]).map((name) => [
       name,
-      readSetting(name, environment[name], problems),
+      readSetting(name, givenOf(name, environment), problems),
     ]),
   ) as unknown as SettingValues;
   problems.push(...problemsOfCombination(values), ...problemsOfPorts(values, environment));
   if (problems.length > 0) throw new ConfigError(problems);
   return Object.freeze({ ...values, database: databaseOf(values) });
+}
+
+/** Proxies are known to other programs in small letters too. */
+function givenOf(name: SettingName, environment: Environment): string | undefined {
+  return environment[name] ?? (name.endsWith('_PROXY') ? environment[name.toLowerCase()] : undefined);
 }
 
 function readSetting(name: SettingName, given: string | undefined, problems: string[]): unknown {

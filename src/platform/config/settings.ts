@@ -140,6 +140,20 @@ export const settings = {
       'Proxies whose X-Forwarded-For is believed, and whose connections are not bounded; without them the address of the connection counts.',
   }),
 
+  HTTPS_PROXY: url(['http', 'https'], {
+    sensitive: true,
+    description:
+      'Proxy for calls of price sources over https; https_proxy is read too. Absent: HTTP_PROXY, or none. Webhooks are sent without.',
+  }),
+  HTTP_PROXY: url(['http', 'https'], {
+    sensitive: true,
+    description: 'Proxy for calls of price sources over http; http_proxy is read too.',
+  }),
+  NO_PROXY: text({
+    description:
+      'Comma-separated hosts that are called without a proxy, or *; no_proxy is read too. Loopback addresses always are.',
+  }),
+
   ...providerSettings,
   COINGECKO_BASE_URL: url(['http', 'https'], {
     description:

@@ -69,6 +69,10 @@ export interface RedisKeys {
   tierAsked(budgetKey: string): string;
   /** Hash: number of upstream calls of the whole fleet by outcome. */
   readonly upstreamCalls: string;
+  /** Hash: number of failed upstream calls of the whole fleet by cause. */
+  readonly upstreamFailures: string;
+  /** JSON: the last failed call of a provider. */
+  lastFailure(provider: string): string;
   /** Hash: number of attempts to deliver webhooks by what they came to. */
   readonly webhookAttempts: string;
   /** Hash: how the circuit breaker of a provider stands. */
@@ -116,6 +120,8 @@ export function createRedisKeys(prefix: string): RedisKeys {
     jobEventsEpoch: `${prefix}:job-events-epoch`,
     tierAsked: (budgetKey) => `${prefix}:tier-asked:${budgetKey}`,
     upstreamCalls: `${prefix}:upstream-calls`,
+    upstreamFailures: `${prefix}:upstream-failures`,
+    lastFailure: (provider) => `${prefix}:upstream-failure:${provider}`,
     webhookAttempts: `${prefix}:webhook-attempts`,
     breaker: (provider) => `${prefix}:breaker:${provider}`,
     suspects: `${prefix}:suspect:`,

@@ -297,7 +297,7 @@ function servicesOf({ quotes, market, ...deps }: StandIns, access: AccountServic
       rows: (...asked) => market.rows(...asked),
       noteReads: (...asked) => market.noteReads(...asked),
     },
-    upstream: { budgetState: deps.budgetStatus, sources: deps.sources, calls: nothing },
+    upstream: { budgetState: deps.budgetStatus, sources: deps.sources, calls: nothing, failures: nothing },
     portfolios: { ...deps, streams: deps.portfolioStreams },
     // The objects themselves, for the same reason.
     webhooks: Object.assign(deps.webhooks, {

@@ -1,6 +1,7 @@
 /** What every provider must do, whatever its wire looks like. Each one's setup says how to make its upstream misbehave. */
 import { expect } from 'chai';
 import {
+  ProviderBusyError,
   ProviderConnectionError,
   ProviderError,
   ProviderRateLimitError,
@@ -21,7 +22,7 @@ export const upstreamFaults = {
   'rate-limited-as-200': ProviderRateLimitError,
   'server-error': ProviderConnectionError,
   'server-error-html': ProviderConnectionError,
-  unavailable: ProviderConnectionError,
+  unavailable: ProviderBusyError,
   'bad-gateway': ProviderConnectionError,
   'request-timeout': ProviderConnectionError,
   'reset-before': ProviderConnectionError,

@@ -29,7 +29,10 @@ describe('metrics', () => {
     metrics.gauge('job_states', 'Client jobs by state.', { label: 'state', read });
     const away = () => Promise.reject(new Error('Redis is away'));
     const calls = () => Promise.resolve({ ok: 1 });
-    createUpstreamModule({}, { upstream: { budgetState: away, sources: away, calls } }).metrics?.(metrics);
+    const failures = () => Promise.resolve({ dns: 2 });
+    createUpstreamModule({}, { upstream: { budgetState: away, sources: away, calls, failures } }).metrics?.(
+      metrics,
+    );
     metrics.gauge('streams_open', 'Open streams.', { read: () => 3 });
     const age_seconds = { p50: 1, p99: null, max: 5 };
     const by_state = { fresh: 4, stale: 0, not_found: 0 };
@@ -46,6 +49,7 @@ describe('metrics', () => {
       'quote_cache_age_seconds{quantile="0.5"} 1',
       'quote_cache_age_seconds{quantile="1"} 5',
       'upstream_calls_total{outcome="ok"} 1',
+      'upstream_failures_total{cause="dns"} 2',
       'jobs_submitted_total{name="bulk.fetch"} 1',
     ]) {
       expect(text).to.include(`${line}\n`);

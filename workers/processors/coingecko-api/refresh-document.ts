@@ -7,6 +7,7 @@ import {
 } from '../../../src/features/coingecko-api/document-store.ts';
 import { parseRequester } from '../../../src/domain/requester.ts';
 import type { Channel } from '../../../src/platform/redis/channel.ts';
+import { refusalOf } from '../../../src/domain/cached-quote.ts';
 import { messageOf } from '../../../src/domain/errors.ts';
 import { ProviderRangeError, ProviderRejectedError } from '../../../src/features/upstream/provider-errors.ts';
 import { wasNeverSent } from '../../../src/features/upstream/outcome.ts';
@@ -111,7 +112,9 @@ function failureOf(
     return { state: 'unavailable', until: now + outOfReachMs, reason: outOfReachReason };
   if (!(error instanceof ProviderRejectedError))
     return { state: 'unavailable', until: now + unavailableMs, reason: 'the price source does not answer' };
-  return error.providerStatus === 404
-    ? { state: 'not_found', until: now + notFoundMs, reason: 'the price source does not know this' }
-    : { state: 'unavailable', until: now + rejectedMs, reason: 'the price source refuses our requests' };
+  if (error.providerStatus === 404)
+    return { state: 'not_found', until: now + notFoundMs, reason: 'the price source does not know this' };
+  // Of a plan or an address, and about this document: its reason is for whoever asks.
+  const state = error.providerStatus === 403 ? 'forbidden' : 'unavailable';
+  return { state, until: now + rejectedMs, reason: refusalOf(error.message) };
 }

@@ -1,4 +1,9 @@
-import { toCachedQuote, withoutPriceReason, type QuoteFailure } from '../../../src/domain/cached-quote.ts';
+import {
+  refusalOf,
+  toCachedQuote,
+  withoutPriceReason,
+  type QuoteFailure,
+} from '../../../src/domain/cached-quote.ts';
 import type { QuoteService } from '../../../src/features/quotes/quote-service.ts';
 import type { Quote } from '../../../src/domain/quote.ts';
 import type { Requester } from '../../../src/domain/requester.ts';
@@ -99,7 +104,7 @@ export async function storeFailure(
     { currency, assets: failed.assetIds.length, reason: messageOf(failed.error) },
     'upstream gave no quotes',
   );
-  const reason = rejected ? 'the price source refuses our requests' : 'the price source does not answer';
+  const reason = rejected ? refusalOf(messageOf(failed.error)) : 'the price source does not answer';
   const shortMs =
     failed.error instanceof ProviderOpenError
       ? Math.min(failed.error.retryInMs, unavailableMs)

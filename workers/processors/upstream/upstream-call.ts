@@ -1,10 +1,10 @@
 import {
   BudgetWaitError,
   ProviderConnectionError,
-  ProviderRateLimitError,
   ProviderResponseError,
   ProviderTimeoutError,
   ProviderUrlTooLongError,
+  retryAfterMsOf,
 } from '../../../src/features/upstream/provider-errors.ts';
 import type { GrantedCall, UpstreamGate } from '../../../src/features/upstream/request-limiter-contract.ts';
 import { sleep } from '../../../src/platform/concurrency/sleep.ts';
@@ -25,7 +25,7 @@ const maxBudgetWaitMs = 1_000;
  * Runs `call` through the gate until it succeeds or fails for good: up to three tries, each with a grant of its own, so that
  * retries are paid for like first calls. Waiting for the budget beyond a second is not done here but by requeueing the job, so
  * that waiting occupies nobody.
- * @throws the last error; {@link BudgetWaitError} and {@link ProviderRateLimitError} at once, because they say when to come back.
+ * @throws the last error; one that has a {@link waitOf} at once, because it says when to come back.
  */
 export async function callUpstream<T>(
   {
@@ -86,6 +86,7 @@ export async function callChain<T>(
 }
 
 function isWorthARetry(error: unknown): boolean {
+  if (retryAfterMsOf(error) !== undefined) return false;
   return [ProviderTimeoutError, ProviderConnectionError, ProviderResponseError, ProviderUrlTooLongError].some(
     (kind) => error instanceof kind,
   );
@@ -94,5 +95,5 @@ function isWorthARetry(error: unknown): boolean {
 /** For how long (ms) nothing can be had, when that is why a call failed; undefined for any other failure. */
 export function waitOf(error: unknown): number | undefined {
   if (error instanceof BudgetWaitError) return Math.max(50, error.waitMs);
-  return error instanceof ProviderRateLimitError ? error.retryAfterMs : undefined;
+  return retryAfterMsOf(error);
 }

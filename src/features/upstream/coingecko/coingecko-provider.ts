@@ -1,6 +1,7 @@
 import type { HistoryPoint, HistorySpan } from '../../../domain/history.ts';
 import {
   type FailureContext,
+  busyOf,
   byStatus,
   cdnCode,
   isRecord,
@@ -8,6 +9,7 @@ import {
   parseLenient,
   rateLimitOf,
   rootOf,
+  withEvidence,
 } from '../answers.ts';
 import {
   type ProviderError,
@@ -127,8 +129,9 @@ async function fetchDocument(
   if (!/^\/[\w/.,:%?&=~+-]*$/.test(path)) {
     throw new ProviderRejectedError('The path of a document begins with / and is encoded', { provider });
   }
-  const { text, body, status } = await wire.fetchJson(path, signal);
-  if (!isBelievable(path, body)) throw unusable(provider, text, status);
+  const answer = await wire.fetchJson(path, signal);
+  const { text, body } = answer;
+  if (!isBelievable(path, body)) throw wire.unusable(answer);
   // Text that is JSON passes as it is; what was only understood leniently must not reach a strict reader.
   return isJson(text) ? text : JSON.stringify(body);
 }
@@ -151,9 +154,9 @@ async function fetchHistory(
   const [from, to] = [Math.floor(span.from / 1_000), Math.ceil(span.to / 1_000)];
   const query = `vs_currency=${encodeURIComponent(currency.toLowerCase())}&from=${from}&to=${to}&precision=full`;
   const path = `/coins/${id}/market_chart/range?${query}`;
-  const { body, text, status } = await wire.fetchJson(path, signal);
-  const chart = chartOf(body);
-  if (chart === undefined) throw unusable(provider, text, status);
+  const answer = await wire.fetchJson(path, signal);
+  const chart = chartOf(answer.body);
+  if (chart === undefined) throw wire.unusable(answer);
   return pointsOf(chart, span);
 }
 
@@ -168,6 +171,8 @@ interface Wire {
   readonly fetchJson: (path: string, signal: AbortSignal) => Promise<JsonAnswer>;
   /** The rows of a list; every other answer is an error. */
   readonly fetchRows: (path: string, signal: AbortSignal) => Promise<readonly Row[]>;
+  /** The error of a good answer that is not what was asked for. */
+  readonly unusable: (answer: JsonAnswer) => ProviderError;
   readonly close: () => Promise<void>;
 }
 
@@ -180,22 +185,25 @@ function createWire(options: CoinGeckoOptions, provider: string): Wire {
     const answer = await http.get(root + path, signal);
     const body = parseLenient(answer.text);
     const failure = failureOf(answer, body, { provider, clock, redact });
-    if (failure !== undefined) throw failure;
+    if (failure !== undefined) throw withEvidence(failure, { root, text: answer.text, redact });
     return { body, text: answer.text, status: answer.status };
   };
+  const unusable = ({ text, status }: JsonAnswer): ProviderError =>
+    withEvidence(unusableOf(provider, text, status), { root, text, redact });
   return {
     fetchJson,
     async fetchRows(path, signal) {
-      const { body, text, status } = await fetchJson(path, signal);
-      const rows = rowsOf(body);
-      if (rows === undefined) throw unusable(provider, text, status);
+      const answer = await fetchJson(path, signal);
+      const rows = rowsOf(answer.body);
+      if (rows === undefined) throw unusable(answer);
       return rows;
     },
+    unusable,
     close: () => http.close(),
   };
 }
 
-function unusable(provider: string, text: string, providerStatus: number): ProviderResponseError {
+function unusableOf(provider: string, text: string, providerStatus: number): ProviderResponseError {
   const what = text === '' ? 'an empty body' : 'JSON of an unexpected shape, or none';
   return new ProviderResponseError(`${provider} sent ${what}`, { provider, providerStatus });
 }
@@ -418,6 +426,8 @@ function failureOf(answer: HttpAnswer, body: unknown, context: FailureContext): 
     return rateLimitOf(answer, context);
   }
   if (status === 200 && inBody === undefined && code === undefined) return undefined;
+  const busy = busyOf(answer, context);
+  if (busy !== undefined) return busy;
   return refusalOf(
     status,
     { code, said: context.redact(inBody?.message ?? '').slice(0, 200) },

@@ -1,6 +1,7 @@
 import type { Quote } from '../../../domain/quote.ts';
 import {
   type FailureContext,
+  busyOf,
   byStatus,
   cdnCode,
   isRecord,
@@ -8,6 +9,7 @@ import {
   parseLenient,
   rateLimitOf,
   rootOf,
+  withEvidence,
 } from '../answers.ts';
 import {
   type ProviderError,
@@ -178,19 +180,22 @@ function createWire(
   const http = openHttp({ provider, timeoutMs, maxBodyBytes, headers });
   const redact = (text: string): string => (apiKey ? text.replaceAll(apiKey, '[key]') : text);
   const rootOfPath = pathsOf(options);
+  const told = (error: ProviderError, text: string): ProviderError =>
+    withEvidence(error, { root: options.baseUrl, text, redact });
   return {
     async fetchRows(path, signal) {
       const answer = await http.get(rootOfPath(path), signal);
       const body = parseLenient(answer.text);
       const failure = failureOf(answer, body, { provider, clock, redact });
-      if (failure !== undefined) throw failure;
+      if (failure !== undefined) throw told(failure, answer.text);
       const rows = rowsOf(body);
       if (rows !== undefined) return rows;
       const what = answer.text === '' ? 'an empty body' : 'JSON of an unexpected shape, or none';
-      throw new ProviderResponseError(`${provider} sent ${what}`, {
+      const error = new ProviderResponseError(`${provider} sent ${what}`, {
         provider,
         providerStatus: answer.status,
       });
+      throw told(error, answer.text);
     },
     close: () => http.close(),
   };
@@ -344,6 +349,8 @@ function failureOf(answer: HttpAnswer, body: unknown, context: FailureContext): 
     return rateLimitOf(answer, context, waits?.(context.clock));
   }
   if (status === 200 && code === undefined) return undefined;
+  const busy = busyOf(answer, context);
+  if (busy !== undefined) return busy;
   return refusalOf(status, { code, message: context.redact(said?.message ?? '') }, context.provider);
 }
 

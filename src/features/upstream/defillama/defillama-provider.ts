@@ -8,11 +8,13 @@ import {
   byStatus,
   cdnCode,
   type FailureContext,
+  busyOf,
   isRecord,
   isThrottled,
   parseLenient,
   rateLimitOf,
   rootOf,
+  withEvidence,
 } from '../answers.ts';
 import { type ProviderError, ProviderRejectedError, ProviderResponseError } from '../provider-errors.ts';
 import { amount, finite, text } from '../answer-fields.ts';
@@ -149,18 +151,21 @@ function createWire(
   const root = rootOf(options.baseUrl);
   const headers = { accept: 'application/json', 'user-agent': 'pricepool' };
   const http = openHttp({ provider, timeoutMs, maxBodyBytes, headers });
+  const told = (error: ProviderError, text: string): ProviderError =>
+    withEvidence(error, { root, text, redact: (said) => said });
   return {
     async fetchCoins(path, signal) {
       const answer = await http.get(root + path, signal);
       const body = parseLenient(answer.text);
       const failure = failureOf(answer, body, { provider, clock, redact: (said) => said });
-      if (failure !== undefined) throw failure;
+      if (failure !== undefined) throw told(failure, answer.text);
       if (isRecord(body) && isRecord(body['coins'])) return body['coins'];
       const what = answer.text === '' ? 'an empty body' : 'JSON of an unexpected shape, or none';
-      throw new ProviderResponseError(`${provider} sent ${what}`, {
+      const error = new ProviderResponseError(`${provider} sent ${what}`, {
         provider,
         providerStatus: answer.status,
       });
+      throw told(error, answer.text);
     },
     close: () => http.close(),
   };
@@ -173,6 +178,8 @@ function failureOf(answer: HttpAnswer, body: unknown, context: FailureContext): 
   const limited = isThrottled(answer.text) || /too many requests|rate limit/i.test(said ?? '');
   if (status === 429 || code === 1015 || limited) return rateLimitOf(answer, context);
   if (status === 200 && code === undefined) return undefined;
+  const busy = busyOf(answer, context);
+  if (busy !== undefined) return busy;
   const what = [`${context.provider} answered ${status}`, code, said?.slice(0, 200)]
     .filter(Boolean)
     .join(': ');
