@@ -1,6 +1,7 @@
 /** Contracts of all jobs as values: what queues where, what its data looks like, and how it is retried. No code that runs. */
 import type { JobsOptions } from 'bullmq';
 import { z } from 'zod';
+import { assetIdForm } from '../src/domain/asset-id.ts';
 import { costBasisMethods } from '../src/domain/bookkeeping.ts';
 import { granularities } from '../src/domain/history.ts';
 import { performanceRanges } from '../src/domain/performance-range.ts';
@@ -55,15 +56,13 @@ export const maxAssetsPerRequest = 250;
 /** Most rows of holdings in one request; several rows may name the same asset. */
 export const maxHoldingsPerRequest = 10_000;
 
-/** An asset id as providers write them: lower case, no path or list separators, at most 100 characters. */
-export const assetIdSchema = z
-  .string()
-  .trim()
-  .toLowerCase()
-  .regex(
-    /^[a-z0-9_-][a-z0-9._-]{0,99}$/,
-    'is not an asset id (letters, digits, ".", "_" and "-", at most 100)',
-  );
+/** An asset id as the price source writes it. */
+export const assetIdSchema = z.string().regex(assetIdForm, {
+  error: ({ input }) =>
+    typeof input === 'string' && input.includes(',')
+      ? `is not an asset id: "${input.slice(0, 100)}" has a comma; give each id by itself`
+      : 'is not an asset id (1 to 100 characters without comma and slash, such as bitcoin)',
+});
 
 /** A quote currency such as `usd`. */
 const currencySchema = z

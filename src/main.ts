@@ -15,6 +15,7 @@ import { createUpstreamService } from './features/upstream/upstream-service.ts';
 import { createWebhookService } from './features/webhooks/webhook-service.ts';
 import { createAdmit } from './platform/http/admission.ts';
 import { createTrust } from './platform/http/client-address.ts';
+import { noteListedIds } from './platform/http/fields.ts';
 import { listen } from './platform/http/listen.ts';
 import { serveModules } from './platform/http/serve-modules.ts';
 import { createMetrics } from './platform/observability/metrics-registry.ts';
@@ -35,7 +36,7 @@ async function main(): Promise<void> {
 
   const access = createAccountService(platform);
   const realtime = createRealtime(platform, access.streamAccess);
-  const assets = createAssetService(platform).openDirectory();
+  const assets = createAssetService(platform).openDirectory(noteListedIds);
   const webhooks = createWebhookService(platform);
   // Jobs and quotes ask later features nothing before all are there.
   const jobs = createJobService(platform, {

@@ -148,13 +148,12 @@ describe('routes of assets', () => {
       const response = await api.call('POST', bulk, { body });
       expect(response.status).to.equal(202);
       const [submitted] = api.desk.submitted;
-      // Nothing can be asked of an id with capitals and a blank.
       expect(submitted).to.deep.include({
-        submission: { currency: 'sats', assets: ['eth', 'bitcoin', 'solid'] },
+        submission: { currency: 'sats', assets: ['eth', 'bitcoin', 'Odd Id'] },
         total: 3,
         resolved: [
           { symbol: 'BTC', id: 'bitcoin', name: 'Bitcoin', rank: 1, others: 1 },
-          { symbol: 'odd', id: 'solid', name: 'The solid', rank: 9, others: 0 },
+          { symbol: 'odd', id: 'Odd Id', name: 'The Odd Id', rank: 3, others: 1 },
           {
             symbol: 'nobody',
             id: null,

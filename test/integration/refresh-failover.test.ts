@@ -4,7 +4,7 @@ import { Redis } from 'ioredis';
 import { createDeviationGuard } from '../../src/features/quotes/deviation-guard.ts';
 import { createQuoteStore, type QuoteStore } from '../../src/features/quotes/quote-store.ts';
 import { createDemand, leaseMs, type Demand } from '../../src/features/quotes/demand/demand.ts';
-import { toCachedQuote, type QuoteFailure } from '../../src/domain/cached-quote.ts';
+import { toCachedQuote, withoutPriceReason, type QuoteFailure } from '../../src/domain/cached-quote.ts';
 import type { Quote } from '../../src/domain/quote.ts';
 import { systemClock } from '../../src/platform/concurrency/clock.ts';
 import { silentLogger } from '../../src/platform/observability/logger.ts';
@@ -148,6 +148,7 @@ describe('refreshing quotes from several sources', () => {
       clock: systemClock,
       log,
       notFoundMs: 60_000,
+      listed: (ids) => Promise.resolve(new Set(ids.filter((id) => id.startsWith('listed')))),
       charge: () => undefined,
     };
   }
@@ -175,6 +176,16 @@ describe('refreshing quotes from several sources', () => {
       ['gone', 'not_found'],
       ['quiet', 'unavailable'],
     ]);
+  });
+
+  it('does not say of an asset that is listed that it does not exist, when an answer leaves it out', async () => {
+    addSource('a', () => ({ notFound: ['gone', 'listed-and-never-quoted'] }));
+    await refresh('gone', 'listed-and-never-quoted');
+    expect(published.map(({ assetId, state, reason }) => [assetId, state, reason])).to.deep.equal([
+      ['gone', 'not_found', 'the price source does not know this asset'],
+      ['listed-and-never-quoted', 'unavailable', withoutPriceReason],
+    ]);
+    expect(Math.max(...published.map(({ until }) => until))).to.be.below(Date.now() + 61_000);
   });
 
   it('does not take it from a source in its place that an asset does not exist', async () => {

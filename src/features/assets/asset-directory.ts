@@ -22,6 +22,8 @@ export type LiveAssetDirectory = ReturnType<typeof createAssetDirectory>;
 interface DirectoryDeps {
   readonly source: Pick<AssetQueries, 'version' | 'page'>;
   readonly news: { readonly listen: (onChange: () => void) => unknown };
+  /** Is given the ids of every list that was read. */
+  readonly onRead?: (ids: Iterable<string>) => void;
   readonly log: Logger;
 }
 
@@ -154,7 +156,7 @@ class Keeper {
   }
 
   async #readIfChanged(): Promise<void> {
-    const { source, log } = this.#deps;
+    const { source, log, onRead } = this.#deps;
     // Asked before the rows are: what changes in between makes another version, and is read at the next look.
     const version = await source.version();
     if (version === this.#version) return;
@@ -170,6 +172,7 @@ class Keeper {
     placed.sort((left, right) => left.position - right.position);
     this.index = createAssetIndex(placed.map(({ found }) => found));
     this.#version = version;
+    onRead?.(placed.map(({ found }) => found.asset.id));
     log.debug({ assets: this.index.size(), version }, 'the list of assets was read');
   }
 }

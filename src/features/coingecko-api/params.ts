@@ -3,9 +3,10 @@
  * and a number that is none is as good as absent. What must be there and is not says `is required`.
  */
 import { z } from 'zod';
-import { assetIdSchema } from '../../../jobs/registry.ts';
+import { assetIdForm } from '../../domain/asset-id.ts';
 import { isQuoteCurrency, quoteCurrencies } from '../../domain/currencies.ts';
 import { NotFoundError } from '../../domain/errors.ts';
+import { assetIdOf } from '../../platform/http/fields.ts';
 import { coinNotFound, invalidParameter } from '../../platform/http/v3-errors.ts';
 import { type AssetDirectory, known } from '../assets/asset-directory.ts';
 import { orders, type Precision } from './market-rows.ts';
@@ -27,10 +28,12 @@ export function requiredText(description: string) {
   return z.preprocess(lastText, z.string({ error: 'is required' })).meta({ description });
 }
 
-/** The parts of a comma-separated list: trimmed, in lower case, without empty parts and repetitions. */
-function listOf(given: unknown): readonly string[] | undefined {
-  const parts = (lastText(given) ?? '').toLowerCase().split(',');
-  const distinct = new Set(parts.map((part) => part.trim()));
+/** The parts of a comma-separated list: trimmed, in lower case or as `read` says, without empty parts and repetitions. */
+function listOf(
+  given: unknown,
+  read = (part: string): string => part.trim().toLowerCase(),
+): readonly string[] | undefined {
+  const distinct = new Set((lastText(given) ?? '').split(',').map(read));
   distinct.delete('');
   return distinct.size === 0 ? undefined : [...distinct];
 }
@@ -38,7 +41,7 @@ function listOf(given: unknown): readonly string[] | undefined {
 /** A comma-separated list in lower case; undefined when absent or empty. */
 function list(description: string) {
   return z
-    .preprocess(listOf, z.custom<readonly string[] | undefined>())
+    .preprocess((given) => listOf(given), z.custom<readonly string[] | undefined>())
     .optional()
     .meta({ description, type: 'string' });
 }
@@ -46,7 +49,7 @@ function list(description: string) {
 /** A comma-separated list in lower case that must be there. */
 export function requiredList(description: string) {
   return z
-    .preprocess(listOf, z.custom<readonly string[]>(Array.isArray, 'is required'))
+    .preprocess((given) => listOf(given), z.custom<readonly string[]>(Array.isArray, 'is required'))
     .meta({ description, type: 'string' });
 }
 
@@ -122,10 +125,10 @@ const otherPaths: ReadonlySet<string> = new Set(['categories', 'list', 'markets'
 
 /** @throws {AppError} 404 for what cannot be an asset id, and for paths of CoinGecko that are not mirrored. */
 export function checkedId(text: string): string {
-  const id = assetIdSchema.safeParse(text);
-  if (!id.success) throw coinNotFound();
-  if (otherPaths.has(id.data)) throw new NotFoundError();
-  return id.data;
+  const id = assetIdOf(text);
+  if (!assetIdForm.test(id)) throw coinNotFound();
+  if (otherPaths.has(id)) throw new NotFoundError();
+  return id;
 }
 
 /** @throws {AppError} 404 for an id that is not on the list of assets, once there is one. */
@@ -135,7 +138,10 @@ export function refuseUnlisted(assets: AssetDirectory, assetId: string): void {
 
 /** The parameters that name assets. */
 export const selectionParams = {
-  ids: list('Comma-separated asset ids'),
+  ids: z
+    .preprocess((given) => listOf(given, assetIdOf), z.custom<readonly string[] | undefined>())
+    .optional()
+    .meta({ description: 'Comma-separated asset ids', type: 'string' }),
   names: list('Comma-separated names of assets; counts when there are no ids'),
   symbols: list('Comma-separated symbols; counts when there are neither ids nor names'),
   include_tokens: word(['top', 'all'], 'Of symbols: the largest asset of each, or all'),
@@ -157,7 +163,7 @@ export function selectedIds(
   }: Partial<z.output<z.ZodObject<typeof selectionParams>>>,
   assets: AssetDirectory,
 ): readonly string[] | undefined {
-  if (ids !== undefined) return ids.filter((id) => assetIdSchema.safeParse(id).success);
+  if (ids !== undefined) return ids.filter((id) => assetIdForm.test(id));
   const wanted = names ?? symbols;
   if (wanted === undefined) return undefined;
   const directory = known(assets);
@@ -166,7 +172,7 @@ export function selectedIds(
       ? directory.bySymbols(include === 'all' ? wanted.slice(0, mostSymbolsWithAll) : wanted, include)
       : directory.byNames(wanted, 'all');
   const found = resolved.flatMap((each) => each.assets.map(({ id }) => id));
-  return [...new Set(found)].filter((id) => assetIdSchema.safeParse(id).success);
+  return [...new Set(found)].filter((id) => assetIdForm.test(id));
 }
 
 const locales = [

@@ -2,7 +2,8 @@
  * What the symbols of a request stand for. Symbols are not unique: the largest asset by market capitalisation is meant, and
  * the choice is shown. A symbol that nobody has is an error of its own, unless nothing at all is left to be fetched.
  */
-import { assetIdSchema, maxAssetsPerRequest } from '../../../jobs/registry.ts';
+import { assetIdForm } from '../../domain/asset-id.ts';
+import { maxAssetsPerRequest } from '../../../jobs/registry.ts';
 import { type AssetDirectory, known } from '../assets/asset-directory.ts';
 import type { Asset } from '../../domain/asset.ts';
 import type { ResolvedSymbol } from '../../domain/job.ts';
@@ -40,18 +41,12 @@ export function resolveSymbols(
 }
 
 function resolveOne(symbol: string, candidates: readonly Asset[]): ResolvedSymbol {
-  const usable = candidates.filter(({ id }) => isUsable(id));
+  const usable = candidates.filter(({ id }) => assetIdForm.test(id));
   const [best] = usable;
   if (best === undefined) {
     return { symbol, id: null, error: { code: 'symbol_not_found', message: 'no coin has this symbol' } };
   }
   return { symbol, id: best.id, name: best.name, rank: best.rank, others: usable.length - 1 };
-}
-
-/** Ids with capitals or blanks are listed now and then; nothing can be asked of them. */
-function isUsable(id: string): boolean {
-  const parsed = assetIdSchema.safeParse(id);
-  return parsed.success && parsed.data === id;
 }
 
 function refuse(message: string): never {

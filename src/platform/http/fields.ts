@@ -2,8 +2,23 @@ import { z } from 'zod';
 import { assetIdSchema, maxAssetsPerRequest } from '../../../jobs/registry.ts';
 import { isQuoteCurrency, quoteCurrencies } from '../../domain/currencies.ts';
 
-/** An asset id in a request; taken with blanks and capitals, passed on without. */
-export const coin = assetIdSchema.meta({ description: 'Asset id, such as bitcoin', examples: ['bitcoin'] });
+let exactIds: ReadonlySet<string> = new Set();
+
+/** Tells which listed ids have capitals: they are taken as they are written. Called whenever the list of assets was read. */
+export function noteListedIds(ids: Iterable<string>): void {
+  exactIds = new Set([...ids].filter((id) => id !== id.toLowerCase()));
+}
+
+/** The id that a text of a request stands for: the listed one that is written so, else in small letters without blanks around it. */
+export function assetIdOf(text: string): string {
+  const trimmed = text.trim();
+  return exactIds.has(trimmed) ? trimmed : trimmed.toLowerCase();
+}
+
+/** An asset id in a request; taken with blanks around it and in whatever case, passed on as it is listed. */
+export const coin = z
+  .preprocess((given) => (typeof given === 'string' ? assetIdOf(given) : given), assetIdSchema)
+  .meta({ description: 'Asset id, such as bitcoin', examples: ['bitcoin'] });
 
 /** A quote currency that quotes can be had in; US dollars when absent. */
 export const currency = z

@@ -80,9 +80,9 @@ describe('CoinGecko provider on the wire', () => {
     );
 
   it('asks with literal commas, encoded ids and a page size that holds them all', async () => {
-    await ask(providerOf(), ['bitcoin', 'a&b', 'é']);
+    await ask(providerOf(), ['bitcoin', 'a&b', 'é', '1move token', 'boringdao-[old]']);
     expect(requests[0]?.url).to.equal(
-      '/api/v3/coins/markets?vs_currency=usd&ids=bitcoin,a%26b,%C3%A9&per_page=250&page=1' +
+      '/api/v3/coins/markets?vs_currency=usd&ids=bitcoin,a%26b,%C3%A9,1move%20token,boringdao-%5Bold%5D&per_page=250&page=1' +
         '&price_change_percentage=1h,24h,7d,14d,30d,200d,1y&precision=full',
     );
   });

@@ -59,6 +59,7 @@ export function createUpstreamProcessors(
           clock,
           log,
           notFoundMs: config.NOT_FOUND_SECONDS * 1000,
+          listed: async (ids) => new Set((await assets.list.identities(ids)).map(({ assetId }) => assetId)),
           noteRanking: createRankNoter(keeping),
         };
         return {

@@ -24,6 +24,8 @@ export interface RefreshDeps
   readonly clock: Clock;
   readonly log: Logger;
   readonly notFoundMs: number;
+  /** Which of these the source lists. Absent: none. */
+  readonly listed?: (assetIds: readonly string[]) => Promise<ReadonlySet<string>>;
   /** Told of the quotes of every answer of a provider, for the price history. Never throws, never waits. */
   readonly observe?: (quotes: readonly Quote[]) => void;
   /** Charges somebody with a share (0 to 1) of an upstream call. */
@@ -65,13 +67,18 @@ export async function storeAnswer(deps: RefreshDeps, currency: string, answer: A
   const now = deps.clock.now();
   const { taken, doubted } = await deps.guard.sort(currency, answer.quotes);
   const quotes = taken.map(toCachedQuote);
+  // An asset that is listed exists, whatever an answer leaves out.
+  const listed = await listedOf(deps, answer.notFound);
   const failures: QuoteFailure[] = [
-    ...failuresOf(answer.notFound, {
-      state: 'not_found',
-      reason: 'the price source does not know this asset',
-      until: now + deps.notFoundMs,
-    }),
-    ...failuresOf(answer.withoutPrice, {
+    ...failuresOf(
+      answer.notFound.filter((id) => !listed.has(id)),
+      {
+        state: 'not_found',
+        reason: 'the price source does not know this asset',
+        until: now + deps.notFoundMs,
+      },
+    ),
+    ...failuresOf([...answer.withoutPrice, ...listed], {
       state: 'unavailable',
       reason: withoutPriceReason,
       until: now + withoutPriceMs,
@@ -89,6 +96,17 @@ export async function storeAnswer(deps: RefreshDeps, currency: string, answer: A
   await deps.store.writeFailures(currency, failures);
   await deps.publisher.publish({ currency, quotes, failures });
   deps.observe?.(taken);
+}
+
+/** While it cannot be told what is listed, nobody is told that an asset does not exist. */
+async function listedOf(deps: RefreshDeps, assetIds: readonly string[]): Promise<ReadonlySet<string>> {
+  if (deps.listed === undefined || assetIds.length === 0) return new Set();
+  try {
+    return await deps.listed(assetIds);
+  } catch (error) {
+    deps.log.debug({ reason: messageOf(error) }, 'what is listed is not known');
+    return new Set(assetIds);
+  }
 }
 
 /** Remembers that assets could not be had, so that those who wait are answered; good values stay. */

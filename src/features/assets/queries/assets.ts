@@ -1,4 +1,5 @@
 /** The list of assets in Postgres. */
+import { assetIdFormSql } from '../../../domain/asset-id.ts';
 import type { Knex } from 'knex';
 import { judgeList, type Asset } from '../../../domain/asset.ts';
 import { orUnavailable } from '../../../../db/outage.ts';
@@ -138,11 +139,11 @@ export function createAssetQueries(knex: Knex) {
 const pageSql = `select asset_id as id, symbol, name, rank, image, active, platforms::text as "platformsJson", position
   from assets where asset_id > ? order by asset_id limit ?`;
 
-/** Ids with capitals or blanks are listed now and then; nothing can be asked of them. */
+/** Nothing can be asked of other ids. */
 const findSql = `select distinct on (lower(symbol)) lower(symbol) as symbol, asset_id as id, name,
     count(*) over (partition by lower(symbol)) - 1 as others
   from assets
-  where active and lower(symbol) = any(?::text[]) and asset_id ~ '^[a-z0-9][a-z0-9._-]{0,99}$'
+  where active and lower(symbol) = any(?::text[]) and ${assetIdFormSql}
   order by lower(symbol), rank nulls last, asset_id`;
 
 const dueSql = `select next_at <= clock_timestamp() as list,

@@ -1,6 +1,6 @@
 import { transactionTypes } from '../../../domain/bookkeeping.ts';
 import { z } from 'zod';
-import { assetIdSchema } from '../../../../jobs/registry.ts';
+import { coin } from '../../../platform/http/fields.ts';
 import { NotFoundError } from '../../../domain/errors.ts';
 import { importFormats } from './read-report.ts';
 import { callbackUrl } from '../../webhooks/schemas.ts';
@@ -56,7 +56,7 @@ const mapping = z.strictObject({
 });
 
 const symbols = z
-  .record(z.string().trim().min(1).max(100), assetIdSchema)
+  .record(z.string().trim().min(1).max(100), coin)
   .refine((choices) => Object.keys(choices).length <= mostChoices, `may have ${mostChoices} symbols at most`);
 
 /** How a file is to be imported: the query of a bare file, the fields of a form. */

@@ -1,5 +1,6 @@
 /**
- * The rules of a transaction, as pure checks of what a client or an import wrote. All breaches are told at once, each with
+ * The rules of a transaction, as pure checks of what a client or an import { assetIdForm } from '../../../domain/asset-id.ts';
+import wrote. All breaches are told at once, each with
  * the field that it is in. What needs other transactions (a sale beyond the holding) is the ledger's to refuse.
  */
 import { transactionTypes, type TransactionType } from '../../../domain/bookkeeping.ts';
@@ -50,7 +51,6 @@ const legsOf: Readonly<Record<TransactionType, { readonly received: boolean; rea
   fee: { received: false, given: true },
 };
 
-const assetId = /^[a-z0-9][a-z0-9._-]{0,127}$/;
 const moment = /^(\d{4})-(\d{2})-(\d{2})T([01]\d|2[0-3]):\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:\d{2})$/;
 
 /**
@@ -147,7 +147,7 @@ function readLeg(draft: TransactionDraft, name: 'received' | 'given', problems: 
 function checkAsset(asset: string, field: string, problems: FieldProblem[]): void {
   if (isFiat(asset)) {
     problems.push({ field, message: `${asset} is a currency: cash is not tracked` });
-  } else if (!assetId.test(asset)) {
+  } else if (!assetIdForm.test(asset)) {
     problems.push({ field, message: 'must be the id of an asset, such as bitcoin' });
   }
 }

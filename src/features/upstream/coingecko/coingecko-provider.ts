@@ -126,7 +126,7 @@ async function fetchDocument(
   { path, signal }: DocumentRequest,
   provider: string,
 ): Promise<string> {
-  if (!/^\/[\w/.,:%?&=~+-]*$/.test(path)) {
+  if (!/^\/[\w/.,:%?&=~+!'()*-]*$/.test(path)) {
     throw new ProviderRejectedError('The path of a document begins with / and is encoded', { provider });
   }
   const answer = await wire.fetchJson(path, signal);
