@@ -94,6 +94,17 @@ describe('history of the v3 API', () => {
       expect(history.asked.slice(0, 3).map(({ from, to }) => (to - from) / dayMs)).to.deep.equal([1, 2, 90]);
     });
 
+    it('takes max in capitals', async () => {
+      history.reading = { state: 'whole', points: [point(now - hour, 1)] };
+      for (const days of ['max', 'MAX', 'Max'])
+        expect((await get(`${coin}/market_chart?vs_currency=usd&days=${days}`)).status, days).to.equal(200);
+      const spans = history.asked.map(({ granularity, from }) => `${granularity} ${from}`);
+      expect(new Set(spans).size).to.equal(1);
+      const key = '/coins/bitcoin/ohlc?days=max&vs_currency=usd';
+      api.documents.readings.set(key, { state: 'fresh', document: { json: '[]', receivedAt: now } });
+      expect((await get(`${coin}/ohlc?vs_currency=usd&days=MAX`)).status).to.equal(200);
+    });
+
     it('of a span is without the latest price, unless it reaches the present', async () => {
       history.reading = { state: 'whole', points: [point(now - 40 * dayMs, 6)] };
       latest(8, now - 5_000);

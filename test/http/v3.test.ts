@@ -220,6 +220,27 @@ describe("CoinGecko's contract", () => {
       expect(head.headers.get('content-length')).to.equal(String((await good.text()).length));
     });
 
+    it('takes a tag with the suffix of a proxy that compresses', async () => {
+      const path = '/simple/price?ids=bitcoin&vs_currencies=usd';
+      const tag = (await get(path)).headers.get('etag') ?? '';
+      for (const suffixed of [tag.replace(/"$/, '-gzip"'), tag.replace(/^W\/(.*)"$/, '$1-br"')])
+        expect((await get(path, { 'if-none-match': suffixed })).status, suffixed).to.equal(304);
+      expect((await get(path, { 'if-none-match': tag.replace(/"$/, '-other"') })).status).to.equal(200);
+    });
+
+    it('reads lists that are written with brackets', async () => {
+      const wanted = await (await get('/simple/price?ids=bitcoin,no-such-coin&vs_currencies=usd,eur')).json();
+      expect(wanted).to.have.nested.property('bitcoin.eur');
+      for (const query of [
+        'ids[]=bitcoin&ids[]=no-such-coin&vs_currencies[]=usd&vs_currencies[]=eur',
+        'ids%5B%5D=bitcoin%2Cno-such-coin&vs_currencies=usd,eur',
+      ])
+        expect(await (await get(`/simple/price?${query}`)).json(), query).to.deep.equal(wanted);
+      // What is written plainly counts.
+      const plain = await get('/simple/price?ids=bitcoin&ids[]=other&vs_currencies=usd');
+      expect(await plain.json()).to.have.all.keys('bitcoin');
+    });
+
     it('lets pages of any origin ask for the headers that the SDK sends', async () => {
       const response = await api.call('OPTIONS', `${root}/simple/price`, {
         headers: {

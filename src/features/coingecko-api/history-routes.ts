@@ -22,6 +22,7 @@ import {
   refuseUnlisted,
   requiredCurrency,
   requiredText,
+  requiredWord,
   word,
 } from './params.ts';
 import type { CoinGeckoApiDeps } from './types.ts';
@@ -45,7 +46,7 @@ const description =
 
 const chartQuery = z.object({
   vs_currency: requiredCurrency(),
-  days: requiredText('Days back from now, or max'),
+  days: requiredWord('Days back from now, or max'),
   interval: interval(),
   precision: precision(),
 });
@@ -241,7 +242,7 @@ const allowedDays: ReadonlySet<string> = new Set(['1', '7', '14', '30', '90', '1
 
 const ohlcQuery = z.object({
   vs_currency: requiredCurrency(),
-  days: requiredText(`Days back from now: ${[...allowedDays].join(', ')}`),
+  days: requiredWord(`Days back from now: ${[...allowedDays].join(', ')}`),
   interval: word(['daily', 'hourly'], 'Length of the candles, for plans that have it'),
   precision: precision(),
 });

@@ -28,6 +28,13 @@ export function requiredText(description: string) {
   return z.preprocess(lastText, z.string({ error: 'is required' })).meta({ description });
 }
 
+/** Text that must be there, in lower case. */
+export function requiredWord(description: string) {
+  return z
+    .preprocess((given) => lastText(given)?.toLowerCase(), z.string({ error: 'is required' }))
+    .meta({ description });
+}
+
 /** The parts of a comma-separated list: trimmed, in lower case or as `read` says, without empty parts and repetitions. */
 function listOf(
   given: unknown,

@@ -2,6 +2,9 @@ import { AppError } from '../../domain/errors.ts';
 import type { ExpectedVersion } from '../../domain/expected-version.ts';
 import type { ApiContext } from './context.ts';
 
+/** What proxies that compress put at the end of a tag; it names the same thing all the same. */
+const codingSuffix = /-(?:gzip|br|zstd|deflate)"$/;
+
 const versionTag = /^"([1-9]\d{0,8})"$/;
 
 /** Strong entity tag of something whose representation changes with its version alone. */
@@ -24,7 +27,7 @@ export function expectedVersion(ctx: ApiContext): ExpectedVersion {
   }
   if (header.trim() === '*') return 'any';
   return header.split(',').flatMap((tag) => {
-    const version = versionTag.exec(tag.trim())?.[1];
+    const version = versionTag.exec(tag.trim().replace(codingSuffix, '"'))?.[1];
     return version === undefined ? [] : [Number(version)];
   });
 }
@@ -43,5 +46,11 @@ export const ifMatchAnswers = {
 /** Whether an `If-None-Match` header names this entity tag (weak comparison, as RFC 9110 asks for GET). */
 export function matchesTag(header: string | undefined, tag: string): boolean {
   if (header === undefined) return false;
-  return header.trim() === '*' || header.split(',').some((each) => each.trim().replace(/^W\//, '') === tag);
+  return (
+    header.trim() === '*' ||
+    header.split(',').some((each) => {
+      const named = each.trim().replace(/^W\//, '');
+      return named === tag || named.replace(codingSuffix, '"') === tag;
+    })
+  );
 }

@@ -2,6 +2,7 @@
  * Routes as values. The router and the OpenAPI document are both made of these, so that neither can say what the other does
  * not do.
  */
+import type { ParsedUrlQuery } from 'node:querystring';
 import type { z } from 'zod';
 import type { Principal } from '../../domain/principal.ts';
 import type { Access, AccessRule, RouteScope } from './access-rule.ts';
@@ -101,7 +102,11 @@ export function route<
   async function check(ctx: ApiContext, viewer: Principal | undefined): Promise<void> {
     const [checkedParams, checkedQuery, checkedBody] = validate([
       { schema: params, given: ctx['params'], prefix: '' },
-      { schema: query, given: { ...ctx.query }, prefix: 'query.' },
+      {
+        schema: query,
+        given: face === 'v3' ? withoutBrackets(ctx.query) : { ...ctx.query },
+        prefix: 'query.',
+      },
       { schema: body, given: body === undefined ? undefined : await readBody(ctx), prefix: '' },
     ]);
     const input = { params: checkedParams, query: checkedQuery, body: checkedBody, viewer };
@@ -169,4 +174,13 @@ async function readBody(ctx: ApiContext): Promise<unknown> {
   const body: unknown = ctx.request.body;
   // Of a chunked body nobody knows beforehand that it is empty.
   return body === '' ? {} : body;
+}
+
+/** CoinGecko reads `ids[]=a&ids[]=b`, as some clients write lists, like `ids=a,b`. */
+function withoutBrackets(query: ParsedUrlQuery): ParsedUrlQuery {
+  const entries = Object.entries(query);
+  const lists = entries
+    .filter(([name]) => name.length > 2 && name.endsWith('[]'))
+    .map(([name, values]) => [name.slice(0, -2), [values ?? []].flat().join(',')] as const);
+  return { ...Object.fromEntries(lists), ...query };
 }
