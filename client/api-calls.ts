@@ -1,7 +1,7 @@
 /**
  * Requests of one client, with its credential. An access token that has expired is traded for a new one, once, and the request
- * is repeated; of several requests that find it expired at the same time, one does the trading: a refresh token is good for
- * one use, and a second one would end the session.
+ * is repeated; of several requests that find it expired at the same time, one does the trading: a refresh token has
+ * one successor, and a use after that was used would end the session.
  */
 import { errorOfResponse, PricepoolError } from './pricepool-error.ts';
 import type { Login } from './types.ts';

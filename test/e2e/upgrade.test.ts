@@ -102,6 +102,10 @@ describe('an upgrade', function () {
     expect((await succeed(url, refreshed.body?.data.token as string, ['GET', '/users/me'])).id).to.equal(
       other.id,
     );
+    const successor = refreshed.body?.data.refresh_token as string;
+    const again = await refresh(other.refreshToken);
+    expect(again.body?.data.refresh_token, 'a lost answer').to.equal(successor);
+    expect((await refresh(successor)).status).to.equal(200);
     expect((await refresh(other.refreshToken)).status, 'a token that was used').to.equal(401);
     expect((await apiClient(url, deleted.token).call('GET', '/users/me')).status).to.equal(401);
     const { email, password } = deleted;

@@ -4,10 +4,12 @@ import { createUserQueries } from '../../src/features/accounts/queries/users.ts'
 import { openDatabase } from '../../db/connection.ts';
 import { createSessionQueries } from '../../src/features/accounts/queries/sessions.ts';
 import { createSessions } from '../../src/features/accounts/sessions.ts';
+import { createSuccession, hashOfSecret } from '../../src/features/accounts/secrets.ts';
 import { silentLogger } from '../../src/platform/observability/logger.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { startAccessApi, type AccessApi } from './support/access.ts';
 import { startApi } from './support/ports.ts';
+import { testSecret } from './support/stand-in-access.ts';
 
 const joe = { username: 'joe', email: 'Joe@Example.com', password: 'correct horse 1' };
 const stats = '/api/v1/crypto/cache/stats';
@@ -156,6 +158,7 @@ describe('accounts', () => {
 
     it('ends when a refresh token comes a second time, for thief and owner', async () => {
       const next = (await refresh(grant.refresh_token)).body.data;
+      await letPass(30);
       const replayed = await refresh(grant.refresh_token, other);
       expect([replayed.status, replayed.body.error.code]).to.deep.equal([401, 'refresh_reused']);
       expect((await refresh(next.refresh_token)).body.error.code).to.equal('refresh_invalid');
@@ -164,10 +167,81 @@ describe('accounts', () => {
       expect(event.user_id).to.equal(grant.user.id);
     });
 
-    it('gives one of two who bring the same refresh token at once new tokens', async () => {
-      const both = await Promise.all([refresh(grant.refresh_token), refresh(grant.refresh_token, other)]);
-      expect(both.map(({ status }) => status).toSorted()).to.deep.equal([200, 401]);
+    it('ends when a refresh token comes again after its successor was used, however soon', async () => {
+      const next = (await refresh(grant.refresh_token)).body.data;
+      const third = (await refresh(next.refresh_token, other)).body.data;
+      const replayed = await refresh(grant.refresh_token);
+      expect([replayed.status, replayed.body.error.code]).to.deep.equal([401, 'refresh_reused']);
+      expect((await refresh(third.refresh_token)).body.error.code).to.equal('refresh_invalid');
+      await waitFor(async () => (await read(third.token))[1] === 'token_revoked', { what: 'the revocation' });
     });
+
+    it('gives the same successor again for 30 s, in any process, so that a lost answer ends nothing', async () => {
+      const lost = (await refresh(grant.refresh_token)).body.data;
+      await letPass(25);
+      const again = await refresh(grant.refresh_token, other);
+      expect(again.status).to.equal(200);
+      expect(again.body.data.refresh_token).to.equal(lost.refresh_token);
+      expect(await read(again.body.data.token)).to.deep.equal([200, undefined]);
+      expect((await refresh(again.body.data.refresh_token)).status).to.equal(200);
+      const event = { type: 'session.reuse_detected', user_id: grant.user.id };
+      expect(await api.knex('audit_events').where(event)).to.have.length(0);
+    });
+
+    it('gives two who bring the same refresh token at once the same successor', async () => {
+      const both = await Promise.all([refresh(grant.refresh_token), refresh(grant.refresh_token, other)]);
+      expect(both.map(({ status }) => status)).to.deep.equal([200, 200]);
+      const [one, two] = both.map(({ body }) => body.data);
+      expect(one.refresh_token).to.equal(two.refresh_token);
+      for (const { token } of [one, two]) expect(await read(token)).to.deep.equal([200, undefined]);
+      expect((await refresh(one.refresh_token)).status).to.equal(200);
+    });
+
+    it('stores nothing of a successor but its hash', async () => {
+      const { refresh_token: successor } = (await refresh(grant.refresh_token)).body.data;
+      const { rows } = await api.knex.raw('select encode(hash, ?) as hash from refresh_tokens', ['hex']);
+      const stored = (rows as { hash: string }[]).map(({ hash }) => hash);
+      const hashes = [grant.refresh_token, successor].map((secret) => hashOfSecret(secret).toString('hex'));
+      expect(stored).to.have.members(hashes);
+    });
+
+    describe('while the secret is changed', () => {
+      const changed: AccessApi[] = [];
+      afterEach(async () => {
+        for (const each of changed.splice(0)) await each.end();
+      });
+
+      /** One more process, with other secrets. */
+      async function withSecrets(JWT_SECRET: string, JWT_SECRET_PREVIOUS?: string): Promise<AccessApi> {
+        const previous = JWT_SECRET_PREVIOUS === undefined ? {} : { JWT_SECRET_PREVIOUS };
+        const started = await startAccessApi({ beside: api, environment: { JWT_SECRET, ...previous } });
+        changed.push(started);
+        return started;
+      }
+      const newSecret = 'the secret that comes after that of the tests';
+
+      it('gives the successor that was made under the secret of before', async () => {
+        const before = (await refresh(grant.refresh_token)).body.data;
+        const after = await refresh(grant.refresh_token, await withSecrets(newSecret, testSecret));
+        expect([after.status, after.body.data.refresh_token]).to.deep.equal([200, before.refresh_token]);
+      });
+
+      it('is 503 in a process that does not know the secret of a successor, and ends nothing', async () => {
+        const renewed = await withSecrets(newSecret, testSecret);
+        const made = (await refresh(grant.refresh_token, renewed)).body.data;
+        const here = await refresh(grant.refresh_token);
+        expect([here.status, here.body.error.code]).to.deep.equal([503, 'refresh_elsewhere']);
+        expect(here.headers.get('retry-after')).to.equal('1');
+        const again = await refresh(grant.refresh_token, renewed);
+        expect(again.body.data.refresh_token).to.equal(made.refresh_token);
+        expect((await refresh(made.refresh_token)).status).to.equal(200);
+      });
+    });
+
+    /** Moves the times at which refresh tokens were used into the past. */
+    async function letPass(seconds: number): Promise<void> {
+      await api.knex.raw("update refresh_tokens set used_at = used_at - ? * interval '1 second'", [seconds]);
+    }
 
     it('does not go on after its time', async () => {
       await api.knex('sessions').update({ expires_at: new Date(Date.now() - 1_000) });
@@ -241,6 +315,7 @@ describe('accounts', () => {
       ...api.access,
       queries: createSessionQueries(gone, life),
       users: createUserQueries(gone, life),
+      successorsOf: createSuccession({ secret: testSecret }),
       log: silentLogger(),
       throttle: { begin: () => Promise.resolve({ isKnown: false, succeeded: () => Promise.resolve() }) },
       refreshExpiresInSeconds: 60,

@@ -18,6 +18,7 @@ import { createUsageQueries } from './queries/usage.ts';
 import { createUserQueries } from './queries/users.ts';
 import { createRevocationChannel } from './revocation-channel.ts';
 import { createRevocations } from './revocations.ts';
+import { createSuccession } from './secrets.ts';
 import { createSessions } from './sessions.ts';
 import { createTokens, credentialLifeOf } from './tokens.ts';
 import { createUsageTally, type UsageTally } from './usage-counter.ts';
@@ -39,9 +40,12 @@ export function createAccountService(
   } = {},
 ) {
   const { config, log, clock, shutdown, knex, redis, subscriber, keys } = platform;
-  const tokens = createTokens({
+  const secrets = {
     secret: config.JWT_SECRET ?? randomSecret(platform),
     previousSecret: config.JWT_SECRET_PREVIOUS,
+  };
+  const tokens = createTokens({
+    ...secrets,
     expiresInSeconds: config.JWT_EXPIRES_IN,
     ticketExpiresInSeconds: config.STREAM_TICKET_EXPIRES_IN,
     clock,
@@ -69,6 +73,7 @@ export function createAccountService(
       passwords,
       throttle,
       tokens,
+      successorsOf: createSuccession(secrets),
       revocations,
       audit,
       log,

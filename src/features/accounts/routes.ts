@@ -120,12 +120,13 @@ function sessionRoutes(
       allowance: 'refresh',
       tag,
       summary: 'Trade a refresh token for new tokens',
-      description: 'Each refresh token is good for one use. Using one again ends its session.',
+      description:
+        'Each refresh token has one successor. For 30 s after its first use, while the successor is unused, it gives that same successor and a new access token, so that a lost answer or a second tab ends nothing. Using it later, or after its successor, ends the session.',
       body: refreshBody,
       answers: {
-        200: 'New tokens; the old refresh token is void',
+        200: 'A new access token, and the successor of the refresh token',
         401: 'The refresh token is not valid, has expired or was used before',
-        503: loginsBusy,
+        503: 'The database is away, or the refresh token was used a moment ago in a process with another secret; see Retry-After',
       },
       handler: async (ctx, { body }) => {
         answerGrant(ctx, 'Refreshed', await sessions.refresh(body.refresh_token, actorOf(ctx)));

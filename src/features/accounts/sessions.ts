@@ -1,10 +1,11 @@
 /**
- * Sessions: logging in, going on and logging out. A session is a family of refresh tokens, each good for one use. Whoever
- * brings one a second time ends the session: either he or the one before him has stolen it. At the login an account that does
- * not exist takes the same way as one that does: the same throttle, the same work, the same answer.
+ * Sessions: logging in, going on and logging out. A session is a family of refresh tokens, each with one successor. For 30 s a token
+ * gives its successor again, because an answer may be lost and two tabs may ask at once; one that comes later, or after its successor
+ * was used, ends the session: one of its two holders has stolen it. At the login an account that does not exist takes the same way as
+ * one that does: the same throttle, the same work, the same answer.
  */
 import { LRUCache } from 'lru-cache';
-import { messageOf, RateLimitedError, UnauthenticatedError } from '../../domain/errors.ts';
+import { messageOf, RateLimitedError, UnauthenticatedError, UnavailableError } from '../../domain/errors.ts';
 import type { Logger } from '../../platform/observability/logger.ts';
 import type { Caller } from './accounts.ts';
 import type { LoginThrottle } from './login-throttle.ts';
@@ -13,7 +14,7 @@ import type { Actor, createAuditQueries, NewAuditEvent } from './queries/audit.t
 import type { createSessionQueries, SessionUser } from './queries/sessions.ts';
 import type { UserQueries } from './queries/users.ts';
 import type { Revocations } from './revocations.ts';
-import { hashOfSecret, isSecret, newSecret } from './secrets.ts';
+import { hashOfSecret, isSecret, newSecret, type createSuccession } from './secrets.ts';
 import type { Tokens } from './tokens.ts';
 
 /** What a client gets to go on with. */
@@ -32,6 +33,7 @@ export function createSessions({
   passwords,
   throttle,
   tokens,
+  successorsOf,
   revocations,
   audit,
   log,
@@ -42,6 +44,8 @@ export function createSessions({
   readonly passwords: Pick<Passwords, 'hash' | 'matches' | 'needsRehash'>;
   readonly throttle: LoginThrottle;
   readonly tokens: Tokens;
+  /** Refresh tokens that may come after one, the one to make first. */
+  readonly successorsOf: ReturnType<typeof createSuccession>;
   readonly revocations: Pick<Revocations, 'announce'>;
   readonly audit: Pick<ReturnType<typeof createAuditQueries>, 'append'>;
   readonly log: Logger;
@@ -118,19 +122,32 @@ export function createSessions({
     },
 
     /**
-     * Trades a refresh token for new tokens.
-     * @throws {UnauthenticatedError} it is not known, has expired or was used before (code `refresh_reused`).
+     * Trades a refresh token for a new access token and its successor.
+     * @throws {UnauthenticatedError} it is not known, has expired, or was used more than 30 s ago or before its successor was (code
+     * `refresh_reused`).
+     * @throws {UnavailableError} it was used within these 30 s in a process that has another secret (code `refresh_elsewhere`), or
+     * Postgres does not answer.
      */
     async refresh(refreshToken: string, by: Actor): Promise<SessionGrant> {
       if (!isSecret('refresh', refreshToken)) throw invalid();
-      const next = newSecret('refresh');
+      const successors = successorsOf(refreshToken);
       const outcome = await queries.rotate({
         hash: hashOfSecret(refreshToken),
-        nextHash: hashOfSecret(next),
+        nextHash: hashOfSecret(successors[0]),
         expiresInSeconds: refreshExpiresInSeconds,
         by,
       });
-      if (outcome.kind === 'rotated') return grant(outcome.user, outcome.sessionId, next);
+      if (outcome.kind === 'rotated') return grant(outcome.user, outcome.sessionId, successors[0]);
+      if (outcome.kind === 'repeated') {
+        const successor = successors.find((each) => hashOfSecret(each).equals(outcome.successorHash));
+        if (successor !== undefined) return grant(outcome.user, outcome.sessionId, successor);
+        throw new UnavailableError(
+          'The refresh token was used a moment ago in a process with another secret',
+          {
+            code: 'refresh_elsewhere',
+          },
+        );
+      }
       if (outcome.kind === 'unknown') throw invalid();
       await revocations.announce(outcome.revocations);
       throw new UnauthenticatedError('The refresh token was used before; log in again', 'refresh_reused');

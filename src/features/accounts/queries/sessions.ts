@@ -10,9 +10,11 @@ export type SessionUser = Pick<Account, 'id' | 'username' | 'email' | 'role' | '
 
 /** Sessions of one user; the oldest gives way. */
 const mostSessions = 50;
+/** So long after its first use a refresh token gives its successor again (s). */
+const repeatSeconds = 30;
 
 /**
- * Sessions in Postgres: each is a family of refresh tokens of which only the last is good. All reject with
+ * Sessions in Postgres: each is a family of refresh tokens of which only the last is unused. All reject with
  * {@link UnavailableError} when it does not answer.
  */
 export function createSessionQueries(knex: Knex, life: CredentialLife) {
@@ -100,7 +102,7 @@ async function rotate(
     by,
   }: {
     readonly hash: Buffer;
-    /** Of the token that takes its place. */
+    /** Of the token that takes its place, unless one has done so already. */
     readonly nextHash: Buffer;
     readonly expiresInSeconds: number;
     readonly by: Actor;
@@ -108,7 +110,14 @@ async function rotate(
   life: CredentialLife,
 ): Promise<
   | { readonly kind: 'rotated'; readonly sessionId: string; readonly user: SessionUser }
-  /** It was used before: the session is ended, because one of its two holders is a thief. */
+  /** It was used a moment ago, and the token that took its place was not. */
+  | {
+      readonly kind: 'repeated';
+      readonly sessionId: string;
+      readonly user: SessionUser;
+      readonly successorHash: Buffer;
+    }
+  /** It was used before that: the session is ended, because one of its two holders is a thief. */
   | { readonly kind: 'reused'; readonly revocations: readonly Revocation[] }
   | { readonly kind: 'unknown' }
 > {
@@ -122,6 +131,8 @@ async function rotate(
   const user = await liveUserOf(trx, sessionId);
   if (user === undefined) return { kind: 'unknown' };
   if (found.used_at !== null) {
+    const successorHash = await successorOf(trx, sessionId, hash);
+    if (successorHash !== undefined) return { kind: 'repeated', sessionId, user, successorHash };
     await endSession(trx, sessionId, 'reuse');
     await recordEvent(trx, { type: 'session.reuse_detected', userId: user.id, by });
     return { kind: 'reused', revocations: await revokeSessions(trx, [sessionId], life) };
@@ -132,6 +143,25 @@ async function rotate(
     .where({ id: sessionId })
     .update({ last_used_at: trx.fn.now(), expires_at: expiryAfter(trx, expiresInSeconds) });
   return { kind: 'rotated', sessionId, user };
+}
+
+/**
+ * Hash of the unused token of a session, if the used token `hash` is the one before it and was used no longer ago than it may be
+ * repeated. The session is locked, so that the successor is not being used meanwhile.
+ */
+async function successorOf(
+  trx: Knex.Transaction,
+  sessionId: string,
+  hash: Buffer,
+): Promise<Buffer | undefined> {
+  const recent = trx.raw("used_at > now() - ? * interval '1 second' as is_recent", [repeatSeconds]);
+  const [last, before] = await trx('refresh_tokens')
+    .where({ session_id: sessionId })
+    .orderBy('used_at', 'desc', 'first')
+    .limit(2)
+    .select<{ hash: Buffer; used_at: Date | null; is_recent: boolean | null }[]>('hash', 'used_at', recent);
+  const isBefore = before?.hash.equals(hash) === true && before.is_recent === true;
+  return isBefore && last?.used_at === null ? last.hash : undefined;
 }
 
 /** Whose session it is, unless it or the account has ended. Both stay as they are until the transaction ends. */
