@@ -130,3 +130,11 @@ export function messageOf(error: unknown): string {
 export function isUnrecoverable(error: unknown): boolean {
   return error instanceof Error && 'isUnrecoverable' in error && error.isUnrecoverable === true;
 }
+
+/** Errors that no outage explains. */
+const bugs = [TypeError, RangeError, ReferenceError, SyntaxError];
+
+/** Throws an error that no outage explains; any other is left to the caller. */
+export function throwBugs(error: unknown): void {
+  if (bugs.some((kind) => error instanceof kind)) throw error as Error;
+}

@@ -58,6 +58,7 @@ describe('collecting quotes', () => {
       local,
       store,
       want: createWant({ demand, enqueue, clock: systemClock, freshMs: 60_000 }),
+      demand,
       ticks,
       clock: systemClock,
       freshMs: 60_000,

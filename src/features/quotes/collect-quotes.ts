@@ -1,18 +1,20 @@
-import type { Want } from './demand/demand.ts';
+import type { Demand, Want } from './demand/demand.ts';
 import type { ReadCounter } from './demand/interest.ts';
 import type { QuoteFailure, QuoteReading } from '../../domain/cached-quote.ts';
 import { freshness } from '../../domain/cached-quote.ts';
+import { throwBugs } from '../../domain/errors.ts';
 import type { QuoteState, Urgency } from '../../domain/quote.ts';
 import type { Tick, TickSubscriber } from './ticks.ts';
 import { createBell } from '../../platform/concurrency/wake-signal.ts';
 import type { Clock } from '../../platform/concurrency/clock.ts';
 import type { LocalCache } from './local-cache.ts';
 import type { QuoteStore, StoredQuote } from './quote-store.ts';
+import { WaitingRoom, type Waiter } from './waiting-room.ts';
 
 /**
- * Waiting for quotes. A collection reads the cache, says what it wants, and from then on listens to ticks until every asset
- * has settled: a fresh quote, or the reason why there is none. Ticks may be lost and demand may be wiped with Redis, so it
- * also looks again by itself every second.
+ * Waiting for quotes. A collection reads the cache, says what it wants, and from then on asks nothing: ticks wake it until every
+ * asset has settled (a fresh quote, or the reason why there is none). Ticks may be lost and demand may be wiped with Redis, so
+ * the {@link WaitingRoom} of the process looks after all that wait.
  */
 export interface CollectRequest {
   readonly currency: string;
@@ -23,6 +25,8 @@ export interface CollectRequest {
   /** Longest wait in milliseconds; what has not settled by then is reported as it is. */
   readonly waitMs: number;
   readonly signal?: AbortSignal | undefined;
+  /** While the cache cannot be asked it goes on waiting, instead of rejecting. */
+  readonly outlastsOutages?: boolean;
   /** Told as assets settle, in batches. */
   readonly onSettled?: (readings: readonly QuoteReading[]) => void;
   /** Told once when the cache alone does not suffice, with the number of assets that are waited for. */
@@ -34,6 +38,7 @@ interface CollectorDeps {
   readonly local?: Pick<LocalCache, 'get' | 'put'>;
   readonly store: Pick<QuoteStore, 'readMany'>;
   readonly want: Want;
+  readonly demand: Pick<Demand, 'forgotten'>;
   readonly ticks: TickSubscriber;
   readonly clock: Clock;
   readonly freshMs: number;
@@ -45,63 +50,97 @@ interface CollectorDeps {
 
 export type CollectQuotes = (request: CollectRequest) => Promise<ReadonlyMap<string, QuoteReading>>;
 
-/** How often a collection looks again by itself (ms). */
-const lookAgainMs = 1_000;
-
 /**
- * Builds the collector. Its promise rejects only when the cache cannot be read at all or when `signal` aborts; then with the
- * signal's reason.
+ * Builds the collector. Its promise rejects only when the cache cannot be read at all, unless the request outlasts that, or when
+ * `signal` aborts; then with the signal's reason.
  */
 export function createQuoteCollector(deps: CollectorDeps): CollectQuotes {
-  return (request) => new Collection(deps, request).run();
+  const room = new WaitingRoom(deps);
+  // Who ends at the same time as others shares their answer.
+  let asked: Promise<QuoteState> | undefined;
+  const pendingState = (): Promise<QuoteState> =>
+    (asked ??= deps.pendingState().finally(() => (asked = undefined)));
+  return (request) => new Collection({ ...deps, pendingState }, room, request).run();
 }
 
 /** One collection in progress. */
-class Collection {
+class Collection implements Waiter {
   readonly #deps: CollectorDeps;
+  readonly #room: WaitingRoom;
   readonly #request: CollectRequest;
   readonly #settled = new Map<string, QuoteReading>();
   readonly #missing: Set<string>;
   readonly #lastKnown = new Map<string, StoredQuote>();
   readonly #bell = createBell();
+  /** Assets that were wanted at first. */
+  #size = 0;
+  #hasToldOfWait = false;
 
-  constructor(deps: CollectorDeps, request: CollectRequest) {
+  constructor(deps: CollectorDeps, room: WaitingRoom, request: CollectRequest) {
     this.#deps = deps;
+    this.#room = room;
     this.#request = request;
     this.#missing = new Set(request.assetIds);
   }
 
+  get currency(): string {
+    return this.#request.currency;
+  }
+
+  get missing(): ReadonlySet<string> {
+    return this.#missing;
+  }
+
   async run(): Promise<ReadonlyMap<string, QuoteReading>> {
-    const { waitMs, onWait, signal } = this.#request;
+    const { waitMs, signal } = this.#request;
     const deadline = this.#deps.clock.now() + waitMs;
+    this.#lookAtHeld();
+    if (this.#isDone()) return this.#settled;
     // Listening before reading: a tick between the two would otherwise be missed.
-    const stopListening = this.#deps.ticks.listen({ onTick: (tick) => this.#onTick(tick) });
+    this.#room.enter(this);
     signal?.addEventListener('abort', this.#bell.ring, { once: true });
     try {
-      this.#lookAtHeld();
-      if (this.#missing.size > 0) await this.#look();
-      if (this.#missing.size > 0 && waitMs > 0) {
-        onWait?.(this.#missing.size);
-        await this.#waitUntil(deadline);
-      }
+      await this.#askInTurn(waitMs);
+      if (waitMs > 0) await this.#waitUntil(deadline);
     } finally {
-      stopListening();
+      this.#room.leave(this);
       signal?.removeEventListener('abort', this.#bell.ring);
     }
-    if (this.#missing.size > 0) await this.#giveUp();
+    if (!this.#isDone()) await this.#giveUp();
     return this.#settled;
   }
 
   async #waitUntil(deadline: number): Promise<void> {
-    while (this.#missing.size > 0) {
+    for (;;) {
       this.#request.signal?.throwIfAborted();
-      await this.#want();
       const left = deadline - this.#deps.clock.now();
       if (left <= 0 || this.#isDone()) return;
-      await this.#bell.wait(Math.min(left, lookAgainMs));
-      this.#request.signal?.throwIfAborted();
-      if (!this.#isDone()) await this.#look();
+      this.#tellOfWait();
+      await this.#bell.wait(left);
     }
+  }
+
+  /** Asks once; what cannot be asked now is asked by the room later. */
+  async #askInTurn(waitMs: number): Promise<void> {
+    const { outlastsOutages = false, signal } = this.#request;
+    try {
+      await this.#room.inTurn({ size: this.#missing.size, waitMs, signal }, async () => {
+        await this.#look();
+        if (this.#isDone() || waitMs <= 0) return;
+        this.#tellOfWait();
+        this.#size = this.#missing.size;
+        await this.want([...this.#missing]);
+      });
+    } catch (error) {
+      if (!outlastsOutages) throw error;
+      throwBugs(error);
+    }
+  }
+
+  #tellOfWait(): void {
+    if (this.#hasToldOfWait) return;
+    this.#hasToldOfWait = true;
+    this.#request.onWait?.(this.#missing.size);
   }
 
   /** Ticks settle assets while others wait, hence a question and not a narrowed value. */
@@ -109,12 +148,12 @@ class Collection {
     return this.#missing.size === 0;
   }
 
-  async #want(): Promise<void> {
+  async want(assetIds: readonly string[]): Promise<void> {
     const { currency, urgency, requester } = this.#request;
-    const assetIds = [...this.#missing];
     if (assetIds.length === 0) return;
-    const open = await this.#deps.want({ currency, assetIds, urgency, requester });
-    if (open < assetIds.length) await this.#look();
+    const size = Math.max(this.#size, assetIds.length);
+    const open = await this.#deps.want({ currency, assetIds, size, urgency, requester });
+    if (open < assetIds.length) await this.#look(assetIds);
   }
 
   #lookAtHeld(): void {
@@ -133,15 +172,27 @@ class Collection {
   }
 
   /** Reads what is missing from the cache and settles what can be. */
-  async #look(): Promise<void> {
-    const ids = [...this.#missing];
+  async #look(assetIds: Iterable<string> = this.#missing): Promise<void> {
+    const ids = [...assetIds];
     const stored = await this.#deps.store.readMany(this.#request.currency, ids);
-    const now = this.#deps.clock.now();
-    this.#settle(ids.flatMap((assetId, index) => this.#readingOf(assetId, stored[index], now) ?? []));
+    this.see(
+      ids.flatMap((assetId, index) => {
+        const found = stored[index];
+        return found === undefined ? [] : [[assetId, found] as const];
+      }),
+    );
   }
 
-  #readingOf(assetId: string, stored: StoredQuote | undefined, now: number): QuoteReading | undefined {
-    if (stored === undefined) return undefined;
+  see(found: readonly (readonly [assetId: string, stored: StoredQuote])[]): void {
+    const now = this.#deps.clock.now();
+    this.#settle(
+      found.flatMap(([assetId, stored]) =>
+        this.#missing.has(assetId) ? (this.#readingOf(assetId, stored, now) ?? []) : [],
+      ),
+    );
+  }
+
+  #readingOf(assetId: string, stored: StoredQuote, now: number): QuoteReading | undefined {
     this.#lastKnown.set(assetId, stored);
     const { quote, failure } = stored;
     if (quote !== undefined && freshness(quote, now, this.#deps.freshMs) === 'fresh') {
@@ -151,8 +202,7 @@ class Collection {
     return failure !== undefined && failure.until > now ? readingOfFailure(failure, quote) : undefined;
   }
 
-  #onTick(tick: Tick): void {
-    if (tick.currency !== this.#request.currency) return;
+  hear(tick: Pick<Tick, 'quotes' | 'failures'>): void {
     const now = this.#deps.clock.now();
     const readings: QuoteReading[] = [];
     for (const quote of tick.quotes) {
@@ -174,13 +224,20 @@ class Collection {
       this.#missing.delete(reading.assetId);
       if (reading.quote !== undefined) this.#deps.reads?.asset(this.#request.currency, reading.assetId);
     }
+    this.#room.settled(
+      this,
+      readings.map(({ assetId }) => assetId),
+    );
     this.#request.onSettled?.(readings);
     if (this.#missing.size === 0) this.#bell.ring();
   }
 
   /** The time is up: the last good value if there is one, else why there is none yet. */
   async #giveUp(): Promise<void> {
-    const state = await this.#deps.pendingState();
+    const state = await this.#deps.pendingState().catch((error: unknown): QuoteState => {
+      if (this.#request.outlastsOutages !== true) throw error;
+      return 'pending';
+    });
     this.#settle(
       [...this.#missing].map((assetId) => {
         const quote = this.#lastKnown.get(assetId)?.quote;

@@ -3,7 +3,7 @@
  * what Redis does not have is wanted and waited for in one collection. A crowd that wants the same asks once.
  */
 import { freshness, readingJson, type CachedQuote, type QuoteReading } from '../../domain/cached-quote.ts';
-import { messageOf, UnavailableError } from '../../domain/errors.ts';
+import { messageOf, throwBugs, UnavailableError } from '../../domain/errors.ts';
 import type { MarketRow } from '../../domain/market-row.ts';
 import type { QuoteState } from '../../domain/quote.ts';
 import { requesterText, type Requester } from '../../domain/requester.ts';
@@ -408,13 +408,6 @@ export class QuoteReader {
 
 function staleOf(readings: ReadonlyMap<string, QuoteReading>): string[] {
   return [...readings.values()].flatMap(({ state, assetId }) => (state === 'stale' ? [assetId] : []));
-}
-
-/** Errors that no outage explains. */
-const bugs = [TypeError, RangeError, ReferenceError, SyntaxError];
-
-function throwBugs(error: unknown): void {
-  if (bugs.some((kind) => error instanceof kind)) throw error as Error;
 }
 
 function cacheAway(cause: unknown): UnavailableError {

@@ -46,7 +46,7 @@ export function createQuoteService(
   const pendingState = async (): Promise<'pending' | 'rate_limited'> =>
     (await budgetState()).nextGrantInMs > 0 ? 'rate_limited' : 'pending';
   const common = { local, store, ticks, want, clock, freshMs, pendingState, reads: interest };
-  const collect = createQuoteCollector(common);
+  const collect = createQuoteCollector({ ...common, demand });
   const reader = new QuoteReader({ ...common, rowStore, publisher: ticks, collect, enqueue, log });
 
   // Not members added to the reader: private fields lie among them, and V8 looks them up slowly in an object of so many. That cost

@@ -19,24 +19,35 @@ describe('a collection of quotes', () => {
   let stored: Map<string, StoredQuote>;
   let listeners: Set<TickListener>;
   let wanted: string[][];
+  /** Assets of each question to the cache. */
+  let read: string[][];
+  /** What Redis has lost of what was wanted. */
+  let forgotten: Set<string>;
+  let isAway: boolean;
   let batches: string[][];
   let mirror: LocalCache;
   let collect: CollectQuotes;
 
   beforeEach(() => {
     mock.timers.enable({ apis: ['setTimeout', 'Date'], now: start });
-    [stored, listeners, wanted, batches] = [new Map(), new Set(), [], []];
+    [stored, listeners, wanted, batches, read] = [new Map(), new Set(), [], [], []];
+    [forgotten, isAway] = [new Set(), false];
     mirror = createLocalCache();
     collect = createQuoteCollector({
       local: mirror,
       store: {
-        readMany: (_currency: string, ids: readonly string[]) =>
-          Promise.resolve(ids.map((id) => stored.get(id) ?? { quote: undefined, failure: undefined })),
+        readMany: (_currency: string, ids: readonly string[]) => {
+          read.push([...ids]);
+          return isAway
+            ? Promise.reject(new Error('Command timed out'))
+            : Promise.resolve(ids.map((id) => stored.get(id) ?? { quote: undefined, failure: undefined }));
+        },
       },
       want: ({ assetIds }) => {
         wanted.push([...assetIds]);
         return Promise.resolve(assetIds.length);
       },
+      demand: { forgotten: (_currency, ids) => Promise.resolve(ids.filter((id) => forgotten.has(id))) },
       ticks: {
         listen: (listener) => {
           listeners.add(listener);
@@ -45,7 +56,10 @@ describe('a collection of quotes', () => {
       },
       clock: { now: () => Date.now() },
       freshMs,
-      pendingState: () => Promise.resolve('pending'),
+      pendingState: () => {
+        const state = Promise.resolve('pending' as const);
+        return isAway ? Promise.reject(new Error('Command timed out')) : state;
+      },
     });
   });
   afterEach(() => mock.timers.reset());
@@ -140,6 +154,75 @@ describe('a collection of quotes', () => {
     stored.set('b', { quote: quote('b'), failure: undefined });
     await pass(1_000);
     expect(collection.states).to.deep.equal({ a: 'fresh', b: 'fresh' });
+  });
+
+  const many = (count: number): string[] => Array.from({ length: count }, (_, index) => `id-${index}`);
+
+  it('asks once and no more while nothing changes, however many wait for the same', async () => {
+    for (let one = 0; one < 20; one += 1) await collecting(['a', 'b', 'c'], { waitMs: 60_000 });
+    expect([read.length, wanted.length]).to.deep.equal([20, 20]);
+    [read, wanted] = [[], []];
+    for (let second = 0; second < 5; second += 1) await pass(1_000);
+    expect(read).to.deep.equal(Array.from({ length: 5 }, () => ['a', 'b', 'c']));
+    expect(wanted, 'one asset asks for a call').to.deep.equal(Array.from({ length: 5 }, () => ['a']));
+  });
+
+  it('looks slowly where much is missing: 500 assets every 100 ms', async () => {
+    await collecting(many(2_000), { waitMs: 60_000 });
+    read = [];
+    await pass(1_000);
+    expect(read.map(({ length }) => length)).to.deep.equal([500]);
+    for (let pause = 0; pause < 10; pause += 1) await pass(100);
+    expect(read.map(({ length }) => length)).to.deep.equal([500, 500, 500, 500]);
+  });
+
+  it('finds what came without a tick for all who wait for it', async () => {
+    await collecting(['a', 'b'], { waitMs: 60_000 });
+    await collecting(['a'], { waitMs: 60_000 });
+    stored.set('a', { quote: quote('a'), failure: undefined });
+    await pass(1_000);
+    expect(batches).to.deep.equal([['a'], ['a']]);
+  });
+
+  it('wants again only what Redis has lost', async () => {
+    await collecting(many(10), { waitMs: 60_000 });
+    [wanted, forgotten] = [[], new Set(['id-3', 'id-7'])];
+    await pass(1_000);
+    expect(wanted).to.deep.equal([['id-0', 'id-3', 'id-7']]);
+  });
+
+  it('looks at once when ticks may have been missed', async () => {
+    const collection = await collecting(['a'], { waitMs: 60_000 });
+    stored.set('a', { quote: quote('a'), failure: undefined });
+    for (const listener of listeners) listener.onGap?.();
+    await pass(0);
+    expect(collection.states).to.deep.equal({ a: 'fresh' });
+  });
+
+  it('lets small ones ask before the large ones that wait for their turn', async () => {
+    const large = Array.from({ length: 12 }, () => collecting(many(500), { waitMs: 60_000 }));
+    await Promise.all([...large, collecting(['small'], { waitMs: 60_000 })]);
+    expect(wanted.map(({ length }) => length).indexOf(1)).to.be.below(5);
+    expect(wanted).to.have.length(13);
+  });
+
+  it('waits on while Redis is away, and has at its deadline what it has', async () => {
+    isAway = true;
+    const collection = await collecting(['a', 'b'], { outlastsOutages: true });
+    await pass(1_000);
+    expect(collection.states).to.equal(undefined);
+    tick('a');
+    await pass(1_500);
+    expect(collection.states).to.deep.equal({ a: 'fresh', b: 'pending' });
+  });
+
+  it('asks for what it could not ask while Redis was away', async () => {
+    isAway = true;
+    await collecting(['a', 'b'], { outlastsOutages: true, waitMs: 60_000 });
+    expect(wanted).to.deep.equal([]);
+    [isAway, forgotten] = [false, new Set(['a', 'b'])];
+    await pass(1_000);
+    expect(wanted).to.deep.equal([['a', 'b']]);
   });
 
   it('listens no longer than it lasts', async () => {

@@ -13,6 +13,8 @@ export interface WantRequest {
   readonly freshAfter: number;
   /** Nobody waits for it: requests of the same tenant that somebody waits for go first. */
   readonly isPatient?: boolean;
+  /** Assets of the whole request, where these are a part of it. */
+  readonly size?: number;
   /**
    * Who asks (src/domain/requester.ts); remembered for the assets that nobody wanted yet. The tenant is the user, whatever
    * keys are used; all who do not say are one tenant.
@@ -151,6 +153,16 @@ function createLooks({ redis, keys, clock }: DemandDeps) {
       const found = await redis.hmget(keys.requesters(currency), ...assetIds);
       return found.map((requester) => requester ?? undefined);
     },
+    /** Those of the assets that are neither wanted nor leased. */
+    async forgotten(currency: string, assetIds: readonly string[]): Promise<readonly string[]> {
+      if (assetIds.length === 0) return [];
+      // In this order: what is leased in between was found as wanted.
+      const [places, owners] = await Promise.all([
+        redis.zmscore(keys.demand(currency), ...assetIds),
+        redis.hmget(keys.leaseOwners(currency), ...assetIds),
+      ]);
+      return assetIds.filter((_, index) => places[index] == null && owners[index] == null);
+    },
     /** Number of assets wanted and not leased, expired leases included. */
     async size(currency: string): Promise<number> {
       const [wanted, leased] = await Promise.all([
@@ -168,9 +180,9 @@ function createLooks({ redis, keys, clock }: DemandDeps) {
 }
 
 /** 0 for the smallest requests; what nobody waits for comes after those at least. */
-function sizeClassOf({ assetIds, isPatient = false }: WantRequest): number {
-  const size = sizeLimits.findIndex((most) => assetIds.length <= most);
-  return Math.max(size === -1 ? sizeClasses - 1 : size, isPatient ? 1 : 0);
+function sizeClassOf({ assetIds, isPatient = false, size = assetIds.length }: WantRequest): number {
+  const sizeClass = sizeLimits.findIndex((most) => size <= most);
+  return Math.max(sizeClass === -1 ? sizeClasses - 1 : sizeClass, isPatient ? 1 : 0);
 }
 
 /**

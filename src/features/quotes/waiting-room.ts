@@ -1,0 +1,245 @@
+import { sleep } from '../../platform/concurrency/sleep.ts';
+import { createBell } from '../../platform/concurrency/wake-signal.ts';
+import type { Demand } from './demand/demand.ts';
+import type { QuoteStore, StoredQuote } from './quote-store.ts';
+import type { Tick, TickSubscriber } from './ticks.ts';
+
+/** Somebody who waits for assets. Whoever waits asks once; from then on the room sees to it. */
+export interface Waiter {
+  readonly currency: string;
+  /** What is still waited for. */
+  readonly missing: ReadonlySet<string>;
+  /** What a tick says of assets that are missing; those that settle leave `missing`. */
+  hear(told: Pick<Tick, 'quotes' | 'failures'>): void;
+  /** What the cache has of assets that are missing. */
+  see(found: readonly (readonly [assetId: string, stored: StoredQuote])[]): void;
+  /** Says again that these assets are wanted. */
+  want(assetIds: readonly string[]): Promise<unknown>;
+}
+
+interface RoomDeps {
+  readonly store: Pick<QuoteStore, 'readMany'>;
+  readonly demand: Pick<Demand, 'forgotten'>;
+  readonly ticks: TickSubscriber;
+}
+
+/** Time (ms) between the end of a look and the next one. */
+const lookEveryMs = 1_000;
+/** Assets of one question, and the pause (ms) after it: a look of a crowd takes longer, it does not cost more. */
+const assetsPerQuestion = 500;
+const pauseMs = 100;
+/** Assets whose waiters ask at once, each for itself; whoever comes then waits until some are through, the smallest first. */
+const assetsAskedAtOnce = 2_000;
+/** Who has no time to wait for quotes still waits so long (ms) for its turn to ask. */
+const leastTurnMs = 2_000;
+
+/**
+ * What a process waits for, once however many wait. Ticks settle it. They may be lost, and demand may be wiped with Redis, so
+ * one slow look goes round over all that is missing: what has come without a tick is found, and what nobody wants any more is
+ * wanted again. It asks {@link assetsPerQuestion} assets every {@link pauseMs} at most, whatever the number of those who wait.
+ */
+export class WaitingRoom {
+  readonly #deps: RoomDeps;
+  /** Who waits for an asset, by currency: mostly one. */
+  readonly #waiting = new Map<string, Map<string, Waiter | Set<Waiter>>>();
+  readonly #present = new Set<Waiter>();
+  #stopListening: (() => void) | undefined;
+  /** Until the next look; undefined while one is under way. */
+  #timer: NodeJS.Timeout | undefined;
+  #isLooking = false;
+  #askedAtOnce = 0;
+  readonly #line: { readonly size: number; readonly call: () => void }[] = [];
+
+  constructor(deps: RoomDeps) {
+    this.#deps = deps;
+  }
+
+  /** From now on the waiter hears of what it misses. */
+  enter(waiter: Waiter): void {
+    this.#present.add(waiter);
+    for (const assetId of waiter.missing) this.#add(waiter, assetId);
+    this.#stopListening ??= this.#deps.ticks.listen({
+      onTick: (tick) => this.#tell(tick),
+      // What has come meanwhile was told to nobody.
+      onGap: () => this.#lookAfter(0),
+    });
+    if (this.#timer === undefined) this.#lookAfter(lookEveryMs);
+  }
+
+  /** The waiter misses these assets no longer. */
+  settled(waiter: Waiter, assetIds: Iterable<string>): void {
+    const waiting = this.#waiting.get(waiter.currency);
+    if (waiting === undefined) return;
+    for (const assetId of assetIds) {
+      const held = waiting.get(assetId);
+      if (held instanceof Set) held.delete(waiter);
+      if (held === waiter || (held instanceof Set && held.size === 0)) waiting.delete(assetId);
+    }
+    if (waiting.size === 0) this.#waiting.delete(waiter.currency);
+  }
+
+  leave(waiter: Waiter): void {
+    this.settled(waiter, waiter.missing);
+    this.#present.delete(waiter);
+    if (this.#present.size > 0) return;
+    this.#stopListening?.();
+    this.#stopListening = undefined;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+
+  /**
+   * Lets a waiter ask about `size` assets when it is its turn: small ones first, so that one coin is not behind a crowd. Nothing is
+   * asked when the turn does not come within `waitMs` (2 s at least), or `signal` aborts.
+   */
+  async inTurn(
+    {
+      size,
+      waitMs,
+      signal,
+    }: {
+      readonly size: number;
+      readonly waitMs: number;
+      readonly signal: AbortSignal | undefined;
+    },
+    ask: () => Promise<void>,
+  ): Promise<void> {
+    if (this.#askedAtOnce > 0 && this.#askedAtOnce + size > assetsAskedAtOnce) {
+      if (!(await this.#turn(size, waitMs, signal))) return;
+    } else this.#askedAtOnce += size;
+    try {
+      await ask();
+    } finally {
+      this.#askedAtOnce -= size;
+      this.#callNext();
+    }
+  }
+
+  /** Resolves with whether the turn came. */
+  async #turn(size: number, waitMs: number, signal: AbortSignal | undefined): Promise<boolean> {
+    let wasCalled = false;
+    const bell = createBell();
+    const place = {
+      size,
+      call: () => {
+        wasCalled = true;
+        bell.ring();
+      },
+    };
+    const behind = this.#line.findIndex((other) => other.size > size);
+    this.#line.splice(behind === -1 ? this.#line.length : behind, 0, place);
+    signal?.addEventListener('abort', bell.ring, { once: true });
+    await bell.wait(Math.max(waitMs, leastTurnMs));
+    signal?.removeEventListener('abort', bell.ring);
+    if (!wasCalled) this.#line.splice(this.#line.indexOf(place), 1);
+    return wasCalled;
+  }
+
+  #callNext(): void {
+    for (let next = this.#line[0]; next !== undefined; next = this.#line[0]) {
+      if (this.#askedAtOnce > 0 && this.#askedAtOnce + next.size > assetsAskedAtOnce) return;
+      this.#line.shift();
+      this.#askedAtOnce += next.size;
+      next.call();
+    }
+  }
+
+  #add(waiter: Waiter, assetId: string): void {
+    const waiting = this.#waiting.get(waiter.currency) ?? new Map<string, Waiter | Set<Waiter>>();
+    this.#waiting.set(waiter.currency, waiting);
+    const held = waiting.get(assetId);
+    if (held === undefined) waiting.set(assetId, waiter);
+    else if (held instanceof Set) held.add(waiter);
+    else waiting.set(assetId, new Set([held, waiter]));
+  }
+
+  #waitersFor(currency: string, assetId: string): readonly Waiter[] {
+    const held = this.#waiting.get(currency)?.get(assetId);
+    if (held === undefined) return [];
+    return held instanceof Set ? [...held] : [held];
+  }
+
+  /** Every waiter hears a tick once, and of it only what it misses. */
+  #tell(tick: Tick): void {
+    const told = new Map<
+      Waiter,
+      { quotes: Tick['quotes'][number][]; failures: Tick['failures'][number][] }
+    >();
+    const partOf = (waiter: Waiter) => {
+      const part = told.get(waiter) ?? { quotes: [], failures: [] };
+      told.set(waiter, part);
+      return part;
+    };
+    for (const quote of tick.quotes)
+      for (const waiter of this.#waitersFor(tick.currency, quote.assetId)) partOf(waiter).quotes.push(quote);
+    for (const failure of tick.failures)
+      for (const waiter of this.#waitersFor(tick.currency, failure.assetId))
+        partOf(waiter).failures.push(failure);
+    for (const [waiter, part] of told) waiter.hear(part);
+  }
+
+  #lookAfter(ms: number): void {
+    if (this.#isLooking || this.#present.size === 0) return;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => void this.#lookRound(), ms);
+  }
+
+  async #lookRound(): Promise<void> {
+    this.#timer = undefined;
+    this.#isLooking = true;
+    try {
+      for (const currency of [...this.#waiting.keys()]) await this.#look(currency);
+    } catch {
+      // Redis does not answer; the next round asks again.
+    } finally {
+      this.#isLooking = false;
+      this.#lookAfter(lookEveryMs);
+    }
+  }
+
+  async #look(currency: string): Promise<void> {
+    // Who comes meanwhile has just asked for itself.
+    const ids = [...(this.#waiting.get(currency)?.keys() ?? [])];
+    const isMissing = (assetId: string): boolean => this.#waiting.get(currency)?.has(assetId) === true;
+    for (let begin = 0; begin < ids.length; begin += assetsPerQuestion) {
+      if (begin > 0) await sleep(pauseMs);
+      const asked = ids.slice(begin, begin + assetsPerQuestion).filter(isMissing);
+      await this.#see(currency, asked);
+      const missing = asked.filter(isMissing);
+      const forgotten = await this.#deps.demand.forgotten(currency, missing);
+      // One is wanted in any case: that asks for a call, should the job that makes it be lost.
+      await this.#wantAgain(
+        currency,
+        begin === 0 ? new Set([...missing.slice(0, 1), ...forgotten]) : forgotten,
+      );
+    }
+  }
+
+  async #see(currency: string, assetIds: readonly string[]): Promise<void> {
+    const stored = await this.#deps.store.readMany(currency, assetIds);
+    const found = new Map<Waiter, (readonly [string, StoredQuote])[]>();
+    for (const [index, assetId] of assetIds.entries()) {
+      const has = stored[index];
+      if (has === undefined || (has.quote === undefined && has.failure === undefined)) continue;
+      for (const waiter of this.#waitersFor(currency, assetId)) {
+        const part = found.get(waiter) ?? [];
+        found.set(waiter, part);
+        part.push([assetId, has]);
+      }
+    }
+    for (const [waiter, part] of found) waiter.see(part);
+  }
+
+  /** Of several who wait for an asset the first wants it; it counts as theirs before as after. */
+  async #wantAgain(currency: string, assetIds: Iterable<string>): Promise<void> {
+    const parts = new Map<Waiter, string[]>();
+    for (const assetId of assetIds) {
+      const [waiter] = this.#waitersFor(currency, assetId);
+      if (waiter === undefined) continue;
+      const part = parts.get(waiter) ?? [];
+      parts.set(waiter, part);
+      part.push(assetId);
+    }
+    for (const [waiter, part] of parts) await waiter.want(part);
+  }
+}
