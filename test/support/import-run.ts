@@ -135,6 +135,7 @@ export function importsOn(
         return Promise.resolve();
       },
     },
+    deadlineMs: 300_000,
     abandoned: (workKey) => abandonments.watch(workKey),
     imports,
     importRuns: createImportRuns(knex),

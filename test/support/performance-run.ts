@@ -86,6 +86,7 @@ export async function openPerformanceRuns(threshold?: number): Promise<Performan
     clock,
     log: silentLogger(),
     events: events as never,
+    deadlineMs: 300_000,
     abandoned: (workKey: string) => abandonments.watch(workKey),
   };
   const runs: PerformanceRuns = {

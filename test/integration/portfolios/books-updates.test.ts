@@ -237,6 +237,7 @@ describe('updates of books', () => {
         },
         clock: systemClock,
         log: silentLogger(),
+        deadlineMs: 300_000,
         abandoned: (key: string) => abandonments.watch(key),
       };
       const news = { publish: (booked: string) => Promise.resolve(void told.push(booked)) };

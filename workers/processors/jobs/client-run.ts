@@ -8,7 +8,10 @@ import { createRunQueries, type RunQueries } from '../../../src/features/jobs/qu
 import { createControlChannel } from '../../../src/features/jobs/control-channel.ts';
 import { createJobEventLog, workSubject, type JobEventLog } from '../../../src/features/jobs/job-events.ts';
 import type { Clock } from '../../../src/platform/concurrency/clock.ts';
-import { AppError } from '../../../src/domain/errors.ts';
+import { AppError, messageOf } from '../../../src/domain/errors.ts';
+import { withDeadline } from '../../../src/platform/concurrency/deadline.ts';
+import { isRedisOutage } from '../../../src/platform/redis/outage.ts';
+import { isOutage } from '../../../db/outage.ts';
 import type { Logger } from '../../../src/platform/observability/logger.ts';
 import type { Platform } from '../../../src/platform/platform.ts';
 import type { JobContext } from '../../runtime/processor.ts';
@@ -21,6 +24,8 @@ export interface ClientRunDeps {
   readonly events: JobEventLog;
   readonly clock: Clock;
   readonly log: Logger;
+  /** Time (ms) after its submission up to which an outage of a store costs a job no attempt. */
+  readonly deadlineMs: number;
   /** A signal that aborts when nobody waits for the work any more. */
   readonly abandoned: (workKey: string) => { signal: AbortSignal; forget(): void };
 }
@@ -30,7 +35,7 @@ export interface ClientRunDeps {
  * @param kickWebhooks Told of jobs that have ended and whose end is to be told as a webhook.
  */
 export function openClientRuns(
-  { knex, redis, subscriber, keys, clock, log }: Platform,
+  { config, knex, redis, subscriber, keys, clock, log }: Platform,
   kickWebhooks: (ids: readonly string[]) => void,
 ): ClientRunDeps {
   const abandonments = createAbandonments();
@@ -42,6 +47,7 @@ export function openClientRuns(
     events: createJobEventLog(redis, keys.jobEvents),
     clock,
     log,
+    deadlineMs: config.JOB_DEADLINE_SECONDS * 1000,
     abandoned: (workKey) => abandonments.watch(workKey),
   };
 }
@@ -72,6 +78,12 @@ export function createAbandonments() {
   };
 }
 
+/** A run that an outage of a store ended is started again after this time (ms), and up to as long again: not all at once. */
+const againAfterMs = 1_000;
+
+/** A run that is over does not wait longer (ms) for Redis to take the next of its kind. */
+const releaseMs = 2_000;
+
 /** What the work of a run is given. */
 export interface RunControl {
   readonly startedAt: Date;
@@ -82,8 +94,9 @@ export interface RunControl {
 
 /**
  * Runs `work`, which returns the JSON text of the result, and ends the rows. An error that is meant for clients (an
- * {@link AppError} below 500) fails the rows with its code and message at once; any other is tried again, and on the last
- * attempt fails them too, so that no accepted job is left open.
+ * {@link AppError} below 500) fails the rows with its code and message at once. An outage of Redis or Postgres puts the job back, which
+ * costs no attempt, until the deadline of the job. Any other error is tried again, and on the last attempt fails the rows too, so that
+ * no accepted job is left open.
  */
 export async function runForClients(
   deps: ClientRunDeps,
@@ -107,6 +120,9 @@ export async function runForClients(
       await failRows(deps, workKey, { code: error.code, message: error.message, status: error.status });
       return null;
     }
+    const isAway = isRedisOutage(error) || isOutage(error);
+    if (isAway && deps.clock.now() < context.addedAt + deps.deadlineMs)
+      throw new PutBack(messageOf(error), againAfterMs * (1 + Math.random()));
     if (context.isLastAttempt) {
       await failRows(deps, workKey, { code: 'job_failed', message: 'The job failed repeatedly' });
     }
@@ -134,8 +150,13 @@ async function workAndComplete(
   const signal = AbortSignal.any([context.waitSignal, abandoned.signal]);
   try {
     const body = await work({ startedAt, progress, signal });
-    // Who submits the same work from here on gets a run of its own; who did before is in the statement that follows.
-    await context.releaseDeduplication();
+    // Who submits the same work from here on gets a run of its own; who did before is in the statement that follows. While Redis is
+    // away nobody can be queued at all, and the reconciler queues whoever comes then.
+    await withDeadline(context.releaseDeduplication(), releaseMs, 'releasing the next run').catch(
+      (error: unknown) => {
+        if (!isRedisOutage(error)) throw error;
+      },
+    );
     const ended = await deps.runs.complete({ workKey, startedAt }, uuidv7(), body);
     if (ended.length > 0) await progress.completed(ended);
   } catch (error) {

@@ -96,6 +96,7 @@ async function resultOf(
     requester,
     waitMs: Math.max(leastWaitMs, addedAt + deadlineMs - startedAt.getTime()),
     signal,
+    outlastsOutages: true,
     onSettled: (settled) => progress.settled(settled),
     onWait: () => progress.waits(),
   });

@@ -1,0 +1,82 @@
+import { expect } from 'chai';
+import { silentLogger } from '../../../src/platform/observability/logger.ts';
+import { DeadlineError } from '../../../src/platform/concurrency/deadline.ts';
+import { NotFoundError, UnavailableError } from '../../../src/domain/errors.ts';
+import { createAbandonments, runForClients } from '../../../workers/processors/jobs/client-run.ts';
+import type { JobContext } from '../../../workers/runtime/processor.ts';
+import { PutBack } from '../../../workers/runtime/requeue.ts';
+import { jobContext } from '../../support/job-context.ts';
+
+const deadlineMs = 60_000;
+
+describe('a run for clients', () => {
+  /** Rows that were ended, and how. */
+  let ended: string[];
+  beforeEach(() => (ended = []));
+
+  /** What a run that works so comes to. */
+  async function outcomeOf(
+    work: () => Promise<string>,
+    different: Partial<JobContext> = {},
+  ): Promise<unknown> {
+    const abandonments = createAbandonments();
+    const deps = {
+      jobs: { countOpen: () => Promise.resolve(1) },
+      runs: {
+        markProgress: () => Promise.resolve(),
+        complete: () => Promise.resolve([...(ended.push('completed'), ['row'])]),
+        fail: (_run: unknown, { code }: { code: string }) =>
+          Promise.resolve([...(ended.push(code), ['row'])]),
+      },
+      events: { append: () => Promise.resolve() },
+      clock: { now: () => Date.now() },
+      log: silentLogger(),
+      deadlineMs,
+      abandoned: (workKey: string) => abandonments.watch(workKey),
+    } as unknown as Parameters<typeof runForClients>[0];
+    const context = { ...jobContext(), isLastAttempt: true, ...different };
+    return await runForClients(deps, { run: { workKey: 'w', total: 1 }, context }, work).catch(
+      (error: unknown) => error,
+    );
+  }
+
+  const outages = {
+    'a Redis that does not answer in time': new Error('Command timed out'),
+    'a Redis that is away': new Error("Stream isn't writeable and enableOfflineQueue options is false"),
+    'a Redis that starts': new Error('LOADING Redis is loading the dataset in memory'),
+    'a full Redis': new Error("OOM command not allowed when used memory > 'maxmemory'."),
+    'an add that takes too long': new DeadlineError('adding a job', 1_500),
+    'a cache that does not answer': new UnavailableError('The cache does not answer', {
+      code: 'cache_unavailable',
+      cause: new Error('Connection is closed.'),
+    }),
+    'a Postgres that is away': Object.assign(new Error('connect'), { code: 'ECONNREFUSED' }),
+  };
+  for (const [what, error] of Object.entries(outages)) {
+    it(`is put back, without an attempt, by ${what}`, async () => {
+      const outcome = await outcomeOf(() => Promise.reject(error));
+      expect(outcome).to.be.instanceOf(PutBack);
+      expect((outcome as PutBack).delayMs).to.be.within(1_000, 2_000);
+      expect(ended).to.deep.equal([]);
+    });
+  }
+
+  it('counts attempts again once its deadline has passed', async () => {
+    const addedAt = Date.now() - deadlineMs;
+    const outcome = await outcomeOf(() => Promise.reject(new Error('Command timed out')), { addedAt });
+    expect(outcome).to.not.be.instanceOf(PutBack);
+    expect(ended).to.deep.equal(['job_failed']);
+  });
+
+  it('fails at once by what was asked, and at the last attempt by a fault of ours', async () => {
+    expect(await outcomeOf(() => Promise.reject(new NotFoundError('no such coin')))).to.equal(null);
+    expect(await outcomeOf(() => Promise.reject(new TypeError('a bug')))).to.be.instanceOf(TypeError);
+    expect(ended).to.deep.equal(['not_found', 'job_failed']);
+  });
+
+  it('ends its rows while Redis is away', async () => {
+    const releaseDeduplication = (): Promise<void> => Promise.reject(new Error('Connection is closed.'));
+    expect(await outcomeOf(() => Promise.resolve('{}'), { releaseDeduplication })).to.equal(null);
+    expect(ended).to.deep.equal(['completed']);
+  });
+});
