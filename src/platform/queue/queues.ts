@@ -13,6 +13,8 @@ const addDeadlineMs = 1_500;
 export interface Queues {
   /** Adds a job. @throws when Redis does not take it in time. */
   add<N extends JobName>(name: N, data: JobData<N>, options?: JobsOptions): Promise<void>;
+  /** Whether a job with this deduplication id waits or runs, so that adding another would change nothing. @throws when Redis is away. */
+  has(name: JobName, deduplicationId: string): Promise<boolean>;
   /** Jobs by state of one queue, for metrics and health. @throws when Redis is not connected. */
   counts(queue: QueueName): Promise<Readonly<Record<string, number>>>;
   /** The BullMQ queue itself, for upkeep. */
@@ -58,6 +60,10 @@ export function openQueues({
       // The deadline may pass first; a later rejection then belongs to nobody.
       adding.catch(() => undefined);
       await withDeadline(adding, addDeadlineMs, `adding ${name}`);
+    },
+    async has(name, deduplicationId) {
+      refuseWithoutRedis();
+      return (await handles[registry[name].queue].getDeduplicationJobId(deduplicationId)) != null;
     },
     async counts(queue) {
       refuseWithoutRedis();

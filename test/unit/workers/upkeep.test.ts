@@ -8,8 +8,8 @@ describe('the reconciliation of jobs', () => {
   let looked: (string | undefined)[];
   let added: { name: string; workKey: string; priority: number | undefined }[];
 
-  /** `pages` pages of one open job each. */
-  function upkeepOver(pages: number) {
+  /** `pages` pages of one open job each; `live` are the works that Redis still has. */
+  function upkeepOver(pages: number, live: readonly string[] = []) {
     [looked, added] = [[], []];
     const runs = {
       openWork({ after }: { after?: string | undefined }) {
@@ -21,6 +21,7 @@ describe('the reconciliation of jobs', () => {
       },
     } as unknown as Parameters<typeof createReconcile>[1];
     const queues = {
+      has: (_name: string, workKey: string) => Promise.resolve(live.includes(workKey)),
       add(name: string, { workKey }: { workKey: string }, { priority }: { priority?: number }) {
         added.push({ name, workKey, priority });
         return Promise.resolve();
@@ -36,6 +37,11 @@ describe('the reconciliation of jobs', () => {
     expect(added).to.deep.equal(
       ['w0', 'w1', 'w2'].map((workKey) => ({ name: 'bulk.fetch', workKey, priority: 7 })),
     );
+  });
+
+  it('leaves alone what Redis still has', async () => {
+    expect(await upkeepOver(3, ['w0', 'w2'])()).to.equal(1);
+    expect(added.map(({ workKey }) => workKey)).to.deep.equal(['w1']);
   });
 
   it('goes on behind the pages of the last look, and from the beginning after the end', async () => {

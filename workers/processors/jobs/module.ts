@@ -45,8 +45,8 @@ const reconcileLimit = 1_000;
 const pagesPerLook = 5;
 
 /**
- * Adds every open work again. Deduplication makes that harmless for work that is queued or running, so there is no need to
- * find out which of it Redis has lost.
+ * Adds every open work again that Redis has lost. Whether it has is asked first, which costs a small part of adding: open work that
+ * only waits is looked at every few seconds. Deduplication makes it harmless to be wrong.
  */
 export function createReconcile(
   { queues, log }: Pick<Platform, 'queues' | 'log'>,
@@ -55,9 +55,14 @@ export function createReconcile(
   /** Where the last look of this process ended; undefined for the beginning. */
   let after: string | undefined;
 
-  async function addAgain({ name, ...work }: OpenWork, ahead: number): Promise<void> {
-    if (isClientJob(name)) await enqueueWork(queues, { ...work, name, ahead });
-    else log.error({ name, workKey: work.workKey }, 'an open job has a name that is not known');
+  async function addAgain({ name, ...work }: OpenWork, ahead: number): Promise<boolean> {
+    if (!isClientJob(name)) {
+      log.error({ name, workKey: work.workKey }, 'an open job has a name that is not known');
+      return false;
+    }
+    if (await queues.has(name, work.workKey)) return false;
+    await enqueueWork(queues, { ...work, name, ahead });
+    return true;
   }
 
   return async () => {
@@ -76,8 +81,8 @@ export function createReconcile(
         limit: reconcileLimit,
         after,
       });
-      await Promise.all(works.map((work) => addAgain(work, aheadOf(work))));
-      added += works.length;
+      const answers = await Promise.all(works.map((work) => addAgain(work, aheadOf(work))));
+      added += answers.filter(Boolean).length;
       after = next;
       if (next === undefined) break;
     }
