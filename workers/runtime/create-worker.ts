@@ -3,6 +3,7 @@ import type { Redis } from 'ioredis';
 import { ZodError } from 'zod';
 import { type QueueName, registry, type JobName } from '../../jobs/registry.ts';
 import { isUnrecoverable, messageOf } from '../../src/domain/errors.ts';
+import { redisScript, runScript } from '../../src/platform/redis/redis-script.ts';
 import type { Logger } from '../../src/platform/observability/logger.ts';
 import type { JobContext, Processor, ProcessorsOf } from './processor.ts';
 import { createDrain } from './drain.ts';
@@ -11,7 +12,9 @@ import { PutBack } from './requeue.ts';
 /**
  * A BullMQ worker under our rules: data is checked before it is run, a lost lock aborts its job, a put-back costs no attempt,
  * and closing has a deadline. A crashed process's jobs are taken over within 10 s: the lock lives 8 s, and every 2 s somebody
- * looks for jobs without one (refresh jobs: 4 s and 1 s). After an outage of Redis that outlives the locks it takes two looks.
+ * looks for jobs without one (refresh jobs: 4 s and 1 s). After an outage of Redis that outlives the locks it takes two looks. A
+ * job that stalls too often has ended its process each time, and fails; a process that lost the lock of a job and lives to notice was
+ * not ended by it, so that this does not count, however often Redis is away.
  */
 interface WorkerRequest<Q extends QueueName> {
   readonly queue: Q;
@@ -22,6 +25,8 @@ interface WorkerRequest<Q extends QueueName> {
   readonly concurrency: number;
   /** How long (ms) a job of a dead process stays its own. Default 8 s. */
   readonly lockMs?: number;
+  /** Jobs that wait for something hold places: when all are taken, large ones make room for smaller ones that wait for their turn. */
+  readonly givesWay?: boolean;
   readonly log: Logger;
   /** Told of a job that failed for good, also when no processor ran (stalled too often). */
   readonly onDead?: (name: JobName, data: unknown, reason: string) => Promise<void>;
@@ -47,23 +52,44 @@ const defaultLockMs = 8_000;
 const looksPerLock = 4;
 /** Crashes of its process that a job survives. */
 const maxStalled = 3;
+/** Starts of a job from which on every stall counts: should a job keep its process from renewing locks, it has an end too. */
+const mostForgivenStarts = 100;
+
+/** KEYS: a job. It was not its fault that it stalled; BullMQ may count that before or after. */
+const forgiveScript = redisScript(`
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+return redis.call('HINCRBY', KEYS[1], 'stc', -1)`);
+
+/** A full worker looks this often (ms) for smaller jobs, and makes room for so many of them at most. */
+const giveWayEveryMs = 500;
+const mostRoomAtOnce = 50;
+
+interface JobInHand {
+  readonly job: Job;
+  /** Stops the job if it waits. Absent before it has started. */
+  stopWaiting?: (why: PutBack) => void;
+}
 
 /** Starts a worker on a queue. */
 export function createWorker<Q extends QueueName>(request: WorkerRequest<Q>): RunningWorker {
-  const { queue, redis, prefix, concurrency, lockMs = defaultLockMs, log } = request;
+  const { queue, redis, prefix, concurrency, lockMs = defaultLockMs, givesWay = false, log } = request;
   const drain = createDrain();
+  const inHand = new Map<string, JobInHand>();
   let active = 0;
   let lastActivityAt = performance.now();
 
   const run = async (job: Job, token?: string, signal?: AbortSignal): Promise<unknown> => {
     active++;
     lastActivityAt = performance.now();
+    const held: JobInHand = { job };
+    inHand.set(job.id ?? '', held);
     try {
-      return await runJob({ request, job, signal: signal ?? new AbortController().signal, drain });
+      return await runJob({ request, held, signal: signal ?? new AbortController().signal, drain });
     } catch (error) {
       return await settleFailure(job, token, error);
     } finally {
       active--;
+      if (inHand.get(job.id ?? '') === held) inHand.delete(job.id ?? '');
       lastActivityAt = performance.now();
     }
   };
@@ -77,7 +103,23 @@ export function createWorker<Q extends QueueName>(request: WorkerRequest<Q>): Ru
     maxStalledCount: maxStalled,
     drainDelay: 2,
   });
-  watch(worker, request);
+  watch(worker, request, (id) => {
+    const job = inHand.get(id)?.job;
+    if (job === undefined || job.attemptsStarted > mostForgivenStarts) return;
+    // Its lock is lost once, however often that is noticed.
+    inHand.delete(id);
+    runScript(redis, forgiveScript, { keys: [`${prefix}:${queue}:${id}`], args: [] }).catch(
+      (error: unknown) => {
+        log.warn(
+          { queue, job: id, reason: messageOf(error) },
+          'a stall that Redis caused counts against its job',
+        );
+      },
+    );
+  });
+
+  const isFull = (): boolean => active >= concurrency && !worker.isPaused();
+  const stopGivingWay = givesWay ? startGivingWay({ ...request, isFull, inHand }) : () => undefined;
 
   return {
     queue,
@@ -94,12 +136,54 @@ export function createWorker<Q extends QueueName>(request: WorkerRequest<Q>): Ru
     },
     isPaused: () => worker.isPaused(),
     async close(deadlineMs) {
+      stopGivingWay();
       drain.begin();
       await closeWithin(worker, deadlineMs, () => {
         log.warn({ queue, active }, 'jobs did not end in time; another worker will take them over');
       });
     },
   };
+}
+
+/**
+ * Lets the largest jobs that wait put themselves back when the worker is full and smaller ones are queued, which come first in the
+ * order of the queue. Who started last makes room first. It costs a job that waits its place, never what it waits for.
+ * @returns how to stop.
+ */
+function startGivingWay({
+  queue,
+  prefix,
+  redis,
+  log,
+  isFull,
+  inHand,
+}: Pick<WorkerRequest<QueueName>, 'queue' | 'prefix' | 'redis' | 'log'> & {
+  readonly isFull: () => boolean;
+  readonly inHand: ReadonlyMap<string, JobInHand>;
+}): () => void {
+  const giveWay = async (): Promise<void> => {
+    const scored = await redis.zrange(`${prefix}:${queue}:prioritized`, 0, String(mostRoomAtOnce - 1), 'WITHSCORES');
+    // A score is the priority and, in its lower 32 bits, a number in the order of coming.
+    const smaller = scored
+      .filter((_, index) => index % 2 === 1)
+      .map((score) => Math.floor(Number(score) / 2 ** 32));
+    if (smaller.length === 0 || !isFull()) return;
+    const largest = [...inHand.values()].reverse().toSorted((a, b) => b.job.priority - a.job.priority);
+    for (const [index, priority] of smaller.entries()) {
+      const held = largest[index];
+      if (held === undefined || held.job.priority <= priority) return;
+      held.stopWaiting?.(new PutBack('a smaller job waits for a place'));
+    }
+  };
+  let isLooking = false;
+  const timer = setInterval(() => {
+    if (isLooking || !isFull()) return;
+    isLooking = true;
+    giveWay()
+      .catch((error: unknown) => log.debug({ queue, reason: messageOf(error) }, 'no room was made'))
+      .finally(() => (isLooking = false));
+  }, giveWayEveryMs).unref();
+  return () => clearInterval(timer);
 }
 
 /** BullMQ's own close waits for ever. */
@@ -117,19 +201,21 @@ async function closeWithin(worker: Worker, deadlineMs: number, onLate: () => voi
 
 async function runJob<Q extends QueueName>({
   request,
-  job,
+  held,
   signal,
   drain,
 }: {
   readonly request: WorkerRequest<Q>;
-  readonly job: Job;
+  readonly held: JobInHand;
   readonly signal: AbortSignal;
   readonly drain: ReturnType<typeof createDrain>;
 }): Promise<unknown> {
+  const { job } = held;
   const name = job.name as JobName;
   const processor = (request.processors as Readonly<Record<string, Processor<JobName> | undefined>>)[name];
   if (processor === undefined) throw new UnrecoverableError(`no processor for ${name} on ${request.queue}`);
   const signals = drain.watch(signal);
+  held.stopWaiting = signals.stopWaiting;
   const context: JobContext = {
     jobId: job.id ?? '',
     addedAt: job.timestamp,
@@ -165,11 +251,18 @@ async function settleFailure(job: Job, token: string | undefined, error: unknown
   throw error;
 }
 
-function watch<Q extends QueueName>(worker: Worker, { queue, log, onDead }: WorkerRequest<Q>): void {
+function watch<Q extends QueueName>(
+  worker: Worker,
+  { queue, log, onDead }: WorkerRequest<Q>,
+  onLockLost: (jobId: string) => void,
+): void {
   worker.on('error', (error) => log.debug({ queue, reason: messageOf(error) }, 'worker error'));
   worker.on('lockRenewalFailed', (jobIds) => {
     log.warn({ queue, jobs: jobIds }, 'this process has lost the lock of jobs it runs and stops them');
-    for (const id of jobIds) worker.cancelJob(id, 'the lock was lost');
+    for (const id of jobIds) {
+      worker.cancelJob(id, 'the lock was lost');
+      onLockLost(id);
+    }
   });
   worker.on('failed', (job, error) => {
     log.warn({ queue, job: job?.id, name: job?.name, reason: messageOf(error) }, 'a job failed');

@@ -32,6 +32,10 @@ export function createDrain() {
       return {
         waits: job.waits.signal,
         calls: job.calls.signal,
+        /** Stops the job if it waits; one that works goes on. */
+        stopWaiting(why: PutBack): void {
+          job.waits.abort(why);
+        },
         end(): void {
           running.delete(job);
           signal.removeEventListener('abort', takenAway);

@@ -15,10 +15,12 @@ const settingsOf: Readonly<
       readonly concurrency?: number;
       /** How long (ms) a job of a dead process stays its own; the usual time when absent. */
       readonly lockMs?: number;
+      /** Its jobs wait for quotes most of the time. */
+      readonly givesWay?: boolean;
     }
   >
 > = {
-  requests: {},
+  requests: { givesWay: true },
   /**
    * As many at once as the gate lets call, and a few that wait for a grant. One job waits for a grant on behalf of everybody; when
    * its process dies, everybody waits for its lock to end. Half the usual time is safe: running a refresh twice costs a call at

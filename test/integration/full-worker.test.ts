@@ -1,0 +1,106 @@
+import { expect } from 'chai';
+import type { Redis } from 'ioredis';
+import { systemClock } from '../../src/platform/concurrency/clock.ts';
+import { silentLogger } from '../../src/platform/observability/logger.ts';
+import { openQueues, type Queues } from '../../src/platform/queue/queues.ts';
+import { closeRedis, openRedis } from '../../src/platform/redis/connections.ts';
+import { createWorker, type RunningWorker } from '../../workers/runtime/create-worker.ts';
+import type { JobContext, ProcessorsOf } from '../../workers/runtime/processor.ts';
+import { flushPrefix, uniquePrefix } from '../support/redis.ts';
+import { services } from '../support/services.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+describe('a worker whose jobs wait', () => {
+  const log = silentLogger();
+  let redis: Redis;
+  let blocking: Redis;
+  let queues: Queues;
+  let prefix: string;
+  let worker: RunningWorker;
+  /** Starts of each job, by its work. */
+  let starts: string[];
+  let letGo: Map<string, () => void>;
+
+  before(async () => {
+    const { redisUrl } = await services();
+    redis = openRedis({ url: redisUrl, role: 'command', name: 'test', log });
+    blocking = openRedis({ url: redisUrl, role: 'blocking', name: 'test', log });
+    await waitFor(() => redis.status === 'ready', { what: 'Redis' });
+  });
+  beforeEach(() => {
+    prefix = uniquePrefix();
+    queues = openQueues({ redis, prefix, clock: systemClock, log });
+    [starts, letGo] = [[], new Map()];
+    const processor = ({ workKey }: { workKey: string }, { waitSignal }: JobContext): Promise<null> => {
+      starts.push(workKey);
+      return new Promise((resolve, reject) => {
+        letGo.set(workKey, () => resolve(null));
+        waitSignal.addEventListener('abort', () => reject(waitSignal.reason as Error));
+      });
+    };
+    const processors = { 'bulk.fetch': processor, 'portfolio.fetch': processor } as ProcessorsOf<'requests'>;
+    worker = createWorker({
+      queue: 'requests',
+      processors,
+      redis: blocking,
+      prefix,
+      concurrency: 2,
+      givesWay: true,
+      log,
+    });
+  });
+  afterEach(async () => {
+    await worker.close(1_000);
+    await queues.close();
+    await flushPrefix(redis, prefix);
+  });
+  after(() => Promise.all([closeRedis(redis), closeRedis(blocking)]));
+
+  const add = (workKey: string, priority: number): Promise<void> =>
+    queues.add(
+      'bulk.fetch',
+      { workKey, currency: 'usd', assets: ['bitcoin'] },
+      { priority, deduplication: { id: workKey } },
+    );
+  const attemptsOf = async (workKey: string) => {
+    const jobs = await queues.handle('requests').getJobs();
+    return jobs.find(({ data }) => (data as { workKey: string }).workKey === workKey)?.attemptsMade;
+  };
+
+  it('makes room for a smaller job when it is full, and goes on with the larger one later', async () => {
+    await add('large-1', 250);
+    await waitFor(() => starts.length === 1, { what: 'the first' });
+    await add('large-2', 250);
+    await waitFor(() => starts.length === 2, { what: 'a full worker' });
+    await add('small', 1);
+    await waitFor(() => starts.includes('small'), { what: 'the small job' });
+    expect(await queues.has('bulk.fetch', 'large-2'), 'it waits').to.equal(true);
+    letGo.get('small')?.();
+    await waitFor(() => starts.filter((each) => each === 'large-2').length === 2, {
+      what: 'the one that made room',
+    });
+    expect(starts).to.deep.equal(['large-1', 'large-2', 'small', 'large-2']);
+    expect(await attemptsOf('large-2')).to.equal(0);
+  });
+
+  it('makes no room for a job that is as large', async () => {
+    for (const workKey of ['first', 'second', 'third']) await add(workKey, 20);
+    await waitFor(() => starts.length === 2, { what: 'a full worker' });
+    await add('small', 1);
+    await waitFor(() => starts.includes('small'), { what: 'the small job' });
+    expect(starts.filter((each) => each === 'third')).to.deep.equal([]);
+  });
+
+  it('does not count a stall against a job that did not end its process', async () => {
+    await add('long', 1);
+    await waitFor(() => starts.length === 1, { what: 'the job' });
+    for (let outage = 1; outage <= 5; outage += 1) {
+      const [job] = await queues.handle('requests').getJobs(['active']);
+      await redis.del(`${prefix}:requests:${job?.id}:lock`);
+      await waitFor(() => starts.length === outage + 1, { what: `start ${outage + 1}` });
+    }
+    letGo.get('long')?.();
+    await waitFor(async () => (await queues.counts('requests'))['active'] === 0, { what: 'its end' });
+    expect((await queues.counts('requests'))['failed']).to.equal(0);
+  }).timeout(120_000);
+});
