@@ -28,12 +28,11 @@ describe('ids as the source lists them', () => {
   beforeEach(async () => {
     noteListedIds([...odd, 'bitcoin']);
     api = await startApi();
-    for (const assetId of [...odd, 'bitcoin'])
-      api.market.readings.set(`usd:${assetId}`, {
-        assetId,
-        state: 'fresh',
-        quote: toCachedQuote(quoteOf(assetId)),
-      });
+    for (const assetId of [...odd, 'bitcoin']) {
+      const reading = { assetId, state: 'fresh', quote: toCachedQuote(quoteOf(assetId)) } as const;
+      api.market.readings.set(`usd:${assetId}`, reading);
+      api.quotes.readings.set(assetId, reading);
+    }
   });
   afterEach(async () => {
     noteListedIds([]);
@@ -51,10 +50,10 @@ describe('ids as the source lists them', () => {
       expect(await price.json()).to.deep.equal({ [id]: { usd: 67_187.34 } });
       const bulk = await api.call('POST', '/api/v1/crypto/bulk', { body: { coins: [id] } });
       expect(bulk.status).to.equal(202);
-      const path = `/coins/${encodeURIComponent(id)}`;
-      const json = JSON.stringify({ id });
+      const path = `/coins/${encodeURIComponent(id)}/ohlc?days=1&vs_currency=usd`;
+      const json = '[[1,2,3,1,2]]';
       api.documents.readings.set(path, { state: 'fresh', document: { json, receivedAt: Date.now() } });
-      expect(await (await api.call('GET', `/api/v3${path}`)).json()).to.deep.equal({ id });
+      expect(await (await api.call('GET', `/api/v3${path}`)).json()).to.deep.equal([[1, 2, 3, 1, 2]]);
     });
 
     it(`can be held in a portfolio: ${id}`, () => {

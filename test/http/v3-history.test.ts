@@ -181,7 +181,7 @@ describe('history of the v3 API', () => {
       [`${chart}/range?vs_currency=usd&from=5`, 422, 'Missing parameter to'],
       [`${chart}/range?vs_currency=usd&from=x&to=5`, 422, 'Invalid date'],
       [`${chart}/range?vs_currency=usd&from=-5&to=5`, 422, 'Invalid date'],
-      ['/api/v3/coins/no%20coin/market_chart?vs_currency=usd&days=1', 404, 'coin not found'],
+      ['/api/v3/coins/no%2Fcoin/market_chart?vs_currency=usd&days=1', 404, 'coin not found'],
       [`${coin}/ohlc?vs_currency=usd`, 422, 'Missing parameter days'],
       [`${coin}/ohlc?vs_currency=usd&days=8`, 400, 'Invalid days parameter'],
       [`${coin}/history`, 422, 'Missing parameter date'],

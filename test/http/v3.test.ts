@@ -181,6 +181,30 @@ describe("CoinGecko's contract", () => {
       expect(await none.json()).to.have.nested.property('status.error_code', 503);
     });
 
+    it('says why when the source refuses our requests', async () => {
+      const reason = 'the price source refuses our requests: coingecko answered 403: 1020';
+      api.market.readings.set('usd:late', {
+        assetId: 'late',
+        state: 'unavailable',
+        quote: undefined,
+        reason,
+      });
+      for (const path of [
+        '/simple/price?ids=late&vs_currencies=usd',
+        '/coins/markets?ids=late&vs_currency=usd',
+      ]) {
+        const none = await get(path);
+        expect(none.status, path).to.equal(503);
+        expect(await none.json(), path).to.have.nested.property('status.error_message', reason);
+      }
+      const document = { state: 'forbidden', reason } as const;
+      api.documents.readings.set('/global', document);
+      const forbidden = await get('/global');
+      expect(forbidden.status).to.equal(403);
+      const { status } = (await forbidden.json()) as { status: object };
+      expect(status).to.include({ error_code: 10_005, error_message: reason });
+    });
+
     it('says how old a stale price is', async () => {
       const receivedAt = Date.now() - 90_000;
       api.market.readings.set('usd:old', { ...fresh('old', { receivedAt }), state: 'stale' });

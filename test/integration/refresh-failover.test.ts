@@ -148,7 +148,8 @@ describe('refreshing quotes from several sources', () => {
       clock: systemClock,
       log,
       notFoundMs: 60_000,
-      listed: (ids) => Promise.resolve(new Set(ids.filter((id) => id.startsWith('listed')))),
+      listed: (ids: readonly string[]) =>
+        Promise.resolve(new Set(ids.filter((id) => id.startsWith('listed')))),
       charge: () => undefined,
     };
   }

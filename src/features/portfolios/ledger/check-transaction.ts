@@ -1,8 +1,8 @@
 /**
- * The rules of a transaction, as pure checks of what a client or an import { assetIdForm } from '../../../domain/asset-id.ts';
-import wrote. All breaches are told at once, each with
+ * The rules of a transaction, as pure checks of what a client or an import wrote. All breaches are told at once, each with
  * the field that it is in. What needs other transactions (a sale beyond the holding) is the ledger's to refuse.
  */
+import { assetIdForm } from '../../../domain/asset-id.ts';
 import { transactionTypes, type TransactionType } from '../../../domain/bookkeeping.ts';
 import { ValidationError, type FieldProblem } from '../../../domain/errors.ts';
 import { parseAmount, type Amount } from './amount.ts';
