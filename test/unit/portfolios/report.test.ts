@@ -218,6 +218,7 @@ describe('the tables of a range', () => {
           assets: [held('new'), held('old')],
           transfers: [],
           cash: { days: [], inflows: [], outflows: [] },
+          costBasis: null,
         },
         hasBefore: true,
         firstDay,
