@@ -384,6 +384,9 @@ describe('candles in Postgres', () => {
       expect(gone).to.deep.equal({ dropped: before.length - 2, deleted: 1 });
       const left = await store.knex('candles').orderBy('open').pluck('open');
       expect(left).to.deep.equal([3, 4]);
+      // One that went is made again when it is needed.
+      expect(await store.partitions.ensure({ granularity: '1h', from: day, to: day })).to.equal(1);
+      expect(await store.tables('1h')).to.include('candles_1h_20260608');
     });
   });
 
