@@ -119,6 +119,32 @@ describe('history of the v3 API', () => {
       expect(history.asked.at(-1)).to.deep.include({ from: Date.UTC(2026, 0, 1), to: Date.UTC(2026, 0, 3) });
     });
 
+    it('of a span until now in whole seconds or minutes ends with the latest price', async () => {
+      const midnight = Date.UTC(2026, 5, 10);
+      history.reading = { state: 'whole', points: [point(midnight, 6)] };
+      latest(8, now - 500);
+      const from = now / 1_000 - 100 * 86_400;
+      for (const ago of [1, 20, 240]) {
+        const span = `from=${from}&to=${now / 1_000 - ago}`;
+        const { body, headers } = await get(`${coin}/market_chart/range?vs_currency=usd&${span}`);
+        const { prices } = body as { prices: unknown[] };
+        expect(prices.at(-1), `${ago} s ago`).to.deep.equal([now - 500, 8]);
+        expect(headers.get('age')).to.equal('0');
+      }
+      const earlier = `from=${from}&to=${now / 1_000 - 900}`;
+      const { body } = await get(`${coin}/market_chart/range?vs_currency=usd&${earlier}`);
+      expect((body as { prices: unknown }).prices).to.deep.equal([[midnight, 6]]);
+    });
+
+    it('of what no source has any more at this distance is empty, and says that something is missing', async () => {
+      history.reading = { state: 'partial', points: [], isBeyondReach: true };
+      const { status, body, headers } = await get(
+        `${coin}/market_chart/range?vs_currency=usd&from=1&to=9000000&interval=5m`,
+      );
+      expect([status, headers.get('x-pricepool-state')]).to.deep.equal([200, 'partial']);
+      expect(body).to.have.deep.property('prices', []);
+    });
+
     it('rounds prices only when asked to', async () => {
       history.reading = { state: 'whole', points: [point(now - hour, 1.23456789)] };
       const { body } = await get(`${coin}/market_chart?vs_currency=usd&days=7&precision=3`);

@@ -7,7 +7,14 @@ import type { Clock } from '../../platform/concurrency/clock.ts';
 import type { ApiContext } from '../../platform/http/context.ts';
 import type { Route } from '../../platform/http/route.ts';
 import { coinNotFound, invalidParameter, isOutOfReach, outOfReach } from '../../platform/http/v3-errors.ts';
-import { chartIntervals, dayMs, granularityOf, ohlcLengthOf, type ChartInterval } from '../history/chart.ts';
+import {
+  chartIntervals,
+  dayMs,
+  granularityOf,
+  nowSlackMs,
+  ohlcLengthOf,
+  type ChartInterval,
+} from '../history/chart.ts';
 import { freeReachDays } from '../history/history-gaps.ts';
 import type { ChartReading, OhlcReading } from '../history/history-reader.ts';
 import type { DayPoint } from '../history/queries/candles.ts';
@@ -90,7 +97,7 @@ function marketChartRange(deps: CoinGeckoApiDeps): Route {
     handler: async (ctx, { params, query, viewer }) => {
       const currency = checkedCurrency(query.vs_currency);
       const [from, to] = [momentOf(query.from), momentOf(query.to)];
-      const untilNow = to >= deps.clock.now();
+      const untilNow = to >= deps.clock.now() - nowSlackMs;
       const asked = { assetId: checkedId(params.id), currency, from, to, untilNow, viewer };
       const chart = { ...asked, interval: query.interval, precision: query.precision };
       send(ctx, await readChart(deps, chart), deps.clock);
@@ -176,14 +183,14 @@ async function readChart(
   };
 }
 
-/** Nothing at all is an answer only where the source has nothing. */
+/** Nothing at all is an answer only where the source has nothing, or nothing any more. */
 async function refuseEmpty(
   { upstream }: CoinGeckoApiDeps,
   { reading, isFarPast }: { readonly reading: ChartReading; readonly isFarPast: boolean },
 ): Promise<void> {
-  const { state, isRefused } = reading;
+  const { state, isRefused, isBeyondReach } = reading;
   if (state === 'unknown') throw coinNotFound();
-  if (state !== 'partial') return;
+  if (state !== 'partial' || isBeyondReach === true) return;
   if (isRefused && isFarPast) throw outOfReach(freeReachDays);
   throw await unserved(isRefused ? 'unavailable' : 'pending', upstream);
 }

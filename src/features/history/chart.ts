@@ -12,8 +12,8 @@ export const dayMs = 86_400_000;
 export const chartIntervals = { '5m': '5m', hourly: '1h', daily: '1d' } as const;
 export type ChartInterval = keyof typeof chartIntervals;
 
-/** A request for 24 hours until now may have been on its way for a while (ms). */
-const nowSlackMs = 300_000;
+/** A request for a span until now may have been on its way for a while, or names the present in whole seconds or minutes (ms). */
+export const nowSlackMs = 300_000;
 
 /**
  * The granularity of a span: five minutes for the last day, hours up to 90 days, else days. A single day of the past comes in
@@ -99,6 +99,9 @@ export const callSpanMs: Readonly<Record<Granularity, number>> = {
   '1h': 90 * dayMs - 60_000,
   '1d': 365 * dayMs,
 };
+
+/** Points five minutes apart are to be had of the last day only: a day to the source, less a minute for rounding and the way of a call (ms). */
+export const fineReachMs = dayMs - 60_000;
 
 /** Distances of points this near (as a share) to a coarser granularity are of it. */
 const nearness = 0.1;

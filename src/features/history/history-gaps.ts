@@ -1,5 +1,5 @@
 /** What of a span of history is stored, what is missing, and how a provider is asked for it. */
-import { callSpanMs, dayMs, graceMs } from './chart.ts';
+import { callSpanMs, dayMs, fineReachMs, graceMs, nowSlackMs } from './chart.ts';
 import { granularityMs, type Granularity } from '../../domain/history.ts';
 import type { CandleQueries } from './queries/candles.ts';
 import type { HistoryAsk, HistoryAsks, SeriesKey } from './queries/history-requests.ts';
@@ -12,7 +12,8 @@ export interface Stretch {
 
 /**
  * Compares the points of a span with the intervals that should have one. An interval in which a provider has answered that it
- * has nothing is not expected: the asset may not have existed, or nobody traded it.
+ * has nothing is not expected: the asset may not have existed, or nobody traded it. But what lies too far back to be had at this
+ * granularity is missing, whatever was answered: it was never asked for, or has been deleted since.
  */
 export function findGaps({
   from,
@@ -38,16 +39,25 @@ export function findGaps({
   readonly stretch: Stretch | undefined;
   /** Intervals without a point that need not be asked for now: asking failed or was refused a moment ago. */
   readonly barred: number;
+  /** Intervals without a point that no provider fills any more, because they lie too far back for this granularity. */
+  readonly beyond: number;
 } {
   const length = granularityMs[granularity];
   const grace = graceMs[granularity];
   const known = new Set(present);
   const last = Math.floor(Math.min(to, now - grace) / length) * length;
-  let [expected, missing, barred] = [0, 0, 0];
+  const reach = granularity === '5m' ? now - fineReachMs : -Infinity;
+  // Who asks for all that can be had may be a little late.
+  const edge = now - dayMs - nowSlackMs;
+  let [expected, missing, barred, beyond] = [0, 0, 0, 0];
   let [first, end] = [Infinity, -Infinity];
   for (let begin = Math.ceil(from / length) * length; begin <= last; begin += length) {
     if (known.has(begin)) {
       expected++;
+      continue;
+    }
+    if (begin < reach) {
+      if (begin < edge) beyond++;
       continue;
     }
     const before = asked.filter((ask) => ask.from <= begin && ask.to >= begin + Math.min(grace, length - 1));
@@ -62,7 +72,7 @@ export function findGaps({
     // What is newer than may be expected comes with it.
     end = begin === last ? Math.max(begin + length - 1, Math.min(to, now)) : begin + length - 1;
   }
-  return { expected, missing, barred, stretch: missing === 0 ? undefined : { from: first, to: end } };
+  return { expected, missing, barred, beyond, stretch: missing === 0 ? undefined : { from: first, to: end } };
 }
 
 /** Free plans of CoinGecko reach back so many days. */

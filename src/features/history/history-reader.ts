@@ -31,10 +31,12 @@ export interface ChartRead extends SeriesKey {
 /** What is known of a span. */
 export interface ChartReading {
   readonly points: readonly (HistoryPoint & { readonly openTime: number })[];
-  /** `whole`: nothing that a provider has is missing. `partial`: something is. `unknown`: the provider does not know the asset. */
+  /** `whole`: nothing that a provider has is missing. `partial`: something is, or may be. `unknown`: the provider does not know the asset. */
   readonly state: 'whole' | 'partial' | 'unknown';
   /** What is missing was refused by the sources: it is not on its way. */
   readonly isRefused?: boolean;
+  /** What is missing lies too far back to be had at this granularity: it is not on its way. */
+  readonly isBeyondReach?: boolean;
 }
 
 /** Candles by their open time, oldest first, and how many of the span could not be made of what was observed. */
@@ -106,7 +108,9 @@ export function createHistoryReader(deps: ReaderDeps) {
         const newest = await ask(deps, asked, { stretch, urgency: isLittle ? 'backfill' : 'interactive' });
         if (newest !== undefined && !isLittle && asked.waitMs > 0) look = (await wait(asked, newest)) ?? look;
       }
-      return { points: look.points, state: stateOf(look), isRefused: look.isRefused };
+      const { gaps, points, isRefused } = look;
+      const isBeyondReach = gaps.beyond > 0 && gaps.missing + gaps.barred === 0;
+      return { points, state: stateOf(look), isRefused, ...(isBeyondReach ? { isBeyondReach } : {}) };
     },
 
     /**
@@ -145,7 +149,7 @@ export function createHistoryReader(deps: ReaderDeps) {
 
 function stateOf({ points, gaps, isUnknown }: SpanLook): ChartReading['state'] {
   if (isUnknown && points.length === 0) return 'unknown';
-  return gaps.missing + gaps.barred === 0 ? 'whole' : 'partial';
+  return gaps.missing + gaps.barred + gaps.beyond === 0 ? 'whole' : 'partial';
 }
 
 /** Asks for a stretch, the newest piece first; the older ones may wait. Returns the newest; undefined when Redis takes nothing. */

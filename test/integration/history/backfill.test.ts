@@ -4,6 +4,7 @@ import type { Demand } from '../../../src/features/quotes/demand/demand.ts';
 import { dayMs } from '../../../src/features/history/chart.ts';
 import { granularityMs, type Granularity, type HistoryPoint } from '../../../src/domain/history.ts';
 import { createHistoryReader, type HistoryReader } from '../../../src/features/history/history-reader.ts';
+import { storePoints } from '../../../src/features/history/store-history.ts';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
 import {
   BudgetWaitError,
@@ -185,7 +186,25 @@ describe('history that is missing', () => {
       expect((await chart(granularity, days, 2_000)).state, granularity).to.equal('whole');
       expect([kicked.length, source.asked.length], granularity).to.deep.equal(calls);
     }
-    expect(source.asked).to.have.length(3);
+    // Days come with the hours.
+    expect(source.asked.map(({ span }) => span.granularity)).to.deep.equal(['1h', '5m']);
+  });
+
+  it('is known to be missing where it is too old to be had in five minutes, and is not asked for', async () => {
+    for (const days of [2, 2]) {
+      const { state, points } = await chart('5m', days, 2_000);
+      expect([state, points.length]).to.deep.equal(['partial', 288]);
+    }
+    expect([kicked.length, source.asked.length]).to.deep.equal([1, 1]);
+    const before = { from: now - 3 * dayMs, to: now - 2 * dayMs, waitMs: 0 };
+    const old = await reader.chart({ ...series, ...before, granularity: '5m' });
+    expect(old).to.deep.include({ state: 'partial', points: [], isBeyondReach: true });
+    expect(kicked).to.have.length(1);
+    const watched = Array.from({ length: 288 }, (_, index) => ({
+      ...{ at: before.to + index * 300_000, price: 1, marketCap: null, volume: null },
+    }));
+    await storePoints(store.candles, { ...series, granularity: '5m', points: watched, source: 'x' });
+    expect((await chart('5m', 2)).state).to.equal('whole');
   });
 
   it('is not taken for answered by points that are coarser than asked for', async () => {

@@ -16,7 +16,7 @@ describe('gaps of a price history', () => {
 
   it('are none where every interval has a point', () => {
     const gaps = findGaps({ ...span, present: all, asked: [] });
-    expect(gaps).to.deep.equal({ expected: 25, missing: 0, barred: 0, stretch: undefined });
+    expect(gaps).to.deep.equal({ expected: 25, missing: 0, barred: 0, beyond: 0, stretch: undefined });
   });
 
   it('reach from the first to the last missing interval', () => {
@@ -63,6 +63,26 @@ describe('gaps of a price history', () => {
     const gaps = findGaps({ ...span, from: midnight, to: now, present, asked: [] });
     // The hour from 11:00 is given until 12:10, that from 12:00 until 13:10.
     expect([gaps.expected, gaps.missing]).to.deep.equal([11, 0]);
+  });
+});
+
+describe('gaps of five minutes', () => {
+  const minute = 60_000;
+  const gapsFrom = (from: number, asked: HistoryAsk[] = []) =>
+    findGaps({ from, to: now, now, granularity: '5m', present: [], asked });
+
+  it('are to be had of the last day only, and are missing before that whatever was answered', () => {
+    const { missing, beyond, stretch } = gapsFrom(now - 2 * dayMs);
+    expect(beyond).to.equal(287);
+    expect(missing).to.be.within(284, 288);
+    expect(stretch?.from).to.be.within(now - dayMs + minute, now - dayMs + 6 * minute);
+    const answered = gapsFrom(now - 2 * dayMs, [{ from: 0, to: now, outcome: 'answered' }]);
+    expect([answered.missing, answered.beyond]).to.deep.equal([0, 287]);
+  });
+
+  it('are none at the edge of a day that was asked for a little late', () => {
+    for (const late of [0, 1, 2 * minute, 5 * minute])
+      expect(gapsFrom(now - dayMs - late).beyond, String(late)).to.equal(0);
   });
 });
 

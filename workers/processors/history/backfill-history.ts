@@ -1,7 +1,7 @@
 import type { HistoryService } from '../../../src/features/history/history-service.ts';
 import type { AskOutcome, HistoryAsk } from '../../../src/features/history/queries/history-requests.ts';
 import type { JobData, JobResult } from '../../../jobs/registry.ts';
-import { dayMs, isCoarser } from '../../../src/features/history/chart.ts';
+import { dayMs, fineReachMs, isCoarser } from '../../../src/features/history/chart.ts';
 import { granularityMs, type HistoryPoint, type HistorySpan } from '../../../src/domain/history.ts';
 import { parseRequester } from '../../../src/domain/requester.ts';
 import { lookAt } from '../../../src/features/history/history-gaps.ts';
@@ -33,8 +33,6 @@ const answeredMs = 30 * dayMs;
 /** Intervals at the end of what was asked for that the provider may still get, and the longest time (ms) they are not asked for again. */
 const lateIntervals = 2;
 const longestRecentMs = 3_600_000;
-/** A span of a day, less this (ms) for rounding and the way of a call, is a day to the provider. */
-const slackMs = 60_000;
 /** How long a failure keeps others from trying (ms), by what it was. */
 const unansweredMs: Readonly<Record<Exclude<AskOutcome, 'answered'>, number>> = {
   failed: 30_000,
@@ -86,7 +84,7 @@ export async function backfillHistory(
 
 /** What a provider is asked for of a piece: five minutes are to be had of the last day only, before that they would be hours. */
 function spanOf({ granularity, from, to }: Job, now: number): HistorySpan {
-  if (granularity === '5m') return { granularity, from: Math.max(from, now - dayMs + slackMs), to: now };
+  if (granularity === '5m') return { granularity, from: Math.max(from, now - fineReachMs), to: now };
   return { granularity, from, to: Math.min(to, now) };
 }
 
@@ -150,7 +148,7 @@ async function keep(deps: Deps, job: Job, { span, points, source }: Found & { re
   const recent = (Math.floor(span.to / length) - lateIntervals) * length;
   // A whole year without a point: the asset was not there yet, nor was it before.
   const isBefore = points.length === 0 && granularity === '1d';
-  // What a provider cannot be asked for at this granularity it does not have either.
+  // What fell out of reach while the job was on its way is not waited for.
   const from = isBefore ? 0 : granularity === '5m' ? Math.min(job.from, span.from) : span.from;
   const count = points.length;
   if (recent > from) await note(deps, job, { from, to: recent - 1, outcome: 'answered', points: count });
