@@ -340,8 +340,8 @@ describe("CoinGecko's contract", () => {
         clock: { now: () => Date.UTC(2026, 1, 10) },
         authenticator: {
           ...authenticator,
-          authenticate: (credential) => ({
-            ...authenticator.authenticate(credential),
+          authenticate: async (credential) => ({
+            ...(await authenticator.authenticate(credential)),
             keyId,
             scopes: ['prices:read'],
           }),

@@ -162,7 +162,12 @@ function startGivingWay({
   readonly inHand: ReadonlyMap<string, JobInHand>;
 }): () => void {
   const giveWay = async (): Promise<void> => {
-    const scored = await redis.zrange(`${prefix}:${queue}:prioritized`, 0, String(mostRoomAtOnce - 1), 'WITHSCORES');
+    const scored = await redis.zrange(
+      `${prefix}:${queue}:prioritized`,
+      0,
+      String(mostRoomAtOnce - 1),
+      'WITHSCORES',
+    );
     // A score is the priority and, in its lower 32 bits, a number in the order of coming.
     const smaller = scored
       .filter((_, index) => index % 2 === 1)

@@ -33,9 +33,7 @@ export function createDrain() {
         waits: job.waits.signal,
         calls: job.calls.signal,
         /** Stops the job if it waits; one that works goes on. */
-        stopWaiting(why: PutBack): void {
-          job.waits.abort(why);
-        },
+        stopWaiting: (why: PutBack): void => job.waits.abort(why),
         end(): void {
           running.delete(job);
           signal.removeEventListener('abort', takenAway);

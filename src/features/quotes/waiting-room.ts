@@ -131,6 +131,7 @@ export class WaitingRoom {
     signal?.addEventListener('abort', bell.ring, { once: true });
     await bell.wait(Math.max(waitMs, leastTurnMs));
     signal?.removeEventListener('abort', bell.ring);
+    // eslint-disable-next-line @typescript-eslint/no-unnecessary-condition -- called while it waited
     if (!wasCalled) this.#line.splice(this.#line.indexOf(place), 1);
     return wasCalled;
   }

@@ -87,7 +87,7 @@ export function createFailureNotes({
 }) {
   const logged = new Map<string, { readonly since: Stopwatch; more: number }>();
   const say = (failure: SourceFailure): void => {
-    const { at: _at, ...told } = failure;
+    const { cause, code, host, status, said } = failure;
     const kind = `${failure.cause} ${failure.code} ${failure.status}`;
     const last = logged.get(kind);
     if (last !== undefined && last.since.elapsedMs() < logEveryMs) {
@@ -96,7 +96,7 @@ export function createFailureNotes({
     }
     logged.set(kind, { since: startStopwatch(), more: 0 });
     log.warn(
-      { provider: name, ...told, ...(last?.more ? { unsaid: last.more } : {}) },
+      { provider: name, cause, code, host, status, said, ...(last?.more ? { unsaid: last.more } : {}) },
       `calls to the price source fail: ${failure.cause}`,
     );
   };

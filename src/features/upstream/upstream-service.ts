@@ -148,15 +148,15 @@ function openMember(
   shutdown.add('clients', `provider ${name}`, () => provider.close());
   const budget = budgetOf(name);
   const notes = createFailureNotes({ redis, keys, clock, log, name });
-  const { plan, apiKey, baseUrl } = providers[name];
+  const source = providers[name];
   const { limits } = providers[name].budget(config);
   log.info(
     {
       provider: name,
-      host: new URL(baseUrl(config)).host,
-      plan: plan?.(config) ?? null,
+      host: new URL(source.baseUrl(config)).host,
+      plan: source.plan?.(config) ?? null,
       // Not `key`, which the log takes out.
-      masked: masked(apiKey?.(config)),
+      masked: masked(source.apiKey?.(config)),
       callsPerMinute: limits.callsPerMinute,
       creditsPerMonth: limits.creditsPerMonth ?? null,
     },
