@@ -73,10 +73,10 @@ async function runUntil(ending: ReturnType<typeof pendingEnding>, options: RunOp
   const config = loadConfig(options.environment);
   const plan = planOf(config);
   if (plan.market === 'replay') replayFolderOf(config);
-  // A data folder on a disk that hangs may never answer: nothing has been started yet, so a signal ends the process at once. If the
-  // lock is had a moment later, the next start sees that its holder is gone.
+  // A data folder on a disk that hangs may never answer, and an orderly exit waits for what is read. Nothing has been started yet, so
+  // the signal ends the process at once. If the lock is had a moment later, the next start sees that its holder is gone.
   const place = await Promise.race([openPlace(config), ending.promise.then(() => undefined)]);
-  if (place === undefined) return (await ending.promise).code;
+  if (place === undefined) return endBySignal(await ending.promise);
   const { dataDir, port, url, lock } = place;
   const stack = createStack({
     config,
@@ -106,6 +106,14 @@ async function runUntil(ending: ReturnType<typeof pendingEnding>, options: RunOp
   const { code, reason } = await ending.promise;
   stopped.abort();
   return end({ stack, lock, code, reason });
+}
+
+/** Lets the signal do what it does to a process that does not listen to it. */
+function endBySignal({ code, reason }: Ending): number {
+  const signal = (['SIGINT', 'SIGHUP'] as const).find((each) => each === reason) ?? 'SIGTERM';
+  process.removeAllListeners(signal);
+  process.kill(process.pid, signal);
+  return code;
 }
 
 /** The data folder, and the right to run on it. */
