@@ -28,6 +28,7 @@ describe('jobs on portfolios of many users', () => {
   let [joe, ann] = ['', ''];
 
   const queues = {
+    has: () => Promise.resolve(false),
     add: (name: string, { requester }: { requester: string }, { priority }: { priority: number }) => {
       added.push({ name, priority, userId: requester.startsWith(joe) ? 'joe' : 'ann' });
       return Promise.resolve();
