@@ -17,7 +17,9 @@ export function assetIdOf(text: string): string {
 
 /** An asset id in a request; taken with blanks around it and in whatever case, passed on as it is listed. */
 export const coin = z
-  .preprocess((given) => (typeof given === 'string' ? assetIdOf(given) : given), assetIdSchema)
+  .string()
+  .overwrite(assetIdOf)
+  .check(...(assetIdSchema.def.checks ?? []))
   .meta({ description: 'Asset id, such as bitcoin', examples: ['bitcoin'] });
 
 /** A quote currency that quotes can be had in; US dollars when absent. */
