@@ -13,7 +13,7 @@ import type { Logger } from '../observability/logger.ts';
 import { redisScript, runScript } from './redis-script.ts';
 
 export interface FleetClock extends Clock {
-  /** How far (ms) this machine's clock is ahead of the fleet's; undefined until that is known. */
+  /** How far (ms) this machine's clock is ahead of that of Redis; undefined until that is known. */
   leadMs(): number | undefined;
   /** Settles when the offset is known, or after `ms` when it is not. */
   whenKnown(ms: number): Promise<void>;
@@ -33,7 +33,7 @@ const warnMs = 2_000;
 
 /**
  * KEYS: hash with `last`, the time of Redis at the last look of anybody (ms), and `ahead`, by how much the fleet is ahead of it.
- * ARGV: slew rate. Returns the time of the fleet (ms).
+ * ARGV: slew rate. Returns the time of the fleet and that of Redis (ms).
  *
  * When the clock of Redis goes back, the fleet goes on from where it was and is slowed down until Redis has caught up. Kept in
  * Redis, so that a process that starts meanwhile goes along with the others.
@@ -49,7 +49,7 @@ elseif ahead > 0 then
   ahead = math.max(0, ahead - (now - last) * tonumber(ARGV[1]))
 end
 redis.call('HSET', KEYS[1], 'last', string.format('%.0f', now), 'ahead', string.format('%.3f', ahead))
-return string.format('%.0f', now + ahead)`);
+return { string.format('%.0f', now + ahead), string.format('%.0f', now) }`);
 
 /** Opens the clock of a process. Nothing is waited for. */
 export function openFleetClock({
@@ -69,6 +69,8 @@ export function openFleetClock({
   let offset = wall() - monotonic();
   let excess = 0;
   let slewFrom = 0;
+  /** What the time of Redis itself is ahead of monotonic time. */
+  let redisOffset = 0;
   let isKnown = false;
   let isOff = false;
   const waiting = new Set<() => void>();
@@ -77,7 +79,8 @@ export function openFleetClock({
   const slewed = (at: number): number => Math.min(excess, (at - slewFrom) * slewRate);
   const exact = (at: number): number => at + offset - (excess === 0 ? 0 : slewed(at));
   const now = (): number => Math.floor(exact(monotonic()));
-  const leadMs = (): number | undefined => (isKnown ? Math.round(wall() - exact(monotonic())) : undefined);
+  const leadMs = (): number | undefined =>
+    isKnown ? Math.round(wall() - monotonic() - redisOffset) : undefined;
 
   const setTo = (fleetMs: number, at: number): void => {
     const behind = fleetMs - exact(at);
@@ -100,16 +103,13 @@ export function openFleetClock({
     isKnown = true;
   };
 
-  const ask = async (): Promise<{
-    readonly fleetMs: number;
-    readonly at: number;
-    readonly errorMs: number;
-  }> => {
+  const ask = async () => {
     const sentAt = monotonic();
-    const fleetMs = Number(await runScript(redis, timeScript, { keys: [key], args: [slewRate] }));
+    const told = (await runScript(redis, timeScript, { keys: [key], args: [slewRate] })) as [string, string];
     const at = monotonic();
     const errorMs = (at - sentAt) / 2;
-    return { fleetMs: fleetMs + errorMs, at, errorMs };
+    const [fleetMs = 0, redisMs = 0] = told.map((ms) => Number(ms) + errorMs);
+    return { fleetMs, redisMs, at, errorMs };
   };
   const look = async (): Promise<void> => {
     let best = await ask();
@@ -117,6 +117,7 @@ export function openFleetClock({
       const next = await ask();
       if (next.errorMs < best.errorMs) best = next;
     }
+    redisOffset = best.redisMs - best.at;
     // Redis tells whole milliseconds; within what is not known there is nothing to correct.
     if (!isKnown || Math.abs(best.fleetMs - exact(best.at)) > best.errorMs + 1) setTo(best.fleetMs, best.at);
     for (const resolve of waiting) resolve();
