@@ -53,7 +53,7 @@ async function main(): Promise<void> {
   const portfolios = createPortfolioService(platform, books, { assets, quotes, prices, realtime });
   const alerts = createAlertService(platform, { webhooks, assets, portfolios, realtime });
   const metrics = createMetrics();
-  metrics.gauge('clock_lead_seconds', "How far this machine's clock is ahead of the fleet's.", {
+  metrics.gauge('clock_lead_seconds', "How far this machine's clock is ahead of that of Redis.", {
     read: () => (clock.leadMs() ?? 0) / 1000,
   });
   const health = createReadiness(platform, { upstream });
