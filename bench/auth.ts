@@ -37,7 +37,7 @@ const password = 'correct horse 1';
 const production = {
   APP_ENV: 'production',
   NODE_ENV: 'production',
-  QUOTE_FRESH_SECONDS: '3600',
+  QUOTE_TTL: '3600s',
   BCRYPT_COST: String(cost),
   RATE_LIMIT_USER: requestsPerMinute,
   RATE_LIMIT_ADDRESS: requestsPerMinute,

@@ -36,10 +36,10 @@ async function runFleet(bench: Bench, { seconds, clients }: FleetOptions): Promi
     market: marketOptions,
     environment: {
       UPSTREAM_CALLS_PER_MINUTE: String(callsPerMinute),
-      QUOTE_FRESH_SECONDS: String(freshSeconds),
+      QUOTE_TTL: `${freshSeconds}s`,
       // A first read may wait for its turn: at 30 calls a minute and two currencies that is some seconds, and ten more when a
       // worker dies with it in hand.
-      READ_WAIT_MS: '30000',
+      READ_WAIT: '30s',
       WARMING: 'on',
     },
   });

@@ -161,7 +161,7 @@ await runBench(
       environment: {
         APP_ENV: 'production',
         NODE_ENV: 'production',
-        QUOTE_FRESH_SECONDS: '3600',
+        QUOTE_TTL: '3600s',
         JOB_BACKLOG_LIMIT: '1000000',
         JOB_BACKLOG_PER_USER: '1000000',
       },

@@ -18,7 +18,7 @@ import { percentile } from './support/figures.ts';
 const creditsPerMonth = 10_000;
 const callsPerMinute = 30;
 const interactivePerDay = 100;
-/** A user who waits longer (ms) counts as refused: the longest READ_WAIT_MS. */
+/** A user who waits longer (ms) counts as refused: the longest READ_WAIT. */
 const patienceMs = 30_000;
 const from = Date.parse('2027-04-01T00:00:00Z');
 const end = Date.parse('2027-05-01T00:00:00Z');

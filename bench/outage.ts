@@ -23,11 +23,11 @@ await runBench('Ten minutes without any price source', async (tools) => {
     market: { latencyMs: 50 },
     environment: {
       UPSTREAM_CALLS_PER_MINUTE: String(limit),
-      CMC_CALLS_PER_MINUTE: String(limit),
+      COINMARKETCAP_CALLS_PER_MINUTE: String(limit),
       DEFILLAMA_CALLS_PER_MINUTE: String(limit),
-      QUOTE_FRESH_SECONDS: String(freshSeconds),
+      QUOTE_TTL: `${freshSeconds}s`,
       PROVIDER_FALLBACKS: 'coinmarketcap,defillama',
-      PROVIDER_PAUSE_SECONDS: String(pauseSeconds),
+      BREAKER_MAX_OPEN: `${pauseSeconds}s`,
     },
   });
   return await measure(stack, tools);

@@ -48,7 +48,7 @@ await runBench('Portfolios: books of 8 years in 30 assets, one API and one worke
   const stack = await bench.stack({
     apis: 1,
     workers: 1,
-    environment: { APP_ENV: 'production', NODE_ENV: 'production', QUOTE_FRESH_SECONDS: '3600' },
+    environment: { APP_ENV: 'production', NODE_ENV: 'production', QUOTE_TTL: '3600s' },
   });
   const knex = openDatabase({ database: { connectionString: stack.databaseUrl, ssl: false }, poolSize: 4 });
   bench.onEnd(() => knex.destroy());

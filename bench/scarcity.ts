@@ -137,7 +137,7 @@ await runBench(
       apis: 2,
       workers: 2,
       market: { latencyMs: 150, callsPerMinute, madeUpAssets: 20_000 },
-      environment: { UPSTREAM_CALLS_PER_MINUTE: String(callsPerMinute), QUOTE_FRESH_SECONDS: '600' },
+      environment: { UPSTREAM_CALLS_PER_MINUTE: String(callsPerMinute), QUOTE_TTL: '600s' },
     });
     const user = await newUser(stack.apis[0]?.url ?? '');
     const submitter: Submitter = {

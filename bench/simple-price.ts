@@ -40,7 +40,7 @@ await runBench(
     const stack = await bench.stack({
       apis: 1,
       workers: 1,
-      environment: { APP_ENV: 'production', NODE_ENV: 'production', QUOTE_FRESH_SECONDS: '3600' },
+      environment: { APP_ENV: 'production', NODE_ENV: 'production', QUOTE_TTL: '3600s' },
     });
     const api = stack.apis[0];
     if (api === undefined) throw new Error('no API process');

@@ -34,7 +34,7 @@ export async function upstream({ bench, load }: Tools, options: StreamOptions): 
       APP_ENV: 'production',
       NODE_ENV: 'production',
       UPSTREAM_CALLS_PER_MINUTE: '1000',
-      STREAM_RENEW_SECONDS: String(renewSeconds),
+      STREAM_RENEW_AFTER: `${renewSeconds}s`,
       STREAMS_PER_USER: plenty,
       STREAMS_PER_ADDRESS: plenty,
       STREAMS_PER_PROCESS: plenty,

@@ -16,7 +16,7 @@ import { becomeUser } from '../terminal-user.ts';
 import { priceLine } from '../watch/board.ts';
 import { messageOf } from '../../src/domain/errors.ts';
 
-/** Longer than a job waits for quotes (JOB_DEADLINE_SECONDS, 300 s): also with an exhausted budget there is an end. */
+/** Longer than a job waits for quotes (JOB_DEADLINE, 300 s): also with an exhausted budget there is an end. */
 const jobTimeoutMs = 330_000;
 const liveCoins = ['bitcoin', 'ethereum', 'solana'];
 /** Live prices are shown for so long (ms), or until there were some updates. */

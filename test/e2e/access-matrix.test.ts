@@ -347,7 +347,7 @@ describe('the access matrix', () => {
     stack = await startStack({
       environment: {
         JWT_EXPIRES_IN: '5m',
-        ASSET_LIST: 'daily',
+        ASSET_SYNC: 'daily',
         ASSET_RANK_PAGES: '0',
         WEBHOOK_ALLOWED_NETWORKS: 'loopback',
       },

@@ -9,7 +9,7 @@ describe('assets by symbol, end to end', () => {
 
   before(async function () {
     this.timeout(120_000);
-    const environment = { ASSET_LIST: 'daily', ASSET_RANK_PAGES: '1' };
+    const environment = { ASSET_SYNC: 'daily', ASSET_RANK_PAGES: '1' };
     stack = await startStack({ apis: 2, workers: 1, market: { madeUpAssets: 500 }, environment });
     user = await newUser(stack.apis[0]!.url);
   });

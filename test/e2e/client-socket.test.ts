@@ -29,8 +29,8 @@ describe('the WebSocket of the client', () => {
   before(async function () {
     this.timeout(120_000);
     const environment = {
-      STREAM_RENEW_SECONDS: '1',
-      QUOTE_FRESH_SECONDS: '2',
+      STREAM_RENEW_AFTER: '1s',
+      QUOTE_TTL: '2s',
       UPSTREAM_CALLS_PER_MINUTE: '1000',
     };
     stack = await startStack({ environment, market: { callsPerMinute: 1_000 } });

@@ -24,8 +24,8 @@ describe('streams through the client', () => {
     stack = await startStack({
       environment: {
         JWT_EXPIRES_IN: '2s',
-        STREAM_RENEW_SECONDS: '1',
-        QUOTE_FRESH_SECONDS: '2',
+        STREAM_RENEW_AFTER: '1s',
+        QUOTE_TTL: '2s',
         UPSTREAM_CALLS_PER_MINUTE: '1000',
       },
       market: { callsPerMinute: 1_000 },

@@ -22,7 +22,7 @@ describe("CoinGecko's contract, from outside", function () {
     [own, official] = await Promise.all([ownContract(), officialContract()]);
     stack = await startStack({
       market: { latencyMs: 20, madeUpAssets: 2_000, callsPerMinute: 10_000 },
-      environment: { ASSET_LIST: 'daily', UPSTREAM_CALLS_PER_MINUTE: '600', READ_WAIT_MS: '10000' },
+      environment: { ASSET_SYNC: 'daily', UPSTREAM_CALLS_PER_MINUTE: '600', READ_WAIT: '10s' },
     });
     const { url = '' } = stack.apis[0] ?? {};
     const user = await newUser(url);

@@ -69,7 +69,7 @@ describe('the contract', function () {
     stack = await startStack({
       market: { callsPerMinute: 10_000 },
       environment: {
-        ASSET_LIST: 'daily',
+        ASSET_SYNC: 'daily',
         ASSET_RANK_PAGES: '0',
         UPSTREAM_CALLS_PER_MINUTE: '600',
         UPSTREAM_CREDITS_PER_MONTH: '1000000',

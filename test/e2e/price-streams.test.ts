@@ -20,7 +20,7 @@ describe('price streams', () => {
 
   before(async () => {
     stack = await startStack({
-      environment: { STREAM_RENEW_SECONDS: '1', UPSTREAM_CALLS_PER_MINUTE: '1000' },
+      environment: { STREAM_RENEW_AFTER: '1s', UPSTREAM_CALLS_PER_MINUTE: '1000' },
       market: { callsPerMinute: 1_000 },
     });
     user = await newUser(stack.apis[0]!.url);

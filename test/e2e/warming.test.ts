@@ -13,7 +13,7 @@ describe('warming', () => {
       apis: 2,
       workers: 1,
       market: { latencyMs: 20, madeUpAssets: 100 },
-      environment: { WARMING: 'on', WARM_WINDOW: '20s', QUOTE_FRESH_SECONDS: '12' },
+      environment: { WARMING: 'on', WARM_WINDOW: '20s', QUOTE_TTL: '12s' },
     });
     user = await newUser(stack.apis[0]!.url);
   });

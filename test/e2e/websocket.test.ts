@@ -16,7 +16,7 @@ describe('WebSockets', () => {
   before(async () => {
     stack = await startStack({
       apis: 2,
-      environment: { STREAM_RENEW_SECONDS: '1', UPSTREAM_CALLS_PER_MINUTE: '1000' },
+      environment: { STREAM_RENEW_AFTER: '1s', UPSTREAM_CALLS_PER_MINUTE: '1000' },
       market: { callsPerMinute: 1_000 },
     });
     [here, there] = stack.apis.map(({ url }) => url) as [string, string];

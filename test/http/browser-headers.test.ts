@@ -13,7 +13,7 @@ describe('headers for browsers', () => {
   afterEach(() => api?.close(0));
 
   async function start(CORS_ORIGINS: string): Promise<TestApi> {
-    api = await startApi({ config: loadConfig({ APP_ENV: 'test', CORS_ORIGINS, READ_WAIT_MS: '50' }) });
+    api = await startApi({ config: loadConfig({ APP_ENV: 'test', CORS_ORIGINS, READ_WAIT: '50ms' }) });
     return api;
   }
 

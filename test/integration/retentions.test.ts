@@ -181,7 +181,7 @@ describe('retentions, by the schedule of a worker', () => {
         knex('imports').where('id', written.id).whereNotNull('result').first(),
       );
 
-      // ACCOUNT_NAME_HOLD, 30 days; deleted portfolios likewise.
+      // DELETED_USERNAME_RETENTION, 30 days; deleted portfolios likewise.
       const left = ago(30 * day + by * hour);
       const gone = await newUser(left);
       list.set(`users name ${what}`, () => knex('users').where({ id: gone, username: gone }).first());
@@ -253,7 +253,7 @@ describe('retentions, by the schedule of a worker', () => {
         },
       });
 
-      // HISTORY_KEEP_5M and HISTORY_KEEP_1H, 7 and 100 days; days are kept for ever.
+      // HISTORY_RETENTION_5M and HISTORY_RETENTION_1H, 7 and 100 days; days are kept for ever.
       for (const [resolution, seconds] of [
         ['5m', 7 * day],
         ['1h', 100 * day],

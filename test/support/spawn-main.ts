@@ -36,7 +36,7 @@ export async function spawnMain(
       REDIS_KEY_PREFIX: stack.redisPrefix,
       PROVIDER: 'simulated',
       COINGECKO_BASE_URL: stack.market.url,
-      ASSET_LIST: 'off',
+      ASSET_SYNC: 'off',
       WARMING: 'off',
       PORT: String(port),
       ...environment,

@@ -80,7 +80,7 @@ const noLimits: Environment = {
 };
 
 /** Calls are counted: none may come along that the test knows nothing of. Tests of the list of assets turn it on. */
-const noAssetList: Environment = { ASSET_LIST: 'off' };
+const noAssetList: Environment = { ASSET_SYNC: 'off' };
 
 /** Of one process among several that start at once on a busy machine. */
 const startDeadlineMs = 90_000;
@@ -105,7 +105,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
     PROVIDER: 'simulated',
     COINGECKO_BASE_URL: options.providerUrl ?? market.url,
     // Fallbacks are off unless a test names them; then they are this market too.
-    CMC_BASE_URL: market.coinMarketCapUrl,
+    COINMARKETCAP_BASE_URL: market.coinMarketCapUrl,
     DEFILLAMA_BASE_URL: market.defiLlamaUrl,
     JWT_SECRET: stackSecret,
     BCRYPT_COST: '4',

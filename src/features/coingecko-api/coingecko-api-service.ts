@@ -15,7 +15,7 @@ export function createDocumentCache({
   keys,
 }: Pick<Platform, 'config' | 'clock' | 'redis' | 'subscriber' | 'keys'>) {
   return {
-    documents: createDocumentStore({ redis, clock, keys, retentionSeconds: config.QUOTE_RETENTION }),
+    documents: createDocumentStore({ redis, clock, keys, retentionSeconds: config.QUOTE_STALE_TTL }),
     documentNews: createChannel({ redis, subscriber, channel: keys.documentNews, schema: z.string() }),
   };
 }

@@ -167,7 +167,7 @@ async function readChart(
     asked.interval === undefined ? granularityOf({ from, to, now }) : chartIntervals[asked.interval];
   const isListed = !deps.assets.isKnown() || deps.assets.byId(assetId) !== undefined;
   // Of an asset that is on no list only what was imported can be known: nothing is asked for.
-  const waitMs = isListed ? config.READ_WAIT_MS : 0;
+  const waitMs = isListed ? config.READ_WAIT : 0;
   const span = { from: Math.max(from, firstMoment), to: Math.min(to, now) };
   const [reading, latest] = await Promise.all([
     history.chart({ assetId, currency, granularity, ...span, waitMs, requester: viewer, asks: isListed }),
@@ -380,7 +380,7 @@ async function fillDay(
   { history, config }: CoinGeckoApiDeps,
   { assetId, day, viewer }: { readonly assetId: string; readonly day: number; readonly viewer: Principal },
 ): Promise<{ filled: readonly DayPoint[]; reading: ChartReading }> {
-  const span = { from: day, to: day + dayMs - 1, waitMs: config.READ_WAIT_MS };
+  const span = { from: day, to: day + dayMs - 1, waitMs: config.READ_WAIT };
   const asked = { assetId, currency: 'usd', granularity: '1d', ...span, requester: viewer } as const;
   const reading = await history.chart(asked);
   return { filled: await history.dayOf(assetId, day), reading };

@@ -87,7 +87,7 @@ async function namedRows(
   { query, ids, viewer }: Asked & { readonly ids: readonly string[] },
 ): Promise<FoundRows> {
   const { vs_currency: currency, per_page: perPage, page } = query;
-  const asked = { currency, assetIds: ids, waitMs: config.READ_WAIT_MS, requester: viewer };
+  const asked = { currency, assetIds: ids, waitMs: config.READ_WAIT, requester: viewer };
   const readings = await quotes.getMany(asked);
   const { rows, ...found } = await joinRows({ quotes, clock }, currency, [...readings.values()]);
   const inOrder = ordered(rows, query.order ?? 'market_cap_desc');
@@ -113,7 +113,7 @@ async function rankedRows(
   const pages: { currency: string; page: number }[] = [];
   let receivedAt = Infinity;
   for (let each = first; each <= last && each < lastPage; each++) {
-    const ranking = await quotes.ranking({ currency, page: each + 1, waitMs: config.READ_WAIT_MS });
+    const ranking = await quotes.ranking({ currency, page: each + 1, waitMs: config.READ_WAIT });
     if (ranking === undefined) throw await unserved('pending', upstream);
     pages.push({ currency, page: each + 1 });
     ids.push(...ranking.assetIds.slice(Math.max(0, start - each * rankingPage), end - each * rankingPage));

@@ -97,7 +97,7 @@ async function readAll(
   }: { readonly ids: readonly string[]; readonly currencies: readonly string[]; readonly viewer: Principal },
 ): Promise<Found[]> {
   const asked = currencies.length === 0 ? ['usd'] : currencies;
-  const common = { assetIds: ids, waitMs: config.READ_WAIT_MS, requester: viewer };
+  const common = { assetIds: ids, waitMs: config.READ_WAIT, requester: viewer };
   return await Promise.all(
     asked.map(async (currency) => ({ currency, readings: await quotes.getMany({ ...common, currency }) })),
   );

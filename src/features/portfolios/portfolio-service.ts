@@ -195,7 +195,7 @@ export function createPortfolioService(
       reader,
       quotes: quotes.getMany,
       watch,
-      quotesWaitMs: config.READ_WAIT_MS,
+      quotesWaitMs: config.READ_WAIT,
       booksWaitMs,
     }),
     /** by day, */

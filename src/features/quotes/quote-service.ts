@@ -29,9 +29,9 @@ export function createQuoteService(
   { budgetState }: { readonly budgetState: () => Promise<Pick<BudgetState, 'nextGrantInMs'>> },
 ) {
   const { config, log, clock, keys, redis, subscriber, queues, shutdown } = platform;
-  const freshMs = config.QUOTE_FRESH_SECONDS * 1000;
-  const renewAfterMs = Math.min(config.STREAM_RENEW_SECONDS, config.QUOTE_FRESH_SECONDS) * 1000;
-  const retentionSeconds = config.QUOTE_RETENTION;
+  const freshMs = config.QUOTE_TTL * 1000;
+  const renewAfterMs = Math.min(config.STREAM_RENEW_AFTER, config.QUOTE_TTL) * 1000;
+  const retentionSeconds = config.QUOTE_STALE_TTL;
   const store = createQuoteStore({ redis, keys, clock, retentionSeconds });
   const rowStore = createMarketRowStore({ redis, keys, clock, retentionSeconds });
   const demand = createDemand({ redis, keys, clock });

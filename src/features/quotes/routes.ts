@@ -113,7 +113,7 @@ interface Upstream {
 interface PriceDeps {
   readonly quotes: Pick<QuoteService, 'peekFreshJson' | 'get' | 'popular'>;
   readonly upstream: Upstream;
-  readonly config: Pick<Config, 'READ_WAIT_MS'>;
+  readonly config: Pick<Config, 'READ_WAIT'>;
 }
 
 const tag = 'Prices';
@@ -154,7 +154,7 @@ function single({ quotes, upstream, config }: PriceDeps): Route {
       return true;
     },
     handler: async (ctx, { params: { coinId: assetId }, query: { currency }, viewer: requester }) => {
-      const reading = await quotes.get({ assetId, currency, waitMs: config.READ_WAIT_MS, requester });
+      const reading = await quotes.get({ assetId, currency, waitMs: config.READ_WAIT, requester });
       if (reading.quote === undefined) throw await refusalOf(reading, upstream);
       answerJson(ctx, 200, `${quoteHead}${readingJson(reading)}}`);
     },
@@ -192,7 +192,7 @@ function popular({ quotes, upstream, config }: PriceDeps): Route {
     query: popularQuery,
     answers: { 200: 'Quotes in the order of their rank', 503: unavailable },
     handler: async (ctx, { query: { currency, limit } }) => {
-      const { state, readings } = await quotes.popular({ currency, limit, waitMs: config.READ_WAIT_MS });
+      const { state, readings } = await quotes.popular({ currency, limit, waitMs: config.READ_WAIT });
       if (readings.length === 0) throw await refusalOf({ state, reason: undefined }, upstream);
       answerJson(ctx, 200, envelopeOf('Popular coins', `[${readings.map(readingJson).join(',')}]`));
     },

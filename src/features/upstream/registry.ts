@@ -39,19 +39,19 @@ export const providers: Readonly<Record<PriceSource['provider'], ProviderRow>> =
   replay: coinGeckoRow('replay'),
   recorded: coinGeckoRow('recorded'),
   coinmarketcap: {
-    baseUrl: ({ CMC_BASE_URL: root }) => root,
-    create: ({ CMC_BASE_URL: baseUrl, CMC_VERSION: version, CMC_API_KEY: apiKey }, context) =>
+    baseUrl: ({ COINMARKETCAP_BASE_URL: root }) => root,
+    create: ({ COINMARKETCAP_BASE_URL: baseUrl, COINMARKETCAP_VERSION: version, COINMARKETCAP_API_KEY: apiKey }, context) =>
       createCoinMarketCapProvider({ ...context, baseUrl, version, apiKey }),
     budget: (config) => ({
-      key: `coinmarketcap-${fingerprintOf(config.CMC_API_KEY)}`,
+      key: `coinmarketcap-${fingerprintOf(config.COINMARKETCAP_API_KEY)}`,
       limits: {
-        callsPerMinute: config.CMC_CALLS_PER_MINUTE,
-        creditsPerMonth: config.CMC_CREDITS_PER_MONTH || undefined,
-        monthStartsOn: config.CMC_MONTH_STARTS_ON,
+        callsPerMinute: config.COINMARKETCAP_CALLS_PER_MINUTE,
+        creditsPerMonth: config.COINMARKETCAP_CREDITS_PER_MONTH || undefined,
+        monthStartsOn: config.COINMARKETCAP_MONTH_STARTS_ON,
         set: { callsPerMinute: true, creditsPerMonth: true },
       },
     }),
-    apiKey: ({ CMC_API_KEY: key }) => key,
+    apiKey: ({ COINMARKETCAP_API_KEY: key }) => key,
   },
   defillama: {
     baseUrl: ({ DEFILLAMA_BASE_URL: root }) => root,

@@ -101,7 +101,7 @@ export function createUpstreamService(
       if (member === undefined) throw new Error('There is no price source');
       const chain = createProviderChain({
         members: [member, ...others],
-        failoverMs: config.PROVIDER_FAILOVER_MS,
+        failoverMs: config.PROVIDER_FAILOVER_AFTER,
       });
       return { chain, provider: chain.first, gate: gateOf(member) };
     }),
@@ -129,7 +129,7 @@ export function createBudgets(
       monthStartsOn: limits.monthStartsOn,
       assumed: { limit: !limits.set.callsPerMinute, month: !limits.set.creditsPerMonth },
       charged: config.UPSTREAM_CREDITS_CHARGED,
-      callDeadlineMs: config.UPSTREAM_TIMEOUT_MS + callSlackMs,
+      callDeadlineMs: config.UPSTREAM_TIMEOUT + callSlackMs,
     });
     made.set(key, budget);
     return budget;
@@ -187,8 +187,8 @@ function openMember(
     log,
     name,
     key: keys.breaker(name),
-    failures: config.PROVIDER_FAILURES,
-    longestMs: config.PROVIDER_PAUSE_SECONDS * 1000,
+    failures: config.BREAKER_FAILURE_THRESHOLD,
+    longestMs: config.BREAKER_MAX_OPEN * 1000,
   });
   return { provider, gate, breaker };
 }
@@ -207,7 +207,7 @@ function contextOf(platform: Platform): ProviderContext {
   const { config, clock, knex, log } = platform;
   const assets = createAssetQueries(knex);
   return {
-    timeoutMs: config.UPSTREAM_TIMEOUT_MS,
+    timeoutMs: config.UPSTREAM_TIMEOUT,
     maxBodyBytes: config.UPSTREAM_MAX_BODY_BYTES,
     clock,
     openHttp: openHttpOf(platform),
@@ -226,7 +226,7 @@ function contextOf(platform: Platform): ProviderContext {
 
 /** With recorded exchanges nothing goes to any network, whatever else is configured. */
 function openHttpOf({ config, log }: Pick<Platform, 'config' | 'log'>): OpenHttp {
-  const { PROVIDER, RECORDED_DIR: recorded, PRICEPOOL_RECORD: dir } = config;
+  const { PROVIDER, HTTP_REPLAY_DIR: recorded, HTTP_RECORD_DIR: dir } = config;
   if (PROVIDER === 'recorded' && recorded !== undefined) return recordedHttp(readExchanges(recorded));
   const proxies = { http: config.HTTP_PROXY, https: config.HTTPS_PROXY, except: config.NO_PROXY };
   const open: OpenHttp = (options) => createHttpGet({ ...options, proxies });

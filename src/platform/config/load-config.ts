@@ -1,4 +1,5 @@
 import { priceSourceOf } from './price-source.ts';
+import { renamedSettings } from './renamed-settings.ts';
 import { settings, type SettingName, type SettingValues } from './settings.ts';
 
 /** How to reach Postgres. */
@@ -42,7 +43,7 @@ export const exampleSecret = 'change-me-to-at-least-32-random-characters';
  * @throws {ConfigError} that names every wrong setting.
  */
 export function loadConfig(environment: Environment = process.env): Config {
-  const problems: string[] = [];
+  const problems = problemsOfRenamed(environment);
   const values = Object.fromEntries(
     (Object.keys(settings) as SettingName[]).map((name) => [
       name,
@@ -69,6 +70,16 @@ function readSetting(name: SettingName, given: string | undefined, problems: str
     problems.push(`${name} ${(error as Error).message}`);
     return undefined;
   }
+}
+
+/** Names the setting only, not its value: it may be a secret. */
+function problemsOfRenamed(environment: Environment): string[] {
+  return Object.entries(renamedSettings)
+    .filter(([old]) => (environment[old] ?? '').trim() !== '')
+    .map(([old, { name, unit }]) => {
+      const how = unit === undefined ? '' : `, with a unit behind the number (${unit})`;
+      return `${old} is now ${name}${how}: rename it`;
+    });
 }
 
 function problemsOfCombination(values: SettingValues): string[] {
@@ -123,11 +134,15 @@ function problemsOfPorts(values: SettingValues, environment: Environment): strin
 
 function problemsOfSources({ PROVIDER, ...values }: SettingValues): string[] {
   const problems: string[] = [];
-  if (PROVIDER === 'recorded' && values.RECORDED_DIR === undefined)
-    problems.push('RECORDED_DIR is required when PROVIDER is recorded');
+  if (PROVIDER === 'recorded' && values.HTTP_REPLAY_DIR === undefined)
+    problems.push('HTTP_REPLAY_DIR is required when PROVIDER is recorded');
   const used = [PROVIDER, ...values.PROVIDER_FALLBACKS];
-  if (used.includes('coinmarketcap') && values.CMC_VERSION === 'v2' && values.CMC_API_KEY === undefined)
-    problems.push('CMC_API_KEY is required when CMC_VERSION is v2');
+  if (
+    used.includes('coinmarketcap') &&
+    values.COINMARKETCAP_VERSION === 'v2' &&
+    values.COINMARKETCAP_API_KEY === undefined
+  )
+    problems.push('COINMARKETCAP_API_KEY is required when COINMARKETCAP_VERSION is v2');
   return problems;
 }
 

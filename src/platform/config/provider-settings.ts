@@ -1,4 +1,4 @@
-import { integer, listOf, oneOf, text, url } from './setting.ts';
+import { duration, integer, listOf, milliseconds, oneOf, text, url } from './setting.ts';
 
 /** Price sources, with what the operator sees of each at start-up. */
 export const priceSources = {
@@ -19,44 +19,43 @@ export const providerSettings = {
     default: '',
     description: 'Price sources that are asked, in this order, when the one before fails or has no budget.',
   }),
-  PROVIDER_FAILOVER_MS: integer({
-    default: '2000',
-    min: 100,
-    max: 60_000,
-    description: 'Time (ms) that a source has for an urgent call before the next one is asked.',
+  PROVIDER_FAILOVER_AFTER: milliseconds({
+    default: '2s',
+    leastMs: 100,
+    mostMs: 60_000,
+    description: 'Time that a source has for an urgent call before the next one is asked.',
   }),
-  PROVIDER_FAILURES: integer({
+  BREAKER_FAILURE_THRESHOLD: integer({
     default: '5',
     min: 1,
     max: 1_000,
     description: 'Failures in a row after which a source is not called for a while.',
   }),
-  PROVIDER_PAUSE_SECONDS: integer({
-    default: '30',
-    min: 1,
-    max: 3_600,
-    description: 'Longest pause (s) after which a source that failed is tried again.',
+  BREAKER_MAX_OPEN: duration({
+    default: '30s',
+    mostSeconds: 3_600,
+    description: 'Longest pause after which a source that failed is tried again.',
   }),
   DEVIATION_GUARD: oneOf(['on', 'off'], {
     default: 'on',
     description: 'Whether a price that is far from the last one waits for a second observation.',
   }),
-  CMC_BASE_URL: url(['http', 'https'], {
+  COINMARKETCAP_BASE_URL: url(['http', 'https'], {
     default: 'https://pro-api.coinmarketcap.com',
     description: 'Root of the CoinMarketCap API, without a version.',
   }),
-  CMC_VERSION: oneOf(['v2', 'v3'], {
+  COINMARKETCAP_VERSION: oneOf(['v2', 'v3'], {
     default: 'v3',
-    description: 'Shape of the CoinMarketCap API; v2 needs CMC_API_KEY.',
+    description: 'Shape of the CoinMarketCap API; v2 needs COINMARKETCAP_API_KEY.',
   }),
   DEFILLAMA_BASE_URL: url(['http', 'https'], {
     default: 'https://coins.llama.fi',
     description: 'Root of the DefiLlama coins API, which prices in usd only.',
   }),
-  PRICEPOOL_RECORD: text({
+  HTTP_RECORD_DIR: text({
     description: 'Folder to which every upstream exchange is written, without keys, the newest 1000.',
   }),
-  RECORDED_DIR: text({
+  HTTP_REPLAY_DIR: text({
     description: 'Folder of recorded exchanges; required with PROVIDER=recorded.',
   }),
 } as const;

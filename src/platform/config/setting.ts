@@ -178,20 +178,37 @@ export function url<const D extends string | undefined = undefined>(
   });
 }
 
-const secondsPerUnit: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400 };
+const msPerUnit = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 
-/** A duration such as `45s`, `15m`, `12h`, `7d`; the value is in seconds, `leastSeconds` or more. */
+/** Milliseconds of a duration such as `250ms`, `45s` or `7d`; undefined for anything else. */
+function msOf(value: string): number | undefined {
+  const match = /^(0|[1-9]\d{0,8})(ms|[smhd])$/.exec(value);
+  return match === null ? undefined : Number(match[1]) * msPerUnit[match[2] as keyof typeof msPerUnit];
+}
+
+/** A duration such as `45s`, `15m`, `12h`, `7d` within bounds; the value is in seconds, and whole. */
 export function duration<const D extends string | undefined = undefined>(
-  spec: SettingSpec<D> & { readonly leastSeconds?: number },
+  spec: SettingSpec<D> & { readonly leastSeconds?: number; readonly mostSeconds?: number },
 ): Setting<Optional<number, D>> {
-  const { leastSeconds = 1 } = spec;
-  const bound = leastSeconds > 1 ? `, at least ${leastSeconds}s` : '';
-  const expects = `a duration such as 45s, 15m, 12h or 7d${bound}`;
+  const { leastSeconds = 1, mostSeconds = Infinity } = spec;
+  const least = leastSeconds > 1 ? `, at least ${leastSeconds}s` : '';
+  const most = mostSeconds < Infinity ? `, at most ${mostSeconds}s` : '';
+  const expects = `a duration such as 45s, 15m, 12h or 7d${least}${most}`;
   return setting(spec, expects, (value) => {
-    const match = /^([1-9]\d{0,8})([smhd])$/.exec(value);
-    const unit = secondsPerUnit[match?.[2] ?? ''];
-    const seconds = Number(match?.[1]) * (unit ?? 1);
-    if (match === null || unit === undefined || seconds < leastSeconds) throw new Error(`must be ${expects}`);
+    const seconds = value.endsWith('ms') ? NaN : (msOf(value) ?? NaN) / 1_000;
+    if (!(seconds >= leastSeconds && seconds <= mostSeconds)) throw new Error(`must be ${expects}`);
     return seconds;
+  });
+}
+
+/** A duration of which parts of a second count, such as `250ms` or `8s`, within bounds; the value is in milliseconds. */
+export function milliseconds<const D extends string | undefined = undefined>(
+  spec: SettingSpec<D> & { readonly leastMs: number; readonly mostMs: number },
+): Setting<Optional<number, D>> {
+  const expects = `a duration such as 250ms or 8s, from ${spec.leastMs}ms to ${spec.mostMs}ms`;
+  return setting(spec, expects, (value) => {
+    const ms = msOf(value);
+    if (ms === undefined || ms < spec.leastMs || ms > spec.mostMs) throw new Error(`must be ${expects}`);
+    return ms;
   });
 }

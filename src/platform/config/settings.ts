@@ -1,5 +1,16 @@
 import { providerSettings } from './provider-settings.ts';
-import { addresses, decimal, duration, integer, oneOf, origins, someOf, text, url } from './setting.ts';
+import {
+  addresses,
+  decimal,
+  duration,
+  integer,
+  milliseconds,
+  oneOf,
+  origins,
+  someOf,
+  text,
+  url,
+} from './setting.ts';
 
 /**
  * Every setting of every process, by the name of its environment variable. Documentation, `.env.example` and types are
@@ -92,7 +103,7 @@ export const settings = {
     max: 1_000_000,
     description: 'Accounts that may be created from one address in an hour.',
   }),
-  ACCOUNT_NAME_HOLD: duration({
+  DELETED_USERNAME_RETENTION: duration({
     default: '30d',
     description: 'Time for which a deleted account keeps its name and e-mail from being taken by others.',
   }),
@@ -187,20 +198,20 @@ export const settings = {
     description:
       'Calls that cost credits: all that were sent, those that were not refused (4xx, 429), or those answered 200. A call without an answer always counts.',
   }),
-  CMC_API_KEY: text({ sensitive: true, description: 'CoinMarketCap key.' }),
-  CMC_CALLS_PER_MINUTE: integer({
+  COINMARKETCAP_API_KEY: text({ sensitive: true, description: 'CoinMarketCap key.' }),
+  COINMARKETCAP_CALLS_PER_MINUTE: integer({
     default: '30',
     min: 1,
     max: 10_000,
     description: 'Calls to CoinMarketCap that the whole fleet may make in any 60 seconds.',
   }),
-  CMC_CREDITS_PER_MONTH: integer({
+  COINMARKETCAP_CREDITS_PER_MONTH: integer({
     default: '15000',
     min: 0,
     max: 1_000_000_000,
     description: 'Credits of CoinMarketCap that the whole fleet may spend in a month; 0 for no limit.',
   }),
-  CMC_MONTH_STARTS_ON: integer({
+  COINMARKETCAP_MONTH_STARTS_ON: integer({
     default: '1',
     min: 1,
     max: 31,
@@ -212,11 +223,11 @@ export const settings = {
     max: 10_000,
     description: 'Calls to DefiLlama that the whole fleet may make in any 60 seconds.',
   }),
-  UPSTREAM_TIMEOUT_MS: integer({
-    default: '8000',
-    min: 100,
-    max: 60_000,
-    description: 'Longest time (ms) that one upstream call may take, body included.',
+  UPSTREAM_TIMEOUT: milliseconds({
+    default: '8s',
+    leastMs: 100,
+    mostMs: 60_000,
+    description: 'Longest time that one upstream call may take, body included.',
   }),
   UPSTREAM_MAX_BODY_BYTES: integer({
     default: '5242880',
@@ -224,7 +235,7 @@ export const settings = {
     max: 104_857_600,
     description: 'Largest upstream response (bytes) that is read.',
   }),
-  ASSET_LIST: oneOf(['daily', 'off'], {
+  ASSET_SYNC: oneOf(['daily', 'off'], {
     default: 'daily',
     description:
       "Whether the price source's list of assets is fetched, one upstream call a day; without it there is no search and no lookup by symbol.",
@@ -236,11 +247,11 @@ export const settings = {
     description:
       'Pages (250 assets, one upstream call each) of the ranking that are fetched after the list, for the ranks by which symbols are told apart.',
   }),
-  HISTORY_KEEP_5M: duration({
+  HISTORY_RETENTION_5M: duration({
     default: '7d',
     description: 'How long price history is kept in steps of five minutes.',
   }),
-  HISTORY_KEEP_1H: duration({
+  HISTORY_RETENTION_1H: duration({
     default: '100d',
     description: 'How long price history is kept in hours. Days are kept for ever.',
   }),
@@ -275,13 +286,12 @@ export const settings = {
     description: 'Unfinished jobs on portfolios (performance, imports, rebuilds) that one user may have.',
   }),
 
-  QUOTE_FRESH_SECONDS: integer({
-    default: '60',
-    min: 1,
-    max: 86_400,
+  QUOTE_TTL: duration({
+    default: '60s',
+    mostSeconds: 86_400,
     description: 'Age up to which a quote counts as fresh.',
   }),
-  QUOTE_RETENTION: duration({
+  QUOTE_STALE_TTL: duration({
     default: '24h',
     description: 'How long a quote is kept, to be served as stale when nothing newer can be had.',
   }),
@@ -293,18 +303,17 @@ export const settings = {
     default: '10m',
     description: 'With WARMING: how long after it was last read a quote is kept fresh.',
   }),
-  NOT_FOUND_SECONDS: integer({
-    default: '300',
-    min: 1,
-    max: 86_400,
+  NEGATIVE_CACHE_TTL: duration({
+    default: '5m',
+    mostSeconds: 86_400,
     description: 'How long an asset id that the provider does not know is remembered as such.',
   }),
-  READ_WAIT_MS: integer({
-    default: '8000',
-    min: 0,
-    max: 30_000,
+  READ_WAIT: milliseconds({
+    default: '8s',
+    leastMs: 0,
+    mostMs: 30_000,
     description:
-      'Longest wait (ms) of a price read for a quote that is not cached yet. Beside a crowd its turn may be two calls away: 4 to 7 s at 30 calls a minute.',
+      'Longest wait of a price read for a quote that is not cached yet. Under heavy demand a read may need two upstream calls: 4 to 7 s at 30 calls a minute.',
   }),
 
   STREAMS_PER_USER: integer({
@@ -325,17 +334,15 @@ export const settings = {
     max: 1_000_000,
     description: 'Streams that one API process takes on; above it clients are told to come back.',
   }),
-  STREAM_RENEW_SECONDS: integer({
-    default: '15',
-    min: 1,
-    max: 86_400,
+  STREAM_RENEW_AFTER: duration({
+    default: '15s',
+    mostSeconds: 86_400,
     description: 'Age from which a quote that a stream shows is fetched again, as far as the budget allows.',
   }),
 
-  JOB_DEADLINE_SECONDS: integer({
-    default: '300',
-    min: 1,
-    max: 86_400,
+  JOB_DEADLINE: duration({
+    default: '5m',
+    mostSeconds: 86_400,
     description:
       'Time after its submission at which a job stops waiting for quotes and completes with what it has.',
   }),
@@ -355,8 +362,8 @@ export const settings = {
     default: '24h',
     description: 'How long finished jobs and their results are kept.',
   }),
-  WORKER_QUEUES: someOf(['requests', 'refresh', 'upkeep', 'mail', 'books', 'portfolios', 'webhooks'], {
-    default: 'requests,refresh,upkeep,mail,books,portfolios,webhooks',
+  WORKER_QUEUES: someOf(['requests', 'refresh', 'maintenance', 'mail', 'books', 'portfolios', 'webhooks'], {
+    default: 'requests,refresh,maintenance,mail,books,portfolios,webhooks',
     description: 'Queues that this worker process serves.',
   }),
   WORKER_CONCURRENCY: integer({

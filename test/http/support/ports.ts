@@ -319,7 +319,7 @@ export async function startApi(different: Partial<StandIns> = {}): Promise<TestA
   const documents = new FakeDocuments();
   const streams = new FakeStreams();
   const log = silentLogger();
-  const config = loadConfig({ APP_ENV: 'test', CORS_ORIGINS: 'https://app.example', READ_WAIT_MS: '50' });
+  const config = loadConfig({ APP_ENV: 'test', CORS_ORIGINS: 'https://app.example', READ_WAIT: '50ms' });
   const deps: StandIns = {
     config,
     clock: systemClock,

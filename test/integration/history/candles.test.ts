@@ -395,7 +395,7 @@ describe('candles in Postgres', () => {
       const lines: string[] = [];
       const note = (level: string) => (_: object, message: string) => lines.push(`${level}: ${message}`);
       const log = { ...silentLogger(), warn: note('warn'), info: note('info') } as unknown as Logger;
-      const config = { HISTORY_KEEP_5M: 7 * 86_400, HISTORY_KEEP_1H: 100 * 86_400 } as Config;
+      const config = { HISTORY_RETENTION_5M: 7 * 86_400, HISTORY_RETENTION_1H: 100 * 86_400 } as Config;
       const { processors } = createHistoryProcessors(
         { config, clock: { now: () => Date.now() }, log },
         { history: store as unknown as HistoryService, sources: () => ({}) as never },

@@ -156,7 +156,7 @@ describe('CoinMarketCap provider', () => {
   }
 
   it('needs a key but for v3', () => {
-    expect(() => providerOf({ apiKey: undefined })).to.throw('CMC_API_KEY');
+    expect(() => providerOf({ apiKey: undefined })).to.throw('COINMARKETCAP_API_KEY');
     expect(() => providerOf({ apiKey: undefined, version: 'v3' })).not.to.throw();
   });
 });

@@ -40,8 +40,8 @@ describe('a page in a browser', () => {
       environment: {
         CORS_ORIGINS: origin,
         STREAM_TICKET_EXPIRES_IN: `${ticketSeconds}s`,
-        STREAM_RENEW_SECONDS: '1',
-        QUOTE_FRESH_SECONDS: '2',
+        STREAM_RENEW_AFTER: '1s',
+        QUOTE_TTL: '2s',
         UPSTREAM_CALLS_PER_MINUTE: '1000',
       },
       market: { callsPerMinute: 1_000 },

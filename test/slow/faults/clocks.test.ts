@@ -25,7 +25,7 @@ describe('clocks that are wrong', function () {
     stack = await startStack({
       workers: 0,
       ownRedis: true,
-      environment: { QUOTE_FRESH_SECONDS: String(freshSeconds), UPSTREAM_CALLS_PER_MINUTE: '600' },
+      environment: { QUOTE_TTL: `${freshSeconds}s`, UPSTREAM_CALLS_PER_MINUTE: '600' },
     });
     user = await newUser(stack.apis[0]!.url);
   });

@@ -21,7 +21,7 @@ describe('faults of workers', function () {
 
   before(async () => {
     // Held calls must outlast a takeover: what they bring would else be their failure.
-    const environment = { UPSTREAM_TIMEOUT_MS: '40000', UPSTREAM_CALLS_PER_MINUTE: String(callsPerMinute) };
+    const environment = { UPSTREAM_TIMEOUT: '40s', UPSTREAM_CALLS_PER_MINUTE: String(callsPerMinute) };
     stack = await startStack({ apis: 1, workers: 0, environment });
     gateway = await startGateway(stack.market.url);
     backstage = openBackstage(stack);

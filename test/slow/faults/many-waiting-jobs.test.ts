@@ -32,7 +32,7 @@ describe('thousands of jobs that wait', function () {
   before(async () => {
     stack = await startStack({
       ownRedis: true,
-      environment: { UPSTREAM_CALLS_PER_MINUTE: '30', JOB_DEADLINE_SECONDS: String(deadlineSeconds) },
+      environment: { UPSTREAM_CALLS_PER_MINUTE: '30', JOB_DEADLINE: `${deadlineSeconds}s` },
     });
     backstage = openBackstage(stack);
     const { url } = stack.apis[0]!;

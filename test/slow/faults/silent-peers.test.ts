@@ -22,7 +22,7 @@ describe('peers that fall silent', function () {
     stack = await startStack({
       apis: 0,
       workers: 0,
-      environment: { UPSTREAM_CALLS_PER_MINUTE: '1000', STREAM_RENEW_SECONDS: '1', REDIS_URL: redis.url },
+      environment: { UPSTREAM_CALLS_PER_MINUTE: '1000', STREAM_RENEW_AFTER: '1s', REDIS_URL: redis.url },
       market: { callsPerMinute: 1_000 },
     });
     postgres = await startTcpProxy(stack.databaseUrl);

@@ -83,12 +83,12 @@ describe('failures of the price source', () => {
       apis: 2,
       workers: 2,
       environment: {
-        QUOTE_FRESH_SECONDS: String(freshMs / 1_000),
-        UPSTREAM_TIMEOUT_MS: String(upstreamTimeoutMs),
+        QUOTE_TTL: `${freshMs / 1_000}s`,
+        UPSTREAM_TIMEOUT: `${upstreamTimeoutMs}ms`,
         UPSTREAM_CALLS_PER_MINUTE: '3000',
-        READ_WAIT_MS: '500',
+        READ_WAIT: '500ms',
         // Every failure is to be met by calls, not by a circuit breaker that has opened for the one before.
-        PROVIDER_FAILURES: '1000',
+        BREAKER_FAILURE_THRESHOLD: '1000',
       },
     });
     user = await newUser(stack.apis[0]!.url);

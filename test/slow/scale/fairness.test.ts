@@ -20,7 +20,7 @@ describe('a user beside a crowd', () => {
       workers: 1,
       market: { latencyMs: 20, madeUpAssets: 20_000 },
       // A budget that takes minutes to serve the crowd.
-      environment: { UPSTREAM_CALLS_PER_MINUTE: '12', QUOTE_FRESH_SECONDS: '15' },
+      environment: { UPSTREAM_CALLS_PER_MINUTE: '12', QUOTE_TTL: '15s' },
     });
     const { url } = stack.apis[0]!;
     [crowd, user] = await Promise.all([newUser(url), newUser(url)]);

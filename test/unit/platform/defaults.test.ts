@@ -66,10 +66,10 @@ describe('a configuration in which nothing is set', () => {
   });
 
   it('keeps a quote as stale for longer than it is fresh, and shows streams newer ones than reads', () => {
-    expect(defaults.STREAM_RENEW_SECONDS).to.be.below(defaults.QUOTE_FRESH_SECONDS);
-    expect(defaults.QUOTE_RETENTION).to.be.above(defaults.QUOTE_FRESH_SECONDS);
-    expect(defaults.WARM_WINDOW).to.be.above(defaults.QUOTE_FRESH_SECONDS);
-    expect(defaults.JOB_RETENTION).to.be.above(defaults.JOB_DEADLINE_SECONDS);
+    expect(defaults.STREAM_RENEW_AFTER).to.be.below(defaults.QUOTE_TTL);
+    expect(defaults.QUOTE_STALE_TTL).to.be.above(defaults.QUOTE_TTL);
+    expect(defaults.WARM_WINDOW).to.be.above(defaults.QUOTE_TTL);
+    expect(defaults.JOB_RETENTION).to.be.above(defaults.JOB_DEADLINE);
   });
 
   it('has the limits, lives and ways that operators read in the documentation', () => {
@@ -85,38 +85,38 @@ describe('a configuration in which nothing is set', () => {
       STREAM_TICKET_EXPIRES_IN: 60,
       REGISTRATION: 'open',
       REGISTRATIONS_PER_HOUR: 20,
-      ACCOUNT_NAME_HOLD: 30 * 86_400,
+      DELETED_USERNAME_RETENTION: 30 * 86_400,
       BCRYPT_COST: 11,
       RATE_LIMIT_USER: 6_000,
       RATE_LIMIT_KEY: 6_000,
       RATE_LIMIT_ADDRESS: 600,
-      UPSTREAM_TIMEOUT_MS: 8_000,
+      UPSTREAM_TIMEOUT: 8_000,
       UPSTREAM_MAX_BODY_BYTES: 5 * 1024 * 1024,
       UPSTREAM_CREDITS_CHARGED: 'unless_refused',
       UPSTREAM_MONTH_STARTS_ON: 1,
       PROVIDER_FALLBACKS: [],
-      PROVIDER_FAILURES: 5,
+      BREAKER_FAILURE_THRESHOLD: 5,
       DEVIATION_GUARD: 'on',
       WEBHOOK_HTTP: undefined,
       WEBHOOK_RETENTION: 30 * 86_400,
       PORTFOLIO_TRANSACTION_LIMIT: 250_000,
       PORTFOLIO_JOBS_PER_USER: 20,
-      QUOTE_FRESH_SECONDS: 60,
-      QUOTE_RETENTION: 86_400,
+      QUOTE_TTL: 60,
+      QUOTE_STALE_TTL: 86_400,
       WARMING: 'on',
       WARM_WINDOW: 600,
-      NOT_FOUND_SECONDS: 300,
-      READ_WAIT_MS: 8_000,
+      NEGATIVE_CACHE_TTL: 300,
+      READ_WAIT: 8_000,
       STREAMS_PER_USER: 100,
       STREAMS_PER_ADDRESS: 500,
       STREAMS_PER_PROCESS: 15_000,
-      STREAM_RENEW_SECONDS: 15,
-      JOB_DEADLINE_SECONDS: 300,
+      STREAM_RENEW_AFTER: 15,
+      JOB_DEADLINE: 300,
       JOB_BACKLOG_LIMIT: 20_000,
       JOB_BACKLOG_PER_USER: 1_000,
       JOB_RETENTION: 86_400,
       WORKER_CONCURRENCY: 2_000,
-      WORKER_QUEUES: ['requests', 'refresh', 'upkeep', 'mail', 'books', 'portfolios', 'webhooks'],
+      WORKER_QUEUES: ['requests', 'refresh', 'maintenance', 'mail', 'books', 'portfolios', 'webhooks'],
     });
   });
 });

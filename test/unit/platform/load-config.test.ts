@@ -1,5 +1,7 @@
 import { expect } from 'chai';
 import { ConfigError, exampleSecret, loadConfig } from '../../../src/platform/config/load-config.ts';
+import { renamedSettings } from '../../../src/platform/config/renamed-settings.ts';
+import { settings } from '../../../src/platform/config/settings.ts';
 
 const secret = 'long enough to be taken as a secret';
 const production = {
@@ -70,7 +72,7 @@ describe('loadConfig', () => {
       JWT_SECRET: 'short',
       JWT_EXPIRES_IN: '0s',
       REPLAY_SPEED: '1e9',
-      QUOTE_FRESH_SECONDS: '1.5',
+      QUOTE_TTL: '1.5',
       PROVIDER: 'replay',
       COINGECKO_PLAN: 'demo',
     });
@@ -83,7 +85,7 @@ describe('loadConfig', () => {
       'JWT_SECRET',
       'JWT_EXPIRES_IN',
       'REPLAY_SPEED',
-      'QUOTE_FRESH_SECONDS',
+      'QUOTE_TTL',
       'REPLAY_DIR',
       'COINGECKO_API_KEY',
     ]);
@@ -96,6 +98,9 @@ describe('loadConfig', () => {
     PORT: ['-1', '80a', '0x50', '1e3', 'NaN', '8080.0'],
     UPSTREAM_CALLS_PER_MINUTE: ['0', '10001', 'Infinity'],
     JWT_EXPIRES_IN: ['3600', '1.5h', '-1h', '1w', 'h'],
+    QUOTE_TTL: ['60', '0s', '1500ms', '2d', '25h'],
+    READ_WAIT: ['8', '8000', '31s', '-1s', '0.5s'],
+    UPSTREAM_TIMEOUT: ['99ms', '61s', '0s'],
     APP_ENV: ['Production', 'staging'],
     REDIS_URL: ['http://localhost', 'redis//localhost'],
     WORKER_QUEUES: ['request', 'requests,refreshes', ','],
@@ -115,18 +120,43 @@ describe('loadConfig', () => {
     });
   }
 
+  it('takes a duration in any unit', () => {
+    const { QUOTE_TTL, READ_WAIT, UPSTREAM_TIMEOUT } = loadConfig({
+      QUOTE_TTL: '2m',
+      READ_WAIT: '0s',
+      UPSTREAM_TIMEOUT: '1500ms',
+    });
+    expect({ QUOTE_TTL, READ_WAIT, UPSTREAM_TIMEOUT }).to.deep.equal({
+      QUOTE_TTL: 120,
+      READ_WAIT: 0,
+      UPSTREAM_TIMEOUT: 1_500,
+    });
+  });
+
+  it('refuses the names that settings had before, says the new ones, and repeats no value', () => {
+    const problems = problemsOf({ CMC_API_KEY: 'hunter2', QUOTE_FRESH_SECONDS: '45', ASSET_LIST: ' ' });
+    expect(problems).to.have.members([
+      'CMC_API_KEY is now COINMARKETCAP_API_KEY: rename it',
+      'QUOTE_FRESH_SECONDS is now QUOTE_TTL, with a unit behind the number (s): rename it',
+    ]);
+    for (const [old, { name }] of Object.entries(renamedSettings)) {
+      expect(settings).to.have.property(name);
+      expect(settings).not.to.have.property(old);
+    }
+  });
+
   it('says which parts of a list are wrong, and which there are', () => {
     expect(problemsOf({ WORKER_QUEUES: 'requests,request' })).to.deep.equal([
-      'WORKER_QUEUES must be a comma-separated list of requests, refresh, upkeep, mail, books, portfolios, webhooks, not request',
+      'WORKER_QUEUES must be a comma-separated list of requests, refresh, maintenance, mail, books, portfolios, webhooks, not request',
     ]);
   });
 
   it('takes every queue once, and every kind of origin', () => {
     const config = loadConfig({
-      WORKER_QUEUES: 'upkeep, refresh,upkeep',
+      WORKER_QUEUES: 'maintenance, refresh,maintenance',
       CORS_ORIGINS: '*,http://localhost:5173,http://[::1]:3000,chrome-extension://abcdef',
     });
-    expect(config.WORKER_QUEUES).to.deep.equal(['refresh', 'upkeep']);
+    expect(config.WORKER_QUEUES).to.deep.equal(['refresh', 'maintenance']);
     expect(config.CORS_ORIGINS).to.have.length(4);
   });
 

@@ -19,18 +19,18 @@ describe('budgets', () => {
   it('are one for each provider and key, and tell no key', () => {
     const secret = 'CG-very-secret';
     const environment = { PROVIDER: 'coingecko', COINGECKO_PLAN: 'demo', COINGECKO_API_KEY: secret };
-    const budgets = budgetsOf({ ...environment, CMC_API_KEY: 'cmc-secret' });
+    const budgets = budgetsOf({ ...environment, COINMARKETCAP_API_KEY: 'cmc-secret' });
     expect(budgets.of('coingecko')).to.equal(budgets.primary);
     const keys = (['coingecko', 'coinmarketcap', 'defillama'] as const).map((name) => budgets.of(name).key);
     expect(new Set(keys).size).to.equal(3);
     expect(keys.join()).to.not.contain('secret');
     expect(budgetsOf({ ...environment, COINGECKO_API_KEY: 'CG-other' }).primary.key).to.not.equal(keys[0]);
-    expect(budgetsOf({ ...environment, CMC_API_KEY: 'other' }).of('coinmarketcap').key).to.not.equal(keys[1]);
+    expect(budgetsOf({ ...environment, COINMARKETCAP_API_KEY: 'other' }).of('coinmarketcap').key).to.not.equal(keys[1]);
     expect(budgetsOf(environment).primary.key).to.equal(keys[0]);
   });
 
   it('are paid from by whoever is asked, not by whoever is first', () => {
-    const budgets = budgetsOf({ PROVIDER: 'coinmarketcap', CMC_API_KEY: 'cmc' });
+    const budgets = budgetsOf({ PROVIDER: 'coinmarketcap', COINMARKETCAP_API_KEY: 'cmc' });
     expect(budgets.primary).to.equal(budgets.of('coinmarketcap'));
     expect(budgets.of('coingecko')).to.not.equal(budgets.primary);
     const market = budgetsOf({ PROVIDER: 'simulated' });

@@ -15,7 +15,7 @@ export function createAccountsProcessors({
   knex,
   shutdown,
 }: Pick<Platform, 'config' | 'knex' | 'shutdown'>) {
-  const { ACCOUNT_NAME_HOLD: nameHoldSeconds, REFRESH_EXPIRES_IN: refreshSeconds } = config;
+  const { DELETED_USERNAME_RETENTION: nameHoldSeconds, REFRESH_EXPIRES_IN: refreshSeconds } = config;
   return {
     processors: {
       mail: () => {

@@ -14,7 +14,7 @@ export function createCoinGeckoApiProcessors(
   return {
     processors: {
       refresh: () => {
-        const notFoundMs = config.NOT_FOUND_SECONDS * 1000;
+        const notFoundMs = config.NEGATIVE_CACHE_TTL * 1000;
         const deps = { ...sources(), ...createDocumentCache(platform), clock, log, notFoundMs };
         return { 'document.refresh': (job, context) => refreshDocument(deps, job, context) };
       },

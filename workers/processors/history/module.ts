@@ -74,14 +74,14 @@ export function createHistoryProcessors(
 
 /** How long (s) candles are kept: those that are not rolled up yet stay, however old they are. */
 function rolledUp(
-  config: Pick<Config, 'HISTORY_KEEP_5M' | 'HISTORY_KEEP_1H'>,
+  config: Pick<Config, 'HISTORY_RETENTION_5M' | 'HISTORY_RETENTION_1H'>,
   { '1h': hours, '1d': days }: Awaited<ReturnType<HistoryService['rolls']['marks']>>,
   now: number,
 ): Partial<Record<Granularity, number>> {
   const sinceMark = (mark: number): number => (now - mark) / 1000 + granularityMs['1h'] / 1000;
   return {
-    ...(hours === undefined ? {} : { '5m': Math.max(config.HISTORY_KEEP_5M, sinceMark(hours)) }),
-    ...(days === undefined ? {} : { '1h': Math.max(config.HISTORY_KEEP_1H, sinceMark(days)) }),
+    ...(hours === undefined ? {} : { '5m': Math.max(config.HISTORY_RETENTION_5M, sinceMark(hours)) }),
+    ...(days === undefined ? {} : { '1h': Math.max(config.HISTORY_RETENTION_1H, sinceMark(days)) }),
   };
 }
 

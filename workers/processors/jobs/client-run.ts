@@ -47,7 +47,7 @@ export function openClientRuns(
     events: createJobEventLog(redis, keys.jobEvents),
     clock,
     log,
-    deadlineMs: config.JOB_DEADLINE_SECONDS * 1000,
+    deadlineMs: config.JOB_DEADLINE * 1000,
     abandoned: (workKey) => abandonments.watch(workKey),
   };
 }

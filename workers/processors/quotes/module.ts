@@ -88,7 +88,7 @@ async function resultOf(
   { startedAt, progress, signal, addedAt }: RunControl & Pick<JobContext, 'addedAt'>,
 ): Promise<string> {
   // It completes with what it has at this time after its submission (ms).
-  const deadlineMs = config.JOB_DEADLINE_SECONDS * 1000;
+  const deadlineMs = config.JOB_DEADLINE * 1000;
   const readings = await quotes.collect({
     currency,
     assetIds,

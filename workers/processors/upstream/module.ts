@@ -58,7 +58,7 @@ export function createUpstreamProcessors(
           enqueue,
           clock,
           log,
-          notFoundMs: config.NOT_FOUND_SECONDS * 1000,
+          notFoundMs: config.NEGATIVE_CACHE_TTL * 1000,
           listed: async (ids) => new Set((await assets.list.identities(ids)).map(({ assetId }) => assetId)),
           noteRanking: createRankNoter(keeping),
         };
@@ -76,7 +76,7 @@ export function createUpstreamProcessors(
           return { hours };
         },
         'assets.check': async () => ({
-          kicked: config.ASSET_LIST === 'daily' && (await checkAssets({ assets: assets.list, enqueue })),
+          kicked: config.ASSET_SYNC === 'daily' && (await checkAssets({ assets: assets.list, enqueue })),
         }),
         'tier.check': async () => ({
           kicked:

@@ -87,7 +87,7 @@ const performanceBody = z.strictObject({
 type PerformanceDeps = SubmitDeps &
   Pick<PortfolioService, 'portfolios'> & {
     readonly assets: Pick<AssetDirectory, 'isKnown' | 'byId'>;
-    readonly config: Pick<Config, 'READ_WAIT_MS'>;
+    readonly config: Pick<Config, 'READ_WAIT'>;
     readonly clock: Clock;
   };
 
@@ -228,7 +228,7 @@ async function waited(
   }
   return await waitForEnd(ctx, desk, {
     accepted: job,
-    waitSeconds: preferred ?? config.READ_WAIT_MS / 1000,
+    waitSeconds: preferred ?? config.READ_WAIT / 1000,
     viewer,
   });
 }

@@ -204,7 +204,7 @@ function createWire(
 /** V2 has quotes only; its rankings and lists are those of v1. */
 function pathsOf({ baseUrl, version, apiKey }: CoinMarketCapOptions): (path: string) => string {
   if (apiKey === undefined && version === 'v2')
-    throw new Error('CoinMarketCap needs an API key (CMC_API_KEY), but for its version v3');
+    throw new Error('CoinMarketCap needs an API key (COINMARKETCAP_API_KEY), but for its version v3');
   const root = `${rootOf(baseUrl)}${apiKey === undefined ? '/public-api' : ''}`;
   return (path) => {
     const old = path.startsWith('map?') || (version === 'v2' && path.startsWith('listings/'));
