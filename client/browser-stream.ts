@@ -41,7 +41,7 @@ const trustedRefusals = 1;
 const closed = 2;
 
 /** Events that carry ids or are of use here; others are listened to when somebody asks for them. */
-const ownEvents = ['hello', 'hb', 'price', 'portfolio', 'ticket', 'end', 'drain', 'limit', 'reset'];
+const ownEvents = ['hello', 'heartbeat', 'price', 'portfolio', 'ticket', 'end', 'drain', 'limit', 'reset'];
 const jobEvents = ['job.progress', 'job.coin', 'job.completed', 'job.failed', 'job.cancelled'];
 
 /**

@@ -300,7 +300,7 @@ export interface LiveSocket {
   subscribe(subscription: Subscription): Promise<Watched>;
   unsubscribe(subscription: Omit<Subscription, 'interval'>): Promise<Watched>;
   ping(): Promise<void>;
-  /** Calls `fn` with the data and the id of each event of this type: `price`, `job.completed`, `hb`… */
+  /** Calls `fn` with the data and the id of each event of this type: `price`, `job.completed`, `heartbeat`… */
   onEvent(type: string, fn: (data: unknown, id: string | undefined) => void): void;
   close(): void;
 }

@@ -130,7 +130,7 @@ async function* connection(
 function note({ id, event, data }: SseMessage, position: Position): void {
   if (id !== undefined) position.lastEventId = id;
   // A greeting alone is no sign of health: a server in trouble may greet and hang up each time.
-  if (id !== undefined || event === 'hb') position.failures = 0;
+  if (id !== undefined || event === 'heartbeat') position.failures = 0;
   if (event !== 'end' && event !== 'drain' && event !== 'limit') return;
   const { reconnect, retry_ms: retryMs } = partingOf(data);
   position.isOver = event === 'end' && reconnect === false;

@@ -107,7 +107,7 @@ export interface Job<R = unknown> {
 /** Data of the events that every stream may send, by event type. */
 export interface StreamEventData {
   /** The stream lives. On streams of prices: the newest update of the server, and the age of what each source sent last. */
-  readonly hb: {
+  readonly heartbeat: {
     readonly time: string;
     readonly seq?: number;
     readonly source_age_seconds?: Readonly<Record<string, number>>;

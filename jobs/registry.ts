@@ -7,17 +7,19 @@ import { granularities } from '../src/domain/history.ts';
 import { performanceRanges } from '../src/domain/performance-range.ts';
 import { urgencies } from '../src/domain/quote.ts';
 
-/** Queues of the fleet. A worker process serves those that `WORKER_QUEUES` names. */
+/** Queues of the fleet. A worker process serves those that `WORKER_QUEUES` names. All jobs of `maintenance` are periodic. */
 export const queueNames = [
   'requests',
   'refresh',
-  'upkeep',
+  'maintenance',
   'mail',
   'books',
   'portfolios',
   'webhooks',
 ] as const;
 export type QueueName = (typeof queueNames)[number];
+/** What `maintenance` was called in earlier versions. */
+export const formerMaintenanceQueue = 'upkeep';
 
 declare const resultType: unique symbol;
 
@@ -111,7 +113,7 @@ export const performanceSteps = 4;
 const retention = <const N extends string>(name: N, every = 600_000) =>
   defineJob<{ readonly deleted: number }>()({
     name,
-    queue: 'upkeep',
+    queue: 'maintenance',
     every,
     schema: z.object({}),
     options: { attempts: 1, ...keepBriefly },
@@ -216,7 +218,7 @@ export const registry = {
   /** Looks whether the list of assets, or a page of the ranking that belongs to it, is to be fetched, and sees to it. */
   'assets.check': defineJob<{ readonly kicked: boolean }>()({
     name: 'assets.check',
-    queue: 'upkeep',
+    queue: 'maintenance',
     every: 10_000,
     schema: z.object({}),
     options: { attempts: 1, ...keepBriefly },
@@ -241,7 +243,7 @@ export const registry = {
   /** Makes candles of hours and days of those of five minutes, and partitions ahead. */
   'candles.roll': defineJob<{ readonly written: number }>()({
     name: 'candles.roll',
-    queue: 'upkeep',
+    queue: 'maintenance',
     every: 60_000,
     schema: z.object({}),
     options: { attempts: 1, ...keepBriefly },
@@ -258,7 +260,7 @@ export const registry = {
   /** Looks whether the provider is to be asked again, and sees to it. */
   'tier.check': defineJob<{ readonly kicked: boolean }>()({
     name: 'tier.check',
-    queue: 'upkeep',
+    queue: 'maintenance',
     every: 60_000,
     schema: z.object({}),
     options: { attempts: 1, ...keepBriefly },
@@ -267,7 +269,7 @@ export const registry = {
   /** Adds to the queue what was accepted and has no live job: after a failed add, a wiped Redis or a lost race. */
   'jobs.reconcile': defineJob<{ readonly added: number }>()({
     name: 'jobs.reconcile',
-    queue: 'upkeep',
+    queue: 'maintenance',
     every: 5_000,
     schema: z.object({}),
     options: { attempts: 1, ...keepBriefly },
@@ -276,7 +278,7 @@ export const registry = {
   /** Sums the ledger of upstream calls by hour. Returns the hours that it summed. */
   'calls.sum': defineJob<{ readonly hours: number }>()({
     name: 'calls.sum',
-    queue: 'upkeep',
+    queue: 'maintenance',
     every: 300_000,
     schema: z.object({}),
     options: { attempts: 1, ...keepBriefly },
@@ -287,7 +289,7 @@ export const registry = {
   /** Wants what is read often and about to stop being fresh, as far as the budget allows. Calls nobody by itself. */
   'quotes.warm': defineJob<{ readonly calls: number }>()({
     name: 'quotes.warm',
-    queue: 'upkeep',
+    queue: 'maintenance',
     every: 5_000,
     schema: z.object({}),
     options: { attempts: 1, ...keepBriefly },
@@ -323,7 +325,7 @@ export const registry = {
   /** Adds an update for portfolios whose derived tables are behind: after a failed add, or a wiped Redis. */
   'books.check': defineJob<{ readonly added: number }>()({
     name: 'books.check',
-    queue: 'upkeep',
+    queue: 'maintenance',
     every: 5_000,
     schema: z.object({}),
     options: { attempts: 1, ...keepBriefly },
@@ -374,7 +376,7 @@ export const registry = {
   /** Notes what portfolios are worth whose day has just ended. */
   'snapshots.check': defineJob<{ readonly stored: number }>()({
     name: 'snapshots.check',
-    queue: 'upkeep',
+    queue: 'maintenance',
     every: 60_000,
     schema: z.object({}),
     options: { attempts: 1, ...keepBriefly },
@@ -394,7 +396,7 @@ export const registry = {
   /** Looks for webhooks that are due and that Redis may have lost. */
   'webhooks.check': defineJob<{ readonly added: number }>()({
     name: 'webhooks.check',
-    queue: 'upkeep',
+    queue: 'maintenance',
     every: 5_000,
     schema: z.object({}),
     options: { attempts: 1, ...keepBriefly },

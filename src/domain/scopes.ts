@@ -1,3 +1,13 @@
 /** What an API key may be allowed to do. */
-export const scopes = ['prices:read', 'jobs:write', 'portfolio:read', 'portfolio:write', 'admin'] as const;
+export const scopes = [
+  'prices:read',
+  'jobs:write',
+  'portfolio:read',
+  'portfolio:write',
+  'alerts:read',
+  'alerts:write',
+  'webhooks:read',
+  'webhooks:write',
+  'admin',
+] as const;
 export type Scope = (typeof scopes)[number];

@@ -361,7 +361,7 @@ describe('the contract', function () {
         timeoutMs: 60_000,
       });
       stream.cut();
-      const shown = stream.events.filter(({ event }) => event !== 'hb');
+      const shown = stream.events.filter(({ event }) => event !== 'heartbeat');
       const last = shown.findIndex(({ event }) => event === until);
       return {
         status: stream.status,

@@ -121,6 +121,10 @@ describe('an upgrade', function () {
       reading: ['GET', `/portfolios/${known.portfolioId}/positions`],
       writing: ['POST', '/portfolios', { name: 'of a key' }],
       audit: ['GET', '/admin/audit'],
+      alerts: ['GET', '/alerts'],
+      alerting: ['POST', '/alerts', { kind: 'price', coin: 'bitcoin', direction: 'above', threshold: 1e9 }],
+      deliveries: ['GET', '/webhooks/deliveries'],
+      webhook: ['POST', '/webhooks/test', { url: 'http://127.0.0.1:1/' }],
     } as const;
     const may: Record<string, number[]> = {};
     for (const [scopes, key] of Object.entries(known.keys)) {
@@ -131,13 +135,13 @@ describe('an upgrade', function () {
       }
     }
     expect(may).to.deep.equal({
-      'prices:read': [200, 403, 403, 403, 403],
-      'jobs:write': [403, 202, 403, 403, 403],
-      'portfolio:read': [403, 403, 200, 403, 403],
-      'portfolio:write': [403, 403, 403, 201, 403],
-      'prices:read jobs:write': [200, 202, 403, 403, 403],
-      admin: [403, 403, 403, 403, 200],
-      revoked: [401, 401, 401, 401, 401],
+      'prices:read': [200, 403, 403, 403, 403, 403, 403, 403, 403],
+      'jobs:write': [403, 202, 403, 403, 403, 403, 403, 403, 403],
+      'portfolio:read': [403, 403, 200, 403, 403, 200, 403, 200, 403],
+      'portfolio:write': [403, 403, 403, 201, 403, 403, 201, 403, 202],
+      'prices:read jobs:write': [200, 202, 403, 403, 403, 403, 403, 403, 403],
+      admin: [403, 403, 403, 403, 200, 403, 403, 403, 403],
+      revoked: Array.from({ length: 9 }, () => 401),
     });
   });
 
@@ -201,16 +205,21 @@ describe('an upgrade', function () {
   });
 
   it('has each schedule once', async () => {
-    const queue = new Queue('upkeep', { connection: redis, prefix: `${stack.redisPrefix}:bull` });
+    const place = { connection: redis, prefix: `${stack.redisPrefix}:bull` };
+    const queue = new Queue('maintenance', place);
     const names = (await queue.getJobSchedulers()).map(({ name }) => name);
     const planned = (await queue.getJobs(['delayed', 'waiting', 'prioritized'])).map(({ name }) => name);
     await queue.close();
     expect(planned.toSorted(), 'jobs that are planned').to.deep.equal([...new Set(planned)].toSorted());
-    // By the keys of the dump: those of before are still there, and none has got a second name.
+    // By the keys of the dump: those of before are still there, in the queue of now, and none has got a second name.
     const before = dump.keys.flatMap(([key]) => /^:bull:upkeep:repeat:([a-z.-]+)$/.exec(key)?.[1] ?? []);
     expect(before).to.have.length.above(5);
     expect(names).to.include.members(before);
     expect(names.toSorted(), 'schedules').to.deep.equal([...new Set(names)].toSorted());
+    const former = new Queue('upkeep', place);
+    await waitFor(async () => (await former.getJobSchedulersCount()) === 0, { what: 'the queue of before to go' });
+    expect(await former.getJobCountByTypes('wait', 'delayed', 'prioritized', 'paused')).to.equal(0);
+    await former.close();
   });
 
   it('has never made more calls in a minute than allowed, those before it included', () => {

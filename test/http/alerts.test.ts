@@ -159,7 +159,7 @@ describe('the routes of alerts', () => {
     const row = fake.rows.get(id);
     if (row !== undefined) fake.rows.set(id, { ...row, state: 'fired' });
     const put = (body: object, headers: Record<string, string>) =>
-      api.call('PUT', `${path}/${id}`, { body, headers });
+      api.call('PATCH', `${path}/${id}`, { body, headers });
     expect((await put({ note: 'x' }, {})).status).to.equal(428);
     const noted = await put({ note: 'sell', url: 'https://example.com/hook' }, { 'if-match': tag });
     expect(await dataOf(noted)).to.include({ note: 'sell', state: 'fired', version: 2 });
@@ -177,7 +177,7 @@ describe('the routes of alerts', () => {
   it('disables and enables an alert, and begins it anew on demand', async () => {
     const { id } = await made();
     const change = async (body: object) =>
-      await dataOf(await api.call('PUT', `${path}/${id}`, { body, headers: { 'if-match': '*' } }));
+      await dataOf(await api.call('PATCH', `${path}/${id}`, { body, headers: { 'if-match': '*' } }));
     expect(await change({ enabled: false })).to.include({ state: 'disabled' });
     expect(await change({ threshold: 7 })).to.include({ state: 'disabled', threshold: '7' });
     expect(await change({ enabled: true })).to.include({ state: 'pending' });
@@ -202,14 +202,14 @@ describe('the routes of alerts', () => {
       return row;
     };
     const headers = { 'if-match': '*' };
-    const response = await api.call('PUT', `${path}/${id}`, { body: { note: 'x' }, headers });
+    const response = await api.call('PATCH', `${path}/${id}`, { body: { note: 'x' }, headers });
     expect(await dataOf(response)).to.include({ note: 'x', state: 'armed', version: 3 });
     fake.rows.get = find;
   });
 
   it('has an allowance for alerts that begin anew, and for nothing else', async () => {
     const { id } = await made();
-    const put = (body: object) => api.call('PUT', `${path}/${id}`, { body, headers: { 'if-match': '*' } });
+    const put = (body: object) => api.call('PATCH', `${path}/${id}`, { body, headers: { 'if-match': '*' } });
     const rearm = () => api.call('POST', `${path}/${id}/rearm`);
     const anew = [{ threshold: 5 }, { direction: 'below' }, { enabled: true }];
     for (const body of anew) expect((await put(body)).status).to.equal(200);
@@ -259,6 +259,7 @@ describe('the routes of alerts', () => {
       const headers = { authorization: `Bearer ${tokenOfAnotherAdmin()}`, 'if-match': '*' };
       for (const [method, suffix, body] of [
         ['GET', '', undefined],
+        ['PATCH', '', { note: 'x' }],
         ['PUT', '', { note: 'x' }],
         ['DELETE', '', undefined],
         ['POST', '/rearm', undefined],

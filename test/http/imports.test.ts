@@ -104,13 +104,13 @@ describe('the upload of a report', () => {
   }
 
   it('as a form is stored and submitted; the job then reads it', async () => {
-    const fields = { dry_run: 'true', symbols: '{"XBT":"bitcoin"}', on_error: 'nothing' };
+    const fields = { dry_run: 'true', symbols: '{"XBT":"bitcoin"}', on_error: 'abort' };
     expect((await post(form(kraken, fields))).status).to.equal(202);
     const { importId, ...rest } = submission();
     expect(rest).to.deep.equal({ portfolioId: portfolio.id, currency: 'usd', isDryRun: true });
     expect(await bench.imports.find(importId, portfolio.id)).to.include({
       fileName: 'ledgers.csv',
-      onError: 'nothing',
+      onError: 'abort',
       format: 'auto',
       bytes: kraken.length,
       encoding: 'utf-8',

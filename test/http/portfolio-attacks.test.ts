@@ -27,7 +27,7 @@ describe('portfolios under attack', () => {
     it(`${zone} is no time zone, neither of a new portfolio nor of one that there is`, async () => {
       const { id } = (await make('UTC')).body.data;
       const changed = { body: { time_zone: zone }, headers: { 'if-match': '*' } };
-      for (const refused of [await make(zone), await ask('PUT', `/portfolios/${id}`, changed)]) {
+      for (const refused of [await make(zone), await ask('PATCH', `/portfolios/${id}`, changed)]) {
         expect(refused.status, refused.text).to.equal(422);
         expect(refused.body.error.fields[0].field).to.equal('time_zone');
       }
@@ -55,11 +55,12 @@ describe('portfolios under attack', () => {
     };
     const { id } = (await ask('POST', '/alerts', { body: value })).body.data;
     const path = `/portfolios/${(await make('UTC')).body.data.id}`;
-    const made = await ask('POST', '/api-keys', { body: { name: 'bot', scopes: ['portfolio:write'] } });
+    const made = await ask('POST', '/api-keys', { body: { name: 'bot', scopes: ['portfolio:write', 'alerts:write'] } });
     const bot = as(api, made.body.data.key);
     const headers = { 'if-match': '*' };
     for (const refused of [
       await bot('POST', '/alerts', { body: value }),
+      await bot('PATCH', `/alerts/${id}`, { body: { threshold: 2 }, headers }),
       await bot('PUT', `/alerts/${id}`, { body: { threshold: 2 }, headers }),
       await bot('POST', `/alerts/${id}/rearm`),
       await bot('POST', `${path}/performance`, { body: {}, headers: { prefer: 'wait=1' } }),

@@ -27,6 +27,7 @@ const purchase = {
 const root = '/api/v1/portfolios/:id';
 /** What routes take; others take nothing. */
 const bodies: Readonly<Record<string, object>> = {
+  [`PATCH ${root}`]: { name: 'other' },
   [`PUT ${root}`]: { name: 'other' },
   [`POST ${root}/transactions`]: purchase,
   [`POST ${root}/transactions/bulk`]: { transactions: [purchase] },
@@ -113,7 +114,7 @@ describe('a portfolio', () => {
     const imports = createImportQueries(bench.knex);
     await imports.open({ id: importId, portfolioId: portfolio, userId });
     await imports.complete(importId, {
-      ...{ format: 'kraken', onError: 'keep_good', isDryRun: false, mappingJson: null, symbolsJson: '{}' },
+      ...{ format: 'kraken', onError: 'skip', isDryRun: false, mappingJson: null, symbolsJson: '{}' },
       ...{ fileName: null, encoding: 'utf-8', bytes: 1, sha256: 'ab' },
     });
     return { portfolio, transaction: made.body.data.id as string, importId };

@@ -72,7 +72,7 @@ describe('positions over HTTP', () => {
       },
     ]);
     expect(totals).to.deep.equal({ cost_basis: '15600', realised: '18600', count: 1 });
-    await ask('PUT', path, { body: { method: 'lifo' }, headers: { 'if-match': '*' } });
+    await ask('PATCH', path, { body: { method: 'lifo' }, headers: { 'if-match': '*' } });
     // 1.5 × 13000, and 0.3 × 13000.
     expect((await data('/positions')).positions[0]).to.include({ disposed: '23400', open_lots: 2 });
   });

@@ -77,10 +77,10 @@ describe('portfolios and transactions over HTTP', () => {
     const unchanged = await ask('GET', at, { headers: { 'if-none-match': '"1"' } });
     expect(unchanged.status).to.equal(304);
     const body = { name: 'Pension' };
-    expect((await ask('PUT', at, { body })).status).to.equal(428);
-    expect((await ask('PUT', at, { body, headers: { 'if-match': '"2"' } })).status).to.equal(412);
-    expect((await ask('PUT', at, { body, headers: { 'if-match': 'W/"1"' } })).status).to.equal(412);
-    const changed = await ask('PUT', at, { body, headers: { 'if-match': '"7", "1"' } });
+    expect((await ask('PATCH', at, { body })).status).to.equal(428);
+    expect((await ask('PATCH', at, { body, headers: { 'if-match': '"2"' } })).status).to.equal(412);
+    expect((await ask('PATCH', at, { body, headers: { 'if-match': 'W/"1"' } })).status).to.equal(412);
+    const changed = await ask('PATCH', at, { body, headers: { 'if-match': '"7", "1"' } });
     expect(changed.status).to.equal(200);
     expect(changed.headers.get('etag')).to.equal('"2"');
     expect(changed.body.data).to.include({ name: 'Pension', method: 'uk_pool', version: 2 });
@@ -295,7 +295,7 @@ describe('portfolios and transactions over HTTP', () => {
   });
 
   it('the base currency is fixed by the first transaction, and method and time zone are not', async () => {
-    const change = (body: object) => ask('PUT', path, { body, headers: any });
+    const change = (body: object) => ask('PATCH', path, { body, headers: any });
     expect((await change({ base_currency: 'eur' })).body.data.base_currency).to.equal('eur');
     await post(buy);
     const fixed = await change({ base_currency: 'usd' });
@@ -322,6 +322,7 @@ describe('portfolios and transactions over HTTP', () => {
       const at = `${path}/transactions/${id}`;
       const calls: [string, string, object?][] = [
         ['GET', path],
+        ['PATCH', path, { name: 'x' }],
         ['PUT', path, { name: 'x' }],
         ['DELETE', path],
         ['GET', `${path}/changes`],

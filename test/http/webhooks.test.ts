@@ -97,7 +97,7 @@ describe('the routes of webhooks', () => {
   });
 
   it('keep the secret from API keys', async () => {
-    const scopes = ['portfolio:read', 'portfolio:write', 'jobs:write', 'prices:read'];
+    const scopes = ['webhooks:read', 'webhooks:write', 'jobs:write', 'prices:read'];
     const { data } = await call('POST', '/api/v1/api-keys', { body: { name: 'k', scopes } });
     expect((await call('GET', `${base}/secret`, { bearer: data.key })).status).to.equal(403);
     expect((await call('POST', `${base}/secret/rotate`, { bearer: data.key })).status).to.equal(403);

@@ -297,7 +297,7 @@ describe('retentions, by the schedule of a worker', () => {
     for (const [name, find] of [...past, ...kept])
       expect(await find(), `${name}, before the worker`).to.not.equal(undefined);
 
-    await stack.startWorker({ WORKER_QUEUES: 'upkeep' });
+    await stack.startWorker({ WORKER_QUEUES: 'maintenance' });
 
     const left = async (list: typeof kept): Promise<string[]> => {
       const names: string[] = [];

@@ -183,7 +183,7 @@ export function importsOn(
       await pipeline([Buffer.from(file)], sink);
       await imports.complete(id, {
         format: 'auto',
-        onError: 'keep_good',
+        onError: 'skip',
         isDryRun: false,
         mappingJson: null,
         symbolsJson: '{}',

@@ -1,4 +1,4 @@
-import { registry } from '../../jobs/registry.ts';
+import { formerMaintenanceQueue, registry } from '../../jobs/registry.ts';
 import { messageOf } from '../../src/domain/errors.ts';
 import type { Logger } from '../../src/platform/observability/logger.ts';
 import type { Queues } from '../../src/platform/queue/queues.ts';
@@ -6,16 +6,22 @@ import type { Queues } from '../../src/platform/queue/queues.ts';
 /** A Redis that was wiped has lost the schedules too, so every worker sets them again this often (ms). */
 const renewMs = 10_000;
 
-/** Keeps the schedules of all periodic jobs in Redis; returns how to stop. */
+/**
+ * Keeps the schedules of all periodic jobs in Redis, and removes those of the queue that they had in earlier versions; returns how
+ * to stop.
+ */
 export function keepSchedules(
   queues: Queues,
   {
     log,
     restsNow,
+    isMaintained,
   }: {
     readonly log: Logger;
     /** Whether this process may not plan, because its clock is off. */
     readonly restsNow: () => boolean;
+    /** Whether this process runs periodic jobs: only then may those of an earlier version go. */
+    readonly isMaintained: boolean;
   },
 ): () => void {
   const renew = async (): Promise<void> => {
@@ -31,6 +37,7 @@ export function keepSchedules(
             { name, data: {}, opts: { removeOnComplete: true, removeOnFail: 100 } },
           );
       }
+      if (isMaintained) await queues.removePeriodic(formerMaintenanceQueue);
     } catch (error) {
       log.debug({ reason: messageOf(error) }, 'the schedules could not be renewed');
     }

@@ -28,7 +28,7 @@ const settingsOf: Readonly<
    */
   refresh: { concurrency: 8, lockMs: 4_000 },
   /** A slot for every job: none waits for another. */
-  upkeep: { concurrency: Object.values(registry).filter(({ queue }) => queue === 'upkeep').length },
+  maintenance: { concurrency: Object.values(registry).filter(({ queue }) => queue === 'maintenance').length },
   /** A mail may take longer than a usual lock lives; the mail of a process that dies is late, not lost. */
   mail: { concurrency: 4, lockMs: 40_000 },
   books: { concurrency: 4 },
@@ -97,7 +97,11 @@ export function startWorkers<const M extends readonly WorkerModule[]>(
   const rest = createRest(workers, log);
   rest(restsNow());
   const stopLooking = platform.clock.onLook(() => rest(restsNow()));
-  const stopSchedules = keepSchedules(queues, { log, restsNow });
+  const stopSchedules = keepSchedules(queues, {
+    log,
+    restsNow,
+    isMaintained: config.WORKER_QUEUES.includes('maintenance'),
+  });
   shutdown.add('accept', 'timers', () => {
     stopLooking();
     stopWatchdog();

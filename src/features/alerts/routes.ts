@@ -115,7 +115,7 @@ const newAlertBody = z
       problem('portfolio_id', 'goes with alerts of kind portfolio_value');
   });
 
-/** Body of `PUT /alerts/:id`: a closed list, and at least one change. What is watched is fixed. */
+/** Body of `PATCH /alerts/:id`: a closed list, and at least one change. What is watched is fixed. */
 const alertChangesBody = z
   .strictObject({
     direction: direction.optional(),
@@ -192,7 +192,8 @@ export function alertRoutes(deps: AlertDeps): Route[] {
     firings(deps),
     follow(deps),
     read(deps),
-    change(deps),
+    change(deps, 'PATCH'),
+    change(deps, 'PUT'),
     remove(deps),
     rearm(deps),
   ];
@@ -203,7 +204,7 @@ function make({ alerts, access: { allowances } }: AlertDeps): Route {
     method: 'POST',
     path,
     access: 'user',
-    scope: 'portfolio:write',
+    scope: 'alerts:write',
     tag,
     summary: 'Make an alert',
     description:
@@ -231,7 +232,7 @@ function list({ alerts }: AlertDeps): Route {
     method: 'GET',
     path,
     access: 'user',
-    scope: 'portfolio:read',
+    scope: 'alerts:read',
     tag,
     summary: 'Your alerts, the newest first',
     query: alertsQuery,
@@ -250,7 +251,7 @@ function firings({ alerts }: AlertDeps): Route {
     method: 'GET',
     path: `${path}/firings`,
     access: 'user',
-    scope: 'portfolio:read',
+    scope: 'alerts:read',
     tag,
     summary: 'What has fired in the last 90 days, the newest first',
     query: firingsQuery,
@@ -268,13 +269,13 @@ function follow({ alerts: { streams }, realtime }: AlertDeps): Route {
     method: 'GET',
     path: `${path}/stream`,
     access: 'user',
-    scope: 'portfolio:read',
+    scope: 'alerts:read',
     takesTicket: true,
     tag,
     summary: 'Your alerts as they fire (Server-Sent Events)',
     query: alertStreamQuery,
     headers: { 'Last-Event-ID': 'Id of the last event that was received; what fired after it is sent' },
-    answers: { 200: 'hello, alert, reset, hb, ticket, end, drain, limit', 503: unavailable },
+    answers: { 200: 'hello, alert, reset, heartbeat, ticket, end, drain, limit', 503: unavailable },
     produces: 'text/event-stream',
     handler: async (ctx, { viewer: { userId } }) => {
       if (ctx.method === 'HEAD') {
@@ -292,7 +293,7 @@ function read({ alerts }: AlertDeps): Route {
     method: 'GET',
     path: `${path}/:id`,
     access: 'user',
-    scope: 'portfolio:read',
+    scope: 'alerts:read',
     tag,
     summary: 'One alert',
     params: alertPath,
@@ -303,12 +304,14 @@ function read({ alerts }: AlertDeps): Route {
   });
 }
 
-function change({ alerts, access: { allowances } }: AlertDeps): Route {
+/** `PUT` did what `PATCH` does, and still does. */
+function change({ alerts, access: { allowances } }: AlertDeps, method: 'PATCH' | 'PUT'): Route {
   return route({
-    method: 'PUT',
+    method,
+    deprecated: method === 'PUT',
     path: `${path}/:id`,
     access: 'user',
-    scope: 'portfolio:write',
+    scope: 'alerts:write',
     tag,
     summary: 'Change an alert',
     description:
@@ -338,7 +341,7 @@ function remove({ alerts }: AlertDeps): Route {
     method: 'DELETE',
     path: `${path}/:id`,
     access: 'user',
-    scope: 'portfolio:write',
+    scope: 'alerts:write',
     tag,
     summary: 'Delete an alert',
     description: 'What has fired stays on record.',
@@ -358,7 +361,7 @@ function rearm({ alerts, access: { allowances } }: AlertDeps): Route {
     method: 'POST',
     path: `${path}/:id/rearm`,
     access: 'user',
-    scope: 'portfolio:write',
+    scope: 'alerts:write',
     tag,
     summary: 'Begin an alert anew, whatever its state',
     params: alertPath,

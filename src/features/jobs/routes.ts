@@ -131,7 +131,7 @@ function follow({ jobs: { desk, streams }, realtime }: JobDeps): Route {
     params: jobPath,
     headers: { 'Last-Event-ID': 'Id of the last event that was received; what came after it is sent again' },
     answers: {
-      200: 'hello, job.progress, job.coin, job.completed, job.failed, job.cancelled, hb, reset, drain',
+      200: 'hello, job.progress, job.coin, job.completed, job.failed, job.cancelled, heartbeat, reset, drain',
       204: 'The job has ended, and its last event was received: do not come back',
       404: missing,
       503: unavailable,

@@ -32,7 +32,7 @@ export function createBookReader({
 }: {
   readonly reading: Pick<BookReading, 'find' | 'inSnapshot'>;
   readonly news: Pick<BookNews, 'listen'>;
-  /** Has the books of a portfolio updated. It may reject: the sweep of upkeep makes up for it. */
+  /** Has the books of a portfolio updated. It may reject: the sweep of maintenance makes up for it. */
   readonly askForUpdate: (portfolioId: string) => Promise<void>;
   readonly clock: Clock;
   readonly log: Logger;

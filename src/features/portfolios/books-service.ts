@@ -62,7 +62,7 @@ export function createBooksService(
 
     /**
      * Makes sure that a job brings the derived tables of a portfolio up to its transactions; at most one of them waits. Rejects
-     * when Redis does not take it: the sweep of upkeep makes up for it.
+     * when Redis does not take it: the sweep of maintenance makes up for it.
      */
     update: (portfolioId: string): Promise<void> =>
       queues.add('books.update', { portfolioId }, { deduplication: { id: `books-${portfolioId}` } }),

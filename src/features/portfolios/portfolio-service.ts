@@ -150,7 +150,7 @@ export function createPortfolioService(
   const imports: Pick<ImportQueries, 'open' | 'addChunk' | 'complete' | 'discard' | 'find' | 'list'> =
     books.imports;
   const portfolioSnapshots: Pick<PortfolioSnapshots, 'list'> = books.snapshots;
-  // What is lost here is found by upkeep, by the versions of the books.
+  // What is lost here is found by maintenance, by the versions of the books.
   const updateBooks = (portfolioId: string): void => {
     update(portfolioId).catch((error: unknown) => {
       log.debug({ portfolioId, reason: messageOf(error) }, 'an update of books could not be queued');

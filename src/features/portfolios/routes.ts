@@ -30,7 +30,7 @@ const unavailable = 'The database is away; see Retry-After';
 
 /** Portfolios of the user: making, listing, reading, changing and deleting them. */
 export function portfolioRoutes(deps: PortfolioDeps): Route[] {
-  return [create(deps), list(deps), read(deps), change(deps), remove(deps)];
+  return [create(deps), list(deps), read(deps), change(deps, 'PATCH'), change(deps, 'PUT'), remove(deps)];
 }
 
 function create({ portfolios }: PortfolioDeps): Route {
@@ -91,9 +91,11 @@ function read({ portfolios }: PortfolioDeps): Route {
   });
 }
 
-function change({ portfolios }: PortfolioDeps): Route {
+/** `PUT` did what `PATCH` does, and still does. */
+function change({ portfolios }: PortfolioDeps, method: 'PATCH' | 'PUT'): Route {
   return route({
-    method: 'PUT',
+    method,
+    deprecated: method === 'PUT',
     path: `${path}/:id`,
     access: 'user',
     scope: 'portfolio:write',

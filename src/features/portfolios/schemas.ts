@@ -51,7 +51,7 @@ export const newPortfolioBody = z.strictObject({
   time_zone: timeZone.default('UTC'),
 });
 
-/** Body of `PUT /portfolios/:id`: a closed list, and at least one change. */
+/** Body of `PATCH /portfolios/:id`: a closed list, and at least one change. */
 export const portfolioChangesBody = z
   .strictObject({
     name: name.optional(),

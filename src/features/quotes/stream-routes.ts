@@ -51,7 +51,7 @@ interface StreamDeps {
 
 const tag = 'Streams';
 const produces = 'text/event-stream';
-const events = 'hello, price (a snapshot, then what changes), hb, ticket, end, drain, limit';
+const events = 'hello, price (a snapshot, then what changes), heartbeat, ticket, end, drain, limit';
 
 /** Live prices over Server-Sent Events. */
 export function streamRoutes(deps: StreamDeps): Route[] {

@@ -48,7 +48,7 @@ export function createUpstreamModule(
         label: 'source',
         read: each(({ failures }) => failures),
       });
-      metrics.gauge('price_source_closed', 'Whether calls of a price source pass its circuit breaker.', {
+      metrics.gauge('price_source_available', 'Whether a price source is called: 1, or 0 while its circuit breaker is open.', {
         label: 'source',
         read: each(({ state }) => Number(state === 'closed')),
       });

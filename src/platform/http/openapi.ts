@@ -9,6 +9,7 @@ export interface OpenApiOperation {
   readonly tags: readonly string[];
   readonly summary: string;
   readonly description?: string;
+  readonly deprecated?: true;
   readonly operationId: string;
   readonly security: readonly Json[];
   readonly parameters: readonly OpenApiParameter[];
@@ -119,6 +120,7 @@ function operationOf(each: Route): OpenApiOperation {
     tags: [each.tag],
     summary: each.summary,
     ...(each.description === undefined ? {} : { description: each.description }),
+    ...(each.deprecated === true ? { deprecated: true as const } : {}),
     operationId: `${each.method.toLowerCase()}${each.path.replaceAll(/[^A-Za-z0-9]+(\w)/g, (_all, next: string) => next.toUpperCase())}`,
     security: securityOf(each),
     parameters: [

@@ -43,6 +43,8 @@ interface RouteBase<A extends Access, P extends z.ZodType, Q extends z.ZodType, 
   readonly allowance?: 'login' | 'refresh';
   /** Counts against no limit. */
   readonly unlimited?: boolean;
+  /** Clients are to use another route; this one goes with a later release. */
+  readonly deprecated?: boolean;
   readonly tag: string;
   readonly summary: string;
   readonly description?: string;

@@ -17,7 +17,12 @@ export interface Queues {
   has(name: JobName, deduplicationId: string): Promise<boolean>;
   /** Jobs by state of one queue, for metrics and health. @throws when Redis is not connected. */
   counts(queue: QueueName): Promise<Readonly<Record<string, number>>>;
-  /** The BullMQ queue itself, for upkeep. */
+  /**
+   * Removes a queue of an earlier version whose jobs were all periodic, schedules included, unless a job of it runs. Processes of
+   * that version that still run make it again. @throws when Redis is not connected.
+   */
+  removePeriodic(name: string): Promise<void>;
+  /** The BullMQ queue itself, for schedules and tests. */
   handle(queue: QueueName): Queue;
   close(): Promise<void>;
 }
@@ -68,6 +73,20 @@ export function openQueues({
     async counts(queue) {
       refuseWithoutRedis();
       return await handles[queue].getJobCounts('waiting', 'active', 'delayed', 'failed', 'prioritized');
+    },
+    async removePeriodic(name) {
+      refuseWithoutRedis();
+      if ((await redis.exists(`${prefix}:${name}:meta`)) === 0) return;
+      const queue = new Queue(name, { connection: redis, prefix, skipVersionCheck: true });
+      try {
+        for (const { key } of await queue.getJobSchedulers()) await queue.removeJobScheduler(key);
+        // A running job has a lock; one whose process has died has none.
+        const active = await queue.getActive();
+        const locks = active.map(({ id = '' }) => `${prefix}:${name}:${id}:lock`);
+        if (locks.length === 0 || (await redis.exists(...locks)) === 0) await queue.obliterate({ force: true });
+      } finally {
+        await queue.close();
+      }
     },
     handle: (queue) => handles[queue],
     async close() {

@@ -54,7 +54,7 @@ export function createRealtime(
       beatAt = now;
       const members = [...topics.values()].map((topic) => topic.beat?.());
       const data = Object.assign({ time: new Date(now).toISOString() }, ...members) as object;
-      beat = new Frame({ type: 'hb', data: JSON.stringify(data), comment: 'hb' });
+      beat = new Frame({ type: 'heartbeat', data: JSON.stringify(data), comment: 'heartbeat' });
     }
     return beat;
   }

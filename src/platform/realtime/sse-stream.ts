@@ -23,7 +23,7 @@ export interface SseRequest extends StreamClient {
 
 export interface SseStreamDeps {
   readonly registry: StreamRegistry;
-  /** The event `hb` of this moment, the same for all. */
+  /** The event `heartbeat` of this moment, the same for all. */
   readonly heartbeat: () => Frame;
   readonly now: () => number;
 }

@@ -4,6 +4,7 @@
  */
 import { expect } from 'chai';
 import { v7 as uuidv7 } from 'uuid';
+import { scopes as knownScopes } from '../../../src/domain/scopes.ts';
 import { waitFor } from '../../support/wait-for.ts';
 import { startAccessApi, type AccessApi } from '../support/access.ts';
 import { as, newKey, newPerson, password, type Body, type Person } from '../support/attack.ts';
@@ -46,7 +47,7 @@ describe('attacks on objects', () => {
   });
 
   it('a key cannot make keys, read or change accounts, or revoke itself', async () => {
-    const scopes = ['prices:read', 'jobs:write', 'portfolio:read', 'portfolio:write', 'admin'];
+    const scopes = [...knownScopes];
     const { id, key } = await newKey(api, root.token, { scopes });
     const mine = as(api, key);
     const tries: [string, string, object | undefined][] = [
@@ -125,9 +126,11 @@ describe('attacks on objects', () => {
     'POST /api/v1/api-keys': () => ({ name: 'a key', scopes: ['prices:read'] }),
     'POST /api/v1/crypto/bulk': () => ({ coins: ['bitcoin'], callback_url: 'https://hooks.example.com/' }),
     'POST /api/v1/alerts': () => ({ kind: 'price', coin: 'bitcoin', direction: 'above', threshold: '1' }),
+    'PATCH /api/v1/alerts/:id': () => ({ note: 'sell' }),
     'PUT /api/v1/alerts/:id': () => ({ note: 'sell' }),
     'POST /api/v1/webhooks/test': () => ({ url: 'https://hooks.example.com/' }),
     'POST /api/v1/portfolios': () => ({ name: 'mine' }),
+    'PATCH /api/v1/portfolios/:id': () => ({ name: 'yours' }),
     'PUT /api/v1/portfolios/:id': () => ({ name: 'yours' }),
     'POST /api/v1/portfolios/:id/transactions': () => purchase,
     'POST /api/v1/portfolios/:id/transactions/bulk': () => ({ transactions: [purchase] }),

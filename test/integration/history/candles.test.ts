@@ -400,7 +400,7 @@ describe('candles in Postgres', () => {
         { config, clock: { now: () => Date.now() }, log },
         { history: store as unknown as HistoryService, sources: () => ({}) as never },
       );
-      const roll = processors.upkeep()['candles.roll'];
+      const roll = processors.maintenance()['candles.roll'];
       await store
         .knex('candle_rolls')
         .insert(

@@ -133,7 +133,7 @@ describe('an import of', () => {
 
     it(`${what} keeps nothing when asked to`, async () => {
       const file = [header, good, row, ''].join('\n');
-      const told = await bench.bring(portfolio, file, { ...wish, onError: 'nothing' });
+      const told = await bench.bring(portfolio, file, { ...wish, onError: 'abort' });
       expect(told).to.include({ problem_count: 1, added: 0, written: false });
       expect(await notes()).to.deep.equal([]);
     });

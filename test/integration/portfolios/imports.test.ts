@@ -173,7 +173,7 @@ describe('an import', () => {
       { line: 4, column: null, reason: 'takes 2 bitcoin, but only 1 can go out then' },
     ]);
     const strict = await bench.portfolio();
-    expect(await bench.bring(strict, rows, { onError: 'nothing' })).to.include({
+    expect(await bench.bring(strict, rows, { onError: 'abort' })).to.include({
       added: 0,
       refused: 1,
       written: false,

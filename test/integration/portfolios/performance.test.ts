@@ -19,7 +19,7 @@ interface Figure {
   reason: string | null;
 }
 
-interface Told extends Record<'twr' | 'gain' | 'value_begin' | 'value_end' | 'roi', Figure> {
+interface Told extends Record<'twr' | 'gain' | 'start_value' | 'end_value' | 'roi', Figure> {
   from: string;
   to: string;
   days: number;
@@ -118,7 +118,7 @@ describe('the job that computes performance', () => {
   it('begins a range with the value of the day before it', async () => {
     const told = await toldOf(await withOneCoin(), { range: '1d' });
     expect(told).to.include({ from: '2022-01-05', days: 1, cash_in: '0' });
-    expect(told.value_begin.value).to.equal(242);
+    expect(told.start_value.value).to.equal(242);
     expect(told.twr.value).to.be.closeTo(99 / 121 - 1, 1e-12);
     expect(told.benchmark.twr.value).to.be.closeTo(1, 1e-12);
   });
@@ -127,7 +127,7 @@ describe('the job that computes performance', () => {
     const portfolio = await withOneCoin();
     runs.now = day('2022-06-30') + 1_000;
     const told = await toldOf(portfolio, { range: '7d' });
-    expect(told.value_begin.value).to.equal(198);
+    expect(told.start_value.value).to.equal(198);
     expect(told.prices).to.include({ days_carried: 7, days_unknown: 0 });
     expect(told.gain).to.deep.equal({ value: 0, reason: null });
   });
@@ -135,9 +135,9 @@ describe('the job that computes performance', () => {
   it('takes the quote of today, and not one of yesterday', async () => {
     const portfolio = await withOneCoin();
     runs.quotes.set('coin', { price: 150, receivedAt: runs.now - 60_000 });
-    expect((await toldOf(portfolio)).value_end.value).to.equal(300);
+    expect((await toldOf(portfolio)).end_value.value).to.equal(300);
     runs.quotes.set('coin', { price: 150, receivedAt: day('2022-01-04') + 1 });
-    expect((await toldOf(portfolio)).value_end.value).to.equal(198);
+    expect((await toldOf(portfolio)).end_value.value).to.equal(198);
   });
 
   it('counts days by the time zone of the portfolio', async () => {
@@ -152,14 +152,14 @@ describe('the job that computes performance', () => {
     expect(told).to.include({ from: '2022-01-05', days: 1, books_version: 1 });
     expect(told.twr).to.deep.equal({ value: null, reason: 'no_capital' });
     expect(told.roi).to.deep.equal({ value: null, reason: 'no_capital' });
-    expect(told.value_end).to.deep.equal({ value: 0, reason: null });
+    expect(told.end_value).to.deep.equal({ value: 0, reason: null });
   });
 
   it('does not know the value of what never had a price', async () => {
     const portfolio = await withOneCoin();
     await runs.record(portfolio, [buy('nameless', '2022-01-04T00:00:00Z', ['1', '1'])]);
     const told = await toldOf(portfolio);
-    expect(told.value_end).to.deep.equal({ value: null, reason: 'value_unknown' });
+    expect(told.end_value).to.deep.equal({ value: null, reason: 'value_unknown' });
     expect(told.prices).to.include({ days_unknown: 2 });
   });
 

@@ -56,10 +56,10 @@ describe('streams on a silent market', () => {
     for (const reader of readers) {
       expect(reader.state).to.equal('open');
       expect(reader.comments.length).to.be.within(beats, beats + 1);
-      expect(reader.dataOf('hb')).to.have.length(reader.comments.length);
-      expect(Date.parse(reader.dataOf('hb')[0].time)).to.be.closeTo(Date.now(), 120_000);
-      expect(reader.dataOf('hb')[0]).to.include({ seq: host.hub.seq });
-      expect(reader.dataOf('hb')[0].source_age_seconds).to.have.property('simulated');
+      expect(reader.dataOf('heartbeat')).to.have.length(reader.comments.length);
+      expect(Date.parse(reader.dataOf('heartbeat')[0].time)).to.be.closeTo(Date.now(), 120_000);
+      expect(reader.dataOf('heartbeat')[0]).to.include({ seq: host.hub.seq });
+      expect(reader.dataOf('heartbeat')[0].source_age_seconds).to.have.property('simulated');
       expect(reader.events.map(({ event }) => event)).to.not.include.members(['end', 'drain']);
       reader.cut();
     }

@@ -68,6 +68,7 @@ const good: Readonly<Record<string, object>> = {
     note: 'sell',
     enabled: true,
   },
+  'PATCH /api/v1/alerts/:id': { threshold: 5, hysteresis: { absolute: 1 }, note: null, enabled: false },
   'PUT /api/v1/alerts/:id': { threshold: 5, hysteresis: { absolute: 1 }, note: null, enabled: false },
   'POST /api/v1/webhooks/test': { url: 'https://hooks.example.com/in' },
   'POST /api/v1/portfolios': {
@@ -76,6 +77,7 @@ const good: Readonly<Record<string, object>> = {
     method: 'hifo',
     time_zone: 'Europe/Berlin',
   },
+  'PATCH /api/v1/portfolios/:id': { name: 'yours', method: 'lifo' },
   'PUT /api/v1/portfolios/:id': { name: 'yours', method: 'lifo' },
   'POST /api/v1/portfolios/:id/transactions': { id: '01934c2a-0000-7000-8000-0000000000dd', ...swap },
   'POST /api/v1/portfolios/:id/transactions/bulk': { transactions: [swap, swap] },

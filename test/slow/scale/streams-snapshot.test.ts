@@ -46,7 +46,7 @@ describe('snapshots of price streams', () => {
   const seqOf = (id: string | undefined): number => Number(/^host\.(\d+)$/.exec(id ?? '')?.[1]);
 
   function expectInOrder(reader: SseReader): void {
-    const [hello, snapshot, ...updates] = reader.events.filter(({ event }) => event !== 'hb');
+    const [hello, snapshot, ...updates] = reader.events.filter(({ event }) => event !== 'heartbeat');
     expect(hello?.event).to.equal('hello');
     expect(snapshot?.event).to.equal('price');
     expect(snapshot?.data.map(({ id }: { id: string }) => id)).to.deep.equal(coins);

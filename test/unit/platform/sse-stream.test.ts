@@ -59,7 +59,7 @@ describe('SseStream', () => {
   const streamOf = (response: ServerResponse, more: Partial<SseRequest> = {}): SseStream =>
     new SseStream(
       { viewer, address: '127.0.0.1', response, ...more },
-      { registry, now: () => now, heartbeat: () => new Frame({ type: 'hb', data: '{}' }) },
+      { registry, now: () => now, heartbeat: () => new Frame({ type: 'heartbeat', data: '{}' }) },
     );
 
   const namesOf = (events: readonly { event: string | undefined }[]): (string | undefined)[] =>
@@ -172,7 +172,7 @@ describe('SseStream', () => {
       stream.look(start + second * 1_000);
     }
     await waitFor(() => client.events.length === 4, { what: 'the events' });
-    expect(namesOf(client.events)).to.deep.equal(['hb', 'price', 'hb', 'hb']);
+    expect(namesOf(client.events)).to.deep.equal(['heartbeat', 'price', 'heartbeat', 'heartbeat']);
   });
 
   it('ends after twelve hours with the advice to come back', async () => {

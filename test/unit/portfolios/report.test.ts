@@ -61,8 +61,8 @@ describe('the report of performance', () => {
     expect(told['roi']).to.deep.equal({ value: 0.2, reason: null });
     expect(told['cagr']).to.deep.equal({ value: null, reason: 'span_of_a_year_or_less' });
     expect(told['var_95']).to.deep.equal({ value: null, reason: 'too_few_days' });
-    expect(told['value_begin']).to.deep.equal({ value: 0, reason: null });
-    expect(told['value_end']).to.deep.equal({ value: 180, reason: null });
+    expect(told['start_value']).to.deep.equal({ value: 0, reason: null });
+    expect(told['end_value']).to.deep.equal({ value: 180, reason: null });
     expect(told).to.include({ inflow: 150, outflow: 0, net_inflow: 150 });
     const { value, ...days } = told['max_drawdown']!;
     expect(value).to.be.closeTo(1 - 150 / 171, 1e-12);
@@ -97,7 +97,7 @@ describe('the report of performance', () => {
     );
     const told = report({ range: '1d', firstDay: firstDay + 3, days: 1, ...lastDay(all) });
     expect(told['twr']!.value).to.equal(expected.timeWeighted.value);
-    expect(told['value_begin']!.value).to.equal(expected.valueBefore);
+    expect(told['start_value']!.value).to.equal(expected.valueBefore);
     expect(told['gain']!.value).to.equal(expected.gain.value);
     expect((told['benchmark'] as unknown as Told)['roi']!.value).to.equal(expected.benchmark!.roi.value);
   });

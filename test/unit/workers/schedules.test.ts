@@ -15,26 +15,30 @@ describe('the schedules of a worker', () => {
         return Promise.resolve();
       },
     });
-    const stop = keepSchedules({ handle } as never, { log: silentLogger(), restsNow: () => false });
+    const stop = keepSchedules({ handle } as never, {
+      log: silentLogger(),
+      restsNow: () => false,
+      isMaintained: false,
+    });
     const periodic = Object.values(registry).filter(({ every }) => every !== undefined).length;
     await waitFor(() => kept.length >= periodic, { what: 'all schedules' });
     stop();
     expect(kept).to.have.length(periodic);
     expect(kept).to.include.deep.members([
-      ['upkeep', 'jobs.reconcile', 5_000],
+      ['maintenance', 'jobs.reconcile', 5_000],
       ...(Object.keys(retentions) as RetentionName[]).map((name) => [
-        'upkeep',
+        'maintenance',
         name,
         name === 'candles.purge' ? 60_000 : 600_000,
       ]),
-      ['upkeep', 'calls.sum', 300_000],
-      ['upkeep', 'tier.check', 60_000],
-      ['upkeep', 'quotes.warm', 5_000],
-      ['upkeep', 'assets.check', 10_000],
-      ['upkeep', 'candles.roll', 60_000],
-      ['upkeep', 'webhooks.check', 5_000],
-      ['upkeep', 'snapshots.check', 60_000],
-      ['upkeep', 'books.check', 5_000],
+      ['maintenance', 'calls.sum', 300_000],
+      ['maintenance', 'tier.check', 60_000],
+      ['maintenance', 'quotes.warm', 5_000],
+      ['maintenance', 'assets.check', 10_000],
+      ['maintenance', 'candles.roll', 60_000],
+      ['maintenance', 'webhooks.check', 5_000],
+      ['maintenance', 'snapshots.check', 60_000],
+      ['maintenance', 'books.check', 5_000],
     ]);
   });
 });

@@ -7,7 +7,7 @@ import type { Platform } from '../../../src/platform/platform.ts';
 import type { WorkerModule } from '../../runtime/processor.ts';
 import { backfillHistory, type BackfillSources } from './backfill-history.ts';
 
-/** Partitions are made so far ahead (ms): an upkeep that fails has a while until candles lie in a default one. */
+/** Partitions are made so far ahead (ms): a maintenance that fails has a while until candles lie in a default one. */
 const aheadMs: Readonly<Record<Granularity, number>> = {
   '5m': 3 * dayMs,
   '1h': 10 * dayMs,
@@ -35,7 +35,7 @@ export function createHistoryProcessors(
         const deps = { ...sources(), ...history, clock, log };
         return { 'history.backfill': (job, context) => backfillHistory(deps, job, context) };
       },
-      upkeep: () => {
+      maintenance: () => {
         const { partitions, rolls } = history;
         const reportAge = createAgeReport(log);
         return {

@@ -14,7 +14,7 @@ export function createJobsProcessors(
 ) {
   return {
     processors: {
-      upkeep: () => {
+      maintenance: () => {
         const runs = createRunQueries(platform.knex);
         const { JOB_RETENTION: seconds } = platform.config;
         const own = {

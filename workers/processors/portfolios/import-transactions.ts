@@ -63,7 +63,7 @@ export function createTransactionsImport(deps: ImportDeps): Processor<'transacti
     });
 }
 
-/** What is lost here is found by upkeep, by the versions of the books. */
+/** What is lost here is found by maintenance, by the versions of the books. */
 async function updateBooks({ updateBooks: update, log }: ImportDeps, portfolioId: string): Promise<void> {
   try {
     await update(portfolioId);
@@ -134,7 +134,7 @@ class Importing {
     if (stored !== undefined) return { keep: false, outcome: stored };
     if (change.portfolio.baseCurrency !== data.currency) throw otherCurrency();
     const counts = await this.#judge(run, change);
-    const keep = !record.isDryRun && (record.onError === 'keep_good' || this.#problems.count() === 0);
+    const keep = !record.isDryRun && (record.onError === 'skip' || this.#problems.count() === 0);
     const samples = record.isDryRun ? await samplesOf(run) : undefined;
     const added = keep ? await this.#write(run, change, counts.left) : 0;
     const resultJson = importResult({

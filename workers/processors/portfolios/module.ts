@@ -85,7 +85,7 @@ export function createPortfolioProcessors(
           }),
         };
       },
-      upkeep: () => {
+      maintenance: () => {
         const checkBooks = createBooksCheck({ ledgers, kick: books.update });
         return {
           'books.check': async () => ({ added: await checkBooks() }),

@@ -58,7 +58,7 @@ export function createQuoteProcessors(
           },
         };
       },
-      upkeep: () => {
+      maintenance: () => {
         const { interest, local, store, demand, enqueue, want, freshMs } = quotes;
         const warming = {
           ...{ interest, local, store, demand, enqueue, want, freshMs, clock },

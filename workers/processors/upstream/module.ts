@@ -69,7 +69,7 @@ export function createUpstreamProcessors(
           'assets.refresh': (_job, context) => refreshAssets({ ...open, ...keeping }, context),
         };
       },
-      upkeep: () => ({
+      maintenance: () => ({
         'calls.sum': async (_job, { waitSignal }) => {
           let hours = 0;
           while (!waitSignal.aborted && (await ledger.sumHour())) hours++;

@@ -47,7 +47,7 @@ export function createWebhooksProcessors(
           }),
         };
       },
-      upkeep: () => {
+      maintenance: () => {
         const check = createWebhooksCheck(webhooks);
         return { 'webhooks.check': async () => ({ added: await check() }) };
       },

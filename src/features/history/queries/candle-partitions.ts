@@ -1,5 +1,5 @@
 /**
- * Partitions of candles. They are made before they are needed: by upkeep for what is to come, by whoever is about to store
+ * Partitions of candles. They are made before they are needed: by maintenance for what is to come, by whoever is about to store
  * old points for the past. A candle that comes before its partition lies in the default one, and moves when it is made. What is
  * past its retention goes with its partition; no row is deleted one by one but those that lie in a default partition.
  */

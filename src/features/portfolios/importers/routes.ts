@@ -187,7 +187,7 @@ function checked(wish: Wish, { assets }: Pick<ImportDeps, 'assets'>): Wish {
 function rowOf({ format, mapping, symbols, dry_run: isDryRun, on_error: onError }: Wish) {
   return {
     format: format ?? 'auto',
-    onError: onError ?? 'keep_good',
+    onError: onError ?? 'skip',
     isDryRun: isDryRun ?? false,
     mappingJson: mapping === undefined ? null : JSON.stringify(mapping),
     symbolsJson: JSON.stringify(symbols ?? {}),

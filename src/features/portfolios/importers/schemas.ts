@@ -2,6 +2,7 @@ import { transactionTypes } from '../../../domain/bookkeeping.ts';
 import { z } from 'zod';
 import { coin } from '../../../platform/http/fields.ts';
 import { NotFoundError } from '../../../domain/errors.ts';
+import { readOnError } from '../queries/imports.ts';
 import { importFormats } from './read-report.ts';
 import { callbackUrl } from '../../webhooks/schemas.ts';
 
@@ -78,9 +79,13 @@ export const importWish = z.strictObject({
     .optional()
     .meta({ description: 'Only shows what would come of it' }),
   on_error: z
-    .enum(['keep_good', 'nothing'], 'must be keep_good or nothing')
+    .enum(['skip', 'abort', 'keep_good', 'nothing'], 'must be skip or abort')
+    .transform(readOnError)
     .optional()
-    .meta({ description: 'What becomes of the good rows when there are bad ones; keep_good is the default' }),
+    .meta({
+      description:
+        'With bad rows: skip them and book the others (the default), or abort and book none. keep_good and nothing are the former words',
+    }),
   callback_url: callbackUrl,
 });
 

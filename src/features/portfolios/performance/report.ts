@@ -124,8 +124,8 @@ function totalsOf({ valueBefore: begin, valueAfter, inflow, outflow }: Performan
   const value = (each: number): object =>
     toldOf(Number.isNaN(each) ? noFigure('value_unknown') : { value: each });
   return {
-    value_begin: value(begin),
-    value_end: value(valueAfter),
+    start_value: value(begin),
+    end_value: value(valueAfter),
     inflow,
     outflow,
     net_inflow: inflow - outflow,

@@ -1,11 +1,21 @@
 import type { Knex } from 'knex';
 import { orUnavailable } from '../../../../db/outage.ts';
 
+/** What an import does with bad rows: leaves them out and books the others, or books none. */
+export type OnError = 'skip' | 'abort';
+/** With the words of earlier versions, which their processes still write during an upgrade. */
+type StoredOnError = OnError | 'keep_good' | 'nothing';
+
+/** Reads either form. */
+export function readOnError(word: StoredOnError): OnError {
+  if (word === 'keep_good') return 'skip';
+  return word === 'nothing' ? 'abort' : word;
+}
+
 /** How an import was asked for. */
 export interface ImportWish {
   readonly format: string;
-  /** What becomes of the good rows when there are bad ones. */
-  readonly onError: 'keep_good' | 'nothing';
+  readonly onError: OnError;
   readonly isDryRun: boolean;
   /** JSON text of a GenericMapping; null without one. */
   readonly mappingJson: string | null;
@@ -91,7 +101,7 @@ interface ImportRow {
   readonly portfolio_id: string;
   readonly user_id: string;
   readonly format: string;
-  readonly on_error: 'keep_good' | 'nothing';
+  readonly on_error: StoredOnError;
   readonly is_dry_run: boolean;
   readonly mapping: string | null;
   readonly symbols: string;
@@ -111,7 +121,7 @@ function toRecord(row: ImportRow): ImportRecord {
     portfolioId: row.portfolio_id,
     userId: row.user_id,
     format: row.format,
-    onError: row.on_error,
+    onError: readOnError(row.on_error),
     isDryRun: row.is_dry_run,
     mappingJson: row.mapping,
     symbolsJson: row.symbols,

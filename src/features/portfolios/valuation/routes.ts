@@ -133,7 +133,7 @@ function stream({ portfolios, valuations, realtime, streams, clock }: ValuationD
     query: valueStreamQuery,
     headers: { 'Last-Event-ID': 'Id of the last event; max_updates goes on with its count' },
     answers: {
-      200: 'hello, portfolio, portfolio.deleted, hb, ticket, end, drain, limit',
+      200: 'hello, portfolio, portfolio.deleted, heartbeat, ticket, end, drain, limit',
       204: 'max_updates have been sent: do not come back',
       404: missing,
       503: unavailable,
