@@ -38,7 +38,7 @@ function extra(at: number, count: number): Transaction {
     at,
     sequence: 0,
     received: { asset: 'asset-0', quantity: oneUnit },
-    given: null,
+    sent: null,
     value: oneUnit,
     fee: null,
   };

@@ -141,7 +141,14 @@ interface PriceWatch extends WatchOptions {
 type PortfolioWatch = WatchOptions &
   ({ readonly coins: readonly string[] } | { readonly holdings: readonly Holding[] });
 
-const ofEveryStream = { hello: true, heartbeat: true, ticket: true, end: true, drain: true, limit: true } as const;
+const ofEveryStream = {
+  hello: true,
+  heartbeat: true,
+  ticket: true,
+  end: true,
+  drain: true,
+  limit: true,
+} as const;
 
 const jobTypes: Readonly<Record<keyof JobEventData, true>> = {
   ...ofEveryStream,

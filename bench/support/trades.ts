@@ -41,7 +41,7 @@ export function tradesOf(size: number, beginsAt: number): Transaction[] {
       void holdings.set(name, (holdings.get(name) ?? 0n) + amount);
     if (kind < 0.6 || goes <= 0n || (kind < 0.8 && other === asset)) {
       add(asset, quantity);
-      return { ...base, type: 'buy', received: { asset, quantity }, given: null };
+      return { ...base, type: 'buy', received: { asset, quantity }, sent: null };
     }
     add(asset, -goes);
     if (kind < 0.8) {
@@ -50,9 +50,9 @@ export function tradesOf(size: number, beginsAt: number): Transaction[] {
         ...base,
         type: 'swap',
         received: { asset: other, quantity },
-        given: { asset, quantity: goes },
+        sent: { asset, quantity: goes },
       };
     }
-    return { ...base, type: 'sell', received: null, given: { asset, quantity: goes } };
+    return { ...base, type: 'sell', received: null, sent: { asset, quantity: goes } };
   });
 }

@@ -54,7 +54,7 @@ describe('books', function () {
         at: begin + index * 60_000,
         sequence: 0,
         received: isSale ? null : leg,
-        given: isSale ? leg : null,
+        sent: isSale ? leg : null,
         value: BigInt(index + 1) * oneUnit,
         fee: null,
         note: null,

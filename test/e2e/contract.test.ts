@@ -51,7 +51,7 @@ const purchase = {
 const sale = {
   type: 'sell',
   executed_at: '2021-03-31T09:30:00Z',
-  given: { asset: 'bitcoin', quantity: '0.5' },
+  sent: { asset: 'bitcoin', quantity: '0.5' },
   value: '25000',
 };
 const report = [
@@ -237,7 +237,7 @@ describe('the contract', function () {
       method: 'POST',
       path: `${portfolio}/transactions`,
       token,
-      body: { ...sale, given: { asset: 'bitcoin', quantity: '5' } },
+      body: { ...sale, sent: { asset: 'bitcoin', quantity: '5' } },
     });
     await v1('portfolio, without its version', {
       method: 'PUT',

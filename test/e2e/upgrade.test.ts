@@ -19,6 +19,7 @@ import {
   dumpFile,
   knownFile,
   monthAround,
+  inWordsOfNow,
   stableAnswer,
   stablePaths,
   upgradeSettings,
@@ -82,7 +83,7 @@ describe('an upgrade', function () {
   it('answers what it answered: portfolios, books, imports, alerts, keys and history', async () => {
     for (const path of stablePaths(known)) {
       expect(await stableAnswer(url, known.people.owner.token, path), path).to.deep.equal(
-        known.answers[path],
+        inWordsOfNow(known.answers[path]),
       );
     }
   });
@@ -124,7 +125,7 @@ describe('an upgrade', function () {
       alerts: ['GET', '/alerts'],
       alerting: ['POST', '/alerts', { kind: 'price', coin: 'bitcoin', direction: 'above', threshold: 1e9 }],
       deliveries: ['GET', '/webhooks/deliveries'],
-      webhook: ['POST', '/webhooks/test', { url: 'http://127.0.0.1:1/' }],
+      webhook: ['POST', '/webhooks/test', { url: `${receiver.url}/scopes` }],
     } as const;
     const may: Record<string, number[]> = {};
     for (const [scopes, key] of Object.entries(known.keys)) {
@@ -217,8 +218,10 @@ describe('an upgrade', function () {
     expect(names).to.include.members(before);
     expect(names.toSorted(), 'schedules').to.deep.equal([...new Set(names)].toSorted());
     const former = new Queue('upkeep', place);
-    await waitFor(async () => (await former.getJobSchedulersCount()) === 0, { what: 'the queue of before to go' });
-    expect(await former.getJobCountByTypes('wait', 'delayed', 'prioritized', 'paused')).to.equal(0);
+    await waitFor(async () => (await former.getJobSchedulersCount()) === 0, {
+      what: 'the queue of before to go',
+    });
+    expect(await former.getJobCountByTypes('wait', 'delayed', 'prioritized')).to.equal(0);
     await former.close();
   });
 

@@ -20,7 +20,7 @@ import { startApi, type TestApi } from './support/ports.ts';
 
 const ownerId = '01934c2a-0000-7000-8000-000000000001';
 const columns =
-  'id,executed_at,type,received_asset,received_quantity,given_asset,given_quantity,value,fee_asset,fee_quantity,fee_value,currency,note,fingerprint';
+  'id,executed_at,type,received_asset,received_quantity,sent_asset,sent_quantity,value,fee_asset,fee_quantity,fee_value,currency,note,fingerprint';
 const rows = [
   ',2020-01-01T10:00:00Z,buy,bitcoin,2,,,20000,,,12.5,usd,first,',
   ',2020-01-01T10:00:00Z,buy,bitcoin,0.000000000000000001,,,1,,,,usd,,',

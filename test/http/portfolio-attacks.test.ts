@@ -55,7 +55,9 @@ describe('portfolios under attack', () => {
     };
     const { id } = (await ask('POST', '/alerts', { body: value })).body.data;
     const path = `/portfolios/${(await make('UTC')).body.data.id}`;
-    const made = await ask('POST', '/api-keys', { body: { name: 'bot', scopes: ['portfolio:write', 'alerts:write'] } });
+    const made = await ask('POST', '/api-keys', {
+      body: { name: 'bot', scopes: ['portfolio:write', 'alerts:write'] },
+    });
     const bot = as(api, made.body.data.key);
     const headers = { 'if-match': '*' };
     for (const refused of [

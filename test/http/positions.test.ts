@@ -16,7 +16,7 @@ const bought = (day: string, quantity: string, value: string) => ({
 const sold = (at: string, quantity: string, value: string) => ({
   type: 'sell',
   executed_at: at.includes('T') ? at : `${at}T12:00:00Z`,
-  given: leg(quantity),
+  sent: leg(quantity),
   value,
 });
 

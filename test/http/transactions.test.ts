@@ -16,7 +16,7 @@ const buy = {
 const sell = {
   type: 'sell',
   executed_at: '2024-02-01T09:30:00Z',
-  given: { asset: 'bitcoin', quantity: '0.25' },
+  sent: { asset: 'bitcoin', quantity: '0.25' },
   value: '11000',
 };
 const any = { 'if-match': '*' };
@@ -108,7 +108,7 @@ describe('portfolios and transactions over HTTP', () => {
       type: 'buy',
       executed_at: '2024-01-31T08:30:00.000Z',
       received: { asset: 'bitcoin', quantity: '1.5' },
-      given: null,
+      sent: null,
       value: '42000.5',
       value_source: 'stated',
       fee: { asset: null, quantity: null, value: '12.5', value_source: 'stated' },
@@ -149,7 +149,7 @@ describe('portfolios and transactions over HTTP', () => {
     ['a day that is none', { executed_at: '2023-02-29T09:30:00Z' }, ['executed_at']],
     ['an unknown asset', { received: { asset: 'no-such-coin', quantity: '1' } }, ['received.asset']],
     ['a currency as an asset', { received: { asset: 'EUR', quantity: '1' } }, ['received.asset']],
-    ['a leg too many', { given: { asset: 'bitcoin', quantity: '1' } }, ['given', 'received.asset']],
+    ['a leg too many', { sent: { asset: 'bitcoin', quantity: '1' } }, ['sent', 'received.asset']],
     [
       'an unknown asset as a fee',
       { fee: { asset: 'no-such-coin', quantity: '1', value: '1' } },
@@ -177,11 +177,11 @@ describe('portfolios and transactions over HTTP', () => {
 
   it('refuses a sale beyond the holding, and what would take from under a later one', async () => {
     const beyond = await post(sell);
-    expect([beyond.status, ...fieldsOf(beyond)]).to.deep.equal([422, 'given.quantity']);
+    expect([beyond.status, ...fieldsOf(beyond)]).to.deep.equal([422, 'sent.quantity']);
     const bought = (await post(buy)).body.data;
-    expect((await post({ ...sell, given: { asset: 'bitcoin', quantity: '1' } })).status).to.equal(201);
+    expect((await post({ ...sell, sent: { asset: 'bitcoin', quantity: '1' } })).status).to.equal(201);
     const earlier = { ...sell, executed_at: '2024-01-31T10:00:00Z' };
-    expect(fieldsOf(await post(earlier))).to.deep.equal(['given.quantity']);
+    expect(fieldsOf(await post(earlier))).to.deep.equal(['sent.quantity']);
     const at = `${path}/transactions/${bought.id}`;
     const removed = await ask('DELETE', at, { headers: any });
     expect([removed.status, ...fieldsOf(removed)]).to.deep.equal([422, 'id']);
@@ -194,14 +194,23 @@ describe('portfolios and transactions over HTTP', () => {
     expect((await ask('GET', `${path}/transactions`)).body.data.total).to.equal(2);
   });
 
+  it('reads what goes out by its former name too', async () => {
+    await post(buy);
+    const { sent, ...rest } = sell;
+    const made = await post({ ...rest, given: { ...sent, quantity: '0.1' } });
+    expect(made.status, made.text).to.equal(201);
+    expect(made.body.data.sent).to.deep.equal({ asset: 'bitcoin', quantity: '0.1' });
+    expect(made.body.data).to.not.have.property('given');
+  });
+
   it('makes many at once, or none; sent again with the same ids nothing is done twice', async () => {
     const transactions = [
       { id: uuidv7(), ...sell },
       { id: uuidv7(), ...buy },
     ];
-    const ofSale = [{ ...transactions[0]!, given: { asset: 'bitcoin', quantity: '2' } }, transactions[1]!];
+    const ofSale = [{ ...transactions[0]!, sent: { asset: 'bitcoin', quantity: '2' } }, transactions[1]!];
     const refused = await ask('POST', `${path}/transactions/bulk`, { body: { transactions: ofSale } });
-    expect([refused.status, ...fieldsOf(refused)]).to.deep.equal([422, 'transactions[0].given.quantity']);
+    expect([refused.status, ...fieldsOf(refused)]).to.deep.equal([422, 'transactions[0].sent.quantity']);
     const made = await ask('POST', `${path}/transactions/bulk`, { body: { transactions } });
     expect(made.status, made.text).to.equal(201);
     expect(made.body.data.created).to.equal(2);
@@ -352,7 +361,7 @@ describe('portfolios and transactions over HTTP', () => {
 
   it('books that changed at once come out as if one after the other', async () => {
     await post(buy);
-    const half = { ...sell, given: { asset: 'bitcoin', quantity: '0.5' } };
+    const half = { ...sell, sent: { asset: 'bitcoin', quantity: '0.5' } };
     const answers = await Promise.all(Array.from({ length: 4 }, () => post(half)));
     expect(answers.map(({ status }) => status).toSorted()).to.deep.equal([201, 201, 422, 422]);
   });

@@ -161,7 +161,9 @@ describe('a WebSocket', () => {
       await pings;
       // Its pong has come, so that it is this ping that counts.
       await socket.ask({ action: 'ping' });
-      await waitFor(() => socket.messages.some(({ type }) => type === 'heartbeat'), { what: 'the heartbeat' });
+      await waitFor(() => socket.messages.some(({ type }) => type === 'heartbeat'), {
+        what: 'the heartbeat',
+      });
       socket.ws.pause();
       api.look(6);
       api.skip(14_000);

@@ -86,7 +86,7 @@ export function dailyFlows(
 
 /** What a transaction brought in (more than 0) or took out (less than 0). */
 function flowOf(
-  { type, received, given, value, fee }: Transaction,
+  { type, received, sent, value, fee }: Transaction,
   marketValue: (leg: Leg) => number,
 ): number {
   const cashFee = fee !== null && fee.asset === null ? fee.value : 0n;
@@ -95,8 +95,8 @@ function flowOf(
   const moved =
     type === 'transfer_in' && received !== null
       ? marketValue(received)
-      : type === 'transfer_out' && given !== null
-        ? -marketValue(given)
+      : type === 'transfer_out' && sent !== null
+        ? -marketValue(sent)
         : 0;
   return moved + toNumber(cashFee);
 }

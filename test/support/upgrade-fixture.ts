@@ -100,6 +100,28 @@ export function stablePaths(known: Pick<Known, 'portfolioId'>): readonly string[
   ];
 }
 
+const nowAlso: Readonly<Record<string, readonly string[]>> = {
+  'portfolio:read': ['alerts:read', 'webhooks:read'],
+  'portfolio:write': ['alerts:write', 'webhooks:write'],
+};
+
+/** An answer of the fixture in the words of now: what has been renamed since (CHANGELOG). */
+export function inWordsOfNow(value: unknown): unknown {
+  if (typeof value === 'string') return value.replaceAll(/\bgiven_(asset|quantity)\b/g, 'sent_$1');
+  if (Array.isArray(value)) return value.map(inWordsOfNow);
+  if (value === null || typeof value !== 'object') return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([name, each]: [string, unknown]) => {
+      if (/^given_(asset|quantity)$/.test(name)) return [name.replace('given', 'sent'), each];
+      if (name === 'given') return ['sent', inWordsOfNow(each)];
+      if (name === 'on_error') return [name, each === 'keep_good' ? 'skip' : 'abort'];
+      if (name === 'scopes' && Array.isArray(each))
+        return [name, [...each, ...each.flatMap((scope: string) => nowAlso[scope] ?? [])]];
+      return [name, inWordsOfNow(each)];
+    }),
+  );
+}
+
 /** Status and body of an answer that is to stay the same. */
 export async function stableAnswer(url: string, token: string, path: string): Promise<unknown> {
   const response = await fetch(url + path, {

@@ -48,10 +48,14 @@ export function createUpstreamModule(
         label: 'source',
         read: each(({ failures }) => failures),
       });
-      metrics.gauge('price_source_available', 'Whether a price source is called: 1, or 0 while its circuit breaker is open.', {
-        label: 'source',
-        read: each(({ state }) => Number(state === 'closed')),
-      });
+      metrics.gauge(
+        'price_source_available',
+        'Whether a price source is called: 1, or 0 while its circuit breaker is open.',
+        {
+          label: 'source',
+          read: each(({ state }) => Number(state === 'closed')),
+        },
+      );
       metrics.gauge('upstream_calls_total', 'Calls of the fleet to the price provider.', {
         label: 'outcome',
         read: calls,

@@ -40,8 +40,10 @@ export const providers: Readonly<Record<PriceSource['provider'], ProviderRow>> =
   recorded: coinGeckoRow('recorded'),
   coinmarketcap: {
     baseUrl: ({ COINMARKETCAP_BASE_URL: root }) => root,
-    create: ({ COINMARKETCAP_BASE_URL: baseUrl, COINMARKETCAP_VERSION: version, COINMARKETCAP_API_KEY: apiKey }, context) =>
-      createCoinMarketCapProvider({ ...context, baseUrl, version, apiKey }),
+    create: (
+      { COINMARKETCAP_BASE_URL: baseUrl, COINMARKETCAP_VERSION: version, COINMARKETCAP_API_KEY: apiKey },
+      context,
+    ) => createCoinMarketCapProvider({ ...context, baseUrl, version, apiKey }),
     budget: (config) => ({
       key: `coinmarketcap-${fingerprintOf(config.COINMARKETCAP_API_KEY)}`,
       limits: {

@@ -137,7 +137,11 @@ function problemsOfSources({ PROVIDER, ...values }: SettingValues): string[] {
   if (PROVIDER === 'recorded' && values.HTTP_REPLAY_DIR === undefined)
     problems.push('HTTP_REPLAY_DIR is required when PROVIDER is recorded');
   const used = [PROVIDER, ...values.PROVIDER_FALLBACKS];
-  if (used.includes('coinmarketcap') && values.COINMARKETCAP_VERSION === 'v2' && values.COINMARKETCAP_API_KEY === undefined)
+  if (
+    used.includes('coinmarketcap') &&
+    values.COINMARKETCAP_VERSION === 'v2' &&
+    values.COINMARKETCAP_API_KEY === undefined
+  )
     problems.push('COINMARKETCAP_API_KEY is required when COINMARKETCAP_VERSION is v2');
   return problems;
 }

@@ -83,7 +83,8 @@ export function openQueues({
         // A running job has a lock; one whose process has died has none.
         const active = await queue.getActive();
         const locks = active.map(({ id = '' }) => `${prefix}:${name}:${id}:lock`);
-        if (locks.length === 0 || (await redis.exists(...locks)) === 0) await queue.obliterate({ force: true });
+        if (locks.length === 0 || (await redis.exists(...locks)) === 0)
+          await queue.obliterate({ force: true });
       } finally {
         await queue.close();
       }

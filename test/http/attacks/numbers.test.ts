@@ -96,8 +96,8 @@ describe('attacks with numbers', () => {
   async function ask(method: string, path: string, body?: string): Promise<number> {
     const headers = { authorization: `Bearer ${admin}`, 'content-type': 'application/json' };
     const signal = AbortSignal.timeout(2_000);
-    const given = body === undefined ? {} : { body };
-    const response = await fetch(stack.apis[0]!.url + path, { method, headers, signal, ...given });
+    const sent = body === undefined ? {} : { body };
+    const response = await fetch(stack.apis[0]!.url + path, { method, headers, signal, ...sent });
     await response.text();
     return response.status;
   }

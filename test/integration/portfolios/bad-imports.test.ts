@@ -12,8 +12,8 @@ const columns = {
   type: 'What',
   receivedSymbol: 'In',
   receivedQuantity: 'Much',
-  givenSymbol: 'Out',
-  givenQuantity: 'Many',
+  sentSymbol: 'Out',
+  sentQuantity: 'Many',
   value: 'Worth',
   valueCurrency: 'Cur',
   note: 'Note',
@@ -208,8 +208,8 @@ describe('an import of', () => {
     const at = (n: number): string =>
       new Date(Date.UTC(2022, 0, 1) + n * 1_000).toISOString().slice(0, 19).replace('T', ' ');
     const rows = Array.from({ length: swaps }, (_, n) => {
-      const [given, taken] = n % 2 === 0 ? ['BTC', 'ETH'] : ['ETH', 'BTC'];
-      return `${at(n)},swapped,${taken},1,${given},1,1,USD,`;
+      const [sent, taken] = n % 2 === 0 ? ['BTC', 'ETH'] : ['ETH', 'BTC'];
+      return `${at(n)},swapped,${taken},1,${sent},1,1,USD,`;
     });
     rows.push(
       `${at(swaps)},got,BTC,1,,,1,USD,first`,

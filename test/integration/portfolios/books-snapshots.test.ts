@@ -14,14 +14,14 @@ import { openBooks, type BooksUnderTest } from './support/books.ts';
 const begin = Date.UTC(2023, 0, 1);
 const leg = (quantity: bigint) => ({ asset: 'bitcoin', quantity: quantity * oneUnit });
 
-function transaction(day: number, given: Partial<RecordedTransaction>): RecordedTransaction {
+function transaction(day: number, sent: Partial<RecordedTransaction>): RecordedTransaction {
   return {
     id: uuidv7(),
     type: 'buy',
     at: begin + day * 86_400_000,
     sequence: 0,
     received: null,
-    given: null,
+    sent: null,
     value: oneUnit,
     fee: null,
     note: null,
@@ -29,11 +29,11 @@ function transaction(day: number, given: Partial<RecordedTransaction>): Recorded
     isMarketFee: false,
     importId: null,
     fingerprint: null,
-    ...given,
+    ...sent,
   };
 }
 
-const sale = (day: number): RecordedTransaction => transaction(day, { type: 'sell', given: leg(1n) });
+const sale = (day: number): RecordedTransaction => transaction(day, { type: 'sell', sent: leg(1n) });
 /** Two lots, of which one is sold: which one depends on the method. */
 const history = (): RecordedTransaction[] => [
   transaction(1, { received: leg(1n), value: 10n * oneUnit }),

@@ -28,7 +28,7 @@ function purchase(place: number, asset = 'bitcoin'): RecordedTransaction {
     at: begin + place * 3_600_000,
     sequence: 0,
     received: { asset, quantity: oneUnit },
-    given: null,
+    sent: null,
     value: BigInt(place + 1) * oneUnit,
     fee: null,
     note: null,

@@ -57,7 +57,7 @@ const drawn: fc.Arbitrary<RecordedTransaction> = fc
       at: begin + moment * hourMs,
       sequence,
       received: comesIn ? leg(asset) : null,
-      given: goesOut ? leg(type === 'swap' ? asset + step : asset) : null,
+      sent: goesOut ? leg(type === 'swap' ? asset + step : asset) : null,
       value: 7n * oneUnit,
       fee: hasFee ? { asset: assets[feeAsset]!, quantity: oneUnit / 2n, value: oneUnit } : null,
       note: null,
@@ -231,7 +231,7 @@ describe('changes of transactions', () => {
     at: begin,
     sequence: 0,
     received: { asset: 'bitcoin', quantity: oneUnit },
-    given: null,
+    sent: null,
     value: 100n * oneUnit,
     fee: null,
     note: null,
@@ -247,9 +247,9 @@ describe('changes of transactions', () => {
     const largest = 10n ** 38n - 1n;
     const received = { asset: 'bitcoin', quantity: largest };
     await record(portfolioId, { add: [purchase({ received }), purchase({ received, value: largest })] });
-    const given = { asset: 'bitcoin', quantity: largest };
+    const sent = { asset: 'bitcoin', quantity: largest };
     const sale = (): RecordedTransaction =>
-      purchase({ type: 'sell', received: null, given, at: begin + hourMs, value: 0n });
+      purchase({ type: 'sell', received: null, sent, at: begin + hourMs, value: 0n });
     const add = [sale(), sale(), sale()];
     const error: unknown = await record(portfolioId, { add }).catch((thrown: unknown) => thrown);
     expect(error).to.be.instanceOf(OverdrawnError);
@@ -276,7 +276,7 @@ describe('changes of transactions', () => {
       type: 'sell',
       at: begin,
       received: null,
-      given: { asset: 'bitcoin', quantity: 2n * oneUnit },
+      sent: { asset: 'bitcoin', quantity: 2n * oneUnit },
     });
     expect(await bring([...rows, sale]).catch((error: unknown) => error)).to.be.instanceOf(OverdrawnError);
     expect(await bring(rows, 5_499).catch((error: unknown) => error)).to.include({

@@ -31,7 +31,7 @@ function madeUp(count: number): Transaction[] {
     at: begin + hourMs + next(40 * 24 * 60) * 60_000,
     sequence: 0,
     received: null,
-    given: null,
+    sent: null,
     value: units(),
     fee: cashFee(),
   });
@@ -44,18 +44,18 @@ function madeUp(count: number): Transaction[] {
     const leg = () => ({ asset: assets[next(3)]!, quantity: units() });
     const made: (() => Transaction)[] = [
       () => ({ ...base('buy'), received: leg() }),
-      () => ({ ...base('sell'), given: leg() }),
+      () => ({ ...base('sell'), sent: leg() }),
       // A fee above the proceeds: on balance something was paid in.
-      () => ({ ...base('sell'), given: leg(), value: 1n, fee: { asset: null, quantity: 5n, value: 5n } }),
+      () => ({ ...base('sell'), sent: leg(), value: 1n, fee: { asset: null, quantity: 5n, value: 5n } }),
       () => ({
         ...base('swap'),
         received: { asset: 'ada', quantity: units() },
-        given: { asset: 'bitcoin', quantity: units() },
+        sent: { asset: 'bitcoin', quantity: units() },
       }),
       () => ({ ...base('transfer_in'), received: leg(), fee: null }),
-      () => ({ ...base('transfer_out'), given: leg() }),
+      () => ({ ...base('transfer_out'), sent: leg() }),
       () => ({ ...base('reward'), received: leg() }),
-      () => ({ ...base('fee'), given: leg(), fee: null }),
+      () => ({ ...base('fee'), sent: leg(), fee: null }),
       () => ({
         ...base('buy'),
         received: leg(),

@@ -33,7 +33,7 @@ const drawn = fc
       type,
       at,
       received: comesIn ? leg(asset, quantity * 3n) : null,
-      given: goesOut ? leg(type === 'swap' ? asset + step : asset, quantity) : null,
+      sent: goesOut ? leg(type === 'swap' ? asset + step : asset, quantity) : null,
       value,
       fee:
         feeAsset === null || type === 'fee'
@@ -43,7 +43,7 @@ const drawn = fc
   });
 
 function made(
-  given: Pick<Transaction, 'type' | 'at' | 'received' | 'given' | 'value'> & Partial<Transaction>,
+  sent: Pick<Transaction, 'type' | 'at' | 'received' | 'sent' | 'value'> & Partial<Transaction>,
 ): RecordedTransaction {
   return {
     id: uuidv7(),
@@ -54,7 +54,7 @@ function made(
     isMarketFee: false,
     importId: null,
     fingerprint: null,
-    ...given,
+    ...sent,
   };
 }
 
@@ -73,7 +73,7 @@ function trade(count: number, asset = 'bitcoin'): RecordedTransaction[] {
       type: isSale ? 'sell' : 'buy',
       at: begin + index * 3_600_000,
       received: isSale ? null : leg,
-      given: isSale ? { asset, quantity: leg.quantity / 2n } : null,
+      sent: isSale ? { asset, quantity: leg.quantity / 2n } : null,
       value: BigInt(index + 3) * oneUnit,
     });
   });

@@ -70,12 +70,12 @@ describe('an import', () => {
   async function held(of: Portfolio = portfolio): Promise<string[]> {
     const found: string[] = [];
     for await (const page of bench.transactions.inOrder(of.id))
-      for (const { type, at, received, given, value, fee } of page) {
+      for (const { type, at, received, sent, value, fee } of page) {
         const leg = (sign: string, side: typeof received): string =>
           side === null ? '' : ` ${sign}${formatAmount(side.quantity)} ${side.asset}`;
         const paid = fee === null ? '' : ` fee ${fee.asset ?? 'cash'} ${formatAmount(fee.value)}`;
         const day = new Date(at).toISOString().slice(0, 10);
-        found.push(`${day} ${type}${leg('+', received)}${leg('-', given)} for ${formatAmount(value)}${paid}`);
+        found.push(`${day} ${type}${leg('+', received)}${leg('-', sent)} for ${formatAmount(value)}${paid}`);
       }
     return found;
   }
@@ -186,9 +186,9 @@ describe('an import', () => {
     await bench.closes('ripple', 'usd', { '2021-03-01': 0.5 });
     const rows = Array.from({ length: 80 }, (_, n) => {
       const time = new Date(Date.UTC(2021, 2, 1) + n * 120_000).toISOString().slice(0, 19).replace('T', ' ');
-      const [given, taken] = n % 2 === 0 ? ['XXBT', 'XXRP'] : ['XXRP', 'XXBT'];
+      const [sent, taken] = n % 2 === 0 ? ['XXBT', 'XXRP'] : ['XXRP', 'XXBT'];
       return [
-        `A${n},T${n},${time},trade,,currency,${given},-1,0,0`,
+        `A${n},T${n},${time},trade,,currency,${sent},-1,0,0`,
         `B${n},T${n},${time},trade,,currency,${taken},1,0,0`,
       ];
     });

@@ -42,7 +42,7 @@ function buy(asset: string, when: string, [quantity, value]: readonly [string, s
     at: Date.parse(when),
     sequence: 0,
     received,
-    given: null,
+    sent: null,
     value: parseAmount(value)!,
     fee: null,
   };

@@ -102,15 +102,15 @@ function movesOf(prices: Prices): Move[] {
 }
 
 function transactionsOf(moves: readonly Move[]): Transaction[] {
-  const leg = (given: Move['takes']) =>
-    given === undefined ? null : { asset: given[0], quantity: parseAmount(given[1])! };
+  const leg = (sent: Move['takes']) =>
+    sent === undefined ? null : { asset: sent[0], quantity: parseAmount(sent[1])! };
   return moves.map(({ day, type, takes, gives, value, fee }) => ({
     id: uuidv7(),
     type,
     at: day * dayMs + dayMs / 2,
     sequence: 0,
     received: leg(takes),
-    given: leg(gives),
+    sent: leg(gives),
     value: parseAmount(value)!,
     fee: fee === undefined ? null : { asset: null, quantity: parseAmount(fee)!, value: parseAmount(fee)! },
   }));

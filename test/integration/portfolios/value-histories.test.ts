@@ -72,7 +72,7 @@ describe('value histories', () => {
     at: dayNumber(day) * dayMs + dayMs / 2,
     sequence: 0,
     received: { asset, quantity: amount(quantity) },
-    given: null,
+    sent: null,
     value: amount('100'),
     fee: null,
   });

@@ -40,7 +40,7 @@ describe('the purge of portfolios', () => {
       at,
       sequence: 0,
       received: { asset: 'bitcoin', quantity: oneUnit },
-      given: null,
+      sent: null,
       value: oneUnit,
       fee: null,
       note: null,

@@ -14,7 +14,7 @@ const swap = {
   type: 'swap',
   executed_at: '2024-01-31T09:30:00+01:00',
   received: { asset: 'ethereum', quantity: '2' },
-  given: { asset: 'bitcoin', quantity: 0.1 },
+  sent: { asset: 'bitcoin', quantity: 0.1 },
   value: '4200',
   fee: { asset: 'binancecoin', quantity: '0.01', value: '3' },
   note: 'why not',

@@ -3,7 +3,11 @@ import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { formatAmount, parseAmount } from '../../../src/features/portfolios/ledger/amount.ts';
 import { reportUnder } from '../../../src/features/portfolios/importers/read-report.ts';
-import { genericReader, type GenericMapping } from '../../../src/features/portfolios/importers/generic.ts';
+import {
+  genericReader,
+  readMapping,
+  type GenericMapping,
+} from '../../../src/features/portfolios/importers/generic.ts';
 import { krakenSymbol } from '../../../src/features/portfolios/importers/kraken.ts';
 import { readNumber, type NumberStyle, readTime } from '../../../src/features/portfolios/importers/cells.ts';
 import { ValidationError } from '../../../src/domain/errors.ts';
@@ -329,8 +333,8 @@ describe('generic CSV', () => {
       type: 'Type',
       receivedQuantity: 'Buy',
       receivedSymbol: 3,
-      givenQuantity: 'Sell',
-      givenSymbol: 5,
+      sentQuantity: 'Sell',
+      sentSymbol: 5,
       feeQuantity: 'Fee',
       feeSymbol: 7,
       note: 'Comment',
@@ -338,6 +342,13 @@ describe('generic CSV', () => {
     types: { Trade: 'trade', Deposit: 'transfer_in', Staking: 'reward' },
     numbers: { decimal: ',', thousands: '.' },
   };
+
+  it('is read by a mapping of earlier versions', () => {
+    const { sentQuantity: givenQuantity, sentSymbol: givenSymbol, ...columns } = mapping.columns;
+    const former = { ...mapping, columns: { ...columns, givenQuantity, givenSymbol } };
+    expect(readMapping(JSON.stringify(former))).to.deep.equal(mapping);
+    expect(readMapping(JSON.stringify(mapping))).to.deep.equal(mapping);
+  });
 
   it('is read by its mapping, numbers in their own style', () => {
     const csv = lines(

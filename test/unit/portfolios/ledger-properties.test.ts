@@ -68,9 +68,9 @@ function historyOf(seeds: readonly Seed[]): Transaction[] {
       const into = each.type === 'swap' ? other : asset;
       const received: Leg | null =
         each.type === 'swap' || !outward ? { asset: into, quantity: each.quantity } : null;
-      const given: Leg | null = outward ? { asset, quantity: goes } : null;
+      const sent: Leg | null = outward ? { asset, quantity: goes } : null;
       if (received !== null) move(received.asset, received.quantity);
-      if (given !== null) move(given.asset, -given.quantity);
+      if (sent !== null) move(sent.asset, -sent.quantity);
       const fee = each.type === 'fee' ? null : feeOf(each, held, move);
       history.push({
         id: `t${String(index).padStart(4, '0')}`,
@@ -79,7 +79,7 @@ function historyOf(seeds: readonly Seed[]): Transaction[] {
         at: startsAt + each.hour * hourMs + index,
         sequence: 0,
         received,
-        given,
+        sent,
         value: each.value,
         fee,
       });
@@ -162,10 +162,10 @@ describe('any ledger', () => {
           // Proceeds and costs straight from the transactions; the basis that left with transfers is no cost.
           let proceeds = 0n;
           let costs = 0n;
-          for (const { type, received, given, value, fee } of history) {
+          for (const { type, received, sent, value, fee } of history) {
             const cash = fee?.value ?? 0n;
             if (received !== null) costs += type === 'buy' || type === 'swap' ? value + cash : value;
-            if (given !== null && type !== 'transfer_out') proceeds += type === 'sell' ? value - cash : value;
+            if (sent !== null && type !== 'transfer_out') proceeds += type === 'sell' ? value - cash : value;
             if (fee !== null && fee.asset !== null) proceeds += fee.value;
           }
           let pnl = 0n;
@@ -207,7 +207,7 @@ describe('any ledger', () => {
   it('is the same in whatever order its transactions were given, also those of one moment', () => {
     fc.assert(
       fc.property(methods, histories, fc.infiniteStream(fc.nat()), (method, history, random) => {
-        const inflows = history.filter(({ given, fee }) => given === null && fee?.asset == null);
+        const inflows = history.filter(({ sent, fee }) => sent === null && fee?.asset == null);
         const sameMoment = inflows.map((each) => ({ ...each, at: startsAt }));
         const shuffled = sameMoment
           .map((each) => ({ each, key: random.next().value }))
@@ -225,8 +225,8 @@ describe('any ledger', () => {
       fc.property(methods, histories, fc.array(fc.nat(), { maxLength: 20 }), (method, history, picks) => {
         const late = new Set(picks.map((pick) => history[pick % history.length]?.id));
         // What only comes in can be left out at first, if the rest works without it.
-        const isLate = ({ id, given, fee }: Transaction): boolean =>
-          late.has(id) && given === null && fee?.asset == null;
+        const isLate = ({ id, sent, fee }: Transaction): boolean =>
+          late.has(id) && sent === null && fee?.asset == null;
         const rest = history.filter((each) => !isLate(each));
         const ledger = createLedger({ method });
         const cover = assets.map((asset): Transaction => {
@@ -238,7 +238,7 @@ describe('any ledger', () => {
             at,
             sequence: 0,
             received,
-            given: null,
+            sent: null,
             value: 1n,
             fee: null,
           };
@@ -297,7 +297,7 @@ describe('a long ledger', () => {
           at: startsAt + index * 7 * hourMs,
           sequence: 0,
           received: comesIn ? { ...leg, quantity: leg.quantity + 1_000n } : null,
-          given: comesIn ? null : leg,
+          sent: comesIn ? null : leg,
           value: BigInt((index * 104_729) % 10_007),
           fee: null,
         };
@@ -307,7 +307,7 @@ describe('a long ledger', () => {
         id: `back${index}`,
         type: 'buy',
         received: { asset: 'a', quantity: 5n },
-        given: null,
+        sent: null,
       });
       const ledger = createLedger({ method }, history);
       // The earliest first: what follows it in time would otherwise be put right by its replay.
@@ -351,13 +351,13 @@ describe('uk_pool', () => {
     fc.assert(
       fc.property(fc.array(day, { minLength: 1, maxLength: 100 }), (days) => {
         const at = (index: number, hour: number): number => startsAt + index * 24 * hourMs + hour * hourMs;
-        const base = { sequence: 0, received: null, given: null, value: 1n, fee: null };
+        const base = { sequence: 0, received: null, sent: null, value: 1n, fee: null };
         const leg = (quantity: number): Leg => ({ asset: 'a', quantity: BigInt(quantity) });
         const history: Transaction[] = [
           { ...base, id: 'cover', type: 'buy', at: at(-100, 0), received: leg(1_000) },
           ...days.flatMap(({ buys, sells }, index): Transaction[] => [
             ...(sells > 0
-              ? [{ ...base, id: `s${index}`, type: 'sell' as const, at: at(index, 1), given: leg(sells) }]
+              ? [{ ...base, id: `s${index}`, type: 'sell' as const, at: at(index, 1), sent: leg(sells) }]
               : []),
             ...(buys > 0
               ? [{ ...base, id: `b${index}`, type: 'buy' as const, at: at(index, 2), received: leg(buys) }]

@@ -171,7 +171,7 @@ describe('the ledger', () => {
   const swap: Transaction = {
     ...transaction('buy', '2021-02-01', { id: 'x', asset: 'other', quantity: 4, value: 120, fee: cash(1) }),
     type: 'swap',
-    given: { asset: 'token', quantity: amount(2) },
+    sent: { asset: 'token', quantity: amount(2) },
   };
 
   it('takes a swap for a disposal and an acquisition at the same value', () => {
@@ -224,7 +224,7 @@ describe('the ledger', () => {
         quantity: 16,
         value: 1,
       });
-      const attempt = (): unknown => ledger.apply({ add: [{ ...swap, given: null, type: 'buy' }, early] });
+      const attempt = (): unknown => ledger.apply({ add: [{ ...swap, sent: null, type: 'buy' }, early] });
       expect(attempt).to.throw(OverdrawnError, 'Transaction s takes 15 token, but only 14 are held');
       expect([ledger.standing('token'), ledger.marks('token')]).to.deep.equal(before);
       expect(ledger.assets()).to.deep.equal(['token']);
@@ -273,10 +273,10 @@ describe('the ledger', () => {
         transaction: 'late',
         asset: 'token',
         holding: amount(15),
-        wanted: late.given!.quantity,
+        wanted: late.sent!.quantity,
       });
       expect((error as OverdrawnError).fields).to.deep.equal([
-        { field: 'given.quantity', message: 'must not be more than the holding of 15' },
+        { field: 'sent.quantity', message: 'must not be more than the holding of 15' },
       ]);
     }
   });

@@ -11,7 +11,7 @@ function noteOf(note: string): string | null {
     at: Date.UTC(2024, 0, 1),
     sequence: 1,
     received: { symbol: 'BTC', quantity: '1' },
-    given: null,
+    sent: null,
     value: { currency: 'usd', amount: '1' },
     fee: null,
     feeValue: null,

@@ -17,8 +17,8 @@ const mapping: GenericMapping = {
     type: 2,
     receivedQuantity: 3,
     receivedSymbol: 4,
-    givenQuantity: 5,
-    givenSymbol: 6,
+    sentQuantity: 5,
+    sentSymbol: 6,
     feeQuantity: 7,
     feeSymbol: 8,
   },
@@ -195,10 +195,20 @@ describe('a fee of the wrong sign', () => {
       `Fees: ${sign}`,
     ]);
     expect(outcomesOf(generic(`${second},trade,20000,EUR,0.5,BTC,-10,EUR`))).to.deep.equal([`paid: ${sign}`]);
-    const sale = { executed_at: time, type: 'sell', given_asset: 'bitcoin', given_quantity: '1', value: '1' };
+    const sale = { executed_at: time, type: 'sell', sent_asset: 'bitcoin', sent_quantity: '1', value: '1' };
     const paid = { fee_asset: 'bitcoin', fee_quantity: '-1', fee_value: '1', currency: 'eur' };
     expect(outcomesOf(pricepool(exported({ ...sale, ...paid })))).to.deep.equal([`fee_quantity: ${sign}`]);
     const worth = { ...paid, fee_quantity: '1', fee_value: '-1' };
     expect(outcomesOf(pricepool(exported({ ...sale, ...worth })))).to.deep.equal([`fee_value: ${sign}`]);
+  });
+});
+
+describe('an export of Pricepool', () => {
+  it('is read with the columns of earlier versions too', () => {
+    const sale = { executed_at: time, type: 'sell', sent_asset: 'bitcoin', sent_quantity: '1', value: '1' };
+    const cells = exported({ ...sale, currency: 'eur' });
+    const former = report(exportColumns.map((column) => column.replace('sent_', 'given_')).join(','));
+    expect(outcomesOf(former(cells))).to.deep.equal(outcomesOf(pricepool(cells)));
+    expect(outcomesOf(former(cells))).to.have.length(1);
   });
 });

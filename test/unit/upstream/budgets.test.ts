@@ -25,7 +25,9 @@ describe('budgets', () => {
     expect(new Set(keys).size).to.equal(3);
     expect(keys.join()).to.not.contain('secret');
     expect(budgetsOf({ ...environment, COINGECKO_API_KEY: 'CG-other' }).primary.key).to.not.equal(keys[0]);
-    expect(budgetsOf({ ...environment, COINMARKETCAP_API_KEY: 'other' }).of('coinmarketcap').key).to.not.equal(keys[1]);
+    expect(
+      budgetsOf({ ...environment, COINMARKETCAP_API_KEY: 'other' }).of('coinmarketcap').key,
+    ).to.not.equal(keys[1]);
     expect(budgetsOf(environment).primary.key).to.equal(keys[0]);
   });
 

@@ -14,7 +14,7 @@ import type {
 import type { AssetService } from '../../../src/features/assets/asset-service.ts';
 import type { BookChange } from '../../../src/features/portfolios/queries/write-transactions.ts';
 import type { JobData } from '../../../jobs/registry.ts';
-import type { GenericMapping } from '../../../src/features/portfolios/importers/generic.ts';
+import { readMapping, type GenericMapping } from '../../../src/features/portfolios/importers/generic.ts';
 import { contentOf } from '../../../src/features/portfolios/ledger/recorded-transaction.ts';
 import { parseRequester } from '../../../src/domain/requester.ts';
 import { AppError, ConflictError, messageOf, NotFoundError } from '../../../src/domain/errors.ts';
@@ -92,7 +92,7 @@ class Importing {
     const { symbolsJson, mappingJson } = task.record;
     const symbols = Object.entries(JSON.parse(symbolsJson) as Record<string, string>);
     this.#asked = new Map(symbols.map(([symbol, id]) => [symbol.toUpperCase(), id]));
-    this.#mapping = mappingJson === null ? null : (JSON.parse(mappingJson) as GenericMapping);
+    this.#mapping = mappingJson === null ? null : readMapping(mappingJson);
   }
 
   async run(): Promise<ImportOutcome> {

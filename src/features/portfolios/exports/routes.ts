@@ -201,14 +201,14 @@ const moment = (value: Date | number | null): Cell =>
 function transactionSheet(currency: string): Sheet<StoredTransaction> {
   return {
     columns: exportColumns,
-    cells: ({ received, given, fee, ...transaction }) => [
+    cells: ({ received, sent, fee, ...transaction }) => [
       text(transaction.id),
       moment(transaction.at),
       text(transaction.type),
       text(received?.asset ?? null),
       amount(received?.quantity),
-      text(given?.asset ?? null),
-      amount(given?.quantity),
+      text(sent?.asset ?? null),
+      amount(sent?.quantity),
       amount(transaction.value),
       text(fee?.asset ?? null),
       // Of a fee in cash the quantity is its value.

@@ -96,8 +96,8 @@ const rules: ReportRules = {
     value: 'Change',
     'received.asset': 'Coin',
     'received.quantity': 'Change',
-    'given.asset': 'Coin',
-    'given.quantity': 'Change',
+    'sent.asset': 'Coin',
+    'sent.quantity': 'Change',
     'fee.asset': 'Coin',
     'fee.quantity': 'Change',
   },
@@ -129,10 +129,10 @@ function single(row: Row, at: number): ImportedTransaction | string | null {
   const leg = { symbol, quantity: magnitude(change) };
   const comesIn = !change.startsWith('-');
   const base = { at, sequence: row.line, value: null, fee: null, note: readNote(row.cell('Remark')) };
-  if (rewards.has(operation) && comesIn) return { ...base, type: 'reward', received: leg, given: null };
-  if (operation === 'Deposit' && comesIn) return { ...base, type: 'transfer_in', received: leg, given: null };
+  if (rewards.has(operation) && comesIn) return { ...base, type: 'reward', received: leg, sent: null };
+  if (operation === 'Deposit' && comesIn) return { ...base, type: 'transfer_in', received: leg, sent: null };
   if ((operation === 'Withdraw' || operation === 'Send') && !comesIn) {
-    return { ...base, type: 'transfer_out', received: null, given: leg };
+    return { ...base, type: 'transfer_out', received: null, sent: leg };
   }
   throw new RowError('Operation', `${shown(operation)} of ${shown(row.cell('Change'))} is not known`);
 }
@@ -152,12 +152,12 @@ function tradeIn(rows: readonly Row[], at: number): ImportedTransaction | string
   if (a === undefined || b === undefined || more.length > 0 || a.comesIn === b.comesIn) {
     throw new RowError('Operation', 'shares its moment with rows that do not make one trade of two coins');
   }
-  const [received, given] = a.comesIn ? [a, b] : [b, a];
+  const [received, sent] = a.comesIn ? [a, b] : [b, a];
   return tradeOf({
     at,
     sequence,
     received: legOf(received),
-    given: legOf(given),
+    sent: legOf(sent),
     fee: fee === undefined ? null : legOf(fee),
   });
 }

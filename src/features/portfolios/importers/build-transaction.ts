@@ -42,7 +42,7 @@ export function buildTransaction(
     executedAt: new Date(at).toISOString(),
     sequence: imported.sequence,
     received: legOf(imported, 'received', context),
-    given: legOf(imported, 'given', context),
+    sent: legOf(imported, 'sent', context),
     value: valueOf(imported.value, { at, column: columnOf(columns, 'value') }, context),
     fee: feeOf(imported, context),
   };
@@ -80,7 +80,7 @@ function noteOf(text: string): string | null {
 
 function legOf(
   imported: ImportedTransaction,
-  side: 'received' | 'given',
+  side: 'received' | 'sent',
   { idOf, columns }: BuildContext,
 ): { asset: string; quantity: string } | null {
   const leg = imported[side];

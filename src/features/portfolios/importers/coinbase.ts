@@ -90,8 +90,8 @@ function rulesOf(columns: Columns): ReportRules {
       value: columns.subtotal,
       'received.asset': 'Asset',
       'received.quantity': 'Quantity Transacted',
-      'given.asset': 'Asset',
-      'given.quantity': 'Quantity Transacted',
+      'sent.asset': 'Asset',
+      'sent.quantity': 'Quantity Transacted',
       'fee.asset': columns.fees,
       'fee.quantity': columns.fees,
       // What something was converted to.
@@ -144,11 +144,10 @@ function transactionOf(row: Row, columns: Columns): ImportedTransaction | string
   checkSigns(row, columns, goesOut);
   const base = { at, sequence: row.line, fee: null, note: readNote(row.cell('Notes')) };
   const worth = moneyIn(row, columns, columns.total);
-  if (rewards.has(kind)) return { ...base, type: 'reward', received: own, given: null, value: worth };
-  if (transfersIn.has(kind))
-    return { ...base, type: 'transfer_in', received: own, given: null, value: worth };
+  if (rewards.has(kind)) return { ...base, type: 'reward', received: own, sent: null, value: worth };
+  if (transfersIn.has(kind)) return { ...base, type: 'transfer_in', received: own, sent: null, value: worth };
   if (transfersOut.has(kind))
-    return { ...base, type: 'transfer_out', received: null, given: own, value: worth };
+    return { ...base, type: 'transfer_out', received: null, sent: own, value: worth };
   if (kind === 'Convert')
     return conversion(row, own, { ...base, value: moneyIn(row, columns, columns.subtotal) });
   return trade(row, columns, { own, ...base });
@@ -176,13 +175,13 @@ function trade(
   const isPurchase = purchases.has(kind);
   const paid = fee === null || fee.amount === '0' ? null : fee;
   if (other !== null) {
-    const [received, given] = isPurchase ? [own, other] : [other, own];
-    return { ...base, type: 'swap', received, given, value, fee: paid };
+    const [received, sent] = isPurchase ? [own, other] : [other, own];
+    return { ...base, type: 'swap', received, sent, value, fee: paid };
   }
   if (value === null) throw new RowError(columns.subtotal, 'is empty');
   return isPurchase
-    ? { ...base, type: 'buy', received: own, given: null, value, fee: paid }
-    : { ...base, type: 'sell', received: null, given: own, value, fee: paid };
+    ? { ...base, type: 'buy', received: own, sent: null, value, fee: paid }
+    : { ...base, type: 'sell', received: null, sent: own, value, fee: paid };
 }
 
 /** What a trade was against, where that is not cash. Only the notes tell. */
@@ -212,7 +211,7 @@ function conversion(
   checkNote(own, quantity, symbol);
   const quantityGot = readNumber(gotQuantity, 'Notes', notesStyle);
   const received = { symbol: symbolOf(readSymbol(gotSymbol, 'Notes')), quantity: quantityGot };
-  if (received.symbol !== own.symbol) return { ...base, type: 'swap', received, given: own };
+  if (received.symbol !== own.symbol) return { ...base, type: 'swap', received, sent: own };
   if (received.quantity === own.quantity) return 'ETH became ETH2: nothing changed hands';
   throw new RowError('Notes', `${own.symbol} was converted to another quantity of itself`);
 }

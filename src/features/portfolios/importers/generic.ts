@@ -39,8 +39,8 @@ export interface GenericMapping {
     readonly type: ColumnChoice;
     readonly receivedSymbol?: ColumnChoice | undefined;
     readonly receivedQuantity?: ColumnChoice | undefined;
-    readonly givenSymbol?: ColumnChoice | undefined;
-    readonly givenQuantity?: ColumnChoice | undefined;
+    readonly sentSymbol?: ColumnChoice | undefined;
+    readonly sentQuantity?: ColumnChoice | undefined;
     readonly feeSymbol?: ColumnChoice | undefined;
     readonly feeQuantity?: ColumnChoice | undefined;
     readonly value?: ColumnChoice | undefined;
@@ -53,6 +53,15 @@ export interface GenericMapping {
   readonly types: Readonly<Record<string, TransactionType | 'trade'>>;
   /** `1234.56` when absent. */
   readonly numbers?: NumberStyle | undefined;
+}
+
+/** Reads a stored mapping. Those of earlier versions have `given…` for `sent…`. */
+export function readMapping(json: string): GenericMapping {
+  const { columns, ...rest } = JSON.parse(json) as GenericMapping;
+  const { givenSymbol, givenQuantity, ...known } = columns as typeof columns &
+    Record<'givenSymbol' | 'givenQuantity', ColumnChoice | undefined>;
+  const { sentSymbol = givenSymbol, sentQuantity = givenQuantity } = known;
+  return { ...rest, columns: { ...known, sentSymbol, sentQuantity } };
 }
 
 type ColumnName = keyof GenericMapping['columns'];
@@ -84,8 +93,8 @@ export function genericReader(header: readonly string[], mapping: GenericMapping
       value: nameOf('value'),
       'received.asset': nameOf('receivedSymbol'),
       'received.quantity': nameOf('receivedQuantity'),
-      'given.asset': nameOf('givenSymbol'),
-      'given.quantity': nameOf('givenQuantity'),
+      'sent.asset': nameOf('sentSymbol'),
+      'sent.quantity': nameOf('sentQuantity'),
       'fee.asset': nameOf('feeSymbol'),
       'fee.quantity': nameOf('feeQuantity'),
     },
@@ -129,19 +138,19 @@ function transactionOf(cells: Cells, mapping: GenericMapping, line: number): Imp
   const style = mapping.numbers ?? plainStyle;
   const at = readTime(cells('time').text, cells('time').name);
   const received = legIn(cells, ['receivedSymbol', 'receivedQuantity'], style);
-  const given = legIn(cells, ['givenSymbol', 'givenQuantity'], style);
+  const sent = legIn(cells, ['sentSymbol', 'sentQuantity'], style);
   const fee = legIn(cells, ['feeSymbol', 'feeQuantity'], style);
   const note = readNote(cells('note').text);
   const when = { at, sequence: line, note };
-  if (type === 'trade' || (received !== null && given !== null)) {
-    if (received === null || given === null)
+  if (type === 'trade' || (received !== null && sent !== null)) {
+    if (received === null || sent === null)
       throw new RowError(null, 'a trade needs what came in and what went out');
-    return checked(tradeOf({ ...when, received, given, fee }), type, word.name);
+    return checked(tradeOf({ ...when, received, sent, fee }), type, word.name);
   }
-  const only = received ?? given;
+  const only = received ?? sent;
   if (only !== null && isFiat(only.symbol)) return feeAlone({ ...when, fee });
   const value = moneyIn(cells, style);
-  return { ...when, type, received, given, value, fee: fee === null ? null : feeOf(fee) };
+  return { ...when, type, received, sent, value, fee: fee === null ? null : feeOf(fee) };
 }
 
 /** A row with two legs that calls itself something else than it is, is refused; a fee is what is left of one in cash. */
@@ -164,7 +173,7 @@ function legIn(
   const number = readOptionalNumber(quantity.text, quantity.name, style);
   if (number === null || number === '0') return null;
   // Only what goes out is written with a minus by some; elsewhere nobody knows what one means.
-  if (quantityColumn !== 'givenQuantity') checkSign(number, quantity.name);
+  if (quantityColumn !== 'sentQuantity') checkSign(number, quantity.name);
   return { symbol: readSymbol(symbol.text, symbol.name), quantity: magnitude(number) };
 }
 

@@ -31,7 +31,7 @@ export interface ImportedTransaction {
   /** The first line that it is on: its place among others of the same moment. */
   readonly sequence: number;
   readonly received: SymbolAmount | null;
-  readonly given: SymbolAmount | null;
+  readonly sent: SymbolAmount | null;
   /** As Transaction.value, but in the report's currency; null where the report has none. */
   readonly value: Money | null;
   /** An asset or cash. */
@@ -299,7 +299,7 @@ export function checkHeader(header: readonly string[]): void {
 /** What a trade is made of, as the report's rows state it. */
 type TradeParts = Pick<ImportedTransaction, 'at' | 'sequence'> & {
   readonly received: SymbolAmount;
-  readonly given: SymbolAmount;
+  readonly sent: SymbolAmount;
   readonly fee: SymbolAmount | null;
   readonly note?: string | null;
 };
@@ -310,27 +310,27 @@ type TradeParts = Pick<ImportedTransaction, 'at' | 'sequence'> & {
  */
 export function tradeOf({
   received,
-  given,
+  sent,
   fee,
   note = null,
   ...when
 }: TradeParts): ImportedTransaction | null {
-  const [buysCash, paysCash] = [isFiat(received.symbol), isFiat(given.symbol)];
+  const [buysCash, paysCash] = [isFiat(received.symbol), isFiat(sent.symbol)];
   if (buysCash && paysCash) return feeAlone({ ...when, fee, note });
   const rest = { ...when, fee: fee === null ? null : feeOf(fee), note };
-  if (paysCash) return { ...rest, type: 'buy', received, given: null, value: moneyOf(given) };
-  if (buysCash) return { ...rest, type: 'sell', received: null, given, value: moneyOf(received) };
-  if (received.symbol === given.symbol) throw new RowError(null, `${given.symbol} was traded for itself`);
-  return { ...rest, type: 'swap', received, given, value: null };
+  if (paysCash) return { ...rest, type: 'buy', received, sent: null, value: moneyOf(sent) };
+  if (buysCash) return { ...rest, type: 'sell', received: null, sent, value: moneyOf(received) };
+  if (received.symbol === sent.symbol) throw new RowError(null, `${sent.symbol} was traded for itself`);
+  return { ...rest, type: 'swap', received, sent, value: null };
 }
 
 /** The fee of what is no matter of ours itself: an asset was spent; null when it was cash or there is none. */
 export function feeAlone({
   fee,
   ...rest
-}: Omit<TradeParts, 'received' | 'given'> & { readonly note: string | null }): ImportedTransaction | null {
+}: Omit<TradeParts, 'received' | 'sent'> & { readonly note: string | null }): ImportedTransaction | null {
   if (fee === null || isFiat(fee.symbol)) return null;
-  return { ...rest, type: 'fee', received: null, given: fee, value: null, fee: null };
+  return { ...rest, type: 'fee', received: null, sent: fee, value: null, fee: null };
 }
 
 /** A fee as cash where its symbol is money. */

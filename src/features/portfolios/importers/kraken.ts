@@ -66,8 +66,8 @@ const rules: ReportRules = {
     value: 'amount',
     'received.asset': 'asset',
     'received.quantity': 'amount',
-    'given.asset': 'asset',
-    'given.quantity': 'amount',
+    'sent.asset': 'asset',
+    'sent.quantity': 'amount',
     'fee.asset': 'asset',
     'fee.quantity': 'fee',
   },
@@ -106,11 +106,11 @@ function single(row: Row, at: number): ImportedTransaction | string | null {
     fee: fee === null ? null : feeOf(fee),
     note: readNote(subtype),
   };
-  if (comesIn && isReward(type, subtype)) return { ...base, type: 'reward', received: leg, given: null };
+  if (comesIn && isReward(type, subtype)) return { ...base, type: 'reward', received: leg, sent: null };
   if (type === 'deposit' || type === 'withdrawal' || futures.has(subtype)) {
     return comesIn
-      ? { ...base, type: 'transfer_in', received: leg, given: null }
-      : { ...base, type: 'transfer_out', received: null, given: leg };
+      ? { ...base, type: 'transfer_in', received: leg, sent: null }
+      : { ...base, type: 'transfer_out', received: null, sent: leg };
   }
   throw new RowError('type', `${shown(subtype === '' ? type : `${type}/${subtype}`)} is not known`);
 }
@@ -139,7 +139,7 @@ function tradeIn(rows: readonly Row[], at: number): ImportedTransaction | null {
   const fees = rows.map(feeIn).filter((fee) => fee !== null);
   if (fees.length > 1) throw new RowError('fee', 'stands on more than one row of the trade');
   const sequence = rows[0]?.line ?? 0;
-  return tradeOf({ at, sequence, received: side(true), given: side(false), fee: fees[0] ?? null });
+  return tradeOf({ at, sequence, received: side(true), sent: side(false), fee: fees[0] ?? null });
 }
 
 function feeIn(row: Row): SymbolAmount | null {

@@ -13,8 +13,8 @@ export const exportColumns = [
   'type',
   'received_asset',
   'received_quantity',
-  'given_asset',
-  'given_quantity',
+  'sent_asset',
+  'sent_quantity',
   'value',
   'fee_asset',
   'fee_quantity',
@@ -37,20 +37,23 @@ export function guardedText(text: string): string {
   return formulaStart.test(text) ? `'${text}` : text;
 }
 
-const rules: ReportRules = {
+/** Exports of earlier versions have `given` for `sent`. */
+const formerColumns = exportColumns.map((column) => column.replace(/^sent_/, 'given_'));
+
+const rulesOf = (sent: 'sent' | 'given'): ReportRules => ({
   columns: {
     type: 'type',
     executed_at: 'executed_at',
     value: 'value',
     'received.asset': 'received_asset',
     'received.quantity': 'received_quantity',
-    'given.asset': 'given_asset',
-    'given.quantity': 'given_quantity',
+    'sent.asset': `${sent}_asset`,
+    'sent.quantity': `${sent}_quantity`,
     'fee.asset': 'fee_asset',
     'fee.quantity': 'fee_quantity',
     'fee.value': 'fee_value',
   },
-  read: transactionOf,
+  read: (row) => transactionOf(row, sent),
   fingerprint([row]) {
     if (row === undefined) return [];
     const [own, id] = [cell(row, 'fingerprint'), cell(row, 'id')];
@@ -58,19 +61,24 @@ const rules: ReportRules = {
     if (own !== '') return own;
     return id === '' ? row.record.map((each) => each.trim()) : [id];
   },
-};
+});
 
 /** An export of ours. */
 export const pricepool = {
   name: 'pricepool',
-  rulesFor: (names) => (exportColumns.every((column) => names.includes(column)) ? rules : undefined),
+  rulesFor(names) {
+    if (exportColumns.every((column) => names.includes(column))) return rulesOf('sent');
+    return formerColumns.every((column) => names.includes(column)) ? rulesOf('given') : undefined;
+  },
 } as const satisfies Importer;
 
-function cell(row: Row, column: (typeof exportColumns)[number]): string {
+type Column = (typeof exportColumns)[number] | 'given_asset' | 'given_quantity';
+
+function cell(row: Row, column: Column): string {
   return row.cell(column);
 }
 
-function transactionOf(row: Row): ImportedTransaction {
+function transactionOf(row: Row, sent: 'sent' | 'given'): ImportedTransaction {
   const type = transactionTypes.find((known) => known === cell(row, 'type'));
   if (type === undefined) throw new RowError('type', `${shown(cell(row, 'type'))} is not known`);
   const id = cell(row, 'id');
@@ -86,7 +94,7 @@ function transactionOf(row: Row): ImportedTransaction {
     at: readTime(cell(row, 'executed_at'), 'executed_at'),
     sequence: row.line,
     received: legIn(row, 'received'),
-    given: legIn(row, 'given'),
+    sent: legIn(row, sent),
     value: moneyIn(row, 'value'),
     fee: feeAsset === '' ? feeValue : { symbol: feeAsset, quantity: feeQuantity ?? '0' },
     feeValue: feeAsset === '' ? null : feeValue,
@@ -94,7 +102,7 @@ function transactionOf(row: Row): ImportedTransaction {
   };
 }
 
-function legIn(row: Row, side: 'received' | 'given'): SymbolAmount | null {
+function legIn(row: Row, side: 'received' | 'sent' | 'given'): SymbolAmount | null {
   const symbol = cell(row, `${side}_asset`);
   const quantity = amountIn(row, `${side}_quantity`);
   if (symbol === '' && quantity === null) return null;
@@ -112,7 +120,7 @@ function moneyIn(row: Row, column: 'value' | 'fee_value'): Money | null {
 }
 
 /** Nothing in an export is less than 0. */
-function amountIn(row: Row, column: (typeof exportColumns)[number]): string | null {
+function amountIn(row: Row, column: Column): string | null {
   const text = cell(row, column);
   if (text === '') return null;
   const amount = readNumber(text, column);

@@ -47,9 +47,9 @@ export async function refuseOverdrawn(
 /** The assets that can lack something: those that do, and what is brought by what may be refused for that. */
 function assetsFrom(overdrawn: readonly string[], exchanges: readonly StagedExchange[]): readonly string[] {
   const broughtFor = new Map<string, string[]>();
-  for (const { given, brought } of exchanges) {
-    const known = broughtFor.get(given);
-    if (known === undefined) broughtFor.set(given, [brought]);
+  for (const { sent, brought } of exchanges) {
+    const known = broughtFor.get(sent);
+    if (known === undefined) broughtFor.set(sent, [brought]);
     else known.push(brought);
   }
   const assets = new Set(overdrawn);

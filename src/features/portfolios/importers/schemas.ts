@@ -36,20 +36,29 @@ const numberStyle = z
   .refine(({ decimal, thousands }) => decimal !== thousands, 'decimal and thousands must differ');
 
 const mapping = z.strictObject({
-  columns: z.strictObject({
-    time: column,
-    type: column,
-    receivedSymbol: optionalColumn,
-    receivedQuantity: optionalColumn,
-    givenSymbol: optionalColumn,
-    givenQuantity: optionalColumn,
-    feeSymbol: optionalColumn,
-    feeQuantity: optionalColumn,
-    value: optionalColumn,
-    valueCurrency: optionalColumn,
-    note: optionalColumn,
-    id: optionalColumn,
-  }),
+  columns: z
+    .strictObject({
+      time: column,
+      type: column,
+      receivedSymbol: optionalColumn,
+      receivedQuantity: optionalColumn,
+      sentSymbol: optionalColumn,
+      sentQuantity: optionalColumn,
+      // The former names of these two.
+      givenSymbol: optionalColumn,
+      givenQuantity: optionalColumn,
+      feeSymbol: optionalColumn,
+      feeQuantity: optionalColumn,
+      value: optionalColumn,
+      valueCurrency: optionalColumn,
+      note: optionalColumn,
+      id: optionalColumn,
+    })
+    .transform(({ givenSymbol, givenQuantity, ...columns }) => ({
+      ...columns,
+      sentSymbol: columns.sentSymbol ?? givenSymbol,
+      sentQuantity: columns.sentQuantity ?? givenQuantity,
+    })),
   types: z
     .record(z.string().max(100), z.enum(['trade', ...transactionTypes]))
     .refine((types) => Object.keys(types).length <= mostTypes, `may have ${mostTypes} words at most`),

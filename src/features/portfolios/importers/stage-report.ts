@@ -114,8 +114,8 @@ async function symbolsOf(
   return (symbol) => symbols.idOf(symbol);
 }
 
-function symbolsIn({ received, given, fee }: ImportedTransaction): string[] {
-  const legs = [received, given, fee !== null && 'symbol' in fee ? fee : null];
+function symbolsIn({ received, sent, fee }: ImportedTransaction): string[] {
+  const legs = [received, sent, fee !== null && 'symbol' in fee ? fee : null];
   return legs.flatMap((leg) => (leg === null ? [] : [leg.symbol]));
 }
 
@@ -132,7 +132,7 @@ async function preparePrices(
   };
   for (const { transaction } of found) {
     const { at, value, fee, feeValue } = transaction;
-    const leg = transaction.received ?? transaction.given;
+    const leg = transaction.received ?? transaction.sent;
     if (value !== null) currencies.add(value.currency);
     else if (leg !== null) want(leg.symbol, at);
     if (feeValue) currencies.add(feeValue.currency);

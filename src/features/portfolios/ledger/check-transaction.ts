@@ -18,7 +18,7 @@ export interface TransactionDraft {
   readonly sequence?: number | undefined;
   /** Decimals as text. */
   readonly received?: { readonly asset: string; readonly quantity: string } | null | undefined;
-  readonly given?: TransactionDraft['received'];
+  readonly sent?: TransactionDraft['received'];
   /** In the base currency; absent where the market value is to be taken (never for `buy` and `sell`). */
   readonly value?: string | null | undefined;
   /** An asset with its quantity, or cash with its value. */
@@ -41,14 +41,14 @@ export type UnvaluedTransaction = Omit<Transaction, 'value' | 'fee'> & {
 /** The day of the first block of Bitcoin: no transaction of any asset is older. */
 const earliest = Date.UTC(2009, 0, 3);
 
-const legsOf: Readonly<Record<TransactionType, { readonly received: boolean; readonly given: boolean }>> = {
-  buy: { received: true, given: false },
-  sell: { received: false, given: true },
-  swap: { received: true, given: true },
-  transfer_in: { received: true, given: false },
-  transfer_out: { received: false, given: true },
-  reward: { received: true, given: false },
-  fee: { received: false, given: true },
+const legsOf: Readonly<Record<TransactionType, { readonly received: boolean; readonly sent: boolean }>> = {
+  buy: { received: true, sent: false },
+  sell: { received: false, sent: true },
+  swap: { received: true, sent: true },
+  transfer_in: { received: true, sent: false },
+  transfer_out: { received: false, sent: true },
+  reward: { received: true, sent: false },
+  fee: { received: false, sent: true },
 };
 
 const moment = /^(\d{4})-(\d{2})-(\d{2})T([01]\d|2[0-3]):\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:\d{2})$/;
@@ -65,18 +65,18 @@ export function checkTransaction(draft: TransactionDraft, now: number): Unvalued
     problems.push({ field: 'type', message: `must be one of ${transactionTypes.join(', ')}` });
   const at = readMoment(draft.executedAt, now, problems);
   const received = readLeg(draft, 'received', problems);
-  const given = readLeg(draft, 'given', problems);
+  const sent = readLeg(draft, 'sent', problems);
   const value = readValue(draft, problems);
   const fee = readFee(draft, problems);
   const sequence = draft.sequence ?? 0;
   if (!Number.isSafeInteger(sequence) || sequence < 0) {
     problems.push({ field: 'sequence', message: 'must be a whole number of 0 or more' });
   }
-  if (received !== null && received.asset === given?.asset) {
-    problems.push({ field: 'received.asset', message: 'must differ from given.asset' });
+  if (received !== null && received.asset === sent?.asset) {
+    problems.push({ field: 'received.asset', message: 'must differ from sent.asset' });
   }
   if (type === undefined || problems.length > 0) throw invalid(problems);
-  return { id: draft.id, type, at, sequence, received, given, value, fee };
+  return { id: draft.id, type, at, sequence, received, sent, value, fee };
 }
 
 /**
@@ -97,7 +97,7 @@ export function withMarketValues(
     return found ?? 0n;
   };
   // What was received says more about a swap than what was given: its spread is then part of the loss, not of the basis.
-  const value = transaction.value ?? worth(transaction.received ?? transaction.given, 'value');
+  const value = transaction.value ?? worth(transaction.received ?? transaction.sent, 'value');
   const feeLeg = fee === null || fee.asset === null ? null : { asset: fee.asset, quantity: fee.quantity };
   const valued = fee === null ? null : { ...fee, value: fee.value ?? worth(feeLeg, 'fee.value') };
   if (problems.length > 0) throw invalid(problems);
@@ -130,7 +130,7 @@ function isCalendarDay(text: string): boolean {
   return !Number.isNaN(parsed.getTime()) && parsed.toISOString().startsWith(day);
 }
 
-function readLeg(draft: TransactionDraft, name: 'received' | 'given', problems: FieldProblem[]): Leg | null {
+function readLeg(draft: TransactionDraft, name: 'received' | 'sent', problems: FieldProblem[]): Leg | null {
   const leg = draft[name] ?? null;
   const wanted = transactionTypes.some((type) => type === draft.type)
     ? legsOf[draft.type as TransactionType][name]

@@ -16,7 +16,7 @@ export class OverdrawnError extends ValidationError {
     const message = `Transaction ${transaction.id} takes ${formatAmount(quantity)} ${asset}, but only ${formatAmount(holding)} are held at ${new Date(transaction.at).toISOString()}`;
     super(message, [
       {
-        field: isFee ? 'fee.quantity' : 'given.quantity',
+        field: isFee ? 'fee.quantity' : 'sent.quantity',
         message: `must not be more than the holding of ${formatAmount(holding)}`,
       },
     ]);

@@ -22,7 +22,7 @@ export interface Posting {
  * a purchase or swap and lessens the proceeds of a sale; with other types it is only a disposal of its asset, if it has one.
  */
 export function postingsOf(transaction: Transaction): Posting[] {
-  const { type, received, given, value, fee } = transaction;
+  const { type, received, sent, value, fee } = transaction;
   const cost = fee?.value ?? 0n;
   const postings: Posting[] = [];
   if (received !== null) {
@@ -31,11 +31,11 @@ export function postingsOf(transaction: Transaction): Posting[] {
     const { asset, quantity } = received;
     postings.push({ transaction, asset, kind, isFee: false, quantity, value: basis });
   }
-  if (given !== null) {
+  if (sent !== null) {
     const kind = type === 'transfer_out' ? type : 'dispose';
     // The basis of a transfer out just leaves.
     const proceeds = type === 'transfer_out' ? 0n : type === 'sell' ? value - cost : value;
-    const { asset, quantity } = given;
+    const { asset, quantity } = sent;
     postings.push({ transaction, asset, kind, isFee: false, quantity, value: proceeds });
   }
   if (fee !== null && fee.asset !== null) {

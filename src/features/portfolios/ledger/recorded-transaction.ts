@@ -24,12 +24,12 @@ export interface StoredTransaction extends RecordedTransaction {
 
 /** What a transaction says, in the names of the API: the part of its JSON that the audit trail keeps. */
 export function contentOf(transaction: RecordedTransaction): Record<string, unknown> {
-  const { type, at, sequence, received, given, value, isMarketValue, note, importId } = transaction;
+  const { type, at, sequence, received, sent, value, isMarketValue, note, importId } = transaction;
   return {
     type,
     executed_at: new Date(at).toISOString(),
     received: legJson(received),
-    given: legJson(given),
+    sent: legJson(sent),
     value: formatAmount(value),
     value_source: sourceOf(isMarketValue),
     fee: feeJson(transaction),

@@ -21,7 +21,7 @@ export interface Fee {
 /**
  * A transaction as the books count it: valued in the base currency of its portfolio. Cash itself is not tracked.
  *
- * | type           | received | given | value                                 | its fee                       |
+ * | type           | received | sent | value                                 | its fee                       |
  * | -------------- | -------- | ----- | ------------------------------------- | ----------------------------- |
  * | `buy`          | asset    |       | cash paid, without the fee            | adds to the cost basis        |
  * | `sell`         |          | asset | cash received, before the fee         | lessens the proceeds          |
@@ -41,7 +41,7 @@ export interface Transaction {
   /** Place among transactions of the same moment and type, as their source told it; 0 when it told none. */
   readonly sequence: number;
   readonly received: Leg | null;
-  readonly given: Leg | null;
+  readonly sent: Leg | null;
   readonly value: Amount;
   readonly fee: Fee | null;
 }

@@ -13,7 +13,7 @@ import { orderColumns } from './transaction-rows.ts';
 
 /** That some staged transaction gives one asset and brings another. */
 export interface StagedExchange {
-  readonly given: string;
+  readonly sent: string;
   readonly brought: string;
 }
 
@@ -156,7 +156,7 @@ const overdrawnSql = `select asset_id from (
     from (${bothSql('?', '= any(array(select distinct asset_id from staged_postings))')}) as both_sides
   ) as holdings group by asset_id having min(holding) < 0 order by asset_id`;
 
-const exchangesSql = `select distinct outs.asset_id as given, ins.asset_id as brought
+const exchangesSql = `select distinct outs.asset_id as sent, ins.asset_id as brought
   from staged_postings outs join staged_postings ins using (transaction_id) where outs.moved < 0 and ins.moved > 0`;
 
 /** Within a transaction the order is: what comes in, what goes out, the fee. */
@@ -226,19 +226,19 @@ function bodyOf(transaction: RecordedTransaction): string {
 type Written<T> = { readonly [K in keyof T]: T[K] extends Amount ? string : T[K] };
 
 function toTransaction(body: string): RecordedTransaction {
-  const read = JSON.parse(body) as Omit<RecordedTransaction, 'received' | 'given' | 'fee' | 'value'> & {
+  const read = JSON.parse(body) as Omit<RecordedTransaction, 'received' | 'sent' | 'fee' | 'value'> & {
     readonly type: TransactionType;
     readonly value: string;
     readonly received: Written<NonNullable<RecordedTransaction['received']>> | null;
-    readonly given: Written<NonNullable<RecordedTransaction['given']>> | null;
+    readonly sent: Written<NonNullable<RecordedTransaction['sent']>> | null;
     readonly fee: Written<NonNullable<RecordedTransaction['fee']>> | null;
   };
-  const { received, given, fee } = read;
+  const { received, sent, fee } = read;
   return {
     ...read,
     value: amountOf(read.value),
     received: received && { ...received, quantity: amountOf(received.quantity) },
-    given: given && { ...given, quantity: amountOf(given.quantity) },
+    sent: sent && { ...sent, quantity: amountOf(sent.quantity) },
     fee: fee && { ...fee, quantity: amountOf(fee.quantity), value: amountOf(fee.value) },
   };
 }

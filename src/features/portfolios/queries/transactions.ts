@@ -10,7 +10,7 @@ import { openBookChange, recordInto, type BookChange, type RecordRequest } from 
 
 /** Which transactions of a portfolio. Absent fields ask for nothing. */
 export interface TransactionFilter {
-  /** Received, given, or paid as a fee. */
+  /** Received, sent, or paid as a fee. */
   readonly asset?: string | undefined;
   readonly type?: TransactionType | undefined;
   /** Milliseconds since the epoch, both included. */

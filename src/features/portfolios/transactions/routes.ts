@@ -71,7 +71,8 @@ const content = {
       examples: ['2024-01-31T09:30:00+01:00'],
     }),
   received: leg.meta({ description: 'What came in' }),
-  given: leg.meta({ description: 'What went out' }),
+  sent: leg.meta({ description: 'What went out' }),
+  given: leg.meta({ description: 'The former name of sent', deprecated: true }),
   value: decimalOrNone.meta({
     description:
       'In the base currency, without the fee: cash paid or received, else the market value, which is looked up when absent',
@@ -122,7 +123,7 @@ const moment = z.iso
 /** Query of `GET …/transactions`. */
 const transactionsQuery = z.strictObject({
   ...paging,
-  asset: coin.optional().meta({ description: 'Received, given or paid as a fee' }),
+  asset: coin.optional().meta({ description: 'Received, sent or paid as a fee' }),
   type: content.type.optional(),
   from: moment.optional().meta({ description: 'Not before this moment' }),
   to: moment.optional().meta({ description: 'Not after this moment' }),
@@ -158,9 +159,10 @@ function toText(given: string | number, ctx: z.RefinementCtx): string {
 /** What a client wrote, in the words of the desk. */
 function writtenOf({
   executed_at: executedAt,
+  given,
   ...rest
 }: z.output<typeof newTransactionBody>): WrittenTransaction & { readonly id?: string | undefined } {
-  return { ...rest, executedAt };
+  return { ...rest, sent: rest.sent ?? given, executedAt };
 }
 
 type TransactionDeps = Pick<PortfolioService, 'transactions'>;
@@ -425,7 +427,13 @@ function presentChange(change: TransactionChange): Record<string, unknown> {
     transaction_id: change.transactionId,
     actor_id: change.actorId,
     key_id: change.keyId,
-    before: change.before,
-    after: change.after,
+    before: change.before && withSent(change.before),
+    after: change.after && withSent(change.after),
   };
+}
+
+/** Changes of earlier versions have `given` where it is `sent` now. */
+function withSent(content: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const { given, ...rest } = content;
+  return given === undefined ? rest : { ...rest, sent: given };
 }

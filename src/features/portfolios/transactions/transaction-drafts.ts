@@ -99,7 +99,7 @@ export function saysTheSame({ content, note }: CheckedTransaction, stored: Store
     content.sequence === stored.sequence &&
     note === stored.note &&
     isSameLeg(content.received, stored.received) &&
-    isSameLeg(content.given, stored.given) &&
+    isSameLeg(content.sent, stored.sent) &&
     isSameFee &&
     isSameValue(content.value, stored.value, stored.isMarketValue)
   );
@@ -109,8 +109,8 @@ function isSameLeg(a: Leg | null, b: Leg | null): boolean {
   return a?.asset === b?.asset && a?.quantity === b?.quantity;
 }
 
-function worthAskedOf({ at, received, given, value, fee }: UnvaluedTransaction): WorthAsked[] {
-  const leg = received ?? given;
+function worthAskedOf({ at, received, sent, value, fee }: UnvaluedTransaction): WorthAsked[] {
+  const leg = received ?? sent;
   return [
     ...(value === null && leg !== null ? [{ asset: leg.asset, at }] : []),
     ...(fee !== null && fee.value === null && fee.asset !== null ? [{ asset: fee.asset, at }] : []),
@@ -118,10 +118,10 @@ function worthAskedOf({ at, received, given, value, fee }: UnvaluedTransaction):
 }
 
 function unknownAssets(
-  { received, given, fee }: UnvaluedTransaction,
+  { received, sent, fee }: UnvaluedTransaction,
   isAsset: (id: string) => boolean,
 ): FieldProblem[] {
-  const named = { received: received?.asset, given: given?.asset, fee: fee?.asset };
+  const named = { received: received?.asset, sent: sent?.asset, fee: fee?.asset };
   return Object.entries(named).flatMap(([field, asset]) =>
     asset == null || isAsset(asset)
       ? []

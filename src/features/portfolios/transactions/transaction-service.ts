@@ -75,7 +75,7 @@ function checkAgain(
   written: WrittenTransaction,
   { now, isAsset }: Parameters<typeof checkDrafts>[1],
 ) {
-  const had = new Set([before.received?.asset, before.given?.asset, before.fee?.asset]);
+  const had = new Set([before.received?.asset, before.sent?.asset, before.fee?.asset]);
   const known = { now, isAsset: (asset: string) => had.has(asset) || isAsset(asset) };
   return checkDrafts([{ id: before.id, written, prefix: '' }], known);
 }
@@ -134,8 +134,8 @@ export function createTransactionDesk({
 
     /**
      * Makes all of some transactions or none. One whose id is there and says the same counts as made. Returns them in the order
-     * given, and how many were not there before.
-     * @param isList whether the fields of problems are those of a list: `transactions[3].given.quantity`.
+     * sent, and how many were not there before.
+     * @param isList whether the fields of problems are those of a list: `transactions[3].sent.quantity`.
      * @throws {ValidationError} a rule is broken, an asset or a price is not known, or more goes out than is held.
      * @throws {ConflictError} `transaction_exists`, `transaction_limit`, `base_currency_changed`.
      */
@@ -330,9 +330,9 @@ function fieldToBlame(error: OverdrawnError, parts: readonly WrittenPart[]): str
 }
 
 function fieldsTaking({ transaction, prefix }: WrittenPart, asset: string) {
-  const { given, fee } = transaction;
+  const { sent, fee } = transaction;
   return [
-    ...(given?.asset === asset ? [{ transaction, field: `${prefix}given.quantity` }] : []),
+    ...(sent?.asset === asset ? [{ transaction, field: `${prefix}sent.quantity` }] : []),
     ...(fee?.asset === asset ? [{ transaction, field: `${prefix}fee.quantity` }] : []),
   ];
 }

@@ -46,10 +46,10 @@ export function told(outcomes: readonly RowOutcome[]): string[] {
   });
 }
 
-function describeTransaction({ type, at, received, given, value, fee }: ImportedTransaction): string {
+function describeTransaction({ type, at, received, sent, value, fee }: ImportedTransaction): string {
   const parts: string[] = [new Date(at).toISOString(), type];
   if (received !== null) parts.push(`+${received.quantity} ${received.symbol}`);
-  if (given !== null) parts.push(`-${given.quantity} ${given.symbol}`);
+  if (sent !== null) parts.push(`-${sent.quantity} ${sent.symbol}`);
   if (value !== null) parts.push(`worth ${value.amount} ${value.currency}`);
   if (fee !== null)
     parts.push('symbol' in fee ? `fee ${fee.quantity} ${fee.symbol}` : `fee ${fee.amount} ${fee.currency}`);

@@ -23,19 +23,19 @@ interface Given {
 }
 
 /** A transaction of one leg at a moment such as `2024-01-31` or `2024-01-31T09:00`. */
-export function transaction(type: Exclude<TransactionType, 'swap'>, when: string, given: Given): Transaction {
+export function transaction(type: Exclude<TransactionType, 'swap'>, when: string, sent: Given): Transaction {
   made += 1;
-  const leg = { asset: given.asset ?? 'token', quantity: amount(given.quantity) };
+  const leg = { asset: sent.asset ?? 'token', quantity: amount(sent.quantity) };
   const comesIn = type === 'buy' || type === 'transfer_in' || type === 'reward';
   return {
-    id: given.id ?? `t${String(made).padStart(6, '0')}`,
+    id: sent.id ?? `t${String(made).padStart(6, '0')}`,
     type,
     at: Date.parse(when.includes('T') ? `${when}:00Z` : `${when}T12:00:00Z`),
-    sequence: given.sequence ?? 0,
+    sequence: sent.sequence ?? 0,
     received: comesIn ? leg : null,
-    given: comesIn ? null : leg,
-    value: amount(given.value ?? 0),
-    fee: given.fee ?? null,
+    sent: comesIn ? null : leg,
+    value: amount(sent.value ?? 0),
+    fee: sent.fee ?? null,
   };
 }
 
