@@ -168,7 +168,7 @@ class ReopeningSource {
 
 function browserEventSource(): new (url: string) => EventSourceLike {
   const found = (globalThis as { EventSource?: new (url: string) => EventSourceLike }).EventSource;
-  if (found === undefined) throw new Error('There is no EventSource here; pass one');
+  if (found === undefined) throw new Error('EventSource is not available here; pass one');
   return found;
 }
 

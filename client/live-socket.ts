@@ -246,7 +246,7 @@ class ReopeningSocket implements LiveSocket {
 function globalSocket(): SocketClass {
   const found = (globalThis as { WebSocket?: SocketClass }).WebSocket;
   if (found === undefined)
-    throw new Error('There is no WebSocket here; pass one, such as that of the package ws');
+    throw new Error('WebSocket is not available here; pass one, such as the one of the package ws');
   return found;
 }
 

@@ -161,14 +161,14 @@ function watchSilence(silenceMs: number, outer: AbortSignal | undefined) {
     /** Closes the connection if it is still open. */
     end() {
       rest();
-      controller.abort(new Error('the stream is no longer wanted'));
+      controller.abort(new Error('the stream was stopped'));
     },
   };
 }
 
 function brokenOff(problem: unknown): PricepoolError {
   if (problem instanceof PricepoolError) return problem;
-  return new PricepoolError(`The stream broke off: ${reasonOf(problem)}`, {
+  return new PricepoolError(`The stream was interrupted: ${reasonOf(problem)}`, {
     status: 0,
     code: 'stream_broken',
     cause: problem,

@@ -55,14 +55,15 @@ export async function verifyWebhook<T = unknown>(
 ): Promise<WebhookEvent<T>> {
   const id = headerOf(headers, 'webhook-id');
   const timestamp = headerOf(headers, 'webhook-timestamp');
-  if (!/^\d{1,12}$/.test(timestamp)) throw new WebhookVerificationError('webhook-timestamp is no time');
+  if (!/^\d{1,12}$/.test(timestamp))
+    throw new WebhookVerificationError('webhook-timestamp is not a Unix time');
   if (Math.abs(now() / 1000 - Number(timestamp)) > toleranceSeconds)
     throw new WebhookVerificationError('webhook-timestamp is too far from now');
   const signatures = headerOf(headers, 'webhook-signature').split(' ').slice(0, maxSignatures);
   const key = await importSecret(secret);
   const signed = new TextEncoder().encode(`${id}.${timestamp}.${body}`);
   const verdicts = await Promise.all(signatures.map((each) => isSignature(key, each, signed)));
-  if (!verdicts.includes(true)) throw new WebhookVerificationError('no signature fits');
+  if (!verdicts.includes(true)) throw new WebhookVerificationError('no signature matches');
   return JSON.parse(body) as WebhookEvent<T>;
 }
 
@@ -79,7 +80,7 @@ function headerOf(headers: ReceivedHeaders, name: string): string {
 async function importSecret(secret: string) {
   const bytes = bytesOf(secret.replace(/^whsec_/, ''));
   if (bytes === undefined || bytes.length === 0)
-    throw new WebhookVerificationError('the secret is not whsec_ and base64');
+    throw new WebhookVerificationError('the secret must be whsec_ followed by base64');
   return await crypto.subtle.importKey('raw', bytes, { name: 'HMAC', hash: 'SHA-256' }, false, ['verify']);
 }
 

@@ -47,12 +47,12 @@ function codeOf(error: unknown): unknown {
 export function asUnavailable(error: unknown): unknown {
   if (!isOutage(error)) return error;
   return codeOf(error) === readOnly
-    ? new UnavailableError('The database takes no changes for now', {
+    ? new UnavailableError('Database is read-only for now', {
         code: 'database_read_only',
         retryAfterSeconds: 5,
         cause: error,
       })
-    : new UnavailableError('The database does not answer', { code: 'database_unavailable', cause: error });
+    : new UnavailableError('Database unavailable', { code: 'database_unavailable', cause: error });
 }
 
 /**

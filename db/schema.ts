@@ -27,7 +27,7 @@ interface State {
 /** SQLSTATE codes that an operator can do something about. */
 const reasons: readonly (readonly [RegExp, string])[] = [
   [/^28/, 'refuses the login'],
-  [/^3D000$/, 'there is no such database'],
+  [/^3D000$/, 'the database does not exist'],
   [/^42P01$/, 'the schema is missing: run `npm run migrate`'],
   [/^42501$/, 'the user may not read the schema'],
   [/^53300$/, 'has too many connections'],
@@ -45,8 +45,8 @@ export async function databaseTrouble(knex: Knex): Promise<string | undefined> {
               (select array_agg(name) from ${migrationsTable}) as applied`,
     );
     const [state] = rows;
-    if (state === undefined || state.is_replica) return 'takes no changes: it is a replica';
-    if (state.read_only === 'on') return 'takes no changes: it is set to read only';
+    if (state === undefined || state.is_replica) return 'is read-only: it is a replica';
+    if (state.read_only === 'on') return 'is read-only: it is configured so';
     const files = await migrationSource.getMigrations([]);
     const missing = files
       .map((file) => migrationSource.getMigrationName(file))

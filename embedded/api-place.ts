@@ -33,7 +33,7 @@ function reachable(host: string): string {
 
 function checked(option: string, url: string): string {
   if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol))
-    throw new OptionError(`${option} must be a URL that begins with http:// or https://, not ${url}`);
+    throw new OptionError(`${option} must be a URL that starts with http:// or https://, not ${url}`);
   return url.replace(/\/+$/, '');
 }
 
@@ -66,7 +66,7 @@ export async function untilReady(
     throw new CommandError(
       `There is no Pricepool API at ${url} (${error.message.replace(/^.* cannot be reached: /, '')}).\n` +
         'Start one in another terminal:  npm start\n' +
-        `Or say where it is:             ${command} -- --url http://host:port`,
+        `Or give its URL:                ${command} -- --url http://host:port`,
     );
   }
 }

@@ -42,7 +42,7 @@ export function bannerOf({
     `    Logs       ${logDir}`,
     '',
     `    See it work:  ${demoCommandOf(url)}`,
-    ...(real.length === 0 ? [] : ['    Use real parts by setting:', ...real.map((line) => `      ${line}`)]),
+    ...(real.length === 0 ? [] : ['    To use real services, set:', ...real.map((line) => `      ${line}`)]),
     '    Stop with Ctrl-C.',
     '',
   ];

@@ -106,7 +106,7 @@ export async function endChild(
     patience.abort();
   }
   if (child.exitCode === null && child.signalCode === null)
-    throw new Error(`Process ${child.pid ?? 0} cannot be ended`);
+    throw new Error(`Process ${child.pid ?? 0} could not be stopped`);
 }
 
 const shownLines = 12;

@@ -91,7 +91,7 @@ export async function endLeftover({
     if (!isAlive(pid)) return true;
   }
   throw new StartError(
-    `Process ${pid} of an earlier run still holds ${mark} and cannot be ended; end it by hand`,
+    `Process ${pid} of an earlier run still uses ${mark} and could not be stopped; stop it by hand`,
   );
 }
 

@@ -29,7 +29,7 @@ export async function takeLock(dataDir: string, url: string) {
     if (holder !== undefined && birthOf(holder.pid) === holder.birth) throw alreadyRunning(dataDir, holder);
     await removeStale(path, text);
   }
-  throw new StartError(`${path} cannot be taken; delete it if nothing runs on ${dataDir}`);
+  throw new StartError(`${path} cannot be locked; delete it if no Pricepool runs on ${dataDir}`);
 }
 
 function alreadyRunning(dataDir: string, { pid, url }: Holder): StartError {

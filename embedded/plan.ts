@@ -40,7 +40,7 @@ function refuseEmbedded(plan: Plan): void {
   ].filter((part) => part !== '');
   if (missing.length === 0) return;
   throw new StartError(
-    `Nothing embedded is started with APP_ENV=production. Configure ${missing.join(', ')}.`,
+    `With APP_ENV=production no embedded services are started. Configure ${missing.join(', ')}.`,
   );
 }
 
@@ -52,9 +52,7 @@ export function replayFolderOf({ REPLAY_DIR }: Pick<Config, 'REPLAY_DIR'>): stri
   if (REPLAY_DIR === undefined) throw new StartError('REPLAY_DIR is required when PROVIDER is replay');
   const folder = resolve(projectRoot, REPLAY_DIR);
   if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() !== true)
-    throw new StartError(
-      `REPLAY_DIR must be a folder of CoinGecko CSV exports: there is no folder ${folder}`,
-    );
+    throw new StartError(`REPLAY_DIR must be a folder of CoinGecko CSV exports: ${folder} does not exist`);
   return folder;
 }
 

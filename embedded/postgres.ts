@@ -56,7 +56,7 @@ export async function startPostgres(options: {
   const { log, throwaway = false } = options;
   const place = await placePostgres(options.dataDir, throwaway);
   const cluster = join(place.home, 'cluster');
-  if (await endPostgresLeftover(cluster)) log.warn('ended a Postgres that an earlier run left behind');
+  if (await endPostgresLeftover(cluster)) log.warn('stopped a Postgres left behind by an earlier run');
   const password = await passwordOf(place);
   if (!isCluster(cluster)) await initialise(place, throwaway);
   const port = options.port ?? (await freePort());
@@ -170,7 +170,7 @@ async function untilReady(url: string, child: OwnedChild, logFile: string): Prom
     const gone = await Promise.race([ended, sleep(pollMs).then(() => false as const)]);
     if (gone || Date.now() > until) {
       const what = gone
-        ? 'ended while starting'
+        ? 'exited while starting'
         : `did not accept queries in ${readyTimeoutMs} ms (${reason})`;
       throw new StartError(`The embedded Postgres ${what}. End of ${logFile}:\n${await tailOf(logFile)}`);
     }

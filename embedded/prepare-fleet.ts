@@ -44,7 +44,7 @@ async function prepare(): Promise<void> {
       applied.length === 0 ? 'The schema is up to date\n' : `Applied ${applied.join(', ')}\n`,
     );
   } catch (error) {
-    throw new StartError(`The schema could not be brought up to date: ${messageOf(error)}`, error);
+    throw new StartError(`The schema could not be migrated: ${messageOf(error)}`, error);
   } finally {
     await knex.destroy();
   }

@@ -49,7 +49,7 @@ export async function findOrProvisionRedisBinary(options: {
   const failures: string[] = [];
   for (const folder of folders) {
     try {
-      log.info({ folder }, 'no Redis server is installed: unpacking one privately');
+      log.info({ folder }, 'no Redis server is installed: unpacking a private copy');
       return await provision(folder, path);
     } catch (error) {
       failures.push(messageOf(error).split('\n')[0] ?? '');
@@ -65,7 +65,7 @@ function waysOut(failures: readonly string[]): string {
     '  - Debian, Ubuntu:  apt-get install redis-server',
     '  - macOS:           brew install redis',
     '  - Docker:          docker run -p 6379:6379 redis:7 --appendonly yes   and   REDIS_URL=redis://127.0.0.1:6379',
-    '  - a Redis of yours: REDIS_URL=redis://user:password@host:6379',
+    '  - your own Redis:  REDIS_URL=redis://user:password@host:6379',
   ].join('\n');
 }
 

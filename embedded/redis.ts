@@ -55,7 +55,7 @@ export async function startRedis(options: {
   const home = join(dataDir, 'redis');
   await mkdir(home, { recursive: true, mode: 0o700 });
   const config = join(home, 'redis.conf');
-  if (await endRedisLeftover(home, config)) log.warn('ended a Redis that an earlier run left behind');
+  if (await endRedisLeftover(home, config)) log.warn('stopped a Redis left behind by an earlier run');
   const password = await passwordOf(home);
   const port = options.port ?? (await freePort());
   await writeFile(config, configText({ home, port, password, throwaway }), { mode: 0o600 });
@@ -137,7 +137,7 @@ async function untilReady(url: string, child: OwnedChild, logFile: string): Prom
     if (reason === undefined) return;
     const gone = await Promise.race([ended, sleep(pollMs).then(() => false as const)]);
     if (gone || Date.now() > until) {
-      const what = gone ? 'ended while starting' : `did not answer in ${readyTimeoutMs} ms (${reason})`;
+      const what = gone ? 'exited while starting' : `did not answer in ${readyTimeoutMs} ms (${reason})`;
       throw new StartError(`The embedded Redis ${what}. End of ${logFile}:\n${await tailOf(logFile)}`);
     }
   }

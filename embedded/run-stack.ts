@@ -42,7 +42,7 @@ export async function run(options: RunOptions): Promise<number> {
     process.on(signal, () => ending.resolve({ code: 0, reason: signal }));
   }
   if (environment.npm_lifecycle_event !== undefined)
-    onOrphaned(() => ending.resolve({ code: 0, reason: 'npm is gone' }));
+    onOrphaned(() => ending.resolve({ code: 0, reason: 'npm has exited' }));
   try {
     return await runUntil(ending, options);
   } catch (error) {
@@ -140,7 +140,7 @@ async function bringUp(options: {
       `Port ${port} is taken. Choose another one: PORT=${await freePortAfter(port, config)} npm start (PORT=0 takes any free one).`,
     );
   }
-  say('Starting Pricepool (the very first start prepares Postgres and may fetch Redis)');
+  say('Starting Pricepool (the first start prepares Postgres and may download Redis)');
   await stack.start();
   await untilApiReady({ url, timeoutMs: readyTimeoutMs, signal });
   if (signal.aborted) return;
@@ -177,7 +177,7 @@ async function openDataDir(config: Config): Promise<string> {
     return await realpath(wanted);
   } catch (error) {
     throw new StartError(
-      `The data folder ${wanted} cannot be made (${messageOf(error)}). Choose another one with PRICEPOOL_DATA_DIR.`,
+      `The data folder ${wanted} cannot be created (${messageOf(error)}). Choose another one with PRICEPOOL_DATA_DIR.`,
       error,
     );
   }

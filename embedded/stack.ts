@@ -202,17 +202,14 @@ async function allOrFirstError<T>(promises: readonly Promise<T>[]): Promise<T[]>
 async function migrateTo(embedded: string | undefined, config: Config): Promise<void> {
   const database =
     embedded === undefined ? config.database : { connectionString: embedded, ssl: false as const };
-  if (database === undefined) throw new StartError('There is no database to migrate');
+  if (database === undefined) throw new StartError('No database to migrate');
   const knex = openDatabase({ database, poolSize: 2 });
   try {
     await checkConnection(knex, { database });
     await migrate(knex);
   } catch (error) {
     const where = embedded === undefined ? 'the configured Postgres' : 'the embedded Postgres';
-    throw new StartError(
-      `The schema of ${where} could not be brought up to date: ${messageOf(error)}`,
-      error,
-    );
+    throw new StartError(`The schema of ${where} could not be migrated: ${messageOf(error)}`, error);
   } finally {
     await knex.destroy();
   }

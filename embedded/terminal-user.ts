@@ -84,7 +84,7 @@ export async function becomeNewUser(client: PricepoolClient, prefix: string): Pr
 function tooManyAccounts({ retryAfterSeconds = 3_600 }: PricepoolError): CommandError {
   return new CommandError(
     'The API has registered as many accounts from this address as REGISTRATIONS_PER_HOUR allows.\n' +
-      `Come back in ${Math.ceil(retryAfterSeconds / 60)} minutes, or set it higher.`,
+      `Try again in ${Math.ceil(retryAfterSeconds / 60)} minutes, or raise the limit.`,
   );
 }
 

@@ -62,7 +62,7 @@ export const maxHoldingsPerRequest = 10_000;
 export const assetIdSchema = z.string().regex(assetIdForm, {
   error: ({ input }) =>
     typeof input === 'string' && input.includes(',')
-      ? `is not an asset id: "${input.slice(0, 100)}" has a comma; give each id by itself`
+      ? `is not an asset id: "${input.slice(0, 100)}" has a comma; give each id separately`
       : 'is not an asset id (1 to 100 characters without comma and slash, such as bitcoin)',
 });
 

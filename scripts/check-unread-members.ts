@@ -292,9 +292,9 @@ function main(): void {
     (key) => !unread.some((each) => `${each.file}#${each.member}` === key),
   );
   for (const each of left)
-    console.log(`${each.file}:${each.line} ${each.member} (of ${each.factory}) is read by nobody`);
-  for (const key of needless) console.log(`${key} is allowed to be read by nobody, and is read`);
-  console.log(`${fileNames.length} files: ${left.length} members are read by nobody`);
+    console.log(`${each.file}:${each.line} ${each.member} (of ${each.factory}) is never read`);
+  for (const key of needless) console.log(`${key} is listed as read by nothing, but it is read`);
+  console.log(`${fileNames.length} files: ${left.length} members are never read`);
   if (left.length + needless.length > 0) process.exitCode = 1;
 }
 

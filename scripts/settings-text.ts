@@ -18,13 +18,13 @@ export function settingsTable(): string {
     const words = `${description}${sensitive ? ' **Secret.**' : ''} (${expects})`;
     return `| \`${name}\` | ${shown} | ${words.replaceAll('|', '\\|')} |`;
   });
-  return ['| setting | default | what it is |', '| --- | --- | --- |', ...lines].join('\n');
+  return ['| setting | default | description |', '| --- | --- | --- |', ...lines].join('\n');
 }
 
 /** Text of `.env.example`: every setting in its order, commented out, so that a copy of the file changes nothing. */
 export function envExample(): string {
-  const intro = `# Settings of Pricepool. Copy this file to .env and take away the "#" of what you want to change.
-# What is set in the environment wins over .env. Nothing needs to be set for a first try: npm start.
+  const intro = `# Settings of Pricepool. Copy this file to .env and remove the "#" of what you want to change.
+# Environment variables override .env. For a first try nothing needs to be set: npm start.
 # Made by scripts/settings-docs.ts from src/platform/config/settings.ts.`;
   const blocks = rows.map(([name, { defaultText, description, expects, sensitive }]) => {
     const preset = defaultText === undefined || defaultText === '' ? 'no default' : `default ${defaultText}`;

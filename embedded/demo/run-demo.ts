@@ -137,7 +137,7 @@ function explain(error: unknown): string {
   if (error instanceof CommandError) return error.message;
   if (error instanceof PricepoolError) return `The API refused (${error.code}): ${error.message}`;
   if (error instanceof Error && error.name === 'TimeoutError')
-    return `The job did not end within ${jobTimeoutMs / 1000} s.`;
+    return `The job did not finish within ${jobTimeoutMs / 1000} s.`;
   return messageOf(error);
 }
 

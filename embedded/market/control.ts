@@ -53,7 +53,7 @@ export async function answerControl(
   try {
     const action = `${request.method ?? ''} ${request.url ?? ''}`;
     const result = act(deps, action, await readJson(request));
-    if (result === undefined) reply(404, { error: `no such control call: ${action}` });
+    if (result === undefined) reply(404, { error: `unknown control call: ${action}` });
     else reply(200, result);
   } catch (error) {
     reply(400, { error: error instanceof Error ? error.message : String(error) });

@@ -10,15 +10,15 @@ import type { Latency } from './market-state.ts';
 const usage = `options:
   --port N          0 (the default) takes a free one
   --seed N          of the simulated walk (default 1)
-  --walk MS         simulated prices change once in so many milliseconds (default 5000)
-  --latency MS      added to every answer; MIN-MAX for a range
+  --walk MS         milliseconds between changes of simulated prices (default 5000)
+  --latency MS      milliseconds added to every answer; MIN-MAX for a range
   --limit N         calls admitted in any 60 seconds (default: no limit)
-  --made-up N       so many made-up assets beside the real ones
-  --key KEY         refuse calls without this key; --plan demo|pro says of which plan it is
+  --made-up N       number of made-up assets besides the real ones
+  --key KEY         refuse calls without this key; --plan demo|pro sets its plan
   --replay DIR      replay the CoinGecko CSV exports of this folder
   --speed N         seconds of history a second (default 86400)
-  --from DATE       where the replay begins (YYYY-MM-DD)
-  --loop            begin the replay anew at its end`;
+  --from DATE       first day of the replay (YYYY-MM-DD)
+  --loop            start the replay again at its end`;
 
 function parseOptions(args: string[]): MarketOptions {
   const { values } = parseArgs({

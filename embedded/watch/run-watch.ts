@@ -127,7 +127,7 @@ interface WatchOptions {
   readonly interval: number;
   /** Root of the API. */
   readonly url: string;
-  /** Empty: a user is made, and kept in the data folder. */
+  /** Empty: a user is created and kept in the data folder. */
   readonly apiKey: string;
   readonly help: boolean;
 }
@@ -135,12 +135,12 @@ interface WatchOptions {
 const watchUsage = `npm run watch -- COIN... [--currency eur] [--interval 2] [--url http://host:port]
 
   COIN            asset ids as CoinGecko names them: bitcoin ethereum
-  --currency CUR  instead of usd
-  --interval SEC  least seconds between two updates; 1 when absent
+  --currency CUR  quote currency; default usd
+  --interval SEC  minimum seconds between two updates; default 1
   --url URL       where the API is; without it PRICEPOOL_URL, or http://$HOST:$PORT (127.0.0.1:8080)
   --help          this text
 
-With PRICEPOOL_API_KEY it watches with that key (scope prices:read), else as a user of its own.`;
+With PRICEPOOL_API_KEY it uses that key (scope prices:read), otherwise a user of its own.`;
 
 /** @throws {OptionError} that says what is wrong. */
 function watchOptionsOf(args: string[], environment: NodeJS.ProcessEnv): WatchOptions {

@@ -33,7 +33,8 @@ async function main(): Promise<void> {
     await withUsers((users) => promote(users, email));
     return;
   }
-  if (promotes) throw new Error('--promote takes an --email and no --username: the account has one');
+  if (promotes)
+    throw new Error('--promote takes --email without --username: the account already has a username');
   if (process.stdin.isTTY) process.stderr.write('Password (end with Enter and Ctrl-D): ');
   const password = (await text(process.stdin)).replace(/\r?\n$/, '');
   const account = checked(registerBody, { ...named, password });
@@ -77,10 +78,9 @@ async function create(
     process.stdout.write(`Created admin ${username} (${id})\n`);
   } catch (error) {
     if (!(error instanceof ConflictError)) throw error;
-    throw new Error(
-      `the username ${username} is taken, or an account that was deleted still holds it or ${email}`,
-      { cause: error },
-    );
+    throw new Error(`the username ${username} is taken, or a deleted account still reserves it or ${email}`, {
+      cause: error,
+    });
   } finally {
     await passwords.close();
   }
@@ -100,7 +100,7 @@ async function promote(users: UserQueries, email: string): Promise<void> {
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
   await main().catch((error: unknown) => {
-    process.stderr.write(`No admin was made: ${messageOf(error)}\n`);
+    process.stderr.write(`No admin was created: ${messageOf(error)}\n`);
     process.exitCode = 1;
   });
 }

@@ -55,7 +55,7 @@ async function main(): Promise<void> {
     options: { asset: { type: 'string', multiple: true }, currency: { type: 'string' } },
     allowPositionals: true,
   });
-  if (paths.length === 0) throw new Error(`there is no file to import: ${usage}`);
+  if (paths.length === 0) throw new Error(`no file given: ${usage}`);
   const { database, hint } = usableDatabase(loadConfig());
   const knex = openDatabase({ database, poolSize: 4 });
   const directory = createAssetDirectory({
@@ -88,7 +88,7 @@ function nameOf(path: string, given: string | undefined): Named {
   const name = nameOfExport(path);
   const currency = given ?? name?.currency;
   if (currency === undefined) {
-    throw new Error(`${path} is not named <symbol>-<currency>.csv; say --asset and --currency`);
+    throw new Error(`${path} is not named <symbol>-<currency>.csv; pass --asset and --currency`);
   }
   if (!isQuoteCurrency(currency)) throw new Error(`${path}: ${currency} is not a quote currency`);
   return { path, symbol: name?.symbol, currency };
@@ -107,7 +107,7 @@ function toOrders(
   );
   const ids = given.filter((text) => !text.includes('='));
   if (ids.length > 0 && files.length > 1) {
-    throw new Error('--asset <asset id> is for a single file; for several say --asset <symbol>=<asset id>');
+    throw new Error('--asset <asset id> is for a single file; for several pass --asset <symbol>=<asset id>');
   }
   return files.map(({ path, symbol, currency }) => {
     const assetId = ids[0]?.toLowerCase() ?? (symbol === undefined ? undefined : bySymbol.get(symbol));
@@ -121,8 +121,8 @@ function resolve(
   symbol: string | undefined,
   directory: LiveAssetDirectory,
 ): { assetId: string; note: string | undefined } {
-  const hint = `say whose history it is: --asset ${symbol ?? 'symbol'}=<asset id>`;
-  if (symbol === undefined) throw new Error(`${path} does not tell its asset; say --asset <asset id>`);
+  const hint = `pass --asset ${symbol ?? 'symbol'}=<asset id>`;
+  if (symbol === undefined) throw new Error(`${path} does not name its asset; pass --asset <asset id>`);
   if (!directory.isKnown()) {
     throw new Error(`${path}: no list of assets has been fetched yet, so ${symbol} is not known; ${hint}`);
   }
@@ -133,7 +133,7 @@ function resolve(
     .slice(0, mostOthers)
     .map(({ id }) => id)
     .join(', ');
-  const note = `${symbol} was taken for ${first.id}, the largest of ${others.length + 1} assets; others: ${named}. If it is another, ${hint}`;
+  const note = `${symbol} was read as ${first.id}, the largest of ${others.length + 1} assets; others: ${named}. If another one is meant, ${hint}`;
   return { assetId: first.id, note };
 }
 
@@ -155,7 +155,7 @@ function told({ path, assetId, currency, note }: Order, report: ImportReport): s
     rows === 0
       ? 'no rows'
       : inserted + improved === 0
-        ? 'no change: all of it was there'
+        ? 'no change: all rows were already stored'
         : `${inserted} new, ${improved} better, ${rows - inserted - improved} unchanged`;
   const head = `${basename(path)}: ${assetId} in ${currency}, ${every}, ${lines} lines, ${rows} with a price: ${outcome} (${rate} rows/s)`;
   return `${[
@@ -163,15 +163,15 @@ function told({ path, assetId, currency, note }: Order, report: ImportReport): s
     ...(note === undefined ? [] : [`  ${note}`]),
     ...(different === 0
       ? []
-      : [`  ${different} rows differ in price from what is stored of the same moment, which stays`]),
+      : [`  ${different} rows differ from the stored price of the same time; the stored price is kept`]),
     ...tellOddities(oddities).map((each) => `  ${each}`),
-    ...(moreOddities === 0 ? [] : [`  and ${moreOddities} more oddities`]),
+    ...(moreOddities === 0 ? [] : [`  and ${moreOddities} more warnings`]),
   ].join('\n')}\n`;
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
   await main().catch((error: unknown) => {
-    process.stderr.write(`Nothing more was imported: ${messageOf(error)}\n`);
+    process.stderr.write(`The import stopped: ${messageOf(error)}\n`);
     process.exitCode = 1;
   });
 }

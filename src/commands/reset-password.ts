@@ -50,9 +50,9 @@ async function makeToken(email: string): Promise<void> {
   }
 }
 
-/** The token stands in a line of its own, for whoever pipes this. */
+/** The token is on a line of its own, so that scripts can read it. */
 function instructions(token: string, root: string): string {
-  return `Good for one use in the next ${expiresInSeconds / 60} minutes:
+  return `This token can be used once within the next ${expiresInSeconds / 60} minutes:
 
 ${token}
 

@@ -96,10 +96,10 @@ function errorOf(reading: QuoteReading): { code: string; message: string } {
 
 const defaultReasons: Readonly<Record<QuoteState, string>> = {
   fresh: '',
-  stale: 'no newer quote could be had',
-  pending: 'the quote is on its way',
+  stale: 'no newer quote is available',
+  pending: 'the quote is being fetched',
   rate_limited: 'the upstream budget allows no call at the moment',
-  unavailable: 'the price source does not answer',
+  unavailable: 'the price source does not respond',
   not_found: 'the price source does not know this asset',
 };
 

@@ -75,7 +75,7 @@ export class ConflictError extends AppError {
 
 /** 412: it has changed since the client saw it. */
 export class PreconditionFailedError extends AppError {
-  constructor(message = 'It has changed since: read it again') {
+  constructor(message = 'It has changed since you read it; read it again') {
     super(message, { code: 'precondition_failed', status: 412 });
   }
 }

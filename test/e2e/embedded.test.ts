@@ -148,7 +148,9 @@ describe('npm start with nothing configured', function () {
       },
     });
     expect(await run.exited).to.deep.equal({ code: 1, signal: null });
-    expect(run.output()).to.match(/Nothing embedded is started with APP_ENV=production.*PROVIDER=coingecko/);
+    expect(run.output()).to.match(
+      /With APP_ENV=production no embedded services are started.*PROVIDER=coingecko/,
+    );
   });
 
   it('says in one line that a folder to replay or a Postgres is not there, and tells no password', async () => {

@@ -77,7 +77,7 @@ describe('the stream of alerts', () => {
 
   function firingsOver(rows: () => readonly AlertFiring[]): Pick<FiringQueries, 'after' | 'newest'> {
     const of = (userId: string): AlertFiring[] => rows().filter((row) => row.userId === userId);
-    const refuse = (): Promise<never> => Promise.reject(new UnavailableError('The database does not answer'));
+    const refuse = (): Promise<never> => Promise.reject(new UnavailableError('Database unavailable'));
     return {
       after: (userId, id, limit) =>
         isAway

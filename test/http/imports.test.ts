@@ -204,7 +204,12 @@ describe('the upload of a report', () => {
       'file',
       'is a zip archive or a spreadsheet (xlsx), not a CSV file',
     ],
-    ['bytes that are no text', () => form(Buffer.from('a,b\n1,\0')), 'file', 'holds bytes that no text has'],
+    [
+      'bytes that are no text',
+      () => form(Buffer.from('a,b\n1,\0')),
+      'file',
+      'contains bytes that are not text',
+    ],
     ['an empty file', () => form(''), 'file', 'is empty'],
     ['no file', () => form(undefined, { format: 'auto' }), 'file', 'is required'],
     ['a file as a plain field', () => form(undefined, { file: kraken }), 'file', 'must be sent as a file'],

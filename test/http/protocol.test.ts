@@ -80,7 +80,7 @@ describe('the protocol', () => {
     const refused = await post('12345678901234567.123456789');
     expect(refused.status).to.equal(422);
     expect(await refused.text()).to.include(
-      '{"field":"holdings[0].quantity","message":"has more digits than a JSON number can hold; send it as text"}',
+      '{"field":"holdings[0].quantity","message":"has more digits than a JSON number can hold; send it as a string"}',
     );
     expect((await post('"12345678901234567.123456789"')).status).to.equal(202);
     const submission = api.desk.submitted.map((each) => each.submission);

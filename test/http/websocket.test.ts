@@ -244,8 +244,8 @@ describe('a WebSocket', () => {
     it('what is wrong in plain words', async () => {
       const said: Readonly<Record<string, object>> = {
         'coins must be a list': { action: 'subscribe', coins: 'bitcoin' },
-        'id must be a text': { action: 'ping', id: 9 },
-        'currency must be a text': { action: 'subscribe', coins: ['bitcoin'], currency: 5 },
+        'id must be a string': { action: 'ping', id: 9 },
+        'currency must be a string': { action: 'subscribe', coins: ['bitcoin'], currency: 5 },
         'jobs[0] is not the id of a job': { action: 'subscribe', jobs: [7] },
         'last_event_ids must be an object': { action: 'subscribe', jobs: [jobId('01')], last_event_ids: [] },
         [`last_event_ids.${jobId('01')} must be at most 64 characters`]: {

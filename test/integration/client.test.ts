@@ -113,11 +113,9 @@ describe('the client', () => {
   });
 
   it('gives up on what will not change, and after too many failures in a row', async () => {
-    answers = [
-      json(404, { success: false, error: { code: 'job_not_found', detail: 'There is no such job' } }),
-    ];
+    answers = [json(404, { success: false, error: { code: 'job_not_found', detail: 'Job not found' } })];
     const missing = await failureOf(follow());
-    expect(missing).to.include({ status: 404, code: 'job_not_found', message: 'There is no such job' });
+    expect(missing).to.include({ status: 404, code: 'job_not_found', message: 'Job not found' });
     expect(requests).to.have.length(1);
 
     answers = Array.from({ length: 10 }, () => stream(hello));

@@ -66,7 +66,7 @@ describe('Postgres that answers and cannot serve', () => {
 
   it('takes no changes; connections from that time are not used any more when it does again', async () => {
     await admin.query(`alter database ${name} set default_transaction_read_only = on`);
-    expect(await databaseTrouble(knex)).to.equal('takes no changes: it is set to read only');
+    expect(await databaseTrouble(knex)).to.equal('is read-only: it is configured so');
     const error = await write();
     expect(toProblem(error)).to.deep.include({
       status: 503,
@@ -193,7 +193,7 @@ describe('Redis that answers and cannot serve', () => {
     const redis = await connectToOwn();
     await redis.replicaof('127.0.0.1', 1);
     const reason = async (): Promise<string | undefined> => (await redisTrouble(redis, keys)).reason;
-    await waitFor(async () => (await reason()) === 'takes no changes: it is a replica', {
+    await waitFor(async () => (await reason()) === 'is read-only: it is a replica', {
       what: 'the reason',
     });
   });

@@ -112,7 +112,7 @@ export function createWorker<Q extends QueueName>(request: WorkerRequest<Q>): Ru
       (error: unknown) => {
         log.warn(
           { queue, job: id, reason: messageOf(error) },
-          'a stall that Redis caused counts against its job',
+          'a stall caused by Redis counts against its job',
         );
       },
     );
@@ -128,7 +128,11 @@ export function createWorker<Q extends QueueName>(request: WorkerRequest<Q>): Ru
     lastActivityAt: () => lastActivityAt,
     pause() {
       drain.begin();
-      worker.pause(true).catch((error: unknown) => log.warn({ queue, reason: messageOf(error) }, 'no pause'));
+      worker
+        .pause(true)
+        .catch((error: unknown) =>
+          log.warn({ queue, reason: messageOf(error) }, 'the worker could not be paused'),
+        );
     },
     resume() {
       drain.end();
@@ -139,7 +143,7 @@ export function createWorker<Q extends QueueName>(request: WorkerRequest<Q>): Ru
       stopGivingWay();
       drain.begin();
       await closeWithin(worker, deadlineMs, () => {
-        log.warn({ queue, active }, 'jobs did not end in time; another worker will take them over');
+        log.warn({ queue, active }, 'jobs did not finish in time; another worker will take them over');
       });
     },
   };
@@ -177,7 +181,7 @@ function startGivingWay({
     for (const [index, priority] of smaller.entries()) {
       const held = largest[index];
       if (held === undefined || held.job.priority <= priority) return;
-      held.stopWaiting?.(new PutBack('a smaller job waits for a place'));
+      held.stopWaiting?.(new PutBack('a smaller job waits for a slot'));
     }
   };
   let isLooking = false;
@@ -185,7 +189,9 @@ function startGivingWay({
     if (isLooking || !isFull()) return;
     isLooking = true;
     giveWay()
-      .catch((error: unknown) => log.debug({ queue, reason: messageOf(error) }, 'no room was made'))
+      .catch((error: unknown) =>
+        log.debug({ queue, reason: messageOf(error) }, 'no slot could be freed for smaller jobs'),
+      )
       .finally(() => (isLooking = false));
   }, giveWayEveryMs).unref();
   return () => clearInterval(timer);
@@ -273,7 +279,7 @@ function watch<Q extends QueueName>(
     log.warn({ queue, job: job?.id, name: job?.name, reason: messageOf(error) }, 'a job failed');
     if (job === undefined || !isDead(job, error)) return;
     onDead?.(job.name as JobName, job.data, messageOf(error)).catch((failure: unknown) => {
-      log.error({ job: job.id, reason: messageOf(failure) }, 'a dead job could not be reported');
+      log.error({ job: job.id, reason: messageOf(failure) }, 'the failure of a job could not be reported');
     });
   });
 }

@@ -32,7 +32,7 @@ export function createRetentions(given: readonly (Retentions | undefined)[]): {
           failures.push(`${what}: ${messageOf(error)}`);
         }
       }
-      if (failures.length > 0) throw new Error(`not all was deleted: ${failures.join('; ')}`);
+      if (failures.length > 0) throw new Error(`cleanup is incomplete: ${failures.join('; ')}`);
       return { deleted };
     };
   };

@@ -34,10 +34,7 @@ export function startWatchdog(deps: {
     const since = stuckSince.get(worker.queue) ?? clock.now();
     stuckSince.set(worker.queue, since);
     if (clock.now() - since < patienceMs) return;
-    deps.log.fatal(
-      { queue: worker.queue, waiting, idleMs },
-      'this worker does not consume; ending the process',
-    );
+    deps.log.fatal({ queue: worker.queue, waiting, idleMs }, 'this worker takes no jobs; ending the process');
     deps.onStuck(worker.queue);
   };
 

@@ -77,8 +77,7 @@ export function createAccounts({
   /** Others cannot tell an account that is not theirs from one that is not there. */
   async function get({ id, viewer }: { readonly id: string; readonly viewer: Principal }): Promise<Account> {
     const account = id === viewer.userId || viewer.role === 'admin' ? await users.find(id) : undefined;
-    if (account === undefined)
-      throw new NotFoundError('There is no such user, or it is not you', 'user_not_found');
+    if (account === undefined) throw new NotFoundError('User not found', 'user_not_found');
     return account;
   }
 
@@ -133,7 +132,7 @@ export function createAccounts({
     }): Promise<Account> {
       const before = await get({ id, viewer });
       if (changes.role !== undefined && viewer.role !== 'admin')
-        throw new ForbiddenError('Only admins change roles');
+        throw new ForbiddenError('Only admins can change roles');
       const changesEmail = changes.email !== undefined && changes.email !== before.email;
       if (changesEmail && id === viewer.userId)
         await checkPassword(checking, before, given(currentPassword), by.address);
@@ -234,7 +233,7 @@ async function requestReset(
   { email, by }: { readonly email: string; readonly by: Caller },
 ): Promise<void> {
   if (requestMail === undefined)
-    throw new AppError('This server sends no mail: ask its operator for a reset token', {
+    throw new AppError('This server sends no mail; ask its operator for a reset token', {
       code: 'mail_not_configured',
       status: 501,
     });
@@ -252,8 +251,8 @@ async function requestReset(
 /** @throws {ValidationError} the current password is missing. */
 function given(password: string | undefined): string {
   if (password !== undefined) return password;
-  const field = { field: 'current_password', message: 'is required for this' };
-  throw new ValidationError('The request breaks a rule', [field]);
+  const field = { field: 'current_password', message: 'is required for this change' };
+  throw new ValidationError('The request is not valid', [field]);
 }
 
 function wrongPassword(): ForbiddenError {

@@ -102,7 +102,7 @@ class HeldKeys implements KeyRing {
     try {
       await this.#deps.queries.touch(used);
     } catch (error) {
-      this.#deps.log.debug({ reason: messageOf(error) }, 'the last use of API keys was not written');
+      this.#deps.log.debug({ reason: messageOf(error) }, 'the last use of API keys was not stored');
     }
   }
 

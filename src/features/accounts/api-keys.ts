@@ -28,7 +28,7 @@ export function createApiKeys({
       by: Actor,
     ): Promise<ApiKey & { readonly secret: string }> {
       if (request.scopes.includes('admin') && role !== 'admin')
-        throw new ForbiddenError('Only admins may give a key the scope admin');
+        throw new ForbiddenError('Only admins can give a key the scope admin');
       const secret = newSecret('key');
       const prefix = secret.slice(0, shownCharacters);
       const key = await queries.insert({ ...request, userId, prefix, hash: hashOfSecret(secret), by });
@@ -40,7 +40,7 @@ export function createApiKeys({
     /** @throws {NotFoundError} there is no such key of this user. */
     async revoke({ userId }: Principal, id: string, by: Actor): Promise<void> {
       const revoked = await queries.revoke({ id, userId, by });
-      if (revoked === undefined) throw new NotFoundError('There is no such API key', 'key_not_found');
+      if (revoked === undefined) throw new NotFoundError('API key not found', 'key_not_found');
       await revocations.announce(revoked);
     },
   };

@@ -100,7 +100,7 @@ export function createLoginThrottle({
     try {
       await withDeadline(change, knownAnswerMs, 'Storing a known address');
     } catch (error) {
-      log.warn({ reason: messageOf(error) }, 'the address of a login could not be remembered');
+      log.warn({ reason: messageOf(error) }, 'the address of a login was not stored');
     }
   }
 

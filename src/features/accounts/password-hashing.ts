@@ -109,7 +109,7 @@ function openPool(log: Logger | undefined): Piscina<HashTask, string | boolean> 
     resourceLimits: { maxOldGenerationSizeMb: threadMemoryMb, maxYoungGenerationSizeMb: 4 },
   });
   // A thread that breaks without a task would otherwise end the process; the next task starts another.
-  pool.on('error', (error) => log?.error({ reason: messageOf(error) }, 'a hashing thread broke'));
+  pool.on('error', (error) => log?.error({ reason: messageOf(error) }, 'a hashing thread failed'));
   return pool;
 }
 

@@ -38,13 +38,13 @@ const changesPolicy = { name: 'account-changes', limit: 20, windowSeconds: 3_600
 /** Revoked keys leave rows behind. */
 const makingPolicy = { name: 'keys-made', limit: 200, windowSeconds: 86_400 };
 
-const unavailable = 'The database is away; see Retry-After';
-const loginsBusy = 'The database is away or too many logins are waiting; see Retry-After';
-const hashesBusy = 'The database is away or too many passwords wait to be hashed; see Retry-After';
+const unavailable = 'Database unavailable; see Retry-After';
+const loginsBusy = 'Database unavailable, or too many logins are waiting; see Retry-After';
+const hashesBusy = 'Database unavailable, or too many passwords are waiting to be hashed; see Retry-After';
 const throttled = 'Too many attempts; see Retry-After';
-const forbidden = 'For admins only';
-const missing = 'There is no such user, or it is not you';
-const lastAdmin = 'Nobody else is an admin';
+const forbidden = 'Admins only';
+const missing = 'User not found';
+const lastAdmin = 'The user is the last admin';
 const dayMs = 86_400_000;
 
 /** Registering, logging in, accounts, API keys, usage and the audit log over HTTP. */
@@ -82,14 +82,17 @@ function sessionRoutes(
       body: registerBody,
       answers: {
         201: 'The account',
-        403: 'This deployment is closed to strangers',
-        409: 'Username or e-mail is taken; which of the two is not said',
+        403: 'Registration is closed',
+        409: 'Username or e-mail is taken; the response does not say which',
         429: throttled,
         503: loginsBusy,
       },
       handler: async (ctx, { body: { username, email, password } }) => {
         if (config.REGISTRATION === 'closed')
-          throw new ForbiddenError('Accounts are made by an admin here', 'registration_closed');
+          throw new ForbiddenError(
+            'Registration is closed: only admins create accounts',
+            'registration_closed',
+          );
         await charge(ctx, () => allowances.take(registrations, limitSubjectOf(ctx.state.address)));
         const { id } = await accounts.create({ username, email, password, role: 'user' }, actorOf(ctx));
         answer(ctx, { status: 201, message: 'Account created', data: { id, username, email } });
@@ -101,10 +104,10 @@ function sessionRoutes(
       access: 'open',
       allowance: 'login',
       tag,
-      summary: 'Get an access token and a refresh token',
+      summary: 'Log in: get an access token and a refresh token',
       body: loginBody,
       answers: {
-        200: 'The tokens, and whose they are',
+        200: 'The tokens and their user',
         401: 'E-mail or password is wrong',
         429: throttled,
         503: loginsBusy,
@@ -119,14 +122,14 @@ function sessionRoutes(
       access: 'open',
       allowance: 'refresh',
       tag,
-      summary: 'Trade a refresh token for new tokens',
+      summary: 'Exchange a refresh token for new tokens',
       description:
-        'Each refresh token has one successor. For 30 s after its first use, while the successor is unused, it gives that same successor and a new access token, so that a lost answer or a second tab ends nothing. Using it later, or after its successor, ends the session.',
+        'Each refresh token has one successor. For 30 s after its first use, and while the successor is unused, using it again returns the same successor and a new access token, so a lost response or a second tab does not end the session. Using it later, or after its successor was used, ends the session.',
       body: refreshBody,
       answers: {
         200: 'A new access token, and the successor of the refresh token',
         401: 'The refresh token is not valid, has expired or was used before',
-        503: 'The database is away, or the refresh token was used a moment ago in a process with another secret; see Retry-After',
+        503: 'Database unavailable, or the refresh token was used a moment ago in a process with another secret; see Retry-After',
       },
       handler: async (ctx, { body }) => {
         answerGrant(ctx, 'Refreshed', await sessions.refresh(body.refresh_token, actorOf(ctx)));
@@ -139,7 +142,7 @@ function sessionRoutes(
       scope: 'session',
       tag,
       summary: 'End this session',
-      answers: { 200: 'Its tokens are void', 503: loginsBusy },
+      answers: { 200: 'The session has ended; its tokens are no longer valid', 503: loginsBusy },
       handler: async (ctx, { viewer }) => {
         const { sessionId, userId } = viewer;
         if (sessionId !== undefined) await sessions.end({ id: sessionId, userId, by: actorOf(ctx, viewer) });
@@ -152,9 +155,9 @@ function sessionRoutes(
       access: 'user',
       scope: 'session',
       tag,
-      summary: 'End all of your sessions',
-      description: 'API keys stay; they are revoked one by one.',
-      answers: { 200: 'All tokens are void', 503: loginsBusy },
+      summary: 'End all your sessions',
+      description: 'API keys stay valid; revoke them one by one.',
+      answers: { 200: 'All sessions have ended; their tokens are no longer valid', 503: loginsBusy },
       handler: async (ctx, { viewer }) => {
         await sessions.endAll({ userId: viewer.userId, by: actorOf(ctx, viewer) });
         answer(ctx, { message: 'Logged out everywhere', data: null });
@@ -168,8 +171,8 @@ function sessionRoutes(
       tag,
       summary: 'Get a ticket for streams',
       description:
-        'For clients that cannot send headers: given as ?ticket= it opens streams, any number of them until it expires. It ends with what it was made with.',
-      answers: { 200: 'The ticket, and its life in seconds' },
+        'For clients that cannot send headers: as ?ticket= it opens any number of streams until it expires. It ends early if the session or API key that created it ends.',
+      answers: { 200: 'The ticket, and its lifetime in seconds' },
       handler: (ctx, { viewer }) => {
         ctx.set('Cache-Control', 'no-store');
         const data = { ticket: tokens.issueTicket(viewer), expires_in: tokens.ticketExpiresInSeconds };
@@ -190,7 +193,7 @@ function passwordRoutes({ accounts }: AccountService): Route[] {
       scope: 'session',
       tag,
       summary: 'Change your password',
-      description: 'Ends every session of yours, this one too; API keys stay.',
+      description: 'Ends all your sessions, including this one; API keys stay valid.',
       body: passwordChangeBody,
       answers: {
         200: 'Changed; log in again',
@@ -208,17 +211,17 @@ function passwordRoutes({ accounts }: AccountService): Route[] {
       path: '/api/v1/auth/password/forgot',
       access: 'open',
       tag,
-      summary: 'Have a reset token mailed',
-      description: 'The answer is the same whether or not there is an account with this e-mail.',
+      summary: 'Request a reset token by mail',
+      description: 'The response is the same whether or not an account has this e-mail.',
       body: forgotBody,
       answers: {
-        202: 'If there is an account with this e-mail, a mail is on its way',
-        501: 'This server sends no mail; its operator can make a reset token',
-        503: 'The queue is away; see Retry-After',
+        202: 'If an account has this e-mail, a mail is on its way',
+        501: 'This server sends no mail; its operator can create a reset token',
+        503: 'Queue unavailable; see Retry-After',
       },
       handler: async (ctx, { body: { email } }) => {
         await accounts.requestReset({ email, by: actorOf(ctx) });
-        const message = 'If there is an account with this e-mail, a mail is on its way';
+        const message = 'If an account has this e-mail, a mail is on its way';
         answer(ctx, { status: 202, message, data: null });
       },
     }),
@@ -228,7 +231,7 @@ function passwordRoutes({ accounts }: AccountService): Route[] {
       access: 'open',
       tag,
       summary: 'Set a new password with a reset token',
-      description: 'The token can be used once. Every session of the account ends; API keys stay.',
+      description: 'The token can be used once. All sessions of the account end; API keys stay valid.',
       body: resetBody,
       answers: {
         200: 'The password is set; log in with it',
@@ -253,7 +256,7 @@ function userRoutes({ accounts, allowances }: AccountService): Route[] {
       access: 'admin',
       scope: 'admin',
       tag,
-      summary: 'All users, the newest first',
+      summary: 'List users, newest first',
       query: usersQuery,
       answers: { 200: 'A page of users', 403: forbidden, 503: loginsBusy },
       handler: async (ctx, { query: { page, limit } }) => {
@@ -276,7 +279,7 @@ function userRoutes({ accounts, allowances }: AccountService): Route[] {
       handler: async (ctx, { body, viewer }) => {
         // Else a stolen key could make itself a person, and outlive its own revocation.
         if (body.role === 'admin' && viewer.keyId !== undefined)
-          throw new ForbiddenError('API keys may not make admins: log in', 'session_required');
+          throw new ForbiddenError('API keys cannot create admins; log in', 'session_required');
         const account = await accounts.create(body, actorOf(ctx, viewer));
         answer(ctx, { status: 201, message: 'Account created', data: presentAccount(account) });
       },
@@ -287,7 +290,7 @@ function userRoutes({ accounts, allowances }: AccountService): Route[] {
       access: 'user',
       scope: 'session',
       tag,
-      summary: 'One user: yourself, or for admins anybody',
+      summary: 'Get a user: yourself, or anyone as an admin',
       params: userPath,
       answers: { 200: 'The user', 404: missing, 503: loginsBusy },
       handler: async (ctx, { params, viewer }) => {
@@ -301,15 +304,15 @@ function userRoutes({ accounts, allowances }: AccountService): Route[] {
       access: 'user',
       scope: 'session',
       tag,
-      summary: 'Change a user: yourself, or for admins anybody',
+      summary: 'Change a user: yourself, or anyone as an admin',
       description:
-        'What is absent stays. Roles are for admins to change; another role ends all sessions of the user. ' +
-        'Another e-mail of your own needs your password.',
+        'Omitted fields keep their value. Only admins can change roles; changing a role ends all sessions of the user. ' +
+        'Changing your own e-mail requires your password.',
       params: userPath,
       body: userChangesBody,
       answers: {
-        200: 'The user as it is now',
-        403: 'Only admins change roles, or the current password is wrong',
+        200: 'The updated user',
+        403: 'Only admins can change roles, or the current password is wrong',
         404: missing,
         409: `Username or e-mail is taken. ${lastAdmin}`,
         503: loginsBusy,
@@ -331,11 +334,11 @@ function userRoutes({ accounts, allowances }: AccountService): Route[] {
       tag,
       summary: 'Delete a user: yourself, or for admins anybody',
       description:
-        'Sessions and API keys end at once. Username and e-mail stay taken for a while. Your own account needs your password.',
+        'Sessions and API keys end at once. Username and e-mail stay reserved for a while. Deleting your own account requires your password.',
       params: userPath,
       body: removalBody,
       answers: {
-        200: 'Its id, and when it was deleted',
+        200: 'The id, and when the user was deleted',
         403: 'The current password is wrong',
         404: missing,
         409: lastAdmin,
@@ -361,14 +364,13 @@ function apiKeyRoutes({ clock }: Pick<Platform, 'clock'>, { apiKeys, allowances 
       access: 'user',
       scope: 'session',
       tag,
-      summary: 'Make an API key',
-      description:
-        'The key is in this answer and nowhere else. It is given as Authorization: Bearer or X-Api-Key.',
+      summary: 'Create an API key',
+      description: 'The key is shown only in this response. Send it as Authorization: Bearer or X-Api-Key.',
       body: keyBody,
       answers: {
         201: 'The key',
-        403: 'Only admins may give the scope admin',
-        409: 'You have as many keys as one may have',
+        403: 'Only admins can give the scope admin',
+        409: 'You have reached the limit of API keys',
         503: unavailable,
       },
       handler: async (ctx, { viewer, body }) => {
@@ -383,7 +385,7 @@ function apiKeyRoutes({ clock }: Pick<Platform, 'clock'>, { apiKeys, allowances 
         ctx.set('Cache-Control', 'no-store');
         answer(ctx, {
           status: 201,
-          message: 'Key made; it is shown this once',
+          message: 'Key created; it is shown only once',
           data: { ...presentKey(made), key: made.secret },
         });
       },
@@ -394,7 +396,7 @@ function apiKeyRoutes({ clock }: Pick<Platform, 'clock'>, { apiKeys, allowances 
       access: 'user',
       scope: 'session',
       tag,
-      summary: 'Your API keys, the newest first',
+      summary: 'List your API keys, newest first',
       answers: { 200: 'The keys, without their secrets', 503: unavailable },
       handler: async (ctx, { viewer }) => {
         const keys = await apiKeys.list(viewer);
@@ -410,12 +412,12 @@ function apiKeyRoutes({ clock }: Pick<Platform, 'clock'>, { apiKeys, allowances 
       summary: 'Revoke an API key',
       params: keyPath,
       answers: {
-        200: 'The key is void',
-        404: 'There is no such key, or it is somebody else’s',
+        200: 'The key is no longer valid',
+        404: 'API key not found',
         503: unavailable,
       },
       handler: async (ctx, { viewer, params: { id } }) => {
-        if (!isUuid(id)) throw new NotFoundError('There is no such API key', 'key_not_found');
+        if (!isUuid(id)) throw new NotFoundError('API key not found', 'key_not_found');
         await apiKeys.revoke(viewer, id, actorOf(ctx, viewer));
         answer(ctx, { message: 'Key revoked', data: { id } });
       },
@@ -425,8 +427,8 @@ function apiKeyRoutes({ clock }: Pick<Platform, 'clock'>, { apiKeys, allowances 
 
 /** What `upstream_calls` are, in the description of routes that show usage. */
 const whatCounts =
-  'A call to the price source is shared by those who asked first for the coins that it fetched, so upstream_calls is a ' +
-  'fraction. Counts appear within some seconds.';
+  'A call to the price source is divided among those who asked first for the coins it fetched, so upstream_calls can be a ' +
+  'fraction. Counts appear within a few seconds.';
 
 /** Usage, one's own and for admins everybody's, and the audit log. */
 function recordRoutes({ clock }: Pick<Platform, 'clock'>, { usageReports, audit }: AccountService): Route[] {
@@ -438,10 +440,10 @@ function recordRoutes({ clock }: Pick<Platform, 'clock'>, { usageReports, audit 
       access: 'user',
       scope: 'session',
       tag: 'Users',
-      summary: 'Your requests, jobs and upstream calls by day and API key',
-      description: `The last 30 days when no day is given, 366 at most. ${whatCounts}`,
+      summary: 'Get your requests, jobs and upstream calls by day and API key',
+      description: `The last 30 days by default, at most 366. ${whatCounts}`,
       query: usageQuery(clock),
-      answers: { 200: 'Days, the newest first, and their totals', 503: unavailable },
+      answers: { 200: 'Days, newest first, and their totals', 503: unavailable },
       handler: async (ctx, { query, viewer: { userId } }) => {
         const { days, totals } = await usageReports.ofUser({ userId, ...query });
         const shown = days.map((each) => ({ day: each.day, key_id: each.keyId, ...presentCounts(each) }));
@@ -455,7 +457,7 @@ function recordRoutes({ clock }: Pick<Platform, 'clock'>, { usageReports, audit 
       access: 'admin',
       scope: 'admin',
       tag,
-      summary: 'Security events, the newest first',
+      summary: 'List security events, newest first',
       query: auditQuery,
       answers: { 200: 'A page of events', 403: forbidden, 503: unavailable },
       handler: async (ctx, { query: { page, limit, type, user } }) => {
@@ -484,8 +486,8 @@ function recordRoutes({ clock }: Pick<Platform, 'clock'>, { usageReports, audit 
       access: 'admin',
       scope: 'admin',
       tag,
-      summary: 'Requests, jobs and upstream calls by user and API key, the most upstream calls first',
-      description: `Sums over the last 30 days when no day is given, 366 at most. ${whatCounts}`,
+      summary: 'List requests, jobs and upstream calls by user and API key, most upstream calls first',
+      description: `Totals of the last 30 days by default, at most 366. ${whatCounts}`,
       query: allUsageQuery(clock),
       answers: { 200: 'A page of users and keys', 403: forbidden, 503: unavailable },
       handler: async (ctx, { query: { page, limit, ...range } }) => {

@@ -38,8 +38,8 @@ const newPassword = z
   )
   .refine((text) => /\p{L}/u.test(text) && /\p{N}/u.test(text), 'must contain a letter and a digit')
   // bcrypt ends a password at the first zero byte.
-  .refine((text) => !text.includes('\0'), 'must not contain a zero character')
-  .meta({ description: 'At least 8 characters, a letter and a digit among them; at most 72 bytes' });
+  .refine((text) => !text.includes('\0'), 'must not contain NUL characters')
+  .meta({ description: 'At least 8 characters, including a letter and a digit; at most 72 bytes' });
 
 /** A password to be compared, whatever rules it was made under. */
 const givenPassword = z.string().min(1, 'must not be empty').max(1_000, 'must have at most 1000 characters');
@@ -108,8 +108,7 @@ const uuid = z.uuid();
  */
 export function userIdOf({ id }: z.output<typeof userPath>, viewer: Principal): string {
   if (id === 'me') return viewer.userId;
-  if (!uuid.safeParse(id).success)
-    throw new NotFoundError('There is no such user, or it is not you', 'user_not_found');
+  if (!uuid.safeParse(id).success) throw new NotFoundError('User not found', 'user_not_found');
   return id.toLowerCase();
 }
 
@@ -125,7 +124,7 @@ export const newUserBody = z.strictObject({
 export const removalBody = z.strictObject({
   current_password: givenPassword
     .optional()
-    .meta({ description: 'Your password; needed to delete your own account' }),
+    .meta({ description: 'Your password; required to delete your own account' }),
 });
 
 /** Body of `PUT /users/:id`: a closed list, and at least one change. */
@@ -136,7 +135,7 @@ export const userChangesBody = z
     role: role.optional(),
     current_password: givenPassword
       .optional()
-      .meta({ description: 'Your password; needed to change your own e-mail' }),
+      .meta({ description: 'Your password; required to change your own e-mail' }),
   })
   .refine(
     (body) => body.username !== undefined || body.email !== undefined || body.role !== undefined,
@@ -164,13 +163,13 @@ export const keyBody = z.strictObject({
     .min(1, 'must be at least 1')
     .max(furthestDays, `must be at most ${furthestDays}`)
     .optional()
-    .meta({ description: 'Days until the key expires; never when absent' }),
+    .meta({ description: 'Days until the key expires; absent: never' }),
   daily_quota: z
     .int('must be a whole number')
     .min(1, 'must be at least 1')
     .max(1_000_000_000, 'must be at most 1000000000')
     .optional()
-    .meta({ description: 'Requests a day (UTC) that may be made with the key; any number when absent' }),
+    .meta({ description: 'Requests per day (UTC) allowed with the key; absent: no limit' }),
 });
 
 /** Path of one key. */

@@ -125,7 +125,7 @@ class MemoryTally implements UsageTally {
 
   #newEntry({ userId, keyId }: Requester): Entry | undefined {
     if (this.#today.size + this.#older.length >= this.#maxEntries) {
-      if (!this.#hasWarned) this.#deps.log.warn('usage cannot be stored: new users are not counted any more');
+      if (!this.#hasWarned) this.#deps.log.warn('usage cannot be stored: new users are no longer counted');
       this.#hasWarned = true;
       return undefined;
     }

@@ -21,8 +21,8 @@ export function adminRoutes(
     access: 'admin',
     scope: 'admin',
     tag: 'Administration',
-    summary: 'The settings of the process that answers; secrets are not shown',
-    answers: { 200: 'Every setting, in the order of .env.example', 403: 'For admins only' },
+    summary: 'Get the settings of the process that responds, without secrets',
+    answers: { 200: 'Every setting, in the order of .env.example', 403: 'Admins only' },
     handler: (ctx) => answer(ctx, { message: 'Settings', data: presentSettings(config) }),
   });
 
@@ -32,8 +32,8 @@ export function adminRoutes(
     access: 'open',
     unlimited: true,
     tag,
-    summary: 'Whether the process runs',
-    answers: { 200: 'It does' },
+    summary: 'Check that the process runs',
+    answers: { 200: 'The process runs' },
     handler: (ctx) => answer(ctx, { message: 'Live', data: { status: 'live' } }),
   });
 
@@ -44,8 +44,11 @@ export function adminRoutes(
       access: 'open',
       unlimited: true,
       tag,
-      summary: 'Whether the process can serve',
-      answers: { 200: 'It can', 503: 'It cannot; the checks say why' },
+      summary: 'Check that the process can serve requests',
+      answers: {
+        200: 'The process can serve requests',
+        503: 'The process cannot serve requests; the checks say why',
+      },
       handler: async (ctx) => answerReadiness(ctx, health),
     });
 
@@ -55,10 +58,14 @@ export function adminRoutes(
     access: 'open',
     unlimited: true,
     tag,
-    summary: 'Metrics for Prometheus',
+    summary: 'Get metrics for Prometheus',
     description: 'With METRICS_TOKEN set, a bearer token; without it, loopback addresses only.',
     produces: 'text/plain',
-    answers: { 200: 'Metrics of this process', 401: 'A token is needed', 403: 'Not from this address' },
+    answers: {
+      200: 'Metrics of this process',
+      401: 'A token is required',
+      403: 'Not allowed from this address',
+    },
     handler: async (ctx) => {
       admitScraper(ctx, config.METRICS_TOKEN);
       const text = await metrics.text();
@@ -99,7 +106,7 @@ function admitScraper(ctx: ApiContext, token: string | undefined): void {
   const forwarded = ctx.req.headers['x-forwarded-for'] ?? ctx.req.headers['forwarded'];
   const isLoopback = /^(::1|(::ffff:)?127\.)/.test(remoteAddress);
   if (!isLoopback || forwarded !== undefined)
-    throw new ForbiddenError('Metrics need METRICS_TOKEN from this address');
+    throw new ForbiddenError('Metrics require METRICS_TOKEN from this address');
 }
 
 function isSame(given: string, expected: string): boolean {

@@ -108,13 +108,13 @@ export function createAlertDesk(deps: {
   async function get(id: string, viewer: Viewer): Promise<Alert> {
     const found = await alerts.find(id, viewer.userId);
     if (found !== undefined) return found;
-    throw new NotFoundError('There is no such alert, or it is somebody else’s', 'alert_not_found');
+    throw new NotFoundError('Alert not found', 'alert_not_found');
   }
 
   function announce(id: string): void {
     // Evaluators look for themselves every few seconds.
     deps.news.changed([id]).catch((error: unknown) => {
-      deps.log.debug({ alert: id, reason: messageOf(error) }, 'a change of an alert could not be announced');
+      deps.log.debug({ alert: id, reason: messageOf(error) }, 'a change of an alert could not be published');
     });
   }
 
@@ -131,7 +131,7 @@ export function createAlertDesk(deps: {
       announce(id);
       return done;
     }
-    throw new ConflictError('The alert is being changed by others all the time: try again', 'alert_changing');
+    throw new ConflictError('Alert modified concurrently; retry', 'alert_changing');
   }
 
   return {
@@ -151,7 +151,7 @@ export function createAlertDesk(deps: {
       const { portfolioId, assetId } = asked;
       if (portfolioId === null && (assetId === null || !deps.isAsset(assetId))) {
         const message = 'is not known to the price source';
-        throw new ValidationError('The request breaks a rule', [{ field: 'coin', message }]);
+        throw new ValidationError('The request is not valid', [{ field: 'coin', message }]);
       }
       const currency =
         portfolioId === null ? (asked.currency ?? 'usd') : await deps.baseCurrencyOf(portfolioId, viewer);
@@ -213,7 +213,7 @@ function confirmRule(alert: AlertRule & Pick<AlertSubject, 'kind' | 'windowSecon
   if (isChange && windowSeconds === null)
     problems.push({ field: 'window', message: 'is required for a change' });
   if (!isChange && windowSeconds !== null)
-    problems.push({ field: 'window', message: 'belongs to alerts of kind change' });
+    problems.push({ field: 'window', message: 'is only for alerts of kind change' });
 
   const threshold = amountOfText(alert.threshold);
   if (!isChange && threshold <= 0n) problems.push({ field: 'threshold', message: 'must be more than 0' });
@@ -224,7 +224,7 @@ function confirmRule(alert: AlertRule & Pick<AlertSubject, 'kind' | 'windowSecon
 
   const problem = hysteresisProblem(alert, threshold);
   if (problem !== undefined) problems.push({ field: `hysteresis.${alert.hysteresisUnit}`, message: problem });
-  if (problems.length > 0) throw new ValidationError('The request breaks a rule', problems);
+  if (problems.length > 0) throw new ValidationError('The request is not valid', problems);
 }
 
 /** An alert that could never be armed again would be none. */

@@ -116,7 +116,7 @@ class ProcessAlertStreams implements AlertStreams {
         this.#wake([...newest.keys()], newest);
       }
     } catch (error) {
-      this.#deps.log.debug({ reason: messageOf(error) }, 'what has fired could not be looked for');
+      this.#deps.log.debug({ reason: messageOf(error) }, 'new firings could not be looked up');
     }
   }
 }
@@ -178,7 +178,7 @@ class AlertStream {
         await this.#readPage();
       }
     } catch (error) {
-      this.#deps.log.debug({ reason: messageOf(error) }, 'what has fired could not be read');
+      this.#deps.log.debug({ reason: messageOf(error) }, 'firings could not be read');
     } finally {
       this.#reading = false;
     }

@@ -146,7 +146,10 @@ export class AlertEvaluator {
     if (subject !== undefined) this.#regard(subject);
     else if (this.#index.isFull && !this.#isTold) {
       this.#isTold = true;
-      this.#deps.log.error({ alerts: this.#index.size }, 'there are more alerts than one process can watch');
+      this.#deps.log.error(
+        { alerts: this.#index.size },
+        'there are more alerts than one process can evaluate',
+      );
     }
   }
 
@@ -238,7 +241,7 @@ export class AlertEvaluator {
     if (deliveryIds.length > 0) await kickDeliveries(deliveryIds);
     if (firedUserIds.length === 0) return;
     await news.fired(firedUserIds).catch((error: unknown) => {
-      log.debug({ reason: messageOf(error) }, 'what has fired could not be announced');
+      log.debug({ reason: messageOf(error) }, 'firings could not be published');
     });
   }
 
@@ -260,7 +263,10 @@ export class AlertEvaluator {
       this.#isFailing = false;
     } catch (error) {
       if (!this.#isFailing)
-        this.#deps.log.warn({ reason: messageOf(error) }, 'changes and portfolios cannot be evaluated');
+        this.#deps.log.warn(
+          { reason: messageOf(error) },
+          'alerts on changes and portfolio values cannot be evaluated',
+        );
       this.#isFailing = true;
     }
   }

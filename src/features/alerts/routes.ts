@@ -33,7 +33,7 @@ import { coin, currency } from '../../platform/http/fields.ts';
 import { paging } from '../portfolios/schemas.ts';
 
 const decimalRule = 'must be a decimal with at most 20 digits before and 18 after the point';
-const digitsRule = 'has more digits than a JSON number can hold; send it as text';
+const digitsRule = 'has more digits than a JSON number can hold; send it as a string';
 
 /** A decimal with a sign, as canonical text. */
 const decimal = z.union([z.string(), z.number()], { error: decimalRule }).transform((given, ctx) => {
@@ -44,7 +44,7 @@ const decimal = z.union([z.string(), z.number()], { error: decimalRule }).transf
 });
 
 const threshold = decimal.meta({
-  description: 'A price or a value in the currency, or per cent of change; it belongs to the condition',
+  description: 'A price or value in the currency, or a change in per cent, depending on the kind',
   examples: ['100000'],
 });
 
@@ -56,7 +56,7 @@ const repeat = z.enum(alertRepeats, `must be one of ${alertRepeats.join(', ')}`)
 
 const window = z
   .literal([...alertWindows], { error: `must be one of ${alertWindows.join(', ')} seconds` })
-  .meta({ description: 'Seconds that a change is measured over' });
+  .meta({ description: 'Period in seconds over which a change is measured' });
 
 const hysteresis = z
   .strictObject({ percent: decimal.optional(), absolute: decimal.optional() })
@@ -65,23 +65,26 @@ const hysteresis = z
   })
   .meta({
     description:
-      'How far the value must come back before the alert is armed again: per cent of the threshold (1 by default) or absolute',
+      'How far the value must move back before the alert can fire again: per cent of the threshold (1 by default) or absolute',
   });
 
 const url = z
   .string()
   .max(2_048, 'must have at most 2048 characters')
   .refine((text) => URL.canParse(text), 'must be an absolute URL')
-  .meta({ description: 'Where a webhook alert.fired goes', examples: ['https://example.com/hooks/prices'] });
+  .meta({
+    description: 'URL that receives the webhook alert.fired',
+    examples: ['https://example.com/hooks/prices'],
+  });
 
 const note = z
   .string()
   .max(500, 'must have at most 500 characters')
   .regex(/^[^\p{Cc}\p{Cf}\p{Cs}]*$/u, 'must not contain control characters')
-  .meta({ description: 'For you; told with every firing' });
+  .meta({ description: 'A note to yourself, included in every firing' });
 
 const fireIfTrue = z.boolean().meta({
-  description: 'Fires at the first price when the condition holds already; otherwise it must cross first',
+  description: 'Fire at the first price if the condition already holds; otherwise wait for the next crossing',
 });
 
 const portfolioId = z.uuid('must be a UUID').transform((id) => id.toLowerCase());
@@ -108,11 +111,13 @@ const newAlertBody = z
       ctx.addIssue({ code: 'custom', path: [field], message });
     const isValue = body.kind === 'portfolio_value';
     if (isValue && body.portfolio_id === undefined) problem('portfolio_id', 'is required');
-    if (isValue && body.coin !== undefined) problem('coin', 'does not go with the value of a portfolio');
-    if (isValue && body.currency !== undefined) problem('currency', 'is that of the portfolio');
+    if (isValue && body.coin !== undefined)
+      problem('coin', 'is not allowed for alerts of kind portfolio_value');
+    if (isValue && body.currency !== undefined)
+      problem('currency', 'is not allowed: the currency of the portfolio is used');
     if (!isValue && body.coin === undefined) problem('coin', 'is required');
     if (!isValue && body.portfolio_id !== undefined)
-      problem('portfolio_id', 'goes with alerts of kind portfolio_value');
+      problem('portfolio_id', 'is only for alerts of kind portfolio_value');
   });
 
 /** Body of `PATCH /alerts/:id`: a closed list, and at least one change. What is watched is fixed. */
@@ -164,8 +169,7 @@ const uuid = z.uuid();
  * @throws {NotFoundError} it is no UUID, so there is no such alert.
  */
 function alertIdOf({ id }: z.output<typeof alertPath>): string {
-  if (!uuid.safeParse(id).success)
-    throw new NotFoundError('There is no such alert, or it is somebody else’s', 'alert_not_found');
+  if (!uuid.safeParse(id).success) throw new NotFoundError('Alert not found', 'alert_not_found');
   return id.toLowerCase();
 }
 
@@ -177,9 +181,9 @@ interface AlertDeps {
 
 const tag = 'Alerts';
 const path = '/api/v1/alerts';
-const missing = 'There is no such alert, or it is somebody else’s';
-const unavailable = 'The database is away; see Retry-After';
-const changing = 'Others change it all the time';
+const missing = 'Alert not found';
+const unavailable = 'Database unavailable; see Retry-After';
+const changing = 'Alert modified concurrently; retry';
 /** Alerts that begin anew may fire at once, and each firing is a call of ours. */
 const beginPolicy = { name: 'alert-begins', limit: 600, windowSeconds: 3_600 };
 const defaultHysteresis = { hysteresis: '1', hysteresisUnit: 'percent' } as const;
@@ -206,14 +210,14 @@ function make({ alerts, access: { allowances } }: AlertDeps): Route {
     access: 'user',
     scope: 'alerts:write',
     tag,
-    summary: 'Make an alert',
+    summary: 'Create an alert',
     description:
-      'It fires when the value reaches the threshold from the other side. One whose condition holds already waits for that, ' +
-      'unless fire_if_true is set. A key needs portfolio:read too for an alert on the value of a portfolio.',
+      'It fires when the value reaches the threshold from the other side. If the condition already holds, it waits for the next crossing, ' +
+      'unless fire_if_true is set. An API key also needs portfolio:read for an alert on the value of a portfolio.',
     body: newAlertBody,
     answers: {
-      201: 'The alert; Location says where it is',
-      404: 'There is no such portfolio, or it is somebody else’s',
+      201: 'The alert; Location has its URL',
+      404: 'Portfolio not found',
       409: 'You have as many as one may have',
       503: unavailable,
     },
@@ -222,7 +226,7 @@ function make({ alerts, access: { allowances } }: AlertDeps): Route {
       if (body.fire_if_true) await charge(ctx, () => allowances.take(beginPolicy, viewer.userId));
       const alert = await alerts.make(viewer, askedOf(body));
       ctx.set('Location', `${path}/${alert.id}`);
-      answerAlert(ctx, alert, { status: 201, message: 'Alert made' });
+      answerAlert(ctx, alert, { status: 201, message: 'Alert created' });
     },
   });
 }
@@ -234,7 +238,7 @@ function list({ alerts }: AlertDeps): Route {
     access: 'user',
     scope: 'alerts:read',
     tag,
-    summary: 'Your alerts, the newest first',
+    summary: 'List your alerts, newest first',
     query: alertsQuery,
     answers: { 200: 'A page of alerts', 503: unavailable },
     handler: async (ctx, { viewer: { userId }, query }) => {
@@ -253,7 +257,7 @@ function firings({ alerts }: AlertDeps): Route {
     access: 'user',
     scope: 'alerts:read',
     tag,
-    summary: 'What has fired in the last 90 days, the newest first',
+    summary: 'List firings of the last 90 days, newest first',
     query: firingsQuery,
     answers: { 200: 'A page of firings', 503: unavailable },
     handler: async (ctx, { viewer: { userId }, query: { page, limit, alert_id: alertId } }) => {
@@ -272,9 +276,9 @@ function follow({ alerts: { streams }, realtime }: AlertDeps): Route {
     scope: 'alerts:read',
     takesTicket: true,
     tag,
-    summary: 'Your alerts as they fire (Server-Sent Events)',
+    summary: 'Stream your alerts as they fire (Server-Sent Events)',
     query: alertStreamQuery,
-    headers: { 'Last-Event-ID': 'Id of the last event that was received; what fired after it is sent' },
+    headers: { 'Last-Event-ID': 'Id of the last event received; later firings are sent' },
     answers: { 200: 'hello, alert, reset, heartbeat, ticket, end, drain, limit', 503: unavailable },
     produces: 'text/event-stream',
     handler: async (ctx, { viewer: { userId } }) => {
@@ -295,7 +299,7 @@ function read({ alerts }: AlertDeps): Route {
     access: 'user',
     scope: 'alerts:read',
     tag,
-    summary: 'One alert',
+    summary: 'Get an alert',
     params: alertPath,
     answers: { 200: 'The alert', 404: missing, 503: unavailable },
     handler: async (ctx, { params, viewer }) => {
@@ -315,12 +319,12 @@ function change({ alerts, access: { allowances } }: AlertDeps, method: 'PATCH' |
     tag,
     summary: 'Change an alert',
     description:
-      'What is absent stays. Another threshold, direction or window begins it anew; enabled: false keeps it from firing.',
+      'Omitted fields keep their value. Changing threshold, direction or window resets the alert; enabled: false keeps it from firing.',
     params: alertPath,
     body: alertChangesBody,
     headers: ifMatchHeader,
     answers: {
-      200: 'The alert as it is now',
+      200: 'The updated alert',
       404: missing,
       409: changing,
       ...ifMatchAnswers,
@@ -344,10 +348,10 @@ function remove({ alerts }: AlertDeps): Route {
     scope: 'alerts:write',
     tag,
     summary: 'Delete an alert',
-    description: 'What has fired stays on record.',
+    description: 'Its firings stay on record.',
     params: alertPath,
     headers: ifMatchHeader,
-    answers: { 200: 'It is gone', 404: missing, ...ifMatchAnswers, 503: unavailable },
+    answers: { 200: 'Deleted', 404: missing, ...ifMatchAnswers, 503: unavailable },
     handler: async (ctx, { params, viewer }) => {
       const id = alertIdOf(params);
       await alerts.remove({ id, viewer, expected: expectedVersion(ctx) });
@@ -363,14 +367,14 @@ function rearm({ alerts, access: { allowances } }: AlertDeps): Route {
     access: 'user',
     scope: 'alerts:write',
     tag,
-    summary: 'Begin an alert anew, whatever its state',
+    summary: 'Rearm an alert, whatever its state',
     params: alertPath,
-    answers: { 200: 'The alert as it is now', 404: missing, 409: changing, 503: unavailable },
+    answers: { 200: 'The updated alert', 404: missing, 409: changing, 503: unavailable },
     handler: async (ctx, { params, viewer }) => {
       const id = alertIdOf(params);
       await confirmReaderOf(alerts, id, viewer);
       await charge(ctx, () => allowances.take(beginPolicy, viewer.userId));
-      answerAlert(ctx, await alerts.rearm(id, viewer), { message: 'Alert begun anew' });
+      answerAlert(ctx, await alerts.rearm(id, viewer), { message: 'Alert rearmed' });
     },
   });
 }

@@ -79,7 +79,7 @@ export class Mover {
       if (error instanceof UnavailableError) {
         log.warn(
           { reason: messageOf(error), moves: batch.length },
-          'moves of alerts could not be stored yet',
+          'state transitions of alerts could not be stored yet',
         );
         return false;
       }
@@ -93,7 +93,10 @@ export class Mover {
   async #storeAlone(batch: readonly Begun[], error: unknown): Promise<boolean> {
     if (batch.length === 1) {
       const [begun] = batch;
-      this.#deps.log.error({ alert: begun?.alert.id, err: error }, 'a move of an alert cannot be stored');
+      this.#deps.log.error(
+        { alert: begun?.alert.id, err: error },
+        'a state transition of an alert cannot be stored',
+      );
       if (begun !== undefined) this.#deps.onSettled(begun, { alert: begun.alert, isDeleted: false }, true);
       return true;
     }

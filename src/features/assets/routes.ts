@@ -24,12 +24,12 @@ function searchRoute({ assets }: AssetDeps): Route {
     access: 'user',
     scope: 'prices:read',
     tag,
-    summary: 'Coins by a part of their symbol, name or id',
+    summary: 'Search coins by part of their symbol, name or id',
     description:
-      'Case and diacritics do not matter. First the coins with this very symbol, then those with this very name or id, ' +
-      'then those of which one begins with it, then the others; each by rank.',
+      'Case and diacritics are ignored. Exact matches of the symbol come first, then exact matches of the name or id, ' +
+      'then matches at the start of one of them, then all others; each group by rank.',
     query: searchQuery,
-    answers: { 200: 'The coins that were found, perhaps none', 503: unavailable },
+    answers: { 200: 'The matching coins, possibly none', 503: unavailable },
     handler: (ctx, { query: { q, limit } }) => {
       const data = known(assets).search(q, limit).map(presentAsset);
       answer(ctx, { message: 'Coins found', data });
@@ -44,7 +44,7 @@ function listRoute({ assets }: AssetDeps): Route {
     access: 'user',
     scope: 'prices:read',
     tag,
-    summary: 'All coins, by rank; those without one last',
+    summary: 'List all coins by rank, those without a rank last',
     query: assetsQuery,
     answers: { 200: 'A page of coins', 503: unavailable },
     handler: (ctx, { query: { page, limit } }) => {

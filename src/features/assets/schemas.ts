@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { maxAssetsPerRequest } from '../../../jobs/registry.ts';
 import { boundedArray, wholeNumber } from '../../platform/http/fields.ts';
 
-const queryRule = 'must be a text of 1 to 100 characters';
+const queryRule = 'must be a string of 1 to 100 characters';
 
 /** Query of `GET /crypto/search`. */
 export const searchQuery = z.strictObject({
@@ -11,7 +11,7 @@ export const searchQuery = z.strictObject({
     .trim()
     .min(1, queryRule)
     .max(100, queryRule)
-    .meta({ description: 'Symbol, name or id, or a part of one', examples: ['bitcoin'] }),
+    .meta({ description: 'Symbol, name or id, or part of one', examples: ['bitcoin'] }),
   limit: wholeNumber({ min: 1, max: 250 }).default(25),
 });
 
@@ -30,7 +30,7 @@ export const symbols = boundedArray(
     .trim()
     .min(1, symbolRule)
     .max(100, symbolRule)
-    .meta({ description: 'Symbol in whatever case, such as BTC', examples: ['btc'] }),
+    .meta({ description: 'Symbol in upper or lower case, such as BTC', examples: ['btc'] }),
   maxAssetsPerRequest,
 ).superRefine((given, ctx) => {
   const firstAt = new Map<string, number>();

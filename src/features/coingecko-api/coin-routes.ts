@@ -26,12 +26,12 @@ function listRoute({ assets }: CoinGeckoApiDeps): Route {
   const withPlatforms = new WeakMap<readonly Asset[], Prepared>();
   return v3Route({
     path: '/coins/list',
-    summary: 'All coins with id, symbol and name',
+    summary: 'List all coins with id, symbol and name',
     description:
-      'As the price source lists them, rows without an id left out; inactive are those that were on the list before.',
+      'As the price source lists them, without rows that lack an id. Inactive coins were on the list earlier.',
     query: z.object({
       include_platform: flag('Contract addresses by platform'),
-      status: word(['active', 'inactive'], 'Which coins; active when absent'),
+      status: word(['active', 'inactive'], 'Which coins; active by default'),
     }),
     handler: (ctx, { query }) => {
       const listed = known(assets).listed(query.status ?? 'active');
@@ -50,9 +50,9 @@ function listRoute({ assets }: CoinGeckoApiDeps): Route {
 function searchRoute({ assets }: CoinGeckoApiDeps): Route {
   return v3Route({
     path: '/search',
-    summary: 'Coins by a part of their symbol, name or id',
-    description: `By market capitalisation, ${mostFound} at most; other things than coins are not searched.`,
-    query: z.object({ query: requiredText('What is searched for') }),
+    summary: 'Search coins by part of their symbol, name or id',
+    description: `By market capitalisation, at most ${mostFound}. Only coins are searched.`,
+    query: z.object({ query: requiredText('Search text') }),
     handler: (ctx, { query: { query } }) => {
       const coins = known(assets).search(query, mostFound).toSorted(byRank).map(presentFound);
       const json = JSON.stringify({ coins, exchanges: [], icos: [], categories: [], nfts: [] });
@@ -67,9 +67,13 @@ export function documentRoutes(deps: CoinGeckoApiDeps): Route[] {
     plain(deps, {
       path: '/search/trending',
       freshMs: updateEveryMs.trending,
-      summary: 'What people search for',
+      summary: 'Get trending searches',
     }),
-    plain(deps, { path: '/global', freshMs: updateEveryMs.global, summary: 'Figures of the whole market' }),
+    plain(deps, {
+      path: '/global',
+      freshMs: updateEveryMs.global,
+      summary: 'Get figures of the whole market',
+    }),
     coin(deps),
   ];
 }
@@ -104,7 +108,7 @@ const coinQuery = z.object({
 function coin(deps: CoinGeckoApiDeps): Route {
   return v3Route({
     path: '/coins/:id',
-    summary: 'All that is known of an asset',
+    summary: 'Get all data of an asset',
     params: z.object({ id: z.string().meta({ description: 'Asset id, such as bitcoin' }) }),
     query: coinQuery,
     answers: { 404: 'The price source does not know this asset' },

@@ -92,7 +92,7 @@ export class DocumentReader {
     } catch (cause) {
       const held = this.#held.get(asked.path);
       if (held !== undefined) return { state: 'stale', document: held.document };
-      throw new UnavailableError('The cache does not answer', {
+      throw new UnavailableError('Cache unavailable', {
         code: 'cache_unavailable',
         retryAfterSeconds: 2,
         cause,
@@ -114,7 +114,7 @@ export class DocumentReader {
       const isTaken = await this.#ask(asked);
       if (found !== undefined) return found;
       if (!isTaken)
-        return { state: 'rate_limited', reason: 'too many documents are wanted at the same time' };
+        return { state: 'rate_limited', reason: 'too many documents are requested at the same time' };
       return await this.#wait(asked, (ms) => bell.wait(ms));
     } finally {
       stop();

@@ -68,9 +68,9 @@ export async function readDocument(
 }
 
 const messages = {
-  pending: 'The data is on its way; please try again',
+  pending: 'The data is being fetched; please try again',
   rate_limited: 'The upstream budget allows no call at the moment; please try again',
-  unavailable: 'The price source does not answer; please try again',
+  unavailable: 'The price source does not respond; please try again',
 } as const;
 
 /** Why nothing can be served, as the 503 that says when to come back. */

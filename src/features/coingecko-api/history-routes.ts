@@ -42,14 +42,14 @@ export function historyRoutes(deps: CoinGeckoApiDeps): Route[] {
 
 const idPath = z.object({ id: z.string().meta({ description: 'Asset id, such as bitcoin' }) });
 const intervals = Object.keys(chartIntervals) as [ChartInterval, ...ChartInterval[]];
-const interval = () => word(intervals, 'Distance of the points; by the length of the span when absent');
+const interval = () => word(intervals, 'Interval of the points; absent: chosen by the length of the range');
 const answers = {
-  401: 'The key is none, or no source reaches back to this time',
+  401: 'The API key is not valid, or no source has data that old',
   404: 'No asset has this id',
-  422: 'A parameter is missing, or is none',
+  422: 'A parameter is missing or not valid',
 };
 const description =
-  'Points that were observed, five minutes apart for the last day, hours up to 90 days, else days; the last one is the latest price. X-Pricepool-State says `partial` where something is missing that has not come in time.';
+  'Observed points: every five minutes for the last day, hourly up to 90 days, otherwise daily; the last point is the latest price. X-Pricepool-State is `partial` when some points could not be fetched in time.';
 
 const chartQuery = z.object({
   vs_currency: requiredCurrency(),
@@ -60,7 +60,7 @@ const chartQuery = z.object({
 
 const rangeQuery = z.object({
   vs_currency: requiredCurrency(),
-  from: requiredText('Begin, in Unix seconds or as an ISO 8601 date'),
+  from: requiredText('Start, in Unix seconds or as an ISO 8601 date'),
   to: requiredText('End, in Unix seconds or as an ISO 8601 date'),
   interval: interval(),
   precision: precision(),
@@ -69,7 +69,7 @@ const rangeQuery = z.object({
 function marketChart(deps: CoinGeckoApiDeps): Route {
   return v3Route({
     path: '/coins/:id/market_chart',
-    summary: 'Price, market capitalisation and volume of an asset until now',
+    summary: 'Get price, market capitalisation and volume of an asset until now',
     description,
     params: idPath,
     query: chartQuery,
@@ -89,7 +89,7 @@ function marketChart(deps: CoinGeckoApiDeps): Route {
 function marketChartRange(deps: CoinGeckoApiDeps): Route {
   return v3Route({
     path: '/coins/:id/market_chart/range',
-    summary: 'Price, market capitalisation and volume of an asset in a span of time',
+    summary: 'Get price, market capitalisation and volume of an asset in a time range',
     description,
     params: idPath,
     query: rangeQuery,
@@ -250,7 +250,7 @@ const allowedDays: ReadonlySet<string> = new Set(['1', '7', '14', '30', '90', '1
 const ohlcQuery = z.object({
   vs_currency: requiredCurrency(),
   days: requiredWord(`Days back from now: ${[...allowedDays].join(', ')}`),
-  interval: word(['daily', 'hourly'], 'Length of the candles, for plans that have it'),
+  interval: word(['daily', 'hourly'], 'Length of the candles, for plans that offer it'),
   precision: precision(),
 });
 
@@ -261,11 +261,11 @@ const ohlcQuery = z.object({
 function ohlc(deps: CoinGeckoApiDeps): Route {
   return v3Route({
     path: '/coins/:id/ohlc',
-    summary: 'Candles of an asset: open, high, low, close',
+    summary: 'Get candles of an asset: open, high, low, close',
     description: 'Stamped with their close time: 30 minutes for 1 day, 4 hours up to 30 days, else 4 days.',
     params: idPath,
     query: ohlcQuery,
-    answers: { 400: 'A number of days that is not offered', 404: 'No asset has this id' },
+    answers: { 400: 'The number of days is not supported', 404: 'No asset has this id' },
     handler: async (ctx, { params, query, viewer }) => {
       const assetId = checkedId(params.id);
       const currency = checkedCurrency(query.vs_currency);
@@ -333,14 +333,14 @@ const historyQuery = z.object({
 function coinHistory(deps: CoinGeckoApiDeps): Route {
   return v3Route({
     path: '/coins/:id/history',
-    summary: 'Price, market capitalisation and volume of an asset on a day',
+    summary: 'Get price, market capitalisation and volume of an asset on a day',
     description:
-      'What is stored here, in the currencies that it is stored in; else as the source tells it, in all its currencies.',
+      'Stored prices in their currencies; if the day is not stored, the response of the price source in all currencies.',
     params: idPath,
     query: historyQuery,
     answers: {
-      400: 'No such day',
-      401: 'The key is none, or no source reaches back to this day',
+      400: 'The day is not valid',
+      401: 'The API key is not valid, or no source has data that old',
       404: 'No asset has this id',
       422: 'The date is missing',
     },

@@ -41,7 +41,7 @@ export function marketRoutes(deps: CoinGeckoApiDeps): Route[] {
   const held = createHeldAnswers(deps.quotes, deps.clock);
   const markets = v3Route({
     path: '/coins/markets',
-    summary: 'Market figures of assets, by ids or by rank',
+    summary: 'List market figures of assets, by ids or by rank',
     query: marketsQuery,
     shortcut: (ctx) => held.answer(ctx),
     handler: async (ctx, { query, viewer }) => {

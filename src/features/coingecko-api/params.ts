@@ -78,7 +78,7 @@ export function flag(description: string, fallback = false) {
     }, z.boolean())
     .optional()
     .transform((value) => value ?? fallback)
-    .meta({ description: `${description}; ${String(fallback)} when absent`, type: 'boolean' });
+    .meta({ description: `${description}; default ${String(fallback)}`, type: 'boolean' });
 }
 
 /** One of some words; anything else is as good as absent. */
@@ -103,7 +103,7 @@ function count(description: string, { fallback, max }: { readonly fallback: numb
     .preprocess(read, z.number())
     .optional()
     .transform((value) => value ?? fallback)
-    .meta({ description: `${description}; ${fallback} when absent, ${max} at most`, type: 'integer' });
+    .meta({ description: `${description}; default ${fallback}, at most ${max}`, type: 'integer' });
 }
 
 /** Decimal places of prices: `full`, or 0 to 18; anything else is as good as absent. */
@@ -149,9 +149,9 @@ export const selectionParams = {
     .preprocess((given) => listOf(given, assetIdOf), z.custom<readonly string[] | undefined>())
     .optional()
     .meta({ description: 'Comma-separated asset ids', type: 'string' }),
-  names: list('Comma-separated names of assets; counts when there are no ids'),
-  symbols: list('Comma-separated symbols; counts when there are neither ids nor names'),
-  include_tokens: word(['top', 'all'], 'Of symbols: the largest asset of each, or all'),
+  names: list('Comma-separated names of assets; used when there are no ids'),
+  symbols: list('Comma-separated symbols; used when there are neither ids nor names'),
+  include_tokens: word(['top', 'all'], 'For symbols: the largest asset of each, or all'),
 };
 
 /** CoinGecko's own limit of symbols with `include_tokens=all`. */
@@ -206,15 +206,15 @@ export const changeWindows: readonly string[] = ['1h', '24h', '7d', '14d', '30d'
 export const marketsQuery = z.object({
   vs_currency: requiredCurrency(),
   ...selectionParams,
-  category: text('Id of a category; counts before ids, names and symbols'),
+  category: text('Id of a category; takes precedence over ids, names and symbols'),
   order: word(orders, 'Order of the rows'),
   per_page: count('Rows on a page', { fallback: 100, max: 250 }),
-  page: count('Page, the first is 1', { fallback: 1, max: 1_000_000 }),
+  page: count('Page number, starting at 1', { fallback: 1, max: 1_000_000 }),
   sparkline: flag('Prices of the last seven days'),
   price_change_percentage: list(`Comma-separated windows of changes: ${changeWindows.join(', ')}`),
   locale: word(locales, 'Language of names'),
   precision: precision(),
-  include_rehypothecated: flag('Ranks with rehypothecated assets too'),
+  include_rehypothecated: flag('Include rehypothecated assets in the ranks'),
 });
 
 export type MarketsQuery = z.output<typeof marketsQuery>;

@@ -20,7 +20,7 @@ function ping(): Route {
   return v3Route({
     path: '/ping',
     scope: 'any',
-    summary: 'Whether the server answers and the key is good',
+    summary: 'Check that the server responds and the API key is valid',
     handler: (ctx) => answerV3(ctx, { json: '{"gecko_says":"(V3) To the Moon!"}', cache: 'none' }),
   });
 }
@@ -29,7 +29,7 @@ function supportedCurrencies(): Route {
   const json = JSON.stringify(quoteCurrencies);
   return v3Route({
     path: '/simple/supported_vs_currencies',
-    summary: 'The quote currencies',
+    summary: 'List the quote currencies',
     handler: (ctx) => answerV3(ctx, { json, cache: 'prices' }),
   });
 }
@@ -37,10 +37,10 @@ function supportedCurrencies(): Route {
 const priceQuery = z.object({
   vs_currencies: requiredList('Comma-separated quote currencies'),
   ...selectionParams,
-  include_market_cap: flag('Market capitalisations too'),
-  include_24hr_vol: flag('Volumes of 24 hours too'),
-  include_24hr_change: flag('Changes over 24 hours (%) too'),
-  include_last_updated_at: flag('When each price was seen (unix seconds) too'),
+  include_market_cap: flag('Include market capitalisations'),
+  include_24hr_vol: flag('Include 24-hour volumes'),
+  include_24hr_change: flag('Include 24-hour changes (%)'),
+  include_last_updated_at: flag('Include the time of each price (Unix seconds)'),
   precision: precision(),
 });
 
@@ -51,7 +51,7 @@ function price(deps: CoinGeckoApiDeps): Route {
   const held = createHeldAnswers(deps.quotes, deps.clock);
   return v3Route({
     path: '/simple/price',
-    summary: 'Prices of assets in currencies',
+    summary: 'Get prices of assets in currencies',
     description: 'Unknown assets and currencies are left out.',
     query: priceQuery,
     shortcut: (ctx) => held.answer(ctx),
@@ -176,9 +176,9 @@ export function keyRoute({ access, config, clock }: CoinGeckoApiDeps): Route {
   return v3Route({
     path: '/key',
     scope: 'any',
-    summary: "Plan, limits and usage of the caller's key",
+    summary: "Get plan, limits and usage of the caller's key",
     description:
-      'Requests of this month (UTC). Without a daily quota the allowance is that of the limit by the minute.',
+      'Requests of this month (UTC). Without a daily quota, the allowance is what the limit per minute permits.',
     handler: async (ctx, { viewer }) => {
       const perMinute = viewer.keyId === undefined ? config.RATE_LIMIT_USER : config.RATE_LIMIT_KEY;
       const month = monthOf(new Date(clock.now()));

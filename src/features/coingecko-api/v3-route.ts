@@ -43,9 +43,9 @@ export function v3Route<P extends z.ZodType = z.ZodUndefined, Q extends z.ZodTyp
     face: 'v3',
     tag: 'CoinGecko API v3',
     answers: {
-      200: 'What CoinGecko answers; X-Pricepool-State and Age tell how old it is',
+      200: 'The response in the format of CoinGecko; X-Pricepool-State and Age say how old it is',
       ...answers,
-      503: 'Nothing usable at the moment; retry after Retry-After seconds',
+      503: 'No usable data at the moment; retry after Retry-After seconds',
     },
     shortcut: (ctx) => {
       if ((ctx.req.url ?? '').length > longestUrl) {

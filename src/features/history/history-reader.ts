@@ -171,7 +171,7 @@ async function ask(
     for (const piece of older) await kick({ ...series, ...piece, urgency: 'backfill' });
     return newest;
   } catch (error) {
-    log.debug({ reason: messageOf(error) }, 'a gap of history could not be asked for');
+    log.debug({ reason: messageOf(error) }, 'missing history could not be requested');
     return undefined;
   }
 }

@@ -68,7 +68,7 @@ export function createAskForCloses({
     try {
       for (const { assetId } of worst) if (await askFor(wanted, assetId)) asked.push(assetId);
     } catch (error) {
-      log.debug({ reason: messageOf(error) }, 'lacking prices of the past could not be asked for');
+      log.debug({ reason: messageOf(error) }, 'missing past prices could not be requested');
     }
     return asked;
   };

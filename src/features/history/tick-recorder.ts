@@ -92,7 +92,7 @@ export class TickRecorder {
     }
     if (dropped === 0) return;
     this.#deps.onDropped?.(dropped);
-    this.#deps.log.warn({ candles: dropped }, 'candles were lost: Postgres does not take them fast enough');
+    this.#deps.log.warn({ candles: dropped }, 'candles were lost: Postgres does not store them fast enough');
   }
 
   #plan(ms: number): void {
@@ -110,7 +110,10 @@ export class TickRecorder {
       await this.#write();
     } catch (error) {
       pauseMs = retryMs;
-      this.#deps.log.debug({ reason: messageOf(error) }, 'candles could not be written; they are kept');
+      this.#deps.log.debug(
+        { reason: messageOf(error) },
+        'candles could not be written; they are kept for the next attempt',
+      );
     }
     this.#flushing = undefined;
     if (this.#pending.size > 0) this.#plan(pauseMs);

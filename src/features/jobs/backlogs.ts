@@ -54,7 +54,7 @@ export function createUserBacklog({
       if (known === undefined || clock.now() - known.readAt > maxAgeMs) known = read(userId);
       await known.read;
       if (known.open >= limit) {
-        throw new RateLimitedError('Too many of your jobs are unfinished', {
+        throw new RateLimitedError('You have too many unfinished jobs', {
           code: 'too_many_open_jobs',
           retryAfterSeconds,
         });
@@ -107,7 +107,7 @@ export function createPortfolioBacklog({
         throw error;
       }
       settle(userId);
-      throw new RateLimitedError(`You have ${limit} unfinished jobs on portfolios already`, {
+      throw new RateLimitedError(`You already have ${limit} unfinished jobs on portfolios`, {
         code: 'portfolio_backlog_full',
         retryAfterSeconds,
       });

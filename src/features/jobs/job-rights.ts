@@ -94,10 +94,10 @@ function mayKnowAll({ userId }: Principal, job: JobRecord): boolean {
 
 /** Name, state, progress and times; of an error its code, because its text may quote the books. */
 function concealed(job: JobRecord): JobRecord {
-  const error = job.error && { code: job.error.code, message: 'Only its owner is told more' };
+  const error = job.error && { code: job.error.code, message: 'Details are shown only to the owner' };
   return { ...job, error, resultJson: null, resolvedJson: null };
 }
 
 function noSuchJob(): NotFoundError {
-  return new NotFoundError('There is no such job', 'job_not_found');
+  return new NotFoundError('Job not found', 'job_not_found');
 }

@@ -328,7 +328,7 @@ class PostgresJobDesk implements JobDesk {
   async get(id: string, viewer: Viewer): Promise<JobRecord> {
     const job = isUuid(id) ? await orUnavailable(this.#deps.jobs.find(id)) : undefined;
     if (job === undefined || (job.userId !== viewer.userId && viewer.role !== 'admin')) {
-      throw new NotFoundError('There is no such job', 'job_not_found');
+      throw new NotFoundError('Job not found', 'job_not_found');
     }
     return job;
   }
@@ -405,7 +405,7 @@ class PostgresJobDesk implements JobDesk {
       await enqueueWork(this.#deps.queues, { name, workKey, requester: request, submission, total, ahead });
     } catch (error) {
       // Accepted all the same: the reconciler adds it.
-      this.#deps.log.warn({ workKey, reason: messageOf(error) }, 'a job could not be added yet');
+      this.#deps.log.warn({ workKey, reason: messageOf(error) }, 'a job could not be queued yet');
     }
   }
 
@@ -414,7 +414,7 @@ class PostgresJobDesk implements JobDesk {
     try {
       await announce();
     } catch (error) {
-      this.#deps.log.warn({ reason: messageOf(error) }, 'an announcement was lost');
+      this.#deps.log.warn({ reason: messageOf(error) }, 'a job event could not be published');
     }
   }
 }
@@ -425,7 +425,7 @@ async function orUnknownUser<T>(insert: Promise<T>): Promise<T> {
     return await insert;
   } catch (error) {
     if (!(error instanceof Error && 'code' in error && error.code === foreignKeyViolation)) throw error;
-    throw new UnauthenticatedError('This account does not exist any more', 'token_invalid');
+    throw new UnauthenticatedError('This account no longer exists', 'token_invalid');
   }
 }
 

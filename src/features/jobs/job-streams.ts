@@ -67,7 +67,7 @@ export function createJobStreams({
     followed.add(session);
     session.run().catch((error: unknown) => {
       if (!followed.has(session)) return;
-      log.warn({ job: job.id, reason: messageOf(error) }, 'a job stream broke off');
+      log.warn({ job: job.id, reason: messageOf(error) }, 'a job stream was interrupted');
       onFault();
     });
     return () => {
@@ -79,7 +79,7 @@ export function createJobStreams({
   const jobId = z.uuid('is not the id of a job').transform((text) => text.toLowerCase());
   realtime.registerTopic('jobs', {
     most: mostJobs,
-    tooMany: `A connection follows ${mostJobs} jobs at most`,
+    tooMany: `A connection can follow at most ${mostJobs} jobs`,
     item: jobId,
     fields: {
       subscribe: {

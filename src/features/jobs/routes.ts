@@ -29,7 +29,7 @@ const uuid = z.uuid();
  * @throws {NotFoundError} it is no UUID, so there is no such job.
  */
 function jobIdOf({ id }: z.output<typeof jobPath>): string {
-  if (!uuid.safeParse(id).success) throw new NotFoundError('There is no such job', 'job_not_found');
+  if (!uuid.safeParse(id).success) throw new NotFoundError('Job not found', 'job_not_found');
   return id.toLowerCase();
 }
 
@@ -39,10 +39,10 @@ interface JobDeps {
 }
 
 const tag = 'Jobs';
-const missing = 'There is no such job, it is somebody else’s, or the API key may not see jobs of its kind';
+const missing = 'Job not found, or the API key may not see jobs of this kind';
 const kinds =
-  'An API key sees jobs on portfolios with `portfolio:read` (to cancel them: `portfolio:write`), all others with `jobs:write`.';
-const unavailable = 'The database is away; see Retry-After';
+  'For jobs on portfolios an API key needs `portfolio:read` (to cancel them: `portfolio:write`), for all others `jobs:write`.';
+const unavailable = 'Database unavailable; see Retry-After';
 
 /** Listing, polling, cancelling and following jobs. */
 export function jobRoutes(deps: JobDeps): Route[] {
@@ -56,7 +56,7 @@ function list({ jobs: { desk } }: JobDeps): Route {
     access: 'user',
     scope: seeJobs,
     tag,
-    summary: 'Your jobs, the newest first',
+    summary: 'List your jobs, newest first',
     description: kinds,
     query: jobsQuery,
     answers: { 200: 'A page of jobs, without results', 503: unavailable },
@@ -77,9 +77,9 @@ function poll({ jobs: { desk } }: JobDeps): Route {
     access: 'user',
     scope: seeJobs,
     tag,
-    summary: 'One job, with its result once it has completed',
+    summary: 'Get a job, with its result once it has completed',
     params: jobPath,
-    headers: { 'If-None-Match': 'The ETag of an earlier answer; 304 when nothing has changed since' },
+    headers: { 'If-None-Match': 'The ETag of an earlier response; 304 when nothing has changed since' },
     answers: {
       200: 'The job; Retry-After while it runs',
       304: 'Nothing has changed',
@@ -108,12 +108,12 @@ function cancel({ jobs: { desk } }: JobDeps): Route {
     scope: cancelJobs,
     tag,
     summary: 'Cancel a job',
-    description: 'A job that has ended stays as it is.',
+    description: 'A job that has ended is not changed.',
     params: jobPath,
-    answers: { 200: 'The job as it is now', 404: missing, 503: unavailable },
+    answers: { 200: 'The job after the request', 404: missing, 503: unavailable },
     handler: async (ctx, { params, viewer }) => {
       const job = await cancelFor(viewer, desk, jobIdOf(params));
-      const message = job.state === 'cancelled' ? 'Job cancelled' : 'The job had ended already';
+      const message = job.state === 'cancelled' ? 'Job cancelled' : 'The job had already ended';
       answer(ctx, { message, data: presentJob(job) });
     },
   });
@@ -127,12 +127,12 @@ function follow({ jobs: { desk, streams }, realtime }: JobDeps): Route {
     scope: seeJobs,
     takesTicket: true,
     tag,
-    summary: 'The events of a job as they happen (Server-Sent Events)',
+    summary: 'Stream the events of a job (Server-Sent Events)',
     params: jobPath,
-    headers: { 'Last-Event-ID': 'Id of the last event that was received; what came after it is sent again' },
+    headers: { 'Last-Event-ID': 'Id of the last event received; later events are sent again' },
     answers: {
       200: 'hello, job.progress, job.coin, job.completed, job.failed, job.cancelled, heartbeat, reset, drain',
-      204: 'The job has ended, and its last event was received: do not come back',
+      204: 'The job has ended and its last event was received; do not reconnect',
       404: missing,
       503: unavailable,
     },

@@ -23,7 +23,7 @@ export const timeout = z
   .min(1, timeoutRule)
   .max(maxWaitSeconds, timeoutRule)
   .optional()
-  .meta({ description: 'Seconds to wait for the result; without it the answer is 202 at once' });
+  .meta({ description: 'Seconds to wait for the result; absent: 202 at once' });
 
 /** What submitting needs of the API. */
 export interface SubmitDeps {
@@ -36,16 +36,16 @@ export interface SubmitDeps {
 export const submissionDescribed = {
   headers: {
     'Idempotency-Key':
-      '1 to 255 visible ASCII characters: the same key and body (timeout aside) give the same job, another body is refused',
-    Prefer: 'wait=n waits n seconds (60 at most) for the result',
+      '1 to 255 visible ASCII characters: the same key and body (ignoring timeout) return the same job; another body is refused',
+    Prefer: 'wait=n waits up to n seconds (at most 60) for the result',
   },
   answers: {
-    200: 'The result, when the client waits and it is done in time',
+    200: 'The result, if the client waits and the job completes in time',
     202: 'The job was accepted; poll it at Location or follow its events',
     409: 'The job was cancelled while the client waited',
-    422: 'A field breaks a rule, or the job failed while the client waited because of what it was given',
-    502: 'The job failed while the client waited, by no fault of the client',
-    503: 'The database is away or too many jobs are waiting; nothing was accepted, see Retry-After',
+    422: 'A field is not valid, or the job failed because of its input while the client waited',
+    502: 'The job failed while the client waited, through no fault of the client',
+    503: 'Database unavailable, or too many jobs are waiting; nothing was accepted, see Retry-After',
   },
 } as const;
 
@@ -105,7 +105,7 @@ export async function waitForEnd(
   wait: { readonly accepted: JobRecord; readonly waitSeconds: number; readonly viewer: Principal },
 ): Promise<JobRecord> {
   const gone = new AbortController();
-  const leave = (): void => gone.abort(new Error('the client went away'));
+  const leave = (): void => gone.abort(new Error('the client disconnected'));
   ctx.res.once('close', leave);
   try {
     const job = await desk.waitForEnd(wait.accepted, wait.waitSeconds * 1000, gone.signal);

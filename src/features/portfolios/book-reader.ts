@@ -57,7 +57,7 @@ export function createBookReader({
     try {
       // Whoever changed the transactions asked already; that may have been lost.
       await askForUpdate(portfolioId).catch((error: unknown) => {
-        log.debug({ reason: messageOf(error) }, 'an update of books could not be asked for');
+        log.debug({ reason: messageOf(error) }, 'an update of the books could not be requested');
       });
       for (;;) {
         const found = await look();
@@ -117,7 +117,7 @@ async function currentOf(
   portfolioId: string,
 ): Promise<BookedPortfolio | undefined> {
   const found = await pages.find(portfolioId);
-  if (found === undefined) throw new NotFoundError('There is no such portfolio', 'portfolio_not_found');
+  if (found === undefined) throw new NotFoundError('Portfolio not found', 'portfolio_not_found');
   return found.portfolio.booksVersion === found.portfolio.bookedVersion ? found : undefined;
 }
 
@@ -159,7 +159,9 @@ async function readLots(
       ? await poolsOf(pages, portfolio, spans)
       : await pages.lots(portfolio, spans);
   if (lots.length !== spans.reduce((sum, span) => sum + span.limit, 0))
-    throw new BooksBehindError(`the marks of portfolio ${portfolio.id} are of other books`);
+    throw new BooksBehindError(
+      `the checkpoints of portfolio ${portfolio.id} belong to another version of its books`,
+    );
   return { lots, total: all.reduce((sum, each) => sum + each.openLots, 0) };
 }
 

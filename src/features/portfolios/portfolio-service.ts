@@ -119,7 +119,7 @@ function confirmOwner(portfolio: Portfolio, viewer: Viewer): void {
 }
 
 function missing(): NotFoundError {
-  return new NotFoundError('There is no such portfolio, or it is somebody else’s', 'portfolio_not_found');
+  return new NotFoundError('Portfolio not found', 'portfolio_not_found');
 }
 
 /** See {@link createPortfolioService}. */
@@ -153,7 +153,7 @@ export function createPortfolioService(
   // What is lost here is found by maintenance, by the versions of the books.
   const updateBooks = (portfolioId: string): void => {
     update(portfolioId).catch((error: unknown) => {
-      log.debug({ portfolioId, reason: messageOf(error) }, 'an update of books could not be queued');
+      log.debug({ portfolioId, reason: messageOf(error) }, 'an update of the books could not be queued');
     });
   };
   const takeTurn = createWriteTurns();

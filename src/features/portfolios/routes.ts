@@ -25,8 +25,8 @@ type PortfolioDeps = Pick<PortfolioService, 'portfolios'>;
 
 const tag = 'Portfolios';
 const path = '/api/v1/portfolios';
-const missing = 'There is no such portfolio, or it is somebody else’s';
-const unavailable = 'The database is away; see Retry-After';
+const missing = 'Portfolio not found';
+const unavailable = 'Database unavailable; see Retry-After';
 
 /** Portfolios of the user: making, listing, reading, changing and deleting them. */
 export function portfolioRoutes(deps: PortfolioDeps): Route[] {
@@ -40,10 +40,10 @@ function create({ portfolios }: PortfolioDeps): Route {
     access: 'user',
     scope: 'portfolio:write',
     tag,
-    summary: 'Make a portfolio',
+    summary: 'Create a portfolio',
     body: newPortfolioBody,
     answers: {
-      201: 'The portfolio; Location says where it is',
+      201: 'The portfolio; Location has its URL',
       409: 'You have as many as one may have',
       503: unavailable,
     },
@@ -51,7 +51,7 @@ function create({ portfolios }: PortfolioDeps): Route {
       const { base_currency: baseCurrency, time_zone: timeZone } = rest;
       const portfolio = await portfolios.create(viewer, { name, method, baseCurrency, timeZone });
       ctx.set('Location', portfolioUrl(portfolio.id));
-      answerPortfolio(ctx, portfolio, { status: 201, message: 'Portfolio made' });
+      answerPortfolio(ctx, portfolio, { status: 201, message: 'Portfolio created' });
     },
   });
 }
@@ -63,7 +63,7 @@ function list({ portfolios }: PortfolioDeps): Route {
     access: 'user',
     scope: 'portfolio:read',
     tag,
-    summary: 'Your portfolios, the newest first',
+    summary: 'List your portfolios, newest first',
     query: pagingQuery,
     answers: { 200: 'A page of portfolios', 503: unavailable },
     handler: async (ctx, { viewer, query }) => {
@@ -80,9 +80,9 @@ function read({ portfolios }: PortfolioDeps): Route {
     access: 'user',
     scope: 'portfolio:read',
     tag,
-    summary: 'One portfolio',
+    summary: 'Get a portfolio',
     params: portfolioPath,
-    headers: { 'If-None-Match': 'The ETag of an earlier answer; 304 when nothing has changed since' },
+    headers: { 'If-None-Match': 'The ETag of an earlier response; 304 when nothing has changed since' },
     answers: { 200: 'The portfolio', 304: 'Nothing has changed', 404: missing, 503: unavailable },
     handler: async (ctx, { params, viewer }) => {
       const portfolio = await portfolios.get(portfolioIdOf(params), viewer);
@@ -102,15 +102,15 @@ function change({ portfolios }: PortfolioDeps, method: 'PATCH' | 'PUT'): Route {
     tag,
     summary: 'Change a portfolio',
     description:
-      'What is absent stays. Another method or time zone has the books kept anew. The base currency is fixed from the ' +
-      'first transaction on.',
+      'Omitted fields keep their value. Changing the method or time zone rebuilds the books from scratch. The base currency is fixed ' +
+      'from the first transaction on.',
     params: portfolioPath,
     body: portfolioChangesBody,
     headers: ifMatchHeader,
     answers: {
-      200: 'The portfolio as it is now',
+      200: 'The updated portfolio',
       404: missing,
-      409: 'It has transactions, which are valued in its base currency',
+      409: 'The portfolio has transactions, so its base currency cannot change',
       ...ifMatchAnswers,
       503: unavailable,
     },
@@ -133,7 +133,7 @@ function remove({ portfolios }: PortfolioDeps): Route {
     summary: 'Delete a portfolio with all that is in it',
     params: portfolioPath,
     headers: ifMatchHeader,
-    answers: { 200: 'It is gone', 404: missing, ...ifMatchAnswers, 503: unavailable },
+    answers: { 200: 'Deleted', 404: missing, ...ifMatchAnswers, 503: unavailable },
     handler: async (ctx, { params, viewer }) => {
       const id = portfolioIdOf(params);
       await portfolios.remove({ id, viewer, expected: expectedVersion(ctx) });

@@ -23,7 +23,7 @@ const baseCurrency = currency.unwrap();
 
 const method = z.enum(costBasisMethods, `must be one of ${costBasisMethods.join(', ')}`).meta({
   description:
-    'Which lots a disposal consumes; average is a moving average, uk_pool the share matching of the United Kingdom',
+    'Which lots a disposal consumes; average is a moving average, uk_pool the share matching rules of the United Kingdom',
 });
 
 const timeZone = z
@@ -39,13 +39,13 @@ const timeZone = z
     });
     return z.NEVER;
   })
-  .meta({ description: 'IANA time zone of its days', examples: ['Europe/Berlin'] });
+  .meta({ description: 'IANA time zone in which its days start and end', examples: ['Europe/Berlin'] });
 
 /** Body of `POST /portfolios`. */
 export const newPortfolioBody = z.strictObject({
   name,
   base_currency: baseCurrency.default('usd').meta({
-    description: 'Currency that everything in it is valued in; fixed from its first transaction on',
+    description: 'Currency of all values in the portfolio; fixed from its first transaction on',
   }),
   method: method.default('fifo'),
   time_zone: timeZone.default('UTC'),
@@ -74,8 +74,7 @@ const uuid = z.uuid();
  * @throws {NotFoundError} it is no UUID, so there is no such portfolio.
  */
 export function portfolioIdOf({ id }: z.output<typeof portfolioPath>): string {
-  if (!uuid.safeParse(id).success)
-    throw new NotFoundError('There is no such portfolio, or it is somebody else’s', 'portfolio_not_found');
+  if (!uuid.safeParse(id).success) throw new NotFoundError('Portfolio not found', 'portfolio_not_found');
   return id.toLowerCase();
 }
 

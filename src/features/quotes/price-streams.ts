@@ -70,7 +70,7 @@ export function createPriceStreams({
     .default(1);
   realtime.registerTopic('coins', {
     most: mostCoins,
-    tooMany: `A connection watches ${mostCoins} coins at most`,
+    tooMany: `A connection can watch at most ${mostCoins} coins`,
     item: coin,
     fields: { subscribe: { currency, interval }, unsubscribe: { currency } },
     hello: () => ({ epoch: hub.epoch, seq: hub.seq }),

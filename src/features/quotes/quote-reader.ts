@@ -374,7 +374,7 @@ export class QuoteReader {
     // Listening before asking: the page may come at once.
     const arrival = this.#nextRanking({ currency, page, waitMs: stored === undefined ? waitMs : 0 });
     await enqueue.markets(currency, { page }).catch((error: unknown) => {
-      log.debug({ reason: messageOf(error) }, 'a ranking was not asked for');
+      log.debug({ reason: messageOf(error) }, 'a ranking could not be requested');
     });
     return (await arrival) ?? stored;
   }
@@ -412,7 +412,7 @@ function staleOf(readings: ReadonlyMap<string, QuoteReading>): string[] {
 
 function cacheAway(cause: unknown): UnavailableError {
   const options = { code: 'cache_unavailable', retryAfterSeconds: 2, cause };
-  return new UnavailableError('The cache does not answer', options);
+  return new UnavailableError('Cache unavailable', options);
 }
 
 const freshJson = new WeakMap<CachedQuote, string>();

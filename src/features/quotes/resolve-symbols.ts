@@ -50,5 +50,5 @@ function resolveOne(symbol: string, candidates: readonly Asset[]): ResolvedSymbo
 }
 
 function refuse(message: string): never {
-  throw new ValidationError('The request breaks a rule', [{ field: 'symbols', message }]);
+  throw new ValidationError('The request is not valid', [{ field: 'symbols', message }]);
 }

@@ -19,7 +19,7 @@ import { boundedArray, coin, coins, currency, wholeNumber } from '../../platform
 import { callbackUrl } from '../webhooks/schemas.ts';
 
 const quantityRule = 'must be a decimal of zero or more with at most 20 digits before and 18 after the point';
-const digitsRule = 'has more digits than a JSON number can hold; send it as text';
+const digitsRule = 'has more digits than a JSON number can hold; send it as a string';
 
 const quantity = z
   .union([z.string(), z.number()], { error: quantityRule })
@@ -31,7 +31,7 @@ const quantity = z
   })
   .meta({
     description:
-      'Decimal; as a string it may have 20 digits before and 18 after the point, as a number 15 in all',
+      'Decimal: as a string with at most 20 digits before and 18 after the point, as a number with at most 15 digits',
     examples: ['0.125'],
   });
 
@@ -53,7 +53,7 @@ const bulkBody = z
   .strictObject({
     coins: coins.optional(),
     symbols: symbols.optional().meta({
-      description: 'Symbols, each of which stands for the largest coin by market capitalisation that has it',
+      description: 'Symbols; each selects the largest coin by market capitalisation with that symbol',
     }),
     currency,
     timeout,
@@ -100,7 +100,7 @@ const clearQuery = z.strictObject({
       boundedArray(coin, maxAssetsPerRequest),
     )
     .optional()
-    .meta({ description: 'Comma-separated asset ids; all when absent' }),
+    .meta({ description: 'Comma-separated asset ids; absent: all' }),
 });
 
 /** What a later feature knows of the price sources. Both reject when it cannot be read. */
@@ -134,8 +134,9 @@ function single({ quotes, upstream, config }: PriceDeps): Route {
     access: 'user',
     scope: 'prices:read',
     tag,
-    summary: 'The quote of one coin',
-    description: 'From the cache. Without a usable quote the pipeline has a bounded time to bring one.',
+    summary: 'Get the quote of a coin',
+    description:
+      'From the cache. Without a usable quote, the request waits a limited time for one to be fetched.',
     params: coinPath,
     query: quoteQuery,
     answers: {
@@ -188,7 +189,7 @@ function popular({ quotes, upstream, config }: PriceDeps): Route {
     access: 'user',
     scope: 'prices:read',
     tag,
-    summary: 'The largest coins by market capitalisation',
+    summary: 'List the largest coins by market capitalisation',
     query: popularQuery,
     answers: { 200: 'Quotes in the order of their rank', 503: unavailable },
     handler: async (ctx, { query: { currency, limit } }) => {
@@ -200,9 +201,9 @@ function popular({ quotes, upstream, config }: PriceDeps): Route {
 }
 
 const messages: Readonly<Record<string, string>> = {
-  pending: 'The quote is on its way',
+  pending: 'The quote is being fetched',
   rate_limited: 'The upstream budget allows no call at the moment',
-  unavailable: 'The price source does not answer',
+  unavailable: 'The price source does not respond',
 };
 
 async function refusalOf(
@@ -230,9 +231,9 @@ export function cacheRoutes({
     access: 'user',
     scope: 'prices:read',
     tag: 'Prices',
-    summary: 'What the cache holds and what is left of the budget',
+    summary: 'Get the contents of the cache and what is left of the budget',
     answers: {
-      200: 'Counts by state, hits, misses, ages, memory, and the budget (null when it cannot be read): calls a minute, credits of the month, until when they last at the rate of the last hour, the freshness that can be afforded now, how the price sources stand, and why the last call of each failed',
+      200: 'Counts by state, hits, misses, ages, memory, and the budget (null when it cannot be read): calls per minute, credits of the month, when they run out at the rate of the last hour, the age of quotes that the budget can sustain, and for each price source its state and why its last call failed',
     },
     handler: async (ctx) => {
       const budget = await withDeadline(upstream.budgetState(), 1_000, 'reading the budget').catch(
@@ -258,9 +259,9 @@ export function cacheRoutes({
     access: 'admin',
     scope: 'admin',
     tag: 'Prices',
-    summary: 'Forget quotes',
+    summary: 'Delete quotes from the cache',
     query: clearQuery,
-    answers: { 200: 'How many were removed', 503: 'The cache does not answer; see Retry-After' },
+    answers: { 200: 'How many were deleted', 503: 'Cache unavailable; see Retry-After' },
     handler: async (ctx, { query: { coins } }) => {
       answer(ctx, { message: 'Cache cleared', data: { removed: await quotes.clear(coins) } });
     },
@@ -329,8 +330,8 @@ function bulkRoute(deps: SubmissionDeps): Route {
     tag: 'Prices',
     summary: 'Fetch the quotes of many coins as a job',
     description:
-      'Coins by id, by symbol, or both. A symbol stands for the largest coin by market capitalisation that has it: `resolved` ' +
-      'in job and result shows the choice. An unknown symbol is an error in `resolved`, and 422 when nothing is left to fetch.',
+      'Coins by id, by symbol, or both. A symbol selects the largest coin by market capitalisation with that symbol: `resolved` ' +
+      'in the job and its result shows the choice. An unknown symbol is an error in `resolved`, and 422 when no coin is left to fetch.',
     body: bulkBody,
     ...submissionDescribed,
     handler: async (ctx, { body, viewer }) => {
@@ -354,7 +355,7 @@ function portfolioRoute(deps: SubmissionDeps): Route {
     access: 'user',
     scope: 'jobs:write',
     tag: 'Prices',
-    summary: 'Fetch the quotes of some holdings, and their value, as a job',
+    summary: 'Fetch the quotes of holdings and their value as a job',
     description: 'With coins alone this is a bulk job; with holdings the result has a total_value.',
     body: portfolioBody,
     ...submissionDescribed,

@@ -15,7 +15,7 @@ const watched = boundedArray(coin, maxAssetsPerRequest).transform((ids) => [...n
 const priceStreamQuery = z.strictObject({
   coins: z
     .preprocess((text) => (typeof text === 'string' ? text.split(',') : text), watched)
-    .meta({ description: 'Comma-separated asset ids, 250 at most', examples: ['bitcoin,ethereum'] }),
+    .meta({ description: 'Comma-separated asset ids, at most 250', examples: ['bitcoin,ethereum'] }),
   currency,
   ...streamFields,
 });
@@ -66,14 +66,15 @@ function priceStream({ realtime, prices }: StreamDeps): Route {
     scope: 'prices:read',
     takesTicket: true,
     tag,
-    summary: 'Prices as they change (Server-Sent Events)',
+    summary: 'Stream prices as they change (Server-Sent Events)',
     description:
-      'Only observed prices are sent: an interval without a new one sends nothing, and a quote that nobody renews is sent once more as stale. A limit is told by the event limit, not by a status, because browsers do not come back after one.',
+      'Only observed prices are sent: an interval without a new price sends nothing, and a quote that is no longer refreshed is sent once more as stale. Limits are reported by the event limit, not by a status, because browsers do not reconnect after an error status.',
     query: priceStreamQuery,
     headers: {
-      'Last-Event-ID': 'Id of the last event; prices go on with the newest, max_updates with its count',
+      'Last-Event-ID':
+        'Id of the last event; prices continue with the newest, and max_updates continues from its count',
     },
-    answers: { 200: events, 204: 'max_updates have been sent: do not come back' },
+    answers: { 200: events, 204: 'max_updates have been sent; do not reconnect' },
     produces,
     handler: async (ctx, { query, viewer }) => {
       if (ctx.method === 'HEAD') {
@@ -100,12 +101,12 @@ function portfolioStream({ realtime, prices }: StreamDeps): Route {
     access: 'user',
     scope: 'prices:read',
     tag,
-    summary: 'The prices of some holdings, and their value, as they change (Server-Sent Events over POST)',
+    summary: 'Stream the prices of holdings and their value (Server-Sent Events over POST)',
     description: 'With holdings, each event portfolio has the rows that have changed and the total of all.',
     body: portfolioStreamBody,
     answers: {
       200: events.replace('price', 'portfolio'),
-      204: 'max_updates have been sent: do not come back',
+      204: 'max_updates have been sent; do not reconnect',
     },
     produces,
     handler: async (ctx, { body, viewer }) => {

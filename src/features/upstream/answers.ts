@@ -41,7 +41,7 @@ export function busyOf(
 ): ProviderBusyError | undefined {
   const asked = status === 503 ? retryAfterMs(headers['retry-after'], clock) : undefined;
   if (asked === undefined) return undefined;
-  const message = `${provider} answered 503 and wants no call for ${Math.ceil(asked / 1000)} s`;
+  const message = `${provider} answered 503 and asks for no calls for ${Math.ceil(asked / 1000)} s`;
   return new ProviderBusyError(message, { provider, providerStatus: status, retryAfterMs: asked });
 }
 
@@ -66,7 +66,7 @@ export function rateLimitOf(
   atLeastMs = 0,
 ): ProviderRateLimitError {
   const asked = Math.max(atLeastMs, retryAfterMs(headers['retry-after'], clock) ?? defaultRetryAfterMs);
-  const message = `${provider} says: too many requests`;
+  const message = `${provider} reports too many requests`;
   return new ProviderRateLimitError(message, { provider, providerStatus: status, retryAfterMs: asked });
 }
 

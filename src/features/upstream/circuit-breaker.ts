@@ -113,7 +113,7 @@ export function createCircuitBreaker(options: {
     await what.catch((error: unknown) =>
       log.debug(
         { provider: name, reason: messageOf(error) },
-        'the state of a circuit breaker was not stored',
+        'the state of a circuit breaker could not be stored',
       ),
     );
   };
@@ -125,14 +125,15 @@ export function createCircuitBreaker(options: {
         if (state === 'open') return { state, retryInMs: Math.max(1, Number(ms)) };
         return { state: state === 'probe' ? 'probe' : 'closed' };
       } catch (error) {
-        log.debug({ provider: name, reason: messageOf(error) }, 'a circuit breaker cannot be asked');
+        log.debug({ provider: name, reason: messageOf(error) }, 'a circuit breaker cannot be read');
         return { state: 'closed' };
       }
     },
     async succeeded() {
       await quietly(
         withDeadline(redis.del(key), redisTimeoutMs, 'Redis').then((removed) => {
-          if (removed > 0) log.info({ provider: name }, 'the provider answers again');
+          if (removed > 0)
+            log.info({ provider: name }, 'circuit breaker closed: the provider responds again');
         }),
       );
     },
@@ -144,7 +145,7 @@ export function createCircuitBreaker(options: {
           if (Number(pause) > 0)
             log.warn(
               { provider: name, pauseMs: Number(pause) },
-              'the provider fails, nobody calls it for a while',
+              'circuit breaker opened: the provider fails and is not called for a while',
             );
         }),
       );

@@ -113,7 +113,7 @@ export function createFailureNotes({
         .set(keys.lastFailure(name), JSON.stringify(failure), 'PX', keptMs)
         .exec()
         .catch((problem: unknown) => {
-          log.debug({ reason: messageOf(problem) }, 'a failed upstream call was not noted');
+          log.debug({ reason: messageOf(problem) }, 'a failed upstream call was not recorded');
         });
       return failure;
     },

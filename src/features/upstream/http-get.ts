@@ -130,7 +130,9 @@ async function decoded(
       bytes = await decode(bytes, { maxOutputLength: maxBytes });
     } catch (cause) {
       const tooLarge = codeOf(cause) === 'ERR_BUFFER_TOO_LARGE';
-      throw new EncodingError(tooLarge ? 'more than is allowed' : `what is no ${name}`, { cause });
+      throw new EncodingError(tooLarge ? 'a body over the size limit' : `data that is not ${name}`, {
+        cause,
+      });
     }
   }
   return bytes;
@@ -175,7 +177,7 @@ function wireError(error: unknown, provider: string): ProviderError {
   if (error instanceof EncodingError)
     return new ProviderResponseError(`${provider} sent ${error.message}`, options);
   if (code === 'UND_ERR_RES_EXCEEDED_MAX_SIZE') {
-    return new ProviderResponseError(`${provider} sent more than is allowed`, options);
+    return new ProviderResponseError(`${provider} sent a body over the size limit`, options);
   }
   if (/^UND_ERR_(CONNECT|HEADERS|BODY)_TIMEOUT$|^ETIMEDOUT$/.test(code)) {
     return withCode(new ProviderTimeoutError(`${provider} did not answer in time (${code})`, options), code);

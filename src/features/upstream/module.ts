@@ -34,23 +34,23 @@ export function createUpstreamModule(
       );
       budget(
         'upstream_credits_last_until_seconds',
-        'When the credits are used up at the rate of the last hour, the end of the month at the latest (Unix time).',
+        'When the credits run out at the rate of the last hour, at most the end of the month (Unix time).',
         ({ month }) => month && (month.lastsUntil ?? month.endsAt) / 1000,
       );
       budget(
         'quote_freshness_affordable_seconds',
-        'Age that quotes reach if every call that can be afforded renews what is read.',
+        'Age of quotes that the budget can sustain for the assets that are read.',
         ({ freshnessSeconds }) => freshnessSeconds,
       );
       const each = (of: (source: PriceSourceState) => number) => async () =>
         Object.fromEntries((await sources()).map((source) => [source.name, of(source)]));
-      metrics.gauge('price_source_failures', 'Failures in a row of a price source.', {
+      metrics.gauge('price_source_failures', 'Consecutive failures of a price source.', {
         label: 'source',
         read: each(({ failures }) => failures),
       });
       metrics.gauge(
         'price_source_available',
-        'Whether a price source is called: 1, or 0 while its circuit breaker is open.',
+        '1 while the circuit breaker of a price source is closed, so that calls pass.',
         {
           label: 'source',
           read: each(({ state }) => Number(state === 'closed')),

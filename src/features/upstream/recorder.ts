@@ -166,7 +166,7 @@ export function readExchanges(dir: string): readonly Recording[] {
   const names = readdirSync(dir)
     .filter((name) => name.endsWith('.json') && !name.startsWith('.'))
     .sort();
-  if (names.length === 0) throw new Error(`There is no recorded exchange in ${dir}`);
+  if (names.length === 0) throw new Error(`There are no recorded exchanges in ${dir}`);
   return names.map((name) => {
     try {
       const { provider, request, response } = exchangeSchema.parse(
@@ -175,7 +175,7 @@ export function readExchanges(dir: string): readonly Recording[] {
       const { status, headers, body } = response;
       return { provider, url: request.url, answer: { status, headers, text: body } };
     } catch (error) {
-      throw new Error(`${basename(name)} is no recorded exchange`, { cause: error });
+      throw new Error(`${basename(name)} is not a recorded exchange`, { cause: error });
     }
   });
 }

@@ -153,7 +153,7 @@ class Gate {
     );
     await withDeadline(Promise.all(this.#settling), settleTimeoutMs, 'settling grants').catch(
       (error: unknown) =>
-        this.#options.log.warn({ reason: messageOf(error) }, 'some ends of calls were not stored'),
+        this.#options.log.warn({ reason: messageOf(error) }, 'the end of some calls was not stored'),
     );
   }
 
@@ -217,7 +217,10 @@ class Gate {
       caller.gaveUp.throwIfAborted();
     }
     if (grant.since.elapsedMs() > (this.#options.maxGrantAgeMs ?? 2_000)) {
-      this.#options.log.warn({ grant: grant.id }, 'a grant was too old to be used: this process was stopped');
+      this.#options.log.warn(
+        { grant: grant.id },
+        'a grant was too old to be used: this process was suspended',
+      );
       await grant.release();
       return { waitMs: 0, reason: 'paced' };
     }
@@ -231,7 +234,7 @@ class Gate {
   async #makeCall<T>({ request, call }: Caller<T>, grant: Grant): Promise<T> {
     const { budget, onCall } = this.#options;
     const reason = (): Error =>
-      new ProviderTimeoutError('The call did not end in the time of its grant', { provider: budget.key });
+      new ProviderTimeoutError('The call took longer than its grant allows', { provider: budget.key });
     const deadline = { parent: request.signal, ms: grant.lastsMs, since: grant.since, reason };
     const { signal, dispose } = signalWithDeadline(deadline);
     const since = startStopwatch();

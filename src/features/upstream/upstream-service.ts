@@ -98,7 +98,7 @@ export function createUpstreamService(
     openSources: once((): UpstreamSources => {
       const context = contextOf(platform);
       const [member, ...others] = names.map((name) => openMember(platform, name, { context, budgetOf }));
-      if (member === undefined) throw new Error('There is no price source');
+      if (member === undefined) throw new Error('No price source is configured');
       const chain = createProviderChain({
         members: [member, ...others],
         failoverMs: config.PROVIDER_FAILOVER_AFTER,
@@ -181,7 +181,7 @@ function openMember(
       });
     },
   });
-  shutdown.add('work', `upstream gate of ${name}`, () => gate.stop());
+  shutdown.add('work', `upstream limiter of ${name}`, () => gate.stop());
   const breaker = createCircuitBreaker({
     redis,
     log,

@@ -16,8 +16,8 @@ interface WebhookDeps {
 
 const tag = 'Webhooks';
 const path = '/api/v1/webhooks';
-const missing = 'There is no such delivery, or it is somebody else’s';
-const unavailable = 'The database is away; see Retry-After';
+const missing = 'Delivery not found';
+const unavailable = 'Database unavailable; see Retry-After';
 
 /** Calls of ours to a receiver that somebody names: enough to try one out. */
 const testPolicy = { name: 'webhook-tests', limit: 60, windowSeconds: 3_600 };
@@ -36,9 +36,9 @@ function secret({ webhooks }: WebhookDeps): Route {
     access: 'user',
     scope: 'session',
     tag,
-    summary: 'The secret that your webhooks are signed with',
-    description: 'Webhooks are signed as the specification Standard Webhooks says.',
-    answers: { 200: 'The secret, as libraries of Standard Webhooks take it', 503: unavailable },
+    summary: 'Get the secret that signs your webhooks',
+    description: 'Webhooks are signed according to the Standard Webhooks specification.',
+    answers: { 200: 'The secret, in the format of Standard Webhooks libraries', 503: unavailable },
     handler: async (ctx, { viewer }) => {
       const shown = await webhooks.secret(viewer.userId);
       ctx.set('Cache-Control', 'no-store');
@@ -54,9 +54,8 @@ function rotate({ webhooks, access: { allowances } }: WebhookDeps): Route {
     access: 'user',
     scope: 'session',
     tag,
-    summary: 'Begin a new secret',
-    description:
-      'The one before it signs too for 24 hours; one that was rotated before that is void at once.',
+    summary: 'Rotate the secret',
+    description: 'For 24 hours the previous secret also signs; any older secret is no longer valid.',
     answers: { 200: 'The new secret', 503: unavailable },
     handler: async (ctx, { viewer }) => {
       await charge(ctx, () => allowances.take(rotationPolicy, viewer.userId));
@@ -74,8 +73,8 @@ function list({ webhooks }: WebhookDeps): Route {
     access: 'user',
     scope: 'webhooks:read',
     tag,
-    summary: 'Your webhooks, the newest first',
-    description: 'state=dead shows the dead letters: those that were given up.',
+    summary: 'List your webhooks, newest first',
+    description: 'state=dead lists the dead letters: deliveries that were given up.',
     query: deliveriesQuery,
     answers: { 200: 'A page of deliveries, without bodies', 503: unavailable },
     handler: async (ctx, { query: { page, limit, state }, viewer: { userId } }) => {
@@ -93,7 +92,7 @@ function one({ webhooks }: WebhookDeps): Route {
     access: 'user',
     scope: 'webhooks:read',
     tag,
-    summary: 'One webhook, with its body',
+    summary: 'Get a webhook, with its body',
     params: deliveryPath,
     answers: { 200: 'The delivery', 404: missing, 503: unavailable },
     handler: async (ctx, { params, viewer }) => {
@@ -110,12 +109,12 @@ function retry({ webhooks, access: { allowances } }: WebhookDeps): Route {
     access: 'user',
     scope: 'webhooks:write',
     tag,
-    summary: 'Begin a webhook anew that was given up, or that waits for its next attempt',
+    summary: 'Retry a webhook that was given up or that waits for its next attempt',
     params: deliveryPath,
     answers: {
-      202: 'It is attempted at once, and all attempts are before it',
+      202: 'The delivery is attempted at once, and its attempts are counted from zero',
       404: missing,
-      409: 'It was delivered, is being attempted, its job is no longer kept, or too many are waiting',
+      409: 'The webhook was delivered, is being attempted, its job is no longer stored, or too many are waiting',
       503: unavailable,
     },
     handler: async (ctx, { params, viewer }) => {
@@ -134,9 +133,9 @@ function tryOut({ webhooks, access: { allowances } }: WebhookDeps): Route {
     access: 'user',
     scope: 'webhooks:write',
     tag,
-    summary: 'Send a webhook that tells of nothing, to try a receiver out',
+    summary: 'Send a test webhook',
     body: testBody,
-    answers: { 202: 'The delivery; its state is to be read at links.self', 503: unavailable },
+    answers: { 202: 'The delivery; links.self has its state', 503: unavailable },
     handler: async (ctx, { body, viewer }) => {
       await charge(ctx, () => allowances.take(testPolicy, viewer.userId));
       const delivery = await webhooks.test(viewer.userId, body.url);

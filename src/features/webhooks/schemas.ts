@@ -12,11 +12,11 @@ const url = z
 /** Where the end of a job is to be told; the rules of its text are those of the deployment, and checked when it is submitted. */
 export const callbackUrl = url
   .optional()
-  .meta({ description: 'URL that the end of the job is posted to as a signed webhook', format: 'uri' });
+  .meta({ description: 'URL that receives a signed webhook when the job ends', format: 'uri' });
 
 /** Body of `POST /webhooks/test`. */
 export const testBody = z.strictObject({
-  url: url.meta({ description: 'Where the test is posted to', format: 'uri' }),
+  url: url.meta({ description: 'URL that receives the test', format: 'uri' }),
 });
 
 /** Query of `GET /webhooks/deliveries`. */
@@ -36,6 +36,6 @@ const uuid = z.uuid();
  * @throws {NotFoundError} it is no UUID, so there is no such delivery.
  */
 export function deliveryIdOf({ id }: z.output<typeof deliveryPath>): string {
-  if (!uuid.safeParse(id).success) throw new NotFoundError('There is no such delivery', 'delivery_not_found');
+  if (!uuid.safeParse(id).success) throw new NotFoundError('Delivery not found', 'delivery_not_found');
   return id.toLowerCase();
 }

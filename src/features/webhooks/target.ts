@@ -28,7 +28,7 @@ export function createTargets({
     if (/[\s\p{Cc}]/u.test(text) || !URL.canParse(text)) return 'must be an absolute URL';
     const url = new URL(text);
     if (url.protocol !== 'https:' && (url.protocol !== 'http:' || !isHttpAllowed))
-      return isHttpAllowed ? 'must begin with https:// or http://' : 'must begin with https://';
+      return isHttpAllowed ? 'must start with https:// or http://' : 'must start with https://';
     if (url.href.length > maxUrlLength) return `must have at most ${maxUrlLength} characters`;
     if (url.username !== '' || url.password !== '') return 'must not have a user or a password';
     if (text.includes('#')) return 'must not have a fragment';
@@ -47,7 +47,7 @@ export function createTargets({
     checked(text: string, field: string): string {
       const message = problemOf(text);
       if (message === undefined) return new URL(text).href;
-      throw new ValidationError('The request breaks a rule', [{ field, message }]);
+      throw new ValidationError('The request is not valid', [{ field, message }]);
     },
   };
 }
@@ -69,5 +69,5 @@ function problemOfHost(host: string, guard: AddressGuard): string | undefined {
   const addresses = isIP(host) > 0 ? [host] : isLocalName(host) ? ['127.0.0.1'] : [];
   return addresses.every((address) => guard.allows(address))
     ? undefined
-    : 'must be an address that is public, or one that the operator allows';
+    : 'must be a public address, or one that the operator allows';
 }

@@ -52,7 +52,7 @@ export function createWebhookService({
   /** @throws {NotFoundError} there is no such delivery of this user. */
   async function get(id: string, userId: string): Promise<DeliveryRecord> {
     const found = await deliveries.find(id, userId);
-    if (found === undefined) throw new NotFoundError('There is no such delivery', 'delivery_not_found');
+    if (found === undefined) throw new NotFoundError('Delivery not found', 'delivery_not_found');
     return found;
   }
 
@@ -126,7 +126,7 @@ export function createWebhookService({
       if (again === undefined) {
         await get(id, userId);
         throw new ConflictError(
-          'It was delivered, is being attempted now, its job is no longer kept, or too many deliveries wait',
+          'The webhook was delivered, is being attempted, its job is no longer stored, or too many are waiting',
           'delivery_not_retriable',
         );
       }

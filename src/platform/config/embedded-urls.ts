@@ -43,12 +43,12 @@ export function usableDatabase(config: Config): {
   const url = databaseUrlIn(path);
   if (url === undefined) {
     throw new Error(
-      `there is no database: set DATABASE_URL (or DB_HOST), or run npm start meanwhile (${path} would name its Postgres)`,
+      `there is no database: set DATABASE_URL (or DB_HOST), or run npm start at the same time (${path} then has the URL of its Postgres)`,
     );
   }
   return {
     database: { connectionString: url, ssl: false },
-    hint: `. ${path} names it; if npm start does not run any more, start it again`,
+    hint: `. The URL is from ${path}; if npm start is no longer running, start it again`,
   };
 }
 

@@ -157,7 +157,7 @@ function problemsOfProduction(values: SettingValues): string[] {
   for (const name of ['JWT_SECRET', 'JWT_SECRET_PREVIOUS', 'WEBHOOK_SECRET'] as const) {
     const secret = values[name];
     if (secret !== undefined && secret !== exampleSecret && published.test(secret))
-      problems.push(`${name} looks like the secret of an example; take random characters`);
+      problems.push(`${name} looks like an example secret; use random characters`);
   }
   return problems;
 }

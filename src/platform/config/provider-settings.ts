@@ -17,28 +17,28 @@ export const providerSettings = {
   }),
   PROVIDER_FALLBACKS: listOf(['coingecko', 'coinmarketcap', 'defillama'], {
     default: '',
-    description: 'Price sources that are asked, in this order, when the one before fails or has no budget.',
+    description: 'Price sources to try, in order, when the previous one fails or has no budget.',
   }),
   PROVIDER_FAILOVER_AFTER: milliseconds({
     default: '2s',
     leastMs: 100,
     mostMs: 60_000,
-    description: 'Time that a source has for an urgent call before the next one is asked.',
+    description: 'Time that a source has to answer an urgent call before the next one is tried.',
   }),
   BREAKER_FAILURE_THRESHOLD: integer({
     default: '5',
     min: 1,
     max: 1_000,
-    description: 'Failures in a row after which a source is not called for a while.',
+    description: 'Consecutive failures after which a source is not called for a while.',
   }),
   BREAKER_MAX_OPEN: duration({
     default: '30s',
     mostSeconds: 3_600,
-    description: 'Longest pause after which a source that failed is tried again.',
+    description: 'Longest pause before a failed source is tried again.',
   }),
   DEVIATION_GUARD: oneOf(['on', 'off'], {
     default: 'on',
-    description: 'Whether a price that is far from the last one waits for a second observation.',
+    description: 'Whether a price far from the last one must be confirmed by a second observation.',
   }),
   COINMARKETCAP_BASE_URL: url(['http', 'https'], {
     default: 'https://pro-api.coinmarketcap.com',
@@ -53,9 +53,9 @@ export const providerSettings = {
     description: 'Root of the DefiLlama coins API, which prices in usd only.',
   }),
   HTTP_RECORD_DIR: text({
-    description: 'Folder to which every upstream exchange is written, without keys, the newest 1000.',
+    description: 'Folder in which the newest 1000 upstream requests and responses are recorded, without keys.',
   }),
   HTTP_REPLAY_DIR: text({
-    description: 'Folder of recorded exchanges; required with PROVIDER=recorded.',
+    description: 'Folder of recorded requests and responses; required with PROVIDER=recorded.',
   }),
 } as const;

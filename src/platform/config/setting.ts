@@ -169,7 +169,7 @@ export function url<const D extends string | undefined = undefined>(
   schemes: readonly string[],
   spec: SettingSpec<D>,
 ): Setting<Optional<string, D>> {
-  const expects = `a URL that begins with ${schemes.map((scheme) => `${scheme}://`).join(' or ')}`;
+  const expects = `a URL that starts with ${schemes.map((scheme) => `${scheme}://`).join(' or ')}`;
   return setting(spec, expects, (value) => {
     if (!URL.canParse(value) || !schemes.includes(new URL(value).protocol.slice(0, -1))) {
       throw new Error(`must be ${expects}`);

@@ -40,12 +40,12 @@ export const settings = {
   METRICS_TOKEN: text({
     sensitive: true,
     description:
-      'Bearer token that GET /metrics asks for; without it only loopback addresses may read metrics.',
+      'Bearer token required by GET /metrics; without it only loopback addresses may read metrics.',
   }),
 
   DATABASE_URL: url(['postgres', 'postgresql'], {
     sensitive: true,
-    description: 'Postgres to use. Absent (and no DB_HOST): `npm start` brings a private one.',
+    description: 'Postgres to use. Absent (and no DB_HOST): `npm start` runs a private one.',
   }),
   DB_HOST: text({ description: 'Postgres host, instead of DATABASE_URL.' }),
   DB_PORT: integer({ default: '5432', min: 1, max: 65_535, description: 'Postgres port, with DB_HOST.' }),
@@ -65,12 +65,11 @@ export const settings = {
 
   REDIS_URL: url(['redis', 'rediss'], {
     sensitive: true,
-    description:
-      'Redis to use (7 or later, noeviction, appendonly). Absent: `npm start` brings a private one.',
+    description: 'Redis to use (7 or later, noeviction, appendonly). Absent: `npm start` runs a private one.',
   }),
   REDIS_KEY_PREFIX: text({
     default: 'pricepool',
-    description: 'First part of every key, so that several deployments can share one Redis.',
+    description: 'Prefix of every Redis key, so that several deployments can share one Redis.',
   }),
 
   JWT_SECRET: text({
@@ -79,10 +78,9 @@ export const settings = {
   }),
   JWT_SECRET_PREVIOUS: text({
     sensitive: true,
-    description:
-      'The secret before the current one: its tokens are still taken, so that a change ends nobody.',
+    description: 'The previous secret: its tokens stay valid, so that changing JWT_SECRET logs nobody out.',
   }),
-  JWT_EXPIRES_IN: duration({ default: '15m', description: 'Life of an access token.' }),
+  JWT_EXPIRES_IN: duration({ default: '15m', description: 'Lifetime of an access token.' }),
   REFRESH_EXPIRES_IN: duration({
     default: '30d',
     description: 'Time without a refresh after which a session ends.',
@@ -91,21 +89,21 @@ export const settings = {
     default: '60s',
     // A stream is sent the next one after half of a life, but looks only every 5 s.
     leastSeconds: 15,
-    description: 'Life of a stream ticket, for clients that cannot send headers.',
+    description: 'Lifetime of a stream ticket, for clients that cannot send headers.',
   }),
   REGISTRATION: oneOf(['open', 'closed'], {
     default: 'open',
-    description: 'Whether strangers may create accounts; when closed, only admins do.',
+    description: 'Whether anyone may create an account; when closed, only admins can.',
   }),
   REGISTRATIONS_PER_HOUR: integer({
     default: '20',
     min: 1,
     max: 1_000_000,
-    description: 'Accounts that may be created from one address in an hour.',
+    description: 'Accounts that may be created from one address per hour.',
   }),
   DELETED_USERNAME_RETENTION: duration({
     default: '30d',
-    description: 'Time for which a deleted account keeps its name and e-mail from being taken by others.',
+    description: 'How long the username and e-mail of a deleted account stay reserved.',
   }),
   BCRYPT_COST: integer({
     default: '11',
@@ -117,48 +115,48 @@ export const settings = {
   SMTP_URL: url(['smtp', 'smtps'], {
     sensitive: true,
     description:
-      'Mail server for password resets. Absent: an operator makes the reset token (npm run password:reset).',
+      'Mail server for password resets. Absent: an operator creates the reset token (npm run password:reset).',
   }),
   MAIL_FROM: text({
     default: 'Pricepool <no-reply@localhost>',
     description: 'Sender of mail.',
   }),
   PUBLIC_URL: url(['http', 'https'], {
-    description: 'Root of this deployment as its users see it, for links in mail.',
+    description: 'Public root URL of this deployment, for links in mail.',
   }),
 
   RATE_LIMIT_USER: integer({
     default: '6000',
     min: 1,
     max: 100_000_000,
-    description: 'Requests that one user may make in a minute, over all of the fleet, API keys aside.',
+    description: 'Requests per minute that one user may make across the whole fleet, not counting API keys.',
   }),
   RATE_LIMIT_KEY: integer({
     default: '6000',
     min: 1,
     max: 100_000_000,
-    description: 'Requests that may be made with one API key in a minute.',
+    description: 'Requests per minute that may be made with one API key.',
   }),
   RATE_LIMIT_ADDRESS: integer({
     default: '600',
     min: 1,
     max: 100_000_000,
-    description: 'Requests without a valid token that one address (of IPv6: one /64) may make in a minute.',
+    description: 'Requests per minute that one address (IPv6: one /64) may make without a valid token.',
   }),
   TRUSTED_PROXIES: addresses({
     default: '',
     description:
-      'Proxies whose X-Forwarded-For is believed, and whose connections are not bounded; without them the address of the connection counts.',
+      'Proxies whose X-Forwarded-For is trusted and whose connections are not limited; for all others the address of the connection is used.',
   }),
 
   HTTPS_PROXY: url(['http', 'https'], {
     sensitive: true,
     description:
-      'Proxy for calls of price sources over https; https_proxy is read too. Absent: HTTP_PROXY, or none. Webhooks are sent without.',
+      'Proxy for calls to price sources over https; https_proxy is read too. Absent: HTTP_PROXY, or none. Webhooks do not use it.',
   }),
   HTTP_PROXY: url(['http', 'https'], {
     sensitive: true,
-    description: 'Proxy for calls of price sources over http; http_proxy is read too.',
+    description: 'Proxy for calls to price sources over http; http_proxy is read too.',
   }),
   NO_PROXY: text({
     description:
@@ -167,36 +165,35 @@ export const settings = {
 
   ...providerSettings,
   COINGECKO_BASE_URL: url(['http', 'https'], {
-    description:
-      'Root of the CoinGecko API, /api/v3 included. Absent: the one that belongs to COINGECKO_PLAN.',
+    description: 'Root URL of the CoinGecko API, including /api/v3. Absent: the one for COINGECKO_PLAN.',
   }),
   COINGECKO_API_KEY: text({ sensitive: true, description: 'CoinGecko key of the Demo or Pro plan.' }),
   COINGECKO_PLAN: oneOf(['keyless', 'demo', 'pro'], {
     default: 'keyless',
-    description: 'CoinGecko plan: decides the root URL and the name of the key header.',
+    description: 'CoinGecko plan; sets the root URL and the name of the key header.',
   }),
   UPSTREAM_CALLS_PER_MINUTE: integer({
     min: 1,
     max: 10_000,
     description:
-      'Upstream calls that the whole fleet may make in any 60 seconds. Absent: what the plan is known for (30; keyless CoinGecko 10; pro what its key tells).',
+      'Upstream calls that the whole fleet may make in any 60 seconds. Absent: the limit of the plan (30; keyless CoinGecko 10; pro as its key reports).',
   }),
   UPSTREAM_CREDITS_PER_MONTH: integer({
     min: 0,
     max: 1_000_000_000,
     description:
-      'Credits that the whole fleet may spend in a month; 0 for no limit. Absent: what the plan is known for (demo 10000, pro what its key tells, else no limit).',
+      'Credits that the whole fleet may spend in a month; 0 for no limit. Absent: the limit of the plan (demo 10000, pro as its key reports, otherwise no limit).',
   }),
   UPSTREAM_MONTH_STARTS_ON: integer({
     default: '1',
     min: 1,
     max: 31,
-    description: 'Day (UTC) on which the month of the credits begins; in a shorter month its last day.',
+    description: 'Day of the month (UTC) on which the credits renew; in a shorter month, its last day.',
   }),
   UPSTREAM_CREDITS_CHARGED: oneOf(['always', 'unless_refused', 'when_successful'], {
     default: 'unless_refused',
     description:
-      'Calls that cost credits: all that were sent, those that were not refused (4xx, 429), or those answered 200. A call without an answer always counts.',
+      'Calls that cost credits: all calls sent, those not refused (4xx, 429), or those answered 200. A call without an answer always counts.',
   }),
   COINMARKETCAP_API_KEY: text({ sensitive: true, description: 'CoinMarketCap key.' }),
   COINMARKETCAP_CALLS_PER_MINUTE: integer({
@@ -215,7 +212,7 @@ export const settings = {
     default: '1',
     min: 1,
     max: 31,
-    description: 'Day (UTC) on which the month of these credits begins.',
+    description: 'Day of the month (UTC) on which these credits renew.',
   }),
   DEFILLAMA_CALLS_PER_MINUTE: integer({
     default: '60',
@@ -227,7 +224,7 @@ export const settings = {
     default: '8s',
     leastMs: 100,
     mostMs: 60_000,
-    description: 'Longest time that one upstream call may take, body included.',
+    description: 'Longest time that one upstream call may take, including the body.',
   }),
   UPSTREAM_MAX_BODY_BYTES: integer({
     default: '5242880',
@@ -245,33 +242,32 @@ export const settings = {
     min: 0,
     max: 40,
     description:
-      'Pages (250 assets, one upstream call each) of the ranking that are fetched after the list, for the ranks by which symbols are told apart.',
+      'Pages of the ranking (250 assets, one upstream call each) that are fetched after the list. Ranks decide which asset a shared symbol means.',
   }),
   HISTORY_RETENTION_5M: duration({
     default: '7d',
-    description: 'How long price history is kept in steps of five minutes.',
+    description: 'How long five-minute price history is kept.',
   }),
   HISTORY_RETENTION_1H: duration({
     default: '100d',
-    description: 'How long price history is kept in hours. Days are kept for ever.',
+    description: 'How long hourly price history is kept. Daily history is kept forever.',
   }),
   WEBHOOK_SECRET: text({
     sensitive: true,
     description:
-      'Secret that the signing secrets of all users are computed from, at least 32 characters. Absent: JWT_SECRET, whose change then changes them too.',
+      'Secret from which the signing secrets of all users are derived, at least 32 characters. Absent: JWT_SECRET; changing it then changes them too.',
   }),
   WEBHOOK_HTTP: oneOf(['on', 'off'], {
-    description:
-      'Whether webhooks may go to http:// too, and not to https:// alone. Absent: off in production, on elsewhere.',
+    description: 'Whether webhooks may also go to http:// URLs. Absent: off in production, otherwise on.',
   }),
   WEBHOOK_ALLOWED_NETWORKS: addresses({
     default: '',
     description:
-      'Networks that webhooks may be sent to though they are not public, such as 192.168.0.0/16 for receivers at home.',
+      'Non-public networks that webhooks may be sent to, such as 192.168.0.0/16 for receivers at home.',
   }),
   WEBHOOK_RETENTION: duration({
     default: '30d',
-    description: 'How long webhooks that were delivered or given up can be looked at.',
+    description: 'How long delivered and given-up webhooks are kept.',
   }),
   PORTFOLIO_TRANSACTION_LIMIT: integer({
     default: '250000',
@@ -293,11 +289,12 @@ export const settings = {
   }),
   QUOTE_STALE_TTL: duration({
     default: '24h',
-    description: 'How long a quote is kept, to be served as stale when nothing newer can be had.',
+    description: 'How long a quote is kept, to be served as stale when no newer one is available.',
   }),
   WARMING: oneOf(['on', 'off'], {
     default: 'on',
-    description: 'Whether what is read is kept fresh, the most read first, as far as the budget allows.',
+    description:
+      'Whether quotes that are read are kept fresh, the most read first, as far as the budget allows.',
   }),
   WARM_WINDOW: duration({
     default: '10m',
@@ -332,12 +329,12 @@ export const settings = {
     default: '15000',
     min: 1,
     max: 1_000_000,
-    description: 'Streams that one API process takes on; above it clients are told to come back.',
+    description: 'Streams that one API process accepts; beyond that, clients are asked to reconnect later.',
   }),
   STREAM_RENEW_AFTER: duration({
     default: '15s',
     mostSeconds: 86_400,
-    description: 'Age from which a quote that a stream shows is fetched again, as far as the budget allows.',
+    description: 'Age at which a quote shown by a stream is fetched again, as far as the budget allows.',
   }),
 
   JOB_DEADLINE: duration({
@@ -350,7 +347,7 @@ export const settings = {
     default: '20000',
     min: 1,
     max: 10_000_000,
-    description: 'Unfinished jobs above which submissions are answered 503.',
+    description: 'Unfinished jobs of all users above which new jobs are refused with 503.',
   }),
   JOB_BACKLOG_PER_USER: integer({
     default: '1000',
@@ -371,7 +368,7 @@ export const settings = {
     min: 1,
     max: 10_000,
     description:
-      'Client jobs that one worker process holds at once. Most only wait and cost memory (60 kB each with 20 coins, 350 kB with 250); with a small number a waiting crowd keeps others from starting.',
+      'Client jobs that one worker process holds at once. Most only wait and cost memory (60 kB each with 20 coins, 350 kB with 250); with a small number, waiting jobs keep others from starting.',
   }),
 
   MARKET_PORT: integer({
@@ -395,7 +392,7 @@ export const settings = {
   }),
   PRICEPOOL_DATA_DIR: text({
     default: '.pricepool',
-    description: 'Folder of the embedded Postgres and Redis, and of the file that says where they are.',
+    description: 'Folder of the embedded Postgres and Redis, and of the file with their URLs.',
   }),
 } as const;
 

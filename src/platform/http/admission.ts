@@ -208,7 +208,7 @@ export function allowed(
   const { role, scopes } = principal;
   if (access === 'admin' && role !== 'admin') throw new ForbiddenError();
   if (scopes === undefined || scope === undefined || scope === 'any') return principal;
-  if (scope === 'session') throw new ForbiddenError('API keys may not do this: log in', 'session_required');
+  if (scope === 'session') throw new ForbiddenError('API keys cannot do this; log in', 'session_required');
   const needed = scopesOf(scope);
   if (!needed.some((each) => scopes.includes(each)))
     throw new ForbiddenError(`The API key lacks the scope ${needed.join(' or ')}`, 'scope_missing');

@@ -38,7 +38,7 @@ export function docsRoutes(table: readonly Route[]): Route[] {
       path: '/openapi.json',
       access: 'open',
       tag: 'Operation',
-      summary: 'This description, as an OpenAPI document',
+      summary: 'Get this API description as an OpenAPI document',
       answers: { 200: 'The document' },
       handler: (ctx) => answerJson(ctx, 200, json),
     }),
@@ -47,7 +47,7 @@ export function docsRoutes(table: readonly Route[]): Route[] {
       path: '/docs',
       access: 'open',
       tag: 'Operation',
-      summary: 'This description, as a page',
+      summary: 'Get this API description as a page',
       produces: 'text/html',
       answers: { 200: 'The page' },
       handler: (ctx) => {

@@ -20,7 +20,7 @@ export function versionTagOf({ version }: { readonly version: number }): string 
 export function expectedVersion(ctx: ApiContext): ExpectedVersion {
   const header = ctx.req.headers['if-match'];
   if (header === undefined) {
-    throw new AppError('Send If-Match with the ETag that you have seen, or * to change whatever is there', {
+    throw new AppError('Send If-Match with the ETag that you last read, or * to change any version', {
       code: 'precondition_required',
       status: 428,
     });
@@ -34,12 +34,12 @@ export function expectedVersion(ctx: ApiContext): ExpectedVersion {
 
 /** What a route with `If-Match` says of it. */
 export const ifMatchHeader = {
-  'If-Match': 'The ETag of what you have seen, or * for whatever is there; required',
+  'If-Match': 'The ETag that you last read, or * for any version; required',
 } as const;
 
 /** What such a route answers besides. */
 export const ifMatchAnswers = {
-  412: 'It has changed since: it has another ETag',
+  412: 'It has changed since you read it: its ETag is different',
   428: 'If-Match is missing',
 } as const;
 

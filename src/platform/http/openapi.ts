@@ -62,15 +62,30 @@ const problem: Json = {
 
 /** Where clients of CoinGecko put their key; here it is one of ours. */
 const coinGeckoKeys = {
-  demoKey: { type: 'apiKey', in: 'header', name: 'x-cg-demo-api-key', description: 'An API key of ours' },
-  proKey: { type: 'apiKey', in: 'header', name: 'x-cg-pro-api-key', description: 'An API key of ours' },
+  demoKey: {
+    type: 'apiKey',
+    in: 'header',
+    name: 'x-cg-demo-api-key',
+    description: 'An API key of this server',
+  },
+  proKey: {
+    type: 'apiKey',
+    in: 'header',
+    name: 'x-cg-pro-api-key',
+    description: 'An API key of this server',
+  },
   demoKeyInQuery: {
     type: 'apiKey',
     in: 'query',
     name: 'x_cg_demo_api_key',
-    description: 'An API key of ours',
+    description: 'An API key of this server',
   },
-  proKeyInQuery: { type: 'apiKey', in: 'query', name: 'x_cg_pro_api_key', description: 'An API key of ours' },
+  proKeyInQuery: {
+    type: 'apiKey',
+    in: 'query',
+    name: 'x_cg_pro_api_key',
+    description: 'An API key of this server',
+  },
 };
 
 const coinGeckoError: Json = {
@@ -100,7 +115,7 @@ export function openApiDocument(table: readonly Route[]): OpenApiDocument {
     info: {
       title: 'Pricepool',
       version: '1',
-      description: 'Crypto prices and portfolio values for many clients out of one upstream budget.',
+      description: 'Crypto prices and portfolio values for many clients from one upstream budget.',
     },
     paths,
     components: {
@@ -197,7 +212,7 @@ function responsesOf(each: Route): Record<string, { description: string }> {
           422:
             each.face === 'v3'
               ? 'A parameter is missing or wrong'
-              : 'A field breaks a rule; error.fields names it',
+              : 'A field is not valid; error.fields names it',
         }
       : {}),
   };
@@ -208,7 +223,7 @@ function responsesOf(each: Route): Record<string, { description: string }> {
 }
 
 function refusalOf({ access, scope }: Route): string {
-  if (access === 'admin') return 'Admins only, and of their API keys those with the scope admin';
+  if (access === 'admin') return 'Admins only; an API key also needs the scope admin';
   if (scope === 'session') return 'Not with an API key';
   return scope === 'any' ? 'Never' : `The API key lacks the scope ${scopesOf(scope).join(' or ')}`;
 }

@@ -30,7 +30,7 @@ export function idempotencyOf(header: string | readonly string[] | undefined, ro
   if (header === undefined) return undefined;
   if (typeof header !== 'string' || !/^[\x21-\x7e]{1,255}$/.test(header)) {
     const message = 'must be 1 to 255 visible ASCII characters';
-    throw new ValidationError('The request breaks a rule', [{ field: 'Idempotency-Key', message }]);
+    throw new ValidationError('The request is not valid', [{ field: 'Idempotency-Key', message }]);
   }
   // The body has been validated: its keys stand in the order of the schema, whatever order the client wrote them in.
   return { key: header, route, bodyHash: createHash('sha256').update(JSON.stringify(body)).digest('hex') };

@@ -17,8 +17,8 @@ export interface Problem {
 /** Refusals by Koa and the body reader, whose own texts may quote the request. */
 const refusals: Readonly<Record<number, { readonly code: string; readonly message: string }>> = {
   400: { code: 'malformed_request', message: 'The request body cannot be read as JSON' },
-  404: { code: 'not_found', message: 'There is nothing at this path' },
-  405: { code: 'method_not_allowed', message: 'This method is not allowed here' },
+  404: { code: 'not_found', message: 'Path not found' },
+  405: { code: 'method_not_allowed', message: 'This method is not allowed for this path' },
   413: { code: 'body_too_large', message: 'The request body is larger than 1 MB' },
   415: { code: 'unsupported_media_type', message: 'The request body must be application/json' },
   431: { code: 'headers_too_large', message: 'The request headers are too large' },

@@ -27,7 +27,7 @@ export function routing(table: readonly Route[], deps: RoutingDeps): Middleware 
     routers.set(group, routerOf(routes, deps));
   }
   const none: Next = () => {
-    throw new NotFoundError('There is nothing at this path');
+    throw new NotFoundError('Path not found');
   };
   return (ctx) => {
     const { path } = ctx.state;
@@ -90,7 +90,10 @@ function dispatcher(
 function refuseMethod(ctx: ApiContext, allow: string): void {
   ctx.set('Allow', allow);
   if (ctx.method !== 'OPTIONS') {
-    throw new AppError(`${ctx.method} is not allowed here`, { code: 'method_not_allowed', status: 405 });
+    throw new AppError(`${ctx.method} is not allowed for this path`, {
+      code: 'method_not_allowed',
+      status: 405,
+    });
   }
   ctx.status = 204;
 }

@@ -22,7 +22,7 @@ export function coinNotFound(): AppError {
 
 /** 401, as CoinGecko says it: no source reaches back to the time that was asked for. */
 export function outOfReach(days: number): AppError {
-  const message = `Your request exceeds the allowed time range. The price source tells the past ${days} days, and nothing older is stored here.`;
+  const message = `Your request exceeds the allowed time range. The price source provides the past ${days} days, and nothing older is stored here.`;
   return new AppError(message, { code: outOfReachCode, status: 401 });
 }
 

@@ -23,8 +23,7 @@ export function validate(
       fields.push(...outcome.error.issues.flatMap((issue) => toFieldProblems(issue, prefix)));
     return outcome?.data;
   });
-  if (fields.length > 0)
-    throw new ValidationError('The request breaks a rule', fields.slice(0, mostProblems));
+  if (fields.length > 0) throw new ValidationError('The request is not valid', fields.slice(0, mostProblems));
   return values;
 }
 
@@ -41,7 +40,7 @@ function toFieldProblems(issue: z.core.$ZodIssue, prefix: string): FieldProblem[
 }
 
 const kinds: Readonly<Record<string, string>> = {
-  string: 'a text',
+  string: 'a string',
   number: 'a number',
   int: 'a whole number',
   boolean: 'true or false',

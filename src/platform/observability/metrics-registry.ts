@@ -39,17 +39,13 @@ function collectNodeMetrics(registry: Registry): void {
     worstMs = Math.max(worstMs, now - lookedAt - eventLoopLookMs);
     lookedAt = now;
   }, eventLoopLookMs).unref();
-  gaugeIn(registry)(
-    'event_loop_delay_max_seconds',
-    'Longest delay of a timer since the last time it was read.',
-    {
-      read: () => {
-        const seconds = worstMs / 1000;
-        worstMs = 0;
-        return seconds;
-      },
+  gaugeIn(registry)('event_loop_delay_max_seconds', 'Longest delay of a timer since the last reading.', {
+    read: () => {
+      const seconds = worstMs / 1000;
+      worstMs = 0;
+      return seconds;
     },
-  );
+  });
 }
 
 /** Builds the {@link Metrics} of a process, with those of Node (memory, CPU, event loop) among them. */

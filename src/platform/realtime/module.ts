@@ -16,9 +16,9 @@ export function createRealtimeModule(
     scope: 'prices:read',
     takesTicket: true,
     tag: 'Streams',
-    summary: 'Prices and jobs over a WebSocket',
+    summary: 'Open a WebSocket for prices and jobs',
     description:
-      'JSON messages with an action (subscribe, unsubscribe, ping, ticket) and an id, which is in the answer. A token or an API key may be offered as the subprotocol bearer.<token> beside pricepool.',
+      'JSON messages with an action (subscribe, unsubscribe, ping, ticket) and an id that the reply repeats. A token or an API key can be sent as the subprotocol bearer.<token> in addition to pricepool.',
     answers: { 101: 'The connection is a WebSocket', 426: 'The request does not ask for an upgrade' },
     handler: (ctx) => {
       ctx.set('Upgrade', 'websocket');

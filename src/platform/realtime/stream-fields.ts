@@ -26,7 +26,7 @@ export const socketQuery = z.strictObject({ ticket });
 export const streamFields = {
   interval: wholeNumber({ min: 1, max: longestIntervalSeconds })
     .default(1)
-    .meta({ description: 'Least seconds between two updates' }),
+    .meta({ description: 'Minimum seconds between two updates' }),
   max_updates: wholeNumber({ min: 1, max: mostUpdates })
     .optional()
     .meta({ description: 'Updates after which the stream ends' }),

@@ -18,7 +18,7 @@ const offer = new Set(['upgrade', 'connection', 'http2-settings']);
 const early: Problem = {
   status: 400,
   code: 'early_upgrade',
-  message: 'Wait for the answer to the request before, then ask for an upgrade',
+  message: 'Wait for the response to the previous request before asking for an upgrade',
   fields: undefined,
   retryAfterSeconds: undefined,
 };

@@ -132,7 +132,7 @@ class UpgradeDesk {
 
   /** The status of the answer; rejects with what the client is to be told. */
   async open(upgrade: Upgrade): Promise<number> {
-    if (upgrade.path !== socketPath) throw new NotFoundError('There is nothing at this path');
+    if (upgrade.path !== socketPath) throw new NotFoundError('Path not found');
     if (upgrade.request.httpVersion !== '1.1') throw badHandshake('A WebSocket needs HTTP/1.1');
     this.#refuseStrangers(upgrade.request);
     const viewer = await this.#deps.admit(upgrade, rule);

@@ -175,7 +175,7 @@ export class WsSession implements WsTalk {
     const { stream, readMessage } = this.#deps;
     if (!stream.isOpen() || !this.#isAllowed()) return;
     if (text === undefined) {
-      stream.breach('binary', 'send text');
+      stream.breach('binary', 'send a text message');
       return;
     }
     const given = this.#parse(text);

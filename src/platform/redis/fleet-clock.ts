@@ -88,8 +88,8 @@ export function openFleetClock({
       log.warn(
         { ms: Math.round(behind) },
         behind > 0
-          ? 'the clock of Redis has gone ahead, or this process was suspended; its time is taken at once'
-          : 'the clock of Redis has gone back; time is slowed down until it has caught up',
+          ? 'the clock of Redis has jumped ahead, or this process was suspended; its time is used at once'
+          : 'the clock of Redis has gone back; time is slowed down until Redis has caught up',
       );
     // Ahead at once: whatever is held then looks older, and is fetched again. Back only slowly, or it would look younger.
     if (!isKnown || behind >= 0) {

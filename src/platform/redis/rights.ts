@@ -64,10 +64,10 @@ export async function refusedCommands(redis: Redis, prefix: string): Promise<rea
 /** Beginnings of what Redis says when it answers and cannot serve. */
 const reasons: readonly (readonly [RegExp, string])[] = [
   [/^(MOVED|ASK|CLUSTERDOWN|CROSSSLOT)\b/, 'is a Redis Cluster, which is not supported'],
-  [/^NOPERM\b/, 'refuses a command that is needed'],
+  [/^NOPERM\b/, 'refuses a required command'],
   [/^(NOAUTH|WRONGPASS)\b/, 'refuses the login'],
-  [/^READONLY\b/, 'takes no changes: it is a replica'],
-  [/^MISCONF\b/, 'takes no changes: it cannot write to its disk'],
+  [/^READONLY\b/, 'is read-only: it is a replica'],
+  [/^MISCONF\b/, 'refuses writes: it cannot write to its disk'],
   [/^LOADING\b/, 'is loading its data'],
 ];
 
@@ -98,8 +98,8 @@ export async function redisTrouble(redis: Redis, { prefix }: RedisKeys): Promise
     return { reason };
   }
   const refused = await refusedCommands(redis, prefix);
-  if (refused.length > 0) return { reason: `refuses commands that are needed: ${refused.join(', ')}` };
-  return isRefused ? { reason: 'refuses commands that are needed' } : {};
+  if (refused.length > 0) return { reason: `refuses required commands: ${refused.join(', ')}` };
+  return isRefused ? { reason: 'refuses required commands' } : {};
 }
 
 /** Time (ms) after which a process ends that has given up, whatever its end waits for. */
@@ -126,13 +126,13 @@ export function checkRightsAtStart({
         if (refused.length === 0) return;
         const user = redis.options.username ?? 'default';
         const needed = `ACL SETUSER ${user} ~${prefix}:* &${prefix}:* ${neededRules}`;
-        log.fatal({ user, refused, needed }, 'Redis refuses commands that are needed; ending the process');
+        log.fatal({ user, refused, needed }, 'Redis refuses required commands; ending the process');
         setTimeout(() => process.exit(1), endMs).unref();
         void shutdown.run('Redis refuses commands').then(() => process.exit(1));
       },
       (error: unknown) => {
         const reason = reasonOf(error) ?? messageOf(error);
-        log.warn({ reason }, 'whether Redis takes every command could not be found out');
+        log.warn({ reason }, 'the rights of the Redis user could not be checked');
       },
     );
     redis.info('cluster').then(

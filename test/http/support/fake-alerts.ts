@@ -38,7 +38,7 @@ export function fakeAlerts(
     baseCurrencyOf: (id) =>
       id === watchedPortfolioId
         ? Promise.resolve('eur')
-        : Promise.reject(new NotFoundError('There is no such portfolio', 'portfolio_not_found')),
+        : Promise.reject(new NotFoundError('Portfolio not found', 'portfolio_not_found')),
     isAsset: (id) => coins.includes(id),
     checkUrl: (url, field) => fakeTargets.checked(url, field),
     log: silentLogger(),

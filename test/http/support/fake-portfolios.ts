@@ -2,7 +2,7 @@ import type { PortfolioService } from '../../../src/features/portfolios/portfoli
 import { NotFoundError } from '../../../src/domain/errors.ts';
 
 const none = (): Promise<never> =>
-  Promise.reject(new NotFoundError('There is no such portfolio', 'portfolio_not_found'));
+  Promise.reject(new NotFoundError('Portfolio not found', 'portfolio_not_found'));
 
 // eslint-disable-next-line @typescript-eslint/require-await
 async function* nothing(): AsyncGenerator<never> {

@@ -2,7 +2,7 @@ import type { PortfolioService } from '../../../src/features/portfolios/portfoli
 import { NotFoundError } from '../../../src/domain/errors.ts';
 
 const none = (): Promise<never> =>
-  Promise.reject(new NotFoundError('There is no such portfolio', 'portfolio_not_found'));
+  Promise.reject(new NotFoundError('Portfolio not found', 'portfolio_not_found'));
 
 /** Nothing has a value where a test brings no portfolios. */
 export const fakeValuations: Pick<PortfolioService, 'valuations' | 'valueHistories' | 'portfolioSnapshots'> =

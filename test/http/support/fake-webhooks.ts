@@ -5,7 +5,7 @@ import { createTargets } from '../../../src/features/webhooks/target.ts';
 import { NotFoundError } from '../../../src/domain/errors.ts';
 
 const none = (): Promise<never> =>
-  Promise.reject(new NotFoundError('There is no such delivery', 'delivery_not_found'));
+  Promise.reject(new NotFoundError('Delivery not found', 'delivery_not_found'));
 const secret = { secret: 'whsec_', generation: 0, rotatedAt: null, previousUntil: null };
 
 /** URLs of the public internet alone are taken. */

@@ -84,7 +84,7 @@ export class MadeUpBooks {
       get: async (id: string, { userId }: { userId: string }) => {
         const found = await find(id);
         if (found?.portfolio.userId !== userId)
-          throw new NotFoundError('There is no such portfolio', 'portfolio_not_found');
+          throw new NotFoundError('Portfolio not found', 'portfolio_not_found');
         return found.portfolio;
       },
     } as unknown as PortfolioService['portfolios'];

@@ -80,7 +80,7 @@ export class FakeDesk implements JobDesk {
 
   get(id: string, viewer: { userId: string; role: string }): Promise<JobRecord> {
     const visible = id === this.job.id && (viewer.role === 'admin' || viewer.userId === this.job.userId);
-    return visible ? Promise.resolve(this.job) : Promise.reject(new NotFoundError('There is no such job'));
+    return visible ? Promise.resolve(this.job) : Promise.reject(new NotFoundError('Job not found'));
   }
 
   list({ names }: Parameters<JobDesk['list']>[0]): Promise<{ jobs: JobRecord[]; total: number }> {

@@ -58,7 +58,7 @@ class ManyJobs extends FakeDesk {
   override async get(id: string): Promise<JobRecord> {
     await this.open;
     return id.endsWith('ff')
-      ? Promise.reject(new NotFoundError('There is no such job', 'job_not_found'))
+      ? Promise.reject(new NotFoundError('Job not found', 'job_not_found'))
       : Promise.resolve(
           jobRecord({
             id,

@@ -206,7 +206,7 @@ describe('alerts on prices', () => {
       move: (batch) => {
         if (!isAway) return real.move(batch);
         refused++;
-        return Promise.reject(new UnavailableError('The database does not answer'));
+        return Promise.reject(new UnavailableError('Database unavailable'));
       },
     };
     await rig.start({ moves });

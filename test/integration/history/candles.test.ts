@@ -413,13 +413,13 @@ describe('candles in Postgres', () => {
         'create trigger refuses before insert on candles_1h for each row execute function refuse()',
       );
       const failures = [await roll().catch(messageOf), await roll().catch(messageOf)];
-      expect(failures).to.deep.equal(Array(2).fill('The database does not answer'));
+      expect(failures).to.deep.equal(Array(2).fill('Database unavailable'));
       expect(lines).to.deep.equal([
-        'warn: candles of hours and days are late: rolling them up does not keep pace',
+        'warn: hourly and daily candles are late: rolling them up does not keep pace',
       ]);
       await store.knex.raw('drop function refuse cascade');
       await roll();
-      expect(lines.at(-1)).to.equal('info: candles of hours and days are rolled up again');
+      expect(lines.at(-1)).to.equal('info: hourly and daily candles are rolled up again');
     });
   });
 });

@@ -125,7 +125,7 @@ describe('importing exports of CoinGecko', () => {
 
     it('what is no export', async () => {
       expect(await refusalOf('')).to.contain('the file is empty');
-      expect(await refusalOf('date,close\n2020-01-01,5\n')).to.contain('no export of CoinGecko');
+      expect(await refusalOf('date,close\n2020-01-01,5\n')).to.contain('not a CoinGecko export');
       expect(await refusalOf(`snapped_at,price,market_cap,total_volume\n${'x'.repeat(20_000)}\n`)).to.contain(
         'Error',
       );

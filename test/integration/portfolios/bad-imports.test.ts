@@ -24,7 +24,7 @@ const header = 'When,What,In,Much,Out,Many,Worth,Cur,Note';
 const good = '2021-01-01 10:00:00,got,BTC,2,,,1000,USD,first';
 const tomorrow = new Date(Date.now() + 86_400_000).toISOString().slice(0, 19).replace('T', ' ');
 
-const digits = 'has more than 20 digits before or 18 behind the point';
+const digits = 'has more than 20 digits before or 18 after the point';
 
 /** A row under the header and a good row, and what is told of it. */
 const badRows: readonly (readonly [string, string, { column: string | null; reason: string }])[] = [
@@ -189,12 +189,12 @@ describe('an import of', () => {
     [
       'a column that is named twice',
       [`${header},Much`, `${good},1`, ''].join('\n'),
-      'header_not_valid: The mapping does not fit the file: columns.receivedQuantity: stands in the header twice: give its number',
+      'header_not_valid: The mapping does not match the file: columns.receivedQuantity: is in the header twice; give the number of the column',
     ],
     [
       'a header without the columns of the mapping',
       ['a,b', '1,2', ''].join('\n'),
-      'header_not_valid: The mapping does not fit the file: columns.time: the header has no such column',
+      'header_not_valid: The mapping does not match the file: columns.time: is not in the header',
     ],
   ] as const) {
     it(`${what} fails as a whole`, async () => {

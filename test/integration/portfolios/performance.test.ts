@@ -226,7 +226,7 @@ describe('the job that computes performance', () => {
       expect((await runs.run(work, row)).state).to.equal('cancelled');
       expect(reads).to.equal(0);
       Object.assign(runs.deps, { readBooks });
-      const ending = AbortSignal.abort(new PutBack('the process is about to end'));
+      const ending = AbortSignal.abort(new PutBack('the process is stopping'));
       const again = await runs.submit({ ...work, workKey: `${work.workKey}-2` });
       const put = await runs
         .run({ ...work, workKey: `${work.workKey}-2` }, again, { waitSignal: ending })

@@ -200,7 +200,7 @@ describe('what belongs to a user', () => {
       const id = await deliveries.enqueue({ userId: owner, url, type: 'webhook.test', payload: {} });
       await knex('webhook_deliveries')
         .where({ id })
-        .update({ state: 'dead', last_error: 'The connection broke', ended_at: new Date(), attempts: 8 });
+        .update({ state: 'dead', last_error: 'The connection was lost', ended_at: new Date(), attempts: 8 });
       expect(await deliveries.find(id, other)).to.equal(undefined);
       for (const state of [undefined, 'dead'] as const)
         expect(await deliveries.list({ userId: other, state, ...page })).to.deep.equal({

@@ -189,8 +189,8 @@ describe('recorded exchanges', () => {
 
   it('name the file that is none', async () => {
     await writeFile(join(dir, 'broken.json'), '{"version":2}');
-    expect(() => readExchanges(dir)).to.throw('broken.json is no recorded exchange');
+    expect(() => readExchanges(dir)).to.throw('broken.json is not a recorded exchange');
     await rm(join(dir, 'broken.json'));
-    expect(() => readExchanges(dir)).to.throw('no recorded exchange');
+    expect(() => readExchanges(dir)).to.throw('There are no recorded exchanges');
   });
 });

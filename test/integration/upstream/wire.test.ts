@@ -108,7 +108,7 @@ describe('the wire to a price source', () => {
       const body = gzipSync(Buffer.alloc(maxBodyBytes + 1, 'x'));
       answer = { headers: { 'content-encoding': 'gzip' }, body };
       const error = await failureOf(wire(), url);
-      expect(error.message).to.equal('test sent more than is allowed');
+      expect(error.message).to.equal('test sent a body over the size limit');
       expect(causeOf(error)).to.equal('bad_response');
     });
 

@@ -73,7 +73,7 @@ describe('clocks that are wrong', function () {
     await untilTrue(user);
     for (const offset of [`+${hour}s`, `-${hour}s`]) {
       await writeFile(file, offset);
-      const rests = async (): Promise<number> => (await worker.log()).split('its worker rests').length;
+      const rests = async (): Promise<number> => (await worker.log()).split('its worker has paused').length;
       const before = await rests();
       await waitFor(async () => (await rests()) > before, { what: `a rest at ${offset}`, timeoutMs: roomMs });
       const job = await user.call('POST', '/crypto/bulk', { body: { coins: ['ethereum'] } });

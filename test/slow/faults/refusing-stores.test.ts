@@ -53,7 +53,7 @@ describe('stores that refuse', function () {
       },
       { what: 'a word of it', timeoutMs: promisedMs },
     );
-    expect(refusal.body?.error?.detail).to.equal('postgres: takes no changes: it is set to read only');
+    expect(refusal.body?.error?.detail).to.equal('postgres: is read-only: it is configured so');
     const refused = await submit();
     expect(refused.status).to.equal(503);
     expect(refused.body?.error?.code).to.equal('database_read_only');
@@ -149,7 +149,7 @@ describe('stores that refuse', function () {
         try {
           const life = await start(entry, { REDIS_URL: url.href });
           expect(await life.end('the end of the process', 60_000), life.said.out).to.equal(1);
-          expect(life.said.out).to.match(/"refused":\["INFO"\].*Redis refuses commands that are needed/);
+          expect(life.said.out).to.match(/"refused":\["INFO"\].*Redis refuses required commands/);
           expect(life.said.out).to.include(`ACL SETUSER ${name} ~${stack.redisPrefix}:*`);
         } finally {
           await backstage.redis.call('ACL', 'DELUSER', name);

@@ -49,11 +49,11 @@ describe('verifying a webhook', () => {
       expect(await verifyWebhook({ body, headers }, secret, { now })).to.have.property('type', 'x');
     }
     const void_ = signer.secretOf({ userId, generation: 1 });
-    expect(await refusal({ secret: void_, body }, headers)).to.equal('no signature fits');
+    expect(await refusal({ secret: void_, body }, headers)).to.equal('no signature matches');
   });
 
   it('refuses another body, id, time, secret or signature', async () => {
-    const none = 'no signature fits';
+    const none = 'no signature matches';
     expect(await refusal({ body: '{"test": 2432232315}' })).to.equal(none);
     expect(await refusal({}, { 'webhook-id': 'msg_other' })).to.equal(none);
     expect(await refusal({}, { 'webhook-timestamp': '1614265331' })).to.equal(none);
@@ -72,7 +72,9 @@ describe('verifying a webhook', () => {
   it('says what is missing', async () => {
     for (const name of ['webhook-id', 'webhook-timestamp', 'webhook-signature'])
       expect(await refusal({}, { [name]: undefined })).to.equal(`the header ${name} is missing`);
-    expect(await refusal({}, { 'webhook-timestamp': 'soon' })).to.equal('webhook-timestamp is no time');
-    expect(await refusal({ secret: 'whsec_' })).to.equal('the secret is not whsec_ and base64');
+    expect(await refusal({}, { 'webhook-timestamp': 'soon' })).to.equal(
+      'webhook-timestamp is not a Unix time',
+    );
+    expect(await refusal({ secret: 'whsec_' })).to.equal('the secret must be whsec_ followed by base64');
   });
 });

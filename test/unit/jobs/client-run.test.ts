@@ -46,7 +46,7 @@ describe('a run for clients', () => {
     'a Redis that starts': new Error('LOADING Redis is loading the dataset in memory'),
     'a full Redis': new Error("OOM command not allowed when used memory > 'maxmemory'."),
     'an add that takes too long': new DeadlineError('adding a job', 1_500),
-    'a cache that does not answer': new UnavailableError('The cache does not answer', {
+    'a cache that does not answer': new UnavailableError('Cache unavailable', {
       code: 'cache_unavailable',
       cause: new Error('Connection is closed.'),
     }),

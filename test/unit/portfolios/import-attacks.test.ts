@@ -141,7 +141,7 @@ describe('files that are made to hurt', () => {
     expect(fieldsOf(() => reportUnder(many))).to.deep.equal(expected);
     expect(fieldsOf(() => genericReader([...genericHeader, ...many], mapping))).to.deep.equal(expected);
     expect(fieldsOf(() => reportUnder([...krakenHeader.split(','), 'x\u0000y']))).to.deep.equal([
-      { field: 'header', message: 'the name of column 10 is longer than 200 characters or no text' },
+      { field: 'header', message: 'the name of column 10 is longer than 200 characters or not text' },
     ]);
     expect(fieldsOf(() => reportUnder([...krakenHeader.split(','), 'time']))).to.deep.equal([
       { field: 'header', message: 'time' },
@@ -287,12 +287,12 @@ describe('a moment of Binance', () => {
         `1,${second},Spot,Buy,BTC,${most},`,
         `1,${second},Spot,Transaction Related,EUR,-1,`,
       )[0],
-    ).to.equal('1: Change: comes to more than 20 digits before the point with the rows of its moment');
+    ).to.equal('1: Change: adds up with the rows of the same time to more than 20 digits before the point');
   });
 });
 
 describe('characters that cannot be kept', () => {
-  const reason = 'has characters that are no text';
+  const reason = 'has characters that are not text';
   for (const [name, bad] of [
     ['NUL', '\u0000'],
     ['half of a character', '\ud83d'],

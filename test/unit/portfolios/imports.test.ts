@@ -174,7 +174,7 @@ describe('Binance statements', () => {
       '7+8: 2021-05-01T10:05:00.000Z swap +0.003 BTC -0.05 ETH',
       '9: 2021-05-02T00:00:00.000Z reward +0.00000001 ETH',
       '10: 2021-05-03T00:00:00.000Z transfer_out -0.001 BTC',
-      '11: skipped: moves between own accounts',
+      '11: skipped: moves between your own accounts',
       '12+13: 2021-05-04T00:00:00.000Z swap +56.1 USDT -0.001 BTC',
     ]);
   });
@@ -200,7 +200,9 @@ describe('Binance statements', () => {
     );
     const reason = 'Change: "ETH" both came and went at that moment: which belongs to which?';
     expect(told(outcomes)).to.deep.equal([
-      ...[2, 3, 4, 5, 6, 7].map((line) => `${line}: skipped: ETH and ETH2 are one: nothing changed hands`),
+      ...[2, 3, 4, 5, 6, 7].map(
+        (line) => `${line}: skipped: ETH and ETH2 are the same asset: nothing changed hands`,
+      ),
       `8: ${reason}`,
       `9: ${reason}`,
       '10+11: 2021-05-08T00:00:00.000Z swap +0.3 BETH -0.3 ETH',
@@ -218,7 +220,7 @@ describe('Binance statements', () => {
         '1,2021-05-02 10:00:00,Spot,Distribution,XRP,-1,""',
       ),
     );
-    const reason = 'Operation: shares its moment with rows that do not make one trade of two coins';
+    const reason = 'Operation: has the same time as rows that do not form one trade of two coins';
     expect(told(outcomes)).to.have.members([
       `2: ${reason}`,
       `3: ${reason}`,
@@ -267,10 +269,10 @@ describe('Kraken ledgers', () => {
       '4+6: 2021-01-01T10:00:00.000Z buy +0.0025 BTC worth 100 eur fee 0.26 eur',
       '5+7: 2021-01-01T10:00:00.123Z swap +0.004 BTC -0.1 ETH fee 0.00001 BTC',
       '8+9: 2021-02-01T10:00:00.000Z buy +2 DOT worth 50 usd fee 0.75 usd',
-      '10: skipped: moves between own accounts',
+      '10: skipped: moves between your own accounts',
       '11: 2021-02-09T10:00:00.000Z reward +0.01 DOT fee 0.001 DOT',
       '12: 2021-02-10T10:00:00.000Z transfer_out -0.001 BTC fee 0.0002 BTC',
-      '13: skipped: moves between own accounts',
+      '13: skipped: moves between your own accounts',
       '14: skipped: cash is not tracked',
     ]);
   });
@@ -279,9 +281,7 @@ describe('Kraken ledgers', () => {
     const { outcomes } = readReport(
       lines(krakenHeader, 'L1,T1,2021-01-01 10:00:00,trade,,currency,ZEUR,-100.0000,0.2600,899.74'),
     );
-    expect(told(outcomes)).to.deep.equal([
-      '2: refid: does not join one row that came in with one that went out',
-    ]);
+    expect(told(outcomes)).to.deep.equal(['2: refid: does not pair one received row with one sent row']);
   });
 
   it('hold no more than a minute of rows back', () => {
@@ -367,7 +367,7 @@ describe('generic CSV', () => {
       '4: 2021-01-04T08:00:00.000Z reward +0.1 ETH',
       '5: Buy: "1.5" is not a number written like 1.234,56',
       '6: Type: "Gift" is not among the types of the mapping',
-      '7: row: a trade needs what came in and what went out',
+      '7: row: a trade needs what was received and what was given',
     ]);
   });
 

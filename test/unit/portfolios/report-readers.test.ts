@@ -180,7 +180,7 @@ describe('a deposit with a minus', () => {
 describe('a fee of the wrong sign', () => {
   it('is refused by every format', () => {
     const sign = 'must not be less than 0';
-    const fee = `Coin: has fees that cannot be told apart`;
+    const fee = `Coin: has more than one fee at the same time`;
     const trade = [`1,${second},Spot,Sell,BTC,-0.5,`, `1,${second},Spot,Transaction Related,EUR,20000,`];
     expect(outcomesOf(binance(...trade, `1,${second},Spot,Fee,BNB,0.1,`))).to.deep.equal([fee, fee, fee]);
     expect(outcomesOf(kraken(`a,T,${second},deposit,,currency,XXBT,1,-0.1,1`))).to.deep.equal([

@@ -56,7 +56,7 @@ describe('the encoding of a file', () => {
     ['gzip', '1f8b0800', 'is compressed (gzip), not a CSV file'],
     ['an old spreadsheet', 'd0cf11e0a1b11ae1', 'is a spreadsheet (xls), not a CSV file'],
     ['a PDF', '255044462d', 'is a PDF document, not a CSV file'],
-    ['a picture', '89504e470d0a1a0a00', 'holds bytes that no text has: it is not a CSV file'],
+    ['a picture', '89504e470d0a1a0a00', 'contains bytes that are not text: it is not a CSV file'],
   ] as const) {
     it(`is none of ${what}`, async () => {
       for (const size of sizes) expect(await read(Buffer.from(head, 'hex'), size)).to.equal(reason);

@@ -14,10 +14,10 @@ const refused: readonly (readonly [string, string])[] = [
   ['https://exa mple.com/', 'absolute URL'],
   ['https://example.com/a\nb', 'absolute URL'],
   [' https://example.com/', 'absolute URL'],
-  ['http://example.com/', 'begin with https://'],
-  ['ftp://example.com/', 'begin with https://'],
-  ['file:///etc/passwd', 'begin with https://'],
-  ['javascript:alert(1)', 'begin with https://'],
+  ['http://example.com/', 'start with https://'],
+  ['ftp://example.com/', 'start with https://'],
+  ['file:///etc/passwd', 'start with https://'],
+  ['javascript:alert(1)', 'start with https://'],
   ['https://user@example.com/', 'user or a password'],
   ['https://:secret@example.com/', 'user or a password'],
   ['https://example.com/#part', 'fragment'],
@@ -77,7 +77,7 @@ describe('the URL of a receiver', () => {
       .with.property('fields')
       .that.deep.includes({
         field: 'callback_url',
-        message: 'must be an address that is public, or one that the operator allows',
+        message: 'must be a public address, or one that the operator allows',
       });
   });
 });

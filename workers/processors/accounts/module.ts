@@ -58,18 +58,18 @@ function textOf(username: string, token: string, publicUrl: string | undefined):
           '',
           token,
           '',
-          'It is taken by POST /api/v1/auth/password/reset with {"token": "…", "password": "…"}.',
+          'Send it to POST /api/v1/auth/password/reset as {"token": "…", "password": "…"}.',
         ]
       : // Behind a #, which browsers neither send to servers nor on to other sites.
         ['Choose a new password here:', '', `${publicUrl.replace(/\/+$/, '')}/reset#${token}`];
   return [
     `Hello ${username},`,
     '',
-    'somebody, most likely you, has asked to reset the password of your account.',
+    'someone, most likely you, has asked to reset the password of your account.',
     ...way,
     '',
     `It can be used once, in the next ${expiresInSeconds / 60} minutes. It ends every session of the account.`,
-    'If it was not you, nothing needs to be done: your password stays as it is.',
+    'If it was not you, ignore this mail: your password stays as it is.',
     '',
   ].join('\n');
 }

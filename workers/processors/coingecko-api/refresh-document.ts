@@ -56,7 +56,7 @@ export async function refreshDocument(
     }
     deps.log.warn(
       { path: path.split('?')[0], reason: messageOf(fetched.error) },
-      'upstream gave no document',
+      'the price source returned no document',
     );
     await documents.writeFailure(path, failureOf(deps, fetched.error));
   }
@@ -111,9 +111,13 @@ function failureOf(
   if (error instanceof ProviderRangeError)
     return { state: 'unavailable', until: now + outOfReachMs, reason: outOfReachReason };
   if (!(error instanceof ProviderRejectedError))
-    return { state: 'unavailable', until: now + unavailableMs, reason: 'the price source does not answer' };
+    return { state: 'unavailable', until: now + unavailableMs, reason: 'the price source does not respond' };
   if (error.providerStatus === 404)
-    return { state: 'not_found', until: now + notFoundMs, reason: 'the price source does not know this' };
+    return {
+      state: 'not_found',
+      until: now + notFoundMs,
+      reason: 'the price source does not know this document',
+    };
   // Of a plan or an address, and about this document: its reason is for whoever asks.
   const state = error.providerStatus === 403 ? 'forbidden' : 'unavailable';
   return { state, until: now + rejectedMs, reason: refusalOf(error.message) };

@@ -62,7 +62,7 @@ export async function backfillHistory(
       const { source, points } = found;
       deps.log.warn(
         { asset: job.assetId, source, points: points.length },
-        'history came coarser than asked for',
+        'the history is coarser than requested',
       );
       await note(deps, job, { from: job.from, to: job.to, outcome: 'failed' });
     } else {
@@ -73,7 +73,7 @@ export async function backfillHistory(
     if (waitMs !== undefined) throw new PutBack('no budget', waitMs);
     // What did not come from a provider is no word of one: another attempt, here or elsewhere.
     if (!(error instanceof ProviderError) || context.waitSignal.aborted) throw error;
-    deps.log.warn({ asset: job.assetId, reason: messageOf(error) }, 'upstream gave no history');
+    deps.log.warn({ asset: job.assetId, reason: messageOf(error) }, 'the price source returned no history');
     // Where no source reaches back to, none reaches further.
     const isOutOfReach = error instanceof NoProviderError || error instanceof ProviderRangeError;
     const from = isOutOfReach ? 0 : job.from;
@@ -106,7 +106,7 @@ interface Found {
 const timesOf = ({ points }: Found): readonly number[] => points.map(({ at }) => at);
 
 /** The first source's word that there is no such asset. */
-const unknown = Symbol('no such asset');
+const unknown = Symbol('unknown asset');
 
 async function fetchPoints(
   { chain, clock, charge, demand }: Deps,

@@ -73,7 +73,7 @@ export function createAbandonments() {
     /** Aborts the runs of a work. */
     abandon(workKey: string): void {
       for (const controller of runs.get(workKey) ?? [])
-        controller.abort(new Error('nobody waits for this work'));
+        controller.abort(new Error('no client waits for this work'));
     },
   };
 }
@@ -163,7 +163,7 @@ async function workAndComplete(
     if (!abandoned.signal.aborted) throw error;
     // Nobody waited for the work; if somebody came meanwhile, it is run after all.
     await context.releaseDeduplication();
-    if ((await deps.jobs.countOpen(workKey)) > 0) throw new PutBack('wanted again');
+    if ((await deps.jobs.countOpen(workKey)) > 0) throw new PutBack('requested again');
   } finally {
     abandoned.forget();
     await progress.flushed();

@@ -57,7 +57,7 @@ export function createReconcile(
 
   async function addAgain({ name, ...work }: OpenWork, ahead: number): Promise<boolean> {
     if (!isClientJob(name)) {
-      log.error({ name, workKey: work.workKey }, 'an open job has a name that is not known');
+      log.error({ name, workKey: work.workKey }, 'an unfinished job has an unknown name');
       return false;
     }
     if (await queues.has(name, work.workKey)) return false;

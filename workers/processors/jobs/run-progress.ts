@@ -92,7 +92,7 @@ export class RunProgress {
 
   #enqueue(step: () => Promise<void>): void {
     this.#chain = this.#chain.then(step).catch((error: unknown) => {
-      this.#deps.log.warn({ reason: messageOf(error) }, 'progress of a run could not be told');
+      this.#deps.log.warn({ reason: messageOf(error) }, 'the progress of a run could not be published');
     });
   }
 }

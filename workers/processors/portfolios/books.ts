@@ -59,7 +59,7 @@ async function told(
   portfolioId: string,
 ): Promise<void> {
   await news.publish(portfolioId).catch((error: unknown) => {
-    log.debug({ reason: messageOf(error) }, 'that books are current was not told');
+    log.debug({ reason: messageOf(error) }, 'the update of the books could not be published');
   });
 }
 
@@ -211,7 +211,7 @@ async function rebuildIn(
   await update.finish();
   // Null when what was stored was not current, so that nothing can be said.
   const identical = before === undefined ? null : before.digest === digest;
-  if (identical === false) log.error({ portfolio: id }, 'a rebuild came to other books than were stored');
+  if (identical === false) log.error({ portfolio: id }, 'a rebuild gave other books than those stored');
   return { ...counts, identical };
 }
 

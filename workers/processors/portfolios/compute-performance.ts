@@ -64,7 +64,7 @@ async function compute(deps: PerformanceDeps, job: Job, { signal, progress }: Ru
 
 async function questionOf({ portfolios }: PerformanceDeps, job: Job): Promise<PerformanceQuestion> {
   const portfolio = await portfolios.find(job.portfolioId);
-  if (portfolio === undefined) throw new NotFoundError('There is no such portfolio', 'portfolio_not_found');
+  if (portfolio === undefined) throw new NotFoundError('Portfolio not found', 'portfolio_not_found');
   return { ...job, timeZone: portfolio.timeZone, asOf: Date.parse(job.asOf) };
 }
 

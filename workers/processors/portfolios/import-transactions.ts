@@ -55,7 +55,7 @@ export function createTransactionsImport(deps: ImportDeps): Processor<'transacti
   return (data, context) =>
     runForClients(deps, { run: { workKey: data.workKey, total: 100 }, context }, async (control) => {
       const record = await deps.imports.find(data.importId, data.portfolioId);
-      if (record === undefined) throw new NotFoundError('There is no such import', 'import_not_found');
+      if (record === undefined) throw new NotFoundError('Import not found', 'import_not_found');
       if (record.settledAt !== null) return record.resultJson ?? '{}';
       const { resultJson, added } = await new Importing(deps, { data, record, control }).run();
       if (added > 0 && !data.isDryRun) await updateBooks(deps, data.portfolioId);
@@ -68,7 +68,7 @@ async function updateBooks({ updateBooks: update, log }: ImportDeps, portfolioId
   try {
     await update(portfolioId);
   } catch (error) {
-    log.debug({ portfolioId, reason: messageOf(error) }, 'an update of books could not be queued');
+    log.debug({ portfolioId, reason: messageOf(error) }, 'an update of the books could not be queued');
   }
 }
 
@@ -240,7 +240,7 @@ async function samplesOf({ staging }: ImportRun): Promise<readonly object[]> {
 }
 
 function incomplete(): AppError {
-  return new AppError('The file is not stored as it was uploaded: upload it again', {
+  return new AppError('The stored file is not the uploaded one; upload it again', {
     code: 'file_incomplete',
     status: 422,
   });
@@ -248,7 +248,7 @@ function incomplete(): AppError {
 
 function otherCurrency(): ConflictError {
   return new ConflictError(
-    'The base currency of the portfolio was changed since the import was asked for',
+    'The base currency of the portfolio has changed since the import was requested',
     'base_currency_changed',
   );
 }

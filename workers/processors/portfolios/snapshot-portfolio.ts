@@ -14,7 +14,7 @@ export function createPortfolioSnapshot(
     await context.releaseDeduplication();
     const taken = await snapshots.ofChange(portfolioId, context.start === 1);
     // It waits in the queue, not in a place that updates of books need.
-    if (taken === 'wanting') throw new PutBack('quotes are on their way', quotesComeMs);
+    if (taken === 'wanting') throw new PutBack('quotes are being fetched', quotesComeMs);
     return null;
   };
 }

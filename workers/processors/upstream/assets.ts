@@ -48,7 +48,7 @@ export async function refreshAssets(
     const stored = await assets.storeList(listings, deps.assetRankPages);
     if (stored.verdict !== 'take') {
       const { assets: held } = stored;
-      log.warn({ held, arrived: listings.length }, 'a list of assets was not believed: it is much too short');
+      log.warn({ held, arrived: listings.length }, 'a list of assets was rejected: it is much too short');
       return { assets: 0 };
     }
     log.info({ assets: stored.assets, vanished: stored.vanished }, 'the list of assets was stored');
@@ -61,7 +61,7 @@ export async function refreshAssets(
     if (context.waitSignal.aborted) throw new PutBack('the process ends');
     // A source whose breaker is open was not even called.
     await (noted ??= assets.beginList());
-    log.warn({ reason: messageOf(error) }, 'upstream gave no list of assets');
+    log.warn({ reason: messageOf(error) }, 'the price source returned no list of assets');
     throw error;
   }
 }
@@ -69,14 +69,14 @@ export async function refreshAssets(
 /** The ranking follows at once; if not, the next check finds it due. */
 async function beginRanking(deps: AssetRefreshDeps): Promise<void> {
   await checkAssets(deps).catch((error: unknown) => {
-    deps.log.debug({ reason: messageOf(error) }, 'the ranking could not be asked for yet');
+    deps.log.debug({ reason: messageOf(error) }, 'the ranking could not be requested yet');
   });
 }
 
 /** Who does not hear of it looks by himself within a minute. */
 async function tellOf({ assetNews, log }: Pick<AssetRefreshDeps, 'assetNews' | 'log'>): Promise<void> {
   await assetNews.publish().catch((error: unknown) => {
-    log.debug({ reason: messageOf(error) }, 'a change of the assets could not be told');
+    log.debug({ reason: messageOf(error) }, 'a change of the assets could not be published');
   });
 }
 

@@ -42,7 +42,7 @@ export async function refreshMarkets(
   } catch (error) {
     const waitMs = waitOf(error);
     if (waitMs !== undefined) throw new PutBack('no budget', waitMs);
-    deps.log.warn({ currency, reason: messageOf(error) }, 'upstream gave no ranking');
+    deps.log.warn({ currency, reason: messageOf(error) }, 'the price source returned no ranking');
     throw error;
   }
 }

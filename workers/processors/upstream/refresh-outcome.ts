@@ -86,7 +86,7 @@ export async function storeAnswer(deps: RefreshDeps, currency: string, answer: A
     ...failuresOf(doubted, { state: 'unavailable', reason: doubtedReason, until: now + doubtedMs }),
     ...failuresOf(answer.unanswered ?? [], {
       state: 'unavailable',
-      reason: 'the price source does not answer, and the one in its place does not know this asset',
+      reason: 'the price source does not respond, and the fallback source does not know this asset',
       until: now + unavailableMs,
     }),
   ];
@@ -104,7 +104,7 @@ async function listedOf(deps: RefreshDeps, assetIds: readonly string[]): Promise
   try {
     return await deps.listed(assetIds);
   } catch (error) {
-    deps.log.debug({ reason: messageOf(error) }, 'what is listed is not known');
+    deps.log.debug({ reason: messageOf(error) }, 'the list of assets could not be read');
     return new Set(assetIds);
   }
 }
@@ -120,9 +120,9 @@ export async function storeFailure(
   const level = failed.error instanceof ProviderOpenError ? 'debug' : rejected ? 'error' : 'warn';
   deps.log[level](
     { currency, assets: failed.assetIds.length, reason: messageOf(failed.error) },
-    'upstream gave no quotes',
+    'the price source returned no quotes',
   );
-  const reason = rejected ? refusalOf(messageOf(failed.error)) : 'the price source does not answer';
+  const reason = rejected ? refusalOf(messageOf(failed.error)) : 'the price source does not respond';
   const shortMs =
     failed.error instanceof ProviderOpenError
       ? Math.min(failed.error.retryInMs, unavailableMs)

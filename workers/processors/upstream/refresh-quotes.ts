@@ -204,7 +204,7 @@ class Batch {
     try {
       return await this.#deps.demand.requesters(this.#currency, this.#leased);
     } catch (error) {
-      this.#deps.log.debug({ reason: messageOf(error) }, 'who asked for a batch is not known');
+      this.#deps.log.debug({ reason: messageOf(error) }, 'the requesters of a batch could not be read');
       return [];
     }
   }

@@ -43,12 +43,12 @@ export async function refreshTier(
     if (text === undefined) return { told: false };
     const told = parseKeyAnswer(text);
     await budget.tell({ ...told, agoMs: since.asked.elapsedMs() });
-    log.info(told, 'the provider told the limits of the key');
+    log.info(told, 'the provider reported the limits of the key');
     return { told: true };
   } catch (error) {
     const waitMs = waitOf(error);
     if (waitMs !== undefined) throw new PutBack('no budget', waitMs);
-    log.warn({ reason: messageOf(error) }, 'the provider did not tell the limits of the key');
+    log.warn({ reason: messageOf(error) }, 'the provider did not report the limits of the key');
     return { told: false };
   }
 }

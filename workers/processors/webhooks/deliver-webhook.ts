@@ -43,7 +43,7 @@ export function createWebhookDeliver(deps: DeliverDeps): Processor<'webhook.deli
     if (waiting === undefined) return null;
     const owners = { host: new URL(waiting.url).host, user: waiting.userId };
     const turn = deps.turns.enter(owners, context.start > 1);
-    if ('comeBackMs' in turn) throw new PutBack('all turns are taken', turn.comeBackMs);
+    if ('comeBackMs' in turn) throw new PutBack('all slots are taken', turn.comeBackMs);
     let tookMs: number | undefined;
     const timed: SendWebhook = async (request) => {
       const startedAt = performance.now();
@@ -80,7 +80,7 @@ async function attempt(deps: DeliverDeps, claimed: ClaimedDelivery, context: Job
   };
   if (next === 'dead') deps.log.warn(about, 'a webhook was given up');
   if (typeof next === 'string') return;
-  deps.log.debug(about, 'a webhook is to be tried again');
+  deps.log.debug(about, 'a webhook will be tried again');
   await deps.webhooks.queueAttempt({ id, attempts: number }, next.afterMs);
 }
 
@@ -95,7 +95,7 @@ async function tryToSend(
     let { body } = claimed;
     if (body === null) {
       const job = await findJob(claimed.id);
-      if (job === undefined) return { error: 'The job is not kept any more', isHopeless: true };
+      if (job === undefined) return { error: 'The job is no longer stored', isHopeless: true };
       body = bodyOf(job);
     }
     const timestamp = Math.floor(clock.now() / 1000);
@@ -107,7 +107,7 @@ async function tryToSend(
     return await send({ url: claimed.url, headers, body, signal: callSignal });
   } catch (error) {
     await webhooks.deliveries.giveBack(claimed);
-    if (callSignal.aborted) throw new PutBack('the process is about to end');
+    if (callSignal.aborted) throw new PutBack('the process is stopping');
     log.warn({ delivery: claimed.id, reason: messageOf(error) }, 'an attempt could not be made');
     throw error;
   }

@@ -30,7 +30,9 @@ export function createWebhooksProcessors(
     processors: {
       webhooks: () => {
         if (config.WEBHOOK_SECRET === undefined && config.JWT_SECRET === undefined)
-          log.warn('neither WEBHOOK_SECRET nor JWT_SECRET is set: signatures of webhooks prove nothing');
+          log.warn(
+            'neither WEBHOOK_SECRET nor JWT_SECRET is set: receivers cannot trust the signatures of webhooks',
+          );
         return {
           'webhook.deliver': createWebhookDeliver({
             webhooks,

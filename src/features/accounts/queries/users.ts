@@ -292,7 +292,7 @@ async function lockWithoutLastAdmin(trx: Knex, id: string): Promise<User> {
     .forNoKeyUpdate();
   const row = await lock(trx, id);
   if (row.role === 'admin' && !admins.some((admin) => admin.id !== id))
-    throw new ConflictError('This is the last admin: make somebody else an admin first', 'last_admin');
+    throw new ConflictError('This is the last admin; make another user an admin first', 'last_admin');
   return row;
 }
 
@@ -331,5 +331,5 @@ function detailOf({ via }: Actor): { readonly via?: string } {
 }
 
 function noSuchUser(): NotFoundError {
-  return new NotFoundError('There is no such user', 'user_not_found');
+  return new NotFoundError('User not found', 'user_not_found');
 }

@@ -115,15 +115,14 @@ async function insert(trx: Knex, alert: NewAlert, limit: number): Promise<Alert>
     // It cannot be deleted before the commit, and the transaction that deletes it then finds the alert.
     const id = alert.portfolioId;
     const held = await trx('portfolios').where({ id }).whereNull('deleted_at').forShare().select('id');
-    if (held.length === 0)
-      throw new NotFoundError('There is no such portfolio, or it is somebody else’s', 'portfolio_not_found');
+    if (held.length === 0) throw new NotFoundError('Portfolio not found', 'portfolio_not_found');
   }
   const [counted] = await trx('alerts')
     .where({ user_id: alert.userId })
     .whereNull('deleted_at')
     .count<{ count: number }[]>({ count: '*' });
   if ((counted?.count ?? 0) >= limit)
-    throw new ConflictError(`You have ${limit} alerts, as many as one may have`, 'alert_limit');
+    throw new ConflictError(`You have ${limit} alerts, the most allowed`, 'alert_limit');
   const now = trx.raw('clock_timestamp()');
   const [made] = await trx('alerts')
     .insert({

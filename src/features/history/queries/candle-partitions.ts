@@ -98,7 +98,7 @@ const defaultOf = (granularity: Granularity): string => `candles_${granularity}_
 function partitionsOf(granularity: Granularity, from: number, to: number): readonly Bounds[] {
   const found: Bounds[] = [];
   for (let begin = beginOf(granularity, from); begin <= to; begin = nextOf(granularity, begin)) {
-    if (found.length === mostPartitions) throw new RangeError('a span of too many partitions');
+    if (found.length === mostPartitions) throw new RangeError('the range has too many partitions');
     found.push({
       name: nameOf(granularity, begin),
       from: new Date(begin),

@@ -28,15 +28,15 @@ const exportQuery = z
       .enum(exportKinds, `must be one of ${exportKinds.join(', ')}`)
       .default('transactions')
       .meta({
-        description: 'transactions (which an import takes back), realised gains by lot, or positions',
+        description: 'transactions (which can be imported again), realised gains by lot, or positions',
       }),
     year: wholeNumber({ min: 2009, max: 2200 })
       .optional()
-      .meta({ description: 'Of realised gains: those of one year of the time zone of the portfolio' }),
+      .meta({ description: 'For kind realised: gains of one year, in the time zone of the portfolio' }),
   })
   .refine(({ kind, year }) => year === undefined || kind === 'realised', {
     path: ['year'],
-    message: 'has a meaning with the kind realised only',
+    message: 'is only for the kind realised',
   });
 
 type ExportDeps = Pick<PortfolioService, 'portfolios' | 'exports' | 'books'> & { readonly log: Logger };
@@ -63,16 +63,16 @@ export function exportRoutes(deps: ExportDeps): Route[] {
       tag: 'Portfolios',
       summary: 'Export transactions, realised gains or positions',
       description:
-        'CSV cells of text that begin with =, +, -, @ (full-width ones too), a tab or a carriage return get an apostrophe before them, so that no ' +
-        'spreadsheet takes them for a formula. A CSV of transactions can be imported into any portfolio. When transactions ' +
-        'change while it is read, the export is cut off rather than mixed.',
+        'CSV text cells that start with =, +, -, @ (full-width too), a tab or a carriage return get a leading apostrophe, so that no ' +
+        'spreadsheet reads them as formulas. A CSV of transactions can be imported into any portfolio. If transactions change ' +
+        'during the export, it stops rather than mix old and new rows.',
       params: portfolioPath,
       query: exportQuery,
       produces: 'text/csv',
       answers: {
         200: 'The rows: CSV, or JSON with `data`',
-        404: 'There is no such portfolio, or it is somebody else’s',
-        503: 'The database is away or the books are not up to date; see Retry-After',
+        404: 'Portfolio not found',
+        503: 'Database unavailable, or the books are not up to date; see Retry-After',
       },
       handler: async (ctx, { params, query, viewer }) => {
         const found = await deps.portfolios.get(portfolioIdOf(params), viewer);
@@ -84,7 +84,7 @@ export function exportRoutes(deps: ExportDeps): Route[] {
         const confirm = async (): Promise<void> => {
           const { booksVersion } = await deps.portfolios.get(portfolio.id, viewer);
           if (booksVersion !== portfolio.booksVersion)
-            throw new ConflictError('Transactions have changed while they were exported', 'export_changed');
+            throw new ConflictError('Transactions changed during the export', 'export_changed');
         };
         await send(ctx, deps, {
           portfolio,
@@ -135,7 +135,7 @@ async function send(
     await pipeline(Readable.from(whole()), ctx.res, { signal: AbortSignal.timeout(readingMs) });
   } catch (error) {
     // The client sees that it is not whole: the connection is cut.
-    log.debug({ portfolioId: portfolio.id, reason: messageOf(error) }, 'an export broke off');
+    log.debug({ portfolioId: portfolio.id, reason: messageOf(error) }, 'an export stopped early');
   }
 }
 

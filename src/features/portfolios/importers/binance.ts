@@ -123,7 +123,7 @@ export const binance = {
 /** What a row by itself is, or why it is passed over. */
 function single(row: Row, at: number): ImportedTransaction | string | null {
   const operation = row.cell('Operation');
-  if (ownMoves.has(operation)) return 'moves between own accounts';
+  if (ownMoves.has(operation)) return 'moves between your own accounts';
   const { symbol, change } = changeIn(row);
   if (isFiat(symbol)) return null;
   const leg = { symbol, quantity: magnitude(change) };
@@ -139,18 +139,18 @@ function single(row: Row, at: number): ImportedTransaction | string | null {
 
 /** The trade that the rows of one moment make, or why they are passed over; null when only cash changed hands. */
 function tradeIn(rows: readonly Row[], at: number): ImportedTransaction | string | null {
-  if (isRenaming(rows)) return 'ETH and ETH2 are one: nothing changed hands';
+  if (isRenaming(rows)) return 'ETH and ETH2 are the same asset: nothing changed hands';
   const isFee = (row: Row): boolean => fees.has(row.cell('Operation'));
   const legs = sums(rows.filter((row) => !isFee(row)));
   const paid = sums(rows.filter(isFee));
   const [fee] = paid;
   if (paid.length > 1 || fee?.comesIn === true)
-    throw new RowError('Coin', 'has fees that cannot be told apart');
+    throw new RowError('Coin', 'has more than one fee at the same time');
   const sequence = rows[0]?.line ?? 0;
   if (legs.length === 0 && fee !== undefined) return feeAlone({ at, sequence, fee: legOf(fee), note: null });
   const [a, b, ...more] = legs;
   if (a === undefined || b === undefined || more.length > 0 || a.comesIn === b.comesIn) {
-    throw new RowError('Operation', 'shares its moment with rows that do not make one trade of two coins');
+    throw new RowError('Operation', 'has the same time as rows that do not form one trade of two coins');
   }
   const [received, sent] = a.comesIn ? [a, b] : [b, a];
   return tradeOf({
@@ -185,7 +185,7 @@ function sums(rows: readonly Row[]): (SymbolAmount & { readonly comesIn: boolean
     if (total !== 0n && total > 0n !== more > 0n)
       throw new RowError(
         'Change',
-        `${shown(symbol)} both came and went at that moment: which belongs to which?`,
+        `${shown(symbol)} was both received and sent at that time; the rows cannot be paired`,
       );
     totals.set(symbol, total + more);
   }
@@ -194,7 +194,7 @@ function sums(rows: readonly Row[]): (SymbolAmount & { readonly comesIn: boolean
     if (parseAmount(quantity) === undefined)
       throw new RowError(
         'Change',
-        'comes to more than 20 digits before the point with the rows of its moment',
+        'adds up with the rows of the same time to more than 20 digits before the point',
       );
     return { symbol, quantity, comesIn: total > 0n };
   });

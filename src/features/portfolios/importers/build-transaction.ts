@@ -52,7 +52,7 @@ export function buildTransaction(
       prices.worth(asset, quantity, moment),
     );
     if (valued.value >= leastTooLarge || (valued.fee?.value ?? 0n) >= leastTooLarge)
-      throw new RowError(columnOf(columns, 'value'), 'is worth more than can be kept');
+      throw new RowError(columnOf(columns, 'value'), 'has a value that is too large to store');
     return {
       ...valued,
       note: noteOf(imported.note ?? ''),
@@ -94,7 +94,7 @@ function legOf(
 }
 
 function unknownAsset({ symbol }: SymbolAmount, column: string | null): RowError {
-  return new RowError(column, `${shown(symbol)} is no asset that is known: say by "symbols" which one it is`);
+  return new RowError(column, `${shown(symbol)} is not a known asset; choose one with "symbols"`);
 }
 
 function valueOf(
@@ -104,13 +104,13 @@ function valueOf(
 ): string | null {
   if (money === null) return null;
   const amount = parseAmount(money.amount);
-  if (amount === undefined) throw new RowError(column, `${shown(money.amount)} is no amount`);
+  if (amount === undefined) throw new RowError(column, `${shown(money.amount)} is not an amount`);
   const converted: Amount | null = prices.converted(amount, money.currency, at);
   if (converted === null) {
     const day = new Date(at).toISOString().slice(0, 10);
-    throw new RowError(column, `is in ${money.currency}, and no rate of ${day} is known to convert it`);
+    throw new RowError(column, `is in ${money.currency}, and no rate is known for ${day} to convert it`);
   }
-  if (converted >= leastTooLarge) throw new RowError(column, 'is more than can be kept');
+  if (converted >= leastTooLarge) throw new RowError(column, 'is too large to store');
   return formatAmount(converted);
 }
 

@@ -82,7 +82,7 @@ export function readNumber(text: string, column: string, style: NumberStyle = pl
   const isNegative = (minus === '-') !== (lead === '-');
   const amount = parseAmount(shifted(digits, fraction ?? '', Number(power ?? 0)));
   if (amount === undefined) {
-    throw new RowError(column, `${shown(text)} has more than 20 digits before or 18 behind the point`);
+    throw new RowError(column, `${shown(text)} has more than 20 digits before or 18 after the point`);
   }
   return formatAmount(isNegative ? -amount : amount);
 }

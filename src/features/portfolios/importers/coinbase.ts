@@ -190,7 +190,7 @@ function counterpart(row: Row, own: SymbolAmount): SymbolAmount | null {
   const [, quantity, symbol, otherQuantity = '', otherSymbol = ''] = traded.exec(note) ?? [];
   if (quantity === undefined) {
     if (!notesMayLack.has(row.cell('Transaction Type')))
-      throw new RowError('Notes', 'do not tell what was traded for what');
+      throw new RowError('Notes', 'do not say what was traded for what');
     return null;
   }
   checkNote(own, quantity, symbol);
@@ -207,7 +207,7 @@ function conversion(
   base: Pick<ImportedTransaction, 'at' | 'sequence' | 'note'> & Pick<ImportedTransaction, 'fee' | 'value'>,
 ): ImportedTransaction | string {
   const [, quantity, symbol, gotQuantity = '', gotSymbol = ''] = converted.exec(row.cell('Notes')) ?? [];
-  if (quantity === undefined) throw new RowError('Notes', 'do not tell what was converted to what');
+  if (quantity === undefined) throw new RowError('Notes', 'do not say what was converted to what');
   checkNote(own, quantity, symbol);
   const quantityGot = readNumber(gotQuantity, 'Notes', notesStyle);
   const received = { symbol: symbolOf(readSymbol(gotSymbol, 'Notes')), quantity: quantityGot };

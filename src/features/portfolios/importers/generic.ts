@@ -116,9 +116,12 @@ function placesOf(header: readonly string[], { columns, types }: GenericMapping)
     const place = typeof choice === 'number' ? choice - 1 : names.indexOf(choice);
     const isTwice = typeof choice === 'string' && names.lastIndexOf(choice) !== place;
     if (names[place] === undefined)
-      problems.push({ field: `columns.${column}`, message: 'the header has no such column' });
+      problems.push({ field: `columns.${column}`, message: 'is not in the header' });
     else if (isTwice)
-      problems.push({ field: `columns.${column}`, message: 'stands in the header twice: give its number' });
+      problems.push({
+        field: `columns.${column}`,
+        message: 'is in the header twice; give the number of the column',
+      });
     else places.set(column, place);
   }
   for (const [word, type] of Object.entries(types)) {
@@ -126,7 +129,7 @@ function placesOf(header: readonly string[], { columns, types }: GenericMapping)
     if (!isKnown)
       problems.push({ field: `types.${word}`, message: `must be trade, ${transactionTypes.join(', ')}` });
   }
-  if (problems.length > 0) throw new ValidationError('The mapping does not fit the file', problems);
+  if (problems.length > 0) throw new ValidationError('The mapping does not match the file', problems);
   return places;
 }
 
@@ -144,7 +147,7 @@ function transactionOf(cells: Cells, mapping: GenericMapping, line: number): Imp
   const when = { at, sequence: line, note };
   if (type === 'trade' || (received !== null && sent !== null)) {
     if (received === null || sent === null)
-      throw new RowError(null, 'a trade needs what came in and what went out');
+      throw new RowError(null, 'a trade needs what was received and what was sent');
     return checked(tradeOf({ ...when, received, sent, fee }), type, word.name);
   }
   const only = received ?? sent;

@@ -137,7 +137,7 @@ export function createReader(format: string, header: readonly string[], rules: R
     if (record.length !== header.length)
       throw new RowError(null, `has ${record.length} cells, the header has ${header.length}`);
     const wrong = record.findIndex((cell) => !isText(cell));
-    if (wrong !== -1) throw new RowError((header[wrong] ?? '').trim(), 'has characters that are no text');
+    if (wrong !== -1) throw new RowError((header[wrong] ?? '').trim(), 'has characters that are not text');
     return { line, record, cell: (column) => (record[places.get(column) ?? -1] ?? '').trim() };
   };
 
@@ -265,7 +265,7 @@ function rowGroups(
         held += 1;
         return outcomes;
       }
-      const reason = `belongs with more than ${mostRows} rows of the same transaction`;
+      const reason = `belongs to a transaction of more than ${mostRows} rows`;
       for (const { line } of [...group.rows, row])
         outcomes.push({ kind: 'problem', line, column: null, reason });
       held -= group.rows.length;
@@ -292,7 +292,7 @@ export function checkHeader(header: readonly string[]): void {
   const message =
     header.length > mostColumns
       ? `has more than ${mostColumns} columns`
-      : `the name of column ${place + 1} is longer than ${longestName} characters or no text`;
+      : `the name of column ${place + 1} is longer than ${longestName} characters or not text`;
   throw new ValidationError('The header cannot be read', [{ field: 'header', message }]);
 }
 

@@ -91,7 +91,7 @@ export const kraken = {
 /** What a row by itself is, or why it is passed over. */
 function single(row: Row, at: number): ImportedTransaction | string | null {
   const [type, subtype] = [row.cell('type'), row.cell('subtype')];
-  if (ownSubtypes.has(subtype)) return 'moves between own accounts';
+  if (ownSubtypes.has(subtype)) return 'moves between your own accounts';
   const symbol = symbolIn(row);
   if (isFiat(symbol)) return null;
   const amount = readNumber(row.cell('amount'), 'amount');
@@ -132,12 +132,12 @@ function tradeIn(rows: readonly Row[], at: number): ImportedTransaction | null {
     const found = legs.filter(({ amount }) => amount !== '0' && !amount.startsWith('-') === isIn);
     const [leg] = found;
     if (leg === undefined || found.length > 1) {
-      throw new RowError('refid', 'does not join one row that came in with one that went out');
+      throw new RowError('refid', 'does not pair one received row with one sent row');
     }
     return { symbol: leg.symbol, quantity: magnitude(leg.amount) };
   };
   const fees = rows.map(feeIn).filter((fee) => fee !== null);
-  if (fees.length > 1) throw new RowError('fee', 'stands on more than one row of the trade');
+  if (fees.length > 1) throw new RowError('fee', 'is on more than one row of the trade');
   const sequence = rows[0]?.line ?? 0;
   return tradeOf({ at, sequence, received: side(true), sent: side(false), fee: fees[0] ?? null });
 }

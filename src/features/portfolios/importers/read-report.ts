@@ -130,7 +130,7 @@ function badHeader({ message, fields = [] }: ValidationError): AppError {
 
 function noHeader({ format }: ReadingWish): AppError {
   const known = format === 'auto' ? reportFormats.join(', ') : format;
-  const message = `The file has no header of a report that is known (${known}); another CSV needs a mapping`;
+  const message = `The file does not have the header of a known report (${known}); any other CSV needs a mapping`;
   return new AppError(message, { code: 'header_not_found', status: 422 });
 }
 

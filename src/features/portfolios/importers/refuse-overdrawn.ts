@@ -36,7 +36,7 @@ export async function refuseOverdrawn(
   const problems = [...refused].map(([id, { asset, wanted, available }]) => ({
     line: lines.get(id) ?? 0,
     column: null,
-    reason: `takes ${formatAmount(wanted)} ${asset}, but only ${formatAmount(available)} can go out then`,
+    reason: `takes ${formatAmount(wanted)} ${asset}, but only ${formatAmount(available)} is available at that time`,
   }));
   // Of many problems only the first are told.
   for (const problem of problems.sort((left, right) => left.line - right.line)) onRefused(problem);

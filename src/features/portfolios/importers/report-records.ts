@@ -52,10 +52,10 @@ function unreadable(error: CsvError, last: number): AppError {
   const line = typeof error['lines'] === 'number' ? error['lines'] : last + 1;
   const message =
     {
-      CSV_QUOTE_NOT_CLOSED: `line ${last + 1}: a quoted cell begins here and is never closed`,
+      CSV_QUOTE_NOT_CLOSED: `line ${last + 1}: a quoted cell starts here and is never closed`,
       CSV_MAX_RECORD_SIZE: `line ${last + 1}: the row is longer than ${longestRecord} characters; a quote may not be closed`,
-      CSV_INVALID_CLOSING_QUOTE: `line ${line}: something stands behind the end of a quoted cell`,
-      INVALID_OPENING_QUOTE: `line ${line}: a quote stands within a cell that is not quoted`,
+      CSV_INVALID_CLOSING_QUOTE: `line ${line}: there is text after the end of a quoted cell`,
+      INVALID_OPENING_QUOTE: `line ${line}: there is a quote inside a cell that is not quoted`,
     }[error.code as string] ?? `line ${line}: the row cannot be read`;
   return new AppError(`The file cannot be read from ${message}`, { code: 'file_unreadable', status: 422 });
 }

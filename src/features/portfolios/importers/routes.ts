@@ -30,7 +30,7 @@ type Wish = z.output<typeof importWish>;
 
 const tag = 'Portfolios';
 const path = '/api/v1/portfolios/:id';
-const missing = 'There is no such portfolio, or it is somebody else’s';
+const missing = 'Portfolio not found';
 
 /** Importing, and what was imported. */
 export function importRoutes(deps: ImportDeps): Route[] {
@@ -47,10 +47,10 @@ function submit(deps: SubmitImportDeps): Route {
     access: 'user',
     scope: 'portfolio:write',
     tag,
-    summary: 'Import a report of an exchange, or any CSV, as a job',
+    summary: 'Import the CSV export of an exchange, or any other CSV, as a job',
     description:
-      'multipart/form-data with the field `file` (20 MB and 200,000 rows at most) and the fields that stand here as ' +
-      'parameters of the query; or the bare file as text/csv. Whatever was imported before is passed over.',
+      'multipart/form-data with the field `file` (at most 20 MB and 200,000 rows) and the query parameters below as ' +
+      'form fields; or the file itself as text/csv. Transactions that were imported before are skipped.',
     params: portfolioPath,
     query: importWish,
     takes: importBodies,
@@ -175,12 +175,12 @@ function checked(wish: Wish, { assets }: Pick<ImportDeps, 'assets'>): Wish {
   if (format === 'generic' && mapping === undefined)
     problems.push({ field: 'mapping', message: 'is required with the format generic' });
   if (format !== 'generic' && format !== 'auto' && mapping !== undefined)
-    problems.push({ field: 'mapping', message: `has no meaning with the format ${format}` });
+    problems.push({ field: 'mapping', message: `is not used with the format ${format}` });
   for (const [symbol, id] of Object.entries(symbols)) {
     if (assets.isKnown() && assets.byId(id) === undefined)
-      problems.push({ field: `symbols.${symbol}`, message: `there is no asset ${id}` });
+      problems.push({ field: `symbols.${symbol}`, message: `${id} is not a known asset` });
   }
-  if (problems.length > 0) throw new ValidationError('The request breaks a rule', problems);
+  if (problems.length > 0) throw new ValidationError('The request is not valid', problems);
   return wish;
 }
 
@@ -201,10 +201,10 @@ function list({ portfolios, imports }: ImportDeps): Route {
     access: 'user',
     scope: 'portfolio:read',
     tag,
-    summary: 'The imports of a portfolio, the newest first',
+    summary: 'List the imports of a portfolio, newest first',
     params: portfolioPath,
     query: pagingQuery,
-    answers: { 200: 'A page of imports', 404: missing, 503: 'The database is away; see Retry-After' },
+    answers: { 200: 'A page of imports', 404: missing, 503: 'Database unavailable; see Retry-After' },
     handler: async (ctx, { params, query, viewer }) => {
       const { id } = await portfolios.get(portfolioIdOf(params), viewer);
       const { page, limit } = query;
@@ -222,13 +222,13 @@ function read({ portfolios, imports }: ImportDeps): Route {
     access: 'user',
     scope: 'portfolio:read',
     tag,
-    summary: 'One import, with its result',
+    summary: 'Get an import, with its result',
     params: importPath,
-    answers: { 200: 'The import', 404: 'There is none', 503: 'The database is away; see Retry-After' },
+    answers: { 200: 'The import', 404: 'Import not found', 503: 'Database unavailable; see Retry-After' },
     handler: async (ctx, { params, viewer }) => {
       const portfolio = await portfolios.get(portfolioIdOf(params), viewer);
       const found: ImportRecord | undefined = await imports.find(importIdOf(params), portfolio.id);
-      if (found === undefined) throw new NotFoundError('There is no such import', 'import_not_found');
+      if (found === undefined) throw new NotFoundError('Import not found', 'import_not_found');
       answer(ctx, { message: 'Import', data: presentImport(found, found.resultJson) });
     },
   });

@@ -74,19 +74,18 @@ export const importWish = z.strictObject({
   format: z
     .enum(importFormats, `must be one of ${importFormats.join(', ')}`)
     .optional()
-    .meta({ description: 'What the file is; auto (the default) knows it by its header' }),
+    .meta({ description: 'Format of the file; auto (the default) detects it by the header' }),
   mapping: jsonText(mapping).optional().meta({
-    description: 'JSON: which column of a generic CSV holds what, and what the words of its type column mean',
+    description: 'JSON: what each column of a generic CSV holds, and what the words in its type column mean',
   }),
   symbols: jsonText(symbols).optional().meta({
-    description:
-      'JSON: asset id by symbol, where the largest asset with a symbol is not the one that is meant',
+    description: 'JSON: asset id by symbol, for symbols that do not mean the largest asset with that symbol',
   }),
   dry_run: z
     .enum(['true', 'false'], 'must be true or false')
     .transform((text) => text === 'true')
     .optional()
-    .meta({ description: 'Only shows what would come of it' }),
+    .meta({ description: 'Only report what the import would do' }),
   on_error: z
     .enum(['skip', 'abort', 'keep_good', 'nothing'], 'must be skip or abort')
     .transform(readOnError)
@@ -123,7 +122,6 @@ const uuid = z.uuid();
  * @throws {NotFoundError} it is no UUID, so there is no such import.
  */
 export function importIdOf({ importId }: z.output<typeof importPath>): string {
-  if (!uuid.safeParse(importId).success)
-    throw new NotFoundError('There is no such import', 'import_not_found');
+  if (!uuid.safeParse(importId).success) throw new NotFoundError('Import not found', 'import_not_found');
   return importId.toLowerCase();
 }

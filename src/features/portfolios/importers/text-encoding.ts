@@ -42,7 +42,7 @@ export function probeEncoding() {
       }
       bytesSeen += bytes.length;
       if (marked !== undefined) return undefined;
-      if (bytes.includes(0)) return 'holds bytes that no text has: it is not a CSV file';
+      if (bytes.includes(0)) return 'contains bytes that are not text: it is not a CSV file';
       if (isUtf8) isUtf8 = isValid(utf8, bytes);
       return undefined;
     },

@@ -161,8 +161,8 @@ async function readForm(ctx: ApiContext, sink: Writable): Promise<Upload> {
   // The reader of forms takes a write that failed for one that was done, and the last one for done before it is.
   if (file !== undefined || sink.errored !== null) await finished(sink);
   const fields = (ctx.request.body ?? {}) as Record<string, unknown>;
-  if (fileField in fields) throw noFile('must be sent as a file, with a file name and a content type');
-  if (problems.length > 0) throw new ValidationError('The request breaks a rule', problems);
+  if (fileField in fields) throw noFile('must be sent as a file with a file name and a content type');
+  if (problems.length > 0) throw new ValidationError('The request is not valid', problems);
   if (file === undefined) throw noFile('is required');
   return { fields, fileName: harmless(file.originalFilename) };
 }
@@ -183,11 +183,11 @@ function refusalOf(error: unknown): unknown {
   const code = error instanceof Error && 'code' in error ? error.code : undefined;
   if (code === codes.files) return noFile('must be one file');
   if (code === codes.fields || code === codes.fieldBytes) {
-    const message = `The form may have ${mostFields} fields of ${mostFieldBytes / 1024} KB in all beside its file`;
+    const message = `Besides its file, the form may have ${mostFields} fields of ${mostFieldBytes / 1024} KB in total`;
     return new AppError(message, { code: 'body_too_large', status: 413 });
   }
   if (typeof code !== 'number') return error;
-  const message = code === codes.aborted ? 'The upload broke off' : 'The form cannot be read';
+  const message = code === codes.aborted ? 'The upload was interrupted' : 'The form cannot be read';
   return new AppError(message, { code: 'malformed_request', status: 400, cause: error });
 }
 

@@ -34,7 +34,7 @@ export function amountOf(text: string): Amount {
   const point = text.indexOf('.');
   if (point === -1) return BigInt(text) * oneUnit;
   const missing = amountScale - (text.length - point - 1);
-  if (missing < 0) throw new RangeError('an amount has 18 digits behind the point at most');
+  if (missing < 0) throw new RangeError('an amount has at most 18 digits after the point');
   return BigInt(text.slice(0, point) + text.slice(point + 1) + '0'.repeat(missing));
 }
 

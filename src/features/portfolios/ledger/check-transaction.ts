@@ -93,7 +93,10 @@ export function withMarketValues(
   const worth = (leg: Leg | null, field: string): Amount => {
     const found = leg === null ? null : marketValue(leg, at);
     if (found === null)
-      problems.push({ field, message: `no price of ${leg?.asset ?? 'it'} is known for that day: state it` });
+      problems.push({
+        field,
+        message: `no price of ${leg?.asset ?? 'it'} is known for that day; give the value`,
+      });
     return found ?? 0n;
   };
   // What was received says more about a swap than what was given: its spread is then part of the loss, not of the basis.
@@ -105,7 +108,7 @@ export function withMarketValues(
 }
 
 function invalid(problems: readonly FieldProblem[]): ValidationError {
-  return new ValidationError('The transaction breaks one or more rules', problems);
+  return new ValidationError('The transaction is not valid', problems);
 }
 
 function readMoment(text: string, now: number, problems: FieldProblem[]): number {
@@ -136,10 +139,10 @@ function readLeg(draft: TransactionDraft, name: 'received' | 'sent', problems: F
     ? legsOf[draft.type as TransactionType][name]
     : leg !== null;
   if (leg === null) {
-    if (wanted) problems.push({ field: name, message: `a ${draft.type} needs it` });
+    if (wanted) problems.push({ field: name, message: `is required for a ${draft.type}` });
     return null;
   }
-  if (!wanted) problems.push({ field: name, message: `a ${draft.type} has none` });
+  if (!wanted) problems.push({ field: name, message: `is not allowed for a ${draft.type}` });
   checkAsset(leg.asset, `${name}.asset`, problems);
   return { asset: leg.asset, quantity: readPositive(leg.quantity, `${name}.quantity`, problems) };
 }
@@ -154,20 +157,24 @@ function checkAsset(asset: string, field: string, problems: FieldProblem[]): voi
 
 function readValue({ type, value }: TransactionDraft, problems: FieldProblem[]): Amount | null {
   if (value !== null && value !== undefined) return readAmount(value, 'value', problems);
-  if (type === 'buy' || type === 'sell') problems.push({ field: 'value', message: `a ${type} needs it` });
+  if (type === 'buy' || type === 'sell')
+    problems.push({ field: 'value', message: `is required for a ${type}` });
   return null;
 }
 
 function readFee({ fee, type }: TransactionDraft, problems: FieldProblem[]): UnvaluedTransaction['fee'] {
   if (fee === null || fee === undefined) return null;
-  if (type === 'fee') problems.push({ field: 'fee', message: 'a fee has none' });
+  if (type === 'fee') problems.push({ field: 'fee', message: 'is not allowed for a fee' });
   const value =
     fee.value === null || fee.value === undefined ? null : readAmount(fee.value, 'fee.value', problems);
   if (fee.asset === null || fee.asset === undefined) {
     if (fee.quantity !== null && fee.quantity !== undefined) {
-      problems.push({ field: 'fee.quantity', message: 'a fee in cash has a value only' });
+      problems.push({
+        field: 'fee.quantity',
+        message: 'is not allowed for a fee in cash, which has only a value',
+      });
     }
-    if (value === null) problems.push({ field: 'fee.value', message: 'a fee in cash needs it' });
+    if (value === null) problems.push({ field: 'fee.value', message: 'is required for a fee in cash' });
     return value === null || value === 0n ? null : { asset: null, quantity: value, value };
   }
   checkAsset(fee.asset, 'fee.asset', problems);

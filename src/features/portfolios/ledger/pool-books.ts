@@ -200,7 +200,7 @@ function settle(day: Day, before: Pile, settled: Consumption[]): Pile {
   let pool = heap(heap(before, day.movedIn), day.acquired);
   for (const outflow of [...day.disposals, ...day.transfers]) {
     if (outflow.open.quantity > 0n) {
-      if (outflow.open.quantity > pool.quantity) throw new Error('the pool does not suffice');
+      if (outflow.open.quantity > pool.quantity) throw new Error('the pool is too small');
       const { taken, rest } = divide(pool, outflow.open.quantity);
       pool = rest;
       match(outflow, taken, { rule: 'pool', acquiredAt: null });

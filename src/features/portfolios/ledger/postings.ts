@@ -63,7 +63,7 @@ export function readPostings(asset: string, text: string): Posting[] {
   return text.split('\n').map((line) => {
     const [at, rank, sequence, id = '', isFee, kind, quantity = '', value = ''] = line.split(' ');
     const type = typesByRank.get(Number(rank));
-    if (type === undefined) throw new Error(`no type of transactions has the rank ${String(rank)}`);
+    if (type === undefined) throw new Error(`no transaction type has the rank ${String(rank)}`);
     return {
       transaction: { id, type, at: Number(at), sequence: Number(sequence) },
       asset,

@@ -26,7 +26,7 @@ export function amountOfPrice(price: number): Amount {
 
 function decimalOf(price: number): { readonly digits: bigint; readonly exponent: number } {
   const match = shortest.exec(String(price));
-  if (match === null) throw new RangeError(`${String(price)} is no price`);
+  if (match === null) throw new RangeError(`${String(price)} is not a price`);
   const [, whole = '', fraction = '', power = '0'] = match;
   return { digits: BigInt(whole + fraction), exponent: Number(power) - fraction.length };
 }

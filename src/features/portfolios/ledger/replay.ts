@@ -142,7 +142,7 @@ export function lotsOfMark(text: string, { method, timeZone }: Bookkeeping): rea
 
 function markOf(text: string, method: CostBasisMethod): Mark {
   const mark = readMark(text, method);
-  if (mark === undefined) throw new Error('the mark is of another way of keeping books');
+  if (mark === undefined) throw new Error('the checkpoint was made with another cost basis method');
   return mark;
 }
 

@@ -85,13 +85,10 @@ export async function readRangeBooks(
   const assets = movedAssets(books);
   const days = today - firstDay + 1;
   if (assets.length * days > mostCells) {
-    throw new AppError(
-      `${assets.length} assets over ${days} days are too many for one range; ask for a shorter one`,
-      {
-        code: 'range_too_large',
-        status: 422,
-      },
-    );
+    throw new AppError(`${assets.length} assets over ${days} days are too many; ask for a shorter range`, {
+      code: 'range_too_large',
+      status: 422,
+    });
   }
   return { booksVersion: books.booksVersion, books, hasBefore: earliest < firstDay, firstDay, days, assets };
 }

@@ -37,11 +37,14 @@ import { portfolioIdOf, portfolioPath } from '../schemas.ts';
 const range = z
   .enum(performanceRanges, `must be one of ${performanceRanges.join(', ')}`)
   .default('max')
-  .meta({ description: 'Days of the range, all of which end today; max begins with the first transaction' });
+  .meta({ description: 'Length of the range, which ends today; max starts at the first transaction' });
 
 const benchmark = coin
   .default('bitcoin')
-  .meta({ description: 'Asset that the same flows are invested in for comparison', examples: ['bitcoin'] });
+  .meta({
+    description: 'Benchmark: an asset in which the same cash flows are invested for comparison',
+    examples: ['bitcoin'],
+  });
 
 const rateRule =
   'must be an annual rate from -1 to 10, such as 0.02 for 2 %, with at most 4 digits after the point';
@@ -94,9 +97,9 @@ type PerformanceDeps = SubmitDeps &
 const tag = 'Portfolios';
 const path = '/api/v1/portfolios/:id/performance';
 const name = 'performance.compute';
-const missing = 'There is no such portfolio, or it is somebody else’s';
+const missing = 'Portfolio not found';
 const figures =
-  'Every figure is a number, or null with its reason. Days without a price are carried forward, and counted in `prices`.';
+  'Each figure is a number, or null with a reason. Days without a price use the last known price, and are counted in `prices`.';
 
 /** Prices of so long a time (ms) are one: who asks again within it gets what was computed. */
 const asOfMs = 300_000;
@@ -113,24 +116,24 @@ function read(deps: PerformanceDeps): Route {
     access: 'user',
     scope: 'portfolio:read',
     tag,
-    summary: 'The performance of a portfolio over a range',
-    description: `${figures} What is not computed yet is waited for a moment; then the answer is 202 with the job.`,
+    summary: 'Get the performance of a portfolio over a range',
+    description: `${figures} If the figures are not computed yet, the request waits a moment, then returns 202 with the job.`,
     params: portfolioPath,
     query: performanceQuery,
     headers: {
-      'If-None-Match': 'The ETag of an earlier answer; 304 when nothing has changed since',
+      'If-None-Match': 'The ETag of an earlier response; 304 when nothing has changed since',
       Prefer:
-        'respond-async answers at once, wait=n waits n seconds (60 at most) for what is not computed yet',
+        'respond-async responds at once; wait=n waits up to n seconds (at most 60) for figures that are not computed yet',
     },
     answers: {
       200: 'The figures',
-      202: 'They are being computed: ask again after Retry-After seconds, or poll the job at Location',
+      202: 'The figures are being computed: ask again after Retry-After seconds, or poll the job at Location',
       304: 'Nothing has changed',
       404: missing,
       409: 'The job was cancelled while the client waited',
-      422: 'A field breaks a rule, or the figures asked for are too many',
+      422: 'A field is not valid, or the request asks for too many figures',
       502: 'The job failed while the client waited',
-      503: 'The database is away or too many jobs are waiting; see Retry-After',
+      503: 'Database unavailable, or too many jobs are waiting; see Retry-After',
     },
     handler: async (ctx, { params, query, viewer }) => {
       const portfolio = await deps.portfolios.get(portfolioIdOf(params), viewer);
@@ -193,7 +196,7 @@ function submissionOf(
 ): Submission<typeof name> {
   if (assets.isKnown() && assets.byId(benchmark) === undefined) {
     const field = `${prefix}benchmark`;
-    throw new ValidationError('The request breaks a rule', [{ field, message: 'is not a known asset' }]);
+    throw new ValidationError('The request is not valid', [{ field, message: 'is not a known asset' }]);
   }
   const asOf = new Date(Math.floor(clock.now() / asOfMs) * asOfMs).toISOString();
   return { portfolioId, currency, range, benchmark, riskFreeRate, booksVersion: String(booksVersion), asOf };

@@ -32,7 +32,7 @@ const positionsQuery = z.strictObject({
   status: z
     .enum(['open', 'closed', 'all'], 'must be one of open, closed, all')
     .default('open')
-    .meta({ description: 'open: something is held; closed: everything went' }),
+    .meta({ description: 'open: quantity above zero; closed: nothing held any more' }),
 });
 
 /** Query of `GET /portfolios/:id/lots`. */
@@ -47,7 +47,7 @@ const day = z
 /** Query of `GET /portfolios/:id/realised`. */
 const realisedQuery = z
   .strictObject({
-    from: day.optional().meta({ description: 'First day, by the time zone of the portfolio' }),
+    from: day.optional().meta({ description: 'First day, in the time zone of the portfolio' }),
     to: day.optional().meta({ description: 'Last day' }),
     year: wholeNumber({ min: 1970, max: 9998 }).optional().meta({ description: 'Instead of from and to' }),
     asset: coin.optional(),
@@ -68,10 +68,10 @@ type PositionDeps = Pick<PortfolioService, 'portfolios' | 'books'>;
 
 const tag = 'Portfolios';
 const path = '/api/v1/portfolios/:id';
-const missing = 'There is no such portfolio, or it is somebody else’s';
-const unavailable = 'The database is away, or the books are being updated; see Retry-After';
-const headers = { 'If-None-Match': 'The ETag of an earlier answer; 304 when nothing has changed since' };
-const notModified = 'No transaction has changed since';
+const missing = 'Portfolio not found';
+const unavailable = 'Database unavailable, or the books are being updated; see Retry-After';
+const headers = { 'If-None-Match': 'The ETag of an earlier response; 304 when nothing has changed since' };
+const notModified = 'No transaction has changed';
 
 /** Longest wait (ms) for books that are not current. */
 const booksWaitMs = 5_000;
@@ -88,8 +88,8 @@ function positions(deps: PositionDeps): Route {
     access: 'user',
     scope: 'portfolio:read',
     tag,
-    summary: 'What a portfolio holds, what it cost, and what was realised',
-    description: 'Of the books alone: what it is worth is told by valuation.',
+    summary: 'List the positions of a portfolio: holdings, cost and realised gains',
+    description: 'From the books alone; for the current value use valuation.',
     params: portfolioPath,
     query: positionsQuery,
     headers,
@@ -118,8 +118,8 @@ function lots(deps: PositionDeps): Route {
     access: 'user',
     scope: 'portfolio:read',
     tag,
-    summary: 'The open lots of a portfolio',
-    description: 'By asset, the oldest first. Of average and uk_pool the pool is the one lot of its asset.',
+    summary: 'List the open lots of a portfolio',
+    description: 'By asset, oldest first. With average and uk_pool, each asset has its pool as the only lot.',
     params: portfolioPath,
     query: lotsQuery,
     headers,
@@ -145,15 +145,15 @@ function realised(deps: PositionDeps): Route {
     access: 'user',
     scope: 'portfolio:read',
     tag,
-    summary: 'Realised gains, by disposal and lot',
+    summary: 'List realised gains by disposal and lot',
     description:
-      'Days are those of the time zone of the portfolio. Totals are of everything that was asked for, whatever page it is. ' +
-      'provisional: a later acquisition may still change it (uk_pool).',
+      'Days are in the time zone of the portfolio. Totals cover the whole selection, not only the page. ' +
+      'provisional: a later acquisition may still change the gain (uk_pool).',
     params: portfolioPath,
     query: realisedQuery,
     headers,
     answers: {
-      200: 'A page of gains in the order of time, with totals',
+      200: 'A page of gains in chronological order, with totals',
       304: notModified,
       404: missing,
       503: unavailable,
@@ -195,9 +195,9 @@ function rebuild(deps: PositionDeps & SubmitDeps): Route {
     access: 'user',
     scope: 'portfolio:write',
     tag,
-    summary: 'Build the books of a portfolio anew from its transactions, as a job',
+    summary: 'Rebuild the books of a portfolio from its transactions, as a job',
     description:
-      'The result is what they were before: identical says whether it was, and is null when they were not current. Nothing ' +
+      'A rebuild must give the same books as before: identical says whether it did, and is null when they were not current. Nothing ' +
       'changes if the job is cancelled.',
     params: portfolioPath,
     body: rebuildBody,

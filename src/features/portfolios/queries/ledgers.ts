@@ -17,7 +17,7 @@ export type UpdateMode = 'locked' | 'optimistic';
 /** Another update of the portfolio is under way; try again in a moment. */
 export class BooksBusyError extends Error {
   constructor() {
-    super('the books of the portfolio are being updated already');
+    super('the books of the portfolio are already being updated');
     this.name = 'BooksBusyError';
   }
 }

@@ -43,7 +43,7 @@ export function createPortfolioQueries(knex: Knex) {
           .whereNull('deleted_at')
           .resultSize();
         if (count >= limit)
-          throw new ConflictError(`You have ${limit} portfolios, as many as one may have`, 'portfolio_limit');
+          throw new ConflictError(`You have ${limit} portfolios, the most allowed`, 'portfolio_limit');
         return await PortfolioRow.query(trx)
           .insert({ id: uuidv7(), user_id: userId, ...columnsOf(fields) })
           .returning('*');
@@ -110,7 +110,7 @@ export function createPortfolioQueries(knex: Knex) {
  */
 export async function lockPortfolio(trx: Knex, id: string): Promise<PortfolioRow> {
   const row = await PortfolioRow.query(trx).findById(id).whereNull('deleted_at').forNoKeyUpdate();
-  if (row === undefined) throw new NotFoundError('There is no such portfolio', 'portfolio_not_found');
+  if (row === undefined) throw new NotFoundError('Portfolio not found', 'portfolio_not_found');
   return row;
 }
 
@@ -150,8 +150,8 @@ async function confirmTimeZone(knex: Knex, timeZone: string): Promise<void> {
     await orUnavailable(knex.raw('select now() at time zone ?::text', [timeZone]));
   } catch (error) {
     if (!(error instanceof Error && 'code' in error && error.code === invalidParameter)) throw error;
-    const problem = { field: 'time_zone', message: 'is not a time zone that is known here' };
-    throw new ValidationError('The request breaks a rule', [problem]);
+    const problem = { field: 'time_zone', message: 'is not a known time zone' };
+    throw new ValidationError('The request is not valid', [problem]);
   }
 }
 
@@ -163,7 +163,7 @@ async function updatePortfolio(trx: Knex, { id, confirm, changes }: PortfolioUpd
   if (Object.keys(patch).length === 0) return before;
   if (patch.base_currency !== undefined && row.transaction_count > 0)
     throw new ConflictError(
-      'The base currency cannot change any more: transactions are valued in it',
+      'The base currency can no longer change: transactions are valued in it',
       'base_currency_fixed',
     );
   const isKeptOtherwise = patch.method !== undefined || patch.time_zone !== undefined;

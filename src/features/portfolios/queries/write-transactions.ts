@@ -149,7 +149,7 @@ class OpenChange implements BookChange {
     this.#count += rows.length;
     if (this.#count > this.#limit)
       throw new ConflictError(
-        `A portfolio may have ${this.#limit} transactions at most`,
+        `A portfolio can have at most ${this.#limit} transactions`,
         'transaction_limit',
       );
     const written = new Map(rows.map((row) => [row.id, toStored(row)]));
@@ -172,7 +172,7 @@ class OpenChange implements BookChange {
       [id, ids] as never,
     );
     if (rows.length < new Set(ids).size)
-      throw new NotFoundError('There is no such transaction', 'transaction_not_found');
+      throw new NotFoundError('Transaction not found', 'transaction_not_found');
     const removed = rows.map(toStored);
     this.#count -= removed.length;
     for (const each of removed) this.#removed.set(each.id, each);
@@ -215,7 +215,7 @@ function* batchesOf<T>(all: readonly T[]): Generator<readonly T[]> {
 
 function orTaken(error: unknown): never {
   if (error instanceof Error && 'code' in error && error.code === '23505')
-    throw new ConflictError('The portfolio has a transaction with this id', 'transaction_exists');
+    throw new ConflictError('The portfolio already has a transaction with this id', 'transaction_exists');
   throw error;
 }
 

@@ -24,12 +24,12 @@ import { boundedArray, coin } from '../../../platform/http/fields.ts';
 /** Most transactions of one request. */
 const maxTransactionsPerRequest = 1_000;
 
-const digitsRule = 'has more digits than a JSON number can hold; send it as text';
+const digitsRule = 'has more digits than a JSON number can hold; send it as a string';
 
 const decimalRule = 'must be a decimal, such as "0.125"';
 const describedDecimal = {
   description:
-    'Decimal; as a string it may have 20 digits before and 18 after the point, as a number 15 in all',
+    'Decimal: as a string with at most 20 digits before and 18 after the point, as a number with at most 15 digits',
   examples: ['0.125'],
 };
 
@@ -57,8 +57,7 @@ const fee = z
   .strictObject({ asset: asset.nullish(), quantity: decimalOrNone, value: decimalOrNone })
   .nullish()
   .meta({
-    description:
-      'In an asset: asset, quantity and, unless the market is to be asked, its value; in cash: the value alone',
+    description: 'In an asset: asset, quantity and value (absent: the market value); in cash: only the value',
   });
 
 const content = {
@@ -70,12 +69,12 @@ const content = {
       description: 'Date and time with an offset; not in the future and not before 2009-01-03',
       examples: ['2024-01-31T09:30:00+01:00'],
     }),
-  received: leg.meta({ description: 'What came in' }),
-  sent: leg.meta({ description: 'What went out' }),
+  received: leg.meta({ description: 'What was received' }),
+  sent: leg.meta({ description: 'What was sent' }),
   given: leg.meta({ description: 'The former name of sent', deprecated: true }),
   value: decimalOrNone.meta({
     description:
-      'In the base currency, without the fee: cash paid or received, else the market value, which is looked up when absent',
+      'In the base currency, without the fee: the cash paid or received, otherwise the market value (absent: looked up)',
   }),
   fee,
   note: z
@@ -89,7 +88,7 @@ const content = {
     .min(0, 'must be at least 0')
     .max(2_147_483_647, 'must be at most 2147483647')
     .optional()
-    .meta({ description: 'Place among transactions of the same moment and type' }),
+    .meta({ description: 'Order among transactions of the same time and type' }),
 };
 
 /** Body of `PUT …/transactions/:tid`: the whole transaction as it is to be. */
@@ -98,7 +97,7 @@ const transactionBody = z.strictObject(content);
 /** Body of `POST …/transactions`. */
 const newTransactionBody = z.strictObject({
   id: z.uuid('is not a UUID').toLowerCase().optional().meta({
-    description: 'Chosen by you, so that the request can be sent again without doing anything twice',
+    description: 'Chosen by the client; makes it safe to send the request again',
   }),
   ...content,
 });
@@ -131,7 +130,7 @@ const transactionsQuery = z.strictObject({
     .uuid('is not the id of an import')
     .toLowerCase()
     .optional()
-    .meta({ description: 'Only what came with this import' }),
+    .meta({ description: 'Only transactions of this import' }),
 });
 
 /** Path of a transaction. */
@@ -144,8 +143,7 @@ const uuid = z.uuid();
  * @throws {NotFoundError} it is no UUID, so there is no such transaction.
  */
 function transactionIdOf({ tid }: z.output<typeof transactionPath>): string {
-  if (!uuid.safeParse(tid).success)
-    throw new NotFoundError('There is no such transaction', 'transaction_not_found');
+  if (!uuid.safeParse(tid).success) throw new NotFoundError('Transaction not found', 'transaction_not_found');
   return tid.toLowerCase();
 }
 
@@ -170,10 +168,10 @@ type TransactionDeps = Pick<PortfolioService, 'transactions'>;
 const tag = 'Transactions';
 const ofPortfolio = '/api/v1/portfolios/:id';
 const path = `${ofPortfolio}/transactions`;
-const missing = 'There is no such portfolio or transaction, or it is somebody else’s';
-const unavailable = 'The database is away; see Retry-After';
+const missing = 'Portfolio or transaction not found';
+const unavailable = 'Database unavailable; see Retry-After';
 const conflicts =
-  'The id is taken by a transaction that says something else, or the portfolio has as many as it may have';
+  'The id belongs to a transaction with other content, or the portfolio has the most transactions allowed';
 const again =
   'With an id of your own the request can be sent again after a lost answer: what is there and says the same counts as made.';
 
@@ -198,12 +196,12 @@ function create({ transactions }: TransactionDeps): Route {
     access: 'user',
     scope: 'portfolio:write',
     tag,
-    summary: 'Make a transaction',
+    summary: 'Create a transaction',
     description: again,
     params: portfolioPath,
     body: newTransactionBody,
     answers: {
-      200: 'It was there already and says the same',
+      200: 'The transaction already exists with the same content',
       201: 'The transaction; Location says where it is',
       404: missing,
       409: conflicts,
@@ -217,7 +215,7 @@ function create({ transactions }: TransactionDeps): Route {
       if (transaction === undefined) throw new Error('a transaction was made and is not there');
       ctx.set('Location', `${portfolioUrl(portfolioId)}/transactions/${transaction.id}`);
       const status = made.created === 0 ? 200 : 201;
-      answerTransaction(ctx, transaction, { status, message: 'Transaction made' });
+      answerTransaction(ctx, transaction, { status, message: 'Transaction created' });
     },
   });
 }
@@ -229,12 +227,12 @@ function createMany({ transactions }: TransactionDeps): Route {
     access: 'user',
     scope: 'portfolio:write',
     tag,
-    summary: 'Make many transactions, all of them or none',
-    description: `${maxTransactionsPerRequest} at most. ${again}`,
+    summary: 'Create many transactions, all or none',
+    description: `At most ${maxTransactionsPerRequest}. ${again}`,
     params: portfolioPath,
     body: transactionsBody,
     answers: {
-      200: 'All of them were there already and say the same',
+      200: 'All transactions already exist with the same content',
       201: 'The transactions, in the order given, and how many of them are new',
       404: missing,
       409: conflicts,
@@ -245,7 +243,7 @@ function createMany({ transactions }: TransactionDeps): Route {
       const made = await transactions.create(request, body.transactions.map(writtenOf), true);
       answer(ctx, {
         status: made.created === 0 ? 200 : 201,
-        message: 'Transactions made',
+        message: 'Transactions created',
         data: { transactions: made.transactions.map(presentTransaction), created: made.created },
       });
     },
@@ -259,7 +257,7 @@ function list({ transactions }: TransactionDeps): Route {
     access: 'user',
     scope: 'portfolio:read',
     tag,
-    summary: 'The transactions of a portfolio, the latest first',
+    summary: 'List the transactions of a portfolio, latest first',
     params: portfolioPath,
     query: transactionsQuery,
     answers: { 200: 'A page of transactions', 404: missing, 503: unavailable },
@@ -280,9 +278,9 @@ function read({ transactions }: TransactionDeps): Route {
     access: 'user',
     scope: 'portfolio:read',
     tag,
-    summary: 'One transaction',
+    summary: 'Get a transaction',
     params: transactionPath,
-    headers: { 'If-None-Match': 'The ETag of an earlier answer; 304 when nothing has changed since' },
+    headers: { 'If-None-Match': 'The ETag of an earlier response; 304 when nothing has changed since' },
     answers: { 200: 'The transaction', 304: 'Nothing has changed', 404: missing, 503: unavailable },
     handler: async (ctx, { params, viewer }) => {
       const portfolioId = portfolioIdOf(params);
@@ -300,11 +298,11 @@ function replace({ transactions }: TransactionDeps): Route {
     scope: 'portfolio:write',
     tag,
     summary: 'Replace a transaction',
-    description: 'The body is the whole transaction as it is to be; what it was stays in the audit trail.',
+    description: 'The body is the complete new transaction; the old one stays in the audit trail.',
     params: transactionPath,
     body: transactionBody,
     headers: ifMatchHeader,
-    answers: { 200: 'The transaction as it is now', 404: missing, ...ifMatchAnswers, 503: unavailable },
+    answers: { 200: 'The updated transaction', 404: missing, ...ifMatchAnswers, 503: unavailable },
     handler: async (ctx, { params, viewer, body }) => {
       const target = targetOf(ctx, { params, viewer });
       const transaction = await transactions.replace(target, writtenOf(body));
@@ -321,10 +319,10 @@ function remove({ transactions }: TransactionDeps): Route {
     scope: 'portfolio:write',
     tag,
     summary: 'Delete a transaction',
-    description: 'Refused (422) while a later transaction needs what it brought in.',
+    description: 'Refused (422) while a later transaction needs what this one received.',
     params: transactionPath,
     headers: ifMatchHeader,
-    answers: { 200: 'It is gone', 404: missing, ...ifMatchAnswers, 503: unavailable },
+    answers: { 200: 'Deleted', 404: missing, ...ifMatchAnswers, 503: unavailable },
     handler: async (ctx, { params, viewer }) => {
       const target = targetOf(ctx, { params, viewer });
       await transactions.remove(target);
@@ -373,8 +371,8 @@ function changesOfPortfolio({ transactions }: TransactionDeps): Route {
     access: 'user',
     scope: 'portfolio:read',
     tag,
-    summary: 'What was done to the transactions of a portfolio, the latest first',
-    description: 'An import is one row, whatever it brought.',
+    summary: 'List the changes to the transactions of a portfolio, latest first',
+    description: 'An import is one row, however many transactions it created.',
     params: portfolioPath,
     query: pagingQuery,
     answers: { 200: 'A page of changes', 404: missing, 503: unavailable },
@@ -393,7 +391,7 @@ function changesOfTransaction({ transactions }: TransactionDeps): Route {
     access: 'user',
     scope: 'portfolio:read',
     tag,
-    summary: 'What was done to a transaction, also after it was deleted; the latest first',
+    summary: 'List the changes to a transaction, even after it was deleted, latest first',
     params: transactionPath,
     query: pagingQuery,
     answers: { 200: 'A page of changes', 404: missing, 503: unavailable },

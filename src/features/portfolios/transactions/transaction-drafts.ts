@@ -125,7 +125,7 @@ function unknownAssets(
   return Object.entries(named).flatMap(([field, asset]) =>
     asset == null || isAsset(asset)
       ? []
-      : [{ field: `${field}.asset`, message: 'is not the id of an asset that is known' }],
+      : [{ field: `${field}.asset`, message: 'is not the id of a known asset' }],
   );
 }
 
@@ -150,5 +150,5 @@ function tooLarge(field: string): FieldProblem {
 
 function refuse(problems: readonly FieldProblem[]): void {
   if (problems.length > 0)
-    throw new ValidationError('The request breaks a rule', problems.slice(0, mostProblems));
+    throw new ValidationError('The request is not valid', problems.slice(0, mostProblems));
 }

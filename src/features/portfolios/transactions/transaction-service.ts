@@ -262,7 +262,7 @@ function sameOf(
     const found = byId.get(id);
     if (found === undefined) continue;
     if (!saysTheSame(each, found))
-      throw new ConflictError(`Transaction ${id} is there and says something else`, 'transaction_exists');
+      throw new ConflictError(`Transaction ${id} already exists with other content`, 'transaction_exists');
     same.set(id, found);
   }
   return same;
@@ -282,11 +282,11 @@ async function currentOf(
 /** Valued in a currency that is not the portfolio's any more. */
 function confirmCurrency(current: Portfolio, seen: Portfolio): void {
   if (current.baseCurrency !== seen.baseCurrency)
-    throw new ConflictError('The base currency has just changed: try again', 'base_currency_changed');
+    throw new ConflictError('The base currency has just changed; try again', 'base_currency_changed');
 }
 
 function noTransaction(): NotFoundError {
-  return new NotFoundError('There is no such transaction', 'transaction_not_found');
+  return new NotFoundError('Transaction not found', 'transaction_not_found');
 }
 
 /**
@@ -304,11 +304,11 @@ function overdrawnIn(
     const fields = (error.fields ?? []).map((each) => ({ ...each, field: own.prefix + each.field }));
     return new ValidationError(error.message, fields);
   }
-  const message = `${error.message}: a transaction that is there needs it`;
+  const message = `${error.message}: an existing transaction needs it`;
   return new ValidationError(message, [
     {
       field: fieldToBlame(error, parts) ?? otherwise,
-      message: 'a later transaction needs what is missing then',
+      message: 'a later transaction would need more than is held then',
     },
   ]);
 }

@@ -24,9 +24,10 @@ const historyQuery = z.strictObject({
   range: z
     .enum(performanceRanges, `must be one of ${performanceRanges.join(', ')}`)
     .default('30d')
-    .meta({ description: 'Days that end with today; max begins with the first transaction' }),
+    .meta({ description: 'Length of the range, which ends today; max starts at the first transaction' }),
   interval: z.enum(['1d', 'snapshot'], 'must be 1d or snapshot').default('1d').meta({
-    description: '1d: every day, worked out from transactions and prices; snapshot: what was stored',
+    description:
+      '1d: every day, computed from transactions and prices; snapshot: the values that were stored',
   }),
 });
 
@@ -43,8 +44,8 @@ type ValuationDeps = Pick<
 
 const tag = 'Portfolios';
 const path = '/api/v1/portfolios/:id';
-const missing = 'There is no such portfolio, or it is somebody else’s';
-const unavailable = 'The database is away, or the books are being updated; see Retry-After';
+const missing = 'Portfolio not found';
+const unavailable = 'Database unavailable, or the books are being updated; see Retry-After';
 const produces = 'text/event-stream';
 /** Snapshots of one answer. */
 const mostSnapshots = 2_000;
@@ -63,9 +64,9 @@ function valuation({ valuations, clock }: ValuationDeps): Route {
     access: 'user',
     scope: 'portfolio:read',
     tag,
-    summary: 'What a portfolio is worth',
+    summary: 'Get the current value of a portfolio',
     description:
-      'Exact, at the quotes of this moment. An asset without a quote is named in missing and counts nowhere. Missing quotes are waited for a bounded time.',
+      'Exact, at the current quotes. An asset without a quote is listed in missing and left out of the totals. The request waits a limited time for missing quotes.',
     params: portfolioPath,
     answers: { 200: 'The value, with that of each position', 404: missing, 503: unavailable },
     handler: async (ctx, { params, viewer }) => {
@@ -87,9 +88,9 @@ function history({ portfolios, valueHistories, portfolioSnapshots, clock }: Valu
     access: 'user',
     scope: 'portfolio:read',
     tag,
-    summary: 'What a portfolio was worth',
+    summary: 'Get past values of a portfolio',
     description:
-      'By day: what was held at its end, at the last price of the day. A day without a price carries the last one forward and says so; a day on which something held never had a price has no value.',
+      'By day: the holdings at its end, at the last price of the day. A day without a price uses the last known price and says so; a day with a holding that has never had a price has no value.',
     params: portfolioPath,
     query: historyQuery,
     answers: {
@@ -126,15 +127,15 @@ function stream({ portfolios, valuations, realtime, streams, clock }: ValuationD
     scope: 'portfolio:read',
     takesTicket: true,
     tag,
-    summary: 'What a portfolio is worth as it changes (Server-Sent Events)',
+    summary: 'Stream the value of a portfolio (Server-Sent Events)',
     description:
-      'The first event portfolio has every position; later ones have the totals and the positions whose price has changed, or every position after a transaction. Each says whether it is complete, and what is missing.',
+      'The first portfolio event has every position; later ones have the totals and the positions whose price has changed, or every position after a transaction. Each says whether it is complete, and what is missing.',
     params: portfolioPath,
     query: valueStreamQuery,
-    headers: { 'Last-Event-ID': 'Id of the last event; max_updates goes on with its count' },
+    headers: { 'Last-Event-ID': 'Id of the last event; max_updates continues from its count' },
     answers: {
       200: 'hello, portfolio, portfolio.deleted, heartbeat, ticket, end, drain, limit',
-      204: 'max_updates have been sent: do not come back',
+      204: 'max_updates have been sent; do not reconnect',
       404: missing,
       503: unavailable,
     },

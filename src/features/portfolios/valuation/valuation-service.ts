@@ -51,10 +51,7 @@ export function createValuationDesk({
       const found = await portfolios.find(id);
       // Books are private: an admin is not their owner.
       if (found?.portfolio.userId !== viewer.userId)
-        throw new NotFoundError(
-          'There is no such portfolio, or it is somebody else’s',
-          'portfolio_not_found',
-        );
+        throw new NotFoundError('Portfolio not found', 'portfolio_not_found');
       const { portfolio } = found;
       if (portfolio.bookedVersion === portfolio.booksVersion) return found;
       return await reader.standing(portfolio, booksWaitMs);

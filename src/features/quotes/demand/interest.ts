@@ -155,7 +155,7 @@ export class Interest {
     try {
       for (const [currency, ofCurrency] of counts) await this.#send(currency, [...ofCurrency]);
     } catch (error) {
-      this.#deps.log.debug({ reason: messageOf(error) }, 'what was read could not be noted');
+      this.#deps.log.debug({ reason: messageOf(error) }, 'reads could not be counted');
     }
   }
 

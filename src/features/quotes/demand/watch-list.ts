@@ -121,7 +121,7 @@ export class WatchList {
         ...(requester === undefined ? {} : { requester }),
       } as const;
       this.#deps.want(wanted).catch((error: unknown) => {
-        this.#deps.log.debug({ reason: messageOf(error) }, 'watched assets could not be wanted');
+        this.#deps.log.debug({ reason: messageOf(error) }, 'watched assets could not be requested');
       });
     }
   }

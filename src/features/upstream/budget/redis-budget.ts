@@ -221,11 +221,11 @@ async function acquire(core: Core, wish: Wanted): Promise<AcquireResult> {
     );
     const member = await core.redisCall(redis.zscore(core.keys.log, id));
     if (member !== null) return { granted: createGrant(core, id, since) };
-    warn(core, 'its member is gone', 'a grant is void: Redis has lost the log meanwhile');
+    warn(core, 'the call is not in its log', 'a grant was withdrawn: Redis has lost the log of calls');
     void forget(core, id);
     return { waitMs: 50, reason: 'unreachable' };
   } catch (error) {
-    warn(core, error, 'the budget cannot be asked, nothing is granted');
+    warn(core, error, 'the budget cannot be read; no calls are granted');
     void forget(core, id);
     return { waitMs: unreachableWaitMs, reason: 'unreachable' };
   }
@@ -303,7 +303,7 @@ async function forget(core: Core, id: string): Promise<void> {
   ]);
   const failed = results.find((result) => result.status === 'rejected');
   // Then it counts as if it had been used, until it is over.
-  if (failed !== undefined) warn(core, failed.reason, 'an unused grant could not be taken back');
+  if (failed !== undefined) warn(core, failed.reason, 'an unused grant could not be returned');
 }
 
 function createGrant(core: Core, id: string, since: Stopwatch): Grant {
@@ -361,7 +361,7 @@ async function tell(
       ledger.tell({ budgetKey: key, callsPerMinute, creditsPerMonth, others: { id: uuid(), credits } }),
     );
   } catch (error) {
-    warn(core, error, 'what the provider told of its limits was not stored');
+    warn(core, error, 'limits reported by the provider were not stored');
   }
 }
 

@@ -91,7 +91,9 @@ export function createCoinGeckoProvider(options: CoinGeckoOptions): PriceProvide
     fetchDocument: (request) => fetchDocument(wire, request, source),
     async fetchHistory(request) {
       if (limited && request.span.from < clock.now() - (daysOfDemo + 1) * dayMs)
-        throw new ProviderRangeError(`${source} reaches back ${daysOfDemo} days`, { provider: source });
+        throw new ProviderRangeError(`${source} provides only the past ${daysOfDemo} days`, {
+          provider: source,
+        });
       return await fetchHistory(wire, request, source);
     },
     close: wire.close,
@@ -204,7 +206,7 @@ function createWire(options: CoinGeckoOptions, provider: string): Wire {
 }
 
 function unusableOf(provider: string, text: string, providerStatus: number): ProviderResponseError {
-  const what = text === '' ? 'an empty body' : 'JSON of an unexpected shape, or none';
+  const what = text === '' ? 'an empty body' : 'a body that is not the expected JSON';
   return new ProviderResponseError(`${provider} sent ${what}`, { provider, providerStatus });
 }
 

@@ -190,7 +190,7 @@ function createWire(
       if (failure !== undefined) throw told(failure, answer.text);
       const rows = rowsOf(body);
       if (rows !== undefined) return rows;
-      const what = answer.text === '' ? 'an empty body' : 'JSON of an unexpected shape, or none';
+      const what = answer.text === '' ? 'an empty body' : 'a body that is not the expected JSON';
       const error = new ProviderResponseError(`${provider} sent ${what}`, {
         provider,
         providerStatus: answer.status,
@@ -204,7 +204,7 @@ function createWire(
 /** V2 has quotes only; its rankings and lists are those of v1. */
 function pathsOf({ baseUrl, version, apiKey }: CoinMarketCapOptions): (path: string) => string {
   if (apiKey === undefined && version === 'v2')
-    throw new Error('CoinMarketCap needs an API key (COINMARKETCAP_API_KEY), but for its version v3');
+    throw new Error('CoinMarketCap needs an API key (COINMARKETCAP_API_KEY), except for its version v3');
   const root = `${rootOf(baseUrl)}${apiKey === undefined ? '/public-api' : ''}`;
   return (path) => {
     const old = path.startsWith('map?') || (version === 'v2' && path.startsWith('listings/'));

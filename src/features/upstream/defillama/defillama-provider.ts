@@ -160,7 +160,7 @@ function createWire(
       const failure = failureOf(answer, body, { provider, clock, redact: (said) => said });
       if (failure !== undefined) throw told(failure, answer.text);
       if (isRecord(body) && isRecord(body['coins'])) return body['coins'];
-      const what = answer.text === '' ? 'an empty body' : 'JSON of an unexpected shape, or none';
+      const what = answer.text === '' ? 'an empty body' : 'a body that is not the expected JSON';
       const error = new ProviderResponseError(`${provider} sent ${what}`, {
         provider,
         providerStatus: answer.status,
