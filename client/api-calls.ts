@@ -16,7 +16,7 @@ export interface ClientOptions {
   readonly refreshToken?: string;
   /** Instead of logging in. */
   readonly apiKey?: string;
-  /** Called with the new tokens after each login and each refresh, for whoever keeps them. */
+  /** Called with the new tokens after each login and each refresh, so that the caller can store them. */
   readonly onTokens?: (tokens: Login) => void;
   /** Longest time (ms) of one request; default 15 s. Streams are not bound by it. */
   readonly timeoutMs?: number;

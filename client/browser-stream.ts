@@ -23,7 +23,7 @@ export interface BrowserStreamOptions {
   readonly renewTicket?: () => Promise<string>;
   /** Id of the last event of an earlier stream, to go on after it. */
   readonly lastEventId?: string;
-  /** Called once when the stream has ended for good, with the server's reason or `gave_up`. */
+  /** Called once when the stream has ended and will not reconnect, with the server's reason or `gave_up`. */
   readonly onEnd?: (reason: string) => void;
   /** Instead of the browser's own. */
   readonly EventSource?: new (url: string) => EventSourceLike;

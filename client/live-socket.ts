@@ -1,12 +1,12 @@
 /**
- * Prices and jobs over one WebSocket, over as many connections as that takes: each new one is subscribed to what the one before
- * was, and jobs go on after the last event that was seen. Works with the global WebSocket of browsers and Node 22, and with
- * the package `ws` on Node 20.
+ * Prices and jobs over one logical WebSocket that reconnects as needed: each new connection gets the subscriptions of the
+ * previous one, and jobs continue after the last event that was seen. Works with the global WebSocket of browsers and Node 22,
+ * and with the package `ws` on Node 20.
  *
- *   idle      no connection, and no need of one: until the first request, or after the server closed an unused one
- *   opening   a connection is being made, or the next one is waited for
+ *   idle      no connection and none needed: until the first request, or after the server closed an unused one
+ *   opening   connecting, or waiting to reconnect
  *   open      greeted by the server; requests are sent
- *   closed    for good
+ *   closed    final
  */
 import { PricepoolError, type FieldProblem } from './pricepool-error.ts';
 
@@ -279,7 +279,7 @@ export interface LiveSocketOptions {
   readonly credential: () => SocketCredential | Promise<SocketCredential>;
   /** Instead of the global one, which Node 20 does not have. */
   readonly WebSocket?: SocketClass;
-  /** Called once, when it has ended for good. */
+  /** Called once, when the socket has closed and will not reconnect. */
   readonly onEnd?: (reason: string) => void;
   /** What is no longer subscribed to: a new connection could not be, or the server cannot read the events of a job. */
   readonly onLost?: (subscription: Subscription, error: PricepoolError) => void;

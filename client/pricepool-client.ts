@@ -57,9 +57,8 @@ export interface PricepoolClient {
    */
   jobEvents(id: string, options?: FollowOptions): AsyncGenerator<JobEvent, void>;
   /**
-   * Prices as they change, over as many connections as that takes, until `maxUpdates` have come, the server ends the stream
-   * for good (the last event is then `end` with `reconnect: false`), or the consumer stops. After a lost connection it goes on
-   * with the newest prices.
+   * Prices as they change, reconnecting as needed, until `maxUpdates` have come, the server ends the stream (the last event is
+   * then `end` with `reconnect: false`), or the consumer stops. After a lost connection it continues with the newest prices.
    */
   streamPrices(watch: PriceWatch): AsyncGenerator<PriceEvent, void>;
   /** Like {@link PricepoolClient.streamPrices}, with the value of holdings. */
@@ -137,7 +136,7 @@ interface PriceWatch extends WatchOptions {
   readonly coins: readonly string[];
 }
 
-/** Either `coins`, or `holdings` with quantities: then the value is told too. */
+/** Either `coins`, or `holdings` with quantities; with `holdings` the events also have the total value. */
 type PortfolioWatch = WatchOptions &
   ({ readonly coins: readonly string[] } | { readonly holdings: readonly Holding[] });
 
@@ -214,7 +213,7 @@ function followPortfolio(
   return typedEvents<PortfolioEvent>(portfolioTypes, { ...forEver, ...watch, connect });
 }
 
-/** A job ends; prices go on, and so does whoever watches them, however long the API is away. */
+/** A job ends, but prices do not: a price stream keeps reconnecting, however long the API is away. */
 const forEver = { maxFailures: Number.POSITIVE_INFINITY };
 
 async function* typedEvents<E extends { readonly type: string }>(

@@ -18,8 +18,8 @@ export interface StreamRequest {
   /** Longest pause (ms) before the next connection, unless the server asks for a longer one. */
   readonly maxPauseMs?: number;
   /**
-   * Called when a connection was lost or refused, before the pause (ms) until the next one is tried: for whoever shows that
-   * nothing comes.
+   * Called when a connection was lost or refused, before the pause (ms) until the next attempt, so that the caller can show
+   * that no data is arriving.
    */
   readonly onInterruption?:
     ((interruption: { readonly reason: string; readonly pauseMs: number }) => void) | undefined;
@@ -46,8 +46,8 @@ interface Position {
 
 /**
  * Yields messages until the consumer stops or the server says that nothing follows.
- * @throws {PricepoolError} when the server refuses for good, or when connections fail too often in a row; the signal's
- * reason when it aborts.
+ * @throws {PricepoolError} when the server refuses with an error that a retry cannot fix, or when connections fail too often in
+ * a row; the signal's reason when it aborts.
  */
 export async function* resumableStream(request: StreamRequest): AsyncGenerator<SseMessage, void> {
   const { signal, lastEventId, maxFailures = defaultMaxFailures, onInterruption } = request;

@@ -1,6 +1,7 @@
 /**
- * For receivers of webhooks: whether one is Pricepool's, and not an old one that somebody sends again. Webhooks are signed as the
- * specification Standard Webhooks says. Whoever takes them remembers the ids of the last days: one may come more than once.
+ * For receivers of webhooks: checks that a request comes from Pricepool and is not an old one sent again. Webhooks are signed
+ * according to the Standard Webhooks specification. A webhook may arrive more than once, so receivers should remember the ids
+ * of the last days.
  */
 
 /** What a webhook tells. */

@@ -8,7 +8,7 @@ import { watchConnections } from './watch-connections.ts';
 /** int8 counts fit a double here; strings would surprise every caller. */
 pg.types.setTypeParser(pg.types.builtins.INT8, Number);
 
-/** By default knex prints a stack to the console for each failed acquire; the same error reaches whoever asked. */
+/** By default knex prints a stack trace to the console for each failed acquire; the caller gets the same error anyway. */
 const ignore = (): void => undefined;
 const silent = { debug: ignore, warn: ignore, error: ignore, deprecate: ignore };
 

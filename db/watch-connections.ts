@@ -20,7 +20,7 @@ const codeOf = (error: unknown): string =>
 
 /** A connection that was heard of within this time (ms) is used without asking. */
 const trustedMs = 1_000;
-/** Longest wait (ms) for the answer of an idle connection; less than whoever wants it waits for one. */
+/** Longest wait (ms) for the answer of an idle connection; shorter than a caller waits for a connection. */
 const answerMs = 1_500;
 /** Least time (ms) between two renewals of all connections: while no server takes changes, reads go on. */
 const renewalMs = 2_000;

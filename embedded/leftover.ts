@@ -13,7 +13,7 @@ import { sleep } from '../src/platform/concurrency/sleep.ts';
 const pollMs = 25;
 const killGraceMs = 5_000;
 
-/** True when a process with this pid exists, whoever owns it. */
+/** True when a process with this pid exists, under any owner. */
 export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
@@ -110,9 +110,9 @@ export const postgresStopPlan: StopPlan = [
 ];
 
 /**
- * Ends a Postgres of a killed run that still holds `cluster`, and removes a pid file that names somebody else's process:
- * Postgres itself would refuse to start because of it.
- * @returns true when a server was ended.
+ * Stops a Postgres of a killed run that still holds `cluster`, and removes a pid file that names an unrelated process: Postgres
+ * itself would refuse to start because of it.
+ * @returns true when a server was stopped.
  */
 export async function endPostgresLeftover(cluster: string): Promise<boolean> {
   const pidFile = join(cluster, 'postmaster.pid');

@@ -16,7 +16,7 @@ const maxTries = 5;
 
 /**
  * Makes this process the only one that runs on a data folder. The lock of a process that was killed is taken over.
- * @param url where the API will be, told to whoever tries a second start.
+ * @param url where the API will be; shown to anyone who tries to start a second one.
  * @throws {StartError} when another process holds it.
  */
 export async function takeLock(dataDir: string, url: string) {

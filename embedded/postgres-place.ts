@@ -119,7 +119,10 @@ async function makeHome(folder: string): Promise<string> {
   return folder;
 }
 
-/** Root runs it as whoever owns the files already, else as `postgres`, else as `nobody`, whom every system has. */
+/**
+ * When started as root, Postgres runs as the owner of the existing files, else as `postgres`, else as `nobody`, which every
+ * system has.
+ */
 async function unprivilegedUser(home: string): Promise<Identity> {
   const owner = await stat(join(home, 'cluster')).catch(() => undefined);
   if (owner !== undefined && owner.uid !== 0) return { uid: owner.uid, gid: owner.gid };

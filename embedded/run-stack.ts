@@ -51,7 +51,7 @@ export async function run(options: RunOptions): Promise<number> {
   }
 }
 
-/** npm does not tell its child when it is killed; whoever stops npm means us. */
+/** npm does not notify its child when it is killed, so a missing parent means that we are to stop. */
 function onOrphaned(then: () => void): void {
   const parent = process.ppid;
   setInterval(() => {

@@ -82,7 +82,7 @@ const retryOfRequest = {
 /** Key under which equal requests share one run, and the rows of all who wait for it are found. */
 const workKey = z.string();
 
-/** Who is charged for the upstream calls (src/domain/requester.ts): whoever asked first. No part of the work itself. */
+/** Who is charged for the upstream calls (src/domain/requester.ts): the first one who asked. Not part of the work itself. */
 const requester = z.string().max(100).optional();
 
 /** Moments in milliseconds since the epoch. */
@@ -331,7 +331,7 @@ export const registry = {
     options: { attempts: 1, ...keepBriefly },
   }),
 
-  /** Throws the derived tables of a portfolio away and builds them anew from its transactions. */
+  /** Deletes the derived tables of a portfolio and rebuilds them from its transactions. */
   'books.rebuild': defineJob<null>()({
     name: 'books.rebuild',
     queue: 'portfolios',

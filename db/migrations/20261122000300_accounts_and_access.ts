@@ -108,7 +108,7 @@ async function createPasswordResets(knex: Knex): Promise<void> {
   });
 }
 
-/** Rows cannot be changed, and cannot be deleted before they are a year old, whoever asks. */
+/** Nobody can change rows, or delete them before they are a year old. */
 async function createAuditLog(knex: Knex): Promise<void> {
   await knex.schema.createTable('audit_events', (table) => {
     table.uuid('id').primary();

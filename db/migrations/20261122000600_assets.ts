@@ -43,7 +43,7 @@ export async function down(knex: Knex): Promise<void> {
 async function createListState(knex: Knex): Promise<void> {
   await knex.schema.createTable('asset_list', (table) => {
     table.boolean('is_only').primary().defaultTo(true).checkIn(['true'], 'asset_list_one_row');
-    /** Rises with every change of `assets`: whoever holds a copy looks at it. */
+    /** Rises with every change of `assets`, so that holders of a copy know when to reload it. */
     table.bigInteger('version').notNullable().defaultTo(0);
     table.timestamp('listed_at');
     /** When the list is to be fetched next, and attempts since the last that succeeded. */

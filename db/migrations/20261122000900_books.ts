@@ -1,9 +1,9 @@
 import type { Knex } from 'knex';
 
 /**
- * Tables that are derived from postings and can always be built anew: places from which the ledger of an asset can go on,
- * what is held, and what disposals consumed. A change of transactions deletes the marks behind it; what the last mark does
- * not cover is to be booked.
+ * Tables that are derived from postings and can always be rebuilt: checkpoints from which the ledger of an asset can continue,
+ * what is held, and what disposals consumed. A change of transactions deletes the later checkpoints; postings after the last
+ * checkpoint still have to be booked.
  */
 export async function up(knex: Knex): Promise<void> {
   await createMarks(knex);

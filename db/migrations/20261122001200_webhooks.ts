@@ -32,7 +32,7 @@ async function createDeliveries(knex: Knex): Promise<void> {
     table.uuid('user_id').notNullable().references('users.id');
     table.text('url').notNullable();
     table.text('type').notNullable();
-    /** What is sent; null of a job's end, which is told from the job's row. */
+    /** The body to send; null for the end of a job, whose body is built from the job's row. */
     table.text('body');
     table
       .text('state')

@@ -135,7 +135,7 @@ export function candles(call: ChartCall): Answer {
   const { currency, precision } = readings(call);
   const widthMs = days <= 2 ? 30 * minuteMs : days <= 30 ? 4 * hourMs : 4 * dayMs;
   const now = source.now();
-  // A candle ends with its stamp, so what was observed right at the begin belongs to the one before.
+  // A candle is stamped with its end, so a point exactly at its start belongs to the previous candle.
   const stretch = { from: now - days * dayMs + 1, to: now, stepMs: widthMs / samplesOfCandle };
   const groups = new Map<number, number[]>();
   for (const { at, price } of source.history(id, currency, stretch)) {

@@ -37,7 +37,7 @@ export interface CallRecord {
   readonly path: string;
   /** How many ids the call asked for. */
   readonly ids: number;
-  /** Status sent; 0 while there is no answer, and for good when the fault is to send none. */
+  /** Status sent; 0 while there is no answer, and always 0 when the fault is to send none. */
   readonly status: number;
 }
 

@@ -17,7 +17,7 @@ export interface ReplayOptions {
   readonly speed: number;
   /** Where to begin. Default: the first moment at which every file has a row. */
   readonly from?: Date | undefined;
-  /** Begins anew after the last row; by default the market stays there. */
+  /** Starts again after the last row; by default the market stays at that row. */
   readonly loop?: boolean | undefined;
 }
 
@@ -61,7 +61,7 @@ function createVirtualClock(
     throw new Error('replay: the speed must be positive');
   if (!(start <= end)) throw new Error(`replay: nothing to replay after ${new Date(end).toISOString()}`);
   const startedAt = clock.now();
-  // A day more, so that the last row is served for as long as any other before a loop begins anew.
+  // One day more, so that the last row is served as long as any other before a loop restarts.
   const span = end + dayMs - start;
   return () => {
     const elapsed = (clock.now() - startedAt) * options.speed;

@@ -79,7 +79,7 @@ async function show(client: PricepoolClient, options: WatchOptions, view: View):
     } catch (error) {
       const isLost = error instanceof PricepoolError && error.status === 401 && options.apiKey === '';
       if (!isLost || entries >= maxEntries) throw error;
-      // The API was started anew with another database: nobody knows us there.
+      // The API was restarted with another database, which does not have our account.
       entries += 1;
       await view.enter();
     }

@@ -1,8 +1,8 @@
 /**
- * Imports price history: `npm run import:history -- btc-usd.csv eth-eur.csv…`, CSV files as CoinGecko exports them. Asset and quote
- * currency are told by the name of the file; `--asset luna=terra-luna` says whose symbol it is, and `--asset bitcoin` does for
- * a single file of any name, with `--currency usd`. A file is imported whole or not at all, and again without harm. Without
- * a configured Postgres it takes that of the running `npm start`.
+ * Imports price history: `npm run import:history -- btc-usd.csv eth-eur.csv…`, CSV files as CoinGecko exports them. The name of
+ * a file gives its asset and quote currency; `--asset luna=terra-luna` maps a symbol to an asset, and `--asset bitcoin` sets
+ * the asset of a single file with any name, together with `--currency usd`. A file is imported as a whole or not at all, and
+ * can be imported again. Without a configured Postgres it uses that of the running `npm start`.
  */
 import { basename } from 'node:path';
 import { pathToFileURL } from 'node:url';

@@ -1,4 +1,4 @@
-/** A job as it is told to clients: in answers of the API and in webhooks. */
+/** A job as clients see it, in API responses and in webhooks. */
 import type { JobRecord, ResolvedSymbol } from './job.ts';
 
 /** Where a job is found. */

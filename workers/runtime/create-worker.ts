@@ -28,7 +28,7 @@ interface WorkerRequest<Q extends QueueName> {
   /** Jobs that wait for something hold places: when all are taken, large ones make room for smaller ones that wait for their turn. */
   readonly givesWay?: boolean;
   readonly log: Logger;
-  /** Told of a job that failed for good, also when no processor ran (stalled too often). */
+  /** Called for a job that has finally failed, also when no processor ran (stalled too often). */
   readonly onDead?: (name: JobName, data: unknown, reason: string) => Promise<void>;
 }
 

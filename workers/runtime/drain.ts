@@ -9,7 +9,7 @@ interface Running {
 const callGraceMs = 2_000;
 
 /**
- * The end or the rest of a worker, as its jobs see it: first whoever waits stops, a moment later whoever calls. Each running job has
+ * The end or the pause of a worker, as its jobs see it: waiting jobs stop first, and calls a moment later. Each running job has
  * signals of its own that end with it. Signals derived from one long-lived signal (`AbortSignal.any`) would stay registered
  * there, some hundred bytes for every job that ever ran.
  */

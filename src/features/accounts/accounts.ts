@@ -1,7 +1,7 @@
 /**
- * What people and admins do with accounts: who may see and change which, what needs the password, how a forgotten one is
- * replaced, and that credentials which a change ends are known as ended everywhere. A password that is guessed here is counted
- * as one that is guessed at the login; whether there is an account with an e-mail is told to nobody.
+ * Operations of users and admins on accounts: who may see and change which, what requires the password, how a forgotten
+ * password is reset, and how credentials that a change ends are revoked everywhere. A wrong password here counts like a failed
+ * login. No response reveals whether an account with an e-mail exists.
  */
 import { createHash } from 'node:crypto';
 import {
@@ -38,7 +38,7 @@ const hourSeconds = 3_600;
 const perAddress: LimitPolicy = { name: 'reset-address', limit: 5, windowSeconds: hourSeconds };
 const perAccount: LimitPolicy = { name: 'reset-account', limit: 3, windowSeconds: hourSeconds };
 
-/** Whoever holds a stolen token guesses no faster than at the login. */
+/** A stolen token lets its holder guess the password no faster than the login does. */
 async function checkPassword(
   {
     throttle,
@@ -241,7 +241,7 @@ async function requestReset(
   try {
     await allowances.take(perAccount, createHash('sha256').update(email).digest('base64url'));
   } catch (error) {
-    // A refusal would tell whoever watches that somebody else has asked.
+    // A refusal would reveal that someone else has asked.
     if (error instanceof RateLimitedError) return;
     throw error;
   }

@@ -37,7 +37,7 @@ interface KeyRingDeps {
 const mostKeys = 10_000;
 /** A key is read again after this long (ms), as a belt to the braces of revocations. */
 const rememberedMs = 60_000;
-/** Strangers' keys being looked up at once; more are told to come back. */
+/** Most unknown keys that are looked up at the same time; further requests are asked to retry later. */
 const mostLookups = 200;
 /** The time of last use is written this often (ms). */
 const touchMs = 30_000;

@@ -1,24 +1,23 @@
 /**
- * Slows down the guessing of passwords without handing an attacker the means to lock an owner out. An attempt counts as
- * failed before its password is looked at, and success takes that back, so attempts in parallel cannot pass together.
- * Three counts stand between a guess and the hash:
+ * Slows down password guessing without giving an attacker the means to lock an owner out. An attempt counts as failed before
+ * its password is checked, and success takes that back, so parallel attempts cannot pass together. Three counts limit the
+ * guesses:
  *
- * - Pair of account and address: 5 failures a day are free, because people mistype and try their other passwords. Then a gate
- *   closes after each further failure, for 10 s, 20 s and so on to 5 minutes at most: that is some 300 guesses a day,
- *   far too few for any password that was let in, and a wait that an owner behind the same address can sit out.
- * - Address: 50 failures in 15 minutes, whatever the accounts. Stops a list of leaked passwords being tried on many
- *   accounts; lets an office behind one address make its mistakes.
- * - Account: 50 failures in 15 minutes over all addresses, so that a thousand machines guess no more than one.
+ * - Pair of account and address: 5 failures a day are free, because people mistype and try their other passwords. After that,
+ *   each further failure blocks the pair for 10 s, 20 s and so on, up to 5 minutes: that is some 300 guesses a day, far too few
+ *   for any password that was allowed, and a wait that an owner behind the same address can sit out.
+ * - Address: 50 failures in 15 minutes, over all accounts. Stops a list of leaked passwords from being tried on many accounts;
+ *   lets an office behind one address make its mistakes.
+ * - Account: 50 failures in 15 minutes over all addresses, so that a thousand machines guess no faster than one.
  *
- * An address that the owner of an account has logged in from before is known for it, and passes the limits of address and
- * account; the pair's holds for it as for all others. So neither a thousand machines nor one colleague who makes up e-mails
- * keeps owners out of where they have been, and what that lets through is the few guesses of a pair for each account that was
- * used there. The failures of strangers who are turned away are not counted, so the windows always end.
+ * An address from which the owner of an account has logged in before is known for it, and skips the limits of address and
+ * account; the limit of the pair still applies. So neither a thousand machines nor one colleague who makes up e-mails can keep
+ * owners out of addresses they have used, and the exception allows only the few guesses of a pair for each account that was
+ * used there. Failures of strangers who are turned away are not counted, so the windows always end.
  *
- * Whoever is turned away is not counted (but for those who come at the same instant), and no window is ever prolonged, so
- * Retry-After stays true and waiting always helps. Nothing depends on whether the account exists; only those who spend a limit
- * at an address learn which accounts were used from there. Keys hold digests. While Redis is away each process counts for
- * itself.
+ * Refused attempts are not counted (except those at the same instant), and no window is ever prolonged, so Retry-After stays
+ * true and waiting always helps. Nothing depends on whether the account exists; only those who exhaust a limit at an address
+ * learn which accounts were used from there. Keys hold digests. While Redis is away each process counts on its own.
  */
 import { createHash } from 'node:crypto';
 import type { Redis } from 'ioredis';

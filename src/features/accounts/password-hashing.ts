@@ -1,8 +1,7 @@
 /**
- * Passwords by bcrypt, in threads of the lowest priority: one hash keeps a core busy for a tenth of a second, and in the pool
- * that bcrypt uses by itself a few logins a second multiply the p99 of cached reads. Here hashing gets what is left over. When
- * that is not enough, logins wait, a hundred of strangers and fifty of those who are known at most, and whoever comes after
- * that is told to come back.
+ * Passwords by bcrypt, in threads of the lowest priority: one hash keeps a core busy for a tenth of a second, and in bcrypt's
+ * own pool a few logins a second multiply the p99 of cached reads. Here hashing gets only spare CPU time. When that is not
+ * enough, logins wait: at most a hundred of strangers and fifty of known users. Beyond that, clients are asked to retry later.
  */
 import bcrypt from 'bcrypt';
 import { Piscina } from 'piscina';

@@ -33,7 +33,7 @@ import {
 } from './schemas.ts';
 import type { SessionGrant } from './sessions.ts';
 
-/** Nobody renames himself more often; and whoever tries out which names are taken gets no further. */
+/** Limits how often users rename themselves, and how fast anyone can test which names are taken. */
 const changesPolicy = { name: 'account-changes', limit: 20, windowSeconds: 3_600 };
 /** Revoked keys leave rows behind. */
 const makingPolicy = { name: 'keys-made', limit: 200, windowSeconds: 86_400 };

@@ -103,8 +103,8 @@ export const userPath = z.object({
 const uuid = z.uuid();
 
 /**
- * The id in a user's path; `me` is whoever asks.
- * @throws {NotFoundError} it is no UUID, so there is no such user.
+ * The id in a user's path; `me` is the caller.
+ * @throws {NotFoundError} it is not a UUID, so there is no such user.
  */
 export function userIdOf({ id }: z.output<typeof userPath>, viewer: Principal): string {
   if (id === 'me') return viewer.userId;

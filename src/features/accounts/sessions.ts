@@ -68,10 +68,10 @@ export function createSessions({
 
   return {
     /**
-     * Opens a session for whoever knows the password of an e-mail (lower case).
-     * @throws {UnauthenticatedError} e-mail or password is wrong; which of the two is not said.
+     * Opens a session for an e-mail (lower case) and its password.
+     * @throws {UnauthenticatedError} e-mail or password is wrong; the error does not say which.
      * @throws {RateLimitedError} too many attempts.
-     * @throws {UnavailableError} too many are waiting, or Postgres does not answer.
+     * @throws {UnavailableError} too many logins are waiting, or Postgres does not answer.
      */
     async login({
       email,
@@ -84,7 +84,7 @@ export function createSessions({
     }): Promise<SessionGrant> {
       const { address } = by;
       const attempt = await throttle.begin({ account: email, address }).catch((error: unknown) => {
-        // Once a minute for each address, so that whoever hammers at the door does not fill the log too.
+        // Once a minute per address, so that repeated attempts do not flood the log.
         if (error instanceof RateLimitedError && !throttled.has(address)) {
           throttled.set(address, true);
           note({ type: 'login.throttled', by });

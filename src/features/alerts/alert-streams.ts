@@ -1,7 +1,7 @@
 /**
- * The alerts of users as they fire. The record in Postgres is what a stream tells, in its order: whoever has read up to an id
- * has missed nothing, so a client that comes back goes on from there. News wake a stream; they may be lost, so all users of
- * this process are looked at every few seconds, by one statement.
+ * Streams of alerts as they fire. A stream sends what the record in Postgres has, in its order: a client that has read up to an
+ * id has missed nothing, so it can resume from there. Notifications wake a stream; because they may be lost, one statement
+ * checks all users of this process every few seconds.
  */
 import { validate as isUuid, version as versionOf } from 'uuid';
 import type { FiringQueries } from './queries/alert-firings.ts';
@@ -121,7 +121,9 @@ class ProcessAlertStreams implements AlertStreams {
   }
 }
 
-/** A client that names an id that the record cannot go on from is told so, and begins with what fires from now on. */
+/**
+ * A client that resumes from an id that the record cannot resume from gets an event that says so, and then only new firings.
+ */
 function beginOf(
   lastEventId: string | undefined,
   { newest, oldestMs }: { readonly newest: string; readonly oldestMs: number },

@@ -1,6 +1,6 @@
 /**
- * Keeps what this process knows of alerts up to date: all of them at the begin, then those that news name, and every few seconds
- * those that have changed, in case news were lost.
+ * Keeps this process's view of the alerts up to date: it loads all of them at the start, then those named by notifications, and
+ * every few seconds those that have changed, in case a notification was lost.
  */
 import type { AlertWatchQueries, ChangeCursor, FoundAlert } from './queries/alert-watch.ts';
 import type { AlertNews } from './alert-channel.ts';

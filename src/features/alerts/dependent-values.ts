@@ -154,7 +154,7 @@ const referencesPerRead = 500;
 /** Without an observation in this time (ms), or this share of the window, before its beginning there is no reference. */
 const leastToleranceMs = 900_000;
 const toleranceShare = 0.1;
-/** Digits behind the point of a change, as it is told. */
+/** Digits after the decimal point of a reported change. */
 const toldDigits = 18;
 
 /**

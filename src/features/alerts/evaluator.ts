@@ -1,10 +1,10 @@
 /**
- * Evaluates all alerts of the deployment in this process. Any number of processes may do so at once: a move is stored under the
- * version it starts from, so that one of them makes it.
+ * Evaluates all alerts of the deployment in this process. Any number of processes may do so at once: a state transition is
+ * stored only if the alert still has the version it was computed from, so exactly one process makes it.
  *
- * Prices are compared as their ticks arrive. Changes over a window and values of portfolios need more than a quote: a tick marks
- * them, and a look every second values those that are marked. Ticks may be missed; at the begin and after every gap the quotes
- * of all watched assets are looked at.
+ * Prices are compared as their ticks arrive. Changes over a window and portfolio values need more than one quote: a tick marks
+ * them, and once a second the marked ones are evaluated. Ticks may be missed; at the start and after every gap the quotes of
+ * all watched assets are checked.
  */
 import type { AlertMoveQueries, Moved } from './queries/alert-transitions.ts';
 import type { AlertValueQueries } from './queries/alert-values.ts';

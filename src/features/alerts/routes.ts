@@ -184,7 +184,7 @@ const path = '/api/v1/alerts';
 const missing = 'Alert not found';
 const unavailable = 'Database unavailable; see Retry-After';
 const changing = 'Alert modified concurrently; retry';
-/** Alerts that begin anew may fire at once, and each firing is a call of ours. */
+/** Rearmed alerts may fire at once, and each firing costs us a call. */
 const beginPolicy = { name: 'alert-begins', limit: 600, windowSeconds: 3_600 };
 const defaultHysteresis = { hysteresis: '1', hysteresisUnit: 'percent' } as const;
 

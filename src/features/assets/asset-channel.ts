@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { createChannel, type Channel, type ChannelPlace } from '../../platform/redis/channel.ts';
 
-/** Says that the list of assets has changed. Loss is harmless: whoever holds a copy also looks by itself. */
+/** Announces that the list of assets has changed. A lost message is harmless: holders of a copy also poll. */
 export type AssetNews = Channel<void>;
 
 const schema = z.codec(z.object({}), z.void(), { decode: () => undefined, encode: () => ({}) });

@@ -1,7 +1,7 @@
 /**
- * All assets of a list in memory, ready for lookups and search. An index never changes: another list makes another index, and
- * whoever holds the old one is served by it to the end. Search walks over all assets in the order of their rank: with 20,000
- * of them that takes a millisecond or two, and needs no more memory than one folded text for each.
+ * All assets of a list in memory, ready for lookups and search. An index is immutable: a new list makes a new index, and a
+ * holder of the old one can keep using it. Search scans all assets in the order of their rank: with 20,000 of them that takes a
+ * millisecond or two, and needs no more memory than one folded text for each.
  */
 import { byRank, type Asset } from '../../domain/asset.ts';
 

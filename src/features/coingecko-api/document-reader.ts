@@ -1,6 +1,6 @@
 /**
- * How handlers read documents: fresh ones from memory or Redis, stale ones at once while a job fetches anew, and missing ones
- * within a bounded wait. A crowd that wants the same document makes one job.
+ * How handlers read documents: fresh ones from memory or Redis, stale ones at once while a job fetches a new one, and missing
+ * ones within a bounded wait. Many requests for the same document make one job.
  */
 import { LRUCache } from 'lru-cache';
 import { requesterText, type Requester } from '../../domain/requester.ts';

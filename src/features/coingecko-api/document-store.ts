@@ -33,7 +33,7 @@ const defaultBounds = {
   wanted: 300,
   wantedOfOne: 30,
 };
-/** A place among the wanted is given up after this time (ms), when whoever was to fetch it has died. */
+/** A wanted entry expires after this time (ms), in case the process that was to fetch it has died. */
 const wantedForMs = 60_000;
 
 /** KEYS: document, failure, index by age, sizes. ARGV: value, its bytes, id, now, retention ms, most documents, most bytes, prefix. */

@@ -329,7 +329,7 @@ const historyQuery = z.object({
   localization: flag('Names in other languages', true),
 });
 
-/** The figures of an asset at the begin of a day. */
+/** The figures of an asset at the start of a day. */
 function coinHistory(deps: CoinGeckoApiDeps): Route {
   return v3Route({
     path: '/coins/:id/history',

@@ -267,7 +267,7 @@ function idsPath(query: MarketsQuery, ids: readonly string[]): string {
   return canonicalPath('/coins/markets', { ...common(query), ids, page: 1, per_page: idsEach });
 }
 
-/** All that costs nothing more is asked for, so that one document serves whoever wants a part of it. */
+/** Requests everything that costs no extra call, so that one document serves all requests for a part of it. */
 function common(query: MarketsQuery) {
   const { vs_currency: currency, locale } = query;
   return {

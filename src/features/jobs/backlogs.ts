@@ -31,7 +31,7 @@ export function createUserBacklog({
       open: 0,
     };
     known.read = count(userId).then((n) => void (known.open += n));
-    // Whoever waits for it is told; the next one asks again.
+    // The waiting caller gets the error; the next one asks again.
     known.read.catch(() => {
       if (users.get(userId) === known) users.delete(userId);
     });

@@ -1,8 +1,8 @@
 /**
- * What clients missed is looked for in the stream of all job events, which may hold tens of thousands of entries. So there is one
- * pass over it at a time, whoever asks and for how many jobs: it serves everybody who has asked by then, takes those in who ask
- * while it goes and want nothing of what it has left behind, and reads no further than somebody still wants. Between two pages
- * it rests as long as a page took, so that other requests get their half of the process.
+ * Finds the events that clients missed in the stream of all job events, which may hold tens of thousands of entries. So there
+ * is only one pass at a time, for any number of jobs and callers: it serves all callers that asked before it started, accepts
+ * those who join on the way and need nothing it has already passed, and reads only as far as a caller needs. Between two pages
+ * it rests as long as a page took, so that other requests get half of the process's time.
  */
 import type { Redis } from 'ioredis';
 import { isAfterEnd, isBefore, parseJobEventEntry, type JobEventEntry } from './job-events.ts';
@@ -61,7 +61,7 @@ export class HistorySearch {
 
   async #run(): Promise<void> {
     this.#isPassing = true;
-    // Whoever asks in the same turn, as for all jobs of one message, is served from the first page on.
+    // All requests of the same turn, such as for all jobs of one message, are served from the first page on.
     await Promise.resolve();
     while (this.#waiting.size > 0) {
       try {

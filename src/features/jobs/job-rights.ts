@@ -43,7 +43,7 @@ export function namesSeenBy(viewer: Principal): readonly ClientJobName[] | undef
 
 /**
  * A job as the viewer may see it.
- * @throws {NotFoundError} it does not exist, is somebody else's, or of a kind that the viewer's key may not see.
+ * @throws {NotFoundError} it does not exist, belongs to another user, or is of a kind that the viewer's key may not see.
  */
 export async function jobSeenBy(
   viewer: Principal,
@@ -70,9 +70,10 @@ export async function jobFollowedBy(
 }
 
 /**
- * Cancels a job, which is returned as the viewer may see it.
- * @throws {NotFoundError} it does not exist, is somebody else's, or of a kind that the viewer's key may neither see nor cancel.
- * @throws {ForbiddenError} the viewer's key may see it, and not cancel it.
+ * Cancels a job and returns it as the viewer may see it.
+ * @throws {NotFoundError} it does not exist, belongs to another user, or is of a kind that the viewer's key may neither see nor
+ * cancel.
+ * @throws {ForbiddenError} the viewer's key may see it, but not cancel it.
  */
 export async function cancelFor(
   viewer: Principal,
@@ -87,7 +88,7 @@ export async function cancelFor(
   return mayKnowAll(viewer, job) ? job : concealed(job);
 }
 
-/** Whether all of it is for the viewer: whoever the desk shows a job to and who does not own it is an admin. */
+/** Whether the viewer may see all of the job. A viewer who got the job and does not own it is an admin. */
 function mayKnowAll({ userId }: Principal, job: JobRecord): boolean {
   return job.userId === userId || !isPortfolioJob(job.name);
 }

@@ -204,7 +204,7 @@ export function createJobService(
   };
 }
 
-/** Requests for the same work have the same key, whoever asks: they share one run. */
+/** Requests for the same work have the same key, from any user: they share one run. */
 export function workKeyOf<N extends ClientJobName>(name: N, submission: Submission<N>): string {
   return createHash('sha256')
     .update(`${name}\n${JSON.stringify(submission)}`)
@@ -233,7 +233,7 @@ interface JobDeskDeps {
   readonly announceCancel: (jobId: string) => Promise<void>;
   /** Calls `onEnd` when an event says that the job has ended, from the moment it resolves; returns how to stop. */
   readonly onJobEnd: (job: JobRecord, onEnd: () => void) => Promise<() => void>;
-  /** Aborts when the process is about to end: whoever waits is then answered with the job as it is. */
+  /** Aborts when the process is about to end; waiting requests are then answered with the job as it is. */
   readonly draining?: AbortSignal;
   /** Seconds until the demand of a currency has been served. */
   readonly forecast: (currency: string) => Promise<number | null>;

@@ -13,14 +13,14 @@ import type { JobEventReader, JobEventSubscription } from './job-event-reader.ts
 import { Frame, type StreamEvent } from '../../platform/realtime/frame.ts';
 
 /**
- * One client's stream of one job, in this order: subscribe, replay, then live, so that no event falls between.
+ * One client's stream of one job, in this order: subscribe, replay, then live, so that no event is lost in between.
  *
  *   opening    entries that arrive are held back while history is read
  *   replaying  `hello`, then what the client has not seen
  *   live       entries as they arrive, until the one that ends this job
  *
- * A client that returns with an id that is no longer kept, or comes first when the beginning is not kept any more, is told so
- * (`recovered: false` and `reset`) and gets the state of the job instead of a part of its history.
+ * A client that returns with an id that is no longer kept, or connects first when the first events are no longer kept, gets
+ * `recovered: false` and `reset`, and then the state of the job instead of a part of its history.
  */
 export interface JobStreamRequest {
   readonly reader: JobEventReader;
@@ -38,7 +38,7 @@ export interface JobStreamRequest {
 /** Events may be stamped by another machine's clock than the row. */
 const clockSlackMs = 5_000;
 
-/** The row of a job ends before its last event is told, at most so long (ms) as long as Redis answers. */
+/** The row of a job ends before its last event is published, by at most this time (ms) while Redis answers. */
 const longestEndDelayMs = 1_000;
 
 /** A client comes back after this long (ms) if it is cut off. */

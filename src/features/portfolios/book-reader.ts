@@ -55,7 +55,7 @@ export function createBookReader({
     const others = waiting.get(portfolioId) ?? new Set();
     waiting.set(portfolioId, others.add(bell.ring));
     try {
-      // Whoever changed the transactions asked already; that may have been lost.
+      // The writer of the transactions has already asked for this, but the request may have been lost.
       await askForUpdate(portfolioId).catch((error: unknown) => {
         log.debug({ reason: messageOf(error) }, 'an update of the books could not be requested');
       });

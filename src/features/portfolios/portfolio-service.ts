@@ -89,7 +89,7 @@ export function createPortfolioDesk({
     }) => portfolios.page({ userId: viewer.userId, offset: (page - 1) * limit, limit }),
 
     /**
-     * Changes what differs; another method or time zone has the books kept anew.
+     * Changes the given fields; another method or time zone rebuilds the books from scratch.
      * @throws {NotFoundError} as `get` does.
      * @throws {PreconditionFailedError} it has another version than the client expects.
      * @throws {ConflictError} (`base_currency_fixed`) another base currency, and there are transactions.
@@ -97,7 +97,7 @@ export function createPortfolioDesk({
      * @throws {ValidationError} (`time_zone`) the database does not know the time zone.
      */
     async change({ id, changes, ...who }: PortfolioChange): Promise<Portfolio> {
-      // Locks nothing of somebody else's.
+      // Does not lock another user's portfolio.
       await get(id, who.viewer);
       const changed = await takeTurn(id, () => portfolios.update({ id, changes, confirm: confirmer(who) }));
       if (changed.bookedVersion < changed.booksVersion) updateBooks(id);

@@ -1,7 +1,7 @@
 /**
- * What one client is told of a portfolio: `hello`, what all of it is worth, then what changes. Prices come as in a stream of
- * prices. When its books have changed, what is held is read again, watched instead, and told as a whole. A client that does not
- * keep up gets the newest state of what it missed in one event.
+ * What one client receives of a portfolio: `hello`, the value of the whole portfolio, then changes. Prices arrive as in a price
+ * stream. When the books change, the holdings are read again, their assets watched, and the whole portfolio sent. A client that
+ * does not keep up gets the newest state of what it missed in one event.
  */
 import type { QuoteReading } from '../../domain/cached-quote.ts';
 import { messageOf } from '../../domain/errors.ts';

@@ -1,7 +1,7 @@
 /**
- * Keeps prices that are too far from the last one out of the cache until they are confirmed (deviation.ts). What
- * waits for confirmation lies in Redis, because the second observation may arrive at another worker. It makes no calls of its own:
- * whoever wants the asset has it fetched again soon, and that is the second observation.
+ * Keeps prices that are too far from the last one out of the cache until they are confirmed (deviation.ts). Unconfirmed prices
+ * are in Redis, because the second observation may arrive at another worker. The guard makes no calls itself: clients that want
+ * the asset soon cause another fetch, and that is the second observation.
  */
 import type { Redis } from 'ioredis';
 import type { CachedQuote } from '../../domain/cached-quote.ts';

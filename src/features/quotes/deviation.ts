@@ -1,7 +1,8 @@
 /**
- * Which price is too far from the last one to be believed at once. Providers do send wrong ones: a misplaced decimal point, another
- * asset's price, the first trade of an empty market. But real crashes look alike (LUNA lost 99.99 % within days), so nothing
- * is refused for good: a value that is far off waits until a second observation, or another provider, says the same.
+ * Decides which price is too far from the last one to be accepted at once. Providers do send wrong ones: a misplaced decimal
+ * point, another asset's price, the first trade of an empty market. But real crashes look alike (LUNA lost 99.99 % within
+ * days), so nothing is refused permanently: a value that is far off waits until a second observation, or another provider,
+ * confirms it.
  */
 
 /** A price as somebody observed it. */
@@ -55,7 +56,7 @@ function ratioOf(one: number, other: number): number {
 /** By the time between the observations, or between their arrivals where that is longer or the source does not say. */
 function allowedFactor(price: ObservedPrice, last: ObservedPrice): number {
   const received = price.receivedAt - last.receivedAt;
-  // A replay runs through days in seconds, and backwards where it begins anew.
+  // A replay runs through days in seconds, and backwards where it restarts.
   const observed =
     price.observedAt === null || last.observedAt === null ? 0 : Math.abs(price.observedAt - last.observedAt);
   const hours = Math.max(0, received, observed) / hourMs;

@@ -335,7 +335,7 @@ function bulkRoute(deps: SubmissionDeps): Route {
     body: bulkBody,
     ...submissionDescribed,
     handler: async (ctx, { body, viewer }) => {
-      // The assets are the work: whoever names them otherwise shares the run.
+      // The assets define the work: a request that names them in another way shares the run.
       const { assetIds, resolved } = resolveSymbols(deps.assets, body);
       const request = {
         name: 'bulk.fetch',

@@ -30,7 +30,7 @@ export interface TickPublisher {
   publishClearing(assetIds: readonly string[] | null): Promise<void>;
 }
 
-/** What a listener is told. */
+/** What a listener receives. */
 export interface TickListener {
   onTick?(tick: Tick): void;
   onClear?(assetIds: readonly string[] | null): void;

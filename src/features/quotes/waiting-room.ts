@@ -4,7 +4,7 @@ import type { Demand } from './demand/demand.ts';
 import type { QuoteStore, StoredQuote } from './quote-store.ts';
 import type { Tick, TickSubscriber } from './ticks.ts';
 
-/** Somebody who waits for assets. Whoever waits asks once; from then on the room sees to it. */
+/** Somebody who waits for assets. A waiter asks once; from then on the room repeats the request. */
 export interface Waiter {
   readonly currency: string;
   /** What is still waited for. */
@@ -28,7 +28,10 @@ const lookEveryMs = 1_000;
 /** Assets of one question, and the pause (ms) after it: a look of a crowd takes longer, it does not cost more. */
 const assetsPerQuestion = 500;
 const pauseMs = 100;
-/** Assets whose waiters ask at once, each for itself; whoever comes then waits until some are through, the smallest first. */
+/**
+ * Up to this number of assets, waiters ask at once, each for itself; beyond it they wait until some are served, the smallest
+ * first.
+ */
 const assetsAskedAtOnce = 2_000;
 /** Who has no time to wait for quotes still waits so long (ms) for its turn to ask. */
 const leastTurnMs = 2_000;

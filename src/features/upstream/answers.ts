@@ -59,7 +59,10 @@ export function withEvidence(
   return error;
 }
 
-/** The error of a "too many requests": 10 s when nothing else is told. `atLeastMs`: what the provider's code tells beyond its header. */
+/**
+ * The error of a "too many requests": 10 s when the response gives no time. `atLeastMs`: what the provider's code demands
+ * beyond its header.
+ */
 export function rateLimitOf(
   { status, headers }: HttpAnswer,
   { provider, clock }: FailureContext,

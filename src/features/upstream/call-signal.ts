@@ -1,10 +1,10 @@
 import { toError } from '../../platform/concurrency/sleep.ts';
 
 /**
- * Deadlines that hold even for a process that was stopped (SIGSTOP, a suspended machine). Timers are no help there:
- * after SIGCONT the event loop may run the callback of an established connection before it runs the timer that was to
- * abort it, and the request goes out long after the budget stopped counting it. So the moment after which a call must not begin
- * travels with the signal, and whoever writes the request looks at the clock itself.
+ * Deadlines that hold even for a process that was stopped (SIGSTOP, a suspended machine). Timers do not help there: after
+ * SIGCONT the event loop may run the callback of an established connection before it runs the timer that was to abort it, and
+ * the request goes out long after the budget stopped counting it. So the signal carries the time after which a call must not
+ * start, and the code that writes the request checks the clock itself.
  */
 export interface Stopwatch {
   /** Milliseconds since it was started, time in which the process or the machine slept included. */

@@ -24,7 +24,7 @@ import {
 
 /** No method rejects. */
 export interface CircuitBreaker {
-  /** Whether a call may be made. The one who is told `probe` must end it with one of the other methods. */
+  /** Whether a call may be made. A caller that gets `probe` must end it with one of the other methods. */
   ask(): Promise<
     | { readonly state: 'closed' | 'probe' }
     /** Nothing before `retryInMs` is over. */
@@ -188,7 +188,7 @@ export function verdictOf(error: unknown): 'fails' | 'refuses' | 'answers' | 'un
   if (error instanceof ProviderRateLimitError || error instanceof ProviderUrlTooLongError)
     return error.providerStatus === undefined ? 'unsent' : 'answers';
   if (!(error instanceof ProviderRejectedError)) return 'fails';
-  // A stretch of time that a plan has not is told with the status of a key.
+  // A time range that a plan does not include is refused with the status of a wrong key.
   if (error instanceof ProviderRangeError) return 'answers';
   if (error.providerStatus === undefined) return 'unsent';
   return isRefusal(error) ? 'refuses' : 'answers';

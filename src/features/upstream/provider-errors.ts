@@ -13,7 +13,7 @@ export class ProviderError extends Error {
   readonly provider: string;
   /** Status of the response, when there was one. */
   readonly providerStatus: number | undefined;
-  /** Completed by whoever made the call; empty for one that was never made. */
+  /** Filled in by the code that made the call; empty for a call that was never made. */
   evidence: FailureEvidence = {};
 
   constructor(

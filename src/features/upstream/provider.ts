@@ -87,7 +87,7 @@ export interface PriceProvider {
   creditsOf?(assets: number): number;
   /** It has neither a ranking nor a list of assets: both reject. */
   readonly quotesOnly?: true;
-  /** How many days back {@link fetchHistory} reaches. Absent: to the begin. */
+  /** How many days back {@link fetchHistory} reaches. Absent: to the first price. */
   readonly historyDays?: number;
   fetchQuotes(request: QuotesRequest): Promise<QuotesResult>;
   /** A page of the market-cap ranking. A first page without any asset is an error: there are always some. */

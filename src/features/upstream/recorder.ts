@@ -133,7 +133,7 @@ function headersWithout<V extends string | string[]>(
   ) as Record<string, V>;
 }
 
-/** The URL with every parameter that may be a key made unreadable, whoever put it there. */
+/** The URL with every parameter that may be a key masked, including those from the caller. */
 function withoutSecrets(url: string): string {
   return url.replaceAll(/([?&])([^=&#]+)=([^&#]*)/g, (whole, mark: string, name: string) =>
     secretName.test(name) ? `${mark}${name}=${redacted}` : whole,

@@ -1,15 +1,15 @@
 /**
- * The way of every upstream call out of this process. Bottleneck schedules here, the budget decides for the fleet.
+ * The path of every upstream call out of this process. Bottleneck schedules within the process, the budget decides for the
+ * fleet.
  *
- * Two stages. The *askers*, one limiter per urgency with one place each, hold callers in the order of their arrival:
- * whoever has the place asks the budget until it gets a grant or gives up, and all others wait behind it. The *slots*,
- * one limiter for all urgencies, hold the calls that run; the more urgent come first. A grant is asked for inside a
- * slot, so that it does not grow old in a queue; when there is none, the slot is given back for the time of the wait,
- * so that a patient caller never keeps it from an urgent one. The place among the askers is free as soon as its caller
- * has a grant.
+ * Two stages. The *askers*, one limiter per urgency with one place each, hold callers in the order of their arrival: the caller
+ * in the place asks the budget until it gets a grant or gives up, and all others wait behind it. The *slots*, one limiter for
+ * all urgencies, hold the calls that run; the more urgent come first. A grant is requested inside a slot, so that it does not
+ * grow old in a queue; when there is none, the slot is given back during the wait, so that a patient caller never keeps it from
+ * an urgent one. The place among the askers is free as soon as its caller has a grant.
  *
- * A grant is used only while it is young. A process that was stopped in between (SIGSTOP) gives it back; and the call's
- * signal carries the deadline down to the moment in which the request is written (call-signal.ts).
+ * A grant is used only while it is young. A process that was stopped in between (SIGSTOP) gives it back; and the call's signal
+ * carries the deadline down to the code that writes the request (call-signal.ts).
  */
 import { setMaxListeners } from 'node:events';
 import Bottleneck from 'bottleneck';
@@ -157,7 +157,7 @@ class Gate {
     );
   }
 
-  /** What a caller is told who never came to ask: what the one before it was told. */
+  /** The error for a caller that never got to ask: the same as the previous caller got. */
   #tooLong(urgency: Urgency): BudgetWaitError {
     const last = this.#refusals.get(urgency);
     const waitMs = last === undefined ? 0 : last.waitMs - last.since.elapsedMs();
@@ -226,7 +226,7 @@ class Gate {
     }
     caller.begin();
     const begun = this.#makeCall(caller, grant);
-    // Whoever waits for it sees the failure; this only says that it is not forgotten.
+    // The waiting caller handles the failure; this only marks the promise as handled.
     begun.catch(() => undefined);
     return { begun };
   }

@@ -1,6 +1,6 @@
 /**
- * Which addresses webhooks may be sent to: those of the public internet, and networks that the operator names. A receiver is
- * whoever a user names, so everything that only this machine or its neighbours can reach must stay out of reach.
+ * Which addresses webhooks may be sent to: those of the public internet, and networks that the operator names. Users choose the
+ * receivers, so everything that only this machine or its neighbours can reach must stay out of reach.
  */
 import { BlockList, isIP, isIPv4 } from 'node:net';
 import { normaliseAddress } from '../../platform/http/network.ts';

@@ -1,7 +1,7 @@
 /**
- * Keeps one receiver, or one user with many receivers, from holding all attempts of this process: only some of them run at once.
- * Who comes when they all do is told when to come again, by how many wait already and how long attempts take; nobody waits
- * holding a turn.
+ * Keeps one receiver, or one user with many receivers, from holding all attempts of this process: only some of them run at
+ * once. When all slots are taken, an attempt is postponed by a time that depends on how many wait already and how long attempts
+ * take; nobody waits while holding a slot.
  */
 import { LRUCache } from 'lru-cache';
 

@@ -91,7 +91,7 @@ class Batcher<E, A> {
     }
   }
 
-  /** Never rejects: whoever waits is told. */
+  /** Never rejects: every waiting caller gets its own result or error. */
   async #settle(batch: readonly Waiting<E, A>[]): Promise<void> {
     const { run, isOneToBlame } = this.#options;
     try {

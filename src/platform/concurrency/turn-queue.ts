@@ -1,10 +1,10 @@
 /**
- * A waiting room. So many pieces of work run at once; the rest wait, and are called in turn by caller, so that whoever brings
- * one piece never stands behind the whole pile of somebody else. The room is small, and nobody waits for ever.
+ * A fair queue. A limited number of pieces of work run at once; the rest wait, and run in turn by caller, so that a caller with
+ * one piece never waits behind another caller's whole backlog. The queue is short, and nobody waits forever.
  *
- * Turns by caller are of no use against a crowd of new callers, so those who are known have places of their own, which no
- * stranger takes, and go first. They are few, and throttled where they come from; and should they still come without end,
- * every fourth call is a stranger's, so that nobody is starved.
+ * Turns by caller do not help against a crowd of new callers, so known callers have places of their own, which strangers cannot
+ * take, and go first. They are few, and throttled where they come from; and in case they keep coming, every fourth call is a
+ * stranger's, so that nobody starves.
  */
 export interface TurnsOptions {
   /** Pieces that run at once. */

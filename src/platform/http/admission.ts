@@ -112,7 +112,7 @@ class Charges {
     const charged = this.#take(ctx, this.#policies.key, keyId);
     const quota = this.#deps.authenticator.dailyQuotaOf(keyId);
     if (quota === undefined) return charged;
-    // A day of UTC: counted anew from midnight on, whenever its first request came.
+    // A day of UTC: counted from midnight, whenever its first request came.
     const day = Math.floor(this.#deps.clock.now() / dayMs);
     const policy: LimitPolicy = {
       name: 'quota',

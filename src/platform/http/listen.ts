@@ -23,7 +23,7 @@ export interface Listening {
   close(graceMs?: number): Promise<void>;
 }
 
-/** How long (ms) a client may take. Whoever sends a byte at a time holds a connection, and gets no more time for it. */
+/** How long (ms) a client may take. Sending a byte at a time does not extend this. */
 interface Deadlines {
   /** For a whole request, its body included. */
   readonly requestMs: number;
@@ -40,8 +40,8 @@ const mostHeaderBytes = 16 * 1_024;
 const keepAliveTimeoutMs = 65_000;
 const defaultGraceMs = 5_000;
 /**
- * For so long (ms) open connections may bring another request before they are closed. To close a kept-alive connection that
- * looks idle is to cut the request that its client is just sending; so clients are told by `Connection: close` first.
+ * Open connections may bring another request for this long (ms) before they are closed. Closing a kept-alive connection that
+ * looks idle could cut a request that its client is just sending, so clients first get `Connection: close`.
  */
 const lingerMs = 1_000;
 const sweepMs = 25;

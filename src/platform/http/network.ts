@@ -23,8 +23,8 @@ export function normaliseAddress(text: string): string | undefined {
 }
 
 /**
- * Whom limits count by: an IPv4 address itself, of IPv6 the /64, because whoever has one IPv6 address has all of its /64.
- * Whatever is no address counts as one unknown client.
+ * The address that limits count by: an IPv4 address itself, and the /64 of an IPv6 address, because one holder has all of its
+ * /64. Anything that is not an address counts as one unknown client.
  */
 export function limitSubjectOf(address: string): string {
   if (isIPv4(address)) return address;

@@ -32,7 +32,7 @@ const internal: Problem = {
   retryAfterSeconds: undefined,
 };
 
-/** What a client is told of an error. */
+/** The response to a client for an error. */
 export function toProblem(error: unknown): Problem {
   if (error instanceof AppError) {
     const { status, code, message, fields, retryAfterSeconds } = error;

@@ -11,7 +11,7 @@ import { createRequestIds } from './request-id.ts';
 export interface Reception {
   /** Begins with a request, or goes on with one that was handed on. Its end is counted and logged. */
   receive(req: IncomingMessage, res: ServerResponse, path: string | undefined): ApiState;
-  /** Keeps what is known of a request for whoever receives it next. */
+  /** Keeps what is known of a request for the next handler that receives it. */
   handOn(req: IncomingMessage, state: ApiState): void;
 }
 

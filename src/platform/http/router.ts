@@ -1,8 +1,8 @@
 /**
- * Makes routers of the route table. Each path is one layer whatever its methods, and each first part of the path is a router
- * of its own, because the router tries its layers one after the other: a read that is not answered before Koa then meets only
- * its neighbours, and not a hundred paths and methods. Methods are told apart here and not by `router.get` with
- * `allowedMethods`, which answers 501 to methods that it does not know.
+ * Makes routers of the route table. Each path is one layer for all its methods, and each first part of the path is a router of
+ * its own, because the router tries its layers one after the other: a read that is not answered before Koa then passes only its
+ * neighbours, and not a hundred paths and methods. Methods are matched here and not by `router.get` with `allowedMethods`,
+ * which answers 501 to methods that it does not know.
  */
 import Router from '@koa/router';
 import type { Next } from 'koa';

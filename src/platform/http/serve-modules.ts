@@ -16,8 +16,8 @@ import { routing } from './router.ts';
 import { telemetry } from './telemetry.ts';
 
 /**
- * Builds the application, and registers the metrics of its modules. Literal paths stand before those with a parameter in the same
- * place. It owns nothing: whoever made the parts closes them.
+ * Builds the application, and registers the metrics of its modules. Literal paths come before those with a parameter in the
+ * same place. It owns nothing: the creator of the parts closes them.
  */
 export function serveModules(
   modules: readonly ApiModule[],

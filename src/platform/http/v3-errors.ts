@@ -43,7 +43,9 @@ const timeRangeCode = 10_012;
 const keyCodes: Readonly<Record<number, number>> = { 401: 10_002, 403: 10_005 };
 const incorrectPath =
   'Incorrect path. Please check the documentation of this server at /docs for the paths that it has.';
-/** Longer than this (s) no client should sleep over a request: it is told not to try again by itself. */
+/**
+ * No client should sleep longer than this (s) over a request: beyond it, the response asks clients not to retry by themselves.
+ */
 const longestSleep = 30;
 
 /** How a refusal goes out. */

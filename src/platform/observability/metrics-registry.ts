@@ -12,7 +12,7 @@ export interface Metrics {
   readonly contentType: string;
   /** Everything, in the Prometheus text format. */
   text(): Promise<string>;
-  /** The tally of a route, the same one whoever asks; for when routes are built. */
+  /** The counter of a route; all callers get the same one. For when routes are built. */
   httpRoute(method: string, route: string): RouteTally;
   /** Registers a gauge that is read when somebody scrapes. */
   gauge(name: string, help: string, reading: GaugeReading): void;

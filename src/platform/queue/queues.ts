@@ -51,7 +51,7 @@ export function openQueues({
     Queue
   >;
 
-  // BullMQ would keep what is asked until Redis is back: a pile without a limit. Whoever asks can do so again.
+  // BullMQ would queue requests without limit until Redis is back. The caller can ask again.
   const refuseWithoutRedis = (): void => {
     if (redis.status !== 'ready') throw new Error('Redis is not connected');
   };

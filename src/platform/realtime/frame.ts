@@ -3,7 +3,7 @@
  * event: making them costs more than writing them.
  */
 
-/** What clients are told. */
+/** An event as it is sent to clients. */
 export interface StreamEvent {
   /** Name of the event: `price`, `hello`, `job.progress`… */
   readonly type: string;

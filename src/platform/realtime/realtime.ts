@@ -74,7 +74,7 @@ export function createRealtime(
       readMessage = undefined;
     },
 
-    /** Takes the response out of Koa's hands: whoever gets the request answers it. Only for routes that need a credential. */
+    /** Takes the response away from Koa: the caller who gets the request answers it. Only for routes that need a credential. */
     takeOver(ctx: ApiContext): SseRequest {
       const { principal: viewer, address, cameWithTicket } = ctx.state;
       if (viewer === undefined) throw new UnauthenticatedError();

@@ -170,9 +170,7 @@ export function sendAway({ response, headers = [] }: Pick<SseRequest, 'response'
   response.writeHead(204, headers.slice()).end();
 }
 
-/**
- * Refuses a stream in a way that makes a browser come back: any status but 200 would end its EventSource for good.
- */
+/** Refuses a stream in a way that makes a browser reconnect: any status but 200 would end its EventSource permanently. */
 export function refuseSoftly(
   { response, headers }: Pick<SseRequest, 'response' | 'headers'>,
   limit: StreamLimit,

@@ -5,7 +5,7 @@
 import type { Principal } from '../../domain/principal.ts';
 import type { Clock } from '../concurrency/clock.ts';
 
-/** Why a stream ended, as metrics count it and clients are told. */
+/** Why a stream ended, for metrics and clients. */
 export type EndReason =
   | 'client' // the client went away
   | 'complete' // what was asked for has been sent

@@ -11,7 +11,7 @@ export interface Topic<
 > {
   /** Most items that one connection has. */
   readonly most: number;
-  /** What a client is told that asks for more. */
+  /** The error message for a client that asks for more. */
   readonly tooMany: string;
   readonly item: z.ZodType<string>;
   /** Further fields of a message that subscribes, and of one that unsubscribes. */

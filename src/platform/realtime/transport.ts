@@ -30,8 +30,8 @@ const sseHeaderPairs: string[] = Object.entries(sseHeaders).flat();
 const lastBytesMs = 10_000;
 
 /**
- * A Server-Sent Events response whose head is sent. Chunks go to the socket as they are: the response would frame each of them
- * anew for each client, which costs half as much again as all the rest.
+ * A Server-Sent Events response whose headers are sent. Chunks go to the socket as they are: the response object would frame
+ * each of them again for each client, which costs half as much again as all the rest.
  */
 export class SseOutlet implements Outlet {
   readonly #response: ServerResponse;

@@ -57,6 +57,6 @@ function headOf({ method = 'GET', url = '/', httpVersion, rawHeaders }: Incoming
     const name = rawHeaders[at] ?? '';
     if (!offer.has(name.toLowerCase())) lines.push(`${name}: ${rawHeaders[at + 1] ?? ''}`);
   }
-  // It has been read once; whoever wanted the connection kept may open another.
+  // The body has been read once; a client that wants to keep a connection can open another.
   return `${lines.join('\r\n')}\r\nConnection: close\r\n\r\n`;
 }

@@ -8,7 +8,7 @@ export const socketPath = '/api/v1/crypto/stream/ws';
 /** Largest message (bytes) that is taken. */
 export const mostMessageBytes = 16 * 1_024;
 
-/** Why a connection was closed, as clients are told. docs/streams.md says which of them to come back after. */
+/** Why a connection was closed, as sent to clients. docs/streams.md says after which of them to reconnect. */
 export const closeCodes = {
   complete: 1000,
   drain: 1001,
@@ -29,7 +29,7 @@ export function answerFrame(action: string, id: string | undefined, rest: object
   return textFrame(JSON.stringify({ action, id, ...rest }));
 }
 
-/** The bytes of a refusal. What is no {@link AppError} is a fault of ours, of which nothing is told. */
+/** The bytes of a refusal. Anything that is not an {@link AppError} is our own fault, and no detail of it is sent. */
 export function problemFrame(error: unknown, id: string | undefined, rest: object = {}): Buffer {
   if (!(error instanceof AppError)) {
     const message = 'Something went wrong on our side';

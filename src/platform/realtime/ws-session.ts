@@ -83,7 +83,7 @@ export function createMessageReader(topics: ReadonlyMap<string, Topic>): (given:
     });
 
   return (given) => {
-    // More than a connection may ever have is told as such, and not as a rule of one field; the elements are not looked at.
+    // More than a connection may ever have is reported as such, not as a rule of one field; the elements are not checked.
     if (typeof given === 'object' && given !== null)
       for (const [kind, topic] of topics) {
         const items = (given as Readonly<Record<string, unknown>>)[kind];
@@ -139,7 +139,7 @@ export class WsSession implements WsTalk {
   begin(): void {
     const { stream, ws, topics, clock } = this.#deps;
     stream.open(this);
-    // One buffer is what the library gives unless it is told otherwise.
+    // By default the library delivers one buffer.
     ws.on('message', (bytes: Buffer, isBinary: boolean) =>
       this.#onMessage(isBinary ? undefined : bytes.toString()),
     );

@@ -2,8 +2,8 @@ import type { Redis } from 'ioredis';
 import type { z } from 'zod';
 
 /**
- * One pub/sub channel of the deployment. Redis may lose what is published (it keeps nothing for who is away), so nothing may
- * depend on a message alone: whoever listens also looks by himself now and then, or at least after a gap.
+ * One pub/sub channel of the deployment. Redis may lose published messages (it keeps nothing for absent subscribers), so
+ * nothing may depend on a message alone: listeners also poll now and then, or at least after a gap.
  */
 export interface Channel<T> {
   /** Rejects when Redis does not answer. */

@@ -106,8 +106,9 @@ export async function redisTrouble(redis: Redis, { prefix }: RedisKeys): Promise
 const endMs = 5_000;
 
 /**
- * Looks once, as soon as Redis answers, whether it takes what we ask. A refused command would otherwise show as a worker that
- * waits for ever: the process says what is refused and ends with exit code 1. A Cluster is told of, and health says so.
+ * Checks once, as soon as Redis answers, whether it accepts all our commands. A refused command would otherwise show as a
+ * worker that waits forever: the process logs what is refused and ends with exit code 1. A Cluster is logged, and health
+ * reports it.
  */
 export function checkRightsAtStart({
   redis,

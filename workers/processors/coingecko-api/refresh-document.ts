@@ -33,7 +33,7 @@ const rejectedMs = 60_000;
 /** The past that a source does not reach to only gets further away. */
 const outOfReachMs = 3_600_000;
 
-/** `document.refresh`: one call for one document, charged to whoever asked first. */
+/** `document.refresh`: one call for one document, charged to the first one who asked. */
 export async function refreshDocument(
   deps: Deps,
   job: JobData<'document.refresh'>,
@@ -118,7 +118,7 @@ function failureOf(
       until: now + notFoundMs,
       reason: 'the price source does not know this document',
     };
-  // Of a plan or an address, and about this document: its reason is for whoever asks.
+  // The refusal concerns a plan or an address, and this document: waiting clients get its reason.
   const state = error.providerStatus === 403 ? 'forbidden' : 'unavailable';
   return { state, until: now + rejectedMs, reason: refusalOf(error.message) };
 }

@@ -41,8 +41,8 @@ const unansweredMs: Readonly<Record<Exclude<AskOutcome, 'answered'>, number>> = 
 };
 
 /**
- * `history.backfill`: one call for the points of a span that are missing, charged to whoever asked. Runs twice without harm: what
- * is there by then is not asked for again, and points that are there stay.
+ * `history.backfill`: one call for the missing points of a range, charged to the one who asked. Safe to run twice: points that
+ * are stored by then are not requested again, and stored points stay.
  */
 export async function backfillHistory(
   deps: Deps,
@@ -143,7 +143,7 @@ async function keep(deps: Deps, job: Job, { span, points, source }: Found & { re
     points,
     source,
   });
-  // The begin of an interval: one that lay in both parts would be in none, and be waited for in vain.
+  // Rounded to the start of an interval: an interval split between both parts would be in neither, and never arrive.
   const length = granularityMs[granularity];
   const recent = (Math.floor(span.to / length) - lateIntervals) * length;
   // A whole year without a point: the asset was not there yet, nor was it before.

@@ -150,8 +150,8 @@ async function workAndComplete(
   const signal = AbortSignal.any([context.waitSignal, abandoned.signal]);
   try {
     const body = await work({ startedAt, progress, signal });
-    // Who submits the same work from here on gets a run of its own; who did before is in the statement that follows. While Redis is
-    // away nobody can be queued at all, and the reconciler queues whoever comes then.
+    // The same work submitted from here on gets a run of its own; earlier submissions are completed by the next statement. While
+    // Redis is away nobody can be queued at all, and the reconciler queues later submissions.
     await withDeadline(context.releaseDeduplication(), releaseMs, 'releasing the next run').catch(
       (error: unknown) => {
         if (!isRedisOutage(error)) throw error;

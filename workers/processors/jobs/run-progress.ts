@@ -15,12 +15,12 @@ interface ProgressDeps {
   readonly startedAt: Date;
 }
 
-/** Rows are told of progress at most this often (ms); events are sent for every batch. */
+/** Progress is written to the rows at most this often (ms); events are sent for every batch. */
 const rowEveryMs = 500;
 
 /**
- * What a run tells while it goes: events in order, and now and then the rows. A run that finds everything in the cache tells
- * nothing until it ends, and then all in one entry. Progress is told on a best-effort basis: losing it never fails a run.
+ * What a run reports while it goes: events in order, and now and then the rows. A run that finds everything in the cache
+ * reports nothing until it ends, and then everything in one entry. Progress is best effort: losing it never fails a run.
  */
 export class RunProgress {
   readonly #deps: ProgressDeps;

@@ -53,7 +53,7 @@ export function createBooksUpdate(deps: BooksUpdateDeps): Processor<'books.updat
   };
 }
 
-/** Says that books are current. Whoever waits looks too, so that it may be lost. */
+/** Announces that books are current. Waiting readers also poll, so the message may be lost. */
 async function told(
   { news, log }: Pick<BooksUpdateDeps, 'news' | 'log'>,
   portfolioId: string,
@@ -173,7 +173,7 @@ const noMarks: KnownMarks = { last: null, sizes: [] };
 /** A portfolio that changes all the time gets this long (ms) until the rebuild is tried again. */
 const rebuildBusyMs = 500;
 
-/** Throws the derived tables of a portfolio away and builds them anew from its transactions. */
+/** Deletes the derived tables of a portfolio and rebuilds them from its transactions. */
 export function createBooksRebuild(runs: ClientRunDeps, deps: BooksUpdateDeps): Processor<'books.rebuild'> {
   return ({ workKey, portfolioId }, context) =>
     runForClients(runs, { run: { workKey, total: rebuildSteps }, context }, async (control) => {

@@ -1,6 +1,6 @@
 /**
- * Computes the performance of a portfolio for a client. Everything is read anew from Postgres and the cache, so that the job may
- * run twice; the result says of which version of the books it is.
+ * Computes the performance of a portfolio for a client. Reads everything from Postgres and the cache again, so that the job may
+ * run twice; the result states which version of the books it is from.
  */
 import type { CandleQueries } from '../../../src/features/history/queries/candles.ts';
 import type { ReadDailyBooks } from '../../../src/features/portfolios/queries/daily-books.ts';

@@ -228,7 +228,7 @@ class Importing {
     return added;
   }
 
-  /** Cancelled, or about to end: nothing has happened, and another worker begins anew. */
+  /** Cancelled, or about to end: nothing has been changed, and another worker starts from scratch. */
   #goOn(): void {
     if (this.#task.control.signal.aborted) throw new PutBack('the import was stopped');
   }

@@ -98,7 +98,7 @@ export async function storeAnswer(deps: RefreshDeps, currency: string, answer: A
   deps.observe?.(taken);
 }
 
-/** While it cannot be told what is listed, nobody is told that an asset does not exist. */
+/** While the list of assets cannot be read, no asset is reported as not found. */
 async function listedOf(deps: RefreshDeps, assetIds: readonly string[]): Promise<ReadonlySet<string>> {
   if (deps.listed === undefined || assetIds.length === 0) return new Set();
   try {

@@ -147,7 +147,10 @@ class Batch {
     await this.#deps.demand.settle(this.#currency, this.#owner, this.#leased);
   }
 
-  /** The call failed for good: says so to those who wait, or lets others try when it is a matter of time. */
+  /**
+   * The call failed and is not retried: reports the failure to those who wait, or leaves the assets to others when time will
+   * solve it.
+   */
   async handOver(error: unknown): Promise<JobResult<'quotes.refresh'>> {
     const { demand, enqueue } = this.#deps;
     const waitMs = waitOf(error);
@@ -174,8 +177,8 @@ class Batch {
   async #lease(provider: PriceProvider): Promise<void> {
     const { demand } = this.#deps;
     const asked = this.#currency;
-    // Whoever has a grant spends it on whose turn it is, so that a crowd in many currencies delays nobody in one.
-    // A source that does not price in all of them gets the one it was chosen for.
+    // A worker with a grant spends it on the tenant whose turn it is, so that a crowd in many currencies delays nobody in one. A
+    // source that does not price in all of them gets the one it was chosen for.
     if (provider.serves === undefined) this.#currency = await demand.nextCurrency(asked);
     const currency = this.#currency;
     await untilJoined({ demand, currency, full: provider.maxIdsPerCall, signal: this.#context.waitSignal });
@@ -185,7 +188,7 @@ class Batch {
       maxIds: provider.maxIdsPerCall,
       maxBytes: provider.maxIdListBytes,
     });
-    // Before looking whether more is wanted: whoever comes after this look starts a job of its own.
+    // Before checking whether more is wanted: later requests start a job of their own.
     const letIn = this.#context.releaseDeduplication();
     [this.#requesters] = await Promise.all([this.#askRequesters(), letIn]);
     for (const currency of new Set([this.#currency, asked])) await this.#enqueueRest(currency);

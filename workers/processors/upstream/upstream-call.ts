@@ -22,10 +22,10 @@ const backoffMs = 250;
 const maxBudgetWaitMs = 1_000;
 
 /**
- * Runs `call` through the gate until it succeeds or fails for good: up to three tries, each with a grant of its own, so that
- * retries are paid for like first calls. Waiting for the budget beyond a second is not done here but by requeueing the job, so
- * that waiting occupies nobody.
- * @throws the last error; one that has a {@link waitOf} at once, because it says when to come back.
+ * Runs `call` through the limiter until it succeeds or finally fails: up to three tries, each with a grant of its own, so that
+ * retries are paid for like first calls. A wait for the budget of more than a second is left to requeueing the job, so that
+ * waiting occupies nobody.
+ * @throws the last error; one that has a {@link waitOf} at once, because it says when to retry.
  */
 export async function callUpstream<T>(
   {

@@ -2,7 +2,10 @@ import type { Knex } from 'knex';
 import { v7 as uuidv7 } from 'uuid';
 import { orUnavailable } from '../../../../db/outage.ts';
 
-/** What has expired stays this long (s), so that a late visitor is told apart from a forger, in answers and in the log. */
+/**
+ * Expired credentials are kept this long (s), so that responses and the log can distinguish an expired credential from a forged
+ * one.
+ */
 const afterlifeSeconds = 7 * 86_400;
 const auditRetentionMs = 365 * 86_400_000;
 /** API keys that were revoked or have expired are listed with usage for so long (s). */

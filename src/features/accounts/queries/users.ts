@@ -296,7 +296,7 @@ async function lockWithoutLastAdmin(trx: Knex, id: string): Promise<User> {
   return row;
 }
 
-/** Whose reset can be redeemed with the token of this hash; by the clock, not by the begin of the transaction. */
+/** The user whose password the token with this hash can reset; judged by the clock, not by the start of the transaction. */
 async function ownerOfReset(knex: Knex, hash: Buffer): Promise<string | undefined> {
   const row = await knex('password_resets')
     .where({ hash })
@@ -313,7 +313,7 @@ async function insertReset(
   await trx('password_resets').insert({
     hash,
     user_id: userId,
-    // Not the begin of the transaction, in which one may have waited for the lock: the order is that of the lock.
+    // Not the start of the transaction, which may have waited for the lock since: the order is that of the lock.
     created_at: trx.raw('clock_timestamp()'),
     expires_at: trx.raw("clock_timestamp() + ? * interval '1 second'", [expiresInSeconds]),
   });

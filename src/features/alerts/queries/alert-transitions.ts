@@ -100,8 +100,8 @@ async function record(
 }
 
 /**
- * Makes ids that come behind all that their user has. Whoever makes them holds the user's lock until the commit, so the order
- * of the ids is the order in which firings become visible: who has read up to an id has missed nothing before it.
+ * Makes ids that sort after all existing ids of their user. The caller holds the user's lock until the commit, so ids are
+ * ordered as firings become visible: a reader who has read up to an id has missed nothing before it.
  */
 async function idsBehind(
   trx: Knex,

@@ -12,7 +12,7 @@ export interface NewAlert extends AlertRule, AlertSubject {
   readonly state: Alert['state'];
 }
 
-/** What an owner may change; `state` where the change begins the alert anew, or disables it. */
+/** What an owner may change; `state` where the change resets the alert or disables it. */
 export type AlertChange = Partial<AlertRule & Pick<Alert, 'windowSeconds' | 'url' | 'note' | 'state'>>;
 
 export type AlertQueries = ReturnType<typeof createAlertQueries>;
@@ -154,7 +154,7 @@ const columnOf = {
   state: 'state',
 } as const satisfies Record<keyof AlertChange, string>;
 
-/** An alert that begins anew knows nothing of what was observed before. */
+/** A reset alert forgets what was observed before. */
 function changedColumns(change: AlertChange): Record<string, unknown> {
   const columns = Object.entries(columnOf).flatMap(([field, column]) => {
     const value = change[field as keyof AlertChange];

@@ -1,7 +1,7 @@
 /**
- * Partitions of candles. They are made before they are needed: by maintenance for what is to come, by whoever is about to store
- * old points for the past. A candle that comes before its partition lies in the default one, and moves when it is made. What is
- * past its retention goes with its partition; no row is deleted one by one but those that lie in a default partition.
+ * Partitions of candles, created before they are needed: maintenance creates those of the future, and a writer of old points
+ * those of the past. A candle that arrives before its partition is stored in the default one, and moves when the partition is
+ * created. Data past its retention is dropped with its partition; single rows are deleted only from default partitions.
  */
 import type { Knex } from 'knex';
 import type { Granularity } from '../../../domain/history.ts';
@@ -14,7 +14,10 @@ interface Bounds {
 }
 
 const mostPartitions = 400;
-/** Whoever reads holds the table for a moment; whoever needs it for himself must not make a queue of all others (ms). */
+/**
+ * Readers hold the table only for a moment; a writer that needs an exclusive lock must not make all others queue behind it
+ * (ms).
+ */
 const lockWaitMs = 2_000;
 /** Lock key of all who make or drop partitions. */
 const lockKey = 5_001_122;

@@ -197,7 +197,7 @@ const mergeSql = `insert into candles (${columns}) ${given(true)}
   where excluded.first_at < candles.first_at or excluded.last_at > candles.last_at
     or excluded.high > candles.high or excluded.low < candles.low`;
 
-/** The point nearest to the begin of its interval stays; of the same moment, the one that tells more. */
+/** The point nearest to the start of its interval stays; of two at the same time, the one with more data. */
 const storeSql = `with given as (${given(false)}),
   known as (
     select count(*) as present,

@@ -188,8 +188,8 @@ const openWorkSql = `select * from (
   order by created_at`;
 
 /**
- * A bounded bite, so that a purge never holds locks for long; the next one takes more. A job whose end is still to be told stays:
- * it is told from its row.
+ * A bounded batch, so that a purge never holds locks for long; the next one takes more. A job whose end has not been reported
+ * yet stays, because the report is built from its row.
  */
 const purgeJobsSql = `delete from jobs where id in (
     select id from jobs where finished_at < now() - make_interval(secs => ?)

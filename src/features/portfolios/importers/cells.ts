@@ -129,7 +129,7 @@ function shifted(whole: string, fraction: string, power: number): string {
   return rest === '' ? integer : `${integer}.${rest}`;
 }
 
-/** Place behind the last digit that is not 0. (A pattern for zeros at the end begins anew at each zero.) */
+/** Place after the last digit that is not 0. (A regular expression for trailing zeros would restart at each zero.) */
 function endOfDigits(digits: string): number {
   let end = digits.length;
   while (digits[end - 1] === '0') end -= 1;

@@ -101,7 +101,7 @@ function rulesOf(columns: Columns): ReportRules {
     fingerprint: (rows) =>
       rows.flatMap((row) => {
         const key = ['ID', ...common].map((column) => row.cell(column));
-        // Without an ID two rows of a moment are told apart by what was paid.
+        // Without an ID, two rows of the same time are distinguished by what was paid.
         return row.cell('ID') === '' ? [...key, row.cell(columns.total)] : key;
       }),
     cancels: (row, next) => (isRenaming(row, next) ? 'ETH2 became ETH: nothing changed hands' : undefined),

@@ -192,8 +192,8 @@ function outcomesOf(lines: readonly number[], read: () => RowOutcome[]): RowOutc
 }
 
 /**
- * Fingerprints of the rows of one file. Rows that are alike to the last field are told apart by counting, because two equal
- * fills in one second are two trades; so the same file gives the same fingerprints each time. Remembers a short text a row.
+ * Fingerprints of the rows of one file. Rows that are equal in every field are numbered, because two equal fills in one second
+ * are two trades; so the same file gives the same fingerprints each time. Remembers a short text per row.
  */
 function fingerprintsOf(format: string): (fields: readonly string[]) => string {
   const seen = new Map<string, number>();

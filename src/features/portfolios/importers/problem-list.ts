@@ -10,10 +10,10 @@ export interface RowProblem {
 
 /** Problems that a result tells; the others are counted. */
 const mostTold = 1_000;
-/** Longest reason that is told (characters). */
+/** Longest reason that is reported (characters). */
 const longestReason = 300;
 
-/** Problems of rows: all are counted, the first by their lines are told. */
+/** Problems of rows: all are counted, and the first ones by line are reported. */
 export class ProblemList {
   #count = 0;
   readonly #told: RowProblem[] = [];

@@ -38,7 +38,7 @@ export async function refuseOverdrawn(
     column: null,
     reason: `takes ${formatAmount(wanted)} ${asset}, but only ${formatAmount(available)} is available at that time`,
   }));
-  // Of many problems only the first are told.
+  // When there are many problems, only the first are reported.
   for (const problem of problems.sort((left, right) => left.line - right.line)) onRefused(problem);
   await staging.drop([...refused.keys()]);
   return refused.size;

@@ -1,6 +1,6 @@
 /**
- * How the bytes of a report are text. Exchanges write UTF-8; spreadsheets on the way to us write UTF-16 with a mark at the
- * begin, or Windows-1252. A file is valid UTF-8 as a whole or it is not UTF-8: so the encoding is known when the last byte is.
+ * Finds the text encoding of a report. Exchanges write UTF-8; spreadsheet programs in between write UTF-16 with a byte order
+ * mark, or Windows-1252. A file is valid UTF-8 as a whole or it is not UTF-8, so the encoding is known after the last byte.
  */
 
 /** How a file is written. Windows-1252 contains Latin-1. */

@@ -113,7 +113,7 @@ const codes = { aborted: 1002, fieldBytes: 1006, fields: 1007, files: 1015 } as 
  * @throws {AppError} 413, 415 or 400; 422 naming the part that is wrong; and what the sink fails with.
  */
 export async function readUpload(ctx: ApiContext, sink: Writable): Promise<Upload> {
-  // Whoever waits for a write hears of it; without a listener it would end the process.
+  // The waiting writer handles the error; without a listener it would end the process.
   sink.on('error', () => undefined);
   if (Number(ctx.req.headers['content-length'] ?? 0) > mostUploadBytes + formBytes) throw tooLarge();
   const type = ctx.is('multipart/form-data', 'text/csv');

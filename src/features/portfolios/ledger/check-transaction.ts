@@ -1,6 +1,6 @@
 /**
- * The rules of a transaction, as pure checks of what a client or an import wrote. All breaches are told at once, each with
- * the field that it is in. What needs other transactions (a sale beyond the holding) is the ledger's to refuse.
+ * The rules of a transaction, as pure checks of what a client or an import wrote. All violations are reported at once, each
+ * with its field. The ledger checks what needs other transactions (a sale beyond the holding).
  */
 import { assetIdForm } from '../../../domain/asset-id.ts';
 import { transactionTypes, type TransactionType } from '../../../domain/bookkeeping.ts';

@@ -38,7 +38,7 @@ export interface RangeBooks {
 
 /** Prices of the assets of a range, and of the benchmark. */
 export interface RangePrices {
-  /** Stored closes by asset, in the order of days; those before the range are told as far back as they are needed. */
+  /** Stored closes by asset, in the order of days; those before the range reach back as far as they are needed. */
   readonly closes: ReadonlyMap<string, readonly DailyCloses[]>;
   /** Prices of today, from quotes. */
   readonly today: ReadonlyMap<string, number>;

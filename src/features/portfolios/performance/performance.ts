@@ -54,7 +54,7 @@ export interface SeriesPerformance {
   readonly drawdown: Drawdown;
 }
 
-/** What is told of a portfolio over a range. */
+/** The performance figures of a portfolio over a range. */
 export interface Performance extends SeriesPerformance {
   readonly firstDay: number;
   readonly lastDay: number;

@@ -6,7 +6,10 @@ import { performanceOf, type Performance, type SeriesPerformance } from './perfo
 import { noFigure, type Figure } from './statistics.ts';
 import { valueSeries, type PerformanceTables } from './tables.ts';
 
-/** Of so many assets at most, the largest at the end of the range, correlations are told: the matrix grows with the square. */
+/**
+ * Correlations are reported for at most this many assets, the largest at the end of the range: the matrix grows with the
+ * square.
+ */
 const mostCorrelated = 30;
 
 /** Computes all figures. */

@@ -1,4 +1,4 @@
-/** What the books of a portfolio say: positions, open lots, realised gains; and building them anew. */
+/** Reads from the books of a portfolio (positions, open lots, realised gains), and rebuilding them. */
 import { z } from 'zod';
 import { rebuildSteps } from '../../../../jobs/registry.ts';
 import type { PortfolioService } from '../portfolio-service.ts';

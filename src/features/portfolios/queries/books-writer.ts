@@ -233,7 +233,7 @@ const dropMarksSql = `delete from ledger_marks
 const insertMarkSql = `insert into ledger_marks (portfolio_id, asset_id, count, settled, at, rank, sequence, transaction_id,
   is_fee, holding, kept_as, state) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
 
-/** By value: 1.0 is 1.00. Rows are told by their sum, so that nothing is sorted. */
+/** By value: 1.0 is 1.00. Rows are compared by the sum of their hashes, so that nothing is sorted. */
 const digestSql = `with parts as (
     select count(*) as positions, 0 as consumptions, sum(hash_record_extended(positions, 1)) as hashes
     from positions where portfolio_id = ?

@@ -1,6 +1,6 @@
 /**
- * What transactions come to by day, summed in Postgres: however many transactions there are, what is told has an entry for
- * each asset and day on which something happened. Days are those of a time zone, counted from 1970-01-01.
+ * Daily totals of transactions, summed in Postgres: however many transactions there are, the result has one entry for each
+ * asset and day on which something happened. Days are those of a time zone, counted from 1970-01-01.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Knex } from 'knex';
@@ -20,7 +20,7 @@ export interface DailyChanges {
 }
 
 /**
- * Transfers of an asset in one direction. They are external flows at the market value of their day, so they are told as
+ * Transfers of an asset in one direction. They are external flows at the market value of their day, so they are returned as
  * quantities.
  */
 export interface TransferDays {

@@ -1,4 +1,4 @@
-/** From what a client wrote to transactions that keep the rules and have a value: every breach is told with its field. */
+/** Turns what a client wrote into valid transactions with a value; every violation is reported with its field. */
 import {
   checkTransaction,
   withMarketValues,

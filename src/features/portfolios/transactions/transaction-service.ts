@@ -90,7 +90,7 @@ async function partsOf(
   return recorded.map((transaction, index) => ({ transaction, prefix: checked[index]?.prefix ?? '' }));
 }
 
-/** Writes a change when its turn has come. An overdrawn holding is told in the fields of the request. */
+/** Writes a change when its turn has come. An overdrawn holding is reported in the fields of the request. */
 async function write(
   { transactions, takeTurn, limit }: Writing,
   { portfolioId, by }: Pick<TransactionRequest, 'portfolioId' | 'by'>,

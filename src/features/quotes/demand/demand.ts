@@ -51,17 +51,17 @@ interface DemandDeps {
 export type Demand = ReturnType<typeof createDemand>;
 
 /**
- * Demand is the set of assets that somebody wants now, per quote currency, over the whole fleet. However many want an
- * asset, it is in there once. It has three states, and every move is one atomic script:
+ * Demand is the set of assets that are wanted now, per quote currency, over the whole fleet. An asset is in it once, however
+ * many clients want it. It has three states, and every transition is one atomic script:
  *
  *   wanted  -- lease -->  leased  -- settle -->  gone (its quote, or why there is none, is in the cache)
  *      ^                    |
  *      +--- release, or the lease expires because its holder died
  *
  * The order is urgency first; within one urgency tenants take turns (docs/adr/0014): every wanted asset has a tag in a virtual
- * time that goes on as assets are leased. Whoever comes begins at the present, and each further asset of the same tenant
- * comes somewhat later, so a tenant that wants ten thousand does not delay one that wants twenty. It holds over all
- * currencies: whoever may make a call asks which currency is next.
+ * time that advances as assets are leased. A newcomer starts at the present, and each further asset of the same tenant comes
+ * somewhat later, so a tenant that wants ten thousand does not delay one that wants twenty. This holds across all currencies: a
+ * worker that may make a call asks which currency is next.
  */
 export function createDemand({ redis, keys, clock, limit = maxWanted }: DemandDeps) {
   const keysOf = (currency: string): string[] => [
@@ -380,7 +380,7 @@ end
 if #taken == 0 then return taken end
 redis.call('DEL', aside)
 redis.call('ZREM', demand, unpack(taken))
--- The smallest tag of all that is wanted so urgently: whoever comes now begins there, behind nobody.
+-- The smallest tag of this urgency: newcomers start there, behind nobody.
 local urgency = math.floor(tonumber(first) / step)
 local own, tag = clocks .. ':' .. exact(urgency), exact(tonumber(first) - urgency * step)
 redis.call('ZADD', own, 'GT', tag, 'V')

@@ -1,6 +1,7 @@
 /**
- * The assets that streams or alerts of this process watch, however many watch them. What has grown old is wanted again, as one
- * demand for all and for only as long as somebody watches; and what nobody renews in time is told to be stale.
+ * The assets that streams or alerts of this process watch, each listed once. Assets whose quotes have grown old are requested
+ * again, as one demand for all watchers and only while somebody watches; those that are not renewed in time are reported as
+ * stale.
  */
 import type { Clock } from '../../../platform/concurrency/clock.ts';
 import type { WantRequest } from './demand.ts';

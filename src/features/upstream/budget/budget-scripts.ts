@@ -1,29 +1,29 @@
 /**
  * The month in Lua: how many credits each urgency may have now. Part of every script of the budget.
  *
- * Of the month's C credits, S are spent; the rest lies in a *vault* V, in the *reserve* of interactive calls and in one *purse* for
+ * Of the month's C credits, S are spent; the rest is in a *vault* V, in the *reserve* of interactive calls and in one *purse* for
  * each less urgent kind: C = S + V + reserve + purses. The vault releases V * dt / (time left) in every dt, which is a straight
- * line to zero at the month's end; what finds no room stays in the vault and makes the line steeper. Calls are paid from
+ * line to zero at the month's end; what does not fit elsewhere stays in the vault and makes the line steeper. Calls are paid from
  * the reserve and the purses only.
  *
  * - *Never exceeded.* A grant needs S + its credits <= C, and S counts every call that the provider can have counted in
- *   its month: those granted in it, and those granted before that were not over 30 s before it began (as long as clocks agree to
- *   30 s; so a call near the turn counts in both months).
- * - *Never dry.* V falls by its own line and nothing else, so V(t) >= V(t0) * (end - t) / (end - t0): until the end
- *   credits are released at the rate V(t0) / (end - t0) at least, and of those an interactive call may have all but the
- *   streams' part. At the begin V is C less the reserve (two days' worth) and calls at the turn (a twentieth at most), so an
- *   interactive call that finds everything spent waits for 1 / (0.7 * 0.88) of the even pace at worst.
+ *   its month: those granted in it, and those granted earlier that were not over 30 s before it started (as long as clocks agree
+ *   to 30 s; so a call near the turn counts in both months).
+ * - *Never dry.* V falls only along its line, so V(t) >= V(t0) * (end - t) / (end - t0): until the end, credits are released at
+ *   the rate V(t0) / (end - t0) at least, and an interactive call may have all of those except the streams' part. At the start V
+ *   is C less the reserve (two days' worth) and calls at the turn (a twentieth at most), so an interactive call that finds
+ *   everything spent waits for 1 / (0.7 * 0.88) of the even pace at worst.
  *
  * Near the turn, when a call counts in both months, only interactive calls are granted, for a twentieth of the credits at most.
  *
  * The reserve takes 40 % of what is released while it is not full; full is two days' worth, or a quarter of what is left near
- * the end. The purses share the others (streams 50 %, warming 35 %, backfill 15 %) and hand on what they have no room for. An
- * interactive call pays from the reserve, then from the purses, the least urgent first. When it finds nothing, warming and
- * backfill wait until it has been served.
+ * the end. The purses share the rest (streams 50 %, warming 35 %, backfill 15 %) and pass on what does not fit. An interactive
+ * call pays from the reserve, then from the purses, the least urgent first. When it finds nothing, warming and backfill wait
+ * until it has been served.
  *
- * Fields of the state: m.start (begin of the month that S is of), m.spent, m.at (of the last release), m.1 (reserve), m.2 to
- * m.4 (purses), m.want; c:<grant id> = `<credits>:<rank>`, for as long as the credits can be given back; told.minute and told.month: limits
- * that the provider told; h.at, h.now, h.before: credits of this hour and the one before.
+ * Fields of the state: m.start (start of the month that S belongs to), m.spent, m.at (of the last release), m.1 (reserve), m.2 to
+ * m.4 (purses), m.want; c:<grant id> = `<credits>:<rank>`, for as long as the credits can be given back; told.minute and
+ * told.month: limits that the provider reported; h.at, h.now, h.before: credits of this hour and the one before.
  */
 const monthLua = `
 local guard, day, hour = 30000, 86400000, 3600000

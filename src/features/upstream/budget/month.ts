@@ -1,6 +1,6 @@
 /**
- * The month of the day (UTC) on which it begins; a month without that day begins on its last. The begins of the month before,
- * this one and the next two, in ms since the epoch: enough for whoever compares them with a clock of his own.
+ * The month of credits starts on a day (UTC) of each calendar month, or on the last day of a month without that day. Returns
+ * the starts of the previous month, this one and the next two, in ms since the epoch, for comparison with another clock.
  * @param startsOn 1 to 31
  */
 export function monthBegins(nowMs: number, startsOn: number): readonly [number, number, number, number] {

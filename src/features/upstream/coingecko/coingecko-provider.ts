@@ -285,7 +285,7 @@ function marketRowOf(
     readonly assetId: string;
     readonly currency: string;
     readonly receivedAt: number;
-    /** False when the row's price is none: then it is told as null. */
+    /** False when the row has no valid price: then it is reported as null. */
     readonly priced: boolean;
   },
 ): MarketRow {
@@ -324,9 +324,9 @@ function rowsOf(body: unknown): readonly Row[] | undefined {
 }
 
 /**
- * Sorts the rows into quotes and the assets without one. An asset that was asked for and is not in the answer is not
- * found, even when the answer is an empty list: a good answer is the provider's word (an unknown currency gets a 4xx,
- * a failure gets no valid list), and whoever asks remembers "not found" only briefly.
+ * Sorts the rows into quotes and the assets without one. An asset that was requested and is not in the response is not found,
+ * even when the list is empty: a valid response is authoritative (an unknown currency gets a 4xx, a failure no valid list), and
+ * callers remember "not found" only briefly.
  */
 function sortQuotes(rows: readonly Row[], ids: readonly string[], origin: QuoteOrigin): QuotesResult {
   const missing = new Set(ids);

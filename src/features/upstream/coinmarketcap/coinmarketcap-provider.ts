@@ -280,7 +280,7 @@ function quoteOf(
     price,
     marketCap,
     rank: rankOf(row.fields['cmc_rank']),
-    // Only the change in per cent is told, and an amount made from it would be computed.
+    // The provider reports only the change in per cent; an amount would have to be computed from it.
     change24h: null,
     changePercent24h: finite(told['percent_change_24h']),
     volume24h: amount(told['volume_24h']),

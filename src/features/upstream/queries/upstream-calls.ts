@@ -1,6 +1,6 @@
 /**
- * The ledger of upstream calls. Every time is the database's own (`clock_timestamp()`, which unlike `now()` is not the
- * begin of the transaction), and leaves it only as a distance from its present.
+ * The ledger of upstream calls. Every time is the database's own (`clock_timestamp()`, which unlike `now()` is not the start of
+ * the transaction), and leaves the database only as a distance from its present.
  */
 import type { Knex } from 'knex';
 
@@ -148,7 +148,7 @@ const recentSql = `
 async function sumHour(knex: Knex): Promise<boolean> {
   return await knex.transaction(async (trx) => {
     await trx.raw("insert into upstream_sums_to (summed_to) values ('-infinity') on conflict do nothing");
-    // Whoever else sums waits here, and then finds the next hour.
+    // A second process that sums waits here, and then finds the next hour.
     const { rows: marks } = await trx.raw<{ rows: { summed_to: string }[] }>(
       'select summed_to::text from upstream_sums_to for update',
     );
