@@ -2,8 +2,8 @@ import { Decimal } from 'decimal.js';
 import { priceOf, readingJson, type QuoteReading } from '../../domain/cached-quote.ts';
 
 /**
- * Results of client jobs, written as JSON text: quotes are copied as they lie in the cache, and money is computed in
- * decimals. Pure, so that it runs inline or in a thread alike.
+ * Results of client jobs as JSON text: quotes are copied as they are in the cache, and money is computed in decimals. Pure, so
+ * that it runs inline or in a thread.
  */
 
 /** Enough for 20 + 18 digits of quantity times a price of 17 digits, summed over thousands of rows, without rounding. */
@@ -17,7 +17,7 @@ export interface HoldingRow {
 }
 
 export interface AggregateInput {
-  /** One reading per distinct asset, in the order asked. */
+  /** One reading per distinct asset, in the requested order. */
   readonly readings: readonly QuoteReading[];
   /** Absent where only quotes were asked for. */
   readonly holdings?: readonly HoldingRow[] | undefined;
@@ -26,8 +26,8 @@ export interface AggregateInput {
 }
 
 /**
- * JSON text of a portfolio's value as a stream tells it: the rows of `changed` assets, and the total of all. Rows and total
- * are those of {@link aggregate}.
+ * JSON text of a portfolio's value for a stream: the rows of `changed` assets, and the total of all. Rows and total are those
+ * of {@link aggregate}.
  */
 export function portfolioNews(
   readings: readonly QuoteReading[],

@@ -12,29 +12,29 @@ import type { QuoteStore, StoredQuote } from './quote-store.ts';
 import { WaitingRoom, type Waiter } from './waiting-room.ts';
 
 /**
- * Waiting for quotes. A collection reads the cache, says what it wants, and from then on asks nothing: ticks wake it until every
+ * Waiting for quotes. A collection reads the cache, requests what is missing, and then only listens: ticks wake it until every
  * asset has settled (a fresh quote, or the reason why there is none). Ticks may be lost and demand may be wiped with Redis, so
- * the {@link WaitingRoom} of the process looks after all that wait.
+ * the {@link WaitingRoom} of the process polls for everything that is waited for.
  */
 export interface CollectRequest {
   readonly currency: string;
   readonly assetIds: readonly string[];
   readonly urgency: Urgency;
-  /** Who is charged for what it makes the fleet fetch (src/domain/requester.ts); nobody when absent. */
+  /** Who is charged for the upstream calls that this causes (src/domain/requester.ts); absent: nobody. */
   readonly requester?: string | undefined;
   /** Longest wait in milliseconds; what has not settled by then is reported as it is. */
   readonly waitMs: number;
   readonly signal?: AbortSignal | undefined;
-  /** While the cache cannot be asked it goes on waiting, instead of rejecting. */
+  /** Keep waiting while the cache is unavailable, instead of rejecting. */
   readonly outlastsOutages?: boolean;
-  /** Told as assets settle, in batches. */
+  /** Called with batches of assets as they settle. */
   readonly onSettled?: (readings: readonly QuoteReading[]) => void;
-  /** Told once when the cache alone does not suffice, with the number of assets that are waited for. */
+  /** Called once when the cache alone is not enough, with the number of assets that are waited for. */
   readonly onWait?: (missing: number) => void;
 }
 
 interface CollectorDeps {
-  /** This process's copy of the cache: what is fresh there needs no question to Redis. Absent: Redis is asked. */
+  /** This process's copy of the cache: what is fresh there is not read from Redis. Absent: Redis is read. */
   readonly local?: Pick<LocalCache, 'get' | 'put'>;
   readonly store: Pick<QuoteStore, 'readMany'>;
   readonly want: Want;
@@ -42,21 +42,23 @@ interface CollectorDeps {
   readonly ticks: TickSubscriber;
   readonly clock: Clock;
   readonly freshMs: number;
-  /** Told of every asset that a collection brought. */
+  /** Counts every asset that a collection returned. */
   readonly reads?: ReadCounter | undefined;
-  /** What to call an asset that is wanted and has not come: `rate_limited` when the budget is used up, else `pending`. */
+  /**
+   * The state of an asset that was requested and has not arrived: `rate_limited` when the budget is used up, else `pending`.
+   */
   readonly pendingState: () => Promise<QuoteState>;
 }
 
 export type CollectQuotes = (request: CollectRequest) => Promise<ReadonlyMap<string, QuoteReading>>;
 
 /**
- * Builds the collector. Its promise rejects only when the cache cannot be read at all, unless the request outlasts that, or when
- * `signal` aborts; then with the signal's reason.
+ * Builds the collector. Its promise rejects only when the cache cannot be read at all (unless the request outlasts outages), or
+ * with the reason of `signal` when that aborts.
  */
 export function createQuoteCollector(deps: CollectorDeps): CollectQuotes {
   const room = new WaitingRoom(deps);
-  // Who ends at the same time as others shares their answer.
+  // Collections that end at the same time share one answer.
   let asked: Promise<QuoteState> | undefined;
   const pendingState = (): Promise<QuoteState> =>
     (asked ??= deps.pendingState().finally(() => (asked = undefined)));
@@ -72,7 +74,7 @@ class Collection implements Waiter {
   readonly #missing: Set<string>;
   readonly #lastKnown = new Map<string, StoredQuote>();
   readonly #bell = createBell();
-  /** Assets that were wanted at first. */
+  /** Number of assets requested at first. */
   #size = 0;
   #hasToldOfWait = false;
 
@@ -96,7 +98,7 @@ class Collection implements Waiter {
     const deadline = this.#deps.clock.now() + waitMs;
     this.#lookAtHeld();
     if (this.#isDone()) return this.#settled;
-    // Listening before reading: a tick between the two would otherwise be missed.
+    // Subscribe before reading: a tick in between would otherwise be missed.
     this.#room.enter(this);
     signal?.addEventListener('abort', this.#bell.ring, { once: true });
     try {
@@ -120,7 +122,7 @@ class Collection implements Waiter {
     }
   }
 
-  /** Asks once; what cannot be asked now is asked by the room later. */
+  /** Requests the assets once, when its turn has come; what cannot be requested now is requested by the room later. */
   async #askInTurn(waitMs: number): Promise<void> {
     const { outlastsOutages = false, signal } = this.#request;
     try {
@@ -143,7 +145,7 @@ class Collection implements Waiter {
     this.#request.onWait?.(this.#missing.size);
   }
 
-  /** Ticks settle assets while others wait, hence a question and not a narrowed value. */
+  /** Ticks settle assets during awaits, so this is a method and not a narrowed value. */
   #isDone(): boolean {
     return this.#missing.size === 0;
   }
@@ -171,7 +173,7 @@ class Collection implements Waiter {
     this.#settle(readings);
   }
 
-  /** Reads what is missing from the cache and settles what can be. */
+  /** Reads the missing assets from the cache and settles what it can. */
   async #look(assetIds: Iterable<string> = this.#missing): Promise<void> {
     const ids = [...assetIds];
     const stored = await this.#deps.store.readMany(this.#request.currency, ids);
@@ -206,7 +208,7 @@ class Collection implements Waiter {
     const now = this.#deps.clock.now();
     const readings: QuoteReading[] = [];
     for (const quote of tick.quotes) {
-      // One from a process that was stopped for a while, or from the future, is not what is waited for.
+      // A quote from a process that was stopped for a while, or one from the future, does not settle the wait.
       if (this.#missing.has(quote.assetId) && freshness(quote, now, this.#deps.freshMs) === 'fresh')
         readings.push({ assetId: quote.assetId, state: 'fresh', quote });
     }
@@ -232,7 +234,7 @@ class Collection implements Waiter {
     if (this.#missing.size === 0) this.#bell.ring();
   }
 
-  /** The time is up: the last good value if there is one, else why there is none yet. */
+  /** The time is up: returns the last good value if there is one, else why there is none yet. */
   async #giveUp(): Promise<void> {
     const state = await this.#deps.pendingState().catch((error: unknown): QuoteState => {
       if (this.#request.outlastsOutages !== true) throw error;

@@ -1,29 +1,29 @@
 /**
- * A watch whose client may not keep up. While it is behind, news is only noted; when it has caught up, what it missed goes out
- * at once, as the newest quotes.
+ * A watch whose client may be slow. While the client is behind, changes are only noted; when it has caught up, the newest
+ * quotes of everything it missed are sent at once.
  */
 import type { Frame } from '../../platform/realtime/frame.ts';
 import type { PriceHub, PriceUpdate, Watch, Watching } from './price-hub.ts';
 
-/** What a client is to be told. */
+/** An update for a client. */
 export interface News {
   /** Assets that have changed. */
   readonly assetIds: readonly string[];
-  /** The same as an event `price`; shared with other clients where nothing was missed. */
+  /** The same as an event `price`; shared with other clients that missed nothing. */
   readonly frame: () => Frame;
 }
 
 interface ConflatedWatchRequest {
   readonly hub: PriceHub;
   readonly watch: Watch;
-  /** Whether the client takes more now. */
+  /** Whether the client accepts more data now. */
   readonly isReady: () => boolean;
   readonly onNews: (news: News) => void;
-  /** Watched assets that the client has not got the newest of. */
+  /** Watched assets whose newest quote the client does not have. */
   readonly owed?: Iterable<string>;
 }
 
-/** Begins to watch when it is made. */
+/** Starts to watch when it is created. */
 export class ConflatedWatch {
   readonly watching: Watching;
   readonly #request: ConflatedWatchRequest;
@@ -35,12 +35,15 @@ export class ConflatedWatch {
     this.watching = request.hub.watch(request.watch, (update) => this.#onUpdate(update));
   }
 
-  /** Watched assets whose newest quote the client has not got: what it missed, and what has not gone out yet. */
+  /** Watched assets whose newest quote the client does not have: what it missed, and what has not been sent yet. */
   owed(): string[] {
     return [...new Set([...this.#missed, ...this.watching.pending()])];
   }
 
-  /** Sends what was missed, if the client takes it now. Called within a second after it does: the market may be silent then. */
+  /**
+   * Sends what was missed, if the client accepts it now. Must be called within a second after it does, because no tick may
+   * come.
+   */
   flush(): void {
     const { isReady, onNews } = this.#request;
     if (this.#missed.size === 0 || !isReady()) return;

@@ -14,7 +14,7 @@ import { priceOf } from '../../domain/cached-quote.ts';
 import type { QuoteStore } from './quote-store.ts';
 
 export interface DeviationGuard {
-  /** Sorts the quotes of one currency. Never rejects: what cannot be judged is taken. */
+  /** Sorts the quotes of one currency. Never rejects: a price that cannot be checked is accepted. */
   sort(
     currency: string,
     quotes: readonly Quote[],
@@ -25,7 +25,7 @@ export interface DeviationGuard {
   }>;
 }
 
-/** A value that nobody confirms is forgotten after this time (s). */
+/** A value that is not confirmed is dropped after this time (s). */
 const waitingSeconds = 3_600;
 
 /** Lets everything pass. */
@@ -74,7 +74,7 @@ export function createDeviationGuard({
         continue;
       }
       doubted.add(assetId);
-      // The first of equal observations stays, so that a later one can confirm it.
+      // The first of several equal observations is kept, so that a later one can confirm it.
       if (!isSame(parseWaiting(waiting[index]), quote))
         pipeline.set(keyOf(currency, assetId), waitingText(quote), 'EX', waitingSeconds);
     }

@@ -8,7 +8,7 @@
 /** A price as somebody observed it. */
 export interface ObservedPrice {
   readonly price: number;
-  /** When it was observed, by the source's word (ms since the epoch); null when it does not say. */
+  /** When it was observed, according to the source (ms since the epoch); null when the source does not say. */
   readonly observedAt: number | null;
   /** When we received it (ms since the epoch). */
   readonly receivedAt: number;
@@ -16,20 +16,27 @@ export interface ObservedPrice {
 }
 
 const hourMs = 3_600_000;
-/** A price may at once be so many times the last one, or as small a part of it. Halving within minutes is the worst that large assets did. */
+/**
+ * Largest factor between two prices, up or down, that is accepted at once. Halving within minutes is the worst that large
+ * assets did.
+ */
 const atOnce = 2;
-/** With every hour between two observations the factor doubles: after half a day it allows whatever a market does. */
+/** The factor doubles with every hour between two observations: after half a day it allows any move a market makes. */
 const hoursToDouble = 1;
-/** Two observations bear each other out when neither is more than so many times the other. */
+/** Two observations confirm each other when neither is more than this many times the other. */
 const agreement = 1.25;
-/** Without its word on when it observed, a source's second answer counts as a second observation after this time (ms): caches hold a minute. */
+/**
+ * If a source does not say when it observed a price, a second response counts as a second observation after this time (ms):
+ * caches hold a minute.
+ */
 const repeatMs = 60_000;
-/** Nobody's real prices: nothing compares with them, and they with nothing else. */
+/** Sources without real prices: nothing is compared with theirs, and theirs with nothing else. */
 const unreal: ReadonlySet<string> = new Set(['simulated', 'replay', 'recorded']);
 
 /**
- * Judges a new price by the last one that was taken and by the one that waits for confirmation, if any: it is `taken` (near the
- * last one, or nothing to compare it with), `confirmed` (far from it, and borne out) or `doubted` (far from it: it waits).
+ * Judges a new price by the last accepted one and by the one that waits for confirmation, if any: it is `taken` (near the last
+ * one, or nothing to compare it with), `confirmed` (far from it, but a second observation agrees) or `doubted` (far from it: it
+ * waits).
  */
 export function judgeDeviation(
   price: ObservedPrice,
@@ -47,13 +54,13 @@ function isComparable(one: ObservedPrice, other: ObservedPrice): boolean {
   return one.source === other.source || (!unreal.has(one.source) && !unreal.has(other.source));
 }
 
-/** How many times the larger one is the smaller one; without end when only one of them is 0. */
+/** The larger price divided by the smaller one; infinite when only one of them is 0. */
 function ratioOf(one: number, other: number): number {
   if (one === other) return 1;
   return Math.max(one, other) / Math.min(one, other);
 }
 
-/** By the time between the observations, or between their arrivals where that is longer or the source does not say. */
+/** Depends on the time between the observations, or between their arrivals if that is longer or the source does not say. */
 function allowedFactor(price: ObservedPrice, last: ObservedPrice): number {
   const received = price.receivedAt - last.receivedAt;
   // A replay runs through days in seconds, and backwards where it restarts.
@@ -66,7 +73,7 @@ function allowedFactor(price: ObservedPrice, last: ObservedPrice): number {
 function confirms(price: ObservedPrice, waiting: ObservedPrice): boolean {
   if (ratioOf(price.price, waiting.price) > agreement) return false;
   if (price.source !== waiting.source) return true;
-  // The same answer once more, out of a cache on the way, is no second observation.
+  // The same response again, from a cache on the way, is not a second observation.
   if (price.observedAt !== null && waiting.observedAt !== null) return price.observedAt > waiting.observedAt;
   return price.receivedAt - waiting.receivedAt >= repeatMs;
 }

@@ -4,7 +4,10 @@ import type { Queues } from '../../platform/queue/queues.ts';
 
 export type EnqueueRefresh = ReturnType<typeof createEnqueueRefresh>;
 
-/** Makes sure that demand is worked on. Idempotent and cheap, so everybody who wants something calls it. `delayMs`: nothing can be had before. */
+/**
+ * Makes sure that jobs serve the demand. Idempotent and cheap, so every caller that requests something calls it. `delayMs`: the
+ * budget grants nothing earlier.
+ */
 export function createEnqueueRefresh(queues: Pick<Queues, 'add'>) {
   return {
     /** At most one refresh waits per currency and urgency. */

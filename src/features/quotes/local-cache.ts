@@ -10,9 +10,9 @@ const maxRankings = 500;
 export type LocalCache = ReturnType<typeof createLocalCache>;
 
 /**
- * This process's own copy of the cache, so that a cached read touches no socket. Ticks keep it current; when ticks may have
- * been missed its quotes simply grow old and are read from Redis again, because freshness is judged at every read.
- * Bounded: at the limit the entries that came first go first.
+ * This process's own copy of the cache, so that a cached read needs no I/O. Ticks keep it current; when ticks may have been
+ * missed, its quotes simply grow old and are read from Redis again, because freshness is judged at every read. Bounded: at the
+ * limit the oldest entries are removed.
  */
 export function createLocalCache(limit = maxEntries) {
   const quotes = new Map<string, CachedQuote>();

@@ -8,7 +8,10 @@ type Services = Omit<Parameters<typeof priceRoutes>[0], 'config'> &
   Parameters<typeof submissionRoutes>[0] &
   Parameters<typeof streamRoutes>[0];
 
-/** Prices, their streams, jobs of quotes, and what this process holds of them. Later features tell it of the price sources. */
+/**
+ * The module of prices: their streams, the quote jobs, and this process's cached quotes. Later modules provide the price
+ * sources.
+ */
 export function createQuotesModule({ config }: Pick<Platform, 'config'>, services: Services): ApiModule {
   return {
     routes: [

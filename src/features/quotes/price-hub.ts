@@ -1,11 +1,11 @@
 /**
- * Prices from one source to many clients. Ticks mark assets as changed; ten times a second at most, what has changed goes out.
- * Clients that watch the same assets at the same interval are one *group*: what they get is made into bytes once, and written
- * to each of them as one buffer, however many assets have changed. So the cost of a tick is a write for each client, and the
- * newest quote is all that anybody gets: what changes twice between two writes is sent once.
+ * Prices from one source to many clients. Ticks mark assets as changed; at most ten times a second, the changes are sent.
+ * Clients that watch the same assets at the same interval form a *group*: an update is serialised once and written to each of
+ * them as one buffer, however many assets have changed. So a tick costs one write per client, and clients get only the newest
+ * quote: an asset that changes twice between two writes is sent once.
  *
- * Only observations are sent. An asset is sent again when a newer quote has come, or when its state has changed (a quote that
- * nobody renews becomes `stale`, an asset is found not to exist), and at no other time.
+ * Only observations are sent. An asset is sent again when a newer quote has arrived, or when its state has changed (a quote
+ * that is not renewed becomes `stale`, an asset is found not to exist), and at no other time.
  */
 import { type QuoteReading, freshness, readingJson } from '../../domain/cached-quote.ts';
 import type { Tick, TickSubscriber } from './ticks.ts';
@@ -17,50 +17,50 @@ import type { WantRequest } from './demand/demand.ts';
 import { WatchList } from './demand/watch-list.ts';
 import type { Logger } from '../../platform/observability/logger.ts';
 
-/** What somebody watches. */
+/** What a client watches. */
 export interface Watch {
   readonly currency: string;
   /** Without repetition. */
   readonly assetIds: readonly string[];
-  /** Least time (ms) between two updates. */
+  /** Minimum time (ms) between two updates. */
   readonly intervalMs: number;
-  /** Who is charged for what it costs to keep the assets fresh. */
+  /** Who is charged for the calls that keep the assets fresh. */
   readonly requester?: string | undefined;
 }
 
-/** News of a group. */
+/** An update of a group. */
 export interface PriceUpdate {
   /** Rises with every update of this process. */
   readonly seq: number;
   /** Assets that have changed. */
   readonly assetIds: readonly string[];
-  /** The changed assets as an event `price`, for all clients that miss nothing else. */
+  /** The changed assets as an event `price`, for all clients that missed nothing else. */
   readonly frame: () => Frame;
 }
 
-/** What a client has of a watch. */
+/** A client's view of its watch. */
 export interface Watching {
   /** Readings of all watched assets now. */
   readings(): readonly QuoteReading[];
   /** JSON list of these assets as they are now. */
   jsonOf(assetIds: readonly string[]): string;
-  /** An event `price` with these assets as they are now. */
+  /** An event `price` with the current state of these assets. */
   frameOf(assetIds: readonly string[]): Frame;
-  /** Watched assets whose newest reading has not gone out yet: who leaves now would miss it. */
+  /** Watched assets whose newest reading has not been sent yet: a client that leaves now would miss it. */
   pending(): readonly string[];
   close(): void;
 }
 
 export interface PriceHub {
-  /** Of this run of the process: positions of another are worth nothing here. */
+  /** Id of this run of the process: positions of another run are not valid here. */
   readonly epoch: string;
   /** Sequence number of the newest update. */
   readonly seq: number;
   /** Seconds since the last quote of each source. */
   sourceAges(): Readonly<Record<string, number>>;
-  /** Makes sure that what the fleet knows of the assets is held here, so that a snapshot has it. */
+  /** Loads what the fleet knows of the assets into this process, so that a snapshot has it. */
   load(currency: string, assetIds: readonly string[]): Promise<void>;
-  /** Begins to watch; `onUpdate` is called from now on. Must not throw. */
+  /** Starts to watch; `onUpdate` is called from now on. It must not throw. */
   watch(watch: Watch, onUpdate: (update: PriceUpdate) => void): Watching;
   /** Distinct assets that are watched. */
   watched(): number;
@@ -79,9 +79,11 @@ export interface PriceHubDeps {
   readonly epoch: string;
 }
 
-/** Least time (ms) between two times at which changes go out. */
+/** Minimum time (ms) between two rounds of sending. */
 const gatherMs = 100;
-/** After a silence changes are gathered for this long (ms) only: the rest of what one call brought is here by then. */
+/**
+ * After a quiet period, changes are gathered only for this time (ms): the rest of what one call fetched has arrived by then.
+ */
 const firstGatherMs = 20;
 const lookMs = 1_000;
 const sourceField = /"source":"([^"\\]{1,64})"/;
@@ -186,7 +188,7 @@ class GroupingHub implements PriceHub {
 
   #gather(): void {
     if (this.#gathering !== undefined || this.#dirtyGroups.size === 0) return;
-    // Not more than the usual time either, should the clock be set back.
+    // At most the usual time, even if the clock was set back.
     const untilNextMs = Math.min(gatherMs, this.#flushedAt + gatherMs - this.#deps.clock.now());
     this.#gathering = setTimeout(
       () => {
@@ -232,7 +234,7 @@ class GroupingHub implements PriceHub {
     for (const onUpdate of members) onUpdate(update);
   }
 
-  /** Ticks were missed: what is watched is read again, and what has changed meanwhile goes out. */
+  /** Ticks were missed: watched assets are read again, and what has changed meanwhile is sent. */
   async #refill(): Promise<void> {
     for (const group of this.#groups.all()) {
       await this.#deps.quotes.load(group.currency, group.assetIds).catch(() => undefined);
@@ -261,12 +263,12 @@ class GroupingHub implements PriceHub {
   }
 }
 
-/** Two readings with the same signature say the same to a client. */
+/** Two readings with the same signature look the same to a client. */
 function signatureOf({ state, quote }: QuoteReading): string {
   return `${state}${quote?.receivedAt ?? ''}`;
 }
 
-/** Who watches the same: the groups of a price hub, found by what they watch and by each asset of it. */
+/** The groups of a price hub, found by what they watch and by each of their assets. */
 
 /** Clients that watch the same assets at the same interval. */
 interface PriceGroup {
@@ -275,17 +277,17 @@ interface PriceGroup {
   readonly assetIds: readonly string[];
   readonly intervalMs: number;
   readonly members: Set<(update: PriceUpdate) => void>;
-  /** Assets whose change was not sent yet. */
+  /** Assets whose change has not been sent yet. */
   readonly dirty: Set<string>;
   /** What was last sent of each asset, so that nothing is sent twice. */
   readonly sent: Map<string, string>;
-  /** When it was last sent something (ms since the epoch). */
+  /** When something was last sent to the group (ms since the epoch). */
   sentAt: number;
 }
 
 /** All groups. */
 class PriceGroups {
-  /** What an asset says now: two readings that say the same are sent once. */
+  /** The state of an asset as clients see it: two readings with the same signature are sent once. */
   readonly #signature: (currency: string, assetId: string) => string;
   readonly #byKey = new Map<string, PriceGroup>();
   /** By `currency:asset`. */
@@ -295,7 +297,7 @@ class PriceGroups {
     this.#signature = signature;
   }
 
-  /** The group of a watch; a new one has been sent what there is now. */
+  /** The group of a watch; in a new one, the current state counts as sent. */
   of({ currency, assetIds, intervalMs }: Watch): PriceGroup {
     const sorted = assetIds.toSorted();
     const key = `${currency}/${intervalMs}/${sorted.join(',')}`;
@@ -320,7 +322,7 @@ class PriceGroups {
     return group;
   }
 
-  /** Takes a member out; true when it was the last, and the group is no more. */
+  /** Removes a member; returns true when it was the last and the group is removed. */
   leave(group: PriceGroup, member: (update: PriceUpdate) => void): boolean {
     group.members.delete(member);
     if (group.members.size > 0) return false;

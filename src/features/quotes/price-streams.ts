@@ -13,23 +13,23 @@ import { ConflatedWatch, type News } from './conflated-watch.ts';
 import type { PriceHub, Watch, Watching } from './price-hub.ts';
 import { WsPrices } from './ws-prices.ts';
 
-/** Longest wait (ms) for quotes that are not held yet, before the stream begins without them. */
+/** Longest wait (ms) for quotes that this process does not have yet; then the stream starts without them. */
 const loadDeadlineMs = 1_000;
 /** Most coins that one connection may watch. An asset in two currencies counts twice. */
 const mostCoins = 1_000;
 
-/** How far a client that comes back has got. */
+/** How far a returning client has read. */
 export interface PricePosition {
   /** Run of the process that served it. */
   readonly epoch: string;
   readonly seq: number;
-  /** Updates it has had, where somebody counts them. */
+  /** Number of updates it has received, if they are counted. */
   readonly updates: number;
 }
 
 const positionPattern = /^([\w-]{1,40})\.(\d{1,15})(?:\.(\d{1,9}))?$/;
 
-/** Reads the id of the last event that a client has seen; undefined when it is none of ours. */
+/** Parses the id of the last event that a client has seen; undefined when it is not one of ours. */
 export function parsePosition(lastEventId: string | undefined): PricePosition | undefined {
   const [, epoch, seq, updates = '0'] = positionPattern.exec(lastEventId ?? '') ?? [];
   return epoch === undefined ? undefined : { epoch, seq: Number(seq), updates: Number(updates) };
@@ -38,9 +38,9 @@ export function parsePosition(lastEventId: string | undefined): PricePosition | 
 /** A request for a stream of prices. */
 interface PriceStreamAsked extends SseRequest {
   readonly watch: Watch;
-  /** With quantities: the stream tells the value. */
+  /** With quantities: the stream also sends the value. */
   readonly holdings?: readonly HoldingRow[] | undefined;
-  /** Send events `portfolio`, also where there are no quantities. */
+  /** Send events `portfolio`, even without quantities. */
   readonly asPortfolio: boolean;
   /** Updates after which the stream ends; undefined for any number. */
   readonly maxUpdates: number | undefined;
@@ -58,7 +58,7 @@ export function createPriceStreams({
   readonly hub: PriceHub;
   readonly clock: Clock;
 }) {
-  /** Without Redis a stream begins with what is held here, and goes on when the rest comes. */
+  /** Without Redis a stream starts with what this process has, and continues when the rest arrives. */
   async function load(of: string, assetIds: readonly string[]): Promise<void> {
     await withDeadline(hub.load(of, assetIds), loadDeadlineMs, 'loading quotes').catch(() => undefined);
   }
@@ -83,14 +83,14 @@ export function createPriceStreams({
   });
 
   return {
-    /** Where prices are watched. */
+    /** The hub in which prices are watched. */
     hub,
-    /** Makes sure, in a bounded time, that the quotes which the fleet has are held here. Never rejects. */
+    /** Loads, within a bounded time, the quotes that the fleet has into this process. Never rejects. */
     load,
 
     /**
-     * Takes the response over: `hello`, a snapshot, then what changes. Settles when the snapshot is written.
-     * A client that comes back after its last update gets 204, which ends its EventSource.
+     * Takes over the response: `hello`, a snapshot, then changes. Settles when the snapshot is written. A client that returns
+     * after its last update gets 204, which ends its EventSource.
      */
     async open(asked: PriceStreamAsked): Promise<void> {
       const { response, watch, maxUpdates, lastEventId } = asked;
@@ -117,7 +117,7 @@ export function createPriceStreams({
   };
 }
 
-/** JSON text about these assets, and about the whole where that is what the client wants. */
+/** JSON text of these assets, and of the total if the client wants it. */
 type Render = (watching: Watching, assetIds: readonly string[]) => string;
 
 function rendererOf({ holdings, asPortfolio }: PriceStreamAsked): Render | undefined {
@@ -138,9 +138,9 @@ interface PriceStreamRequest extends Pick<PriceStreamAsked, 'watch' | 'maxUpdate
 }
 
 /**
- * One client's prices: `hello`, a snapshot of all that it watches, then what changes. A client that does not keep up gets no
- * more frames until it has taken what it has; what it missed meanwhile becomes one frame of the newest quotes. It sees by the
- * sequence numbers in the ids that it has missed some.
+ * One client's prices: `hello`, a snapshot of everything it watches, then changes. A slow client gets no more frames until it
+ * has taken the pending ones; then what it missed is sent as one frame of the newest quotes. The sequence numbers in the ids
+ * show the client that it has missed some.
  */
 class PriceStream {
   readonly #request: PriceStreamRequest;
@@ -157,7 +157,7 @@ class PriceStream {
     stream.hello({
       epoch: hub.epoch,
       seq: hub.seq,
-      // The newest quotes follow, which is all of prices that can be recovered.
+      // The newest quotes follow; nothing more of a price stream can be recovered.
       recovered: position?.epoch === hub.epoch,
       currency,
       coins: assetIds,
@@ -172,7 +172,7 @@ class PriceStream {
     });
     stream.onClose(() => conflated.close());
     stream.whenReady(() => conflated.flush());
-    // In the same turn as the beginning of the watch: no update falls between, and none comes before.
+    // In the same turn as the start of the watch, so that no update is lost in between or comes earlier.
     stream.write(this.#frameOf(conflated.watching, assetIds, hub.seq));
   }
 

@@ -1,6 +1,7 @@
 /**
- * How quotes are read. None of this ever calls a provider. What this process does not hold is asked of Redis in one command, and
- * what Redis does not have is wanted and waited for in one collection. A crowd that wants the same asks once.
+ * How quotes are read. Reading never calls a provider. What this process does not have is read from Redis in one command, and
+ * what Redis does not have is requested and waited for in one collection. Concurrent requests for the same assets share one
+ * read.
  */
 import { freshness, readingJson, type CachedQuote, type QuoteReading } from '../../domain/cached-quote.ts';
 import { messageOf, throwBugs, UnavailableError } from '../../domain/errors.ts';
@@ -29,7 +30,7 @@ interface ReaderDeps {
   readonly clock: Clock;
   readonly log: Logger;
   readonly freshMs: number;
-  /** What an asset or a ranking is called that is wanted and has not come. */
+  /** State of an asset or a ranking that was requested and has not arrived. */
   readonly pendingState: () => Promise<QuoteState>;
   /** Counts every read that is answered from the cache. */
   readonly reads: ReadCounter;
@@ -38,9 +39,9 @@ interface ReaderDeps {
 /** Which quotes are read, in one currency. */
 interface ManyRequest {
   readonly currency: string;
-  /** Each once. */
+  /** Without duplicates. */
   readonly assetIds: readonly string[];
-  /** Longest wait in milliseconds for quotes that are not cached yet; 0 wants nothing and waits for nothing. */
+  /** Longest wait in milliseconds for quotes that are not cached yet; 0 requests nothing and does not wait. */
   readonly waitMs: number;
   /** Who is charged for the upstream calls that this may cause; nobody when absent. */
   readonly requester?: Requester | undefined;
@@ -54,7 +55,7 @@ interface RankingRequest {
   readonly waitMs: number;
 }
 
-/** What was found stale and has been asked to be renewed is not asked for again by this process within this time (ms). */
+/** A stale quote whose renewal was requested is not requested again by this process within this time (ms). */
 const askEveryMs = 1_000;
 const mostAsked = 20_000;
 const unreachable = 'the cache cannot be reached';
@@ -64,9 +65,9 @@ export class QuoteReader {
   /** How long (ms) a quote is fresh after it was received. */
   readonly freshMs: number;
   readonly #deps: ReaderDeps;
-  /** When a renewal was last asked for, by `currency:asset` or `currency#page`. */
+  /** When a renewal was last requested, by `currency:asset` or `currency#page`. */
   readonly #askedAt = new Map<string, number>();
-  /** Reads under way, so that a crowd that wants the same asks Redis once. */
+  /** Reads in progress, so that concurrent requests for the same assets read Redis once. */
   readonly #underWay = new Map<string, Promise<ReadonlyMap<string, QuoteReading>>>();
   #version = 0;
   #hits = 0;
@@ -86,7 +87,7 @@ export class QuoteReader {
     return this.#version;
   }
 
-  /** A fresh quote from the local cache, without touching a socket; undefined when there is none. */
+  /** A fresh quote from the local cache, without I/O; undefined when there is none. */
   peekFresh(currency: string, assetId: string): CachedQuote | undefined {
     const quote = this.#deps.local.get(currency, assetId);
     return quote === undefined || this.#freshness(quote) === 'stale' ? undefined : quote;
@@ -102,9 +103,9 @@ export class QuoteReader {
   }
 
   /**
-   * What is known of an asset. A stale quote is returned at once and asked to be renewed; when there is no usable quote the
-   * pipeline has `waitMs` to bring one.
-   * @throws {UnavailableError} Redis does not answer, and nothing is held.
+   * What is known of an asset. A stale quote is returned at once and its renewal requested; without a usable quote, the
+   * pipeline has `waitMs` to fetch one.
+   * @throws {UnavailableError} Redis does not answer, and this process has no quote.
    */
   async get({
     assetId,
@@ -113,7 +114,7 @@ export class QuoteReader {
   }: Omit<ManyRequest, 'assetIds'> & { readonly assetId: string }): Promise<QuoteReading> {
     const { local, clock, reads } = this.#deps;
     const held = local.get(currency, assetId);
-    // What comes by a collection is counted there.
+    // Assets returned by a collection are counted there.
     if (held !== undefined) reads.asset(currency, assetId);
     if (held !== undefined && this.#freshness(held) === 'fresh') {
       this.#hits++;
@@ -130,8 +131,8 @@ export class QuoteReader {
   }
 
   /**
-   * What is known of each asset. Stale quotes are returned at once and asked to be renewed.
-   * @throws {UnavailableError} Redis does not answer, and no quote is held.
+   * What is known of each asset. Stale quotes are returned at once and their renewal requested.
+   * @throws {UnavailableError} Redis does not answer, and this process has no quote.
    */
   async getMany(request: ManyRequest): Promise<ReadonlyMap<string, QuoteReading>> {
     const { currency, assetIds, waitMs } = request;
@@ -175,26 +176,26 @@ export class QuoteReader {
   }
 
   /**
-   * A page of the ranking, renewed behind the reader when it is stale; undefined when none has come in time.
-   * @throws {UnavailableError} Redis does not answer, and no page is held.
+   * A page of the ranking, renewed in the background when it is stale; undefined when none has arrived in time.
+   * @throws {UnavailableError} Redis does not answer, and this process has no page.
    */
   async ranking(request: RankingRequest): Promise<Ranking | undefined> {
     this.#deps.reads.page(request.currency, request.page);
     return await this.#ranking(request);
   }
 
-  /** Market rows by asset id; empty while Redis cannot be asked. */
+  /** Market rows by asset id; empty while Redis is unavailable. */
   async rows(currency: string, assetIds: readonly string[]): Promise<ReadonlyMap<string, MarketRow>> {
     try {
       return await this.#deps.rowStore.read(currency, assetIds);
     } catch (error) {
-      // Quotes can take the place of rows; without Redis that is better than nothing.
+      // Quotes can stand in for rows; without Redis that is better than nothing.
       this.#deps.log.debug({ reason: messageOf(error) }, 'market rows cannot be read');
       return new Map();
     }
   }
 
-  /** Counts reads of quotes, or instead of a page of the ranking, that were answered from what the caller held. */
+  /** Counts reads of quotes, or of a page of the ranking, that the caller answered from its own copy. */
   noteReads({
     quotes,
     pages,
@@ -210,7 +211,7 @@ export class QuoteReader {
     for (const { currency, assetId } of quotes) reads.asset(currency, assetId, times);
   }
 
-  /** Reads into the local cache what is not held of the fleet's. Rejects when that does not answer. */
+  /** Reads into the local cache what it lacks of the fleet's cache. Rejects when Redis does not answer. */
   async load(currency: string, assetIds: readonly string[]): Promise<void> {
     const { local, store } = this.#deps;
     const absent = assetIds.filter((id) => local.get(currency, id) === undefined);
@@ -221,7 +222,7 @@ export class QuoteReader {
   }
 
   /**
-   * Forgets quotes: of the assets named, or all. Every process follows. Returns how many keys were removed.
+   * Deletes quotes from the cache, of the given assets or all. Every process follows. Returns how many keys were deleted.
    * @throws {UnavailableError} Redis does not answer.
    */
   async clear(assetIds?: readonly string[]): Promise<number> {
@@ -258,7 +259,7 @@ export class QuoteReader {
     };
   }
 
-  /** What this process may answer without asking Redis. */
+  /** What this process can answer without Redis. */
   #held(currency: string, assetId: string): QuoteReading | undefined {
     const { local, clock } = this.#deps;
     const quote = local.get(currency, assetId);
@@ -271,7 +272,7 @@ export class QuoteReader {
     return failure?.state === 'not_found' ? { assetId, state: 'not_found', quote: undefined } : undefined;
   }
 
-  /** Asks Redis, then waits for what is missing; while Redis cannot be asked, what is held has to do. */
+  /** Reads from Redis, then waits for what is missing; while Redis is unavailable, local values have to do. */
   async #askFleet(request: ManyRequest, renews: boolean): Promise<ReadonlyMap<string, QuoteReading>> {
     const { currency, assetIds, waitMs } = request;
     const key = `${currency}:${waitMs}:${renews}:${assetIds.join()}`;
@@ -303,7 +304,7 @@ export class QuoteReader {
     return readings;
   }
 
-  /** What Redis has: quotes of any age, for ticks may have been missed, and which assets have none for the moment. */
+  /** What Redis has: quotes of any age, because ticks may have been missed, and which assets have none at the moment. */
   async #readStore(currency: string, assetIds: readonly string[]): Promise<Map<string, QuoteReading>> {
     const { store, local, clock } = this.#deps;
     const stored = await store.readMany(currency, assetIds);
@@ -335,12 +336,13 @@ export class QuoteReader {
     return readings;
   }
 
-  /** Wants newer quotes without making anybody wait. */
+  /** Requests newer quotes without making the caller wait. */
   #renew(currency: string, stale: readonly string[], requester: string | undefined): void {
     const assetIds = stale.filter((id) => !this.#wasAsked(`${currency}:${id}`));
     if (assetIds.length === 0) return;
     this.#noteAsked(assetIds.map((id) => `${currency}:${id}`));
-    // In one order with what users wait for, behind this user's own. Nobody sees a failure: the next read asks again.
+    // Ordered together with what users wait for, but behind this user's own requests. Failures are ignored: the next read asks
+    // again.
     const wanted = { currency, assetIds, urgency: 'interactive', isPatient: true, requester } as const;
     void this.#deps.want(wanted).catch(() => undefined);
   }
@@ -371,7 +373,7 @@ export class QuoteReader {
     if (stored !== undefined) local.putRanking(currency, stored, page);
     if (stored !== undefined && this.#isFresh(stored.receivedAt)) return stored;
     this.#noteAsked([key]);
-    // Listening before asking: the page may come at once.
+    // Subscribe before requesting: the page may arrive at once.
     const arrival = this.#nextRanking({ currency, page, waitMs: stored === undefined ? waitMs : 0 });
     await enqueue.markets(currency, { page }).catch((error: unknown) => {
       log.debug({ reason: messageOf(error) }, 'a ranking could not be requested');

@@ -1,4 +1,4 @@
-/** All of quotes that routes, jobs and later features need: the one reader, and what workers put into the cache. */
+/** Everything about quotes that routes, jobs and later features need: the one reader, and what workers write to the cache. */
 import { randomUUID } from 'node:crypto';
 import type { BudgetState } from '../../domain/budget-state.ts';
 import { freshness, type QuoteReading } from '../../domain/cached-quote.ts';
@@ -20,12 +20,12 @@ const cachedAtOnce = 500;
 export type QuoteService = ReturnType<typeof createQuoteService>;
 
 /**
- * Builds the quotes of a process: `get`, `getMany`, `popular`, `ranking` and `rows` read ({@link QuoteReader}), `want` asks for
- * newer ones, `collect` waits for them, `cached` does neither, `openHub` watches them. Nothing is waited for.
+ * Builds the quotes of a process: `get`, `getMany`, `popular`, `ranking` and `rows` read ({@link QuoteReader}), `want` requests
+ * newer ones, `collect` waits for them, `cached` does neither, `openHub` watches them. Building it does no I/O.
  */
 export function createQuoteService(
   platform: Platform,
-  /** The state of the upstream budget, which a later feature knows. */
+  /** The state of the upstream budget, which a later feature provides. */
   { budgetState }: { readonly budgetState: () => Promise<Pick<BudgetState, 'nextGrantInMs'>> },
 ) {
   const { config, log, clock, keys, redis, subscriber, queues, shutdown } = platform;
@@ -49,8 +49,8 @@ export function createQuoteService(
   const collect = createQuoteCollector({ ...common, demand });
   const reader = new QuoteReader({ ...common, rowStore, publisher: ticks, collect, enqueue, log });
 
-  // Not members added to the reader: private fields lie among them, and V8 looks them up slowly in an object of so many. That cost
-  // a cached read 8 % of its speed.
+  // Not members added to the reader: it has private fields, and V8 looks members up slowly in an object with so many. That cost a
+  // cached read 8 % of its speed.
   return {
     freshMs,
     version: reader.version.bind(reader),
@@ -63,7 +63,10 @@ export function createQuoteService(
     rows: reader.rows.bind(reader),
     noteReads: reader.noteReads.bind(reader),
     load: reader.load.bind(reader),
-    /** What the fleet has cached, however old; nothing is asked for. Without those of which it has none. Rejects when Redis does not answer. */
+    /**
+     * The quotes in the fleet's cache, of any age; nothing is requested. Assets without one are left out. Rejects when Redis
+     * does not answer.
+     */
     async cached(currency: string, assetIds: readonly string[]): Promise<ReadonlyMap<string, QuoteReading>> {
       const readings = new Map<string, QuoteReading>();
       for (let begin = 0; begin < assetIds.length; begin += cachedAtOnce) {
@@ -87,22 +90,22 @@ export function createQuoteService(
     /** What clients of the whole fleet read. */
     interest,
     ticks,
-    /** Tells the fleet of new quotes. */
+    /** Announces new quotes to the fleet. */
     publisher,
     enqueue,
     want,
     collect,
     pendingState,
-    /** Keeps prices out of the cache that are too far from the last one, until they are confirmed. */
+    /** Keeps prices that are too far from the last one out of the cache, until they are confirmed. */
     guard: config.DEVIATION_GUARD === 'on' ? createDeviationGuard({ redis, keys, store, log }) : noGuard,
-    /** Number of prices far from the last one, by what became of them: `doubted` and `confirmed`. Rejects when Redis does not answer. */
+    /** Number of prices far from the last one, by outcome: `doubted` and `confirmed`. Rejects when Redis does not answer. */
     async deviations(): Promise<Readonly<Record<string, number>>> {
       const counts = Object.entries(await redis.hgetall(keys.guarded));
       return Object.fromEntries(counts.map(([verdict, count]) => [verdict, Number(count)]));
     },
-    /** Age (ms) from which a watched quote is wanted again. */
+    /** Age (ms) at which a watched quote is requested again. */
     renewAfterMs,
-    /** Opens what streams watch prices with; it is closed at shutdown. */
+    /** Opens the hub through which streams watch prices; it is closed at shutdown. */
     openHub(): PriceHub {
       const hub = createPriceHub({
         epoch: randomUUID().slice(0, 8),

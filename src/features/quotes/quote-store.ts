@@ -12,7 +12,7 @@ export interface StoredQuote {
   readonly failure: QuoteFailure | undefined;
 }
 
-/** A stamp of a stored value that is later than the new one keeps it out, unless it lies in the future. */
+/** A stored value that was received later than the new one is kept, unless its timestamp is in the future. */
 const isOlder = `
 local function isOlder(key, value)
   local old = tonumber(string.match(redis.call('GETRANGE', key, 0, 15), '^%d+') or '0')
@@ -40,16 +40,16 @@ interface StoreDeps {
 export type QuoteStore = ReturnType<typeof createQuoteStore>;
 
 /**
- * The fleet's cache in Redis. A quote and a failure lie under different keys, so that an error can never overwrite a good
- * value; every key expires. A quote is only replaced by one that was received later, because a process that was stopped for
- * a while may deliver an old answer; one that was received in the future is replaced by any.
+ * The fleet's cache in Redis. A quote and a failure have different keys, so that an error can never overwrite a good value;
+ * every key expires. A quote is only replaced by one that was received later, because a process that was stopped for a while
+ * may deliver an old response; one that was received in the future is replaced by any.
  */
 export function createQuoteStore({ redis, keys, clock, retentionSeconds }: StoreDeps) {
   const quoteKey = (currency: string, id: string): string => `${keys.quotes}${currency}:${id}`;
   const failureKey = (currency: string, id: string): string => `${keys.failures}${currency}:${id}`;
 
   return {
-    /** What is stored of each asset, in the order asked. */
+    /** What is stored of each asset, in the requested order. */
     async readMany(currency: string, assetIds: readonly string[]): Promise<readonly StoredQuote[]> {
       if (assetIds.length === 0) return [];
       const names = [
@@ -63,7 +63,7 @@ export function createQuoteStore({ redis, keys, clock, retentionSeconds }: Store
         failure: parseFailure(assetId, values[assetIds.length + index]),
       }));
     },
-    /** Stores quotes of one currency. A failure that was remembered of them is forgotten. */
+    /** Stores quotes of one currency, and deletes the failures that were remembered for them. */
     async write(currency: string, quotes: readonly CachedQuote[]): Promise<void> {
       if (quotes.length === 0) return;
       await runScript(redis, writeScript, {
@@ -83,7 +83,7 @@ export function createQuoteStore({ redis, keys, clock, retentionSeconds }: Store
       if (failures.length === 0) return;
       const pipeline = redis.pipeline();
       for (const { assetId, state, until, reason } of failures) {
-        // Not until a moment: the clock of Redis may be another.
+        // A duration and not a point in time: the clock of Redis may differ.
         const ms = Math.max(1, until - clock.now());
         pipeline.set(failureKey(currency, assetId), `${state}|${until}|${reason}`, 'PX', ms);
       }
@@ -167,9 +167,9 @@ return #KEYS`);
 export type MarketRowStore = ReturnType<typeof createMarketRowStore>;
 
 /**
- * Rows of `/coins/markets` as they were sent, beside the quotes that were made of them. A row is only replaced by one that
- * was received later, and expires as a quote does. A quote may be newer than the row of its asset, never older: another
- * provider may have given it, which has no rows.
+ * Rows of `/coins/markets` as they were received, in addition to the quotes made from them. A row is only replaced by one that
+ * was received later, and expires as a quote does. A quote may be newer than the row of its asset, never older: it may come
+ * from another provider, which has no rows.
  */
 export function createMarketRowStore({ redis, keys, clock, retentionSeconds }: StoreDeps) {
   return {

@@ -1,6 +1,6 @@
 /**
- * What the symbols of a request stand for. Symbols are not unique: the largest asset by market capitalisation is meant, and
- * the choice is shown. A symbol that nobody has is an error of its own, unless nothing at all is left to be fetched.
+ * Which coins the symbols of a request mean. Symbols are not unique: the largest asset by market capitalisation is chosen, and
+ * the choice is shown. An unknown symbol is an error of its own, and fails the request only when nothing is left to fetch.
  */
 import { assetIdForm } from '../../domain/asset-id.ts';
 import { maxAssetsPerRequest } from '../../../jobs/registry.ts';
@@ -12,7 +12,7 @@ import { ValidationError } from '../../domain/errors.ts';
 /**
  * Resolves the symbols of a request.
  * @throws {UnavailableError} there are symbols, and no list of assets yet.
- * @throws {ValidationError} no symbol is known and no coin was given, or all of it is more than one request may ask for.
+ * @throws {ValidationError} no symbol is known and no coin was given, or the request names too many assets in total.
  */
 export function resolveSymbols(
   assets: AssetDirectory,
@@ -24,7 +24,7 @@ export function resolveSymbols(
     readonly symbols?: readonly string[] | undefined;
   },
 ): {
-  /** Asset ids without repetition: those asked for by id, then those that symbols stand for. */
+  /** Asset ids without duplicates: those given by id, then those the symbols resolve to. */
   readonly assetIds: string[];
   /** In the order of the symbols; undefined without symbols. */
   readonly resolved: readonly ResolvedSymbol[] | undefined;

@@ -106,7 +106,7 @@ const clearQuery = z.strictObject({
 /** What a later feature knows of the price sources. Both reject when it cannot be read. */
 interface Upstream {
   readonly budgetState: () => Promise<BudgetState>;
-  /** In the order in which they are asked. */
+  /** In the order in which they are tried. */
   readonly sources: () => Promise<readonly PriceSourceState[]>;
 }
 
@@ -144,7 +144,7 @@ function single({ quotes, upstream, config }: PriceDeps): Route {
       404: 'The price source does not know this coin',
       503: unavailable,
     },
-    // Keys of the cache are canonical: what is found under the given spelling needs no validation.
+    // Cache keys are canonical: if the given spelling is found, it needs no validation.
     shortcut: (exchange) => {
       const currency = quickCurrency(exchange.querystring);
       const coinId = exchange.params?.['coinId'];
@@ -164,7 +164,10 @@ function single({ quotes, upstream, config }: PriceDeps): Route {
 
 const mostBodies = 10_000;
 
-/** Bodies around the JSON of fresh quotes, a character for each byte: the text of a quote is the same until the next quote. */
+/**
+ * Response bodies around the JSON of fresh quotes, one byte per character: the text of a quote stays the same until the next
+ * quote.
+ */
 function createBodies(): (json: string) => string {
   const bodies = new Map<string, string>();
   return (json) => {
@@ -217,7 +220,7 @@ async function refusalOf(
   return new AppError(reason ?? messages[code] ?? code, { code, status: 503, retryAfterSeconds: seconds });
 }
 
-/** What the cache holds, and emptying it. */
+/** Cache statistics and clearing the cache. */
 export function cacheRoutes({
   quotes,
   upstream,

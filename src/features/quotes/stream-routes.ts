@@ -8,7 +8,7 @@ import { boundedArray, coin, currency } from '../../platform/http/fields.ts';
 import { longestIntervalSeconds, mostUpdates, streamFields } from '../../platform/realtime/stream-fields.ts';
 import { holdings } from './routes.ts';
 
-/** Distinct asset ids; one that is named twice is watched once. */
+/** Distinct asset ids; duplicates are watched once. */
 const watched = boundedArray(coin, maxAssetsPerRequest).transform((ids) => [...new Set(ids)]);
 
 /** Query of `GET /crypto/stream/prices`. `ticket` and `lastEventId` are read elsewhere. */

@@ -4,8 +4,8 @@ import type { Clock } from '../../platform/concurrency/clock.ts';
 import { createChannel, type Channel, type ChannelPlace } from '../../platform/redis/channel.ts';
 
 /**
- * A tick tells the fleet what one upstream call (or a clearing of the cache) changed. Ticks travel over pub/sub, which may
- * lose them: nothing depends on a tick alone, because what it says is in the cache before it is sent.
+ * A tick announces to the fleet what one upstream call (or a clearing of the cache) changed. Ticks travel over pub/sub, which
+ * may lose them: nothing depends on a tick alone, because its content is in the cache before it is sent.
  */
 export interface Tick {
   readonly currency: string;
@@ -43,12 +43,13 @@ export interface TickSubscriber {
   listen(listener: TickListener): () => void;
 }
 
-/** Builds the channel of ticks. Stamps from the future reach no listener ({@link receivedAtOf}). */
+/** Builds the channel of ticks. Ticks from the future reach no listener ({@link receivedAtOf}). */
 export function createTicks({
   clock,
   ...place
 }: ChannelPlace & { readonly clock: Clock }): TickPublisher & TickSubscriber {
-  // A tick, or that the cache was cleared (of these assets, or, with null, of everything). Not checked on the way: ticks are hot.
+  // A tick, or a clearing of the cache (of these assets, or, with null, of everything). Not validated on arrival: ticks are a hot
+  // path.
   const channel: Channel<{ readonly tick: Tick } | { readonly clear: readonly string[] | null }> =
     createChannel(place);
   return {
@@ -65,7 +66,7 @@ export function createTicks({
   };
 }
 
-/** One call brings a tick: its quotes have one stamp, and nearly always the tick is passed on as it came. */
+/** One call makes one tick: its quotes have the same timestamp, and nearly always the tick is passed on unchanged. */
 function dated(tick: Tick, now: number): Tick {
   const { quotes, popular } = tick;
   const isPast = ({ receivedAt }: { readonly receivedAt: number }): boolean =>

@@ -9,11 +9,11 @@ export interface Waiter {
   readonly currency: string;
   /** What is still waited for. */
   readonly missing: ReadonlySet<string>;
-  /** What a tick says of assets that are missing; those that settle leave `missing`. */
+  /** Takes what a tick says of missing assets; those that settle leave `missing`. */
   hear(told: Pick<Tick, 'quotes' | 'failures'>): void;
-  /** What the cache has of assets that are missing. */
+  /** Takes what the cache has of missing assets. */
   see(found: readonly (readonly [assetId: string, stored: StoredQuote])[]): void;
-  /** Says again that these assets are wanted. */
+  /** Requests these assets again. */
   want(assetIds: readonly string[]): Promise<unknown>;
 }
 
@@ -23,9 +23,9 @@ interface RoomDeps {
   readonly ticks: TickSubscriber;
 }
 
-/** Time (ms) between the end of a look and the next one. */
+/** Time (ms) between the end of one poll and the next. */
 const lookEveryMs = 1_000;
-/** Assets of one question, and the pause (ms) after it: a look of a crowd takes longer, it does not cost more. */
+/** Assets per Redis query, and the pause (ms) after it: polling for a crowd takes longer, but does not cost more. */
 const assetsPerQuestion = 500;
 const pauseMs = 100;
 /**
@@ -33,21 +33,22 @@ const pauseMs = 100;
  * first.
  */
 const assetsAskedAtOnce = 2_000;
-/** Who has no time to wait for quotes still waits so long (ms) for its turn to ask. */
+/** A caller that has no time to wait for quotes still waits this long (ms) for its turn to ask. */
 const leastTurnMs = 2_000;
 
 /**
- * What a process waits for, once however many wait. Ticks settle it. They may be lost, and demand may be wiped with Redis, so
- * one slow look goes round over all that is missing: what has come without a tick is found, and what nobody wants any more is
- * wanted again. It asks {@link assetsPerQuestion} assets every {@link pauseMs} at most, whatever the number of those who wait.
+ * What a process waits for, each asset once, however many waiters it has. Ticks settle it. Because they may be lost, and demand
+ * may be wiped with Redis, one slow poll goes over everything that is missing: it finds quotes that arrived without a tick, and
+ * requests again what is no longer wanted in Redis. It queries at most {@link assetsPerQuestion} assets every {@link pauseMs},
+ * whatever the number of waiters.
  */
 export class WaitingRoom {
   readonly #deps: RoomDeps;
-  /** Who waits for an asset, by currency: mostly one. */
+  /** The waiters of an asset, by currency: mostly one. */
   readonly #waiting = new Map<string, Map<string, Waiter | Set<Waiter>>>();
   readonly #present = new Set<Waiter>();
   #stopListening: (() => void) | undefined;
-  /** Until the next look; undefined while one is under way. */
+  /** Until the next poll; undefined while one is running. */
   #timer: NodeJS.Timeout | undefined;
   #isLooking = false;
   #askedAtOnce = 0;
@@ -57,19 +58,19 @@ export class WaitingRoom {
     this.#deps = deps;
   }
 
-  /** From now on the waiter hears of what it misses. */
+  /** Registers a waiter for what it misses. */
   enter(waiter: Waiter): void {
     this.#present.add(waiter);
     for (const assetId of waiter.missing) this.#add(waiter, assetId);
     this.#stopListening ??= this.#deps.ticks.listen({
       onTick: (tick) => this.#tell(tick),
-      // What has come meanwhile was told to nobody.
+      // No tick told the waiter what has arrived in the meantime.
       onGap: () => this.#lookAfter(0),
     });
     if (this.#timer === undefined) this.#lookAfter(lookEveryMs);
   }
 
-  /** The waiter misses these assets no longer. */
+  /** The waiter no longer misses these assets. */
   settled(waiter: Waiter, assetIds: Iterable<string>): void {
     const waiting = this.#waiting.get(waiter.currency);
     if (waiting === undefined) return;
@@ -92,8 +93,8 @@ export class WaitingRoom {
   }
 
   /**
-   * Lets a waiter ask about `size` assets when it is its turn: small ones first, so that one coin is not behind a crowd. Nothing is
-   * asked when the turn does not come within `waitMs` (2 s at least), or `signal` aborts.
+   * Lets a waiter ask about `size` assets when it is its turn: small requests first, so that one coin does not wait behind a
+   * crowd. Nothing is asked when the turn does not come within `waitMs` (2 s at least), or `signal` aborts.
    */
   async inTurn(
     {
@@ -163,7 +164,7 @@ export class WaitingRoom {
     return held instanceof Set ? [...held] : [held];
   }
 
-  /** Every waiter hears a tick once, and of it only what it misses. */
+  /** Every waiter gets a tick once, and only the part that it misses. */
   #tell(tick: Tick): void {
     const told = new Map<
       Waiter,
@@ -202,7 +203,7 @@ export class WaitingRoom {
   }
 
   async #look(currency: string): Promise<void> {
-    // Who comes meanwhile has just asked for itself.
+    // Waiters that join meanwhile have just asked themselves.
     const ids = [...(this.#waiting.get(currency)?.keys() ?? [])];
     const isMissing = (assetId: string): boolean => this.#waiting.get(currency)?.has(assetId) === true;
     for (let begin = 0; begin < ids.length; begin += assetsPerQuestion) {
@@ -211,7 +212,7 @@ export class WaitingRoom {
       await this.#see(currency, asked);
       const missing = asked.filter(isMissing);
       const forgotten = await this.#deps.demand.forgotten(currency, missing);
-      // One is wanted in any case: that asks for a call, should the job that makes it be lost.
+      // At least one is requested: that triggers a call, in case the job that should make it was lost.
       await this.#wantAgain(
         currency,
         begin === 0 ? new Set([...missing.slice(0, 1), ...forgotten]) : forgotten,
@@ -234,7 +235,7 @@ export class WaitingRoom {
     for (const [waiter, part] of found) waiter.see(part);
   }
 
-  /** Of several who wait for an asset the first wants it; it counts as theirs before as after. */
+  /** If several wait for an asset, the first one requests it; it is charged for it as before. */
   async #wantAgain(currency: string, assetIds: Iterable<string>): Promise<void> {
     const parts = new Map<Waiter, string[]>();
     for (const assetId of assetIds) {

@@ -1,7 +1,7 @@
 /**
- * The prices of one connection. It has a watch for each currency and interval that it asked for. When the coins of one change,
- * a new watch takes the place of the old one in the same turn, and takes over what the old one still owed: so nothing is
- * missed, and no coin is sent again because another one came.
+ * The prices of one connection. It has a watch for each currency and interval that it requested. When the coins of a watch
+ * change, a new watch replaces the old one in the same turn and takes over its unsent updates: so nothing is missed, and no
+ * coin is sent again because another one was added.
  */
 import type { Frame } from '../../platform/realtime/frame.ts';
 import type { TopicSession } from '../../platform/realtime/topic.ts';
@@ -10,16 +10,16 @@ import type { PriceHub } from './price-hub.ts';
 
 interface WsPricesDeps {
   readonly hub: PriceHub;
-  /** Who is charged for what it costs to keep the assets fresh. */
+  /** Who is charged for the calls that keep the assets fresh. */
   readonly requester: string;
-  /** Whether the client takes more now. */
+  /** Whether the client accepts more data now. */
   readonly isReady: () => boolean;
   readonly write: (frame: Frame) => void;
-  /** Makes sure that the quotes are held here, as far as that is possible soon. Never rejects. */
+  /** Loads the quotes into this process, as far as that is possible soon. Never rejects. */
   readonly load: (currency: string, assetIds: readonly string[]) => Promise<void>;
 }
 
-/** What is watched in a currency; `intervalMs` is the least time between two updates. */
+/** What is watched in a currency; `intervalMs` is the minimum time between two updates. */
 interface Held {
   readonly currency: string;
   readonly intervalMs: number;
@@ -27,7 +27,7 @@ interface Held {
   readonly watch: ConflatedWatch;
 }
 
-/** How often (s) to tell of the coins, and in which currency. */
+/** How often (s) to send updates of the coins, and in which currency. */
 interface Terms {
   readonly currency: string;
   readonly interval: number;
@@ -42,12 +42,12 @@ export class WsPrices implements TopicSession<Terms, Pick<Terms, 'currency'>> {
     this.#deps = deps;
   }
 
-  /** Coins that are watched, each once for every currency. */
+  /** Number of watched coins, counted once per currency. */
   get size(): number {
     return [...this.#held.values()].reduce((sum, { coins }) => sum + coins.size, 0);
   }
 
-  /** To watch the coins, and send those that are new. One that is watched already takes the new interval. */
+  /** Watches the coins, and sends those that are new. A coin that is already watched gets the new interval. */
   plan(coins: readonly string[], { currency, interval }: Terms) {
     const fresh = this.#unwatched(coins, currency);
     return {
@@ -90,7 +90,7 @@ export class WsPrices implements TopicSession<Terms, Pick<Terms, 'currency'>> {
     const now = this.#held.get(keyOf({ currency, intervalMs }))?.coins ?? new Set();
     const union = new Set([...now, ...coins]);
     const isReady = this.#deps.isReady();
-    // One that is behind gets the snapshot when it has caught up.
+    // A client that is behind gets the snapshot when it has caught up.
     const change = { currency, intervalMs, coins: union, owed: isReady ? owed : [...owed, ...fresh] };
     if (union.size > now.size) this.#change(change);
     const watch = this.#held.get(keyOf(change))?.watch;
@@ -107,7 +107,7 @@ export class WsPrices implements TopicSession<Terms, Pick<Terms, 'currency'>> {
     if (coins.size < held.coins.size) this.#change({ ...held, coins, owed: [] });
   }
 
-  /** `owed`: coins that the client has not got the newest of. */
+  /** `owed`: coins whose newest quote the client does not have. */
   #change({
     currency,
     intervalMs,
@@ -128,7 +128,7 @@ export class WsPrices implements TopicSession<Terms, Pick<Terms, 'currency'>> {
       });
       this.#held.set(key, { currency, intervalMs, coins, watch });
     }
-    // After the new one has begun, so that nobody takes the coins for unwatched in between.
+    // After the new watch has started, so that the coins never count as unwatched in between.
     old?.close();
   }
 }

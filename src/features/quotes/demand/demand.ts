@@ -11,32 +11,32 @@ export interface WantRequest {
   readonly assetIds: readonly string[];
   readonly urgency: Urgency;
   readonly freshAfter: number;
-  /** Nobody waits for it: requests of the same tenant that somebody waits for go first. */
+  /** Nobody waits for the result: requests of the same tenant that somebody waits for go first. */
   readonly isPatient?: boolean;
-  /** Assets of the whole request, where these are a part of it. */
+  /** Number of assets of the whole request, if these are only a part of it. */
   readonly size?: number;
   /**
-   * Who asks (src/domain/requester.ts); remembered for the assets that nobody wanted yet. The tenant is the user, whatever
-   * keys are used; all who do not say are one tenant.
+   * Who asks (src/domain/requester.ts); stored for assets that nobody wanted before. The tenant is the user, whatever keys are
+   * used; requests without a requester share one tenant.
    */
   readonly requester?: string | undefined;
 }
 
-/** How long a lease lives without being renewed (ms): the time after which a dead process's assets are fetched by another. */
+/** How long a lease lasts without being renewed (ms): after that, another process fetches the assets of a dead one. */
 export const leaseMs = 6_000;
 
-/** When no lease comes for so long (ms), whatever is wanted, calls beside demand wait no longer. */
+/** When no lease is taken for this time (ms), although assets are wanted, calls outside demand no longer wait. */
 const asideMs = 8_000;
 
 /**
- * Most assets wanted at once, in all currencies; CoinGecko has some 20,000. One tenant may want as many as it leaves free, so
- * a single one fills half of it, and there is always room for the next.
+ * Most assets wanted at once, in all currencies; CoinGecko has some 20,000. One tenant may use half of what is free, so there
+ * is always room for the next.
  */
 const maxWanted = 100_000;
 
 /**
- * Largest requests (assets) of the small sizes. The smaller requests of a tenant go before its larger ones: a page that somebody
- * looks at is not behind the same user's nightly job.
+ * Largest request (assets) of each of the small size classes. Smaller requests of a tenant go before its larger ones, so that a
+ * page on screen does not wait behind the same user's nightly job.
  */
 const sizeLimits = [5, 50] as const;
 
@@ -80,9 +80,9 @@ export function createDemand({ redis, keys, clock, limit = maxWanted }: DemandDe
   return {
     ...createLooks({ redis, keys, clock }),
     /**
-     * Says that assets are wanted. Those whose quote is younger than `freshAfter` (milliseconds since the epoch), or whose
-     * failure is remembered, need nothing: they are returned as `settled`. Those that are leased are on their way. `refused`:
-     * assets that did not fit, because the set is at its limit.
+     * Requests assets. Those whose quote is younger than `freshAfter` (milliseconds since the epoch), or whose failure is
+     * remembered, need no call and are returned as `settled`. Those that are leased are being fetched. `refused`: assets that
+     * did not fit, because the set is at its limit.
      */
     async want(
       request: WantRequest,
@@ -97,7 +97,7 @@ export function createDemand({ redis, keys, clock, limit = maxWanted }: DemandDe
       const [refused, ...settled] = answer as [number, ...string[]];
       return { settled, refused };
     },
-    /** Takes the most urgent assets for one upstream call; what it took must be settled, released or renewed in time. */
+    /** Takes the most urgent assets for one upstream call; they must be settled, released or renewed in time. */
     async lease({
       currency,
       owner,
@@ -117,34 +117,34 @@ export function createDemand({ redis, keys, clock, limit = maxWanted }: DemandDe
     async renew(currency: string, owner: string, assetIds: readonly string[]): Promise<void> {
       await run(renewScript, currency, [owner, leaseMs, ...assetIds]);
     },
-    /** The assets are dealt with. */
+    /** Ends the demand for assets whose outcome is in the cache. */
     async settle(currency: string, owner: string, assetIds: readonly string[]): Promise<void> {
       await run(settleScript, currency, [owner, ...assetIds]);
     },
     /**
-     * Asks for the turn of a call beside demand, which serves one request alone (a document, a page, history). While somebody
-     * waits for quotes (urgency `interactive`), one such call at most comes between two leases.
+     * Asks for permission to make a call outside demand, which serves one request alone (a document, a page, history). While
+     * somebody waits for quotes (urgency `interactive`), at most one such call is made between two leases.
      */
     async mayCallAside(): Promise<boolean> {
       const asked = { keys: [keys.demandHeads, keys.demandAside], args: [asideMs] };
       return (await runScript(redis, asideScript, asked)) === 1;
     },
-    /** Puts leased assets back where they were in the order. */
+    /** Returns leased assets to their former place in the order. */
     async release(currency: string, owner: string, assetIds: readonly string[]): Promise<void> {
       await run(releaseScript, currency, [owner, ...assetIds]);
     },
   };
 }
 
-/** What changes nothing. */
+/** The read-only part of demand. */
 function createLooks({ redis, keys, clock }: DemandDeps) {
   return {
-    /** The currency whose turn it is; `asked` when nothing is wanted in any. */
+    /** The currency whose turn it is; `asked` when nothing is wanted in any currency. */
     async nextCurrency(asked: string): Promise<string> {
       const [next] = await redis.zrange(keys.demandHeads, 0, '0');
       return next ?? asked;
     },
-    /** Who asked first for each of the assets, as long as it is not settled; undefined for those that nobody in particular did. */
+    /** Who asked first for each of the assets, until it is settled; undefined for assets without a requester. */
     async requesters(
       currency: string,
       assetIds: readonly string[],
@@ -153,10 +153,10 @@ function createLooks({ redis, keys, clock }: DemandDeps) {
       const found = await redis.hmget(keys.requesters(currency), ...assetIds);
       return found.map((requester) => requester ?? undefined);
     },
-    /** Those of the assets that are neither wanted nor leased. */
+    /** The assets among these that are neither wanted nor leased. */
     async forgotten(currency: string, assetIds: readonly string[]): Promise<readonly string[]> {
       if (assetIds.length === 0) return [];
-      // In this order: what is leased in between was found as wanted.
+      // In this order, because an asset leased between the two reads was found as wanted.
       const [places, owners] = await Promise.all([
         redis.zmscore(keys.demand(currency), ...assetIds),
         redis.hmget(keys.leaseOwners(currency), ...assetIds),
@@ -179,15 +179,15 @@ function createLooks({ redis, keys, clock }: DemandDeps) {
   };
 }
 
-/** 0 for the smallest requests; what nobody waits for comes after those at least. */
+/** 0 for the smallest requests; patient requests are in a later class. */
 function sizeClassOf({ assetIds, isPatient = false, size = assetIds.length }: WantRequest): number {
   const sizeClass = sizeLimits.findIndex((most) => size <= most);
   return Math.max(sizeClass === -1 ? sizeClasses - 1 : sizeClass, isPatient ? 1 : 0);
 }
 
 /**
- * Wants assets and makes sure that a refresh job runs for those that are not settled. Returns how many that are: on their way, or
- * refused because the set is at its limit. Without `freshAfter` a quote suffices for as long as it is fresh.
+ * Requests assets and makes sure that a refresh job runs for those that are not settled. Returns how many that are: being
+ * fetched, or refused because the set is at its limit. Without `freshAfter`, a quote counts for as long as it is fresh.
  */
 export type Want = (
   request: Omit<WantRequest, 'freshAfter'> & { readonly freshAfter?: number },
@@ -209,35 +209,38 @@ export function createWant({
     const { currency, assetIds, urgency, isPatient = false } = request;
     const { settled } = await demand.want({ freshAfter: clock.now() - freshMs, ...request });
     const open = assetIds.length - settled.length;
-    // Where nobody waits, the call is one that can be spread.
+    // When nobody waits, the call may be delayed to spread the load.
     if (open > 0) await enqueue.quotes(currency, isPatient ? 'stream' : urgency);
     return open;
   };
 }
 
 /**
- * The moves of demand, each atomic.
+ * The transitions of demand, each atomic.
  *
- * KEYS: demand, leases, lease owners, requesters (of one currency); heads, counts, clocks, aside (of all currencies).
- * ARGV begins with the currency.
+ * KEYS: demand, leases, lease owners, requesters (of one currency); heads, counts, clocks, aside (of all currencies). ARGV
+ * starts with the currency.
  *
- * An owner entry is `<owner>|<score>`, so that a lease that ends without success puts its asset back at the place it had.
- * Scores are handled as text made by `%.0f`: Lua would shorten large numbers. An asset is in demand or leased, never both;
- * whatever takes it out of both takes its requester and its count out too.
+ * An owner entry is `<owner>|<score>`, so that a lease that ends without success returns its asset to its former place. Scores
+ * are handled as text made by `%.0f`: Lua would shorten large numbers. An asset is in demand or leased, never both; a script
+ * that removes it from both also removes its requester and its count.
  *
- * Fair queueing by start tags (Goyal, Vin and Cheng, "Start-time Fair Queueing", 1996). A score is
- * `urgency step x urgency + tag`. `<clocks>:<urgency>` holds V, the virtual time of that urgency (the tag of what was leased
- * last), and for each tenant the tags at which its next assets may begin. Clocks behind V say nothing and are removed.
+ * Fair queueing by start tags (Goyal, Vin and Cheng, "Start-time Fair Queueing", 1996). A score is `urgency step x urgency +
+ * tag`. `<clocks>:<urgency>` holds V, the virtual time of that urgency (the tag of what was leased last), and for each tenant
+ * the tags at which its next assets may start. Clocks behind V have no effect and are removed.
  */
 
 /** Distance between urgencies in the score: larger than any tag. */
 const urgencyStep = 1e13;
 
-/** What a place in a call costs in virtual time, and what a call costs that is made for one asset alone. A place costs more than there are sizes. */
+/**
+ * What a place in a call costs in virtual time, and what a call for a single asset costs. A place costs more than the number of
+ * size classes.
+ */
 const placeCost = 4;
 const callCost = 1_000;
 
-/** Sizes of requests that have clocks of their own (demand.ts). */
+/** Size classes of requests, each with its own clocks (demand.ts). */
 const sizeClasses = 3;
 
 const common = `
@@ -388,7 +391,9 @@ redis.call('ZREMRANGEBYSCORE', own, '-inf', '(' .. redis.call('ZSCORE', own, 'V'
 noteHead()
 return taken`);
 
-/** KEYS: heads, aside. ARGV: how long (ms) a call aside is remembered. Answers 1 when another such call may be made. */
+/**
+ * KEYS: heads, aside. ARGV: how long (ms) a call outside demand is remembered. Returns 1 when another such call may be made.
+ */
 const asideScript = redisScript(`
 local first = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2]
 local somebodyWaits = first and tonumber(first) < ${urgencyStep}
@@ -403,7 +408,7 @@ for i = 4, #ARGV do
 end
 return 1`);
 
-/** ARGV: currency, owner, asset ids. What another owner leased meanwhile stays with that owner. */
+/** ARGV: currency, owner, asset ids. Assets leased by another owner meanwhile stay with that owner. */
 const settleScript = redisScript(`${common}
 for i = 3, #ARGV do
   local owner = ownerOf(ARGV[i])

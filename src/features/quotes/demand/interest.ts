@@ -1,13 +1,13 @@
 /**
- * Who reads what, so that what is read is kept fresh (docs/adr/0014). Every process counts the reads of its clients in memory,
- * cached ones too: one addition each. Every few seconds the counts go to Redis, where each quote currency has two sorted
- * sets: how hot an asset is, and when it was last read. What nobody has read for the time of the window is forgotten.
+ * Which assets clients read, so that they can be kept fresh (docs/adr/0014). Every process counts the reads of its clients in
+ * memory, cached ones too: one addition each. Every few seconds the counts go to Redis, where each quote currency has two
+ * sorted sets: how hot an asset is, and when it was last read. Assets that nobody has read within the window are dropped.
  *
  * Heat is an exponentially decaying count of reads. It is stored as its logarithm to base 2, plus the time in half-lives:
- * `log2(sum of 2^(t / half-life))` over all reads at times t. So nothing has to be recomputed as time goes by, the order of
- * the set is always the order of heat, and no number grows too large.
+ * `log2(sum of 2^(t / half-life))` over all reads at times t. So nothing has to be recomputed as time goes by, the order of the
+ * set is always the order of heat, and no number grows too large.
  *
- * A statistic: what is lost with a process or while Redis is away is not made up for.
+ * These are statistics: counts that are lost with a process or while Redis is away are not recovered.
  */
 import type { Redis } from 'ioredis';
 import { messageOf } from '../../../domain/errors.ts';
@@ -24,7 +24,7 @@ export interface HotItem {
   readonly heat: number;
 }
 
-/** Counts reads; on the way of every cached read. */
+/** Counts reads; called for every cached read. */
 export type ReadCounter = Pick<Interest, 'asset' | 'page'>;
 
 interface InterestDeps {
@@ -32,7 +32,7 @@ interface InterestDeps {
   readonly keys: Pick<RedisKeys, 'interest'>;
   readonly clock: Clock;
   readonly log: Logger;
-  /** What was not read for so long (ms) is forgotten. */
+  /** An item that was not read for this time (ms) is dropped. */
   readonly windowMs: number;
   /** Time (ms) between flushes. Default 3 s. */
   readonly flushEveryMs?: number;
@@ -90,7 +90,10 @@ redis.call('ZREMRANGEBYSCORE', currencies, '-inf', now - window)
 for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, window) end
 return 1`);
 
-/** What the clients of the fleet read, as this process counts it and as all have. Regular flushes start when it is made. */
+/**
+ * What the clients of the fleet read: counts the reads of this process and queries those of all. Regular flushes start when it
+ * is created.
+ */
 export class Interest {
   readonly #deps: InterestDeps;
   readonly #timer: NodeJS.Timeout;
@@ -103,7 +106,7 @@ export class Interest {
     this.#timer.unref();
   }
 
-  /** An asset was read, once when `times` is absent: its quote was given to somebody. */
+  /** Counts a read of an asset (`times` reads; 1 when absent): its quote was returned to a client. */
   asset(currency: string, assetId: string, times = 1): void {
     let counts = this.#counts.get(currency);
     if (counts === undefined) this.#counts.set(currency, (counts = new Map<string, number>()));
@@ -115,7 +118,7 @@ export class Interest {
     }
   }
 
-  /** A page (1-based) of the ranking was read. */
+  /** Counts a read of a page (1-based) of the ranking. */
   page(currency: string, page: number, times = 1): void {
     this.asset(currency, pageItem(page), times);
   }
@@ -159,7 +162,7 @@ export class Interest {
     }
   }
 
-  /** Ends the regular flushes after a last one. */
+  /** Flushes a last time and stops the regular flushes. */
   async close(): Promise<void> {
     clearInterval(this.#timer);
     await this.flush();

@@ -1,23 +1,23 @@
 /**
- * Which calls keep fresh what is read. Pure: the job that wants them is workers/processors/warm.ts.
+ * Plans the calls that keep read quotes fresh. Pure: workers/processors/warm.ts requests them.
  *
- * An item (an asset, or a page of the ranking) is due shortly before it stops being fresh. A call brings up to 250 assets by
- * their ids, or a page of the ranking, whichever covers more items that are due; an equal number is for the page, which renews
- * the order as well. An id list that is not full takes along the hottest of those that are half way, for nothing: so what is
- * about as hot comes to be renewed together.
+ * An item (an asset, or a page of the ranking) is due shortly before it stops being fresh. A call fetches up to 250 assets by
+ * their ids, or a page of the ranking, whichever covers more due items; if equal, the page, which renews the order as well. An
+ * id list that is not full also takes the hottest assets that are half way to being due, at no extra cost: so assets of similar
+ * heat come to be renewed together.
  */
 import { pageItem, pageOf, type HotItem } from './interest.ts';
 
 /** One upstream call: a page of the ranking, or a list of ids. */
 export interface WarmCall {
   readonly currency: string;
-  /** Decayed reads of what is due in it. */
+  /** Decayed reads of the due items in it. */
   readonly heat: number;
   readonly page?: number;
   readonly assetIds: readonly string[];
 }
 
-/** A page of the ranking as it is known. */
+/** A page of the ranking, as stored. */
 export interface KnownPage {
   readonly page: number;
   /** Milliseconds since the epoch; 0 when it was never fetched. */
@@ -31,25 +31,27 @@ export interface WarmRequest {
   readonly hot: readonly HotItem[];
   /** Pages that are read. */
   readonly pages: readonly KnownPage[];
-  /** When the quote of an asset was received (ms since the epoch); 0 when there is none, undefined when asking would not help. */
+  /**
+   * When the quote of an asset was received (ms since the epoch); 0 when there is none, undefined when fetching would not help.
+   */
   readonly receivedAt: (assetId: string) => number | undefined;
   readonly now: number;
   /** Age (ms) from which an item is due. */
   readonly dueAfterMs: number;
   readonly maxCalls: number;
-  /** Of an id list. */
+  /** Most ids in an id list. */
   readonly maxIds: number;
   readonly maxBytes: number;
 }
 
 interface Left {
-  /** Heat of what is due, by item, the hottest first. */
+  /** Heat of the due items, the hottest first. */
   readonly due: Map<string, number>;
   /** Assets that are half way to being due, the hottest first. */
   readonly halfWay: string[];
 }
 
-/** The calls worth making, the one with most heat first. Every item is in one of them at most. */
+/** The calls worth making, the one with most heat first. Every item is in at most one of them. */
 export function planWarming(request: WarmRequest): readonly WarmCall[] {
   const left = itemsLeft(request);
   const calls: WarmCall[] = [];
@@ -95,7 +97,7 @@ function nextCall(request: WarmRequest, left: Left): WarmCall | undefined {
   return { currency: request.currency, heat, assetIds };
 }
 
-/** The page that covers most of what is due: its own item and its assets. */
+/** The page that covers most due items: its own and its assets. */
 function bestPage(
   { pages }: WarmRequest,
   { due }: Left,

@@ -14,29 +14,32 @@ interface WatchListDeps {
   /** When the held quote of an asset was received (ms since the epoch); undefined when there is none. */
   readonly receivedAt: (currency: string, assetId: string) => number | undefined;
   readonly want: (request: WantRequest) => Promise<unknown>;
-  /** Age (ms) from which a watched quote is wanted again. */
+  /** Age (ms) at which a watched quote is requested again. */
   readonly renewAfterMs: number;
   /** Age (ms) from which a quote is stale. */
   readonly freshMs: number;
-  /** Told of assets whose quote has just become stale. */
+  /** Called with the assets whose quote has just become stale. */
   readonly onStale: (currency: string, assetIds: readonly string[]) => void;
 }
 
 interface Watched {
   readonly currency: string;
   readonly assetId: string;
-  /** Who began to watch, for usage. */
+  /** Who started to watch, for usage. */
   readonly requester: string | undefined;
   watchers: number;
-  /** When it was last wanted (ms since the epoch). */
+  /** When it was last requested (ms since the epoch). */
   wantedAt: number;
-  /** Receipt (ms since the epoch) of the quote that was told to be stale. */
+  /** Receipt (ms since the epoch) of the quote that was reported as stale. */
   staleAt: number | undefined;
 }
 
-/** Most assets that are wanted at a time. */
+/** Most assets that are requested at a time. */
 const mostAtOnce = 250;
-/** What was wanted and has not come is wanted again after this long (ms): demand may have been lost with Redis. */
+/**
+ * An asset that was requested and has not arrived is requested again after this time (ms), because demand may have been lost
+ * with Redis.
+ */
 const wantAgainMs = 5_000;
 
 /** Counts who watches what. */
@@ -80,7 +83,7 @@ export class WatchList {
     }
   }
 
-  /** Wants what has grown old, and tells what has become stale. Called every second. */
+  /** Requests assets whose quotes have grown old, and reports those that have become stale. Called every second. */
   look(): void {
     const now = this.#deps.clock.now();
     const dueByRequester = new Map<string, Watched[]>();
