@@ -1,6 +1,4 @@
-/**
- * Fields of provider answers. Nothing is repaired: a field that is not what it should be is null.
- */
+/** Reads fields of provider responses. Nothing is repaired: a field of the wrong type or range is null. */
 
 /** A finite number. */
 export function finite(value: unknown): number | null {
@@ -23,7 +21,7 @@ export function text(value: unknown): string | null {
   return typeof value === 'string' && value.trim() !== '' ? value : null;
 }
 
-/** An ISO 8601 moment, in the form of `Date.toISOString`. */
+/** An ISO 8601 time, in the form of `Date.toISOString`. */
 export function instant(value: unknown): string | null {
   if (typeof value !== 'string' || !/^\d{4}-\d\d-\d\dT/.test(value)) return null;
   const ms = Date.parse(value);

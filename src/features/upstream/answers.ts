@@ -1,4 +1,4 @@
-/** What the answers of all providers have in common: how they are read, and what a bad one means. */
+/** What the responses of all providers have in common: how they are read, and which error a bad one means. */
 import type { Clock } from '../../platform/concurrency/clock.ts';
 import type { HttpAnswer } from './http-get.ts';
 import {
@@ -18,14 +18,14 @@ export interface FailureContext {
   readonly redact: (text: string) => string;
 }
 
-/** Characters of an answer that are shown where it is no use. */
+/** Characters of an unusable response that are shown. */
 const shownCharacters = 200;
 
 const defaultRetryAfterMs = 10_000;
 const minRetryAfterMs = 1_000;
 const maxRetryAfterMs = 600_000;
 
-/** How long (ms) a `retry-after` header asks to wait, 10 minutes at most; undefined when it is missing or makes no sense. */
+/** How long (ms) a `retry-after` header asks to wait, 10 minutes at most; undefined when it is missing or not valid. */
 function retryAfterMs(header: string | string[] | undefined, clock: Clock): number | undefined {
   const value = (Array.isArray(header) ? header[0] : header)?.trim() ?? '';
   const seconds = /^\d+(\.\d+)?$/.test(value) ? Number(value) : undefined;
@@ -34,7 +34,7 @@ function retryAfterMs(header: string | string[] | undefined, clock: Clock): numb
   return Math.min(Math.max(ms, minRetryAfterMs), maxRetryAfterMs);
 }
 
-/** The error of a 503 that says when to come back; undefined for any other answer. */
+/** The error of a 503 that says when to retry; undefined for any other response. */
 export function busyOf(
   { status, headers }: HttpAnswer,
   { provider, clock }: FailureContext,
@@ -45,7 +45,7 @@ export function busyOf(
   return new ProviderBusyError(message, { provider, providerStatus: status, retryAfterMs: asked });
 }
 
-/** The error with what the answer has told: by which host, and how it begins. */
+/** Adds evidence from the response to the error: its host, and its first characters. */
 export function withEvidence(
   error: ProviderError,
   {
@@ -73,7 +73,7 @@ export function rateLimitOf(
   return new ProviderRateLimitError(message, { provider, providerStatus: status, retryAfterMs: asked });
 }
 
-/** The error that a status stands for when nothing else tells more. */
+/** The error for a status when nothing else says more. */
 export function byStatus(
   status: number,
   what: string,
@@ -98,8 +98,8 @@ export function isThrottled(text: string): boolean {
 }
 
 /**
- * Parses JSON, with bare `NaN` and `Infinity`, which some servers emit and JSON forbids, read as null: one broken number
- * must not cost the other 249 assets their prices.
+ * Parses JSON, reading bare `NaN` and `Infinity`, which some servers emit and JSON forbids, as null: one broken number must not
+ * cost the other 249 assets their prices.
  * @returns undefined when the text is not JSON.
  */
 export function parseLenient(text: string): unknown {
@@ -119,12 +119,12 @@ function nullUnlessString(token: string): string {
   return token.startsWith('"') ? token : 'null';
 }
 
-/** True for an object that is no list. */
+/** True for an object that is not an array. */
 export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** The root of an API without a slash at its end. */
+/** The root of an API without a trailing slash. */
 export function rootOf(baseUrl: string): string {
   const url = new URL(baseUrl);
   if (url.search !== '' || url.hash !== '')

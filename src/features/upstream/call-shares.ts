@@ -1,6 +1,6 @@
 /**
- * What one upstream call costs each of those who asked for its assets: a call is one, shared by the number of assets. What
- * nobody in particular asked for is charged to nobody, so the shares may add up to less than one, and never to more.
+ * Divides one upstream call among those who asked for its assets, by the number of assets. Assets without a requester are
+ * charged to nobody, so the shares may add up to less than one, but never to more.
  */
 export function callShares(requesters: readonly (string | undefined)[]): ReadonlyMap<string, number> {
   const counts = new Map<string, number>();

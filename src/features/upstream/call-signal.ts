@@ -7,7 +7,7 @@ import { toError } from '../../platform/concurrency/sleep.ts';
  * start, and the code that writes the request checks the clock itself.
  */
 export interface Stopwatch {
-  /** Milliseconds since it was started, time in which the process or the machine slept included. */
+  /** Milliseconds since the start, including time in which the process or the machine was suspended. */
   elapsedMs(): number;
 }
 
@@ -15,13 +15,13 @@ export interface Stopwatch {
 export function startStopwatch(): Stopwatch {
   const monotonic = performance.now();
   const wall = Date.now();
-  // The monotonic clock stands still while a machine is suspended, the wall clock does not: the larger one is safe.
+  // The monotonic clock stops while a machine is suspended, the wall clock does not: the larger value is safe.
   return { elapsedMs: () => Math.max(performance.now() - monotonic, Date.now() - wall) };
 }
 
 const deadlines = new WeakMap<AbortSignal, () => boolean>();
 
-/** A signal that aborts with its parent, or with `reason()` when `ms` milliseconds are over. */
+/** A signal that aborts with its parent, or with `reason()` after `ms` milliseconds. */
 export function signalWithDeadline(options: {
   readonly parent: AbortSignal | undefined;
   readonly ms: number;
@@ -54,7 +54,7 @@ export function signalWithDeadline(options: {
   };
 }
 
-/** True when a request under this signal must not be written any more, whether or not its timer has run yet. */
+/** True when a request under this signal must no longer be written, whether or not its timer has run yet. */
 export function isTooLate(signal: AbortSignal): boolean {
   return signal.aborted || (deadlines.get(signal)?.() ?? false);
 }

@@ -1,10 +1,10 @@
 /**
- * The circuit breaker of a provider, over the whole fleet. After a few failures in a row nobody calls the provider for a while
- * (open); then one process may try (half-open, the probe), and its success lets everybody in again (closed), while its
- * failure doubles the pause. So a provider that is down costs one call a pause, and one that comes back is not overrun: who waits
- * is let in by the budget, one call after the other.
+ * The circuit breaker of a provider, for the whole fleet. After a few failures in a row nobody calls the provider for a while
+ * (open); then one process may try (half-open, the probe): its success lets all calls pass again (closed), its failure doubles
+ * the pause. So a provider that is down costs one call per pause, and one that recovers is not overrun: the budget grants the
+ * waiting calls one after the other.
  *
- * The state lies in Redis, and its clock decides. Without Redis the breaker lets calls pass: the budget, which needs Redis
+ * The state is in Redis, and Redis's clock decides. Without Redis the breaker lets calls pass: the budget, which needs Redis
  * too, grants none then.
  */
 import type { Redis } from 'ioredis';
@@ -27,14 +27,14 @@ export interface CircuitBreaker {
   /** Whether a call may be made. A caller that gets `probe` must end it with one of the other methods. */
   ask(): Promise<
     | { readonly state: 'closed' | 'probe' }
-    /** Nothing before `retryInMs` is over. */
+    /** No call before `retryInMs` is over. */
     | { readonly state: 'open'; readonly retryInMs: number }
   >;
-  /** The provider has answered well. */
+  /** Reports a good response from the provider. */
   succeeded(): Promise<void>;
-  /** The provider has failed. `probe`: this was the probe. */
+  /** Reports a failure of the provider. `probe`: this was the probe. */
   failed(probe: boolean): Promise<void>;
-  /** No call was made after all: the next one may be the probe. */
+  /** Reports that no call was made after all: the next one may be the probe. */
   cancel(): Promise<void>;
 }
 
@@ -42,7 +42,7 @@ const redisTimeoutMs = 1_000;
 /** A probe without an end (its process died) is given to another after this time (ms). */
 const probeMs = 30_000;
 const firstPauseMs = 1_000;
-/** State of a provider that nobody calls any more goes away (ms). */
+/** State of a provider that is no longer called expires after this time (ms). */
 const keptMs = 86_400_000;
 
 /** ARGV[1] is the time or ''. Fields: failures, opens, until (end of the pause), probe (end of the probe). */
@@ -68,8 +68,8 @@ redis.call('HSET', key, 'probe', text(now + ARGV[2]))
 return { 'probe', '0' }`);
 
 /**
- * ARGV: now, failures that open, pauses (first, longest), jitter in [0, 1), whether it was the probe, how long the state is kept.
- * A failure of a call that was sent before the breaker opened says nothing new. Returns the pause that begins, or 0.
+ * ARGV: now, failures that open it, pauses (first, longest), jitter in [0, 1), whether it was the probe, how long the state is
+ * kept. A failure of a call that was sent before the breaker opened changes nothing. Returns the pause that starts, or 0.
  */
 const failedScript = redisScript(`${clock}
 local most, first, longest = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -96,13 +96,13 @@ export function createCircuitBreaker(options: {
   readonly name: string;
   /** Key of its hash. */
   readonly key: string;
-  /** Failures in a row that open it. */
+  /** Consecutive failures that open it. */
   readonly failures: number;
   /** Longest pause (ms) before a probe. */
   readonly longestMs: number;
   /** First pause (ms). Default 1 s. */
   readonly firstMs?: number;
-  /** Time in the place of Redis's own, for tests (ms since the epoch). */
+  /** Time used instead of Redis's own, for tests (ms since the epoch). */
   readonly now?: () => number;
 }): CircuitBreaker {
   const { log, name, redis, key } = options;
@@ -176,12 +176,12 @@ export async function readBreaker(
   return { state: isHalfOpen ? 'half_open' : 'open', failures, retryInMs: isHalfOpen ? probeFor : openFor };
 }
 
-/** Statuses of a key, a plan or an address that is not taken: nothing can be had with it. */
+/** Statuses of a key, a plan or an address that is refused: no call can succeed with it. */
 const refusals: ReadonlySet<number> = new Set([401, 402, 403]);
 
 /**
- * What an error says of the provider's health. `refuses`: it takes us not, or not for this. `answers`: it is there and has said
- * no to this request, or wants us to wait (which is the budget's business). `unsent`: it was not called at all.
+ * What an error says of the provider's health. `refuses`: it refuses us, or this kind of request. `answers`: it works, but
+ * refused this request or asks us to wait (which the budget handles). `unsent`: it was not called at all.
  */
 export function verdictOf(error: unknown): 'fails' | 'refuses' | 'answers' | 'unsent' {
   if (!(error instanceof ProviderError)) return 'unsent';

@@ -1,5 +1,5 @@
 /**
- * Why calls of a price source fail, for operators: a line in the log, the last failure of each source, and a count by cause.
+ * Records why calls to a price source fail, for operators: a log line, the last failure of each source, and a count by cause.
  */
 import { z } from 'zod';
 import type { Redis } from 'ioredis';
@@ -45,16 +45,19 @@ const failureSchema = z.object({
   said: z.string().nullable(),
 }) satisfies z.ZodType<SourceFailure>;
 
-/** The same failure is logged once in this time (ms), and then with how often it happened in between. */
+/** The same failure is logged once in this time (ms), then with the number of times it happened in between. */
 const logEveryMs = 60_000;
-/** The last failure of a source is shown for so long (ms). */
+/** The last failure of a source is shown for this time (ms). */
 const keptMs = 86_400_000;
 
 const dnsCode = /^(?:ENOTFOUND|EAI_\w+|EDNS|ENODATA|ESERVFAIL)$/;
 const tlsCode =
   /^(?:ERR_TLS_|ERR_SSL_|CERT_|EPROTO$|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_(?:GET|VERIFY)_)|_CERT_|CERT$/;
 
-/** What a failed call came to; undefined where the provider has not failed: nothing was sent, or it said that there is no such thing. */
+/**
+ * The cause of a failed call; undefined when the provider did not fail: nothing was sent, or it answered that the asset does
+ * not exist.
+ */
 export function causeOf(error: unknown): FailureCause | undefined {
   if (!(error instanceof ProviderError) || wasNeverSent(error)) return undefined;
   if (error instanceof ProviderNotFoundError || error instanceof ProviderRangeError) return undefined;
@@ -70,7 +73,7 @@ export function causeOf(error: unknown): FailureCause | undefined {
   return code.startsWith('PROXY_') ? 'proxy' : 'connection';
 }
 
-/** Notes the failures of a source. `note` returns what was noted, if anything; it never rejects and waits for nothing. */
+/** Records the failures of a source. `note` returns what was recorded, if anything; it never rejects and does not wait. */
 export function createFailureNotes({
   redis,
   keys,
@@ -120,7 +123,7 @@ export function createFailureNotes({
   };
 }
 
-/** The last failure of a source; null when there was none for a day. Rejects when Redis does not answer. */
+/** The last failure of a source; null when there was none within a day. Rejects when Redis does not answer. */
 export async function readLastFailure(redis: Redis, key: string): Promise<SourceFailure | null> {
   const text = await redis.get(key);
   if (text === null) return null;

@@ -1,6 +1,6 @@
 /**
- * One HTTP GET, with everything bounded: connect, headers, body, total time and size. It never retries, and it makes
- * sure that undici does not either: a grant of the budget pays for one request on the wire.
+ * One HTTP GET with limits on everything: connect, headers, body, total time and size. It never retries, and makes sure that
+ * undici does not either: a grant of the budget pays for one request on the wire.
  */
 import { promisify } from 'node:util';
 import { brotliDecompress, gunzip, inflate } from 'node:zlib';
@@ -15,22 +15,22 @@ import {
   ProviderTimeoutError,
 } from './provider-errors.ts';
 
-/** What is the same for all calls to one provider. */
+/** Options shared by all calls to one provider. */
 export interface HttpGetOptions {
   readonly provider: string;
-  /** Total time of a call, from the first byte of the connect to the last one of the body. */
+  /** Total time of a call, from the start of the connect to the last byte of the body. */
   readonly timeoutMs: number;
   readonly maxBodyBytes: number;
   readonly headers: Readonly<Record<string, string>>;
-  /** Absent: every call goes out directly. */
+  /** Absent: all calls are direct. */
   readonly proxies?: Proxies | undefined;
 }
 
-/** Proxies by the scheme of what is called. Loopback addresses never go through one. */
+/** Proxies by the scheme of the target URL. Loopback addresses never use one. */
 export interface Proxies {
   readonly http: string | undefined;
   readonly https: string | undefined;
-  /** Hosts that are called directly, as `NO_PROXY` names them. */
+  /** Hosts that are called directly, as in `NO_PROXY`. */
   readonly except: string | undefined;
 }
 
@@ -100,7 +100,7 @@ function agentOf(proxies: Proxies | undefined, options: Agent.Options): Agent | 
   if ((http === undefined && https === undefined) || except === '*') return new Agent(options);
   return new EnvHttpProxyAgent({
     ...options,
-    // Empty texts keep it from reading the environment itself.
+    // Empty strings keep it from reading the environment itself.
     httpProxy: http ?? '',
     httpsProxy: https ?? '',
     noProxy: [except, loopback].filter(Boolean).join(','),
@@ -114,14 +114,14 @@ const decoders = {
   br: promisify(brotliDecompress),
 } as const;
 
-/** No encoding is asked for, but some caches and proxies send one all the same. */
+/** No encoding is requested, but some caches and proxies encode all the same. */
 async function decoded(
   body: Buffer,
   { encoding, maxBytes }: { readonly encoding: string | string[] | undefined; readonly maxBytes: number },
 ): Promise<Buffer> {
   const names = [encoding ?? []].flat().join(',').toLowerCase().split(',');
   let bytes = body;
-  // The last one was put on last. An answer without a body may have the header too.
+  // Encodings are undone in reverse order. A response without a body may have the header too.
   for (const name of names.map((each) => each.trim()).reverse()) {
     if (name === '' || name === 'identity' || bytes.length === 0) continue;
     const decode = Object.hasOwn(decoders, name) ? decoders[name as keyof typeof decoders] : undefined;
@@ -143,13 +143,13 @@ class EncodingError extends Error {}
 
 function target(url: string): { origin: string; path: string } {
   const { origin } = new URL(url);
-  // The path is kept as it was written: URL would leave it alone too, but nothing promises that.
+  // Keeps the path exactly as given: URL would not change it either, but nothing guarantees that.
   return { origin, path: url.slice(url.indexOf('/', url.indexOf('//') + 2)) };
 }
 
 /**
- * Looks at the clock in the moment in which the request is about to be written, and refuses a second write of the same
- * request (undici may queue it again when a kept-alive connection turns out to be closed).
+ * Checks the clock right before the request is written, and refuses a second write of the same request (undici may queue it
+ * again when a kept-alive connection turns out to be closed).
  */
 function writeOnceInTime(signal: AbortSignal, late: () => Error): Dispatcher.DispatcherComposeInterceptor {
   return (dispatch) => (options, handler) => {
@@ -193,13 +193,13 @@ function withCode(failure: ProviderError, code: string): ProviderError {
   return failure;
 }
 
-/** The code of a proxy that refuses to connect, which undici tells in its message alone. */
+/** The code of a proxy that refuses to connect; undici puts it only in its message. */
 function proxyCodeOf(error: unknown): string | undefined {
   const status = /^Proxy response \((\d+)\)/.exec(messageOf(error))?.[1];
   return status === undefined ? undefined : `PROXY_${status}`;
 }
 
-/** What the innermost error says, which is the one of the network. */
+/** The message of the innermost error, which is the one of the network. */
 function rootMessageOf(error: unknown): string {
   return error instanceof Error && error.cause instanceof Error
     ? rootMessageOf(error.cause)

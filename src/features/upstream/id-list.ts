@@ -1,15 +1,15 @@
 import { ProviderRejectedError, ProviderUrlTooLongError } from './provider-errors.ts';
 
 /**
- * The ids for a URL, encoded and separated by commas. Refuses what would ask for something else: no ids at all means "all
- * assets" to some.
+ * The ids for a URL, encoded and separated by commas. Refuses lists that would request something else: for some providers, no
+ * ids at all means "all assets".
  * @throws {ProviderRejectedError | ProviderUrlTooLongError} for a list that cannot be sent.
  */
 export function encodedIds(
   ids: readonly string[],
   limits: {
     readonly maxIdsPerCall: number;
-    /** Of the encoded list, separators included. */
+    /** Longest encoded list, including separators. */
     readonly maxIdListBytes: number;
     readonly provider: string;
   },
@@ -27,7 +27,7 @@ export function encodedIds(
   return list;
 }
 
-/** Half a surrogate pair cannot be encoded; no asset has one in its id, so any replacement will do. */
+/** Half a surrogate pair cannot be encoded; no asset id has one, so any replacement will do. */
 function wellFormed(text: string): string {
   return Buffer.from(text, 'utf8').toString('utf8');
 }

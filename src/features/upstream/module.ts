@@ -2,7 +2,7 @@ import type { BudgetState, PriceSourceState } from '../../domain/budget-state.ts
 import type { ApiModule } from '../../platform/http/api-module.ts';
 import type { UpstreamService } from './upstream-service.ts';
 
-/** What the price sources give the API process: gauges of the budget and of the sources. What is not known is left out. */
+/** The price sources in the API process: gauges of the budget and of the sources. Unknown values are left out. */
 export function createUpstreamModule(
   _platform: unknown,
   {

@@ -7,7 +7,7 @@ import {
   ProviderUrlTooLongError,
 } from './provider-errors.ts';
 
-/** How a call ended that failed with `error`. What is not known to have been answered counts as unanswered. */
+/** The outcome of a call that failed with `error`. Calls that may not have been answered count as unanswered. */
 export function outcomeOf(error: unknown): CallOutcome {
   if (error instanceof ProviderRateLimitError) return 'rate_limited';
   if (error instanceof ProviderRejectedError) return 'rejected';

@@ -1,7 +1,7 @@
 /**
  * The price sources in their order. A request goes to the first one that can serve it, whose circuit breaker lets it pass and
- * whose budget grants a call; where that fails it goes on to the next, within the time of the request. Every source has a
- * budget, a gate and a breaker of its own, so that trouble with one never costs calls of another.
+ * whose budget grants a call; if that fails, it goes on to the next, within the time of the request. Every source has its own
+ * budget, limiter and breaker, so that trouble with one never costs calls of another.
  */
 import { signalWithDeadline } from './call-signal.ts';
 import { type CircuitBreaker, verdictOf } from './circuit-breaker.ts';
@@ -9,14 +9,14 @@ import { BudgetWaitError, ProviderError, ProviderTimeoutError, retryAfterMsOf } 
 import type { PriceProvider } from './provider.ts';
 import type { GateRequest, GrantedCall, UpstreamGate } from './request-limiter-contract.ts';
 
-/** A source and what stands between it and its callers. */
+/** A source with its breaker and limiter. */
 export interface ChainMember {
   readonly provider: PriceProvider;
   readonly gate: UpstreamGate;
   readonly breaker: CircuitBreaker;
 }
 
-/** Every source that could serve a request is known to fail and is not called for `retryInMs`. */
+/** Every source that could serve a request is known to fail, and none is called for `retryInMs`. */
 export class ProviderOpenError extends ProviderError {
   readonly retryInMs: number;
 
@@ -26,36 +26,36 @@ export class ProviderOpenError extends ProviderError {
   }
 }
 
-/** None of the sources has what was asked for. */
+/** None of the sources has what was requested. */
 export class NoProviderError extends ProviderError {}
 
-/** What a call may answer to have the next source asked too, as its own does not know everything. */
+/** A call returns this to have the next source tried as well, because its own does not know everything. */
 export const askNext = Symbol('ask the next provider');
 
 export interface ChainRequest extends Omit<GateRequest, 'credits'> {
-  /** Which sources come into question. Asked again right before each is called. Default: all. */
+  /** Which sources may serve the call. Checked again right before each is called. Default: all. */
   readonly can?: (provider: PriceProvider) => boolean;
-  /** How many assets the call is about, as far as that is known; a source may charge by it. Default 1. */
+  /** Number of assets in the call, if known; a source may charge by it. Default 1. */
   readonly assets?: number;
 }
 
-/** What a call gets beside its grant. */
+/** What a call gets in addition to its grant. */
 export interface Turn {
   readonly provider: PriceProvider;
-  /** False for a source that stands in for the first: what it does not know says nothing. */
+  /** False for a fallback source: if it does not know an asset, that means nothing. */
   readonly isFirst: boolean;
 }
 
-/** The sources as their callers see them. */
+/** The sources as callers see them. */
 export interface ProviderChain {
   readonly members: readonly ChainMember[];
-  /** The source that is asked first, and whose word counts. */
+  /** The source that is tried first, and whose "not found" counts. */
   readonly first: PriceProvider;
   /**
-   * Makes one call, of one source after the other until one answers. Resolves with undefined when the last one left asked for
-   * the next.
-   * @throws {BudgetWaitError | ProviderRateLimitError | ProviderBusyError} when it is a matter of a short time; else the first source's
-   * error; {@link ProviderOpenError} when none may be called.
+   * Makes one call, trying one source after the other until one answers. Resolves with undefined when the last one passed the
+   * request on.
+   * @throws {BudgetWaitError | ProviderRateLimitError | ProviderBusyError} when a retry may soon succeed; else the first
+   * source's error; {@link ProviderOpenError} when none may be called.
    */
   run<T>(
     request: ChainRequest,
@@ -63,7 +63,7 @@ export interface ProviderChain {
   ): Promise<T | undefined>;
 }
 
-/** A wait up to this (ms) is worth more than the news that a source fails. */
+/** A wait of up to this time (ms) is reported rather than the failure of a source. */
 const shortWaitMs = 10_000;
 
 /** Builds the chain of a worker process. */
@@ -72,7 +72,7 @@ export function createProviderChain({
   failoverMs,
 }: {
   readonly members: readonly [ChainMember, ...ChainMember[]];
-  /** With another source left, an urgent call gets so long (ms) before that one is asked. */
+  /** While another source is left, an urgent call gets this long (ms) before that one is tried. */
   readonly failoverMs: number;
 }): ProviderChain {
   const [{ provider: first }] = members;
@@ -122,7 +122,7 @@ async function tryMember<T>(
   }
 }
 
-/** Runs a call of one source through its breaker and its gate. */
+/** Runs a call of one source through its breaker and its limiter. */
 async function runGuarded<T>(
   { provider, gate, breaker }: ChainMember,
   request: GateRequest,
@@ -140,7 +140,7 @@ async function runGuarded<T>(
       };
       return call({ ...grant, release });
     });
-    // A call that was found to be needless says nothing of the source.
+    // A call that turned out to be unnecessary says nothing about the source.
     if (!use.released) await breaker.succeeded();
     else if (probe) await breaker.cancel();
     return value;
@@ -150,12 +150,12 @@ async function runGuarded<T>(
   }
 }
 
-/** The gate of one source with its breaker before it, for calls that only this source can answer. */
+/** The limiter of one source behind its breaker, for calls that only this source can answer. */
 export function gateOf(member: ChainMember): UpstreamGate {
   return { ...member.gate, run: (request, call) => runGuarded(member, request, call) };
 }
 
-/** The call with the time that it has while another source is left. */
+/** The call with the time limit that applies while another source is left. */
 async function withinLimit<T>(
   grant: GrantedCall,
   limit: { readonly source: string; readonly ms: number | undefined },
@@ -184,7 +184,7 @@ async function judge(
   else if (probe) await breaker.cancel();
 }
 
-/** What to tell when no source gave an answer. */
+/** The error to report when no source answered. */
 function worstOf(errors: readonly unknown[], first: string): unknown {
   const waits = errors.filter((error) => waitMsOf(error) !== undefined);
   const [shortest] = waits.sort((left, right) => (waitMsOf(left) ?? 0) - (waitMsOf(right) ?? 0));

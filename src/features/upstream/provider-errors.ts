@@ -1,10 +1,10 @@
-/** What is known of a failed call beside its kind. */
+/** What is known of a failed call besides its kind. */
 export interface FailureEvidence {
   /** Of the network, such as `ENOTFOUND` or `ERR_TLS_CERT_ALTNAME_INVALID`. */
   readonly code?: string | undefined;
   /** Host and port that were called. */
   readonly host?: string | undefined;
-  /** How the answer begins, or what the network said; without keys. */
+  /** The first characters of the response, or the message of the network error; without keys. */
   readonly said?: string | undefined;
 }
 
@@ -27,7 +27,7 @@ export class ProviderError extends Error {
   }
 }
 
-/** The provider said "too many requests", in any of the forms that takes. Nobody may call before `retryAfterMs` is over. */
+/** The provider said "too many requests", in any of its forms. Nobody may call before `retryAfterMs` is over. */
 export class ProviderRateLimitError extends ProviderError {
   readonly retryAfterMs: number;
 
@@ -43,7 +43,7 @@ export class ProviderTimeoutError extends ProviderError {}
 /** Connection refused or reset, or a 5xx. Worth a retry. */
 export class ProviderConnectionError extends ProviderError {}
 
-/** A 503 that says when to come back. Nobody may call before `retryAfterMs` is over. */
+/** A 503 that says when to retry. Nobody may call before `retryAfterMs` is over. */
 export class ProviderBusyError extends ProviderConnectionError {
   readonly retryAfterMs: number;
 
@@ -53,7 +53,7 @@ export class ProviderBusyError extends ProviderConnectionError {
   }
 }
 
-/** For how long (ms) the provider wants no call; undefined when it has not said so. */
+/** How long (ms) the provider asks for no calls; undefined when it has not said so. */
 export function retryAfterMsOf(error: unknown): number | undefined {
   const says = error instanceof ProviderRateLimitError || error instanceof ProviderBusyError;
   return says ? error.retryAfterMs : undefined;
@@ -67,13 +67,13 @@ export class ProviderRejectedError extends ProviderError {
   readonly isUnrecoverable = true;
 }
 
-/** The provider takes our key not, or not for this: missing, wrong, of another plan or root. */
+/** The provider refuses our key, or refuses it for this call: missing, wrong, or of another plan or root. */
 export class ProviderKeyError extends ProviderRejectedError {}
 
-/** The provider answered that what was asked about does not exist. Its word, not a failure of its. */
+/** The provider answered that what was requested does not exist. This is an answer, not a failure. */
 export class ProviderNotFoundError extends ProviderRejectedError {}
 
-/** The stretch of time lies outside of what the provider or the plan reaches; it is worth asking another one. */
+/** The time range lies outside of what the provider or the plan covers; another provider may have it. */
 export class ProviderRangeError extends ProviderRejectedError {}
 
 /** The request was too long for the provider (414); a smaller batch may pass. */
@@ -87,9 +87,9 @@ export type BudgetWaitReason =
   | 'paced'
   /** The credits of the month are spread over it, and this kind of call has none at the moment. */
   | 'month'
-  /** The provider said "not before T". */
+  /** The provider has asked for a pause. */
   | 'blocked'
-  /** Redis or Postgres cannot be asked; nothing is granted without them. */
+  /** Redis or Postgres is unavailable; nothing is granted without them. */
   | 'unreachable'
   /** Too many callers wait in this process already. */
   | 'crowded'
@@ -98,7 +98,7 @@ export type BudgetWaitReason =
 
 /** No grant within the time that the caller can wait. Says nothing about the provider, which was not called. */
 export class BudgetWaitError extends Error {
-  /** When it is worth asking again. A hint: others may be faster. */
+  /** How long to wait (ms) before asking again. A hint: others may be faster. */
   readonly waitMs: number;
   readonly reason: BudgetWaitReason;
 

@@ -10,18 +10,18 @@ export interface AssetListing {
   /** As the provider writes it, capitals included. */
   readonly symbol: string;
   readonly name: string;
-  /** Contract addresses by platform (empty text where there is none); absent where they were not asked for. */
+  /** Contract addresses by platform (empty where there is none); absent when not requested. */
   readonly platforms?: Readonly<Record<string, string | null>>;
 }
 
-/** Answer to a request for the quotes of certain assets. */
+/** Response to a request for the quotes of certain assets. */
 export interface QuotesResult {
   readonly quotes: readonly Quote[];
-  /** Asked for, and unknown to the provider. */
+  /** Requested, but unknown to the provider. */
   readonly notFound: readonly string[];
-  /** Known to the provider, which has no usable price now (null, NaN, negative). */
+  /** Known to the provider, but without a usable price now (null, NaN, negative). */
   readonly withoutPrice: readonly string[];
-  /** All that the provider tells of these assets; absent where it tells no more than a quote. */
+  /** Everything the provider sends about these assets; absent when that is no more than a quote. */
   readonly rows?: readonly MarketRow[];
 }
 
@@ -35,13 +35,13 @@ export interface QuotesRequest {
 
 /** A page of the ranking by market capitalisation. */
 export interface MarketsResult {
-  /** Every asset of the page in the provider's order, those without a usable price too. */
+  /** Every asset of the page in the provider's order, including those without a usable price. */
   readonly assetIds: readonly string[];
   readonly quotes: readonly Quote[];
   readonly rows?: readonly MarketRow[];
 }
 
-/** A document of CoinGecko's API that is passed on as it is. */
+/** A document of CoinGecko's API that is passed on unchanged. */
 export interface DocumentRequest {
   /** Path below the API's root, and its query: `/search/trending`, `/coins/bitcoin?tickers=false`. */
   readonly path: string;
@@ -56,24 +56,24 @@ export interface HistoryRequest {
   readonly signal: AbortSignal;
 }
 
-/** What every provider is made with, whatever its API. */
+/** Options of every provider, whatever its API. */
 export interface ProviderOptions {
   /** Total time of a call. */
   readonly timeoutMs: number;
   readonly maxBodyBytes: number;
   readonly clock: Clock;
-  /** What quotes carry as their source, where that is not the provider's own name. */
+  /** The source to put in quotes, if it is not the provider's own name. */
   readonly source?: string | undefined;
-  /** Another way to the wire: one that records, or plays back. */
+  /** Another transport: one that records, or one that plays back. */
   readonly openHttp?: OpenHttp | undefined;
 }
 
 /**
- * An external price source. Every method makes exactly one upstream call, so that one grant of the budget pays for it;
- * it never retries by itself.
+ * An external price source. Every method makes exactly one upstream call, so that one grant of the budget pays for it; it never
+ * retries by itself.
  *
- * Each rejects with a {@link ProviderError} (provider-errors.ts) and with nothing else, abort by the caller's
- * signal excepted (then with the signal's reason).
+ * Each rejects with a {@link ProviderError} (provider-errors.ts) and with nothing else, except for an abort by the caller's
+ * signal (then with the signal's reason).
  */
 export interface PriceProvider {
   /** Name that quotes carry as `source`. */
@@ -81,9 +81,9 @@ export interface PriceProvider {
   readonly maxIdsPerCall: number;
   /** Longest id list (bytes, separators included) that fits the provider's URL limit. */
   readonly maxIdListBytes: number;
-  /** Whether it prices in this quote currency (lower case). Absent: in all. Nothing is ever converted. */
+  /** Whether it has prices in this quote currency (lower case). Absent: in all. Nothing is ever converted. */
   serves?(currency: string): boolean;
-  /** What a call about so many assets costs of the provider's credits. Absent: 1, whatever it is about. */
+  /** Credits that a call about this number of assets costs. Absent: always 1. */
   creditsOf?(assets: number): number;
   /** It has neither a ranking nor a list of assets: both reject. */
   readonly quotesOnly?: true;
@@ -99,9 +99,15 @@ export interface PriceProvider {
   }): Promise<MarketsResult>;
   /** The whole list of assets. Rows with an empty id are left out. */
   fetchAssets(signal: AbortSignal): Promise<readonly AssetListing[]>;
-  /** The JSON text of a document, checked to be what its path promises, without prices that cannot be ones. Only where the provider speaks CoinGecko's API. */
+  /**
+   * The JSON text of a document, checked to have the form that its path promises and only possible prices. Only if the provider
+   * speaks CoinGecko's API.
+   */
   fetchDocument?(request: DocumentRequest): Promise<string>;
-  /** Observed points, oldest first, each once; an empty list where the asset was not traded yet. Absent where there is no history. */
+  /**
+   * Observed points, oldest first, each once; an empty list if the asset was not traded yet. Absent if the provider has no
+   * history.
+   */
   fetchHistory?(request: HistoryRequest): Promise<readonly HistoryPoint[]>;
   close(): Promise<void>;
 }

@@ -1,6 +1,6 @@
 /**
- * Recorded exchanges: every request to a provider with its answer, as a file of its own, and the way back. A user can file a bug
- * with one, and a test needs no network. Keys are taken out of everything before it is written.
+ * Records every request to a provider with its response, as a file each, and plays them back. A user can attach a recording to
+ * a bug report, and a test needs no network. Keys are removed before anything is written.
  */
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { readdir, rename, unlink, writeFile } from 'node:fs/promises';
@@ -14,7 +14,7 @@ import type { HttpAnswer, HttpGet, HttpGetOptions, OpenHttp } from './http-get.t
 const exchangeSchema = z.object({
   version: z.literal(1),
   provider: z.string(),
-  /** When the answer was complete (ISO 8601). */
+  /** When the response was complete (ISO 8601). */
   at: z.string(),
   request: z.object({ url: z.string(), headers: z.record(z.string(), z.string()) }),
   response: z.object({
@@ -24,7 +24,7 @@ const exchangeSchema = z.object({
   }),
 });
 
-/** An exchange that nobody has recorded was asked for. */
+/** A request for which nothing was recorded. */
 export class NotRecordedError extends ProviderRejectedError {}
 
 /** Headers and parameters that carry a key. */
@@ -33,8 +33,8 @@ const redacted = '[key]';
 const fileName = /^\d{13}-\d{6}-\d+-[a-z]+\.json$/;
 
 /**
- * A way to the wire that writes down what passes. A file that cannot be written is a line in the log, and nothing else.
- * @throws {Error} when the folder cannot be made.
+ * A transport that records all traffic. A file that cannot be written is only logged.
+ * @throws {Error} when the folder cannot be created.
  */
 export function recordingHttp(
   open: OpenHttp,
@@ -43,7 +43,7 @@ export function recordingHttp(
     readonly log: Logger;
     /** Values that must never be written. */
     readonly secrets: readonly string[];
-    /** Most files that stay; the oldest go. Default 1,000. */
+    /** Most files that are kept; the oldest are deleted. Default 1,000. */
     readonly keep?: number;
   },
 ): OpenHttp {
@@ -63,7 +63,7 @@ export function recordingHttp(
       answer,
       clean,
     });
-    // Renamed when complete, so that a reader never meets half a file.
+    // Renamed when complete, so that a reader never sees half a file.
     const draft = join(dir, `.${name}.draft`);
     await writeFile(draft, `${JSON.stringify(exchange, undefined, 2)}\n`, { mode: 0o600 });
     await rename(draft, join(dir, name));
@@ -85,7 +85,7 @@ export function recordingHttp(
 async function dropOldest(dir: string, keep: number): Promise<void> {
   const names = (await readdir(dir)).filter((name) => fileName.test(name)).sort();
   for (const name of names.slice(0, Math.max(0, names.length - keep))) {
-    // Another process may have dropped it.
+    // Another process may have deleted it.
     await unlink(join(dir, name)).catch(() => undefined);
   }
 }
@@ -140,7 +140,7 @@ function withoutSecrets(url: string): string {
   );
 }
 
-/** Takes secrets out of a text, in the forms in which they may stand in a URL or in JSON too. */
+/** Removes secrets from a text, also in the forms they have in a URL or in JSON. */
 function cleanerOf(secrets: readonly string[]): (text: string) => string {
   const forms = secrets.flatMap((secret) => [
     secret,
@@ -151,7 +151,7 @@ function cleanerOf(secrets: readonly string[]): (text: string) => string {
   return (text) => wanted.reduce((cleaned, form) => cleaned.replaceAll(form, redacted), text);
 }
 
-/** A recorded exchange, as far as playing it back needs it. */
+/** A recorded exchange, reduced to what playing it back needs. */
 export interface Recording {
   readonly provider: string;
   readonly url: string;
@@ -159,8 +159,8 @@ export interface Recording {
 }
 
 /**
- * Reads a folder of exchanges, the oldest first.
- * @throws {Error} when it cannot be read, holds none, or one of its files is none (with the file's name).
+ * Reads a folder of recorded exchanges, the oldest first.
+ * @throws {Error} when it cannot be read, has none, or one of its files is not valid (with the file's name).
  */
 export function readExchanges(dir: string): readonly Recording[] {
   const names = readdirSync(dir)
@@ -181,10 +181,9 @@ export function readExchanges(dir: string): readonly Recording[] {
 }
 
 /**
- * A way to the wire that has no wire: answers are those that were recorded for the same path and parameters, one after the
- * other in the order in which they came, and then the last one again and again. The order of parameters does not matter, nor
- * that of ids.
- * A request that was not recorded is refused with a {@link NotRecordedError}.
+ * A transport without a network: it returns the responses that were recorded for the same path and parameters, in the order in
+ * which they were recorded, and then repeats the last one. The order of parameters does not matter, nor that of ids. A request
+ * that was not recorded is refused with a {@link NotRecordedError}.
  */
 export function recordedHttp(recordings: readonly Recording[]): OpenHttp {
   const byKey = new Map<string, { readonly answers: HttpAnswer[]; next: number }>();
@@ -211,7 +210,7 @@ export function recordedHttp(recordings: readonly Recording[]): OpenHttp {
   });
 }
 
-/** Below the version of the path, since a recording may come from another root; lists in parameters have no order. */
+/** The path below its version, since a recording may come from another root; lists in parameters are sorted. */
 function keyOf(url: string): string {
   const { pathname, searchParams } = new URL(url);
   const parameters = [...searchParams]

@@ -8,7 +8,7 @@ import { createCoinMarketCapProvider, type IdentifyAssets } from './coinmarketca
 import { createDefiLlamaProvider } from './defillama/defillama-provider.ts';
 import type { PriceProvider, ProviderOptions } from './provider.ts';
 
-/** What a provider can be made of beside its settings. */
+/** What a provider may need besides its settings. */
 export interface ProviderContext extends ProviderOptions {
   readonly identify: IdentifyAssets;
 }
@@ -16,19 +16,19 @@ export interface ProviderContext extends ProviderOptions {
 interface ProviderRow {
   /** @throws {Error} for a source that cannot be used as configured. */
   create(config: Config, context: ProviderContext): PriceProvider;
-  /** What pays for its calls: one budget per provider and key, because another key is another allowance. */
+  /** The budget that pays for its calls: one per provider and key, because each key has its own allowance. */
   budget(config: Config): { readonly key: string; readonly limits: UpstreamLimits };
   /** Root of its API. */
   baseUrl(config: Config): string;
-  /** Which of its plans is meant. Absent: it has but one. */
+  /** The plan in use. Absent: it has only one. */
   plan?(config: Config): string;
-  /** The key that it is called with, which must not be written anywhere. */
+  /** The key used for calls, which must never be written anywhere. */
   apiKey?(config: Config): string | undefined;
-  /** Whether it tells the limits of our key. Absent: it does not. */
+  /** Whether it reports the limits of our key. Absent: it does not. */
   tellsLimits?(config: Config): boolean;
 }
 
-/** By the name that settings, quotes and metrics have for it. */
+/** By the name used in settings, quotes and metrics. */
 export const providers: Readonly<Record<PriceSource['provider'], ProviderRow>> = {
   coingecko: {
     ...coinGeckoRow('coingecko'),
@@ -80,7 +80,7 @@ function coinGeckoRoot({ COINGECKO_PLAN: plan, COINGECKO_BASE_URL: given }: Conf
   return given ?? rootOfPlan[plan];
 }
 
-/** CoinGecko, and what speaks its API: the market of our own and recorded exchanges. */
+/** CoinGecko, and sources that speak its API: our own market and recorded exchanges. */
 function coinGeckoRow(source: 'coingecko' | 'simulated' | 'replay' | 'recorded'): ProviderRow {
   return {
     create(config, context) {
@@ -104,11 +104,13 @@ function coinGeckoRow(source: 'coingecko' | 'simulated' | 'replay' | 'recorded')
   };
 }
 
-/** All that speak CoinGecko's API have one budget, which has the name of the configured source where that is one of them. */
+/**
+ * All sources that speak CoinGecko's API share one budget, which is named after the configured source if that is one of them.
+ */
 function coinGeckoBudget(config: Config): ReturnType<ProviderRow['budget']> {
   const { PROVIDER = 'simulated', COINGECKO_PLAN: plan, COINGECKO_API_KEY: key } = config;
   const source = providers[PROVIDER].budget === coinGeckoBudget ? PROVIDER : 'coingecko';
-  // Without PROVIDER, a key or a URL says that CoinGecko is meant.
+  // Without PROVIDER, a key or a URL selects CoinGecko.
   const limits = primaryLimits(config.PROVIDER === undefined ? config : { ...config, PROVIDER: source });
   return { key: `${source}-${plan}-${fingerprintOf(key)}`, limits };
 }

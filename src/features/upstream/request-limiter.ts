@@ -36,19 +36,19 @@ export interface UpstreamGateOptions {
   readonly maxConcurrent?: number;
   /** Callers of one urgency that may wait in this process; more are refused as `crowded`. Default 1,000. */
   readonly highWater?: number;
-  /** Oldest grant with which a call may begin. Default 2 s. */
+  /** Oldest grant that a call may start with. Default 2 s. */
   readonly maxGrantAgeMs?: number;
-  /** Told of every call that was made. Must not throw. */
+  /** Called for every call that was made. Must not throw. */
   readonly onCall?: (call: {
     urgency: Urgency;
     outcome: CallOutcome;
     durationMs: number;
-    /** What the call failed with. */
+    /** The error that the call failed with. */
     error?: unknown;
   }) => void;
 }
 
-/** One caller on its way through the gate. */
+/** One caller on its way through the limiter. */
 interface Caller<T> {
   readonly request: GateRequest;
   readonly call: (grant: GrantedCall) => Promise<T>;
@@ -66,17 +66,17 @@ interface Refusal {
   readonly reason: BudgetWaitReason;
 }
 
-/** A call that has begun (wrapped, so that waiting for its begin is not waiting for its end), or a refusal. */
+/** A call that has started (wrapped, so that awaiting its start is not awaiting its end), or a refusal. */
 type Attempt<T> = { readonly begun: Promise<T> } | Refusal;
 
-/** Waits are cut into pieces, because grants that others give back may shorten them. */
+/** Waits are split into pieces, because grants that others return may shorten them. */
 const longestSleepMs = 2_000;
 /** Time for the answer of the budget itself, on top of the wait for a grant. */
 const answerMs = 250;
 const crowdedWaitMs = 1_000;
 const settleTimeoutMs = 5_000;
 
-/** Builds the gate of a process. */
+/** Builds the limiter of a process. */
 export function createUpstreamGate(options: UpstreamGateOptions): UpstreamGate {
   const gate = new Gate(options);
   return {
@@ -101,7 +101,7 @@ class Gate {
     const createAsker = (): Bottleneck =>
       new Bottleneck({ maxConcurrent: 1, highWater, strategy: Bottleneck.strategy.OVERFLOW });
     this.#options = options;
-    setMaxListeners(0, this.#stopping.signal); // one for each caller that waits, which highWater bounds
+    setMaxListeners(0, this.#stopping.signal); // one for each waiting caller, bounded by highWater
     this.#slots = new Bottleneck({ maxConcurrent });
     this.#askers = {
       interactive: createAsker(),
@@ -189,14 +189,14 @@ class Gate {
     }
   }
 
-  /** Asks once, inside a slot, and begins the call there when the answer is yes. */
+  /** Asks once, inside a slot, and starts the call there when it is granted. */
   #attempt<T>(caller: Caller<T>): Promise<Attempt<T>> {
     const priority = urgencies.indexOf(caller.request.urgency);
     return new Promise((resolve, reject) => {
       const inSlot = async (): Promise<void> => {
         const attempt = await this.#ask(caller);
         resolve(attempt);
-        // The slot is taken until the call has ended; how it ended is the caller's business.
+        // The slot is held until the call has ended; its result is the caller's business.
         if ('begun' in attempt) await attempt.begun.catch(() => undefined);
       };
       this.#slots.schedule({ priority }, inSlot).catch(reject);
@@ -274,7 +274,7 @@ class Gate {
   }
 }
 
-/** Settles as `work` does, or rejects with the signal's reason; then `work` goes on unheard. */
+/** Settles as `work` does, or rejects with the signal's reason; `work` then continues unobserved. */
 async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   signal.throwIfAborted();
   return new Promise((resolve, reject) => {

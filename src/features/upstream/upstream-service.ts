@@ -1,4 +1,4 @@
-/** The way to the price sources: which ones, in which order, each with its budget, gate and breaker. */
+/** Access to the price sources: which ones, in which order, each with its budget, limiter and breaker. */
 import type { BudgetState, PriceSourceState } from '../../domain/budget-state.ts';
 import { messageOf } from '../../domain/errors.ts';
 import { withDeadline } from '../../platform/concurrency/deadline.ts';
@@ -24,26 +24,26 @@ type SourceName = PriceSource['provider'];
 
 /** Longest time (ms) that a call may take beyond its timeout: connecting, a late timer, the margin of the budget. */
 const callSlackMs = 5_000;
-/** The budget's state is read from Redis at most so often (ms). */
+/** The budget's state is read from Redis at most this often (ms). */
 const statusAgeMs = 500;
-/** What is read is counted again after so long (ms). */
+/** The assets being read are counted again after this time (ms). */
 const countEveryMs = 5_000;
 /** Ids that one upstream call renews. */
 const idsPerCall = 250;
 
 /** The price sources as processors see them. */
 export interface UpstreamSources {
-  /** All of them in their order. */
+  /** All sources in their order. */
   readonly chain: ProviderChain;
-  /** The one that is asked first. */
+  /** The source that is tried first. */
   readonly provider: PriceProvider;
-  /** Its gate, with its breaker before it: for what only it can answer. */
+  /** The limiter of the first source, behind its breaker: for what only it can answer. */
   readonly gate: UpstreamGate;
 }
 
 export type UpstreamService = ReturnType<typeof createUpstreamService>;
 
-/** Builds what every process knows of the price sources. None is opened, and nothing is waited for. */
+/** Builds what every process needs to know of the price sources. Opens none of them, and does no I/O. */
 export function createUpstreamService(
   platform: Platform,
   { quotes }: { readonly quotes: Pick<QuoteService, 'interest'> },
@@ -61,17 +61,17 @@ export function createUpstreamService(
   }, countEveryMs);
 
   return {
-    /** That of the configured price source. */
+    /** The budget of the configured price source. */
     budget,
     ledger,
     /** The budget's state without a forecast. */
     budgetStatus: status,
-    /** The budget's state with a forecast, which is null while it cannot be told what is read. */
+    /** The budget's state with a forecast, which is null while it is unknown what is being read. */
     budgetState: async (): Promise<BudgetState> => {
       const [known, calls] = await Promise.all([status(), callsToRenewAll().catch(() => 0)]);
       return { ...known, freshnessSeconds: freshnessAffordable(known, calls) };
     },
-    /** The price sources in the order in which they are asked. Rejects when Redis does not answer. */
+    /** The price sources in the order in which they are tried. Rejects when Redis does not answer. */
     sources: (): Promise<readonly PriceSourceState[]> =>
       Promise.all(
         names.map(async (name) => {
@@ -89,10 +89,11 @@ export function createUpstreamService(
     /** Failed calls of the whole fleet by cause. Rejects when Redis does not answer. */
     failures: async (): Promise<Readonly<Record<string, number>>> =>
       numbersOf(await redis.hgetall(keys.upstreamFailures)),
-    /** Whether the first source tells the limits of our key. */
+    /** Whether the first source reports the limits of our key. */
     tellsLimits: providers[priceSourceOf(config).provider].tellsLimits?.(config) ?? false,
     /**
-     * Opens the configured price sources, for workers that call them, once however often it is called; they are closed at shutdown.
+     * Opens the configured price sources, for workers that call them; repeated calls return the same ones, which are closed at
+     * shutdown.
      * @throws {Error} for a source that cannot be used as configured.
      */
     openSources: once((): UpstreamSources => {
@@ -108,7 +109,7 @@ export function createUpstreamService(
   };
 }
 
-/** Budgets by source, made when they are first asked for. Sources with one key share one. */
+/** Budgets by source, created on first use. Sources with the same key share one. */
 export function createBudgets(
   { config, redis, log, keys }: Pick<Platform, 'config' | 'redis' | 'log' | 'keys'>,
   ledger: BudgetLedger,
@@ -155,7 +156,7 @@ function openMember(
       provider: name,
       host: new URL(source.baseUrl(config)).host,
       plan: source.plan?.(config) ?? null,
-      // Not `key`, which the log takes out.
+      // Not named `key`, which the log redacts.
       masked: masked(source.apiKey?.(config)),
       callsPerMinute: limits.callsPerMinute,
       creditsPerMonth: limits.creditsPerMonth ?? null,
@@ -193,7 +194,7 @@ function openMember(
   return { provider, gate, breaker };
 }
 
-/** A key as people recognize it: its first characters, and only of one that is long enough to keep the rest to itself. */
+/** A key in a recognisable form: its first characters, and only if it is long enough to keep the rest secret. */
 function masked(key: string | undefined): string | null {
   if (key === undefined) return null;
   return `${key.length < 16 ? '' : key.slice(0, 5)}…`;
@@ -216,7 +217,7 @@ function contextOf(platform: Platform): ProviderContext {
         const rows = await assets.identities(ids);
         return new Map(rows.map(({ assetId, symbol, name }) => [assetId, { symbol, name }]));
       } catch (error) {
-        // Then only the assets are taken that need no proof.
+        // Then only assets that need no proof are accepted.
         log.warn({ reason: messageOf(error) }, 'assets could not be identified');
         return new Map();
       }
@@ -235,7 +236,7 @@ function openHttpOf({ config, log }: Pick<Platform, 'config' | 'log'>): OpenHttp
   return recordingHttp(open, { dir, log, secrets });
 }
 
-/** Shares one answer among all who ask within `ageMs`. */
+/** Shares one result among all callers within `ageMs`. */
 function remembered<T>(ask: () => Promise<T>, ageMs: number): () => Promise<T> {
   let askedAt = -Infinity;
   let answer: Promise<T> | undefined;
@@ -250,7 +251,7 @@ function remembered<T>(ask: () => Promise<T>, ageMs: number): () => Promise<T> {
   };
 }
 
-/** Makes something when it is first asked for, and keeps it. */
+/** Creates a value on first use, and keeps it. */
 function once<T>(make: () => T): () => T {
   let made: { readonly value: T } | undefined;
   return () => (made ??= { value: make() }).value;

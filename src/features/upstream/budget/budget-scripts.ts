@@ -219,23 +219,23 @@ end
 /**
  * The Lua that decides, atomically and by Redis's clock.
  *
- * Keys: a sorted set, the *log* (member = grant id, score = the latest moment in which the upstream may have counted the
- * call), and a hash, the *state* (last, lastId: when and to whom the last grant was made; prev: what last was before; blocked: nothing before then; want:N: a waiter of
- * rank N is to be served first until then; epoch).
+ * Keys: a sorted set, the *log* (member = grant id, score = the latest time at which the upstream may have counted the call),
+ * and a hash, the *state* (last, lastId: when and to whom the last grant was made; prev: the previous value of last; blocked:
+ * nothing is granted before this time; want:N: until this time a waiter of rank N is served first; epoch).
  *
  * The epoch says that the log is complete. It is the run id of the Redis process, held in both keys, so that the loss of
- * either, of both (FLUSHALL) and a restart, which may have lost the tail of the append-only file, all make it invalid.
- * Then a *rebuild token* takes its place, and nothing is granted until a rebuild that began after that token was issued
- * has merged the ledger. A rebuild with an older token, whose reading of the ledger may be too old, does nothing.
+ * either, of both (FLUSHALL) and a restart, which may have lost the tail of the append-only file, all make it invalid. Then a
+ * *rebuild token* takes its place, and nothing is granted until a rebuild that started after that token was issued has merged
+ * the ledger. A rebuild with an older token, which may have read the ledger too early, does nothing.
  *
- * Pacing. With r calls left in the window and known moments e1 <= e2 <= ... in which used ones come free, the m-th next
- * call can be made at e(m-r) at the earliest. The spacing is the smallest s for which calls at last + m*s never run
- * dry, and at least window / limit: a crowd's calls are spread over what is left of the window, and in a steady state
- * the spacing is window / limit. A caller that a user waits for (rank 1) takes half of the window without pacing.
+ * Pacing. With r calls left in the window and known times e1 <= e2 <= ... at which used ones become free, the m-th next call
+ * can be made at e(m-r) at the earliest. The spacing is the smallest s for which calls at last + m*s never run dry, and at
+ * least window / limit: the calls of a crowd are spread over what is left of the window, and in a steady state the spacing is
+ * window / limit. A caller that a user waits for (rank 1) takes half of the window without pacing.
  *
- * The limit that counts, after the provider said 429: half of the one that counted before, once for all calls that were granted
- * before the cut, and never below a tenth; then a twentieth of the whole limit more in every minute (cut.at, cut.to). Being
- * never above the limit, it takes nothing from the proof. The month is above.
+ * The effective limit after a 429 from the provider: half of the previous one, once for all calls that were granted before the
+ * cut, and never below a tenth; then it rises by a twentieth of the whole limit every minute (cut.at, cut.to). Being never
+ * above the limit, it does not affect the proof. The month is above.
  */
 const common = `
 local log, state = KEYS[1], KEYS[2]
@@ -363,8 +363,8 @@ return { 'granted' }
 `;
 
 /**
- * ARGV: now or '', token, blocked for ms, terms, begin of the month (ms), its credits, limit and credits that the provider
- * told ('' for none), then triples of grant id, ms until its latest moment, credits. Answers 1 when it took effect.
+ * ARGV: now or '', token, blocked for ms, terms, start of the month (ms), its credits, limit and credits reported by the
+ * provider ('' for none), then triples of grant id, ms until its latest time, credits. Returns 1 when it took effect.
  */
 const rebuild = `${common}
 local now, run, token = time(ARGV[1]), runId(), ARGV[2]
@@ -414,7 +414,7 @@ if score and ARGV[3] == '1' then redis.call('ZADD', log, 'XX', exact(math.min(sc
 return 1
 `;
 
-/** ARGV: grant id. The call was not made: neither the window nor the spacing has anything to remember of it. */
+/** ARGV: grant id. The call was not made: it is removed from the window and the spacing. */
 const release = `${common}
 if redis.call('HGET', state, 'lastId') == ARGV[1] then
   redis.call('HSET', state, 'last', redis.call('HGET', state, 'prev'), 'lastId', '')
@@ -430,8 +430,8 @@ return 1
 `;
 
 /**
- * ARGV: now or '', terms, limit and credits of a month that the provider told ('' for none), its own count of this month
- * ('' when not told), ms since it was asked. Answers the credits that others have spent with the same key, or `lost`.
+ * ARGV: now or '', terms, limit and credits of a month as reported by the provider ('' for none), its own count of this month
+ * ('' when not reported), ms since it was asked. Returns the credits that others have spent with the same key, or `lost`.
  */
 const tell = `${common}
 local now = time(ARGV[1])
@@ -451,7 +451,7 @@ saveMonth(month)
 return exact(others)
 `;
 
-/** ARGV: now or '', terms, window ms. Changes nothing. */
+/** ARGV: now or '', terms, window ms. Read-only. */
 const status = `${common}
 local now, terms = time(ARGV[1]), parseTerms(ARGV[2])
 if not intact(runId(), terms) then return { 0 } end
@@ -469,5 +469,5 @@ end
 return reply
 `;
 
-/** The moves of a budget, each atomic. */
+/** The operations of a budget, each atomic. */
 export const budgetScripts = { acquire, rebuild, settle, release, block, tell, status };

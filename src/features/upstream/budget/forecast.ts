@@ -1,12 +1,12 @@
 import type { BudgetState } from '../../../domain/budget-state.ts';
 
-/** Share of the calls of a minute that goes to keeping quotes fresh at best (the rest is left to users). */
+/** Largest share of the calls of a minute that keeps quotes fresh (the rest is left to users). */
 const warmingShare = 0.9;
 
 /**
- * How old (s) quotes grow if every call that can be afforded renews what is wanted, in turns: the calls of one turn over the
- * calls of an hour. Null when nothing is wanted or nothing is known.
- * @param callsPerTurn upstream calls that renew all of it once
+ * The age (s) of quotes that the budget can sustain, if every affordable call renews wanted assets in turn: the calls of one
+ * round divided by the calls of an hour. Null when nothing is wanted or nothing is known.
+ * @param callsPerTurn upstream calls that renew all assets once
  */
 export function freshnessAffordable(
   { ready, limit, month }: Pick<BudgetState, 'ready' | 'limit' | 'month'>,

@@ -1,24 +1,24 @@
 /**
- * The budget of a provider over the whole fleet: a log of calls in Redis that decides, a ledger in Postgres from which a
- * forgotten log is rebuilt (docs/adr/0003).
+ * The budget of a provider for the whole fleet: a log of calls in Redis that decides, and a ledger in Postgres from which a
+ * lost log is rebuilt (docs/adr/0003).
  *
- * Why no sliding 60 s at the upstream ever holds more than the limit L. Let g be the moment of a grant and c the one in
- * which the upstream counts its call. The score s of a grant is never before c: it is g + callDeadlineMs at first, and the call
- * is aborted by then; it becomes the moment in which the answer was there, which is after c. Suppose that L + 1 calls
- * were counted within 60 s, and look at the one among them that was granted last, at t. It was counted at or after t, so
- * the others were counted after t - 60 s, so their scores are above t - 60 s, so the log held L of them at t, and there was no grant.
- * Neither jitter nor duration appears in this, hence no allowance for them. The margin covers what a clock cannot:
- * bytes still under way when a call is aborted.
+ * Why no sliding 60 s at the upstream ever holds more than the limit L. Let g be the time of a grant and c the time at which
+ * the upstream counts its call. The score s of a grant is never before c: it is g + callDeadlineMs at first, and the call is
+ * aborted by then; it becomes the time at which the response was complete, which is after c. Suppose that L + 1 calls were
+ * counted within 60 s, and look at the one among them that was granted last, at t. It was counted at or after t, so the others
+ * were counted after t - 60 s, so their scores are above t - 60 s, so the log held L of them at t, and there was no grant.
+ * Neither jitter nor duration appears in this, so they need no allowance. The margin covers what a clock cannot: bytes still
+ * under way when a call is aborted.
  *
- * Why that survives a wiped Redis. A grant is used only when its row is in the ledger *and*, looked at after that, its
- * member is still in the log. If the log is lost later, the rebuild (which reads the ledger after the loss) finds the
- * row. If it was lost before, the member is gone and the grant is void, unless a rebuild found the row and brought the member back.
+ * Why that survives a wiped Redis. A grant is used only when its row is in the ledger *and*, checked after that, its member is
+ * still in the log. If the log is lost later, the rebuild (which reads the ledger after the loss) finds the row. If it was lost
+ * before, the member is gone and the grant is withdrawn, unless a rebuild found the row and restored the member.
  *
- * When Redis or Postgres cannot be asked, nothing is granted.
+ * When Redis or Postgres is unavailable, nothing is granted.
  *
- * The month (why it is never exceeded and never dry) is beside its scripts (budget-scripts.ts). It survives a wiped Redis for the
- * same reason: calls and the sum of credits are read from the ledger in one statement, so a grant that becomes
- * valid is in both or in none.
+ * The month (why it is never exceeded and never dry) is explained with its scripts (budget-scripts.ts). It survives a wiped
+ * Redis for the same reason: calls and the sum of credits are read from the ledger in one statement, so a grant that becomes
+ * valid is in both or in neither.
  */
 import type { Redis } from 'ioredis';
 import { v7 as uuid } from 'uuid';
@@ -35,7 +35,7 @@ import { monthBegins } from './month.ts';
 
 type Status = Awaited<ReturnType<Budget['status']>>;
 
-/** The durable record of all grants. Redis decides; the ledger is what it is rebuilt from when it has forgotten. */
+/** The durable record of all grants. Redis decides; it is rebuilt from the ledger after a loss of data. */
 export type BudgetLedger = Pick<UpstreamLedger, 'record' | 'settle' | 'remove' | 'recent' | 'tell' | 'block'>;
 
 const minuteMs = 60_000;
@@ -43,21 +43,21 @@ export interface RedisBudgetOptions {
   readonly redis: Redis;
   readonly ledger: BudgetLedger;
   readonly log: Logger;
-  /** First part of all keys in Redis. */
+  /** Prefix of all keys in Redis. */
   readonly prefix: string;
   /** Name of the budget: one per provider and key. */
   readonly key: string;
   /** Calls in any sliding 60 s. */
   readonly limit: number;
-  /** What the provider tells of its limits may raise `limit` and stand for an absent `month`, not only lower them. */
+  /** Limits reported by the provider may raise `limit` and replace an absent `month`, instead of only lowering them. */
   readonly assumed?: { readonly limit: boolean; readonly month: boolean };
-  /** Credits of a month, which begins on the day `startsOn` (UTC). Absent: no limit. */
+  /** Credits of a month, which starts on the day `startsOn` (UTC). Absent: no limit. */
   readonly month?: { readonly credits: number };
-  /** Day (UTC) on which the provider's month begins. Default 1. */
+  /** Day (UTC) on which the provider's month starts. Default 1. */
   readonly monthStartsOn?: number;
   /** Which calls cost credits: all that were sent, those that were not refused, or those answered 200. Default `unless_refused`. */
   readonly charged?: 'always' | 'unless_refused' | 'when_successful';
-  /** A call is aborted so long after its grant was asked for. At most 60 s. Default 15 s. */
+  /** Time after the request for its grant at which a call is aborted. At most 60 s. Default 15 s. */
   readonly callDeadlineMs?: number;
   /** Added to the window. Default 500 ms. */
   readonly marginMs?: number;
@@ -70,7 +70,7 @@ export interface RedisBudgetOptions {
 }
 
 const maxCallDeadlineMs = 60_000;
-/** When it is worth asking again (ms) after Redis or Postgres could not be asked. */
+/** How long to wait (ms) before asking again when Redis or Postgres was unavailable. */
 const unreachableWaitMs = 1_000;
 
 /** The names in Redis of a budget's log and state; the braces keep them on one node of a cluster. */
@@ -125,14 +125,14 @@ function createCore(options: RedisBudgetOptions) {
   };
 }
 
-/** Says that something went wrong which the budget bears. */
+/** Logs a problem that the budget can handle. */
 function warn(core: Core, error: unknown, message: string): void {
   core.options.log.warn({ budget: core.options.key, reason: messageOf(error) }, message);
 }
 
 const refused: readonly CallOutcome[] = ['rate_limited', 'rejected', 'url_too_long'];
 
-/** A call without an answer, and one whose answer could not be used, may have been charged in any case. */
+/** A call without an answer, or with one that could not be used, may have been charged in any case. */
 const freeOutcomes: Readonly<Record<NonNullable<RedisBudgetOptions['charged']>, readonly CallOutcome[]>> = {
   always: [],
   unless_refused: refused,
@@ -175,7 +175,7 @@ const mostCredits = 10_000;
 export function createRedisBudget(options: RedisBudgetOptions): Budget {
   const core = createCore(options);
   const { scripts, now } = core;
-  /** What the provider forbade, as this process knows it: holds when Redis could not be told. */
+  /** The provider's block as this process knows it: applies even if it could not be stored in Redis. */
   let blocked: { since: Stopwatch; ms: number } | undefined;
   const blockedHereMs = (): number => (blocked === undefined ? 0 : blocked.ms - blocked.since.elapsedMs());
 
@@ -263,12 +263,12 @@ async function ask(
 /** Long enough for every wait; keeps Infinity out of the script. */
 const maxPatienceMs = 3_600_000;
 
-/** Two clocks are compared here: rows of so much (ms) before the month count too. The scripts allow half of it. */
+/** Two clocks are compared here, so rows from this long (ms) before the month count too. The scripts allow half of it. */
 const monthGuardMs = 60_000;
 
 async function rebuild(core: Core, token: string, monthBegin: number): Promise<void> {
   const { ledger, key, log } = core.options;
-  // Rows count from the call's end; a call that was granted within the window and still runs ends later.
+  // Rows count from the call's end; a call that was granted within the window and is still running ends later.
   const found = await core.ledgerCall(
     ledger.recent({
       budgetKey: key,
@@ -295,14 +295,14 @@ async function rebuild(core: Core, token: string, monthBegin: number): Promise<v
     log.info({ budget: key, calls: calls.length, credits }, 'the budget was rebuilt from the ledger');
 }
 
-/** Takes a grant back that was not used. Safe whether or not it was ever written. */
+/** Returns a grant that was not used. Safe whether or not it was ever written. */
 async function forget(core: Core, id: string): Promise<void> {
   const results = await Promise.allSettled([
     core.scripts.release(id),
     core.ledgerCall(core.options.ledger.remove(id)),
   ]);
   const failed = results.find((result) => result.status === 'rejected');
-  // Then it counts as if it had been used, until it is over.
+  // Otherwise it counts as used until it is over.
   if (failed !== undefined) warn(core, failed.reason, 'an unused grant could not be returned');
 }
 
@@ -326,7 +326,7 @@ function createGrant(core: Core, id: string, since: Stopwatch): Grant {
 }
 
 async function settle(core: Core, id: string, outcome: CallOutcome): Promise<void> {
-  // Without an answer the upstream may count the call later than we gave it up: then the first score stands.
+  // Without an answer, the upstream may count the call after we gave it up: then the first score stays.
   const answered = outcome !== 'unanswered';
   const free = core.free.includes(outcome);
   const limited = outcome === 'rate_limited';
@@ -365,7 +365,7 @@ async function tell(
   }
 }
 
-/** Reads the state; one that was lost is rebuilt first, by asking for a grant that is given back. */
+/** Reads the state; a lost one is rebuilt first, by asking for a grant that is then returned. */
 async function statusOf(core: Core): Promise<Status> {
   try {
     const status = await readStatus(core);
@@ -380,7 +380,7 @@ async function statusOf(core: Core): Promise<Status> {
   return statusUnknown(core);
 }
 
-/** Reads the state of the budget; undefined when that in Redis was lost. */
+/** Reads the state of the budget; undefined when the one in Redis was lost. */
 async function readStatus(core: Core): Promise<Status | undefined> {
   const reply = await core.scripts.status(core.now(), core.terms(), core.windowMs);
   const [ready, used = 0, nextGrantInMs = 0, spacingMs = 0, blockedForMs = 0, limit = 0, fullLimit = 0] =
@@ -422,7 +422,7 @@ function monthOf(reply: readonly number[]): Status['month'] {
   };
 }
 
-/** What is said while Redis or the ledger cannot be asked. */
+/** The status reported while Redis or the ledger is unavailable. */
 function statusUnknown(core: Core): Status {
   const { limit } = core.options;
   return {

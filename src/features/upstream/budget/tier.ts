@@ -4,7 +4,10 @@ import type { ToldLimits } from './budget.ts';
 const positive = z.int().positive().nullish();
 const count = z.int().nonnegative().nullish();
 
-/** CoinGecko's `GET /key`; all of it is optional here, so that a change of it costs knowledge and not the refresh. */
+/**
+ * CoinGecko's `GET /key`; every field is optional, so that a change of the format costs only information and does not break the
+ * refresh.
+ */
 const keySchema = z.object({
   rate_limit_request_per_minute: positive.catch(undefined),
   monthly_call_credit: positive.catch(undefined),
@@ -15,8 +18,8 @@ const keySchema = z.object({
 });
 
 /**
- * Reads what `GET /key` tells. A key may have limits of its own below those of the account; the tighter ones count.
- * @throws {SyntaxError} when the text is not JSON; {@link z.ZodError} when it is no object.
+ * Reads the response of `GET /key`. A key may have limits of its own below those of the account; the tighter ones apply.
+ * @throws {SyntaxError} when the text is not JSON; {@link z.ZodError} when it is not an object.
  */
 export function parseKeyAnswer(text: string): Omit<ToldLimits, 'agoMs'> {
   const told = keySchema.parse(JSON.parse(text));

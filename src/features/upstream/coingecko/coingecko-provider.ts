@@ -39,30 +39,30 @@ export interface CoinGeckoOptions extends ProviderOptions {
   readonly baseUrl: string;
   /** Which credentials the provider expects. */
   readonly plan: 'keyless' | 'demo' | 'pro';
-  /** Sent as a header, never in a URL. Required but for `keyless`. */
+  /** Sent as a header, never in a URL. Required except for `keyless`. */
   readonly apiKey?: string | undefined;
 }
 
 const maxIdsPerCall = 250;
 const maxIdListBytes = 6_000;
 const dayMs = 86_400_000;
-/** Days back that plans below Pro reach. */
+/** How many days of history plans below Pro have. */
 const daysOfDemo = 365;
-/** Asked for in every call about markets, since it costs nothing more: clients may want any of it. */
+/** Requested in every call about markets, since it costs no extra: clients may want any of it. */
 const fullRows = 'price_change_percentage=1h,24h,7d,14d,30d,200d,1y&precision=full';
 
 const keyHeaders = { demo: 'x-cg-demo-api-key', pro: 'x-cg-pro-api-key' } as const;
 
 /**
  * CoinGecko's API v3, or anything that speaks it.
- * @throws {Error} when the plan needs a key and there is none, or the base URL is not one.
+ * @throws {Error} when the plan needs a key and there is none, or the base URL is not valid.
  */
 export function createCoinGeckoProvider(options: CoinGeckoOptions): PriceProvider {
   const { clock } = options;
   const source = options.source ?? 'coingecko';
   const wire = createWire(options, source);
   const originOf = (currency: string): QuoteOrigin => ({ currency, source, receivedAt: clock.now() });
-  // Only the real one is known to have this limit; a market of our own says itself what it has.
+  // Only the real one is known to have this limit; our own market reports its range itself.
   const limited = source === 'coingecko' && options.plan !== 'pro';
 
   return {
@@ -134,7 +134,7 @@ async function fetchDocument(
   const answer = await wire.fetchJson(path, signal);
   const { text, body } = answer;
   if (!isBelievable(path, body)) throw wire.unusable(answer);
-  // Text that is JSON passes as it is; what was only understood leniently must not reach a strict reader.
+  // Text that is valid JSON is passed on unchanged; leniently parsed text must not reach a strict reader.
   return isJson(text) ? text : JSON.stringify(body);
 }
 
@@ -169,11 +169,11 @@ interface JsonAnswer {
 }
 
 interface Wire {
-  /** A good answer, parsed; undefined where it is no JSON. Every other answer is an error. */
+  /** The parsed body of a good response; undefined when it is not JSON. Any other response is an error. */
   readonly fetchJson: (path: string, signal: AbortSignal) => Promise<JsonAnswer>;
-  /** The rows of a list; every other answer is an error. */
+  /** The rows of a list; any other response is an error. */
   readonly fetchRows: (path: string, signal: AbortSignal) => Promise<readonly Row[]>;
-  /** The error of a good answer that is not what was asked for. */
+  /** The error for a good response with unexpected content. */
   readonly unusable: (answer: JsonAnswer) => ProviderError;
   readonly close: () => Promise<void>;
 }
@@ -217,7 +217,9 @@ function headersOf({ plan, apiKey }: CoinGeckoOptions): Record<string, string> {
   return { ...headers, [keyHeaders[plan]]: apiKey };
 }
 
-/** The chart in an answer of `market_chart`, three lists of `[moment, value]` side by side, unchecked; undefined when it is none. */
+/**
+ * The chart in a response of `market_chart`, three parallel lists of `[time, value]`, unchecked; undefined when it is not one.
+ */
 function chartOf(
   body: unknown,
 ): Readonly<Record<'prices' | 'marketCaps' | 'volumes', readonly unknown[]>> | undefined {
@@ -228,8 +230,8 @@ function chartOf(
 }
 
 /**
- * The observed points of a chart within a span, oldest first, each moment once. What is no price is left out; a market
- * capitalisation of 0, which is CoinGecko's way of saying that it knows none, is passed on as it was told.
+ * The observed points of a chart within a range, oldest first, each time once. Invalid prices are left out; a market
+ * capitalisation of 0, which is how CoinGecko says that it has none, is passed on unchanged.
  */
 function pointsOf(chart: NonNullable<ReturnType<typeof chartOf>>, { from, to }: HistorySpan): HistoryPoint[] {
   const caps = valuesOf(chart.marketCaps);
@@ -271,8 +273,8 @@ const textual: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * The row as it came, but for what is no number in the place of one: that is null, as is a price that cannot be one. Nobody
- * who reads it has to check it again.
+ * The row as received, except that a value that should be a number and is not becomes null, and so does an impossible price.
+ * Readers do not have to check it again.
  */
 function marketRowOf(
   row: object,
@@ -299,9 +301,9 @@ function marketRowOf(
 }
 
 /**
- * CoinGecko's JSON made into quotes. The checks are written by hand because 250 rows a call are read on the path on which a
- * user waits. Nothing is repaired: a field that is not what it should be is null, a price that is not a price is no
- * price, and a price of 0 is one if the source sent 0, unless it says in the same row that the asset is worth something.
+ * Turns CoinGecko's JSON into quotes. The checks are written by hand because 250 rows per call are read while a user waits.
+ * Nothing is repaired: a field of the wrong type is null, an invalid price is no price, and a price of 0 is one if the source
+ * sent 0, unless the same row says that the asset is worth something.
  */
 
 /** What all quotes of one answer share. */
@@ -311,10 +313,10 @@ interface QuoteOrigin {
   readonly receivedAt: number;
 }
 
-/** One element of a list that CoinGecko sent, unchecked but for its id. */
+/** One element of a list from CoinGecko; only its id has been checked. */
 type Row = Readonly<Record<string, unknown>>;
 
-/** The rows of an answer that have an id. Undefined when it is not a list, or a list of something else. */
+/** The rows of a response that have an id. Undefined when it is not a list, or not a list of objects. */
 function rowsOf(body: unknown): readonly Row[] | undefined {
   if (!Array.isArray(body)) return undefined;
   const rows = body.filter(
@@ -396,15 +398,15 @@ function platformsOf(value: unknown): Record<string, string | null> | undefined 
 }
 
 /**
- * What an answer that is not a good one means. CoinGecko and the CDN before it say "too many requests" in at least
- * five forms, two of them without the status 429, so the body is looked at before the status is believed.
+ * The meaning of a bad response. CoinGecko and its CDN say "too many requests" in at least five forms, two of them without the
+ * status 429, so the body is checked before the status is trusted.
  */
 
 /** CoinGecko's own codes: wrong key, wrong plan, wrong root URL. The CDN's is 1020: firewall. */
 const keyCodes: ReadonlySet<number> = new Set([10_002, 10_005, 10_010, 10_011]);
 const timeRangeCode = 10_012;
 
-/** The error code and message in an error body, in each of the places where they were seen. */
+/** The error code and message in an error body, in each of the places where they have been seen. */
 function errorInBody(body: unknown): { code: number | undefined; message: string } | undefined {
   if (!isRecord(body)) return undefined;
   const nested = isRecord(body['error']) ? body['error'] : body;
@@ -417,8 +419,8 @@ function errorInBody(body: unknown): { code: number | undefined; message: string
 }
 
 /**
- * The error that an answer stands for, or undefined when nothing about it is known to be wrong: then its status is 200
- * and `body` is neither an error nor absent.
+ * The error for a response, or undefined when it has no known fault: then its status is 200 and `body` is neither an error nor
+ * absent.
  */
 function failureOf(answer: HttpAnswer, body: unknown, context: FailureContext): ProviderError | undefined {
   const { status, text } = answer;

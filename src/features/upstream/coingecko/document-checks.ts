@@ -1,11 +1,13 @@
 /**
- * Whether a document may be believed before it replaces an older one. Readers get it as it came, so nothing is repaired: a price
- * that cannot be one makes the whole document unusable. Single nulls are normal; where every price is null or 0 the source is
+ * Checks whether a document is plausible before it replaces an older one. Readers get it unchanged, so nothing is repaired: one
+ * impossible price makes the whole document unusable. Single nulls are normal; if every price is null or 0, the source is
  * broken.
  */
 import { isRecord } from '../answers.ts';
 
-/** Whether a document is what its path promises, with prices that can be ones. Of other paths any object or list is. */
+/**
+ * Whether a document has the form that its path promises, with possible prices. For unknown paths any object or list passes.
+ */
 export function isBelievable(path: string, body: unknown): boolean {
   const [route = ''] = path.split('?', 1);
   if (route === '/coins/markets') return isMarketList(body);
@@ -27,13 +29,13 @@ function decoded(id: string): string {
   }
 }
 
-/** What stands in the place of a price: a good one, none (null or 0), or what cannot be one. */
+/** Classifies a price: a good one, none (null or 0), or an impossible one. */
 function seenIn(value: unknown): 'good' | 'none' | 'bad' {
   if (value === null || value === 0) return 'none';
   return typeof value === 'number' && Number.isFinite(value) && value > 0 ? 'good' : 'bad';
 }
 
-/** Nothing bad, and not nothing but nulls and zeros; no place at all is fine. */
+/** Nothing bad, and not only nulls and zeros; no price at all is fine. */
 function areUsable(places: readonly ReturnType<typeof seenIn>[]): boolean {
   if (places.includes('bad')) return false;
   return places.length === 0 || places.includes('good');
@@ -53,7 +55,7 @@ function isMarketList(body: unknown): boolean {
   );
 }
 
-/** A row that says itself that its asset is worth nothing and is not traded: a list may hold such assets alone. */
+/** A row that itself says that its asset is worth nothing and is not traded: a list may consist of such assets only. */
 function isUntraded(row: Record<string, unknown>): boolean {
   const fields = ['current_price', 'market_cap', 'total_volume'];
   return fields.every((field) => row[field] === null || row[field] === 0);
@@ -63,7 +65,7 @@ function isCoin(body: unknown, id: string): boolean {
   if (!isRecord(body)) return false;
   if (typeof body['id'] !== 'string' || body['id'].toLowerCase() !== id.toLowerCase()) return false;
   const market = body['market_data'];
-  // Not asked for, or of a day before the asset's first.
+  // Not requested, or of a day before the asset's first.
   if (market === undefined || market === null) return true;
   if (!isRecord(market)) return false;
   return isByCurrency(market['current_price']) && isSparkline(market['sparkline_7d']);
@@ -75,7 +77,7 @@ function isByCurrency(value: unknown): boolean {
   return isRecord(value) && areUsable(Object.values(value).map(seenIn));
 }
 
-/** A list of prices, bare or as `price`. Nulls stand where nothing was observed. */
+/** A list of prices, bare or as `price`. Nulls mean that nothing was observed. */
 function isSparkline(value: unknown): boolean {
   const prices = isRecord(value) ? value['price'] : value;
   if (prices === undefined || prices === null) return true;
@@ -90,7 +92,7 @@ function isOhlc(body: unknown): boolean {
   return rows.every(isRow) && areUsable(rows.flatMap(([, ...values]) => values.map(seenIn)));
 }
 
-/** Prices are texts for people in some of CoinGecko's answers, such as `$1.23`: they must name a number then. */
+/** In some responses CoinGecko formats prices as text, such as `$1.23`: then the text must contain a number. */
 function isTrending(body: unknown): boolean {
   if (!isRecord(body) || !Array.isArray(body['coins'])) return false;
   const prices = (body['coins'] as readonly unknown[]).flatMap((coin) => {

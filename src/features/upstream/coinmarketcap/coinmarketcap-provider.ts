@@ -30,7 +30,7 @@ import { listedAsset, slugOf } from './slugs.ts';
 import { amount, finite, instant, rankOf, text } from '../answer-fields.ts';
 import type { Clock } from '../../../platform/concurrency/clock.ts';
 
-/** What is known elsewhere of assets, by id; those that are not known are left out. Must not reject. */
+/** Looks up what is known elsewhere of assets, by id; unknown ones are left out. Must not reject. */
 export type IdentifyAssets = (ids: readonly string[]) => Promise<ReadonlyMap<string, AssetIdentity>>;
 
 interface CoinMarketCapOptions extends ProviderOptions {
@@ -38,7 +38,7 @@ interface CoinMarketCapOptions extends ProviderOptions {
   readonly baseUrl: string;
   /** Shape of the API. */
   readonly version: 'v2' | 'v3';
-  /** Sent as a header. Absent: the paths that need none (v3 only). */
+  /** Sent as a header. Absent: only paths that need none (v3). */
   readonly apiKey?: string | undefined;
   readonly identify: IdentifyAssets;
 }
@@ -46,19 +46,19 @@ interface CoinMarketCapOptions extends ProviderOptions {
 const maxIdsPerCall = 250;
 const maxIdListBytes = 6_000;
 const rowsPerPage = 250;
-/** Assets that one credit pays for. */
+/** Assets covered by one credit. */
 const assetsPerCredit = 100;
-/** Most rows of the list of assets that one call gives. */
+/** Most rows of the list of assets in one call. */
 const mostListed = 5_000;
-/** What their slugs are made of. Anything else would make them refuse the whole list. */
+/** The form of their slugs. Anything else would make them refuse the whole list. */
 const slugForm = /^[a-z0-9]+(?:[-_.][a-z0-9]+)*$/i;
-/** Currencies of ours that are no currency there, or not the same one. */
+/** Currencies of ours that they do not have, or that mean something else there. */
 const notServed: ReadonlySet<string> = new Set(['bits', 'sats', 'xdr', 'vef']);
 
 /**
- * CoinMarketCap in its v2 and v3 shapes. Asset ids are CoinGecko's, which are no ids there: assets are asked for by slug and
- * taken only when their identity is proven (slugs.ts, rows.ts).
- * @throws {Error} for v2 without a key, and for a base URL that is none.
+ * CoinMarketCap in its v2 and v3 shapes. Asset ids are CoinGecko's, which mean nothing there: assets are requested by slug and
+ * accepted only when their identity is proven (slugs.ts, rows.ts).
+ * @throws {Error} for v2 without a key, and for an invalid base URL.
  */
 export function createCoinMarketCapProvider(options: CoinMarketCapOptions): PriceProvider {
   const { clock, identify } = options;
@@ -106,14 +106,14 @@ function codeOf(currency: string): string {
   return encodeURIComponent(currency.toUpperCase());
 }
 
-/** Slugs of rows that do not speak for themselves: each may be the asset of that id, if the symbol agrees. */
+/** Slugs of rows that are not in the list: each may be the asset of that id, if the symbol agrees. */
 function unlisted(rows: readonly CmcRow[]): string[] {
   return rows.flatMap(({ slug }) => (listedAsset(slug) === undefined ? slug : []));
 }
 
 /**
- * What to ask for: slug to asset id. An id that is another asset's slug is not asked for, nor one that cannot be a slug; so the
- * answer can only be about assets that were asked for.
+ * What to request: slug to asset id. An id that is another asset's slug is left out, and so is one that cannot be a slug; so
+ * the response can only be about requested assets.
  */
 function slugsOf({ ids }: QuotesRequest, provider: string): Map<string, string> {
   encodedIds(ids, { maxIdsPerCall, maxIdListBytes, provider });
@@ -131,7 +131,7 @@ interface Sorting {
   readonly origin: { readonly currency: string; readonly source: string; readonly receivedAt: number };
 }
 
-/** An asset whose slug is there, and whose identity is not proven, is not said to be unknown: it has no price here. */
+/** An asset whose slug exists but whose identity is not proven is not reported as unknown: it has no price here. */
 function sortRows(
   rows: readonly CmcRow[],
   ids: readonly string[],
@@ -151,7 +151,7 @@ function sortRows(
   return { quotes, notFound: [...missing], withoutPrice };
 }
 
-/** Assets that are not proven are left out of a ranking: nobody could be told which they are. */
+/** Assets without proven identity are left out of a ranking, because it is unclear which they are. */
 function rankingOf(
   rows: readonly CmcRow[],
   known: ReadonlyMap<string, AssetIdentity>,
@@ -170,7 +170,7 @@ function createWire(
   options: CoinMarketCapOptions,
   provider: string,
 ): {
-  /** The rows of an answer; every other one is an error. `path` is below `/cryptocurrency/`. */
+  /** The rows of a response; any other response is an error. `path` is below `/cryptocurrency/`. */
   readonly fetchRows: (path: string, signal: AbortSignal) => Promise<readonly CmcRow[]>;
   readonly close: () => Promise<void>;
 } {
@@ -213,11 +213,11 @@ function pathsOf({ baseUrl, version, apiKey }: CoinMarketCapOptions): (path: str
 }
 
 /**
- * CoinMarketCap's rows made into quotes. V2 keys rows by id (or by symbol, as lists) and quotes by currency; v3 has lists of
- * both. A row is one of ours only when its identity is proven ({@link assetOf}).
+ * Turns CoinMarketCap's rows into quotes. V2 keys rows by id (or by symbol, as lists) and quotes by currency; v3 has lists of
+ * both. A row is accepted only when its identity is proven ({@link assetOf}).
  */
 
-/** A row that names itself. */
+/** A row with its id, symbol and slug. */
 interface CmcRow {
   readonly slug: string;
   readonly symbol: string;
@@ -231,7 +231,7 @@ interface AssetIdentity {
   readonly name: string;
 }
 
-/** The rows in the data of an envelope; undefined when it is neither a list nor an object of them. */
+/** The rows in the data of an envelope; undefined when it is neither a list nor an object of rows. */
 function rowsOf(body: unknown): readonly CmcRow[] | undefined {
   const data = isRecord(body) ? body['data'] : undefined;
   if (!Array.isArray(data) && !isRecord(data)) return undefined;
@@ -247,8 +247,8 @@ function rowOf(value: unknown): CmcRow | undefined {
 }
 
 /**
- * The asset id of a row: that of a listed slug; else the slug itself, when an asset of that id is known and has the same
- * symbol. Undefined when neither proves it: a price of another asset is worse than none.
+ * The asset id of a row: that of a listed slug, or else the slug itself if an asset with that id is known and has the same
+ * symbol. Undefined when neither proves it: a price of the wrong asset is worse than none.
  */
 function assetOf(row: CmcRow, known: AssetIdentity | undefined): string | undefined {
   const listed = listedAsset(row.slug);
@@ -257,7 +257,7 @@ function assetOf(row: CmcRow, known: AssetIdentity | undefined): string | undefi
   return row.slug;
 }
 
-/** The quote of a row in the currency asked for; undefined when it has no usable price in it. */
+/** The quote of a row in the requested currency; undefined when it has no usable price in it. */
 function quoteOf(
   row: CmcRow,
   assetId: string,
@@ -290,7 +290,7 @@ function quoteOf(
   };
 }
 
-/** Never another currency's figures: those that do not name the one asked for are none. */
+/** Figures that do not name the requested currency are ignored, so that they are never those of another one. */
 function figuresIn(quote: unknown, currency: string): Readonly<Record<string, unknown>> | undefined {
   const code = currency.toUpperCase();
   const found: unknown = Array.isArray(quote)
@@ -301,15 +301,15 @@ function figuresIn(quote: unknown, currency: string): Readonly<Record<string, un
   return isRecord(found) ? found : undefined;
 }
 
-/** What an answer of CoinMarketCap means: its envelope tells an error by a code of its own, on a status of 200 too. */
+/** The meaning of a CoinMarketCap response: its envelope reports an error by its own code, even with status 200. */
 
 const minuteMs = 60_000;
 const dayMs = 86_400_000;
 
 /**
- * How long nothing can be had after a code (ms). The limit of a minute and that of an address end within a minute, that
- * of a day at midnight UTC. A month may begin on any day of an account's choice, so after a month's limit it is asked again
- * at the next midnight at the latest.
+ * How long to pause after an error code (ms). The limits per minute and per address end within a minute, the daily one at
+ * midnight UTC. A month may start on any day, depending on the account, so after a monthly limit the next try is at the next
+ * midnight.
  */
 const waitOfCode: Readonly<Record<number, (clock: Clock) => number>> = {
   1008: () => minuteMs,
@@ -322,10 +322,10 @@ function untilMidnight(clock: Clock): number {
   return dayMs - (clock.now() % dayMs);
 }
 
-/** Key missing, wrong, not activated, not paid for, or of a plan that has not this call. */
+/** Key missing, wrong, not activated, not paid for, or of a plan without this call. */
 const keyCodes: ReadonlySet<number> = new Set([1001, 1002, 1003, 1004, 1005, 1006, 1007]);
 
-/** The error in the envelope; undefined when it tells of none, and when there is no envelope. */
+/** The error in the envelope; undefined when there is none, or no envelope. */
 function errorInEnvelope(body: unknown):
   | {
       readonly code: number;
@@ -339,7 +339,7 @@ function errorInEnvelope(body: unknown):
   return { code, message: typeof message === 'string' ? message : '' };
 }
 
-/** The error that an answer stands for; undefined when nothing about it is known to be wrong. */
+/** The error for a response; undefined when it has no known fault. */
 function failureOf(answer: HttpAnswer, body: unknown, context: FailureContext): ProviderError | undefined {
   const { status, text } = answer;
   const said = errorInEnvelope(body);

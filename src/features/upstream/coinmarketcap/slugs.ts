@@ -1,10 +1,10 @@
 /**
- * Which of CoinMarketCap's slugs stands for which asset id. Most are alike, but not all, and the same word can be another
- * asset there; so only the pairs listed here are trusted by themselves, and every other one has to prove itself by its symbol
- * (identity.ts). Checked by hand; what is not certain does not belong here.
+ * Maps between CoinMarketCap's slugs and asset ids. Most are the same word, but not all, and the same word can mean another
+ * asset there; so only the pairs listed here are trusted, and every other one must be confirmed by its symbol (identity.ts).
+ * Checked by hand; add only pairs that are certain.
  */
 
-/** Asset ids whose slug is another word. */
+/** Asset ids whose slug is a different word. */
 const slugOfAsset: Readonly<Record<string, string>> = {
   'avalanche-2': 'avalanche',
   'bitcoin-cash-sv': 'bitcoin-sv',
@@ -44,7 +44,7 @@ const slugOfAsset: Readonly<Record<string, string>> = {
   'xdce-crowd-sale': 'xinfin',
 };
 
-/** Asset ids whose slug is the same word, for certain. */
+/** Asset ids whose slug is certainly the same word. */
 const alike: readonly string[] = [
   '0x',
   '1inch',
@@ -120,12 +120,12 @@ const assetOfSlug = new Map([
   ...alike.map((id) => [id, id] as const),
 ]);
 
-/** The slug to ask for: the listed one, or the id itself. */
+/** The slug to request: the listed one, or the id itself. */
 export function slugOf(assetId: string): string {
   return Object.hasOwn(slugOfAsset, assetId) ? (slugOfAsset[assetId] ?? assetId) : assetId;
 }
 
-/** The asset that a slug stands for beyond doubt; undefined for all that are not listed. */
+/** The asset that a slug certainly means; undefined for all that are not listed. */
 export function listedAsset(slug: string): string | undefined {
   return assetOfSlug.get(slug);
 }

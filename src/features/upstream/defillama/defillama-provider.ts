@@ -1,6 +1,6 @@
 /**
- * DefiLlama's coins API: prices in US dollars for CoinGecko's ids, without a key and without a market capitalisation, and the
- * whole history by days. What it does not know and what it has no price for look alike: both are left out.
+ * DefiLlama's coins API: prices in US dollars by CoinGecko's ids, without a key and without a market capitalisation, and the
+ * whole history by days. Unknown assets and assets without a price look alike: both are left out.
  */
 import { granularityMs, type HistoryPoint, type HistorySpan } from '../../../domain/history.ts';
 import type { Quote } from '../../../domain/quote.ts';
@@ -30,13 +30,13 @@ interface DefiLlamaOptions extends ProviderOptions {
 const maxIdsPerCall = 250;
 /** Each id takes ten bytes more in the URL than here, for `coingecko:`. */
 const maxIdListBytes = 4_000;
-/** A price that they themselves are less sure of is none. Theirs for liquid assets are 0.9 and above. */
+/** Prices with a lower confidence than this are ignored. Those of liquid assets have 0.9 and above. */
 const leastConfidence = 0.5;
 /** Most points of one call. */
 const mostPoints = 500;
 const namespace = 'coingecko:';
 
-/** Builds the provider. @throws {Error} when the base URL is none. */
+/** Builds the provider. @throws {Error} when the base URL is not valid. */
 export function createDefiLlamaProvider(options: DefiLlamaOptions): PriceProvider {
   const { clock } = options;
   const source = options.source ?? 'defillama';
@@ -99,7 +99,7 @@ function quoteOf(
 ): Quote | undefined {
   if (!isRecord(coin)) return undefined;
   const price = amount(coin['price']);
-  // Nothing beside it could bear out a price of 0.
+  // No other field could confirm a price of 0.
   if (price === null || price === 0 || (finite(coin['confidence']) ?? 1) < leastConfidence) return undefined;
   const seconds = amount(coin['timestamp']);
   return {
@@ -124,7 +124,7 @@ function chartQuery({ from, to, granularity }: HistorySpan): string {
   return `start=${Math.floor(from / 1_000)}&span=${span}&period=${granularity}`;
 }
 
-/** An asset that is not in the answer was not traded: no points. */
+/** An asset that is missing in the response was not traded: no points. */
 function pointsOf(coin: unknown, { from, to }: HistorySpan): HistoryPoint[] {
   const told: unknown = isRecord(coin) ? coin['prices'] : undefined;
   const points = new Map<number, HistoryPoint>();
@@ -143,7 +143,7 @@ function createWire(
   options: DefiLlamaOptions,
   provider: string,
 ): {
-  /** What an answer tells, by name; every other answer is an error. */
+  /** The coins in a response, by name; any other response is an error. */
   readonly fetchCoins: (path: string, signal: AbortSignal) => Promise<Coins>;
   readonly close: () => Promise<void>;
 } {

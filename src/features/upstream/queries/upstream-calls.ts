@@ -4,7 +4,7 @@
  */
 import type { Knex } from 'knex';
 
-/** No call lasts longer than this (the budget refuses a longer deadline), so older rows need not be looked at. */
+/** No call lasts longer than this (the budget refuses a longer deadline), so older rows can be skipped. */
 const longestCallMs = 60_000;
 
 const fromNow = "clock_timestamp() + ? * interval '1 millisecond'";
@@ -14,7 +14,7 @@ const free = ['rate_limited', 'rejected', 'url_too_long'];
 
 export type UpstreamLedger = ReturnType<typeof createUpstreamLedger>;
 
-/** Reads and writes `upstream_calls`, `budget_blocks` and `budget_tiers`. Every method rejects when the database does. */
+/** Reads and writes `upstream_calls`, `budget_blocks` and `budget_tiers`. Every method rejects when the database fails. */
 export function createUpstreamLedger(knex: Knex) {
   return {
     /** Writes a grant, durably, before its call may go out. `lastsMs`: the call is over by then. */
@@ -36,7 +36,7 @@ export function createUpstreamLedger(knex: Knex) {
         credits,
       });
     },
-    /** The call has ended; with `answered`, it was counted before now. */
+    /** Reports that the call has ended; with `answered`, it was counted before now. */
     async settle({
       id,
       outcome,
@@ -54,22 +54,25 @@ export function createUpstreamLedger(knex: Knex) {
         .where({ id })
         .update({ settled_at: now, outcome, ...counted });
     },
-    /** The call was never made. */
+    /** Removes a call that was never made. */
     async remove(id: string): Promise<void> {
       await knex('upstream_calls').where({ id }).delete();
     },
-    /** Grants that may have been counted within the last `windowMs`, and the credits since a moment of the same instant. */
+    /**
+     * Grants that may have been counted within the last `windowMs`, and the credits spent since a given time, both of the same
+     * instant.
+     */
     recent: (query: Parameters<typeof recentCalls>[1]) => recentCalls(knex, query),
-    /** Remembers what the provider told of its limits; what others have spent is a row like that of a call. */
+    /** Stores the limits that the provider reported; what others have spent is stored as a row like that of a call. */
     tell: (told: Parameters<typeof tell>[1]) => tell(knex, told),
-    /** Nobody calls for so long. Never shortens an earlier block. */
+    /** Blocks all calls for this time. Never shortens an earlier block. */
     async block({ budgetKey, ms }: { budgetKey: string; ms: number }): Promise<void> {
       await knex('budget_blocks')
         .insert({ budget_key: budgetKey, blocked_until: knex.raw(fromNow, [ms]) })
         .onConflict('budget_key')
         .merge({ blocked_until: knex.raw('greatest(budget_blocks.blocked_until, excluded.blocked_until)') });
     },
-    /** How long ago (ms) the provider last told of its limits; undefined when it never has. */
+    /** How long ago (ms) the provider last reported its limits; undefined when it never has. */
     async toldAgoMs(budgetKey: string): Promise<number | undefined> {
       const row: { ms: number } | undefined = await knex('budget_tiers')
         .where({ budget_key: budgetKey })
@@ -87,13 +90,13 @@ export function createUpstreamLedger(knex: Knex) {
       return Number(row?.credits ?? 0);
     },
     /**
-     * Sums the next hour that is not summed yet and ended at least ten minutes ago; what is said of its calls later is no longer
+     * Sums the next hour that is not summed yet and ended at least ten minutes ago; later reports about its calls are no longer
      * counted, which errs on the safe side. Returns false when there is none.
      */
     sumHour: (): Promise<boolean> => sumHour(knex),
-    /** Deletes 10,000 rows at most of calls granted before `olderThan`. Keep at least the present month. @returns how many. */
+    /** Deletes at most 10,000 rows of calls granted before `olderThan`. Keep at least the present month. @returns how many. */
     purge: (olderThan: Date): Promise<number> => deleteSome(knex, purgeSql, olderThan),
-    /** Deletes 10,000 sums at most of hours before `olderThan`. @returns how many. */
+    /** Deletes at most 10,000 sums of hours before `olderThan`. @returns how many. */
     purgeSums: (olderThan: Date): Promise<number> => deleteSome(knex, purgeSumsSql, olderThan),
   };
 }
@@ -109,16 +112,16 @@ async function deleteSome(knex: Knex, sql: string, olderThan: Date): Promise<num
 }
 
 const hourMs = 3_600_000;
-/** An hour is summed so long (s) after its end: by then its calls are over, and all that will be said of them is said. */
+/** An hour is summed this long (s) after its end: by then its calls are over, and all reports about them have arrived. */
 const sumAfterSeconds = 600;
-/** What others have spent counts as over for two minutes when it is written; the moment that counts is the earlier one. */
+/** The time that counts is the earlier one, because credits spent by others are written as over in two minutes. */
 const countedAt = 'least(granted_at, counted_until)';
 const longestAhead = "interval '5 minutes'";
 
 /**
- * Sum and calls come from one statement, hence from one instant: the budget's proof needs a grant in both or in none. Whole hours
- * that are summed come from their sums, what lies before and behind them from the rows. Moments are subselects, for an index is
- * of use to them only when they are read once.
+ * Sum and calls come from one statement, hence from one instant: the budget's proof needs a grant in both or in neither. Whole
+ * summed hours come from their sums, the time before and after them from the rows. Times are subselects, because an index helps
+ * only when they are read once.
  */
 const recentSql = `
   with bounds as materialized (
@@ -194,11 +197,14 @@ async function recentCalls(
     readonly free: readonly string[];
   },
 ): Promise<{
-  /** `countedInMs`: time from now until the latest moment in which the upstream may have counted the call; negative when that is past. */
+  /**
+   * `countedInMs`: time from now until the latest time at which the upstream may have counted the call; negative when that is
+   * past.
+   */
   readonly calls: readonly { readonly id: string; readonly countedInMs: number; readonly credits: number }[];
   readonly blockedForMs: number;
   readonly credits: number;
-  /** What the provider last told of its limits. */
+  /** The limits that the provider last reported. */
   readonly told:
     { readonly callsPerMinute: number | undefined; readonly creditsPerMonth: number | undefined } | undefined;
 }> {
@@ -255,7 +261,7 @@ async function tell(
 ): Promise<void> {
   const { id, credits } = told.others;
   if (credits > 0) {
-    // Over already, so that it counts in no window.
+    // Already over, so that it counts in no window.
     const countedUntil = knex.raw("clock_timestamp() - interval '2 minutes'");
     const row = { id, budget_key: told.budgetKey, counted_until: countedUntil, credits, outcome: 'others' };
     await knex('upstream_calls').insert({ ...row, settled_at: knex.raw('clock_timestamp()') });
