@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { createChannel, type Channel, type ChannelPlace } from '../../platform/redis/channel.ts';
 
-/** Ids of portfolios whose derived tables are current again. Loss is harmless: who waits also looks. */
+/** Ids of portfolios whose derived tables are current again. A lost message is harmless: waiting readers also poll. */
 export type BookNews = Channel<string>;
 
 const schema = z.codec(z.object({ booked: z.string() }), z.string(), {

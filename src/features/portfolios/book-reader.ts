@@ -1,4 +1,4 @@
-/** How handlers and jobs read derived tables: only when they are of the transactions that there are. */
+/** How handlers and jobs read derived tables: only when these match the current transactions. */
 import { messageOf, NotFoundError, UnavailableError } from '../../domain/errors.ts';
 import type { Clock } from '../../platform/concurrency/clock.ts';
 import { createBell } from '../../platform/concurrency/wake-signal.ts';
@@ -16,10 +16,10 @@ import type {
   RealisedQuery,
 } from './queries/book-reading.ts';
 
-/** Books that are current. Whatever is asked of them is of one moment, that of their standing. */
+/** Books that are current. All reads of a view see the same point in time. */
 export type BookView = ReturnType<typeof viewOf>;
 
-/** News may be lost; the tables are the truth and are looked at this often (ms) while somebody waits. */
+/** Messages may be lost, so while somebody waits the tables are polled this often (ms). */
 const lookMs = 200;
 
 /** Builds the reader of derived tables. */
@@ -32,18 +32,18 @@ export function createBookReader({
 }: {
   readonly reading: Pick<BookReading, 'find' | 'inSnapshot'>;
   readonly news: Pick<BookNews, 'listen'>;
-  /** Has the books of a portfolio updated. It may reject: the sweep of maintenance makes up for it. */
+  /** Requests an update of a portfolio's books. It may reject: the periodic sweep then does it. */
   readonly askForUpdate: (portfolioId: string) => Promise<void>;
   readonly clock: Clock;
   readonly log: Logger;
 }) {
-  // One subscription for all who wait.
+  // One subscription for all waiting readers.
   const waiting = new Map<string, Set<() => void>>();
   news.listen((portfolioId) => {
     for (const ring of waiting.get(portfolioId) ?? []) ring();
   });
 
-  /** What `look` gives once it gives something: undefined is for books that are not current. */
+  /** Repeats `look` until it returns a value: undefined means that the books are not current. */
   async function untilCurrent<T>(
     { portfolioId, waitMs }: { readonly portfolioId: string; readonly waitMs: number },
     look: () => Promise<T | undefined>,
@@ -78,8 +78,8 @@ export function createBookReader({
 
   return {
     /**
-     * What the books say. When transactions have changed since they were derived, waits for the update (`waitMs` at most), which
-     * it also asks for again.
+     * The current figures of the books. When transactions have changed since they were derived, waits for the update (`waitMs`
+     * at most) and requests it again.
      * @throws {NotFoundError} (`portfolio_not_found`) there is no such portfolio, or no longer.
      * @throws {UnavailableError} with a Retry-After when the books are not current in time, or Postgres does not answer.
      */
@@ -87,9 +87,9 @@ export function createBookReader({
       untilCurrent({ portfolioId, waitMs }, () => currentOf(reading, portfolioId)),
 
     /**
-     * Waits for books that are current as `standing` does, and returns what `at` makes of them. It may be called again when they
-     * were not, and holds a connection of the pool, so it reads the view and does nothing else. Method, versions, marks and rows
-     * of different moments do not belong together, so all are read in one snapshot.
+     * Waits for current books as `standing` does, and returns the result of `at`. It may be called again when the books were
+     * not current, and holds a connection of the pool, so it must only read the view. Method, versions, checkpoints and rows of
+     * different times do not match, so all are read in one snapshot.
      * @throws what `standing` throws.
      */
     async look<T>(
@@ -135,15 +135,15 @@ function viewOf(pages: BookPages, standing: BookedPortfolio) {
   };
 }
 
-/** Marks do not have the lots that positions count: they are to be made again, by an update of the books. */
+/** The checkpoints do not have the lots that positions count: an update of the books must rebuild them. */
 class BooksBehindError extends Error {
   override readonly name = 'BooksBehindError';
 }
 
 /**
- * Reads open lots of books that are current, in the snapshot that their standing is of. Only the assets that the page lies in
- * are read, and of long lists only the page.
- * @throws {BooksBehindError} the marks are of other books.
+ * Reads open lots of current books, in the same snapshot as their figures. Only the assets on the page are read, and of long
+ * lists only the page.
+ * @throws {BooksBehindError} the checkpoints belong to another version of the books.
  * @throws {UnavailableError} Postgres does not answer.
  */
 async function readLots(
@@ -165,7 +165,7 @@ async function readLots(
   return { lots, total: all.reduce((sum, each) => sum + each.openLots, 0) };
 }
 
-/** What of each asset lies in the page. */
+/** The part of each asset's lots that is on the page. */
 function spansOf(positions: readonly Position[], offset: number, limit: number): LotSpan[] {
   const spans: LotSpan[] = [];
   let before = 0;

@@ -1,6 +1,6 @@
 /**
- * What portfolios stand on in every process: their tables, the news of their books, and the prices that they are valued at. API
- * processes put their services over it (portfolio-service.ts), workers their processors (workers/processors/portfolios).
+ * What every process needs of portfolios: their tables, the channel of their books, and the prices for valuing them. API
+ * processes build their services on it (portfolio-service.ts), workers their processors (workers/processors/portfolios).
  */
 import { priceOf } from '../../domain/cached-quote.ts';
 import { messageOf } from '../../domain/errors.ts';
@@ -19,13 +19,13 @@ import { createPortfolioSnapshots } from './queries/portfolio-snapshots.ts';
 import { createPortfolioQueries } from './queries/portfolios.ts';
 import { createMarketValues } from './valuation/market-values.ts';
 
-/** Daily prices of the past, of the feature that keeps them. */
+/** Daily prices of the past, from the history feature. */
 export type PastCloses = Pick<HistoryService, 'dailyCloses' | 'closesBefore' | 'askForCloses'>;
 
 /** See {@link createBooksService}. */
 export type BooksService = ReturnType<typeof createBooksService>;
 
-/** Builds what every process has of portfolios. `past` has the daily prices. */
+/** Builds the part of portfolios that every process has. `past` provides the daily prices. */
 export function createBooksService(
   { knex, redis, subscriber, keys, queues, clock, log, config }: Platform,
   { quotes, past }: { readonly quotes: Pick<QuoteService, 'cached'>; readonly past: PastCloses },
@@ -49,11 +49,11 @@ export function createBooksService(
   return {
     past,
     portfolios: createPortfolioQueries(knex),
-    /** The derived tables, as readers see them. */
+    /** The derived tables, for readers. */
     reading: createBookReading(knex),
     snapshots: createPortfolioSnapshots(knex),
     imports,
-    /** The derived tables, as their updates see them. */
+    /** The derived tables, for updates. */
     ledgers: createLedgerQueries(knex),
     readDailyBooks: createDailyBooks(knex),
     news: createBookNews({ redis, subscriber, channel: keys.books }),
@@ -61,14 +61,14 @@ export function createBooksService(
     findMarketValues: createMarketValues({ dailyCloses: past.dailyCloses, quotedPrices, clock }),
 
     /**
-     * Makes sure that a job brings the derived tables of a portfolio up to its transactions; at most one of them waits. Rejects
-     * when Redis does not take it: the sweep of maintenance makes up for it.
+     * Makes sure that a job brings the derived tables of a portfolio up to date with its transactions; at most one such job
+     * waits. Rejects when Redis does not accept it: the periodic sweep then does it.
      */
     update: (portfolioId: string): Promise<void> =>
       queues.add('books.update', { portfolioId }, { deduplication: { id: `books-${portfolioId}` } }),
 
     /**
-     * Deletes what is left of portfolios that were deleted long ago, and uploads and results of imports that are past
+     * Deletes the remains of portfolios that were deleted long ago, and uploads and results of imports that are past
      * JOB_RETENTION. Returns the number of rows.
      * @throws {UnavailableError} Postgres does not answer.
      */

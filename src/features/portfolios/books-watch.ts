@@ -1,25 +1,25 @@
 /**
- * Who wants to hear of changes in a portfolio's books. News of them may be lost, and a deleted portfolio has none: so the
- * versions of all that are watched are looked at now and then, in one question.
+ * Notifies watchers of changes in the books of portfolios. Messages may be lost, and a deleted portfolio sends none, so the
+ * versions of all watched portfolios are polled now and then, in one query.
  */
 import { messageOf } from '../../domain/errors.ts';
 import type { Logger } from '../../platform/observability/logger.ts';
 
 /** Somebody who watches a portfolio. */
 export interface BooksWatcher {
-  /** Version of the books that is known; undefined as long as none is. */
+  /** The version of the books that the watcher knows; undefined as long as there is none. */
   readonly version: () => number | undefined;
-  /** There may be another version, or the portfolio may be gone. Must not throw. */
+  /** Called when there may be another version, or the portfolio may be gone. Must not throw. */
   readonly onChange: () => void;
 }
 
-/** Time (ms) between two looks, unless told otherwise. */
+/** Default time (ms) between two polls. */
 const lookEveryMs = 15_000;
 
-/** Builds what tells watchers of changes in a process. */
+/** Builds the watch of a process. */
 export function createBooksWatch(deps: {
   readonly news: { listen(onBooked: (portfolioId: string) => void): () => void };
-  /** Versions that the books are of; deleted portfolios are missing. */
+  /** Current versions of the books; deleted portfolios are missing. */
   readonly versions: (ids: readonly string[]) => Promise<ReadonlyMap<string, number>>;
   readonly log: Logger;
   readonly lookEveryMs?: number;
@@ -45,7 +45,7 @@ export function createBooksWatch(deps: {
   looking.unref();
 
   return {
-    /** Returns how to stop. */
+    /** Returns a function that stops the watch. */
     watch(portfolioId: string, watcher: BooksWatcher): () => void {
       const all = watchers.get(portfolioId) ?? new Set();
       watchers.set(portfolioId, all.add(watcher));

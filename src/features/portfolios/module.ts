@@ -12,7 +12,7 @@ import { portfolioRoutes } from './routes.ts';
 import { transactionRoutes } from './transactions/routes.ts';
 import { valuationRoutes } from './valuation/routes.ts';
 
-/** Portfolios with all that is in them, their figures, and the jobs on them. */
+/** The module of portfolios: their contents, their figures, and the jobs on them. */
 export function createPortfoliosModule(
   { config, clock, log }: Pick<Platform, 'config' | 'clock' | 'log'>,
   {

@@ -1,4 +1,4 @@
-/** Export of a portfolio: streamed page by page as fast as the client reads, however much there is. */
+/** Export of a portfolio: streamed page by page as fast as the client reads, for any amount of data. */
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { z } from 'zod';
@@ -17,7 +17,7 @@ import type { StoredTransaction } from '../ledger/recorded-transaction.ts';
 import { portfolioIdOf, portfolioPath } from '../schemas.ts';
 import type { RealisedGain } from '../queries/exports.ts';
 
-/** What of a portfolio can be exported. */
+/** The kinds of export. */
 const exportKinds = ['transactions', 'realised', 'positions'] as const;
 
 /** Query of `GET /portfolios/:id/export`. */
@@ -77,7 +77,7 @@ export function exportRoutes(deps: ExportDeps): Route[] {
       handler: async (ctx, { params, query, viewer }) => {
         const found = await deps.portfolios.get(portfolioIdOf(params), viewer);
         const wanted = { ...query, year: query.year ?? null };
-        // Of derived rows the portfolio counts as it is when they are: it may have changed while they were waited for.
+        // For derived rows, use the portfolio as it was when they were derived: it may have changed during the wait.
         const standing =
           wanted.kind === 'transactions' ? undefined : await deps.books.standing(found, booksWaitMs);
         const { portfolio = found, assets = [] } = standing ?? {};
@@ -97,7 +97,7 @@ export function exportRoutes(deps: ExportDeps): Route[] {
   ];
 }
 
-/** The first page is read before the head is sent: what fails at once is still an ordinary answer. */
+/** The first page is read before the headers are sent, so that an early failure is still an ordinary error response. */
 async function send(
   ctx: ApiContext,
   { log }: ExportDeps,
@@ -105,7 +105,7 @@ async function send(
     readonly portfolio: Portfolio;
     readonly wanted: Wanted;
     readonly text: AsyncGenerator<string>;
-    /** Refuses when what was sent is not of one state. */
+    /** Throws when the rows sent do not belong to one state. */
     readonly confirm: () => Promise<void>;
   },
 ): Promise<void> {
@@ -134,7 +134,7 @@ async function send(
   try {
     await pipeline(Readable.from(whole()), ctx.res, { signal: AbortSignal.timeout(readingMs) });
   } catch (error) {
-    // The client sees that it is not whole: the connection is cut.
+    // The connection is cut, so that the client sees that the export is incomplete.
     log.debug({ portfolioId: portfolio.id, reason: messageOf(error) }, 'an export stopped early');
   }
 }
@@ -157,7 +157,7 @@ function textOf(
   return linesOf(positionSheet(baseCurrency), [assets], wanted);
 }
 
-/** A piece of text for each page. */
+/** One chunk of text per page. */
 async function* linesOf<Row>(
   sheet: Sheet<Row>,
   pages: AsyncIterable<readonly Row[]> | Iterable<readonly Row[]>,
@@ -182,7 +182,7 @@ async function* linesOf<Row>(
   if (before + end !== '') yield before + end;
 }
 
-/** A number stays one in a spreadsheet; a text never becomes a formula. */
+/** A number stays a number in a spreadsheet; a text never becomes a formula. */
 type Cell = { readonly number: string } | { readonly text: string } | { readonly flag: boolean } | null;
 
 /** Rows of one kind of export. */
@@ -197,7 +197,7 @@ const amount = (value: Amount | null | undefined): Cell =>
 const moment = (value: Date | number | null): Cell =>
   value === null ? null : { text: new Date(value).toISOString() };
 
-/** Transactions, as `pricepoolReader` reads them. */
+/** Transactions, in the form that `pricepoolReader` reads. */
 function transactionSheet(currency: string): Sheet<StoredTransaction> {
   return {
     columns: exportColumns,
@@ -211,7 +211,7 @@ function transactionSheet(currency: string): Sheet<StoredTransaction> {
       amount(sent?.quantity),
       amount(transaction.value),
       text(fee?.asset ?? null),
-      // Of a fee in cash the quantity is its value.
+      // The quantity of a fee in cash is its value.
       amount(fee === null || fee.asset === null ? null : fee.quantity),
       amount(fee?.value),
       text(currency),
@@ -255,7 +255,7 @@ function gainSheet(currency: string): Sheet<RealisedGain> {
   };
 }
 
-/** Positions, those that are given away included: their gains are realised. */
+/** Positions, including closed ones, because their gains are realised. */
 function positionSheet(currency: string): Sheet<Position> {
   return {
     columns: ['asset', 'quantity', 'cost_basis', 'proceeds', 'realised', 'open_lots', 'currency'],
@@ -271,7 +271,7 @@ function positionSheet(currency: string): Sheet<Position> {
   };
 }
 
-/** A line of CSV, with its end. */
+/** A line of CSV, including the line end. */
 function csvLine(cells: readonly Cell[]): string {
   return `${cells.map(csvCell).join(',')}\r\n`;
 }

@@ -1,7 +1,7 @@
 /**
- * Binance's transaction history statement (CSV): one row for each change of a balance. Nothing but the moment joins the rows
- * of a trade; so what is bought, sold and paid in fees in one second of one account is one trade if only one coin came in and
- * one went out, and is refused otherwise, because which belongs to which is not told.
+ * Binance's transaction history statement (CSV): one row for each change of a balance. Only the time connects the rows of a
+ * trade; so what is bought, sold and paid in fees in the same second in one account is one trade if only one coin came in and
+ * one went out, and is refused otherwise, because the rows cannot be paired.
  */
 import { formatAmount, parseAmount } from '../ledger/amount.ts';
 import { isFiat } from '../ledger/fiat.ts';
@@ -17,7 +17,7 @@ import {
 } from './importer.ts';
 
 const columns = ['UTC_Time', 'Account', 'Operation', 'Coin', 'Change'];
-/** What names a row: two accounts may do the same in the same second. */
+/** The fields that identify a row: two accounts may do the same in the same second. */
 const naming = ['User_ID', ...columns];
 
 const fees = new Set(['Fee', 'Transaction Fee']);
@@ -120,7 +120,7 @@ export const binance = {
   rulesFor: (names) => (columns.every((column) => names.includes(column)) ? rules : undefined),
 } as const satisfies Importer;
 
-/** What a row by itself is, or why it is passed over. */
+/** The transaction of a single row, or why it is skipped. */
 function single(row: Row, at: number): ImportedTransaction | string | null {
   const operation = row.cell('Operation');
   if (ownMoves.has(operation)) return 'moves between your own accounts';
@@ -137,7 +137,7 @@ function single(row: Row, at: number): ImportedTransaction | string | null {
   throw new RowError('Operation', `${shown(operation)} of ${shown(row.cell('Change'))} is not known`);
 }
 
-/** The trade that the rows of one moment make, or why they are passed over; null when only cash changed hands. */
+/** The trade that the rows of the same time form, or why they are skipped; null when only cash changed hands. */
 function tradeIn(rows: readonly Row[], at: number): ImportedTransaction | string | null {
   if (isRenaming(rows)) return 'ETH and ETH2 are the same asset: nothing changed hands';
   const isFee = (row: Row): boolean => fees.has(row.cell('Operation'));
@@ -174,8 +174,8 @@ function legOf({ symbol, quantity }: SymbolAmount & { readonly comesIn: boolean 
 }
 
 /**
- * Changes of each coin in one.
- * @throws {RowError} when a coin both came and went: then more than one trade shares the moment, and a difference is none.
+ * Sums the changes of each coin.
+ * @throws {RowError} when a coin both came and went: then more than one trade has this time, and the sum means nothing.
  */
 function sums(rows: readonly Row[]): (SymbolAmount & { readonly comesIn: boolean })[] {
   const totals = new Map<string, bigint>();
@@ -204,6 +204,6 @@ function changeIn(row: Row): { readonly symbol: string; readonly change: string 
   const coin = readSymbol(row.cell('Coin'), 'Coin');
   const change = readNumber(row.cell('Change'), 'Change');
   if (change === '0') throw new RowError('Change', 'must not be 0');
-  // Staked ether is ether; the statement writes both.
+  // Staked ether is ether; the statement uses both names.
   return { symbol: coin === 'ETH2' ? 'ETH' : coin, change };
 }

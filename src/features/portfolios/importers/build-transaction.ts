@@ -1,4 +1,4 @@
-/** What a report tells of a transaction, as the books of one portfolio take it: assets by id, values in its base currency. */
+/** Turns a transaction of a report into one for the books of a portfolio: assets by id, values in its base currency. */
 import { v7 as uuidv7 } from 'uuid';
 import { formatAmount, parseAmount, type Amount } from '../ledger/amount.ts';
 import { checkTransaction, withMarketValues, type TransactionDraft } from '../ledger/check-transaction.ts';
@@ -8,26 +8,26 @@ import type { RecordedTransaction } from '../ledger/recorded-transaction.ts';
 import { ValidationError } from '../../../domain/errors.ts';
 import type { ImportPrices } from './import-prices.ts';
 
-/** What a transaction is made with. */
+/** What building a transaction needs. */
 export interface BuildContext {
-  /** The asset that a symbol stands for. */
+  /** The asset that a symbol means. */
   readonly idOf: (symbol: string) => string | undefined;
   readonly prices: Pick<ImportPrices, 'worth' | 'converted'>;
-  /** Of the report's rows. */
+  /** Columns of the report's rows. */
   readonly columns: ReportRules['columns'];
   readonly importId: string;
   /** Now (ms since the epoch). */
   readonly now: number;
 }
 
-/** Amounts that are stored have at most 20 digits before the point. */
+/** Stored amounts have at most 20 digits before the point. */
 const leastTooLarge = 10n ** 38n;
-/** Longest note that is kept (characters). */
+/** Longest stored note (characters). */
 const longestNote = 500;
 
 /**
  * Builds a transaction.
- * @throws {RowError} naming the column: an asset is not known, a rule is broken, a rate or a price is missing.
+ * @throws {RowError} naming the column: an asset is unknown, a rule is violated, a rate or a price is missing.
  */
 export function buildTransaction(
   imported: ImportedTransaction,
@@ -66,7 +66,7 @@ export function buildTransaction(
   }
 }
 
-/** Without what the API refuses in a note; a character of two halves is never cut in two. */
+/** Removes what the API refuses in a note; never cuts a surrogate pair in two. */
 function noteOf(text: string): string | null {
   const note = text
     .replace(/[\t\n\v\f\r\u0085\u2028\u2029]+/g, ' ')
@@ -126,14 +126,14 @@ function feeOf(imported: ImportedTransaction, context: BuildContext): Transactio
   return { asset, quantity: fee.quantity, value };
 }
 
-/** The first breach of a rule, by the column that the field stands in. */
+/** The first violation, by the column of its field. */
 function rowErrorOf({ fields = [], message }: ValidationError, { columns }: BuildContext): RowError {
   const [first] = fields;
   if (first === undefined) return new RowError(null, message);
   return new RowError(columnOf(columns, first.field), first.message);
 }
 
-/** The column that a field of a transaction is in; of a whole leg or fee the column of its quantity. */
+/** The column of a field of a transaction; for a whole leg or fee, the column of its quantity. */
 function columnOf(columns: ReportRules['columns'], field: string): string | null {
   const other = field === 'fee.value' ? 'fee.quantity' : `${field}.quantity`;
   return columns[field] ?? columns[other] ?? null;

@@ -1,7 +1,10 @@
-/** What the cells of a report hold: numbers, times, symbols and notes, read strictly or refused with the column named. */
+/**
+ * Parses the cells of a report: numbers, times, symbols and notes. Strict: a cell that cannot be read is refused, with its
+ * column named.
+ */
 import { formatAmount, parseAmount } from '../ledger/amount.ts';
 
-/** A row breaks a rule. */
+/** A row that violates a rule. */
 export class RowError extends Error {
   readonly column: string | null;
   readonly reason: string;
@@ -13,20 +16,20 @@ export class RowError extends Error {
   }
 }
 
-/** What Postgres cannot keep (NUL, halves of characters), and what no report has: control characters but tabs and line ends. */
+/** What Postgres cannot store (NUL, lone surrogates), and what no report has: control characters except tabs and line ends. */
 const noText = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f\ud800-\udfff]/u;
 
-/** Whether a text may be kept. */
+/** Whether a text can be stored. */
 export function isText(text: string): boolean {
   return !noText.test(text);
 }
 
-/** Longest note that is kept (characters); what is longer is cut. */
+/** Longest stored note (characters); longer ones are cut. */
 const longestNote = 500;
 /** No exchange has a longer symbol (characters). */
 const longestSymbol = 50;
 
-/** The beginning of a text, `length` characters at most; a character of two halves stays whole. */
+/** The first `length` characters of a text at most; a surrogate pair is never split. */
 export function cut(text: string, length: number): string {
   if (text.length <= length) return text;
   const isHalved = /[\ud800-\udbff]/.test(text.charAt(length - 1));
@@ -48,27 +51,27 @@ export function readSymbol(text: string, column: string, longest = longestSymbol
   return text;
 }
 
-/** How a file writes numbers. */
+/** How a file formats numbers. */
 export interface NumberStyle {
   readonly decimal: '.' | ',';
   /** What separates groups of three digits; undefined when nothing does. */
   readonly thousands?: ',' | '.' | ' ' | "'" | undefined;
 }
 
-/** `1234.56`, and nothing between thousands. */
+/** `1234.56`, without a thousands separator. */
 export const plainStyle: NumberStyle = { decimal: '.' };
 
 const sign = String.raw`(?<sign>-?)`;
 const currencySign = String.raw`(?:[€$£¥₹₩₽₺₴฿₫₱₪]|[A-Z]{0,3}\$)?`;
-/** A longer cell is no number that can be kept; it is not looked at. */
+/** A longer cell cannot be a number that fits, and is not parsed. */
 const longestNumber = 100;
 /** Longer exponents only make numbers that are refused anyway. */
 const exponent = String.raw`(?:[eE](?<exponent>[+-]?\d{1,3}))?`;
 
 /**
- * Canonical decimal text of a number in a report, which may carry a currency sign and an exponent. Strict: groups of thousands
- * must be whole and of the file's style, and what could be read in two ways is refused; so are more than 20 digits before or
- * 18 behind the point.
+ * Canonical decimal text of a number in a report, which may have a currency sign and an exponent. Strict: groups of thousands
+ * must be complete and in the file's style, and ambiguous numbers are refused; so are more than 20 digits before or 18 after
+ * the point.
  * @throws {RowError} naming the column.
  */
 export function readNumber(text: string, column: string, style: NumberStyle = plainStyle): string {
@@ -93,7 +96,7 @@ export function readOptionalNumber(text: string, column: string, style?: NumberS
 }
 
 /**
- * Refuses a minus where the format writes none: what it means there is not told.
+ * Refuses a minus in formats that never write one: its meaning would be unknown.
  * @throws {RowError} naming the column.
  */
 export function checkSign(number: string, column: string): void {
@@ -118,7 +121,7 @@ function patternOf({ decimal, thousands }: NumberStyle): RegExp {
   return pattern;
 }
 
-/** Moves the point by a power of ten, and drops zeros that say nothing. */
+/** Moves the point by a power of ten, and drops redundant zeros. */
 function shifted(whole: string, fraction: string, power: number): string {
   const place = whole.length + power;
   const digits = whole + fraction;
@@ -140,7 +143,7 @@ function example({ decimal, thousands }: NumberStyle): string {
   return `1${thousands ?? ''}234${decimal}56`;
 }
 
-/** A cell, short enough for a message, which may be kept. */
+/** A cell, shortened for a message, in a form that can be stored. */
 export function shown(text: string): string {
   const told = text.length > 40 ? `${cut(text, 40)}…` : text;
   return `"${isText(told) ? told : told.replaceAll(/[^\p{L}\p{N}\p{P}\p{S} ]/gu, '\ufffd')}"`;
@@ -150,8 +153,8 @@ const pattern =
   /^(?<year>\d{4}|\d{2})-(?<month>\d{2})-(?<day>\d{2})[ T](?<time>\d{2}:\d{2}:\d{2})(?<fraction>\.\d{1,9})?(?<zone> UTC|Z|[+-]\d{2}:\d{2})?$/;
 
 /**
- * Moment (ms) of a time in a report, such as `2024-01-31 09:30:00 UTC` or `2024-01-31T09:30:00Z`; without a zone it is UTC,
- * which the exchanges that leave it out state. Two digits of a year are of this century.
+ * The time (ms) in a cell, such as `2024-01-31 09:30:00 UTC` or `2024-01-31T09:30:00Z`; without a zone it is UTC, as the
+ * exchanges that leave it out state. Two-digit years are of this century.
  * @throws {RowError} naming the column.
  */
 export function readTime(text: string, column: string): number {

@@ -1,6 +1,6 @@
 /**
- * Coinbase's transaction report ("Generate report", CSV), from its first form (currency in the names of the columns) to the
- * present one (an ID, currency signs before amounts). Lines of text before the header are the caller's to pass over.
+ * Coinbase's transaction report ("Generate report", CSV), from its first form (currency in the column names) to the present one
+ * (an ID, currency signs before amounts). The caller skips lines of text before the header.
  */
 import { isFiat } from '../ledger/fiat.ts';
 import {
@@ -17,7 +17,7 @@ import {
 import type { ImportedTransaction, Importer, Money, ReportRules, Row, SymbolAmount } from './importer.ts';
 
 interface Columns {
-  /** Null in the first form: it is part of the names. */
+  /** Null in the first form, where it is part of the column names. */
   readonly currency: string | null;
   readonly fixedCurrency: string;
   readonly subtotal: string;
@@ -57,7 +57,7 @@ const transfersOut = new Set(['Send', 'Pro Deposit', 'Exchange Deposit']);
 const transfersIn = new Set(['Receive', 'Pro Withdrawal', 'Exchange Withdrawal']);
 const purchases = new Set(['Buy', 'Advanced Trade Buy', 'Advance Trade Buy']);
 const sales = new Set(['Sell', 'Advanced Trade Sell', 'Advance Trade Sell']);
-/** Against cash always, so that an old report without notes can be read. */
+/** Always against cash, so that an old report without notes can be read. */
 const notesMayLack = new Set(['Buy', 'Sell']);
 const ownMoves = new Set([
   'Cash to Savings',
@@ -77,7 +77,7 @@ const traded = new RegExp(
 );
 const notesStyle = { decimal: '.', thousands: ',' } as const;
 
-/** Coinbase's staked ether, which was ether all along. */
+/** Coinbase's name for staked ether, which is the same asset as ether. */
 function symbolOf(asset: string): string {
   return asset === 'ETH2' ? 'ETH' : asset;
 }
@@ -94,7 +94,7 @@ function rulesOf(columns: Columns): ReportRules {
       'sent.quantity': 'Quantity Transacted',
       'fee.asset': columns.fees,
       'fee.quantity': columns.fees,
-      // What something was converted to.
+      // The asset that something was converted to.
       'swap.received.asset': 'Notes',
     },
     read: (row) => transactionOf(row, columns),
@@ -117,7 +117,7 @@ export const coinbase = {
   },
 } as const satisfies Importer;
 
-/** Whether a transfer and the row behind it are the two halves of ETH2 becoming ETH. */
+/** Whether a transfer and the row after it are the two halves of ETH2 becoming ETH. */
 function isRenaming(a: Row, b: Row): boolean {
   const assets = [a.cell('Asset'), b.cell('Asset')];
   const kind = a.cell('Transaction Type');
@@ -131,7 +131,7 @@ function isRenaming(a: Row, b: Row): boolean {
   );
 }
 
-/** What a row is, or why it is passed over. */
+/** The transaction of a row, or why it is skipped. */
 function transactionOf(row: Row, columns: Columns): ImportedTransaction | string | null {
   const kind = row.cell('Transaction Type');
   const at = readTime(row.cell('Timestamp'), 'Timestamp');
@@ -154,7 +154,7 @@ function transactionOf(row: Row, columns: Columns): ImportedTransaction | string
 }
 
 /**
- * Reports of today write what goes out with a minus, and of some kinds what it was worth as well; nothing else has one.
+ * Current reports write outgoing quantities with a minus, and for some kinds the value as well; nothing else has one.
  * @throws {RowError} naming the column.
  */
 function checkSigns(row: Row, { subtotal, total, fees }: Columns, goesOut: boolean): void {
@@ -184,7 +184,7 @@ function trade(
     : { ...base, type: 'sell', received: null, sent: own, value, fee: paid };
 }
 
-/** What a trade was against, where that is not cash. Only the notes tell. */
+/** The other side of a trade that is not against cash. Only the notes have it. */
 function counterpart(row: Row, own: SymbolAmount): SymbolAmount | null {
   const note = row.cell('Notes');
   const [, quantity, symbol, otherQuantity = '', otherSymbol = ''] = traded.exec(note) ?? [];
@@ -216,7 +216,7 @@ function conversion(
   throw new RowError('Notes', `${own.symbol} was converted to another quantity of itself`);
 }
 
-/** The columns and the notes of a row must tell the same. */
+/** Checks that the columns and the notes of a row agree. */
 function checkNote(own: SymbolAmount, quantity: string, symbol = ''): void {
   if (symbolOf(symbol) !== own.symbol || readNumber(quantity, 'Notes', notesStyle) !== own.quantity) {
     throw new RowError('Notes', 'do not match Asset and Quantity Transacted');

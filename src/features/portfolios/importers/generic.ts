@@ -1,6 +1,6 @@
 /**
- * Any CSV with one transaction in a row, by a mapping that says which column holds what. Nothing is guessed: how numbers are
- * written is part of the mapping, and words for types that it does not know are refused.
+ * Any CSV with one transaction per row, with a mapping of its columns. Nothing is guessed: the format of numbers is part of the
+ * mapping, and type words that it does not contain are refused.
  */
 import { transactionTypes, type TransactionType } from '../../../domain/bookkeeping.ts';
 import { ValidationError, type FieldProblem } from '../../../domain/errors.ts';
@@ -46,12 +46,12 @@ export interface GenericMapping {
     readonly value?: ColumnChoice | undefined;
     readonly valueCurrency?: ColumnChoice | undefined;
     readonly note?: ColumnChoice | undefined;
-    /** What names a row for ever; without it all its cells do. */
+    /** The column that identifies a row permanently; without it, all cells together do. */
     readonly id?: ColumnChoice | undefined;
   };
-  /** Words of the type column and what they mean; `trade` is a purchase, sale or swap, as its legs say. */
+  /** Words of the type column and their meaning; `trade` is a purchase, sale or swap, depending on its legs. */
   readonly types: Readonly<Record<string, TransactionType | 'trade'>>;
-  /** `1234.56` when absent. */
+  /** Absent: `1234.56`. */
   readonly numbers?: NumberStyle | undefined;
 }
 
@@ -70,8 +70,8 @@ type Cells = (column: ColumnName) => { readonly text: string; readonly name: str
 
 /**
  * A reader of rows under a header by a mapping.
- * @throws {ValidationError} when the mapping names columns that the header has not or has twice, or types that there are not;
- * or when the header itself cannot be read.
+ * @throws {ValidationError} when the mapping names columns that the header does not have or has twice, or unknown types; or
+ * when the header itself cannot be read.
  */
 export function genericReader(header: readonly string[], mapping: GenericMapping): ReportReader {
   checkHeader(header);
@@ -156,7 +156,7 @@ function transactionOf(cells: Cells, mapping: GenericMapping, line: number): Imp
   return { ...when, type, received, sent, value, fee: fee === null ? null : feeOf(fee) };
 }
 
-/** A row with two legs that calls itself something else than it is, is refused; a fee is what is left of one in cash. */
+/** Refuses a row with two legs whose type does not match them; a row with only a fee becomes a fee. */
 function checked(
   transaction: ImportedTransaction | null,
   type: TransactionType | 'trade',
@@ -175,8 +175,8 @@ function legIn(
   const [symbol, quantity] = [cells(symbolColumn), cells(quantityColumn)];
   const number = readOptionalNumber(quantity.text, quantity.name, style);
   if (number === null || number === '0') return null;
-  // Only what goes out is written with a minus by some; elsewhere nobody knows what one means.
-  if (quantityColumn !== 'sentQuantity') checkSign(number, quantity.name);
+  // Some files write outgoing quantities with a minus; elsewhere its meaning is unknown.
+  if (quantityColumn !== 'givenQuantity') checkSign(number, quantity.name);
   return { symbol: readSymbol(symbol.text, symbol.name), quantity: magnitude(number) };
 }
 

@@ -1,6 +1,6 @@
 /**
- * Prices that an import needs: stored daily closes, of assets in the base currency of the portfolio, and of bitcoin in the
- * currencies that a report states values in. They give the rate of a day: what one bitcoin cost in the one and in the other.
+ * Prices that an import needs: stored daily closes of assets in the base currency of the portfolio, and of bitcoin in the
+ * currencies in which a report states values. Two closes of bitcoin give the exchange rate of a day.
  */
 import { mulDiv, type Amount } from '../ledger/amount.ts';
 import { amountOfPrice, valueAt } from '../ledger/price.ts';
@@ -11,26 +11,26 @@ import type { FindMarketValues, MarketValue, WorthAsked } from '../valuation/mar
 const dayMs = 86_400_000;
 /** Day of the first block of Bitcoin: there are no prices before it. */
 const earliest = Date.UTC(2009, 0, 3);
-/** What is quoted in every currency. */
+/** An asset that has prices in every currency. */
 const rateAsset = 'bitcoin';
-/** Series that are held at once (some 100 KB each at most): more than a page of rows can need. */
+/** Most series in memory (some 100 KB each at most): more than a page of rows can need. */
 const mostSeries = 3_000;
 
-/** The rates that one currency was converted at. */
+/** The rates that were used to convert one currency. */
 export interface ToldRate {
   readonly from: string;
   readonly to: string;
-  /** Days that a rate was taken of, the first and the last of them (`2024-01-31`). */
+  /** Number of days with a rate, and the first and the last of them (`2024-01-31`). */
   readonly days: number;
   readonly first_day: string;
   readonly last_day: string;
-  /** What one unit was worth, at least and at most. */
+  /** The lowest and the highest value of one unit. */
   readonly lowest: number;
   readonly highest: number;
   readonly source: string;
 }
 
-/** Prices of one import. What is asked for must have been prepared. */
+/** Prices of one import. They must be prepared before they are read. */
 export class ImportPrices {
   readonly #deps: ConstructorParameters<typeof ImportPrices>[0];
   /** By `<currency>:<asset>`; empty where nothing is stored. */
@@ -40,7 +40,7 @@ export class ImportPrices {
 
   constructor(deps: {
     readonly closes: CandleQueries['dailyCloses'];
-    /** What is of the last 24 hours is worth what the cached quote says, as with any transaction. */
+    /** For the last 24 hours the cached quote is used, as with any transaction. */
     readonly findMarketValues: FindMarketValues;
     /** Base currency of the portfolio. */
     readonly base: string;
@@ -50,7 +50,7 @@ export class ImportPrices {
     this.#deps = deps;
   }
 
-  /** Reads what some rows need: the worth of assets at moments, and the rates of currencies. */
+  /** Loads the prices that some rows need: values of assets at given times, and rates of currencies. */
   async prepare(worth: readonly WorthAsked[], currencies: Iterable<string>): Promise<void> {
     const { base, findMarketValues } = this.#deps;
     const recent = worth.filter(({ at }) => this.#isRecent(at));
@@ -61,14 +61,14 @@ export class ImportPrices {
     for (const currency of foreign) await this.#read(currency, [rateAsset]);
   }
 
-  /** Worth of a quantity at the close of its UTC day; null where none is stored. */
+  /** Value of a quantity at the close of its UTC day; null when none is stored. */
   worth(asset: string, quantity: Amount, at: number): Amount | null {
     if (this.#isRecent(at)) return this.#recent({ asset, quantity }, at);
     const close = this.#close(this.#deps.base, asset, at);
     return close === undefined ? null : valueAt(quantity, close);
   }
 
-  /** An amount of a currency in the base currency, by the rate of the UTC day; null where there is none. */
+  /** An amount of a currency converted to the base currency, at the rate of the UTC day; null when there is none. */
   converted(amount: Amount, currency: string, at: number): Amount | null {
     const { base } = this.#deps;
     if (currency === base) return amount;
@@ -79,7 +79,7 @@ export class ImportPrices {
     return divisor === 0n ? null : mulDiv(amount, amountOfPrice(own), divisor);
   }
 
-  /** The rates that were taken. */
+  /** The rates that were used. */
   rates(): readonly ToldRate[] {
     return [...this.#used].map(([currency, { days, lowest, highest }]) => ({
       from: currency,
@@ -128,7 +128,7 @@ export class ImportPrices {
   }
 }
 
-/** Place of the first day that is not before `day`. */
+/** Index of the first day that is not before `day`. */
 function placeOf(days: readonly number[], day: number): number {
   let [low, high] = [0, days.length];
   while (low < high) {

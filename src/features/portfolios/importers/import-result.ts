@@ -4,7 +4,7 @@ import type { ProblemList } from './problem-list.ts';
 import type { Staged } from './stage-report.ts';
 import type { TakenSymbol } from './symbol-resolver.ts';
 
-/** JSON text of what an import, or a dry run of it, has come to. */
+/** JSON text of the result of an import, or of a dry run. */
 export function importResult({
   record,
   staged,
@@ -14,17 +14,17 @@ export function importResult({
 }: {
   readonly record: ImportRecord;
   readonly staged: Staged;
-  /** Transactions that the portfolio had already. */
+  /** Transactions that the portfolio already had. */
   readonly duplicates: number;
   /** Transactions that would have made a holding negative. */
   readonly refused: number;
-  /** Transactions that came in, or in a dry run would. */
+  /** Transactions that were added, or would be in a dry run. */
   readonly added: number;
   readonly isWritten: boolean;
   readonly problems: ProblemList;
   readonly resolved: Readonly<Record<string, TakenSymbol>>;
   readonly rates: readonly ToldRate[];
-  /** Of a dry run: the first transactions that would come in. */
+  /** For a dry run: the first transactions that would be added. */
   readonly samples: readonly object[] | undefined;
 }): string {
   return JSON.stringify({

@@ -1,8 +1,8 @@
 /**
- * What all importers of reports have in common. An importer is one file: the name of its report, how the header is recognised
- * and what its rows mean; formats.ts lists them. A reader takes the records of a file one by one and reports what came of them:
- * it holds rows back only while others may belong to the same transaction. Symbols are the report's: which asset each stands
- * for is decided later.
+ * What all importers of reports have in common. An importer is one file: the name of its report, how its header is recognised
+ * and what its rows mean; formats.ts lists them. A reader takes the records of a file one by one and reports their outcomes: it
+ * holds rows back only while others may belong to the same transaction. Symbols are the report's: they are resolved to assets
+ * later.
  */
 import { createHash } from 'node:crypto';
 import { ValidationError } from '../../../domain/errors.ts';
@@ -10,7 +10,7 @@ import { isFiat } from '../ledger/fiat.ts';
 import type { TransactionType } from '../../../domain/bookkeeping.ts';
 import { isText, RowError } from './cells.ts';
 
-/** A quantity of what a report calls by a symbol. Plain decimal text, more than 0. */
+/** A quantity with the symbol that the report uses. Plain decimal text, more than 0. */
 export interface SymbolAmount {
   readonly symbol: string;
   readonly quantity: string;
@@ -28,27 +28,27 @@ export interface ImportedTransaction {
   readonly type: TransactionType;
   /** Milliseconds since the Unix epoch. */
   readonly at: number;
-  /** The first line that it is on: its place among others of the same moment. */
+  /** The first line that it is on: its order among others of the same time. */
   readonly sequence: number;
   readonly received: SymbolAmount | null;
   readonly sent: SymbolAmount | null;
-  /** As Transaction.value, but in the report's currency; null where the report has none. */
+  /** As Transaction.value, but in the report's currency; null when the report has none. */
   readonly value: Money | null;
   /** An asset or cash. */
   readonly fee: SymbolAmount | Money | null;
-  /** What a fee in an asset was worth, in the report's currency; absent where the report does not say. */
+  /** The value of a fee in an asset, in the report's currency; absent when the report does not say. */
   readonly feeValue?: Money | null | undefined;
   readonly note: string | null;
-  /** The id that it had where it comes from; absent where it had none. */
+  /** The id from the exporting system; absent when it had none. */
   readonly id?: string | undefined;
 }
 
-/** What came of one or more rows. */
+/** The outcome of one or more rows. */
 export type RowOutcome =
   | {
       readonly kind: 'transaction';
       readonly lines: readonly number[];
-      /** The same for the same rows, whenever and in whatever file they come. */
+      /** The same for the same rows in any file at any time. */
       readonly fingerprint: string;
       readonly transaction: ImportedTransaction;
     }
@@ -64,7 +64,7 @@ export type RowOutcome =
 /** A record under its header. */
 export interface Row {
   readonly line: number;
-  /** The trimmed cell under a column of the header; empty when the header has no such column. */
+  /** The trimmed cell of a column; empty when the header has no such column. */
   cell(column: string): string;
   /** All cells. */
   readonly record: readonly string[];
@@ -76,8 +76,8 @@ interface JoinedRow {
   /** Milliseconds since the Unix epoch. */
   readonly at: number;
   /**
-   * The transaction of all rows of a key, or the reason why they are passed over; null when only cash changed hands.
-   * @param at moment of the first of them.
+   * The transaction of all rows of a key, or the reason why they are skipped; null when only cash changed hands.
+   * @param at time of the first of them.
    */
   readonly join: (rows: readonly Row[], at: number) => ImportedTransaction | string | null;
 }
@@ -85,35 +85,35 @@ interface JoinedRow {
 /** The rules of the rows under a header. */
 export interface ReportRules {
   /**
-   * In which column each field of a transaction is, such as `received.quantity`, so that a problem can name it. Where a type has
-   * a field elsewhere, its name goes before: `swap.received.asset`.
+   * The column of each field of a transaction, such as `received.quantity`, so that a problem can name it. If the column
+   * depends on the type, the key has a prefix: `swap.received.asset`.
    */
   readonly columns: Readonly<Partial<Record<string, string>>>;
   /**
-   * What a row is: a transaction, a part of one, or the reason why it is passed over; null is a row of cash alone.
-   * @throws {RowError} when it breaks a rule.
+   * The outcome of a row: a transaction, a part of one, or the reason why it is skipped; null for a row of cash alone.
+   * @throws {RowError} when it violates a rule.
    */
   read(row: Row): ImportedTransaction | JoinedRow | string | null;
-  /** What names the rows of a transaction for ever: fields to make a fingerprint of, or the fingerprint itself. */
+  /** What identifies the rows of a transaction permanently: fields to make a fingerprint of, or the fingerprint itself. */
   fingerprint(rows: readonly Row[]): readonly string[] | string;
-  /** Why nothing changed hands by a transaction and the row behind it; undefined when each of them counts. */
+  /** Why a transaction and the row after it cancel each other; undefined when each of them counts. */
   cancels?(row: Row, next: Row): string | undefined;
 }
 
 /** One kind of report. */
 export interface Importer {
-  /** As clients name it. */
+  /** The name that clients use. */
   readonly name: string;
-  /** The rules for a header, by its trimmed names; undefined when it is not the header of this report. */
+  /** The rules for a header, given its trimmed names; undefined when it is not the header of this report. */
   rulesFor(names: readonly string[]): ReportRules | undefined;
 }
 
 /** Reads the rows under a header. */
 export interface ReportReader {
   readonly columns: ReportRules['columns'];
-  /** What is known after this record. */
+  /** The outcomes that are known after this record. */
   read(record: readonly string[], line: number): RowOutcome[];
-  /** What was held back. */
+  /** The outcomes that were held back. */
   end(): RowOutcome[];
 }
 
@@ -180,7 +180,7 @@ export function createReader(format: string, header: readonly string[], rules: R
   };
 }
 
-/** What `read` returns, with a {@link RowError} as a problem of each line. Other errors pass. */
+/** The result of `read`, with a {@link RowError} as a problem of each line. Other errors are rethrown. */
 function outcomesOf(lines: readonly number[], read: () => RowOutcome[]): RowOutcome[] {
   try {
     return read();
@@ -206,7 +206,7 @@ function fingerprintsOf(format: string): (fields: readonly string[]) => string {
   };
 }
 
-/** Rows of one transaction that lie further apart (ms) in a report are not found. */
+/** Rows of one transaction that are further apart (ms) in a report are not joined. */
 const windowMs = 60_000;
 /** Rows held back at once: more than any exchange writes in a minute. */
 const mostHeld = 20_000;
@@ -214,21 +214,24 @@ const mostHeld = 20_000;
 const mostRows = 1_000;
 
 interface Group extends JoinedRow {
-  /** Empty once there were too many: those that come then are refused one by one. */
+  /** Empty after there were too many: later ones are then refused one by one. */
   rows: Row[];
   isOverfull: boolean;
 }
 
 /**
- * Groups of rows by a key. Reports run in time, forwards or backwards, so the group that was started first is complete when a
- * row of more than a minute before or after it comes; nothing else is held in memory. Where a report does not run in time,
- * groups may wait for one that was started before them. A group of more than 1,000 rows is refused, row by row.
+ * Groups rows by a key. Reports are in order of time, forwards or backwards, so the group that was started first is complete
+ * when a row of more than a minute before or after it comes; nothing else is held in memory. If a report is not in order of
+ * time, groups may wait for one that was started before them. A group of more than 1,000 rows is refused, row by row.
  */
 function rowGroups(
   settle: (rows: readonly Row[], join: JoinedRow['join'], at: number) => RowOutcome[],
 ): Pick<ReportReader, 'end'> & { add(row: Row, joined: JoinedRow): RowOutcome[] } {
   const groups = new Map<string, Group>();
-  /** In the order in which they were started, from `oldest` on. (To find the first of a map takes as long as many were deleted.) */
+  /**
+   * In the order in which they were started, from `oldest` on. (Finding the first entry of a map takes time proportional to the
+   * number of deleted ones.)
+   */
   let started: Group[] = [];
   let oldest = 0;
   let held = 0;
@@ -277,13 +280,13 @@ function rowGroups(
   };
 }
 
-/** Columns of a report: more than any has. */
+/** Most columns of a report: more than any has. */
 const mostColumns = 500;
 /** Longest name of a column (characters). */
 const longestName = 200;
 
 /**
- * What every header keeps: the problems of rows state its names.
+ * Checks that apply to every header, because the problems of rows quote its names.
  * @throws {ValidationError} naming the header.
  */
 export function checkHeader(header: readonly string[]): void {
@@ -296,7 +299,7 @@ export function checkHeader(header: readonly string[]): void {
   throw new ValidationError('The header cannot be read', [{ field: 'header', message }]);
 }
 
-/** What a trade is made of, as the report's rows state it. */
+/** The parts of a trade, as the report's rows state them. */
 type TradeParts = Pick<ImportedTransaction, 'at' | 'sequence'> & {
   readonly received: SymbolAmount;
   readonly sent: SymbolAmount;
@@ -305,8 +308,8 @@ type TradeParts = Pick<ImportedTransaction, 'at' | 'sequence'> & {
 };
 
 /**
- * A trade: a purchase or sale where one side is cash, a swap where none is. Where both are, only a fee in an asset is a matter
- * of ours; null without one.
+ * A trade: a purchase or sale when one side is cash, a swap when none is. When both are cash, only a fee in an asset matters to
+ * us; null without one.
  */
 export function tradeOf({
   received,
@@ -324,7 +327,7 @@ export function tradeOf({
   return { ...rest, type: 'swap', received, sent, value: null };
 }
 
-/** The fee of what is no matter of ours itself: an asset was spent; null when it was cash or there is none. */
+/** The fee of something that itself is outside the books: an asset was spent; null when the fee was cash or there is none. */
 export function feeAlone({
   fee,
   ...rest
@@ -333,7 +336,7 @@ export function feeAlone({
   return { ...rest, type: 'fee', received: null, sent: fee, value: null, fee: null };
 }
 
-/** A fee as cash where its symbol is money. */
+/** The fee, as cash if its symbol is a currency. */
 export function feeOf(fee: SymbolAmount): SymbolAmount | Money {
   return isFiat(fee.symbol) ? moneyOf(fee) : fee;
 }

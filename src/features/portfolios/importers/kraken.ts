@@ -1,7 +1,7 @@
 /**
  * Kraken's ledgers (CSV): one row for each change of a balance; the rows of a trade share their `refid`. `amount` does not
- * contain `fee`: balance = balance before + amount − fee. Columns and types as Kraken explains them in "How to interpret
- * Ledger history fields".
+ * include `fee`: balance = balance before + amount − fee. Columns and types as Kraken explains them in "How to interpret Ledger
+ * history fields".
  */
 import { isFiat } from '../ledger/fiat.ts';
 import {
@@ -26,18 +26,18 @@ import {
 
 const columns = ['txid', 'refid', 'time', 'type', 'asset', 'amount', 'fee'];
 
-/** Names that do not follow from a rule. */
+/** Names that follow no rule. */
 const oldNames: ReadonlyMap<string, string> = new Map([
   ['XBT', 'BTC'],
   ['XDG', 'DOGE'],
   ['ETH2', 'ETH'],
 ]);
-/** Assets that Kraken writes with a leading X (coins) or Z (money). */
+/** Assets that Kraken writes with a leading X (coins) or Z (currencies). */
 const prefixed = /^(?:X(ETC|ETH|LTC|MLN|REP|XBT|XDG|XLM|XMR|XRP|ZEC)|Z(AUD|CAD|EUR|GBP|JPY|USD))$/;
-/** Staked, bonded (for so many days), opted in, or held back: still the same asset. */
+/** Staked, bonded (for a number of days), opted in, or held back: still the same asset. */
 const suffix = /^(.+?)(?:\d{2})?\.(?:S|M|F|B|P|T|HOLD)$/;
 
-/** Usual symbol of an asset in Kraken's writing: `XXBT` and `XBT.M` are `BTC`, `DOT28.S` is `DOT`. */
+/** Usual symbol of an asset for Kraken's name: `XXBT` and `XBT.M` are `BTC`, `DOT28.S` is `DOT`. */
 export function krakenSymbol(asset: string): string {
   const bare = suffix.exec(asset)?.[1] ?? asset;
   const [, coin, money] = prefixed.exec(bare) ?? [];
@@ -88,7 +88,7 @@ export const kraken = {
   rulesFor: (names) => (columns.every((column) => names.includes(column)) ? rules : undefined),
 } as const satisfies Importer;
 
-/** What a row by itself is, or why it is passed over. */
+/** The transaction of a single row, or why it is skipped. */
 function single(row: Row, at: number): ImportedTransaction | string | null {
   const [type, subtype] = [row.cell('type'), row.cell('subtype')];
   if (ownSubtypes.has(subtype)) return 'moves between your own accounts';
@@ -122,7 +122,7 @@ function isReward(type: string, subtype: string): boolean {
   );
 }
 
-/** The trade that rows of one `refid` make; null when only cash changed hands. */
+/** The trade of the rows with one `refid`; null when only cash changed hands. */
 function tradeIn(rows: readonly Row[], at: number): ImportedTransaction | null {
   const legs = rows.map((row) => ({
     symbol: symbolIn(row),

@@ -1,6 +1,6 @@
 /**
- * Pricepool's own export of transactions (CSV): everything is stated, and assets stand there by their ids, so that what is
- * exported of one portfolio and imported into another comes out the same.
+ * Pricepool's own export of transactions (CSV): everything is stated, and assets are given by id, so that an export of one
+ * portfolio can be imported into another without any difference.
  */
 import { transactionTypes } from '../../../domain/bookkeeping.ts';
 import { checkSign, readNote, readNumber, readSymbol, readTime, RowError, shown } from './cells.ts';
@@ -24,7 +24,7 @@ export const exportColumns = [
   'fingerprint',
 ] as const;
 
-/** What a spreadsheet may take for a formula, and what looks as if it had been guarded against that. */
+/** What a spreadsheet may read as a formula, and what looks as if it had been guarded against that. */
 const formulaStart = /^'*[=+\-@＝＋－＠\t\r]/;
 const guarded = /^'+[=+\-@＝＋－＠\t\r]/;
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
@@ -32,7 +32,7 @@ const longestFingerprint = 100;
 /** Longest id of an asset (characters). */
 const longestId = 128;
 
-/** A text as an export writes it: with an apostrophe before what a spreadsheet may take for a formula. */
+/** A text in the form of an export: with an apostrophe before anything that a spreadsheet may read as a formula. */
 export function guardedText(text: string): string {
   return formulaStart.test(text) ? `'${text}` : text;
 }
@@ -63,7 +63,7 @@ const rulesOf = (sent: 'sent' | 'given'): ReportRules => ({
   },
 });
 
-/** An export of ours. */
+/** Our own export. */
 export const pricepool = {
   name: 'pricepool',
   rulesFor(names) {
@@ -119,8 +119,8 @@ function moneyIn(row: Row, column: 'value' | 'fee_value'): Money | null {
   return { currency, amount };
 }
 
-/** Nothing in an export is less than 0. */
-function amountIn(row: Row, column: Column): string | null {
+/** No amount in an export is below 0. */
+function amountIn(row: Row, column: (typeof exportColumns)[number]): string | null {
   const text = cell(row, column);
   if (text === '') return null;
   const amount = readNumber(text, column);

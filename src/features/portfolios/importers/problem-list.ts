@@ -8,7 +8,7 @@ export interface RowProblem {
   readonly reason: string;
 }
 
-/** Problems that a result tells; the others are counted. */
+/** Problems listed in a result; the others are only counted. */
 const mostTold = 1_000;
 /** Longest reason that is reported (characters). */
 const longestReason = 300;

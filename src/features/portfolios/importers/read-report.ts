@@ -7,16 +7,16 @@ import { coinbase } from './coinbase.ts';
 import { kraken } from './kraken.ts';
 import { pricepool } from './pricepool.ts';
 
-/** The importers of reports that are known by their header, in the order in which they are tried. */
+/** The importers of reports that are recognised by their header, in the order in which they are tried. */
 const importers = [coinbase, binance, kraken, pricepool] as const;
 
 type ReportFormat = (typeof importers)[number]['name'];
-/** Names of the reports that are known by their header. A generic CSV needs a mapping: see genericReader. */
+/** Names of the reports that are recognised by their header. A generic CSV needs a mapping: see genericReader. */
 const reportFormats: readonly ReportFormat[] = importers.map(({ name }) => name);
 
 /**
- * The report that a record is the header of; undefined when it is none, as a line of text before the header.
- * @throws {ValidationError} when a known header names a column twice, or has too many or such that are no text.
+ * The report whose header the record is; undefined when it is not a header, such as a line of text before it.
+ * @throws {ValidationError} when a known header names a column twice, or has too many names or names that are not text.
  */
 export function reportUnder(
   record: readonly string[],
@@ -34,40 +34,40 @@ export function reportUnder(
   return undefined;
 }
 
-/** What a file may be said to be. */
+/** The formats that a client can choose. */
 export const importFormats = ['auto', ...reportFormats, 'generic'] as const;
 
-/** What a file was found to be. */
+/** The format that was detected. */
 export type FoundFormat = ReportFormat | 'generic';
 
-/** How a file is to be read. */
+/** How to read a file. */
 export interface ReadingWish {
   readonly format: (typeof importFormats)[number];
-  /** For `generic`; with `auto` it says that the file is that. */
+  /** For `generic`; with `auto`, a mapping makes the file generic. */
   readonly mapping: GenericMapping | null;
 }
 
-/** Some rows of a file, and what came of them. */
+/** Some rows of a file, and their outcomes. */
 export interface ReportPage {
   readonly format: FoundFormat;
   readonly columns: ReportReader['columns'];
   readonly outcomes: readonly RowOutcome[];
   /** Rows under the header so far. */
   readonly rows: number;
-  /** Characters read so far, about. */
+  /** Characters read so far, approximately. */
   readonly position: number;
 }
 
 /** Most rows of a file. */
 const mostRows = 200_000;
-/** Lines of text that may stand before the header. */
+/** Most lines of text before the header. */
 const longestPreamble = 50;
-/** Rows of a page. */
+/** Rows per page. */
 const pageRows = 1_000;
 
 /**
  * Reads a report page by page.
- * @throws {AppError} (`header_not_found`, `header_not_valid`, `too_many_rows`): nothing can be read, or not all.
+ * @throws {AppError} (`header_not_found`, `header_not_valid`, `too_many_rows`): the file cannot be read, or not completely.
  */
 export async function* readReport(
   records: AsyncIterable<FileRecord>,
@@ -122,7 +122,7 @@ function reportOf(cells: readonly string[], { format, mapping }: ReadingWish): R
   }
 }
 
-/** The fields of a job's error are its message. */
+/** Puts the fields into the message, because a job's error has no fields. */
 function badHeader({ message, fields = [] }: ValidationError): AppError {
   const told = fields.map((each) => `${each.field}: ${each.message}`).join('; ');
   return new AppError(`${message}: ${told}`, { code: 'header_not_valid', status: 422 });

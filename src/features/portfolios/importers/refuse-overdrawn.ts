@@ -4,9 +4,9 @@ import type { ImportStaging, StagedExchange } from '../queries/import-staging.ts
 import type { RowProblem } from './problem-list.ts';
 
 /**
- * Takes out the staged transactions that would make a holding negative, as {@link BookWalk} tells them: what is in the
- * portfolio stays covered, of staged ones that compete the earlier gets it, and what a refused swap would have brought in does
- * not count. Movements are read once; those of the portfolio are not kept. Returns the number of transactions taken out.
+ * Removes the staged transactions that would make a holding negative, as {@link BookWalk} finds them: existing transactions
+ * stay covered, the earlier of competing staged ones gets the holding, and what a refused swap would have brought in does not
+ * count. Movements are read once; those of the portfolio are not kept. Returns the number of transactions removed.
  */
 export async function refuseOverdrawn(
   staging: Pick<ImportStaging, 'overdrawnAssets' | 'exchanges' | 'movements' | 'drop'>,
@@ -16,7 +16,7 @@ export async function refuseOverdrawn(
     onPage,
   }: {
     readonly onRefused: (problem: RowProblem) => void;
-    /** Told after each page of movements; what it throws ends the walk. */
+    /** Called after each page of movements; an error thrown here ends the walk. */
     readonly onPage: () => void;
   },
 ): Promise<number> {
@@ -44,7 +44,7 @@ export async function refuseOverdrawn(
   return refused.size;
 }
 
-/** The assets that can lack something: those that do, and what is brought by what may be refused for that. */
+/** The assets that can be short: the overdrawn ones, and those brought in by transactions that may be refused for that. */
 function assetsFrom(overdrawn: readonly string[], exchanges: readonly StagedExchange[]): readonly string[] {
   const broughtFor = new Map<string, string[]>();
   for (const { sent, brought } of exchanges) {
@@ -53,7 +53,7 @@ function assetsFrom(overdrawn: readonly string[], exchanges: readonly StagedExch
     else known.push(brought);
   }
   const assets = new Set(overdrawn);
-  // What is added on the way is come to, too.
+  // The loop also visits the assets added on the way.
   for (const asset of assets) for (const brought of broughtFor.get(asset) ?? []) assets.add(brought);
   return [...assets];
 }

@@ -6,21 +6,21 @@ import { AppError } from '../../../domain/errors.ts';
 export interface FileRecord {
   readonly cells: readonly string[];
   readonly line: number;
-  /** Characters read so far, about. */
+  /** Characters read so far, approximately. */
   readonly position: number;
 }
 
-/** Longest record (characters): what is longer is a quoted cell that nobody closed. */
+/** Longest record (characters): a longer one is an unclosed quoted cell. */
 const longestRecord = 64 * 1024;
 
 /**
- * The records of a CSV text, whatever its line ends are, and whether or not they lie in quoted cells. Empty lines are none.
- * Cells are data: what a spreadsheet would take for a formula is text here.
- * @throws {AppError} (`file_unreadable`) telling the line from which on nothing can be made out.
+ * The records of a CSV text with any line ends, including line ends in quoted cells. Empty lines are skipped. Cells are data:
+ * what a spreadsheet would read as a formula is text here.
+ * @throws {AppError} (`file_unreadable`) with the line from which on nothing can be read.
  */
 export async function* recordsOf(text: AsyncIterable<string>): AsyncGenerator<FileRecord> {
   const source = Readable.from(text);
-  // As parsed: an error overtakes the records that wait to be read.
+  // In the parser's order: an error overtakes the records that wait to be read.
   let last = 0;
   const parser = parse({
     on_record: (record: string[], { lines }) => {
@@ -33,7 +33,7 @@ export async function* recordsOf(text: AsyncIterable<string>): AsyncGenerator<Fi
     record_delimiter: ['\r\n', '\n', '\r'],
     max_record_size: longestRecord,
   });
-  // What breaks the source, or ends it early, breaks the parser, which is what is read here.
+  // An error or an early end of the source ends the parser, which is what is read here.
   pipeline(source, parser, () => undefined);
   try {
     for await (const each of parser) {

@@ -32,12 +32,12 @@ const tag = 'Portfolios';
 const path = '/api/v1/portfolios/:id';
 const missing = 'Portfolio not found';
 
-/** Importing, and what was imported. */
+/** Routes for importing, and for listing imports. */
 export function importRoutes(deps: ImportDeps): Route[] {
   return [submit({ ...deps, forget: createForget(deps) }), list(deps), read(deps)];
 }
 
-/** With the way to delete an upload that came to nothing. */
+/** With a function that deletes an upload that was not used. */
 type SubmitImportDeps = ImportDeps & { readonly forget: (id: string) => Promise<void> };
 
 function submit(deps: SubmitImportDeps): Route {
@@ -111,7 +111,7 @@ async function submitImport(
     isDryRun: wish.dry_run ?? false,
   };
   const workKey = workKeyOf('transactions.import', submission);
-  // The same file asked for in the same way is the same request, whatever it is called.
+  // The same file with the same options is the same request, whatever its name.
   const asked = { ...wish, sha256 };
   await submitJob(ctx, deps, {
     viewer,
@@ -119,20 +119,20 @@ async function submitImport(
     body: asked,
     request: { name: 'transactions.import', submission, total: 100 },
     onAccepted: (job) => {
-      // An idempotency key has found the job of an earlier upload: this one is of no use.
+      // An idempotency key has found the job of an earlier upload: this one is not needed.
       if (job.workKey !== workKey) void deps.forget(id);
     },
   });
 }
 
-/** Uploads that wait to be deleted. */
+/** Most uploads that wait to be deleted. */
 const mostForgotten = 1_000;
-/** Between two attempts to delete what Postgres did not delete (ms). */
+/** Pause (ms) between two attempts to delete an upload. */
 const discardPauseMs = 2_000;
 
 /**
- * Deletes an upload that came to nothing. What failed the upload often fails its deletion too, so it is tried again until
- * Postgres takes it; what is left when the process ends goes by the retention of uploads.
+ * Deletes an upload that was not used. What made the upload fail often makes its deletion fail too, so it is retried until
+ * Postgres accepts it; the retention of uploads removes what is left when the process ends.
  */
 function createForget({ imports, log }: Pick<ImportDeps, 'imports' | 'log'>): (id: string) => Promise<void> {
   const waiting = new Set<string>();
@@ -234,7 +234,7 @@ function read({ portfolios, imports }: ImportDeps): Route {
   });
 }
 
-/** An import as the owner of its portfolio gets it; with its result where that is still known. */
+/** An import as shown to the owner of its portfolio; with its result while that is stored. */
 function presentImport(
   { id, format, encoding, bytes, sha256, added, ...record }: ImportRecord,
   resultJson?: string | null,

@@ -69,7 +69,7 @@ const symbols = z
   .record(z.string().trim().min(1).max(100), coin)
   .refine((choices) => Object.keys(choices).length <= mostChoices, `may have ${mostChoices} symbols at most`);
 
-/** How a file is to be imported: the query of a bare file, the fields of a form. */
+/** How to import a file: the query of a bare file, or the fields of a form. */
 export const importWish = z.strictObject({
   format: z
     .enum(importFormats, `must be one of ${importFormats.join(', ')}`)
@@ -119,7 +119,7 @@ const uuid = z.uuid();
 
 /**
  * The id of an import in a path.
- * @throws {NotFoundError} it is no UUID, so there is no such import.
+ * @throws {NotFoundError} it is not a UUID, so there is no such import.
  */
 export function importIdOf({ importId }: z.output<typeof importPath>): string {
   if (!uuid.safeParse(importId).success) throw new NotFoundError('Import not found', 'import_not_found');

@@ -1,4 +1,4 @@
-/** The first half of an import: its file is read page by page, and every transaction that keeps the rules is staged. */
+/** The first half of an import: reads its file page by page and stages every valid transaction. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { RowError } from './cells.ts';
 import type { ImportedTransaction, RowOutcome } from './importer.ts';
@@ -11,15 +11,15 @@ import type { ProblemList } from './problem-list.ts';
 import type { FoundFormat, ReportPage } from './read-report.ts';
 import type { SymbolResolver } from './symbol-resolver.ts';
 
-/** What reading a file has come to. */
+/** The outcome of reading a file. */
 export interface Staged {
   readonly format: FoundFormat;
   readonly rows: number;
-  /** Transactions that keep the rules. */
+  /** Number of valid transactions. */
   readonly transactions: number;
-  /** Of these, those that stand in the file twice by their ids. */
+  /** Number of those that are in the file twice by their ids. */
   readonly repeated: number;
-  /** Rows passed over, by reason. */
+  /** Skipped rows, by reason. */
   readonly skipped: ReadonlyMap<string, number>;
 }
 
@@ -30,13 +30,13 @@ export interface StagingDeps {
   readonly symbols: SymbolResolver;
   readonly prices: ImportPrices;
   readonly problems: ProblemList;
-  /** Whether there is a list of assets to find symbols in. */
+  /** Whether there is a list of assets for looking up symbols. */
   readonly hasAssets: () => Promise<boolean>;
-  /** Keeps transactions with their lines; returns how many of them were not there. */
+  /** Stores transactions with their lines; returns how many of them were new. */
   readonly stage: (
     rows: readonly { readonly line: number; readonly transaction: RecordedTransaction }[],
   ) => Promise<number>;
-  /** Told after each page how far the file was read (characters). */
+  /** Called after each page with the position reached in the file (characters). */
   readonly onPage: (position: number) => void;
 }
 
@@ -56,13 +56,13 @@ export async function stageReport(pages: AsyncIterable<ReportPage>, deps: Stagin
     transactions += built.length;
     repeated += built.length - (await deps.stage(built));
     deps.onPage(page.position);
-    // Pages that need nothing of the database would follow each other without a pause.
+    // Lets other work run: pages that need nothing from the database would follow each other without a pause.
     await nextTurn();
   }
   return { format, rows, transactions, repeated, skipped };
 }
 
-/** The transactions among outcomes; the others are counted. */
+/** Returns the transactions among the outcomes, and counts the others. */
 function sort(
   outcomes: readonly RowOutcome[],
   skipped: Map<string, number>,
@@ -96,7 +96,7 @@ async function build(
   });
 }
 
-/** In an export of ours assets stand by their ids. */
+/** In our own exports assets are given by id. */
 async function symbolsOf(
   found: readonly Found[],
   format: FoundFormat,

@@ -1,23 +1,26 @@
-/** Which asset each symbol of a report stands for: as the user says, as the user has said before, or the largest that has it. */
+/**
+ * Resolves each symbol of a report to an asset: the one that the user chose in the request or earlier, or the largest with that
+ * symbol.
+ */
 import type { AssetService } from '../../assets/asset-service.ts';
 
-/** What a symbol was taken for. */
+/** The asset that a symbol was resolved to. */
 export interface TakenSymbol {
   readonly id: string;
   /** Null when the asset is not in the list. */
   readonly name: string | null;
-  /** Further assets with this symbol, which were not taken. */
+  /** Number of other assets with this symbol. */
   readonly others: number;
-  /** Who says so: the request, an earlier one, or the list of assets. */
+  /** Where the choice comes from: the request, an earlier one, or the list of assets. */
   readonly by: 'request' | 'remembered' | 'list';
 }
 
 /** No asset has a longer symbol (characters). */
 const longestSymbol = 100;
-/** Symbols that a result tells. */
+/** Most symbols listed in a result. */
 const mostTold = 2_000;
 
-/** Remembers what it was asked for. */
+/** Remembers the symbols that it resolved. */
 export class SymbolResolver {
   readonly #deps: ConstructorParameters<typeof SymbolResolver>[0];
   readonly #taken = new Map<string, TakenSymbol | undefined>();
@@ -28,14 +31,14 @@ export class SymbolResolver {
       Pick<AssetService['list'], 'find' | 'identities' | 'isKnown'>,
       'find' | 'identities'
     >;
-    /** Asset ids by symbol in upper case: of the request, and of earlier ones. */
+    /** Asset ids by symbol in upper case: from the request, and from earlier ones. */
     readonly asked: ReadonlyMap<string, string>;
     readonly remembered: ReadonlyMap<string, string>;
   }) {
     this.#deps = deps;
   }
 
-  /** Looks symbols up that are to be asked for. */
+  /** Looks up symbols before they are resolved. */
   async prepare(symbols: Iterable<string>): Promise<void> {
     const keys = new Set<string>();
     for (const symbol of symbols) {
@@ -61,12 +64,12 @@ export class SymbolResolver {
     }
   }
 
-  /** The id of an asset; undefined when nobody knows the symbol. */
+  /** The id of an asset; undefined when the symbol is unknown. */
   idOf(symbol: string): string | undefined {
     return this.#taken.get(keyOf(symbol))?.id;
   }
 
-  /** What was taken for what, by symbol. */
+  /** The resolved symbols. */
   told(): Readonly<Record<string, TakenSymbol>> {
     const known = [...this.#taken].flatMap(([key, taken]) => (taken === undefined ? [] : [[key, taken]]));
     return Object.fromEntries(known.slice(0, mostTold)) as Record<string, TakenSymbol>;

@@ -3,11 +3,11 @@
  * mark, or Windows-1252. A file is valid UTF-8 as a whole or it is not UTF-8, so the encoding is known after the last byte.
  */
 
-/** How a file is written. Windows-1252 contains Latin-1. */
+/** Encodings of files. Windows-1252 contains Latin-1. */
 export const textEncodings = ['utf-8', 'utf-16le', 'utf-16be', 'windows-1252'] as const;
 export type TextEncoding = (typeof textEncodings)[number];
 
-/** What makes a file something else than text, as its first bytes. */
+/** First bytes of files that are not text. */
 const signatures: readonly (readonly [string, string])[] = [
   ['504b0304', 'a zip archive or a spreadsheet (xlsx)'],
   ['504b0506', 'a zip archive'],
@@ -20,10 +20,10 @@ const signatures: readonly (readonly [string, string])[] = [
   ['d0cf11e0a1b11ae1', 'a spreadsheet (xls)'],
   ['25504446', 'a PDF document'],
 ];
-/** Bytes that are enough to tell. */
+/** Number of bytes that are enough to recognise them. */
 const longestSignature = 8;
 
-/** Looks at the bytes of a file as they come. */
+/** Examines the bytes of a file as they arrive. */
 export function probeEncoding() {
   const utf8 = new TextDecoder('utf-8', { fatal: true });
   let head = Buffer.alloc(0);
@@ -32,7 +32,7 @@ export function probeEncoding() {
   let bytesSeen = 0;
 
   return {
-    /** What makes the file no text, as far as it has come; undefined when it may be. */
+    /** Why the file is not text, judging by the bytes so far; undefined when it may be. */
     add(bytes: Uint8Array): string | undefined {
       if (head.length < longestSignature) {
         head = Buffer.concat([head, bytes.subarray(0, longestSignature - head.length)]);
@@ -46,7 +46,7 @@ export function probeEncoding() {
       if (isUtf8) isUtf8 = isValid(utf8, bytes);
       return undefined;
     },
-    /** The encoding, after the last byte; undefined when it is text in none. */
+    /** The encoding, after the last byte; undefined when it is text in none of them. */
     end(): TextEncoding | undefined {
       if (marked !== undefined) return bytesSeen % 2 === 0 ? marked : undefined;
       return isUtf8 && isValid(utf8) ? 'utf-8' : 'windows-1252';
@@ -60,7 +60,7 @@ function markOf(head: Buffer): TextEncoding | undefined {
   return undefined;
 }
 
-/** Without bytes: whether what came before them was whole. */
+/** Without bytes: whether the input so far is complete. */
 function isValid(decoder: InstanceType<typeof TextDecoder>, bytes?: Uint8Array): boolean {
   try {
     decoder.decode(bytes, { stream: bytes !== undefined });
@@ -71,8 +71,8 @@ function isValid(decoder: InstanceType<typeof TextDecoder>, bytes?: Uint8Array):
 }
 
 /**
- * The text of a file, piece by piece, without the mark at its begin. Characters that Postgres cannot hold are left out;
- * what is no character in the encoding becomes U+FFFD.
+ * The text of a file, chunk by chunk, without a byte order mark. Characters that Postgres cannot store are left out; byte
+ * sequences that are invalid in the encoding become U+FFFD.
  */
 export async function* decodeText(
   chunks: AsyncIterable<Uint8Array>,

@@ -1,6 +1,6 @@
 /**
- * Where an upload flows into: pieces of equal size, stored one after the other, so that a request holds one piece in memory
- * however large its file and however slow Postgres are. What is no text, or too much, is refused while it comes.
+ * Stores an upload in chunks of equal size, one after the other, so that a request holds only one chunk in memory, however
+ * large its file and however slow Postgres. Files that are not text or too large are refused while they arrive.
  */
 import { HttpMethodEnum, koaBody } from 'koa-body';
 import { createHash } from 'node:crypto';
@@ -12,10 +12,10 @@ import type { ApiContext } from '../../../platform/http/context.ts';
 
 /** Largest file (bytes). */
 const mostUploadBytes = 20_000_000;
-/** Size of a stored piece (bytes); the last is smaller. */
+/** Size of a stored chunk (bytes); the last is smaller. */
 const pieceBytes = 256 * 1024;
 
-/** A stream to write an upload into. It fails when the file is no text, is too large, or `store` fails. */
+/** A stream to write an upload into. It fails when the file is not text, is too large, or `store` fails. */
 export class UploadSink extends Writable {
   readonly #store: (number: number, bytes: Buffer) => Promise<void>;
   readonly #hash = createHash('sha256');
@@ -25,16 +25,16 @@ export class UploadSink extends Writable {
   #bytes = 0;
   #pieces = 0;
 
-  /** `store` stores pieces, which are numbered from 0. */
+  /** `store` stores chunks, which are numbered from 0. */
   constructor(store: (number: number, bytes: Buffer) => Promise<void>) {
     super({ highWaterMark: pieceBytes });
     this.#store = store;
   }
 
   /**
-   * What has arrived and is stored, when the stream has finished.
-   * @throws {ValidationError} naming `file`: it is empty or no text.
-   * @throws {Error} what the stream failed with, or that it has not finished: then not all of it is stored.
+   * What has arrived and is stored, after the stream has finished.
+   * @throws {ValidationError} naming `file`: it is empty or not text.
+   * @throws {Error} the error of the stream, or that it has not finished: then not everything is stored.
    */
   arrived(): { readonly bytes: number; readonly sha256: string; readonly encoding: TextEncoding } {
     if (!this.writableFinished) throw this.errored ?? new Error('the upload has not finished');
@@ -74,12 +74,12 @@ export class UploadSink extends Writable {
   }
 }
 
-/** 422: the file is none that can be imported. */
+/** 422: the file cannot be imported. */
 function noFile(message: string): ValidationError {
   return new ValidationError('The file cannot be imported', [{ field: 'file', message }]);
 }
 
-/** 413: the file is larger than it may be. */
+/** 413: the file is too large. */
 function tooLarge(): AppError {
   const message = `is larger than ${mostUploadBytes / 1_000_000} MB`;
   return new AppError(`The file ${message}`, {
@@ -89,11 +89,11 @@ function tooLarge(): AppError {
   });
 }
 
-/** What came with a file. */
+/** The result of an upload besides the file itself. */
 export interface Upload {
-  /** Fields of the form; none of a bare file. */
+  /** Fields of the form; empty for a bare file. */
   readonly fields: Readonly<Record<string, unknown>>;
-  /** As the client named it, in harmless characters; null when it did not. */
+  /** The name given by the client, reduced to safe characters; null when there was none. */
   readonly fileName: string | null;
 }
 
@@ -102,15 +102,15 @@ const fileField = 'file';
 const mostFields = 10;
 /** All fields together (bytes). */
 const mostFieldBytes = 64 * 1024;
-/** A body may be so much longer (bytes) than its file. */
+/** A body may be longer than its file by this much (bytes). */
 const formBytes = 256 * 1024;
 const longestName = 100;
-/** FormidableError: the client went away; too many fields; too long ones; too many files. */
+/** FormidableError: the client disconnected; too many fields; fields too long; too many files. */
 const codes = { aborted: 1002, fieldBytes: 1006, fields: 1007, files: 1015 } as const;
 
 /**
- * Reads an upload into a sink, which is ended when all of it has come.
- * @throws {AppError} 413, 415 or 400; 422 naming the part that is wrong; and what the sink fails with.
+ * Reads an upload into a sink, which is ended when everything has arrived.
+ * @throws {AppError} 413, 415 or 400; 422 naming the part that is wrong; and the errors of the sink.
  */
 export async function readUpload(ctx: ApiContext, sink: Writable): Promise<Upload> {
   // The waiting writer handles the error; without a listener it would end the process.
@@ -126,7 +126,7 @@ export async function readUpload(ctx: ApiContext, sink: Writable): Promise<Uploa
 }
 
 async function readBare(ctx: ApiContext, sink: Writable): Promise<Upload> {
-  // Else a refusal would destroy the request, and with it the way to answer it.
+  // Otherwise a refusal would destroy the request, and with it the way to answer it.
   await pipeline(ctx.req.iterator({ destroyOnReturn: false }), sink);
   return { fields: {}, fileName: null };
 }
@@ -144,7 +144,7 @@ async function readForm(ctx: ApiContext, sink: Writable): Promise<Upload> {
       maxFields: mostFields,
       maxFieldsSize: mostFieldBytes,
       maxFiles: 1,
-      // The sink knows the size of the file, and what to say of it.
+      // The sink checks the size of the file and reports it.
       maxFileSize: Number.MAX_SAFE_INTEGER,
       allowEmptyFiles: true,
       minFileSize: 0,
@@ -158,7 +158,7 @@ async function readForm(ctx: ApiContext, sink: Writable): Promise<Upload> {
   } catch (error) {
     throw refusalOf(error);
   }
-  // The reader of forms takes a write that failed for one that was done, and the last one for done before it is.
+  // The form parser treats a failed write as done, and reports the last one as done before it is.
   if (file !== undefined || sink.errored !== null) await finished(sink);
   const fields = (ctx.request.body ?? {}) as Record<string, unknown>;
   if (fileField in fields) throw noFile('must be sent as a file with a file name and a content type');
@@ -167,7 +167,7 @@ async function readForm(ctx: ApiContext, sink: Writable): Promise<Upload> {
   return { fields, fileName: harmless(file.originalFilename) };
 }
 
-/** What is no file of ours is passed over, and told when the form was read. */
+/** Skips a part that is not the expected file, and records the problem to be reported after the form was read. */
 function isFile(name: string | null, problems: FieldProblem[]): boolean {
   if (name === fileField) return true;
   if (problems.length === 0)

@@ -1,22 +1,22 @@
 /**
- * Exact decimals of the books: quantities and money. An amount is a whole number of 10^-18, so that sums and differences are
- * exact and only a division rounds, once, where {@link mulDiv} is called. Floats never take part.
+ * Exact decimals of the books: quantities and money. An amount is an integer number of 10^-18, so that sums and differences are
+ * exact and only a division rounds, once, in {@link mulDiv}. Floats are never used.
  */
 
 /** A quantity or a sum of money, in units of 10^-18. */
 export type Amount = bigint;
 
-/** Digits behind the point that an amount has. */
+/** Number of digits after the decimal point. */
 const amountScale = 18;
 
-/** The amount that stands for 1. */
+/** The amount 1. */
 export const oneUnit: Amount = 10n ** 18n;
 
 const strict = /^(-?)(\d{1,20})(?:\.(\d{1,18}))?$/;
 
 /**
- * Reads plain decimal text: an optional minus, 1 to 20 digits, and behind a point 1 to 18 more. Undefined for anything else:
- * exponents, signs, spaces, separators and further digits are refused, not rounded.
+ * Reads plain decimal text: an optional minus, 1 to 20 digits, and optionally a point with 1 to 18 more. Undefined for anything
+ * else: exponents, signs, spaces, separators and further digits are refused, not rounded.
  */
 export function parseAmount(text: string): Amount | undefined {
   const match = strict.exec(text);
@@ -27,8 +27,8 @@ export function parseAmount(text: string): Amount | undefined {
 }
 
 /**
- * Reads decimal text that was stored, however many digits it has before the point.
- * @throws {SyntaxError} when it is none; {RangeError} when more than 18 digits stand behind the point.
+ * Reads stored decimal text, with any number of digits before the point.
+ * @throws {SyntaxError} when it is not a decimal; {RangeError} when it has more than 18 digits after the point.
  */
 export function amountOf(text: string): Amount {
   const point = text.indexOf('.');
@@ -38,7 +38,7 @@ export function amountOf(text: string): Amount {
   return BigInt(text.slice(0, point) + text.slice(point + 1) + '0'.repeat(missing));
 }
 
-/** Canonical decimal text: no exponent, no superfluous zeros, no `-0`. */
+/** Canonical decimal text: no exponent, no redundant zeros, no `-0`. */
 export function formatAmount(amount: Amount): string {
   const digits = (amount < 0n ? -amount : amount).toString().padStart(amountScale + 1, '0');
   const whole = digits.slice(0, -amountScale);
@@ -68,6 +68,6 @@ export function multiply(a: Amount, b: Amount): Amount {
 
 /** Nearest double: for statistics only, never for money. */
 export function toNumber(amount: Amount): number {
-  // The whole part by itself: 10^18 times it is rarely a double, and 21,000 would come out as 20,999.999….
+  // The whole part is converted by itself: 10^18 times it is rarely a double, and 21,000 would become 20,999.999….
   return Number(amount / oneUnit) + Number(amount % oneUnit) / 1e18;
 }

@@ -3,18 +3,18 @@ import type { Posting } from './postings.ts';
 
 /** An open lot: what is left of an acquisition, or a pool of many. */
 export interface Lot {
-  /** Id of the transaction that acquired it; null of a pool. */
+  /** Id of the transaction that acquired it; null for a pool. */
   readonly transaction: string | null;
-  /** Milliseconds; null of a pool. */
+  /** Milliseconds; null for a pool. */
   readonly acquiredAt: number | null;
   readonly quantity: Amount;
   readonly basis: Amount;
 }
 
-/** Why a disposal consumed what it did. */
+/** The rule by which a disposal was matched. */
 export type MatchRule = 'lot' | 'average' | 'same_day' | 'thirty_days' | 'pool';
 
-/** What one disposal or transfer out took out of one lot: a row of a report of realised gains. */
+/** What one disposal or transfer out took out of one lot: a row of the report of realised gains. */
 export interface Consumption {
   readonly kind: 'disposal' | 'transfer';
   /** The transaction that took it. */
@@ -22,35 +22,35 @@ export interface Consumption {
   readonly isFee: boolean;
   /** When it was taken, in milliseconds. */
   readonly at: number;
-  /** The acquisition it was taken from; null of a pool, or of all acquisitions of a day. */
+  /** The acquisition it was taken from; null for a pool, or for all acquisitions of a day together. */
   readonly lot: string | null;
-  /** When that was acquired, in milliseconds; of a day its first acquisition; null of a pool. */
+  /** When that was acquired, in milliseconds; for a day, its first acquisition; null for a pool. */
   readonly acquiredAt: number | null;
   readonly rule: MatchRule;
   readonly quantity: Amount;
-  /** Share of the proceeds after fees; 0 of a transfer. Gain = proceeds − basis. */
+  /** Share of the proceeds after fees; 0 for a transfer. Gain = proceeds − basis. */
   readonly proceeds: Amount;
   readonly basis: Amount;
 }
 
 /**
  * The lots of one asset under one method. Takes postings in their order.
- * @template S its state: unchangeable values that share what did not change with earlier states.
+ * @template S its state: immutable values that share unchanged parts with earlier states.
  */
 export interface AssetBook<S = unknown> {
-  /** What is held. Never negative. */
+  /** The quantity held. Never negative. */
   readonly holding: Amount;
   /**
-   * Books a posting and adds to `settled` what nothing can change any more.
+   * Books a posting and adds to `settled` the matches that can no longer change.
    * @throws {OverdrawnError} when more goes out than is held; then nothing has changed.
    */
   post(posting: Posting, settled: Consumption[]): void;
-  /** Open lots, and the consumptions that later acquisitions may still change, as they are if none comes. */
+  /** Open lots, and the matches that later acquisitions may still change, as they are if none comes. */
   standing(): { readonly lots: readonly Lot[]; readonly provisional: readonly Consumption[] };
   state(): S;
 }
 
-/** A quantity with something that belongs to it: a cost basis or proceeds. */
+/** A quantity with its cost basis or proceeds. */
 export interface Pile {
   readonly quantity: Amount;
   readonly worth: Amount;
@@ -59,14 +59,14 @@ export interface Pile {
 /** An empty pile. */
 export const emptyPile: Pile = { quantity: 0n, worth: 0n };
 
-/** Both piles in one. */
+/** The sum of both. */
 export function heap(a: Pile, b: Pile): Pile {
   return { quantity: a.quantity + b.quantity, worth: a.worth + b.worth };
 }
 
 /**
- * Divides a pile: `taken` has `quantity` and its share of the worth, rounded to 18 digits; `rest` has what is left. Who takes
- * all gets all, so nothing is lost in the rounding.
+ * Splits off `quantity`: `taken` has it and its share of the worth, rounded to 18 digits; `rest` has what is left. Taking
+ * everything takes the whole worth, so nothing is lost in rounding.
  */
 export function divide(pile: Pile, quantity: Amount): { readonly taken: Pile; readonly rest: Pile } {
   if (quantity === pile.quantity) return { taken: pile, rest: emptyPile };

@@ -1,8 +1,8 @@
 /**
- * The postings of one asset with what came of them, from a mark on. Marks hold the state of the book at some places: a posting
- * that comes in between, or goes, costs a replay from the mark before it. Marks lie the closer the nearer they are to the end
- * (distances about double), so the replay is at most about twice as long as what follows the change, and there are only some
- * dozen marks however long the ledger is.
+ * The postings of one asset and their results, starting from a checkpoint. Checkpoints hold the state of the book at some
+ * places: inserting or removing a posting costs a replay from the checkpoint before it. Checkpoints are closer together near
+ * the end (distances about double), so the replay is at most about twice as long as what follows the change, and there are only
+ * some dozen checkpoints however long the ledger is.
  */
 import type { CostBasisMethod } from '../../../domain/bookkeeping.ts';
 import type { Amount } from './amount.ts';
@@ -20,7 +20,7 @@ type BookState =
 
 /** Sums over all postings of an asset. acquired = basis of open lots + consumed + left, to the last digit. */
 export interface Tally {
-  /** Cost basis of all that came in. */
+  /** Cost basis of everything that came in. */
   readonly acquired: Amount;
   /** Cost basis of what was disposed of. */
   readonly consumed: Amount;
@@ -30,11 +30,11 @@ export interface Tally {
   readonly proceeds: Amount;
 }
 
-/** A place from which a ledger can go on. */
+/** A place from which a ledger can continue. */
 export interface Mark {
-  /** Postings before it. */
+  /** Number of postings before it. */
   readonly count: number;
-  /** Consumptions that were settled before it. */
+  /** Number of matches that were settled before it. */
   readonly settled: number;
   /** The last posting before it; null at the start. */
   readonly last: Pick<Posting, 'transaction' | 'isFee'> | null;
@@ -43,10 +43,10 @@ export interface Mark {
   readonly book: BookState | null;
 }
 
-/** Postings between two marks, at the end. */
+/** Postings between two checkpoints, at the end. */
 const markEvery = 256;
 
-/** The mark before the first posting. */
+/** The checkpoint before the first posting. */
 const start: Mark = {
   count: 0,
   settled: 0,
@@ -56,8 +56,8 @@ const start: Mark = {
 };
 
 /**
- * An empty ledger of an asset, or one that goes on from a mark of an earlier one by the same method.
- * @throws {Error} when the mark is of another method.
+ * An empty ledger of an asset, or one that continues from a checkpoint of an earlier one with the same method.
+ * @throws {Error} when the checkpoint was made with another method.
  */
 export function createAssetLedger(
   { method, dayOf }: { readonly method: CostBasisMethod; readonly dayOf: DayOf },
@@ -80,7 +80,7 @@ export function createAssetLedger(
   return {
     /**
      * Books postings, which come after all others in the order of the books.
-     * @throws {OverdrawnError} when a holding would become negative; the postings before are booked then.
+     * @throws {OverdrawnError} when a holding would become negative; the postings before that one are booked then.
      */
     append(postings: readonly Posting[]): void {
       for (const posting of postings) {
@@ -96,7 +96,7 @@ export function createAssetLedger(
         marks = marks.filter((mark) => kept.has(mark.count));
       }
     },
-    /** What the postings come to. */
+    /** The result of all postings. */
     standing() {
       const { lots, provisional } = book.standing();
       const sums = { ...tally };
@@ -104,14 +104,14 @@ export function createAssetLedger(
       return {
         holding: book.holding,
         lots,
-        /** Settled consumptions since the mark that the ledger started at, then provisional ones. */
+        /** Settled matches since the checkpoint that the ledger started at, then provisional ones. */
         consumptions: [...settled, ...provisional],
-        /** How many of them are provisional: only uk_pool has such. */
+        /** Number of provisional ones: only uk_pool has any. */
         provisional: provisional.length,
         tally: sums,
       };
     },
-    /** Places to go on from, earliest first; the last one is the end. */
+    /** Places to continue from, earliest first; the last one is the end. */
     marks: (): readonly Mark[] => [...marks, end()],
   };
 }
@@ -126,7 +126,7 @@ function openBook(method: CostBasisMethod, dayOf: DayOf, from: BookState | null)
   return createLotBook(method, isOfLots ? from.state : undefined);
 }
 
-/** Adds consumptions, from a place on. */
+/** Adds matches to the sums, from a place on. */
 function addTo(
   tally: { -readonly [sum in keyof Tally]: Amount },
   consumptions: readonly Consumption[],
@@ -142,7 +142,7 @@ function addTo(
   }
 }
 
-/** Of counts from the earliest to the last: drops those between two that are near enough for their distance from the end. */
+/** Given counts from the earliest to the last: drops those that are too close together for their distance from the end. */
 export function thinned(counts: readonly number[]): number[] {
   const end = counts.at(-1) ?? 0;
   const kept: number[] = [];

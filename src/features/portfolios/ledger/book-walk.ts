@@ -1,22 +1,22 @@
 /**
- * Which of some new transactions can join the books without a holding ever becoming negative, told from nothing but their
- * movements in the order of the books. What is in the books stays covered: a new one is refused where less is held at any
- * time from then on than it takes. Of new ones that compete for the same holding the earlier gets it, and what a refused one
- * would have brought in does not count. What was refused stays so, even where a later refusal leaves room for it: a later
- * import takes it.
+ * Decides which new transactions can join the books without a holding ever becoming negative, using only movements in the order
+ * of the books. Existing transactions stay covered: a new one is refused if at any later time less is held than it takes. Of
+ * new ones that compete for the same holding the earlier one gets it, and what a refused one would have brought in does not
+ * count. A refused transaction stays refused, even if a later refusal leaves room for it: a later import adds it.
  *
- * One walk over all assets at once decides, because a transaction can only lack what earlier ones did not bring. But what is
- * in the books may be sold later than a new swap brings it in; where an earlier new sale relied on that swap and it is
- * refused, the walk is made again without it: a few times, and then once counting nothing ahead that could still be refused.
+ * One walk over all assets decides, because a transaction can only be short of what earlier ones did not bring in. But an
+ * existing sale may come after a new swap that brings in the asset; if an earlier new sale relied on that swap and it is
+ * refused, the walk is repeated without it: a few times, and then once without counting on anything later that could still be
+ * refused.
  */
 import type { Amount } from './amount.ts';
 
 /** A movement of the holding of an asset. */
 export interface BookMovement {
-  /** Of a new one the transaction that it belongs to; null when it is in the books already. */
+  /** The new transaction that it belongs to; null for an existing one. */
   readonly transactionId: string | null;
   readonly asset: string;
-  /** More than zero for what comes in, less for what goes out. */
+  /** Positive for what comes in, negative for what goes out. */
   readonly moved: Amount;
 }
 
@@ -24,14 +24,14 @@ export interface BookMovement {
 export interface Shortage {
   readonly asset: string;
   readonly wanted: Amount;
-  /** The most that could go out at that moment; 0 or more. */
+  /** The most that could go out at that time; 0 or more. */
   readonly available: Amount;
 }
 
-/** After so many walks nothing is relied on that could still be refused. */
+/** After this number of walks, nothing is counted on that could still be refused. */
 const mostWalks = 8;
 
-/** A movement of a new transaction, by its place among those of its asset. */
+/** A movement of a new transaction, by its index among those of its asset. */
 interface Step {
   readonly line: AssetLine;
   readonly place: number;
@@ -41,11 +41,11 @@ interface Step {
 interface Newcomer {
   readonly id: string;
   readonly steps: Step[];
-  /** Whether it takes nothing, so that it fits always. */
+  /** Whether it takes nothing, so that it always fits. */
   isCertain: boolean;
 }
 
-/** Movements taken up one by one in the order of the books. Those that are in the books already are not kept one by one. */
+/** Movements, added one by one in the order of the books. Existing ones are not kept individually. */
 export class BookWalk {
   readonly #lines = new Map<string, AssetLine>();
   readonly #newcomers = new Map<string, Newcomer>();
@@ -75,7 +75,7 @@ export class BookWalk {
     return refused;
   }
 
-  /** Tells every asset what is to come. */
+  /** Gives every asset its expected movements. */
   #look(newcomers: readonly Newcomer[], isCareful: boolean): void {
     for (const line of this.#lines.values()) line.begin();
     for (const { steps, isCertain } of newcomers) {
@@ -86,7 +86,7 @@ export class BookWalk {
   }
 }
 
-/** Decides on all in their order. Returns whether something relied on what was then refused. */
+/** Decides on all of them in order. Returns whether one relied on another that was then refused. */
 function walkOver(
   newcomers: readonly Newcomer[],
   isCareful: boolean,
@@ -108,7 +108,9 @@ function walkOver(
   return isBroken;
 }
 
-/** Takes what a transaction takes, and what it brings where that was not expected; or nothing, and tells what is short. */
+/**
+ * Applies what a transaction takes, and what it brings if that was not expected; or applies nothing, and returns the shortage.
+ */
 function shortageOf(steps: readonly Step[], isExpected: boolean): Shortage | undefined {
   for (const [index, { line, place, moved }] of steps.entries()) {
     if (moved > 0n && isExpected) continue;
@@ -125,15 +127,15 @@ function shortageOf(steps: readonly Step[], isExpected: boolean): Shortage | und
   return undefined;
 }
 
-/** What is held of one asset. New movements have places; of what is in the books only the least between places is kept. */
+/** The holding of one asset. New movements have indexes; of the existing ones only the minimum between two indexes is kept. */
 class AssetLine {
   readonly asset: string;
-  /** During a walk: what is held less from here on than was looked ahead to. */
+  /** During a walk: how much less is held from here on than was expected. */
   taken: Amount = 0n;
   #settled: Amount = 0n;
-  /** The least that the books hold from each place to the next. */
+  /** The minimum that the books hold from each index to the next. */
   readonly #least: Amount[] = [];
-  /** The least that is held from each place on; before that is known, what is expected there. */
+  /** The minimum held from each index on; before that is known, the expected value. */
   #cover: Amount[] = [];
 
   constructor(asset: string) {
@@ -172,7 +174,7 @@ class AssetLine {
     this.#cover = cover;
   }
 
-  /** The most that can go out at a place, now that the walk has come there. */
+  /** The most that can go out at an index that the walk has reached. */
   available(place: number): Amount {
     return (this.#cover[place] ?? 0n) - this.taken;
   }

@@ -19,7 +19,7 @@ export interface TransactionDraft {
   /** Decimals as text. */
   readonly received?: { readonly asset: string; readonly quantity: string } | null | undefined;
   readonly sent?: TransactionDraft['received'];
-  /** In the base currency; absent where the market value is to be taken (never for `buy` and `sell`). */
+  /** In the base currency; absent to use the market value (never for `buy` and `sell`). */
   readonly value?: string | null | undefined;
   /** An asset with its quantity, or cash with its value. */
   readonly fee?:
@@ -32,7 +32,7 @@ export interface TransactionDraft {
     | undefined;
 }
 
-/** A transaction that keeps the rules, whose market values may still be missing. */
+/** A valid transaction whose market values may still be missing. */
 export type UnvaluedTransaction = Omit<Transaction, 'value' | 'fee'> & {
   readonly value: Amount | null;
   readonly fee: (Omit<Fee, 'value'> & { readonly value: Amount | null }) | null;
@@ -54,9 +54,9 @@ const legsOf: Readonly<Record<TransactionType, { readonly received: boolean; rea
 const moment = /^(\d{4})-(\d{2})-(\d{2})T([01]\d|2[0-3]):\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:\d{2})$/;
 
 /**
- * Checks a transaction by the rules that need nothing else.
- * @param now moment (ms) that no transaction may be later than.
- * @throws {ValidationError} with one problem for each field that breaks a rule.
+ * Checks a transaction against the rules that need no other data.
+ * @param now time (ms) that no transaction may be later than.
+ * @throws {ValidationError} with one problem for each invalid field.
  */
 export function checkTransaction(draft: TransactionDraft, now: number): UnvaluedTransaction {
   const problems: FieldProblem[] = [];
@@ -80,8 +80,8 @@ export function checkTransaction(draft: TransactionDraft, now: number): Unvalued
 }
 
 /**
- * Fills in market values that were not stated.
- * @param marketValue worth of a quantity of an asset at a moment, in the base currency; null when no price is known.
+ * Fills in missing market values.
+ * @param marketValue value of a quantity of an asset at a given time, in the base currency; null when no price is known.
  * @throws {ValidationError} naming the fields for which no price is known.
  */
 export function withMarketValues(
@@ -99,7 +99,7 @@ export function withMarketValues(
       });
     return found ?? 0n;
   };
-  // What was received says more about a swap than what was given: its spread is then part of the loss, not of the basis.
+  // For a swap, the asset received is valued, not the one sent: its spread is then part of the loss, not of the basis.
   const value = transaction.value ?? worth(transaction.received ?? transaction.sent, 'value');
   const feeLeg = fee === null || fee.asset === null ? null : { asset: fee.asset, quantity: fee.quantity };
   const valued = fee === null ? null : { ...fee, value: fee.value ?? worth(feeLeg, 'fee.value') };
@@ -126,7 +126,7 @@ function problemOfMoment(text: string, at: number, now: number): string | undefi
   return at > now ? 'must not be in the future' : undefined;
 }
 
-/** `Date.parse` takes 30 February for 1 March. */
+/** `Date.parse` reads 30 February as 1 March. */
 function isCalendarDay(text: string): boolean {
   const day = text.slice(0, 10);
   const parsed = new Date(`${day}T00:00:00Z`);

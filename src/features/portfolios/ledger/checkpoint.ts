@@ -1,15 +1,15 @@
 /**
- * Marks as text, to be stored between two changes, and which of them are worth it. Lots are most of a mark and are written as
- * plain rows, because reading them back is most of what an appended transaction costs. What was written by another version of
- * the books is not read: the ledger is rebuilt then.
+ * Checkpoints as text, to be stored between two changes, and the choice of those worth storing. Lots are most of a checkpoint
+ * and are written as plain rows, because reading them back is most of the cost of appending a transaction. A checkpoint written
+ * by another version of the books is not read: the ledger is rebuilt then.
  */
 import type { CostBasisMethod } from '../../../domain/bookkeeping.ts';
 import { thinned, type Mark } from './asset-ledger.ts';
 import type { BookLot } from './lot-book.ts';
 
 /**
- * To be raised with every change of what a mark is made of, or of what the same postings come to; and with it, by a migration,
- * the `books_version` of all portfolios, so that their books are rebuilt.
+ * Raise this with every change of what a checkpoint contains, or of the result of the same postings; and with it, by a
+ * migration, the `books_version` of all portfolios, so that their books are rebuilt.
  */
 export const markVersion = 1;
 
@@ -32,7 +32,7 @@ const amountFields: ReadonlySet<string> = new Set([
   'left',
 ]);
 
-/** A mark as text. */
+/** A checkpoint as text. */
 export function writeMark(mark: Mark, method: CostBasisMethod): string {
   const { book } = mark;
   const hasLots = book !== null && book.method !== 'average' && book.method !== 'uk_pool';
@@ -47,7 +47,7 @@ export function writeMark(mark: Mark, method: CostBasisMethod): string {
   );
 }
 
-/** The mark in a text of {@link writeMark}; undefined when it is of another version or method. */
+/** The checkpoint in a text of {@link writeMark}; undefined when it is of another version or method. */
 export function readMark(text: string, method: CostBasisMethod): Mark | undefined {
   const written = JSON.parse(text) as Written;
   if (written.version !== markVersion || written.method !== method) return undefined;
@@ -74,7 +74,7 @@ function lotOf([number, transaction, at, unitCost, quantity, basis]: ReturnType<
   };
 }
 
-/** Turns the texts of amounts into amounts again. */
+/** Turns the texts of amounts back into amounts. */
 function revive(value: unknown, field = ''): unknown {
   if (typeof value === 'string') return amountFields.has(field) ? BigInt(value) : value;
   if (Array.isArray(value)) return value.map((each) => revive(each));
@@ -82,16 +82,16 @@ function revive(value: unknown, field = ''): unknown {
   return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, revive(each, key)]));
 }
 
-/** A replay of fewer postings is not worth a mark. */
+/** A replay of fewer postings is not worth a checkpoint. */
 const leastPostings = 256;
-/** Storing so many characters of a mark takes as long as replaying one posting (measured: docs/adr/0015). */
+/** Storing this number of characters takes as long as replaying one posting (measured: docs/adr/0015). */
 const charactersPerPosting = 200;
 
 /**
- * The counts of the marks to keep, of `marks` from the earliest to the last, which always stays. Marks lie so far apart that
- * they cost less than the replay that they save, and the farther apart the farther they are from the end (distances about
- * double): so a change costs a replay of about twice what follows it at most, and there are few marks however long the
- * ledger is. Chosen after every change, it comes to about the same as chosen once.
+ * Chooses the checkpoints to keep, given `marks` from the earliest to the last, which always stays; returns their counts. They
+ * are so far apart that they cost less than the replay that they save, and farther apart the farther they are from the end
+ * (distances about double): so a change costs a replay of at most about twice what follows it, and there are few checkpoints
+ * however long the ledger is. Choosing after every change gives about the same result as choosing once.
  * @param marks postings before each, and characters of its text.
  */
 export function marksToKeep(marks: readonly { readonly count: number; readonly size: number }[]): number[] {

@@ -1,12 +1,10 @@
-/**
- * Days of a portfolio: whole days of its time zone, counted from 1970-01-01. Same-day matching and daily series are by these.
- */
+/** Days of a portfolio: whole days of its time zone, counted from 1970-01-01. Same-day matching and daily series use them. */
 const dayMs = 86_400_000;
 const quarterHourMs = 900_000;
-/** Offsets change at whole quarters of an hour only, so that one look-up serves all moments of a quarter. */
+/** Offsets change only at whole quarters of an hour, so one look-up serves all times of a quarter. */
 const cachedQuarters = 20_000;
 
-/** Number of the day that a moment (ms since the epoch) lies in. */
+/** Number of the day that contains a time (ms since the epoch). */
 export type DayOf = (at: number) => number;
 
 /**
@@ -39,7 +37,7 @@ export function daysOf(zone: string): DayOf {
   };
 }
 
-/** Number of a day written `2024-01-31`; NaN when it is none. */
+/** Number of a day written `2024-01-31`; NaN when it is not a day. */
 export function dayNumber(text: string): number {
   return Date.parse(`${text}T00:00:00Z`) / dayMs;
 }
@@ -53,8 +51,8 @@ export function dayText(day: number): string {
 const reachMs = dayMs + 4 * 3_600_000;
 
 /**
- * The first moment (ms since the epoch) of a day, which is where `dayOf` first returns it or a later one: a day that a zone left
- * out starts with the next.
+ * The start of a day (ms since the epoch): the first time at which `dayOf` returns it or a later one. A day that a zone skipped
+ * starts with the next.
  */
 export function dayBegin(dayOf: DayOf, day: number): number {
   let low = Math.floor((day * dayMs - reachMs) / quarterHourMs);

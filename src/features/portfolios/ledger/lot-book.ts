@@ -1,6 +1,7 @@
 /**
- * Lots that are consumed one after the other: the oldest first (FIFO), the newest (LIFO), or the one with the highest cost of
- * a unit at its acquisition, of equal ones the oldest (HIFO). Lots are never changed but replaced, so that states share them.
+ * Lots that are consumed one after the other: the oldest first (FIFO), the newest first (LIFO), or the one with the highest
+ * unit cost at its acquisition first, the oldest of equal ones (HIFO). Lots are replaced, never changed, so that states can
+ * share them.
  */
 import { oneUnit, type Amount } from './amount.ts';
 import type { Posting } from './postings.ts';
@@ -9,17 +10,17 @@ import { OverdrawnError } from './overdrawn-error.ts';
 
 /** A lot in its book. */
 export interface BookLot {
-  /** Place among all acquisitions of the asset. */
+  /** Number in the order of all acquisitions of the asset. */
   readonly number: number;
   readonly transaction: string;
   readonly at: number;
-  /** Cost of a unit at acquisition, in units of 10^-36: what HIFO goes by, whatever was taken since. */
+  /** Unit cost at acquisition, in units of 10^-36: HIFO sorts by it, whatever was taken since. */
   readonly unitCost: Amount;
   readonly quantity: Amount;
   readonly basis: Amount;
 }
 
-/** What a lot book is made of. */
+/** The state of a lot book. */
 export interface LotBookState {
   readonly lots: readonly BookLot[];
   /** Number of the next lot. */
@@ -31,10 +32,10 @@ interface LotQueue {
   push(lot: BookLot): void;
   /** The lot to consume next. */
   peek(): BookLot | undefined;
-  /** Puts what is left in place of the lot to consume next. */
+  /** Replaces the lot to consume next with what is left of it. */
   replace(lot: BookLot): void;
   drop(): void;
-  /** All lots; a queue made of them is the same. */
+  /** All lots; a queue built from them is equal to this one. */
   all(): BookLot[];
 }
 
@@ -110,7 +111,7 @@ export function createLotBook(
 
 const queues = { fifo: oldestFirst, lifo: newestFirst, hifo: dearestFirst } as const;
 
-/** Lots dropped at the front are cut off when they are most of the array. */
+/** Consumed lots at the front are removed when they are most of the array. */
 const leastCut = 1_024;
 
 function oldestFirst(from: readonly BookLot[]): LotQueue {
@@ -145,7 +146,7 @@ function isDearer(a: BookLot, b: BookLot): boolean {
   return a.unitCost > b.unitCost || (a.unitCost === b.unitCost && a.number < b.number);
 }
 
-/** A binary heap; `from` is in heap order already, or empty. */
+/** A binary heap; `from` is already in heap order, or empty. */
 function dearestFirst(from: readonly BookLot[]): LotQueue {
   const lots = [...from];
   return {
@@ -154,7 +155,7 @@ function dearestFirst(from: readonly BookLot[]): LotQueue {
       rise(lots, lots.length - 1);
     },
     peek: () => lots[0],
-    // The order goes by cost at acquisition, which stays.
+    // The order depends only on the cost at acquisition, which does not change.
     replace: (lot) => void (lots[0] = lot),
     drop() {
       const last = lots.pop();

@@ -2,14 +2,14 @@ import { ValidationError } from '../../../domain/errors.ts';
 import { formatAmount, type Amount } from './amount.ts';
 import type { Posting } from './postings.ts';
 
-/** 422: more of an asset goes out than is held at that moment. */
+/** 422: more of an asset goes out than is held at that time. */
 export class OverdrawnError extends ValidationError {
   /** Id of the transaction that takes too much. */
   readonly transaction: string;
   readonly asset: string;
-  /** What was held then. */
+  /** The quantity held then. */
   readonly holding: Amount;
-  /** What was to be taken. */
+  /** The quantity to be taken. */
   readonly wanted: Amount;
 
   constructor({ transaction, asset, quantity, isFee }: Posting, holding: Amount) {

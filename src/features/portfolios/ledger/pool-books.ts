@@ -1,4 +1,4 @@
-/** Books that pool what is held: the moving average, and the rules of the United Kingdom. */
+/** Books that pool all holdings: the moving average, and the rules of the United Kingdom. */
 import type { Amount } from './amount.ts';
 import {
   divide,
@@ -14,7 +14,7 @@ import type { DayOf } from './days.ts';
 import { OverdrawnError } from './overdrawn-error.ts';
 import type { Posting } from './postings.ts';
 
-/** A book under the moving average: one pool of all that is held, in which every unit has the average cost. */
+/** A book under the moving average: one pool of everything held, in which every unit has the average cost. */
 export function createAverageBook(from: Pile = emptyPile): AssetBook<Pile> {
   let pool = from;
   return {
@@ -48,7 +48,7 @@ export function createAverageBook(from: Pile = emptyPile): AssetBook<Pile> {
   };
 }
 
-/** The pool as the only lot there is, or none when it is empty. */
+/** The pool as the only lot, or none when it is empty. */
 function poolLot({ quantity, worth }: Pile): Lot[] {
   return quantity === 0n ? [] : [{ transaction: null, acquiredAt: null, quantity, basis: worth }];
 }
@@ -71,7 +71,7 @@ interface Day {
   readonly day: number;
   /** First acquisition of the day, in milliseconds; null before there is one. */
   acquiredAt: number | null;
-  /** Acquired on this day and matched with nothing. */
+  /** Acquired on this day and not matched. */
   acquired: Pile;
   /** Transferred in on this day. */
   movedIn: Pile;
@@ -79,7 +79,7 @@ interface Day {
   readonly transfers: Outflow[];
 }
 
-/** What a book by the rules of the United Kingdom is made of. */
+/** The state of a book by the rules of the United Kingdom. */
 export interface UkPoolState {
   readonly pool: Pile;
   /** Days that are not settled, the last of them not closed. */
@@ -88,21 +88,21 @@ export interface UkPoolState {
 }
 
 /**
- * A book by the share-matching rules of the United Kingdom (TCGA 1992 s. 104, 105, 106A; HMRC CRYPTO22200 and following): a disposal is
- * matched with acquisitions of the same day, then with those of the 30 days after it, earliest first, then with the pool.
- * All acquisitions of a day count as one, and all its disposals too. Days are those of the portfolio's time zone.
+ * A book by the share-matching rules of the United Kingdom (TCGA 1992 s. 104, 105, 106A; HMRC CRYPTO22200 and following): a
+ * disposal is matched with acquisitions of the same day, then with those of the 30 days after it, earliest first, then with the
+ * pool. All acquisitions of a day count as one, and all its disposals too. Days are those of the portfolio's time zone.
  *
- * A day is closed when a later one begins: its acquisitions are matched with its own disposals, then with what earlier days
- * left open, the earliest first. (That is the statute's result: all windows are 30 days long, so the earliest open disposal
- * that reaches an acquisition is also the one that gets it when each disposal looks for its earliest acquisition.) A day is
- * settled when 30 more days are over and nothing can reach it: what is left of its acquisitions joins the pool, what is left
- * of its disposals leaves it. So the state is the pool as of the last settled day, and the days since; what those days come
- * to if nothing more is acquired is worked out on a copy, and is provisional.
+ * A day is closed when a later one starts: its acquisitions are matched with its own disposals, then with open disposals of
+ * earlier days, the earliest first. (The statute gives the same result: all windows are 30 days long, so the earliest open
+ * disposal that reaches an acquisition is also the one that gets it when each disposal looks for its earliest acquisition.) A
+ * day is settled when 30 more days are over and nothing can reach it: the rest of its acquisitions joins the pool, the rest of
+ * its disposals leaves it. So the state is the pool as of the last settled day, and the days since; the result of those days if
+ * nothing more is acquired is computed on a copy, and is provisional.
  *
- * Transfers are neither acquisitions nor disposals to the statute: they join the pool and leave it, and match nothing. They
+ * For the statute, transfers are neither acquisitions nor disposals: they join and leave the pool, and match nothing. They
  * leave last, so that what came in on that day can go out on it.
  *
- * The pool always suffices: it holds what is in hand, and besides what went out and was matched with later acquisitions.
+ * The pool is always large enough: it holds the present holding, plus what went out and was matched with later acquisitions.
  */
 export function createUkPoolBook(
   dayOf: DayOf,
@@ -195,7 +195,7 @@ function matchDay(day: Day, outflows: readonly Outflow[], rule: MatchRule): void
   }
 }
 
-/** Moves what is left of a day into the pool and out of it. Returns the pool as it is then. */
+/** Moves the rest of a day into the pool and out of it. Returns the pool after that. */
 function settle(day: Day, before: Pile, settled: Consumption[]): Pile {
   let pool = heap(heap(before, day.movedIn), day.acquired);
   for (const outflow of [...day.disposals, ...day.transfers]) {

@@ -2,10 +2,10 @@ import { transactionTypes, type TransactionType } from '../../../domain/bookkeep
 import { amountOf, type Amount } from './amount.ts';
 import { compareTransactions, rankOf, type Ordered, type Transaction } from './transaction.ts';
 
-/** What a posting does to the lots of its asset. */
+/** The effect of a posting on the lots of its asset. */
 export type PostingKind = 'acquire' | 'transfer_in' | 'dispose' | 'transfer_out';
 
-/** What a transaction does to one asset. The lots of an asset depend on its postings alone. */
+/** The effect of a transaction on one asset. The lots of an asset depend only on its postings. */
 export interface Posting {
   readonly transaction: Ordered;
   readonly asset: string;
@@ -13,13 +13,13 @@ export interface Posting {
   /** Whether it is the fee of its transaction. */
   readonly isFee: boolean;
   readonly quantity: Amount;
-  /** Cost basis that comes in, or proceeds after fees (less than zero when the fee was higher); 0 of a transfer out. */
+  /** Cost basis that comes in, or proceeds after fees (negative when the fee was higher); 0 for a transfer out. */
   readonly value: Amount;
 }
 
 /**
- * The postings of a transaction, in their order: what comes in, what goes out, what the fee takes. A fee adds to the basis of
- * a purchase or swap and lessens the proceeds of a sale; with other types it is only a disposal of its asset, if it has one.
+ * The postings of a transaction, in their order: what comes in, what goes out, what the fee takes. A fee adds to the basis of a
+ * purchase or swap and reduces the proceeds of a sale; with other types it is only a disposal of its asset, if it has one.
  */
 export function postingsOf(transaction: Transaction): Posting[] {
   const { type, received, sent, value, fee } = transaction;
@@ -33,7 +33,7 @@ export function postingsOf(transaction: Transaction): Posting[] {
   }
   if (sent !== null) {
     const kind = type === 'transfer_out' ? type : 'dispose';
-    // The basis of a transfer out just leaves.
+    // A transfer out removes its basis without a gain.
     const proceeds = type === 'transfer_out' ? 0n : type === 'sell' ? value - cost : value;
     const { asset, quantity } = sent;
     postings.push({ transaction, asset, kind, isFee: false, quantity, value: proceeds });
@@ -45,7 +45,7 @@ export function postingsOf(transaction: Transaction): Posting[] {
   return postings;
 }
 
-/** The order of postings of one asset: that of their transactions; within one, a fee comes last. */
+/** Compares postings of one asset: by the order of their transactions; within one, a fee comes last. */
 export function comparePostings(a: Posting, b: Posting): number {
   return compareTransactions(a.transaction, b.transaction) || Number(a.isFee) - Number(b.isFee);
 }
@@ -53,10 +53,10 @@ export function comparePostings(a: Posting, b: Posting): number {
 const typesByRank = new Map<number, TransactionType>(transactionTypes.map((type) => [rankOf[type], type]));
 
 /**
- * The postings of one asset in a text, in its order: a line each, as they are read from storage, because text goes from there
- * into a thread without becoming objects on the way. A line is, with a blank between two: time in milliseconds, rank of the
- * type, sequence, id of the transaction, 1 of a fee and else 0, kind, quantity, value.
- * @throws {Error} when a rank is that of no type.
+ * Reads the postings of one asset from text, in their order: one line each, as read from storage, because text can go from
+ * there into a thread without becoming objects on the way. A line has these fields, separated by blanks: time in milliseconds,
+ * rank of the type, sequence, id of the transaction, 1 for a fee and else 0, kind, quantity, value.
+ * @throws {Error} when a rank belongs to no type.
  */
 export function readPostings(asset: string, text: string): Posting[] {
   if (text === '') return [];

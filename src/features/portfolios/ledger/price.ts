@@ -1,14 +1,14 @@
 /**
- * Prices are doubles, as their sources sent them, and money is exact. A price stands for the shortest decimal that denotes it,
- * which is what its source wrote; from there on nothing is lost but by one rounding at the end.
+ * Prices are doubles, as their sources sent them, and money is exact. A price means the shortest decimal that denotes it, which
+ * is what its source wrote; from there on only the final rounding loses precision.
  */
 import { mulDiv, oneUnit, type Amount } from './amount.ts';
 
 const shortest = /^(\d+)(?:\.(\d+))?(?:e([+-]\d+))?$/;
 
 /**
- * What a quantity is worth at a price: exact, then rounded to 18 digits, halves away from zero.
- * @throws {RangeError} when the price is negative or no finite number.
+ * The value of a quantity at a price: exact, then rounded to 18 digits, halves away from zero.
+ * @throws {RangeError} when the price is negative or not finite.
  */
 export function valueAt(quantity: Amount, price: number): Amount {
   const { digits, exponent } = decimalOf(price);
@@ -18,7 +18,7 @@ export function valueAt(quantity: Amount, price: number): Amount {
 
 /**
  * A price as an amount, rounded to 18 digits.
- * @throws {RangeError} when it is negative or no finite number.
+ * @throws {RangeError} when it is negative or not finite.
  */
 export function amountOfPrice(price: number): Amount {
   return valueAt(oneUnit, price);

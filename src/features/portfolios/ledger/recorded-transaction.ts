@@ -1,28 +1,28 @@
 import { formatAmount } from './amount.ts';
 import type { Fee, Leg, Transaction } from './transaction.ts';
 
-/** A transaction with what its owner and its source said of it besides. */
+/** A transaction with additional data from its owner and its source. */
 export interface RecordedTransaction extends Transaction {
   readonly note: string | null;
-  /** The value was not stated: it is the market's of that day. */
+  /** The value was not stated, and is the market value of that time. */
   readonly isMarketValue: boolean;
-  /** The same of the value of the fee; false without a fee. */
+  /** The same for the value of the fee; false without a fee. */
   readonly isMarketFee: boolean;
-  /** The import that it came with. */
+  /** The import that created it. */
   readonly importId: string | null;
-  /** Names the row of the report that it came with, for ever. */
+  /** Identifies the row of the report that it came from, permanently. */
   readonly fingerprint: string | null;
 }
 
 /** A transaction as it is stored. */
 export interface StoredTransaction extends RecordedTransaction {
-  /** Rises with every replacement; the ETag is made of it. */
+  /** Rises with every replacement; the ETag is derived from it. */
   readonly version: number;
   readonly createdAt: Date;
   readonly updatedAt: Date;
 }
 
-/** What a transaction says, in the names of the API: the part of its JSON that the audit trail keeps. */
+/** The content of a transaction, with the field names of the API: the part of its JSON that the audit trail keeps. */
 export function contentOf(transaction: RecordedTransaction): Record<string, unknown> {
   const { type, at, sequence, received, sent, value, isMarketValue, note, importId } = transaction;
   return {
@@ -43,7 +43,7 @@ function legJson(leg: Leg | null): unknown {
   return leg === null ? null : { asset: leg.asset, quantity: formatAmount(leg.quantity) };
 }
 
-/** A fee in cash has a value only. */
+/** A fee in cash has only a value. */
 function feeJson({ fee, isMarketFee }: RecordedTransaction): unknown {
   if (fee === null) return null;
   return {

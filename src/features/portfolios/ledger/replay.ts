@@ -1,7 +1,7 @@
 /**
- * Replays the ledger of one asset from a stored mark and says what is to be stored of it. Everything comes and goes as text
- * in few pieces, so that it can be done in a thread at the price of handing over some bytes: consumptions leave as columns in
- * the notation of Postgres arrays, in blocks, ready to be written.
+ * Replays the ledger of one asset from a stored checkpoint and returns what is to be stored. Input and output are text in few
+ * chunks, so that a thread can do it and only some bytes have to be transferred: lot matches are returned as columns in the
+ * notation of Postgres arrays, in blocks, ready to be written.
  */
 import type { CostBasisMethod } from '../../../domain/bookkeeping.ts';
 import { formatAmount } from './amount.ts';
@@ -19,16 +19,16 @@ export interface Bookkeeping {
   readonly timeZone: string;
 }
 
-/** What is to be replayed. */
+/** The input of a replay. */
 export interface ReplayTask extends Bookkeeping {
   readonly asset: string;
-  /** Text of the mark to go on from; null for the beginning. */
+  /** Text of the checkpoint to continue from; null for the start. */
   readonly mark: string | null;
-  /** Postings behind it in their order, as text ({@link readPostings}), in any number of pieces. */
+  /** The postings after it in their order, as text ({@link readPostings}), in any number of chunks. */
   readonly postings: readonly string[];
 }
 
-/** Names of the columns of consumptions, in the order in which {@link Replayed} has them. */
+/** Names of the columns of lot matches, in the order in which {@link Replayed} has them. */
 export const consumptionColumns = [
   'kind',
   'transaction_id',
@@ -43,7 +43,7 @@ export const consumptionColumns = [
   'is_provisional',
 ] as const;
 
-/** A mark with what is stored beside it. */
+/** A checkpoint with the fields that are stored next to it. */
 export interface StoredMark {
   readonly count: number;
   readonly settled: number;
@@ -57,11 +57,11 @@ export interface StoredMark {
   readonly state: string;
 }
 
-/** What came of a replay. */
+/** The result of a replay. */
 export interface Replayed {
-  /** What is held of an asset, and its sums, as decimal texts. */
+  /** The holding of an asset and its sums, as decimal texts. */
   readonly position: {
-    /** Postings that it is of. */
+    /** Number of postings included. */
     readonly count: number;
     readonly quantity: string;
     readonly acquired: string;
@@ -70,9 +70,9 @@ export interface Replayed {
     readonly proceeds: string;
     readonly openLots: number;
   };
-  /** Consumptions with lower numbers stay as they are. */
+  /** Lot matches with lower numbers stay unchanged. */
   readonly firstConsumption: number;
-  /** Consumptions that follow each other, as columns. */
+  /** Consecutive lot matches, as columns. */
   readonly blocks: readonly {
     /** Number of the first among those of the asset. */
     readonly first: number;
@@ -80,16 +80,14 @@ export interface Replayed {
     /** A line for each of {@link consumptionColumns}: `{a,b,…}`. */
     readonly columns: string;
   }[];
-  /** Marks behind the one that it started at, earliest first; the last one is the end. */
+  /** Checkpoints after the one that it started at, earliest first; the last one is the end. */
   readonly marks: readonly StoredMark[];
 }
 
 /** Rows of one block. */
 const blockSize = 2_000;
 
-/**
- * Names a way of keeping books. Marks of one way are of no use to another; days matter to one method only.
- */
+/** Identifies how the books are kept. Checkpoints made in one way are useless in another; days matter to one method only. */
 export function keptAs({ method, timeZone }: Bookkeeping): string {
   return [String(markVersion), method, ...(method === 'uk_pool' ? [timeZone] : [])].join(' ');
 }
@@ -97,7 +95,7 @@ export function keptAs({ method, timeZone }: Bookkeeping): string {
 /**
  * Replays an asset.
  * @throws {OverdrawnError} when more went out than was held, which should have been refused when the postings were stored.
- * @throws {Error} when the mark is of another way of keeping books.
+ * @throws {Error} when the checkpoint was made with other settings of the books.
  */
 export function replayAsset(task: ReplayTask): Replayed {
   const { asset, method } = task;
@@ -105,7 +103,7 @@ export function replayAsset(task: ReplayTask): Replayed {
   const ledger = createAssetLedger({ method, dayOf: daysOf(task.timeZone) }, from);
   for (const text of task.postings) ledger.append(readPostings(asset, text));
   const { holding, lots, tally, consumptions, provisional } = ledger.standing();
-  // The end may lie where a mark lies.
+  // The end may coincide with a checkpoint.
   const places = new Map(ledger.marks().map((mark) => [mark.count, mark]));
   const marks = [...places.values()].flatMap((mark) => storedMark(mark, method));
   const kept = new Set(marksToKeep(marks.map(({ count, state }) => ({ count, size: state.length }))));
@@ -133,8 +131,8 @@ export function replayAsset(task: ReplayTask): Replayed {
 }
 
 /**
- * The open lots in the text of a mark; of a pool the pool alone.
- * @throws {Error} when the mark is of another way of keeping books.
+ * The open lots in the text of a checkpoint; for a pooling method, only the pool.
+ * @throws {Error} when the checkpoint was made with other settings of the books.
  */
 export function lotsOfMark(text: string, { method, timeZone }: Bookkeeping): readonly Lot[] {
   return createAssetLedger({ method, dayOf: daysOf(timeZone) }, markOf(text, method)).standing().lots;
@@ -171,7 +169,7 @@ function storedMark(mark: Mark, method: CostBasisMethod): StoredMark[] {
   ];
 }
 
-/** No value holds a comma, a quotation mark or a brace, so none is quoted. */
+/** No value contains a comma, a quotation mark or a brace, so none is quoted. */
 function columnsOf(rows: readonly Consumption[], isProvisional: readonly boolean[]): string {
   const column = (valueOf: (row: Consumption) => string | null): string =>
     `{${rows.map((row) => valueOf(row) ?? 'NULL').join(',')}}`;

@@ -8,13 +8,13 @@ export interface Leg {
   readonly quantity: Amount;
 }
 
-/** What a transaction cost besides. */
+/** The fee of a transaction. */
 export interface Fee {
   /** Null when it was paid in cash. */
   readonly asset: string | null;
-  /** Quantity of the asset; of a fee in cash the same as its value. More than zero. */
+  /** Quantity of the asset; for a fee in cash the same as its value. More than zero. */
   readonly quantity: Amount;
-  /** Worth in the base currency at that moment. */
+  /** Value in the base currency at that time. */
   readonly value: Amount;
 }
 
@@ -38,7 +38,7 @@ export interface Transaction {
   readonly type: TransactionType;
   /** Milliseconds since the Unix epoch. */
   readonly at: number;
-  /** Place among transactions of the same moment and type, as their source told it; 0 when it told none. */
+  /** Order among transactions of the same time and type, from their source; 0 when it gave none. */
   readonly sequence: number;
   readonly received: Leg | null;
   readonly sent: Leg | null;
@@ -46,7 +46,7 @@ export interface Transaction {
   readonly fee: Fee | null;
 }
 
-/** What comes first at the same moment: what comes in before what goes out, so that a sale finds what it sells. */
+/** Order of types at the same time: what comes in before what goes out, so that a sale finds what it sells. */
 export const rankOf: Readonly<Record<TransactionType, number>> = {
   transfer_in: 0,
   buy: 1,
@@ -57,12 +57,12 @@ export const rankOf: Readonly<Record<TransactionType, number>> = {
   transfer_out: 6,
 };
 
-/** What decides the place of a transaction in the books. */
+/** The fields that decide the place of a transaction in the books. */
 export type Ordered = Pick<Transaction, 'at' | 'type' | 'sequence' | 'id'>;
 
 /**
- * The total order of the books: by time, at the same moment by type (in before out), then by sequence, then by id, character
- * code by character code. It depends on nothing but the transactions, so that books come out alike however they were kept.
+ * The total order of the books: by time, at the same time by type (in before out), then by sequence, then by id, character code
+ * by character code. It depends only on the transactions, so that the books are the same however they were computed.
  */
 export function compareTransactions(a: Ordered, b: Ordered): number {
   return a.at - b.at || rankOf[a.type] - rankOf[b.type] || a.sequence - b.sequence || compareText(a.id, b.id);

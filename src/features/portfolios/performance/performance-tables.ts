@@ -1,6 +1,6 @@
 /**
- * Fills the tables that the performance of a portfolio is computed from: what was held and what flowed by day, summed in
- * Postgres, and the prices of those days. Sums are exact until they become doubles here.
+ * Fills the tables from which the performance of a portfolio is computed: holdings and flows by day, summed in Postgres, and
+ * the prices of those days. Sums are exact until they become doubles here.
  */
 import type { DailyBooks, DailyChanges, ReadDailyBooks } from '../queries/daily-books.ts';
 import type { CandleQueries, DailyCloses } from '../../history/queries/candles.ts';
@@ -11,7 +11,7 @@ import type { PerformanceTables } from './tables.ts';
 import { dayMs } from '../../history/chart.ts';
 import { AppError } from '../../../domain/errors.ts';
 
-/** What is asked of a portfolio. */
+/** What to compute for a portfolio. */
 export interface PerformanceQuestion {
   readonly portfolioId: string;
   readonly currency: string;
@@ -21,11 +21,11 @@ export interface PerformanceQuestion {
   readonly benchmark: string;
   /** Annual, 0.02 is 2 %. */
   readonly riskFreeRate: number;
-  /** Milliseconds since the epoch; its day is the last. */
+  /** Milliseconds since the epoch; the day of this time is the last. */
   readonly asOf: number;
 }
 
-/** What happened in the range. */
+/** Transactions of the range. */
 export interface RangeBooks {
   readonly booksVersion: number;
   readonly books: DailyBooks;
@@ -50,7 +50,7 @@ export interface QuotedPrice {
   readonly receivedAt: number;
 }
 
-/** Reads the quotes that there are; those of assets without one are missing. */
+/** Reads the existing quotes; assets without one are missing in the result. */
 export type ReadQuotes = (
   currency: string,
   assetIds: readonly string[],
@@ -58,14 +58,14 @@ export type ReadQuotes = (
 
 /** Cells (assets × days) of the largest tables: 64 MB each. Thirty assets over ten years are a hundred thousand. */
 const mostCells = 8_000_000;
-/** Where the last price before the range is looked for first, in days. */
+/** Days before the range in which the last price is looked for first. */
 const lookBackDays = 45;
-/** Assets of one statement. */
+/** Assets per statement. */
 const closesBatch = 100;
 
 /**
- * Reads what happened.
- * @throws {AppError} 422 when there is too much of it. @throws {UnavailableError} Postgres does not answer.
+ * Reads the transactions of a range.
+ * @throws {AppError} 422 when there is too much data. @throws {UnavailableError} Postgres does not answer.
  */
 export async function readRangeBooks(
   readBooks: ReadDailyBooks,
@@ -80,7 +80,7 @@ export async function readRangeBooks(
   const from = firstDayOf(range, today);
   const books = await readBooks(portfolioId, timeZone, Number.isFinite(from) ? from : undefined);
   const earliest = earliestDay(books) ?? today;
-  // Clocks differ: what is dated after the last day does not count yet.
+  // Clocks differ: transactions after the last day do not count yet.
   const firstDay = Math.min(today, Math.max(from, earliest));
   const assets = movedAssets(books);
   const days = today - firstDay + 1;
@@ -94,7 +94,7 @@ export async function readRangeBooks(
 }
 
 /**
- * Reads prices: closes of stored days, and for today what the cache has, if it was received today.
+ * Reads prices: closes of stored days, and for today the cached quote, if it was received today.
  * @throws {UnavailableError} Postgres does not answer.
  */
 export async function readRangePrices(
@@ -170,7 +170,7 @@ export function tablesOf(
 
 const noChanges: DailyChanges = { days: [], changes: [] };
 
-/** Running sums are exact; what was before the range is returned. */
+/** Running sums are exact; returns the sum before the range. */
 function fillHeld(row: Float64Array, { days, changes }: DailyChanges, firstDay: number): number {
   let [held, before] = [0n, 0n];
   days.forEach((day, index) => {

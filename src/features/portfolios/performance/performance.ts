@@ -1,6 +1,6 @@
 /**
- * All figures of a portfolio over a range of days. Pure over typed arrays, so that it runs in a thread or inline alike: the
- * input can be handed over without a copy.
+ * All figures of a portfolio over a range of days. Pure over typed arrays, so that it runs in a thread or inline: the input can
+ * be transferred without a copy.
  */
 import { firstDayOf, type PerformanceRange } from '../../../domain/performance-range.ts';
 import {
@@ -31,9 +31,9 @@ export interface PerformanceInput {
   readonly values: Float64Array;
   readonly inflows: Float64Array;
   readonly outflows: Float64Array;
-  /** Observed prices of the assets to correlate, asset by asset; NaN where there is none. Empty when there are none. */
+  /** Observed prices of the assets to correlate, asset by asset; NaN where there is none. Empty without such assets. */
   readonly prices: Float64Array;
-  /** Prices of the benchmark, missing ones carried forward; null when there is none. */
+  /** Prices of the benchmark, with missing ones carried forward; null without a benchmark. */
   readonly benchmark: Float64Array | null;
   /** Annual, 0.02 is 2 %. */
   readonly riskFreeRate: number;
@@ -50,7 +50,7 @@ export interface SeriesPerformance {
   readonly sharpe: Figure;
   readonly sortino: Figure;
   readonly tail: ReturnType<typeof tailRisk>;
-  /** Days are numbers of days like `firstDay`; a peak may be the day before it. */
+  /** Days are numbered like `firstDay`; a peak may be the day before it. */
   readonly drawdown: Drawdown;
 }
 
@@ -63,11 +63,11 @@ export interface Performance extends SeriesPerformance {
   readonly valueAfter: number;
   readonly inflow: number;
   readonly outflow: number;
-  /** The same flows in the benchmark; null when there is none. */
+  /** The same flows in the benchmark; null without one. */
   readonly benchmark: SeriesPerformance | null;
-  /** Row by row, as {@link correlationMatrix} tells it. */
+  /** Row by row, in the form of {@link correlationMatrix}. */
   readonly correlation: Float64Array;
-  /** What 1 became by the end of each day. */
+  /** The value by the end of each day of 1 invested at the start. */
   readonly growth: Float64Array;
 }
 
@@ -118,7 +118,7 @@ function figuresOf(
   };
 }
 
-/** XIRR of a span: the value before it is paid in, the value at its end comes back. */
+/** XIRR of a range: the value before it is paid in, the value at its end is paid out. */
 function moneyWeightedReturn({ valueBefore, values, inflows, outflows }: FlowSeries): Figure {
   const count = values.length;
   if (count === 0) return noFigure('no_flows');
@@ -151,7 +151,7 @@ function benchmarkOf(input: PerformanceInput, series: FlowSeries, from: number):
   });
 }
 
-/** The days of a range, and the one before, which the first return is from. */
+/** The prices of a range, and of the day before, from which the first return is computed. */
 function cutPrices(prices: Float64Array, days: number, from: number): Float64Array {
   if (from === 0) return prices;
   return prices.filter((_, index) => index % days >= from - 1);

@@ -1,5 +1,5 @@
 /**
- * The figures of a portfolio over a range as clients get them: every statistic a number or null with its reason. Pure over
+ * The figures of a portfolio over a range as clients get them: every statistic is a number, or null with its reason. Pure over
  * tables, so that a thread and the caller compute the same text.
  */
 import { performanceOf, type Performance, type SeriesPerformance } from './performance.ts';
@@ -50,10 +50,13 @@ export function computeReport(tables: PerformanceTables) {
   };
 }
 
-/** Entries of unvalued transfers that are listed. */
+/** Most unvalued transfers that are listed. */
 const mostUnvalued = 100;
 
-/** Cash, and transfers at the price of their day: the same one that the day is valued at, so that a transfer alone gains nothing. */
+/**
+ * Cash, and transfers at the price of their day: the same price at which the day is valued, so that a transfer by itself gains
+ * nothing.
+ */
 function flowsOf({ days, assets, firstDay, transfers, ...cash }: PerformanceTables, prices: Float64Array) {
   const [inflows, outflows] = [Float64Array.from(cash.inflows), Float64Array.from(cash.outflows)];
   const first: object[] = [];
@@ -86,7 +89,7 @@ function withBefore({ hasBefore }: PerformanceTables, values: Float64Array, befo
   return hasBefore ? Float64Array.of(before, ...values) : values;
 }
 
-/** Numbers of the assets that are held, the largest first. */
+/** Indexes of the assets held, the largest first. */
 function largestHeld(
   { days, assets, quantities }: PerformanceTables,
   { prices }: ReturnType<typeof valueSeries>,
@@ -152,7 +155,7 @@ function figuresOf(figures: SeriesPerformance): object {
   };
 }
 
-/** Without a return there is no fall either; without a fall there are no days of it. */
+/** Without a return there is no drawdown; without a drawdown it has no days. */
 function drawdownOf({ timeWeighted, drawdown }: SeriesPerformance): object {
   const { depth, peak, trough, recovered } = drawdown;
   const none = { peak: null, trough: null, recovered: null };
@@ -169,7 +172,7 @@ function benchmarkOf(
 ): object {
   const prices = { days_carried: carried, days_unknown: unpriced };
   if (benchmark === null) return { ...figuresOf(withoutPrices), prices };
-  // With all prices known, its value can be unknown for one reason only.
+  // With all prices known, its value can be unknown for only one reason.
   const isOverdrawn = unpriced === 0 && !Number.isNaN(begin);
   const reason = isOverdrawn ? 'more_withdrawn_than_held' : 'value_unknown';
   const told = (figure: Figure): Figure =>

@@ -1,6 +1,6 @@
 /**
- * Performance of a portfolio. It is computed by a job: what was computed of the same work a moment ago is answered at once, what
- * is being computed is waited for, and only what is neither is submitted, within the limits that submissions have.
+ * Performance of a portfolio, computed by a job. A recent result of the same work is returned at once, a running job is waited
+ * for, and only otherwise is a new job submitted, within the limits on submissions.
  */
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
@@ -50,9 +50,9 @@ const rateRule =
   'must be an annual rate from -1 to 10, such as 0.02 for 2 %, with at most 4 digits after the point';
 const described = { description: 'Annual risk-free rate: 0.02 is 2 %' };
 const isInRange = (rate: number): boolean => rate >= -1 && rate <= 10;
-/** Finer rates tell nothing, and each of them would be other work. */
+/** Finer rates add no information, and each of them would be a separate job. */
 const hasFewDigits = (rate: number): boolean => Math.round(rate * 1e4) / 1e4 === rate;
-/** Minus nothing is nothing: it would be other work. */
+/** -0 and 0 are the same rate; -0 would be a separate job. */
 const withoutSign = (rate: number): number => rate + 0;
 
 const rateInQuery = z
@@ -101,7 +101,7 @@ const missing = 'Portfolio not found';
 const figures =
   'Each figure is a number, or null with a reason. Days without a price use the last known price, and are counted in `prices`.';
 
-/** Prices of so long a time (ms) are one: who asks again within it gets what was computed. */
+/** Prices within this time (ms) count as the same: a repeated request gets the earlier result. */
 const asOfMs = 300_000;
 
 /** Reading performance, and computing it as a job. */
@@ -155,7 +155,7 @@ function submit(deps: PerformanceDeps): Route {
     method: 'POST',
     path,
     access: 'user',
-    // It changes nothing, and its result tells what a portfolio is worth.
+    // It changes nothing, and its result contains the value of the portfolio.
     scope: 'portfolio:read',
     tag,
     summary: 'Compute the performance of a portfolio as a job',
@@ -177,7 +177,7 @@ function submit(deps: PerformanceDeps): Route {
   });
 }
 
-/** @throws {ValidationError} there is no such benchmark. */
+/** @throws {ValidationError} the benchmark does not exist. */
 function submissionOf(
   { assets, clock }: PerformanceDeps,
   { id: portfolioId, baseCurrency: currency, booksVersion }: Portfolio,
@@ -190,7 +190,7 @@ function submissionOf(
     readonly range: PerformanceRange;
     readonly benchmark: string;
     readonly risk_free_rate: number;
-    /** Of the names of fields. */
+    /** Prefix of field names. */
     readonly prefix: string;
   },
 ): Submission<typeof name> {
@@ -202,7 +202,7 @@ function submissionOf(
   return { portfolioId, currency, range, benchmark, riskFreeRate, booksVersion: String(booksVersion), asOf };
 }
 
-/** The user's own job of this work, whether it has ended or not; a new one if there is none. */
+/** The user's own job of this work, finished or not; a new one if there is none. */
 async function jobOf(
   { jobs: { desk }, metrics }: PerformanceDeps,
   { userId, keyId }: Principal,
@@ -215,7 +215,7 @@ async function jobOf(
   return job;
 }
 
-/** The job after the wait that the client prefers. */
+/** The job, after the wait that the client requested. */
 async function waited(
   ctx: ApiContext,
   { jobs: { desk }, config }: PerformanceDeps,

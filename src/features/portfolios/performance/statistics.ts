@@ -23,17 +23,17 @@ export type Figure =
         | 'more_withdrawn_than_held';
     };
 
-/** A figure that there is. */
+/** A figure with a value. */
 export function figure(value: number): Figure {
   return { value };
 }
 
-/** No figure, and why. */
+/** A missing figure, and why. */
 export function noFigure(reason: Extract<Figure, { value: null }>['reason']): Figure {
   return { value: null, reason };
 }
 
-/** Daily values and flows of a span of days. */
+/** Daily values and flows of a range of days. */
 export interface FlowSeries {
   /** Value at the end of the day before the first one: 0 when nothing was held, NaN when it is unknown. */
   readonly valueBefore: number;
@@ -44,12 +44,11 @@ export interface FlowSeries {
 }
 
 /**
- * Return of each day: `r = (V + out) / (V₋₁ + in) − 1`, so what comes in works from the beginning of its day and what goes
- * out works until its end. NaN on a day without capital, and on one without a value, whose flows then count on the next day
- * that has one.
+ * Return of each day: `r = (V + out) / (V₋₁ + in) − 1`, so what comes in counts from the start of its day and what goes out
+ * until its end. NaN on a day without capital, and on one without a value, whose flows then count on the next day that has one.
  *
- * Source: CFA Institute, Global Investment Performance Standards, "Guidance Statement on Calculation Methodology" (2011):
- * daily valuation, external flows at the start or the end of the day by a consistent rule.
+ * Source: CFA Institute, Global Investment Performance Standards, "Guidance Statement on Calculation Methodology" (2011): daily
+ * valuation, external flows at the start or the end of the day by a consistent rule.
  */
 export function dailyReturns({ valueBefore, values, inflows, outflows }: FlowSeries): Float64Array {
   const returns = new Float64Array(values.length).fill(NaN);
@@ -85,7 +84,7 @@ export function timeWeightedReturn(returns: Float64Array): Figure {
   return counted === 0 ? noFigure('no_capital') : figure(growth - 1);
 }
 
-/** What 1 has become by the end of each day at these returns; days without one leave it as it is. */
+/** The value by the end of each day of 1 invested at the start, at these returns; days without one leave it unchanged. */
 export function growthOf(returns: Float64Array): Float64Array {
   let growth = 1;
   return returns.map((each) => {
@@ -95,8 +94,8 @@ export function growthOf(returns: Float64Array): Float64Array {
 }
 
 /**
- * Compound annual growth rate: `(1 + R)^(365 / days) − 1`; only for spans of more than a year, because a shorter one would
- * tell of a year that never was.
+ * Compound annual growth rate: `(1 + R)^(365 / days) − 1`; only for ranges of more than a year, because a shorter one would
+ * extrapolate to a year that never happened.
  *
  * Source: GIPS 2020, provision 2.A.24 (returns for periods of less than one year are not annualised).
  */
@@ -106,8 +105,8 @@ export function compoundAnnualGrowth(total: Figure, days: number): Figure {
 }
 
 /**
- * Gain over the span, `V + Σ out − Σ in − V₀`, and return on investment, `gain / (V₀ + Σ in)`, on what was there and what came
- * in.
+ * Gain over the range, `V + Σ out − Σ in − V₀`, and return on investment, `gain / (V₀ + Σ in)`, on the value at the start and
+ * what came in.
  *
  * Source: simple holding-period profit and its ratio to invested capital, as in Bacon, "Practical Portfolio Performance
  * Measurement and Attribution", 2nd ed. (2008), ch. 3.
@@ -129,7 +128,7 @@ export function sum(amounts: Float64Array): number {
 
 /** Crypto markets have no holidays. */
 const daysPerYear = 365;
-/** Less is what doubles leave over of a deviation of 0. */
+/** A smaller deviation is a rounding error of doubles, and counts as 0. */
 const leastSpread = 1e-15;
 
 function known(returns: Float64Array): Float64Array {
@@ -189,7 +188,7 @@ export function sortino(returns: Float64Array, riskFreeRate: number): Figure {
     : figure((mean(excess) / downside) * Math.sqrt(daysPerYear));
 }
 
-/** Fewer days have no worst 5 %. */
+/** With fewer days there is no worst 5 %. */
 const leastForTail = 20;
 
 /**
@@ -224,7 +223,7 @@ export interface Drawdown {
 }
 
 /**
- * Maximum drawdown of growth that begins at 1: the largest `1 − G / (highest G before)`, the first of equal ones.
+ * Maximum drawdown of growth that starts at 1: the largest `1 − G / (highest G before)`, the first of equal ones.
  *
  * Source: M. Magdon-Ismail and A. Atiya, "Maximum drawdown", Risk 17 (2004), pp. 99–102.
  */
@@ -267,7 +266,7 @@ export function correlationMatrix(prices: Float64Array, days: number): Float64Ar
   return matrix;
 }
 
-/** Fewer pairs say nothing. */
+/** Fewer pairs are not significant. */
 const leastPairs = 3;
 
 function logReturns(prices: Float64Array): Float64Array {
@@ -302,9 +301,9 @@ function pearson(a: Float64Array, b: Float64Array): number {
 }
 
 /**
- * What the same flows would have come to in one asset: everything that came in bought it at the price of that day, everything
- * that went out sold it. The value of each day; NaN from the day on which more went out than was there, and until the first
- * price is known.
+ * The value of the same flows in one asset: everything that came in bought it at the price of that day, everything that went
+ * out sold it. The value of each day; NaN from the day on which more went out than was there, and until the first price is
+ * known.
  *
  * Source: A. Long and C. Nickels, "A Private Investment Benchmark" (1996), the index comparison or public market equivalent.
  * @param prices price of each day, missing ones carried forward; NaN before the first.
@@ -318,14 +317,14 @@ export function benchmarkValues(
   let units = valueBefore === 0 ? 0 : valueBefore / priceBefore;
   return prices.map((price, day) => {
     const flow = (inflows[day] ?? 0) - (outflows[day] ?? 0);
-    // Before the first price nothing could be bought: if nothing was to be, nothing is held.
+    // Before the first price nothing could be bought: without flows nothing is held.
     if (flow !== 0) units += flow / price;
     if (units < 0) units = isDust(units * price, flow) ? 0 : NaN;
     return units === 0 ? 0 : units * price;
   });
 }
 
-/** Whether a shortfall is what doubles leave over. */
+/** Whether a shortfall is only a rounding error of doubles. */
 function isDust(value: number, flow: number): boolean {
   return Math.abs(value) <= Math.abs(flow) * 1e-12;
 }

@@ -1,35 +1,35 @@
 /**
- * What the figures of a portfolio are computed from, as typed arrays that can be handed to a thread without a copy. Tables are
- * asset by asset: entry `asset * days + day`; `assets` says which number is which asset.
+ * The input of the figures of a portfolio, as typed arrays that can be transferred to a thread without a copy. Tables are asset
+ * by asset: entry `asset * days + day`; `assets` maps indexes to assets.
  */
 import type { PerformanceRange } from '../../../domain/performance-range.ts';
 
 /** Days of a range. */
 export interface PerformanceTables {
   readonly range: PerformanceRange;
-  /** Number of the first day of the range, and how many there are. */
+  /** Number of the first day of the range, and how many days it has. */
   readonly firstDay: number;
   readonly days: number;
-  /** Whether the portfolio had a transaction before the range: then its value the day before is where the range begins. */
+  /** Whether the portfolio had a transaction before the range: then the range starts with the value of the day before. */
   readonly hasBefore: boolean;
   readonly assets: readonly string[];
-  /** Held at the end of each day, and at the end of the day before the first. */
+  /** Quantity held at the end of each day, and at the end of the day before the first. */
   readonly quantities: Float64Array;
   readonly quantitiesBefore: Float64Array;
   /** Observed price of each day; NaN where there is none. */
   readonly prices: Float64Array;
-  /** The last price before the range, however old, and that of the very day before; NaN where there is none. */
+  /** The last price before the range, of any age, and that of the day before; NaN where there is none. */
   readonly pricesBefore: Float64Array;
   readonly observedBefore: Float64Array;
   /** External flows in cash by day. */
   readonly inflows: Float64Array;
   readonly outflows: Float64Array;
-  /** Transfers of the range, one entry for each asset, day and direction; entries of equal index belong together. */
+  /** Transfers of the range, one entry for each asset, day and direction; entries with the same index belong together. */
   readonly transfers: {
     readonly assets: Uint32Array;
-    /** From the first day of the range. */
+    /** Counted from the first day of the range. */
     readonly days: Uint32Array;
-    /** More than 0 came in, less than 0 went out. */
+    /** Positive for incoming, negative for outgoing. */
     readonly quantities: Float64Array;
     /** Fees in cash. */
     readonly fees: Float64Array;
@@ -44,7 +44,7 @@ export interface PerformanceTables {
   readonly riskFreeRate: number;
 }
 
-/** All that may be handed over with tables. */
+/** All buffers that can be transferred with tables. */
 export function buffersOf(tables: PerformanceTables): ArrayBuffer[] {
   const { transfers, ...rest } = tables;
   const parts: readonly unknown[] = [
@@ -57,14 +57,14 @@ export function buffersOf(tables: PerformanceTables): ArrayBuffer[] {
   return [...new Set(buffers)];
 }
 
-/** Size of tables: what their computation takes grows with it. */
+/** Size of tables: their computation time grows with it. */
 export function cellsOf({ assets, days }: Pick<PerformanceTables, 'assets' | 'days'>): number {
   return assets.length * days;
 }
 
 /**
- * Values every day at the price of that day, or the last one before. A day without a price carries the last one forward, and
- * is counted. A day on which something is held that never had a price yet has no value (NaN): what is unknown is not 0.
+ * Values every day at the price of that day, or the last one before. A day without a price carries the last one forward, and is
+ * counted. A day with a holding that has never had a price has no value (NaN): unknown is not 0.
  */
 export function valueSeries({
   days,
