@@ -24,7 +24,7 @@ import { createValuationDesk } from './valuation/valuation-service.ts';
 import { createValueHistories } from './valuation/value-histories.ts';
 import { confirmVersion, type ExpectedVersion } from '../../domain/expected-version.ts';
 
-/** A change of a portfolio. What is absent stays. */
+/** A change of a portfolio. Absent fields keep their value. */
 export interface PortfolioChange {
   readonly id: string;
   readonly viewer: Viewer;
@@ -36,8 +36,8 @@ export interface PortfolioChange {
 const portfolioLimit = 200;
 
 /**
- * Builds what handlers find, make and change portfolios by. All of it throws {@link UnavailableError} when Postgres does not
- * answer. `updateBooks` has the books of a portfolio brought up to date and never rejects.
+ * Builds the operations with which handlers find, create and change portfolios. All throw {@link UnavailableError} when
+ * Postgres does not answer. `updateBooks` requests an update of a portfolio's books and never rejects.
  */
 export function createPortfolioDesk({
   portfolios,
@@ -48,7 +48,7 @@ export function createPortfolioDesk({
   readonly portfolios: PortfolioQueries;
   readonly takeTurn: TakeWriteTurn;
   readonly updateBooks: (portfolioId: string) => void;
-  /** Who follows a portfolio hears at once that it is gone; what is lost is made up for by looking. */
+  /** Notifies followers of a portfolio at once that it was deleted; a lost message is made up for by polling. */
   readonly announceEnd?: (portfolioId: string) => Promise<void>;
 }) {
   /**
@@ -72,7 +72,7 @@ export function createPortfolioDesk({
   return {
     get,
     /**
-     * @throws {ConflictError} (`portfolio_limit`) the viewer has as many as one may have.
+     * @throws {ConflictError} (`portfolio_limit`) the viewer has reached the limit of portfolios.
      * @throws {ValidationError} (`time_zone`) the database does not know the time zone.
      */
     create: (viewer: Viewer, fields: PortfolioFields): Promise<Portfolio> =>
@@ -104,7 +104,7 @@ export function createPortfolioDesk({
       return changed;
     },
 
-    /** Deletes a portfolio with all that is in it. @throws what `change` throws. */
+    /** Deletes a portfolio with all its contents. @throws what `change` throws. */
     async remove({ id, ...who }: Omit<PortfolioChange, 'changes'>): Promise<void> {
       await get(id, who.viewer);
       await takeTurn(id, () => portfolios.remove({ id, confirm: confirmer(who) }));
@@ -113,7 +113,7 @@ export function createPortfolioDesk({
   };
 }
 
-/** Books are private: admins see their own only. */
+/** Books are private: admins see only their own. */
 function confirmOwner(portfolio: Portfolio, viewer: Viewer): void {
   if (portfolio.userId !== viewer.userId) throw missing();
 }
@@ -128,9 +128,7 @@ export type PortfolioService = ReturnType<typeof createPortfolioService>;
 /** Longest wait (ms) for books that are not current. */
 const booksWaitMs = 5_000;
 
-/**
- * Builds what API processes serve of portfolios. Nothing is waited for.
- */
+/** Builds the portfolio service of API processes, without doing any I/O. */
 export function createPortfolioService(
   { config, log, shutdown, knex, clock }: Platform,
   books: BooksService,
@@ -150,7 +148,7 @@ export function createPortfolioService(
   const imports: Pick<ImportQueries, 'open' | 'addChunk' | 'complete' | 'discard' | 'find' | 'list'> =
     books.imports;
   const portfolioSnapshots: Pick<PortfolioSnapshots, 'list'> = books.snapshots;
-  // What is lost here is found by maintenance, by the versions of the books.
+  // The periodic sweep finds updates that are lost here, by the versions of the books.
   const updateBooks = (portfolioId: string): void => {
     update(portfolioId).catch((error: unknown) => {
       log.debug({ portfolioId, reason: messageOf(error) }, 'an update of the books could not be queued');
@@ -189,7 +187,7 @@ export function createPortfolioService(
     /** Uploaded reports. */
     imports,
     exports: createExportQueries(knex),
-    /** What portfolios are worth now, */
+    /** Current values of portfolios, */
     valuations: createValuationDesk({
       portfolios: reading,
       reader,
@@ -198,16 +196,16 @@ export function createPortfolioService(
       quotesWaitMs: config.READ_WAIT,
       booksWaitMs,
     }),
-    /** by day, */
+    /** daily values, */
     valueHistories: createValueHistories({
       readBooks: books.readDailyBooks,
       past,
       quotes: quotes.getMany,
       clock,
     }),
-    /** and when a snapshot was stored. */
+    /** and stored snapshots. */
     portfolioSnapshots,
-    /** What portfolios are worth, as it changes. */
+    /** Streams of the values of portfolios. */
     streams: createPortfolioStreams({ realtime, prices, clock, log }),
   };
 }

@@ -14,21 +14,21 @@ import { sendAway, type SseRequest, type SseStream } from '../../platform/realti
 import type { Clock } from '../../platform/concurrency/clock.ts';
 import { requesterText } from '../../domain/requester.ts';
 
-/** What is held at one version of the books. */
+/** The holdings at one version of the books. */
 export interface Holdings {
   /** Assets to watch, each once. */
   readonly assetIds: readonly string[];
-  /** JSON text of what it is worth; with the rows of some assets only where those are named. */
+  /** JSON text of the value; with the rows of all assets, or only of those in `changed`. */
   render(readings: readonly QuoteReading[], changed?: readonly string[]): string;
 }
 
-/** A portfolio, as a stream follows it. */
+/** A portfolio that a stream follows. */
 export interface PortfolioSource {
   readonly portfolioId: string;
   readonly currency: string;
-  /** What is held now; undefined when the portfolio is gone. Rejects when that cannot be told. */
+  /** The current holdings; undefined when the portfolio is gone. Rejects when they cannot be read. */
   read(): Promise<Holdings | undefined>;
-  /** Calls `onChange` when `read` may tell something else. Returns how to stop. */
+  /** Calls `onChange` when `read` may return something else. Returns a function that stops this. */
   listen(onChange: () => void): () => void;
 }
 
@@ -49,7 +49,7 @@ interface PortfolioStreamRequest extends Pick<PortfolioStreamAsked, 'source' | '
   readonly load: PriceStreams['load'];
 }
 
-/** Prices come a little early rather than a whole gathering late (price-hub.ts). */
+/** Prices are sent a little early rather than a whole gathering interval late (price-hub.ts). */
 const earlyMs = 100;
 
 /** Builds the streams of portfolios of an API process. */
@@ -66,9 +66,9 @@ export function createPortfolioStreams({
 }) {
   return {
     /**
-     * Takes the response over: `hello`, what the portfolio is worth, then what changes, until it is deleted or the client goes
-     * away. Returns as soon as the head is written.
-     * A client that comes back after its last update gets 204, which ends its EventSource.
+     * Takes over the response: `hello`, the value of the portfolio, then changes, until it is deleted or the client
+     * disconnects. Returns as soon as the headers are written. A client that returns after its last update gets 204, which ends
+     * its EventSource.
      */
     open(asked: PortfolioStreamAsked): void {
       const { viewer, lastEventId, maxUpdates } = asked;
@@ -99,13 +99,13 @@ class PortfolioStream {
   #updates: number;
   #holdings: Holdings | undefined;
   #watching: Watching | undefined;
-  /** What is to be told as soon as the client takes it: these assets, or all that there is. */
+  /** What to send as soon as the client accepts it: these assets, or everything. */
   readonly #missed = new Set<string>();
   #owesAll = false;
   #isReading = false;
   #readAgain = false;
   #waiting: NodeJS.Timeout | undefined;
-  /** When a change was last told (ms since the epoch). */
+  /** When a change was last sent (ms since the epoch). */
   #toldAt = 0;
 
   constructor(request: PortfolioStreamRequest) {
@@ -135,7 +135,7 @@ class PortfolioStream {
     void this.#read();
   }
 
-  /** One at a time; what changes meanwhile is read after it. */
+  /** One read at a time; changes during a read cause another one after it. */
   async #read(): Promise<void> {
     if (this.#isReading) {
       this.#readAgain = true;
@@ -146,7 +146,7 @@ class PortfolioStream {
       await this.#renew();
     } catch (error) {
       this.#request.log.debug({ reason: messageOf(error) }, 'the books of a stream could not be read');
-      // What has never been told cannot be stale: the client comes back. Else the next look finds the change again.
+      // If nothing has been sent yet, the client reconnects. Otherwise the next poll finds the change again.
       if (this.#holdings === undefined) this.#request.stream.end('fault');
     } finally {
       this.#isReading = false;
@@ -181,7 +181,7 @@ class PortfolioStream {
     }
   }
 
-  /** Prices and transactions together keep to the interval: many of either may come one after another. */
+  /** Prices and transactions together keep to the interval, because many of either may come in a row. */
   #flush(): void {
     const { stream, intervalMs, clock } = this.#request;
     if (!this.#owesAll && this.#missed.size === 0) return;

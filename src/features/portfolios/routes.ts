@@ -28,7 +28,7 @@ const path = '/api/v1/portfolios';
 const missing = 'Portfolio not found';
 const unavailable = 'Database unavailable; see Retry-After';
 
-/** Portfolios of the user: making, listing, reading, changing and deleting them. */
+/** Routes of the user's portfolios: create, list, read, change and delete. */
 export function portfolioRoutes(deps: PortfolioDeps): Route[] {
   return [create(deps), list(deps), read(deps), change(deps, 'PATCH'), change(deps, 'PUT'), remove(deps)];
 }
@@ -165,7 +165,7 @@ function answerPortfolio(
   else answer(ctx, { status, message, data: presentPortfolio(portfolio) });
 }
 
-/** A portfolio as its owner gets it. */
+/** A portfolio as its owner sees it. */
 function presentPortfolio(portfolio: Portfolio): Record<string, unknown> {
   return {
     id: portfolio.id,

@@ -71,28 +71,28 @@ const uuid = z.uuid();
 
 /**
  * The id in a portfolio's path.
- * @throws {NotFoundError} it is no UUID, so there is no such portfolio.
+ * @throws {NotFoundError} it is not a UUID, so there is no such portfolio.
  */
 export function portfolioIdOf({ id }: z.output<typeof portfolioPath>): string {
   if (!uuid.safeParse(id).success) throw new NotFoundError('Portfolio not found', 'portfolio_not_found');
   return id.toLowerCase();
 }
 
-/** Where a portfolio is found. */
+/** URL path of a portfolio. */
 export function portfolioUrl(id: string): string {
   return `/api/v1/portfolios/${id}`;
 }
 
 /**
- * A zone as it is stored, if this runtime knows it; whether Postgres does too is asked when it is stored. Offsets are no zones:
- * they know no summer. Abbreviations are none either: the two take them for different places.
+ * A zone in the form in which it is stored, if this runtime knows it; Postgres is asked when it is stored. Offsets are refused
+ * because they have no daylight saving time, abbreviations because the runtime and Postgres may read them differently.
  */
 function timeZoneOf(text: string): string | undefined {
   if (text.toUpperCase() === 'UTC') return 'UTC';
   if (!/^[A-Za-z]\w*(\/[A-Za-z][\w+-]*)+$/.test(text)) return undefined;
   try {
     const { timeZone } = new Intl.DateTimeFormat('en', { timeZone: text }).resolvedOptions();
-    // A second name of a zone stays as it was sent: what the runtime makes of it may be a name that was given up long ago.
+    // An alias of a zone is kept as sent: the runtime may replace it by an obsolete name.
     const isSpelling = timeZone === 'UTC' || timeZone.toLowerCase() === text.toLowerCase();
     return isSpelling ? timeZone : text;
   } catch {

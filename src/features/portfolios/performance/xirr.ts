@@ -1,6 +1,6 @@
 import { figure, noFigure, type Figure } from './statistics.ts';
 
-/** Logarithms of 1 + r within which a rate is looked for; beyond, `exp` would leave the doubles. */
+/** Range of ln(1 + r) in which a rate is searched; beyond it, `exp` would exceed the range of doubles. */
 const highest = 700;
 const lowestByYears = -600;
 const newtonSteps = 50;
@@ -11,8 +11,8 @@ const tolerance = 1e-13;
 
 /**
  * Money-weighted annual return: the r that solves `Σ CF_i / (1 + r)^((d_i − d_0) / 365) = 0`.
- * @param flows days (any origin) with an amount each, as their receiver sees them: what is paid in is negative, what comes
- * back positive.
+ * @param flows days (any origin) with an amount each, from the investor's point of view: payments in are negative, payments out
+ * positive.
  */
 export function xirr(flows: { readonly days: Float64Array; readonly amounts: Float64Array }): Figure {
   const logRate = logXirr(flows);
@@ -34,7 +34,7 @@ export function logXirr({ days, amounts }: Parameters<typeof xirr>[0]): Figure {
   const years = flows.days.map((day) => (day - first) / 365);
   const reason = reasonForNone(years, flows.amounts);
   if (reason !== undefined) return noFigure(reason);
-  // Only the proportions matter; flows of 1e-9 and of 1e15 then stop at the same closeness.
+  // Only the proportions matter; scaling lets flows of 1e-9 and of 1e15 stop at the same precision.
   const scale = flows.amounts.reduce((most, amount) => Math.max(most, Math.abs(amount)), 0);
   const equation: Equation = { years, flows: flows.amounts.map((amount) => amount / scale) };
   const root = newton(equation) ?? brentFrom(equation);
@@ -69,7 +69,7 @@ function slope({ years, flows }: Equation, u: number): number {
   }, 0);
 }
 
-/** Far out the equation fades to 0 without having a solution: a solution is where its terms cancel out. */
+/** Far out the equation approaches 0 without having a solution: at a solution its terms cancel out. */
 function isSolution({ years, flows }: Equation, u: number): boolean {
   const terms = flows.map((flow, index) => flow * Math.exp(-u * (years[index] ?? 0)));
   const whole = terms.reduce((sum, term) => sum + Math.abs(term), 0);
@@ -92,7 +92,7 @@ function newton(equation: Equation): number | undefined {
   return undefined;
 }
 
-/** Brent on the sign change nearest to 0, looked for outwards on both sides by growing steps. */
+/** Brent's method on the sign change nearest to 0, searched outwards on both sides in growing steps. */
 function brentFrom(equation: Equation): number | undefined {
   const f = (u: number): number => presentValue(equation, u);
   const least = lowest(equation);

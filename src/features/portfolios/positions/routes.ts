@@ -174,7 +174,7 @@ function realised(deps: PositionDeps): Route {
   });
 }
 
-/** First moment of the first day, and of the day after the last. */
+/** Start of the first day, and of the day after the last. */
 function spanOf(
   { from, to, year }: z.output<typeof realisedQuery>,
   { timeZone }: Portfolio,
@@ -219,12 +219,12 @@ function rebuild(deps: PositionDeps & SubmitDeps): Route {
   });
 }
 
-/** Changes with the transactions, the way in which the books are kept, and the portfolio. */
+/** Changes with the transactions, the settings of the books, and the portfolio. */
 function tagOf({ portfolio }: BookedPortfolio): string {
   return `"${portfolio.booksVersion}-${portfolio.version}"`;
 }
 
-/** Whether the client has already what is to be told of these books. */
+/** Whether the client already has the current response for these books. */
 function isKnown(ctx: ApiContext, standing: BookedPortfolio): boolean {
   return matchesTag(ctx.req.headers['if-none-match'], tagOf(standing));
 }
@@ -238,7 +238,7 @@ function tell(
   }: {
     readonly message: string;
     readonly standing: BookedPortfolio;
-    /** Absent when the client has it already. */
+    /** Absent when the client already has it. */
     readonly data?: Record<string, unknown> | undefined;
   },
 ): void {
@@ -250,7 +250,7 @@ function tell(
 
 const dayMs = 86_400_000;
 
-/** What every answer about books says first. */
+/** The fields at the start of every response about books. */
 function booksHead(portfolio: Portfolio): Record<string, unknown> {
   return {
     portfolio_id: portfolio.id,
@@ -260,7 +260,7 @@ function booksHead(portfolio: Portfolio): Record<string, unknown> {
   };
 }
 
-/** Positions with their sums; `totals` are of those shown. */
+/** Positions with their totals, which cover only the positions shown. */
 function presentPositions(portfolio: Portfolio, positions: readonly Position[]): Record<string, unknown> {
   const sum = (of: (position: Position) => bigint): string =>
     formatAmount(positions.reduce((total, each) => total + of(each), 0n));
@@ -316,7 +316,7 @@ function presentLots(
   };
 }
 
-/** Realised gains: what disposals took out of lots, and the sums over all of them. */
+/** Realised gains: what disposals took out of lots, and the totals of all of them. */
 function presentRealised(
   portfolio: Portfolio,
   page: Omit<Parameters<typeof pageFields>[0], 'total'>,
@@ -345,7 +345,7 @@ function presentRealisedRow(row: RealisedRow): Record<string, unknown> {
     disposed_at: timeOf(row.disposedAt),
     acquired_at: timeOf(row.acquiredAt),
     acquired_with: row.lot,
-    // Whole days: what counts as long depends on the law that the reader is under.
+    // In whole days, because the reader's tax law decides what counts as long-term.
     held_days: row.acquiredAt === null ? null : Math.floor((row.disposedAt - row.acquiredAt) / dayMs),
     rule: row.rule,
     quantity: formatAmount(row.quantity),

@@ -1,4 +1,4 @@
-/** What the derived tables say, for readers. */
+/** Reads the derived tables. */
 import type { Knex } from 'knex';
 import type { PortfolioRow } from '../../../../db/models/portfolio.ts';
 import { orUnavailable } from '../../../../db/outage.ts';
@@ -10,27 +10,24 @@ import type { Portfolio } from '../ledger/portfolio.ts';
 import { keptAs } from '../ledger/replay.ts';
 import { toPortfolio } from './portfolios.ts';
 
-/** What the books say of one asset. */
+/** The books of one asset. */
 export interface Position {
   readonly assetId: string;
-  /** Held now; 0 of what was given away. */
+  /** Held now; 0 when nothing is held any more. */
   readonly quantity: Amount;
   /** Sums over all postings, in the base currency. Cost basis of the open lots = acquired − consumed − left. */
   readonly tally: Tally;
   readonly openLots: number;
 }
 
-/** A portfolio with what its books say, both of one moment. */
+/** A portfolio and its books, both at the same point in time. */
 export interface BookedPortfolio {
   readonly portfolio: Portfolio;
-  /**
-   * Every asset that ever was in it, by id. Of the version of its transactions only while both versions of the portfolio are
-   * equal.
-   */
+  /** Every asset that was ever in it, by id. Matches the transactions only while both versions of the portfolio are equal. */
   readonly assets: readonly Position[];
 }
 
-/** An open lot and whose it is. */
+/** An open lot and its asset. */
 export interface AssetLot extends Lot {
   readonly assetId: string;
 }
@@ -61,7 +58,7 @@ export interface RealisedRow {
   /** Milliseconds. */
   readonly disposedAt: number;
   readonly lot: string | null;
-  /** Milliseconds; null of a pool. */
+  /** Milliseconds; null for a pool. */
   readonly acquiredAt: number | null;
   readonly rule: MatchRule;
   readonly quantity: Amount;
@@ -70,7 +67,7 @@ export interface RealisedRow {
   readonly isProvisional: boolean;
 }
 
-/** Realised gains: a page of them, and the sums over all rows, whatever page of it is read. */
+/** Realised gains: a page of them, and the totals of all rows, independent of the page. */
 export interface RealisedPage {
   readonly rows: readonly RealisedRow[];
   readonly totals: {
@@ -82,19 +79,19 @@ export interface RealisedPage {
   };
 }
 
-/** Readers of derived tables, each of the moment at which it is asked. All throw {UnavailableError} when Postgres does not answer. */
+/**
+ * Readers of derived tables; each reads at the time of its call. All throw {UnavailableError} when Postgres does not answer.
+ */
 export type BookPages = ReturnType<typeof pagesOver>;
 
-/** The same, and what asks all of them for one moment. */
+/** The same, and a way to read all of them at one point in time. */
 export type BookReading = ReturnType<typeof createBookReading>;
 
 /** Binds the queries to a connection pool. */
 export function createBookReading(knex: Knex) {
   return {
     ...pagesOver(knex),
-    /**
-     * Has all that `read` asks for answered of one moment. It holds a connection of the pool, so it should ask for nothing else.
-     */
+    /** Lets `read` read everything at one point in time. It holds a connection of the pool, so it should do nothing else. */
     inSnapshot: <T>(read: (pages: BookPages) => Promise<T>): Promise<T> =>
       orUnavailable(
         knex.transaction((trx) => read(pagesOver(trx)), {
@@ -102,14 +99,14 @@ export function createBookReading(knex: Knex) {
           readOnly: true,
         }),
       ),
-    /** Versions that the books of these portfolios are of; deleted ones are missing. */
+    /** Versions of the books of these portfolios; deleted ones are missing. */
     async versions(ids: readonly string[]): Promise<ReadonlyMap<string, number>> {
       const rows = await rowsOf<{ id: string; version: number }>(knex, versionsSql, { ids });
       return new Map(rows.map(({ id, version }) => [id, version]));
     },
     /**
-     * Portfolios that hold something, whose books are current, whose day (such as `2026-01-31`) has ended less than
-     * `withinSeconds` ago and has no daily snapshot yet. In the order of their ids, behind `after`.
+     * Portfolios with a holding whose books are current and whose day (such as `2026-01-31`) has ended less than
+     * `withinSeconds` ago and has no daily snapshot yet. In the order of their ids, after `after`.
      */
     async ended({
       withinSeconds,
@@ -157,7 +154,7 @@ function pagesOver(knex: Knex) {
       const [row] = await rowsOf<BookedRow>(knex, findSql, { id });
       return row && bookedOf(row);
     },
-    /** Open lots of some assets in their order, for the methods that keep lots. */
+    /** Open lots of some assets in their order, for methods that keep lots. */
     async lots(
       of: Pick<Portfolio, 'id' | 'method' | 'timeZone'>,
       spans: readonly LotSpan[],
@@ -171,7 +168,7 @@ function pagesOver(knex: Knex) {
       const values = [...columns, of.id, keptAs(of)];
       const rows = await rowsOf<{
         asset: string;
-        /** Number, transaction, time, cost of a unit, quantity and basis in units of 10^-18. */
+        /** Number, transaction, time, unit cost, quantity and basis in units of 10^-18. */
         lot: readonly [number, string, number, string, string, string];
       }>(knex, lotsSql, values);
       return rows.map(({ asset, lot: [, transaction, acquiredAt, , quantity, basis] }) => ({
@@ -182,7 +179,7 @@ function pagesOver(knex: Knex) {
         basis: BigInt(basis),
       }));
     },
-    /** Texts of the last marks of some assets (ledger/checkpoint-text.ts), by asset; one without is missing. */
+    /** Texts of the last checkpoints of some assets (ledger/checkpoint-text.ts), by asset; assets without one are missing. */
     async lastMarks(
       of: Pick<Portfolio, 'id' | 'method' | 'timeZone'>,
       assetIds: readonly string[],
@@ -192,7 +189,7 @@ function pagesOver(knex: Knex) {
       const rows = await rowsOf<{ asset: string; state: string }>(knex, lastMarksSql, values);
       return new Map(rows.map(({ asset, state }) => [asset, state]));
     },
-    /** Disposals in the order of time, and the sums over all of them, from one snapshot. */
+    /** Disposals in order of time, and the totals of all of them, from one snapshot. */
     async realised(query: RealisedQuery): Promise<RealisedPage> {
       const [row] = await rowsOf<{
         readonly count: number;
@@ -251,7 +248,7 @@ const versionsSql = `select id, booked_version as version from portfolios
 const zonesSql = `select distinct time_zone as zone, (extract(epoch from now()) * 1000)::float8 as now
   from portfolios where deleted_at is null`;
 
-/** The day that has just ended in a zone, if one has. A zone that is not known holds up nobody but its own portfolios. */
+/** The day that has just ended in a zone, if one has. An unknown zone affects only its own portfolios. */
 function dayEnded(zone: string, now: number, withinSeconds: number): string | undefined {
   try {
     const dayOf = daysOf(zone);
@@ -263,7 +260,7 @@ function dayEnded(zone: string, now: number, withinSeconds: number): string | un
   }
 }
 
-/** Only portfolios of the zones where a day has just begun are looked at. */
+/** Only portfolios in zones where a day has just started are checked. */
 const endedSql = `with
   begun as (select * from unnest(:zones::text[], :days::date[]) as begun (time_zone, day))
   select portfolios.*, begun.day::text as ended_day, ${heldSql}
@@ -281,7 +278,7 @@ const lastMark = `select state from ledger_marks
 const lastMarksSql = `select wanted.asset, mark.state
   from unnest(?::text[]) as wanted (asset) cross join lateral (${lastMark}) as mark`;
 
-/** The lots of a mark are taken apart where they lie: a page of them is all that leaves the database. */
+/** The lots of a checkpoint are split up in the database: only one page of them leaves it. */
 const lotsSql = `select wanted.asset, page.lot
   from unnest(?::text[], ?::integer[], ?::integer[]) with ordinality as wanted (asset, passed, most, place)
   cross join lateral (

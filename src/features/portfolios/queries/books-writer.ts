@@ -19,15 +19,15 @@ export interface PortfolioBeingBooked extends Bookkeeping {
 /** An asset whose derived rows are behind its postings. */
 export interface StaleAsset {
   readonly asset: string;
-  /** Postings behind its last mark, 2,001 at most. */
+  /** Number of postings after its last checkpoint, 2,001 at most. */
   readonly behind: number;
-  /** Characters of its last mark; 0 without one. */
+  /** Characters of its last checkpoint; 0 without one. */
   readonly markSize: number;
   /** Whether it has any postings. */
   readonly hasPostings: boolean;
 }
 
-/** What an update writes and reads. */
+/** The reads and writes of an update. */
 export type BooksWriter = ReturnType<typeof createBooksWriter>;
 
 /** The place of a posting in the order of the books. */
@@ -39,14 +39,14 @@ interface PostingKey {
   readonly isFee: boolean;
 }
 
-/** Marks that are stored. */
+/** Stored checkpoints. */
 export interface KnownMarks {
   /** The last one; null without any. */
   readonly last: { readonly key: PostingKey; readonly state: string } | null;
   readonly sizes: readonly { readonly count: number; readonly size: number }[];
 }
 
-/** Postings behind a mark are counted no farther than this. */
+/** Postings after a checkpoint are counted up to this number. */
 const countedPostings = 2_001;
 const pageSize = 10_000;
 
@@ -62,10 +62,10 @@ export function createBooksWriter(trx: Knex, portfolio: PortfolioBeingBooked) {
     return rows;
   };
   return {
-    /** Assets whose rows are behind their postings, or do not belong there; with `all`, every asset. */
+    /** Assets whose rows are behind their postings, or should not exist; with `all`, every asset. */
     stale: (all = false): Promise<readonly StaleAsset[]> =>
       ask<StaleAsset>(staleSql, [id, id, id, id, way, id, id, id, all]),
-    /** Text of the mark to go on from, and the marks that there are. */
+    /** Text of the checkpoint to continue from, and all stored checkpoints. */
     async marksOf(asset: string): Promise<KnownMarks> {
       const rows = await ask<
         PostingKey & {
@@ -81,10 +81,10 @@ export function createBooksWriter(trx: Knex, portfolio: PortfolioBeingBooked) {
         sizes: rows.map(({ count, size }) => ({ count, size })).reverse(),
       };
     },
-    /** Postings behind a mark as text (ledger/posting-text.ts), some thousand at a time. */
+    /** Postings after a checkpoint as text (ledger/posting-text.ts), some thousand at a time. */
     postings: (asset: string, after: PostingKey | null): AsyncIterable<string> =>
       pagesOf(ask, [id, asset], after),
-    /** Puts consumptions and the position in place of what was stored. */
+    /** Replaces stored lot matches and the stored position. */
     async write(asset: string, { position, firstConsumption, blocks }: Replayed): Promise<void> {
       await ask(deleteConsumptionsSql, [id, asset, firstConsumption]);
       for (const { first, columns } of blocks)
@@ -93,20 +93,20 @@ export function createBooksWriter(trx: Knex, portfolio: PortfolioBeingBooked) {
       const values = [count, quantity, acquired, consumed, leftBasis, proceeds, openLots];
       await ask(upsertPositionSql, [id, asset, ...values]);
     },
-    /** Stores marks, and drops those that are not worth keeping any more. Behind `lock()` only. */
+    /** Stores checkpoints, and drops those that are no longer worth keeping. Only after `lock()`. */
     writeMarks: (asset: string, marks: readonly StoredMark[], known: KnownMarks): Promise<void> =>
       storeMarks(ask, { id, asset, way }, { marks, known }),
-    /** Drops what is stored of an asset that has no postings. Behind `lock()` only. */
+    /** Drops the stored rows of an asset that has no postings. Only after `lock()`. */
     async drop(asset: string): Promise<void> {
       for (const table of ['consumptions', 'positions', 'ledger_marks'])
         await ask(`delete from ${table} where portfolio_id = ? and asset_id = ?`, [id, asset]);
     },
-    /** Drops everything that is derived. Marks go with `writeMarks` and `drop`, behind the lock. */
+    /** Drops everything that is derived. Checkpoints are dropped by `writeMarks` and `drop`, after the lock. */
     async clear(): Promise<void> {
       for (const table of ['consumptions', 'positions'])
         await ask(`delete from ${table} where portfolio_id = ?`, [id]);
     },
-    /** A number that tells stored positions, consumptions and open lots from others, with the numbers of rows. */
+    /** A digest that changes when stored positions, lot matches or open lots change, and the numbers of rows. */
     async digest() {
       const [row] = await ask<{
         readonly digest: string;
@@ -116,7 +116,7 @@ export function createBooksWriter(trx: Knex, portfolio: PortfolioBeingBooked) {
       }>(digestSql, [id, id, id, id]);
       return row ?? { digest: '', positions: 0, postings: 0, consumptions: 0 };
     },
-    /** Says that the derived tables are of the version that this update saw. Behind `lock()` only. */
+    /** Marks the derived tables as current for the version that this update read. Only after `lock()`. */
     async finish(): Promise<void> {
       await ask('update portfolios set booked_version = ? where id = ?', [booksVersion, id]);
     },
@@ -126,8 +126,8 @@ export function createBooksWriter(trx: Knex, portfolio: PortfolioBeingBooked) {
 type Ask = <R>(sql: string, values: readonly unknown[]) => Promise<R[]>;
 
 /**
- * Every asset by steps from one to the next, so that the number of postings does not matter; those that have a position but no
- * posting any more too. A position is of the last mark that there was: when marks were voided since, it is of another one.
+ * Steps from one asset to the next, so that the number of postings does not matter; includes assets with a position but no more
+ * postings. A position belongs to the last checkpoint at that time: when checkpoints were deleted since, it is outdated.
  */
 const staleSql = `with recursive steps as (
     (select asset_id from postings where portfolio_id = ? order by asset_id limit 1)

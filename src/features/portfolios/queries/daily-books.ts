@@ -7,15 +7,15 @@ import type { Knex } from 'knex';
 import { orUnavailable } from '../../../../db/outage.ts';
 
 /**
- * A sum as text of a whole number of 10^-18: `BigInt` makes the `Amount` of it. Not parsed here, because there may be many
- * and not everybody needs all at once.
+ * A sum as text, an integer number of 10^-18: `BigInt` turns it into an `Amount`. Not parsed here, because there may be many
+ * and not every caller needs all of them.
  */
 export type AmountText = string;
 
-/** Changes of one quantity; entries of equal index belong together, days ascend and are distinct. */
+/** Changes of one quantity; entries with the same index belong together, days ascend and are distinct. */
 export interface DailyChanges {
   readonly days: readonly number[];
-  /** What came in less what went out on that day. */
+  /** Incoming less outgoing quantity of that day. */
   readonly changes: readonly AmountText[];
 }
 
@@ -28,7 +28,7 @@ export interface TransferDays {
   readonly direction: 'in' | 'out';
   readonly days: readonly number[];
   readonly quantities: readonly AmountText[];
-  /** Fees in cash: they add to what came in, and lessen what went out. */
+  /** Fees in cash: they add to incoming and reduce outgoing amounts. */
   readonly fees: readonly AmountText[];
   /** Number of transfers. */
   readonly counts: readonly number[];
@@ -36,9 +36,9 @@ export interface TransferDays {
 
 /** A portfolio by day. */
 export interface DailyBooks {
-  /** Version of the books that all of it is of. */
+  /** Version of the books that all of it belongs to. */
   readonly booksVersion: number;
-  /** By asset id. The sum of all changes of an asset up to a day is what was held at its end. */
+  /** By asset id. The sum of all changes of an asset up to a day is the holding at its end. */
   readonly assets: readonly (DailyChanges & { readonly assetId: string })[];
   readonly transfers: readonly TransferDays[];
   /** External flows, fees in cash included (performance/daily-tables.ts says which those are). */
@@ -47,13 +47,13 @@ export interface DailyBooks {
     readonly inflows: readonly AmountText[];
     readonly outflows: readonly AmountText[];
   };
-  /** Changes of the cost basis of all open lots; null when the derived tables are not of this version of the books. */
+  /** Changes of the cost basis of all open lots; null when the derived tables do not belong to this version of the books. */
   readonly costBasis: DailyChanges | null;
 }
 
 /**
- * Reads a portfolio by day, from one snapshot of the database. `from` (number of a day): changes before it are summed into
- * one entry of the day before it, and flows before it are left out. An unknown portfolio has version 0 and nothing else.
+ * Reads a portfolio by day, from one snapshot of the database. `from` (number of a day): changes before it are summed into one
+ * entry of the day before it, and flows before it are left out. An unknown portfolio has version 0 and no entries.
  * @throws {UnavailableError} Postgres does not answer.
  */
 export type ReadDailyBooks = (portfolioId: string, zone: string, from?: number) => Promise<DailyBooks>;
@@ -78,9 +78,9 @@ interface Lists {
   readonly counts: readonly number[];
 }
 
-/** A day that no transaction comes before. */
+/** A day before any transaction. */
 const beginOfTime = -1_000_000;
-/** Longest time (ms) in which lists are read without a turn for others. */
+/** Longest time (ms) for which lists are read without letting other work run. */
 const longestTurnMs = 4;
 
 /** Builds {@link ReadDailyBooks}. */
@@ -139,7 +139,7 @@ const dayOfTransaction = `(executed_at at time zone :zone)::date - date '1970-01
 const textList = (values: string): string => `string_agg((${values})::text, ',' order by day)`;
 const listOf = (amounts: string): string => textList(`trunc(${amounts} * 1000000000000000000)`);
 
-/** Flows follow performance/daily-tables.ts; a test holds both against each other. */
+/** Flows follow performance/daily-tables.ts; a test compares both. */
 const dailySql = `with
   held as (
     select asset_id, greatest(${dayOf}, :from - 1) as day,

@@ -5,13 +5,13 @@ import type { TransactionRow } from '../../../../db/models/transaction.ts';
 import { orUnavailable } from '../../../../db/outage.ts';
 import { toStored } from './transaction-rows.ts';
 
-/** What a disposal took out of one lot or pool, as a report of realised gains has it. */
+/** What a disposal took out of one lot or pool, as in a report of realised gains. */
 export interface RealisedGain {
   readonly assetId: string;
   readonly transactionId: string;
   readonly isFee: boolean;
   readonly disposedAt: Date;
-  /** Null of a pool. */
+  /** Null for a pool. */
   readonly acquiredAt: Date | null;
   readonly rule: string;
   readonly quantity: Amount;
@@ -20,12 +20,12 @@ export interface RealisedGain {
   readonly isProvisional: boolean;
 }
 
-/** Rows of a page. */
+/** Rows per page. */
 const pageSize = 2_000;
 
 /**
- * Whole portfolios page by page, each page by a statement of its own: however slowly somebody reads, no connection is held in
- * between. All of it throws {UnavailableError} when Postgres does not answer.
+ * Whole portfolios page by page, with one statement per page: however slowly a client reads, no connection is held in between.
+ * All methods throw {UnavailableError} when Postgres does not answer.
  */
 export function createExportQueries(knex: Knex) {
   return {

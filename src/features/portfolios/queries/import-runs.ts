@@ -4,23 +4,23 @@ import { orUnavailable } from '../../../../db/outage.ts';
 import { recordChanges, type ChangeAuthor } from './transaction-changes.ts';
 import { openBookChange } from './write-transactions.ts';
 
-/** What an import came to. */
+/** The outcome of an import. */
 export interface ImportOutcome {
   /** JSON text. */
   readonly resultJson: string;
-  /** Transactions that it brought. */
+  /** Transactions that it added. */
   readonly added: number;
 }
 
-/** The one database transaction in which an import is read, judged and written. */
+/** The one database transaction in which an import is read, checked and written. */
 export type ImportRun = Awaited<ReturnType<typeof runIn>>;
 
 /** Runs imports in Postgres, over one pool. */
 export function createImportRuns(knex: Knex) {
   return {
     /**
-     * Does `work` in one transaction, and keeps what it wrote if it says so; an error keeps nothing. Either way the outcome is
-     * stored with the import.
+     * Runs `work` in one transaction, and commits it if `work` says so; an error rolls back. Either way the outcome is stored
+     * with the import.
      * @throws {UnavailableError} Postgres does not answer; and what `work` throws.
      */
     run: (
@@ -47,8 +47,8 @@ async function runIn(trx: Knex.Transaction, importId: string) {
   return {
     staging: await openImportStaging(trx),
     /**
-     * The outcome that is stored already; undefined when there is none. To be asked behind the lock: a worker that was taken
-     * for dead may have gone on.
+     * The outcome that is already stored; undefined when there is none. Read it after the lock: a worker that was presumed dead
+     * may have continued.
      */
     async stored(): Promise<ImportOutcome | undefined> {
       const { rows } = await trx.raw<{ rows: { result: string | null; added: number }[] }>(
@@ -60,7 +60,7 @@ async function runIn(trx: Knex.Transaction, importId: string) {
     },
     /** Locks the portfolio. */
     open: (request: { readonly portfolioId: string; readonly limit: number }) => openBookChange(trx, request),
-    /** Notes in the audit trail what was imported. */
+    /** Records the import in the audit trail. */
     record: (portfolioId: string, by: ChangeAuthor, after: object): Promise<void> =>
       recordChanges(trx, { portfolioId, by }, [{ transactionId: null, action: 'imported', after }]),
     /** Remembers which assets a user means: asset id by symbol in upper case. */
@@ -68,7 +68,7 @@ async function runIn(trx: Knex.Transaction, importId: string) {
       if (choices.size === 0) return;
       await trx.raw(rememberSql, [userId, [...choices.keys()], [...choices.values()]] as never);
     },
-    /** Writes the outcome: from the commit on nothing is done a second time. */
+    /** Writes the outcome: after the commit nothing is done a second time. */
     settle: (outcome: ImportOutcome): Promise<void> => settle(trx, importId, outcome),
   };
 }
@@ -77,7 +77,7 @@ const rememberSql = `insert into symbol_choices (user_id, symbol, asset_id)
   select ?::uuid, row.* from unnest(?::text[], ?::text[]) as row
   on conflict (user_id, symbol) do update set asset_id = excluded.asset_id, updated_at = now()`;
 
-/** The file has done its work. */
+/** Marks the import as settled; its file is no longer needed. */
 async function settle(knex: Knex, importId: string, { resultJson, added }: ImportOutcome): Promise<void> {
   await knex.raw(settleSql, [importId, resultJson, added, importId]);
 }

@@ -1,6 +1,6 @@
 /**
- * What an import is about to bring lies in temporary tables until all of it was read: Postgres holds it, not the worker, and
- * when the worker dies it is gone. The tables live as long as the one transaction in which the import is written.
+ * Stages the transactions of an import in temporary tables until all of it was read: Postgres holds them, not the worker, and
+ * they are gone when the worker dies. The tables live as long as the one transaction in which the import is written.
  */
 import type { TransactionType } from '../../../domain/bookkeeping.ts';
 import type { Knex } from 'knex';
@@ -11,7 +11,7 @@ import type { RecordedTransaction } from '../ledger/recorded-transaction.ts';
 import { rankOf } from '../ledger/transaction.ts';
 import { orderColumns } from './transaction-rows.ts';
 
-/** That some staged transaction gives one asset and brings another. */
+/** A pair of assets of which some staged transaction gives one and receives the other. */
 export interface StagedExchange {
   readonly sent: string;
   readonly brought: string;
@@ -24,7 +24,7 @@ const fetchSize = 5_000;
 /** The staged transactions of one import. */
 export type ImportStaging = ReturnType<typeof importStaging>;
 
-/** Makes the tables in a transaction that has begun. */
+/** Creates the tables in an open transaction. */
 export async function openImportStaging(trx: Knex): Promise<ImportStaging> {
   for (const sql of createSqls) await trx.raw(sql);
   return importStaging(trx);
@@ -45,7 +45,7 @@ function importStaging(trx: Knex) {
 
 function fillingOf(trx: Knex) {
   return {
-    /** Adds transactions, but for those that are staged already by their id or fingerprint. Returns the number added. */
+    /** Adds transactions, except those that are already staged by their id or fingerprint. Returns the number added. */
     async add(
       staged: readonly { readonly line: number; readonly transaction: RecordedTransaction }[],
     ): Promise<number> {
@@ -74,20 +74,20 @@ function fillingOf(trx: Knex) {
       return added.size;
     },
 
-    /** Statistics, without which the joins of thousands of rows go wrong; and an index for what is read by transaction. */
+    /** Creates statistics, without which joins of thousands of rows get bad plans, and an index for reading by transaction. */
     async analyse(): Promise<void> {
       await trx.raw('create index on staged_postings (transaction_id)');
       await trx.raw('analyze staged_transactions');
       await trx.raw('analyze staged_postings');
     },
 
-    /** Takes those out again that the portfolio has, by fingerprint or by id. Returns their number. */
+    /** Removes those that the portfolio already has, by fingerprint or by id. Returns their number. */
     async dropDuplicates(portfolioId: string): Promise<number> {
       const { rows } = await trx.raw<{ rows: [{ n: number }] }>(duplicatesSql, [portfolioId, portfolioId]);
       return rows[0].n;
     },
 
-    /** Takes transactions out again. */
+    /** Removes transactions. */
     async drop(ids: readonly string[]): Promise<void> {
       for (let at = 0; at < ids.length; at += batchSize)
         await trx.raw(dropSql, [ids.slice(at, at + batchSize)] as never);
@@ -126,19 +126,19 @@ const dropSql = `with given as (select * from unnest(?::uuid[]) as given (id)),
 
 function checksOf(trx: Knex) {
   return {
-    /** The assets of which a holding would be negative at some time if all of it came in. */
+    /** The assets of which a holding would be negative at some time if everything were added. */
     async overdrawnAssets(portfolioId: string): Promise<readonly string[]> {
       const { rows } = await trx.raw<{ rows: { asset_id: string }[] }>(overdrawnSql, [portfolioId]);
       return rows.map(({ asset_id: assetId }) => assetId);
     },
 
-    /** Which assets are given for which: each pair once. */
+    /** Which assets are exchanged for which: each pair once. */
     async exchanges(): Promise<readonly StagedExchange[]> {
       const { rows } = await trx.raw<{ rows: StagedExchange[] }>(exchangesSql);
       return rows;
     },
 
-    /** All movements of assets, those of the portfolio and those that are staged, in the order of the books. */
+    /** All movements of assets, existing and staged, in the order of the books. */
     movements: (portfolioId: string, assetIds: readonly string[]) => movementsOf(trx, portfolioId, assetIds),
   };
 }
@@ -159,14 +159,14 @@ const overdrawnSql = `select asset_id from (
 const exchangesSql = `select distinct outs.asset_id as sent, ins.asset_id as brought
   from staged_postings outs join staged_postings ins using (transaction_id) where outs.moved < 0 and ins.moved > 0`;
 
-/** Within a transaction the order is: what comes in, what goes out, the fee. */
+/** Within a transaction the order is: incoming, outgoing, fee. */
 const cursorSql = `declare movements no scroll cursor for
   select asset_id, transaction_id, moved, staged.line
   from (${bothSql('?', '= any(?::text[])')}) as both_sides
   left join staged_transactions staged on is_staged and staged.id = transaction_id
   order by ${order}, moved < 0, asset_id`;
 
-/** Movements of holdings: of staged transactions, or (line null) of those that the portfolio has. */
+/** Movements of holdings: of staged transactions, or (line null) of existing ones. */
 async function* movementsOf(
   trx: Knex,
   portfolioId: string,
@@ -202,7 +202,7 @@ async function* movementsOf(
   }
 }
 
-/** All that is staged, in the order of the file. */
+/** Everything that is staged, in the order of the file. */
 async function* pagesOf(trx: Knex): AsyncGenerator<readonly RecordedTransaction[]> {
   let last = 0;
   for (;;) {

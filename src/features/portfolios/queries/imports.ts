@@ -1,21 +1,11 @@
 import type { Knex } from 'knex';
 import { orUnavailable } from '../../../../db/outage.ts';
 
-/** What an import does with bad rows: leaves them out and books the others, or books none. */
-export type OnError = 'skip' | 'abort';
-/** With the words of earlier versions, which their processes still write during an upgrade. */
-type StoredOnError = OnError | 'keep_good' | 'nothing';
-
-/** Reads either form. */
-export function readOnError(word: StoredOnError): OnError {
-  if (word === 'keep_good') return 'skip';
-  return word === 'nothing' ? 'abort' : word;
-}
-
-/** How an import was asked for. */
+/** The options of an import. */
 export interface ImportWish {
   readonly format: string;
-  readonly onError: OnError;
+  /** What to do with the valid rows when some rows are not valid. */
+  readonly onError: 'keep_good' | 'nothing';
   readonly isDryRun: boolean;
   /** JSON text of a GenericMapping; null without one. */
   readonly mappingJson: string | null;
@@ -35,7 +25,7 @@ export interface ImportRecord extends ImportWish {
   readonly userId: string;
   readonly createdAt: Date;
   readonly settledAt: Date | null;
-  /** Transactions that it brought; null until it is settled. */
+  /** Transactions that it added; null until it is settled. */
   readonly added: number | null;
   /** JSON text; null until it is settled, and again when it is old. */
   readonly resultJson: string | null;
@@ -49,10 +39,10 @@ export function createImportQueries(knex: Knex) {
   return { ...uploadsOf(knex), ...readingOf(knex), ...keepingOf(knex) };
 }
 
-/** For those who receive a file. */
+/** Methods for receiving a file. */
 function uploadsOf(knex: Knex) {
   return {
-    /** An upload begins. */
+    /** Starts an upload. */
     async open(place: { id: string; portfolioId: string; userId: string }): Promise<void> {
       const { id, portfolioId, userId } = place;
       await orUnavailable(
@@ -60,12 +50,12 @@ function uploadsOf(knex: Knex) {
       );
     },
 
-    /** Stores the next piece of a file. */
+    /** Stores the next chunk of a file. */
     async addChunk(importId: string, number: number, bytes: Buffer): Promise<void> {
       await orUnavailable(knex('import_chunks').insert({ import_id: importId, number, bytes }).then(nothing));
     },
 
-    /** The file is whole. */
+    /** Marks the file as complete. */
     async complete(
       id: string,
       wish: ImportWish & Pick<ImportRecord, 'fileName' | 'encoding' | 'bytes' | 'sha256'>,
@@ -85,7 +75,7 @@ function uploadsOf(knex: Knex) {
       await orUnavailable(knex('imports').where({ id }).update(row).then(nothing));
     },
 
-    /** Forgets an upload with all that has come of it. */
+    /** Deletes an upload and everything derived from it. */
     async discard(id: string): Promise<void> {
       await orUnavailable(knex('imports').where({ id }).whereNull('settled_at').delete().then(nothing));
     },
@@ -93,7 +83,7 @@ function uploadsOf(knex: Knex) {
 }
 
 function nothing(): void {
-  // What a statement counts is of no interest.
+  // The row count of a statement does not matter.
 }
 
 interface ImportRow {
@@ -164,7 +154,7 @@ function readingOf(knex: Knex) {
       return { imports: rows.map(toRecord), total: counts[0].n };
     },
 
-    /** A piece of a file; undefined behind its end. */
+    /** A chunk of a file; undefined after its end. */
     async chunk(importId: string, number: number): Promise<Buffer | undefined> {
       const row = await orUnavailable(
         knex('import_chunks')
@@ -185,12 +175,12 @@ const countSql = `select count(*) as n from imports where portfolio_id = ? and s
 
 /** Rows of one statement. */
 const mostRows = 1_000;
-/** An upload that is not whole after so long (s) never will be: its request has ended. */
+/** An upload that is not complete after this time (s) never will be: its request has ended. */
 const uploadSeconds = 3_600;
 
 function keepingOf(knex: Knex) {
   return {
-    /** What a user meant by symbols before, by symbol in upper case. */
+    /** The assets that a user chose for symbols earlier, by symbol in upper case. */
     async choices(userId: string): Promise<ReadonlyMap<string, string>> {
       const rows = await orUnavailable(
         knex('symbol_choices')
@@ -202,9 +192,9 @@ function keepingOf(knex: Knex) {
     },
 
     /**
-     * Deletes what nobody will read any more: uploads that broke off, files of imports that ended more than `seconds` ago or
-     * never did, dry runs of that age, the results of others, and what is left of those after ten years; 1,000 of each at most. Returns
-     * the number of rows.
+     * Deletes what is no longer needed: uploads that were interrupted, files of imports that ended more than `seconds` ago or
+     * never did, dry runs of that age, the results of others, and the rest of those after ten years; at most 1,000 of each.
+     * Returns the number of rows.
      */
     async purge(seconds: number): Promise<number> {
       let count = 0;

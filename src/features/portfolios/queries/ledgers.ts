@@ -1,12 +1,12 @@
 /**
- * The derived tables of portfolios, as their updates read and write them. An update is one database transaction, one at a time
- * for a portfolio. Changes of transactions lock the row of their portfolio, so there are two ways to keep apart from them:
+ * Reads and writes the derived tables of portfolios for updates. An update is one database transaction, and a portfolio has one
+ * at a time. Changes of transactions lock the row of their portfolio, so there are two ways to keep apart from them:
  *
- * - `locked`: the row is locked from the beginning. For short updates: a change waits for them.
- * - `optimistic`: everything is read from one snapshot, and the row is locked at the end only. If the portfolio has changed
- *   meanwhile the update is void ({@link BooksMovedError}) and changes never wait for long.
+ * - `locked`: the row is locked from the start. For short updates: a change waits for them.
+ * - `optimistic`: everything is read from one snapshot, and the row is locked only at the end. If the portfolio has changed
+ *   meanwhile, the update is discarded ({@link BooksMovedError}), so changes never wait for long.
  *
- * Marks are written behind that lock, because changes delete marks: nobody waits for each other in a circle.
+ * Checkpoints are written after that lock, because changes delete checkpoints: this avoids deadlocks.
  */
 import type { Knex } from 'knex';
 import { createBooksWriter, type BooksWriter, type PortfolioBeingBooked } from './books-writer.ts';
@@ -14,7 +14,7 @@ import { createBooksWriter, type BooksWriter, type PortfolioBeingBooked } from '
 /** How an update keeps apart from changes of transactions. */
 export type UpdateMode = 'locked' | 'optimistic';
 
-/** Another update of the portfolio is under way; try again in a moment. */
+/** Another update of the portfolio is running; try again in a moment. */
 export class BooksBusyError extends Error {
   constructor() {
     super('the books of the portfolio are already being updated');
@@ -22,7 +22,7 @@ export class BooksBusyError extends Error {
   }
 }
 
-/** The portfolio changed while an optimistic update was under way; nothing was written. */
+/** The portfolio changed during an optimistic update; nothing was written. */
 export class BooksMovedError extends Error {
   constructor() {
     super('the portfolio changed while its books were being updated');
@@ -30,10 +30,10 @@ export class BooksMovedError extends Error {
   }
 }
 
-/** An update under way. */
+/** A running update. */
 export interface BooksUpdate extends BooksWriter {
   readonly portfolio: PortfolioBeingBooked;
-  /** Locks the portfolio, if it is not locked yet. Marks are written behind it. @throws {BooksMovedError} */
+  /** Locks the portfolio, if it is not locked yet. Checkpoints are written after it. @throws {BooksMovedError} */
   lock(): Promise<void>;
 }
 
@@ -64,7 +64,7 @@ export function createLedgerQueries(knex: Knex) {
           isolationLevel: mode === 'locked' ? 'read committed' : 'repeatable read',
         }),
       ),
-    /** Portfolios whose derived tables are behind, a page in the order of their ids. */
+    /** Portfolios whose derived tables are behind, one page in the order of their ids. */
     async unbooked({
       after,
       limit,

@@ -1,14 +1,17 @@
 import type { Knex } from 'knex';
 import { orUnavailable } from '../../../../db/outage.ts';
 
-/** Time (s) in which an operator can still bring a deleted portfolio back. */
+/** Time (s) in which an operator can still restore a deleted portfolio. */
 const afterlifeSeconds = 30 * 86_400;
-/** Rows of one statement, so that none comes near its deadline or holds locks for long. */
+/** Rows per statement, so that none comes near its deadline or holds locks for long. */
 const biteSize = 10_000;
-/** Bites of one call, each a statement for every table. */
+/** Batches per call, each one statement for every table. */
 const mostBites = 20;
 
-/** What has no foreign key, or so many rows that the cascade would take too long; the rest goes with the portfolio. */
+/**
+ * Tables without a foreign key, or with so many rows that the cascade would take too long; the rest is deleted with the
+ * portfolio.
+ */
 const tables = [
   'postings',
   'consumptions',
@@ -19,8 +22,8 @@ const tables = [
 ];
 
 /**
- * Deletes what portfolios held that were deleted long ago, or whose owners were, in bites that end in time. Returns the number of
- * rows. What one call leaves, the next takes.
+ * Deletes the contents of portfolios that were deleted long ago, or whose owners were, in batches that end in time. Returns the
+ * number of rows. The next call continues.
  * @throws {UnavailableError} Postgres does not answer.
  */
 export function purgePortfolios(knex: Knex): Promise<number> {
@@ -40,14 +43,14 @@ export function purgePortfolios(knex: Knex): Promise<number> {
   return orUnavailable(purge());
 }
 
-/** A bite of each table. Returns the number of rows; 0 when nothing is left. */
+/** Deletes a batch from each table. Returns the number of rows; 0 when nothing is left. */
 async function biteOff(knex: Knex, id: string): Promise<number> {
   let eaten = 0;
   for (const table of tables) eaten += await bite(knex, table, id);
   return eaten;
 }
 
-/** Nobody can delete them who could still log in. */
+/** Portfolios of deleted users, who can no longer log in to delete them. */
 const orphansSql = `update portfolios set deleted_at = users.deleted_at from users
   where users.id = portfolios.user_id and portfolios.deleted_at is null
     and users.deleted_at < now() - ? * interval '1 second'`;

@@ -2,16 +2,16 @@ import type { Knex } from 'knex';
 import { amountOf, formatAmount, type Amount } from '../ledger/amount.ts';
 import { orUnavailable } from '../../../../db/outage.ts';
 
-/** What a portfolio was worth at a moment. Amounts are of its currency. */
+/** The value of a portfolio at a point in time. Amounts are in its currency. */
 export interface PortfolioSnapshot {
   readonly portfolioId: string;
   /** `daily`: at the end of a day; `change`: after its transactions had changed. */
   readonly kind: 'daily' | 'change';
   readonly at: Date;
-  /** Day of the portfolio that it tells of, such as `2026-01-31`. */
+  /** Day of the portfolio that it belongs to, such as `2026-01-31`. */
   readonly day: string;
   readonly currency: string;
-  /** Of the assets that had a quote; null when none of those held had one. */
+  /** Value of the assets that had a quote; null when none of those held had one. */
   readonly value: Amount | null;
   readonly costBasis: Amount;
   readonly realised: Amount;
@@ -26,12 +26,12 @@ export type PortfolioSnapshots = ReturnType<typeof createPortfolioSnapshots>;
 /** Stored snapshots. Methods throw {UnavailableError} when Postgres does not answer. */
 export function createPortfolioSnapshots(knex: Knex) {
   return {
-    /** Stores snapshots of portfolios that are still there. A day has one daily snapshot: the first that was stored. */
+    /** Stores snapshots of portfolios that still exist. A day has one daily snapshot: the first that was stored. */
     async store(snapshots: readonly PortfolioSnapshot[]): Promise<void> {
       if (snapshots.length === 0) return;
       await orUnavailable(knex.raw(storeSql, [JSON.stringify(snapshots.map(rowOf))]));
     },
-    /** The newest `limit` snapshots of days from `firstDay` on, oldest first. */
+    /** The newest `limit` snapshots from `firstDay` on, oldest first. */
     async list({
       portfolioId,
       firstDay,
@@ -69,12 +69,12 @@ export function createPortfolioSnapshots(knex: Knex) {
         booksVersion: row.books_version,
       }));
     },
-    /** Deletes those of days that are older than ten years, 10,000 at most. Returns their number. */
+    /** Deletes daily snapshots older than ten years, 10,000 at most. Returns their number. */
     async purgeDays(): Promise<number> {
       const { rowCount } = await orUnavailable(knex.raw<{ rowCount: number }>(purgeDaysSql));
       return rowCount;
     },
-    /** Deletes those of changes that are older than `seconds`, `limit` at most. Returns their number. */
+    /** Deletes snapshots of changes older than `seconds`, `limit` at most. Returns their number. */
     async purge(seconds: number, limit: number): Promise<number> {
       const { rowCount } = await orUnavailable(knex.raw<{ rowCount: number }>(purgeSql, [seconds, limit]));
       return rowCount;
@@ -101,7 +101,7 @@ function rowOf(snapshot: PortfolioSnapshot): object {
 
 const columns = `portfolio_id, kind, at, day, currency, value, cost_basis, realised, complete, missing, books_version`;
 
-/** Text of amounts is cast, so that no digit goes through a double. */
+/** Amounts are cast from text, so that no digit passes through a double. */
 const storeSql = `insert into portfolio_snapshots (${columns})
   select ${columns} from json_to_recordset(?::json) as row (portfolio_id uuid, kind text, at timestamptz, day date,
     currency text, value numeric, cost_basis numeric, realised numeric, complete boolean, missing text[],

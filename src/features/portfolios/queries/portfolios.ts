@@ -6,7 +6,7 @@ import { ConflictError, NotFoundError, ValidationError } from '../../../domain/e
 import { PortfolioRow } from '../../../../db/models/portfolio.ts';
 import { orUnavailable } from '../../../../db/outage.ts';
 
-/** What a user says of a portfolio. */
+/** The fields of a portfolio that a user sets. */
 export interface PortfolioFields {
   readonly name: string;
   readonly baseCurrency: string;
@@ -17,7 +17,7 @@ export interface PortfolioFields {
 /** A change of one portfolio. */
 interface PortfolioUpdate {
   readonly id: string;
-  /** Refuses by throwing; asked while the row is locked. */
+  /** Throws to refuse; called while the row is locked. */
   readonly confirm: (portfolio: Portfolio) => void;
   readonly changes: Partial<PortfolioFields>;
 }
@@ -25,7 +25,10 @@ interface PortfolioUpdate {
 /** See {@link createPortfolioQueries}. */
 export type PortfolioQueries = ReturnType<typeof createPortfolioQueries>;
 
-/** Portfolios in Postgres. Deleted ones are none. All methods throw {@link UnavailableError} when it does not answer. */
+/**
+ * Portfolios in Postgres. Deleted ones are treated as missing. All methods throw {@link UnavailableError} when it does not
+ * answer.
+ */
 export function createPortfolioQueries(knex: Knex) {
   const living = () => PortfolioRow.query(knex).whereNull('deleted_at');
   return {
@@ -36,7 +39,7 @@ export function createPortfolioQueries(knex: Knex) {
     async insert(userId: string, fields: PortfolioFields, limit: number): Promise<Portfolio> {
       await confirmTimeZone(knex, fields.timeZone);
       const inserted = knex.transaction(async (trx) => {
-        // Of two that are made at once, the second counts the first.
+        // Of two that are created at once, the second counts the first.
         await trx('users').where({ id: userId }).forNoKeyUpdate().first('id');
         const count = await PortfolioRow.query(trx)
           .where({ user_id: userId })
@@ -77,7 +80,7 @@ export function createPortfolioQueries(knex: Knex) {
     },
 
     /**
-     * Changes what differs. Another method or time zone voids all that was derived.
+     * Changes the given fields. Another method or time zone invalidates everything derived.
      * @throws {NotFoundError} (`portfolio_not_found`) there is none.
      * @throws {ConflictError} (`base_currency_fixed`) another base currency, and there are transactions.
      * @throws {ValidationError} (`time_zone`) Postgres does not know the time zone.
@@ -89,7 +92,7 @@ export function createPortfolioQueries(knex: Knex) {
     },
 
     /**
-     * Deletes a portfolio, and with it all that is in it and the alerts on it. The rows are purged later.
+     * Deletes a portfolio with its contents and its alerts. The rows are purged later.
      * @throws {NotFoundError} there is none.
      */
     remove: ({ id, confirm }: Omit<PortfolioUpdate, 'changes'>): Promise<void> =>
@@ -114,7 +117,7 @@ export async function lockPortfolio(trx: Knex, id: string): Promise<PortfolioRow
   return row;
 }
 
-/** A row as the rest of the program knows it. */
+/** Converts a row to the domain type. */
 export function toPortfolio(row: PortfolioRow): Portfolio {
   return {
     id: row.id,
@@ -131,7 +134,7 @@ export function toPortfolio(row: PortfolioRow): Portfolio {
   };
 }
 
-/** In the order in which evaluators lock alerts, so that neither waits for the other in a circle. */
+/** In the order in which evaluators lock alerts, to avoid deadlocks. */
 const removeAlertsSql = `with locked as (
     select id from alerts where portfolio_id = ? and deleted_at is null order by id for update)
   update alerts set deleted_at = clock_timestamp(), updated_at = clock_timestamp(), version = version + 1
@@ -141,7 +144,7 @@ const removeAlertsSql = `with locked as (
 const invalidParameter = '22023';
 
 /**
- * The database counts days too, and may have other zones than the runtime.
+ * The database computes days too, and may have other zones than the runtime.
  * @throws {ValidationError} it does not know this one.
  */
 async function confirmTimeZone(knex: Knex, timeZone: string): Promise<void> {
@@ -185,7 +188,7 @@ function columnsOf({ name, baseCurrency, method, timeZone }: PortfolioFields) {
   return { name, base_currency: baseCurrency, method, time_zone: timeZone };
 }
 
-/** The columns that are to have another value. */
+/** The columns that get another value. */
 function differences(
   before: Portfolio,
   changes: Partial<PortfolioFields>,

@@ -10,29 +10,29 @@ import {
 /** Who changes transactions. */
 export interface ChangeAuthor {
   readonly actorId?: string | undefined;
-  /** The API key that it was done with. */
+  /** The API key that was used. */
   readonly keyId?: string | undefined;
 }
 
-/** What a change does; an import is one change, whatever it brings. */
+/** What a change does; an import is one change, however many transactions it adds. */
 type ChangeAction = 'created' | 'replaced' | 'deleted' | 'imported';
 
 /** A row of the audit trail. */
 export interface TransactionChange {
   readonly id: string;
   readonly at: Date;
-  /** Null of an import. */
+  /** Null for an import. */
   readonly transactionId: string | null;
   readonly actorId: string | null;
   readonly keyId: string | null;
   readonly action: ChangeAction;
-  /** What the transaction said before and after, in the names of the API. */
+  /** The content of the transaction before and after, with the field names of the API. */
   readonly before: Readonly<Record<string, unknown>> | null;
-  /** Of an import its id and the number of transactions. */
+  /** For an import, its id and the number of transactions. */
   readonly after: Readonly<Record<string, unknown>> | null;
 }
 
-/** What was done to transactions, one row each. */
+/** The changes of transactions, one row each. */
 export function changesOf(
   removed: readonly StoredTransaction[],
   added: readonly RecordedTransaction[],
@@ -56,7 +56,7 @@ const insertSql = `insert into transaction_changes (id, portfolio_id, transactio
   select id, ?::uuid, transaction_id, ?::uuid, ?::uuid, action, before::jsonb, after::jsonb
   from unnest(?::uuid[], ?::uuid[], ?::text[], ?::text[], ?::text[]) as row (id, transaction_id, action, before, after)`;
 
-/** Writes what was done into the audit trail, in the transaction in which it was done. */
+/** Writes changes into the audit trail, in the same transaction as the changes. */
 export async function recordChanges(
   trx: Knex,
   { portfolioId, by }: { readonly portfolioId: string; readonly by: ChangeAuthor },
@@ -134,11 +134,11 @@ export async function listChanges(
   };
 }
 
-/** Changes are kept for ten years (ms), as records of books are. */
+/** Changes are kept for ten years (ms), as business records are. */
 const changesRetentionMs = 3_653 * 86_400_000;
 
 /**
- * Deletes 10,000 changes at most that are past their retention: ids sort by time. Returns their number.
+ * Deletes at most 10,000 changes that are past their retention: ids sort by time. Returns their number.
  * @throws {UnavailableError} Postgres does not answer.
  */
 export async function purgeChanges(knex: Knex): Promise<number> {

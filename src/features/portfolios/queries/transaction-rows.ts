@@ -4,7 +4,7 @@ import type { RecordedTransaction, StoredTransaction } from '../ledger/recorded-
 import { rankOf, type Fee, type Leg, type Transaction } from '../ledger/transaction.ts';
 import type { TransactionRow } from '../../../../db/models/transaction.ts';
 
-/** What a transaction is made of, as its row has it. */
+/** The columns of a transaction's row that the books need. */
 export type TransactionColumns = Pick<
   TransactionRow,
   | 'id'
@@ -25,7 +25,7 @@ export type TransactionColumns = Pick<
 export const transactionColumns = `id, type, executed_at, sequence, received_asset, received_quantity, given_asset,
   given_quantity, value, fee_asset, fee_quantity, fee_value`;
 
-/** A row as the books count it. */
+/** Converts a row to the type that the books use. */
 export function toTransaction(row: TransactionColumns): Transaction {
   return {
     id: row.id,
@@ -39,7 +39,7 @@ export function toTransaction(row: TransactionColumns): Transaction {
   };
 }
 
-/** A whole row. */
+/** Converts a whole row. */
 export function toStored(row: TransactionRow): StoredTransaction {
   return {
     ...toTransaction(row),
@@ -67,7 +67,7 @@ function feeOf({
   return { asset, quantity: amountOf(quantity), value: amountOf(value) };
 }
 
-/** Parameters of {@link insertTransactionsSql}, behind the portfolio (twice): one array for each column. */
+/** Parameters of {@link insertTransactionsSql}, after the portfolio (twice): one array for each column. */
 export function transactionArrays(
   transactions: readonly RecordedTransaction[],
   earlier: ReadonlyMap<string, Pick<StoredTransaction, 'version' | 'createdAt'>>,
@@ -99,8 +99,8 @@ export function transactionArrays(
 }
 
 /**
- * Those whose fingerprint is there already are passed over. An id that was deleted and comes again goes on behind its changes, so
- * that no version, and so no ETag, stands for two contents.
+ * Rows whose fingerprint already exists are skipped. A deleted id that is used again continues its versions, so that no
+ * version, and so no ETag, stands for two contents.
  */
 export const insertTransactionsSql = `insert into transactions (portfolio_id, id, type, executed_at, sequence, received_asset,
     received_quantity, given_asset, given_quantity, value, is_market_value, fee_asset, fee_quantity, fee_value, is_market_fee,
@@ -130,7 +130,7 @@ export function keyArrays(postings: readonly Posting[]): readonly (readonly unkn
   ];
 }
 
-/** The order of the books within an asset, behind which postings and marks are found. */
+/** The order of the books within an asset, by which postings and checkpoints are found. */
 export const orderColumns = ['at', 'rank', 'sequence', 'transaction_id', 'is_fee'] as const;
 
 /** Rows of {@link keyArrays}. */
@@ -142,7 +142,7 @@ export function orderOf(table: string): string {
   return `(${orderColumns.map((column) => `${table}.${column}`).join(', ')})`;
 }
 
-/** Parameters of {@link insertPostingsSql}, behind the portfolio. */
+/** Parameters of {@link insertPostingsSql}, after the portfolio. */
 export function postingArrays(postings: readonly Posting[]): readonly (readonly unknown[])[] {
   return [
     ...keyArrays(postings),

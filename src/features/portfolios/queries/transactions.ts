@@ -8,7 +8,7 @@ import { listChanges } from './transaction-changes.ts';
 import { toStored, toTransaction, transactionColumns, type TransactionColumns } from './transaction-rows.ts';
 import { openBookChange, recordInto, type BookChange, type RecordRequest } from './write-transactions.ts';
 
-/** Which transactions of a portfolio. Absent fields ask for nothing. */
+/** Selects transactions of a portfolio. Absent fields do not restrict. */
 export interface TransactionFilter {
   /** Received, sent, or paid as a fee. */
   readonly asset?: string | undefined;
@@ -19,7 +19,7 @@ export interface TransactionFilter {
   readonly importId?: string | undefined;
 }
 
-/** A change that is worked out when the portfolio is locked, so that nothing changes between the look and the leap. */
+/** A change that is computed while the portfolio is locked, so that nothing changes between reading and writing. */
 export type PlanChange = (
   change: BookChange,
   find: (ids: readonly string[]) => Promise<readonly StoredTransaction[]>,
@@ -28,26 +28,25 @@ export type PlanChange = (
 /** See {@link createTransactionQueries}. */
 export type TransactionQueries = ReturnType<typeof createTransactionQueries>;
 
-/** Transactions of one statement when all are read. */
+/** Transactions per statement when all are read. */
 const pageSize = 5_000;
 
 /** Transactions of portfolios in Postgres. All methods throw {@link UnavailableError} when it does not answer. */
 export function createTransactionQueries(knex: Knex) {
   return {
     /**
-     * All transactions of a portfolio as the books count them, in their order, some thousand at a time, from one snapshot of
-     * the database.
+     * All transactions of a portfolio in the order of the books, some thousand at a time, from one snapshot of the database.
      */
     inOrder: (portfolioId: string): AsyncIterable<readonly Transaction[]> => inSnapshot(knex, portfolioId),
 
-    /** Those of some transactions that there are, in no order. */
+    /** The existing ones among these transactions, in no order. */
     find: (portfolioId: string, ids: readonly string[]): Promise<readonly StoredTransaction[]> =>
       orUnavailable(findMany(knex, portfolioId, ids)),
 
     /** A page, the latest in the order of the books first. */
     page: (asked: Parameters<typeof pageOf>[1]) => orUnavailable(pageOf(knex, asked)),
 
-    /** Makes a change as `recordChange` does; returns what was added, as it is stored. @throws what that throws. */
+    /** Makes a change as `recordChange` does; returns what was added, as stored. @throws what that throws. */
     change: (
       { by, ...request }: Pick<RecordRequest, 'portfolioId' | 'limit' | 'by'>,
       plan: PlanChange,
@@ -85,7 +84,7 @@ const nextPageSql = `select ${transactionColumns} from transactions where portfo
     and (${places.join(', ')}) > (?::timestamptz, ?::smallint, ?::integer, ?::uuid)
   order by ${places.join(', ')} limit ?`;
 
-/** Page by page behind the last one, in a transaction that sees one state of the database; it ends when the reader does. */
+/** Reads page by page, in a transaction that sees one state of the database; it ends when the reader does. */
 async function* inSnapshot(knex: Knex, portfolioId: string): AsyncGenerator<readonly Transaction[]> {
   const trx = await orUnavailable(
     knex.transaction(null, { isolationLevel: 'repeatable read', readOnly: true }),
@@ -97,7 +96,7 @@ async function* inSnapshot(knex: Knex, portfolioId: string): AsyncGenerator<read
   }
 }
 
-/** In a transaction that has begun. */
+/** Within an open transaction. */
 async function* inOrderOf(trx: Knex, portfolioId: string): AsyncGenerator<readonly Transaction[]> {
   let last: Transaction | undefined;
   for (;;) {

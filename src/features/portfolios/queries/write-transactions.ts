@@ -38,35 +38,36 @@ import { amountOf } from '../ledger/amount.ts';
 import { OverdrawnError } from '../ledger/overdrawn-error.ts';
 import { rankOf } from '../ledger/transaction.ts';
 
-/** A change under way. */
+/** A change in progress. */
 export interface BookChange {
   /** As it was when it was locked. */
   readonly portfolio: Portfolio;
-  /** Transactions that it has by now. */
+  /** Number of transactions after the changes so far. */
   count(): number;
   /**
-   * Writes transactions, and returns them as stored. Those whose fingerprint the portfolio has already are passed over. One
-   * that was removed by the same change comes back as its next version.
+   * Writes transactions, and returns them as stored. Those whose fingerprint the portfolio already has are skipped. One that
+   * was removed by the same change comes back as its next version.
    * @throws {ConflictError} `transaction_limit`; or `transaction_exists`, when an id is taken.
    */
   add(transactions: readonly RecordedTransaction[]): Promise<StoredTransaction[]>;
   /**
-   * Removes transactions, and returns what they were.
-   * @throws {NotFoundError} (`transaction_not_found`) one of them is not there.
+   * Removes transactions, and returns their former content.
+   * @throws {NotFoundError} (`transaction_not_found`) one of them does not exist.
    */
   remove(ids: readonly string[]): Promise<StoredTransaction[]>;
   /**
-   * Checks holdings and voids marks: once, at the end. Returns the version of the books, which has risen if anything changed.
+   * Checks holdings and deletes outdated checkpoints: once, at the end. Returns the version of the books, which has risen if
+   * anything changed.
    * @throws {OverdrawnError} a holding would be negative.
    */
   settle(): Promise<number>;
 }
 
-/** Rows of one statement, so that none comes near its deadline. */
+/** Rows per statement, so that none comes near its deadline. */
 const batchSize = 2_000;
 
 /**
- * Locks a portfolio and begins to change it.
+ * Locks a portfolio and starts to change it.
  * @throws {NotFoundError} (`portfolio_not_found`) there is none, or it was deleted.
  */
 export async function openBookChange(
@@ -77,7 +78,7 @@ export async function openBookChange(
   return new OpenChange(trx, { row, limit: request.limit });
 }
 
-/** A change of a few transactions: what goes, what comes, and with one id in both what is replaced. */
+/** A change of a few transactions: those to remove, those to add, and to replace one, the same id in both. */
 export interface RecordRequest {
   readonly portfolioId: string;
   readonly limit: number;
@@ -87,7 +88,7 @@ export interface RecordRequest {
 }
 
 /**
- * Makes a change as a whole, with a row of the audit trail for each transaction. Returns what was added, as it is stored.
+ * Makes a change as a whole, with a row of the audit trail for each transaction. Returns what was added, as stored.
  * @throws what the steps of {@link BookChange} throw.
  */
 export async function recordChange(
@@ -98,7 +99,7 @@ export async function recordChange(
   return await recordInto(trx, change, { remove, add, by });
 }
 
-/** The same in a change that was opened already, and that nothing else was done in. */
+/** The same within an open change that has done nothing else. */
 export async function recordInto(
   trx: Knex,
   change: BookChange,
@@ -117,7 +118,7 @@ class OpenChange implements BookChange {
   readonly #limit: number;
   #count: number;
   readonly #removed = new Map<string, StoredTransaction>();
-  /** The earliest posting that came or went, by asset. */
+  /** The earliest posting that was added or removed, by asset. */
   readonly #touched = new Map<string, Posting>();
 
   constructor(trx: Knex, { row, limit }: { readonly row: PortfolioRow; readonly limit: number }) {
@@ -193,7 +194,7 @@ class OpenChange implements BookChange {
     return booksVersion + 1;
   }
 
-  /** Remembers what was touched; returns all postings of the transactions. */
+  /** Records what was touched; returns all postings of the transactions. */
   #touch(transactions: readonly StoredTransaction[]): Posting[] {
     const postings = transactions.flatMap(postingsOf);
     for (const posting of postings) {
@@ -205,7 +206,7 @@ class OpenChange implements BookChange {
   }
 }
 
-/** By their keys: an index by transaction would cost every import more than it saves. */
+/** Deletes by key: an index by transaction would cost every import more than it saves. */
 const deletePostingsSql = `delete from postings posting using ${keysSql}
   where posting.portfolio_id = ? and posting.asset_id = key.asset_id and ${orderOf('posting')} = ${orderOf('key')}`;
 
@@ -226,9 +227,9 @@ const beginning = `(coalesce(mark.at, '-infinity'), coalesce(mark.rank, 0), coal
   coalesce(mark.transaction_id, '00000000-0000-0000-0000-000000000000'), coalesce(mark.is_fee, false))`;
 
 /**
- * Whether a change leaves every holding at zero or more: a running sum over the postings of each asset that was touched. It
- * begins at the newest mark before the earliest touched posting, because what lies before it is as it was; so a change costs
- * what follows it.
+ * Whether a change leaves every holding at zero or more: a running sum over the postings of each touched asset. It starts at
+ * the newest checkpoint before the earliest touched posting, because what comes before is unchanged; so the cost depends only
+ * on what follows.
  */
 const overdrawnSql = `select key.asset_id, below.* from ${keysSql}
   left join lateral (
@@ -248,9 +249,9 @@ const overdrawnSql = `select key.asset_id, below.* from ${keysSql}
   order by ${order}, key.asset_id limit 1`;
 
 /**
- * Refuses a change that was written already, in the transaction that it was written in.
- * @param touched the earliest posting of each asset that came or went.
- * @throws {OverdrawnError} telling the first posting that takes more than is held then.
+ * Refuses a change that was already written, in its own transaction.
+ * @param touched the earliest posting of each asset that was added or removed.
+ * @throws {OverdrawnError} with the first posting that takes more than is held then.
  */
 async function checkHoldings(trx: Knex, portfolioId: string, touched: readonly Posting[]): Promise<void> {
   const { rows } = await trx.raw<{
@@ -286,7 +287,7 @@ async function checkHoldings(trx: Knex, portfolioId: string, touched: readonly P
   throw new OverdrawnError(posting, amountOf(row.running) + quantity);
 }
 
-/** No join for the type: of a portfolio that is new to the planner it expects one row, and would join before it sums. */
+/** The type is not joined: for a portfolio that is new to the planner it expects one row, and would join before it sums. */
 function typeOfRank(rank: number): TransactionType {
   const type = transactionTypes.find((each) => rankOf[each] === rank);
   if (type === undefined) throw new Error(`a posting has the unknown rank ${rank}`);
@@ -296,7 +297,7 @@ function typeOfRank(rank: number): TransactionType {
 const deleteMarksSql = `delete from ledger_marks mark using ${keysSql}
   where mark.portfolio_id = ? and mark.asset_id = key.asset_id and ${orderOf('mark')} >= ${orderOf('key')}`;
 
-/** Deletes the marks that a change makes void: those at or behind the earliest touched posting of each asset. */
+/** Deletes the checkpoints that a change invalidates: those at or after the earliest touched posting of each asset. */
 async function deleteMarks(trx: Knex, portfolioId: string, touched: readonly Posting[]): Promise<void> {
   await trx.raw(deleteMarksSql, [...keyArrays(touched), portfolioId] as never);
 }

@@ -91,7 +91,7 @@ const content = {
     .meta({ description: 'Order among transactions of the same time and type' }),
 };
 
-/** Body of `PUT …/transactions/:tid`: the whole transaction as it is to be. */
+/** Body of `PUT …/transactions/:tid`: the complete new transaction. */
 const transactionBody = z.strictObject(content);
 
 /** Body of `POST …/transactions`. */
@@ -140,21 +140,21 @@ const uuid = z.uuid();
 
 /**
  * The id of the transaction in a path.
- * @throws {NotFoundError} it is no UUID, so there is no such transaction.
+ * @throws {NotFoundError} it is not a UUID, so there is no such transaction.
  */
 function transactionIdOf({ tid }: z.output<typeof transactionPath>): string {
   if (!uuid.safeParse(tid).success) throw new NotFoundError('Transaction not found', 'transaction_not_found');
   return tid.toLowerCase();
 }
 
-/** What it may be is for the books to say. */
+/** The books decide whether the number is allowed. */
 function toText(given: string | number, ctx: z.RefinementCtx): string {
   if (holdsItsDigits(given)) return canonicalQuantity(given) ?? String(given).trim();
   ctx.addIssue({ code: 'custom', message: digitsRule });
   return '';
 }
 
-/** What a client wrote, in the words of the desk. */
+/** Converts the body of a client to the types of the service. */
 function writtenOf({
   executed_at: executedAt,
   given,
@@ -175,7 +175,7 @@ const conflicts =
 const again =
   'With an id of your own the request can be sent again after a lost answer: what is there and says the same counts as made.';
 
-/** Transactions of a portfolio: making, listing, reading, replacing and deleting them; and what was done to them. */
+/** Transactions of a portfolio: create, list, read, replace and delete; and their audit trail. */
 export function transactionRoutes(deps: TransactionDeps): Route[] {
   return [
     createMany(deps),
@@ -363,7 +363,7 @@ function answerTransaction(
   else answer(ctx, { status, message, data: presentTransaction(transaction) });
 }
 
-/** Audit trails: what was done to transactions, by whom, and what they said before and after. */
+/** Audit trails: changes of transactions, by whom, and the content before and after. */
 function changesOfPortfolio({ transactions }: TransactionDeps): Route {
   return route({
     method: 'GET',
@@ -405,7 +405,7 @@ function changesOfTransaction({ transactions }: TransactionDeps): Route {
   });
 }
 
-/** A transaction as the owner of its portfolio gets it. */
+/** A transaction as the owner of its portfolio sees it. */
 function presentTransaction(transaction: StoredTransaction): Record<string, unknown> {
   return {
     id: transaction.id,

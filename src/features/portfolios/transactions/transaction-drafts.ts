@@ -15,7 +15,7 @@ export interface WrittenTransaction extends Omit<TransactionDraft, 'id'> {
   readonly note?: string | null | undefined;
 }
 
-/** One that keeps the rules. */
+/** A valid transaction. */
 export interface CheckedTransaction {
   readonly content: UnvaluedTransaction;
   readonly note: string | null;
@@ -26,8 +26,8 @@ const mostProblems = 20;
 const valueLimit = 10n ** 38n;
 
 /**
- * Checks drafts. `prefix` is what their fields are called by: `transactions[3].` in a list, nothing alone.
- * @throws {ValidationError} naming the fields that break a rule, twenty at most.
+ * Checks drafts. `prefix` goes before the names of their fields: `transactions[3].` in a list, empty for a single one.
+ * @throws {ValidationError} naming the invalid fields, twenty at most.
  */
 export function checkDrafts(
   drafts: readonly {
@@ -39,9 +39,9 @@ export function checkDrafts(
     now,
     isAsset,
   }: {
-    /** Moment (ms) that no transaction may be later than. */
+    /** Time (ms) that no transaction may be later than. */
     readonly now: number;
-    /** Whether there is such an asset; true too when that cannot be told. */
+    /** Whether the asset exists; also true when that is unknown. */
     readonly isAsset: (id: string) => boolean;
   },
 ): CheckedTransaction[] {
@@ -58,7 +58,8 @@ export function checkDrafts(
 
 /**
  * Gives every transaction its value.
- * @throws {ValidationError} naming the values that were not stated and are not known; {UnavailableError} no Postgres.
+ * @throws {ValidationError} naming the values that were not stated and are not known; {UnavailableError} Postgres does not
+ * answer.
  */
 export async function valued(
   checked: readonly (CheckedTransaction & { readonly prefix: string })[],
@@ -82,7 +83,10 @@ export async function valued(
   return transactions;
 }
 
-/** Whether a stored transaction says what a client wrote. What was not stated is the same whatever the market said. */
+/**
+ * Whether a stored transaction has the same content as the client's. A value that was not stated counts as the same, whatever
+ * the market price was.
+ */
 export function saysTheSame({ content, note }: CheckedTransaction, stored: StoredTransaction): boolean {
   const isSameValue = (stated: bigint | null, value: bigint, isMarket: boolean): boolean =>
     stated === null ? isMarket : !isMarket && stated === value;
@@ -129,7 +133,7 @@ function unknownAssets(
   );
 }
 
-/** Runs a check and takes its problems over; undefined when it had any. */
+/** Runs a check and collects its problems; undefined when it had any. */
 function collecting<T>(problems: FieldProblem[], prefix: string, check: () => T): T | undefined {
   try {
     return check();

@@ -1,7 +1,7 @@
 /**
- * Where handlers find, make and change transactions. A change is judged and valued before the portfolio is locked, because prices
- * are read over other connections; what that rests on (the base currency, versions, ids that are taken) is looked at again behind
- * the lock. After the commit the books are brought up to date by a job.
+ * The operations with which handlers find, create and change transactions. A change is checked and valued before the portfolio
+ * is locked, because prices are read over other connections; what that depends on (the base currency, versions, existing ids)
+ * is checked again after the lock. After the commit a job updates the books.
  */
 import { v7 as uuidv7 } from 'uuid';
 import {
@@ -24,7 +24,7 @@ import type { ChangeAuthor } from '../queries/transaction-changes.ts';
 import type { PlanChange, TransactionFilter, TransactionQueries } from '../queries/transactions.ts';
 import type { FindMarketValues } from '../valuation/market-values.ts';
 
-/** Who does what to which portfolio. */
+/** Who acts on which portfolio. */
 interface TransactionRequest {
   readonly portfolioId: string;
   readonly viewer: Viewer;
@@ -37,7 +37,7 @@ interface TransactionTarget extends TransactionRequest {
   readonly expected: ExpectedVersion;
 }
 
-/** A page of something in a portfolio. */
+/** A page of a list in a portfolio. */
 interface PortfolioPage extends Omit<TransactionRequest, 'by'> {
   readonly page: number;
   readonly limit: number;
@@ -50,7 +50,7 @@ interface WrittenPart {
 
 const placeOf = ({ page, limit: size }: PortfolioPage) => ({ offset: (page - 1) * size, limit: size });
 
-/** What a change is written with. */
+/** What writing a change needs. */
 interface Writing {
   readonly transactions: TransactionQueries;
   readonly takeTurn: TakeWriteTurn;
@@ -62,14 +62,14 @@ interface Writing {
 interface TransactionDeskDeps extends Writing {
   /** Finds a portfolio of the viewer. */
   readonly portfolios: { get(id: string, viewer: Viewer): Promise<Portfolio> };
-  /** Whether there is such an asset; true too when that cannot be told. */
+  /** Whether the asset exists; also true when that is unknown. */
   readonly isAsset: (id: string) => boolean;
-  /** Has the books of a portfolio brought up to date; never rejects. */
+  /** Requests an update of the books of a portfolio; never rejects. */
   readonly updateBooks: (portfolioId: string) => void;
   readonly clock: Clock;
 }
 
-/** What it named before, a transaction may go on to name, though the asset be gone. */
+/** A replaced transaction may keep an asset that it already named, even if the asset no longer exists. */
 function checkAgain(
   before: StoredTransaction,
   written: WrittenTransaction,
@@ -106,9 +106,9 @@ async function write(
 }
 
 /**
- * Builds what handlers find, make and change transactions of the viewer's portfolios by. All of it throws {@link NotFoundError} for
- * a portfolio or transaction that is not there or not the viewer's, and {@link UnavailableError} when Postgres does not answer, or
- * (`portfolio_busy`) too many changes of a portfolio wait.
+ * Builds the operations with which handlers find, create and change transactions of the viewer's portfolios. All throw {@link
+ * NotFoundError} for a portfolio or transaction that does not exist or is not the viewer's, and {@link UnavailableError} when
+ * Postgres does not answer, or (`portfolio_busy`) too many changes of a portfolio wait.
  */
 export function createTransactionDesk({
   portfolios,
@@ -133,10 +133,10 @@ export function createTransactionDesk({
     get,
 
     /**
-     * Makes all of some transactions or none. One whose id is there and says the same counts as made. Returns them in the order
-     * sent, and how many were not there before.
+     * Creates all of some transactions or none. One whose id exists with the same content counts as created. Returns them in
+     * the sent order, and how many are new.
      * @param isList whether the fields of problems are those of a list: `transactions[3].sent.quantity`.
-     * @throws {ValidationError} a rule is broken, an asset or a price is not known, or more goes out than is held.
+     * @throws {ValidationError} a field is not valid, an asset or a price is not known, or more goes out than is held.
      * @throws {ConflictError} `transaction_exists`, `transaction_limit`, `base_currency_changed`.
      */
     async create(
@@ -164,7 +164,7 @@ export function createTransactionDesk({
       const how = { parts, otherwise: () => 'transactions' };
       const added = await write(writing, { portfolioId, by }, how, async (change, find) => {
         confirmCurrency(change.portfolio, portfolio);
-        // Somebody may have sent the same in the meantime.
+        // The same request may have been sent twice at the same time.
         for (const [id, each] of sameOf(checked, await find(own))) known.set(id, each);
         return { add: parts.map(({ transaction }) => transaction).filter(({ id }) => !known.has(id)) };
       });
@@ -232,7 +232,7 @@ export function createTransactionDesk({
       updateBooks(portfolioId);
     },
 
-    /** A page of the audit trail of a portfolio or of one transaction, which may be gone; the newest first. */
+    /** A page of the audit trail of a portfolio or of one transaction, which may be deleted; the newest first. */
     async changes({
       transactionId,
       ...asked
@@ -248,8 +248,8 @@ export function createTransactionDesk({
 }
 
 /**
- * Those of the stored transactions that say what a client wrote, by id.
- * @throws {ConflictError} one says something else.
+ * The stored transactions that have the same content as the client's, by id.
+ * @throws {ConflictError} one has other content.
  */
 function sameOf(
   checked: readonly (CheckedTransaction & { readonly prefix: string })[],
@@ -279,7 +279,7 @@ async function currentOf(
   return current;
 }
 
-/** Valued in a currency that is not the portfolio's any more. */
+/** Refuses a change that was valued in a former base currency of the portfolio. */
 function confirmCurrency(current: Portfolio, seen: Portfolio): void {
   if (current.baseCurrency !== seen.baseCurrency)
     throw new ConflictError('The base currency has just changed; try again', 'base_currency_changed');
@@ -290,9 +290,9 @@ function noTransaction(): NotFoundError {
 }
 
 /**
- * An overdrawn holding, told with the fields of the request that is to blame: what is refused may be a transaction that was
- * there before, and lacks what the request takes away or takes first.
- * @param otherwise the field to name when nothing that was written takes the asset.
+ * Reports an overdrawn holding with the fields of the request that caused it: the overdrawn transaction may be an existing one,
+ * which lacks what the request removes or takes first.
+ * @param otherwise the field to name when no written transaction takes the asset.
  */
 function overdrawnIn(
   error: OverdrawnError,
@@ -313,7 +313,7 @@ function overdrawnIn(
   ]);
 }
 
-/** The field of a replaced transaction by which less of an asset comes in, or later. */
+/** The field of a replaced transaction that makes less of an asset come in, or makes it come in later. */
 function lackingField(asset: string, before: Transaction, after: Transaction | undefined): string {
   if (after?.received == null) return 'type';
   if (after.received.asset !== asset) return 'received.asset';
@@ -321,7 +321,7 @@ function lackingField(asset: string, before: Transaction, after: Transaction | u
   return after.received.quantity < had ? 'received.quantity' : 'executed_at';
 }
 
-/** The last that takes of the asset. */
+/** The last field that takes some of the asset. */
 function fieldToBlame(error: OverdrawnError, parts: readonly WrittenPart[]): string | undefined {
   const taking = parts
     .flatMap((part) => fieldsTaking(part, error.asset))
@@ -338,21 +338,21 @@ function fieldsTaking({ transaction, prefix }: WrittenPart, asset: string) {
 }
 
 /**
- * Makes a change of a portfolio when its turn has come. Changes of one portfolio wait for its lock. They would do so holding a
- * connection each, until the pool has none left for anybody else; so they wait here first, before they take one. Another process
- * has turns of its own: Postgres puts the few that come through in order.
+ * Makes a change of a portfolio when its turn has come. Changes of one portfolio wait for its lock, and would hold one
+ * connection each while they wait, until the pool has none left; so they wait here first, before they take one. Every process
+ * has its own queue: Postgres orders the few that come through.
  * @throws {UnavailableError} (`portfolio_busy`) too many changes of it wait, or this one waited too long.
  */
 export type TakeWriteTurn = <T>(portfolioId: string, change: () => Promise<T>) => Promise<T>;
 
-/** One has the lock, and the next one waits for it, so that there is no pause between them. */
+/** One change has the lock, and the next one waits for it, so that there is no pause between them. */
 const width = 2;
 const waiting = 100;
-/** Changes of all portfolios at once. */
+/** Most waiting changes of all portfolios together. */
 const most = 2_000;
 
 /**
- * Turns of the portfolios of a process: all of its changes are to take theirs from the same ones.
+ * Creates the write queue of a process: all changes of its portfolios must use the same one.
  * @param options.longestWaitMs how long a change waits for its turn.
  */
 export function createWriteTurns({ longestWaitMs = 5_000 } = {}): TakeWriteTurn {

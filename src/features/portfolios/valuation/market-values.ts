@@ -1,6 +1,6 @@
 /**
- * What transactions were worth on the market where they do not say it themselves: the last observed price of their UTC day
- * as it is stored, or of the last 24 hours the cached quote. Nothing is asked of a provider, and no other day's price is taken.
+ * Market values of transactions that do not state them: the last stored price of their UTC day, or for the last 24 hours the
+ * cached quote. No provider is called, and no other day's price is used.
  */
 import type { Amount } from '../ledger/amount.ts';
 import { valueAt } from '../ledger/price.ts';
@@ -11,26 +11,26 @@ import type { ReadQuotes } from '../performance/performance-tables.ts';
 
 export interface MarketValueDeps {
   readonly dailyCloses: CandleQueries['dailyCloses'];
-  /** Prices of cached quotes, however old. */
+  /** Prices of cached quotes, of any age. */
   readonly quotedPrices: ReadQuotes;
   readonly clock: Clock;
 }
 
-/** Something whose worth is wanted. */
+/** An asset whose value is needed at a given time. */
 export interface WorthAsked {
   readonly asset: string;
   /** Milliseconds since the epoch. */
   readonly at: number;
 }
 
-/** Worth of a quantity at a moment that was asked for; null when no price is known. */
+/** Value of a quantity at a requested time; null when no price is known. */
 export type MarketValue = (leg: Leg, at: number) => Amount | null;
 
 /** Looks prices up. @throws {UnavailableError} Postgres does not answer. */
 export type FindMarketValues = (currency: string, asked: readonly WorthAsked[]) => Promise<MarketValue>;
 
 const dayMs = 86_400_000;
-/** Assets that are looked up at once. */
+/** Assets that are looked up at the same time. */
 const atOnce = 4;
 
 /** Builds a {@link FindMarketValues}. */

@@ -47,12 +47,12 @@ const path = '/api/v1/portfolios/:id';
 const missing = 'Portfolio not found';
 const unavailable = 'Database unavailable, or the books are being updated; see Retry-After';
 const produces = 'text/event-stream';
-/** Snapshots of one answer. */
+/** Most snapshots in one response. */
 const mostSnapshots = 2_000;
-/** Before the first transaction that there can be. */
+/** Before any possible transaction. */
 const beginOfTime = '1970-01-01';
 
-/** What portfolios are worth: now, as it changes, and day by day. */
+/** Values of portfolios: current, streamed, and day by day. */
 export function valuationRoutes(deps: ValuationDeps): Route[] {
   return [valuation(deps), stream(deps), history(deps)];
 }
@@ -157,7 +157,7 @@ function stream({ portfolios, valuations, realtime, streams, clock }: ValuationD
   });
 }
 
-/** A portfolio as a stream follows it. */
+/** A portfolio that a stream follows. */
 function sourceOf(
   { valuations, clock }: Pick<ValuationDeps, 'valuations' | 'clock'>,
   { id, baseCurrency }: Portfolio,
@@ -188,7 +188,7 @@ function sourceOf(
   };
 }
 
-/** A valuation as clients get it; with the rows of `changed` assets only where those are given. */
+/** A valuation as clients see it; with all rows, or only those of `changed` assets. */
 function presentValuation(
   {
     portfolio,
@@ -222,7 +222,7 @@ function presentValuation(
   };
 }
 
-/** A position with its value. `whole` is the market value that its weight is a share of. */
+/** A position with its value. Its weight is its share of `whole`, the market value of the portfolio. */
 function presentPosition(position: ValuedPosition, whole: Amount | null): object {
   const { assetId, quantity, costBasis, realised, price, marketValue, unrealised } = position;
   return {
@@ -242,7 +242,7 @@ function presentPosition(position: ValuedPosition, whole: Amount | null): object
   };
 }
 
-/** A daily history as clients get it. */
+/** A daily history as clients see it. */
 function presentHistory(portfolio: Portfolio, range: string, history: DailyHistory): object {
   return {
     portfolio: portfolio.id,
@@ -272,7 +272,7 @@ function presentHistory(portfolio: Portfolio, range: string, history: DailyHisto
   };
 }
 
-/** Stored snapshots as clients get them. */
+/** Stored snapshots as clients see them. */
 function presentSnapshots(
   portfolio: Portfolio,
   range: string,
@@ -284,7 +284,7 @@ function presentSnapshots(
     time_zone: portfolio.timeZone,
     range,
     interval: 'snapshot',
-    /** Older ones of the range were left out. */
+    /** Older snapshots of the range were left out. */
     truncated: isCut,
     points: snapshots.map(
       ({ kind, at, day, currency, value, costBasis, realised, missing, booksVersion }) => ({
@@ -303,7 +303,7 @@ function presentSnapshots(
   };
 }
 
-/** Gain in per cent of what it was made on, 4 digits behind the point; null where there is no such share. */
+/** Gain in per cent of its basis, with 4 digits after the point; null when that is undefined. */
 function percentOf(gain: Amount | null, basis: Amount): Amount | null {
   const share = gain === null ? null : shareOf(gain, basis);
   return share === null ? null : share * 100n;

@@ -1,7 +1,7 @@
 /**
- * Takes snapshots of what portfolios are worth, in workers. Nobody waits for one, so it takes quotes as they lie in the cache,
- * stale ones too, and names what is missing. Only a change asks for missing quotes, beneath everything else: somebody has just
- * worked on that portfolio. The end of a day asks for nothing, so that portfolios which nobody reads cause no calls.
+ * Takes snapshots of the values of portfolios, in workers. Nobody waits for one, so it uses cached quotes, stale ones too, and
+ * lists what is missing. Only a change of transactions requests missing quotes, with the lowest urgency: somebody has just
+ * worked on that portfolio. The end of a day requests nothing, so that portfolios which nobody reads cause no calls.
  */
 import type { BookedPortfolio, BookReading } from '../queries/book-reading.ts';
 import type { PortfolioSnapshot, PortfolioSnapshots } from '../queries/portfolio-snapshots.ts';
@@ -11,7 +11,7 @@ import type { QuoteReading } from '../../../domain/cached-quote.ts';
 import type { Clock } from '../../../platform/concurrency/clock.ts';
 import { heldOf, mostWanted } from './valuation-service.ts';
 
-/** Quotes that a snapshot lacks. */
+/** Missing quotes of a snapshot. */
 export interface WantedQuotes {
   readonly currency: string;
   readonly assetIds: readonly string[];
@@ -19,33 +19,33 @@ export interface WantedQuotes {
   readonly requester: string;
 }
 
-/** A day that ended longer ago (s) is missed: its value is what history says, not what was seen later. */
+/** A day that ended longer ago (s) is skipped: its value comes from price history, not from later quotes. */
 const withinSeconds = 3_600;
 const pageSize = 250;
 const mostPages = 20;
-/** A quote that is older (ms) says nothing of the moment of a snapshot. */
+/** A quote older than this (ms) is not used for a snapshot. */
 const oldestQuoteMs = 86_400_000;
 /** Age (s) from which a snapshot of a change is deleted. */
 const keepChangesSeconds = 30 * 86_400;
 const mostPurged = 50_000;
 
-/** Builds what takes snapshots in a worker. */
+/** Builds the snapshot taker of a worker. */
 export function createSnapshotTaker(deps: {
   readonly portfolios: Pick<BookReading, 'find' | 'ended'>;
   readonly snapshots: Pick<PortfolioSnapshots, 'store' | 'purge'>;
-  /** What is cached, however old. */
+  /** Cached quotes, of any age. */
   readonly cached: (
     currency: string,
     assetIds: readonly string[],
   ) => Promise<ReadonlyMap<string, QuoteReading>>;
-  /** Wants quotes with the least urgency. Returns the number of assets that are on their way now. */
+  /** Requests quotes with the lowest urgency. Returns the number of assets that are being fetched now. */
   readonly want: (wanted: WantedQuotes) => Promise<number>;
   readonly clock: Clock;
 }) {
   return {
     /**
-     * After a change of transactions. `wanting`: some quotes have been asked for, so take it again soon; that is only said when
-     * `mayWait`. `none`: there is no such portfolio, or its books are not current.
+     * Takes a snapshot after a change of transactions. `wanting`: some quotes have been requested, so take it again soon; only
+     * returned when `mayWait`. `none`: there is no such portfolio, or its books are not current.
      */
     async ofChange(portfolioId: string, mayWait: boolean): Promise<'stored' | 'wanting' | 'none'> {
       const booked = await deps.portfolios.find(portfolioId);
@@ -64,7 +64,7 @@ export function createSnapshotTaker(deps: {
       await deps.snapshots.store([snapshotOf(booked, quotes, { kind: 'change', day, now })]);
       return 'stored';
     },
-    /** Of all portfolios whose day has just ended, some thousand at most. Returns the number. */
+    /** Takes snapshots of all portfolios whose day has just ended, some thousand at most. Returns the number. */
     async ofEndedDays(): Promise<number> {
       let stored = 0;
       let after: string | undefined;
@@ -91,7 +91,7 @@ export function createSnapshotTaker(deps: {
 
 const noQuotes: ReadonlyMap<string, QuoteReading> = new Map();
 
-/** Quotes by currency: each asset is read once, however many hold it. */
+/** Quotes by currency: each asset is read once, however many portfolios hold it. */
 async function quotesOfAll(
   { cached }: Pick<Parameters<typeof createSnapshotTaker>[0], 'cached'>,
   portfolios: readonly BookedPortfolio[],

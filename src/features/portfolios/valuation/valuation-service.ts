@@ -7,7 +7,7 @@ import { NotFoundError } from '../../../domain/errors.ts';
 import type { createBookReader } from '../book-reader.ts';
 import type { createBooksWatch, BooksWatcher } from '../books-watch.ts';
 
-/** Reads quotes: as the market reader of an API process does. */
+/** Reads quotes, as the quote reader of an API process does. */
 export type ReadQuotes = (asked: {
   readonly currency: string;
   readonly assetIds: readonly string[];
@@ -15,15 +15,15 @@ export type ReadQuotes = (asked: {
   readonly requester?: Requester | undefined;
 }) => Promise<ReadonlyMap<string, QuoteReading>>;
 
-/** What a valuation is made of. */
+/** The input of a valuation. */
 interface Books extends Pick<BookedPortfolio, 'assets'> {
   readonly portfolio: Pick<BookedPortfolio['portfolio'], 'baseCurrency'>;
 }
 
-/** Assets of one portfolio that quotes are wanted of; of those beyond it, what is cached counts. */
+/** Most assets of one portfolio for which quotes are requested; for the others only cached quotes are used. */
 export const mostWanted = 1_000;
 
-/** Builds what handlers find by what portfolios are worth, in an API process. */
+/** Builds the operations with which handlers read the values of portfolios, in an API process. */
 export function createValuationDesk({
   portfolios,
   reader,
@@ -43,7 +43,7 @@ export function createValuationDesk({
 }) {
   return {
     /**
-     * A portfolio of the viewer, and what its books say: one statement when they are current, else the update is waited for.
+     * A portfolio of the viewer with its books: one statement when they are current, otherwise it waits for the update.
      * @throws {NotFoundError} (`portfolio_not_found`) it does not exist or is not the viewer's.
      * @throws {UnavailableError} the books are not current in time, or Postgres does not answer.
      */
@@ -57,8 +57,8 @@ export function createValuationDesk({
       return await reader.standing(portfolio, booksWaitMs);
     },
     /**
-     * What is held, at the quotes of this moment. Quotes that this process holds fresh cost nothing; what is missing is wanted,
-     * all at once, and waited for a bounded time.
+     * The value of the holdings at the current quotes. Fresh quotes in this process cost nothing; missing ones are requested
+     * together and waited for a limited time.
      */
     async value(books: Books, requester: Requester): Promise<Valuation> {
       const held = heldOf(books);
@@ -75,14 +75,14 @@ export function createValuationDesk({
         [...wanted, ...further].map(([, reading]) => reading),
       );
     },
-    /** The same at quotes that are given. */
+    /** The same at given quotes. */
     valueAt,
-    /** Tells of changes in the books of a portfolio, and of its end. Returns how to stop. */
+    /** Notifies of changes in the books of a portfolio, and of its deletion. Returns a function that stops this. */
     follow: (id: string, watcher: BooksWatcher): (() => void) => watch.watch(id, watcher),
   };
 }
 
-/** Ids of what is held, in the order of the books. */
+/** Ids of the assets held, in the order of the books. */
 export function heldOf({ assets }: Pick<Books, 'assets'>): readonly string[] {
   return assets.filter(({ quantity }) => quantity !== 0n).map(({ assetId }) => assetId);
 }

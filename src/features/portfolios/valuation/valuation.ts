@@ -1,6 +1,6 @@
 /**
- * What a portfolio is worth at given quotes. An asset without a quote has no value: it is named, and counts nowhere, neither
- * as 0 nor at the price of a transaction.
+ * The value of a portfolio at given quotes. An asset without a quote has no value: it is listed, and left out of all totals,
+ * rather than counted as 0 or at the price of a transaction.
  */
 import type { CachedQuote, QuoteReading } from '../../../domain/cached-quote.ts';
 import { type Amount, mulDiv } from '../ledger/amount.ts';
@@ -12,14 +12,14 @@ export interface PriceGiven {
   /** As its source sent it; finite and not negative. */
   readonly price: number;
   readonly state: 'fresh' | 'stale';
-  /** When its source says that it was observed (ISO 8601); null when it does not say. */
+  /** When its source observed it, by its own statement (ISO 8601); null when it does not say. */
   readonly asOf: string | null;
   /** When it was received (ISO 8601). */
   readonly receivedAt: string;
   readonly source: string;
 }
 
-/** An asset that is held, with what it is worth. Amounts are of the base currency; null where there is no quote. */
+/** A held asset with its value. Amounts are in the base currency; null without a quote. */
 export interface ValuedPosition {
   readonly assetId: string;
   readonly quantity: Amount;
@@ -37,21 +37,21 @@ export interface Valuation {
   readonly state: 'fresh' | 'stale' | 'partial';
   /** Assets that are held and have no quote. */
   readonly missing: readonly string[];
-  /** Of the assets that have a quote; null when something is held and nothing has one. */
+  /** Value of the assets that have a quote; null when something is held and nothing has one. */
   readonly marketValue: Amount | null;
   /** Of all open lots, whether they have a quote or not. */
   readonly costBasis: Amount;
   /** Market value less cost basis of the assets that have a quote; null like the market value. */
   readonly unrealised: Amount | null;
-  /** Of all assets that ever were held. */
+  /** Of all assets that were ever held. */
   readonly realised: Amount;
   /** Unrealised and realised; null like the market value. */
   readonly totalGain: Amount | null;
-  /** What is held, in the order of the books. */
+  /** The positions, in the order of the books. */
   readonly positions: readonly ValuedPosition[];
 }
 
-/** Values what is held at the quotes that `priceOf` gives. */
+/** Values the holdings at the quotes that `priceOf` returns. */
 export function valuationOf(
   assets: readonly Position[],
   priceOf: (assetId: string) => PriceGiven | undefined,
@@ -81,12 +81,12 @@ function costBasisOf({ tally: { acquired, consumed, left } }: Pick<Position, 'ta
   return acquired - consumed - left;
 }
 
-/** What the disposals of an asset have gained: proceeds after fees less the cost basis that they consumed. */
+/** Gains from the disposals of an asset: proceeds after fees less the cost basis that they consumed. */
 function realisedOf({ tally: { proceeds, consumed } }: Pick<Position, 'tally'>): Amount {
   return proceeds - consumed;
 }
 
-/** `part ÷ whole`, rounded to 6 digits behind the point; null when `whole` is not more than 0. */
+/** `part ÷ whole`, rounded to 6 digits after the point; null when `whole` is not more than 0. */
 export function shareOf(part: Amount, whole: Amount): Amount | null {
   return whole <= 0n ? null : mulDiv(part, 1_000_000n, whole) * unitsOfMillionth;
 }
@@ -117,7 +117,7 @@ function sum<T>(items: readonly T[], amountOf: (item: T) => Amount | null): Amou
   return items.reduce((total, item) => total + (amountOf(item) ?? 0n), 0n);
 }
 
-/** Quotes are shared by everybody who holds the asset, so each is parsed once. */
+/** Quotes are shared by all holders of the asset, so each is parsed once. */
 const parsed = new WeakMap<CachedQuote, Omit<PriceGiven, 'state'>>();
 
 /** The price of a reading; undefined when it is not usable. */

@@ -1,7 +1,7 @@
 /**
- * What a portfolio was worth day by day. Transactions are summed by day in Postgres; what is left is a product for each asset
- * and day, made asset by asset, so that a long history keeps nobody else waiting. It is remembered for a while, because a page
- * that shows it is opened more than once.
+ * Daily values of portfolios. Transactions are summed by day in Postgres; the rest is one product per asset and day, computed
+ * asset by asset, so that a long history does not block other requests. The result is cached for a while, because a page that
+ * shows it is opened more than once.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { LRUCache } from 'lru-cache';
@@ -28,29 +28,29 @@ export interface DailyQuestion {
   readonly requester: Requester;
 }
 
-/** What a portfolio was worth day by day. */
+/** The daily values of a portfolio. */
 export interface DailyHistory extends Omit<ValueHistory, 'points'> {
   readonly booksVersion: number;
-  /** When it was worked out (ms since the epoch). */
+  /** When it was computed (ms since the epoch). */
   readonly at: number;
-  /** Days with the cost basis of all open lots at their end; null while that is not worked out. */
+  /** Days with the cost basis of all open lots at their end; null while that is not computed yet. */
   readonly points: readonly (HistoryDay & { readonly costBasis: Amount | null })[];
-  /** Assets whose missing prices have been asked for. */
+  /** Assets whose missing prices have been requested. */
   readonly asked: readonly string[];
 }
 
 const dayMs = 86_400_000;
-/** Products of assets and days that are made while somebody waits: a hundred assets over ten years. */
+/** Most products of assets and days that are computed while somebody waits: a hundred assets over ten years. */
 const mostCells = 400_000;
-/** Longest time (ms) without a turn for others. */
+/** Longest time (ms) without letting other work run. */
 const longestTurnMs = 4;
 const mostRemembered = 200;
-/** Remembered days and more make the memory full before its number does. */
+/** Limits the memory of cached histories, by their total number of days. */
 const mostRememberedDays = 200_000;
-/** Prices come in, and the last day changes with every quote. */
+/** Short, because new prices arrive, and the last day changes with every quote. */
 const rememberedMs = 30_000;
 
-/** Builds what reads histories in an API process. */
+/** Builds the reader of histories in an API process. */
 export function createValueHistories(deps: {
   readonly readBooks: ReadDailyBooks;
   readonly past: PastCloses;
@@ -66,8 +66,8 @@ export function createValueHistories(deps: {
   });
   return {
     /**
-     * Every day of a range until today, that at the quotes which are cached. Without transactions there are none.
-     * @throws {AppError} 422 (`range_too_large`) more assets and days than are worked out while somebody waits.
+     * Every day of a range until today, which is valued at the cached quotes. Without transactions there are none.
+     * @throws {AppError} 422 (`range_too_large`) more assets and days than can be computed while somebody waits.
      * @throws {UnavailableError} Postgres does not answer.
      */
     async daily(question: DailyQuestion): Promise<DailyHistory> {
@@ -149,7 +149,7 @@ function priceOfDay(
   return given !== undefined && dayOf(Date.parse(given.receivedAt)) === day ? given.price : undefined;
 }
 
-/** Brings together what is known of an asset. */
+/** Combines everything known of an asset. */
 function createGathering(
   { books, firstDay, days }: RangeBooks,
   transfers: readonly TransferDays[],
@@ -158,7 +158,7 @@ function createGathering(
   prices: {
     readonly closes: DailyCloses | undefined;
     readonly before: number | undefined;
-    /** Of now; undefined where there is no quote. */
+    /** The current price; undefined without a quote. */
     readonly today: number | undefined;
   },
 ) => AssetHistory {

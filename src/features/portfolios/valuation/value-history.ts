@@ -1,9 +1,9 @@
 /**
- * What a portfolio was worth at the end of each day, exact: quantities held at the price of the day. A day without a price
- * carries the last one forward and is counted; a day on which something is held that never had a price has no value. The
- * figures of performance are made of doubles by the same rules (performance/tables.ts); a history is money.
+ * The exact value of a portfolio at the end of each day: quantities held at the price of the day. A day without a price carries
+ * the last one forward and is counted; a day with a holding that has never had a price has no value. The performance figures
+ * use doubles and the same rules (performance/tables.ts); a history is money.
  *
- * Assets are added one after another, so that who adds many can let others have a turn in between.
+ * Assets are added one after another, so that a caller that adds many can let other work run in between.
  */
 import type { Amount } from '../ledger/amount.ts';
 import { valueAt } from '../ledger/price.ts';
@@ -17,15 +17,15 @@ export interface ByDay<T> {
 /** Transfers of an asset in one direction, which are flows at the market value of their day. */
 export interface TransferByDay extends ByDay<Amount> {
   readonly direction: 'in' | 'out';
-  /** Fees in cash, by the same days: they add to what came in and lessen what went out. */
+  /** Fees in cash, by the same days: they add to incoming and reduce outgoing amounts. */
   readonly fees: readonly Amount[];
   readonly counts: readonly number[];
 }
 
-/** An asset with all that is known of it. */
+/** An asset with all its data. */
 export interface AssetHistory {
   readonly assetId: string;
-  /** What came in less what went out, from the first transaction on. */
+  /** Incoming less outgoing quantities, from the first transaction on. */
   readonly changes: ByDay<Amount>;
   readonly prices: ByDay<number>;
   /** The last price before the first day; undefined without one. */
@@ -36,7 +36,7 @@ export interface AssetHistory {
 /** A day of a history. */
 export interface HistoryDay {
   readonly day: number;
-  /** Null when something is held that never had a price. */
+  /** Null when a held asset has never had a price. */
   readonly value: Amount | null;
   readonly inflow: Amount;
   readonly outflow: Amount;
@@ -44,12 +44,12 @@ export interface HistoryDay {
   readonly carried: number;
 }
 
-/** A history as it stands. */
+/** The resulting history. */
 export interface ValueHistory {
   readonly points: readonly HistoryDay[];
   readonly carriedDays: number;
   readonly unknownDays: number;
-  /** Transfers that count for nothing, because no price of their day is known. */
+  /** Transfers that are not counted, because no price of their day is known. */
   readonly unvaluedTransfers: number;
   /** Days on which an asset was held without a price of that day: at the last price before, or without any yet. */
   readonly gaps: readonly { readonly assetId: string; readonly carried: number; readonly unpriced: number }[];
@@ -83,7 +83,7 @@ export class HistorySums {
     outflows.days.forEach((day, entry) => this.#flow(day, -(outflows.values[entry] ?? 0n)));
   }
 
-  /** Adds what was held of an asset, and its transfers. */
+  /** Adds the holdings of an asset and its transfers. */
   addAsset(asset: AssetHistory): void {
     const { firstDay, days } = this.#span;
     const change = cursor(asset.changes);
@@ -151,7 +151,7 @@ export class HistorySums {
     }
   }
 
-  /** More than 0 came in, less than 0 went out. */
+  /** Positive for incoming, negative for outgoing. */
   #flow(day: number, amount: Amount): void {
     const index = day - this.#span.firstDay;
     if (index < 0 || index >= this.#span.days) return;
@@ -160,11 +160,11 @@ export class HistorySums {
   }
 }
 
-/** Goes through days once, in their order. */
+/** Iterates over days once, in order. */
 function cursor({ days }: ByDay<unknown>): { upTo: (day: number) => readonly number[] } {
   let next = 0;
   return {
-    /** Entries up to a day that were not told yet. */
+    /** Entries up to a day that have not been returned yet. */
     upTo(day) {
       if ((days[next] ?? Infinity) > day) return none;
       const entries: number[] = [];
