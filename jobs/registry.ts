@@ -1,4 +1,4 @@
-/** Contracts of all jobs as values: what queues where, what its data looks like, and how it is retried. No code that runs. */
+/** Contracts of all jobs as values: the queue of each job, the form of its data, and how it is retried. No code that runs. */
 import type { JobsOptions } from 'bullmq';
 import { z } from 'zod';
 import { assetIdForm } from '../src/domain/asset-id.ts';
@@ -23,14 +23,14 @@ export const formerMaintenanceQueue = 'upkeep';
 
 declare const resultType: unique symbol;
 
-/** A job as a value: its name, where it queues, what its data must look like and how it is retried. */
+/** A job as a value: its name, its queue, the form of its data and how it is retried. */
 interface JobContract<N extends string, Q extends QueueName, D, R> {
   /** `<entity>.<verb>` */
   readonly name: N;
   readonly queue: Q;
   readonly schema: z.ZodType<D>;
   readonly options: JobsOptions;
-  /** A periodic job comes back by itself this often (ms), with empty data. */
+  /** A periodic job repeats at this interval (ms), with empty data. */
   readonly every?: number;
   /** Carries the result's type; there is no value. */
   readonly [resultType]?: R;
@@ -47,7 +47,7 @@ function defineJob<R>() {
   }): JobContract<N, Q, D, R> => contract;
 }
 
-/** What BullMQ keeps of ended jobs: states and results live in Postgres, so only a short trace for operators. */
+/** What BullMQ keeps of ended jobs: states and results are in Postgres, so only a short trace for operators. */
 const keepBriefly = {
   removeOnComplete: { age: 600, count: 1000 },
   removeOnFail: { age: 3600, count: 5000 },
@@ -79,13 +79,13 @@ const retryOfRequest = {
   ...keepBriefly,
 } as const;
 
-/** Key under which equal requests share one run, and the rows of all who wait for it are found. */
+/** Key under which equal requests share one run, and by which the rows of all waiting clients are found. */
 const workKey = z.string();
 
 /** Who is charged for the upstream calls (src/domain/requester.ts): the first one who asked. Not part of the work itself. */
 const requester = z.string().max(100).optional();
 
-/** Moments in milliseconds since the epoch. */
+/** Times in milliseconds since the epoch. */
 const moment = z.number().int().min(0).max(4_102_444_800_000);
 
 const retryOnPortfolio = {
@@ -94,7 +94,7 @@ const retryOnPortfolio = {
   ...keepBriefly,
 } as const;
 
-/** What every job of a client on a portfolio has. */
+/** Fields of every client job on a portfolio. */
 const onPortfolio = {
   workKey,
   requester,
@@ -106,10 +106,10 @@ const onPortfolio = {
 /** Steps of a rebuild that count as progress: per cent of its assets. */
 export const rebuildSteps = 100;
 
-/** Steps of computing performance that count as progress: books, prices, figures, and what they lacked. */
+/** Steps of computing performance that count as progress: books, prices, figures, and missing prices. */
 export const performanceSteps = 4;
 
-/** A periodic job that deletes what is past its retention until nothing is left of it. */
+/** A periodic job that deletes everything past its retention. */
 const retention = <const N extends string>(name: N, every = 600_000) =>
   defineJob<{ readonly deleted: number }>()({
     name,
@@ -119,7 +119,7 @@ const retention = <const N extends string>(name: N, every = 600_000) =>
     options: { attempts: 1, ...keepBriefly },
   });
 
-/** Everything that is deleted in the course of time, each by a job of its own, so that none waits for another or fails with it. */
+/** All retentions, each a job of its own, so that none waits for another or fails with it. */
 export const retentions = {
   'jobs.purge': retention('jobs.purge'),
   'calls.purge': retention('calls.purge'),
@@ -139,7 +139,7 @@ export const retentions = {
 
 export type RetentionName = keyof typeof retentions;
 
-/** Every job there is, by name. */
+/** All jobs, by name. */
 export const registry = {
   /** Fetches the quotes of some assets for a client. */
   'bulk.fetch': defineJob<null>()({
@@ -195,19 +195,19 @@ export const registry = {
     name: 'document.refresh',
     queue: 'refresh',
     schema: z.object({
-      /** Canonical path and query below the API's root; only the API makes them, of values that it has checked. */
+      /** Canonical path and query below the API's root; only the API builds them, from validated values. */
       path: z
         .string()
         .max(8_192)
         .regex(/^\/[\x21-\x7e]+$/, 'is not a path'),
-      /** A document that is younger than this (ms) needs no call. */
+      /** A document younger than this (ms) needs no call. */
       freshMs: z.int().min(0),
       requester,
     }),
     options: { attempts: 2, backoff: { type: 'fixed', delay: 500, jitter: 0.5 }, ...keepBriefly },
   }),
 
-  /** Spends one upstream call on the list of all assets. One that fails is repeated by `assets.check`, later and later. */
+  /** Spends one upstream call on the list of all assets. A failed one is repeated by `assets.check`, at growing intervals. */
   'assets.refresh': defineJob<{ readonly assets: number }>()({
     name: 'assets.refresh',
     queue: 'refresh',
@@ -215,7 +215,7 @@ export const registry = {
     options: { attempts: 1, ...keepBriefly },
   }),
 
-  /** Looks whether the list of assets, or a page of the ranking that belongs to it, is to be fetched, and sees to it. */
+  /** Checks whether the list of assets, or a page of its ranking, must be fetched, and enqueues that. */
   'assets.check': defineJob<{ readonly kicked: boolean }>()({
     name: 'assets.check',
     queue: 'maintenance',
@@ -224,7 +224,7 @@ export const registry = {
     options: { attempts: 1, ...keepBriefly },
   }),
 
-  /** Spends one upstream call on points of the past that are missing. Says how many rows are new or better. */
+  /** Spends one upstream call on missing points of price history. Returns how many rows are new or better. */
   'history.backfill': defineJob<{ readonly points: number }>()({
     name: 'history.backfill',
     queue: 'refresh',
@@ -240,7 +240,7 @@ export const registry = {
     options: { attempts: 3, backoff: { type: 'fixed', delay: 500, jitter: 0.5 }, ...keepBriefly },
   }),
 
-  /** Makes candles of hours and days of those of five minutes, and partitions ahead. */
+  /** Rolls up five-minute candles into hourly and daily ones, and creates partitions ahead. */
   'candles.roll': defineJob<{ readonly written: number }>()({
     name: 'candles.roll',
     queue: 'maintenance',
@@ -249,7 +249,7 @@ export const registry = {
     options: { attempts: 1, ...keepBriefly },
   }),
 
-  /** Spends one upstream call on what the provider tells of our key: its limits and how much of them is used. */
+  /** Spends one upstream call to read the limits and the usage of our key. */
   'tier.refresh': defineJob<{ readonly told: boolean }>()({
     name: 'tier.refresh',
     queue: 'refresh',
@@ -257,7 +257,7 @@ export const registry = {
     options: { attempts: 1, ...keepBriefly },
   }),
 
-  /** Looks whether the provider is to be asked again, and sees to it. */
+  /** Checks whether the provider must be asked again, and enqueues that. */
   'tier.check': defineJob<{ readonly kicked: boolean }>()({
     name: 'tier.check',
     queue: 'maintenance',
@@ -266,7 +266,7 @@ export const registry = {
     options: { attempts: 1, ...keepBriefly },
   }),
 
-  /** Adds to the queue what was accepted and has no live job: after a failed add, a wiped Redis or a lost race. */
+  /** Enqueues accepted work that has no live job: after a failed add, a wiped Redis or a lost race. */
   'jobs.reconcile': defineJob<{ readonly added: number }>()({
     name: 'jobs.reconcile',
     queue: 'maintenance',
@@ -275,7 +275,7 @@ export const registry = {
     options: { attempts: 1, ...keepBriefly },
   }),
 
-  /** Sums the ledger of upstream calls by hour. Returns the hours that it summed. */
+  /** Sums the ledger of upstream calls by hour. Returns the number of hours summed. */
   'calls.sum': defineJob<{ readonly hours: number }>()({
     name: 'calls.sum',
     queue: 'maintenance',
@@ -286,7 +286,7 @@ export const registry = {
 
   ...retentions,
 
-  /** Wants what is read often and about to stop being fresh, as far as the budget allows. Calls nobody by itself. */
+  /** Requests quotes that are read often and about to stop being fresh, as far as the budget allows. Makes no calls itself. */
   'quotes.warm': defineJob<{ readonly calls: number }>()({
     name: 'quotes.warm',
     queue: 'maintenance',
@@ -296,15 +296,15 @@ export const registry = {
   }),
 
   /**
-   * Mails a token that resets a password, if there is an account with this address. The token is made when the mail is sent: a
-   * secret has no place in the data of a job.
+   * Mails a token that resets a password, if an account has this address. The token is created when the mail is sent: a secret
+   * must not be in the data of a job.
    */
   'password-reset.mail': defineJob<{ readonly sent: boolean }>()({
     name: 'password-reset.mail',
     queue: 'mail',
     schema: z.object({
       email: z.string(),
-      /** From where, and in which request, it was asked for: for the audit log. */
+      /** The address and the id of the request that asked for it: for the audit log. */
       address: z.string().optional(),
       requestId: z.string().optional(),
     }),
@@ -312,8 +312,8 @@ export const registry = {
   }),
 
   /**
-   * Brings the derived tables of a portfolio (marks, positions, consumptions) up to its transactions. Not a client's job: every
-   * change of transactions adds one, deduplicated by the portfolio.
+   * Brings the derived tables of a portfolio (checkpoints, positions, lot matches) up to date with its transactions. Not a
+   * client's job: every change of transactions adds one, deduplicated by the portfolio.
    */
   'books.update': defineJob<null>()({
     name: 'books.update',
@@ -322,7 +322,7 @@ export const registry = {
     options: { ...retryOnPortfolio, attempts: 5 },
   }),
 
-  /** Adds an update for portfolios whose derived tables are behind: after a failed add, or a wiped Redis. */
+  /** Enqueues an update for portfolios whose derived tables are behind: after a failed add, or a wiped Redis. */
   'books.check': defineJob<{ readonly added: number }>()({
     name: 'books.check',
     queue: 'maintenance',
@@ -349,9 +349,9 @@ export const registry = {
       benchmark: assetIdSchema,
       /** Annual, 0.02 is 2 %. */
       riskFreeRate: z.number().min(-1).max(10),
-      /** `books_version` of the portfolio when it was asked for: other transactions are other work. */
+      /** `books_version` of the portfolio at the time of the request: with other transactions it is other work. */
       booksVersion: z.string(),
-      /** Prices of this moment (ISO 8601, whole minutes): asked for later it is other work. */
+      /** Prices of this time (ISO 8601, whole minutes): a later request is other work. */
       asOf: z.string(),
     }),
     options: retryOnPortfolio,
@@ -365,7 +365,7 @@ export const registry = {
     options: retryOnPortfolio,
   }),
 
-  /** Notes what a portfolio is worth after its transactions have changed. */
+  /** Stores the value of a portfolio after its transactions have changed. */
   'portfolio.snapshot': defineJob<null>()({
     name: 'portfolio.snapshot',
     queue: 'books',
@@ -373,7 +373,7 @@ export const registry = {
     options: { attempts: 3, backoff: { type: 'exponential', delay: 1000, jitter: 0.5 }, ...keepBriefly },
   }),
 
-  /** Notes what portfolios are worth whose day has just ended. */
+  /** Stores the values of portfolios whose day has just ended. */
   'snapshots.check': defineJob<{ readonly stored: number }>()({
     name: 'snapshots.check',
     queue: 'maintenance',
@@ -383,8 +383,8 @@ export const registry = {
   }),
 
   /**
-   * One attempt to deliver a webhook. Attempts, their times and their end live in the row of the delivery; the job only says
-   * that it is time for one.
+   * One attempt to deliver a webhook. The attempts, their times and their outcome are in the row of the delivery; the job only
+   * triggers one.
    */
   'webhook.deliver': defineJob<null>()({
     name: 'webhook.deliver',
@@ -393,7 +393,7 @@ export const registry = {
     options: { attempts: 1, ...keepBriefly },
   }),
 
-  /** Looks for webhooks that are due and that Redis may have lost. */
+  /** Enqueues webhooks that are due and that Redis may have lost. */
   'webhooks.check': defineJob<{ readonly added: number }>()({
     name: 'webhooks.check',
     queue: 'maintenance',
@@ -427,10 +427,10 @@ const namesOf = (queue: QueueName): readonly ClientJobName[] =>
     (name): name is ClientJobName => registry[name].queue === queue,
   );
 
-/** Jobs whose results tell of private books. */
+/** Jobs whose results contain private books. */
 export const portfolioJobNames = namesOf('portfolios');
 
-/** Client jobs on nobody's portfolio. */
+/** Client jobs that concern no portfolio. */
 export const requestJobNames = namesOf('requests');
 
 /** Whether a name is that of a client's job on a portfolio. */

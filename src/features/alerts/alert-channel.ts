@@ -2,17 +2,16 @@ import { z } from 'zod';
 import { createChannel, type ChannelPlace } from '../../platform/redis/channel.ts';
 
 /**
- * Tells evaluators which alerts have changed, and streams whose alerts have fired. Loss is harmless: both look for themselves
- * every few seconds.
+ * Notifies evaluators of changed alerts, and streams of firings. A lost message is harmless: both also poll every few seconds.
  */
 export interface AlertNews {
   changed(alertIds: readonly string[]): Promise<void>;
   fired(userIds: readonly string[]): Promise<void>;
-  /** Returns how to stop. */
+  /** Returns a function that stops listening. */
   listen(listener: {
     onChanged?(alertIds: readonly string[]): void;
     onFired?(userIds: readonly string[]): void;
-    /** The connection stands (again): news may have been missed. */
+    /** The connection is (again) established: messages may have been missed. */
     onGap?(): void;
   }): () => void;
 }

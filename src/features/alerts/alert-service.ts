@@ -1,4 +1,4 @@
-/** Where handlers find, make and change alerts. */
+/** The operations with which handlers find, create and change alerts. */
 import { createFiringQueries, type FiringQueries } from './queries/alert-firings.ts';
 import { createAlertQueries, type AlertChange, type AlertQueries, type NewAlert } from './queries/alerts.ts';
 import { firingsKeptSeconds, type Alert, type AlertRule, type AlertSubject } from './alert.ts';
@@ -21,29 +21,29 @@ import type { Logger } from '../../platform/observability/logger.ts';
 import type { Platform } from '../../platform/platform.ts';
 import type { Realtime } from '../../platform/realtime/realtime.ts';
 
-/** What somebody asks to be watched. The currency of a portfolio's value is that of the portfolio. */
+/** A request for a new alert. The currency of a portfolio's value is that of the portfolio. */
 export interface AlertAsked extends Omit<NewAlert, 'currency' | 'userId' | 'state'> {
   readonly currency: string | null;
   readonly isEnabled: boolean;
 }
 
-/** A change of an alert. What is absent stays. */
+/** A change of an alert. Absent fields keep their value. */
 export interface AlertChanging {
   readonly id: string;
   readonly viewer: Viewer;
-  /** Versions that the client takes it to have; `any` when it does not mind. */
+  /** The versions that the client expects; `any` for no expectation. */
   readonly expected: 'any' | readonly number[];
   readonly changes: Omit<AlertChange, 'state'> & { readonly isEnabled?: boolean | undefined };
 }
 
-/** Bounds of a change in per cent: nothing falls by more than all of it. */
+/** Lower bound of a change in per cent: nothing falls by more than 100 %. */
 const leastChange = -100n * 10n ** 18n;
 const mostChange = 1_000_000n * 10n ** 18n;
 const hundred = 100n * 10n ** 18n;
 
 /** Alerts that one user may have. */
 const alertLimit = 500;
-/** An alert that fires in between is changed as it then is; so often. */
+/** How often a change is retried when an evaluator changes the alert at the same time. */
 const mostAttempts = 5;
 
 /**
@@ -84,21 +84,24 @@ export function createAlertService(
     isAsset: (id) => !assets.isKnown() || assets.byId(id) !== undefined,
     checkUrl: (url, field) => webhooks.targets.checked(url, field),
   });
-  return { ...desk, /** Alerts as they fire. */ streams };
+  return { ...desk, /** Streams of firings. */ streams };
 }
 
 export type AlertDesk = ReturnType<typeof createAlertDesk>;
 
-/** Where handlers find, make and change alerts. All methods throw {@link UnavailableError} when Postgres does not answer. */
+/**
+ * The operations with which handlers find, create and change alerts. All methods throw {@link UnavailableError} when Postgres
+ * does not answer.
+ */
 export function createAlertDesk(deps: {
   readonly alerts: AlertQueries;
   readonly firings: Pick<FiringQueries, 'page'>;
   readonly news: Pick<AlertNews, 'changed'>;
   /** The base currency of a portfolio of the viewer. @throws {NotFoundError} there is none. */
   readonly baseCurrencyOf: (portfolioId: string, viewer: Viewer) => Promise<string>;
-  /** False when it is known that there is no such asset. */
+  /** False only when the asset is known not to exist. */
   readonly isAsset: (id: string) => boolean;
-  /** The URL as it is stored. @throws {ValidationError} it must not receive webhooks. */
+  /** The URL in the form in which it is stored. @throws {ValidationError} it must not receive webhooks. */
   readonly checkUrl: (url: string, field: string) => string;
   readonly log: Logger;
 }) {
@@ -112,13 +115,13 @@ export function createAlertDesk(deps: {
   }
 
   function announce(id: string): void {
-    // Evaluators look for themselves every few seconds.
+    // Evaluators also poll every few seconds.
     deps.news.changed([id]).catch((error: unknown) => {
       deps.log.debug({ alert: id, reason: messageOf(error) }, 'a change of an alert could not be published');
     });
   }
 
-  /** Tries again while others, evaluators among them, change the alert. */
+  /** Retries while others, evaluators among them, change the alert. */
   async function whileItChanges<T>(
     { id, viewer, expected }: Omit<AlertChanging, 'changes'>,
     act: (alert: Alert) => Promise<T | undefined>,
@@ -138,13 +141,13 @@ export function createAlertDesk(deps: {
     get,
     /** A page of the viewer's alerts, the newest first. */
     page: (filter: Parameters<AlertQueries['page']>[0]) => alerts.page(filter),
-    /** A page of what has fired, the newest first. */
+    /** A page of firings, the newest first. */
     firings: (filter: Parameters<FiringQueries['page']>[0]) => firings.page(filter),
 
     /**
-     * @throws {ValidationError} the fields do not go together, the asset is not known, or the URL must not receive webhooks.
+     * @throws {ValidationError} the fields contradict each other, the asset is not known, or the URL must not receive webhooks.
      * @throws {NotFoundError} (`portfolio_not_found`) the portfolio is not the viewer's.
-     * @throws {ConflictError} (`alert_limit`) the viewer has as many as one may have.
+     * @throws {ConflictError} (`alert_limit`) the viewer has reached the limit of alerts.
      */
     async make(viewer: Viewer, { isEnabled, ...asked }: AlertAsked): Promise<Alert> {
       confirmRule(asked);
@@ -163,9 +166,9 @@ export function createAlertDesk(deps: {
     },
 
     /**
-     * Another threshold, direction or window starts the alert again.
+     * Another threshold, direction or window resets the alert.
      * @throws {PreconditionFailedError} it has another version; what `make` and `get` throw.
-     * @throws {ConflictError} (`alert_changing`) others change it all the time.
+     * @throws {ConflictError} (`alert_changing`) the alert was modified concurrently, several times in a row.
      */
     async change({ changes: { isEnabled, ...changes }, ...which }: AlertChanging): Promise<Alert> {
       const { url } = changes;
@@ -177,18 +180,18 @@ export function createAlertDesk(deps: {
       });
     },
 
-    /** Starts an alert again, whatever its state. @throws what `get` throws; `alert_changing` as `change` does. */
+    /** Rearms an alert, whatever its state. @throws what `get` throws; `alert_changing` as `change` does. */
     rearm: (id: string, viewer: Viewer): Promise<Alert> =>
       whileItChanges({ id, viewer, expected: 'any' }, (alert) => alerts.change(alert, { state: 'pending' })),
 
-    /** @throws what `change` throws. What has fired stays on record. */
+    /** @throws what `change` throws. Firings stay on record. */
     async remove(removal: Omit<AlertChanging, 'changes'>): Promise<void> {
       await whileItChanges(removal, async (alert) => ((await alerts.remove(alert)) ? true : undefined));
     },
   };
 }
 
-/** The state that a change brings; undefined when it stays. */
+/** The state after a change; undefined when it stays the same. */
 function stateAfter(
   alert: Alert,
   changes: AlertChange,
@@ -203,8 +206,8 @@ function stateAfter(
 }
 
 /**
- * Checks what the fields of an alert say together.
- * @throws {ValidationError} that names the fields as clients know them.
+ * Checks that the fields of an alert fit together.
+ * @throws {ValidationError} with the names of the fields that clients use.
  */
 function confirmRule(alert: AlertRule & Pick<AlertSubject, 'kind' | 'windowSeconds'>): void {
   const { kind, windowSeconds } = alert;
@@ -227,7 +230,7 @@ function confirmRule(alert: AlertRule & Pick<AlertSubject, 'kind' | 'windowSecon
   if (problems.length > 0) throw new ValidationError('The request is not valid', problems);
 }
 
-/** An alert that could never be armed again would be none. */
+/** Refuses a hysteresis with which the alert could never be armed again. */
 function hysteresisProblem(
   { kind, hysteresis, hysteresisUnit }: AlertRule & Pick<AlertSubject, 'kind'>,
   threshold: bigint,

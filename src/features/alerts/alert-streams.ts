@@ -15,9 +15,9 @@ import type { SseRequest, SseStream } from '../../platform/realtime/sse-stream.t
 
 export interface AlertStreams {
   /**
-   * Looks how far the record of a user is, takes the response over by calling `takeOver`, then sends `hello`, what was missed,
-   * and what fires.
-   * @throws {UnavailableError} Postgres does not answer; nothing was taken over then.
+   * Reads the position of a user's record, takes over the response by calling `takeOver`, then sends `hello`, missed firings,
+   * and new ones.
+   * @throws {UnavailableError} Postgres does not answer; the response was not taken over then.
    */
   open(userId: string, takeOver: () => SseRequest): Promise<void>;
   close(): void;
@@ -29,16 +29,16 @@ interface AlertStreamsDeps {
   readonly firings: Pick<FiringQueries, 'after' | 'newest'>;
   readonly news: Pick<AlertNews, 'listen'>;
   readonly log: Logger;
-  /** Firings older than this (s) are not kept: a client that comes back later may have missed some. */
+  /** Firings older than this (s) are not kept: a client that returns later may have missed some. */
   readonly keptSeconds: number;
-  /** Time (ms) between two looks at all users. Default 3 s. */
+  /** Time (ms) between two polls of all users. Default 3 s. */
   readonly lookEveryMs?: number;
 }
 
 const lookMs = 3_000;
-/** Users of one look. */
+/** Users per poll. */
 const usersPerLook = 500;
-/** Firings of one read. */
+/** Firings per read. */
 const pageSize = 100;
 const leastId = '00000000-0000-0000-0000-000000000000';
 
@@ -95,7 +95,7 @@ class ProcessAlertStreams implements AlertStreams {
     if (streams?.size === 0) this.#byUser.delete(userId);
   }
 
-  /** With the newest firings, only those that have not got so far. */
+  /** With the newest firings given, wakes only the streams that have not sent them yet. */
   #wake(userIds: readonly string[], newest?: ReadonlyMap<string, string>): void {
     for (const userId of userIds) {
       const id = newest?.get(userId);
@@ -145,13 +145,13 @@ interface AlertStreamDeps extends Pick<AlertStreamsDeps, 'firings' | 'log'> {
   readonly cursor: string;
 }
 
-/** One client's stream. It reads the record itself, from where this client has got to. */
+/** One client's stream. It reads the record itself, from the position of this client. */
 class AlertStream {
   readonly #deps: AlertStreamDeps;
   #cursor: string;
   #reading = false;
   #again = false;
-  /** The client did not keep up: what there is is read when it does. */
+  /** The client did not keep up: firings are read when it does. */
   #isBehind = false;
 
   constructor(deps: AlertStreamDeps) {
@@ -166,7 +166,7 @@ class AlertStream {
     return this.#cursor;
   }
 
-  /** Something may have fired. */
+  /** Called when something may have fired. */
   wake(): void {
     this.#again = true;
     if (!this.#reading) void this.#read();

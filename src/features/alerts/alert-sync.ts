@@ -12,15 +12,15 @@ interface SyncDeps {
   readonly watch: AlertWatchQueries;
   readonly news: Pick<AlertNews, 'listen'>;
   readonly onFound: (found: FoundAlert) => void;
-  /** What was read is in place. */
+  /** Called when alerts have been read and applied. */
   readonly onRead: () => void;
   readonly log: Logger;
-  /** Time (ms) between two looks. */
+  /** Time (ms) between two polls. */
   readonly lookEveryMs: number;
 }
 
 const pageSize = 2_000;
-/** Ids of news that wait to be read; with more, the next look finds them. */
+/** Most ids of notifications that wait to be read; the next poll finds any further ones. */
 const mostIds = 10_000;
 const idsPerRead = 500;
 const retryMs = 1_000;

@@ -1,16 +1,16 @@
 /**
- * An alert: a user wants to be told once when a value crosses a threshold. Its states:
+ * An alert: a user wants to be notified when a value crosses a threshold. Its states:
  *
- *   pending   nothing is known of it yet, or its condition has held ever since it was made: it is not armed
+ *   pending   nothing is known of it yet, or its condition has held ever since it was created: it is not armed
  *   armed     fires when the value reaches the threshold
- *   fired     has fired; one that repeats is armed again when the value has come back by more than the hysteresis
+ *   fired     has fired; a repeating alert is armed again when the value has moved back by more than the hysteresis
  *   disabled  by its owner
  */
 
 /** What is watched: the price of an asset, its change over a window in per cent, or the value of a portfolio. */
 export const alertKinds = ['price', 'change', 'portfolio_value'] as const;
 
-/** On which side of the threshold the condition holds; the threshold itself belongs to it. */
+/** On which side of the threshold the condition holds; the threshold itself is included. */
 export const alertDirections = ['above', 'below'] as const;
 
 /** Whether an alert fires at one crossing only or at every one. */
@@ -26,11 +26,11 @@ export const alertWindows = [
 /**
  * Why an alert cannot be evaluated at present:
  * - `no_quote`: the price source does not know the asset or has no price for it;
- * - `no_reference`: no price of the beginning of the window is stored;
- * - `books_behind`: the books of the portfolio are being brought up to date;
+ * - `no_reference`: no price from the start of the window is stored;
+ * - `books_behind`: the books of the portfolio are being updated;
  * - `incomplete`: an asset of the portfolio has no quote;
- * - `currency_changed`: the portfolio has another base currency than when the alert was made;
- * - `too_large`: the portfolio has more assets than are watched.
+ * - `currency_changed`: the base currency of the portfolio has changed since the alert was created;
+ * - `too_large`: the portfolio has more assets than can be watched.
  */
 export type NotEvaluated =
   'no_quote' | 'no_reference' | 'books_behind' | 'incomplete' | 'currency_changed' | 'too_large';
@@ -40,24 +40,24 @@ export interface AlertRule {
   readonly direction: (typeof alertDirections)[number];
   /** A price or a value in the currency, or per cent. */
   readonly threshold: string;
-  /** How far a value must come back. */
+  /** How far a value must move back. */
   readonly hysteresis: string;
   /** Per cent of the threshold, or a difference in its unit. */
   readonly hysteresisUnit: 'percent' | 'absolute';
   readonly repeat: (typeof alertRepeats)[number];
-  /** Fires at the first value when the condition holds already. */
+  /** Fires at the first value if the condition already holds. */
   readonly fireIfTrue: boolean;
 }
 
 /** What an alert is about. */
 export interface AlertSubject {
   readonly kind: (typeof alertKinds)[number];
-  /** Null of a portfolio's value. */
+  /** Null for a portfolio's value. */
   readonly assetId: string | null;
-  /** Of a portfolio's value only. */
+  /** Only for a portfolio's value. */
   readonly portfolioId: string | null;
   readonly currency: string;
-  /** Of a change only. */
+  /** Only for a change. */
   readonly windowSeconds: number | null;
 }
 
@@ -65,13 +65,13 @@ export interface Alert extends AlertRule, AlertSubject {
   /** UUID v7. */
   readonly id: string;
   readonly userId: string;
-  /** Where a webhook goes; null for none. */
+  /** URL of the webhook; null for none. */
   readonly url: string | null;
   readonly note: string | null;
   readonly state: (typeof alertStates)[number];
-  /** The value at which the state last changed by itself. */
+  /** The value at the last state transition. */
   readonly lastValue: string | null;
-  /** When the newest quote behind that value was received: nothing older changes the state. */
+  /** When the newest quote behind that value was received: an older one changes nothing. */
   readonly observedAt: Date | null;
   readonly firedAt: Date | null;
   readonly firedCount: number;
@@ -82,19 +82,19 @@ export interface Alert extends AlertRule, AlertSubject {
   readonly updatedAt: Date;
 }
 
-/** The quote that made an alert fire, or what is common to several: the oldest observation, the newest receipt. */
+/** The quote that made an alert fire, or a summary of several: the oldest observation, the newest receipt. */
 export interface FiringQuote {
   /** ISO 8601; null when no source says. */
   readonly asOf: string | null;
   /** Milliseconds since the epoch. */
   readonly receivedAt: number;
-  /** Several with commas between. */
+  /** Several are separated by commas. */
   readonly source: string;
   /** `stale` when any of them was. */
   readonly state: 'fresh' | 'stale';
 }
 
-/** One firing, as it is kept. */
+/** One firing, as stored. */
 export interface AlertFiring {
   /** UUID v7; ids of one user rise in the order in which firings became visible. */
   readonly id: string;
@@ -106,14 +106,14 @@ export interface AlertFiring {
 }
 
 /**
- * Least time (ms) from one firing of an alert to the receipt of the value that makes the next. A crossing within it is not
+ * Minimum time (ms) from one firing of an alert to the receipt of the value that causes the next. A crossing within it is not
  * lost: the alert stays armed, and fires at the first later value if its condition then still holds.
  */
 export const leastBetweenFiringsMs = 10_000;
 /** Firings are kept for 90 days (s). */
 export const firingsKeptSeconds = 90 * 86_400;
 
-/** An alert as clients see it, without where its webhook goes. */
+/** An alert as clients see it, without the URL of its webhook. */
 export function shownAlert(alert: Alert): object {
   return {
     id: alert.id,

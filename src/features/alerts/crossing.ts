@@ -1,12 +1,12 @@
 /**
- * When an alert fires: a state machine without clock or I/O. An armed alert fires when the value reaches the threshold. After
- * that nothing happens until the value has come back beyond the threshold by more than the hysteresis, so that a value that
- * trembles at the threshold fires once.
+ * Decides when an alert fires: a state machine without clock or I/O. An armed alert fires when the value reaches the threshold.
+ * After that nothing happens until the value has moved back beyond the threshold by more than the hysteresis, so that a value
+ * that oscillates around the threshold fires once.
  *
- * People who set an alert expect a crossing. One whose condition holds already when it is made therefore waits (`pending`) for
- * the value to be on the other side, unless it is to fire at once.
+ * People who set an alert expect a crossing. An alert whose condition already holds when it is created therefore waits
+ * (`pending`) for the value to be on the other side, unless it is to fire at once.
  *
- * Values may come twice and late: one that was received before the last change of the state changes nothing.
+ * Values may arrive twice and late: one that was received before the last state transition changes nothing.
  */
 import { Decimal } from 'decimal.js';
 import { freshness, type CachedQuote } from '../../domain/cached-quote.ts';
@@ -14,7 +14,7 @@ import { leastBetweenFiringsMs, type Alert, type AlertRule, type FiringQuote } f
 
 /**
  * A value in units of 10^-36, so that values and thresholds are compared exactly: the shortest decimal text of every double of
- * 10^-18 or more has no more digits behind the point, and every threshold has 18 at most.
+ * 10^-18 or more has no more digits after the point, and every threshold has 18 at most.
  */
 export type Level = bigint;
 
@@ -26,8 +26,8 @@ export const oneLevel: Level = 10n ** BigInt(scale);
 const plain = /^(-?)(\d+)(?:\.(\d+))?$/;
 
 /**
- * The level of plain decimal text; digits behind the 36th are cut off, which no comparison with a threshold sees.
- * @throws {RangeError} it is no plain decimal text.
+ * The level of plain decimal text; digits after the 36th are cut off, which affects no comparison with a threshold.
+ * @throws {RangeError} it is not plain decimal text.
  */
 export function levelOf(text: string): Level {
   const match = plain.exec(text);
@@ -42,7 +42,7 @@ export function textOfPrice(price: number): string {
   return new Decimal(price).toFixed();
 }
 
-/** Decimal text of a level, rounded towards zero to `digits` behind the point, without superfluous zeros. */
+/** Decimal text of a level, rounded towards zero to `digits` after the point, without redundant zeros. */
 export function textOfLevel(level: Level, digits: number): string {
   const text = (level < 0n ? -level : level).toString().padStart(scale + 1, '0');
   const whole = text.slice(0, -scale);
@@ -61,7 +61,7 @@ export function percentChange(now: Level, reference: Level): Level | undefined {
   return dividend / reference - (dividend % reference < 0n ? 1n : 0n);
 }
 
-/** What an alert does next; a firing is the move to `fired`. */
+/** The next state transition of an alert; a firing is the transition to `fired`. */
 export type Move = 'armed' | 'fired';
 
 type Standing = AlertRule & Pick<Alert, 'state' | 'observedAt' | 'firedAt'>;
@@ -71,7 +71,7 @@ export function isWatched({ state, repeat }: Pick<Alert, 'state' | 'repeat'>): b
   return state === 'pending' || state === 'armed' || (state === 'fired' && repeat === 'every');
 }
 
-/** Where an alert moves at a value; undefined when it stays. */
+/** The state transition of an alert at a value; undefined when it stays. */
 export function moveOf(
   alert: Standing,
   observation: Pick<Seen, 'value' | 'at' | 'isFresh'>,
@@ -91,7 +91,7 @@ function nextMove(
   if (!isReached) return undefined;
   if (alert.state === 'fired') return 'armed';
   if (alert.state === 'armed') return 'fired';
-  // What was received long before somebody made the alert says nothing of a crossing that he could mean.
+  // A value that was received long before the alert was created cannot be a crossing that its owner meant.
   if (!isFresh) return undefined;
   const threshold = levelOf(alert.threshold);
   const holds = alert.direction === 'above' ? value >= threshold : value <= threshold;
@@ -99,8 +99,8 @@ function nextMove(
 }
 
 /**
- * The values at which an alert does something: those of `atLeast` and more, and those of `atMost` and less. Levels are whole
- * numbers, so that "more than x" is "at least x + 1".
+ * The values that cause a transition of an alert: `atLeast` and above, and `atMost` and below. Levels are integers, so that
+ * "more than x" is "at least x + 1".
  */
 export function triggersOf(alert: Standing): { readonly atLeast?: Level; readonly atMost?: Level } {
   if (!isWatched(alert)) return {};
@@ -123,7 +123,7 @@ function hysteresisOf({ hysteresis, hysteresisUnit }: AlertRule, threshold: Leve
   return (magnitude * size) / (100n * oneLevel);
 }
 
-/** A value at a moment, with what a firing says of it. */
+/** A value at a given time, with the details for a firing. */
 export interface Seen {
   readonly value: Level;
   /** When the newest quote behind it was received (ms since the epoch). */
@@ -132,11 +132,11 @@ export interface Seen {
   /** The value as decimal text. */
   readonly text: string;
   readonly quote: FiringQuote;
-  /** Of a change: the price that it is measured from. */
+  /** For a change: the price from which it is measured. */
   readonly reference?: { readonly price: string; readonly at: string } | undefined;
 }
 
-/** A quote as alerts read it. */
+/** A quote as alerts use it. */
 export interface ReadQuote extends FiringQuote {
   /** As its source sent it. */
   readonly price: number;

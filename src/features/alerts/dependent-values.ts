@@ -1,6 +1,6 @@
 /**
- * Values that need more than a quote: changes over a window and values of portfolios. A tick marks them; a look, once a second,
- * values those that are marked, a bounded number at a time.
+ * Values that need more than one quote: changes over a window and portfolio values. A tick marks them; once a second the marked
+ * ones are evaluated, a limited number at a time.
  */
 import type { AlertValueQueries, HeldInPortfolio, ReferencePrice } from './queries/alert-values.ts';
 import { amountOf, formatAmount, type Amount } from '../portfolios/ledger/amount.ts';
@@ -12,7 +12,10 @@ import type { Subject } from './subject.ts';
 interface DependentDeps {
   readonly values: AlertValueQueries;
   readonly quoteOf: (currency: string, assetId: string) => ReadQuote | undefined;
-  /** What a portfolio holds was read: it depends on these assets. Their quotes are to be there when it settles. */
+  /**
+   * Called when the holdings of a portfolio were read: its value depends on these assets. Their quotes must be available when
+   * it settles.
+   */
   readonly onHoldings: (subject: Subject, assetIds: readonly string[]) => void;
   readonly loadQuotes: () => Promise<void>;
   readonly onValued: (subject: Subject, valued: Valued) => void;
@@ -20,7 +23,7 @@ interface DependentDeps {
 
 /** A portfolio is valued at most this often (ms), */
 const portfolioEveryMs = 2_000;
-/** and no more of them in one look. */
+/** and at most this many of them per poll. */
 const portfoliosPerLook = 500;
 const changesPerLook = 2_000;
 /** All portfolios are valued this often (ms), should nothing mark them. */
@@ -75,8 +78,8 @@ export class DependentValues {
   }
 
   /**
-   * Values what is marked.
-   * @throws {Error} Postgres or the cache does not answer; what could not be valued stays marked.
+   * Evaluates what is marked.
+   * @throws {Error} Postgres or the cache does not answer; what could not be evaluated stays marked.
    */
   async look(now: number): Promise<void> {
     await this.#lookAtChanges(now);
@@ -101,13 +104,13 @@ export class DependentValues {
     if (due.length === 0) return;
     const read = await this.#portfolios.prepare(due, now);
     for (const subject of read) if (subject.size > 0) onHoldings(subject, this.#portfolios.assetsOf(subject));
-    // Assets that have just been met are looked for before they seem to be missing.
+    // Newly found assets are loaded first, so that they do not seem to be missing.
     await loadQuotes();
     for (const subject of due) {
       const valued = this.#portfolios.valueOf(subject, (id) => quoteOf(subject.of.currency, id), now);
       const subjects = this.#byPortfolio.get(subject.of.portfolioId ?? '');
       if (subjects?.has(subject) === true) subjects.set(subject, now);
-      // Books that are behind are looked at until they are not.
+      // Portfolios whose books are behind are checked until they are current.
       const isBehind = 'reason' in valued && valued.reason === 'books_behind';
       if (!isBehind) this.#dirtyPortfolios.delete(subject);
       this.#tell(subject, valued);
@@ -126,7 +129,7 @@ export class DependentValues {
       for (const subject of subjects.keys()) this.#dirtyPortfolios.add(subject);
   }
 
-  /** One that has lost its last alert meanwhile is nobody's. */
+  /** Skips a subject that has lost its last alert meanwhile. */
   #tell(subject: Subject, valued: Valued): void {
     if (subject.size > 0) this.#deps.onValued(subject, valued);
   }
@@ -145,21 +148,24 @@ function firstOf(
   return taken;
 }
 
-/** What a value is at present, or why it cannot be had. */
+/** The present value, or why it is unavailable. */
 export type Valued = { readonly seen: Seen } | { readonly reason: NotEvaluated };
 
 const referenceHeldMs = 60_000;
-/** References of one statement. */
+/** References per statement. */
 const referencesPerRead = 500;
-/** Without an observation in this time (ms), or this share of the window, before its beginning there is no reference. */
+/**
+ * There is no reference if nothing was observed within this time (ms), or this share of the window, before the start of the
+ * window.
+ */
 const leastToleranceMs = 900_000;
 const toleranceShare = 0.1;
 /** Digits after the decimal point of a reported change. */
 const toldDigits = 18;
 
 /**
- * Changes over a window, in per cent: the price now against the last that was observed at its start. Prices of the past come
- * from stored candles and are asked for once in a minute for each asset and window.
+ * Changes over a window, in per cent: the price now against the last one observed at its start. Past prices come from stored
+ * candles and are read once a minute for each asset and window.
  */
 class ChangeValues {
   readonly #queries: Pick<AlertValueQueries, 'references'>;
@@ -172,13 +178,13 @@ class ChangeValues {
     this.#queries = queries;
   }
 
-  /** Nobody watches it any more. */
+  /** Called when nobody watches it any more. */
   forget(subject: Subject): void {
     this.#held.delete(subject.key);
   }
 
   /**
-   * Makes sure that the references are there.
+   * Loads the references.
    * @throws {UnavailableError} Postgres does not answer.
    */
   async prepare(subjects: readonly Subject[], now: number): Promise<void> {
@@ -220,16 +226,16 @@ function referenceAskedOf(of: AlertSubject, now: number) {
   return { assetId: of.assetId ?? '', currency: of.currency, at, from };
 }
 
-/** What is held is read again after this long (ms), should the news of a change be lost. */
+/** Holdings are read again after this time (ms), in case the notification of a change was lost. */
 const holdingsHeldMs = 10_000;
-/** Portfolios of one statement. */
+/** Portfolios per statement. */
 const portfoliosPerRead = 200;
-/** Assets of a portfolio that alerts can watch. */
+/** Most assets of a portfolio that alerts can watch. */
 const mostAssets = 1_000;
 
 /**
- * Values of portfolios, as `/portfolios/:id/valuation` has them: what the books say is held, at the quotes of this process. An
- * asset without a quote leaves no value at all, because a sum without it would seem to have fallen.
+ * Values of portfolios, as `/portfolios/:id/valuation` computes them: the holdings in the books, at the quotes of this process.
+ * If an asset has no quote there is no value at all, because a total without it would look like a fall.
  */
 class PortfolioValues {
   readonly #queries: Pick<AlertValueQueries, 'holdings'>;
@@ -239,13 +245,13 @@ class PortfolioValues {
     this.#queries = queries;
   }
 
-  /** Its books have changed, or nobody watches it any more. */
+  /** Called when its books have changed, or nobody watches it any more. */
   forget(portfolioId: string): void {
     this.#held.delete(portfolioId);
   }
 
   /**
-   * Makes sure that what is held is known. Returns the subjects whose holdings were read just now.
+   * Loads the holdings. Returns the subjects whose holdings were read just now.
    * @throws {UnavailableError} Postgres does not answer.
    */
   async prepare(subjects: readonly Subject[], now: number): Promise<readonly Subject[]> {
@@ -258,7 +264,7 @@ class PortfolioValues {
     return due;
   }
 
-  /** Assets that are held, no more than are watched. */
+  /** The assets held, up to the number that can be watched. */
   assetsOf({ of }: Subject): readonly string[] {
     const holdings = this.#held.get(of.portfolioId ?? '')?.holdings ?? [];
     return holdings.length > mostAssets ? [] : holdings.map(({ assetId }) => assetId);
@@ -281,7 +287,7 @@ class PortfolioValues {
     return { seen: seenTotal(total, quotes, now) };
   }
 
-  /** Books that are behind are looked at again at once. */
+  /** Portfolios whose books are behind are read again at once. */
   #isDue(portfolioId: string, now: number): boolean {
     const held = this.#held.get(portfolioId);
     return held === undefined || now - held.askedAt >= holdingsHeldMs || held.portfolio?.isBooked === false;
@@ -296,7 +302,7 @@ function heldOf(portfolio: HeldInPortfolio | undefined, now: number) {
   return { askedAt: now, portfolio, holdings };
 }
 
-/** As old as the oldest observation, and as new as the newest receipt. An empty portfolio is worth nothing at this moment. */
+/** Combines the oldest observation and the newest receipt. An empty portfolio has the value 0 at the present time. */
 function seenTotal(total: Amount, quotes: readonly ReadQuote[], now: number) {
   const text = formatAmount(total);
   const receivedAt = quotes.reduce((newest, quote) => Math.max(newest, quote.receivedAt), 0) || now;

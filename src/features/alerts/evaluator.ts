@@ -32,20 +32,20 @@ export interface EvaluatorDeps {
   readonly news: AlertNews;
   readonly bookNews: Pick<BookNews, 'listen'>;
   readonly ticks: TickSubscriber;
-  /** The quotes that this process holds. `load` reads what is not held from the fleet's cache, and rejects when that does not answer. */
+  /** The quotes that this process has. `load` reads others from the fleet's cache, and rejects when that does not answer. */
   readonly quotes: {
     readonly get: (currency: string, assetId: string) => CachedQuote | undefined;
     readonly load: (currency: string, assetIds: readonly string[]) => Promise<void>;
   };
   readonly want: (request: WantRequest) => Promise<unknown>;
-  /** Has webhooks attempted. Never rejects. */
+  /** Requests attempts to deliver webhooks. Never rejects. */
   readonly kickDeliveries: (ids: readonly string[]) => Promise<void>;
   readonly clock: Clock;
   readonly log: Logger;
   readonly freshMs: number;
-  /** Age (ms) from which a watched quote is wanted again. */
+  /** Age (ms) at which a watched quote is requested again. */
   readonly renewAfterMs: number;
-  /** Time (ms) between two looks for alerts that have changed. Default 10 s. */
+  /** Time (ms) between two polls for changed alerts. Default 10 s. */
   readonly syncEveryMs?: number;
   /** Alerts that one process watches. Default 200,000. */
   readonly limit?: number;
@@ -57,7 +57,7 @@ const mostAlerts = 200_000;
 const tidyEveryMs = 600_000;
 const marksPerStatement = 1_000;
 
-/** The running evaluation of alerts. It starts at once; nothing is waited for. */
+/** The running evaluation of alerts. It starts at once, in the background. */
 export class AlertEvaluator {
   readonly #deps: EvaluatorDeps;
   readonly #index: AlertIndex;
@@ -66,7 +66,7 @@ export class AlertEvaluator {
   readonly #dependents: DependentValues;
   readonly #mover: Mover;
   readonly #sync: AlertSync;
-  /** Subjects whose alerts do not say yet why they are not evaluated, or that they are. */
+  /** Subjects whose alerts do not yet store the present reason for not being evaluated (or its absence). */
   readonly #toMark = new Set<Subject>();
   readonly #stops: (() => void)[];
   #looking: Promise<void> | undefined;
@@ -164,7 +164,7 @@ export class AlertEvaluator {
     this.#toMark.delete(subject);
   }
 
-  /** Looks at a subject as things are. */
+  /** Evaluates a subject at the present values. */
   #regard(subject: Subject): void {
     const { kind, assetId, currency } = subject.of;
     this.#toMark.add(subject);
@@ -221,7 +221,7 @@ export class AlertEvaluator {
       this.#index.remove(alert.id);
       return;
     }
-    // Refused without a change: looking at it again would refuse it again.
+    // Refused without a change: another attempt would be refused as well.
     const again = !isMoved && found.alert.version !== alert.version;
     if (subjectKeyOf(found.alert) === subject.key) {
       const next = subject.settle(begun, found.alert, again);
@@ -230,7 +230,7 @@ export class AlertEvaluator {
         return;
       }
     }
-    // Deleted meanwhile: what was read before that is of no use.
+    // Deleted meanwhile: what was read earlier is outdated.
     if (!this.#index.has(alert.id)) return;
     const changed = this.#index.put(found.alert);
     if (changed !== undefined) this.#regard(changed);
@@ -288,16 +288,16 @@ export class AlertEvaluator {
   }
 }
 
-/** Quotes of one read. */
+/** Quotes per read. */
 const quotesPerRead = 250;
 
-/** Which assets which subjects depend on, and that their quotes are kept fresh: an alert works though nobody reads the price. */
+/** Knows which subjects depend on which assets, and keeps their quotes fresh: an alert works even if nobody reads the price. */
 class AssetWatch {
   readonly #quotes: EvaluatorDeps['quotes'];
   readonly #watchList: WatchList;
   readonly #subjects = new Map<string, Set<Subject>>();
   readonly #assetsOf = new Map<Subject, ReadonlySet<string>>();
-  /** Assets whose quote is to be looked for, by currency. */
+  /** Assets whose quote is to be loaded, by currency. */
   readonly #wanted = new Map<string, Set<string>>();
 
   constructor(quotes: EvaluatorDeps['quotes'], watchList: WatchList) {
@@ -309,7 +309,7 @@ class AssetWatch {
     return this.#subjects.get(`${currency}:${assetId}`) ?? [];
   }
 
-  /** From now on a subject depends on these assets and no others. */
+  /** From now on a subject depends on exactly these assets. */
   set(subject: Subject, assetIds: readonly string[]): void {
     const { currency } = subject.of;
     const before = this.#assetsOf.get(subject) ?? new Set<string>();
@@ -324,7 +324,7 @@ class AssetWatch {
     if (gone.length > 0) this.#watchList.remove(currency, gone);
   }
 
-  /** Ticks may have been missed: every quote is looked for. */
+  /** Ticks may have been missed: every quote is to be loaded. */
   wantAll(): void {
     for (const key of this.#subjects.keys()) {
       const colon = key.indexOf(':');
@@ -332,14 +332,14 @@ class AssetWatch {
     }
   }
 
-  /** The quote of an asset is to be looked for. */
+  /** Marks the quote of an asset to be loaded. */
   want(currency: string, assetId: string): void {
     const wanted = this.#wanted.get(currency) ?? new Set<string>();
     this.#wanted.set(currency, wanted);
     wanted.add(assetId);
   }
 
-  /** Looks for the quotes that are wanted. Rejects when the cache does not answer; what is left is then looked for again. */
+  /** Loads the marked quotes. Rejects when the cache does not answer; the rest is then loaded next time. */
   async load(onQuote: (quote: CachedQuote) => void): Promise<void> {
     for (const [currency, wanted] of this.#wanted) {
       const assetIds = [...wanted];

@@ -1,7 +1,7 @@
 import type { ApiModule } from '../../platform/http/api-module.ts';
 import { alertRoutes } from './routes.ts';
 
-/** Alerts of users, and the stream of those that fire. */
+/** The module of alerts and the stream of firings. */
 export function createAlertsModule(
   _platform: unknown,
   services: Parameters<typeof alertRoutes>[0],

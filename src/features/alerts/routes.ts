@@ -120,7 +120,7 @@ const newAlertBody = z
       problem('portfolio_id', 'is only for alerts of kind portfolio_value');
   });
 
-/** Body of `PATCH /alerts/:id`: a closed list, and at least one change. What is watched is fixed. */
+/** Body of `PUT /alerts/:id`: only known fields, and at least one change. The watched value cannot change. */
 const alertChangesBody = z
   .strictObject({
     direction: direction.optional(),
@@ -166,7 +166,7 @@ const uuid = z.uuid();
 
 /**
  * The id in an alert's path.
- * @throws {NotFoundError} it is no UUID, so there is no such alert.
+ * @throws {NotFoundError} it is not a UUID, so there is no such alert.
  */
 function alertIdOf({ id }: z.output<typeof alertPath>): string {
   if (!uuid.safeParse(id).success) throw new NotFoundError('Alert not found', 'alert_not_found');
@@ -188,7 +188,7 @@ const changing = 'Alert modified concurrently; retry';
 const beginPolicy = { name: 'alert-begins', limit: 600, windowSeconds: 3_600 };
 const defaultHysteresis = { hysteresis: '1', hysteresisUnit: 'percent' } as const;
 
-/** Alerts of the user: making, listing, changing and deleting them, and what has fired. */
+/** Routes of the user's alerts: create, list, change and delete, and their firings. */
 export function alertRoutes(deps: AlertDeps): Route[] {
   return [
     make(deps),
@@ -379,7 +379,7 @@ function rearm({ alerts, access: { allowances } }: AlertDeps): Route {
   });
 }
 
-/** An alert on the value of a portfolio tells that value. @throws {ForbiddenError} the key may not read portfolios. */
+/** An alert on the value of a portfolio reveals that value. @throws {ForbiddenError} the key may not read portfolios. */
 function confirmReader({ kind }: Pick<Alert, 'kind'>, viewer: Principal): void {
   if (kind === 'portfolio_value') allowed(viewer, { access: 'user', scope: 'portfolio:read' });
 }

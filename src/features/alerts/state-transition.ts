@@ -1,6 +1,6 @@
 /**
- * Stores the moves of alerts, in batches, one after the other. While Postgres is away they wait here, no more than one for each
- * alert, and are tried again: what was seen is not forgotten.
+ * Stores state transitions of alerts, in batches, one after the other. While Postgres is away they wait here, at most one for
+ * each alert, and are retried, so that no observation is lost.
  */
 import type { AlertMove, AlertMoveQueries, Moved } from './queries/alert-transitions.ts';
 import type { AlertWatchQueries, FoundAlert } from './queries/alert-watch.ts';
@@ -13,14 +13,16 @@ import type { Begun } from './subject.ts';
 interface MoverDeps {
   readonly moves: AlertMoveQueries;
   readonly watch: Pick<AlertWatchQueries, 'byIds'>;
-  /** What became of a move: the alert as it is now (undefined when it is gone), and whether it was this move that made it so. */
+  /**
+   * The outcome of a transition: the alert as it is now (undefined when it is gone), and whether this transition made it so.
+   */
   readonly onSettled: (begun: Begun, found: FoundAlert | undefined, isMoved: boolean) => void;
-  /** Told after the commit. Must not reject. */
+  /** Called after the commit. Must not reject. */
   readonly onMoved: (moved: Moved) => Promise<void>;
   readonly log: Logger;
 }
 
-/** Moves of one transaction. */
+/** Transitions per database transaction. */
 const batchSize = 100;
 const leastWaitMs = 250;
 const longestWaitMs = 5_000;
@@ -37,7 +39,7 @@ export class Mover {
     this.#running = this.#run();
   }
 
-  /** Moves that are not stored yet. */
+  /** Transitions that are not stored yet. */
   get size(): number {
     return this.#waiting.length;
   }
@@ -47,7 +49,7 @@ export class Mover {
     if (begun.length > 0) this.#bell.ring();
   }
 
-  /** Ends after the batch under way, and those that can be stored at once. */
+  /** Ends after the running batch and those that can be stored at once. */
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#bell.ring();
@@ -69,7 +71,7 @@ export class Mover {
     }
   }
 
-  /** False when Postgres cannot be had: the batch is to be tried again. */
+  /** False when Postgres is unavailable: the batch is to be retried. */
   async #store(batch: readonly Begun[]): Promise<boolean> {
     const { moves, log } = this.#deps;
     let moved: Moved;
@@ -89,7 +91,7 @@ export class Mover {
     return true;
   }
 
-  /** One of them breaks a rule of the database: the others are stored without it. */
+  /** One of them violates a rule of the database: the others are stored without it. */
   async #storeAlone(batch: readonly Begun[], error: unknown): Promise<boolean> {
     if (batch.length === 1) {
       const [begun] = batch;
@@ -102,7 +104,7 @@ export class Mover {
     }
     for (const [index, begun] of batch.entries()) {
       if (await this.#store([begun])) continue;
-      // What is done must not be tried again.
+      // A committed transition must not be retried.
       this.#waiting.splice(0, index);
       return false;
     }
@@ -122,7 +124,7 @@ export class Mover {
     }
   }
 
-  /** Those that another process moved, or their owner changed. */
+  /** Reads alerts that another process or their owner has changed. */
   async #read(ids: readonly string[]): Promise<readonly FoundAlert[]> {
     if (ids.length === 0) return [];
     try {

@@ -1,12 +1,12 @@
 /**
- * One value that alerts watch, and those alerts. A value that reaches no level costs two comparisons. An alert whose move is
- * being stored is set aside; what is seen meanwhile is kept and looked at afterwards, so that no crossing is lost to a slow
- * database.
+ * One watched value and its alerts. A value that reaches no level costs two comparisons. While the transition of an alert is
+ * being stored, the alert is set aside; values seen meanwhile are kept and checked afterwards, so that a slow database loses no
+ * crossing.
  */
 import type { Alert, AlertSubject, NotEvaluated } from './alert.ts';
 import { isWatched, moveOf, triggersOf, type Level, type Move, type Seen } from './crossing.ts';
 
-/** A move that is to be stored. */
+/** A transition to be stored. */
 export interface Begun {
   readonly subject: Subject;
   readonly alert: Alert;
@@ -14,10 +14,10 @@ export interface Begun {
   readonly seen: Seen;
 }
 
-/** Values that are kept while a move is stored; then the oldest go. */
+/** Most values kept while a transition is stored; then the oldest are dropped. */
 const mostKept = 100;
 
-/** The name of what an alert watches. */
+/** The key of what an alert watches. */
 export function subjectKeyOf({ kind, assetId, portfolioId, currency, windowSeconds }: AlertSubject): string {
   if (kind === 'portfolio_value') return `value:${currency}:${portfolioId ?? ''}`;
   return `${kind}:${currency}:${assetId ?? ''}:${windowSeconds ?? ''}`;
@@ -27,7 +27,7 @@ export class Subject {
   readonly key: string;
   readonly of: AlertSubject;
   readonly #alerts = new Map<string, Alert>();
-  /** Alerts whose move is being stored, with what was seen since. */
+  /** Alerts whose transition is being stored, with the values seen since. */
   readonly #moving = new Map<string, Seen[]>();
   readonly #rises: LevelHeap;
   /** By the negative of the level. */
@@ -54,7 +54,7 @@ export class Subject {
     return this.#alerts.values().next().value?.userId;
   }
 
-  /** Takes an alert in; false when it, or a newer version of it, is there already. */
+  /** Adds an alert; returns false when it, or a newer version of it, is already there. */
   put(alert: Alert): boolean {
     const held = this.#alerts.get(alert.id);
     if (held !== undefined && held.version >= alert.version) return false;
@@ -69,7 +69,7 @@ export class Subject {
     this.#moving.delete(id);
   }
 
-  /** The moves that a value makes. One that is older than what was seen before makes none. */
+  /** The transitions that a value causes. A value older than the last one causes none. */
   see(seen: Seen): readonly Begun[] {
     if (seen.at < this.#newestAt) return [];
     this.#newestAt = seen.at;
@@ -84,8 +84,8 @@ export class Subject {
   }
 
   /**
-   * A move was stored, or was not because the alert had changed: it is now this one. Returns the next move, where what was seen
-   * meanwhile makes one. `again` looks at the value of the move once more.
+   * Called when a transition was stored, or was not because the alert had changed: it is now `alert`. Returns the next
+   * transition, if a value seen meanwhile causes one. `again` checks the value of the transition once more.
    */
   settle({ alert: { id }, seen }: Begun, alert: Alert, again: boolean): Begun | undefined {
     const kept = this.#moving.get(id);
@@ -105,7 +105,7 @@ export class Subject {
     return undefined;
   }
 
-  /** Why the value cannot be had at present; null when it can. Whether that is new. */
+  /** Sets why the value is unavailable at present; null when it is available. Returns whether that is new. */
   judge(reason: NotEvaluated | null): boolean {
     if (this.#reason === reason) return false;
     this.#reason = reason;
@@ -113,7 +113,7 @@ export class Subject {
     return true;
   }
 
-  /** Alerts that do not say yet what was judged last. */
+  /** Alerts that do not store the latest reason yet. */
   unmarked(): { readonly ids: readonly string[]; readonly reason: NotEvaluated | null } | undefined {
     const reason = this.#reason;
     if (!this.#needsMark || reason === undefined) return undefined;
@@ -123,7 +123,7 @@ export class Subject {
     return { ids, reason };
   }
 
-  /** Alerts say now what was judged. */
+  /** Records that alerts now store the latest reason. */
   marked(ids: readonly string[], reason: NotEvaluated | null): void {
     for (const id of ids) {
       const alert = this.#alerts.get(id);
@@ -154,16 +154,16 @@ export class Subject {
   }
 }
 
-/** Entries below which nothing is swept. */
+/** No sweep below this number of entries. */
 const fewEntries = 64;
 
 /**
- * Alerts of one value by the level at which they do something, the first to be reached on top: a value that reaches none of
- * them costs one comparison. An alert that has changed leaves its old entry behind; such entries are thrown away when they come
- * up, or all at once when there are too many.
+ * Alerts on one value, in a heap by the level at which they react, the first to be reached on top: a value that reaches none of
+ * them costs one comparison. An alert that has changed leaves an outdated entry; such entries are dropped when they come up, or
+ * all at once when there are too many.
  */
 export class LevelHeap {
-  /** Whether the alert is still as it was in this version. */
+  /** Whether the alert still has this version. */
   readonly #isCurrent: (id: string, version: number) => boolean;
   #entries: { readonly level: Level; readonly id: string; readonly version: number }[] = [];
   #sweepAt = fewEntries;
@@ -172,7 +172,7 @@ export class LevelHeap {
     this.#isCurrent = isCurrent;
   }
 
-  /** Entries, outdated ones included. */
+  /** Number of entries, including outdated ones. */
   get size(): number {
     return this.#entries.length;
   }
@@ -183,7 +183,7 @@ export class LevelHeap {
     this.#rise(this.#entries.length - 1);
   }
 
-  /** Takes out the alerts whose level is `value` or less. */
+  /** Removes and returns the alerts whose level is `value` or less. */
   take(value: Level): readonly string[] {
     const taken: string[] = [];
     for (let top = this.#entries[0]; top !== undefined && top.level <= value; top = this.#entries[0]) {
@@ -249,7 +249,7 @@ interface IndexDeps {
   readonly onEnd: (subject: Subject) => void;
 }
 
-/** The alerts that this process watches, by their subjects. Bounded: at the limit no further alerts are taken in. */
+/** The alerts that this process watches, by their subjects. Bounded: at the limit no further alerts are added. */
 export class AlertIndex {
   readonly #deps: IndexDeps;
   readonly #subjects = new Map<string, Subject>();
@@ -259,7 +259,7 @@ export class AlertIndex {
     this.#deps = deps;
   }
 
-  /** Alerts that are held. */
+  /** Number of alerts. */
   get size(): number {
     return this.#subjectOf.size;
   }
@@ -272,7 +272,7 @@ export class AlertIndex {
     return this.#subjectOf.has(id);
   }
 
-  /** Takes an alert in as it is now. Returns its subject when something has changed, and it is watched. */
+  /** Adds or updates an alert. Returns its subject if something has changed and it is watched. */
   put(alert: Alert): Subject | undefined {
     const held = this.#subjectOf.get(alert.id);
     const key = subjectKeyOf(alert);

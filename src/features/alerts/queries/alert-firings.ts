@@ -6,7 +6,7 @@ export type FiringQueries = ReturnType<typeof createFiringQueries>;
 
 const shown = { id: 'id', alertId: 'alert_id', userId: 'user_id', at: 'at', body: 'body' };
 
-/** What has fired. All methods throw {@link UnavailableError} when Postgres does not answer. */
+/** Queries for firings. All methods throw {@link UnavailableError} when Postgres does not answer. */
 export function createFiringQueries(knex: Knex) {
   return {
     /** A page of a user's firings, the newest first. */
@@ -36,7 +36,7 @@ export function createFiringQueries(knex: Knex) {
       return { firings: rows, total: counted[0]?.count ?? 0 };
     },
 
-    /** Those of a user behind a firing, the oldest first. */
+    /** Firings of a user after a given one, the oldest first. */
     after: (userId: string, firingId: string, limit: number): Promise<readonly AlertFiring[]> =>
       orUnavailable(
         knex('alert_firings')

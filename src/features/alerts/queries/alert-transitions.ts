@@ -1,6 +1,7 @@
 /**
- * What evaluators do to alerts. A move names the version that it starts from, so that of all processes that see the same value
- * one makes it; the firing and its webhook are stored in the same transaction, so that neither is lost or made twice.
+ * State transitions of alerts. A transition names the version that it starts from, so that exactly one of all processes that
+ * see the same value makes it; the firing and its webhook are stored in the same transaction, so that neither is lost or
+ * duplicated.
  */
 import type { Knex } from 'knex';
 import { v7 as uuidv7 } from 'uuid';
@@ -9,27 +10,27 @@ import { alertColumns } from './alerts.ts';
 import { orUnavailable } from '../../../../db/outage.ts';
 import type { WebhookService } from '../../webhooks/webhook-service.ts';
 
-/** One alert to another state. */
+/** The transition of one alert to another state. */
 export interface AlertMove {
   readonly id: string;
   readonly userId: string;
-  /** The move is made only if the alert still has it. */
+  /** The transition is made only if the alert still has this version. */
   readonly version: number;
   readonly to: 'armed' | 'fired';
   /** Decimal text. */
   readonly value: string;
   readonly quote: FiringQuote;
-  /** The event of a firing, of the alert as it then is. */
+  /** Builds the event of a firing from the alert after the transition. */
   readonly describe: (alert: Alert, firing: { readonly id: string; readonly at: Date }) => object;
 }
 
-/** What became of moves. */
+/** The outcome of transitions. */
 export interface Moved {
-  /** Those that moved, as they are now. */
+  /** Alerts that changed their state, after the change. */
   readonly alerts: readonly Alert[];
-  /** Owners of those that fired. */
+  /** Owners of alerts that fired. */
   readonly firedUserIds: readonly string[];
-  /** Webhooks that are to be sent. */
+  /** Webhooks to be sent. */
   readonly deliveryIds: readonly string[];
 }
 
@@ -37,10 +38,10 @@ export type AlertMoveQueries = ReturnType<typeof createAlertMoves>;
 
 type Outbox = Pick<WebhookService, 'enqueueIn'>;
 
-/** What evaluators do to alerts. */
+/** Builds the queries for state transitions. */
 export function createAlertMoves({ knex, outbox }: { readonly knex: Knex; readonly outbox: Outbox }) {
   return {
-    /** Makes moves, each alert once, all at once or none. @throws {UnavailableError} Postgres does not answer. */
+    /** Makes transitions, at most one per alert, all or none. @throws {UnavailableError} Postgres does not answer. */
     move: (moves: readonly AlertMove[]): Promise<Moved> =>
       orUnavailable(knex.transaction((trx) => moveAll(trx, moves, outbox))),
   };
@@ -67,7 +68,7 @@ async function moveAll(trx: Knex, moves: readonly AlertMove[], outbox: Outbox): 
   return { alerts, firedUserIds: [...new Set(fired.map(({ alert }) => alert.userId))], deliveryIds };
 }
 
-/** Stores what fired; returns the ids of the webhooks. */
+/** Stores firings; returns the ids of the webhooks. */
 async function record(
   trx: Knex,
   fired: readonly { readonly alert: Alert; readonly move: AlertMove }[],
@@ -121,7 +122,7 @@ function msOf(id: string): number {
   return Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
 }
 
-/** In the order given, which is the same for all, so that nobody waits in a circle. */
+/** Locks in the given order, which is the same for all processes, to avoid deadlocks. */
 const lockSql = `select pg_advisory_xact_lock(hashtextextended('alerts:' || user_id, 0)) from unnest(?::text[]) as asked (user_id)`;
 
 const newestSql = `select user_id, newest.id from unnest(?::uuid[]) as asked (user_id)
@@ -129,8 +130,8 @@ const newestSql = `select user_id, newest.id from unnest(?::uuid[]) as asked (us
     as newest`;
 
 /**
- * A value that was received before the last change of the state moves nothing, nor does anything of a deleted account; and none
- * that was received right after a firing fires again.
+ * A value received before the last state transition changes nothing, and neither does one for a deleted account; a value
+ * received right after a firing does not cause another one.
  */
 const moveSql = `with wanted as (
     select * from unnest(?::uuid[], ?::integer[], ?::text[], ?::numeric[], ?::float8[])

@@ -8,10 +8,10 @@ export interface ReferencePrice {
   readonly at: number;
 }
 
-/** What a portfolio holds, as its books say. */
+/** The holdings of a portfolio, according to its books. */
 export interface HeldInPortfolio {
   readonly baseCurrency: string;
-  /** Whether the derived tables are of the newest transactions. */
+  /** Whether the derived tables match the newest transactions. */
   readonly isBooked: boolean;
   /** Assets with their quantities as decimal text, one more than the limit when there are more. */
   readonly holdings: readonly { readonly assetId: string; readonly quantity: string }[];
@@ -19,12 +19,15 @@ export interface HeldInPortfolio {
 
 export type AlertValueQueries = ReturnType<typeof createAlertValues>;
 
-/** What alerts on changes and on portfolios compare with. Methods throw {@link UnavailableError} when Postgres does not answer. */
+/**
+ * Reads the values that alerts on changes and on portfolios need. Methods throw {@link UnavailableError} when Postgres does not
+ * answer.
+ */
 export function createAlertValues(knex: Knex) {
   return {
     /**
-     * Prices of the past in the order asked; undefined where nothing was observed. Of each the newest observation at the moment
-     * `at` is meant, unless it is older than `from` (ms since the epoch).
+     * Past prices in the requested order; undefined where nothing was observed. Each is the newest observation at the time
+     * `at`, unless it is older than `from` (ms since the epoch).
      */
     async references(
       asked: readonly {
@@ -47,7 +50,7 @@ export function createAlertValues(knex: Knex) {
       return asked.map((_each, index) => found.get(index + 1));
     },
 
-    /** Holdings by portfolio; deleted ones are missing. `limit` is of the assets of each. */
+    /** Holdings by portfolio; deleted ones are missing. `limit` applies to the assets of each. */
     async holdings(
       portfolioIds: readonly string[],
       limit: number,
@@ -64,8 +67,8 @@ export function createAlertValues(knex: Knex) {
 }
 
 /**
- * A candle tells two observations that have a moment: its first and its last. Hours stand in for five minutes that are not kept
- * any more.
+ * A candle contains two observations with a time: its first and its last. Hourly candles replace five-minute candles that are
+ * no longer kept.
  */
 const referencesSql = `with asked as (
     select place, asset_id, currency, to_timestamp(at / 1000) as at, to_timestamp(since / 1000) as since

@@ -3,13 +3,13 @@ import type { Alert, NotEvaluated } from '../alert.ts';
 import { alertColumns } from './alerts.ts';
 import { orUnavailable } from '../../../../db/outage.ts';
 
-/** An alert as a look finds it. */
+/** An alert as a poll finds it. */
 export interface FoundAlert {
   readonly alert: Alert;
   readonly isDeleted: boolean;
 }
 
-/** Where a look for changes ended. */
+/** The position at which a poll for changes ended. */
 export interface ChangeCursor {
   /** Timestamp text of Postgres, with microseconds. */
   readonly at: string;
@@ -25,17 +25,17 @@ export function createAlertWatch(knex: Knex) {
     return rows;
   }
   return {
-    /** Before everything that changes from now on. */
+    /** A cursor before all changes from now on. */
     async now(): Promise<ChangeCursor> {
       const [row] = await ask<{ at: string }>(nowSql, []);
       return { at: row?.at ?? '-infinity', id: leastId };
     },
 
-    /** Alerts that something can happen to, in the order of ids, behind `after`. */
+    /** Alerts that can have a state transition, in the order of ids, after `after`. */
     watched: (after: string, limit: number): Promise<readonly Alert[]> =>
       ask<Alert>(watchedSql, [after, limit]),
 
-    /** What has changed since a look started, deleted ones included; `next` is undefined at the end. */
+    /** Changes since a poll started, including deletions; `next` is undefined at the end. */
     async changed(
       { at, id }: ChangeCursor,
       limit: number,
@@ -47,18 +47,18 @@ export function createAlertWatch(knex: Knex) {
       return { found, next: isEnd ? undefined : { at: last.cursor, id: last.alert.id } };
     },
 
-    /** Those of these ids that there are, deleted ones included. */
+    /** Existing alerts with these ids, including deleted ones. */
     byIds: async (ids: readonly string[]): Promise<readonly FoundAlert[]> =>
       (await ask<FoundRow>(byIdsSql, [ids])).map(toFound),
 
-    /** Says why alerts cannot be evaluated, or that they can (null). */
+    /** Stores why alerts cannot be evaluated, or that they can (null). */
     async mark(ids: readonly string[], reason: NotEvaluated | null): Promise<void> {
       await ask(markSql, [reason, ids, reason]);
     },
 
     /**
-     * Deletes alerts of deleted accounts and portfolios, and bounded bites of what was deleted an hour ago and of firings
-     * older than `keepSeconds`. Returns the number of rows.
+     * Deletes alerts of deleted accounts and portfolios, and limited batches of alerts deleted an hour ago and of firings older
+     * than `keepSeconds`. Returns the number of rows.
      */
     async tidy(keepSeconds: number): Promise<number> {
       let count = 0;
@@ -77,7 +77,7 @@ export function createAlertWatch(knex: Knex) {
 
 const leastId = '00000000-0000-0000-0000-000000000000';
 
-/** A statement that began a little earlier may end later: what follows looks half a minute further back. */
+/** A statement that started a little earlier may end later, so the next poll reads half a minute further back. */
 const nowSql = `select (clock_timestamp() - interval '30 seconds')::text as at`;
 
 const watchedSql = `select ${alertColumns} from alerts where deleted_at is null
@@ -98,7 +98,7 @@ const orphansSql = `update alerts set deleted_at = now(), updated_at = clock_tim
     or portfolio_id is not null and not exists (
       select 1 from portfolios where portfolios.id = alerts.portfolio_id and portfolios.deleted_at is null))`;
 
-/** Bounded bites, so that a purge never holds locks for long; the next one takes more. */
+/** Limited batches, so that a purge never holds locks for long; the next one takes more. */
 const purgeSql = `delete from alerts where id in (
   select id from alerts where deleted_at < now() - interval '1 hour' limit 5000)`;
 const purgeFiringsSql = `delete from alert_firings where id in (

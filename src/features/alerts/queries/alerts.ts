@@ -4,7 +4,7 @@ import type { Alert, AlertRule, AlertSubject } from '../alert.ts';
 import { ConflictError, NotFoundError } from '../../../domain/errors.ts';
 import { orUnavailable } from '../../../../db/outage.ts';
 
-/** What the owner of an alert says of it, and how it starts. */
+/** The fields of an alert that its owner sets, and its initial state. */
 export interface NewAlert extends AlertRule, AlertSubject {
   readonly url: string | null;
   readonly note: string | null;
@@ -17,7 +17,10 @@ export type AlertChange = Partial<AlertRule & Pick<Alert, 'windowSeconds' | 'url
 
 export type AlertQueries = ReturnType<typeof createAlertQueries>;
 
-/** Alerts in Postgres, for their owners. Deleted ones are none. All methods throw {@link UnavailableError} when it does not answer. */
+/**
+ * Alerts in Postgres, for their owners. Deleted ones are treated as missing. All methods throw {@link UnavailableError} when it
+ * does not answer.
+ */
 export function createAlertQueries(knex: Knex) {
   const living = () => knex('alerts').whereNull('deleted_at');
   const columns = knex.raw(alertColumns);
@@ -109,7 +112,7 @@ export const alertColumns = `alerts.id, alerts.user_id as "userId", alerts.kind,
   alerts.created_at as "createdAt", alerts.updated_at as "updatedAt"`;
 
 async function insert(trx: Knex, alert: NewAlert, limit: number): Promise<Alert> {
-  // Of two that are made at once, the second counts the first.
+  // Of two that are created at once, the second counts the first.
   await trx('users').where({ id: alert.userId }).forNoKeyUpdate().first('id');
   if (alert.portfolioId !== null) {
     // It cannot be deleted before the commit, and the transaction that deletes it then finds the alert.
