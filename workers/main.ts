@@ -1,4 +1,4 @@
-/** Entry of the worker process: configuration, platform, services, and what each feature gives a worker. */
+/** Entry of the worker process: configuration, platform, services, and the processors of each feature. */
 import { createUsageCounter } from '../src/features/accounts/account-service.ts';
 import { createAssetService } from '../src/features/assets/asset-service.ts';
 import { createHistoryService } from '../src/features/history/history-service.ts';
@@ -22,13 +22,13 @@ import { lazily } from './runtime/lazily.ts';
 import { startWorkers } from './runtime/start-workers.ts';
 import { createThreadPool } from './runtime/thread-pool.ts';
 
-/** Longest wait (ms) for the time of the fleet before jobs are taken. */
+/** Longest wait (ms) for the fleet's time before jobs are taken. */
 const clockWaitMs = 2_000;
 
 async function main(): Promise<void> {
   const platform = startPlatform('worker');
   const webhooks = createWebhookService(platform);
-  // Nobody reads the budget before both are there.
+  // Nothing reads the budget before both exist.
   const quotes: QuoteService = createQuoteService(platform, { budgetState: () => upstream.budgetStatus() });
   const upstream = createUpstreamService(platform, { quotes });
   const history = createHistoryService(platform);

@@ -2,14 +2,14 @@ import type { Clock } from '../../platform/concurrency/clock.ts';
 import { RateLimitedError } from '../../domain/errors.ts';
 
 const maxAgeMs = 1_000;
-/** Users whose number is held; beyond, those that came longest ago are read again. */
+/** Most users whose number is cached; beyond it, those cached longest ago are read again. */
 const maxUsers = 10_000;
 const retryAfterSeconds = 10;
 
 /**
- * Bounds the unfinished jobs of each user. The number is read from Postgres at most once a second for a user; submissions of
- * this process in between are added to it when they begin, so that a burst cannot slip through before its first row is
- * stored. What other processes accept within that second is seen in the next one: the bound is exact to that.
+ * Limits the unfinished jobs of each user. The number is read from Postgres at most once a second per user; submissions of this
+ * process in between are added as soon as they start, so that a burst cannot slip through before its first row is stored. What
+ * other processes accept within that second is seen in the next one: the limit is exact to that.
  */
 export function createUserBacklog({
   count,
@@ -35,7 +35,7 @@ export function createUserBacklog({
     known.read.catch(() => {
       if (users.get(userId) === known) users.delete(userId);
     });
-    // Behind all others: a map keeps the order of insertion.
+    // Moves the user to the end: a map keeps the order of insertion.
     users.delete(userId);
     users.set(userId, known);
     const [oldest] = users.keys();
@@ -45,8 +45,8 @@ export function createUserBacklog({
 
   return {
     /**
-     * Makes room for one more job of a user.
-     * @returns how to give the room back when no job was stored.
+     * Reserves room for one more job of a user.
+     * @returns a function that releases it when no job was stored.
      * @throws {RateLimitedError} the user has as many as allowed.
      */
     async take(userId: string): Promise<() => void> {
@@ -68,10 +68,9 @@ export function createUserBacklog({
 }
 
 /**
- * Bounds the unfinished jobs on portfolios of each user, and counts them for his turn. These jobs hold a worker for long, and
- * few are allowed: so they are counted at every submission, and not from memory as all jobs together are
- * ({@link createUserBacklog}), which would take those for open that ended a moment ago. What other processes are just storing is
- * not seen.
+ * Limits the unfinished jobs on portfolios of each user, and counts them for the user's turn. These jobs hold a worker for
+ * long, and few are allowed: so they are counted at every submission, and not from memory as all jobs together are ({@link
+ * createUserBacklog}), which would count jobs that ended a moment ago. Jobs that other processes are just storing are not seen.
  */
 export function createPortfolioBacklog({
   count,
@@ -81,7 +80,7 @@ export function createPortfolioBacklog({
   readonly count: (userId: string) => Promise<number>;
   readonly limit: number;
 }) {
-  /** Submissions of this process that are on their way into the database, by user. */
+  /** Submissions of this process that are being stored, by user. */
   const storing = new Map<string, number>();
 
   function settle(userId: string): void {
@@ -92,8 +91,8 @@ export function createPortfolioBacklog({
 
   return {
     /**
-     * Makes room for one more job of a user. Returns how many he had before it, and what to call when the job is stored, and counted
-     * from then on, or never will be.
+     * Reserves room for one more job of a user. Returns how many the user had before it, and a function to call when the job is
+     * stored (and counted from then on) or never will be.
      * @throws {RateLimitedError} (`portfolio_backlog_full`) the user has as many as allowed.
      */
     async take(userId: string): Promise<{ readonly ahead: number; readonly settle: () => void }> {

@@ -3,10 +3,10 @@ import { requesterText, type Requester } from '../../domain/requester.ts';
 import type { Queues } from '../../platform/queue/queues.ts';
 
 /**
- * Adds the job of a client's work to its queue: equal work has one turn. Small work goes first, as its quotes do in demand. Of jobs
- * on portfolios, which cost worker time instead, everybody's first goes before anybody's second, so that who has many waits
- * behind who has few.
- * @throws {Error} Redis does not take it.
+ * Adds the job of a client's work to its queue; equal work shares one job. Small work goes first, as its quotes do in demand.
+ * For jobs on portfolios, which cost worker time instead, every user's first job goes before any user's second, so that a user
+ * with many jobs waits behind users with few.
+ * @throws {Error} Redis does not accept it.
  */
 export async function enqueueWork(
   queues: Pick<Queues, 'add'>,
@@ -16,7 +16,7 @@ export async function enqueueWork(
     /** Who asked for it first. */
     readonly requester: Requester;
     readonly submission: object;
-    /** Number of assets asked for. */
+    /** Number of requested assets. */
     readonly total: number;
     /** Unfinished jobs on portfolios that the user had before. */
     readonly ahead: number;

@@ -2,7 +2,7 @@
 const callSeconds = 1;
 
 /**
- * Seconds until `wantedAssets` have been fetched, if nobody more urgent comes: calls that the budget allows at once take a
+ * Seconds until `wantedAssets` have been fetched, if nobody more urgent comes: the calls that the budget allows at once take a
  * second together, the others follow at the budget's rate.
  */
 export function etaSeconds(

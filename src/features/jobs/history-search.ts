@@ -10,15 +10,15 @@ import { sleep } from '../../platform/concurrency/sleep.ts';
 
 export interface HistoryRequest {
   readonly subjects: readonly string[];
-  /** Stream id, or milliseconds since the epoch: the first that may be of interest. */
+  /** Stream id, or milliseconds since the epoch: the first entry that may matter. */
   readonly from: string;
-  /** Milliseconds since the epoch: the last that may be; `+` for the newest. */
+  /** Milliseconds since the epoch: the last entry that may matter; `+` for the newest. */
   readonly to: string;
-  /** Asked between two pages; once it is false the search ends with nothing. */
+  /** Called between two pages; when it returns false the search ends without a result. */
   readonly isWanted?: (() => boolean) | undefined;
 }
 
-/** Somebody who waits for what a pass finds. */
+/** A caller that waits for entries found by a pass. */
 interface Seeker {
   readonly request: HistoryRequest;
   readonly found: JobEventEntry[];
@@ -27,19 +27,19 @@ interface Seeker {
   pages: number;
 }
 
-/** How far a pass has come: to an entry that is yet to be read, or that has been. */
+/** The position of a pass: an entry that is still to be read, or one that has been read. */
 interface Place {
   readonly id: string;
   readonly isPassed: boolean;
 }
 
 const entriesPerPage = 500;
-/** Longest history that is looked through for one client; above what is kept. */
+/** Most pages searched for one client; more than what is kept. */
 const mostPages = 50;
-/** Longest rest (ms) between two pages: a slow Redis is not a busy process. */
+/** Longest rest (ms) between two pages: a slow Redis does not mean a busy process. */
 const longestRestMs = 20;
 
-/** The search of a process. */
+/** The history search of a process. */
 export class HistorySearch {
   readonly #deps: { readonly redis: Pick<Redis, 'xrange'>; readonly streamKey: string };
   readonly #waiting = new Set<Seeker>();
@@ -94,7 +94,7 @@ export class HistorySearch {
     return redis.xrange(streamKey, isPassed ? `(${id}` : id, this.#furthest(), 'COUNT', entriesPerPage);
   }
 
-  /** Those whom the pass can still serve: they want nothing before the next page. */
+  /** Accepts callers that the pass can still serve: they want nothing before the next page. */
   #takeIn({ id, isPassed }: Place): void {
     for (const seeker of this.#waiting) {
       const { from, subjects } = seeker.request;
@@ -106,7 +106,7 @@ export class HistorySearch {
     }
   }
 
-  /** Those who have gone; they get nothing. */
+  /** Removes callers that have gone; they get nothing. */
   #letGo(): void {
     for (const seeker of [...this.#waiting, ...this.#served])
       if (seeker.request.isWanted?.() === false) this.#leave(seeker).resolve([]);
@@ -126,7 +126,7 @@ export class HistorySearch {
       if (!isBefore(entry.id, request.from) && !isAfterEnd(entry.id, request.to)) found.push(entry);
   }
 
-  /** Ends the search of those for whom nothing more can come. */
+  /** Resolves the search of callers for whom nothing more can come. */
   #settle(last: string, isEnd: boolean): void {
     for (const seeker of this.#served) {
       seeker.pages += 1;

@@ -7,16 +7,16 @@ import { sleep } from '../../platform/concurrency/sleep.ts';
 import { HistorySearch, type HistoryRequest } from './history-search.ts';
 
 /**
- * One reader of the job event stream per process, whatever the number of clients. It reads only while somebody listens, each
- * time from the newest entry on; after an outage it goes on where it was, so that nothing in between is lost.
+ * One reader of the job event stream per process, for any number of clients. It reads only while somebody listens, each time
+ * from the newest entry on; after an outage it continues where it was, so that nothing in between is lost.
  */
 export interface JobEventReader {
   subscribe(subjects: readonly string[], onEntry: (entry: JobEventEntry) => void): JobEventSubscription;
-  /** Entries about the subjects between two stream ids (inclusive), the oldest first. Many may ask at once. */
+  /** Entries about the subjects between two stream ids (inclusive), the oldest first. Many callers may ask at once. */
   history(request: HistoryRequest): Promise<readonly JobEventEntry[]>;
-  /** Id of the oldest entry that is kept; undefined when there is none. */
+  /** Id of the oldest stored entry; undefined when there is none. */
   oldestId(): Promise<string | undefined>;
-  /** Name of this history: another one when Redis has lost it. */
+  /** Identifies this history: it changes when Redis has lost it. */
   epoch(): Promise<string>;
   close(): Promise<void>;
 }
@@ -95,7 +95,7 @@ class StreamReader implements JobEventReader {
     await this.#position?.catch(() => undefined);
   }
 
-  /** Finds the newest entry, then reads on from there in the background. */
+  /** Finds the newest entry, then continues reading from there in the background. */
   async #start(): Promise<string> {
     const position = await this.#newestId();
     void this.#run(position);
@@ -127,7 +127,7 @@ class StreamReader implements JobEventReader {
       }
     }
     this.#position = undefined;
-    // Somebody may have come while the last read was under way; it then got the position of a reader that has ended.
+    // A listener may have joined during the last read; it then got the position of a reader that has ended.
     if (this.#isWanted()) {
       this.#position = Promise.resolve(position);
       void this.#run(position);

@@ -50,8 +50,8 @@ export function parseJobEventEntry([id, fields]: [string, string[]]): JobEventEn
   return { id, subject: fields[1] ?? '', events: JSON.parse(fields[3] ?? '[]') as JobEvent[] };
 }
 
-// The order of the ids of a Redis stream. As in a range, an id without a sequence stands for the whole millisecond, and `+`
-// for the end.
+// Compares ids of a Redis stream. As in a range, an id without a sequence stands for the whole millisecond, and `+` for the
+// end.
 
 /** Whether `a` comes before `b`, by time, then by sequence; a missing sequence is the first. */
 export function isBefore(a: string, b: string): boolean {
@@ -60,7 +60,7 @@ export function isBefore(a: string, b: string): boolean {
   return aTime === bTime ? aSequence < bSequence : aTime < bTime;
 }
 
-/** Whether `id` comes after the last that a range up to `end` takes in. */
+/** Whether `id` comes after the last id of a range up to `end`. */
 export function isAfterEnd(id: string, end: string): boolean {
   if (end === '+') return false;
   const [time, sequence] = partsOf(id, 0);

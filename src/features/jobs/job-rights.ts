@@ -1,6 +1,7 @@
 /**
- * Who may see and cancel which job, in one place. A job on a portfolio tells of private books: an API key needs for it what it
- * needs for the portfolio itself, and an admin who is not the owner learns how it goes and can end it, but not what came of it.
+ * Who may see and cancel which job, in one place. A job on a portfolio reveals private books: an API key needs the same scopes
+ * for it as for the portfolio itself, and an admin who is not the owner can see its progress and cancel it, but not see its
+ * result.
  */
 import {
   isPortfolioJob,
@@ -14,16 +15,16 @@ import type { Scope } from '../../domain/scopes.ts';
 import { NotFoundError } from '../../domain/errors.ts';
 import { allowed } from '../../platform/http/admission.ts';
 
-/** Finds or cancels a job of the viewer, or of anybody where it is an admin. @throws {NotFoundError} there is none. */
+/** Finds or cancels a job of the viewer, or any job if the viewer is an admin. @throws {NotFoundError} there is none. */
 type ByViewer = (id: string, viewer: Viewer) => Promise<JobRecord>;
 
-/** What a key needs to see any job at all. */
+/** Scopes of which a key needs one to see any job at all. */
 export const seeJobs = ['jobs:write', 'portfolio:read'] as const satisfies readonly Scope[];
 
-/** What a key needs to cancel any job at all. */
+/** Scopes of which a key needs one to cancel any job at all. */
 export const cancelJobs = ['jobs:write', 'portfolio:write'] as const satisfies readonly Scope[];
 
-/** What a key needs for jobs that are on no portfolio. */
+/** The scope that a key needs for jobs that concern no portfolio. */
 const onRequests = 'jobs:write';
 
 function has({ scopes }: Principal, scope: Scope): boolean {
@@ -34,7 +35,7 @@ function maySee(viewer: Principal, name: string): boolean {
   return has(viewer, isPortfolioJob(name) ? 'portfolio:read' : onRequests);
 }
 
-/** Names of the jobs that the viewer may see; undefined when it is all of them. */
+/** Names of the jobs that the viewer may see; undefined for all. */
 export function namesSeenBy(viewer: Principal): readonly ClientJobName[] | undefined {
   const [requests, portfolios] = [has(viewer, onRequests), has(viewer, 'portfolio:read')];
   if (requests && portfolios) return undefined;
@@ -56,8 +57,8 @@ export async function jobSeenBy(
 }
 
 /**
- * A job whose events the viewer may follow: they tell what it failed of.
- * @throws {NotFoundError} as {@link jobSeenBy}; an admin does not follow jobs on portfolios of others.
+ * A job whose events the viewer may follow; they include the reason of a failure.
+ * @throws {NotFoundError} as {@link jobSeenBy}; an admin may not follow other users' jobs on portfolios.
  */
 export async function jobFollowedBy(
   viewer: Principal,
@@ -93,7 +94,7 @@ function mayKnowAll({ userId }: Principal, job: JobRecord): boolean {
   return job.userId === userId || !isPortfolioJob(job.name);
 }
 
-/** Name, state, progress and times; of an error its code, because its text may quote the books. */
+/** Name, state, progress and times; only the code of an error, because its text may quote the books. */
 function concealed(job: JobRecord): JobRecord {
   const error = job.error && { code: job.error.code, message: 'Details are shown only to the owner' };
   return { ...job, error, resultJson: null, resolvedJson: null };

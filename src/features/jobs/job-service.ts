@@ -44,39 +44,39 @@ import { jobFollowedBy, seeJobs } from './job-rights.ts';
 import { createJobStreams } from './job-streams.ts';
 import { createJobQueries, type JobQueries } from './queries/jobs.ts';
 
-/** Data of a client job without what the desk adds. */
+/** Data of a client job without what the service adds. */
 export type Submission<N extends ClientJobName> = Omit<JobData<N>, 'workKey' | 'requester'>;
 
 export interface SubmitRequest<N extends ClientJobName = ClientJobName> {
   readonly userId: string;
-  /** The API key that it came with. */
+  /** The API key of the submission. */
   readonly keyId?: string | undefined;
   readonly name: N;
   readonly submission: Submission<N>;
   /** Number of assets whose settling counts as progress. */
   readonly total: number;
-  /** What the symbols of the request were taken for: to be shown with the job, and no part of its work. */
+  /** The assets that the symbols of the request were resolved to: shown with the job, but not part of its work. */
   readonly resolved?: readonly ResolvedSymbol[] | undefined;
-  /** Where its end is to be told, and no part of its work. */
+  /** URL that is notified when the job ends; not part of its work. */
   readonly callbackUrl?: string | undefined;
   /** From the `Idempotency-Key` header. */
   readonly idempotency?:
     { readonly key: string; readonly route: string; readonly bodyHash: string } | undefined;
 }
 
-/** Where handlers submit, read and cancel client jobs. Accepted means: the row is committed in Postgres. */
+/** The operations with which handlers submit, read and cancel client jobs. Accepted means: the row is committed in Postgres. */
 export interface JobDesk {
   /**
-   * Stores the job and adds it to its queue. Once stored it will end, whether or not the add reached Redis.
-   * With a known idempotency key and the same body, the job that exists is returned.
+   * Stores the job and adds it to its queue. Once stored, it will end, whether or not the add reached Redis. With a known
+   * idempotency key and the same body, the existing job is returned.
    * @throws {IdempotencyMismatchError} same key, other body.
    * @throws {RateLimitedError} the user has too many unfinished jobs, or too many on portfolios.
    * @throws {UnavailableError} Postgres is down or the backlog is full; nothing was accepted.
    */
   submit<N extends ClientJobName>(request: SubmitRequest<N>): Promise<JobRecord>;
   /**
-   * The user's own job of the same work: one that has completed and whose result is kept (of computed performance only), else
-   * one that has not ended. Undefined when there is none.
+   * The user's own job of the same work: a completed one whose result is stored (only for computed performance), else an
+   * unfinished one. Undefined when there is none.
    */
   sameWork<N extends ClientJobName>(
     userId: string,
@@ -94,28 +94,28 @@ export interface JobDesk {
     names?: readonly ClientJobName[] | undefined;
   }): Promise<{ readonly jobs: readonly JobRecord[]; readonly total: number }>;
   /**
-   * Cancels a job that has not ended; one that has ended is returned as it is. Others who share its run keep theirs.
+   * Cancels an unfinished job; one that has ended is returned unchanged. Other jobs that share its run are not cancelled.
    * @throws {NotFoundError} it does not exist or is not the viewer's.
    */
   cancel(id: string, viewer: Viewer): Promise<JobRecord>;
-  /** Waits until the job has ended, `waitMs` at most, and returns it as it is then. */
+  /** Waits until the job has ended, `waitMs` at most, and returns its state at that time. */
   waitForEnd(job: JobRecord, waitMs: number, signal?: AbortSignal): Promise<JobRecord>;
   /** Seconds until the job is expected to end, from the demand ahead of it and the budget; null when not known. */
   etaSeconds(job: JobRecord): Promise<number | null>;
 }
 
-/** Longest wait (ms) for the event reader before a job's row is looked at. */
+/** Longest wait (ms) for the event reader before a job's row is read. */
 const subscribeDeadlineMs = 500;
-/** Longest wait (ms) for what a forecast is made of. */
+/** Longest wait (ms) for the inputs of a forecast. */
 const forecastDeadlineMs = 300;
-/** More jobs than this that wait for their turn make a forecast worthless. */
+/** With more waiting jobs than this, a forecast is useless. */
 const forecastableJobs = 100;
-/** Assets that one upstream call brings; for forecasts. */
+/** Assets that one upstream call fetches; for forecasts. */
 const assetsPerCall = 250;
 
 export type JobService = ReturnType<typeof createJobService>;
 
-/** Opens what API processes need of client jobs. Workers run them (workers/processors/jobs). */
+/** Opens the job service of API processes. Workers run the jobs (workers/processors/jobs). */
 export function createJobService(
   platform: Platform,
   {
@@ -126,12 +126,12 @@ export function createJobService(
     budget,
   }: {
     readonly access: Pick<AccountService, 'usage'>;
-    /** Tells the ends of jobs. */
+    /** Sends webhooks when jobs end. */
     readonly webhooks: Pick<WebhookService, 'kick'>;
     readonly realtime: Pick<Realtime, 'open' | 'registerTopic'>;
     /** Number of assets of a currency that wait for an upstream call. */
     readonly wantedAssets: (currency: string) => Promise<number>;
-    /** What the upstream budget allows. */
+    /** The state of the upstream budget. */
     readonly budget: () => Promise<Parameters<typeof etaSeconds>[2]>;
   },
 ) {
@@ -169,17 +169,17 @@ export function createJobService(
       const subscription = reader.subscribe([workSubject(job.workKey), jobSubject(job.id)], (entry) => {
         if (entry.events.some(({ type }) => isLastEvent(type))) onEnd();
       });
-      // Without Redis there are no events, and the row is looked at all the same.
+      // Without Redis there are no events, but the row is polled all the same.
       await withDeadline(subscription.ready, subscribeDeadlineMs, 'subscribing').catch(() => undefined);
       return () => subscription.close();
     },
     async forecast(currency) {
       const asked = Promise.all([wantedAssets(currency), budget(), queues.counts('requests')]);
-      // Without Redis there is no forecast, and the job is accepted all the same.
+      // Without Redis there is no forecast, but the job is accepted all the same.
       const answer = await withDeadline(asked, forecastDeadlineMs, 'a forecast').catch(() => undefined);
       if (answer === undefined) return null;
       const [wanted, allowed, { waiting = 0, prioritized = 0 }] = answer;
-      // What jobs want that have not had their turn is not known yet.
+      // The demand of jobs that have not started yet is not known.
       return waiting + prioritized > forecastableJobs ? null : etaSeconds(wanted, assetsPerCall, allowed);
     },
   });
@@ -197,7 +197,7 @@ export function createJobService(
   shutdown.add('accept', 'rows of followed jobs', () => streams.close());
   return {
     desk,
-    /** The events of jobs as they happen. */
+    /** Streams of job events. */
     streams,
     /** Number of jobs by their state. @throws {UnavailableError} Postgres does not answer. */
     countByState: () => jobs.countByState(),
@@ -212,8 +212,8 @@ export function workKeyOf<N extends ClientJobName>(name: N, submission: Submissi
 }
 
 /**
- * The order of a submission is what makes it safe: first the row is committed, then the job is added. From the commit on the
- * answer is 202; if the add fails, or Redis forgets it, the reconciler adds it again from the row.
+ * The order of a submission makes it safe: first the row is committed, then the job is added. After the commit the response is
+ * 202; if the add fails, or Redis forgets it, the reconciler adds it again from the row.
  */
 interface JobDeskDeps {
   readonly jobs: JobQueries;
@@ -225,13 +225,15 @@ interface JobDeskDeps {
   readonly backlogPerUser: number;
   /** Unfinished jobs on portfolios that one user may have. */
   readonly portfolioJobsPerUser: number;
-  /** Told of every job that was accepted, repetitions by an idempotency key left out. Must not throw. */
+  /** Called for every accepted job, except for repetitions by an idempotency key. Must not throw. */
   readonly onAccepted: (who: Requester) => void;
   /** Tells workers that nobody waits for a run any more. */
   readonly abandon: (workKey: string) => Promise<void>;
   /** Tells streams that one job was cancelled. */
   readonly announceCancel: (jobId: string) => Promise<void>;
-  /** Calls `onEnd` when an event says that the job has ended, from the moment it resolves; returns how to stop. */
+  /**
+   * Calls `onEnd` when an event says that the job has ended, from the moment it resolves; returns a function that stops this.
+   */
   readonly onJobEnd: (job: JobRecord, onEnd: () => void) => Promise<() => void>;
   /** Aborts when the process is about to end; waiting requests are then answered with the job as it is. */
   readonly draining?: AbortSignal;
@@ -242,10 +244,10 @@ interface JobDeskDeps {
 /** The count of open rows is read at most this often (ms); submissions of this process in between are added to it. */
 const backlogAgeMs = 1_000;
 
-/** Events may be lost with Redis; the row is the truth and is looked at this often (ms) while somebody waits. */
+/** Events may be lost with Redis, so while somebody waits the row is polled this often (ms). */
 const lookAtRowMs = 1_000;
 
-/** A forecast is shared by all who ask within this time (ms): it is an estimate in whole seconds. */
+/** A forecast is shared by all callers within this time (ms): it is an estimate in whole seconds. */
 const forecastAgeMs = 250;
 const maxForecasts = 100;
 
@@ -270,14 +272,14 @@ class PostgresJobDesk implements JobDesk {
       count: (userId) => jobs.countOpenOfNames(userId, portfolioJobNames),
       limit: portfolioJobsPerUser,
     });
-    // Everybody who waits listens to it: thousands are no leak.
+    // Every waiting request listens to it: thousands are not a leak.
     if (deps.draining !== undefined) setMaxListeners(0, deps.draining);
   }
 
   async submit<N extends ClientJobName>(request: SubmitRequest<N>): Promise<JobRecord> {
     const workKey = workKeyOf(request.name, request.submission);
     await orUnavailable(this.#refuseAtLimit());
-    // Where it is among the user's jobs on portfolios; any other job has no place to give back.
+    // The position among the user's jobs on portfolios; other jobs reserve nothing.
     const place = isPortfolioJob(request.name)
       ? await orUnavailable(this.#portfolioBacklog.take(request.userId))
       : { ahead: 0, settle: () => undefined };
@@ -409,7 +411,7 @@ class PostgresJobDesk implements JobDesk {
     }
   }
 
-  /** Announcements are a courtesy: without Redis the row still says what happened. */
+  /** Publishing is best effort: without Redis the row still has the state. */
   async #tell(announce: () => Promise<void>): Promise<void> {
     try {
       await announce();
@@ -419,7 +421,7 @@ class PostgresJobDesk implements JobDesk {
   }
 }
 
-/** A token outlives its account: the row then refers to nobody. */
+/** A token outlives its account: then the row refers to an unknown user. */
 async function orUnknownUser<T>(insert: Promise<T>): Promise<T> {
   try {
     return await insert;

@@ -28,31 +28,31 @@ export interface JobStreamRequest {
   /** Where the events go: an SSE stream, or a part of a WebSocket. */
   readonly sink: {
     write(frame: Frame): void;
-    /** Nothing follows. */
+    /** Called when nothing follows. */
     complete(): void;
   };
   readonly job: JobRecord;
   readonly lastEventId: string | undefined;
 }
 
-/** Events may be stamped by another machine's clock than the row. */
+/** Events may have timestamps of another machine's clock than the row. */
 const clockSlackMs = 5_000;
 
 /** The row of a job ends before its last event is published, by at most this time (ms) while Redis answers. */
 const longestEndDelayMs = 1_000;
 
-/** A client comes back after this long (ms) if it is cut off. */
+/** A client reconnects after this time (ms) if it is cut off. */
 const retryMs = 3_000;
 
 const lastEventIdPattern = /^(\d{1,15}-\d{1,10})\.(\d{1,6})(?:\.end)?$/;
 const endMark = '.end';
 
-/** Whether this is the id of the event after which nothing follows, so that a client that has it need not come back. */
+/** Whether this is the id of a job's last event, so that a client that has it need not reconnect. */
 export function isEndOfJob(lastEventId: string | undefined): boolean {
   return lastEventId?.endsWith(endMark) ?? false;
 }
 
-/** What a client is sent before the live events. */
+/** What a client gets before the live events. */
 interface Replay {
   readonly entries: readonly JobEventEntry[];
   readonly recovered: boolean;
@@ -68,16 +68,16 @@ export class JobStream {
   #subscription: JobEventSubscription | undefined;
   #live = false;
   #done = false;
-  /** Called when the last event has come among what is held back, or never will. */
+  /** Called when the last event is among those held back, or will never come. */
   #onEndHeld: (() => void) | undefined;
 
   constructor(request: JobStreamRequest) {
     this.#request = request;
   }
 
-  /** Sends what there is, then what comes. Rejects when the history cannot be read. */
+  /** Sends missed events, then live ones. Rejects when the history cannot be read. */
   async run(): Promise<void> {
-    // Ended before it began, as while the process drains; a subscription would outlive it.
+    // Ended before it started, as while the process drains; a subscription would outlive it.
     if (this.#done) return;
     const { reader, job } = this.#request;
     this.#subscription = reader.subscribe([workSubject(job.workKey), jobSubject(job.id)], (entry) =>
@@ -89,7 +89,7 @@ export class JobStream {
     if (!recovered) this.#sendReset();
     for (const entry of [...entries, ...this.#held]) this.#sendEntry(entry);
     this.#live = true;
-    // Ended, and its end is no longer (or not yet) in the history: the row says it all.
+    // Ended, and its end is no longer (or not yet) in the history: the row has everything.
     if (isFinal(job.state)) this.endWith(job);
   }
 
@@ -97,7 +97,7 @@ export class JobStream {
     return this.#request.job.id;
   }
 
-  /** Tells the end from the job's row, where no event has told it. */
+  /** Reports the end from the job's row, if no event has reported it. */
   endWith(job: JobRecord): void {
     if (this.#done || !this.#live) return;
     const data = {
@@ -125,21 +125,21 @@ export class JobStream {
     if (this.#endsJob(entry)) this.#onEndHeld?.();
   }
 
-  /** What the client has not seen yet, and whether that is all of it. */
+  /** The events that the client has not seen yet, and whether they are complete. */
   async #replayable(): Promise<Replay> {
     const { job, lastEventId } = this.#request;
     const from = String(job.createdAt.getTime() - clockSlackMs);
     if (lastEventId === undefined) return await this.#fromBeginning(from);
     const [, entryId = '', index = ''] = lastEventIdPattern.exec(lastEventId) ?? [];
-    // Nothing was told of the job before there was one.
+    // There are no events from before the job was created.
     if (entryId === '' || isBefore(entryId, from)) return nothingKept;
     return await this.#fromSeen({ entryId, index: Number(index) });
   }
 
   async #fromSeen(seen: { readonly entryId: string; readonly index: number }): Promise<Replay> {
     const entries = await this.#history(seen.entryId);
-    // Entries go in the order of their ids: while that of the last seen event is kept, all that followed it is. One that is
-    // not there was trimmed, lost with Redis, or never ours.
+    // Entries are ordered by id: while the last seen event is stored, all later ones are. One that is not there was trimmed, lost
+    // with Redis, or never ours.
     const [lastSeen] = entries;
     if (lastSeen?.id !== seen.entryId || seen.index >= lastSeen.events.length) return nothingKept;
     this.#seen = seen;
@@ -157,7 +157,7 @@ export class JobStream {
     return { entries: entries.filter((entry) => this.#endsJob(entry)), recovered: false };
   }
 
-  /** Entries that are kept from this id on; of a job that has just ended, those held back have its end if anything has. */
+  /** Stored entries from this id on; for a job that has just ended, those held back may contain its end. */
   async #history(from: string): Promise<readonly JobEventEntry[]> {
     const { reader, job, clock } = this.#request;
     const to = job.finishedAt === null ? '+' : String(job.finishedAt.getTime() + clockSlackMs);
@@ -172,8 +172,8 @@ export class JobStream {
   }
 
   /**
-   * An earlier run of the same work ended other jobs: what came before that end is not about this one. A later run may have
-   * ended others too, after this job had ended, and takes nothing from it.
+   * An earlier run of the same work ended other jobs: events before that end are not about this one. A later run may have ended
+   * others after this job, which does not matter.
    */
   #ofThisJob(entries: readonly JobEventEntry[]): readonly JobEventEntry[] {
     const ownEnd = entries.findIndex((entry) => this.#endsJob(entry));
@@ -182,13 +182,13 @@ export class JobStream {
     return entries.slice(foreignEnd + 1);
   }
 
-  /** Whether these are all events of the job, as far as that can be told. */
+  /** Whether these are all events of the job, as far as can be known. */
   async #isWhole(entries: readonly JobEventEntry[], from: string): Promise<boolean> {
     const { reader, job } = this.#request;
     if (this.#lacksEnd(entries)) return false;
     const coins = entries.flatMap(({ events }) => events).filter(({ type }) => type === 'job.coin');
     if (coins.length >= job.done) return true;
-    // Some may have been told before the job joined its run. But then what came before them is kept as well.
+    // Some may have been published before the job joined its run. But then what came before them is stored as well.
     const oldest = await reader.oldestId();
     return oldest !== undefined && isBefore(oldest, from);
   }

@@ -13,13 +13,13 @@ import type { WsStream } from '../../platform/realtime/ws-stream.ts';
 import type { JobEventReader } from './job-event-reader.ts';
 import { isEndOfJob, JobStream, type JobStreamRequest } from './job-stream-session.ts';
 
-/** Rows of followed jobs are looked at this often (ms): the event that ends a stream is lost when Redis loses its data. */
+/** Rows of followed jobs are polled this often (ms): the event that ends a stream is lost when Redis loses its data. */
 const lookAtRowsMs = 15_000;
 /** Most jobs that one connection may follow. */
 const mostJobs = 100;
 const longestEventId = 64;
 
-/** Follows a job from an event on, or from its beginning; `onFault`: the events cannot be read, and nothing follows. */
+/** Follows a job from an event on, or from its start; `onFault`: the events cannot be read, and nothing follows. */
 type Follow = (
   request: Pick<JobStreamRequest, 'job' | 'lastEventId' | 'sink'> & { readonly onFault: () => void },
 ) => () => void;
@@ -39,7 +39,7 @@ export function createJobStreams({
   readonly reader: JobEventReader;
   readonly clock: Clock;
   readonly log: Logger;
-  /** Those of the jobs that have ended. */
+  /** Returns those of the jobs that have ended. */
   readonly findEnded: (jobIds: readonly string[]) => Promise<readonly JobRecord[]>;
   /** Rejects with an {@link AppError} when the viewer may not follow it, or there is no such job. */
   readonly findJob: (viewer: Principal, jobId: string) => Promise<JobRecord>;
@@ -83,7 +83,7 @@ export function createJobStreams({
     item: jobId,
     fields: {
       subscribe: {
-        /** By job: the last event that the client has seen of it. */
+        /** By job: the last event that the client has seen. */
         last_event_ids: z
           .record(jobId, z.string().max(longestEventId, `must be at most ${longestEventId} characters`))
           .optional(),
@@ -95,9 +95,9 @@ export function createJobStreams({
 
   return {
     /**
-     * Takes the response over: `hello`, what was missed, then live events until the job has ended or the client goes away.
-     * Returns as soon as the head is written.
-     * A client that comes back after the last event gets 204, which ends its EventSource.
+     * Takes over the response: `hello`, missed events, then live events until the job has ended or the client disconnects.
+     * Returns as soon as the headers are written. A client that returns after the last event gets 204, which ends its
+     * EventSource.
      */
     open(asked: SseRequest & { readonly job: JobRecord }): void {
       const { job, lastEventId } = asked;
@@ -114,7 +114,7 @@ export function createJobStreams({
       stream.onClose(follow({ job, lastEventId, sink, onFault: () => stream.end('fault') }));
     },
 
-    /** Looks at rows no more. The streams themselves are ended with all others. */
+    /** Stops polling rows. The streams themselves are ended with all others. */
     close(): void {
       clearInterval(looking);
     },
@@ -153,7 +153,7 @@ class FollowedJobs implements TopicSession<{
     return {
       fresh: fresh.length,
       admit: async () => {
-        // One after the other: a connection gets no more of the database than that.
+        // One after the other, so that one connection does not load the database more than that.
         for (const id of fresh) found.push(await this.#findJob(this.#stream.client.viewer, id));
       },
       begin: () => {

@@ -2,7 +2,7 @@ import type { ApiModule } from '../../platform/http/api-module.ts';
 import type { JobService } from './job-service.ts';
 import { jobRoutes } from './routes.ts';
 
-/** Jobs of clients, their streams, and how many there are. */
+/** The module of client jobs, their streams, and their metrics. */
 export function createJobsModule(
   _platform: unknown,
   services: Parameters<typeof jobRoutes>[0] & { readonly jobs: Pick<JobService, 'countByState'> },

@@ -26,7 +26,7 @@ const uuid = z.uuid();
 
 /**
  * The id in a job's path.
- * @throws {NotFoundError} it is no UUID, so there is no such job.
+ * @throws {NotFoundError} it is not a UUID, so there is no such job.
  */
 function jobIdOf({ id }: z.output<typeof jobPath>): string {
   if (!uuid.safeParse(id).success) throw new NotFoundError('Job not found', 'job_not_found');
@@ -44,7 +44,7 @@ const kinds =
   'For jobs on portfolios an API key needs `portfolio:read` (to cancel them: `portfolio:write`), for all others `jobs:write`.';
 const unavailable = 'Database unavailable; see Retry-After';
 
-/** Listing, polling, cancelling and following jobs. */
+/** Routes to list, poll, cancel and follow jobs. */
 export function jobRoutes(deps: JobDeps): Route[] {
   return [list(deps), poll(deps), cancel(deps), follow(deps)];
 }

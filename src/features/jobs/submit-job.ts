@@ -1,6 +1,6 @@
 /**
- * Submission of a job by a route. Accepted means 202 with a job to poll; a client that would rather wait says so by `timeout`
- * or `Prefer: wait`, and gets the result itself if it is there in time, and the 202 of an ordinary submission if it is not.
+ * Submission of a job by a route. Accepted means 202 with a job to poll; a client that would rather wait uses `timeout` or
+ * `Prefer: wait`, and gets the result itself if it is ready in time, and otherwise the usual 202.
  */
 import { z } from 'zod';
 import type { Principal } from '../../domain/principal.ts';
@@ -32,7 +32,7 @@ export interface SubmitDeps {
   readonly webhooks: { readonly targets: Pick<WebhookService['targets'], 'checked'> };
 }
 
-/** Headers and answers of every route that submits a job, for the description of the API. */
+/** Headers and responses of every route that submits a job, for the API description. */
 export const submissionDescribed = {
   headers: {
     'Idempotency-Key':
@@ -51,7 +51,7 @@ export const submissionDescribed = {
 
 /**
  * Submits a job and answers the request.
- * @throws {AppError} what the desk of jobs throws; with `Prefer: wait`, also that the job failed or was cancelled.
+ * @throws {AppError} the errors of the job service; with `Prefer: wait`, also if the job failed or was cancelled.
  */
 export async function submitJob<N extends ClientJobName>(
   ctx: ApiContext,
@@ -64,15 +64,15 @@ export async function submitJob<N extends ClientJobName>(
     onAccepted,
   }: {
     readonly viewer: Principal;
-    /** As it stands in the idempotency record; with the ids of the path, where what is asked for depends on them. */
+    /** The route in the idempotency record; includes the ids of the path if the request depends on them. */
     readonly route: string;
     readonly body: { readonly timeout?: number | undefined; readonly callback_url?: string | undefined };
     readonly request: Pick<SubmitRequest<N>, 'name' | 'submission' | 'total' | 'resolved'>;
-    /** Told of the job before the answer: with an idempotency key it may be an earlier one. Must not throw. */
+    /** Called with the job before the response: with an idempotency key it may be an earlier one. Must not throw. */
     readonly onAccepted?: (job: JobRecord) => void;
   },
 ): Promise<void> {
-  // How long a client waits is no part of what it asks for: a repetition may wait longer.
+  // How long a client waits is not part of the request: a repetition may wait longer.
   const { timeout, ...asked } = body;
   const { callback_url: callback } = asked;
   const callbackUrl = callback === undefined ? undefined : webhooks.targets.checked(callback, 'callback_url');
@@ -98,7 +98,10 @@ export async function submitJob<N extends ClientJobName>(
   else await answerAccepted(ctx, desk, job);
 }
 
-/** Waits until the job has ended, the time is up, or the client is gone; returns the job as it is then, with its result. */
+/**
+ * Waits until the job has ended, the time is up, or the client has disconnected; returns the job as it is then, with its
+ * result.
+ */
 export async function waitForEnd(
   ctx: ApiContext,
   desk: JobDesk,
@@ -116,23 +119,25 @@ export async function waitForEnd(
   }
 }
 
-/** 202 with the job, and when to look again. */
+/** 202 with the job, and the time after which to poll. */
 export async function answerAccepted(ctx: ApiContext, desk: JobDesk, job: JobRecord): Promise<void> {
   const etaSeconds = isFinal(job.state) ? null : await desk.etaSeconds(job);
   ctx.set('Retry-After', String(pollAfterSeconds(job, etaSeconds) ?? 0));
   answerJson(ctx, 202, envelopeOf('Job accepted', jobJson(job, etaSeconds)));
 }
 
-/** A client that waits wants the result: a job that has none is an error to it. The job itself stays readable at Location. */
+/**
+ * A client that waits wants the result, so a job without one is an error to it. The job itself can still be read at Location.
+ */
 function answerEnded(ctx: ApiContext, job: JobRecord): void {
   confirmCompleted(job);
   answerJson(ctx, 200, envelopeOf('Done', resultJsonOf(job)));
 }
 
 /**
- * That a job which has ended has a result.
- * @throws {ConflictError} (`job_cancelled`) it was cancelled. @throws {AppError} with the job's own error: it
- * failed, by a fault of what was asked (422) or of ours (502).
+ * Throws unless an ended job has a result.
+ * @throws {ConflictError} (`job_cancelled`) it was cancelled. @throws {AppError} with the job's own error: it failed because of
+ * the request (422) or by our own fault (502).
  */
 export function confirmCompleted(job: JobRecord): void {
   if (job.state === 'cancelled') throw new ConflictError('The job was cancelled', 'job_cancelled');

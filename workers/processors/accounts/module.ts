@@ -6,10 +6,10 @@ import { createMailer } from '../../../src/platform/mail/mailer.ts';
 import type { Platform } from '../../../src/platform/platform.ts';
 import type { WorkerModule } from '../../runtime/processor.ts';
 
-/** Life of a mailed token. */
+/** Lifetime of a mailed token. */
 const expiresInSeconds = 30 * 60;
 
-/** What accounts give workers: mail, and the deletion of what is past its time. Without a mail server nothing is queued. */
+/** Processors of accounts: mail, and the deletion of what is past its retention. Without a mail server nothing is queued. */
 export function createAccountsProcessors({
   config,
   knex,
@@ -28,7 +28,7 @@ export function createAccountsProcessors({
             const account = await users.findByEmail(email);
             if (account === undefined) return { sent: false };
             const token = newSecret('reset');
-            // Stored before it is sent: a mail that comes twice has two good tokens, while one that is not good helps nobody.
+            // Stored before it is sent: a mail that arrives twice has two valid tokens, while an invalid one would help nobody.
             await users.storeReset({
               userId: account.id,
               hash: hashOfSecret(token),
@@ -49,7 +49,7 @@ export function createAccountsProcessors({
   } satisfies WorkerModule;
 }
 
-/** Without `publicUrl`, the root of this deployment as its users see it, the mail names the call instead of a link. */
+/** Without `publicUrl`, the public root URL of this deployment, the mail names the API call instead of a link. */
 function textOf(username: string, token: string, publicUrl: string | undefined): string {
   const way =
     publicUrl === undefined
@@ -60,7 +60,7 @@ function textOf(username: string, token: string, publicUrl: string | undefined):
           '',
           'Send it to POST /api/v1/auth/password/reset as {"token": "…", "password": "…"}.',
         ]
-      : // Behind a #, which browsers neither send to servers nor on to other sites.
+      : // After a #, which browsers send neither to servers nor to other sites.
         ['Choose a new password here:', '', `${publicUrl.replace(/\/+$/, '')}/reset#${token}`];
   return [
     `Hello ${username},`,

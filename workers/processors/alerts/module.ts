@@ -10,8 +10,8 @@ import type { Platform } from '../../../src/platform/platform.ts';
 import type { WorkerModule } from '../../runtime/processor.ts';
 
 /**
- * Evaluates alerts in the processes that deliver the webhooks which they cause. Any number of processes may: each alert fires once
- * all the same.
+ * Evaluates alerts in the processes that also deliver their webhooks. Any number of processes may do so: each alert still fires
+ * once.
  */
 export function createAlertsProcessors(
   { knex, redis, subscriber, keys, clock, log, shutdown }: Platform,

@@ -4,10 +4,10 @@ import type { WorkerModule } from '../../runtime/processor.ts';
 import type { RefreshDeps } from '../upstream/refresh-outcome.ts';
 import { refreshDocument } from './refresh-document.ts';
 
-/** What documents of CoinGecko give workers: the job that fetches one. */
+/** Processors of CoinGecko documents: the job that fetches one. */
 export function createCoinGeckoApiProcessors(
   platform: Platform,
-  /** Opened where `refresh` is served. */
+  /** Opened if `refresh` is served. */
   sources: () => Pick<RefreshDeps, 'provider' | 'gate' | 'demand' | 'charge'>,
 ) {
   const { clock, log, config } = platform;

@@ -25,12 +25,12 @@ interface Deps extends Pick<
   readonly documentNews: Pick<Channel<string>, 'publish'>;
 }
 
-/** Longer than a call and its retries may take (ms); when its holder dies, another may try after this. */
+/** Longer than a call and its retries may take (ms); when its holder dies, another may try after this time. */
 const leaseMs = 30_000;
 const unavailableMs = 10_000;
-/** How long a refusal (key, plan) is remembered (ms): it will not heal by itself. */
+/** How long a refusal (key, plan) is remembered (ms): it will not go away by itself. */
 const rejectedMs = 60_000;
-/** The past that a source does not reach to only gets further away. */
+/** How long "too old" is remembered (ms): it will not change, because the past only gets further away. */
 const outOfReachMs = 3_600_000;
 
 /** `document.refresh`: one call for one document, charged to the first one who asked. */
@@ -44,7 +44,7 @@ export async function refreshDocument(
   const { document, failure } = await documents.read(path);
   const isFresh = document !== undefined && clock.now() - document.receivedAt < freshMs;
   if (isFresh || (failure !== undefined && failure.until > clock.now())) return { fetched: false };
-  // The job may run a second time while the first still calls, when its lock was lost.
+  // The job may run a second time while the first call is still running, when its lock was lost.
   if (!(await documents.lease(path, leaseMs))) return { fetched: false };
   const fetched = await outcomeOf(fetchDocument(deps, job, context));
   if ('json' in fetched) await documents.write(path, { json: fetched.json, receivedAt: clock.now() });
@@ -65,7 +65,7 @@ export async function refreshDocument(
   return { fetched: true };
 }
 
-/** Only what the provider says is remembered: when the cache cannot be written, the job fails and is tried again. */
+/** Only the provider's answer is remembered: when the cache cannot be written, the job fails and is retried. */
 async function outcomeOf(fetching: Promise<string>): Promise<{ json: string } | { error: unknown }> {
   try {
     return { json: await fetching };
@@ -96,7 +96,7 @@ async function fetchDocument(
       if (who !== undefined) charge(who, 1);
       return json;
     } catch (error) {
-      // A call that failed has burned the budget like any other.
+      // A failed call has used the budget like any other.
       if (who !== undefined && !wasNeverSent(error)) charge(who, 1);
       throw error;
     }

@@ -21,19 +21,21 @@ import { takeTurn } from '../upstream/non-batch-slot.ts';
 import type { RefreshDeps } from '../upstream/refresh-outcome.ts';
 import { callChain, waitOf } from '../upstream/upstream-call.ts';
 
-/** The price sources, and how calls to them are spent. */
+/** The price sources, and how calls are made to them. */
 export type BackfillSources = Pick<RefreshDeps, 'chain' | 'demand' | 'charge'>;
 type Deps = BackfillSources &
   Pick<RefreshDeps, 'clock' | 'log'> &
   Pick<HistoryService, 'candles' | 'partitions' | 'asks'>;
 type Job = JobData<'history.backfill'>;
 
-/** Where a provider has nothing, it is asked again after this time (ms). */
+/** If a provider has nothing, it is asked again after this time (ms). */
 const answeredMs = 30 * dayMs;
-/** Intervals at the end of what was asked for that the provider may still get, and the longest time (ms) they are not asked for again. */
+/**
+ * Intervals at the end of the range that the provider may still get, and the longest time (ms) until they are requested again.
+ */
 const lateIntervals = 2;
 const longestRecentMs = 3_600_000;
-/** How long a failure keeps others from trying (ms), by what it was. */
+/** How long a failure keeps others from trying (ms), by its kind. */
 const unansweredMs: Readonly<Record<Exclude<AskOutcome, 'answered'>, number>> = {
   failed: 30_000,
   refused: 3_600_000,
@@ -58,7 +60,7 @@ export async function backfillHistory(
     if (found === unknown) {
       await note(deps, job, { ...job, outcome: 'unknown' });
     } else if (isCoarser(timesOf(found), job.granularity)) {
-      // Days stored as hours would be taken for all that there is, for weeks.
+      // Hourly points stored as daily ones would be taken for complete, for weeks.
       const { source, points } = found;
       deps.log.warn(
         { asset: job.assetId, source, points: points.length },
@@ -71,10 +73,10 @@ export async function backfillHistory(
   } catch (error) {
     const waitMs = waitOf(error);
     if (waitMs !== undefined) throw new PutBack('no budget', waitMs);
-    // What did not come from a provider is no word of one: another attempt, here or elsewhere.
+    // A failure on our side says nothing about the provider: it may be tried again, here or elsewhere.
     if (!(error instanceof ProviderError) || context.waitSignal.aborted) throw error;
     deps.log.warn({ asset: job.assetId, reason: messageOf(error) }, 'the price source returned no history');
-    // Where no source reaches back to, none reaches further.
+    // If no source has data that old, it has nothing older either.
     const isOutOfReach = error instanceof NoProviderError || error instanceof ProviderRangeError;
     const from = isOutOfReach ? 0 : job.from;
     await note(deps, job, { from, to: job.to, outcome: outcomeOf(error) });
@@ -82,13 +84,13 @@ export async function backfillHistory(
   return { points: 0 };
 }
 
-/** What a provider is asked for of a piece: five minutes are to be had of the last day only, before that they would be hours. */
+/** The range to request from a provider: five-minute points exist only for the last day; before that they would be hourly. */
 function spanOf({ granularity, from, to }: Job, now: number): HistorySpan {
   if (granularity === '5m') return { granularity, from: Math.max(from, now - fineReachMs), to: now };
   return { granularity, from, to: Math.min(to, now) };
 }
 
-/** Whether a source prices in a currency and reaches back to a moment. */
+/** Whether a source has prices in a currency and at a given time. */
 function canTell(
   provider: PriceProvider,
   { currency, from, now }: { readonly currency: string; readonly from: number; readonly now: number },
@@ -105,7 +107,7 @@ interface Found {
 
 const timesOf = ({ points }: Found): readonly number[] => points.map(({ at }) => at);
 
-/** The first source's word that there is no such asset. */
+/** The first source says that the asset does not exist. */
 const unknown = Symbol('unknown asset');
 
 async function fetchPoints(
@@ -124,7 +126,7 @@ async function fetchPoints(
       if (who !== undefined) charge(who, 1);
       return { points: points ?? [], source: provider.source };
     } catch (error) {
-      // A call that failed has burned the budget like any other.
+      // A failed call has used the budget like any other.
       if (who !== undefined && !wasNeverSent(error)) charge(who, 1);
       if (isFirst && error instanceof ProviderRejectedError && error.providerStatus === 404) return unknown;
       throw error;
@@ -146,9 +148,9 @@ async function keep(deps: Deps, job: Job, { span, points, source }: Found & { re
   // Rounded to the start of an interval: an interval split between both parts would be in neither, and never arrive.
   const length = granularityMs[granularity];
   const recent = (Math.floor(span.to / length) - lateIntervals) * length;
-  // A whole year without a point: the asset was not there yet, nor was it before.
+  // A whole year without a point: the asset did not exist yet, nor did it earlier.
   const isBefore = points.length === 0 && granularity === '1d';
-  // What fell out of reach while the job was on its way is not waited for.
+  // A range that became unreachable while the job was queued is not waited for.
   const from = isBefore ? 0 : granularity === '5m' ? Math.min(job.from, span.from) : span.from;
   const count = points.length;
   if (recent > from) await note(deps, job, { from, to: recent - 1, outcome: 'answered', points: count });
@@ -172,7 +174,7 @@ async function note(
     outcome,
     points = 0,
     validMs,
-  }: HistoryAsk & { readonly points?: number; /** By its outcome when absent. */ readonly validMs?: number },
+  }: HistoryAsk & { readonly points?: number; /** Absent: depends on its outcome. */ readonly validMs?: number },
 ): Promise<void> {
   const usual = outcome === 'answered' ? answeredMs : unansweredMs[outcome];
   await asks.note({

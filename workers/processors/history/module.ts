@@ -7,7 +7,7 @@ import type { Platform } from '../../../src/platform/platform.ts';
 import type { WorkerModule } from '../../runtime/processor.ts';
 import { backfillHistory, type BackfillSources } from './backfill-history.ts';
 
-/** Partitions are made so far ahead (ms): a maintenance that fails has a while until candles lie in a default one. */
+/** Partitions are created this far ahead (ms): if maintenance fails, there is time until candles go to a default one. */
 const aheadMs: Readonly<Record<Granularity, number>> = {
   '5m': 3 * dayMs,
   '1h': 10 * dayMs,
@@ -15,8 +15,9 @@ const aheadMs: Readonly<Record<Granularity, number>> = {
 };
 
 /**
- * What prices of the past give workers: the job that fills gaps, and the one that keeps candles in order: partitions ahead, hours
- * and days rolled up, and what is past its retention dropped, but nothing that is not rolled up yet. Two at the same time do no harm.
+ * Processors of price history: the job that fills gaps, and the one that maintains candles: it creates partitions ahead, rolls
+ * up hours and days, and drops what is past its retention, but nothing that is not rolled up yet. It may run twice at the same
+ * time.
  */
 export function createHistoryProcessors(
   { config, clock, log }: Pick<Platform, 'config' | 'clock' | 'log'>,
@@ -25,7 +26,7 @@ export function createHistoryProcessors(
     sources,
   }: {
     readonly history: HistoryService;
-    /** Opened where `refresh` is served. */
+    /** Opened if `refresh` is served. */
     readonly sources: () => BackfillSources;
   },
 ) {
@@ -39,7 +40,7 @@ export function createHistoryProcessors(
         const { partitions, rolls } = history;
         const reportAge = createAgeReport(log);
         return {
-          /** Returns candles of hours and days that are new or have changed. */
+          /** Returns the number of hourly and daily candles that are new or have changed. */
           'candles.roll': async () => {
             const now = clock.now();
             let written = 0;
@@ -72,7 +73,7 @@ export function createHistoryProcessors(
   } satisfies WorkerModule;
 }
 
-/** How long (s) candles are kept: those that are not rolled up yet stay, however old they are. */
+/** How long (s) candles are kept: those that are not rolled up yet stay, at any age. */
 function rolledUp(
   config: Pick<Config, 'HISTORY_RETENTION_5M' | 'HISTORY_RETENTION_1H'>,
   { '1h': hours, '1d': days }: Awaited<ReturnType<HistoryService['rolls']['marks']>>,
@@ -85,11 +86,11 @@ function rolledUp(
   };
 }
 
-/** Candles that are rolled up no further than so long (s) ago are a fault; it is said again so often (ms). */
+/** It is a fault if candles are not rolled up for this time (s); the warning is repeated at this interval (ms). */
 const lateSeconds = 900;
 const reportEveryMs = 600_000;
 
-/** Builds the report of how far candles are rolled up: a warning while they are late, and a line when that is over. */
+/** Builds the report of how far candles are rolled up: a warning while they are late, and a message when that is over. */
 function createAgeReport(log: Logger): (ages: Readonly<Record<string, number>>) => void {
   let reportedAt: number | undefined;
   return (ages) => {

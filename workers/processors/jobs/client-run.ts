@@ -1,6 +1,6 @@
 /**
- * The frame of a run for clients: one run serves every row with its work key, tells its progress, and ends all rows that still
- * wait by one statement. Everything may be done twice: rows that have ended stay as they are.
+ * The frame of a run for clients: one run serves every row with its work key, reports its progress, and ends all waiting rows
+ * in one statement. Everything may be done twice: rows that have ended stay unchanged.
  */
 import { v7 as uuidv7 } from 'uuid';
 import { createJobQueries, type JobQueries } from '../../../src/features/jobs/queries/jobs.ts';
@@ -24,15 +24,15 @@ export interface ClientRunDeps {
   readonly events: JobEventLog;
   readonly clock: Clock;
   readonly log: Logger;
-  /** Time (ms) after its submission up to which an outage of a store costs a job no attempt. */
+  /** Time (ms) after its submission until which an outage of a store does not cost a job an attempt. */
   readonly deadlineMs: number;
   /** A signal that aborts when nobody waits for the work any more. */
   readonly abandoned: (workKey: string) => { signal: AbortSignal; forget(): void };
 }
 
 /**
- * Opens what runs for clients stand on: the rows of jobs, their events, and orders to abandon a run.
- * @param kickWebhooks Told of jobs that have ended and whose end is to be told as a webhook.
+ * Opens what runs for clients need: the rows of jobs, their events, and requests to abandon a run.
+ * @param kickWebhooks Called with jobs that have ended and need a webhook.
  */
 export function openClientRuns(
   { config, knex, redis, subscriber, keys, clock, log }: Platform,
@@ -52,7 +52,7 @@ export function openClientRuns(
   };
 }
 
-/** Runs of this process, so that an order to abandon one finds it. */
+/** Registry of the runs of this process, so that they can be abandoned. */
 export function createAbandonments() {
   const runs = new Map<string, Set<AbortController>>();
   return {
@@ -78,13 +78,16 @@ export function createAbandonments() {
   };
 }
 
-/** A run that an outage of a store ended is started again after this time (ms), and up to as long again: not all at once. */
+/**
+ * A run that ended because of an outage of a store is started again after this time (ms), or up to twice as long, so that not
+ * all start at once.
+ */
 const againAfterMs = 1_000;
 
-/** A run that is over does not wait longer (ms) for Redis to take the next of its kind. */
+/** A finished run waits no longer than this (ms) for Redis to accept the next of its kind. */
 const releaseMs = 2_000;
 
-/** What the work of a run is given. */
+/** What a run gives its work. */
 export interface RunControl {
   readonly startedAt: Date;
   readonly progress: RunProgress;
@@ -93,10 +96,10 @@ export interface RunControl {
 }
 
 /**
- * Runs `work`, which returns the JSON text of the result, and ends the rows. An error that is meant for clients (an
- * {@link AppError} below 500) fails the rows with its code and message at once. An outage of Redis or Postgres puts the job back, which
- * costs no attempt, until the deadline of the job. Any other error is tried again, and on the last attempt fails the rows too, so that
- * no accepted job is left open.
+ * Runs `work`, which returns the JSON text of the result, and ends the rows. An error that is meant for clients (an {@link
+ * AppError} below 500) fails the rows with its code and message at once. An outage of Redis or Postgres requeues the job
+ * without costing an attempt, until the deadline of the job. Any other error is retried, and on the last attempt fails the rows
+ * too, so that no accepted job is left open.
  */
 export async function runForClients(
   deps: ClientRunDeps,
@@ -161,7 +164,7 @@ async function workAndComplete(
     if (ended.length > 0) await progress.completed(ended);
   } catch (error) {
     if (!abandoned.signal.aborted) throw error;
-    // Nobody waited for the work; if somebody came meanwhile, it is run after all.
+    // Nobody waited for the work; if somebody has submitted it since, it is run after all.
     await context.releaseDeduplication();
     if ((await deps.jobs.countOpen(workKey)) > 0) throw new PutBack('requested again');
   } finally {
@@ -170,7 +173,7 @@ async function workAndComplete(
   }
 }
 
-/** Ends all rows of a run as failed and says so. */
+/** Ends all rows of a run as failed and publishes that. */
 export async function failRows(
   deps: Pick<ClientRunDeps, 'runs' | 'events' | 'clock'>,
   workKey: string,

@@ -6,7 +6,7 @@ import type { Processor, WorkerModule } from '../../runtime/processor.ts';
 import { createRetentions } from '../../runtime/retention.ts';
 import { failRows, type ClientRunDeps } from './client-run.ts';
 
-/** Looks after client jobs, and runs the retentions of all modules. */
+/** Maintains client jobs, and runs the retentions of all modules. */
 export function createJobsProcessors(
   platform: Pick<Platform, 'config' | 'knex' | 'queues' | 'log'>,
   clientRuns: () => Pick<ClientRunDeps, 'runs' | 'events' | 'clock'>,
@@ -37,22 +37,22 @@ export function createJobsProcessors(
   } satisfies WorkerModule;
 }
 
-/** A row this old (s) without an end is looked after; younger ones are most likely just being added. */
+/** An unfinished row older than this (s) is checked; younger ones are most likely just being added. */
 const reconcileAfterSeconds = 3;
-/** Rows looked after at a time, the oldest first. */
+/** Rows checked at a time, the oldest first. */
 const reconcileLimit = 1_000;
-/** Pages of one look; the next look goes on behind them, so that a long backlog hides nothing. */
+/** Pages per run of the reconciler; the next run continues after them, so that a long backlog hides nothing. */
 const pagesPerLook = 5;
 
 /**
- * Adds every open work again that Redis has lost. Whether it has is asked first, which costs a small part of adding: open work that
- * only waits is looked at every few seconds. Deduplication makes it harmless to be wrong.
+ * Enqueues every open work that Redis has lost. Whether it has is checked first, which costs a small part of adding: open work
+ * that only waits is checked every few seconds. Deduplication makes a wrong guess harmless.
  */
 export function createReconcile(
   { queues, log }: Pick<Platform, 'queues' | 'log'>,
   runs: Pick<ReturnType<typeof createRunQueries>, 'openWork'>,
 ): Processor<'jobs.reconcile'> {
-  /** Where the last look of this process ended; undefined for the beginning. */
+  /** Where the last run of this process ended; undefined for the start. */
   let after: string | undefined;
 
   async function addAgain({ name, ...work }: OpenWork, ahead: number): Promise<boolean> {
@@ -67,7 +67,7 @@ export function createReconcile(
 
   return async () => {
     let added = 0;
-    /** Jobs on portfolios that this look has found, by user: their turns, as they were when they were submitted. */
+    /** Jobs on portfolios found by this run, by user: their turns, as they were when they were submitted. */
     const found = new Map<string, number>();
     const aheadOf = ({ name, requester: { userId } }: OpenWork): number => {
       if (!isPortfolioJob(name)) return 0;

@@ -34,7 +34,7 @@ export class RunProgress {
     this.#deps = deps;
   }
 
-  /** Assets have settled. */
+  /** Reports that assets have settled. */
   settled(readings: readonly QuoteReading[]): void {
     this.#done += readings.length;
     for (const reading of readings) this.#unsent.push({ type: 'job.coin', data: coinOf(reading) });
@@ -42,7 +42,7 @@ export class RunProgress {
     if (this.#waiting && this.#done < this.#deps.total) this.#tell();
   }
 
-  /** Steps have been done, so many in all. */
+  /** Reports the total number of steps done. */
   reached(done: number): void {
     if (done <= this.#done) return;
     this.#done = Math.min(done, this.#deps.total);
@@ -50,7 +50,7 @@ export class RunProgress {
     this.#tell();
   }
 
-  /** The cache alone does not suffice. */
+  /** Reports that the cache alone is not enough. */
   waits(): void {
     this.#waiting = true;
     if (this.#unsent.length === 0)
@@ -58,7 +58,7 @@ export class RunProgress {
     this.#tell();
   }
 
-  /** The rows have been completed; sends what is left and the last event. */
+  /** Reports that the rows have been completed; sends what is left and the last event. */
   async completed(jobIds: readonly string[]): Promise<void> {
     const { total } = this.#deps;
     this.#unsent.push({
@@ -70,7 +70,7 @@ export class RunProgress {
     await this.#chain;
   }
 
-  /** Resolves when everything that was told has been sent or given up. */
+  /** Resolves when everything that was reported has been sent or given up. */
   async flushed(): Promise<void> {
     await this.#chain;
   }

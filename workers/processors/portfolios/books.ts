@@ -1,8 +1,8 @@
 /**
- * Brings derived tables up to their postings. Only assets whose last mark does not cover their last posting are replayed, from
- * that mark on. Short updates lock the portfolio for their few milliseconds; long ones read a snapshot, and are done again
- * when the portfolio has changed by their end, the third time with the lock, so that they end. Doing any of it twice gives
- * the same.
+ * Brings derived tables up to date with their postings. Only assets whose last checkpoint does not cover their last posting are
+ * replayed, from that checkpoint on. Short updates lock the portfolio for a few milliseconds; long ones read a snapshot, and
+ * are repeated when the portfolio has changed by their end, the third time with the lock, so that they end. Repeating any of it
+ * gives the same result.
  */
 import { rebuildSteps } from '../../../jobs/registry.ts';
 import { messageOf, NotFoundError } from '../../../src/domain/errors.ts';
@@ -22,7 +22,7 @@ import { PutBack } from '../../runtime/requeue.ts';
 import type { Replays } from '../../threads/replay-ledger.ts';
 import { type ClientRunDeps, type RunControl, runForClients } from '../jobs/client-run.ts';
 
-/** What updates and rebuilds stand on. */
+/** What updates and rebuilds need. */
 interface BooksUpdateDeps {
   readonly ledgers: LedgerQueries;
   readonly replays: Replays;
@@ -30,13 +30,13 @@ interface BooksUpdateDeps {
   readonly log: Logger;
 }
 
-/** Another update of the portfolio gets this long (ms) to end. */
+/** Another update of the portfolio gets this much time (ms) to end. */
 const busyMs = 100;
 
-/** Brings the derived tables of a portfolio up to its transactions. */
+/** Brings the derived tables of a portfolio up to date with its transactions. */
 export function createBooksUpdate(deps: BooksUpdateDeps): Processor<'books.update'> {
   return async ({ portfolioId }, context) => {
-    // What changes from here on adds a job of its own.
+    // Changes from here on add a job of their own.
     await context.releaseDeduplication();
     try {
       await updateBooks(deps, portfolioId, context.signal);
@@ -73,7 +73,7 @@ async function updateBooks(deps: BooksUpdateDeps, portfolioId: string, signal: A
   });
 }
 
-/** Updates what takes a moment; `long` when it would take longer, and then nothing was done. */
+/** Does a short update; returns `long` without doing anything when it would take longer. */
 async function shortly(deps: RederiveDeps, update: BooksUpdate): Promise<'done' | 'long'> {
   const { booksVersion, bookedVersion } = update.portfolio;
   if (booksVersion === bookedVersion) return 'done';
@@ -86,7 +86,7 @@ async function shortly(deps: RederiveDeps, update: BooksUpdate): Promise<'done' 
 
 const turns: readonly UpdateMode[] = ['optimistic', 'optimistic', 'locked'];
 
-/** Runs a long update until the portfolio has not changed meanwhile. Undefined when there is no such portfolio. */
+/** Repeats a long update until the portfolio has not changed meanwhile. Undefined when there is no such portfolio. */
 async function withTurns<T>(
   ledgers: Pick<LedgerQueries, 'update'>,
   portfolioId: string,
@@ -104,18 +104,18 @@ async function withTurns<T>(
 
 interface RederiveDeps {
   readonly replays: Replays;
-  /** Aborts when the work is not wanted any more; then nothing is stored. */
+  /** Aborts when the work is no longer wanted; then nothing is stored. */
   readonly signal?: AbortSignal;
-  /** Told how many assets are done. */
+  /** Called with the number of assets done. */
   readonly onAsset?: (done: number) => void;
 }
 
 /** An update of more work than this reads a snapshot instead of locking the portfolio. */
 const longestLocked = 2_000;
-/** Characters of a mark that take as long to read as a posting to replay. */
+/** Characters of a checkpoint that take as long to read as replaying one posting. */
 const charactersPerPosting = 200;
 
-/** How many postings replaying takes about as long as. */
+/** The estimated work, as a number of replayed postings. */
 function workOf(stale: readonly StaleAsset[]): number {
   return stale.reduce((sum, each) => sum + workOfOne(each), 0);
 }
@@ -130,7 +130,7 @@ async function rederive(
   work: {
     readonly update: BooksUpdate;
     readonly stale: readonly StaleAsset[];
-    /** Replays from the first posting on, whatever marks there are. */
+    /** Replays from the first posting on, ignoring checkpoints. */
     readonly isFromBeginning?: boolean;
   },
 ): Promise<void> {
@@ -163,14 +163,14 @@ async function begin(deps: RederiveDeps, work: Parameters<typeof rederive>[1], s
   const { method, timeZone } = update.portfolio;
   const task = { asset, method, timeZone, mark: known.last?.state ?? null, postings };
   const replayed = deps.replays.run(task, workOfOne(stale));
-  // It may fail before anybody waits for it.
+  // It may fail before it is awaited.
   replayed.catch(() => undefined);
   return { asset, known, replayed };
 }
 
 const noMarks: KnownMarks = { last: null, sizes: [] };
 
-/** A portfolio that changes all the time gets this long (ms) until the rebuild is tried again. */
+/** If a portfolio changes all the time, the rebuild is retried after this time (ms). */
 const rebuildBusyMs = 500;
 
 /** Deletes the derived tables of a portfolio and rebuilds them from its transactions. */
@@ -209,25 +209,25 @@ async function rebuildIn(
   await rederive({ replays, signal, onAsset }, { update, stale, isFromBeginning: true });
   const { digest, ...counts } = await update.digest();
   await update.finish();
-  // Null when what was stored was not current, so that nothing can be said.
+  // Null when the stored books were not current, so that they cannot be compared.
   const identical = before === undefined ? null : before.digest === digest;
   if (identical === false) log.error({ portfolio: id }, 'a rebuild gave other books than those stored');
   return { ...counts, identical };
 }
 
-/** Portfolios of one look; the next look goes on behind them, so that one that cannot be updated hides nothing. */
+/** Portfolios per check; the next check continues after them, so that one that cannot be updated hides nothing. */
 const pageSize = 200;
 
 /**
- * Looks for portfolios whose derived tables are behind and has them updated. Most of them have an update under way already,
- * and equal ones are dropped by the queue; the others lost theirs. Returns how many were found.
+ * Finds portfolios whose derived tables are behind and requests their updates. Most of them already have one queued, and the
+ * queue drops equal ones; the others lost theirs. Returns how many were found.
  */
 export function createBooksCheck({
   ledgers,
   kick,
 }: {
   readonly ledgers: Pick<LedgerQueries, 'unbooked'>;
-  /** Has the books of a portfolio updated. */
+  /** Requests an update of the books of a portfolio. */
   readonly kick: (portfolioId: string) => Promise<void>;
 }): () => Promise<number> {
   let after: string | undefined;

@@ -29,7 +29,7 @@ export interface PerformanceDeps {
   readonly closes: CandleQueries['dailyCloses'];
   readonly quotes: ReadQuotes;
   readonly figures: ReturnType<typeof createFigures>;
-  /** Asks for prices of the past that are missing for long. */
+  /** Requests past prices that are missing permanently. */
   readonly askFor: ReturnType<typeof createAskForCloses>;
 }
 
@@ -46,7 +46,7 @@ export function createPerformanceCompute(
   };
 }
 
-/** Nobody may be waiting any more: looked at before each step. */
+/** Checks before each step that somebody still waits. */
 async function compute(deps: PerformanceDeps, job: Job, { signal, progress }: RunControl): Promise<string> {
   const question = await questionOf(deps, job);
   const books = await readRangeBooks(deps.readBooks, question);
@@ -82,7 +82,7 @@ function wantedOf(
   };
 }
 
-/** The figures are text already: they are put behind what they are of. */
+/** The figures are already text: they are appended to the fields that describe them. */
 function resultJson(
   { job, books, asked }: { readonly job: Job; readonly books: RangeBooks; readonly asked: readonly string[] },
   { json }: { readonly json: string },

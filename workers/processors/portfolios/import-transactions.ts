@@ -1,7 +1,7 @@
 /**
- * Reads an uploaded report into the transactions of a portfolio. All of it is one transaction of the database: transactions,
- * audit trail, the outcome and the end of the file are there together or not at all, so an import that is killed anywhere has
- * done nothing, and one that has ended does nothing a second time. The portfolio is locked only once the file was read.
+ * Reads an uploaded report into the transactions of a portfolio. Everything is one database transaction: transactions, audit
+ * trail, the outcome and the deletion of the file are committed together or not at all, so an import that is killed at any
+ * point has changed nothing, and one that has ended is not repeated. The portfolio is locked only after the file was read.
  */
 import { createHash } from 'node:crypto';
 import type { PastCloses } from '../../../src/features/portfolios/books-service.ts';
@@ -32,22 +32,22 @@ import type { Processor } from '../../runtime/processor.ts';
 import { PutBack } from '../../runtime/requeue.ts';
 import { runForClients, type ClientRunDeps, type RunControl } from '../jobs/client-run.ts';
 
-/** What imports stand on. */
+/** What imports need. */
 export interface ImportDeps extends ClientRunDeps {
   readonly imports: Pick<ImportQueries, 'find' | 'chunk' | 'choices'>;
   readonly importRuns: ReturnType<typeof createImportRuns>;
   readonly symbols: Pick<AssetService['list'], 'find' | 'identities' | 'isKnown'>;
   readonly closes: PastCloses['dailyCloses'];
   readonly findMarketValues: FindMarketValues;
-  /** Has the books of a portfolio brought up to date. */
+  /** Requests an update of the books of a portfolio. */
   readonly updateBooks: (portfolioId: string) => Promise<void>;
   /** Transactions that a portfolio may have. */
   readonly transactionLimit: number;
 }
 
-/** Progress is in per cent: so much of it is reading. */
+/** Progress is in per cent: reading takes this share. */
 const readingPercent = 70;
-/** Transactions of a dry run that its result shows. */
+/** Transactions of a dry run that its result contains. */
 const mostSamples = 20;
 
 /** Builds the processor. */
@@ -63,7 +63,7 @@ export function createTransactionsImport(deps: ImportDeps): Processor<'transacti
     });
 }
 
-/** What is lost here is found by maintenance, by the versions of the books. */
+/** The periodic sweep finds updates that are lost here, by the versions of the books. */
 async function updateBooks({ updateBooks: update, log }: ImportDeps, portfolioId: string): Promise<void> {
   try {
     await update(portfolioId);
@@ -78,7 +78,7 @@ interface ImportTask {
   readonly control: RunControl;
 }
 
-/** One import under way. */
+/** One running import. */
 class Importing {
   readonly #deps: ImportDeps;
   readonly #task: ImportTask;
@@ -97,7 +97,7 @@ class Importing {
 
   async run(): Promise<ImportOutcome> {
     if (!(await this.#isWhole())) {
-      // A worker that was taken for dead may have gone on: an import that is settled has no file left.
+      // A worker that was presumed dead may have continued: a settled import has no file left.
       const { id, portfolioId } = this.#task.record;
       const now = await this.#deps.imports.find(id, portfolioId);
       if (now?.settledAt == null) throw incomplete();
@@ -106,7 +106,7 @@ class Importing {
     return await this.#deps.importRuns.run(this.#task.record.id, (run) => this.#work(run));
   }
 
-  /** Whether what is stored is what was uploaded. Checked before a row is read: half a file looks like another file. */
+  /** Whether the stored file is the uploaded one. Checked before a row is read: half a file looks like another file. */
   async #isWhole(): Promise<boolean> {
     const { record } = this.#task;
     const hash = createHash('sha256');
@@ -195,7 +195,7 @@ class Importing {
     }
   }
 
-  /** Takes out what is there already and what would make a holding negative. */
+  /** Removes transactions that already exist and those that would make a holding negative. */
   async #judge(
     { staging }: ImportRun,
     { portfolio }: BookChange,

@@ -14,10 +14,10 @@ import { createPerformanceCompute } from './compute-performance.ts';
 import { createTransactionsImport } from './import-transactions.ts';
 import { createPortfolioSnapshot } from './snapshot-portfolio.ts';
 
-/** A portfolio has one snapshot of changes in this time (ms), which has all that was changed until then. */
+/** A portfolio has at most one snapshot of changes in this time (ms), which includes all changes until then. */
 const spacingMs = 60_000;
 
-/** What portfolios give workers: books and their snapshots, jobs of clients, and what looks after both. */
+/** Processors of portfolios: books and their snapshots, jobs of clients, and the checks of both. */
 export function createPortfolioProcessors(
   { config, knex, queues, clock, log }: Platform,
   {
@@ -48,7 +48,7 @@ export function createPortfolioProcessors(
           ledgers,
           replays,
           log,
-          // Updated books are noted with what they are worth, within a minute; a snapshot that Redis does not take is never taken.
+          // After an update of the books a snapshot is taken within a minute; one that Redis does not accept is never taken.
           news: {
             async publish(portfolioId) {
               const deduplication = { id: `snapshot-${portfolioId}` };

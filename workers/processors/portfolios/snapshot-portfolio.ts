@@ -2,18 +2,18 @@ import type { createSnapshotTaker } from '../../../src/features/portfolios/valua
 import type { Processor } from '../../runtime/processor.ts';
 import { PutBack } from '../../runtime/requeue.ts';
 
-/** Time (ms) in which quotes that nobody waits for have most likely come. */
+/** Time (ms) in which quotes of the lowest urgency have most likely arrived. */
 const quotesComeMs = 10_000;
 
-/** Notes what a portfolio is worth after a change. Done twice, there are two snapshots of the same. */
+/** Stores the value of a portfolio after a change. Done twice, there are two equal snapshots. */
 export function createPortfolioSnapshot(
   snapshots: Pick<ReturnType<typeof createSnapshotTaker>, 'ofChange'>,
 ): Processor<'portfolio.snapshot'> {
   return async ({ portfolioId }, context) => {
-    // What changes from here on adds a job of its own.
+    // Changes from here on add a job of their own.
     await context.releaseDeduplication();
     const taken = await snapshots.ofChange(portfolioId, context.start === 1);
-    // It waits in the queue, not in a place that updates of books need.
+    // It waits in the queue, not in a slot that updates of books need.
     if (taken === 'wanting') throw new PutBack('quotes are being fetched', quotesComeMs);
     return null;
   };

@@ -1,4 +1,4 @@
-/** Jobs that fetch quotes for clients, and the one that keeps fresh what is read. */
+/** Jobs that fetch quotes for clients, and the one that keeps read quotes fresh. */
 import type { BudgetState } from '../../../src/domain/budget-state.ts';
 import type { QuoteService } from '../../../src/features/quotes/quote-service.ts';
 import type { Platform } from '../../../src/platform/platform.ts';
@@ -10,7 +10,7 @@ import { meansToWarm, warmQuotes } from './warm.ts';
 import type { HoldingRow } from '../../../src/features/quotes/aggregate.ts';
 import type { QuoteReading } from '../../../src/domain/cached-quote.ts';
 
-/** A run that has waited too long for its turn still gets this long (ms) for its quotes. */
+/** A run that has waited too long for its turn still gets this much time (ms) for its quotes. */
 const leastWaitMs = 5_000;
 
 interface Fetch {
@@ -21,7 +21,7 @@ interface Fetch {
   readonly holdings?: readonly HoldingRow[];
 }
 
-/** What quotes give workers. A run for clients waits for quotes, reports what it sees, and completes with what it has. */
+/** Processors of quotes. A run for clients waits for quotes, reports its progress, and completes with what it has. */
 export function createQuoteProcessors(
   platform: Platform,
   {
@@ -32,7 +32,7 @@ export function createQuoteProcessors(
   }: {
     readonly quotes: QuoteService;
     readonly budgetStatus: () => Promise<Omit<BudgetState, 'freshnessSeconds'>>;
-    /** What every job of clients runs with. */
+    /** What every client job needs. */
     readonly clientRuns: () => ClientRunDeps;
     readonly threads: Threads;
   },
@@ -73,7 +73,7 @@ export function createQuoteProcessors(
   } satisfies WorkerModule;
 }
 
-/** JSON text of the quotes, and of their value where there are quantities. */
+/** JSON text of the quotes, and of their value if there are quantities. */
 async function resultOf(
   {
     quotes,

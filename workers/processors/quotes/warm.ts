@@ -1,9 +1,9 @@
 /**
- * `quotes.warm`: keeps fresh what was read in the last minutes, the hottest first. It makes no call: it wants assets at the
- * urgency `warming`, or enqueues a refresh of a page of the ranking, for as many calls as the budget will give before the next
- * look. The budget decides at each call. What it has no call for fills up the batches of more urgent calls. When users take
- * every call, the hottest take their turn among them, as if one more user had asked: else what thousands read would be
- * renewed no sooner than what one reads. When nobody reads, there is nothing to want.
+ * `quotes.warm`: keeps fresh what was read in the last minutes, the hottest first. It makes no call itself: it requests assets
+ * at the urgency `warming`, or enqueues a refresh of a page of the ranking, for as many calls as the budget will grant before
+ * the next run. The budget decides at each call. Further assets fill up the batches of more urgent calls. When users take every
+ * call, the hottest assets take their turn among them, as if one more user had asked: otherwise assets that thousands read
+ * would be renewed no sooner than those that one reads. When nobody reads, nothing is requested.
  */
 import type { BudgetState } from '../../../src/domain/budget-state.ts';
 import { pageOf, type HotItem } from '../../../src/features/quotes/demand/interest.ts';
@@ -18,32 +18,32 @@ export interface WarmDeps extends Pick<QuoteService, 'want' | 'load' | 'freshMs'
   readonly demand: Pick<QuoteService['demand'], 'want' | 'mostUrgent'>;
   readonly enqueue: Pick<QuoteService['enqueue'], 'markets'>;
   readonly clock: Clock;
-  /** What the budget will give to warming within so many milliseconds. */
+  /** What the budget will grant to warming within this number of milliseconds. */
   readonly means: (withinMs: number) => Promise<ReturnType<typeof meansToWarm>>;
 }
 
-/** Time (ms) between two looks; the schedule keeps to it. */
+/** Time (ms) between two runs, as in the schedule. */
 export const warmEveryMs = 5_000;
 
-/** An asset is due so long (ms) before it stops being fresh, and at half of its time at the earliest: two looks and a wait. */
+/** An asset is due this long (ms) before it stops being fresh, but not before half of that time: two runs and a wait. */
 const leadMs = 15_000;
-/** Assets of a currency that are looked at, the hottest first. */
+/** Assets of a currency that are considered, the hottest first. */
 const maxHot = 10_000;
-/** Assets of a currency that a process which holds nothing yet reads from Redis at a look. */
+/** Assets of a currency that a process with an empty cache reads from Redis per run. */
 const maxLoaded = 2_000;
 const maxIds = 250;
 const maxBytes = 6_000;
 
-/** What the decision needs of the budget's state. */
+/** The part of the budget's state that the decision needs. */
 export type WarmBudget = Pick<
   BudgetState,
   'ready' | 'limit' | 'used' | 'nextGrantInMs' | 'spacingMs' | 'blockedForMs'
 > & { readonly month: { readonly atHand: { readonly warming: number } } | null };
 
-/** Share of the calls of a minute up to which the budget gives to warming (src/features/upstream/budget). */
+/** Share of the calls of a minute that the budget grants to warming (src/features/upstream/budget). */
 const warmingShare = 0.9;
 
-/** Calls that the budget will give to warming within `withinMs`, as far as its state tells; the month's pace is kept. */
+/** Calls that the budget will grant to warming within `withinMs`, according to its state; the month's pace is kept. */
 function callsToWarm(budget: WarmBudget, withinMs: number): number {
   const { ready, limit, used, nextGrantInMs, spacingMs, blockedForMs, month } = budget;
   const waitMs = Math.max(nextGrantInMs, blockedForMs);
@@ -55,8 +55,8 @@ function callsToWarm(budget: WarmBudget, withinMs: number): number {
 }
 
 /**
- * What warming may have as far as the budget's state tells: calls, and whether it may have a part of the calls of others where they
- * take all. Nobody joins where the month, and not the minute, is what is short.
+ * What warming may use, according to the budget's state: calls, and whether it may take part in the calls of others when these
+ * take all. It may not when the month, and not the minute, is short.
  */
 export function meansToWarm(
   budget: WarmBudget,
@@ -67,7 +67,7 @@ export function meansToWarm(
   return { calls: callsToWarm(budget, withinMs), mayJoin: isMinuteShort };
 }
 
-/** One look. Returns the number of calls that were wanted. */
+/** One run. Returns the number of requested calls. */
 export async function warmQuotes(deps: WarmDeps): Promise<number> {
   const { calls: maxCalls, mayJoin } = await deps.means(warmEveryMs);
   if (maxCalls === 0) return mayJoin ? await joinOthers(deps) : 0;
@@ -81,7 +81,7 @@ export async function warmQuotes(deps: WarmDeps): Promise<number> {
   return calls.length;
 }
 
-/** Wants the hottest that are due beside what users wait for, in the order of fair shares. */
+/** Requests the hottest due assets together with what users wait for, in the order of fair shares. */
 async function joinOthers(deps: WarmDeps): Promise<number> {
   const { interest, demand } = deps;
   const calls: WarmCall[] = [];
@@ -93,7 +93,7 @@ async function joinOthers(deps: WarmDeps): Promise<number> {
     .reduce<WarmCall | undefined>((best, call) => (call.heat > (best?.heat ?? 0) ? call : best), undefined);
   if (hottest === undefined) return 0;
   const { currency, assetIds } = hottest;
-  // Jobs for those who wait are queued already.
+  // Jobs for waiting users are already queued.
   await demand.want({
     currency,
     assetIds,
@@ -107,7 +107,7 @@ async function joinOthers(deps: WarmDeps): Promise<number> {
 async function planOf(deps: WarmDeps, currency: string, maxCalls: number): Promise<readonly WarmCall[]> {
   const { local, clock, freshMs } = deps;
   const hot = await deps.interest.hottest(currency, maxHot);
-  // Ticks bring what is fetched from now on; what was fetched before this process started is in Redis.
+  // Ticks deliver what is fetched from now on; what was fetched before this process started is in Redis.
   const absent = hot
     .flatMap(({ id }) => (pageOf(id) === undefined && local.get(currency, id) === undefined ? [id] : []))
     .slice(0, maxLoaded);
@@ -133,7 +133,7 @@ function dueAfter(freshMs: number): number {
   return Math.max(freshMs - leadMs, freshMs / 2);
 }
 
-/** The pages that are read. Those alone: the place of an asset in a ranking that nobody reads may be long past. */
+/** Only the pages that are read: the place of an asset in a ranking that nobody reads may be outdated. */
 async function pagesOf(
   { local, store }: WarmDeps,
   currency: string,
@@ -150,7 +150,7 @@ async function pagesOf(
   return pages;
 }
 
-/** What was received later need not be fetched again (ms since the epoch). */
+/** Quotes received after this time (ms since the epoch) need not be fetched again. */
 function freshAfter({ clock, freshMs }: WarmDeps): number {
   return clock.now() - dueAfter(freshMs) / 2;
 }

@@ -1,7 +1,7 @@
 /**
- * How the list of assets is kept. `assets.check` looks every few seconds into Postgres whether something is to be fetched: the
- * list once a day, and after it a few pages of the ranking, for the ranks. What is due is a row, not a delayed job, so a wiped
- * Redis costs nothing. An attempt is noted before its call: one that fails in whatever way comes back later and later.
+ * Maintains the list of assets. `assets.check` checks in Postgres every few seconds whether something must be fetched: the list
+ * once a day, and after it a few pages of the ranking, for the ranks. What is due is a row, not a delayed job, so a wiped Redis
+ * costs nothing. An attempt is recorded before its call: one that fails in any way is retried at growing intervals.
  */
 import type { AssetQueries, RankedAsset } from '../../../src/features/assets/queries/assets.ts';
 import type { JobResult } from '../../../jobs/registry.ts';
@@ -18,7 +18,7 @@ import type { JobContext } from '../../runtime/processor.ts';
 import { PutBack } from '../../runtime/requeue.ts';
 import { callUpstream, waitOf } from './upstream-call.ts';
 
-/** What `assets.refresh` stands on. */
+/** What `assets.refresh` needs. */
 export interface AssetRefreshDeps {
   readonly provider: Pick<PriceProvider, 'fetchAssets'>;
   readonly gate: UpstreamGate;
@@ -39,7 +39,7 @@ export async function refreshAssets(
   const { isEmpty } = await assets.due();
   let noted: Promise<void> | undefined;
   try {
-    // Without any list nobody's symbols can be resolved: that is worth more than keeping a list current.
+    // Without any list no symbols can be resolved, so the first list is worth more than keeping one current.
     const urgency = isEmpty ? 'stream' : 'backfill';
     const listings = await callUpstream({ gate: deps.gate, urgency, context }, async (grant) => {
       await (noted ??= assets.beginList());
@@ -66,24 +66,24 @@ export async function refreshAssets(
   }
 }
 
-/** The ranking follows at once; if not, the next check finds it due. */
+/** Starts the ranking at once; if that fails, the next check finds it due. */
 async function beginRanking(deps: AssetRefreshDeps): Promise<void> {
   await checkAssets(deps).catch((error: unknown) => {
     deps.log.debug({ reason: messageOf(error) }, 'the ranking could not be requested yet');
   });
 }
 
-/** Who does not hear of it looks by himself within a minute. */
+/** Processes that miss the message poll within a minute. */
 async function tellOf({ assetNews, log }: Pick<AssetRefreshDeps, 'assetNews' | 'log'>): Promise<void> {
   await assetNews.publish().catch((error: unknown) => {
     log.debug({ reason: messageOf(error) }, 'a change of the assets could not be published');
   });
 }
 
-/** Currency in which the ranking is asked for: the order is the same in all of them. */
+/** Currency in which the ranking is requested: the order is the same in all of them. */
 const rankCurrency = 'usd';
 
-/** `assets.check`: adds the job that is due, if any, and says whether one was. */
+/** `assets.check`: enqueues the job that is due, if any, and returns whether one was. */
 export async function checkAssets({
   assets,
   enqueue,
@@ -102,7 +102,7 @@ export async function checkAssets({
   return true;
 }
 
-/** Takes the ranks from rankings that arrive. Never rejects: the ranking has served its purpose already. */
+/** Takes the ranks from rankings that arrive. Never rejects: the ranking has already served its purpose. */
 export type NoteRanking = (ranking: {
   readonly currency: string;
   /** 1-based. */
@@ -112,9 +112,9 @@ export type NoteRanking = (ranking: {
   readonly rows?: readonly MarketRow[] | undefined;
 }) => Promise<void>;
 
-/** A page that was not waited for is written down at most this often (ms) by one process: ranks move slowly. */
+/** A page that was not waited for is stored at most this often (ms) by one process: ranks change slowly. */
 const noteEveryMs = 600_000;
-/** Pages beyond are not looked at: their assets are nobody's first choice for a symbol. */
+/** Later pages are ignored: their assets are never the first choice for a symbol. */
 const maxPages = 40;
 const assetsPerPage = 250;
 
@@ -162,7 +162,7 @@ function ranksOf(quotes: readonly Quote[], pictures: ReadonlyMap<string, string>
   );
 }
 
-/** Addresses of pictures by asset id. */
+/** URLs of images by asset id. */
 function picturesOf(rows: readonly MarketRow[]): Map<string, string> {
   const pictures = new Map<string, string>();
   for (const { assetId, json } of rows) {

@@ -1,14 +1,14 @@
 import type { Demand } from '../../../src/features/quotes/demand/demand.ts';
 import { sleep } from '../../../src/platform/concurrency/sleep.ts';
 
-/** When a batch is not full, others get this long (ms) to join it, and again for as long as somebody does. */
+/** When a batch is not full, others get this much time (ms) to join it, and again whenever one does. */
 const joinMs = 10;
 /** Longest time (ms) that a batch waits for others. */
 const longestJoinMs = 200;
 
 /**
- * Waits until a batch is full or nobody joins it any more. Who wants an asset alone waits a moment; a crowd that has just begun
- * to come does not use up the calls of a minute for the first few of it.
+ * Waits until a batch is full or nobody joins it any more. A single request waits only a moment; when a crowd starts to arrive,
+ * the calls of a minute are not used up for its first few members.
  */
 export async function untilJoined({
   demand,

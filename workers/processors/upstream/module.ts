@@ -1,4 +1,4 @@
-/** Jobs that call the price sources, and those that see to it that they are asked. */
+/** Processors of jobs that call the price sources, and of the checks that enqueue them. */
 import type { AssetService } from '../../../src/features/assets/asset-service.ts';
 import type { QuoteService } from '../../../src/features/quotes/quote-service.ts';
 import type { UpstreamService } from '../../../src/features/upstream/upstream-service.ts';
@@ -10,11 +10,11 @@ import type { RefreshDeps } from './refresh-outcome.ts';
 import { refreshQuotes } from './refresh-quotes.ts';
 import { checkTier, refreshTier } from './tier.ts';
 
-/** Ledger rows are kept for two months (s), so that the month before can be counted too. */
+/** Ledger rows are kept for two months (s), so that the previous month can be counted too. */
 const ledgerRetentionSeconds = 62 * 86_400;
 
 /**
- * What price sources give workers: the jobs that call them, and those that see to it that they are called.
+ * Processors of the price sources: the jobs that call them, and the checks that enqueue these.
  * @throws {Error} for a source that cannot be used as configured, when `refresh` is served.
  */
 export function createUpstreamProcessors(
@@ -28,7 +28,7 @@ export function createUpstreamProcessors(
     readonly quotes: QuoteService;
     readonly upstream: UpstreamService;
     readonly assets: Pick<AssetService, 'list' | 'news'>;
-    /** What later features, and accounts, do with a refresh; opened where `refresh` is served. */
+    /** What later features, and accounts, do with a refresh; opened if `refresh` is served. */
     readonly callbacks: () => Pick<RefreshDeps, 'charge' | 'observe'>;
   },
 ) {

@@ -1,7 +1,7 @@
 /**
- * Turns between demand and calls beside it. Batches of demand share what there is among tenants by themselves; a document, a
- * page of a ranking or a stretch of history is a call for one request. When somebody waits for quotes, every other call at most is
- * such a one, so that many of them (each user's are bounded where they are wanted) do not keep a quote from anybody.
+ * Turns between demand and other calls. Batches of demand are shared fairly among tenants; a document, a page of a ranking or a
+ * range of history is a call for one request. While somebody waits for quotes, at most every other call is of that kind, so
+ * that many of them (limited per user where they are requested) do not delay quotes.
  */
 import type { Demand } from '../../../src/features/quotes/demand/demand.ts';
 import { BudgetWaitError } from '../../../src/features/upstream/provider-errors.ts';
@@ -11,7 +11,7 @@ import type { GrantedCall } from '../../../src/features/upstream/request-limiter
 const giveWayMs = 300;
 
 /**
- * Makes sure that it is this call's turn; else gives the grant back.
+ * Makes sure that it is this call's turn; otherwise returns the grant.
  * @throws {BudgetWaitError} when those who wait for quotes go first.
  */
 export async function takeTurn(demand: Pick<Demand, 'mayCallAside'>, grant: GrantedCall): Promise<void> {

@@ -7,14 +7,14 @@ import type { RefreshDeps } from './refresh-outcome.ts';
 import { takeTurn } from './non-batch-slot.ts';
 import { callUpstream, waitOf } from './upstream-call.ts';
 
-/** `markets.refresh`: fetches a page of the ranking by market capitalisation; its quotes serve everybody else too. */
+/** `markets.refresh`: fetches a page of the ranking by market capitalisation; its quotes serve all other requests too. */
 export async function refreshMarkets(
   deps: RefreshDeps,
   { currency, page, urgency }: JobData<'markets.refresh'>,
   context: JobContext,
 ): Promise<JobResult<'markets.refresh'>> {
   try {
-    // Only the first source's ranking: another one's, in which assets are missing, must not take its place.
+    // Only the first source's ranking: that of another source, which lacks assets, must not replace it.
     const request = { gate: deps.gate, urgency, context, refusalFails: true };
     const ranking = await callUpstream(request, async (grant) => {
       await takeTurn(deps.demand, grant);
@@ -30,7 +30,7 @@ export async function refreshMarkets(
     await deps.store.write(currency, quotes);
     await deps.store.writeRanking(currency, popular, page);
     await deps.publisher.publish({ currency, quotes, failures: [], popular, page });
-    // What was wanted of these is here; nobody has leased it, or else its own call brings it once more.
+    // The demand for these assets is met; if another job has leased one, its call fetches it once more.
     await deps.demand.settle(
       currency,
       '',

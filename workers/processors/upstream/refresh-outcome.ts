@@ -16,7 +16,7 @@ import type { QuotesResult } from '../../../src/features/upstream/provider.ts';
 import type { UpstreamSources } from '../../../src/features/upstream/upstream-service.ts';
 import type { NoteRanking } from './assets.ts';
 
-/** What the processors of the `refresh` queue stand on. */
+/** What the processors of the `refresh` queue need. */
 export interface RefreshDeps
   extends UpstreamSources, Pick<QuoteService, 'guard' | 'demand' | 'store' | 'publisher'> {
   readonly rowStore: Pick<QuoteService['rowStore'], 'write'>;
@@ -24,30 +24,32 @@ export interface RefreshDeps
   readonly clock: Clock;
   readonly log: Logger;
   readonly notFoundMs: number;
-  /** Which of these the source lists. Absent: none. */
+  /** Which of these assets the source lists. Absent: none. */
   readonly listed?: (assetIds: readonly string[]) => Promise<ReadonlySet<string>>;
-  /** Told of the quotes of every answer of a provider, for the price history. Never throws, never waits. */
+  /** Called with the quotes of every response of a provider, for the price history. Never throws, never waits. */
   readonly observe?: (quotes: readonly Quote[]) => void;
-  /** Charges somebody with a share (0 to 1) of an upstream call. */
+  /** Charges a requester with a share (0 to 1) of an upstream call. */
   readonly charge: (who: Requester, share: number) => void;
-  /** Told of every ranking that arrives, when it is in the cache. Never rejects. */
+  /** Called with every ranking, when it is in the cache. Never rejects. */
   readonly noteRanking?: NoteRanking | undefined;
 }
 
 /** How long a failing provider is remembered as such (ms): short, so that recovery is noticed soon. */
 const unavailableMs = 10_000;
-/** How long a refusal (key, plan) is remembered (ms): it will not heal by itself. */
+/** How long a refusal (key, plan) is remembered (ms): it will not go away by itself. */
 const rejectedMs = 60_000;
 /** How long an asset without a price is remembered as such (ms). */
 const withoutPriceMs = 60_000;
 
-/** How long a price that waits for confirmation is remembered as such (ms): the second observation is wanted soon. */
+/**
+ * How long a price that waits for confirmation is remembered as such (ms): short, so that the second observation comes soon.
+ */
 const doubtedMs = 20_000;
 const doubtedReason = 'the price source sent a price far from the last one; it waits for confirmation';
 
-/** What the sources have said of the assets of a batch. */
+/** The responses of the sources about the assets of a batch. */
 export interface Answer extends QuotesResult {
-  /** Asked of a source that stands in for the first, and not known there; nobody has said that they do not exist. */
+  /** Requested from a fallback source, and unknown there; so they may exist. */
   readonly unanswered?: readonly string[];
 }
 
@@ -62,12 +64,12 @@ function failuresOf(
   return assetIds.map((assetId) => ({ assetId, ...because }));
 }
 
-/** Puts an answer into the cache and tells the fleet. The cache comes first: a tick may be lost. */
+/** Stores a response in the cache and announces it to the fleet. The cache comes first, because a tick may be lost. */
 export async function storeAnswer(deps: RefreshDeps, currency: string, answer: Answer): Promise<void> {
   const now = deps.clock.now();
   const { taken, doubted } = await deps.guard.sort(currency, answer.quotes);
   const quotes = taken.map(toCachedQuote);
-  // An asset that is listed exists, whatever an answer leaves out.
+  // An asset that is listed exists, even if a response leaves it out.
   const listed = await listedOf(deps, answer.notFound);
   const failures: QuoteFailure[] = [
     ...failuresOf(
@@ -109,14 +111,14 @@ async function listedOf(deps: RefreshDeps, assetIds: readonly string[]): Promise
   }
 }
 
-/** Remembers that assets could not be had, so that those who wait are answered; good values stay. */
+/** Remembers that assets could not be fetched, so that waiting requests are answered; good values stay. */
 export async function storeFailure(
   deps: RefreshDeps,
   currency: string,
   failed: { assetIds: readonly string[]; error: unknown },
 ): Promise<void> {
   const rejected = failed.error instanceof ProviderRejectedError;
-  // That a source is not called was said when its breaker opened.
+  // It was logged when its breaker opened that the source is not called.
   const level = failed.error instanceof ProviderOpenError ? 'debug' : rejected ? 'error' : 'warn';
   deps.log[level](
     { currency, assets: failed.assetIds.length, reason: messageOf(failed.error) },

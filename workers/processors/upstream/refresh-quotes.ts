@@ -20,9 +20,9 @@ import { storeAnswer, storeFailure, type Answer, type RefreshDeps } from './refr
 import { callChain, waitOf } from './upstream-call.ts';
 
 /**
- * `quotes.refresh`: one grant, one lease, one call. The assets are leased only when the call is certain, so that whatever is
- * most urgent at that moment goes, and a batch is as full as it can be. Once it has leased, the job lets the next refresh
- * job in: several calls can be under way, but only one job waits for a grant.
+ * `quotes.refresh`: one grant, one lease, one call. The assets are leased only when the call is certain, so that the most
+ * urgent at that moment go, and a batch is as full as it can be. Once it has leased, the job lets the next refresh job in:
+ * several calls can run at once, but only one job waits for a grant.
  */
 export async function refreshQuotes(
   deps: RefreshDeps,
@@ -52,13 +52,13 @@ export async function refreshQuotes(
   }
 }
 
-/** How many assets a call will be about, where a source charges by that. */
+/** How many assets a call will be about, for sources that charge by that. */
 async function assetsOf({ chain, provider, demand }: RefreshDeps, currency: string): Promise<number> {
   const isCharged = chain.members.some((member) => member.provider.creditsOf !== undefined);
   return isCharged ? Math.min(provider.maxIdsPerCall, Math.max(1, await demand.size(currency))) : 1;
 }
 
-/** The assets of one refresh job, from their lease to their end. */
+/** The assets of one refresh job, from their lease to their settlement. */
 class Batch {
   readonly #deps: RefreshDeps;
   #currency: string;
@@ -67,7 +67,7 @@ class Batch {
   #leased: readonly string[] = [];
   /** Who asked first for the leased assets, in their order. */
   #requesters: readonly (string | undefined)[] = [];
-  /** What the sources have said so far. */
+  /** The responses of the sources so far. */
   #answer: Answer | undefined;
   #renewal: NodeJS.Timeout | undefined;
 
@@ -92,19 +92,19 @@ class Batch {
       this.#charge();
       return this.#take(said, isFirst);
     } catch (error) {
-      // A call that failed has burned the budget like any other; one that was never sent is given back by the gate.
+      // A failed call has used the budget like any other; one that was never sent is given back by the limiter.
       if (!wasNeverSent(error)) this.#charge();
       if (error instanceof ProviderUrlTooLongError) await this.#halve();
       throw error;
     }
   }
 
-  /** What all sources together have said; undefined when none was asked. */
+  /** The combined response of all sources; undefined when none was asked. */
   answer(): Answer | undefined {
     return this.#answer;
   }
 
-  /** The assets without an answer, as many as fit into one call. */
+  /** The assets without a response, as many as fit into one call. */
   #openFor({ maxIdsPerCall, maxIdListBytes }: PriceProvider): readonly string[] {
     let bytes = 0;
     return (this.#answer?.unanswered ?? this.#leased).slice(0, maxIdsPerCall).filter((id) => {
@@ -114,8 +114,8 @@ class Batch {
   }
 
   /**
-   * The first source's word is final, also when it knows an asset not, or has no price for it. One that stands in for it
-   * counts only for what it knows: the ids are not its own.
+   * The first source's response is final, also when it does not know an asset or has no price for it. For a fallback source
+   * only what it knows counts: the ids are not its own.
    */
   #take(said: QuotesResult, isFirst: boolean): true | typeof askNext {
     if (isFirst) {
@@ -129,7 +129,7 @@ class Batch {
     return unanswered.length === 0 ? true : askNext;
   }
 
-  /** No source may be called now: says so to those who wait, without a call. */
+  /** No source may be called now: reports that to those who wait, without a call. */
   async #giveUp(error: ProviderOpenError | NoProviderError): Promise<JobResult<'quotes.refresh'>> {
     if (this.#leased.length === 0) await this.#lease(this.#deps.provider);
     if (this.#leased.length > 0)
@@ -138,7 +138,7 @@ class Batch {
     return { assets: 0 };
   }
 
-  /** Of the leased assets; the one asked for until there are any. */
+  /** The currency of the leased assets; the requested one until there are any. */
   get currency(): string {
     return this.#currency;
   }
@@ -202,7 +202,7 @@ class Batch {
     if (urgency !== undefined) await this.#deps.enqueue.quotes(currency, urgency);
   }
 
-  /** Usage is a statistic: without an answer the call is charged to nobody. */
+  /** Usage is a statistic: if this fails, the call is charged to nobody. */
   async #askRequesters(): Promise<readonly (string | undefined)[]> {
     try {
       return await this.#deps.demand.requesters(this.#currency, this.#leased);
@@ -219,7 +219,7 @@ class Batch {
     }
   }
 
-  /** The provider found the list too long: try with half, and let another call have the rest. */
+  /** The provider found the list too long: retries with half, and leaves the rest to another call. */
   async #halve(): Promise<void> {
     const kept = this.#leased.slice(0, Math.ceil(this.#leased.length / 2));
     const rest = this.#leased.slice(kept.length);

@@ -1,7 +1,7 @@
 /**
- * How the budget learns what the provider allows. `tier.check` looks every minute whether that was told within a day; `tier.refresh`
- * asks. Calls that others make with the same key are known from then on. An attempt is noted before its call, so that a provider
- * that does not tell is not asked every minute.
+ * Learns from the provider what the budget is. `tier.check` checks every minute whether the provider has reported its limits
+ * within a day; `tier.refresh` asks. This also shows the calls that others make with the same key. An attempt is recorded
+ * before its call, so that a provider that reports nothing is not asked every minute.
  */
 import type { Redis } from 'ioredis';
 import type { JobResult } from '../../../jobs/registry.ts';
@@ -17,7 +17,7 @@ import type { JobContext } from '../../runtime/processor.ts';
 import { PutBack } from '../../runtime/requeue.ts';
 import { callUpstream, waitOf } from './upstream-call.ts';
 
-/** `tier.refresh`: asks the provider for the limits of our key, with one upstream call, and tells the budget. */
+/** `tier.refresh`: asks the provider for the limits of our key, with one upstream call, and updates the budget. */
 export async function refreshTier(
   {
     provider,
@@ -56,7 +56,7 @@ export async function refreshTier(
 const toldEveryMs = 86_400_000;
 const attemptEveryMs = 3_600_000;
 
-/** Whether the provider is asked now. */
+/** Whether the provider is to be asked now. */
 export async function checkTier({
   redis,
   queues,
@@ -65,7 +65,7 @@ export async function checkTier({
 }: {
   readonly redis: Redis;
   readonly queues: Pick<Queues, 'add'>;
-  /** Key of the note of the last attempt. */
+  /** Key under which the last attempt is recorded. */
   readonly attemptKey: string;
   /** How long ago (ms) the provider has told; undefined when it never has. */
   readonly toldAgoMs: () => Promise<number | undefined>;

@@ -15,9 +15,9 @@ export interface NewJob {
   readonly workKey: string;
   readonly submission: { readonly currency: string };
   readonly total: number;
-  /** JSON text of what its symbols were taken for. */
+  /** JSON text of what its symbols were resolved to. */
   readonly resolvedJson?: string | undefined;
-  /** Where its end is to be told. */
+  /** URL that is notified when it ends. */
   readonly callbackUrl?: string | undefined;
   readonly idempotency?:
     { readonly key: string; readonly route: string; readonly bodyHash: string } | undefined;
@@ -30,15 +30,15 @@ export type JobQueries = ReturnType<typeof createJobQueries>;
 
 /**
  * Binds the queries to a connection pool.
- * @param onTold Told of jobs that have ended and whose end is to be told as a webhook: the delivery has their id. Must not throw.
+ * @param onTold Called with jobs that have ended and need a webhook: the delivery has the id of the job. Must not throw.
  */
 export function createJobQueries(knex: Knex, onTold: (ids: readonly string[]) => void = () => undefined) {
   return {
     ...overviewsOf(knex),
 
     /**
-     * The id of a user's own job of some work, so that the same question does not make the same job twice: of the newest completed
-     * one whose result is kept, else of the oldest that is still open.
+     * The id of a user's own job of some work, so that the same request does not create the same job twice: the newest
+     * completed one whose result is stored, else the oldest unfinished one.
      */
     async findByWork(userId: string, workKey: string): Promise<string | undefined> {
       const values = [workKey, userId, workKey, userId];
@@ -46,11 +46,11 @@ export function createJobQueries(knex: Knex, onTold: (ids: readonly string[]) =>
       return rows[0]?.id;
     },
 
-    /** Inserts a row; undefined when its idempotency key is taken. Rows that come together share one statement. */
+    /** Inserts a row; undefined when its idempotency key is taken. Concurrent rows share one statement. */
     insert: createBatcher({
       what: 'storing jobs',
       run: (jobs: readonly NewJob[]) => insertMany(knex, jobs),
-      // A row can be refused for what it says (an unknown user); the others must not suffer.
+      // A row can be refused for its content (an unknown user); the others must not fail with it.
       isOneToBlame: (error) => !isOutage(error),
       ...batchLimits,
     }),
@@ -65,7 +65,7 @@ export function createJobQueries(knex: Knex, onTold: (ids: readonly string[]) =>
       return row === undefined ? undefined : { job: toRecord(row), bodyHash: row.body_hash };
     },
 
-    /** One job with its result. Questions that come together share one statement. */
+    /** One job with its result. Concurrent requests share one statement. */
     find: createBatcher({
       what: 'reading jobs',
       run: (ids: readonly string[]) => findMany(knex, ids),
@@ -105,7 +105,7 @@ export function createJobQueries(knex: Knex, onTold: (ids: readonly string[]) =>
   };
 }
 
-/** Each half has a partial index of its own. Only computed performance is looked for by what it is. */
+/** Each half has a partial index. Only computed performance is looked up by its work. */
 const byWorkSql = `(select id, 0 as place from jobs where work_key = ? and user_id = ?
     and state = 'completed' and name = 'performance.compute' and result_id is not null order by id desc limit 1)
   union all
@@ -134,20 +134,20 @@ function overviewsOf(knex: Knex) {
       return await Job.query(knex).where({ work_key: workKey }).whereIn('state', openStates).resultSize();
     },
 
-    /** Number of open rows of a user, Questions that come together share one statement. */
+    /** Number of open rows of a user. Concurrent requests share one statement. */
     countOpenOfUser: createBatcher({
       what: 'counting jobs',
       run: (userIds: readonly string[]) => countOpenOfMany(knex, userIds),
       ...batchLimits,
     }),
 
-    /** Number of open rows of a user that have one of these names. */
+    /** Number of open rows of a user with one of these names. */
     async countOpenOfNames(userId: string, names: readonly string[]): Promise<number> {
       const { rows } = await knex.raw<{ rows: { open: number }[] }>(countNamedSql, [userId, names] as never);
       return rows[0]?.open ?? 0;
     },
 
-    /** Number of open rows in all. */
+    /** Total number of open rows. */
     async countBacklog(): Promise<number> {
       return await Job.query(knex).whereIn('state', openStates).resultSize();
     },
@@ -162,7 +162,7 @@ function overviewsOf(knex: Knex) {
   };
 }
 
-/** Four of a pool's connections at most, so that what is not batched finds one too. */
+/** At most four connections of a pool, so that other queries find one too. */
 const batchLimits = { maxEntries: 200, maxConcurrent: 4, maxWaiting: 20_000, maxWaitMs: 2_500 } as const;
 
 async function countOpenOfMany(knex: Knex, userIds: readonly string[]): Promise<number[]> {
@@ -211,7 +211,7 @@ async function insertMany(knex: Knex, jobs: readonly NewJob[]): Promise<(JobReco
   });
 }
 
-/** What was just inserted, without reading it back. */
+/** The record of an inserted row, without reading it back. */
 function newRecord(job: NewJob, createdAt: Date): JobRecord {
   return {
     id: job.id,
@@ -233,7 +233,7 @@ function newRecord(job: NewJob, createdAt: Date): JobRecord {
   };
 }
 
-/** Everything but what was submitted, which may be large. A result that several rows share is sent once. */
+/** Everything except the submitted data, which may be large. A result that several rows share is sent once. */
 const findSql = `select id, user_id, name, state, done, total, version, work_key, jsonb_build_object('currency', data->'currency') as data,
     created_at, started_at, finished_at, error, resolved, result_id,
     exists (select 1 from users where users.id = jobs.user_id and users.deleted_at is not null) as orphaned,
@@ -254,7 +254,7 @@ async function findMany(knex: Knex, ids: readonly string[]): Promise<(JobRecord 
   const found = new Map(
     rows.map((row) => {
       const job = toRecord(row);
-      // What was asked and answered ends with the account: nobody is left whose it is.
+      // Requests and results are deleted with the account, because they have no owner any more.
       if (row.orphaned) return [row.id, { ...job, resolvedJson: null }];
       return [row.id, { ...job, resultJson: bodies.get(row.result_id) ?? null }];
     }),

@@ -4,7 +4,7 @@ import { createBatcher } from '../../../platform/concurrency/batcher.ts';
 import { isOutage } from '../../../../db/outage.ts';
 import { toldEndsSql } from '../../webhooks/queries/webhook-deliveries.ts';
 
-/** Work that was accepted and has not ended. */
+/** Accepted work that has not ended. */
 export interface OpenWork {
   readonly name: string;
   readonly workKey: string;
@@ -24,7 +24,7 @@ interface RunRef {
 /** Client jobs in Postgres, as workers see them: one statement moves every row that waits for the same work. */
 export type RunQueries = ReturnType<typeof createRunQueries>;
 
-/** Told of jobs that have ended and whose end is to be told as a webhook: the delivery has their id. Must not throw. */
+/** Called with jobs that have ended and need a webhook: the delivery has the id of the job. Must not throw. */
 type OnTold = (ids: readonly string[]) => void;
 
 /** Binds the queries to a connection pool. */
@@ -39,7 +39,7 @@ export function createRunQueries(knex: Knex, onTold: OnTold = () => undefined) {
     maxWaitMs: 10_000,
   });
   return {
-    /** Marks a run as running and notes its progress; rows that have ended stay as they are. */
+    /** Marks a run as running and stores its progress; rows that have ended stay unchanged. */
     async markProgress({ workKey, startedAt }: RunRef, done: number): Promise<void> {
       await knex.raw(progressSql, [done, startedAt, workKey]);
     },
@@ -54,7 +54,7 @@ export function createRunQueries(knex: Knex, onTold: OnTold = () => undefined) {
 
     /**
      * Fails every row that still waits for a run. Returns their ids.
-     * @param error why; `status` is that of what was wrong with what was asked (HTTP), absent when nothing was.
+     * @param error the reason; `status` is the HTTP status if the request itself was at fault, otherwise absent.
      */
     async fail(
       { workKey, startedAt }: RunRef,
@@ -67,8 +67,8 @@ export function createRunQueries(knex: Knex, onTold: OnTold = () => undefined) {
     },
 
     /**
-     * A page of distinct work older than `seconds` that has not ended, the oldest first, of `limit` rows at most, behind `after`;
-     * `next` is where the next page begins, undefined when this one is empty.
+     * A page of distinct unfinished work older than `seconds`, the oldest first, of `limit` rows at most, after `after`; `next`
+     * is where the next page starts, undefined when this one is empty.
      */
     async openWork({
       seconds,
@@ -103,13 +103,13 @@ export function createRunQueries(knex: Knex, onTold: OnTold = () => undefined) {
       };
     },
 
-    /** Deletes 5,000 rows at most that ended more than `seconds` ago. Returns their number. */
+    /** Deletes at most 5,000 rows that ended more than `seconds` ago. Returns their number. */
     async purge(seconds: number): Promise<number> {
       const { rowCount } = await knex.raw<{ rowCount: number }>(purgeJobsSql, [seconds]);
       return rowCount;
     },
 
-    /** Deletes 1,000 results at most that are older than `seconds` and that nobody refers to. Returns their number. */
+    /** Deletes at most 1,000 results that are older than `seconds` and that no row refers to. Returns their number. */
     async purgeResults(seconds: number): Promise<number> {
       const { rowCount } = await knex.raw<{ rowCount: number }>(purgeResultsSql, [seconds]);
       return rowCount;
@@ -176,7 +176,7 @@ const failSql = `with ended as (
   ${toldEndsSql}
   select id, callback_url is not null as "isTold" from ended`;
 
-/** `last` is a text, because a date of JavaScript would lose the microseconds. */
+/** `last` is text, because a JavaScript date would lose the microseconds. */
 const openWorkSql = `select * from (
     select distinct on (work_key) name, work_key, user_id, api_key_id, data, total, created_at, last from (
       select name, work_key, user_id, api_key_id, data, total, created_at, (max(created_at) over ())::text as last from (
