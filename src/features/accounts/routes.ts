@@ -273,7 +273,7 @@ function userRoutes({ accounts, allowances }: AccountService): Route[] {
       access: 'admin',
       scope: 'admin',
       tag,
-      summary: 'Create an account for somebody',
+      summary: 'Create an account for another user',
       body: newUserBody,
       answers: { 201: 'The user', 403: forbidden, 409: 'Username or e-mail is taken', 503: loginsBusy },
       handler: async (ctx, { body, viewer }) => {
@@ -332,7 +332,7 @@ function userRoutes({ accounts, allowances }: AccountService): Route[] {
       access: 'user',
       scope: 'session',
       tag,
-      summary: 'Delete a user: yourself, or for admins anybody',
+      summary: 'Delete a user: yourself, or anyone as an admin',
       description:
         'Sessions and API keys end at once. Username and e-mail stay reserved for a while. Deleting your own account requires your password.',
       params: userPath,

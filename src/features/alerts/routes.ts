@@ -218,7 +218,7 @@ function make({ alerts, access: { allowances } }: AlertDeps): Route {
     answers: {
       201: 'The alert; Location has its URL',
       404: 'Portfolio not found',
-      409: 'You have as many as one may have',
+      409: 'You have reached the limit of alerts',
       503: unavailable,
     },
     handler: async (ctx, { viewer, body }) => {

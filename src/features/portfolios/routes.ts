@@ -44,7 +44,7 @@ function create({ portfolios }: PortfolioDeps): Route {
     body: newPortfolioBody,
     answers: {
       201: 'The portfolio; Location has its URL',
-      409: 'You have as many as one may have',
+      409: 'You have reached the limit of portfolios',
       503: unavailable,
     },
     handler: async (ctx, { viewer, body: { name, method, ...rest } }) => {
@@ -130,7 +130,7 @@ function remove({ portfolios }: PortfolioDeps): Route {
     access: 'user',
     scope: 'portfolio:write',
     tag,
-    summary: 'Delete a portfolio with all that is in it',
+    summary: 'Delete a portfolio with all its contents',
     params: portfolioPath,
     headers: ifMatchHeader,
     answers: { 200: 'Deleted', 404: missing, ...ifMatchAnswers, 503: unavailable },

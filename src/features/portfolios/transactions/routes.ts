@@ -173,7 +173,7 @@ const unavailable = 'Database unavailable; see Retry-After';
 const conflicts =
   'The id belongs to a transaction with other content, or the portfolio has the most transactions allowed';
 const again =
-  'With an id of your own the request can be sent again after a lost answer: what is there and says the same counts as made.';
+  'With an id chosen by the client, the request can be repeated after a lost response: a transaction that already exists with the same content counts as created.';
 
 /** Transactions of a portfolio: create, list, read, replace and delete; and their audit trail. */
 export function transactionRoutes(deps: TransactionDeps): Route[] {
@@ -202,7 +202,7 @@ function create({ transactions }: TransactionDeps): Route {
     body: newTransactionBody,
     answers: {
       200: 'The transaction already exists with the same content',
-      201: 'The transaction; Location says where it is',
+      201: 'The transaction; Location has its URL',
       404: missing,
       409: conflicts,
       503: unavailable,
