@@ -26,8 +26,8 @@ import { createUsageTally, type UsageTally } from './usage-counter.ts';
 export type AccountService = ReturnType<typeof createAccountService>;
 
 /**
- * Who somebody is, what he may do and how often. `requestMail` has a mail sent that resets a password; by default through the
- * queue, and not at all without a mail server. Nothing is waited for.
+ * Authentication, authorisation and rate limits. `requestMail` requests a password reset mail; by default through the queue,
+ * and not at all without a mail server. Does no I/O.
  */
 export function createAccountService(
   platform: Omit<Platform, 'openRedis'>,
@@ -64,9 +64,9 @@ export function createAccountService(
   const allowances = createAllowances({ redis, prefix: keys.limits, clock });
   const throttle = createLoginThrottle({ redis, prefix: keys.limits, clock, log });
   return {
-    /** What people and admins do with accounts and passwords. */
+    /** Operations on accounts and passwords. */
     accounts: createAccounts({ users, passwords, throttle, revocations, allowances, requestMail }),
-    /** Logging in, going on and logging out. */
+    /** Logging in, refreshing and logging out. */
     sessions: createSessions({
       queries: createSessionQueries(knex, life),
       users,
@@ -80,32 +80,32 @@ export function createAccountService(
       refreshExpiresInSeconds: config.REFRESH_EXPIRES_IN,
     }),
     apiKeys: createApiKeys({ queries: apiKeys, revocations }),
-    /** From a credential to who it speaks for. */
+    /** Resolves a credential to its principal. */
     authenticator: createAuthenticator({ tokens, keys: keyRing, revocations }),
-    /** How often somebody may. */
+    /** Rate limits. */
     allowances,
-    /** Counts what users and their keys cause. */
+    /** Counts the usage of users and their keys. */
     usage,
     usageReports: createUsageQueries(knex),
     /** Access tokens. */
     tokens,
-    /** What streams ask: who may go on, and with which ticket a client comes back. */
+    /** What streams need: who may continue, and with which ticket a client reconnects. */
     streamAccess: {
       isRevoked: (viewer: Principal): boolean => revocations.covers(viewer),
-      /** Calls `listener` when something was revoked. */
+      /** Calls `listener` when a credential was revoked. */
       onRevoked: (listener: () => void): void => void revocations.onRevoked(() => listener()),
       issueTicket: (viewer: Principal) => ({
         ticket: tokens.issueTicket(viewer),
         expiresInSeconds: tokens.ticketExpiresInSeconds,
       }),
     },
-    /** Which credentials were ended. */
+    /** Revoked credentials. */
     revocations,
     audit,
   };
 }
 
-/** Counts what users and their keys cause, until the process ends. */
+/** Counts the usage of users and their keys, until the process ends. */
 export function createUsageCounter({
   knex,
   log,
@@ -127,8 +127,8 @@ function mailThroughQueue({
 const mailOncePerMs = 60_000;
 
 /**
- * Has a reset token mailed by a job, at most once a minute to the same address.
- * @throws {UnavailableError} the queue does not take it.
+ * Requests a reset token by mail through a job, at most once a minute for the same e-mail.
+ * @throws {UnavailableError} the queue does not accept it.
  */
 export function createResetMail(queues: Pick<Queues, 'add'>): RequestResetMail {
   return async ({ email, address, requestId }) => {

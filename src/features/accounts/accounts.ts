@@ -23,10 +23,10 @@ import type { Account, AccountChanges, UserQueries } from './queries/users.ts';
 import type { Revocations } from './revocations.ts';
 import { hashOfSecret, isSecret } from './secrets.ts';
 
-/** Has a mail sent that resets a password, to an e-mail in lower case. */
+/** Requests a password reset mail for an e-mail in lower case. */
 export type RequestResetMail = (mail: {
   readonly email: string;
-  /** From where, and in which request, for the audit log. */
+  /** The address and the id of the request, for the audit log. */
   readonly address: string | undefined;
   readonly requestId: string | undefined;
 }) => Promise<void>;
@@ -54,7 +54,7 @@ async function checkPassword(
 }
 
 /**
- * Builds what is done with accounts. All of it rejects with {@link UnavailableError} when Postgres does not answer or too many
+ * Builds the operations on accounts. All reject with {@link UnavailableError} when Postgres does not answer or too many
  * passwords wait to be hashed.
  */
 export function createAccounts({
@@ -74,7 +74,7 @@ export function createAccounts({
   readonly requestMail?: RequestResetMail | undefined;
 }) {
   const checking = { throttle, passwords };
-  /** Others cannot tell an account that is not theirs from one that is not there. */
+  /** For other users, an account that is not theirs looks like one that does not exist. */
   async function get({ id, viewer }: { readonly id: string; readonly viewer: Principal }): Promise<Account> {
     const account = id === viewer.userId || viewer.role === 'admin' ? await users.find(id) : undefined;
     if (account === undefined) throw new NotFoundError('User not found', 'user_not_found');
@@ -83,7 +83,7 @@ export function createAccounts({
 
   return {
     /**
-     * Makes an account, with an e-mail in lower case.
+     * Creates an account, with an e-mail in lower case.
      * @throws {ConflictError} username or e-mail is taken.
      */
     async create(
@@ -109,13 +109,13 @@ export function createAccounts({
       users.page({ offset: (page - 1) * limit, limit }),
 
     /**
-     * Changes an account; `{}` changes nothing. One's own e-mail, by which one logs in and resets a password, is changed with
-     * the current password.
+     * Changes an account; `{}` changes nothing. Changing one's own e-mail, which is used to log in and to reset a password,
+     * requires the current password.
      * @throws {NotFoundError} there is no such account, or the viewer may not see it.
-     * @throws {ForbiddenError} only admins change roles; or the current password is wrong (`password_wrong`).
-     * @throws {ValidationError} the current password is needed and missing.
+     * @throws {ForbiddenError} only admins can change roles; or the current password is wrong (`password_wrong`).
+     * @throws {ValidationError} the current password is required and missing.
      * @throws {RateLimitedError} too many wrong passwords.
-     * @throws {ConflictError} the new name or e-mail is taken, or nobody else is an admin.
+     * @throws {ConflictError} the new name or e-mail is taken, or the user is the last admin.
      */
     async update({
       id,
@@ -142,13 +142,13 @@ export function createAccounts({
     },
 
     /**
-     * Deletes an account and ends its credentials. Returns when. One's own is deleted with the current password: nobody else
-     * can bring it back.
+     * Deletes an account and ends its credentials. Returns the time. Deleting one's own account requires the current password,
+     * because nobody else can restore it.
      * @throws {NotFoundError} there is no such account, or the viewer may not see it.
      * @throws {ForbiddenError} the current password is wrong (`password_wrong`).
-     * @throws {ValidationError} the current password is needed and missing.
+     * @throws {ValidationError} the current password is required and missing.
      * @throws {RateLimitedError} too many wrong passwords.
-     * @throws {ConflictError} nobody else is an admin.
+     * @throws {ConflictError} the user is the last admin.
      */
     async remove({
       id,
@@ -169,7 +169,7 @@ export function createAccounts({
     },
 
     /**
-     * Changes a password and ends every session of the account, the caller's too; API keys stay.
+     * Changes a password and ends every session of the account, including the caller's; API keys stay valid.
      * @throws {ForbiddenError} the current password is wrong (code `password_wrong`).
      * @throws {RateLimitedError} too many wrong passwords.
      */
@@ -190,13 +190,13 @@ export function createAccounts({
       const passwordHash = await passwords.hash(password, by.address);
       const oldHash = account.passwordHash;
       const ended = await users.changePassword({ userId, oldHash, passwordHash, by });
-      // Somebody else has changed it since it was compared: it is not the current password any more.
+      // The password has been changed since it was compared, so it is not the current one any more.
       if (ended === undefined) throw wrongPassword();
       await revocations.announce(ended);
     },
 
     /**
-     * Has a token mailed if there is an account with this e-mail (lower case). Does and says the same if there is none.
+     * Requests a token by mail if an account has this e-mail (lower case). Behaves the same if none has.
      * @throws {AppError} 501, code `mail_not_configured`.
      * @throws {RateLimitedError} too many requests from this address.
      */
@@ -204,7 +204,7 @@ export function createAccounts({
       requestReset(allowances, requestMail, request),
 
     /**
-     * Sets the password of the account that the token is for, and ends every session of it; API keys stay.
+     * Sets the password of the account of the token, and ends all its sessions; API keys stay valid.
      * @throws {UnauthenticatedError} the token is unknown, used or expired (code `reset_invalid`).
      */
     async reset({
@@ -217,7 +217,7 @@ export function createAccounts({
       readonly by: Caller;
     }): Promise<void> {
       const hash = isSecret('reset', token) ? hashOfSecret(token) : undefined;
-      // Asked beforehand too, so that a made-up token costs us no work.
+      // Checked first, so that an invalid token costs us no hashing.
       if (hash === undefined || !(await users.isResetLive(hash))) throw invalidReset();
       const passwordHash = await passwords.hash(password, by.address);
       const redeemed = await users.redeemReset({ hash, passwordHash, by });

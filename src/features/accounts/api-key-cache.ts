@@ -1,6 +1,6 @@
 /**
  * API keys in use, by their secret. A key is read from the database when it is first seen and again after a minute; one that
- * was revoked, or whose account has changed, is dropped as soon as the revocation is heard of.
+ * was revoked, or whose account has changed, is dropped as soon as the revocation arrives.
  */
 import { LRUCache } from 'lru-cache';
 import type { ApiKeyQueries, UsableKey } from './queries/api-keys.ts';
@@ -13,16 +13,16 @@ import type { Revocations } from './revocations.ts';
 
 export interface KeyRing {
   /**
-   * Who a key speaks for.
+   * The principal of a key.
    * @throws {UnauthenticatedError} there is no such key, it has expired or was revoked.
-   * @throws {UnavailableError} it is not known here and the database does not answer.
+   * @throws {UnavailableError} it is not cached and the database does not answer.
    */
   find(secret: string): Principal | Promise<Principal>;
-  /** Whether the key was found good here before, and was not found bad since. */
+  /** Whether the key was found valid here before, and not found invalid since. */
   knows(secret: string): boolean;
-  /** Requests a day that a key in use may make; undefined for any number. */
+  /** Daily quota of a key in use; undefined for no limit. */
   dailyQuotaOf(keyId: string): number | undefined;
-  /** Writes down when keys were last used. */
+  /** Stores when keys were last used. */
   flush(): Promise<void>;
   close(): Promise<void>;
 }
@@ -35,7 +35,7 @@ interface KeyRingDeps {
 }
 
 const mostKeys = 10_000;
-/** A key is read again after this long (ms), as a belt to the braces of revocations. */
+/** A key is read again after this time (ms), in case a revocation was missed. */
 const rememberedMs = 60_000;
 /** Most unknown keys that are looked up at the same time; further requests are asked to retry later. */
 const mostLookups = 200;
@@ -58,13 +58,13 @@ class HeldKeys implements KeyRing {
     }
   >({ max: mostKeys, ttl: rememberedMs });
   readonly #quotas = new LRUCache<string, number>({ max: mostKeys });
-  /** Keys that were good when last looked up. */
+  /** Keys that were valid at the last lookup. */
   readonly #good = new LRUCache<string, true>({ max: mostKeys });
   readonly #lookups = new Map<string, Promise<Principal>>();
   readonly #used = new Set<string>();
   readonly #timer: NodeJS.Timeout;
   readonly #stopListening: () => void;
-  /** Revocations heard of. */
+  /** Number of revocations received. */
   #revocations = 0;
 
   constructor(deps: KeyRingDeps) {
@@ -112,7 +112,7 @@ class HeldKeys implements KeyRing {
     await this.flush();
   }
 
-  /** Those who bring the same key at once share one question. */
+  /** Concurrent requests with the same key share one lookup. */
   #lookUp(secret: string): Promise<Principal> {
     let lookup = this.#lookups.get(secret);
     if (lookup === undefined) {
@@ -134,9 +134,9 @@ class HeldKeys implements KeyRing {
     }
     this.#good.set(secret, true);
     const principal = principalOf(found);
-    // Revoked between the answer of the database and now.
+    // Revoked between the response of the database and now.
     if (this.#deps.revocations.covers(principal)) throw unknownKey();
-    // What was heard meanwhile may be about this key's owner, as he was before: the next request looks again.
+    // A revocation received meanwhile may be about the former state of this key's owner: the next request looks it up again.
     if (this.#revocations === heardBefore)
       this.#held.set(secret, { principal, expiresAt: found.expiresAt?.getTime() });
     if (found.dailyQuota === null) this.#quotas.delete(found.id);
@@ -146,7 +146,7 @@ class HeldKeys implements KeyRing {
   }
 }
 
-/** An admin's key speaks for an admin only if it may. */
+/** An admin's key acts as an admin only if it has that scope. */
 function principalOf({ id, userId, role, generation, scopes }: UsableKey): Principal {
   const speaksForAdmin = role === 'admin' && scopes.includes('admin');
   return Object.freeze({

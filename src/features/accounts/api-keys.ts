@@ -5,10 +5,10 @@ import type { ApiKey, ApiKeyQueries } from './queries/api-keys.ts';
 import type { Revocations } from './revocations.ts';
 import { hashOfSecret, newSecret } from './secrets.ts';
 
-/** Characters of a secret that are shown: enough to tell keys apart, too few to help a thief. */
+/** Characters of a secret that are shown: enough to distinguish keys, too few to help a thief. */
 const shownCharacters = 12;
 
-/** Making, listing and revoking one's API keys. All reject with {@link UnavailableError} when Postgres does not answer. */
+/** Creating, listing and revoking one's API keys. All reject with {@link UnavailableError} when Postgres does not answer. */
 export function createApiKeys({
   queries,
   revocations,
@@ -18,9 +18,9 @@ export function createApiKeys({
 }) {
   return {
     /**
-     * Makes a key. Its secret is in the answer and nowhere else.
-     * @throws {ForbiddenError} the scope `admin` for somebody who is none.
-     * @throws {ConflictError} the user has as many keys as one may have.
+     * Creates a key. Its secret is only in the result.
+     * @throws {ForbiddenError} the scope `admin` for a user who is not an admin.
+     * @throws {ConflictError} the user has reached the limit of keys.
      */
     async make(
       { userId, role }: Principal,

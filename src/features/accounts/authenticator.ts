@@ -1,6 +1,6 @@
 /**
- * From a credential to who it speaks for: access tokens, stream tickets and API keys. Signatures and keys are checked once per
- * process and remembered; whether they were revoked since is asked at every request, in memory.
+ * Resolves a credential (access token, stream ticket or API key) to its principal. Signatures and keys are checked once per
+ * process and cached; whether they were revoked since is checked at every request, in memory.
  */
 import { UnauthenticatedError, UnavailableError } from '../../domain/errors.ts';
 import type { Principal } from '../../domain/principal.ts';

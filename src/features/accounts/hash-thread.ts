@@ -1,6 +1,6 @@
 /**
- * Thread task: bcrypt, in the very thread, at the lowest priority that the system knows, so that a core which serves prices
- * is never taken from them. Linux gives every thread a priority of its own; elsewhere the whole process would be lowered.
+ * Thread task: bcrypt, in this thread, at the lowest priority that the system has, so that it never takes a core from requests
+ * for prices. On Linux every thread has its own priority; elsewhere the whole process would be lowered.
  */
 import { execFileSync } from 'node:child_process';
 import { readlinkSync } from 'node:fs';
@@ -12,7 +12,7 @@ import bcrypt from 'bcrypt';
 /** A password to hash at a cost, or one to compare with a hash. */
 export interface HashTask {
   readonly password: string;
-  /** Work factor: 2^cost rounds; a comparison does as many at least. */
+  /** Work factor: 2^cost rounds; a comparison does at least as many. */
   readonly cost: number;
   /** Absent: make a hash. */
   readonly compareWith?: string;
@@ -23,8 +23,8 @@ const chrtDeadlineMs = 2_000;
 
 if (process.platform === 'linux' && !isMainThread) {
   attempt(() => setPriority(0, lowest));
-  // Schedulers of newer kernels let a thread of the lowest priority finish its slice of milliseconds; one that is idle they
-  // interrupt at once. Only `chrt`, a part of every Linux, can say so.
+  // Schedulers of newer kernels let a thread of the lowest priority finish its slice of milliseconds; an idle-class thread they
+  // interrupt at once. Only `chrt`, which every Linux has, can set that.
   attempt(() => {
     const thread = basename(readlinkSync('/proc/thread-self'));
     execFileSync('chrt', ['--idle', '--pid', '0', thread], { stdio: 'ignore', timeout: chrtDeadlineMs });
@@ -36,7 +36,7 @@ function attempt(change: () => void): void {
   try {
     change();
   } catch {
-    // As it was.
+    // Keeps the former priority.
   }
 }
 
@@ -44,20 +44,20 @@ function attempt(change: () => void): void {
 export default function runHash({ password, cost, compareWith }: HashTask): string | boolean {
   if (compareWith === undefined) return bcrypt.hashSync(password, cost);
   const same = bcrypt.compareSync(password, compareWith);
-  // A hash of an older, lower cost is done sooner; the rest of the work is done for nothing, so that the time tells nothing.
-  // Each cost is twice the one before: c, then c, c+1 … sum up to exactly the asked cost.
+  // A hash with an older, lower cost takes less time; the rest of the work is done without need, so that the time reveals
+  // nothing. Each cost is twice the one before: c, then c, c+1 … add up to exactly the requested cost.
   for (let spent = roundsOf(compareWith, cost); spent < cost; spent++) {
     bcrypt.compareSync(password, decoyHash(spent));
   }
   return same;
 }
 
-/** A hash that no password has, and that costs as much to compare with as any other of this cost. */
+/** A hash that no password has, and that takes as long to compare with as any other of this cost. */
 export function decoyHash(cost: number): string {
   return `$2b$${String(cost).padStart(2, '0')}$nobodyhasthispassword.${'.'.repeat(31)}`;
 }
 
-/** A text that is no hash at all is refused by bcrypt without any work. */
+/** bcrypt refuses a text that is not a hash without doing any work. */
 function roundsOf(hash: string, otherwise: number): number {
   try {
     return bcrypt.getRounds(hash);

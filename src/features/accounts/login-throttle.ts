@@ -31,18 +31,22 @@ import type { Logger } from '../../platform/observability/logger.ts';
 
 export interface LoginThrottle {
   /**
-   * Counts an attempt whose password may then be looked at. `account` is the e-mail in lower case, whether or not there is such an account.
-   * @throws {RateLimitedError} `login_throttled`: too many failures; worth a try again after `retryAfterSeconds`.
+   * Counts an attempt whose password may then be checked. `account` is the e-mail in lower case, whether or not such an account
+   * exists.
+   * @throws {RateLimitedError} `login_throttled`: too many failures; try again after `retryAfterSeconds`.
    */
   begin(login: { readonly account: string; readonly address: string }): Promise<{
-    /** The account was logged into from this address before. */
+    /** Whether the account was logged into from this address before. */
     readonly isKnown: boolean;
-    /** Takes the failure back and remembers the address as one of the owner's. Not called: the attempt has failed. Never rejects. */
+    /**
+     * Takes the failure back and remembers the address as one of the owner's. If it is not called, the attempt has failed.
+     * Never rejects.
+     */
     succeeded(): Promise<void>;
   }>;
 }
 
-/** The fifth failure passes the gate, and thereby closes it. */
+/** The fifth failure is still allowed, and starts the first pause. */
 const failuresBeforeGate = 4;
 const pairWindowSeconds = 86_400;
 const firstBlockSeconds = 10;
@@ -52,10 +56,10 @@ const failuresOfAddress = 50;
 const failuresOfAccount = 50;
 const windowSeconds = 15 * 60;
 
-/** An address from which an account was logged into is known for so long; so many of an account, the newest. */
+/** How long an address is known after a login to an account, and how many are kept per account, the newest. */
 const knownSeconds = 30 * 86_400;
 const mostKnownOfAccount = 20;
-/** Pairs of account and address that this process knows for the time in which Redis is away. */
+/** Pairs of account and address that this process knows for use while Redis is away. */
 const mostKnownHere = 10_000;
 const knownAnswerMs = 500;
 
@@ -126,7 +130,7 @@ export function createLoginThrottle({
       ]);
       if (!isKnown) refuseSpent(ofAddress, ofAccount);
       await passPair(pair);
-      // Many may have come so far at the same time; now each has a number.
+      // Many attempts may have reached this point at the same time; now each has a number.
       const failure = { by: 1, windowSeconds };
       const [here, there] = await Promise.all([
         counters.add(byAddress, failure),

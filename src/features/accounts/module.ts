@@ -3,7 +3,7 @@ import type { Platform } from '../../platform/platform.ts';
 import type { AccountService } from './account-service.ts';
 import { accountRoutes } from './routes.ts';
 
-/** What accounts give the API process. */
+/** The module of accounts in the API process. */
 export function createAccountsModule(
   platform: Pick<Platform, 'config' | 'clock'>,
   { access }: { readonly access: AccountService },

@@ -11,13 +11,13 @@ import { limitSubjectOf } from '../../platform/http/network.ts';
 import { decoyHash, type HashTask } from './hash-thread.ts';
 import { Turns, type Caller } from '../../platform/concurrency/turn-queue.ts';
 
-/** bcrypt reads no further than this many bytes; a longer password is refused openly instead of being cut in silence. */
+/** bcrypt reads only this many bytes; a longer password is refused openly instead of being cut silently. */
 export const maxPasswordBytes = 72;
 
 /**
- * Two, where their priority can be lowered: with 20 logins/s on two cores the p99 of reads rose by half, beside one thread as
- * beside two (in the pool that bcrypt uses by itself: 3.6 x), and an idle machine logs in twice as many. With the priority of
- * everything else, one, which leaves a core.
+ * Two, where their priority can be lowered: with 20 logins/s on two cores the p99 of reads rose by half, with one thread as
+ * with two (in bcrypt's own pool: 3.6 x), and an idle machine logs in twice as many. Where they have normal priority, one,
+ * which leaves a core.
  */
 const threads = process.platform === 'linux' ? 2 : 1;
 /** Time (ms) after which a thread without work ends and gives its memory back. */
@@ -29,25 +29,25 @@ const waitingPerCaller = 10;
 const longestWaitMs = 10_000;
 
 /**
- * `from` is the caller by address: one address does not fill the waiting room, and strangers, however many, do not fill it for
- * those who are known (see {@link Turns}). An address alone is a stranger's. Absent for callers of our own.
+ * `from` is the caller by address: one address cannot fill the queue, and strangers, however many, cannot fill it for known
+ * users (see {@link Turns}). An address alone counts as a stranger. Absent for internal callers.
  */
 export interface Passwords {
   /** @throws {UnavailableError} too many are waiting, or it waited too long (code `logins_busy`). */
   hash(password: string, from?: string | Caller): Promise<string>;
   /**
-   * Whether `password` belongs to `hash`. Without a hash (no such account), or with one of a lower cost, just as much work is
-   * done.
+   * Whether `password` belongs to `hash`. Without a hash (no such account), or with one of a lower cost, the same amount of
+   * work is done.
    * @throws {UnavailableError} too many are waiting, or it waited too long (code `logins_busy`).
    */
   matches(password: string, hash: string | undefined, from?: string | Caller): Promise<boolean>;
-  /** Whether the cost has risen since the hash was made. */
+  /** Whether the cost has risen since the hash was created. */
   needsRehash(hash: string): boolean;
-  /** Ends the threads; what still waits is refused. */
+  /** Ends the threads; waiting calls are refused. */
   close(): Promise<void>;
 }
 
-/** Builds {@link Passwords}. Threads start with the first password, whosever it is. */
+/** Builds {@link Passwords}. Threads start with the first password. */
 export function createPasswords({
   cost,
   log,
@@ -107,7 +107,7 @@ function openPool(log: Logger | undefined): Piscina<HashTask, string | boolean> 
     idleTimeout: idleMs,
     resourceLimits: { maxOldGenerationSizeMb: threadMemoryMb, maxYoungGenerationSizeMb: 4 },
   });
-  // A thread that breaks without a task would otherwise end the process; the next task starts another.
+  // A thread that fails without a task would otherwise end the process; the next task starts another.
   pool.on('error', (error) => log?.error({ reason: messageOf(error) }, 'a hashing thread failed'));
   return pool;
 }

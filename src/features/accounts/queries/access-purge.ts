@@ -8,17 +8,17 @@ import { orUnavailable } from '../../../../db/outage.ts';
  */
 const afterlifeSeconds = 7 * 86_400;
 const auditRetentionMs = 365 * 86_400_000;
-/** API keys that were revoked or have expired are listed with usage for so long (s). */
+/** API keys that were revoked or have expired are listed with usage for this time (s). */
 const keyRetentionSeconds = 365 * 86_400;
-/** Usage of a day is kept for so many days, so that a year can be compared with the one before it. */
+/** Daily usage is kept for this number of days, so that a year can be compared with the one before it. */
 const usageRetentionDays = 731;
 /** Rows of one statement, so that none comes near its deadline. */
 const mostRows = 10_000;
 
 /**
- * What is deleted of accounts, by job and table: names of accounts that were deleted `nameHoldSeconds` ago, sessions, refresh tokens
- * (whose life is `refreshSeconds`), password resets, revocations, API keys, usage and audit events that are past their time. Each
- * function takes a batch, and returns the number of rows.
+ * What is deleted of accounts, by job and table: names of accounts that were deleted `nameHoldSeconds` ago, sessions, refresh
+ * tokens (whose lifetime is `refreshSeconds`), password resets, revocations, API keys, usage and audit events that are past
+ * their retention. Each function deletes a batch, and returns the number of rows.
  * @throws {UnavailableError} Postgres does not answer.
  */
 export function createAccessRetentions(
@@ -72,7 +72,7 @@ async function deleteSome(knex: Knex, table: string, { sql, values }: Condition)
   return rowCount;
 }
 
-/** The rows stay for what refers to them, but nothing is left that is personal; no user can have a name with a colon. */
+/** The rows stay for what refers to them, but nothing personal is left; no user can have a name with a colon. */
 async function releaseNames(knex: Knex, holdSeconds: number): Promise<number> {
   const { rowCount } = await knex.raw<{ rowCount: number }>(
     `update users set username = 'deleted:' || id, email = 'deleted:' || id, password_hash = '', updated_at = now()

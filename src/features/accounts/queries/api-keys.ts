@@ -16,7 +16,7 @@ export type ApiKey = Readonly<
   >
 >;
 
-/** A key that may be used, with what is needed of its owner. */
+/** A usable key, with the necessary data of its owner. */
 export type UsableKey = Readonly<
   Pick<ApiKeyRow, 'id' | 'userId' | 'scopes' | 'dailyQuota' | 'expiresAt'> &
     Pick<Account, 'role' | 'generation'>
@@ -36,8 +36,8 @@ export function createApiKeyQueries(knex: Knex, life: CredentialLife) {
 
   return {
     /**
-     * @throws {ConflictError} the user has as many keys as one may have.
-     * @throws {UnauthenticatedError} the credential behind the request was revoked.
+     * @throws {ConflictError} the user has reached the limit of keys.
+     * @throws {UnauthenticatedError} the credential of the request was revoked.
      */
     insert({
       by,
@@ -90,13 +90,13 @@ export function createApiKeyQueries(knex: Knex, life: CredentialLife) {
       return orUnavailable(revoke);
     },
 
-    /** The key with this hash, unless it was revoked, has expired or its account was deleted. On the way of every new key. */
+    /** The key with this hash, unless it was revoked, has expired or its account was deleted. Called for every new key. */
     async findUsable(hash: Buffer): Promise<UsableKey | undefined> {
       const { rows } = await orUnavailable(knex.raw<{ rows: UsableKey[] }>(usableSql, [hash]));
       return rows[0];
     },
 
-    /** Says that keys were used just now. */
+    /** Stores that keys were used just now. */
     async touch(ids: readonly string[]): Promise<void> {
       const used = knex('api_keys').whereIn('id', [...ids]);
       await orUnavailable(used.update({ last_used_at: knex.fn.now() }));

@@ -24,29 +24,29 @@ export const auditTypes = [
 ] as const;
 type AuditType = (typeof auditTypes)[number];
 
-/** Who does something, and from where, for the audit log. Absent fields are not known. */
+/** Who acts, and from where, for the audit log. Absent fields are unknown. */
 export interface Actor {
   readonly actorId?: string | undefined;
   readonly keyId?: string | undefined;
   readonly address?: string | undefined;
   readonly requestId?: string | undefined;
-  /** What the credential says; confirmed by changes that outlive it. */
+  /** What the credential claims; confirmed by changes that outlive it. */
   readonly claim?: Claim | undefined;
-  /** `command` when it is the operator, at a shell. */
+  /** `command` for the operator at a shell. */
   readonly via?: 'command' | undefined;
 }
 
 /** A security event to record. */
 export interface NewAuditEvent {
   readonly type: AuditType;
-  /** Whom it is about. */
+  /** The user that it is about. */
   readonly userId?: string | undefined;
   readonly by: Actor;
   /** Small, and without secrets. */
   readonly detail?: Readonly<Record<string, string | number | boolean | readonly string[]>>;
 }
 
-/** Records an event in the transaction of what it tells of, so that neither is there without the other. */
+/** Records an event in the same transaction as the change it describes, so that neither exists without the other. */
 export async function recordEvent(knex: Knex, { type, userId, by, detail }: NewAuditEvent): Promise<void> {
   await knex('audit_events').insert({
     id: uuidv7(),
@@ -63,7 +63,7 @@ export async function recordEvent(knex: Knex, { type, userId, by, detail }: NewA
 /** The audit log over one pool. */
 export function createAuditQueries(knex: Knex) {
   return {
-    /** Records an event that no other statement belongs to. @throws {UnavailableError} Postgres does not answer. */
+    /** Records an event that belongs to no other statement. @throws {UnavailableError} Postgres does not answer. */
     append: (event: NewAuditEvent): Promise<void> => orUnavailable(recordEvent(knex, event)),
 
     /** A page of events, the newest first. @throws {UnavailableError} Postgres does not answer. */

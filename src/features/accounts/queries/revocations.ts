@@ -1,28 +1,28 @@
 import type { Knex } from 'knex';
 import { orUnavailable } from '../../../../db/outage.ts';
 
-/** Says that credentials are void before they expire. */
+/** States that credentials are no longer valid although they have not expired. */
 export interface Revocation {
   readonly kind: 'session' | 'user' | 'key';
   /** Id of the session, user or key. */
   readonly subject: string;
-  /** Of a user: credentials of earlier generations are void. Null for the others. */
+  /** For a user: credentials of earlier generations are no longer valid. Null for the others. */
   readonly generation: number | null;
-  /** Milliseconds since the epoch; from then on nothing is left that it could end. */
+  /** Milliseconds since the epoch; from then on no credential is left that it could end. */
   readonly expiresAt: number;
 }
 
 /**
- * The longest life (s) of what a revocation ends: access tokens and stream tickets. API keys live on, but a revoked key is
- * looked up in the database again after a minute.
+ * The longest lifetime (s) of credentials that a revocation ends: access tokens and stream tickets. API keys live longer, but a
+ * revoked key is looked up in the database again after a minute.
  */
 export interface CredentialLife {
   readonly revocationSeconds: number;
 }
 
 /**
- * Stores revocations in the transaction of what caused them; they are kept as long as the longest life of what they end. To
- * announce them after the commit is the caller's duty.
+ * Stores revocations in the transaction of their cause; they are kept for the longest lifetime of what they end. The caller
+ * must publish them after the commit.
  */
 export async function storeRevocations(
   trx: Knex,
@@ -30,7 +30,7 @@ export async function storeRevocations(
   { revocationSeconds }: CredentialLife,
 ): Promise<readonly Revocation[]> {
   if (subjects.length === 0) return [];
-  // By the clock of Postgres, which also tells which of them are over.
+  // By the clock of Postgres, which also decides which of them are over.
   const until = trx.raw("now() + ? * interval '1 second'", [revocationSeconds]);
   const [stored] = await trx('revocations')
     .insert(subjects.map((each) => ({ ...each, expires_at: until })))
@@ -40,8 +40,8 @@ export async function storeRevocations(
 }
 
 /**
- * Ends every session of an account, in the transaction of what caused it: refresh tokens are void at once, access tokens as
- * soon as the returned revocations are announced, which is the caller's duty after the commit. `reason` stands in the ended
+ * Ends every session of an account, in the transaction of the cause: refresh tokens are invalid at once, access tokens as soon
+ * as the returned revocations are published, which the caller must do after the commit. `reason` is stored in the ended
  * sessions; `keys` ends the API keys too.
  */
 export async function endAllCredentials(

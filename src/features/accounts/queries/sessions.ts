@@ -5,12 +5,12 @@ import { orUnavailable } from '../../../../db/outage.ts';
 import { endAllCredentials, storeRevocations, type CredentialLife, type Revocation } from './revocations.ts';
 import type { Account } from './users.ts';
 
-/** Somebody who may have a session. */
+/** A user who may have a session. */
 export type SessionUser = Pick<Account, 'id' | 'username' | 'email' | 'role' | 'generation'>;
 
-/** Sessions of one user; the oldest gives way. */
+/** Most sessions of one user; a further one replaces the oldest. */
 const mostSessions = 50;
-/** So long after its first use a refresh token gives its successor again (s). */
+/** For this time (s) after its first use, a refresh token returns the same successor again. */
 const repeatSeconds = 30;
 
 /**
