@@ -1,7 +1,7 @@
 /**
- * Turns single questions into batches where many come at once, without making a lone one wait: what arrives in one turn of
- * the event loop goes together, and what arrives while all places are taken goes together in the next batch. So batches are
- * small when there is little to do and grow by themselves with the load.
+ * Groups concurrent requests into batches, without making a single one wait: requests of the same turn of the event loop share
+ * a batch, and those that arrive while all slots are taken share the next one. So batches are small under low load and grow
+ * with the load.
  */
 export interface BatcherOptions<E, A> {
   /** What is batched, for messages: "storing jobs". */
@@ -25,7 +25,7 @@ interface Waiting<E, A> {
   readonly reject: (error: unknown) => void;
 }
 
-/** An entry did not get a place in a batch in time, or so many waited that it was refused. */
+/** A request did not get into a batch in time, or was refused because too many waited. */
 export class BatchWaitError extends Error {
   constructor(what: string, why: string) {
     super(`${what}: ${why}`);
@@ -33,7 +33,7 @@ export class BatchWaitError extends Error {
   }
 }
 
-/** Builds the function that asks one question. It rejects as the batch does, or with {@link BatchWaitError}. */
+/** Builds the function that makes one request. It rejects as the batch does, or with {@link BatchWaitError}. */
 export function createBatcher<E, A>(options: BatcherOptions<E, A>): (entry: E) => Promise<A> {
   const batcher = new Batcher(options);
   return (entry) => batcher.add(entry);

@@ -1,4 +1,4 @@
-/** Thrown when a wait was cut off by {@link withDeadline}. */
+/** Thrown when {@link withDeadline} ended a wait. */
 export class DeadlineError extends Error {
   readonly ms: number;
 
@@ -10,8 +10,8 @@ export class DeadlineError extends Error {
 }
 
 /**
- * Settles as `promise` does, or rejects after `ms` milliseconds. The work behind the promise is not cancelled: use it
- * where the work cannot be (a Redis command that waits for a reconnect), never to hide that something was not awaited.
+ * Settles as `promise` does, or rejects after `ms` milliseconds. The work behind the promise is not cancelled: use it where it
+ * cannot be (a Redis command that waits for a reconnect), never to hide that something was not awaited.
  * @throws {DeadlineError} when the time is up first.
  */
 export async function withDeadline<T>(promise: Promise<T>, ms: number, what: string): Promise<T> {

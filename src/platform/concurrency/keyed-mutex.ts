@@ -1,6 +1,6 @@
 import { Turns, type TurnsOptions } from './turn-queue.ts';
 
-/** Bounds of the turns of each key, and of all keys together. */
+/** Limits for the waiting work of each key, and of all keys together. */
 export interface KeyedTurnsOptions extends Pick<
   TurnsOptions,
   'width' | 'waiting' | 'longestWaitMs' | 'refusal'
@@ -9,7 +9,7 @@ export interface KeyedTurnsOptions extends Pick<
   readonly most: number;
 }
 
-/** Turns of many keys: pieces of work of one key wait for each other, and never for those of another. */
+/** Turns by key: work of one key waits for other work of that key, and never for that of another. */
 export class KeyedTurns {
   readonly #options: KeyedTurnsOptions;
   /** Keys that have a piece running or waiting, and how many. */

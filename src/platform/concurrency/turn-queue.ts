@@ -21,7 +21,7 @@ export interface TurnsOptions {
   readonly refusal: () => Error;
 }
 
-/** Who brings a piece of work. */
+/** The caller of a piece of work. */
 export interface Caller {
   /** Name, or address. */
   readonly from: string;
@@ -34,7 +34,7 @@ type Call = () => void;
 /** After so many calls of known callers in a row a stranger is called, if one waits. */
 const knownInRow = 3;
 
-/** Pieces of work whose turn comes. */
+/** Runs pieces of work in turn. */
 export class Turns {
   readonly #options: TurnsOptions;
   readonly #known = new Lane();

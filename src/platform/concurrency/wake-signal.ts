@@ -1,4 +1,4 @@
-/** Builds something that one side waits for and the other rings. A ring that nobody has heard yet is heard by the next wait. */
+/** Builds a signal: one side waits for it, the other sets it. A signal that was set without a waiter wakes the next wait. */
 export function createBell() {
   let rung = false;
   let hear: (() => void) | undefined;

@@ -1,6 +1,6 @@
 /**
- * The file by which a running `npm start` tells the commands beside it where its embedded parts are. The URLs carry
- * passwords, so only the owner may read it. It goes with the run, but a run that was killed leaves it behind.
+ * The file in which a running `npm start` publishes the URLs of its embedded services for other commands. The URLs contain
+ * passwords, so only the owner may read it. It is removed at the end of the run, but a killed run leaves it behind.
  */
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -8,7 +8,7 @@ import { rename, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { Config, DatabaseConfig } from './load-config.ts';
 
-/** Where the embedded parts are; those that are configured are absent. */
+/** URLs of the embedded services; configured ones are absent. */
 export interface EmbeddedUrls {
   readonly database?: string;
   readonly redis?: string;
@@ -17,21 +17,21 @@ export interface EmbeddedUrls {
 
 const fileName = 'urls.json';
 
-/** Writes the file whole or not at all. */
+/** Writes the whole file or nothing. */
 export async function writeEmbeddedUrls(dataDir: string, urls: EmbeddedUrls): Promise<void> {
   const draft = join(dataDir, `${fileName}.${randomBytes(6).toString('hex')}`);
   await writeFile(draft, `${JSON.stringify(urls, null, 2)}\n`, { mode: 0o600 });
   await rename(draft, join(dataDir, fileName));
 }
 
-/** Removes the file; harmless when there is none. */
+/** Removes the file; does nothing when there is none. */
 export async function removeEmbeddedUrls(dataDir: string): Promise<void> {
   await rm(join(dataDir, fileName), { force: true });
 }
 
 /**
- * The configured Postgres, or else the one of the running `npm start` on PRICEPOOL_DATA_DIR.
- * `hint` is what to say when it cannot be reached; empty for a configured one.
+ * The configured Postgres, or else the one of the running `npm start` on PRICEPOOL_DATA_DIR. `hint` is added to the message
+ * when it cannot be reached; empty for a configured one.
  * @throws {Error} when there is neither.
  */
 export function usableDatabase(config: Config): {

@@ -19,7 +19,7 @@ export interface Config extends SettingValues {
   readonly database: DatabaseConfig | undefined;
 }
 
-/** Every setting that is wrong, all at once. */
+/** Lists every wrong setting at once. */
 export class ConfigError extends Error {
   readonly problems: readonly string[];
 
@@ -35,7 +35,7 @@ export class ConfigError extends Error {
 type Environment = Readonly<Record<string, string | undefined>>;
 
 const minimumSecretLength = 32;
-/** The value that `.env.example` shows; nobody may go live with it. */
+/** The value in `.env.example`, which is refused in production. */
 export const exampleSecret = 'change-me-to-at-least-32-random-characters';
 
 /**

@@ -7,7 +7,7 @@ export interface PriceSource {
   readonly embedded: boolean;
 }
 
-/** Derives the price source. A CoinGecko key or URL says that the real thing is meant, even without PROVIDER. */
+/** Derives the price source. A CoinGecko key or URL selects CoinGecko, even without PROVIDER. */
 export function priceSourceOf({
   PROVIDER,
   COINGECKO_API_KEY,

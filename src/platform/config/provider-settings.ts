@@ -1,6 +1,6 @@
 import { duration, integer, listOf, milliseconds, oneOf, text, url } from './setting.ts';
 
-/** Price sources, with what the operator sees of each at start-up. */
+/** Price sources, with the notice that an operator sees for each at start-up. */
 export const priceSources = {
   simulated: 'SIMULATED: a random walk, not the market. Never trade on it.',
   replay: 'REPLAYED: real history from files, not the present.',
@@ -10,7 +10,7 @@ export const priceSources = {
   recorded: 'RECORDED exchanges, not the present.',
 } as const;
 
-/** Where prices come from, and in which order. Part of the table in `settings.ts`. */
+/** Settings of the price sources and their order. Part of the table in `settings.ts`. */
 export const providerSettings = {
   PROVIDER: oneOf(Object.keys(priceSources) as (keyof typeof priceSources)[], {
     description: 'Price source. Absent: `npm start` runs the simulated market; in production it is required.',

@@ -1,8 +1,8 @@
 import { isIP } from 'node:net';
 
 /**
- * One setting: how its text becomes a value, what it is when absent, and what an operator should know of it. The table of
- * settings is the only source of validation, types, `.env.example` and the documentation.
+ * One setting: how its text becomes a value, its default, and its description for operators. The table of settings is the only
+ * source of validation, types, `.env.example` and the documentation.
  */
 export interface Setting<T> {
   readonly description: string;
@@ -84,7 +84,7 @@ export function oneOf<const V extends string, const D extends string | undefined
   });
 }
 
-/** A comma-separated list of words of a closed list, at least one; repetitions are dropped. */
+/** A comma-separated list of words from a closed list, at least one; duplicates are dropped. */
 export function someOf<const V extends string, const D extends string | undefined = undefined>(
   values: readonly V[],
   spec: SettingSpec<D>,
@@ -98,7 +98,7 @@ export function someOf<const V extends string, const D extends string | undefine
   });
 }
 
-/** A comma-separated list, perhaps empty, of words of a closed list in the order of their importance; repetitions are dropped. */
+/** A comma-separated list, possibly empty, of words from a closed list in order of priority; duplicates are dropped. */
 export function listOf<const V extends string, const D extends string | undefined = undefined>(
   values: readonly V[],
   spec: SettingSpec<D>,
@@ -112,7 +112,7 @@ export function listOf<const V extends string, const D extends string | undefine
   });
 }
 
-/** A comma-separated list, perhaps empty, of origins as a browser sends them, or of `*`. */
+/** A comma-separated list, possibly empty, of origins as a browser sends them, or `*`. */
 export function origins<const D extends string | undefined = undefined>(
   spec: SettingSpec<D>,
 ): Setting<Optional<readonly string[], D>> {
@@ -131,7 +131,7 @@ function isOrigin(value: string): boolean {
   return !/^https?:/.test(value) || new URL(value).origin === value;
 }
 
-/** A comma-separated list, perhaps empty, of IP addresses, of networks (`10.0.0.0/8`), or of `loopback` for this machine. */
+/** A comma-separated list, possibly empty, of IP addresses, networks (`10.0.0.0/8`), or `loopback` for this machine. */
 export function addresses<const D extends string | undefined = undefined>(
   spec: SettingSpec<D>,
 ): Setting<Optional<readonly string[], D>> {

@@ -1,7 +1,7 @@
 import { priceSourceOf } from './price-source.ts';
 import type { SettingValues } from './settings.ts';
 
-/** What one provider and key may be asked for. */
+/** Limits of one provider and key. */
 export interface UpstreamLimits {
   /** Calls in any 60 s. */
   readonly callsPerMinute: number;
@@ -21,7 +21,7 @@ const ofPlan = {
 } as const;
 const ofMarket = { callsPerMinute: 30, creditsPerMonth: undefined } as const;
 
-/** Limits of the primary price source: what is set, else what its plan is known for. */
+/** Limits of the primary price source: the configured ones, else those of its plan. */
 export function primaryLimits(
   values: Pick<
     SettingValues,

@@ -4,18 +4,18 @@ import type { Scope } from '../../domain/scopes.ts';
 export type Access = 'open' | 'user' | 'admin';
 
 /**
- * What an API key must be allowed for a route, one of several where there is a choice; `any` key will do, or none: `session` is
- * for people who have logged in.
+ * The scope that an API key needs for a route, one of several where there is a choice; `any`: every key is accepted; `session`:
+ * no key is, only users who have logged in.
  */
 export type RouteScope = Scope | readonly Scope[] | 'any' | 'session';
 
-/** The scopes of which a key needs one; none for people who have logged in and for any key. */
+/** The scopes of which a key needs one; empty for `session` and `any`. */
 export function scopesOf(scope: RouteScope | undefined): readonly Scope[] {
   if (scope === undefined || scope === 'any' || scope === 'session') return [];
   return typeof scope === 'string' ? [scope] : scope;
 }
 
-/** What a request must bring to be admitted to a route. */
+/** What a request needs to be admitted to a route. */
 export interface AccessRule {
   readonly access: Access;
   /** Undefined for open routes only. */

@@ -1,10 +1,11 @@
 /**
- * Who comes in, and how often. A request is charged to its API key, else to its user, else to its address; one with a bad
- * credential is charged to its address. An address that has spent its allowance is refused before the database is asked about
- * its credential: an attacker costs little, and neighbours behind the same address, whose tokens need no asking and whose keys
- * were good before, are served all the same. Logging in and refreshing have allowances of their own for the same reason.
+ * Admission: authentication, authorisation and rate limits. A request is charged to its API key, else to its user, else to its
+ * address; one with a bad credential is charged to its address. An address that has used up its allowance is refused before the
+ * database is asked about its credential: an attacker costs little, and neighbours behind the same address, whose tokens need
+ * no lookup and whose keys were valid before, are still served. Logging in and refreshing have allowances of their own for the
+ * same reason.
  *
- * All of it is synchronous where memory knows the answer, which is nearly always; then a read costs no promise more.
+ * Everything is synchronous where memory has the answer, which is nearly always; then a read needs no further promise.
  */
 import type { IncomingHttpHeaders } from 'node:http';
 import type { ParsedUrlQuery } from 'node:querystring';
@@ -18,14 +19,16 @@ import type { LimitPolicy, LimitState } from '../../domain/rate-limit.ts';
 import { scopesOf, type AccessRule } from './access-rule.ts';
 import type { ApiState } from './context.ts';
 
-/** What admission reads of a request, and where it notes what it found. The context of a request is one, an upgrade another. */
+/**
+ * What admission reads from a request, and where it stores its findings. The context of a request is one, an upgrade another.
+ */
 export interface Entrant {
   readonly req: { readonly headers: IncomingHttpHeaders };
   readonly query: ParsedUrlQuery;
   readonly state: Pick<ApiState, 'address' | 'limits' | 'cameWithTicket' | 'principal'>;
 }
 
-/** Lets a request in, or throws; undefined for open routes. */
+/** Admits a request, or throws; undefined for open routes. */
 export type Admit = (
   entrant: Entrant,
   rule: AccessRule,
@@ -37,7 +40,7 @@ interface Credential {
   readonly text: string;
 }
 
-/** What admission asks of accounts. */
+/** What admission needs from accounts. */
 export interface Authenticator {
   /**
    * Who a credential speaks for; a promise only when the database must be asked.
@@ -62,7 +65,7 @@ interface AdmitDeps {
 const dayMs = 86_400_000;
 const quotaRefusal = { code: 'quota_exceeded', message: 'The daily quota of this API key is used up' };
 
-/** Builds the {@link Admit} of an application. All that are made of the same parts count together. */
+/** Builds the {@link Admit} of an application. All that are built from the same parts share their counts. */
 export function createAdmit(deps: AdmitDeps): Admit {
   const charges = new Charges(deps);
   const door = new Door(deps, charges);
@@ -131,7 +134,7 @@ class Charges {
   }
 }
 
-/** Takes from an allowance, and notes where its limit stands, also when it refuses, for the fields of the answer. */
+/** Takes from an allowance, and stores its state for the headers of the response, also when it refuses. */
 export function charge(ctx: Entrant, take: () => LimitState | Promise<LimitState>): void | Promise<void> {
   try {
     const state = take();
@@ -198,8 +201,8 @@ function noted(ctx: Entrant): (error: unknown) => never {
 }
 
 /**
- * The principal, if role and scopes allow what the rule asks for.
- * @throws {ForbiddenError} the credential is good, but not for this.
+ * The principal, if its role and scopes satisfy the rule.
+ * @throws {ForbiddenError} the credential is valid, but not sufficient.
  */
 export function allowed(
   principal: Principal,

@@ -1,7 +1,7 @@
 import type { Metrics } from '../observability/metrics-registry.ts';
 import type { Route } from './route.ts';
 
-/** What a feature gives the API process. */
+/** A feature's part of the API process. */
 export interface ApiModule {
   readonly routes: readonly Route[];
   /** Registers the gauges of the feature. */

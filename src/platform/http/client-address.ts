@@ -1,6 +1,6 @@
 /**
- * Who a request comes from. `X-Forwarded-For` is a claim: it is believed as far as trusted proxies have written it, from its
- * right end on, and no further. What a client wrote itself stands left of that and is never looked at.
+ * Finds the address of a client. `X-Forwarded-For` is a claim: it is trusted only as far as trusted proxies have written it,
+ * from its right end. What a client wrote itself is left of that and never used.
  */
 import type { IncomingMessage } from 'node:http';
 import proxyAddr from 'proxy-addr';
@@ -13,8 +13,8 @@ const mostEntries = 16;
 const withPort = /^(?:\[([\da-fA-F:.]+)\]|([\d.]+))(?::\d{1,5})?$/;
 
 /**
- * Makes the function that tells whether an address is one of `trustedProxies` (addresses, networks, `loopback`).
- * @throws {TypeError} an entry is no address or network (a network of no bits, `0.0.0.0/0`, is none either).
+ * Builds the function that checks whether an address is one of `trustedProxies` (addresses, networks, `loopback`).
+ * @throws {TypeError} an entry is not an address or network (nor is a network of no bits, `0.0.0.0/0`).
  */
 export function createTrust(trustedProxies: readonly string[]): (address: string) => boolean {
   const isTrusted = proxyAddr.compile([...trustedProxies]);
@@ -22,10 +22,10 @@ export function createTrust(trustedProxies: readonly string[]): (address: string
 }
 
 /**
- * Makes the function that tells the address of the client (see {@link normaliseAddress}): that of the connection, or, when
- * this is one of `trustedProxies` (addresses, networks, `loopback`), the one which they say they forwarded for. When that is
- * no address, the connection's own.
- * @throws {TypeError} an entry is no address or network (a network of no bits, `0.0.0.0/0`, is none either).
+ * Builds the function that returns the address of the client (see {@link normaliseAddress}): that of the connection, or, if
+ * this is one of `trustedProxies` (addresses, networks, `loopback`), the one they forwarded for. If that is not an address, the
+ * connection's own.
+ * @throws {TypeError} an entry is not an address or network (nor is a network of no bits, `0.0.0.0/0`).
  */
 export function createClientAddress({
   trustedProxies,

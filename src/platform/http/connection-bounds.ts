@@ -1,7 +1,7 @@
 /**
- * How many connections a server holds. Each costs some 10 KB and a file descriptor, and a process without descriptors reaches
- * neither Postgres nor its own disk; so the bound lies below the limit of the process. Of what there is, one address gets a
- * quarter, or a single machine that connects and says nothing would shut everybody else out.
+ * Limits the connections of a server. Each costs some 10 KB and a file descriptor, and a process without descriptors reaches
+ * neither Postgres nor its own disk; so the limit is below that of the process. One address gets a quarter of them; otherwise a
+ * single machine that connects and sends nothing could shut out everybody else.
  */
 import { readFileSync } from 'node:fs';
 import type { Server, Socket } from 'node:net';
@@ -15,8 +15,8 @@ const reservedFiles = 256;
 const fewest = 64;
 
 /**
- * Connections that this process may hold at the same time, by its limit of open files; where that cannot be read (it can on
- * Linux), 20,000.
+ * Connections that this process may hold at the same time, by its limit of open files; 20,000 where that cannot be read (on
+ * Linux it can).
  */
 export function mostConnectionsHere(): number {
   try {
@@ -33,14 +33,14 @@ export function mostConnectionsBy(limits: string): number {
   return Math.max(fewest, Math.min(mostConnections, Number(files) - reservedFiles));
 }
 
-/** Connections of one address, when a server holds `connections` at most. */
+/** Most connections of one address, when a server holds at most `connections`. */
 export function mostPerAddressOf(connections: number): number {
   return Math.max(fewest, Math.floor(connections / 4));
 }
 
 /**
- * Closes connections at once that are above `most` of one address (of IPv6: of one /64). Addresses that are trusted are not
- * counted: those of proxies, behind which everybody is.
+ * Closes connections above `most` of one address (IPv6: of one /64) at once. Trusted addresses are not counted: they are
+ * proxies, which all clients share.
  */
 export function boundPerAddress(
   server: Server,

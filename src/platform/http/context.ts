@@ -30,7 +30,7 @@ export interface ApiState {
 
 export type ApiContext = Koa.ParameterizedContext<ApiState>;
 
-/** What it takes to answer from memory. The context of Koa is one, and so is a request that does not get as far as Koa. */
+/** What answering from memory needs. The context of Koa is one, and so is a request that is answered before Koa. */
 export interface Exchange {
   readonly req: IncomingMessage;
   readonly res: ServerResponse;

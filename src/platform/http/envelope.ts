@@ -4,8 +4,8 @@ import { limitField, policyField } from './limit-headers.ts';
 const jsonType = 'application/json; charset=utf-8';
 
 /**
- * Of every answer: it is what its type says, loads and runs nothing, is shown in no frame and on no other site's page, shares
- * no window with another site, and sends no address on. Cross-origin reads are for CORS to allow.
+ * Headers of every response: no sniffing of types, no scripts or resources, no framing or embedding by other sites, no shared
+ * windows, and no referrer. CORS decides about cross-origin reads.
  */
 export const constantHeaders = [
   ['X-Content-Type-Options', 'nosniff'],
@@ -34,7 +34,7 @@ export function answer(
   answerJson(ctx, status, JSON.stringify({ success: true, message, data }));
 }
 
-/** The envelope around data that is JSON text already, so that large results are never parsed to be sent on. */
+/** Puts the envelope around data that is already JSON text, so that large results are never parsed to be sent. */
 export function envelopeOf(message: string, dataJson: string): string {
   return `{"success":true,"message":${JSON.stringify(message)},"data":${dataJson}}`;
 }
@@ -47,10 +47,10 @@ export function answerJson(ctx: ApiContext, status: number, json: string): void 
 }
 
 /**
- * Answers 200 with JSON (or 304 without) at once, past Koa's own answering: head and body leave in one write, and no header is stored to
- * be read again. For the few routes whose cost is the cost of answering. Headers that were set before are sent too.
- * Pairs of name and value in `headers` go with it.
- * `bytes` has one character for each byte of the UTF-8 text, which Node copies behind the head as it is.
+ * Answers 200 with JSON (or 304 without) at once, bypassing Koa's response: headers and body are written together, and no
+ * header is stored to be read again. For the few routes whose cost is the cost of responding. Headers that were set before are
+ * sent too, together with the pairs of name and value in `headers`. `bytes` has one character for each byte of the UTF-8 text,
+ * which Node copies behind the headers unchanged.
  */
 export function answerAtOnce(
   exchange: Exchange,
@@ -68,14 +68,14 @@ export function answerAtOnce(
   exchange.res.end(status === 200 ? bytes : '', 'latin1');
 }
 
-/** The headers that every answer has, as pairs of name and value: for answers that leave past Koa, which would store each of them. */
+/** The headers of every response, as pairs of name and value: for responses that bypass Koa, which would store each of them. */
 export function stampOf({ state: { requestId, limits } }: ApiContext): string[] {
   const own = ['X-Request-Id', requestId];
   if (limits.length > 0) own.push('RateLimit-Policy', policyField(limits), 'RateLimit', limitField(limits));
   return constantPairs.concat(own);
 }
 
-/** Sets the headers that every answer has, but for those that the route has set to something of its own. */
+/** Sets the headers of every response, except those that the route has already set. */
 export function stamp(ctx: ApiContext): void {
   const { res } = ctx;
   const { requestId, limits } = ctx.state;

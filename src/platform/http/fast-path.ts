@@ -1,8 +1,8 @@
 /**
- * Cached reads before Koa. A cached read costs little more than what stands around it, and the most of that is Koa's context, its
- * router and their promises. So a GET for a route with a shortcut, by a path that needs no decoding, is admitted and tried here
- * first. It gets all that a request gets: id, limits, headers, count, line in the log. What is not answered, be it refused or
- * not in memory, goes on to Koa with what is known of it, so that it is admitted, counted and logged once.
+ * Cached reads before Koa. The cost of a cached read is mostly overhead: Koa's context, its router and their promises. So a GET
+ * for a route with a fast path, by a path that needs no decoding, is admitted and tried here first. It is treated like any
+ * other request: id, limits, headers, count, access log. A request that is not answered here, because it was refused or is not
+ * in memory, continues to Koa with its known state, so that it is admitted, counted and logged once.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { parse, type ParsedUrlQuery } from 'node:querystring';
@@ -27,7 +27,7 @@ const plainPart = /^[\w.-]{1,100}$/;
 /** A path whose only parameter is its last part. */
 const withLastParam = /^([^:]*\/):(\w+)$/;
 
-/** Makes what answers a request from memory; false when that is left to Koa. */
+/** Builds the handler that answers requests from memory; it returns false to leave a request to Koa. */
 export function quickReads(
   table: readonly Route[],
   {

@@ -4,25 +4,30 @@ import { isQuoteCurrency, quoteCurrencies } from '../../domain/currencies.ts';
 
 let exactIds: ReadonlySet<string> = new Set();
 
-/** Tells which listed ids have capitals: they are taken as they are written. Called whenever the list of assets was read. */
+/**
+ * Records which listed ids have capitals, so that these are accepted as written. Called whenever the list of assets was read.
+ */
 export function noteListedIds(ids: Iterable<string>): void {
   exactIds = new Set([...ids].filter((id) => id !== id.toLowerCase()));
 }
 
-/** The id that a text of a request stands for: the listed one that is written so, else in small letters without blanks around it. */
+/**
+ * The asset id for a text in a request: the listed id with that spelling, else the text in lower case without surrounding
+ * blanks.
+ */
 export function assetIdOf(text: string): string {
   const trimmed = text.trim();
   return exactIds.has(trimmed) ? trimmed : trimmed.toLowerCase();
 }
 
-/** An asset id in a request; taken with blanks around it and in whatever case, passed on as it is listed. */
+/** An asset id in a request; accepted in any case and with surrounding blanks, and passed on as it is listed. */
 export const coin = z
   .string()
   .overwrite(assetIdOf)
   .check(...(assetIdSchema.def.checks ?? []))
   .meta({ description: 'Asset id, such as bitcoin', examples: ['bitcoin'] });
 
-/** A quote currency that quotes can be had in; US dollars when absent. */
+/** A supported quote currency; US dollars when absent. */
 export const currency = z
   .string()
   .trim()
@@ -31,10 +36,7 @@ export const currency = z
   .default('usd')
   .meta({ description: `Quote currency: ${quoteCurrencies.join(', ')}`, examples: ['usd'] });
 
-/**
- * An array of at most `max` elements. The length is checked before the elements are looked at, so that a body full of
- * them costs nothing.
- */
+/** An array of at most `max` elements. The length is checked before the elements, so that an oversized body costs nothing. */
 export function boundedArray<S extends z.ZodType>(element: S, max: number) {
   return z.preprocess((given, ctx) => {
     if (Array.isArray(given) && given.length > max) {
@@ -44,7 +46,7 @@ export function boundedArray<S extends z.ZodType>(element: S, max: number) {
   }, z.array(element).min(1, 'must not be empty').max(max));
 }
 
-/** Asset ids without repetition, in the order of the answer. */
+/** Asset ids without duplicates, in the order of the response. */
 export const coins = boundedArray(coin, maxAssetsPerRequest).superRefine((ids, ctx) => {
   const firstAt = new Map<string, number>();
   for (const [index, id] of ids.entries()) {

@@ -10,7 +10,7 @@ const allowedHeaders =
 const allowedMethods = 'GET, HEAD, POST, PUT, PATCH, DELETE';
 const localOrigin = /^https?:\/\/(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?$/;
 
-/** Makes the question whether pages of an origin may call: those that are configured, in development any of this machine. */
+/** Builds the check whether pages of an origin may call: configured origins, and in development any of this machine. */
 export function createOriginCheck({
   APP_ENV,
   CORS_ORIGINS,
@@ -21,8 +21,8 @@ export function createOriginCheck({
 }
 
 /**
- * Lets browsers call from the configured origins, and in development from any port of this machine. Other origins get no
- * CORS header at all. Answers preflights.
+ * Lets browsers call from the configured origins, and in development from any port of this machine. Other origins get no CORS
+ * header at all. Answers preflight requests.
  */
 export function cors(config: Pick<Config, 'APP_ENV' | 'CORS_ORIGINS'>) {
   const isAllowed = createOriginCheck(config);

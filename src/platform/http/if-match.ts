@@ -2,20 +2,20 @@ import { AppError } from '../../domain/errors.ts';
 import type { ExpectedVersion } from '../../domain/expected-version.ts';
 import type { ApiContext } from './context.ts';
 
-/** What proxies that compress put at the end of a tag; it names the same thing all the same. */
+/** The suffix that compressing proxies add to a tag; it names the same version. */
 const codingSuffix = /-(?:gzip|br|zstd|deflate)"$/;
 
 const versionTag = /^"([1-9]\d{0,8})"$/;
 
-/** Strong entity tag of something whose representation changes with its version alone. */
+/** Strong entity tag of a resource whose representation depends only on its version. */
 export function versionTagOf({ version }: { readonly version: number }): string {
   return `"${version}"`;
 }
 
 /**
- * The versions that an `If-Match` names. Tags are compared strongly (RFC 9110): weak ones and those that we never made match
+ * The versions in an `If-Match` header. Tags are compared strongly (RFC 9110): weak tags and tags that are not ours match
  * nothing.
- * @throws {AppError} 428 without the header: who changes something says what he has seen, or `*`.
+ * @throws {AppError} 428 without the header: a client that changes a resource must name the version it has read, or `*`.
  */
 export function expectedVersion(ctx: ApiContext): ExpectedVersion {
   const header = ctx.req.headers['if-match'];
@@ -32,12 +32,12 @@ export function expectedVersion(ctx: ApiContext): ExpectedVersion {
   });
 }
 
-/** What a route with `If-Match` says of it. */
+/** Description of the header for routes with `If-Match`. */
 export const ifMatchHeader = {
   'If-Match': 'The ETag that you last read, or * for any version; required',
 } as const;
 
-/** What such a route answers besides. */
+/** Additional responses of such a route. */
 export const ifMatchAnswers = {
   412: 'It has changed since you read it: its ETag is different',
   428: 'If-Match is missing',

@@ -1,11 +1,11 @@
 import type { ApiContext } from './context.ts';
 
-/** For so long (ms) a client that is still sending may read its answer. */
+/** Time (ms) for which a client that is still sending may read its response. */
 const lingerMs = 1_000;
 
 /**
- * Makes the answer the last of its connection, for requests whose body is not read to its end. Node would cut the connection
- * as soon as the answer is written, and a client that is still sending would lose it; so our side is closed first, and the
+ * Makes the response the last of its connection, for requests whose body is not read to its end. Node would cut the connection
+ * as soon as the response is written, and a client that is still sending would lose it; so our side is closed first, and the
  * other a moment later.
  */
 export function makeLastAnswer(ctx: ApiContext): void {

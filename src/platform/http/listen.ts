@@ -14,7 +14,7 @@ import { onlyWebSockets, type OnUpgrade } from '../realtime/upgrade-ignored.ts';
 
 export interface Listening {
   readonly server: Server;
-  /** The port it really listens on. */
+  /** The port that is actually used. */
   readonly port: number;
   /**
    * Asks clients to close their connections, stops accepting, lets requests that are being answered end, and cuts what is
@@ -47,9 +47,9 @@ const lingerMs = 1_000;
 const sweepMs = 25;
 
 /**
- * Serves `app` at `host:port`; port 0 takes any free one. Connections above what the process can hold, or one address may
- * hold, are closed at once. Tests give shorter deadlines.
- * @throws {Error} naming the address when it is taken or may not be used.
+ * Serves `app` at `host:port`; port 0 takes any free one. Connections above what the process can hold, or one address may hold,
+ * are closed at once. Tests use shorter deadlines.
+ * @throws {Error} naming the address when it is in use or not allowed.
  */
 export async function listen(
   app: { callback(): RequestListener },

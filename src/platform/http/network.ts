@@ -1,8 +1,8 @@
-/** Addresses of clients, in one spelling each, so that nobody counts twice by writing an address in another way. */
+/** Addresses of clients, with one spelling each, so that nobody counts twice by writing an address in another way. */
 import { isIPv4, isIPv6 } from 'node:net';
 import { LRUCache } from 'lru-cache';
 
-/** Stands for a client whose address is not known: its connection is gone already. */
+/** Used for a client whose address is unknown because its connection is already gone. */
 export const unknownAddress = '0.0.0.0';
 
 const mapped = '::ffff:';
@@ -14,7 +14,7 @@ const seen = new LRUCache<string, { readonly normal: string; readonly subject: s
 
 /**
  * An IP address in canonical spelling: IPv4 in dots, also when it comes mapped into IPv6 (`::ffff:192.0.2.1`), IPv6 in lower
- * case, compressed and without a zone. Undefined for whatever is no address.
+ * case, compressed and without a zone. Undefined for anything that is not an address.
  */
 export function normaliseAddress(text: string): string | undefined {
   if (!text.includes(':')) return isIPv4(text) ? text : undefined;

@@ -1,4 +1,4 @@
-/** The OpenAPI 3.1 document, made of the route table and its schemas. */
+/** Builds the OpenAPI 3.1 document from the route table and its schemas. */
 import { z } from 'zod';
 import { scopesOf } from './access-rule.ts';
 import type { Route } from './route.ts';

@@ -1,4 +1,4 @@
-/** Where a page lies, as every list tells it; `total` counts the rows of all pages. */
+/** The position of a page, as in every list; `total` counts the rows of all pages. */
 export function pageFields({
   total,
   page,

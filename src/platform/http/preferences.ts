@@ -7,8 +7,8 @@ export const maxWaitSeconds = 60;
 const waitPreference = /(?:^|,)\s*wait\s*=\s*"?(\d+)"?\s*(?:;[^,]*)?(?=,|$)/i;
 
 /**
- * Seconds of the `wait` preference of a `Prefer` header (RFC 7240), 60 at most; undefined when there is none that can be
- * honoured. Preferences are wishes: what is not understood is ignored.
+ * Seconds of the `wait` preference of a `Prefer` header (RFC 7240), 60 at most; undefined without a usable one. Preferences are
+ * optional: unknown ones are ignored.
  */
 export function preferredWaitSeconds(header: string | readonly string[] | undefined): number | undefined {
   const text = typeof header === 'string' ? header : header?.join(',');
@@ -16,14 +16,14 @@ export function preferredWaitSeconds(header: string | readonly string[] | undefi
   return seconds > 0 ? Math.min(seconds, maxWaitSeconds) : undefined;
 }
 
-/** Whether a `Prefer` header asks for an answer at once, whatever is still to be done (RFC 7240, `respond-async`). */
+/** Whether a `Prefer` header asks for a response at once, even if work is left (RFC 7240, `respond-async`). */
 export function prefersAsync(header: string | readonly string[] | undefined): boolean {
   const text = typeof header === 'string' ? header : (header?.join(',') ?? '');
   return /(?:^|,)\s*respond-async\s*(?:;[^,]*)?(?=,|$)/i.test(text);
 }
 
 /**
- * The `Idempotency-Key` of a request with what it stands for.
+ * The `Idempotency-Key` of a request and the request that it identifies.
  * @throws {ValidationError} it is not 1 to 255 visible ASCII characters.
  */
 export function idempotencyOf(header: string | readonly string[] | undefined, route: string, body: unknown) {

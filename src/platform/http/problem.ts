@@ -1,11 +1,11 @@
 /**
- * The one place where an error becomes a response. What is not an {@link AppError} and no known refusal of the body reader is
- * a fault of ours: the client learns the request id and nothing else, the log gets everything.
+ * The one place where an error becomes a response. Anything that is neither an {@link AppError} nor a known refusal of the body
+ * parser is a fault of ours: the client gets only the request id, the log gets everything.
  */
 import { asUnavailable } from '../../../db/outage.ts';
 import { AppError, UnavailableError, type FieldProblem } from '../../domain/errors.ts';
 
-/** An error as a client gets it. */
+/** An error as a client sees it. */
 export interface Problem {
   readonly status: number;
   readonly code: string;
@@ -57,8 +57,8 @@ export function problemJson({ code, message, fields }: Problem, requestId: strin
 }
 
 /**
- * How loud an operator should hear of it: our own faults are errors, a 503 that we chose to give is a warning. Nothing
- * (undefined) for what the client did wrong and for a dependency that is known to be away, of which the health checks tell.
+ * The log level of an error: our own faults are errors, a deliberate 503 is a warning. Undefined for faults of the client, and
+ * for a dependency that is known to be away, which the health checks report.
  */
 export function severityOf(error: unknown, { status }: Problem): 'error' | 'warn' | undefined {
   // 501 is a choice of the operator.

@@ -1,6 +1,6 @@
 /**
- * Answers what the parser of node:http does not make a request of: too large headers, bytes that are no HTTP, and clients that
- * do not get done. They get the problem that any other refusal would be, and the connection ends.
+ * Answers what the parser of node:http does not turn into a request: oversized headers, invalid HTTP, and requests that do not
+ * arrive in time. They get the same error body as any other refusal, and the connection ends.
  */
 import { STATUS_CODES, type Server, type ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
@@ -42,7 +42,7 @@ const malformed: Refusal = {
  */
 const lingerMs = 1_000;
 
-/** Makes `server` answer so. `answering` tells the response that a connection carried last. */
+/** Installs these answers on `server`. `answering` maps a connection to its last response. */
 export function refuseBrokenConnections(server: Server, answering: WeakMap<Duplex, ServerResponse>): void {
   const requestIds = createRequestIds();
   const refused = new WeakSet<Duplex>();
@@ -75,7 +75,7 @@ function requestLineOf(error: NodeJS.ErrnoException & { readonly rawPacket?: Buf
   return /^[A-Z]{3,10} \//.test(text) ? (text.split('\r\n', 1)[0] ?? '') : undefined;
 }
 
-/** Answers with a problem on a connection that has no response, and ends it. */
+/** Sends an error response on a connection that has no response object, and ends it. */
 export function refuseOn(socket: Duplex, answer: Parameters<typeof textOf>[0]): void {
   socket.end(textOf(answer));
   const cut = setTimeout(() => socket.destroy(), lingerMs);

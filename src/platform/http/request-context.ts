@@ -7,7 +7,7 @@ import { createClientAddress } from './client-address.ts';
 import type { ApiState } from './context.ts';
 import { createRequestIds } from './request-id.ts';
 
-/** What every request gets first and last: its id and its client's address, its count and its line in the access log. */
+/** What every request gets at its start and end: its id and its client's address, its count and its line in the access log. */
 export interface Reception {
   /** Begins with a request, or goes on with one that was handed on. Its end is counted and logged. */
   receive(req: IncomingMessage, res: ServerResponse, path: string | undefined): ApiState;

@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto';
 
-/** And none of our secrets: a request id is logged and sent back. */
+/** Must not be one of our secrets, because a request id is logged and returned. */
 const wellFormed = /^(?!pp[rkp]_)[A-Za-z0-9._-]{8,64}$/;
 
 /**
- * Gives out request ids: the client's own when it is well-formed, else a prefix that no other process has with a counter,
- * which is as unique as a random id and costs nothing.
+ * Assigns request ids: the client's own if it is well-formed, else a prefix unique to this process with a counter, which is as
+ * unique as a random id and costs nothing.
  */
 export function createRequestIds(): (given: string | string[] | undefined) => string {
   const prefix = randomBytes(6).toString('hex');

@@ -2,8 +2,8 @@ import type { BudgetState } from '../../domain/budget-state.ts';
 import { withDeadline } from '../concurrency/deadline.ts';
 
 /**
- * Seconds after which what could not be had is worth asking for again: soon when it is on its way; when it is the budget that
- * is waited for, it knows; a failing source is given five seconds.
+ * Seconds after which a retry makes sense: soon when the data is being fetched; when the budget is exhausted, the budget's own
+ * estimate; five seconds for a failing source.
  */
 export async function retryAfterSeconds(
   why: 'pending' | 'rate_limited' | 'unavailable',

@@ -1,6 +1,5 @@
 /**
- * Routes as values. The router and the OpenAPI document are both made of these, so that neither can say what the other does
- * not do.
+ * Routes as values. The router and the OpenAPI document are both built from these, so that they cannot contradict each other.
  */
 import type { ParsedUrlQuery } from 'node:querystring';
 import type { z } from 'zod';
@@ -22,7 +21,7 @@ interface Input<A extends Access, P extends z.ZodType, Q extends z.ZodType, B ex
   readonly viewer: A extends 'open' ? undefined : Principal;
 }
 
-/** One row of the route table. Every route that is not open says what an API key needs to call it. */
+/** One row of the route table. Every route that is not open declares what an API key needs to call it. */
 export type RouteSpec<
   A extends Access,
   P extends z.ZodType = Nothing,
@@ -67,7 +66,7 @@ interface RouteBase<A extends Access, P extends z.ZodType, Q extends z.ZodType, 
   readonly handler: (ctx: ApiContext, input: Input<A, P, Q, B>) => void | Promise<void>;
 }
 
-/** A route whose types have done their work. */
+/** A route after its types have been checked. */
 export interface Route extends Omit<
   RouteBase<Access, z.ZodType, z.ZodType, z.ZodType>,
   'handler' | 'shortcut'
@@ -82,7 +81,7 @@ export interface Route extends Omit<
   readonly runQuick?: (exchange: Exchange, admit: Admit) => boolean;
 }
 
-/** Makes a route of a spec: admit, shortcut, validate, handle. */
+/** Builds a route from a spec: admit, fast path, validate, handle. */
 export function route<
   A extends Access,
   P extends z.ZodType = Nothing,

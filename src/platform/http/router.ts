@@ -20,7 +20,7 @@ interface RoutingDeps {
 
 type Middleware = (ctx: ApiContext, next: Next) => Promise<unknown> | undefined;
 
-/** One middleware that serves every route of the table, and answers 400, 404 and 405 for all else. */
+/** One middleware that serves every route of the table, and answers 400, 404 and 405 for everything else. */
 export function routing(table: readonly Route[], deps: RoutingDeps): Middleware {
   const routers = new Map<string, Middleware>();
   for (const [group, routes] of groupBy(table, ({ path }) => groupOf(path))) {

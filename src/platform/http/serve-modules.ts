@@ -1,4 +1,4 @@
-/** The HTTP application: the layers in their order, around what the modules serve. */
+/** The HTTP application: its layers, in their order, around the routes of the modules. */
 import type { RequestListener } from 'node:http';
 import Koa from 'koa';
 import { messageOf } from '../../domain/errors.ts';

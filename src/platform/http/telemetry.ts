@@ -1,7 +1,7 @@
 /**
- * The outermost layer, one for all that every request needs: request id, constant headers, the problem for whatever was
- * thrown, the count and the line in the access log. They are one middleware because each layer costs a promise, and a
- * cached read has little more than that to spend.
+ * The outermost layer, for everything that every request needs: request id, constant headers, the error response, the count and
+ * the line in the access log. It is one middleware because each layer costs a promise, and a cached read costs little more than
+ * that.
  */
 import type { Next } from 'koa';
 import type { Logger } from '../observability/logger.ts';

@@ -1,11 +1,11 @@
 /**
- * Refusals in CoinGecko's shapes, which differ by status: `{"error": "…"}` for what is wrong with a request, and
- * `{"status": {"error_code": …, "error_message": "…"}}` for keys, limits and outages.
+ * Errors in CoinGecko's shapes, which differ by status: `{"error": "…"}` for faults of a request, and `{"status":
+ * {"error_code": …, "error_message": "…"}}` for keys, limits and outages.
  */
 import { AppError, NotFoundError, ValidationError } from '../../domain/errors.ts';
 import type { Problem } from './problem.ts';
 
-/** 422: a parameter that must be there is not. */
+/** 422: a required parameter is missing. */
 export function missingParameter(name: string): AppError {
   return new AppError(`Missing parameter ${name}`, { code: 'missing_parameter', status: 422 });
 }
@@ -20,7 +20,7 @@ export function coinNotFound(): AppError {
   return new NotFoundError('coin not found', 'coin_not_found');
 }
 
-/** 401, as CoinGecko says it: no source reaches back to the time that was asked for. */
+/** 401, in CoinGecko's form: no source has data that old. */
 export function outOfReach(days: number): AppError {
   const message = `Your request exceeds the allowed time range. The price source provides the past ${days} days, and nothing older is stored here.`;
   return new AppError(message, { code: outOfReachCode, status: 401 });
@@ -31,7 +31,7 @@ export function isOutOfReach(error: unknown): boolean {
   return error instanceof AppError && error.code === outOfReachCode;
 }
 
-/** 503: it cannot be had at the moment, and nothing older is there. */
+/** 503: unavailable at the moment, and no older value exists. */
 export function notYet(message: string, retryAfterSeconds: number): AppError {
   return new AppError(message, { code: 'not_available', status: 503, retryAfterSeconds });
 }
@@ -55,7 +55,7 @@ interface V3Refusal {
   readonly headers: Readonly<Record<string, string>>;
 }
 
-/** A problem in CoinGecko's shape. `error` is what was thrown. */
+/** An error in CoinGecko's shape. `error` is what was thrown. */
 export function toV3Refusal(error: unknown, problem: Problem): V3Refusal {
   // CoinGecko knows no other methods than GET and HEAD: to it, they are paths that it does not have.
   const status = problem.status === 405 ? 404 : problem.status;

@@ -1,7 +1,7 @@
-/** Root of CoinGecko's contract, as this server speaks it. */
+/** Root of the paths that follow CoinGecko's API. */
 export const v3Root = '/api/v3';
 
-/** Whether a path belongs to CoinGecko's contract: its answers, refusals included, have CoinGecko's shapes. */
+/** Whether a path follows CoinGecko's API: its responses, including errors, then have CoinGecko's shapes. */
 export function isV3(path: string | undefined): boolean {
   return (
     path !== undefined &&

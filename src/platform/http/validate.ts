@@ -5,8 +5,8 @@ const mostProblems = 20;
 const longestName = 64;
 
 /**
- * Checks the parts of a request together and returns them as their schemas convert them; undefined where there is no schema.
- * @throws {ValidationError} naming every field that breaks a rule, twenty at most.
+ * Validates the parts of a request together and returns them as their schemas convert them; undefined where there is no schema.
+ * @throws {ValidationError} naming every invalid field, twenty at most.
  */
 export function validate(
   parts: readonly {

@@ -9,7 +9,7 @@ const connectMs = 5_000;
 const silenceMs = 10_000;
 const sendMs = 30_000;
 
-/** Builds what sends mail; it connects when there is something to send. */
+/** Builds the mailer; it connects when there is something to send. */
 export function createMailer({
   url,
   from,

@@ -1,9 +1,8 @@
 /**
- * The access log: one line for each request, in the form of the logger's own lines and to the same place. It is written by
- * hand because the logger's way (an object, its serialisers, a write each) costs several times as much, and a line for every
- * cached read is where that shows. Requests only leave an entry; lines are made of many entries at a time, ten times a
- * second and when the process exits. Made one by one between requests, the same lines cost a cached read a quarter of its
- * throughput.
+ * The access log: one line for each request, in the same form and place as the logger's lines. It is written by hand because
+ * the logger's way (an object, its serialisers, a write each) costs several times as much, which matters for a line per cached
+ * read. Requests only leave an entry; lines are made of many entries at a time, ten times a second and when the process exits.
+ * Made one by one between requests, the same lines cost a cached read a quarter of its throughput.
  */
 import { hostname } from 'node:os';
 import { symbols } from 'pino';
@@ -31,7 +30,7 @@ const holdMs = 100;
 /** Entries that are held; a full hold is written at once. */
 const holdEntries = 512;
 
-/** Writes one entry where `log` writes, unless its level is above `info`. */
+/** Writes one entry to the same place as `log`, unless its level is above `info`. */
 export function createAccessLog(log: Logger): (entry: AccessEntry) => void {
   const destination = (log as unknown as Record<symbol, { write(lines: string): void }>)[symbols.streamSym];
   const bindings = JSON.stringify({ pid: process.pid, hostname: hostname(), ...log.bindings() }).slice(1, -1);

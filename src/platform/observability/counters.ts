@@ -1,7 +1,7 @@
 /**
- * Counters of what happened in a window of time, held in Redis for the whole fleet. What a count means is for their users to
- * say. A window begins with the first event, and Redis decides when it ends. While Redis is away, or does not answer in time,
- * each process counts for itself: limits then hold per process, and nobody waits for an outage.
+ * Counters of events in a time window, held in Redis for the whole fleet. Their users decide what a count means. A window
+ * starts with the first event, and Redis decides when it ends. While Redis is away, or does not answer in time, each process
+ * counts on its own: limits then apply per process, and nobody waits for an outage.
  */
 import type { Redis } from 'ioredis';
 import { LRUCache } from 'lru-cache';
@@ -9,14 +9,14 @@ import { RateLimiterMemory, RateLimiterRedis, type RateLimiterRes } from 'rate-l
 import type { Clock } from '../concurrency/clock.ts';
 import { DeadlineError, withDeadline } from '../concurrency/deadline.ts';
 
-/** Where a counter stands. */
+/** The state of a counter. */
 export interface Count {
   readonly total: number;
   /** Milliseconds until the window ends and the counter is gone. */
   readonly msLeft: number;
 }
 
-/** No call of these rejects. */
+/** No method rejects. */
 export interface Counters {
   /** Adds `by` (negative: takes back) and tells the new total. `windowSeconds` (20 days at most) counts when a window begins. */
   add(key: string, step: { by: number; windowSeconds: number }): Promise<Count>;

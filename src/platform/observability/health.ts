@@ -3,7 +3,7 @@ import type { Clock } from '../concurrency/clock.ts';
 import { messageOf } from '../../domain/errors.ts';
 import type { Logger } from './logger.ts';
 
-/** Something that this process needs in order to serve. `check` rejects when it is not there. */
+/** A dependency that this process needs in order to serve. `check` rejects when it is unavailable. */
 export interface HealthCheck {
   /** Short name that clients may see: `postgres`, `redis`. */
   readonly name: string;

@@ -1,7 +1,10 @@
 import { closeSync, fstatSync, mkdirSync, openSync, write, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 
-/** Where log lines go. Nothing that happens there ever throws, blocks or ends the process: lines are dropped and counted. */
+/**
+ * The destination of log lines. It never throws, blocks or ends the process: lines that cannot be written are dropped and
+ * counted.
+ */
 export interface LogSink {
   write(line: string): void;
   /** Writes at once what waits, as far as that is possible without waiting. For the end of a process. */
