@@ -1,12 +1,12 @@
 /**
- * Requests of one client, with its credential. An access token that has expired is traded for a new one, once, and the request
- * is repeated; of several requests that find it expired at the same time, one does the trading: a refresh token has
- * one successor, and a use after that was used would end the session.
+ * Requests of one client, with its credential. An expired access token is exchanged for a new one, once, and the request is
+ * repeated; if several requests find it expired at the same time, one does the exchange: a refresh token has one successor, and
+ * using it after its successor was used would end the session.
  */
 import { errorOfResponse, PricepoolError } from './pricepool-error.ts';
 import type { Login } from './types.ts';
 
-/** Where the API is, and as whom to call it. */
+/** Where the API is, and which credential to use. */
 export interface ClientOptions {
   /** Root of the API without path, such as `http://127.0.0.1:8080`. */
   readonly baseUrl: string;

@@ -1,8 +1,8 @@
 /**
- * A stream over the browser's own EventSource, which cannot send headers: the URL carries a ticket. EventSource comes back by
- * itself from most interruptions, with the ticket that it began with; once that has expired the server answers 401 and
+ * A stream over the browser's own EventSource, which cannot send headers: the URL carries a ticket. EventSource reconnects by
+ * itself after most interruptions, with the ticket that it started with; once that has expired the server answers 401 and
  * EventSource gives up. Then this opens a new one, with the newest of the tickets that the stream has sent and the id of the
- * last event. Imports nothing, so that it can be put on a page as it is.
+ * last event. Imports nothing, so that a page can use the file as it is.
  */
 
 /** What this needs of EventSource; the browser's own fits. */
@@ -46,7 +46,7 @@ const jobEvents = ['job.progress', 'job.coin', 'job.completed', 'job.failed', 'j
 
 /**
  * Opens a stream.
- * @throws {Error} when there is no EventSource here.
+ * @throws {Error} when EventSource is not available.
  */
 export function openEventSource(url: string, options: BrowserStreamOptions) {
   const stream = new ReopeningSource(url, options);

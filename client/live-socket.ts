@@ -20,7 +20,10 @@ const idleCode = 4000;
 /** There is nothing to come back for: all was sent, the credential was revoked, or the server does not like how we talk. */
 const finalCodes = new Set([1000, 1002, 1003, 1007, 1008, 1009, 4001, 4008, 4400]);
 
-/** Makes a socket; it connects with the first request. `url` is that of the API: `http://…`, `https://…`, `ws://…` or `wss://…`. */
+/**
+ * Creates a socket; it connects with the first request. `url` is that of the API: `http://…`, `https://…`, `ws://…` or
+ * `wss://…`.
+ */
 export function openLiveSocket(url: string, options: LiveSocketOptions): LiveSocket {
   return new ReopeningSocket(
     `${url.replace(/^http/, 'ws').replace(/\/+$/, '')}/api/v1/crypto/stream/ws`,

@@ -1,6 +1,6 @@
 /**
- * A client of the API for Node 20 and browsers: accounts, quotes, jobs, and live streams of prices, portfolios and jobs. Stands
- * alone: it imports nothing of the rest of the project and needs nothing but `fetch`.
+ * A client of the API for Node 20 and browsers: accounts, quotes, jobs, and live streams of prices, portfolios and jobs.
+ * Self-contained: it imports nothing from the rest of the project and needs only `fetch`.
  */
 import { ApiCalls, type ClientOptions } from './api-calls.ts';
 import type {
@@ -65,7 +65,7 @@ export interface PricepoolClient {
   streamPortfolio(watch: PortfolioWatch): AsyncGenerator<PortfolioEvent, void>;
 }
 
-/** Makes a client. */
+/** Creates a client. */
 export function createPricepoolClient(options: ClientOptions): PricepoolClient {
   const calls = new ApiCalls(options);
   return {

@@ -1,10 +1,10 @@
-/** A field of a request that broke a rule. */
+/** An invalid field of a request. */
 export interface FieldProblem {
   readonly field: string;
   readonly message: string;
 }
 
-/** What the API refused, or that it could not be reached (`status` 0, `code` `unreachable`). */
+/** An error of the API, or that it could not be reached (`status` 0, `code` `unreachable`). */
 export class PricepoolError extends Error {
   readonly status: number;
   readonly code: string;
@@ -46,7 +46,7 @@ export class PricepoolError extends Error {
   }
 }
 
-/** Makes the error of an answer that is not 2xx, whatever its body looks like. */
+/** Makes the error of a response that is not 2xx, whatever its body contains. */
 export async function errorOfResponse(response: Response): Promise<PricepoolError> {
   const text = await response.text().catch(() => '');
   const { message, error, request_id: requestId } = parsed(text);

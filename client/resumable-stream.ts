@@ -1,7 +1,7 @@
 /**
- * An event stream that outlives its connections. Each connection names the last id that was seen, so that the server sends
- * what came after it; the consumer sees one stream without gaps or repetitions. The server may say when to come back (`retry`,
- * `drain`, `limit`, Retry-After), and that there is nothing to come back for (`end` with `reconnect: false`, or 204).
+ * An event stream that outlives its connections. Each connection names the last id that was seen, so that the server sends what
+ * came after it; the consumer sees one stream without gaps or duplicates. The server may say when to reconnect (`retry`,
+ * `drain`, `limit`, Retry-After), and that there is no need to (`end` with `reconnect: false`, or 204).
  */
 import { errorOfResponse, PricepoolError } from './pricepool-error.ts';
 import { SseParser, type SseMessage } from './sse-parser.ts';

@@ -42,7 +42,7 @@ export type QuoteRow =
       readonly error: QuoteProblem;
     };
 
-/** Of a portfolio: quantity and value are decimal text; the value is null without a price. */
+/** For portfolios: quantity and value are decimal text; the value is null without a price. */
 export type ValuedRow = QuoteRow & { readonly quantity: string; readonly value: string | null };
 
 interface Counts {
@@ -51,7 +51,7 @@ interface Counts {
   readonly fetch_time: string;
 }
 
-/** What a symbol was taken for: the largest coin by market capitalisation that has it, or nothing. */
+/** The coin that a symbol was resolved to: the largest by market capitalisation with that symbol, or none. */
 export type ResolvedSymbol =
   | {
       readonly symbol: string;
@@ -63,7 +63,7 @@ export type ResolvedSymbol =
     }
   | { readonly symbol: string; readonly id: null; readonly error: QuoteProblem };
 
-/** Result of a bulk job, in the order asked: coins first, then what the symbols stand for. */
+/** Result of a bulk job, in the requested order: coins first, then those of the symbols. */
 export interface BulkResult extends Counts {
   /** In the order of the symbols, where it was asked for by symbols. */
   readonly resolved?: readonly ResolvedSymbol[];
@@ -160,7 +160,7 @@ type EventOf<Data> = {
   [T in keyof Data]: { readonly type: T; readonly id: string | undefined; readonly data: Data[T] };
 }[keyof Data];
 
-/** Opens streams in place of a header until it expires. */
+/** Opens streams, instead of a header, until it expires. */
 export interface StreamTicket {
   readonly ticket: string;
   /** Seconds. */

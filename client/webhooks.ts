@@ -4,7 +4,7 @@
  * of the last days.
  */
 
-/** What a webhook tells. */
+/** The content of a webhook. */
 export interface WebhookEvent<T = unknown> {
   /** Such as `job.completed`. */
   readonly type: string;
@@ -17,7 +17,7 @@ export interface WebhookEvent<T = unknown> {
 type ReceivedHeaders =
   { get(name: string): string | null } | Readonly<Record<string, string | readonly string[] | undefined>>;
 
-/** A request is not a webhook that was signed with this secret just now. */
+/** The request is not a webhook that was signed with this secret recently. */
 export class WebhookVerificationError extends Error {
   constructor(message: string) {
     super(message);
@@ -30,9 +30,9 @@ const defaultTolerance = 300;
 const maxSignatures = 10;
 
 /**
- * Verifies a request that may be a webhook and returns what it tells.
- * @param secret as `GET /api/v1/webhooks/secret` shows it: `whsec_…`.
- * @throws {WebhookVerificationError} it is not Pricepool's, too old, or no webhook.
+ * Verifies a request that may be a webhook and returns its content.
+ * @param secret as `GET /api/v1/webhooks/secret` returns it: `whsec_…`.
+ * @throws {WebhookVerificationError} it is not Pricepool's, too old, or not a webhook.
  */
 export async function verifyWebhook<T = unknown>(
   {

@@ -1,4 +1,4 @@
-/** What every feature stands on: configuration, connections, queues, and the order of the end. Made once in each process. */
+/** What every feature needs: configuration, connections, queues, and the order of shutdown. Created once per process. */
 import type { Redis } from 'ioredis';
 import type { Knex } from 'knex';
 import { openDatabase } from '../../db/connection.ts';
@@ -31,7 +31,8 @@ export interface Platform {
 }
 
 /**
- * Opens the platform of a process as its environment says, and sees to it that the process ends in order. `name` stands in its log.
+ * Opens the platform of a process from its environment, and makes sure that the process shuts down in order. `name` is its name
+ * in the log.
  * @throws {Error} when the configuration is not valid, or names no Postgres or no Redis.
  */
 export function startPlatform(name: string): ReturnType<typeof openPlatform> {
@@ -44,7 +45,7 @@ export function startPlatform(name: string): ReturnType<typeof openPlatform> {
 }
 
 /**
- * Opens the connections. Nothing is waited for: a process starts while Redis and Postgres are down.
+ * Opens the connections without waiting for them: a process starts while Redis and Postgres are down.
  * @throws {Error} when the configuration names no Postgres or no Redis.
  */
 export function openPlatform({

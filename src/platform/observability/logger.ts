@@ -34,8 +34,8 @@ const standardOutput = 1;
 const standardError = 2;
 
 /**
- * A structured logger that redacts secrets. No process ends or waits for its log: what cannot be written is dropped and counted, and a
- * file that cannot be opened is said on standard error.
+ * A structured logger that redacts secrets. No process ends or waits because of its log: lines that cannot be written are
+ * dropped and counted, and a file that cannot be opened is reported on standard error.
  */
 export function createLogger({
   level,
@@ -86,7 +86,7 @@ function complain(text: string): void {
 
 const ignore = (): void => undefined;
 
-/** A logger that says nothing. */
+/** A logger that writes nothing. */
 export function silentLogger(): Logger {
   return pino({ level: 'silent' });
 }

@@ -1,6 +1,6 @@
 /**
- * Metrics of a process, in a registry of its own. Gauges are read when somebody scrapes: the owner of a figure registers how
- * to read it. A reading that fails or takes longer than a second leaves its gauge out instead of failing the scrape.
+ * Metrics of a process, in a registry of its own. Gauges are read at each scrape: the owner of a value registers how to read
+ * it. A reading that fails or takes longer than a second leaves its gauge out instead of failing the scrape.
  */
 import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client';
 import { withDeadline } from '../concurrency/deadline.ts';
@@ -48,7 +48,7 @@ function collectNodeMetrics(registry: Registry): void {
   });
 }
 
-/** Builds the {@link Metrics} of a process, with those of Node (memory, CPU, event loop) among them. */
+/** Builds the {@link Metrics} of a process, including those of Node (memory, CPU, event loop). */
 export function createMetrics(): Metrics {
   const registry = new Registry();
   collectNodeMetrics(registry);

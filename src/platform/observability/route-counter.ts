@@ -1,13 +1,13 @@
 /**
- * Counts and durations of requests by plain array increments, made into Prometheus samples only when somebody looks. The
- * library's own counters hash their labels at every increment, which would be a tenth of the cost of a cached read.
+ * Counts and durations of requests by plain array increments, turned into Prometheus samples only at a scrape. The library's
+ * own counters hash their labels at every increment, which would be a tenth of the cost of a cached read.
  */
 import type { Histogram, MetricObjectWithValues, MetricValueWithName, Registry } from 'prom-client';
 
 /** Upper bounds in seconds. */
 const bounds = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
 
-/** What one route has answered so far. */
+/** Counts of the responses of one route. */
 export class RouteTally {
   readonly method: string;
   readonly route: string;

@@ -2,7 +2,7 @@ import type { Logger } from './logger.ts';
 import { messageOf } from '../../domain/errors.ts';
 import { withDeadline } from '../concurrency/deadline.ts';
 
-/** Order in which things end: a lower phase ends before a higher one begins. */
+/** Order in which things end: a lower phase ends before a higher one starts. */
 export const shutdownPhases = [
   'announce', // readiness off
   'accept', // stop taking new work in
@@ -20,14 +20,14 @@ interface Step {
   readonly close: () => Promise<void> | void;
 }
 
-/** An ordered list of what a process must close, run once. One failing step never keeps the others from running. */
+/** An ordered list of what a process must close, run once. A failing step never keeps the others from running. */
 export interface Shutdown {
   add(phase: ShutdownPhase, name: string, close: () => Promise<void> | void): void;
   /** Runs every step; each phase has `phaseMs` at most. Never rejects. Later calls return the first run's promise. */
   run(reason: string): Promise<void>;
 }
 
-/** Builds a {@link Shutdown}. `phaseMs` bounds each phase, so that the sum stays below the process manager's patience. */
+/** Builds a {@link Shutdown}. `phaseMs` limits each phase, so that the sum stays below the timeout of the process manager. */
 export function createShutdown(log: Logger, phaseMs = 8_000): Shutdown {
   const steps: Step[] = [];
   let running: Promise<void> | undefined;

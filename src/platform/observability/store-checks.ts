@@ -4,8 +4,8 @@ import { redisTrouble } from '../redis/rights.ts';
 import { HealthReason, type HealthCheck } from './health.ts';
 
 /**
- * The checks of Postgres and Redis: not only that they answer, but that they take what this version asks of them. What cannot be
- * served is said with its reason.
+ * The checks of Postgres and Redis: that they answer, and that they accept what this version needs. A failed check states its
+ * reason.
  */
 export function storeChecks({ knex, redis, keys }: Pick<Platform, 'knex' | 'redis' | 'keys'>): HealthCheck[] {
   const refuse = (reason: string | undefined): undefined => {

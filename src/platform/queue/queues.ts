@@ -6,7 +6,7 @@ import { withDeadline } from '../concurrency/deadline.ts';
 import { messageOf } from '../../domain/errors.ts';
 import type { Logger } from '../observability/logger.ts';
 
-/** An add that takes longer than this (ms) has failed for its caller; it may still happen later, which is harmless. */
+/** An add that takes longer than this (ms) has failed for its caller; it may still succeed later, which is harmless. */
 const addDeadlineMs = 1_500;
 
 /** Producer side of all queues. */

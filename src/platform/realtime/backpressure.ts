@@ -1,8 +1,8 @@
 import type { Outlet } from './transport.ts';
 
 /**
- * Judges whether a client keeps up, by the bytes that its connection has not taken and for how long. `write` returning false
- * says nothing: it does so within every healthy burst.
+ * Decides whether a client keeps up, by the bytes that its connection has not taken and for how long. `write` returning false
+ * means nothing: that happens within every healthy burst.
  */
 export type Pace = 'ready' | 'behind' | 'slow';
 
@@ -15,7 +15,7 @@ const longestBehindMs = 10_000;
 /** Something unsent for so long (ms), however little, is a connection that is dead. */
 const longestUnsentMs = 60_000;
 
-/** The judgement of one client over time. */
+/** The state of one client over time. */
 export class SlowGuard {
   readonly #outlet: Outlet;
   #behindSince: number | undefined;

@@ -90,7 +90,7 @@ export function textFrame(text: string): Buffer {
 }
 
 /**
- * Text of one event. `data` may hold line breaks; `event` and `id` may not, because they would forge fields.
+ * Text of one event. `data` may contain line breaks; `event` and `id` may not, because they would forge fields.
  * @throws {RangeError} when they do.
  */
 export function encodeSse({

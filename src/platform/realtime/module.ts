@@ -4,7 +4,7 @@ import { route } from '../http/route.ts';
 import type { Realtime } from './realtime.ts';
 import { socketPath } from './ws-messages.ts';
 
-/** The figures of streams, and a route that stands for the WebSocket, which is none: upgrades do not come here. */
+/** Metrics of streams, and a route that describes the WebSocket: actual upgrades do not arrive here. */
 export function createRealtimeModule(
   _platform: unknown,
   { realtime: { registry } }: { readonly realtime: Pick<Realtime, 'registry'> },

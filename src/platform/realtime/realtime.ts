@@ -1,4 +1,4 @@
-/** The streams of an API process: where features open them, and what the clients of a WebSocket subscribe to. */
+/** The streams of an API process: features open them here, and register what WebSocket clients can subscribe to. */
 import type { z } from 'zod';
 import { UnauthenticatedError } from '../../domain/errors.ts';
 import type { Principal } from '../../domain/principal.ts';
@@ -16,7 +16,7 @@ import { refuseWs, WsStream, type WsRequest } from './ws-stream.ts';
 
 export type Realtime = ReturnType<typeof createRealtime>;
 
-/** Builds the streams of an API process; they end when it stops taking work in. */
+/** Builds the streams of an API process; they end when the process stops accepting work. */
 export function createRealtime(
   { config, clock, log, shutdown }: Pick<Platform, 'config' | 'clock' | 'log' | 'shutdown'>,
   {

@@ -1,6 +1,6 @@
 /**
- * What all SSE streams have in common: the head, signs of life, the judgement of slow clients, a new ticket before the old one
- * expires, and an end that tells why.
+ * What all SSE streams have in common: headers, heartbeats, detection of slow clients, a new ticket before the old one expires,
+ * and an end with its reason.
  */
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
@@ -10,7 +10,7 @@ import { SlowGuard, type Pace } from './backpressure.ts';
 import type { EndReason, OpenStream, StreamClient, StreamLimit, StreamRegistry } from './stream-registry.ts';
 import { comebackMs, longestStreamMs, Silence, TicketRenewal, type RenewTicket } from './stream-life.ts';
 
-/** A client that asks for a stream, with the response that it becomes. */
+/** A client that requests a stream, with the response that becomes it. */
 export interface SseRequest extends StreamClient {
   readonly response: ServerResponse;
   /** Headers of the answer beside those of every event stream: pairs of name and value. */
@@ -165,7 +165,7 @@ function lastFrame(reason: EndReason): Frame {
   return new Frame({ type: 'end', data: JSON.stringify(data), retryMs: retry });
 }
 
-/** Answers 204: an EventSource does not come back after that. */
+/** Answers 204: an EventSource does not reconnect after that. */
 export function sendAway({ response, headers = [] }: Pick<SseRequest, 'response' | 'headers'>): void {
   response.writeHead(204, headers.slice()).end();
 }

@@ -10,7 +10,7 @@ const ticket = z
   .optional()
   .meta({ description: 'A stream ticket, for clients that cannot set headers' });
 
-/** What every GET of a stream takes. `ticket` and `lastEventId` are read elsewhere. */
+/** Fields of every GET of a stream. `ticket` and `lastEventId` are read elsewhere. */
 export const eventStreamFields = {
   ticket,
   lastEventId: z
@@ -22,7 +22,7 @@ export const eventStreamFields = {
 /** Query of the WebSocket. `ticket` is read elsewhere. */
 export const socketQuery = z.strictObject({ ticket });
 
-/** What every GET of a stream of values takes. */
+/** Fields of every GET of a stream of values. */
 export const streamFields = {
   interval: wholeNumber({ min: 1, max: longestIntervalSeconds })
     .default(1)

@@ -1,11 +1,11 @@
-/** The life of a stream, whatever its transport: signs of life, new tickets, its longest age, and when to come back. */
+/** The life of a stream, on any transport: heartbeats, new tickets, its longest age, and when to reconnect. */
 import { Frame } from './frame.ts';
 import { lookEveryMs, type EndReason } from './stream-registry.ts';
 
 /** Proxies cut a silent connection after some 60 s, and clients wonder sooner. */
 const longestSilenceMs = 15_000;
 
-/** The time in which nothing was written to a client, counted in looks: a clock for each write would cost more. */
+/** The time in which nothing was written to a client, counted in polls: a clock for each write would cost more. */
 export class Silence {
   #looks = 0;
 
@@ -21,10 +21,10 @@ export class Silence {
   }
 }
 
-/** Makes a ticket for the same principal. */
+/** Creates a ticket for the same principal. */
 export type RenewTicket = () => { readonly ticket: string; readonly expiresInSeconds: number };
 
-/** Tells a client that came with a ticket the next one, before the last has expired. */
+/** Sends a client that came with a ticket the next one, before the last has expired. */
 export class TicketRenewal {
   readonly #renew: RenewTicket;
   #dueAt: number;
@@ -60,11 +60,11 @@ const returns: Readonly<
   limit: { least: 5_000, spread: 10_000 },
 };
 
-/** Milliseconds after which a client should come back, another number each time; undefined when it should not. */
+/** Milliseconds after which a client should reconnect, randomised; undefined when it should not. */
 export function comebackMs(reason: EndReason | 'limit'): number | undefined {
   const plan = returns[reason];
   return plan === undefined ? undefined : plan.least + Math.floor(Math.random() * plan.spread);
 }
 
-/** Longest age (ms) of a stream, so that nobody lives for ever on a credential of yesterday. */
+/** Longest age (ms) of a stream, so that no client stays connected with an old credential forever. */
 export const longestStreamMs = 12 * 3_600_000;

@@ -1,6 +1,6 @@
 /**
- * All open streams of a process, of every kind and transport: how many each user and address may have, when a heart beats, who
- * is too slow, whose credential was revoked, and how they all end.
+ * All open streams of a process, of every kind and transport: limits per user and address, heartbeats, slow clients, revoked
+ * credentials, and their end.
  */
 import type { Principal } from '../../domain/principal.ts';
 import type { Clock } from '../concurrency/clock.ts';
@@ -45,7 +45,7 @@ interface RegistryDeps {
   readonly isRevoked: (viewer: Principal) => boolean;
 }
 
-/** Looking at every stream every second would cost as much as a fifth of its prices. */
+/** Interval (ms) between checks: checking every stream every second would cost as much as a fifth of its prices. */
 export const lookEveryMs = 5_000;
 const turnMs = 1_000;
 const slots = lookEveryMs / turnMs;

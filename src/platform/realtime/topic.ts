@@ -2,8 +2,8 @@ import type { z } from 'zod';
 import type { WsStream } from './ws-stream.ts';
 
 /**
- * What WebSocket clients subscribe to. Its kind is the field of a message that lists the items (`coins`, `jobs`), and names it
- * in the greeting and in the answers.
+ * Something that WebSocket clients can subscribe to. Its kind is the field of a message that lists the items (`coins`, `jobs`),
+ * and names it in the greeting and in the replies.
  */
 export interface Topic<
   Subscribe extends z.ZodRawShape = z.ZodRawShape,
@@ -23,7 +23,7 @@ export interface Topic<
   open(stream: WsStream): TopicSession<z.output<z.ZodObject<Subscribe>>, z.output<z.ZodObject<Unsubscribe>>>;
 }
 
-/** What one connection has of a topic. Items come without repetition; there are none where a message names none. */
+/** One connection's part of a topic. Items come without duplicates; there are none when a message names none. */
 export interface TopicSession<
   Subscribe = Readonly<Record<string, unknown>>,
   Unsubscribe = Readonly<Record<string, unknown>>,

@@ -1,4 +1,4 @@
-/** The way to one client, whatever the transport. */
+/** The transport to one client. */
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
@@ -17,7 +17,8 @@ export interface Outlet {
 }
 
 /**
- * Headers of every event stream; `Connection` is not among them, because the server knows best when it closes. `X-Accel-Buffering` keeps nginx from holding events back, `no-transform` keeps proxies from compressing.
+ * Headers of every event stream; `Connection` is not among them, because the server decides when to close. `X-Accel-Buffering`
+ * keeps nginx from holding events back, `no-transform` keeps proxies from compressing.
  */
 export const sseHeaders = {
   'Content-Type': 'text/event-stream; charset=utf-8',
@@ -73,7 +74,7 @@ export class SseOutlet implements Outlet {
 }
 
 /**
- * A WebSocket that frames are written past, to its socket: they are made once for all clients. The library writes its own
+ * A WebSocket whose frames are written directly to its socket: they are made once for all clients. The library writes its own
  * frames (pongs, the close) whole and at once as long as nothing is compressed, so that the two never mix.
  */
 export class WsOutlet implements Outlet {

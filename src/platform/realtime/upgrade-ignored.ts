@@ -1,7 +1,7 @@
 /**
- * A server that listens for upgrades gets every request that asks for one, whatever the protocol: curl offers HTTP/2 in this
- * way. RFC 9110 (7.8) lets a server ignore what it does not speak, and node:http does so only while nobody listens. So such a
- * request is given back to the server as it came, but for the offer.
+ * A server that listens for upgrades gets every request that asks for one, for any protocol: curl offers HTTP/2 in this way.
+ * RFC 9110 (7.8) lets a server ignore protocols that it does not support, and node:http does so only while nobody listens. So
+ * such a request is given back to the server unchanged, except for the offer.
  */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
@@ -9,7 +9,7 @@ import { createRequestIds } from '../http/request-id.ts';
 import type { Problem } from '../http/problem.ts';
 import { refuseOn } from '../http/refuse-connection.ts';
 
-/** Takes over the connection of a request that asks to speak something else. `head` is what has come after the request. */
+/** Takes over the connection of a request that asks for another protocol. `head` is the data after the request. */
 export type OnUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
 
 /** Of the request that asks, not of the one that is served. */
@@ -24,9 +24,8 @@ const early: Problem = {
 };
 
 /**
- * Passes requests for WebSockets on to `onUpgrade`, and all others back to the server. One that was sent before the request
- * ahead of it was answered goes nowhere: whatever came of it would mix with that answer. `answering` tells the response that a
- * connection carried last.
+ * Passes requests for WebSockets to `onUpgrade`, and all others back to the server. A request that was sent before the previous
+ * one was answered is dropped: its reply would mix with that response. `answering` maps a connection to its last response.
  */
 export function onlyWebSockets(
   server: Server,

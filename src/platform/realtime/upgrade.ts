@@ -1,7 +1,7 @@
 /**
- * From an HTTP request to a WebSocket. Everything is decided before the 101: a client that may not come in gets the same
- * problem as from any route, over plain HTTP. What it brings to say who it is may stand in a header, in the query (a ticket), or
- * among the subprotocols, which are all that a browser lets a page choose.
+ * Turns an HTTP request into a WebSocket. Everything is decided before the 101: a refused client gets the same error as from
+ * any route, over plain HTTP. Its credential may be in a header, in the query (a ticket), or among the subprotocols, the only
+ * ones that a browser lets a page set.
  */
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
@@ -73,7 +73,7 @@ interface UpgradeDeps extends Pick<Platform, 'config' | 'log'> {
   readonly realtime: Pick<Realtime, 'openSocket' | 'issueTicket'>;
 }
 
-/** Makes what answers upgrades. */
+/** Builds the handler of upgrades. */
 export function createUpgrade(deps: UpgradeDeps): OnUpgrade {
   const { config, log, metrics } = deps;
   const addressOf = createClientAddress({ trustedProxies: config.TRUSTED_PROXIES });

@@ -1,11 +1,11 @@
-/** What is said over a WebSocket beside the events that all transports share. */
+/** Messages of a WebSocket besides the events that all transports share. */
 import { AppError } from '../../domain/errors.ts';
 import { textFrame } from './frame.ts';
 
-/** Where WebSockets are opened. */
+/** Path at which WebSockets are opened. */
 export const socketPath = '/api/v1/crypto/stream/ws';
 
-/** Largest message (bytes) that is taken. */
+/** Largest message (bytes) that is accepted. */
 export const mostMessageBytes = 16 * 1_024;
 
 /** Why a connection was closed, as sent to clients. docs/streams.md says after which of them to reconnect. */
@@ -24,7 +24,7 @@ export const closeCodes = {
 } as const;
 export type CloseName = keyof typeof closeCodes;
 
-/** The bytes of the answer to a message. */
+/** The bytes of the reply to a message. */
 export function answerFrame(action: string, id: string | undefined, rest: object = {}): Buffer {
   return textFrame(JSON.stringify({ action, id, ...rest }));
 }

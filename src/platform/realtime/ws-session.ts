@@ -1,6 +1,6 @@
 /**
- * What is said over a WebSocket. Subscriptions of one connection are taken one after the other, in the order they came, because
- * some must wait for the database; each is done as a whole or not at all. Pings are answered at once.
+ * The dialogue over a WebSocket. Subscriptions of one connection are processed one after the other, in the order they came,
+ * because some must wait for the database; each is done as a whole or not at all. Pings are answered at once.
  */
 import type { WebSocket } from 'ws';
 import { z } from 'zod';

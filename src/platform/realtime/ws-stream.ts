@@ -1,6 +1,6 @@
 /**
- * A WebSocket among the streams of the process: signs of life in both directions, the judgement of slow and idle clients, new
- * tickets, and an end whose code tells why. What is said over it is the business of its session.
+ * A WebSocket among the streams of the process: heartbeats in both directions, detection of slow and idle clients, new tickets,
+ * and an end whose code says why. Its session handles the messages.
  */
 import type { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
@@ -21,7 +21,7 @@ export interface WsRequest extends StreamClient {
   readonly renewTicket?: RenewTicket | undefined;
 }
 
-/** What a stream asks of, and tells, the session that talks over it. */
+/** The interface between a stream and the session that talks over it. */
 export interface WsTalk {
   /** Whether the client is subscribed to anything. */
   isIdle(): boolean;
@@ -158,7 +158,7 @@ export class WsStream implements OpenStream {
   }
 }
 
-/** Closes a connection that there is no room for; the reason names the limit and when (ms) to come back. */
+/** Closes a connection for which there is no room; the reason names the limit and when (ms) to reconnect. */
 export function refuseWs(ws: WebSocket, limit: StreamLimit): void {
   ws.on('error', () => undefined);
   ws.close(closeCodes.limit, `limit ${comebackMs('limit') ?? ''} ${limit}`);

@@ -1,12 +1,12 @@
 /**
- * Limits of requests over the whole fleet, cheap enough for reads that take 40 microseconds. A process takes a chunk of a
- * subject's allowance from the counter in Redis, a hundredth of the limit, and spends it by itself. When less than half of a
- * chunk is left the next is fetched beside the requests; a request waits for Redis only when nothing is left.
+ * Rate limits for the whole fleet, cheap enough for reads that take 40 microseconds. A process takes a chunk of a subject's
+ * allowance from the counter in Redis, a hundredth of the limit, and spends it locally. When less than half of a chunk is left,
+ * the next is fetched in the background; a request waits for Redis only when nothing is left.
  *
- * Invariants: never more than the limit is let through in a window while Redis answers, because what is spent was counted
- * before. What one process holds the others cannot spend, so up to a chunk and a half per process may be left unused;
- * limits too small for chunks (below 200) are fetched one by one, never ahead, and are exact. A chunk that crosses
- * the limit still gives what was below it. What is left of a window that has ended is worth nothing.
+ * Invariants: at most the limit is let through in a window while Redis answers, because what is spent was counted before. What
+ * one process holds the others cannot spend, so up to a chunk and a half per process may be left unused; limits too small for
+ * chunks (below 200) are fetched one by one, never ahead, and are exact. A chunk that crosses the limit still gives what was
+ * below it. The rest of a window that has ended is worthless.
  */
 import type { Redis } from 'ioredis';
 import { LRUCache } from 'lru-cache';

@@ -16,7 +16,7 @@ export interface Channel<T> {
   listen(onMessage: (message: T) => void, onGap?: () => void): () => void;
 }
 
-/** Where a channel is: what it publishes on, the connection (shared with other channels) that messages arrive on, its name. */
+/** The place of a channel: the connection for publishing, the (shared) connection for receiving, its name. */
 export interface ChannelPlace {
   readonly redis: Redis;
   readonly subscriber: Redis;
@@ -24,9 +24,9 @@ export interface ChannelPlace {
 }
 
 /**
- * Builds a {@link Channel}. Messages travel as JSON. What does not fit the schema is ignored, because a stray publish must not
- * end the process; a codec says how a message travels. Without a schema every JSON object is believed as it is: for a hot
- * channel, on which only we publish.
+ * Builds a {@link Channel}. Messages travel as JSON. A message that does not match the schema is ignored, because a stray
+ * publish must not end the process; a codec defines how a message travels. Without a schema every JSON object is accepted
+ * unchecked: for a hot channel, on which only we publish.
  */
 export function createChannel<T>({
   redis,

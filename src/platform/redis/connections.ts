@@ -33,7 +33,7 @@ const optionsOfRole = {
 /** Time (ms) between two pings. With the timeout of the socket, a silent connection is replaced after 8 s. */
 const pingMs = 3_000;
 
-/** Opens a connection that reconnects for ever, once a second at last. Its errors are logged, once per outage. */
+/** Opens a connection that reconnects forever, at intervals of up to a second. Its errors are logged, once per outage. */
 export function openRedis({
   url,
   role,
@@ -81,7 +81,7 @@ function pingNowAndThen(redis: Redis): void {
   redis.once('end', () => clearInterval(timer));
 }
 
-/** Closes a connection whatever state it is in. */
+/** Closes a connection in any state. */
 export async function closeRedis(redis: Redis): Promise<void> {
   if (redis.status === 'ready') await redis.quit().catch(() => undefined);
   redis.disconnect();
