@@ -176,7 +176,7 @@ function legIn(
   const number = readOptionalNumber(quantity.text, quantity.name, style);
   if (number === null || number === '0') return null;
   // Some files write outgoing quantities with a minus; elsewhere its meaning is unknown.
-  if (quantityColumn !== 'givenQuantity') checkSign(number, quantity.name);
+  if (quantityColumn !== 'sentQuantity') checkSign(number, quantity.name);
   return { symbol: readSymbol(symbol.text, symbol.name), quantity: magnitude(number) };
 }
 

@@ -120,7 +120,7 @@ function moneyIn(row: Row, column: 'value' | 'fee_value'): Money | null {
 }
 
 /** No amount in an export is below 0. */
-function amountIn(row: Row, column: (typeof exportColumns)[number]): string | null {
+function amountIn(row: Row, column: Column): string | null {
   const text = cell(row, column);
   if (text === '') return null;
   const amount = readNumber(text, column);

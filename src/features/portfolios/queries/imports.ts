@@ -1,11 +1,21 @@
 import type { Knex } from 'knex';
 import { orUnavailable } from '../../../../db/outage.ts';
 
+/** What an import does with bad rows: skips them and books the others, or books none. */
+export type OnError = 'skip' | 'abort';
+/** With the words of earlier versions, which their processes still write during an upgrade. */
+type StoredOnError = OnError | 'keep_good' | 'nothing';
+
+/** Reads either form. */
+export function readOnError(word: StoredOnError): OnError {
+  if (word === 'keep_good') return 'skip';
+  return word === 'nothing' ? 'abort' : word;
+}
+
 /** The options of an import. */
 export interface ImportWish {
   readonly format: string;
-  /** What to do with the valid rows when some rows are not valid. */
-  readonly onError: 'keep_good' | 'nothing';
+  readonly onError: OnError;
   readonly isDryRun: boolean;
   /** JSON text of a GenericMapping; null without one. */
   readonly mappingJson: string | null;
