@@ -10,7 +10,7 @@ export default function aggregateBytes(input: Uint8Array): Uint8Array {
   return new TextEncoder().encode(aggregate(parsed));
 }
 
-/** Rows of holdings from which a thread pays (measured: docs/adr/0005). */
+/** Rows of holdings from which a thread pays (measured: docs/explanation/adr/0005-aggregate-large-results-in-threads.md). */
 const rowsWorthAThread = 5_000;
 
 /** Computes results: small ones at once, those of `threshold` rows in a thread so that the event loop stays free. */

@@ -12,7 +12,7 @@ export default function performanceBytes(tables: PerformanceTables) {
   return { json: new TextEncoder().encode(json), missing };
 }
 
-/** Cells (assets × days) from which a thread pays: fewer take less than 2 ms, and no longer than with a thread (docs/portfolios.md). */
+/** Cells (assets × days) from which a thread pays: fewer take less than 2 ms, and no longer than with a thread (docs/reference/performance.md). */
 const cellsWorthAThread = 4_000;
 /** From so many cells on figures take more than 50 ms. */
 const cellsThatTakeLong = 100_000;

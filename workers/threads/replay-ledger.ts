@@ -28,7 +28,7 @@ export default function replayBytes(task: ReplayBytes) {
   };
 }
 
-/** Postings from which a thread pays (measured: docs/adr/0015). */
+/** Postings from which a thread pays (measured: docs/explanation/adr/0015-derived-books.md). */
 const postingsWorthAThread = 2_000;
 
 /** Replays ledgers: short ones at once, those of `threshold` postings in a thread so that the event loop stays free. */

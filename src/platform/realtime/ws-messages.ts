@@ -8,7 +8,7 @@ export const socketPath = '/api/v1/crypto/stream/ws';
 /** Largest message (bytes) that is accepted. */
 export const mostMessageBytes = 16 * 1_024;
 
-/** Why a connection was closed, as sent to clients. docs/streams.md says after which of them to reconnect. */
+/** Why a connection was closed, as sent to clients. docs/reference/events.md says after which of them to reconnect. */
 export const closeCodes = {
   complete: 1000,
   drain: 1001,

@@ -84,7 +84,7 @@ function revive(value: unknown, field = ''): unknown {
 
 /** A replay of fewer postings is not worth a checkpoint. */
 const leastPostings = 256;
-/** Storing this number of characters takes as long as replaying one posting (measured: docs/adr/0015). */
+/** Storing this number of characters takes as long as replaying one posting (measured: docs/explanation/adr/0015-derived-books.md). */
 const charactersPerPosting = 200;
 
 /**

@@ -58,7 +58,7 @@ export type Demand = ReturnType<typeof createDemand>;
  *      ^                    |
  *      +--- release, or the lease expires because its holder died
  *
- * The order is urgency first; within one urgency tenants take turns (docs/adr/0014): every wanted asset has a tag in a virtual
+ * The order is urgency first; within one urgency tenants take turns (docs/explanation/adr/0014-fair-share.md): every wanted asset has a tag in a virtual
  * time that advances as assets are leased. A newcomer starts at the present, and each further asset of the same tenant comes
  * somewhat later, so a tenant that wants ten thousand does not delay one that wants twenty. This holds across all currencies: a
  * worker that may make a call asks which currency is next.

@@ -1,5 +1,5 @@
 /**
- * Which assets clients read, so that they can be kept fresh (docs/adr/0014). Every process counts the reads of its clients in
+ * Which assets clients read, so that they can be kept fresh (docs/explanation/adr/0014-fair-share.md). Every process counts the reads of its clients in
  * memory, cached ones too: one addition each. Every few seconds the counts go to Redis, where each quote currency has two
  * sorted sets: how hot an asset is, and when it was last read. Assets that nobody has read within the window are dropped.
  *

@@ -1,6 +1,6 @@
 /**
  * The budget of a provider for the whole fleet: a log of calls in Redis that decides, and a ledger in Postgres from which a
- * lost log is rebuilt (docs/adr/0003).
+ * lost log is rebuilt (docs/explanation/adr/0003-budget-counts-calls-until-they-end.md).
  *
  * Why no sliding 60 s at the upstream ever holds more than the limit L. Let g be the time of a grant and c the time at which
  * the upstream counts its call. The score s of a grant is never before c: it is g + callDeadlineMs at first, and the call is
