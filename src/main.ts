@@ -52,10 +52,7 @@ async function main(): Promise<void> {
   const books = createBooksService(platform, { quotes, past: history });
   const portfolios = createPortfolioService(platform, books, { assets, quotes, prices, realtime });
   const alerts = createAlertService(platform, { webhooks, assets, portfolios, realtime });
-  const metrics = createMetrics();
-  metrics.gauge('clock_lead_seconds', "How far this machine's clock is ahead of that of Redis.", {
-    read: () => (clock.leadMs() ?? 0) / 1000,
-  });
+  const metrics = createMetrics(clock);
   const health = createReadiness(platform, { upstream });
 
   const modules = createApiModules(platform, {

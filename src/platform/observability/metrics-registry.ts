@@ -48,8 +48,8 @@ function collectNodeMetrics(registry: Registry): void {
   });
 }
 
-/** Builds the {@link Metrics} of a process, including those of Node (memory, CPU, event loop). */
-export function createMetrics(): Metrics {
+/** Builds the {@link Metrics} of a process, including those of Node (memory, CPU, event loop) and, if given, of its clock. */
+export function createMetrics(clock?: { leadMs(): number | undefined }): Metrics {
   const registry = new Registry();
   collectNodeMetrics(registry);
   const tallies = new Map<string, RouteTally>();
@@ -59,6 +59,11 @@ export function createMetrics(): Metrics {
   gauge('log_lines_dropped', 'Log lines of this process that could not be written.', {
     read: droppedLogLines,
   });
+  if (clock !== undefined) {
+    gauge('clock_lead_seconds', "How far this machine's clock is ahead of that of Redis.", {
+      read: () => (clock.leadMs() ?? 0) / 1000,
+    });
+  }
   const submitted = counter('jobs_submitted_total', 'Client jobs accepted.', 'name');
 
   return {

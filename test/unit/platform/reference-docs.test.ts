@@ -1,18 +1,19 @@
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseEnv } from 'node:util';
 import { expect } from 'chai';
 import { projectRoot } from '../../../embedded/project-root.ts';
 import {
   envExample,
+  metricsTable,
   settingsTable,
   tableMarkers,
-  withSettingsTable,
-} from '../../../scripts/settings-text.ts';
+  withTable,
+} from '../../../scripts/reference-text.ts';
 import { exampleSecret, loadConfig } from '../../../src/platform/config/load-config.ts';
 import { settings } from '../../../src/platform/config/settings.ts';
 
-const how = 'run: npx tsx scripts/settings-docs.ts';
+const how = 'run: npm run docs:reference';
 const read = (name: string): Promise<string> => readFile(join(projectRoot, name), 'utf8');
 const names = Object.keys(settings);
 
@@ -55,20 +56,59 @@ describe('.env.example', () => {
   });
 });
 
-describe('the settings table of the README', () => {
-  it('is what the settings table says', async () => {
-    const readme = await read('README.md');
-    expect(cellsOf(readme), how).to.deep.equal(cellsOf(withSettingsTable(readme)));
+describe('the generated tables of docs/reference', () => {
+  /** First cells of the table of a page, without their quotes. */
+  const namesIn = (page: string): (string | undefined)[] => {
     const { begin, end } = tableMarkers;
-    const table = readme.slice(readme.indexOf(begin), readme.indexOf(end));
-    expect([...table.matchAll(/^\| `([A-Z\d_]+)`/gm)].map((match) => match[1])).to.deep.equal(names);
+    const table = page.slice(page.indexOf(begin), page.indexOf(end));
+    return [...table.matchAll(/^\| `(\w+)`/gm)].map((match) => match[1]);
+  };
+
+  it('settings are those of the code', async () => {
+    const page = await read('docs/reference/configuration.md');
+    expect(cellsOf(page), how).to.deep.equal(cellsOf(withTable(page, settingsTable())));
+    expect(namesIn(page)).to.deep.equal(names);
     expect(settingsTable()).to.include('`DATABASE_URL`').and.include('**Secret.**');
   });
 
+  it('metrics are those that the API serves', async () => {
+    const page = await read('docs/reference/metrics.md');
+    expect(cellsOf(page), how).to.deep.equal(cellsOf(withTable(page, await metricsTable())));
+    const served = Object.keys(JSON.parse(await read('test/fixtures/contract/metrics.json')) as object);
+    const own = served.filter((name) => !/^(nodejs|process)_/.test(name));
+    expect(namesIn(page)).to.include.members(own);
+  });
+
   it('cannot be written into a text without the markers', () => {
-    expect(() => withSettingsTable('# Readme')).to.throw('lacks the lines');
+    expect(() => withTable('# Settings', '| a |')).to.throw('lacks the lines');
   });
 });
+
+describe('docs/reference/errors.md', () => {
+  it('names every code that the code gives to an error', async () => {
+    const known = new Set(
+      [...(await read('docs/reference/errors.md')).matchAll(/`(\w+)`/g)].map(([, code]) => code),
+    );
+    const unknown: string[] = [];
+    for (const folder of ['src', 'workers', 'db']) {
+      const files = (await readdir(join(projectRoot, folder), { recursive: true })).filter((name) =>
+        name.endsWith('.ts'),
+      );
+      for (const name of files) {
+        const codes = codesIn(await read(join(folder, name)));
+        unknown.push(...codes.filter((code) => !known.has(code)).map((code) => `${folder}/${name}: ${code}`));
+      }
+    }
+    expect(unknown).to.deep.equal([]);
+  });
+});
+
+/** Codes of errors in a source: `code: '…'`, and the last text that an error of the tree is made with. */
+function codesIn(source: string): string[] {
+  const named = [...source.matchAll(/\bcode: '(\w+)'/g)].map(([, code = '']) => code);
+  const made = [...source.matchAll(/Error\(\s*(?:'[^']*'|`[^`]*`|\w+),\s*'([a-z]+(?:_[a-z]+)+)'/g)];
+  return [...named, ...made.map(([, code = '']) => code)].filter((code) => code !== 'custom');
+}
 
 /** The formatter pads the columns of tables: that is no difference. */
 function cellsOf(markdown: string): string[] {
