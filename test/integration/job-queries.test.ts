@@ -87,6 +87,35 @@ describe('job queries that come together', () => {
     expect(told).to.deep.equal([8, 8, 10]);
   });
 
+  it('tell the progress of runs that come further together by one statement, each its own', async () => {
+    const rows = [newJob('slow', { total: 10 }), newJob('fast', { total: 10 }), newJob('other')];
+    await Promise.all(rows.map(jobs.insert));
+    statements = [];
+    const startedAt = new Date();
+    await Promise.all([
+      runs.markProgress({ workKey: 'slow', startedAt }, 2),
+      runs.markProgress({ workKey: 'fast', startedAt }, 7),
+    ]);
+    expect(statements).to.have.length(1);
+    const found = await Promise.all(rows.map(({ id }) => jobs.find(id)));
+    expect(found.map((job) => job?.done)).to.deep.equal([2, 7, 0]);
+    expect(found.map((job) => job?.state)).to.deep.equal(['running', 'running', 'queued']);
+  });
+
+  it('tell progress without waiting for a row that is being changed', async () => {
+    const [held, free] = [newJob('held', { total: 10 }), newJob('free', { total: 10 })];
+    await Promise.all([held, free].map(jobs.insert));
+    await knex.transaction(async (other) => {
+      await other('jobs').where({ id: held.id }).update({ route: 'changed' });
+      const startedAt = new Date();
+      await Promise.all(
+        ['held', 'free'].map((workKey) => runs.markProgress({ workKey, startedAt }, 5)),
+      );
+    });
+    expect((await jobs.find(held.id))?.done).to.equal(0);
+    expect((await jobs.find(free.id))?.done).to.equal(5);
+  });
+
   it('end every row of their own work with their own result, and no other', async () => {
     const rows = [newJob('one'), newJob('one'), newJob('two'), newJob('three')];
     await Promise.all(rows.map(jobs.insert));

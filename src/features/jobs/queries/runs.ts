@@ -38,10 +38,22 @@ export function createRunQueries(knex: Knex, onTold: OnTold = () => undefined) {
     maxWaiting: 10_000,
     maxWaitMs: 10_000,
   });
+  // One at a time: a price that hundreds of runs waited for leaves the other connections to those that end.
+  const markProgress = createBatcher({
+    what: 'noting progress of jobs',
+    run: (steps: Parameters<typeof markMany>[1]) => markMany(knex, steps),
+    maxEntries: 500,
+    maxConcurrent: 1,
+    maxWaiting: 20_000,
+    maxWaitMs: 10_000,
+  });
   return {
-    /** Marks a run as running and stores its progress; rows that have ended stay unchanged. */
+    /**
+     * Marks a run as running and notes its progress; rows that have ended, or are being changed, stay as they are. Runs that come further
+     * together share one statement.
+     */
     async markProgress({ workKey, startedAt }: RunRef, done: number): Promise<void> {
-      await knex.raw(progressSql, [done, startedAt, workKey]);
+      await markProgress({ workKey, startedAt, done });
     },
 
     /**
@@ -117,9 +129,16 @@ export function createRunQueries(knex: Knex, onTold: OnTold = () => undefined) {
   };
 }
 
-const progressSql = `update jobs set state = 'running', done = greatest(done, least(?, total)),
-    started_at = coalesce(started_at, ?), version = version + 1
-  where work_key = ? and state in ('queued', 'running')`;
+/** Waits for no row: with several at a time it could wait for the end of a run that waits for it. */
+const progressSql = `with step as (
+    select * from (values VALUES) as step (done, started_at, work_key)),
+  waiting as (
+    select jobs.id, step.done, step.started_at from step join jobs on jobs.work_key = step.work_key
+    where jobs.state in ('queued', 'running')
+    for update of jobs skip locked)
+  update jobs set state = 'running', done = greatest(jobs.done, least(waiting.done, jobs.total)),
+    started_at = coalesce(jobs.started_at, waiting.started_at), version = version + 1
+  from waiting where jobs.id = waiting.id`;
 
 /** A result is only stored when somebody still waits for it. */
 const completeSql = `with run as (
@@ -146,6 +165,16 @@ interface EndedRow {
 function tell(rows: readonly EndedRow[], onTold: OnTold): void {
   const told = rows.filter(({ isTold }) => isTold).map(({ id }) => id);
   if (told.length > 0) onTold(told);
+}
+
+async function markMany(
+  knex: Knex,
+  steps: readonly (RunRef & { readonly done: number })[],
+): Promise<readonly undefined[]> {
+  const values = steps.flatMap(({ done, startedAt, workKey }) => [done, startedAt, workKey]);
+  const rowsSql = steps.map(() => '(?::int, ?::timestamptz, ?::text)').join(', ');
+  await knex.raw(progressSql.replace('VALUES', rowsSql), values);
+  return steps.map(() => undefined);
 }
 
 async function completeMany(
