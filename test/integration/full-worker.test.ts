@@ -91,6 +91,27 @@ describe('a worker whose jobs wait', () => {
     expect(starts.filter((each) => each === 'third')).to.deep.equal([]);
   });
 
+  it('starts a small job before large ones that have stalled', async () => {
+    const of = `${prefix}:requests:`;
+    for (const workKey of ['held-1', 'held-2']) await add(workKey, 1);
+    await waitFor(() => starts.length === 2, { what: 'a full worker' });
+    for (const workKey of ['large-1', 'large-2', 'large-3']) await add(workKey, 250);
+    // As if a process had died with them.
+    for (const id of await redis.zrange(`${of}prioritized`, 0, -1)) {
+      await redis.zrem(`${of}prioritized`, id);
+      await redis.lpush(`${of}active`, id);
+    }
+    await add('small', 2);
+    await waitFor(async () => (await redis.zcard(`${of}prioritized`)) === 4, { what: 'the stalled ones' });
+    letGo.get('held-1')?.();
+    await waitFor(() => starts.length === 3, { what: 'the next job' });
+    expect(starts[2]).to.equal('small');
+    for (const workKey of ['small', 'large-1', 'large-2', 'large-3']) {
+      await waitFor(() => starts.includes(workKey), { what: workKey });
+      letGo.get(workKey)?.();
+    }
+  }).timeout(120_000);
+
   it('does not count a stall against a job that did not end its process', async () => {
     await add('long', 1);
     await waitFor(() => starts.length === 1, { what: 'the job' });

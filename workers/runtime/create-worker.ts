@@ -60,6 +60,21 @@ const forgiveScript = redisScript(`
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 return redis.call('HINCRBY', KEYS[1], 'stc', -1)`);
 
+/**
+ * KEYS: those that wait in line, those by priority. ARGV: what comes before the id in the key of a job. BullMQ puts a job that has
+ * stalled in front of all others; after an outage that is thousands of large ones, and a small one would wait for all of them.
+ */
+const backInOrderScript = redisScript(`
+local ids = redis.call('LRANGE', KEYS[1], -10000, -1)
+for at = #ids, 1, -1 do
+  local priority = tonumber(redis.call('HGET', ARGV[1] .. ids[at], 'priority') or '0')
+  if priority > 0 then
+    redis.call('LREM', KEYS[1], -1, ids[at])
+    redis.call('ZADD', KEYS[2], priority * 0x100000000, ids[at])
+  end
+end
+return #ids`);
+
 /** A full worker looks this often (ms) for smaller jobs, and makes room for so many of them at most. */
 const giveWayEveryMs = 500;
 const mostRoomAtOnce = 50;
@@ -116,6 +131,21 @@ export function createWorker<Q extends QueueName>(request: WorkerRequest<Q>): Ru
         );
       },
     );
+  });
+
+  let isOrdering = false;
+  worker.on('stalled', () => {
+    if (isOrdering) return;
+    isOrdering = true;
+    // They are told one by one, after all have been put there.
+    setImmediate(() => {
+      isOrdering = false;
+      const of = `${prefix}:${queue}:`;
+      const asked = { keys: [`${of}wait`, `${of}prioritized`], args: [of] };
+      runScript(redis, backInOrderScript, asked).catch((error: unknown) => {
+        log.debug({ queue, reason: messageOf(error) }, 'stalled jobs stay in front');
+      });
+    });
   });
 
   const isFull = (): boolean => active >= concurrency && !worker.isPaused();
