@@ -3,7 +3,6 @@ import { sleep } from '../../../src/platform/concurrency/sleep.ts';
 import { newUser, type ApiClient } from '../../support/api-client.ts';
 import { openBackstage, type Backstage } from '../../support/backstage.ts';
 import { startStack, type Stack } from '../../support/stack.ts';
-import { waitFor } from '../../support/wait-for.ts';
 
 const crowdBulks = 2_000;
 const perBulk = 250;
@@ -78,7 +77,12 @@ describe('thousands of jobs that wait', function () {
     const job = await user.jobEnd(body?.data.id as string, timeoutMs);
     expect(job).to.include({ state: 'completed' });
     expect(job.result.success_count).to.equal(1);
-    process.stdout.write(`      another user's coin: ${Math.round(performance.now() - startedAt)} ms\n`);
+    const ms = (from: string, to: string): number =>
+      Date.parse(job[to] as string) - Date.parse(job[from] as string);
+    process.stdout.write(
+      `      another user's coin: ${Math.round(performance.now() - startedAt)} ms, of which ${ms('created_at', 'started_at')} ms ` +
+        `queued and ${ms('started_at', 'finished_at')} ms run\n`,
+    );
   }
 
   it('leave room for the job of another user, which ends within 5 s', async () => {
@@ -98,10 +102,17 @@ describe('thousands of jobs that wait', function () {
   });
 
   it('complete at their deadline with what they have; none fails', async () => {
-    await waitFor(async () => ((await states())['completed'] ?? 0) === crowdBulks, {
-      what: 'the end of all',
-      timeoutMs: (deadlineSeconds + 300) * 1_000,
-    }).finally(async () => process.stdout.write(`      ${JSON.stringify(await states())}\n`));
+    const until = performance.now() + (deadlineSeconds + 300) * 1_000;
+    const completed = async (): Promise<number> => (await states())['completed'] ?? 0;
+    let count = await completed();
+    while (count < crowdBulks && performance.now() < until) {
+      const before = count;
+      await sleep(1_000);
+      count = await completed();
+      // While many end at once, too, another user's job does not wait for them.
+      if (count > before + 20) await endOfAnotherJob(5_000);
+    }
+    process.stdout.write(`      ${JSON.stringify(await states())}\n`);
     expect(await states()).to.deep.equal({ completed: crowdBulks });
     expect(stack.market.worstSlidingMinute()).to.be.at.most(30);
   });
