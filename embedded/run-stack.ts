@@ -1,6 +1,6 @@
 /** One start from the first check to the last stop. */
 import { existsSync } from 'node:fs';
-import { mkdir, realpath } from 'node:fs/promises';
+import { realpath, stat } from 'node:fs/promises';
 import { extname, join, resolve } from 'node:path';
 import { bannerOf } from './banner.ts';
 import { tailOf } from './child.ts';
@@ -13,6 +13,7 @@ import { StartError } from './start-error.ts';
 import { messageOf } from '../src/domain/errors.ts';
 import { sleep } from '../src/platform/concurrency/sleep.ts';
 import { ConfigError, loadConfig, type Config } from '../src/platform/config/load-config.ts';
+import { makeFolder } from '../src/platform/make-folder.ts';
 
 interface RunOptions {
   readonly environment: NodeJS.ProcessEnv;
@@ -173,7 +174,12 @@ async function sayEndOfLog(path: string): Promise<void> {
 async function openDataDir(config: Config): Promise<string> {
   const wanted = resolve(projectRoot, config.PRICEPOOL_DATA_DIR);
   try {
-    await mkdir(wanted, { recursive: true });
+    // Asked first, for a disk that hangs holds what waits for it.
+    const isThere = await stat(wanted).then(
+      (found) => found.isDirectory(),
+      () => false,
+    );
+    if (!isThere) makeFolder(wanted);
     return await realpath(wanted);
   } catch (error) {
     throw new StartError(

@@ -2,11 +2,12 @@
  * Records every request to a provider with its response, as a file each, and plays them back. A user can attach a recording to
  * a bug report, and a test needs no network. Keys are removed before anything is written.
  */
-import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { readdir, rename, unlink, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { z } from 'zod';
 import { messageOf } from '../../domain/errors.ts';
+import { makeFolder } from '../../platform/make-folder.ts';
 import type { Logger } from '../../platform/observability/logger.ts';
 import { ProviderRejectedError } from './provider-errors.ts';
 import type { HttpAnswer, HttpGet, HttpGetOptions, OpenHttp } from './http-get.ts';
@@ -48,7 +49,7 @@ export function recordingHttp(
   },
 ): OpenHttp {
   const { dir, log, secrets, keep = 1_000 } = options;
-  mkdirSync(dir, { recursive: true });
+  makeFolder(dir);
   const clean = cleanerOf(secrets);
   let count = 0;
   const record = async (request: HttpGetOptions, url: string, answer: HttpAnswer): Promise<void> => {
