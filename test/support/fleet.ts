@@ -1,6 +1,7 @@
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdtemp, open, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -17,6 +18,8 @@ export interface Fleet {
   stop(): Promise<number | null>;
   /** Everything that PM2 and the processes wrote to their output so far. */
   output(): string;
+  /** Nobody reads the output from now on: its reader is gone, or does not read. */
+  neglectOutput(how: 'leave' | 'pause'): void;
   /** Pids of all processes that PM2 was ever seen to run. */
   readonly pids: ReadonlySet<number>;
   /** What is left in PM2's folder that should not be: sockets and pid files. */
@@ -42,8 +45,14 @@ interface Listed {
 const bin = join(projectRoot, 'node_modules/pm2/bin');
 const commandTimeoutMs = 120_000;
 
-/** Starts PM2 with ecosystem.config.js; resolves when PM2 answers, while the processes start. */
-export async function startFleet(environment: Readonly<Record<string, string>>): Promise<Fleet> {
+/**
+ * Starts PM2 with ecosystem.config.js; resolves when PM2 answers, while the processes start.
+ * @param outputFile where the output goes; it is kept for `output` when absent.
+ */
+export async function startFleet(
+  environment: Readonly<Record<string, string>>,
+  outputFile?: string,
+): Promise<Fleet> {
   const home = await mkdtemp(join(tmpdir(), 'pricepool-pm2-'));
   const env = {
     ...process.env,
@@ -52,18 +61,18 @@ export async function startFleet(environment: Readonly<Record<string, string>>):
     HOME: home,
     PM2_DISABLE_VERSION_CHECK: 'true',
   };
-  const runtime = spawn(process.execPath, [join(bin, 'pm2-runtime'), 'start', 'ecosystem.config.js'], {
-    cwd: projectRoot,
-    env,
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
+  const safely = ['--import', './dist/embedded/safe-output.js'];
+  const args = [...safely, join(bin, 'pm2-runtime'), 'start', 'ecosystem.config.js'];
+  const file = outputFile === undefined ? undefined : await open(outputFile, 'a');
+  const stdio = [file?.fd ?? 'pipe', file?.fd ?? 'pipe'] as const;
+  const runtime = spawn(process.execPath, args, { cwd: projectRoot, env, stdio: ['ignore', ...stdio] });
+  await file?.close();
   let output = '';
-  for (const stream of [runtime.stdout, runtime.stderr]) {
-    stream.setEncoding('utf8').on('data', (text: string) => (output += text));
-  }
+  const streams = [runtime.stdout, runtime.stderr].filter((stream) => stream !== null);
+  for (const stream of streams) stream.setEncoding('utf8').on('data', (text: string) => (output += text));
   const exited = once(runtime, 'exit').then(([code]) => code as number | null);
   // A command that finds no PM2 starts a daemon of its own, which nobody would end.
-  await waitFor(() => output.includes(' starting in '), {
+  await waitFor(() => existsSync(join(home, 'rpc.sock')), {
     what: 'PM2 to start the fleet',
     timeoutMs: 60_000,
   }).catch((error: unknown) => {
@@ -79,6 +88,12 @@ export async function startFleet(environment: Readonly<Record<string, string>>):
   return {
     pids,
     output: () => output,
+    neglectOutput(how) {
+      for (const stream of streams) {
+        if (how === 'leave') stream.destroy();
+        else stream.pause();
+      }
+    },
     async list() {
       const text = await pm2('jlist', '--silent');
       const listed = JSON.parse(text.slice(text.indexOf('['))) as readonly Listed[];

@@ -1,5 +1,6 @@
-import { closeSync, fstatSync, mkdirSync, openSync, write, writeSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, write, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { makeFolder } from '../make-folder.ts';
 
 /**
  * The destination of log lines. It never throws, blocks or ends the process: lines that cannot be written are dropped and
@@ -9,6 +10,19 @@ export interface LogSink {
   write(line: string): void;
   /** Writes at once what waits, as far as that is possible without waiting. For the end of a process. */
   flushSync(): void;
+  /** A write has been under way for so long that it may never end. */
+  isStuck(): boolean;
+}
+
+/**
+ * Flushes a sink when the process ends. An orderly end waits for the thread that writes, so a process whose write is stuck ends by
+ * SIGKILL.
+ */
+export function flushAtExit(sink: LogSink): void {
+  process.on('exit', () => {
+    sink.flushSync();
+    if (sink.isStuck()) process.kill(process.pid, 'SIGKILL');
+  });
 }
 
 let dropped = 0;
@@ -124,7 +138,10 @@ export function openLogSink({
     chunk = undefined;
   }
 
+  const isStuck = (): boolean => writingSince !== undefined && performance.now() - writingSince > stuckMs;
+
   return {
+    isStuck,
     write(line) {
       if (isGone || waitingBytes + (chunk?.length ?? 0) + line.length > mostBytes) {
         drop(1);
@@ -138,7 +155,7 @@ export function openLogSink({
 
     flushSync() {
       // A pipe that is full would keep the process here until somebody reads it.
-      if (isGone || (writingSince !== undefined && performance.now() - writingSince > stuckMs)) return;
+      if (isGone || isStuck()) return;
       try {
         // What is being written is not written twice.
         let rest = writingSince === undefined ? chunk : undefined;
@@ -159,8 +176,10 @@ function linesIn(bytes: Buffer | undefined): number {
 }
 
 function openForAppend(path: string): number {
-  mkdirSync(dirname(path), { recursive: true });
-  const fd = openSync(path, 'a');
+  makeFolder(dirname(path));
+  // A named pipe without a reader would keep the process here until there is one.
+  const flags = constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NONBLOCK;
+  const fd = openSync(path, flags);
   if (!fstatSync(fd).isDirectory()) return fd;
   closeSync(fd);
   throw new Error(`${path} is a folder`);

@@ -2,7 +2,7 @@ import { writeSync } from 'node:fs';
 import { pino, type Logger as PinoLogger, type LevelWithSilent } from 'pino';
 
 import { messageOf } from '../../domain/errors.ts';
-import { openLogSink, type LogSink } from './log-sink.ts';
+import { flushAtExit, openLogSink, type LogSink } from './log-sink.ts';
 
 export type Logger = PinoLogger;
 
@@ -53,7 +53,7 @@ export function createLogger({
     ...quotingFields.flatMap((field) => [`err.${field}`, `err.*.${field}`]),
   ];
   const sink = openSink(name, file);
-  process.on('exit', () => sink.flushSync());
+  flushAtExit(sink);
   // Libraries print there, and a reader that has gone would end the process.
   for (const stream of [process.stdout, process.stderr])
     if (!stream.listeners('error').includes(ignore)) stream.on('error', ignore);

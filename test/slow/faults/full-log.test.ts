@@ -1,4 +1,9 @@
 /** A log that cannot be written: no process ends, waits or keeps from ending because of it. */
+import { execFile } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { expect } from 'chai';
 import { newUser } from '../../support/api-client.ts';
 import { spawnMain, type MainProcess } from '../../support/spawn-main.ts';
@@ -64,11 +69,17 @@ describe('a log that cannot be written', function () {
   });
 
   it('in a file that cannot be opened: is said at the start, and goes to standard output', async () => {
-    api = await spawnMain('src/main.ts', stack, { LOG_FILE: '/dev/null/such.log' });
-    await api.started;
-    expect(api.said.err).to.match(/LOG_FILE \/dev\/null\/such\.log cannot be written \(E/);
-    await waitFor(() => api?.said.out.includes('API listens'), { what: 'the log on standard output' });
-    await expectToServe(api);
-    await expectToEnd(api);
+    const folder = await mkdtemp(join(tmpdir(), 'pricepool-log-'));
+    const unread = join(folder, 'pipe');
+    await promisify(execFile)('mkfifo', [unread]);
+    // Below a file, where no folder can be made though there is one, a folder, and a pipe without a reader.
+    for (const file of ['/dev/null/such.log', '/proc/such/api.log', folder, unread]) {
+      api = await spawnMain('src/main.ts', stack, { LOG_FILE: file });
+      await waitFor(() => api?.said.out.includes('API listens'), { what: `the start with ${file}` });
+      expect(api.said.err).to.include(`LOG_FILE ${file} cannot be written (E`);
+      await expectToServe(api);
+      await expectToEnd(api);
+    }
+    await rm(folder, { recursive: true });
   });
 });
