@@ -73,7 +73,7 @@ async function main(): Promise<void> {
   const quotes: QuoteService = createQuoteService(platform, { budgetState: () => upstream.budgetStatus() });
   const hub = quotes.openHub();
   quicken(hub, Number(process.env['LEAST_INTERVAL_MS'] ?? 1_000));
-  const prices = createPriceStreams({ realtime, hub, clock });
+  const prices = createPriceStreams({ assets, realtime, hub, clock });
   const upstream = createUpstreamService(platform, { quotes });
   const history = createHistoryService(platform);
   const { documents } = createCoinGeckoApiService(platform, quotes);

@@ -15,7 +15,6 @@ import { createUpstreamService } from './features/upstream/upstream-service.ts';
 import { createWebhookService } from './features/webhooks/webhook-service.ts';
 import { createAdmit } from './platform/http/admission.ts';
 import { createTrust } from './platform/http/client-address.ts';
-import { noteListedIds } from './platform/http/fields.ts';
 import { listen } from './platform/http/listen.ts';
 import { serveModules } from './platform/http/serve-modules.ts';
 import { createMetrics } from './platform/observability/metrics-registry.ts';
@@ -36,7 +35,7 @@ async function main(): Promise<void> {
 
   const access = createAccountService(platform);
   const realtime = createRealtime(platform, access.streamAccess);
-  const assets = createAssetService(platform).openDirectory(noteListedIds);
+  const assets = createAssetService(platform).openDirectory();
   const webhooks = createWebhookService(platform);
   // Jobs and quotes ask later features nothing before all are there.
   const jobs = createJobService(platform, {
@@ -45,7 +44,7 @@ async function main(): Promise<void> {
     budget: () => upstream.budgetStatus(),
   });
   const quotes: QuoteService = createQuoteService(platform, { budgetState: () => upstream.budgetStatus() });
-  const prices = createPriceStreams({ realtime, hub: quotes.openHub(), clock });
+  const prices = createPriceStreams({ assets, realtime, hub: quotes.openHub(), clock });
   const upstream = createUpstreamService(platform, { quotes });
   const history = createHistoryService(platform);
   const { documents } = createCoinGeckoApiService(platform, quotes);

@@ -103,14 +103,18 @@ function toOrders(
   const bySymbol = new Map(
     given
       .filter((text) => text.includes('='))
-      .map((text) => text.toLowerCase().split('=', 2) as [string, string]),
+      .map((text) => {
+        const end = text.indexOf('=');
+        return [text.slice(0, end).trim().toLowerCase(), directory.idOf(text.slice(end + 1))] as const;
+      }),
   );
   const ids = given.filter((text) => !text.includes('='));
   if (ids.length > 0 && files.length > 1) {
     throw new Error('--asset <asset id> is for a single file; for several pass --asset <symbol>=<asset id>');
   }
+  const single = ids[0] === undefined ? undefined : directory.idOf(ids[0]);
   return files.map(({ path, symbol, currency }) => {
-    const assetId = ids[0]?.toLowerCase() ?? (symbol === undefined ? undefined : bySymbol.get(symbol));
+    const assetId = single ?? (symbol === undefined ? undefined : bySymbol.get(symbol));
     if (assetId !== undefined) return { path, currency, assetId, note: undefined };
     return { path, currency, ...resolve(path, symbol, directory) };
   });

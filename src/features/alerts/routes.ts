@@ -24,12 +24,13 @@ import { route, type Route } from '../../platform/http/route.ts';
 import type { Realtime } from '../../platform/realtime/realtime.ts';
 import type { AccountService } from '../accounts/account-service.ts';
 import { z } from 'zod';
+import { assetIdField, type AssetIdReader } from '../assets/schemas.ts';
 import { eventStreamFields } from '../../platform/realtime/stream-fields.ts';
 import { textOfPrice } from './crossing.ts';
 import { formatAmount, parseAmount } from '../portfolios/ledger/amount.ts';
 import { holdsItsDigits } from '../../domain/quantity.ts';
 import { NotFoundError } from '../../domain/errors.ts';
-import { coin, currency } from '../../platform/http/fields.ts';
+import { currency } from '../../platform/http/fields.ts';
 import { paging } from '../portfolios/schemas.ts';
 
 const decimalRule = 'must be a decimal with at most 20 digits before and 18 after the point';
@@ -90,35 +91,34 @@ const fireIfTrue = z.boolean().meta({
 const portfolioId = z.uuid('must be a UUID').transform((id) => id.toLowerCase());
 
 /** Body of `POST /alerts`. */
-const newAlertBody = z
-  .strictObject({
-    kind: z.enum(alertKinds, `must be one of ${alertKinds.join(', ')}`),
-    coin: coin.optional(),
-    portfolio_id: portfolioId.optional(),
-    currency: currency.unwrap().optional(),
-    direction,
-    threshold,
-    window: window.optional(),
-    hysteresis: hysteresis.optional(),
-    repeat: repeat.default('once'),
-    fire_if_true: fireIfTrue.default(false),
-    url: url.nullish(),
-    note: note.nullish(),
-    enabled: z.boolean().default(true),
-  })
-  .superRefine((body, ctx) => {
-    const problem = (field: string, message: string): void =>
-      ctx.addIssue({ code: 'custom', path: [field], message });
-    const isValue = body.kind === 'portfolio_value';
-    if (isValue && body.portfolio_id === undefined) problem('portfolio_id', 'is required');
-    if (isValue && body.coin !== undefined)
-      problem('coin', 'is not allowed for alerts of kind portfolio_value');
-    if (isValue && body.currency !== undefined)
-      problem('currency', 'is not allowed: the currency of the portfolio is used');
-    if (!isValue && body.coin === undefined) problem('coin', 'is required');
-    if (!isValue && body.portfolio_id !== undefined)
-      problem('portfolio_id', 'is only for alerts of kind portfolio_value');
-  });
+const newAlertBody = (assets: AssetIdReader) =>
+  z
+    .strictObject({
+      kind: z.enum(alertKinds, `must be one of ${alertKinds.join(', ')}`),
+      coin: assetIdField(assets).optional(),
+      portfolio_id: portfolioId.optional(),
+      currency: currency.unwrap().optional(),
+      direction,
+      threshold,
+      window: window.optional(),
+      hysteresis: hysteresis.optional(),
+      repeat: repeat.default('once'),
+      fire_if_true: fireIfTrue.default(false),
+      url: url.nullish(),
+      note: note.nullish(),
+      enabled: z.boolean().default(true),
+    })
+    .superRefine((body, ctx) => {
+      const problem = (field: string, message: string): void =>
+        ctx.addIssue({ code: 'custom', path: [field], message });
+      const isValue = body.kind === 'portfolio_value';
+      if (isValue && body.portfolio_id === undefined) problem('portfolio_id', 'is required');
+      if (isValue && body.coin !== undefined) problem('coin', 'is not allowed for alerts of kind portfolio_value');
+      if (isValue && body.currency !== undefined) problem('currency', 'is not allowed: the currency of the portfolio is used');
+      if (!isValue && body.coin === undefined) problem('coin', 'is required');
+      if (!isValue && body.portfolio_id !== undefined)
+        problem('portfolio_id', 'is only for alerts of kind portfolio_value');
+    });
 
 /** Body of `PUT /alerts/:id`: only known fields, and at least one change. The watched value cannot change. */
 const alertChangesBody = z
@@ -139,13 +139,14 @@ const alertChangesBody = z
   );
 
 /** Query of `GET /alerts`. */
-const alertsQuery = z.strictObject({
-  ...paging,
-  kind: z.enum(alertKinds).optional(),
-  state: z.enum(alertStates).optional(),
-  coin: coin.optional(),
-  portfolio_id: portfolioId.optional(),
-});
+const alertsQuery = (assets: AssetIdReader) =>
+  z.strictObject({
+    ...paging,
+    kind: z.enum(alertKinds).optional(),
+    state: z.enum(alertStates).optional(),
+    coin: assetIdField(assets).optional(),
+    portfolio_id: portfolioId.optional(),
+  });
 
 /** Query of `GET /alerts/firings`. */
 const firingsQuery = z.strictObject({
@@ -174,6 +175,7 @@ function alertIdOf({ id }: z.output<typeof alertPath>): string {
 }
 
 interface AlertDeps {
+  readonly assets: AssetIdReader;
   readonly alerts: AlertDesk & { readonly streams: Pick<AlertStreams, 'open'> };
   readonly realtime: Pick<Realtime, 'takeOver'>;
   readonly access: Pick<AccountService, 'allowances'>;
@@ -203,7 +205,7 @@ export function alertRoutes(deps: AlertDeps): Route[] {
   ];
 }
 
-function make({ alerts, access: { allowances } }: AlertDeps): Route {
+function make({ assets, alerts, access: { allowances } }: AlertDeps): Route {
   return route({
     method: 'POST',
     path,
@@ -212,9 +214,8 @@ function make({ alerts, access: { allowances } }: AlertDeps): Route {
     tag,
     summary: 'Create an alert',
     description:
-      'It fires when the value reaches the threshold from the other side. If the condition already holds, it waits for the next crossing, ' +
-      'unless fire_if_true is set. An API key also needs portfolio:read for an alert on the value of a portfolio.',
-    body: newAlertBody,
+      'It fires when the value reaches the threshold from the other side. If the condition already holds, it waits for the next crossing, unless fire_if_true is set. An API key also needs portfolio:read for an alert on the value of a portfolio.',
+    body: newAlertBody(assets),
     answers: {
       201: 'The alert; Location has its URL',
       404: 'Portfolio not found',
@@ -231,7 +232,7 @@ function make({ alerts, access: { allowances } }: AlertDeps): Route {
   });
 }
 
-function list({ alerts }: AlertDeps): Route {
+function list({ assets, alerts }: AlertDeps): Route {
   return route({
     method: 'GET',
     path,
@@ -239,7 +240,7 @@ function list({ alerts }: AlertDeps): Route {
     scope: 'alerts:read',
     tag,
     summary: 'List your alerts, newest first',
-    query: alertsQuery,
+    query: alertsQuery(assets),
     answers: { 200: 'A page of alerts', 503: unavailable },
     handler: async (ctx, { viewer: { userId }, query }) => {
       const { page, limit, kind, state, coin: assetId, portfolio_id: portfolioId } = query;
@@ -397,7 +398,7 @@ function mayBeginAnew({ threshold, direction, window, enabled }: z.output<typeof
   return [threshold, direction, window].some((each) => each !== undefined) || enabled === true;
 }
 
-function askedOf(body: z.output<typeof newAlertBody>): AlertAsked {
+function askedOf(body: z.output<ReturnType<typeof newAlertBody>>): AlertAsked {
   const { kind, direction, threshold, repeat, url, note, hysteresis } = body;
   return {
     kind,

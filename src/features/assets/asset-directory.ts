@@ -22,8 +22,6 @@ export type LiveAssetDirectory = ReturnType<typeof createAssetDirectory>;
 interface DirectoryDeps {
   readonly source: Pick<AssetQueries, 'version' | 'page'>;
   readonly news: { readonly listen: (onChange: () => void) => unknown };
-  /** Is given the ids of every list that was read. */
-  readonly onRead?: (ids: Iterable<string>) => void;
   readonly log: Logger;
 }
 
@@ -66,6 +64,11 @@ export function directoryOver(index: () => AssetIndex) {
     ...lookups,
     /** False until a list of assets has been fetched and read; then nothing can be said of any asset. */
     isKnown: (): boolean => index().size() > 0,
+    /** The id that a text of a request stands for: the listed one that is written so, else in small letters without blanks around it. */
+    idOf: (text: string): string => {
+      const trimmed = text.trim();
+      return index().byId(trimmed) === undefined ? trimmed.toLowerCase() : trimmed;
+    },
     /** The assets of each symbol, in whatever case, in the order asked. */
     bySymbols: (symbols: readonly string[], include: IncludeTokens) =>
       symbols.map((each) => meant(each, include, index().bySymbol(each))),
@@ -156,7 +159,7 @@ class Keeper {
   }
 
   async #readIfChanged(): Promise<void> {
-    const { source, log, onRead } = this.#deps;
+    const { source, log } = this.#deps;
     // Asked before the rows are: what changes in between makes another version, and is read at the next look.
     const version = await source.version();
     if (version === this.#version) return;
@@ -172,7 +175,6 @@ class Keeper {
     placed.sort((left, right) => left.position - right.position);
     this.index = createAssetIndex(placed.map(({ found }) => found));
     this.#version = version;
-    onRead?.(placed.map(({ found }) => found.asset.id));
     log.debug({ assets: this.index.size(), version }, 'the list of assets was read');
   }
 }

@@ -21,9 +21,9 @@ export function createAssetService({
     list,
     /** Says that the list has changed. */
     news,
-    /** Starts to keep the list in memory, until shutdown; to be called once in a process. `onRead` is given the ids of each list. */
-    openDirectory(onRead?: (ids: Iterable<string>) => void): LiveAssetDirectory {
-      const directory = createAssetDirectory({ source: list, news, log, ...(onRead && { onRead }) });
+    /** Starts to keep the list in memory, until shutdown; to be called once in a process. */
+    openDirectory(): LiveAssetDirectory {
+      const directory = createAssetDirectory({ source: list, news, log });
       shutdown.add('queues', 'list of assets', () => directory.close());
       return directory;
     },

@@ -1,6 +1,31 @@
 import { z } from 'zod';
-import { maxAssetsPerRequest } from '../../../jobs/registry.ts';
+import { assetIdSchema, maxAssetsPerRequest } from '../../../jobs/registry.ts';
 import { boundedArray, wholeNumber } from '../../platform/http/fields.ts';
+import type { AssetDirectory } from './asset-directory.ts';
+
+/** Knows which id a text of a request stands for. */
+export type AssetIdReader = Pick<AssetDirectory, 'idOf'>;
+
+/** An asset id in a request; taken with blanks around it and in whatever case, passed on as it is listed. */
+export function assetIdField(assets: AssetIdReader) {
+  return z
+    .string()
+    .overwrite(assets.idOf)
+    .check(...(assetIdSchema.def.checks ?? []))
+    .meta({ description: 'Asset id, such as bitcoin', examples: ['bitcoin'] });
+}
+
+/** Asset ids without repetition, in the order of the answer. */
+export function assetIdsField(assets: AssetIdReader) {
+  return boundedArray(assetIdField(assets), maxAssetsPerRequest).superRefine((ids, ctx) => {
+    const firstAt = new Map<string, number>();
+    for (const [index, id] of ids.entries()) {
+      const first = firstAt.get(id);
+      if (first === undefined) firstAt.set(id, index);
+      else ctx.addIssue({ code: 'custom', path: [index], message: `repeats element ${first}` });
+    }
+  });
+}
 
 const queryRule = 'must be a string of 1 to 100 characters';
 

@@ -113,7 +113,7 @@ function coin(deps: CoinGeckoApiDeps): Route {
     query: coinQuery,
     answers: { 404: 'The price source does not know this asset' },
     handler: async (ctx, { params, query, viewer }) => {
-      const assetId = checkedId(params.id);
+      const assetId = checkedId(params.id, deps.assets);
       refuseUnlisted(deps.assets, assetId);
       const path = canonicalPath(`/coins/${encodeURIComponent(assetId)}`, query);
       const asked = { path, freshMs: updateEveryMs.coin, viewer, notFound: coinNotFound };

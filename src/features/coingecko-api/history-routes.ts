@@ -80,7 +80,14 @@ function marketChart(deps: CoinGeckoApiDeps): Route {
       const from = query.days === 'max' ? firstMoment : to - daysOf(query.days) * dayMs;
       // CoinGecko has days where the whole history is asked for, however young an asset is.
       const given = query.interval ?? (query.days === 'max' ? 'daily' : undefined);
-      const asked = { assetId: checkedId(params.id), currency, from, to, untilNow: true, viewer };
+      const asked = {
+        assetId: checkedId(params.id, deps.assets),
+        currency,
+        from,
+        to,
+        untilNow: true,
+        viewer,
+      };
       send(ctx, await readChart(deps, { ...asked, interval: given, precision: query.precision }), deps.clock);
     },
   });
@@ -98,7 +105,7 @@ function marketChartRange(deps: CoinGeckoApiDeps): Route {
       const currency = checkedCurrency(query.vs_currency);
       const [from, to] = [momentOf(query.from), momentOf(query.to)];
       const untilNow = to >= deps.clock.now() - nowSlackMs;
-      const asked = { assetId: checkedId(params.id), currency, from, to, untilNow, viewer };
+      const asked = { assetId: checkedId(params.id, deps.assets), currency, from, to, untilNow, viewer };
       const chart = { ...asked, interval: query.interval, precision: query.precision };
       send(ctx, await readChart(deps, chart), deps.clock);
     },
@@ -267,7 +274,7 @@ function ohlc(deps: CoinGeckoApiDeps): Route {
     query: ohlcQuery,
     answers: { 400: 'The number of days is not supported', 404: 'No asset has this id' },
     handler: async (ctx, { params, query, viewer }) => {
-      const assetId = checkedId(params.id);
+      const assetId = checkedId(params.id, deps.assets);
       const currency = checkedCurrency(query.vs_currency);
       if (!allowedDays.has(query.days))
         throw new AppError('Invalid days parameter', { code: 'invalid_parameter', status: 400 });
@@ -345,7 +352,7 @@ function coinHistory(deps: CoinGeckoApiDeps): Route {
       422: 'The date is missing',
     },
     handler: async (ctx, { params, query, viewer }) => {
-      const assetId = checkedId(params.id);
+      const assetId = checkedId(params.id, deps.assets);
       const day = dayOf(query.date);
       if (day > deps.clock.now()) throw noDay();
       const { localization } = query;

@@ -6,7 +6,6 @@ import { z } from 'zod';
 import { assetIdForm } from '../../domain/asset-id.ts';
 import { isQuoteCurrency, quoteCurrencies } from '../../domain/currencies.ts';
 import { NotFoundError } from '../../domain/errors.ts';
-import { assetIdOf } from '../../platform/http/fields.ts';
 import { coinNotFound, invalidParameter } from '../../platform/http/v3-errors.ts';
 import { type AssetDirectory, known } from '../assets/asset-directory.ts';
 import { orders, type Precision } from './market-rows.ts';
@@ -131,8 +130,8 @@ export function checkedCurrency(currency: string): string {
 const otherPaths: ReadonlySet<string> = new Set(['categories', 'list', 'markets', 'top_gainers_losers']);
 
 /** @throws {AppError} 404 for what cannot be an asset id, and for paths of CoinGecko that are not mirrored. */
-export function checkedId(text: string): string {
-  const id = assetIdOf(text);
+export function checkedId(text: string, assets: AssetDirectory): string {
+  const id = assets.idOf(text);
   if (!assetIdForm.test(id)) throw coinNotFound();
   if (otherPaths.has(id)) throw new NotFoundError();
   return id;
@@ -146,7 +145,7 @@ export function refuseUnlisted(assets: AssetDirectory, assetId: string): void {
 /** The parameters that name assets. */
 export const selectionParams = {
   ids: z
-    .preprocess((given) => listOf(given, assetIdOf), z.custom<readonly string[] | undefined>())
+    .preprocess((given) => listOf(given, (part) => part.trim()), z.custom<readonly string[] | undefined>())
     .optional()
     .meta({ description: 'Comma-separated asset ids', type: 'string' }),
   names: list('Comma-separated names of assets; used when there are no ids'),
@@ -170,7 +169,7 @@ export function selectedIds(
   }: Partial<z.output<z.ZodObject<typeof selectionParams>>>,
   assets: AssetDirectory,
 ): readonly string[] | undefined {
-  if (ids !== undefined) return ids.filter((id) => assetIdForm.test(id));
+  if (ids !== undefined) return [...new Set(ids.map(assets.idOf))].filter((id) => assetIdForm.test(id));
   const wanted = names ?? symbols;
   if (wanted === undefined) return undefined;
   const directory = known(assets);

@@ -20,7 +20,7 @@ export function createPortfoliosModule(
     ...others
   }: SubmitDeps & {
     readonly portfolios: PortfolioService;
-    readonly assets: Pick<AssetDirectory, 'isKnown' | 'byId'>;
+    readonly assets: Pick<AssetDirectory, 'isKnown' | 'byId' | 'idOf'>;
     readonly realtime: Pick<Realtime, 'takeOver'>;
   },
 ): ApiModule {

@@ -3,11 +3,12 @@ import { z } from 'zod';
 import { requesterText } from '../../domain/requester.ts';
 import type { Clock } from '../../platform/concurrency/clock.ts';
 import { withDeadline } from '../../platform/concurrency/deadline.ts';
-import { coin, currency } from '../../platform/http/fields.ts';
+import { currency } from '../../platform/http/fields.ts';
 import { Frame } from '../../platform/realtime/frame.ts';
 import type { Realtime } from '../../platform/realtime/realtime.ts';
 import { sendAway, type SseRequest, type SseStream } from '../../platform/realtime/sse-stream.ts';
 import { longestIntervalSeconds } from '../../platform/realtime/stream-fields.ts';
+import { assetIdField, type AssetIdReader } from '../assets/schemas.ts';
 import { portfolioNews, type HoldingRow } from './aggregate.ts';
 import { ConflatedWatch, type News } from './conflated-watch.ts';
 import type { PriceHub, Watch, Watching } from './price-hub.ts';
@@ -50,10 +51,12 @@ export type PriceStreams = ReturnType<typeof createPriceStreams>;
 
 /** Builds the streams of prices of an API process. */
 export function createPriceStreams({
+  assets,
   realtime,
   hub,
   clock,
 }: {
+  readonly assets: AssetIdReader;
   readonly realtime: Pick<Realtime, 'open' | 'registerTopic'>;
   readonly hub: PriceHub;
   readonly clock: Clock;
@@ -71,7 +74,7 @@ export function createPriceStreams({
   realtime.registerTopic('coins', {
     most: mostCoins,
     tooMany: `A connection can watch at most ${mostCoins} coins`,
-    item: coin,
+    item: assetIdField(assets),
     fields: { subscribe: { currency, interval }, unsubscribe: { currency } },
     hello: () => ({ epoch: hub.epoch, seq: hub.seq }),
     beat: () => ({ seq: hub.seq, source_age_seconds: hub.sourceAges() }),

@@ -14,8 +14,8 @@ import { resolveSymbols } from './resolve-symbols.ts';
 import { z } from 'zod';
 import { maxAssetsPerRequest, maxHoldingsPerRequest } from '../../../jobs/registry.ts';
 import { canonicalQuantity, holdsItsDigits } from '../../domain/quantity.ts';
-import { symbols } from '../assets/schemas.ts';
-import { boundedArray, coin, coins, currency, wholeNumber } from '../../platform/http/fields.ts';
+import { assetIdField, assetIdsField, type AssetIdReader, symbols } from '../assets/schemas.ts';
+import { boundedArray, currency, wholeNumber } from '../../platform/http/fields.ts';
 import { callbackUrl } from '../webhooks/schemas.ts';
 
 const quantityRule = 'must be a decimal of zero or more with at most 20 digits before and 18 after the point';
@@ -36,8 +36,9 @@ const quantity = z
   });
 
 /** Rows of coin and quantity; several may name the same coin. */
-export const holdings = boundedArray(z.strictObject({ coin, quantity }), maxHoldingsPerRequest).superRefine(
-  (rows, ctx) => {
+export function holdingRows(assets: AssetIdReader) {
+  const row = z.strictObject({ coin: assetIdField(assets), quantity });
+  return boundedArray(row, maxHoldingsPerRequest).superRefine((rows, ctx) => {
     const distinct = new Set(rows.map((row) => row.coin)).size;
     if (distinct > maxAssetsPerRequest) {
       ctx.addIssue({
@@ -45,46 +46,46 @@ export const holdings = boundedArray(z.strictObject({ coin, quantity }), maxHold
         message: `names ${distinct} coins; at most ${maxAssetsPerRequest} are allowed`,
       });
     }
-  },
-);
+  });
+}
 
 /** Body of `POST /crypto/bulk`: coins by id, by symbol, or both. */
-const bulkBody = z
-  .strictObject({
-    coins: coins.optional(),
-    symbols: symbols.optional().meta({
-      description: 'Symbols; each selects the largest coin by market capitalisation with that symbol',
-    }),
-    currency,
-    timeout,
-    callback_url: callbackUrl,
-  })
-  .superRefine((body, ctx) => {
-    if (body.coins === undefined && body.symbols === undefined) {
-      ctx.addIssue({ code: 'custom', path: ['coins'], message: 'give coins, symbols or both' });
-    }
-  });
+const bulkBody = (assets: AssetIdReader) =>
+  z
+    .strictObject({
+      coins: assetIdsField(assets).optional(),
+      symbols: symbols.optional().meta({
+        description:
+          'Symbols; each selects the largest coin by market capitalisation with that symbol',
+      }),
+      currency,
+      timeout,
+      callback_url: callbackUrl,
+    })
+    .superRefine((body, ctx) => {
+      if (body.coins === undefined && body.symbols === undefined) {
+        ctx.addIssue({ code: 'custom', path: ['coins'], message: 'give coins, symbols or both' });
+      }
+    });
 
 /** Body of `POST /crypto/portfolio`: coins alone, or holdings with quantities. */
-const portfolioBody = z
-  .strictObject({
-    coins: coins.optional(),
-    holdings: holdings.optional(),
-    currency,
-    timeout,
-    callback_url: callbackUrl,
-  })
-  .superRefine((body, ctx) => {
-    if ((body.coins === undefined) === (body.holdings === undefined)) {
-      ctx.addIssue({ code: 'custom', path: ['coins'], message: 'give either coins or holdings' });
-    }
-  });
+const portfolioBody = (assets: AssetIdReader) =>
+  z
+    .strictObject({
+      coins: assetIdsField(assets).optional(),
+      holdings: holdingRows(assets).optional(),
+      currency,
+      timeout,
+      callback_url: callbackUrl,
+    })
+    .superRefine((body, ctx) => {
+      if ((body.coins === undefined) === (body.holdings === undefined)) {
+        ctx.addIssue({ code: 'custom', path: ['coins'], message: 'give either coins or holdings' });
+      }
+    });
 
 /** Query of `GET /crypto/:coinId`. */
 const quoteQuery = z.strictObject({ currency });
-
-/** Path of `GET /crypto/:coinId`. */
-const coinPath = z.object({ coinId: coin });
 
 /** Query of `GET /crypto/popular`. */
 const popularQuery = z.strictObject({
@@ -93,15 +94,16 @@ const popularQuery = z.strictObject({
 });
 
 /** Query of `DELETE /crypto/cache`. */
-const clearQuery = z.strictObject({
-  coins: z
-    .preprocess(
-      (text) => (typeof text === 'string' ? text.split(',') : text),
-      boundedArray(coin, maxAssetsPerRequest),
-    )
-    .optional()
-    .meta({ description: 'Comma-separated asset ids; absent: all' }),
-});
+const clearQuery = (assets: AssetIdReader) =>
+  z.strictObject({
+    coins: z
+      .preprocess(
+        (text) => (typeof text === 'string' ? text.split(',') : text),
+        boundedArray(assetIdField(assets), maxAssetsPerRequest),
+      )
+      .optional()
+      .meta({ description: 'Comma-separated asset ids; absent: all' }),
+  });
 
 /** What a later feature knows of the price sources. Both reject when it cannot be read. */
 interface Upstream {
@@ -113,6 +115,7 @@ interface Upstream {
 interface PriceDeps {
   readonly quotes: Pick<QuoteService, 'peekFreshJson' | 'get' | 'popular'>;
   readonly upstream: Upstream;
+  readonly assets: AssetIdReader;
   readonly config: Pick<Config, 'READ_WAIT'>;
 }
 
@@ -126,7 +129,7 @@ export function priceRoutes(deps: PriceDeps): Route[] {
   return [popular(deps), single(deps)];
 }
 
-function single({ quotes, upstream, config }: PriceDeps): Route {
+function single({ quotes, upstream, assets, config }: PriceDeps): Route {
   const bodyOf = createBodies();
   return route({
     method: 'GET',
@@ -135,9 +138,8 @@ function single({ quotes, upstream, config }: PriceDeps): Route {
     scope: 'prices:read',
     tag,
     summary: 'Get the quote of a coin',
-    description:
-      'From the cache. Without a usable quote, the request waits a limited time for one to be fetched.',
-    params: coinPath,
+    description: 'From the cache. Without a usable quote, the request waits a limited time for one to be fetched.',
+    params: z.object({ coinId: assetIdField(assets) }),
     query: quoteQuery,
     answers: {
       200: 'The quote, fresh or stale',
@@ -222,9 +224,11 @@ async function refusalOf(
 
 /** Cache statistics and clearing the cache. */
 export function cacheRoutes({
+  assets,
   quotes,
   upstream,
 }: {
+  readonly assets: AssetIdReader;
   readonly quotes: Pick<QuoteService, 'stats' | 'clear' | 'deviations'>;
   readonly upstream: Upstream;
 }): Route[] {
@@ -263,7 +267,7 @@ export function cacheRoutes({
     scope: 'admin',
     tag: 'Prices',
     summary: 'Delete quotes from the cache',
-    query: clearQuery,
+    query: clearQuery(assets),
     answers: { 200: 'How many were deleted', 503: 'Cache unavailable; see Retry-After' },
     handler: async (ctx, { query: { coins } }) => {
       answer(ctx, { message: 'Cache cleared', data: { removed: await quotes.clear(coins) } });
@@ -333,9 +337,8 @@ function bulkRoute(deps: SubmissionDeps): Route {
     tag: 'Prices',
     summary: 'Fetch the quotes of many coins as a job',
     description:
-      'Coins by id, by symbol, or both. A symbol selects the largest coin by market capitalisation with that symbol: `resolved` ' +
-      'in the job and its result shows the choice. An unknown symbol is an error in `resolved`, and 422 when no coin is left to fetch.',
-    body: bulkBody,
+      'Coins by id, by symbol, or both. A symbol selects the largest coin by market capitalisation with that symbol: `resolved` in the job and its result shows the choice. An unknown symbol is an error in `resolved`, and 422 when no coin is left to fetch.',
+    body: bulkBody(deps.assets),
     ...submissionDescribed,
     handler: async (ctx, { body, viewer }) => {
       // The assets define the work: a request that names them in another way shares the run.
@@ -360,7 +363,7 @@ function portfolioRoute(deps: SubmissionDeps): Route {
     tag: 'Prices',
     summary: 'Fetch the quotes of holdings and their value as a job',
     description: 'With coins alone this is a bulk job; with holdings the result has a total_value.',
-    body: portfolioBody,
+    body: portfolioBody(deps.assets),
     ...submissionDescribed,
     handler: async (ctx, { body, viewer }) => {
       const submitted = { viewer, route: 'POST /crypto/portfolio', body };

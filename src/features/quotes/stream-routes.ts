@@ -4,47 +4,52 @@ import type { PriceStreams } from './price-streams.ts';
 import { route, type Route } from '../../platform/http/route.ts';
 import { z } from 'zod';
 import { maxAssetsPerRequest } from '../../../jobs/registry.ts';
-import { boundedArray, coin, currency } from '../../platform/http/fields.ts';
+import { boundedArray, currency } from '../../platform/http/fields.ts';
 import { longestIntervalSeconds, mostUpdates, streamFields } from '../../platform/realtime/stream-fields.ts';
-import { holdings } from './routes.ts';
+import { assetIdField, type AssetIdReader } from '../assets/schemas.ts';
+import { holdingRows } from './routes.ts';
 
 /** Distinct asset ids; duplicates are watched once. */
-const watched = boundedArray(coin, maxAssetsPerRequest).transform((ids) => [...new Set(ids)]);
+const watched = (assets: AssetIdReader) =>
+  boundedArray(assetIdField(assets), maxAssetsPerRequest).transform((ids) => [...new Set(ids)]);
 
 /** Query of `GET /crypto/stream/prices`. `ticket` and `lastEventId` are read elsewhere. */
-const priceStreamQuery = z.strictObject({
-  coins: z
-    .preprocess((text) => (typeof text === 'string' ? text.split(',') : text), watched)
-    .meta({ description: 'Comma-separated asset ids, at most 250', examples: ['bitcoin,ethereum'] }),
-  currency,
-  ...streamFields,
-});
+const priceStreamQuery = (assets: AssetIdReader) =>
+  z.strictObject({
+    coins: z
+      .preprocess((text) => (typeof text === 'string' ? text.split(',') : text), watched(assets))
+      .meta({ description: 'Comma-separated asset ids, at most 250', examples: ['bitcoin,ethereum'] }),
+    currency,
+    ...streamFields,
+  });
 
 const seconds = z.int('must be a whole number of seconds');
 
 /** Body of `POST /crypto/stream/portfolio`: coins alone, or holdings with quantities. */
-const portfolioStreamBody = z
-  .strictObject({
-    coins: watched.optional(),
-    holdings: holdings.optional(),
-    currency,
-    interval: seconds
-      .min(1, 'must be at least 1')
-      .max(longestIntervalSeconds, 'must be at most 3600')
-      .default(1),
-    max_updates: z
-      .int('must be a whole number')
-      .min(1, 'must be at least 1')
-      .max(mostUpdates, 'must be at most 1000000')
-      .optional(),
-  })
-  .superRefine((body, ctx) => {
-    if ((body.coins === undefined) === (body.holdings === undefined)) {
-      ctx.addIssue({ code: 'custom', path: ['coins'], message: 'give either coins or holdings' });
-    }
-  });
+const portfolioStreamBody = (assets: AssetIdReader) =>
+  z
+    .strictObject({
+      coins: watched(assets).optional(),
+      holdings: holdingRows(assets).optional(),
+      currency,
+      interval: seconds
+        .min(1, 'must be at least 1')
+        .max(longestIntervalSeconds, 'must be at most 3600')
+        .default(1),
+      max_updates: z
+        .int('must be a whole number')
+        .min(1, 'must be at least 1')
+        .max(mostUpdates, 'must be at most 1000000')
+        .optional(),
+    })
+    .superRefine((body, ctx) => {
+      if ((body.coins === undefined) === (body.holdings === undefined)) {
+        ctx.addIssue({ code: 'custom', path: ['coins'], message: 'give either coins or holdings' });
+      }
+    });
 
 interface StreamDeps {
+  readonly assets: AssetIdReader;
   readonly realtime: Pick<Realtime, 'takeOver'>;
   readonly prices: Pick<PriceStreams, 'open'>;
 }
@@ -58,7 +63,7 @@ export function streamRoutes(deps: StreamDeps): Route[] {
   return [priceStream(deps), portfolioStream(deps)];
 }
 
-function priceStream({ realtime, prices }: StreamDeps): Route {
+function priceStream({ assets, realtime, prices }: StreamDeps): Route {
   return route({
     method: 'GET',
     path: '/api/v1/crypto/stream/prices',
@@ -69,7 +74,7 @@ function priceStream({ realtime, prices }: StreamDeps): Route {
     summary: 'Stream prices as they change (Server-Sent Events)',
     description:
       'Only observed prices are sent: an interval without a new price sends nothing, and a quote that is no longer refreshed is sent once more as stale. Limits are reported by the event limit, not by a status, because browsers do not reconnect after an error status.',
-    query: priceStreamQuery,
+    query: priceStreamQuery(assets),
     headers: {
       'Last-Event-ID':
         'Id of the last event; prices continue with the newest, and max_updates continues from its count',
@@ -94,7 +99,7 @@ function priceStream({ realtime, prices }: StreamDeps): Route {
   });
 }
 
-function portfolioStream({ realtime, prices }: StreamDeps): Route {
+function portfolioStream({ assets, realtime, prices }: StreamDeps): Route {
   return route({
     method: 'POST',
     path: '/api/v1/crypto/stream/portfolio',
@@ -103,7 +108,7 @@ function portfolioStream({ realtime, prices }: StreamDeps): Route {
     tag,
     summary: 'Stream the prices of holdings and their value (Server-Sent Events over POST)',
     description: 'With holdings, each event portfolio has the rows that have changed and the total of all.',
-    body: portfolioStreamBody,
+    body: portfolioStreamBody(assets),
     answers: {
       200: events.replace('price', 'portfolio'),
       204: 'max_updates have been sent; do not reconnect',

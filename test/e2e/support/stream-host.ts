@@ -6,6 +6,8 @@ import { systemClock } from '../../../src/platform/concurrency/clock.ts';
 import { createServer, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { once } from 'node:events';
+import { directoryOver } from '../../../src/features/assets/asset-directory.ts';
+import { createAssetIndex } from '../../../src/features/assets/asset-index.ts';
 import { createLocalCache, type LocalCache } from '../../../src/features/quotes/local-cache.ts';
 import type { JobRecord } from '../../../src/domain/job.ts';
 import { createTicks } from '../../../src/features/quotes/ticks.ts';
@@ -106,7 +108,12 @@ export async function startStreamHost(redisUrl?: string): Promise<StreamHost> {
     findEnded: () => Promise.resolve([]),
     findJob: () => Promise.reject(new Error('no WebSockets here')),
   });
-  const prices = createPriceStreams({ realtime, hub, clock });
+  const prices = createPriceStreams({
+    assets: directoryOver(() => createAssetIndex([])),
+    realtime,
+    hub,
+    clock,
+  });
   const server = await serve({ jobs, prices }, clock.now());
   await subscribed;
   return {

@@ -5,6 +5,8 @@ import type { JobRecord } from '../../../src/domain/job.ts';
 import type { Principal } from '../../../src/domain/principal.ts';
 import type { JobEventEntry } from '../../../src/features/jobs/job-events.ts';
 import type { TickListener } from '../../../src/features/quotes/ticks.ts';
+import { directoryOver } from '../../../src/features/assets/asset-directory.ts';
+import { createAssetIndex } from '../../../src/features/assets/asset-index.ts';
 import { NotFoundError } from '../../../src/domain/errors.ts';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
 import { loadConfig } from '../../../src/platform/config/load-config.ts';
@@ -92,6 +94,7 @@ const plenty = { perUser: 10_000, perAddress: 10_000, inAll: 10_000 };
 export async function startSocketApi(limits = plenty, different: Partial<StandIns> = {}): Promise<SocketApi> {
   let skipped = 0;
   const clock = { now: () => Date.now() + skipped };
+  const { assets = directoryOver(() => createAssetIndex([])) } = different;
   const market = standInMarket(clock);
   const events = standInEvents();
   let isRevoked: (viewer: Principal) => boolean = () => false;
@@ -127,7 +130,7 @@ export async function startSocketApi(limits = plenty, different: Partial<StandIn
       return await jobFollowedBy(viewer, jobDesk, id);
     },
   });
-  const priceStreams = createPriceStreams({ realtime, hub, clock });
+  const priceStreams = createPriceStreams({ assets, realtime, hub, clock });
   const portfolioStreams = createPortfolioStreams({ realtime, prices: priceStreams, clock, log });
   const streams = { realtime, jobStreams, priceStreams, portfolioStreams };
   const api = await startApi({ ...different, ...streams, jobDesk, clock });

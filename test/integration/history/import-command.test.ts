@@ -64,4 +64,15 @@ describe('the command that imports history', () => {
     expect((await command('/nowhere/btc-usd.csv', '--asset', 'bitcoin')).said).to.contain('ENOENT');
     expect(await assets()).to.deep.equal(['odd-coin', 'terra-luna']);
   });
+
+  it('takes an id with capitals as it is listed, and others in whatever case', async () => {
+    await store
+      .knex('assets')
+      .insert({ asset_id: 'MixedCase-Coin', symbol: 'mix', name: 'Mixed', position: 3 });
+    await store.knex('asset_list').update({ version: 2 });
+    expect((await command(fixture, '--asset', 'MixedCase-Coin')).said).to.contain('MixedCase-Coin in usd');
+    expect((await command(fixture, '--asset', 'ODD=MixedCase-Coin')).said).to.contain('no change');
+    expect((await command(fixture, '--asset', 'Terra-Luna')).said).to.contain('terra-luna in usd');
+    expect(await assets()).to.have.members(['MixedCase-Coin', 'odd-coin', 'terra-luna']);
+  });
 });

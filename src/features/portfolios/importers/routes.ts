@@ -23,10 +23,11 @@ import type { ImportRecord } from '../queries/imports.ts';
 
 type ImportDeps = SubmitDeps &
   Pick<PortfolioService, 'portfolios' | 'imports'> & {
-    readonly assets: Pick<AssetDirectory, 'isKnown' | 'byId'>;
+    readonly assets: Pick<AssetDirectory, 'isKnown' | 'byId' | 'idOf'>;
     readonly log: Logger;
   };
-type Wish = z.output<typeof importWish>;
+type WishSchema = ReturnType<typeof importWish>;
+type Wish = z.output<WishSchema>;
 
 const tag = 'Portfolios';
 const path = '/api/v1/portfolios/:id';
@@ -34,11 +35,18 @@ const missing = 'Portfolio not found';
 
 /** Routes for importing, and for listing imports. */
 export function importRoutes(deps: ImportDeps): Route[] {
-  return [submit({ ...deps, forget: createForget(deps) }), list(deps), read(deps)];
+  return [
+    submit({ ...deps, wish: importWish(deps.assets), forget: createForget(deps) }),
+    list(deps),
+    read(deps),
+  ];
 }
 
-/** With a function that deletes an upload that was not used. */
-type SubmitImportDeps = ImportDeps & { readonly forget: (id: string) => Promise<void> };
+type SubmitImportDeps = ImportDeps & {
+  readonly wish: WishSchema;
+  /** With a function that deletes an upload that was not used. */
+  readonly forget: (id: string) => Promise<void>;
+};
 
 function submit(deps: SubmitImportDeps): Route {
   return route({
@@ -52,8 +60,8 @@ function submit(deps: SubmitImportDeps): Route {
       'multipart/form-data with the field `file` (at most 20 MB and 200,000 rows) and the query parameters below as ' +
       'form fields; or the file itself as text/csv. Transactions that were imported before are skipped.',
     params: portfolioPath,
-    query: importWish,
-    takes: importBodies,
+    query: deps.wish,
+    takes: importBodies(deps.wish),
     ...submissionDescribed,
     answers: { ...submissionDescribed.answers, 404: missing, 413: 'The file is larger than 20 MB' },
     handler: async (ctx, { params, query, viewer }) => {
@@ -87,7 +95,7 @@ async function receive(
   await imports.open({ id, portfolioId: portfolio.id, userId: viewer.userId });
   const sink = new UploadSink((number, bytes) => imports.addChunk(id, number, bytes));
   const upload = await readUpload(ctx, sink);
-  const wish = checked({ ...query, ...fieldsOf(upload) }, deps);
+  const wish = checked({ ...query, ...fieldsOf(upload, deps) }, deps);
   const arrived = sink.arrived();
   await imports.complete(id, { ...rowOf(wish), ...arrived, fileName: upload.fileName });
   await submitImport(ctx, deps, { id, portfolio, viewer, wish, sha256: arrived.sha256 });
@@ -164,8 +172,8 @@ function createForget({ imports, log }: Pick<ImportDeps, 'imports' | 'log'>): (i
   };
 }
 
-function fieldsOf({ fields }: Upload): Partial<Wish> {
-  const [wish] = validate([{ schema: importWish, given: fields, prefix: '' }]) as [Wish];
+function fieldsOf({ fields }: Upload, deps: Pick<SubmitImportDeps, 'wish'>): Partial<Wish> {
+  const [wish] = validate([{ schema: deps.wish, given: fields, prefix: '' }]) as [Wish];
   return Object.fromEntries(Object.entries(wish).filter(([, value]) => value !== undefined));
 }
 

@@ -1,9 +1,9 @@
 import { transactionTypes } from '../../../domain/bookkeeping.ts';
 import { z } from 'zod';
-import { coin } from '../../../platform/http/fields.ts';
 import { NotFoundError } from '../../../domain/errors.ts';
 import { readOnError } from '../queries/imports.ts';
 import { importFormats } from './read-report.ts';
+import { assetIdField, type AssetIdReader } from '../../assets/schemas.ts';
 import { callbackUrl } from '../../webhooks/schemas.ts';
 
 const longestJson = 32_000;
@@ -65,52 +65,59 @@ const mapping = z.strictObject({
   numbers: numberStyle.optional(),
 });
 
-const symbols = z
-  .record(z.string().trim().min(1).max(100), coin)
-  .refine((choices) => Object.keys(choices).length <= mostChoices, `may have ${mostChoices} symbols at most`);
+const symbols = (assets: AssetIdReader) =>
+  z
+    .record(z.string().trim().min(1).max(100), assetIdField(assets))
+    .refine(
+      (choices) => Object.keys(choices).length <= mostChoices,
+      `may have ${mostChoices} symbols at most`,
+    );
 
 /** How to import a file: the query of a bare file, or the fields of a form. */
-export const importWish = z.strictObject({
-  format: z
-    .enum(importFormats, `must be one of ${importFormats.join(', ')}`)
-    .optional()
-    .meta({ description: 'Format of the file; auto (the default) detects it by the header' }),
-  mapping: jsonText(mapping).optional().meta({
-    description: 'JSON: what each column of a generic CSV holds, and what the words in its type column mean',
-  }),
-  symbols: jsonText(symbols).optional().meta({
-    description: 'JSON: asset id by symbol, for symbols that do not mean the largest asset with that symbol',
-  }),
-  dry_run: z
-    .enum(['true', 'false'], 'must be true or false')
-    .transform((text) => text === 'true')
-    .optional()
-    .meta({ description: 'Only report what the import would do' }),
-  on_error: z
-    .enum(['skip', 'abort', 'keep_good', 'nothing'], 'must be skip or abort')
-    .transform(readOnError)
-    .optional()
-    .meta({
+export const importWish = (assets: AssetIdReader) =>
+  z.strictObject({
+    format: z
+      .enum(importFormats, `must be one of ${importFormats.join(', ')}`)
+      .optional()
+      .meta({ description: 'Format of the file; auto (the default) detects it by the header' }),
+    mapping: jsonText(mapping).optional().meta({
       description:
-        'With bad rows: skip them and book the others (the default), or abort and book none. keep_good and nothing are the former words',
+        'JSON: what each column of a generic CSV holds, and what the words in its type column mean',
     }),
-  callback_url: callbackUrl,
-});
+    symbols: jsonText(symbols(assets)).optional().meta({
+      description:
+        'JSON: asset id by symbol, for symbols that do not mean the largest asset with that symbol',
+    }),
+    dry_run: z
+      .enum(['true', 'false'], 'must be true or false')
+      .transform((text) => text === 'true')
+      .optional()
+      .meta({ description: 'Only report what the import would do' }),
+    on_error: z
+      .enum(['skip', 'abort', 'keep_good', 'nothing'], 'must be skip or abort')
+      .transform(readOnError)
+      .optional()
+      .meta({
+        description:
+          'With bad rows: skip them and book the others (the default), or abort and book none. keep_good and nothing are the former words',
+      }),
+    callback_url: callbackUrl,
+  });
 
 const text = { type: 'string' } as const;
 
 /** The bodies of an upload, as JSON schemas. */
-export const importBodies = {
+export const importBodies = (wish: ReturnType<typeof importWish>) => ({
   'multipart/form-data': {
     type: 'object',
     required: ['file'],
     properties: {
       file: { type: 'string', format: 'binary' },
-      ...Object.fromEntries(Object.keys(importWish.shape).map((name) => [name, text])),
+      ...Object.fromEntries(Object.keys(wish.shape).map((name) => [name, text])),
     },
   },
   'text/csv': text,
-} as const;
+});
 
 /** Path of an import. */
 export const importPath = z.object({ id: z.string(), importId: z.string() });

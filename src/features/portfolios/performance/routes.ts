@@ -16,7 +16,6 @@ import { type PerformanceRange, performanceRanges } from '../../../domain/perfor
 import type { Principal } from '../../../domain/principal.ts';
 import type { ApiContext } from '../../../platform/http/context.ts';
 import { answerJson, envelopeOf } from '../../../platform/http/envelope.ts';
-import { coin } from '../../../platform/http/fields.ts';
 import { route, type Route } from '../../../platform/http/route.ts';
 import type { Submission } from '../../jobs/job-service.ts';
 import { matchesTag } from '../../../platform/http/if-match.ts';
@@ -30,6 +29,7 @@ import {
   waitForEnd,
   timeout,
 } from '../../jobs/submit-job.ts';
+import { assetIdField, type AssetIdReader } from '../../assets/schemas.ts';
 import { callbackUrl } from '../../webhooks/schemas.ts';
 import type { Portfolio } from '../ledger/portfolio.ts';
 import { portfolioIdOf, portfolioPath } from '../schemas.ts';
@@ -39,12 +39,10 @@ const range = z
   .default('max')
   .meta({ description: 'Length of the range, which ends today; max starts at the first transaction' });
 
-const benchmark = coin
-  .default('bitcoin')
-  .meta({
-    description: 'Benchmark: an asset in which the same cash flows are invested for comparison',
-    examples: ['bitcoin'],
-  });
+const benchmark = (assets: AssetIdReader) =>
+  assetIdField(assets)
+    .default('bitcoin')
+    .meta({ description: 'Benchmark: an asset in which the same cash flows are invested for comparison', examples: ['bitcoin'] });
 
 const rateRule =
   'must be an annual rate from -1 to 10, such as 0.02 for 2 %, with at most 4 digits after the point';
@@ -72,24 +70,26 @@ const rateInBody = z
   .meta({ ...described, examples: [0.02] });
 
 /** Query of `GET /portfolios/:id/performance`. */
-const performanceQuery = z.strictObject({
-  range,
-  benchmark,
-  risk_free_rate: rateInQuery,
-});
+const performanceQuery = (assets: AssetIdReader) =>
+  z.strictObject({
+    range,
+    benchmark: benchmark(assets),
+    risk_free_rate: rateInQuery,
+  });
 
 /** Body of `POST /portfolios/:id/performance`. */
-const performanceBody = z.strictObject({
-  range,
-  benchmark,
-  risk_free_rate: rateInBody,
-  timeout,
-  callback_url: callbackUrl,
-});
+const performanceBody = (assets: AssetIdReader) =>
+  z.strictObject({
+    range,
+    benchmark: benchmark(assets),
+    risk_free_rate: rateInBody,
+    timeout,
+    callback_url: callbackUrl,
+  });
 
 type PerformanceDeps = SubmitDeps &
   Pick<PortfolioService, 'portfolios'> & {
-    readonly assets: Pick<AssetDirectory, 'isKnown' | 'byId'>;
+    readonly assets: Pick<AssetDirectory, 'isKnown' | 'byId' | 'idOf'>;
     readonly config: Pick<Config, 'READ_WAIT'>;
     readonly clock: Clock;
   };
@@ -119,7 +119,7 @@ function read(deps: PerformanceDeps): Route {
     summary: 'Get the performance of a portfolio over a range',
     description: `${figures} If the figures are not computed yet, the request waits a moment, then returns 202 with the job.`,
     params: portfolioPath,
-    query: performanceQuery,
+    query: performanceQuery(deps.assets),
     headers: {
       'If-None-Match': 'The ETag of an earlier response; 304 when nothing has changed since',
       Prefer:
@@ -161,7 +161,7 @@ function submit(deps: PerformanceDeps): Route {
     summary: 'Compute the performance of a portfolio as a job',
     description: figures,
     params: portfolioPath,
-    body: performanceBody,
+    body: performanceBody(deps.assets),
     headers: submissionDescribed.headers,
     answers: { ...submissionDescribed.answers, 404: missing },
     handler: async (ctx, { params, body, viewer }) => {

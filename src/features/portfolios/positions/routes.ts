@@ -4,11 +4,12 @@ import { rebuildSteps } from '../../../../jobs/registry.ts';
 import type { PortfolioService } from '../portfolio-service.ts';
 import type { ApiContext } from '../../../platform/http/context.ts';
 import { answer } from '../../../platform/http/envelope.ts';
-import { coin, wholeNumber } from '../../../platform/http/fields.ts';
+import { wholeNumber } from '../../../platform/http/fields.ts';
 import { pageFields } from '../../../platform/http/paging.ts';
 import { route, type Route } from '../../../platform/http/route.ts';
 import { matchesTag } from '../../../platform/http/if-match.ts';
 import { submissionDescribed, type SubmitDeps, submitJob, timeout } from '../../jobs/submit-job.ts';
+import { assetIdField, type AssetIdReader } from '../../assets/schemas.ts';
 import { callbackUrl } from '../../webhooks/schemas.ts';
 import type {
   AssetLot,
@@ -36,7 +37,8 @@ const positionsQuery = z.strictObject({
 });
 
 /** Query of `GET /portfolios/:id/lots`. */
-const lotsQuery = z.strictObject({ asset: coin.optional(), ...longPage });
+const lotsQuery = (assets: AssetIdReader) =>
+  z.strictObject({ asset: assetIdField(assets).optional(), ...longPage });
 
 const dayRule = 'must be a day such as 2024-01-31';
 const day = z
@@ -45,26 +47,27 @@ const day = z
   .refine((text) => !Number.isNaN(dayNumber(text)) && dayText(dayNumber(text)) === text, dayRule);
 
 /** Query of `GET /portfolios/:id/realised`. */
-const realisedQuery = z
-  .strictObject({
-    from: day.optional().meta({ description: 'First day, in the time zone of the portfolio' }),
-    to: day.optional().meta({ description: 'Last day' }),
-    year: wholeNumber({ min: 1970, max: 9998 }).optional().meta({ description: 'Instead of from and to' }),
-    asset: coin.optional(),
-    ...longPage,
-  })
-  .superRefine(({ from, to, year }, ctx) => {
-    const refuse = (path: string, message: string): void =>
-      ctx.addIssue({ code: 'custom', path: [path], message });
-    if (year !== undefined && (from !== undefined || to !== undefined))
-      refuse('year', 'cannot be combined with from and to');
-    if (from !== undefined && to !== undefined && to < from) refuse('to', 'must not be before from');
-  });
+const realisedQuery = (assets: AssetIdReader) =>
+  z
+    .strictObject({
+      from: day.optional().meta({ description: 'First day, in the time zone of the portfolio' }),
+      to: day.optional().meta({ description: 'Last day' }),
+      year: wholeNumber({ min: 1970, max: 9998 }).optional().meta({ description: 'Instead of from and to' }),
+      asset: assetIdField(assets).optional(),
+      ...longPage,
+    })
+    .superRefine(({ from, to, year }, ctx) => {
+      const refuse = (path: string, message: string): void =>
+        ctx.addIssue({ code: 'custom', path: [path], message });
+      if (year !== undefined && (from !== undefined || to !== undefined))
+        refuse('year', 'cannot be combined with from and to');
+      if (from !== undefined && to !== undefined && to < from) refuse('to', 'must not be before from');
+    });
 
 /** Body of `POST /portfolios/:id/rebuild`. */
 const rebuildBody = z.strictObject({ timeout, callback_url: callbackUrl });
 
-type PositionDeps = Pick<PortfolioService, 'portfolios' | 'books'>;
+type PositionDeps = Pick<PortfolioService, 'portfolios' | 'books'> & { readonly assets: AssetIdReader };
 
 const tag = 'Portfolios';
 const path = '/api/v1/portfolios/:id';
@@ -121,7 +124,7 @@ function lots(deps: PositionDeps): Route {
     summary: 'List the open lots of a portfolio',
     description: 'By asset, oldest first. With average and uk_pool, each asset has its pool as the only lot.',
     params: portfolioPath,
-    query: lotsQuery,
+    query: lotsQuery(deps.assets),
     headers,
     answers: { 200: 'A page of lots', 304: notModified, 404: missing, 503: unavailable },
     handler: async (ctx, { params, query: { asset, page, limit }, viewer }) => {
@@ -150,7 +153,7 @@ function realised(deps: PositionDeps): Route {
       'Days are in the time zone of the portfolio. Totals cover the whole selection, not only the page. ' +
       'provisional: a later acquisition may still change the gain (uk_pool).',
     params: portfolioPath,
-    query: realisedQuery,
+    query: realisedQuery(deps.assets),
     headers,
     answers: {
       200: 'A page of gains in chronological order, with totals',
@@ -176,7 +179,7 @@ function realised(deps: PositionDeps): Route {
 
 /** Start of the first day, and of the day after the last. */
 function spanOf(
-  { from, to, year }: z.output<typeof realisedQuery>,
+  { from, to, year }: z.output<ReturnType<typeof realisedQuery>>,
   { timeZone }: Portfolio,
 ): { readonly from?: number; readonly to?: number } {
   const dayOf = daysOf(timeZone);

@@ -19,7 +19,8 @@ import { z } from 'zod';
 import { canonicalQuantity, holdsItsDigits } from '../../../domain/quantity.ts';
 import { NotFoundError } from '../../../domain/errors.ts';
 import type { WrittenTransaction } from './transaction-drafts.ts';
-import { boundedArray, coin } from '../../../platform/http/fields.ts';
+import { boundedArray } from '../../../platform/http/fields.ts';
+import { assetIdField, type AssetIdReader } from '../../assets/schemas.ts';
 
 /** Most transactions of one request. */
 const maxTransactionsPerRequest = 1_000;
@@ -44,24 +45,30 @@ const decimalOrNone = z
   .optional()
   .meta(describedDecimal);
 
-const asset = z
-  .string()
-  .trim()
-  .toLowerCase()
-  .max(128, 'has too many characters')
-  .meta({ description: 'Asset id, such as bitcoin', examples: ['bitcoin'] });
+/** What it may be is for the books to say. */
+const assetText = (assets: AssetIdReader) =>
+  z
+    .string()
+    .overwrite(assets.idOf)
+    .max(128, 'has too many characters')
+    .meta({ description: 'Asset id, such as bitcoin', examples: ['bitcoin'] });
 
-const leg = z.strictObject({ asset, quantity: decimal }).nullish();
+const leg = (assets: AssetIdReader) =>
+  z.strictObject({ asset: assetText(assets), quantity: decimal }).nullish();
 
-const fee = z
-  .strictObject({ asset: asset.nullish(), quantity: decimalOrNone, value: decimalOrNone })
-  .nullish()
-  .meta({
-    description: 'In an asset: asset, quantity and value (absent: the market value); in cash: only the value',
-  });
+const fee = (assets: AssetIdReader) =>
+  z
+    .strictObject({ asset: assetText(assets).nullish(), quantity: decimalOrNone, value: decimalOrNone })
+    .nullish()
+    .meta({
+      description:
+        'In an asset: asset, quantity and value (absent: the market value); in cash: only the value',
+    });
 
-const content = {
-  type: z.enum(transactionTypes, `must be one of ${transactionTypes.join(', ')}`),
+const transactionType = z.enum(transactionTypes, `must be one of ${transactionTypes.join(', ')}`);
+
+const content = (assets: AssetIdReader) => ({
+  type: transactionType,
   executed_at: z
     .string()
     .max(64, 'has too many characters')
@@ -69,14 +76,14 @@ const content = {
       description: 'Date and time with an offset; not in the future and not before 2009-01-03',
       examples: ['2024-01-31T09:30:00+01:00'],
     }),
-  received: leg.meta({ description: 'What was received' }),
-  sent: leg.meta({ description: 'What was sent' }),
-  given: leg.meta({ description: 'The former name of sent', deprecated: true }),
+  received: leg(assets).meta({ description: 'What was received' }),
+  sent: leg(assets).meta({ description: 'What was sent' }),
+  given: leg(assets).meta({ description: 'The former name of sent', deprecated: true }),
   value: decimalOrNone.meta({
     description:
       'In the base currency, without the fee: the cash paid or received, otherwise the market value (absent: looked up)',
   }),
-  fee,
+  fee: fee(assets),
   note: z
     .string()
     .trim()
@@ -89,49 +96,58 @@ const content = {
     .max(2_147_483_647, 'must be at most 2147483647')
     .optional()
     .meta({ description: 'Order among transactions of the same time and type' }),
-};
+});
 
 /** Body of `PUT …/transactions/:tid`: the complete new transaction. */
-const transactionBody = z.strictObject(content);
+const transactionBody = (assets: AssetIdReader) => z.strictObject(content(assets));
 
 /** Body of `POST …/transactions`. */
-const newTransactionBody = z.strictObject({
-  id: z.uuid('is not a UUID').toLowerCase().optional().meta({
-    description: 'Chosen by the client; makes it safe to send the request again',
-  }),
-  ...content,
-});
+const newTransactionBody = (assets: AssetIdReader) =>
+  z.strictObject({
+    id: z.uuid('is not a UUID').toLowerCase().optional().meta({
+      description: 'Chosen by the client; makes it safe to send the request again',
+    }),
+    ...content(assets),
+  });
 
 /** Body of `POST …/transactions/bulk`. */
-const transactionsBody = z.strictObject({
-  transactions: boundedArray(newTransactionBody, maxTransactionsPerRequest).superRefine((all, ctx) => {
-    const firstAt = new Map<string, number>();
-    for (const [index, { id }] of all.entries()) {
-      const first = id === undefined ? undefined : firstAt.get(id);
-      if (first !== undefined)
-        ctx.addIssue({ code: 'custom', path: [index, 'id'], message: `repeats that of element ${first}` });
-      else if (id !== undefined) firstAt.set(id, index);
-    }
-  }),
-});
+const transactionsBody = (assets: AssetIdReader) =>
+  z.strictObject({
+    transactions: boundedArray(newTransactionBody(assets), maxTransactionsPerRequest).superRefine(
+      (all, ctx) => {
+        const firstAt = new Map<string, number>();
+        for (const [index, { id }] of all.entries()) {
+          const first = id === undefined ? undefined : firstAt.get(id);
+          if (first !== undefined)
+            ctx.addIssue({
+              code: 'custom',
+              path: [index, 'id'],
+              message: `repeats that of element ${first}`,
+            });
+          else if (id !== undefined) firstAt.set(id, index);
+        }
+      },
+    ),
+  });
 
 const moment = z.iso
   .datetime({ offset: true, error: 'must be a date and time with an offset, such as 2024-01-31T09:30:00Z' })
   .transform((text) => Date.parse(text));
 
 /** Query of `GET …/transactions`. */
-const transactionsQuery = z.strictObject({
-  ...paging,
-  asset: coin.optional().meta({ description: 'Received, sent or paid as a fee' }),
-  type: content.type.optional(),
-  from: moment.optional().meta({ description: 'Not before this moment' }),
-  to: moment.optional().meta({ description: 'Not after this moment' }),
-  import_id: z
-    .uuid('is not the id of an import')
-    .toLowerCase()
-    .optional()
-    .meta({ description: 'Only transactions of this import' }),
-});
+const transactionsQuery = (assets: AssetIdReader) =>
+  z.strictObject({
+    ...paging,
+    asset: assetIdField(assets).optional().meta({ description: 'Received, sent or paid as a fee' }),
+    type: transactionType.optional(),
+    from: moment.optional().meta({ description: 'Not before this moment' }),
+    to: moment.optional().meta({ description: 'Not after this moment' }),
+    import_id: z
+      .uuid('is not the id of an import')
+      .toLowerCase()
+      .optional()
+      .meta({ description: 'Only transactions of this import' }),
+  });
 
 /** Path of a transaction. */
 const transactionPath = portfolioPath.extend({ tid: z.string() });
@@ -159,11 +175,13 @@ function writtenOf({
   executed_at: executedAt,
   given,
   ...rest
-}: z.output<typeof newTransactionBody>): WrittenTransaction & { readonly id?: string | undefined } {
+}: z.output<ReturnType<typeof newTransactionBody>>): WrittenTransaction & {
+  readonly id?: string | undefined;
+} {
   return { ...rest, sent: rest.sent ?? given, executedAt };
 }
 
-type TransactionDeps = Pick<PortfolioService, 'transactions'>;
+type TransactionDeps = Pick<PortfolioService, 'transactions'> & { readonly assets: AssetIdReader };
 
 const tag = 'Transactions';
 const ofPortfolio = '/api/v1/portfolios/:id';
@@ -189,7 +207,7 @@ export function transactionRoutes(deps: TransactionDeps): Route[] {
   ];
 }
 
-function create({ transactions }: TransactionDeps): Route {
+function create({ assets, transactions }: TransactionDeps): Route {
   return route({
     method: 'POST',
     path,
@@ -199,7 +217,7 @@ function create({ transactions }: TransactionDeps): Route {
     summary: 'Create a transaction',
     description: again,
     params: portfolioPath,
-    body: newTransactionBody,
+    body: newTransactionBody(assets),
     answers: {
       200: 'The transaction already exists with the same content',
       201: 'The transaction; Location has its URL',
@@ -220,7 +238,7 @@ function create({ transactions }: TransactionDeps): Route {
   });
 }
 
-function createMany({ transactions }: TransactionDeps): Route {
+function createMany({ assets, transactions }: TransactionDeps): Route {
   return route({
     method: 'POST',
     path: `${path}/bulk`,
@@ -230,7 +248,7 @@ function createMany({ transactions }: TransactionDeps): Route {
     summary: 'Create many transactions, all or none',
     description: `At most ${maxTransactionsPerRequest}. ${again}`,
     params: portfolioPath,
-    body: transactionsBody,
+    body: transactionsBody(assets),
     answers: {
       200: 'All transactions already exist with the same content',
       201: 'The transactions, in the order given, and how many of them are new',
@@ -250,7 +268,7 @@ function createMany({ transactions }: TransactionDeps): Route {
   });
 }
 
-function list({ transactions }: TransactionDeps): Route {
+function list({ assets, transactions }: TransactionDeps): Route {
   return route({
     method: 'GET',
     path,
@@ -259,7 +277,7 @@ function list({ transactions }: TransactionDeps): Route {
     tag,
     summary: 'List the transactions of a portfolio, latest first',
     params: portfolioPath,
-    query: transactionsQuery,
+    query: transactionsQuery(assets),
     answers: { 200: 'A page of transactions', 404: missing, 503: unavailable },
     handler: async (ctx, { params, viewer, query: { page, limit, import_id: importId, ...rest } }) => {
       const portfolioId = portfolioIdOf(params);
@@ -290,7 +308,7 @@ function read({ transactions }: TransactionDeps): Route {
   });
 }
 
-function replace({ transactions }: TransactionDeps): Route {
+function replace({ assets, transactions }: TransactionDeps): Route {
   return route({
     method: 'PUT',
     path: `${path}/:tid`,
@@ -300,7 +318,7 @@ function replace({ transactions }: TransactionDeps): Route {
     summary: 'Replace a transaction',
     description: 'The body is the complete new transaction; the old one stays in the audit trail.',
     params: transactionPath,
-    body: transactionBody,
+    body: transactionBody(assets),
     headers: ifMatchHeader,
     answers: { 200: 'The updated transaction', 404: missing, ...ifMatchAnswers, 503: unavailable },
     handler: async (ctx, { params, viewer, body }) => {
