@@ -72,16 +72,25 @@ await runBench(`The budget from a ledger of ${rows} calls`, async (tools) => {
   };
   tools.say('before its hours are summed');
   const [unsummed] = await looks(1).catch(() => [undefined]);
+  const options = { redis, ledger, log: silentLogger(), prefix, key, limit: 300, monthStartsOn: startsOn };
+  const budget = createRedisBudget({ ...options, month: { credits: rows * 2 } });
+  // As after an upgrade: no worker has summed anything yet, and Redis has lost the budget.
   const since = performance.now();
-  let hours = 0;
-  while (await ledger.sumHour()) hours++;
+  let tries = 1;
+  for (;;) {
+    const asked = await budget.tryAcquire('interactive');
+    if ('granted' in asked) {
+      await asked.granted.release();
+      break;
+    }
+    tries++;
+  }
   const summingMs = performance.now() - since;
+  tools.say(`granted after ${tries} tries`);
   const after = await looks(10);
   const worst = Math.max(...after.map(({ ms }) => ms));
   const spent = rows - Math.ceil(rows / 50);
 
-  const options = { redis, ledger, log: silentLogger(), prefix, key, limit: 300, monthStartsOn: startsOn };
-  const budget = createRedisBudget({ ...options, month: { credits: rows * 2 } });
   const keys = budgetKeys(prefix, key);
   await redis.del(keys.log, keys.state);
   const granting = performance.now();
@@ -93,7 +102,10 @@ await runBench(`The budget from a ledger of ${rows} calls`, async (tools) => {
       what: 'a look before hours are summed',
       result: unsummed === undefined ? 'does not end' : `${unsummed.ms.toFixed(0)} ms`,
     },
-    { what: `${hours} hours summed`, result: `${(summingMs / 1000).toFixed(1)} s` },
+    {
+      what: 'a grant after an upgrade, with a Redis that has lost the budget and no hour summed',
+      result: `${(summingMs / 1000).toFixed(1)} s`,
+    },
     {
       what: 'a look, worst of 10',
       result: `${worst.toFixed(0)} ms`,

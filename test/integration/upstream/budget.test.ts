@@ -245,6 +245,17 @@ describe('budget', () => {
       grantIn(await budget.tryAcquire('interactive'));
     });
 
+    it('grants nothing while the month of the ledger is not summed, of which each try sums some', async () => {
+      const budget = budgetOf(5);
+      let left = 3;
+      ledger.sumHours = () => Promise.resolve(--left <= 0);
+      for (const asked of [1, 2])
+        expect(refusalIn(await budget.tryAcquire('interactive')).reason, String(asked)).to.equal(
+          'unreachable',
+        );
+      grantIn(await budget.tryAcquire('interactive'));
+    });
+
     it('voids a grant that was lost before its row could be found', async () => {
       const budget = budgetOf(4);
       ledger.afterRecord = wipe;

@@ -55,6 +55,7 @@ export function createMemoryLedger(now: () => number): MemoryLedger {
       await ledger.afterRecent?.();
       return { calls, blockedForMs, credits, told };
     },
+    sumHours: () => Promise.resolve(true),
     async tell({ callsPerMinute, creditsPerMonth, others: { id, credits } }) {
       check();
       await Promise.resolve();

@@ -203,6 +203,36 @@ describe('upstream ledger', function () {
       expect(await spent()).to.equal(before + 5);
     });
 
+    it('goes on where it was each time, for as long as it is given', async () => {
+      await plant();
+      const asked = {
+        budgetKey: 'a',
+        windowMs: 60_000,
+        creditsSince: new Date(thisHour - 48 * hour),
+        free: [],
+      };
+      const before = await ledger.recent(asked);
+      let tries = 1;
+      while (!(await ledger.sumHours(0))) tries++;
+      expect(tries).to.be.within(70, 76);
+      expect(await ledger.sumHours(0)).to.equal(true);
+      expect((await ledger.recent(asked)).credits).to.equal(before.credits);
+    });
+
+    it('begins where the longest month may have begun', async () => {
+      const row = { budget_key: 'a', outcome: 'ok', credits: 1 };
+      const days = (ago: number) => ({
+        ...row,
+        id: uuid(),
+        granted_at: new Date(Date.now() - ago * 24 * hour),
+        counted_until: new Date(Date.now() - ago * 24 * hour + 1_000),
+      });
+      await knex('upstream_calls').insert([days(60), days(32), days(1)]);
+      expect(await sumAll()).to.be.within(2, 6);
+      const [sum] = await knex('upstream_sums').sum({ credits: 'credits' });
+      expect(Number(sum?.['credits'])).to.equal(2);
+    });
+
     it('by several processes at once, counts nothing twice', async () => {
       await plant();
       await Promise.all([sumAll(), sumAll(), sumAll()]);

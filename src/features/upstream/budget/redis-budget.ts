@@ -36,7 +36,10 @@ import { monthBegins } from './month.ts';
 type Status = Awaited<ReturnType<Budget['status']>>;
 
 /** The durable record of all grants. Redis decides; it is rebuilt from the ledger after a loss of data. */
-export type BudgetLedger = Pick<UpstreamLedger, 'record' | 'settle' | 'remove' | 'recent' | 'tell' | 'block'>;
+export type BudgetLedger = Pick<
+  UpstreamLedger,
+  'record' | 'settle' | 'remove' | 'recent' | 'sumHours' | 'tell' | 'block'
+>;
 
 const minuteMs = 60_000;
 export interface RedisBudgetOptions {
@@ -98,6 +101,7 @@ function createCore(options: RedisBudgetOptions) {
   }
   const keys = budgetKeys(options.prefix, options.key);
   const timeoutMs = options.redisTimeoutMs ?? 1_000;
+  const ledgerMs = options.ledgerTimeoutMs ?? 2_000;
   const bind = (lua: string): Script =>
     bindScript(options.redis, lua, { keys: [keys.log, keys.state], timeoutMs });
   return {
@@ -120,8 +124,8 @@ function createCore(options: RedisBudgetOptions) {
     free: freeOutcomes[options.charged ?? 'unless_refused'],
     now: (): string => (options.now === undefined ? '' : String(options.now())),
     redisCall: <T>(command: Promise<T>): Promise<T> => withDeadline(command, timeoutMs, 'Redis'),
-    ledgerCall: <T>(statement: Promise<T>): Promise<T> =>
-      withDeadline(statement, options.ledgerTimeoutMs ?? 2_000, 'the ledger'),
+    ledgerMs,
+    ledgerCall: <T>(statement: Promise<T>): Promise<T> => withDeadline(statement, ledgerMs, 'the ledger'),
   };
 }
 
@@ -268,6 +272,9 @@ const monthGuardMs = 60_000;
 
 async function rebuild(core: Core, token: string, monthBegin: number): Promise<void> {
   const { ledger, key, log } = core.options;
+  // After an upgrade no hour of the month is summed, and all rows of it at once would take too long: each try sums some.
+  const isSummed = await core.ledgerCall(ledger.sumHours(core.ledgerMs / 2));
+  if (!isSummed) throw new Error('the ledger of the month is still being summed');
   // Rows count from the call's end; a call that was granted within the window and is still running ends later.
   const found = await core.ledgerCall(
     ledger.recent({

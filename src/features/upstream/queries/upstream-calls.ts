@@ -94,6 +94,12 @@ export function createUpstreamLedger(knex: Knex) {
      * counted, which errs on the safe side. Returns false when there is none.
      */
     sumHour: (): Promise<boolean> => sumHour(knex),
+    /** Sums hours as {@link sumHour} does until none is left or `ms` have passed. Returns whether none is left. */
+    async sumHours(ms: number): Promise<boolean> {
+      const until = performance.now() + ms;
+      while (await sumHour(knex)) if (performance.now() > until) return false;
+      return true;
+    },
     /** Deletes at most 10,000 rows of calls granted before `olderThan`. Keep at least the present month. @returns how many. */
     purge: (olderThan: Date): Promise<number> => deleteSome(knex, purgeSql, olderThan),
     /** Deletes at most 10,000 sums of hours before `olderThan`. @returns how many. */
@@ -117,6 +123,8 @@ const sumAfterSeconds = 600;
 /** The time that counts is the earlier one, because credits spent by others are written as over in two minutes. */
 const countedAt = 'least(granted_at, counted_until)';
 const longestAhead = "interval '5 minutes'";
+/** No month is looked at that began longer ago: the first sum ever begins here, however far back the ledger reaches. */
+const longestMonth = "interval '33 days'";
 
 /**
  * Sum and calls come from one statement, hence from one instant: the budget's proof needs a grant in both or in neither. Whole
@@ -150,7 +158,7 @@ const recentSql = `
 /** Sums the next hour that has calls and ended long enough ago. Returns false when there is none. */
 async function sumHour(knex: Knex): Promise<boolean> {
   return await knex.transaction(async (trx) => {
-    await trx.raw("insert into upstream_sums_to (summed_to) values ('-infinity') on conflict do nothing");
+    await trx.raw(firstMarkSql);
     // A second process that sums waits here, and then finds the next hour.
     const { rows: marks } = await trx.raw<{ rows: { summed_to: string }[] }>(
       'select summed_to::text from upstream_sums_to for update',
@@ -167,6 +175,10 @@ async function sumHour(knex: Knex): Promise<boolean> {
     return true;
   });
 }
+
+const firstMarkSql = `
+  insert into upstream_sums_to (summed_to) values (date_bin('1 hour', clock_timestamp() - ${longestMonth}, 'epoch'))
+  on conflict do nothing`;
 
 const nextHourSql = `
   select hour, hour + interval '1 hour' < clock_timestamp() - :sumAfterSeconds * interval '1 second' as is_over
