@@ -311,7 +311,7 @@ export interface LiveSocket {
 /** What a WebSocket is subscribed to: kept, so that the next connection can be subscribed to the same. */
 
 /** What to subscribe to: coins, jobs, or both. */
-interface Subscription {
+export interface Subscription {
   readonly coins?: readonly string[];
   readonly jobs?: readonly string[];
   /** Of the coins; `usd` when absent. */

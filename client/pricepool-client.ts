@@ -122,7 +122,7 @@ function query(parameters: Record<string, string>): string {
 /** The streams of the API as typed events. */
 
 /** How patient to be with connections, and where to begin. */
-type FollowOptions = Omit<StreamRequest, 'connect'>;
+export type FollowOptions = Omit<StreamRequest, 'connect'>;
 
 interface WatchOptions extends FollowOptions {
   readonly currency?: string;
@@ -132,12 +132,12 @@ interface WatchOptions extends FollowOptions {
   readonly maxUpdates?: number;
 }
 
-interface PriceWatch extends WatchOptions {
+export interface PriceWatch extends WatchOptions {
   readonly coins: readonly string[];
 }
 
 /** Either `coins`, or `holdings` with quantities; with `holdings` the events also have the total value. */
-type PortfolioWatch = WatchOptions &
+export type PortfolioWatch = WatchOptions &
   ({ readonly coins: readonly string[] } | { readonly holdings: readonly Holding[] });
 
 const ofEveryStream = {

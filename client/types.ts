@@ -33,14 +33,15 @@ export interface QuoteProblem {
   readonly message: string;
 }
 
+/** An asset without a usable quote. */
+export interface MissingQuote {
+  readonly id: string;
+  readonly state: Exclude<QuoteState, 'fresh' | 'stale'>;
+  readonly error: QuoteProblem;
+}
+
 /** An asset with its quote, or without a usable one. */
-export type QuoteRow =
-  | Quote
-  | {
-      readonly id: string;
-      readonly state: Exclude<QuoteState, 'fresh' | 'stale'>;
-      readonly error: QuoteProblem;
-    };
+export type QuoteRow = Quote | MissingQuote;
 
 /** For portfolios: quantity and value are decimal text; the value is null without a price. */
 export type ValuedRow = QuoteRow & { readonly quantity: string; readonly value: string | null };
@@ -122,34 +123,38 @@ export interface StreamEventData {
   readonly limit: { readonly limit: string; readonly retry_ms: number };
 }
 
+/** First on every connection to a stream of prices; a snapshot of all coins follows. */
+export interface PriceHello {
+  /** Run of the server; the numbers in the ids of events count within it. */
+  readonly epoch: string;
+  readonly seq: number;
+  readonly recovered: boolean;
+  readonly currency: string;
+  readonly coins: readonly string[];
+  readonly interval_seconds: number;
+  readonly server_time: string;
+}
+
 /** Data of the events of a stream of prices, by event type. */
 export interface PriceEventData extends StreamEventData {
-  /** First on every connection; a snapshot of all coins follows. */
-  readonly hello: {
-    /** Run of the server; the numbers in the ids of events count within it. */
-    readonly epoch: string;
-    readonly seq: number;
-    readonly recovered: boolean;
-    readonly currency: string;
-    readonly coins: readonly string[];
-    readonly interval_seconds: number;
-    readonly server_time: string;
-  };
+  readonly hello: PriceHello;
   /** First all coins, then those that have changed. */
   readonly price: readonly QuoteRow[];
 }
 
 /** Data of the events of a portfolio's stream, by event type. */
 export interface PortfolioEventData extends StreamEventData {
-  readonly hello: PriceEventData['hello'];
-  /** What has changed. The total, with quantities only, is that of all holdings. */
-  readonly portfolio: {
-    readonly portfolio: readonly (QuoteRow | ValuedRow)[];
-    /** Exact decimal text; null while no holding has a price. */
-    readonly total_value?: string | null;
-    readonly complete?: boolean;
-    readonly missing?: readonly string[];
-  };
+  readonly hello: PriceHello;
+  readonly portfolio: PortfolioNews;
+}
+
+/** What has changed of a portfolio. The total, with quantities only, is that of all holdings. */
+export interface PortfolioNews {
+  readonly portfolio: readonly (QuoteRow | ValuedRow)[];
+  /** Exact decimal text; null while no holding has a price. */
+  readonly total_value?: string | null;
+  readonly complete?: boolean;
+  readonly missing?: readonly string[];
 }
 
 export type PriceEvent = EventOf<PriceEventData>;

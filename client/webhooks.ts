@@ -14,7 +14,7 @@ export interface WebhookEvent<T = unknown> {
 }
 
 /** Headers of a request: those of the Fetch API, or of `node:http` and what is built on it. */
-type ReceivedHeaders =
+export type ReceivedHeaders =
   { get(name: string): string | null } | Readonly<Record<string, string | readonly string[] | undefined>>;
 
 /** The request is not a webhook that was signed with this secret recently. */
