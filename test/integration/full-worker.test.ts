@@ -97,7 +97,7 @@ describe('a worker whose jobs wait', () => {
     await waitFor(() => starts.length === 2, { what: 'a full worker' });
     for (const workKey of ['large-1', 'large-2', 'large-3']) await add(workKey, 250);
     // As if a process had died with them.
-    for (const id of await redis.zrange(`${of}prioritized`, 0, -1)) {
+    for (const id of await redis.zrange(`${of}prioritized`, 0, '-1')) {
       await redis.zrem(`${of}prioritized`, id);
       await redis.lpush(`${of}active`, id);
     }
