@@ -14,10 +14,14 @@ export interface BudgetState {
   readonly available: number;
   /** When the next interactive call can be granted; 0 for now. */
   readonly nextGrantInMs: number;
+  /** The same of the next ones, one after the other, if nobody else comes: the first is that. As far as it is foretold. */
+  readonly grantsInMs: readonly number[];
   /** Pause between grants at the present rate. */
   readonly spacingMs: number;
   /** For how long the provider has forbidden all calls; 0 when it has not. */
   readonly blockedForMs: number;
+  /** Calls that nobody waits for: warming may make so many in a minute, and so many now. The others are left to users. */
+  readonly spare: { readonly perMinute: number; readonly now: number };
   /** The credits of the provider's month; null without such a limit, and while the state is not known. Moments in ms since the epoch. */
   readonly month: {
     readonly credits: number;
@@ -39,6 +43,24 @@ export interface BudgetState {
   } | null;
   /** How many seconds old quotes would grow if every call that can be afforded renewed what is read now; null when nothing is read. */
   readonly freshnessSeconds: number | null;
+}
+
+/**
+ * When (ms from now) the last of so many interactive calls can be granted, one after the other.
+ * @param calls 1 or more
+ */
+export function grantInMs(
+  {
+    nextGrantInMs,
+    grantsInMs,
+    blockedForMs,
+    spacingMs,
+  }: Pick<BudgetState, 'nextGrantInMs' | 'grantsInMs' | 'blockedForMs' | 'spacingMs'>,
+  calls: number,
+): number {
+  const last = grantsInMs[Math.min(calls, grantsInMs.length) - 1] ?? nextGrantInMs;
+  const beyond = Math.max(0, calls - Math.max(1, grantsInMs.length));
+  return Math.max(last, blockedForMs) + beyond * spacingMs;
 }
 
 /** A call of a price source that failed. */

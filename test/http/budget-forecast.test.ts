@@ -18,7 +18,9 @@ describe('forecasts of the budget over HTTP', () => {
           used: 3,
           available: 12,
           nextGrantInMs: 0,
+          grantsInMs: [0],
           blockedForMs: 0,
+          spare: { perMinute: 8, now: 8 },
           freshnessSeconds: 1_038,
           month: {
             credits: 10_000,

@@ -212,7 +212,7 @@ describe('routes', () => {
     });
 
     for (const [state, status, retryAfter] of [
-      ['pending', 503, '1'],
+      ['pending', 503, '5'],
       ['rate_limited', 503, '5'],
       ['unavailable', 503, '5'],
       ['not_found', 404, null],

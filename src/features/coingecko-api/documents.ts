@@ -64,7 +64,7 @@ export async function readDocument(
   if (reading.state === 'not_found') throw notFound();
   const { reason } = reading;
   if (reading.state === 'forbidden') throw new ForbiddenError(reason, 'forbidden_upstream');
-  throw await unserved(reading.state, upstream, [reading]);
+  throw await unserved(reading.state, upstream, { kind: 'alone', readings: [reading] });
 }
 
 const messages = {
@@ -77,11 +77,18 @@ const messages = {
 export async function unserved(
   why: keyof typeof messages,
   upstream: CoinGeckoApiDeps['upstream'],
-  /** Where one of these says that the source refuses us, its reason is passed on. */
-  readings: Iterable<{ readonly reason?: string | undefined }> = [],
+  {
+    kind,
+    readings = [],
+  }: {
+    /** Whether it is quotes, or something that costs a call of its own. */
+    readonly kind: 'batch' | 'alone';
+    /** Where one of these says that the source refuses us, its reason is passed on. */
+    readonly readings?: Iterable<{ readonly reason?: string | undefined }>;
+  },
 ): Promise<AppError> {
   const refusal = why === 'unavailable' ? [...readings].find(({ reason }) => isRefusal(reason)) : undefined;
-  return notYet(refusal?.reason ?? messages[why], await retryAfterSeconds(why, upstream.budgetState));
+  return notYet(refusal?.reason ?? messages[why], await retryAfterSeconds(why, upstream, kind));
 }
 
 /** The state that says best why none of these readings has a quote. */

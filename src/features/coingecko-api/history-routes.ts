@@ -199,7 +199,7 @@ async function refuseEmpty(
   if (state === 'unknown') throw coinNotFound();
   if (state !== 'partial' || isBeyondReach === true) return;
   if (isRefused && isFarPast) throw outOfReach(freeReachDays);
-  throw await unserved(isRefused ? 'unavailable' : 'pending', upstream);
+  throw await unserved(isRefused ? 'unavailable' : 'pending', upstream, { kind: 'alone' });
 }
 
 /** Whether a moment lies before those that free plans reach back to. */
@@ -399,7 +399,7 @@ async function refusalOf(
   { error, reading }: { readonly error: unknown; readonly reading: ChartReading },
 ): Promise<unknown> {
   const isComing = reading.state === 'partial' && reading.isRefused !== true;
-  return isOutOfReach(error) && isComing ? await unserved('pending', upstream) : error;
+  return isOutOfReach(error) && isComing ? await unserved('pending', upstream, { kind: 'alone' }) : error;
 }
 
 function sendOwn(

@@ -49,7 +49,10 @@ export function marketRoutes(deps: CoinGeckoApiDeps): Route[] {
       const ids = query.category === undefined ? selectedIds(query, deps.assets) : undefined;
       const found = await findRows(deps, { query, ids, viewer });
       if (found.rows.length === 0 && found.pending.length > 0)
-        throw await unserved(reasonOf(found.readings), deps.upstream, found.readings);
+        throw await unserved(reasonOf(found.readings), deps.upstream, {
+          kind: 'batch',
+          readings: found.readings,
+        });
       send(ctx, found, { query, held, clock: deps.clock });
     },
   });
@@ -114,7 +117,7 @@ async function rankedRows(
   let receivedAt = Infinity;
   for (let each = first; each <= last && each < lastPage; each++) {
     const ranking = await quotes.ranking({ currency, page: each + 1, waitMs: config.READ_WAIT });
-    if (ranking === undefined) throw await unserved('pending', upstream);
+    if (ranking === undefined) throw await unserved('pending', upstream, { kind: 'alone' });
     pages.push({ currency, page: each + 1 });
     ids.push(...ranking.assetIds.slice(Math.max(0, start - each * rankingPage), end - each * rankingPage));
     receivedAt = Math.min(receivedAt, ranking.receivedAt);

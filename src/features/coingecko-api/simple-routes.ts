@@ -125,7 +125,7 @@ function isFresh({ readings }: Found): boolean {
 
 async function refusalOf(found: readonly Found[], { upstream }: CoinGeckoApiDeps): Promise<Error> {
   const unread = found.flatMap(({ readings }) => [...readings.values()].filter((each) => !isKnown(each)));
-  return await unserved(reasonOf(unread), upstream, unread);
+  return await unserved(reasonOf(unread), upstream, { kind: 'batch', readings: unread });
 }
 
 /** Whether the asset exists, with a price or without. */

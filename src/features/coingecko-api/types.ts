@@ -17,7 +17,7 @@ export interface CoinGeckoApiDeps extends Pick<Platform, 'config' | 'clock'> {
     QuoteService,
     'freshMs' | 'version' | 'peekFresh' | 'getMany' | 'ranking' | 'rows' | 'noteReads'
   >;
-  readonly upstream: Pick<UpstreamService, 'budgetState'>;
+  readonly upstream: Pick<UpstreamService, 'budgetState' | 'callsAhead'>;
   readonly history: HistoryReader;
   readonly documents: Pick<DocumentReader, 'read'>;
 }

@@ -55,8 +55,7 @@ const bulkBody = (assets: AssetIdReader) =>
     .strictObject({
       coins: assetIdsField(assets).optional(),
       symbols: symbols.optional().meta({
-        description:
-          'Symbols; each selects the largest coin by market capitalisation with that symbol',
+        description: 'Symbols; each selects the largest coin by market capitalisation with that symbol',
       }),
       currency,
       timeout,
@@ -105,11 +104,12 @@ const clearQuery = (assets: AssetIdReader) =>
       .meta({ description: 'Comma-separated asset ids; absent: all' }),
   });
 
-/** What a later feature knows of the price sources. Both reject when it cannot be read. */
+/** What a later feature knows of the price sources. All reject when it cannot be read. */
 interface Upstream {
   readonly budgetState: () => Promise<BudgetState>;
   /** In the order in which they are tried. */
   readonly sources: () => Promise<readonly PriceSourceState[]>;
+  readonly callsAhead: (kind: 'batch' | 'alone') => Promise<number>;
 }
 
 interface PriceDeps {
@@ -138,7 +138,8 @@ function single({ quotes, upstream, assets, config }: PriceDeps): Route {
     scope: 'prices:read',
     tag,
     summary: 'Get the quote of a coin',
-    description: 'From the cache. Without a usable quote, the request waits a limited time for one to be fetched.',
+    description:
+      'From the cache. Without a usable quote, the request waits a limited time for one to be fetched.',
     params: z.object({ coinId: assetIdField(assets) }),
     query: quoteQuery,
     answers: {
@@ -158,7 +159,7 @@ function single({ quotes, upstream, assets, config }: PriceDeps): Route {
     },
     handler: async (ctx, { params: { coinId: assetId }, query: { currency }, viewer: requester }) => {
       const reading = await quotes.get({ assetId, currency, waitMs: config.READ_WAIT, requester });
-      if (reading.quote === undefined) throw await refusalOf(reading, upstream);
+      if (reading.quote === undefined) throw await refusalOf(reading, upstream, 'batch');
       answerJson(ctx, 200, `${quoteHead}${readingJson(reading)}}`);
     },
   });
@@ -199,7 +200,7 @@ function popular({ quotes, upstream, config }: PriceDeps): Route {
     answers: { 200: 'Quotes in the order of their rank', 503: unavailable },
     handler: async (ctx, { query: { currency, limit } }) => {
       const { state, readings } = await quotes.popular({ currency, limit, waitMs: config.READ_WAIT });
-      if (readings.length === 0) throw await refusalOf({ state, reason: undefined }, upstream);
+      if (readings.length === 0) throw await refusalOf({ state, reason: undefined }, upstream, 'alone');
       answerJson(ctx, 200, envelopeOf('Popular coins', `[${readings.map(readingJson).join(',')}]`));
     },
   });
@@ -213,12 +214,13 @@ const messages: Readonly<Record<string, string>> = {
 
 async function refusalOf(
   { state, reason }: Pick<QuoteReading, 'state' | 'reason'>,
-  { budgetState }: Upstream,
+  upstream: Upstream,
+  kind: 'batch' | 'alone',
 ): Promise<AppError> {
   if (state === 'not_found')
     return new NotFoundError('The price source does not know this coin', 'asset_not_found');
   const code = state === 'pending' || state === 'rate_limited' ? state : 'unavailable';
-  const seconds = await retryAfterSeconds(code, budgetState);
+  const seconds = await retryAfterSeconds(code, upstream, kind);
   return new AppError(reason ?? messages[code] ?? code, { code, status: 503, retryAfterSeconds: seconds });
 }
 

@@ -28,6 +28,8 @@ const callSlackMs = 5_000;
 const statusAgeMs = 500;
 /** The assets being read are counted again after this time (ms). */
 const countEveryMs = 5_000;
+/** Jobs of the queue `refresh` that users wait for have this priority or a more urgent one. */
+const userPriority = 2;
 /** Ids that one upstream call renews. */
 const idsPerCall = 250;
 
@@ -48,7 +50,7 @@ export function createUpstreamService(
   platform: Platform,
   { quotes }: { readonly quotes: Pick<QuoteService, 'interest'> },
 ) {
-  const { config, redis, keys, knex } = platform;
+  const { config, redis, keys, knex, queues } = platform;
   const ledger = createUpstreamLedger(knex);
   const first = priceSourceOf({ ...config, PROVIDER: config.PROVIDER ?? 'simulated' }).provider;
   const names = [...new Set<SourceName>([first, ...config.PROVIDER_FALLBACKS])];
@@ -59,6 +61,7 @@ export function createUpstreamService(
     const sizes = await withDeadline(quotes.interest.sizes(), 500, 'counting what is read');
     return sizes.reduce((sum, size) => sum + Math.ceil(size / idsPerCall), 0);
   }, countEveryMs);
+  const waiting = remembered(() => queues.urgent('refresh', userPriority), statusAgeMs);
 
   return {
     /** The budget of the configured price source. */
@@ -71,7 +74,17 @@ export function createUpstreamService(
       const [known, calls] = await Promise.all([status(), callsToRenewAll().catch(() => 0)]);
       return { ...known, freshnessSeconds: freshnessAffordable(known, calls) };
     },
-    /** The price sources in the order in which they are tried. Rejects when Redis does not answer. */
+    /**
+     * Calls until one that a user waits for has been made, others that wait included: one of a `batch` of quotes, or one `alone`,
+     * of which every other is made at most while quotes are waited for. Rejects when Redis does not answer.
+     */
+    async callsAhead(kind: 'batch' | 'alone'): Promise<number> {
+      const counts = await waiting();
+      const all = [...counts.values()].reduce((sum, count) => sum + count, 0);
+      const batches = counts.get('quotes.refresh') ?? 0;
+      return Math.max(1, kind === 'batch' ? Math.min(all, 2 * batches) : all);
+    },
+    /** The price sources in the order in which they are asked. Rejects when Redis does not answer. */
     sources: (): Promise<readonly PriceSourceState[]> =>
       Promise.all(
         names.map(async (name) => {

@@ -5,9 +5,27 @@ import type { Clock } from '../concurrency/clock.ts';
 import { withDeadline } from '../concurrency/deadline.ts';
 import { messageOf } from '../../domain/errors.ts';
 import type { Logger } from '../observability/logger.ts';
+import { redisScript, runScript } from '../redis/redis-script.ts';
 
 /** An add that takes longer than this (ms) has failed for its caller; it may still succeed later, which is harmless. */
 const addDeadlineMs = 1_500;
+
+/** Jobs of each state that are counted by their priority. */
+const mostCounted = 300;
+
+/** KEYS: prioritized jobs, active, delayed. ARGV: priority, prefix of jobs. Names of the jobs that are so urgent; the score of a prioritized one begins with its priority. */
+const urgentScript = redisScript(`
+local names = {}
+local function note(ids)
+  for _, id in ipairs(ids) do
+    local name, priority = unpack(redis.call('HMGET', ARGV[2] .. id, 'name', 'priority'))
+    if name and tonumber(priority or '0') <= tonumber(ARGV[1]) then names[#names + 1] = name end
+  end
+end
+note(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. string.format('%.0f', (ARGV[1] + 1) * 2 ^ 32), 'LIMIT', 0, ${mostCounted}))
+note(redis.call('LRANGE', KEYS[2], 0, ${mostCounted - 1}))
+note(redis.call('ZRANGE', KEYS[3], 0, ${mostCounted - 1}))
+return names`);
 
 /** Producer side of all queues. */
 export interface Queues {
@@ -22,6 +40,8 @@ export interface Queues {
    * that version that still run make it again. @throws when Redis is not connected.
    */
   removePeriodic(name: string): Promise<void>;
+  /** Jobs of this priority or a more urgent one that wait or run, by name, some hundreds at most. @throws when Redis is away. */
+  urgent(queue: QueueName, priority: number): Promise<ReadonlyMap<JobName, number>>;
   /** The BullMQ queue itself, for schedules and tests. */
   handle(queue: QueueName): Queue;
   close(): Promise<void>;
@@ -88,6 +108,15 @@ export function openQueues({
       } finally {
         await queue.close();
       }
+    },
+    async urgent(queue, priority) {
+      refuseWithoutRedis();
+      const jobs = `${prefix}:${queue}:`;
+      const keys = ['prioritized', 'active', 'delayed'].map((state) => jobs + state);
+      const names = (await runScript(redis, urgentScript, { keys, args: [priority, jobs] })) as JobName[];
+      const counts = new Map<JobName, number>();
+      for (const name of names) counts.set(name, (counts.get(name) ?? 0) + 1);
+      return counts;
     },
     handle: (queue) => handles[queue],
     async close() {

@@ -270,6 +270,7 @@ export interface StandIns
   readonly alerts: Omit<Services['alerts'], 'streams'>;
   readonly alertStreams: Services['alerts']['streams'];
   readonly budgetStatus: Services['upstream']['budgetState'];
+  readonly callsAhead: Services['upstream']['callsAhead'];
   readonly sources: Services['upstream']['sources'];
 }
 
@@ -297,7 +298,13 @@ function servicesOf({ quotes, market, ...deps }: StandIns, access: AccountServic
       rows: (...asked) => market.rows(...asked),
       noteReads: (...asked) => market.noteReads(...asked),
     },
-    upstream: { budgetState: deps.budgetStatus, sources: deps.sources, calls: nothing, failures: nothing },
+    upstream: {
+      budgetState: deps.budgetStatus,
+      callsAhead: deps.callsAhead,
+      sources: deps.sources,
+      calls: nothing,
+      failures: nothing,
+    },
     portfolios: { ...deps, streams: deps.portfolioStreams },
     // The objects themselves, for the same reason.
     webhooks: Object.assign(deps.webhooks, {
@@ -365,10 +372,13 @@ export async function startApi(different: Partial<StandIns> = {}): Promise<TestA
         used: 30,
         available: 0,
         nextGrantInMs: 4_200,
+        grantsInMs: [4_200, 6_200, 8_200],
         blockedForMs: 0,
+        spare: { perMinute: 15, now: 0 },
         freshnessSeconds: null,
         month: null,
       }),
+    callsAhead: () => Promise.resolve(1),
     sources: () => Promise.resolve([]),
     ...different,
   };

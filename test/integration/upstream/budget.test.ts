@@ -104,6 +104,75 @@ describe('budget', () => {
     for (const gap of gaps) expect(gap).to.be.within(9_000, 12_100);
   });
 
+  for (const background of ['warming', 'backfill'] as const) {
+    it(`gives users half of the window at once, whatever ${background} has taken`, async () => {
+      const budget = budgetOf(30);
+      await drain(budget, background, 2 * minuteMs + 500);
+      const [burst, others] = [
+        await drain(budget, 'interactive', 1),
+        await drain(budget, background, minuteMs),
+      ];
+      expect(burst).to.have.length(15);
+      expect(others.length, 'goes on').to.be.at.least(5);
+    });
+  }
+
+  it('leaves to users what they took at once lately, and a tenth to warming', async () => {
+    const budget = budgetOf(30);
+    const users = await drain(budget, 'interactive', minuteMs + 499);
+    expect(users).to.have.length(30);
+    time += 2 * minuteMs;
+    expect((await budget.status()).spare).to.deep.equal({ perMinute: 3, now: 3 });
+    expect(await drain(budget, 'warming', minuteMs)).to.have.length(3);
+    time += 15 * minuteMs;
+    expect((await budget.status()).spare).to.deep.equal({ perMinute: 15, now: 15 });
+  });
+
+  it('leaves a tenth to warming beside streams that take more than half of the window', async () => {
+    const budget = budgetOf(30);
+    let warming = 0;
+    for (let second = 0; second < 5 * 60; second += 1) {
+      for (const urgency of second % 3 === 0 ? (['stream', 'warming'] as const) : (['warming'] as const)) {
+        const result = await budget.tryAcquire(urgency, 0);
+        if (!('granted' in result)) continue;
+        await result.granted.settle('ok');
+        if (urgency === 'warming') warming += 1;
+      }
+      time += 1_000;
+    }
+    expect(warming).to.be.within(4 * 3, 5 * 10);
+  });
+
+  it('foretells when each of the next users has a call', async () => {
+    for (const background of [undefined, 'warming', 'stream'] as const) {
+      fresh();
+      const budget = budgetOf(30);
+      if (background !== undefined) await drain(budget, background, minuteMs + 12_345);
+      const { grantsInMs } = await budget.status();
+      expect(grantsInMs).to.have.length(40);
+      const begin = time;
+      const granted = (await drain(budget, 'interactive', 2 * minuteMs)).map((at) => at - begin);
+      for (const [index, foretold] of grantsInMs.entries())
+        expect(granted[index], `call ${index + 1} beside ${background ?? 'nobody'}`).to.be.at.most(
+          foretold + 250,
+        );
+      const [soon, late] = [grantsInMs[0], grantsInMs.at(-1)];
+      expect(soon).to.equal(granted[0]);
+      expect(late, 'and not much sooner').to.be.below((granted[39] ?? 0) + 5_000);
+    }
+  });
+
+  it('keeps the place of a user whose job comes back when its time has come', async () => {
+    const budget = budgetOf(4);
+    await drain(budget, 'stream', 50_000);
+    const { waitMs } = refusalIn(await budget.tryAcquire('interactive', 1_000));
+    expect(waitMs).to.be.above(1_000);
+    time += waitMs;
+    expect(refusalIn(await budget.tryAcquire('stream')).reason).to.equal('paced');
+    time += 300;
+    grantIn(await budget.tryAcquire('interactive'));
+  });
+
   it('counts a call from its end on, however long it lasted', async () => {
     const budget = budgetOf(1, { callDeadlineMs: 30_000 });
     const grant = grantIn(await budget.tryAcquire('interactive'));
@@ -144,7 +213,7 @@ describe('budget', () => {
     for (const limit of [1, 2, 3, 30]) {
       it(`never starves ${urgency} when nobody else asks, at ${limit} a minute`, async () => {
         const granted = await drain(budgetOf(limit), urgency, 5 * minuteMs);
-        const share = { interactive: 1, stream: 1, warming: 0.9, backfill: 0.75 }[urgency];
+        const share = { interactive: 1, stream: 1, warming: 0.5, backfill: 0.4 }[urgency];
         expect(granted.length).to.be.at.least(Math.max(1, Math.floor(limit * share)) * 5 * 0.95 - 1);
       });
     }

@@ -81,10 +81,11 @@ describe('forecasts of the budget', () => {
   };
 
   it('tell the freshness that the month, else the minute, can pay for', () => {
-    expect(freshnessAffordable({ ready: true, limit: 30, month }, 4)).to.equal(1_200);
-    expect(freshnessAffordable({ ready: true, limit: 30, month: null }, 27)).to.equal(60);
-    expect(freshnessAffordable({ ready: true, limit: 30, month }, 0)).to.equal(null);
-    expect(freshnessAffordable({ ready: false, limit: 30, month }, 4)).to.equal(null);
+    const spare = { perMinute: 15, now: 3 };
+    expect(freshnessAffordable({ ready: true, spare, month }, 4)).to.equal(1_200);
+    expect(freshnessAffordable({ ready: true, spare, month: null }, 15)).to.equal(60);
+    expect(freshnessAffordable({ ready: true, spare, month }, 0)).to.equal(null);
+    expect(freshnessAffordable({ ready: false, spare, month }, 4)).to.equal(null);
   });
 
   it('tell how long demand waits at the pace of the month', () => {

@@ -134,8 +134,7 @@ describe('quotes.warm', () => {
 describe('the calls that warming can have', () => {
   const idle: WarmBudget = {
     ready: true,
-    limit: 30,
-    used: 0,
+    spare: { perMinute: 15, now: 15 },
     nextGrantInMs: 0,
     spacingMs: 2_000,
     blockedForMs: 0,
@@ -150,9 +149,9 @@ describe('the calls that warming can have', () => {
     expect(calls({ nextGrantInMs: 9_000 })).to.equal(0);
   });
 
-  it('leave the last tenth of a minute to others', () => {
-    expect(calls({ used: 26 })).to.equal(1);
-    expect(calls({ used: 27 })).to.equal(0);
+  it('leave to users what is theirs of a minute', () => {
+    expect(calls({ spare: { perMinute: 15, now: 1 } })).to.equal(1);
+    expect(calls({ spare: { perMinute: 15, now: 0 } })).to.equal(0);
   });
 
   it('are none while the provider forbids calls or the budget is not known', () => {
@@ -162,7 +161,7 @@ describe('the calls that warming can have', () => {
 
   it('may be a part of those of others, but not where the month is short', () => {
     const mayJoin = (change: Partial<WarmBudget>): boolean =>
-      meansToWarm({ ...idle, used: 30, ...change }, warmEveryMs).mayJoin;
+      meansToWarm({ ...idle, spare: { perMinute: 15, now: 0 }, ...change }, warmEveryMs).mayJoin;
     expect([mayJoin({}), mayJoin({ month: { atHand: { warming: 1 } } })]).to.deep.equal([true, true]);
     expect(mayJoin({ month: { atHand: { warming: 0.9 } } })).to.equal(false);
     expect([mayJoin({ blockedForMs: 1 }), mayJoin({ ready: false })]).to.deep.equal([false, false]);

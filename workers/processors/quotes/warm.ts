@@ -37,21 +37,17 @@ const maxBytes = 6_000;
 /** The part of the budget's state that the decision needs. */
 export type WarmBudget = Pick<
   BudgetState,
-  'ready' | 'limit' | 'used' | 'nextGrantInMs' | 'spacingMs' | 'blockedForMs'
+  'ready' | 'spare' | 'nextGrantInMs' | 'spacingMs' | 'blockedForMs'
 > & { readonly month: { readonly atHand: { readonly warming: number } } | null };
 
-/** Share of the calls of a minute that the budget grants to warming (src/features/upstream/budget). */
-const warmingShare = 0.9;
-
-/** Calls that the budget will grant to warming within `withinMs`, according to its state; the month's pace is kept. */
+/** Calls that the budget will give to warming within `withinMs`, as far as its state tells; the month's pace is kept. */
 function callsToWarm(budget: WarmBudget, withinMs: number): number {
-  const { ready, limit, used, nextGrantInMs, spacingMs, blockedForMs, month } = budget;
+  const { ready, spare, nextGrantInMs, spacingMs, blockedForMs, month } = budget;
   const waitMs = Math.max(nextGrantInMs, blockedForMs);
   if (!ready || waitMs > withinMs) return 0;
   const byPace = 1 + Math.floor((withinMs - waitMs) / Math.max(1, spacingMs));
-  const byMinute = Math.floor(limit * warmingShare) - used;
   const byMonth = month === null ? Infinity : Math.floor(month.atHand.warming);
-  return Math.max(0, Math.min(byPace, byMinute, byMonth));
+  return Math.max(0, Math.min(byPace, spare.now, byMonth));
 }
 
 /**

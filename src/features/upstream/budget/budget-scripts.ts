@@ -21,9 +21,9 @@
  * call pays from the reserve, then from the purses, the least urgent first. When it finds nothing, warming and backfill wait
  * until it has been served.
  *
- * Fields of the state: m.start (start of the month that S belongs to), m.spent, m.at (of the last release), m.1 (reserve), m.2 to
- * m.4 (purses), m.want; c:<grant id> = `<credits>:<rank>`, for as long as the credits can be given back; told.minute and
- * told.month: limits that the provider reported; h.at, h.now, h.before: credits of this hour and the one before.
+ * Fields of the state: m.start (begin of the month that S is of), m.spent, m.at (of the last release), m.1 (reserve), m.2 to
+ * m.4 (purses), m.want; c:<grant id> = `<credits>:<rank>`, 0 credits when none can be given back; told.minute and told.month: limits
+ * that the provider told; h.at, h.now, h.before: credits of this hour and the one before.
  */
 const monthLua = `
 local guard, day, hour = 30000, 86400000, 3600000
@@ -138,11 +138,16 @@ local function openMonth(now, terms)
   return m
 end
 
+-- The credits of a call can be given back no more; whose call it was is known for as long as it counts.
+local function keepRank(id)
+  local credits, rank = creditsOf(id)
+  if redis.call('HEXISTS', state, 'c:' .. id) == 1 then redis.call('HSET', state, 'c:' .. id, '0:' .. rank) end
+  return credits, rank
+end
+
 local function saveMonth(m)
   if m.turned then
-    for _, id in ipairs(redis.call('ZRANGEBYSCORE', log, '-inf', '(' .. exact(m.start - guard))) do
-      redis.call('HDEL', state, 'c:' .. id)
-    end
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', log, '-inf', '(' .. exact(m.start - guard))) do keepRank(id) end
   end
   redis.call('HSET', state, 'm.start', exact(m.start), 'm.spent', exact(m.spent))
   if m.credits == 0 then
@@ -199,8 +204,7 @@ end
 
 -- The credits of a call that costs none go back to where they came from, once.
 local function giveBack(id)
-  local credits, rank = creditsOf(id)
-  redis.call('HDEL', state, 'c:' .. id)
+  local credits, rank = keepRank(id)
   if credits == 0 then return end
   redis.call('HINCRBY', state, 'm.spent', -credits)
   redis.call('HINCRBY', state, 'h.now', -credits)
@@ -216,22 +220,31 @@ local function hourly(now)
 end
 `;
 
+/** Grants to users that the status foretells. */
+const mostForetold = 40;
+
 /**
  * The Lua that decides, atomically and by Redis's clock.
  *
- * Keys: a sorted set, the *log* (member = grant id, score = the latest time at which the upstream may have counted the call),
- * and a hash, the *state* (last, lastId: when and to whom the last grant was made; prev: the previous value of last; blocked:
- * nothing is granted before this time; want:N: until this time a waiter of rank N is served first; epoch).
+ * Keys: a sorted set, the *log* (member = grant id, score = the latest moment in which the upstream may have counted the
+ * call), and a hash, the *state* (last, lastId: when and to whom the last grant was made; prev: what last was before; blocked: nothing before then; want:N: a waiter of
+ * rank N is to be served first until then; u.peak, u.at: most calls of users in a window lately, and when; epoch).
  *
  * The epoch says that the log is complete. It is the run id of the Redis process, held in both keys, so that the loss of
  * either, of both (FLUSHALL) and a restart, which may have lost the tail of the append-only file, all make it invalid. Then a
  * *rebuild token* takes its place, and nothing is granted until a rebuild that started after that token was issued has merged
  * the ledger. A rebuild with an older token, which may have read the ledger too early, does nothing.
  *
- * Pacing. With r calls left in the window and known times e1 <= e2 <= ... at which used ones become free, the m-th next call
- * can be made at e(m-r) at the earliest. The spacing is the smallest s for which calls at last + m*s never run dry, and at
- * least window / limit: the calls of a crowd are spread over what is left of the window, and in a steady state the spacing is
- * window / limit. A caller that a user waits for (rank 1) takes half of the window without pacing.
+ * Pacing. With r calls left in the window and known moments e1 <= e2 <= ... in which used ones come free, the m-th next
+ * call can be made at e(m-r) at the earliest. The spacing is the smallest s for which calls at last + m*s never run
+ * dry, and at least window / limit: a crowd's calls are spread over what is left of the window, and in a steady state
+ * the spacing is window / limit. Callers that users wait for (rank 1) take half of the window without pacing, if others have not
+ * taken more than the other half.
+ *
+ * That half is there when they come, whatever nobody waits for: warming and backfill (ranks 3 and 4) get a call only while all
+ * that was not for users (rank 2 too) leaves the *headroom*, which is half of the limit, or what users took at once in the last
+ * quarter of an hour, where that is more, and nine tenths at most. A tenth of the limit is theirs in any case, so that streams
+ * do not starve them.
  *
  * The effective limit after a 429 from the provider: half of the previous one, once for all calls that were granted before the
  * cut, and never below a tenth; then it rises by a twentieth of the whole limit every minute (cut.at, cut.to). Being never
@@ -269,44 +282,89 @@ local function effective(now, limit)
   return math.min(limit, grown)
 end
 
--- The moments in which used calls come free, earliest first. A call that still runs is taken to end now: a hint for the
--- wait, never for the count.
-local function expiries(now, window)
+-- The calls that count: the moments in which they come free, earliest first; the same of those that were not for users, and of
+-- those of ranks 3 and 4; and the number of those for users. A call that still runs is taken to end now: a hint for the wait,
+-- never for the count.
+local function counted(now, window)
   local rows = redis.call('ZRANGEBYSCORE', log, '(' .. exact(now - window), '(+inf', 'WITHSCORES')
-  local free = {}
-  for i = 2, #rows, 2 do free[#free + 1] = math.min(tonumber(rows[i]), now) + window end
-  return free
+  local calls, names = { free = {}, others = {}, least = {}, users = 0 }, {}
+  for i = 1, #rows, 2 do names[#names + 1] = 'c:' .. rows[i] end
+  for from = 1, #names, 1000 do
+    local texts = redis.call('HMGET', state, unpack(names, from, math.min(from + 999, #names)))
+    for i, text in ipairs(texts) do
+      local moment = math.min(tonumber(rows[2 * (from + i - 1)]), now) + window
+      local rank = number(string.match(text or '', ':(%d)$')) or 1
+      calls.free[#calls.free + 1] = moment
+      if rank == 1 then calls.users = calls.users + 1 else calls.others[#calls.others + 1] = moment end
+      if rank > 2 then calls.least[#calls.least + 1] = moment end
+    end
+  end
+  return calls
 end
 
-local function spacing(now, last, free, limit, window)
-  local pace, left = window / limit, limit - #free
-  for i = 1, #free do
-    if left + i >= 1 then pace = math.max(pace, (math.min(free[i], last + window) - last) / (left + i)) end
+-- What is left of those that come free after a moment begins at this place.
+local function spacing(last, free, limit, window, first)
+  local pace, left = window / limit, limit - (#free - first + 1)
+  for i = first, #free do
+    local place = left + i - first + 1
+    if place >= 1 then pace = math.max(pace, (math.min(free[i], last + window) - last) / place) end
   end
   return pace
 end
 
 local shares = { 1, 1, 0.9, 0.75 }
+local burstLasts = 900000
 
--- How long rank must wait, why, the spacing, and how long the month alone makes it wait.
+local function halfOf(limit) return math.floor(limit / 2) end
+
+-- Users have taken their half of the window, or others, streams among them, more than the other half.
+local function isPaced(users, others, limit) return users >= halfOf(limit) or others > limit - halfOf(limit) end
+
+-- Calls of a window that are left for ranks 3 and 4, and what is theirs beside any number of streams.
+local function spareOf(now, limit)
+  local burst = now - (field('u.at') or -math.huge) < burstLasts and field('u.peak') or 0
+  local headroom = math.min(math.max(halfOf(limit), burst), math.floor(limit * 0.9))
+  return math.max(1, limit - headroom), math.max(1, math.floor(limit / 10))
+end
+
+local function noteBurst(now, users, limit)
+  if users <= halfOf(limit) then return end
+  local isOver = now - (field('u.at') or -math.huge) >= burstLasts
+  if isOver or users >= (field('u.peak') or 0) then
+    redis.call('HSET', state, 'u.peak', exact(users), 'u.at', exact(now))
+  end
+end
+
+-- How long rank must wait, why, the spacing, the calls that count, the last grant, and how long the month alone makes it wait.
 local function verdict(now, rank, limit, window, month, credits)
-  local free = expiries(now, window)
+  local calls = counted(now, window)
+  local free = calls.free
   local used = #free
   local cap = math.max(1, math.floor(limit * shares[rank]))
   local last = math.min(field('last') or -math.huge, now)
-  local pace = last == -math.huge and window / limit or spacing(now, last, free, limit, window)
+  local pace = last == -math.huge and window / limit or spacing(last, free, limit, window, 1)
   local wait, reason = 0, ''
   local function consider(moment, why)
     if moment - now > wait then wait, reason = moment - now, why end
   end
   if used >= cap then consider(math.max(free[used - cap + 1], now + 1), 'window') end
-  if rank > 1 or used >= math.floor(limit / 2) then consider(last + pace, 'paced') end
+  if rank > 1 or isPaced(calls.users, #calls.others, limit) then consider(last + pace, 'paced') end
+  if rank > 2 then
+    local spare, own = spareOf(now, limit)
+    if rank == 4 then spare = math.max(1, math.floor(spare * 0.8)) end
+    local others, least = calls.others, calls.least
+    if #others >= spare and #least >= own then
+      consider(math.min(others[#others - spare + 1], least[#least - own + 1]), 'paced')
+    end
+    -- About evenly, so that places come free one after the other for users who take more than the headroom.
+    if #least > 0 then consider(least[#least] - window + 0.8 * window / spare, 'paced') end
+  end
   for other = 1, rank - 1 do consider(field('want:' .. other) or now, 'paced') end
   consider(math.min(field('blocked') or now, now + 600000), 'blocked')
   if rank > 2 then consider(field('m.want') or now, 'month') end
   local forMonth = monthWait(month, now, rank, credits)
   consider(now + forMonth, 'month')
-  return math.ceil(wait), reason, pace, used, last, forMonth
+  return math.ceil(wait), reason, pace, calls, last, forMonth
 end
 `;
 
@@ -340,10 +398,13 @@ end
 redis.call('ZREMRANGEBYSCORE', log, '-inf', exact(now - window))
 
 local limit = effective(now, terms.limit)
-local wait, reason, pace, _, last, forMonth = verdict(now, rank, limit, window, month, credits)
+local wait, reason, pace, calls, last, forMonth = verdict(now, rank, limit, window, month, credits)
 if wait > 0 then
   local grace = math.min(250, math.max(20, pace / 2))
-  if wait <= tonumber(ARGV[7]) then
+  local patience = tonumber(ARGV[7])
+  -- A job that a user waits for goes back to its queue until then, and comes again a moment later.
+  if rank == 1 and wait > patience and reason ~= 'month' then patience, grace = math.max(patience, 60000), 500 end
+  if wait <= patience then
     redis.call('HSET', state, 'want:' .. rank, exact(now + wait + grace))
   end
   if rank == 1 and forMonth > 0 then
@@ -359,6 +420,7 @@ redis.call('ZADD', log, exact(now + tonumber(ARGV[6])), id)
 local paced = exact(math.min(now, math.max(last + pace, now - math.min(pace / 2, 200))))
 redis.call('HSET', state, 'last', paced, 'lastId', id, 'prev', last == -math.huge and '' or exact(last))
 redis.call('HDEL', state, 'want:' .. rank)
+if rank == 1 then noteBurst(now, calls.users + 1, limit) end
 return { 'granted' }
 `;
 
@@ -379,8 +441,8 @@ for i = 9, #ARGV, 3 do
 end
 local blocked = math.max(field('blocked') or 0, now + tonumber(ARGV[3]))
 -- What does not depend on the ledger survives the loss of the log alone.
-local kept = redis.call('HMGET', state, 'told.minute', 'told.month', 'cut.at', 'cut.to', 'h.at', 'h.now', 'h.before')
-local names = { 'told.minute', 'told.month', 'cut.at', 'cut.to', 'h.at', 'h.now', 'h.before' }
+local names = { 'told.minute', 'told.month', 'cut.at', 'cut.to', 'h.at', 'h.now', 'h.before', 'u.peak', 'u.at' }
+local kept = redis.call('HMGET', state, unpack(names))
 redis.call('DEL', state)
 for i = 1, #names do
   if kept[i] then redis.call('HSET', state, names[i], kept[i]) end
@@ -420,6 +482,7 @@ if redis.call('HGET', state, 'lastId') == ARGV[1] then
   redis.call('HSET', state, 'last', redis.call('HGET', state, 'prev'), 'lastId', '')
 end
 giveBack(ARGV[1])
+redis.call('HDEL', state, 'c:' .. ARGV[1])
 return redis.call('ZREM', log, ARGV[1])
 `;
 
@@ -451,14 +514,33 @@ saveMonth(month)
 return exact(others)
 `;
 
-/** ARGV: now or '', terms, window ms. Read-only. */
+/**
+ * ARGV: now or '', terms, window ms. Changes nothing. Tells too when the next calls of users can be granted, one after the other, if
+ * nobody else comes.
+ */
 const status = `${common}
 local now, terms = time(ARGV[1]), parseTerms(ARGV[2])
 if not intact(runId(), terms) then return { 0 } end
-local month, limit = openMonth(now, terms), effective(now, terms.limit)
-local wait, _, pace, used = verdict(now, 1, limit, tonumber(ARGV[3]), month, 1)
+local month, limit, window = openMonth(now, terms), effective(now, terms.limit), tonumber(ARGV[3])
+local wait, _, pace, calls, last = verdict(now, 1, limit, window, month, 1)
+local spare, own = spareOf(now, limit)
+local left = math.max(0, math.max(spare - #calls.others, own - #calls.least))
+
+local free, users, first, used = calls.free, calls.users, 1, #calls.free
+local waits, at = { exact(wait) }, now + wait
+for count = 2, ${mostForetold} do
+  free[#free + 1], users, last = at + window, users + 1, at
+  while free[first] <= at do first = first + 1 end
+  local over = #free - first + 1 - limit
+  if over >= 0 then at = math.max(at, free[first + over]) end
+  if isPaced(users, #calls.others, limit) then at = math.max(at, last + spacing(last, free, limit, window, first)) end
+  at = math.max(at, now + monthWait(month, now, 1, count))
+  waits[count] = exact(math.ceil(at - now))
+end
+
 local blocked = math.max(0, (field('blocked') or now) - now)
-local reply = { 1, used, exact(wait), exact(math.ceil(pace)), exact(blocked), limit, terms.limit, month.credits, month.spent, exact(month.start),
+local reply = { 1, table.concat(waits, ','), used, exact(wait), exact(math.ceil(pace)), exact(blocked), limit, terms.limit, spare,
+  math.min(left, math.max(0, math.floor(limit * shares[3]) - used)), month.credits, month.spent, exact(month.start),
   exact(month.stop), string.format('%.3f', hourly(now)), exact(now) }
 if month.credits > 0 then
   reply[#reply + 1] = string.format('%.3f', month[1])

@@ -390,10 +390,12 @@ async function statusOf(core: Core): Promise<Status> {
 /** Reads the state of the budget; undefined when the one in Redis was lost. */
 async function readStatus(core: Core): Promise<Status | undefined> {
   const reply = await core.scripts.status(core.now(), core.terms(), core.windowMs);
-  const [ready, used = 0, nextGrantInMs = 0, spacingMs = 0, blockedForMs = 0, limit = 0, fullLimit = 0] =
-    reply.map(Number);
-  if (ready !== 1) return undefined;
-  const month = monthOf(reply.slice(7).map(Number));
+  const [ready, foretold = '', ...numbers] = reply;
+  if (ready !== '1') return undefined;
+  const [used = 0, nextGrantInMs = 0, spacingMs = 0, blockedForMs = 0, limit = 0, fullLimit = 0] =
+    numbers.map(Number);
+  const [perMinute = 0, now = 0] = numbers.slice(6).map(Number);
+  const month = monthOf(numbers.slice(8).map(Number));
   const left = Math.max(0, limit - used);
   return {
     ready: true,
@@ -402,8 +404,10 @@ async function readStatus(core: Core): Promise<Status | undefined> {
     used,
     available: month === null ? left : Math.min(left, Math.floor(month.atHand.interactive)),
     nextGrantInMs,
+    grantsInMs: foretold.split(',').map(Number),
     spacingMs,
     blockedForMs,
+    spare: { perMinute, now },
     month,
   };
 }
@@ -439,8 +443,10 @@ function statusUnknown(core: Core): Status {
     used: limit,
     available: 0,
     nextGrantInMs: unreachableWaitMs,
+    grantsInMs: [],
     spacingMs: Math.ceil(core.windowMs / limit),
     blockedForMs: 0,
+    spare: { perMinute: 0, now: 0 },
     month: null,
   };
 }
