@@ -18,6 +18,7 @@ import type {
   JobEventData,
   PortfolioEventData,
   PriceEventData,
+  UnpricedQuote,
 } from './types.ts';
 import { resumableStream, type StreamRequest } from './resumable-stream.ts';
 
@@ -39,7 +40,8 @@ export interface PricepoolClient {
   logout(): Promise<void>;
   /** A ticket for streams of clients that cannot send headers; it is short-lived. */
   streamTicket(): Promise<StreamTicket>;
-  quote(coin: string, currency?: string): Promise<Quote>;
+  /** The price is null where the price source lists the coin without one. */
+  quote(coin: string, currency?: string): Promise<Quote | UnpricedQuote>;
   popular(limit?: number, currency?: string): Promise<readonly Quote[]>;
   submitBulk(
     request: { coins?: readonly string[]; symbols?: readonly string[]; currency?: string },

@@ -1,7 +1,8 @@
 /** Shapes of the API as they travel: names in snake case, times in ISO 8601. */
 
 /** What the API knows of an asset's price at the time of answering. */
-export type QuoteState = 'fresh' | 'stale' | 'pending' | 'rate_limited' | 'unavailable' | 'not_found';
+export type QuoteState =
+  'fresh' | 'stale' | 'pending' | 'rate_limited' | 'unpriced' | 'unavailable' | 'not_found';
 
 /** The price of one asset. Fields that the price source did not send are null. */
 export interface Quote {
@@ -36,9 +37,20 @@ export interface QuoteProblem {
 /** An asset without a usable quote. */
 export interface MissingQuote {
   readonly id: string;
-  readonly state: Exclude<QuoteState, 'fresh' | 'stale'>;
+  readonly state: Exclude<QuoteState, Quote['state'] | 'unpriced'>;
   readonly error: QuoteProblem;
 }
+
+/** An asset that the price source lists without a price. */
+export interface UnpricedQuote {
+  readonly id: string;
+  readonly price: null;
+  readonly state: 'unpriced';
+  readonly reason: string;
+}
+
+/** An asset with its quote, or without a usable one; the state tells which. */
+export type QuoteRow = Quote | UnpricedQuote | MissingQuote;
 
 /** An asset with its quote, or without a usable one. */
 export type QuoteRow = Quote | MissingQuote;

@@ -1,6 +1,6 @@
 /** What the demo and the watch write: colours and lines of a terminal, numbers as text, and tables at most 79 columns wide. */
 import { Decimal } from 'decimal.js';
-import type { PortfolioResult, QuoteRow, ValuedRow } from '../client/types.ts';
+import type { PortfolioResult, Quote, QuoteRow, ValuedRow } from '../client/types.ts';
 
 /** Where the demo writes: a terminal gets colours and a bar that moves, everything else gets plain lines. */
 export interface Screen {
@@ -123,10 +123,15 @@ const holdingColumns: readonly Column[] = [
   { title: 'VALUE USD', width: 18, align: 'right' },
 ];
 
+/** Whether a row has a quote. */
+export function hasPrice<R extends QuoteRow>(row: R): row is R & Quote {
+  return row.state === 'fresh' || row.state === 'stale';
+}
+
 /** Lines of the table of quotes: price, change, source, age at `now` (ms since the epoch) and state of each. */
 export function quoteTable(rows: readonly QuoteRow[], paint: Paint, now: number): string[] {
   const cellsOf = (row: QuoteRow): readonly Cell[] => {
-    if (!('price' in row)) return [[row.id], ['-'], ['-'], ['-'], ['-'], [row.state, paint.red]];
+    if (!hasPrice(row)) return [[row.id], ['-'], ['-'], ['-'], ['-'], [row.state, paint.red]];
     const change = row.change_percent_24h;
     return [
       [row.id],
@@ -145,7 +150,7 @@ export function portfolioTable(result: PortfolioResult, paint: Paint): string[] 
   const cellsOf = (row: ValuedRow): readonly Cell[] => [
     [row.id],
     [row.quantity],
-    ['price' in row ? priceText(row.price) : row.state],
+    [hasPrice(row) ? priceText(row.price) : row.state],
     [row.value === null ? '-' : moneyText(row.value)],
   ];
   const total: readonly Cell[] = [

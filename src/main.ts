@@ -50,7 +50,7 @@ async function main(): Promise<void> {
   const { documents } = createCoinGeckoApiService(platform, quotes);
   const books = createBooksService(platform, { quotes, past: history });
   const portfolios = createPortfolioService(platform, books, { assets, quotes, prices, realtime });
-  const alerts = createAlertService(platform, { webhooks, assets, portfolios, realtime });
+  const alerts = createAlertService(platform, { webhooks, assets, quotes, portfolios, realtime });
   const metrics = createMetrics(clock);
   const health = createReadiness(platform, { upstream });
 

@@ -2,14 +2,15 @@
 import { parseArgs } from 'node:util';
 import { createPricepoolClient, type PricepoolClient } from '../../client/pricepool-client.ts';
 import { PricepoolError } from '../../client/pricepool-error.ts';
-import type { BulkResult, Job, PortfolioResult, Quote, QuoteRow } from '../../client/types.ts';
+import type { BulkResult, Job, PortfolioResult, QuoteRow } from '../../client/types.ts';
 import { apiUrlOf, CommandError, OptionError, untilReady } from '../api-place.ts';
 import {
   barText,
   createScreen,
+  hasPrice,
+  type Output,
   portfolioTable,
   quoteTable,
-  type Output,
   type Screen,
 } from '../terminal-output.ts';
 import { becomeUser } from '../terminal-user.ts';
@@ -127,7 +128,7 @@ async function follow<R extends BulkResult | PortfolioResult>(
 
 /** What must be said of prices that are not the market's. */
 function noteOn(rows: readonly QuoteRow[]): string | undefined {
-  const quote = rows.find((row): row is Quote => 'price' in row);
+  const quote = rows.find(hasPrice);
   if (quote?.source === 'simulated') return 'Prices are SIMULATED: a random walk, not the market.';
   if (quote?.source !== 'replay') return undefined;
   return `Prices are REPLAYED: real history as of ${quote.as_of?.slice(0, 10) ?? 'an unknown day'}.`;

@@ -2,14 +2,15 @@
 import type { QuoteRow } from '../../client/types.ts';
 import {
   ageText,
-  header,
-  lineOf,
-  percentText,
-  priceText,
   type Cell,
   type Column,
+  hasPrice,
+  header,
+  lineOf,
   type Output,
   type Paint,
+  percentText,
+  priceText,
 } from '../terminal-output.ts';
 
 /** Shows what is watched. */
@@ -50,7 +51,7 @@ export function createBoard(options: BoardOptions): Board {
 /** One line about one coin, at most 79 columns wide. */
 export function priceLine(row: QuoteRow, currency: string, now: number): string {
   const time = new Date(now).toISOString().slice(11, 19);
-  if (!('price' in row)) return `${time}  ${row.id}  ${row.state}`;
+  if (!hasPrice(row)) return `${time}  ${row.id}  ${row.state}`;
   const age = ageText(now - Date.parse(row.received_at));
   const price = `${priceText(row.price)} ${currency.toUpperCase()}`;
   return `${time}  ${row.id}  ${price}  24h ${percentText(row.change_percent_24h)}  ${age} old  ${row.state}`;
@@ -109,7 +110,7 @@ class Table implements Board {
 
   #moveTo(row: QuoteRow): number | null {
     const before = this.#shown.get(row.id);
-    if (before === undefined || !('price' in row) || !('price' in before.row)) return null;
+    if (before === undefined || !hasPrice(row) || !hasPrice(before.row)) return null;
     // The same observation again, now stale.
     if (before.row.received_at === row.received_at) return before.move;
     return before.row.price === 0 ? null : (row.price / before.row.price - 1) * 100;
@@ -136,7 +137,7 @@ class Table implements Board {
     const dash: Cell = ['-'];
     if (shown === undefined) return [[coin], dash, dash, dash, dash, ['waiting', paint.dim]];
     const { row, move } = shown;
-    if (!('price' in row)) return [[coin], dash, dash, dash, dash, [row.state, paint.red]];
+    if (!hasPrice(row)) return [[coin], dash, dash, dash, dash, [row.state, paint.red]];
     const signed = (percent: number | null): Cell => [
       percentText(percent),
       percent !== null && percent < 0 ? paint.red : paint.green,

@@ -12,16 +12,27 @@ export interface CachedQuote {
   readonly head: string;
 }
 
-/** Why an asset has no usable quote for the moment; remembered until `until` (milliseconds since the Unix epoch). */
+/**
+ * Why an asset has no usable quote for the moment; remembered until `until` (milliseconds since the Unix epoch). That an asset is
+ * `unpriced` is asked again from then on, and served as it is known meanwhile, as a stale quote is.
+ */
 export interface QuoteFailure {
   readonly assetId: string;
-  readonly state: 'not_found' | 'unavailable';
+  readonly state: 'not_found' | 'unavailable' | 'unpriced';
   readonly reason: string;
   readonly until: number;
 }
 
-/** The reason of an `unavailable` asset that the source knows and has no price for: nothing more is awaited then. */
+/** The reason of an `unpriced` asset. */
 export const withoutPriceReason = 'the price source has no price for this asset';
+
+/** How long (ms) it is told that an asset is unpriced after it should have been asked again. */
+export const unpricedKeptMs = 600_000;
+
+/** Whether a failure is what there is to tell of an asset without a quote: it is in force, or an unpriced asset is asked again. */
+export function isTold({ state, until }: QuoteFailure, now: number): boolean {
+  return until + (state === 'unpriced' ? unpricedKeptMs : 0) > now;
+}
 
 /** How the reason of an `unavailable` asset begins when the source takes our requests not; the source's words follow. */
 const refusedReason = 'the price source refuses our requests';
@@ -78,9 +89,14 @@ export function freshness(quote: CachedQuote, now: number, freshMs: number): 'fr
   return now - quote.receivedAt < freshMs ? 'fresh' : 'stale';
 }
 
-/** JSON object of a reading, as it stands in answers: the quote with its state, or the asset id with the reason. */
+/**
+ * JSON object of a reading, as it stands in answers: the quote with its state, or the asset id with the reason. That an asset is
+ * unpriced is no error: it has a price, which is null.
+ */
 export function readingJson(reading: QuoteReading): string {
   if (reading.quote === undefined) {
+    const { assetId: id, state, reason = withoutPriceReason } = reading;
+    if (state === 'unpriced') return JSON.stringify({ id, price: null, state, reason });
     return JSON.stringify({ id: reading.assetId, state: reading.state, error: errorOf(reading) });
   }
   const error =
@@ -99,6 +115,7 @@ const defaultReasons: Readonly<Record<QuoteState, string>> = {
   stale: 'no newer quote is available',
   pending: 'the quote is being fetched',
   rate_limited: 'the upstream budget allows no call at the moment',
+  unpriced: withoutPriceReason,
   unavailable: 'the price source does not respond',
   not_found: 'the price source does not know this asset',
 };

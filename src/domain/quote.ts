@@ -34,10 +34,12 @@ export interface Quote {
  * - `stale`: a good quote that is older than that;
  * - `pending`: wanted, and on its way;
  * - `rate_limited`: wanted, no value yet, and no budget to get one now;
+ * - `unpriced`: the provider lists the asset, and has no price for it;
  * - `unavailable`: no value, and the provider fails;
  * - `not_found`: the provider does not know the asset.
  */
-export type QuoteState = 'fresh' | 'stale' | 'pending' | 'rate_limited' | 'unavailable' | 'not_found';
+export type QuoteState =
+  'fresh' | 'stale' | 'pending' | 'rate_limited' | 'unpriced' | 'unavailable' | 'not_found';
 
 /** How urgently something is wanted, the most urgent first: a user waits, a stream shows it, it is kept warm, or history is filled. */
 export const urgencies = ['interactive', 'stream', 'warming', 'backfill'] as const;

@@ -1,7 +1,7 @@
 /** Routes of alerts: what is taken, what is refused, and whose they are. */
 import { expect } from 'chai';
 import { v7 as uuidv7 } from 'uuid';
-import { fakeAlerts, watchedPortfolioId, type FakeAlerts } from './support/fake-alerts.ts';
+import { fakeAlerts, unpricedCoin, watchedPortfolioId, type FakeAlerts } from './support/fake-alerts.ts';
 import { createTokens } from '../../src/features/accounts/tokens.ts';
 import { systemClock } from '../../src/platform/concurrency/clock.ts';
 import { testSecret } from './support/stand-in-access.ts';
@@ -37,7 +37,7 @@ describe('the routes of alerts', () => {
   };
 
   before(async () => {
-    fake = fakeAlerts();
+    fake = fakeAlerts(['bitcoin', 'ethereum', unpricedCoin]);
     api = await startApi({ alerts: fake.desk, allowances });
   });
   beforeEach(() => {
@@ -101,6 +101,7 @@ describe('the routes of alerts', () => {
     ['an unknown kind', { ...price, kind: 'volume' }, ['kind']],
     ['no coin', { ...price, coin: undefined }, ['coin']],
     ['a coin that nobody knows', { ...price, coin: 'no-such-coin' }, ['coin']],
+    ['a coin without a price', { ...price, coin: unpricedCoin }, ['coin']],
     ['an unsupported currency', { ...price, currency: 'xyz' }, ['currency']],
     ['a threshold of zero', { ...price, threshold: 0 }, ['threshold']],
     ['a negative price', { ...price, threshold: '-1' }, ['threshold']],

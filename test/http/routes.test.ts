@@ -225,6 +225,18 @@ describe('routes', () => {
       });
     }
 
+    it('answers 200 with no price where the source lists the coin without one', async () => {
+      api.quotes.readings.set('x', { assetId: 'x', state: 'unpriced', quote: undefined, reason: 'none' });
+      const response = await api.call('GET', '/api/v1/crypto/x');
+      expect(response.status).to.equal(200);
+      expect((await read(response)).data).to.deep.equal({
+        id: 'x',
+        price: null,
+        state: 'unpriced',
+        reason: 'none',
+      });
+    });
+
     it('does not take popular for a coin, and says 503 while there is no ranking', async () => {
       expect((await api.call('GET', '/api/v1/crypto/popular')).status).to.equal(503);
       api.quotes.readings.set('bitcoin', { assetId: 'bitcoin', state: 'fresh', quote });

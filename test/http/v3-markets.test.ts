@@ -11,9 +11,12 @@ type Row = Record<string, any>;
 
 describe('market rows', () => {
   let api: TestApi;
+  /** How far the clock of the API is ahead. */
+  let lateMs: number;
 
   beforeEach(async () => {
-    api = await startApi();
+    lateMs = 0;
+    api = await startApi({ clock: { now: () => Date.now() + lateMs } });
   });
   afterEach(async () => {
     await api.close(0);
@@ -199,6 +202,60 @@ describe('market rows', () => {
     const { headers } = await api.call('GET', root);
     expect(headers.get('x-pricepool-state')).to.equal('stale');
     expect(Number(headers.get('age'))).to.be.at.least(65);
+  });
+
+  it('are fresh and held beside an asset that the source lists without a price', async () => {
+    const at = Date.now();
+    putQuote('a', { receivedAt: at });
+    putRow('a', {}, at);
+    putRow('quiet', { current_price: null, market_cap: null }, at);
+    const unpriced = { assetId: 'quiet', state: 'unpriced', quote: undefined } as const;
+    api.market.readings.set('usd:quiet', unpriced);
+    api.market.rankings.set('usd:1', { assetIds: ['a', 'quiet'], receivedAt: at });
+    const ask = async () => {
+      const response = await api.call('GET', root);
+      return { response, rows: (await response.json()) as Row[] };
+    };
+    const { response, rows } = await ask();
+    expect(response.headers.get('x-pricepool-state')).to.equal('fresh');
+    expect(rows.map(({ id, current_price: price }) => [id, price])).to.deep.equal([
+      ['a', 1.234_57],
+      ['quiet', null],
+    ]);
+    // An answer that is held does not look, and one from which something is left out is held for 2 s.
+    putRow('a', { name: 'changed' }, at);
+    lateMs = 10_000;
+    expect((await ask()).rows[0]?.['name']).to.equal('a');
+    putQuote('quiet', { receivedAt: at });
+    putRow('quiet', {}, at);
+    api.market.versionNow += 1;
+    expect((await ask()).rows.map(({ current_price: price }) => price)).to.deep.equal([1.234_57, 1.234_57]);
+  });
+
+  it('are fresh where the source has no price of an asset any more, and show none', async () => {
+    const at = Date.now();
+    putQuote('a', { receivedAt: at });
+    putQuote('lost', { receivedAt: at - api.market.freshMs - 5_000 });
+    const lost = api.market.readings.get('usd:lost');
+    if (lost !== undefined) api.market.readings.set('usd:lost', { ...lost, state: 'stale' });
+    putRow('lost', { current_price: null }, at);
+    api.market.rankings.set('usd:1', { assetIds: ['a', 'lost'], receivedAt: at });
+    const response = await api.call('GET', root);
+    expect(response.headers.get('x-pricepool-state')).to.equal('fresh');
+    const rows = (await response.json()) as Row[];
+    expect(rows.map(({ id, current_price: price }) => [id, price])).to.deep.equal([
+      ['a', 2],
+      ['lost', null],
+    ]);
+    expect(Number(response.headers.get('age'))).to.be.below(api.market.freshMs / 1_000);
+  });
+
+  it('are null throughout for an asset without a price and without a row', async () => {
+    api.market.readings.set('usd:quiet', { assetId: 'quiet', state: 'unpriced', quote: undefined });
+    const [row] = await rowsOf('&ids=quiet');
+    const { id, symbol, name, image, ...figures } = row as Row;
+    expect([id, symbol, name, image]).to.deep.equal(['quiet', '', '', '']);
+    expect(Object.values(figures).every((value) => value === null)).to.equal(true);
   });
 
   it('are asked for again, not made up, when a page of the ranking has not come', async () => {

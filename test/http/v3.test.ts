@@ -155,7 +155,7 @@ describe("CoinGecko's contract", () => {
       api.market.readings.set('usd:x', fresh('x', { marketCap: null, changePercent24h: null }));
       api.market.readings.set('usd:y', {
         assetId: 'y',
-        state: 'unavailable',
+        state: 'unpriced',
         quote: undefined,
         reason: withoutPriceReason,
       });

@@ -112,6 +112,7 @@ describe('the charges for upstream calls', () => {
       clock: systemClock,
       log: silentLogger(),
       notFoundMs: 60_000,
+      freshMs: 60_000,
       charge: (who: Parameters<typeof requesterText>[0], share: number) => {
         const text = requesterText(who);
         charges[text] = (charges[text] ?? 0) + share;

@@ -86,6 +86,18 @@ describe('demand', () => {
     expect(await lease('one')).to.have.members(['old', 'new']);
   });
 
+  it('wants again an asset without a price as soon as that is to be asked again, though it is still known', async () => {
+    const now = Date.now();
+    const unpriced = { state: 'unpriced', reason: 'no price' } as const;
+    await store.writeFailures('usd', [
+      { ...unpriced, assetId: 'told', until: now + 10_000 },
+      { ...unpriced, assetId: 'old', until: now - 1 },
+    ]);
+    expect((await want(['told', 'old'])).settled).to.deep.equal(['told']);
+    const stored = await store.readMany('usd', ['told', 'old']);
+    expect(stored.map(({ failure }) => failure?.state)).to.deep.equal(['unpriced', 'unpriced']);
+  });
+
   it('does not want again what is being fetched', async () => {
     await want(['bitcoin']);
     await lease('one');

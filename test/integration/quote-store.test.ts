@@ -2,7 +2,7 @@ import { systemClock } from '../../src/platform/concurrency/clock.ts';
 import { expect } from 'chai';
 import { Redis } from 'ioredis';
 import { createQuoteStore, type QuoteStore } from '../../src/features/quotes/quote-store.ts';
-import type { CachedQuote } from '../../src/domain/cached-quote.ts';
+import { withoutPriceReason, type CachedQuote } from '../../src/domain/cached-quote.ts';
 import { createRedisKeys, type RedisKeys } from '../../src/platform/redis/keys.ts';
 import { flushPrefix, uniquePrefix } from '../support/redis.ts';
 import { services } from '../support/services.ts';
@@ -67,6 +67,16 @@ describe('quote store', () => {
     expect(both?.failure).to.deep.equal(failure);
     await store.write('usd', [quote('a', 20)]);
     expect((await store.readMany('usd', ['a']))[0]?.failure).to.equal(undefined);
+  });
+
+  it('knows an asset without a price by the words of a process that has no state for it', async () => {
+    const until = Date.now() + 10_000;
+    await store.writeFailures('usd', [
+      { assetId: 'a', state: 'unavailable', reason: withoutPriceReason, until },
+      { assetId: 'b', state: 'unavailable', reason: 'down', until },
+    ]);
+    const states = (await store.readMany('usd', ['a', 'b'])).map(({ failure }) => failure?.state);
+    expect(states).to.deep.equal(['unpriced', 'unavailable']);
   });
 
   it('lets every key expire', async () => {

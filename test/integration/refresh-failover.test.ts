@@ -148,6 +148,7 @@ describe('refreshing quotes from several sources', () => {
       clock: systemClock,
       log,
       notFoundMs: 60_000,
+      freshMs: 60_000,
       listed: (ids: readonly string[]) =>
         Promise.resolve(new Set(ids.filter((id) => id.startsWith('listed')))),
       charge: () => undefined,
@@ -175,7 +176,7 @@ describe('refreshing quotes from several sources', () => {
     expect(calls).to.have.length(1);
     expect(published.map(({ assetId, state }) => [assetId, state])).to.deep.equal([
       ['gone', 'not_found'],
-      ['quiet', 'unavailable'],
+      ['quiet', 'unpriced'],
     ]);
   });
 
@@ -184,7 +185,7 @@ describe('refreshing quotes from several sources', () => {
     await refresh('gone', 'listed-and-never-quoted');
     expect(published.map(({ assetId, state, reason }) => [assetId, state, reason])).to.deep.equal([
       ['gone', 'not_found', 'the price source does not know this asset'],
-      ['listed-and-never-quoted', 'unavailable', withoutPriceReason],
+      ['listed-and-never-quoted', 'unpriced', withoutPriceReason],
     ]);
     expect(Math.max(...published.map(({ until }) => until))).to.be.below(Date.now() + 61_000);
   });
@@ -232,11 +233,22 @@ describe('refreshing quotes from several sources', () => {
     }
   });
 
+  it('says of those in a ranking that have no price that they have none, to those who wait too', async () => {
+    const ranking = { assetIds: ['x', 'quiet'], quotes: [quoteOf('x', 1, 'a')], withoutPrice: ['quiet'] };
+    addSource('a', broken, { fetchMarkets: () => Promise.resolve(ranking) });
+    await demand.want({ currency: 'usd', urgency: 'stream', freshAfter: Date.now(), assetIds: ['quiet'] });
+    await refreshMarkets(depsOf(), { currency: 'usd', page: 1, urgency: 'interactive' }, contextOf());
+    expect(published.map(({ assetId, state }) => [assetId, state])).to.deep.equal([['quiet', 'unpriced']]);
+    const [stored] = await store.readMany('usd', ['quiet']);
+    expect(stored).to.deep.include({ quote: undefined }).and.nested.include({ 'failure.state': 'unpriced' });
+    expect(await demand.size('usd')).to.equal(0);
+  });
+
   it('puts a ranking behind those who wait for quotes, after every second call', async () => {
     let rankings = 0;
     const fetchMarkets = (): Promise<MarketsResult> => {
       rankings += 1;
-      return Promise.resolve({ assetIds: ['x'], quotes: [quoteOf('x', 1, 'a')] });
+      return Promise.resolve({ assetIds: ['x'], quotes: [quoteOf('x', 1, 'a')], withoutPrice: [] });
     };
     addSource('a', () => ({ prices: { y: 2 } }), { fetchMarkets });
     const ranking = (): Promise<unknown> =>

@@ -8,12 +8,14 @@ import { createAlertStreams } from './alert-streams.ts';
 import type { AssetDirectory } from '../assets/asset-directory.ts';
 import { parseAmount } from '../portfolios/ledger/amount.ts';
 import type { PortfolioService } from '../portfolios/portfolio-service.ts';
+import type { QuoteService } from '../quotes/quote-service.ts';
 import type { WebhookService } from '../webhooks/webhook-service.ts';
 import {
   ConflictError,
   messageOf,
   NotFoundError,
   PreconditionFailedError,
+  throwBugs,
   ValidationError,
   type FieldProblem,
 } from '../../domain/errors.ts';
@@ -41,6 +43,8 @@ const leastChange = -100n * 10n ** 18n;
 const mostChange = 1_000_000n * 10n ** 18n;
 const hundred = 100n * 10n ** 18n;
 
+/** Longest wait (ms) for what the price source says of a coin that nobody has asked for yet. */
+const quoteWaitMs = 2_000;
 /** Alerts that one user may have. */
 const alertLimit = 500;
 /** How often a change is retried when an evaluator changes the alert at the same time. */
@@ -55,11 +59,13 @@ export function createAlertService(
   {
     webhooks,
     assets,
+    quotes,
     portfolios,
     realtime,
   }: {
     readonly webhooks: Pick<WebhookService, 'targets'>;
     readonly assets: Pick<AssetDirectory, 'isKnown' | 'byId'>;
+    readonly quotes: Pick<QuoteService, 'get'>;
     readonly portfolios: Pick<PortfolioService, 'portfolios'>;
     readonly realtime: Pick<Realtime, 'open'>;
   },
@@ -82,6 +88,15 @@ export function createAlertService(
     log,
     baseCurrencyOf: async (id, viewer) => (await portfolios.portfolios.get(id, viewer)).baseCurrency,
     isAsset: (id) => !assets.isKnown() || assets.byId(id) !== undefined,
+    async isUnpriced(assetId, currency, requester) {
+      const asked = { assetId, currency, waitMs: quoteWaitMs, requester };
+      // While the cache is away nobody knows; an alert can be made all the same.
+      const reading = await quotes.get(asked).catch((error: unknown) => {
+        throwBugs(error);
+        return undefined;
+      });
+      return reading?.state === 'unpriced';
+    },
     checkUrl: (url, field) => webhooks.targets.checked(url, field),
   });
   return { ...desk, /** Streams of firings. */ streams };
@@ -101,7 +116,9 @@ export function createAlertDesk(deps: {
   readonly baseCurrencyOf: (portfolioId: string, viewer: Viewer) => Promise<string>;
   /** False only when the asset is known not to exist. */
   readonly isAsset: (id: string) => boolean;
-  /** The URL in the form in which it is stored. @throws {ValidationError} it must not receive webhooks. */
+  /** Whether the price source lists the asset and has no price for it. Never rejects. */
+  readonly isUnpriced: (assetId: string, currency: string, viewer: Viewer) => Promise<boolean>;
+  /** The URL as it is stored. @throws {ValidationError} it must not receive webhooks. */
   readonly checkUrl: (url: string, field: string) => string;
   readonly log: Logger;
 }) {
@@ -145,7 +162,8 @@ export function createAlertDesk(deps: {
     firings: (filter: Parameters<FiringQueries['page']>[0]) => firings.page(filter),
 
     /**
-     * @throws {ValidationError} the fields contradict each other, the asset is not known, or the URL must not receive webhooks.
+     * @throws {ValidationError} the fields do not go together, the asset is not known or has no price, or the URL must not
+     * receive webhooks.
      * @throws {NotFoundError} (`portfolio_not_found`) the portfolio is not the viewer's.
      * @throws {ConflictError} (`alert_limit`) the viewer has reached the limit of alerts.
      */
@@ -159,6 +177,10 @@ export function createAlertDesk(deps: {
       const currency =
         portfolioId === null ? (asked.currency ?? 'usd') : await deps.baseCurrencyOf(portfolioId, viewer);
       const url = asked.url === null ? null : deps.checkUrl(asked.url, 'url');
+      if (assetId !== null && (await deps.isUnpriced(assetId, currency, viewer))) {
+        const message = `has no price in ${currency} at the price source, so that no alert could fire`;
+        throw new ValidationError('The request breaks a rule', [{ field: 'coin', message }]);
+      }
       const state = isEnabled ? 'pending' : 'disabled';
       const made = await alerts.insert({ ...asked, currency, url, state, userId: viewer.userId }, alertLimit);
       announce(made.id);

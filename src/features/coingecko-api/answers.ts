@@ -95,6 +95,9 @@ export function answerPrepared(
 
 interface HeldAnswer {
   readonly quotes: readonly CachedQuote[];
+  /** Assets of the answer, in one currency, without a fresh quote: it is no longer good when one of them has got it. */
+  readonly unquoted?: readonly string[];
+  readonly currency?: string;
   /** Pages of the ranking that say which quotes these are. */
   readonly pages?: readonly { readonly currency: string; readonly page: number }[];
   /** When the oldest part was received (ms since the epoch). */
@@ -134,8 +137,8 @@ export function createHeldAnswers(
 ) {
   const answers = new LRUCache<string, HeldAnswer>({
     maxSize: mostCharacters,
-    sizeCalculation: ({ prepared, quotes }, question) =>
-      prepared.bytes.length + question.length + quotes.length * quoteCharacters + 300,
+    sizeCalculation: ({ prepared, quotes, unquoted = [] }, question) =>
+      prepared.bytes.length + question.length + (quotes.length + unquoted.length) * quoteCharacters + 300,
   });
 
   const isCurrent = (held: HeldAnswer, now: number): boolean => {
@@ -143,6 +146,8 @@ export function createHeldAnswers(
     const version = market.version();
     if (version === held.version) return true;
     if (held.quotes.some((quote) => market.peekFresh(quote.currency, quote.assetId) !== quote)) return false;
+    const { currency = '', unquoted = [] } = held;
+    if (unquoted.some((id) => market.peekFresh(currency, id) !== undefined)) return false;
     held.version = version;
     return true;
   };
@@ -177,7 +182,7 @@ export function createHeldAnswers(
         isShort,
         freshFrom,
         ...made
-      }: Pick<HeldAnswer, 'quotes' | 'pages' | 'receivedAt'> & {
+      }: Pick<HeldAnswer, 'quotes' | 'unquoted' | 'currency' | 'pages' | 'receivedAt'> & {
         readonly json: string;
         /** Since when it is fresh (ms since the epoch); `receivedAt` when absent. */
         readonly freshFrom?: number;

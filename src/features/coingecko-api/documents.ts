@@ -100,5 +100,6 @@ export function reasonOf(readings: Iterable<QuoteReading>): keyof typeof message
 
 /** Whether an asset is one that the source knows and has no price for: nothing is awaited then. */
 export function isWithoutPrice({ state, reason }: QuoteReading): boolean {
-  return state === 'unavailable' && reason === withoutPriceReason;
+  // A tick of a process that does not know the state yet says it by the reason.
+  return state === 'unpriced' || (state === 'unavailable' && reason === withoutPriceReason);
 }

@@ -97,19 +97,41 @@ export function mergedRow(
 export function rowOfQuote(quote: CachedQuote) {
   const figures = figuresOf(quote);
   return {
-    id: quote.assetId,
-    symbol: figures.symbol ?? '',
-    name: figures.name ?? '',
-    image: '',
+    ...unpricedRow({ id: quote.assetId, symbol: figures.symbol ?? '', name: figures.name ?? '' }),
     current_price: figures.price,
     market_cap: figures.market_cap,
     market_cap_rank: figures.rank,
-    fully_diluted_valuation: null,
     total_volume: figures.volume_24h,
-    high_24h: null,
-    low_24h: null,
     price_change_24h: figures.change_24h,
     price_change_percentage_24h: figures.change_percent_24h,
+    last_updated: figures.as_of ?? new Date(quote.receivedAt).toISOString(),
+  };
+}
+
+/** The row of an asset that the source lists without a price, and of which no row is stored: null wherever a figure stands. */
+export function unpricedRow({
+  id,
+  symbol,
+  name,
+}: {
+  readonly id: string;
+  readonly symbol: string;
+  readonly name: string;
+}) {
+  return {
+    id,
+    symbol,
+    name,
+    image: '',
+    current_price: null,
+    market_cap: null,
+    market_cap_rank: null,
+    fully_diluted_valuation: null,
+    total_volume: null,
+    high_24h: null,
+    low_24h: null,
+    price_change_24h: null,
+    price_change_percentage_24h: null,
     market_cap_change_24h: null,
     market_cap_change_percentage_24h: null,
     circulating_supply: null,
@@ -122,7 +144,7 @@ export function rowOfQuote(quote: CachedQuote) {
     atl_change_percentage: null,
     atl_date: null,
     roi: null,
-    last_updated: figures.as_of ?? new Date(quote.receivedAt).toISOString(),
+    last_updated: null,
   };
 }
 

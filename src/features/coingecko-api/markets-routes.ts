@@ -14,7 +14,7 @@ import {
   updateEveryMs,
   type FoundDocument,
 } from './documents.ts';
-import { mergedRow, ordered, shownRow, type MarketRowJson } from './market-rows.ts';
+import { mergedRow, ordered, shownRow, unpricedRow, type MarketRowJson } from './market-rows.ts';
 import { changeWindows, checkedCurrency, marketsQuery, selectedIds, type MarketsQuery } from './params.ts';
 import type { CoinGeckoApiDeps } from './types.ts';
 import { v3Route } from './v3-route.ts';
@@ -30,6 +30,8 @@ interface FoundRows {
   readonly quotedAt?: number;
   /** Assets that are left out because they have not come. */
   readonly pending: readonly string[];
+  /** Whether assets are left out, for whatever reason. */
+  readonly isShort: boolean;
   /** Pages of the ranking that were read. */
   readonly pages: readonly { readonly currency: string; readonly page: number }[];
   /** Rows on all pages; undefined when that is not known. */
@@ -86,13 +88,13 @@ function needsDocument(query: MarketsQuery, ids: readonly string[] | undefined):
 }
 
 async function namedRows(
-  { quotes, config, clock }: CoinGeckoApiDeps,
+  { quotes, assets, config, clock }: CoinGeckoApiDeps,
   { query, ids, viewer }: Asked & { readonly ids: readonly string[] },
 ): Promise<FoundRows> {
   const { vs_currency: currency, per_page: perPage, page } = query;
   const asked = { currency, assetIds: ids, waitMs: config.READ_WAIT, requester: viewer };
   const readings = await quotes.getMany(asked);
-  const { rows, ...found } = await joinRows({ quotes, clock }, currency, [...readings.values()]);
+  const { rows, ...found } = await joinRows({ quotes, assets, clock }, currency, [...readings.values()]);
   const inOrder = ordered(rows, query.order ?? 'market_cap_desc');
   return { ...found, rows: inOrder.slice((page - 1) * perPage, page * perPage), total: rows.length };
 }
@@ -124,7 +126,7 @@ async function rankedRows(
     if (ranking.assetIds.length < rankingPage) break;
   }
   const readings = await quotes.getMany({ currency, assetIds: [...new Set(ids)], waitMs: 0 });
-  const { rows, ...found } = await joinRows({ quotes, clock }, currency, [...readings.values()]);
+  const { rows, ...found } = await joinRows({ quotes, assets, clock }, currency, [...readings.values()]);
   const place = new Map(ids.map((id, index) => [id, index]));
   const inOrder = rows.toSorted((left, right) => (place.get(left.id) ?? 0) - (place.get(right.id) ?? 0));
   // The ranking's age is the answer's: what has left it would otherwise never be missed.
@@ -143,7 +145,7 @@ async function rankedRows(
 }
 
 async function joinRows(
-  { quotes, clock }: Pick<CoinGeckoApiDeps, 'quotes' | 'clock'>,
+  { quotes, assets, clock }: Pick<CoinGeckoApiDeps, 'quotes' | 'assets' | 'clock'>,
   currency: string,
   readings: readonly QuoteReading[],
 ): Promise<FoundRows> {
@@ -159,16 +161,27 @@ async function joinRows(
   for (const reading of readings) {
     const { assetId, quote } = reading;
     const told = stored.get(assetId);
-    const row = mergedRow(told, quote);
+    const isUnpriced = isWithoutPrice(reading);
+    const row = mergedRow(told, quote) ?? (isUnpriced ? unpricedRow(listingOf(assets, assetId)) : undefined);
     if (row !== undefined) {
       rows.push(row);
+      // That there is no price is the newest that the source has told, whatever quote is left from before.
+      const isNull = isUnpriced || (row.current_price === null && quote !== undefined);
       // A merged row has parts of both, and is as old as the older one.
-      receivedAt = Math.min(receivedAt, ...[told, quote].flatMap((part) => part?.receivedAt ?? []));
+      const parts = isNull ? [told] : [told, quote];
+      receivedAt = Math.min(receivedAt, ...parts.flatMap((part) => part?.receivedAt ?? []));
+      if (isNull) continue;
       quotedAt = Math.min(quotedAt, quote?.receivedAt ?? quotedAt);
-      if (reading.state !== 'fresh' && !isWithoutPrice(reading)) state = 'stale';
-    } else if (reading.state !== 'not_found' && !isWithoutPrice(reading)) pending.push(assetId);
+      if (reading.state !== 'fresh') state = 'stale';
+    } else if (reading.state !== 'not_found') pending.push(assetId);
   }
-  return { rows, readings, pending, state, receivedAt, quotedAt, pages: [], total: undefined };
+  const isShort = rows.length < readings.length;
+  return { rows, readings, pending, isShort, state, receivedAt, quotedAt, pages: [], total: undefined };
+}
+
+function listingOf(assets: CoinGeckoApiDeps['assets'], id: string): Parameters<typeof unpricedRow>[0] {
+  const listed = assets.isKnown() ? assets.byId(id) : undefined;
+  return { id, symbol: listed?.symbol ?? '', name: listed?.name ?? '' };
 }
 
 function send(
@@ -189,16 +202,19 @@ function send(
   const rows = found.rows.map((row) => shownRow(row, { precision: query.precision, windows }));
   const json = `[${rows.map((row) => JSON.stringify(row)).join(',')}]`;
   const headers = pagingHeaders(ctx, { page: query.page, perPage: query.per_page, total: found.total });
-  const quotes = readings.flatMap(({ quote }) => quote ?? []);
+  const quotes = readings.flatMap(({ quote, state: each }) => (each === 'fresh' ? (quote ?? []) : []));
+  const quoted = new Set(quotes.map(({ assetId }) => assetId));
   const isWhole = pending.length === 0 && quotes.length > 0;
   if (state === 'fresh' && isWhole) {
     held.put(ctx, {
       json,
       quotes,
+      unquoted: readings.flatMap(({ assetId }) => (quoted.has(assetId) ? [] : [assetId])),
+      currency: query.vs_currency,
       pages: found.pages,
       receivedAt,
       freshFrom: found.quotedAt ?? receivedAt,
-      isShort: quotes.length < readings.length,
+      isShort: found.isShort,
       headers,
     });
     return;
@@ -233,6 +249,7 @@ async function readMarketDocuments(deps: CoinGeckoApiDeps, asked: Asked) {
     rows: shown,
     readings: [],
     pending: [],
+    isShort: false,
     pages: [],
     total: ids === undefined ? undefined : rows.length,
   };

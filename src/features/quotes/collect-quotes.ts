@@ -242,7 +242,8 @@ class Collection implements Waiter {
     });
     this.#settle(
       [...this.#missing].map((assetId) => {
-        const quote = this.#lastKnown.get(assetId)?.quote;
+        const { quote, failure } = this.#lastKnown.get(assetId) ?? {};
+        if (failure?.state === 'unpriced') return readingOfFailure(failure, quote);
         return { assetId, quote, state: quote === undefined ? state : 'stale' };
       }),
     );

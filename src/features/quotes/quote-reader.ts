@@ -3,7 +3,13 @@
  * what Redis does not have is requested and waited for in one collection. Concurrent requests for the same assets share one
  * read.
  */
-import { freshness, readingJson, type CachedQuote, type QuoteReading } from '../../domain/cached-quote.ts';
+import {
+  freshness,
+  isTold,
+  readingJson,
+  type CachedQuote,
+  type QuoteReading,
+} from '../../domain/cached-quote.ts';
 import { messageOf, throwBugs, UnavailableError } from '../../domain/errors.ts';
 import type { MarketRow } from '../../domain/market-row.ts';
 import type { QuoteState } from '../../domain/quote.ts';
@@ -121,9 +127,9 @@ export class QuoteReader {
       return { assetId, state: 'fresh', quote: held };
     }
     const failure = local.failure(currency, assetId, clock.now());
-    if (failure?.state === 'not_found' && held === undefined) {
+    if (failure !== undefined && failure.state !== 'unavailable' && held === undefined) {
       this.#hits++;
-      return { assetId, state: 'not_found', quote: undefined, reason: failure.reason };
+      return { assetId, state: failure.state, quote: undefined, reason: failure.reason };
     }
     this.#misses++;
     const readings = await this.#askFleet({ ...request, currency, assetIds: [assetId] }, true);
@@ -169,7 +175,9 @@ export class QuoteReader {
     await this.load(currency, assetIds).catch(throwBugs);
     const readings = assetIds.map((assetId): QuoteReading => {
       const quote = this.#deps.local.get(currency, assetId);
-      return { assetId, state: quote === undefined ? 'pending' : this.#freshness(quote), quote };
+      if (quote !== undefined) return { assetId, state: this.#freshness(quote), quote };
+      const failure = this.#deps.local.told(currency, assetId, this.#deps.clock.now());
+      return { assetId, state: failure?.state ?? 'pending', quote, reason: failure?.reason };
     });
     if (!readings.some(({ quote }) => quote !== undefined)) return { state: 'unavailable', readings: [] };
     return { state: this.#isFresh(ranking.receivedAt) ? 'fresh' : 'stale', readings };
@@ -268,8 +276,11 @@ export class QuoteReader {
       const suffices = state === 'fresh' || this.#wasAsked(`${currency}:${assetId}`);
       return suffices ? { assetId, state, quote } : undefined;
     }
-    const failure = local.failure(currency, assetId, clock.now());
-    return failure?.state === 'not_found' ? { assetId, state: 'not_found', quote: undefined } : undefined;
+    const now = clock.now();
+    const failure = local.told(currency, assetId, now);
+    if (failure === undefined || failure.state === 'unavailable') return undefined;
+    const suffices = failure.until > now || this.#wasAsked(`${currency}:${assetId}`);
+    return suffices ? { assetId, state: failure.state, quote, reason: failure.reason } : undefined;
   }
 
   /** Reads from Redis, then waits for what is missing; while Redis is unavailable, local values have to do. */
@@ -293,7 +304,7 @@ export class QuoteReader {
     const { local, collect } = this.#deps;
     const requester = who && requesterText(who);
     const readings = await this.#readStore(currency, assetIds);
-    if (renews) this.#renew(currency, staleOf(readings), requester);
+    if (renews) this.#renew(currency, this.#staleOf(currency, readings), requester);
     const missing = assetIds.filter((id) => !readings.has(id));
     if (missing.length === 0) return readings;
     const wanted = { currency, assetIds: missing, urgency: 'interactive', waitMs, requester } as const;
@@ -315,7 +326,7 @@ export class QuoteReader {
       if (quote !== undefined) {
         local.put(quote);
         readings.set(assetId, { assetId, state: this.#freshness(quote), quote, reason: failure?.reason });
-      } else if (failure !== undefined && failure.until > clock.now()) {
+      } else if (failure !== undefined && isTold(failure, clock.now())) {
         readings.set(assetId, { assetId, state: failure.state, quote, reason: failure.reason });
       }
     }
@@ -327,10 +338,16 @@ export class QuoteReader {
     const readings = new Map<string, QuoteReading>();
     let isAnyHeld = false;
     for (const assetId of assetIds) {
-      const quote = this.#deps.local.get(currency, assetId);
-      const state = quote === undefined ? 'unavailable' : this.#freshness(quote);
-      readings.set(assetId, { assetId, state, quote, reason: unreachable });
-      isAnyHeld ||= quote !== undefined;
+      const { local, clock } = this.#deps;
+      const quote = local.get(currency, assetId);
+      const failure = quote === undefined ? local.told(currency, assetId, clock.now()) : undefined;
+      if (failure?.state === 'unpriced')
+        readings.set(assetId, { assetId, state: 'unpriced', quote, reason: failure.reason });
+      else {
+        const state = quote === undefined ? 'unavailable' : this.#freshness(quote);
+        readings.set(assetId, { assetId, state, quote, reason: unreachable });
+      }
+      isAnyHeld ||= quote !== undefined || failure?.state === 'unpriced';
     }
     if (!isAnyHeld) throw cacheAway(error);
     return readings;
@@ -399,6 +416,15 @@ export class QuoteReader {
     });
   }
 
+  /** What was read and is to be asked again: stale quotes, and unpriced assets that have been so for as long. */
+  #staleOf(currency: string, readings: ReadonlyMap<string, QuoteReading>): string[] {
+    const { local, clock } = this.#deps;
+    return [...readings.values()].flatMap(({ state, assetId }) => {
+      const isOld = state === 'unpriced' && local.failure(currency, assetId, clock.now()) === undefined;
+      return state === 'stale' || isOld ? [assetId] : [];
+    });
+  }
+
   #freshness(quote: CachedQuote): 'fresh' | 'stale' {
     return freshness(quote, this.#deps.clock.now(), this.freshMs);
   }
@@ -406,10 +432,6 @@ export class QuoteReader {
   #isFresh(receivedAt: number): boolean {
     return this.#deps.clock.now() - receivedAt < this.freshMs;
   }
-}
-
-function staleOf(readings: ReadonlyMap<string, QuoteReading>): string[] {
-  return [...readings.values()].flatMap(({ state, assetId }) => (state === 'stale' ? [assetId] : []));
 }
 
 function cacheAway(cause: unknown): UnavailableError {

@@ -116,7 +116,7 @@ export function createQuoteService(
         renewAfterMs,
         quotes: {
           get: local.get,
-          failure: (...asked) => local.failure(...asked),
+          failure: (...asked) => local.told(...asked),
           load: (...asked) => reader.load(...asked),
         },
         want,

@@ -1,6 +1,11 @@
 import type { Redis } from 'ioredis';
 import { aheadMs, receivedAtOf } from '../../domain/received-at.ts';
-import type { CachedQuote, QuoteFailure } from '../../domain/cached-quote.ts';
+import {
+  unpricedKeptMs,
+  withoutPriceReason,
+  type CachedQuote,
+  type QuoteFailure,
+} from '../../domain/cached-quote.ts';
 import type { MarketRow } from '../../domain/market-row.ts';
 import type { Ranking } from './ticks.ts';
 import type { Clock } from '../../platform/concurrency/clock.ts';
@@ -78,13 +83,13 @@ export function createQuoteStore({ redis, keys, clock, retentionSeconds }: Store
         ],
       });
     },
-    /** Remembers why assets have no quote, until each failure's `until`. */
+    /** Remembers why assets have no quote, until each failure's `until`, and that they are unpriced for a while after it. */
     async writeFailures(currency: string, failures: readonly QuoteFailure[]): Promise<void> {
       if (failures.length === 0) return;
       const pipeline = redis.pipeline();
       for (const { assetId, state, until, reason } of failures) {
-        // A duration and not a point in time: the clock of Redis may differ.
-        const ms = Math.max(1, until - clock.now());
+        // Not until a moment: the clock of Redis may be another.
+        const ms = Math.max(1, until - clock.now() + (state === 'unpriced' ? unpricedKeptMs : 0));
         pipeline.set(failureKey(currency, assetId), `${state}|${until}|${reason}`, 'PX', ms);
       }
       await pipeline.exec();
@@ -122,13 +127,15 @@ function parseRanking(text: string | null, now: number): Ranking | undefined {
 
 function parseFailure(assetId: string, text: string | null | undefined): QuoteFailure | undefined {
   if (text === null || text === undefined) return undefined;
-  const [state, until, ...reason] = text.split('|');
-  return {
-    assetId,
-    state: state === 'not_found' ? 'not_found' : 'unavailable',
-    until: Number(until),
-    reason: reason.join('|'),
-  };
+  const [state, until, ...words] = text.split('|');
+  const reason = words.join('|');
+  return { assetId, state: failureStateOf(state, reason), until: Number(until), reason };
+}
+
+/** Processes that do not know `unpriced` yet say it by the reason. */
+function failureStateOf(state: string | undefined, reason: string): QuoteFailure['state'] {
+  if (state === 'not_found') return 'not_found';
+  return state === 'unpriced' || reason === withoutPriceReason ? 'unpriced' : 'unavailable';
 }
 
 /** Finds keys by SCAN, a thousand at a time, so that clearing a large cache never blocks Redis. */

@@ -143,7 +143,7 @@ function single({ quotes, upstream, assets, config }: PriceDeps): Route {
     params: z.object({ coinId: assetIdField(assets) }),
     query: quoteQuery,
     answers: {
-      200: 'The quote, fresh or stale',
+      200: 'The quote, fresh or stale; or `price: null`, state `unpriced` and the reason: the price source lists the coin and has no price for it',
       404: 'The price source does not know this coin',
       503: unavailable,
     },
@@ -159,7 +159,8 @@ function single({ quotes, upstream, assets, config }: PriceDeps): Route {
     },
     handler: async (ctx, { params: { coinId: assetId }, query: { currency }, viewer: requester }) => {
       const reading = await quotes.get({ assetId, currency, waitMs: config.READ_WAIT, requester });
-      if (reading.quote === undefined) throw await refusalOf(reading, upstream, 'batch');
+      if (reading.quote === undefined && reading.state !== 'unpriced')
+        throw await refusalOf(reading, upstream, 'batch');
       answerJson(ctx, 200, `${quoteHead}${readingJson(reading)}}`);
     },
   });

@@ -19,7 +19,7 @@ export interface QuotesResult {
   readonly quotes: readonly Quote[];
   /** Requested, but unknown to the provider. */
   readonly notFound: readonly string[];
-  /** Known to the provider, but without a usable price now (null, NaN, negative). */
+  /** Known to the provider, which has no usable price now (null, NaN, negative): `unpriced`. */
   readonly withoutPrice: readonly string[];
   /** Everything the provider sends about these assets; absent when that is no more than a quote. */
   readonly rows?: readonly MarketRow[];
@@ -38,6 +38,8 @@ export interface MarketsResult {
   /** Every asset of the page in the provider's order, including those without a usable price. */
   readonly assetIds: readonly string[];
   readonly quotes: readonly Quote[];
+  /** Those of the page that have no usable price now. */
+  readonly withoutPrice: readonly string[];
   readonly rows?: readonly MarketRow[];
 }
 

@@ -10,6 +10,9 @@ import { fakeTargets } from './fake-webhooks.ts';
 /** The only portfolio of the owner that alerts can watch; its base currency is the euro. */
 export const watchedPortfolioId = '01934c2a-0000-7000-8000-0000000000f1';
 
+/** A coin that is listed without a price. */
+export const unpricedCoin = 'quiet-coin';
+
 export interface FakeAlerts {
   readonly desk: AlertDesk;
   readonly rows: Map<string, Alert>;
@@ -40,6 +43,7 @@ export function fakeAlerts(
         ? Promise.resolve('eur')
         : Promise.reject(new NotFoundError('Portfolio not found', 'portfolio_not_found')),
     isAsset: (id) => coins.includes(id),
+    isUnpriced: (id) => Promise.resolve(id === unpricedCoin),
     checkUrl: (url, field) => fakeTargets.checked(url, field),
     log: silentLogger(),
   });

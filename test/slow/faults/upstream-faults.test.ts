@@ -31,7 +31,7 @@ const passing: readonly FaultKind[] = [
   'hang',
   'slow-drip',
 ];
-/** Failures that a retry does not heal, and answers without a usable price: remembered for a minute. */
+/** Failures that a retry does not heal: remembered for a minute. */
 const lasting: readonly FaultKind[] = [
   'key-missing',
   'plan-restricted',
@@ -39,6 +39,9 @@ const lasting: readonly FaultKind[] = [
   'wrong-root-demo',
   'time-range',
   'firewall',
+];
+/** Answers without a usable price: asked again as soon as a quote would be. */
+const withoutPrices: readonly FaultKind[] = [
   'nan-prices',
   'text-prices',
   'null-prices',
@@ -69,7 +72,7 @@ describe('failures of the price source', () => {
   const primed = new Map<string, Row>();
 
   const nameOf = (fault: Fault): FaultKind => (typeof fault === 'string' ? fault : fault.kind);
-  const kinds = [...passing, ...lasting, ...rateLimits.map(nameOf), 'blocked' as const];
+  const kinds = [...passing, ...lasting, ...withoutPrices, ...rateLimits.map(nameOf), 'blocked' as const];
   const coin = (fault: Fault | 'blocked', offset: number): string => {
     const index = kinds.indexOf(fault === 'blocked' ? fault : nameOf(fault)) + 1;
     return `sim-${String(offset + index).padStart(5, '0')}`;
@@ -113,8 +116,12 @@ describe('failures of the price source', () => {
   async function expectOldAndNone(fault: FaultKind): Promise<void> {
     const [old, cold] = await fetchRows([oldOf(fault), coldOf(fault)]);
     expect(old).to.include({ id: oldOf(fault), state: 'stale', price: primed.get(oldOf(fault))?.price });
-    expect(cold).to.include({ id: coldOf(fault), state: 'unavailable' });
     expect(cold?.price ?? null, 'no number').to.equal(null);
+    if (withoutPrices.includes(fault)) {
+      expect(cold).to.include({ id: coldOf(fault), state: 'unpriced', price: null });
+      return;
+    }
+    expect(cold).to.include({ id: coldOf(fault), state: 'unavailable' });
     expect(cold?.error?.code).to.equal('unavailable');
   }
 
@@ -131,7 +138,7 @@ describe('failures of the price source', () => {
     );
   }
 
-  for (const fault of lasting) {
+  for (const fault of [...lasting, ...withoutPrices]) {
     it(`${fault}: keeps the good value, and has none for the new coin`, async () => {
       stack.market.inject(fault, { count: Infinity });
       await expectOldAndNone(fault);
@@ -247,7 +254,7 @@ describe('failures of the price source', () => {
 
   it('forgets lasting failures after a minute', async function () {
     this.timeout(120_000);
-    await expectRecovery(lasting, 75_000);
+    await expectRecovery([...lasting, ...withoutPrices], 75_000);
   });
 });
 

@@ -94,6 +94,23 @@ describe('a collection of quotes', () => {
     return collection;
   }
 
+  it('settles an asset without a price at once, and at the deadline says what is known of it', async () => {
+    const unpriced = (assetId: string, ms: number) =>
+      ({ assetId, state: 'unpriced', reason: 'none', until: Date.now() + ms }) as const;
+    stored.set('held', { quote: undefined, failure: unpriced('held', 1_000) });
+    stored.set('asked again', { quote: undefined, failure: unpriced('asked again', -1) });
+    const collection = await collecting(['held', 'told', 'asked again']);
+    for (const listener of listeners)
+      listener.onTick?.({ currency: 'usd', quotes: [], failures: [unpriced('told', 1_000)] });
+    expect(batches.flat()).to.have.members(['held', 'told']);
+    await pass(2_500);
+    expect(collection.states).to.deep.equal({
+      held: 'unpriced',
+      told: 'unpriced',
+      'asked again': 'unpriced',
+    });
+  });
+
   it('has at its deadline all that had settled before, and the rest as it is', async () => {
     stored.set('old', { quote: quote('old', 2 * freshMs), failure: undefined });
     mirror.put(quote('held'));

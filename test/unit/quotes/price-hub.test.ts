@@ -219,6 +219,24 @@ describe('PriceHub', () => {
     expect(watcher.told()).to.deep.equal(['no-such-coin=not_found']);
   });
 
+  it('tells once that an asset has no price, and its price when it gets one', () => {
+    const watcher = watch(['bitcoin']);
+    const failure = { assetId: 'bitcoin', state: 'unpriced', reason: 'none', until: 9e12 } as const;
+    failures.set('bitcoin', failure);
+    for (let times = 0; times < 3; times += 1) {
+      listener.onTick?.({ currency: 'usd', quotes: [], failures: [failure] });
+      mock.timers.tick(200);
+    }
+    expect(JSON.parse(watcher.watching.jsonOf(['bitcoin']))).to.deep.equal([
+      { id: 'bitcoin', price: null, state: 'unpriced', reason: 'none' },
+    ]);
+    expect(watcher.updates).to.have.length(1);
+    tick({ bitcoin: 1 });
+    mock.timers.tick(200);
+    expect(JSON.parse(watcher.watching.jsonOf(['bitcoin']))[0]).to.include({ price: 1, state: 'fresh' });
+    expect(watcher.updates).to.have.length(2);
+  });
+
   it('reads what is watched again after ticks may have been missed, and sends what has changed', async () => {
     const watcher = watch(['bitcoin', 'ethereum']);
     quotes.set('bitcoin', quoteOf('bitcoin', 5));

@@ -2,7 +2,12 @@ import { expect } from 'chai';
 import { QuoteReader } from '../../../src/features/quotes/quote-reader.ts';
 import { createLocalCache, type LocalCache } from '../../../src/features/quotes/local-cache.ts';
 import type { QuoteStore, StoredQuote } from '../../../src/features/quotes/quote-store.ts';
-import { toCachedQuote, type CachedQuote, type QuoteReading } from '../../../src/domain/cached-quote.ts';
+import {
+  toCachedQuote,
+  unpricedKeptMs,
+  type CachedQuote,
+  type QuoteReading,
+} from '../../../src/domain/cached-quote.ts';
 import { UnavailableError } from '../../../src/domain/errors.ts';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
 
@@ -172,6 +177,35 @@ describe('the quote reader over the copy of its process', () => {
     now = nowMs + 10;
     expect((await reader.get(asked)).state).to.equal('fresh');
     expect(collected).to.deep.equal(['bitcoin']);
+  });
+
+  it('says of an asset without a price that it has none, at once, and asks again behind the reader', async () => {
+    const failure = { assetId: 'bitcoin', state: 'unpriced', reason: 'none', until: nowMs + 10 } as const;
+    stored.set('bitcoin', { quote: undefined, failure });
+    const unpriced = { assetId: 'bitcoin', state: 'unpriced', quote: undefined, reason: 'none' };
+    expect(await reader.get(asked)).to.deep.equal(unpriced);
+    expect(await reader.get(asked)).to.deep.equal(unpriced);
+    expect((await reader.getMany({ ...asked, assetIds: ['bitcoin'] })).get('bitcoin')).to.deep.equal(
+      unpriced,
+    );
+    expect([asks, renewed], 'from this process').to.deep.equal([1, []]);
+    now = nowMs + 10;
+    for (let times = 0; times < 3; times += 1) {
+      expect(await reader.get(asked)).to.deep.equal(unpriced);
+      expect((await reader.getMany({ ...asked, assetIds: ['bitcoin'] })).get('bitcoin')).to.deep.equal(
+        unpriced,
+      );
+    }
+    expect([renewed, collected]).to.deep.equal([['bitcoin'], []]);
+    now = nowMs + 10 + unpricedKeptMs;
+    expect((await reader.get(asked)).state).to.equal('fresh');
+    expect(collected).to.deep.equal(['bitcoin']);
+  });
+
+  it('keeps the last price of an asset that the source has none of now, as stale and with the reason', async () => {
+    const failure = { assetId: 'bitcoin', state: 'unpriced', reason: 'none', until: nowMs + 10 } as const;
+    stored.set('bitcoin', { quote: quoteOf('bitcoin', 2 * freshMs), failure });
+    expect(await reader.get(asked)).to.include({ state: 'stale', reason: 'none' });
   });
 
   it('serves the last price of an asset that is said not to exist any more', async () => {

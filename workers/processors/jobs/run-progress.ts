@@ -98,5 +98,6 @@ export class RunProgress {
 }
 
 function coinOf({ assetId, state, quote, reason }: QuoteReading): object {
+  if (state === 'unpriced') return { id: assetId, state, price: null, reason };
   return { id: assetId, state, ...(quote === undefined ? { reason } : { price: priceOf(quote) }) };
 }

@@ -32,7 +32,7 @@ export function createUpstreamProcessors(
     readonly callbacks: () => Pick<RefreshDeps, 'charge' | 'observe'>;
   },
 ) {
-  const { demand, store, rowStore, publisher, guard, enqueue } = quotes;
+  const { demand, store, rowStore, publisher, guard, enqueue, freshMs } = quotes;
   const { budget, ledger, tellsLimits } = upstream;
   const oldest = (): Date => new Date(clock.now() - ledgerRetentionSeconds * 1000);
   return {
@@ -56,6 +56,7 @@ export function createUpstreamProcessors(
           publisher,
           guard,
           enqueue,
+          freshMs,
           clock,
           log,
           notFoundMs: config.NEGATIVE_CACHE_TTL * 1000,

@@ -3,7 +3,7 @@ import { toCachedQuote } from '../../../src/domain/cached-quote.ts';
 import { messageOf } from '../../../src/domain/errors.ts';
 import type { JobContext } from '../../runtime/processor.ts';
 import { PutBack } from '../../runtime/requeue.ts';
-import type { RefreshDeps } from './refresh-outcome.ts';
+import { unpricedOf, type RefreshDeps } from './refresh-outcome.ts';
 import { takeTurn } from './non-batch-slot.ts';
 import { callUpstream, waitOf } from './upstream-call.ts';
 
@@ -28,13 +28,15 @@ export async function refreshMarkets(
     const rows = ranking.rows?.filter(({ assetId }) => !doubted.includes(assetId));
     if (rows !== undefined) await deps.rowStore.write(rows);
     await deps.store.write(currency, quotes);
+    const failures = unpricedOf(deps, ranking.withoutPrice);
+    await deps.store.writeFailures(currency, failures);
     await deps.store.writeRanking(currency, popular, page);
-    await deps.publisher.publish({ currency, quotes, failures: [], popular, page });
+    await deps.publisher.publish({ currency, quotes, failures, popular, page });
     // The demand for these assets is met; if another job has leased one, its call fetches it once more.
     await deps.demand.settle(
       currency,
       '',
-      quotes.map(({ assetId }) => assetId),
+      [...quotes, ...failures].map(({ assetId }) => assetId),
     );
     deps.observe?.(taken);
     await deps.noteRanking?.({ currency, page, ...ranking });

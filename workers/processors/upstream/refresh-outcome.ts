@@ -18,7 +18,7 @@ import type { NoteRanking } from './assets.ts';
 
 /** What the processors of the `refresh` queue need. */
 export interface RefreshDeps
-  extends UpstreamSources, Pick<QuoteService, 'guard' | 'demand' | 'store' | 'publisher'> {
+  extends UpstreamSources, Pick<QuoteService, 'guard' | 'demand' | 'store' | 'publisher' | 'freshMs'> {
   readonly rowStore: Pick<QuoteService['rowStore'], 'write'>;
   readonly enqueue: Pick<QuoteService['enqueue'], 'quotes'>;
   readonly clock: Clock;
@@ -38,9 +38,6 @@ export interface RefreshDeps
 const unavailableMs = 10_000;
 /** How long a refusal (key, plan) is remembered (ms): it will not go away by itself. */
 const rejectedMs = 60_000;
-/** How long an asset without a price is remembered as such (ms). */
-const withoutPriceMs = 60_000;
-
 /**
  * How long a price that waits for confirmation is remembered as such (ms): short, so that the second observation comes soon.
  */
@@ -64,6 +61,15 @@ function failuresOf(
   return assetIds.map((assetId) => ({ assetId, ...because }));
 }
 
+/** Assets that the source lists without a price: asked again as soon as a quote would be. */
+export function unpricedOf(
+  { clock, freshMs }: Pick<RefreshDeps, 'clock' | 'freshMs'>,
+  assetIds: readonly string[],
+): QuoteFailure[] {
+  const until = clock.now() + freshMs;
+  return failuresOf(assetIds, { state: 'unpriced', reason: withoutPriceReason, until });
+}
+
 /** Stores a response in the cache and announces it to the fleet. The cache comes first, because a tick may be lost. */
 export async function storeAnswer(deps: RefreshDeps, currency: string, answer: Answer): Promise<void> {
   const now = deps.clock.now();
@@ -80,11 +86,7 @@ export async function storeAnswer(deps: RefreshDeps, currency: string, answer: A
         until: now + deps.notFoundMs,
       },
     ),
-    ...failuresOf([...answer.withoutPrice, ...listed], {
-      state: 'unavailable',
-      reason: withoutPriceReason,
-      until: now + withoutPriceMs,
-    }),
+    ...unpricedOf(deps, [...answer.withoutPrice, ...listed]),
     ...failuresOf(doubted, { state: 'unavailable', reason: doubtedReason, until: now + doubtedMs }),
     ...failuresOf(answer.unanswered ?? [], {
       state: 'unavailable',

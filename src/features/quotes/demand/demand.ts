@@ -327,7 +327,11 @@ local function isSettled(id)
   local quote = redis.call('GETRANGE', ARGV[7] .. id, 0, 15)
   local at = tonumber(string.match(quote, '^%d+') or '0')
   if quote ~= '' and at >= freshAfter and at <= freshUntil then return true end
-  return redis.call('EXISTS', ARGV[8] .. id) == 1
+  local failure = redis.call('GETRANGE', ARGV[8] .. id, 0, 31)
+  if failure == '' then return false end
+  -- That an asset is unpriced is kept for longer than it suffices.
+  local unpricedUntil = string.match(failure, '^unpriced|(%d+)')
+  return unpricedUntil == nil or tonumber(unpricedUntil) > now
 end
 local answer = { 0 }
 for i = 11, #ARGV do

@@ -117,6 +117,7 @@ function rankingOf(
   return {
     assetIds: known.map(({ assetId }) => assetId),
     quotes: known.flatMap(({ quote }) => quote ?? []),
+    withoutPrice: known.flatMap(({ assetId, quote }) => (quote === undefined ? [assetId] : [])),
     rows: known.map(({ assetId, row, quote }) =>
       marketRowOf(row, { ...origin, assetId, priced: quote !== undefined }),
     ),

@@ -163,7 +163,9 @@ function rankingOf(
     if (assetId !== undefined && !assets.has(assetId)) assets.set(assetId, row);
   }
   const quotes = [...assets].flatMap(([assetId, row]) => quoteOf(row, assetId, origin) ?? []);
-  return { assetIds: [...assets.keys()], quotes };
+  const priced = new Set(quotes.map(({ assetId }) => assetId));
+  const assetIds = [...assets.keys()];
+  return { assetIds, quotes, withoutPrice: assetIds.filter((id) => !priced.has(id)) };
 }
 
 function createWire(
