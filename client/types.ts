@@ -52,9 +52,6 @@ export interface UnpricedQuote {
 /** An asset with its quote, or without a usable one; the state tells which. */
 export type QuoteRow = Quote | UnpricedQuote | MissingQuote;
 
-/** An asset with its quote, or without a usable one. */
-export type QuoteRow = Quote | MissingQuote;
-
 /** For portfolios: quantity and value are decimal text; the value is null without a price. */
 export type ValuedRow = QuoteRow & { readonly quantity: string; readonly value: string | null };
 
