@@ -24,6 +24,7 @@ export function openBackstage(stack: Pick<Stack, 'databaseUrl' | 'redisUrl' | 'r
   const requests = new Queue('requests', { connection: redis, prefix: keys.queues });
   requests.on('error', () => undefined);
   const pool = new pg.Pool({ connectionString: stack.databaseUrl, max: 2 });
+  pool.on('error', () => undefined);
   const query: Backstage['query'] = async <T extends pg.QueryResultRow>(
     sql: string,
     values: readonly unknown[] = [],

@@ -16,8 +16,8 @@ export type Prepare = (url: string) => Promise<void>;
 
 const templates = new Map<Prepare, Promise<string>>();
 
-/** The default: the schema of the product, without rows. */
-async function migrated(url: string): Promise<void> {
+/** Brings an empty database to the schema of the product, without rows. */
+export async function migrateDatabase(url: string): Promise<void> {
   const knex = knexFactory({ client: 'pg', connection: url, pool: { min: 0, max: 1 } });
   try {
     await migrate(knex);
@@ -30,14 +30,14 @@ async function migrated(url: string): Promise<void> {
  * A fresh database that `prepare` has prepared, by default with the migrated schema. Each `prepare` function runs once per test run, however many copies are
  * made of its result; it must close its connections before it resolves.
  */
-export async function createTestDatabase(prepare: Prepare = migrated): Promise<TestDatabase> {
+export async function createTestDatabase(prepare: Prepare = migrateDatabase): Promise<TestDatabase> {
   const { databaseUrl } = await services();
   const template = await templateOf(prepare, databaseUrl);
   const name = randomName();
-  await execute(databaseUrl, `CREATE DATABASE ${name} TEMPLATE ${template}`);
+  await executeOn(databaseUrl, `CREATE DATABASE ${name} TEMPLATE ${template}`);
   return {
     url: withDatabase(databaseUrl, name),
-    drop: () => execute(databaseUrl, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`),
+    drop: () => executeOn(databaseUrl, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`),
   };
 }
 
@@ -52,7 +52,7 @@ async function templateOf(prepare: Prepare, databaseUrl: string): Promise<string
 
 async function makeTemplate(prepare: Prepare, databaseUrl: string): Promise<string> {
   const name = randomName();
-  await execute(databaseUrl, `CREATE DATABASE ${name}`);
+  await executeOn(databaseUrl, `CREATE DATABASE ${name}`);
   await prepare(withDatabase(databaseUrl, name));
   return name;
 }
@@ -67,7 +67,8 @@ function withDatabase(url: string, name: string): string {
   return changed.href;
 }
 
-async function execute(url: string, statement: string): Promise<void> {
+/** Runs one statement on a connection of its own. */
+export async function executeOn(url: string, statement: string): Promise<void> {
   const client = new pg.Client({ connectionString: url });
   await client.connect();
   try {

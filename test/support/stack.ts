@@ -5,10 +5,11 @@ import { join } from 'node:path';
 import { isBuildCurrent } from '../../embedded/build-state.ts';
 import { freePort } from '../../embedded/free-port.ts';
 import { startMarket, type Market, type MarketOptions } from '../../embedded/market/market.ts';
+import { startPostgres } from '../../embedded/postgres.ts';
 import { projectRoot } from '../../embedded/project-root.ts';
 import { startRedis, type EmbeddedRedis } from '../../embedded/redis.ts';
 import { silentLogger } from '../../src/platform/observability/logger.ts';
-import { createTestDatabase } from './database.ts';
+import { createTestDatabase, executeOn, migrateDatabase } from './database.ts';
 import { uniquePrefix } from './redis.ts';
 import { services } from './services.ts';
 import { waitFor } from './wait-for.ts';
@@ -23,13 +24,17 @@ export interface Stack {
   readonly redisUrl: string;
   readonly redisPrefix: string;
   /** Only with `ownRedis`. */
-  readonly redis: RedisControl | undefined;
+  readonly redis: ServerControl | undefined;
+  /** Only with `ownPostgres`. */
+  readonly postgres: ServerControl | undefined;
   readonly apis: StackProcess[];
   readonly workers: StackProcess[];
   startApi(environment?: Environment): Promise<StackProcess>;
   startWorker(environment?: Environment): Promise<StackProcess>;
   /** Ends an API with SIGTERM, or kills it, and starts it again on its port; the new one takes its place in `apis`. */
-  restartApi(running: StackProcess, signal?: 'SIGTERM' | 'SIGKILL'): Promise<StackProcess>;
+  restartApi(running: StackProcess, signal?: EndSignal): Promise<StackProcess>;
+  /** As {@link Stack.restartApi}, a worker. */
+  restartWorker(running: StackProcess, signal?: EndSignal): Promise<StackProcess>;
   /** Ends everything; fails when a process had to be killed or did not exit with 0, unless a test ended it. */
   stop(): Promise<void>;
 }
@@ -47,8 +52,11 @@ export interface StackProcess {
   log(): Promise<string>;
 }
 
-export interface RedisControl {
-  /** SIGKILL. */
+type EndSignal = 'SIGTERM' | 'SIGKILL';
+
+/** A server of a stack's own. */
+export interface ServerControl {
+  /** SIGKILL to Redis; Postgres ends at once and recovers at its next start. */
   kill(): Promise<void>;
   /** The same data, port and password. */
   restart(): Promise<void>;
@@ -63,6 +71,8 @@ export interface StackOptions {
   readonly environment?: Environment;
   /** A Redis with an append-only file that the test may kill and restart. */
   readonly ownRedis?: boolean;
+  /** A Postgres that the test may kill and restart. */
+  readonly ownPostgres?: boolean;
   /** Another provider URL than the market's, such as a proxy's. */
   readonly providerUrl?: string;
 }
@@ -92,7 +102,11 @@ let stacks = 0;
 export async function startStack(options: StackOptions = {}): Promise<Stack> {
   const folder = join(projectRoot, '.pricepool', `stack-${process.pid}-${++stacks}`);
   await mkdir(folder, { recursive: true });
-  const database = await createTestDatabase();
+  const ownPostgres = options.ownPostgres === true ? await startOwnPostgres(folder) : undefined;
+  const database =
+    ownPostgres === undefined
+      ? await createTestDatabase()
+      : { url: ownPostgres.url, drop: () => ownPostgres.stop() };
   const own = options.ownRedis === true ? await startOwnRedis(folder) : undefined;
   const redisUrl = own?.url ?? (await services()).redisUrl;
   const market = await startMarket({ latencyMs: 20, madeUpAssets: 20_000, ...options.market });
@@ -122,19 +136,25 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
   const start = async (kind: 'api' | 'worker', extra: Environment): Promise<StackProcess> => {
     const list = kind === 'api' ? apis : workers;
     const logFile = join(folder, `${kind}-${list.length + 1}.log`);
-    const environment = { ...base, ...extra, LOG_FILE: logFile };
+    const environment = { ...base, LOG_FILE: logFile, ...extra };
     const started = await startProcess({ kind, environment });
     environmentOf.set(started, environment);
     list.push(started);
     return started;
   };
-  const restartApi: Stack['restartApi'] = async (running, signal = 'SIGTERM') => {
+  const restart = async (
+    kind: 'api' | 'worker',
+    running: StackProcess,
+    signal: EndSignal,
+  ): Promise<StackProcess> => {
     const environment = environmentOf.get(running) ?? base;
-    running.kill(signal);
-    await waitFor(() => !running.isRunning(), { what: 'the end of the API', timeoutMs: stopDeadlineMs });
-    const started = await startProcess({ kind: 'api', environment, port: Number(new URL(running.url).port) });
+    if (running.isRunning()) running.kill(signal);
+    await waitFor(() => !running.isRunning(), { what: `the end of the ${kind}`, timeoutMs: stopDeadlineMs });
+    const port = kind === 'api' ? { port: Number(new URL(running.url).port) } : {};
+    const started = await startProcess({ kind, environment, ...port });
     environmentOf.set(started, environment);
-    apis.splice(apis.indexOf(running), 1, started);
+    const list = kind === 'api' ? apis : workers;
+    list.splice(list.indexOf(running), 1, started);
     return started;
   };
 
@@ -144,11 +164,13 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
     redisUrl,
     redisPrefix,
     redis: own?.control,
+    postgres: ownPostgres?.control,
     apis,
     workers,
     startApi: (extra = {}) => start('api', extra),
     startWorker: (extra = {}) => start('worker', extra),
-    restartApi,
+    restartApi: (running, signal = 'SIGTERM') => restart('api', running, signal),
+    restartWorker: (running, signal = 'SIGTERM') => restart('worker', running, signal),
     async stop() {
       const ends = await Promise.allSettled([...apis, ...workers].map(stopProcess));
       await market.close();
@@ -170,13 +192,35 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
   throw failed.reason;
 }
 
-interface OwnRedis {
+interface OwnServer {
   readonly url: string;
-  readonly control: RedisControl;
+  readonly control: ServerControl;
   stop(): Promise<void>;
 }
 
-async function startOwnRedis(folder: string): Promise<OwnRedis> {
+async function startOwnPostgres(folder: string): Promise<OwnServer> {
+  const options = { dataDir: folder, log: silentLogger(), throwaway: true };
+  let server = await startPostgres(options);
+  const { url, port } = server;
+  await migrateDatabase(url);
+  // What is committed outlives a crash of the server (not of the machine).
+  await executeOn(url, `alter database ${new URL(url).pathname.slice(1)} set synchronous_commit = on`);
+  return {
+    url,
+    control: {
+      async kill() {
+        process.kill(server.pid, 'SIGQUIT');
+        await server.exited;
+      },
+      async restart() {
+        server = await startPostgres({ ...options, port });
+      },
+    },
+    stop: () => server.stop(),
+  };
+}
+
+async function startOwnRedis(folder: string): Promise<OwnServer> {
   const log = silentLogger();
   let server: EmbeddedRedis = await startRedis({ dataDir: folder, log });
   const { url, port } = server;
