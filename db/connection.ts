@@ -3,6 +3,8 @@ import { Model } from 'objection';
 import pg from 'pg';
 import type { DatabaseConfig } from '../src/platform/config/load-config.ts';
 import { messageOf } from '../src/domain/errors.ts';
+import type { Logger } from '../src/platform/observability/logger.ts';
+import { toleratePooler, type SessionLimits } from './pooler.ts';
 import { watchConnections } from './watch-connections.ts';
 
 /** int8 counts fit a double here; strings would surprise every caller. */
@@ -12,27 +14,34 @@ pg.types.setTypeParser(pg.types.builtins.INT8, Number);
 const ignore = (): void => undefined;
 const silent = { debug: ignore, warn: ignore, error: ignore, deprecate: ignore };
 
+const limits: SessionLimits = {
+  // Postgres ends a slow statement first: then the connection is as good as before.
+  statement_timeout: 10_000,
+  // What a silent client has locked is free again; long replays and slow readers of exports pause for less.
+  idle_in_transaction_session_timeout: 120_000,
+};
+
 /**
  * Opens a pool of Postgres connections and binds the models to it. Connects lazily, so a process starts while Postgres is
- * down; every acquire and every statement has a deadline, so that a query fails rather than hangs.
+ * down; every acquire and every statement has a deadline, so that a query fails rather than hangs. `log` hears of a pooler in
+ * between that takes no limits.
  */
 export function openDatabase({
   database,
   poolSize,
+  log,
 }: {
   readonly database: DatabaseConfig;
   readonly poolSize: number;
+  readonly log?: Logger;
 }): Knex {
   const knex = knexFactory({
     client: 'pg',
     connection: {
       ...database,
       connectionTimeoutMillis: 2_000,
-      // Postgres ends a slow statement first: then the connection is as good as before.
-      statement_timeout: 10_000,
+      ...limits,
       query_timeout: 11_000,
-      // What a silent client has locked is free again; long replays and slow readers of exports pause for less.
-      idle_in_transaction_session_timeout: 120_000,
       keepAlive: true,
       application_name: 'pricepool',
     },
@@ -47,6 +56,15 @@ export function openDatabase({
     log: silent,
     // Else the message of a failed statement holds its values, hashes and addresses among them, and ends in a log.
     compileSqlOnError: false,
+  });
+  toleratePooler(knex, {
+    limits,
+    onMissing: (names) =>
+      log?.warn(
+        { missing: names, remedy: names.map((name) => `alter role … set ${name} = ${limits[name]}`) },
+        'Postgres takes no session limits from us (a pooler such as PgBouncer is in between): transactions set their own, ' +
+          'statements outside transactions have none in Postgres unless the role has them',
+      ),
   });
   Model.knex(knex);
   return knex;

@@ -58,7 +58,7 @@ export function openPlatform({
     throw new Error('DATABASE_URL (or DB_HOST) is required; `npm start` brings a private Postgres');
   if (redisUrl === undefined) throw new Error('REDIS_URL is required; `npm start` brings a private Redis');
 
-  const knex = openDatabase({ database, poolSize: config.DB_POOL_SIZE });
+  const knex = openDatabase({ database, poolSize: config.DB_POOL_SIZE, log });
   shutdown.add('clients', 'postgres', () => knex.destroy());
   const open = (role: RedisRole, name: string): Redis => {
     const redis = openRedis({ url: redisUrl, role, name, log });

@@ -152,9 +152,10 @@ async function rollInterval(
   let [written, after, assets] = [0, '', mostAssets];
   for (;;) {
     try {
-      const { rows } = await knex.raw<{ rows: [{ last: string | null; written: number; assets: number }] }>(
-        rollSql,
-        [...[finer, from, to, after, assets], ...[resolution, from, finer, from, to, after]],
+      const values = [finer, from, to, after, assets, resolution, from, finer, from, to, after];
+      // In a transaction it has its limit in Postgres behind a pooler too.
+      const { rows } = await knex.transaction((trx) =>
+        trx.raw<{ rows: [{ last: string | null; written: number; assets: number }] }>(rollSql, values),
       );
       const [done] = rows;
       written += done.written;
