@@ -1,0 +1,107 @@
+/** Price streams over SSE and WebSocket, which come back when they end; their prices are looked up in the market too. */
+import { WebSocket } from 'ws';
+import { readSse } from '../../test/e2e/support/sse-reader.ts';
+import { madeUp } from '../support/figures.ts';
+import { anyOf, none, pause, type Part, type Soak } from './clients.ts';
+
+const streamsEach = 2;
+const coins = ['bitcoin', 'ethereum', ...madeUp(1, 10)];
+/** Longer than a frozen connection, a stopped process or a store that is away may keep a stream from its prices. */
+const longestSilenceMs = 90_000;
+
+interface StreamRow {
+  readonly id: string;
+  readonly state: string;
+  readonly price: number;
+  readonly received_at: string;
+}
+
+export function streamsLoad(soak: Soak): Part {
+  const urls = soak.fleet.stack.apis.map(({ url }) => url);
+  const silences: string[] = [];
+  let [events, opened] = [0, 0];
+
+  const seen = (where: string, rows: readonly StreamRow[]): void => {
+    for (const { id, state, price, received_at: at } of rows) {
+      if (state !== 'fresh') continue;
+      const receivedAt = Date.parse(at);
+      // It was fresh when it was sent, which may be long before it comes.
+      soak.truth.check({ where, id, price, asked: receivedAt, answered: Date.now(), receivedAt });
+    }
+  };
+
+  /** Keeps one stream open; `open` resolves with what tells whether it has ended, and what ends it. */
+  async function keep(
+    name: string,
+    open: (
+      onRows: (rows: readonly StreamRow[]) => void,
+    ) => Promise<{ hasEnded: () => boolean; end: () => void }>,
+  ): Promise<void> {
+    let heardAt = Date.now();
+    let isSilent = false;
+    const onRows = (rows: readonly StreamRow[]): void => {
+      events += 1;
+      heardAt = Date.now();
+      isSilent = false;
+      seen(name, rows);
+    };
+    const isOver = (): boolean => soak.end.aborted;
+    while (!isOver()) {
+      const stream = await open(onRows).catch(() => undefined);
+      if (stream !== undefined) opened += 1;
+      while (stream !== undefined && !stream.hasEnded() && !isOver()) {
+        await pause(soak, 500);
+        if (Date.now() - heardAt > longestSilenceMs && !isSilent) {
+          isSilent = true;
+          silences.push(`${name} at ${new Date().toISOString()}`);
+          soak.say(`SILENT STREAM ${silences.at(-1) ?? ''}`);
+        }
+      }
+      stream?.end();
+      await pause(soak, 1_000);
+    }
+  }
+
+  async function openSse(onRows: (rows: readonly StreamRow[]) => void) {
+    const url = `${anyOf(urls)}/api/v1/crypto/stream/prices?coins=${coins.join(',')}&interval=1`;
+    const reader = await readSse(url, {
+      headers: { authorization: `Bearer ${anyOf(soak.users).token}` },
+      onEvent: ({ event, data }) => {
+        if (event === 'price') onRows(data as StreamRow[]);
+      },
+    });
+    return { hasEnded: () => reader.state !== 'open', end: () => reader.cut() };
+  }
+
+  async function openSocket(onRows: (rows: readonly StreamRow[]) => void) {
+    const socket = new WebSocket(`${anyOf(urls).replace('http', 'ws')}/api/v1/crypto/stream/ws`, {
+      headers: { authorization: `Bearer ${anyOf(soak.users).token}` },
+    });
+    let ended = false;
+    socket.on('error', () => undefined);
+    socket.on('close', () => (ended = true));
+    socket.on('open', () => socket.send(JSON.stringify({ id: 'all', action: 'subscribe', coins })));
+    socket.on('message', (bytes: Buffer) => {
+      const message = JSON.parse(bytes.toString()) as { type?: string; data?: StreamRow[] };
+      if (message.type === 'price') onRows(message.data ?? []);
+    });
+    return Promise.resolve({ hasEnded: () => ended, end: () => socket.terminate() });
+  }
+
+  return {
+    async run() {
+      await Promise.all(
+        Array.from({ length: streamsEach }, (_, index) => [
+          keep(`SSE ${index + 1}`, openSse),
+          keep(`WebSocket ${index + 1}`, openSocket),
+        ]).flat(),
+      );
+    },
+    rows() {
+      const of = ` of ${2 * streamsEach} streams, opened ${opened} times, ${events} events`;
+      return Promise.resolve([
+        none(`streams without a price for ${longestSilenceMs / 1_000} s`, silences, of),
+      ]);
+    },
+  };
+}
