@@ -3,6 +3,7 @@ import type { Row } from '../support/bench.ts';
 import {
   anyOf,
   chance,
+  dataOf,
   insist,
   newId,
   none,

@@ -4,7 +4,7 @@ import type { Row } from '../support/bench.ts';
 import { anyOf, pause, type Soak } from './clients.ts';
 import type { Slot } from './fleet.ts';
 
-export const everyMs = 20_000;
+const everyMs = 20_000;
 const stopMs = 15_000;
 const awayMs = 2_000;
 const fullDiskMs = 12_000;

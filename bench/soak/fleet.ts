@@ -109,11 +109,14 @@ export async function startFleet(bench: Bench, webhookSecret: string): Promise<F
   };
   const restart = async (slot: Slot): Promise<void> => {
     slot.isDown = true;
-    const startAgain = slot.kind === 'api' ? stack.restartApi : stack.restartWorker;
+    const startAgain = (): Promise<StackProcess> =>
+      slot.kind === 'api'
+        ? stack.restartApi(slot.process, 'SIGKILL')
+        : stack.restartWorker(slot.process, 'SIGKILL');
     // On a machine that is short of cores a start may take too long.
     for (let left = startAttempts; slot.isDown; left -= 1)
       try {
-        slot.process = await startAgain(slot.process, 'SIGKILL');
+        slot.process = await startAgain();
         slot.isDown = false;
       } catch (error) {
         if (left <= 1) throw error;

@@ -16,7 +16,7 @@ export interface FreshPrice {
 }
 
 /** On top of `QUOTE_FRESH_SECONDS`: a call that is under way (3 s at most), and what a busy machine adds. */
-export const toleranceMs = 5_000;
+const toleranceMs = 5_000;
 
 /** Keeps count of prices that were called fresh, and looks each up in the market. */
 export interface Truth {
