@@ -10,7 +10,7 @@ const coins = ['bitcoin', 'ethereum', ...madeUp(1, 400)];
 interface JobRow {
   readonly id: string;
   readonly state: string;
-  readonly error: { readonly code?: string } | null;
+  readonly error: { readonly message?: string } | null;
 }
 
 interface PortfolioRow {
@@ -111,7 +111,7 @@ export function jobsLoad(soak: Soak): Part {
         stored.filter(({ state }) => states.includes(state)).length;
       const failed = stored
         .filter(({ state }) => state === 'failed')
-        .map(({ id, error }) => `${id} ${error?.code ?? ''}`);
+        .map(({ id, error }) => `${id} ${error?.message ?? ''}`);
       const waiting = stored.filter(({ state }) => ['queued', 'running'].includes(state));
       const isWhole = stored.length === ids.length && vanished.length === 0;
       const webhooks = new Set(soak.receiver.received.map(({ headers }) => headers['webhook-id']));
