@@ -62,6 +62,15 @@ describe('the address of a client', () => {
     expect(proxied(request('127.0.0.1', `192.0.2.66, ${many}`))).to.equal('10.1.1.1');
   });
 
+  it('is never the rest of an address that the end of a long header has cut', () => {
+    const proxy = '2001:db8:1111:2222:3333:4444:5555:6666';
+    const proxies = Array.from({ length: 12 }, () => proxy).join(',');
+    // The last 512 characters begin behind the 9: what is left of the first entry is an address too.
+    const header = `198.51.100.77,${proxies.padStart(512 - '8.51.100.77,'.length)}`;
+    expect(proxied(request('127.0.0.1', header))).to.equal(proxy);
+    expect(proxied(request('127.0.0.1', header.slice(-512)))).to.equal('8.51.100.77');
+  });
+
   it('is unknown, and no error, when the connection is gone', () => {
     expect(proxied(request(undefined, '192.0.2.1'))).to.equal('0.0.0.0');
   });
