@@ -24,6 +24,8 @@ describe('a collection of quotes', () => {
   /** What Redis has lost of what was wanted. */
   let forgotten: Set<string>;
   let isAway: boolean;
+  /** Called with what is wanted; tells how much of it is open then. */
+  let onWant: (assetIds: readonly string[]) => Promise<number>;
   let batches: string[][];
   let mirror: LocalCache;
   let collect: CollectQuotes;
@@ -32,6 +34,7 @@ describe('a collection of quotes', () => {
     mock.timers.enable({ apis: ['setTimeout', 'Date'], now: start });
     [stored, listeners, wanted, batches, read] = [new Map(), new Set(), [], [], []];
     [forgotten, isAway] = [new Set(), false];
+    onWant = ({ length }) => Promise.resolve(length);
     mirror = createLocalCache();
     collect = createQuoteCollector({
       local: mirror,
@@ -45,7 +48,7 @@ describe('a collection of quotes', () => {
       },
       want: ({ assetIds }) => {
         wanted.push([...assetIds]);
-        return Promise.resolve(assetIds.length);
+        return onWant(assetIds);
       },
       demand: { forgotten: (_currency, ids) => Promise.resolve(ids.filter((id) => forgotten.has(id))) },
       ticks: {
@@ -221,6 +224,43 @@ describe('a collection of quotes', () => {
     await Promise.all([...large, collecting(['small'], { waitMs: 60_000 })]);
     expect(wanted.map(({ length }) => length).indexOf(1)).to.be.below(5);
     expect(wanted).to.have.length(13);
+  });
+
+  it('looks at once at what has come between its look and its wish', async () => {
+    onWant = () => {
+      stored.set('a', { quote: quote('a'), failure: undefined });
+      return Promise.resolve(1);
+    };
+    const collection = await collecting(['a', 'b']);
+    expect(batches).to.deep.equal([['a']]);
+    tick('b');
+    await pass(0);
+    expect(collection.states).to.deep.equal({ a: 'fresh', b: 'fresh' });
+  });
+
+  it('keeps no room for one that has given up waiting for its turn', async () => {
+    let letGo = (): void => undefined;
+    const hold = (): void => {
+      const held = new Promise<void>((resolve) => (letGo = resolve));
+      onWant = async ({ length }) => {
+        await held;
+        return length;
+      };
+    };
+    const crowd = () => Promise.all([1, 2, 3, 4].map(() => collecting(many(500), { waitMs: 60_000 })));
+    hold();
+    await crowd();
+    const late = await collecting(many(500), { waitMs: 1_000 });
+    expect(wanted).to.have.length(4);
+    await pass(2_000);
+    expect(Object.keys(late.states ?? {})).to.have.length(500);
+    letGo();
+    await pass(0);
+    hold();
+    wanted = [];
+    await crowd();
+    expect(wanted).to.have.length(4);
+    letGo();
   });
 
   it('waits on while Redis is away, and has at its deadline what it has', async () => {

@@ -118,11 +118,11 @@ describe('the quote reader over the copy of its process', () => {
       store,
       ticks: { listen: () => () => undefined },
       publisher: { publishClearing: nothing },
-      collect: ({ assetIds }) => {
+      collect: ({ currency, assetIds }) => {
         collected.push(...assetIds);
         const fresh = (assetId: string): [string, QuoteReading] => [
           assetId,
-          { assetId, state: 'fresh', quote: quoteOf(assetId, 0) },
+          { assetId, state: 'fresh', quote: { ...quoteOf(assetId, 0), currency } },
         ];
         return Promise.resolve(new Map(assetIds.map(fresh)));
       },
@@ -206,6 +206,18 @@ describe('the quote reader over the copy of its process', () => {
     const failure = { assetId: 'bitcoin', state: 'unpriced', reason: 'none', until: nowMs + 10 } as const;
     stored.set('bitcoin', { quote: quoteOf('bitcoin', 2 * freshMs), failure });
     expect(await reader.get(asked)).to.include({ state: 'stale', reason: 'none' });
+  });
+
+  it('answers two who ask for one coin at once, each in his currency', async () => {
+    const both = ['usd', 'eur'].map((currency) => reader.get({ ...asked, currency }));
+    expect((await Promise.all(both)).map(({ quote }) => quote?.currency)).to.deep.equal(['usd', 'eur']);
+    expect(asks).to.equal(2);
+  });
+
+  it('tells how old its quotes are: those in the middle, the oldest but one in a hundred, and the oldest', () => {
+    expect(reader.stats().age_seconds).to.deep.equal({ p50: null, p99: null, max: null });
+    for (let age = 100; age >= 1; age -= 1) mirror.put(quoteOf(`id-${age}`, age * 1_000));
+    expect(reader.stats().age_seconds).to.deep.equal({ p50: 50, p99: 99, max: 100 });
   });
 
   it('serves the last price of an asset that is said not to exist any more', async () => {
