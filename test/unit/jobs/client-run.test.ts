@@ -12,16 +12,21 @@ const deadlineMs = 60_000;
 describe('a run for clients', () => {
   /** Rows that were ended, and how. */
   let ended: string[];
-  beforeEach(() => (ended = []));
+  let abandonments: ReturnType<typeof createAbandonments>;
+  /** Rows that wait for the work. */
+  let open: number;
+  beforeEach(() => {
+    [ended, open] = [[], 1];
+    abandonments = createAbandonments();
+  });
 
   /** What a run that works so comes to. */
   async function outcomeOf(
     work: () => Promise<string>,
     different: Partial<JobContext> = {},
   ): Promise<unknown> {
-    const abandonments = createAbandonments();
     const deps = {
-      jobs: { countOpen: () => Promise.resolve(1) },
+      jobs: { countOpen: () => Promise.resolve(open) },
       runs: {
         markProgress: () => Promise.resolve(),
         complete: () => Promise.resolve([...(ended.push('completed'), ['row'])]),
@@ -72,6 +77,18 @@ describe('a run for clients', () => {
     expect(await outcomeOf(() => Promise.reject(new NotFoundError('no such coin')))).to.equal(null);
     expect(await outcomeOf(() => Promise.reject(new TypeError('a bug')))).to.be.instanceOf(TypeError);
     expect(ended).to.deep.equal(['not_found', 'job_failed']);
+  });
+
+  it('is given up when nobody waits any more, and put back when somebody has come meanwhile', async () => {
+    const abandoned = (): Promise<never> => {
+      abandonments.abandon('w');
+      return Promise.reject(new Error('nobody waits for this work'));
+    };
+    open = 0;
+    expect(await outcomeOf(abandoned)).to.equal(null);
+    open = 1;
+    expect(await outcomeOf(abandoned)).to.be.instanceOf(PutBack);
+    expect(ended).to.deep.equal([]);
   });
 
   it('ends its rows while Redis is away', async () => {
