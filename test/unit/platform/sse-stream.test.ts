@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { createServer, get, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { connect, type AddressInfo } from 'node:net';
 import { mock } from 'node:test';
+import { setImmediate as turn } from 'node:timers/promises';
 import { expect } from 'chai';
 import { createParser } from 'eventsource-parser';
 import { Frame } from '../../../src/platform/realtime/frame.ts';
@@ -139,6 +140,22 @@ describe('SseStream', () => {
     mock.timers.reset();
     expect([before, response.destroyed]).to.deep.equal([false, true]);
     expect(client.hasEnded).to.equal(false);
+  });
+
+  it('asks to be looked at every second when its client is behind', async () => {
+    const { response, client } = await ask();
+    client.pause();
+    const stream = streamOf(response);
+    const attended: unknown[] = [];
+    registry.attend = (each) => void attended.push(each);
+    const frame = new Frame({ type: 'price', data: 'x'.repeat(32_768) });
+    while (stream.pace() === 'ready') {
+      stream.write(frame);
+      await turn();
+    }
+    expect(stream.isOpen).to.equal(true);
+    expect(attended).to.have.members([stream]);
+    client.cut();
   });
 
   it('sends a new ticket after half of the life of one, again and again', async () => {
