@@ -179,6 +179,23 @@ describe('Binance statements', () => {
     ]);
   });
 
+  it('keep trades of two accounts at one moment apart', () => {
+    const at = '2021-05-04 00:00:00';
+    const { outcomes } = readReport(
+      lines(
+        binanceHeader,
+        `1,${at},Spot,Binance Convert,BTC,-0.001,""`,
+        `1,${at},Funding,Binance Convert,ETH,-0.02,""`,
+        `1,${at},Spot,Binance Convert,USDT,56.1,""`,
+        `1,${at},Funding,Binance Convert,USDC,60,""`,
+      ),
+    );
+    expect(told(outcomes)).to.have.members([
+      '2+4: 2021-05-04T00:00:00.000Z swap +56.1 USDT -0.001 BTC',
+      '3+5: 2021-05-04T00:00:00.000Z swap +60 USDC -0.02 ETH',
+    ]);
+  });
+
   it('take staked ETH for ETH', () => {
     const { outcomes } = readReport(
       lines(binanceHeader, '1,2021-05-05 00:00:00,Spot,ETH 2.0 Staking Rewards,ETH2,0.0001,""'),

@@ -58,6 +58,15 @@ describe('uk_pool: the published examples of HMRC', () => {
     expect(poolOf(ledger)).to.deep.equal(['5100 for 562.5']);
   });
 
+  it('tells of what is matched with a day the moment of its first acquisition', () => {
+    const first = transaction('buy', '2018-06-23T10:00', { quantity: 100, value: 100 });
+    const sale = transaction('sell', '2018-06-23T20:00', { quantity: 150, value: 300 });
+    const second = transaction('buy', '2018-06-23T14:00', { quantity: 100, value: 200 });
+    const ledger = booksOf('uk_pool', first, second, sale);
+    const told = consumptionsOf(ledger, [sale]).map(({ rule, acquiredAt }) => [rule, acquiredAt]);
+    expect(told).to.deep.equal([['same_day', first.at]]);
+  });
+
   it('CRYPTO22253: the 30 days after, earliest acquisition to earliest disposal, not day 31 (Rachel, 165 and 20)', () => {
     const march = transaction('sell', '2018-03-31', { quantity: 1_000, value: 400 });
     const april = transaction('sell', '2018-04-20', { quantity: 500, value: 150 });
