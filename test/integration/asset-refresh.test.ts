@@ -182,6 +182,18 @@ describe('the list of assets', () => {
     expect(kicked, 'no page is left').to.deep.equal(['list']);
   });
 
+  it('asks for no page of ranks behind one that is not full', async () => {
+    await refresh(5);
+    const noter = newNoter(5);
+    await noteRanking(1, noter);
+    await noteRanking(2, noter);
+    expect(kicked).to.deep.equal(['usd 1 backfill', 'usd 2 backfill']);
+    await makeDue();
+    kicked = [];
+    await check();
+    expect(kicked, 'no page is left').to.deep.equal(['list']);
+  });
+
   it('takes the ranks of a ranking that passes by, and not those of every one', async () => {
     await refresh(0);
     const noter = newNoter();

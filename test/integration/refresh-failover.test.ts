@@ -39,6 +39,8 @@ describe('refreshing quotes from several sources', () => {
   let members: ChainMember[];
   let calls: string[];
   let published: QuoteFailure[];
+  /** What the queue was asked for. */
+  let kicks: string[];
 
   before(async () => {
     redis = new Redis((await services()).redisUrl);
@@ -47,7 +49,7 @@ describe('refreshing quotes from several sources', () => {
     keys = createRedisKeys(uniquePrefix());
     store = createQuoteStore({ redis, clock: systemClock, keys, retentionSeconds: 60 });
     demand = createDemand({ redis, clock: systemClock, keys });
-    [members, calls, published] = [[], [], []];
+    [members, calls, published, kicks] = [[], [], [], []];
   });
   afterEach(async () => {
     await Promise.all(members.map(({ gate }) => gate.stop()));
@@ -144,7 +146,12 @@ describe('refreshing quotes from several sources', () => {
         },
         publishClearing: nothing,
       },
-      enqueue: { quotes: nothing },
+      enqueue: {
+        quotes: (currency: string, urgency: string) => {
+          kicks.push(`${currency} ${urgency}`);
+          return Promise.resolve();
+        },
+      },
       clock: systemClock,
       log,
       notFoundMs: 60_000,
@@ -262,6 +269,16 @@ describe('refreshing quotes from several sources', () => {
     await refresh('y');
     await ranking();
     expect(rankings).to.equal(2);
+  });
+
+  it('asks once more for the currency whose grant it has spent on one that is more urgent', async () => {
+    addSource('a', () => ({ prices: { x: 1 } }));
+    const freshAfter = Date.now();
+    await demand.want({ currency: 'eur', assetIds: ['x'], urgency: 'interactive', freshAfter });
+    await demand.want({ currency: 'usd', assetIds: ['y'], urgency: 'stream', freshAfter });
+    await refreshQuotes(depsOf(), { currency: 'usd', urgency: 'stream' }, contextOf());
+    expect(calls).to.deep.equal(['a x']);
+    expect(kicks).to.deep.equal(['usd stream']);
   });
 
   it('calls nobody while all fail, tells those who wait, and keeps the good value', async () => {

@@ -240,6 +240,15 @@ describe('budget', () => {
     expect(refusalIn(await budget.tryAcquire('interactive')).waitMs).to.equal(30_000);
   });
 
+  it('holds nobody back for a wish that was granted before its time', async () => {
+    const budget = budgetOf(1);
+    const first = grantIn(await budget.tryAcquire('interactive'));
+    expect(refusalIn(await budget.tryAcquire('interactive', 3_600_000)).waitMs).to.be.above(50_000);
+    await first.release();
+    await grantIn(await budget.tryAcquire('interactive')).release();
+    grantIn(await budget.tryAcquire('warming'));
+  });
+
   it('forgets calls that no window holds any more', async () => {
     const budget = budgetOf(5, { month: { credits: 100_000 } });
     await drain(budget, 'interactive', 10 * minuteMs);

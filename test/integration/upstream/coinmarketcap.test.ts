@@ -111,6 +111,26 @@ describe('CoinMarketCap provider', () => {
     expect((await ask(providerOf(), [id, 'bitcoin'])).quotes.map(({ assetId }) => assetId)).to.include(id);
   });
 
+  it('has pages of the ranking that follow each other without a gap or an overlap', async () => {
+    const asked: (readonly [start: string | null, limit: string | null])[] = [];
+    const openHttp = () => ({
+      get: (url: string) => {
+        const { searchParams } = new URL(url);
+        asked.push([searchParams.get('start'), searchParams.get('limit')]);
+        return Promise.resolve({ status: 200, headers: {}, text: '{"data":[]}' });
+      },
+      close: () => Promise.resolve(),
+    });
+    const provider = providerOf({ openHttp });
+    const { signal } = new AbortController();
+    for (const page of [1, 2, 3]) await failure(provider.fetchMarkets({ currency: 'usd', page, signal }));
+    expect(asked).to.deep.equal([
+      ['1', '250'],
+      ['251', '250'],
+      ['501', '250'],
+    ]);
+  });
+
   it('says what a call costs', () => {
     const provider = providerOf();
     expect([1, 100, 101, 250].map((assets) => provider.creditsOf?.(assets))).to.deep.equal([1, 1, 2, 3]);

@@ -66,7 +66,9 @@ describe('DefiLlama provider', () => {
       }),
     });
     const answer = await told.fetchQuotes({ ids: ['bitcoin', 'doubtful'], currency: 'usd', signal });
-    expect(answer.quotes.map(({ assetId, price }) => [assetId, price])).to.deep.equal([['bitcoin', 5]]);
+    expect(answer.quotes.map(({ assetId, price, asOf }) => [assetId, price, asOf])).to.deep.equal([
+      ['bitcoin', 5, '2023-11-14T22:13:20.000Z'],
+    ]);
     expect(answer.withoutPrice).to.deep.equal(['doubtful']);
   });
 
