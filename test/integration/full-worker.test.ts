@@ -6,6 +6,7 @@ import { openQueues, type Queues } from '../../src/platform/queue/queues.ts';
 import { closeRedis, openRedis } from '../../src/platform/redis/connections.ts';
 import { createWorker, type RunningWorker } from '../../workers/runtime/create-worker.ts';
 import type { JobContext, ProcessorsOf } from '../../workers/runtime/processor.ts';
+import { PutBack } from '../../workers/runtime/requeue.ts';
 import { flushPrefix, uniquePrefix } from '../support/redis.ts';
 import { services } from '../support/services.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -20,6 +21,8 @@ describe('a worker whose jobs wait', () => {
   /** Starts of each job, by its work. */
   let starts: string[];
   let letGo: Map<string, () => void>;
+  /** Works that cannot be done at first, and after what time they are to be tried again (ms). */
+  let putBack: Map<string, number>;
 
   before(async () => {
     const { redisUrl } = await services();
@@ -30,9 +33,11 @@ describe('a worker whose jobs wait', () => {
   beforeEach(() => {
     prefix = uniquePrefix();
     queues = openQueues({ redis, prefix, clock: systemClock, log });
-    [starts, letGo] = [[], new Map()];
+    [starts, letGo, putBack] = [[], new Map(), new Map()];
     const processor = ({ workKey }: { workKey: string }, { waitSignal }: JobContext): Promise<null> => {
       starts.push(workKey);
+      const delayMs = putBack.get(workKey);
+      if (delayMs !== undefined) return Promise.reject(new PutBack('no budget', delayMs));
       return new Promise((resolve, reject) => {
         letGo.set(workKey, () => resolve(null));
         waitSignal.addEventListener('abort', () => reject(waitSignal.reason as Error));
@@ -111,6 +116,32 @@ describe('a worker whose jobs wait', () => {
       letGo.get(workKey)?.();
     }
   }).timeout(120_000);
+
+  it('makes room though a larger job has been here before', async () => {
+    await add('largest', 300);
+    await waitFor(() => letGo.has('largest'), { what: 'the largest' });
+    letGo.get('largest')?.();
+    await waitFor(() => worker.active() === 0, { what: 'its end' });
+    for (const workKey of ['large-1', 'large-2']) await add(workKey, 250);
+    await waitFor(() => starts.length === 3, { what: 'a full worker' });
+    await add('small', 1);
+    await waitFor(() => starts.includes('small'), { what: 'the small job', timeoutMs: 20_000 });
+  });
+
+  it('keeps a job that was put back for a while until then, and counts no attempt', async () => {
+    putBack.set('poor', 60_000);
+    await add('poor', 1);
+    const [job] = await waitFor(
+      async () => {
+        const delayed = await queues.handle('requests').getDelayed();
+        return delayed.length > 0 && delayed;
+      },
+      { what: 'the job to wait' },
+    );
+    expect(job?.delay).to.be.within(50_000, 60_000);
+    expect(await attemptsOf('poor')).to.equal(0);
+    expect(starts).to.deep.equal(['poor']);
+  });
 
   it('does not count a stall against a job that did not end its process', async () => {
     await add('long', 1);

@@ -95,6 +95,22 @@ describe('the job desk', () => {
       expect(await codeOf(desk().get(id, viewer))).to.equal('job_not_found');
   });
 
+  it('gives the first job again for its key and body, and refuses another body', async () => {
+    const jobs = {
+      countBacklog: () => Promise.resolve(0),
+      countOpenOfUser: () => Promise.resolve(0),
+      insert: () => Promise.resolve(undefined),
+      findByIdempotencyKey: () => Promise.resolve({ job: row, bodyHash: 'first' }),
+    } as Partial<JobQueries> as JobQueries;
+    const submission = { currency: 'usd', assets: ['bitcoin'] };
+    const submit = (bodyHash: string): Promise<JobRecord> => {
+      const idempotency = { key: 'order-1', route: 'POST /crypto/bulk', bodyHash };
+      return desk({ jobs }).submit({ userId: owner, name: 'bulk.fetch', submission, total: 1, idempotency });
+    };
+    expect((await submit('first')).id).to.equal(row.id);
+    expect(await codeOf(submit('other'))).to.equal('idempotency_key_reused');
+  });
+
   it('cancels a job for its owner and for admins, and for nobody else', async () => {
     expect(await codeOf(desk().cancel(row.id, theirs))).to.equal('job_not_found');
     expect([cancelled, abandoned, announced]).to.deep.equal([[], [], []]);
