@@ -1,12 +1,18 @@
 /** Exports as a client gets them, and that an export of transactions comes in again as it was. */
 import { parse } from 'csv-parse/sync';
 import { expect } from 'chai';
+import { v7 as uuidv7 } from 'uuid';
 import { createBookReading } from '../../src/features/portfolios/queries/book-reading.ts';
 import { createExportQueries } from '../../src/features/portfolios/queries/exports.ts';
 import { createLedgerQueries } from '../../src/features/portfolios/queries/ledgers.ts';
 import { createPortfolioQueries } from '../../src/features/portfolios/queries/portfolios.ts';
 import type { Portfolio } from '../../src/features/portfolios/ledger/portfolio.ts';
-import { contentOf } from '../../src/features/portfolios/ledger/recorded-transaction.ts';
+import { recordChange } from '../../src/features/portfolios/queries/write-transactions.ts';
+import { oneUnit } from '../../src/features/portfolios/ledger/amount.ts';
+import {
+  contentOf,
+  type RecordedTransaction,
+} from '../../src/features/portfolios/ledger/recorded-transaction.ts';
 import { systemClock } from '../../src/platform/concurrency/clock.ts';
 import { silentLogger } from '../../src/platform/observability/logger.ts';
 import { createPortfolioDesk } from '../../src/features/portfolios/portfolio-service.ts';
@@ -143,6 +149,37 @@ describe('an export', () => {
     expect(await (await get('', other)).text()).to.equal(csv);
     expect(await bench.bring(other, csv)).to.include({ added: 0, duplicates: rows.length });
     expect(await bench.bring(portfolio, csv)).to.include({ added: 0, duplicates: rows.length });
+  });
+
+  it('of what was written by hand comes into another portfolio, and into its own not at all', async () => {
+    const own = await newPortfolio();
+    const purchase: RecordedTransaction = {
+      id: uuidv7(),
+      type: 'buy',
+      at: Date.UTC(2020, 0, 1),
+      sequence: 0,
+      received: { asset: 'bitcoin', quantity: oneUnit },
+      given: null,
+      value: oneUnit,
+      fee: null,
+      note: null,
+      isMarketValue: false,
+      isMarketFee: false,
+      importId: null,
+      fingerprint: null,
+    };
+    await bench.knex.transaction((trx) =>
+      recordChange(trx, {
+        portfolioId: own.id,
+        limit: 10,
+        by: {},
+        add: [purchase, { ...purchase, id: uuidv7() }],
+      }),
+    );
+    const csv = await (await get('', own)).text();
+    expect(await bench.bring(own, csv)).to.include({ added: 0, duplicates: 2, problem_count: 0 });
+    const other = await newPortfolio();
+    expect(await bench.bring(other, csv)).to.include({ added: 2, duplicates: 0, problem_count: 0 });
   });
 
   it('as JSON has the same rows', async () => {

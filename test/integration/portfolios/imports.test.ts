@@ -104,6 +104,15 @@ describe('an import', () => {
       '2021-05-01 buy +0.1 ethereum for 300 fee ethereum 2.9',
       '2021-05-02 reward +0.0005 ethereum for 1.5',
     ]);
+    const rows: unknown = await bench
+      .knex('transactions')
+      .where({ portfolio_id: portfolio.id })
+      .orderBy('executed_at')
+      .select('type', 'is_market_value', 'is_market_fee');
+    expect(rows).to.deep.equal([
+      { type: 'buy', is_market_value: false, is_market_fee: true },
+      { type: 'reward', is_market_value: true, is_market_fee: false },
+    ]);
   });
 
   it('of Kraken takes the largest asset with a symbol, and tells that there are others', async () => {
@@ -154,6 +163,9 @@ describe('an import', () => {
     ]);
     const again = await bench.bring(await bench.portfolio(), kraken);
     expect(again.resolved['DOT']).to.include({ id: 'dot-imposter', by: 'remembered' });
+    const other = { symbolsJson: JSON.stringify({ DOT: 'polkadot' }) };
+    const asked = await bench.bring(await bench.portfolio(), kraken, other);
+    expect(asked.resolved['DOT']).to.include({ id: 'polkadot', by: 'request' });
     await bench.knex('symbol_choices').delete();
   });
 
