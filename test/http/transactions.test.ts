@@ -263,6 +263,43 @@ describe('portfolios and transactions over HTTP', () => {
     expect((await ask('GET', `${path}/transactions/${uuidv7()}/changes`)).status).to.equal(404);
   });
 
+  it('takes a change of any one thing for a change, and the same said otherwise for none', async () => {
+    const whole = { ...buy, fee: { value: '5' }, note: 'first', sequence: 1 };
+    const { id } = (await post(whole)).body.data;
+    const put = async (body: unknown): Promise<string | null> => {
+      const answer = await ask('PUT', `${path}/transactions/${id}`, { body, headers: any });
+      expect(answer.status, answer.text).to.equal(200);
+      return answer.headers.get('etag');
+    };
+    let version = 1;
+    for (const different of [
+      { note: 'second' },
+      { note: null },
+      { sequence: 2 },
+      { executed_at: '2024-01-31T09:30:01+01:00' },
+      { type: 'transfer_in' },
+      { received: { asset: 'bitcoin', quantity: '2' } },
+      { value: '42000.6' },
+      { fee: { value: '6' } },
+      { fee: null },
+    ]) {
+      const what = JSON.stringify(different);
+      expect(await put({ ...whole, ...different }), what).to.equal(`"${(version += 1)}"`);
+      expect(await put(whole), what).to.equal(`"${(version += 1)}"`);
+    }
+    const otherwise = { ...whole, executed_at: '2024-01-31T08:30:00.000Z', value: '042000.500' };
+    expect(await put(otherwise)).to.equal(`"${version}"`);
+  });
+
+  it('the trail of a transaction tells which key did it', async () => {
+    const scopes = ['portfolio:read', 'portfolio:write'];
+    const made = await ask('POST', '/api-keys', { body: { name: 'bot', scopes } });
+    const { id: keyId, key } = made.body.data;
+    const { id } = (await as(api, key)('POST', `${path}/transactions`, { body: buy })).body.data;
+    const trail = (await ask('GET', `${path}/transactions/${id}/changes`)).body.data;
+    expect(trail.data[0]).to.include({ actor_id: joe.id, key_id: keyId });
+  });
+
   it('an ETag stands for one content for ever, also when an id is deleted and comes again', async () => {
     const id = uuidv7();
     const first = await post({ ...buy, id });
