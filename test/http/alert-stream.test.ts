@@ -27,6 +27,8 @@ describe('the stream of alerts', () => {
   let record: AlertFiring[];
   let isAway = false;
   let isRevoked = false;
+  /** Whose firings were looked for, with repetitions. */
+  let lookedFor: string[];
   const readers: SseReader[] = [];
 
   beforeEach(() => start(50));
@@ -34,6 +36,7 @@ describe('the stream of alerts', () => {
   /** `lookEveryMs`: how often what has fired is looked for without news of it. */
   async function start(lookEveryMs: number): Promise<void> {
     record = [];
+    lookedFor = [];
     isAway = false;
     isRevoked = false;
     registry = new StreamRegistry({
@@ -87,8 +90,9 @@ describe('the stream of alerts', () => {
                 .filter((row) => row.id > id)
                 .slice(0, limit),
             ),
-      newest: (userIds) =>
-        isAway
+      newest: (userIds) => {
+        lookedFor.push(...userIds);
+        return isAway
           ? refuse()
           : Promise.resolve(
               new Map(
@@ -98,7 +102,8 @@ describe('the stream of alerts', () => {
                     .map((row) => [id, row.id]),
                 ),
               ),
-            ),
+            );
+      },
     };
   }
 
@@ -175,6 +180,19 @@ describe('the stream of alerts', () => {
       reader.cut();
       await waitFor(() => registry.size === 0, { what: 'the stream to end' });
     }
+  });
+
+  it('looks for nothing of a user whose streams have ended', async () => {
+    await stop();
+    await start(3_600_000);
+    const both = [await open(), await open()];
+    listener.onGap?.();
+    await waitFor(() => lookedFor.length === 3, { what: 'the look for the owner of both' });
+    for (const reader of both) reader.cut();
+    await waitFor(() => registry.size === 0, { what: 'the end of both' });
+    lookedFor = [];
+    listener.onGap?.();
+    expect(lookedFor).to.deep.equal([]);
   });
 
   it('is answered 503 while the database is away', async () => {

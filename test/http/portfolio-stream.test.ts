@@ -127,6 +127,20 @@ describe('the stream of a portfolio', () => {
     await waitFor(() => client.hasEnded, { what: 'the end' });
   });
 
+  it('tells a change that comes while the books are read for the one before', async () => {
+    await api.close(0);
+    api = await startSocketApi(undefined, books.deps(3_600_000));
+    api.tick({ bitcoin: 100, ethereum: 10 });
+    const client = await open();
+    await count(client, 1);
+    books.whileRead = () => {
+      books.whileRead = undefined;
+      books.change([heldAsset('bitcoin', '7')]);
+    };
+    books.change([heldAsset('bitcoin', '5')]);
+    await waitFor(() => client.values().at(-1) === '700', { what: 'the second change', timeoutMs: 20_000 });
+  });
+
   it('ends for good when the portfolio is deleted, and leaves nothing behind', async () => {
     const client = await open();
     await count(client, 1);

@@ -40,6 +40,8 @@ export class MadeUpBooks {
   isGone = false;
   /** Times that books were read. */
   reads = 0;
+  /** What happens when the books have been read and are not told yet. */
+  whileRead: (() => void) | undefined;
   /** What was asked of quotes. */
   readonly asked: Parameters<QuoteService['getMany']>[0][] = [];
   readonly readings = new Map<string, QuoteReading>();
@@ -66,7 +68,9 @@ export class MadeUpBooks {
     const find = (id: string) => {
       this.reads += 1;
       const isThere = id === portfolioId && !this.isGone;
-      return Promise.resolve(isThere ? { portfolio: this.portfolio, assets: this.assets } : undefined);
+      const found = isThere ? { portfolio: this.portfolio, assets: this.assets } : undefined;
+      this.whileRead?.();
+      return Promise.resolve(found);
     };
     const watch = createBooksWatch({
       news: {
