@@ -143,6 +143,18 @@ describe('the login throttle', () => {
     expect(await isKnown('bob@example.com', home)).to.equal(false);
   });
 
+  it('knows an address for thirty days after a login, and no longer', async () => {
+    const dayMs = 86_400_000;
+    let now = Date.now();
+    throttle = newProcess(redis, { now: () => now });
+    await succeed();
+    const isKnown = async () => (await throttle.begin({ account: ada, address: home })).isKnown;
+    now += 29 * dayMs;
+    expect(await isKnown()).to.equal(true);
+    now += 2 * dayMs;
+    expect(await isKnown()).to.equal(false);
+  });
+
   it('takes all of a /64 for one address', async () => {
     for (let each = 0; each < 5; each += 1) await fail(ada, `2001:db8::${each + 1}`);
     expect(await fail(ada, '2001:db8::ffff')).to.equal(10);

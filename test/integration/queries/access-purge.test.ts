@@ -27,7 +27,7 @@ describe('the purge of accounts and access', () => {
     knex = knexFactory({ client: 'pg', connection: database.url, pool: { min: 0, max: 2 } });
   });
   beforeEach(async () => {
-    for (const table of ['password_resets', 'refresh_tokens', 'sessions', 'revocations', 'users'])
+    for (const table of ['password_resets', 'refresh_tokens', 'sessions', 'revocations', 'api_keys', 'users'])
       await knex(table).delete();
   });
   after(async () => {
@@ -109,6 +109,34 @@ describe('the purge of accounts and access', () => {
     const [left, ...more] = await knex('revocations');
     expect(left.expires_at.getTime()).to.be.greaterThan(Date.now());
     expect(more).to.deep.equal([]);
+  });
+
+  it('deletes keys a year after they were revoked or expired, whichever was first', async () => {
+    const userId = await addUser('joe');
+    const add = async (revokedAt: Date | null, expiresAt: Date | null): Promise<string> => {
+      const id = uuidv7();
+      const secret = { prefix: 'ppk_', hash: Buffer.from(id), scopes: [] };
+      await knex('api_keys').insert({
+        ...secret,
+        id,
+        user_id: userId,
+        name: 'bot',
+        revoked_at: revokedAt,
+        expires_at: expiresAt,
+      });
+      return id;
+    };
+    for (const [revokedAt, expiresAt] of [
+      [ago(366), null],
+      [null, ago(366)],
+      [ago(366), ago(300)],
+      [ago(366), ago(-10)],
+      [ago(300), ago(366)],
+    ] as const)
+      await add(revokedAt, expiresAt);
+    const left = [await add(ago(364), null), await add(null, ago(364)), await add(null, null)];
+    expect(await purgeAccess(knex, retention)).to.equal(5);
+    expect(await knex('api_keys').orderBy('id').pluck('id')).to.deep.equal(left.sort());
   });
 
   it('deletes audit events that are older than a year, and no others', async () => {
