@@ -276,6 +276,9 @@ describe('webhooks on their way', () => {
     isAway = false;
     expect(await look()).to.equal(ids.length);
     expect(asked).to.deep.equal([undefined, undefined]);
+    // Nothing lay behind those: the next look is for all again.
+    expect(await look()).to.equal(ids.length);
+    expect(asked).to.deep.equal([undefined, undefined, undefined]);
   });
 
   it('are attempted once, however many jobs and workers there are for them', async () => {
