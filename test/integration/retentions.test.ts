@@ -277,6 +277,24 @@ describe('retentions, by the schedule of a worker', () => {
         });
       }
     }
+    // A result stays as long as one of its jobs, however old it is itself.
+    const resultId = uuidv7();
+    await plant(kept, {
+      table: 'job_results',
+      what: 'of a job that is kept',
+      row: { id: resultId, body: '{}', created_at: ago(3 * day) },
+    });
+    const recent = { state: 'completed', created_at: ago(hour), finished_at: ago(hour) };
+    await knex('jobs').insert({
+      ...recent,
+      id: uuidv7(),
+      user_id: userId,
+      name: 'crypto.bulk',
+      work_key: resultId,
+      data: '{}',
+      total: 1,
+      result_id: resultId,
+    });
     // More than a batch of each.
     await knex.raw(
       `insert into job_results (id, body, created_at)
@@ -292,6 +310,7 @@ describe('retentions, by the schedule of a worker', () => {
     past.set('job_results of many', () =>
       knex('job_results')
         .where('created_at', '<', ago(2 * day))
+        .whereNot({ id: resultId })
         .first(),
     );
     for (const [name, find] of [...past, ...kept])
