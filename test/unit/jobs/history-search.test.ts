@@ -98,12 +98,15 @@ describe('the search for missed job events', () => {
     const first = find('s0');
     await waitFor(() => stream.reads.length === 1, { what: 'the first page' });
     const [ahead, behind] = [find('s5', { from: '900' }), find('s5', { from: '400' })];
+    // The last entry of the page that is under way.
+    const justMissed = find('s9', { from: '500-0' });
     letGo();
     expect(numbers(await ahead)[0]).to.equal(906);
     expect(await first).to.have.length(200);
     // Four pages and an empty one serve both.
     expect(stream.reads.filter(({ from }) => from.startsWith('(') || from === '0').length).to.be.at.least(5);
     expect(numbers(await behind)[0]).to.equal(406);
+    expect(numbers(await justMissed)[0]).to.equal(500);
     expect(stream.reads.filter(({ from }) => !from.startsWith('('))).to.deep.equal([
       { from: '0', to: '+' },
       { from: '400', to: '+' },
