@@ -199,6 +199,8 @@ describe('an export', () => {
     const of2021 = records(await (await get('?kind=realised&year=2021')).text());
     expect(of2020).to.have.length(2);
     expect(of2020.length + of2021.length).to.equal(all.length);
+    // What was taken elsewhere is no gain; only the fee of that was spent.
+    expect(sold.filter(({ disposed_at: at }) => at?.startsWith('2021-06-01'))).to.deep.equal([]);
     const [swap] = sold;
     // 0.5 of 2 that cost 20012.5.
     expect(swap).to.include({
@@ -209,6 +211,7 @@ describe('an export', () => {
       gain: '996.875000000000000001',
       currency: 'usd',
       acquired_at: '2020-01-01T10:00:00.000Z',
+      disposed_at: '2020-02-01T10:00:00.123Z',
     });
     const sale = all.find(({ asset, quantity }) => asset === 'ethereum' && quantity === '4')!;
     expect(sale['proceeds']).to.equal('2997');
