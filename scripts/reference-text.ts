@@ -55,7 +55,7 @@ export async function metricsTable(): Promise<string> {
     },
   };
   const stand = { config: loadConfig({}), clock: anything, log: anything, redis: anything, keys: anything };
-  const modules = createApiModules(stand as never, new Proxy({}, { get: () => anything }) as never);
+  const modules = createApiModules(stand as never, new Proxy(spread, { get: () => anything }) as never);
   for (const module of modules) module.metrics?.(recorder);
 
   const text = await metrics.text();
@@ -70,8 +70,16 @@ export async function metricsTable(): Promise<string> {
   return ['| metric | type | labels | description |', '| --- | --- | --- | --- |', ...lines].join('\n');
 }
 
+/** What modules read of an object that they spread. */
+const spread = { assets: undefined, config: undefined };
 /** Stands in for every service: modules only hand it on while they are made. */
-const anything: unknown = new Proxy(() => undefined, { get: () => anything, apply: () => anything });
+const anything: unknown = new Proxy(
+  Object.assign(() => undefined, spread),
+  {
+    get: () => anything,
+    apply: () => anything,
+  },
+);
 
 const cell = (words: string): string => words.replaceAll('|', '\\|');
 

@@ -159,7 +159,7 @@ describe('an export', () => {
       at: Date.UTC(2020, 0, 1),
       sequence: 0,
       received: { asset: 'bitcoin', quantity: oneUnit },
-      given: null,
+      sent: null,
       value: oneUnit,
       fee: null,
       note: null,
