@@ -38,7 +38,7 @@ describe('the routes of alerts', () => {
 
   before(async () => {
     fake = fakeAlerts(['bitcoin', 'ethereum', unpricedCoin]);
-    api = await startApi({ alerts: fake.desk, allowances });
+    api = await startApi({ alerts: fake.operations, allowances });
   });
   beforeEach(() => {
     fake.rows.clear();
@@ -305,7 +305,7 @@ async function overPostgres(): Promise<{ api: TestApi; alertId: string; close: (
   const knex = openDatabase({ database: { connectionString: database.url, ssl: false }, poolSize: 2 });
   const { userId: id } = jobRecord();
   await knex('users').insert({ id, username: 'owner', email: 'owner@example.com', password_hash: 'x' });
-  const api = await startApi({ alerts: fakeAlerts(undefined, createAlertQueries(knex)).desk });
+  const api = await startApi({ alerts: fakeAlerts(undefined, createAlertQueries(knex)).operations });
   const made = await api.call('POST', path, { body: price });
   const { data } = (await made.json()) as Answer;
   return {

@@ -144,10 +144,10 @@ describe('routes of assets', () => {
   describe('a bulk job by symbols', () => {
     it('fetches what the symbols stand for, and shows the choice', async () => {
       const body = { coins: ['eth', 'bitcoin'], symbols: [' BTC', 'odd', 'nobody'], currency: 'sats' };
-      api.desk.job = jobRecord();
+      api.clientJobs.job = jobRecord();
       const response = await api.call('POST', bulk, { body });
       expect(response.status).to.equal(202);
-      const [submitted] = api.desk.submitted;
+      const [submitted] = api.clientJobs.submitted;
       expect(submitted).to.deep.include({
         submission: { currency: 'sats', assets: ['eth', 'bitcoin', 'Odd Id'] },
         total: 3,
@@ -169,12 +169,12 @@ describe('routes of assets', () => {
         { symbol: 'x', id: null, error: { code: 'symbol_not_found', message: 'no coin has this symbol' } },
       ];
       const resolvedJson = JSON.stringify(resolved);
-      api.desk.job = jobRecord({ resolvedJson });
+      api.clientJobs.job = jobRecord({ resolvedJson });
       const accepted = await read(await api.call('POST', bulk, { body: { symbols: ['btc', 'x'] } }));
       expect(accepted.data.resolved).to.deep.equal(resolved);
       const portfolio = [{ id: 'bitcoin', name: '"error_count":7' }];
       const resultJson = JSON.stringify({ portfolio, success_count: 1, error_count: 0, fetch_time: '0.10s' });
-      api.desk.ended = jobRecord({ state: 'completed', resultJson, resolvedJson });
+      api.clientJobs.ended = jobRecord({ state: 'completed', resultJson, resolvedJson });
       const waited = await read(
         await api.call('POST', bulk, { body: { symbols: ['btc', 'x'], timeout: 5 } }),
       );
@@ -185,8 +185,8 @@ describe('routes of assets', () => {
         error_count: 1,
         fetch_time: '0.10s',
       });
-      api.desk.job = api.desk.ended;
-      const { body } = await get(`/api/v1/jobs/${api.desk.job.id}`);
+      api.clientJobs.job = api.clientJobs.ended;
+      const { body } = await get(`/api/v1/jobs/${api.clientJobs.job.id}`);
       expect(body.data.result).to.deep.equal(waited.data);
     });
 
@@ -208,7 +208,7 @@ describe('routes of assets', () => {
         const response = await api.call('POST', bulk, { body });
         expect(response.status).to.equal(422);
         expect((await read(response)).error.fields[0].field).to.equal(field);
-        expect(api.desk.submitted).to.deep.equal([]);
+        expect(api.clientJobs.submitted).to.deep.equal([]);
       });
     }
   });

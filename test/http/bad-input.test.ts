@@ -197,7 +197,7 @@ describe('bad input', () => {
       if (code !== undefined) expect(problem.error.code).to.equal(code);
       if (field !== undefined) expect(problem.error.fields?.map((each) => each.field)).to.include(field);
       expect(JSON.stringify(problem)).to.have.length.below(4_000);
-      expect(api.desk.submitted).to.deep.equal([]);
+      expect(api.clientJobs.submitted).to.deep.equal([]);
     });
   }
 
@@ -244,7 +244,7 @@ describe('bad input', () => {
     ]);
     expect({ sent, status }).to.deep.equal({ sent: 'all of it', status: 413 });
     expect((await api.call('GET', '/health/live')).status).to.equal(200);
-    expect(api.desk.submitted).to.deep.equal([]);
+    expect(api.clientJobs.submitted).to.deep.equal([]);
   });
 
   it('refuses a chunked body as soon as it is too long', async () => {
@@ -258,6 +258,6 @@ describe('bad input', () => {
     upload.end();
     await finished;
     expect(await status).to.equal(413);
-    expect(api.desk.submitted).to.deep.equal([]);
+    expect(api.clientJobs.submitted).to.deep.equal([]);
   });
 });

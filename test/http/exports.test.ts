@@ -15,7 +15,7 @@ import {
 } from '../../src/features/portfolios/ledger/recorded-transaction.ts';
 import { systemClock } from '../../src/platform/concurrency/clock.ts';
 import { silentLogger } from '../../src/platform/observability/logger.ts';
-import { createPortfolioDesk } from '../../src/features/portfolios/portfolio-service.ts';
+import { createPortfolioOperations } from '../../src/features/portfolios/portfolio-service.ts';
 import { createWriteTurns } from '../../src/features/portfolios/transactions/transaction-service.ts';
 import { createBookReader } from '../../src/features/portfolios/book-reader.ts';
 import { createBooksUpdate } from '../../workers/processors/portfolios/books.ts';
@@ -50,7 +50,7 @@ describe('an export', () => {
     bench = await openImports();
     const { knex } = bench;
     await knex('users').insert({ id: ownerId, username: 'o', email: 'o@example.com', password_hash: 'x' });
-    const portfolios = createPortfolioDesk({
+    const portfolios = createPortfolioOperations({
       portfolios: createPortfolioQueries(knex),
       takeTurn: createWriteTurns(),
       updateBooks: () => undefined,

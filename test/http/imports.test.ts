@@ -6,7 +6,7 @@ import type { Portfolio } from '../../src/features/portfolios/ledger/portfolio.t
 import { createPortfolioQueries } from '../../src/features/portfolios/queries/portfolios.ts';
 import { directoryOver } from '../../src/features/assets/asset-directory.ts';
 import { createAssetIndex, searchable } from '../../src/features/assets/asset-index.ts';
-import { createPortfolioDesk } from '../../src/features/portfolios/portfolio-service.ts';
+import { createPortfolioOperations } from '../../src/features/portfolios/portfolio-service.ts';
 import { createWriteTurns } from '../../src/features/portfolios/transactions/transaction-service.ts';
 import { workKeyOf } from '../../src/features/jobs/job-service.ts';
 import { openImports, type ImportBench, type ImportTold } from '../support/import-run.ts';
@@ -41,7 +41,7 @@ describe('the upload of a report', () => {
     await bench
       .knex('users')
       .insert({ id: ownerId, username: 'owner', email: 'owner@example.com', password_hash: 'x' });
-    const portfolios = createPortfolioDesk({
+    const portfolios = createPortfolioOperations({
       portfolios: createPortfolioQueries(bench.knex),
       takeTurn: createWriteTurns(),
       updateBooks: () => undefined,
@@ -50,8 +50,8 @@ describe('the upload of a report', () => {
     const asset = searchable({ ...bitcoin, image: null, active: true, platformsJson: '{}' });
     const index = createAssetIndex([asset]);
     api = await startApi({ portfolios, imports: bench.imports, assets: directoryOver(() => index) });
-    const submit = api.desk.submit.bind(api.desk);
-    api.desk.submit = async (request) => {
+    const submit = api.clientJobs.submit.bind(api.clientJobs);
+    api.clientJobs.submit = async (request) => {
       const job = await submit(request);
       const key = request.idempotency?.key;
       const isKnown = key !== undefined && knownKeys.has(key);
@@ -68,7 +68,7 @@ describe('the upload of a report', () => {
     await bench.close();
   });
   beforeEach(async () => {
-    api.desk.submitted.length = 0;
+    api.clientJobs.submitted.length = 0;
     knownKeys.clear();
     await bench.knex('imports').delete();
   });
@@ -99,7 +99,7 @@ describe('the upload of a report', () => {
   };
 
   function submission() {
-    const [request] = api.desk.submitted;
+    const [request] = api.clientJobs.submitted;
     return request!.submission as unknown as { importId: string; isDryRun: boolean; portfolioId: string };
   }
 
@@ -181,7 +181,7 @@ describe('the upload of a report', () => {
         const { status, json } = await send();
         expect(status, JSON.stringify(json)).to.equal(503);
         expect(json.error.code).to.equal('database_unavailable');
-        expect(api.desk.submitted).to.deep.equal([]);
+        expect(api.clientJobs.submitted).to.deep.equal([]);
         expect(await left()).to.equal(0);
       });
     }
@@ -257,7 +257,7 @@ describe('the upload of a report', () => {
       expect(status).to.equal(422);
       const found = json.error.fields?.find((each) => each.field === field);
       expect(found?.message, JSON.stringify(json)).to.include(message);
-      expect(api.desk.submitted).to.deep.equal([]);
+      expect(api.clientJobs.submitted).to.deep.equal([]);
       expect(await left()).to.equal(0);
     });
   }
@@ -296,12 +296,12 @@ describe('the upload of a report', () => {
     const kept = await left();
     expect(kept).to.equal(2);
     await post(form(kraken), key);
-    const [first, second] = api.desk.submitted;
+    const [first, second] = api.clientJobs.submitted;
     expect(second!.idempotency).to.deep.equal(first!.idempotency);
     await waitFor(async () => (await left()) === kept, { what: 'the end of the second upload' });
     expect(await bench.imports.find(importId, portfolio.id)).to.include({ settledAt: null });
     await post(form(`${kraken}\n`), key);
-    expect(api.desk.submitted[2]!.idempotency!.bodyHash).to.not.equal(first!.idempotency!.bodyHash);
+    expect(api.clientJobs.submitted[2]!.idempotency!.bodyHash).to.not.equal(first!.idempotency!.bodyHash);
   });
 
   describe('that is too large', () => {
@@ -372,7 +372,7 @@ describe('the upload of a report', () => {
       await waitFor(async () => (await left()) > 1, { what: 'the first pieces' });
       socket.destroy();
       await waitFor(async () => (await left()) === 0, { what: 'the end of what had come' });
-      expect(api.desk.submitted).to.deep.equal([]);
+      expect(api.clientJobs.submitted).to.deep.equal([]);
     });
   });
 

@@ -47,7 +47,7 @@ describe('jobs on portfolios', () => {
 
   beforeEach(async () => {
     api = await startApi({ authenticator: keysByScopes() });
-    api.desk.job = figures;
+    api.clientJobs.job = figures;
   });
   afterEach(() => api.close(0));
 
@@ -74,7 +74,7 @@ describe('jobs on portfolios', () => {
   it('are nothing to a key that may not read portfolios, and another job is', async () => {
     expect(await statuses('key+jobs:write')).to.deep.equal([404, 404, 404]);
     expect(await listed('key+jobs:write')).to.deep.equal([]);
-    api.desk.job = jobRecord();
+    api.clientJobs.job = jobRecord();
     expect(await statuses('key+jobs:write')).to.deep.equal([200, 200, 200]);
     expect(await listed('key+jobs:write')).to.deep.equal([jobId]);
   });
@@ -84,7 +84,7 @@ describe('jobs on portfolios', () => {
     expect(await statuses('key+portfolio:read+jobs:write')).to.deep.equal([200, 200, 403]);
     expect(await statuses('key+portfolio:read+portfolio:write')).to.deep.equal([200, 200, 200]);
     expect(await listed('key+portfolio:read')).to.deep.equal([jobId]);
-    api.desk.job = jobRecord();
+    api.clientJobs.job = jobRecord();
     expect(await statuses('key+portfolio:read+portfolio:write')).to.deep.equal([404, 404, 404]);
     expect(await listed('key+portfolio:read')).to.deep.equal([]);
   });
@@ -97,13 +97,13 @@ describe('jobs on portfolios', () => {
   });
 
   it('of others are ended by admins, who learn how they went and nothing of what came of them', async () => {
-    api.desk.job = { ...figures, userId: 'somebody else' };
+    api.clientJobs.job = { ...figures, userId: 'somebody else' };
     const seen = await (await ask('GET', self, api.adminToken)).text();
     expect(JSON.parse(seen)).to.have.property('data').that.includes({ state: 'completed', result: null });
     expect(seen).to.include('"progress"').and.not.include('twr');
     expect((await ask('GET', events, api.adminToken)).status).to.equal(404);
     const error = { code: 'header_not_valid', message: 'My salary is named twice' };
-    api.desk.job = { ...api.desk.job, state: 'failed', resultJson: null, error };
+    api.clientJobs.job = { ...api.clientJobs.job, state: 'failed', resultJson: null, error };
     for (const method of ['GET', 'DELETE']) {
       const response = await ask(method, self, api.adminToken);
       expect(response.status).to.equal(200);
@@ -111,7 +111,7 @@ describe('jobs on portfolios', () => {
         .to.include('header_not_valid')
         .and.not.include('salary');
     }
-    api.desk.job = { ...figures, userId: jobRecord().userId };
+    api.clientJobs.job = { ...figures, userId: jobRecord().userId };
     expect(await (await ask('GET', self, api.adminToken)).text()).to.include('twr');
   });
 

@@ -50,7 +50,7 @@ describe('performance over HTTP', () => {
   afterEach(() => api.close(0));
 
   it('submits what was not computed yet, waits for it as reads do, and answers the figures', async () => {
-    api.desk.ended = completed;
+    api.clientJobs.ended = completed;
     const answer = await api.call('GET', `${path}?range=90d&risk_free_rate=0.02`);
     expect(answer.status).to.equal(200);
     expect(await answer.json()).to.deep.equal({
@@ -58,8 +58,8 @@ describe('performance over HTTP', () => {
       message: 'Performance',
       data: { twr: { value: 0.25, reason: null } },
     });
-    expect(api.desk.waits).to.deep.equal([50]);
-    const [{ name, submission, total }] = api.desk.submitted as [(typeof api.desk.submitted)[0]];
+    expect(api.clientJobs.waits).to.deep.equal([50]);
+    const [{ name, submission, total }] = api.clientJobs.submitted as [(typeof api.clientJobs.submitted)[0]];
     expect({ name, total }).to.deep.equal({ name: 'performance.compute', total: 4 });
     expect(submission).to.deep.equal({
       portfolioId: id,
@@ -73,7 +73,7 @@ describe('performance over HTTP', () => {
   });
 
   it('answers what was computed a moment ago without another job, with an entity tag', async () => {
-    api.desk.same = completed;
+    api.clientJobs.same = completed;
     const answer = await api.call('GET', path);
     expect(answer.status).to.equal(200);
     expect(answer.headers.get('cache-control')).to.equal('private, no-cache');
@@ -81,42 +81,45 @@ describe('performance over HTTP', () => {
     const again = await api.call('GET', path, { headers: { 'if-none-match': tag } });
     expect(again.status).to.equal(304);
     expect(await again.text()).to.equal('');
-    api.desk.same = { ...completed, resultJson: '{"twr":{"value":0.26,"reason":null}}' };
+    api.clientJobs.same = { ...completed, resultJson: '{"twr":{"value":0.26,"reason":null}}' };
     expect((await api.call('GET', path, { headers: { 'if-none-match': tag } })).status).to.equal(200);
-    expect(api.desk.submitted).to.deep.equal([]);
-    expect(api.desk.waits).to.deep.equal([]);
+    expect(api.clientJobs.submitted).to.deep.equal([]);
+    expect(api.clientJobs.waits).to.deep.equal([]);
   });
 
   it('waits for the job that computes it already, however often it is asked', async () => {
-    api.desk.same = jobRecord({ name: 'performance.compute', state: 'running' });
+    api.clientJobs.same = jobRecord({ name: 'performance.compute', state: 'running' });
     for (let count = 0; count < 3; count++) {
       const answer = await api.call('GET', path);
       expect(answer.status).to.equal(202);
-      expect(answer.headers.get('location')).to.equal(`/api/v1/jobs/${api.desk.same.id}`);
+      expect(answer.headers.get('location')).to.equal(`/api/v1/jobs/${api.clientJobs.same.id}`);
       expect(answer.headers.get('retry-after')).to.equal('7');
       expect(answer.headers.get('etag')).to.equal(null);
     }
-    expect(api.desk.submitted).to.deep.equal([]);
+    expect(api.clientJobs.submitted).to.deep.equal([]);
   });
 
   it('does not wait for a client that wants an answer at once, and waits longer for one that would', async () => {
     const async = await api.call('GET', path, { headers: { prefer: 'handling=lenient, respond-async' } });
     expect([async.status, async.headers.get('preference-applied')]).to.deep.equal([202, 'respond-async']);
-    expect(api.desk.waits).to.deep.equal([]);
+    expect(api.clientJobs.waits).to.deep.equal([]);
     const long = await api.call('GET', path, { headers: { prefer: 'respond-async, wait=9' } });
     expect([long.status, long.headers.get('preference-applied')]).to.deep.equal([202, 'wait=9']);
-    expect(api.desk.waits).to.deep.equal([9_000]);
+    expect(api.clientJobs.waits).to.deep.equal([9_000]);
   });
 
   it('tells why there are no figures', async () => {
-    api.desk.ended = jobRecord({ state: 'failed', error: { code: 'range_too_large', message: 'too much' } });
+    api.clientJobs.ended = jobRecord({
+      state: 'failed',
+      error: { code: 'range_too_large', message: 'too much' },
+    });
     const failed = await api.call('GET', path);
     expect(failed.status).to.equal(502);
-    api.desk.ended = { ...api.desk.ended, errorStatus: 422 };
+    api.clientJobs.ended = { ...api.clientJobs.ended, errorStatus: 422 };
     const refused = await api.call('GET', path);
     expect(refused.status).to.equal(422);
     expect(await refused.text()).to.include('range_too_large');
-    api.desk.ended = jobRecord({ state: 'cancelled' });
+    api.clientJobs.ended = jobRecord({ state: 'cancelled' });
     expect((await api.call('GET', path)).status).to.equal(409);
   });
 
@@ -124,20 +127,20 @@ describe('performance over HTTP', () => {
     const body = '{"range":"ytd","benchmark":"BITCOIN ","risk_free_rate":-0}';
     const answer = await api.call('POST', path, { body });
     expect(answer.status).to.equal(202);
-    expect(answer.headers.get('location')).to.equal(`/api/v1/jobs/${api.desk.job.id}`);
-    expect(api.desk.submitted[0]!.submission).to.include({ range: 'ytd', benchmark: 'bitcoin' });
-    const { riskFreeRate } = api.desk.submitted[0]!.submission as unknown as { riskFreeRate: number };
+    expect(answer.headers.get('location')).to.equal(`/api/v1/jobs/${api.clientJobs.job.id}`);
+    expect(api.clientJobs.submitted[0]!.submission).to.include({ range: 'ytd', benchmark: 'bitcoin' });
+    const { riskFreeRate } = api.clientJobs.submitted[0]!.submission as unknown as { riskFreeRate: number };
     expect(Object.is(riskFreeRate, 0)).to.equal(true);
-    api.desk.ended = completed;
+    api.clientJobs.ended = completed;
     const waited = await api.call('POST', path, { body: { timeout: 3 } });
     expect(waited.status).to.equal(200);
-    expect(api.desk.waits).to.deep.equal([3_000]);
-    expect(api.desk.submitted[1]!.submission).to.include({ range: 'max', riskFreeRate: 0 });
+    expect(api.clientJobs.waits).to.deep.equal([3_000]);
+    expect(api.clientJobs.submitted[1]!.submission).to.include({ range: 'max', riskFreeRate: 0 });
   });
 
   it('keeps idempotency keys of different portfolios apart', async () => {
     await api.call('POST', path, { body: {}, headers: { 'idempotency-key': 'k' } });
-    expect(api.desk.submitted[0]!.idempotency?.route).to.equal(`POST /portfolios/${id}/performance`);
+    expect(api.clientJobs.submitted[0]!.idempotency?.route).to.equal(`POST /portfolios/${id}/performance`);
   });
 
   const refused: [query: string, field: string][] = [
@@ -168,7 +171,7 @@ describe('performance over HTTP', () => {
       const answer = await api.call('GET', `${path}?${query}`);
       expect(answer.status).to.equal(422);
       expect(await answer.text()).to.include(`"field":"${field}"`);
-      expect(api.desk.submitted).to.deep.equal([]);
+      expect(api.clientJobs.submitted).to.deep.equal([]);
     });
   }
 
@@ -186,7 +189,7 @@ describe('performance over HTTP', () => {
   ]) {
     it(`refuses the body ${JSON.stringify(body)}`, async () => {
       expect((await api.call('POST', path, { body })).status).to.equal(422);
-      expect(api.desk.submitted).to.deep.equal([]);
+      expect(api.clientJobs.submitted).to.deep.equal([]);
     });
   }
 

@@ -14,7 +14,7 @@ describe('portfolios under attack', () => {
     joe = await newPerson(api, 'joe');
     alerts = fakeAlerts();
     // The routes hold the port of the stand-in: it is that which gets to do the work.
-    Object.assign(api.deps.alerts, alerts.desk);
+    Object.assign(api.deps.alerts, alerts.operations);
   });
   after(() => api.end());
 

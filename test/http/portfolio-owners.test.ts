@@ -12,7 +12,7 @@ import { directoryOver } from '../../src/features/assets/asset-directory.ts';
 import { createAssetIndex } from '../../src/features/assets/asset-index.ts';
 import { silentLogger } from '../../src/platform/observability/logger.ts';
 import { createBooksWatch } from '../../src/features/portfolios/books-watch.ts';
-import { createValuationDesk } from '../../src/features/portfolios/valuation/valuation-service.ts';
+import { createValuations } from '../../src/features/portfolios/valuation/valuation-service.ts';
 import { openImports, type ImportBench } from '../support/import-run.ts';
 import { as, type Answer } from './support/attack.ts';
 import { startApi, type TestApi } from './support/ports.ts';
@@ -63,17 +63,17 @@ describe('a portfolio', () => {
     bench = await openImports();
     const { knex } = bench;
     const assets = directoryOver(() => createAssetIndex([]));
-    const desks = realPortfolios({ config: { PORTFOLIO_TRANSACTION_LIMIT: 100 }, knex, assets });
-    const valuations = createValuationDesk({
+    const services = realPortfolios({ config: { PORTFOLIO_TRANSACTION_LIMIT: 100 }, knex, assets });
+    const valuations = createValuations({
       portfolios: createBookReading(knex),
-      reader: desks.books,
+      reader: services.books,
       quotes: () => Promise.resolve(new Map()),
       watch: watched,
       quotesWaitMs: 50,
       booksWaitMs: 5_000,
     });
     api = await startApi({
-      ...desks,
+      ...services,
       valuations,
       valueHistories: {
         daily: () => Promise.reject(new Error('the history of this portfolio was read')),
@@ -145,7 +145,7 @@ describe('a portfolio', () => {
         const told = `${route.method} ${route.path}: ${text}`;
         expect([status, body?.error?.code], told).to.deep.equal([404, 'portfolio_not_found']);
       }
-      expect(api.desk.submitted, 'jobs').to.deep.equal([]);
+      expect(api.clientJobs.submitted, 'jobs').to.deep.equal([]);
       expect(api.streams.opened, 'streams').to.deep.equal([]);
     });
   }

@@ -210,14 +210,14 @@ describe('positions over HTTP', () => {
     const accepted = await rebuild({});
     expect(accepted.status).to.equal(202);
     expect(accepted.headers.get('location')).to.match(/^\/api\/v1\/jobs\//);
-    const [submitted] = api.desk.submitted.slice(-1);
+    const [submitted] = api.clientJobs.submitted.slice(-1);
     expect(submitted).to.deep.include({
       name: 'books.rebuild',
       userId: joe.id,
       submission: { portfolioId: path.split('/').at(-1), currency: 'usd', method: 'fifo' },
     });
     const ended: JobRecord = jobRecord({ state: 'completed', resultJson: '{"identical":true}' });
-    api.desk.ended = ended;
+    api.clientJobs.ended = ended;
     const waited = await rebuild({ timeout: 5 });
     expect([waited.status, waited.body.data]).to.deep.equal([200, { identical: true }]);
     expect((await rebuild({ method: 'lifo' })).status).to.equal(422);

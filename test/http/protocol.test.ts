@@ -83,7 +83,7 @@ describe('the protocol', () => {
       '{"field":"holdings[0].quantity","message":"has more digits than a JSON number can hold; send it as a string"}',
     );
     expect((await post('"12345678901234567.123456789"')).status).to.equal(202);
-    const submission = api.desk.submitted.map((each) => each.submission);
+    const submission = api.clientJobs.submitted.map((each) => each.submission);
     expect(submission).to.deep.equal([
       { currency: 'usd', holdings: [{ asset: 'bitcoin', quantity: '12345678901234567.123456789' }] },
     ]);

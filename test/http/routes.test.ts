@@ -41,13 +41,13 @@ describe('routes', () => {
         eta_seconds: 7,
       });
       expect(data.links).to.deep.equal({ self, events: `${self}/events` });
-      expect(api.desk.submitted[0]).to.deep.include({
+      expect(api.clientJobs.submitted[0]).to.deep.include({
         name: 'bulk.fetch',
         submission: { currency: 'eur', assets: ['eth', 'bitcoin'] },
         total: 2,
         idempotency: undefined,
       });
-      expect(api.desk.waits).to.deep.equal([]);
+      expect(api.clientJobs.waits).to.deep.equal([]);
     });
 
     it('keeps every digit of a quantity and counts distinct coins', async () => {
@@ -57,7 +57,7 @@ describe('routes', () => {
         quantity,
       }));
       await api.call('POST', '/api/v1/crypto/portfolio', { body: { holdings } });
-      const { name, submission, total } = api.desk.submitted[0]!;
+      const { name, submission, total } = api.clientJobs.submitted[0]!;
       expect({ name, total }).to.deep.equal({ name: 'portfolio.fetch', total: 3 });
       const sent = (submission as Submission<'portfolio.fetch'>).holdings.map(({ quantity }) => quantity);
       expect(sent).to.deep.equal(['0.123456789012345678', '0', '0.0000001', '7.5']);
@@ -77,14 +77,14 @@ describe('routes', () => {
       it(`waits as ${what} says, and falls back to 202`, async () => {
         const response = await api.call('POST', bulk, { body: { coins: ['a'], ...more }, headers });
         expect(response.status).to.equal(202);
-        expect(api.desk.waits).to.deep.equal(expected);
+        expect(api.clientJobs.waits).to.deep.equal(expected);
         expect(response.headers.get('preference-applied')).to.equal(applied);
         expect(response.headers.get('vary')).to.equal('Prefer');
       });
     }
 
     it('answers the waiting with the result itself, as the text it is stored as', async () => {
-      api.desk.ended = jobRecord({
+      api.clientJobs.ended = jobRecord({
         state: 'completed',
         resultJson: '{"portfolio":[],"fetch_time": "0.12s"}',
       });
@@ -96,14 +96,14 @@ describe('routes', () => {
     });
 
     it('tells the waiting when the job failed or was cancelled, and where it is', async () => {
-      api.desk.ended = jobRecord({
+      api.clientJobs.ended = jobRecord({
         state: 'failed',
         error: { code: 'upstream_broken', message: 'It broke' },
       });
       const failed = await api.call('POST', bulk, { body: { coins: ['a'], timeout: 5 } });
       expect([failed.status, (await read(failed)).error.code]).to.deep.equal([502, 'upstream_broken']);
       expect(failed.headers.get('location')).to.equal(self);
-      api.desk.ended = jobRecord({ state: 'cancelled' });
+      api.clientJobs.ended = jobRecord({ state: 'cancelled' });
       const cancelled = await api.call('POST', bulk, { body: { coins: ['a'], timeout: 5 } });
       expect([cancelled.status, (await read(cancelled)).error.code]).to.deep.equal([409, 'job_cancelled']);
     });
@@ -114,7 +114,7 @@ describe('routes', () => {
       await api.call('POST', bulk, { headers, body: '{ "currency": "usd", "coins": [" A "] }' });
       await api.call('POST', bulk, { headers, body: { coins: ['a'], timeout: 5 } });
       await api.call('POST', bulk, { headers, body: { coins: ['b'] } });
-      const [first, same, patient, other] = api.desk.submitted.map(({ idempotency }) => idempotency!);
+      const [first, same, patient, other] = api.clientJobs.submitted.map(({ idempotency }) => idempotency!);
       expect(first).to.deep.include({ key: 'k-1', route: 'POST /crypto/bulk' });
       expect([same, patient]).to.deep.equal([first, first]);
       expect(other!.bodyHash).to.not.equal(first!.bodyHash);
@@ -143,7 +143,11 @@ describe('routes', () => {
     });
 
     it('splices the result in and asks nobody to come back once it has ended', async () => {
-      api.desk.job = jobRecord({ state: 'completed', version: 4, resultJson: '{"total_value":"1.50"}' });
+      api.clientJobs.job = jobRecord({
+        state: 'completed',
+        version: 4,
+        resultJson: '{"total_value":"1.50"}',
+      });
       const response = await api.call('GET', self);
       const { data } = await read(response);
       expect(data).to.deep.include({
@@ -159,7 +163,7 @@ describe('routes', () => {
         expect((await api.call('GET', `/api/v1/jobs/${id}`)).status).to.equal(404);
         expect((await api.call('GET', `/api/v1/jobs/${id}/events`)).status).to.equal(404);
       }
-      api.desk.job = jobRecord({ userId: 'somebody else' });
+      api.clientJobs.job = jobRecord({ userId: 'somebody else' });
       expect((await api.call('GET', self)).status).to.equal(404);
       expect(
         (await api.call('GET', self, { headers: { authorization: `Bearer ${api.adminToken}` } })).status,
@@ -294,7 +298,7 @@ describe('routes', () => {
     });
 
     it('tells a client nothing of a fault but the request id', async () => {
-      api.desk.get = () => Promise.reject(new Error('select secret from users'));
+      api.clientJobs.get = () => Promise.reject(new Error('select secret from users'));
       const response = await api.call('GET', self);
       const problem = await read(response);
       expect([response.status, problem.error.code]).to.deep.equal([500, 'internal_error']);
@@ -383,7 +387,7 @@ describe('routes', () => {
       half.on('socket', (socket) => socket.once('connect', () => setImmediate(() => half.destroy())));
       await closed;
       expect((await api.call('GET', '/health/live')).status).to.equal(200);
-      expect(api.desk.submitted).to.deep.equal([]);
+      expect(api.clientJobs.submitted).to.deep.equal([]);
     });
   });
 });

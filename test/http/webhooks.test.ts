@@ -188,15 +188,15 @@ describe('the routes of webhooks', () => {
     const submit = (callback: string) =>
       call('POST', '/api/v1/crypto/bulk', { body: { coins: ['bitcoin'], callback_url: callback } });
     expect((await submit('https://Hooks.example.com/job?x=1')).status).to.equal(202);
-    expect(api.desk.submitted.at(-1)).to.include({ callbackUrl: 'https://hooks.example.com/job?x=1' });
-    expect(JSON.stringify(api.desk.submitted.at(-1)?.submission)).to.not.include('hooks.example.com');
-    const before = api.desk.submitted.length;
+    expect(api.clientJobs.submitted.at(-1)).to.include({ callbackUrl: 'https://hooks.example.com/job?x=1' });
+    expect(JSON.stringify(api.clientJobs.submitted.at(-1)?.submission)).to.not.include('hooks.example.com');
+    const before = api.clientJobs.submitted.length;
     for (const bad of ['https://192.168.0.1/', 'ftp://example.com/', 'https://u:p@example.com/', '']) {
       const refused = await submit(bad);
       expect(refused.status, bad).to.equal(422);
       expect(refused.error.fields[0].field).to.equal('callback_url');
     }
-    expect(api.desk.submitted).to.have.length(before);
+    expect(api.clientJobs.submitted).to.have.length(before);
   });
 
   it('make a callback part of what an idempotency key stands for', async () => {
@@ -206,7 +206,7 @@ describe('the routes of webhooks', () => {
         body: { coins: ['bitcoin'], ...(callback === undefined ? {} : { callback_url: callback }) },
         headers: { authorization: `Bearer ${token}`, 'idempotency-key': 'k' },
       });
-      hashes.push(api.desk.submitted.at(-1)?.idempotency?.bodyHash);
+      hashes.push(api.clientJobs.submitted.at(-1)?.idempotency?.bodyHash);
     }
     expect(new Set(hashes)).to.have.property('size', 3);
   });

@@ -368,7 +368,7 @@ describe('a WebSocket', () => {
         body,
       );
       expect(answer).to.match(/^HTTP\/1\.1 202 /);
-      expect(api.deps.jobDesk).to.have.property('submitted').with.length(1);
+      expect(api.deps.clientJobs).to.have.property('submitted').with.length(1);
     });
   });
 });

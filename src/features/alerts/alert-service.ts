@@ -81,7 +81,7 @@ export function createAlertService(
     keptSeconds: firingsKeptSeconds,
   });
   shutdown.add('queues', 'streams of alerts', () => streams.close());
-  const desk = createAlertDesk({
+  const operations = createAlertOperations({
     alerts: createAlertQueries(knex),
     firings,
     news,
@@ -99,16 +99,16 @@ export function createAlertService(
     },
     checkUrl: (url, field) => webhooks.targets.checked(url, field),
   });
-  return { ...desk, /** Streams of firings. */ streams };
+  return { ...operations, /** Streams of firings. */ streams };
 }
 
-export type AlertDesk = ReturnType<typeof createAlertDesk>;
+export type AlertOperations = ReturnType<typeof createAlertOperations>;
 
 /**
  * The operations with which handlers find, create and change alerts. All methods throw {@link UnavailableError} when Postgres
  * does not answer.
  */
-export function createAlertDesk(deps: {
+export function createAlertOperations(deps: {
   readonly alerts: AlertQueries;
   readonly firings: Pick<FiringQueries, 'page'>;
   readonly news: Pick<AlertNews, 'changed'>;

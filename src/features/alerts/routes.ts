@@ -1,4 +1,4 @@
-import type { AlertAsked, AlertChanging, AlertDesk } from './alert-service.ts';
+import type { AlertAsked, AlertChanging, AlertOperations } from './alert-service.ts';
 import type { AlertStreams } from './alert-streams.ts';
 import type { Principal } from '../../domain/principal.ts';
 import {
@@ -113,8 +113,10 @@ const newAlertBody = (assets: AssetIdReader) =>
         ctx.addIssue({ code: 'custom', path: [field], message });
       const isValue = body.kind === 'portfolio_value';
       if (isValue && body.portfolio_id === undefined) problem('portfolio_id', 'is required');
-      if (isValue && body.coin !== undefined) problem('coin', 'is not allowed for alerts of kind portfolio_value');
-      if (isValue && body.currency !== undefined) problem('currency', 'is not allowed: the currency of the portfolio is used');
+      if (isValue && body.coin !== undefined)
+        problem('coin', 'is not allowed for alerts of kind portfolio_value');
+      if (isValue && body.currency !== undefined)
+        problem('currency', 'is not allowed: the currency of the portfolio is used');
       if (!isValue && body.coin === undefined) problem('coin', 'is required');
       if (!isValue && body.portfolio_id !== undefined)
         problem('portfolio_id', 'is only for alerts of kind portfolio_value');
@@ -176,7 +178,7 @@ function alertIdOf({ id }: z.output<typeof alertPath>): string {
 
 interface AlertDeps {
   readonly assets: AssetIdReader;
-  readonly alerts: AlertDesk & { readonly streams: Pick<AlertStreams, 'open'> };
+  readonly alerts: AlertOperations & { readonly streams: Pick<AlertStreams, 'open'> };
   readonly realtime: Pick<Realtime, 'takeOver'>;
   readonly access: Pick<AccountService, 'allowances'>;
 }

@@ -48,10 +48,10 @@ export function namesSeenBy(viewer: Principal): readonly ClientJobName[] | undef
  */
 export async function jobSeenBy(
   viewer: Principal,
-  desk: { readonly get: ByViewer },
+  clientJobs: { readonly get: ByViewer },
   id: string,
 ): Promise<JobRecord> {
-  const job = await desk.get(id, viewer);
+  const job = await clientJobs.get(id, viewer);
   if (!maySee(viewer, job.name)) throw noSuchJob();
   return mayKnowAll(viewer, job) ? job : concealed(job);
 }
@@ -62,10 +62,10 @@ export async function jobSeenBy(
  */
 export async function jobFollowedBy(
   viewer: Principal,
-  desk: { readonly get: ByViewer },
+  clientJobs: { readonly get: ByViewer },
   id: string,
 ): Promise<JobRecord> {
-  const job = await jobSeenBy(viewer, desk, id);
+  const job = await jobSeenBy(viewer, clientJobs, id);
   if (!mayKnowAll(viewer, job)) throw noSuchJob();
   return job;
 }
@@ -78,14 +78,14 @@ export async function jobFollowedBy(
  */
 export async function cancelFor(
   viewer: Principal,
-  desk: { readonly get: ByViewer; readonly cancel: ByViewer },
+  clientJobs: { readonly get: ByViewer; readonly cancel: ByViewer },
   id: string,
 ): Promise<JobRecord> {
-  const { name } = await desk.get(id, viewer);
+  const { name } = await clientJobs.get(id, viewer);
   const scope: Scope = isPortfolioJob(name) ? 'portfolio:write' : onRequests;
   if (!has(viewer, scope) && !maySee(viewer, name)) throw noSuchJob();
   allowed(viewer, { access: 'user', scope });
-  const job = await desk.cancel(id, viewer);
+  const job = await clientJobs.cancel(id, viewer);
   return mayKnowAll(viewer, job) ? job : concealed(job);
 }
 

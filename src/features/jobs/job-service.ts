@@ -65,7 +65,7 @@ export interface SubmitRequest<N extends ClientJobName = ClientJobName> {
 }
 
 /** The operations with which handlers submit, read and cancel client jobs. Accepted means: the row is committed in Postgres. */
-export interface JobDesk {
+export interface ClientJobs {
   /**
    * Stores the job and adds it to its queue. Once stored, it will end, whether or not the add reached Redis. With a known
    * idempotency key and the same body, the existing job is returned.
@@ -150,7 +150,7 @@ export function createJobService(
   const draining = new AbortController();
   shutdown.add('announce', 'waiting clients', () => draining.abort());
 
-  const desk = createJobDesk({
+  const clientJobs = createClientJobs({
     draining: draining.signal,
     jobs,
     queues,
@@ -191,12 +191,12 @@ export function createJobService(
     findEnded: (ids) => jobs.findEnded(ids),
     async findJob(viewer, id) {
       allowed(viewer, { access: 'user', scope: seeJobs });
-      return await jobFollowedBy(viewer, desk, id);
+      return await jobFollowedBy(viewer, clientJobs, id);
     },
   });
   shutdown.add('accept', 'rows of followed jobs', () => streams.close());
   return {
-    desk,
+    clientJobs,
     /** Streams of job events. */
     streams,
     /** Number of jobs by their state. @throws {UnavailableError} Postgres does not answer. */
@@ -215,7 +215,7 @@ export function workKeyOf<N extends ClientJobName>(name: N, submission: Submissi
  * The order of a submission makes it safe: first the row is committed, then the job is added. After the commit the response is
  * 202; if the add fails, or Redis forgets it, the reconciler adds it again from the row.
  */
-interface JobDeskDeps {
+interface ClientJobsDeps {
   readonly jobs: JobQueries;
   readonly queues: Queues;
   readonly clock: Clock;
@@ -251,20 +251,20 @@ const lookAtRowMs = 1_000;
 const forecastAgeMs = 250;
 const maxForecasts = 100;
 
-/** Builds the {@link JobDesk} over Postgres and the queues. */
-export function createJobDesk(deps: JobDeskDeps): JobDesk {
-  return new PostgresJobDesk(deps);
+/** Builds the {@link ClientJobs} over Postgres and the queues. */
+export function createClientJobs(deps: ClientJobsDeps): ClientJobs {
+  return new PostgresClientJobs(deps);
 }
 
-class PostgresJobDesk implements JobDesk {
-  readonly #deps: JobDeskDeps;
+class PostgresClientJobs implements ClientJobs {
+  readonly #deps: ClientJobsDeps;
   readonly #userBacklog: ReturnType<typeof createUserBacklog>;
   readonly #portfolioBacklog: ReturnType<typeof createPortfolioBacklog>;
   #backlog = 0;
   #backlogReadAt = 0;
   readonly #forecasts = new Map<string, { askedAt: number; answer: Promise<number | null> }>();
 
-  constructor(deps: JobDeskDeps) {
+  constructor(deps: ClientJobsDeps) {
     this.#deps = deps;
     const { jobs, clock, backlogPerUser: limit, portfolioJobsPerUser } = deps;
     this.#userBacklog = createUserBacklog({ count: (userId) => jobs.countOpenOfUser(userId), clock, limit });
@@ -335,7 +335,7 @@ class PostgresJobDesk implements JobDesk {
     return job;
   }
 
-  async list({ page, ...asked }: Parameters<JobDesk['list']>[0]) {
+  async list({ page, ...asked }: Parameters<ClientJobs['list']>[0]) {
     return await orUnavailable(this.#deps.jobs.list({ ...asked, offset: (page - 1) * asked.limit }));
   }
 

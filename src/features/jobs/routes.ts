@@ -1,7 +1,7 @@
 import { isFinal, jobStates } from '../../domain/job.ts';
 import { jobJson, presentJob } from '../../domain/job-text.ts';
 import { cancelFor, cancelJobs, jobFollowedBy, jobSeenBy, namesSeenBy, seeJobs } from './job-rights.ts';
-import type { JobDesk, JobService } from './job-service.ts';
+import type { ClientJobs, JobService } from './job-service.ts';
 import { matchesTag } from '../../platform/http/if-match.ts';
 import type { Realtime } from '../../platform/realtime/realtime.ts';
 import { answer, answerJson, envelopeOf } from '../../platform/http/envelope.ts';
@@ -34,7 +34,7 @@ function jobIdOf({ id }: z.output<typeof jobPath>): string {
 }
 
 interface JobDeps {
-  readonly jobs: { readonly desk: JobDesk; readonly streams: Pick<JobService['streams'], 'open'> };
+  readonly jobs: { readonly clientJobs: ClientJobs; readonly streams: Pick<JobService['streams'], 'open'> };
   readonly realtime: Pick<Realtime, 'takeOver'>;
 }
 
@@ -49,7 +49,7 @@ export function jobRoutes(deps: JobDeps): Route[] {
   return [list(deps), poll(deps), cancel(deps), follow(deps)];
 }
 
-function list({ jobs: { desk } }: JobDeps): Route {
+function list({ jobs: { clientJobs } }: JobDeps): Route {
   return route({
     method: 'GET',
     path: '/api/v1/jobs',
@@ -63,14 +63,14 @@ function list({ jobs: { desk } }: JobDeps): Route {
     handler: async (ctx, { query: { page, limit, state }, viewer }) => {
       const { userId } = viewer;
       const names = namesSeenBy(viewer);
-      const { jobs, total } = await desk.list({ userId, page, limit, state, names });
+      const { jobs, total } = await clientJobs.list({ userId, page, limit, state, names });
       const data = pageOf(jobs.map(presentJob), { total, page, limit });
       answer(ctx, { message: 'Jobs', data });
     },
   });
 }
 
-function poll({ jobs: { desk } }: JobDeps): Route {
+function poll({ jobs: { clientJobs } }: JobDeps): Route {
   return route({
     method: 'GET',
     path: '/api/v1/jobs/:id',
@@ -87,8 +87,8 @@ function poll({ jobs: { desk } }: JobDeps): Route {
       503: unavailable,
     },
     handler: async (ctx, { params, viewer }) => {
-      const job = await jobSeenBy(viewer, desk, jobIdOf(params));
-      const etaSeconds = isFinal(job.state) ? null : await desk.etaSeconds(job);
+      const job = await jobSeenBy(viewer, clientJobs, jobIdOf(params));
+      const etaSeconds = isFinal(job.state) ? null : await clientJobs.etaSeconds(job);
       const retryAfter = pollAfterSeconds(job, etaSeconds);
       const jobTag = `"${job.version}"`;
       ctx.set('ETag', jobTag);
@@ -100,7 +100,7 @@ function poll({ jobs: { desk } }: JobDeps): Route {
   });
 }
 
-function cancel({ jobs: { desk } }: JobDeps): Route {
+function cancel({ jobs: { clientJobs } }: JobDeps): Route {
   return route({
     method: 'DELETE',
     path: '/api/v1/jobs/:id',
@@ -112,14 +112,14 @@ function cancel({ jobs: { desk } }: JobDeps): Route {
     params: jobPath,
     answers: { 200: 'The job after the request', 404: missing, 503: unavailable },
     handler: async (ctx, { params, viewer }) => {
-      const job = await cancelFor(viewer, desk, jobIdOf(params));
+      const job = await cancelFor(viewer, clientJobs, jobIdOf(params));
       const message = job.state === 'cancelled' ? 'Job cancelled' : 'The job had already ended';
       answer(ctx, { message, data: presentJob(job) });
     },
   });
 }
 
-function follow({ jobs: { desk, streams }, realtime }: JobDeps): Route {
+function follow({ jobs: { clientJobs, streams }, realtime }: JobDeps): Route {
   return route({
     method: 'GET',
     path: '/api/v1/jobs/:id/events',
@@ -138,7 +138,7 @@ function follow({ jobs: { desk, streams }, realtime }: JobDeps): Route {
     },
     produces: 'text/event-stream',
     handler: async (ctx, { params, viewer }) => {
-      const job = await jobFollowedBy(viewer, desk, jobIdOf(params));
+      const job = await jobFollowedBy(viewer, clientJobs, jobIdOf(params));
       if (ctx.method === 'HEAD') {
         ctx.status = 200;
         ctx.set('Content-Type', 'text/event-stream');

@@ -8,7 +8,7 @@ import type { ClientJobName } from '../../../jobs/registry.ts';
 import { isFinal, type JobRecord } from '../../domain/job.ts';
 import { jobJson, jobLinks, resultJsonOf } from '../../domain/job-text.ts';
 import { AppError, ConflictError } from '../../domain/errors.ts';
-import type { JobDesk, JobService, SubmitRequest } from './job-service.ts';
+import type { ClientJobs, JobService, SubmitRequest } from './job-service.ts';
 import type { ApiContext } from '../../platform/http/context.ts';
 import type { Metrics } from '../../platform/observability/metrics-registry.ts';
 import type { WebhookService } from '../webhooks/webhook-service.ts';
@@ -27,7 +27,7 @@ export const timeout = z
 
 /** What submitting needs of the API. */
 export interface SubmitDeps {
-  readonly jobs: Pick<JobService, 'desk'>;
+  readonly jobs: Pick<JobService, 'clientJobs'>;
   readonly metrics: Pick<Metrics, 'jobSubmitted'>;
   readonly webhooks: { readonly targets: Pick<WebhookService['targets'], 'checked'> };
 }
@@ -55,7 +55,7 @@ export const submissionDescribed = {
  */
 export async function submitJob<N extends ClientJobName>(
   ctx: ApiContext,
-  { jobs: { desk }, metrics, webhooks }: SubmitDeps,
+  { jobs: { clientJobs }, metrics, webhooks }: SubmitDeps,
   {
     viewer,
     route: name,
@@ -79,7 +79,7 @@ export async function submitJob<N extends ClientJobName>(
   const idempotency = idempotencyOf(ctx.req.headers['idempotency-key'], name, asked);
   const preferred = preferredWaitSeconds(ctx.req.headers.prefer);
   const waitSeconds = timeout ?? preferred;
-  const accepted = await desk.submit({
+  const accepted = await clientJobs.submit({
     ...request,
     userId: viewer.userId,
     keyId: viewer.keyId,
@@ -92,10 +92,10 @@ export async function submitJob<N extends ClientJobName>(
   ctx.set('Location', jobLinks(accepted.id).self);
   ctx.vary('Prefer');
   if (preferred !== undefined && timeout === undefined) ctx.set('Preference-Applied', `wait=${preferred}`);
-  if (waitSeconds === undefined) return answerAccepted(ctx, desk, accepted);
-  const job = await waitForEnd(ctx, desk, { accepted, waitSeconds, viewer });
+  if (waitSeconds === undefined) return answerAccepted(ctx, clientJobs, accepted);
+  const job = await waitForEnd(ctx, clientJobs, { accepted, waitSeconds, viewer });
   if (isFinal(job.state)) answerEnded(ctx, job);
-  else await answerAccepted(ctx, desk, job);
+  else await answerAccepted(ctx, clientJobs, job);
 }
 
 /**
@@ -104,24 +104,24 @@ export async function submitJob<N extends ClientJobName>(
  */
 export async function waitForEnd(
   ctx: ApiContext,
-  desk: JobDesk,
+  clientJobs: ClientJobs,
   wait: { readonly accepted: JobRecord; readonly waitSeconds: number; readonly viewer: Principal },
 ): Promise<JobRecord> {
   const gone = new AbortController();
   const leave = (): void => gone.abort(new Error('the client disconnected'));
   ctx.res.once('close', leave);
   try {
-    const job = await desk.waitForEnd(wait.accepted, wait.waitSeconds * 1000, gone.signal);
+    const job = await clientJobs.waitForEnd(wait.accepted, wait.waitSeconds * 1000, gone.signal);
     const isWhole = job.state !== 'completed' || job.resultJson !== null;
-    return isWhole ? job : await desk.get(job.id, wait.viewer);
+    return isWhole ? job : await clientJobs.get(job.id, wait.viewer);
   } finally {
     ctx.res.off('close', leave);
   }
 }
 
 /** 202 with the job, and the time after which to poll. */
-export async function answerAccepted(ctx: ApiContext, desk: JobDesk, job: JobRecord): Promise<void> {
-  const etaSeconds = isFinal(job.state) ? null : await desk.etaSeconds(job);
+export async function answerAccepted(ctx: ApiContext, clientJobs: ClientJobs, job: JobRecord): Promise<void> {
+  const etaSeconds = isFinal(job.state) ? null : await clientJobs.etaSeconds(job);
   ctx.set('Retry-After', String(pollAfterSeconds(job, etaSeconds) ?? 0));
   answerJson(ctx, 202, envelopeOf('Job accepted', jobJson(job, etaSeconds)));
 }

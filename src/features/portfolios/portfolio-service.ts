@@ -16,11 +16,11 @@ import { createTransactionQueries } from './queries/transactions.ts';
 import { createBookReader } from './book-reader.ts';
 import { createPortfolioStreams } from './portfolio-stream.ts';
 import {
-  createTransactionDesk,
+  createTransactionOperations,
   createWriteTurns,
   type TakeWriteTurn,
 } from './transactions/transaction-service.ts';
-import { createValuationDesk } from './valuation/valuation-service.ts';
+import { createValuations } from './valuation/valuation-service.ts';
 import { createValueHistories } from './valuation/value-histories.ts';
 import { confirmVersion, type ExpectedVersion } from '../../domain/expected-version.ts';
 
@@ -39,7 +39,7 @@ const portfolioLimit = 200;
  * Builds the operations with which handlers find, create and change portfolios. All throw {@link UnavailableError} when
  * Postgres does not answer. `updateBooks` requests an update of a portfolio's books and never rejects.
  */
-export function createPortfolioDesk({
+export function createPortfolioOperations({
   portfolios,
   takeTurn,
   updateBooks,
@@ -155,7 +155,7 @@ export function createPortfolioService(
     });
   };
   const takeTurn = createWriteTurns();
-  const portfolios = createPortfolioDesk({
+  const portfolios = createPortfolioOperations({
     portfolios: rows,
     takeTurn,
     updateBooks,
@@ -172,7 +172,7 @@ export function createPortfolioService(
   shutdown.add('queues', 'watched books', () => watch.close());
   return {
     portfolios,
-    transactions: createTransactionDesk({
+    transactions: createTransactionOperations({
       portfolios,
       transactions: createTransactionQueries(knex),
       takeTurn,
@@ -188,7 +188,7 @@ export function createPortfolioService(
     imports,
     exports: createExportQueries(knex),
     /** Current values of portfolios, */
-    valuations: createValuationDesk({
+    valuations: createValuations({
       portfolios: reading,
       reader,
       quotes: quotes.getMany,

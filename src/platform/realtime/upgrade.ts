@@ -81,7 +81,7 @@ export function createUpgrade(deps: UpgradeDeps): OnUpgrade {
   const access = createAccessLog(log);
   const known = metrics.httpRoute('UPGRADE', socketPath);
   const unmatched = metrics.httpRoute('UPGRADE', 'unmatched');
-  const desk = new UpgradeDesk(deps);
+  const handler = new UpgradeHandler(deps);
 
   function note(upgrade: Upgrade, tally: RouteTally, status: number): void {
     const { requestId, path, request, startedAt, state } = upgrade;
@@ -106,7 +106,7 @@ export function createUpgrade(deps: UpgradeDeps): OnUpgrade {
     socket.on('error', () => socket.destroy());
     const upgrade = toUpgrade({ request, socket, head }, requestIds, addressOf);
     const tally = upgrade.path === socketPath ? known : unmatched;
-    desk
+    handler
       .open(upgrade)
       .catch((error: unknown) => refuse(upgrade, error))
       .then((status) => note(upgrade, tally, status))
@@ -115,7 +115,7 @@ export function createUpgrade(deps: UpgradeDeps): OnUpgrade {
 }
 
 /** Looks at upgrades and opens sockets. */
-class UpgradeDesk {
+class UpgradeHandler {
   readonly #deps: UpgradeDeps;
   readonly #isAllowedOrigin: (origin: string) => boolean;
   readonly #library = new WebSocketServer(options);

@@ -203,7 +203,7 @@ describe('attacks on objects', () => {
       users: await api.knex('users').orderBy('id'),
       keys: await api.knex('api_keys').orderBy('id'),
       spent: await api.knex('refresh_tokens').whereNotNull('used_at'),
-      jobs: api.desk.submitted.length,
+      jobs: api.clientJobs.submitted.length,
     });
     const before = await state();
     for (const { method, path, access } of withBodies()) {

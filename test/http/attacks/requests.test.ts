@@ -69,7 +69,7 @@ describe('attacks with requests', () => {
         expect(text).to.have.length.below(8_000);
         expect(performance.now() - startedAt).to.be.below(2_000);
       }
-      expect(api.desk.submitted).to.deep.equal([]);
+      expect(api.clientJobs.submitted).to.deep.equal([]);
     });
   }
 

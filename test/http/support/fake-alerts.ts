@@ -1,7 +1,7 @@
 /** Alerts in memory: the real desk over stand-in tables. */
 import { v7 as uuidv7 } from 'uuid';
 import type { AlertQueries } from '../../../src/features/alerts/queries/alerts.ts';
-import { createAlertDesk, type AlertDesk } from '../../../src/features/alerts/alert-service.ts';
+import { createAlertOperations, type AlertOperations } from '../../../src/features/alerts/alert-service.ts';
 import type { Alert, AlertFiring } from '../../../src/features/alerts/alert.ts';
 import { NotFoundError } from '../../../src/domain/errors.ts';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
@@ -14,7 +14,7 @@ export const watchedPortfolioId = '01934c2a-0000-7000-8000-0000000000f1';
 export const unpricedCoin = 'quiet-coin';
 
 export interface FakeAlerts {
-  readonly desk: AlertDesk;
+  readonly operations: AlertOperations;
   readonly rows: Map<string, Alert>;
   readonly firings: AlertFiring[];
   /** Alerts whose change was announced. */
@@ -29,7 +29,7 @@ export function fakeAlerts(
   const rows = new Map<string, Alert>();
   const firings: AlertFiring[] = [];
   const told: string[] = [];
-  const desk = createAlertDesk({
+  const operations = createAlertOperations({
     alerts: queries ?? queriesOver(rows),
     firings: {
       page: ({ userId, alertId, offset, limit }) => {
@@ -47,7 +47,7 @@ export function fakeAlerts(
     checkUrl: (url, field) => fakeTargets.checked(url, field),
     log: silentLogger(),
   });
-  return { desk, rows, firings, told };
+  return { operations, rows, firings, told };
 }
 
 function queriesOver(rows: Map<string, Alert>): AlertQueries {

@@ -6,7 +6,7 @@ import type { QuoteReading } from '../../../src/domain/cached-quote.ts';
 import type { PortfolioService } from '../../../src/features/portfolios/portfolio-service.ts';
 import { NotFoundError } from '../../../src/domain/errors.ts';
 import { createBooksWatch } from '../../../src/features/portfolios/books-watch.ts';
-import { createValuationDesk } from '../../../src/features/portfolios/valuation/valuation-service.ts';
+import { createValuations } from '../../../src/features/portfolios/valuation/valuation-service.ts';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
 
 export const portfolioId = '01934c2a-0000-7000-8000-0000000000b0';
@@ -92,7 +92,7 @@ export class MadeUpBooks {
         return found.portfolio;
       },
     } as unknown as PortfolioService['portfolios'];
-    const valuations = createValuationDesk({
+    const valuations = createValuations({
       portfolios: { find },
       reader: { standing: () => Promise.reject(new Error('books are current')) },
       quotes: (asked) => {

@@ -24,7 +24,7 @@ import { NotFoundError } from '../../../src/domain/errors.ts';
 import { createHealth } from '../../../src/platform/observability/health.ts';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
 import { createMetrics } from '../../../src/platform/observability/metrics-registry.ts';
-import type { JobDesk, SubmitRequest } from '../../../src/features/jobs/job-service.ts';
+import type { ClientJobs, SubmitRequest } from '../../../src/features/jobs/job-service.ts';
 import type { SseRequest } from '../../../src/platform/realtime/sse-stream.ts';
 import { fakeAlerts } from './fake-alerts.ts';
 import { FakeHistory } from './fake-history.ts';
@@ -58,7 +58,7 @@ export function jobRecord(different: Partial<JobRecord> = {}): JobRecord {
 }
 
 /** A desk with one job on it. */
-export class FakeDesk implements JobDesk {
+export class FakeClientJobs implements ClientJobs {
   readonly submitted: SubmitRequest[] = [];
   readonly waits: number[] = [];
   job = jobRecord();
@@ -83,7 +83,7 @@ export class FakeDesk implements JobDesk {
     return visible ? Promise.resolve(this.job) : Promise.reject(new NotFoundError('Job not found'));
   }
 
-  list({ names }: Parameters<JobDesk['list']>[0]): Promise<{ jobs: JobRecord[]; total: number }> {
+  list({ names }: Parameters<ClientJobs['list']>[0]): Promise<{ jobs: JobRecord[]; total: number }> {
     const isListed = names?.some((name) => name === this.job.name) ?? true;
     return Promise.resolve({ jobs: isListed ? [this.job] : [], total: 41 });
   }
@@ -221,7 +221,7 @@ export class FakeStreams {
 
 export interface TestApi extends Listening {
   readonly base: string;
-  readonly desk: FakeDesk;
+  readonly clientJobs: FakeClientJobs;
   readonly quotes: FakeQuotes;
   readonly market: FakeMarket;
   readonly documents: FakeDocuments;
@@ -256,7 +256,7 @@ export interface StandIns
   readonly clock: Needs[0]['clock'];
   readonly log: Needs[0]['log'];
   readonly realtime: Realtime;
-  readonly jobDesk: JobDesk;
+  readonly clientJobs: ClientJobs;
   readonly jobStreams: Services['jobs']['streams'];
   readonly priceStreams: Services['prices'];
   readonly portfolioStreams: Services['portfolios']['streams'];
@@ -280,7 +280,7 @@ function servicesOf({ quotes, market, ...deps }: StandIns, access: AccountServic
   return {
     ...deps,
     access: { ...access, ...deps },
-    jobs: { desk: deps.jobDesk, streams: deps.jobStreams, countByState: nothing },
+    jobs: { clientJobs: deps.clientJobs, streams: deps.jobStreams, countByState: nothing },
     prices: deps.priceStreams,
     // Called through the objects, so that a test may put other methods into them later.
     quotes: {
@@ -320,7 +320,7 @@ const noAssets = createAssetIndex([]);
 /** The real application on stand-ins, listening on loopback. */
 export async function startApi(different: Partial<StandIns> = {}): Promise<TestApi> {
   const access = standInAccess();
-  const desk = new FakeDesk();
+  const clientJobs = new FakeClientJobs();
   const quotes = new FakeQuotes();
   const market = new FakeMarket();
   const documents = new FakeDocuments();
@@ -337,7 +337,7 @@ export async function startApi(different: Partial<StandIns> = {}): Promise<TestA
       { config, clock: systemClock, log, shutdown: createShutdown(log) },
       access.streamAccess,
     ),
-    jobDesk: desk,
+    clientJobs: clientJobs,
     jobStreams: streams,
     priceStreams: {
       open(asked) {
@@ -352,7 +352,7 @@ export async function startApi(different: Partial<StandIns> = {}): Promise<TestA
     history: new FakeHistory(),
     ...fakePortfolios,
     ...fakeValuations,
-    alerts: fakeAlerts().desk,
+    alerts: fakeAlerts().operations,
     alertStreams: {
       open: (_userId, takeOver) => {
         streams.open(takeOver());
@@ -400,7 +400,7 @@ export async function startApi(different: Partial<StandIns> = {}): Promise<TestA
   return {
     ...listening,
     base,
-    desk,
+    clientJobs,
     quotes,
     market,
     documents,

@@ -17,11 +17,11 @@ import {
   type MarketValueDeps,
 } from '../../../src/features/portfolios/valuation/market-values.ts';
 import {
-  createPortfolioDesk,
+  createPortfolioOperations,
   type PortfolioService,
 } from '../../../src/features/portfolios/portfolio-service.ts';
 import {
-  createTransactionDesk,
+  createTransactionOperations,
   createWriteTurns,
   type TakeWriteTurn,
 } from '../../../src/features/portfolios/transactions/transaction-service.ts';
@@ -51,8 +51,12 @@ export function realPortfolios({
   updateBooks = () => undefined,
   takeTurn = createWriteTurns(),
 }: RealPortfoliosRequest): Pick<PortfolioService, 'portfolios' | 'transactions' | 'books'> {
-  const portfolios = createPortfolioDesk({ portfolios: createPortfolioQueries(knex), takeTurn, updateBooks });
-  const transactions = createTransactionDesk({
+  const portfolios = createPortfolioOperations({
+    portfolios: createPortfolioQueries(knex),
+    takeTurn,
+    updateBooks,
+  });
+  const transactions = createTransactionOperations({
     portfolios,
     transactions: createTransactionQueries(knex),
     takeTurn,

@@ -24,7 +24,7 @@ import {
   type OpenStream,
 } from '../../../src/platform/realtime/stream-registry.ts';
 import type { WantRequest } from '../../../src/features/quotes/demand/demand.ts';
-import { FakeDesk, jobRecord, startApi, type StandIns, type TestApi } from './ports.ts';
+import { FakeClientJobs, jobRecord, startApi, type StandIns, type TestApi } from './ports.ts';
 import { standInAccess } from './stand-in-access.ts';
 
 export interface SocketApi extends TestApi {
@@ -53,7 +53,7 @@ export interface SocketApi extends TestApi {
 }
 
 /** Any job of this owner may be followed, `ee` on a portfolio; those of others (`ff`) do not exist. */
-class ManyJobs extends FakeDesk {
+class ManyJobs extends FakeClientJobs {
   /** The database answers no sooner. */
   open: Promise<void> = Promise.resolve();
 
@@ -118,7 +118,7 @@ export async function startSocketApi(limits = plenty, different: Partial<StandIn
       isRevoked: (viewer) => isRevoked(viewer),
     },
   );
-  const jobDesk = new ManyJobs();
+  const clientJobs = new ManyJobs();
   const jobStreams = createJobStreams({
     realtime,
     reader: events.reader,
@@ -127,13 +127,13 @@ export async function startSocketApi(limits = plenty, different: Partial<StandIn
     findEnded: () => Promise.resolve([]),
     async findJob(viewer, id) {
       allowed(viewer, { access: 'user', scope: seeJobs });
-      return await jobFollowedBy(viewer, jobDesk, id);
+      return await jobFollowedBy(viewer, clientJobs, id);
     },
   });
   const priceStreams = createPriceStreams({ assets, realtime, hub, clock });
   const portfolioStreams = createPortfolioStreams({ realtime, prices: priceStreams, clock, log });
   const streams = { realtime, jobStreams, priceStreams, portfolioStreams };
-  const api = await startApi({ ...different, ...streams, jobDesk, clock });
+  const api = await startApi({ ...different, ...streams, clientJobs, clock });
   const sockets = new Set<Socket>();
   api.server.on('connection', (socket: Socket) => sockets.add(socket));
   return {
@@ -158,7 +158,7 @@ export async function startSocketApi(limits = plenty, different: Partial<StandIn
     },
     holdJobs() {
       let letGo = (): void => undefined;
-      jobDesk.open = new Promise((resolve) => (letGo = resolve));
+      clientJobs.open = new Promise((resolve) => (letGo = resolve));
       return letGo;
     },
     close: async () => {

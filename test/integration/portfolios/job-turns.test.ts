@@ -7,7 +7,7 @@ import { createRunQueries, type RunQueries } from '../../../src/features/jobs/qu
 import { portfolioJobNames } from '../../../jobs/registry.ts';
 import { RateLimitedError } from '../../../src/domain/errors.ts';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
-import { createJobDesk, type JobDesk } from '../../../src/features/jobs/job-service.ts';
+import { createClientJobs, type ClientJobs } from '../../../src/features/jobs/job-service.ts';
 import { createReconcile } from '../../../workers/processors/jobs/module.ts';
 import { jobContext } from '../../support/job-context.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
@@ -23,7 +23,7 @@ describe('jobs on portfolios of many users', () => {
   let knex: Knex;
   let jobs: JobQueries;
   let runs: RunQueries;
-  let desk: JobDesk;
+  let clientJobs: ClientJobs;
   let added: Added[];
   let [joe, ann] = ['', ''];
 
@@ -47,7 +47,7 @@ describe('jobs on portfolios of many users', () => {
     await knex('jobs').delete();
     for (const id of [joe, ann])
       await knex('users').insert({ id, username: id, email: `${id}@example.com`, password_hash: 'x' });
-    desk = createJobDesk({
+    clientJobs = createClientJobs({
       jobs,
       queues,
       clock: { now: () => Date.now() },
@@ -69,7 +69,7 @@ describe('jobs on portfolios of many users', () => {
 
   /** Each is other work. */
   const rebuild = (userId: string) =>
-    desk.submit({
+    clientJobs.submit({
       userId,
       name: 'books.rebuild',
       submission: { portfolioId: uuidv7(), currency: 'usd', method: 'fifo' },
@@ -80,7 +80,7 @@ describe('jobs on portfolios of many users', () => {
   it('have everybody’s first turn before anybody’s second', async () => {
     for (let count = 0; count < 3; count++) await rebuild(joe);
     const last = await rebuild(ann);
-    await desk.cancel(last.id, { userId: ann, role: 'user' });
+    await clientJobs.cancel(last.id, { userId: ann, role: 'user' });
     await rebuild(ann);
     expect(turns()).to.deep.equal([
       ['joe', 1],
@@ -101,9 +101,14 @@ describe('jobs on portfolios of many users', () => {
     }
     expect(await jobs.countOpenOfNames(joe, portfolioJobNames)).to.equal(5);
     const submission = { currency: 'usd', assets: ['bitcoin'] };
-    await desk.submit({ userId: joe, name: 'bulk.fetch', submission, total: 1 });
+    await clientJobs.submit({ userId: joe, name: 'bulk.fetch', submission, total: 1 });
     await rebuild(ann);
-    const { jobs: mine } = await desk.list({ userId: joe, page: 1, limit: 10, names: portfolioJobNames });
+    const { jobs: mine } = await clientJobs.list({
+      userId: joe,
+      page: 1,
+      limit: 10,
+      names: portfolioJobNames,
+    });
     expect(mine).to.have.length(5);
     await runs.fail({ workKey: mine[0]!.workKey, startedAt: new Date() }, { code: 'x', message: 'y' });
     await rebuild(joe);
@@ -137,7 +142,7 @@ describe('jobs on portfolios of many users', () => {
       ['completed', null, null],
       ['completed', '{"r":1}', null],
     ]);
-    const asAdmin = await desk.get(gone.id, { userId: ann, role: 'admin' });
+    const asAdmin = await clientJobs.get(gone.id, { userId: ann, role: 'admin' });
     expect(asAdmin.resultJson).to.equal(null);
   });
 

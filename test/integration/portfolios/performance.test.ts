@@ -9,7 +9,7 @@ import type { Portfolio } from '../../../src/features/portfolios/ledger/portfoli
 import type { Transaction } from '../../../src/features/portfolios/ledger/transaction.ts';
 import { createAskForCloses } from '../../../src/features/history/request-closes.ts';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
-import { createJobDesk } from '../../../src/features/jobs/job-service.ts';
+import { createClientJobs } from '../../../src/features/jobs/job-service.ts';
 import type { JobData } from '../../../jobs/registry.ts';
 import { PutBack } from '../../../workers/runtime/requeue.ts';
 import { openPerformanceRuns, type PerformanceRuns } from '../../support/performance-run.ts';
@@ -245,9 +245,9 @@ describe('the job that computes performance', () => {
       return submission;
     };
 
-    function deskOf() {
+    function clientJobsOf() {
       const added: unknown[] = [];
-      const desk = createJobDesk({
+      const clientJobs = createClientJobs({
         jobs: runs.jobs,
         queues: { add: (...job: unknown[]) => Promise.resolve(void added.push(job)) } as never,
         clock: { now: () => runs.now },
@@ -261,38 +261,38 @@ describe('the job that computes performance', () => {
         onJobEnd: () => Promise.resolve(() => undefined),
         forecast: () => Promise.resolve(null),
       });
-      return { desk, added };
+      return { clientJobs, added };
     }
 
     it('is one job while it runs and afterwards, of the same user, version and moment only', async () => {
       const portfolio = await withOneCoin();
-      const { desk, added } = deskOf();
+      const { clientJobs, added } = clientJobsOf();
       const submission = submissionOf(portfolio);
       const name = 'performance.compute';
-      expect(await desk.sameWork(runs.userId, name, submission)).to.equal(undefined);
-      const row = await desk.submit({ userId: runs.userId, name, submission, total: 4 });
-      expect((await desk.sameWork(runs.userId, name, submission))?.id).to.equal(row.id);
+      expect(await clientJobs.sameWork(runs.userId, name, submission)).to.equal(undefined);
+      const row = await clientJobs.submit({ userId: runs.userId, name, submission, total: 4 });
+      expect((await clientJobs.sameWork(runs.userId, name, submission))?.id).to.equal(row.id);
       const [[, data, options]] = added as [
         [string, JobData<typeof name>, { deduplication: { id: string } }],
       ];
       expect(options.deduplication.id).to.equal(row.workKey);
       await runs.run(data, row);
-      const found = await desk.sameWork(runs.userId, name, submission);
+      const found = await clientJobs.sameWork(runs.userId, name, submission);
       expect(found).to.include({ id: row.id, state: 'completed' });
       expect(JSON.parse(found!.resultJson!)).to.include({ portfolio_id: portfolio.id });
-      expect(await desk.sameWork(uuidv7(), name, submission)).to.equal(undefined);
+      expect(await clientJobs.sameWork(uuidv7(), name, submission)).to.equal(undefined);
       const other = { ...submission, booksVersion: '99' };
-      expect(await desk.sameWork(runs.userId, name, other)).to.equal(undefined);
+      expect(await clientJobs.sameWork(runs.userId, name, other)).to.equal(undefined);
     });
 
     it('is computed anew when the result is gone or the job was cancelled', async () => {
       const portfolio = await withOneCoin();
-      const { desk } = deskOf();
+      const { clientJobs } = clientJobsOf();
       const submission = submissionOf(portfolio);
       const name = 'performance.compute';
-      const row = await desk.submit({ userId: runs.userId, name, submission, total: 4 });
-      await desk.cancel(row.id, { userId: runs.userId, role: 'user' });
-      expect(await desk.sameWork(runs.userId, name, submission)).to.equal(undefined);
+      const row = await clientJobs.submit({ userId: runs.userId, name, submission, total: 4 });
+      await clientJobs.cancel(row.id, { userId: runs.userId, role: 'user' });
+      expect(await clientJobs.sameWork(runs.userId, name, submission)).to.equal(undefined);
     });
   });
 

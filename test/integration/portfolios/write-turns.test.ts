@@ -9,7 +9,7 @@ import {
 } from '../../../src/features/portfolios/queries/portfolios.ts';
 import { NotFoundError, UnavailableError } from '../../../src/domain/errors.ts';
 import {
-  createPortfolioDesk,
+  createPortfolioOperations,
   type PortfolioService,
 } from '../../../src/features/portfolios/portfolio-service.ts';
 import { createWriteTurns } from '../../../src/features/portfolios/transactions/transaction-service.ts';
@@ -21,7 +21,7 @@ describe('changes of one portfolio', () => {
   let database: TestDatabase;
   let knex: Knex;
   let outside: Knex;
-  let desks: Pick<PortfolioService, 'portfolios' | 'transactions'>;
+  let services: Pick<PortfolioService, 'portfolios' | 'transactions'>;
   const viewer = { userId: uuidv7(), role: 'user' } as const;
 
   before(async () => {
@@ -31,7 +31,7 @@ describe('changes of one portfolio', () => {
     // The models are bound to the one that is opened last.
     outside = open(2);
     knex = open(4);
-    desks = realPortfolios({
+    services = realPortfolios({
       config: { PORTFOLIO_TRANSACTION_LIMIT: 1_000 },
       knex,
       assets: { isKnown: () => false, byId: () => undefined },
@@ -53,7 +53,7 @@ describe('changes of one portfolio', () => {
 
   const newPortfolio = async (): Promise<string> => {
     const fields = { name: 'mine', baseCurrency: 'usd', method: 'fifo', timeZone: 'UTC' } as const;
-    return (await desks.portfolios.create(viewer, fields)).id;
+    return (await services.portfolios.create(viewer, fields)).id;
   };
 
   async function purchases(portfolioId: string, count: number): Promise<string[]> {
@@ -63,12 +63,12 @@ describe('changes of one portfolio', () => {
       received: { asset: 'bitcoin', quantity: '1' },
       value: '1',
     }));
-    const made = await desks.transactions.create({ portfolioId, viewer, by: {} }, drafts, true);
+    const made = await services.transactions.create({ portfolioId, viewer, by: {} }, drafts, true);
     return made.transactions.map(({ id }) => id);
   }
 
   const removal = (portfolioId: string, id: string): Promise<unknown> =>
-    desks.transactions.remove({ portfolioId, viewer, by: {}, id, expected: 'any' }).then(
+    services.transactions.remove({ portfolioId, viewer, by: {}, id, expected: 'any' }).then(
       () => 'done',
       (error: unknown) => error,
     );
@@ -101,17 +101,17 @@ describe('changes of one portfolio', () => {
     let renaming: Promise<unknown> = Promise.resolve();
     await whileLocked(id, async () => {
       removals = ids.map((each) => removal(id, each));
-      renaming = desks.portfolios.change({ id, viewer, expected: 'any', changes: { name: 'yours' } });
+      renaming = services.portfolios.change({ id, viewer, expected: 'any', changes: { name: 'yours' } });
       renaming.catch(() => undefined);
       await waitFor(async () => (await waitingForLock()) === 2, { what: 'two that wait for the lock' });
       expect(await purchases(other, 3)).to.have.lengthOf(3);
-      expect((await desks.portfolios.get(id, viewer)).name).to.equal('mine');
+      expect((await services.portfolios.get(id, viewer)).name).to.equal('mine');
       expect(await waitingForLock()).to.equal(2);
     });
     expect(new Set(await Promise.all(removals))).to.deep.equal(new Set(['done']));
     await renaming;
-    expect((await desks.portfolios.get(id, viewer)).name).to.equal('yours');
-    const { total } = await desks.transactions.page({
+    expect((await services.portfolios.get(id, viewer)).name).to.equal('yours');
+    const { total } = await services.transactions.page({
       portfolioId: id,
       viewer,
       page: 1,
@@ -139,7 +139,7 @@ describe('changes of one portfolio', () => {
   it('hold though nobody can be told that it was deleted', async () => {
     const id = await newPortfolio();
     const ended: string[] = [];
-    const desk = createPortfolioDesk({
+    const operations = createPortfolioOperations({
       portfolios: createPortfolioQueries(knex),
       takeTurn: createWriteTurns(),
       updateBooks: () => undefined,
@@ -148,9 +148,9 @@ describe('changes of one portfolio', () => {
         return Promise.reject(new Error('Redis is away'));
       },
     });
-    await desk.remove({ id, viewer, expected: 'any' });
+    await operations.remove({ id, viewer, expected: 'any' });
     expect(ended).to.deep.equal([id]);
-    const error: unknown = await desk.get(id, viewer).catch((reason: unknown) => reason);
+    const error: unknown = await operations.get(id, viewer).catch((reason: unknown) => reason);
     expect(error).to.be.instanceOf(NotFoundError);
   });
 });

@@ -12,7 +12,9 @@ const ended: Revocation = { kind: 'user', subject: 'u1', generation: 2, expiresA
 type Deps = Parameters<typeof createAccounts>[0];
 
 /** A desk on stand-ins that remember in which order they were used. */
-function deskWith(different: { changed?: boolean; live?: boolean; redeemed?: boolean; spent?: string } = {}) {
+function accountsWith(
+  different: { changed?: boolean; live?: boolean; redeemed?: boolean; spent?: string } = {},
+) {
   const { changed = true, live = true, redeemed = true, spent } = different;
   const steps: string[] = [];
   const step = <T>(text: string, value: T): Promise<T> => {
@@ -60,7 +62,7 @@ function deskWith(different: { changed?: boolean; live?: boolean; redeemed?: boo
     },
     requestMail: ({ email, address, requestId }) => step(`mail ${email} ${address} ${requestId}`, undefined),
   };
-  return { desk: createAccounts(deps), deps, steps };
+  return { accounts: createAccounts(deps), deps, steps };
 }
 
 async function codeOf(work: Promise<unknown>): Promise<string | undefined> {
@@ -74,8 +76,8 @@ describe('the password desk', () => {
   const change = { userId: 'u1', currentPassword: 'right', password: 'new', by };
 
   it('changes a password and announces what that ends, after it is stored', async () => {
-    const { desk, steps } = deskWith();
-    await desk.changePassword(change);
+    const { accounts, steps } = accountsWith();
+    await accounts.changePassword(change);
     expect(steps).to.deep.equal([
       'begin ada@example.com 192.0.2.7',
       'compare',
@@ -87,29 +89,29 @@ describe('the password desk', () => {
   });
 
   it('counts a wrong current password like a failed login, and changes nothing', async () => {
-    const { desk, steps } = deskWith();
-    expect(await codeOf(desk.changePassword({ ...change, currentPassword: 'wrong' }))).to.equal(
+    const { accounts, steps } = accountsWith();
+    expect(await codeOf(accounts.changePassword({ ...change, currentPassword: 'wrong' }))).to.equal(
       'password_wrong',
     );
     expect(steps).to.deep.equal(['begin ada@example.com 192.0.2.7', 'compare']);
   });
 
   it('refuses when the password has changed while it was compared', async () => {
-    const { desk, steps } = deskWith({ changed: false });
-    expect(await codeOf(desk.changePassword(change))).to.equal('password_wrong');
+    const { accounts, steps } = accountsWith({ changed: false });
+    expect(await codeOf(accounts.changePassword(change))).to.equal('password_wrong');
     expect(steps).not.to.include('announce 1');
   });
 
   it('knows no account that is gone', async () => {
-    const { desk } = deskWith();
-    expect(await codeOf(desk.changePassword({ ...change, userId: 'u2' }))).to.equal(
+    const { accounts } = accountsWith();
+    expect(await codeOf(accounts.changePassword({ ...change, userId: 'u2' }))).to.equal(
       new UnauthenticatedError().code,
     );
   });
 
   it('has a mail sent', async () => {
-    const { desk, steps } = deskWith();
-    await desk.requestReset({ email: 'ada@example.com', by });
+    const { accounts, steps } = accountsWith();
+    await accounts.requestReset({ email: 'ada@example.com', by });
     expect(steps).to.deep.equal([
       'take reset-address',
       'take reset-account',
@@ -118,25 +120,27 @@ describe('the password desk', () => {
   });
 
   it('says nothing of the limit of an account, but of that of an address', async () => {
-    const ofAccount = deskWith({ spent: 'reset-account' });
-    await ofAccount.desk.requestReset({ email: 'ada@example.com', by });
+    const ofAccount = accountsWith({ spent: 'reset-account' });
+    await ofAccount.accounts.requestReset({ email: 'ada@example.com', by });
     expect(ofAccount.steps).to.deep.equal(['take reset-address', 'take reset-account']);
-    const ofAddress = deskWith({ spent: 'reset-address' });
-    const refused = ofAddress.desk.requestReset({ email: 'ada@example.com', by });
+    const ofAddress = accountsWith({ spent: 'reset-address' });
+    const refused = ofAddress.accounts.requestReset({ email: 'ada@example.com', by });
     expect(await codeOf(refused)).to.equal('rate_limited');
     expect(ofAddress.steps).to.deep.equal(['take reset-address']);
   });
 
   it('refers to the operator where no mail is sent', async () => {
-    const { deps } = deskWith();
-    const desk = createAccounts({ ...deps, requestMail: undefined });
-    expect(await codeOf(desk.requestReset({ email: 'ada@example.com', by }))).to.equal('mail_not_configured');
+    const { deps } = accountsWith();
+    const accounts = createAccounts({ ...deps, requestMail: undefined });
+    expect(await codeOf(accounts.requestReset({ email: 'ada@example.com', by }))).to.equal(
+      'mail_not_configured',
+    );
   });
 
   it('redeems a token', async () => {
-    const { desk, steps } = deskWith();
+    const { accounts, steps } = accountsWith();
     const token = newSecret('reset');
-    await desk.reset({ token, password: 'new', by });
+    await accounts.reset({ token, password: 'new', by });
     expect(steps).to.deep.equal([
       `look at ${hashOfSecret(token).length} bytes`,
       'hash for 192.0.2.7',
@@ -146,20 +150,20 @@ describe('the password desk', () => {
   });
 
   it('spends no work on a token that is none, nor on one that is dead', async () => {
-    const { desk, steps } = deskWith({ live: false });
+    const { accounts, steps } = accountsWith({ live: false });
     for (const token of ['', 'ppp_short', newSecret('key'), `${newSecret('reset')}x`]) {
-      expect(await codeOf(desk.reset({ token, password: 'new', by }))).to.equal('reset_invalid');
+      expect(await codeOf(accounts.reset({ token, password: 'new', by }))).to.equal('reset_invalid');
     }
     expect(steps).to.deep.equal([]);
-    expect(await codeOf(desk.reset({ token: newSecret('reset'), password: 'new', by }))).to.equal(
+    expect(await codeOf(accounts.reset({ token: newSecret('reset'), password: 'new', by }))).to.equal(
       'reset_invalid',
     );
     expect(steps).to.deep.equal(['look at 32 bytes']);
   });
 
   it('refuses a token that somebody else has redeemed meanwhile', async () => {
-    const { desk, steps } = deskWith({ redeemed: false });
-    expect(await codeOf(desk.reset({ token: newSecret('reset'), password: 'new', by }))).to.equal(
+    const { accounts, steps } = accountsWith({ redeemed: false });
+    expect(await codeOf(accounts.reset({ token: newSecret('reset'), password: 'new', by }))).to.equal(
       'reset_invalid',
     );
     expect(steps).not.to.include('announce 1');

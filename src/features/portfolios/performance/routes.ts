@@ -42,7 +42,10 @@ const range = z
 const benchmark = (assets: AssetIdReader) =>
   assetIdField(assets)
     .default('bitcoin')
-    .meta({ description: 'Benchmark: an asset in which the same cash flows are invested for comparison', examples: ['bitcoin'] });
+    .meta({
+      description: 'Benchmark: an asset in which the same cash flows are invested for comparison',
+      examples: ['bitcoin'],
+    });
 
 const rateRule =
   'must be an annual rate from -1 to 10, such as 0.02 for 2 %, with at most 4 digits after the point';
@@ -145,7 +148,7 @@ function read(deps: PerformanceDeps): Route {
         return;
       }
       ctx.set('Location', jobLinks(ended.id).self);
-      await answerAccepted(ctx, deps.jobs.desk, ended);
+      await answerAccepted(ctx, deps.jobs.clientJobs, ended);
     },
   });
 }
@@ -204,13 +207,13 @@ function submissionOf(
 
 /** The user's own job of this work, finished or not; a new one if there is none. */
 async function jobOf(
-  { jobs: { desk }, metrics }: PerformanceDeps,
+  { jobs: { clientJobs }, metrics }: PerformanceDeps,
   { userId, keyId }: Principal,
   submission: Submission<typeof name>,
 ): Promise<JobRecord> {
-  const same = await desk.sameWork(userId, name, submission);
+  const same = await clientJobs.sameWork(userId, name, submission);
   if (same !== undefined) return same;
-  const job = await desk.submit({ name, submission, userId, keyId, total: performanceSteps });
+  const job = await clientJobs.submit({ name, submission, userId, keyId, total: performanceSteps });
   metrics.jobSubmitted(name);
   return job;
 }
@@ -218,7 +221,7 @@ async function jobOf(
 /** The job, after the wait that the client requested. */
 async function waited(
   ctx: ApiContext,
-  { jobs: { desk }, config }: PerformanceDeps,
+  { jobs: { clientJobs }, config }: PerformanceDeps,
   { job, viewer }: { readonly job: JobRecord; readonly viewer: Principal },
 ): Promise<JobRecord> {
   const { prefer } = ctx.req.headers;
@@ -229,7 +232,7 @@ async function waited(
     ctx.set('Preference-Applied', 'respond-async');
     return job;
   }
-  return await waitForEnd(ctx, desk, {
+  return await waitForEnd(ctx, clientJobs, {
     accepted: job,
     waitSeconds: preferred ?? config.READ_WAIT / 1000,
     viewer,

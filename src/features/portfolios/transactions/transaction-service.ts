@@ -59,7 +59,7 @@ interface Writing {
   readonly limit: number;
 }
 
-interface TransactionDeskDeps extends Writing {
+interface TransactionOperationsDeps extends Writing {
   /** Finds a portfolio of the viewer. */
   readonly portfolios: { get(id: string, viewer: Viewer): Promise<Portfolio> };
   /** Whether the asset exists; also true when that is unknown. */
@@ -110,7 +110,7 @@ async function write(
  * NotFoundError} for a portfolio or transaction that does not exist or is not the viewer's, and {@link UnavailableError} when
  * Postgres does not answer, or (`portfolio_busy`) too many changes of a portfolio wait.
  */
-export function createTransactionDesk({
+export function createTransactionOperations({
   portfolios,
   transactions,
   takeTurn,
@@ -119,7 +119,7 @@ export function createTransactionDesk({
   updateBooks,
   limit,
   clock,
-}: TransactionDeskDeps) {
+}: TransactionOperationsDeps) {
   const writing = { transactions, takeTurn, findMarketValues, limit };
   async function get(asked: Pick<TransactionTarget, 'portfolioId' | 'viewer' | 'id'>) {
     const { portfolioId, viewer, id } = asked;

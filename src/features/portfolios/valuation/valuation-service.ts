@@ -24,7 +24,7 @@ interface Books extends Pick<BookedPortfolio, 'assets'> {
 export const mostWanted = 1_000;
 
 /** Builds the operations with which handlers read the values of portfolios, in an API process. */
-export function createValuationDesk({
+export function createValuations({
   portfolios,
   reader,
   quotes,

@@ -4,7 +4,7 @@ import type { JobQueries } from '../../../src/features/jobs/queries/jobs.ts';
 import type { JobRecord, Viewer } from '../../../src/domain/job.ts';
 import { AppError } from '../../../src/domain/errors.ts';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
-import { createJobDesk, type JobDesk } from '../../../src/features/jobs/job-service.ts';
+import { createClientJobs, type ClientJobs } from '../../../src/features/jobs/job-service.ts';
 import type { Queues } from '../../../src/platform/queue/queues.ts';
 
 const owner = uuidv7();
@@ -44,7 +44,7 @@ describe('the job desk', () => {
     subscribed = new Set();
   });
 
-  function desk(different: Partial<Parameters<typeof createJobDesk>[0]> = {}): JobDesk {
+  function clientJobs(different: Partial<Parameters<typeof createClientJobs>[0]> = {}): ClientJobs {
     const jobs: Partial<JobQueries> = {
       find: (id) => Promise.resolve(id === row.id ? row : undefined),
       cancel(id) {
@@ -54,7 +54,7 @@ describe('the job desk', () => {
       },
       countOpen: () => Promise.resolve(others),
     };
-    return createJobDesk({
+    return createClientJobs({
       jobs: jobs as JobQueries,
       queues: {} as Queues,
       clock: { now: () => now },
@@ -85,14 +85,14 @@ describe('the job desk', () => {
   }
 
   it('shows a job to its owner and to admins, and to nobody else', async () => {
-    expect((await desk().get(row.id, mine)).id).to.equal(row.id);
-    expect((await desk().get(row.id, admin)).id).to.equal(row.id);
+    expect((await clientJobs().get(row.id, mine)).id).to.equal(row.id);
+    expect((await clientJobs().get(row.id, admin)).id).to.equal(row.id);
     for (const [id, viewer] of [
       [row.id, theirs],
       [uuidv7(), mine],
       ['not-a-uuid', admin],
     ] as const)
-      expect(await codeOf(desk().get(id, viewer))).to.equal('job_not_found');
+      expect(await codeOf(clientJobs().get(id, viewer))).to.equal('job_not_found');
   });
 
   it('gives the first job again for its key and body, and refuses another body', async () => {
@@ -105,40 +105,46 @@ describe('the job desk', () => {
     const submission = { currency: 'usd', assets: ['bitcoin'] };
     const submit = (bodyHash: string): Promise<JobRecord> => {
       const idempotency = { key: 'order-1', route: 'POST /crypto/bulk', bodyHash };
-      return desk({ jobs }).submit({ userId: owner, name: 'bulk.fetch', submission, total: 1, idempotency });
+      return clientJobs({ jobs }).submit({
+        userId: owner,
+        name: 'bulk.fetch',
+        submission,
+        total: 1,
+        idempotency,
+      });
     };
     expect((await submit('first')).id).to.equal(row.id);
     expect(await codeOf(submit('other'))).to.equal('idempotency_key_reused');
   });
 
   it('cancels a job for its owner and for admins, and for nobody else', async () => {
-    expect(await codeOf(desk().cancel(row.id, theirs))).to.equal('job_not_found');
+    expect(await codeOf(clientJobs().cancel(row.id, theirs))).to.equal('job_not_found');
     expect([cancelled, abandoned, announced]).to.deep.equal([[], [], []]);
     for (const viewer of [mine, admin]) {
       row = { ...row, state: 'queued' };
-      expect((await desk().cancel(row.id, viewer)).state).to.equal('cancelled');
+      expect((await clientJobs().cancel(row.id, viewer)).state).to.equal('cancelled');
     }
     expect(announced).to.deep.equal([row.id, row.id]);
   });
 
   it('leaves a job that has ended as it is', async () => {
     row = { ...row, state: 'completed' };
-    expect((await desk().cancel(row.id, mine)).state).to.equal('completed');
+    expect((await clientJobs().cancel(row.id, mine)).state).to.equal('completed');
     expect([cancelled, announced]).to.deep.equal([[], []]);
   });
 
   it('gives a run up only when nobody else waits for it', async () => {
     others = 1;
-    await desk().cancel(row.id, mine);
+    await clientJobs().cancel(row.id, mine);
     expect(abandoned).to.deep.equal([]);
     row = { ...row, state: 'running' };
     others = 0;
-    await desk().cancel(row.id, mine);
+    await clientJobs().cancel(row.id, mine);
     expect(abandoned).to.deep.equal(['work']);
   });
 
   it('waits for the end that an event tells of, and listens no longer', async () => {
-    const waiting = desk().waitForEnd(row, 60_000);
+    const waiting = clientJobs().waitForEnd(row, 60_000);
     await new Promise((resolve) => setImmediate(resolve));
     expect(subscribed.size).to.equal(1);
     row = { ...row, state: 'completed' };
@@ -149,10 +155,10 @@ describe('the job desk', () => {
 
   it('waits no longer than it was asked to, nor for a client that is gone, nor in a process that ends', async () => {
     now += 5;
-    expect((await desk().waitForEnd(row, 0)).state).to.equal('running');
-    expect((await desk().waitForEnd(row, 60_000, AbortSignal.abort())).state).to.equal('running');
+    expect((await clientJobs().waitForEnd(row, 0)).state).to.equal('running');
+    expect((await clientJobs().waitForEnd(row, 60_000, AbortSignal.abort())).state).to.equal('running');
     const ending = new AbortController();
-    const waiting = desk({ draining: ending.signal }).waitForEnd(row, 60_000);
+    const waiting = clientJobs({ draining: ending.signal }).waitForEnd(row, 60_000);
     ending.abort();
     expect((await waiting).state).to.equal('running');
     expect(subscribed.size).to.equal(0);
