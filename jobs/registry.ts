@@ -216,7 +216,7 @@ export const registry = {
   }),
 
   /** Checks whether the list of assets, or a page of its ranking, must be fetched, and enqueues that. */
-  'assets.check': defineJob<{ readonly kicked: boolean }>()({
+  'assets.check': defineJob<{ readonly enqueued: boolean }>()({
     name: 'assets.check',
     queue: 'maintenance',
     every: 10_000,
@@ -258,7 +258,7 @@ export const registry = {
   }),
 
   /** Checks whether the provider must be asked again, and enqueues that. */
-  'tier.check': defineJob<{ readonly kicked: boolean }>()({
+  'tier.check': defineJob<{ readonly enqueued: boolean }>()({
     name: 'tier.check',
     queue: 'maintenance',
     every: 60_000,

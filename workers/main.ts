@@ -32,11 +32,11 @@ async function main(): Promise<void> {
   const quotes: QuoteService = createQuoteService(platform, { budgetState: () => upstream.budgetStatus() });
   const upstream = createUpstreamService(platform, { quotes });
   const history = createHistoryService(platform);
-  const jobs = createJobQueries(platform.knex, (ids) => void webhooks.kick(ids));
+  const jobs = createJobQueries(platform.knex, (ids) => void webhooks.enqueueAttempts(ids));
   const assets = createAssetService(platform);
   const threads = createThreadPool();
   platform.shutdown.add('threads', 'threads', () => threads.close());
-  const clientRuns = lazily(() => openClientRuns(platform, (ids) => void webhooks.kick(ids)));
+  const clientRuns = lazily(() => openClientRuns(platform, (ids) => void webhooks.enqueueAttempts(ids)));
   const callbacks = lazily(() => {
     const usage = createUsageCounter(platform);
     const recorder = history.openRecorder();

@@ -33,7 +33,7 @@ describe('the list of assets', () => {
   let directory: LiveAssetDirectory;
   let tell: () => void;
   /** What the check and the rank noter asked the queue for. */
-  let kicked: string[];
+  let enqueued: string[];
 
   before(async () => {
     database = await createTestDatabase();
@@ -68,7 +68,7 @@ describe('the list of assets', () => {
     await knex('asset_list').insert({ is_only: true });
     market.resetCalls();
     market.clearFaults();
-    kicked = [];
+    enqueued = [];
     const news = {
       listen(onChange: () => void) {
         tell = onChange;
@@ -89,11 +89,11 @@ describe('the list of assets', () => {
 
   const enqueue = {
     assets: (): Promise<void> => {
-      kicked.push('list');
+      enqueued.push('list');
       return Promise.resolve();
     },
     markets: (currency: string, { page = 0, urgency = '' } = {}): Promise<void> => {
-      kicked.push(`${currency} ${page} ${urgency}`);
+      enqueued.push(`${currency} ${page} ${urgency}`);
       return Promise.resolve();
     },
   };
@@ -147,7 +147,7 @@ describe('the list of assets', () => {
   it('is fetched at once when there is none, with one call, and then once a day', async () => {
     expect(directory.isKnown()).to.equal(false);
     expect(await check()).to.equal(true);
-    expect(kicked).to.deep.equal(['list']);
+    expect(enqueued).to.deep.equal(['list']);
     const count = await refresh(0);
     expect(market.callCount()).to.equal(1);
     await waitFor(() => directory.size() === count, { what: 'the directory' });
@@ -167,19 +167,19 @@ describe('the list of assets', () => {
 
   it('learns ranks page by page, which tell duplicates apart, and asks for the next page', async () => {
     await refresh();
-    expect(kicked).to.deep.equal(['usd 1 backfill']);
+    expect(enqueued).to.deep.equal(['usd 1 backfill']);
     expect(await check(), 'while the page is on its way').to.equal(false);
     const noter = newNoter();
     await noteRanking(1, noter);
     await waitFor(() => directory.bySymbol('btc')[0]?.id === 'bitcoin', { what: 'the rank' });
     expect(directory.byId('bitcoin')).to.include({ rank: 1 });
-    expect(kicked.at(-1)).to.equal('usd 2 backfill');
+    expect(enqueued.at(-1)).to.equal('usd 2 backfill');
     await noteRanking(2, noter);
-    expect(kicked).to.have.length(2);
+    expect(enqueued).to.have.length(2);
     await makeDue();
-    kicked = [];
+    enqueued = [];
     expect(await check()).to.equal(true);
-    expect(kicked, 'no page is left').to.deep.equal(['list']);
+    expect(enqueued, 'no page is left').to.deep.equal(['list']);
   });
 
   it('asks for no page of ranks behind one that is not full', async () => {
@@ -187,11 +187,11 @@ describe('the list of assets', () => {
     const noter = newNoter(5);
     await noteRanking(1, noter);
     await noteRanking(2, noter);
-    expect(kicked).to.deep.equal(['usd 1 backfill', 'usd 2 backfill']);
+    expect(enqueued).to.deep.equal(['usd 1 backfill', 'usd 2 backfill']);
     await makeDue();
-    kicked = [];
+    enqueued = [];
     await check();
-    expect(kicked, 'no page is left').to.deep.equal(['list']);
+    expect(enqueued, 'no page is left').to.deep.equal(['list']);
   });
 
   it('takes the ranks of a ranking that passes by, and not those of every one', async () => {
@@ -202,7 +202,7 @@ describe('the list of assets', () => {
     await knex('assets').update({ rank: null });
     await noteRanking(1, noter);
     expect(await knex('assets').where({ rank: 1 })).to.have.length(0);
-    expect(kicked).to.deep.equal([]);
+    expect(enqueued).to.deep.equal([]);
   });
 
   it('gives a rank to nobody twice', async () => {

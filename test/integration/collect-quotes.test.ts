@@ -31,7 +31,7 @@ describe('collecting quotes', () => {
   let ticks: ReturnType<typeof createTicks>;
   let publisher: TickPublisher;
   let collect: CollectQuotes;
-  let kicks: string[];
+  let enqueued: string[];
   let local: LocalCache;
 
   before(async () => {
@@ -46,11 +46,11 @@ describe('collecting quotes', () => {
     ticks = createTicks({ clock: systemClock, redis, subscriber, channel: keys.ticks });
     publisher = ticks;
     await subscriber.subscribe(keys.ticks);
-    kicks = [];
+    enqueued = [];
     local = createLocalCache();
     const enqueue = {
       quotes: (currency: string, urgency: string) => {
-        kicks.push(`${currency} ${urgency}`);
+        enqueued.push(`${currency} ${urgency}`);
         return Promise.resolve();
       },
     };
@@ -84,7 +84,7 @@ describe('collecting quotes', () => {
     let waited = false;
     const readings = await start(['a', 'b'], { onWait: () => (waited = true) });
     expect([...readings.values()].map(({ state }) => state)).to.deep.equal(['fresh', 'fresh']);
-    expect([waited, kicks, await wanted()]).to.deep.equal([false, [], false]);
+    expect([waited, enqueued, await wanted()]).to.deep.equal([false, [], false]);
   });
 
   it('takes a fresh quote of this process without asking Redis', async () => {
@@ -128,7 +128,7 @@ describe('collecting quotes', () => {
     const readings = await collecting;
     expect([...readings.values()].map(({ state }) => state)).to.deep.equal(['fresh', 'fresh']);
     expect(batches).to.deep.equal([['stale'], ['missing']]);
-    expect(kicks).to.include('usd interactive');
+    expect(enqueued).to.include('usd interactive');
   });
 
   it('looks again by itself, because a tick may be lost', async () => {

@@ -23,7 +23,7 @@ import {
 import type { GrantedCall, UpstreamGate } from '../../src/features/upstream/request-limiter-contract.ts';
 import { refreshDocument } from '../../workers/processors/coingecko-api/refresh-document.ts';
 import type { JobContext } from '../../workers/runtime/processor.ts';
-import { PutBack } from '../../workers/runtime/requeue.ts';
+import { Requeue } from '../../workers/runtime/requeue.ts';
 import { flushPrefix, uniquePrefix } from '../support/redis.ts';
 import { services } from '../support/services.ts';
 
@@ -39,11 +39,11 @@ describe('documents', () => {
   let keys: RedisKeys;
   let store: DocumentStore;
   let reader: DocumentReader;
-  let kicked: string[];
+  let enqueued: string[];
   /** By how much (ms) the reader's clock is ahead. */
   let aheadMs: number;
   /** What a job does when it is kicked. */
-  let onKick: () => Promise<unknown>;
+  let onEnqueue: () => Promise<unknown>;
 
   before(async () => {
     const { redisUrl } = await services();
@@ -53,16 +53,16 @@ describe('documents', () => {
   beforeEach(() => {
     keys = createRedisKeys(uniquePrefix());
     store = createDocumentStore({ redis, clock: systemClock, keys, retentionSeconds: 60 });
-    kicked = [];
+    enqueued = [];
     aheadMs = 0;
-    onKick = () => Promise.resolve();
+    onEnqueue = () => Promise.resolve();
     reader = new DocumentReader({
       store,
       news: createChannel({ redis, subscriber, channel: keys.documentNews, schema: z.string() }),
       clock: { now: () => Date.now() + aheadMs },
-      kick: async ({ path: wanted }) => {
-        kicked.push(wanted);
-        await onKick();
+      enqueue: async ({ path: wanted }) => {
+        enqueued.push(wanted);
+        await onEnqueue();
       },
       pendingState: () => Promise.resolve('rate_limited'),
     });
@@ -105,35 +105,35 @@ describe('documents', () => {
 
   it('are fetched once for a crowd, charged to the first, and then held', async () => {
     const charges: string[] = [];
-    onKick = () => refresh({ fetchDocument: () => Promise.resolve('{"a":1.0}'), charges });
+    onEnqueue = () => refresh({ fetchDocument: () => Promise.resolve('{"a":1.0}'), charges });
     const readings = await Promise.all(Array.from({ length: 20 }, () => read()));
     for (const reading of readings) {
       expect(reading.state).to.equal('fresh');
       expect(reading.document?.json).to.equal('{"a":1.0}');
     }
     expect((await read()).state).to.equal('fresh');
-    expect(kicked).to.deep.equal([path]);
+    expect(enqueued).to.deep.equal([path]);
     expect(charges).to.deep.equal([joe]);
     expect(await refresh({ fetchDocument: () => Promise.reject(new Error('nobody calls')) })).to.equal(false);
   });
 
   it('that a process holds are fresh for their time, and asked for again after it', async () => {
-    onKick = () => refresh({ fetchDocument: () => Promise.resolve('{"a":1}') });
+    onEnqueue = () => refresh({ fetchDocument: () => Promise.resolve('{"a":1}') });
     await read();
     aheadMs = freshMs + 1;
-    onKick = () => Promise.resolve();
+    onEnqueue = () => Promise.resolve();
     expect((await read()).state).to.equal('stale');
-    expect(kicked).to.have.length(2);
+    expect(enqueued).to.have.length(2);
   });
 
   it('are served stale at once while a newer one is fetched, and while the source fails', async () => {
     await store.write(path, { json: '{"old":1}', receivedAt: Date.now() - freshMs - 1 });
-    onKick = () =>
+    onEnqueue = () =>
       refresh({ fetchDocument: () => Promise.reject(new ProviderRejectedError('no', { provider: 'test' })) });
     const reading = await read();
     expect(reading.state).to.equal('stale');
     expect(reading.document?.json).to.equal('{"old":1}');
-    expect(kicked).to.deep.equal([path]);
+    expect(enqueued).to.deep.equal([path]);
     const { document, failure } = await store.read(path);
     expect(document?.json).to.equal('{"old":1}');
     expect(failure?.state).to.equal('unavailable');
@@ -141,15 +141,15 @@ describe('documents', () => {
 
   it('that do not exist are remembered, and asked for no more', async () => {
     const error = new ProviderRejectedError('no such coin', { provider: 'test', providerStatus: 404 });
-    onKick = () => refresh({ fetchDocument: () => Promise.reject(error) });
+    onEnqueue = () => refresh({ fetchDocument: () => Promise.reject(error) });
     expect((await read()).state).to.equal('not_found');
     expect((await read()).state).to.equal('not_found');
-    expect(kicked).to.have.length(1);
+    expect(enqueued).to.have.length(1);
   });
 
   it('of a time that the source does not reach to are refused with the reason, for an hour', async () => {
     const error = new ProviderRangeError('too far', { provider: 'test', providerStatus: 401 });
-    onKick = () => refresh({ fetchDocument: () => Promise.reject(error) });
+    onEnqueue = () => refresh({ fetchDocument: () => Promise.reject(error) });
     expect(await read()).to.include({ state: 'unavailable', reason: outOfReachReason });
     expect((await store.read(path)).failure?.until).to.be.above(Date.now() + 3_000_000);
   });
@@ -157,15 +157,15 @@ describe('documents', () => {
   it('that the source forbids are refused in its words', async () => {
     const said = 'test answered 403: 10005: only for paying customers';
     const error = new ProviderRejectedError(said, { provider: 'test', providerStatus: 403 });
-    onKick = () => refresh({ fetchDocument: () => Promise.reject(error) });
+    onEnqueue = () => refresh({ fetchDocument: () => Promise.reject(error) });
     const refusal = { state: 'forbidden', reason: `the price source refuses our requests: ${said}` };
     expect(await read()).to.include(refusal);
     expect(await read()).to.include(refusal);
-    expect(kicked).to.have.length(1);
+    expect(enqueued).to.have.length(1);
   });
 
   it('of a source that has none are not to be had', async () => {
-    onKick = () => refresh({});
+    onEnqueue = () => refresh({});
     expect((await read()).state).to.equal('unavailable');
   });
 
@@ -178,7 +178,7 @@ describe('documents', () => {
     const ended = await refresh({ fetchDocument: () => Promise.reject(wait) }).catch(
       (error: unknown) => error,
     );
-    expect(ended).to.be.instanceOf(PutBack);
+    expect(ended).to.be.instanceOf(Requeue);
     expect(await store.lease(path, 1_000)).to.equal(true);
   });
 

@@ -6,7 +6,7 @@ import { openQueues, type Queues } from '../../src/platform/queue/queues.ts';
 import { closeRedis, openRedis } from '../../src/platform/redis/connections.ts';
 import { createWorker, type RunningWorker } from '../../workers/runtime/create-worker.ts';
 import type { JobContext, ProcessorsOf } from '../../workers/runtime/processor.ts';
-import { PutBack } from '../../workers/runtime/requeue.ts';
+import { Requeue } from '../../workers/runtime/requeue.ts';
 import { flushPrefix, uniquePrefix } from '../support/redis.ts';
 import { services } from '../support/services.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -37,7 +37,7 @@ describe('a worker whose jobs wait', () => {
     const processor = ({ workKey }: { workKey: string }, { waitSignal }: JobContext): Promise<null> => {
       starts.push(workKey);
       const delayMs = putBack.get(workKey);
-      if (delayMs !== undefined) return Promise.reject(new PutBack('no budget', delayMs));
+      if (delayMs !== undefined) return Promise.reject(new Requeue('no budget', delayMs));
       return new Promise((resolve, reject) => {
         letGo.set(workKey, () => resolve(null));
         waitSignal.addEventListener('abort', () => reject(waitSignal.reason as Error));

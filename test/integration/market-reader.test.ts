@@ -35,7 +35,7 @@ describe('the market reader', () => {
   let rows: MarketRowStore;
   let collected: CollectRequest[];
   let renewed: (readonly string[])[];
-  let kicked: [string, number][];
+  let enqueued: [string, number][];
   let asks: number;
   let listeners: TickListener[];
   let market: QuoteReader;
@@ -48,7 +48,7 @@ describe('the market reader', () => {
     local = createLocalCache();
     store = createQuoteStore({ redis, clock: systemClock, keys, retentionSeconds: 60 });
     rows = createMarketRowStore({ redis, clock: systemClock, keys, retentionSeconds: 60 });
-    [collected, renewed, kicked, listeners, asks] = [[], [], [], [], 0];
+    [collected, renewed, enqueued, listeners, asks] = [[], [], [], [], 0];
     market = build();
   });
   afterEach(() => flushPrefix(redis, keys.prefix));
@@ -89,7 +89,7 @@ describe('the market reader', () => {
       },
       enqueue: {
         markets: (currency, request) => {
-          kicked.push([currency, request?.page ?? 1]);
+          enqueued.push([currency, request?.page ?? 1]);
           return Promise.resolve();
         },
       },
@@ -140,7 +140,7 @@ describe('the market reader', () => {
     for (aheadMs of [freshMs - 1, freshMs]) {
       peeked.push(market.peekFresh('usd', 'held') !== undefined);
       await market.ranking({ currency: 'usd', page: 2, waitMs: 0 });
-      pages.push(kicked.length);
+      pages.push(enqueued.length);
     }
     expect(peeked).to.deep.equal([true, false]);
     expect(pages).to.deep.equal([0, 1]);
@@ -189,20 +189,20 @@ describe('the market reader', () => {
     const arrival = market.ranking(asked);
     const popular = { assetIds: ['x'], receivedAt: Date.now() };
     // The reader listens before it asks for a job.
-    while (kicked.length === 0) await new Promise((resolve) => setImmediate(resolve));
+    while (enqueued.length === 0) await new Promise((resolve) => setImmediate(resolve));
     for (const page of [1, 3]) {
       const own = page === 3 ? popular : { assetIds: ['other'], receivedAt: Date.now() };
       const tick: Tick = { currency: 'usd', quotes: [], failures: [], popular: own, page };
       listeners.forEach((each) => each.onTick?.(tick));
     }
     expect(await arrival).to.deep.equal(popular);
-    expect(kicked).to.deep.equal([['usd', 3]]);
+    expect(enqueued).to.deep.equal([['usd', 3]]);
 
     const old = { assetIds: ['y'], receivedAt: Date.now() + stale };
     await store.writeRanking('usd', old, 2);
     expect(await market.ranking({ ...asked, page: 2 })).to.deep.equal(old);
     expect(await market.ranking({ ...asked, page: 2 })).to.deep.equal(old);
-    expect(kicked).to.deep.equal([
+    expect(enqueued).to.deep.equal([
       ['usd', 3],
       ['usd', 2],
     ]);

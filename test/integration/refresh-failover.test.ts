@@ -18,7 +18,7 @@ import { createUpstreamGate } from '../../src/features/upstream/request-limiter.
 import { refreshMarkets } from '../../workers/processors/upstream/refresh-markets.ts';
 import { refreshQuotes } from '../../workers/processors/upstream/refresh-quotes.ts';
 import type { JobContext } from '../../workers/runtime/processor.ts';
-import { PutBack } from '../../workers/runtime/requeue.ts';
+import { Requeue } from '../../workers/runtime/requeue.ts';
 import { flushPrefix, uniquePrefix } from '../support/redis.ts';
 import { services } from '../support/services.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -40,7 +40,7 @@ describe('refreshing quotes from several sources', () => {
   let calls: string[];
   let published: QuoteFailure[];
   /** What the queue was asked for. */
-  let kicks: string[];
+  let enqueued: string[];
 
   before(async () => {
     redis = new Redis((await services()).redisUrl);
@@ -49,7 +49,7 @@ describe('refreshing quotes from several sources', () => {
     keys = createRedisKeys(uniquePrefix());
     store = createQuoteStore({ redis, clock: systemClock, keys, retentionSeconds: 60 });
     demand = createDemand({ redis, clock: systemClock, keys });
-    [members, calls, published, kicks] = [[], [], [], []];
+    [members, calls, published, enqueued] = [[], [], [], []];
   });
   afterEach(async () => {
     await Promise.all(members.map(({ gate }) => gate.stop()));
@@ -148,7 +148,7 @@ describe('refreshing quotes from several sources', () => {
       },
       enqueue: {
         quotes: (currency: string, urgency: string) => {
-          kicks.push(`${currency} ${urgency}`);
+          enqueued.push(`${currency} ${urgency}`);
           return Promise.resolve();
         },
       },
@@ -264,7 +264,7 @@ describe('refreshing quotes from several sources', () => {
     await demand.want({ ...want, assetIds: ['y'] });
     await ranking();
     const refused: unknown = await ranking().catch((error: unknown) => error);
-    expect(refused).to.be.instanceOf(PutBack);
+    expect(refused).to.be.instanceOf(Requeue);
     expect(rankings).to.equal(1);
     await refresh('y');
     await ranking();
@@ -278,7 +278,7 @@ describe('refreshing quotes from several sources', () => {
     await demand.want({ currency: 'usd', assetIds: ['y'], urgency: 'stream', freshAfter });
     await refreshQuotes(depsOf(), { currency: 'usd', urgency: 'stream' }, contextOf());
     expect(calls).to.deep.equal(['a x']);
-    expect(kicks).to.deep.equal(['usd stream']);
+    expect(enqueued).to.deep.equal(['usd stream']);
   });
 
   it('calls nobody while all fail, tells those who wait, and keeps the good value', async () => {

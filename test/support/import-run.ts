@@ -64,7 +64,7 @@ export interface ImportBench {
   readonly abandonments: ReturnType<typeof createAbandonments>;
   readonly deps: ImportDeps;
   /** Portfolios whose books were to be updated. */
-  readonly kicked: string[];
+  readonly enqueued: string[];
   /** Per cent that were told. */
   readonly percents: number[];
   portfolio(baseCurrency?: string): Promise<Portfolio>;
@@ -119,7 +119,7 @@ export function importsOn(
   const jobs = createJobQueries(knex);
   const imports = createImportQueries(knex);
   const abandonments = createAbandonments();
-  const [kicked, percents]: [string[], number[]] = [[], []];
+  const [enqueued, percents]: [string[], number[]] = [[], []];
   const deps: ImportDeps = {
     jobs,
     runs: createRunQueries(knex),
@@ -142,7 +142,7 @@ export function importsOn(
     symbols: createAssetQueries(knex),
     closes: (asked) => candles.dailyCloses(asked),
     findMarketValues: () => Promise.resolve(() => null),
-    updateBooks: (id) => Promise.resolve(void kicked.push(id)),
+    updateBooks: (id) => Promise.resolve(void enqueued.push(id)),
     transactionLimit: 1_000_000,
   };
 
@@ -153,7 +153,7 @@ export function importsOn(
     transactions: createTransactionQueries(knex),
     abandonments,
     deps,
-    kicked,
+    enqueued,
     percents,
     portfolio: (baseCurrency = 'usd') =>
       createPortfolioQueries(knex).insert(

@@ -7,7 +7,7 @@ import { redisScript, runScript } from '../../src/platform/redis/redis-script.ts
 import type { Logger } from '../../src/platform/observability/logger.ts';
 import type { JobContext, Processor, ProcessorsOf } from './processor.ts';
 import { createDrain } from './drain.ts';
-import { PutBack } from './requeue.ts';
+import { Requeue } from './requeue.ts';
 
 /**
  * A BullMQ worker under our rules: data is checked before it is run, a lost lock aborts its job, a put-back costs no attempt,
@@ -82,7 +82,7 @@ const mostRoomAtOnce = 50;
 interface JobInHand {
   readonly job: Job;
   /** Stops the job if it waits. Absent before it has started. */
-  stopWaiting?: (why: PutBack) => void;
+  stopWaiting?: (why: Requeue) => void;
 }
 
 /** Starts a worker on a queue. */
@@ -211,7 +211,7 @@ function startGivingWay({
     for (const [index, priority] of smaller.entries()) {
       const held = largest[index];
       if (held === undefined || held.job.priority <= priority) return;
-      held.stopWaiting?.(new PutBack('a smaller job waits for a slot'));
+      held.stopWaiting?.(new Requeue('a smaller job waits for a slot'));
     }
   };
   let isLooking = false;
@@ -278,7 +278,7 @@ async function runJob<Q extends QueueName>({
 
 /** Decides what a failure means: back to the queue, never again, or another attempt. */
 async function settleFailure(job: Job, token: string | undefined, error: unknown): Promise<never> {
-  if (error instanceof PutBack) {
+  if (error instanceof Requeue) {
     if (error.delayMs > 0) {
       await job.moveToDelayed(Date.now() + error.delayMs, token);
       throw new DelayedError();

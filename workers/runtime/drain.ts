@@ -1,4 +1,4 @@
-import { PutBack } from './requeue.ts';
+import { Requeue } from './requeue.ts';
 
 interface Running {
   readonly waits: AbortController;
@@ -15,7 +15,7 @@ const callGraceMs = 2_000;
  */
 export function createDrain() {
   const running = new Set<Running>();
-  const reason = new PutBack('this worker stops');
+  const reason = new Requeue('this worker stops');
   let begun = false;
   return {
     /** Signals of a job that starts; `signal` aborts when the job is taken away. Call `end` when the job is over. */
@@ -33,7 +33,7 @@ export function createDrain() {
         waits: job.waits.signal,
         calls: job.calls.signal,
         /** Stops the job if it waits; one that works goes on. */
-        stopWaiting: (why: PutBack): void => job.waits.abort(why),
+        stopWaiting: (why: Requeue): void => job.waits.abort(why),
         end(): void {
           running.delete(job);
           signal.removeEventListener('abort', takenAway);

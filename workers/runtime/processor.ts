@@ -18,7 +18,7 @@ export interface JobContext {
   readonly isLastAttempt: boolean;
   /** Aborts when this process no longer owns the job (its lock was lost): stop, another process has it. */
   readonly signal: AbortSignal;
-  /** Aborts as `signal` does, and when the process is about to end: stop waiting, with a {@link PutBack}. */
+  /** Aborts as `signal` does, and when the process is about to end: stop waiting, with a {@link Requeue}. */
   readonly waitSignal: AbortSignal;
   /** As `waitSignal`, but a moment later: for an upstream call that is paid for and nearly done. */
   readonly callSignal: AbortSignal;

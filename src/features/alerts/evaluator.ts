@@ -39,7 +39,7 @@ export interface EvaluatorDeps {
   };
   readonly want: (request: WantRequest) => Promise<unknown>;
   /** Requests attempts to deliver webhooks. Never rejects. */
-  readonly kickDeliveries: (ids: readonly string[]) => Promise<void>;
+  readonly enqueueDeliveries: (ids: readonly string[]) => Promise<void>;
   readonly clock: Clock;
   readonly log: Logger;
   readonly freshMs: number;
@@ -237,8 +237,8 @@ export class AlertEvaluator {
   }
 
   async #tell({ firedUserIds, deliveryIds }: Moved): Promise<void> {
-    const { news, kickDeliveries, log } = this.#deps;
-    if (deliveryIds.length > 0) await kickDeliveries(deliveryIds);
+    const { news, enqueueDeliveries, log } = this.#deps;
+    if (deliveryIds.length > 0) await enqueueDeliveries(deliveryIds);
     if (firedUserIds.length === 0) return;
     await news.fired(firedUserIds).catch((error: unknown) => {
       log.debug({ reason: messageOf(error) }, 'firings could not be published');

@@ -30,7 +30,7 @@ export function createCoinGeckoApiService(
     store,
     news,
     clock: platform.clock,
-    kick: (wanted) => enqueue.document(documentId(wanted.path), wanted),
+    enqueue: (wanted) => enqueue.document(documentId(wanted.path), wanted),
     pendingState,
   });
   ticks.listen({

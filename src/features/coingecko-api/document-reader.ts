@@ -35,7 +35,11 @@ interface DocumentReaderDeps {
   readonly news: Pick<Channel<string>, 'listen'>;
   readonly clock: Clock;
   /** Makes sure that a job fetches the document. */
-  readonly kick: (wanted: { path: string; freshMs: number; requester: string | undefined }) => Promise<void>;
+  readonly enqueue: (wanted: {
+    path: string;
+    freshMs: number;
+    requester: string | undefined;
+  }) => Promise<void>;
   readonly pendingState: () => Promise<'pending' | 'rate_limited'>;
 }
 
@@ -124,7 +128,7 @@ export class DocumentReader {
   async #ask({ path, freshMs, requester: who }: DocumentRead): Promise<boolean> {
     const requester = who && requesterText(who);
     const isTaken = await this.#deps.store.want(path, requester);
-    if (isTaken) await this.#deps.kick({ path, freshMs, requester });
+    if (isTaken) await this.#deps.enqueue({ path, freshMs, requester });
     return isTaken;
   }
 

@@ -51,7 +51,7 @@ interface ReaderDeps {
   readonly candles: CandleQueries;
   readonly asks: Pick<HistoryAsks, 'within'>;
   /** Makes sure that a job asks for a piece. */
-  readonly kick: (wanted: JobData<'history.backfill'>) => Promise<void>;
+  readonly enqueue: (wanted: JobData<'history.backfill'>) => Promise<void>;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -154,7 +154,7 @@ function stateOf({ points, gaps, isUnknown }: SpanLook): ChartReading['state'] {
 
 /** Asks for a stretch, the newest piece first; the older ones may wait. Returns the newest; undefined when Redis takes nothing. */
 async function ask(
-  { kick, clock, log }: ReaderDeps,
+  { enqueue, clock, log }: ReaderDeps,
   { assetId, currency, granularity, requester: who }: ChartRead,
   { stretch, urgency }: { readonly stretch: Stretch; readonly urgency: Urgency },
 ): Promise<Stretch | undefined> {
@@ -167,8 +167,8 @@ async function ask(
   if (newest === undefined) return undefined;
   const series = { assetId, currency, granularity, requester };
   try {
-    await kick({ ...series, ...newest, urgency });
-    for (const piece of older) await kick({ ...series, ...piece, urgency: 'backfill' });
+    await enqueue({ ...series, ...newest, urgency });
+    for (const piece of older) await enqueue({ ...series, ...piece, urgency: 'backfill' });
     return newest;
   } catch (error) {
     log.debug({ reason: messageOf(error) }, 'missing history could not be requested');

@@ -27,7 +27,7 @@ export function createHistoryService({
    * Makes sure that a job asks for points of the past. At most one waits or runs for the same piece and urgency. Rejects when
    * Redis does not take the job.
    */
-  async function kick(wanted: JobData<'history.backfill'>): Promise<void> {
+  async function enqueue(wanted: JobData<'history.backfill'>): Promise<void> {
     const { assetId, currency, granularity, to, urgency } = wanted;
     const piece = Math.floor(to / granularityMs[granularity]);
     await queues.add('history.backfill', wanted, {
@@ -36,7 +36,7 @@ export function createHistoryService({
     });
   }
 
-  const reading = { candles, asks, kick, clock, log };
+  const reading = { candles, asks, enqueue, clock, log };
   return {
     ...createHistoryReader(reading),
     /** The last daily close of each asset before a moment (ms since the epoch), by asset; those without any are missing. */

@@ -31,14 +31,14 @@ const mostAssets = 5;
 export function createAskForCloses({
   candles,
   asks,
-  kick,
+  enqueue,
   clock,
   log,
 }: {
   readonly candles: Pick<CandleQueries, 'points'>;
   readonly asks: Pick<HistoryAsks, 'within'>;
   /** Makes sure that a job asks for a piece. */
-  readonly kick: (wanted: JobData<'history.backfill'>) => Promise<void>;
+  readonly enqueue: (wanted: JobData<'history.backfill'>) => Promise<void>;
   readonly clock: Clock;
   readonly log: Logger;
 }) {
@@ -50,7 +50,7 @@ export function createAskForCloses({
     if (isUnknown || gaps.stretch === undefined) return false;
     const [piece] = piecesOf(gaps.stretch, { granularity: '1d', now, most: 1 });
     if (piece === undefined) return false;
-    await kick({
+    await enqueue({
       ...series,
       ...piece,
       urgency: 'backfill',

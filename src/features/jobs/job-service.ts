@@ -127,7 +127,7 @@ export function createJobService(
   }: {
     readonly access: Pick<AccountService, 'usage'>;
     /** Sends webhooks when jobs end. */
-    readonly webhooks: Pick<WebhookService, 'kick'>;
+    readonly webhooks: Pick<WebhookService, 'enqueueAttempts'>;
     readonly realtime: Pick<Realtime, 'open' | 'registerTopic'>;
     /** Number of assets of a currency that wait for an upstream call. */
     readonly wantedAssets: (currency: string) => Promise<number>;
@@ -136,7 +136,7 @@ export function createJobService(
   },
 ) {
   const { config, log, clock, shutdown, knex, redis, subscriber, keys, queues } = platform;
-  const jobs = createJobQueries(knex, (ids) => void webhooks.kick(ids));
+  const jobs = createJobQueries(knex, (ids) => void webhooks.enqueueAttempts(ids));
   const eventLog = createJobEventLog(redis, keys.jobEvents);
   const control = createControlChannel({ redis, subscriber, channel: keys.control });
   const reader = createJobEventReader({

@@ -86,7 +86,7 @@ export function createWebhookService({
      * Has deliveries attempted at once; to be called after the commit. Never rejects: those that Redis does not take are found
      * due within seconds.
      */
-    async kick(ids: readonly string[]): Promise<void> {
+    async enqueueAttempts(ids: readonly string[]): Promise<void> {
       for (let start = 0; start < ids.length; start += batchSize) {
         const batch = ids.slice(start, start + batchSize);
         const added = await Promise.all(batch.map((id) => queueAttempt({ id, attempts: 0 })));

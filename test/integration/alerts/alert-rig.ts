@@ -160,7 +160,7 @@ export async function openAlertRig(): Promise<AlertRig> {
           },
         },
         want: (wish) => Promise.resolve(void wishes.push(wish)),
-        kickDeliveries: () => Promise.resolve(),
+        enqueueDeliveries: () => Promise.resolve(),
         clock: systemClock,
         log: silentLogger(),
         freshMs,

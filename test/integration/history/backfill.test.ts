@@ -16,7 +16,7 @@ import type { ChainRequest, ProviderChain } from '../../../src/features/upstream
 import type { HistoryRequest, PriceProvider } from '../../../src/features/upstream/provider.ts';
 import { backfillHistory } from '../../../workers/processors/history/backfill-history.ts';
 import type { JobContext } from '../../../workers/runtime/processor.ts';
-import { PutBack } from '../../../workers/runtime/requeue.ts';
+import { Requeue } from '../../../workers/runtime/requeue.ts';
 import { openHistoryStore, type HistoryStore } from '../../support/history.ts';
 
 const now = Date.UTC(2026, 5, 10, 12, 30);
@@ -64,7 +64,7 @@ describe('history that is missing', () => {
   let store: HistoryStore;
   let source: FakeSource;
   let reader: HistoryReader;
-  let kicked: JobData<'history.backfill'>[];
+  let enqueued: JobData<'history.backfill'>[];
   let charged: number;
   /** Runs a job as soon as it is kicked, unless a test wants to see it wait. */
   let runs: boolean;
@@ -75,15 +75,15 @@ describe('history that is missing', () => {
   beforeEach(async () => {
     await store.empty();
     source = new FakeSource();
-    kicked = [];
+    enqueued = [];
     charged = 0;
     runs = true;
     reader = createHistoryReader({
       ...store,
       clock: { now: () => now },
       log: silentLogger(),
-      kick: async (wanted) => {
-        kicked.push(wanted);
+      enqueue: async (wanted) => {
+        enqueued.push(wanted);
         if (runs) await run(wanted);
       },
     });
@@ -181,10 +181,10 @@ describe('history that is missing', () => {
       source.lacks = (at) => at > now - 6 * length;
       const first = await chart(granularity, days, 2_000);
       expect([first.state, first.points.length > 0], granularity).to.deep.equal(['whole', true]);
-      const calls = [kicked.length, source.asked.length];
+      const calls = [enqueued.length, source.asked.length];
       // Only who asks for something waits.
       expect((await chart(granularity, days, 2_000)).state, granularity).to.equal('whole');
-      expect([kicked.length, source.asked.length], granularity).to.deep.equal(calls);
+      expect([enqueued.length, source.asked.length], granularity).to.deep.equal(calls);
     }
     // Days come with the hours.
     expect(source.asked.map(({ span }) => span.granularity)).to.deep.equal(['1h', '5m']);
@@ -195,11 +195,11 @@ describe('history that is missing', () => {
       const { state, points } = await chart('5m', days, 2_000);
       expect([state, points.length]).to.deep.equal(['partial', 288]);
     }
-    expect([kicked.length, source.asked.length]).to.deep.equal([1, 1]);
+    expect([enqueued.length, source.asked.length]).to.deep.equal([1, 1]);
     const before = { from: now - 3 * dayMs, to: now - 2 * dayMs, waitMs: 0 };
     const old = await reader.chart({ ...series, ...before, granularity: '5m' });
     expect(old).to.deep.include({ state: 'partial', points: [], isBeyondReach: true });
-    expect(kicked).to.have.length(1);
+    expect(enqueued).to.have.length(1);
     const watched = Array.from({ length: 288 }, (_, index) => ({
       ...{ at: before.to + index * 300_000, price: 1, marketCap: null, volume: null },
     }));
@@ -231,14 +231,14 @@ describe('history that is missing', () => {
     runs = false;
     const { state, points } = await chart('1h', 30, 60_000);
     expect([state, points.length]).to.deep.equal(['partial', 719]);
-    expect(kicked.at(-1)?.urgency).to.equal('backfill');
+    expect(enqueued.at(-1)?.urgency).to.equal('backfill');
   });
 
   it('is waited for no longer than allowed', async () => {
     runs = false;
     const { state, points } = await chart('1h', 7, 300);
     expect([state, points]).to.deep.equal(['partial', []]);
-    expect(kicked.map(({ urgency }) => urgency)).to.deep.equal(['interactive']);
+    expect(enqueued.map(({ urgency }) => urgency)).to.deep.equal(['interactive']);
   });
 
   it('is not asked for again at once after a failure, and nothing is lost by it', async () => {
@@ -280,9 +280,9 @@ describe('history that is missing', () => {
       const about = { ...series, assetId: `asset-${index}`, granularity: '1h' as const };
       await reader.chart({ ...about, from: now - dayMs, to: now, waitMs: 0, requester: { userId: who } });
     }
-    expect(kicked).to.have.length(30);
+    expect(enqueued).to.have.length(30);
     await reader.chart({ ...series, granularity: '1h', from: now - dayMs, to: now, waitMs: 0 });
-    expect(kicked).to.have.length(31);
+    expect(enqueued).to.have.length(31);
   });
 
   it('waits in the queue while there is no budget', async () => {
@@ -295,8 +295,8 @@ describe('history that is missing', () => {
       urgency: 'backfill' as const,
     };
     const outcome = await run(job).catch((error: unknown) => error);
-    expect(outcome).to.be.instanceOf(PutBack);
-    expect((outcome as PutBack).delayMs).to.equal(7_000);
+    expect(outcome).to.be.instanceOf(Requeue);
+    expect((outcome as Requeue).delayMs).to.equal(7_000);
   });
 
   it('never replaces what was watched', async () => {

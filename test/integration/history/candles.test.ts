@@ -332,8 +332,8 @@ describe('candles in Postgres', () => {
     };
     const ohlc = () => {
       const clock = { now: () => day + 8 * hour };
-      const kick = () => Promise.resolve();
-      const reader = createHistoryReader({ ...store, clock, kick, log: silentLogger() });
+      const enqueue = () => Promise.resolve();
+      const reader = createHistoryReader({ ...store, clock, enqueue, log: silentLogger() });
       return reader.ohlc({ assetId: 'bitcoin', currency: 'usd', days: 1 / 3, lengthMs: 4 * hour });
     };
 

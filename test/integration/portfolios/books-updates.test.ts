@@ -13,7 +13,7 @@ import { UnavailableError } from '../../../src/domain/errors.ts';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
 import { createBookReader } from '../../../src/features/portfolios/book-reader.ts';
 import { createBooksCheck, createBooksRebuild } from '../../../workers/processors/portfolios/books.ts';
-import { PutBack } from '../../../workers/runtime/requeue.ts';
+import { Requeue } from '../../../workers/runtime/requeue.ts';
 import { createAbandonments } from '../../../workers/processors/jobs/client-run.ts';
 import { jobContext } from '../../support/job-context.ts';
 import { openBooks, type BooksUnderTest } from './support/books.ts';
@@ -62,7 +62,7 @@ describe('updates of books', () => {
         await run();
         return;
       } catch (error) {
-        if (!(error instanceof PutBack)) throw error;
+        if (!(error instanceof Requeue)) throw error;
       }
     }
     throw new Error('it was put back too often');
@@ -130,7 +130,7 @@ describe('updates of books', () => {
         expect(failed, mode).to.be.instanceOf(BooksBusyError);
       }
       const failed: unknown = await books.update(id).catch((error: unknown) => error);
-      expect(failed).to.be.instanceOf(PutBack);
+      expect(failed).to.be.instanceOf(Requeue);
     });
     await books.update(id);
     expect(await isCurrent(id)).to.equal(true);
@@ -155,13 +155,13 @@ describe('updates of books', () => {
     const [deleted, ...behind] = ids;
     await books.knex('portfolios').whereIn('id', ids).update({ books_version: 2 });
     await books.knex('portfolios').where({ id: deleted! }).update({ deleted_at: new Date() });
-    const kicked: string[] = [];
+    const enqueued: string[] = [];
     const check = createBooksCheck({
       ledgers: books.ledgers,
-      kick: (id) => Promise.resolve(void kicked.push(id)),
+      enqueue: (id) => Promise.resolve(void enqueued.push(id)),
     });
     expect([await check(), await check()]).to.deep.equal([200, 4]);
-    expect(kicked.sort()).to.deep.equal(behind.sort());
+    expect(enqueued.sort()).to.deep.equal(behind.sort());
     for (const id of behind) await books.update(id);
     expect(await check()).to.equal(0);
   }).timeout(20_000);

@@ -64,7 +64,7 @@ describe('an import', () => {
   after(() => bench.close());
   beforeEach(async () => {
     portfolio = await bench.portfolio();
-    bench.kicked.length = 0;
+    bench.enqueued.length = 0;
   });
 
   async function held(of: Portfolio = portfolio): Promise<string[]> {
@@ -91,7 +91,7 @@ describe('an import', () => {
     ]);
     expect(told.rates[0]).to.include({ from: 'eur', to: 'usd', days: 2, lowest: 1.1 });
     expect(told.resolved['BTC']).to.include({ id: 'bitcoin', name: 'Bitcoin', others: 0, by: 'list' });
-    expect(bench.kicked).to.deep.equal([portfolio.id]);
+    expect(bench.enqueued).to.deep.equal([portfolio.id]);
   });
 
   it('of Binance joins rows of a trade, and takes market values where none are stated', async () => {
@@ -147,7 +147,7 @@ describe('an import', () => {
     expect(told.samples).to.have.length(2);
     expect(told.samples![0]).to.include({ type: 'transfer_out', executed_at: '2022-03-26T06:45:27.000Z' });
     expect(await held()).to.deep.equal([]);
-    expect(bench.kicked).to.deep.equal([]);
+    expect(bench.enqueued).to.deep.equal([]);
   });
 
   it('takes an asset as the user says, and remembers it', async () => {

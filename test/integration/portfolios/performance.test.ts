@@ -11,7 +11,7 @@ import { createAskForCloses } from '../../../src/features/history/request-closes
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
 import { createClientJobs } from '../../../src/features/jobs/job-service.ts';
 import type { JobData } from '../../../jobs/registry.ts';
-import { PutBack } from '../../../workers/runtime/requeue.ts';
+import { Requeue } from '../../../workers/runtime/requeue.ts';
 import { openPerformanceRuns, type PerformanceRuns } from '../../support/performance-run.ts';
 
 interface Figure {
@@ -226,12 +226,12 @@ describe('the job that computes performance', () => {
       expect((await runs.run(work, row)).state).to.equal('cancelled');
       expect(reads).to.equal(0);
       Object.assign(runs.deps, { readBooks });
-      const ending = AbortSignal.abort(new PutBack('the process is stopping'));
+      const ending = AbortSignal.abort(new Requeue('the process is stopping'));
       const again = await runs.submit({ ...work, workKey: `${work.workKey}-2` });
       const put = await runs
         .run({ ...work, workKey: `${work.workKey}-2` }, again, { waitSignal: ending })
         .catch((error: unknown) => error);
-      expect(put).to.be.instanceOf(PutBack);
+      expect(put).to.be.instanceOf(Requeue);
       expect((await runs.jobs.find(again.id))?.state).to.equal('queued');
     } finally {
       Object.assign(runs.deps, { readBooks, closes: deps.closes });
@@ -298,12 +298,12 @@ describe('the job that computes performance', () => {
 
   describe('prices that are missing for long', () => {
     it('are asked for without haste, the worst first, five assets at most, and once', async () => {
-      const kicked: JobData<'history.backfill'>[] = [];
+      const enqueued: JobData<'history.backfill'>[] = [];
       const now = day('2022-03-31');
       const ask = createAskForCloses({
         candles: runs.store.candles,
         asks: runs.store.asks,
-        kick: (wanted) => Promise.resolve(void kicked.push(wanted)),
+        enqueue: (wanted) => Promise.resolve(void enqueued.push(wanted)),
         clock: { now: () => now },
         log: silentLogger(),
       });
@@ -312,8 +312,8 @@ describe('the job that computes performance', () => {
       const wanted = { ...span, lacking, requester: runs.userId };
       const names = [12, 11, 10, 9, 8].map((days) => `lacking-${days}`);
       expect(await ask(wanted)).to.deep.equal(names);
-      expect(kicked.map(({ assetId }) => assetId)).to.deep.equal(names);
-      expect(kicked[0]).to.include({ urgency: 'backfill', granularity: '1d', requester: runs.userId });
+      expect(enqueued.map(({ assetId }) => assetId)).to.deep.equal(names);
+      expect(enqueued[0]).to.include({ urgency: 'backfill', granularity: '1d', requester: runs.userId });
       const answered = { outcome: 'answered', points: 0, validMs: 86_400_000_000 } as const;
       for (const assetId of names)
         await runs.store.asks.note({ assetId, granularity: '1d', ...span, ...answered });

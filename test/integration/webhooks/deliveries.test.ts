@@ -104,7 +104,7 @@ describe('webhooks on their way', () => {
 
   async function put(url = `${receiver.url}/in`, payload: object = { n: 1 }): Promise<string> {
     const id = await deliveries.enqueue({ userId, url, type: 'test.happened', payload });
-    await outbox.kick([id]);
+    await outbox.enqueueAttempts([id]);
     return id;
   }
 
@@ -185,7 +185,7 @@ describe('webhooks on their way', () => {
     receiver.answer = status(200);
     expect(await deliveries.retry(id, await newUser())).to.equal(undefined);
     expect(await deliveries.retry(id, userId)).to.include({ state: 'pending', attempts: 0 });
-    await outbox.kick([id]);
+    await outbox.enqueueAttempts([id]);
     expect(await end(id, 'delivered')).to.include({ attempts: 1, lastStatus: 200 });
     expect(await deliveries.retry(id, userId)).to.equal(undefined);
   });
@@ -203,7 +203,7 @@ describe('webhooks on their way', () => {
     const id = await deliveries.enqueue({ userId, url: receiver.url, type: 'x.y', payload: {} });
     await knex('users').where({ id: userId }).update({ deleted_at: new Date() });
     await startWorker();
-    await outbox.kick([id]);
+    await outbox.enqueueAttempts([id]);
     expect(await end(id, 'dead')).to.include({ lastError: 'The account was deleted' });
     expect(receiver.received).to.have.length(0);
   });
@@ -388,7 +388,7 @@ describe('webhooks on their way', () => {
       const job = newJob();
       await jobs.insert(job);
       await ended(job);
-      await outbox.kick([job.id]);
+      await outbox.enqueueAttempts([job.id]);
       await end(job.id, 'delivered');
       const event = JSON.parse(receiver.received[0]?.body ?? '') as { type: string; data: object };
       expect(event.type).to.equal('job.completed');
@@ -405,7 +405,7 @@ describe('webhooks on their way', () => {
       const job = newJob();
       await jobs.insert(job);
       await ended(job, JSON.stringify({ portfolio: ['x'.repeat(300 * 1024)], error_count: 0 }));
-      await outbox.kick([job.id]);
+      await outbox.enqueueAttempts([job.id]);
       await end(job.id, 'delivered');
       const event = JSON.parse(receiver.received[0]?.body ?? '') as { data: object };
       expect(event.data).to.include({ id: job.id, state: 'completed', result_omitted: true });

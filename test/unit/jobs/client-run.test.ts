@@ -4,7 +4,7 @@ import { DeadlineError } from '../../../src/platform/concurrency/deadline.ts';
 import { NotFoundError, UnavailableError } from '../../../src/domain/errors.ts';
 import { createAbandonments, runForClients } from '../../../workers/processors/jobs/client-run.ts';
 import type { JobContext } from '../../../workers/runtime/processor.ts';
-import { PutBack } from '../../../workers/runtime/requeue.ts';
+import { Requeue } from '../../../workers/runtime/requeue.ts';
 import { jobContext } from '../../support/job-context.ts';
 
 const deadlineMs = 60_000;
@@ -60,8 +60,8 @@ describe('a run for clients', () => {
   for (const [what, error] of Object.entries(outages)) {
     it(`is put back, without an attempt, by ${what}`, async () => {
       const outcome = await outcomeOf(() => Promise.reject(error));
-      expect(outcome).to.be.instanceOf(PutBack);
-      expect((outcome as PutBack).delayMs).to.be.within(1_000, 2_000);
+      expect(outcome).to.be.instanceOf(Requeue);
+      expect((outcome as Requeue).delayMs).to.be.within(1_000, 2_000);
       expect(ended).to.deep.equal([]);
     });
   }
@@ -69,7 +69,7 @@ describe('a run for clients', () => {
   it('counts attempts again once its deadline has passed', async () => {
     const addedAt = Date.now() - deadlineMs;
     const outcome = await outcomeOf(() => Promise.reject(new Error('Command timed out')), { addedAt });
-    expect(outcome).to.not.be.instanceOf(PutBack);
+    expect(outcome).to.not.be.instanceOf(Requeue);
     expect(ended).to.deep.equal(['job_failed']);
   });
 
@@ -87,7 +87,7 @@ describe('a run for clients', () => {
     open = 0;
     expect(await outcomeOf(abandoned)).to.equal(null);
     open = 1;
-    expect(await outcomeOf(abandoned)).to.be.instanceOf(PutBack);
+    expect(await outcomeOf(abandoned)).to.be.instanceOf(Requeue);
     expect(ended).to.deep.equal([]);
   });
 

@@ -23,7 +23,7 @@ describe('a document that is waited for', () => {
         },
       },
       clock: { now: () => Date.now() },
-      kick: () => Promise.resolve(),
+      enqueue: () => Promise.resolve(),
       pendingState: () => Promise.resolve('pending'),
     });
     void reader.read({ path: '/global', freshMs: 60_000, waitMs: 700 }).then((each) => (reading = each));

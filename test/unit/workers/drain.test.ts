@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { createDrain } from '../../../workers/runtime/drain.ts';
-import { PutBack } from '../../../workers/runtime/requeue.ts';
+import { Requeue } from '../../../workers/runtime/requeue.ts';
 
 describe('drain', () => {
   const never = new AbortController().signal;
@@ -9,7 +9,7 @@ describe('drain', () => {
     const drain = createDrain();
     const job = drain.watch(never);
     drain.begin();
-    expect(job.waits.reason).to.be.instanceOf(PutBack);
+    expect(job.waits.reason).to.be.instanceOf(Requeue);
     expect(job.calls.aborted).to.equal(false);
   });
 

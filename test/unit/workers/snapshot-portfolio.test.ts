@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { createPortfolioSnapshot } from '../../../workers/processors/portfolios/snapshot-portfolio.ts';
 import type { JobContext } from '../../../workers/runtime/processor.ts';
-import { PutBack } from '../../../workers/runtime/requeue.ts';
+import { Requeue } from '../../../workers/runtime/requeue.ts';
 
 describe('portfolio.snapshot', () => {
   const portfolioId = '01934c2a-0000-7000-8000-0000000000b0';
@@ -35,8 +35,8 @@ describe('portfolio.snapshot', () => {
 
   it('waits in the queue for quotes, once', async () => {
     const error: unknown = await run(1).catch((thrown: unknown) => thrown);
-    expect(error).to.be.instanceOf(PutBack);
-    expect((error as PutBack).delayMs).to.equal(10_000);
+    expect(error).to.be.instanceOf(Requeue);
+    expect((error as Requeue).delayMs).to.equal(10_000);
     expect(await run(2)).to.equal(null);
   });
 });

@@ -27,13 +27,13 @@ interface Situation {
 /** Runs one look; returns what it wanted and kicked. */
 async function look({ read, stored = {}, affordable = 10, usersWait = false }: Situation) {
   const wanted: WantRequest[] = [];
-  const kicked: string[] = [];
+  const enqueued: string[] = [];
   const pages: (Parameters<EnqueueRefresh['markets']>[1] & { currency: string })[] = [];
   const asked: string[] = [];
   const clock = { now: () => now };
   const local = createLocalCache();
   const enqueue: Pick<EnqueueRefresh, 'quotes' | 'markets'> = {
-    quotes: (currency, urgency) => Promise.resolve(void kicked.push(`${currency} ${urgency}`)),
+    quotes: (currency, urgency) => Promise.resolve(void enqueued.push(`${currency} ${urgency}`)),
     markets: (currency, request) => Promise.resolve(void pages.push({ currency, ...request })),
   };
   const demand: WarmDeps['demand'] = {
@@ -67,13 +67,13 @@ async function look({ read, stored = {}, affordable = 10, usersWait = false }: S
     means: () => Promise.resolve({ calls: affordable, mayJoin: true }),
   };
   const calls = await warmQuotes(deps);
-  return { calls, wanted, kicked, pages, asked };
+  return { calls, wanted, enqueued, pages, asked };
 }
 
 describe('quotes.warm', () => {
   it('wants what is read and about to stop being fresh', async () => {
     const stored = { 'usd:bitcoin': 50, 'usd:ethereum': 10, 'eur:solana': 59 };
-    const { calls, wanted, kicked } = await look({
+    const { calls, wanted, enqueued } = await look({
       read: { usd: ['bitcoin', 'ethereum'], eur: ['solana'] },
       stored,
     });
@@ -84,7 +84,7 @@ describe('quotes.warm', () => {
     ]);
     // Nothing that will be due before long is found fresh enough there.
     expect(wanted.every(({ freshAfter }) => freshAfter > now - 50_000)).to.equal(true);
-    expect(kicked).to.have.members(['usd warming', 'eur warming']);
+    expect(enqueued).to.have.members(['usd warming', 'eur warming']);
   });
 
   it('wants a quote fifteen seconds before it stops being fresh, and no sooner', async () => {
@@ -96,8 +96,8 @@ describe('quotes.warm', () => {
   });
 
   it('wants nothing when nobody reads, whatever is cached', async () => {
-    const { calls, wanted, kicked } = await look({ read: {}, stored: { 'usd:bitcoin': 100 } });
-    expect({ calls, wanted, kicked }).to.deep.equal({ calls: 0, wanted: [], kicked: [] });
+    const { calls, wanted, enqueued } = await look({ read: {}, stored: { 'usd:bitcoin': 100 } });
+    expect({ calls, wanted, enqueued }).to.deep.equal({ calls: 0, wanted: [], enqueued: [] });
   });
 
   it('wants nothing that it cannot afford when nobody waits, and asks nobody for it', async () => {
@@ -108,12 +108,12 @@ describe('quotes.warm', () => {
   it('takes a turn among users who take every call, with the hottest', async () => {
     const many = Array.from({ length: 600 }, (_, index) => `coin-${index}`);
     const read = { eur: ['lonely'], usd: many };
-    const { calls, wanted, kicked } = await look({ read, affordable: 0, usersWait: true });
+    const { calls, wanted, enqueued } = await look({ read, affordable: 0, usersWait: true });
     expect(calls).to.equal(1);
     expect(wanted).to.have.length(1);
     expect(wanted[0]).to.include({ currency: 'usd', urgency: 'interactive', isPatient: true });
     expect(wanted[0]!.assetIds).to.deep.equal(many.slice(0, 250));
-    expect(kicked).to.deep.equal([]);
+    expect(enqueued).to.deep.equal([]);
   });
 
   it('spends the calls there are on the hottest, over all currencies', async () => {

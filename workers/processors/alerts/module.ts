@@ -29,7 +29,7 @@ export function createAlertsProcessors(
           ticks: quotes.ticks,
           quotes: { get: quotes.local.get, load: (currency, assetIds) => quotes.load(currency, assetIds) },
           want: quotes.want,
-          kickDeliveries: (ids) => webhooks.kick(ids),
+          enqueueDeliveries: (ids) => webhooks.enqueueAttempts(ids),
           clock,
           log,
           freshMs: quotes.freshMs,

@@ -12,7 +12,7 @@ import { messageOf } from '../../../src/domain/errors.ts';
 import { ProviderRangeError, ProviderRejectedError } from '../../../src/features/upstream/provider-errors.ts';
 import { wasNeverSent } from '../../../src/features/upstream/outcome.ts';
 import type { JobContext } from '../../runtime/processor.ts';
-import { PutBack } from '../../runtime/requeue.ts';
+import { Requeue } from '../../runtime/requeue.ts';
 import { takeTurn } from '../upstream/non-batch-slot.ts';
 import type { RefreshDeps } from '../upstream/refresh-outcome.ts';
 import { callUpstream, waitOf } from '../upstream/upstream-call.ts';
@@ -52,7 +52,7 @@ export async function refreshDocument(
     const waitMs = waitOf(fetched.error);
     if (waitMs !== undefined || context.waitSignal.aborted) {
       await documents.release(path);
-      throw new PutBack('no budget', waitMs ?? 0);
+      throw new Requeue('no budget', waitMs ?? 0);
     }
     deps.log.warn(
       { path: path.split('?')[0], reason: messageOf(fetched.error) },

@@ -16,7 +16,7 @@ import { NoProviderError } from '../../../src/features/upstream/provider-chain.t
 import type { PriceProvider } from '../../../src/features/upstream/provider.ts';
 import { wasNeverSent } from '../../../src/features/upstream/outcome.ts';
 import type { JobContext } from '../../runtime/processor.ts';
-import { PutBack } from '../../runtime/requeue.ts';
+import { Requeue } from '../../runtime/requeue.ts';
 import { takeTurn } from '../upstream/non-batch-slot.ts';
 import type { RefreshDeps } from '../upstream/refresh-outcome.ts';
 import { callChain, waitOf } from '../upstream/upstream-call.ts';
@@ -72,7 +72,7 @@ export async function backfillHistory(
     }
   } catch (error) {
     const waitMs = waitOf(error);
-    if (waitMs !== undefined) throw new PutBack('no budget', waitMs);
+    if (waitMs !== undefined) throw new Requeue('no budget', waitMs);
     // A failure on our side says nothing about the provider: it may be tried again, here or elsewhere.
     if (!(error instanceof ProviderError) || context.waitSignal.aborted) throw error;
     deps.log.warn({ asset: job.assetId, reason: messageOf(error) }, 'the price source returned no history');
@@ -174,7 +174,10 @@ async function note(
     outcome,
     points = 0,
     validMs,
-  }: HistoryAsk & { readonly points?: number; /** Absent: depends on its outcome. */ readonly validMs?: number },
+  }: HistoryAsk & {
+    readonly points?: number;
+    /** Absent: depends on its outcome. */ readonly validMs?: number;
+  },
 ): Promise<void> {
   const usual = outcome === 'answered' ? answeredMs : unansweredMs[outcome];
   await asks.note({

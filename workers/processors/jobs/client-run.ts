@@ -15,7 +15,7 @@ import { isOutage } from '../../../db/outage.ts';
 import type { Logger } from '../../../src/platform/observability/logger.ts';
 import type { Platform } from '../../../src/platform/platform.ts';
 import type { JobContext } from '../../runtime/processor.ts';
-import { PutBack } from '../../runtime/requeue.ts';
+import { Requeue } from '../../runtime/requeue.ts';
 import { RunProgress } from './run-progress.ts';
 
 export interface ClientRunDeps {
@@ -32,18 +32,18 @@ export interface ClientRunDeps {
 
 /**
  * Opens what runs for clients need: the rows of jobs, their events, and requests to abandon a run.
- * @param kickWebhooks Called with jobs that have ended and need a webhook.
+ * @param enqueueWebhooks Called with jobs that have ended and need a webhook.
  */
 export function openClientRuns(
   { config, knex, redis, subscriber, keys, clock, log }: Platform,
-  kickWebhooks: (ids: readonly string[]) => void,
+  enqueueWebhooks: (ids: readonly string[]) => void,
 ): ClientRunDeps {
   const abandonments = createAbandonments();
   const control = createControlChannel({ redis, subscriber, channel: keys.control });
   control.listen(({ abandon }) => abandonments.abandon(abandon));
   return {
-    jobs: createJobQueries(knex, kickWebhooks),
-    runs: createRunQueries(knex, kickWebhooks),
+    jobs: createJobQueries(knex, enqueueWebhooks),
+    runs: createRunQueries(knex, enqueueWebhooks),
     events: createJobEventLog(redis, keys.jobEvents),
     clock,
     log,
@@ -118,14 +118,14 @@ export async function runForClients(
     await workAndComplete(deps, { workKey, total, context, startedAt }, work);
     return null;
   } catch (error) {
-    if (error instanceof PutBack || context.signal.aborted) throw error;
+    if (error instanceof Requeue || context.signal.aborted) throw error;
     if (error instanceof AppError && error.status < 500) {
       await failRows(deps, workKey, { code: error.code, message: error.message, status: error.status });
       return null;
     }
     const isAway = isRedisOutage(error) || isOutage(error);
     if (isAway && deps.clock.now() < context.addedAt + deps.deadlineMs)
-      throw new PutBack(messageOf(error), againAfterMs * (1 + Math.random()));
+      throw new Requeue(messageOf(error), againAfterMs * (1 + Math.random()));
     if (context.isLastAttempt) {
       await failRows(deps, workKey, { code: 'job_failed', message: 'The job failed repeatedly' });
     }
@@ -166,7 +166,7 @@ async function workAndComplete(
     if (!abandoned.signal.aborted) throw error;
     // Nobody waited for the work; if somebody has submitted it since, it is run after all.
     await context.releaseDeduplication();
-    if ((await deps.jobs.countOpen(workKey)) > 0) throw new PutBack('requested again');
+    if ((await deps.jobs.countOpen(workKey)) > 0) throw new Requeue('requested again');
   } finally {
     abandoned.forget();
     await progress.flushed();

@@ -18,7 +18,7 @@ import {
 } from '../../../src/features/portfolios/queries/ledgers.ts';
 import type { Logger } from '../../../src/platform/observability/logger.ts';
 import type { Processor } from '../../runtime/processor.ts';
-import { PutBack } from '../../runtime/requeue.ts';
+import { Requeue } from '../../runtime/requeue.ts';
 import type { Replays } from '../../threads/replay-ledger.ts';
 import { type ClientRunDeps, type RunControl, runForClients } from '../jobs/client-run.ts';
 
@@ -41,7 +41,7 @@ export function createBooksUpdate(deps: BooksUpdateDeps): Processor<'books.updat
     try {
       await updateBooks(deps, portfolioId, context.signal);
     } catch (error) {
-      if (error instanceof BooksBusyError) throw new PutBack(messageOf(error), busyMs);
+      if (error instanceof BooksBusyError) throw new Requeue(messageOf(error), busyMs);
       deps.log.error(
         { portfolio: portfolioId, reason: messageOf(error) },
         'the books of a portfolio could not be updated',
@@ -190,7 +190,7 @@ async function rebuild(deps: BooksUpdateDeps, portfolioId: string, control: RunC
     if (rebuilt !== undefined) return rebuilt;
   } catch (error) {
     if (error instanceof BooksBusyError || error instanceof BooksMovedError)
-      throw new PutBack(messageOf(error), rebuildBusyMs);
+      throw new Requeue(messageOf(error), rebuildBusyMs);
     throw error;
   }
   throw new NotFoundError('The portfolio was deleted', 'portfolio_not_found');
@@ -224,17 +224,17 @@ const pageSize = 200;
  */
 export function createBooksCheck({
   ledgers,
-  kick,
+  enqueue,
 }: {
   readonly ledgers: Pick<LedgerQueries, 'unbooked'>;
   /** Requests an update of the books of a portfolio. */
-  readonly kick: (portfolioId: string) => Promise<void>;
+  readonly enqueue: (portfolioId: string) => Promise<void>;
 }): () => Promise<number> {
   let after: string | undefined;
   return async () => {
     const behind = await ledgers.unbooked({ after, limit: pageSize });
     after = behind.length < pageSize ? undefined : behind.at(-1);
-    await Promise.all(behind.map(kick));
+    await Promise.all(behind.map(enqueue));
     return behind.length;
   };
 }

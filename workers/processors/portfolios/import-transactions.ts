@@ -29,7 +29,7 @@ import { SymbolResolver } from '../../../src/features/portfolios/importers/symbo
 import { decodeText, type TextEncoding } from '../../../src/features/portfolios/importers/text-encoding.ts';
 import type { FindMarketValues } from '../../../src/features/portfolios/valuation/market-values.ts';
 import type { Processor } from '../../runtime/processor.ts';
-import { PutBack } from '../../runtime/requeue.ts';
+import { Requeue } from '../../runtime/requeue.ts';
 import { runForClients, type ClientRunDeps, type RunControl } from '../jobs/client-run.ts';
 
 /** What imports need. */
@@ -230,7 +230,7 @@ class Importing {
 
   /** Cancelled, or about to end: nothing has been changed, and another worker starts from scratch. */
   #goOn(): void {
-    if (this.#task.control.signal.aborted) throw new PutBack('the import was stopped');
+    if (this.#task.control.signal.aborted) throw new Requeue('the import was stopped');
   }
 }
 

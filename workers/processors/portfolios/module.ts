@@ -86,7 +86,7 @@ export function createPortfolioProcessors(
         };
       },
       maintenance: () => {
-        const checkBooks = createBooksCheck({ ledgers, kick: books.update });
+        const checkBooks = createBooksCheck({ ledgers, enqueue: books.update });
         return {
           'books.check': async () => ({ added: await checkBooks() }),
           'snapshots.check': async () => ({ stored: await snapshots.ofEndedDays() }),

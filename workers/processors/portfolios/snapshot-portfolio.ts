@@ -1,6 +1,6 @@
 import type { createSnapshotTaker } from '../../../src/features/portfolios/valuation/snapshot-taker.ts';
 import type { Processor } from '../../runtime/processor.ts';
-import { PutBack } from '../../runtime/requeue.ts';
+import { Requeue } from '../../runtime/requeue.ts';
 
 /** Time (ms) in which quotes of the lowest urgency have most likely arrived. */
 const quotesComeMs = 10_000;
@@ -14,7 +14,7 @@ export function createPortfolioSnapshot(
     await context.releaseDeduplication();
     const taken = await snapshots.ofChange(portfolioId, context.start === 1);
     // It waits in the queue, not in a slot that updates of books need.
-    if (taken === 'wanting') throw new PutBack('quotes are being fetched', quotesComeMs);
+    if (taken === 'wanting') throw new Requeue('quotes are being fetched', quotesComeMs);
     return null;
   };
 }

@@ -15,7 +15,7 @@ import type { PriceProvider } from '../../../src/features/upstream/provider.ts';
 import type { UpstreamGate } from '../../../src/features/upstream/request-limiter-contract.ts';
 import type { EnqueueRefresh } from '../../../src/features/quotes/enqueue-refresh.ts';
 import type { JobContext } from '../../runtime/processor.ts';
-import { PutBack } from '../../runtime/requeue.ts';
+import { Requeue } from '../../runtime/requeue.ts';
 import { callUpstream, waitOf } from './upstream-call.ts';
 
 /** What `assets.refresh` needs. */
@@ -57,8 +57,8 @@ export async function refreshAssets(
     return { assets: stored.assets };
   } catch (error) {
     const waitMs = waitOf(error);
-    if (waitMs !== undefined) throw new PutBack('no budget', waitMs);
-    if (context.waitSignal.aborted) throw new PutBack('the process ends');
+    if (waitMs !== undefined) throw new Requeue('no budget', waitMs);
+    if (context.waitSignal.aborted) throw new Requeue('the process ends');
     // A source whose breaker is open was not even called.
     await (noted ??= assets.beginList());
     log.warn({ reason: messageOf(error) }, 'the price source returned no list of assets');

@@ -77,10 +77,10 @@ export function createUpstreamProcessors(
           return { hours };
         },
         'assets.check': async () => ({
-          kicked: config.ASSET_SYNC === 'daily' && (await checkAssets({ assets: assets.list, enqueue })),
+          enqueued: config.ASSET_SYNC === 'daily' && (await checkAssets({ assets: assets.list, enqueue })),
         }),
         'tier.check': async () => ({
-          kicked:
+          enqueued:
             tellsLimits &&
             (await checkTier({
               redis,

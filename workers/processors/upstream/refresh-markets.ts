@@ -2,7 +2,7 @@ import type { JobData, JobResult } from '../../../jobs/registry.ts';
 import { toCachedQuote } from '../../../src/domain/cached-quote.ts';
 import { messageOf } from '../../../src/domain/errors.ts';
 import type { JobContext } from '../../runtime/processor.ts';
-import { PutBack } from '../../runtime/requeue.ts';
+import { Requeue } from '../../runtime/requeue.ts';
 import { unpricedOf, type RefreshDeps } from './refresh-outcome.ts';
 import { takeTurn } from './non-batch-slot.ts';
 import { callUpstream, waitOf } from './upstream-call.ts';
@@ -43,7 +43,7 @@ export async function refreshMarkets(
     return { assets: quotes.length };
   } catch (error) {
     const waitMs = waitOf(error);
-    if (waitMs !== undefined) throw new PutBack('no budget', waitMs);
+    if (waitMs !== undefined) throw new Requeue('no budget', waitMs);
     deps.log.warn({ currency, reason: messageOf(error) }, 'the price source returned no ranking');
     throw error;
   }

@@ -14,7 +14,7 @@ import {
 } from '../../../src/features/upstream/provider-chain.ts';
 import type { GrantedCall } from '../../../src/features/upstream/request-limiter-contract.ts';
 import type { JobContext } from '../../runtime/processor.ts';
-import { PutBack } from '../../runtime/requeue.ts';
+import { Requeue } from '../../runtime/requeue.ts';
 import { untilJoined } from './join.ts';
 import { storeAnswer, storeFailure, type Answer, type RefreshDeps } from './refresh-outcome.ts';
 import { callChain, waitOf } from './upstream-call.ts';
@@ -154,7 +154,7 @@ class Batch {
   async handOver(error: unknown): Promise<JobResult<'quotes.refresh'>> {
     const { demand, enqueue } = this.#deps;
     const waitMs = waitOf(error);
-    if (waitMs !== undefined && this.#leased.length === 0) throw new PutBack('no budget', waitMs);
+    if (waitMs !== undefined && this.#leased.length === 0) throw new Requeue('no budget', waitMs);
     if (waitMs !== undefined || this.#context.waitSignal.aborted) {
       await demand.release(this.#currency, this.#owner, this.#leased);
       const urgency = await demand.mostUrgent(this.#currency);

@@ -14,7 +14,7 @@ import type { PriceProvider } from '../../../src/features/upstream/provider.ts';
 import type { UpstreamGate } from '../../../src/features/upstream/request-limiter-contract.ts';
 import type { Queues } from '../../../src/platform/queue/queues.ts';
 import type { JobContext } from '../../runtime/processor.ts';
-import { PutBack } from '../../runtime/requeue.ts';
+import { Requeue } from '../../runtime/requeue.ts';
 import { callUpstream, waitOf } from './upstream-call.ts';
 
 /** `tier.refresh`: asks the provider for the limits of our key, with one upstream call, and updates the budget. */
@@ -47,7 +47,7 @@ export async function refreshTier(
     return { told: true };
   } catch (error) {
     const waitMs = waitOf(error);
-    if (waitMs !== undefined) throw new PutBack('no budget', waitMs);
+    if (waitMs !== undefined) throw new Requeue('no budget', waitMs);
     log.warn({ reason: messageOf(error) }, 'the provider did not report the limits of the key');
     return { told: false };
   }

@@ -17,7 +17,7 @@ import type { WebhookService } from '../../../src/features/webhooks/webhook-serv
 import type { Clock } from '../../../src/platform/concurrency/clock.ts';
 import type { Logger } from '../../../src/platform/observability/logger.ts';
 import type { JobContext, Processor } from '../../runtime/processor.ts';
-import { PutBack } from '../../runtime/requeue.ts';
+import { Requeue } from '../../runtime/requeue.ts';
 
 export interface DeliverDeps {
   readonly webhooks: Pick<WebhookService, 'deliveries' | 'queueAttempt' | 'signer'>;
@@ -43,7 +43,7 @@ export function createWebhookDeliver(deps: DeliverDeps): Processor<'webhook.deli
     if (waiting === undefined) return null;
     const owners = { host: new URL(waiting.url).host, user: waiting.userId };
     const turn = deps.turns.enter(owners, context.start > 1);
-    if ('comeBackMs' in turn) throw new PutBack('all slots are taken', turn.comeBackMs);
+    if ('comeBackMs' in turn) throw new Requeue('all slots are taken', turn.comeBackMs);
     let tookMs: number | undefined;
     const timed: SendWebhook = async (request) => {
       const startedAt = performance.now();
@@ -84,7 +84,7 @@ async function attempt(deps: DeliverDeps, claimed: ClaimedDelivery, context: Job
   await deps.webhooks.queueAttempt({ id, attempts: number }, next.afterMs);
 }
 
-/** @throws {PutBack} the process is about to end: the attempt is given back. */
+/** @throws {Requeue} the process is about to end: the attempt is given back. */
 async function tryToSend(
   { webhooks, findJob, send, clock, log }: DeliverDeps,
   claimed: ClaimedDelivery,
@@ -107,7 +107,7 @@ async function tryToSend(
     return await send({ url: claimed.url, headers, body, signal: callSignal });
   } catch (error) {
     await webhooks.deliveries.giveBack(claimed);
-    if (callSignal.aborted) throw new PutBack('the process is stopping');
+    if (callSignal.aborted) throw new Requeue('the process is stopping');
     log.warn({ delivery: claimed.id, reason: messageOf(error) }, 'an attempt could not be made');
     throw error;
   }
