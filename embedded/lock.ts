@@ -56,14 +56,14 @@ async function createWhole(path: string, text: string): Promise<boolean> {
 
 /** Moves the lock away before it is deleted: if somebody took it over meanwhile, it is put back. */
 async function removeStale(path: string, text: string): Promise<void> {
-  const aside = `${path}.${randomBytes(6).toString('hex')}`;
+  const moved = `${path}.${randomBytes(6).toString('hex')}`;
   try {
-    await rename(path, aside);
-    if ((await readFile(aside, 'utf8')) !== text) await link(aside, path);
+    await rename(path, moved);
+    if ((await readFile(moved, 'utf8')) !== text) await link(moved, path);
   } catch {
     // Somebody else was faster; the next try reads what is there now.
   } finally {
-    await rm(aside, { force: true });
+    await rm(moved, { force: true });
   }
 }
 

@@ -50,8 +50,8 @@ export function alertsLoad(soak: Soak): Part {
       else await pause(soak, 500);
     }
     for (const direction of ['above', 'below'] as const) {
-      const aside = direction === 'above' ? distance : -distance;
-      const threshold = (price * (1 + aside)).toFixed(12);
+      const offset = direction === 'above' ? distance : -distance;
+      const threshold = (price * (1 + offset)).toFixed(12);
       const rule = { kind: 'price', coin, direction, threshold, repeat: 'every' };
       const body = { ...rule, hysteresis: { percent: String(hysteresis) }, url };
       const answer = await user.ask('POST', '/alerts', { body });

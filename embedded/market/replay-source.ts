@@ -38,7 +38,7 @@ const idOfSymbol: Readonly<Record<string, string>> = {
 const nameOfId: Readonly<Record<string, string>> = { 'terra-luna': 'Terra' };
 
 interface ReplayedAsset extends Listing {
-  readonly histories: ReadonlyMap<string, readonly HistoryRow[]>;
+  readonly series: ReadonlyMap<string, readonly HistoryRow[]>;
 }
 
 /**
@@ -46,17 +46,13 @@ interface ReplayedAsset extends Listing {
  * @throws when the folder holds no usable export, the speed is not positive, or `from` lies after the last row.
  */
 export async function createReplaySource(options: ReplayOptions, clock: Clock): Promise<MarketSource> {
-  const histories = await readHistories(options.dir);
-  return replaySource(collectAssets(histories), createVirtualClock(options, histories, clock));
+  const series = await readSeries(options.dir);
+  return replaySource(collectAssets(series), createVirtualClock(options, series, clock));
 }
 
-function createVirtualClock(
-  options: ReplayOptions,
-  histories: readonly History[],
-  clock: Clock,
-): () => number {
-  const start = options.from?.getTime() ?? Math.max(...histories.map(({ rows }) => rows[0]?.at ?? 0));
-  const end = Math.max(...histories.map(({ rows }) => rows.at(-1)?.at ?? 0));
+function createVirtualClock(options: ReplayOptions, series: readonly History[], clock: Clock): () => number {
+  const start = options.from?.getTime() ?? Math.max(...series.map(({ rows }) => rows[0]?.at ?? 0));
+  const end = Math.max(...series.map(({ rows }) => rows.at(-1)?.at ?? 0));
   if (!(options.speed > 0 && Number.isFinite(options.speed)))
     throw new Error('replay: the speed must be positive');
   if (!(start <= end)) throw new Error(`replay: nothing to replay after ${new Date(end).toISOString()}`);
@@ -69,14 +65,14 @@ function createVirtualClock(
   };
 }
 
-function collectAssets(histories: readonly History[]): ReplayedAsset[] {
+function collectAssets(series: readonly History[]): ReplayedAsset[] {
   const known = realAssets();
-  const symbols = [...new Set(histories.map(({ symbol }) => symbol))];
+  const symbols = [...new Set(series.map(({ symbol }) => symbol))];
   return symbols.map((symbol) => {
-    const files = histories.filter((history) => history.symbol === symbol);
+    const files = series.filter((history) => history.symbol === symbol);
     const id = idOfSymbol[symbol] ?? known.find((asset) => asset.symbol === symbol)?.id ?? symbol;
     const name = nameOfId[id] ?? known.find((asset) => asset.id === id)?.name ?? symbol.toUpperCase();
-    return { id, symbol, name, histories: new Map(files.map(({ currency, rows }) => [currency, rows])) };
+    return { id, symbol, name, series: new Map(files.map(({ currency, rows }) => [currency, rows])) };
   });
 }
 
@@ -85,10 +81,10 @@ function replaySource(assets: readonly ReplayedAsset[], now: () => number): Mark
   // Ranks need one currency for all: the one that most files are in.
   const rankCurrency = commonestCurrency(assets);
   const existsAt = (asset: ReplayedAsset, at: number): boolean =>
-    [...asset.histories.values()].some((rows) => lastAt(rows, at) !== undefined);
+    [...asset.series.values()].some((rows) => lastAt(rows, at) !== undefined);
   const listingOf = ({ id, symbol, name }: ReplayedAsset): Listing => ({ id, symbol, name });
   const capAt = (asset: ReplayedAsset, at: number): number | null =>
-    lastAt(asset.histories.get(rankCurrency) ?? [], at)?.marketCap ?? null;
+    lastAt(asset.series.get(rankCurrency) ?? [], at)?.marketCap ?? null;
   const ranked = (at: number): ReplayedAsset[] =>
     assets
       .filter((asset) => existsAt(asset, at))
@@ -110,16 +106,16 @@ function replaySource(assets: readonly ReplayedAsset[], now: () => number): Mark
       const index = withCap.findIndex((asset) => asset.id === id);
       return index === -1 ? null : index + 1;
     },
-    observe: (id, currency) => observeRows(byId.get(id)?.histories.get(currency), now()),
+    observe: (id, currency) => observeRows(byId.get(id)?.series.get(currency), now()),
     // One row a day does not show the day's range.
     dayRange: () => null,
     priceAgo(id, currency, agoMs) {
-      const rows = byId.get(id)?.histories.get(currency) ?? [];
+      const rows = byId.get(id)?.series.get(currency) ?? [];
       const row = lastAt(rows, now());
       return (agoMs === 0 || row === undefined ? row : rowAgo(rows, row, agoMs))?.price ?? null;
     },
     history(id, currency, { from, to }) {
-      const rows = byId.get(id)?.histories.get(currency) ?? [];
+      const rows = byId.get(id)?.series.get(currency) ?? [];
       const end = Math.min(to, now());
       return rows.filter(({ at }) => at >= from && at <= end);
     },
@@ -128,7 +124,7 @@ function replaySource(assets: readonly ReplayedAsset[], now: () => number): Mark
 
 function commonestCurrency(assets: readonly ReplayedAsset[]): string {
   const counts = new Map<string, number>();
-  for (const currency of assets.flatMap(({ histories }) => [...histories.keys()])) {
+  for (const currency of assets.flatMap(({ series }) => [...series.keys()])) {
     counts.set(currency, (counts.get(currency) ?? 0) + 1);
   }
   return [...counts].sort((left, right) => right[1] - left[1])[0]?.[0] ?? 'usd';
@@ -203,7 +199,7 @@ const moment = /^(\d{4}-\d{2}-\d{2}) (\d{2}:\d{2}:\d{2}) UTC$/;
  * Reads every `<symbol>-<currency>.csv` of a folder of CoinGecko exports; other files are left alone.
  * @throws when the folder cannot be read, holds no export, or an export is not one (with file and line).
  */
-async function readHistories(dir: string): Promise<History[]> {
+async function readSeries(dir: string): Promise<History[]> {
   const names = (await readdir(dir)).filter((name) => fileName.test(name)).sort();
   if (names.length === 0) throw new Error(`no CoinGecko export (such as btc-usd.csv) in ${dir}`);
   return await Promise.all(

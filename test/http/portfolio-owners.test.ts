@@ -75,7 +75,7 @@ describe('a portfolio', () => {
     api = await startApi({
       ...services,
       valuations,
-      valueHistories: {
+      valueHistory: {
         daily: () => Promise.reject(new Error('the history of this portfolio was read')),
       },
       imports: createImportQueries(knex),

@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import type { PortfolioSnapshot } from '../../src/features/portfolios/queries/portfolio-snapshots.ts';
 import { dayNumber } from '../../src/features/portfolios/ledger/days.ts';
 import type { PortfolioService } from '../../src/features/portfolios/portfolio-service.ts';
-import type { DailyQuestion } from '../../src/features/portfolios/valuation/value-histories.ts';
+import type { DailyQuestion } from '../../src/features/portfolios/valuation/value-history-reader.ts';
 import { heldAsset, MadeUpBooks, portfolioId } from './support/made-up-books.ts';
 import { startApi, type TestApi } from './support/ports.ts';
 import { priced } from '../support/quotes.ts';
@@ -28,7 +28,7 @@ describe('values of portfolios over HTTP', () => {
     snapshots = [];
     api = await startApi({
       ...books.deps(),
-      valueHistories: {
+      valueHistory: {
         daily: (question) => {
           questions.push(question);
           return Promise.resolve({

@@ -21,7 +21,7 @@ import {
   type TakeWriteTurn,
 } from './transactions/transaction-service.ts';
 import { createValuations } from './valuation/valuation-service.ts';
-import { createValueHistories } from './valuation/value-histories.ts';
+import { createValueHistoryReader } from './valuation/value-history-reader.ts';
 import { confirmVersion, type ExpectedVersion } from '../../domain/expected-version.ts';
 
 /** A change of a portfolio. Absent fields keep their value. */
@@ -197,7 +197,7 @@ export function createPortfolioService(
       booksWaitMs,
     }),
     /** daily values, */
-    valueHistories: createValueHistories({
+    valueHistory: createValueHistoryReader({
       readBooks: books.readDailyBooks,
       past,
       quotes: quotes.getMany,

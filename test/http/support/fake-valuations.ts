@@ -5,16 +5,15 @@ const none = (): Promise<never> =>
   Promise.reject(new NotFoundError('Portfolio not found', 'portfolio_not_found'));
 
 /** Nothing has a value where a test brings no portfolios. */
-export const fakeValuations: Pick<PortfolioService, 'valuations' | 'valueHistories' | 'portfolioSnapshots'> =
-  {
-    valuations: {
-      books: none,
-      value: none,
-      valueAt: () => {
-        throw new Error('values are no part of this test');
-      },
-      follow: () => () => undefined,
+export const fakeValuations: Pick<PortfolioService, 'valuations' | 'valueHistory' | 'portfolioSnapshots'> = {
+  valuations: {
+    books: none,
+    value: none,
+    valueAt: () => {
+      throw new Error('values are no part of this test');
     },
-    valueHistories: { daily: none },
-    portfolioSnapshots: { list: () => Promise.resolve([]) },
-  };
+    follow: () => () => undefined,
+  },
+  valueHistory: { daily: none },
+  portfolioSnapshots: { list: () => Promise.resolve([]) },
+};

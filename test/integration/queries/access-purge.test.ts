@@ -2,7 +2,7 @@
 import { expect } from 'chai';
 import knexFactory, { type Knex } from 'knex';
 import { v7 as uuidv7 } from 'uuid';
-import { createAccessRetentions } from '../../../src/features/accounts/queries/access-purge.ts';
+import { createAuthRetentions } from '../../../src/features/accounts/queries/access-purge.ts';
 import { createUserQueries } from '../../../src/features/accounts/queries/users.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
 
@@ -13,7 +13,7 @@ const ago = (days: number): Date => new Date(Date.now() - days * day * 1000);
 /** A batch of everything; returns the number of rows. */
 async function purgeAccess(knex: Knex, options: typeof retention): Promise<number> {
   let rows = 0;
-  for (const batches of Object.values(createAccessRetentions(knex, options)))
+  for (const batches of Object.values(createAuthRetentions(knex, options)))
     for (const batch of Object.values(batches)) rows += await batch();
   return rows;
 }

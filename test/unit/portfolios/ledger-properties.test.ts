@@ -101,7 +101,7 @@ function feeOf(
   return { asset, quantity, value: fee.value };
 }
 
-const histories = fc.array(seed, { minLength: 1, maxLength: 120 }).map(historyOf);
+const series = fc.array(seed, { minLength: 1, maxLength: 120 }).map(historyOf);
 const methods = fc.constantFrom(...costBasisMethods);
 
 function standings(ledger: Ledger): Record<string, AssetStanding | undefined> {
@@ -113,7 +113,7 @@ const sum = (amounts: readonly bigint[]): bigint => amounts.reduce((total, each)
 describe('any ledger', () => {
   it('has lots that add up to the holding, which is what came in less what went out', () => {
     fc.assert(
-      fc.property(methods, histories, (method, history) => {
+      fc.property(methods, series, (method, history) => {
         const ledger = createLedger({ method }, history);
         for (const asset of ledger.assets()) {
           const { holding, lots } = ledger.standing(asset)!;
@@ -131,7 +131,7 @@ describe('any ledger', () => {
 
   it('conserves the cost basis to the last digit', () => {
     fc.assert(
-      fc.property(methods, histories, (method, history) => {
+      fc.property(methods, series, (method, history) => {
         const ledger = createLedger({ method }, history);
         for (const asset of ledger.assets()) {
           const { lots, tally, consumptions } = ledger.standing(asset)!;
@@ -155,7 +155,7 @@ describe('any ledger', () => {
     fc.assert(
       fc.property(
         methods,
-        histories,
+        series,
         fc.array(fc.bigInt({ min: 0n, max: 10n ** 22n }), { minLength: 3, maxLength: 3 }),
         (method, history, values) => {
           const ledger = createLedger({ method }, history);
@@ -188,7 +188,7 @@ describe('any ledger', () => {
 
   it('divides the quantity and the proceeds of each disposal without rest', () => {
     fc.assert(
-      fc.property(methods, histories, (method, history) => {
+      fc.property(methods, series, (method, history) => {
         const ledger = createLedger({ method }, history);
         for (const posting of history.flatMap(postingsOf)) {
           if (posting.kind === 'acquire' || posting.kind === 'transfer_in') continue;
@@ -206,7 +206,7 @@ describe('any ledger', () => {
 
   it('is the same in whatever order its transactions were given, also those of one moment', () => {
     fc.assert(
-      fc.property(methods, histories, fc.infiniteStream(fc.nat()), (method, history, random) => {
+      fc.property(methods, series, fc.infiniteStream(fc.nat()), (method, history, random) => {
         const inflows = history.filter(({ sent, fee }) => sent === null && fee?.asset == null);
         const sameMoment = inflows.map((each) => ({ ...each, at: startsAt }));
         const shuffled = sameMoment
@@ -222,7 +222,7 @@ describe('any ledger', () => {
 
   it('kept by appending, back-dating, replacing and removing equals one built at once', () => {
     fc.assert(
-      fc.property(methods, histories, fc.array(fc.nat(), { maxLength: 20 }), (method, history, picks) => {
+      fc.property(methods, series, fc.array(fc.nat(), { maxLength: 20 }), (method, history, picks) => {
         const late = new Set(picks.map((pick) => history[pick % history.length]?.id));
         // What only comes in can be left out at first, if the rest works without it.
         const isLate = ({ id, sent, fee }: Transaction): boolean =>
@@ -260,7 +260,7 @@ describe('any ledger', () => {
 
   it('goes on from any stored mark to the same end', () => {
     fc.assert(
-      fc.property(methods, histories, fc.nat(), (method, history, pick) => {
+      fc.property(methods, series, fc.nat(), (method, history, pick) => {
         const options = { method, dayOf: daysOf('UTC') };
         const postings = history
           .flatMap(postingsOf)

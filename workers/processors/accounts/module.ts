@@ -1,4 +1,4 @@
-import { createAccessRetentions } from '../../../src/features/accounts/queries/access-purge.ts';
+import { createAuthRetentions } from '../../../src/features/accounts/queries/access-purge.ts';
 import { createUserQueries } from '../../../src/features/accounts/queries/users.ts';
 import { hashOfSecret, newSecret } from '../../../src/features/accounts/secrets.ts';
 import { credentialLifeOf } from '../../../src/features/accounts/tokens.ts';
@@ -45,7 +45,7 @@ export function createAccountsProcessors({
         };
       },
     },
-    retentions: createAccessRetentions(knex, { nameHoldSeconds, refreshSeconds }),
+    retentions: createAuthRetentions(knex, { nameHoldSeconds, refreshSeconds }),
   } satisfies WorkerModule;
 }
 

@@ -39,7 +39,7 @@ export function createUpstreamProcessors(
     processors: {
       refresh: () => {
         const open = upstream.openSources();
-        const keeping = {
+        const refreshing = {
           assets: assets.list,
           assetNews: assets.news,
           enqueue,
@@ -61,13 +61,13 @@ export function createUpstreamProcessors(
           log,
           notFoundMs: config.NEGATIVE_CACHE_TTL * 1000,
           listed: async (ids) => new Set((await assets.list.identities(ids)).map(({ assetId }) => assetId)),
-          noteRanking: createRankNoter(keeping),
+          noteRanking: createRankNoter(refreshing),
         };
         return {
           'quotes.refresh': (job, context) => refreshQuotes(deps, job, context),
           'markets.refresh': (job, context) => refreshMarkets(deps, job, context),
           'tier.refresh': (_job, context) => refreshTier({ ...open, budget, log }, context),
-          'assets.refresh': (_job, context) => refreshAssets({ ...open, ...keeping }, context),
+          'assets.refresh': (_job, context) => refreshAssets({ ...open, ...refreshing }, context),
         };
       },
       maintenance: () => ({

@@ -21,7 +21,7 @@ const mostRows = 10_000;
  * their retention. Each function deletes a batch, and returns the number of rows.
  * @throws {UnavailableError} Postgres does not answer.
  */
-export function createAccessRetentions(
+export function createAuthRetentions(
   knex: Knex,
   { nameHoldSeconds, refreshSeconds }: { readonly nameHoldSeconds: number; readonly refreshSeconds: number },
 ) {

@@ -46,7 +46,7 @@ export type ImportQueries = ReturnType<typeof createImportQueries>;
 
 /** Binds the queries to a connection pool. */
 export function createImportQueries(knex: Knex) {
-  return { ...uploadsOf(knex), ...readingOf(knex), ...keepingOf(knex) };
+  return { ...uploadsOf(knex), ...readingOf(knex), ...retentionOf(knex) };
 }
 
 /** Methods for receiving a file. */
@@ -188,7 +188,7 @@ const mostRows = 1_000;
 /** An upload that is not complete after this time (s) never will be: its request has ended. */
 const uploadSeconds = 3_600;
 
-function keepingOf(knex: Knex) {
+function retentionOf(knex: Knex) {
   return {
     /** The assets that a user chose for symbols earlier, by symbol in upper case. */
     async choices(userId: string): Promise<ReadonlyMap<string, string>> {

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { heldOf, mostWanted } from './valuation-service.ts';
 import { shareOf, type Valuation, type ValuedPosition } from './valuation.ts';
-import type { DailyHistory } from './value-histories.ts';
+import type { DailyHistory } from './value-history-reader.ts';
 import { NotFoundError } from '../../../domain/errors.ts';
 import type { Viewer } from '../../../domain/job.ts';
 import { firstDayOf, performanceRanges } from '../../../domain/performance-range.ts';
@@ -36,7 +36,7 @@ const valueStreamQuery = z.strictObject(streamFields);
 
 type ValuationDeps = Pick<
   PortfolioService,
-  'portfolios' | 'valuations' | 'valueHistories' | 'portfolioSnapshots' | 'streams'
+  'portfolios' | 'valuations' | 'valueHistory' | 'portfolioSnapshots' | 'streams'
 > & {
   readonly realtime: Pick<Realtime, 'takeOver'>;
   readonly clock: Clock;
@@ -81,7 +81,7 @@ function valuation({ valuations, clock }: ValuationDeps): Route {
   });
 }
 
-function history({ portfolios, valueHistories, portfolioSnapshots, clock }: ValuationDeps): Route {
+function history({ portfolios, valueHistory, portfolioSnapshots, clock }: ValuationDeps): Route {
   return route({
     method: 'GET',
     path: `${path}/history`,
@@ -102,7 +102,7 @@ function history({ portfolios, valueHistories, portfolioSnapshots, clock }: Valu
       const portfolio = await portfolios.get(portfolioIdOf(params), viewer);
       ctx.set('Cache-Control', 'private, no-cache');
       if (interval === '1d') {
-        const found = await valueHistories.daily({ portfolio, range, requester: viewer });
+        const found = await valueHistory.daily({ portfolio, range, requester: viewer });
         answer(ctx, { message: 'History', data: presentHistory(portfolio, range, found) });
         return;
       }

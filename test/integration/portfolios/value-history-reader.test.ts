@@ -6,7 +6,7 @@ import { dayNumber, dayText } from '../../../src/features/portfolios/ledger/days
 import type { Portfolio } from '../../../src/features/portfolios/ledger/portfolio.ts';
 import type { Transaction } from '../../../src/features/portfolios/ledger/transaction.ts';
 import { type QuoteReading } from '../../../src/domain/cached-quote.ts';
-import { createValueHistories } from '../../../src/features/portfolios/valuation/value-histories.ts';
+import { createValueHistoryReader } from '../../../src/features/portfolios/valuation/value-history-reader.ts';
 import { openPerformanceRuns, type PerformanceRuns } from '../../support/performance-run.ts';
 import { priced } from '../../support/quotes.ts';
 
@@ -17,7 +17,7 @@ const amount = (text: string) => parseAmount(text)!;
 
 describe('value histories', () => {
   let runs: PerformanceRuns;
-  let histories: ReturnType<typeof createValueHistories>;
+  let series: ReturnType<typeof createValueHistoryReader>;
   let quotes: Map<string, QuoteReading>;
   let asked: { readonly assetId: string; readonly days: number }[][];
   let reads: number;
@@ -32,7 +32,7 @@ describe('value histories', () => {
     reads = 0;
     const { knex, candles } = runs.store;
     const readBooks = createDailyBooks(knex);
-    histories = createValueHistories({
+    series = createValueHistoryReader({
       readBooks: (...given) => {
         reads += 1;
         return readBooks(...given);
@@ -78,7 +78,7 @@ describe('value histories', () => {
   });
 
   async function daily(portfolio: Portfolio, range: 'max' | '7d' | '1d') {
-    const { points, ...rest } = await histories.daily({
+    const { points, ...rest } = await series.daily({
       portfolio,
       range,
       requester: { userId: portfolio.userId },

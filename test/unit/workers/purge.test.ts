@@ -9,7 +9,7 @@ describe('the reconciliation of jobs', () => {
   let added: { name: string; workKey: string; priority: number | undefined }[];
 
   /** `pages` pages of one open job each; `live` are the works that Redis still has. */
-  function upkeepOver(pages: number, live: readonly string[] = []) {
+  function maintenanceOver(pages: number, live: readonly string[] = []) {
     [looked, added] = [[], []];
     const runs = {
       openWork({ after }: { after?: string | undefined }) {
@@ -32,7 +32,7 @@ describe('the reconciliation of jobs', () => {
   }
 
   it('adds every open work again', async () => {
-    const look = upkeepOver(3);
+    const look = maintenanceOver(3);
     expect(await look()).to.equal(3);
     expect(added).to.deep.equal(
       ['w0', 'w1', 'w2'].map((workKey) => ({ name: 'bulk.fetch', workKey, priority: 7 })),
@@ -40,12 +40,12 @@ describe('the reconciliation of jobs', () => {
   });
 
   it('leaves alone what Redis still has', async () => {
-    expect(await upkeepOver(3, ['w0', 'w2'])()).to.equal(1);
+    expect(await maintenanceOver(3, ['w0', 'w2'])()).to.equal(1);
     expect(added.map(({ workKey }) => workKey)).to.deep.equal(['w1']);
   });
 
   it('goes on behind the pages of the last look, and from the beginning after the end', async () => {
-    const look = upkeepOver(7);
+    const look = maintenanceOver(7);
     expect([await look(), await look(), await look()]).to.deep.equal([5, 2, 5]);
     expect(looked.slice(0, 8)).to.deep.equal([undefined, '1', '2', '3', '4', '5', '6', undefined]);
   });

@@ -51,7 +51,7 @@ const mostRememberedDays = 200_000;
 const rememberedMs = 30_000;
 
 /** Builds the reader of histories in an API process. */
-export function createValueHistories(deps: {
+export function createValueHistoryReader(deps: {
   readonly readBooks: ReadDailyBooks;
   readonly past: PastCloses;
   readonly quotes: ReadQuotes;
@@ -90,7 +90,7 @@ export function createValueHistories(deps: {
 }
 
 async function make(
-  deps: Parameters<typeof createValueHistories>[0],
+  deps: Parameters<typeof createValueHistoryReader>[0],
   { portfolio, range, requester }: DailyQuestion,
   now: number,
 ): Promise<DailyHistory> {
