@@ -60,7 +60,7 @@ async function main(): Promise<void> {
   const knex = openDatabase({ database, poolSize: 4 });
   const directory = createAssetDirectory({
     source: createAssetQueries(knex),
-    news: { listen: () => () => undefined },
+    channel: { listen: () => () => undefined },
     log: silentLogger(),
   });
   try {

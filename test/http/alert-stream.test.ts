@@ -3,7 +3,7 @@ import { expect } from 'chai';
 import { v7 as uuidv7 } from 'uuid';
 import type { FiringQueries } from '../../src/features/alerts/queries/alert-firings.ts';
 import type { AlertFiring } from '../../src/features/alerts/alert.ts';
-import type { AlertNews } from '../../src/features/alerts/alert-channel.ts';
+import type { AlertChannel } from '../../src/features/alerts/alert-channel.ts';
 import { UnavailableError } from '../../src/domain/errors.ts';
 import { silentLogger } from '../../src/platform/observability/logger.ts';
 import { createAlertStreams, type AlertStreams } from '../../src/features/alerts/alert-streams.ts';
@@ -23,7 +23,7 @@ describe('the stream of alerts', () => {
   let api: TestApi;
   let registry: StreamRegistry;
   let streams: AlertStreams;
-  let listener: Parameters<AlertNews['listen']>[0];
+  let listener: Parameters<AlertChannel['listen']>[0];
   let record: AlertFiring[];
   let isAway = false;
   let isRevoked = false;
@@ -55,7 +55,7 @@ describe('the stream of alerts', () => {
     );
     streams = createAlertStreams({
       firings: firingsOver(() => record),
-      news: {
+      channel: {
         listen: (each) => {
           listener = each;
           return () => undefined;

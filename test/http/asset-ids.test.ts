@@ -172,9 +172,9 @@ describe('ids as the source lists them, in streams', () => {
       expect(data[0]).to.include({ id, price: odd.indexOf(id) + 1 });
       api.skip(2_000);
       api.tick({ [id]: 50 });
-      const news = (): boolean =>
+      const channel = (): boolean =>
         socket.messages.some(({ type, data: told }) => type === 'price' && told[0].price === 50);
-      await waitFor(news, { what: 'the news of it' });
+      await waitFor(channel, { what: 'the news of it' });
       expect(await socket.ask({ action: 'unsubscribe', coins: [` ${id} `] })).to.include({ coins: 0 });
       expect(api.hub.watched()).to.equal(0);
     });

@@ -57,7 +57,7 @@ describe('an export', () => {
     });
     const books = createBookReader({
       reading: createBookReading(knex),
-      news: { listen: () => () => undefined },
+      channel: { listen: () => () => undefined },
       askForUpdate: () => Promise.resolve(),
       clock: systemClock,
       log: silentLogger(),
@@ -83,9 +83,9 @@ describe('an export', () => {
 
   async function updateBooks({ id: portfolioId }: Portfolio): Promise<void> {
     const signal = new AbortController().signal;
-    const news = { publish: () => Promise.resolve() };
+    const channel = { publish: () => Promise.resolve() };
     const ledgers = createLedgerQueries(bench.knex);
-    await createBooksUpdate({ ledgers, replays, news, log: silentLogger() })(
+    await createBooksUpdate({ ledgers, replays, channel, log: silentLogger() })(
       { portfolioId },
       {
         jobId: '1',

@@ -54,7 +54,7 @@ describe('a portfolio', () => {
   let owner: string;
   let place: Place;
   const watched = createBooksWatch({
-    news: { listen: () => () => undefined },
+    channel: { listen: () => () => undefined },
     versions: () => Promise.resolve(new Map()),
     log: silentLogger(),
   });

@@ -69,13 +69,13 @@ describe('the list of assets', () => {
     market.resetCalls();
     market.clearFaults();
     enqueued = [];
-    const news = {
+    const channel = {
       listen(onChange: () => void) {
         tell = onChange;
         return () => undefined;
       },
     };
-    directory = createAssetDirectory({ source: assets, news, log });
+    directory = createAssetDirectory({ source: assets, channel, log });
     await directory.whenRead(5_000);
   });
   afterEach(() => directory.close());
@@ -97,7 +97,7 @@ describe('the list of assets', () => {
       return Promise.resolve();
     },
   };
-  const assetNews = {
+  const assetChannel = {
     publish: (): Promise<void> => {
       tell();
       return Promise.resolve();
@@ -118,7 +118,7 @@ describe('the list of assets', () => {
       releaseDeduplication: () => Promise.resolve(),
     };
     const result = await refreshAssets(
-      { provider, gate: { ...gate, ...way }, assets, assetNews, enqueue, assetRankPages, log },
+      { provider, gate: { ...gate, ...way }, assets, assetChannel, enqueue, assetRankPages, log },
       context,
     );
     return result.assets;
@@ -133,7 +133,7 @@ describe('the list of assets', () => {
     });
   }
   const newNoter = (assetRankPages = 2) =>
-    createRankNoter({ assets, assetNews, enqueue, assetRankPages, clock: systemClock, log });
+    createRankNoter({ assets, assetChannel, enqueue, assetRankPages, clock: systemClock, log });
 
   const listed = (...ids: string[]): ListedAsset[] =>
     ids.map((assetId) => ({ assetId, symbol: assetId, name: assetId }));

@@ -27,17 +27,17 @@ describe('a pub/sub channel', () => {
   const subscribers = async (): Promise<unknown> => (await redis.pubsub('NUMSUB', channel))[1];
 
   it('carries messages to all who listen, and ignores what is none', async () => {
-    const news = createChannel({ redis, subscriber, channel, schema: z.object({ booked: z.string() }) });
+    const opened = createChannel({ redis, subscriber, channel, schema: z.object({ booked: z.string() }) });
     const heard: string[] = [];
-    news.listen(({ booked }) => heard.push(`a ${booked}`));
-    const stop = news.listen(({ booked }) => heard.push(`b ${booked}`));
+    opened.listen(({ booked }) => heard.push(`a ${booked}`));
+    const stop = opened.listen(({ booked }) => heard.push(`b ${booked}`));
     await waitFor(async () => (await subscribers()) === 1, { what: 'the subscription' });
     for (const stray of ['no JSON', 'null', '7', '{"booked":7}']) await redis.publish(channel, stray);
     await redis.publish(`${channel}:other`, '{"booked":"elsewhere"}');
-    await news.publish({ booked: 'first' });
+    await opened.publish({ booked: 'first' });
     await waitFor(() => heard.length >= 2, { what: 'the first message' });
     stop();
-    await news.publish({ booked: 'second' });
+    await opened.publish({ booked: 'second' });
     await waitFor(() => heard.length >= 3, { what: 'the second message' });
     expect(heard).to.deep.equal(['a first', 'b first', 'a second']);
   });
@@ -47,30 +47,30 @@ describe('a pub/sub channel', () => {
       decode: ({ id }) => id,
       encode: (id) => ({ id }),
     });
-    const news = createChannel({ redis, subscriber, channel, schema });
+    const opened = createChannel({ redis, subscriber, channel, schema });
     const raw: string[] = [];
     subscriber.on('message', (from, text) => from === channel && raw.push(text));
     const heard: string[] = [];
-    news.listen((id) => heard.push(id));
+    opened.listen((id) => heard.push(id));
     await waitFor(async () => (await subscribers()) === 1, { what: 'the subscription' });
-    await news.publish('x');
+    await opened.publish('x');
     await waitFor(() => heard.length > 0, { what: 'the message' });
     expect([raw, heard]).to.deep.equal([['{"id":"x"}'], ['x']]);
   });
 
   it('hears nothing before somebody listens, and tells of every gap', async () => {
-    const news = createChannel<{ n: number }>({ redis, subscriber, channel });
+    const opened = createChannel<{ n: number }>({ redis, subscriber, channel });
     expect(await subscribers()).to.equal(0);
     let gaps = 0;
     const heard: number[] = [];
-    news.listen(
+    opened.listen(
       ({ n }) => heard.push(n),
       () => (gaps += 1),
     );
     await waitFor(() => gaps === 1, { what: 'the subscription' });
     await redis.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
     await waitFor(() => gaps === 2, { what: 'the subscription after the gap' });
-    await news.publish({ n: 1 });
+    await opened.publish({ n: 1 });
     await waitFor(() => heard.length > 0, { what: 'a message after the gap' });
     expect(heard).to.deep.equal([1]);
   });

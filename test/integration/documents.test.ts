@@ -58,7 +58,7 @@ describe('documents', () => {
     onEnqueue = () => Promise.resolve();
     reader = new DocumentReader({
       store,
-      news: createChannel({ redis, subscriber, channel: keys.documentNews, schema: z.string() }),
+      channel: createChannel({ redis, subscriber, channel: keys.documentChannel, schema: z.string() }),
       clock: { now: () => Date.now() + aheadMs },
       enqueue: async ({ path: wanted }) => {
         enqueued.push(wanted);
@@ -98,7 +98,12 @@ describe('documents', () => {
       notFoundMs: 60_000,
       charge: (who: { userId: string }) => void charges.push(who.userId),
       documents: store,
-      documentNews: createChannel({ redis, subscriber, channel: keys.documentNews, schema: z.string() }),
+      documentChannel: createChannel({
+        redis,
+        subscriber,
+        channel: keys.documentChannel,
+        schema: z.string(),
+      }),
     };
     return (await refreshDocument(deps, { path, freshMs, requester: joe }, context)).fetched;
   }

@@ -4,7 +4,7 @@ import { createChannel, type ChannelPlace } from '../../platform/redis/channel.t
 /**
  * Notifies evaluators of changed alerts, and streams of firings. A lost message is harmless: both also poll every few seconds.
  */
-export interface AlertNews {
+export interface AlertChannel {
   changed(alertIds: readonly string[]): Promise<void>;
   fired(userIds: readonly string[]): Promise<void>;
   /** Returns a function that stops listening. */
@@ -19,8 +19,8 @@ export interface AlertNews {
 const ids = z.array(z.string()).readonly().default([]);
 const schema = z.object({ changed: ids, fired: ids });
 
-/** Builds the {@link AlertNews}. */
-export function createAlertNews(place: ChannelPlace): AlertNews {
+/** Builds the {@link AlertChannel}. */
+export function createAlertChannel(place: ChannelPlace): AlertChannel {
   const channel = createChannel({ ...place, schema });
   return {
     changed: (alertIds) => channel.publish({ changed: alertIds, fired: [] }),

@@ -3,7 +3,7 @@ import { createFiringQueries, type FiringQueries } from './queries/alert-firings
 import { createAlertQueries, type AlertChange, type AlertQueries, type NewAlert } from './queries/alerts.ts';
 import { firingsKeptSeconds, type Alert, type AlertRule, type AlertSubject } from './alert.ts';
 import type { Viewer } from '../../domain/job.ts';
-import { createAlertNews, type AlertNews } from './alert-channel.ts';
+import { createAlertChannel, type AlertChannel } from './alert-channel.ts';
 import { createAlertStreams } from './alert-streams.ts';
 import type { AssetDirectory } from '../assets/asset-directory.ts';
 import { parseAmount } from '../portfolios/ledger/amount.ts';
@@ -70,12 +70,12 @@ export function createAlertService(
     readonly realtime: Pick<Realtime, 'open'>;
   },
 ) {
-  const news = createAlertNews({ redis, subscriber, channel: keys.alerts });
+  const channel = createAlertChannel({ redis, subscriber, channel: keys.alerts });
   const firings = createFiringQueries(knex);
   const streams = createAlertStreams({
     realtime,
     firings,
-    news,
+    channel,
     log,
     clock,
     keptSeconds: firingsKeptSeconds,
@@ -84,7 +84,7 @@ export function createAlertService(
   const operations = createAlertOperations({
     alerts: createAlertQueries(knex),
     firings,
-    news,
+    channel,
     log,
     baseCurrencyOf: async (id, viewer) => (await portfolios.portfolios.get(id, viewer)).baseCurrency,
     isAsset: (id) => !assets.isKnown() || assets.byId(id) !== undefined,
@@ -111,7 +111,7 @@ export type AlertOperations = ReturnType<typeof createAlertOperations>;
 export function createAlertOperations(deps: {
   readonly alerts: AlertQueries;
   readonly firings: Pick<FiringQueries, 'page'>;
-  readonly news: Pick<AlertNews, 'changed'>;
+  readonly channel: Pick<AlertChannel, 'changed'>;
   /** The base currency of a portfolio of the viewer. @throws {NotFoundError} there is none. */
   readonly baseCurrencyOf: (portfolioId: string, viewer: Viewer) => Promise<string>;
   /** False only when the asset is known not to exist. */
@@ -133,7 +133,7 @@ export function createAlertOperations(deps: {
 
   function announce(id: string): void {
     // Evaluators also poll every few seconds.
-    deps.news.changed([id]).catch((error: unknown) => {
+    deps.channel.changed([id]).catch((error: unknown) => {
       deps.log.debug({ alert: id, reason: messageOf(error) }, 'a change of an alert could not be published');
     });
   }

@@ -5,7 +5,7 @@
  */
 import { validate as isUuid, version as versionOf } from 'uuid';
 import type { FiringQueries } from './queries/alert-firings.ts';
-import type { AlertNews } from './alert-channel.ts';
+import type { AlertChannel } from './alert-channel.ts';
 import { messageOf } from '../../domain/errors.ts';
 import type { Logger } from '../../platform/observability/logger.ts';
 import { Frame } from '../../platform/realtime/frame.ts';
@@ -27,7 +27,7 @@ interface AlertStreamsDeps {
   readonly realtime: Pick<Realtime, 'open'>;
   readonly clock: Clock;
   readonly firings: Pick<FiringQueries, 'after' | 'newest'>;
-  readonly news: Pick<AlertNews, 'listen'>;
+  readonly channel: Pick<AlertChannel, 'listen'>;
   readonly log: Logger;
   /** Firings older than this (s) are not kept: a client that returns later may have missed some. */
   readonly keptSeconds: number;
@@ -59,7 +59,7 @@ class ProcessAlertStreams implements AlertStreams {
     timer.unref();
     this.#stops = [
       () => clearInterval(timer),
-      deps.news.listen({ onFired: (userIds) => this.#wake(userIds), onGap: () => this.#look() }),
+      deps.channel.listen({ onFired: (userIds) => this.#wake(userIds), onGap: () => this.#look() }),
     ];
   }
 

@@ -3,14 +3,14 @@
  * every few seconds those that have changed, in case a notification was lost.
  */
 import type { AlertWatchQueries, ChangeCursor, FoundAlert } from './queries/alert-watch.ts';
-import type { AlertNews } from './alert-channel.ts';
+import type { AlertChannel } from './alert-channel.ts';
 import { createBell } from '../../platform/concurrency/wake-signal.ts';
 import { messageOf } from '../../domain/errors.ts';
 import type { Logger } from '../../platform/observability/logger.ts';
 
 interface SyncDeps {
   readonly watch: AlertWatchQueries;
-  readonly news: Pick<AlertNews, 'listen'>;
+  readonly channel: Pick<AlertChannel, 'listen'>;
   readonly onFound: (found: FoundAlert) => void;
   /** Called when alerts have been read and applied. */
   readonly onRead: () => void;
@@ -38,7 +38,7 @@ export class AlertSync {
 
   constructor(deps: SyncDeps) {
     this.#deps = deps;
-    this.#stopListening = deps.news.listen({
+    this.#stopListening = deps.channel.listen({
       onChanged: (ids) => this.#hear(ids),
       onGap: () => {
         this.#isLookDue = true;

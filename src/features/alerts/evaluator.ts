@@ -12,8 +12,8 @@ import type { AlertWatchQueries, FoundAlert } from './queries/alert-watch.ts';
 import type { WantRequest } from '../quotes/demand/demand.ts';
 import { WatchList } from '../quotes/demand/watch-list.ts';
 import type { CachedQuote } from '../../domain/cached-quote.ts';
-import type { AlertNews } from './alert-channel.ts';
-import type { BookNews } from '../portfolios/book-channel.ts';
+import type { AlertChannel } from './alert-channel.ts';
+import type { BookChannel } from '../portfolios/book-channel.ts';
 import type { Tick, TickSubscriber } from '../quotes/ticks.ts';
 import type { Clock } from '../../platform/concurrency/clock.ts';
 import { messageOf } from '../../domain/errors.ts';
@@ -29,8 +29,8 @@ export interface EvaluatorDeps {
   readonly watch: AlertWatchQueries;
   readonly moves: AlertMoveQueries;
   readonly values: AlertValueQueries;
-  readonly news: AlertNews;
-  readonly bookNews: Pick<BookNews, 'listen'>;
+  readonly channel: AlertChannel;
+  readonly bookChannel: Pick<BookChannel, 'listen'>;
   readonly ticks: TickSubscriber;
   /** The quotes that this process has. `load` reads others from the fleet's cache, and rejects when that does not answer. */
   readonly quotes: {
@@ -76,7 +76,7 @@ export class AlertEvaluator {
 
   constructor(deps: EvaluatorDeps) {
     this.#deps = deps;
-    const { watch, moves, values, news, bookNews, ticks, clock, log } = deps;
+    const { watch, moves, values, channel, bookChannel, ticks, clock, log } = deps;
     this.#tidyDueAt = clock.now() + tidyEveryMs * Math.random();
     this.#index = new AlertIndex({
       limit: deps.limit ?? mostAlerts,
@@ -105,7 +105,7 @@ export class AlertEvaluator {
     });
     this.#sync = new AlertSync({
       watch,
-      news,
+      channel,
       log,
       lookEveryMs: deps.syncEveryMs ?? syncMs,
       onFound: (found) => this.#find(found),
@@ -116,7 +116,7 @@ export class AlertEvaluator {
     this.#stops = [
       () => clearInterval(timer),
       ticks.listen({ onTick: (tick) => this.#onTick(tick), onGap: () => this.#assets.wantAll() }),
-      bookNews.listen((portfolioId) => this.#dependents.onBooked(portfolioId)),
+      bookChannel.listen((portfolioId) => this.#dependents.onBooked(portfolioId)),
     ];
   }
 
@@ -237,10 +237,10 @@ export class AlertEvaluator {
   }
 
   async #tell({ firedUserIds, deliveryIds }: Moved): Promise<void> {
-    const { news, enqueueDeliveries, log } = this.#deps;
+    const { channel, enqueueDeliveries, log } = this.#deps;
     if (deliveryIds.length > 0) await enqueueDeliveries(deliveryIds);
     if (firedUserIds.length === 0) return;
-    await news.fired(firedUserIds).catch((error: unknown) => {
+    await channel.fired(firedUserIds).catch((error: unknown) => {
       log.debug({ reason: messageOf(error) }, 'firings could not be published');
     });
   }

@@ -2,11 +2,11 @@ import { z } from 'zod';
 import { createChannel, type Channel, type ChannelPlace } from '../../platform/redis/channel.ts';
 
 /** Announces that the list of assets has changed. A lost message is harmless: holders of a copy also poll. */
-export type AssetNews = Channel<void>;
+export type AssetChannel = Channel<void>;
 
 const schema = z.codec(z.object({}), z.void(), { decode: () => undefined, encode: () => ({}) });
 
-/** Builds the {@link AssetNews}. */
-export function createAssetNews(place: ChannelPlace): AssetNews {
+/** Builds the {@link AssetChannel}. */
+export function createAssetChannel(place: ChannelPlace): AssetChannel {
   return createChannel({ ...place, schema });
 }

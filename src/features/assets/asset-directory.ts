@@ -21,7 +21,7 @@ export type LiveAssetDirectory = ReturnType<typeof createAssetDirectory>;
 
 interface DirectoryDeps {
   readonly source: Pick<AssetQueries, 'version' | 'page'>;
-  readonly news: { readonly listen: (onChange: () => void) => unknown };
+  readonly channel: { readonly listen: (onChange: () => void) => unknown };
   readonly log: Logger;
 }
 
@@ -100,13 +100,13 @@ class Keeper {
   #timer: NodeJS.Timeout | undefined;
   #looking = false;
   /** A change was announced while a look was under way: it may have come too late for that one. */
-  #isNews = false;
+  #isChanged = false;
   #failing = false;
   #closed = false;
 
   constructor(deps: DirectoryDeps) {
     this.#deps = deps;
-    deps.news.listen(() => void this.#look());
+    deps.channel.listen(() => void this.#look());
     void this.#look();
   }
 
@@ -130,11 +130,11 @@ class Keeper {
 
   async #look(): Promise<void> {
     if (this.#looking) {
-      this.#isNews = true;
+      this.#isChanged = true;
       return;
     }
     this.#looking = true;
-    this.#isNews = false;
+    this.#isChanged = false;
     clearTimeout(this.#timer);
     try {
       await this.#readIfChanged();
@@ -154,7 +154,7 @@ class Keeper {
   #planNext(): void {
     if (this.#closed) return;
     const usual = this.index.size() === 0 ? lookWhileEmptyMs : lookMs;
-    this.#timer = setTimeout(() => void this.#look(), this.#isNews ? 0 : usual);
+    this.#timer = setTimeout(() => void this.#look(), this.#isChanged ? 0 : usual);
     this.#timer.unref();
   }
 

@@ -1,5 +1,5 @@
 import type { Platform } from '../../platform/platform.ts';
-import { createAssetNews } from './asset-channel.ts';
+import { createAssetChannel } from './asset-channel.ts';
 import { createAssetDirectory, type LiveAssetDirectory } from './asset-directory.ts';
 import { createAssetQueries } from './queries/assets.ts';
 
@@ -15,15 +15,15 @@ export function createAssetService({
   shutdown,
 }: Pick<Platform, 'knex' | 'redis' | 'subscriber' | 'keys' | 'log' | 'shutdown'>) {
   const list = createAssetQueries(knex);
-  const news = createAssetNews({ redis, subscriber, channel: keys.assets });
+  const channel = createAssetChannel({ redis, subscriber, channel: keys.assets });
   return {
     /** The list in Postgres, for processes that hold no copy of it. */
     list,
     /** Says that the list has changed. */
-    news,
+    channel,
     /** Starts to keep the list in memory, until shutdown; to be called once in a process. */
     openDirectory(): LiveAssetDirectory {
-      const directory = createAssetDirectory({ source: list, news, log });
+      const directory = createAssetDirectory({ source: list, channel, log });
       shutdown.add('queues', 'list of assets', () => directory.close());
       return directory;
     },

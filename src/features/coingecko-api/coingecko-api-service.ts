@@ -16,7 +16,7 @@ export function createDocumentCache({
 }: Pick<Platform, 'config' | 'clock' | 'redis' | 'subscriber' | 'keys'>) {
   return {
     documents: createDocumentStore({ redis, clock, keys, retentionSeconds: config.QUOTE_STALE_TTL }),
-    documentNews: createChannel({ redis, subscriber, channel: keys.documentNews, schema: z.string() }),
+    documentChannel: createChannel({ redis, subscriber, channel: keys.documentChannel, schema: z.string() }),
   };
 }
 
@@ -25,10 +25,10 @@ export function createCoinGeckoApiService(
   platform: Pick<Platform, 'config' | 'clock' | 'redis' | 'subscriber' | 'keys'>,
   { ticks, enqueue, pendingState }: Pick<QuoteService, 'ticks' | 'enqueue' | 'pendingState'>,
 ) {
-  const { documents: store, documentNews: news } = createDocumentCache(platform);
+  const { documents: store, documentChannel: channel } = createDocumentCache(platform);
   const documents = new DocumentReader({
     store,
-    news,
+    channel,
     clock: platform.clock,
     enqueue: (wanted) => enqueue.document(documentId(wanted.path), wanted),
     pendingState,

@@ -32,7 +32,7 @@ export type DocumentReading =
 interface DocumentReaderDeps {
   readonly store: Pick<DocumentStore, 'read' | 'want'>;
   /** Says which document, or why there is none, is in the cache. */
-  readonly news: Pick<Channel<string>, 'listen'>;
+  readonly channel: Pick<Channel<string>, 'listen'>;
   readonly clock: Clock;
   /** Makes sure that a job fetches the document. */
   readonly enqueue: (wanted: {
@@ -111,7 +111,7 @@ export class DocumentReader {
     // Listening before asking: the answer may come at once.
     const bell = createBell();
     const id = documentId(asked.path);
-    const stop = this.#deps.news.listen((each) => {
+    const stop = this.#deps.channel.listen((each) => {
       if (each === id) bell.ring();
     });
     try {

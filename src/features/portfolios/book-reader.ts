@@ -3,7 +3,7 @@ import { messageOf, NotFoundError, UnavailableError } from '../../domain/errors.
 import type { Clock } from '../../platform/concurrency/clock.ts';
 import { createBell } from '../../platform/concurrency/wake-signal.ts';
 import type { Logger } from '../../platform/observability/logger.ts';
-import type { BookNews } from './book-channel.ts';
+import type { BookChannel } from './book-channel.ts';
 import type { Portfolio } from './ledger/portfolio.ts';
 import { lotsOfMark } from './ledger/replay.ts';
 import type {
@@ -25,13 +25,13 @@ const lookMs = 200;
 /** Builds the reader of derived tables. */
 export function createBookReader({
   reading,
-  news,
+  channel,
   askForUpdate,
   clock,
   log,
 }: {
   readonly reading: Pick<BookReading, 'find' | 'inSnapshot'>;
-  readonly news: Pick<BookNews, 'listen'>;
+  readonly channel: Pick<BookChannel, 'listen'>;
   /** Requests an update of a portfolio's books. It may reject: the periodic sweep then does it. */
   readonly askForUpdate: (portfolioId: string) => Promise<void>;
   readonly clock: Clock;
@@ -39,7 +39,7 @@ export function createBookReader({
 }) {
   // One subscription for all waiting readers.
   const waiting = new Map<string, Set<() => void>>();
-  news.listen((portfolioId) => {
+  channel.listen((portfolioId) => {
     for (const ring of waiting.get(portfolioId) ?? []) ring();
   });
 

@@ -7,7 +7,7 @@ import { messageOf } from '../../domain/errors.ts';
 import type { Platform } from '../../platform/platform.ts';
 import type { HistoryService } from '../history/history-service.ts';
 import type { QuoteService } from '../quotes/quote-service.ts';
-import { createBookNews } from './book-channel.ts';
+import { createBookChannel } from './book-channel.ts';
 import type { QuotedPrice, ReadQuotes } from './performance/performance-tables.ts';
 import { createBookReading } from './queries/book-reading.ts';
 import { createDailyBooks } from './queries/daily-books.ts';
@@ -56,7 +56,7 @@ export function createBooksService(
     /** The derived tables, for updates. */
     ledgers: createLedgerQueries(knex),
     readDailyBooks: createDailyBooks(knex),
-    news: createBookNews({ redis, subscriber, channel: keys.books }),
+    channel: createBookChannel({ redis, subscriber, channel: keys.books }),
     quotedPrices,
     findMarketValues: createMarketValues({ dailyCloses: past.dailyCloses, quotedPrices, clock }),
 

@@ -18,14 +18,14 @@ const lookEveryMs = 15_000;
 
 /** Builds the watch of a process. */
 export function createBooksWatch(deps: {
-  readonly news: { listen(onBooked: (portfolioId: string) => void): () => void };
+  readonly channel: { listen(onBooked: (portfolioId: string) => void): () => void };
   /** Current versions of the books; deleted portfolios are missing. */
   readonly versions: (ids: readonly string[]) => Promise<ReadonlyMap<string, number>>;
   readonly log: Logger;
   readonly lookEveryMs?: number;
 }) {
   const watchers = new Map<string, Set<BooksWatcher>>();
-  const stopListening = deps.news.listen((portfolioId) => {
+  const stopListening = deps.channel.listen((portfolioId) => {
     for (const { onChange } of watchers.get(portfolioId) ?? []) onChange();
   });
 

@@ -144,7 +144,7 @@ export function createPortfolioService(
     readonly realtime: Pick<Realtime, 'open'>;
   },
 ) {
-  const { portfolios: rows, reading, news, update, findMarketValues, past } = books;
+  const { portfolios: rows, reading, channel, update, findMarketValues, past } = books;
   const imports: Pick<ImportQueries, 'open' | 'addChunk' | 'complete' | 'discard' | 'find' | 'list'> =
     books.imports;
   const portfolioSnapshots: Pick<PortfolioSnapshots, 'list'> = books.snapshots;
@@ -159,16 +159,16 @@ export function createPortfolioService(
     portfolios: rows,
     takeTurn,
     updateBooks,
-    announceEnd: (id) => news.publish(id),
+    announceEnd: (id) => channel.publish(id),
   });
   const reader = createBookReader({
     reading,
-    news,
+    channel,
     askForUpdate: update,
     clock,
     log,
   });
-  const watch = createBooksWatch({ news, versions: (ids) => reading.versions(ids), log });
+  const watch = createBooksWatch({ channel, versions: (ids) => reading.versions(ids), log });
   shutdown.add('queues', 'watched books', () => watch.close());
   return {
     portfolios,

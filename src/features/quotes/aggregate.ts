@@ -29,7 +29,7 @@ export interface AggregateInput {
  * JSON text of a portfolio's value for a stream: the rows of `changed` assets, and the total of all. Rows and total are those
  * of {@link aggregate}.
  */
-export function portfolioNews(
+export function portfolioUpdate(
   readings: readonly QuoteReading[],
   holdings: readonly HoldingRow[],
   changed: readonly string[],

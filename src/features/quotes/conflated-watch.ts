@@ -6,7 +6,7 @@ import type { Frame } from '../../platform/realtime/frame.ts';
 import type { PriceHub, PriceUpdate, Watch, Watching } from './price-hub.ts';
 
 /** An update for a client. */
-export interface News {
+export interface WatchUpdate {
   /** Assets that have changed. */
   readonly assetIds: readonly string[];
   /** The same as an event `price`; shared with other clients that missed nothing. */
@@ -18,7 +18,7 @@ interface ConflatedWatchRequest {
   readonly watch: Watch;
   /** Whether the client accepts more data now. */
   readonly isReady: () => boolean;
-  readonly onNews: (news: News) => void;
+  readonly onUpdate: (update: WatchUpdate) => void;
   /** Watched assets whose newest quote the client does not have. */
   readonly owed?: Iterable<string>;
 }
@@ -45,11 +45,11 @@ export class ConflatedWatch {
    * come.
    */
   flush(): void {
-    const { isReady, onNews } = this.#request;
+    const { isReady, onUpdate } = this.#request;
     if (this.#missed.size === 0 || !isReady()) return;
     const assetIds = [...this.#missed];
     this.#missed.clear();
-    onNews({ assetIds, frame: () => this.watching.frameOf(assetIds) });
+    onUpdate({ assetIds, frame: () => this.watching.frameOf(assetIds) });
   }
 
   close(): void {
@@ -58,9 +58,9 @@ export class ConflatedWatch {
   }
 
   #onUpdate(update: PriceUpdate): void {
-    const { isReady, onNews } = this.#request;
+    const { isReady, onUpdate } = this.#request;
     if (this.#missed.size === 0 && isReady()) {
-      onNews(update);
+      onUpdate(update);
       return;
     }
     for (const id of update.assetIds) this.#missed.add(id);

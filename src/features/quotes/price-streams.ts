@@ -9,8 +9,8 @@ import type { Realtime } from '../../platform/realtime/realtime.ts';
 import { sendAway, type SseRequest, type SseStream } from '../../platform/realtime/sse-stream.ts';
 import { longestIntervalSeconds } from '../../platform/realtime/stream-fields.ts';
 import { assetIdField, type AssetIdReader } from '../assets/schemas.ts';
-import { portfolioNews, type HoldingRow } from './aggregate.ts';
-import { ConflatedWatch, type News } from './conflated-watch.ts';
+import { portfolioUpdate, type HoldingRow } from './aggregate.ts';
+import { ConflatedWatch, type WatchUpdate } from './conflated-watch.ts';
 import type { PriceHub, Watch, Watching } from './price-hub.ts';
 import { WsPrices } from './ws-prices.ts';
 
@@ -128,7 +128,7 @@ function rendererOf({ holdings, asPortfolio }: PriceStreamAsked): Render | undef
   return (watching, changed) =>
     holdings === undefined
       ? `{"portfolio":${watching.jsonOf(changed)}}`
-      : portfolioNews(watching.readings(), holdings, changed);
+      : portfolioUpdate(watching.readings(), holdings, changed);
 }
 
 interface PriceStreamRequest extends Pick<PriceStreamAsked, 'watch' | 'maxUpdates'> {
@@ -171,7 +171,7 @@ class PriceStream {
       hub,
       watch,
       isReady: () => stream.isOpen && stream.pace() === 'ready',
-      onNews: (news) => this.#onNews(conflated.watching, news),
+      onUpdate: (update) => this.#onUpdate(conflated.watching, update),
     });
     stream.onClose(() => conflated.close());
     stream.whenReady(() => conflated.flush());
@@ -179,7 +179,7 @@ class PriceStream {
     stream.write(this.#frameOf(conflated.watching, assetIds, hub.seq));
   }
 
-  #onNews(watching: Watching, { assetIds, frame }: News): void {
+  #onUpdate(watching: Watching, { assetIds, frame }: WatchUpdate): void {
     const { stream, hub, maxUpdates, render } = this.#request;
     this.#updates += 1;
     if (render === undefined && maxUpdates === undefined) {

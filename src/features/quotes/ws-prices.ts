@@ -123,7 +123,7 @@ export class WsPrices implements TopicSession<Terms, Pick<Terms, 'currency'>> {
         hub,
         watch: { currency, assetIds: [...coins], intervalMs, requester },
         isReady,
-        onNews: ({ frame }) => write(frame()),
+        onUpdate: ({ frame }) => write(frame()),
         owed: [...(old?.owed() ?? []), ...owed].filter((coin) => coins.has(coin)),
       });
       this.#held.set(key, { currency, intervalMs, coins, watch });

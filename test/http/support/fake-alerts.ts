@@ -37,7 +37,7 @@ export function fakeAlerts(
         return Promise.resolve({ firings: found.slice(offset, offset + limit), total: found.length });
       },
     },
-    news: { changed: (ids) => Promise.resolve(void told.push(...ids)) },
+    channel: { changed: (ids) => Promise.resolve(void told.push(...ids)) },
     baseCurrencyOf: (id) =>
       id === watchedPortfolioId
         ? Promise.resolve('eur')

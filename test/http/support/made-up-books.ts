@@ -73,7 +73,7 @@ export class MadeUpBooks {
       return Promise.resolve(found);
     };
     const watch = createBooksWatch({
-      news: {
+      channel: {
         listen: (onBooked) => {
           this.#listeners.add(onBooked);
           return () => this.#listeners.delete(onBooked);

@@ -71,7 +71,7 @@ export function realPortfolios({
     transactions,
     books: createBookReader({
       reading: createBookReading(knex),
-      news: { listen: () => () => undefined },
+      channel: { listen: () => () => undefined },
       askForUpdate: updatesOf(knex),
       clock: systemClock,
       log: silentLogger(),
@@ -84,7 +84,7 @@ function updatesOf(knex: Knex): (portfolioId: string) => Promise<void> {
   const update = createBooksUpdate({
     ledgers: createLedgerQueries(knex),
     replays: createReplays(createThreadPool(), Infinity),
-    news: { publish: () => Promise.resolve() },
+    channel: { publish: () => Promise.resolve() },
     log: silentLogger(),
   });
   return async (portfolioId) => {

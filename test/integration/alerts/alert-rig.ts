@@ -14,8 +14,8 @@ import { createQuoteStore } from '../../../src/features/quotes/quote-store.ts';
 import type { WantRequest } from '../../../src/features/quotes/demand/demand.ts';
 import type { Alert } from '../../../src/features/alerts/alert.ts';
 import { type QuoteFailure } from '../../../src/domain/cached-quote.ts';
-import { createAlertNews } from '../../../src/features/alerts/alert-channel.ts';
-import { createBookNews } from '../../../src/features/portfolios/book-channel.ts';
+import { createAlertChannel } from '../../../src/features/alerts/alert-channel.ts';
+import { createBookChannel } from '../../../src/features/portfolios/book-channel.ts';
 import { createTicks } from '../../../src/features/quotes/ticks.ts';
 import { systemClock } from '../../../src/platform/concurrency/clock.ts';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
@@ -52,8 +52,8 @@ export interface AlertRig {
   readonly userId: string;
   readonly alerts: ReturnType<typeof createAlertQueries>;
   readonly firings: ReturnType<typeof createFiringQueries>;
-  readonly news: ReturnType<typeof createAlertNews>;
-  readonly bookNews: ReturnType<typeof createBookNews>;
+  readonly channel: ReturnType<typeof createAlertChannel>;
+  readonly bookChannel: ReturnType<typeof createBookChannel>;
   /** What evaluators have wanted. */
   readonly wishes: WantRequest[];
   /** Stores an alert, and tells of it unless it is to be found by itself. */
@@ -93,8 +93,8 @@ export async function openAlertRig(): Promise<AlertRig> {
   const publisher = createTicks({ clock: ahead, redis, subscriber: told, channel: keys.ticks });
   const alerts = createAlertQueries(knex);
   const firings = createFiringQueries(knex);
-  const news = createAlertNews({ redis, subscriber: told, channel: keys.alerts });
-  const bookNews = createBookNews({ redis, subscriber: told, channel: keys.books });
+  const channel = createAlertChannel({ redis, subscriber: told, channel: keys.alerts });
+  const bookChannel = createBookChannel({ redis, subscriber: told, channel: keys.books });
   const outbox = createWebhookQueries(knex);
   const wishes: WantRequest[] = [];
   const open: { evaluator: AlertEvaluator; subscriber: Redis }[] = [];
@@ -129,13 +129,13 @@ export async function openAlertRig(): Promise<AlertRig> {
     userId,
     alerts,
     firings,
-    news,
-    bookNews,
+    channel,
+    bookChannel,
     wishes,
     addUser,
     async make(different = {}, isTold = true) {
       const alert = await alerts.insert({ ...usual, userId, ...different }, 500);
-      if (isTold) await news.changed([alert.id]);
+      if (isTold) await channel.changed([alert.id]);
       return alert;
     },
     async start(different = {}) {
@@ -149,8 +149,8 @@ export async function openAlertRig(): Promise<AlertRig> {
         watch: createAlertWatch(knex),
         moves: createAlertMoves({ knex, outbox }),
         values: createAlertValues(knex),
-        news: createAlertNews({ redis, subscriber, channel: keys.alerts }),
-        bookNews: createBookNews({ redis, subscriber, channel: keys.books }),
+        channel: createAlertChannel({ redis, subscriber, channel: keys.alerts }),
+        bookChannel: createBookChannel({ redis, subscriber, channel: keys.books }),
         ticks,
         quotes: {
           get: (currency, assetId) => mirror.get(currency, assetId),

@@ -57,7 +57,7 @@ describe('alerts on prices', () => {
       return (await moves.move([{ ...which, ...move }])).alerts.length;
     };
     expect(await fire(at + 9_000)).to.equal(0);
-    await rig.news.changed([made.id]);
+    await rig.channel.changed([made.id]);
     await rig.tick('bitcoin', 122, at + 9_500);
     await rig.tick('bitcoin', 123, at + 10_000);
     await fired(made.id, 2);
@@ -169,7 +169,7 @@ describe('alerts on prices', () => {
     await rig.tick('bitcoin', 90);
     const { version } = await armed(id);
     await rig.alerts.change({ id, userId, version }, { threshold: '200', state: 'pending' });
-    await rig.news.changed([id]);
+    await rig.channel.changed([id]);
     await rig.until(id, (alert) => alert.version > version + 1, 'the alert to be armed anew');
     await rig.tick('bitcoin', 150);
     await rig.tick('bitcoin', 200);
@@ -183,7 +183,7 @@ describe('alerts on prices', () => {
     await waitFor(() => rig.wishes.some(({ assetIds }) => assetIds.includes('solana')), { what: 'a wish' });
     expect(rig.wishes[0]).to.deep.include({ currency: 'usd', urgency: 'stream', requester: userId });
     await rig.alerts.remove({ id, userId, version: 1 });
-    await rig.news.changed([id]);
+    await rig.channel.changed([id]);
     await waitFor(() => evaluator.size() === 0, { what: 'the alert to be forgotten' });
   });
 

@@ -81,7 +81,7 @@ describe('alerts on changes and values', () => {
     const sums = { acquired: '0', consumed: '0', left_basis: '0', proceeds: '0', open_lots: 1, count: 1 };
     for (const [assetId, quantity] of Object.entries(holdings))
       await rig.knex('positions').insert({ portfolio_id: id, asset_id: assetId, quantity, ...sums });
-    await rig.bookNews.publish(id);
+    await rig.bookChannel.publish(id);
   }
 
   const valueOf = (portfolioId: string) =>

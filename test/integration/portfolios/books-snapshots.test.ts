@@ -51,7 +51,7 @@ describe('a view of books', () => {
   const readerOf = (askForUpdate: (id: string) => Promise<void>): ReturnType<typeof createBookReader> =>
     createBookReader({
       reading: books.reading,
-      news: { listen: () => () => undefined },
+      channel: { listen: () => () => undefined },
       askForUpdate,
       clock: systemClock,
       log: silentLogger(),

@@ -169,7 +169,7 @@ describe('updates of books', () => {
   describe('a reader', () => {
     const reader = (asks: string[]) => {
       const listeners = new Set<(id: string) => void>();
-      const news = {
+      const channel = {
         listen: (onBooked: (id: string) => void) => {
           listeners.add(onBooked);
           return () => listeners.delete(onBooked);
@@ -177,7 +177,7 @@ describe('updates of books', () => {
       };
       const askForUpdate = (id: string) => Promise.resolve(void asks.push(id));
       const log = silentLogger();
-      return createBookReader({ reading: books.reading, news, askForUpdate, clock: systemClock, log });
+      return createBookReader({ reading: books.reading, channel, askForUpdate, clock: systemClock, log });
     };
     const portfolioOf = (id: string) => ({ id }) as Parameters<ReturnType<typeof reader>['standing']>[0];
 
@@ -240,11 +240,11 @@ describe('updates of books', () => {
         deadlineMs: 300_000,
         abandoned: (key: string) => abandonments.watch(key),
       };
-      const news = { publish: (booked: string) => Promise.resolve(void told.push(booked)) };
+      const channel = { publish: (booked: string) => Promise.resolve(void told.push(booked)) };
       const processor = createBooksRebuild(deps, {
         ledgers: books.ledgers,
         replays: replaysOf(workKey),
-        news,
+        channel,
         log: silentLogger(),
       });
       await processor(work, jobContext());

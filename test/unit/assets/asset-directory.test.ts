@@ -49,13 +49,13 @@ describe('the directory of assets', () => {
   afterEach(() => directory.close());
 
   function open(): void {
-    const news = {
+    const channel = {
       listen(onChange: () => void) {
         tell = onChange;
         return () => undefined;
       },
     };
-    directory = createAssetDirectory({ source, news, log: silentLogger() });
+    directory = createAssetDirectory({ source, channel, log: silentLogger() });
   }
 
   it('says that it knows nothing before the first list, and knows it when it is told', async () => {

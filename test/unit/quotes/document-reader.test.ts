@@ -16,7 +16,7 @@ describe('a document that is waited for', () => {
     listeners = 0;
     const reader = new DocumentReader({
       store: { read: () => Promise.resolve(stored), want: () => Promise.resolve(true) },
-      news: {
+      channel: {
         listen: () => {
           listeners += 1;
           return () => (listeners -= 1);

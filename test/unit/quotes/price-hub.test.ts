@@ -100,7 +100,7 @@ describe('PriceHub', () => {
       hub,
       watch: { currency: 'usd', assetIds: ['bitcoin', 'ethereum'], intervalMs: 0 },
       isReady: () => isReady,
-      onNews: ({ assetIds }) => told.push(assetIds),
+      onUpdate: ({ assetIds }) => told.push(assetIds),
     });
     tick({ bitcoin: 1 });
     mock.timers.tick(100);

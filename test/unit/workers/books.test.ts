@@ -20,7 +20,7 @@ describe('a long update of books', () => {
     const run = createBooksUpdate({
       ledgers: { update } as unknown as LedgerQueries,
       replays: { run: () => Promise.reject(new Error('nothing is replayed')) },
-      news: { publish: (id) => Promise.resolve(void told.push(id)) },
+      channel: { publish: (id) => Promise.resolve(void told.push(id)) },
       log: silentLogger(),
     });
     const failed: unknown = await run({ portfolioId: 'one' }, jobContext()).catch((error: unknown) => error);

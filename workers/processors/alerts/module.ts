@@ -1,9 +1,9 @@
-import { createAlertNews } from '../../../src/features/alerts/alert-channel.ts';
+import { createAlertChannel } from '../../../src/features/alerts/alert-channel.ts';
 import { AlertEvaluator } from '../../../src/features/alerts/evaluator.ts';
 import { createAlertMoves } from '../../../src/features/alerts/queries/alert-transitions.ts';
 import { createAlertValues } from '../../../src/features/alerts/queries/alert-values.ts';
 import { createAlertWatch } from '../../../src/features/alerts/queries/alert-watch.ts';
-import { createBookNews } from '../../../src/features/portfolios/book-channel.ts';
+import { createBookChannel } from '../../../src/features/portfolios/book-channel.ts';
 import type { QuoteService } from '../../../src/features/quotes/quote-service.ts';
 import type { WebhookService } from '../../../src/features/webhooks/webhook-service.ts';
 import type { Platform } from '../../../src/platform/platform.ts';
@@ -24,8 +24,8 @@ export function createAlertsProcessors(
           watch: createAlertWatch(knex),
           moves: createAlertMoves({ knex, outbox: webhooks }),
           values: createAlertValues(knex),
-          news: createAlertNews({ redis, subscriber, channel: keys.alerts }),
-          bookNews: createBookNews({ redis, subscriber, channel: keys.books }),
+          channel: createAlertChannel({ redis, subscriber, channel: keys.alerts }),
+          bookChannel: createBookChannel({ redis, subscriber, channel: keys.books }),
           ticks: quotes.ticks,
           quotes: { get: quotes.local.get, load: (currency, assetIds) => quotes.load(currency, assetIds) },
           want: quotes.want,

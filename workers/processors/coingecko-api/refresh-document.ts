@@ -22,7 +22,7 @@ interface Deps extends Pick<
   'provider' | 'gate' | 'demand' | 'clock' | 'log' | 'notFoundMs' | 'charge'
 > {
   readonly documents: DocumentStore;
-  readonly documentNews: Pick<Channel<string>, 'publish'>;
+  readonly documentChannel: Pick<Channel<string>, 'publish'>;
 }
 
 /** Longer than a call and its retries may take (ms); when its holder dies, another may try after this time. */
@@ -39,7 +39,7 @@ export async function refreshDocument(
   job: JobData<'document.refresh'>,
   context: JobContext,
 ): Promise<JobResult<'document.refresh'>> {
-  const { documents, documentNews, clock } = deps;
+  const { documents, documentChannel, clock } = deps;
   const { path, freshMs, requester } = job;
   const { document, failure } = await documents.read(path);
   const isFresh = document !== undefined && clock.now() - document.receivedAt < freshMs;
@@ -61,7 +61,7 @@ export async function refreshDocument(
     await documents.writeFailure(path, failureOf(deps, fetched.error));
   }
   await documents.settle(path, requester);
-  await documentNews.publish(documentId(path));
+  await documentChannel.publish(documentId(path));
   return { fetched: true };
 }
 

@@ -6,7 +6,7 @@
  */
 import { rebuildSteps } from '../../../jobs/registry.ts';
 import { messageOf, NotFoundError } from '../../../src/domain/errors.ts';
-import type { BookNews } from '../../../src/features/portfolios/book-channel.ts';
+import type { BookChannel } from '../../../src/features/portfolios/book-channel.ts';
 import type { StoredMark } from '../../../src/features/portfolios/ledger/replay.ts';
 import type { KnownMarks, StaleAsset } from '../../../src/features/portfolios/queries/books-writer.ts';
 import {
@@ -26,7 +26,7 @@ import { type ClientRunDeps, type RunControl, runForClients } from '../jobs/clie
 interface BooksUpdateDeps {
   readonly ledgers: LedgerQueries;
   readonly replays: Replays;
-  readonly news: Pick<BookNews, 'publish'>;
+  readonly channel: Pick<BookChannel, 'publish'>;
   readonly log: Logger;
 }
 
@@ -55,10 +55,10 @@ export function createBooksUpdate(deps: BooksUpdateDeps): Processor<'books.updat
 
 /** Announces that books are current. Waiting readers also poll, so the message may be lost. */
 async function told(
-  { news, log }: Pick<BooksUpdateDeps, 'news' | 'log'>,
+  { channel, log }: Pick<BooksUpdateDeps, 'channel' | 'log'>,
   portfolioId: string,
 ): Promise<void> {
-  await news.publish(portfolioId).catch((error: unknown) => {
+  await channel.publish(portfolioId).catch((error: unknown) => {
     log.debug({ reason: messageOf(error) }, 'the update of the books could not be published');
   });
 }

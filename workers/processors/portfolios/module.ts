@@ -32,7 +32,7 @@ export function createPortfolioProcessors(
     readonly threads: Threads;
   },
 ) {
-  const { ledgers, news, past } = books;
+  const { ledgers, channel, past } = books;
   const replays = createReplays(threads);
   const snapshots = createSnapshotTaker({
     portfolios: books.reading,
@@ -49,11 +49,11 @@ export function createPortfolioProcessors(
           replays,
           log,
           // After an update of the books a snapshot is taken within a minute; one that Redis does not accept is never taken.
-          news: {
+          channel: {
             async publish(portfolioId) {
               const deduplication = { id: `snapshot-${portfolioId}` };
               await Promise.all([
-                news.publish(portfolioId),
+                channel.publish(portfolioId),
                 queues.add('portfolio.snapshot', { portfolioId }, { delay: spacingMs, deduplication }),
               ]);
             },
@@ -64,7 +64,7 @@ export function createPortfolioProcessors(
       portfolios: () => {
         const runs = clientRuns();
         return {
-          'books.rebuild': createBooksRebuild(runs, { ledgers, replays, news, log }),
+          'books.rebuild': createBooksRebuild(runs, { ledgers, replays, channel, log }),
           'performance.compute': createPerformanceCompute(runs, {
             portfolios: books.portfolios,
             readBooks: books.readDailyBooks,

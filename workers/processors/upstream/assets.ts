@@ -5,7 +5,7 @@
  */
 import type { AssetQueries, RankedAsset } from '../../../src/features/assets/queries/assets.ts';
 import type { JobResult } from '../../../jobs/registry.ts';
-import type { AssetNews } from '../../../src/features/assets/asset-channel.ts';
+import type { AssetChannel } from '../../../src/features/assets/asset-channel.ts';
 import type { Clock } from '../../../src/platform/concurrency/clock.ts';
 import { messageOf } from '../../../src/domain/errors.ts';
 import type { Logger } from '../../../src/platform/observability/logger.ts';
@@ -23,7 +23,7 @@ export interface AssetRefreshDeps {
   readonly provider: Pick<PriceProvider, 'fetchAssets'>;
   readonly gate: UpstreamGate;
   readonly assets: AssetQueries;
-  readonly assetNews: Pick<AssetNews, 'publish'>;
+  readonly assetChannel: Pick<AssetChannel, 'publish'>;
   readonly enqueue: Pick<EnqueueRefresh, 'assets' | 'markets'>;
   /** Pages of the ranking that are fetched after a list. */
   readonly assetRankPages: number;
@@ -74,8 +74,8 @@ async function beginRanking(deps: AssetRefreshDeps): Promise<void> {
 }
 
 /** Processes that miss the message poll within a minute. */
-async function tellOf({ assetNews, log }: Pick<AssetRefreshDeps, 'assetNews' | 'log'>): Promise<void> {
-  await assetNews.publish().catch((error: unknown) => {
+async function tellOf({ assetChannel, log }: Pick<AssetRefreshDeps, 'assetChannel' | 'log'>): Promise<void> {
+  await assetChannel.publish().catch((error: unknown) => {
     log.debug({ reason: messageOf(error) }, 'a change of the assets could not be published');
   });
 }
@@ -121,7 +121,7 @@ const assetsPerPage = 250;
 /** Builds the {@link NoteRanking} of a worker process. */
 export function createRankNoter(deps: {
   readonly assets: Pick<AssetQueries, 'due' | 'storeRanks' | 'beginRanks'>;
-  readonly assetNews: Pick<AssetNews, 'publish'>;
+  readonly assetChannel: Pick<AssetChannel, 'publish'>;
   readonly enqueue: Pick<EnqueueRefresh, 'markets'>;
   readonly assetRankPages: number;
   readonly clock: Clock;

@@ -27,7 +27,7 @@ export function createUpstreamProcessors(
   }: {
     readonly quotes: QuoteService;
     readonly upstream: UpstreamService;
-    readonly assets: Pick<AssetService, 'list' | 'news'>;
+    readonly assets: Pick<AssetService, 'list' | 'channel'>;
     /** What later features, and accounts, do with a refresh; opened if `refresh` is served. */
     readonly callbacks: () => Pick<RefreshDeps, 'charge' | 'observe'>;
   },
@@ -41,7 +41,7 @@ export function createUpstreamProcessors(
         const open = upstream.openSources();
         const refreshing = {
           assets: assets.list,
-          assetNews: assets.news,
+          assetChannel: assets.channel,
           enqueue,
           assetRankPages: config.ASSET_RANK_PAGES,
           clock,

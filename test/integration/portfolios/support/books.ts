@@ -14,7 +14,7 @@ import {
 import { createPortfolioQueries } from '../../../../src/features/portfolios/queries/portfolios.ts';
 import { recordChange } from '../../../../src/features/portfolios/queries/write-transactions.ts';
 import { lotsOfMark } from '../../../../src/features/portfolios/ledger/replay.ts';
-import type { BookNews } from '../../../../src/features/portfolios/book-channel.ts';
+import type { BookChannel } from '../../../../src/features/portfolios/book-channel.ts';
 import type { Lot } from '../../../../src/features/portfolios/ledger/asset-book.ts';
 import type { RecordedTransaction } from '../../../../src/features/portfolios/ledger/recorded-transaction.ts';
 import { silentLogger } from '../../../../src/platform/observability/logger.ts';
@@ -40,7 +40,7 @@ export interface BooksUnderTest {
   /** Runs the job of an update as the worker would. */
   update(portfolioId: string): Promise<void>;
   /** The same with other replays, and other news. */
-  updateWith(replays: Replays, portfolioId: string, news?: Pick<BookNews, 'publish'>): Promise<void>;
+  updateWith(replays: Replays, portfolioId: string, channel?: Pick<BookChannel, 'publish'>): Promise<void>;
   /** Every derived row but for marks, the text of the last mark of each asset, and the versions. */
   derived(portfolioId: string): Promise<Record<string, unknown>>;
   /** Open lots as the last mark has them, the pool among them. */
@@ -60,8 +60,8 @@ export async function openBooks(threshold?: number): Promise<BooksUnderTest> {
   const replays = createReplays(threads, threshold);
   const told: string[] = [];
   const publish = (id: string): Promise<void> => Promise.resolve(void told.push(id));
-  const updateWith: BooksUnderTest['updateWith'] = async (others, portfolioId, news = { publish }) => {
-    const deps = { ledgers, replays: others, news, log: silentLogger() };
+  const updateWith: BooksUnderTest['updateWith'] = async (others, portfolioId, channel = { publish }) => {
+    const deps = { ledgers, replays: others, channel, log: silentLogger() };
     await createBooksUpdate(deps)({ portfolioId }, jobContext());
   };
   return {
