@@ -91,7 +91,7 @@ await runBench('Aggregation of holdings: inline and in a thread', async (bench) 
     rows.push({
       what: `${size} rows: loop kept inline / with a thread; result after inline / thread`,
       result: `${ms(here.loopMs)} / ${ms(there.loopMs)}; ${ms(here.wholeMs)} / ${ms(there.wholeMs)}`,
-      asked: here.loopMs > blockingLimitMs ? `a thread (> ${blockingLimitMs} ms)` : 'inline',
+      requested: here.loopMs > blockingLimitMs ? `a thread (> ${blockingLimitMs} ms)` : 'inline',
     });
   }
   return rows;

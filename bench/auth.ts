@@ -103,7 +103,7 @@ function requestRows(verified: Contender, open: Contender): Row[] {
   return [
     rowOf('verified', verified),
     rowOf('open', open),
-    { what: 'requests/s, verified : open', result: times(ratio('requestsPerSecond')), asked: '>= 0.9 x' },
+    { what: 'requests/s, verified : open', result: times(ratio('requestsPerSecond')), requested: '>= 0.9 x' },
     { what: 'CPU a request, verified : open', result: times(ratio('cpuMicrosEach')) },
   ];
 }
@@ -232,7 +232,7 @@ function readRows({ quiet, busy, logins: { latenciesMs, statuses } }: ReadFigure
   return [
     rowOf('nobody logs in', quiet),
     rowOf(`${loginsPerSecond} logins/s`, busy),
-    { what: 'p99 of reads, with logins : without', result: times(ratio), asked: '<= 2 x' },
+    { what: 'p99 of reads, with logins : without', result: times(ratio), requested: '<= 2 x' },
     {
       what: `logins (bcrypt cost ${cost}) answered 200`,
       result: [`${statuses.get(200) ?? 0} of ${all}`, ...others].join(', '),

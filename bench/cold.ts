@@ -34,13 +34,13 @@ async function rowsOf({ stack, client, size, firstCoin }: Cold): Promise<Row[]> 
     {
       what: `cold bulk of ${size}: calls`,
       result: `${most} (most of ${repetitions})`,
-      asked: '1 (Go server: 20)',
+      requested: '1 (Go server: 20)',
       kept: most === 1,
     },
     {
       what: '  time, median',
       result: `${ms(median(elapsed))} = ${times(median(elapsed) / latencyMs)} the latency`,
-      asked: `<= ${longestRatio} x`,
+      requested: `<= ${longestRatio} x`,
     },
     { what: '  slowest', result: ms(percentile(elapsed, 1)) },
   ];

@@ -62,13 +62,13 @@ async function runFleet(bench: Bench, { seconds, clients }: FleetOptions): Promi
     ...decileRows(outcome),
   ];
   await stack.stop();
-  const share = outcome.answered / outcome.asked;
+  const share = outcome.answered / outcome.requested;
   return [
     { what: `fleet (2 APIs, 3 workers, one killed), ${clients} clients, ${seconds} s`, result: '' },
     {
       what: '  prices given of those asked for',
       result: percent(share),
-      asked: '>= 99.9 %',
+      requested: '>= 99.9 %',
       kept: share >= 0.999,
     },
     ...rows,
@@ -87,7 +87,7 @@ async function runNginx(bench: Bench, { nginxSeconds: seconds, clients }: FleetO
   const outcome = await readPrices({ doors, clients, assets, seconds, thinkMs });
   return [
     { what: title, result: '' },
-    { what: '  prices given of those asked for', result: percent(outcome.answered / outcome.asked) },
+    { what: '  prices given of those asked for', result: percent(outcome.answered / outcome.requested) },
     ...countRows(market, {}),
     ...outcomeRows(bench, outcome, market),
   ];
@@ -96,17 +96,17 @@ async function runNginx(bench: Bench, { nginxSeconds: seconds, clients }: FleetO
 /** What the market counted; asked for are no rejections where `rejections` says so. */
 function countRows(market: Market, { rejections }: { readonly rejections?: 0 }): Row[] {
   const [rejected, worst] = [market.rejected(), market.worstSlidingMinute()];
-  const isAsked = rejections !== undefined;
+  const isRequested = rejections !== undefined;
   return [
     {
       what: '  rejected by the market',
       result: String(rejected),
-      ...(isAsked && { asked: '0', kept: rejected === 0 }),
+      ...(isRequested && { requested: '0', kept: rejected === 0 }),
     },
     {
       what: '  calls in the worst sliding 60 s',
       result: String(worst),
-      ...(isAsked && { asked: `<= ${callsPerMinute}`, kept: worst <= callsPerMinute }),
+      ...(isRequested && { requested: `<= ${callsPerMinute}`, kept: worst <= callsPerMinute }),
     },
   ];
 }
@@ -123,7 +123,7 @@ function outcomeRows(bench: Bench, outcome: ReadOutcome, market: Market): Row[] 
     { what: '  prices given per call', result: (outcome.answered / admitted).toFixed(0) },
     {
       what: `  of prices asked for, younger than ${freshSeconds} s`,
-      result: percent(all.younger(freshSeconds) / outcome.asked),
+      result: percent(all.younger(freshSeconds) / outcome.requested),
     },
     { what: '  age p50 / p99', result: agesOf(all) },
     {

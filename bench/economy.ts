@@ -39,9 +39,9 @@ async function runMinute(bench: Bench, requests: number): Promise<{ stack: Stack
     const client = clients[index % clients.length] ?? first;
     try {
       const waiting = index % 4 < 2 ? 'wait' : 'poll';
-      const { usable, asked, elapsedMs } = await fetchBulk(client, pick(coins, coinsEach), { waiting });
+      const { usable, requested, elapsedMs } = await fetchBulk(client, pick(coins, coinsEach), { waiting });
       outcome.elapsed.push(elapsedMs);
-      if (usable === asked) outcome.answered++;
+      if (usable === requested) outcome.answered++;
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       outcome.reasons.set(reason, (outcome.reasons.get(reason) ?? 0) + 1);
@@ -60,19 +60,19 @@ async function rowsOf(bench: Bench, requests: number, goServer: string): Promise
     {
       what: `${requests} requests: answered with usable quotes`,
       result: `${share.toFixed(1)} % (${outcome.answered})`,
-      asked: `100 % (Go server: ${goServer})`,
+      requested: `100 % (Go server: ${goServer})`,
       kept: outcome.answered === requests,
     },
     {
       what: '  rejected by the market',
       result: String(market.rejected()),
-      asked: '0',
+      requested: '0',
       kept: market.rejected() === 0,
     },
     {
       what: '  calls in the worst sliding 60 s',
       result: String(market.worstSlidingMinute()),
-      asked: `<= ${callsPerMinute}`,
+      requested: `<= ${callsPerMinute}`,
       kept: market.worstSlidingMinute() <= callsPerMinute,
     },
     { what: '  calls made', result: String(market.callCount()) },

@@ -20,14 +20,14 @@ await runBench(`${requests} identical requests at once`, async (bench) => {
   const answers = new Set(outcomes.map(({ portfolio }) => portfolio)).size;
   const calls = stack.market.callCount();
   return [
-    { what: 'calls', result: String(calls), asked: '1 (Go server: 1,000)', kept: calls === 1 },
+    { what: 'calls', result: String(calls), requested: '1 (Go server: 1,000)', kept: calls === 1 },
     {
       what: 'answered with every price',
       result: String(whole),
-      asked: String(requests),
+      requested: String(requests),
       kept: whole === requests,
     },
-    { what: 'distinct answers', result: String(answers), asked: '1', kept: answers === 1 },
+    { what: 'distinct answers', result: String(answers), requested: '1', kept: answers === 1 },
     { what: 'all answered after', result: ms(performance.now() - startedAt) },
     {
       what: 'client waits p50 / p99',

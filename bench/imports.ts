@@ -42,11 +42,11 @@ const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(0)} MB`;
 
 async function measure(bench: ImportBench, format: MadeFormat, rows: number): Promise<void> {
   const portfolio = await bench.portfolio();
-  const wish =
+  const options =
     format === 'generic' ? { format: 'generic', mappingJson: JSON.stringify(madeMapping) } : { format };
   const file = madeReport(format, rows);
   for (const time of ['first', 'again']) {
-    const importId = await bench.upload(portfolio, file, wish);
+    const importId = await bench.upload(portfolio, file, options);
     const told = await importInProcess(bench, portfolio, importId);
     const { added, duplicates, problem_count: problems } = told.result;
     const perSecond = Math.round(told.result.rows / (told.tookMs / 1000));

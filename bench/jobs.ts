@@ -145,9 +145,9 @@ function rowsOf(ours: Contender, bare: Contender): Row[] {
       result: times(
         median(ours.jobsPerSecond.map((rate, round) => rate / (bare.jobsPerSecond[round] ?? NaN))),
       ),
-      asked: '>= 0.6 x',
+      requested: '>= 0.6 x',
     },
-    { what: 'submit to end at low load, p99', result: end(0.99), asked: '<= 5 x' },
+    { what: 'submit to end at low load, p99', result: end(0.99), requested: '<= 5 x' },
     { what: 'submit to end at low load, p50', result: end(0.5) },
   ];
 }

@@ -56,13 +56,13 @@ await runBench(`The budget from a ledger of ${rows} calls`, async (tools) => {
   const ledger = createUpstreamLedger(knex);
   const look = async () => {
     const since = performance.now();
-    const asked = {
+    const requested = {
       budgetKey: key,
       windowMs: 60_500,
       creditsSince: new Date(begin - 60_000),
       free: ['rate_limited'],
     };
-    const { credits } = await ledger.recent(asked);
+    const { credits } = await ledger.recent(requested);
     return { credits, ms: performance.now() - since };
   };
   const looks = async (count: number) => {
@@ -78,9 +78,9 @@ await runBench(`The budget from a ledger of ${rows} calls`, async (tools) => {
   const since = performance.now();
   let tries = 1;
   for (;;) {
-    const asked = await budget.tryAcquire('interactive');
-    if ('granted' in asked) {
-      await asked.granted.release();
+    const requested = await budget.tryAcquire('interactive');
+    if ('granted' in requested) {
+      await requested.granted.release();
       break;
     }
     tries++;
@@ -109,25 +109,25 @@ await runBench(`The budget from a ledger of ${rows} calls`, async (tools) => {
     {
       what: 'a look, worst of 10',
       result: `${worst.toFixed(0)} ms`,
-      asked: `${mostMs} ms`,
+      requested: `${mostMs} ms`,
       kept: worst <= mostMs,
     },
     {
       what: 'credits',
       result: String(after[0]?.credits),
-      asked: String(spent),
+      requested: String(spent),
       kept: after.every(({ credits }) => credits === spent),
     },
     {
       what: 'a grant after Redis has lost the budget',
       result: `${grantMs.toFixed(0)} ms`,
-      asked: 'granted',
+      requested: 'granted',
       kept: 'granted' in granted,
     },
     {
       what: 'credits of the month then',
       result: String(month?.spent),
-      asked: String(spent + 1),
+      requested: String(spent + 1),
       kept: month?.spent === spent + 1,
     },
   ];

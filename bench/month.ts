@@ -67,7 +67,7 @@ function print(days: readonly SimulatedDay[]): void {
 function rowsOf({ days, counted, busiestMinute, dryAt }: SimulatedMonth, seconds: number): Row[] {
   const spent = counted.get('2027-04') ?? 0;
   const refused = days.reduce((sum, day) => sum + day.refusals, 0);
-  const asked = days.reduce((sum, day) => sum + day.calls.interactive, 0);
+  const requested = days.reduce((sum, day) => sum + day.calls.interactive, 0);
   // In the last minutes the last credits are spent, as they should be.
   const dry = dryAt.filter((at) => at < end - 1_800_000).length;
   const worst = Math.max(...days.map((day) => day.longestWaitMs));
@@ -75,31 +75,31 @@ function rowsOf({ days, counted, busiestMinute, dryAt }: SimulatedMonth, seconds
     {
       what: 'credits counted by the provider',
       result: String(spent),
-      asked: `<= ${creditsPerMonth}`,
+      requested: `<= ${creditsPerMonth}`,
       kept: spent <= creditsPerMonth,
     },
     { what: 'credits left unused', result: String(creditsPerMonth - spent) },
     {
       what: 'calls in the busiest 60 s',
       result: String(busiestMinute),
-      asked: `<= ${callsPerMinute}`,
+      requested: `<= ${callsPerMinute}`,
       kept: busiestMinute <= callsPerMinute,
     },
     {
       what: 'looks that found nothing left before the last half hour',
       result: String(dry),
-      asked: '0',
+      requested: '0',
       kept: dry === 0,
     },
-    { what: 'interactive calls', result: String(asked) },
+    { what: 'interactive calls', result: String(requested) },
     {
       what: `interactive refusals (patience ${patienceMs / 1000} s)`,
       result: String(refused),
-      asked: '0',
+      requested: '0',
       kept: refused === 0,
     },
     { what: 'longest interactive wait', result: `${(worst / 1000).toFixed(1)} s` },
-    { what: 'time of the run', result: `${seconds.toFixed(0)} s`, asked: '< 120 s', kept: seconds < 120 },
+    { what: 'time of the run', result: `${seconds.toFixed(0)} s`, requested: '< 120 s', kept: seconds < 120 },
   ];
 }
 

@@ -66,19 +66,19 @@ async function measure(stack: Stack, tools: Bench): Promise<readonly Row[]> {
     {
       what: 'coins served while down',
       result: `${held} of ${coins.length}`,
-      asked: 'all, as stale',
+      requested: 'all, as stale',
       kept: held === coins.length,
     },
     {
       what: 'until all are fresh again',
       result: `${(recoveryMs / 1000).toFixed(1)} s`,
-      asked: `one interval (${freshSeconds} s)`,
+      requested: `one interval (${freshSeconds} s)`,
     },
     { what: 'calls after the end', result: `${sum(after)}, ${Math.max(0, ...after)} in the worst second` },
     {
       what: 'worst sliding minute',
       result: String(worst),
-      asked: `≤ ${sources * limit}`,
+      requested: `≤ ${sources * limit}`,
       kept: worst <= sources * limit,
     },
   ];

@@ -81,7 +81,7 @@ function urlOf(stack: Stack): string {
 async function measure(
   { stack, knex }: Site,
   owner: Owner,
-  { size, rebuild: asked }: { readonly size: number; readonly rebuild: string },
+  { size, rebuild: requested }: { readonly size: number; readonly rebuild: string },
 ): Promise<Measured> {
   const rows: Row[] = [];
   const row = (what: string, result: string, more: Partial<Row> = {}): void =>
@@ -95,10 +95,13 @@ async function measure(
   const rebuilds = [];
   for (let i = 0; i < 3; i++) rebuilds.push(await withCpu(stack, () => owner.rebuild()));
   const rebuildMs = median(rebuilds.map(({ result }) => result.tookMs));
-  row('full rebuild, as a job over HTTP', ms(rebuildMs), { asked });
+  row('full rebuild, as a job over HTTP', ms(rebuildMs), { requested });
   row('CPU of the worker, of the API', rebuilds.map(({ cpu }) => cpu).at(-1) ?? '');
   const isIdentical = rebuilds.every(({ result }) => result.identical === true);
-  row('rebuilt books are those that were kept', String(isIdentical), { asked: 'true', kept: isIdentical });
+  row('rebuilt books are those that were kept', String(isIdentical), {
+    requested: 'true',
+    kept: isIdentical,
+  });
   const last = rebuilds.at(-1)?.result;
   row('postings, consumptions', `${last?.postings ?? NaN}, ${last?.consumptions ?? NaN}`);
 
@@ -107,7 +110,7 @@ async function measure(
   const appendedMs = median(appended.map(({ currentMs }) => currentMs));
   const answered = ms(median(appended.map(({ answeredMs }) => answeredMs)));
   row('appended, until its positions are answered', `${ms(appendedMs)} (answered in ${answered})`, {
-    asked: '< 50 ms',
+    requested: '< 50 ms',
   });
   for (const share of backDated) {
     const took = [];
@@ -115,7 +118,7 @@ async function measure(
       const at = Math.floor(beginsAt + tradedMs * (1 - share)) + i;
       took.push((await owner.buy(at)).currentMs);
     }
-    row(`back-dated by ${share * 100} %`, ms(median(took)), { asked: 'in proportion' });
+    row(`back-dated by ${share * 100} %`, ms(median(took)), { requested: 'in proportion' });
   }
   row('positions', ms(await medianRead(owner, '/positions')));
   row('a page of lots', ms(await medianRead(owner, '/lots?limit=100')));
@@ -145,7 +148,7 @@ function growthRows(measured: readonly Measured[]): Row[] {
     return {
       what: `${before.size} to ${each.size}: rebuild, appended grow by`,
       result: `${times(each.rebuildMs / before.rebuildMs)}, ${times(each.appendedMs / before.appendedMs)}`,
-      asked: `rebuild <= ${times(each.size / before.size)}`,
+      requested: `rebuild <= ${times(each.size / before.size)}`,
     };
   });
 }
@@ -167,7 +170,7 @@ async function noticeRows(stack: Stack, owner: Owner): Promise<Row[]> {
   return (['health', 'read'] as const).map((each) => ({
     what: `p99 of ${each === 'health' ? '/health' : 'a cached read'} during rebuilds of the largest : idle`,
     result: `${times(loud[each] / quiet[each])} (${ms(loud[each])} : ${ms(quiet[each])})`,
-    asked: '<= 2 x',
+    requested: '<= 2 x',
   }));
 }
 
@@ -183,7 +186,7 @@ async function threadRows(knex: Knex, { portfolioId }: Owner): Promise<Row[]> {
     {
       what: 'longest standstill of the event loop, in threads : inline',
       result: `${ms(threads.blockedMs)} : ${ms(inline.blockedMs)}`,
-      asked: '< 50 ms',
+      requested: '< 50 ms',
     },
   ];
 }

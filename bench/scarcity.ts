@@ -36,7 +36,7 @@ async function outcomeOf(tries: Tries): Promise<Outcome> {
   const good = ended.filter((each): each is BulkOutcome => !(each instanceof Error));
   return {
     all: ended.length,
-    whole: good.filter(({ usable, asked }) => usable === asked).length,
+    whole: good.filter(({ usable, requested }) => usable === requested).length,
     elapsed: good.map(({ elapsedMs }) => elapsedMs),
     problems: ended.flatMap((each) => (each instanceof Error ? [each.message] : [])),
   };
@@ -97,33 +97,33 @@ function rowsOf(
     {
       what: 'calls in the worst sliding 60 s',
       result: String(market.worstSlidingMinute()),
-      asked: `<= ${callsPerMinute}`,
+      requested: `<= ${callsPerMinute}`,
       kept: market.worstSlidingMinute() <= callsPerMinute,
     },
     {
       what: 'rejected by the market',
       result: String(market.rejected()),
-      asked: '0',
+      requested: '0',
       kept: market.rejected() === 0,
     },
     {
       what: `batches full while the crowd lasts (${full.calls} calls)`,
       result: `${full.share.toFixed(1)} % (least: ${full.least} of ${perCall})`,
-      asked: '>= 95 %',
+      requested: '>= 95 %',
       kept: full.share >= 95,
     },
-    { what: "users' bulks: wait p50 / p99", result: waits(users), asked: "before the crowd's" },
+    { what: "users' bulks: wait p50 / p99", result: waits(users), requested: "before the crowd's" },
     { what: "crowd's bulks: wait p50 / p99", result: waits(crowd) },
     {
       what: "users' bulks with every price",
       result: `${users.whole} of ${users.all}`,
-      asked: 'all',
+      requested: 'all',
       kept: users.whole === users.all,
     },
     {
       what: "crowd's bulks with every price",
       result: `${crowd.whole} of ${crowd.all}`,
-      asked: 'all',
+      requested: 'all',
       kept: crowd.whole === crowd.all,
     },
     { what: 'calls made', result: String(market.callCount()) },

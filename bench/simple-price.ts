@@ -25,7 +25,7 @@ function rowsOf(one: Contender, many: Contender, bare: Contender): Row[] {
   const ratio = (contender: Contender): string => times(ratioOf(contender, bare, 'requestsPerSecond'));
   return [
     ...[one, many, bare].map(contenderRow),
-    { what: 'requests/s, 1 id : bare Koa', result: ratio(one), asked: '>= 0.7 x' },
+    { what: 'requests/s, 1 id : bare Koa', result: ratio(one), requested: '>= 0.7 x' },
     { what: `requests/s, ${manyIds} ids : bare Koa`, result: ratio(many) },
     {
       what: `CPU per id of ${manyIds}`,

@@ -114,13 +114,13 @@ function fleetRows({ stack: { market }, endedByThemselves }: Fleet, quietMs: num
     {
       what: 'upstream calls in the worst sliding 60 s',
       result: `${worst} (${market.callCount()} in all)`,
-      asked: `≤ ${callsPerMinute}`,
+      requested: `≤ ${callsPerMinute}`,
       kept: worst <= callsPerMinute && market.callCount() > 0,
     },
     {
       what: 'until all that was accepted had ended and both APIs were ready',
       result: quietMs === undefined ? 'never' : `${(quietMs / 1_000).toFixed(1)} s`,
-      asked: `≤ ${quietDeadlineMs / 1_000} s`,
+      requested: `≤ ${quietDeadlineMs / 1_000} s`,
       kept: quietMs !== undefined,
     },
     none('processes that ended by themselves', endedByThemselves),

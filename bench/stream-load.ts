@@ -181,9 +181,9 @@ function percentileOf(histogram: Uint32Array, share: number): number {
   return NaN;
 }
 
-function report(asked: readonly number[], clientCount = clients.size): LoadReport {
+function report(requested: readonly number[], clientCount = clients.size): LoadReport {
   const all = new Uint32Array(longestLatencyMs + 1);
-  const reports = asked.map((sentAt): StampReport => {
+  const reports = requested.map((sentAt): StampReport => {
     const stamp = stamps.get(String(sentAt));
     if (stamp === undefined) return { sentAt, count: 0, lastMs: NaN };
     stamp.latencies.forEach((count, latency) => (all[latency] = (all[latency] ?? 0) + count));

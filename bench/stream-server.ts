@@ -37,7 +37,7 @@ const behindBytes = 65_536;
 
 function quicken(hub: PriceHub, intervalMs: number): void {
   const watch = hub.watch.bind(hub);
-  hub.watch = (asked, onUpdate) => watch({ ...asked, intervalMs }, onUpdate);
+  hub.watch = (requested, onUpdate) => watch({ ...requested, intervalMs }, onUpdate);
 }
 
 const noAssets = createAssetIndex([]);

@@ -207,7 +207,7 @@ class ReopeningSocket implements LiveSocket {
   }
 
   /** Connects again after the pause that the server asks for, or one that grows. */
-  #comeBack(askedMs = Number.NaN): void {
+  #comeBack(requestedMs = Number.NaN): void {
     if (this.#isClosed()) return;
     this.#state = 'opening';
     this.#failures += 1;
@@ -216,7 +216,7 @@ class ReopeningSocket implements LiveSocket {
       return;
     }
     const grownMs = Math.min(maxPauseMs, firstPauseMs * 2 ** (this.#failures - 1));
-    const pauseMs = Number.isNaN(askedMs) ? grownMs * (0.75 + Math.random() / 4) : askedMs;
+    const pauseMs = Number.isNaN(requestedMs) ? grownMs * (0.75 + Math.random() / 4) : requestedMs;
     this.#timer = setTimeout(() => void this.#connect(), pauseMs);
   }
 

@@ -30,7 +30,7 @@ const defaultMaxFailures = 8;
 const defaultRetryMs = 500;
 const defaultMaxPauseMs = 15_000;
 /** Nobody is made to wait longer (ms), whatever a server or a proxy on the way may say. */
-const longestAskedPauseMs = 3_600_000;
+const longestRequestedPauseMs = 3_600_000;
 
 /** What is remembered from one connection to the next. */
 interface Position {
@@ -39,7 +39,7 @@ interface Position {
   failures: number;
   retryMs: number;
   /** The server has said when to come back. */
-  askedPauseMs: number | undefined;
+  requestedPauseMs: number | undefined;
   /** The server has said that nothing follows. */
   isOver: boolean;
 }
@@ -55,12 +55,12 @@ export async function* resumableStream(request: StreamRequest): AsyncGenerator<S
     lastEventId,
     failures: 0,
     retryMs: defaultRetryMs,
-    askedPauseMs: undefined,
+    requestedPauseMs: undefined,
     isOver: false,
   };
   for (;;) {
     let problem: unknown = new Error('the server ended the stream');
-    position.askedPauseMs = undefined;
+    position.requestedPauseMs = undefined;
     try {
       yield* connection(request, position);
     } catch (error) {
@@ -80,8 +80,9 @@ export async function* resumableStream(request: StreamRequest): AsyncGenerator<S
 /** The server's wish, or the retry time, doubled with each failure and less a random part, so that clients come one by one. */
 function pauseAfter(problem: unknown, position: Position, { maxPauseMs }: StreamRequest): number {
   const retryAfter = problem instanceof PricepoolError ? problem.retryAfterSeconds : undefined;
-  const askedMs = position.askedPauseMs ?? (retryAfter === undefined ? undefined : retryAfter * 1000);
-  if (askedMs !== undefined) return Math.min(longestAskedPauseMs, askedMs * (1 + Math.random() / 4));
+  const requestedMs = position.requestedPauseMs ?? (retryAfter === undefined ? undefined : retryAfter * 1000);
+  if (requestedMs !== undefined)
+    return Math.min(longestRequestedPauseMs, requestedMs * (1 + Math.random() / 4));
   const doubledMs = position.retryMs * 2 ** Math.min(20, position.failures - 1);
   return Math.min(maxPauseMs ?? defaultMaxPauseMs, doubledMs) * (0.75 + Math.random() / 4);
 }
@@ -134,7 +135,7 @@ function note({ id, event, data }: SseMessage, position: Position): void {
   if (event !== 'end' && event !== 'drain' && event !== 'limit') return;
   const { reconnect, retry_ms: retryMs } = partingOf(data);
   position.isOver = event === 'end' && reconnect === false;
-  if (typeof retryMs === 'number' && retryMs >= 0) position.askedPauseMs = retryMs;
+  if (typeof retryMs === 'number' && retryMs >= 0) position.requestedPauseMs = retryMs;
 }
 
 function partingOf(data: string): { readonly reconnect?: unknown; readonly retry_ms?: unknown } {

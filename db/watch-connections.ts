@@ -43,8 +43,8 @@ export function watchConnections(): PoolHooks {
   let distrustedBefore = 0;
   let renewedAt = 0;
 
-  const giveUp = (client: pg.Client, askedAt: number): void => {
-    distrustedBefore = Math.max(distrustedBefore, askedAt);
+  const giveUp = (client: pg.Client, requestedAt: number): void => {
+    distrustedBefore = Math.max(distrustedBefore, requestedAt);
     // It has a statement under way, so this closes the socket and waits for nobody.
     client.end().catch(() => undefined);
   };
@@ -64,9 +64,9 @@ export function watchConnections(): PoolHooks {
       const query = client.query.bind(client) as (config: pg.QueryConfig, callback: Callback) => void;
       // The one form in which knex asks.
       const watched = (config: pg.QueryConfig, callback: Callback): void => {
-        const askedAt = performance.now();
+        const requestedAt = performance.now();
         query(config, (error, result) => {
-          if (error instanceof Error && error.message === 'Query read timeout') giveUp(client, askedAt);
+          if (error instanceof Error && error.message === 'Query read timeout') giveUp(client, requestedAt);
           else heardAt.set(client, performance.now());
           if (leaving.test(codeOf(error))) renew();
           callback(error, result);

@@ -26,7 +26,7 @@ const mostKept = 20;
  */
 export async function becomeUser(
   client: PricepoolClient,
-  asked: {
+  requested: {
     /** Name of the command, with which the user's name begins. */
     readonly command: string;
     /** Root of the API. */
@@ -39,13 +39,13 @@ export async function becomeUser(
   /** Whether it was registered just now. */
   readonly isNew: boolean;
 }> {
-  const folder = resolve(projectRoot, asked.environment['PRICEPOOL_DATA_DIR'] ?? '.pricepool');
-  const key = `${asked.command} ${asked.url}`;
+  const folder = resolve(projectRoot, requested.environment['PRICEPOOL_DATA_DIR'] ?? '.pricepool');
+  const key = `${requested.command} ${requested.url}`;
   const users = await keptUsers(folder);
   const kept = users.get(key);
   if (kept !== undefined && (await isLoggedIn(client, kept)))
     return { username: kept.username, isNew: false };
-  const user = await becomeNewUser(client, asked.command);
+  const user = await becomeNewUser(client, requested.command);
   users.delete(key);
   // A folder that cannot be written to costs no more than another registration next time.
   await keep(folder, [...users, [key, user] as const].slice(-mostKept)).catch(() => undefined);

@@ -142,7 +142,12 @@ async function transactionRows(
       ...ids.filter((id) => !sent.has(id)),
       ...ids.filter((id, index) => ids.indexOf(id) !== index),
     ]),
-    { what: 'transactions whose posting is lost or doubled', result: String(n), asked: '0', kept: n === 0 },
+    {
+      what: 'transactions whose posting is lost or doubled',
+      result: String(n),
+      requested: '0',
+      kept: n === 0,
+    },
   ];
 }
 

@@ -110,5 +110,5 @@ export async function insist(
 /** A row that is kept when a count is nothing; the first of what was counted is shown. */
 export function none(what: string, found: readonly string[], of = ''): Row {
   const shown = found.length === 0 ? '' : `: ${found.slice(0, 3).join('; ').slice(0, 300)}`;
-  return { what, result: `${found.length}${of}${shown}`, asked: '0', kept: found.length === 0 };
+  return { what, result: `${found.length}${of}${shown}`, requested: '0', kept: found.length === 0 };
 }

@@ -44,7 +44,7 @@ export function jobsLoad(soak: Soak): Part {
       ...(waits ? { prefer: 'wait=5' } : {}),
     };
     const send = async (): Promise<string | undefined> => {
-      const asked = Date.now();
+      const requested = Date.now();
       const answer = await user.ask('POST', '/crypto/bulk', { body, headers });
       if (answer === undefined || ![200, 202].includes(answer.status)) return undefined;
       const id = idOf(answer.headers.get('location'));
@@ -52,7 +52,7 @@ export function jobsLoad(soak: Soak): Part {
       accepted.set(id, user);
       if (tells) told.add(id);
       if (answer.status === 200)
-        check(dataOf<{ portfolio: readonly PortfolioRow[] }>(answer).portfolio ?? [], asked);
+        check(dataOf<{ portfolio: readonly PortfolioRow[] }>(answer).portfolio ?? [], requested);
       return id;
     };
     let id = await send();
@@ -68,7 +68,7 @@ export function jobsLoad(soak: Soak): Part {
     }
   }
 
-  function check(rows: readonly PortfolioRow[], asked: number): void {
+  function check(rows: readonly PortfolioRow[], requested: number): void {
     const answered = Date.now();
     for (const { id, state, price, received_at: at } of rows)
       if (state === 'fresh') {
@@ -78,7 +78,7 @@ export function jobsLoad(soak: Soak): Part {
           where: 'bulk',
           id,
           price,
-          asked: Math.min(asked, receivedAt),
+          requested: Math.min(requested, receivedAt),
           answered,
           receivedAt,
         });
@@ -119,7 +119,7 @@ export function jobsLoad(soak: Soak): Part {
         {
           what: 'jobs accepted = completed + failed + waiting',
           result: `${ids.length} = ${count('completed')} + ${failed.length} + ${waiting.length}${vanished.length === 0 ? '' : `, ${vanished.length} not found while polled`}`,
-          asked: 'equal',
+          requested: 'equal',
           kept: isWhole && count('completed', 'failed', 'queued', 'running') === ids.length,
         },
         none(

@@ -9,16 +9,16 @@ export function readsLoad(soak: Soak): Part {
   const urls = soak.fleet.stack.apis.map(({ url }) => url);
 
   async function readV1(): Promise<void> {
-    const asked = Date.now();
+    const requested = Date.now();
     const answer = await anyOf(soak.users).ask('GET', `/crypto/${anyOf(hot)}`);
     const { id, state, price, received_at: at } = (answer?.body?.data ?? {}) as Record<string, string>;
     if (answer?.status !== 200 || state !== 'fresh' || id === undefined) return;
     const receivedAt = Date.parse(at ?? '');
-    soak.truth.check({ where: 'v1', id, price: Number(price), asked, answered: Date.now(), receivedAt });
+    soak.truth.check({ where: 'v1', id, price: Number(price), requested, answered: Date.now(), receivedAt });
   }
 
   async function readV3(): Promise<void> {
-    const asked = Date.now();
+    const requested = Date.now();
     const query = `ids=${pick(hot, 5).join(',')}&vs_currencies=usd`;
     const response = await fetch(`${anyOf(urls)}/api/v3/simple/price?${query}`, {
       headers: { authorization: `Bearer ${anyOf(soak.users).token}` },
@@ -29,7 +29,7 @@ export function readsLoad(soak: Soak): Part {
     if (response?.status !== 200 || response.headers.get('x-pricepool-state') !== 'fresh') return;
     const answered = Date.now();
     for (const [id, { usd }] of Object.entries(prices ?? {}))
-      if (usd !== undefined) soak.truth.check({ where: 'v3', id, price: usd, asked, answered });
+      if (usd !== undefined) soak.truth.check({ where: 'v3', id, price: usd, requested, answered });
   }
 
   return {
@@ -45,7 +45,7 @@ export function readsLoad(soak: Soak): Part {
         {
           what: 'wrong prices called fresh',
           result: `${wrong.length}${oldest}${wrong.length === 0 ? '' : `: ${wrong[0] ?? ''}`}`,
-          asked: '0',
+          requested: '0',
           kept: wrong.length === 0 && checked > 0,
         },
       ]);

@@ -101,7 +101,7 @@ function comparison(what: string, first: number, second: number, { share, amount
   return {
     what,
     result: `${first.toFixed(0)}, ${second.toFixed(0)}${unit}`,
-    asked: `≤ ${most.toFixed(0)} (+${share * 100} % and ${amount})`,
+    requested: `≤ ${most.toFixed(0)} (+${share * 100} % and ${amount})`,
     kept: second <= most,
   };
 }

@@ -25,7 +25,7 @@ export function streamsLoad(soak: Soak): Part {
       if (state !== 'fresh') continue;
       const receivedAt = Date.parse(at);
       // It was fresh when it was sent, which may be long before it comes.
-      soak.truth.check({ where, id, price, asked: receivedAt, answered: Date.now(), receivedAt });
+      soak.truth.check({ where, id, price, requested: receivedAt, answered: Date.now(), receivedAt });
     }
   };
 
@@ -101,7 +101,7 @@ export function streamsLoad(soak: Soak): Part {
       const longest = `longest time without a price ${(longestSilenceMs / 1_000).toFixed(0)} s`;
       // How long it takes depends on the machine; that prices come again does not.
       const result = `${of}, ${longest}${events === 0 ? ', NONE CAME' : ''}`;
-      return Promise.resolve([{ what: 'streams', result, asked: 'prices', kept: events > 0 }]);
+      return Promise.resolve([{ what: 'streams', result, requested: 'prices', kept: events > 0 }]);
     },
   };
 }

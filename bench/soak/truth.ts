@@ -9,7 +9,7 @@ export interface FreshPrice {
   readonly id: string;
   readonly price: number;
   /** Moments (ms) between which it was judged: of the question and of its answer. */
-  readonly asked: number;
+  readonly requested: number;
   readonly answered: number;
   /** When it is said to have been received (ms). */
   readonly receivedAt?: number;
@@ -61,21 +61,21 @@ export function createTruth(say: (text: string) => void): Truth {
     },
     wrong,
     priceAt,
-    check({ where, id, price, asked, answered, receivedAt }) {
+    check({ where, id, price, requested, answered, receivedAt }) {
       checked += 1;
-      const step = stepOf(id, price, answered, asked - freshSeconds * 1_000 - toleranceMs);
+      const step = stepOf(id, price, answered, requested - freshSeconds * 1_000 - toleranceMs);
       // A step lasts until the next one.
-      const ageMs = step === undefined ? Infinity : Math.max(0, asked - step - stepMs);
+      const ageMs = step === undefined ? Infinity : Math.max(0, requested - step - stepMs);
       const isOfThen =
         receivedAt === undefined ||
         stepOf(id, price, receivedAt + toleranceMs, receivedAt - toleranceMs) !== undefined;
       if (step !== undefined) oldestMs = Math.max(oldestMs, ageMs);
       if (step !== undefined && isOfThen) return;
-      const trueStep = stepOf(id, price, answered, asked - 900_000);
+      const trueStep = stepOf(id, price, answered, requested - 900_000);
       const age =
-        trueStep === undefined ? 'no price of the last 15 min' : `${(asked - trueStep) / 1_000} s old`;
-      const claim = receivedAt === undefined ? '' : `, said to be ${(asked - receivedAt) / 1_000} s old`;
-      const text = `${new Date(asked).toISOString()} ${where}: ${id} at ${price} is ${age}${claim}`;
+        trueStep === undefined ? 'no price of the last 15 min' : `${(requested - trueStep) / 1_000} s old`;
+      const claim = receivedAt === undefined ? '' : `, said to be ${(requested - receivedAt) / 1_000} s old`;
+      const text = `${new Date(requested).toISOString()} ${where}: ${id} at ${price} is ${age}${claim}`;
       if (wrong.length < mostKept) {
         wrong.push(text);
         say(`WRONG PRICE ${text}`);

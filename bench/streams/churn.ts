@@ -64,7 +64,7 @@ async function leftBy({ stack, load }: Tools, { transport, what, width }: ChurnP
     return {
       what,
       result: `RSS ${growth < 0 ? '' : '+'}${(growth * 100).toFixed(1)} %, handles ${before.handles} -> ${after.handles}, ${after.streams} streams left`,
-      asked: 'RSS within 5 %, no handle, no stream',
+      requested: 'RSS within 5 %, no handle, no stream',
       kept: growth <= mayGrow && after.handles <= before.handles && after.streams === 0,
     };
   } finally {

@@ -51,7 +51,7 @@ export async function fanout(tools: Tools, { rounds, streams = crowd, gate }: St
       const measured = await measureFresh(tools, start, plan);
       runs.push(measured);
       tools.bench.say(
-        `round ${round}, ${name}: p99 ${measured.p99Ms} ms, ${measured.cores.toFixed(2)} cores, ${measured.delivered} of ${measured.asked}`,
+        `round ${round}, ${name}: p99 ${measured.p99Ms} ms, ${measured.cores.toFixed(2)} cores, ${measured.delivered} of ${measured.requested}`,
       );
     }
   }

@@ -30,7 +30,7 @@ export interface Measured {
   readonly cpuMicrosEach: number;
   /** Share of a core that the server used. */
   readonly cores: number;
-  readonly asked: number;
+  readonly requested: number;
   readonly delivered: number;
   /** Times to the last client, one for each tick. */
   readonly lastMs: readonly number[];
@@ -68,12 +68,12 @@ export async function sendTicks(
 export async function whenDelivered(
   load: Load,
   stamps: readonly number[],
-  asked: number,
+  requested: number,
 ): Promise<LoadReport> {
   const until = performance.now() + arrivalDeadlineMs;
   for (;;) {
     const report = await load.report(stamps);
-    if (deliveriesOf(report) >= asked || performance.now() > until) return report;
+    if (deliveriesOf(report) >= requested || performance.now() > until) return report;
     await sleep(50);
   }
 }
@@ -111,11 +111,11 @@ export async function measure(run: Run, plan: Plan): Promise<Measured> {
   const each = marked === 'first' ? 1 : coinsOf(0).length;
   const first = await sendTicks(run, { ...plan, ticks: unmeasuredTicks });
   await whenDelivered(load, first, streams * each * unmeasuredTicks);
-  const asked = streams * each * ticks;
+  const requested = streams * each * ticks;
   const before = await server.figures(false);
   const startedAt = performance.now();
   const sent = await sendTicks(run, plan);
-  const report = await whenDelivered(load, sent, asked);
+  const report = await whenDelivered(load, sent, requested);
   // A run of fan-outs and pauses is as long as its ticks, however soon the last of them is delivered.
   await sleep(Math.max(0, startedAt + ticks * everyMs - performance.now()));
   const after = await server.figures(false);
@@ -129,7 +129,7 @@ export async function measure(run: Run, plan: Plan): Promise<Measured> {
     usedBytes: (used.rssBytes - empty.rssBytes) / streams,
     cpuMicrosEach: cpu / delivered,
     cores: cpu / 1e6 / seconds,
-    asked,
+    requested,
     delivered,
     lastMs: report.stamps.map(({ lastMs }) => lastMs),
     p50Ms: report.p50Ms,

@@ -25,8 +25,8 @@ export function readOptions(args: readonly string[]): StreamOptions {
       streams: { type: 'string' },
     },
   });
-  const asked = values.part.includes('all') ? partNames : values.part;
-  const parts = asked.map((name) => {
+  const requested = values.part.includes('all') ? partNames : values.part;
+  const parts = requested.map((name) => {
     const known = partNames.find((part) => part === name);
     if (known === undefined)
       throw new Error(`no part is called ${name}; there are ${partNames.join(', ')}, all`);

@@ -17,7 +17,7 @@ export function gateRow({ what, ratio, gate, stretch }: Gate, isJudged: boolean)
   return {
     what,
     result: Number.isNaN(ratio) ? 'not measured' : `${times(ratio)} (${reached})`,
-    asked: `<= ${gate.toFixed(2)} x, better ${stretch.toFixed(2)} x`,
+    requested: `<= ${gate.toFixed(2)} x, better ${stretch.toFixed(2)} x`,
     ...(isJudged && !Number.isNaN(ratio) ? { kept: ratio <= gate } : {}),
   };
 }
@@ -43,7 +43,7 @@ export function measuredRow(name: string, runs: readonly Measured[], mayLose: nu
   const middle = (key: 'cpuMicrosEach' | 'idleBytes' | 'usedBytes' | 'p99Ms' | 'cores'): number =>
     median(runs.map((run) => run[key]));
   const { p50, p99 } = lastClient(runs);
-  const share = Math.min(...runs.map(({ delivered, asked }) => delivered / asked));
+  const share = Math.min(...runs.map(({ delivered, requested }) => delivered / requested));
   const figures = [
     `${middle('cpuMicrosEach').toFixed(2)} µs`,
     `${kib(middle('idleBytes'))} idle, ${kib(middle('usedBytes'))} used`,
@@ -56,7 +56,7 @@ export function measuredRow(name: string, runs: readonly Measured[], mayLose: nu
     mayLose === 'any'
       ? {}
       : {
-          asked: `${mayLose === 0 ? '' : '>= '}${(100 - mayLose * 100).toFixed(mayLose === 0 ? 0 : 1)} % delivered`,
+          requested: `${mayLose === 0 ? '' : '>= '}${(100 - mayLose * 100).toFixed(mayLose === 0 ? 0 : 1)} % delivered`,
           kept: share >= 1 - mayLose && share <= 1,
         };
   return { what: name, result: figures.join('; '), ...judged };

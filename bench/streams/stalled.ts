@@ -68,7 +68,7 @@ async function memoryRows({ stack, load, bench }: Tools, options: StreamOptions)
       {
         what: `${stalledAlone} clients that never read`,
         result: `${each.toFixed(0)} KiB each at most; ${mostBehind} were behind, ${slow} were cut, ${streams} are left`,
-        asked: 'all are cut',
+        requested: 'all are cut',
         kept: slow === stalledAlone && mostBehind === stalledAlone && streams === 0,
       },
       gateRow(gate, options.gate),
@@ -81,7 +81,7 @@ async function memoryRows({ stack, load, bench }: Tools, options: StreamOptions)
 
 interface Latencies {
   readonly lastMs: readonly number[];
-  readonly asked: number;
+  readonly requested: number;
   readonly delivered: number;
 }
 
@@ -112,7 +112,7 @@ async function timesBeside(
     const report = await whenDelivered(load, measuredTicks, healthy * ticks);
     return {
       lastMs: report.stamps.map(({ lastMs }) => lastMs),
-      asked: healthy * ticks,
+      requested: healthy * ticks,
       delivered: deliveriesOf(report),
     };
   } finally {
@@ -152,11 +152,11 @@ async function latencyRows(tools: Tools, options: StreamOptions): Promise<Row[]>
 
 function latencyRow(what: string, runs: readonly Latencies[]): Row {
   const all = runs.flatMap(({ lastMs }) => lastMs);
-  const share = Math.min(...runs.map(({ asked, delivered }) => delivered / asked));
+  const share = Math.min(...runs.map(({ requested, delivered }) => delivered / requested));
   return {
     what,
     result: `last client p50 ${ms(percentile(all, 0.5))}, p99 ${ms(percentile(all, 0.99))}; ${(share * 100).toFixed(2)} % delivered`,
-    asked: '100 % delivered',
+    requested: '100 % delivered',
     kept: share === 1,
   };
 }

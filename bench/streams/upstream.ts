@@ -73,7 +73,7 @@ function rowsOf(byFew: Watched, byMany: Watched, many: number): Row[] {
     {
       what: `the same with ${many} clients`,
       result: result(byMany),
-      asked: 'the same number of calls (+ 1)',
+      requested: 'the same number of calls (+ 1)',
       kept: byFew.calls > 0 && byMany.calls <= byFew.calls + slack && byMany.bytes > byFew.bytes,
     },
   ];

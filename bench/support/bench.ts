@@ -11,7 +11,7 @@ export interface Row {
   readonly what: string;
   readonly result: string;
   /** What is asked, or what it compares with; empty when nothing is. */
-  readonly asked?: string;
+  readonly requested?: string;
   /** False when a promised count is broken. */
   readonly kept?: boolean;
 }
@@ -71,7 +71,12 @@ async function attempt(end: () => unknown): Promise<void> {
 
 /** A table in Markdown. */
 function tableOf(rows: readonly Row[]): string {
-  const cells = rows.map(({ what, result, asked = '', kept }) => [what, result, asked, verdictOf(kept)]);
+  const cells = rows.map(({ what, result, requested = '', kept }) => [
+    what,
+    result,
+    requested,
+    verdictOf(kept),
+  ]);
   const all = [['what', 'result', 'asked', ''], ...cells];
   const widths = [0, 1, 2, 3].map((column) => Math.max(...all.map((row) => row[column]?.length ?? 0)));
   const line = (row: readonly string[]): string =>

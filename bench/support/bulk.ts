@@ -8,7 +8,7 @@ export interface BulkOutcome {
   /** Coins with a price. */
   readonly usable: number;
   /** Coins asked. */
-  readonly asked: number;
+  readonly requested: number;
   /** The result as text, to compare. */
   readonly portfolio: string;
 }
@@ -44,7 +44,7 @@ export async function fetchBulk(
     usable: portfolio.filter(
       ({ price, state }) => typeof price === 'number' && (state === 'fresh' || state === 'stale'),
     ).length,
-    asked: coins.length,
+    requested: coins.length,
     portfolio: JSON.stringify(portfolio),
   };
 }

@@ -58,7 +58,7 @@ export class Ages {
 export interface ReadOutcome {
   readonly requests: number;
   /** Prices asked for. */
-  readonly asked: number;
+  readonly requested: number;
   /** Prices given. */
   readonly answered: number;
   /** Distinct pairs of asset and currency that were asked for. */
@@ -91,7 +91,7 @@ export async function readPrices(options: ReadersOptions): Promise<ReadOutcome> 
   return readers.outcome();
 }
 
-interface Wish {
+interface Read {
   readonly ranks: readonly number[];
   readonly currency: string;
 }
@@ -107,7 +107,7 @@ class Readers {
   readonly #waitsMs: number[] = [];
   readonly #seen = new Set<string>();
   #requests = 0;
-  #asked = 0;
+  #requested = 0;
 
   constructor(options: ReadersOptions, agent: Dispatcher) {
     this.#options = options;
@@ -120,10 +120,10 @@ class Readers {
     const { doors, thinkMs } = this.#options;
     const door = doors[index % doors.length];
     if (door === undefined) return;
-    const list = index % 2 === 0 ? this.#newWish(listLength) : undefined;
+    const list = index % 2 === 0 ? this.#newRead(listLength) : undefined;
     await sleep(Math.random() * thinkMs);
     while (performance.now() < this.#endsAt) {
-      await this.#read(door, list ?? this.#newWish(1));
+      await this.#read(door, list ?? this.#newRead(1));
       await sleep(thinkMs * (0.5 + Math.random()));
     }
   }
@@ -131,7 +131,7 @@ class Readers {
   outcome(): ReadOutcome {
     return {
       requests: this.#requests,
-      asked: this.#asked,
+      requested: this.#requested,
       answered: this.#all.count,
       distinct: this.#seen.size,
       deciles: this.#deciles,
@@ -141,19 +141,19 @@ class Readers {
     };
   }
 
-  #newWish(length: number): Wish {
+  #newRead(length: number): Read {
     const ranks = new Set<number>();
     while (ranks.size < length) ranks.add(this.#draw());
     return { ranks: [...ranks], currency: Math.random() < eurShare ? 'eur' : 'usd' };
   }
 
-  async #read(door: PriceDoor, wish: Wish): Promise<void> {
-    const ids = wish.ranks.map((rank) => this.#options.assets[rank] ?? '');
-    const query = `ids=${ids.join(',')}&vs_currencies=${wish.currency}&include_last_updated_at=true`;
+  async #read(door: PriceDoor, read: Read): Promise<void> {
+    const ids = read.ranks.map((rank) => this.#options.assets[rank] ?? '');
+    const query = `ids=${ids.join(',')}&vs_currencies=${read.currency}&include_last_updated_at=true`;
     const begin = performance.now();
     this.#requests++;
-    this.#asked += ids.length;
-    for (const id of ids) this.#seen.add(`${wish.currency}:${id}`);
+    this.#requested += ids.length;
+    for (const id of ids) this.#seen.add(`${read.currency}:${id}`);
     try {
       const { statusCode, body } = await this.#agent.request({
         origin: new URL(door.url).origin,
@@ -162,7 +162,7 @@ class Readers {
         headers: { ...door.headers },
       });
       const text = await body.text();
-      if (statusCode === 200) this.#take(wish, ids, JSON.parse(text) as Record<string, Row>);
+      if (statusCode === 200) this.#take(read, ids, JSON.parse(text) as Record<string, Row>);
       else this.#miss(String(statusCode), ids.length);
     } catch (error) {
       this.#miss(error instanceof Error ? error.message : String(error), ids.length);
@@ -170,7 +170,7 @@ class Readers {
     if (this.#waitsMs.length < sampledWaits) this.#waitsMs.push(performance.now() - begin);
   }
 
-  #take({ ranks, currency }: Wish, ids: readonly string[], rows: Readonly<Record<string, Row>>): void {
+  #take({ ranks, currency }: Read, ids: readonly string[], rows: Readonly<Record<string, Row>>): void {
     const now = Date.now() / 1_000;
     for (const [index, id] of ids.entries()) {
       const row = rows[id];

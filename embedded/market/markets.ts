@@ -37,14 +37,14 @@ export function marketsAnswer(source: MarketSource, query: URLSearchParams): Ans
   if (!currencies.has(currency)) return { status: 422, body: { error: 'invalid vs_currency' } };
   const perPage = wholeNumber(query.get('per_page'), { fallback: 100, max: 250 });
   const page = wholeNumber(query.get('page'), { fallback: 1, max: 1_000_000 });
-  const asked: MarketsQuery = {
+  const requested: MarketsQuery = {
     currency,
     precision: parsePrecision(query.get('precision')) ?? (source.exact ? 'full' : undefined),
     sparkline: query.get('sparkline') === 'true',
     spans: listOf(query.get('price_change_percentage'), true) ?? [],
   };
   const ids = ordered(source, selected(source, query), { order: query.get('order'), currency });
-  const rows = ids.slice((page - 1) * perPage, page * perPage).map((id) => marketRow(source, id, asked));
+  const rows = ids.slice((page - 1) * perPage, page * perPage).map((id) => marketRow(source, id, requested));
   return { status: 200, body: rows, headers: { total: String(ids.length), 'per-page': String(perPage) } };
 }
 
@@ -90,21 +90,21 @@ function ordered(
   }
 }
 
-function marketRow(source: MarketSource, id: string, asked: MarketsQuery): Record<string, unknown> {
+function marketRow(source: MarketSource, id: string, requested: MarketsQuery): Record<string, unknown> {
   const listing = source.listing(id);
-  const seen = source.observe(id, asked.currency) ?? unpricedObservation;
-  const range = source.dayRange(id, asked.currency);
+  const seen = source.observe(id, requested.currency) ?? unpricedObservation;
+  const range = source.dayRange(id, requested.currency);
   return {
     id,
     symbol: listing?.symbol ?? '',
     name: listing?.name ?? '',
     image: `https://market.invalid/coins/images/${id}.png`,
-    ...figures(seen, asked.precision),
-    high_24h: range === null ? null : roundPrice(range.high, asked.precision),
-    low_24h: range === null ? null : roundPrice(range.low, asked.precision),
+    ...figures(seen, requested.precision),
+    high_24h: range === null ? null : roundPrice(range.high, requested.precision),
+    low_24h: range === null ? null : roundPrice(range.low, requested.precision),
     market_cap_rank: seen.marketCap === null ? null : source.rank(id),
-    ...(asked.sparkline ? { sparkline_in_7d: { price: sparkline(source, id, asked.currency) } } : {}),
-    ...changes(source, id, asked),
+    ...(requested.sparkline ? { sparkline_in_7d: { price: sparkline(source, id, requested.currency) } } : {}),
+    ...changes(source, id, requested),
   };
 }
 
@@ -147,15 +147,15 @@ function sparkline(source: MarketSource, id: string, currency: string): number[]
   return prices.filter((price) => price !== null);
 }
 
-function changes(source: MarketSource, id: string, asked: MarketsQuery): Record<string, number | null> {
+function changes(source: MarketSource, id: string, requested: MarketsQuery): Record<string, number | null> {
   const found: Record<string, number | null> = {};
-  for (const span of asked.spans) {
+  for (const span of requested.spans) {
     const agoMs = Object.hasOwn(changeSpansMs, span) ? changeSpansMs[span] : undefined;
     if (agoMs === undefined) continue;
-    const now = source.priceAgo(id, asked.currency, 0);
+    const now = source.priceAgo(id, requested.currency, 0);
     found[`price_change_percentage_${span}_in_currency`] = changePercent(
       now,
-      source.priceAgo(id, asked.currency, agoMs),
+      source.priceAgo(id, requested.currency, agoMs),
     );
   }
   return found;

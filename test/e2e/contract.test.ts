@@ -14,7 +14,7 @@ import { waitFor } from '../support/wait-for.ts';
 import { readSse } from './support/sse-reader.ts';
 
 /** A call, and how its answer is named among those pinned. */
-interface Asked {
+interface Requested {
   readonly method?: 'GET' | 'POST' | 'PUT' | 'DELETE' | 'OPTIONS';
   /** With the API's root. */
   readonly path: string;
@@ -81,7 +81,7 @@ describe('the contract', function () {
   after(() => stack.stop());
 
   /** Status, chosen headers and body as they are pinned; `data` as it came. */
-  async function ask({ method = 'GET', path, body, token, headers = {} }: Asked) {
+  async function ask({ method = 'GET', path, body, token, headers = {} }: Requested) {
     const response = await fetch(url + path, {
       method,
       headers: {
@@ -131,13 +131,13 @@ describe('the contract', function () {
 
   it('pinned: answers of v1, v3, SSE and WebSocket', async () => {
     const answers: Record<string, unknown> = {};
-    const v1 = async (name: string, asked: Asked) => {
-      const answer = await ask({ ...asked, path: `/api/v1${asked.path}` });
+    const v1 = async (name: string, requested: Requested) => {
+      const answer = await ask({ ...requested, path: `/api/v1${requested.path}` });
       answers[`v1 ${name}`] = answer.pinned;
       return answer.data;
     };
-    const v3 = async (name: string, asked: Asked): Promise<void> => {
-      answers[`v3 ${name}`] = (await ask({ ...asked, path: `/api/v3${asked.path}` })).pinned;
+    const v3 = async (name: string, requested: Requested): Promise<void> => {
+      answers[`v3 ${name}`] = (await ask({ ...requested, path: `/api/v3${requested.path}` })).pinned;
     };
 
     // Accounts and credentials.

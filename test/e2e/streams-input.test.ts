@@ -131,11 +131,11 @@ describe('bad input of streams', () => {
     const other = await newUser(stack.apis[0]!.url);
     const foreign = (await other.call('POST', '/auth/stream-ticket')).body?.data.ticket as string;
     const own = (await user.call('POST', '/auth/stream-ticket')).body?.data.ticket as string;
-    const asked = [foreign, expiredTicket(), 'x', ''].map(async (ticket) => {
+    const requested = [foreign, expiredTicket(), 'x', ''].map(async (ticket) => {
       const response = await fetch(`${base}/jobs/${job}/events?ticket=${ticket}`);
       return [response.status, (await response.text()).includes(job)];
     });
-    expect(await Promise.all(asked)).to.deep.equal([
+    expect(await Promise.all(requested)).to.deep.equal([
       [404, false],
       [401, false],
       [401, false],

@@ -159,8 +159,8 @@ describe('ids as the source lists them, in streams', () => {
 
   for (const id of odd) {
     it(`their prices are streamed: ${id}`, async () => {
-      const asked = encodeURIComponent(`bitcoin, ${id}`);
-      expect(await beginOf(`prices?coins=${asked}`)).to.match(pricedAs(id));
+      const requested = encodeURIComponent(`bitcoin, ${id}`);
+      expect(await beginOf(`prices?coins=${requested}`)).to.match(pricedAs(id));
       expect(await beginOf('portfolio', { coins: [id] })).to.match(pricedAs(id));
       const holdings = [{ coin: id, quantity: '2' }];
       expect(await beginOf('portfolio', { holdings })).to.match(pricedAs(id));

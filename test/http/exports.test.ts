@@ -58,7 +58,7 @@ describe('an export', () => {
     const books = createBookReader({
       reading: createBookReading(knex),
       channel: { listen: () => () => undefined },
-      askForUpdate: () => Promise.resolve(),
+      requestUpdate: () => Promise.resolve(),
       clock: systemClock,
       log: silentLogger(),
     });
@@ -277,8 +277,8 @@ describe('an export', () => {
     ] as const) {
       let isChanged = false;
       const { portfolios, books } = api.deps;
-      const get: typeof portfolios.get = async (...asked) => {
-        const found = await portfolios.get(...asked);
+      const get: typeof portfolios.get = async (...requested) => {
+        const found = await portfolios.get(...requested);
         if (isChanged) return found;
         isChanged = true;
         const update = { id: other.id, confirm: () => undefined, changes: { timeZone } };

@@ -26,8 +26,8 @@ const portfolio: Portfolio = {
 };
 
 const portfolios = {
-  get: (asked: string) =>
-    asked === id
+  get: (requested: string) =>
+    requested === id
       ? Promise.resolve(portfolio)
       : Promise.reject(new NotFoundError('no', 'portfolio_not_found')),
 } as unknown as PortfolioService['portfolios'];

@@ -96,7 +96,7 @@ describe('the stream of a portfolio', () => {
       missing: ['ethereum'],
       market_value: '200',
     });
-    await waitFor(() => api.wishes.some(({ assetIds }) => assetIds.includes('ethereum')), { what: 'a wish' });
+    await waitFor(() => api.wants.some(({ assetIds }) => assetIds.includes('ethereum')), { what: 'a wish' });
     api.tick({ ethereum: 1 });
     await count(client, 2);
     expect(client.events[2]!.data).to.deep.include({ complete: true, missing: [], market_value: '203' });

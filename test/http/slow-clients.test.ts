@@ -18,13 +18,13 @@ interface Problem {
 describe('clients that do not get done', () => {
   let listening: Listening;
   let answer: RequestListener;
-  let asked: number;
+  let requested: number;
 
   beforeEach(async () => {
-    asked = 0;
+    requested = 0;
     answer = (_request, response) => response.end('whole');
     const callback = (): RequestListener => (request, response) => {
-      asked += 1;
+      requested += 1;
       answer(request, response);
     };
     listening = await listen({ callback }, { host: '127.0.0.1', port: 0 }, deadlines);
@@ -78,7 +78,7 @@ describe('clients that do not get done', () => {
     const text = await answered;
     clearInterval(dribble);
     expectProblem(text, 408, 'request_timeout');
-    expect(asked).to.equal(0);
+    expect(requested).to.equal(0);
   });
 
   it('cuts a connection on which nothing is said', async () => {
@@ -95,7 +95,7 @@ describe('clients that do not get done', () => {
     socket.write('POST / HTTP/1.1\r\nHost: example\r\nContent-Length: 100\r\n\r\n{');
     expectProblem(await answered, 408, 'request_timeout');
     await waitFor(() => aborted, { what: 'the handler to learn that the body will not come' });
-    expect(asked).to.equal(1);
+    expect(requested).to.equal(1);
   });
 
   it('lets an answer take longer than a request may', async () => {
@@ -107,7 +107,7 @@ describe('clients that do not get done', () => {
     const { socket, answered } = client();
     socket.write(`GET / HTTP/1.1\r\nHost: example\r\nX-Large: ${'a'.repeat(17_000)}\r\n\r\n`);
     expectProblem(await answered, 431, 'headers_too_large');
-    expect(asked).to.equal(0);
+    expect(requested).to.equal(0);
   });
 
   it('takes headers just below', async () => {

@@ -79,7 +79,7 @@ describe('history of the v3 API', () => {
         ],
       ];
       for (const each of cases) await get(`${coin}/market_chart?vs_currency=usd&${each}`);
-      expect(history.asked.map(({ granularity }) => granularity)).to.deep.equal([
+      expect(history.requested.map(({ granularity }) => granularity)).to.deep.equal([
         '5m',
         '1h',
         '1h',
@@ -91,14 +91,16 @@ describe('history of the v3 API', () => {
         '1h',
         '5m',
       ]);
-      expect(history.asked.slice(0, 3).map(({ from, to }) => (to - from) / dayMs)).to.deep.equal([1, 2, 90]);
+      expect(history.requested.slice(0, 3).map(({ from, to }) => (to - from) / dayMs)).to.deep.equal([
+        1, 2, 90,
+      ]);
     });
 
     it('takes max in capitals', async () => {
       history.reading = { state: 'whole', points: [point(now - hour, 1)] };
       for (const days of ['max', 'MAX', 'Max'])
         expect((await get(`${coin}/market_chart?vs_currency=usd&days=${days}`)).status, days).to.equal(200);
-      const spans = history.asked.map(({ granularity, from }) => `${granularity} ${from}`);
+      const spans = history.requested.map(({ granularity, from }) => `${granularity} ${from}`);
       expect(new Set(spans).size).to.equal(1);
       const key = '/coins/bitcoin/ohlc?days=max&vs_currency=usd';
       api.documents.readings.set(key, { state: 'fresh', document: { json: '[]', receivedAt: now } });
@@ -116,7 +118,10 @@ describe('history of the v3 API', () => {
       expect((present.body as { prices: unknown[] }).prices).to.have.length(2);
       const dated = await get(`${coin}/market_chart/range?vs_currency=usd&from=2026-01-01&to=2026-01-03`);
       expect(dated.status).to.equal(200);
-      expect(history.asked.at(-1)).to.deep.include({ from: Date.UTC(2026, 0, 1), to: Date.UTC(2026, 0, 3) });
+      expect(history.requested.at(-1)).to.deep.include({
+        from: Date.UTC(2026, 0, 1),
+        to: Date.UTC(2026, 0, 3),
+      });
     });
 
     it('of a span until now in whole seconds or minutes ends with the latest price', async () => {
@@ -218,7 +223,7 @@ describe('history of the v3 API', () => {
     for (const [path, status, error] of tries) {
       expect(await get(path), path).to.deep.include({ status, body: { error } });
     }
-    expect(history.asked).to.deep.equal([]);
+    expect(history.requested).to.deep.equal([]);
   });
 
   describe('candles', () => {
@@ -294,7 +299,7 @@ describe('history of the v3 API', () => {
         expect(response.status, path).to.equal(404);
         expect(await response.json()).to.deep.equal({ error: 'coin not found' });
       }
-      expect([listed.documents.paths, history.asked]).to.deep.equal([[], []]);
+      expect([listed.documents.paths, history.requested]).to.deep.equal([[], []]);
       history.days = [
         { currency: 'usd', at: Date.UTC(2020, 0, 30), price: 10, marketCap: null, volume: null },
       ];

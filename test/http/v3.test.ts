@@ -120,7 +120,7 @@ describe("CoinGecko's contract", () => {
 
     it('asks nobody about ids that no source can have', async () => {
       await get('/simple/price?vs_currencies=usd&ids=a/b,%2e%2e/x,bitcoin');
-      expect(api.market.asked.map(({ assetIds }) => assetIds)).to.deep.equal([['bitcoin']]);
+      expect(api.market.requested.map(({ assetIds }) => assetIds)).to.deep.equal([['bitcoin']]);
     });
   });
 
@@ -218,7 +218,7 @@ describe("CoinGecko's contract", () => {
       await get(path);
       await get(path);
       await get(path);
-      expect(api.market.asked).to.have.length(1);
+      expect(api.market.requested).to.have.length(1);
       api.market.readings.set('usd:bitcoin', fresh('bitcoin', { price: 5 }));
       api.market.versionNow += 1;
       expect(await (await get(path)).json()).to.deep.equal({ bitcoin: { usd: 5 } });
@@ -313,7 +313,7 @@ describe("CoinGecko's contract", () => {
 
     it('tell at /key what was asked with them apart from what was asked with all', async () => {
       const keyId = '01934c2a-0000-7000-8000-0000000000c1';
-      const asked: unknown[] = [];
+      const requested: unknown[] = [];
       const day = (key: string | null, requests: number) => ({
         day: '2026-02-03',
         keyId: key,
@@ -324,7 +324,7 @@ describe("CoinGecko's contract", () => {
       const usageReports: TestApi['deps']['usageReports'] = {
         ...api.deps.usageReports,
         ofUser(span) {
-          asked.push(span);
+          requested.push(span);
           const days = [
             day(keyId, 3),
             day(keyId, 4),
@@ -357,8 +357,8 @@ describe("CoinGecko's contract", () => {
           current_remaining_monthly_calls: 273,
           api_key_current_total_monthly_calls: 7,
         });
-        expect(asked).to.have.lengthOf(1);
-        expect(asked[0]).to.include({ from: '2026-02-01', to: '2026-02-28' });
+        expect(requested).to.have.lengthOf(1);
+        expect(requested[0]).to.include({ from: '2026-02-01', to: '2026-02-28' });
         const without = await (await unkeyed.call('GET', `${root}/key`)).json();
         expect(without).to.include({
           current_total_monthly_calls: 127,

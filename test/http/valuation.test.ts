@@ -34,7 +34,7 @@ describe('values of portfolios over HTTP', () => {
           return Promise.resolve({
             booksVersion: 4,
             at: 0,
-            asked: ['ethereum'],
+            requested: ['ethereum'],
             carriedDays: 1,
             unknownDays: 1,
             unvaluedTransfers: 2,
@@ -53,8 +53,8 @@ describe('values of portfolios over HTTP', () => {
         },
       },
       portfolioSnapshots: {
-        list: (asked) => {
-          listed.push(asked);
+        list: (requested) => {
+          listed.push(requested);
           return Promise.resolve(snapshots);
         },
       },
@@ -113,9 +113,9 @@ describe('values of portfolios over HTTP', () => {
       source: 'test',
     });
     expect(books.reads).to.equal(1);
-    const [asked, ...others] = books.asked;
-    expect(asked).to.deep.include({ currency: 'usd', assetIds: ['bitcoin', 'shiba-inu'], waitMs: 50 });
-    expect([asked!.requester?.userId, others]).to.deep.equal([books.portfolio.userId, []]);
+    const [requested, ...others] = books.requested;
+    expect(requested).to.deep.include({ currency: 'usd', assetIds: ['bitcoin', 'shiba-inu'], waitMs: 50 });
+    expect([requested!.requester?.userId, others]).to.deep.equal([books.portfolio.userId, []]);
   });
 
   it('says what is missing, and never takes it for 0', async () => {
@@ -146,7 +146,7 @@ describe('values of portfolios over HTTP', () => {
     books.assets = [heldAsset('bitcoin', '0')];
     const { data } = await read(await api.call('GET', `${path}/valuation`));
     expect([data.market_value, data.complete, data.positions]).to.deep.equal(['0', true, []]);
-    expect(books.asked).to.deep.equal([]);
+    expect(books.requested).to.deep.equal([]);
   });
 
   it('hides portfolios of others, from admins too, on every path', async () => {

@@ -214,8 +214,8 @@ describe('the client', () => {
       expect(events[1]).to.deep.include({ id: 'e.1', data: [{ id: 'bitcoin', price: 5, state: 'fresh' }] });
       const { pathname, searchParams } = new URL(requests[0]!.url!, url);
       expect(pathname).to.equal('/api/v1/crypto/stream/prices');
-      const asked = { coins: 'bitcoin,solana', currency: 'eur', interval: '1', max_updates: '3' };
-      expect(Object.fromEntries(searchParams)).to.deep.equal(asked);
+      const requested = { coins: 'bitcoin,solana', currency: 'eur', interval: '1', max_updates: '3' };
+      expect(Object.fromEntries(searchParams)).to.deep.equal(requested);
       expect(requests[0]?.headers)
         .to.include({ 'x-api-key': 'pp_key' })
         .and.not.have.property('authorization');

@@ -181,9 +181,9 @@ describe('demand', () => {
   });
 
   it('forgets who asked for an asset with the asset', async () => {
-    const wish = { currency: 'usd', assetIds: ['a'], urgency: 'interactive', freshAfter: 0 } as const;
-    await demand.want({ ...wish, requester: 'joe' });
-    await demand.want({ ...wish, requester: 'eve' });
+    const wanted = { currency: 'usd', assetIds: ['a'], urgency: 'interactive', freshAfter: 0 } as const;
+    await demand.want({ ...wanted, requester: 'joe' });
+    await demand.want({ ...wanted, requester: 'eve' });
     expect(await demand.requesters('usd', ['a', 'b'])).to.deep.equal(['joe', undefined]);
     await lease('one');
     await demand.settle('usd', 'one', ['a']);

@@ -86,7 +86,7 @@ describe('documents', () => {
   async function refresh({ fetchDocument, charges = [] }: Upstream): Promise<boolean> {
     const grant = { signal: never, release: () => Promise.resolve() } as unknown as GrantedCall;
     const gate = {
-      run: (_asked: unknown, call: (grant: GrantedCall) => Promise<unknown>) => call(grant),
+      run: (_requested: unknown, call: (grant: GrantedCall) => Promise<unknown>) => call(grant),
     } as unknown as UpstreamGate;
     const provider = { source: 'test', fetchDocument } as never;
     const deps = {

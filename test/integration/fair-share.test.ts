@@ -7,7 +7,7 @@ import { createRedisKeys, type RedisKeys } from '../../src/platform/redis/keys.t
 import { flushPrefix, uniquePrefix } from '../support/redis.ts';
 import { services } from '../support/services.ts';
 
-interface Wish {
+interface WantOptions {
   readonly urgency?: Urgency;
   readonly currency?: string;
   readonly isPatient?: boolean;
@@ -41,7 +41,7 @@ describe('fair share between tenants', () => {
   const want = (
     requester: string | undefined,
     assetIds: readonly string[],
-    { urgency = 'interactive', currency = 'usd', isPatient = false }: Wish = {},
+    { urgency = 'interactive', currency = 'usd', isPatient = false }: WantOptions = {},
   ) => demand.want({ currency, assetIds, urgency, freshAfter: Date.now(), requester, isPatient });
   /** What the next upstream call would fetch; the assets are dealt with. */
   const call = async (): Promise<{ currency: string; assetIds: readonly string[] }> => {
@@ -52,9 +52,9 @@ describe('fair share between tenants', () => {
     return { currency, assetIds };
   };
   /** A crowd of bulks by one user, through several of his keys. */
-  const flood = async (who: string, bulks: number, wish?: Wish): Promise<void> => {
+  const flood = async (who: string, bulks: number, wanted?: WantOptions): Promise<void> => {
     for (let bulk = 0; bulk < bulks; bulk++)
-      await want(`${who}/key-${bulk % 3}`, named(who, perCall, bulk * perCall), wish);
+      await want(`${who}/key-${bulk % 3}`, named(who, perCall, bulk * perCall), wanted);
   };
 
   it('serves who comes to a crowd in the next call', async () => {

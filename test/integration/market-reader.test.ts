@@ -185,8 +185,8 @@ describe('the market reader', () => {
   });
 
   it('waits for a page of the ranking that nobody has, and renews a stale one behind the reader', async () => {
-    const asked = { currency: 'usd', page: 3, waitMs: 2_000 };
-    const arrival = market.ranking(asked);
+    const requested = { currency: 'usd', page: 3, waitMs: 2_000 };
+    const arrival = market.ranking(requested);
     const popular = { assetIds: ['x'], receivedAt: Date.now() };
     // The reader listens before it asks for a job.
     while (enqueued.length === 0) await new Promise((resolve) => setImmediate(resolve));
@@ -200,8 +200,8 @@ describe('the market reader', () => {
 
     const old = { assetIds: ['y'], receivedAt: Date.now() + stale };
     await store.writeRanking('usd', old, 2);
-    expect(await market.ranking({ ...asked, page: 2 })).to.deep.equal(old);
-    expect(await market.ranking({ ...asked, page: 2 })).to.deep.equal(old);
+    expect(await market.ranking({ ...requested, page: 2 })).to.deep.equal(old);
+    expect(await market.ranking({ ...requested, page: 2 })).to.deep.equal(old);
     expect(enqueued).to.deep.equal([
       ['usd', 3],
       ['usd', 2],

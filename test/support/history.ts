@@ -3,7 +3,7 @@ import { openDatabase } from '../../db/connection.ts';
 import { createCandlePartitions } from '../../src/features/history/queries/candle-partitions.ts';
 import { createCandleRolls } from '../../src/features/history/queries/candle-rolls.ts';
 import { createCandleQueries } from '../../src/features/history/queries/candles.ts';
-import { createHistoryAsks } from '../../src/features/history/queries/history-requests.ts';
+import { createBackfillRequests } from '../../src/features/history/queries/history-requests.ts';
 import { createTestDatabase } from './database.ts';
 
 /** Everything that stands on the candles of a database of one's own. */
@@ -13,7 +13,7 @@ export interface HistoryStore {
   readonly candles: ReturnType<typeof createCandleQueries>;
   readonly partitions: ReturnType<typeof createCandlePartitions>;
   readonly rolls: ReturnType<typeof createCandleRolls>;
-  readonly asks: ReturnType<typeof createHistoryAsks>;
+  readonly asks: ReturnType<typeof createBackfillRequests>;
   /** Names of the partitions of a granularity, the default one left out. */
   tables(granularity: string): Promise<readonly string[]>;
   /** Forgets all candles and asks. */
@@ -31,7 +31,7 @@ export async function openHistoryStore(): Promise<HistoryStore> {
     candles: createCandleQueries(knex),
     partitions: createCandlePartitions(knex),
     rolls: createCandleRolls(knex),
-    asks: createHistoryAsks(knex),
+    asks: createBackfillRequests(knex),
     async tables(granularity) {
       const { rows } = await knex.raw<{ rows: { name: string }[] }>(
         `select relname as name from pg_class where relkind = 'r' and relname ~ ? order by 1`,

@@ -7,7 +7,7 @@ import { createImportRuns } from '../../src/features/portfolios/queries/import-r
 import {
   createImportQueries,
   type ImportQueries,
-  type ImportWish,
+  type ImportOptions,
 } from '../../src/features/portfolios/queries/imports.ts';
 import { createJobQueries } from '../../src/features/jobs/queries/jobs.ts';
 import { createPortfolioQueries } from '../../src/features/portfolios/queries/portfolios.ts';
@@ -71,11 +71,11 @@ export interface ImportBench {
   /** Stores closes of days (`2024-01-31`). */
   closes(asset: string, currency: string, byDay: Readonly<Record<string, number>>): Promise<void>;
   /** Uploads a file; returns the import's id. */
-  upload(portfolio: Portfolio, file: string | Buffer, wish?: Partial<ImportWish>): Promise<string>;
+  upload(portfolio: Portfolio, file: string | Buffer, options?: Partial<ImportOptions>): Promise<string>;
   /** Runs the job of an upload; returns the row as it is then. */
   run(portfolio: Portfolio, importId: string, context?: Partial<JobContext>): Promise<JobRecord>;
   /** Uploads, runs, and returns what the result says. @throws with the job's error when it failed. */
-  bring(portfolio: Portfolio, file: string | Buffer, wish?: Partial<ImportWish>): Promise<ImportTold>;
+  bring(portfolio: Portfolio, file: string | Buffer, options?: Partial<ImportOptions>): Promise<ImportTold>;
   close(): Promise<void>;
 }
 
@@ -140,7 +140,7 @@ export function importsOn(
     imports,
     importRuns: createImportRuns(knex),
     symbols: createAssetQueries(knex),
-    closes: (asked) => candles.dailyCloses(asked),
+    closes: (requested) => candles.dailyCloses(requested),
     findMarketValues: () => Promise.resolve(() => null),
     updateBooks: (id) => Promise.resolve(void enqueued.push(id)),
     transactionLimit: 1_000_000,
@@ -176,7 +176,7 @@ export function importsOn(
         points.map((point) => candleOf({ ...point, ...about }, 86_400_000)),
       );
     },
-    async upload(portfolio, file, wish = {}) {
+    async upload(portfolio, file, options = {}) {
       const id = uuidv7();
       await imports.open({ id, portfolioId: portfolio.id, userId });
       const sink = new UploadSink((number, bytes) => imports.addChunk(id, number, bytes));
@@ -189,7 +189,7 @@ export function importsOn(
         symbolsJson: '{}',
         fileName: 'report.csv',
         ...sink.arrived(),
-        ...wish,
+        ...options,
       });
       return id;
     },
@@ -222,10 +222,10 @@ export function importsOn(
       );
       return (await jobs.find(row!.id))!;
     },
-    async bring(portfolio, file, wish) {
+    async bring(portfolio, file, options) {
       const { state, resultJson, error } = await bench.run(
         portfolio,
-        await bench.upload(portfolio, file, wish),
+        await bench.upload(portfolio, file, options),
       );
       if (state !== 'completed') throw new Error(`${error?.code}: ${error?.message}`);
       return JSON.parse(resultJson!) as ImportTold;

@@ -8,7 +8,7 @@ import type { JobData } from '../../jobs/registry.ts';
 import type { Portfolio } from '../../src/features/portfolios/ledger/portfolio.ts';
 import type { Transaction } from '../../src/features/portfolios/ledger/transaction.ts';
 import type { JobRecord } from '../../src/domain/job.ts';
-import type { createAskForCloses } from '../../src/features/history/request-closes.ts';
+import type { createRequestCloses } from '../../src/features/history/request-closes.ts';
 import { importExport } from '../../src/features/history/import-export.ts';
 import { silentLogger } from '../../src/platform/observability/logger.ts';
 import type { QuotedPrice } from '../../src/features/portfolios/performance/performance-tables.ts';
@@ -34,7 +34,7 @@ export interface PerformanceRuns {
   /** Quotes in the cache. */
   readonly quotes: Map<string, QuotedPrice>;
   /** What prices were asked for. */
-  readonly asked: Parameters<ReturnType<typeof createAskForCloses>>[0][];
+  readonly requested: Parameters<ReturnType<typeof createRequestCloses>>[0][];
   /** Events that were told. */
   readonly told: string[];
   now: number;
@@ -65,11 +65,11 @@ export async function openPerformanceRuns(threshold?: number): Promise<Performan
   const deps: PerformanceDeps = {
     portfolios,
     readBooks: createDailyBooks(knex),
-    closes: (asked) => candles.dailyCloses(asked),
+    closes: (requested) => candles.dailyCloses(requested),
     quotes: () => Promise.resolve(runs.quotes),
     figures: createFigures(threads, threshold),
-    askFor: (wanted) => {
-      runs.asked.push(wanted);
+    requestCloses: (wanted) => {
+      runs.requested.push(wanted);
       return Promise.resolve([]);
     },
   };
@@ -96,7 +96,7 @@ export async function openPerformanceRuns(threshold?: number): Promise<Performan
     deps,
     abandonments,
     quotes: new Map(),
-    asked: [],
+    requested: [],
     told: [],
     now: Date.UTC(2022, 2, 31, 12),
     portfolio: ({ timeZone = 'UTC' } = {}) =>

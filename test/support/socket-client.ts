@@ -41,7 +41,7 @@ export interface SocketRequest {
 }
 
 const socketPath = '/api/v1/crypto/stream/ws';
-let asked = 0;
+let requested = 0;
 
 function dial(
   url: string,
@@ -69,7 +69,7 @@ export async function openSocket(url: string, request: SocketRequest): Promise<T
     send: (message) => ws.send(typeof message === 'string' ? message : JSON.stringify(message)),
     find: (what, fits) => waitFor(() => messages.find(fits), { what }),
     ask: (message) => {
-      const id = `m${++asked}`;
+      const id = `m${++requested}`;
       socket.send({ id, ...message });
       return socket.find(`the answer to ${id}`, (each) => each.id === id);
     },

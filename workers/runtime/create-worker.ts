@@ -141,8 +141,8 @@ export function createWorker<Q extends QueueName>(request: WorkerRequest<Q>): Ru
     setImmediate(() => {
       isOrdering = false;
       const of = `${prefix}:${queue}:`;
-      const asked = { keys: [`${of}wait`, `${of}prioritized`], args: [of] };
-      runScript(redis, backInOrderScript, asked).catch((error: unknown) => {
+      const requested = { keys: [`${of}wait`, `${of}prioritized`], args: [of] };
+      runScript(redis, backInOrderScript, requested).catch((error: unknown) => {
         log.debug({ queue, reason: messageOf(error) }, 'stalled jobs stay in front');
       });
     });

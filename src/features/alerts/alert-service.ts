@@ -24,7 +24,7 @@ import type { Platform } from '../../platform/platform.ts';
 import type { Realtime } from '../../platform/realtime/realtime.ts';
 
 /** A request for a new alert. The currency of a portfolio's value is that of the portfolio. */
-export interface AlertAsked extends Omit<NewAlert, 'currency' | 'userId' | 'state'> {
+export interface AlertRequest extends Omit<NewAlert, 'currency' | 'userId' | 'state'> {
   readonly currency: string | null;
   readonly isEnabled: boolean;
 }
@@ -89,9 +89,9 @@ export function createAlertService(
     baseCurrencyOf: async (id, viewer) => (await portfolios.portfolios.get(id, viewer)).baseCurrency,
     isAsset: (id) => !assets.isKnown() || assets.byId(id) !== undefined,
     async isUnpriced(assetId, currency, requester) {
-      const asked = { assetId, currency, waitMs: quoteWaitMs, requester };
+      const requested = { assetId, currency, waitMs: quoteWaitMs, requester };
       // While the cache is away nobody knows; an alert can be made all the same.
-      const reading = await quotes.get(asked).catch((error: unknown) => {
+      const reading = await quotes.get(requested).catch((error: unknown) => {
         throwBugs(error);
         return undefined;
       });
@@ -167,22 +167,25 @@ export function createAlertOperations(deps: {
      * @throws {NotFoundError} (`portfolio_not_found`) the portfolio is not the viewer's.
      * @throws {ConflictError} (`alert_limit`) the viewer has reached the limit of alerts.
      */
-    async make(viewer: Viewer, { isEnabled, ...asked }: AlertAsked): Promise<Alert> {
-      confirmRule(asked);
-      const { portfolioId, assetId } = asked;
+    async make(viewer: Viewer, { isEnabled, ...requested }: AlertRequest): Promise<Alert> {
+      confirmRule(requested);
+      const { portfolioId, assetId } = requested;
       if (portfolioId === null && (assetId === null || !deps.isAsset(assetId))) {
         const message = 'is not known to the price source';
         throw new ValidationError('The request is not valid', [{ field: 'coin', message }]);
       }
       const currency =
-        portfolioId === null ? (asked.currency ?? 'usd') : await deps.baseCurrencyOf(portfolioId, viewer);
-      const url = asked.url === null ? null : deps.checkUrl(asked.url, 'url');
+        portfolioId === null ? (requested.currency ?? 'usd') : await deps.baseCurrencyOf(portfolioId, viewer);
+      const url = requested.url === null ? null : deps.checkUrl(requested.url, 'url');
       if (assetId !== null && (await deps.isUnpriced(assetId, currency, viewer))) {
         const message = `has no price in ${currency} at the price source, so that no alert could fire`;
         throw new ValidationError('The request breaks a rule', [{ field: 'coin', message }]);
       }
       const state = isEnabled ? 'pending' : 'disabled';
-      const made = await alerts.insert({ ...asked, currency, url, state, userId: viewer.userId }, alertLimit);
+      const made = await alerts.insert(
+        { ...requested, currency, url, state, userId: viewer.userId },
+        alertLimit,
+      );
       announce(made.id);
       return made;
     },

@@ -66,11 +66,11 @@ class ProcessAlertStreams implements AlertStreams {
   async open(userId: string, takeOver: () => SseRequest): Promise<void> {
     const { firings, realtime, clock, keptSeconds } = this.#deps;
     const newest = (await firings.newest([userId])).get(userId) ?? leastId;
-    const asked = takeOver();
-    const sse = realtime.open(asked);
+    const requested = takeOver();
+    const sse = realtime.open(requested);
     if (sse === undefined) return;
     const now = clock.now();
-    const begin = beginOf(asked.lastEventId, { newest, oldestMs: now - keptSeconds * 1000 });
+    const begin = beginOf(requested.lastEventId, { newest, oldestMs: now - keptSeconds * 1000 });
     sse.hello({ recovered: begin.recovered, server_time: new Date(now).toISOString() });
     if (!begin.recovered) sse.write(new Frame({ type: 'reset', data: '{}' }));
     const stream = new AlertStream({ ...this.#deps, userId, sse, cursor: begin.cursor });

@@ -171,7 +171,7 @@ class ChangeValues {
   readonly #queries: Pick<AlertValueQueries, 'references'>;
   readonly #held = new Map<
     string,
-    { readonly askedAt: number; readonly reference: ReferencePrice | undefined }
+    { readonly requestedAt: number; readonly reference: ReferencePrice | undefined }
   >();
 
   constructor(queries: Pick<AlertValueQueries, 'references'>) {
@@ -188,12 +188,14 @@ class ChangeValues {
    * @throws {UnavailableError} Postgres does not answer.
    */
   async prepare(subjects: readonly Subject[], now: number): Promise<void> {
-    const due = subjects.filter(({ key }) => now - (this.#held.get(key)?.askedAt ?? 0) >= referenceHeldMs);
+    const due = subjects.filter(
+      ({ key }) => now - (this.#held.get(key)?.requestedAt ?? 0) >= referenceHeldMs,
+    );
     for (let from = 0; from < due.length; from += referencesPerRead) {
       const part = due.slice(from, from + referencesPerRead);
-      const found = await this.#queries.references(part.map(({ of }) => referenceAskedOf(of, now)));
+      const found = await this.#queries.references(part.map(({ of }) => referenceRequestOf(of, now)));
       for (const [index, { key }] of part.entries())
-        this.#held.set(key, { askedAt: now, reference: found[index] });
+        this.#held.set(key, { requestedAt: now, reference: found[index] });
     }
   }
 
@@ -219,7 +221,7 @@ class ChangeValues {
   }
 }
 
-function referenceAskedOf(of: AlertSubject, now: number) {
+function referenceRequestOf(of: AlertSubject, now: number) {
   const windowMs = (of.windowSeconds ?? 0) * 1000;
   const at = now - windowMs;
   const from = at - Math.max(leastToleranceMs, windowMs * toleranceShare);
@@ -290,7 +292,9 @@ class PortfolioValues {
   /** Portfolios whose books are behind are read again at once. */
   #isDue(portfolioId: string, now: number): boolean {
     const held = this.#held.get(portfolioId);
-    return held === undefined || now - held.askedAt >= holdingsHeldMs || held.portfolio?.isBooked === false;
+    return (
+      held === undefined || now - held.requestedAt >= holdingsHeldMs || held.portfolio?.isBooked === false
+    );
   }
 }
 
@@ -299,7 +303,7 @@ function heldOf(portfolio: HeldInPortfolio | undefined, now: number) {
     assetId,
     quantity: amountOf(quantity),
   }));
-  return { askedAt: now, portfolio, holdings };
+  return { requestedAt: now, portfolio, holdings };
 }
 
 /** Combines the oldest observation and the newest receipt. An empty portfolio has the value 0 at the present time. */

@@ -1,4 +1,4 @@
-import type { AlertAsked, AlertChanging, AlertOperations } from './alert-service.ts';
+import type { AlertRequest, AlertChanging, AlertOperations } from './alert-service.ts';
 import type { AlertStreams } from './alert-streams.ts';
 import type { Principal } from '../../domain/principal.ts';
 import {
@@ -227,7 +227,7 @@ function make({ assets, alerts, access: { allowances } }: AlertDeps): Route {
     handler: async (ctx, { viewer, body }) => {
       confirmReader(body, viewer);
       if (body.fire_if_true) await charge(ctx, () => allowances.take(beginPolicy, viewer.userId));
-      const alert = await alerts.make(viewer, askedOf(body));
+      const alert = await alerts.make(viewer, alertRequestOf(body));
       ctx.set('Location', `${path}/${alert.id}`);
       answerAlert(ctx, alert, { status: 201, message: 'Alert created' });
     },
@@ -400,7 +400,7 @@ function mayBeginAnew({ threshold, direction, window, enabled }: z.output<typeof
   return [threshold, direction, window].some((each) => each !== undefined) || enabled === true;
 }
 
-function askedOf(body: z.output<ReturnType<typeof newAlertBody>>): AlertAsked {
+function alertRequestOf(body: z.output<ReturnType<typeof newAlertBody>>): AlertRequest {
   const { kind, direction, threshold, repeat, url, note, hysteresis } = body;
   return {
     kind,

@@ -47,8 +47,8 @@ export function createAssetDirectory(deps: DirectoryDeps) {
 /** A directory over the index that is current. */
 export function directoryOver(index: () => AssetIndex) {
   /** What one symbol or name of a request stands for, the largest asset first; empty when nothing has it. */
-  const meant = (asked: string, include: IncludeTokens, assets: readonly Asset[]) => ({
-    asked,
+  const meant = (requested: string, include: IncludeTokens, assets: readonly Asset[]) => ({
+    requested,
     assets: include === 'top' ? assets.slice(0, 1) : assets,
   });
   const lookups: AssetIndex = {

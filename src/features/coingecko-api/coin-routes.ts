@@ -116,8 +116,8 @@ function coin(deps: CoinGeckoApiDeps): Route {
       const assetId = checkedId(params.id, deps.assets);
       refuseUnlisted(deps.assets, assetId);
       const path = canonicalPath(`/coins/${encodeURIComponent(assetId)}`, query);
-      const asked = { path, freshMs: updateEveryMs.coin, viewer, notFound: coinNotFound };
-      answerDocument(ctx, await readDocument(deps, asked), { cache: 'prices', clock: deps.clock });
+      const requested = { path, freshMs: updateEveryMs.coin, viewer, notFound: coinNotFound };
+      answerDocument(ctx, await readDocument(deps, requested), { cache: 'prices', clock: deps.clock });
     },
   });
 }

@@ -58,7 +58,7 @@ export class DocumentReader {
     {
       readonly document: CachedDocument;
       /** When the fleet was last asked for a newer one. */
-      readonly askedAt: number;
+      readonly requestedAt: number;
     }
   >({
     maxSize: heldCharacters,
@@ -70,17 +70,18 @@ export class DocumentReader {
     this.#deps = deps;
   }
 
-  async read(asked: DocumentRead): Promise<DocumentReading> {
-    const held = this.#held.get(asked.path);
+  async read(requested: DocumentRead): Promise<DocumentReading> {
+    const held = this.#held.get(requested.path);
     const now = this.#deps.clock.now();
     if (held !== undefined) {
-      if (now - held.document.receivedAt < asked.freshMs) return { state: 'fresh', document: held.document };
-      if (now - held.askedAt < askEveryMs) return { state: 'stale', document: held.document };
+      if (now - held.document.receivedAt < requested.freshMs)
+        return { state: 'fresh', document: held.document };
+      if (now - held.requestedAt < askEveryMs) return { state: 'stale', document: held.document };
     }
-    let reading = this.#underWay.get(asked.path);
+    let reading = this.#underWay.get(requested.path);
     if (reading === undefined) {
-      reading = this.#orHeld(asked).finally(() => this.#underWay.delete(asked.path));
-      this.#underWay.set(asked.path, reading);
+      reading = this.#orHeld(requested).finally(() => this.#underWay.delete(requested.path));
+      this.#underWay.set(requested.path, reading);
     }
     return await reading;
   }
@@ -90,11 +91,11 @@ export class DocumentReader {
     this.#held.clear();
   }
 
-  async #orHeld(asked: DocumentRead): Promise<DocumentReading> {
+  async #orHeld(requested: DocumentRead): Promise<DocumentReading> {
     try {
-      return await this.#askFleet(asked);
+      return await this.#askFleet(requested);
     } catch (cause) {
-      const held = this.#held.get(asked.path);
+      const held = this.#held.get(requested.path);
       if (held !== undefined) return { state: 'stale', document: held.document };
       throw new UnavailableError('Cache unavailable', {
         code: 'cache_unavailable',
@@ -104,22 +105,22 @@ export class DocumentReader {
     }
   }
 
-  async #askFleet(asked: DocumentRead): Promise<DocumentReading> {
-    const found = await this.#look(asked);
+  async #askFleet(requested: DocumentRead): Promise<DocumentReading> {
+    const found = await this.#look(requested);
     // Only what is there already may be renewed; a failure is remembered for as long as it lasts.
     if (found !== undefined && found.state !== 'stale') return found;
     // Listening before asking: the answer may come at once.
     const bell = createBell();
-    const id = documentId(asked.path);
+    const id = documentId(requested.path);
     const stop = this.#deps.channel.listen((each) => {
       if (each === id) bell.ring();
     });
     try {
-      const isTaken = await this.#ask(asked);
+      const isTaken = await this.#ask(requested);
       if (found !== undefined) return found;
       if (!isTaken)
         return { state: 'rate_limited', reason: 'too many documents are requested at the same time' };
-      return await this.#wait(asked, (ms) => bell.wait(ms));
+      return await this.#wait(requested, (ms) => bell.wait(ms));
     } finally {
       stop();
     }
@@ -132,13 +133,13 @@ export class DocumentReader {
     return isTaken;
   }
 
-  async #wait(asked: DocumentRead, ring: (ms: number) => Promise<unknown>): Promise<DocumentReading> {
-    const deadline = this.#deps.clock.now() + asked.waitMs;
+  async #wait(requested: DocumentRead, ring: (ms: number) => Promise<unknown>): Promise<DocumentReading> {
+    const deadline = this.#deps.clock.now() + requested.waitMs;
     for (;;) {
       const left = deadline - this.#deps.clock.now();
       if (left <= 0) return { state: await this.#deps.pendingState() };
       await ring(Math.min(left, lookAgainMs));
-      const found = await this.#look(asked);
+      const found = await this.#look(requested);
       if (found !== undefined) return found;
     }
   }
@@ -148,7 +149,7 @@ export class DocumentReader {
     const { document, failure } = await this.#deps.store.read(path);
     const now = this.#deps.clock.now();
     if (document !== undefined) {
-      this.#held.set(path, { document, askedAt: now });
+      this.#held.set(path, { document, requestedAt: now });
       return { state: now - document.receivedAt < freshMs ? 'fresh' : 'stale', document };
     }
     return failure === undefined || failure.until <= now

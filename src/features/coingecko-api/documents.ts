@@ -45,7 +45,7 @@ export async function readDocument(
     notFound,
     outOfReach,
     viewer,
-    ...asked
+    ...requested
   }: {
     /** Made by {@link canonicalPath}. */
     readonly path: string;
@@ -58,7 +58,7 @@ export async function readDocument(
     readonly outOfReach?: () => AppError;
   },
 ): Promise<FoundDocument> {
-  const reading = await documents.read({ ...asked, waitMs: config.READ_WAIT, requester: viewer });
+  const reading = await documents.read({ ...requested, waitMs: config.READ_WAIT, requester: viewer });
   if (reading.document !== undefined) return { state: reading.state, document: reading.document };
   if (reading.reason === outOfReachReason && outOfReach !== undefined) throw outOfReach();
   if (reading.state === 'not_found') throw notFound();

@@ -80,7 +80,7 @@ function marketChart(deps: CoinGeckoApiDeps): Route {
       const from = query.days === 'max' ? firstMoment : to - daysOf(query.days) * dayMs;
       // CoinGecko has days where the whole history is asked for, however young an asset is.
       const given = query.interval ?? (query.days === 'max' ? 'daily' : undefined);
-      const asked = {
+      const requested = {
         assetId: checkedId(params.id, deps.assets),
         currency,
         from,
@@ -88,7 +88,11 @@ function marketChart(deps: CoinGeckoApiDeps): Route {
         untilNow: true,
         viewer,
       };
-      send(ctx, await readChart(deps, { ...asked, interval: given, precision: query.precision }), deps.clock);
+      send(
+        ctx,
+        await readChart(deps, { ...requested, interval: given, precision: query.precision }),
+        deps.clock,
+      );
     },
   });
 }
@@ -105,8 +109,8 @@ function marketChartRange(deps: CoinGeckoApiDeps): Route {
       const currency = checkedCurrency(query.vs_currency);
       const [from, to] = [momentOf(query.from), momentOf(query.to)];
       const untilNow = to >= deps.clock.now() - nowSlackMs;
-      const asked = { assetId: checkedId(params.id, deps.assets), currency, from, to, untilNow, viewer };
-      const chart = { ...asked, interval: query.interval, precision: query.precision };
+      const requested = { assetId: checkedId(params.id, deps.assets), currency, from, to, untilNow, viewer };
+      const chart = { ...requested, interval: query.interval, precision: query.precision };
       send(ctx, await readChart(deps, chart), deps.clock);
     },
   });
@@ -153,7 +157,7 @@ const firstMoment = Date.UTC(2009, 0, 3);
  */
 async function readChart(
   deps: CoinGeckoApiDeps,
-  asked: {
+  requested: {
     readonly assetId: string;
     readonly currency: string;
     readonly from: number;
@@ -165,26 +169,26 @@ async function readChart(
     readonly viewer: Principal;
   },
 ): Promise<{ readonly json: string; readonly state: V3State; readonly lastAt: number | undefined }> {
-  const { assetId, currency, from, to, viewer } = asked;
+  const { assetId, currency, from, to, viewer } = requested;
   const { history, clock, config } = deps;
   const now = clock.now();
   if (from > to || from > now)
-    return { json: chartJson([], asked.precision), state: 'fresh', lastAt: undefined };
+    return { json: chartJson([], requested.precision), state: 'fresh', lastAt: undefined };
   const granularity =
-    asked.interval === undefined ? granularityOf({ from, to, now }) : chartIntervals[asked.interval];
+    requested.interval === undefined ? granularityOf({ from, to, now }) : chartIntervals[requested.interval];
   const isListed = !deps.assets.isKnown() || deps.assets.byId(assetId) !== undefined;
   // Of an asset that is on no list only what was imported can be known: nothing is asked for.
   const waitMs = isListed ? config.READ_WAIT : 0;
   const span = { from: Math.max(from, firstMoment), to: Math.min(to, now) };
   const [reading, latest] = await Promise.all([
     history.chart({ assetId, currency, granularity, ...span, waitMs, requester: viewer, asks: isListed }),
-    asked.untilNow && isListed ? latestOf(deps, asked, Math.min(waitMs, latestWaitMs)) : undefined,
+    requested.untilNow && isListed ? latestOf(deps, requested, Math.min(waitMs, latestWaitMs)) : undefined,
   ]);
   const points = withLatest(reading, latest, span);
   if (points.length === 0 && (!isListed || latest === 'not_found')) throw coinNotFound();
   if (points.length === 0) await refuseEmpty(deps, { reading, isFarPast: isFarPast(span.to, now) });
   return {
-    json: chartJson(points, asked.precision),
+    json: chartJson(points, requested.precision),
     state: reading.state === 'partial' && isListed ? 'partial' : 'fresh',
     lastAt: points.at(-1)?.at,
   };
@@ -213,9 +217,9 @@ async function latestOf(
   { assetId, currency, viewer }: Parameters<typeof readChart>[1],
   waitMs: number,
 ): Promise<HistoryPoint | 'not_found' | undefined> {
-  const asked = { currency, assetIds: [assetId], waitMs, requester: viewer };
+  const requested = { currency, assetIds: [assetId], waitMs, requester: viewer };
   // A chart without its last point is a chart; the cache may be away.
-  const readings = await quotes.getMany(asked).catch(() => undefined);
+  const readings = await quotes.getMany(requested).catch(() => undefined);
   const reading = readings?.get(assetId);
   if (reading?.quote === undefined) return reading?.state === 'not_found' ? 'not_found' : undefined;
   const quote = JSON.parse(`${reading.quote.head}}`) as {
@@ -286,8 +290,8 @@ function ohlc(deps: CoinGeckoApiDeps): Route {
       const path = canonicalPath(`/coins/${encodeURIComponent(assetId)}/ohlc`, { ...query });
       try {
         refuseUnlisted(deps.assets, assetId);
-        const asked = { path, freshMs: candleUpdateMs, viewer, notFound: coinNotFound };
-        const { state, document } = await readDocument(deps, asked);
+        const requested = { path, freshMs: candleUpdateMs, viewer, notFound: coinNotFound };
+        const { state, document } = await readDocument(deps, requested);
         const ageMs = deps.clock.now() - document.receivedAt;
         answerV3(ctx, { json: document.json, cache: 'prices', state, ageMs });
       } catch (error) {
@@ -368,8 +372,8 @@ function coinHistory(deps: CoinGeckoApiDeps): Route {
       });
       try {
         const refusals = { notFound: coinNotFound, outOfReach: () => outOfReach(freeReachDays) };
-        const asked = { path, freshMs: dayUpdateMs, viewer, ...refusals };
-        const { state, document } = await readDocument(deps, asked);
+        const requested = { path, freshMs: dayUpdateMs, viewer, ...refusals };
+        const { state, document } = await readDocument(deps, requested);
         const ageMs = deps.clock.now() - document.receivedAt;
         answerV3(ctx, { json: document.json, cache: 'slow', state, ageMs });
       } catch (error) {
@@ -388,8 +392,8 @@ async function fillDay(
   { assetId, day, viewer }: { readonly assetId: string; readonly day: number; readonly viewer: Principal },
 ): Promise<{ filled: readonly DayPoint[]; reading: ChartReading }> {
   const span = { from: day, to: day + dayMs - 1, waitMs: config.READ_WAIT };
-  const asked = { assetId, currency: 'usd', granularity: '1d', ...span, requester: viewer } as const;
-  const reading = await history.chart(asked);
+  const requested = { assetId, currency: 'usd', granularity: '1d', ...span, requester: viewer } as const;
+  const reading = await history.chart(requested);
   return { filled: await history.dayOf(assetId, day), reading };
 }
 

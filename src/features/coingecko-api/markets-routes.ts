@@ -61,14 +61,14 @@ export function marketRoutes(deps: CoinGeckoApiDeps): Route[] {
   return [markets];
 }
 
-interface Asked {
+interface MarketsRequest {
   readonly query: MarketsQuery;
   /** Undefined for the whole market or a category. */
   readonly ids: readonly string[] | undefined;
   readonly viewer: Principal;
 }
 
-async function findRows(deps: CoinGeckoApiDeps, { query, ids, viewer }: Asked): Promise<FoundRows> {
+async function findRows(deps: CoinGeckoApiDeps, { query, ids, viewer }: MarketsRequest): Promise<FoundRows> {
   if (needsDocument(query, ids)) return await readMarketDocuments(deps, { query, ids, viewer });
   return ids === undefined
     ? await rankedRows(deps, { query, viewer })
@@ -89,11 +89,11 @@ function needsDocument(query: MarketsQuery, ids: readonly string[] | undefined):
 
 async function namedRows(
   { quotes, assets, config, clock }: CoinGeckoApiDeps,
-  { query, ids, viewer }: Asked & { readonly ids: readonly string[] },
+  { query, ids, viewer }: MarketsRequest & { readonly ids: readonly string[] },
 ): Promise<FoundRows> {
   const { vs_currency: currency, per_page: perPage, page } = query;
-  const asked = { currency, assetIds: ids, waitMs: config.READ_WAIT, requester: viewer };
-  const readings = await quotes.getMany(asked);
+  const requested = { currency, assetIds: ids, waitMs: config.READ_WAIT, requester: viewer };
+  const readings = await quotes.getMany(requested);
   const { rows, ...found } = await joinRows({ quotes, assets, clock }, currency, [...readings.values()]);
   const inOrder = ordered(rows, query.order ?? 'market_cap_desc');
   return { ...found, rows: inOrder.slice((page - 1) * perPage, page * perPage), total: rows.length };
@@ -106,7 +106,7 @@ const mostRankingPages = 400;
 
 async function rankedRows(
   { quotes, assets, config, clock, upstream }: CoinGeckoApiDeps,
-  { query }: Pick<Asked, 'query' | 'viewer'>,
+  { query }: Pick<MarketsRequest, 'query' | 'viewer'>,
 ): Promise<FoundRows> {
   const { vs_currency: currency, per_page: perPage, page } = query;
   const [start, end] = [(page - 1) * perPage, page * perPage];
@@ -231,8 +231,8 @@ const lastPage = 400;
  * Reads the rows of one page that rows of the cache do not hold, passed on as documents: one for a page of the whole market,
  * one for up to 250 ids. Only checked values go upstream.
  */
-async function readMarketDocuments(deps: CoinGeckoApiDeps, asked: Asked) {
-  const { query, ids, viewer } = asked;
+async function readMarketDocuments(deps: CoinGeckoApiDeps, requested: MarketsRequest) {
+  const { query, ids, viewer } = requested;
   const { per_page: perPage, page } = query;
   const paths = ids === undefined ? pagePaths(query) : batchesOf(ids).map((batch) => idsPath(query, batch));
   const notFound = (): NotFoundError => new NotFoundError('category not found', 'category_not_found');

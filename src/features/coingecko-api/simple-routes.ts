@@ -96,10 +96,13 @@ async function readAll(
     viewer,
   }: { readonly ids: readonly string[]; readonly currencies: readonly string[]; readonly viewer: Principal },
 ): Promise<Found[]> {
-  const asked = currencies.length === 0 ? ['usd'] : currencies;
+  const requested = currencies.length === 0 ? ['usd'] : currencies;
   const common = { assetIds: ids, waitMs: config.READ_WAIT, requester: viewer };
   return await Promise.all(
-    asked.map(async (currency) => ({ currency, readings: await quotes.getMany({ ...common, currency }) })),
+    requested.map(async (currency) => ({
+      currency,
+      readings: await quotes.getMany({ ...common, currency }),
+    })),
   );
 }
 

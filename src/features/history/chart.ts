@@ -111,12 +111,12 @@ const nearness = 0.1;
  * A sparse history has distances of all lengths, and is not meant.
  * @param times moments of the points (ms), in any order.
  */
-export function isCoarser(times: readonly number[], asked: Granularity): boolean {
+export function isCoarser(times: readonly number[], requested: Granularity): boolean {
   const sorted = [...times].sort((left, right) => left - right);
   const distances = sorted.slice(1).map((at, index) => at - (sorted[index] ?? at));
   return granularities.some((granularity) => {
     const length = granularityMs[granularity];
-    if (length <= granularityMs[asked]) return false;
+    if (length <= granularityMs[requested]) return false;
     const like = distances.filter((distance) => Math.abs(distance - length) <= nearness * length);
     return distances.length > 1 && like.length > distances.length / 2;
   });

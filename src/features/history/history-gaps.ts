@@ -2,7 +2,7 @@
 import { callSpanMs, dayMs, fineReachMs, graceMs, nowSlackMs } from './chart.ts';
 import { granularityMs, type Granularity } from '../../domain/history.ts';
 import type { CandleQueries } from './queries/candles.ts';
-import type { HistoryAsk, HistoryAsks, SeriesKey } from './queries/history-requests.ts';
+import type { BackfillRequest, BackfillRequests, SeriesKey } from './queries/history-requests.ts';
 
 /** A stretch of time; milliseconds since the epoch, both included. */
 export interface Stretch {
@@ -21,7 +21,7 @@ export function findGaps({
   now,
   granularity,
   present,
-  asked,
+  requested,
 }: {
   readonly from: number;
   readonly to: number;
@@ -29,7 +29,7 @@ export function findGaps({
   readonly granularity: Granularity;
   /** Starts of the intervals that have a point. */
   readonly present: Iterable<number>;
-  readonly asked: readonly HistoryAsk[];
+  readonly requested: readonly BackfillRequest[];
 }): {
   /** Intervals in which a point may be expected. */
   readonly expected: number;
@@ -60,7 +60,9 @@ export function findGaps({
       if (begin < edge) beyond++;
       continue;
     }
-    const before = asked.filter((ask) => ask.from <= begin && ask.to >= begin + Math.min(grace, length - 1));
+    const before = requested.filter(
+      (ask) => ask.from <= begin && ask.to >= begin + Math.min(grace, length - 1),
+    );
     if (before.some(({ outcome }) => outcome === 'answered')) continue;
     expected++;
     if (before.length > 0) {
@@ -117,18 +119,18 @@ export async function lookAt(
   {
     candles,
     asks,
-  }: { readonly candles: Pick<CandleQueries, 'points'>; readonly asks: Pick<HistoryAsks, 'within'> },
+  }: { readonly candles: Pick<CandleQueries, 'points'>; readonly asks: Pick<BackfillRequests, 'within'> },
   series: SeriesKey,
   { from, to, now }: Stretch & { readonly now: number },
 ) {
   const { assetId, currency, granularity } = series;
-  const [points, asked] = await Promise.all([
+  const [points, requested] = await Promise.all([
     candles.points({ assetId, currency, granularity, from, to }),
     asks.within(series, { from, to }),
   ]);
   const present = points.map(({ openTime }) => openTime);
-  const gaps = findGaps({ from, to, now, granularity, present, asked });
-  const outcomes = new Set(asked.map(({ outcome }) => outcome));
+  const gaps = findGaps({ from, to, now, granularity, present, requested });
+  const outcomes = new Set(requested.map(({ outcome }) => outcome));
   const isBarred = gaps.missing === 0 && gaps.barred > 0;
   return {
     points,

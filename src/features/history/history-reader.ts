@@ -5,7 +5,7 @@
 import { LRUCache } from 'lru-cache';
 import type { HistoryPoint } from '../../domain/history.ts';
 import type { CandleQueries } from './queries/candles.ts';
-import type { HistoryAsks, SeriesKey } from './queries/history-requests.ts';
+import type { BackfillRequests, SeriesKey } from './queries/history-requests.ts';
 import type { JobData } from '../../../jobs/registry.ts';
 import { dayMs, joinCandles, type OhlcPart } from './chart.ts';
 import { lookAt, piecesOf, type SpanLook, type Stretch } from './history-gaps.ts';
@@ -49,7 +49,7 @@ export type HistoryReader = ReturnType<typeof createHistoryReader>;
 
 interface ReaderDeps {
   readonly candles: CandleQueries;
-  readonly asks: Pick<HistoryAsks, 'within'>;
+  readonly asks: Pick<BackfillRequests, 'within'>;
   /** Makes sure that a job asks for a piece. */
   readonly enqueue: (wanted: JobData<'history.backfill'>) => Promise<void>;
   readonly clock: Clock;
@@ -65,7 +65,7 @@ const lookAgainMs = 250;
 const mostWaits = 200;
 
 /** Spans that one requester may have fetched in a minute by one process: each costs a call that others could use. */
-const mostAsksPerMinute = 30;
+const mostRequestsPerMinute = 30;
 const minuteMs = 60_000;
 /** Requesters that are counted. */
 const mostRequesters = 10_000;
@@ -73,40 +73,44 @@ const mostRequesters = 10_000;
 /** Prices of the past. Methods throw {@link UnavailableError} when Postgres does not answer. */
 export function createHistoryReader(deps: ReaderDeps) {
   const waits = new Map<string, Promise<SpanLook>>();
-  const asksOf = new LRUCache<string, { count: number }>({ max: mostRequesters, ttl: minuteMs });
+  const requestsOf = new LRUCache<string, { count: number }>({ max: mostRequesters, ttl: minuteMs });
   const { candles, clock } = deps;
 
   /** Counts a span that is to be asked for; false when it is one too many. */
   function mayAsk(who: Requester | undefined): boolean {
     if (who === undefined) return true;
-    const asks = asksOf.get(who.userId) ?? { count: 0 };
+    const asks = requestsOf.get(who.userId) ?? { count: 0 };
     asks.count++;
-    if (asks.count === 1) asksOf.set(who.userId, asks);
-    return asks.count <= mostAsksPerMinute;
+    if (asks.count === 1) requestsOf.set(who.userId, asks);
+    return asks.count <= mostRequestsPerMinute;
   }
 
   /** Shared by all who want the same at the same time. */
-  function wait(asked: ChartRead, newest: Stretch): Promise<SpanLook> | undefined {
-    const length = granularityMs[asked.granularity];
-    const intervals = [asked.from, asked.to].map((at) => Math.floor(at / length));
-    const key = [asked.assetId, asked.currency, asked.granularity, ...intervals].join(' ');
+  function wait(requested: ChartRead, newest: Stretch): Promise<SpanLook> | undefined {
+    const length = granularityMs[requested.granularity];
+    const intervals = [requested.from, requested.to].map((at) => Math.floor(at / length));
+    const key = [requested.assetId, requested.currency, requested.granularity, ...intervals].join(' ');
     const shared = waits.get(key);
     if (shared !== undefined || waits.size >= mostWaits) return shared;
-    const begun = waitForPiece(deps, asked, newest).finally(() => waits.delete(key));
+    const begun = waitForPiece(deps, requested, newest).finally(() => waits.delete(key));
     waits.set(key, begun);
     return begun;
   }
 
   return {
     /** The observed points of a span, one for each interval that has one. */
-    async chart(asked: ChartRead): Promise<ChartReading> {
-      let look = await lookAt(deps, asked, { ...asked, now: clock.now() });
+    async chart(requested: ChartRead): Promise<ChartReading> {
+      let look = await lookAt(deps, requested, { ...requested, now: clock.now() });
       const { stretch, missing, expected } = look.gaps;
-      const wants = stretch !== undefined && !look.isUnknown && asked.asks !== false;
-      if (wants && mayAsk(asked.requester)) {
+      const wants = stretch !== undefined && !look.isUnknown && requested.asks !== false;
+      if (wants && mayAsk(requested.requester)) {
         const isLittle = look.points.length > 0 && missing <= expected * littleMissing;
-        const newest = await ask(deps, asked, { stretch, urgency: isLittle ? 'backfill' : 'interactive' });
-        if (newest !== undefined && !isLittle && asked.waitMs > 0) look = (await wait(asked, newest)) ?? look;
+        const newest = await ask(deps, requested, {
+          stretch,
+          urgency: isLittle ? 'backfill' : 'interactive',
+        });
+        if (newest !== undefined && !isLittle && requested.waitMs > 0)
+          look = (await wait(requested, newest)) ?? look;
       }
       const { gaps, points, isRefused } = look;
       const isBeyondReach = gaps.beyond > 0 && gaps.missing + gaps.barred === 0;
@@ -115,8 +119,8 @@ export function createHistoryReader(deps: ReaderDeps) {
 
     /**
      * Candles of what this deployment has watched itself.
-     * @param asked.days days back from now.
-     * @param asked.lengthMs length of a candle: 30 minutes, 4 hours or 4 days.
+     * @param requested.days days back from now.
+     * @param requested.lengthMs length of a candle: 30 minutes, 4 hours or 4 days.
      */
     async ohlc({
       assetId,
@@ -177,12 +181,12 @@ async function ask(
 }
 
 /** Until nothing is missing in the newest piece any more, asking has failed, or the time is up. */
-async function waitForPiece(deps: ReaderDeps, asked: ChartRead, newest: Stretch): Promise<SpanLook> {
+async function waitForPiece(deps: ReaderDeps, requested: ChartRead, newest: Stretch): Promise<SpanLook> {
   const since = performance.now();
   for (;;) {
-    const left = asked.waitMs - (performance.now() - since);
+    const left = requested.waitMs - (performance.now() - since);
     await sleep(Math.max(0, Math.min(left, lookAgainMs)));
-    const look = await lookAt(deps, asked, { ...asked, now: deps.clock.now() });
+    const look = await lookAt(deps, requested, { ...requested, now: deps.clock.now() });
     const { stretch } = look.gaps;
     const isFilled = stretch === undefined || stretch.to < newest.from;
     if (isFilled || look.isUnknown || left <= lookAgainMs) return look;

@@ -6,8 +6,8 @@ import { createHistoryReader } from './history-reader.ts';
 import { createCandlePartitions } from './queries/candle-partitions.ts';
 import { createCandleRolls } from './queries/candle-rolls.ts';
 import { createCandleQueries } from './queries/candles.ts';
-import { createHistoryAsks } from './queries/history-requests.ts';
-import { createAskForCloses } from './request-closes.ts';
+import { createBackfillRequests } from './queries/history-requests.ts';
+import { createRequestCloses } from './request-closes.ts';
 import { TickRecorder } from './tick-recorder.ts';
 
 export type HistoryService = ReturnType<typeof createHistoryService>;
@@ -21,7 +21,7 @@ export function createHistoryService({
   shutdown,
 }: Pick<Platform, 'knex' | 'queues' | 'clock' | 'log' | 'shutdown'>) {
   const candles = createCandleQueries(knex);
-  const asks = createHistoryAsks(knex);
+  const asks = createBackfillRequests(knex);
 
   /**
    * Makes sure that a job asks for points of the past. At most one waits or runs for the same piece and urgency. Rejects when
@@ -42,9 +42,9 @@ export function createHistoryService({
     /** The last daily close of each asset before a moment (ms since the epoch), by asset; those without any are missing. */
     closesBefore: candles.closesBefore,
     /** The last price of each UTC day of a span, by asset; assets without any are missing. What is stored, and nothing is asked for. */
-    dailyCloses: (asked: Parameters<typeof candles.dailyCloses>[0]) => candles.dailyCloses(asked),
+    dailyCloses: (requested: Parameters<typeof candles.dailyCloses>[0]) => candles.dailyCloses(requested),
     /** Asks for daily prices that something lacked. Never rejects. */
-    askForCloses: createAskForCloses(reading),
+    requestCloses: createRequestCloses(reading),
     candles,
     asks,
     partitions: createCandlePartitions(knex),

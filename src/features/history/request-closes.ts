@@ -3,7 +3,7 @@
  * time. How much one question may cause is bounded, and what a provider has answered before is not asked for again.
  */
 import type { CandleQueries } from './queries/candles.ts';
-import type { HistoryAsks } from './queries/history-requests.ts';
+import type { BackfillRequests } from './queries/history-requests.ts';
 import type { JobData } from '../../../jobs/registry.ts';
 import { lookAt, piecesOf } from './history-gaps.ts';
 import type { Clock } from '../../platform/concurrency/clock.ts';
@@ -28,7 +28,7 @@ const leastDays = 7;
 const mostAssets = 5;
 
 /** Returns a function that asks for lacking closes and returns the assets that were asked for. It never rejects. */
-export function createAskForCloses({
+export function createRequestCloses({
   candles,
   asks,
   enqueue,
@@ -36,14 +36,17 @@ export function createAskForCloses({
   log,
 }: {
   readonly candles: Pick<CandleQueries, 'points'>;
-  readonly asks: Pick<HistoryAsks, 'within'>;
+  readonly asks: Pick<BackfillRequests, 'within'>;
   /** Makes sure that a job asks for a piece. */
   readonly enqueue: (wanted: JobData<'history.backfill'>) => Promise<void>;
   readonly clock: Clock;
   readonly log: Logger;
 }) {
   /** The newest piece of what is missing; the next time an older one. */
-  async function askFor({ currency, from, to, requester }: LackingCloses, assetId: string): Promise<boolean> {
+  async function requestClose(
+    { currency, from, to, requester }: LackingCloses,
+    assetId: string,
+  ): Promise<boolean> {
     const series = { assetId, currency, granularity: '1d' } as const;
     const now = clock.now();
     const { gaps, isUnknown } = await lookAt({ candles, asks }, series, { from, to, now });
@@ -64,12 +67,12 @@ export function createAskForCloses({
       .filter(({ days }) => days >= leastDays)
       .sort((a, b) => b.days - a.days)
       .slice(0, mostAssets);
-    const asked: string[] = [];
+    const requested: string[] = [];
     try {
-      for (const { assetId } of worst) if (await askFor(wanted, assetId)) asked.push(assetId);
+      for (const { assetId } of worst) if (await requestClose(wanted, assetId)) requested.push(assetId);
     } catch (error) {
       log.debug({ reason: messageOf(error) }, 'missing past prices could not be requested');
     }
-    return asked;
+    return requested;
   };
 }

@@ -8,7 +8,7 @@ import type { Redis } from 'ioredis';
 import { isAfterEnd, isBefore, parseJobEventEntry, type JobEventEntry } from './job-events.ts';
 import { sleep } from '../../platform/concurrency/sleep.ts';
 
-export interface HistoryRequest {
+export interface EventHistoryRequest {
   readonly subjects: readonly string[];
   /** Stream id, or milliseconds since the epoch: the first entry that may matter. */
   readonly from: string;
@@ -20,7 +20,7 @@ export interface HistoryRequest {
 
 /** A caller that waits for entries found by a pass. */
 interface Seeker {
-  readonly request: HistoryRequest;
+  readonly request: EventHistoryRequest;
   readonly found: JobEventEntry[];
   readonly resolve: (entries: readonly JobEventEntry[]) => void;
   readonly reject: (error: unknown) => void;
@@ -52,7 +52,7 @@ export class HistorySearch {
   }
 
   /** Entries about the subjects between two ids (inclusive), the oldest first. Rejects when Redis does not answer. */
-  find(request: HistoryRequest): Promise<readonly JobEventEntry[]> {
+  find(request: EventHistoryRequest): Promise<readonly JobEventEntry[]> {
     return new Promise((resolve, reject) => {
       this.#waiting.add({ request, found: [], resolve, reject, pages: 0 });
       if (!this.#isPassing) void this.#run();

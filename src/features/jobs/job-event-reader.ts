@@ -4,7 +4,7 @@ import { parseJobEventEntry, type JobEventEntry } from './job-events.ts';
 import { messageOf } from '../../domain/errors.ts';
 import type { Logger } from '../../platform/observability/logger.ts';
 import { sleep } from '../../platform/concurrency/sleep.ts';
-import { HistorySearch, type HistoryRequest } from './history-search.ts';
+import { HistorySearch, type EventHistoryRequest } from './history-search.ts';
 
 /**
  * One reader of the job event stream per process, for any number of clients. It reads only while somebody listens, each time
@@ -13,7 +13,7 @@ import { HistorySearch, type HistoryRequest } from './history-search.ts';
 export interface JobEventReader {
   subscribe(subjects: readonly string[], onEntry: (entry: JobEventEntry) => void): JobEventSubscription;
   /** Entries about the subjects between two stream ids (inclusive), the oldest first. Many callers may ask at once. */
-  history(request: HistoryRequest): Promise<readonly JobEventEntry[]>;
+  history(request: EventHistoryRequest): Promise<readonly JobEventEntry[]>;
   /** Id of the oldest stored entry; undefined when there is none. */
   oldestId(): Promise<string | undefined>;
   /** Identifies this history: it changes when Redis has lost it. */
@@ -70,7 +70,7 @@ class StreamReader implements JobEventReader {
     };
   }
 
-  history(request: HistoryRequest): Promise<readonly JobEventEntry[]> {
+  history(request: EventHistoryRequest): Promise<readonly JobEventEntry[]> {
     return this.#search.find(request);
   }
 

@@ -174,9 +174,9 @@ export function createJobService(
       return () => subscription.close();
     },
     async forecast(currency) {
-      const asked = Promise.all([wantedAssets(currency), budget(), queues.counts('requests')]);
+      const requested = Promise.all([wantedAssets(currency), budget(), queues.counts('requests')]);
       // Without Redis there is no forecast, but the job is accepted all the same.
-      const answer = await withDeadline(asked, forecastDeadlineMs, 'a forecast').catch(() => undefined);
+      const answer = await withDeadline(requested, forecastDeadlineMs, 'a forecast').catch(() => undefined);
       if (answer === undefined) return null;
       const [wanted, allowed, { waiting = 0, prioritized = 0 }] = answer;
       // The demand of jobs that have not started yet is not known.
@@ -262,7 +262,7 @@ class PostgresClientJobs implements ClientJobs {
   readonly #portfolioBacklog: ReturnType<typeof createPortfolioBacklog>;
   #backlog = 0;
   #backlogReadAt = 0;
-  readonly #forecasts = new Map<string, { askedAt: number; answer: Promise<number | null> }>();
+  readonly #forecasts = new Map<string, { requestedAt: number; answer: Promise<number | null> }>();
 
   constructor(deps: ClientJobsDeps) {
     this.#deps = deps;
@@ -335,8 +335,8 @@ class PostgresClientJobs implements ClientJobs {
     return job;
   }
 
-  async list({ page, ...asked }: Parameters<ClientJobs['list']>[0]) {
-    return await orUnavailable(this.#deps.jobs.list({ ...asked, offset: (page - 1) * asked.limit }));
+  async list({ page, ...requested }: Parameters<ClientJobs['list']>[0]) {
+    return await orUnavailable(this.#deps.jobs.list({ ...requested, offset: (page - 1) * requested.limit }));
   }
 
   async cancel(id: string, viewer: Viewer): Promise<JobRecord> {
@@ -374,9 +374,9 @@ class PostgresClientJobs implements ClientJobs {
     if (isFinal(job.state)) return null;
     const now = this.#deps.clock.now();
     let held = this.#forecasts.get(job.currency);
-    if (held === undefined || now - held.askedAt > forecastAgeMs) {
+    if (held === undefined || now - held.requestedAt > forecastAgeMs) {
       if (this.#forecasts.size >= maxForecasts) this.#forecasts.clear();
-      held = { askedAt: now, answer: this.#deps.forecast(job.currency) };
+      held = { requestedAt: now, answer: this.#deps.forecast(job.currency) };
       this.#forecasts.set(job.currency, held);
     }
     return await held.answer;

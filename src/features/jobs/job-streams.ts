@@ -99,13 +99,13 @@ export function createJobStreams({
      * Returns as soon as the headers are written. A client that returns after the last event gets 204, which ends its
      * EventSource.
      */
-    open(asked: SseRequest & { readonly job: JobRecord }): void {
-      const { job, lastEventId } = asked;
+    open(requested: SseRequest & { readonly job: JobRecord }): void {
+      const { job, lastEventId } = requested;
       if (isFinal(job.state) && isEndOfJob(lastEventId)) {
-        sendAway(asked);
+        sendAway(requested);
         return;
       }
-      const stream = realtime.open(asked);
+      const stream = realtime.open(requested);
       if (stream === undefined) return;
       const sink: JobStreamRequest['sink'] = {
         write: (frame) => stream.write(frame),

@@ -73,10 +73,10 @@ export async function submitJob<N extends ClientJobName>(
   },
 ): Promise<void> {
   // How long a client waits is not part of the request: a repetition may wait longer.
-  const { timeout, ...asked } = body;
-  const { callback_url: callback } = asked;
+  const { timeout, ...requested } = body;
+  const { callback_url: callback } = requested;
   const callbackUrl = callback === undefined ? undefined : webhooks.targets.checked(callback, 'callback_url');
-  const idempotency = idempotencyOf(ctx.req.headers['idempotency-key'], name, asked);
+  const idempotency = idempotencyOf(ctx.req.headers['idempotency-key'], name, requested);
   const preferred = preferredWaitSeconds(ctx.req.headers.prefer);
   const waitSeconds = timeout ?? preferred;
   const accepted = await clientJobs.submit({

@@ -26,14 +26,14 @@ const lookMs = 200;
 export function createBookReader({
   reading,
   channel,
-  askForUpdate,
+  requestUpdate,
   clock,
   log,
 }: {
   readonly reading: Pick<BookReading, 'find' | 'inSnapshot'>;
   readonly channel: Pick<BookChannel, 'listen'>;
   /** Requests an update of a portfolio's books. It may reject: the periodic sweep then does it. */
-  readonly askForUpdate: (portfolioId: string) => Promise<void>;
+  readonly requestUpdate: (portfolioId: string) => Promise<void>;
   readonly clock: Clock;
   readonly log: Logger;
 }) {
@@ -56,7 +56,7 @@ export function createBookReader({
     waiting.set(portfolioId, others.add(bell.ring));
     try {
       // The writer of the transactions has already asked for this, but the request may have been lost.
-      await askForUpdate(portfolioId).catch((error: unknown) => {
+      await requestUpdate(portfolioId).catch((error: unknown) => {
         log.debug({ reason: messageOf(error) }, 'an update of the books could not be requested');
       });
       for (;;) {
@@ -93,13 +93,13 @@ export function createBookReader({
      * @throws what `standing` throws.
      */
     async look<T>(
-      asked: { readonly portfolioId: string; readonly waitMs: number },
+      requested: { readonly portfolioId: string; readonly waitMs: number },
       at: (view: BookView) => Promise<T>,
     ): Promise<T> {
-      const { told } = await untilCurrent(asked, async () => {
+      const { told } = await untilCurrent(requested, async () => {
         try {
           return await reading.inSnapshot(async (pages) => {
-            const standing = await currentOf(pages, asked.portfolioId);
+            const standing = await currentOf(pages, requested.portfolioId);
             return standing && { told: await at(viewOf(pages, standing)) };
           });
         } catch (error) {

@@ -20,7 +20,7 @@ import { createPortfolioQueries } from './queries/portfolios.ts';
 import { createMarketValues } from './valuation/market-values.ts';
 
 /** Daily prices of the past, from the history feature. */
-export type PastCloses = Pick<HistoryService, 'dailyCloses' | 'closesBefore' | 'askForCloses'>;
+export type PastCloses = Pick<HistoryService, 'dailyCloses' | 'closesBefore' | 'requestCloses'>;
 
 /** See {@link createBooksService}. */
 export type BooksService = ReturnType<typeof createBooksService>;

@@ -164,7 +164,7 @@ export function createPortfolioService(
   const reader = createBookReader({
     reading,
     channel,
-    askForUpdate: update,
+    requestUpdate: update,
     clock,
     log,
   });

@@ -32,14 +32,17 @@ export interface PortfolioSource {
   listen(onChange: () => void): () => void;
 }
 
-interface PortfolioStreamAsked extends SseRequest {
+interface PortfolioStreamOptions extends SseRequest {
   readonly source: PortfolioSource;
   readonly intervalMs: number;
   /** Changes after which the stream ends; undefined for any number. */
   readonly maxUpdates: number | undefined;
 }
 
-interface PortfolioStreamRequest extends Pick<PortfolioStreamAsked, 'source' | 'intervalMs' | 'maxUpdates'> {
+interface PortfolioStreamRequest extends Pick<
+  PortfolioStreamOptions,
+  'source' | 'intervalMs' | 'maxUpdates'
+> {
   readonly stream: SseStream;
   readonly hub: PriceHub;
   readonly log: Logger;
@@ -70,18 +73,18 @@ export function createPortfolioStreams({
      * disconnects. Returns as soon as the headers are written. A client that returns after its last update gets 204, which ends
      * its EventSource.
      */
-    open(asked: PortfolioStreamAsked): void {
-      const { viewer, lastEventId, maxUpdates } = asked;
+    open(requested: PortfolioStreamOptions): void {
+      const { viewer, lastEventId, maxUpdates } = requested;
       const position = parsePosition(lastEventId);
       if (maxUpdates !== undefined && (position?.updates ?? 0) >= maxUpdates) {
-        sendAway(asked);
+        sendAway(requested);
         return;
       }
-      const stream = realtime.open(asked);
+      const stream = realtime.open(requested);
       if (stream === undefined) return;
       const requester = requesterText(viewer);
       new PortfolioStream({
-        ...asked,
+        ...requested,
         stream,
         hub: prices.hub,
         log,

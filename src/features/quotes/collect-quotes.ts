@@ -59,9 +59,9 @@ export type CollectQuotes = (request: CollectRequest) => Promise<ReadonlyMap<str
 export function createQuoteCollector(deps: CollectorDeps): CollectQuotes {
   const room = new WaitingRoom(deps);
   // Collections that end at the same time share one answer.
-  let asked: Promise<QuoteState> | undefined;
+  let requested: Promise<QuoteState> | undefined;
   const pendingState = (): Promise<QuoteState> =>
-    (asked ??= deps.pendingState().finally(() => (asked = undefined)));
+    (requested ??= deps.pendingState().finally(() => (requested = undefined)));
   return (request) => new Collection({ ...deps, pendingState }, room, request).run();
 }
 

@@ -37,7 +37,7 @@ export function parsePosition(lastEventId: string | undefined): PricePosition | 
 }
 
 /** A request for a stream of prices. */
-interface PriceStreamAsked extends SseRequest {
+interface PriceStreamOptions extends SseRequest {
   readonly watch: Watch;
   /** With quantities: the stream also sends the value. */
   readonly holdings?: readonly HoldingRow[] | undefined;
@@ -95,23 +95,23 @@ export function createPriceStreams({
      * Takes over the response: `hello`, a snapshot, then changes. Settles when the snapshot is written. A client that returns
      * after its last update gets 204, which ends its EventSource.
      */
-    async open(asked: PriceStreamAsked): Promise<void> {
-      const { response, watch, maxUpdates, lastEventId } = asked;
+    async open(requested: PriceStreamOptions): Promise<void> {
+      const { response, watch, maxUpdates, lastEventId } = requested;
       const position = parsePosition(lastEventId);
       if (maxUpdates !== undefined && (position?.updates ?? 0) >= maxUpdates) {
-        sendAway(asked);
+        sendAway(requested);
         return;
       }
       await load(watch.currency, watch.assetIds);
       if (response.destroyed) return;
-      const stream = realtime.open(asked);
+      const stream = realtime.open(requested);
       if (stream === undefined) return;
       const serverTime = new Date(clock.now()).toISOString();
       new PriceStream({
         stream,
         hub,
         watch,
-        render: rendererOf(asked),
+        render: rendererOf(requested),
         maxUpdates,
         position,
         serverTime,
@@ -123,7 +123,7 @@ export function createPriceStreams({
 /** JSON text of these assets, and of the total if the client wants it. */
 type Render = (watching: Watching, assetIds: readonly string[]) => string;
 
-function rendererOf({ holdings, asPortfolio }: PriceStreamAsked): Render | undefined {
+function rendererOf({ holdings, asPortfolio }: PriceStreamOptions): Render | undefined {
   if (!asPortfolio) return undefined;
   return (watching, changed) =>
     holdings === undefined
@@ -131,7 +131,7 @@ function rendererOf({ holdings, asPortfolio }: PriceStreamAsked): Render | undef
       : portfolioUpdate(watching.readings(), holdings, changed);
 }
 
-interface PriceStreamRequest extends Pick<PriceStreamAsked, 'watch' | 'maxUpdates'> {
+interface PriceStreamRequest extends Pick<PriceStreamOptions, 'watch' | 'maxUpdates'> {
   readonly stream: SseStream;
   readonly hub: PriceHub;
   /** Makes events `portfolio`. Absent: quotes as they are, in frames that all clients share. */

@@ -63,7 +63,7 @@ interface RankingRequest {
 
 /** A stale quote whose renewal was requested is not requested again by this process within this time (ms). */
 const askEveryMs = 1_000;
-const mostAsked = 20_000;
+const mostRequested = 20_000;
 const unreachable = 'the cache cannot be reached';
 
 /** Reads quotes for one process, over its local cache, the fleet's cache and demand. */
@@ -72,7 +72,7 @@ export class QuoteReader {
   readonly freshMs: number;
   readonly #deps: ReaderDeps;
   /** When a renewal was last requested, by `currency:asset` or `currency#page`. */
-  readonly #askedAt = new Map<string, number>();
+  readonly #requestedAt = new Map<string, number>();
   /** Reads in progress, so that concurrent requests for the same assets read Redis once. */
   readonly #underWay = new Map<string, Promise<ReadonlyMap<string, QuoteReading>>>();
   #version = 0;
@@ -151,8 +151,8 @@ export class QuoteReader {
       if (waitMs > 0 && reading?.quote !== undefined) this.#deps.reads.asset(currency, assetId);
     }
     if (unknown.length === 0) return readings;
-    const asked = await this.#askFleet({ ...request, assetIds: unknown }, waitMs > 0);
-    for (const [assetId, reading] of asked) readings.set(assetId, reading);
+    const requested = await this.#askFleet({ ...request, assetIds: unknown }, waitMs > 0);
+    for (const [assetId, reading] of requested) readings.set(assetId, reading);
     return readings;
   }
 
@@ -273,13 +273,13 @@ export class QuoteReader {
     const quote = local.get(currency, assetId);
     if (quote !== undefined) {
       const state = this.#freshness(quote);
-      const suffices = state === 'fresh' || this.#wasAsked(`${currency}:${assetId}`);
+      const suffices = state === 'fresh' || this.#wasRequested(`${currency}:${assetId}`);
       return suffices ? { assetId, state, quote } : undefined;
     }
     const now = clock.now();
     const failure = local.told(currency, assetId, now);
     if (failure === undefined || failure.state === 'unavailable') return undefined;
-    const suffices = failure.until > now || this.#wasAsked(`${currency}:${assetId}`);
+    const suffices = failure.until > now || this.#wasRequested(`${currency}:${assetId}`);
     return suffices ? { assetId, state: failure.state, quote, reason: failure.reason } : undefined;
   }
 
@@ -287,14 +287,14 @@ export class QuoteReader {
   async #askFleet(request: ManyRequest, renews: boolean): Promise<ReadonlyMap<string, QuoteReading>> {
     const { currency, assetIds, waitMs } = request;
     const key = `${currency}:${waitMs}:${renews}:${assetIds.join()}`;
-    let asked = this.#underWay.get(key);
-    if (asked === undefined) {
-      asked = this.#readAndCollect(request, renews)
+    let requested = this.#underWay.get(key);
+    if (requested === undefined) {
+      requested = this.#readAndCollect(request, renews)
         .catch((error: unknown) => this.#heldInstead(request, error))
         .finally(() => this.#underWay.delete(key));
-      this.#underWay.set(key, asked);
+      this.#underWay.set(key, requested);
     }
-    return await asked;
+    return await requested;
   }
 
   async #readAndCollect(
@@ -355,30 +355,30 @@ export class QuoteReader {
 
   /** Requests newer quotes without making the caller wait. */
   #renew(currency: string, stale: readonly string[], requester: string | undefined): void {
-    const assetIds = stale.filter((id) => !this.#wasAsked(`${currency}:${id}`));
+    const assetIds = stale.filter((id) => !this.#wasRequested(`${currency}:${id}`));
     if (assetIds.length === 0) return;
-    this.#noteAsked(assetIds.map((id) => `${currency}:${id}`));
+    this.#noteRequested(assetIds.map((id) => `${currency}:${id}`));
     // Ordered together with what users wait for, but behind this user's own requests. Failures are ignored: the next read asks
     // again.
     const wanted = { currency, assetIds, urgency: 'interactive', isPatient: true, requester } as const;
     void this.#deps.want(wanted).catch(() => undefined);
   }
 
-  #noteAsked(keys: readonly string[]): void {
-    if (this.#askedAt.size + keys.length > mostAsked) this.#askedAt.clear();
+  #noteRequested(keys: readonly string[]): void {
+    if (this.#requestedAt.size + keys.length > mostRequested) this.#requestedAt.clear();
     const now = this.#deps.clock.now();
-    for (const key of keys) this.#askedAt.set(key, now);
+    for (const key of keys) this.#requestedAt.set(key, now);
   }
 
-  #wasAsked(key: string): boolean {
-    return this.#deps.clock.now() - (this.#askedAt.get(key) ?? 0) < askEveryMs;
+  #wasRequested(key: string): boolean {
+    return this.#deps.clock.now() - (this.#requestedAt.get(key) ?? 0) < askEveryMs;
   }
 
   async #ranking({ currency, page, waitMs }: RankingRequest): Promise<Ranking | undefined> {
     const { local, store, enqueue, log } = this.#deps;
     const key = `${currency}#${page}`;
     const held = local.ranking(currency, page);
-    if (held !== undefined && (this.#isFresh(held.receivedAt) || this.#wasAsked(key))) return held;
+    if (held !== undefined && (this.#isFresh(held.receivedAt) || this.#wasRequested(key))) return held;
     let stored: Ranking | undefined;
     try {
       stored = await store.readRanking(currency, page);
@@ -389,7 +389,7 @@ export class QuoteReader {
     }
     if (stored !== undefined) local.putRanking(currency, stored, page);
     if (stored !== undefined && this.#isFresh(stored.receivedAt)) return stored;
-    this.#noteAsked([key]);
+    this.#noteRequested([key]);
     // Subscribe before requesting: the page may arrive at once.
     const arrival = this.#nextRanking({ currency, page, waitMs: stored === undefined ? waitMs : 0 });
     await enqueue.markets(currency, { page }).catch((error: unknown) => {

@@ -116,8 +116,8 @@ export function createQuoteService(
         renewAfterMs,
         quotes: {
           get: local.get,
-          failure: (...asked) => local.told(...asked),
-          load: (...asked) => reader.load(...asked),
+          failure: (...requested) => local.told(...requested),
+          load: (...requested) => reader.load(...requested),
         },
         want,
       });

@@ -119,8 +119,8 @@ function portfolioStream({ assets, realtime, prices }: StreamDeps): Route {
       const rows = holdings?.map(({ coin, quantity }) => ({ asset: coin, quantity }));
       const assetIds = rows === undefined ? coins : [...new Set(rows.map(({ asset }) => asset))];
       const watch = { currency, assetIds, intervalMs: interval * 1000, requester: requesterText(viewer) };
-      const asked = { watch, holdings: rows, asPortfolio: true, maxUpdates };
-      await prices.open({ ...realtime.takeOver(ctx), ...asked });
+      const requested = { watch, holdings: rows, asPortfolio: true, maxUpdates };
+      await prices.open({ ...realtime.takeOver(ctx), ...requested });
     },
   });
 }

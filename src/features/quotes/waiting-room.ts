@@ -32,7 +32,7 @@ const pauseMs = 100;
  * Up to this number of assets, waiters ask at once, each for itself; beyond it they wait until some are served, the smallest
  * first.
  */
-const assetsAskedAtOnce = 2_000;
+const assetsRequestedAtOnce = 2_000;
 /** A caller that has no time to wait for quotes still waits this long (ms) for its turn to ask. */
 const leastTurnMs = 2_000;
 
@@ -51,7 +51,7 @@ export class WaitingRoom {
   /** Until the next poll; undefined while one is running. */
   #timer: NodeJS.Timeout | undefined;
   #isLooking = false;
-  #askedAtOnce = 0;
+  #requestedAtOnce = 0;
   readonly #line: { readonly size: number; readonly call: () => void }[] = [];
 
   constructor(deps: RoomDeps) {
@@ -108,13 +108,13 @@ export class WaitingRoom {
     },
     ask: () => Promise<void>,
   ): Promise<void> {
-    if (this.#askedAtOnce > 0 && this.#askedAtOnce + size > assetsAskedAtOnce) {
+    if (this.#requestedAtOnce > 0 && this.#requestedAtOnce + size > assetsRequestedAtOnce) {
       if (!(await this.#turn(size, waitMs, signal))) return;
-    } else this.#askedAtOnce += size;
+    } else this.#requestedAtOnce += size;
     try {
       await ask();
     } finally {
-      this.#askedAtOnce -= size;
+      this.#requestedAtOnce -= size;
       this.#callNext();
     }
   }
@@ -142,9 +142,9 @@ export class WaitingRoom {
 
   #callNext(): void {
     for (let next = this.#line[0]; next !== undefined; next = this.#line[0]) {
-      if (this.#askedAtOnce > 0 && this.#askedAtOnce + next.size > assetsAskedAtOnce) return;
+      if (this.#requestedAtOnce > 0 && this.#requestedAtOnce + next.size > assetsRequestedAtOnce) return;
       this.#line.shift();
-      this.#askedAtOnce += next.size;
+      this.#requestedAtOnce += next.size;
       next.call();
     }
   }
@@ -208,9 +208,9 @@ export class WaitingRoom {
     const isMissing = (assetId: string): boolean => this.#waiting.get(currency)?.has(assetId) === true;
     for (let begin = 0; begin < ids.length; begin += assetsPerQuestion) {
       if (begin > 0) await sleep(pauseMs);
-      const asked = ids.slice(begin, begin + assetsPerQuestion).filter(isMissing);
-      await this.#see(currency, asked);
-      const missing = asked.filter(isMissing);
+      const requested = ids.slice(begin, begin + assetsPerQuestion).filter(isMissing);
+      await this.#see(currency, requested);
+      const missing = requested.filter(isMissing);
       const forgotten = await this.#deps.demand.forgotten(currency, missing);
       // At least one is requested: that triggers a call, in case the job that should make it was lost.
       await this.#wantAgain(

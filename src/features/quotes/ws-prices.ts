@@ -83,10 +83,10 @@ export class WsPrices implements TopicSession<Terms, Pick<Terms, 'currency'>> {
 
   #subscribe(coins: readonly string[], currency: string, intervalMs: number): void {
     const fresh = this.#unwatched(coins, currency);
-    const asked = new Set(coins);
+    const requested = new Set(coins);
     const others = this.#in(currency).filter((held) => held.intervalMs !== intervalMs);
-    const owed = others.flatMap(({ watch }) => watch.owed()).filter((coin) => asked.has(coin));
-    for (const held of others) this.#drop(held, asked);
+    const owed = others.flatMap(({ watch }) => watch.owed()).filter((coin) => requested.has(coin));
+    for (const held of others) this.#drop(held, requested);
     const now = this.#held.get(keyOf({ currency, intervalMs }))?.coins ?? new Set();
     const union = new Set([...now, ...coins]);
     const isReady = this.#deps.isReady();

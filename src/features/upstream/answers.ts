@@ -39,10 +39,10 @@ export function busyOf(
   { status, headers }: HttpAnswer,
   { provider, clock }: FailureContext,
 ): ProviderBusyError | undefined {
-  const asked = status === 503 ? retryAfterMs(headers['retry-after'], clock) : undefined;
-  if (asked === undefined) return undefined;
-  const message = `${provider} answered 503 and asks for no calls for ${Math.ceil(asked / 1000)} s`;
-  return new ProviderBusyError(message, { provider, providerStatus: status, retryAfterMs: asked });
+  const requested = status === 503 ? retryAfterMs(headers['retry-after'], clock) : undefined;
+  if (requested === undefined) return undefined;
+  const message = `${provider} answered 503 and asks for no calls for ${Math.ceil(requested / 1000)} s`;
+  return new ProviderBusyError(message, { provider, providerStatus: status, retryAfterMs: requested });
 }
 
 /** Adds evidence from the response to the error: its host, and its first characters. */
@@ -68,9 +68,9 @@ export function rateLimitOf(
   { provider, clock }: FailureContext,
   atLeastMs = 0,
 ): ProviderRateLimitError {
-  const asked = Math.max(atLeastMs, retryAfterMs(headers['retry-after'], clock) ?? defaultRetryAfterMs);
+  const requested = Math.max(atLeastMs, retryAfterMs(headers['retry-after'], clock) ?? defaultRetryAfterMs);
   const message = `${provider} reports too many requests`;
-  return new ProviderRateLimitError(message, { provider, providerStatus: status, retryAfterMs: asked });
+  return new ProviderRateLimitError(message, { provider, providerStatus: status, retryAfterMs: requested });
 }
 
 /** The error for a status when nothing else says more. */

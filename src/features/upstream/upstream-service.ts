@@ -251,12 +251,12 @@ function openHttpOf({ config, log }: Pick<Platform, 'config' | 'log'>): OpenHttp
 
 /** Shares one result among all callers within `ageMs`. */
 function remembered<T>(ask: () => Promise<T>, ageMs: number): () => Promise<T> {
-  let askedAt = -Infinity;
+  let requestedAt = -Infinity;
   let answer: Promise<T> | undefined;
   return async () => {
     const now = performance.now();
-    if (answer === undefined || now - askedAt > ageMs) {
-      askedAt = now;
+    if (answer === undefined || now - requestedAt > ageMs) {
+      requestedAt = now;
       answer = ask();
       answer.catch(() => (answer = undefined));
     }

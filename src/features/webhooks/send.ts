@@ -48,8 +48,8 @@ export async function resolveHost(host: string): Promise<readonly string[]> {
   if (isLocalName(host)) return ['127.0.0.1', '::1'];
   const resolver = new Resolver({ timeout: resolveTryMs, tries: resolveTries });
   try {
-    const asked = Promise.allSettled([resolver.resolve4(host), resolver.resolve6(host)]);
-    const answers = await withDeadline(asked, resolveMs, 'looking the host up');
+    const requested = Promise.allSettled([resolver.resolve4(host), resolver.resolve6(host)]);
+    const answers = await withDeadline(requested, resolveMs, 'looking the host up');
     return answers.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []));
   } finally {
     resolver.cancel();
@@ -142,13 +142,13 @@ function attemptedOf({ statusCode: status, headers }: Dispatcher.ResponseData): 
   if (status >= 200 && status < 300) return { status };
   if (status >= 300 && status < 400)
     return { status, error: `The receiver answered ${status}, and redirects are not followed` };
-  const asked = headers['retry-after'];
+  const requested = headers['retry-after'];
   const mayAsk = status === 429 || status === 503;
   return {
     status,
     error: `The receiver answered ${status}`,
     isHopeless: status === 410,
-    retryAfterMs: mayAsk && typeof asked === 'string' ? retryAfterMsOf(asked, Date.now()) : undefined,
+    retryAfterMs: mayAsk && typeof requested === 'string' ? retryAfterMsOf(requested, Date.now()) : undefined,
   };
 }
 

@@ -44,8 +44,8 @@ export function verdictOf(
   if (attempted.error === undefined) return 'delivered';
   const pause = pausesMs[attempt - 1];
   if (attempted.isHopeless === true || pause === undefined) return 'dead';
-  const asked = Math.min(attempted.retryAfterMs ?? 0, longestPauseMs);
-  return { afterMs: Math.round(Math.max(pause, asked) * (1 + jitter * random())) };
+  const requested = Math.min(attempted.retryAfterMs ?? 0, longestPauseMs);
+  return { afterMs: Math.round(Math.max(pause, requested) * (1 + jitter * random())) };
 }
 
 /** Milliseconds of a `Retry-After` header (seconds, or a date); undefined when it says nothing. */

@@ -126,9 +126,9 @@ function problemsOfSecrets(values: SettingValues): string[] {
 /** The market's default port gives way by itself; one that was asked for does not. */
 function problemsOfPorts(values: SettingValues, environment: Environment): string[] {
   const { PORT, MARKET_PORT } = values;
-  const isAsked = (environment['MARKET_PORT'] ?? '').trim() !== '';
+  const isRequested = (environment['MARKET_PORT'] ?? '').trim() !== '';
   // A port that could not be read is no number here, and is named already.
-  const clash = isAsked && MARKET_PORT > 0 && PORT === MARKET_PORT && priceSourceOf(values).embedded;
+  const clash = isRequested && MARKET_PORT > 0 && PORT === MARKET_PORT && priceSourceOf(values).embedded;
   return clash ? [`MARKET_PORT must not be the PORT of the API (${PORT})`] : [];
 }
 

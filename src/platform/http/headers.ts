@@ -52,12 +52,13 @@ const headerNames = /^[\w-]{1,64}(, ?[\w-]{1,64}){0,31}$/;
  * itself. The SDK sends headers of its own, so those that are asked for are allowed.
  */
 function v3Cors(ctx: ApiContext, next: Next): Promise<unknown> {
-  const { 'access-control-request-method': method, 'access-control-request-headers': asked } =
+  const { 'access-control-request-method': method, 'access-control-request-headers': requested } =
     ctx.req.headers;
   if (ctx.method !== 'OPTIONS' || method === undefined) return next();
   ctx.set('Access-Control-Allow-Origin', '*');
   ctx.set('Access-Control-Allow-Methods', 'GET, HEAD');
-  if (asked !== undefined && headerNames.test(asked)) ctx.set('Access-Control-Allow-Headers', asked);
+  if (requested !== undefined && headerNames.test(requested))
+    ctx.set('Access-Control-Allow-Headers', requested);
   ctx.set('Access-Control-Max-Age', '600');
   ctx.vary('Access-Control-Request-Headers');
   ctx.status = 204;

@@ -80,36 +80,44 @@ export function createRealtime(
       if (viewer === undefined) throw new UnauthenticatedError();
       ctx.respond = false;
       const header = ctx.req.headers['last-event-id'];
-      const asked = typeof header === 'string' ? header : ctx.query['lastEventId'];
+      const requested = typeof header === 'string' ? header : ctx.query['lastEventId'];
       return {
         viewer,
         address: limitSubjectOf(address),
         response: ctx.res,
         headers: stampOf(ctx),
         renewTicket: cameWithTicket ? () => issueTicket(viewer) : undefined,
-        lastEventId: typeof asked === 'string' ? asked : undefined,
+        lastEventId: typeof requested === 'string' ? requested : undefined,
       };
     },
 
     /** Opens an SSE stream. Undefined when a limit leaves no room, which the client has been told. */
-    open(asked: SseRequest): SseStream | undefined {
-      const limit = registry.limitReached(asked);
-      if (limit === undefined) return new SseStream(asked, streamDeps);
-      refuseSoftly(asked, limit);
+    open(requested: SseRequest): SseStream | undefined {
+      const limit = registry.limitReached(requested);
+      if (limit === undefined) return new SseStream(requested, streamDeps);
+      refuseSoftly(requested, limit);
       return undefined;
     },
 
     /** Greets a client that has been upgraded, and answers its messages until the connection closes. */
-    openSocket(asked: WsRequest): void {
-      const limit = registry.limitReached(asked);
+    openSocket(requested: WsRequest): void {
+      const limit = registry.limitReached(requested);
       if (limit !== undefined) {
-        refuseWs(asked.ws, limit);
+        refuseWs(requested.ws, limit);
         return;
       }
       readMessage ??= createMessageReader(topics);
-      const stream = new WsStream(asked, streamDeps);
-      const renew = (): ReturnType<RenewTicket> => issueTicket(asked.viewer);
-      new WsSession({ stream, ws: asked.ws, clock, log, topics, readMessage, issueTicket: renew }).begin();
+      const stream = new WsStream(requested, streamDeps);
+      const renew = (): ReturnType<RenewTicket> => issueTicket(requested.viewer);
+      new WsSession({
+        stream,
+        ws: requested.ws,
+        clock,
+        log,
+        topics,
+        readMessage,
+        issueTicket: renew,
+      }).begin();
     },
   };
 }

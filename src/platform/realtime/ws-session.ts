@@ -76,9 +76,9 @@ export function createMessageReader(topics: ReadonlyMap<string, Topic>): (given:
       ],
       { error: 'must be an object with the action subscribe, unsubscribe, ping or ticket' },
     )
-    .superRefine((asked: Readonly<Record<string, unknown>>, ctx) => {
-      if (asked['action'] === 'ping' || asked['action'] === 'ticket') return;
-      if (kinds.every((kind) => asked[kind] === undefined))
+    .superRefine((requested: Readonly<Record<string, unknown>>, ctx) => {
+      if (requested['action'] === 'ping' || requested['action'] === 'ticket') return;
+      if (kinds.every((kind) => requested[kind] === undefined))
         ctx.addIssue({ code: 'custom', path: kinds.slice(0, 1), message: `give ${kinds.join(' or ')}` });
     });
 

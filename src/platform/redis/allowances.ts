@@ -121,13 +121,13 @@ class ChunkedAllowances implements Allowances {
     const { limit, windowSeconds } = held.policy;
     const by = Math.min(limit, Math.max(chunkOf(held.policy), held.waiting.length));
     // The end is reckoned from before the question, and so comes out too early by the way there, never too late.
-    const askedAt = this.#clock.now();
+    const requestedAt = this.#clock.now();
     try {
       const { total, msLeft } = await this.#counters.add(held.counter, { by, windowSeconds });
       if (this.#clock.now() >= held.endsAt) endWindow(held);
       held.left += Math.min(by, Math.max(0, limit - (total - by)));
       held.beyond = Math.max(0, limit - total);
-      held.endsAt = askedAt + msLeft;
+      held.endsAt = requestedAt + msLeft;
     } catch (error) {
       for (const { reject } of held.waiting.splice(0)) reject(error);
     }

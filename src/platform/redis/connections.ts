@@ -69,14 +69,14 @@ export function openRedis({
 }
 
 function pingNowAndThen(redis: Redis): void {
-  let isAsked = false;
+  let isRequested = false;
   const timer = setInterval(() => {
-    if (isAsked || redis.status !== 'ready') return;
-    isAsked = true;
+    if (isRequested || redis.status !== 'ready') return;
+    isRequested = true;
     redis
       .ping()
       .catch(() => undefined)
-      .finally(() => (isAsked = false));
+      .finally(() => (isRequested = false));
   }, pingMs).unref();
   redis.once('end', () => clearInterval(timer));
 }

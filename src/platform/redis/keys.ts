@@ -66,7 +66,7 @@ export interface RedisKeys {
   /** Name of the history of job events. */
   readonly jobEventsEpoch: string;
   /** Stands while a provider is not asked again for the limits of a key. */
-  tierAsked(budgetKey: string): string;
+  tierAttempt(budgetKey: string): string;
   /** Hash: number of upstream calls of the whole fleet by outcome. */
   readonly upstreamCalls: string;
   /** Hash: number of failed upstream calls of the whole fleet by cause. */
@@ -118,7 +118,7 @@ export function createRedisKeys(prefix: string): RedisKeys {
     limits: `${prefix}:limit:`,
     jobEvents: `${prefix}:job-events`,
     jobEventsEpoch: `${prefix}:job-events-epoch`,
-    tierAsked: (budgetKey) => `${prefix}:tier-asked:${budgetKey}`,
+    tierAttempt: (budgetKey) => `${prefix}:tier-asked:${budgetKey}`,
     upstreamCalls: `${prefix}:upstream-calls`,
     upstreamFailures: `${prefix}:upstream-failures`,
     lastFailure: (provider) => `${prefix}:upstream-failure:${provider}`,

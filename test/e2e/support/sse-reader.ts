@@ -43,7 +43,7 @@ interface ReadOptions {
 export async function readSse(url: string, options: ReadOptions = {}): Promise<SseReader> {
   const { headers = {}, body, agent = false } = options;
   const response = await new Promise<IncomingMessage>((resolve, reject) => {
-    const asked = request(
+    const requested = request(
       url,
       {
         method: body === undefined ? 'GET' : 'POST',
@@ -52,7 +52,7 @@ export async function readSse(url: string, options: ReadOptions = {}): Promise<S
       },
       resolve,
     );
-    asked.on('error', reject).end(body === undefined ? undefined : JSON.stringify(body));
+    requested.on('error', reject).end(body === undefined ? undefined : JSON.stringify(body));
   });
   return new Reader(response, options);
 }

@@ -155,10 +155,10 @@ interface Streams {
 async function serve(streams: Streams, startedAt: number): Promise<Serving> {
   const sockets = new Set<Socket>();
   const server = createServer((request, response) => {
-    const asked = new URL(request.url ?? '/', 'http://host');
+    const requested = new URL(request.url ?? '/', 'http://host');
     const header = request.headers['last-event-id'];
     const lastEventId = typeof header === 'string' ? header : undefined;
-    open(streams, { asked, response, lastEventId, startedAt });
+    open(streams, { requested, response, lastEventId, startedAt });
   });
   server.on('connection', (socket) => {
     sockets.add(socket);
@@ -179,21 +179,21 @@ async function serve(streams: Streams, startedAt: number): Promise<Serving> {
 }
 
 interface Opening {
-  readonly asked: URL;
+  readonly requested: URL;
   readonly response: ServerResponse;
   readonly lastEventId: string | undefined;
   readonly startedAt: number;
 }
 
-function open({ jobs, prices }: Streams, { asked, response, lastEventId, startedAt }: Opening): void {
+function open({ jobs, prices }: Streams, { requested, response, lastEventId, startedAt }: Opening): void {
   const who = { viewer, address: '127.0.0.1', response, lastEventId };
-  const [, kind, id = ''] = asked.pathname.split('/');
+  const [, kind, id = ''] = requested.pathname.split('/');
   if (kind === 'jobs') {
     jobs.open({ ...who, job: runningJob(id, new Date(startedAt)) });
     return;
   }
-  const assetIds = (asked.searchParams.get('coins') ?? '').split(',');
-  const watch = { currency: 'usd', assetIds, intervalMs: Number(asked.searchParams.get('interval_ms')) };
+  const assetIds = (requested.searchParams.get('coins') ?? '').split(',');
+  const watch = { currency: 'usd', assetIds, intervalMs: Number(requested.searchParams.get('interval_ms')) };
   void prices.open({ ...who, watch, asPortfolio: false, maxUpdates: undefined });
 }
 

@@ -259,7 +259,7 @@ describe('attacks on what an account is', () => {
           as(at, '')('GET', '/crypto/cache/stats', { headers: { 'x-api-key': key } }),
           // There is no such job, which nobody but users is told.
           as(at, '')('GET', `/jobs/${joe.id}/events?ticket=${ticket}`),
-        ].map(async (asked) => (await asked).status),
+        ].map(async (requested) => (await requested).status),
       );
     for (const at of [api, other]) expect(await held(at)).to.deep.equal([200, 200, 200, 404]);
 

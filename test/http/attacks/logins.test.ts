@@ -128,8 +128,8 @@ describe('attacks on logins', () => {
     const api = await start();
     const owner = await newPerson(api, 'owner');
     hashes = 0;
-    const asked = Array.from({ length: 200 }, () => guess(api, owner.email, '203.0.113.9'));
-    const statuses = (await Promise.all(asked)).map(({ status }) => status);
+    const requested = Array.from({ length: 200 }, () => guess(api, owner.email, '203.0.113.9'));
+    const statuses = (await Promise.all(requested)).map(({ status }) => status);
     expect(statuses.filter((status) => status === 401)).to.have.length(5);
     expect(hashes).to.equal(5);
   });
@@ -210,10 +210,10 @@ describe('attacks on logins', () => {
       const api = await start({ RATE_LIMIT_USER: '30' });
       const other = await start({ RATE_LIMIT_USER: '30' }, api);
       const joe = await newPerson(api, 'joe');
-      const asked = Array.from({ length: 100 }, (_, n) =>
+      const requested = Array.from({ length: 100 }, (_, n) =>
         read(n % 2 === 0 ? api : other, joe.token, `10.0.0.${n}`),
       );
-      const answers = await Promise.all(asked);
+      const answers = await Promise.all(requested);
       expect(statusesOf(answers, 200)).to.have.length(30);
       for (const { headers, body } of statusesOf(answers, 429)) {
         expect(body.error.code).to.equal('rate_limited');

@@ -40,13 +40,13 @@ describe('attacks with tokens', () => {
   /** Statuses of requests with a token in each place that takes one. */
   async function tried(token: string): Promise<number[]> {
     const nowhere = as(api, '');
-    const asked = await Promise.all([
+    const requested = await Promise.all([
       as(api, token)('GET', '/users/me'),
       as(api, token)('GET', '/users'),
       nowhere('GET', '/users/me', { headers: { 'x-api-key': token } }),
       nowhere('GET', `/jobs/${joe.id}/events?ticket=${encodeURIComponent(token)}`),
     ]);
-    return asked.map(({ status }) => status);
+    return requested.map(({ status }) => status);
   }
   const shut = [401, 401, 401, 401];
   const admin = (): object => claimsOf(joe, { role: 'admin' });

@@ -8,14 +8,14 @@ import type { DailyCloses, DayPoint } from '../../../src/features/history/querie
 
 /** A history as a test puts it; remembers what was asked for. */
 export class FakeHistory implements HistoryReader {
-  readonly asked: ChartRead[] = [];
+  readonly requested: ChartRead[] = [];
   reading: ChartReading = { points: [], state: 'unknown' };
   candles: OhlcReading = { candles: [], missing: 1 };
   days: readonly DayPoint[] = [];
   readonly rolls = { ages: () => Promise.resolve({}) };
 
-  chart(asked: ChartRead): Promise<ChartReading> {
-    this.asked.push(asked);
+  chart(requested: ChartRead): Promise<ChartReading> {
+    this.requested.push(requested);
     return Promise.resolve(this.reading);
   }
 

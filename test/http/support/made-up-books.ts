@@ -43,7 +43,7 @@ export class MadeUpBooks {
   /** What happens when the books have been read and are not told yet. */
   whileRead: (() => void) | undefined;
   /** What was asked of quotes. */
-  readonly asked: Parameters<QuoteService['getMany']>[0][] = [];
+  readonly requested: Parameters<QuoteService['getMany']>[0][] = [];
   readonly readings = new Map<string, QuoteReading>();
   readonly #listeners = new Set<(portfolioId: string) => void>();
 
@@ -95,8 +95,8 @@ export class MadeUpBooks {
     const valuations = createValuations({
       portfolios: { find },
       reader: { standing: () => Promise.reject(new Error('books are current')) },
-      quotes: (asked) => {
-        this.asked.push(asked);
+      quotes: (requested) => {
+        this.requested.push(requested);
         return Promise.resolve(this.readings);
       },
       watch,

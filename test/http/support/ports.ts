@@ -151,7 +151,7 @@ export class FakeMarket {
   readonly rowsByKey = new Map<string, MarketRow>();
   /** By `<currency>:<page>`. */
   readonly rankings = new Map<string, Ranking>();
-  readonly asked: Parameters<QuoteService['getMany']>[0][] = [];
+  readonly requested: Parameters<QuoteService['getMany']>[0][] = [];
   versionNow = 0;
   /** Reads of held answers, by asset. */
   readonly reads: Record<string, number> = {};
@@ -169,12 +169,12 @@ export class FakeMarket {
     for (const { assetId } of quotes) this.reads[assetId] = (this.reads[assetId] ?? 0) + times;
   }
 
-  getMany(asked: Parameters<QuoteService['getMany']>[0]): Promise<ReadonlyMap<string, QuoteReading>> {
-    this.asked.push(asked);
+  getMany(requested: Parameters<QuoteService['getMany']>[0]): Promise<ReadonlyMap<string, QuoteReading>> {
+    this.requested.push(requested);
     const absent = { state: 'not_found', quote: undefined } as const;
-    const found = asked.assetIds.map((assetId): [string, QuoteReading] => [
+    const found = requested.assetIds.map((assetId): [string, QuoteReading] => [
       assetId,
-      this.readings.get(`${asked.currency}:${assetId}`) ?? { assetId, ...absent },
+      this.readings.get(`${requested.currency}:${assetId}`) ?? { assetId, ...absent },
     ]);
     return Promise.resolve(new Map(found));
   }
@@ -284,19 +284,19 @@ function servicesOf({ quotes, market, ...deps }: StandIns, access: AccountServic
     prices: deps.priceStreams,
     // Called through the objects, so that a test may put other methods into them later.
     quotes: {
-      peekFreshJson: (...asked) => quotes.peekFreshJson(...asked),
-      get: (...asked) => quotes.get(...asked),
+      peekFreshJson: (...requested) => quotes.peekFreshJson(...requested),
+      get: (...requested) => quotes.get(...requested),
       popular: () => quotes.popular(),
-      clear: (...asked) => quotes.clear(...asked),
+      clear: (...requested) => quotes.clear(...requested),
       stats: () => quotes.stats(),
       deviations: () => quotes.deviations(),
       freshMs: market.freshMs,
       version: () => market.version(),
-      peekFresh: (...asked) => market.peekFresh(...asked),
-      getMany: (...asked) => market.getMany(...asked),
-      ranking: (...asked) => market.ranking(...asked),
-      rows: (...asked) => market.rows(...asked),
-      noteReads: (...asked) => market.noteReads(...asked),
+      peekFresh: (...requested) => market.peekFresh(...requested),
+      getMany: (...requested) => market.getMany(...requested),
+      ranking: (...requested) => market.ranking(...requested),
+      rows: (...requested) => market.rows(...requested),
+      noteReads: (...requested) => market.noteReads(...requested),
     },
     upstream: {
       budgetState: deps.budgetStatus,
@@ -340,8 +340,8 @@ export async function startApi(different: Partial<StandIns> = {}): Promise<TestA
     clientJobs: clientJobs,
     jobStreams: streams,
     priceStreams: {
-      open(asked) {
-        streams.open(asked);
+      open(requested) {
+        streams.open(requested);
         return Promise.resolve();
       },
     },

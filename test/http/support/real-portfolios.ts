@@ -72,7 +72,7 @@ export function realPortfolios({
     books: createBookReader({
       reading: createBookReading(knex),
       channel: { listen: () => () => undefined },
-      askForUpdate: updatesOf(knex),
+      requestUpdate: updatesOf(knex),
       clock: systemClock,
       log: silentLogger(),
     }),

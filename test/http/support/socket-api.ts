@@ -32,7 +32,7 @@ export interface SocketApi extends TestApi {
   readonly registry: StreamRegistry;
   /** Listeners of job events at this moment. */
   readonly listening: () => number;
-  readonly wishes: readonly WantRequest[];
+  readonly wants: readonly WantRequest[];
   /** Somebody observes prices. */
   readonly tick: (prices: Readonly<Record<string, number>>, currency?: string) => void;
   /** The provider does not know the asset. */
@@ -99,7 +99,7 @@ export async function startSocketApi(limits = plenty, different: Partial<StandIn
   const events = standInEvents();
   let isRevoked: (viewer: Principal) => boolean = () => false;
   const registry = new OpenRegistry({ clock, limits, isRevoked: (viewer) => isRevoked(viewer) });
-  const wishes: WantRequest[] = [];
+  const wants: WantRequest[] = [];
   const hub = createPriceHub({
     epoch: 'test',
     clock,
@@ -108,7 +108,7 @@ export async function startSocketApi(limits = plenty, different: Partial<StandIn
     renewAfterMs: 1_800_000,
     quotes: market.quotes,
     ticks: market.ticks,
-    want: (wish) => Promise.resolve(void wishes.push(wish)),
+    want: (wanted) => Promise.resolve(void wants.push(wanted)),
   });
   const realtime = createRealtime(
     { config: loadConfig({}), clock, log, shutdown: createShutdown(log) },
@@ -140,7 +140,7 @@ export async function startSocketApi(limits = plenty, different: Partial<StandIn
     ...api,
     hub,
     registry,
-    wishes,
+    wants,
     listening: events.listening,
     happen: events.happen,
     tick: market.tick,

@@ -116,17 +116,17 @@ describe('revocations', () => {
 
   it('are looked for far enough back to find those whose transaction ended late', async () => {
     let now = Date.now();
-    const asked: (number | undefined)[] = [];
+    const requested: (number | undefined)[] = [];
     const recent = (seconds?: number): Promise<readonly Revocation[]> => {
-      asked.push(seconds);
+      requested.push(seconds);
       now += 2_000;
       return Promise.resolve([]);
     };
     collect(recent, { now: () => now });
-    await waitFor(() => asked.length > 2, { what: 'three looks into Postgres' });
-    expect(asked[0]).to.equal(undefined);
+    await waitFor(() => requested.length > 2, { what: 'three looks into Postgres' });
+    expect(requested[0]).to.equal(undefined);
     // From the look before on, and as long as a statement may last, which is ten seconds.
-    for (const seconds of asked.slice(1)) expect(seconds).to.be.at.least(2 + 10);
+    for (const seconds of requested.slice(1)) expect(seconds).to.be.at.least(2 + 10);
   });
 
   describe('over the fleet', () => {

@@ -55,7 +55,7 @@ export interface AlertRig {
   readonly channel: ReturnType<typeof createAlertChannel>;
   readonly bookChannel: ReturnType<typeof createBookChannel>;
   /** What evaluators have wanted. */
-  readonly wishes: WantRequest[];
+  readonly wants: WantRequest[];
   /** Stores an alert, and tells of it unless it is to be found by itself. */
   make(different?: Partial<NewAlert>, isTold?: boolean): Promise<Alert>;
   /** Starts a process that evaluates, and waits until it knows all alerts. */
@@ -96,7 +96,7 @@ export async function openAlertRig(): Promise<AlertRig> {
   const channel = createAlertChannel({ redis, subscriber: told, channel: keys.alerts });
   const bookChannel = createBookChannel({ redis, subscriber: told, channel: keys.books });
   const outbox = createWebhookQueries(knex);
-  const wishes: WantRequest[] = [];
+  const wants: WantRequest[] = [];
   const open: { evaluator: AlertEvaluator; subscriber: Redis }[] = [];
 
   async function addUser(): Promise<string> {
@@ -131,7 +131,7 @@ export async function openAlertRig(): Promise<AlertRig> {
     firings,
     channel,
     bookChannel,
-    wishes,
+    wants,
     addUser,
     async make(different = {}, isTold = true) {
       const alert = await alerts.insert({ ...usual, userId, ...different }, 500);
@@ -159,7 +159,7 @@ export async function openAlertRig(): Promise<AlertRig> {
               if (quote !== undefined) mirror.put(quote);
           },
         },
-        want: (wish) => Promise.resolve(void wishes.push(wish)),
+        want: (wanted) => Promise.resolve(void wants.push(wanted)),
         enqueueDeliveries: () => Promise.resolve(),
         clock: systemClock,
         log: silentLogger(),
@@ -224,7 +224,7 @@ export async function openAlertRig(): Promise<AlertRig> {
       ])
         await knex(table).delete();
       await flushPrefix(redis, keys.prefix);
-      wishes.length = 0;
+      wants.length = 0;
     },
     async close() {
       await end();

@@ -180,8 +180,8 @@ describe('alerts on prices', () => {
   it('have their assets wanted as long as they watch them', async () => {
     const evaluator = await rig.start();
     const { id, userId } = await rig.make({ assetId: 'solana' });
-    await waitFor(() => rig.wishes.some(({ assetIds }) => assetIds.includes('solana')), { what: 'a wish' });
-    expect(rig.wishes[0]).to.deep.include({ currency: 'usd', urgency: 'stream', requester: userId });
+    await waitFor(() => rig.wants.some(({ assetIds }) => assetIds.includes('solana')), { what: 'a wish' });
+    expect(rig.wants[0]).to.deep.include({ currency: 'usd', urgency: 'stream', requester: userId });
     await rig.alerts.remove({ id, userId, version: 1 });
     await rig.channel.changed([id]);
     await waitFor(() => evaluator.size() === 0, { what: 'the alert to be forgotten' });
@@ -190,7 +190,7 @@ describe('alerts on prices', () => {
   it('say that their asset has no price', async () => {
     await rig.start();
     const { id } = await rig.make({ assetId: 'no-such-coin' });
-    await waitFor(() => rig.wishes.length > 0, { what: 'the alert to be watched' });
+    await waitFor(() => rig.wants.length > 0, { what: 'the alert to be watched' });
     const until = Date.now() + 60_000;
     await rig.fail({ assetId: 'no-such-coin', state: 'not_found', reason: 'unknown', until });
     await rig.until(id, ({ notEvaluated }) => notEvaluated === 'no_quote', 'the reason');

@@ -91,7 +91,7 @@ describe('alerts on changes and values', () => {
     const portfolioId = await addPortfolio({ bitcoin: '2', solana: '10', old: '0' });
     await rig.start();
     const { id } = await rig.make(valueOf(portfolioId));
-    const wanted = (): string[] => rig.wishes.flatMap(({ assetIds }) => assetIds);
+    const wanted = (): string[] => rig.wants.flatMap(({ assetIds }) => assetIds);
     await waitFor(() => new Set(wanted()).size === 2, { what: 'what is held to be wanted' });
     expect(wanted()).to.include.members(['bitcoin', 'solana']);
     await rig.tick('bitcoin', 400);

@@ -26,7 +26,7 @@ const who = '01934c2a-0000-7000-8000-000000000001';
 
 /** A provider that has a point for every interval since `begin`. */
 class FakeSource {
-  readonly asked: HistoryRequest[] = [];
+  readonly requested: HistoryRequest[] = [];
   begin = 0;
   /** Of these intervals it has nothing. */
   lacks: (at: number) => boolean = () => false;
@@ -37,7 +37,7 @@ class FakeSource {
   priceAt = (at: number): number => at / 1e9;
 
   fetchHistory(request: HistoryRequest): Promise<readonly HistoryPoint[]> {
-    this.asked.push(request);
+    this.requested.push(request);
     if (this.failure !== undefined) return Promise.reject(this.failure);
     const { from, to, granularity } = request.span;
     const length = this.distanceMs ?? granularityMs[granularity];
@@ -128,7 +128,7 @@ describe('history that is missing', () => {
     expect([first.state, first.points.length]).to.deep.equal(['whole', 168]);
     expect(first.points[0]).to.deep.include({ price: (now - 7 * dayMs + hour / 2) / 1e9, marketCap: 1 });
     expect((await chart('1h', 30)).points).to.have.length(720);
-    expect([source.asked.length, charged]).to.deep.equal([1, 1]);
+    expect([source.requested.length, charged]).to.deep.equal([1, 1]);
   });
 
   it('has the distance of the points that was asked for', async () => {
@@ -153,9 +153,9 @@ describe('history that is missing', () => {
     const years = await chart('1d', 900, 2_000);
     await chart('1d', 900, 2_000);
     expect(years.points.map(({ at }) => (now - at) / hour)).to.deep.equal([71.5, 60.5, 36.5, 12.5]);
-    const calls = source.asked.length;
+    const calls = source.requested.length;
     expect((await chart('1d', 5_000)).state).to.equal('whole');
-    expect(source.asked.length).to.equal(calls);
+    expect(source.requested.length).to.equal(calls);
   });
 
   it('is asked for again after an interval, or an hour, where it is the newest', async () => {
@@ -181,13 +181,13 @@ describe('history that is missing', () => {
       source.lacks = (at) => at > now - 6 * length;
       const first = await chart(granularity, days, 2_000);
       expect([first.state, first.points.length > 0], granularity).to.deep.equal(['whole', true]);
-      const calls = [enqueued.length, source.asked.length];
+      const calls = [enqueued.length, source.requested.length];
       // Only who asks for something waits.
       expect((await chart(granularity, days, 2_000)).state, granularity).to.equal('whole');
-      expect([enqueued.length, source.asked.length], granularity).to.deep.equal(calls);
+      expect([enqueued.length, source.requested.length], granularity).to.deep.equal(calls);
     }
     // Days come with the hours.
-    expect(source.asked.map(({ span }) => span.granularity)).to.deep.equal(['1h', '5m']);
+    expect(source.requested.map(({ span }) => span.granularity)).to.deep.equal(['1h', '5m']);
   });
 
   it('is known to be missing where it is too old to be had in five minutes, and is not asked for', async () => {
@@ -195,7 +195,7 @@ describe('history that is missing', () => {
       const { state, points } = await chart('5m', days, 2_000);
       expect([state, points.length]).to.deep.equal(['partial', 288]);
     }
-    expect([enqueued.length, source.asked.length]).to.deep.equal([1, 1]);
+    expect([enqueued.length, source.requested.length]).to.deep.equal([1, 1]);
     const before = { from: now - 3 * dayMs, to: now - 2 * dayMs, waitMs: 0 };
     const old = await reader.chart({ ...series, ...before, granularity: '5m' });
     expect(old).to.deep.include({ state: 'partial', points: [], isBeyondReach: true });
@@ -212,7 +212,7 @@ describe('history that is missing', () => {
     const first = await chart('1h', 90, 2_000);
     expect([first.state, first.points]).to.deep.equal(['partial', []]);
     await chart('1h', 90);
-    expect(source.asked).to.have.length(1);
+    expect(source.requested).to.have.length(1);
     const asks = await store.knex('history_asks').select('outcome');
     expect(asks).to.deep.equal([{ outcome: 'failed' }]);
     source.distanceMs = undefined;
@@ -244,9 +244,9 @@ describe('history that is missing', () => {
   it('is not asked for again at once after a failure, and nothing is lost by it', async () => {
     source.failure = new ProviderConnectionError('gone', { provider: 'fake' });
     expect((await chart('1h', 7, 2_000)).state).to.equal('partial');
-    const calls = source.asked.length;
+    const calls = source.requested.length;
     expect((await chart('1h', 7)).state).to.equal('partial');
-    expect(source.asked.length).to.equal(calls);
+    expect(source.requested.length).to.equal(calls);
     source.failure = undefined;
     await store.knex('history_asks').update({ valid_until: new Date(0) });
     expect((await chart('1h', 7, 2_000)).state).to.equal('whole');
@@ -256,7 +256,7 @@ describe('history that is missing', () => {
     source.failure = new ProviderRejectedError('coin not found', { provider: 'fake', providerStatus: 404 });
     expect((await chart('1h', 7, 2_000)).state).to.equal('unknown');
     await chart('1h', 7);
-    expect(source.asked).to.have.length(1);
+    expect(source.requested).to.have.length(1);
   });
 
   it('is known to be refused, and not on its way, where a source does not reach back to', async () => {
@@ -265,7 +265,7 @@ describe('history that is missing', () => {
     const ask = (waitMs: number) => reader.chart({ ...day, waitMs, requester: { userId: who } });
     expect(await ask(2_000)).to.deep.equal({ points: [], state: 'partial', isRefused: true });
     expect((await ask(0)).isRefused, 'again').to.equal(true);
-    expect(source.asked).to.have.length(1);
+    expect(source.requested).to.have.length(1);
     await store.empty();
     source.failure = new ProviderConnectionError('reset', { provider: 'fake' });
     expect((await ask(2_000)).isRefused, 'a failure').to.equal(false);

@@ -19,7 +19,7 @@ const columns = {
   note: 'Note',
 };
 const types = { got: 'transfer_in', sent: 'transfer_out', bought: 'buy', swapped: 'swap' };
-const wish = { format: 'generic', mappingJson: JSON.stringify({ columns, types }) };
+const options = { format: 'generic', mappingJson: JSON.stringify({ columns, types }) };
 const header = 'When,What,In,Much,Out,Many,Worth,Cur,Note';
 const good = '2021-01-01 10:00:00,got,BTC,2,,,1000,USD,first';
 const tomorrow = new Date(Date.now() + 86_400_000).toISOString().slice(0, 19).replace('T', ' ');
@@ -106,7 +106,7 @@ describe('an import of', () => {
     portfolio = await bench.portfolio();
   });
 
-  const bring = (file: string | Buffer): Promise<ImportTold> => bench.bring(portfolio, file, wish);
+  const bring = (file: string | Buffer): Promise<ImportTold> => bench.bring(portfolio, file, options);
   const failure = (file: string | Buffer): Promise<string> =>
     bring(file).then(
       () => 'none',
@@ -133,7 +133,7 @@ describe('an import of', () => {
 
     it(`${what} keeps nothing when asked to`, async () => {
       const file = [header, good, row, ''].join('\n');
-      const told = await bench.bring(portfolio, file, { ...wish, onError: 'abort' });
+      const told = await bench.bring(portfolio, file, { ...options, onError: 'abort' });
       expect(told).to.include({ problem_count: 1, added: 0, written: false });
       expect(await notes()).to.deep.equal([]);
     });
@@ -285,7 +285,7 @@ describe('an import of', () => {
       ],
     ] as const) {
       it(`fails when it ${what}, and brings nothing`, async () => {
-        const importId = await bench.upload(portfolio, file, wish);
+        const importId = await bench.upload(portfolio, file, options);
         const { rowCount } = await bench.knex.raw<{ rowCount: number }>(damage, [importId]);
         expect(rowCount).to.be.greaterThan(0);
         const { state, error } = await bench.run(portfolio, importId);
@@ -295,7 +295,7 @@ describe('an import of', () => {
     }
 
     it('has the outcome of another worker that settled it meanwhile', async () => {
-      const importId = await bench.upload(portfolio, `${header}\n${row}`, wish);
+      const importId = await bench.upload(portfolio, `${header}\n${row}`, options);
       const { find } = bench.deps.imports;
       const imports = {
         ...bench.deps.imports,

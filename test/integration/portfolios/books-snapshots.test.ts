@@ -48,11 +48,11 @@ describe('a view of books', () => {
   });
   after(() => books.close());
 
-  const readerOf = (askForUpdate: (id: string) => Promise<void>): ReturnType<typeof createBookReader> =>
+  const readerOf = (requestUpdate: (id: string) => Promise<void>): ReturnType<typeof createBookReader> =>
     createBookReader({
       reading: books.reading,
       channel: { listen: () => () => undefined },
-      askForUpdate,
+      requestUpdate,
       clock: systemClock,
       log: silentLogger(),
     });
@@ -135,14 +135,14 @@ describe('a view of books', () => {
   it('is of the books after their update when they were behind', async () => {
     const id = await booked('fifo');
     await keepOtherwise(id, { method: 'lifo' });
-    const asked: string[] = [];
+    const requested: string[] = [];
     const reader = readerOf(async (portfolioId) => {
-      asked.push(portfolioId);
+      requested.push(portfolioId);
       await books.update(portfolioId);
     });
     const seen = await reader.look({ portfolioId: id, waitMs: 5_000 }, lotsOf);
     expect([seen.method, seen.bases]).to.deep.equal(['lifo', [10n]]);
-    expect(asked).to.deep.equal([id]);
+    expect(requested).to.deep.equal([id]);
   });
 
   it('never has lots of marks that were kept in another way: they are none, until they are made anew', async () => {

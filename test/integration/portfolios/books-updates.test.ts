@@ -175,9 +175,9 @@ describe('updates of books', () => {
           return () => listeners.delete(onBooked);
         },
       };
-      const askForUpdate = (id: string) => Promise.resolve(void asks.push(id));
+      const requestUpdate = (id: string) => Promise.resolve(void asks.push(id));
       const log = silentLogger();
-      return createBookReader({ reading: books.reading, channel, askForUpdate, clock: systemClock, log });
+      return createBookReader({ reading: books.reading, channel, requestUpdate, clock: systemClock, log });
     };
     const portfolioOf = (id: string) => ({ id }) as Parameters<ReturnType<typeof reader>['standing']>[0];
 

@@ -126,8 +126,8 @@ describe('an import', () => {
   });
 
   it('of any CSV is read by its mapping', async () => {
-    const wish = { format: 'generic', mappingJson: JSON.stringify(mapping) };
-    expect(await bench.bring(portfolio, generic, wish)).to.include({ format: 'generic', added: 1 });
+    const options = { format: 'generic', mappingJson: JSON.stringify(mapping) };
+    expect(await bench.bring(portfolio, generic, options)).to.include({ format: 'generic', added: 1 });
     expect(await held()).to.deep.equal(['2021-01-01 transfer_in +2 bitcoin for 1000']);
   });
 
@@ -164,8 +164,8 @@ describe('an import', () => {
     const again = await bench.bring(await bench.portfolio(), kraken);
     expect(again.resolved['DOT']).to.include({ id: 'dot-imposter', by: 'remembered' });
     const other = { symbolsJson: JSON.stringify({ DOT: 'polkadot' }) };
-    const asked = await bench.bring(await bench.portfolio(), kraken, other);
-    expect(asked.resolved['DOT']).to.include({ id: 'polkadot', by: 'request' });
+    const requested = await bench.bring(await bench.portfolio(), kraken, other);
+    expect(requested.resolved['DOT']).to.include({ id: 'polkadot', by: 'request' });
     await bench.knex('symbol_choices').delete();
   });
 

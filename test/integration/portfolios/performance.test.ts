@@ -7,7 +7,7 @@ import { v7 as uuidv7 } from 'uuid';
 import { parseAmount } from '../../../src/features/portfolios/ledger/amount.ts';
 import type { Portfolio } from '../../../src/features/portfolios/ledger/portfolio.ts';
 import type { Transaction } from '../../../src/features/portfolios/ledger/transaction.ts';
-import { createAskForCloses } from '../../../src/features/history/request-closes.ts';
+import { createRequestCloses } from '../../../src/features/history/request-closes.ts';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
 import { createClientJobs } from '../../../src/features/jobs/job-service.ts';
 import type { JobData } from '../../../jobs/registry.ts';
@@ -212,14 +212,14 @@ describe('the job that computes performance', () => {
     let reads = 0;
     const deps = { ...runs.deps, closes: runs.deps.closes };
     Object.assign(runs.deps, {
-      readBooks: async (...asked: Parameters<typeof readBooks>) => {
+      readBooks: async (...requested: Parameters<typeof readBooks>) => {
         await runs.jobs.cancel(row.id);
         runs.abandonments.abandon(work.workKey);
-        return await readBooks(...asked);
+        return await readBooks(...requested);
       },
-      closes: (asked: Parameters<typeof deps.closes>[0]) => {
+      closes: (requested: Parameters<typeof deps.closes>[0]) => {
         reads += 1;
-        return deps.closes(asked);
+        return deps.closes(requested);
       },
     });
     try {
@@ -300,7 +300,7 @@ describe('the job that computes performance', () => {
     it('are asked for without haste, the worst first, five assets at most, and once', async () => {
       const enqueued: JobData<'history.backfill'>[] = [];
       const now = day('2022-03-31');
-      const ask = createAskForCloses({
+      const ask = createRequestCloses({
         candles: runs.store.candles,
         asks: runs.store.asks,
         enqueue: (wanted) => Promise.resolve(void enqueued.push(wanted)),

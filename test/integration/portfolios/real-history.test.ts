@@ -266,7 +266,7 @@ describe('performance from imported exports to the result of the job', () => {
     const { carriedDays, carried } = await compare(folder, ['btc', 'eth', 'dot']);
     expect(carriedDays).to.be.above(30);
     expect(carried.get('dot')).to.be.above(29);
-    expect(runs.asked.at(-1)!.lacking.find(({ assetId }) => assetId === 'dot')!.days).to.be.above(29);
+    expect(runs.requested.at(-1)!.lacking.find(({ assetId }) => assetId === 'dot')!.days).to.be.above(29);
   });
 
   it('equals a straightforward computation at real prices (HISTORY_DIR)', async function () {

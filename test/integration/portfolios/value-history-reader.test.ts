@@ -19,7 +19,7 @@ describe('value histories', () => {
   let runs: PerformanceRuns;
   let series: ReturnType<typeof createValueHistoryReader>;
   let quotes: Map<string, QuoteReading>;
-  let asked: { readonly assetId: string; readonly days: number }[][];
+  let requested: { readonly assetId: string; readonly days: number }[][];
   let reads: number;
 
   before(async () => {
@@ -28,7 +28,7 @@ describe('value histories', () => {
   beforeEach(async () => {
     await runs.store.empty();
     quotes = new Map();
-    asked = [];
+    requested = [];
     reads = 0;
     const { knex, candles } = runs.store;
     const readBooks = createDailyBooks(knex);
@@ -40,8 +40,8 @@ describe('value histories', () => {
       past: {
         dailyCloses: (wanted) => candles.dailyCloses(wanted),
         closesBefore: candles.closesBefore,
-        askForCloses: ({ lacking }) => {
-          asked.push([...lacking]);
+        requestCloses: ({ lacking }) => {
+          requested.push([...lacking]);
           return Promise.resolve(lacking.map(({ assetId }) => assetId));
         },
       },
@@ -133,7 +133,7 @@ describe('value histories', () => {
       { assetId: 'bitcoin', carried: 7, unpriced: 0 },
       { assetId: 'ethereum', carried: 0, unpriced: 2 },
     ]);
-    expect(asked).to.deep.equal([
+    expect(requested).to.deep.equal([
       [
         { assetId: 'bitcoin', days: 7 },
         { assetId: 'ethereum', days: 2 },

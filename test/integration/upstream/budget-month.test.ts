@@ -242,7 +242,7 @@ describe('month of the budget', function () {
         const budget = budgetOf(credits);
         const counted = [0, 0];
         let ends: { at: number; end: () => Promise<void> }[] = [];
-        for (const { pauseMs, durationMs, arrivesAt, fate, wiped, ...wish } of steps) {
+        for (const { pauseMs, durationMs, arrivesAt, fate, wiped, ...wanted } of steps) {
           const until = time + pauseMs;
           for (const due of ends.filter(({ at }) => at <= until).sort((a, b) => a.at - b.at)) {
             time = due.at;
@@ -251,14 +251,14 @@ describe('month of the budget', function () {
           ends = ends.filter(({ at }) => at > until);
           time = until;
           if (wiped) await wipe();
-          const result = await budget.tryAcquire('interactive', 0, wish.credits);
+          const result = await budget.tryAcquire('interactive', 0, wanted.credits);
           if (!('granted' in result)) continue;
           const { granted } = result;
           const latestMs = fate === 'ok' || fate === 'rejected' ? durationMs : granted.lastsMs;
           const at = time + arrivesAt * latestMs;
           const month = Math.floor(at + skewMs) < end ? 0 : 1;
           if (fate !== 'released' && fate !== 'rejected')
-            counted[month] = (counted[month] ?? 0) + wish.credits;
+            counted[month] = (counted[month] ?? 0) + wanted.credits;
           if (fate === 'crashed') continue;
           const finish = (): Promise<void> =>
             fate === 'released' ? granted.release() : granted.settle(fate);

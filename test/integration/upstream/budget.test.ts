@@ -327,8 +327,8 @@ describe('budget', () => {
       const budget = budgetOf(5);
       let left = 3;
       ledger.sumHours = () => Promise.resolve(--left <= 0);
-      for (const asked of [1, 2])
-        expect(refusalIn(await budget.tryAcquire('interactive')).reason, String(asked)).to.equal(
+      for (const requested of [1, 2])
+        expect(refusalIn(await budget.tryAcquire('interactive')).reason, String(requested)).to.equal(
           'unreachable',
         );
       grantIn(await budget.tryAcquire('interactive'));
@@ -379,8 +379,8 @@ describe('budget', () => {
     );
     let granted = 0;
     for (let round = 0; round < 68; round += 1) {
-      const asked = budgets.flatMap((budget) => [budget, budget, budget]);
-      const results = await Promise.all(asked.map((budget) => budget.tryAcquire('interactive')));
+      const requested = budgets.flatMap((budget) => [budget, budget, budget]);
+      const results = await Promise.all(requested.map((budget) => budget.tryAcquire('interactive')));
       granted += results.filter((result) => 'granted' in result).length;
       time += 1_000;
     }

@@ -112,11 +112,11 @@ describe('CoinMarketCap provider', () => {
   });
 
   it('has pages of the ranking that follow each other without a gap or an overlap', async () => {
-    const asked: (readonly [start: string | null, limit: string | null])[] = [];
+    const requested: (readonly [start: string | null, limit: string | null])[] = [];
     const openHttp = () => ({
       get: (url: string) => {
         const { searchParams } = new URL(url);
-        asked.push([searchParams.get('start'), searchParams.get('limit')]);
+        requested.push([searchParams.get('start'), searchParams.get('limit')]);
         return Promise.resolve({ status: 200, headers: {}, text: '{"data":[]}' });
       },
       close: () => Promise.resolve(),
@@ -124,7 +124,7 @@ describe('CoinMarketCap provider', () => {
     const provider = providerOf({ openHttp });
     const { signal } = new AbortController();
     for (const page of [1, 2, 3]) await failure(provider.fetchMarkets({ currency: 'usd', page, signal }));
-    expect(asked).to.deep.equal([
+    expect(requested).to.deep.equal([
       ['1', '250'],
       ['251', '250'],
       ['501', '250'],

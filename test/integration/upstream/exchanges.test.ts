@@ -68,12 +68,12 @@ describe('recorded exchanges', () => {
       secrets: [key],
       ...(keep === undefined ? {} : { keep }),
     });
-  async function answersOf(providers: readonly PriceProvider[], asked = ids): Promise<unknown[]> {
+  async function answersOf(providers: readonly PriceProvider[], requested = ids): Promise<unknown[]> {
     const signal = new AbortController().signal;
     const found: unknown[] = [];
     for (const provider of providers) {
       const answer = await provider
-        .fetchQuotes({ ids: asked, currency: 'usd', signal })
+        .fetchQuotes({ ids: requested, currency: 'usd', signal })
         .catch((error: unknown) => error);
       if (answer instanceof Error) found.push([answer.name, answer.message]);
       else {

@@ -194,14 +194,14 @@ describe('a chain of price sources', () => {
   });
 
   it('asks the next source when one says that it does not know all', async () => {
-    const asked: string[] = [];
+    const requested: string[] = [];
     const request = { urgency: 'warming', maxWaitMs: 1_000, signal: new AbortController().signal } as const;
     const result = await chain.run<string>(request, (_grant, { provider, isFirst }) => {
-      asked.push(`${provider.source} ${isFirst}`);
+      requested.push(`${provider.source} ${isFirst}`);
       return Promise.resolve(askNext);
     });
     expect(result).to.equal(undefined);
-    expect(asked).to.deep.equal(['coingecko true', 'defillama false']);
+    expect(requested).to.deep.equal(['coingecko true', 'defillama false']);
   });
 
   it('ends with the reason of an abort, and asks nobody further', async () => {

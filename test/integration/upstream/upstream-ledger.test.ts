@@ -172,8 +172,8 @@ describe('upstream ledger', function () {
         const found: unknown[] = [];
         for (const begin of turns) {
           for (const free of [[], ['rejected', 'rate_limited']]) {
-            const asked = { budgetKey: 'a', windowMs: 60_000, creditsSince: new Date(begin), free };
-            const { credits, calls } = await ledger.recent(asked);
+            const requested = { budgetKey: 'a', windowMs: 60_000, creditsSince: new Date(begin), free };
+            const { credits, calls } = await ledger.recent(requested);
             found.push([credits, calls.map(({ id }) => id).sort()]);
           }
         }
@@ -205,18 +205,18 @@ describe('upstream ledger', function () {
 
     it('goes on where it was each time, for as long as it is given', async () => {
       await plant();
-      const asked = {
+      const requested = {
         budgetKey: 'a',
         windowMs: 60_000,
         creditsSince: new Date(thisHour - 48 * hour),
         free: [],
       };
-      const before = await ledger.recent(asked);
+      const before = await ledger.recent(requested);
       let tries = 1;
       while (!(await ledger.sumHours(0))) tries++;
       expect(tries).to.be.within(70, 76);
       expect(await ledger.sumHours(0)).to.equal(true);
-      expect((await ledger.recent(asked)).credits).to.equal(before.credits);
+      expect((await ledger.recent(requested)).credits).to.equal(before.credits);
     });
 
     it('begins where the longest month may have begun', async () => {

@@ -260,13 +260,13 @@ describe('webhooks on their way', () => {
     const ids: string[] = [];
     for (let i = 0; i < 3; i++)
       ids.push(await deliveries.enqueue({ userId, url: receiver.url, type: 'x.y', payload: {} }));
-    const asked: (string | undefined)[] = [];
+    const requested: (string | undefined)[] = [];
     let isAway = true;
     const look = createWebhooksCheck({
       deliveries: {
         ...deliveries,
         due: (place) => {
-          asked.push(place.after);
+          requested.push(place.after);
           return deliveries.due(place);
         },
       },
@@ -275,10 +275,10 @@ describe('webhooks on their way', () => {
     expect(await look()).to.equal(0);
     isAway = false;
     expect(await look()).to.equal(ids.length);
-    expect(asked).to.deep.equal([undefined, undefined]);
+    expect(requested).to.deep.equal([undefined, undefined]);
     // Nothing lay behind those: the next look is for all again.
     expect(await look()).to.equal(ids.length);
-    expect(asked).to.deep.equal([undefined, undefined, undefined]);
+    expect(requested).to.deep.equal([undefined, undefined, undefined]);
   });
 
   it('are attempted once, however many jobs and workers there are for them', async () => {

@@ -177,13 +177,13 @@ describe('an attempt to deliver a webhook to a name', () => {
   }
 
   it('does not fall for a name that means another address a moment later', async () => {
-    let asked = 0;
-    const resolve = () => Promise.resolve([++asked === 1 ? '127.0.0.1' : '169.254.169.254']);
+    let requested = 0;
+    const resolve = () => Promise.resolve([++requested === 1 ? '127.0.0.1' : '169.254.169.254']);
     const before = receiver.received.length;
     const url = `http://rebind.example.com:${receiver.port}/`;
     const attempted = await sender({ resolve })({ url, headers: {}, body: '{}', signal: running });
     expect(attempted).to.deep.equal({ status: 204 });
-    expect(asked).to.equal(1);
+    expect(requested).to.equal(1);
     expect(receiver.received).to.have.length(before + 1);
   });
 

@@ -67,12 +67,12 @@ describe('streams through nginx', () => {
     await waitFor(() => direct.dataOf('price').length === 1, { what: 'the snapshot' });
     let held: SseReader | undefined;
     // It keeps the head back too.
-    const asked = through(nginx).then((reader) => (held = reader));
+    const requested = through(nginx).then((reader) => (held = reader));
     await waitFor(() => host.registry.size === 2, { what: 'both streams' });
     await passOn(direct, fewUpdates);
     expect(held?.events ?? []).to.have.length(0);
     host.registry.drain();
-    await asked;
+    await requested;
     await waitFor(() => held?.state === 'clean', { what: 'what was kept back' });
     expect(held?.dataOf('price').at(-1)[0]).to.include({ price: fewUpdates });
   });

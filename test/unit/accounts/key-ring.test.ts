@@ -28,7 +28,7 @@ describe('API keys in use', () => {
   let covers: (principal: Principal) => boolean;
   let revoke: (revocation: Pick<Revocation, 'kind' | 'subject'>) => void;
   /** Called while the database is asked, before it answers. */
-  let whileAsked: () => void;
+  let whileRequested: () => void;
 
   beforeEach(() => {
     now = 1_000_000;
@@ -36,7 +36,7 @@ describe('API keys in use', () => {
     lookups = 0;
     touched = [];
     covers = () => false;
-    whileAsked = () => undefined;
+    whileRequested = () => undefined;
   });
   afterEach(async () => {
     for (const each of rings.splice(0)) await each.close();
@@ -49,7 +49,7 @@ describe('API keys in use', () => {
           lookups += 1;
           const found = stored;
           await Promise.resolve();
-          whileAsked();
+          whileRequested();
           return found;
         },
         touch: (ids) => Promise.resolve(void touched.push([...ids])),
@@ -121,9 +121,9 @@ describe('API keys in use', () => {
 
   it('are asked for again when something was revoked while the database was asked', async () => {
     const ring = openRing();
-    whileAsked = () => revoke({ kind: 'user', subject: 'user' });
+    whileRequested = () => revoke({ kind: 'user', subject: 'user' });
     await ring.find(secret);
-    whileAsked = () => undefined;
+    whileRequested = () => undefined;
     stored = { ...adminKey, role: 'user' };
     expect(await ring.find(secret)).to.include({ role: 'user' });
     expect(lookups).to.equal(2);

@@ -62,7 +62,7 @@ describe('the directory of assets', () => {
     open();
     await directory.whenRead(1_000);
     expect(directory.isKnown()).to.equal(false);
-    expect(directory.bySymbols(['btc'], 'top')).to.deep.equal([{ asked: 'btc', assets: [] }]);
+    expect(directory.bySymbols(['btc'], 'top')).to.deep.equal([{ requested: 'btc', assets: [] }]);
     source.put(['BTC']);
     tell();
     await waitFor(() => directory.isKnown(), { what: 'the list' });

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { dayMs } from '../../../src/features/history/chart.ts';
 import { findGaps, piecesOf } from '../../../src/features/history/history-gaps.ts';
-import type { HistoryAsk } from '../../../src/features/history/queries/history-requests.ts';
+import type { BackfillRequest } from '../../../src/features/history/queries/history-requests.ts';
 
 const hour = 3_600_000;
 const midnight = Date.UTC(2026, 2, 10);
@@ -15,52 +15,52 @@ describe('gaps of a price history', () => {
   const all = hoursFrom(midnight - dayMs, 25);
 
   it('are none where every interval has a point', () => {
-    const gaps = findGaps({ ...span, present: all, asked: [] });
+    const gaps = findGaps({ ...span, present: all, requested: [] });
     expect(gaps).to.deep.equal({ expected: 25, missing: 0, barred: 0, beyond: 0, stretch: undefined });
   });
 
   it('reach from the first to the last missing interval', () => {
     const present = all.filter((_, index) => index !== 3 && index !== 7);
-    const { missing, stretch } = findGaps({ ...span, present, asked: [] });
+    const { missing, stretch } = findGaps({ ...span, present, requested: [] });
     expect(missing).to.equal(2);
     expect(stretch).to.deep.equal({ from: all[3], to: (all[8] ?? 0) - 1 });
   });
 
   it('do not count intervals that a provider has said to have nothing in', () => {
-    const asked: HistoryAsk[] = [{ from: 0, to: midnight - 12 * hour - 1, outcome: 'answered' }];
-    const { expected, missing } = findGaps({ ...span, present: all.slice(12), asked });
+    const requested: BackfillRequest[] = [{ from: 0, to: midnight - 12 * hour - 1, outcome: 'answered' }];
+    const { expected, missing } = findGaps({ ...span, present: all.slice(12), requested });
     expect([expected, missing]).to.deep.equal([13, 0]);
   });
 
   it('are not asked for, but known, where a provider has just failed', () => {
-    const asked: HistoryAsk[] = [{ from: span.from, to: span.to, outcome: 'failed' }];
-    const { missing, barred, stretch } = findGaps({ ...span, present: all.slice(2), asked });
+    const requested: BackfillRequest[] = [{ from: span.from, to: span.to, outcome: 'failed' }];
+    const { missing, barred, stretch } = findGaps({ ...span, present: all.slice(2), requested });
     expect([missing, barred, stretch]).to.deep.equal([0, 2, undefined]);
   });
 
   it('are asked for again where a provider answered before the hour was over', () => {
     const early = (sinceBegin: number): number => {
       const to = midnight - hour + sinceBegin;
-      const asked: HistoryAsk[] = [{ from: span.from, to, outcome: 'answered' }];
-      return findGaps({ ...span, to: midnight - 1, present: all.slice(0, 23), asked }).missing;
+      const requested: BackfillRequest[] = [{ from: span.from, to, outcome: 'answered' }];
+      return findGaps({ ...span, to: midnight - 1, present: all.slice(0, 23), requested }).missing;
     };
     expect([0, hour / 2, hour - 2, hour - 1].map(early)).to.deep.equal([1, 1, 1, 0]);
   });
 
   it('of days are asked for again where a provider answered within the time that a day is given', () => {
     const missing = [899_999, 900_000].map((sinceBegin) => {
-      const asked: HistoryAsk[] = [
+      const requested: BackfillRequest[] = [
         { from: midnight - dayMs, to: midnight + sinceBegin, outcome: 'answered' },
       ];
       const days = { from: midnight - dayMs, to: midnight, now, granularity: '1d' as const };
-      return findGaps({ ...days, present: [midnight - dayMs], asked }).missing;
+      return findGaps({ ...days, present: [midnight - dayMs], requested }).missing;
     });
     expect(missing).to.deep.equal([1, 0]);
   });
 
   it('leave the newest intervals their time to come', () => {
     const present = hoursFrom(midnight, 11);
-    const gaps = findGaps({ ...span, from: midnight, to: now, present, asked: [] });
+    const gaps = findGaps({ ...span, from: midnight, to: now, present, requested: [] });
     // The hour from 11:00 is given until 12:10, that from 12:00 until 13:10.
     expect([gaps.expected, gaps.missing]).to.deep.equal([11, 0]);
   });
@@ -68,8 +68,8 @@ describe('gaps of a price history', () => {
 
 describe('gaps of five minutes', () => {
   const minute = 60_000;
-  const gapsFrom = (from: number, asked: HistoryAsk[] = []) =>
-    findGaps({ from, to: now, now, granularity: '5m', present: [], asked });
+  const gapsFrom = (from: number, requested: BackfillRequest[] = []) =>
+    findGaps({ from, to: now, now, granularity: '5m', present: [], requested });
 
   it('are to be had of the last day only, and are missing before that whatever was answered', () => {
     const { missing, beyond, stretch } = gapsFrom(now - 2 * dayMs);

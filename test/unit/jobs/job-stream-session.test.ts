@@ -10,7 +10,7 @@ import {
 } from '../../../src/features/jobs/job-events.ts';
 import { createJobStreams } from '../../../src/features/jobs/job-streams.ts';
 import { JobStream } from '../../../src/features/jobs/job-stream-session.ts';
-import type { HistoryRequest } from '../../../src/features/jobs/history-search.ts';
+import type { EventHistoryRequest } from '../../../src/features/jobs/history-search.ts';
 import { systemClock } from '../../../src/platform/concurrency/clock.ts';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
 import { jobRecord } from '../../http/support/ports.ts';
@@ -40,19 +40,19 @@ const done = (different: Partial<JobRecord> = {}): JobRecord =>
 describe('JobStream', () => {
   let kept: JobEventEntry[];
   let happen: (entry: JobEventEntry) => void;
-  let asked: HistoryRequest[];
+  let requested: EventHistoryRequest[];
   let now: number;
   /** When every entry from then on is delivered. */
   let ready: Promise<void>;
   /** What happens while the reader is asked for the oldest entry, and for the name of the history. */
-  let whileAsked: { oldest?: () => void; epoch?: () => void };
+  let whileRequested: { oldest?: () => void; epoch?: () => void };
 
   beforeEach(() => {
     kept = [old];
-    asked = [];
+    requested = [];
     now = start + minute;
     ready = Promise.resolve();
-    whileAsked = {};
+    whileRequested = {};
   });
 
   const reader = {
@@ -60,8 +60,8 @@ describe('JobStream', () => {
       happen = onEntry;
       return { ready, close: () => undefined };
     },
-    history: (request: HistoryRequest) => {
-      asked.push(request);
+    history: (request: EventHistoryRequest) => {
+      requested.push(request);
       const [from, to] = [request.from, request.to].map((id) =>
         id === '+' ? Infinity : Number.parseInt(id, 10),
       );
@@ -72,11 +72,11 @@ describe('JobStream', () => {
       return Promise.resolve(kept.filter(isOf));
     },
     oldestId: () => {
-      whileAsked.oldest?.();
+      whileRequested.oldest?.();
       return Promise.resolve(kept[0]?.id);
     },
     epoch: () => {
-      whileAsked.epoch?.();
+      whileRequested.epoch?.();
       return Promise.resolve('epoch');
     },
     close: () => Promise.resolve(),
@@ -139,7 +139,7 @@ describe('JobStream', () => {
 
   it('loses nothing that comes after history was read and before it is sent', async () => {
     kept.push(at(50, [coin(1)]));
-    whileAsked = { oldest: () => happen(at(60, [coin(2)])), epoch: () => happen(at(70, [coin(3)])) };
+    whileRequested = { oldest: () => happen(at(60, [coin(2)])), epoch: () => happen(at(70, [coin(3)])) };
     const first = open(running({ done: 2 }));
     await first.running;
     expect(first.client.sent).to.deep.equal(['hello', '1', '2', '3']);
@@ -152,7 +152,7 @@ describe('JobStream', () => {
 
   it('ends with an end that comes while history is read, and tells nothing twice', async () => {
     kept.push(at(50, [coin(1)]));
-    whileAsked = {
+    whileRequested = {
       oldest: () => {
         happen(at(50, [coin(1)]));
         happen(at(60, [coin(2), completed(mine)]));
@@ -169,7 +169,7 @@ describe('JobStream', () => {
     ready = new Promise((resolve) => (subscribed = resolve));
     const { client, running: run } = open(running());
     for (let turn = 0; turn < 3; turn += 1) await new Promise((resolve) => setImmediate(resolve));
-    expect(asked).to.deep.equal([]);
+    expect(requested).to.deep.equal([]);
     kept.push(at(50, [coin(1)]));
     subscribed();
     await run;
@@ -179,7 +179,7 @@ describe('JobStream', () => {
   it('waits a moment for events that follow the row', async () => {
     now = start + 150;
     const { client, running: run } = open(done());
-    await waitFor(() => asked.length === 1, { what: 'the search' });
+    await waitFor(() => requested.length === 1, { what: 'the search' });
     happen(at(160, [coin(1), coin(2), completed(mine)]));
     await run;
     expect(client.sent).to.deep.equal(['hello', '1', '2', 'job.completed']);
@@ -218,16 +218,16 @@ describe('JobStream', () => {
     expect(seenAll).to.deep.equal(['hello', '3', 'job.completed']);
     const notOurs = await sentTo(done(), `${start + 50}-0.2`);
     expect(notOurs).to.deep.equal(['hello!', 'reset', 'job.completed']);
-    asked = [];
+    requested = [];
     expect(await sentTo(done(), '0-0.0.end')).to.deep.equal(['hello!', 'reset', 'job.completed']);
-    expect(asked).to.deep.equal([]);
+    expect(requested).to.deep.equal([]);
   });
 
   it('wants no history any more when it is closed', async () => {
     const { client, stream, running: run } = open(running());
     stream.close();
     await run;
-    expect(asked[0]?.isWanted?.()).to.equal(false);
+    expect(requested[0]?.isWanted?.()).to.equal(false);
     expect(client.sent).to.deep.equal([]);
   });
 });

@@ -5,15 +5,15 @@ import { createUserBacklog } from '../../../src/features/jobs/backlogs.ts';
 describe('the backlog of a user', () => {
   let now: number;
   let stored: Map<string, number>;
-  let asked: string[];
+  let requested: string[];
   let backlog: ReturnType<typeof createUserBacklog>;
 
   beforeEach(() => {
     now = 1_000_000;
     stored = new Map();
-    asked = [];
+    requested = [];
     const count = (userId: string): Promise<number> => {
-      asked.push(userId);
+      requested.push(userId);
       return Promise.resolve(stored.get(userId) ?? 0);
     };
     backlog = createUserBacklog({ count, clock: { now: () => now }, limit: 3 });
@@ -33,7 +33,7 @@ describe('the backlog of a user', () => {
       expect(refusal).to.be.instanceOf(RateLimitedError);
       expect(refusal).to.include({ code: 'too_many_open_jobs', status: 429, retryAfterSeconds: 10 });
     }
-    expect(asked).to.deep.equal(['joe']);
+    expect(requested).to.deep.equal(['joe']);
   });
 
   it('bounds each user alone', async () => {

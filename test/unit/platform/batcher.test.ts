@@ -20,10 +20,10 @@ describe('batcher', () => {
       ...options,
     });
     /** Lets every batch end, those that start meanwhile too. */
-    const openUntil = async (asked: Promise<unknown>): Promise<void> => {
+    const openUntil = async (requested: Promise<unknown>): Promise<void> => {
       const state = { isOver: false };
       const end = (): void => void (state.isOver = true);
-      asked.then(end, end);
+      requested.then(end, end);
       while (!state.isOver) {
         opens.splice(0).forEach((open) => open());
         await new Promise((resolve) => setImmediate(resolve));
@@ -34,17 +34,17 @@ describe('batcher', () => {
 
   it('answers together what comes together, each with its own answer', async () => {
     const { batches, ask, openUntil } = batcherOf();
-    const asked = Promise.all([ask(1), ask(2), ask(3)]);
-    await openUntil(asked);
-    expect(await asked).to.deep.equal([2, 4, 6]);
+    const requested = Promise.all([ask(1), ask(2), ask(3)]);
+    await openUntil(requested);
+    expect(await requested).to.deep.equal([2, 4, 6]);
     expect(batches).to.deep.equal([[1, 2, 3]]);
   });
 
   it('fills the next batches while all places are taken, none above its limit', async () => {
     const { batches, ask, openUntil } = batcherOf();
-    const asked = Promise.all([1, 2, 3, 4, 5, 6, 7].map(ask));
-    await openUntil(asked);
-    expect(await asked).to.deep.equal([2, 4, 6, 8, 10, 12, 14]);
+    const requested = Promise.all([1, 2, 3, 4, 5, 6, 7].map(ask));
+    await openUntil(requested);
+    expect(await requested).to.deep.equal([2, 4, 6, 8, 10, 12, 14]);
     expect(batches).to.deep.equal([[1, 2, 3], [4, 5, 6], [7]]);
   });
 

@@ -37,18 +37,18 @@ describe('SseStream', () => {
   /** A request at both of its ends. */
   async function ask() {
     const received = once(server, 'request') as Promise<[IncomingMessage, ServerResponse]>;
-    const asked = get({ host: '127.0.0.1', port: (server.address() as AddressInfo).port, agent: false });
-    asked.on('error', () => undefined);
+    const requested = get({ host: '127.0.0.1', port: (server.address() as AddressInfo).port, agent: false });
+    requested.on('error', () => undefined);
     const [, response] = await received;
     const events: { event: string | undefined; data: string }[] = [];
     let isPaused = false;
     const client = {
       events,
       hasEnded: false,
-      cut: () => void asked.destroy(),
+      cut: () => void requested.destroy(),
       pause: () => void (isPaused = true),
     };
-    asked.on('response', (incoming) => {
+    requested.on('response', (incoming) => {
       if (isPaused) return;
       const parser = createParser({ onEvent: ({ event, data }) => void events.push({ event, data }) });
       incoming.setEncoding('utf8').on('data', (text: string) => parser.feed(text));

@@ -44,8 +44,8 @@ describe('sseHeaders', () => {
       response.writeHead(200, sseHeaders).end();
     }).listen(0, '127.0.0.1');
     await once(server, 'listening');
-    const asked = get({ host: '127.0.0.1', port: (server.address() as AddressInfo).port });
-    const [response] = (await once(asked, 'response')) as [IncomingMessage];
+    const requested = get({ host: '127.0.0.1', port: (server.address() as AddressInfo).port });
+    const [response] = (await once(requested, 'response')) as [IncomingMessage];
     response.resume();
     expect(response.headers.connection).to.equal('close');
     expect(response.headers['content-type']).to.equal('text/event-stream; charset=utf-8');

@@ -355,15 +355,15 @@ describe('the performance of a portfolio', () => {
 
   it('takes the risk-free rate that was asked for, in the ratios of the benchmark too', () => {
     const rate = 0.73;
-    const asked = performanceOf({ ...input, riskFreeRate: rate }, 'max');
+    const requested = performanceOf({ ...input, riskFreeRate: rate }, 'max');
     // Of 10 %, 10 %, 4.76 % and -4.55 %; the first day has no return but that of nothing gained.
     const returns = array(0, 0.1, 0.1, 242 / 231 - 1, 231 / 242 - 1);
-    expect(valueOf(asked.sharpe)).to.be.closeTo(valueOf(sharpe(returns, rate)), 1e-9);
-    expect(valueOf(asked.sortino)).to.be.closeTo(valueOf(sortino(returns, rate)), 1e-9);
+    expect(valueOf(requested.sharpe)).to.be.closeTo(valueOf(sharpe(returns, rate)), 1e-9);
+    expect(valueOf(requested.sortino)).to.be.closeTo(valueOf(sortino(returns, rate)), 1e-9);
     const plain = performanceOf(input, 'max');
     for (const figure of ['sharpe', 'sortino'] as const) {
-      expect(valueOf(asked[figure])).to.be.below(valueOf(plain[figure]));
-      expect(valueOf(asked.benchmark![figure])).to.be.below(valueOf(plain.benchmark![figure]));
+      expect(valueOf(requested[figure])).to.be.below(valueOf(plain[figure]));
+      expect(valueOf(requested.benchmark![figure])).to.be.below(valueOf(plain.benchmark![figure]));
     }
   });
 

@@ -13,7 +13,7 @@ import { silentLogger } from '../../../src/platform/observability/logger.ts';
 
 const nowMs = 1_000_000;
 const freshMs = 60_000;
-const asked = { assetId: 'bitcoin', currency: 'usd', waitMs: 100 };
+const requested = { assetId: 'bitcoin', currency: 'usd', waitMs: 100 };
 
 function quoteOf(assetId: string, ageMs: number): CachedQuote {
   const nothing = { marketCap: null, rank: null, change24h: null, changePercent24h: null, volume24h: null };
@@ -57,7 +57,7 @@ describe('the quote reader while Redis is away', () => {
   it('serves the last good quote as stale, with the reason', async () => {
     const { local, reader } = readerWithout(new Error('Connection is closed.'));
     local.put(quoteOf('bitcoin', 2 * freshMs));
-    const reading = await reader.get(asked);
+    const reading = await reader.get(requested);
     expect(reading).to.include({ state: 'stale', reason: 'the cache cannot be reached' });
     expect(reading.quote?.assetId).to.equal('bitcoin');
   });
@@ -65,7 +65,7 @@ describe('the quote reader while Redis is away', () => {
   it('says that it cannot serve what it does not hold', async () => {
     const { reader } = readerWithout(new Error('Connection is closed.'));
     for (const reading of [
-      reader.get(asked),
+      reader.get(requested),
       reader.popular({ currency: 'usd', limit: 10, waitMs: 100 }),
       reader.clear(),
     ]) {
@@ -87,7 +87,7 @@ describe('the quote reader while Redis is away', () => {
   it('does not take a bug for an outage', async () => {
     const { local, reader } = readerWithout(new TypeError('x is not a function'));
     local.put(quoteOf('bitcoin', 2 * freshMs));
-    expect(await rejection(reader.get(asked))).to.be.instanceOf(TypeError);
+    expect(await rejection(reader.get(requested))).to.be.instanceOf(TypeError);
   });
 });
 
@@ -147,18 +147,18 @@ describe('the quote reader over the copy of its process', () => {
     mirror.put(quoteOf('bitcoin', 0));
     now = nowMs + freshMs - 1;
     expect(stateIn(reader.peekFreshJson('bitcoin', 'usd'))).to.equal('fresh');
-    expect((await reader.get(asked)).state).to.equal('fresh');
+    expect((await reader.get(requested)).state).to.equal('fresh');
     expect(asks).to.equal(0);
     now = nowMs + freshMs;
     expect(reader.peekFreshJson('bitcoin', 'usd')).to.equal(undefined);
-    await reader.get(asked);
+    await reader.get(requested);
     expect(asks).to.equal(1);
   });
 
   it('serves what is old here and in Redis as stale, and has it renewed', async () => {
     mirror.put(quoteOf('bitcoin', freshMs));
     stored.set('bitcoin', { quote: quoteOf('bitcoin', freshMs), failure: undefined });
-    expect((await reader.get(asked)).state).to.equal('stale');
+    expect((await reader.get(requested)).state).to.equal('stale');
     expect(renewed).to.deep.equal(['bitcoin']);
     expect(collected).to.deep.equal([]);
   });
@@ -166,16 +166,16 @@ describe('the quote reader over the copy of its process', () => {
   it('takes the newer quote that Redis has, and holds it from then on', async () => {
     mirror.put(quoteOf('bitcoin', 2 * freshMs));
     stored.set('bitcoin', { quote: quoteOf('bitcoin', 10), failure: undefined });
-    expect((await reader.get(asked)).quote?.receivedAt).to.equal(nowMs - 10);
+    expect((await reader.get(requested)).quote?.receivedAt).to.equal(nowMs - 10);
     expect(stateIn(reader.peekFreshJson('bitcoin', 'usd'))).to.equal('fresh');
   });
 
   it('answers that an asset does not exist as long as that is remembered, and no price is held', async () => {
     const failure = { assetId: 'bitcoin', state: 'not_found', reason: 'unknown', until: nowMs + 10 } as const;
     mirror.putFailure('usd', failure);
-    expect((await reader.get(asked)).state).to.equal('not_found');
+    expect((await reader.get(requested)).state).to.equal('not_found');
     now = nowMs + 10;
-    expect((await reader.get(asked)).state).to.equal('fresh');
+    expect((await reader.get(requested)).state).to.equal('fresh');
     expect(collected).to.deep.equal(['bitcoin']);
   });
 
@@ -183,33 +183,33 @@ describe('the quote reader over the copy of its process', () => {
     const failure = { assetId: 'bitcoin', state: 'unpriced', reason: 'none', until: nowMs + 10 } as const;
     stored.set('bitcoin', { quote: undefined, failure });
     const unpriced = { assetId: 'bitcoin', state: 'unpriced', quote: undefined, reason: 'none' };
-    expect(await reader.get(asked)).to.deep.equal(unpriced);
-    expect(await reader.get(asked)).to.deep.equal(unpriced);
-    expect((await reader.getMany({ ...asked, assetIds: ['bitcoin'] })).get('bitcoin')).to.deep.equal(
+    expect(await reader.get(requested)).to.deep.equal(unpriced);
+    expect(await reader.get(requested)).to.deep.equal(unpriced);
+    expect((await reader.getMany({ ...requested, assetIds: ['bitcoin'] })).get('bitcoin')).to.deep.equal(
       unpriced,
     );
     expect([asks, renewed], 'from this process').to.deep.equal([1, []]);
     now = nowMs + 10;
     for (let times = 0; times < 3; times += 1) {
-      expect(await reader.get(asked)).to.deep.equal(unpriced);
-      expect((await reader.getMany({ ...asked, assetIds: ['bitcoin'] })).get('bitcoin')).to.deep.equal(
+      expect(await reader.get(requested)).to.deep.equal(unpriced);
+      expect((await reader.getMany({ ...requested, assetIds: ['bitcoin'] })).get('bitcoin')).to.deep.equal(
         unpriced,
       );
     }
     expect([renewed, collected]).to.deep.equal([['bitcoin'], []]);
     now = nowMs + 10 + unpricedKeptMs;
-    expect((await reader.get(asked)).state).to.equal('fresh');
+    expect((await reader.get(requested)).state).to.equal('fresh');
     expect(collected).to.deep.equal(['bitcoin']);
   });
 
   it('keeps the last price of an asset that the source has none of now, as stale and with the reason', async () => {
     const failure = { assetId: 'bitcoin', state: 'unpriced', reason: 'none', until: nowMs + 10 } as const;
     stored.set('bitcoin', { quote: quoteOf('bitcoin', 2 * freshMs), failure });
-    expect(await reader.get(asked)).to.include({ state: 'stale', reason: 'none' });
+    expect(await reader.get(requested)).to.include({ state: 'stale', reason: 'none' });
   });
 
   it('answers two who ask for one coin at once, each in his currency', async () => {
-    const both = ['usd', 'eur'].map((currency) => reader.get({ ...asked, currency }));
+    const both = ['usd', 'eur'].map((currency) => reader.get({ ...requested, currency }));
     expect((await Promise.all(both)).map(({ quote }) => quote?.currency)).to.deep.equal(['usd', 'eur']);
     expect(asks).to.equal(2);
   });
@@ -225,7 +225,7 @@ describe('the quote reader over the copy of its process', () => {
     mirror.put(quoteOf('bitcoin', 2 * freshMs));
     mirror.putFailure('usd', failure);
     stored.set('bitcoin', { quote: quoteOf('bitcoin', 2 * freshMs), failure });
-    const reading = await reader.get(asked);
+    const reading = await reader.get(requested);
     expect(reading).to.include({ state: 'stale', reason: 'unknown' });
     expect(reading.quote?.assetId).to.equal('bitcoin');
   });
@@ -264,8 +264,8 @@ describe('a read of one quote', () => {
 
   it('asks the fleet once, then answers from this process, and counts both', async () => {
     const { reader, asks, counted } = readerOver(1_000);
-    expect((await reader.get(asked)).state).to.equal('fresh');
-    expect((await reader.get(asked)).state).to.equal('fresh');
+    expect((await reader.get(requested)).state).to.equal('fresh');
+    expect((await reader.get(requested)).state).to.equal('fresh');
     expect(reader.peekFreshJson('bitcoin', 'usd')).to.include('"state":"fresh"');
     expect(asks()).to.equal(1);
     expect(reader.stats()).to.include({ hits: 2, misses: 1 });
@@ -275,7 +275,7 @@ describe('a read of one quote', () => {
   it('returns a stale quote at once and has it renewed, also when it may not wait, but not twice in a second', async () => {
     const { reader, wanted } = readerOver(2 * freshMs);
     for (const waitMs of [0, 100]) {
-      expect((await reader.get({ ...asked, waitMs })).state).to.equal('stale');
+      expect((await reader.get({ ...requested, waitMs })).state).to.equal('stale');
       expect(wanted).to.have.length(1);
     }
     expect(reader.peekFreshJson('bitcoin', 'usd')).to.equal(undefined);

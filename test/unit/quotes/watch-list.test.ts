@@ -9,22 +9,22 @@ const start = 1_000_000;
 
 describe('WatchList', () => {
   let now: number;
-  let wishes: WantRequest[];
+  let wants: WantRequest[];
   let stale: string[];
   let received: Map<string, number>;
   let list: WatchList;
 
   beforeEach(() => {
     now = start;
-    wishes = [];
+    wants = [];
     stale = [];
     received = new Map();
     list = new WatchList({
       clock: { now: () => now },
       log: silentLogger(),
       receivedAt: (currency, assetId) => received.get(`${currency}:${assetId}`),
-      want: (wish) => {
-        wishes.push(wish);
+      want: (wanted) => {
+        wants.push(wanted);
         return Promise.resolve();
       },
       renewAfterMs,
@@ -36,16 +36,16 @@ describe('WatchList', () => {
   /** The assets that are wanted by looking so many seconds after the start. */
   function wantedAt(second: number): string[] {
     now = start + second * 1_000;
-    wishes = [];
+    wants = [];
     list.look();
-    return wishes.flatMap(({ currency, assetIds }) => assetIds.map((id) => `${currency}:${id}`));
+    return wants.flatMap(({ currency, assetIds }) => assetIds.map((id) => `${currency}:${id}`));
   }
 
   it('wants what is watched once, however many watch it, and no longer than they do', () => {
     for (let watcher = 0; watcher < 4_000; watcher += 1) list.add('usd', ['bitcoin', 'ethereum'], 'user:1');
     expect(list.size).to.equal(2);
     expect(wantedAt(0)).to.deep.equal(['usd:bitcoin', 'usd:ethereum']);
-    expect(wishes).to.have.length(1);
+    expect(wants).to.have.length(1);
     for (let watcher = 0; watcher < 4_000; watcher += 1) list.remove('usd', ['bitcoin', 'ethereum']);
     expect(list.size).to.equal(0);
     expect(wantedAt(100)).to.deep.equal([]);
@@ -67,8 +67,8 @@ describe('WatchList', () => {
     received.set('usd:bitcoin', start);
     expect(wantedAt(14.9)).to.deep.equal([]);
     expect(wantedAt(15)).to.deep.equal(['usd:bitcoin']);
-    expect(wishes[0]).to.include({ urgency: 'stream', freshAfter: now - renewAfterMs });
-    expect(wishes[0]).to.not.have.property('requester');
+    expect(wants[0]).to.include({ urgency: 'stream', freshAfter: now - renewAfterMs });
+    expect(wants[0]).to.not.have.property('requester');
   });
 
   it('wants again after five seconds what has not come', () => {
@@ -88,7 +88,7 @@ describe('WatchList', () => {
     list.add('usd', ['bitcoin'], 'user:2');
     expect(wantedAt(0)).to.have.length(602);
     expect(
-      wishes.map(({ currency, requester, assetIds }) => [currency, requester, assetIds.length]),
+      wants.map(({ currency, requester, assetIds }) => [currency, requester, assetIds.length]),
     ).to.deep.equal([
       ['usd', 'user:1', 250],
       ['usd', 'user:1', 250],

@@ -26,7 +26,7 @@ interface ScriptedBudget extends Budget {
   answers: (
     'grant' | 'old-grant' | { waitMs: number; reason: 'window' | 'paced' | 'blocked' | 'unreachable' }
   )[];
-  readonly asked: Urgency[];
+  readonly requested: Urgency[];
   readonly ended: (CallOutcome | 'released')[];
   readonly blocks: number[];
 }
@@ -53,11 +53,11 @@ function createScriptedBudget(): ScriptedBudget {
   const budget: ScriptedBudget = {
     key: 'scripted',
     answers: ['grant'],
-    asked: [],
+    requested: [],
     ended: [],
     blocks: [],
     async tryAcquire(urgency): Promise<AcquireResult> {
-      budget.asked.push(urgency);
+      budget.requested.push(urgency);
       const answer = budget.answers.length > 1 ? budget.answers.shift()! : budget.answers[0]!;
       await Promise.resolve();
       if (answer === 'grant') return { granted: grant(0) };
@@ -148,7 +148,7 @@ describe('upstream gate', () => {
   it('asks again after the wait that the budget names', async () => {
     budget.answers = [{ waitMs: 20, reason: 'paced' }, { waitMs: 10, reason: 'window' }, 'grant'];
     expect(await run(() => Promise.resolve(1))).to.equal(1);
-    expect(budget.asked).to.have.length(3);
+    expect(budget.requested).to.have.length(3);
   });
 
   it('gives up at once when the wait is longer than the caller can wait', async () => {
@@ -156,15 +156,15 @@ describe('upstream gate', () => {
     const error = await failure(run(() => Promise.resolve(1)));
     expect(error).to.be.instanceOf(BudgetWaitError);
     expect(error).to.include({ waitMs: 60_000, reason: 'blocked' });
-    expect(budget.asked).to.have.length(1);
+    expect(budget.requested).to.have.length(1);
   });
 
   it('lets one caller ask for all of its urgency', async () => {
     budget.answers = [{ waitMs: 2_000, reason: 'paced' }];
     const patient = Array.from({ length: 20 }, () => failure(run(() => Promise.resolve(1), 'stream')));
-    await waitFor(() => budget.asked.length > 0, { what: 'the first question' });
+    await waitFor(() => budget.requested.length > 0, { what: 'the first question' });
     expect(gate.counts().waiting).to.equal(20);
-    expect(budget.asked).to.have.length(1);
+    expect(budget.requested).to.have.length(1);
     await gate.stop();
     for (const error of await Promise.all(patient)) expect(error).to.include({ reason: 'stopped' });
   });
@@ -173,7 +173,7 @@ describe('upstream gate', () => {
     gate = open({ maxConcurrent: 1 });
     budget.answers = [{ waitMs: 4_000, reason: 'paced' }, 'grant'];
     const patient = failure(run(() => Promise.resolve('warm'), 'warming'));
-    await waitFor(() => budget.asked.length === 1, { what: 'the warmer to ask' });
+    await waitFor(() => budget.requested.length === 1, { what: 'the warmer to ask' });
     expect(await run(() => Promise.resolve('urgent'))).to.equal('urgent');
     await gate.stop();
     expect(await patient).to.include({ reason: 'stopped' });
@@ -245,7 +245,7 @@ describe('upstream gate', () => {
     const request = { urgency: 'interactive', maxWaitMs: 5_000, signal: controller.signal } as const;
     const pending = failure(gate.run(request, () => Promise.resolve(1)));
     const reason = new Error('the user left');
-    await waitFor(() => budget.asked.length > 0, { what: 'the question' });
+    await waitFor(() => budget.requested.length > 0, { what: 'the question' });
     controller.abort(reason);
     expect(await pending).to.equal(reason);
     expect(gate.counts().waiting).to.equal(0);
@@ -262,7 +262,7 @@ describe('upstream gate', () => {
     const controller = new AbortController();
     const request = { urgency: 'interactive', maxWaitMs: 5_000, signal: controller.signal } as const;
     const pending = failure(gate.run(request, () => Promise.resolve(1)));
-    await waitFor(() => budget.asked.length > 0, { what: 'the question' });
+    await waitFor(() => budget.requested.length > 0, { what: 'the question' });
     controller.abort(new Error('left'));
     await pending;
     door.resolve();

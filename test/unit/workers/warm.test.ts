@@ -29,7 +29,7 @@ async function look({ read, stored = {}, affordable = 10, usersWait = false }: S
   const wanted: WantRequest[] = [];
   const enqueued: string[] = [];
   const pages: (Parameters<EnqueueRefresh['markets']>[1] & { currency: string })[] = [];
-  const asked: string[] = [];
+  const requested: string[] = [];
   const clock = { now: () => now };
   const local = createLocalCache();
   const enqueue: Pick<EnqueueRefresh, 'quotes' | 'markets'> = {
@@ -51,7 +51,7 @@ async function look({ read, stored = {}, affordable = 10, usersWait = false }: S
     },
     local,
     load(currency, assetIds) {
-      asked.push(...assetIds);
+      requested.push(...assetIds);
       for (const assetId of assetIds) {
         const age = stored[`${currency}:${assetId}`];
         if (age !== undefined) local.put({ assetId, currency, receivedAt: now - age * 1_000, head: '{' });
@@ -67,7 +67,7 @@ async function look({ read, stored = {}, affordable = 10, usersWait = false }: S
     means: () => Promise.resolve({ calls: affordable, mayJoin: true }),
   };
   const calls = await warmQuotes(deps);
-  return { calls, wanted, enqueued, pages, asked };
+  return { calls, wanted, enqueued, pages, requested };
 }
 
 describe('quotes.warm', () => {
@@ -101,8 +101,8 @@ describe('quotes.warm', () => {
   });
 
   it('wants nothing that it cannot afford when nobody waits, and asks nobody for it', async () => {
-    const { calls, wanted, asked } = await look({ read: { usd: ['bitcoin'] }, affordable: 0 });
-    expect({ calls, wanted, asked }).to.deep.equal({ calls: 0, wanted: [], asked: [] });
+    const { calls, wanted, requested } = await look({ read: { usd: ['bitcoin'] }, affordable: 0 });
+    expect({ calls, wanted, requested }).to.deep.equal({ calls: 0, wanted: [], requested: [] });
   });
 
   it('takes a turn among users who take every call, with the hottest', async () => {

@@ -1,5 +1,8 @@
 import type { HistoryService } from '../../../src/features/history/history-service.ts';
-import type { AskOutcome, HistoryAsk } from '../../../src/features/history/queries/history-requests.ts';
+import type {
+  BackfillOutcome,
+  BackfillRequest,
+} from '../../../src/features/history/queries/history-requests.ts';
 import type { JobData, JobResult } from '../../../jobs/registry.ts';
 import { dayMs, fineReachMs, isCoarser } from '../../../src/features/history/chart.ts';
 import { granularityMs, type HistoryPoint, type HistorySpan } from '../../../src/domain/history.ts';
@@ -36,7 +39,7 @@ const answeredMs = 30 * dayMs;
 const lateIntervals = 2;
 const longestRecentMs = 3_600_000;
 /** How long a failure keeps others from trying (ms), by its kind. */
-const unansweredMs: Readonly<Record<Exclude<AskOutcome, 'answered'>, number>> = {
+const unansweredMs: Readonly<Record<Exclude<BackfillOutcome, 'answered'>, number>> = {
   failed: 30_000,
   refused: 3_600_000,
   unknown: 3_600_000,
@@ -174,7 +177,7 @@ async function note(
     outcome,
     points = 0,
     validMs,
-  }: HistoryAsk & {
+  }: BackfillRequest & {
     readonly points?: number;
     /** Absent: depends on its outcome. */ readonly validMs?: number;
   },
@@ -192,6 +195,6 @@ async function note(
   });
 }
 
-function outcomeOf(error: ProviderError): AskOutcome {
+function outcomeOf(error: ProviderError): BackfillOutcome {
   return error instanceof ProviderRejectedError || error instanceof NoProviderError ? 'refused' : 'failed';
 }

@@ -7,7 +7,7 @@ import type { ReadDailyBooks } from '../../../src/features/portfolios/queries/da
 import type { PortfolioQueries } from '../../../src/features/portfolios/queries/portfolios.ts';
 import { performanceSteps, type JobData } from '../../../jobs/registry.ts';
 import { dayMs } from '../../../src/features/history/chart.ts';
-import type { createAskForCloses, LackingCloses } from '../../../src/features/history/request-closes.ts';
+import type { createRequestCloses, LackingCloses } from '../../../src/features/history/request-closes.ts';
 import { NotFoundError } from '../../../src/domain/errors.ts';
 import {
   cashOf,
@@ -30,7 +30,7 @@ export interface PerformanceDeps {
   readonly quotes: ReadQuotes;
   readonly figures: ReturnType<typeof createFigures>;
   /** Requests past prices that are missing permanently. */
-  readonly askFor: ReturnType<typeof createAskForCloses>;
+  readonly requestCloses: ReturnType<typeof createRequestCloses>;
 }
 
 type Job = JobData<'performance.compute'>;
@@ -58,8 +58,8 @@ async function compute(deps: PerformanceDeps, job: Job, { signal, progress }: Ru
   const computed = await deps.figures.run(tablesOf(question, books, prices));
   signal.throwIfAborted();
   progress.reached(3);
-  const asked = await deps.askFor(wantedOf(job, books, computed));
-  return resultJson({ job, books, asked }, computed);
+  const requested = await deps.requestCloses(wantedOf(job, books, computed));
+  return resultJson({ job, books, requested }, computed);
 }
 
 async function questionOf({ portfolios }: PerformanceDeps, job: Job): Promise<PerformanceQuestion> {
@@ -84,7 +84,11 @@ function wantedOf(
 
 /** The figures are already text: they are appended to the fields that describe them. */
 function resultJson(
-  { job, books, asked }: { readonly job: Job; readonly books: RangeBooks; readonly asked: readonly string[] },
+  {
+    job,
+    books,
+    requested,
+  }: { readonly job: Job; readonly books: RangeBooks; readonly requested: readonly string[] },
   { json }: { readonly json: string },
 ): string {
   const date = (day: number): string => new Date(day * dayMs).toISOString().slice(0, 10);
@@ -102,7 +106,7 @@ function resultJson(
     risk_free_rate: job.riskFreeRate,
     cash_in: cash.in,
     cash_out: cash.out,
-    history_asked_for: asked,
+    history_asked_for: requested,
   });
   return `${head.slice(0, -1)},${json.slice(1)}`;
 }

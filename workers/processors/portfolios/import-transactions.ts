@@ -83,7 +83,7 @@ class Importing {
   readonly #deps: ImportDeps;
   readonly #task: ImportTask;
   readonly #problems = new ProblemList();
-  readonly #asked: ReadonlyMap<string, string>;
+  readonly #requested: ReadonlyMap<string, string>;
   readonly #mapping: GenericMapping | null;
 
   constructor(deps: ImportDeps, task: ImportTask) {
@@ -91,7 +91,7 @@ class Importing {
     this.#task = task;
     const { symbolsJson, mappingJson } = task.record;
     const symbols = Object.entries(JSON.parse(symbolsJson) as Record<string, string>);
-    this.#asked = new Map(symbols.map(([symbol, id]) => [symbol.toUpperCase(), id]));
+    this.#requested = new Map(symbols.map(([symbol, id]) => [symbol.toUpperCase(), id]));
     this.#mapping = mappingJson === null ? null : readMapping(mappingJson);
   }
 
@@ -123,7 +123,7 @@ class Importing {
     const { data, record } = this.#task;
     const symbols = new SymbolResolver({
       source: this.#deps.symbols,
-      asked: this.#asked,
+      requested: this.#requested,
       remembered: await this.#deps.imports.choices(record.userId),
     });
     const prices = this.#prices();
@@ -169,8 +169,8 @@ class Importing {
   ): Promise<Staged> {
     const { record, control } = this.#task;
     const text = decodeText(this.#chunks(), record.encoding as TextEncoding);
-    const wish = { format: record.format as (typeof importFormats)[number], mapping: this.#mapping };
-    return await stageReport(readReport(recordsOf(text), wish), {
+    const options = { format: record.format as (typeof importFormats)[number], mapping: this.#mapping };
+    return await stageReport(readReport(recordsOf(text), options), {
       importId: record.id,
       now: this.#deps.clock.now(),
       symbols,
@@ -224,7 +224,7 @@ class Importing {
     const requester = parseRequester(data.requester ?? '');
     const by = { actorId: record.userId, keyId: requester?.keyId };
     if (added > 0) await run.record(record.portfolioId, by, { import_id: record.id, transactions: added });
-    await run.remember(record.userId, this.#asked);
+    await run.remember(record.userId, this.#requested);
     return added;
   }
 

@@ -71,7 +71,7 @@ export function createPortfolioProcessors(
             closes: past.dailyCloses,
             quotes: books.quotedPrices,
             figures: createFigures(threads),
-            askFor: past.askForCloses,
+            requestCloses: past.requestCloses,
           }),
           'transactions.import': createTransactionsImport({
             ...runs,

@@ -85,7 +85,7 @@ export function createUpstreamProcessors(
             (await checkTier({
               redis,
               queues,
-              attemptKey: keys.tierAsked(budget.key),
+              attemptKey: keys.tierAttempt(budget.key),
               toldAgoMs: () => ledger.toldAgoMs(budget.key),
             })),
         }),

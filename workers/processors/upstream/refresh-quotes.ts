@@ -31,7 +31,7 @@ export async function refreshQuotes(
 ): Promise<JobResult<'quotes.refresh'>> {
   const batch = new Batch(deps, job.currency, context);
   try {
-    const asked = {
+    const requested = {
       chain: deps.chain,
       urgency: job.urgency,
       context,
@@ -39,7 +39,7 @@ export async function refreshQuotes(
       assets: await assetsOf(deps, job.currency),
       can: (provider: PriceProvider) => provider.serves?.(batch.currency) ?? true,
     };
-    await callChain(asked, (grant, turn) => batch.call(grant, turn));
+    await callChain(requested, (grant, turn) => batch.call(grant, turn));
     const answer = batch.answer();
     if (answer === undefined) return { assets: 0 };
     await storeAnswer(deps, batch.currency, answer);
@@ -176,10 +176,10 @@ class Batch {
 
   async #lease(provider: PriceProvider): Promise<void> {
     const { demand } = this.#deps;
-    const asked = this.#currency;
+    const requested = this.#currency;
     // A worker with a grant spends it on the tenant whose turn it is, so that a crowd in many currencies delays nobody in one. A
     // source that does not price in all of them gets the one it was chosen for.
-    if (provider.serves === undefined) this.#currency = await demand.nextCurrency(asked);
+    if (provider.serves === undefined) this.#currency = await demand.nextCurrency(requested);
     const currency = this.#currency;
     await untilJoined({ demand, currency, full: provider.maxIdsPerCall, signal: this.#context.waitSignal });
     this.#leased = await demand.lease({
@@ -191,7 +191,7 @@ class Batch {
     // Before checking whether more is wanted: later requests start a job of their own.
     const letIn = this.#context.releaseDeduplication();
     [this.#requesters] = await Promise.all([this.#askRequesters(), letIn]);
-    for (const currency of new Set([this.#currency, asked])) await this.#enqueueRest(currency);
+    for (const currency of new Set([this.#currency, requested])) await this.#enqueueRest(currency);
     this.#renewal = setInterval(() => {
       void demand.renew(this.#currency, this.#owner, this.#leased).catch(() => undefined);
     }, leaseMs / 3);

@@ -34,15 +34,15 @@ export async function refreshTier(
 ): Promise<JobResult<'tier.refresh'>> {
   if (provider.fetchDocument === undefined) return { told: false };
   try {
-    const since = { asked: startStopwatch() };
+    const since = { requested: startStopwatch() };
     const text = await callUpstream({ gate, urgency: 'stream', context }, async (grant) => {
-      since.asked = startStopwatch();
+      since.requested = startStopwatch();
       const signal = AbortSignal.any([grant.signal, context.signal]);
       return await provider.fetchDocument?.({ path: '/key', signal });
     });
     if (text === undefined) return { told: false };
     const told = parseKeyAnswer(text);
-    await budget.tell({ ...told, agoMs: since.asked.elapsedMs() });
+    await budget.tell({ ...told, agoMs: since.requested.elapsedMs() });
     log.info(told, 'the provider reported the limits of the key');
     return { told: true };
   } catch (error) {

@@ -74,10 +74,10 @@ export async function callChain<T>(
   call: (grant: GrantedCall, turn: Turn) => Promise<T | typeof askNext>,
 ): Promise<T | undefined> {
   const rounds = chain.members.length > 1 ? maxRounds : maxTries;
-  const asked = { ...request, maxWaitMs: maxBudgetWaitMs, signal: context.callSignal };
+  const requested = { ...request, maxWaitMs: maxBudgetWaitMs, signal: context.callSignal };
   for (let round = 1; ; round++) {
     try {
-      return await chain.run(asked, call);
+      return await chain.run(requested, call);
     } catch (error) {
       if (round === rounds || !isWorthARetry(error)) throw error;
       await sleep(backoffMs * 2 ** (round - 1) * (0.5 + Math.random()), context.waitSignal);

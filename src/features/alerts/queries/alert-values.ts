@@ -30,24 +30,24 @@ export function createAlertValues(knex: Knex) {
      * `at`, unless it is older than `from` (ms since the epoch).
      */
     async references(
-      asked: readonly {
+      requested: readonly {
         readonly assetId: string;
         readonly currency: string;
         readonly at: number;
         readonly from: number;
       }[],
     ): Promise<readonly (ReferencePrice | undefined)[]> {
-      if (asked.length === 0) return [];
+      if (requested.length === 0) return [];
       const { rows } = await orUnavailable(
         knex.raw<{ rows: { place: number; price: number; at: number }[] }>(referencesSql, [
-          asked.map(({ assetId }) => assetId),
-          asked.map(({ currency }) => currency),
-          asked.map(({ at }) => at),
-          asked.map(({ from }) => from),
+          requested.map(({ assetId }) => assetId),
+          requested.map(({ currency }) => currency),
+          requested.map(({ at }) => at),
+          requested.map(({ from }) => from),
         ] as never),
       );
       const found = new Map(rows.map(({ place, price, at }) => [place, { price, at }]));
-      return asked.map((_each, index) => found.get(index + 1));
+      return requested.map((_each, index) => found.get(index + 1));
     },
 
     /** Holdings by portfolio; deleted ones are missing. `limit` applies to the assets of each. */

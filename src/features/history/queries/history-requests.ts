@@ -13,23 +13,23 @@ export interface SeriesKey {
  * How asking a provider for history ended: `answered` (what it did not send it does not have), `failed` (worth another try
  * later), `refused` (plan or parameters), `unknown` (it does not know the asset).
  */
-export type AskOutcome = 'answered' | 'failed' | 'refused' | 'unknown';
+export type BackfillOutcome = 'answered' | 'failed' | 'refused' | 'unknown';
 
 /** A span that was asked for; milliseconds since the epoch, both included. */
-export interface HistoryAsk {
+export interface BackfillRequest {
   readonly from: number;
   readonly to: number;
-  readonly outcome: AskOutcome;
+  readonly outcome: BackfillOutcome;
 }
 
-export type HistoryAsks = ReturnType<typeof createHistoryAsks>;
+export type BackfillRequests = ReturnType<typeof createBackfillRequests>;
 
 /** Rows of one answer; each of them stands for a call. */
-const mostAsks = 1_000;
+const mostBackfillRequests = 1_000;
 const mostRows = 20_000;
 
 /** What was asked of providers, in Postgres. Every method throws {@link UnavailableError} when it does not answer. */
-export function createHistoryAsks(knex: Knex) {
+export function createBackfillRequests(knex: Knex) {
   return {
     /** Remembers an end for `validMs`; a later one of the same span replaces it. */
     async note({
@@ -41,7 +41,7 @@ export function createHistoryAsks(knex: Knex) {
       outcome,
       points,
       validMs,
-    }: SeriesKey & HistoryAsk & { readonly points: number; readonly validMs: number }): Promise<void> {
+    }: SeriesKey & BackfillRequest & { readonly points: number; readonly validMs: number }): Promise<void> {
       await orUnavailable(
         knex.raw(
           `insert into history_asks (asset_id, currency, resolution, from_at, to_at, outcome, points, valid_until)
@@ -58,16 +58,16 @@ export function createHistoryAsks(knex: Knex) {
     async within(
       { assetId, currency, granularity }: SeriesKey,
       { from, to }: { readonly from: number; readonly to: number },
-    ): Promise<readonly HistoryAsk[]> {
+    ): Promise<readonly BackfillRequest[]> {
       const { rows } = await orUnavailable(
-        knex.raw<{ rows: HistoryAsk[] }>(
+        knex.raw<{ rows: BackfillRequest[] }>(
           `select (extract(epoch from from_at) * 1000)::float8 as from, (extract(epoch from to_at) * 1000)::float8 as to,
               outcome
             from history_asks
             where asset_id = ? and currency = ? and resolution = ? and valid_until > clock_timestamp()
               and to_at >= to_timestamp(? / 1000.0) and from_at <= to_timestamp(? / 1000.0)
             order by from_at, to_at limit ?`,
-          [assetId, currency, granularity, from, to, mostAsks],
+          [assetId, currency, granularity, from, to, mostBackfillRequests],
         ),
       );
       return rows;

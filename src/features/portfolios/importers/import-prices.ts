@@ -6,7 +6,7 @@ import { mulDiv, type Amount } from '../ledger/amount.ts';
 import { amountOfPrice, valueAt } from '../ledger/price.ts';
 import type { CandleQueries, DailyCloses } from '../../history/queries/candles.ts';
 import { dayText } from '../ledger/days.ts';
-import type { FindMarketValues, MarketValue, WorthAsked } from '../valuation/market-values.ts';
+import type { FindMarketValues, MarketValue, MarketValueRequest } from '../valuation/market-values.ts';
 
 const dayMs = 86_400_000;
 /** Day of the first block of Bitcoin: there are no prices before it. */
@@ -51,7 +51,7 @@ export class ImportPrices {
   }
 
   /** Loads the prices that some rows need: values of assets at given times, and rates of currencies. */
-  async prepare(worth: readonly WorthAsked[], currencies: Iterable<string>): Promise<void> {
+  async prepare(worth: readonly MarketValueRequest[], currencies: Iterable<string>): Promise<void> {
     const { base, findMarketValues } = this.#deps;
     const recent = worth.filter(({ at }) => this.#isRecent(at));
     this.#recent = recent.length === 0 ? () => null : await findMarketValues(base, recent);

@@ -41,7 +41,7 @@ export const importFormats = ['auto', ...reportFormats, 'generic'] as const;
 export type FoundFormat = ReportFormat | 'generic';
 
 /** How to read a file. */
-export interface ReadingWish {
+export interface ReadOptions {
   readonly format: (typeof importFormats)[number];
   /** For `generic`; with `auto`, a mapping makes the file generic. */
   readonly mapping: GenericMapping | null;
@@ -71,7 +71,7 @@ const pageRows = 1_000;
  */
 export async function* readReport(
   records: AsyncIterable<FileRecord>,
-  wish: ReadingWish,
+  options: ReadOptions,
 ): AsyncGenerator<ReportPage> {
   let report: Report | undefined;
   let before = 0;
@@ -88,9 +88,9 @@ export async function* readReport(
   for await (const record of records) {
     position = record.position;
     if (report === undefined) {
-      report = reportOf(record.cells, wish);
+      report = reportOf(record.cells, options);
       before += 1;
-      if (report === undefined && before >= longestPreamble) throw noHeader(wish);
+      if (report === undefined && before >= longestPreamble) throw noHeader(options);
       continue;
     }
     rows += 1;
@@ -100,7 +100,7 @@ export async function* readReport(
     yield page(report);
     outcomes = [];
   }
-  if (report === undefined) throw noHeader(wish);
+  if (report === undefined) throw noHeader(options);
   for (const outcome of report.reader.end()) outcomes.push(outcome);
   yield page(report);
 }
@@ -110,7 +110,7 @@ interface Report {
   readonly reader: ReportReader;
 }
 
-function reportOf(cells: readonly string[], { format, mapping }: ReadingWish): Report | undefined {
+function reportOf(cells: readonly string[], { format, mapping }: ReadOptions): Report | undefined {
   try {
     if (mapping !== null && (format === 'generic' || format === 'auto'))
       return { format: 'generic', reader: genericReader(cells, mapping) };
@@ -128,7 +128,7 @@ function badHeader({ message, fields = [] }: ValidationError): AppError {
   return new AppError(`${message}: ${told}`, { code: 'header_not_valid', status: 422 });
 }
 
-function noHeader({ format }: ReadingWish): AppError {
+function noHeader({ format }: ReadOptions): AppError {
   const known = format === 'auto' ? reportFormats.join(', ') : format;
   const message = `The file does not have the header of a known report (${known}); any other CSV needs a mapping`;
   return new AppError(message, { code: 'header_not_found', status: 422 });

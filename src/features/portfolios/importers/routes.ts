@@ -2,7 +2,7 @@
 import { setTimeout } from 'node:timers/promises';
 import { v7 as uuidv7 } from 'uuid';
 import type { z } from 'zod';
-import { importBodies, importIdOf, importPath, importWish } from './schemas.ts';
+import { importBodies, importIdOf, importPath, importQuery } from './schemas.ts';
 import { readUpload, type Upload, UploadSink } from './upload.ts';
 import type { Logger } from '../../../platform/observability/logger.ts';
 import type { AssetDirectory } from '../../assets/asset-directory.ts';
@@ -26,8 +26,8 @@ type ImportDeps = SubmitDeps &
     readonly assets: Pick<AssetDirectory, 'isKnown' | 'byId' | 'idOf'>;
     readonly log: Logger;
   };
-type WishSchema = ReturnType<typeof importWish>;
-type Wish = z.output<WishSchema>;
+type WishSchema = ReturnType<typeof importQuery>;
+type ImportQuery = z.output<WishSchema>;
 
 const tag = 'Portfolios';
 const path = '/api/v1/portfolios/:id';
@@ -36,14 +36,14 @@ const missing = 'Portfolio not found';
 /** Routes for importing, and for listing imports. */
 export function importRoutes(deps: ImportDeps): Route[] {
   return [
-    submit({ ...deps, wish: importWish(deps.assets), forget: createForget(deps) }),
+    submit({ ...deps, options: importQuery(deps.assets), forget: createForget(deps) }),
     list(deps),
     read(deps),
   ];
 }
 
 type SubmitImportDeps = ImportDeps & {
-  readonly wish: WishSchema;
+  readonly options: WishSchema;
   /** With a function that deletes an upload that was not used. */
   readonly forget: (id: string) => Promise<void>;
 };
@@ -60,8 +60,8 @@ function submit(deps: SubmitImportDeps): Route {
       'multipart/form-data with the field `file` (at most 20 MB and 200,000 rows) and the query parameters below as ' +
       'form fields; or the file itself as text/csv. Transactions that were imported before are skipped.',
     params: portfolioPath,
-    query: deps.wish,
-    takes: importBodies(deps.wish),
+    query: deps.options,
+    takes: importBodies(deps.options),
     ...submissionDescribed,
     answers: { ...submissionDescribed.answers, 404: missing, 413: 'The file is larger than 20 MB' },
     handler: async (ctx, { params, query, viewer }) => {
@@ -82,7 +82,7 @@ interface Reception {
   readonly id: string;
   readonly portfolio: Portfolio;
   readonly viewer: Principal;
-  readonly query: Wish;
+  readonly query: ImportQuery;
 }
 
 async function receive(
@@ -95,10 +95,10 @@ async function receive(
   await imports.open({ id, portfolioId: portfolio.id, userId: viewer.userId });
   const sink = new UploadSink((number, bytes) => imports.addChunk(id, number, bytes));
   const upload = await readUpload(ctx, sink);
-  const wish = checked({ ...query, ...fieldsOf(upload, deps) }, deps);
+  const options = checked({ ...query, ...fieldsOf(upload, deps) }, deps);
   const arrived = sink.arrived();
-  await imports.complete(id, { ...rowOf(wish), ...arrived, fileName: upload.fileName });
-  await submitImport(ctx, deps, { id, portfolio, viewer, wish, sha256: arrived.sha256 });
+  await imports.complete(id, { ...rowOf(options), ...arrived, fileName: upload.fileName });
+  await submitImport(ctx, deps, { id, portfolio, viewer, options, sha256: arrived.sha256 });
 }
 
 async function submitImport(
@@ -108,23 +108,23 @@ async function submitImport(
     id,
     portfolio,
     viewer,
-    wish,
+    options,
     sha256,
-  }: Omit<Reception, 'query'> & { readonly wish: Wish; readonly sha256: string },
+  }: Omit<Reception, 'query'> & { readonly options: ImportQuery; readonly sha256: string },
 ): Promise<void> {
   const submission = {
     portfolioId: portfolio.id,
     currency: portfolio.baseCurrency,
     importId: id,
-    isDryRun: wish.dry_run ?? false,
+    isDryRun: options.dry_run ?? false,
   };
   const workKey = workKeyOf('transactions.import', submission);
   // The same file with the same options is the same request, whatever its name.
-  const asked = { ...wish, sha256 };
+  const requested = { ...options, sha256 };
   await submitJob(ctx, deps, {
     viewer,
     route: `POST /portfolios/${portfolio.id}/import`,
-    body: asked,
+    body: requested,
     request: { name: 'transactions.import', submission, total: 100 },
     onAccepted: (job) => {
       // An idempotency key has found the job of an earlier upload: this one is not needed.
@@ -172,13 +172,13 @@ function createForget({ imports, log }: Pick<ImportDeps, 'imports' | 'log'>): (i
   };
 }
 
-function fieldsOf({ fields }: Upload, deps: Pick<SubmitImportDeps, 'wish'>): Partial<Wish> {
-  const [wish] = validate([{ schema: deps.wish, given: fields, prefix: '' }]) as [Wish];
-  return Object.fromEntries(Object.entries(wish).filter(([, value]) => value !== undefined));
+function fieldsOf({ fields }: Upload, deps: Pick<SubmitImportDeps, 'options'>): Partial<ImportQuery> {
+  const [options] = validate([{ schema: deps.options, given: fields, prefix: '' }]) as [ImportQuery];
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
 }
 
-function checked(wish: Wish, { assets }: Pick<ImportDeps, 'assets'>): Wish {
-  const { format = 'auto', mapping, symbols = {} } = wish;
+function checked(options: ImportQuery, { assets }: Pick<ImportDeps, 'assets'>): ImportQuery {
+  const { format = 'auto', mapping, symbols = {} } = options;
   const problems: FieldProblem[] = [];
   if (format === 'generic' && mapping === undefined)
     problems.push({ field: 'mapping', message: 'is required with the format generic' });
@@ -189,10 +189,10 @@ function checked(wish: Wish, { assets }: Pick<ImportDeps, 'assets'>): Wish {
       problems.push({ field: `symbols.${symbol}`, message: `${id} is not a known asset` });
   }
   if (problems.length > 0) throw new ValidationError('The request is not valid', problems);
-  return wish;
+  return options;
 }
 
-function rowOf({ format, mapping, symbols, dry_run: isDryRun, on_error: onError }: Wish) {
+function rowOf({ format, mapping, symbols, dry_run: isDryRun, on_error: onError }: ImportQuery) {
   return {
     format: format ?? 'auto',
     onError: onError ?? 'skip',

@@ -74,7 +74,7 @@ const symbols = (assets: AssetIdReader) =>
     );
 
 /** How to import a file: the query of a bare file, or the fields of a form. */
-export const importWish = (assets: AssetIdReader) =>
+export const importQuery = (assets: AssetIdReader) =>
   z.strictObject({
     format: z
       .enum(importFormats, `must be one of ${importFormats.join(', ')}`)
@@ -107,13 +107,13 @@ export const importWish = (assets: AssetIdReader) =>
 const text = { type: 'string' } as const;
 
 /** The bodies of an upload, as JSON schemas. */
-export const importBodies = (wish: ReturnType<typeof importWish>) => ({
+export const importBodies = (options: ReturnType<typeof importQuery>) => ({
   'multipart/form-data': {
     type: 'object',
     required: ['file'],
     properties: {
       file: { type: 'string', format: 'binary' },
-      ...Object.fromEntries(Object.keys(wish.shape).map((name) => [name, text])),
+      ...Object.fromEntries(Object.keys(options.shape).map((name) => [name, text])),
     },
   },
   'text/csv': text,

@@ -4,7 +4,7 @@ import { RowError } from './cells.ts';
 import type { ImportedTransaction, RowOutcome } from './importer.ts';
 import type { RecordedTransaction } from '../ledger/recorded-transaction.ts';
 import { AppError } from '../../../domain/errors.ts';
-import type { WorthAsked } from '../valuation/market-values.ts';
+import type { MarketValueRequest } from '../valuation/market-values.ts';
 import { buildTransaction, type BuildContext } from './build-transaction.ts';
 import type { ImportPrices } from './import-prices.ts';
 import type { ProblemList } from './problem-list.ts';
@@ -124,7 +124,7 @@ async function preparePrices(
   idOf: (symbol: string) => string | undefined,
   prices: ImportPrices,
 ): Promise<void> {
-  const worth: WorthAsked[] = [];
+  const worth: MarketValueRequest[] = [];
   const currencies = new Set<string>();
   const want = (symbol: string, at: number): void => {
     const asset = idOf(symbol);

@@ -32,7 +32,7 @@ export class SymbolResolver {
       'find' | 'identities'
     >;
     /** Asset ids by symbol in upper case: from the request, and from earlier ones. */
-    readonly asked: ReadonlyMap<string, string>;
+    readonly requested: ReadonlyMap<string, string>;
     readonly remembered: ReadonlyMap<string, string>;
   }) {
     this.#deps = deps;
@@ -76,8 +76,8 @@ export class SymbolResolver {
   }
 
   #choiceOf(key: string): Pick<TakenSymbol, 'id' | 'by'> | undefined {
-    const asked = this.#deps.asked.get(key);
-    if (asked !== undefined) return { id: asked, by: 'request' };
+    const requested = this.#deps.requested.get(key);
+    if (requested !== undefined) return { id: requested, by: 'request' };
     const remembered = this.#deps.remembered.get(key);
     return remembered === undefined ? undefined : { id: remembered, by: 'remembered' };
   }

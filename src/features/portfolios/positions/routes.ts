@@ -168,8 +168,8 @@ function realised(deps: PositionDeps): Route {
         const { standing } = view;
         if (isKnown(ctx, standing)) return { standing };
         const { portfolio } = standing;
-        const asked = { assetId: asset, offset: (page - 1) * limit, limit, ...spanOf(query, portfolio) };
-        const gains = await view.realised(asked);
+        const requested = { assetId: asset, offset: (page - 1) * limit, limit, ...spanOf(query, portfolio) };
+        const gains = await view.realised(requested);
         return { standing, data: presentRealised(portfolio, { page, limit }, gains) };
       });
       tell(ctx, { message: 'Realised gains', ...told });

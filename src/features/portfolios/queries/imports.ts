@@ -13,7 +13,7 @@ export function readOnError(word: StoredOnError): OnError {
 }
 
 /** The options of an import. */
-export interface ImportWish {
+export interface ImportOptions {
   readonly format: string;
   readonly onError: OnError;
   readonly isDryRun: boolean;
@@ -24,7 +24,7 @@ export interface ImportWish {
 }
 
 /** An import whose file has arrived. */
-export interface ImportRecord extends ImportWish {
+export interface ImportRecord extends ImportOptions {
   readonly fileName: string | null;
   readonly encoding: string;
   readonly bytes: number;
@@ -68,19 +68,19 @@ function uploadsOf(knex: Knex) {
     /** Marks the file as complete. */
     async complete(
       id: string,
-      wish: ImportWish & Pick<ImportRecord, 'fileName' | 'encoding' | 'bytes' | 'sha256'>,
+      options: ImportOptions & Pick<ImportRecord, 'fileName' | 'encoding' | 'bytes' | 'sha256'>,
     ): Promise<void> {
       const row = {
         state: 'uploaded',
-        format: wish.format,
-        on_error: wish.onError,
-        is_dry_run: wish.isDryRun,
-        mapping: wish.mappingJson,
-        symbols: wish.symbolsJson,
-        file_name: wish.fileName,
-        encoding: wish.encoding,
-        bytes: wish.bytes,
-        sha256: wish.sha256,
+        format: options.format,
+        on_error: options.onError,
+        is_dry_run: options.isDryRun,
+        mapping: options.mappingJson,
+        symbols: options.symbolsJson,
+        file_name: options.fileName,
+        encoding: options.encoding,
+        bytes: options.bytes,
+        sha256: options.sha256,
       };
       await orUnavailable(knex('imports').where({ id }).update(row).then(nothing));
     },

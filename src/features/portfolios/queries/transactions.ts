@@ -44,7 +44,7 @@ export function createTransactionQueries(knex: Knex) {
       orUnavailable(findMany(knex, portfolioId, ids)),
 
     /** A page, the latest in the order of the books first. */
-    page: (asked: Parameters<typeof pageOf>[1]) => orUnavailable(pageOf(knex, asked)),
+    page: (requested: Parameters<typeof pageOf>[1]) => orUnavailable(pageOf(knex, requested)),
 
     /** Makes a change as `recordChange` does; returns what was added, as stored. @throws what that throws. */
     change: (

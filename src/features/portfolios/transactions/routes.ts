@@ -281,8 +281,8 @@ function list({ assets, transactions }: TransactionDeps): Route {
     answers: { 200: 'A page of transactions', 404: missing, 503: unavailable },
     handler: async (ctx, { params, viewer, query: { page, limit, import_id: importId, ...rest } }) => {
       const portfolioId = portfolioIdOf(params);
-      const asked = { portfolioId, viewer, page, limit, filter: { ...rest, importId } };
-      const { transactions: found, total } = await transactions.page(asked);
+      const requested = { portfolioId, viewer, page, limit, filter: { ...rest, importId } };
+      const { transactions: found, total } = await transactions.page(requested);
       const data = pageOf(found.map(presentTransaction), { total, page, limit });
       answer(ctx, { message: 'Transactions', data });
     },

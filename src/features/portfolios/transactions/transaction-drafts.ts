@@ -8,7 +8,7 @@ import {
 import type { RecordedTransaction, StoredTransaction } from '../ledger/recorded-transaction.ts';
 import type { Leg } from '../ledger/transaction.ts';
 import { ValidationError, type FieldProblem } from '../../../domain/errors.ts';
-import type { FindMarketValues, WorthAsked } from '../valuation/market-values.ts';
+import type { FindMarketValues, MarketValueRequest } from '../valuation/market-values.ts';
 
 /** A transaction as a client writes it. */
 export interface WrittenTransaction extends Omit<TransactionDraft, 'id'> {
@@ -67,7 +67,7 @@ export async function valued(
 ): Promise<RecordedTransaction[]> {
   const marketValue = await findMarketValues(
     currency,
-    checked.flatMap(({ content }) => worthAskedOf(content)),
+    checked.flatMap(({ content }) => marketValueRequestsOf(content)),
   );
   const problems: FieldProblem[] = [];
   const transactions = checked.flatMap(({ content, note, prefix }) => {
@@ -113,7 +113,13 @@ function isSameLeg(a: Leg | null, b: Leg | null): boolean {
   return a?.asset === b?.asset && a?.quantity === b?.quantity;
 }
 
-function worthAskedOf({ at, received, sent, value, fee }: UnvaluedTransaction): WorthAsked[] {
+function marketValueRequestsOf({
+  at,
+  received,
+  sent,
+  value,
+  fee,
+}: UnvaluedTransaction): MarketValueRequest[] {
   const leg = received ?? sent;
   return [
     ...(value === null && leg !== null ? [{ asset: leg.asset, at }] : []),

@@ -121,8 +121,8 @@ export function createTransactionOperations({
   clock,
 }: TransactionOperationsDeps) {
   const writing = { transactions, takeTurn, findMarketValues, limit };
-  async function get(asked: Pick<TransactionTarget, 'portfolioId' | 'viewer' | 'id'>) {
-    const { portfolioId, viewer, id } = asked;
+  async function get(requested: Pick<TransactionTarget, 'portfolioId' | 'viewer' | 'id'>) {
+    const { portfolioId, viewer, id } = requested;
     await portfolios.get(portfolioId, viewer);
     const [found] = await transactions.find(portfolioId, [id]);
     if (found === undefined) throw noTransaction();
@@ -177,10 +177,10 @@ export function createTransactionOperations({
     },
 
     /** A page, the latest in the order of the books first. */
-    async page({ filter, ...asked }: PortfolioPage & { readonly filter: TransactionFilter }) {
-      const { portfolioId, viewer } = asked;
+    async page({ filter, ...requested }: PortfolioPage & { readonly filter: TransactionFilter }) {
+      const { portfolioId, viewer } = requested;
       await portfolios.get(portfolioId, viewer);
-      return await transactions.page({ portfolioId, filter, ...placeOf(asked) });
+      return await transactions.page({ portfolioId, filter, ...placeOf(requested) });
     },
 
     /** @throws what `create` throws, and {PreconditionFailedError} it has another version than the client expects. */
@@ -235,11 +235,11 @@ export function createTransactionOperations({
     /** A page of the audit trail of a portfolio or of one transaction, which may be deleted; the newest first. */
     async changes({
       transactionId,
-      ...asked
+      ...requested
     }: PortfolioPage & { readonly transactionId?: string | undefined }) {
-      const { portfolioId, viewer } = asked;
+      const { portfolioId, viewer } = requested;
       await portfolios.get(portfolioId, viewer);
-      const found = await transactions.changes({ portfolioId, transactionId, ...placeOf(asked) });
+      const found = await transactions.changes({ portfolioId, transactionId, ...placeOf(requested) });
       if (found.total === 0 && transactionId !== undefined)
         await get({ portfolioId, viewer, id: transactionId });
       return found;

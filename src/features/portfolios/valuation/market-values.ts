@@ -17,7 +17,7 @@ export interface MarketValueDeps {
 }
 
 /** An asset whose value is needed at a given time. */
-export interface WorthAsked {
+export interface MarketValueRequest {
   readonly asset: string;
   /** Milliseconds since the epoch. */
   readonly at: number;
@@ -27,7 +27,10 @@ export interface WorthAsked {
 export type MarketValue = (leg: Leg, at: number) => Amount | null;
 
 /** Looks prices up. @throws {UnavailableError} Postgres does not answer. */
-export type FindMarketValues = (currency: string, asked: readonly WorthAsked[]) => Promise<MarketValue>;
+export type FindMarketValues = (
+  currency: string,
+  requested: readonly MarketValueRequest[],
+) => Promise<MarketValue>;
 
 const dayMs = 86_400_000;
 /** Assets that are looked up at the same time. */
@@ -35,10 +38,10 @@ const atOnce = 4;
 
 /** Builds a {@link FindMarketValues}. */
 export function createMarketValues(deps: MarketValueDeps): FindMarketValues {
-  return async (currency, asked) => {
+  return async (currency, requested) => {
     const now = deps.clock.now();
     const prices = new Map<string, number>();
-    const waiting = [...momentsByAsset(asked)];
+    const waiting = [...momentsByAsset(requested)];
     const look = async (): Promise<void> => {
       for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
         const [asset, moments] = next;
@@ -88,9 +91,9 @@ async function pricesOf(
   return found;
 }
 
-function momentsByAsset(asked: readonly WorthAsked[]): Map<string, number[]> {
+function momentsByAsset(requested: readonly MarketValueRequest[]): Map<string, number[]> {
   const byAsset = new Map<string, Set<number>>();
-  for (const { asset, at } of asked) byAsset.set(asset, (byAsset.get(asset) ?? new Set()).add(at));
+  for (const { asset, at } of requested) byAsset.set(asset, (byAsset.get(asset) ?? new Set()).add(at));
   return new Map([...byAsset].map(([asset, moments]) => [asset, [...moments]]));
 }
 

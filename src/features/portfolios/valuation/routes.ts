@@ -259,7 +259,7 @@ function presentHistory(portfolio: Portfolio, range: string, history: DailyHisto
       asset: assetId,
       days_carried: carried,
       days_unknown: unpriced,
-      asked: history.asked.includes(assetId),
+      asked: history.requested.includes(assetId),
     })),
     points: history.points.map(({ day, value, costBasis, inflow, outflow, carried }) => ({
       day: dayText(day),

@@ -8,7 +8,7 @@ import type { createBookReader } from '../book-reader.ts';
 import type { createBooksWatch, BooksWatcher } from '../books-watch.ts';
 
 /** Reads quotes, as the quote reader of an API process does. */
-export type ReadQuotes = (asked: {
+export type ReadQuotes = (requested: {
   readonly currency: string;
   readonly assetIds: readonly string[];
   readonly waitMs: number;

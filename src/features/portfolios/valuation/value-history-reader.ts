@@ -36,7 +36,7 @@ export interface DailyHistory extends Omit<ValueHistory, 'points'> {
   /** Days with the cost basis of all open lots at their end; null while that is not computed yet. */
   readonly points: readonly (HistoryDay & { readonly costBasis: Amount | null })[];
   /** Assets whose missing prices have been requested. */
-  readonly asked: readonly string[];
+  readonly requested: readonly string[];
 }
 
 const dayMs = 86_400_000;
@@ -131,13 +131,13 @@ async function make(
     assetId,
     days: carried + unpriced,
   }));
-  const asked = await deps.past.askForCloses({
+  const requested = await deps.past.requestCloses({
     currency,
     ...span,
     lacking,
     requester: requesterText(requester),
   });
-  return { ...history, booksVersion, at: now, asked, points: withCosts(history.points, read) };
+  return { ...history, booksVersion, at: now, requested, points: withCosts(history.points, read) };
 }
 
 /** The price of a quote that was received on a day; undefined when there is none of that day. */

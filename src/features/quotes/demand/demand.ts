@@ -126,8 +126,8 @@ export function createDemand({ redis, keys, clock, limit = maxWanted }: DemandDe
      * somebody waits for quotes (urgency `interactive`), at most one such call is made between two leases.
      */
     async mayCallAside(): Promise<boolean> {
-      const asked = { keys: [keys.demandHeads, keys.demandAside], args: [asideMs] };
-      return (await runScript(redis, asideScript, asked)) === 1;
+      const requested = { keys: [keys.demandHeads, keys.demandAside], args: [asideMs] };
+      return (await runScript(redis, asideScript, requested)) === 1;
     },
     /** Returns leased assets to their former place in the order. */
     async release(currency: string, owner: string, assetIds: readonly string[]): Promise<void> {
@@ -139,10 +139,10 @@ export function createDemand({ redis, keys, clock, limit = maxWanted }: DemandDe
 /** The read-only part of demand. */
 function createLooks({ redis, keys, clock }: DemandDeps) {
   return {
-    /** The currency whose turn it is; `asked` when nothing is wanted in any currency. */
-    async nextCurrency(asked: string): Promise<string> {
+    /** The currency whose turn it is; `requested` when nothing is wanted in any currency. */
+    async nextCurrency(requested: string): Promise<string> {
       const [next] = await redis.zrange(keys.demandHeads, 0, '0');
-      return next ?? asked;
+      return next ?? requested;
     },
     /** Who asked first for each of the assets, until it is settled; undefined for assets without a requester. */
     async requesters(

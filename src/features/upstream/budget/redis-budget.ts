@@ -209,19 +209,19 @@ interface Wanted {
   readonly credits: number;
 }
 
-async function acquire(core: Core, wish: Wanted): Promise<AcquireResult> {
-  if (!Number.isInteger(wish.credits) || wish.credits < 0 || wish.credits > mostCredits) {
-    throw new RangeError(`A call costs a whole number of credits, not ${wish.credits}`);
+async function acquire(core: Core, wanted: Wanted): Promise<AcquireResult> {
+  if (!Number.isInteger(wanted.credits) || wanted.credits < 0 || wanted.credits > mostCredits) {
+    throw new RangeError(`A call costs a whole number of credits, not ${wanted.credits}`);
   }
   const since = startStopwatch();
   const id = uuid();
   try {
-    const [answer, detail, reason] = await ask(core, id, wish);
+    const [answer, detail, reason] = await ask(core, id, wanted);
     if (answer === 'wait') return { waitMs: Number(detail), reason: reasonOf(reason) };
     if (answer !== 'granted') return { waitMs: 250, reason: 'unreachable' };
     const { ledger, key, redis } = core.options;
     await core.ledgerCall(
-      ledger.record({ id, budgetKey: key, lastsMs: core.lastsMs, credits: wish.credits }),
+      ledger.record({ id, budgetKey: key, lastsMs: core.lastsMs, credits: wanted.credits }),
     );
     const member = await core.redisCall(redis.zscore(core.keys.log, id));
     if (member !== null) return { granted: createGrant(core, id, since) };
@@ -377,8 +377,8 @@ async function statusOf(core: Core): Promise<Status> {
   try {
     const status = await readStatus(core);
     if (status !== undefined) return status;
-    const asked = await acquire(core, { urgency: 'backfill', patienceMs: 0, credits: 1 });
-    if ('granted' in asked) await asked.granted.release();
+    const requested = await acquire(core, { urgency: 'backfill', patienceMs: 0, credits: 1 });
+    if ('granted' in requested) await requested.granted.release();
     const rebuilt = await readStatus(core);
     if (rebuilt !== undefined) return rebuilt;
   } catch (error) {

@@ -81,8 +81,8 @@ export function createCoinMarketCapProvider(options: CoinMarketCapOptions): Pric
       const known = await identify(unlisted(rows));
       return sortRows(rows, request.ids, { slugs, known, origin: originOf(currency) });
     },
-    async fetchMarkets({ currency: asked, page, signal }) {
-      const currency = asked.toLowerCase();
+    async fetchMarkets({ currency: requested, page, signal }) {
+      const currency = requested.toLowerCase();
       const start = (page - 1) * rowsPerPage + 1;
       const path = `listings/latest?start=${start}&limit=${rowsPerPage}&sort=market_cap&convert=${codeOf(currency)}`;
       const rows = await wire.fetchRows(path, signal);
@@ -141,11 +141,11 @@ function sortRows(
   const quotes: Quote[] = [];
   const withoutPrice: string[] = [];
   for (const row of rows) {
-    const asked = slugs.get(row.slug);
-    if (asked === undefined || !missing.delete(asked)) continue;
+    const requested = slugs.get(row.slug);
+    if (requested === undefined || !missing.delete(requested)) continue;
     const assetId = assetOf(row, known.get(row.slug));
-    const quote = assetId === asked ? quoteOf(row, assetId, origin) : undefined;
-    if (quote === undefined) withoutPrice.push(asked);
+    const quote = assetId === requested ? quoteOf(row, assetId, origin) : undefined;
+    if (quote === undefined) withoutPrice.push(requested);
     else quotes.push(quote);
   }
   return { quotes, notFound: [...missing], withoutPrice };

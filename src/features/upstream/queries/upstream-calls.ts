@@ -221,7 +221,7 @@ async function recentCalls(
     { readonly callsPerMinute: number | undefined; readonly creditsPerMonth: number | undefined } | undefined;
 }> {
   const firstHour = new Date(Math.ceil(creditsSince.getTime() / hourMs) * hourMs);
-  const asked = {
+  const requested = {
     budgetKey,
     windowMs,
     since: creditsSince,
@@ -236,7 +236,7 @@ async function recentCalls(
       readonly credits: string | number;
       readonly calls: readonly { id: string; counted_in_ms: number; credits: number }[];
     }[];
-  } = await knex.raw(recentSql, asked);
+  } = await knex.raw(recentSql, requested);
   const blocks: { ms: number }[] = await knex('budget_blocks')
     .where({ budget_key: budgetKey })
     .select(
