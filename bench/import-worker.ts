@@ -14,7 +14,7 @@ const bench = importsOn(knex, { userId: portfolio.userId });
 
 let longestMs = 0;
 let last = performance.now();
-const look = setInterval(() => {
+const poll = setInterval(() => {
   const now = performance.now();
   longestMs = Math.max(longestMs, now - last - 10);
   last = now;
@@ -23,7 +23,7 @@ const idleRss = process.memoryUsage.rss();
 const startedAt = performance.now();
 const { state, resultJson, error } = await bench.run(portfolio, importId);
 const tookMs = performance.now() - startedAt;
-clearInterval(look);
+clearInterval(poll);
 const result = JSON.parse(resultJson ?? '{}') as object;
 const peakRss = process.resourceUsage().maxRSS * 1024;
 process.send?.({ state, error, result, tookMs, longestMs, idleRss, peakRss, cpu: process.cpuUsage() }, () =>

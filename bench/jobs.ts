@@ -24,7 +24,7 @@ const width = 64;
 const rounds = 5;
 const lowLoadJobs = 500;
 const lowLoadPauseMs = 10;
-const lookMs = 50;
+const pollIntervalMs = 50;
 
 interface Contender {
   readonly name: string;
@@ -65,7 +65,7 @@ async function underLoad(contender: Contender, jobs: number, isWarmUp = false): 
   );
   while ((await contender.completed()) < before + jobs) {
     if (performance.now() - startedAt > 120_000) throw new Error(`${contender.name}: jobs did not complete`);
-    await sleep(lookMs);
+    await sleep(pollIntervalMs);
   }
   if (isWarmUp) return;
   contender.jobsPerSecond.push((jobs / (performance.now() - startedAt)) * 1_000);

@@ -54,7 +54,7 @@ await runBench(`The budget from a ledger of ${rows} calls`, async (tools) => {
   }
   await filling.raw('vacuum analyze upstream_calls');
   const ledger = createUpstreamLedger(knex);
-  const look = async () => {
+  const poll = async () => {
     const since = performance.now();
     const requested = {
       budgetKey: key,
@@ -65,13 +65,13 @@ await runBench(`The budget from a ledger of ${rows} calls`, async (tools) => {
     const { credits } = await ledger.recent(requested);
     return { credits, ms: performance.now() - since };
   };
-  const looks = async (count: number) => {
-    const found: Awaited<ReturnType<typeof look>>[] = [];
-    for (let n = 0; n < count; n++) found.push(await look());
+  const polls = async (count: number) => {
+    const found: Awaited<ReturnType<typeof poll>>[] = [];
+    for (let n = 0; n < count; n++) found.push(await poll());
     return found;
   };
   tools.say('before its hours are summed');
-  const [unsummed] = await looks(1).catch(() => [undefined]);
+  const [unsummed] = await polls(1).catch(() => [undefined]);
   const options = { redis, ledger, log: silentLogger(), prefix, key, limit: 300, monthStartsOn: startsOn };
   const budget = createRedisBudget({ ...options, month: { credits: rows * 2 } });
   // As after an upgrade: no worker has summed anything yet, and Redis has lost the budget.
@@ -87,7 +87,7 @@ await runBench(`The budget from a ledger of ${rows} calls`, async (tools) => {
   }
   const summingMs = performance.now() - since;
   tools.say(`granted after ${tries} tries`);
-  const after = await looks(10);
+  const after = await polls(10);
   const worst = Math.max(...after.map(({ ms }) => ms));
   const spent = rows - Math.ceil(rows / 50);
 

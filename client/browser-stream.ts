@@ -31,7 +31,7 @@ export interface BrowserStreamOptions {
 
 /** Without any sign of life for so long (ms) a connection is taken for dead; the server gives one every 15 s. */
 const silenceMs = 40_000;
-const lookEveryMs = 5_000;
+const pollIntervalMs = 5_000;
 const firstPauseMs = 500;
 const maxPauseMs = 15_000;
 /** Refusals in a row after which the stream is given up. */
@@ -69,7 +69,7 @@ class ReopeningSource {
   #heardAt = 0;
   #refusals = 0;
   #pausing: ReturnType<typeof setTimeout> | undefined;
-  #looking: ReturnType<typeof setInterval> | undefined;
+  #polling: ReturnType<typeof setInterval> | undefined;
   #isClosed = false;
 
   constructor(url: string, options: BrowserStreamOptions) {
@@ -79,7 +79,7 @@ class ReopeningSource {
     this.#lastEventId = options.lastEventId ?? '';
     for (const name of [...ownEvents, ...jobEvents]) this.#listeners.set(name, []);
     this.#open();
-    this.#looking = setInterval(() => this.#look(), lookEveryMs);
+    this.#polling = setInterval(() => this.#poll(), pollIntervalMs);
   }
 
   on(name: string, fn: Listener): void {
@@ -93,7 +93,7 @@ class ReopeningSource {
 
   close(): void {
     this.#isClosed = true;
-    clearInterval(this.#looking);
+    clearInterval(this.#polling);
     clearTimeout(this.#pausing);
     this.#source?.close();
     this.#source = undefined;
@@ -130,7 +130,7 @@ class ReopeningSource {
     if (name === 'end' && fieldOf(data, 'reconnect') === false) this.#end(textOf(data, 'reason') ?? 'ended');
   }
 
-  #look(): void {
+  #poll(): void {
     const source = this.#source;
     if (source === undefined || Date.now() - this.#heardAt < silenceMs) return;
     // No refusal: the server may be away, and then this goes on as EventSource would.

@@ -52,13 +52,13 @@ async function memoryRows({ stack, load, bench }: Tools, options: StreamOptions)
     const { rssBytes } = await server.figures(true);
     let most = 0;
     let mostBehind = 0;
-    const look = async (): Promise<boolean> => {
+    const poll = async (): Promise<boolean> => {
       const figures = await server.figures(true);
       most = Math.max(most, figures.rssBytes - rssBytes);
       mostBehind = Math.max(mostBehind, figures.behind);
       return figures.slow >= stalledAlone;
     };
-    await fillUntil(run, look, 'the end of the clients that stall').catch((error: unknown) =>
+    await fillUntil(run, poll, 'the end of the clients that stall').catch((error: unknown) =>
       bench.say(String(error)),
     );
     const { slow, streams } = await server.figures(true);

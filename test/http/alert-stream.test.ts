@@ -33,8 +33,8 @@ describe('the stream of alerts', () => {
 
   beforeEach(() => start(50));
 
-  /** `lookEveryMs`: how often what has fired is looked for without news of it. */
-  async function start(lookEveryMs: number): Promise<void> {
+  /** `pollIntervalMs`: how often what has fired is looked for without news of it. */
+  async function start(pollIntervalMs: number): Promise<void> {
     record = [];
     lookedFor = [];
     isAway = false;
@@ -65,7 +65,7 @@ describe('the stream of alerts', () => {
       realtime,
       clock: systemClock,
       keptSeconds,
-      lookEveryMs,
+      pollIntervalMs,
     });
     api = await startApi({ alertStreams: streams, realtime });
   }

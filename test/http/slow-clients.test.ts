@@ -7,7 +7,7 @@ import { expect } from 'chai';
 import { listen, type Listening } from '../../src/platform/http/listen.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-const deadlines = { requestMs: 400, headersMs: 200, lookMs: 20 };
+const deadlines = { requestMs: 400, headersMs: 200, pollIntervalMs: 20 };
 
 interface Problem {
   readonly success: boolean;

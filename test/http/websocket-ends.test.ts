@@ -98,36 +98,36 @@ describe('a WebSocket', () => {
 
     it('with 4000 after a minute without a subscription, and not before', async () => {
       api.skip(61_000);
-      api.look();
+      api.poll();
       await socket.ask({ action: 'unsubscribe', coins: ['bitcoin'], jobs: [jobId('01')] });
-      api.look();
+      api.poll();
       // The pongs come before the answer.
       await socket.ask({ action: 'ping' });
       api.skip(59_000);
-      api.look();
+      api.poll();
       expect(await socket.ask({ action: 'ping' })).to.include({ action: 'pong' });
       api.skip(1_000);
-      api.look();
+      api.poll();
       expect(await socket.whenClosed()).to.deep.equal({ code: 4000, reason: 'idle' });
       await nothingIsLeft();
     });
 
     it('with 4000 a minute after it was last in use, however idle it was before', async () => {
       const idle = await openSocket(api.base, { token: api.token });
-      api.look();
+      api.poll();
       api.skip(59_000);
       await idle.ask({ action: 'subscribe', coins: ['ethereum'] });
-      api.look();
+      api.poll();
       api.skip(61_000);
-      api.look();
+      api.poll();
       await idle.ask({ action: 'unsubscribe', coins: ['ethereum'] });
-      api.look();
+      api.poll();
       await idle.ask({ action: 'ping' });
       api.skip(59_000);
-      api.look();
+      api.poll();
       expect(await idle.ask({ action: 'ping' })).to.include({ action: 'pong' });
       api.skip(1_000);
-      api.look();
+      api.poll();
       expect(await idle.whenClosed()).to.deep.equal({ code: 4000, reason: 'idle' });
     });
 
@@ -139,7 +139,7 @@ describe('a WebSocket', () => {
 
     it('with 4003 when it is old, telling when to come back', async () => {
       api.skip(12 * 3_600_000);
-      api.look();
+      api.poll();
       const { code, reason } = await socket.whenClosed();
       expect(code).to.equal(4003);
       expect(reason).to.match(/^expired \d+$/);
@@ -157,7 +157,7 @@ describe('a WebSocket', () => {
     it('without a word a quarter minute after a ping that nobody answers', async () => {
       const pings = once(socket.ws, 'ping');
       // A ping goes out with a heartbeat when there is nothing else to send.
-      api.look(6);
+      api.poll(6);
       await pings;
       // Its pong has come, so that it is this ping that counts.
       await socket.ask({ action: 'ping' });
@@ -165,12 +165,12 @@ describe('a WebSocket', () => {
         what: 'the heartbeat',
       });
       socket.ws.pause();
-      api.look(6);
+      api.poll(6);
       api.skip(14_000);
-      api.look();
+      api.poll();
       expect(api.registry.size).to.equal(1);
       api.skip(1_000);
-      api.look();
+      api.poll();
       expect(api.registry.size).to.equal(0);
       socket.ws.resume();
       expect((await socket.whenClosed()).code).to.equal(1006);
@@ -258,7 +258,7 @@ describe('a WebSocket', () => {
       socket.ws.pause();
       const [server] = [...api.connections];
       while (api.unsentBytes() <= 1_048_576) server?.write(hugeFrame);
-      api.look();
+      api.poll();
       expect(api.registry.ended()).to.deep.equal({ slow: 1 });
       await waitFor(() => server?.destroyed, { what: 'the cut' });
       socket.ws.terminate();

@@ -41,9 +41,9 @@ describe('the clock of a fleet', () => {
     return clock;
   }
   /** Makes a clock look at Redis now. */
-  async function look(clock: FleetClock): Promise<void> {
+  async function poll(clock: FleetClock): Promise<void> {
     await new Promise<void>((resolve) => {
-      const stop = clock.onLook(() => {
+      const stop = clock.onPoll(() => {
         stop();
         resolve();
       });
@@ -64,7 +64,7 @@ describe('the clock of a fleet', () => {
     const before = await clockOf();
     // As if Redis had been an hour ahead at the last look of anybody.
     await redis.hset(key, 'last', (await redisNow()) + hourMs);
-    await look(before);
+    await poll(before);
     const atLook = before.now();
     expect(atLook - (await redisNow())).to.be.closeTo(hourMs, roomMs);
     const after = await clockOf();
@@ -75,11 +75,11 @@ describe('the clock of a fleet', () => {
     let passedMs = 0;
     const clock = await clockOf(0, () => passedMs);
     await redis.hset(key, 'ahead', hourMs);
-    await look(clock);
+    await poll(clock);
     const ahead = clock.now();
     // What the fleet agreed on is lost with a Redis that was wiped.
     await redis.del(key);
-    await look(clock);
+    await poll(clock);
     const atOnce = clock.now();
     expect(atOnce).to.be.at.least(ahead);
     passedMs = 5 * hourMs;
@@ -91,7 +91,7 @@ describe('the clock of a fleet', () => {
   it('goes ahead at once, so that nothing looks younger than it is', async () => {
     const clock = await clockOf();
     await redis.hset(key, 'ahead', hourMs);
-    await look(clock);
+    await poll(clock);
     expect(clock.now() - (await redisNow())).to.be.closeTo(hourMs, roomMs);
   });
 
@@ -111,10 +111,10 @@ describe('the clock of a fleet', () => {
     const clock = openFleetClock({ redis: own, key, log: silentLogger() });
     clocks.push(clock);
     await clock.whenKnown(roomMs);
-    let looks = 0;
-    clock.onLook(() => looks++);
+    let polls = 0;
+    clock.onPoll(() => polls++);
     own.disconnect(true);
-    await waitFor(() => looks > 0, { what: 'another look' });
+    await waitFor(() => polls > 0, { what: 'another look' });
     own.disconnect();
   });
 });

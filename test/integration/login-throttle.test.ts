@@ -185,8 +185,8 @@ describe('the login throttle', () => {
 
   it('remembers the twenty newest addresses of an account, for thirty days, and no address in clear', async () => {
     // No two logins at the same millisecond, or neither would be the newer one.
-    let looks = 0;
-    throttle = newProcess(redis, { now: () => Date.now() + (looks += 1) });
+    let polls = 0;
+    throttle = newProcess(redis, { now: () => Date.now() + (polls += 1) });
     for (let each = 0; each < 25; each += 1) await succeed(ada, stranger(each));
     const [known = ''] = await redis.keys(`${prefix}login:known:*`);
     expect(await redis.zcard(known)).to.equal(20);

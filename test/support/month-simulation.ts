@@ -52,7 +52,7 @@ export interface SimulatedMonth {
 
 /** So many batches of 250 hot assets are wanted as fresh as they can be had. */
 const hotBatches = 4;
-const lookMs = 600_000;
+const pollIntervalMs = 600_000;
 const mostSleepMs = 600_000;
 
 interface Asker {
@@ -143,7 +143,7 @@ class Simulation {
       if (at === end?.at) {
         this.#ends = this.#ends.filter((each) => each !== end);
         await end.end();
-      } else if (at === this.#lookAt) await this.#look();
+      } else if (at === this.#lookAt) await this.#poll();
       else await this.#ask(asker);
     }
     return { days: this.#days, counted: this.#counted, busiestMinute: this.#busiest(), dryAt: this.#dryAt };
@@ -221,8 +221,8 @@ class Simulation {
     return this.#freshAt.indexOf(Math.min(...this.#freshAt));
   }
 
-  async #look(): Promise<void> {
-    this.#lookAt += lookMs;
+  async #poll(): Promise<void> {
+    this.#lookAt += pollIntervalMs;
     const status = await this.#askers[0]!.budget.status();
     const day = this.#day;
     day.ages.push(...this.#freshAt.map((at) => this.#time - at));

@@ -49,7 +49,7 @@ export interface RunningWorker {
 
 const defaultLockMs = 8_000;
 /** So often in the life of a lock somebody looks for jobs without one. */
-const looksPerLock = 4;
+const pollsPerLock = 4;
 /** Crashes of its process that a job survives. */
 const maxStalled = 3;
 /** Starts of a job from which on every stall counts: should a job keep its process from renewing locks, it has an end too. */
@@ -114,7 +114,7 @@ export function createWorker<Q extends QueueName>(request: WorkerRequest<Q>): Ru
     prefix,
     concurrency,
     lockDuration: lockMs,
-    stalledInterval: lockMs / looksPerLock,
+    stalledInterval: lockMs / pollsPerLock,
     maxStalledCount: maxStalled,
     drainDelay: 2,
   });
@@ -214,15 +214,15 @@ function startGivingWay({
       held.stopWaiting?.(new Requeue('a smaller job waits for a slot'));
     }
   };
-  let isLooking = false;
+  let isPolling = false;
   const timer = setInterval(() => {
-    if (isLooking || !isFull()) return;
-    isLooking = true;
+    if (isPolling || !isFull()) return;
+    isPolling = true;
     giveWay()
       .catch((error: unknown) =>
         log.debug({ queue, reason: messageOf(error) }, 'no slot could be freed for smaller jobs'),
       )
-      .finally(() => (isLooking = false));
+      .finally(() => (isPolling = false));
   }, giveWayEveryMs).unref();
   return () => clearInterval(timer);
 }

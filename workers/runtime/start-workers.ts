@@ -68,7 +68,7 @@ type Complete<M> = [MissingOf<M>, UnknownOf<M>] extends [never, never]
  * @throws {Error} when a job of a queue that is served has no processor, or has two.
  */
 export function startWorkers<const M extends readonly WorkerModule[]>(
-  platform: Platform & { readonly clock: Pick<FleetClock, 'leadMs' | 'onLook'> },
+  platform: Platform & { readonly clock: Pick<FleetClock, 'leadMs' | 'onPoll'> },
   modules: M & Complete<M[number]>,
 ): void {
   const { config, log, shutdown, queues, keys } = platform;
@@ -96,7 +96,7 @@ export function startWorkers<const M extends readonly WorkerModule[]>(
   const restsNow = (): boolean => Math.abs(platform.clock.leadMs() ?? 0) > mostLeadMs;
   const rest = createRest(workers, log);
   rest(restsNow());
-  const stopLooking = platform.clock.onLook(() => rest(restsNow()));
+  const stopLooking = platform.clock.onPoll(() => rest(restsNow()));
   const stopSchedules = keepSchedules(queues, {
     log,
     restsNow,

@@ -32,7 +32,7 @@ interface RevocationsDeps {
 }
 
 /** Time (ms) between two looks into Postgres. */
-const lookMs = 1_000;
+const pollIntervalMs = 1_000;
 /** A look reaches back this much (s) further than the last that succeeded: transactions commit late, 10 s at most. */
 const overlapSeconds = 15;
 
@@ -48,7 +48,7 @@ class HeldRevocations implements Revocations {
   /** Users: lowest generation that is good. */
   readonly #generations = new Map<string, { readonly least: number; readonly until: number }>();
   readonly #listeners = new Set<(revocation: Revocation) => void>();
-  #lookedAt: number | undefined;
+  #polledAt: number | undefined;
   #known: (() => void)[] = [];
   #timer: NodeJS.Timeout | undefined;
   #failing = false;
@@ -57,7 +57,7 @@ class HeldRevocations implements Revocations {
   constructor(deps: RevocationsDeps) {
     this.#deps = deps;
     deps.channel.listen((revocations) => revocations.forEach((each) => this.#apply(each)));
-    void this.#look();
+    void this.#poll();
   }
 
   covers({ userId, role, generation, sessionId, keyId }: Principal): boolean {
@@ -72,7 +72,7 @@ class HeldRevocations implements Revocations {
   }
 
   isKnown(): boolean {
-    return this.#lookedAt !== undefined;
+    return this.#polledAt !== undefined;
   }
 
   async whenKnown(ms: number): Promise<void> {
@@ -120,13 +120,13 @@ class HeldRevocations implements Revocations {
     for (const listener of this.#listeners) listener(revocation);
   }
 
-  async #look(): Promise<void> {
+  async #poll(): Promise<void> {
     const startedAt = this.#deps.clock.now();
     try {
-      const last = this.#lookedAt;
+      const last = this.#polledAt;
       const seconds = last === undefined ? undefined : (startedAt - last) / 1000 + overlapSeconds;
       for (const each of await this.#deps.queries.recent(seconds)) this.#apply(each);
-      this.#lookedAt = startedAt;
+      this.#polledAt = startedAt;
       this.#failing = false;
       for (const resolve of this.#known.splice(0)) resolve();
       this.#forget(startedAt);
@@ -134,7 +134,7 @@ class HeldRevocations implements Revocations {
       if (!this.#failing) this.#deps.log.warn({ reason: messageOf(error) }, 'revocations cannot be read');
       this.#failing = true;
     }
-    if (!this.#closed) this.#timer = setTimeout(() => void this.#look(), lookMs);
+    if (!this.#closed) this.#timer = setTimeout(() => void this.#poll(), pollIntervalMs);
     this.#timer?.unref();
   }
 

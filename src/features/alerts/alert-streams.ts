@@ -32,12 +32,12 @@ interface AlertStreamsDeps {
   /** Firings older than this (s) are not kept: a client that returns later may have missed some. */
   readonly keptSeconds: number;
   /** Time (ms) between two polls of all users. Default 3 s. */
-  readonly lookEveryMs?: number;
+  readonly pollIntervalMs?: number;
 }
 
-const lookMs = 3_000;
+const defaultPollIntervalMs = 3_000;
 /** Users per poll. */
-const usersPerLook = 500;
+const usersPerPoll = 500;
 /** Firings per read. */
 const pageSize = 100;
 const leastId = '00000000-0000-0000-0000-000000000000';
@@ -51,15 +51,15 @@ class ProcessAlertStreams implements AlertStreams {
   readonly #deps: AlertStreamsDeps;
   readonly #byUser = new Map<string, Set<AlertStream>>();
   readonly #stops: (() => void)[];
-  #looking: Promise<void> | undefined;
+  #polling: Promise<void> | undefined;
 
   constructor(deps: AlertStreamsDeps) {
     this.#deps = deps;
-    const timer = setInterval(() => this.#look(), deps.lookEveryMs ?? lookMs);
+    const timer = setInterval(() => this.#poll(), deps.pollIntervalMs ?? defaultPollIntervalMs);
     timer.unref();
     this.#stops = [
       () => clearInterval(timer),
-      deps.channel.listen({ onFired: (userIds) => this.#wake(userIds), onGap: () => this.#look() }),
+      deps.channel.listen({ onFired: (userIds) => this.#wake(userIds), onGap: () => this.#poll() }),
     ];
   }
 
@@ -104,15 +104,15 @@ class ProcessAlertStreams implements AlertStreams {
     }
   }
 
-  #look(): void {
-    this.#looking ??= this.#lookNow().finally(() => (this.#looking = undefined));
+  #poll(): void {
+    this.#polling ??= this.#pollNow().finally(() => (this.#polling = undefined));
   }
 
-  async #lookNow(): Promise<void> {
+  async #pollNow(): Promise<void> {
     const userIds = [...this.#byUser.keys()];
     try {
-      for (let from = 0; from < userIds.length; from += usersPerLook) {
-        const newest = await this.#deps.firings.newest(userIds.slice(from, from + usersPerLook));
+      for (let from = 0; from < userIds.length; from += usersPerPoll) {
+        const newest = await this.#deps.firings.newest(userIds.slice(from, from + usersPerPoll));
         this.#wake([...newest.keys()], newest);
       }
     } catch (error) {

@@ -16,7 +16,7 @@ interface SyncDeps {
   readonly onRead: () => void;
   readonly log: Logger;
   /** Time (ms) between two polls. */
-  readonly lookEveryMs: number;
+  readonly pollIntervalMs: number;
 }
 
 const pageSize = 2_000;
@@ -32,7 +32,7 @@ export class AlertSync {
   readonly #stopListening: () => void;
   readonly #running: Promise<void>;
   #since: ChangeCursor | undefined;
-  #isLookDue = true;
+  #isPollDue = true;
   #isFailing = false;
   #isClosed = false;
 
@@ -41,7 +41,7 @@ export class AlertSync {
     this.#stopListening = deps.channel.listen({
       onChanged: (ids) => this.#hear(ids),
       onGap: () => {
-        this.#isLookDue = true;
+        this.#isPollDue = true;
         this.#bell.ring();
       },
     });
@@ -66,28 +66,28 @@ export class AlertSync {
   }
 
   async #run(): Promise<void> {
-    const { lookEveryMs } = this.#deps;
-    let lookedAt = performance.now();
+    const { pollIntervalMs } = this.#deps;
+    let polledAt = performance.now();
     while (!this.#isClosed) {
-      const isLook = this.#isLookDue || performance.now() - lookedAt >= lookEveryMs;
-      if (isLook) lookedAt = performance.now();
-      const isDone = await this.#read(isLook);
-      const untilLook = lookEveryMs - (performance.now() - lookedAt);
-      await this.#bell.wait(isDone ? Math.max(0, untilLook) : retryMs);
+      const isPoll = this.#isPollDue || performance.now() - polledAt >= pollIntervalMs;
+      if (isPoll) polledAt = performance.now();
+      const isDone = await this.#read(isPoll);
+      const untilPoll = pollIntervalMs - (performance.now() - polledAt);
+      await this.#bell.wait(isDone ? Math.max(0, untilPoll) : retryMs);
     }
   }
 
-  async #read(isLook: boolean): Promise<boolean> {
+  async #read(isPoll: boolean): Promise<boolean> {
     try {
       if (this.#since === undefined) await this.#readAll();
-      else if (isLook) await this.#readChanged(this.#since);
-      if (isLook) this.#isLookDue = false;
+      else if (isPoll) await this.#readChanged(this.#since);
+      if (isPoll) this.#isPollDue = false;
       await this.#readNamed();
       this.#isFailing = false;
       this.#deps.onRead();
       return true;
     } catch (error) {
-      this.#isLookDue = true;
+      this.#isPollDue = true;
       if (!this.#isFailing && !this.#isClosed)
         this.#deps.log.warn({ reason: messageOf(error) }, 'alerts cannot be read');
       this.#isFailing = true;

@@ -24,8 +24,8 @@ interface DependentDeps {
 /** A portfolio is valued at most this often (ms), */
 const portfolioEveryMs = 2_000;
 /** and at most this many of them per poll. */
-const portfoliosPerLook = 500;
-const changesPerLook = 2_000;
+const portfoliosPerPoll = 500;
+const changesPerPoll = 2_000;
 /** All portfolios are valued this often (ms), should nothing mark them. */
 const portfoliosAgainMs = 60_000;
 
@@ -81,13 +81,13 @@ export class DependentValues {
    * Evaluates what is marked.
    * @throws {Error} Postgres or the cache does not answer; what could not be evaluated stays marked.
    */
-  async look(now: number): Promise<void> {
+  async poll(now: number): Promise<void> {
     await this.#lookAtChanges(now);
     await this.#lookAtPortfolios(now);
   }
 
   async #lookAtChanges(now: number): Promise<void> {
-    const due = firstOf(this.#dirtyChanges, changesPerLook, () => true);
+    const due = firstOf(this.#dirtyChanges, changesPerPoll, () => true);
     if (due.length === 0) return;
     await this.#changes.prepare(due, now);
     for (const subject of due) {
@@ -100,7 +100,7 @@ export class DependentValues {
   async #lookAtPortfolios(now: number): Promise<void> {
     const { onHoldings, loadQuotes, quoteOf } = this.#deps;
     this.#markAll(now);
-    const due = firstOf(this.#dirtyPortfolios, portfoliosPerLook, (subject) => this.#isDue(subject, now));
+    const due = firstOf(this.#dirtyPortfolios, portfoliosPerPoll, (subject) => this.#isDue(subject, now));
     if (due.length === 0) return;
     const read = await this.#portfolios.prepare(due, now);
     for (const subject of read) if (subject.size > 0) onHoldings(subject, this.#portfolios.assetsOf(subject));

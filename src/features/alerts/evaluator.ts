@@ -51,7 +51,7 @@ export interface EvaluatorDeps {
   readonly limit?: number;
 }
 
-const lookMs = 1_000;
+const pollIntervalMs = 1_000;
 const syncMs = 10_000;
 const mostAlerts = 200_000;
 const tidyEveryMs = 600_000;
@@ -69,7 +69,7 @@ export class AlertEvaluator {
   /** Subjects whose alerts do not yet store the present reason for not being evaluated (or its absence). */
   readonly #toMark = new Set<Subject>();
   readonly #stops: (() => void)[];
-  #looking: Promise<void> | undefined;
+  #polling: Promise<void> | undefined;
   #tidyDueAt: number;
   #isTold = false;
   #isFailing = false;
@@ -107,11 +107,11 @@ export class AlertEvaluator {
       watch,
       channel,
       log,
-      lookEveryMs: deps.syncEveryMs ?? syncMs,
+      pollIntervalMs: deps.syncEveryMs ?? syncMs,
       onFound: (found) => this.#find(found),
-      onRead: () => this.#look(),
+      onRead: () => this.#poll(),
     });
-    const timer = setInterval(() => this.#look(), lookMs);
+    const timer = setInterval(() => this.#poll(), pollIntervalMs);
     timer.unref();
     this.#stops = [
       () => clearInterval(timer),
@@ -133,7 +133,7 @@ export class AlertEvaluator {
   async close(): Promise<void> {
     for (const stop of this.#stops) stop();
     await this.#sync.close();
-    await this.#looking;
+    await this.#polling;
     await this.#mover.close();
   }
 
@@ -245,16 +245,16 @@ export class AlertEvaluator {
     });
   }
 
-  #look(): void {
-    this.#watchList.look();
-    this.#looking ??= this.#lookNow().finally(() => (this.#looking = undefined));
+  #poll(): void {
+    this.#watchList.poll();
+    this.#polling ??= this.#pollNow().finally(() => (this.#polling = undefined));
   }
 
-  async #lookNow(): Promise<void> {
+  async #pollNow(): Promise<void> {
     const now = this.#deps.clock.now();
     try {
       await this.#assets.load((quote) => this.#onQuote(quote));
-      await this.#dependents.look(now);
+      await this.#dependents.poll(now);
       for (const subject of this.#toMark) await this.#mark(subject);
       if (now >= this.#tidyDueAt) {
         this.#tidyDueAt = now + tidyEveryMs;

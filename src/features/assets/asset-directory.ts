@@ -26,8 +26,8 @@ interface DirectoryDeps {
 }
 
 /** Time (ms) between two looks at the version, and while there is no list. */
-const lookMs = 60_000;
-const lookWhileEmptyMs = 5_000;
+const pollIntervalMs = 60_000;
+const pollWhileEmptyMs = 5_000;
 /** Assets that are read by one statement: few enough that making them ready delays nobody. */
 const pageSize = 1_000;
 /** More are not held; the real list has some 20,000. */
@@ -98,7 +98,7 @@ class Keeper {
   #isRead = false;
   #version = 0;
   #timer: NodeJS.Timeout | undefined;
-  #looking = false;
+  #polling = false;
   /** A change was announced while a look was under way: it may have come too late for that one. */
   #isChanged = false;
   #failing = false;
@@ -106,8 +106,8 @@ class Keeper {
 
   constructor(deps: DirectoryDeps) {
     this.#deps = deps;
-    deps.channel.listen(() => void this.#look());
-    void this.#look();
+    deps.channel.listen(() => void this.#poll());
+    void this.#poll();
   }
 
   async whenRead(ms: number): Promise<void> {
@@ -128,12 +128,12 @@ class Keeper {
     clearTimeout(this.#timer);
   }
 
-  async #look(): Promise<void> {
-    if (this.#looking) {
+  async #poll(): Promise<void> {
+    if (this.#polling) {
       this.#isChanged = true;
       return;
     }
-    this.#looking = true;
+    this.#polling = true;
     this.#isChanged = false;
     clearTimeout(this.#timer);
     try {
@@ -146,15 +146,15 @@ class Keeper {
         this.#deps.log.warn({ reason: messageOf(error) }, 'the list of assets cannot be read');
       this.#failing = true;
     } finally {
-      this.#looking = false;
+      this.#polling = false;
     }
     this.#planNext();
   }
 
   #planNext(): void {
     if (this.#closed) return;
-    const usual = this.index.size() === 0 ? lookWhileEmptyMs : lookMs;
-    this.#timer = setTimeout(() => void this.#look(), this.#isChanged ? 0 : usual);
+    const usual = this.index.size() === 0 ? pollWhileEmptyMs : pollIntervalMs;
+    this.#timer = setTimeout(() => void this.#poll(), this.#isChanged ? 0 : usual);
     this.#timer.unref();
   }
 

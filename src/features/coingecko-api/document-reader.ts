@@ -48,7 +48,7 @@ const heldCharacters = 16 * 1024 * 1024;
 /** A stale document is not asked for again by this process within this time (ms). */
 const askEveryMs = 1_000;
 /** Who waits looks again by himself so often (ms). */
-const lookAgainMs = 500;
+const pollIntervalMs = 500;
 
 /** Reads documents for the handlers of an API process. */
 export class DocumentReader {
@@ -106,7 +106,7 @@ export class DocumentReader {
   }
 
   async #askFleet(requested: DocumentRead): Promise<DocumentReading> {
-    const found = await this.#look(requested);
+    const found = await this.#poll(requested);
     // Only what is there already may be renewed; a failure is remembered for as long as it lasts.
     if (found !== undefined && found.state !== 'stale') return found;
     // Listening before asking: the answer may come at once.
@@ -138,14 +138,14 @@ export class DocumentReader {
     for (;;) {
       const left = deadline - this.#deps.clock.now();
       if (left <= 0) return { state: await this.#deps.pendingState() };
-      await ring(Math.min(left, lookAgainMs));
-      const found = await this.#look(requested);
+      await ring(Math.min(left, pollIntervalMs));
+      const found = await this.#poll(requested);
       if (found !== undefined) return found;
     }
   }
 
   /** What Redis has; undefined for nothing. */
-  async #look({ path, freshMs }: DocumentRead): Promise<DocumentReading | undefined> {
+  async #poll({ path, freshMs }: DocumentRead): Promise<DocumentReading | undefined> {
     const { document, failure } = await this.#deps.store.read(path);
     const now = this.#deps.clock.now();
     if (document !== undefined) {

@@ -109,13 +109,13 @@ export function piecesOf(
 }
 
 /** What is stored of a span, and what of it is missing. */
-export type SpanLook = Awaited<ReturnType<typeof lookAt>>;
+export type SpanState = Awaited<ReturnType<typeof readSpan>>;
 
 /**
  * Looks at a span (ms since the epoch) of a series.
  * @throws {UnavailableError} Postgres does not answer.
  */
-export async function lookAt(
+export async function readSpan(
   {
     candles,
     asks,

@@ -8,7 +8,7 @@ import type { CandleQueries } from './queries/candles.ts';
 import type { BackfillRequests, SeriesKey } from './queries/history-requests.ts';
 import type { JobData } from '../../../jobs/registry.ts';
 import { dayMs, joinCandles, type OhlcPart } from './chart.ts';
-import { lookAt, piecesOf, type SpanLook, type Stretch } from './history-gaps.ts';
+import { readSpan, piecesOf, type SpanState, type Stretch } from './history-gaps.ts';
 import { granularityMs } from '../../domain/history.ts';
 import { requesterText, type Requester } from '../../domain/requester.ts';
 import type { Urgency } from '../../domain/quote.ts';
@@ -60,7 +60,7 @@ interface ReaderDeps {
 const mostPieces = 2;
 /** With less than this share missing a request does not wait. */
 const littleMissing = 0.1;
-const lookAgainMs = 250;
+const pollIntervalMs = 250;
 /** Spans that one process waits for at the same time; who comes later takes what is there. */
 const mostWaits = 200;
 
@@ -72,7 +72,7 @@ const mostRequesters = 10_000;
 
 /** Prices of the past. Methods throw {@link UnavailableError} when Postgres does not answer. */
 export function createHistoryReader(deps: ReaderDeps) {
-  const waits = new Map<string, Promise<SpanLook>>();
+  const waits = new Map<string, Promise<SpanState>>();
   const requestsOf = new LRUCache<string, { count: number }>({ max: mostRequesters, ttl: minuteMs });
   const { candles, clock } = deps;
 
@@ -86,7 +86,7 @@ export function createHistoryReader(deps: ReaderDeps) {
   }
 
   /** Shared by all who want the same at the same time. */
-  function wait(requested: ChartRead, newest: Stretch): Promise<SpanLook> | undefined {
+  function wait(requested: ChartRead, newest: Stretch): Promise<SpanState> | undefined {
     const length = granularityMs[requested.granularity];
     const intervals = [requested.from, requested.to].map((at) => Math.floor(at / length));
     const key = [requested.assetId, requested.currency, requested.granularity, ...intervals].join(' ');
@@ -100,21 +100,21 @@ export function createHistoryReader(deps: ReaderDeps) {
   return {
     /** The observed points of a span, one for each interval that has one. */
     async chart(requested: ChartRead): Promise<ChartReading> {
-      let look = await lookAt(deps, requested, { ...requested, now: clock.now() });
-      const { stretch, missing, expected } = look.gaps;
-      const wants = stretch !== undefined && !look.isUnknown && requested.asks !== false;
+      let span = await readSpan(deps, requested, { ...requested, now: clock.now() });
+      const { stretch, missing, expected } = span.gaps;
+      const wants = stretch !== undefined && !span.isUnknown && requested.asks !== false;
       if (wants && mayAsk(requested.requester)) {
-        const isLittle = look.points.length > 0 && missing <= expected * littleMissing;
+        const isLittle = span.points.length > 0 && missing <= expected * littleMissing;
         const newest = await ask(deps, requested, {
           stretch,
           urgency: isLittle ? 'backfill' : 'interactive',
         });
         if (newest !== undefined && !isLittle && requested.waitMs > 0)
-          look = (await wait(requested, newest)) ?? look;
+          span = (await wait(requested, newest)) ?? span;
       }
-      const { gaps, points, isRefused } = look;
+      const { gaps, points, isRefused } = span;
       const isBeyondReach = gaps.beyond > 0 && gaps.missing + gaps.barred === 0;
-      return { points, state: stateOf(look), isRefused, ...(isBeyondReach ? { isBeyondReach } : {}) };
+      return { points, state: stateOf(span), isRefused, ...(isBeyondReach ? { isBeyondReach } : {}) };
     },
 
     /**
@@ -151,7 +151,7 @@ export function createHistoryReader(deps: ReaderDeps) {
   };
 }
 
-function stateOf({ points, gaps, isUnknown }: SpanLook): ChartReading['state'] {
+function stateOf({ points, gaps, isUnknown }: SpanState): ChartReading['state'] {
   if (isUnknown && points.length === 0) return 'unknown';
   return gaps.missing + gaps.barred + gaps.beyond === 0 ? 'whole' : 'partial';
 }
@@ -181,14 +181,14 @@ async function ask(
 }
 
 /** Until nothing is missing in the newest piece any more, asking has failed, or the time is up. */
-async function waitForPiece(deps: ReaderDeps, requested: ChartRead, newest: Stretch): Promise<SpanLook> {
+async function waitForPiece(deps: ReaderDeps, requested: ChartRead, newest: Stretch): Promise<SpanState> {
   const since = performance.now();
   for (;;) {
     const left = requested.waitMs - (performance.now() - since);
-    await sleep(Math.max(0, Math.min(left, lookAgainMs)));
-    const look = await lookAt(deps, requested, { ...requested, now: deps.clock.now() });
-    const { stretch } = look.gaps;
+    await sleep(Math.max(0, Math.min(left, pollIntervalMs)));
+    const span = await readSpan(deps, requested, { ...requested, now: deps.clock.now() });
+    const { stretch } = span.gaps;
     const isFilled = stretch === undefined || stretch.to < newest.from;
-    if (isFilled || look.isUnknown || left <= lookAgainMs) return look;
+    if (isFilled || span.isUnknown || left <= pollIntervalMs) return span;
   }
 }

@@ -5,7 +5,7 @@
 import type { CandleQueries } from './queries/candles.ts';
 import type { BackfillRequests } from './queries/history-requests.ts';
 import type { JobData } from '../../../jobs/registry.ts';
-import { lookAt, piecesOf } from './history-gaps.ts';
+import { readSpan, piecesOf } from './history-gaps.ts';
 import type { Clock } from '../../platform/concurrency/clock.ts';
 import { messageOf } from '../../domain/errors.ts';
 import type { Logger } from '../../platform/observability/logger.ts';
@@ -49,7 +49,7 @@ export function createRequestCloses({
   ): Promise<boolean> {
     const series = { assetId, currency, granularity: '1d' } as const;
     const now = clock.now();
-    const { gaps, isUnknown } = await lookAt({ candles, asks }, series, { from, to, now });
+    const { gaps, isUnknown } = await readSpan({ candles, asks }, series, { from, to, now });
     if (isUnknown || gaps.stretch === undefined) return false;
     const [piece] = piecesOf(gaps.stretch, { granularity: '1d', now, most: 1 });
     if (piece === undefined) return false;

@@ -245,7 +245,7 @@ interface ClientJobsDeps {
 const backlogAgeMs = 1_000;
 
 /** Events may be lost with Redis, so while somebody waits the row is polled this often (ms). */
-const lookAtRowMs = 1_000;
+const rowPollIntervalMs = 1_000;
 
 /** A forecast is shared by all callers within this time (ms): it is an estimate in whole seconds. */
 const forecastAgeMs = 250;
@@ -362,7 +362,7 @@ class PostgresClientJobs implements ClientJobs {
         const current = await this.get(job.id, viewer);
         const left = deadline - this.#deps.clock.now();
         if (isFinal(current.state) || left <= 0 || signals.some(({ aborted }) => aborted)) return current;
-        await bell.wait(Math.min(left, lookAtRowMs));
+        await bell.wait(Math.min(left, rowPollIntervalMs));
       }
     } finally {
       stop();

@@ -14,7 +14,7 @@ import type { JobEventReader } from './job-event-reader.ts';
 import { isEndOfJob, JobStream, type JobStreamRequest } from './job-stream-session.ts';
 
 /** Rows of followed jobs are polled this often (ms): the event that ends a stream is lost when Redis loses its data. */
-const lookAtRowsMs = 15_000;
+const rowsPollIntervalMs = 15_000;
 /** Most jobs that one connection may follow. */
 const mostJobs = 100;
 const longestEventId = 64;
@@ -45,8 +45,8 @@ export function createJobStreams({
   readonly findJob: (viewer: Principal, jobId: string) => Promise<JobRecord>;
 }) {
   const followed = new Set<JobStream>();
-  const looking = setInterval(() => void endForgotten(), lookAtRowsMs);
-  looking.unref();
+  const polling = setInterval(() => void endForgotten(), rowsPollIntervalMs);
+  polling.unref();
 
   async function endForgotten(): Promise<void> {
     if (followed.size === 0) return;
@@ -116,7 +116,7 @@ export function createJobStreams({
 
     /** Stops polling rows. The streams themselves are ended with all others. */
     close(): void {
-      clearInterval(looking);
+      clearInterval(polling);
     },
   };
 }

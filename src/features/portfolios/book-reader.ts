@@ -20,7 +20,7 @@ import type {
 export type BookView = ReturnType<typeof viewOf>;
 
 /** Messages may be lost, so while somebody waits the tables are polled this often (ms). */
-const lookMs = 200;
+const pollIntervalMs = 200;
 
 /** Builds the reader of derived tables. */
 export function createBookReader({
@@ -43,12 +43,12 @@ export function createBookReader({
     for (const ring of waiting.get(portfolioId) ?? []) ring();
   });
 
-  /** Repeats `look` until it returns a value: undefined means that the books are not current. */
+  /** Repeats `read` until it returns a value: undefined means that the books are not current. */
   async function untilCurrent<T>(
     { portfolioId, waitMs }: { readonly portfolioId: string; readonly waitMs: number },
-    look: () => Promise<T | undefined>,
+    read: () => Promise<T | undefined>,
   ): Promise<T> {
-    const first = await look();
+    const first = await read();
     if (first !== undefined) return first;
     const deadline = clock.now() + waitMs;
     const bell = createBell();
@@ -60,11 +60,11 @@ export function createBookReader({
         log.debug({ reason: messageOf(error) }, 'an update of the books could not be requested');
       });
       for (;;) {
-        const found = await look();
+        const found = await read();
         if (found !== undefined) return found;
         const left = deadline - clock.now();
         if (left <= 0) break;
-        await bell.wait(Math.min(left, lookMs));
+        await bell.wait(Math.min(left, pollIntervalMs));
       }
     } finally {
       others.delete(bell.ring);
@@ -92,7 +92,7 @@ export function createBookReader({
      * different times do not match, so all are read in one snapshot.
      * @throws what `standing` throws.
      */
-    async look<T>(
+    async read<T>(
       requested: { readonly portfolioId: string; readonly waitMs: number },
       at: (view: BookView) => Promise<T>,
     ): Promise<T> {

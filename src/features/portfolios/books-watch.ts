@@ -14,7 +14,7 @@ export interface BooksWatcher {
 }
 
 /** Default time (ms) between two polls. */
-const lookEveryMs = 15_000;
+const pollIntervalMs = 15_000;
 
 /** Builds the watch of a process. */
 export function createBooksWatch(deps: {
@@ -22,14 +22,14 @@ export function createBooksWatch(deps: {
   /** Current versions of the books; deleted portfolios are missing. */
   readonly versions: (ids: readonly string[]) => Promise<ReadonlyMap<string, number>>;
   readonly log: Logger;
-  readonly lookEveryMs?: number;
+  readonly pollIntervalMs?: number;
 }) {
   const watchers = new Map<string, Set<BooksWatcher>>();
   const stopListening = deps.channel.listen((portfolioId) => {
     for (const { onChange } of watchers.get(portfolioId) ?? []) onChange();
   });
 
-  async function look(): Promise<void> {
+  async function poll(): Promise<void> {
     if (watchers.size === 0) return;
     try {
       const versions = await deps.versions([...watchers.keys()]);
@@ -41,8 +41,8 @@ export function createBooksWatch(deps: {
     }
   }
 
-  const looking = setInterval(() => void look(), deps.lookEveryMs ?? lookEveryMs);
-  looking.unref();
+  const polling = setInterval(() => void poll(), deps.pollIntervalMs ?? pollIntervalMs);
+  polling.unref();
 
   return {
     /** Returns a function that stops the watch. */
@@ -55,7 +55,7 @@ export function createBooksWatch(deps: {
       };
     },
     close(): void {
-      clearInterval(looking);
+      clearInterval(polling);
       stopListening();
       watchers.clear();
     },

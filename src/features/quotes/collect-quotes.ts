@@ -127,7 +127,7 @@ class Collection implements Waiter {
     const { outlastsOutages = false, signal } = this.#request;
     try {
       await this.#room.inTurn({ size: this.#missing.size, waitMs, signal }, async () => {
-        await this.#look();
+        await this.#poll();
         if (this.#isDone() || waitMs <= 0) return;
         this.#tellOfWait();
         this.#size = this.#missing.size;
@@ -155,7 +155,7 @@ class Collection implements Waiter {
     if (assetIds.length === 0) return;
     const size = Math.max(this.#size, assetIds.length);
     const open = await this.#deps.want({ currency, assetIds, size, urgency, requester });
-    if (open < assetIds.length) await this.#look(assetIds);
+    if (open < assetIds.length) await this.#poll(assetIds);
   }
 
   #lookAtHeld(): void {
@@ -174,7 +174,7 @@ class Collection implements Waiter {
   }
 
   /** Reads the missing assets from the cache and settles what it can. */
-  async #look(assetIds: Iterable<string> = this.#missing): Promise<void> {
+  async #poll(assetIds: Iterable<string> = this.#missing): Promise<void> {
     const ids = [...assetIds];
     const stored = await this.#deps.store.readMany(this.#request.currency, ids);
     this.see(

@@ -85,7 +85,7 @@ const gatherMs = 100;
  * After a quiet period, changes are gathered only for this time (ms): the rest of what one call fetched has arrived by then.
  */
 const firstGatherMs = 20;
-const lookMs = 1_000;
+const pollIntervalMs = 1_000;
 const sourceField = /"source":"([^"\\]{1,64})"/;
 
 /** Builds the {@link PriceHub} of a process. */
@@ -101,7 +101,7 @@ class GroupingHub implements PriceHub {
   readonly #watchList: WatchList;
   readonly #sources = new Map<string, number>();
   readonly #stopListening: () => void;
-  readonly #looking: NodeJS.Timeout;
+  readonly #polling: NodeJS.Timeout;
   #gathering: NodeJS.Timeout | undefined;
   /** When changes last went out (ms since the epoch). */
   #flushedAt = 0;
@@ -120,8 +120,8 @@ class GroupingHub implements PriceHub {
       onTick: (tick) => this.#onTick(tick),
       onGap: () => void this.#refill(),
     });
-    this.#looking = setInterval(() => this.#watchList.look(), lookMs);
-    this.#looking.unref();
+    this.#polling = setInterval(() => this.#watchList.poll(), pollIntervalMs);
+    this.#polling.unref();
   }
 
   get seq(): number {
@@ -165,7 +165,7 @@ class GroupingHub implements PriceHub {
   }
 
   close(): void {
-    clearInterval(this.#looking);
+    clearInterval(this.#polling);
     clearTimeout(this.#gathering);
     this.#stopListening();
   }

@@ -24,7 +24,7 @@ interface RoomDeps {
 }
 
 /** Time (ms) between the end of one poll and the next. */
-const lookEveryMs = 1_000;
+const pollIntervalMs = 1_000;
 /** Assets per Redis query, and the pause (ms) after it: polling for a crowd takes longer, but does not cost more. */
 const assetsPerQuestion = 500;
 const pauseMs = 100;
@@ -50,7 +50,7 @@ export class WaitingRoom {
   #stopListening: (() => void) | undefined;
   /** Until the next poll; undefined while one is running. */
   #timer: NodeJS.Timeout | undefined;
-  #isLooking = false;
+  #isPolling = false;
   #requestedAtOnce = 0;
   readonly #line: { readonly size: number; readonly call: () => void }[] = [];
 
@@ -65,9 +65,9 @@ export class WaitingRoom {
     this.#stopListening ??= this.#deps.ticks.listen({
       onTick: (tick) => this.#tell(tick),
       // No tick told the waiter what has arrived in the meantime.
-      onGap: () => this.#lookAfter(0),
+      onGap: () => this.#pollAfter(0),
     });
-    if (this.#timer === undefined) this.#lookAfter(lookEveryMs);
+    if (this.#timer === undefined) this.#pollAfter(pollIntervalMs);
   }
 
   /** The waiter no longer misses these assets. */
@@ -183,26 +183,26 @@ export class WaitingRoom {
     for (const [waiter, part] of told) waiter.hear(part);
   }
 
-  #lookAfter(ms: number): void {
-    if (this.#isLooking || this.#present.size === 0) return;
+  #pollAfter(ms: number): void {
+    if (this.#isPolling || this.#present.size === 0) return;
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => void this.#lookRound(), ms);
+    this.#timer = setTimeout(() => void this.#pollRound(), ms);
   }
 
-  async #lookRound(): Promise<void> {
+  async #pollRound(): Promise<void> {
     this.#timer = undefined;
-    this.#isLooking = true;
+    this.#isPolling = true;
     try {
-      for (const currency of [...this.#waiting.keys()]) await this.#look(currency);
+      for (const currency of [...this.#waiting.keys()]) await this.#poll(currency);
     } catch {
       // Redis does not answer; the next round asks again.
     } finally {
-      this.#isLooking = false;
-      this.#lookAfter(lookEveryMs);
+      this.#isPolling = false;
+      this.#pollAfter(pollIntervalMs);
     }
   }
 
-  async #look(currency: string): Promise<void> {
+  async #poll(currency: string): Promise<void> {
     // Waiters that join meanwhile have just asked themselves.
     const ids = [...(this.#waiting.get(currency)?.keys() ?? [])];
     const isMissing = (assetId: string): boolean => this.#waiting.get(currency)?.has(assetId) === true;

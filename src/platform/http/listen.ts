@@ -30,10 +30,10 @@ interface Deadlines {
   /** For the headers, from the first byte on or from the opening of the connection. */
   readonly headersMs: number;
   /** Between two looks for those who are late; so much later than its deadline a client is cut. Node's own is 30 s. */
-  readonly lookMs: number;
+  readonly pollIntervalMs: number;
 }
 
-const defaultDeadlines: Deadlines = { requestMs: 30_000, headersMs: 10_000, lookMs: 1_000 };
+const defaultDeadlines: Deadlines = { requestMs: 30_000, headersMs: 10_000, pollIntervalMs: 1_000 };
 /** The request line and the headers (bytes), together. Node's own default, but not for an option of the command line to change. */
 const mostHeaderBytes = 16 * 1_024;
 /** Above the minute that load balancers commonly keep a connection, so that it is never we who close it under a request. */
@@ -97,11 +97,11 @@ export async function listen(
   };
 }
 
-function optionsOf({ requestMs, headersMs, lookMs }: Deadlines): ServerOptions {
+function optionsOf({ requestMs, headersMs, pollIntervalMs }: Deadlines): ServerOptions {
   return {
     requestTimeout: requestMs,
     headersTimeout: headersMs,
-    connectionsCheckingInterval: lookMs,
+    connectionsCheckingInterval: pollIntervalMs,
     keepAliveTimeout: keepAliveTimeoutMs,
     maxHeaderSize: mostHeaderBytes,
   };

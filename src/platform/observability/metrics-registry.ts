@@ -26,19 +26,19 @@ const readDeadlineMs = 1_000;
  * Prom-client looks at the event loop with a timer of 10 ms, which costs an idle process more than all the rest, and counts
  * the timer's own pause as delay. Ours looks twice a second and tells the worst.
  */
-const eventLoopLookMs = 500;
+const eventLoopSampleMs = 500;
 
 function collectNodeMetrics(registry: Registry): void {
-  collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: eventLoopLookMs });
+  collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: eventLoopSampleMs });
   for (const figure of ['min', 'max', 'mean', 'stddev', 'p50', 'p90', 'p99'])
     registry.removeSingleMetric(`nodejs_eventloop_lag_${figure}_seconds`);
   let worstMs = 0;
-  let lookedAt = performance.now();
+  let polledAt = performance.now();
   setInterval(() => {
     const now = performance.now();
-    worstMs = Math.max(worstMs, now - lookedAt - eventLoopLookMs);
-    lookedAt = now;
-  }, eventLoopLookMs).unref();
+    worstMs = Math.max(worstMs, now - polledAt - eventLoopSampleMs);
+    polledAt = now;
+  }, eventLoopSampleMs).unref();
   gaugeIn(registry)('event_loop_delay_max_seconds', 'Longest delay of a timer since the last reading.', {
     read: () => {
       const seconds = worstMs / 1000;

@@ -95,7 +95,7 @@ export class SseStream implements OpenStream {
     return pace;
   }
 
-  look(now: number): boolean {
+  poll(now: number): boolean {
     if (now - this.#openedAt >= longestStreamMs) {
       this.end('expired');
       return true;

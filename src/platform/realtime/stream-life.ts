@@ -1,23 +1,23 @@
 /** The life of a stream, on any transport: heartbeats, new tickets, its longest age, and when to reconnect. */
 import { Frame } from './frame.ts';
-import { lookEveryMs, type EndReason } from './stream-registry.ts';
+import { pollIntervalMs, type EndReason } from './stream-registry.ts';
 
 /** Proxies cut a silent connection after some 60 s, and clients wonder sooner. */
 const longestSilenceMs = 15_000;
 
 /** The time in which nothing was written to a client, counted in polls: a clock for each write would cost more. */
 export class Silence {
-  #looks = 0;
+  #polls = 0;
 
   /** Something was written. */
   end(): void {
-    this.#looks = 0;
+    this.#polls = 0;
   }
 
   /** To be asked at every look; true when it is time for a sign of life. */
   isLong(): boolean {
-    this.#looks += 1;
-    return this.#looks * lookEveryMs >= longestSilenceMs;
+    this.#polls += 1;
+    return this.#polls * pollIntervalMs >= longestSilenceMs;
   }
 }
 

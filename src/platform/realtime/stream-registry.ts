@@ -28,10 +28,10 @@ export interface StreamClient {
 export interface OpenStream {
   readonly client: StreamClient;
   /**
-   * Gives a sign of life where one is due, looks whether the client keeps up, and says so. Called every {@link lookEveryMs},
+   * Gives a sign of life where one is due, looks whether the client keeps up, and says so. Called every {@link pollIntervalMs},
    * and every second while it does not.
    */
-  look(now: number): boolean;
+  poll(now: number): boolean;
   /** Ends it; the stream then calls the registry's `closed`. */
   end(reason: EndReason): void;
 }
@@ -46,9 +46,9 @@ interface RegistryDeps {
 }
 
 /** Interval (ms) between checks: checking every stream every second would cost as much as a fifth of its prices. */
-export const lookEveryMs = 5_000;
+export const pollIntervalMs = 5_000;
 const turnMs = 1_000;
-const slots = lookEveryMs / turnMs;
+const slots = pollIntervalMs / turnMs;
 
 export class StreamRegistry {
   readonly #deps: RegistryDeps;
@@ -60,14 +60,14 @@ export class StreamRegistry {
   readonly #byUser = new Map<string, number>();
   readonly #byAddress = new Map<string, number>();
   readonly #ended = new Map<EndReason, number>();
-  readonly #looking: NodeJS.Timeout;
+  readonly #polling: NodeJS.Timeout;
   #turn = 0;
   #isDraining = false;
 
   constructor(deps: RegistryDeps) {
     this.#deps = deps;
-    this.#looking = setInterval(() => this.#look(), turnMs);
-    this.#looking.unref();
+    this.#polling = setInterval(() => this.#poll(), turnMs);
+    this.#polling.unref();
   }
 
   /** Open streams. */
@@ -129,17 +129,17 @@ export class StreamRegistry {
   /** Ends every stream, and from now on those that are opened. */
   drain(): void {
     this.#isDraining = true;
-    clearInterval(this.#looking);
+    clearInterval(this.#polling);
     for (const stream of [...this.#slotOf.keys()]) stream.end('drain');
   }
 
-  #look(): void {
+  #poll(): void {
     const now = this.#deps.clock.now();
     const behind = [...this.#behind];
     this.#turn = (this.#turn + 1) % slots;
     for (const stream of this.#slots[this.#turn] ?? [])
-      if (!this.#behind.has(stream) && !stream.look(now)) this.attend(stream);
-    for (const stream of behind) if (stream.look(now)) this.#behind.delete(stream);
+      if (!this.#behind.has(stream) && !stream.poll(now)) this.attend(stream);
+    for (const stream of behind) if (stream.poll(now)) this.#behind.delete(stream);
   }
 }
 

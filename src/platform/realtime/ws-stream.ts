@@ -34,7 +34,7 @@ export interface WsTalk {
 /** A ping without its pong for so long (ms) is a dead client. */
 const pongDeadlineMs = 15_000;
 /** Looks from one ping to the next (20 s): with the silence before it and the deadline, a dead client is found within a minute. */
-const looksPerPing = 4;
+const pollsPerPing = 4;
 /** A connection without a subscription is closed after this long (ms). */
 const longestIdleMs = 60_000;
 
@@ -49,7 +49,7 @@ export class WsStream implements OpenStream {
   #talk: WsTalk | undefined;
   /** When the oldest ping without a pong was sent. */
   #pingedAt: number | undefined;
-  #looks = 0;
+  #polls = 0;
   /** A ping goes out with the next frame, since each write costs as much as a price. */
   #isPingDue = false;
   #idleSince: number | undefined;
@@ -99,7 +99,7 @@ export class WsStream implements OpenStream {
     return pace === 'ready';
   }
 
-  look(now: number): boolean {
+  poll(now: number): boolean {
     const ending = this.#endingOf(now);
     if (ending !== undefined) {
       if (ending === 'client') this.#outlet.cut();
@@ -110,8 +110,8 @@ export class WsStream implements OpenStream {
     const ticket = this.#tickets?.take(now);
     if (ticket !== undefined) this.write(ticket);
     this.#talk?.flush();
-    this.#looks += 1;
-    if (this.#looks % looksPerPing === 0) this.#isPingDue = true;
+    this.#polls += 1;
+    if (this.#polls % pollsPerPing === 0) this.#isPingDue = true;
     if (this.#silence.isLong()) this.write(this.#deps.heartbeat());
     return true;
   }

@@ -18,12 +18,12 @@ export interface FleetClock extends Clock {
   /** Settles when the offset is known, or after `ms` when it is not. */
   whenKnown(ms: number): Promise<void>;
   /** Calls `listener` after every look, with {@link leadMs}. Returns how to stop. */
-  onLook(listener: (leadMs: number) => void): () => void;
+  onPoll(listener: (leadMs: number) => void): () => void;
   close(): void;
 }
 
 /** Time (ms) between two looks. */
-const lookEveryMs = 10_000;
+const pollIntervalMs = 10_000;
 /** Questions of a look; the one that was answered soonest counts. */
 const questions = 3;
 /** Share of the time that passes by which the clock is slowed down while it is ahead. */
@@ -111,7 +111,7 @@ export function openFleetClock({
     const [fleetMs = 0, redisMs = 0] = told.map((ms) => Number(ms) + errorMs);
     return { fleetMs, redisMs, at, errorMs };
   };
-  const look = async (): Promise<void> => {
+  const poll = async (): Promise<void> => {
     let best = await ask();
     for (let n = 1; n < questions; n++) {
       const next = await ask();
@@ -131,17 +131,17 @@ export function openFleetClock({
     for (const listener of listeners) listener(lead);
   };
   let underWay: Promise<void> | undefined;
-  const lookOnce = (): void => {
+  const pollOnce = (): void => {
     // A connection that is away is no news here: what uses it tells.
-    underWay ??= look()
+    underWay ??= poll()
       .catch((error: unknown) => log.debug({ reason: messageOf(error) }, 'the time of Redis is not known'))
       .finally(() => (underWay = undefined));
   };
 
-  const timer = setInterval(lookOnce, lookEveryMs);
+  const timer = setInterval(pollOnce, pollIntervalMs);
   timer.unref();
-  redis.on('ready', lookOnce);
-  if (redis.status === 'ready') lookOnce();
+  redis.on('ready', pollOnce);
+  if (redis.status === 'ready') pollOnce();
 
   return {
     now,
@@ -156,13 +156,13 @@ export function openFleetClock({
         });
       });
     },
-    onLook(listener) {
+    onPoll(listener) {
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
     close() {
       clearInterval(timer);
-      redis.off('ready', lookOnce);
+      redis.off('ready', pollOnce);
     },
   };
 }

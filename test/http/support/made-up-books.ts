@@ -63,8 +63,8 @@ export class MadeUpBooks {
     return this.#listeners.size;
   }
 
-  /** `lookEveryMs`: how soon lost news are made up for. */
-  deps(lookEveryMs = 60_000): Pick<PortfolioService, 'portfolios' | 'valuations'> {
+  /** `pollIntervalMs`: how soon lost news are made up for. */
+  deps(pollIntervalMs = 60_000): Pick<PortfolioService, 'portfolios' | 'valuations'> {
     const find = (id: string) => {
       this.reads += 1;
       const isThere = id === portfolioId && !this.isGone;
@@ -82,7 +82,7 @@ export class MadeUpBooks {
       versions: () =>
         Promise.resolve(new Map(this.isGone ? [] : [[portfolioId, this.portfolio.bookedVersion]])),
       log: silentLogger(),
-      lookEveryMs,
+      pollIntervalMs,
     });
     const portfolios = {
       get: async (id: string, { userId }: { userId: string }) => {

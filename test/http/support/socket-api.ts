@@ -40,7 +40,7 @@ export interface SocketApi extends TestApi {
   /** Says something of every job. */
   happen(entry: JobEventEntry): void;
   /** Looks at every stream so often, at this moment. */
-  look(times?: number): void;
+  poll(times?: number): void;
   /** Connections that were opened, the oldest first. */
   readonly connections: ReadonlySet<Socket>;
   /** Most bytes that a connection has not taken. */
@@ -145,9 +145,9 @@ export async function startSocketApi(limits = plenty, different: Partial<StandIn
     happen: events.happen,
     tick: market.tick,
     unknown: market.unknown,
-    look(times = 1) {
+    poll(times = 1) {
       for (let time = 0; time < times; time += 1)
-        for (const stream of [...registry.streams]) stream.look(clock.now());
+        for (const stream of [...registry.streams]) stream.poll(clock.now());
     },
     connections: sockets,
     unsentBytes: () => Math.max(0, ...[...sockets].map(({ writableLength }) => writableLength)),

@@ -90,13 +90,13 @@ describe('revocations', () => {
 
   it('are forgotten when nothing is left that they could end', async () => {
     let now = Date.now();
-    let looks = 0;
-    const look = async (): Promise<void> => {
-      const before = looks;
+    let polls = 0;
+    const poll = async (): Promise<void> => {
+      const before = polls;
       // The second is asked for when the first has been worked up.
-      await waitFor(() => looks >= before + 2, { what: 'two looks into Postgres' });
+      await waitFor(() => polls >= before + 2, { what: 'two looks into Postgres' });
     };
-    const revocations = collect(() => Promise.resolve((looks++, [])), { now: () => now });
+    const revocations = collect(() => Promise.resolve((polls++, [])), { now: () => now });
     await revocations.whenKnown(1_000);
     const late: Principal = { ...person, sessionId: keyId, userId: keyId };
     await revocations.announce([
@@ -107,10 +107,10 @@ describe('revocations', () => {
     const loggedInAgain = { ...person, generation: 3 };
     const elsewhere = { ...person, sessionId: userId };
     const covered = (): boolean[] => [loggedInAgain, elsewhere, late].map((each) => revocations.covers(each));
-    await look();
+    await poll();
     expect(covered()).to.deep.equal([true, true, true]);
     now += 1_001;
-    await look();
+    await poll();
     expect(covered()).to.deep.equal([false, false, true]);
   });
 

@@ -77,7 +77,7 @@ describe('a view of books', () => {
 
   /** Looks at lots, and has the way of keeping books changed between their standing and themselves. */
   const lookWhile = (id: string, change: () => Promise<void>) =>
-    readerOf((portfolioId) => books.update(portfolioId)).look(
+    readerOf((portfolioId) => books.update(portfolioId)).read(
       { portfolioId: id, waitMs: 5_000 },
       async (view) => {
         await change();
@@ -118,18 +118,18 @@ describe('a view of books', () => {
 
   it('has the gains of its version though another disposal is booked meanwhile', async () => {
     const id = await booked('fifo');
-    const look = (change: () => Promise<void>) =>
-      readerOf(() => Promise.resolve()).look({ portfolioId: id, waitMs: 0 }, async (view) => {
+    const read = (change: () => Promise<void>) =>
+      readerOf(() => Promise.resolve()).read({ portfolioId: id, waitMs: 0 }, async (view) => {
         await change();
         const { rows, totals } = await view.realised(page);
         return [view.standing.portfolio.booksVersion, rows.length, totals.count];
       });
-    const seen = await look(async () => {
+    const seen = await read(async () => {
       await books.record(id, { add: [sale(4)] });
       await books.update(id);
     });
     expect(seen.slice(1)).to.deep.equal([1, 1]);
-    expect(await look(() => Promise.resolve())).to.deep.equal([seen[0]! + 1, 2, 2]);
+    expect(await read(() => Promise.resolve())).to.deep.equal([seen[0]! + 1, 2, 2]);
   });
 
   it('is of the books after their update when they were behind', async () => {
@@ -140,7 +140,7 @@ describe('a view of books', () => {
       requested.push(portfolioId);
       await books.update(portfolioId);
     });
-    const seen = await reader.look({ portfolioId: id, waitMs: 5_000 }, lotsOf);
+    const seen = await reader.read({ portfolioId: id, waitMs: 5_000 }, lotsOf);
     expect([seen.method, seen.bases]).to.deep.equal(['lifo', [10n]]);
     expect(requested).to.deep.equal([id]);
   });
@@ -155,7 +155,7 @@ describe('a view of books', () => {
         .where({ portfolio_id: id })
         .update({ kept_as: `0 ${method}` });
       const failed: unknown = await readerOf(() => Promise.resolve())
-        .look({ portfolioId: id, waitMs: 50 }, lotsOf)
+        .read({ portfolioId: id, waitMs: 50 }, lotsOf)
         .catch((error: unknown) => error);
       expect(failed).to.be.instanceOf(UnavailableError);
       expect(failed).to.include({ code: 'books_not_current', retryAfterSeconds: 1 });
@@ -173,8 +173,8 @@ describe('a view of books', () => {
       const add = [buy(5, 'aave'), buy(1, 'cardano'), buy(4, 'aave'), buy(3, 'bitcoin'), buy(2, 'cardano')];
       await books.record(id, { add });
       await books.update(id);
-      const look = (offset: number, limit: number, assetId?: string) =>
-        readerOf(() => Promise.resolve()).look({ portfolioId: id, waitMs: 0 }, async (view) => {
+      const read = (offset: number, limit: number, assetId?: string) =>
+        readerOf(() => Promise.resolve()).read({ portfolioId: id, waitMs: 0 }, async (view) => {
           const found = await view.lots({ offset, limit, assetId });
           return [found.total, ...found.lots.map((lot) => `${lot.assetId} ${lot.basis / oneUnit}`)];
         });
@@ -184,9 +184,9 @@ describe('a view of books', () => {
           : ['aave 9', 'bitcoin 3', 'cardano 3'];
       for (let offset = 0; offset <= all.length; offset++)
         for (let limit = 1; limit <= all.length; limit++)
-          expect(await look(offset, limit)).to.deep.equal([all.length, ...all.slice(offset, offset + limit)]);
+          expect(await read(offset, limit)).to.deep.equal([all.length, ...all.slice(offset, offset + limit)]);
       const ofCardano = all.filter((lot) => lot.startsWith('cardano'));
-      expect(await look(0, 9, 'cardano')).to.deep.equal([ofCardano.length, ...ofCardano]);
+      expect(await read(0, 9, 'cardano')).to.deep.equal([ofCardano.length, ...ofCardano]);
     }
   });
 });

@@ -262,7 +262,7 @@ describe('webhooks on their way', () => {
       ids.push(await deliveries.enqueue({ userId, url: receiver.url, type: 'x.y', payload: {} }));
     const requested: (string | undefined)[] = [];
     let isAway = true;
-    const look = createWebhooksCheck({
+    const poll = createWebhooksCheck({
       deliveries: {
         ...deliveries,
         due: (place) => {
@@ -272,12 +272,12 @@ describe('webhooks on their way', () => {
       },
       queueAttempt: () => Promise.resolve(!isAway),
     });
-    expect(await look()).to.equal(0);
+    expect(await poll()).to.equal(0);
     isAway = false;
-    expect(await look()).to.equal(ids.length);
+    expect(await poll()).to.equal(ids.length);
     expect(requested).to.deep.equal([undefined, undefined]);
     // Nothing lay behind those: the next look is for all again.
-    expect(await look()).to.equal(ids.length);
+    expect(await poll()).to.equal(ids.length);
     expect(requested).to.deep.equal([undefined, undefined, undefined]);
   });
 

@@ -236,7 +236,7 @@ describe('the streams of jobs', () => {
   it('look in the rows for the ends of jobs that are followed, and of no other', () => {
     mock.timers.enable({ apis: ['setInterval'] });
     try {
-      const looks: (readonly string[])[] = [];
+      const polls: (readonly string[])[] = [];
       const ends: (() => void)[] = [];
       const stream = {
         write: () => undefined,
@@ -255,7 +255,7 @@ describe('the streams of jobs', () => {
         clock: systemClock,
         log: silentLogger(),
         findEnded: (ids) => {
-          looks.push(ids);
+          polls.push(ids);
           return Promise.resolve([]);
         },
         findJob: () => Promise.reject(new Error('nobody asks')),
@@ -267,7 +267,7 @@ describe('the streams of jobs', () => {
       mock.timers.tick(15_000);
       ends[1]?.();
       mock.timers.tick(15_000);
-      expect(looks).to.deep.equal([[mine, theirs], [theirs]]);
+      expect(polls).to.deep.equal([[mine, theirs], [theirs]]);
       streams.close();
     } finally {
       mock.timers.reset();

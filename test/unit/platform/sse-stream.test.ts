@@ -172,7 +172,7 @@ describe('SseStream', () => {
       [59, 1],
       [60, 2],
     ] as const) {
-      stream.look(start + second * 1_000);
+      stream.poll(start + second * 1_000);
       await waitFor(() => sent() === expected, { what: `${expected} tickets at second ${second}` });
     }
     const [first, second] = client.events.map(({ data }) => JSON.parse(data));
@@ -186,7 +186,7 @@ describe('SseStream', () => {
     const price = new Frame({ type: 'price', data: '[]' });
     for (let second = 5; second <= 60; second += 5) {
       if (second === 25) stream.write(price);
-      stream.look(start + second * 1_000);
+      stream.poll(start + second * 1_000);
     }
     await waitFor(() => client.events.length === 4, { what: 'the events' });
     expect(namesOf(client.events)).to.deep.equal(['heartbeat', 'price', 'heartbeat', 'heartbeat']);
@@ -195,8 +195,8 @@ describe('SseStream', () => {
   it('ends after twelve hours with the advice to come back', async () => {
     const { response, client } = await ask();
     const stream = streamOf(response);
-    stream.look(start + 12 * hours - 1);
-    stream.look(start + 12 * hours);
+    stream.poll(start + 12 * hours - 1);
+    stream.poll(start + 12 * hours);
     await waitFor(() => client.hasEnded, { what: 'the end' });
     expect(namesOf(client.events)).to.deep.equal(['end']);
     expect(JSON.parse(client.events[0]!.data)).to.include({ reason: 'expired', reconnect: true });

@@ -42,11 +42,11 @@ describe('StreamRegistry', () => {
   function open(userId: string, address = '10.0.0.1', home = registry) {
     const stream = {
       client: clientOf(userId, address),
-      looks: 0,
+      polls: 0,
       ended: undefined as EndReason | undefined,
       keepsUp: true,
-      look(): boolean {
-        stream.looks += 1;
+      poll(): boolean {
+        stream.polls += 1;
         return stream.keepsUp;
       },
       end(reason: EndReason): void {
@@ -63,11 +63,11 @@ describe('StreamRegistry', () => {
     stream.keepsUp = false;
     registry.attend(stream);
     mock.timers.tick(1_000);
-    const { looks } = stream;
-    expect(looks).to.be.above(0);
+    const { polls } = stream;
+    expect(polls).to.be.above(0);
     stream.end('client');
     mock.timers.tick(10_000);
-    expect(stream.looks).to.equal(looks);
+    expect(stream.polls).to.equal(polls);
   });
 
   it('has room for so many of a user, of an address and in all', () => {
@@ -94,9 +94,9 @@ describe('StreamRegistry', () => {
   it('looks at each stream every five seconds', () => {
     const home = newRegistry({ perUser: 100, perAddress: 100, inAll: 100 });
     const streams = Array.from({ length: 31 }, (_, n) => open(`user-${n}`, '10.0.0.1', home));
-    for (let look = 1; look <= 4; look += 1) {
+    for (let poll = 1; poll <= 4; poll += 1) {
       mock.timers.tick(5_000);
-      expect(new Set(streams.map(({ looks }) => looks))).to.deep.equal(new Set([look]));
+      expect(new Set(streams.map(({ polls }) => polls))).to.deep.equal(new Set([poll]));
     }
   });
 
@@ -105,12 +105,12 @@ describe('StreamRegistry', () => {
     slow.keepsUp = false;
     registry.attend(slow);
     mock.timers.tick(10_000);
-    expect(slow.looks).to.equal(10);
+    expect(slow.polls).to.equal(10);
     slow.keepsUp = true;
     mock.timers.tick(1_000);
-    slow.looks = 0;
+    slow.polls = 0;
     mock.timers.tick(15_000);
-    expect(slow.looks).to.equal(3);
+    expect(slow.polls).to.equal(3);
   });
 
   it('spreads its looks over the seconds', () => {
@@ -118,7 +118,7 @@ describe('StreamRegistry', () => {
     const streams = Array.from({ length: 45 }, (_, n) => open(`user-${n}`, '10.0.0.1', home));
     for (let second = 1; second <= 5; second += 1) {
       mock.timers.tick(1_000);
-      expect(streams.filter(({ looks }) => looks > 0)).to.have.length(9 * second);
+      expect(streams.filter(({ polls }) => polls > 0)).to.have.length(9 * second);
     }
   });
 

@@ -37,7 +37,7 @@ describe('WatchList', () => {
   function wantedAt(second: number): string[] {
     now = start + second * 1_000;
     wants = [];
-    list.look();
+    list.poll();
     return wants.flatMap(({ currency, assetIds }) => assetIds.map((id) => `${currency}:${id}`));
   }
 

@@ -3,10 +3,10 @@ import { untilJoined } from '../../../workers/processors/upstream/join.ts';
 
 /** Waits while demand has these sizes, one look after the other; returns how many looks there were. */
 async function looksAt(sizes: readonly number[], full = 250): Promise<number> {
-  let looks = 0;
-  const size = (): Promise<number> => Promise.resolve(sizes[Math.min(looks++, sizes.length - 1)]!);
+  let polls = 0;
+  const size = (): Promise<number> => Promise.resolve(sizes[Math.min(polls++, sizes.length - 1)]!);
   await untilJoined({ demand: { size }, currency: 'usd', full, signal: new AbortController().signal });
-  return looks;
+  return polls;
 }
 
 describe('joining a batch', () => {

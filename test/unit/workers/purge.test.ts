@@ -32,8 +32,8 @@ describe('the reconciliation of jobs', () => {
   }
 
   it('adds every open work again', async () => {
-    const look = maintenanceOver(3);
-    expect(await look()).to.equal(3);
+    const poll = maintenanceOver(3);
+    expect(await poll()).to.equal(3);
     expect(added).to.deep.equal(
       ['w0', 'w1', 'w2'].map((workKey) => ({ name: 'bulk.fetch', workKey, priority: 7 })),
     );
@@ -45,8 +45,8 @@ describe('the reconciliation of jobs', () => {
   });
 
   it('goes on behind the pages of the last look, and from the beginning after the end', async () => {
-    const look = maintenanceOver(7);
-    expect([await look(), await look(), await look()]).to.deep.equal([5, 2, 5]);
+    const poll = maintenanceOver(7);
+    expect([await poll(), await poll(), await poll()]).to.deep.equal([5, 2, 5]);
     expect(looked.slice(0, 8)).to.deep.equal([undefined, '1', '2', '3', '4', '5', '6', undefined]);
   });
 });

@@ -24,7 +24,7 @@ function platformOf(...queues: QueueName[]): Parameters<typeof startWorkers>[0] 
   return {
     config: { WORKER_QUEUES: queues, WORKER_CONCURRENCY: 1 },
     log,
-    clock: { leadMs: () => undefined, onLook: () => () => undefined },
+    clock: { leadMs: () => undefined, onPoll: () => () => undefined },
     shutdown: createShutdown(log),
     queues: { handle },
     keys: { queues: 'test' },

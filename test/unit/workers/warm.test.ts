@@ -25,7 +25,7 @@ interface Situation {
 }
 
 /** Runs one look; returns what it wanted and kicked. */
-async function look({ read, stored = {}, affordable = 10, usersWait = false }: Situation) {
+async function poll({ read, stored = {}, affordable = 10, usersWait = false }: Situation) {
   const wanted: WantRequest[] = [];
   const enqueued: string[] = [];
   const pages: (Parameters<EnqueueRefresh['markets']>[1] & { currency: string })[] = [];
@@ -73,7 +73,7 @@ async function look({ read, stored = {}, affordable = 10, usersWait = false }: S
 describe('quotes.warm', () => {
   it('wants what is read and about to stop being fresh', async () => {
     const stored = { 'usd:bitcoin': 50, 'usd:ethereum': 10, 'eur:solana': 59 };
-    const { calls, wanted, enqueued } = await look({
+    const { calls, wanted, enqueued } = await poll({
       read: { usd: ['bitcoin', 'ethereum'], eur: ['solana'] },
       stored,
     });
@@ -89,26 +89,26 @@ describe('quotes.warm', () => {
 
   it('wants a quote fifteen seconds before it stops being fresh, and no sooner', async () => {
     const stored = { 'usd:bitcoin': 45, 'usd:ethereum': 44.9 };
-    const { wanted } = await look({ read: { usd: ['bitcoin'], eur: [] }, stored });
+    const { wanted } = await poll({ read: { usd: ['bitcoin'], eur: [] }, stored });
     expect(wanted.map(({ assetIds }) => assetIds)).to.deep.equal([['bitcoin']]);
-    const young = await look({ read: { usd: ['ethereum'] }, stored });
+    const young = await poll({ read: { usd: ['ethereum'] }, stored });
     expect(young.wanted).to.deep.equal([]);
   });
 
   it('wants nothing when nobody reads, whatever is cached', async () => {
-    const { calls, wanted, enqueued } = await look({ read: {}, stored: { 'usd:bitcoin': 100 } });
+    const { calls, wanted, enqueued } = await poll({ read: {}, stored: { 'usd:bitcoin': 100 } });
     expect({ calls, wanted, enqueued }).to.deep.equal({ calls: 0, wanted: [], enqueued: [] });
   });
 
   it('wants nothing that it cannot afford when nobody waits, and asks nobody for it', async () => {
-    const { calls, wanted, requested } = await look({ read: { usd: ['bitcoin'] }, affordable: 0 });
+    const { calls, wanted, requested } = await poll({ read: { usd: ['bitcoin'] }, affordable: 0 });
     expect({ calls, wanted, requested }).to.deep.equal({ calls: 0, wanted: [], requested: [] });
   });
 
   it('takes a turn among users who take every call, with the hottest', async () => {
     const many = Array.from({ length: 600 }, (_, index) => `coin-${index}`);
     const read = { eur: ['lonely'], usd: many };
-    const { calls, wanted, enqueued } = await look({ read, affordable: 0, usersWait: true });
+    const { calls, wanted, enqueued } = await poll({ read, affordable: 0, usersWait: true });
     expect(calls).to.equal(1);
     expect(wanted).to.have.length(1);
     expect(wanted[0]).to.include({ currency: 'usd', urgency: 'interactive', isPatient: true });
@@ -118,14 +118,14 @@ describe('quotes.warm', () => {
 
   it('spends the calls there are on the hottest, over all currencies', async () => {
     const many = Array.from({ length: 600 }, (_, index) => `coin-${index}`);
-    const { wanted } = await look({ read: { eur: ['lonely'], usd: many }, affordable: 1 });
+    const { wanted } = await poll({ read: { eur: ['lonely'], usd: many }, affordable: 1 });
     expect(wanted).to.have.length(1);
     expect(wanted[0]).to.include({ currency: 'usd' });
     expect(wanted[0]!.assetIds).to.have.length(250);
   });
 
   it('has a page of the ranking fetched that is read', async () => {
-    const { pages, wanted } = await look({ read: { usd: [pageItem(2)] } });
+    const { pages, wanted } = await poll({ read: { usd: [pageItem(2)] } });
     expect(pages).to.deep.equal([{ currency: 'usd', page: 2, urgency: 'warming' }]);
     expect(wanted).to.deep.equal([]);
   });

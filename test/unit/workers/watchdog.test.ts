@@ -12,7 +12,7 @@ describe('the watchdog', () => {
   let active: number;
   let lastActivityAt: number;
   let counts: () => Promise<Record<string, number>>;
-  let looks: number;
+  let polls: number;
   let stuck: string[];
   let isPaused: boolean;
   let stop: () => void;
@@ -21,7 +21,7 @@ describe('the watchdog', () => {
     now = 1_000_000;
     active = 0;
     lastActivityAt = now;
-    looks = 0;
+    polls = 0;
     stuck = [];
     isPaused = false;
     counts = () => Promise.resolve({ waiting: 1 });
@@ -39,7 +39,7 @@ describe('the watchdog', () => {
       workers: [worker],
       queues: {
         counts: async () => {
-          looks++;
+          polls++;
           return await counts();
         },
       },
@@ -53,24 +53,24 @@ describe('the watchdog', () => {
   afterEach(() => stop());
 
   /** Lets the watchdog look at the present state, and at nothing older. */
-  async function look(): Promise<void> {
-    const before = looks;
-    await waitFor(() => looks >= before + 2, { what: 'two looks' });
+  async function poll(): Promise<void> {
+    const before = polls;
+    await waitFor(() => polls >= before + 2, { what: 'two looks' });
   }
 
   /** Time passes, with a look at its beginning and one at its end. */
   async function pass(ms: number): Promise<void> {
     now += 10 * intervalMs;
-    await look();
+    await poll();
     now += ms;
-    await look();
+    await poll();
   }
 
   it('gives a process up that has work and a free slot and does nothing', async () => {
     await pass(patienceMs - 1);
     expect(stuck).to.deep.equal([]);
     now += 1;
-    await look();
+    await poll();
     expect(stuck[0]).to.equal('requests');
   });
 
@@ -103,14 +103,14 @@ describe('the watchdog', () => {
   it('begins anew after any job that started or ended', async () => {
     await pass(patienceMs - 1);
     lastActivityAt = now;
-    await look();
+    await poll();
     await pass(patienceMs - 1);
     expect(stuck).to.deep.equal([]);
   });
 
   it('does not count an outage of Redis, and begins anew after it', async () => {
     now += 10;
-    await look();
+    await poll();
     counts = () => Promise.reject(new Error('Redis is away'));
     await pass(10 * patienceMs);
     counts = () => Promise.resolve({ waiting: 1 });
@@ -120,12 +120,12 @@ describe('the watchdog', () => {
 
   it('looks no more once stopped', async () => {
     now += 10;
-    await look();
+    await poll();
     stop();
-    const atStop = looks;
+    const atStop = polls;
     now += patienceMs;
     await new Promise((resolve) => setTimeout(resolve, 20 * intervalMs));
-    expect(looks).to.equal(atStop);
+    expect(polls).to.equal(atStop);
     expect(stuck).to.deep.equal([]);
   });
 });

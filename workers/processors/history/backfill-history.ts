@@ -7,7 +7,7 @@ import type { JobData, JobResult } from '../../../jobs/registry.ts';
 import { dayMs, fineReachMs, isCoarser } from '../../../src/features/history/chart.ts';
 import { granularityMs, type HistoryPoint, type HistorySpan } from '../../../src/domain/history.ts';
 import { parseRequester } from '../../../src/domain/requester.ts';
-import { lookAt } from '../../../src/features/history/history-gaps.ts';
+import { readSpan } from '../../../src/features/history/history-gaps.ts';
 import { makeRoom, storePoints } from '../../../src/features/history/store-history.ts';
 import { messageOf } from '../../../src/domain/errors.ts';
 import {
@@ -55,7 +55,7 @@ export async function backfillHistory(
   context: JobContext,
 ): Promise<JobResult<'history.backfill'>> {
   const now = deps.clock.now();
-  const { gaps } = await lookAt(deps, job, { from: job.from, to: job.to, now });
+  const { gaps } = await readSpan(deps, job, { from: job.from, to: job.to, now });
   if (gaps.stretch === undefined) return { points: 0 };
   const span = spanOf(job, now);
   try {

@@ -42,7 +42,7 @@ const reconcileAfterSeconds = 3;
 /** Rows checked at a time, the oldest first. */
 const reconcileLimit = 1_000;
 /** Pages per run of the reconciler; the next run continues after them, so that a long backlog hides nothing. */
-const pagesPerLook = 5;
+const pagesPerPoll = 5;
 
 /**
  * Enqueues every open work that Redis has lost. Whether it has is checked first, which costs a small part of adding: open work
@@ -75,7 +75,7 @@ export function createReconcile(
       found.set(userId, ahead + 1);
       return ahead;
     };
-    for (let page = 0; page < pagesPerLook; page++) {
+    for (let page = 0; page < pagesPerPoll; page++) {
       const { works, next } = await runs.openWork({
         seconds: reconcileAfterSeconds,
         limit: reconcileLimit,

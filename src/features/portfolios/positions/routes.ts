@@ -129,7 +129,7 @@ function lots(deps: PositionDeps): Route {
     answers: { 200: 'A page of lots', 304: notModified, 404: missing, 503: unavailable },
     handler: async (ctx, { params, query: { asset, page, limit }, viewer }) => {
       const { id: portfolioId } = await deps.portfolios.get(portfolioIdOf(params), viewer);
-      const told = await deps.books.look({ portfolioId, waitMs: booksWaitMs }, async (view) => {
+      const told = await deps.books.read({ portfolioId, waitMs: booksWaitMs }, async (view) => {
         const { standing } = view;
         if (isKnown(ctx, standing)) return { standing };
         const found = await view.lots({ assetId: asset, offset: (page - 1) * limit, limit });
@@ -164,7 +164,7 @@ function realised(deps: PositionDeps): Route {
     handler: async (ctx, { params, query, viewer }) => {
       const { id: portfolioId } = await deps.portfolios.get(portfolioIdOf(params), viewer);
       const { page, limit, asset } = query;
-      const told = await deps.books.look({ portfolioId, waitMs: booksWaitMs }, async (view) => {
+      const told = await deps.books.read({ portfolioId, waitMs: booksWaitMs }, async (view) => {
         const { standing } = view;
         if (isKnown(ctx, standing)) return { standing };
         const { portfolio } = standing;

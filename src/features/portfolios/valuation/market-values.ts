@@ -42,14 +42,14 @@ export function createMarketValues(deps: MarketValueDeps): FindMarketValues {
     const now = deps.clock.now();
     const prices = new Map<string, number>();
     const waiting = [...momentsByAsset(requested)];
-    const look = async (): Promise<void> => {
+    const readNext = async (): Promise<void> => {
       for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
         const [asset, moments] = next;
         for (const [at, price] of await pricesOf(deps, { asset, currency, moments, now }))
           prices.set(keyOf(asset, at), price);
       }
     };
-    await Promise.all(Array.from({ length: atOnce }, look));
+    await Promise.all(Array.from({ length: atOnce }, readNext));
     return ({ asset, quantity }, at) => {
       const price = prices.get(keyOf(asset, at));
       return price === undefined ? null : valueAt(quantity, price);

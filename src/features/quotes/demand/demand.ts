@@ -78,7 +78,7 @@ export function createDemand({ redis, keys, clock, limit = maxWanted }: DemandDe
     runScript(redis, script, { keys: keysOf(currency), args: [currency, ...args] });
 
   return {
-    ...createLooks({ redis, keys, clock }),
+    ...createDemandReads({ redis, keys, clock }),
     /**
      * Requests assets. Those whose quote is younger than `freshAfter` (milliseconds since the epoch), or whose failure is
      * remembered, need no call and are returned as `settled`. Those that are leased are being fetched. `refused`: assets that
@@ -137,7 +137,7 @@ export function createDemand({ redis, keys, clock, limit = maxWanted }: DemandDe
 }
 
 /** The read-only part of demand. */
-function createLooks({ redis, keys, clock }: DemandDeps) {
+function createDemandReads({ redis, keys, clock }: DemandDeps) {
   return {
     /** The currency whose turn it is; `requested` when nothing is wanted in any currency. */
     async nextCurrency(requested: string): Promise<string> {

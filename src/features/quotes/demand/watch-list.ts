@@ -84,7 +84,7 @@ export class WatchList {
   }
 
   /** Requests assets whose quotes have grown old, and reports those that have become stale. Called every second. */
-  look(): void {
+  poll(): void {
     const now = this.#deps.clock.now();
     const dueByRequester = new Map<string, Watched[]>();
     const stale = new Map<string, string[]>();
