@@ -21,7 +21,7 @@ const secondsEach = 2;
 const warmUpSeconds = 8;
 
 function rowsOf(ours: Contender, bare: Contender): Row[] {
-  const ratio = (figure: Parameters<typeof ratioOf>[2]): number => ratioOf(ours, bare, figure);
+  const ratio = (statistic: Parameters<typeof ratioOf>[2]): number => ratioOf(ours, bare, statistic);
   return [
     ...[ours, bare].map(contenderRow),
     {

@@ -8,7 +8,7 @@ import { startReceiver } from '../test/support/receiver.ts';
 import { runBench, type Bench, type Row } from './support/bench.ts';
 import { alertsLoad, answerSometimes } from './soak/alerts.ts';
 import { booksLoad } from './soak/books.ts';
-import { createUser, none, type Part, type Soak, type Tally } from './soak/clients.ts';
+import { createUser, none, type Part, type Soak, type SoakCounts } from './soak/clients.ts';
 import { createFaults, faultNames } from './soak/faults.ts';
 import { callsPerMinute, startFleet, type Fleet } from './soak/fleet.ts';
 import { jobsLoad } from './soak/jobs.ts';
@@ -31,7 +31,7 @@ await runBench(`${seconds} s of load with a fault every 20 s`, async (bench) => 
   bench.onEnd(() => receiver.close());
   receiver.answer = answerSometimes;
   const fleet = await startFleet(bench, 'a secret of the soak for webhooks, long enough');
-  const tally: Tally = { statuses: new Map(), unexpected: [] };
+  const counts: SoakCounts = { statuses: new Map(), unexpected: [] };
   const say = (text: string): void => bench.say(text);
   const ended = new AbortController();
   // Every client waits for it.
@@ -41,7 +41,7 @@ await runBench(`${seconds} s of load with a fault every 20 s`, async (bench) => 
     receiver,
     say,
     truth: createTruth(say),
-    users: await Promise.all(Array.from({ length: users }, () => createUser(fleet, tally, say))),
+    users: await Promise.all(Array.from({ length: users }, () => createUser(fleet, counts, say))),
     end: ended.signal,
   };
   const parts: readonly Part[] = [
@@ -71,8 +71,8 @@ await runBench(`${seconds} s of load with a fault every 20 s`, async (bench) => 
     ...fleetRows(fleet, quietMs),
     none(
       'answers that should not be',
-      tally.unexpected,
-      ` (${[...tally.statuses].map(([status, n]) => `${status}: ${n}`).join(', ')})`,
+      counts.unexpected,
+      ` (${[...counts.statuses].map(([status, n]) => `${status}: ${n}`).join(', ')})`,
     ),
   ];
 });

@@ -33,7 +33,7 @@ export interface User {
 }
 
 /** Answers by status, and what was wrong with those that should not be. */
-export interface Tally {
+export interface SoakCounts {
   readonly statuses: Map<string, number>;
   readonly unexpected: string[];
 }
@@ -43,7 +43,11 @@ const expected = new Set([200, 201, 202, 204, 304, 429, 502, 503]);
 const mostKept = 50;
 
 /** Registers a user. */
-export async function createUser(fleet: Fleet, tally: Tally, say: (text: string) => void): Promise<User> {
+export async function createUser(
+  fleet: Fleet,
+  counts: SoakCounts,
+  say: (text: string) => void,
+): Promise<User> {
   const urls = fleet.stack.apis.map(({ url }) => url);
   const { token } = await newUser(urls[0] ?? '');
   return {
@@ -54,10 +58,10 @@ export async function createUser(fleet: Fleet, tally: Tally, say: (text: string)
         .call(method, path, { timeoutMs: 30_000, ...options })
         .catch(() => undefined);
       const status = String(answer?.status ?? 'none');
-      tally.statuses.set(status, (tally.statuses.get(status) ?? 0) + 1);
-      if (answer !== undefined && !expected.has(answer.status) && tally.unexpected.length < mostKept) {
+      counts.statuses.set(status, (counts.statuses.get(status) ?? 0) + 1);
+      if (answer !== undefined && !expected.has(answer.status) && counts.unexpected.length < mostKept) {
         const text = `${new Date().toISOString()} ${method} ${path}: ${status} ${JSON.stringify(answer.body)}`;
-        tally.unexpected.push(text);
+        counts.unexpected.push(text);
         say(`UNEXPECTED ANSWER ${text.slice(0, 600)}`);
       }
       return answer;

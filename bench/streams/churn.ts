@@ -3,7 +3,7 @@ import { sleep } from '../../src/platform/concurrency/sleep.ts';
 import { waitFor } from '../../test/support/wait-for.ts';
 import type { Row } from '../support/bench.ts';
 import { sendTicks, warmUp, type Run } from './measure.ts';
-import type { Figures } from './probe.ts';
+import type { Samples } from './probe.ts';
 import { startOurs } from './server.ts';
 import type { Tools } from './tools.ts';
 
@@ -40,7 +40,7 @@ async function cycle({ server, load }: Run, width: number): Promise<void> {
 }
 
 /** Waits until the server knows that all are gone, at most for as long as that takes on a silent market. */
-async function empty({ server }: Run): Promise<Figures> {
+async function empty({ server }: Run): Promise<Samples> {
   await waitFor(async () => (await server.figures(false)).streams === 0, { what: 'the end of all streams' });
   await sleep(1_000);
   return await server.figures(true);

@@ -3,7 +3,7 @@ import type { Serializable } from 'node:child_process';
 import { sleep } from '../../src/platform/concurrency/sleep.ts';
 
 /** What a server says of itself. */
-export interface Figures {
+export interface Samples {
   readonly rssBytes: number;
   /** CPU time (µs) since the start of the process, all its threads included. */
   readonly cpuMicros: number;
@@ -18,7 +18,7 @@ export interface Figures {
 }
 
 /** What only the server knows. */
-type OwnFigures = Partial<Pick<Figures, 'streams' | 'behind' | 'slow'>>;
+type OwnFigures = Partial<Pick<Samples, 'streams' | 'behind' | 'slow'>>;
 
 /** Question of the starting process. */
 export interface ProbeQuestion {
@@ -49,7 +49,7 @@ export function answerProbe(
   process.channel?.unref();
 }
 
-async function figures(own: () => OwnFigures, settle: boolean): Promise<Figures> {
+async function figures(own: () => OwnFigures, settle: boolean): Promise<Samples> {
   const { gc } = globalThis;
   if (settle && gc === undefined) throw new Error('the server runs without --expose-gc');
   for (let turn = 0; settle && turn < collections; turn++) {

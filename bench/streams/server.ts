@@ -9,7 +9,7 @@ import { newUser } from '../../test/support/api-client.ts';
 import { stackSecret, type Stack } from '../../test/support/stack.ts';
 import { askProcess, pin, startBare, type BareProcess } from '../support/procs.ts';
 import type { OpenOrder } from './load-process.ts';
-import type { Figures, ProbeQuestion } from './probe.ts';
+import type { Samples, ProbeQuestion } from './probe.ts';
 import { dataOf } from './ticks.ts';
 
 /** A server under test. */
@@ -19,7 +19,7 @@ export interface StreamServer {
   /** Sends a tick to all who watch its coins. */
   publish(tick: Tick): Promise<void>;
   /** `settle` collects garbage first. */
-  figures(settle: boolean): Promise<Figures>;
+  figures(settle: boolean): Promise<Samples>;
   stop(): Promise<void>;
 }
 
@@ -49,9 +49,9 @@ const upgradeHeaders = {
   'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==',
 } as const;
 
-function askFigures({ child }: BareProcess, settle: boolean): Promise<Figures> {
+function askFigures({ child }: BareProcess, settle: boolean): Promise<Samples> {
   const question: ProbeQuestion = { ask: 'figures', settle };
-  return askProcess(child, question, answerDeadlineMs) as Promise<Figures>;
+  return askProcess(child, question, answerDeadlineMs) as Promise<Samples>;
 }
 
 const portOf = ({ url }: BareProcess): number => Number(new URL(url).port);

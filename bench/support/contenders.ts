@@ -14,7 +14,7 @@ export interface Contender {
 }
 
 /** What is compared. */
-type Figure = 'requestsPerSecond' | 'cpuMicrosEach' | 'p99Ms';
+type Statistic = 'requestsPerSecond' | 'cpuMicrosEach' | 'p99Ms';
 
 /** Connections of the clients. */
 export const connections = 50;
@@ -39,13 +39,15 @@ export async function measure(
 }
 
 /** Median of the ratios of each round. */
-export function ratioOf(one: Contender, other: Contender, figure: Figure): number {
-  return median(one.results.map((result, round) => result[figure] / (other.results[round]?.[figure] ?? NaN)));
+export function ratioOf(one: Contender, other: Contender, statistic: Statistic): number {
+  return median(
+    one.results.map((result, round) => result[statistic] / (other.results[round]?.[statistic] ?? NaN)),
+  );
 }
 
 /** Median of a figure. */
-export function middleOf({ results }: Contender, figure: Figure): number {
-  return median(results.map((result) => result[figure]));
+export function middleOf({ results }: Contender, statistic: Statistic): number {
+  return median(results.map((result) => result[statistic]));
 }
 
 /** Row of a contender's own figures. */

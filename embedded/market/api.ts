@@ -1,4 +1,4 @@
-import { candles, dayFigures, marketChart, marketChartRange } from './charts.ts';
+import { candles, dayStats, marketChart, marketChartRange } from './charts.ts';
 import { coinAnswer } from './coin.ts';
 import { coinMarketCapAnswer } from './coinmarketcap.ts';
 import { defiLlamaAnswer } from './defillama.ts';
@@ -66,7 +66,7 @@ function coinCall({ source, path, query, historyDays }: MarketCall): Answer {
     case 'ohlc':
       return candles(call);
     case 'history':
-      return dayFigures(call);
+      return dayStats(call);
     default:
       return incorrectPath;
   }
@@ -182,11 +182,11 @@ function trendingItem(source: MarketSource, id: string, score: number): object {
     slug: id,
     price_btc: source.observe(id, 'btc')?.price ?? 0,
     score,
-    data: trendingFigures(source, id),
+    data: trendingStats(source, id),
   };
 }
 
-function trendingFigures(source: MarketSource, id: string): object {
+function trendingStats(source: MarketSource, id: string): object {
   const usd = source.observe(id, 'usd') ?? unpricedObservation;
   const btc = source.observe(id, 'btc') ?? unpricedObservation;
   const dollars = (amount: number | null): string => `$${Math.round(amount ?? 0).toLocaleString('en-US')}`;

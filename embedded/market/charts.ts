@@ -155,7 +155,7 @@ export function candles(call: ChartCall): Answer {
 }
 
 /** `GET /coins/{id}/history`: the figures of one day's begin (UTC), in every currency. */
-export function dayFigures(call: ChartCall): Answer {
+export function dayStats(call: ChartCall): Answer {
   const { source, id, query } = call;
   const date = query.get('date') ?? '';
   if (date === '') return missingParameter('date');
@@ -165,7 +165,7 @@ export function dayFigures(call: ChartCall): Answer {
   if (isTooFarBack(call, at)) return timeRange;
   const listing = source.listing(id);
   const image = (size: string): string => `https://market.invalid/coins/images/${id}-${size}.png`;
-  const figures = marketFiguresAt(source, id, at);
+  const figures = marketStatsAt(source, id, at);
   return {
     status: 200,
     body: {
@@ -203,7 +203,7 @@ const emptyStatistics = {
   public_interest_stats: { alexa_rank: null, bing_matches: null },
 };
 
-function marketFiguresAt(source: MarketSource, id: string, at: number): object | undefined {
+function marketStatsAt(source: MarketSource, id: string, at: number): object | undefined {
   const found: (readonly [string, Sample])[] = [];
   for (const currency of supportedCurrencies) {
     // Rows of a replay lie at any minute of a day.

@@ -42,7 +42,7 @@ export function coinAnswer(source: MarketSource, id: string, query: URLSearchPar
     watchlist_portfolio_users: 0,
     market_cap_rank: source.rank(id),
     market_cap_rank_with_rehypothecated: source.rank(id),
-    ...(shows('market_data') ? { market_data: marketFigures(source, id, query) } : {}),
+    ...(shows('market_data') ? { market_data: marketStats(source, id, query) } : {}),
     ...(shows('community_data') ? { community_data: community } : {}),
     ...(shows('developer_data') ? { developer_data: development } : {}),
     status_updates: [],
@@ -88,7 +88,7 @@ const development = {
   last_4_weeks_commit_activity_series: [],
 };
 
-function marketFigures(source: MarketSource, id: string, query: URLSearchParams): object {
+function marketStats(source: MarketSource, id: string, query: URLSearchParams): object {
   const inAll = (pick: (seen: Observation, currency: string) => number | null): Record<string, number> => {
     const found: Record<string, number> = {};
     for (const currency of supportedCurrencies) {

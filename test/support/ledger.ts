@@ -24,7 +24,7 @@ interface AssetBooks {
 }
 
 export type Ledger = ReturnType<typeof createLedger>;
-export type AssetStanding = ReturnType<ReturnType<typeof createAssetLedger>['standing']>;
+export type AssetStanding = ReturnType<ReturnType<typeof createAssetLedger>['snapshot']>;
 
 /** The books of some transactions, in any order. */
 export function createLedger(
@@ -65,10 +65,10 @@ export function createLedger(
     for (const transaction of add) known.set(transaction.id, transaction);
   };
 
-  const standing = (asset: string): AssetStanding | undefined => {
+  const snapshot = (asset: string): AssetStanding | undefined => {
     const own = books.get(asset);
     if (own === undefined) return undefined;
-    const since = own.ledger.standing();
+    const since = own.ledger.snapshot();
     return { ...since, consumptions: [...own.settled, ...since.consumptions] };
   };
 
@@ -77,14 +77,14 @@ export function createLedger(
     apply,
     /** All assets that ever had a posting. */
     assets: () => [...books.keys()],
-    holding: (asset: string) => standing(asset)?.holding ?? 0n,
+    holding: (asset: string) => snapshot(asset)?.holding ?? 0n,
     /** Undefined of an asset that never had a posting. */
-    standing,
+    snapshot,
     marks: (asset: string): readonly Mark[] => books.get(asset)?.marks ?? [],
   };
 }
 
 function settledOf({ settled, ledger }: AssetBooks): readonly Consumption[] {
-  const { consumptions, provisional } = ledger.standing();
+  const { consumptions, provisional } = ledger.snapshot();
   return [...settled, ...consumptions.slice(0, consumptions.length - provisional)];
 }

@@ -19,7 +19,7 @@ import {
 import { createAbandonments } from '../../workers/processors/jobs/client-run.ts';
 import type { JobContext } from '../../workers/runtime/processor.ts';
 import { createThreadPool } from '../../workers/runtime/thread-pool.ts';
-import { createFigures } from '../../workers/threads/performance.ts';
+import { createPerformanceStats } from '../../workers/threads/performance.ts';
 import { openHistoryStore, type HistoryStore } from './history.ts';
 
 type Work = JobData<'performance.compute'>;
@@ -67,7 +67,7 @@ export async function openPerformanceRuns(threshold?: number): Promise<Performan
     readBooks: createDailyBooks(knex),
     closes: (requested) => candles.dailyCloses(requested),
     quotes: () => Promise.resolve(runs.quotes),
-    figures: createFigures(threads, threshold),
+    figures: createPerformanceStats(threads, threshold),
     requestCloses: (wanted) => {
       runs.requested.push(wanted);
       return Promise.resolve([]);

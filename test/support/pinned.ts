@@ -54,7 +54,7 @@ function linesOf(value: Json, path = '$', lines = new Map<string, string>()): Ma
 /** Values that are others in every run, by the key they stand under: secrets, and figures of a market that walks. */
 const volatile = {
   secret: /^(token|refresh_token|ticket|key|secret|previous_secret|prefix|epoch|request_id|event_id)$/,
-  figure:
+  statistic:
     /price|^(usd|eur|btc|value|total_value|unrealised.*|weight|last_value|market_(cap|value).*|volume.*|change.*|.*_change.*|ath.*|atl.*|fully_diluted_valuation|high_24h|low_24h|total_volume|.*supply.*|age_.*|.*_seconds|seq|memory.*|took.*|entries|fresh|stale|hits|misses|used|available|spent.*|left|current_.*|upstream_calls|affordable.*|interactive_reserve|observations|fetch_time|market_value.*|total_gain.*|api_key_current.*|requests|jobs|idr|total_market_cap|gain|xirr|twr)$/,
 } as const;
 
@@ -84,7 +84,7 @@ function withoutVolatileUnder(key: string, value: unknown, exact: boolean): Json
   }
   if (value !== null && typeof value === 'object') {
     // Figures by currency have the name of the figure above them.
-    const below = (name: string): string => (volatile.figure.test(key) ? key : name);
+    const below = (name: string): string => (volatile.statistic.test(key) ? key : name);
     return Object.fromEntries(
       Object.entries(value).map(([name, child]) => [
         exact ? name : markRecent(name),
@@ -97,7 +97,7 @@ function withoutVolatileUnder(key: string, value: unknown, exact: boolean): Json
   if (volatile.secret.test(key) && value !== '') return '<secret>';
   if (exact) return markTimes(value);
   // A whole number was given to us: prices that walk have fractions.
-  if (volatile.figure.test(key) && /^(-?\d+\.\d+s?|\$[\d,.]+)$/.test(value)) return '<figure>';
+  if (volatile.statistic.test(key) && /^(-?\d+\.\d+s?|\$[\d,.]+)$/.test(value)) return '<figure>';
   return markRecent(value);
 }
 
@@ -108,7 +108,7 @@ function shapeOf(value: unknown): Json {
 }
 
 function markNumber(value: number, key: string, exact: boolean): Json {
-  if (!exact && (volatile.figure.test(key) || !Number.isInteger(value))) return '<figure>';
+  if (!exact && (volatile.statistic.test(key) || !Number.isInteger(value))) return '<figure>';
   if (isNear(value)) return '<ms>';
   return isNear(value * secondMs) ? '<s>' : value;
 }

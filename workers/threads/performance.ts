@@ -21,7 +21,7 @@ const cellsThatTakeLong = 100_000;
  * Computes figures: of small tables at once, of those of `threshold` cells in a thread so that the event loop stays free. These are
  * handed over: their arrays are empty afterwards.
  */
-export function createFigures(threads: Threads, threshold = cellsWorthAThread) {
+export function createPerformanceStats(threads: Threads, threshold = cellsWorthAThread) {
   return {
     async run(
       tables: PerformanceTables,

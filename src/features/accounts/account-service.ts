@@ -21,7 +21,7 @@ import { createRevocations } from './revocations.ts';
 import { createSuccession } from './secrets.ts';
 import { createSessions } from './sessions.ts';
 import { createTokens, credentialLifeOf } from './tokens.ts';
-import { createUsageTally, type UsageTally } from './usage-counter.ts';
+import { createBufferedUsageCounter, type UsageCounter } from './usage-counter.ts';
 
 export type AccountService = ReturnType<typeof createAccountService>;
 
@@ -110,8 +110,8 @@ export function createUsageCounter({
   knex,
   log,
   shutdown,
-}: Pick<Platform, 'knex' | 'log' | 'shutdown'>): UsageTally {
-  const usage = createUsageTally({ queries: createUsageQueries(knex), log });
+}: Pick<Platform, 'knex' | 'log' | 'shutdown'>): UsageCounter {
+  const usage = createBufferedUsageCounter({ queries: createUsageQueries(knex), log });
   shutdown.add('queues', 'usage', () => usage.close());
   return usage;
 }

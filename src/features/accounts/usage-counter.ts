@@ -13,7 +13,7 @@ import { withDeadline } from '../../platform/concurrency/deadline.ts';
 import { messageOf } from '../../domain/errors.ts';
 import type { Logger } from '../../platform/observability/logger.ts';
 
-export interface UsageTally {
+export interface UsageCounter {
   /** Counts a request. */
   request(who: Requester): void;
   /** Counts an accepted job. */
@@ -26,7 +26,7 @@ export interface UsageTally {
   close(): Promise<void>;
 }
 
-interface TallyDeps {
+interface UsageCounterDeps {
   readonly queries: Pick<UsageQueries, 'add'>;
   readonly log: Logger;
   readonly clock?: Clock;
@@ -49,13 +49,13 @@ const dayMs = 86_400_000;
 const chunkRows = 5_000;
 const lastFlushMs = 3_000;
 
-/** Builds the {@link UsageTally} of a process and begins its regular flushes. */
-export function createUsageTally(deps: TallyDeps): UsageTally {
-  return new MemoryTally(deps);
+/** Builds the {@link UsageCounter} of a process and begins its regular flushes. */
+export function createBufferedUsageCounter(deps: UsageCounterDeps): UsageCounter {
+  return new BufferedUsageCounter(deps);
 }
 
-class MemoryTally implements UsageTally {
-  readonly #deps: TallyDeps;
+class BufferedUsageCounter implements UsageCounter {
+  readonly #deps: UsageCounterDeps;
   readonly #clock: Clock;
   readonly #timer: NodeJS.Timeout;
   readonly #maxEntries: number;
@@ -68,7 +68,7 @@ class MemoryTally implements UsageTally {
   #flushing: Promise<void> | undefined;
   #hasWarned = false;
 
-  constructor(deps: TallyDeps) {
+  constructor(deps: UsageCounterDeps) {
     this.#deps = deps;
     this.#clock = deps.clock ?? systemClock;
     this.#maxEntries = deps.maxEntries ?? 50_000;

@@ -64,7 +64,7 @@ export function percentChange(now: Level, reference: Level): Level | undefined {
 /** The next state transition of an alert; a firing is the transition to `fired`. */
 export type Move = 'armed' | 'fired';
 
-type Standing = AlertRule & Pick<Alert, 'state' | 'observedAt' | 'firedAt'>;
+type AlertStatus = AlertRule & Pick<Alert, 'state' | 'observedAt' | 'firedAt'>;
 
 /** Whether anything can happen to an alert without its owner. */
 export function isWatched({ state, repeat }: Pick<Alert, 'state' | 'repeat'>): boolean {
@@ -73,7 +73,7 @@ export function isWatched({ state, repeat }: Pick<Alert, 'state' | 'repeat'>): b
 
 /** The state transition of an alert at a value; undefined when it stays. */
 export function moveOf(
-  alert: Standing,
+  alert: AlertStatus,
   observation: Pick<Seen, 'value' | 'at' | 'isFresh'>,
 ): Move | undefined {
   const move = nextMove(alert, observation);
@@ -82,7 +82,7 @@ export function moveOf(
 }
 
 function nextMove(
-  alert: Standing,
+  alert: AlertStatus,
   { value, at, isFresh }: Pick<Seen, 'value' | 'at' | 'isFresh'>,
 ): Move | undefined {
   if (alert.observedAt !== null && at < alert.observedAt.getTime()) return undefined;
@@ -102,7 +102,7 @@ function nextMove(
  * The values that cause a transition of an alert: `atLeast` and above, and `atMost` and below. Levels are integers, so that
  * "more than x" is "at least x + 1".
  */
-export function triggersOf(alert: Standing): { readonly atLeast?: Level; readonly atMost?: Level } {
+export function triggersOf(alert: AlertStatus): { readonly atLeast?: Level; readonly atMost?: Level } {
   if (!isWatched(alert)) return {};
   const threshold = levelOf(alert.threshold);
   const isAbove = alert.direction === 'above';

@@ -24,7 +24,7 @@ export function roundPrice(price: number, precision: Precision): number {
 }
 
 /** What a quote tells, out of its JSON. */
-interface QuoteFigures {
+interface QuoteStats {
   readonly symbol: string | null;
   readonly name: string | null;
   readonly price: number;
@@ -36,13 +36,13 @@ interface QuoteFigures {
   readonly as_of: string | null;
 }
 
-const parsed = new WeakMap<CachedQuote, QuoteFigures>();
+const parsed = new WeakMap<CachedQuote, QuoteStats>();
 
 /** The figures of a quote, read once however often it is asked for. */
-export function figuresOf(quote: CachedQuote): QuoteFigures {
+export function statsOf(quote: CachedQuote): QuoteStats {
   let figures = parsed.get(quote);
   if (figures === undefined) {
-    figures = JSON.parse(`${quote.head}}`) as QuoteFigures;
+    figures = JSON.parse(`${quote.head}}`) as QuoteStats;
     parsed.set(quote, figures);
   }
   return figures;
@@ -50,7 +50,7 @@ export function figuresOf(quote: CachedQuote): QuoteFigures {
 
 /** When the source saw it, or if it does not say, when we received it; unix seconds. */
 export function updatedAt(quote: CachedQuote): number {
-  const seen = Date.parse(figuresOf(quote).as_of ?? '');
+  const seen = Date.parse(statsOf(quote).as_of ?? '');
   return Math.floor((Number.isNaN(seen) ? quote.receivedAt : seen) / 1000);
 }
 
@@ -83,7 +83,7 @@ export function mergedRow(
   if (quote === undefined) return stored;
   if (stored === undefined) return rowOfQuote(quote);
   if (row !== undefined && quote.receivedAt <= row.receivedAt) return stored;
-  const { price, market_cap: cap, volume_24h: volume, as_of: asOf } = figuresOf(quote);
+  const { price, market_cap: cap, volume_24h: volume, as_of: asOf } = statsOf(quote);
   return {
     ...stored,
     current_price: price,
@@ -95,7 +95,7 @@ export function mergedRow(
 
 /** What a quote alone tells, when another source than CoinGecko has given it. */
 export function rowOfQuote(quote: CachedQuote) {
-  const figures = figuresOf(quote);
+  const figures = statsOf(quote);
   return {
     ...unpricedRow({ id: quote.assetId, symbol: figures.symbol ?? '', name: figures.name ?? '' }),
     current_price: figures.price,

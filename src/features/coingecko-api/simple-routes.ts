@@ -6,7 +6,7 @@ import type { Route } from '../../platform/http/route.ts';
 import { invalidParameter, missingParameter } from '../../platform/http/v3-errors.ts';
 import { answerV3, createHeldAnswers } from './answers.ts';
 import { isWithoutPrice, reasonOf, unserved } from './documents.ts';
-import { figuresOf, priceText, updatedAt } from './market-rows.ts';
+import { statsOf, priceText, updatedAt } from './market-rows.ts';
 import { flag, precision, requiredList, selectedIds, selectionParams } from './params.ts';
 import type { CoinGeckoApiDeps } from './types.ts';
 import { v3Route } from './v3-route.ts';
@@ -159,7 +159,7 @@ function rowOf(found: readonly Found[], id: string, shown: Shown): string {
   for (const { currency, readings } of found) {
     const quote = readings.get(id)?.quote;
     if (quote === undefined) continue;
-    const figures = figuresOf(quote);
+    const figures = statsOf(quote);
     row += `,"${currency}":${priceText(figures.price, shown.precision)}`;
     if (shown.include_market_cap) row += `,"${currency}_market_cap":${String(figures.market_cap)}`;
     if (shown.include_24hr_vol) row += `,"${currency}_24h_vol":${String(figures.volume_24h)}`;

@@ -83,14 +83,14 @@ export function createBookReader({
      * @throws {NotFoundError} (`portfolio_not_found`) there is no such portfolio, or no longer.
      * @throws {UnavailableError} with a Retry-After when the books are not current in time, or Postgres does not answer.
      */
-    standing: ({ id: portfolioId }: Pick<Portfolio, 'id'>, waitMs: number): Promise<BookedPortfolio> =>
+    current: ({ id: portfolioId }: Pick<Portfolio, 'id'>, waitMs: number): Promise<BookedPortfolio> =>
       untilCurrent({ portfolioId, waitMs }, () => currentOf(reading, portfolioId)),
 
     /**
-     * Waits for current books as `standing` does, and returns the result of `at`. It may be called again when the books were
+     * Waits for current books as `current` does, and returns the result of `at`. It may be called again when the books were
      * not current, and holds a connection of the pool, so it must only read the view. Method, versions, checkpoints and rows of
      * different times do not match, so all are read in one snapshot.
-     * @throws what `standing` throws.
+     * @throws what `current` throws.
      */
     async read<T>(
       requested: { readonly portfolioId: string; readonly waitMs: number },
@@ -99,8 +99,8 @@ export function createBookReader({
       const { told } = await untilCurrent(requested, async () => {
         try {
           return await reading.inSnapshot(async (pages) => {
-            const standing = await currentOf(pages, requested.portfolioId);
-            return standing && { told: await at(viewOf(pages, standing)) };
+            const current = await currentOf(pages, requested.portfolioId);
+            return current && { told: await at(viewOf(pages, current)) };
           });
         } catch (error) {
           if (error instanceof BooksBehindError) return undefined;
@@ -121,17 +121,17 @@ async function currentOf(
   return found.portfolio.booksVersion === found.portfolio.bookedVersion ? found : undefined;
 }
 
-function viewOf(pages: BookPages, standing: BookedPortfolio) {
+function viewOf(pages: BookPages, current: BookedPortfolio) {
   return {
-    standing,
+    current,
     /** A page of the open lots of one asset or of all, in the order of assets and then of acquisition. */
     lots: (query: {
       readonly assetId?: string | undefined;
       readonly offset: number;
       readonly limit: number;
-    }) => readLots(pages, standing, query),
+    }) => readLots(pages, current, query),
     realised: (query: Omit<RealisedQuery, 'portfolioId'>) =>
-      pages.realised({ ...query, portfolioId: standing.portfolio.id }),
+      pages.realised({ ...query, portfolioId: current.portfolio.id }),
   };
 }
 

@@ -3,7 +3,7 @@ import type { ParsedUrlQuery } from 'node:querystring';
 import type Koa from 'koa';
 import type { Principal } from '../../domain/principal.ts';
 import type { LimitState } from '../../domain/rate-limit.ts';
-import type { RouteTally } from '../observability/route-counter.ts';
+import type { RouteCounter } from '../observability/route-counter.ts';
 
 /** What the middleware knows of a request. */
 export interface ApiState {
@@ -25,7 +25,7 @@ export interface ApiState {
    */
   admission: { readonly viewer: Principal | undefined | Promise<Principal | undefined> } | undefined;
   /** Where this request is counted; that of unmatched paths until a route is found. */
-  tally: RouteTally;
+  counter: RouteCounter;
 }
 
 export type ApiContext = Koa.ParameterizedContext<ApiState>;

@@ -7,7 +7,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { parse, type ParsedUrlQuery } from 'node:querystring';
 import type { Metrics } from '../observability/metrics-registry.ts';
-import type { RouteTally } from '../observability/route-counter.ts';
+import type { RouteCounter } from '../observability/route-counter.ts';
 import type { ApiState, Exchange } from './context.ts';
 import type { Admit } from './admission.ts';
 import type { Reception } from './request-context.ts';
@@ -15,7 +15,7 @@ import type { Route } from './route.ts';
 
 interface Endpoint {
   readonly runQuick: NonNullable<Route['runQuick']>;
-  readonly tally: RouteTally;
+  readonly counter: RouteCounter;
   /** Whether its answers are the same for pages of other origins. */
   readonly anyOrigin: boolean;
 }
@@ -51,7 +51,7 @@ export function quickReads(
     if (found === undefined || (headers.origin !== undefined && !found.endpoint.anyOrigin)) return false;
     const { endpoint, params } = found;
     const state = reception.receive(req, res, path);
-    state.tally = endpoint.tally;
+    state.counter = endpoint.counter;
     const querystring = mark === -1 ? '' : url.slice(mark + 1);
     try {
       if (endpoint.runQuick(new QuickExchange({ req, res, state, params, querystring }), admit)) return true;
@@ -77,7 +77,7 @@ function finderOf(table: readonly Route[], metrics: Metrics): (path: string) => 
   for (const { method, path, face, runQuick } of table) {
     const endpoint = runQuick && {
       runQuick,
-      tally: metrics.httpRoute(method, path),
+      counter: metrics.httpRoute(method, path),
       anyOrigin: face === 'v3',
     };
     const [, parent, param] = withLastParam.exec(path) ?? [];

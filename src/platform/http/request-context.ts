@@ -48,13 +48,13 @@ export function createReception({
       readonly startedAt: number;
     },
   ): void {
-    const { tally, requestId, path = noPath, principal } = state;
+    const { counter, requestId, path = noPath, principal } = state;
     const status = res.writableFinished ? res.statusCode : clientGone;
     const ms = performance.now() - startedAt;
-    tally.add(status, ms / 1000);
+    counter.add(status, ms / 1000);
     const { method = '' } = req;
     const userId = principal?.userId;
-    access({ requestId, method, path, route: tally.route, status, at: Date.now(), ms, userId });
+    access({ requestId, method, path, route: counter.route, status, at: Date.now(), ms, userId });
   }
 
   return {
@@ -70,7 +70,7 @@ export function createReception({
         cameWithTicket: false,
         principal: undefined,
         admission: undefined,
-        tally: unmatched,
+        counter: unmatched,
       };
       res.on('close', () => finish(req, res, { state, startedAt }));
       return state;

@@ -8,7 +8,7 @@ import Router from '@koa/router';
 import type { Next } from 'koa';
 import { AppError, NotFoundError } from '../../domain/errors.ts';
 import type { Metrics } from '../observability/metrics-registry.ts';
-import type { RouteTally } from '../observability/route-counter.ts';
+import type { RouteCounter } from '../observability/route-counter.ts';
 import type { ApiContext, ApiState } from './context.ts';
 import type { Admit } from './admission.ts';
 import type { Route } from './route.ts';
@@ -68,9 +68,9 @@ function dispatcher(
   routes: readonly Route[],
   { admit, metrics }: RoutingDeps,
 ): (ctx: ApiContext) => void | Promise<void> {
-  const endpoints = new Map<string, { readonly route: Route; readonly tally: RouteTally }>();
+  const endpoints = new Map<string, { readonly route: Route; readonly counter: RouteCounter }>();
   for (const each of routes) {
-    const endpoint = { route: each, tally: metrics.httpRoute(each.method, each.path) };
+    const endpoint = { route: each, counter: metrics.httpRoute(each.method, each.path) };
     endpoints.set(each.method, endpoint);
     if (each.method === 'GET') endpoints.set('HEAD', endpoint);
   }
@@ -82,7 +82,7 @@ function dispatcher(
       refuseMethod(ctx, allow);
       return undefined;
     }
-    ctx.state.tally = endpoint.tally;
+    ctx.state.counter = endpoint.counter;
     return endpoint.route.run(ctx, admit);
   };
 }

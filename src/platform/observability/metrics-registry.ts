@@ -5,7 +5,7 @@
 import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client';
 import { withDeadline } from '../concurrency/deadline.ts';
 import { droppedLogLines } from './log-sink.ts';
-import { registerTallies, RouteTally } from './route-counter.ts';
+import { registerRouteCounters, RouteCounter } from './route-counter.ts';
 
 export interface Metrics {
   /** Content type of {@link text}. */
@@ -13,7 +13,7 @@ export interface Metrics {
   /** Everything, in the Prometheus text format. */
   text(): Promise<string>;
   /** The counter of a route; all callers get the same one. For when routes are built. */
-  httpRoute(method: string, route: string): RouteTally;
+  httpRoute(method: string, route: string): RouteCounter;
   /** Registers a gauge that is read when somebody scrapes. */
   gauge(name: string, help: string, reading: GaugeReading): void;
   /** Counts an accepted job. */
@@ -52,8 +52,8 @@ function collectNodeMetrics(registry: Registry): void {
 export function createMetrics(clock?: { leadMs(): number | undefined }): Metrics {
   const registry = new Registry();
   collectNodeMetrics(registry);
-  const tallies = new Map<string, RouteTally>();
-  registerTallies(registry, tallies);
+  const counters = new Map<string, RouteCounter>();
+  registerRouteCounters(registry, counters);
   const counter = counterIn(registry);
   const gauge = gaugeIn(registry);
   gauge('log_lines_dropped', 'Log lines of this process that could not be written.', {
@@ -71,9 +71,9 @@ export function createMetrics(clock?: { leadMs(): number | undefined }): Metrics
     text: async () => registry.metrics(),
     httpRoute: (method, route) => {
       const name = `${method} ${route}`;
-      const tally = tallies.get(name) ?? new RouteTally(method, route);
-      tallies.set(name, tally);
-      return tally;
+      const counter = counters.get(name) ?? new RouteCounter(method, route);
+      counters.set(name, counter);
+      return counter;
     },
     gauge,
     jobSubmitted: (name) => submitted.inc({ name }),
@@ -85,13 +85,13 @@ function counterIn(registry: Registry) {
     new Counter({ name, help, labelNames: [label], registers: [registry] });
 }
 
-type Figures = Readonly<Record<string, number>>;
+type Samples = Readonly<Record<string, number>>;
 
 interface GaugeReading {
   /** Name of the label that the keys of a record are values of. */
   readonly label?: string;
   /** Undefined leaves the gauge out. */
-  readonly read: () => Figures | number | Promise<Figures | number | undefined>;
+  readonly read: () => Samples | number | Promise<Samples | number | undefined>;
 }
 
 function gaugeIn(registry: Registry) {

@@ -8,7 +8,7 @@ import type { Histogram, MetricObjectWithValues, MetricValueWithName, Registry }
 const bounds = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
 
 /** Counts of the responses of one route. */
-export class RouteTally {
+export class RouteCounter {
   readonly method: string;
   readonly route: string;
   readonly byStatus = new Map<number, number>();
@@ -32,19 +32,19 @@ export class RouteTally {
 
 type Sample = MetricValueWithName<string>;
 
-/** Registers `http_requests_total` and `http_request_duration_seconds` over the tallies that `tallies` holds by then. */
-export function registerTallies(registry: Registry, tallies: ReadonlyMap<string, RouteTally>): void {
+/** Registers `http_requests_total` and `http_request_duration_seconds` over the tallies that `counters` holds by then. */
+export function registerRouteCounters(registry: Registry, counters: ReadonlyMap<string, RouteCounter>): void {
   register(registry, {
     name: 'http_requests_total',
     help: 'Requests answered, by method, route and status.',
     type: 'counter',
-    read: () => [...tallies.values()].flatMap(requestSamples),
+    read: () => [...counters.values()].flatMap(requestSamples),
   });
   register(registry, {
     name: 'http_request_duration_seconds',
     help: 'Time from the arrival of a request to the end of its response, by route.',
     type: 'histogram',
-    read: () => [...tallies.values()].filter(({ byStatus }) => byStatus.size > 0).flatMap(durationSamples),
+    read: () => [...counters.values()].filter(({ byStatus }) => byStatus.size > 0).flatMap(durationSamples),
   });
 }
 
@@ -76,11 +76,11 @@ function register(
   );
 }
 
-function requestSamples({ method, route, byStatus }: RouteTally): Sample[] {
+function requestSamples({ method, route, byStatus }: RouteCounter): Sample[] {
   return [...byStatus].map(([status, value]) => ({ labels: { method, route, status }, value }));
 }
 
-function durationSamples({ method, route, buckets, seconds }: RouteTally): Sample[] {
+function durationSamples({ method, route, buckets, seconds }: RouteCounter): Sample[] {
   const samples: Sample[] = [];
   let total = 0;
   for (const [index, count] of buckets.entries()) {

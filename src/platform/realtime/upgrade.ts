@@ -10,7 +10,7 @@ import type { Principal } from '../../domain/principal.ts';
 import { createAccessLog } from '../observability/access-log.ts';
 import { AppError, ForbiddenError, NotFoundError, UnauthenticatedError } from '../../domain/errors.ts';
 import { limitSubjectOf } from '../http/network.ts';
-import type { RouteTally } from '../observability/route-counter.ts';
+import type { RouteCounter } from '../observability/route-counter.ts';
 import { mostMessageBytes, socketPath } from './ws-messages.ts';
 import type { AccessRule } from '../http/access-rule.ts';
 import { createClientAddress } from '../http/client-address.ts';
@@ -83,13 +83,13 @@ export function createUpgrade(deps: UpgradeDeps): OnUpgrade {
   const unmatched = metrics.httpRoute('UPGRADE', 'unmatched');
   const handler = new UpgradeHandler(deps);
 
-  function note(upgrade: Upgrade, tally: RouteTally, status: number): void {
+  function note(upgrade: Upgrade, counter: RouteCounter, status: number): void {
     const { requestId, path, request, startedAt, state } = upgrade;
     const ms = performance.now() - startedAt;
-    tally.add(status, ms / 1000);
+    counter.add(status, ms / 1000);
     const { method = '' } = request;
     const userId = state.principal?.userId;
-    access({ requestId, method, path, route: tally.route, status, at: Date.now(), ms, userId });
+    access({ requestId, method, path, route: counter.route, status, at: Date.now(), ms, userId });
   }
 
   function refuse(upgrade: Upgrade, error: unknown): number {
@@ -105,11 +105,11 @@ export function createUpgrade(deps: UpgradeDeps): OnUpgrade {
     // Until the library listens: a connection that breaks while its client is looked up is no fault.
     socket.on('error', () => socket.destroy());
     const upgrade = toUpgrade({ request, socket, head }, requestIds, addressOf);
-    const tally = upgrade.path === socketPath ? known : unmatched;
+    const counter = upgrade.path === socketPath ? known : unmatched;
     handler
       .open(upgrade)
       .catch((error: unknown) => refuse(upgrade, error))
-      .then((status) => note(upgrade, tally, status))
+      .then((status) => note(upgrade, counter, status))
       .catch((error: unknown) => log.error({ err: error }, 'an upgrade failed'));
   };
 }

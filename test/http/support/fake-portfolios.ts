@@ -21,7 +21,7 @@ export const fakePortfolios: Pick<
     change: none,
     remove: none,
   },
-  books: { standing: none, read: none },
+  books: { current: none, read: none },
   imports: {
     open: none,
     addChunk: none,

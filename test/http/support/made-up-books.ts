@@ -94,7 +94,7 @@ export class MadeUpBooks {
     } as unknown as PortfolioService['portfolios'];
     const valuations = createValuations({
       portfolios: { find },
-      reader: { standing: () => Promise.reject(new Error('books are current')) },
+      reader: { current: () => Promise.reject(new Error('books are current')) },
       quotes: (requested) => {
         this.requested.push(requested);
         return Promise.resolve(this.readings);

@@ -46,7 +46,9 @@ describe('the market as a CoinGecko API', () => {
     );
     expect(body).to.have.all.keys('bitcoin', 'tether');
     const figures = ['', '_market_cap', '_24h_vol', '_24h_change'];
-    const keys = ['usd', 'eur', 'btc'].flatMap((currency) => figures.map((figure) => currency + figure));
+    const keys = ['usd', 'eur', 'btc'].flatMap((currency) =>
+      figures.map((statistic) => currency + statistic),
+    );
     expect(body['bitcoin']).to.have.all.keys(...keys, 'last_updated_at');
     expect(body['bitcoin']).to.include({ btc: 1, btc_24h_change: 0, last_updated_at: noon / 1_000 });
     expect(body['bitcoin']!['usd']).to.be.within(50_000, 160_000);

@@ -70,8 +70,8 @@ describe('a view of books', () => {
 
   const page = { offset: 0, limit: 10 };
   const lotsOf = async (view: BookView) => ({
-    method: view.standing.portfolio.method,
-    version: view.standing.portfolio.booksVersion,
+    method: view.current.portfolio.method,
+    version: view.current.portfolio.booksVersion,
     bases: (await view.lots(page)).lots.map(({ basis }) => basis / oneUnit),
   });
 
@@ -122,7 +122,7 @@ describe('a view of books', () => {
       readerOf(() => Promise.resolve()).read({ portfolioId: id, waitMs: 0 }, async (view) => {
         await change();
         const { rows, totals } = await view.realised(page);
-        return [view.standing.portfolio.booksVersion, rows.length, totals.count];
+        return [view.current.portfolio.booksVersion, rows.length, totals.count];
       });
     const seen = await read(async () => {
       await books.record(id, { add: [sale(4)] });

@@ -49,9 +49,9 @@ describe('updates of books', () => {
   });
   after(() => books.close());
 
-  const standing = async (id: string) => (await books.reading.find(id))!;
+  const current = async (id: string) => (await books.reading.find(id))!;
   const isCurrent = async (id: string): Promise<boolean> => {
-    const { booksVersion, bookedVersion } = (await standing(id)).portfolio;
+    const { booksVersion, bookedVersion } = (await current(id)).portfolio;
     return booksVersion === bookedVersion;
   };
 
@@ -99,7 +99,7 @@ describe('updates of books', () => {
     await books.updateWith(replays, id);
     expect(changes).to.be.greaterThan(2);
     expect(await isCurrent(id)).to.equal(true);
-    const found = (await standing(id)).assets.find(({ assetId }) => assetId === 'bitcoin')!;
+    const found = (await current(id)).assets.find(({ assetId }) => assetId === 'bitcoin')!;
     expect(found.quantity).to.equal(1_501n * oneUnit);
   }).timeout(20_000);
 
@@ -179,13 +179,13 @@ describe('updates of books', () => {
       const log = silentLogger();
       return createBookReader({ reading: books.reading, channel, requestUpdate, clock: systemClock, log });
     };
-    const portfolioOf = (id: string) => ({ id }) as Parameters<ReturnType<typeof reader>['standing']>[0];
+    const portfolioOf = (id: string) => ({ id }) as Parameters<ReturnType<typeof reader>['current']>[0];
 
     it('waits for books that are behind, asks for their update, and hears of it without news too', async () => {
       const id = await books.newPortfolio('fifo');
       await books.record(id, { add: purchases(4) });
       const asks: string[] = [];
-      const answer = reader(asks).standing(portfolioOf(id), 10_000);
+      const answer = reader(asks).current(portfolioOf(id), 10_000);
       await books.update(id);
       const { assets: positions } = await answer;
       expect(positions.map(({ assetId, quantity }) => [assetId, quantity])).to.deep.equal([
@@ -199,7 +199,7 @@ describe('updates of books', () => {
       const id = await books.newPortfolio('fifo');
       await books.record(id, { add: purchases(4) });
       const failed: unknown = await reader([])
-        .standing(portfolioOf(id), 50)
+        .current(portfolioOf(id), 50)
         .catch((error: unknown) => error);
       expect(failed).to.be.instanceOf(UnavailableError);
       expect((failed as UnavailableError).retryAfterSeconds).to.equal(1);
@@ -304,7 +304,7 @@ describe('updates of books', () => {
         },
       }));
       expect(state).to.equal('cancelled');
-      const wrong = (await standing(id)).assets.find(({ assetId }) => assetId === 'cardano')!;
+      const wrong = (await current(id)).assets.find(({ assetId }) => assetId === 'cardano')!;
       expect(wrong.tally.acquired).to.equal((3n * oneUnit) / 2n);
     });
 

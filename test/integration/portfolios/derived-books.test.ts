@@ -149,9 +149,9 @@ describe('derived books', () => {
     const { assets: positions } = (await books.reading.find(id))!;
     expect(positions.map(({ assetId }) => assetId).sort()).to.deep.equal(memory.assets().sort());
     for (const { assetId, quantity, tally, openLots } of positions) {
-      const standing = memory.standing(assetId)!;
-      expect([quantity, openLots]).to.deep.equal([standing.holding, standing.lots.length]);
-      expect(tally).to.deep.equal(standing.tally);
+      const snapshot = memory.snapshot(assetId)!;
+      expect([quantity, openLots]).to.deep.equal([snapshot.holding, snapshot.lots.length]);
+      expect(tally).to.deep.equal(snapshot.tally);
       await isConserved(id, assetId);
     }
   }

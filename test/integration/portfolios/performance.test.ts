@@ -14,12 +14,12 @@ import type { JobData } from '../../../jobs/registry.ts';
 import { Requeue } from '../../../workers/runtime/requeue.ts';
 import { openPerformanceRuns, type PerformanceRuns } from '../../support/performance-run.ts';
 
-interface Figure {
+interface Statistic {
   value: number | null;
   reason: string | null;
 }
 
-interface Told extends Record<'twr' | 'gain' | 'start_value' | 'end_value' | 'roi', Figure> {
+interface Told extends Record<'twr' | 'gain' | 'start_value' | 'end_value' | 'roi', Statistic> {
   from: string;
   to: string;
   days: number;

@@ -9,7 +9,7 @@ import {
   type NewUsage,
   type UsageQueries,
 } from '../../../src/features/accounts/queries/usage.ts';
-import { createUsageTally } from '../../../src/features/accounts/usage-counter.ts';
+import { createBufferedUsageCounter } from '../../../src/features/accounts/usage-counter.ts';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
 import { services } from '../../support/services.ts';
@@ -112,15 +112,19 @@ describe('usage in Postgres', () => {
       database: { connectionString: (await services()).databaseUrl, ssl: false },
       poolSize: 1,
     });
-    const tally = createUsageTally({ queries: usage, log: silentLogger(), flushEveryMs: 3_600_000 });
+    const counter = createBufferedUsageCounter({
+      queries: usage,
+      log: silentLogger(),
+      flushEveryMs: 3_600_000,
+    });
     const requests = async (): Promise<number> => {
       const today = new Date().toISOString().slice(0, 10);
       const yesterday = new Date(Date.now() - 86_400_000).toISOString().slice(0, 10);
       return (await usage.ofUser({ userId: joe, from: yesterday, to: today })).totals.requests;
     };
     try {
-      tally.request({ userId: joe });
-      await tally.flush();
+      counter.request({ userId: joe });
+      await counter.flush();
       await outside.raw(`alter database ${name} allow_connections false`);
       await waitFor(
         async () => {
@@ -135,16 +139,16 @@ describe('usage in Postgres', () => {
         },
         { what: 'all connections to be cut' },
       );
-      tally.request({ userId: joe });
-      tally.request({ userId: joe });
-      await tally.flush();
+      counter.request({ userId: joe });
+      counter.request({ userId: joe });
+      await counter.flush();
       expect(await requests().catch((error: unknown) => error)).to.be.an('error');
       await outside.raw(`alter database ${name} allow_connections true`);
       expect(await waitFor(requests, { what: 'Postgres to answer again' })).to.equal(1);
-      await tally.flush();
+      await counter.flush();
       expect(await requests()).to.equal(3);
     } finally {
-      await tally.close();
+      await counter.close();
       await outside.destroy();
     }
   });

@@ -39,7 +39,7 @@ const prices = (source: MarketSource, ids: string, currencies = 'usd') =>
     include_last_updated_at: 'true',
   }) as Record<string, Record<string, number | null>>;
 
-interface Figures {
+interface Samples {
   id: string;
   market_cap: number | null;
   market_cap_rank: number | null;
@@ -114,7 +114,7 @@ describe('replay of history', () => {
   it('ranks by market cap where there is one', async () => {
     const { source, goTo } = await setUp();
     const rows = () =>
-      (ask(source, '/coins/markets', { vs_currency: 'usd' }) as Figures[]).map((row) => [
+      (ask(source, '/coins/markets', { vs_currency: 'usd' }) as Samples[]).map((row) => [
         row.id,
         row.market_cap,
         row.market_cap_rank,

@@ -7,8 +7,8 @@ import { createMetrics } from '../../../src/platform/observability/metrics-regis
 describe('metrics', () => {
   it('sorts durations into cumulative buckets', async () => {
     const metrics = createMetrics();
-    const tally = metrics.httpRoute('GET', '/x');
-    for (const seconds of [0.0005, 0.0006, 0.02, 100]) tally.add(200, seconds);
+    const counter = metrics.httpRoute('GET', '/x');
+    for (const seconds of [0.0005, 0.0006, 0.02, 100]) counter.add(200, seconds);
     const text = await metrics.text();
     const bucket = (le: string): string =>
       `http_request_duration_seconds_bucket{le="${le}",method="GET",route="/x"}`;

@@ -105,7 +105,7 @@ const series = fc.array(seed, { minLength: 1, maxLength: 120 }).map(historyOf);
 const methods = fc.constantFrom(...costBasisMethods);
 
 function standings(ledger: Ledger): Record<string, AssetStanding | undefined> {
-  return Object.fromEntries(assets.map((asset) => [asset, ledger.standing(asset)]));
+  return Object.fromEntries(assets.map((asset) => [asset, ledger.snapshot(asset)]));
 }
 
 const sum = (amounts: readonly bigint[]): bigint => amounts.reduce((total, each) => total + each, 0n);
@@ -116,7 +116,7 @@ describe('any ledger', () => {
       fc.property(methods, series, (method, history) => {
         const ledger = createLedger({ method }, history);
         for (const asset of ledger.assets()) {
-          const { holding, lots } = ledger.standing(asset)!;
+          const { holding, lots } = ledger.snapshot(asset)!;
           const moves = history.flatMap(postingsOf).filter((posting) => posting.asset === asset);
           const signed = moves.map(({ kind, quantity }) =>
             kind === 'acquire' || kind === 'transfer_in' ? quantity : -quantity,
@@ -134,7 +134,7 @@ describe('any ledger', () => {
       fc.property(methods, series, (method, history) => {
         const ledger = createLedger({ method }, history);
         for (const asset of ledger.assets()) {
-          const { lots, tally, consumptions } = ledger.standing(asset)!;
+          const { lots, tally, consumptions } = ledger.snapshot(asset)!;
           const acquired = history
             .flatMap(postingsOf)
             .filter(
@@ -171,14 +171,14 @@ describe('any ledger', () => {
           let pnl = 0n;
           let worth = 0n;
           assets.forEach((asset, index) => {
-            const standing = ledger.standing(asset);
-            if (standing === undefined) return;
-            const value = standing.holding === 0n ? 0n : values[index]!;
+            const snapshot = ledger.snapshot(asset);
+            if (snapshot === undefined) return;
+            const value = snapshot.holding === 0n ? 0n : values[index]!;
             worth += value;
-            pnl += value - sum(standing.lots.map(({ basis }) => basis));
-            for (const each of standing.consumptions)
+            pnl += value - sum(snapshot.lots.map(({ basis }) => basis));
+            for (const each of snapshot.consumptions)
               if (each.kind === 'disposal') pnl += each.proceeds - each.basis;
-            costs -= standing.tally.left;
+            costs -= snapshot.tally.left;
           });
           expect(pnl).to.equal(worth + proceeds - costs);
         },
@@ -193,7 +193,7 @@ describe('any ledger', () => {
         for (const posting of history.flatMap(postingsOf)) {
           if (posting.kind === 'acquire' || posting.kind === 'transfer_in') continue;
           const rows = ledger
-            .standing(posting.asset)!
+            .snapshot(posting.asset)!
             .consumptions.filter(
               (row) => row.transaction === posting.transaction.id && row.isFee === posting.isFee,
             );
@@ -253,7 +253,7 @@ describe('any ledger', () => {
         ledger.apply({ remove: cover.map(({ id }) => id) });
         const plain = createLedger({ method }, history);
         for (const asset of plain.assets())
-          expect(ledger.standing(asset)).to.deep.equal(plain.standing(asset));
+          expect(ledger.snapshot(asset)).to.deep.equal(plain.snapshot(asset));
       }),
     );
   });
@@ -274,7 +274,7 @@ describe('any ledger', () => {
         const mark = readMark(writeMark(first.marks().at(-1)!, method), method)!;
         const second = createAssetLedger(options, mark);
         second.append(postings.slice(cut));
-        const [end, all] = [second.standing(), whole.standing()];
+        const [end, all] = [second.snapshot(), whole.snapshot()];
         expect({ ...end, consumptions: all.consumptions.slice(mark.settled) }).to.deep.equal({
           ...all,
           consumptions: end.consumptions,
@@ -313,11 +313,11 @@ describe('a long ledger', () => {
       // The earliest first: what follows it in time would otherwise be put right by its replay.
       const extra = [3, 2_999, 2_900, 2_000, 1_000, 511, 257, 256, 255, 254].map(back);
       for (const each of extra) ledger.apply({ add: [each] });
-      expect(ledger.standing('a'), method).to.deep.equal(
-        createLedger({ method }, [...history, ...extra]).standing('a'),
+      expect(ledger.snapshot('a'), method).to.deep.equal(
+        createLedger({ method }, [...history, ...extra]).snapshot('a'),
       );
       for (const each of extra) ledger.apply({ remove: [each.id] });
-      expect(ledger.standing('a'), method).to.deep.equal(createLedger({ method }, history).standing('a'));
+      expect(ledger.snapshot('a'), method).to.deep.equal(createLedger({ method }, history).snapshot('a'));
       expect(ledger.marks('a').length).to.be.within(3, 20);
     }
   });
@@ -364,7 +364,7 @@ describe('uk_pool', () => {
               : []),
           ]),
         ];
-        const rows = createLedger({ method: 'uk_pool' }, history).standing('a')!.consumptions;
+        const rows = createLedger({ method: 'uk_pool' }, history).snapshot('a')!.consumptions;
         const expected = literally(days);
         const rules = ['same_day', 'thirty_days', 'pool'];
         days.forEach((_, index) => {

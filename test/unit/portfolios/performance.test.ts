@@ -13,7 +13,7 @@ import {
   tailRisk,
   timeWeightedReturn,
   volatility,
-  type Figure,
+  type Statistic,
 } from '../../../src/features/portfolios/performance/statistics.ts';
 import { dailyFlows, dailyQuantities } from '../../support/daily-tables.ts';
 import {
@@ -27,12 +27,12 @@ import { amount, cash, transaction } from './support/transactions.ts';
 
 const array = (...values: number[]): Float64Array => Float64Array.from(values);
 
-function valueOf(figure: Figure): number {
-  if (figure.value === null) throw new Error(`no figure: ${figure.reason}`);
-  return figure.value;
+function valueOf(statistic: Statistic): number {
+  if (statistic.value === null) throw new Error(`no figure: ${statistic.reason}`);
+  return statistic.value;
 }
 
-function xirrOf(...flows: [day: string, amount: number][]): Figure {
+function xirrOf(...flows: [day: string, amount: number][]): Statistic {
   return xirr({
     days: array(...flows.map(([day]) => dayNumber(day))),
     amounts: array(...flows.map(([, paid]) => paid)),
@@ -361,9 +361,9 @@ describe('the performance of a portfolio', () => {
     expect(valueOf(requested.sharpe)).to.be.closeTo(valueOf(sharpe(returns, rate)), 1e-9);
     expect(valueOf(requested.sortino)).to.be.closeTo(valueOf(sortino(returns, rate)), 1e-9);
     const plain = performanceOf(input, 'max');
-    for (const figure of ['sharpe', 'sortino'] as const) {
-      expect(valueOf(requested[figure])).to.be.below(valueOf(plain[figure]));
-      expect(valueOf(requested.benchmark![figure])).to.be.below(valueOf(plain.benchmark![figure]));
+    for (const statistic of ['sharpe', 'sortino'] as const) {
+      expect(valueOf(requested[statistic])).to.be.below(valueOf(plain[statistic]));
+      expect(valueOf(requested.benchmark![statistic])).to.be.below(valueOf(plain.benchmark![statistic]));
     }
   });
 

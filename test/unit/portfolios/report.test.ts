@@ -5,7 +5,7 @@ import { tablesOf } from '../../../src/features/portfolios/performance/performan
 import { computeReport } from '../../../src/features/portfolios/performance/report.ts';
 import { buffersOf, type PerformanceTables } from '../../../src/features/portfolios/performance/tables.ts';
 import { createThreadPool } from '../../../workers/runtime/thread-pool.ts';
-import { createFigures } from '../../../workers/threads/performance.ts';
+import { createPerformanceStats } from '../../../workers/threads/performance.ts';
 
 const firstDay = dayNumber('2024-01-01');
 const numbers = (...given: number[]): Float64Array => Float64Array.from(given);
@@ -46,7 +46,7 @@ function transfers(...entries: [number, number, number, number][]): PerformanceT
 }
 
 interface Told {
-  [figure: string]: { value: number | null; reason: string | null } & Record<string, unknown>;
+  [statistic: string]: { value: number | null; reason: string | null } & Record<string, unknown>;
 }
 
 const report = (different: Partial<PerformanceTables> = {}): Told =>
@@ -250,7 +250,7 @@ describe('the threads of figures', () => {
     const pool = createThreadPool();
     try {
       const given = tables();
-      const { json, missing } = await createFigures(pool, 0).run(given);
+      const { json, missing } = await createPerformanceStats(pool, 0).run(given);
       expect(json).to.equal(computeReport(tables()).json);
       expect([...missing]).to.deep.equal([0]);
       expect(given.prices).to.have.length(0);
@@ -263,7 +263,7 @@ describe('the threads of figures', () => {
   it('are left alone by small tables', async () => {
     const given = tables();
     const pool = createThreadPool();
-    await createFigures(pool).run(given);
+    await createPerformanceStats(pool).run(given);
     expect(given.prices).to.have.length(4);
     await pool.close();
   });

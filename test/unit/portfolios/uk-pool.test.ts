@@ -11,7 +11,7 @@ import { amount, booksOf, cash, gainOf, transaction } from './support/transactio
 
 function consumptionsOf(ledger: Ledger, of: readonly Transaction[], asset = 'token'): Consumption[] {
   const ids = new Set(of.map(({ id }) => id));
-  return (ledger.standing(asset)?.consumptions ?? []).filter((each) => ids.has(each.transaction));
+  return (ledger.snapshot(asset)?.consumptions ?? []).filter((each) => ids.has(each.transaction));
 }
 
 function basisOf(ledger: Ledger, ...of: Transaction[]): string {
@@ -23,7 +23,7 @@ function gain(ledger: Ledger, ...of: Transaction[]): string {
 }
 
 function poolOf(ledger: Ledger, asset = 'token'): string[] {
-  return (ledger.standing(asset)?.lots ?? []).map(
+  return (ledger.snapshot(asset)?.lots ?? []).map(
     ({ quantity, basis }) => `${formatAmount(quantity)} for ${formatAmount(basis)}`,
   );
 }
@@ -183,17 +183,17 @@ describe('uk_pool: what the examples leave open', () => {
       transaction('buy', '2020-01-01', { quantity: 10, value: 100 }),
       transaction('sell', '2020-02-01', { quantity: 4, value: 80 }),
     );
-    expect(ledger.standing('token')?.provisional).to.equal(1);
-    expect(ledger.standing('token')?.consumptions[0]?.rule).to.equal('pool');
+    expect(ledger.snapshot('token')?.provisional).to.equal(1);
+    expect(ledger.snapshot('token')?.consumptions[0]?.rule).to.equal('pool');
 
     ledger.apply({ add: [transaction('buy', '2020-03-02', { quantity: 1, value: 30 })] });
-    expect(ledger.standing('token')?.consumptions.map(({ rule }) => rule)).to.deep.equal([
+    expect(ledger.snapshot('token')?.consumptions.map(({ rule }) => rule)).to.deep.equal([
       'thirty_days',
       'pool',
     ]);
 
     ledger.apply({ add: [transaction('buy', '2020-03-03', { quantity: 1, value: 30 })] });
-    expect(ledger.standing('token')?.provisional).to.equal(0);
+    expect(ledger.snapshot('token')?.provisional).to.equal(0);
   });
 
   it('takes the days of the time zone', () => {
@@ -203,7 +203,7 @@ describe('uk_pool: what the examples leave open', () => {
     ] as const;
     const first = transaction('buy', '2019-01-01', { quantity: 1, value: 10 });
     const ruleIn = (zone: string): string | undefined =>
-      createLedger({ method: 'uk_pool', zone }, [first, buy, sale]).standing('token')?.consumptions[0]?.rule;
+      createLedger({ method: 'uk_pool', zone }, [first, buy, sale]).snapshot('token')?.consumptions[0]?.rule;
     expect(ruleIn('UTC')).to.equal('same_day');
     // 23:30 and 00:30 in London.
     expect(ruleIn('Europe/London')).to.equal('thirty_days');
@@ -217,11 +217,11 @@ describe('uk_pool: what the examples leave open', () => {
       transaction('transfer_in', '2020-06-02', { quantity: 5, value: 500 }),
       transaction('transfer_out', '2020-06-03', { quantity: 10 }),
     );
-    const standing = ledger.standing('token');
-    expect(standing?.consumptions.map(({ kind, rule, basis }) => [kind, rule, basis])).to.deep.equal([
+    const snapshot = ledger.snapshot('token');
+    expect(snapshot?.consumptions.map(({ kind, rule, basis }) => [kind, rule, basis])).to.deep.equal([
       ['disposal', 'pool', amount(50)],
       ['transfer', 'pool', amount(550)],
     ]);
-    expect(standing?.lots).to.deep.equal([]);
+    expect(snapshot?.lots).to.deep.equal([]);
   });
 });

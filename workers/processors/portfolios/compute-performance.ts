@@ -19,7 +19,7 @@ import {
   type ReadQuotes,
 } from '../../../src/features/portfolios/performance/performance-tables.ts';
 import type { Processor } from '../../runtime/processor.ts';
-import type { createFigures } from '../../threads/performance.ts';
+import type { createPerformanceStats } from '../../threads/performance.ts';
 import { runForClients, type ClientRunDeps, type RunControl } from '../jobs/client-run.ts';
 
 /** What computing performance needs. */
@@ -28,7 +28,7 @@ export interface PerformanceDeps {
   readonly readBooks: ReadDailyBooks;
   readonly closes: CandleQueries['dailyCloses'];
   readonly quotes: ReadQuotes;
-  readonly figures: ReturnType<typeof createFigures>;
+  readonly figures: ReturnType<typeof createPerformanceStats>;
   /** Requests past prices that are missing permanently. */
   readonly requestCloses: ReturnType<typeof createRequestCloses>;
 }

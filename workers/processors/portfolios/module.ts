@@ -5,7 +5,7 @@ import { createSnapshotTaker } from '../../../src/features/portfolios/valuation/
 import type { QuoteService } from '../../../src/features/quotes/quote-service.ts';
 import type { Platform } from '../../../src/platform/platform.ts';
 import type { WorkerModule } from '../../runtime/processor.ts';
-import { createFigures } from '../../threads/performance.ts';
+import { createPerformanceStats } from '../../threads/performance.ts';
 import { createReplays } from '../../threads/replay-ledger.ts';
 import type { Threads } from '../../threads/threads.ts';
 import type { ClientRunDeps } from '../jobs/client-run.ts';
@@ -70,7 +70,7 @@ export function createPortfolioProcessors(
             readBooks: books.readDailyBooks,
             closes: past.dailyCloses,
             quotes: books.quotedPrices,
-            figures: createFigures(threads),
+            figures: createPerformanceStats(threads),
             requestCloses: past.requestCloses,
           }),
           'transactions.import': createTransactionsImport({

@@ -78,9 +78,9 @@ export function exportRoutes(deps: ExportDeps): Route[] {
         const found = await deps.portfolios.get(portfolioIdOf(params), viewer);
         const wanted = { ...query, year: query.year ?? null };
         // For derived rows, use the portfolio as it was when they were derived: it may have changed during the wait.
-        const standing =
-          wanted.kind === 'transactions' ? undefined : await deps.books.standing(found, booksWaitMs);
-        const { portfolio = found, assets = [] } = standing ?? {};
+        const current =
+          wanted.kind === 'transactions' ? undefined : await deps.books.current(found, booksWaitMs);
+        const { portfolio = found, assets = [] } = current ?? {};
         const confirm = async (): Promise<void> => {
           const { booksVersion } = await deps.portfolios.get(portfolio.id, viewer);
           if (booksVersion !== portfolio.booksVersion)

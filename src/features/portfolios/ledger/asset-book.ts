@@ -46,7 +46,7 @@ export interface AssetBook<S = unknown> {
    */
   post(posting: Posting, settled: Consumption[]): void;
   /** Open lots, and the matches that later acquisitions may still change, as they are if none comes. */
-  standing(): { readonly lots: readonly Lot[]; readonly provisional: readonly Consumption[] };
+  snapshot(): { readonly lots: readonly Lot[]; readonly provisional: readonly Consumption[] };
   state(): S;
 }
 

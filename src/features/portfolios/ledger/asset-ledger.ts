@@ -19,7 +19,7 @@ type BookState =
   | { readonly method: 'uk_pool'; readonly state: UkPoolState };
 
 /** Sums over all postings of an asset. acquired = basis of open lots + consumed + left, to the last digit. */
-export interface Tally {
+export interface Totals {
   /** Cost basis of everything that came in. */
   readonly acquired: Amount;
   /** Cost basis of what was disposed of. */
@@ -38,7 +38,7 @@ export interface Mark {
   readonly settled: number;
   /** The last posting before it; null at the start. */
   readonly last: Pick<Posting, 'transaction' | 'isFee'> | null;
-  readonly tally: Tally;
+  readonly tally: Totals;
   /** Null at the start. */
   readonly book: BookState | null;
 }
@@ -97,8 +97,8 @@ export function createAssetLedger(
       }
     },
     /** The result of all postings. */
-    standing() {
-      const { lots, provisional } = book.standing();
+    snapshot() {
+      const { lots, provisional } = book.snapshot();
       const sums = { ...tally };
       addTo(sums, provisional);
       return {
@@ -128,7 +128,7 @@ function openBook(method: CostBasisMethod, dayOf: DayOf, from: BookState | null)
 
 /** Adds matches to the sums, from a place on. */
 function addTo(
-  tally: { -readonly [sum in keyof Tally]: Amount },
+  tally: { -readonly [sum in keyof Totals]: Amount },
   consumptions: readonly Consumption[],
   from = 0,
 ): void {

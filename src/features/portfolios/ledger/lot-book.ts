@@ -93,7 +93,7 @@ export function createLotBook(
       if (posting.kind === 'acquire' || posting.kind === 'transfer_in') acquire(posting);
       else consume(posting, settled);
     },
-    standing() {
+    snapshot() {
       const lots = queue.all().sort((a, b) => a.number - b.number);
       return {
         lots: lots.map(({ transaction, at, quantity, basis }) => ({

@@ -43,7 +43,7 @@ export function createAverageBook(from: Pile = emptyPile): AssetBook<Pile> {
         basis: taken.worth,
       });
     },
-    standing: () => ({ lots: poolLot(pool), provisional: [] }),
+    snapshot: () => ({ lots: poolLot(pool), provisional: [] }),
     state: () => pool,
   };
 }
@@ -141,7 +141,7 @@ export function createUkPoolBook(
       enter(posting, dayAt(posting.transaction.at, settled));
       holding += goesOut ? -posting.quantity : posting.quantity;
     },
-    standing() {
+    snapshot() {
       const open = copyOf(days);
       const provisional: Consumption[] = [];
       close(open);

@@ -102,7 +102,7 @@ export function replayAsset(task: ReplayTask): Replayed {
   const from = task.mark === null ? undefined : markOf(task.mark, method);
   const ledger = createAssetLedger({ method, dayOf: daysOf(task.timeZone) }, from);
   for (const text of task.postings) ledger.append(readPostings(asset, text));
-  const { holding, lots, tally, consumptions, provisional } = ledger.standing();
+  const { holding, lots, tally, consumptions, provisional } = ledger.snapshot();
   // The end may coincide with a checkpoint.
   const places = new Map(ledger.marks().map((mark) => [mark.count, mark]));
   const marks = [...places.values()].flatMap((mark) => storedMark(mark, method));
@@ -135,7 +135,7 @@ export function replayAsset(task: ReplayTask): Replayed {
  * @throws {Error} when the checkpoint was made with other settings of the books.
  */
 export function lotsOfMark(text: string, { method, timeZone }: Bookkeeping): readonly Lot[] {
-  return createAssetLedger({ method, dayOf: daysOf(timeZone) }, markOf(text, method)).standing().lots;
+  return createAssetLedger({ method, dayOf: daysOf(timeZone) }, markOf(text, method)).snapshot().lots;
 }
 
 function markOf(text: string, method: CostBasisMethod): Mark {

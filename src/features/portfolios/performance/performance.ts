@@ -11,7 +11,7 @@ import {
   gainOf,
   growthOf,
   maxDrawdown,
-  noFigure,
+  noStatistic,
   sharpe,
   sortino,
   sum,
@@ -19,7 +19,7 @@ import {
   timeWeightedReturn,
   volatility,
   type Drawdown,
-  type Figure,
+  type Statistic,
   type FlowSeries,
 } from './statistics.ts';
 import { xirr } from './xirr.ts';
@@ -41,14 +41,14 @@ export interface PerformanceInput {
 
 /** Figures of one series of values. */
 export interface SeriesPerformance {
-  readonly gain: Figure;
-  readonly roi: Figure;
-  readonly timeWeighted: Figure;
-  readonly moneyWeighted: Figure;
-  readonly cagr: Figure;
-  readonly volatility: Figure;
-  readonly sharpe: Figure;
-  readonly sortino: Figure;
+  readonly gain: Statistic;
+  readonly roi: Statistic;
+  readonly timeWeighted: Statistic;
+  readonly moneyWeighted: Statistic;
+  readonly cagr: Statistic;
+  readonly volatility: Statistic;
+  readonly sharpe: Statistic;
+  readonly sortino: Statistic;
   readonly tail: ReturnType<typeof tailRisk>;
   /** Days are numbered like `firstDay`; a peak may be the day before it. */
   readonly drawdown: Drawdown;
@@ -80,7 +80,7 @@ export function performanceOf(input: PerformanceInput, range: PerformanceRange):
   const series = cut(input, from);
   const returns = dailyReturns(series);
   return {
-    ...figuresOf(series, returns, { firstDay, riskFreeRate: input.riskFreeRate }),
+    ...statsOf(series, returns, { firstDay, riskFreeRate: input.riskFreeRate }),
     firstDay,
     lastDay,
     valueBefore: series.valueBefore,
@@ -93,7 +93,7 @@ export function performanceOf(input: PerformanceInput, range: PerformanceRange):
   };
 }
 
-function figuresOf(
+function statsOf(
   series: FlowSeries,
   returns: Float64Array,
   { firstDay, riskFreeRate }: Pick<PerformanceInput, 'firstDay' | 'riskFreeRate'>,
@@ -119,9 +119,9 @@ function figuresOf(
 }
 
 /** XIRR of a range: the value before it is paid in, the value at its end is paid out. */
-function moneyWeightedReturn({ valueBefore, values, inflows, outflows }: FlowSeries): Figure {
+function moneyWeightedReturn({ valueBefore, values, inflows, outflows }: FlowSeries): Statistic {
   const count = values.length;
-  if (count === 0) return noFigure('no_flows');
+  if (count === 0) return noStatistic('no_flows');
   const amounts = new Float64Array(count + 1);
   amounts[0] = -valueBefore;
   for (let day = 0; day < count; day++) amounts[day + 1] = (outflows[day] ?? 0) - (inflows[day] ?? 0);
@@ -145,7 +145,7 @@ function benchmarkOf(input: PerformanceInput, series: FlowSeries, from: number):
   const priceBefore = from === 0 ? NaN : (input.benchmark[from - 1] ?? NaN);
   const values = benchmarkValues(series, input.benchmark.subarray(from), priceBefore);
   const same = { ...series, values };
-  return figuresOf(same, dailyReturns(same), {
+  return statsOf(same, dailyReturns(same), {
     firstDay: input.firstDay + from,
     riskFreeRate: input.riskFreeRate,
   });

@@ -3,7 +3,7 @@
  * tables, so that a thread and the caller compute the same text.
  */
 import { performanceOf, type Performance, type SeriesPerformance } from './performance.ts';
-import { noFigure, type Figure } from './statistics.ts';
+import { noStatistic, type Statistic } from './statistics.ts';
 import { valueSeries, type PerformanceTables } from './tables.ts';
 
 /**
@@ -34,7 +34,7 @@ export function computeReport(tables: PerformanceTables) {
   const missing = series.carried.map((carried, asset) => carried + (series.unpriced[asset] ?? 0));
   const told = {
     ...totalsOf(performance),
-    ...figuresOf(performance),
+    ...statsOf(performance),
     benchmark: benchmarkOf(performance, benchmark),
     correlation: correlationOf(tables, performance, held),
     prices: pricesOf(tables, series),
@@ -128,7 +128,7 @@ function carriedForward(observed: Float64Array, before: number) {
 
 function totalsOf({ valueBefore: begin, valueAfter, inflow, outflow }: Performance): object {
   const value = (each: number): object =>
-    toldOf(Number.isNaN(each) ? noFigure('value_unknown') : { value: each });
+    toldOf(Number.isNaN(each) ? noStatistic('value_unknown') : { value: each });
   return {
     start_value: value(begin),
     end_value: value(valueAfter),
@@ -138,7 +138,7 @@ function totalsOf({ valueBefore: begin, valueAfter, inflow, outflow }: Performan
   };
 }
 
-function figuresOf(figures: SeriesPerformance): object {
+function statsOf(figures: SeriesPerformance): object {
   const { gain, roi, timeWeighted, moneyWeighted, cagr, volatility, sharpe, sortino, tail } = figures;
   return {
     gain: toldOf(gain),
@@ -171,18 +171,18 @@ function benchmarkOf(
   { carried, unpriced }: ReturnType<typeof carriedForward>,
 ): object {
   const prices = { days_carried: carried, days_unknown: unpriced };
-  if (benchmark === null) return { ...figuresOf(withoutPrices), prices };
+  if (benchmark === null) return { ...statsOf(withoutPrices), prices };
   // With all prices known, its value can be unknown for only one reason.
   const isOverdrawn = unpriced === 0 && !Number.isNaN(begin);
   const reason = isOverdrawn ? 'more_withdrawn_than_held' : 'value_unknown';
-  const told = (figure: Figure): Figure =>
-    figure.value === null && figure.reason === 'value_unknown' ? noFigure(reason) : figure;
+  const told = (statistic: Statistic): Statistic =>
+    statistic.value === null && statistic.reason === 'value_unknown' ? noStatistic(reason) : statistic;
   const { gain, roi, moneyWeighted } = benchmark;
   const same = { ...benchmark, gain: told(gain), roi: told(roi), moneyWeighted: told(moneyWeighted) };
-  return { ...figuresOf(same), prices };
+  return { ...statsOf(same), prices };
 }
 
-const none = noFigure('no_prices');
+const none = noStatistic('no_prices');
 
 const withoutPrices: SeriesPerformance = {
   gain: none,
@@ -228,10 +228,10 @@ function pricesOf({ assets }: PerformanceTables, series: ReturnType<typeof value
 }
 
 /** A statistic as clients get it: a number, or null with its reason. */
-function toldOf(figure: Figure): object {
-  if (figure.value === null) return figure;
-  return Number.isFinite(figure.value)
-    ? { value: figure.value, reason: null }
+function toldOf(statistic: Statistic): object {
+  if (statistic.value === null) return statistic;
+  return Number.isFinite(statistic.value)
+    ? { value: statistic.value, reason: null }
     : { value: null, reason: 'beyond_numbers' };
 }
 

@@ -144,7 +144,7 @@ function read(deps: PerformanceDeps): Route {
       const job = await jobOf(deps, viewer, submission);
       const ended = isFinal(job.state) ? job : await waited(ctx, deps, { job, viewer });
       if (isFinal(ended.state)) {
-        answerFigures(ctx, ended);
+        answerStats(ctx, ended);
         return;
       }
       ctx.set('Location', jobLinks(ended.id).self);
@@ -239,7 +239,7 @@ async function waited(
   });
 }
 
-function answerFigures(ctx: ApiContext, job: JobRecord): void {
+function answerStats(ctx: ApiContext, job: JobRecord): void {
   confirmCompleted(job);
   const json = resultJsonOf(job);
   const etag = `"${createHash('sha256').update(json).digest('base64url').slice(0, 22)}"`;

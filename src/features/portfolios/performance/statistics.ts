@@ -4,7 +4,7 @@
  */
 
 /** A statistic, or why there is none. */
-export type Figure =
+export type Statistic =
   | { readonly value: number }
   | {
       readonly value: null;
@@ -24,12 +24,12 @@ export type Figure =
     };
 
 /** A figure with a value. */
-export function figure(value: number): Figure {
+export function statistic(value: number): Statistic {
   return { value };
 }
 
 /** A missing figure, and why. */
-export function noFigure(reason: Extract<Figure, { value: null }>['reason']): Figure {
+export function noStatistic(reason: Extract<Statistic, { value: null }>['reason']): Statistic {
   return { value: null, reason };
 }
 
@@ -73,7 +73,7 @@ export function dailyReturns({ valueBefore, values, inflows, outflows }: FlowSer
  *
  * Source: CFA Institute, GIPS 2020, provision 2.A.21 and Guidance Statement on Calculation Methodology (geometric linking).
  */
-export function timeWeightedReturn(returns: Float64Array): Figure {
+export function timeWeightedReturn(returns: Float64Array): Statistic {
   let growth = 1;
   let counted = 0;
   for (const each of returns) {
@@ -81,7 +81,7 @@ export function timeWeightedReturn(returns: Float64Array): Figure {
     growth *= 1 + each;
     counted += 1;
   }
-  return counted === 0 ? noFigure('no_capital') : figure(growth - 1);
+  return counted === 0 ? noStatistic('no_capital') : statistic(growth - 1);
 }
 
 /** The value by the end of each day of 1 invested at the start, at these returns; days without one leave it unchanged. */
@@ -99,9 +99,11 @@ export function growthOf(returns: Float64Array): Float64Array {
  *
  * Source: GIPS 2020, provision 2.A.24 (returns for periods of less than one year are not annualised).
  */
-export function compoundAnnualGrowth(total: Figure, days: number): Figure {
+export function compoundAnnualGrowth(total: Statistic, days: number): Statistic {
   if (total.value === null) return total;
-  return days <= 365 ? noFigure('span_of_a_year_or_less') : figure((1 + total.value) ** (365 / days) - 1);
+  return days <= 365
+    ? noStatistic('span_of_a_year_or_less')
+    : statistic((1 + total.value) ** (365 / days) - 1);
 }
 
 /**
@@ -112,13 +114,16 @@ export function compoundAnnualGrowth(total: Figure, days: number): Figure {
  * Measurement and Attribution", 2nd ed. (2008), ch. 3.
  */
 export function gainOf({ valueBefore, values, inflows, outflows }: FlowSeries): {
-  readonly gain: Figure;
-  readonly roi: Figure;
+  readonly gain: Statistic;
+  readonly roi: Statistic;
 } {
   const invested = valueBefore + sum(inflows);
   const gain = (values.at(-1) ?? NaN) + sum(outflows) - invested;
-  if (Number.isNaN(gain)) return { gain: noFigure('value_unknown'), roi: noFigure('value_unknown') };
-  return { gain: figure(gain), roi: invested > 0 ? figure(gain / invested) : noFigure('no_capital') };
+  if (Number.isNaN(gain)) return { gain: noStatistic('value_unknown'), roi: noStatistic('value_unknown') };
+  return {
+    gain: statistic(gain),
+    roi: invested > 0 ? statistic(gain / invested) : noStatistic('no_capital'),
+  };
 }
 
 /** Sum of amounts. */
@@ -150,12 +155,12 @@ function deviation(values: Float64Array): number {
  *
  * Source: J. C. Hull, "Options, Futures, and Other Derivatives", 9th ed. (2014), 15.4 (with days of trading per year = 365).
  */
-export function volatility(returns: Float64Array): Figure {
+export function volatility(returns: Float64Array): Statistic {
   const logs = known(returns).map((each) => Math.log1p(each));
-  if (logs.length < 2) return noFigure('too_few_days');
+  if (logs.length < 2) return noStatistic('too_few_days');
   return logs.includes(-Infinity)
-    ? noFigure('all_was_lost')
-    : figure(deviation(logs) * Math.sqrt(daysPerYear));
+    ? noStatistic('all_was_lost')
+    : statistic(deviation(logs) * Math.sqrt(daysPerYear));
 }
 
 /**
@@ -164,13 +169,13 @@ export function volatility(returns: Float64Array): Figure {
  *
  * Source: W. F. Sharpe, "The Sharpe Ratio", Journal of Portfolio Management 21 (1994), pp. 49–58 (ex post, with time scaling).
  */
-export function sharpe(returns: Float64Array, riskFreeRate: number): Figure {
+export function sharpe(returns: Float64Array, riskFreeRate: number): Statistic {
   const excess = known(returns).map((each) => each - riskFreeRate / daysPerYear);
-  if (excess.length < 2) return noFigure('too_few_days');
+  if (excess.length < 2) return noStatistic('too_few_days');
   const spread = deviation(excess);
   return spread <= leastSpread
-    ? noFigure('no_variation')
-    : figure((mean(excess) / spread) * Math.sqrt(daysPerYear));
+    ? noStatistic('no_variation')
+    : statistic((mean(excess) / spread) * Math.sqrt(daysPerYear));
 }
 
 /**
@@ -179,13 +184,13 @@ export function sharpe(returns: Float64Array, riskFreeRate: number): Figure {
  * Source: F. A. Sortino and L. N. Price, "Performance Measurement in a Downside Risk Framework", Journal of Investing 3
  * (1994), pp. 59–64 (target = risk-free rate).
  */
-export function sortino(returns: Float64Array, riskFreeRate: number): Figure {
+export function sortino(returns: Float64Array, riskFreeRate: number): Statistic {
   const excess = known(returns).map((each) => each - riskFreeRate / daysPerYear);
-  if (excess.length < 2) return noFigure('too_few_days');
+  if (excess.length < 2) return noStatistic('too_few_days');
   const downside = Math.sqrt(mean(excess.map((each) => Math.min(0, each) ** 2)));
   return downside === 0
-    ? noFigure('no_variation')
-    : figure((mean(excess) / downside) * Math.sqrt(daysPerYear));
+    ? noStatistic('no_variation')
+    : statistic((mean(excess) / downside) * Math.sqrt(daysPerYear));
 }
 
 /** With fewer days there is no worst 5 %. */
@@ -199,15 +204,15 @@ const leastForTail = 20;
  * of expected shortfall", Journal of Banking and Finance 26 (2002), pp. 1487–1503 (mean of the worst ⌊nα⌋ outcomes).
  */
 export function tailRisk(returns: Float64Array): {
-  readonly valueAtRisk: Figure;
-  readonly conditional: Figure;
+  readonly valueAtRisk: Statistic;
+  readonly conditional: Statistic;
 } {
   const sorted = known(returns).sort();
   if (sorted.length < leastForTail) {
-    return { valueAtRisk: noFigure('too_few_days'), conditional: noFigure('too_few_days') };
+    return { valueAtRisk: noStatistic('too_few_days'), conditional: noStatistic('too_few_days') };
   }
   const worst = sorted.subarray(0, Math.floor(sorted.length / leastForTail));
-  return { valueAtRisk: figure(-(worst.at(-1) ?? NaN)), conditional: figure(-mean(worst)) };
+  return { valueAtRisk: statistic(-(worst.at(-1) ?? NaN)), conditional: statistic(-mean(worst)) };
 }
 
 /** The deepest fall from a high. Days count from the first of the series; −1 is the day before it. */

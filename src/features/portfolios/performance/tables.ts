@@ -90,8 +90,8 @@ export function valueSeries({
       if (quantity === 0) continue;
       values[day] = (values[day] ?? 0) + quantity * last;
       if (!isMissing) continue;
-      const tally = Number.isNaN(last) ? unpriced : carried;
-      tally[asset] = (tally[asset] ?? 0) + 1;
+      const missing = Number.isNaN(last) ? unpriced : carried;
+      missing[asset] = (missing[asset] ?? 0) + 1;
       isCarried[day] = 1;
     }
   }

@@ -1,4 +1,4 @@
-import { figure, noFigure, type Figure } from './statistics.ts';
+import { statistic, noStatistic, type Statistic } from './statistics.ts';
 
 /** Range of ln(1 + r) in which a rate is searched; beyond it, `exp` would exceed the range of doubles. */
 const highest = 700;
@@ -14,9 +14,9 @@ const tolerance = 1e-13;
  * @param flows days (any origin) with an amount each, from the investor's point of view: payments in are negative, payments out
  * positive.
  */
-export function xirr(flows: { readonly days: Float64Array; readonly amounts: Float64Array }): Figure {
+export function xirr(flows: { readonly days: Float64Array; readonly amounts: Float64Array }): Statistic {
   const logRate = logXirr(flows);
-  return logRate.value === null ? logRate : figure(Math.expm1(logRate.value));
+  return logRate.value === null ? logRate : statistic(Math.expm1(logRate.value));
 }
 
 /**
@@ -27,18 +27,18 @@ export function xirr(flows: { readonly days: Float64Array; readonly amounts: Flo
  * Source of the equation: Microsoft, "XIRR function" (Excel), also ECMA-376 Part 1, 18.17.7.348. Source of the solver:
  * R. P. Brent, "Algorithms for Minimization without Derivatives" (1973), ch. 4 (zeroin).
  */
-export function logXirr({ days, amounts }: Parameters<typeof xirr>[0]): Figure {
+export function logXirr({ days, amounts }: Parameters<typeof xirr>[0]): Statistic {
   const counts = (_: number, index: number): boolean => amounts[index] !== 0;
   const flows = { days: days.filter(counts), amounts: amounts.filter(counts) };
   const first = flows.days.reduce((least, day) => Math.min(least, day), Infinity);
   const years = flows.days.map((day) => (day - first) / 365);
   const reason = reasonForNone(years, flows.amounts);
-  if (reason !== undefined) return noFigure(reason);
+  if (reason !== undefined) return noStatistic(reason);
   // Only the proportions matter; scaling lets flows of 1e-9 and of 1e15 stop at the same precision.
   const scale = flows.amounts.reduce((most, amount) => Math.max(most, Math.abs(amount)), 0);
   const equation: Equation = { years, flows: flows.amounts.map((amount) => amount / scale) };
   const root = newton(equation) ?? brentFrom(equation);
-  return root === undefined ? noFigure('no_rate_found') : figure(root);
+  return root === undefined ? noStatistic('no_rate_found') : statistic(root);
 }
 
 /** `f(u) = Σ flow · exp(−u · years)` */

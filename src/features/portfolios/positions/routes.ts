@@ -99,10 +99,10 @@ function positions(deps: PositionDeps): Route {
     answers: { 200: 'The positions, by asset', 304: notModified, 404: missing, 503: unavailable },
     handler: async (ctx, { params, query, viewer }) => {
       const { id } = await deps.portfolios.get(portfolioIdOf(params), viewer);
-      const standing = await deps.books.standing({ id }, booksWaitMs);
-      const shown = standing.assets.filter(isShown[query.status]);
-      const data = isKnown(ctx, standing) ? undefined : presentPositions(standing.portfolio, shown);
-      tell(ctx, { message: 'Positions', standing, data });
+      const current = await deps.books.current({ id }, booksWaitMs);
+      const shown = current.assets.filter(isShown[query.status]);
+      const data = isKnown(ctx, current) ? undefined : presentPositions(current.portfolio, shown);
+      tell(ctx, { message: 'Positions', current, data });
     },
   });
 }
@@ -130,11 +130,11 @@ function lots(deps: PositionDeps): Route {
     handler: async (ctx, { params, query: { asset, page, limit }, viewer }) => {
       const { id: portfolioId } = await deps.portfolios.get(portfolioIdOf(params), viewer);
       const told = await deps.books.read({ portfolioId, waitMs: booksWaitMs }, async (view) => {
-        const { standing } = view;
-        if (isKnown(ctx, standing)) return { standing };
+        const { current } = view;
+        if (isKnown(ctx, current)) return { current };
         const found = await view.lots({ assetId: asset, offset: (page - 1) * limit, limit });
-        const data = presentLots(standing.portfolio, { page, limit, total: found.total }, found.lots);
-        return { standing, data };
+        const data = presentLots(current.portfolio, { page, limit, total: found.total }, found.lots);
+        return { current, data };
       });
       tell(ctx, { message: 'Open lots', ...told });
     },
@@ -165,12 +165,12 @@ function realised(deps: PositionDeps): Route {
       const { id: portfolioId } = await deps.portfolios.get(portfolioIdOf(params), viewer);
       const { page, limit, asset } = query;
       const told = await deps.books.read({ portfolioId, waitMs: booksWaitMs }, async (view) => {
-        const { standing } = view;
-        if (isKnown(ctx, standing)) return { standing };
-        const { portfolio } = standing;
+        const { current } = view;
+        if (isKnown(ctx, current)) return { current };
+        const { portfolio } = current;
         const requested = { assetId: asset, offset: (page - 1) * limit, limit, ...spanOf(query, portfolio) };
         const gains = await view.realised(requested);
-        return { standing, data: presentRealised(portfolio, { page, limit }, gains) };
+        return { current, data: presentRealised(portfolio, { page, limit }, gains) };
       });
       tell(ctx, { message: 'Realised gains', ...told });
     },
@@ -228,24 +228,24 @@ function tagOf({ portfolio }: BookedPortfolio): string {
 }
 
 /** Whether the client already has the current response for these books. */
-function isKnown(ctx: ApiContext, standing: BookedPortfolio): boolean {
-  return matchesTag(ctx.req.headers['if-none-match'], tagOf(standing));
+function isKnown(ctx: ApiContext, current: BookedPortfolio): boolean {
+  return matchesTag(ctx.req.headers['if-none-match'], tagOf(current));
 }
 
 function tell(
   ctx: ApiContext,
   {
     message,
-    standing,
+    current,
     data,
   }: {
     readonly message: string;
-    readonly standing: BookedPortfolio;
+    readonly current: BookedPortfolio;
     /** Absent when the client already has it. */
     readonly data?: Record<string, unknown> | undefined;
   },
 ): void {
-  ctx.set('ETag', tagOf(standing));
+  ctx.set('ETag', tagOf(current));
   ctx.set('Cache-Control', 'private, no-cache');
   if (data === undefined) ctx.status = 304;
   else answer(ctx, { message, data });

@@ -4,7 +4,7 @@ import type { PortfolioRow } from '../../../../db/models/portfolio.ts';
 import { orUnavailable } from '../../../../db/outage.ts';
 import { amountOf, type Amount } from '../ledger/amount.ts';
 import type { Lot, MatchRule } from '../ledger/asset-book.ts';
-import type { Tally } from '../ledger/asset-ledger.ts';
+import type { Totals } from '../ledger/asset-ledger.ts';
 import { dayText, daysOf } from '../ledger/days.ts';
 import type { Portfolio } from '../ledger/portfolio.ts';
 import { keptAs } from '../ledger/replay.ts';
@@ -16,7 +16,7 @@ export interface Position {
   /** Held now; 0 when nothing is held any more. */
   readonly quantity: Amount;
   /** Sums over all postings, in the base currency. Cost basis of the open lots = acquired − consumed − left. */
-  readonly tally: Tally;
+  readonly tally: Totals;
   readonly openLots: number;
 }
 

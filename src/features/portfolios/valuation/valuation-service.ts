@@ -33,7 +33,7 @@ export function createValuations({
   booksWaitMs,
 }: {
   readonly portfolios: Pick<BookReading, 'find'>;
-  readonly reader: Pick<ReturnType<typeof createBookReader>, 'standing'>;
+  readonly reader: Pick<ReturnType<typeof createBookReader>, 'current'>;
   readonly quotes: ReadQuotes;
   readonly watch: Pick<ReturnType<typeof createBooksWatch>, 'watch'>;
   /** Longest wait (ms) for quotes that are not cached. */
@@ -54,7 +54,7 @@ export function createValuations({
         throw new NotFoundError('Portfolio not found', 'portfolio_not_found');
       const { portfolio } = found;
       if (portfolio.bookedVersion === portfolio.booksVersion) return found;
-      return await reader.standing(portfolio, booksWaitMs);
+      return await reader.current(portfolio, booksWaitMs);
     },
     /**
      * The value of the holdings at the current quotes. Fresh quotes in this process cost nothing; missing ones are requested

@@ -269,7 +269,7 @@ function quoteOf(
     readonly receivedAt: number;
   },
 ): Quote | undefined {
-  const told = figuresIn(row.fields['quote'], origin.currency);
+  const told = fieldsIn(row.fields['quote'], origin.currency);
   const price = amount(told?.['price']);
   if (told === undefined || price === null) return undefined;
   const marketCap = amount(told['market_cap']);
@@ -293,7 +293,7 @@ function quoteOf(
 }
 
 /** Figures that do not name the requested currency are ignored, so that they are never those of another one. */
-function figuresIn(quote: unknown, currency: string): Readonly<Record<string, unknown>> | undefined {
+function fieldsIn(quote: unknown, currency: string): Readonly<Record<string, unknown>> | undefined {
   const code = currency.toUpperCase();
   const found: unknown = Array.isArray(quote)
     ? quote.find((entry) => isRecord(entry) && entry['symbol'] === code)

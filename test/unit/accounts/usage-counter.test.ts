@@ -1,6 +1,9 @@
 import { expect } from 'chai';
 import type { NewUsage } from '../../../src/features/accounts/queries/usage.ts';
-import { createUsageTally, type UsageTally } from '../../../src/features/accounts/usage-counter.ts';
+import {
+  createBufferedUsageCounter,
+  type UsageCounter,
+} from '../../../src/features/accounts/usage-counter.ts';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
 
 const joe = { userId: '01934c2a-0000-7000-8000-000000000001' };
@@ -13,10 +16,10 @@ describe('the tally of usage', () => {
   let added: (readonly NewUsage[])[];
   let failWith: Error | undefined;
   let whileAdding: () => void;
-  let tally: UsageTally;
+  let counter: UsageCounter;
   let warnings: string[];
 
-  function create(maxEntries = 100): UsageTally {
+  function create(maxEntries = 100): UsageCounter {
     const log = silentLogger();
     log.warn = (first: unknown, message?: string) => void warnings.push(message ?? String(first));
     const queries = {
@@ -27,7 +30,13 @@ describe('the tally of usage', () => {
         return Promise.resolve();
       },
     };
-    return createUsageTally({ queries, log, clock: { now: () => now }, flushEveryMs: never, maxEntries });
+    return createBufferedUsageCounter({
+      queries,
+      log,
+      clock: { now: () => now },
+      flushEveryMs: never,
+      maxEntries,
+    });
   }
 
   beforeEach(() => {
@@ -36,9 +45,9 @@ describe('the tally of usage', () => {
     warnings = [];
     failWith = undefined;
     whileAdding = () => undefined;
-    tally = create();
+    counter = create();
   });
-  afterEach(() => tally.close());
+  afterEach(() => counter.close());
 
   const row = (who: { userId: string; keyId?: string }, counts: Partial<NewUsage>): NewUsage => {
     const none = { requests: 0, jobs: 0, upstreamCalls: 0 };
@@ -46,47 +55,47 @@ describe('the tally of usage', () => {
   };
 
   it('adds what a user did, with a key and without', async () => {
-    tally.request(joe);
-    tally.request(joe);
-    tally.request(joesKey);
-    tally.job(joesKey);
-    tally.calls(joesKey, 0.25);
-    tally.calls(joesKey, 0.5);
-    await tally.flush();
+    counter.request(joe);
+    counter.request(joe);
+    counter.request(joesKey);
+    counter.job(joesKey);
+    counter.calls(joesKey, 0.25);
+    counter.calls(joesKey, 0.5);
+    await counter.flush();
     expect(added).to.deep.equal([
       [row(joe, { requests: 2 }), row(joesKey, { requests: 1, jobs: 1, upstreamCalls: 0.75 })],
     ]);
   });
 
   it('adds nothing twice, and nothing at all when nothing happened', async () => {
-    tally.request(joe);
-    await tally.flush();
-    await tally.flush();
-    tally.job(joe);
-    await tally.flush();
+    counter.request(joe);
+    await counter.flush();
+    await counter.flush();
+    counter.job(joe);
+    await counter.flush();
     expect(added).to.deep.equal([[row(joe, { requests: 1 })], [row(joe, { jobs: 1 })]]);
   });
 
   it('keeps what could not be added, with what is counted meanwhile', async () => {
-    tally.request(joe);
+    counter.request(joe);
     failWith = new Error('Postgres is away');
-    whileAdding = () => tally.request(joe);
-    await tally.flush();
-    tally.calls(joe, 0.5);
+    whileAdding = () => counter.request(joe);
+    await counter.flush();
+    counter.calls(joe, 0.5);
     failWith = undefined;
     whileAdding = () => undefined;
-    await tally.flush();
+    await counter.flush();
     expect(added).to.deep.equal([[row(joe, { requests: 2, upstreamCalls: 0.5 })]]);
   });
 
   it('counts for the UTC day on which it happened', async () => {
-    tally.request(joe);
+    counter.request(joe);
     failWith = new Error('Postgres is away');
-    await tally.flush();
+    await counter.flush();
     now += 2 * hourMs;
-    tally.request(joe);
+    counter.request(joe);
     failWith = undefined;
-    await tally.flush();
+    await counter.flush();
     expect(added.flat()).to.deep.equal([
       row(joe, { requests: 1 }),
       row(joe, { requests: 1, day: '2026-03-02' }),
@@ -94,29 +103,29 @@ describe('the tally of usage', () => {
   });
 
   it('leaves out strangers when it is full, says so once, and counts on for those it knows', async () => {
-    tally = create(2);
+    counter = create(2);
     const stranger = (index: number) => ({ userId: `01934c2a-0000-7000-8000-0000000001${index}0` });
-    for (const who of [joe, joesKey, stranger(1), stranger(2), joe]) tally.request(who);
-    await tally.flush();
+    for (const who of [joe, joesKey, stranger(1), stranger(2), joe]) counter.request(who);
+    await counter.flush();
     expect(added).to.deep.equal([[row(joe, { requests: 2 }), row(joesKey, { requests: 1 })]]);
     expect(warnings).to.have.length(1);
   });
 
   it('has room again once everything was added', async () => {
-    tally = create(1);
-    tally.request(joe);
-    await tally.flush();
-    await tally.flush();
-    tally.request(joesKey);
-    await tally.close();
+    counter = create(1);
+    counter.request(joe);
+    await counter.flush();
+    await counter.flush();
+    counter.request(joesKey);
+    await counter.close();
     expect(added.flat()).to.deep.equal([row(joe, { requests: 1 }), row(joesKey, { requests: 1 })]);
   });
 
   it('adds at its end what a flush that runs does not have', async () => {
-    tally.request(joe);
-    const flushing = tally.flush();
-    tally.job(joe);
-    await tally.close();
+    counter.request(joe);
+    const flushing = counter.flush();
+    counter.job(joe);
+    await counter.close();
     await flushing;
     expect(added).to.deep.equal([[row(joe, { requests: 1 })], [row(joe, { jobs: 1 })]]);
   });
