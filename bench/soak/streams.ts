@@ -18,7 +18,7 @@ interface StreamRow {
 
 export function streamsLoad(soak: Soak): Part {
   const urls = soak.fleet.stack.apis.map(({ url }) => url);
-  let [events, opened, longestSilenceMs] = [0, 0, 0];
+  let [events, opened, longestIdleMs] = [0, 0, 0];
 
   const seen = (where: string, rows: readonly StreamRow[]): void => {
     for (const { id, state, price, received_at: at } of rows) {
@@ -40,7 +40,7 @@ export function streamsLoad(soak: Soak): Part {
     let isSilent = false;
     const onRows = (rows: readonly StreamRow[]): void => {
       events += 1;
-      longestSilenceMs = Math.max(longestSilenceMs, Date.now() - heardAt);
+      longestIdleMs = Math.max(longestIdleMs, Date.now() - heardAt);
       heardAt = Date.now();
       isSilent = false;
       seen(name, rows);
@@ -98,7 +98,7 @@ export function streamsLoad(soak: Soak): Part {
     },
     rows() {
       const of = `${2 * streamsEach} streams, opened ${opened} times, ${events} events`;
-      const longest = `longest time without a price ${(longestSilenceMs / 1_000).toFixed(0)} s`;
+      const longest = `longest time without a price ${(longestIdleMs / 1_000).toFixed(0)} s`;
       // How long it takes depends on the machine; that prices come again does not.
       const result = `${of}, ${longest}${events === 0 ? ', NONE CAME' : ''}`;
       return Promise.resolve([{ what: 'streams', result, requested: 'prices', kept: events > 0 }]);

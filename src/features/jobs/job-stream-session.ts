@@ -26,7 +26,7 @@ export interface JobStreamRequest {
   readonly reader: JobEventReader;
   readonly clock: Clock;
   /** Where the events go: an SSE stream, or a part of a WebSocket. */
-  readonly sink: {
+  readonly subscriber: {
     write(frame: Frame): void;
     /** Called when nothing follows. */
     complete(): void;
@@ -244,13 +244,13 @@ export class JobStream {
   }
 
   #write(event: StreamEvent): void {
-    if (!this.#done) this.#request.sink.write(new Frame(event));
+    if (!this.#done) this.#request.subscriber.write(new Frame(event));
   }
 
   #end(): void {
     if (this.#done) return;
     this.close();
-    this.#request.sink.complete();
+    this.#request.subscriber.complete();
   }
 }
 

@@ -21,7 +21,7 @@ const longestEventId = 64;
 
 /** Follows a job from an event on, or from its start; `onFault`: the events cannot be read, and nothing follows. */
 type Follow = (
-  request: Pick<JobStreamRequest, 'job' | 'lastEventId' | 'sink'> & { readonly onFault: () => void },
+  request: Pick<JobStreamRequest, 'job' | 'lastEventId' | 'subscriber'> & { readonly onFault: () => void },
 ) => () => void;
 
 export type JobStreams = ReturnType<typeof createJobStreams>;
@@ -62,8 +62,8 @@ export function createJobStreams({
     }
   }
 
-  const follow: Follow = ({ job, lastEventId, sink, onFault }) => {
-    const session = new JobStream({ reader, clock, sink, job, lastEventId });
+  const follow: Follow = ({ job, lastEventId, subscriber, onFault }) => {
+    const session = new JobStream({ reader, clock, subscriber, job, lastEventId });
     followed.add(session);
     session.run().catch((error: unknown) => {
       if (!followed.has(session)) return;
@@ -107,11 +107,11 @@ export function createJobStreams({
       }
       const stream = realtime.open(requested);
       if (stream === undefined) return;
-      const sink: JobStreamRequest['sink'] = {
+      const subscriber: JobStreamRequest['subscriber'] = {
         write: (frame) => stream.write(frame),
         complete: () => stream.end('complete'),
       };
-      stream.onClose(follow({ job, lastEventId, sink, onFault: () => stream.end('fault') }));
+      stream.onClose(follow({ job, lastEventId, subscriber, onFault: () => stream.end('fault') }));
     },
 
     /** Stops polling rows. The streams themselves are ended with all others. */
@@ -178,8 +178,11 @@ class FollowedJobs implements TopicSession<{
       const error = new UnavailableError('The events of the job cannot be read');
       this.#stream.writeBytes(problemFrame(error, undefined, { job: job.id }));
     };
-    const sink: JobStreamRequest['sink'] = { write: (frame) => this.#stream.write(frame), complete: forget };
-    this.#stops.set(job.id, this.#follow({ job, lastEventId, sink, onFault }));
+    const subscriber: JobStreamRequest['subscriber'] = {
+      write: (frame) => this.#stream.write(frame),
+      complete: forget,
+    };
+    this.#stops.set(job.id, this.#follow({ job, lastEventId, subscriber, onFault }));
   }
 
   #forget(jobId: string): void {

@@ -64,10 +64,10 @@ export function createAttemptTurns({
     enter(
       { host, user }: { readonly host: string; readonly user: string },
       isBack: boolean,
-    ): AttemptTurn | { readonly comeBackMs: number } {
+    ): AttemptTurn | { readonly retryAfterMs: number } {
       const both = [known(`host ${host}`, perHost), known(`user ${user}`, perUser)];
       const full = both.find(({ active, most }) => active >= most);
-      if (full !== undefined) return { comeBackMs: sendAway(full, isBack, now()) };
+      if (full !== undefined) return { retryAfterMs: sendAway(full, isBack, now()) };
       // Where another process sent it away, there is none to count.
       if (isBack) for (const owner of both) owner.away = Math.max(0, owner.away - 1);
       const enteredAt = now();

@@ -6,7 +6,7 @@ import { createTransport } from 'nodemailer';
 import { withDeadline } from '../concurrency/deadline.ts';
 
 const connectMs = 5_000;
-const silenceMs = 10_000;
+const idleTimeoutMs = 10_000;
 const sendMs = 30_000;
 
 /** Builds the mailer; it connects when there is something to send. */
@@ -24,7 +24,7 @@ export function createMailer({
     dnsTimeout: connectMs,
     connectionTimeout: connectMs,
     greetingTimeout: connectMs,
-    socketTimeout: silenceMs,
+    socketTimeout: idleTimeoutMs,
     disableFileAccess: true,
     disableUrlAccess: true,
   });

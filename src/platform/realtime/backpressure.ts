@@ -1,4 +1,4 @@
-import type { Outlet } from './transport.ts';
+import type { StreamTransport } from './transport.ts';
 
 /**
  * Decides whether a client keeps up, by the bytes that its connection has not taken and for how long. `write` returning false
@@ -17,17 +17,17 @@ const longestUnsentMs = 60_000;
 
 /** The state of one client over time. */
 export class SlowGuard {
-  readonly #outlet: Outlet;
+  readonly #transport: StreamTransport;
   #behindSince: number | undefined;
   #unsentSince: number | undefined;
 
-  constructor(outlet: Outlet) {
-    this.#outlet = outlet;
+  constructor(transport: StreamTransport) {
+    this.#transport = transport;
   }
 
   /** `now` in milliseconds since the epoch. */
   judge(now: number): Pace {
-    const unsent = this.#outlet.unsentBytes();
+    const unsent = this.#transport.unsentBytes();
     if (unsent === 0) {
       this.#behindSince = undefined;
       this.#unsentSince = undefined;

@@ -5,10 +5,16 @@
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { Frame } from './frame.ts';
-import { SseOutlet } from './transport.ts';
+import { SseTransport } from './transport.ts';
 import { SlowGuard, type Pace } from './backpressure.ts';
 import type { EndReason, OpenStream, StreamClient, StreamLimit, StreamRegistry } from './stream-registry.ts';
-import { comebackMs, longestStreamMs, Silence, TicketRenewal, type RenewTicket } from './stream-life.ts';
+import {
+  reconnectDelayMs,
+  longestStreamMs,
+  IdleTimer,
+  TicketRenewal,
+  type RenewTicket,
+} from './stream-life.ts';
 
 /** A client that requests a stream, with the response that becomes it. */
 export interface SseRequest extends StreamClient {
@@ -35,10 +41,10 @@ const retryMs = 3_000;
 export class SseStream implements OpenStream {
   readonly client: StreamClient;
   readonly #deps: SseStreamDeps;
-  readonly #outlet: SseOutlet;
+  readonly #transport: SseTransport;
   readonly #guard: SlowGuard;
   readonly #openedAt: number;
-  readonly #silence = new Silence();
+  readonly #idleTimer = new IdleTimer();
   readonly #onClose: (() => void)[] = [];
   readonly #tickets: TicketRenewal | undefined;
   #whenReady: (() => void) | undefined;
@@ -48,8 +54,8 @@ export class SseStream implements OpenStream {
     const { viewer, address, response, headers, renewTicket } = request;
     this.client = { viewer, address };
     this.#deps = deps;
-    this.#outlet = new SseOutlet(response, headers);
-    this.#guard = new SlowGuard(this.#outlet);
+    this.#transport = new SseTransport(response, headers);
+    this.#guard = new SlowGuard(this.#transport);
     this.#openedAt = deps.now();
     response.on('close', () => this.#close('client'));
     const { socket } = response.req;
@@ -78,8 +84,8 @@ export class SseStream implements OpenStream {
 
   write(frame: Frame): void {
     if (!this.isOpen) return;
-    this.#silence.end();
-    this.#outlet.write(frame);
+    this.#idleTimer.end();
+    this.#transport.write(frame);
   }
 
   /** The first event of every stream. */
@@ -109,16 +115,16 @@ export class SseStream implements OpenStream {
     if (ticket !== undefined) this.write(ticket);
     if (pace !== 'ready') return false;
     this.#whenReady?.();
-    if (this.#silence.isLong()) this.write(this.#deps.heartbeat());
+    if (this.#idleTimer.isLong()) this.write(this.#deps.heartbeat());
     return true;
   }
 
   end(reason: EndReason): void {
     if (!this.isOpen) return;
-    if (reason === 'slow') this.#outlet.cut();
+    if (reason === 'slow') this.#transport.cut();
     else {
-      this.#outlet.write(lastFrame(reason));
-      this.#outlet.end();
+      this.#transport.write(lastFrame(reason));
+      this.#transport.end();
     }
     this.#close(reason);
   }
@@ -154,7 +160,7 @@ function onSocketClose(socket: Socket, act: () => void): () => void {
 }
 
 function lastFrame(reason: EndReason): Frame {
-  const retry = comebackMs(reason);
+  const retry = reconnectDelayMs(reason);
   if (reason === 'drain')
     return new Frame({ type: 'drain', data: JSON.stringify({ retry_ms: retry }), retryMs: retry });
   const data = {
@@ -175,10 +181,10 @@ export function refuseSoftly(
   { response, headers }: Pick<SseRequest, 'response' | 'headers'>,
   limit: StreamLimit,
 ): void {
-  const retry = comebackMs('limit');
-  const outlet = new SseOutlet(response, headers);
-  outlet.write(
+  const retry = reconnectDelayMs('limit');
+  const transport = new SseTransport(response, headers);
+  transport.write(
     new Frame({ type: 'limit', data: JSON.stringify({ limit, retry_ms: retry }), retryMs: retry }),
   );
-  outlet.end();
+  transport.end();
 }

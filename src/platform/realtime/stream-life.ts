@@ -3,10 +3,10 @@ import { Frame } from './frame.ts';
 import { pollIntervalMs, type EndReason } from './stream-registry.ts';
 
 /** Proxies cut a silent connection after some 60 s, and clients wonder sooner. */
-const longestSilenceMs = 15_000;
+const longestIdleMs = 15_000;
 
 /** The time in which nothing was written to a client, counted in polls: a clock for each write would cost more. */
-export class Silence {
+export class IdleTimer {
   #polls = 0;
 
   /** Something was written. */
@@ -17,7 +17,7 @@ export class Silence {
   /** To be asked at every look; true when it is time for a sign of life. */
   isLong(): boolean {
     this.#polls += 1;
-    return this.#polls * pollIntervalMs >= longestSilenceMs;
+    return this.#polls * pollIntervalMs >= longestIdleMs;
   }
 }
 
@@ -61,7 +61,7 @@ const returns: Readonly<
 };
 
 /** Milliseconds after which a client should reconnect, randomised; undefined when it should not. */
-export function comebackMs(reason: EndReason | 'limit'): number | undefined {
+export function reconnectDelayMs(reason: EndReason | 'limit'): number | undefined {
   const plan = returns[reason];
   return plan === undefined ? undefined : plan.least + Math.floor(Math.random() * plan.spread);
 }

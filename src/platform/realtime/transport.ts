@@ -5,7 +5,7 @@ import type { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
 import type { Frame } from './frame.ts';
 
-export interface Outlet {
+export interface StreamTransport {
   /** Bytes written that the system has not taken yet. */
   unsentBytes(): number;
   /** Writes one event. Nothing happens once the connection has ended. */
@@ -34,7 +34,7 @@ const lastBytesMs = 10_000;
  * A Server-Sent Events response whose headers are sent. Chunks go to the socket as they are: the response object would frame
  * each of them again for each client, which costs half as much again as all the rest.
  */
-export class SseOutlet implements Outlet {
+export class SseTransport implements StreamTransport {
   readonly #response: ServerResponse;
   /** Where chunks go; undefined where the response must frame them itself. */
   readonly #socket: Socket | undefined;
@@ -77,7 +77,7 @@ export class SseOutlet implements Outlet {
  * A WebSocket whose frames are written directly to its socket: they are made once for all clients. The library writes its own
  * frames (pongs, the close) whole and at once as long as nothing is compressed, so that the two never mix.
  */
-export class WsOutlet implements Outlet {
+export class WsTransport implements StreamTransport {
   readonly #ws: WebSocket;
   readonly #socket: Duplex;
 

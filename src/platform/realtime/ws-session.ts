@@ -13,7 +13,7 @@ import { Frame } from './frame.ts';
 import type { RenewTicket } from './stream-life.ts';
 import type { Topic, TopicSession } from './topic.ts';
 import { answerFrame, mostMessageBytes, problemFrame } from './ws-messages.ts';
-import type { WsStream, WsTalk } from './ws-stream.ts';
+import type { WsStream, WsHandler } from './ws-stream.ts';
 
 /** Longest `id` of a message, in characters. */
 const longestMessageId = 64;
@@ -118,7 +118,7 @@ interface WsSessionDeps {
 
 type Subscription = Extract<ClientMessage, { readonly lists: unknown }>;
 
-export class WsSession implements WsTalk {
+export class WsSession implements WsHandler {
   readonly #deps: WsSessionDeps;
   /** What the connection has, by kind of topic. */
   readonly #sessions: ReadonlyMap<string, TopicSession>;

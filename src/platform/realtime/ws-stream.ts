@@ -8,9 +8,15 @@ import type { Frame } from './frame.ts';
 import { SlowGuard } from './backpressure.ts';
 import type { EndReason, OpenStream, StreamClient, StreamLimit } from './stream-registry.ts';
 import type { SseStreamDeps } from './sse-stream.ts';
-import { comebackMs, longestStreamMs, Silence, TicketRenewal, type RenewTicket } from './stream-life.ts';
+import {
+  reconnectDelayMs,
+  longestStreamMs,
+  IdleTimer,
+  TicketRenewal,
+  type RenewTicket,
+} from './stream-life.ts';
 import { closeCodes, type CloseName } from './ws-messages.ts';
-import { WsOutlet } from './transport.ts';
+import { WsTransport } from './transport.ts';
 
 /** A client that has been upgraded. */
 export interface WsRequest extends StreamClient {
@@ -22,7 +28,7 @@ export interface WsRequest extends StreamClient {
 }
 
 /** The interface between a stream and the session that talks over it. */
-export interface WsTalk {
+export interface WsHandler {
   /** Whether the client is subscribed to anything. */
   isIdle(): boolean;
   /** Called when the client keeps up again, and every few seconds in which it does. */
@@ -41,12 +47,12 @@ const longestIdleMs = 60_000;
 export class WsStream implements OpenStream {
   readonly client: StreamClient;
   readonly #deps: SseStreamDeps;
-  readonly #outlet: WsOutlet;
+  readonly #transport: WsTransport;
   readonly #guard: SlowGuard;
-  readonly #silence = new Silence();
+  readonly #idleTimer = new IdleTimer();
   readonly #openedAt: number;
   readonly #tickets: TicketRenewal | undefined;
-  #talk: WsTalk | undefined;
+  #handler: WsHandler | undefined;
   /** When the oldest ping without a pong was sent. */
   #pingedAt: number | undefined;
   #polls = 0;
@@ -58,8 +64,8 @@ export class WsStream implements OpenStream {
   constructor({ viewer, address, ws, socket, renewTicket }: WsRequest, deps: SseStreamDeps) {
     this.client = { viewer, address };
     this.#deps = deps;
-    this.#outlet = new WsOutlet(ws, socket);
-    this.#guard = new SlowGuard(this.#outlet);
+    this.#transport = new WsTransport(ws, socket);
+    this.#guard = new SlowGuard(this.#transport);
     this.#openedAt = deps.now();
     this.#tickets = renewTicket && new TicketRenewal(renewTicket, this.#openedAt);
     ws.on('close', () => this.#close('client'));
@@ -69,8 +75,8 @@ export class WsStream implements OpenStream {
   }
 
   /** Takes it into the registry, which may end it at once. */
-  open(talk: WsTalk): void {
-    this.#talk = talk;
+  open(handler: WsHandler): void {
+    this.#handler = handler;
     this.#deps.registry.add(this);
   }
 
@@ -80,14 +86,14 @@ export class WsStream implements OpenStream {
 
   write(frame: Frame): void {
     if (!this.isOpen()) return;
-    this.#silence.end();
+    this.#idleTimer.end();
     if (this.#isPingDue) this.#ping(frame);
-    else this.#outlet.write(frame);
+    else this.#transport.write(frame);
   }
 
   /** Writes whole frames that were made already. */
   writeBytes(bytes: Buffer): void {
-    if (this.isOpen()) this.#outlet.writeBytes(bytes);
+    if (this.isOpen()) this.#transport.writeBytes(bytes);
   }
 
   /** Whether the client takes more; one that does not keep up at all is ended. */
@@ -102,23 +108,23 @@ export class WsStream implements OpenStream {
   poll(now: number): boolean {
     const ending = this.#endingOf(now);
     if (ending !== undefined) {
-      if (ending === 'client') this.#outlet.cut();
+      if (ending === 'client') this.#transport.cut();
       this.end(ending);
       return true;
     }
     if (!this.isReady()) return !this.isOpen();
     const ticket = this.#tickets?.take(now);
     if (ticket !== undefined) this.write(ticket);
-    this.#talk?.flush();
+    this.#handler?.flush();
     this.#polls += 1;
     if (this.#polls % pollsPerPing === 0) this.#isPingDue = true;
-    if (this.#silence.isLong()) this.write(this.#deps.heartbeat());
+    if (this.#idleTimer.isLong()) this.write(this.#deps.heartbeat());
     return true;
   }
 
   end(reason: EndReason): void {
     const code = reason === 'client' || reason === 'protocol' ? 'complete' : reason;
-    const retry = comebackMs(reason);
+    const retry = reconnectDelayMs(reason);
     this.#endWith(code, { reason, text: retry === undefined ? reason : `${reason} ${retry}` });
   }
 
@@ -129,7 +135,7 @@ export class WsStream implements OpenStream {
 
   #endWith(code: CloseName, { reason, text }: { reason: EndReason; text: string }): void {
     if (!this.isOpen()) return;
-    this.#outlet.end(closeCodes[code], text);
+    this.#transport.end(closeCodes[code], text);
     this.#close(reason);
   }
 
@@ -137,13 +143,13 @@ export class WsStream implements OpenStream {
     if (!this.isOpen()) return;
     this.#ended = reason;
     this.#deps.registry.closed(this, reason);
-    this.#talk?.close();
+    this.#handler?.close();
   }
 
   #ping(frame: Frame): void {
     this.#isPingDue = false;
     this.#pingedAt ??= this.#deps.now();
-    this.#outlet.ping(frame);
+    this.#transport.ping(frame);
   }
 
   #endingOf(now: number): EndReason | undefined {
@@ -153,7 +159,7 @@ export class WsStream implements OpenStream {
   }
 
   #isIdleTooLong(now: number): boolean {
-    this.#idleSince = this.#talk?.isIdle() === true ? (this.#idleSince ?? now) : undefined;
+    this.#idleSince = this.#handler?.isIdle() === true ? (this.#idleSince ?? now) : undefined;
     return this.#idleSince !== undefined && now - this.#idleSince >= longestIdleMs;
   }
 }
@@ -161,5 +167,5 @@ export class WsStream implements OpenStream {
 /** Closes a connection for which there is no room; the reason names the limit and when (ms) to reconnect. */
 export function refuseWs(ws: WebSocket, limit: StreamLimit): void {
   ws.on('error', () => undefined);
-  ws.close(closeCodes.limit, `limit ${comebackMs('limit') ?? ''} ${limit}`);
+  ws.close(closeCodes.limit, `limit ${reconnectDelayMs('limit') ?? ''} ${limit}`);
 }

@@ -17,7 +17,7 @@ export type RedisRole = 'command' | 'blocking' | 'subscriber';
 const reconnect = (attempt: number): number => Math.min(50 * 2 ** Math.min(attempt, 10), 1_000);
 
 /** The longest that a worker's read may block, which BullMQ decides, and a margin for the answer. */
-const blockingSilenceMs = 10_000 + 1_500;
+const blockingIdleMs = 10_000 + 1_500;
 
 const optionsOfRole = {
   command: {
@@ -26,7 +26,7 @@ const optionsOfRole = {
     commandTimeout: 2_000,
     socketTimeout: 5_000,
   },
-  blocking: { maxRetriesPerRequest: null, socketTimeout: blockingSilenceMs },
+  blocking: { maxRetriesPerRequest: null, socketTimeout: blockingIdleMs },
   subscriber: { maxRetriesPerRequest: null, socketTimeout: 5_000 },
 } as const satisfies Readonly<Record<RedisRole, RedisOptions>>;
 

@@ -12,7 +12,7 @@ const clients = Number(process.env.STREAMS_DRAIN_CLIENTS ?? 500);
 const followers = clients / 10;
 
 /** Somebody who follows what a stream says when it ends. */
-interface Comeback {
+interface Reconnect {
   readonly seen: ReadEvent[];
   first: SseReader;
   second: SseReader | undefined;
@@ -51,24 +51,24 @@ describe('a process that ends while it has clients', () => {
       ...(onEvent === undefined ? {} : { onEvent }),
     });
 
-  async function follow(path: string): Promise<Comeback> {
+  async function follow(path: string): Promise<Reconnect> {
     const seen: ReadEvent[] = [];
     const onEvent = (event: ReadEvent): void => {
       if (event.id !== undefined) seen.push(event);
     };
-    const comeback: Comeback = { seen, first: await open({ api: 0, path, onEvent }), second: undefined };
+    const reconnect: Reconnect = { seen, first: await open({ api: 0, path, onEvent }), second: undefined };
     const comeBack = async (): Promise<void> => {
-      await waitFor(() => comeback.first.state !== 'open', { what: 'the end', timeoutMs: 60_000 });
-      await sleep(comeback.first.retryMs ?? 0);
-      comeback.second = await open({ api: 1, path, lastEventId: seen.at(-1)?.id, onEvent });
+      await waitFor(() => reconnect.first.state !== 'open', { what: 'the end', timeoutMs: 60_000 });
+      await sleep(reconnect.first.retryMs ?? 0);
+      reconnect.second = await open({ api: 1, path, lastEventId: seen.at(-1)?.id, onEvent });
     };
     // Who does not come back is missed below.
     comeBack().catch(() => undefined);
-    return comeback;
+    return reconnect;
   }
 
-  async function followAll(paths: readonly string[]): Promise<Comeback[]> {
-    const all: Comeback[] = [];
+  async function followAll(paths: readonly string[]): Promise<Reconnect[]> {
+    const all: Reconnect[] = [];
     for (let from = 0; from < paths.length; from += 50)
       all.push(...(await Promise.all(paths.slice(from, from + 50).map(follow))));
     await waitFor(() => all.every(({ first }) => first.dataOf('hello').length === 1), {

@@ -94,8 +94,8 @@ describe('JobStream', () => {
       if (id !== undefined) client.ids.push(id);
       sent.push(data.n === undefined ? `${name}${data.recovered === false ? '!' : ''}` : String(data.n));
     };
-    const sink = { write: write as never, complete: () => (client.isComplete = true) };
-    const stream = new JobStream({ reader, clock: { now: () => now }, sink, job, lastEventId });
+    const subscriber = { write: write as never, complete: () => (client.isComplete = true) };
+    const stream = new JobStream({ reader, clock: { now: () => now }, subscriber, job, lastEventId });
     return { client, stream, running: stream.run() };
   }
   const sentTo = async (job: JobRecord, lastEventId?: string): Promise<string[]> => {

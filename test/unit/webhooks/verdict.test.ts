@@ -47,18 +47,18 @@ describe('the turns of attempts', () => {
   it('are given up to a number for each host, and to other hosts all the same', () => {
     const turns = createAttemptTurns({ perHost: 2, perUser: 9, now: () => 0 });
     const [first] = [turns.enter(slow, false), turns.enter(slow, false)] as AttemptTurn[];
-    expect(turns.enter(slow, false)).to.have.property('comeBackMs').that.is.at.least(100);
+    expect(turns.enter(slow, false)).to.have.property('retryAfterMs').that.is.at.least(100);
     expect(turns.enter({ ...slow, host: 'other' }, false)).to.have.property('leave');
     first?.leave();
     expect(turns.enter(slow, true)).to.have.property('leave');
-    expect(turns.enter(slow, true)).to.have.property('comeBackMs');
+    expect(turns.enter(slow, true)).to.have.property('retryAfterMs');
   });
 
   it('are given up to a number for each user, whatever the hosts', () => {
     const turns = createAttemptTurns({ perHost: 2, perUser: 3, now: () => 0 });
     const at = (host: string, user: string) => turns.enter({ host, user }, false);
     const taken = ['a', 'b', 'c'].map((host) => at(host, 'joe')) as AttemptTurn[];
-    expect(at('d', 'joe')).to.have.property('comeBackMs');
+    expect(at('d', 'joe')).to.have.property('retryAfterMs');
     expect(at('d', 'ada')).to.have.property('leave');
     taken[0]?.leave();
     expect(at('d', 'joe')).to.have.property('leave');
@@ -71,18 +71,18 @@ describe('the turns of attempts', () => {
       turn.leave(4_000);
     }
     turns.enter(slow, false);
-    const waits = Array.from({ length: 25 }, () => turns.enter(slow, false) as { comeBackMs: number });
-    expect(waits[0]?.comeBackMs).to.be.within(1_900, 2_000);
-    expect(waits[3]?.comeBackMs).to.be.within(7_500, 8_000);
-    expect(waits.at(-1)?.comeBackMs).to.equal(30_000);
+    const waits = Array.from({ length: 25 }, () => turns.enter(slow, false) as { retryAfterMs: number });
+    expect(waits[0]?.retryAfterMs).to.be.within(1_900, 2_000);
+    expect(waits[3]?.retryAfterMs).to.be.within(7_500, 8_000);
+    expect(waits.at(-1)?.retryAfterMs).to.equal(30_000);
   });
 
   it('are worth waiting for longer as soon as a host keeps one for long', () => {
     let now = 0;
     const turns = createAttemptTurns({ perHost: 1, perUser: 9, now: () => now });
     turns.enter(slow, false);
-    expect(turns.enter(slow, false)).to.deep.equal({ comeBackMs: 100 });
+    expect(turns.enter(slow, false)).to.deep.equal({ retryAfterMs: 100 });
     now = 5_000;
-    expect(turns.enter(slow, true)).to.deep.equal({ comeBackMs: 2_500 });
+    expect(turns.enter(slow, true)).to.deep.equal({ retryAfterMs: 2_500 });
   });
 });

@@ -43,7 +43,7 @@ export function createWebhookDeliver(deps: DeliverDeps): Processor<'webhook.deli
     if (waiting === undefined) return null;
     const owners = { host: new URL(waiting.url).host, user: waiting.userId };
     const turn = deps.turns.enter(owners, context.start > 1);
-    if ('comeBackMs' in turn) throw new Requeue('all slots are taken', turn.comeBackMs);
+    if ('retryAfterMs' in turn) throw new Requeue('all slots are taken', turn.retryAfterMs);
     let tookMs: number | undefined;
     const timed: SendWebhook = async (request) => {
       const startedAt = performance.now();
