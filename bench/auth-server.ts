@@ -5,7 +5,7 @@
 import { createAccountService } from '../src/features/accounts/account-service.ts';
 import { loadConfig } from '../src/platform/config/load-config.ts';
 import type { Access } from '../src/platform/http/access-rule.ts';
-import type { ApiContext, Exchange } from '../src/platform/http/context.ts';
+import type { ApiContext, HttpContext } from '../src/platform/http/context.ts';
 import { listen } from '../src/platform/http/listen.ts';
 import { createAdmit } from '../src/platform/http/admission.ts';
 import { answerAtOnce, envelopeOf } from '../src/platform/http/envelope.ts';
@@ -36,7 +36,7 @@ const quote = {
 };
 const bodies = new Map([['bitcoin', envelopeOf('Quote', JSON.stringify(quote))]]);
 
-function answerCached(exchange: Exchange): boolean {
+function answerCached(exchange: HttpContext): boolean {
   const body = bodies.get(exchange.params?.['coinId'] ?? '');
   if (body === undefined) return false;
   answerAtOnce(exchange, body);
@@ -50,7 +50,7 @@ function cached(access: Exclude<Access, 'admin'>, path: string): Route {
     tag: 'Bench',
     summary: 'A cached quote',
     answers: { 200: 'The quote' },
-    shortcut: answerCached,
+    fastPath: answerCached,
     handler: (ctx: ApiContext): void => void (ctx.status = 404),
   } as const;
   return access === 'open'

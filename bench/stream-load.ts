@@ -38,7 +38,7 @@ const shared = Buffer.alloc(bufferBytes);
 let bytes = 0;
 let closedByServer = 0;
 
-function stampOf(text: string): Stamp {
+function responseHeadersOf(text: string): Stamp {
   const known = stamps.get(text);
   if (known !== undefined) return known;
   const stamp = { count: 0, firstAt: 0, lastAt: 0, latencies: new Uint32Array(longestLatencyMs + 1) };
@@ -55,7 +55,7 @@ function countMarks(text: Buffer, now: number): Buffer | undefined {
     const at = text.indexOf(mark, from);
     if (at < 0 || at + markLength > text.length) break;
     const digits = text.toString('latin1', at + mark.length, at + markLength);
-    const stamp = stampOf(digits);
+    const stamp = responseHeadersOf(digits);
     stamp.count += 1;
     if (stamp.firstAt === 0) stamp.firstAt = now;
     stamp.lastAt = now;

@@ -15,11 +15,11 @@ import type { SseRequest, SseStream } from '../../platform/realtime/sse-stream.t
 
 export interface AlertStreams {
   /**
-   * Reads the position of a user's record, takes over the response by calling `takeOver`, then sends `hello`, missed firings,
+   * Reads the position of a user's record, takes over the response by calling `hijack`, then sends `hello`, missed firings,
    * and new ones.
    * @throws {UnavailableError} Postgres does not answer; the response was not taken over then.
    */
-  open(userId: string, takeOver: () => SseRequest): Promise<void>;
+  open(userId: string, hijack: () => SseRequest): Promise<void>;
   close(): void;
 }
 
@@ -63,10 +63,10 @@ class ProcessAlertStreams implements AlertStreams {
     ];
   }
 
-  async open(userId: string, takeOver: () => SseRequest): Promise<void> {
+  async open(userId: string, hijack: () => SseRequest): Promise<void> {
     const { firings, realtime, clock, keptSeconds } = this.#deps;
     const newest = (await firings.newest([userId])).get(userId) ?? leastId;
-    const requested = takeOver();
+    const requested = hijack();
     const sse = realtime.open(requested);
     if (sse === undefined) return;
     const now = clock.now();

@@ -179,7 +179,7 @@ function alertIdOf({ id }: z.output<typeof alertPath>): string {
 interface AlertDeps {
   readonly assets: AssetIdReader;
   readonly alerts: AlertOperations & { readonly streams: Pick<AlertStreams, 'open'> };
-  readonly realtime: Pick<Realtime, 'takeOver'>;
+  readonly realtime: Pick<Realtime, 'hijack'>;
   readonly access: Pick<AccountService, 'allowances'>;
 }
 
@@ -290,7 +290,7 @@ function follow({ alerts: { streams }, realtime }: AlertDeps): Route {
         ctx.set('Content-Type', 'text/event-stream');
         return;
       }
-      await streams.open(userId, () => realtime.takeOver(ctx));
+      await streams.open(userId, () => realtime.hijack(ctx));
     },
   });
 }

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { CachedQuote } from '../../domain/cached-quote.ts';
-import type { ApiContext, Exchange } from '../../platform/http/context.ts';
+import type { ApiContext, HttpContext } from '../../platform/http/context.ts';
 import type { Clock } from '../../platform/concurrency/clock.ts';
 import { answerAtOnce } from '../../platform/http/envelope.ts';
 import { matchesTag } from '../../platform/http/if-match.ts';
@@ -72,17 +72,17 @@ export function prepare(json: string, own: Readonly<Record<string, string>> = {}
 }
 
 /** Answers 200, or 304 to a client that has just this. */
-export function answerV3(exchange: Exchange, { json, headers, ...about }: V3Answer): void {
-  answerPrepared(exchange, prepare(json, headers), about);
+export function answerV3(ctx: HttpContext, { json, headers, ...about }: V3Answer): void {
+  answerPrepared(ctx, prepare(json, headers), about);
 }
 
 /** {@link answerV3} with a text that was made ready before. */
 export function answerPrepared(
-  exchange: Exchange,
+  ctx: HttpContext,
   { bytes, etag, headers }: Prepared,
   { cache, state, ageMs, pending }: Omit<V3Answer, 'json' | 'headers'>,
 ): void {
-  const { origin, 'if-none-match': has } = exchange.req.headers;
+  const { origin, 'if-none-match': has } = ctx.req.headers;
   const isWhole = pending === undefined || pending.length === 0;
   const own = ['Cache-Control', cacheRules[isWhole ? cache : 'none']];
   if (state !== undefined) own.push('X-Pricepool-State', isWhole ? state : 'partial');
@@ -90,7 +90,7 @@ export function answerPrepared(
   if (!isWhole) own.push('X-Pricepool-Pending', pending.slice(0, mostNamed).join(','));
   if (origin !== undefined) own.push(...exposedHeaders);
   const isKnown = has !== undefined && matchesTag(has, etag.slice(2));
-  answerAtOnce(exchange, bytes, { status: isKnown ? 304 : 200, headers: headers.concat(own) });
+  answerAtOnce(ctx, bytes, { status: isKnown ? 304 : 200, headers: headers.concat(own) });
 }
 
 interface HeldAnswer {
@@ -123,7 +123,7 @@ const countEveryMs = 1_000;
 const keyInQuery = /[?&]x_cg_(?:demo|pro)_api_key=[^&]*/g;
 
 /** The URL as it came, for it need not be parsed. */
-function questionOf({ req: { url = '' } }: Exchange): string {
+function questionOf({ req: { url = '' } }: HttpContext): string {
   return url.includes('x_cg_') ? url.replaceAll(keyInQuery, '') : url;
 }
 
@@ -157,25 +157,25 @@ export function createHeldAnswers(
     held.reads = 0;
     if (times > 0) market.noteReads({ quotes, pages, times });
   };
-  const send = (exchange: Exchange, { prepared, receivedAt }: HeldAnswer, now: number): void => {
-    answerPrepared(exchange, prepared, { cache: 'prices', state: 'fresh', ageMs: now - receivedAt });
+  const send = (ctx: HttpContext, { prepared, receivedAt }: HeldAnswer, now: number): void => {
+    answerPrepared(ctx, prepared, { cache: 'prices', state: 'fresh', ageMs: now - receivedAt });
   };
 
   return {
     /** Answers from what is held; false when nothing is. */
-    answer(exchange: Exchange): boolean {
-      const held = answers.get(questionOf(exchange));
+    answer(ctx: HttpContext): boolean {
+      const held = answers.get(questionOf(ctx));
       if (held === undefined) return false;
       const now = clock.now();
       const isGood = isCurrent(held, now);
       if (isGood) held.reads += 1;
       if (!isGood || now - held.countedAt >= countEveryMs) countReads(held, now);
-      if (isGood) send(exchange, held, now);
+      if (isGood) send(ctx, held, now);
       return isGood;
     },
     /** Answers with what was made just now of fresh quotes, and holds it. */
     put(
-      exchange: Exchange,
+      ctx: HttpContext,
       {
         json,
         headers,
@@ -198,8 +198,8 @@ export function createHeldAnswers(
       );
       const state = { version: market.version(), reads: 0, countedAt: now };
       const held: HeldAnswer = { ...made, ...state, prepared: prepare(json, headers), until };
-      answers.set(questionOf(exchange), held);
-      send(exchange, held, now);
+      answers.set(questionOf(ctx), held);
+      send(ctx, held, now);
     },
   };
 }

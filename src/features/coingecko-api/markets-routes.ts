@@ -45,7 +45,7 @@ export function marketRoutes(deps: CoinGeckoApiDeps): Route[] {
     path: '/coins/markets',
     summary: 'List market figures of assets, by ids or by rank',
     query: marketsQuery,
-    shortcut: (ctx) => held.answer(ctx),
+    fastPath: (ctx) => held.answer(ctx),
     handler: async (ctx, { query, viewer }) => {
       checkedCurrency(query.vs_currency);
       const ids = query.category === undefined ? selectedIds(query, deps.assets) : undefined;

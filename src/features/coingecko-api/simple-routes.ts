@@ -54,7 +54,7 @@ function price(deps: CoinGeckoApiDeps): Route {
     summary: 'Get prices of assets in currencies',
     description: 'Unknown assets and currencies are left out.',
     query: priceQuery,
-    shortcut: (ctx) => held.answer(ctx),
+    fastPath: (ctx) => held.answer(ctx),
     handler: async (ctx, { query, viewer }) => {
       const ids = selectedIds(query, deps.assets);
       if (ids === undefined) throw missingParameter('ids');

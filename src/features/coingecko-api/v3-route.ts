@@ -2,7 +2,7 @@ import type { z } from 'zod';
 import type { Principal } from '../../domain/principal.ts';
 import { AppError } from '../../domain/errors.ts';
 import type { RouteScope } from '../../platform/http/access-rule.ts';
-import type { ApiContext, Exchange } from '../../platform/http/context.ts';
+import type { ApiContext, HttpContext } from '../../platform/http/context.ts';
 import { route, type Route, type RouteSpec } from '../../platform/http/route.ts';
 import { v3Root } from '../../platform/http/v3-path.ts';
 
@@ -26,35 +26,35 @@ export function v3Route<P extends z.ZodType = z.ZodUndefined, Q extends z.ZodTyp
   /** What answers mean beside 200, 404 and 503; by status. */
   readonly answers?: Readonly<Record<number, string>>;
   /** See {@link route}. */
-  readonly shortcut?: (exchange: Exchange) => boolean;
+  readonly fastPath?: (ctx: HttpContext) => boolean;
   /** Parameters that it does not know are passed over, as CoinGecko does. */
   readonly handler: (
     ctx: ApiContext,
     input: { readonly params: z.output<P>; readonly query: z.output<Q>; readonly viewer: Principal },
   ) => void | Promise<void>;
 }): Route {
-  const { path, scope = 'prices:read', answers, shortcut, handler, ...described } = spec;
+  const { path, scope = 'prices:read', answers, fastPath, handler, ...described } = spec;
   const full: RouteSpec<'user', P, Q> = {
     ...described,
     method: 'GET',
     path: v3Root + path,
     access: 'user',
     scope,
-    face: 'v3',
+    api: 'v3',
     tag: 'CoinGecko API v3',
     answers: {
       200: 'The response in the format of CoinGecko; X-Pricepool-State and Age say how old it is',
       ...answers,
       503: 'No usable data at the moment; retry after Retry-After seconds',
     },
-    shortcut: (ctx) => {
+    fastPath: (ctx) => {
       if ((ctx.req.url ?? '').length > longestUrl) {
         throw new AppError(`The URL is longer than ${longestUrl} bytes`, {
           code: 'uri_too_long',
           status: 414,
         });
       }
-      return shortcut?.(ctx) ?? false;
+      return fastPath?.(ctx) ?? false;
     },
     handler: (ctx, { params, query, viewer }) => handler(ctx, { params, query, viewer }),
   };

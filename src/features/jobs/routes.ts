@@ -35,7 +35,7 @@ function jobIdOf({ id }: z.output<typeof jobPath>): string {
 
 interface JobDeps {
   readonly jobs: { readonly clientJobs: ClientJobs; readonly streams: Pick<JobService['streams'], 'open'> };
-  readonly realtime: Pick<Realtime, 'takeOver'>;
+  readonly realtime: Pick<Realtime, 'hijack'>;
 }
 
 const tag = 'Jobs';
@@ -144,7 +144,7 @@ function follow({ jobs: { clientJobs, streams }, realtime }: JobDeps): Route {
         ctx.set('Content-Type', 'text/event-stream');
         return;
       }
-      streams.open({ ...realtime.takeOver(ctx), job });
+      streams.open({ ...realtime.hijack(ctx), job });
     },
   });
 }

@@ -21,7 +21,7 @@ export function createPortfoliosModule(
   }: SubmitDeps & {
     readonly portfolios: PortfolioService;
     readonly assets: Pick<AssetDirectory, 'isKnown' | 'byId' | 'idOf'>;
-    readonly realtime: Pick<Realtime, 'takeOver'>;
+    readonly realtime: Pick<Realtime, 'hijack'>;
   },
 ): ApiModule {
   const deps = { config, clock, log, ...others, ...portfolios };

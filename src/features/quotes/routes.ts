@@ -148,13 +148,13 @@ function single({ quotes, upstream, assets, config }: PriceDeps): Route {
       503: unavailable,
     },
     // Cache keys are canonical: if the given spelling is found, it needs no validation.
-    shortcut: (exchange) => {
-      const currency = quickCurrency(exchange.querystring);
-      const coinId = exchange.params?.['coinId'];
+    fastPath: (ctx) => {
+      const currency = plainCurrency(ctx.querystring);
+      const coinId = ctx.params?.['coinId'];
       if (currency === undefined || coinId === undefined) return false;
       const json = quotes.peekFreshJson(coinId, currency);
       if (json === undefined) return false;
-      answerAtOnce(exchange, bodyOf(json));
+      answerAtOnce(ctx, bodyOf(json));
       return true;
     },
     handler: async (ctx, { params: { coinId: assetId }, query: { currency }, viewer: requester }) => {
@@ -185,7 +185,7 @@ function createBodies(): (json: string) => string {
   };
 }
 
-function quickCurrency(querystring: string): string | undefined {
+function plainCurrency(querystring: string): string | undefined {
   return querystring === '' ? 'usd' : onlyCurrency.exec(querystring)?.[1];
 }
 

@@ -50,7 +50,7 @@ const portfolioStreamBody = (assets: AssetIdReader) =>
 
 interface StreamDeps {
   readonly assets: AssetIdReader;
-  readonly realtime: Pick<Realtime, 'takeOver'>;
+  readonly realtime: Pick<Realtime, 'hijack'>;
   readonly prices: Pick<PriceStreams, 'open'>;
 }
 
@@ -94,7 +94,7 @@ function priceStream({ assets, realtime, prices }: StreamDeps): Route {
         intervalMs: interval * 1000,
         requester: requesterText(viewer),
       };
-      await prices.open({ ...realtime.takeOver(ctx), watch, asPortfolio: false, maxUpdates });
+      await prices.open({ ...realtime.hijack(ctx), watch, asPortfolio: false, maxUpdates });
     },
   });
 }
@@ -120,7 +120,7 @@ function portfolioStream({ assets, realtime, prices }: StreamDeps): Route {
       const assetIds = rows === undefined ? coins : [...new Set(rows.map(({ asset }) => asset))];
       const watch = { currency, assetIds, intervalMs: interval * 1000, requester: requesterText(viewer) };
       const requested = { watch, holdings: rows, asPortfolio: true, maxUpdates };
-      await prices.open({ ...realtime.takeOver(ctx), ...requested });
+      await prices.open({ ...realtime.hijack(ctx), ...requested });
     },
   });
 }

@@ -12,7 +12,7 @@ import type { Logger } from '../../platform/observability/logger.ts';
 import { ProviderRejectedError } from './provider-errors.ts';
 import type { HttpAnswer, HttpGet, HttpGetOptions, OpenHttp } from './http-get.ts';
 
-const exchangeSchema = z.object({
+const recordingSchema = z.object({
   version: z.literal(1),
   provider: z.string(),
   /** When the response was complete (ISO 8601). */
@@ -56,7 +56,7 @@ export function recordingHttp(
     const now = Date.now();
     count += 1;
     const name = `${now}-${String(count).padStart(6, '0')}-${process.pid}-${request.provider}.json`;
-    const exchange = exchangeOf({
+    const recording = recordingOf({
       provider: request.provider,
       at: now,
       url,
@@ -66,7 +66,7 @@ export function recordingHttp(
     });
     // Renamed when complete, so that a reader never sees half a file.
     const draft = join(dir, `.${name}.draft`);
-    await writeFile(draft, `${JSON.stringify(exchange, undefined, 2)}\n`, { mode: 0o600 });
+    await writeFile(draft, `${JSON.stringify(recording, undefined, 2)}\n`, { mode: 0o600 });
     await rename(draft, join(dir, name));
     if (count % 20 === 0) await dropOldest(dir, keep);
   };
@@ -91,7 +91,7 @@ async function dropOldest(dir: string, keep: number): Promise<void> {
   }
 }
 
-function exchangeOf({
+function recordingOf({
   provider,
   at,
   url,
@@ -105,7 +105,7 @@ function exchangeOf({
   readonly sent: Readonly<Record<string, string>>;
   readonly answer: HttpAnswer;
   readonly clean: (text: string) => string;
-}): z.infer<typeof exchangeSchema> {
+}): z.infer<typeof recordingSchema> {
   const received = Object.entries(answer.headers).filter(
     (entry): entry is [string, string | string[]] => entry[1] !== undefined,
   );
@@ -163,14 +163,14 @@ export interface Recording {
  * Reads a folder of recorded exchanges, the oldest first.
  * @throws {Error} when it cannot be read, has none, or one of its files is not valid (with the file's name).
  */
-export function readExchanges(dir: string): readonly Recording[] {
+export function readRecordings(dir: string): readonly Recording[] {
   const names = readdirSync(dir)
     .filter((name) => name.endsWith('.json') && !name.startsWith('.'))
     .sort();
   if (names.length === 0) throw new Error(`There are no recorded exchanges in ${dir}`);
   return names.map((name) => {
     try {
-      const { provider, request, response } = exchangeSchema.parse(
+      const { provider, request, response } = recordingSchema.parse(
         JSON.parse(readFileSync(join(dir, name), 'utf8')),
       );
       const { status, headers, body } = response;

@@ -15,7 +15,7 @@ import { createHttpGet, type OpenHttp } from './http-get.ts';
 import { createProviderChain, gateOf, type ChainMember, type ProviderChain } from './provider-chain.ts';
 import type { PriceProvider } from './provider.ts';
 import { createUpstreamLedger } from './queries/upstream-calls.ts';
-import { readExchanges, recordedHttp, recordingHttp } from './recorder.ts';
+import { readRecordings, recordedHttp, recordingHttp } from './recorder.ts';
 import { providers, type ProviderContext } from './registry.ts';
 import type { UpstreamGate } from './request-limiter-contract.ts';
 import { createUpstreamGate } from './request-limiter.ts';
@@ -241,7 +241,7 @@ function contextOf(platform: Platform): ProviderContext {
 /** With recorded exchanges nothing goes to any network, whatever else is configured. */
 function openHttpOf({ config, log }: Pick<Platform, 'config' | 'log'>): OpenHttp {
   const { PROVIDER, HTTP_REPLAY_DIR: recorded, HTTP_RECORD_DIR: dir } = config;
-  if (PROVIDER === 'recorded' && recorded !== undefined) return recordedHttp(readExchanges(recorded));
+  if (PROVIDER === 'recorded' && recorded !== undefined) return recordedHttp(readRecordings(recorded));
   const proxies = { http: config.HTTP_PROXY, https: config.HTTPS_PROXY, except: config.NO_PROXY };
   const open: OpenHttp = (options) => createHttpGet({ ...options, proxies });
   if (dir === undefined) return open;

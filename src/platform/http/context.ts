@@ -31,7 +31,7 @@ export interface ApiState {
 export type ApiContext = Koa.ParameterizedContext<ApiState>;
 
 /** What answering from memory needs. The context of Koa is one, and so is a request that is answered before Koa. */
-export interface Exchange {
+export interface HttpContext {
   readonly req: IncomingMessage;
   readonly res: ServerResponse;
   readonly state: ApiState;

@@ -1,4 +1,4 @@
-import type { ApiContext, Exchange } from './context.ts';
+import type { ApiContext, HttpContext } from './context.ts';
 import { limitField, policyField } from './limit-headers.ts';
 
 const jsonType = 'application/json; charset=utf-8';
@@ -53,30 +53,30 @@ export function answerJson(ctx: ApiContext, status: number, json: string): void 
  * which Node copies behind the headers unchanged.
  */
 export function answerAtOnce(
-  exchange: Exchange,
+  ctx: HttpContext,
   bytes: string,
   { status = 200, headers = [] }: { readonly status?: 200 | 304; readonly headers?: readonly string[] } = {},
 ): void {
-  exchange.respond = false;
-  const { requestId, limits } = exchange.state;
+  ctx.respond = false;
+  const { requestId, limits } = ctx.state;
   const head = constantPairs.slice();
   head.push('X-Request-Id', requestId);
   if (status === 200) head.push('Content-Type', jsonType, 'Content-Length', String(bytes.length));
   if (limits.length > 0) head.push('RateLimit-Policy', policyField(limits), 'RateLimit', limitField(limits));
   for (const part of headers) head.push(part);
-  exchange.res.writeHead(status, head);
-  exchange.res.end(status === 200 ? bytes : '', 'latin1');
+  ctx.res.writeHead(status, head);
+  ctx.res.end(status === 200 ? bytes : '', 'latin1');
 }
 
 /** The headers of every response, as pairs of name and value: for responses that bypass Koa, which would store each of them. */
-export function stampOf({ state: { requestId, limits } }: ApiContext): string[] {
+export function responseHeadersOf({ state: { requestId, limits } }: ApiContext): string[] {
   const own = ['X-Request-Id', requestId];
   if (limits.length > 0) own.push('RateLimit-Policy', policyField(limits), 'RateLimit', limitField(limits));
   return constantPairs.concat(own);
 }
 
 /** Sets the headers of every response, except those that the route has already set. */
-export function stamp(ctx: ApiContext): void {
+export function setResponseHeaders(ctx: ApiContext): void {
   const { res } = ctx;
   const { requestId, limits } = ctx.state;
   res.setHeader('X-Request-Id', requestId);

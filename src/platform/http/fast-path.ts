@@ -8,13 +8,13 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { parse, type ParsedUrlQuery } from 'node:querystring';
 import type { Metrics } from '../observability/metrics-registry.ts';
 import type { RouteCounter } from '../observability/route-counter.ts';
-import type { ApiState, Exchange } from './context.ts';
+import type { ApiState, HttpContext } from './context.ts';
 import type { Admit } from './admission.ts';
-import type { Reception } from './request-context.ts';
+import type { RequestContext } from './request-context.ts';
 import type { Route } from './route.ts';
 
 interface Endpoint {
-  readonly runQuick: NonNullable<Route['runQuick']>;
+  readonly runFastPath: NonNullable<Route['runFastPath']>;
   readonly counter: RouteCounter;
   /** Whether its answers are the same for pages of other origins. */
   readonly anyOrigin: boolean;
@@ -28,16 +28,16 @@ const plainPart = /^[\w.-]{1,100}$/;
 const withLastParam = /^([^:]*\/):(\w+)$/;
 
 /** Builds the handler that answers requests from memory; it returns false to leave a request to Koa. */
-export function quickReads(
+export function createFastPath(
   table: readonly Route[],
   {
     admit,
     metrics,
-    reception,
+    requestContext,
   }: {
     readonly admit: Admit;
     readonly metrics: Metrics;
-    readonly reception: Reception;
+    readonly requestContext: RequestContext;
   },
 ): (req: IncomingMessage, res: ServerResponse) => boolean {
   const find = finderOf(table, metrics);
@@ -50,17 +50,18 @@ export function quickReads(
     const found = find(path);
     if (found === undefined || (headers.origin !== undefined && !found.endpoint.anyOrigin)) return false;
     const { endpoint, params } = found;
-    const state = reception.receive(req, res, path);
+    const state = requestContext.receive(req, res, path);
     state.counter = endpoint.counter;
     const querystring = mark === -1 ? '' : url.slice(mark + 1);
     try {
-      if (endpoint.runQuick(new QuickExchange({ req, res, state, params, querystring }), admit)) return true;
+      if (endpoint.runFastPath(new FastPathContext({ req, res, state, params, querystring }), admit))
+        return true;
     } catch (error) {
       state.admission = { viewer: refused(error) };
     }
     // A refusal is for Koa to answer; until it gets there nobody has missed it.
     if (state.admission?.viewer instanceof Promise) state.admission.viewer.catch(() => undefined);
-    reception.handOn(req, state);
+    requestContext.passOn(req, state);
     return false;
   };
 }
@@ -74,11 +75,11 @@ interface Found {
 function finderOf(table: readonly Route[], metrics: Metrics): (path: string) => Found | undefined {
   const literals = new Map<string, Found | undefined>();
   const parents = new Map<string, Endpoint & { readonly param: string }>();
-  for (const { method, path, face, runQuick } of table) {
-    const endpoint = runQuick && {
-      runQuick,
+  for (const { method, path, api, runFastPath } of table) {
+    const endpoint = runFastPath && {
+      runFastPath,
       counter: metrics.httpRoute(method, path),
-      anyOrigin: face === 'v3',
+      anyOrigin: api === 'v3',
     };
     const [, parent, param] = withLastParam.exec(path) ?? [];
     // Literal paths without a shortcut too: none of them is a parameter of another.
@@ -98,7 +99,7 @@ function finderOf(table: readonly Route[], metrics: Metrics): (path: string) => 
 }
 
 /** What Koa's context would say of a request. */
-class QuickExchange implements Exchange {
+class FastPathContext implements HttpContext {
   readonly req: IncomingMessage;
   readonly res: ServerResponse;
   readonly state: ApiState;
@@ -106,7 +107,7 @@ class QuickExchange implements Exchange {
   readonly querystring: string;
   respond: boolean | undefined = undefined;
 
-  constructor({ req, res, state, params, querystring }: Required<Omit<Exchange, 'query' | 'respond'>>) {
+  constructor({ req, res, state, params, querystring }: Required<Omit<HttpContext, 'query' | 'respond'>>) {
     this.req = req;
     this.res = res;
     this.state = state;

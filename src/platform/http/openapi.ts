@@ -159,14 +159,14 @@ function uploadOf(takes: NonNullable<Route['takes']>): Json {
 }
 
 /** Any of these will do; scopes are those of API keys. */
-function securityOf({ access, scope, takesTicket, face }: Route): Json[] {
+function securityOf({ access, scope, takesTicket, api }: Route): Json[] {
   if (access === 'open') return [];
   const scopes = scopesOf(scope);
   // Scopes of one entry are all needed: where one of several will do, each is an entry.
   const choices = scopes.length === 0 ? [[]] : scopes.map((each) => [each]);
   const key = scope === 'session' ? [] : choices.map((apiKey) => ({ apiKey }));
   const ticket = takesTicket === true ? [{ ticket: [] }] : [];
-  const coinGecko = face === 'v3' ? Object.keys(coinGeckoKeys).map((name) => ({ [name]: scopes })) : [];
+  const coinGecko = api === 'v3' ? Object.keys(coinGeckoKeys).map((name) => ({ [name]: scopes })) : [];
   return [{ bearer: scopes }, ...key, ...ticket, ...coinGecko];
 }
 
@@ -210,7 +210,7 @@ function responsesOf(each: Route): Record<string, { description: string }> {
     ...((each.body ?? each.query ?? each.params)
       ? {
           422:
-            each.face === 'v3'
+            each.api === 'v3'
               ? 'A parameter is missing or wrong'
               : 'A field is not valid; error.fields names it',
         }
@@ -236,8 +236,8 @@ function responseOf(
   if (status === '304') return { description };
   const isGood = status.startsWith('2');
   if (isGood && each.produces !== undefined) return { description, content: { [each.produces]: {} } };
-  if (each.face === 'v3' && isGood) return { description, content: { 'application/json': {} } };
-  const refusal = each.face === 'v3' ? 'CoinGeckoError' : 'Problem';
+  if (each.api === 'v3' && isGood) return { description, content: { 'application/json': {} } };
+  const refusal = each.api === 'v3' ? 'CoinGeckoError' : 'Problem';
   const schema = { $ref: `#/components/schemas/${isGood ? 'Envelope' : refusal}` };
   return { description, content: { 'application/json': { schema } } };
 }

@@ -8,11 +8,11 @@ import type { ApiState } from './context.ts';
 import { createRequestIds } from './request-id.ts';
 
 /** What every request gets at its start and end: its id and its client's address, its count and its line in the access log. */
-export interface Reception {
+export interface RequestContext {
   /** Begins with a request, or goes on with one that was handed on. Its end is counted and logged. */
   receive(req: IncomingMessage, res: ServerResponse, path: string | undefined): ApiState;
   /** Keeps what is known of a request for the next handler that receives it. */
-  handOn(req: IncomingMessage, state: ApiState): void;
+  passOn(req: IncomingMessage, state: ApiState): void;
 }
 
 /** Status in the log and the metrics of a request whose client went away before the answer was complete. */
@@ -20,8 +20,8 @@ const clientGone = 499;
 /** Path in the log of a request that has none. */
 export const noPath = '(none)';
 
-/** Builds the {@link Reception} of an application. */
-export function createReception({
+/** Builds the {@link RequestContext} of an application. */
+export function createRequestContext({
   config,
   log,
   metrics,
@@ -29,12 +29,12 @@ export function createReception({
   readonly config: Pick<Config, 'TRUSTED_PROXIES'>;
   readonly log: Logger;
   readonly metrics: Metrics;
-}): Reception {
+}): RequestContext {
   const addressOf = createClientAddress({ trustedProxies: config.TRUSTED_PROXIES });
   const requestIds = createRequestIds();
   const unmatched = metrics.httpRoute('ANY', 'unmatched');
   const access = createAccessLog(log);
-  const handedOn = new WeakMap<IncomingMessage, ApiState>();
+  const passedOn = new WeakMap<IncomingMessage, ApiState>();
 
   function finish(
     req: IncomingMessage,
@@ -59,7 +59,7 @@ export function createReception({
 
   return {
     receive(req, res, path) {
-      const known = handedOn.get(req);
+      const known = passedOn.get(req);
       if (known !== undefined) return known;
       const startedAt = performance.now();
       const state: ApiState = {
@@ -75,6 +75,6 @@ export function createReception({
       res.on('close', () => finish(req, res, { state, startedAt }));
       return state;
     },
-    handOn: (req, state) => void handedOn.set(req, state),
+    passOn: (req, state) => void passedOn.set(req, state),
   };
 }

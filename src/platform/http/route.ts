@@ -5,7 +5,7 @@ import type { ParsedUrlQuery } from 'node:querystring';
 import type { z } from 'zod';
 import type { Principal } from '../../domain/principal.ts';
 import type { Access, AccessRule, RouteScope } from './access-rule.ts';
-import type { ApiContext, Exchange } from './context.ts';
+import type { ApiContext, HttpContext } from './context.ts';
 import type { Admit } from './admission.ts';
 import { validate } from './validate.ts';
 import { HttpMethodEnum, koaBody } from 'koa-body';
@@ -35,7 +35,7 @@ interface RouteBase<A extends Access, P extends z.ZodType, Q extends z.ZodType, 
   readonly path: string;
   readonly access: A;
   /** `v3`: CoinGecko's contract. It takes keys as CoinGecko does too, and its answers have no envelope. */
-  readonly face?: 'v3';
+  readonly api?: 'v3';
   /** Takes a stream ticket in the query instead of a header. */
   readonly takesTicket?: boolean;
   /** Of an open route: counts against an allowance of its own. */
@@ -62,14 +62,14 @@ interface RouteBase<A extends Access, P extends z.ZodType, Q extends z.ZodType, 
    * Tried after admission and before validation, and before Koa wherever that can be; true when it has answered. For answers
    * that need neither copy nor check.
    */
-  readonly shortcut?: (exchange: Exchange) => boolean;
+  readonly fastPath?: (ctx: HttpContext) => boolean;
   readonly handler: (ctx: ApiContext, input: Input<A, P, Q, B>) => void | Promise<void>;
 }
 
 /** A route after its types have been checked. */
 export interface Route extends Omit<
   RouteBase<Access, z.ZodType, z.ZodType, z.ZodType>,
-  'handler' | 'shortcut'
+  'handler' | 'fastPath'
 > {
   readonly scope: RouteScope | undefined;
   readonly run: (ctx: ApiContext, admit: Admit) => void | Promise<void>;
@@ -78,7 +78,7 @@ export interface Route extends Omit<
    * admission, which stands in the state. Absent without a shortcut.
    * @throws {AppError} what the client is to be told.
    */
-  readonly runQuick?: (exchange: Exchange, admit: Admit) => boolean;
+  readonly runFastPath?: (ctx: HttpContext, admit: Admit) => boolean;
 }
 
 /** Builds a route from a spec: admit, fast path, validate, handle. */
@@ -88,7 +88,7 @@ export function route<
   Q extends z.ZodType = Nothing,
   B extends z.ZodType = Nothing,
 >(spec: RouteSpec<A, P, Q, B>): Route {
-  const { access, scope, params, query, body, shortcut, handler, ...described } = spec as RouteBase<
+  const { access, scope, params, query, body, fastPath, handler, ...described } = spec as RouteBase<
     A,
     P,
     Q,
@@ -96,8 +96,8 @@ export function route<
   > & {
     readonly scope?: RouteScope;
   };
-  const { takesTicket = false, unlimited = false, allowance, face } = described;
-  const takesCoinGeckoKey = face === 'v3';
+  const { takesTicket = false, unlimited = false, allowance, api } = described;
+  const takesCoinGeckoKey = api === 'v3';
   const rule: AccessRule = { access, scope, takesTicket, takesCoinGeckoKey, unlimited, allowance };
 
   async function check(ctx: ApiContext, viewer: Principal | undefined): Promise<void> {
@@ -105,7 +105,7 @@ export function route<
       { schema: params, given: ctx['params'], prefix: '' },
       {
         schema: query,
-        given: face === 'v3' ? withoutBrackets(ctx.query) : { ...ctx.query },
+        given: api === 'v3' ? withoutBrackets(ctx.query) : { ...ctx.query },
         prefix: 'query.',
       },
       { schema: body, given: body === undefined ? undefined : await readBody(ctx), prefix: '' },
@@ -115,13 +115,13 @@ export function route<
   }
 
   function serve(ctx: ApiContext, viewer: Principal | undefined): void | Promise<void> {
-    return shortcut?.(ctx) === true ? undefined : check(ctx, viewer);
+    return fastPath?.(ctx) === true ? undefined : check(ctx, viewer);
   }
 
-  function runQuick(exchange: Exchange, admit: Admit): boolean {
-    const viewer = admit(exchange, rule);
-    exchange.state.admission = { viewer };
-    return !(viewer instanceof Promise) && shortcut?.(exchange) === true;
+  function runFastPath(ctx: HttpContext, admit: Admit): boolean {
+    const viewer = admit(ctx, rule);
+    ctx.state.admission = { viewer };
+    return !(viewer instanceof Promise) && fastPath?.(ctx) === true;
   }
 
   return {
@@ -131,7 +131,7 @@ export function route<
     ...(params === undefined ? {} : { params }),
     ...(query === undefined ? {} : { query }),
     ...(body === undefined ? {} : { body }),
-    ...(shortcut === undefined ? {} : { runQuick }),
+    ...(fastPath === undefined ? {} : { runFastPath }),
     run: (ctx, admit) => {
       const { admission } = ctx.state;
       const viewer = admission === undefined ? admit(ctx, rule) : admission.viewer;

@@ -8,9 +8,9 @@ import type { Admit } from './admission.ts';
 import type { ApiModule } from './api-module.ts';
 import type { ApiState } from './context.ts';
 import { docsRoutes } from './docs-routes.ts';
-import { quickReads } from './fast-path.ts';
+import { createFastPath } from './fast-path.ts';
 import { cors } from './headers.ts';
-import { createReception } from './request-context.ts';
+import { createRequestContext } from './request-context.ts';
 import type { Route } from './route.ts';
 import { routing } from './router.ts';
 import { telemetry } from './telemetry.ts';
@@ -39,17 +39,17 @@ export function serveModules(
   const app = new Koa<ApiState>();
   // Koa's own error handler prints to the console; what gets here is a response that broke while it was sent.
   app.on('error', (error: unknown) => log.warn({ reason: messageOf(error) }, 'a response broke off'));
-  const reception = createReception({ config, log, metrics });
-  app.use(telemetry({ reception, log }));
+  const requestContext = createRequestContext({ config, log, metrics });
+  app.use(telemetry({ requestContext, log }));
   app.use(cors(config));
   app.use(routing(routes, { admit, metrics }));
-  const answerQuickly = quickReads(routes, { admit, metrics, reception });
+  const tryFastPath = createFastPath(routes, { admit, metrics, requestContext });
   return {
     routes,
     callback() {
       const answer = app.callback();
       return (req, res) => {
-        if (!answerQuickly(req, res)) void answer(req, res);
+        if (!tryFastPath(req, res)) void answer(req, res);
       };
     },
   };

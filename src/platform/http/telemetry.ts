@@ -6,23 +6,29 @@
 import type { Next } from 'koa';
 import type { Logger } from '../observability/logger.ts';
 import type { ApiContext } from './context.ts';
-import { stamp } from './envelope.ts';
+import { setResponseHeaders } from './envelope.ts';
 import { problemJson, severityOf, toProblem } from './problem.ts';
 import { toV3Refusal } from './v3-errors.ts';
 import { isV3 } from './v3-path.ts';
-import { noPath, type Reception } from './request-context.ts';
+import { noPath, type RequestContext } from './request-context.ts';
 
 /** Builds the outermost middleware. */
-export function telemetry({ reception, log }: { readonly reception: Reception; readonly log: Logger }) {
+export function telemetry({
+  requestContext,
+  log,
+}: {
+  readonly requestContext: RequestContext;
+  readonly log: Logger;
+}) {
   return async (ctx: ApiContext, next: Next): Promise<void> => {
     const { req, res } = ctx;
-    ctx.state = reception.receive(req, res, pathOf(ctx));
+    ctx.state = requestContext.receive(req, res, pathOf(ctx));
     try {
       await next();
     } catch (error) {
       refuse(ctx, error, log);
     }
-    if (!res.headersSent) stamp(ctx);
+    if (!res.headersSent) setResponseHeaders(ctx);
   };
 }
 

@@ -34,13 +34,13 @@ const holdEntries = 512;
 export function createAccessLog(log: Logger): (entry: AccessEntry) => void {
   const destination = (log as unknown as Record<symbol, { write(lines: string): void }>)[symbols.streamSym];
   const bindings = JSON.stringify({ pid: process.pid, hostname: hostname(), ...log.bindings() }).slice(1, -1);
-  const stamp = createStamp();
+  const timestamp = createTimestamp();
   const held: AccessEntry[] = [];
 
   function lineOf({ at, requestId, method, path, route, status, ms, userId }: AccessEntry): string {
     const user = userId === undefined ? '' : `,"user":"${userId}"`;
     return (
-      `{"level":${info},"time":"${stamp(at)}",${bindings},"req":"${requestId}","method":"${method}",` +
+      `{"level":${info},"time":"${timestamp(at)}",${bindings},"req":"${requestId}","method":"${method}",` +
       `"path":${JSON.stringify(path)},"route":"${route}","status":${status},"ms":${ms.toFixed(3)}${user},"msg":"request"}\n`
     );
   }
@@ -67,7 +67,7 @@ function atExit(act: () => void): void {
 }
 
 /** ISO time of a moment; requests of the same millisecond share the text. */
-function createStamp(): (now: number) => string {
+function createTimestamp(): (now: number) => string {
   let at = 0;
   let text = '';
   return (now) => {

@@ -3,7 +3,7 @@ import type { z } from 'zod';
 import { UnauthenticatedError } from '../../domain/errors.ts';
 import type { Principal } from '../../domain/principal.ts';
 import type { ApiContext } from '../http/context.ts';
-import { stampOf } from '../http/envelope.ts';
+import { responseHeadersOf } from '../http/envelope.ts';
 import { limitSubjectOf } from '../http/network.ts';
 import type { Platform } from '../platform.ts';
 import { Frame } from './frame.ts';
@@ -75,7 +75,7 @@ export function createRealtime(
     },
 
     /** Takes the response away from Koa: the caller who gets the request answers it. Only for routes that need a credential. */
-    takeOver(ctx: ApiContext): SseRequest {
+    hijack(ctx: ApiContext): SseRequest {
       const { principal: viewer, address, cameWithTicket } = ctx.state;
       if (viewer === undefined) throw new UnauthenticatedError();
       ctx.respond = false;
@@ -85,7 +85,7 @@ export function createRealtime(
         viewer,
         address: limitSubjectOf(address),
         response: ctx.res,
-        headers: stampOf(ctx),
+        headers: responseHeadersOf(ctx),
         renewTicket: cameWithTicket ? () => issueTicket(viewer) : undefined,
         lastEventId: typeof requested === 'string' ? requested : undefined,
       };

@@ -354,8 +354,8 @@ export async function startApi(different: Partial<StandIns> = {}): Promise<TestA
     ...fakeValuations,
     alerts: fakeAlerts().operations,
     alertStreams: {
-      open: (_userId, takeOver) => {
-        streams.open(takeOver());
+      open: (_userId, hijack) => {
+        streams.open(hijack());
         return Promise.resolve();
       },
     },

@@ -14,7 +14,7 @@ import {
 } from '../../../src/features/upstream/provider-errors.ts';
 import {
   NotRecordedError,
-  readExchanges,
+  readRecordings,
   recordedHttp,
   recordingHttp,
 } from '../../../src/features/upstream/recorder.ts';
@@ -91,7 +91,7 @@ describe('recorded exchanges', () => {
     expect(JSON.stringify(live)).to.include('"bitcoin"');
     expect(await filesOf()).to.have.length(3);
     const calls = market.callCount();
-    const played = providersOver(recordedHttp(readExchanges(dir)));
+    const played = providersOver(recordedHttp(readRecordings(dir)));
     expect(await answersOf(played)).to.deep.equal(live);
     expect(await answersOf(played, ids.toReversed())).to.deep.equal(live);
     expect(market.callCount()).to.equal(calls);
@@ -143,7 +143,7 @@ describe('recorded exchanges', () => {
     market.inject('rate-limited');
     market.inject('server-error-html');
     for (let n = 0; n < 3; n += 1) await answersOf([live!]);
-    const [played] = providersOver(recordedHttp(readExchanges(dir)));
+    const [played] = providersOver(recordedHttp(readRecordings(dir)));
     const names = [];
     for (let n = 0; n < 4; n += 1) {
       const [answer] = (await answersOf([played!])) as [unknown[]];
@@ -160,7 +160,7 @@ describe('recorded exchanges', () => {
   it('refuse what was not recorded by an error of its own, which costs no budget', async () => {
     await answersOf(providersOver(recorder()));
     const signal = new AbortController().signal;
-    for (const provider of providersOver(recordedHttp(readExchanges(dir)))) {
+    for (const provider of providersOver(recordedHttp(readRecordings(dir)))) {
       const error = await provider
         .fetchQuotes({ ids: ['dogecoin'], currency: 'usd', signal })
         .catch((e: unknown) => e);
@@ -189,8 +189,8 @@ describe('recorded exchanges', () => {
 
   it('name the file that is none', async () => {
     await writeFile(join(dir, 'broken.json'), '{"version":2}');
-    expect(() => readExchanges(dir)).to.throw('broken.json is not a recorded exchange');
+    expect(() => readRecordings(dir)).to.throw('broken.json is not a recorded exchange');
     await rm(join(dir, 'broken.json'));
-    expect(() => readExchanges(dir)).to.throw('There are no recorded exchanges');
+    expect(() => readRecordings(dir)).to.throw('There are no recorded exchanges');
   });
 });

@@ -6,7 +6,7 @@ import type { Logger } from '../../../platform/observability/logger.ts';
 import type { PortfolioService } from '../portfolio-service.ts';
 import { ConflictError, messageOf } from '../../../domain/errors.ts';
 import type { ApiContext } from '../../../platform/http/context.ts';
-import { stampOf } from '../../../platform/http/envelope.ts';
+import { responseHeadersOf } from '../../../platform/http/envelope.ts';
 import { wholeNumber } from '../../../platform/http/fields.ts';
 import { route, type Route } from '../../../platform/http/route.ts';
 import type { BookedPortfolio, Position } from '../queries/book-reading.ts';
@@ -114,7 +114,7 @@ async function send(
   ctx.respond = false;
   const type = wanted.format === 'csv' ? 'text/csv; charset=utf-8' : 'application/json; charset=utf-8';
   ctx.res.writeHead(200, [
-    ...stampOf(ctx),
+    ...responseHeadersOf(ctx),
     'Content-Type',
     type,
     'Content-Disposition',

@@ -1,6 +1,6 @@
 import { formatAmount } from '../ledger/amount.ts';
 import { BookWalk } from '../ledger/book-walk.ts';
-import type { ImportStaging, StagedExchange } from '../queries/import-staging.ts';
+import type { ImportStaging, StagedSwap } from '../queries/import-staging.ts';
 import type { RowProblem } from './problem-list.ts';
 
 /**
@@ -9,7 +9,7 @@ import type { RowProblem } from './problem-list.ts';
  * count. Movements are read once; those of the portfolio are not kept. Returns the number of transactions removed.
  */
 export async function refuseOverdrawn(
-  staging: Pick<ImportStaging, 'overdrawnAssets' | 'exchanges' | 'movements' | 'drop'>,
+  staging: Pick<ImportStaging, 'overdrawnAssets' | 'swaps' | 'movements' | 'drop'>,
   portfolioId: string,
   {
     onRefused,
@@ -22,7 +22,7 @@ export async function refuseOverdrawn(
 ): Promise<number> {
   const overdrawn = await staging.overdrawnAssets(portfolioId);
   if (overdrawn.length === 0) return 0;
-  const assets = assetsFrom(overdrawn, await staging.exchanges());
+  const assets = assetsFrom(overdrawn, await staging.swaps());
   const walk = new BookWalk();
   const lines = new Map<string, number>();
   for await (const page of staging.movements(portfolioId, assets)) {
@@ -45,9 +45,9 @@ export async function refuseOverdrawn(
 }
 
 /** The assets that can be short: the overdrawn ones, and those brought in by transactions that may be refused for that. */
-function assetsFrom(overdrawn: readonly string[], exchanges: readonly StagedExchange[]): readonly string[] {
+function assetsFrom(overdrawn: readonly string[], swaps: readonly StagedSwap[]): readonly string[] {
   const broughtFor = new Map<string, string[]>();
-  for (const { sent, brought } of exchanges) {
+  for (const { sent, brought } of swaps) {
     const known = broughtFor.get(sent);
     if (known === undefined) broughtFor.set(sent, [brought]);
     else known.push(brought);

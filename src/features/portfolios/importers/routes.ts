@@ -78,7 +78,7 @@ function submit(deps: SubmitImportDeps): Route {
   });
 }
 
-interface Reception {
+interface ReceivedImport {
   readonly id: string;
   readonly portfolio: Portfolio;
   readonly viewer: Principal;
@@ -88,7 +88,7 @@ interface Reception {
 async function receive(
   ctx: ApiContext,
   deps: SubmitImportDeps,
-  { id, ...request }: Reception,
+  { id, ...request }: ReceivedImport,
 ): Promise<void> {
   const { portfolio, viewer, query } = request;
   const { imports } = deps;
@@ -110,7 +110,7 @@ async function submitImport(
     viewer,
     options,
     sha256,
-  }: Omit<Reception, 'query'> & { readonly options: ImportQuery; readonly sha256: string },
+  }: Omit<ReceivedImport, 'query'> & { readonly options: ImportQuery; readonly sha256: string },
 ): Promise<void> {
   const submission = {
     portfolioId: portfolio.id,

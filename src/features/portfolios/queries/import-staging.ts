@@ -12,7 +12,7 @@ import { rankOf } from '../ledger/transaction.ts';
 import { orderColumns } from './transaction-rows.ts';
 
 /** A pair of assets of which some staged transaction gives one and receives the other. */
-export interface StagedExchange {
+export interface StagedSwap {
   readonly sent: string;
   readonly brought: string;
 }
@@ -133,8 +133,8 @@ function checksOf(trx: Knex) {
     },
 
     /** Which assets are exchanged for which: each pair once. */
-    async exchanges(): Promise<readonly StagedExchange[]> {
-      const { rows } = await trx.raw<{ rows: StagedExchange[] }>(exchangesSql);
+    async swaps(): Promise<readonly StagedSwap[]> {
+      const { rows } = await trx.raw<{ rows: StagedSwap[] }>(swapsSql);
       return rows;
     },
 
@@ -156,7 +156,7 @@ const overdrawnSql = `select asset_id from (
     from (${bothSql('?', '= any(array(select distinct asset_id from staged_postings))')}) as both_sides
   ) as holdings group by asset_id having min(holding) < 0 order by asset_id`;
 
-const exchangesSql = `select distinct outs.asset_id as sent, ins.asset_id as brought
+const swapsSql = `select distinct outs.asset_id as sent, ins.asset_id as brought
   from staged_postings outs join staged_postings ins using (transaction_id) where outs.moved < 0 and ins.moved > 0`;
 
 /** Within a transaction the order is: incoming, outgoing, fee. */

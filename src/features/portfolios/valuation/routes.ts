@@ -38,7 +38,7 @@ type ValuationDeps = Pick<
   PortfolioService,
   'portfolios' | 'valuations' | 'valueHistory' | 'portfolioSnapshots' | 'streams'
 > & {
-  readonly realtime: Pick<Realtime, 'takeOver'>;
+  readonly realtime: Pick<Realtime, 'hijack'>;
   readonly clock: Clock;
 };
 
@@ -148,7 +148,7 @@ function stream({ portfolios, valuations, realtime, streams, clock }: ValuationD
         return;
       }
       streams.open({
-        ...realtime.takeOver(ctx),
+        ...realtime.hijack(ctx),
         source: sourceOf({ valuations, clock }, portfolio, viewer),
         intervalMs: query.interval * 1000,
         maxUpdates: query.max_updates,
