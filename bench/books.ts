@@ -8,7 +8,7 @@ import { oneUnit } from '../src/features/portfolios/ledger/amount.ts';
 import { daysOf } from '../src/features/portfolios/ledger/days.ts';
 import { createAssetLedger } from '../src/features/portfolios/ledger/asset-ledger.ts';
 import { createLedger } from '../test/support/ledger.ts';
-import { readMark, writeMark } from '../src/features/portfolios/ledger/checkpoint.ts';
+import { readCheckpoint, writeCheckpoint } from '../src/features/portfolios/ledger/checkpoint.ts';
 import { dailyFlows, dailyQuantities } from '../test/support/daily-tables.ts';
 import { performanceOf } from '../src/features/portfolios/performance/performance.ts';
 import { valueSeries } from '../src/features/portfolios/performance/tables.ts';
@@ -60,11 +60,11 @@ function measure(method: CostBasisMethod, transactions: readonly Transaction[]):
     );
     return ms(median(took.map(({ tookMs }) => tookMs)));
   };
-  const stored = writeMark(ledger.marks('asset-0').at(-1) ?? neverMark(), method);
+  const stored = writeCheckpoint(ledger.checkpoints('asset-0').at(-1) ?? neverCheckpoint(), method);
   const resumed = timed(() => {
-    const own = createAssetLedger({ method, dayOf: daysOf('UTC') }, readMark(stored, method));
+    const own = createAssetLedger({ method, dayOf: daysOf('UTC') }, readCheckpoint(stored, method));
     own.append(postingsOf(extra(beginsAt + spanMs, 0)));
-    return writeMark(own.marks().at(-1) ?? neverMark(), method);
+    return writeCheckpoint(own.checkpoints().at(-1) ?? neverCheckpoint(), method);
   });
   return [
     String(transactions.length),
@@ -80,7 +80,7 @@ function measure(method: CostBasisMethod, transactions: readonly Transaction[]):
   ];
 }
 
-function neverMark(): never {
+function neverCheckpoint(): never {
   throw new Error('a ledger with postings has a mark');
 }
 

@@ -22,7 +22,7 @@ export async function tasksOf(knex: Knex, portfolioId: string): Promise<readonly
     for (const { asset } of await update.stale(true)) {
       const postings: string[] = [];
       for await (const page of update.postings(asset, null)) postings.push(page);
-      found.push({ asset, method, timeZone, mark: null, postings });
+      found.push({ asset, method, timeZone, checkpoint: null, postings });
     }
     return found;
   });

@@ -3,8 +3,12 @@
  * asset. It is made as a whole or refused as a whole.
  */
 import type { CostBasisMethod } from '../../src/domain/bookkeeping.ts';
-import type { Consumption } from '../../src/features/portfolios/ledger/asset-book.ts';
-import { createAssetLedger, thinned, type Mark } from '../../src/features/portfolios/ledger/asset-ledger.ts';
+import type { LotMatch } from '../../src/features/portfolios/ledger/asset-book.ts';
+import {
+  createAssetLedger,
+  thinned,
+  type Checkpoint,
+} from '../../src/features/portfolios/ledger/asset-ledger.ts';
 import { daysOf } from '../../src/features/portfolios/ledger/days.ts';
 import { comparePostings, postingsOf, type Posting } from '../../src/features/portfolios/ledger/postings.ts';
 import type { Transaction } from '../../src/features/portfolios/ledger/transaction.ts';
@@ -18,9 +22,9 @@ interface LedgerChange {
 interface AssetBooks {
   readonly postings: readonly Posting[];
   /** Settled before the mark that its ledger started at. */
-  readonly settled: readonly Consumption[];
+  readonly settled: readonly LotMatch[];
   readonly ledger: ReturnType<typeof createAssetLedger>;
-  readonly marks: readonly Mark[];
+  readonly checkpoints: readonly Checkpoint[];
 }
 
 export type Ledger = ReturnType<typeof createLedger>;
@@ -32,7 +36,7 @@ export function createLedger(
   transactions: readonly Transaction[] = [],
 ) {
   const options = { method, dayOf: daysOf(zone) };
-  const none: AssetBooks = { postings: [], settled: [], ledger: createAssetLedger(options), marks: [] };
+  const none: AssetBooks = { postings: [], settled: [], ledger: createAssetLedger(options), checkpoints: [] };
   const known = new Map<string, Transaction>();
   const books = new Map<string, AssetBooks>();
 
@@ -42,13 +46,16 @@ export function createLedger(
     const postings = [...kept, ...added].sort(comparePostings);
     const differs = postings.findIndex((posting, place) => posting !== before.postings[place]);
     const at = differs === -1 ? postings.length : differs;
-    const mark = before.marks.findLast(({ count }) => count <= at);
-    const ledger = createAssetLedger(options, mark);
-    ledger.append(postings.slice(mark?.count ?? 0));
-    const settled = settledOf(before).slice(0, mark?.settled ?? 0);
-    const marks = [...before.marks.filter(({ count }) => count <= (mark?.count ?? 0)), ...ledger.marks()];
-    const worth = new Set(thinned(marks.map(({ count }) => count)));
-    return { postings, settled, ledger, marks: marks.filter(({ count }) => worth.has(count)) };
+    const checkpoint = before.checkpoints.findLast(({ count }) => count <= at);
+    const ledger = createAssetLedger(options, checkpoint);
+    ledger.append(postings.slice(checkpoint?.count ?? 0));
+    const settled = settledOf(before).slice(0, checkpoint?.settled ?? 0);
+    const checkpoints = [
+      ...before.checkpoints.filter(({ count }) => count <= (checkpoint?.count ?? 0)),
+      ...ledger.checkpoints(),
+    ];
+    const worth = new Set(thinned(checkpoints.map(({ count }) => count)));
+    return { postings, settled, ledger, checkpoints: checkpoints.filter(({ count }) => worth.has(count)) };
   };
 
   /** @throws {OverdrawnError} when a holding would be negative at any time; then nothing has changed. */
@@ -69,7 +76,7 @@ export function createLedger(
     const own = books.get(asset);
     if (own === undefined) return undefined;
     const since = own.ledger.snapshot();
-    return { ...since, consumptions: [...own.settled, ...since.consumptions] };
+    return { ...since, lotMatches: [...own.settled, ...since.lotMatches] };
   };
 
   if (transactions.length > 0) apply({ add: transactions });
@@ -80,11 +87,11 @@ export function createLedger(
     holding: (asset: string) => snapshot(asset)?.holding ?? 0n,
     /** Undefined of an asset that never had a posting. */
     snapshot,
-    marks: (asset: string): readonly Mark[] => books.get(asset)?.marks ?? [],
+    checkpoints: (asset: string): readonly Checkpoint[] => books.get(asset)?.checkpoints ?? [],
   };
 }
 
-function settledOf({ settled, ledger }: AssetBooks): readonly Consumption[] {
-  const { consumptions, provisional } = ledger.snapshot();
-  return [...settled, ...consumptions.slice(0, consumptions.length - provisional)];
+function settledOf({ settled, ledger }: AssetBooks): readonly LotMatch[] {
+  const { lotMatches, provisional } = ledger.snapshot();
+  return [...settled, ...lotMatches.slice(0, lotMatches.length - provisional)];
 }

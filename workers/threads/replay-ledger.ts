@@ -3,8 +3,8 @@ import { replayAsset, type Replayed, type ReplayTask } from '../../src/features/
 import type { Threads } from './threads.ts';
 
 /** A {@link ReplayTask} with its texts as bytes, which are handed over. */
-interface ReplayBytes extends Omit<ReplayTask, 'mark' | 'postings'> {
-  readonly mark: Uint8Array | null;
+interface ReplayBytes extends Omit<ReplayTask, 'checkpoint' | 'postings'> {
+  readonly checkpoint: Uint8Array | null;
   readonly postings: readonly Uint8Array[];
 }
 
@@ -18,13 +18,16 @@ export default function replayBytes(task: ReplayBytes) {
   const encoder = new TextEncoder();
   const replayed = replayAsset({
     ...task,
-    mark: task.mark === null ? null : decoder.decode(task.mark),
+    checkpoint: task.checkpoint === null ? null : decoder.decode(task.checkpoint),
     postings: task.postings.map((each) => decoder.decode(each)),
   });
   return {
     ...replayed,
     blocks: replayed.blocks.map((block) => ({ ...block, columns: encoder.encode(block.columns) })),
-    marks: replayed.marks.map((mark) => ({ ...mark, state: encoder.encode(mark.state) })),
+    checkpoints: replayed.checkpoints.map((checkpoint) => ({
+      ...checkpoint,
+      state: encoder.encode(checkpoint.state),
+    })),
   };
 }
 
@@ -43,13 +46,13 @@ export function createReplays(threads: Threads, threshold = postingsWorthAThread
       const encoder = new TextEncoder();
       const bytes: ReplayBytes = {
         ...task,
-        mark: task.mark === null ? null : encoder.encode(task.mark),
+        checkpoint: task.checkpoint === null ? null : encoder.encode(task.checkpoint),
         postings: task.postings.map((each) => encoder.encode(each)),
       };
-      const transfer = [...bytes.postings, ...(bytes.mark === null ? [] : [bytes.mark])].map(
+      const transfer = [...bytes.postings, ...(bytes.checkpoint === null ? [] : [bytes.checkpoint])].map(
         ({ buffer }) => buffer as ArrayBuffer,
       );
-      const { blocks, marks, ...replayed } = await threads.run<ReturnType<typeof replayBytes>>(
+      const { blocks, checkpoints, ...replayed } = await threads.run<ReturnType<typeof replayBytes>>(
         import.meta.url,
         bytes,
         { transfer, isLong: true },
@@ -57,7 +60,7 @@ export function createReplays(threads: Threads, threshold = postingsWorthAThread
       return {
         ...replayed,
         blocks: blocks.map((block) => ({ ...block, columns: textOf(block.columns) })),
-        marks: marks.map((each) => ({ ...each, state: textOf(each.state) })),
+        checkpoints: checkpoints.map((each) => ({ ...each, state: textOf(each.state) })),
       };
     },
   };

@@ -5,7 +5,7 @@ import { createBell } from '../../platform/concurrency/wake-signal.ts';
 import type { Logger } from '../../platform/observability/logger.ts';
 import type { BookChannel } from './book-channel.ts';
 import type { Portfolio } from './ledger/portfolio.ts';
-import { lotsOfMark } from './ledger/replay.ts';
+import { lotsOfCheckpoint } from './ledger/replay.ts';
 import type {
   AssetLot,
   BookedPortfolio,
@@ -147,7 +147,7 @@ class BooksBehindError extends Error {
  * @throws {UnavailableError} Postgres does not answer.
  */
 async function readLots(
-  pages: Pick<BookPages, 'lots' | 'lastMarks'>,
+  pages: Pick<BookPages, 'lots' | 'lastCheckpoints'>,
   { portfolio, assets }: BookedPortfolio,
   { assetId, offset, limit }: Parameters<BookView['lots']>[0],
 ): Promise<{ readonly lots: readonly AssetLot[]; readonly total: number }> {
@@ -182,18 +182,18 @@ function spansOf(positions: readonly Position[], offset: number, limit: number):
 }
 
 async function poolsOf(
-  pages: Pick<BookPages, 'lastMarks'>,
+  pages: Pick<BookPages, 'lastCheckpoints'>,
   portfolio: Portfolio,
   spans: readonly LotSpan[],
 ): Promise<AssetLot[]> {
-  const marks = await pages.lastMarks(
+  const checkpoints = await pages.lastCheckpoints(
     portfolio,
     spans.map(({ assetId }) => assetId),
   );
   return spans.flatMap(({ assetId, offset, limit }) => {
-    const mark = marks.get(assetId);
-    if (mark === undefined) return [];
-    const lots = lotsOfMark(mark, portfolio).slice(offset, offset + limit);
+    const checkpoint = checkpoints.get(assetId);
+    if (checkpoint === undefined) return [];
+    const lots = lotsOfCheckpoint(checkpoint, portfolio).slice(offset, offset + limit);
     return lots.map((lot) => ({ ...lot, assetId }));
   });
 }

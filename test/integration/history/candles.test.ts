@@ -224,14 +224,14 @@ describe('candles in Postgres', () => {
       await store.candles.mergeLive(ticks.slice(1));
       // Longer than a round is given.
       await slow(3.5);
-      const markOfHours = async (): Promise<number> => {
+      const watermarkOfHours = async (): Promise<number> => {
         const row = await store.knex('candle_rolls').where({ resolution: '1h' }).first('rolled_to');
         return (row as { rolled_to: Date }).rolled_to.getTime();
       };
-      let mark = await markOfHours();
+      let mark = await watermarkOfHours();
       for (let round = 0; mark < now && round < 5; round++) {
         await store.rolls.roll(now);
-        const next = await markOfHours();
+        const next = await watermarkOfHours();
         expect(next).to.be.greaterThan(mark);
         mark = next;
       }

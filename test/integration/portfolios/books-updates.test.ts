@@ -2,7 +2,7 @@
 import { expect } from 'chai';
 import { v7 as uuidv7 } from 'uuid';
 import { createJobQueries } from '../../../src/features/jobs/queries/jobs.ts';
-import { BooksBusyError, BooksMovedError } from '../../../src/features/portfolios/queries/ledgers.ts';
+import { BooksBusyError, BooksChangedError } from '../../../src/features/portfolios/queries/ledgers.ts';
 import { createRunQueries } from '../../../src/features/jobs/queries/runs.ts';
 import { rebuildSteps } from '../../../jobs/registry.ts';
 import { oneUnit } from '../../../src/features/portfolios/ledger/amount.ts';
@@ -81,7 +81,7 @@ describe('updates of books', () => {
     const again = await books.newPortfolio('fifo');
     await books.record(again, { add: all });
     await books.update(again);
-    expect(await books.derived(id)).to.deep.equal(await books.derived(again));
+    expect(await books.projected(id)).to.deep.equal(await books.projected(again));
   }).timeout(20_000);
 
   it('of long histories are done again when a change came meanwhile, and lose nothing of it', async () => {
@@ -106,7 +106,7 @@ describe('updates of books', () => {
   it('that see a change only behind their snapshot are void: nothing of them is stored', async () => {
     const id = await books.newPortfolio('fifo');
     await books.record(id, { add: purchases(4) });
-    const before = await books.derived(id);
+    const before = await books.projected(id);
     const failed: unknown = await books.ledgers
       .update(id, 'optimistic', async (update) => {
         await books.record(id, { add: [purchase(9)] });
@@ -115,8 +115,8 @@ describe('updates of books', () => {
         await update.finish();
       })
       .catch((error: unknown) => error);
-    expect(failed).to.be.instanceOf(BooksMovedError);
-    expect(await books.derived(id)).to.deep.equal(before);
+    expect(failed).to.be.instanceOf(BooksChangedError);
+    expect(await books.projected(id)).to.deep.equal(before);
   });
 
   it('take turns', async () => {
@@ -255,13 +255,13 @@ describe('updates of books', () => {
       const id = await books.newPortfolio('fifo');
       await books.record(id, { add: purchases(40) });
       await books.update(id);
-      const before = await books.derived(id);
+      const before = await books.projected(id);
       const { state, resultJson } = await run(id);
       expect(state).to.equal('completed');
       const { took_seconds: took, ...result } = JSON.parse(resultJson!);
-      expect(result).to.deep.equal({ positions: 2, postings: 40, consumptions: 0, identical: true });
+      expect(result).to.deep.equal({ positions: 2, postings: 40, lotMatches: 0, identical: true });
       expect(took).to.be.a('number');
-      expect(await books.derived(id)).to.deep.equal(before);
+      expect(await books.projected(id)).to.deep.equal(before);
       expect(events).to.include.members(['job.progress', 'job.completed']);
       expect(told).to.deep.equal([id]);
     });
@@ -270,14 +270,14 @@ describe('updates of books', () => {
       const id = await books.newPortfolio('fifo');
       await books.record(id, { add: purchases(40) });
       await books.update(id);
-      const before = await books.derived(id);
+      const before = await books.projected(id);
       await books
         .knex('positions')
         .where({ portfolio_id: id, asset_id: 'cardano' })
         .update({ acquired: '1.5' });
       const { resultJson } = await run(id);
       expect(JSON.parse(resultJson!).identical).to.equal(false);
-      expect(await books.derived(id)).to.deep.equal(before);
+      expect(await books.projected(id)).to.deep.equal(before);
     });
 
     it('says nothing of books that were behind, and makes them current', async () => {

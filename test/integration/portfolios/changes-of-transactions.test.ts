@@ -157,12 +157,12 @@ describe('changes of transactions', () => {
   /** What is left of the marks is still true. */
   async function checkMarks(portfolioId: string, all: Iterable<Transaction>): Promise<void> {
     const truth = holdingsOf(all);
-    for (const mark of await knex('ledger_marks').where({ portfolio_id: portfolioId })) {
-      const place = truth.get(mark.asset_id)?.[mark.count - 1];
+    for (const checkpoint of await knex('ledger_marks').where({ portfolio_id: portfolioId })) {
+      const place = truth.get(checkpoint.asset_id)?.[checkpoint.count - 1];
       expect(place, 'a mark without its posting').not.to.equal(undefined);
-      const { at, rank, sequence, transaction_id, is_fee } = mark;
+      const { at, rank, sequence, transaction_id, is_fee } = checkpoint;
       expect({ at, rank, sequence, transaction_id, is_fee }).to.deep.equal(keyOf(place!.posting));
-      expect(mark.holding).to.equal(formatAmount(place!.holding));
+      expect(checkpoint.holding).to.equal(formatAmount(place!.holding));
     }
   }
 

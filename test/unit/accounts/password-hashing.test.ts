@@ -77,9 +77,9 @@ describe('passwords', () => {
   it('lets fifty of those who are known wait, and ten of one address among them', async () => {
     const known = (from: string) => passwords.hash('x', { from, isKnown: true });
     const work = Array.from({ length: threads + 1 }, () => passwords.hash('x'));
-    const pile = refusals(Array.from({ length: 12 }, (_, i) => known(`2001:db8::${i.toString(16)}`)));
+    const burst = refusals(Array.from({ length: 12 }, (_, i) => known(`2001:db8::${i.toString(16)}`)));
     const others = refusals(Array.from({ length: 41 }, (_, i) => known(`192.0.2.${i}`)));
-    expect(await pile).to.have.length(2);
+    expect(await burst).to.have.length(2);
     expect(await others).to.have.length(1);
     expect(await refusals(work)).to.have.length(0);
   });

@@ -131,11 +131,11 @@ describe('turns', () => {
           () => false,
         );
     const running = turns.run(first.work, 'x');
-    const pile = Array.from({ length: 6 }, () => come({ from: 'a', isKnown: true }));
+    const burst = Array.from({ length: 6 }, () => come({ from: 'a', isKnown: true }));
     const others = [{ from: 'b', isKnown: true }, { from: 'a' }, { from: 'a', isKnown: false }].map(come);
     first.end();
     await running;
-    expect(await Promise.all(pile)).to.deep.equal([true, true, true, false, false, false]);
+    expect(await Promise.all(burst)).to.deep.equal([true, true, true, false, false, false]);
     expect(await Promise.all(others)).to.deep.equal([true, true, true]);
   });
 

@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { daysOf } from '../../../src/features/portfolios/ledger/days.ts';
 import { createAssetLedger } from '../../../src/features/portfolios/ledger/asset-ledger.ts';
 import { createLedger, type AssetStanding, type Ledger } from '../../support/ledger.ts';
-import { readMark, writeMark } from '../../../src/features/portfolios/ledger/checkpoint.ts';
+import { readCheckpoint, writeCheckpoint } from '../../../src/features/portfolios/ledger/checkpoint.ts';
 import { comparePostings, postingsOf } from '../../../src/features/portfolios/ledger/postings.ts';
 import type { Fee, Leg, Transaction } from '../../../src/features/portfolios/ledger/transaction.ts';
 
@@ -134,14 +134,14 @@ describe('any ledger', () => {
       fc.property(methods, series, (method, history) => {
         const ledger = createLedger({ method }, history);
         for (const asset of ledger.assets()) {
-          const { lots, tally, consumptions } = ledger.snapshot(asset)!;
+          const { lots, tally, lotMatches } = ledger.snapshot(asset)!;
           const acquired = history
             .flatMap(postingsOf)
             .filter(
               (each) => each.asset === asset && (each.kind === 'acquire' || each.kind === 'transfer_in'),
             );
           const out = (kind: string): bigint =>
-            sum(consumptions.filter((each) => each.kind === kind).map(({ basis }) => basis));
+            sum(lotMatches.filter((each) => each.kind === kind).map(({ basis }) => basis));
           const open = sum(lots.map(({ basis }) => basis));
           expect(sum(acquired.map(({ value }) => value))).to.equal(open + out('disposal') + out('transfer'));
           expect(tally).to.deep.include({ consumed: out('disposal'), left: out('transfer') });
@@ -176,7 +176,7 @@ describe('any ledger', () => {
             const value = snapshot.holding === 0n ? 0n : values[index]!;
             worth += value;
             pnl += value - sum(snapshot.lots.map(({ basis }) => basis));
-            for (const each of snapshot.consumptions)
+            for (const each of snapshot.lotMatches)
               if (each.kind === 'disposal') pnl += each.proceeds - each.basis;
             costs -= snapshot.tally.left;
           });
@@ -194,7 +194,7 @@ describe('any ledger', () => {
           if (posting.kind === 'acquire' || posting.kind === 'transfer_in') continue;
           const rows = ledger
             .snapshot(posting.asset)!
-            .consumptions.filter(
+            .lotMatches.filter(
               (row) => row.transaction === posting.transaction.id && row.isFee === posting.isFee,
             );
           expect(sum(rows.map(({ quantity }) => quantity))).to.equal(posting.quantity);
@@ -271,15 +271,15 @@ describe('any ledger', () => {
         whole.append(postings);
         const first = createAssetLedger(options);
         first.append(postings.slice(0, cut));
-        const mark = readMark(writeMark(first.marks().at(-1)!, method), method)!;
-        const second = createAssetLedger(options, mark);
+        const checkpoint = readCheckpoint(writeCheckpoint(first.checkpoints().at(-1)!, method), method)!;
+        const second = createAssetLedger(options, checkpoint);
         second.append(postings.slice(cut));
         const [end, all] = [second.snapshot(), whole.snapshot()];
-        expect({ ...end, consumptions: all.consumptions.slice(mark.settled) }).to.deep.equal({
+        expect({ ...end, lotMatches: all.lotMatches.slice(checkpoint.settled) }).to.deep.equal({
           ...all,
-          consumptions: end.consumptions,
+          lotMatches: end.lotMatches,
         });
-        expect(second.marks().at(-1)!.count).to.equal(postings.length);
+        expect(second.checkpoints().at(-1)!.count).to.equal(postings.length);
       }),
     );
   });
@@ -318,7 +318,7 @@ describe('a long ledger', () => {
       );
       for (const each of extra) ledger.apply({ remove: [each.id] });
       expect(ledger.snapshot('a'), method).to.deep.equal(createLedger({ method }, history).snapshot('a'));
-      expect(ledger.marks('a').length).to.be.within(3, 20);
+      expect(ledger.checkpoints('a').length).to.be.within(3, 20);
     }
   });
 });
@@ -364,7 +364,7 @@ describe('uk_pool', () => {
               : []),
           ]),
         ];
-        const rows = createLedger({ method: 'uk_pool' }, history).snapshot('a')!.consumptions;
+        const rows = createLedger({ method: 'uk_pool' }, history).snapshot('a')!.lotMatches;
         const expected = literally(days);
         const rules = ['same_day', 'thirty_days', 'pool'];
         days.forEach((_, index) => {

@@ -8,7 +8,7 @@ import { amount, booksOf, cash, gainOf, transaction } from './support/transactio
 
 /** Each consumption as `lot: quantity, proceeds - basis`. */
 function taken(ledger: Ledger, asset = 'token'): string[] {
-  return (ledger.snapshot(asset)?.consumptions ?? []).map(
+  return (ledger.snapshot(asset)?.lotMatches ?? []).map(
     ({ lot, quantity, proceeds, basis }) =>
       `${lot ?? 'pool'}: ${formatAmount(quantity)}, ${formatAmount(proceeds)} - ${formatAmount(basis)}`,
   );
@@ -57,7 +57,7 @@ describe('lots', () => {
       const ledger = booksOf(method, ...threeBuysOneSale);
       expect(taken(ledger)).to.deep.equal(byHand[method].taken);
       expect(lotsOf(ledger)).to.deep.equal(byHand[method].lots);
-      expect(formatAmount(gainOf(ledger.snapshot('token')!.consumptions))).to.equal(byHand[method].gain);
+      expect(formatAmount(gainOf(ledger.snapshot('token')!.lotMatches))).to.equal(byHand[method].gain);
     });
   }
 
@@ -96,8 +96,8 @@ describe('lots', () => {
         if (index % 5 === 4) sell();
       }
       while (open.length > 0) sell();
-      const { consumptions } = booksOf(method, ...history).snapshot('token')!;
-      expect(consumptions.map(({ basis }) => formatAmount(basis))).to.deep.equal(expected);
+      const { lotMatches } = booksOf(method, ...history).snapshot('token')!;
+      expect(lotMatches.map(({ basis }) => formatAmount(basis))).to.deep.equal(expected);
     });
   }
 
@@ -111,7 +111,7 @@ describe('lots', () => {
         transaction('buy', '2021-01-01', { quantity: 3, value: 100 }),
         ...thirds,
       );
-      expect(ledger.snapshot('token')!.consumptions.map(({ basis }) => formatAmount(basis))).to.deep.equal([
+      expect(ledger.snapshot('token')!.lotMatches.map(({ basis }) => formatAmount(basis))).to.deep.equal([
         '33.333333333333333333',
         '33.333333333333333334',
         '33.333333333333333333',
@@ -153,7 +153,7 @@ describe('fees', () => {
     );
     expect(lotsOf(ledger)).to.deep.equal(['a: 1 for 106']);
     expect(taken(ledger, 'fuel')).to.deep.equal(['f: 2, 6 - 4']);
-    expect(ledger.snapshot('fuel')!.consumptions[0]!.isFee).to.equal(true);
+    expect(ledger.snapshot('fuel')!.lotMatches[0]!.isFee).to.equal(true);
   });
 
   it('in the asset that is bought take from what came in', () => {
@@ -190,8 +190,8 @@ describe('the ledger', () => {
       transaction('reward', '2021-01-01', { id: 'a', quantity: 2, value: 50 }),
       transaction('transfer_out', '2021-01-02', { quantity: 1, value: 999 }),
     );
-    const { tally, consumptions } = ledger.snapshot('token')!;
-    expect(consumptions.map(({ kind, basis }) => [kind, basis])).to.deep.equal([['transfer', amount(25)]]);
+    const { tally, lotMatches } = ledger.snapshot('token')!;
+    expect(lotMatches.map(({ kind, basis }) => [kind, basis])).to.deep.equal([['transfer', amount(25)]]);
     expect(tally).to.deep.equal({ acquired: amount(50), consumed: 0n, left: amount(25), proceeds: 0n });
   });
 
@@ -203,8 +203,8 @@ describe('the ledger', () => {
         transaction('transfer_out', '2021-01-02', { id: 'out', quantity: 1, value: 999 }),
         transaction('sell', '2021-06-01', { id: 's', quantity: 1, value: 60 }),
       );
-      const { tally, consumptions } = ledger.snapshot('token')!;
-      expect(consumptions.map(({ transaction: id, kind, proceeds }) => [id, kind, proceeds])).to.deep.equal([
+      const { tally, lotMatches } = ledger.snapshot('token')!;
+      expect(lotMatches.map(({ transaction: id, kind, proceeds }) => [id, kind, proceeds])).to.deep.equal([
         ['out', 'transfer', 0n],
         ['s', 'disposal', amount(60)],
       ]);
@@ -216,7 +216,7 @@ describe('the ledger', () => {
   for (const method of costBasisMethods) {
     it(`refuses by ${method} what would make a holding negative, and changes nothing`, () => {
       const ledger = booksOf(method, ...threeBuysOneSale);
-      const before = [ledger.snapshot('token'), ledger.marks('token')];
+      const before = [ledger.snapshot('token'), ledger.checkpoints('token')];
       // On 2 March all 30 are there; the sale of 15 in June is what no longer works.
       const early = transaction('sell', '2021-03-02', {
         id: 'early',
@@ -226,7 +226,7 @@ describe('the ledger', () => {
       });
       const attempt = (): unknown => ledger.apply({ add: [{ ...swap, sent: null, type: 'buy' }, early] });
       expect(attempt).to.throw(OverdrawnError, 'Transaction s takes 15 token, but only 14 are held');
-      expect([ledger.snapshot('token'), ledger.marks('token')]).to.deep.equal(before);
+      expect([ledger.snapshot('token'), ledger.checkpoints('token')]).to.deep.equal(before);
       expect(ledger.assets()).to.deep.equal(['token']);
     });
   }
@@ -246,13 +246,13 @@ describe('the ledger', () => {
   for (const method of costBasisMethods) {
     it(`refuses by ${method} appended sales that together take more than is held, and changes nothing`, () => {
       const ledger = booksOf(method, transaction('buy', '2021-01-01', { id: 'a', quantity: 3, value: 90 }));
-      const before = [ledger.snapshot('token'), ledger.marks('token')];
+      const before = [ledger.snapshot('token'), ledger.checkpoints('token')];
       const sales = ['2021-02-01', '2021-02-02'].map((day) =>
         transaction('sell', day, { id: day, quantity: 2, value: 1 }),
       );
       const attempt = (): unknown => ledger.apply({ add: sales });
       expect(attempt).to.throw(OverdrawnError, 'Transaction 2021-02-02 takes 2 token, but only 1 are held');
-      expect([ledger.snapshot('token'), ledger.marks('token')]).to.deep.equal(before);
+      expect([ledger.snapshot('token'), ledger.checkpoints('token')]).to.deep.equal(before);
       ledger.apply({ add: [transaction('buy', '2021-02-01', { id: 'b', quantity: 1, value: 9 }), ...sales] });
       expect(ledger.holding('token')).to.equal(0n);
     });

@@ -4,9 +4,9 @@ import fc from 'fast-check';
 import { amountOf, formatAmount, oneUnit } from '../../../src/features/portfolios/ledger/amount.ts';
 import { dayBegin } from '../../../src/features/portfolios/ledger/days.ts';
 import { dayNumber, daysOf } from '../../../src/features/portfolios/ledger/days.ts';
-import { marksToKeep } from '../../../src/features/portfolios/ledger/checkpoint.ts';
+import { checkpointsToKeep } from '../../../src/features/portfolios/ledger/checkpoint.ts';
 import { costBasisMethods } from '../../../src/domain/bookkeeping.ts';
-import { keptAs, lotsOfMark, replayAsset } from '../../../src/features/portfolios/ledger/replay.ts';
+import { keptAs, lotsOfCheckpoint, replayAsset } from '../../../src/features/portfolios/ledger/replay.ts';
 
 describe('stored amounts', () => {
   it('are read back whatever they are', () => {
@@ -29,13 +29,13 @@ describe('a replay', () => {
   const second = [line(2, 'dispose', ['0.500000000000000000', '4.000000000000000000'])];
 
   it('goes on from a mark as from the beginning, in however many pieces it comes', () => {
-    const whole = replayAsset({ ...how, mark: null, postings: [[...first, ...second].join('\n')] });
-    const before = replayAsset({ ...how, mark: null, postings: first });
-    const mark = before.marks.at(-1)!;
-    expect(replayAsset({ ...how, mark: mark.state, postings: second }).position).to.deep.equal(
+    const whole = replayAsset({ ...how, checkpoint: null, postings: [[...first, ...second].join('\n')] });
+    const before = replayAsset({ ...how, checkpoint: null, postings: first });
+    const checkpoint = before.checkpoints.at(-1)!;
+    expect(replayAsset({ ...how, checkpoint: checkpoint.state, postings: second }).position).to.deep.equal(
       whole.position,
     );
-    expect(replayAsset({ ...how, mark: null, postings: [...first, ...second] })).to.deep.equal(whole);
+    expect(replayAsset({ ...how, checkpoint: null, postings: [...first, ...second] })).to.deep.equal(whole);
     expect(whole.position).to.include({ count: 2, quantity: '1.5', consumed: '2.5', proceeds: '4' });
     expect(whole.blocks[0]!.columns.split('\n').slice(0, 4)).to.deep.equal([
       '{disposal}',
@@ -56,8 +56,8 @@ describe('a replay', () => {
         ...[6, 7].map((at) => line(at, 'acquire', unit)),
         line(8, 'dispose', ['3.000000000000000000', '60.000000000000000000']),
       ];
-      const whole = replayAsset({ ...kept, mark: null, postings });
-      const endOf = ({ marks }: typeof whole) => lotsOfMark(marks.at(-1)!.state, kept);
+      const whole = replayAsset({ ...kept, checkpoint: null, postings });
+      const endOf = ({ checkpoints }: typeof whole) => lotsOfCheckpoint(checkpoints.at(-1)!.state, kept);
       const rowsOf = ({ blocks }: typeof whole): string[][] => {
         const columns = blocks.map((block) =>
           block.columns.split('\n').map((each) => each.slice(1, -1).split(',')),
@@ -66,13 +66,13 @@ describe('a replay', () => {
         return (first?.[0] ?? []).map((_, row) => columns[0]!.map((column) => column[row]!));
       };
       for (let cut = 1; cut < postings.length; cut += 1) {
-        const before = replayAsset({ ...kept, mark: null, postings: postings.slice(0, cut) });
-        const mark = before.marks.at(-1)!;
-        const after = replayAsset({ ...kept, mark: mark.state, postings: postings.slice(cut) });
+        const before = replayAsset({ ...kept, checkpoint: null, postings: postings.slice(0, cut) });
+        const checkpoint = before.checkpoints.at(-1)!;
+        const after = replayAsset({ ...kept, checkpoint: checkpoint.state, postings: postings.slice(cut) });
         expect(endOf(after), `lots, cut at ${cut}`).to.deep.equal(endOf(whole));
         expect(after.position, `position, cut at ${cut}`).to.deep.equal(whole.position);
-        expect(after.firstConsumption).to.equal(mark.settled);
-        expect(rowsOf(after), `rows, cut at ${cut}`).to.deep.equal(rowsOf(whole).slice(mark.settled));
+        expect(after.firstLotMatch).to.equal(checkpoint.settled);
+        expect(rowsOf(after), `rows, cut at ${cut}`).to.deep.equal(rowsOf(whole).slice(checkpoint.settled));
       }
     });
   }
@@ -88,7 +88,7 @@ describe('a replay', () => {
     ];
     const flags = (method: 'uk_pool' | 'average', ...more: string[]): string => {
       const all = [postings.join('\n'), ...more];
-      return replayAsset({ ...how, method, mark: null, postings: all })
+      return replayAsset({ ...how, method, checkpoint: null, postings: all })
         .blocks[0]!.columns.split('\n')
         .at(-1)!;
     };
@@ -100,8 +100,10 @@ describe('a replay', () => {
   });
 
   it('refuses a mark of another way of keeping books, and days are part of the way where they matter', () => {
-    const mark = replayAsset({ ...how, mark: null, postings: first }).marks.at(-1)!;
-    expect(() => replayAsset({ ...how, method: 'lifo', mark: mark.state, postings: second })).to.throw();
+    const checkpoint = replayAsset({ ...how, checkpoint: null, postings: first }).checkpoints.at(-1)!;
+    expect(() =>
+      replayAsset({ ...how, method: 'lifo', checkpoint: checkpoint.state, postings: second }),
+    ).to.throw();
     const zones = (method: 'fifo' | 'uk_pool') =>
       new Set(['UTC', 'Asia/Tokyo'].map((timeZone) => keptAs({ method, timeZone }))).size;
     expect([zones('fifo'), zones('uk_pool')]).to.deep.equal([1, 2]);
@@ -110,21 +112,21 @@ describe('a replay', () => {
 
 describe('marks to keep', () => {
   it('lie no closer than 256 postings, and large ones farther apart; the last one always stays', () => {
-    expect(marksToKeep([])).to.deep.equal([]);
+    expect(checkpointsToKeep([])).to.deep.equal([]);
     const small = [100, 256, 300, 512, 600].map((count) => ({ count, size: 50 }));
-    expect(marksToKeep(small)).to.deep.equal([256, 512, 600]);
+    expect(checkpointsToKeep(small)).to.deep.equal([256, 512, 600]);
     const large = [256, 512, 768, 1_024, 1_100].map((count) => ({ count, size: 100_000 }));
-    expect(marksToKeep(large)).to.deep.equal([512, 1_024, 1_100]);
+    expect(checkpointsToKeep(large)).to.deep.equal([512, 1_024, 1_100]);
   });
 
   it('are few, and leave no change more to replay than about twice what follows it', () => {
-    let marks: { count: number; size: number }[] = [];
+    let checkpoints: { count: number; size: number }[] = [];
     for (let count = 64; count <= 64_000; count += 64) {
-      const kept = new Set(marksToKeep([...marks, { count, size: 50 }]));
-      marks = [...marks, { count, size: 50 }].filter((mark) => kept.has(mark.count));
-      expect(marks.length).to.be.at.most(16);
+      const kept = new Set(checkpointsToKeep([...checkpoints, { count, size: 50 }]));
+      checkpoints = [...checkpoints, { count, size: 50 }].filter((checkpoint) => kept.has(checkpoint.count));
+      expect(checkpoints.length).to.be.at.most(16);
       for (const behind of [1, 256, count / 8, count / 2]) {
-        const from = marks.findLast((mark) => mark.count <= count - behind)?.count ?? 0;
+        const from = checkpoints.findLast((checkpoint) => checkpoint.count <= count - behind)?.count ?? 0;
         expect(count - from).to.be.at.most(2 * behind + 1_024);
       }
     }

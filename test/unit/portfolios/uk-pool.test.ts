@@ -4,14 +4,14 @@
  */
 import { expect } from 'chai';
 import { formatAmount } from '../../../src/features/portfolios/ledger/amount.ts';
-import type { Consumption } from '../../../src/features/portfolios/ledger/asset-book.ts';
+import type { LotMatch } from '../../../src/features/portfolios/ledger/asset-book.ts';
 import { createLedger, type Ledger } from '../../support/ledger.ts';
 import type { Transaction } from '../../../src/features/portfolios/ledger/transaction.ts';
 import { amount, booksOf, cash, gainOf, transaction } from './support/transactions.ts';
 
-function consumptionsOf(ledger: Ledger, of: readonly Transaction[], asset = 'token'): Consumption[] {
+function consumptionsOf(ledger: Ledger, of: readonly Transaction[], asset = 'token'): LotMatch[] {
   const ids = new Set(of.map(({ id }) => id));
-  return (ledger.snapshot(asset)?.consumptions ?? []).filter((each) => ids.has(each.transaction));
+  return (ledger.snapshot(asset)?.lotMatches ?? []).filter((each) => ids.has(each.transaction));
 }
 
 function basisOf(ledger: Ledger, ...of: Transaction[]): string {
@@ -184,10 +184,10 @@ describe('uk_pool: what the examples leave open', () => {
       transaction('sell', '2020-02-01', { quantity: 4, value: 80 }),
     );
     expect(ledger.snapshot('token')?.provisional).to.equal(1);
-    expect(ledger.snapshot('token')?.consumptions[0]?.rule).to.equal('pool');
+    expect(ledger.snapshot('token')?.lotMatches[0]?.rule).to.equal('pool');
 
     ledger.apply({ add: [transaction('buy', '2020-03-02', { quantity: 1, value: 30 })] });
-    expect(ledger.snapshot('token')?.consumptions.map(({ rule }) => rule)).to.deep.equal([
+    expect(ledger.snapshot('token')?.lotMatches.map(({ rule }) => rule)).to.deep.equal([
       'thirty_days',
       'pool',
     ]);
@@ -203,7 +203,7 @@ describe('uk_pool: what the examples leave open', () => {
     ] as const;
     const first = transaction('buy', '2019-01-01', { quantity: 1, value: 10 });
     const ruleIn = (zone: string): string | undefined =>
-      createLedger({ method: 'uk_pool', zone }, [first, buy, sale]).snapshot('token')?.consumptions[0]?.rule;
+      createLedger({ method: 'uk_pool', zone }, [first, buy, sale]).snapshot('token')?.lotMatches[0]?.rule;
     expect(ruleIn('UTC')).to.equal('same_day');
     // 23:30 and 00:30 in London.
     expect(ruleIn('Europe/London')).to.equal('thirty_days');
@@ -218,7 +218,7 @@ describe('uk_pool: what the examples leave open', () => {
       transaction('transfer_out', '2020-06-03', { quantity: 10 }),
     );
     const snapshot = ledger.snapshot('token');
-    expect(snapshot?.consumptions.map(({ kind, rule, basis }) => [kind, rule, basis])).to.deep.equal([
+    expect(snapshot?.lotMatches.map(({ kind, rule, basis }) => [kind, rule, basis])).to.deep.equal([
       ['disposal', 'pool', amount(50)],
       ['transfer', 'pool', amount(550)],
     ]);

@@ -2,7 +2,7 @@
 import { expect } from 'chai';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
 import {
-  BooksMovedError,
+  BooksChangedError,
   type LedgerQueries,
   type UpdateMode,
 } from '../../../src/features/portfolios/queries/ledgers.ts';
@@ -15,7 +15,7 @@ describe('a long update of books', () => {
     const told: string[] = [];
     const update = (_id: string, mode: UpdateMode): Promise<unknown> => {
       modes.push(mode);
-      return modes.length === 1 ? Promise.resolve('long') : Promise.reject(new BooksMovedError());
+      return modes.length === 1 ? Promise.resolve('long') : Promise.reject(new BooksChangedError());
     };
     const run = createBooksUpdate({
       ledgers: { update } as unknown as LedgerQueries,
@@ -24,7 +24,7 @@ describe('a long update of books', () => {
       log: silentLogger(),
     });
     const failed: unknown = await run({ portfolioId: 'one' }, jobContext()).catch((error: unknown) => error);
-    expect(failed).to.be.instanceOf(BooksMovedError);
+    expect(failed).to.be.instanceOf(BooksChangedError);
     expect(modes).to.deep.equal(['locked', 'optimistic', 'optimistic', 'locked']);
     expect(told).to.deep.equal([]);
   });

@@ -62,7 +62,7 @@ export function createHistoryProcessors(
         async partitions() {
           const now = clock.now();
           const { dropped, deleted } = await history.partitions.purge(
-            rolledUp(config, await history.rolls.marks(), now),
+            rolledUp(config, await history.rolls.watermarks(), now),
             now,
           );
           return dropped + deleted;
@@ -76,13 +76,13 @@ export function createHistoryProcessors(
 /** How long (s) candles are kept: those that are not rolled up yet stay, at any age. */
 function rolledUp(
   config: Pick<Config, 'HISTORY_RETENTION_5M' | 'HISTORY_RETENTION_1H'>,
-  { '1h': hours, '1d': days }: Awaited<ReturnType<HistoryService['rolls']['marks']>>,
+  { '1h': hours, '1d': days }: Awaited<ReturnType<HistoryService['rolls']['watermarks']>>,
   now: number,
 ): Partial<Record<Granularity, number>> {
-  const sinceMark = (mark: number): number => (now - mark) / 1000 + granularityMs['1h'] / 1000;
+  const sinceWatermark = (watermark: number): number => (now - watermark) / 1000 + granularityMs['1h'] / 1000;
   return {
-    ...(hours === undefined ? {} : { '5m': Math.max(config.HISTORY_RETENTION_5M, sinceMark(hours)) }),
-    ...(days === undefined ? {} : { '1h': Math.max(config.HISTORY_RETENTION_1H, sinceMark(days)) }),
+    ...(hours === undefined ? {} : { '5m': Math.max(config.HISTORY_RETENTION_5M, sinceWatermark(hours)) }),
+    ...(days === undefined ? {} : { '1h': Math.max(config.HISTORY_RETENTION_1H, sinceWatermark(days)) }),
   };
 }
 

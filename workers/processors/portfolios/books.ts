@@ -7,11 +7,11 @@
 import { rebuildSteps } from '../../../jobs/registry.ts';
 import { messageOf, NotFoundError } from '../../../src/domain/errors.ts';
 import type { BookChannel } from '../../../src/features/portfolios/book-channel.ts';
-import type { StoredMark } from '../../../src/features/portfolios/ledger/replay.ts';
-import type { KnownMarks, StaleAsset } from '../../../src/features/portfolios/queries/books-writer.ts';
+import type { StoredCheckpoint } from '../../../src/features/portfolios/ledger/replay.ts';
+import type { KnownCheckpoints, StaleAsset } from '../../../src/features/portfolios/queries/books-writer.ts';
 import {
   BooksBusyError,
-  BooksMovedError,
+  BooksChangedError,
   type BooksUpdate,
   type LedgerQueries,
   type UpdateMode,
@@ -68,18 +68,18 @@ async function updateBooks(deps: BooksUpdateDeps, portfolioId: string, signal: A
     (await deps.ledgers.update(portfolioId, 'locked', (update) => shortly(deps, update))) === 'long';
   if (!isLong) return;
   await withTurns(deps.ledgers, portfolioId, async (update) => {
-    await rederive({ ...deps, signal }, { update, stale: await update.stale() });
+    await project({ ...deps, signal }, { update, stale: await update.stale() });
     await update.finish();
   });
 }
 
 /** Does a short update; returns `long` without doing anything when it would take longer. */
-async function shortly(deps: RederiveDeps, update: BooksUpdate): Promise<'done' | 'long'> {
+async function shortly(deps: ProjectionDeps, update: BooksUpdate): Promise<'done' | 'long'> {
   const { booksVersion, bookedVersion } = update.portfolio;
   if (booksVersion === bookedVersion) return 'done';
   const stale: readonly StaleAsset[] = await update.stale();
   if (workOf(stale) > longestLocked) return 'long';
-  await rederive(deps, { update, stale });
+  await project(deps, { update, stale });
   await update.finish();
   return 'done';
 }
@@ -96,13 +96,13 @@ async function withTurns<T>(
     try {
       return await ledgers.update(portfolioId, mode, work);
     } catch (error) {
-      if (!(error instanceof BooksMovedError) || turn === turns.length - 1) throw error;
+      if (!(error instanceof BooksChangedError) || turn === turns.length - 1) throw error;
     }
   }
   return undefined;
 }
 
-interface RederiveDeps {
+interface ProjectionDeps {
   readonly replays: Replays;
   /** Aborts when the work is no longer wanted; then nothing is stored. */
   readonly signal?: AbortSignal;
@@ -120,13 +120,13 @@ function workOf(stale: readonly StaleAsset[]): number {
   return stale.reduce((sum, each) => sum + workOfOne(each), 0);
 }
 
-function workOfOne({ behind, markSize }: StaleAsset): number {
-  return behind + Math.floor(markSize / charactersPerPosting);
+function workOfOne({ behind, checkpointSize }: StaleAsset): number {
+  return behind + Math.floor(checkpointSize / charactersPerPosting);
 }
 
 /** While one asset is written, the next one is read and replayed. */
-async function rederive(
-  deps: RederiveDeps,
+async function project(
+  deps: ProjectionDeps,
   work: {
     readonly update: BooksUpdate;
     readonly stale: readonly StaleAsset[];
@@ -135,7 +135,8 @@ async function rederive(
   },
 ): Promise<void> {
   const { update, stale } = work;
-  const marks: { asset: string; marks: readonly StoredMark[]; known: KnownMarks }[] = [];
+  const checkpoints: { asset: string; checkpoints: readonly StoredCheckpoint[]; known: KnownCheckpoints }[] =
+    [];
   const gone = stale.filter(({ hasPostings }) => !hasPostings);
   const left = stale.filter(({ hasPostings }) => hasPostings);
   let next = left[0] === undefined ? undefined : await begin(deps, work, left[0]);
@@ -146,29 +147,29 @@ async function rederive(
     next = following === undefined ? undefined : await begin(deps, work, following);
     const replayed = await current.replayed;
     await update.write(current.asset, replayed);
-    marks.push({ asset: current.asset, marks: replayed.marks, known: current.known });
+    checkpoints.push({ asset: current.asset, checkpoints: replayed.checkpoints, known: current.known });
     deps.onAsset?.(done + 1);
   }
   await update.lock();
   for (const { asset } of gone) await update.drop(asset);
-  for (const each of marks) await update.writeMarks(each.asset, each.marks, each.known);
+  for (const each of checkpoints) await update.writeCheckpoints(each.asset, each.checkpoints, each.known);
 }
 
-async function begin(deps: RederiveDeps, work: Parameters<typeof rederive>[1], stale: StaleAsset) {
+async function begin(deps: ProjectionDeps, work: Parameters<typeof project>[1], stale: StaleAsset) {
   const { update, isFromBeginning = false } = work;
   const { asset } = stale;
-  const known = isFromBeginning ? noMarks : await update.marksOf(asset);
+  const known = isFromBeginning ? noCheckpoints : await update.checkpointsOf(asset);
   const postings: string[] = [];
   for await (const page of update.postings(asset, known.last?.key ?? null)) postings.push(page);
   const { method, timeZone } = update.portfolio;
-  const task = { asset, method, timeZone, mark: known.last?.state ?? null, postings };
+  const task = { asset, method, timeZone, checkpoint: known.last?.state ?? null, postings };
   const replayed = deps.replays.run(task, workOfOne(stale));
   // It may fail before it is awaited.
   replayed.catch(() => undefined);
   return { asset, known, replayed };
 }
 
-const noMarks: KnownMarks = { last: null, sizes: [] };
+const noCheckpoints: KnownCheckpoints = { last: null, sizes: [] };
 
 /** If a portfolio changes all the time, the rebuild is retried after this time (ms). */
 const rebuildBusyMs = 500;
@@ -189,7 +190,7 @@ async function rebuild(deps: BooksUpdateDeps, portfolioId: string, control: RunC
     const rebuilt = await withTurns(deps.ledgers, portfolioId, (update) => rebuildIn(deps, update, control));
     if (rebuilt !== undefined) return rebuilt;
   } catch (error) {
-    if (error instanceof BooksBusyError || error instanceof BooksMovedError)
+    if (error instanceof BooksBusyError || error instanceof BooksChangedError)
       throw new Requeue(messageOf(error), rebuildBusyMs);
     throw error;
   }
@@ -206,7 +207,7 @@ async function rebuildIn(
   const stale = await update.stale(true);
   await update.clear();
   const onAsset = (done: number): void => progress.reached(Math.floor((done / stale.length) * rebuildSteps));
-  await rederive({ replays, signal, onAsset }, { update, stale, isFromBeginning: true });
+  await project({ replays, signal, onAsset }, { update, stale, isFromBeginning: true });
   const { digest, ...counts } = await update.digest();
   await update.finish();
   // Null when the stored books were not current, so that they cannot be compared.

@@ -33,10 +33,10 @@ export function createCandleRolls(knex: Knex) {
   /** Rolls up a step until `until`, as far as it comes. Returns what it wrote, and how far all of it is rolled up. */
   async function rollStep({ resolution, finer, lengthMs }: Step, until: number) {
     const since = performance.now();
-    const mark = (await marksOf(knex))[resolution];
+    const watermark = (await watermarksOf(knex))[resolution];
     // A mark of the future is that of a clock that ran ahead: what came meanwhile is not rolled up yet.
-    const known = Math.min(mark ?? (await oldestOf(knex, finer)) ?? until, until);
-    let [written, reached, stored] = [0, mark === known ? known : -Infinity, mark];
+    const known = Math.min(watermark ?? (await oldestOf(knex, finer)) ?? until, until);
+    let [written, reached, stored] = [0, watermark === known ? known : -Infinity, watermark];
     let from = Math.floor((known - lateMs) / lengthMs) * lengthMs;
     for (let count = 0; from <= until; count++) {
       // However slow the intervals are that are looked at again, every round makes at least one that is new.
@@ -46,7 +46,7 @@ export function createCandleRolls(knex: Knex) {
       const next = Math.min(until, from);
       if (next <= reached) continue;
       // Somebody has moved it: another round, or late observations that must be looked at first.
-      if (!(await moveMark(knex, resolution, { from: stored, to: next })))
+      if (!(await moveWatermark(knex, resolution, { from: stored, to: next })))
         return { written, reached: stored ?? next };
       [reached, stored] = [next, next];
     }
@@ -77,7 +77,8 @@ export function createCandleRolls(knex: Knex) {
      * Until when finer candles have been rolled up, by resolution (ms since the epoch); those that never were are missing.
      * @throws {UnavailableError} Postgres does not answer.
      */
-    marks: (): Promise<Readonly<Partial<Record<Step['resolution'], number>>>> => orUnavailable(marksOf(knex)),
+    watermarks: (): Promise<Readonly<Partial<Record<Step['resolution'], number>>>> =>
+      orUnavailable(watermarksOf(knex)),
 
     /**
      * How old (s) the end of what has been rolled up is, by resolution, by the clock of Postgres. More than some minutes means that
@@ -112,7 +113,7 @@ async function oldestOf(knex: Knex, finer: string): Promise<number | undefined> 
   return rows[0]?.at ?? undefined;
 }
 
-async function marksOf(knex: Knex): Promise<Partial<Record<Step['resolution'], number>>> {
+async function watermarksOf(knex: Knex): Promise<Partial<Record<Step['resolution'], number>>> {
   const { rows } = await knex.raw<{ rows: { resolution: Step['resolution']; at: number }[] }>(
     'select resolution, round(extract(epoch from rolled_to) * 1000)::float8 as at from candle_rolls',
   );
@@ -120,7 +121,7 @@ async function marksOf(knex: Knex): Promise<Partial<Record<Step['resolution'], n
 }
 
 /** Moves a mark; not when it is no longer where it was. */
-async function moveMark(
+async function moveWatermark(
   knex: Knex,
   resolution: string,
   { from, to }: { readonly from: number | undefined; readonly to: number },

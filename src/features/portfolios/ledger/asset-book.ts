@@ -15,7 +15,7 @@ export interface Lot {
 export type MatchRule = 'lot' | 'average' | 'same_day' | 'thirty_days' | 'pool';
 
 /** What one disposal or transfer out took out of one lot: a row of the report of realised gains. */
-export interface Consumption {
+export interface LotMatch {
   readonly kind: 'disposal' | 'transfer';
   /** The transaction that took it. */
   readonly transaction: string;
@@ -44,23 +44,23 @@ export interface AssetBook<S = unknown> {
    * Books a posting and adds to `settled` the matches that can no longer change.
    * @throws {OverdrawnError} when more goes out than is held; then nothing has changed.
    */
-  post(posting: Posting, settled: Consumption[]): void;
+  post(posting: Posting, settled: LotMatch[]): void;
   /** Open lots, and the matches that later acquisitions may still change, as they are if none comes. */
-  snapshot(): { readonly lots: readonly Lot[]; readonly provisional: readonly Consumption[] };
+  snapshot(): { readonly lots: readonly Lot[]; readonly provisional: readonly LotMatch[] };
   state(): S;
 }
 
 /** A quantity with its cost basis or proceeds. */
-export interface Pile {
+export interface LotPool {
   readonly quantity: Amount;
   readonly worth: Amount;
 }
 
 /** An empty pile. */
-export const emptyPile: Pile = { quantity: 0n, worth: 0n };
+export const emptyLotPool: LotPool = { quantity: 0n, worth: 0n };
 
 /** The sum of both. */
-export function heap(a: Pile, b: Pile): Pile {
+export function heap(a: LotPool, b: LotPool): LotPool {
   return { quantity: a.quantity + b.quantity, worth: a.worth + b.worth };
 }
 
@@ -68,11 +68,14 @@ export function heap(a: Pile, b: Pile): Pile {
  * Splits off `quantity`: `taken` has it and its share of the worth, rounded to 18 digits; `rest` has what is left. Taking
  * everything takes the whole worth, so nothing is lost in rounding.
  */
-export function divide(pile: Pile, quantity: Amount): { readonly taken: Pile; readonly rest: Pile } {
-  if (quantity === pile.quantity) return { taken: pile, rest: emptyPile };
-  const worth = mulDiv(pile.worth, quantity, pile.quantity);
+export function divide(
+  lotPool: LotPool,
+  quantity: Amount,
+): { readonly taken: LotPool; readonly rest: LotPool } {
+  if (quantity === lotPool.quantity) return { taken: lotPool, rest: emptyLotPool };
+  const worth = mulDiv(lotPool.worth, quantity, lotPool.quantity);
   return {
     taken: { quantity, worth },
-    rest: { quantity: pile.quantity - quantity, worth: pile.worth - worth },
+    rest: { quantity: lotPool.quantity - quantity, worth: lotPool.worth - worth },
   };
 }

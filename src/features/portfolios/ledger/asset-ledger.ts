@@ -6,7 +6,7 @@
  */
 import type { CostBasisMethod } from '../../../domain/bookkeeping.ts';
 import type { Amount } from './amount.ts';
-import type { AssetBook, Consumption, Pile } from './asset-book.ts';
+import type { AssetBook, LotMatch, LotPool } from './asset-book.ts';
 import type { DayOf } from './days.ts';
 import { createLotBook, type LotBookState } from './lot-book.ts';
 import { createAverageBook, createUkPoolBook, type UkPoolState } from './pool-books.ts';
@@ -15,7 +15,7 @@ import type { Posting } from './postings.ts';
 /** State of a book, by its method. */
 type BookState =
   | { readonly method: 'fifo' | 'lifo' | 'hifo'; readonly state: LotBookState }
-  | { readonly method: 'average'; readonly state: Pile }
+  | { readonly method: 'average'; readonly state: LotPool }
   | { readonly method: 'uk_pool'; readonly state: UkPoolState };
 
 /** Sums over all postings of an asset. acquired = basis of open lots + consumed + left, to the last digit. */
@@ -31,7 +31,7 @@ export interface Totals {
 }
 
 /** A place from which a ledger can continue. */
-export interface Mark {
+export interface Checkpoint {
   /** Number of postings before it. */
   readonly count: number;
   /** Number of matches that were settled before it. */
@@ -44,10 +44,10 @@ export interface Mark {
 }
 
 /** Postings between two checkpoints, at the end. */
-const markEvery = 256;
+const checkpointEvery = 256;
 
 /** The checkpoint before the first posting. */
-const start: Mark = {
+const start: Checkpoint = {
   count: 0,
   settled: 0,
   last: null,
@@ -61,15 +61,15 @@ const start: Mark = {
  */
 export function createAssetLedger(
   { method, dayOf }: { readonly method: CostBasisMethod; readonly dayOf: DayOf },
-  from: Mark = start,
+  from: Checkpoint = start,
 ) {
   const book = openBook(method, dayOf, from.book);
-  const settled: Consumption[] = [];
+  const settled: LotMatch[] = [];
   let { count, last } = from;
   const tally = { ...from.tally };
-  let marks: Mark[] = [];
+  let checkpoints: Checkpoint[] = [];
 
-  const end = (): Mark => ({
+  const end = (): Checkpoint => ({
     count,
     settled: from.settled + settled.length,
     last: last && { transaction: last.transaction, isFee: last.isFee },
@@ -90,10 +90,10 @@ export function createAssetLedger(
         addTo(tally, settled, before);
         count += 1;
         last = posting;
-        if ((count - from.count) % markEvery > 0) continue;
-        marks.push(end());
-        const kept = new Set(thinned(marks.map((mark) => mark.count)));
-        marks = marks.filter((mark) => kept.has(mark.count));
+        if ((count - from.count) % checkpointEvery > 0) continue;
+        checkpoints.push(end());
+        const kept = new Set(thinned(checkpoints.map((checkpoint) => checkpoint.count)));
+        checkpoints = checkpoints.filter((checkpoint) => kept.has(checkpoint.count));
       }
     },
     /** The result of all postings. */
@@ -105,14 +105,14 @@ export function createAssetLedger(
         holding: book.holding,
         lots,
         /** Settled matches since the checkpoint that the ledger started at, then provisional ones. */
-        consumptions: [...settled, ...provisional],
+        lotMatches: [...settled, ...provisional],
         /** Number of provisional ones: only uk_pool has any. */
         provisional: provisional.length,
         tally: sums,
       };
     },
     /** Places to continue from, earliest first; the last one is the end. */
-    marks: (): readonly Mark[] => [...marks, end()],
+    checkpoints: (): readonly Checkpoint[] => [...checkpoints, end()],
   };
 }
 
@@ -129,13 +129,13 @@ function openBook(method: CostBasisMethod, dayOf: DayOf, from: BookState | null)
 /** Adds matches to the sums, from a place on. */
 function addTo(
   tally: { -readonly [sum in keyof Totals]: Amount },
-  consumptions: readonly Consumption[],
+  lotMatches: readonly LotMatch[],
   from = 0,
 ): void {
-  for (let place = from; place < consumptions.length; place++) {
-    const consumption = consumptions[place];
-    if (consumption === undefined) return;
-    const { kind, basis, proceeds } = consumption;
+  for (let place = from; place < lotMatches.length; place++) {
+    const lotMatch = lotMatches[place];
+    if (lotMatch === undefined) return;
+    const { kind, basis, proceeds } = lotMatch;
     if (kind === 'transfer') tally.left += basis;
     else tally.consumed += basis;
     tally.proceeds += proceeds;

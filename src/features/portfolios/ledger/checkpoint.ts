@@ -4,14 +4,14 @@
  * by another version of the books is not read: the ledger is rebuilt then.
  */
 import type { CostBasisMethod } from '../../../domain/bookkeeping.ts';
-import { thinned, type Mark } from './asset-ledger.ts';
+import { thinned, type Checkpoint } from './asset-ledger.ts';
 import type { BookLot } from './lot-book.ts';
 
 /**
  * Raise this with every change of what a checkpoint contains, or of the result of the same postings; and with it, by a
  * migration, the `books_version` of all portfolios, so that their books are rebuilt.
  */
-export const markVersion = 1;
+export const checkpointVersion = 1;
 
 interface Written {
   readonly version: number;
@@ -33,30 +33,30 @@ const amountFields: ReadonlySet<string> = new Set([
 ]);
 
 /** A checkpoint as text. */
-export function writeMark(mark: Mark, method: CostBasisMethod): string {
-  const { book } = mark;
+export function writeCheckpoint(checkpoint: Checkpoint, method: CostBasisMethod): string {
+  const { book } = checkpoint;
   const hasLots = book !== null && book.method !== 'average' && book.method !== 'uk_pool';
   const written: Written = {
-    version: markVersion,
+    version: checkpointVersion,
     method,
     lots: hasLots ? book.state.lots.map(rowOf) : null,
-    mark: hasLots ? { ...mark, book: { ...book, state: { ...book.state, lots: [] } } } : mark,
+    mark: hasLots ? { ...checkpoint, book: { ...book, state: { ...book.state, lots: [] } } } : checkpoint,
   };
   return JSON.stringify(written, (_key, value: unknown) =>
     typeof value === 'bigint' ? value.toString() : value,
   );
 }
 
-/** The checkpoint in a text of {@link writeMark}; undefined when it is of another version or method. */
-export function readMark(text: string, method: CostBasisMethod): Mark | undefined {
+/** The checkpoint in a text of {@link writeCheckpoint}; undefined when it is of another version or method. */
+export function readCheckpoint(text: string, method: CostBasisMethod): Checkpoint | undefined {
   const written = JSON.parse(text) as Written;
-  if (written.version !== markVersion || written.method !== method) return undefined;
-  const mark = revive(written.mark) as Mark;
-  const { book } = mark;
+  if (written.version !== checkpointVersion || written.method !== method) return undefined;
+  const checkpoint = revive(written.mark) as Checkpoint;
+  const { book } = checkpoint;
   if (written.lots === null || book === null || book.method === 'average' || book.method === 'uk_pool')
-    return mark;
+    return checkpoint;
   const lots = written.lots.map(lotOf);
-  return { ...mark, book: { method: book.method, state: { ...book.state, lots } } };
+  return { ...checkpoint, book: { method: book.method, state: { ...book.state, lots } } };
 }
 
 function rowOf({ number, transaction, at, unitCost, quantity, basis }: BookLot) {
@@ -88,17 +88,19 @@ const leastPostings = 256;
 const charactersPerPosting = 200;
 
 /**
- * Chooses the checkpoints to keep, given `marks` from the earliest to the last, which always stays; returns their counts. They
+ * Chooses the checkpoints to keep, given `checkpoints` from the earliest to the last, which always stays; returns their counts. They
  * are so far apart that they cost less than the replay that they save, and farther apart the farther they are from the end
  * (distances about double): so a change costs a replay of at most about twice what follows it, and there are few checkpoints
  * however long the ledger is. Choosing after every change gives about the same result as choosing once.
- * @param marks postings before each, and characters of its text.
+ * @param checkpoints postings before each, and characters of its text.
  */
-export function marksToKeep(marks: readonly { readonly count: number; readonly size: number }[]): number[] {
-  const last = marks.at(-1);
+export function checkpointsToKeep(
+  checkpoints: readonly { readonly count: number; readonly size: number }[],
+): number[] {
+  const last = checkpoints.at(-1);
   if (last === undefined) return [];
   const spaced: number[] = [];
-  for (const { count, size } of marks.slice(0, -1)) {
+  for (const { count, size } of checkpoints.slice(0, -1)) {
     const least = Math.max(leastPostings, size / charactersPerPosting);
     if (count - (spaced.at(-1) ?? 0) >= least) spaced.push(count);
   }

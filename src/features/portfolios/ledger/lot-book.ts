@@ -5,7 +5,7 @@
  */
 import { oneUnit, type Amount } from './amount.ts';
 import type { Posting } from './postings.ts';
-import { divide, type AssetBook, type Consumption } from './asset-book.ts';
+import { divide, type AssetBook, type LotMatch } from './asset-book.ts';
 import { OverdrawnError } from './overdrawn-error.ts';
 
 /** A lot in its book. */
@@ -56,7 +56,7 @@ export function createLotBook(
     holding += quantity;
   };
 
-  const consume = (posting: Posting, settled: Consumption[]): void => {
+  const consume = (posting: Posting, settled: LotMatch[]): void => {
     if (posting.quantity > holding) throw new OverdrawnError(posting, holding);
     const { kind, transaction, isFee } = posting;
     let proceeds = { quantity: posting.quantity, worth: posting.value };

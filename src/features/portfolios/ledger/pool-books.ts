@@ -2,20 +2,20 @@
 import type { Amount } from './amount.ts';
 import {
   divide,
-  emptyPile,
+  emptyLotPool,
   heap,
   type AssetBook,
-  type Consumption,
+  type LotMatch,
   type Lot,
   type MatchRule,
-  type Pile,
+  type LotPool,
 } from './asset-book.ts';
 import type { DayOf } from './days.ts';
 import { OverdrawnError } from './overdrawn-error.ts';
 import type { Posting } from './postings.ts';
 
 /** A book under the moving average: one pool of everything held, in which every unit has the average cost. */
-export function createAverageBook(from: Pile = emptyPile): AssetBook<Pile> {
+export function createAverageBook(from: LotPool = emptyLotPool): AssetBook<LotPool> {
   let pool = from;
   return {
     get holding() {
@@ -49,7 +49,7 @@ export function createAverageBook(from: Pile = emptyPile): AssetBook<Pile> {
 }
 
 /** The pool as the only lot, or none when it is empty. */
-function poolLot({ quantity, worth }: Pile): Lot[] {
+function poolLot({ quantity, worth }: LotPool): Lot[] {
   return quantity === 0n ? [] : [{ transaction: null, acquiredAt: null, quantity, basis: worth }];
 }
 
@@ -58,13 +58,13 @@ const reachDays = 30;
 
 /** A disposal or transfer out whose day is not settled. */
 interface Outflow {
-  readonly kind: Consumption['kind'];
+  readonly kind: LotMatch['kind'];
   readonly transaction: string;
   readonly isFee: boolean;
   readonly at: number;
   /** What is not matched yet, with its share of the proceeds. */
-  open: Pile;
-  readonly matched: Consumption[];
+  open: LotPool;
+  readonly matched: LotMatch[];
 }
 
 interface Day {
@@ -72,16 +72,16 @@ interface Day {
   /** First acquisition of the day, in milliseconds; null before there is one. */
   acquiredAt: number | null;
   /** Acquired on this day and not matched. */
-  acquired: Pile;
+  acquired: LotPool;
   /** Transferred in on this day. */
-  movedIn: Pile;
+  movedIn: LotPool;
   readonly disposals: Outflow[];
   readonly transfers: Outflow[];
 }
 
 /** The state of a book by the rules of the United Kingdom. */
 export interface UkPoolState {
-  readonly pool: Pile;
+  readonly pool: LotPool;
   /** Days that are not settled, the last of them not closed. */
   readonly days: readonly Day[];
   readonly holding: Amount;
@@ -106,12 +106,12 @@ export interface UkPoolState {
  */
 export function createUkPoolBook(
   dayOf: DayOf,
-  from: UkPoolState = { pool: emptyPile, days: [], holding: 0n },
+  from: UkPoolState = { pool: emptyLotPool, days: [], holding: 0n },
 ): AssetBook<UkPoolState> {
   let { pool, holding } = from;
   let days = copyOf(from.days);
 
-  const dayAt = (at: number, settled: Consumption[]): Day => {
+  const dayAt = (at: number, settled: LotMatch[]): Day => {
     const number = dayOf(at);
     const last = days.at(-1);
     if (last?.day === number) return last;
@@ -122,8 +122,8 @@ export function createUkPoolBook(
     const fresh: Day = {
       day: number,
       acquiredAt: null,
-      acquired: emptyPile,
-      movedIn: emptyPile,
+      acquired: emptyLotPool,
+      movedIn: emptyLotPool,
       disposals: [],
       transfers: [],
     };
@@ -143,7 +143,7 @@ export function createUkPoolBook(
     },
     snapshot() {
       const open = copyOf(days);
-      const provisional: Consumption[] = [];
+      const provisional: LotMatch[] = [];
       close(open);
       let rest = pool;
       for (const day of open) rest = settle(day, rest, provisional);
@@ -155,12 +155,12 @@ export function createUkPoolBook(
 
 function enter(posting: Posting, day: Day): void {
   const { kind, transaction, isFee, quantity, value } = posting;
-  const pile = { quantity, worth: value };
+  const lotPool = { quantity, worth: value };
   if (kind === 'acquire') {
-    day.acquired = heap(day.acquired, pile);
+    day.acquired = heap(day.acquired, lotPool);
     day.acquiredAt ??= transaction.at;
   } else if (kind === 'transfer_in') {
-    day.movedIn = heap(day.movedIn, pile);
+    day.movedIn = heap(day.movedIn, lotPool);
   } else {
     const isTransfer = kind === 'transfer_out';
     (isTransfer ? day.transfers : day.disposals).push({
@@ -168,7 +168,7 @@ function enter(posting: Posting, day: Day): void {
       transaction: transaction.id,
       isFee,
       at: transaction.at,
-      open: pile,
+      open: lotPool,
       matched: [],
     });
   }
@@ -196,7 +196,7 @@ function matchDay(day: Day, outflows: readonly Outflow[], rule: MatchRule): void
 }
 
 /** Moves the rest of a day into the pool and out of it. Returns the pool after that. */
-function settle(day: Day, before: Pile, settled: Consumption[]): Pile {
+function settle(day: Day, before: LotPool, settled: LotMatch[]): LotPool {
   let pool = heap(heap(before, day.movedIn), day.acquired);
   for (const outflow of [...day.disposals, ...day.transfers]) {
     if (outflow.open.quantity > 0n) {
@@ -210,7 +210,7 @@ function settle(day: Day, before: Pile, settled: Consumption[]): Pile {
   return pool;
 }
 
-function match(outflow: Outflow, taken: Pile, how: Pick<Consumption, 'rule' | 'acquiredAt'>): void {
+function match(outflow: Outflow, taken: LotPool, how: Pick<LotMatch, 'rule' | 'acquiredAt'>): void {
   const proceeds = divide(outflow.open, taken.quantity);
   outflow.open = proceeds.rest;
   const { kind, transaction, isFee, at } = outflow;

@@ -5,9 +5,9 @@
  */
 import type { CostBasisMethod } from '../../../domain/bookkeeping.ts';
 import { formatAmount } from './amount.ts';
-import type { Consumption, Lot } from './asset-book.ts';
-import { createAssetLedger, type Mark } from './asset-ledger.ts';
-import { marksToKeep, markVersion, readMark, writeMark } from './checkpoint.ts';
+import type { LotMatch, Lot } from './asset-book.ts';
+import { createAssetLedger, type Checkpoint } from './asset-ledger.ts';
+import { checkpointsToKeep, checkpointVersion, readCheckpoint, writeCheckpoint } from './checkpoint.ts';
 import { daysOf } from './days.ts';
 import { readPostings } from './postings.ts';
 import { rankOf } from './transaction.ts';
@@ -23,13 +23,13 @@ export interface Bookkeeping {
 export interface ReplayTask extends Bookkeeping {
   readonly asset: string;
   /** Text of the checkpoint to continue from; null for the start. */
-  readonly mark: string | null;
+  readonly checkpoint: string | null;
   /** The postings after it in their order, as text ({@link readPostings}), in any number of chunks. */
   readonly postings: readonly string[];
 }
 
 /** Names of the columns of lot matches, in the order in which {@link Replayed} has them. */
-export const consumptionColumns = [
+export const lotMatchColumns = [
   'kind',
   'transaction_id',
   'is_fee',
@@ -44,7 +44,7 @@ export const consumptionColumns = [
 ] as const;
 
 /** A checkpoint with the fields that are stored next to it. */
-export interface StoredMark {
+export interface StoredCheckpoint {
   readonly count: number;
   readonly settled: number;
   readonly at: number;
@@ -71,17 +71,17 @@ export interface Replayed {
     readonly openLots: number;
   };
   /** Lot matches with lower numbers stay unchanged. */
-  readonly firstConsumption: number;
+  readonly firstLotMatch: number;
   /** Consecutive lot matches, as columns. */
   readonly blocks: readonly {
     /** Number of the first among those of the asset. */
     readonly first: number;
     readonly count: number;
-    /** A line for each of {@link consumptionColumns}: `{a,b,…}`. */
+    /** A line for each of {@link lotMatchColumns}: `{a,b,…}`. */
     readonly columns: string;
   }[];
   /** Checkpoints after the one that it started at, earliest first; the last one is the end. */
-  readonly marks: readonly StoredMark[];
+  readonly checkpoints: readonly StoredCheckpoint[];
 }
 
 /** Rows of one block. */
@@ -89,7 +89,7 @@ const blockSize = 2_000;
 
 /** Identifies how the books are kept. Checkpoints made in one way are useless in another; days matter to one method only. */
 export function keptAs({ method, timeZone }: Bookkeeping): string {
-  return [String(markVersion), method, ...(method === 'uk_pool' ? [timeZone] : [])].join(' ');
+  return [String(checkpointVersion), method, ...(method === 'uk_pool' ? [timeZone] : [])].join(' ');
 }
 
 /**
@@ -99,20 +99,22 @@ export function keptAs({ method, timeZone }: Bookkeeping): string {
  */
 export function replayAsset(task: ReplayTask): Replayed {
   const { asset, method } = task;
-  const from = task.mark === null ? undefined : markOf(task.mark, method);
+  const from = task.checkpoint === null ? undefined : checkpointOf(task.checkpoint, method);
   const ledger = createAssetLedger({ method, dayOf: daysOf(task.timeZone) }, from);
   for (const text of task.postings) ledger.append(readPostings(asset, text));
-  const { holding, lots, tally, consumptions, provisional } = ledger.snapshot();
+  const { holding, lots, tally, lotMatches, provisional } = ledger.snapshot();
   // The end may coincide with a checkpoint.
-  const places = new Map(ledger.marks().map((mark) => [mark.count, mark]));
-  const marks = [...places.values()].flatMap((mark) => storedMark(mark, method));
-  const kept = new Set(marksToKeep(marks.map(({ count, state }) => ({ count, size: state.length }))));
-  const firstConsumption = from?.settled ?? 0;
-  const isProvisional = consumptions.map((_, index) => index >= consumptions.length - provisional);
-  const starts = Array.from({ length: Math.ceil(consumptions.length / blockSize) }, (_, n) => n * blockSize);
+  const places = new Map(ledger.checkpoints().map((checkpoint) => [checkpoint.count, checkpoint]));
+  const checkpoints = [...places.values()].flatMap((checkpoint) => storedCheckpoint(checkpoint, method));
+  const kept = new Set(
+    checkpointsToKeep(checkpoints.map(({ count, state }) => ({ count, size: state.length }))),
+  );
+  const firstLotMatch = from?.settled ?? 0;
+  const isProvisional = lotMatches.map((_, index) => index >= lotMatches.length - provisional);
+  const starts = Array.from({ length: Math.ceil(lotMatches.length / blockSize) }, (_, n) => n * blockSize);
   return {
     position: {
-      count: marks.at(-1)?.count ?? 0,
+      count: checkpoints.at(-1)?.count ?? 0,
       quantity: formatAmount(holding),
       acquired: formatAmount(tally.acquired),
       consumed: formatAmount(tally.consumed),
@@ -120,13 +122,13 @@ export function replayAsset(task: ReplayTask): Replayed {
       proceeds: formatAmount(tally.proceeds),
       openLots: lots.length,
     },
-    firstConsumption,
+    firstLotMatch,
     blocks: starts.map((first) => {
-      const rows = consumptions.slice(first, first + blockSize);
+      const rows = lotMatches.slice(first, first + blockSize);
       const columns = columnsOf(rows, isProvisional.slice(first, first + blockSize));
-      return { first: firstConsumption + first, count: rows.length, columns };
+      return { first: firstLotMatch + first, count: rows.length, columns };
     }),
-    marks: marks.filter(({ count }) => kept.has(count)),
+    checkpoints: checkpoints.filter(({ count }) => kept.has(count)),
   };
 }
 
@@ -134,18 +136,18 @@ export function replayAsset(task: ReplayTask): Replayed {
  * The open lots in the text of a checkpoint; for a pooling method, only the pool.
  * @throws {Error} when the checkpoint was made with other settings of the books.
  */
-export function lotsOfMark(text: string, { method, timeZone }: Bookkeeping): readonly Lot[] {
-  return createAssetLedger({ method, dayOf: daysOf(timeZone) }, markOf(text, method)).snapshot().lots;
+export function lotsOfCheckpoint(text: string, { method, timeZone }: Bookkeeping): readonly Lot[] {
+  return createAssetLedger({ method, dayOf: daysOf(timeZone) }, checkpointOf(text, method)).snapshot().lots;
 }
 
-function markOf(text: string, method: CostBasisMethod): Mark {
-  const mark = readMark(text, method);
-  if (mark === undefined) throw new Error('the checkpoint was made with another cost basis method');
-  return mark;
+function checkpointOf(text: string, method: CostBasisMethod): Checkpoint {
+  const checkpoint = readCheckpoint(text, method);
+  if (checkpoint === undefined) throw new Error('the checkpoint was made with another cost basis method');
+  return checkpoint;
 }
 
-function storedMark(mark: Mark, method: CostBasisMethod): StoredMark[] {
-  const { count, settled, last, book } = mark;
+function storedCheckpoint(checkpoint: Checkpoint, method: CostBasisMethod): StoredCheckpoint[] {
+  const { count, settled, last, book } = checkpoint;
   if (last === null || book === null) return [];
   const { at, type, sequence, id } = last.transaction;
   const holding =
@@ -164,14 +166,14 @@ function storedMark(mark: Mark, method: CostBasisMethod): StoredMark[] {
       transactionId: id,
       isFee: last.isFee,
       holding: formatAmount(holding),
-      state: writeMark(mark, method),
+      state: writeCheckpoint(checkpoint, method),
     },
   ];
 }
 
 /** No value contains a comma, a quotation mark or a brace, so none is quoted. */
-function columnsOf(rows: readonly Consumption[], isProvisional: readonly boolean[]): string {
-  const column = (valueOf: (row: Consumption) => string | null): string =>
+function columnsOf(rows: readonly LotMatch[], isProvisional: readonly boolean[]): string {
+  const column = (valueOf: (row: LotMatch) => string | null): string =>
     `{${rows.map((row) => valueOf(row) ?? 'NULL').join(',')}}`;
   return [
     column(({ kind }) => kind),

@@ -180,13 +180,13 @@ function pagesOver(knex: Knex) {
       }));
     },
     /** Texts of the last checkpoints of some assets (ledger/checkpoint-text.ts), by asset; assets without one are missing. */
-    async lastMarks(
+    async lastCheckpoints(
       of: Pick<Portfolio, 'id' | 'method' | 'timeZone'>,
       assetIds: readonly string[],
     ): Promise<ReadonlyMap<string, string>> {
       if (assetIds.length === 0) return new Map();
       const values = [assetIds, of.id, keptAs(of)];
-      const rows = await rowsOf<{ asset: string; state: string }>(knex, lastMarksSql, values);
+      const rows = await rowsOf<{ asset: string; state: string }>(knex, lastCheckpointsSql, values);
       return new Map(rows.map(({ asset, state }) => [asset, state]));
     },
     /** Disposals in order of time, and the totals of all of them, from one snapshot. */
@@ -272,17 +272,17 @@ const endedSql = `with
       where portfolio_id = portfolios.id and kind = 'daily' and portfolio_snapshots.day = begun.day)
   order by id limit :limit`;
 
-const lastMark = `select state from ledger_marks
+const lastCheckpoint = `select state from ledger_marks
     where portfolio_id = ? and asset_id = wanted.asset and kept_as = ? order by count desc limit 1`;
 
-const lastMarksSql = `select wanted.asset, mark.state
-  from unnest(?::text[]) as wanted (asset) cross join lateral (${lastMark}) as mark`;
+const lastCheckpointsSql = `select wanted.asset, mark.state
+  from unnest(?::text[]) as wanted (asset) cross join lateral (${lastCheckpoint}) as mark`;
 
 /** The lots of a checkpoint are split up in the database: only one page of them leaves it. */
 const lotsSql = `select wanted.asset, page.lot
   from unnest(?::text[], ?::integer[], ?::integer[]) with ordinality as wanted (asset, passed, most, place)
   cross join lateral (
-    select lot from (${lastMark}) as mark cross join json_array_elements(mark.state::json -> 'lots') as lot
+    select lot from (${lastCheckpoint}) as mark cross join json_array_elements(mark.state::json -> 'lots') as lot
     order by (lot ->> 0)::integer offset wanted.passed limit wanted.most) as page
   order by wanted.place, (page.lot ->> 0)::integer`;
 

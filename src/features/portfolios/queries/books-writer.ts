@@ -1,12 +1,12 @@
 /** What an update of derived tables reads and writes, asset by asset, inside its transaction. */
 import type { Knex } from 'knex';
-import { marksToKeep } from '../ledger/checkpoint.ts';
+import { checkpointsToKeep } from '../ledger/checkpoint.ts';
 import {
-  consumptionColumns,
+  lotMatchColumns,
   keptAs,
   type Bookkeeping,
   type Replayed,
-  type StoredMark,
+  type StoredCheckpoint,
 } from '../ledger/replay.ts';
 
 /** A portfolio as its update sees it. */
@@ -22,7 +22,7 @@ export interface StaleAsset {
   /** Number of postings after its last checkpoint, 2,001 at most. */
   readonly behind: number;
   /** Characters of its last checkpoint; 0 without one. */
-  readonly markSize: number;
+  readonly checkpointSize: number;
   /** Whether it has any postings. */
   readonly hasPostings: boolean;
 }
@@ -40,7 +40,7 @@ interface PostingKey {
 }
 
 /** Stored checkpoints. */
-export interface KnownMarks {
+export interface KnownCheckpoints {
   /** The last one; null without any. */
   readonly last: { readonly key: PostingKey; readonly state: string } | null;
   readonly sizes: readonly { readonly count: number; readonly size: number }[];
@@ -66,7 +66,7 @@ export function createBooksWriter(trx: Knex, portfolio: PortfolioBeingBooked) {
     stale: (all = false): Promise<readonly StaleAsset[]> =>
       ask<StaleAsset>(staleSql, [id, id, id, id, way, id, id, id, all]),
     /** Text of the checkpoint to continue from, and all stored checkpoints. */
-    async marksOf(asset: string): Promise<KnownMarks> {
+    async checkpointsOf(asset: string): Promise<KnownCheckpoints> {
       const rows = await ask<
         PostingKey & {
           readonly count: number;
@@ -74,7 +74,7 @@ export function createBooksWriter(trx: Knex, portfolio: PortfolioBeingBooked) {
           /** Of the last one only. */
           readonly state: string | null;
         }
-      >(marksSql, [id, asset, way]);
+      >(checkpointsSql, [id, asset, way]);
       const [last] = rows;
       return {
         last: last === undefined || last.state === null ? null : { key: last, state: last.state },
@@ -85,23 +85,26 @@ export function createBooksWriter(trx: Knex, portfolio: PortfolioBeingBooked) {
     postings: (asset: string, after: PostingKey | null): AsyncIterable<string> =>
       pagesOf(ask, [id, asset], after),
     /** Replaces stored lot matches and the stored position. */
-    async write(asset: string, { position, firstConsumption, blocks }: Replayed): Promise<void> {
-      await ask(deleteConsumptionsSql, [id, asset, firstConsumption]);
+    async write(asset: string, { position, firstLotMatch, blocks }: Replayed): Promise<void> {
+      await ask(deleteLotMatchesSql, [id, asset, firstLotMatch]);
       for (const { first, columns } of blocks)
-        await ask(insertConsumptionsSql, [id, asset, first, ...columns.split('\n')]);
+        await ask(insertLotMatchesSql, [id, asset, first, ...columns.split('\n')]);
       const { count, quantity, acquired, consumed, leftBasis, proceeds, openLots } = position;
       const values = [count, quantity, acquired, consumed, leftBasis, proceeds, openLots];
       await ask(upsertPositionSql, [id, asset, ...values]);
     },
     /** Stores checkpoints, and drops those that are no longer worth keeping. Only after `lock()`. */
-    writeMarks: (asset: string, marks: readonly StoredMark[], known: KnownMarks): Promise<void> =>
-      storeMarks(ask, { id, asset, way }, { marks, known }),
+    writeCheckpoints: (
+      asset: string,
+      checkpoints: readonly StoredCheckpoint[],
+      known: KnownCheckpoints,
+    ): Promise<void> => storeCheckpoints(ask, { id, asset, way }, { checkpoints, known }),
     /** Drops the stored rows of an asset that has no postings. Only after `lock()`. */
     async drop(asset: string): Promise<void> {
       for (const table of ['consumptions', 'positions', 'ledger_marks'])
         await ask(`delete from ${table} where portfolio_id = ? and asset_id = ?`, [id, asset]);
     },
-    /** Drops everything that is derived. Checkpoints are dropped by `writeMarks` and `drop`, after the lock. */
+    /** Drops everything that is derived. Checkpoints are dropped by `writeCheckpoints` and `drop`, after the lock. */
     async clear(): Promise<void> {
       for (const table of ['consumptions', 'positions'])
         await ask(`delete from ${table} where portfolio_id = ?`, [id]);
@@ -138,7 +141,7 @@ const staleSql = `with recursive steps as (
   named as (
     select asset_id from steps where asset_id is not null
     union select asset_id from positions where portfolio_id = ?)
-  select named.asset_id as asset, coalesce(octet_length(mark.state), 0) as "markSize",
+  select named.asset_id as asset, coalesce(octet_length(mark.state), 0) as "checkpointSize",
     last.at is not null as "hasPostings", behind.count as behind
   from named
   left join lateral (
@@ -160,7 +163,7 @@ const staleSql = `with recursive steps as (
   .replace('ALL', '?::boolean')
   .replace('COUNTED', String(countedPostings));
 
-const marksSql = `select count, at, rank, sequence, transaction_id as "transactionId", is_fee as "isFee",
+const checkpointsSql = `select count, at, rank, sequence, transaction_id as "transactionId", is_fee as "isFee",
     octet_length(state) as size, case when row_number() over (order by count desc) = 1 then state end as state
   from ledger_marks where portfolio_id = ? and asset_id = ? and kept_as = ? order by count desc`;
 
@@ -191,12 +194,12 @@ async function* pagesOf(
   }
 }
 
-const deleteConsumptionsSql =
+const deleteLotMatchesSql =
   'delete from consumptions where portfolio_id = ? and asset_id = ? and number >= ?';
 
-const columns = consumptionColumns.join(', ');
+const columns = lotMatchColumns.join(', ');
 
-const insertConsumptionsSql = `insert into consumptions (portfolio_id, asset_id, number, ${columns})
+const insertLotMatchesSql = `insert into consumptions (portfolio_id, asset_id, number, ${columns})
   select ?::uuid, ?::text, ?::integer + (place - 1)::integer, ${columns}
   from unnest(?::text[], ?::uuid[], ?::boolean[], ?::timestamptz[], ?::uuid[], ?::timestamptz[], ?::text[], ?::numeric[],
       ?::numeric[], ?::numeric[], ?::boolean[])
@@ -209,28 +212,31 @@ const upsertPositionSql = `insert into positions (portfolio_id, asset_id, count,
     acquired = excluded.acquired, consumed = excluded.consumed, left_basis = excluded.left_basis,
     proceeds = excluded.proceeds, open_lots = excluded.open_lots`;
 
-async function storeMarks(
+async function storeCheckpoints(
   ask: Ask,
   { id, asset, way }: { readonly id: string; readonly asset: string; readonly way: string },
-  { marks, known }: { readonly marks: readonly StoredMark[]; readonly known: KnownMarks },
+  {
+    checkpoints,
+    known,
+  }: { readonly checkpoints: readonly StoredCheckpoint[]; readonly known: KnownCheckpoints },
 ): Promise<void> {
-  const fresh = new Map(marks.map((mark) => [mark.count, mark]));
+  const fresh = new Map(checkpoints.map((checkpoint) => [checkpoint.count, checkpoint]));
   const before = known.sizes.filter(({ count }) => !fresh.has(count));
-  const sizes = [...before, ...marks.map(({ count, state }) => ({ count, size: state.length }))];
-  const kept = new Set(marksToKeep(sizes));
+  const sizes = [...before, ...checkpoints.map(({ count, state }) => ({ count, size: state.length }))];
+  const kept = new Set(checkpointsToKeep(sizes));
   const stay = before.filter(({ count }) => kept.has(count)).map(({ count }) => count);
-  await ask(dropMarksSql, [id, asset, stay, way]);
-  for (const mark of marks.filter(({ count }) => kept.has(count))) {
-    const { count, settled, at, rank, sequence, transactionId, isFee, holding, state } = mark;
+  await ask(dropCheckpointsSql, [id, asset, stay, way]);
+  for (const checkpoint of checkpoints.filter(({ count }) => kept.has(count))) {
+    const { count, settled, at, rank, sequence, transactionId, isFee, holding, state } = checkpoint;
     const key = [new Date(at), rank, sequence, transactionId, isFee];
-    await ask(insertMarkSql, [id, asset, count, settled, ...key, holding, way, state]);
+    await ask(insertCheckpointSql, [id, asset, count, settled, ...key, holding, way, state]);
   }
 }
 
-const dropMarksSql = `delete from ledger_marks
+const dropCheckpointsSql = `delete from ledger_marks
   where portfolio_id = ? and asset_id = ? and not (count = any(?::integer[]) and kept_as = ?)`;
 
-const insertMarkSql = `insert into ledger_marks (portfolio_id, asset_id, count, settled, at, rank, sequence, transaction_id,
+const insertCheckpointSql = `insert into ledger_marks (portfolio_id, asset_id, count, settled, at, rank, sequence, transaction_id,
   is_fee, holding, kept_as, state) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
 
 /** By value: 1.0 is 1.00. Rows are compared by the sum of their hashes, so that nothing is sorted. */

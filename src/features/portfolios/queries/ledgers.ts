@@ -4,7 +4,7 @@
  *
  * - `locked`: the row is locked from the start. For short updates: a change waits for them.
  * - `optimistic`: everything is read from one snapshot, and the row is locked only at the end. If the portfolio has changed
- *   meanwhile, the update is discarded ({@link BooksMovedError}), so changes never wait for long.
+ *   meanwhile, the update is discarded ({@link BooksChangedError}), so changes never wait for long.
  *
  * Checkpoints are written after that lock, because changes delete checkpoints: this avoids deadlocks.
  */
@@ -23,17 +23,17 @@ export class BooksBusyError extends Error {
 }
 
 /** The portfolio changed during an optimistic update; nothing was written. */
-export class BooksMovedError extends Error {
+export class BooksChangedError extends Error {
   constructor() {
     super('the portfolio changed while its books were being updated');
-    this.name = 'BooksMovedError';
+    this.name = 'BooksChangedError';
   }
 }
 
 /** A running update. */
 export interface BooksUpdate extends BooksWriter {
   readonly portfolio: PortfolioBeingBooked;
-  /** Locks the portfolio, if it is not locked yet. Checkpoints are written after it. @throws {BooksMovedError} */
+  /** Locks the portfolio, if it is not locked yet. Checkpoints are written after it. @throws {BooksChangedError} */
   lock(): Promise<void>;
 }
 
@@ -52,7 +52,7 @@ export function createLedgerQueries(knex: Knex) {
     /**
      * Runs an update in a transaction of its own, which is rolled back when `work` rejects. Undefined when there is no such
      * portfolio (any more).
-     * @throws {BooksBusyError} {BooksMovedError}
+     * @throws {BooksBusyError} {BooksChangedError}
      */
     update: <T>(
       portfolioId: string,
@@ -135,7 +135,7 @@ async function named<T>(update: Promise<T>): Promise<T> {
   } catch (error) {
     const code: unknown = error instanceof Error && 'code' in error ? error.code : undefined;
     if (code === lockNotAvailable) throw new BooksBusyError();
-    if (movedCodes.has(code)) throw new BooksMovedError();
+    if (movedCodes.has(code)) throw new BooksChangedError();
     throw error;
   }
 }

@@ -187,7 +187,7 @@ class OpenChange implements BookChange {
     const touched = [...this.#touched.values()];
     if (touched.length === 0) return booksVersion;
     await checkHoldings(this.#trx, id, touched);
-    await deleteMarks(this.#trx, id, touched);
+    await deleteCheckpoints(this.#trx, id, touched);
     await this.#trx('portfolios')
       .where({ id })
       .update({ books_version: booksVersion + 1, transaction_count: this.#count });
@@ -294,10 +294,10 @@ function typeOfRank(rank: number): TransactionType {
   return type;
 }
 
-const deleteMarksSql = `delete from ledger_marks mark using ${keysSql}
+const deleteCheckpointsSql = `delete from ledger_marks mark using ${keysSql}
   where mark.portfolio_id = ? and mark.asset_id = key.asset_id and ${orderOf('mark')} >= ${orderOf('key')}`;
 
 /** Deletes the checkpoints that a change invalidates: those at or after the earliest touched posting of each asset. */
-async function deleteMarks(trx: Knex, portfolioId: string, touched: readonly Posting[]): Promise<void> {
-  await trx.raw(deleteMarksSql, [...keyArrays(touched), portfolioId] as never);
+async function deleteCheckpoints(trx: Knex, portfolioId: string, touched: readonly Posting[]): Promise<void> {
+  await trx.raw(deleteCheckpointsSql, [...keyArrays(touched), portfolioId] as never);
 }

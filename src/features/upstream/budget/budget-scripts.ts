@@ -1,10 +1,10 @@
 /**
  * The month in Lua: how many credits each urgency may have now. Part of every script of the budget.
  *
- * Of the month's C credits, S are spent; the rest is in a *vault* V, in the *reserve* of interactive calls and in one *purse* for
- * each less urgent kind: C = S + V + reserve + purses. The vault releases V * dt / (time left) in every dt, which is a straight
- * line to zero at the month's end; what does not fit elsewhere stays in the vault and makes the line steeper. Calls are paid from
- * the reserve and the purses only.
+ * Of the month's C credits, S are spent; the rest is in an *unallocated pool* V, in the *reserve* of interactive calls and in one *purse* for
+ * each less urgent kind: C = S + V + reserve + buckets. The pool releases V * dt / (time left) in every dt, which is a straight
+ * line to zero at the month's end; what does not fit elsewhere stays in the pool and makes the line steeper. Calls are paid from
+ * the reserve and the buckets only.
  *
  * - *Never exceeded.* A grant needs S + its credits <= C, and S counts every call that the provider can have counted in
  *   its month: those granted in it, and those granted earlier that were not over 30 s before it started (as long as clocks agree
@@ -17,12 +17,12 @@
  * Near the turn, when a call counts in both months, only interactive calls are granted, for a twentieth of the credits at most.
  *
  * The reserve takes 40 % of what is released while it is not full; full is two days' worth, or a quarter of what is left near
- * the end. The purses share the rest (streams 50 %, warming 35 %, backfill 15 %) and pass on what does not fit. An interactive
- * call pays from the reserve, then from the purses, the least urgent first. When it finds nothing, warming and backfill wait
+ * the end. The buckets share the rest (streams 50 %, warming 35 %, backfill 15 %) and pass on what does not fit. An interactive
+ * call pays from the reserve, then from the buckets, the least urgent first. When it finds nothing, warming and backfill wait
  * until it has been served.
  *
  * Fields of the state: m.start (begin of the month that S is of), m.spent, m.at (of the last release), m.1 (reserve), m.2 to
- * m.4 (purses), m.want; c:<grant id> = `<credits>:<rank>`, 0 credits when none can be given back; told.minute and told.month: limits
+ * m.4 (buckets), m.want; c:<grant id> = `<credits>:<rank>`, 0 credits when none can be given back; told.minute and told.month: limits
  * that the provider told; h.at, h.now, h.before: credits of this hour and the one before.
  */
 const monthLua = `
@@ -83,7 +83,7 @@ local function capsOf(m, now)
   return caps
 end
 
-local function vaultOf(m) return m.left - m[1] - m[2] - m[3] - m[4] end
+local function unallocatedOf(m) return m.left - m[1] - m[2] - m[3] - m[4] end
 
 local function pour(m, amount)
   local caps, share = m.caps, m[1] < m.caps[1] and reserveShare or 0
@@ -129,11 +129,11 @@ local function openMonth(now, terms)
   end
   for rank = 4, 1, -1 do
     -- The limit fell, or others have spent with the same key.
-    local missing = math.min(math.max(0, -vaultOf(m)), math.max(0, m[rank]))
+    local missing = math.min(math.max(0, -unallocatedOf(m)), math.max(0, m[rank]))
     m[rank] = m[rank] - missing
   end
-  local vault = vaultOf(m)
-  if vault > 0 and now > from then pour(m, vault * math.min(1, (now - from) / math.max(1, m.stop - from))) end
+  local unallocated = unallocatedOf(m)
+  if unallocated > 0 and now > from then pour(m, unallocated * math.min(1, (now - from) / math.max(1, m.stop - from))) end
   m.at = math.max(now, from)
   return m
 end
@@ -173,7 +173,7 @@ local function monthWait(m, now, rank, credits)
   if have >= need - 0.000001 then return 0 end
   local share = 1 - (1 - reserveShare) * weights[2]
   if rank > 1 then share = weights[rank] * (m[1] < m.caps[1] and 1 - reserveShare or 1) end
-  local rate = math.max(0, vaultOf(m)) * share / math.max(1, m.stop - now)
+  local rate = math.max(0, unallocatedOf(m)) * share / math.max(1, m.stop - now)
   if rate == 0 then return turn end
   return math.max(1, math.min(turn, (need - have) / rate))
 end
@@ -544,7 +544,7 @@ local reply = { 1, table.concat(waits, ','), used, exact(wait), exact(math.ceil(
   exact(month.stop), string.format('%.3f', hourly(now)), exact(now) }
 if month.credits > 0 then
   reply[#reply + 1] = string.format('%.3f', month[1])
-  reply[#reply + 1] = string.format('%.3f', math.max(0, vaultOf(month)) * hour / math.max(1, month.stop - now))
+  reply[#reply + 1] = string.format('%.3f', math.max(0, unallocatedOf(month)) * hour / math.max(1, month.stop - now))
   reply[#reply + 1] = string.format('%.3f', math.max(0, month[1] + month[2] + month[3] + month[4]))
   for rank = 2, 4 do reply[#reply + 1] = string.format('%.3f', math.max(0, month[rank])) end
 end

@@ -13,7 +13,7 @@ import {
 } from '../../../../src/features/portfolios/queries/ledgers.ts';
 import { createPortfolioQueries } from '../../../../src/features/portfolios/queries/portfolios.ts';
 import { recordChange } from '../../../../src/features/portfolios/queries/write-transactions.ts';
-import { lotsOfMark } from '../../../../src/features/portfolios/ledger/replay.ts';
+import { lotsOfCheckpoint } from '../../../../src/features/portfolios/ledger/replay.ts';
 import type { BookChannel } from '../../../../src/features/portfolios/book-channel.ts';
 import type { Lot } from '../../../../src/features/portfolios/ledger/asset-book.ts';
 import type { RecordedTransaction } from '../../../../src/features/portfolios/ledger/recorded-transaction.ts';
@@ -42,7 +42,7 @@ export interface BooksUnderTest {
   /** The same with other replays, and other news. */
   updateWith(replays: Replays, portfolioId: string, channel?: Pick<BookChannel, 'publish'>): Promise<void>;
   /** Every derived row but for marks, the text of the last mark of each asset, and the versions. */
-  derived(portfolioId: string): Promise<Record<string, unknown>>;
+  projected(portfolioId: string): Promise<Record<string, unknown>>;
   /** Open lots as the last mark has them, the pool among them. */
   openLots(portfolioId: string, assetId: string): Promise<readonly Lot[]>;
   close(): Promise<void>;
@@ -82,7 +82,7 @@ export async function openBooks(threshold?: number): Promise<BooksUnderTest> {
     },
     update: (portfolioId) => updateWith(replays, portfolioId),
     updateWith,
-    derived: (portfolioId) => derivedOf(knex, portfolioId),
+    projected: (portfolioId) => projectedOf(knex, portfolioId),
     async openLots(portfolioId, assetId) {
       const { rows } = await knex.raw<{ rows: { method: CostBasisMethod; time_zone: string }[] }>(
         'select method, time_zone from portfolios where id = ?',
@@ -90,8 +90,8 @@ export async function openBooks(threshold?: number): Promise<BooksUnderTest> {
       );
       const row = rows[0]!;
       const kept = { id: portfolioId, method: row.method, timeZone: row.time_zone };
-      const text = (await createBookReading(knex).lastMarks(kept, [assetId])).get(assetId);
-      return text === undefined ? [] : lotsOfMark(text, kept);
+      const text = (await createBookReading(knex).lastCheckpoints(kept, [assetId])).get(assetId);
+      return text === undefined ? [] : lotsOfCheckpoint(text, kept);
     },
     async close() {
       await threads.close();
@@ -101,12 +101,12 @@ export async function openBooks(threshold?: number): Promise<BooksUnderTest> {
   };
 }
 
-async function derivedOf(knex: Knex, portfolioId: string): Promise<Record<string, unknown>> {
+async function projectedOf(knex: Knex, portfolioId: string): Promise<Record<string, unknown>> {
   const all = (sql: string) => knex.raw<{ rows: unknown[] }>(sql, [portfolioId]).then(({ rows }) => rows);
   const bare = `to_jsonb(t) - 'portfolio_id'`;
   return {
     positions: await all(`select ${bare} as row from positions t where portfolio_id = ? order by asset_id`),
-    consumptions: await all(
+    lotMatches: await all(
       `select ${bare} as row from consumptions t where portfolio_id = ? order by asset_id, number`,
     ),
     ends: await all(

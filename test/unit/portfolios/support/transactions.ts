@@ -1,6 +1,6 @@
 import type { CostBasisMethod, TransactionType } from '../../../../src/domain/bookkeeping.ts';
 import { parseAmount, type Amount } from '../../../../src/features/portfolios/ledger/amount.ts';
-import type { Consumption } from '../../../../src/features/portfolios/ledger/asset-book.ts';
+import type { LotMatch } from '../../../../src/features/portfolios/ledger/asset-book.ts';
 import { createLedger, type Ledger } from '../../../support/ledger.ts';
 import type { Fee, Transaction } from '../../../../src/features/portfolios/ledger/transaction.ts';
 
@@ -50,8 +50,8 @@ export function booksOf(method: CostBasisMethod, ...transactions: Transaction[])
 }
 
 /** Gain of consumptions: proceeds less basis. */
-export function gainOf(consumptions: readonly Consumption[]): Amount {
-  return consumptions
+export function gainOf(lotMatches: readonly LotMatch[]): Amount {
+  return lotMatches
     .filter(({ kind }) => kind === 'disposal')
     .reduce((sum, { proceeds, basis }) => sum + proceeds - basis, 0n);
 }

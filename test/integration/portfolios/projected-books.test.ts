@@ -95,7 +95,7 @@ describe('derived books', () => {
     const fresh = await books.newPortfolio(method, zone);
     await books.record(fresh, { add: transactions });
     await books.update(fresh);
-    return await books.derived(fresh);
+    return await books.projected(fresh);
   }
 
   for (const method of costBasisMethods) {
@@ -110,7 +110,7 @@ describe('derived books', () => {
             if (updates) await books.update(id);
           }
           await books.update(id);
-          const kept = await books.derived(id);
+          const kept = await books.projected(id);
           expect(kept).to.deep.equal(await rebuilt([...known.values()], method, zone));
           expect(kept['versions']).to.deep.equal([{ current: true }]);
           await agreesWithMemory(id, { method, zone, transactions: [...known.values()] });
@@ -181,7 +181,7 @@ describe('derived books', () => {
     await books.update(id);
     await books.record(id, { remove: [bought!.id] });
     await books.update(id);
-    expect(await books.derived(id)).to.deep.include({ positions: [], consumptions: [], ends: [] });
+    expect(await books.projected(id)).to.deep.include({ positions: [], lotMatches: [], ends: [] });
   });
 
   it('are replayed when the last posting goes and a mark lies right before it', async () => {
@@ -191,7 +191,7 @@ describe('derived books', () => {
     await books.update(id);
     await books.record(id, { remove: [all.at(-1)!.id] });
     await books.update(id);
-    expect(await books.derived(id)).to.deep.equal(await rebuilt(all.slice(0, -1), 'fifo', 'UTC'));
+    expect(await books.projected(id)).to.deep.equal(await rebuilt(all.slice(0, -1), 'fifo', 'UTC'));
   });
 
   it('are kept anew by another method, and by other days where days matter', async () => {
@@ -213,7 +213,7 @@ describe('derived books', () => {
           books_version: books.knex.raw('books_version + 1'),
         });
       await books.update(id);
-      expect(await books.derived(id), `${method} ${zone}`).to.deep.equal(await rebuilt(all, method, zone));
+      expect(await books.projected(id), `${method} ${zone}`).to.deep.equal(await rebuilt(all, method, zone));
     }
   });
 
