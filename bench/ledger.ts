@@ -6,7 +6,7 @@ import { Redis } from 'ioredis';
 import knexFactory from 'knex';
 import { openDatabase } from '../db/connection.ts';
 import { createRedisBudget, budgetKeys } from '../src/features/upstream/budget/redis-budget.ts';
-import { createUpstreamLedger } from '../src/features/upstream/queries/upstream-calls.ts';
+import { createUpstreamCallLog } from '../src/features/upstream/queries/upstream-calls.ts';
 import { silentLogger } from '../src/platform/observability/logger.ts';
 import { createTestDatabase } from '../test/support/database.ts';
 import { flushPrefix, uniquePrefix } from '../test/support/redis.ts';
@@ -53,7 +53,7 @@ await runBench(`The budget from a ledger of ${rows} calls`, async (tools) => {
     tools.say(`${Math.min(from + step, rows)} rows`);
   }
   await filling.raw('vacuum analyze upstream_calls');
-  const ledger = createUpstreamLedger(knex);
+  const callLog = createUpstreamCallLog(knex);
   const poll = async () => {
     const since = performance.now();
     const requested = {
@@ -62,7 +62,7 @@ await runBench(`The budget from a ledger of ${rows} calls`, async (tools) => {
       creditsSince: new Date(begin - 60_000),
       free: ['rate_limited'],
     };
-    const { credits } = await ledger.recent(requested);
+    const { credits } = await callLog.recent(requested);
     return { credits, ms: performance.now() - since };
   };
   const polls = async (count: number) => {
@@ -72,7 +72,7 @@ await runBench(`The budget from a ledger of ${rows} calls`, async (tools) => {
   };
   tools.say('before its hours are summed');
   const [unsummed] = await polls(1).catch(() => [undefined]);
-  const options = { redis, ledger, log: silentLogger(), prefix, key, limit: 300, monthStartsOn: startsOn };
+  const options = { redis, callLog, log: silentLogger(), prefix, key, limit: 300, monthStartsOn: startsOn };
   const budget = createRedisBudget({ ...options, month: { credits: rows * 2 } });
   // As after an upgrade: no worker has summed anything yet, and Redis has lost the budget.
   const since = performance.now();

@@ -5,7 +5,7 @@ import type { Stack } from '../../test/support/stack.ts';
 import { measure, type Measured } from './measure.ts';
 import { findNchan } from './nchan.ts';
 import type { StreamOptions } from './options.ts';
-import { gateRow, measuredRow, ratioOf, type Gate } from './rows.ts';
+import { gateRow, measuredRow, ratioOf, type BudgetedLimiter } from './rows.ts';
 import { startContender, startOurs, type StartServer } from './server.ts';
 import type { Tools } from './tools.ts';
 
@@ -79,7 +79,7 @@ export async function ratios({ stack, load, bench }: Tools, options: StreamOptio
   ];
 }
 
-function gatesOf(runsOf: (name: string) => readonly Measured[]): Gate[] {
+function gatesOf(runsOf: (name: string) => readonly Measured[]): BudgetedLimiter[] {
   const ours = runsOf(names.ours);
   const cpu = (mine: readonly Measured[], other: string): number =>
     ratioOf('cpuMicrosEach', mine, runsOf(other));

@@ -4,7 +4,7 @@ import { median, ms, times } from '../support/figures.ts';
 import { lastClient, type Measured } from './measure.ts';
 
 /** What a ratio is to be. */
-export interface Gate {
+export interface BudgetedLimiter {
   readonly what: string;
   readonly ratio: number;
   readonly gate: number;
@@ -12,7 +12,7 @@ export interface Gate {
 }
 
 /** A ratio beside what is asked; it breaks the bench only where gates are judged. */
-export function gateRow({ what, ratio, gate, stretch }: Gate, isJudged: boolean): Row {
+export function gateRow({ what, ratio, gate, stretch }: BudgetedLimiter, isJudged: boolean): Row {
   const reached = ratio <= stretch ? 'stretch' : ratio <= gate ? 'gate' : 'missed';
   return {
     what,

@@ -10,14 +10,14 @@ import { waitFor } from '../support/wait-for.ts';
 import { readSse } from './support/sse-reader.ts';
 
 /** Passes calls on to a market, and takes the price out of the rows of some coins. */
-interface Gate {
+interface BudgetedLimiter {
   readonly url: string;
   readonly unpriced: Set<string>;
   pass(to: string): void;
   close(): void;
 }
 
-async function startGate(): Promise<Gate> {
+async function startGate(): Promise<BudgetedLimiter> {
   const unpriced = new Set<string>();
   let target = '';
   const server: Server = createServer((request, response) => {
@@ -50,24 +50,24 @@ const freshMs = 5_000;
 
 describe('a coin that the source lists without a price', function () {
   this.timeout(180_000);
-  let gate: Gate;
+  let limiter: BudgetedLimiter;
   let stack: Stack;
   let user: ApiClient;
 
   before(async () => {
-    gate = await startGate();
-    gate.unpriced.add(quiet);
+    limiter = await startGate();
+    limiter.unpriced.add(quiet);
     stack = await startStack({
-      providerUrl: gate.url,
+      providerUrl: limiter.url,
       market: { callsPerMinute: 1_000 },
       environment: { QUOTE_TTL: `${freshMs / 1_000}s`, UPSTREAM_CALLS_PER_MINUTE: '1000' },
     });
-    gate.pass(stack.market.url);
+    limiter.pass(stack.market.url);
     user = await newUser(stack.apis[0]!.url);
   });
   after(async () => {
     await stack.stop();
-    gate.close();
+    limiter.close();
   });
 
   const v3 = async (path: string) => {
@@ -169,7 +169,7 @@ describe('a coin that the source lists without a price', function () {
     expect(await redis.get(`${keys.quotes}usd:${quiet}`), 'no quote').to.equal(null);
     redis.disconnect();
 
-    gate.unpriced.clear();
+    limiter.unpriced.clear();
     const isPriced = (row: unknown): boolean => ((row as { price: number | null }).price ?? 0) > 0;
     await waitFor(() => told().some(isPriced) && heard().some(isPriced), { what: 'the price' });
     await waitFor(async () => (await user.call('GET', `/crypto/${quiet}`)).body?.data.state === 'fresh', {
@@ -177,7 +177,7 @@ describe('a coin that the source lists without a price', function () {
     });
 
     // The source has lost it again: the last price stays, as stale, and the page shows what the source says.
-    gate.unpriced.add(quiet);
+    limiter.unpriced.add(quiet);
     reader.cut();
     socket.ws.terminate();
     await waitFor(

@@ -75,7 +75,7 @@ describe('ids as the source lists them', () => {
       expect(bulk.status).to.equal(202);
       const path = `/coins/${encodeURIComponent(id)}/ohlc?days=1&vs_currency=usd`;
       const json = '[[1,2,3,1,2]]';
-      api.documents.readings.set(path, { state: 'fresh', document: { json, receivedAt: Date.now() } });
+      api.documents.readings.set(path, { state: 'fresh', response: { json, receivedAt: Date.now() } });
       expect(await (await api.call('GET', `/api/v3${path}`)).json()).to.deep.equal([[1, 2, 3, 1, 2]]);
     });
 

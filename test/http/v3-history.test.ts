@@ -2,7 +2,7 @@
 import { expect } from 'chai';
 import { directoryOver } from '../../src/features/assets/asset-directory.ts';
 import { createAssetIndex, searchable } from '../../src/features/assets/asset-index.ts';
-import { outOfReachReason } from '../../src/features/coingecko-api/document-store.ts';
+import { outOfReachReason } from '../../src/features/coingecko-api/passthrough-store.ts';
 import { toCachedQuote } from '../../src/domain/cached-quote.ts';
 import { dayMs } from '../../src/features/history/chart.ts';
 import { FakeHistory } from './support/fake-history.ts';
@@ -103,7 +103,7 @@ describe('history of the v3 API', () => {
       const spans = history.requested.map(({ granularity, from }) => `${granularity} ${from}`);
       expect(new Set(spans).size).to.equal(1);
       const key = '/coins/bitcoin/ohlc?days=max&vs_currency=usd';
-      api.documents.readings.set(key, { state: 'fresh', document: { json: '[]', receivedAt: now } });
+      api.documents.readings.set(key, { state: 'fresh', response: { json: '[]', receivedAt: now } });
       expect((await get(`${coin}/ohlc?vs_currency=usd&days=MAX`)).status).to.equal(200);
     });
 
@@ -239,7 +239,7 @@ describe('history of the v3 API', () => {
       history.candles = { candles: [own], missing: 1 };
       const json = '[[1,2,3,1,2]]';
       const key = '/coins/bitcoin/ohlc?days=1&vs_currency=usd';
-      api.documents.readings.set(key, { state: 'fresh', document: { json, receivedAt: now } });
+      api.documents.readings.set(key, { state: 'fresh', response: { json, receivedAt: now } });
       expect((await get(path)).body).to.deep.equal([[1, 2, 3, 1, 2]]);
     });
 

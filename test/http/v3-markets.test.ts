@@ -283,7 +283,7 @@ describe('market rows', () => {
     for (const [query, path] of cases) {
       it(`come of one document, whoever asks and in whatever spelling: ${query}`, async () => {
         const json = JSON.stringify([{ id: 'a', market_cap: 1, sparkline_in_7d: { price: [1, 2] } }]);
-        api.documents.readings.set(path, { state: 'fresh', document: { json, receivedAt } });
+        api.documents.readings.set(path, { state: 'fresh', response: { json, receivedAt } });
         const rows = await rowsOf(query);
         expect(rows[0]).to.deep.include({ id: 'a', sparkline_in_7d: { price: [1, 2] } });
         expect(api.documents.paths).to.deep.equal([path]);
@@ -304,7 +304,7 @@ describe('market rows', () => {
       '/coins/bitcoin?community_data=true&developer_data=true&include_categories_details=false&localization=true&market_data=true&sparkline=false&tickers=false';
     api.documents.readings.set(path, {
       state: 'stale',
-      document: { json, receivedAt: receivedAt - 100_000 },
+      response: { json, receivedAt: receivedAt - 100_000 },
     });
     for (const query of ['?tickers=false', '/?tickers=FALSE&utm=1&market_data=true']) {
       const response = await api.call('GET', `/api/v3/coins/Bitcoin${query}`);

@@ -197,8 +197,8 @@ describe("CoinGecko's contract", () => {
         expect(none.status, path).to.equal(503);
         expect(await none.json(), path).to.have.nested.property('status.error_message', reason);
       }
-      const document = { state: 'forbidden', reason } as const;
-      api.documents.readings.set('/global', document);
+      const response = { state: 'forbidden', reason } as const;
+      api.documents.readings.set('/global', response);
       const forbidden = await get('/global');
       expect(forbidden.status).to.equal(403);
       const { status } = (await forbidden.json()) as { status: object };

@@ -14,8 +14,8 @@ import { startStopwatch } from '../../src/features/upstream/call-signal.ts';
 import { createCoinGeckoProvider } from '../../src/features/upstream/coingecko/coingecko-provider.ts';
 import { ProviderError } from '../../src/features/upstream/provider-errors.ts';
 import type { PriceProvider } from '../../src/features/upstream/provider.ts';
-import type { UpstreamGate } from '../../src/features/upstream/request-limiter-contract.ts';
-import { createUpstreamGate } from '../../src/features/upstream/request-limiter.ts';
+import type { RequestLimiter } from '../../src/features/upstream/request-limiter-contract.ts';
+import { createRequestLimiter } from '../../src/features/upstream/request-limiter.ts';
 import { checkAssets, createRankNoter, refreshAssets } from '../../workers/processors/upstream/assets.ts';
 import type { JobContext } from '../../workers/runtime/processor.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
@@ -28,7 +28,7 @@ describe('the list of assets', () => {
   let knex: Knex;
   let market: Market;
   let provider: PriceProvider;
-  let gate: UpstreamGate;
+  let limiter: RequestLimiter;
   let assets: AssetQueries;
   let directory: LiveAssetDirectory;
   let tell: () => void;
@@ -48,7 +48,7 @@ describe('the list of assets', () => {
       clock: systemClock,
     });
     const settled = (): Promise<void> => Promise.resolve();
-    gate = createUpstreamGate({
+    limiter = createRequestLimiter({
       log,
       budget: {
         key: 'endless',
@@ -80,7 +80,7 @@ describe('the list of assets', () => {
   });
   afterEach(() => directory.close());
   after(async () => {
-    await gate.stop();
+    await limiter.stop();
     await provider.close();
     await market.close();
     await knex.destroy();
@@ -105,7 +105,7 @@ describe('the list of assets', () => {
   };
   const check = (): Promise<boolean> => checkAssets({ assets, enqueue });
 
-  async function refresh(assetRankPages = 2, way: Pick<UpstreamGate, 'run'> = gate): Promise<number> {
+  async function refresh(assetRankPages = 2, way: Pick<RequestLimiter, 'run'> = limiter): Promise<number> {
     const { signal } = new AbortController();
     const context: JobContext = {
       jobId: 'job',
@@ -118,7 +118,7 @@ describe('the list of assets', () => {
       releaseDeduplication: () => Promise.resolve(),
     };
     const result = await refreshAssets(
-      { provider, gate: { ...gate, ...way }, assets, assetChannel, enqueue, assetRankPages, log },
+      { provider, limiter: { ...limiter, ...way }, assets, assetChannel, enqueue, assetRankPages, log },
       context,
     );
     return result.assets;

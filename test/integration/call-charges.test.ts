@@ -13,8 +13,8 @@ import {
   ProviderUrlTooLongError,
 } from '../../src/features/upstream/provider-errors.ts';
 import type { PriceProvider } from '../../src/features/upstream/provider.ts';
-import type { UpstreamGate } from '../../src/features/upstream/request-limiter-contract.ts';
-import { createUpstreamGate } from '../../src/features/upstream/request-limiter.ts';
+import type { RequestLimiter } from '../../src/features/upstream/request-limiter-contract.ts';
+import { createRequestLimiter } from '../../src/features/upstream/request-limiter.ts';
 import { refreshQuotes } from '../../workers/processors/upstream/refresh-quotes.ts';
 import type { JobContext } from '../../workers/runtime/processor.ts';
 import { upstreamOf } from '../support/upstream.ts';
@@ -30,7 +30,7 @@ describe('the charges for upstream calls', () => {
   let redis: Redis;
   let keys: RedisKeys;
   let demand: Demand;
-  let gate: UpstreamGate;
+  let limiter: RequestLimiter;
   let charges: Record<string, number>;
   let calls: (readonly string[])[];
   /** How the calls to come end; those after them succeed. */
@@ -46,7 +46,7 @@ describe('the charges for upstream calls', () => {
     calls = [];
     failures = [];
     const settled = (): Promise<void> => Promise.resolve();
-    gate = createUpstreamGate({
+    limiter = createRequestLimiter({
       log: silentLogger(),
       budget: {
         key: 'endless',
@@ -61,7 +61,7 @@ describe('the charges for upstream calls', () => {
     });
   });
   afterEach(async () => {
-    await gate.stop();
+    await limiter.stop();
     await flushPrefix(redis, keys.prefix);
   });
   after(() => redis.quit());
@@ -103,7 +103,7 @@ describe('the charges for upstream calls', () => {
     };
     const nothing = (): Promise<void> => Promise.resolve();
     const deps = {
-      ...upstreamOf(provider, gate),
+      ...upstreamOf(provider, limiter),
       demand,
       store: createQuoteStore({ redis, clock: systemClock, keys, retentionSeconds: 60 }),
       rowStore: { write: nothing },

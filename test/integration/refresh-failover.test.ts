@@ -12,9 +12,13 @@ import { createRedisKeys, type RedisKeys } from '../../src/platform/redis/keys.t
 import { createRedisBudget } from '../../src/features/upstream/budget/redis-budget.ts';
 import { createCircuitBreaker } from '../../src/features/upstream/circuit-breaker.ts';
 import { ProviderConnectionError } from '../../src/features/upstream/provider-errors.ts';
-import { createProviderChain, gateOf, type ChainMember } from '../../src/features/upstream/provider-chain.ts';
+import {
+  createProviderChain,
+  limiterOf,
+  type ChainMember,
+} from '../../src/features/upstream/provider-chain.ts';
 import type { MarketsResult, PriceProvider, QuotesResult } from '../../src/features/upstream/provider.ts';
-import { createUpstreamGate } from '../../src/features/upstream/request-limiter.ts';
+import { createRequestLimiter } from '../../src/features/upstream/request-limiter.ts';
 import { refreshMarkets } from '../../workers/processors/upstream/refresh-markets.ts';
 import { refreshQuotes } from '../../workers/processors/upstream/refresh-quotes.ts';
 import type { JobContext } from '../../workers/runtime/processor.ts';
@@ -52,7 +56,7 @@ describe('refreshing quotes from several sources', () => {
     [members, calls, published, enqueued] = [[], [], [], []];
   });
   afterEach(async () => {
-    await Promise.all(members.map(({ gate }) => gate.stop()));
+    await Promise.all(members.map(({ limiter }) => limiter.stop()));
     await flushPrefix(redis, keys.prefix);
   });
   after(() => redis.quit());
@@ -90,8 +94,8 @@ describe('refreshing quotes from several sources', () => {
       },
       ...facts,
     } as Partial<PriceProvider> as PriceProvider;
-    const ledger = createMemoryLedger(() => Date.now());
-    const budget = createRedisBudget({ redis, ledger, log, prefix: keys.prefix, key: source, limit: 20 });
+    const callLog = createMemoryLedger(() => Date.now());
+    const budget = createRedisBudget({ redis, callLog, log, prefix: keys.prefix, key: source, limit: 20 });
     const breaker = createCircuitBreaker({
       redis,
       log,
@@ -101,7 +105,7 @@ describe('refreshing quotes from several sources', () => {
       longestMs: 60_000,
       firstMs: 60_000,
     });
-    members.push({ provider, gate: createUpstreamGate({ budget, log }), breaker });
+    members.push({ provider, limiter: createRequestLimiter({ budget, log }), breaker });
   }
 
   const broken: Script = () => {
@@ -134,7 +138,7 @@ describe('refreshing quotes from several sources', () => {
     return {
       chain: createProviderChain({ members: [first!, ...others], failoverMs: 1_000 }),
       provider: first!.provider,
-      gate: gateOf(first!),
+      limiter: limiterOf(first!),
       guard: createDeviationGuard({ redis, keys, store, log }),
       demand,
       store,

@@ -3,8 +3,8 @@ import { Redis } from 'ioredis';
 import type { Knex } from 'knex';
 import { openDatabase } from '../../db/connection.ts';
 import {
-  createUpstreamLedger,
-  type UpstreamLedger,
+  createUpstreamCallLog,
+  type UpstreamCallLog,
 } from '../../src/features/upstream/queries/upstream-calls.ts';
 import { startMarket, type Market } from '../../embedded/market/market.ts';
 import { systemClock } from '../../src/platform/concurrency/clock.ts';
@@ -13,8 +13,8 @@ import type { Budget } from '../../src/features/upstream/budget/budget.ts';
 import { budgetKeys, createRedisBudget } from '../../src/features/upstream/budget/redis-budget.ts';
 import { createCoinGeckoProvider } from '../../src/features/upstream/coingecko/coingecko-provider.ts';
 import type { PriceProvider } from '../../src/features/upstream/provider.ts';
-import type { UpstreamGate } from '../../src/features/upstream/request-limiter-contract.ts';
-import { createUpstreamGate } from '../../src/features/upstream/request-limiter.ts';
+import type { RequestLimiter } from '../../src/features/upstream/request-limiter-contract.ts';
+import { createRequestLimiter } from '../../src/features/upstream/request-limiter.ts';
 import { checkTier, refreshTier } from '../../workers/processors/upstream/tier.ts';
 import type { JobContext } from '../../workers/runtime/processor.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
@@ -29,18 +29,18 @@ describe('the tier that the provider tells', function () {
   let database: TestDatabase;
   let knex: Knex;
   let redis: Redis;
-  let ledger: UpstreamLedger;
+  let callLog: UpstreamCallLog;
   let market: Market;
   let provider: PriceProvider;
   let budget: Budget;
-  let gate: UpstreamGate;
+  let limiter: RequestLimiter;
   let added: string[];
 
   before(async () => {
     database = await createTestDatabase();
     knex = openDatabase({ database: { connectionString: database.url, ssl: false }, poolSize: 4 });
     redis = new Redis((await services()).redisUrl, { maxRetriesPerRequest: 1 });
-    ledger = createUpstreamLedger(knex);
+    callLog = createUpstreamCallLog(knex);
     market = await startMarket({ madeUpAssets: 10, callsPerMinute: 77, monthlyCredits: 5_000 });
     provider = createCoinGeckoProvider({
       baseUrl: market.url,
@@ -51,8 +51,8 @@ describe('the tier that the provider tells', function () {
       clock: systemClock,
     });
     const assumed = { limit: true, month: true };
-    budget = createRedisBudget({ redis, ledger, log, prefix, key: 'pro', limit: 30, assumed });
-    gate = createUpstreamGate({ budget, log });
+    budget = createRedisBudget({ redis, callLog, log, prefix, key: 'pro', limit: 30, assumed });
+    limiter = createRequestLimiter({ budget, log });
   });
   beforeEach(async () => {
     market.clearFaults();
@@ -62,7 +62,7 @@ describe('the tier that the provider tells', function () {
     added = [];
   });
   after(async () => {
-    await gate.stop();
+    await limiter.stop();
     await provider.close();
     await market.close();
     await flushPrefix(redis, prefix);
@@ -83,7 +83,7 @@ describe('the tier that the provider tells', function () {
     releaseDeduplication: () => Promise.resolve(),
   };
   const refresh = (): Promise<{ readonly told: boolean }> =>
-    refreshTier({ provider, gate, budget, log }, context);
+    refreshTier({ provider, limiter, budget, log }, context);
   const check = (): Promise<boolean> =>
     checkTier({
       redis,
@@ -94,7 +94,7 @@ describe('the tier that the provider tells', function () {
         },
       },
       attemptKey: `${prefix}:asked`,
-      toldAgoMs: () => ledger.toldAgoMs('pro'),
+      toldAgoMs: () => callLog.toldAgoMs('pro'),
     });
 
   it('becomes the limit of the fleet, and is paid for', async () => {
@@ -122,7 +122,7 @@ describe('the tier that the provider tells', function () {
   it('stays what it was when the answer cannot be used', async () => {
     await refresh();
     const useless: PriceProvider = { ...provider, fetchDocument: () => Promise.resolve('["no object"]') };
-    expect(await refreshTier({ provider: useless, gate, budget, log }, context)).to.deep.equal({
+    expect(await refreshTier({ provider: useless, limiter, budget, log }, context)).to.deep.equal({
       told: false,
     });
     expect((await budget.status()).fullLimit).to.equal(77);

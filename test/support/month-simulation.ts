@@ -96,9 +96,9 @@ class Simulation {
     this.#users = interactiveArrivals(options, this.#random);
     this.#wipes = [...(options.wipesAt ?? [])];
     const now = (): number => Math.floor(this.#time);
-    const ledger = createMemoryLedger(now);
+    const callLog = createMemoryLedger(now);
     if (options.spentBefore !== undefined)
-      ledger.rows.set('before', {
+      callLog.rows.set('before', {
         countedUntil: now() - 120_000,
         outcome: 'ok',
         credits: options.spentBefore,
@@ -107,7 +107,7 @@ class Simulation {
     const budgets = [0, 1].map(() =>
       createRedisBudget({
         redis: options.redis,
-        ledger,
+        callLog,
         log: silentLogger(),
         prefix: options.prefix,
         key: 'month',

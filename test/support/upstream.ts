@@ -2,7 +2,7 @@ import { noGuard, type DeviationGuard } from '../../src/features/quotes/deviatio
 import type { CircuitBreaker } from '../../src/features/upstream/circuit-breaker.ts';
 import { createProviderChain, type ProviderChain } from '../../src/features/upstream/provider-chain.ts';
 import type { PriceProvider } from '../../src/features/upstream/provider.ts';
-import type { UpstreamGate } from '../../src/features/upstream/request-limiter-contract.ts';
+import type { RequestLimiter } from '../../src/features/upstream/request-limiter-contract.ts';
 
 /** A breaker that never opens. */
 const openDoor: CircuitBreaker = {
@@ -15,13 +15,13 @@ const openDoor: CircuitBreaker = {
 /** What processors get for one source without a breaker and without a guard. */
 export function upstreamOf(
   provider: PriceProvider,
-  gate: UpstreamGate,
-): { chain: ProviderChain; provider: PriceProvider; gate: UpstreamGate; guard: DeviationGuard } {
-  const member = { provider, gate, breaker: openDoor };
+  limiter: RequestLimiter,
+): { chain: ProviderChain; provider: PriceProvider; limiter: RequestLimiter; guard: DeviationGuard } {
+  const member = { provider, limiter, breaker: openDoor };
   return {
     chain: createProviderChain({ members: [member], failoverMs: 2_000 }),
     provider,
-    gate,
+    limiter,
     guard: noGuard,
   };
 }

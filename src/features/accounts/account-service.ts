@@ -5,7 +5,7 @@ import type { Platform } from '../../platform/platform.ts';
 import type { Queues } from '../../platform/queue/queues.ts';
 import { createAllowances } from '../../platform/redis/allowances.ts';
 import { createAccounts, type RequestResetMail } from './accounts.ts';
-import { createKeyRing } from './api-key-cache.ts';
+import { createApiKeyCache } from './api-key-cache.ts';
 import { createApiKeys } from './api-keys.ts';
 import { createAuthenticator } from './authenticator.ts';
 import { createLoginThrottle } from './login-throttle.ts';
@@ -57,7 +57,7 @@ export function createAccountService(
   shutdown.add('threads', 'password threads', () => passwords.close());
   const usage = createUsageCounter(platform);
   const apiKeys = createApiKeyQueries(knex, life);
-  const keyRing = createKeyRing({ queries: apiKeys, revocations, clock, log });
+  const keyRing = createApiKeyCache({ queries: apiKeys, revocations, clock, log });
   shutdown.add('queues', 'API keys', () => keyRing.close());
   const users = createUserQueries(knex, life);
   const audit = createAuditQueries(knex);

@@ -11,7 +11,7 @@ import { messageOf, UnauthenticatedError, UnavailableError } from '../../domain/
 import type { Logger } from '../../platform/observability/logger.ts';
 import type { Revocations } from './revocations.ts';
 
-export interface KeyRing {
+export interface ApiKeyCache {
   /**
    * The principal of a key.
    * @throws {UnauthenticatedError} there is no such key, it has expired or was revoked.
@@ -42,12 +42,12 @@ const mostLookups = 200;
 /** The time of last use is written this often (ms). */
 const touchMs = 30_000;
 
-/** Builds the {@link KeyRing} of a process. */
-export function createKeyRing(deps: KeyRingDeps): KeyRing {
+/** Builds the {@link ApiKeyCache} of a process. */
+export function createApiKeyCache(deps: KeyRingDeps): ApiKeyCache {
   return new HeldKeys(deps);
 }
 
-class HeldKeys implements KeyRing {
+class HeldKeys implements ApiKeyCache {
   readonly #deps: KeyRingDeps;
   readonly #held = new LRUCache<
     string,

@@ -5,7 +5,7 @@
 import { UnauthenticatedError, UnavailableError } from '../../domain/errors.ts';
 import type { Principal } from '../../domain/principal.ts';
 import type { Authenticator } from '../../platform/http/admission.ts';
-import type { KeyRing } from './api-key-cache.ts';
+import type { ApiKeyCache } from './api-key-cache.ts';
 import type { Revocations } from './revocations.ts';
 import { isSecret } from './secrets.ts';
 import type { Tokens } from './tokens.ts';
@@ -17,7 +17,7 @@ export function createAuthenticator({
   revocations,
 }: {
   readonly tokens: Pick<Tokens, 'verify'>;
-  readonly keys: Pick<KeyRing, 'find' | 'knows' | 'dailyQuotaOf'>;
+  readonly keys: Pick<ApiKeyCache, 'find' | 'knows' | 'dailyQuotaOf'>;
   readonly revocations: Pick<Revocations, 'covers' | 'isKnown'>;
 }): Authenticator {
   function refuseRevoked(principal: Principal): Principal {

@@ -7,7 +7,7 @@ import type { Route } from '../../platform/http/route.ts';
 import { coinNotFound } from '../../platform/http/v3-errors.ts';
 import { known } from '../assets/asset-directory.ts';
 import { answerPrepared, answerV3, prepare, type cacheRules, type Prepared } from './answers.ts';
-import { canonicalPath, readDocument, updateEveryMs, type FoundDocument } from './documents.ts';
+import { canonicalPath, readPassthrough, updateEveryMs, type FoundPassthrough } from './passthrough.ts';
 import { checkedId, flag, refuseUnlisted, requiredText, word } from './params.ts';
 import type { CoinGeckoApiDeps } from './types.ts';
 import { v3Route } from './v3-route.ts';
@@ -62,7 +62,7 @@ function searchRoute({ assets }: CoinGeckoApiDeps): Route {
 }
 
 /** What is passed on as CoinGecko sent it: one asset, trending searches, figures of the whole market. */
-export function documentRoutes(deps: CoinGeckoApiDeps): Route[] {
+export function passthroughRoutes(deps: CoinGeckoApiDeps): Route[] {
   return [
     plain(deps, {
       path: '/search/trending',
@@ -86,7 +86,7 @@ function plain(
     path,
     summary,
     handler: async (ctx, { viewer }) => {
-      answerDocument(ctx, await readDocument(deps, { path, freshMs, viewer, notFound: coinNotFound }), {
+      answerPassthrough(ctx, await readPassthrough(deps, { path, freshMs, viewer, notFound: coinNotFound }), {
         cache: 'slow',
         clock: deps.clock,
       });
@@ -117,14 +117,14 @@ function coin(deps: CoinGeckoApiDeps): Route {
       refuseUnlisted(deps.assets, assetId);
       const path = canonicalPath(`/coins/${encodeURIComponent(assetId)}`, query);
       const requested = { path, freshMs: updateEveryMs.coin, viewer, notFound: coinNotFound };
-      answerDocument(ctx, await readDocument(deps, requested), { cache: 'prices', clock: deps.clock });
+      answerPassthrough(ctx, await readPassthrough(deps, requested), { cache: 'prices', clock: deps.clock });
     },
   });
 }
 
-function answerDocument(
+function answerPassthrough(
   ctx: ApiContext,
-  { state, document: { json, receivedAt } }: FoundDocument,
+  { state, response: { json, receivedAt } }: FoundPassthrough,
   { cache, clock }: { readonly cache: keyof typeof cacheRules; readonly clock: Clock },
 ): void {
   answerV3(ctx, { json, cache, state, ageMs: clock.now() - receivedAt });

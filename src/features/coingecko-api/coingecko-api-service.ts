@@ -3,11 +3,11 @@ import { z } from 'zod';
 import type { Platform } from '../../platform/platform.ts';
 import { createChannel } from '../../platform/redis/channel.ts';
 import type { QuoteService } from '../quotes/quote-service.ts';
-import { DocumentReader } from './document-reader.ts';
-import { createDocumentStore, documentId } from './document-store.ts';
+import { PassthroughReader } from './passthrough-reader.ts';
+import { createPassthroughStore, passthroughId } from './passthrough-store.ts';
 
 /** The documents in Redis, and the channel that says which of them, or why there is none, has come. News may be lost. */
-export function createDocumentCache({
+export function createPassthroughCache({
   config,
   clock,
   redis,
@@ -15,8 +15,13 @@ export function createDocumentCache({
   keys,
 }: Pick<Platform, 'config' | 'clock' | 'redis' | 'subscriber' | 'keys'>) {
   return {
-    documents: createDocumentStore({ redis, clock, keys, retentionSeconds: config.QUOTE_STALE_TTL }),
-    documentChannel: createChannel({ redis, subscriber, channel: keys.documentChannel, schema: z.string() }),
+    documents: createPassthroughStore({ redis, clock, keys, retentionSeconds: config.QUOTE_STALE_TTL }),
+    passthroughChannel: createChannel({
+      redis,
+      subscriber,
+      channel: keys.passthroughChannel,
+      schema: z.string(),
+    }),
   };
 }
 
@@ -25,12 +30,12 @@ export function createCoinGeckoApiService(
   platform: Pick<Platform, 'config' | 'clock' | 'redis' | 'subscriber' | 'keys'>,
   { ticks, enqueue, pendingState }: Pick<QuoteService, 'ticks' | 'enqueue' | 'pendingState'>,
 ) {
-  const { documents: store, documentChannel: channel } = createDocumentCache(platform);
-  const documents = new DocumentReader({
+  const { documents: store, passthroughChannel: channel } = createPassthroughCache(platform);
+  const documents = new PassthroughReader({
     store,
     channel,
     clock: platform.clock,
-    enqueue: (wanted) => enqueue.document(documentId(wanted.path), wanted),
+    enqueue: (wanted) => enqueue.document(passthroughId(wanted.path), wanted),
     pendingState,
   });
   ticks.listen({

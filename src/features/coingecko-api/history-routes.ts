@@ -19,7 +19,7 @@ import { freeReachDays } from '../history/history-gaps.ts';
 import type { ChartReading, OhlcReading } from '../history/history-reader.ts';
 import type { DayPoint } from '../history/queries/candles.ts';
 import { answerV3, type V3State } from './answers.ts';
-import { canonicalPath, readDocument, unserved } from './documents.ts';
+import { canonicalPath, readPassthrough, unserved } from './passthrough.ts';
 import { roundPrice, type Precision } from './market-rows.ts';
 import {
   checkedCurrency,
@@ -291,9 +291,9 @@ function ohlc(deps: CoinGeckoApiDeps): Route {
       try {
         refuseUnlisted(deps.assets, assetId);
         const requested = { path, freshMs: candleUpdateMs, viewer, notFound: coinNotFound };
-        const { state, document } = await readDocument(deps, requested);
-        const ageMs = deps.clock.now() - document.receivedAt;
-        answerV3(ctx, { json: document.json, cache: 'prices', state, ageMs });
+        const { state, response } = await readPassthrough(deps, requested);
+        const ageMs = deps.clock.now() - response.receivedAt;
+        answerV3(ctx, { json: response.json, cache: 'prices', state, ageMs });
       } catch (error) {
         // Candles of ours that are whole are better than none, when the source does not answer.
         if (own === undefined || own.candles.length === 0) throw error;
@@ -373,9 +373,9 @@ function coinHistory(deps: CoinGeckoApiDeps): Route {
       try {
         const refusals = { notFound: coinNotFound, outOfReach: () => outOfReach(freeReachDays) };
         const requested = { path, freshMs: dayUpdateMs, viewer, ...refusals };
-        const { state, document } = await readDocument(deps, requested);
-        const ageMs = deps.clock.now() - document.receivedAt;
-        answerV3(ctx, { json: document.json, cache: 'slow', state, ageMs });
+        const { state, response } = await readPassthrough(deps, requested);
+        const ageMs = deps.clock.now() - response.receivedAt;
+        answerV3(ctx, { json: response.json, cache: 'slow', state, ageMs });
       } catch (error) {
         if (error instanceof NotFoundError) throw error;
         const { filled, reading } = await fillDay(deps, { assetId, day, viewer });

@@ -8,12 +8,12 @@ import { answerV3, createHeldAnswers, pagingHeaders } from './answers.ts';
 import {
   canonicalPath,
   isWithoutPrice,
-  readDocument,
+  readPassthrough,
   reasonOf,
   unserved,
   updateEveryMs,
-  type FoundDocument,
-} from './documents.ts';
+  type FoundPassthrough,
+} from './passthrough.ts';
 import { mergedRow, ordered, shownRow, unpricedRow, type MarketRowJson } from './market-rows.ts';
 import { changeWindows, checkedCurrency, marketsQuery, selectedIds, type MarketsQuery } from './params.ts';
 import type { CoinGeckoApiDeps } from './types.ts';
@@ -69,14 +69,14 @@ interface MarketsRequest {
 }
 
 async function findRows(deps: CoinGeckoApiDeps, { query, ids, viewer }: MarketsRequest): Promise<FoundRows> {
-  if (needsDocument(query, ids)) return await readMarketDocuments(deps, { query, ids, viewer });
+  if (needsPassthrough(query, ids)) return await readMarketPassthrough(deps, { query, ids, viewer });
   return ids === undefined
     ? await rankedRows(deps, { query, viewer })
     : await namedRows(deps, { query, ids, viewer });
 }
 
 /** What rows of the cache do not hold: sparklines, other languages, and the whole market in other orders. */
-function needsDocument(query: MarketsQuery, ids: readonly string[] | undefined): boolean {
+function needsPassthrough(query: MarketsQuery, ids: readonly string[] | undefined): boolean {
   const {
     sparkline,
     include_rehypothecated: rehypothecated,
@@ -231,15 +231,15 @@ const lastPage = 400;
  * Reads the rows of one page that rows of the cache do not hold, passed on as documents: one for a page of the whole market,
  * one for up to 250 ids. Only checked values go upstream.
  */
-async function readMarketDocuments(deps: CoinGeckoApiDeps, requested: MarketsRequest) {
+async function readMarketPassthrough(deps: CoinGeckoApiDeps, requested: MarketsRequest) {
   const { query, ids, viewer } = requested;
   const { per_page: perPage, page } = query;
   const paths = ids === undefined ? pagePaths(query) : batchesOf(ids).map((batch) => idsPath(query, batch));
   const notFound = (): NotFoundError => new NotFoundError('category not found', 'category_not_found');
   const found = await Promise.all(
-    paths.map((path) => readDocument(deps, { path, freshMs: updateEveryMs.markets, viewer, notFound })),
+    paths.map((path) => readPassthrough(deps, { path, freshMs: updateEveryMs.markets, viewer, notFound })),
   );
-  const rows = found.flatMap(({ document }) => JSON.parse(document.json) as MarketRowJson[]);
+  const rows = found.flatMap(({ response }) => JSON.parse(response.json) as MarketRowJson[]);
   const shown =
     ids === undefined
       ? rows
@@ -256,11 +256,11 @@ async function readMarketDocuments(deps: CoinGeckoApiDeps, requested: MarketsReq
 }
 
 function ageOf(
-  found: readonly FoundDocument[],
+  found: readonly FoundPassthrough[],
   clock: Clock,
 ): { state: 'fresh' | 'stale'; receivedAt: number } {
   const receivedAt = found.reduce(
-    (oldest, { document }) => Math.min(oldest, document.receivedAt),
+    (oldest, { response }) => Math.min(oldest, response.receivedAt),
     clock.now(),
   );
   return { state: found.some(({ state }) => state === 'stale') ? 'stale' : 'fresh', receivedAt };

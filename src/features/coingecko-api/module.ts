@@ -1,6 +1,6 @@
 import type { ApiModule } from '../../platform/http/api-module.ts';
 import type { Platform } from '../../platform/platform.ts';
-import { coinListRoutes, documentRoutes } from './coin-routes.ts';
+import { coinListRoutes, passthroughRoutes } from './coin-routes.ts';
 import { historyRoutes } from './history-routes.ts';
 import { marketRoutes } from './markets-routes.ts';
 import { keyRoute, simpleRoutes } from './simple-routes.ts';
@@ -18,7 +18,7 @@ export function createCoinGeckoApiModule(
       ...marketRoutes(deps),
       ...coinListRoutes(deps),
       ...historyRoutes(deps),
-      ...documentRoutes(deps),
+      ...passthroughRoutes(deps),
       keyRoute(deps),
     ],
   };

@@ -5,7 +5,7 @@ import type { Principal } from '../../domain/principal.ts';
 import type { Route } from '../../platform/http/route.ts';
 import { invalidParameter, missingParameter } from '../../platform/http/v3-errors.ts';
 import { answerV3, createHeldAnswers } from './answers.ts';
-import { isWithoutPrice, reasonOf, unserved } from './documents.ts';
+import { isWithoutPrice, reasonOf, unserved } from './passthrough.ts';
 import { statsOf, priceText, updatedAt } from './market-rows.ts';
 import { flag, precision, requiredList, selectedIds, selectionParams } from './params.ts';
 import type { CoinGeckoApiDeps } from './types.ts';

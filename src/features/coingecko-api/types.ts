@@ -4,7 +4,7 @@ import type { AssetDirectory } from '../assets/asset-directory.ts';
 import type { HistoryReader } from '../history/history-reader.ts';
 import type { QuoteService } from '../quotes/quote-service.ts';
 import type { UpstreamService } from '../upstream/upstream-service.ts';
-import type { DocumentReader } from './document-reader.ts';
+import type { PassthroughReader } from './passthrough-reader.ts';
 
 /** What the routes of CoinGecko's contract stand on. */
 export interface CoinGeckoApiDeps extends Pick<Platform, 'config' | 'clock'> {
@@ -19,5 +19,5 @@ export interface CoinGeckoApiDeps extends Pick<Platform, 'config' | 'clock'> {
   >;
   readonly upstream: Pick<UpstreamService, 'budgetState' | 'callsAhead'>;
   readonly history: HistoryReader;
-  readonly documents: Pick<DocumentReader, 'read'>;
+  readonly documents: Pick<PassthroughReader, 'read'>;
 }

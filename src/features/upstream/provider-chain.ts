@@ -7,12 +7,12 @@ import { signalWithDeadline } from './call-signal.ts';
 import { type CircuitBreaker, verdictOf } from './circuit-breaker.ts';
 import { BudgetWaitError, ProviderError, ProviderTimeoutError, retryAfterMsOf } from './provider-errors.ts';
 import type { PriceProvider } from './provider.ts';
-import type { GateRequest, GrantedCall, UpstreamGate } from './request-limiter-contract.ts';
+import type { LimiterRequest, GrantedCall, RequestLimiter } from './request-limiter-contract.ts';
 
 /** A source with its breaker and limiter. */
 export interface ChainMember {
   readonly provider: PriceProvider;
-  readonly gate: UpstreamGate;
+  readonly limiter: RequestLimiter;
   readonly breaker: CircuitBreaker;
 }
 
@@ -32,7 +32,7 @@ export class NoProviderError extends ProviderError {}
 /** A call returns this to have the next source tried as well, because its own does not know everything. */
 export const askNext = Symbol('ask the next provider');
 
-export interface ChainRequest extends Omit<GateRequest, 'credits'> {
+export interface ChainRequest extends Omit<LimiterRequest, 'credits'> {
   /** Which sources may serve the call. Checked again right before each is called. Default: all. */
   readonly can?: (provider: PriceProvider) => boolean;
   /** Number of assets in the call, if known; a source may charge by it. Default 1. */
@@ -124,8 +124,8 @@ async function tryMember<T>(
 
 /** Runs a call of one source through its breaker and its limiter. */
 async function runGuarded<T>(
-  { provider, gate, breaker }: ChainMember,
-  request: GateRequest,
+  { provider, limiter, breaker }: ChainMember,
+  request: LimiterRequest,
   call: (grant: GrantedCall) => Promise<T>,
 ): Promise<T> {
   const allowed = await breaker.ask();
@@ -133,7 +133,7 @@ async function runGuarded<T>(
   const probe = allowed.state === 'probe';
   const use = { released: false };
   try {
-    const value = await gate.run(request, (grant) => {
+    const value = await limiter.run(request, (grant) => {
       const release = (): Promise<void> => {
         use.released = true;
         return grant.release();
@@ -151,8 +151,8 @@ async function runGuarded<T>(
 }
 
 /** The limiter of one source behind its breaker, for calls that only this source can answer. */
-export function gateOf(member: ChainMember): UpstreamGate {
-  return { ...member.gate, run: (request, call) => runGuarded(member, request, call) };
+export function limiterOf(member: ChainMember): RequestLimiter {
+  return { ...member.limiter, run: (request, call) => runGuarded(member, request, call) };
 }
 
 /** The call with the time limit that applies while another source is left. */

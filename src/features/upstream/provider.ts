@@ -44,7 +44,7 @@ export interface MarketsResult {
 }
 
 /** A document of CoinGecko's API that is passed on unchanged. */
-export interface DocumentRequest {
+export interface PassthroughProviderRequest {
   /** Path below the API's root, and its query: `/search/trending`, `/coins/bitcoin?tickers=false`. */
   readonly path: string;
   readonly signal: AbortSignal;
@@ -105,7 +105,7 @@ export interface PriceProvider {
    * The JSON text of a document, checked to have the form that its path promises and only possible prices. Only if the provider
    * speaks CoinGecko's API.
    */
-  fetchDocument?(request: DocumentRequest): Promise<string>;
+  fetchDocument?(request: PassthroughProviderRequest): Promise<string>;
   /**
    * Observed points, oldest first, each once; an empty list if the asset was not traded yet. Absent if the provider has no
    * history.

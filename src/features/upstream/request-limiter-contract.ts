@@ -8,7 +8,7 @@ export interface GrantedCall extends Grant {
   readonly signal: AbortSignal;
 }
 
-export interface GateRequest {
+export interface LimiterRequest {
   readonly urgency: Urgency;
   /** Longest wait for a grant; 0 to ask once. */
   readonly maxWaitMs: number;
@@ -21,13 +21,13 @@ export interface GateRequest {
   readonly beforeDispatch?: (grant: Grant) => void;
 }
 
-export interface UpstreamGate {
+export interface RequestLimiter {
   /**
    * Waits for a grant, makes the call with it and settles the grant. `call` makes at most one upstream call; it releases the
    * grant when it finds that it need not make one. A 429 blocks the whole fleet before it is rethrown.
    * @throws {BudgetWaitError} when no grant comes in time; the signal's reason when it aborts; any error that `call` throws.
    */
-  readonly run: <T>(request: GateRequest, call: (grant: GrantedCall) => Promise<T>) => Promise<T>;
+  readonly run: <T>(request: LimiterRequest, call: (grant: GrantedCall) => Promise<T>) => Promise<T>;
   readonly counts: () => {
     /** Callers that wait, for any reason. */
     readonly waiting: number;

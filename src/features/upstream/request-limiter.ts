@@ -26,10 +26,10 @@ import {
   ProviderTimeoutError,
   retryAfterMsOf,
 } from './provider-errors.ts';
-import type { GateRequest, GrantedCall, UpstreamGate } from './request-limiter-contract.ts';
+import type { LimiterRequest, GrantedCall, RequestLimiter } from './request-limiter-contract.ts';
 import { outcomeOf, wasNeverSent } from './outcome.ts';
 
-export interface UpstreamGateOptions {
+export interface RequestLimiterOptions {
   readonly budget: Budget;
   readonly log: Logger;
   /** Calls at once in this process. Default 5. */
@@ -50,7 +50,7 @@ export interface UpstreamGateOptions {
 
 /** One caller on its way through the limiter. */
 interface Caller<T> {
-  readonly request: GateRequest;
+  readonly request: LimiterRequest;
   readonly call: (grant: GrantedCall) => Promise<T>;
   readonly since: Stopwatch;
   /** Aborts when the caller gives up: by its signal, its patience, or the end of the process. */
@@ -77,17 +77,17 @@ const crowdedWaitMs = 1_000;
 const settleTimeoutMs = 5_000;
 
 /** Builds the limiter of a process. */
-export function createUpstreamGate(options: UpstreamGateOptions): UpstreamGate {
-  const gate = new Gate(options);
+export function createRequestLimiter(options: RequestLimiterOptions): RequestLimiter {
+  const limiter = new BudgetedLimiter(options);
   return {
-    run: (request, call) => gate.run(request, call),
-    counts: () => gate.counts(),
-    stop: () => gate.stop(),
+    run: (request, call) => limiter.run(request, call),
+    counts: () => limiter.counts(),
+    stop: () => limiter.stop(),
   };
 }
 
-class Gate {
-  readonly #options: UpstreamGateOptions;
+class BudgetedLimiter {
+  readonly #options: RequestLimiterOptions;
   readonly #slots: Bottleneck;
   readonly #askers: Readonly<Record<Urgency, Bottleneck>>;
   readonly #refusals = new Map<Urgency, Refusal & { readonly since: Stopwatch }>();
@@ -96,7 +96,7 @@ class Gate {
   #waiting = 0;
   #running = 0;
 
-  constructor(options: UpstreamGateOptions) {
+  constructor(options: RequestLimiterOptions) {
     const { maxConcurrent = 5, highWater = 1_000 } = options;
     const createAsker = (): Bottleneck =>
       new Bottleneck({ maxConcurrent: 1, highWater, strategy: Bottleneck.strategy.OVERFLOW });
@@ -111,11 +111,11 @@ class Gate {
     };
   }
 
-  counts(): ReturnType<UpstreamGate['counts']> {
+  counts(): ReturnType<RequestLimiter['counts']> {
     return { waiting: this.#waiting, waitingForSlot: this.#slots.queued(), running: this.#running };
   }
 
-  async run<T>(request: GateRequest, call: (grant: GrantedCall) => Promise<T>): Promise<T> {
+  async run<T>(request: LimiterRequest, call: (grant: GrantedCall) => Promise<T>): Promise<T> {
     request.signal.throwIfAborted();
     this.#stopping.signal.throwIfAborted();
     const gaveUp = new AbortController();

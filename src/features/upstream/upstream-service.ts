@@ -8,17 +8,17 @@ import { createAssetQueries } from '../assets/queries/assets.ts';
 import type { QuoteService } from '../quotes/quote-service.ts';
 import type { Budget } from './budget/budget.ts';
 import { freshnessAffordable } from './budget/forecast.ts';
-import { createRedisBudget, type BudgetLedger } from './budget/redis-budget.ts';
+import { createRedisBudget, type BudgetCallLog } from './budget/redis-budget.ts';
 import { createCircuitBreaker, readBreaker } from './circuit-breaker.ts';
 import { createFailureNotes, readLastFailure } from './failures.ts';
 import { createHttpGet, type OpenHttp } from './http-get.ts';
-import { createProviderChain, gateOf, type ChainMember, type ProviderChain } from './provider-chain.ts';
+import { createProviderChain, limiterOf, type ChainMember, type ProviderChain } from './provider-chain.ts';
 import type { PriceProvider } from './provider.ts';
-import { createUpstreamLedger } from './queries/upstream-calls.ts';
+import { createUpstreamCallLog } from './queries/upstream-calls.ts';
 import { readRecordings, recordedHttp, recordingHttp } from './recorder.ts';
 import { providers, type ProviderContext } from './registry.ts';
-import type { UpstreamGate } from './request-limiter-contract.ts';
-import { createUpstreamGate } from './request-limiter.ts';
+import type { RequestLimiter } from './request-limiter-contract.ts';
+import { createRequestLimiter } from './request-limiter.ts';
 
 type SourceName = PriceSource['provider'];
 
@@ -40,7 +40,7 @@ export interface UpstreamSources {
   /** The source that is tried first. */
   readonly provider: PriceProvider;
   /** The limiter of the first source, behind its breaker: for what only it can answer. */
-  readonly gate: UpstreamGate;
+  readonly limiter: RequestLimiter;
 }
 
 export type UpstreamService = ReturnType<typeof createUpstreamService>;
@@ -51,10 +51,10 @@ export function createUpstreamService(
   { quotes }: { readonly quotes: Pick<QuoteService, 'interest'> },
 ) {
   const { config, redis, keys, knex, queues } = platform;
-  const ledger = createUpstreamLedger(knex);
+  const callLog = createUpstreamCallLog(knex);
   const first = priceSourceOf({ ...config, PROVIDER: config.PROVIDER ?? 'simulated' }).provider;
   const names = [...new Set<SourceName>([first, ...config.PROVIDER_FALLBACKS])];
-  const budgetOf = createBudgets(platform, ledger);
+  const budgetOf = createBudgets(platform, callLog);
   const budget = budgetOf(first);
   const status = remembered(() => budget.status(), statusAgeMs);
   const callsToRenewAll = remembered(async () => {
@@ -66,7 +66,7 @@ export function createUpstreamService(
   return {
     /** The budget of the configured price source. */
     budget,
-    ledger,
+    callLog,
     /** The budget's state without a forecast. */
     budgetStatus: status,
     /** The budget's state with a forecast, which is null while it is unknown what is being read. */
@@ -117,7 +117,7 @@ export function createUpstreamService(
         members: [member, ...others],
         failoverMs: config.PROVIDER_FAILOVER_AFTER,
       });
-      return { chain, provider: chain.first, gate: gateOf(member) };
+      return { chain, provider: chain.first, limiter: limiterOf(member) };
     }),
   };
 }
@@ -125,7 +125,7 @@ export function createUpstreamService(
 /** Budgets by source, created on first use. Sources with the same key share one. */
 export function createBudgets(
   { config, redis, log, keys }: Pick<Platform, 'config' | 'redis' | 'log' | 'keys'>,
-  ledger: BudgetLedger,
+  callLog: BudgetCallLog,
 ): (name: SourceName) => Budget {
   const made = new Map<string, Budget>();
   return (name) => {
@@ -134,7 +134,7 @@ export function createBudgets(
     if (known !== undefined) return known;
     const budget = createRedisBudget({
       redis,
-      ledger,
+      callLog,
       log,
       prefix: keys.prefix,
       key,
@@ -177,7 +177,7 @@ function openMember(
     'price source opened',
   );
   let isFirst = true;
-  const gate = createUpstreamGate({
+  const limiter = createRequestLimiter({
     budget,
     log,
     // Counted for the whole fleet, so that every API process can show it.
@@ -195,7 +195,7 @@ function openMember(
       });
     },
   });
-  shutdown.add('work', `upstream limiter of ${name}`, () => gate.stop());
+  shutdown.add('work', `upstream limiter of ${name}`, () => limiter.stop());
   const breaker = createCircuitBreaker({
     redis,
     log,
@@ -204,7 +204,7 @@ function openMember(
     failures: config.BREAKER_FAILURE_THRESHOLD,
     longestMs: config.BREAKER_MAX_OPEN * 1000,
   });
-  return { provider, gate, breaker };
+  return { provider, limiter, breaker };
 }
 
 /** A key in a recognisable form: its first characters, and only if it is long enough to keep the rest secret. */

@@ -19,7 +19,7 @@ export interface RedisKeys {
   /** Prefix of documents, of what is known and wanted of them, and of their index. */
   readonly documents: string;
   /** Pub/sub channel of documents that have come. */
-  readonly documentChannel: string;
+  readonly passthroughChannel: string;
   /** Sorted set of wanted assets; the score is urgency and tag (src/demand). */
   demand(currency: string): string;
   /** Sorted set of leased assets; the score is when the lease expires. */
@@ -94,7 +94,7 @@ export function createRedisKeys(prefix: string): RedisKeys {
     popular: (currency, page = 1) => `${prefix}:popular:${currency}${page === 1 ? '' : `:${page}`}`,
     rows: `${prefix}:row:`,
     documents: `${prefix}:document:`,
-    documentChannel: `${prefix}:documents`,
+    passthroughChannel: `${prefix}:documents`,
     demand: (currency) => `${prefix}:demand:${currency}`,
     leases: (currency) => `${prefix}:leases:${currency}`,
     leaseOwners: (currency) => `${prefix}:lease-owners:${currency}`,

@@ -31,7 +31,7 @@ export interface StreamHost {
   readonly url: string;
   readonly port: number;
   readonly feed: Feed;
-  readonly mirror: LocalCache;
+  readonly localCache: LocalCache;
   readonly hub: PriceHub;
   readonly registry: StreamRegistry;
   /** Listeners of job events at this moment. */
@@ -67,9 +67,9 @@ export async function startStreamHost(redisUrl?: string): Promise<StreamHost> {
   ];
   let skipped = 0;
   const clock = { now: () => Date.now() + skipped };
-  const mirror = createLocalCache();
+  const localCache = createLocalCache();
   const ticks = createTicks({ clock: systemClock, redis: feed.redis, subscriber, channel: feed.keys.ticks });
-  ticks.listen({ onTick: (tick) => mirror.onTick(tick) });
+  ticks.listen({ onTick: (tick) => localCache.onTick(tick) });
   const subscribed = new Promise<void>((resolve) => ticks.listen({ onGap: resolve }));
   const registry = new StreamRegistry({ clock, limits, isRevoked: () => false });
   const hub = createPriceHub({
@@ -78,8 +78,8 @@ export async function startStreamHost(redisUrl?: string): Promise<StreamHost> {
     clock,
     log,
     quotes: {
-      get: (currency, assetId) => mirror.get(currency, assetId),
-      failure: (currency, assetId, now) => mirror.failure(currency, assetId, now),
+      get: (currency, assetId) => localCache.get(currency, assetId),
+      failure: (currency, assetId, now) => localCache.failure(currency, assetId, now),
       load: () => Promise.resolve(),
     },
     want: () => Promise.resolve(),
@@ -120,7 +120,7 @@ export async function startStreamHost(redisUrl?: string): Promise<StreamHost> {
     url: `http://127.0.0.1:${server.port}`,
     port: server.port,
     feed,
-    mirror,
+    localCache,
     hub,
     registry,
     listening: counted.listening,

@@ -14,7 +14,7 @@ import { directoryOver } from '../../../src/features/assets/asset-directory.ts';
 import { createAssetIndex } from '../../../src/features/assets/asset-index.ts';
 import { loadConfig } from '../../../src/platform/config/load-config.ts';
 import type { JobRecord } from '../../../src/domain/job.ts';
-import type { DocumentReading } from '../../../src/features/coingecko-api/document-reader.ts';
+import type { PassthroughReading } from '../../../src/features/coingecko-api/passthrough-reader.ts';
 import type { MarketRow } from '../../../src/domain/market-row.ts';
 import type { QuoteService } from '../../../src/features/quotes/quote-service.ts';
 import type { Ranking } from '../../../src/features/quotes/ticks.ts';
@@ -194,14 +194,14 @@ export class FakeMarket {
 
 /** Documents by their canonical path; any other is not found. */
 export class FakeDocuments {
-  readonly readings = new Map<string, DocumentReading>();
+  readonly readings = new Map<string, PassthroughReading>();
   readonly paths: string[] = [];
 
   forget(): void {
     // There is nothing to forget.
   }
 
-  read({ path }: { path: string }): Promise<DocumentReading> {
+  read({ path }: { path: string }): Promise<PassthroughReading> {
     this.paths.push(path);
     return Promise.resolve(this.readings.get(path) ?? { state: 'not_found' });
   }

@@ -141,8 +141,8 @@ export async function openAlertRig(): Promise<AlertRig> {
     async start(different = {}) {
       const subscriber = new Redis(redisUrl);
       const ticks = createTicks({ clock: ahead, redis, subscriber, channel: keys.ticks });
-      const mirror = createLocalCache();
-      ticks.listen(mirror);
+      const localCache = createLocalCache();
+      ticks.listen(localCache);
       let isListening = false;
       ticks.listen({ onGap: () => (isListening = true) });
       const evaluator = new AlertEvaluator({
@@ -153,10 +153,10 @@ export async function openAlertRig(): Promise<AlertRig> {
         bookChannel: createBookChannel({ redis, subscriber, channel: keys.books }),
         ticks,
         quotes: {
-          get: (currency, assetId) => mirror.get(currency, assetId),
+          get: (currency, assetId) => localCache.get(currency, assetId),
           async load(currency, assetIds) {
             for (const { quote } of await store.readMany(currency, assetIds))
-              if (quote !== undefined) mirror.put(quote);
+              if (quote !== undefined) localCache.put(quote);
           },
         },
         want: (wanted) => Promise.resolve(void wants.push(wanted)),

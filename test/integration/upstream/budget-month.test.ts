@@ -26,7 +26,7 @@ describe('month of the budget', function () {
   const end = Date.parse('2027-05-01T00:00:00Z');
   let redis: Redis;
   let time: number;
-  let ledger: MemoryLedger;
+  let callLog: MemoryLedger;
   let key = 0;
   before(async () => {
     redis = new Redis((await services()).redisUrl);
@@ -39,13 +39,13 @@ describe('month of the budget', function () {
 
   function fresh(at = begin + 10 * dayMs): void {
     time = at;
-    ledger = createMemoryLedger(() => time);
+    callLog = createMemoryLedger(() => time);
     key += 1;
   }
   function budgetOf(credits: number | undefined, options: Partial<RedisBudgetOptions> = {}): Budget {
     return createRedisBudget({
       redis,
-      ledger,
+      callLog,
       log: silentLogger(),
       prefix,
       key: `m${key}`,
@@ -172,7 +172,7 @@ describe('month of the budget', function () {
   });
 
   it('waits for the next month when nothing is left, and begins it with all of its credits', async () => {
-    ledger.rows.set('before', { countedUntil: time - hourMs, outcome: 'ok', credits: 100 });
+    callLog.rows.set('before', { countedUntil: time - hourMs, outcome: 'ok', credits: 100 });
     const budget = budgetOf(100);
     expect(refusalIn(await budget.tryAcquire('interactive'))).to.include({
       waitMs: 600_000,
@@ -195,12 +195,12 @@ describe('month of the budget', function () {
     }
     time = end - 1;
     expect((await monthOf(budget)).spent).to.be.within(290, 300);
-    expect(ledger.rows.size).to.be.at.most(300);
+    expect(callLog.rows.size).to.be.at.most(300);
   });
 
   it('lets nobody have more at the turn than the old month still has', async () => {
     fresh(end - 10_000);
-    ledger.rows.set('before', { countedUntil: time - hourMs, outcome: 'ok', credits: 999 });
+    callLog.rows.set('before', { countedUntil: time - hourMs, outcome: 'ok', credits: 999 });
     const budget = budgetOf(1_000);
     expect(refusalIn(await budget.tryAcquire('interactive', 0, 2)).reason).to.equal('month');
     expect(refusalIn(await budget.tryAcquire('stream', 0)).reason).to.equal('month');

@@ -62,10 +62,10 @@ describe('pacing of the budget', function () {
     const start = Date.parse('2027-01-01T00:00:00Z');
     let time = start;
     const now = (): number => Math.floor(time);
-    const ledger = createMemoryLedger(now);
+    const callLog = createMemoryLedger(now);
     runs += 1;
     const key = `pace${runs}`;
-    const budget = createRedisBudget({ redis, ledger, log: silentLogger(), prefix, key, limit, now });
+    const budget = createRedisBudget({ redis, callLog, log: silentLogger(), prefix, key, limit, now });
     const grants: { at: number; urgency: Urgency; waitMs: number }[] = [];
     const ends: { at: number; end: () => Promise<void> }[] = [];
     for (const asker of askers) asker.wantsSince = asker.nextAt = start + asker.nextAt;

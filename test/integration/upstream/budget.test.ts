@@ -21,7 +21,7 @@ describe('budget', () => {
   const clients: Redis[] = [];
   let redis: Redis;
   let time: number;
-  let ledger: MemoryLedger;
+  let callLog: MemoryLedger;
   let key = 0;
 
   async function connect(): Promise<Redis> {
@@ -41,14 +41,14 @@ describe('budget', () => {
 
   function fresh(): void {
     time = start;
-    ledger = createMemoryLedger(() => time);
+    callLog = createMemoryLedger(() => time);
     key += 1;
   }
   function budgetOf(limit: number, options: Partial<RedisBudgetOptions> = {}): Budget {
     const now = (): number => Math.floor(time);
     return createRedisBudget({
       redis,
-      ledger,
+      callLog,
       log: silentLogger(),
       prefix,
       key: `k${key}`,
@@ -199,7 +199,7 @@ describe('budget', () => {
     const budget = budgetOf(1);
     const grant = grantIn(await budget.tryAcquire('interactive'));
     await grant.release();
-    expect(ledger.rows.size).to.equal(0);
+    expect(callLog.rows.size).to.equal(0);
     const second = grantIn(await budget.tryAcquire('interactive'));
     await grant.release();
     await grant.settle('ok');
@@ -252,7 +252,7 @@ describe('budget', () => {
   it('forgets calls that no window holds any more', async () => {
     const budget = budgetOf(5, { month: { credits: 100_000 } });
     await drain(budget, 'interactive', 10 * minuteMs);
-    expect(ledger.rows.size).to.be.above(40);
+    expect(callLog.rows.size).to.be.above(40);
     // Those of the last window, and the mark of the log.
     expect(await redis.zcard(keys().log)).to.be.at.most(5 + 1);
     const fields = await redis.hkeys(keys().state);
@@ -274,7 +274,7 @@ describe('budget', () => {
       it(`makes no new burst after the loss of ${loss}`, async () => {
         const budget = budgetOf(4);
         await drain(budget, 'interactive', minuteMs);
-        const running = ledger.rows.size;
+        const running = callLog.rows.size;
         expect(running).to.equal(4);
         await lose();
         refusalIn(await budget.tryAcquire('interactive'));
@@ -292,9 +292,9 @@ describe('budget', () => {
     it('remembers what the ledger was not told: a block outlives the log in the state', async () => {
       const budget = budgetOf(4);
       grantIn(await budget.tryAcquire('interactive'));
-      ledger.down = true;
+      callLog.down = true;
       await budget.block(30_000);
-      ledger.down = false;
+      callLog.down = false;
       await redis.del(keys().log);
       expect(refusalIn(await budget.tryAcquire('interactive'))).to.deep.equal({
         waitMs: 30_000,
@@ -305,7 +305,7 @@ describe('budget', () => {
     it('remembers what Redis was not told: the longer of two blocks counts', async () => {
       const budget = budgetOf(4);
       await budget.block(5_000);
-      await ledger.block({ budgetKey: `k${key}`, ms: 20_000 });
+      await callLog.block({ budgetKey: `k${key}`, ms: 20_000 });
       await redis.del(keys().log);
       expect(refusalIn(await budget.tryAcquire('interactive'))).to.include({ waitMs: 20_000 });
     });
@@ -314,11 +314,11 @@ describe('budget', () => {
       const budget = budgetOf(4);
       grantIn(await budget.tryAcquire('interactive'));
       await wipe();
-      ledger.down = true;
+      callLog.down = true;
       expect(refusalIn(await budget.tryAcquire('interactive')).reason).to.equal('unreachable');
       expect(refusalIn(await budget.tryAcquire('interactive')).reason).to.equal('unreachable');
       expect((await budget.status()).ready).to.equal(false);
-      ledger.down = false;
+      callLog.down = false;
       time += 10 * minuteMs;
       grantIn(await budget.tryAcquire('interactive'));
     });
@@ -326,7 +326,7 @@ describe('budget', () => {
     it('grants nothing while the month of the ledger is not summed, of which each try sums some', async () => {
       const budget = budgetOf(5);
       let left = 3;
-      ledger.sumHours = () => Promise.resolve(--left <= 0);
+      callLog.sumHours = () => Promise.resolve(--left <= 0);
       for (const requested of [1, 2])
         expect(refusalIn(await budget.tryAcquire('interactive')).reason, String(requested)).to.equal(
           'unreachable',
@@ -336,7 +336,7 @@ describe('budget', () => {
 
     it('voids a grant that was lost before its row could be found', async () => {
       const budget = budgetOf(4);
-      ledger.afterRecord = wipe;
+      callLog.afterRecord = wipe;
       expect(refusalIn(await budget.tryAcquire('interactive')).reason).to.equal('unreachable');
     });
 
@@ -344,21 +344,21 @@ describe('budget', () => {
       const slow = budgetOf(1);
       await wipe();
       // Between the slow one's reading and its rebuild, another rebuilds, calls, and everything is lost again.
-      ledger.afterRecent = async () => {
-        ledger.afterRecent = undefined;
+      callLog.afterRecent = async () => {
+        callLog.afterRecent = undefined;
         grantIn(await budgetOf(1).tryAcquire('interactive'));
         await wipe();
       };
       refusalIn(await slow.tryAcquire('interactive'));
       expect(refusalIn(await slow.tryAcquire('interactive')).reason).to.equal('window');
-      expect(ledger.rows.size).to.equal(1);
+      expect(callLog.rows.size).to.equal(1);
     });
   });
 
   it('grants nothing when a grant cannot be written to the ledger, and does not count it', async () => {
     const budget = budgetOf(4);
     grantIn(await budget.tryAcquire('interactive'));
-    ledger.down = true;
+    callLog.down = true;
     expect(refusalIn(await budget.tryAcquire('interactive')).reason).to.equal('unreachable');
     expect((await budget.status()).used).to.equal(1);
   });

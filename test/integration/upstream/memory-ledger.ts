@@ -1,9 +1,9 @@
-import type { BudgetLedger } from '../../../src/features/upstream/budget/redis-budget.ts';
+import type { BudgetCallLog } from '../../../src/features/upstream/budget/redis-budget.ts';
 
 /** A ledger on a clock that the test moves, with a switch to make it unreachable. */
-export interface MemoryLedger extends BudgetLedger {
+export interface MemoryLedger extends BudgetCallLog {
   readonly rows: Map<string, { countedUntil: number; outcome: string | undefined; credits: number }>;
-  /** What {@link BudgetLedger.tell} was last given. */
+  /** What {@link BudgetCallLog.tell} was last given. */
   told: { callsPerMinute: number | undefined; creditsPerMonth: number | undefined } | undefined;
   down: boolean;
   /** Runs after a grant has been written and before `record` resolves. */
@@ -16,9 +16,9 @@ export interface MemoryLedger extends BudgetLedger {
 export function createMemoryLedger(now: () => number): MemoryLedger {
   let blockedUntil = 0;
   const check = (): void => {
-    if (ledger.down) throw new Error('the ledger is down');
+    if (callLog.down) throw new Error('the ledger is down');
   };
-  const ledger: MemoryLedger = {
+  const callLog: MemoryLedger = {
     rows: new Map(),
     told: undefined,
     down: false,
@@ -26,13 +26,13 @@ export function createMemoryLedger(now: () => number): MemoryLedger {
     afterRecent: undefined,
     async record({ id, lastsMs, credits = 1 }) {
       check();
-      ledger.rows.set(id, { countedUntil: now() + lastsMs, outcome: undefined, credits });
-      await ledger.afterRecord?.();
+      callLog.rows.set(id, { countedUntil: now() + lastsMs, outcome: undefined, credits });
+      await callLog.afterRecord?.();
     },
     async settle({ id, outcome, answered }) {
       check();
       await Promise.resolve();
-      const row = ledger.rows.get(id);
+      const row = callLog.rows.get(id);
       if (row === undefined) return;
       row.outcome = outcome;
       if (answered) row.countedUntil = Math.min(row.countedUntil, now());
@@ -40,27 +40,27 @@ export function createMemoryLedger(now: () => number): MemoryLedger {
     async remove(id) {
       check();
       await Promise.resolve();
-      ledger.rows.delete(id);
+      callLog.rows.delete(id);
     },
     async recent({ windowMs, creditsSince, free }) {
       check();
-      const charged = [...ledger.rows].map(([id, row]) => {
+      const charged = [...callLog.rows].map(([id, row]) => {
         const isFree = free.includes(row.outcome ?? '') || row.countedUntil < creditsSince.getTime();
         return { id, countedInMs: row.countedUntil - now(), credits: isFree ? 0 : row.credits };
       });
       const calls = charged.filter((call) => call.countedInMs > -windowMs);
       const credits = charged.reduce((sum, call) => sum + call.credits, 0);
       const blockedForMs = Math.max(0, blockedUntil - now());
-      const { told } = ledger;
-      await ledger.afterRecent?.();
+      const { told } = callLog;
+      await callLog.afterRecent?.();
       return { calls, blockedForMs, credits, told };
     },
     sumHours: () => Promise.resolve(true),
     async tell({ callsPerMinute, creditsPerMonth, others: { id, credits } }) {
       check();
       await Promise.resolve();
-      ledger.told = { callsPerMinute, creditsPerMonth };
-      if (credits > 0) ledger.rows.set(id, { countedUntil: now() - 120_000, outcome: 'others', credits });
+      callLog.told = { callsPerMinute, creditsPerMonth };
+      if (credits > 0) callLog.rows.set(id, { countedUntil: now() - 120_000, outcome: 'others', credits });
     },
     async block({ ms }) {
       check();
@@ -68,5 +68,5 @@ export function createMemoryLedger(now: () => number): MemoryLedger {
       blockedUntil = Math.max(blockedUntil, now() + ms);
     },
   };
-  return ledger;
+  return callLog;
 }

@@ -9,7 +9,7 @@ import {
   type ProviderChain,
 } from '../../../src/features/upstream/provider-chain.ts';
 import type { PriceProvider } from '../../../src/features/upstream/provider.ts';
-import type { GrantedCall, UpstreamGate } from '../../../src/features/upstream/request-limiter-contract.ts';
+import type { GrantedCall, RequestLimiter } from '../../../src/features/upstream/request-limiter-contract.ts';
 import { flushPrefix, uniquePrefix } from '../../support/redis.ts';
 import { services } from '../../support/services.ts';
 
@@ -36,7 +36,7 @@ describe('all price sources down for ten minutes', () => {
   });
 
   /** Lets everything pass: what is counted here is what the breakers let through. */
-  const gate: UpstreamGate = {
+  const limiter: RequestLimiter = {
     run: (request, call) => call({ signal: request.signal, release: () => Promise.resolve() } as GrantedCall),
     counts: () => ({ waiting: 0, waitingForSlot: 0, running: 0 }),
     stop: () => Promise.resolve(),
@@ -44,7 +44,7 @@ describe('all price sources down for ten minutes', () => {
   function workerChain(): ProviderChain {
     const members = names.map((name): ChainMember => ({
       provider: { source: name } as PriceProvider,
-      gate,
+      limiter,
       breaker: createCircuitBreaker({
         redis,
         log,

@@ -20,7 +20,7 @@ import {
   type ProviderChain,
 } from '../../../src/features/upstream/provider-chain.ts';
 import type { PriceProvider } from '../../../src/features/upstream/provider.ts';
-import { createUpstreamGate } from '../../../src/features/upstream/request-limiter.ts';
+import { createRequestLimiter } from '../../../src/features/upstream/request-limiter.ts';
 import { flushPrefix, uniquePrefix } from '../../support/redis.ts';
 import { services } from '../../support/services.ts';
 import { createMemoryLedger } from './memory-ledger.ts';
@@ -56,8 +56,8 @@ describe('a chain of price sources', () => {
     chain = createProviderChain({ members, failoverMs: 300 });
   });
   afterEach(async () => {
-    for (const { gate, provider } of members) {
-      await gate.stop();
+    for (const { limiter, provider } of members) {
+      await limiter.stop();
       await provider.close();
     }
   });
@@ -70,8 +70,8 @@ describe('a chain of price sources', () => {
   function memberOf(provider: PriceProvider, limit: number): ChainMember {
     const key = `${prefix}-${(count += 1)}`;
     keys.push(key);
-    const ledger = createMemoryLedger(() => Date.now());
-    const budget = createRedisBudget({ redis, ledger, log, prefix, key, limit });
+    const callLog = createMemoryLedger(() => Date.now());
+    const budget = createRedisBudget({ redis, callLog, log, prefix, key, limit });
     const breaker = createCircuitBreaker({
       redis,
       log,
@@ -81,7 +81,7 @@ describe('a chain of price sources', () => {
       firstMs: 60_000,
       longestMs: 120_000,
     });
-    return { provider, gate: createUpstreamGate({ budget, log }), breaker };
+    return { provider, limiter: createRequestLimiter({ budget, log }), breaker };
   }
 
   async function sourceOf(currency = 'usd', urgency: 'interactive' | 'warming' = 'interactive') {
@@ -168,7 +168,7 @@ describe('a chain of price sources', () => {
   });
 
   it('goes on when the budget of the first grants nothing', async () => {
-    await members[0].gate.stop();
+    await members[0].limiter.stop();
     const { provider } = members[0];
     members[0] = memberOf(provider, 1);
     chain = createProviderChain({ members, failoverMs: 300 });

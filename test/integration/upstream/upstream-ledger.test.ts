@@ -4,7 +4,7 @@ import type { Knex } from 'knex';
 import { v7 as uuid } from 'uuid';
 import { openDatabase } from '../../../db/connection.ts';
 import { migrate } from '../../../db/migrate.ts';
-import { createUpstreamLedger } from '../../../src/features/upstream/queries/upstream-calls.ts';
+import { createUpstreamCallLog } from '../../../src/features/upstream/queries/upstream-calls.ts';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
 import { budgetKeys, createRedisBudget } from '../../../src/features/upstream/budget/redis-budget.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
@@ -26,12 +26,12 @@ describe('upstream ledger', function () {
   let database: TestDatabase;
   let knex: Knex;
   let redis: Redis;
-  let ledger: ReturnType<typeof createUpstreamLedger>;
+  let callLog: ReturnType<typeof createUpstreamCallLog>;
   before(async () => {
     database = await createTestDatabase(prepare);
     knex = connect(database.url);
     redis = new Redis((await services()).redisUrl, { maxRetriesPerRequest: 1 });
-    ledger = createUpstreamLedger(knex);
+    callLog = createUpstreamCallLog(knex);
   });
   beforeEach(() => knex('upstream_calls').delete());
   after(async () => {
@@ -40,8 +40,8 @@ describe('upstream ledger', function () {
     await knex.destroy();
     await database.drop();
   });
-  const recent = (budgetKey = 'a'): ReturnType<typeof ledger.recent> =>
-    ledger.recent({
+  const recent = (budgetKey = 'a'): ReturnType<typeof callLog.recent> =>
+    callLog.recent({
       budgetKey,
       windowMs: 60_000,
       creditsSince: new Date(Date.now() - 3_600_000),
@@ -50,7 +50,7 @@ describe('upstream ledger', function () {
 
   it('tells how far ahead the latest moment of a running call is', async () => {
     const id = uuid();
-    await ledger.record({ id, budgetKey: 'a', lastsMs: 15_000, credits: 1 });
+    await callLog.record({ id, budgetKey: 'a', lastsMs: 15_000, credits: 1 });
     const { calls } = await recent();
     expect(calls.map((call) => call.id)).to.deep.equal([id]);
     expect(calls[0]?.countedInMs).to.be.within(5_000, 15_000);
@@ -60,9 +60,9 @@ describe('upstream ledger', function () {
   it('moves that moment to the end of an answered call, and leaves it after an unanswered one', async () => {
     const [answered, unanswered] = [uuid(), uuid()];
     for (const id of [answered, unanswered])
-      await ledger.record({ id, budgetKey: 'a', lastsMs: 15_000, credits: 1 });
-    await ledger.settle({ id: answered, outcome: 'ok', answered: true });
-    await ledger.settle({ id: unanswered, outcome: 'unanswered', answered: false });
+      await callLog.record({ id, budgetKey: 'a', lastsMs: 15_000, credits: 1 });
+    await callLog.settle({ id: answered, outcome: 'ok', answered: true });
+    await callLog.settle({ id: unanswered, outcome: 'unanswered', answered: false });
     const ahead = new Map((await recent()).calls.map((call) => [call.id, call.countedInMs]));
     expect(ahead.get(answered)).to.be.at.most(0);
     expect(ahead.get(unanswered)).to.be.above(5_000);
@@ -71,16 +71,16 @@ describe('upstream ledger', function () {
   it('forgets calls that were not made, and leaves out those of before the window', async () => {
     const [released, old] = [uuid(), uuid()];
     for (const id of [released, old])
-      await ledger.record({ id, budgetKey: 'a', lastsMs: 15_000, credits: 1 });
-    await ledger.remove(released);
+      await callLog.record({ id, budgetKey: 'a', lastsMs: 15_000, credits: 1 });
+    await callLog.remove(released);
     const longAgo = knex.raw("clock_timestamp() - interval '61 seconds'");
     await knex('upstream_calls').where({ id: old }).update({ counted_until: longAgo });
     expect((await recent()).calls).to.deep.equal([]);
   });
 
   it('keeps the longest block', async () => {
-    await ledger.block({ budgetKey: 'a', ms: 60_000 });
-    await ledger.block({ budgetKey: 'a', ms: 1_000 });
+    await callLog.block({ budgetKey: 'a', ms: 60_000 });
+    await callLog.block({ budgetKey: 'a', ms: 1_000 });
     expect((await recent()).blockedForMs).to.be.within(30_000, 60_000);
     expect((await recent('b')).blockedForMs).to.equal(0);
   });
@@ -89,21 +89,21 @@ describe('upstream ledger', function () {
     const since = new Date(Date.now() - 60_000);
     for (const outcome of ['ok', 'rate_limited', 'rejected', undefined]) {
       const id = uuid();
-      await ledger.record({ id, budgetKey: 'a', lastsMs: 15_000, credits: 2 });
-      if (outcome !== undefined) await ledger.settle({ id, outcome, answered: true });
+      await callLog.record({ id, budgetKey: 'a', lastsMs: 15_000, credits: 2 });
+      if (outcome !== undefined) await callLog.settle({ id, outcome, answered: true });
     }
-    expect(await ledger.creditsSince('a', since)).to.equal(4);
-    expect(await ledger.creditsSince('b', since)).to.equal(0);
-    expect(await ledger.purge(since)).to.equal(0);
-    expect(await ledger.purge(new Date(Date.now() + 60_000))).to.equal(4);
+    expect(await callLog.creditsSince('a', since)).to.equal(4);
+    expect(await callLog.creditsSince('b', since)).to.equal(0);
+    expect(await callLog.purge(since)).to.equal(0);
+    expect(await callLog.purge(new Date(Date.now() + 60_000))).to.equal(4);
   });
 
   it('tells calls and the sum of the month as of one instant, the free ones at nothing', async () => {
     const month = new Date(Date.now() - 3_600_000);
     const record = async (credits: number, outcome: string): Promise<string> => {
       const id = uuid();
-      await ledger.record({ id, budgetKey: 'a', lastsMs: 15_000, credits });
-      await ledger.settle({ id, outcome, answered: true });
+      await callLog.record({ id, budgetKey: 'a', lastsMs: 15_000, credits });
+      await callLog.settle({ id, outcome, answered: true });
       return id;
     };
     const [ok, rejected, earlier, before] = [
@@ -119,7 +119,7 @@ describe('upstream ledger', function () {
         .update({ granted_at: ago(ms + 100), counted_until: ago(ms) });
     await at(earlier, 1_800_000);
     await at(before, 3_700_000);
-    const found = await ledger.recent({
+    const found = await callLog.recent({
       budgetKey: 'a',
       windowMs: 60_000,
       creditsSince: month,
@@ -139,7 +139,7 @@ describe('upstream ledger', function () {
     const thisHour = Math.floor(Date.now() / hour) * hour;
     const sumAll = async (): Promise<number> => {
       let hours = 0;
-      while (await ledger.sumHour()) hours++;
+      while (await callLog.sumHour()) hours++;
       return hours;
     };
     beforeEach(() => knex.raw('truncate upstream_sums, upstream_sums_to'));
@@ -173,7 +173,7 @@ describe('upstream ledger', function () {
         for (const begin of turns) {
           for (const free of [[], ['rejected', 'rate_limited']]) {
             const requested = { budgetKey: 'a', windowMs: 60_000, creditsSince: new Date(begin), free };
-            const { credits, calls } = await ledger.recent(requested);
+            const { credits, calls } = await callLog.recent(requested);
             found.push([credits, calls.map(({ id }) => id).sort()]);
           }
         }
@@ -190,7 +190,7 @@ describe('upstream ledger', function () {
       await plant();
       const spent = async () => {
         const creditsSince = new Date(thisHour - 48 * hour - 60_000);
-        return (await ledger.recent({ budgetKey: 'a', windowMs: 60_000, creditsSince, free: [] })).credits;
+        return (await callLog.recent({ budgetKey: 'a', windowMs: 60_000, creditsSince, free: [] })).credits;
       };
       const before = await spent();
       await sumAll();
@@ -199,7 +199,7 @@ describe('upstream ledger', function () {
         .whereBetween('granted_at', [from, new Date(thisHour - 3 * hour)])
         .delete();
       expect(await spent()).to.equal(before);
-      await ledger.record({ id: uuid(), budgetKey: 'a', lastsMs: 15_000, credits: 5 });
+      await callLog.record({ id: uuid(), budgetKey: 'a', lastsMs: 15_000, credits: 5 });
       expect(await spent()).to.equal(before + 5);
     });
 
@@ -211,12 +211,12 @@ describe('upstream ledger', function () {
         creditsSince: new Date(thisHour - 48 * hour),
         free: [],
       };
-      const before = await ledger.recent(requested);
+      const before = await callLog.recent(requested);
       let tries = 1;
-      while (!(await ledger.sumHours(0))) tries++;
+      while (!(await callLog.sumHours(0))) tries++;
       expect(tries).to.be.within(70, 76);
-      expect(await ledger.sumHours(0)).to.equal(true);
-      expect((await ledger.recent(requested)).credits).to.equal(before.credits);
+      expect(await callLog.sumHours(0)).to.equal(true);
+      expect((await callLog.recent(requested)).credits).to.equal(before.credits);
     });
 
     it('begins where the longest month may have begun', async () => {
@@ -247,20 +247,20 @@ describe('upstream ledger', function () {
 
   it('remembers what the provider told, and what others have spent', async () => {
     const told = { callsPerMinute: 500, creditsPerMonth: 3_000_000_000 };
-    expect(await ledger.toldAgoMs('told')).to.equal(undefined);
-    await ledger.tell({ budgetKey: 'told', ...told, others: { id: uuid(), credits: 40 } });
+    expect(await callLog.toldAgoMs('told')).to.equal(undefined);
+    await callLog.tell({ budgetKey: 'told', ...told, others: { id: uuid(), credits: 40 } });
     const found = await recent('told');
     expect(found).to.deep.include({ told, credits: 40, calls: [] });
-    expect(await ledger.toldAgoMs('told')).to.be.within(0, 10_000);
+    expect(await callLog.toldAgoMs('told')).to.be.within(0, 10_000);
     const none = { callsPerMinute: undefined, creditsPerMonth: undefined };
-    await ledger.tell({ budgetKey: 'told', ...none, others: { id: uuid(), credits: 0 } });
+    await callLog.tell({ budgetKey: 'told', ...none, others: { id: uuid(), credits: 0 } });
     expect(await recent('told')).to.deep.include({ told: none, credits: 40 });
   });
 
   it('gives a wiped Redis its month back', async () => {
     const options = {
       redis,
-      ledger,
+      callLog,
       log: silentLogger(),
       prefix,
       key: 'month',
@@ -280,7 +280,7 @@ describe('upstream ledger', function () {
   });
 
   it('gives a wiped Redis its calls back, the settled and the running ones', async () => {
-    const budget = createRedisBudget({ redis, ledger, log: silentLogger(), prefix, key: 'a', limit: 4 });
+    const budget = createRedisBudget({ redis, callLog, log: silentLogger(), prefix, key: 'a', limit: 4 });
     await knex('budget_blocks').delete();
     for (let i = 0; i < 2; i += 1) {
       const result = await budget.tryAcquire('interactive');
@@ -296,10 +296,10 @@ describe('upstream ledger', function () {
   it('lets nobody call while Postgres is away and Redis knows nothing', async () => {
     const away = connect('postgres://nobody@127.0.0.1:1/none');
     const options = { redis, log: silentLogger(), prefix, key: 'away', limit: 4 };
-    const budget = createRedisBudget({ ...options, ledger: createUpstreamLedger(away) });
+    const budget = createRedisBudget({ ...options, callLog: createUpstreamCallLog(away) });
     expect(await budget.tryAcquire('interactive')).to.include({ reason: 'unreachable' });
     await away.destroy();
-    const back = createRedisBudget({ ...options, ledger });
+    const back = createRedisBudget({ ...options, callLog });
     expect(await back.tryAcquire('interactive')).to.have.property('granted');
   });
 });

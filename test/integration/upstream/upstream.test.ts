@@ -8,8 +8,8 @@ import { createRedisBudget } from '../../../src/features/upstream/budget/redis-b
 import { createCoinGeckoProvider } from '../../../src/features/upstream/coingecko/coingecko-provider.ts';
 import { BudgetWaitError, ProviderRateLimitError } from '../../../src/features/upstream/provider-errors.ts';
 import type { PriceProvider } from '../../../src/features/upstream/provider.ts';
-import type { UpstreamGate } from '../../../src/features/upstream/request-limiter-contract.ts';
-import { createUpstreamGate } from '../../../src/features/upstream/request-limiter.ts';
+import type { RequestLimiter } from '../../../src/features/upstream/request-limiter-contract.ts';
+import { createRequestLimiter } from '../../../src/features/upstream/request-limiter.ts';
 import { flushPrefix, uniquePrefix } from '../../support/redis.ts';
 import { services } from '../../support/services.ts';
 import { createMemoryLedger } from './memory-ledger.ts';
@@ -19,7 +19,7 @@ describe('upstream: gate, budget and provider together', () => {
   let market: Market;
   let redis: Redis;
   let provider: PriceProvider;
-  let gates: UpstreamGate[];
+  let gates: RequestLimiter[];
 
   before(async () => {
     market = await startMarket({ callsPerMinute: 6 });
@@ -33,18 +33,18 @@ describe('upstream: gate, budget and provider together', () => {
     provider = createCoinGeckoProvider({ ...common, baseUrl: market.url });
   });
   beforeEach((): void => {
-    const ledger = createMemoryLedger(() => Date.now());
+    const callLog = createMemoryLedger(() => Date.now());
     const key = uniquePrefix();
     // Two processes: each has a gate and a budget of its own, and both the same keys.
     gates = [1, 2].map(() => {
       const log = silentLogger();
-      return createUpstreamGate({
-        budget: createRedisBudget({ redis, ledger, log, prefix, key, limit: 6 }),
+      return createRequestLimiter({
+        budget: createRedisBudget({ redis, callLog, log, prefix, key, limit: 6 }),
         log,
       });
     });
   });
-  afterEach(() => Promise.all(gates.map((gate) => gate.stop())));
+  afterEach(() => Promise.all(gates.map((limiter) => limiter.stop())));
   after(async () => {
     await flushPrefix(redis, prefix);
     redis.disconnect();
@@ -52,8 +52,8 @@ describe('upstream: gate, budget and provider together', () => {
     await market.close();
   });
 
-  const price = (gate: UpstreamGate): Promise<readonly Quote[]> =>
-    gate.run(
+  const price = (limiter: RequestLimiter): Promise<readonly Quote[]> =>
+    limiter.run(
       { urgency: 'interactive', maxWaitMs: 100, signal: new AbortController().signal },
       async (grant) => {
         const { quotes } = await provider.fetchQuotes({
@@ -67,7 +67,7 @@ describe('upstream: gate, budget and provider together', () => {
 
   it('lets two processes together make as many calls as one may', async () => {
     const results = await Promise.allSettled(
-      gates.flatMap((gate) => Array.from({ length: 8 }, () => price(gate))),
+      gates.flatMap((limiter) => Array.from({ length: 8 }, () => price(limiter))),
     );
     const answered = results.filter((result) => result.status === 'fulfilled');
     const refused = results.flatMap((result) =>
@@ -83,11 +83,11 @@ describe('upstream: gate, budget and provider together', () => {
   it('stops all processes when one of them is told to wait', async () => {
     market.resetCalls();
     market.inject({ kind: 'rate-limited', retryAfterSeconds: 30 });
-    const [first, second] = gates as [UpstreamGate, UpstreamGate];
+    const [first, second] = gates as [RequestLimiter, RequestLimiter];
     const told = await price(first).catch((error: unknown) => error);
     expect(told).to.be.instanceOf(ProviderRateLimitError);
-    for (const gate of [first, second]) {
-      const error = await price(gate).catch((reason: unknown) => reason);
+    for (const limiter of [first, second]) {
+      const error = await price(limiter).catch((reason: unknown) => reason);
       expect(error).to.be.instanceOf(BudgetWaitError).and.include({ reason: 'blocked' });
     }
     expect(market.callCount()).to.equal(1);

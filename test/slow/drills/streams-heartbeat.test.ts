@@ -39,7 +39,7 @@ describe('streams on a silent market', () => {
 
   it(`beat every ${beatSeconds} s, as a comment and as an event, for ${silentSeconds} s`, async () => {
     await host.feed.publish({ bitcoin: 1 });
-    await waitFor(() => host.mirror.get('usd', 'bitcoin'), { what: 'the quote' });
+    await waitFor(() => host.localCache.get('usd', 'bitcoin'), { what: 'the quote' });
     const urls = [
       host.pricesUrl(['bitcoin']),
       host.pricesUrl(['ethereum'], 1_000),

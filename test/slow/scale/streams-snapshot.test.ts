@@ -66,7 +66,7 @@ describe('snapshots of price streams', () => {
 
   it('come first in each of 500 joins under 1,000 updates a second, and nothing older follows', async () => {
     await publish();
-    await waitFor(() => host.mirror.get('usd', coins[0]!), { what: 'the first quotes' });
+    await waitFor(() => host.localCache.get('usd', coins[0]!), { what: 'the first quotes' });
     let isOver = false;
     const storming = storm(() => isOver);
     const readers: SseReader[] = [];
@@ -93,6 +93,6 @@ describe('snapshots of price streams', () => {
       { what: 'the last prices' },
     );
     for (const reader of readers) expectInOrder(reader);
-    for (const coin of coins) expect(host.mirror.get('usd', coin)?.head).to.include(`"price":${prices},`);
+    for (const coin of coins) expect(host.localCache.get('usd', coin)?.head).to.include(`"price":${prices},`);
   }).timeout(120_000);
 });

@@ -27,7 +27,7 @@ describe('a collection of quotes', () => {
   /** Called with what is wanted; tells how much of it is open then. */
   let onWant: (assetIds: readonly string[]) => Promise<number>;
   let batches: string[][];
-  let mirror: LocalCache;
+  let localCache: LocalCache;
   let collect: CollectQuotes;
 
   beforeEach(() => {
@@ -35,9 +35,9 @@ describe('a collection of quotes', () => {
     [stored, listeners, wanted, batches, read] = [new Map(), new Set(), [], [], []];
     [forgotten, isAway] = [new Set(), false];
     onWant = ({ length }) => Promise.resolve(length);
-    mirror = createLocalCache();
+    localCache = createLocalCache();
     collect = createQuoteCollector({
-      local: mirror,
+      local: localCache,
       store: {
         readMany: (_currency: string, ids: readonly string[]) => {
           read.push([...ids]);
@@ -116,7 +116,7 @@ describe('a collection of quotes', () => {
 
   it('has at its deadline all that had settled before, and the rest as it is', async () => {
     stored.set('old', { quote: quote('old', 2 * freshMs), failure: undefined });
-    mirror.put(quote('held'));
+    localCache.put(quote('held'));
     const collection = await collecting(['held', 'quick', 'down', 'old', 'never']);
     tick('quick');
     await pass(500);
@@ -158,8 +158,8 @@ describe('a collection of quotes', () => {
   });
 
   it('takes for fresh from its process only what is', async () => {
-    mirror.put(quote('fresh', freshMs - 1));
-    mirror.put(quote('old', freshMs));
+    localCache.put(quote('fresh', freshMs - 1));
+    localCache.put(quote('old', freshMs));
     await collecting(['fresh', 'old']);
     expect(batches).to.deep.equal([['fresh']]);
     expect(wanted).to.deep.equal([['old']]);

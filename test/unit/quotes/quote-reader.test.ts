@@ -98,12 +98,12 @@ describe('the quote reader over the copy of its process', () => {
   let renewed: string[];
   let asks: number;
   let now: number;
-  let mirror: LocalCache;
+  let localCache: LocalCache;
   let reader: QuoteReader;
 
   beforeEach(() => {
     [stored, collected, renewed, asks, now] = [new Map(), [], [], 0, nowMs];
-    mirror = createLocalCache();
+    localCache = createLocalCache();
     const nothing = () => Promise.resolve();
     const store: Pick<QuoteStore, 'readMany' | 'readRanking' | 'clear'> = {
       readMany: (_currency, ids) => {
@@ -114,7 +114,7 @@ describe('the quote reader over the copy of its process', () => {
       clear: () => Promise.resolve(0),
     };
     reader = new QuoteReader({
-      local: mirror,
+      local: localCache,
       store,
       ticks: { listen: () => () => undefined },
       publisher: { publishClearing: nothing },
@@ -144,7 +144,7 @@ describe('the quote reader over the copy of its process', () => {
     (JSON.parse(json ?? '{}') as { state?: string }).state;
 
   it('answers from it while a quote is fresh, and not a moment longer', async () => {
-    mirror.put(quoteOf('bitcoin', 0));
+    localCache.put(quoteOf('bitcoin', 0));
     now = nowMs + freshMs - 1;
     expect(stateIn(reader.peekFreshJson('bitcoin', 'usd'))).to.equal('fresh');
     expect((await reader.get(requested)).state).to.equal('fresh');
@@ -156,7 +156,7 @@ describe('the quote reader over the copy of its process', () => {
   });
 
   it('serves what is old here and in Redis as stale, and has it renewed', async () => {
-    mirror.put(quoteOf('bitcoin', freshMs));
+    localCache.put(quoteOf('bitcoin', freshMs));
     stored.set('bitcoin', { quote: quoteOf('bitcoin', freshMs), failure: undefined });
     expect((await reader.get(requested)).state).to.equal('stale');
     expect(renewed).to.deep.equal(['bitcoin']);
@@ -164,7 +164,7 @@ describe('the quote reader over the copy of its process', () => {
   });
 
   it('takes the newer quote that Redis has, and holds it from then on', async () => {
-    mirror.put(quoteOf('bitcoin', 2 * freshMs));
+    localCache.put(quoteOf('bitcoin', 2 * freshMs));
     stored.set('bitcoin', { quote: quoteOf('bitcoin', 10), failure: undefined });
     expect((await reader.get(requested)).quote?.receivedAt).to.equal(nowMs - 10);
     expect(stateIn(reader.peekFreshJson('bitcoin', 'usd'))).to.equal('fresh');
@@ -172,7 +172,7 @@ describe('the quote reader over the copy of its process', () => {
 
   it('answers that an asset does not exist as long as that is remembered, and no price is held', async () => {
     const failure = { assetId: 'bitcoin', state: 'not_found', reason: 'unknown', until: nowMs + 10 } as const;
-    mirror.putFailure('usd', failure);
+    localCache.putFailure('usd', failure);
     expect((await reader.get(requested)).state).to.equal('not_found');
     now = nowMs + 10;
     expect((await reader.get(requested)).state).to.equal('fresh');
@@ -216,14 +216,14 @@ describe('the quote reader over the copy of its process', () => {
 
   it('tells how old its quotes are: those in the middle, the oldest but one in a hundred, and the oldest', () => {
     expect(reader.stats().age_seconds).to.deep.equal({ p50: null, p99: null, max: null });
-    for (let age = 100; age >= 1; age -= 1) mirror.put(quoteOf(`id-${age}`, age * 1_000));
+    for (let age = 100; age >= 1; age -= 1) localCache.put(quoteOf(`id-${age}`, age * 1_000));
     expect(reader.stats().age_seconds).to.deep.equal({ p50: 50, p99: 99, max: 100 });
   });
 
   it('serves the last price of an asset that is said not to exist any more', async () => {
     const failure = { assetId: 'bitcoin', state: 'not_found', reason: 'unknown', until: nowMs + 10 } as const;
-    mirror.put(quoteOf('bitcoin', 2 * freshMs));
-    mirror.putFailure('usd', failure);
+    localCache.put(quoteOf('bitcoin', 2 * freshMs));
+    localCache.putFailure('usd', failure);
     stored.set('bitcoin', { quote: quoteOf('bitcoin', 2 * freshMs), failure });
     const reading = await reader.get(requested);
     expect(reading).to.include({ state: 'stale', reason: 'unknown' });

@@ -3,7 +3,7 @@ import { Redis } from 'ioredis';
 import { createBudgets } from '../../../src/features/upstream/upstream-service.ts';
 import { loadConfig } from '../../../src/platform/config/load-config.ts';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
-import type { BudgetLedger } from '../../../src/features/upstream/budget/redis-budget.ts';
+import type { BudgetCallLog } from '../../../src/features/upstream/budget/redis-budget.ts';
 import { createRedisKeys } from '../../../src/platform/redis/keys.ts';
 
 describe('budgets', () => {
@@ -12,7 +12,7 @@ describe('budgets', () => {
   const budgetsOf = (environment: Record<string, string>) => {
     const config = loadConfig(environment);
     const platform = { config, redis, log: silentLogger(), keys: createRedisKeys('p') };
-    const of = createBudgets(platform, {} as BudgetLedger);
+    const of = createBudgets(platform, {} as BudgetCallLog);
     return { of, primary: of(config.PROVIDER ?? 'simulated') };
   };
 

@@ -15,7 +15,7 @@ import {
   ProviderTimeoutError,
   ProviderUrlTooLongError,
 } from '../../../src/features/upstream/provider-errors.ts';
-import type { GateRequest, GrantedCall } from '../../../src/features/upstream/request-limiter-contract.ts';
+import type { LimiterRequest, GrantedCall } from '../../../src/features/upstream/request-limiter-contract.ts';
 import {
   createProviderChain,
   type ChainMember,
@@ -58,7 +58,7 @@ const errors: readonly (readonly [string, Error, ReturnType<typeof verdictOf>, s
 describe('a chain of price sources and its breakers', () => {
   let told: string[];
   let state: Awaited<ReturnType<CircuitBreaker['ask']>>['state'];
-  let requests: GateRequest[];
+  let requests: LimiterRequest[];
 
   beforeEach(() => {
     [told, state, requests] = [[], 'probe', []];
@@ -79,7 +79,7 @@ describe('a chain of price sources and its breakers', () => {
     };
     return {
       provider: { source } as PriceProvider,
-      gate: {
+      limiter: {
         run: (request, call) => {
           requests.push(request);
           return call(grant);

@@ -16,8 +16,8 @@ import {
   ProviderResponseError,
   ProviderTimeoutError,
 } from '../../../src/features/upstream/provider-errors.ts';
-import type { UpstreamGate } from '../../../src/features/upstream/request-limiter-contract.ts';
-import { createUpstreamGate } from '../../../src/features/upstream/request-limiter.ts';
+import type { RequestLimiter } from '../../../src/features/upstream/request-limiter-contract.ts';
+import { createRequestLimiter } from '../../../src/features/upstream/request-limiter.ts';
 import { waitFor } from '../../support/wait-for.ts';
 
 /** A budget that answers as it is told. */
@@ -88,26 +88,26 @@ function deferred(): { readonly promise: Promise<void>; readonly resolve: () => 
 
 describe('upstream gate', () => {
   let budget: ScriptedBudget;
-  let gate: UpstreamGate;
+  let limiter: RequestLimiter;
   const calls: { urgency: Urgency; outcome: CallOutcome }[] = [];
   beforeEach(() => {
     budget = createScriptedBudget();
     calls.length = 0;
-    gate = open({});
+    limiter = open({});
   });
-  afterEach(() => gate.stop());
+  afterEach(() => limiter.stop());
 
-  function open(options: { maxConcurrent?: number; highWater?: number }): UpstreamGate {
+  function open(options: { maxConcurrent?: number; highWater?: number }): RequestLimiter {
     const onCall = ({ urgency, outcome }: { urgency: Urgency; outcome: CallOutcome }): void =>
       void calls.push({ urgency, outcome });
-    return createUpstreamGate({ budget, log: silentLogger(), onCall, ...options });
+    return createRequestLimiter({ budget, log: silentLogger(), onCall, ...options });
   }
   const run = <T>(call: () => Promise<T>, urgency: Urgency = 'interactive', maxWaitMs = 5_000): Promise<T> =>
-    gate.run({ urgency, maxWaitMs, signal: never() }, call);
+    limiter.run({ urgency, maxWaitMs, signal: never() }, call);
 
   it('makes the call with a grant and settles it', async () => {
     expect(await run(() => Promise.resolve('answer'))).to.equal('answer');
-    await gate.stop();
+    await limiter.stop();
     expect(budget.ended).to.deep.equal(['ok']);
     expect(calls).to.deep.equal([{ urgency: 'interactive', outcome: 'ok' }]);
   });
@@ -123,7 +123,7 @@ describe('upstream gate', () => {
   ] as const) {
     it(`settles "${error.message}" (${error.name}) as ${outcome} and throws it on`, async () => {
       expect(await failure(run(() => Promise.reject(error)))).to.equal(error);
-      await gate.stop();
+      await limiter.stop();
       expect(budget.ended).to.deep.equal([outcome]);
       expect(calls).to.have.length(outcome === 'released' ? 0 : 1);
     });
@@ -139,8 +139,8 @@ describe('upstream gate', () => {
   });
 
   it('gives back the grant of a call that had nothing to do', async () => {
-    await gate.run({ urgency: 'stream', maxWaitMs: 0, signal: never() }, (grant) => grant.release());
-    await gate.stop();
+    await limiter.run({ urgency: 'stream', maxWaitMs: 0, signal: never() }, (grant) => grant.release());
+    await limiter.stop();
     expect(budget.ended).to.deep.equal(['released']);
     expect(calls).to.deep.equal([]);
   });
@@ -163,33 +163,33 @@ describe('upstream gate', () => {
     budget.answers = [{ waitMs: 2_000, reason: 'paced' }];
     const patient = Array.from({ length: 20 }, () => failure(run(() => Promise.resolve(1), 'stream')));
     await waitFor(() => budget.requested.length > 0, { what: 'the first question' });
-    expect(gate.counts().waiting).to.equal(20);
+    expect(limiter.counts().waiting).to.equal(20);
     expect(budget.requested).to.have.length(1);
-    await gate.stop();
+    await limiter.stop();
     for (const error of await Promise.all(patient)) expect(error).to.include({ reason: 'stopped' });
   });
 
   it('lets an urgent call pass while less urgent ones wait for the budget', async () => {
-    gate = open({ maxConcurrent: 1 });
+    limiter = open({ maxConcurrent: 1 });
     budget.answers = [{ waitMs: 4_000, reason: 'paced' }, 'grant'];
     const patient = failure(run(() => Promise.resolve('warm'), 'warming'));
     await waitFor(() => budget.requested.length === 1, { what: 'the warmer to ask' });
     expect(await run(() => Promise.resolve('urgent'))).to.equal('urgent');
-    await gate.stop();
+    await limiter.stop();
     expect(await patient).to.include({ reason: 'stopped' });
   });
 
   it('runs so many calls at once and no more, the most urgent of those that wait first', async () => {
-    gate = open({ maxConcurrent: 2 });
+    limiter = open({ maxConcurrent: 2 });
     const order: string[] = [];
     const doors = [deferred(), deferred()];
     const busy = doors.map((door) => run(() => door.promise, 'backfill'));
-    await waitFor(() => gate.counts().running === 2, { what: 'two calls to run' });
+    await waitFor(() => limiter.counts().running === 2, { what: 'two calls to run' });
     const later = (['backfill', 'warming', 'stream', 'interactive'] as const).map((urgency) =>
       run(() => Promise.resolve(void order.push(urgency)), urgency),
     );
-    await waitFor(() => gate.counts().waitingForSlot === 4, { what: 'four callers to wait for a slot' });
-    expect(gate.counts().running).to.equal(2);
+    await waitFor(() => limiter.counts().waitingForSlot === 4, { what: 'four callers to wait for a slot' });
+    expect(limiter.counts().running).to.equal(2);
     doors[0]!.resolve();
     await Promise.all(later);
     expect(order).to.deep.equal(['interactive', 'stream', 'warming', 'backfill']);
@@ -198,13 +198,13 @@ describe('upstream gate', () => {
   });
 
   it('refuses a crowd beyond its limit', async () => {
-    gate = open({ highWater: 3 });
+    limiter = open({ highWater: 3 });
     budget.answers = [{ waitMs: 4_000, reason: 'window' }];
     const crowd = Array.from({ length: 10 }, () => failure(run(() => Promise.resolve(1))));
     const first = await Promise.race(crowd);
     expect(first).to.include({ reason: 'crowded' });
-    await waitFor(() => gate.counts().waiting === 4, { what: 'the crowd to be cut down' });
-    await gate.stop();
+    await waitFor(() => limiter.counts().waiting === 4, { what: 'the crowd to be cut down' });
+    await limiter.stop();
     const reasons = (await Promise.all(crowd)).map((error) => (error as BudgetWaitError).reason);
     expect(reasons.filter((reason) => reason === 'crowded')).to.have.length(6);
   });
@@ -212,10 +212,10 @@ describe('upstream gate', () => {
   it('never uses a grant that grew old while the process was stopped', async () => {
     budget.answers = ['old-grant', 'grant'];
     const ids: string[] = [];
-    await gate.run({ urgency: 'interactive', maxWaitMs: 1_000, signal: never() }, (grant) =>
+    await limiter.run({ urgency: 'interactive', maxWaitMs: 1_000, signal: never() }, (grant) =>
       Promise.resolve(void ids.push(grant.id)),
     );
-    await gate.stop();
+    await limiter.stop();
     expect(ids).to.deep.equal(['2']);
     expect(budget.ended).to.deep.equal(['released', 'ok']);
   });
@@ -229,7 +229,7 @@ describe('upstream gate', () => {
       return { granted: { ...answer.granted, lastsMs: 1_000, since: { elapsedMs: () => 1_500 } } };
     };
     const error = await failure(
-      gate.run({ urgency: 'interactive', maxWaitMs: 0, signal: never() }, ({ signal }) => {
+      limiter.run({ urgency: 'interactive', maxWaitMs: 0, signal: never() }, ({ signal }) => {
         expect(isTooLate(signal)).to.equal(true);
         return new Promise((_resolve, reject) => {
           signal.addEventListener('abort', () => reject(signal.reason as Error));
@@ -243,12 +243,12 @@ describe('upstream gate', () => {
     budget.answers = [{ waitMs: 4_000, reason: 'window' }];
     const controller = new AbortController();
     const request = { urgency: 'interactive', maxWaitMs: 5_000, signal: controller.signal } as const;
-    const pending = failure(gate.run(request, () => Promise.resolve(1)));
+    const pending = failure(limiter.run(request, () => Promise.resolve(1)));
     const reason = new Error('the user left');
     await waitFor(() => budget.requested.length > 0, { what: 'the question' });
     controller.abort(reason);
     expect(await pending).to.equal(reason);
-    expect(gate.counts().waiting).to.equal(0);
+    expect(limiter.counts().waiting).to.equal(0);
   });
 
   it('gives a grant back that comes after its caller left', async () => {
@@ -261,7 +261,7 @@ describe('upstream gate', () => {
     };
     const controller = new AbortController();
     const request = { urgency: 'interactive', maxWaitMs: 5_000, signal: controller.signal } as const;
-    const pending = failure(gate.run(request, () => Promise.resolve(1)));
+    const pending = failure(limiter.run(request, () => Promise.resolve(1)));
     await waitFor(() => budget.requested.length > 0, { what: 'the question' });
     controller.abort(new Error('left'));
     await pending;
@@ -275,7 +275,7 @@ describe('upstream gate', () => {
     const request = { urgency: 'interactive', maxWaitMs: 5_000, signal: controller.signal } as const;
     const reason = new Error('left');
     const pending = failure(
-      gate.run(request, ({ signal }) => {
+      limiter.run(request, ({ signal }) => {
         return new Promise((_resolve, reject) => {
           signal.addEventListener('abort', () => reject(signal.reason as Error));
           controller.abort(reason);
@@ -288,8 +288,8 @@ describe('upstream gate', () => {
   it('lets calls that run end before it has stopped, and takes no new ones', async () => {
     const door = deferred();
     const running = run(() => door.promise.then(() => 'done'));
-    await waitFor(() => gate.counts().running === 1, { what: 'the call to run' });
-    const stopping = gate.stop();
+    await waitFor(() => limiter.counts().running === 1, { what: 'the call to run' });
+    const stopping = limiter.stop();
     expect(await failure(run(() => Promise.resolve(1)))).to.include({ reason: 'stopped' });
     door.resolve();
     expect(await running).to.equal('done');

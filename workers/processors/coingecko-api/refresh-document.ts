@@ -1,10 +1,10 @@
 import type { JobData, JobResult } from '../../../jobs/registry.ts';
 import {
-  documentId,
+  passthroughId,
   outOfReachReason,
-  type DocumentFailure,
-  type DocumentStore,
-} from '../../../src/features/coingecko-api/document-store.ts';
+  type PassthroughFailure,
+  type PassthroughStore,
+} from '../../../src/features/coingecko-api/passthrough-store.ts';
 import { parseRequester } from '../../../src/domain/requester.ts';
 import type { Channel } from '../../../src/platform/redis/channel.ts';
 import { refusalOf } from '../../../src/domain/cached-quote.ts';
@@ -19,10 +19,10 @@ import { callUpstream, waitOf } from '../upstream/upstream-call.ts';
 
 interface Deps extends Pick<
   RefreshDeps,
-  'provider' | 'gate' | 'demand' | 'clock' | 'log' | 'notFoundMs' | 'charge'
+  'provider' | 'limiter' | 'demand' | 'clock' | 'log' | 'notFoundMs' | 'charge'
 > {
-  readonly documents: DocumentStore;
-  readonly documentChannel: Pick<Channel<string>, 'publish'>;
+  readonly documents: PassthroughStore;
+  readonly passthroughChannel: Pick<Channel<string>, 'publish'>;
 }
 
 /** Longer than a call and its retries may take (ms); when its holder dies, another may try after this time. */
@@ -33,16 +33,16 @@ const rejectedMs = 60_000;
 /** How long "too old" is remembered (ms): it will not change, because the past only gets further away. */
 const outOfReachMs = 3_600_000;
 
-/** `document.refresh`: one call for one document, charged to the first one who asked. */
+/** `response.refresh`: one call for one document, charged to the first one who asked. */
 export async function refreshDocument(
   deps: Deps,
   job: JobData<'document.refresh'>,
   context: JobContext,
 ): Promise<JobResult<'document.refresh'>> {
-  const { documents, documentChannel, clock } = deps;
+  const { documents, passthroughChannel, clock } = deps;
   const { path, freshMs, requester } = job;
-  const { document, failure } = await documents.read(path);
-  const isFresh = document !== undefined && clock.now() - document.receivedAt < freshMs;
+  const { response, failure } = await documents.read(path);
+  const isFresh = response !== undefined && clock.now() - response.receivedAt < freshMs;
   if (isFresh || (failure !== undefined && failure.until > clock.now())) return { fetched: false };
   // The job may run a second time while the first call is still running, when its lock was lost.
   if (!(await documents.lease(path, leaseMs))) return { fetched: false };
@@ -61,7 +61,7 @@ export async function refreshDocument(
     await documents.writeFailure(path, failureOf(deps, fetched.error));
   }
   await documents.settle(path, requester);
-  await documentChannel.publish(documentId(path));
+  await passthroughChannel.publish(passthroughId(path));
   return { fetched: true };
 }
 
@@ -75,12 +75,12 @@ async function outcomeOf(fetching: Promise<string>): Promise<{ json: string } | 
 }
 
 async function fetchDocument(
-  { provider, gate, charge, demand }: Deps,
+  { provider, limiter, charge, demand }: Deps,
   { path, requester }: JobData<'document.refresh'>,
   context: JobContext,
 ): Promise<string> {
   const who = requester === undefined ? undefined : parseRequester(requester);
-  return await callUpstream({ gate, urgency: 'interactive', context }, async (grant) => {
+  return await callUpstream({ limiter, urgency: 'interactive', context }, async (grant) => {
     if (provider.fetchDocument === undefined) {
       await grant.release();
       throw new ProviderRejectedError(`${provider.source} has no such documents`, {
@@ -106,7 +106,7 @@ async function fetchDocument(
 function failureOf(
   { clock, notFoundMs }: Pick<Deps, 'clock' | 'notFoundMs'>,
   error: unknown,
-): DocumentFailure {
+): PassthroughFailure {
   const now = clock.now();
   if (error instanceof ProviderRangeError)
     return { state: 'unavailable', until: now + outOfReachMs, reason: outOfReachReason };

@@ -12,7 +12,7 @@ import type { Logger } from '../../../src/platform/observability/logger.ts';
 import type { MarketRow } from '../../../src/domain/market-row.ts';
 import type { Quote } from '../../../src/domain/quote.ts';
 import type { PriceProvider } from '../../../src/features/upstream/provider.ts';
-import type { UpstreamGate } from '../../../src/features/upstream/request-limiter-contract.ts';
+import type { RequestLimiter } from '../../../src/features/upstream/request-limiter-contract.ts';
 import type { EnqueueRefresh } from '../../../src/features/quotes/enqueue-refresh.ts';
 import type { JobContext } from '../../runtime/processor.ts';
 import { Requeue } from '../../runtime/requeue.ts';
@@ -21,7 +21,7 @@ import { callUpstream, waitOf } from './upstream-call.ts';
 /** What `assets.refresh` needs. */
 export interface AssetRefreshDeps {
   readonly provider: Pick<PriceProvider, 'fetchAssets'>;
-  readonly gate: UpstreamGate;
+  readonly limiter: RequestLimiter;
   readonly assets: AssetQueries;
   readonly assetChannel: Pick<AssetChannel, 'publish'>;
   readonly enqueue: Pick<EnqueueRefresh, 'assets' | 'markets'>;
@@ -41,7 +41,7 @@ export async function refreshAssets(
   try {
     // Without any list no symbols can be resolved, so the first list is worth more than keeping one current.
     const urgency = isEmpty ? 'stream' : 'backfill';
-    const listings = await callUpstream({ gate: deps.gate, urgency, context }, async (grant) => {
+    const listings = await callUpstream({ limiter: deps.limiter, urgency, context }, async (grant) => {
       await (noted ??= assets.beginList());
       return await deps.provider.fetchAssets(AbortSignal.any([grant.signal, context.signal]));
     });

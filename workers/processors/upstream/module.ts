@@ -11,7 +11,7 @@ import { refreshQuotes } from './refresh-quotes.ts';
 import { checkTier, refreshTier } from './tier.ts';
 
 /** Ledger rows are kept for two months (s), so that the previous month can be counted too. */
-const ledgerRetentionSeconds = 62 * 86_400;
+const callLogRetentionSeconds = 62 * 86_400;
 
 /**
  * Processors of the price sources: the jobs that call them, and the checks that enqueue these.
@@ -33,8 +33,8 @@ export function createUpstreamProcessors(
   },
 ) {
   const { demand, store, rowStore, publisher, guard, enqueue, freshMs } = quotes;
-  const { budget, ledger, tellsLimits } = upstream;
-  const oldest = (): Date => new Date(clock.now() - ledgerRetentionSeconds * 1000);
+  const { budget, callLog, tellsLimits } = upstream;
+  const oldest = (): Date => new Date(clock.now() - callLogRetentionSeconds * 1000);
   return {
     processors: {
       refresh: () => {
@@ -73,7 +73,7 @@ export function createUpstreamProcessors(
       maintenance: () => ({
         'calls.sum': async (_job, { waitSignal }) => {
           let hours = 0;
-          while (!waitSignal.aborted && (await ledger.sumHour())) hours++;
+          while (!waitSignal.aborted && (await callLog.sumHour())) hours++;
           return { hours };
         },
         'assets.check': async () => ({
@@ -86,13 +86,13 @@ export function createUpstreamProcessors(
               redis,
               queues,
               attemptKey: keys.tierAttempt(budget.key),
-              toldAgoMs: () => ledger.toldAgoMs(budget.key),
+              toldAgoMs: () => callLog.toldAgoMs(budget.key),
             })),
         }),
       }),
     },
     retentions: {
-      'calls.purge': { calls: () => ledger.purge(oldest()), sums: () => ledger.purgeSums(oldest()) },
+      'calls.purge': { calls: () => callLog.purge(oldest()), sums: () => callLog.purgeSums(oldest()) },
     },
   } satisfies WorkerModule;
 }

@@ -15,7 +15,7 @@ export async function refreshMarkets(
 ): Promise<JobResult<'markets.refresh'>> {
   try {
     // Only the first source's ranking: that of another source, which lacks assets, must not replace it.
-    const request = { gate: deps.gate, urgency, context, refusalFails: true };
+    const request = { limiter: deps.limiter, urgency, context, refusalFails: true };
     const ranking = await callUpstream(request, async (grant) => {
       await takeTurn(deps.demand, grant);
       const signal = AbortSignal.any([grant.signal, context.signal]);

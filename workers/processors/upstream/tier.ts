@@ -11,7 +11,7 @@ import type { Budget } from '../../../src/features/upstream/budget/budget.ts';
 import { parseKeyAnswer } from '../../../src/features/upstream/budget/tier.ts';
 import { startStopwatch } from '../../../src/features/upstream/call-signal.ts';
 import type { PriceProvider } from '../../../src/features/upstream/provider.ts';
-import type { UpstreamGate } from '../../../src/features/upstream/request-limiter-contract.ts';
+import type { RequestLimiter } from '../../../src/features/upstream/request-limiter-contract.ts';
 import type { Queues } from '../../../src/platform/queue/queues.ts';
 import type { JobContext } from '../../runtime/processor.ts';
 import { Requeue } from '../../runtime/requeue.ts';
@@ -21,12 +21,12 @@ import { callUpstream, waitOf } from './upstream-call.ts';
 export async function refreshTier(
   {
     provider,
-    gate,
+    limiter,
     budget,
     log,
   }: {
     readonly provider: Pick<PriceProvider, 'fetchDocument'>;
-    readonly gate: UpstreamGate;
+    readonly limiter: RequestLimiter;
     readonly budget: Pick<Budget, 'tell'>;
     readonly log: Logger;
   },
@@ -35,7 +35,7 @@ export async function refreshTier(
   if (provider.fetchDocument === undefined) return { told: false };
   try {
     const since = { requested: startStopwatch() };
-    const text = await callUpstream({ gate, urgency: 'stream', context }, async (grant) => {
+    const text = await callUpstream({ limiter, urgency: 'stream', context }, async (grant) => {
       since.requested = startStopwatch();
       const signal = AbortSignal.any([grant.signal, context.signal]);
       return await provider.fetchDocument?.({ path: '/key', signal });

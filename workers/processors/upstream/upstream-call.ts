@@ -6,7 +6,7 @@ import {
   ProviderUrlTooLongError,
   retryAfterMsOf,
 } from '../../../src/features/upstream/provider-errors.ts';
-import type { GrantedCall, UpstreamGate } from '../../../src/features/upstream/request-limiter-contract.ts';
+import type { GrantedCall, RequestLimiter } from '../../../src/features/upstream/request-limiter-contract.ts';
 import { sleep } from '../../../src/platform/concurrency/sleep.ts';
 import type { Urgency } from '../../../src/domain/quote.ts';
 import type {
@@ -29,12 +29,12 @@ const maxBudgetWaitMs = 1_000;
  */
 export async function callUpstream<T>(
   {
-    gate,
+    limiter,
     urgency,
     context,
     refusalFails = false,
   }: {
-    readonly gate: UpstreamGate;
+    readonly limiter: RequestLimiter;
     readonly urgency: Urgency;
     readonly context: JobContext;
     /** Whether a refusal of the key says that the source cannot be used at all. */
@@ -46,7 +46,7 @@ export async function callUpstream<T>(
     try {
       // Bounded waiting, so that the signal can be the one that lets a call under way finish.
       const signal = context.callSignal;
-      return await gate.run({ urgency, maxWaitMs: maxBudgetWaitMs, signal, refusalFails }, call);
+      return await limiter.run({ urgency, maxWaitMs: maxBudgetWaitMs, signal, refusalFails }, call);
     } catch (error) {
       if (attempt === maxTries || !isWorthARetry(error)) throw error;
       await sleep(backoffMs * 2 ** (attempt - 1) * (0.5 + Math.random()), context.waitSignal);

@@ -28,7 +28,7 @@ import { withDeadline } from '../../../platform/concurrency/deadline.ts';
 import type { Logger } from '../../../platform/observability/logger.ts';
 import { redisScript, runScript } from '../../../platform/redis/redis-script.ts';
 import { startStopwatch, type Stopwatch } from '../call-signal.ts';
-import type { UpstreamLedger } from '../queries/upstream-calls.ts';
+import type { UpstreamCallLog } from '../queries/upstream-calls.ts';
 import type { AcquireResult, Budget, CallOutcome, Grant, ToldLimits } from './budget.ts';
 import { budgetScripts } from './budget-scripts.ts';
 import { monthBegins } from './month.ts';
@@ -36,15 +36,15 @@ import { monthBegins } from './month.ts';
 type Status = Awaited<ReturnType<Budget['status']>>;
 
 /** The durable record of all grants. Redis decides; it is rebuilt from the ledger after a loss of data. */
-export type BudgetLedger = Pick<
-  UpstreamLedger,
+export type BudgetCallLog = Pick<
+  UpstreamCallLog,
   'record' | 'settle' | 'remove' | 'recent' | 'sumHours' | 'tell' | 'block'
 >;
 
 const minuteMs = 60_000;
 export interface RedisBudgetOptions {
   readonly redis: Redis;
-  readonly ledger: BudgetLedger;
+  readonly callLog: BudgetCallLog;
   readonly log: Logger;
   /** Prefix of all keys in Redis. */
   readonly prefix: string;
@@ -67,7 +67,7 @@ export interface RedisBudgetOptions {
   /** Deadline of a command to Redis. Default 1 s. */
   readonly redisTimeoutMs?: number;
   /** Deadline of a statement to Postgres. Default 2 s. */
-  readonly ledgerTimeoutMs?: number;
+  readonly callLogTimeoutMs?: number;
   /** Time instead of Redis's own, for tests. Milliseconds. */
   readonly now?: () => number;
 }
@@ -101,7 +101,7 @@ function createCore(options: RedisBudgetOptions) {
   }
   const keys = budgetKeys(options.prefix, options.key);
   const timeoutMs = options.redisTimeoutMs ?? 1_000;
-  const ledgerMs = options.ledgerTimeoutMs ?? 2_000;
+  const ledgerMs = options.callLogTimeoutMs ?? 2_000;
   const bind = (lua: string): Script =>
     bindScript(options.redis, lua, { keys: [keys.log, keys.state], timeoutMs });
   return {
@@ -125,7 +125,8 @@ function createCore(options: RedisBudgetOptions) {
     now: (): string => (options.now === undefined ? '' : String(options.now())),
     redisCall: <T>(command: Promise<T>): Promise<T> => withDeadline(command, timeoutMs, 'Redis'),
     ledgerMs,
-    ledgerCall: <T>(statement: Promise<T>): Promise<T> => withDeadline(statement, ledgerMs, 'the ledger'),
+    callLogStatement: <T>(statement: Promise<T>): Promise<T> =>
+      withDeadline(statement, ledgerMs, 'the ledger'),
   };
 }
 
@@ -193,7 +194,7 @@ export function createRedisBudget(options: RedisBudgetOptions): Budget {
     async block(ms) {
       if (ms > blockedHereMs()) blocked = { since: startStopwatch(), ms };
       const told = scripts.block(now(), Math.ceil(ms));
-      const written = core.ledgerCall(options.ledger.block({ budgetKey: options.key, ms }));
+      const written = core.callLogStatement(options.callLog.block({ budgetKey: options.key, ms }));
       for (const result of await Promise.allSettled([told, written])) {
         if (result.status === 'rejected') warn(core, result.reason, 'a block of the budget was not stored');
       }
@@ -219,9 +220,9 @@ async function acquire(core: Core, wanted: Wanted): Promise<AcquireResult> {
     const [answer, detail, reason] = await ask(core, id, wanted);
     if (answer === 'wait') return { waitMs: Number(detail), reason: reasonOf(reason) };
     if (answer !== 'granted') return { waitMs: 250, reason: 'unreachable' };
-    const { ledger, key, redis } = core.options;
-    await core.ledgerCall(
-      ledger.record({ id, budgetKey: key, lastsMs: core.lastsMs, credits: wanted.credits }),
+    const { callLog, key, redis } = core.options;
+    await core.callLogStatement(
+      callLog.record({ id, budgetKey: key, lastsMs: core.lastsMs, credits: wanted.credits }),
     );
     const member = await core.redisCall(redis.zscore(core.keys.log, id));
     if (member !== null) return { granted: createGrant(core, id, since) };
@@ -271,13 +272,13 @@ const maxPatienceMs = 3_600_000;
 const monthGuardMs = 60_000;
 
 async function rebuild(core: Core, token: string, monthBegin: number): Promise<void> {
-  const { ledger, key, log } = core.options;
+  const { callLog, key, log } = core.options;
   // After an upgrade no hour of the month is summed, and all rows of it at once would take too long: each try sums some.
-  const isSummed = await core.ledgerCall(ledger.sumHours(core.ledgerMs / 2));
+  const isSummed = await core.callLogStatement(callLog.sumHours(core.ledgerMs / 2));
   if (!isSummed) throw new Error('the ledger of the month is still being summed');
   // Rows count from the call's end; a call that was granted within the window and is still running ends later.
-  const found = await core.ledgerCall(
-    ledger.recent({
+  const found = await core.callLogStatement(
+    callLog.recent({
       budgetKey: key,
       windowMs: core.windowMs,
       creditsSince: new Date(monthBegin - monthGuardMs),
@@ -306,7 +307,7 @@ async function rebuild(core: Core, token: string, monthBegin: number): Promise<v
 async function forget(core: Core, id: string): Promise<void> {
   const results = await Promise.allSettled([
     core.scripts.release(id),
-    core.ledgerCall(core.options.ledger.remove(id)),
+    core.callLogStatement(core.options.callLog.remove(id)),
   ]);
   const failed = results.find((result) => result.status === 'rejected');
   // Otherwise it counts as used until it is over.
@@ -341,7 +342,7 @@ async function settle(core: Core, id: string, outcome: CallOutcome): Promise<voi
     answered
       ? core.scripts.settle(core.now(), id, 1, Number(free), Number(limited), core.terms(), core.lastsMs)
       : undefined,
-    core.ledgerCall(core.options.ledger.settle({ id, outcome, answered })),
+    core.callLogStatement(core.options.callLog.settle({ id, outcome, answered })),
   ]);
   const failed = results.find((result) => result.status === 'rejected');
   if (failed !== undefined) warn(core, failed.reason, 'the end of a call was not stored');
@@ -351,7 +352,7 @@ async function tell(
   core: Core,
   { callsPerMinute, creditsPerMonth, spent, agoMs }: ToldLimits,
 ): Promise<void> {
-  const { ledger, key, log } = core.options;
+  const { callLog, key, log } = core.options;
   try {
     const lookBackMs = Math.ceil(agoMs) + core.windowMs - minuteMs;
     const [answer = 'lost'] = await core.scripts.tell(
@@ -364,8 +365,8 @@ async function tell(
     );
     const credits = answer === 'lost' ? 0 : Number(answer);
     if (credits > 0) log.warn({ budget: key, credits }, 'others have spent credits of the same key');
-    await core.ledgerCall(
-      ledger.tell({ budgetKey: key, callsPerMinute, creditsPerMonth, others: { id: uuid(), credits } }),
+    await core.callLogStatement(
+      callLog.tell({ budgetKey: key, callsPerMinute, creditsPerMonth, others: { id: uuid(), credits } }),
     );
   } catch (error) {
     warn(core, error, 'limits reported by the provider were not stored');

@@ -23,7 +23,7 @@ import { createHttpGet, type HttpAnswer } from '../http-get.ts';
 import { encodedIds } from '../id-list.ts';
 import type {
   AssetListing,
-  DocumentRequest,
+  PassthroughProviderRequest,
   HistoryRequest,
   PriceProvider,
   ProviderOptions,
@@ -126,7 +126,7 @@ function rankingOf(
 
 async function fetchDocument(
   wire: Wire,
-  { path, signal }: DocumentRequest,
+  { path, signal }: PassthroughProviderRequest,
   provider: string,
 ): Promise<string> {
   if (!/^\/[\w/.,:%?&=~+!'()*-]*$/.test(path)) {

@@ -12,10 +12,10 @@ const fromNow = "clock_timestamp() + ? * interval '1 millisecond'";
 /** Outcomes for which providers charge nothing. */
 const free = ['rate_limited', 'rejected', 'url_too_long'];
 
-export type UpstreamLedger = ReturnType<typeof createUpstreamLedger>;
+export type UpstreamCallLog = ReturnType<typeof createUpstreamCallLog>;
 
 /** Reads and writes `upstream_calls`, `budget_blocks` and `budget_tiers`. Every method rejects when the database fails. */
-export function createUpstreamLedger(knex: Knex) {
+export function createUpstreamCallLog(knex: Knex) {
   return {
     /** Writes a grant, durably, before its call may go out. `lastsMs`: the call is over by then. */
     async record({

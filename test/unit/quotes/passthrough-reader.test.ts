@@ -1,20 +1,23 @@
 /** How long a reader waits for a document: on a clock that the test moves. */
 import { mock } from 'node:test';
 import { expect } from 'chai';
-import { DocumentReader, type DocumentReading } from '../../../src/features/coingecko-api/document-reader.ts';
-import type { DocumentStore } from '../../../src/features/coingecko-api/document-store.ts';
+import {
+  PassthroughReader,
+  type PassthroughReading,
+} from '../../../src/features/coingecko-api/passthrough-reader.ts';
+import type { PassthroughStore } from '../../../src/features/coingecko-api/passthrough-store.ts';
 
 describe('a document that is waited for', () => {
-  let stored: Awaited<ReturnType<DocumentStore['read']>>;
-  let reading: DocumentReading | undefined;
+  let stored: Awaited<ReturnType<PassthroughStore['read']>>;
+  let reading: PassthroughReading | undefined;
   let listeners = 0;
 
   beforeEach(async () => {
     mock.timers.enable({ apis: ['setTimeout', 'Date'], now: 1_000_000 });
-    stored = { document: undefined, failure: undefined };
+    stored = { response: undefined, failure: undefined };
     reading = undefined;
     listeners = 0;
-    const reader = new DocumentReader({
+    const reader = new PassthroughReader({
       store: { read: () => Promise.resolve(stored), want: () => Promise.resolve(true) },
       channel: {
         listen: () => {
@@ -45,7 +48,7 @@ describe('a document that is waited for', () => {
   });
 
   it('is found by a look when no news of it comes', async () => {
-    stored = { document: { json: '{}', receivedAt: Date.now() }, failure: undefined };
+    stored = { response: { json: '{}', receivedAt: Date.now() }, failure: undefined };
     await pass(500);
     expect(reading?.state).to.equal('fresh');
   });

@@ -8,10 +8,10 @@ import type { Channel } from '../../platform/redis/channel.ts';
 import { createBell } from '../../platform/concurrency/wake-signal.ts';
 import type { Clock } from '../../platform/concurrency/clock.ts';
 import { UnavailableError } from '../../domain/errors.ts';
-import { documentId, type CachedDocument, type DocumentStore } from './document-store.ts';
+import { passthroughId, type PassthroughResponse, type PassthroughStore } from './passthrough-store.ts';
 
 /** A question about a document. */
-interface DocumentRead {
+interface PassthroughRequest {
   /** Canonical: only parameters that are known, in one order, with values that were checked. */
   readonly path: string;
   /** For so long (ms) after it was received a document is fresh. */
@@ -21,16 +21,16 @@ interface DocumentRead {
 }
 
 /** What is known of a document. */
-export type DocumentReading =
-  | { readonly state: 'fresh' | 'stale'; readonly document: CachedDocument }
+export type PassthroughReading =
+  | { readonly state: 'fresh' | 'stale'; readonly response: PassthroughResponse }
   | {
       readonly state: 'not_found' | 'unavailable' | 'forbidden' | 'pending' | 'rate_limited';
-      readonly document?: undefined;
+      readonly response?: undefined;
       readonly reason?: string | undefined;
     };
 
-interface DocumentReaderDeps {
-  readonly store: Pick<DocumentStore, 'read' | 'want'>;
+interface PassthroughReaderDeps {
+  readonly store: Pick<PassthroughStore, 'read' | 'want'>;
   /** Says which document, or why there is none, is in the cache. */
   readonly channel: Pick<Channel<string>, 'listen'>;
   readonly clock: Clock;
@@ -51,32 +51,32 @@ const askEveryMs = 1_000;
 const pollIntervalMs = 500;
 
 /** Reads documents for the handlers of an API process. */
-export class DocumentReader {
-  readonly #deps: DocumentReaderDeps;
+export class PassthroughReader {
+  readonly #deps: PassthroughReaderDeps;
   readonly #held = new LRUCache<
     string,
     {
-      readonly document: CachedDocument;
+      readonly response: PassthroughResponse;
       /** When the fleet was last asked for a newer one. */
       readonly requestedAt: number;
     }
   >({
     maxSize: heldCharacters,
-    sizeCalculation: ({ document }) => document.json.length + 100,
+    sizeCalculation: ({ response }) => response.json.length + 100,
   });
-  readonly #underWay = new Map<string, Promise<DocumentReading>>();
+  readonly #underWay = new Map<string, Promise<PassthroughReading>>();
 
-  constructor(deps: DocumentReaderDeps) {
+  constructor(deps: PassthroughReaderDeps) {
     this.#deps = deps;
   }
 
-  async read(requested: DocumentRead): Promise<DocumentReading> {
+  async read(requested: PassthroughRequest): Promise<PassthroughReading> {
     const held = this.#held.get(requested.path);
     const now = this.#deps.clock.now();
     if (held !== undefined) {
-      if (now - held.document.receivedAt < requested.freshMs)
-        return { state: 'fresh', document: held.document };
-      if (now - held.requestedAt < askEveryMs) return { state: 'stale', document: held.document };
+      if (now - held.response.receivedAt < requested.freshMs)
+        return { state: 'fresh', response: held.response };
+      if (now - held.requestedAt < askEveryMs) return { state: 'stale', response: held.response };
     }
     let reading = this.#underWay.get(requested.path);
     if (reading === undefined) {
@@ -91,12 +91,12 @@ export class DocumentReader {
     this.#held.clear();
   }
 
-  async #orHeld(requested: DocumentRead): Promise<DocumentReading> {
+  async #orHeld(requested: PassthroughRequest): Promise<PassthroughReading> {
     try {
       return await this.#askFleet(requested);
     } catch (cause) {
       const held = this.#held.get(requested.path);
-      if (held !== undefined) return { state: 'stale', document: held.document };
+      if (held !== undefined) return { state: 'stale', response: held.response };
       throw new UnavailableError('Cache unavailable', {
         code: 'cache_unavailable',
         retryAfterSeconds: 2,
@@ -105,13 +105,13 @@ export class DocumentReader {
     }
   }
 
-  async #askFleet(requested: DocumentRead): Promise<DocumentReading> {
+  async #askFleet(requested: PassthroughRequest): Promise<PassthroughReading> {
     const found = await this.#poll(requested);
     // Only what is there already may be renewed; a failure is remembered for as long as it lasts.
     if (found !== undefined && found.state !== 'stale') return found;
     // Listening before asking: the answer may come at once.
     const bell = createBell();
-    const id = documentId(requested.path);
+    const id = passthroughId(requested.path);
     const stop = this.#deps.channel.listen((each) => {
       if (each === id) bell.ring();
     });
@@ -126,14 +126,17 @@ export class DocumentReader {
     }
   }
 
-  async #ask({ path, freshMs, requester: who }: DocumentRead): Promise<boolean> {
+  async #ask({ path, freshMs, requester: who }: PassthroughRequest): Promise<boolean> {
     const requester = who && requesterText(who);
     const isTaken = await this.#deps.store.want(path, requester);
     if (isTaken) await this.#deps.enqueue({ path, freshMs, requester });
     return isTaken;
   }
 
-  async #wait(requested: DocumentRead, ring: (ms: number) => Promise<unknown>): Promise<DocumentReading> {
+  async #wait(
+    requested: PassthroughRequest,
+    ring: (ms: number) => Promise<unknown>,
+  ): Promise<PassthroughReading> {
     const deadline = this.#deps.clock.now() + requested.waitMs;
     for (;;) {
       const left = deadline - this.#deps.clock.now();
@@ -145,12 +148,12 @@ export class DocumentReader {
   }
 
   /** What Redis has; undefined for nothing. */
-  async #poll({ path, freshMs }: DocumentRead): Promise<DocumentReading | undefined> {
-    const { document, failure } = await this.#deps.store.read(path);
+  async #poll({ path, freshMs }: PassthroughRequest): Promise<PassthroughReading | undefined> {
+    const { response, failure } = await this.#deps.store.read(path);
     const now = this.#deps.clock.now();
-    if (document !== undefined) {
-      this.#held.set(path, { document, requestedAt: now });
-      return { state: now - document.receivedAt < freshMs ? 'fresh' : 'stale', document };
+    if (response !== undefined) {
+      this.#held.set(path, { response, requestedAt: now });
+      return { state: now - response.receivedAt < freshMs ? 'fresh' : 'stale', response };
     }
     return failure === undefined || failure.until <= now
       ? undefined

@@ -4,12 +4,12 @@ import { type AppError, ForbiddenError } from '../../domain/errors.ts';
 import type { Principal } from '../../domain/principal.ts';
 import { retryAfterSeconds } from '../../platform/http/retry-after.ts';
 import { notYet } from '../../platform/http/v3-errors.ts';
-import { outOfReachReason, type CachedDocument } from './document-store.ts';
+import { outOfReachReason, type PassthroughResponse } from './passthrough-store.ts';
 import type { CoinGeckoApiDeps } from './types.ts';
 
-export interface FoundDocument {
+export interface FoundPassthrough {
   readonly state: 'fresh' | 'stale';
-  readonly document: CachedDocument;
+  readonly response: PassthroughResponse;
 }
 
 /** How often CoinGecko renews what documents show (ms). */
@@ -39,7 +39,7 @@ export function canonicalPath(path: string, params: Readonly<Record<string, Valu
  * Reads a document, and waits for it within bounds.
  * @throws {AppError} `notFound` where there is none, 403 in the words of a source that answered so, 503 where it cannot be had now.
  */
-export async function readDocument(
+export async function readPassthrough(
   { documents, upstream, config }: CoinGeckoApiDeps,
   {
     notFound,
@@ -57,9 +57,9 @@ export async function readDocument(
     /** What is thrown when the source does not reach back so far; 503 when absent. */
     readonly outOfReach?: () => AppError;
   },
-): Promise<FoundDocument> {
+): Promise<FoundPassthrough> {
   const reading = await documents.read({ ...requested, waitMs: config.READ_WAIT, requester: viewer });
-  if (reading.document !== undefined) return { state: reading.state, document: reading.document };
+  if (reading.response !== undefined) return { state: reading.state, response: reading.response };
   if (reading.reason === outOfReachReason && outOfReach !== undefined) throw outOfReach();
   if (reading.state === 'not_found') throw notFound();
   const { reason } = reading;

@@ -5,7 +5,7 @@ import type { Clock } from '../../platform/concurrency/clock.ts';
 import { receivedAtOf } from '../../domain/received-at.ts';
 import { redisScript, runScript } from '../../platform/redis/redis-script.ts';
 
-export interface CachedDocument {
+export interface PassthroughResponse {
   /** JSON text. */
   readonly json: string;
   /** Milliseconds since the Unix epoch. */
@@ -16,14 +16,14 @@ export interface CachedDocument {
 export const outOfReachReason = 'the price source does not reach back so far';
 
 /** Why there is no document, until `until` (ms since the epoch). */
-export interface DocumentFailure {
+export interface PassthroughFailure {
   /** `forbidden`: the source answered 403. */
   readonly state: 'not_found' | 'unavailable' | 'forbidden';
   readonly until: number;
   readonly reason: string;
 }
 
-export type DocumentStore = ReturnType<typeof createDocumentStore>;
+export type PassthroughStore = ReturnType<typeof createPassthroughStore>;
 
 /** What all documents together may take; `wanted`: documents that are wanted at the same time. */
 const defaultBounds = {
@@ -77,7 +77,7 @@ end
 return 1`);
 
 /** Short name of a document: its path may be long. */
-export function documentId(path: string): string {
+export function passthroughId(path: string): string {
   return createHash('sha1').update(path).digest('base64url');
 }
 
@@ -98,7 +98,7 @@ function keysUnder(prefix: string) {
  * own and never overwrites a document. Number and size are bounded: at the limit the documents that were fetched longest ago
  * go first, so that nobody can fill Redis with queries that he invents.
  */
-export function createDocumentStore({
+export function createPassthroughStore({
   redis,
   clock,
   keys: { documents: prefix },
@@ -115,13 +115,13 @@ export function createDocumentStore({
   const keys = keysUnder(prefix);
   return {
     async read(path: string) {
-      const id = documentId(path);
+      const id = passthroughId(path);
       const [body, failure] = await redis.mget(keys.bodies + id, keys.failure(id));
-      return { document: parseDocument(body, clock.now()), failure: parseFailure(failure) };
+      return { response: parsePassthrough(body, clock.now()), failure: parseFailure(failure) };
     },
     /** Stores a document, and forgets a failure. One that is too large is not stored. */
-    async write(path: string, { json, receivedAt }: CachedDocument): Promise<void> {
-      const id = documentId(path);
+    async write(path: string, { json, receivedAt }: PassthroughResponse): Promise<void> {
+      const id = passthroughId(path);
       const bytes = Buffer.byteLength(json);
       if (bytes > bounds.bytesEach) return;
       const about = [
@@ -138,40 +138,47 @@ export function createDocumentStore({
         args: [`${receivedAt}|${json}`, ...about],
       });
     },
-    async writeFailure(path: string, { state, until, reason }: DocumentFailure): Promise<void> {
+    async writeFailure(path: string, { state, until, reason }: PassthroughFailure): Promise<void> {
       const ms = Math.max(1, until - clock.now());
-      await redis.set(keys.failure(documentId(path)), `${state}|${until}|${reason}`, 'PX', ms);
+      await redis.set(keys.failure(passthroughId(path)), `${state}|${until}|${reason}`, 'PX', ms);
     },
     /** Takes the right to fetch a document, for `ms`; false when another has it. */
     async lease(path: string, ms: number): Promise<boolean> {
-      return (await redis.set(keys.lease(documentId(path)), '1', 'PX', ms, 'NX')) === 'OK';
+      return (await redis.set(keys.lease(passthroughId(path)), '1', 'PX', ms, 'NX')) === 'OK';
     },
     /** Gives back a lease: another may try. */
     async release(path: string): Promise<void> {
-      await redis.del(keys.lease(documentId(path)));
+      await redis.del(keys.lease(passthroughId(path)));
     },
     /** The document, or why there is none, has come: gives back the lease and the place among the wanted. */
     async settle(path: string, requester: string | undefined): Promise<void> {
-      const id = documentId(path);
+      const id = passthroughId(path);
       const [all = '', own = ''] = keys.wanted(requester);
       await redis.pipeline().del(keys.lease(id)).zrem(all, id).zrem(own, id).exec();
     },
     /** Takes a place among the documents that are wanted; false when there are too many, of all or of one requester. */
     async want(path: string, requester: string | undefined): Promise<boolean> {
       const now = clock.now();
-      const args = [documentId(path), now, now + wantedForMs, wantedForMs, bounds.wanted, bounds.wantedOfOne];
+      const args = [
+        passthroughId(path),
+        now,
+        now + wantedForMs,
+        wantedForMs,
+        bounds.wanted,
+        bounds.wantedOfOne,
+      ];
       return (await runScript(redis, wantScript, { keys: keys.wanted(requester), args })) === 1;
     },
   };
 }
 
-function parseDocument(text: string | null | undefined, now: number): CachedDocument | undefined {
+function parsePassthrough(text: string | null | undefined, now: number): PassthroughResponse | undefined {
   if (text === null || text === undefined) return undefined;
   const bar = text.indexOf('|');
   return { receivedAt: receivedAtOf(Number(text.slice(0, bar)), now), json: text.slice(bar + 1) };
 }
 
-function parseFailure(text: string | null | undefined): DocumentFailure | undefined {
+function parseFailure(text: string | null | undefined): PassthroughFailure | undefined {
   if (text === null || text === undefined) return undefined;
   const [state, until, ...reason] = text.split('|');
   return {

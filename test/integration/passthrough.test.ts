@@ -2,13 +2,13 @@
 import { expect } from 'chai';
 import { Redis } from 'ioredis';
 import { z } from 'zod';
-import { DocumentReader } from '../../src/features/coingecko-api/document-reader.ts';
+import { PassthroughReader } from '../../src/features/coingecko-api/passthrough-reader.ts';
 import {
-  createDocumentStore,
-  documentId,
+  createPassthroughStore,
+  passthroughId,
   outOfReachReason,
-  type DocumentStore,
-} from '../../src/features/coingecko-api/document-store.ts';
+  type PassthroughStore,
+} from '../../src/features/coingecko-api/passthrough-store.ts';
 import type { Demand } from '../../src/features/quotes/demand/demand.ts';
 import { createChannel } from '../../src/platform/redis/channel.ts';
 import { systemClock } from '../../src/platform/concurrency/clock.ts';
@@ -20,7 +20,7 @@ import {
   ProviderRangeError,
   ProviderRejectedError,
 } from '../../src/features/upstream/provider-errors.ts';
-import type { GrantedCall, UpstreamGate } from '../../src/features/upstream/request-limiter-contract.ts';
+import type { GrantedCall, RequestLimiter } from '../../src/features/upstream/request-limiter-contract.ts';
 import { refreshDocument } from '../../workers/processors/coingecko-api/refresh-document.ts';
 import type { JobContext } from '../../workers/runtime/processor.ts';
 import { Requeue } from '../../workers/runtime/requeue.ts';
@@ -37,8 +37,8 @@ describe('documents', () => {
   let redis: Redis;
   let subscriber: Redis;
   let keys: RedisKeys;
-  let store: DocumentStore;
-  let reader: DocumentReader;
+  let store: PassthroughStore;
+  let reader: PassthroughReader;
   let enqueued: string[];
   /** By how much (ms) the reader's clock is ahead. */
   let aheadMs: number;
@@ -52,13 +52,13 @@ describe('documents', () => {
   });
   beforeEach(() => {
     keys = createRedisKeys(uniquePrefix());
-    store = createDocumentStore({ redis, clock: systemClock, keys, retentionSeconds: 60 });
+    store = createPassthroughStore({ redis, clock: systemClock, keys, retentionSeconds: 60 });
     enqueued = [];
     aheadMs = 0;
     onEnqueue = () => Promise.resolve();
-    reader = new DocumentReader({
+    reader = new PassthroughReader({
       store,
-      channel: createChannel({ redis, subscriber, channel: keys.documentChannel, schema: z.string() }),
+      channel: createChannel({ redis, subscriber, channel: keys.passthroughChannel, schema: z.string() }),
       clock: { now: () => Date.now() + aheadMs },
       enqueue: async ({ path: wanted }) => {
         enqueued.push(wanted);
@@ -85,23 +85,23 @@ describe('documents', () => {
 
   async function refresh({ fetchDocument, charges = [] }: Upstream): Promise<boolean> {
     const grant = { signal: never, release: () => Promise.resolve() } as unknown as GrantedCall;
-    const gate = {
+    const limiter = {
       run: (_requested: unknown, call: (grant: GrantedCall) => Promise<unknown>) => call(grant),
-    } as unknown as UpstreamGate;
+    } as unknown as RequestLimiter;
     const provider = { source: 'test', fetchDocument } as never;
     const deps = {
       provider,
-      gate,
+      limiter,
       demand: { mayCallAside: () => Promise.resolve(true) } as unknown as Demand,
       clock: systemClock,
       log: silentLogger(),
       notFoundMs: 60_000,
       charge: (who: { userId: string }) => void charges.push(who.userId),
       documents: store,
-      documentChannel: createChannel({
+      passthroughChannel: createChannel({
         redis,
         subscriber,
-        channel: keys.documentChannel,
+        channel: keys.passthroughChannel,
         schema: z.string(),
       }),
     };
@@ -114,7 +114,7 @@ describe('documents', () => {
     const readings = await Promise.all(Array.from({ length: 20 }, () => read()));
     for (const reading of readings) {
       expect(reading.state).to.equal('fresh');
-      expect(reading.document?.json).to.equal('{"a":1.0}');
+      expect(reading.response?.json).to.equal('{"a":1.0}');
     }
     expect((await read()).state).to.equal('fresh');
     expect(enqueued).to.deep.equal([path]);
@@ -137,10 +137,10 @@ describe('documents', () => {
       refresh({ fetchDocument: () => Promise.reject(new ProviderRejectedError('no', { provider: 'test' })) });
     const reading = await read();
     expect(reading.state).to.equal('stale');
-    expect(reading.document?.json).to.equal('{"old":1}');
+    expect(reading.response?.json).to.equal('{"old":1}');
     expect(enqueued).to.deep.equal([path]);
-    const { document, failure } = await store.read(path);
-    expect(document?.json).to.equal('{"old":1}');
+    const { response, failure } = await store.read(path);
+    expect(response?.json).to.equal('{"old":1}');
     expect(failure?.state).to.equal('unavailable');
   });
 
@@ -202,13 +202,13 @@ describe('documents', () => {
   describe('within bounds', () => {
     const bounds = { documents: 3, bytes: 100, bytesEach: 60, wanted: 3, wantedOfOne: 2 };
     beforeEach(() => {
-      store = createDocumentStore({ redis, clock: systemClock, keys, retentionSeconds: 60, bounds });
+      store = createPassthroughStore({ redis, clock: systemClock, keys, retentionSeconds: 60, bounds });
     });
 
     async function held(): Promise<string[]> {
       const names = await redis.keys(`${keys.documents}body:*`);
       const ids = new Set(names.map((name) => name.split(':').at(-1)));
-      return ['/1', '/2', '/3', '/4', '/5'].filter((each) => ids.has(documentId(each)));
+      return ['/1', '/2', '/3', '/4', '/5'].filter((each) => ids.has(passthroughId(each)));
     }
     const write = (of: string, bytes: number, at: number): Promise<void> =>
       store.write(of, { json: 'x'.repeat(bytes), receivedAt: Date.now() + at });
@@ -233,7 +233,7 @@ describe('documents', () => {
     it('an older answer never replaces a newer one', async () => {
       await write('/1', 10, 1_000);
       await write('/1', 20, 0);
-      expect((await store.read('/1')).document?.json).to.have.length(10);
+      expect((await store.read('/1')).response?.json).to.have.length(10);
     });
 
     it('nobody wants more than his share at the same time, and all together not more than theirs', async () => {

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import type { UsableKey } from '../../../src/features/accounts/queries/api-keys.ts';
 import type { Revocation } from '../../../src/features/accounts/queries/revocations.ts';
-import { createKeyRing, type KeyRing } from '../../../src/features/accounts/api-key-cache.ts';
+import { createApiKeyCache, type ApiKeyCache } from '../../../src/features/accounts/api-key-cache.ts';
 import { newSecret } from '../../../src/features/accounts/secrets.ts';
 import type { Principal } from '../../../src/domain/principal.ts';
 import { AppError } from '../../../src/domain/errors.ts';
@@ -19,7 +19,7 @@ const adminKey: UsableKey = {
 };
 
 describe('API keys in use', () => {
-  const rings: KeyRing[] = [];
+  const rings: ApiKeyCache[] = [];
   let now: number;
   /** What the database has; undefined for a key that may not be used. */
   let stored: UsableKey | undefined;
@@ -42,8 +42,8 @@ describe('API keys in use', () => {
     for (const each of rings.splice(0)) await each.close();
   });
 
-  function openRing(): KeyRing {
-    const ring = createKeyRing({
+  function openRing(): ApiKeyCache {
+    const ring = createApiKeyCache({
       queries: {
         async findUsable() {
           lookups += 1;
@@ -68,7 +68,7 @@ describe('API keys in use', () => {
     return ring;
   }
 
-  async function codeOf(ring: KeyRing): Promise<string> {
+  async function codeOf(ring: ApiKeyCache): Promise<string> {
     try {
       await ring.find(secret);
     } catch (error) {
