@@ -136,9 +136,9 @@ export function candles(call: ChartCall): Answer {
   const widthMs = days <= 2 ? 30 * minuteMs : days <= 30 ? 4 * hourMs : 4 * dayMs;
   const now = source.now();
   // A candle is stamped with its end, so a point exactly at its start belongs to the previous candle.
-  const stretch = { from: now - days * dayMs + 1, to: now, stepMs: widthMs / samplesOfCandle };
+  const range = { from: now - days * dayMs + 1, to: now, stepMs: widthMs / samplesOfCandle };
   const groups = new Map<number, number[]>();
-  for (const { at, price } of source.history(id, currency, stretch)) {
+  for (const { at, price } of source.history(id, currency, range)) {
     const close = Math.ceil(at / widthMs) * widthMs;
     const prices = groups.get(close) ?? [];
     if (prices.length === 0) groups.set(close, prices);

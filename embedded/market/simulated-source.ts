@@ -73,11 +73,11 @@ export function createSimulatedSource({
       const rate = rateAt(currency, at);
       return entry === undefined || rate === undefined ? null : walkPrice(entry.walker, at) * rate;
     },
-    history(id, currency, stretch) {
+    history(id, currency, range) {
       const entry = entries.get(id);
       return entry === undefined
         ? []
-        : samplesOf(entry, momentsOf(stretch, now()), (at) => rateAt(currency, at));
+        : samplesOf(entry, momentsOf(range, now()), (at) => rateAt(currency, at));
     },
   };
 }

@@ -53,7 +53,7 @@ export interface MarketSource {
   history(
     id: string,
     currency: string,
-    stretch: { readonly from: number; readonly to: number; readonly stepMs: number },
+    range: { readonly from: number; readonly to: number; readonly stepMs: number },
   ): readonly Sample[];
   /** The market's own time, in milliseconds since the epoch. */
   now(): number;

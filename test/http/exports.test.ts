@@ -16,7 +16,7 @@ import {
 import { systemClock } from '../../src/platform/concurrency/clock.ts';
 import { silentLogger } from '../../src/platform/observability/logger.ts';
 import { createPortfolioOperations } from '../../src/features/portfolios/portfolio-service.ts';
-import { createWriteTurns } from '../../src/features/portfolios/transactions/transaction-service.ts';
+import { createWriteLocks } from '../../src/features/portfolios/transactions/transaction-service.ts';
 import { createBookReader } from '../../src/features/portfolios/book-reader.ts';
 import { createBooksUpdate } from '../../workers/processors/portfolios/books.ts';
 import { createThreadPool } from '../../workers/runtime/thread-pool.ts';
@@ -52,7 +52,7 @@ describe('an export', () => {
     await knex('users').insert({ id: ownerId, username: 'o', email: 'o@example.com', password_hash: 'x' });
     const portfolios = createPortfolioOperations({
       portfolios: createPortfolioQueries(knex),
-      takeTurn: createWriteTurns(),
+      withWriteLock: createWriteLocks(),
       updateBooks: () => undefined,
     });
     const books = createBookReader({

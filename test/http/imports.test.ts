@@ -7,7 +7,7 @@ import { createPortfolioQueries } from '../../src/features/portfolios/queries/po
 import { directoryOver } from '../../src/features/assets/asset-directory.ts';
 import { createAssetIndex, searchable } from '../../src/features/assets/asset-index.ts';
 import { createPortfolioOperations } from '../../src/features/portfolios/portfolio-service.ts';
-import { createWriteTurns } from '../../src/features/portfolios/transactions/transaction-service.ts';
+import { createWriteLocks } from '../../src/features/portfolios/transactions/transaction-service.ts';
 import { workKeyOf } from '../../src/features/jobs/job-service.ts';
 import { openImports, type ImportBench, type ImportTold } from '../support/import-run.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -43,7 +43,7 @@ describe('the upload of a report', () => {
       .insert({ id: ownerId, username: 'owner', email: 'owner@example.com', password_hash: 'x' });
     const portfolios = createPortfolioOperations({
       portfolios: createPortfolioQueries(bench.knex),
-      takeTurn: createWriteTurns(),
+      withWriteLock: createWriteLocks(),
       updateBooks: () => undefined,
     });
     const bitcoin = { id: 'bitcoin', symbol: 'btc', name: 'Bitcoin', rank: 1 };

@@ -176,13 +176,19 @@ describe('fair share between tenants', () => {
 
   it('lets one call beside it come between two of its own, while somebody waits', async () => {
     await want(undefined, named('warm', 300), { urgency: 'warming' });
-    expect([await demand.mayCallAside(), await demand.mayCallAside()]).to.deep.equal([true, true]);
+    expect([await demand.mayUseNonBatchSlot(), await demand.mayUseNonBatchSlot()]).to.deep.equal([
+      true,
+      true,
+    ]);
     await flood('crowd', 2);
-    expect(await demand.mayCallAside()).to.equal(false);
+    expect(await demand.mayUseNonBatchSlot()).to.equal(false);
     await call();
-    expect([await demand.mayCallAside(), await demand.mayCallAside()]).to.deep.equal([true, false]);
+    expect([await demand.mayUseNonBatchSlot(), await demand.mayUseNonBatchSlot()]).to.deep.equal([
+      true,
+      false,
+    ]);
     await call();
-    expect(await demand.mayCallAside()).to.equal(true);
+    expect(await demand.mayUseNonBatchSlot()).to.equal(true);
   });
 
   it('forgets the clocks of tenants when they say nothing any more', async () => {

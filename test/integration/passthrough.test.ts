@@ -92,7 +92,7 @@ describe('documents', () => {
     const deps = {
       provider,
       limiter,
-      demand: { mayCallAside: () => Promise.resolve(true) } as unknown as Demand,
+      demand: { mayUseNonBatchSlot: () => Promise.resolve(true) } as unknown as Demand,
       clock: systemClock,
       log: silentLogger(),
       notFoundMs: 60_000,

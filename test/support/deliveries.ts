@@ -6,7 +6,7 @@ import { createAddressGuard } from '../../src/features/webhooks/address-guard.ts
 import { createSend } from '../../src/features/webhooks/send.ts';
 import { createSigner } from '../../src/features/webhooks/signature.ts';
 import { createTargets } from '../../src/features/webhooks/target.ts';
-import { createAttemptTurns } from '../../src/features/webhooks/attempt-limits.ts';
+import { createAttemptSlots } from '../../src/features/webhooks/attempt-limits.ts';
 import { createWebhookDeliver, type DeliverDeps } from '../../workers/processors/webhooks/deliver-webhook.ts';
 import { createWorker, type RunningWorker } from '../../workers/runtime/create-worker.ts';
 
@@ -41,7 +41,7 @@ export function startDeliveries({
     clock: systemClock,
     log,
     send: createSend({ guard, targets, totalMs: 1_000 }),
-    turns: createAttemptTurns({ perHost, perUser: 30, now: () => performance.now() }),
+    slots: createAttemptSlots({ perHost, perUser: 30, now: () => performance.now() }),
     rules: { pausesMs, random: () => 0 },
     count: () => undefined,
   });

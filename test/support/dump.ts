@@ -162,7 +162,7 @@ export async function restorePostgres(
   try {
     // Neither foreign keys nor triggers look at what has been looked at before.
     await client.query("set session_replication_role = replica; set time zone 'UTC'");
-    const move = mover(dump, options);
+    const move = transitions(dump, options);
     for (const table of dump.tables) {
       await client.query(`truncate "${table.name}" cascade`);
     }
@@ -190,8 +190,8 @@ export async function restoreRedis(
   { redis, prefix }: { readonly redis: Redis; readonly prefix: string },
   options: RestoreOptions,
 ): Promise<void> {
-  const moved = mover(dump, options);
-  const atItsTime = mover(dump, { ...options, byMs: 0 });
+  const moved = transitions(dump, options);
+  const atItsTime = transitions(dump, { ...options, byMs: 0 });
   for (const [name, type, ttlMs, value] of dump.keys) {
     // The slots of a schedule lie on a grid of its interval: only there does BullMQ find the job that it has planned.
     const isSchedule = name.startsWith(':bull:upkeep:');
@@ -219,7 +219,7 @@ export async function restoreRedis(
 }
 
 /** Moves the moments in a text, and puts in what stands for something else now. */
-function mover({ takenAt }: Dump, { byMs, replace = [] }: RestoreOptions): (text: string) => string {
+function transitions({ takenAt }: Dump, { byMs, replace = [] }: RestoreOptions): (text: string) => string {
   const isRecent = (ms: number): boolean => ms > takenAt - 2 * dayMs && ms < takenAt + 400 * dayMs;
   return (text) => {
     const moved = text
@@ -246,7 +246,7 @@ function movedScore(dump: Dump, options: RestoreOptions, score: string): string 
   const moment = Number(score) / delayedFactor;
   if (moment > dump.takenAt - 2 * dayMs && moment < dump.takenAt + 400 * dayMs)
     return String(Number(score) + options.byMs * delayedFactor);
-  return mover(dump, options)(score);
+  return transitions(dump, options)(score);
 }
 
 /** Writes JSON, compressed so that the same value gives the same bytes. */

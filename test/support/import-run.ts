@@ -26,7 +26,7 @@ import {
   createTransactionsImport,
   type ImportDeps,
 } from '../../workers/processors/portfolios/import-transactions.ts';
-import { createAbandonments } from '../../workers/processors/jobs/client-run.ts';
+import { createCancellations } from '../../workers/processors/jobs/client-run.ts';
 import type { JobContext } from '../../workers/runtime/processor.ts';
 import { openHistoryStore } from './history.ts';
 
@@ -61,7 +61,7 @@ export interface ImportBench {
   readonly userId: string;
   readonly imports: ImportQueries;
   readonly transactions: TransactionQueries;
-  readonly abandonments: ReturnType<typeof createAbandonments>;
+  readonly cancellations: ReturnType<typeof createCancellations>;
   readonly deps: ImportDeps;
   /** Portfolios whose books were to be updated. */
   readonly enqueued: string[];
@@ -118,7 +118,7 @@ export function importsOn(
   const partitions = createCandlePartitions(knex);
   const jobs = createJobQueries(knex);
   const imports = createImportQueries(knex);
-  const abandonments = createAbandonments();
+  const cancellations = createCancellations();
   const [enqueued, percents]: [string[], number[]] = [[], []];
   const deps: ImportDeps = {
     jobs,
@@ -136,7 +136,7 @@ export function importsOn(
       },
     },
     deadlineMs: 300_000,
-    abandoned: (workKey) => abandonments.watch(workKey),
+    abandoned: (workKey) => cancellations.watch(workKey),
     imports,
     importRuns: createImportRuns(knex),
     symbols: createAssetQueries(knex),
@@ -151,7 +151,7 @@ export function importsOn(
     userId,
     imports,
     transactions: createTransactionQueries(knex),
-    abandonments,
+    cancellations,
     deps,
     enqueued,
     percents,

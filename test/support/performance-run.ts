@@ -16,7 +16,7 @@ import {
   createPerformanceCompute,
   type PerformanceDeps,
 } from '../../workers/processors/portfolios/compute-performance.ts';
-import { createAbandonments } from '../../workers/processors/jobs/client-run.ts';
+import { createCancellations } from '../../workers/processors/jobs/client-run.ts';
 import type { JobContext } from '../../workers/runtime/processor.ts';
 import { createThreadPool } from '../../workers/runtime/thread-pool.ts';
 import { createPerformanceStats } from '../../workers/threads/performance.ts';
@@ -30,7 +30,7 @@ export interface PerformanceRuns {
   readonly userId: string;
   readonly jobs: JobQueries;
   readonly deps: PerformanceDeps;
-  readonly abandonments: ReturnType<typeof createAbandonments>;
+  readonly cancellations: ReturnType<typeof createCancellations>;
   /** Quotes in the cache. */
   readonly quotes: Map<string, QuotedPrice>;
   /** What prices were asked for. */
@@ -73,7 +73,7 @@ export async function openPerformanceRuns(threshold?: number): Promise<Performan
       return Promise.resolve([]);
     },
   };
-  const abandonments = createAbandonments();
+  const cancellations = createCancellations();
   const events = {
     append: (_subject: string, list: readonly { type: string }[]) => {
       runs.told.push(...list.map(({ type }) => type));
@@ -87,14 +87,14 @@ export async function openPerformanceRuns(threshold?: number): Promise<Performan
     log: silentLogger(),
     events: events as never,
     deadlineMs: 300_000,
-    abandoned: (workKey: string) => abandonments.watch(workKey),
+    abandoned: (workKey: string) => cancellations.watch(workKey),
   };
   const runs: PerformanceRuns = {
     store,
     userId,
     jobs,
     deps,
-    abandonments,
+    cancellations,
     quotes: new Map(),
     requested: [],
     told: [],

@@ -12,7 +12,7 @@ export function createRetentions(given: readonly (Retentions | undefined)[]): {
   readonly [N in RetentionName]: Processor<N>;
 } {
   let last: Promise<unknown> = Promise.resolve();
-  const inTurn = (batch: () => Promise<number>): Promise<number> => {
+  const inOrder = (batch: () => Promise<number>): Promise<number> => {
     const turn = last.then(batch);
     last = turn.catch(() => undefined);
     return turn;
@@ -27,7 +27,7 @@ export function createRetentions(given: readonly (Retentions | undefined)[]): {
       for (const [what, batch] of Object.entries(batches)) {
         try {
           let rows = 1;
-          while (rows > 0 && !waitSignal.aborted) deleted += rows = await inTurn(batch);
+          while (rows > 0 && !waitSignal.aborted) deleted += rows = await inOrder(batch);
         } catch (error) {
           failures.push(`${what}: ${messageOf(error)}`);
         }

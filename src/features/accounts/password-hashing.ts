@@ -9,7 +9,7 @@ import { messageOf, UnavailableError } from '../../domain/errors.ts';
 import type { Logger } from '../../platform/observability/logger.ts';
 import { limitSubjectOf } from '../../platform/http/network.ts';
 import { decoyHash, type HashTask } from './hash-thread.ts';
-import { Turns, type Caller } from '../../platform/concurrency/turn-queue.ts';
+import { FairQueue, type Caller } from '../../platform/concurrency/fair-queue.ts';
 
 /** bcrypt reads only this many bytes; a longer password is refused openly instead of being cut silently. */
 export const maxPasswordBytes = 72;
@@ -30,7 +30,7 @@ const longestWaitMs = 10_000;
 
 /**
  * `from` is the caller by address: one address cannot fill the queue, and strangers, however many, cannot fill it for known
- * users (see {@link Turns}). An address alone counts as a stranger. Absent for internal callers.
+ * users (see {@link FairQueue}). An address alone counts as a stranger. Absent for internal callers.
  */
 export interface Passwords {
   /** @throws {UnavailableError} too many are waiting, or it waited too long (code `logins_busy`). */
@@ -56,7 +56,7 @@ export function createPasswords({
   readonly cost: number;
   readonly log?: Logger;
 }): Passwords {
-  const turns = new Turns({
+  const queue = new FairQueue({
     width: threads,
     waiting,
     waitingKnown,
@@ -68,8 +68,8 @@ export function createPasswords({
   let pool: Piscina<HashTask, string | boolean> | undefined;
   let state: 'open' | 'closed' = 'open';
 
-  const inTurn = (task: HashTask, from: string | Caller | undefined): Promise<string | boolean> =>
-    turns.run(async () => {
+  const inOrder = (task: HashTask, from: string | Caller | undefined): Promise<string | boolean> =>
+    queue.run(async () => {
       if (state === 'closed') throw busy();
       pool ??= openPool(log);
       return await pool.run(task).catch((error: unknown) => {
@@ -78,9 +78,9 @@ export function createPasswords({
     }, callerOf(from));
 
   return {
-    hash: async (password, from) => (await inTurn({ password, cost }, from)) as string,
+    hash: async (password, from) => (await inOrder({ password, cost }, from)) as string,
     matches: async (password, hash, from) => {
-      const same = await inTurn({ password, cost, compareWith: hash ?? decoy }, from);
+      const same = await inOrder({ password, cost, compareWith: hash ?? decoy }, from);
       return same === true && hash !== undefined;
     },
     needsRehash: (hash) => bcrypt.getRounds(hash) < cost,

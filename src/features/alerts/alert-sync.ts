@@ -4,7 +4,7 @@
  */
 import type { AlertWatchQueries, ChangeCursor, FoundAlert } from './queries/alert-watch.ts';
 import type { AlertChannel } from './alert-channel.ts';
-import { createBell } from '../../platform/concurrency/wake-signal.ts';
+import { createWakeSignal } from '../../platform/concurrency/wake-signal.ts';
 import { messageOf } from '../../domain/errors.ts';
 import type { Logger } from '../../platform/observability/logger.ts';
 
@@ -27,7 +27,7 @@ const retryMs = 1_000;
 
 export class AlertSync {
   readonly #deps: SyncDeps;
-  readonly #bell = createBell();
+  readonly #wakeSignal = createWakeSignal();
   readonly #ids = new Set<string>();
   readonly #stopListening: () => void;
   readonly #running: Promise<void>;
@@ -42,7 +42,7 @@ export class AlertSync {
       onChanged: (ids) => this.#hear(ids),
       onGap: () => {
         this.#isPollDue = true;
-        this.#bell.ring();
+        this.#wakeSignal.wake();
       },
     });
     this.#running = this.#run();
@@ -56,13 +56,13 @@ export class AlertSync {
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#stopListening();
-    this.#bell.ring();
+    this.#wakeSignal.wake();
     await this.#running;
   }
 
   #hear(ids: readonly string[]): void {
     for (const id of ids) if (this.#ids.size < mostIds) this.#ids.add(id);
-    this.#bell.ring();
+    this.#wakeSignal.wake();
   }
 
   async #run(): Promise<void> {
@@ -73,7 +73,7 @@ export class AlertSync {
       if (isPoll) polledAt = performance.now();
       const isDone = await this.#read(isPoll);
       const untilPoll = pollIntervalMs - (performance.now() - polledAt);
-      await this.#bell.wait(isDone ? Math.max(0, untilPoll) : retryMs);
+      await this.#wakeSignal.wait(isDone ? Math.max(0, untilPoll) : retryMs);
     }
   }
 

@@ -62,7 +62,7 @@ export function percentChange(now: Level, reference: Level): Level | undefined {
 }
 
 /** The next state transition of an alert; a firing is the transition to `fired`. */
-export type Move = 'armed' | 'fired';
+export type TransitionKind = 'armed' | 'fired';
 
 type AlertStatus = AlertRule & Pick<Alert, 'state' | 'observedAt' | 'firedAt'>;
 
@@ -72,19 +72,19 @@ export function isWatched({ state, repeat }: Pick<Alert, 'state' | 'repeat'>): b
 }
 
 /** The state transition of an alert at a value; undefined when it stays. */
-export function moveOf(
+export function transitionOf(
   alert: AlertStatus,
   observation: Pick<Seen, 'value' | 'at' | 'isFresh'>,
-): Move | undefined {
-  const move = nextMove(alert, observation);
+): TransitionKind | undefined {
+  const transition = nextTransition(alert, observation);
   const isSoon = alert.firedAt !== null && observation.at < alert.firedAt.getTime() + leastBetweenFiringsMs;
-  return move === 'fired' && isSoon ? undefined : move;
+  return transition === 'fired' && isSoon ? undefined : transition;
 }
 
-function nextMove(
+function nextTransition(
   alert: AlertStatus,
   { value, at, isFresh }: Pick<Seen, 'value' | 'at' | 'isFresh'>,
-): Move | undefined {
+): TransitionKind | undefined {
   if (alert.observedAt !== null && at < alert.observedAt.getTime()) return undefined;
   const { atLeast, atMost } = triggersOf(alert);
   const isReached = (atLeast !== undefined && value >= atLeast) || (atMost !== undefined && value <= atMost);

@@ -6,7 +6,7 @@
  * them, and once a second the marked ones are evaluated. Ticks may be missed; at the start and after every gap the quotes of
  * all watched assets are checked.
  */
-import type { AlertMoveQueries, Moved } from './queries/alert-transitions.ts';
+import type { AlertTransitionQueries, StoredTransitions } from './queries/alert-transitions.ts';
 import type { AlertValueQueries } from './queries/alert-values.ts';
 import type { AlertWatchQueries, FoundAlert } from './queries/alert-watch.ts';
 import type { WantRequest } from '../quotes/demand/demand.ts';
@@ -22,12 +22,12 @@ import { firingsKeptSeconds } from './alert.ts';
 import { AlertSync } from './alert-sync.ts';
 import { readQuote, seenPrice, type ReadQuote, type Seen } from './crossing.ts';
 import { DependentValues, type Valued } from './dependent-values.ts';
-import { Mover } from './state-transition.ts';
+import { AlertTransitions } from './state-transition.ts';
 import { AlertIndex, subjectKeyOf, type Begun, type Subject } from './subject.ts';
 
 export interface EvaluatorDeps {
   readonly watch: AlertWatchQueries;
-  readonly moves: AlertMoveQueries;
+  readonly transitionQueries: AlertTransitionQueries;
   readonly values: AlertValueQueries;
   readonly channel: AlertChannel;
   readonly bookChannel: Pick<BookChannel, 'listen'>;
@@ -64,7 +64,7 @@ export class AlertEvaluator {
   readonly #assets: AssetWatch;
   readonly #watchList: WatchList;
   readonly #dependents: DependentValues;
-  readonly #mover: Mover;
+  readonly #transitions: AlertTransitions;
   readonly #sync: AlertSync;
   /** Subjects whose alerts do not yet store the present reason for not being evaluated (or its absence). */
   readonly #toMark = new Set<Subject>();
@@ -76,7 +76,7 @@ export class AlertEvaluator {
 
   constructor(deps: EvaluatorDeps) {
     this.#deps = deps;
-    const { watch, moves, values, channel, bookChannel, ticks, clock, log } = deps;
+    const { watch, transitionQueries, values, channel, bookChannel, ticks, clock, log } = deps;
     this.#tidyDueAt = clock.now() + tidyEveryMs * Math.random();
     this.#index = new AlertIndex({
       limit: deps.limit ?? mostAlerts,
@@ -96,8 +96,8 @@ export class AlertEvaluator {
       loadQuotes: () => this.#assets.load((quote) => this.#onQuote(quote)),
       onValued: (subject, valued) => this.#value(subject, valued),
     });
-    this.#mover = new Mover({
-      moves,
+    this.#transitions = new AlertTransitions({
+      transitionQueries,
       watch,
       log,
       onSettled: (begun, found, isMoved) => this.#settle(begun, found, isMoved),
@@ -134,7 +134,7 @@ export class AlertEvaluator {
     for (const stop of this.#stops) stop();
     await this.#sync.close();
     await this.#polling;
-    await this.#mover.close();
+    await this.#transitions.close();
   }
 
   #find({ alert, isDeleted }: FoundAlert): void {
@@ -203,7 +203,7 @@ export class AlertEvaluator {
   }
 
   #see(subject: Subject, seen: Seen): void {
-    this.#mover.add(subject.see(seen));
+    this.#transitions.add(subject.see(seen));
   }
 
   #judge(subject: Subject, reason: Parameters<Subject['judge']>[0]): void {
@@ -226,7 +226,7 @@ export class AlertEvaluator {
     if (subjectKeyOf(found.alert) === subject.key) {
       const next = subject.settle(begun, found.alert, again);
       if (next !== undefined) {
-        this.#mover.add([next]);
+        this.#transitions.add([next]);
         return;
       }
     }
@@ -236,7 +236,7 @@ export class AlertEvaluator {
     if (changed !== undefined) this.#regard(changed);
   }
 
-  async #tell({ firedUserIds, deliveryIds }: Moved): Promise<void> {
+  async #tell({ firedUserIds, deliveryIds }: StoredTransitions): Promise<void> {
     const { channel, enqueueDeliveries, log } = this.#deps;
     if (deliveryIds.length > 0) await enqueueDeliveries(deliveryIds);
     if (firedUserIds.length === 0) return;

@@ -2,23 +2,27 @@
  * Stores state transitions of alerts, in batches, one after the other. While Postgres is away they wait here, at most one for
  * each alert, and are retried, so that no observation is lost.
  */
-import type { AlertMove, AlertMoveQueries, Moved } from './queries/alert-transitions.ts';
+import type {
+  AlertTransition,
+  AlertTransitionQueries,
+  StoredTransitions,
+} from './queries/alert-transitions.ts';
 import type { AlertWatchQueries, FoundAlert } from './queries/alert-watch.ts';
-import { createBell } from '../../platform/concurrency/wake-signal.ts';
+import { createWakeSignal } from '../../platform/concurrency/wake-signal.ts';
 import { messageOf, UnavailableError } from '../../domain/errors.ts';
 import type { Logger } from '../../platform/observability/logger.ts';
 import { shownAlert } from './alert.ts';
 import type { Begun } from './subject.ts';
 
-interface MoverDeps {
-  readonly moves: AlertMoveQueries;
+interface AlertTransitionsDeps {
+  readonly transitionQueries: AlertTransitionQueries;
   readonly watch: Pick<AlertWatchQueries, 'byIds'>;
   /**
    * The outcome of a transition: the alert as it is now (undefined when it is gone), and whether this transition made it so.
    */
   readonly onSettled: (begun: Begun, found: FoundAlert | undefined, isMoved: boolean) => void;
   /** Called after the commit. Must not reject. */
-  readonly onMoved: (moved: Moved) => Promise<void>;
+  readonly onMoved: (moved: StoredTransitions) => Promise<void>;
   readonly log: Logger;
 }
 
@@ -27,14 +31,14 @@ const batchSize = 100;
 const leastWaitMs = 250;
 const longestWaitMs = 5_000;
 
-export class Mover {
-  readonly #deps: MoverDeps;
+export class AlertTransitions {
+  readonly #deps: AlertTransitionsDeps;
   readonly #waiting: Begun[] = [];
-  readonly #bell = createBell();
+  readonly #wakeSignal = createWakeSignal();
   readonly #running: Promise<void>;
   #isClosed = false;
 
-  constructor(deps: MoverDeps) {
+  constructor(deps: AlertTransitionsDeps) {
     this.#deps = deps;
     this.#running = this.#run();
   }
@@ -46,13 +50,13 @@ export class Mover {
 
   add(begun: readonly Begun[]): void {
     for (const each of begun) this.#waiting.push(each);
-    if (begun.length > 0) this.#bell.ring();
+    if (begun.length > 0) this.#wakeSignal.wake();
   }
 
   /** Ends after the running batch and those that can be stored at once. */
   async close(): Promise<void> {
     this.#isClosed = true;
-    this.#bell.ring();
+    this.#wakeSignal.wake();
     await this.#running;
   }
 
@@ -60,23 +64,23 @@ export class Mover {
     let waitMs = 0;
     while (!this.#isClosed || (this.#waiting.length > 0 && waitMs === 0)) {
       if (this.#waiting.length === 0) {
-        await this.#bell.wait(longestWaitMs);
+        await this.#wakeSignal.wait(longestWaitMs);
         continue;
       }
       const batch = this.#waiting.slice(0, batchSize);
       const isDone = await this.#store(batch);
       if (isDone) this.#waiting.splice(0, batch.length);
       waitMs = isDone ? 0 : Math.min(longestWaitMs, Math.max(leastWaitMs, 2 * waitMs));
-      if (waitMs > 0 && !this.#isClosed) await this.#bell.wait(waitMs);
+      if (waitMs > 0 && !this.#isClosed) await this.#wakeSignal.wait(waitMs);
     }
   }
 
   /** False when Postgres is unavailable: the batch is to be retried. */
   async #store(batch: readonly Begun[]): Promise<boolean> {
-    const { moves, log } = this.#deps;
-    let moved: Moved;
+    const { transitionQueries, log } = this.#deps;
+    let moved: StoredTransitions;
     try {
-      moved = await moves.move(batch.map(moveOfBegun));
+      moved = await transitionQueries.transition(batch.map(transitionOfBegun));
     } catch (error) {
       if (error instanceof UnavailableError) {
         log.warn(
@@ -111,7 +115,7 @@ export class Mover {
     return true;
   }
 
-  async #settle(batch: readonly Begun[], moved: Moved): Promise<void> {
+  async #settle(batch: readonly Begun[], moved: StoredTransitions): Promise<void> {
     const now = new Map<string, FoundAlert>(
       moved.alerts.map((alert) => [alert.id, { alert, isDeleted: false }]),
     );
@@ -137,13 +141,13 @@ export class Mover {
   }
 }
 
-function moveOfBegun({ alert, move, seen }: Begun): AlertMove {
+function transitionOfBegun({ alert, transition, seen }: Begun): AlertTransition {
   const { asOf, receivedAt, source, state } = seen.quote;
   return {
     id: alert.id,
     userId: alert.userId,
     version: alert.version,
-    to: move,
+    to: transition,
     value: seen.text,
     quote: seen.quote,
     // The alert is shown as it is after the firing.

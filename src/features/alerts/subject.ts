@@ -4,13 +4,20 @@
  * crossing.
  */
 import type { Alert, AlertSubject, NotEvaluated } from './alert.ts';
-import { isWatched, moveOf, triggersOf, type Level, type Move, type Seen } from './crossing.ts';
+import {
+  isWatched,
+  transitionOf,
+  triggersOf,
+  type Level,
+  type TransitionKind,
+  type Seen,
+} from './crossing.ts';
 
 /** A transition to be stored. */
 export interface Begun {
   readonly subject: Subject;
   readonly alert: Alert;
-  readonly move: Move;
+  readonly transition: TransitionKind;
   readonly seen: Seen;
 }
 
@@ -96,10 +103,10 @@ export class Subject {
     this.#alerts.set(id, current);
     const values = again ? [seen, ...kept] : kept;
     for (const [index, each] of values.entries()) {
-      const move = moveOf(current, each);
-      if (move === undefined) continue;
+      const transition = transitionOf(current, each);
+      if (transition === undefined) continue;
       this.#moving.set(id, values.slice(index + 1));
-      return { subject: this, alert: current, move, seen: each };
+      return { subject: this, alert: current, transition, seen: each };
     }
     this.#watch(current);
     return undefined;
@@ -138,13 +145,13 @@ export class Subject {
   ): void {
     const alert = this.#alerts.get(id);
     if (alert === undefined || this.#moving.has(id)) return;
-    const move = moveOf(alert, seen);
-    if (move === undefined) {
+    const transition = transitionOf(alert, seen);
+    if (transition === undefined) {
       this.#watch(alert, side);
       return;
     }
     this.#moving.set(id, []);
-    begun.push({ subject: this, alert, move, seen });
+    begun.push({ subject: this, alert, transition, seen });
   }
 
   #watch(alert: Alert, side?: 'atLeast' | 'atMost'): void {

@@ -3,7 +3,7 @@
  * A worker that has stored a change says so over Redis; beside that the version in Postgres is looked at now and then, so
  * that a lost message costs a minute. Until a list was read the directory is empty and says so.
  */
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setImmediate as yieldToEventLoop } from 'node:timers/promises';
 import type { Asset } from '../../domain/asset.ts';
 import { messageOf, UnavailableError } from '../../domain/errors.ts';
 import type { Logger } from '../../platform/observability/logger.ts';
@@ -170,7 +170,7 @@ class Keeper {
       for (const { asset, position } of page) placed.push({ found: searchable(asset), position });
       after = page.at(-1)?.asset.id ?? after;
       if (page.length < pageSize) break;
-      await nextTurn();
+      await yieldToEventLoop();
     }
     placed.sort((left, right) => left.position - right.position);
     this.index = createAssetIndex(placed.map(({ found }) => found));

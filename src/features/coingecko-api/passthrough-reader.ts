@@ -5,7 +5,7 @@
 import { LRUCache } from 'lru-cache';
 import { requesterText, type Requester } from '../../domain/requester.ts';
 import type { Channel } from '../../platform/redis/channel.ts';
-import { createBell } from '../../platform/concurrency/wake-signal.ts';
+import { createWakeSignal } from '../../platform/concurrency/wake-signal.ts';
 import type { Clock } from '../../platform/concurrency/clock.ts';
 import { UnavailableError } from '../../domain/errors.ts';
 import { passthroughId, type PassthroughResponse, type PassthroughStore } from './passthrough-store.ts';
@@ -110,17 +110,17 @@ export class PassthroughReader {
     // Only what is there already may be renewed; a failure is remembered for as long as it lasts.
     if (found !== undefined && found.state !== 'stale') return found;
     // Listening before asking: the answer may come at once.
-    const bell = createBell();
+    const wakeSignal = createWakeSignal();
     const id = passthroughId(requested.path);
     const stop = this.#deps.channel.listen((each) => {
-      if (each === id) bell.ring();
+      if (each === id) wakeSignal.wake();
     });
     try {
       const isTaken = await this.#ask(requested);
       if (found !== undefined) return found;
       if (!isTaken)
         return { state: 'rate_limited', reason: 'too many documents are requested at the same time' };
-      return await this.#wait(requested, (ms) => bell.wait(ms));
+      return await this.#wait(requested, (ms) => wakeSignal.wait(ms));
     } finally {
       stop();
     }
@@ -135,13 +135,13 @@ export class PassthroughReader {
 
   async #wait(
     requested: PassthroughRequest,
-    ring: (ms: number) => Promise<unknown>,
+    wake: (ms: number) => Promise<unknown>,
   ): Promise<PassthroughReading> {
     const deadline = this.#deps.clock.now() + requested.waitMs;
     for (;;) {
       const left = deadline - this.#deps.clock.now();
       if (left <= 0) return { state: await this.#deps.pendingState() };
-      await ring(Math.min(left, pollIntervalMs));
+      await wake(Math.min(left, pollIntervalMs));
       const found = await this.#poll(requested);
       if (found !== undefined) return found;
     }

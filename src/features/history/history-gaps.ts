@@ -5,7 +5,7 @@ import type { CandleQueries } from './queries/candles.ts';
 import type { BackfillRequest, BackfillRequests, SeriesKey } from './queries/history-requests.ts';
 
 /** A stretch of time; milliseconds since the epoch, both included. */
-export interface Stretch {
+export interface TimeRange {
   readonly from: number;
   readonly to: number;
 }
@@ -36,7 +36,7 @@ export function findGaps({
   /** Intervals without a point that a provider could still fill. */
   readonly missing: number;
   /** From the first to the last missing interval; undefined when none is. */
-  readonly stretch: Stretch | undefined;
+  readonly range: TimeRange | undefined;
   /** Intervals without a point that need not be asked for now: asking failed or was refused a moment ago. */
   readonly barred: number;
   /** Intervals without a point that no provider fills any more, because they lie too far back for this granularity. */
@@ -74,7 +74,7 @@ export function findGaps({
     // What is newer than may be expected comes with it.
     end = begin === last ? Math.max(begin + length - 1, Math.min(to, now)) : begin + length - 1;
   }
-  return { expected, missing, barred, beyond, stretch: missing === 0 ? undefined : { from: first, to: end } };
+  return { expected, missing, barred, beyond, range: missing === 0 ? undefined : { from: first, to: end } };
 }
 
 /** Free plans of CoinGecko reach back so many days. */
@@ -87,25 +87,25 @@ const freeReachMs = freeReachDays * dayMs - 60_000;
  * though it may begin before the stretch; but none straddles the moment that free plans reach back to, because those refuse such
  * a piece as a whole.
  */
-export function piecesOf(
-  { from, to }: Stretch,
+export function chunksOf(
+  { from, to }: TimeRange,
   {
     granularity,
     now,
     most,
   }: { readonly granularity: Granularity; readonly now: number; readonly most: number },
-): readonly Stretch[] {
-  const pieces: Stretch[] = [];
+): readonly TimeRange[] {
+  const chunks: TimeRange[] = [];
   const span = callSpanMs[granularity];
   const reach = now - freeReachMs;
   let end = to;
-  while (end >= from && pieces.length < most) {
+  while (end >= from && chunks.length < most) {
     const longest = Math.max(0, end - span + 1);
     const begin = end > reach ? Math.max(longest, reach) : longest;
-    pieces.push({ from: begin, to: end });
+    chunks.push({ from: begin, to: end });
     end = begin - 1;
   }
-  return pieces;
+  return chunks;
 }
 
 /** What is stored of a span, and what of it is missing. */
@@ -121,7 +121,7 @@ export async function readSpan(
     asks,
   }: { readonly candles: Pick<CandleQueries, 'points'>; readonly asks: Pick<BackfillRequests, 'within'> },
   series: SeriesKey,
-  { from, to, now }: Stretch & { readonly now: number },
+  { from, to, now }: TimeRange & { readonly now: number },
 ) {
   const { assetId, currency, granularity } = series;
   const [points, requested] = await Promise.all([

@@ -8,7 +8,7 @@ import type { CandleQueries } from './queries/candles.ts';
 import type { BackfillRequests, SeriesKey } from './queries/history-requests.ts';
 import type { JobData } from '../../../jobs/registry.ts';
 import { dayMs, joinCandles, type OhlcPart } from './chart.ts';
-import { readSpan, piecesOf, type SpanState, type Stretch } from './history-gaps.ts';
+import { readSpan, chunksOf, type SpanState, type TimeRange } from './history-gaps.ts';
 import { granularityMs } from '../../domain/history.ts';
 import { requesterText, type Requester } from '../../domain/requester.ts';
 import type { Urgency } from '../../domain/quote.ts';
@@ -57,7 +57,7 @@ interface ReaderDeps {
 }
 
 /** Upstream calls that one request causes at most; the next request goes on. */
-const mostPieces = 2;
+const mostChunks = 2;
 /** With less than this share missing a request does not wait. */
 const littleMissing = 0.1;
 const pollIntervalMs = 250;
@@ -86,13 +86,13 @@ export function createHistoryReader(deps: ReaderDeps) {
   }
 
   /** Shared by all who want the same at the same time. */
-  function wait(requested: ChartRead, newest: Stretch): Promise<SpanState> | undefined {
+  function wait(requested: ChartRead, newest: TimeRange): Promise<SpanState> | undefined {
     const length = granularityMs[requested.granularity];
     const intervals = [requested.from, requested.to].map((at) => Math.floor(at / length));
     const key = [requested.assetId, requested.currency, requested.granularity, ...intervals].join(' ');
     const shared = waits.get(key);
     if (shared !== undefined || waits.size >= mostWaits) return shared;
-    const begun = waitForPiece(deps, requested, newest).finally(() => waits.delete(key));
+    const begun = waitForChunk(deps, requested, newest).finally(() => waits.delete(key));
     waits.set(key, begun);
     return begun;
   }
@@ -101,12 +101,12 @@ export function createHistoryReader(deps: ReaderDeps) {
     /** The observed points of a span, one for each interval that has one. */
     async chart(requested: ChartRead): Promise<ChartReading> {
       let span = await readSpan(deps, requested, { ...requested, now: clock.now() });
-      const { stretch, missing, expected } = span.gaps;
-      const wants = stretch !== undefined && !span.isUnknown && requested.asks !== false;
+      const { range, missing, expected } = span.gaps;
+      const wants = range !== undefined && !span.isUnknown && requested.asks !== false;
       if (wants && mayAsk(requested.requester)) {
         const isLittle = span.points.length > 0 && missing <= expected * littleMissing;
         const newest = await ask(deps, requested, {
-          stretch,
+          range,
           urgency: isLittle ? 'backfill' : 'interactive',
         });
         if (newest !== undefined && !isLittle && requested.waitMs > 0)
@@ -160,19 +160,19 @@ function stateOf({ points, gaps, isUnknown }: SpanState): ChartReading['state'] 
 async function ask(
   { enqueue, clock, log }: ReaderDeps,
   { assetId, currency, granularity, requester: who }: ChartRead,
-  { stretch, urgency }: { readonly stretch: Stretch; readonly urgency: Urgency },
-): Promise<Stretch | undefined> {
+  { range, urgency }: { readonly range: TimeRange; readonly urgency: Urgency },
+): Promise<TimeRange | undefined> {
   const requester = who === undefined ? undefined : requesterText(who);
-  const [newest, ...older] = piecesOf(stretch, {
+  const [newest, ...older] = chunksOf(range, {
     granularity,
     now: clock.now(),
-    most: mostPieces,
+    most: mostChunks,
   });
   if (newest === undefined) return undefined;
   const series = { assetId, currency, granularity, requester };
   try {
     await enqueue({ ...series, ...newest, urgency });
-    for (const piece of older) await enqueue({ ...series, ...piece, urgency: 'backfill' });
+    for (const chunk of older) await enqueue({ ...series, ...chunk, urgency: 'backfill' });
     return newest;
   } catch (error) {
     log.debug({ reason: messageOf(error) }, 'missing history could not be requested');
@@ -181,14 +181,14 @@ async function ask(
 }
 
 /** Until nothing is missing in the newest piece any more, asking has failed, or the time is up. */
-async function waitForPiece(deps: ReaderDeps, requested: ChartRead, newest: Stretch): Promise<SpanState> {
+async function waitForChunk(deps: ReaderDeps, requested: ChartRead, newest: TimeRange): Promise<SpanState> {
   const since = performance.now();
   for (;;) {
     const left = requested.waitMs - (performance.now() - since);
     await sleep(Math.max(0, Math.min(left, pollIntervalMs)));
     const span = await readSpan(deps, requested, { ...requested, now: deps.clock.now() });
-    const { stretch } = span.gaps;
-    const isFilled = stretch === undefined || stretch.to < newest.from;
+    const { range } = span.gaps;
+    const isFilled = range === undefined || range.to < newest.from;
     if (isFilled || span.isUnknown || left <= pollIntervalMs) return span;
   }
 }

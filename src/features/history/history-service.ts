@@ -29,9 +29,9 @@ export function createHistoryService({
    */
   async function enqueue(wanted: JobData<'history.backfill'>): Promise<void> {
     const { assetId, currency, granularity, to, urgency } = wanted;
-    const piece = Math.floor(to / granularityMs[granularity]);
+    const chunk = Math.floor(to / granularityMs[granularity]);
     await queues.add('history.backfill', wanted, {
-      deduplication: { id: `history-${currency}-${granularity}-${piece}-${urgency}-${assetId}` },
+      deduplication: { id: `history-${currency}-${granularity}-${chunk}-${urgency}-${assetId}` },
       priority: urgencies.indexOf(urgency) + 1,
     });
   }

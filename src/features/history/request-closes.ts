@@ -5,7 +5,7 @@
 import type { CandleQueries } from './queries/candles.ts';
 import type { BackfillRequests } from './queries/history-requests.ts';
 import type { JobData } from '../../../jobs/registry.ts';
-import { readSpan, piecesOf } from './history-gaps.ts';
+import { readSpan, chunksOf } from './history-gaps.ts';
 import type { Clock } from '../../platform/concurrency/clock.ts';
 import { messageOf } from '../../domain/errors.ts';
 import type { Logger } from '../../platform/observability/logger.ts';
@@ -50,12 +50,12 @@ export function createRequestCloses({
     const series = { assetId, currency, granularity: '1d' } as const;
     const now = clock.now();
     const { gaps, isUnknown } = await readSpan({ candles, asks }, series, { from, to, now });
-    if (isUnknown || gaps.stretch === undefined) return false;
-    const [piece] = piecesOf(gaps.stretch, { granularity: '1d', now, most: 1 });
-    if (piece === undefined) return false;
+    if (isUnknown || gaps.range === undefined) return false;
+    const [chunk] = chunksOf(gaps.range, { granularity: '1d', now, most: 1 });
+    if (chunk === undefined) return false;
     await enqueue({
       ...series,
-      ...piece,
+      ...chunk,
       urgency: 'backfill',
       ...(requester === undefined ? {} : { requester }),
     });

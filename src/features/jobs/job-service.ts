@@ -26,7 +26,7 @@ import {
 import type { Requester } from '../../domain/requester.ts';
 import type { Clock } from '../../platform/concurrency/clock.ts';
 import { withDeadline } from '../../platform/concurrency/deadline.ts';
-import { createBell } from '../../platform/concurrency/wake-signal.ts';
+import { createWakeSignal } from '../../platform/concurrency/wake-signal.ts';
 import type { Logger } from '../../platform/observability/logger.ts';
 import type { Platform } from '../../platform/platform.ts';
 import type { Queues } from '../../platform/queue/queues.ts';
@@ -353,20 +353,20 @@ class PostgresClientJobs implements ClientJobs {
   async waitForEnd(job: JobRecord, waitMs: number, signal?: AbortSignal): Promise<JobRecord> {
     const deadline = this.#deps.clock.now() + waitMs;
     const viewer: Viewer = { userId: job.userId, role: 'user' };
-    const bell = createBell();
-    const stop = await this.#deps.onJobEnd(job, bell.ring);
+    const wakeSignal = createWakeSignal();
+    const stop = await this.#deps.onJobEnd(job, wakeSignal.wake);
     const signals = [signal, this.#deps.draining].filter((each) => each !== undefined);
-    for (const each of signals) each.addEventListener('abort', bell.ring, { once: true });
+    for (const each of signals) each.addEventListener('abort', wakeSignal.wake, { once: true });
     try {
       for (;;) {
         const current = await this.get(job.id, viewer);
         const left = deadline - this.#deps.clock.now();
         if (isFinal(current.state) || left <= 0 || signals.some(({ aborted }) => aborted)) return current;
-        await bell.wait(Math.min(left, rowPollIntervalMs));
+        await wakeSignal.wait(Math.min(left, rowPollIntervalMs));
       }
     } finally {
       stop();
-      for (const each of signals) each.removeEventListener('abort', bell.ring);
+      for (const each of signals) each.removeEventListener('abort', wakeSignal.wake);
     }
   }
 

@@ -1,7 +1,7 @@
 /** How handlers and jobs read derived tables: only when these match the current transactions. */
 import { messageOf, NotFoundError, UnavailableError } from '../../domain/errors.ts';
 import type { Clock } from '../../platform/concurrency/clock.ts';
-import { createBell } from '../../platform/concurrency/wake-signal.ts';
+import { createWakeSignal } from '../../platform/concurrency/wake-signal.ts';
 import type { Logger } from '../../platform/observability/logger.ts';
 import type { BookChannel } from './book-channel.ts';
 import type { Portfolio } from './ledger/portfolio.ts';
@@ -40,7 +40,7 @@ export function createBookReader({
   // One subscription for all waiting readers.
   const waiting = new Map<string, Set<() => void>>();
   channel.listen((portfolioId) => {
-    for (const ring of waiting.get(portfolioId) ?? []) ring();
+    for (const wake of waiting.get(portfolioId) ?? []) wake();
   });
 
   /** Repeats `read` until it returns a value: undefined means that the books are not current. */
@@ -51,9 +51,9 @@ export function createBookReader({
     const first = await read();
     if (first !== undefined) return first;
     const deadline = clock.now() + waitMs;
-    const bell = createBell();
+    const wakeSignal = createWakeSignal();
     const others = waiting.get(portfolioId) ?? new Set();
-    waiting.set(portfolioId, others.add(bell.ring));
+    waiting.set(portfolioId, others.add(wakeSignal.wake));
     try {
       // The writer of the transactions has already asked for this, but the request may have been lost.
       await requestUpdate(portfolioId).catch((error: unknown) => {
@@ -64,10 +64,10 @@ export function createBookReader({
         if (found !== undefined) return found;
         const left = deadline - clock.now();
         if (left <= 0) break;
-        await bell.wait(Math.min(left, pollIntervalMs));
+        await wakeSignal.wait(Math.min(left, pollIntervalMs));
       }
     } finally {
-      others.delete(bell.ring);
+      others.delete(wakeSignal.wake);
       if (others.size === 0 && waiting.get(portfolioId) === others) waiting.delete(portfolioId);
     }
     throw new UnavailableError('The books of this portfolio are still being updated', {

@@ -17,8 +17,8 @@ import { createBookReader } from './book-reader.ts';
 import { createPortfolioStreams } from './portfolio-stream.ts';
 import {
   createTransactionOperations,
-  createWriteTurns,
-  type TakeWriteTurn,
+  createWriteLocks,
+  type WithWriteLock,
 } from './transactions/transaction-service.ts';
 import { createValuations } from './valuation/valuation-service.ts';
 import { createValueHistoryReader } from './valuation/value-history-reader.ts';
@@ -41,12 +41,12 @@ const portfolioLimit = 200;
  */
 export function createPortfolioOperations({
   portfolios,
-  takeTurn,
+  withWriteLock,
   updateBooks,
   announceEnd,
 }: {
   readonly portfolios: PortfolioQueries;
-  readonly takeTurn: TakeWriteTurn;
+  readonly withWriteLock: WithWriteLock;
   readonly updateBooks: (portfolioId: string) => void;
   /** Notifies followers of a portfolio at once that it was deleted; a lost message is made up for by polling. */
   readonly announceEnd?: (portfolioId: string) => Promise<void>;
@@ -99,7 +99,9 @@ export function createPortfolioOperations({
     async change({ id, changes, ...who }: PortfolioChange): Promise<Portfolio> {
       // Does not lock another user's portfolio.
       await get(id, who.viewer);
-      const changed = await takeTurn(id, () => portfolios.update({ id, changes, confirm: confirmer(who) }));
+      const changed = await withWriteLock(id, () =>
+        portfolios.update({ id, changes, confirm: confirmer(who) }),
+      );
       if (changed.bookedVersion < changed.booksVersion) updateBooks(id);
       return changed;
     },
@@ -107,7 +109,7 @@ export function createPortfolioOperations({
     /** Deletes a portfolio with all its contents. @throws what `change` throws. */
     async remove({ id, ...who }: Omit<PortfolioChange, 'changes'>): Promise<void> {
       await get(id, who.viewer);
-      await takeTurn(id, () => portfolios.remove({ id, confirm: confirmer(who) }));
+      await withWriteLock(id, () => portfolios.remove({ id, confirm: confirmer(who) }));
       await announceEnd?.(id).catch(() => undefined);
     },
   };
@@ -154,10 +156,10 @@ export function createPortfolioService(
       log.debug({ portfolioId, reason: messageOf(error) }, 'an update of the books could not be queued');
     });
   };
-  const takeTurn = createWriteTurns();
+  const withWriteLock = createWriteLocks();
   const portfolios = createPortfolioOperations({
     portfolios: rows,
-    takeTurn,
+    withWriteLock,
     updateBooks,
     announceEnd: (id) => channel.publish(id),
   });
@@ -175,7 +177,7 @@ export function createPortfolioService(
     transactions: createTransactionOperations({
       portfolios,
       transactions: createTransactionQueries(knex),
-      takeTurn,
+      withWriteLock,
       findMarketValues,
       isAsset: (id) => !assets.isKnown() || assets.byId(id) !== undefined,
       updateBooks,

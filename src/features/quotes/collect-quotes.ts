@@ -5,7 +5,7 @@ import { freshness } from '../../domain/cached-quote.ts';
 import { throwBugs } from '../../domain/errors.ts';
 import type { QuoteState, Urgency } from '../../domain/quote.ts';
 import type { Tick, TickSubscriber } from './ticks.ts';
-import { createBell } from '../../platform/concurrency/wake-signal.ts';
+import { createWakeSignal } from '../../platform/concurrency/wake-signal.ts';
 import type { Clock } from '../../platform/concurrency/clock.ts';
 import type { LocalCache } from './local-cache.ts';
 import type { QuoteStore, StoredQuote } from './quote-store.ts';
@@ -73,7 +73,7 @@ class Collection implements Waiter {
   readonly #settled = new Map<string, QuoteReading>();
   readonly #missing: Set<string>;
   readonly #lastKnown = new Map<string, StoredQuote>();
-  readonly #bell = createBell();
+  readonly #wakeSignal = createWakeSignal();
   /** Number of assets requested at first. */
   #size = 0;
   #hasToldOfWait = false;
@@ -100,13 +100,13 @@ class Collection implements Waiter {
     if (this.#isDone()) return this.#settled;
     // Subscribe before reading: a tick in between would otherwise be missed.
     this.#room.enter(this);
-    signal?.addEventListener('abort', this.#bell.ring, { once: true });
+    signal?.addEventListener('abort', this.#wakeSignal.wake, { once: true });
     try {
-      await this.#askInTurn(waitMs);
+      await this.#askInOrder(waitMs);
       if (waitMs > 0) await this.#waitUntil(deadline);
     } finally {
       this.#room.leave(this);
-      signal?.removeEventListener('abort', this.#bell.ring);
+      signal?.removeEventListener('abort', this.#wakeSignal.wake);
     }
     if (!this.#isDone()) await this.#giveUp();
     return this.#settled;
@@ -118,15 +118,15 @@ class Collection implements Waiter {
       const left = deadline - this.#deps.clock.now();
       if (left <= 0 || this.#isDone()) return;
       this.#tellOfWait();
-      await this.#bell.wait(left);
+      await this.#wakeSignal.wait(left);
     }
   }
 
   /** Requests the assets once, when its turn has come; what cannot be requested now is requested by the room later. */
-  async #askInTurn(waitMs: number): Promise<void> {
+  async #askInOrder(waitMs: number): Promise<void> {
     const { outlastsOutages = false, signal } = this.#request;
     try {
-      await this.#room.inTurn({ size: this.#missing.size, waitMs, signal }, async () => {
+      await this.#room.inOrder({ size: this.#missing.size, waitMs, signal }, async () => {
         await this.#poll();
         if (this.#isDone() || waitMs <= 0) return;
         this.#tellOfWait();
@@ -231,7 +231,7 @@ class Collection implements Waiter {
       readings.map(({ assetId }) => assetId),
     );
     this.#request.onSettled?.(readings);
-    if (this.#missing.size === 0) this.#bell.ring();
+    if (this.#missing.size === 0) this.#wakeSignal.wake();
   }
 
   /** The time is up: returns the last good value if there is one, else why there is none yet. */

@@ -1,5 +1,5 @@
 import { sleep } from '../../platform/concurrency/sleep.ts';
-import { createBell } from '../../platform/concurrency/wake-signal.ts';
+import { createWakeSignal } from '../../platform/concurrency/wake-signal.ts';
 import type { Demand } from './demand/demand.ts';
 import type { QuoteStore, StoredQuote } from './quote-store.ts';
 import type { Tick, TickSubscriber } from './ticks.ts';
@@ -34,7 +34,7 @@ const pauseMs = 100;
  */
 const assetsRequestedAtOnce = 2_000;
 /** A caller that has no time to wait for quotes still waits this long (ms) for its turn to ask. */
-const leastTurnMs = 2_000;
+const shortestWaitMs = 2_000;
 
 /**
  * What a process waits for, each asset once, however many waiters it has. Ticks settle it. Because they may be lost, and demand
@@ -96,7 +96,7 @@ export class WaitingRoom {
    * Lets a waiter ask about `size` assets when it is its turn: small requests first, so that one coin does not wait behind a
    * crowd. Nothing is asked when the turn does not come within `waitMs` (2 s at least), or `signal` aborts.
    */
-  async inTurn(
+  async inOrder(
     {
       size,
       waitMs,
@@ -122,19 +122,19 @@ export class WaitingRoom {
   /** Resolves with whether the turn came. */
   async #turn(size: number, waitMs: number, signal: AbortSignal | undefined): Promise<boolean> {
     let wasCalled = false;
-    const bell = createBell();
+    const wakeSignal = createWakeSignal();
     const place = {
       size,
       call: () => {
         wasCalled = true;
-        bell.ring();
+        wakeSignal.wake();
       },
     };
     const behind = this.#line.findIndex((other) => other.size > size);
     this.#line.splice(behind === -1 ? this.#line.length : behind, 0, place);
-    signal?.addEventListener('abort', bell.ring, { once: true });
-    await bell.wait(Math.max(waitMs, leastTurnMs));
-    signal?.removeEventListener('abort', bell.ring);
+    signal?.addEventListener('abort', wakeSignal.wake, { once: true });
+    await wakeSignal.wait(Math.max(waitMs, shortestWaitMs));
+    signal?.removeEventListener('abort', wakeSignal.wake);
     // eslint-disable-next-line @typescript-eslint/no-unnecessary-condition -- called while it waited
     if (!wasCalled) this.#line.splice(this.#line.indexOf(place), 1);
     return wasCalled;

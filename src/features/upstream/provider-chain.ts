@@ -40,7 +40,7 @@ export interface ChainRequest extends Omit<LimiterRequest, 'credits'> {
 }
 
 /** What a call gets in addition to its grant. */
-export interface Turn {
+export interface SourceAttempt {
   readonly provider: PriceProvider;
   /** False for a fallback source: if it does not know an asset, that means nothing. */
   readonly isFirst: boolean;
@@ -59,7 +59,7 @@ export interface ProviderChain {
    */
   run<T>(
     request: ChainRequest,
-    call: (grant: GrantedCall, turn: Turn) => Promise<T | typeof askNext>,
+    call: (grant: GrantedCall, attempt: SourceAttempt) => Promise<T | typeof askNext>,
   ): Promise<T | undefined>;
 }
 
@@ -104,7 +104,7 @@ async function tryMember<T>(
     assets,
     ...request
   }: ChainRequest & { readonly limitMs: number | undefined; readonly isFirst: boolean },
-  call: (grant: GrantedCall, turn: Turn) => Promise<T>,
+  call: (grant: GrantedCall, attempt: SourceAttempt) => Promise<T>,
 ): Promise<{ readonly value: T } | { readonly error: unknown }> {
   const { provider } = member;
   const credits = provider.creditsOf?.(assets ?? 1);

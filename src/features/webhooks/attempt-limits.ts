@@ -6,7 +6,7 @@
 import { LRUCache } from 'lru-cache';
 
 /** A turn; to be left exactly once. */
-export interface AttemptTurn {
+export interface AttemptSlot {
   /** @param tookMs how long the receiver took; absent when it was not called. */
   leave(tookMs?: number): void;
 }
@@ -41,7 +41,7 @@ const optimism = 0.5;
  * @param rules.perUser attempts of one user at once.
  * @param rules.now milliseconds of any origin.
  */
-export function createAttemptTurns({
+export function createAttemptSlots({
   perHost,
   perUser,
   now,
@@ -64,7 +64,7 @@ export function createAttemptTurns({
     enter(
       { host, user }: { readonly host: string; readonly user: string },
       isBack: boolean,
-    ): AttemptTurn | { readonly retryAfterMs: number } {
+    ): AttemptSlot | { readonly retryAfterMs: number } {
       const both = [known(`host ${host}`, perHost), known(`user ${user}`, perUser)];
       const full = both.find(({ active, most }) => active >= most);
       if (full !== undefined) return { retryAfterMs: sendAway(full, isBack, now()) };

@@ -1,8 +1,8 @@
-import { Turns, type TurnsOptions } from './turn-queue.ts';
+import { FairQueue, type FairQueueOptions } from './fair-queue.ts';
 
 /** Limits for the waiting work of each key, and of all keys together. */
-export interface KeyedTurnsOptions extends Pick<
-  TurnsOptions,
+export interface KeyedMutexOptions extends Pick<
+  FairQueueOptions,
   'width' | 'waiting' | 'longestWaitMs' | 'refusal'
 > {
   /** Pieces of work of all keys, running or waiting, at once. */
@@ -10,13 +10,13 @@ export interface KeyedTurnsOptions extends Pick<
 }
 
 /** Turns by key: work of one key waits for other work of that key, and never for that of another. */
-export class KeyedTurns {
-  readonly #options: KeyedTurnsOptions;
+export class KeyedMutex {
+  readonly #options: KeyedMutexOptions;
   /** Keys that have a piece running or waiting, and how many. */
-  readonly #keys = new Map<string, { readonly turns: Turns; pieces: number }>();
-  #pieces = 0;
+  readonly #keys = new Map<string, { readonly queue: FairQueue; running: number }>();
+  #running = 0;
 
-  constructor(options: KeyedTurnsOptions) {
+  constructor(options: KeyedMutexOptions) {
     this.#options = options;
   }
 
@@ -30,23 +30,23 @@ export class KeyedTurns {
    * @throws {Error} the refusal: too many wait, or it waited too long.
    */
   async run<T>(key: string, work: () => Promise<T>): Promise<T> {
-    if (this.#pieces >= this.#options.most) throw this.#options.refusal();
-    const entry = this.#keys.get(key) ?? { turns: this.#newTurns(), pieces: 0 };
+    if (this.#running >= this.#options.most) throw this.#options.refusal();
+    const entry = this.#keys.get(key) ?? { queue: this.#newQueue(), running: 0 };
     this.#keys.set(key, entry);
-    entry.pieces += 1;
-    this.#pieces += 1;
+    entry.running += 1;
+    this.#running += 1;
     try {
-      return await entry.turns.run(work, undefined);
+      return await entry.queue.run(work, undefined);
     } finally {
-      this.#pieces -= 1;
-      entry.pieces -= 1;
-      if (entry.pieces === 0) this.#keys.delete(key);
+      this.#running -= 1;
+      entry.running -= 1;
+      if (entry.running === 0) this.#keys.delete(key);
     }
   }
 
-  #newTurns(): Turns {
+  #newQueue(): FairQueue {
     const { width, waiting, longestWaitMs, refusal } = this.#options;
     // Nobody is named, so a key has one line, by the order of arrival.
-    return new Turns({ width, waiting, waitingPerCaller: waiting, longestWaitMs, refusal });
+    return new FairQueue({ width, waiting, waitingPerCaller: waiting, longestWaitMs, refusal });
   }
 }

@@ -1,9 +1,9 @@
 /** Builds a signal: one side waits for it, the other sets it. A signal that was set without a waiter wakes the next wait. */
-export function createBell() {
+export function createWakeSignal() {
   let rung = false;
   let hear: (() => void) | undefined;
   return {
-    ring: (): void => {
+    wake: (): void => {
       rung = true;
       hear?.();
     },

@@ -47,8 +47,8 @@ interface RegistryDeps {
 
 /** Interval (ms) between checks: checking every stream every second would cost as much as a fifth of its prices. */
 export const pollIntervalMs = 5_000;
-const turnMs = 1_000;
-const slots = pollIntervalMs / turnMs;
+const slotMs = 1_000;
+const slots = pollIntervalMs / slotMs;
 
 export class StreamRegistry {
   readonly #deps: RegistryDeps;
@@ -61,12 +61,12 @@ export class StreamRegistry {
   readonly #byAddress = new Map<string, number>();
   readonly #ended = new Map<EndReason, number>();
   readonly #polling: NodeJS.Timeout;
-  #turn = 0;
+  #tick = 0;
   #isDraining = false;
 
   constructor(deps: RegistryDeps) {
     this.#deps = deps;
-    this.#polling = setInterval(() => this.#poll(), turnMs);
+    this.#polling = setInterval(() => this.#poll(), slotMs);
     this.#polling.unref();
   }
 
@@ -136,8 +136,8 @@ export class StreamRegistry {
   #poll(): void {
     const now = this.#deps.clock.now();
     const behind = [...this.#behind];
-    this.#turn = (this.#turn + 1) % slots;
-    for (const stream of this.#slots[this.#turn] ?? [])
+    this.#tick = (this.#tick + 1) % slots;
+    for (const stream of this.#slots[this.#tick] ?? [])
       if (!this.#behind.has(stream) && !stream.poll(now)) this.attend(stream);
     for (const stream of behind) if (stream.poll(now)) this.#behind.delete(stream);
   }

@@ -125,7 +125,7 @@ export class WsSession implements WsHandler {
   /** A bucket of tokens: so many messages a second, and as many at once. */
   #allowed = messagesPerSecond;
   #filledAt: number;
-  #turn: Promise<void> = Promise.resolve();
+  #order: Promise<void> = Promise.resolve();
   #waiting = 0;
   #malformed = 0;
 
@@ -225,14 +225,14 @@ export class WsSession implements WsHandler {
     else if (action === 'ticket') {
       const { ticket, expiresInSeconds } = issueTicket();
       stream.writeBytes(answerFrame('ticket', id, { ticket, expires_in: expiresInSeconds }));
-    } else this.#takeTurn(message);
+    } else this.#inOrder(message);
   }
 
-  #takeTurn(message: Subscription): void {
+  #inOrder(message: Subscription): void {
     if (this.#waiting >= mostWaiting)
       throw new UnavailableError('Too many subscriptions are waiting', { code: 'busy' });
     this.#waiting += 1;
-    this.#turn = this.#turn
+    this.#order = this.#order
       .then(() => (message.action === 'subscribe' ? this.#subscribe(message) : this.#unsubscribe(message)))
       .catch((error: unknown) => {
         if (!(error instanceof AppError))

@@ -33,7 +33,7 @@ export interface RedisKeys {
   /** Hash: tenant to the number of its assets that are wanted or leased. */
   readonly demandCounts: string;
   /** String: the last call was one beside demand. */
-  readonly demandAside: string;
+  readonly demandNonBatchSlot: string;
   /** Prefix of the clocks of tenants, a sorted set for each urgency. */
   readonly fairClocks: string;
   /** What is read (src/features/quotes/demand/interest.ts). */
@@ -101,7 +101,7 @@ export function createRedisKeys(prefix: string): RedisKeys {
     requesters: (currency) => `${prefix}:requesters:${currency}`,
     demandHeads: `${prefix}:demand-heads`,
     demandCounts: `${prefix}:demand-counts`,
-    demandAside: `${prefix}:demand-aside`,
+    demandNonBatchSlot: `${prefix}:demand-aside`,
     fairClocks: `${prefix}:fair-clocks`,
     interest: {
       currencies: `${prefix}:interest`,

@@ -22,8 +22,8 @@ import {
 } from '../../../src/features/portfolios/portfolio-service.ts';
 import {
   createTransactionOperations,
-  createWriteTurns,
-  type TakeWriteTurn,
+  createWriteLocks,
+  type WithWriteLock,
 } from '../../../src/features/portfolios/transactions/transaction-service.ts';
 
 /** What they stand on. */
@@ -34,7 +34,7 @@ export interface RealPortfoliosRequest {
   /** Prices; none are known when absent. */
   readonly prices?: Omit<MarketValueDeps, 'clock'>;
   readonly updateBooks?: (portfolioId: string) => void;
-  readonly takeTurn?: TakeWriteTurn;
+  readonly withWriteLock?: WithWriteLock;
 }
 
 const noPrices: Omit<MarketValueDeps, 'clock'> = {
@@ -49,17 +49,17 @@ export function realPortfolios({
   assets,
   prices = noPrices,
   updateBooks = () => undefined,
-  takeTurn = createWriteTurns(),
+  withWriteLock = createWriteLocks(),
 }: RealPortfoliosRequest): Pick<PortfolioService, 'portfolios' | 'transactions' | 'books'> {
   const portfolios = createPortfolioOperations({
     portfolios: createPortfolioQueries(knex),
-    takeTurn,
+    withWriteLock,
     updateBooks,
   });
   const transactions = createTransactionOperations({
     portfolios,
     transactions: createTransactionQueries(knex),
-    takeTurn,
+    withWriteLock,
     findMarketValues: createMarketValues({ ...prices, clock: systemClock }),
     isAsset: (id) => !assets.isKnown() || assets.byId(id) !== undefined,
     updateBooks,

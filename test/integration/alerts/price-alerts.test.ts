@@ -1,8 +1,8 @@
 /** Alerts on prices: once for each crossing, whoever evaluates, and whatever is missed or restarted in between. */
 import { expect } from 'chai';
 import {
-  createAlertMoves,
-  type AlertMoveQueries,
+  createAlertTransitions,
+  type AlertTransitionQueries,
 } from '../../../src/features/alerts/queries/alert-transitions.ts';
 import { createAlertWatch } from '../../../src/features/alerts/queries/alert-watch.ts';
 import { createWebhookQueries } from '../../../src/features/webhooks/queries/webhook-deliveries.ts';
@@ -44,7 +44,10 @@ describe('alerts on prices', () => {
 
   it('fire not again at once, however often they begin anew, but as soon as they may', async () => {
     await rig.start();
-    const moves = createAlertMoves({ knex: rig.knex, outbox: createWebhookQueries(rig.knex) });
+    const transitionQueries = createAlertTransitions({
+      knex: rig.knex,
+      outbox: createWebhookQueries(rig.knex),
+    });
     const made = await rig.make({ fireIfTrue: true });
     await rig.tick('bitcoin', 120);
     const { version, firedAt } = await fired(made.id);
@@ -52,9 +55,9 @@ describe('alerts on prices', () => {
     const at = firedAt?.getTime() ?? NaN;
     const fire = async (receivedAt: number): Promise<number> => {
       const quote = { asOf: null, receivedAt, source: 'simulated', state: 'fresh' } as const;
-      const move = { to: 'fired', value: '121', quote, describe: () => ({}) } as const;
+      const transition = { to: 'fired', value: '121', quote, describe: () => ({}) } as const;
       const which = { id: made.id, userId: made.userId, version: begun?.version ?? 0 };
-      return (await moves.move([{ ...which, ...move }])).alerts.length;
+      return (await transitionQueries.transition([{ ...which, ...transition }])).alerts.length;
     };
     expect(await fire(at + 9_000)).to.equal(0);
     await rig.channel.changed([made.id]);
@@ -201,15 +204,15 @@ describe('alerts on prices', () => {
   it('fire when Postgres is back, with what was seen while it was away', async () => {
     let isAway = false;
     let refused = 0;
-    const real = createAlertMoves({ knex: rig.knex, outbox: createWebhookQueries(rig.knex) });
-    const moves: AlertMoveQueries = {
-      move: (batch) => {
-        if (!isAway) return real.move(batch);
+    const real = createAlertTransitions({ knex: rig.knex, outbox: createWebhookQueries(rig.knex) });
+    const transitionQueries: AlertTransitionQueries = {
+      transition: (batch) => {
+        if (!isAway) return real.transition(batch);
         refused++;
         return Promise.reject(new UnavailableError('Database unavailable'));
       },
     };
-    await rig.start({ moves });
+    await rig.start({ transitionQueries });
     const { id } = await rig.make();
     const at = Date.now();
     await rig.tick('bitcoin', 90, at);
@@ -284,7 +287,7 @@ describe('alerts on prices', () => {
     let release = (): void => undefined;
     const held = new Promise<void>((resolve) => (release = resolve));
     const outbox = createWebhookQueries(rig.knex);
-    const moves = createAlertMoves({
+    const transitionQueries = createAlertTransitions({
       knex: rig.knex,
       outbox: {
         enqueueIn: async (trx, delivery) => {
@@ -299,7 +302,9 @@ describe('alerts on prices', () => {
       const quote = { asOf: null, receivedAt: Date.now(), source: 'simulated', state: 'fresh' } as const;
       const { id, userId, version } = alert;
       const describe = () => ({});
-      await moves.move([{ id, userId, version, to: 'fired', value: '101', quote, describe }]);
+      await transitionQueries.transition([
+        { id, userId, version, to: 'fired', value: '101', quote, describe },
+      ]);
       const { firings } = await rig.firings.page({ userId, alertId: id, offset: 0, limit: 1 });
       visible.push(firings[0]?.id ?? '');
     };

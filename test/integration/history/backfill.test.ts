@@ -108,7 +108,7 @@ describe('history that is missing', () => {
               isFirst: true,
             }) as never),
     };
-    const demand = { mayCallAside: () => Promise.resolve(true) } as unknown as Demand;
+    const demand = { mayUseNonBatchSlot: () => Promise.resolve(true) } as unknown as Demand;
     const deps = { ...store, demand, chain, clock: { now: () => now }, log: silentLogger() };
     return backfillHistory({ ...deps, charge: (_, share) => (charged += share) }, job, context);
   }

@@ -14,7 +14,7 @@ import { silentLogger } from '../../../src/platform/observability/logger.ts';
 import { createBookReader } from '../../../src/features/portfolios/book-reader.ts';
 import { createBooksCheck, createBooksRebuild } from '../../../workers/processors/portfolios/books.ts';
 import { Requeue } from '../../../workers/runtime/requeue.ts';
-import { createAbandonments } from '../../../workers/processors/jobs/client-run.ts';
+import { createCancellations } from '../../../workers/processors/jobs/client-run.ts';
 import { jobContext } from '../../support/job-context.ts';
 import { openBooks, type BooksUnderTest } from './support/books.ts';
 
@@ -208,7 +208,7 @@ describe('updates of books', () => {
 
   describe('a rebuild', () => {
     const events: string[] = [];
-    const abandonments = createAbandonments();
+    const cancellations = createCancellations();
     type Replays = Pick<BooksUnderTest['replays'], 'run'>;
     const told: string[] = [];
     const run = async (
@@ -238,7 +238,7 @@ describe('updates of books', () => {
         clock: systemClock,
         log: silentLogger(),
         deadlineMs: 300_000,
-        abandoned: (key: string) => abandonments.watch(key),
+        abandoned: (key: string) => cancellations.watch(key),
       };
       const channel = { publish: (booked: string) => Promise.resolve(void told.push(booked)) };
       const processor = createBooksRebuild(deps, {
@@ -299,7 +299,7 @@ describe('updates of books', () => {
       const { state } = await run(id, (workKey) => ({
         async run(...given) {
           await books.knex('jobs').where({ work_key: workKey }).update({ state: 'cancelled' });
-          abandonments.abandon(workKey);
+          cancellations.abandon(workKey);
           return await books.replays.run(...given);
         },
       }));

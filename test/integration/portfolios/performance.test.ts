@@ -214,7 +214,7 @@ describe('the job that computes performance', () => {
     Object.assign(runs.deps, {
       readBooks: async (...requested: Parameters<typeof readBooks>) => {
         await runs.jobs.cancel(row.id);
-        runs.abandonments.abandon(work.workKey);
+        runs.cancellations.abandon(work.workKey);
         return await readBooks(...requested);
       },
       closes: (requested: Parameters<typeof deps.closes>[0]) => {

@@ -245,7 +245,7 @@ describe('webhooks on their way', () => {
         await knex('webhook_deliveries').where({ id }).increment('attempts', 1);
         return { status: 500, error: 'late' };
       },
-      turns: { enter: () => ({ leave: () => undefined }) },
+      slots: { enter: () => ({ leave: () => undefined }) },
       rules: { pausesMs: [20, 20, 20], random: () => 0 },
       clock: { now: () => Date.now() },
       log,

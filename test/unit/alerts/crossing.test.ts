@@ -1,6 +1,6 @@
 /** When an alert fires, and when it is armed again. */
 import { expect } from 'chai';
-import { isWatched, moveOf, type Move } from '../../../src/features/alerts/crossing.ts';
+import { isWatched, transitionOf, type TransitionKind } from '../../../src/features/alerts/crossing.ts';
 import type { Alert } from '../../../src/features/alerts/alert.ts';
 import { sampleAlert, sampleSeen } from './sample-alert.ts';
 
@@ -9,10 +9,10 @@ function movesOf(different: Partial<Alert>, values: readonly string[]): string[]
   let alert = sampleAlert(different);
   return values.flatMap((text, index) => {
     const at = (index + 1) * 1_000;
-    const move: Move | undefined = moveOf(alert, sampleSeen(text, at));
-    if (move === undefined) return [];
-    alert = { ...alert, state: move, observedAt: new Date(at), version: alert.version + 1 };
-    return [`${move} at ${text}`];
+    const transition: TransitionKind | undefined = transitionOf(alert, sampleSeen(text, at));
+    if (transition === undefined) return [];
+    alert = { ...alert, state: transition, observedAt: new Date(at), version: alert.version + 1 };
+    return [`${transition} at ${text}`];
   });
 }
 
@@ -89,26 +89,26 @@ describe('a crossing', () => {
   it('right after a firing fires later, if the condition then still holds', () => {
     const begun = sampleAlert({ state: 'pending', fireIfTrue: true, firedAt: new Date(50_000) });
     for (const alert of [begun, { ...begun, state: 'armed' as const }]) {
-      expect(moveOf(alert, sampleSeen('120', 59_999))).to.equal(undefined);
-      expect(moveOf(alert, sampleSeen('120', 60_000))).to.equal('fired');
+      expect(transitionOf(alert, sampleSeen('120', 59_999))).to.equal(undefined);
+      expect(transitionOf(alert, sampleSeen('120', 60_000))).to.equal('fired');
     }
-    expect(moveOf({ ...begun, state: 'fired' }, sampleSeen('90', 50_001))).to.equal('armed');
+    expect(transitionOf({ ...begun, state: 'fired' }, sampleSeen('90', 50_001))).to.equal('armed');
   });
 
   it('is judged by the newest value: what was received before the last change changes nothing', () => {
     const observedAt = new Date(5_000);
-    expect(moveOf(sampleAlert({ observedAt }), sampleSeen('120', 4_999))).to.equal(undefined);
-    expect(moveOf(sampleAlert({ observedAt }), sampleSeen('120', 5_000))).to.equal('fired');
+    expect(transitionOf(sampleAlert({ observedAt }), sampleSeen('120', 4_999))).to.equal(undefined);
+    expect(transitionOf(sampleAlert({ observedAt }), sampleSeen('120', 5_000))).to.equal('fired');
   });
 
   it('is not made of a value that was old already when the alert was made', () => {
-    expect(moveOf(sampleAlert({ state: 'pending' }), sampleSeen('90', 1, false))).to.equal(undefined);
-    expect(moveOf(sampleAlert({ state: 'armed' }), sampleSeen('120', 1, false))).to.equal('fired');
+    expect(transitionOf(sampleAlert({ state: 'pending' }), sampleSeen('90', 1, false))).to.equal(undefined);
+    expect(transitionOf(sampleAlert({ state: 'armed' }), sampleSeen('120', 1, false))).to.equal('fired');
   });
 
   it('is exact where doubles are not', () => {
     const alert = sampleAlert({ threshold: '9007199254740993.000000000000000001' });
-    expect(moveOf(alert, sampleSeen('9007199254740993', 1))).to.equal(undefined);
-    expect(moveOf(alert, sampleSeen('9007199254740993.000000000000000001', 1))).to.equal('fired');
+    expect(transitionOf(alert, sampleSeen('9007199254740993', 1))).to.equal(undefined);
+    expect(transitionOf(alert, sampleSeen('9007199254740993.000000000000000001', 1))).to.equal('fired');
   });
 });

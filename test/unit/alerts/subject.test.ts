@@ -12,11 +12,11 @@ interface Tick {
 }
 
 /** The alert as a database would make it. */
-function after({ alert, move, seen }: Begun): Alert {
-  const isFiring = move === 'fired';
+function after({ alert, transition, seen }: Begun): Alert {
+  const isFiring = transition === 'fired';
   return {
     ...alert,
-    state: move,
+    state: transition,
     observedAt: new Date(seen.at),
     version: alert.version + 1,
     firedCount: alert.firedCount + (isFiring ? 1 : 0),
@@ -30,7 +30,7 @@ function firingsOf(alert: Alert, ticks: readonly Tick[]): number[] {
   const fired: number[] = [];
   for (const { at, value } of ticks) {
     for (let [begun] = subject.see(sampleSeen(String(value), at)); begun !== undefined;) {
-      if (begun.move === 'fired') fired.push(begun.seen.at);
+      if (begun.transition === 'fired') fired.push(begun.seen.at);
       begun = subject.settle(begun, after(begun), false);
     }
   }
@@ -95,7 +95,7 @@ describe('the alerts on a value', () => {
         const waiting = ticks.flatMap(({ at, value }) => subject.see(sampleSeen(String(value), at)));
         const fired: number[] = [];
         for (let begun = waiting.shift(); begun !== undefined; begun = waiting.shift()) {
-          if (begun.move === 'fired') fired.push(begun.seen.at);
+          if (begun.transition === 'fired') fired.push(begun.seen.at);
           const next = subject.settle(begun, after(begun), false);
           if (next !== undefined) waiting.push(next);
         }

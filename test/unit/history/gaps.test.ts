@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { dayMs } from '../../../src/features/history/chart.ts';
-import { findGaps, piecesOf } from '../../../src/features/history/history-gaps.ts';
+import { findGaps, chunksOf } from '../../../src/features/history/history-gaps.ts';
 import type { BackfillRequest } from '../../../src/features/history/queries/history-requests.ts';
 
 const hour = 3_600_000;
@@ -16,14 +16,14 @@ describe('gaps of a price history', () => {
 
   it('are none where every interval has a point', () => {
     const gaps = findGaps({ ...span, present: all, requested: [] });
-    expect(gaps).to.deep.equal({ expected: 25, missing: 0, barred: 0, beyond: 0, stretch: undefined });
+    expect(gaps).to.deep.equal({ expected: 25, missing: 0, barred: 0, beyond: 0, range: undefined });
   });
 
   it('reach from the first to the last missing interval', () => {
     const present = all.filter((_, index) => index !== 3 && index !== 7);
-    const { missing, stretch } = findGaps({ ...span, present, requested: [] });
+    const { missing, range } = findGaps({ ...span, present, requested: [] });
     expect(missing).to.equal(2);
-    expect(stretch).to.deep.equal({ from: all[3], to: (all[8] ?? 0) - 1 });
+    expect(range).to.deep.equal({ from: all[3], to: (all[8] ?? 0) - 1 });
   });
 
   it('do not count intervals that a provider has said to have nothing in', () => {
@@ -34,8 +34,8 @@ describe('gaps of a price history', () => {
 
   it('are not asked for, but known, where a provider has just failed', () => {
     const requested: BackfillRequest[] = [{ from: span.from, to: span.to, outcome: 'failed' }];
-    const { missing, barred, stretch } = findGaps({ ...span, present: all.slice(2), requested });
-    expect([missing, barred, stretch]).to.deep.equal([0, 2, undefined]);
+    const { missing, barred, range } = findGaps({ ...span, present: all.slice(2), requested });
+    expect([missing, barred, range]).to.deep.equal([0, 2, undefined]);
   });
 
   it('are asked for again where a provider answered before the hour was over', () => {
@@ -72,10 +72,10 @@ describe('gaps of five minutes', () => {
     findGaps({ from, to: now, now, granularity: '5m', present: [], requested });
 
   it('are to be had of the last day only, and are missing before that whatever was answered', () => {
-    const { missing, beyond, stretch } = gapsFrom(now - 2 * dayMs);
+    const { missing, beyond, range } = gapsFrom(now - 2 * dayMs);
     expect(beyond).to.equal(287);
     expect(missing).to.be.within(284, 288);
-    expect(stretch?.from).to.be.within(now - dayMs + minute, now - dayMs + 6 * minute);
+    expect(range?.from).to.be.within(now - dayMs + minute, now - dayMs + 6 * minute);
     const answered = gapsFrom(now - 2 * dayMs, [{ from: 0, to: now, outcome: 'answered' }]);
     expect([answered.missing, answered.beyond]).to.deep.equal([0, 287]);
   });
@@ -89,7 +89,7 @@ describe('gaps of five minutes', () => {
 describe('pieces of a gap', () => {
   const year = 365 * dayMs;
   const cut = (from: number, to: number, most = 5) =>
-    piecesOf({ from, to }, { granularity: '1d', now, most });
+    chunksOf({ from, to }, { granularity: '1d', now, most });
 
   it('bring as much as one call can, the newest first', () => {
     const to = now - 2 * year;
@@ -109,7 +109,7 @@ describe('pieces of a gap', () => {
   it('of hours never reach 90 days, even in whole seconds: they would come back as days', () => {
     for (const offset of [0, 1, 499, 999]) {
       const span = { from: now - 2 * year - offset, to: now - offset };
-      for (const { from, to } of piecesOf(span, { granularity: '1h', now, most: 20 }))
+      for (const { from, to } of chunksOf(span, { granularity: '1h', now, most: 20 }))
         expect(Math.ceil(to / 1_000) - Math.floor(from / 1_000)).to.be.below((90 * dayMs) / 1_000);
     }
   });

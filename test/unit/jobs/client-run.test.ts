@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
 import { DeadlineError } from '../../../src/platform/concurrency/deadline.ts';
 import { NotFoundError, UnavailableError } from '../../../src/domain/errors.ts';
-import { createAbandonments, runForClients } from '../../../workers/processors/jobs/client-run.ts';
+import { createCancellations, runForClients } from '../../../workers/processors/jobs/client-run.ts';
 import type { JobContext } from '../../../workers/runtime/processor.ts';
 import { Requeue } from '../../../workers/runtime/requeue.ts';
 import { jobContext } from '../../support/job-context.ts';
@@ -12,12 +12,12 @@ const deadlineMs = 60_000;
 describe('a run for clients', () => {
   /** Rows that were ended, and how. */
   let ended: string[];
-  let abandonments: ReturnType<typeof createAbandonments>;
+  let cancellations: ReturnType<typeof createCancellations>;
   /** Rows that wait for the work. */
   let open: number;
   beforeEach(() => {
     [ended, open] = [[], 1];
-    abandonments = createAbandonments();
+    cancellations = createCancellations();
   });
 
   /** What a run that works so comes to. */
@@ -37,7 +37,7 @@ describe('a run for clients', () => {
       clock: { now: () => Date.now() },
       log: silentLogger(),
       deadlineMs,
-      abandoned: (workKey: string) => abandonments.watch(workKey),
+      abandoned: (workKey: string) => cancellations.watch(workKey),
     } as unknown as Parameters<typeof runForClients>[0];
     const context = { ...jobContext(), isLastAttempt: true, ...different };
     return await runForClients(deps, { run: { workKey: 'w', total: 1 }, context }, work).catch(
@@ -81,7 +81,7 @@ describe('a run for clients', () => {
 
   it('is given up when nobody waits any more, and put back when somebody has come meanwhile', async () => {
     const abandoned = (): Promise<never> => {
-      abandonments.abandon('w');
+      cancellations.abandon('w');
       return Promise.reject(new Error('nobody waits for this work'));
     };
     open = 0;

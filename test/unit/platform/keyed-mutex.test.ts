@@ -1,13 +1,13 @@
 import { expect } from 'chai';
-import { KeyedTurns, type KeyedTurnsOptions } from '../../../src/platform/concurrency/keyed-mutex.ts';
+import { KeyedMutex, type KeyedMutexOptions } from '../../../src/platform/concurrency/keyed-mutex.ts';
 
-function open(different: Partial<KeyedTurnsOptions> = {}): KeyedTurns {
+function open(different: Partial<KeyedMutexOptions> = {}): KeyedMutex {
   const refusal = (): Error => new Error('full');
-  return new KeyedTurns({ width: 2, waiting: 1, longestWaitMs: 5_000, most: 100, refusal, ...different });
+  return new KeyedMutex({ width: 2, waiting: 1, longestWaitMs: 5_000, most: 100, refusal, ...different });
 }
 
 /** Pieces of work that run until all are told to end. */
-function work(turns: KeyedTurns) {
+function work(mutex: KeyedMutex) {
   let end = (): void => undefined;
   const ended = new Promise<void>((resolve) => (end = resolve));
   const begun: string[] = [];
@@ -15,7 +15,7 @@ function work(turns: KeyedTurns) {
     begun,
     end: () => end(),
     come: (key: string): Promise<string> =>
-      turns
+      mutex
         .run(key, async () => {
           begun.push(key);
           await ended;
@@ -55,14 +55,14 @@ describe('turns by key', () => {
   });
 
   it('forget a key whose work is done, refused or failed', async () => {
-    const turns = open();
-    const { come, end } = work(turns);
+    const mutex = open();
+    const { come, end } = work(mutex);
     const all = ['a', 'a', 'a', 'a', 'b'].map(come);
-    expect(turns.size).to.equal(2);
+    expect(mutex.size).to.equal(2);
     end();
     await Promise.all(all);
-    const failed = await turns.run('c', () => Promise.reject(new Error('broken'))).catch(String);
+    const failed = await mutex.run('c', () => Promise.reject(new Error('broken'))).catch(String);
     expect(failed).to.equal('Error: broken');
-    expect(turns.size).to.equal(0);
+    expect(mutex.size).to.equal(0);
   });
 });

@@ -1,31 +1,31 @@
 import { expect } from 'chai';
-import { createBell } from '../../../src/platform/concurrency/wake-signal.ts';
+import { createWakeSignal } from '../../../src/platform/concurrency/wake-signal.ts';
 
 const farAway = 60_000;
 
 describe('bell', () => {
   it('wakes the side that waits', async () => {
-    const bell = createBell();
-    const waiting = bell.wait(farAway);
-    bell.ring();
+    const wakeSignal = createWakeSignal();
+    const waiting = wakeSignal.wait(farAway);
+    wakeSignal.wake();
     await waiting;
   });
 
   it('is heard by the next wait when nobody waited', async () => {
-    const bell = createBell();
-    bell.ring();
-    await bell.wait(farAway);
+    const wakeSignal = createWakeSignal();
+    wakeSignal.wake();
+    await wakeSignal.wait(farAway);
   });
 
   it('is heard once', async () => {
-    const bell = createBell();
-    bell.ring();
-    await bell.wait(farAway);
+    const wakeSignal = createWakeSignal();
+    wakeSignal.wake();
+    await wakeSignal.wait(farAway);
     let woken = false;
-    const second = bell.wait(farAway).then(() => (woken = true));
+    const second = wakeSignal.wait(farAway).then(() => (woken = true));
     await new Promise(setImmediate);
     expect(woken).to.equal(false);
-    bell.ring();
+    wakeSignal.wake();
     await second;
   });
 });

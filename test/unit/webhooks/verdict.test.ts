@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { createAttemptTurns, type AttemptTurn } from '../../../src/features/webhooks/attempt-limits.ts';
+import { createAttemptSlots, type AttemptSlot } from '../../../src/features/webhooks/attempt-limits.ts';
 import { retryAfterMsOf, retryPausesMs, verdictOf } from '../../../src/features/webhooks/verdict.ts';
 
 const rules = { pausesMs: retryPausesMs, random: () => 0 };
@@ -45,19 +45,19 @@ describe('the turns of attempts', () => {
   const slow = { host: 'slow', user: 'joe' };
 
   it('are given up to a number for each host, and to other hosts all the same', () => {
-    const turns = createAttemptTurns({ perHost: 2, perUser: 9, now: () => 0 });
-    const [first] = [turns.enter(slow, false), turns.enter(slow, false)] as AttemptTurn[];
-    expect(turns.enter(slow, false)).to.have.property('retryAfterMs').that.is.at.least(100);
-    expect(turns.enter({ ...slow, host: 'other' }, false)).to.have.property('leave');
+    const slots = createAttemptSlots({ perHost: 2, perUser: 9, now: () => 0 });
+    const [first] = [slots.enter(slow, false), slots.enter(slow, false)] as AttemptSlot[];
+    expect(slots.enter(slow, false)).to.have.property('retryAfterMs').that.is.at.least(100);
+    expect(slots.enter({ ...slow, host: 'other' }, false)).to.have.property('leave');
     first?.leave();
-    expect(turns.enter(slow, true)).to.have.property('leave');
-    expect(turns.enter(slow, true)).to.have.property('retryAfterMs');
+    expect(slots.enter(slow, true)).to.have.property('leave');
+    expect(slots.enter(slow, true)).to.have.property('retryAfterMs');
   });
 
   it('are given up to a number for each user, whatever the hosts', () => {
-    const turns = createAttemptTurns({ perHost: 2, perUser: 3, now: () => 0 });
-    const at = (host: string, user: string) => turns.enter({ host, user }, false);
-    const taken = ['a', 'b', 'c'].map((host) => at(host, 'joe')) as AttemptTurn[];
+    const slots = createAttemptSlots({ perHost: 2, perUser: 3, now: () => 0 });
+    const at = (host: string, user: string) => slots.enter({ host, user }, false);
+    const taken = ['a', 'b', 'c'].map((host) => at(host, 'joe')) as AttemptSlot[];
     expect(at('d', 'joe')).to.have.property('retryAfterMs');
     expect(at('d', 'ada')).to.have.property('leave');
     taken[0]?.leave();
@@ -65,13 +65,13 @@ describe('the turns of attempts', () => {
   });
 
   it('are worth waiting for the longer, the slower the host and the longer the queue', () => {
-    const turns = createAttemptTurns({ perHost: 1, perUser: 9, now: () => 0 });
+    const slots = createAttemptSlots({ perHost: 1, perUser: 9, now: () => 0 });
     for (let round = 0; round < 20; round++) {
-      const turn = turns.enter(slow, false) as AttemptTurn;
-      turn.leave(4_000);
+      const slot = slots.enter(slow, false) as AttemptSlot;
+      slot.leave(4_000);
     }
-    turns.enter(slow, false);
-    const waits = Array.from({ length: 25 }, () => turns.enter(slow, false) as { retryAfterMs: number });
+    slots.enter(slow, false);
+    const waits = Array.from({ length: 25 }, () => slots.enter(slow, false) as { retryAfterMs: number });
     expect(waits[0]?.retryAfterMs).to.be.within(1_900, 2_000);
     expect(waits[3]?.retryAfterMs).to.be.within(7_500, 8_000);
     expect(waits.at(-1)?.retryAfterMs).to.equal(30_000);
@@ -79,10 +79,10 @@ describe('the turns of attempts', () => {
 
   it('are worth waiting for longer as soon as a host keeps one for long', () => {
     let now = 0;
-    const turns = createAttemptTurns({ perHost: 1, perUser: 9, now: () => now });
-    turns.enter(slow, false);
-    expect(turns.enter(slow, false)).to.deep.equal({ retryAfterMs: 100 });
+    const slots = createAttemptSlots({ perHost: 1, perUser: 9, now: () => now });
+    slots.enter(slow, false);
+    expect(slots.enter(slow, false)).to.deep.equal({ retryAfterMs: 100 });
     now = 5_000;
-    expect(turns.enter(slow, true)).to.deep.equal({ retryAfterMs: 2_500 });
+    expect(slots.enter(slow, true)).to.deep.equal({ retryAfterMs: 2_500 });
   });
 });

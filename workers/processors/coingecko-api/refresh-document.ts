@@ -13,7 +13,7 @@ import { ProviderRangeError, ProviderRejectedError } from '../../../src/features
 import { wasNeverSent } from '../../../src/features/upstream/outcome.ts';
 import type { JobContext } from '../../runtime/processor.ts';
 import { Requeue } from '../../runtime/requeue.ts';
-import { takeTurn } from '../upstream/non-batch-slot.ts';
+import { takeNonBatchSlot } from '../upstream/non-batch-slot.ts';
 import type { RefreshDeps } from '../upstream/refresh-outcome.ts';
 import { callUpstream, waitOf } from '../upstream/upstream-call.ts';
 
@@ -87,7 +87,7 @@ async function fetchDocument(
         provider: provider.source,
       });
     }
-    await takeTurn(demand, grant);
+    await takeNonBatchSlot(demand, grant);
     try {
       const json = await provider.fetchDocument({
         path,

@@ -20,7 +20,7 @@ import type { PriceProvider } from '../../../src/features/upstream/provider.ts';
 import { wasNeverSent } from '../../../src/features/upstream/outcome.ts';
 import type { JobContext } from '../../runtime/processor.ts';
 import { Requeue } from '../../runtime/requeue.ts';
-import { takeTurn } from '../upstream/non-batch-slot.ts';
+import { takeNonBatchSlot } from '../upstream/non-batch-slot.ts';
 import type { RefreshDeps } from '../upstream/refresh-outcome.ts';
 import { callChain, waitOf } from '../upstream/upstream-call.ts';
 
@@ -56,7 +56,7 @@ export async function backfillHistory(
 ): Promise<JobResult<'history.backfill'>> {
   const now = deps.clock.now();
   const { gaps } = await readSpan(deps, job, { from: job.from, to: job.to, now });
-  if (gaps.stretch === undefined) return { points: 0 };
+  if (gaps.range === undefined) return { points: 0 };
   const span = spanOf(job, now);
   try {
     const found = await fetchPoints(deps, { ...job, span }, context);
@@ -122,7 +122,7 @@ async function fetchPoints(
   const can = (provider: PriceProvider): boolean =>
     canTell(provider, { currency, from: span.from, now: clock.now() });
   const found = await callChain({ chain, urgency, context, can }, async (grant, { provider, isFirst }) => {
-    await takeTurn(demand, grant);
+    await takeNonBatchSlot(demand, grant);
     const signal = AbortSignal.any([grant.signal, context.signal]);
     try {
       const points = await provider.fetchHistory?.({ assetId, currency, span, signal });

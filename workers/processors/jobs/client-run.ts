@@ -38,9 +38,9 @@ export function openClientRuns(
   { config, knex, redis, subscriber, keys, clock, log }: Platform,
   enqueueWebhooks: (ids: readonly string[]) => void,
 ): ClientRunDeps {
-  const abandonments = createAbandonments();
+  const cancellations = createCancellations();
   const control = createControlChannel({ redis, subscriber, channel: keys.control });
-  control.listen(({ abandon }) => abandonments.abandon(abandon));
+  control.listen(({ abandon }) => cancellations.abandon(abandon));
   return {
     jobs: createJobQueries(knex, enqueueWebhooks),
     runs: createRunQueries(knex, enqueueWebhooks),
@@ -48,12 +48,12 @@ export function openClientRuns(
     clock,
     log,
     deadlineMs: config.JOB_DEADLINE * 1000,
-    abandoned: (workKey) => abandonments.watch(workKey),
+    abandoned: (workKey) => cancellations.watch(workKey),
   };
 }
 
 /** Registry of the runs of this process, so that they can be abandoned. */
-export function createAbandonments() {
+export function createCancellations() {
   const runs = new Map<string, Set<AbortController>>();
   return {
     /** A signal that aborts when the work is abandoned. `forget` must be called when the run is over. */

@@ -67,7 +67,7 @@ async function updateBooks(deps: BooksUpdateDeps, portfolioId: string, signal: A
   const isLong =
     (await deps.ledgers.update(portfolioId, 'locked', (update) => shortly(deps, update))) === 'long';
   if (!isLong) return;
-  await withTurns(deps.ledgers, portfolioId, async (update) => {
+  await withRetries(deps.ledgers, portfolioId, async (update) => {
     await project({ ...deps, signal }, { update, stale: await update.stale() });
     await update.finish();
   });
@@ -84,19 +84,19 @@ async function shortly(deps: ProjectionDeps, update: BooksUpdate): Promise<'done
   return 'done';
 }
 
-const turns: readonly UpdateMode[] = ['optimistic', 'optimistic', 'locked'];
+const updateModes: readonly UpdateMode[] = ['optimistic', 'optimistic', 'locked'];
 
 /** Repeats a long update until the portfolio has not changed meanwhile. Undefined when there is no such portfolio. */
-async function withTurns<T>(
+async function withRetries<T>(
   ledgers: Pick<LedgerQueries, 'update'>,
   portfolioId: string,
   work: (update: BooksUpdate) => Promise<T>,
 ): Promise<T | undefined> {
-  for (const [turn, mode] of turns.entries()) {
+  for (const [attempt, mode] of updateModes.entries()) {
     try {
       return await ledgers.update(portfolioId, mode, work);
     } catch (error) {
-      if (!(error instanceof BooksChangedError) || turn === turns.length - 1) throw error;
+      if (!(error instanceof BooksChangedError) || attempt === updateModes.length - 1) throw error;
     }
   }
   return undefined;
@@ -187,7 +187,9 @@ export function createBooksRebuild(runs: ClientRunDeps, deps: BooksUpdateDeps): 
 
 async function rebuild(deps: BooksUpdateDeps, portfolioId: string, control: RunControl) {
   try {
-    const rebuilt = await withTurns(deps.ledgers, portfolioId, (update) => rebuildIn(deps, update, control));
+    const rebuilt = await withRetries(deps.ledgers, portfolioId, (update) =>
+      rebuildIn(deps, update, control),
+    );
     if (rebuilt !== undefined) return rebuilt;
   } catch (error) {
     if (error instanceof BooksBusyError || error instanceof BooksChangedError)

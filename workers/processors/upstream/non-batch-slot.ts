@@ -14,8 +14,11 @@ const giveWayMs = 300;
  * Makes sure that it is this call's turn; otherwise returns the grant.
  * @throws {BudgetWaitError} when those who wait for quotes go first.
  */
-export async function takeTurn(demand: Pick<Demand, 'mayCallAside'>, grant: GrantedCall): Promise<void> {
-  if (await demand.mayCallAside()) return;
+export async function takeNonBatchSlot(
+  demand: Pick<Demand, 'mayUseNonBatchSlot'>,
+  grant: GrantedCall,
+): Promise<void> {
+  if (await demand.mayUseNonBatchSlot()) return;
   await grant.release();
   throw new BudgetWaitError({ waitMs: giveWayMs, reason: 'crowded' });
 }

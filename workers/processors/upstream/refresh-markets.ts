@@ -4,7 +4,7 @@ import { messageOf } from '../../../src/domain/errors.ts';
 import type { JobContext } from '../../runtime/processor.ts';
 import { Requeue } from '../../runtime/requeue.ts';
 import { unpricedOf, type RefreshDeps } from './refresh-outcome.ts';
-import { takeTurn } from './non-batch-slot.ts';
+import { takeNonBatchSlot } from './non-batch-slot.ts';
 import { callUpstream, waitOf } from './upstream-call.ts';
 
 /** `markets.refresh`: fetches a page of the ranking by market capitalisation; its quotes serve all other requests too. */
@@ -17,7 +17,7 @@ export async function refreshMarkets(
     // Only the first source's ranking: that of another source, which lacks assets, must not replace it.
     const request = { limiter: deps.limiter, urgency, context, refusalFails: true };
     const ranking = await callUpstream(request, async (grant) => {
-      await takeTurn(deps.demand, grant);
+      await takeNonBatchSlot(deps.demand, grant);
       const signal = AbortSignal.any([grant.signal, context.signal]);
       return await deps.provider.fetchMarkets({ currency, page, signal });
     });

@@ -10,12 +10,12 @@ import {
   askNext,
   NoProviderError,
   ProviderOpenError,
-  type Turn,
+  type SourceAttempt,
 } from '../../../src/features/upstream/provider-chain.ts';
 import type { GrantedCall } from '../../../src/features/upstream/request-limiter-contract.ts';
 import type { JobContext } from '../../runtime/processor.ts';
 import { Requeue } from '../../runtime/requeue.ts';
-import { untilJoined } from './join.ts';
+import { waitForBatch } from './batching-window.ts';
 import { storeAnswer, storeFailure, type Answer, type RefreshDeps } from './refresh-outcome.ts';
 import { callChain, waitOf } from './upstream-call.ts';
 
@@ -39,7 +39,7 @@ export async function refreshQuotes(
       assets: await assetsOf(deps, job.currency),
       can: (provider: PriceProvider) => provider.serves?.(batch.currency) ?? true,
     };
-    await callChain(requested, (grant, turn) => batch.call(grant, turn));
+    await callChain(requested, (grant, attempt) => batch.call(grant, attempt));
     const answer = batch.answer();
     if (answer === undefined) return { assets: 0 };
     await storeAnswer(deps, batch.currency, answer);
@@ -79,7 +79,7 @@ class Batch {
   }
 
   /** One upstream call; resolves with {@link askNext} while the next source may know more. */
-  async call(grant: GrantedCall, { provider, isFirst }: Turn): Promise<true | typeof askNext> {
+  async call(grant: GrantedCall, { provider, isFirst }: SourceAttempt): Promise<true | typeof askNext> {
     if (this.#leased.length === 0) await this.#lease(provider);
     const ids = this.#openFor(provider);
     if (ids.length === 0) {
@@ -181,7 +181,7 @@ class Batch {
     // source that does not price in all of them gets the one it was chosen for.
     if (provider.serves === undefined) this.#currency = await demand.nextCurrency(requested);
     const currency = this.#currency;
-    await untilJoined({ demand, currency, full: provider.maxIdsPerCall, signal: this.#context.waitSignal });
+    await waitForBatch({ demand, currency, full: provider.maxIdsPerCall, signal: this.#context.waitSignal });
     this.#leased = await demand.lease({
       currency: this.#currency,
       owner: this.#owner,

@@ -13,7 +13,7 @@ import type {
   askNext,
   ProviderChain,
   ChainRequest,
-  Turn,
+  SourceAttempt,
 } from '../../../src/features/upstream/provider-chain.ts';
 import type { JobContext } from '../../runtime/processor.ts';
 
@@ -71,7 +71,7 @@ export async function callChain<T>(
     readonly urgency: Urgency;
     readonly context: JobContext;
   },
-  call: (grant: GrantedCall, turn: Turn) => Promise<T | typeof askNext>,
+  call: (grant: GrantedCall, attempt: SourceAttempt) => Promise<T | typeof askNext>,
 ): Promise<T | undefined> {
   const rounds = chain.members.length > 1 ? maxRounds : maxTries;
   const requested = { ...request, maxWaitMs: maxBudgetWaitMs, signal: context.callSignal };

@@ -6,7 +6,7 @@
 import { messageOf } from '../../../src/domain/errors.ts';
 import type { JobRecord } from '../../../src/domain/job.ts';
 import { jobJson, presentJob } from '../../../src/domain/job-text.ts';
-import type { createAttemptTurns } from '../../../src/features/webhooks/attempt-limits.ts';
+import type { createAttemptSlots } from '../../../src/features/webhooks/attempt-limits.ts';
 import {
   maxBodyBytes,
   type ClaimedDelivery,
@@ -24,7 +24,7 @@ export interface DeliverDeps {
   /** The job whose end a delivery without a body is about. */
   readonly findJob: (id: string) => Promise<JobRecord | undefined>;
   readonly send: SendWebhook;
-  readonly turns: ReturnType<typeof createAttemptTurns>;
+  readonly slots: ReturnType<typeof createAttemptSlots>;
   readonly rules: Parameters<typeof verdictOf>[2];
   readonly clock: Clock;
   readonly log: Logger;
@@ -42,8 +42,8 @@ export function createWebhookDeliver(deps: DeliverDeps): Processor<'webhook.deli
     const waiting = await deliveries.waiting(deliveryId);
     if (waiting === undefined) return null;
     const owners = { host: new URL(waiting.url).host, user: waiting.userId };
-    const turn = deps.turns.enter(owners, context.start > 1);
-    if ('retryAfterMs' in turn) throw new Requeue('all slots are taken', turn.retryAfterMs);
+    const slot = deps.slots.enter(owners, context.start > 1);
+    if ('retryAfterMs' in slot) throw new Requeue('all slots are taken', slot.retryAfterMs);
     let tookMs: number | undefined;
     const timed: SendWebhook = async (request) => {
       const startedAt = performance.now();
@@ -58,7 +58,7 @@ export function createWebhookDeliver(deps: DeliverDeps): Processor<'webhook.deli
       if (claimed !== undefined) await attempt({ ...deps, send: timed }, claimed, context);
       return null;
     } finally {
-      turn.leave(tookMs);
+      slot.leave(tookMs);
     }
   };
 }

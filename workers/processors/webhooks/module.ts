@@ -1,5 +1,5 @@
 import type { JobRecord } from '../../../src/domain/job.ts';
-import { createAttemptTurns } from '../../../src/features/webhooks/attempt-limits.ts';
+import { createAttemptSlots } from '../../../src/features/webhooks/attempt-limits.ts';
 import { createSend } from '../../../src/features/webhooks/send.ts';
 import { retryPausesMs } from '../../../src/features/webhooks/verdict.ts';
 import type { WebhookService } from '../../../src/features/webhooks/webhook-service.ts';
@@ -8,7 +8,7 @@ import type { WorkerModule } from '../../runtime/processor.ts';
 import { createWebhookDeliver } from './deliver-webhook.ts';
 
 /** Attempts at one host at once, and those of one user: slow receivers then leave turns to others. */
-const turnLimits = { perHost: 10, perUser: 30 };
+const slotLimits = { perHost: 10, perUser: 30 };
 /** Deliveries that one query of the check finds. */
 const pageSize = 200;
 /** Pages of one check; the next check goes on behind them, so that what waits for a slow receiver hides nothing. */
@@ -40,7 +40,7 @@ export function createWebhooksProcessors(
             clock,
             log,
             send: createSend(webhooks),
-            turns: createAttemptTurns({ ...turnLimits, now: () => performance.now() }),
+            slots: createAttemptSlots({ ...slotLimits, now: () => performance.now() }),
             rules: { pausesMs: retryPausesMs, random: Math.random },
             count: (outcome) => {
               // A figure that Redis does not take is lost.

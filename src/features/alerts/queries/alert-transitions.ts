@@ -11,7 +11,7 @@ import { orUnavailable } from '../../../../db/outage.ts';
 import type { WebhookService } from '../../webhooks/webhook-service.ts';
 
 /** The transition of one alert to another state. */
-export interface AlertMove {
+export interface AlertTransition {
   readonly id: string;
   readonly userId: string;
   /** The transition is made only if the alert still has this version. */
@@ -25,7 +25,7 @@ export interface AlertMove {
 }
 
 /** The outcome of transitions. */
-export interface Moved {
+export interface StoredTransitions {
   /** Alerts that changed their state, after the change. */
   readonly alerts: readonly Alert[];
   /** Owners of alerts that fired. */
@@ -34,24 +34,28 @@ export interface Moved {
   readonly deliveryIds: readonly string[];
 }
 
-export type AlertMoveQueries = ReturnType<typeof createAlertMoves>;
+export type AlertTransitionQueries = ReturnType<typeof createAlertTransitions>;
 
 type Outbox = Pick<WebhookService, 'enqueueIn'>;
 
 /** Builds the queries for state transitions. */
-export function createAlertMoves({ knex, outbox }: { readonly knex: Knex; readonly outbox: Outbox }) {
+export function createAlertTransitions({ knex, outbox }: { readonly knex: Knex; readonly outbox: Outbox }) {
   return {
     /** Makes transitions, at most one per alert, all or none. @throws {UnavailableError} Postgres does not answer. */
-    move: (moves: readonly AlertMove[]): Promise<Moved> =>
-      orUnavailable(knex.transaction((trx) => moveAll(trx, moves, outbox))),
+    transition: (moves: readonly AlertTransition[]): Promise<StoredTransitions> =>
+      orUnavailable(knex.transaction((trx) => storeTransitions(trx, moves, outbox))),
   };
 }
 
-async function moveAll(trx: Knex, moves: readonly AlertMove[], outbox: Outbox): Promise<Moved> {
+async function storeTransitions(
+  trx: Knex,
+  moves: readonly AlertTransition[],
+  outbox: Outbox,
+): Promise<StoredTransitions> {
   const firing = moves.filter(({ to }) => to === 'fired');
   const userIds = [...new Set(firing.map(({ userId }) => userId))].sort();
   if (userIds.length > 0) await trx.raw(lockSql, [userIds] as never);
-  const { rows: alerts } = await trx.raw<{ rows: Alert[] }>(moveSql, [
+  const { rows: alerts } = await trx.raw<{ rows: Alert[] }>(transitionSql, [
     moves.map(({ id }) => id),
     moves.map(({ version }) => version),
     moves.map(({ to }) => to),
@@ -59,10 +63,10 @@ async function moveAll(trx: Knex, moves: readonly AlertMove[], outbox: Outbox): 
     moves.map(({ quote }) => quote.receivedAt),
     leastBetweenFiringsMs,
   ] as never);
-  const byId = new Map(firing.map((move) => [move.id, move]));
+  const byId = new Map(firing.map((transition) => [transition.id, transition]));
   const fired = alerts.flatMap((alert) => {
-    const move = byId.get(alert.id);
-    return move === undefined ? [] : [{ alert, move }];
+    const transition = byId.get(alert.id);
+    return transition === undefined ? [] : [{ alert, transition }];
   });
   const deliveryIds = fired.length === 0 ? [] : await record(trx, fired, outbox);
   return { alerts, firedUserIds: [...new Set(fired.map(({ alert }) => alert.userId))], deliveryIds };
@@ -71,25 +75,25 @@ async function moveAll(trx: Knex, moves: readonly AlertMove[], outbox: Outbox): 
 /** Stores firings; returns the ids of the webhooks. */
 async function record(
   trx: Knex,
-  fired: readonly { readonly alert: Alert; readonly move: AlertMove }[],
+  fired: readonly { readonly alert: Alert; readonly transition: AlertTransition }[],
   outbox: Outbox,
 ): Promise<string[]> {
   const nextId = await idsBehind(trx, [...new Set(fired.map(({ alert }) => alert.userId))]);
   const deliveryIds: string[] = [];
   const rows: object[] = [];
-  for (const { alert, move } of fired) {
+  for (const { alert, transition } of fired) {
     const at = alert.firedAt ?? new Date();
     const id = nextId(alert.userId, at);
-    const payload = move.describe(alert, { id, at });
+    const payload = transition.describe(alert, { id, at });
     rows.push({
       id,
       alert_id: alert.id,
       user_id: alert.userId,
       at,
-      value: move.value,
-      as_of: move.quote.asOf,
-      received_at: new Date(move.quote.receivedAt),
-      source: move.quote.source,
+      value: transition.value,
+      as_of: transition.quote.asOf,
+      received_at: new Date(transition.quote.receivedAt),
+      source: transition.quote.source,
       body: JSON.stringify(payload),
     });
     const { url, userId } = alert;
@@ -133,7 +137,7 @@ const newestSql = `select user_id, newest.id from unnest(?::uuid[]) as asked (us
  * A value received before the last state transition changes nothing, and neither does one for a deleted account; a value
  * received right after a firing does not cause another one.
  */
-const moveSql = `with wanted as (
+const transitionSql = `with wanted as (
     select * from unnest(?::uuid[], ?::integer[], ?::text[], ?::numeric[], ?::float8[])
       as wanted (id, version, state, value, received_ms)),
   locked as (

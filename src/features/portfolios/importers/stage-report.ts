@@ -1,5 +1,5 @@
 /** The first half of an import: reads its file page by page and stages every valid transaction. */
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setImmediate as yieldToEventLoop } from 'node:timers/promises';
 import { RowError } from './cells.ts';
 import type { ImportedTransaction, RowOutcome } from './importer.ts';
 import type { RecordedTransaction } from '../ledger/recorded-transaction.ts';
@@ -57,7 +57,7 @@ export async function stageReport(pages: AsyncIterable<ReportPage>, deps: Stagin
     repeated += built.length - (await deps.stage(built));
     deps.onPage(page.position);
     // Lets other work run: pages that need nothing from the database would follow each other without a pause.
-    await nextTurn();
+    await yieldToEventLoop();
   }
   return { format, rows, transactions, repeated, skipped };
 }

@@ -13,7 +13,7 @@ import type { ApiContext } from '../../../platform/http/context.ts';
 /** Largest file (bytes). */
 const mostUploadBytes = 20_000_000;
 /** Size of a stored chunk (bytes); the last is smaller. */
-const pieceBytes = 256 * 1024;
+const chunkBytes = 256 * 1024;
 
 /** A stream to write an upload into. It fails when the file is not text, is too large, or `store` fails. */
 export class UploadSink extends Writable {
@@ -23,11 +23,11 @@ export class UploadSink extends Writable {
   #pending: Buffer[] = [];
   #pendingBytes = 0;
   #bytes = 0;
-  #pieces = 0;
+  #chunks = 0;
 
   /** `store` stores chunks, which are numbered from 0. */
   constructor(store: (number: number, bytes: Buffer) => Promise<void>) {
-    super({ highWaterMark: pieceBytes });
+    super({ highWaterMark: chunkBytes });
     this.#store = store;
   }
 
@@ -60,16 +60,16 @@ export class UploadSink extends Writable {
     this.#hash.update(bytes);
     this.#pending.push(bytes);
     this.#pendingBytes += bytes.length;
-    if (this.#pendingBytes >= pieceBytes) await this.#flush();
+    if (this.#pendingBytes >= chunkBytes) await this.#flush();
   }
 
   async #flush(): Promise<void> {
     const all = Buffer.concat(this.#pending);
     this.#pending = [];
     this.#pendingBytes = 0;
-    for (let at = 0; at < all.length; at += pieceBytes) {
-      await this.#store(this.#pieces, all.subarray(at, at + pieceBytes));
-      this.#pieces += 1;
+    for (let at = 0; at < all.length; at += chunkBytes) {
+      await this.#store(this.#chunks, all.subarray(at, at + chunkBytes));
+      this.#chunks += 1;
     }
   }
 }

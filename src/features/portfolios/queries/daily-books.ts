@@ -2,7 +2,7 @@
  * Daily totals of transactions, summed in Postgres: however many transactions there are, the result has one entry for each
  * asset and day on which something happened. Days are those of a time zone, counted from 1970-01-01.
  */
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setImmediate as yieldToEventLoop } from 'node:timers/promises';
 import type { Knex } from 'knex';
 import { orUnavailable } from '../../../../db/outage.ts';
 
@@ -81,7 +81,7 @@ interface Lists {
 /** A day before any transaction. */
 const beginOfTime = -1_000_000;
 /** Longest time (ms) for which lists are read without letting other work run. */
-const longestTurnMs = 4;
+const longestSliceMs = 4;
 
 /** Builds {@link ReadDailyBooks}. */
 export function createDailyBooks(knex: Knex): ReadDailyBooks {
@@ -118,8 +118,8 @@ async function readLists(rows: readonly Row[]): Promise<readonly Lists[]> {
       second: textsOf(second),
       counts: textsOf(counts).map(Number),
     });
-    if (performance.now() - since < longestTurnMs) continue;
-    await nextTurn();
+    if (performance.now() - since < longestSliceMs) continue;
+    await yieldToEventLoop();
     since = performance.now();
   }
   return lists;

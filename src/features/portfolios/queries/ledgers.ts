@@ -89,7 +89,7 @@ async function updateIn<T>(
   { portfolioId, mode }: { readonly portfolioId: string; readonly mode: UpdateMode },
   work: (update: BooksUpdate) => Promise<T>,
 ): Promise<T | undefined> {
-  await takeTurn(trx, portfolioId, mode);
+  await lockForUpdate(trx, portfolioId, mode);
   let isLocked = mode === 'locked';
   const portfolio = await portfolioIn(trx, portfolioId, isLocked);
   if (portfolio === undefined) return undefined;
@@ -103,7 +103,7 @@ async function updateIn<T>(
 }
 
 /** Updates of one portfolio take turns. */
-async function takeTurn(trx: Knex, portfolioId: string, mode: UpdateMode): Promise<void> {
+async function lockForUpdate(trx: Knex, portfolioId: string, mode: UpdateMode): Promise<void> {
   if (mode === 'locked') {
     await trx.raw(`set local lock_timeout = ${lockWaitMs}`);
     await trx.raw(`select pg_advisory_xact_lock(hashtextextended('books ' || ?::text, 0))`, [portfolioId]);

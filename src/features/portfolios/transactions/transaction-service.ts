@@ -15,7 +15,7 @@ import { ConflictError, NotFoundError, UnavailableError, ValidationError } from 
 import { confirmVersion, type ExpectedVersion } from '../../../domain/expected-version.ts';
 import type { Viewer } from '../../../domain/job.ts';
 import type { Clock } from '../../../platform/concurrency/clock.ts';
-import { KeyedTurns } from '../../../platform/concurrency/keyed-mutex.ts';
+import { KeyedMutex } from '../../../platform/concurrency/keyed-mutex.ts';
 import { OverdrawnError } from '../ledger/overdrawn-error.ts';
 import type { Portfolio } from '../ledger/portfolio.ts';
 import type { RecordedTransaction, StoredTransaction } from '../ledger/recorded-transaction.ts';
@@ -53,7 +53,7 @@ const placeOf = ({ page, limit: size }: PortfolioPage) => ({ offset: (page - 1) 
 /** What writing a change needs. */
 interface Writing {
   readonly transactions: TransactionQueries;
-  readonly takeTurn: TakeWriteTurn;
+  readonly withWriteLock: WithWriteLock;
   readonly findMarketValues: FindMarketValues;
   /** Transactions that a portfolio may have. */
   readonly limit: number;
@@ -92,13 +92,13 @@ async function partsOf(
 
 /** Writes a change when its turn has come. An overdrawn holding is reported in the fields of the request. */
 async function write(
-  { transactions, takeTurn, limit }: Writing,
+  { transactions, withWriteLock, limit }: Writing,
   { portfolioId, by }: Pick<TransactionRequest, 'portfolioId' | 'by'>,
   { parts, otherwise }: { parts: readonly WrittenPart[]; otherwise: (asset: string) => string },
   plan: PlanChange,
 ): Promise<readonly StoredTransaction[]> {
   try {
-    return await takeTurn(portfolioId, () => transactions.change({ portfolioId, limit, by }, plan));
+    return await withWriteLock(portfolioId, () => transactions.change({ portfolioId, limit, by }, plan));
   } catch (error) {
     if (!(error instanceof OverdrawnError)) throw error;
     throw overdrawnIn(error, parts, otherwise(error.asset));
@@ -113,14 +113,14 @@ async function write(
 export function createTransactionOperations({
   portfolios,
   transactions,
-  takeTurn,
+  withWriteLock,
   findMarketValues,
   isAsset,
   updateBooks,
   limit,
   clock,
 }: TransactionOperationsDeps) {
-  const writing = { transactions, takeTurn, findMarketValues, limit };
+  const writing = { transactions, withWriteLock, findMarketValues, limit };
   async function get(requested: Pick<TransactionTarget, 'portfolioId' | 'viewer' | 'id'>) {
     const { portfolioId, viewer, id } = requested;
     await portfolios.get(portfolioId, viewer);
@@ -343,7 +343,7 @@ function fieldsTaking({ transaction, prefix }: WrittenPart, asset: string) {
  * has its own queue: Postgres orders the few that come through.
  * @throws {UnavailableError} (`portfolio_busy`) too many changes of it wait, or this one waited too long.
  */
-export type TakeWriteTurn = <T>(portfolioId: string, change: () => Promise<T>) => Promise<T>;
+export type WithWriteLock = <T>(portfolioId: string, change: () => Promise<T>) => Promise<T>;
 
 /** One change has the lock, and the next one waits for it, so that there is no pause between them. */
 const width = 2;
@@ -355,12 +355,12 @@ const most = 2_000;
  * Creates the write queue of a process: all changes of its portfolios must use the same one.
  * @param options.longestWaitMs how long a change waits for its turn.
  */
-export function createWriteTurns({ longestWaitMs = 5_000 } = {}): TakeWriteTurn {
+export function createWriteLocks({ longestWaitMs = 5_000 } = {}): WithWriteLock {
   const refusal = (): Error =>
     new UnavailableError('Too many changes of this portfolio are waiting', {
       code: 'portfolio_busy',
       retryAfterSeconds: 1,
     });
-  const turns = new KeyedTurns({ width, waiting, longestWaitMs, most, refusal });
-  return (portfolioId, change) => turns.run(portfolioId, change);
+  const mutex = new KeyedMutex({ width, waiting, longestWaitMs, most, refusal });
+  return (portfolioId, change) => mutex.run(portfolioId, change);
 }

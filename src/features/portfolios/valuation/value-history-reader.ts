@@ -3,7 +3,7 @@
  * asset by asset, so that a long history does not block other requests. The result is cached for a while, because a page that
  * shows it is opened more than once.
  */
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setImmediate as yieldToEventLoop } from 'node:timers/promises';
 import { LRUCache } from 'lru-cache';
 import type { DailyCloses } from '../../history/queries/candles.ts';
 import type { PastCloses } from '../books-service.ts';
@@ -43,7 +43,7 @@ const dayMs = 86_400_000;
 /** Most products of assets and days that are computed while somebody waits: a hundred assets over ten years. */
 const mostCells = 400_000;
 /** Longest time (ms) without letting other work run. */
-const longestTurnMs = 4;
+const longestSliceMs = 4;
 const mostRemembered = 200;
 /** Limits the memory of cached histories, by their total number of days. */
 const mostRememberedDays = 200_000;
@@ -122,8 +122,8 @@ async function make(
     sums.addAsset(
       gatherOf(assetId, { closes: closes.get(assetId), before: before.get(assetId), today: live }),
     );
-    if (performance.now() - since < longestTurnMs) continue;
-    await nextTurn();
+    if (performance.now() - since < longestSliceMs) continue;
+    await yieldToEventLoop();
     since = performance.now();
   }
   const history = sums.history();

@@ -26,7 +26,7 @@ export interface WantRequest {
 export const leaseMs = 6_000;
 
 /** When no lease is taken for this time (ms), although assets are wanted, calls outside demand no longer wait. */
-const asideMs = 8_000;
+const nonBatchSlotMs = 8_000;
 
 /**
  * Most assets wanted at once, in all currencies; CoinGecko has some 20,000. One tenant may use half of what is free, so there
@@ -72,7 +72,7 @@ export function createDemand({ redis, keys, clock, limit = maxWanted }: DemandDe
     keys.demandHeads,
     keys.demandCounts,
     keys.fairClocks,
-    keys.demandAside,
+    keys.demandNonBatchSlot,
   ];
   const run = (script: RedisScript, currency: string, args: readonly (string | number)[]): Promise<unknown> =>
     runScript(redis, script, { keys: keysOf(currency), args: [currency, ...args] });
@@ -125,9 +125,9 @@ export function createDemand({ redis, keys, clock, limit = maxWanted }: DemandDe
      * Asks for permission to make a call outside demand, which serves one request alone (a document, a page, history). While
      * somebody waits for quotes (urgency `interactive`), at most one such call is made between two leases.
      */
-    async mayCallAside(): Promise<boolean> {
-      const requested = { keys: [keys.demandHeads, keys.demandAside], args: [asideMs] };
-      return (await runScript(redis, asideScript, requested)) === 1;
+    async mayUseNonBatchSlot(): Promise<boolean> {
+      const requested = { keys: [keys.demandHeads, keys.demandNonBatchSlot], args: [nonBatchSlotMs] };
+      return (await runScript(redis, nonBatchSlotScript, requested)) === 1;
     },
     /** Returns leased assets to their former place in the order. */
     async release(currency: string, owner: string, assetIds: readonly string[]): Promise<void> {
@@ -398,7 +398,7 @@ return taken`);
 /**
  * KEYS: heads, aside. ARGV: how long (ms) a call outside demand is remembered. Returns 1 when another such call may be made.
  */
-const asideScript = redisScript(`
+const nonBatchSlotScript = redisScript(`
 local first = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2]
 local somebodyWaits = first and tonumber(first) < ${urgencyStep}
 if somebodyWaits and redis.call('EXISTS', KEYS[2]) == 1 then return 0 end

@@ -3,13 +3,13 @@ import type { BudgetState } from '../../../domain/budget-state.ts';
 /**
  * The age (s) of quotes that the budget can sustain, if every affordable call renews wanted assets in turn: the calls of one
  * round divided by the calls of an hour. Null when nothing is wanted or nothing is known.
- * @param callsPerTurn upstream calls that renew all assets once
+ * @param callsPerCycle upstream calls that renew all assets once
  */
 export function freshnessAffordable(
   { ready, spare, month }: Pick<BudgetState, 'ready' | 'spare' | 'month'>,
-  callsPerTurn: number,
+  callsPerCycle: number,
 ): number | null {
-  if (!ready || callsPerTurn <= 0) return null;
+  if (!ready || callsPerCycle <= 0) return null;
   const perHour = Math.min(spare.perMinute * 60, month?.affordablePerHour ?? Infinity);
-  return perHour > 0 ? Math.ceil((callsPerTurn * 3600) / perHour) : null;
+  return perHour > 0 ? Math.ceil((callsPerCycle * 3600) / perHour) : null;
 }

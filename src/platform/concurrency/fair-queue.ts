@@ -6,7 +6,7 @@
  * take, and go first. They are few, and throttled where they come from; and in case they keep coming, every fourth call is a
  * stranger's, so that nobody starves.
  */
-export interface TurnsOptions {
+export interface FairQueueOptions {
   /** Pieces that run at once. */
   readonly width: number;
   /** Pieces of strangers that may wait, together. */
@@ -35,14 +35,14 @@ type Call = () => void;
 const knownInRow = 3;
 
 /** Runs pieces of work in turn. */
-export class Turns {
-  readonly #options: TurnsOptions;
+export class FairQueue {
+  readonly #options: FairQueueOptions;
   readonly #known = new Lane();
   readonly #strangers = new Lane();
   #running = 0;
   #knownInRow = 0;
 
-  constructor(options: TurnsOptions) {
+  constructor(options: FairQueueOptions) {
     this.#options = options;
   }
 
@@ -85,10 +85,9 @@ export class Turns {
 
   /** The one whose turn it is takes the place over; with nobody waiting it becomes free. */
   #callNext(): void {
-    const isTurnOfKnown =
-      this.#known.size > 0 && (this.#strangers.size === 0 || this.#knownInRow < knownInRow);
-    this.#knownInRow = isTurnOfKnown ? this.#knownInRow + 1 : 0;
-    const call = (isTurnOfKnown ? this.#known : this.#strangers).next();
+    const isKnownNext = this.#known.size > 0 && (this.#strangers.size === 0 || this.#knownInRow < knownInRow);
+    this.#knownInRow = isKnownNext ? this.#knownInRow + 1 : 0;
+    const call = (isKnownNext ? this.#known : this.#strangers).next();
     if (call === undefined) this.#running -= 1;
     else call();
   }

@@ -10,7 +10,7 @@ const longestJoinMs = 200;
  * Waits until a batch is full or nobody joins it any more. A single request waits only a moment; when a crowd starts to arrive,
  * the calls of a minute are not used up for its first few members.
  */
-export async function untilJoined({
+export async function waitForBatch({
   demand,
   currency,
   full,

@@ -1,11 +1,11 @@
 import { expect } from 'chai';
-import { untilJoined } from '../../../workers/processors/upstream/join.ts';
+import { waitForBatch } from '../../../workers/processors/upstream/batching-window.ts';
 
 /** Waits while demand has these sizes, one look after the other; returns how many looks there were. */
 async function looksAt(sizes: readonly number[], full = 250): Promise<number> {
   let polls = 0;
   const size = (): Promise<number> => Promise.resolve(sizes[Math.min(polls++, sizes.length - 1)]!);
-  await untilJoined({ demand: { size }, currency: 'usd', full, signal: new AbortController().signal });
+  await waitForBatch({ demand: { size }, currency: 'usd', full, signal: new AbortController().signal });
   return polls;
 }
 

@@ -12,7 +12,7 @@ import {
   createPortfolioOperations,
   type PortfolioService,
 } from '../../../src/features/portfolios/portfolio-service.ts';
-import { createWriteTurns } from '../../../src/features/portfolios/transactions/transaction-service.ts';
+import { createWriteLocks } from '../../../src/features/portfolios/transactions/transaction-service.ts';
 import { realPortfolios } from '../../http/support/real-portfolios.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
 import { waitFor } from '../../support/wait-for.ts';
@@ -36,7 +36,7 @@ describe('changes of one portfolio', () => {
       knex,
       assets: { isKnown: () => false, byId: () => undefined },
       // A hundred changes may take a busy machine longer than clients are kept waiting.
-      takeTurn: createWriteTurns({ longestWaitMs: 100_000 }),
+      withWriteLock: createWriteLocks({ longestWaitMs: 100_000 }),
     });
     await knex('users').insert({
       id: viewer.userId,
@@ -141,7 +141,7 @@ describe('changes of one portfolio', () => {
     const ended: string[] = [];
     const operations = createPortfolioOperations({
       portfolios: createPortfolioQueries(knex),
-      takeTurn: createWriteTurns(),
+      withWriteLock: createWriteLocks(),
       updateBooks: () => undefined,
       announceEnd: (gone) => {
         ended.push(gone);

@@ -1,9 +1,13 @@
 import { mock } from 'node:test';
 import { expect } from 'chai';
-import { Turns, type Caller, type TurnsOptions } from '../../../src/platform/concurrency/turn-queue.ts';
+import {
+  FairQueue,
+  type Caller,
+  type FairQueueOptions,
+} from '../../../src/platform/concurrency/fair-queue.ts';
 
-function open(different: Partial<TurnsOptions> = {}): Turns {
-  return new Turns({
+function open(different: Partial<FairQueueOptions> = {}): FairQueue {
+  return new FairQueue({
     width: 1,
     waiting: 100,
     waitingPerCaller: 10,
@@ -24,15 +28,15 @@ describe('turns', () => {
   it('have no more room, once those whose turn has come would have waited too long', async () => {
     mock.timers.enable({ apis: ['setTimeout'] });
     try {
-      const turns = open({ waiting: 2, longestWaitMs: 1_000 });
+      const queue = open({ waiting: 2, longestWaitMs: 1_000 });
       const [first, second] = [held(), held()];
-      const running = [turns.run(first.work, 'a'), turns.run(second.work, 'b')];
+      const running = [queue.run(first.work, 'a'), queue.run(second.work, 'b')];
       first.end();
       await running[0];
       mock.timers.tick(1_000);
       const outcomes: string[] = [];
       const all = ['c', 'd', 'e'].map((caller) =>
-        turns.run(() => Promise.resolve(), caller).catch((error: unknown) => outcomes.push(String(error))),
+        queue.run(() => Promise.resolve(), caller).catch((error: unknown) => outcomes.push(String(error))),
       );
       second.end();
       await Promise.all([...running, ...all]);
@@ -43,13 +47,13 @@ describe('turns', () => {
   });
 
   it('go round the callers, and within a caller by the order of arrival', async () => {
-    const turns = open();
+    const queue = open();
     const first = held();
     const order: string[] = [];
     const come = (caller: string, what: string): Promise<void> =>
-      turns.run(() => Promise.resolve(void order.push(what)), caller);
+      queue.run(() => Promise.resolve(void order.push(what)), caller);
     const all = [
-      turns.run(first.work, 'a'),
+      queue.run(first.work, 'a'),
       ...['a1', 'a2', 'a3'].map((what) => come('a', what)),
       come('b', 'b1'),
       come('c', 'c1'),
@@ -61,13 +65,13 @@ describe('turns', () => {
   });
 
   it('refuse who has waited too long, and forget him', async () => {
-    const turns = open({ longestWaitMs: 20, waiting: 1 });
+    const queue = open({ longestWaitMs: 20, waiting: 1 });
     const first = held();
-    const running = turns.run(first.work, 'a');
+    const running = queue.run(first.work, 'a');
     let ran = false;
-    const late = await turns.run(() => Promise.resolve((ran = true)), 'b').catch((error: unknown) => error);
+    const late = await queue.run(() => Promise.resolve((ran = true)), 'b').catch((error: unknown) => error);
     expect(late).to.include({ message: 'full' });
-    const next = turns.run(() => Promise.resolve('served'), 'b');
+    const next = queue.run(() => Promise.resolve('served'), 'b');
     first.end();
     await running;
     expect(await next).to.equal('served');
@@ -75,21 +79,21 @@ describe('turns', () => {
   });
 
   it('give the place on when work fails', async () => {
-    const turns = open();
-    const failing = turns.run(() => Promise.reject(new Error('broken')), 'a').catch(() => 'failed');
-    expect(await Promise.all([failing, turns.run(() => Promise.resolve('served'), 'a')])).to.deep.equal([
+    const queue = open();
+    const failing = queue.run(() => Promise.reject(new Error('broken')), 'a').catch(() => 'failed');
+    expect(await Promise.all([failing, queue.run(() => Promise.resolve('served'), 'a')])).to.deep.equal([
       'failed',
       'served',
     ]);
-    expect(await turns.run(() => Promise.resolve('again'), 'a')).to.equal('again');
+    expect(await queue.run(() => Promise.resolve('again'), 'a')).to.equal('again');
   });
 
   it('count callers one by one, and those without a name only together', async () => {
-    const turns = open({ waitingPerCaller: 2, waiting: 5 });
+    const queue = open({ waitingPerCaller: 2, waiting: 5 });
     const first = held();
     const callers = ['x', 'a', 'a', 'a', undefined, undefined, undefined, 'b'];
     const outcomes = callers.map((caller, i) =>
-      turns.run(i === 0 ? first.work : () => Promise.resolve(), caller).then(
+      queue.run(i === 0 ? first.work : () => Promise.resolve(), caller).then(
         () => true,
         () => false,
       ),
@@ -99,16 +103,16 @@ describe('turns', () => {
   });
 
   it('keep places for those who are known, which no crowd of strangers takes', async () => {
-    const turns = open({ waiting: 4, waitingKnown: 2 });
+    const queue = open({ waiting: 4, waitingKnown: 2 });
     const first = held();
     const come = (caller: Caller | string | undefined): Promise<boolean> =>
-      turns
+      queue
         .run(() => Promise.resolve(), caller)
         .then(
           () => true,
           () => false,
         );
-    const running = turns.run(first.work, 'x');
+    const running = queue.run(first.work, 'x');
     const strangers = Array.from({ length: 10 }, (_, i) => come(`stranger ${i}`));
     const known = ['a', 'b', 'c'].map((from) => come({ from, isKnown: true }));
     const unnamed = come(undefined);
@@ -121,16 +125,16 @@ describe('turns', () => {
   });
 
   it('let one who is known fill neither the places of all, nor those of strangers', async () => {
-    const turns = open({ waiting: 2, waitingKnown: 4, waitingPerCaller: 3 });
+    const queue = open({ waiting: 2, waitingKnown: 4, waitingPerCaller: 3 });
     const first = held();
     const come = (caller: Caller): Promise<boolean> =>
-      turns
+      queue
         .run(() => Promise.resolve(), caller)
         .then(
           () => true,
           () => false,
         );
-    const running = turns.run(first.work, 'x');
+    const running = queue.run(first.work, 'x');
     const burst = Array.from({ length: 6 }, () => come({ from: 'a', isKnown: true }));
     const others = [{ from: 'b', isKnown: true }, { from: 'a' }, { from: 'a', isKnown: false }].map(come);
     first.end();
@@ -140,13 +144,13 @@ describe('turns', () => {
   });
 
   it('call those who are known first, in turn, and a stranger after every three', async () => {
-    const turns = open({ waitingKnown: 10 });
+    const queue = open({ waitingKnown: 10 });
     const first = held();
     const order: string[] = [];
     const come = (caller: Caller, what: string): Promise<void> =>
-      turns.run(() => Promise.resolve(void order.push(what)), caller);
+      queue.run(() => Promise.resolve(void order.push(what)), caller);
     const all = [
-      turns.run(first.work, 'x'),
+      queue.run(first.work, 'x'),
       ...['s1', 's2', 's3', 's4'].map((what) => come({ from: what }, what)),
       ...['a1', 'a2', 'a3', 'a4'].map((what) => come({ from: 'a', isKnown: true }, what)),
       ...['b1', 'b2'].map((what) => come({ from: 'b', isKnown: true }, what)),
@@ -157,13 +161,13 @@ describe('turns', () => {
   });
 
   it('forget one who is known and has waited too long', async () => {
-    const turns = open({ longestWaitMs: 20, waitingKnown: 1 });
+    const queue = open({ longestWaitMs: 20, waitingKnown: 1 });
     const first = held();
-    const running = turns.run(first.work, 'x');
+    const running = queue.run(first.work, 'x');
     const known = { from: 'a', isKnown: true };
-    const late = await turns.run(() => Promise.resolve(), known).catch((error: unknown) => error);
+    const late = await queue.run(() => Promise.resolve(), known).catch((error: unknown) => error);
     expect(late).to.include({ message: 'full' });
-    const next = turns.run(() => Promise.resolve('served'), known);
+    const next = queue.run(() => Promise.resolve('served'), known);
     first.end();
     await running;
     expect(await next).to.equal('served');
