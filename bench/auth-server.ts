@@ -8,7 +8,7 @@ import type { Access } from '../src/platform/http/access-rule.ts';
 import type { ApiContext, HttpContext } from '../src/platform/http/context.ts';
 import { listen } from '../src/platform/http/listen.ts';
 import { createAdmit } from '../src/platform/http/admission.ts';
-import { answerAtOnce, envelopeOf } from '../src/platform/http/envelope.ts';
+import { respondDirectly, envelopeOf } from '../src/platform/http/envelope.ts';
 import { route, type Route } from '../src/platform/http/route.ts';
 import { serveModules } from '../src/platform/http/serve-modules.ts';
 import { systemClock } from '../src/platform/concurrency/clock.ts';
@@ -39,7 +39,7 @@ const bodies = new Map([['bitcoin', envelopeOf('Quote', JSON.stringify(quote))]]
 function answerCached(exchange: HttpContext): boolean {
   const body = bodies.get(exchange.params?.['coinId'] ?? '');
   if (body === undefined) return false;
-  answerAtOnce(exchange, body);
+  respondDirectly(exchange, body);
   return true;
 }
 
@@ -49,7 +49,7 @@ function cached(access: Exclude<Access, 'admin'>, path: string): Route {
     path,
     tag: 'Bench',
     summary: 'A cached quote',
-    answers: { 200: 'The quote' },
+    responses: { 200: 'The quote' },
     fastPath: answerCached,
     handler: (ctx: ApiContext): void => void (ctx.status = 404),
   } as const;

@@ -31,7 +31,7 @@ export function openLiveSocket(url: string, options: LiveSocketOptions): LiveSoc
   );
 }
 
-interface SocketMessage extends Answer {
+interface SocketMessage extends SocketResponse {
   readonly type?: string;
   readonly event_id?: string;
   readonly data?: unknown;
@@ -41,7 +41,7 @@ class ReopeningSocket implements LiveSocket {
   readonly #url: string;
   readonly #options: LiveSocketOptions;
   readonly #subscriptions = new LiveSubscriptions();
-  readonly #pending = new PendingAnswers();
+  readonly #pending = new PendingResponses();
   readonly #waiting = new Set<() => void>();
   readonly #listeners = new Map<string, ((data: unknown, id: string | undefined) => void)[]>();
   #state: 'idle' | 'opening' | 'open' | 'closed' = 'idle';
@@ -79,7 +79,7 @@ class ReopeningSocket implements LiveSocket {
     this.#end('closed');
   }
 
-  async #request(action: string, fields: SubscribeFields): Promise<Answer> {
+  async #request(action: string, fields: SubscribeFields): Promise<SocketResponse> {
     const until = Date.now() + (this.#options.timeoutMs ?? defaultTimeoutMs);
     await this.#opened(until);
     return await this.#send(action, fields, until);
@@ -104,11 +104,11 @@ class ReopeningSocket implements LiveSocket {
       throw lost(this.#state === 'closed' ? 'the socket is closed' : 'no connection');
   }
 
-  async #send(action: string, fields: SubscribeFields, until: number): Promise<Answer> {
+  async #send(action: string, fields: SubscribeFields, until: number): Promise<SocketResponse> {
     return await this.#pending.ask(until, {
       send: (id) => this.#socket?.send(JSON.stringify({ action, id, ...fields })),
       // Before anything else of the connection is read: events of the job may follow in the same turn.
-      onAnswer: () => {
+      onResponse: () => {
         if (action === 'subscribe') this.#subscriptions.add(fields);
       },
     });
@@ -383,7 +383,7 @@ function pieces<T>(items: readonly T[], size: number): T[][] {
 /** Requests over a WebSocket that wait for their answers, each until its own deadline. */
 
 /** What the server says to a request, or of its own accord when something cannot go on. */
-interface Answer {
+interface SocketResponse {
   readonly action?: string;
   readonly id?: string;
   readonly code?: string;
@@ -400,10 +400,10 @@ interface Answer {
 const mostPending = 100;
 
 /** The requests of one socket. */
-class PendingAnswers {
+class PendingResponses {
   readonly #pending = new Map<
     string,
-    { readonly resolve: (answer: Answer) => void; readonly reject: (error: PricepoolError) => void }
+    { readonly resolve: (answer: SocketResponse) => void; readonly reject: (error: PricepoolError) => void }
   >();
   #requests = 0;
 
@@ -413,11 +413,11 @@ class PendingAnswers {
    */
   async ask(
     until: number,
-    { send, onAnswer }: { readonly send: (id: string) => void; readonly onAnswer: () => void },
-  ): Promise<Answer> {
+    { send, onResponse }: { readonly send: (id: string) => void; readonly onResponse: () => void },
+  ): Promise<SocketResponse> {
     if (this.#pending.size >= mostPending) throw lost('too many requests are waiting');
     const id = String((this.#requests += 1));
-    return await new Promise<Answer>((resolve, reject) => {
+    return await new Promise<SocketResponse>((resolve, reject) => {
       const forget = (): void => {
         clearTimeout(timer);
         this.#pending.delete(id);
@@ -427,9 +427,9 @@ class PendingAnswers {
         reject(error);
       };
       const timer = setTimeout(() => fail(lost('no answer in time')), Math.max(0, until - Date.now()));
-      const succeed = (answer: Answer): void => {
+      const succeed = (answer: SocketResponse): void => {
         forget();
-        onAnswer();
+        onResponse();
         resolve(answer);
       };
       this.#pending.set(id, { resolve: succeed, reject: fail });
@@ -438,7 +438,7 @@ class PendingAnswers {
   }
 
   /** Hands an answer to who asked for it; one that came too late is nobody's. */
-  settle(id: string, answer: Answer): void {
+  settle(id: string, answer: SocketResponse): void {
     const pending = this.#pending.get(id);
     if (answer.action === 'problem') pending?.reject(refusal(answer));
     else pending?.resolve(answer);
@@ -459,7 +459,7 @@ export function lost(reason: string): PricepoolError {
 }
 
 /** Refusals over a WebSocket have no status; all of them are the answer to this very request. */
-function refusal(answer: Answer): PricepoolError {
+function refusal(answer: SocketResponse): PricepoolError {
   const { code = 'unknown', message = 'The API refused', fields, retry_after: retryAfterSeconds } = answer;
   return new PricepoolError(message, { status: 400, code, fields, retryAfterSeconds });
 }

@@ -1,9 +1,9 @@
 import { candles, dayStats, marketChart, marketChartRange } from './charts.ts';
-import { coinAnswer } from './coin.ts';
-import { coinMarketCapAnswer } from './coinmarketcap.ts';
-import { defiLlamaAnswer } from './defillama.ts';
-import { coinNotFound, incorrectPath, missingParameter, type Answer } from './error-answers.ts';
-import { marketsAnswer } from './markets.ts';
+import { coinResponse } from './coin.ts';
+import { coinMarketCapResponse } from './coinmarketcap.ts';
+import { defiLlamaResponse } from './defillama.ts';
+import { coinNotFound, incorrectPath, missingParameter, type MarketResponse } from './error-responses.ts';
+import { marketsResponse } from './markets.ts';
 import { changePercent, parsePrecision, roundPrice, selectIds } from './query-values.ts';
 import { numberOf, type MarketSource, unpricedObservation, type Observation } from './source.ts';
 import { supportedCurrencies } from './currencies.ts';
@@ -17,14 +17,14 @@ export interface MarketCall {
   /** Days back for which history may be asked; undefined for no limit. */
   readonly historyDays: number | undefined;
   /** What `/key` tells. */
-  readonly account: Parameters<typeof keyAnswer>[0];
+  readonly account: Parameters<typeof keyResponse>[0];
 }
 
 /** Answers a call by its path and its query. */
-export function answerCall(call: MarketCall): Answer {
+export function respondToCall(call: MarketCall): MarketResponse {
   const { source, path, query } = call;
-  if (path.startsWith('/cmc/')) return coinMarketCapAnswer(source, path.slice('/cmc'.length), query);
-  if (path.startsWith('/llama/')) return defiLlamaAnswer(source, path.slice('/llama'.length), query);
+  if (path.startsWith('/cmc/')) return coinMarketCapResponse(source, path.slice('/cmc'.length), query);
+  if (path.startsWith('/llama/')) return defiLlamaResponse(source, path.slice('/llama'.length), query);
   switch (path) {
     case '/ping':
       return { status: 200, body: { gecko_says: '(V3) To the Moon!' } };
@@ -35,22 +35,22 @@ export function answerCall(call: MarketCall): Answer {
     case '/coins/list':
       return coinsList(source, query);
     case '/coins/markets':
-      return marketsAnswer(source, query);
+      return marketsResponse(source, query);
     case '/search':
-      return searchAnswer(source, query);
+      return searchResponse(source, query);
     case '/search/trending':
-      return trendingAnswer(source);
+      return trendingResponse(source);
     case '/global':
-      return globalAnswer(source);
+      return globalResponse(source);
     case '/key':
-      return keyAnswer(call.account);
+      return keyResponse(call.account);
     default:
       return coinCall(call);
   }
 }
 
 /** The calls about one coin: its document, its charts. */
-function coinCall({ source, path, query, historyDays }: MarketCall): Answer {
+function coinCall({ source, path, query, historyDays }: MarketCall): MarketResponse {
   const [, encoded, what] = /^\/coins\/([^/]+)(?:\/(.+))?$/.exec(path) ?? [];
   if (encoded === undefined) return incorrectPath;
   const id = decoded(encoded);
@@ -58,7 +58,7 @@ function coinCall({ source, path, query, historyDays }: MarketCall): Answer {
   const call = { source, id, query, limitDays: historyDays };
   switch (what) {
     case undefined:
-      return coinAnswer(source, id, query);
+      return coinResponse(source, id, query);
     case 'market_chart':
       return marketChart(call);
     case 'market_chart/range':
@@ -80,13 +80,13 @@ function decoded(text: string): string {
   }
 }
 
-function coinsList(source: MarketSource, query: URLSearchParams): Answer {
+function coinsList(source: MarketSource, query: URLSearchParams): MarketResponse {
   if (query.get('status') === 'inactive') return { status: 200, body: [] };
   if (query.get('include_platform') !== 'true') return { status: 200, body: source.listings() };
   return { status: 200, body: source.listings().map((listing) => ({ ...listing, platforms: {} })) };
 }
 
-function simplePrice(source: MarketSource, query: URLSearchParams): Answer {
+function simplePrice(source: MarketSource, query: URLSearchParams): MarketResponse {
   const currencies = query.get('vs_currencies');
   if (currencies === null || currencies === '') return missingParameter('vs_currencies');
   // Unlike /coins/markets, the real route does not trim: of `bitcoin, ethereum` it answers bitcoin alone.
@@ -127,7 +127,7 @@ function simplePrice(source: MarketSource, query: URLSearchParams): Answer {
 const image = (id: string, size: string): string => `https://market.invalid/coins/images/${id}-${size}.png`;
 
 /** `GET /search`: assets whose id, symbol or name holds the query, by market cap. */
-function searchAnswer(source: MarketSource, query: URLSearchParams): Answer {
+function searchResponse(source: MarketSource, query: URLSearchParams): MarketResponse {
   const wanted = query.get('query')?.trim().toLowerCase() ?? '';
   if (wanted === '') return missingParameter('query');
   const priced = new Set(source.ranked());
@@ -152,7 +152,7 @@ function searchAnswer(source: MarketSource, query: URLSearchParams): Answer {
 }
 
 /** `GET /search/trending`: the fifteen assets that rose most in a day among the hundred largest. */
-function trendingAnswer(source: MarketSource): Answer {
+function trendingResponse(source: MarketSource): MarketResponse {
   const rise = (id: string): number => {
     const seen = source.observe(id, 'usd');
     return changePercent(seen?.price ?? null, seen?.priceDayAgo ?? null) ?? 0;
@@ -217,7 +217,7 @@ function everyCurrency(source: MarketSource, id: string, pick: Pick): Record<str
 }
 
 /** `GET /global`. */
-function globalAnswer(source: MarketSource): Answer {
+function globalResponse(source: MarketSource): MarketResponse {
   const ids = source.ranked();
   const sum = (currency: string, pick: Pick): number =>
     ids.reduce((total, id) => total + (pick(source.observe(id, currency) ?? unpricedObservation) ?? 0), 0);
@@ -252,7 +252,7 @@ function globalAnswer(source: MarketSource): Answer {
 }
 
 /** `GET /key`. */
-function keyAnswer({
+function keyResponse({
   plan,
   callsPerMinute,
   monthlyCredits,
@@ -262,7 +262,7 @@ function keyAnswer({
   readonly callsPerMinute: number;
   readonly monthlyCredits: number;
   readonly callsOfMonth: number;
-}): Answer {
+}): MarketResponse {
   const remaining = Math.max(0, monthlyCredits - callsOfMonth);
   return {
     status: 200,

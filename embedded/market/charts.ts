@@ -3,7 +3,7 @@
  * of their points follows CoinGecko's rules, and a chart that reaches the present ends with the price of now.
  */
 import { supportedCurrencies } from './currencies.ts';
-import { missingParameter, timeRange, type Answer } from './error-answers.ts';
+import { missingParameter, timeRange, type MarketResponse } from './error-responses.ts';
 import { parsePrecision, roundPrice, type Precision } from './query-values.ts';
 import type { MarketSource, Sample } from './source.ts';
 
@@ -24,7 +24,7 @@ interface ChartCall {
 }
 
 /** `GET /coins/{id}/market_chart`. */
-export function marketChart(call: ChartCall): Answer {
+export function marketChart(call: ChartCall): MarketResponse {
   const refusal = currencyRefusal(call.query);
   if (refusal !== undefined) return refusal;
   const days = call.query.get('days') ?? '';
@@ -33,7 +33,7 @@ export function marketChart(call: ChartCall): Answer {
   if (!(count > 0)) return { status: 422, body: { error: 'Invalid days' } };
   const now = call.source.now();
   if (isTooFarBack(call, now - count * dayMs)) return timeRange;
-  return chartAnswer(call, {
+  return chartResponse(call, {
     ...readings(call),
     from: now - count * dayMs,
     to: now,
@@ -42,7 +42,7 @@ export function marketChart(call: ChartCall): Answer {
 }
 
 /** `GET /coins/{id}/market_chart/range`; `from` and `to` are Unix seconds or ISO dates. */
-export function marketChartRange(call: ChartCall): Answer {
+export function marketChartRange(call: ChartCall): MarketResponse {
   const refusal = currencyRefusal(call.query);
   if (refusal !== undefined) return refusal;
   for (const name of ['from', 'to']) {
@@ -55,7 +55,7 @@ export function marketChartRange(call: ChartCall): Answer {
   const days = (to - from) / dayMs;
   // Five minutes are kept for the last day only.
   const stepMs = days <= 1 && from < now - dayMs - hourMs ? hourMs : stepOf(days, call.query);
-  return chartAnswer(call, { ...readings(call), from, to, stepMs });
+  return chartResponse(call, { ...readings(call), from, to, stepMs });
 }
 
 function momentOf(text: string | null): number {
@@ -63,7 +63,7 @@ function momentOf(text: string | null): number {
   return /^\d+(\.\d+)?$/.test(value) ? Number(value) * 1_000 : Date.parse(value);
 }
 
-function currencyRefusal(query: URLSearchParams): Answer | undefined {
+function currencyRefusal(query: URLSearchParams): MarketResponse | undefined {
   const currency = query.get('vs_currency')?.toLowerCase() ?? '';
   if (currency === '') return missingParameter('vs_currency');
   return currencies.has(currency) ? undefined : { status: 422, body: { error: 'invalid vs_currency' } };
@@ -90,7 +90,7 @@ function stepOf(days: number, query: URLSearchParams): number {
   return days <= 90 ? hourMs : dayMs;
 }
 
-function chartAnswer(
+function chartResponse(
   { source, id }: ChartCall,
   chart: {
     readonly currency: string;
@@ -99,7 +99,7 @@ function chartAnswer(
     readonly to: number;
     readonly stepMs: number;
   },
-): Answer {
+): MarketResponse {
   const samples = [...source.history(id, chart.currency, chart)];
   const now = source.now();
   const seen = chart.to >= now ? source.observe(id, chart.currency) : undefined;
@@ -121,7 +121,7 @@ const candleDays = [1, 7, 14, 30, 90, 180, 365];
 const samplesOfCandle = 8;
 
 /** `GET /coins/{id}/ohlc`: candles stamped with their close. */
-export function candles(call: ChartCall): Answer {
+export function candles(call: ChartCall): MarketResponse {
   const { source, id, query } = call;
   if (query.get('vs_currency') === null && query.get('days') === null) {
     return { status: 500, body: { status: 500, error: 'Internal Server Error' } };
@@ -155,7 +155,7 @@ export function candles(call: ChartCall): Answer {
 }
 
 /** `GET /coins/{id}/history`: the figures of one day's begin (UTC), in every currency. */
-export function dayStats(call: ChartCall): Answer {
+export function dayStats(call: ChartCall): MarketResponse {
   const { source, id, query } = call;
   const date = query.get('date') ?? '';
   if (date === '') return missingParameter('date');

@@ -1,5 +1,5 @@
 import { supportedCurrencies } from './currencies.ts';
-import type { Answer } from './error-answers.ts';
+import type { MarketResponse } from './error-responses.ts';
 import { changePercent } from './query-values.ts';
 import { unpricedObservation, type MarketSource, type Observation } from './source.ts';
 
@@ -10,7 +10,7 @@ const hourMs = 3_600_000;
 const image = (id: string, size: string): string => `https://market.invalid/coins/images/${id}-${size}.png`;
 
 /** Answers the call for a listed asset. */
-export function coinAnswer(source: MarketSource, id: string, query: URLSearchParams): Answer {
+export function coinResponse(source: MarketSource, id: string, query: URLSearchParams): MarketResponse {
   const listing = source.listing(id);
   const [symbol, name] = [listing?.symbol ?? '', listing?.name ?? ''];
   const shows = (part: string): boolean => query.get(part) !== 'false';

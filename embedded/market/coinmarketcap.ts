@@ -5,7 +5,7 @@
 import { slugOf } from '../../src/features/upstream/coinmarketcap/slugs.ts';
 import { supportedCurrencies } from './currencies.ts';
 import { numberOf, unpricedObservation, type MarketSource } from './source.ts';
-import type { Answer } from './error-answers.ts';
+import type { MarketResponse } from './error-responses.ts';
 import { changePercent } from './query-values.ts';
 
 const currencies = new Set(supportedCurrencies);
@@ -24,7 +24,11 @@ export function envelope(data: unknown, error?: { code: number; message: string 
 }
 
 /** Answers a call by its path below the root; `/public-api` in front means without a key. */
-export function coinMarketCapAnswer(source: MarketSource, path: string, query: URLSearchParams): Answer {
+export function coinMarketCapResponse(
+  source: MarketSource,
+  path: string,
+  query: URLSearchParams,
+): MarketResponse {
   const below = path.replace(/^\/public-api(?=\/)/, '');
   const [, version, what] = /^\/(v[123])\/cryptocurrency\/(.+)$/.exec(below) ?? [];
   if (what === 'map') return { status: 200, body: envelope(mapRows(source, query)) };
@@ -43,11 +47,11 @@ interface Shape {
   readonly lists: boolean;
 }
 
-function refused(status: number, message: string): Answer {
+function refused(status: number, message: string): MarketResponse {
   return { status, body: envelope(undefined, { code: status, message }) };
 }
 
-function quotes(source: MarketSource, query: URLSearchParams, shape: Shape): Answer {
+function quotes(source: MarketSource, query: URLSearchParams, shape: Shape): MarketResponse {
   const by = (['id', 'slug', 'symbol'] as const).find((name) => (query.get(name) ?? '') !== '');
   if (by === undefined) return refused(400, '"value" must contain at least one of [id, symbol, slug]');
   const wanted = new Set((query.get(by) ?? '').split(','));
@@ -69,7 +73,7 @@ function quotes(source: MarketSource, query: URLSearchParams, shape: Shape): Ans
   return { status: 200, body: envelope(keyed) };
 }
 
-function listings(source: MarketSource, query: URLSearchParams, shape: Shape): Answer {
+function listings(source: MarketSource, query: URLSearchParams, shape: Shape): MarketResponse {
   const [start, limit] = [Number(query.get('start') ?? '1'), Number(query.get('limit') ?? '100')];
   const ids = source.ranked().slice(start - 1, start - 1 + limit);
   return { status: 200, body: envelope(ids.map((id) => rowOf(source, id, shape))) };

@@ -42,7 +42,7 @@ export interface CallReport {
 }
 
 /** Answers a call below `/__market/`. Never rejects. */
-export async function answerControl(
+export async function respondToControl(
   deps: RequestDeps,
   request: IncomingMessage,
   response: ServerResponse,

@@ -1,11 +1,15 @@
 /** DefiLlama's calls over the market's prices, in US dollars, for assets named as `coingecko:<id>`. */
-import type { Answer } from './error-answers.ts';
+import type { MarketResponse } from './error-responses.ts';
 import type { MarketSource } from './source.ts';
 
 const dayMs = 86_400_000;
 
 /** Answers a call by its path below the root. */
-export function defiLlamaAnswer(source: MarketSource, path: string, query: URLSearchParams): Answer {
+export function defiLlamaResponse(
+  source: MarketSource,
+  path: string,
+  query: URLSearchParams,
+): MarketResponse {
   const [, what, names] = /^\/(prices\/current|chart)\/(.+)$/.exec(path) ?? [];
   if (names === undefined) return { status: 404, body: { message: 'Not Found' } };
   const coins: Record<string, unknown> = {};

@@ -1,6 +1,13 @@
 /** What is said in each provider's own words: refused keys, limits, and the ready answers of faults. */
 import type { IncomingHttpHeaders } from 'node:http';
-import { canned, json, keyErrorBody, rateLimitBody, type Answer, type Canned } from './error-answers.ts';
+import {
+  canned,
+  json,
+  keyErrorBody,
+  rateLimitBody,
+  type MarketResponse,
+  type Canned,
+} from './error-responses.ts';
 import { envelope } from './coinmarketcap.ts';
 import type { FaultDetails, FaultKind, RequiredKey } from './market-state.ts';
 
@@ -53,7 +60,7 @@ export function cannedIn(dialect: Dialect, { kind, code }: FaultDetails): Canned
 }
 
 /** The answer of the market's own limit. */
-export function rateLimited(dialect: Dialect, retryAfterMs: number): Answer {
+export function rateLimited(dialect: Dialect, retryAfterMs: number): MarketResponse {
   const headers = { 'retry-after': String(Math.max(1, Math.ceil(retryAfterMs / 1_000))) };
   if (dialect === 'coingecko') return { status: 429, body: rateLimitBody, headers };
   if (dialect === 'defillama') return { status: 429, body: { message: 'Too Many Requests' }, headers };
@@ -65,7 +72,7 @@ export function rateLimited(dialect: Dialect, retryAfterMs: number): Answer {
 export function keyRefusal(
   required: RequiredKey | undefined,
   { path, query, headers }: { path: string; query: URLSearchParams; headers: IncomingHttpHeaders },
-): Answer | undefined {
+): MarketResponse | undefined {
   const dialect = dialectOf(path);
   if (required === undefined || dialect === 'defillama' || path.startsWith('/cmc/public-api/'))
     return undefined;

@@ -1,5 +1,5 @@
 import { supportedCurrencies } from './currencies.ts';
-import { missingParameter, type Answer } from './error-answers.ts';
+import { missingParameter, type MarketResponse } from './error-responses.ts';
 import {
   changePercent,
   listOf,
@@ -31,7 +31,7 @@ interface MarketsQuery {
 }
 
 /** `GET /coins/markets`: one page of assets with their market figures. */
-export function marketsAnswer(source: MarketSource, query: URLSearchParams): Answer {
+export function marketsResponse(source: MarketSource, query: URLSearchParams): MarketResponse {
   const currency = query.get('vs_currency')?.toLowerCase() ?? '';
   if (currency === '') return missingParameter('vs_currency');
   if (!currencies.has(currency)) return { status: 422, body: { error: 'invalid vs_currency' } };

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
-import { answerCall, type MarketCall } from './api.ts';
-import { answerControl } from './control.ts';
+import { respondToCall, type MarketCall } from './api.ts';
+import { respondToControl } from './control.ts';
 import { dialectOf, keyRefusal, rateLimited } from './dialects.ts';
-import type { Answer } from './error-answers.ts';
+import type { MarketResponse } from './error-responses.ts';
 import type { Latency, RequestDeps } from './market-state.ts';
 import { spoil } from './spoil.ts';
 
@@ -26,7 +26,7 @@ export function createRequestListener(deps: RequestDeps): RequestListener {
   return (request, response) => {
     const target = request.url ?? '/';
     if (target.startsWith('/__market/')) {
-      void answerControl(deps, request, response);
+      void respondToControl(deps, request, response);
       return;
     }
     requestCount += 1;
@@ -58,11 +58,11 @@ function receiveCall(deps: RequestDeps, call: Call): void {
       setStatus(
         send(
           call,
-          safely(() => checkedAnswer(deps, call, { path, query })),
+          safely(() => checkedResponse(deps, call, { path, query })),
         ),
       );
     } else {
-      const answer = (): Answer => answerCall(marketCall(deps, { path, query }));
+      const answer = (): MarketResponse => respondToCall(marketCall(deps, { path, query }));
       const { request, response } = call;
       setStatus(spoil(fault, { request, response, answer, dialect, headers: successHeaders }));
     }
@@ -72,7 +72,7 @@ function receiveCall(deps: RequestDeps, call: Call): void {
   else setTimeout(reply, latency);
 }
 
-function safely(answer: () => Answer): Answer {
+function safely(answer: () => MarketResponse): MarketResponse {
   try {
     return answer();
   } catch {
@@ -80,18 +80,18 @@ function safely(answer: () => Answer): Answer {
   }
 }
 
-function checkedAnswer(
+function checkedResponse(
   deps: RequestDeps,
   { request, target }: Call,
   { path, query }: { path: string; query: URLSearchParams },
-): Answer {
+): MarketResponse {
   if (request.method !== 'GET' && request.method !== 'HEAD') {
     return { status: 404, body: { error: 'Incorrect path' } };
   }
   if (target.length > longestUrl)
     return { status: 414, body: '<html><h1>414 Request-URI Too Large</h1></html>' };
   const refusal = keyRefusal(deps.settings.apiKey, { path, query, headers: request.headers });
-  return refusal ?? answerCall(marketCall(deps, { path, query }));
+  return refusal ?? respondToCall(marketCall(deps, { path, query }));
 }
 
 function marketCall(
@@ -132,7 +132,7 @@ function latencyOf(latency: Latency): number {
   return typeof latency === 'number' ? latency : latency.min + Math.random() * (latency.max - latency.min);
 }
 
-function send({ request, response, receivedAt }: Call, answer: Answer): number {
+function send({ request, response, receivedAt }: Call, answer: MarketResponse): number {
   const isText = typeof answer.body === 'string';
   const body = typeof answer.body === 'string' ? answer.body : JSON.stringify(answer.body);
   const headers: Record<string, string> = {

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { json, page, type Answer } from './error-answers.ts';
+import { json, page, type MarketResponse } from './error-responses.ts';
 import { cannedIn, type Dialect } from './dialects.ts';
 import type { FaultDetails, FaultKind } from './market-state.ts';
 
@@ -8,7 +8,7 @@ interface Spoilable {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   /** The answer that a healthy market would give. */
-  readonly answer: () => Answer;
+  readonly answer: () => MarketResponse;
   /** Whose shapes the call is answered in. */
   readonly dialect: Dialect;
   readonly headers: Readonly<Record<string, string>>;

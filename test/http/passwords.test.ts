@@ -154,11 +154,11 @@ describe('passwords over HTTP', () => {
 
   it('that are forgotten bring a mail, and no word on whether there is an account', async () => {
     const ada = await person();
-    const answers: Answer[] = [];
+    const responses: Answer[] = [];
     for (const email of [ada.email.toUpperCase(), 'nobody@example.com'])
-      answers.push(await call('POST', '/auth/password/forgot', { email }));
-    expect(answers.map(({ status }) => status)).to.deep.equal([202, 202]);
-    expect(answers[0]?.body).to.deep.equal(answers[1]?.body);
+      responses.push(await call('POST', '/auth/password/forgot', { email }));
+    expect(responses.map(({ status }) => status)).to.deep.equal([202, 202]);
+    expect(responses[0]?.body).to.deep.equal(responses[1]?.body);
     expect(mails).to.deep.equal([ada.email, 'nobody@example.com']);
     mailFails = true;
     expect((await call('POST', '/auth/password/forgot', { email: ada.email })).status).to.equal(503);

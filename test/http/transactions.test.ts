@@ -399,7 +399,7 @@ describe('portfolios and transactions over HTTP', () => {
   it('books that changed at once come out as if one after the other', async () => {
     await post(buy);
     const half = { ...sell, sent: { asset: 'bitcoin', quantity: '0.5' } };
-    const answers = await Promise.all(Array.from({ length: 4 }, () => post(half)));
-    expect(answers.map(({ status }) => status).toSorted()).to.deep.equal([201, 201, 422, 422]);
+    const responses = await Promise.all(Array.from({ length: 4 }, () => post(half)));
+    expect(responses.map(({ status }) => status).toSorted()).to.deep.equal([201, 201, 422, 422]);
   });
 });

@@ -91,7 +91,7 @@ describe('users', () => {
 
   it('cannot tell the account of another from one that is not there, whatever they try', async () => {
     const before = await rowOf(ann.id);
-    const answers: Body[] = [];
+    const responses: Body[] = [];
     for (const id of [ann.id, uuidv7(), 'not-a-uuid', "' or 1=1 --", '__proto__']) {
       const path = `/users/${encodeURIComponent(id)}`;
       for (const [method, body] of [
@@ -101,11 +101,11 @@ describe('users', () => {
         ['DELETE', undefined],
       ] as const) {
         const { status, body: problem } = await as(joe.token)(method, path, body);
-        answers.push({ status, error: problem.error });
+        responses.push({ status, error: problem.error });
       }
     }
-    for (const each of answers) expect(each).to.deep.equal(answers[0]);
-    expect(answers[0]).to.deep.include({ status: 404 });
+    for (const each of responses) expect(each).to.deep.equal(responses[0]);
+    expect(responses[0]).to.deep.include({ status: 404 });
     expect(await rowOf(ann.id)).to.deep.equal(before);
   });
 
@@ -148,9 +148,9 @@ describe('users', () => {
 
   it('guess a password here no faster than at the login', async () => {
     const body = { email: 'other@example.com', current_password: 'wrong horse 1' };
-    const answers: Answer[] = [];
-    for (let guess = 0; guess < 12; guess++) answers.push(await as(joe.token)('PUT', '/users/me', body));
-    const last = answers.at(-1)!;
+    const responses: Answer[] = [];
+    for (let guess = 0; guess < 12; guess++) responses.push(await as(joe.token)('PUT', '/users/me', body));
+    const last = responses.at(-1)!;
     expect([last.status, last.body.error.code]).to.deep.equal([429, 'login_throttled']);
     expect(Number(last.headers.get('retry-after'))).to.be.at.least(1);
     expect((await login(joe.email)).status).to.equal(429);

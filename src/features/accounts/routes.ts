@@ -80,7 +80,7 @@ function sessionRoutes(
       tag,
       summary: 'Create an account',
       body: registerBody,
-      answers: {
+      responses: {
         201: 'The account',
         403: 'Registration is closed',
         409: 'Username or e-mail is taken; the response does not say which',
@@ -106,14 +106,14 @@ function sessionRoutes(
       tag,
       summary: 'Log in: get an access token and a refresh token',
       body: loginBody,
-      answers: {
+      responses: {
         200: 'The tokens and their user',
         401: 'E-mail or password is wrong',
         429: throttled,
         503: loginsBusy,
       },
       handler: async (ctx, { body: { email, password } }) => {
-        answerGrant(ctx, 'Logged in', await sessions.login({ email, password, by: actorOf(ctx) }));
+        respondGrant(ctx, 'Logged in', await sessions.login({ email, password, by: actorOf(ctx) }));
       },
     }),
     route({
@@ -126,13 +126,13 @@ function sessionRoutes(
       description:
         'Each refresh token has one successor. For 30 s after its first use, and while the successor is unused, using it again returns the same successor and a new access token, so a lost response or a second tab does not end the session. Using it later, or after its successor was used, ends the session.',
       body: refreshBody,
-      answers: {
+      responses: {
         200: 'A new access token, and the successor of the refresh token',
         401: 'The refresh token is not valid, has expired or was used before',
         503: 'Database unavailable, or the refresh token was used a moment ago in a process with another secret; see Retry-After',
       },
       handler: async (ctx, { body }) => {
-        answerGrant(ctx, 'Refreshed', await sessions.refresh(body.refresh_token, actorOf(ctx)));
+        respondGrant(ctx, 'Refreshed', await sessions.refresh(body.refresh_token, actorOf(ctx)));
       },
     }),
     route({
@@ -142,7 +142,7 @@ function sessionRoutes(
       scope: 'session',
       tag,
       summary: 'End this session',
-      answers: { 200: 'The session has ended; its tokens are no longer valid', 503: loginsBusy },
+      responses: { 200: 'The session has ended; its tokens are no longer valid', 503: loginsBusy },
       handler: async (ctx, { viewer }) => {
         const { sessionId, userId } = viewer;
         if (sessionId !== undefined) await sessions.end({ id: sessionId, userId, by: actorOf(ctx, viewer) });
@@ -157,7 +157,7 @@ function sessionRoutes(
       tag,
       summary: 'End all your sessions',
       description: 'API keys stay valid; revoke them one by one.',
-      answers: { 200: 'All sessions have ended; their tokens are no longer valid', 503: loginsBusy },
+      responses: { 200: 'All sessions have ended; their tokens are no longer valid', 503: loginsBusy },
       handler: async (ctx, { viewer }) => {
         await sessions.endAll({ userId: viewer.userId, by: actorOf(ctx, viewer) });
         answer(ctx, { message: 'Logged out everywhere', data: null });
@@ -172,7 +172,7 @@ function sessionRoutes(
       summary: 'Get a ticket for streams',
       description:
         'For clients that cannot send headers: as ?ticket= it opens any number of streams until it expires. It ends early if the session or API key that created it ends.',
-      answers: { 200: 'The ticket, and its lifetime in seconds' },
+      responses: { 200: 'The ticket, and its lifetime in seconds' },
       handler: (ctx, { viewer }) => {
         ctx.set('Cache-Control', 'no-store');
         const data = { ticket: tokens.issueTicket(viewer), expires_in: tokens.ticketExpiresInSeconds };
@@ -195,7 +195,7 @@ function passwordRoutes({ accounts }: AccountService): Route[] {
       summary: 'Change your password',
       description: 'Ends all your sessions, including this one; API keys stay valid.',
       body: passwordChangeBody,
-      answers: {
+      responses: {
         200: 'Changed; log in again',
         403: 'The current password is wrong',
         503: hashesBusy,
@@ -214,7 +214,7 @@ function passwordRoutes({ accounts }: AccountService): Route[] {
       summary: 'Request a reset token by mail',
       description: 'The response is the same whether or not an account has this e-mail.',
       body: forgotBody,
-      answers: {
+      responses: {
         202: 'If an account has this e-mail, a mail is on its way',
         501: 'This server sends no mail; its operator can create a reset token',
         503: 'Queue unavailable; see Retry-After',
@@ -233,7 +233,7 @@ function passwordRoutes({ accounts }: AccountService): Route[] {
       summary: 'Set a new password with a reset token',
       description: 'The token can be used once. All sessions of the account end; API keys stay valid.',
       body: resetBody,
-      answers: {
+      responses: {
         200: 'The password is set; log in with it',
         401: 'The token is unknown, used or expired',
         503: hashesBusy,
@@ -258,7 +258,7 @@ function userRoutes({ accounts, allowances }: AccountService): Route[] {
       tag,
       summary: 'List users, newest first',
       query: usersQuery,
-      answers: { 200: 'A page of users', 403: forbidden, 503: loginsBusy },
+      responses: { 200: 'A page of users', 403: forbidden, 503: loginsBusy },
       handler: async (ctx, { query: { page, limit } }) => {
         const { accounts: found, total } = await accounts.page({ page, limit });
         answer(ctx, {
@@ -275,7 +275,7 @@ function userRoutes({ accounts, allowances }: AccountService): Route[] {
       tag,
       summary: 'Create an account for another user',
       body: newUserBody,
-      answers: { 201: 'The user', 403: forbidden, 409: 'Username or e-mail is taken', 503: loginsBusy },
+      responses: { 201: 'The user', 403: forbidden, 409: 'Username or e-mail is taken', 503: loginsBusy },
       handler: async (ctx, { body, viewer }) => {
         // Else a stolen key could make itself a person, and outlive its own revocation.
         if (body.role === 'admin' && viewer.keyId !== undefined)
@@ -292,7 +292,7 @@ function userRoutes({ accounts, allowances }: AccountService): Route[] {
       tag,
       summary: 'Get a user: yourself, or anyone as an admin',
       params: userPath,
-      answers: { 200: 'The user', 404: missing, 503: loginsBusy },
+      responses: { 200: 'The user', 404: missing, 503: loginsBusy },
       handler: async (ctx, { params, viewer }) => {
         const account = await accounts.get({ id: userIdOf(params, viewer), viewer });
         answer(ctx, { message: 'User', data: presentAccount(account) });
@@ -310,7 +310,7 @@ function userRoutes({ accounts, allowances }: AccountService): Route[] {
         'Changing your own e-mail requires your password.',
       params: userPath,
       body: userChangesBody,
-      answers: {
+      responses: {
         200: 'The updated user',
         403: 'Only admins can change roles, or the current password is wrong',
         404: missing,
@@ -337,7 +337,7 @@ function userRoutes({ accounts, allowances }: AccountService): Route[] {
         'Sessions and API keys end at once. Username and e-mail stay reserved for a while. Deleting your own account requires your password.',
       params: userPath,
       body: removalBody,
-      answers: {
+      responses: {
         200: 'The id, and when the user was deleted',
         403: 'The current password is wrong',
         404: missing,
@@ -367,7 +367,7 @@ function apiKeyRoutes({ clock }: Pick<Platform, 'clock'>, { apiKeys, allowances 
       summary: 'Create an API key',
       description: 'The key is shown only in this response. Send it as Authorization: Bearer or X-Api-Key.',
       body: keyBody,
-      answers: {
+      responses: {
         201: 'The key',
         403: 'Only admins can give the scope admin',
         409: 'You have reached the limit of API keys',
@@ -397,7 +397,7 @@ function apiKeyRoutes({ clock }: Pick<Platform, 'clock'>, { apiKeys, allowances 
       scope: 'session',
       tag,
       summary: 'List your API keys, newest first',
-      answers: { 200: 'The keys, without their secrets', 503: unavailable },
+      responses: { 200: 'The keys, without their secrets', 503: unavailable },
       handler: async (ctx, { viewer }) => {
         const keys = await apiKeys.list(viewer);
         answer(ctx, { message: 'API keys', data: keys.map(presentKey) });
@@ -411,7 +411,7 @@ function apiKeyRoutes({ clock }: Pick<Platform, 'clock'>, { apiKeys, allowances 
       tag,
       summary: 'Revoke an API key',
       params: keyPath,
-      answers: {
+      responses: {
         200: 'The key is no longer valid',
         404: 'API key not found',
         503: unavailable,
@@ -443,7 +443,7 @@ function recordRoutes({ clock }: Pick<Platform, 'clock'>, { usageReports, audit 
       summary: 'Get your requests, jobs and upstream calls by day and API key',
       description: `The last 30 days by default, at most 366. ${whatCounts}`,
       query: usageQuery(clock),
-      answers: { 200: 'Days, newest first, and their totals', 503: unavailable },
+      responses: { 200: 'Days, newest first, and their totals', 503: unavailable },
       handler: async (ctx, { query, viewer: { userId } }) => {
         const { days, totals } = await usageReports.ofUser({ userId, ...query });
         const shown = days.map((each) => ({ day: each.day, key_id: each.keyId, ...presentCounts(each) }));
@@ -459,7 +459,7 @@ function recordRoutes({ clock }: Pick<Platform, 'clock'>, { usageReports, audit 
       tag,
       summary: 'List security events, newest first',
       query: auditQuery,
-      answers: { 200: 'A page of events', 403: forbidden, 503: unavailable },
+      responses: { 200: 'A page of events', 403: forbidden, 503: unavailable },
       handler: async (ctx, { query: { page, limit, type, user } }) => {
         const offset = (page - 1) * limit;
         const { events: found, total } = await audit.list({ type, userId: user, offset, limit });
@@ -489,7 +489,7 @@ function recordRoutes({ clock }: Pick<Platform, 'clock'>, { usageReports, audit 
       summary: 'List requests, jobs and upstream calls by user and API key, most upstream calls first',
       description: `Totals of the last 30 days by default, at most 366. ${whatCounts}`,
       query: allUsageQuery(clock),
-      answers: { 200: 'A page of users and keys', 403: forbidden, 503: unavailable },
+      responses: { 200: 'A page of users and keys', 403: forbidden, 503: unavailable },
       handler: async (ctx, { query: { page, limit, ...range } }) => {
         const offset = (page - 1) * limit;
         const { usage, total } = await usageReports.all({ ...range, offset, limit });
@@ -507,7 +507,7 @@ function recordRoutes({ clock }: Pick<Platform, 'clock'>, { usageReports, audit 
   ];
 }
 
-function answerGrant(ctx: ApiContext, message: string, grant: SessionGrant): void {
+function respondGrant(ctx: ApiContext, message: string, grant: SessionGrant): void {
   const { token, refreshToken, expiresInSeconds, user } = grant;
   const { id, username, email, role } = user;
   ctx.set('Cache-Control', 'no-store');

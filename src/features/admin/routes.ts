@@ -3,7 +3,7 @@ import { ForbiddenError, UnauthenticatedError } from '../../domain/errors.ts';
 import { settings as known, type SettingName, type SettingValues } from '../../platform/config/settings.ts';
 import { bearerOf } from '../../platform/http/admission.ts';
 import type { ApiContext } from '../../platform/http/context.ts';
-import { answer, answerJson } from '../../platform/http/envelope.ts';
+import { answer, respondJson } from '../../platform/http/envelope.ts';
 import { route, type Route } from '../../platform/http/route.ts';
 import type { HealthChecks } from '../../platform/observability/health.ts';
 import type { Metrics } from '../../platform/observability/metrics-registry.ts';
@@ -22,7 +22,7 @@ export function adminRoutes(
     scope: 'admin',
     tag: 'Administration',
     summary: 'Get the settings of the process that responds, without secrets',
-    answers: { 200: 'Every setting, in the order of .env.example', 403: 'Admins only' },
+    responses: { 200: 'Every setting, in the order of .env.example', 403: 'Admins only' },
     handler: (ctx) => answer(ctx, { message: 'Settings', data: presentSettings(config) }),
   });
 
@@ -33,7 +33,7 @@ export function adminRoutes(
     unlimited: true,
     tag,
     summary: 'Check that the process runs',
-    answers: { 200: 'The process runs' },
+    responses: { 200: 'The process runs' },
     handler: (ctx) => answer(ctx, { message: 'Live', data: { status: 'live' } }),
   });
 
@@ -45,11 +45,11 @@ export function adminRoutes(
       unlimited: true,
       tag,
       summary: 'Check that the process can serve requests',
-      answers: {
+      responses: {
         200: 'The process can serve requests',
         503: 'The process cannot serve requests; the checks say why',
       },
-      handler: async (ctx) => answerReadiness(ctx, health),
+      handler: async (ctx) => respondReadiness(ctx, health),
     });
 
   const scrape = route({
@@ -61,7 +61,7 @@ export function adminRoutes(
     summary: 'Get metrics for Prometheus',
     description: 'With METRICS_TOKEN set, a bearer token; without it, loopback addresses only.',
     produces: 'text/plain',
-    answers: {
+    responses: {
       200: 'Metrics of this process',
       401: 'A token is required',
       403: 'Not allowed from this address',
@@ -77,7 +77,7 @@ export function adminRoutes(
   return [settings, live, ready('/health/ready'), ready('/health'), scrape];
 }
 
-async function answerReadiness(ctx: ApiContext, health: HealthChecks): Promise<void> {
+async function respondReadiness(ctx: ApiContext, health: HealthChecks): Promise<void> {
   const { ok, checks } = await health.ready();
   ctx.set('Cache-Control', 'no-store');
   if (ok) {
@@ -89,7 +89,7 @@ async function answerReadiness(ctx: ApiContext, health: HealthChecks): Promise<v
   ctx.set('Retry-After', '1');
   const error = { code: 'not_ready', detail };
   const data = { status: 'not_ready', checks };
-  answerJson(
+  respondJson(
     ctx,
     503,
     JSON.stringify({ success: false, message: 'Not ready', error, data, request_id: ctx.state.requestId }),

@@ -13,7 +13,7 @@ import {
 import type { ApiContext } from '../../platform/http/context.ts';
 import {
   expectedVersion,
-  ifMatchAnswers,
+  ifMatchResponses,
   ifMatchHeader,
   versionTagOf,
 } from '../../platform/http/if-match.ts';
@@ -218,7 +218,7 @@ function make({ assets, alerts, access: { allowances } }: AlertDeps): Route {
     description:
       'It fires when the value reaches the threshold from the other side. If the condition already holds, it waits for the next crossing, unless fire_if_true is set. An API key also needs portfolio:read for an alert on the value of a portfolio.',
     body: newAlertBody(assets),
-    answers: {
+    responses: {
       201: 'The alert; Location has its URL',
       404: 'Portfolio not found',
       409: 'You have reached the limit of alerts',
@@ -229,7 +229,7 @@ function make({ assets, alerts, access: { allowances } }: AlertDeps): Route {
       if (body.fire_if_true) await charge(ctx, () => allowances.take(beginPolicy, viewer.userId));
       const alert = await alerts.make(viewer, alertRequestOf(body));
       ctx.set('Location', `${path}/${alert.id}`);
-      answerAlert(ctx, alert, { status: 201, message: 'Alert created' });
+      respondAlert(ctx, alert, { status: 201, message: 'Alert created' });
     },
   });
 }
@@ -243,7 +243,7 @@ function list({ assets, alerts }: AlertDeps): Route {
     tag,
     summary: 'List your alerts, newest first',
     query: alertsQuery(assets),
-    answers: { 200: 'A page of alerts', 503: unavailable },
+    responses: { 200: 'A page of alerts', 503: unavailable },
     handler: async (ctx, { viewer: { userId }, query }) => {
       const { page, limit, kind, state, coin: assetId, portfolio_id: portfolioId } = query;
       const filter = { userId, kind, state, assetId, portfolioId, offset: (page - 1) * limit, limit };
@@ -262,7 +262,7 @@ function firings({ alerts }: AlertDeps): Route {
     tag,
     summary: 'List firings of the last 90 days, newest first',
     query: firingsQuery,
-    answers: { 200: 'A page of firings', 503: unavailable },
+    responses: { 200: 'A page of firings', 503: unavailable },
     handler: async (ctx, { viewer: { userId }, query: { page, limit, alert_id: alertId } }) => {
       const found = await alerts.firings({ userId, alertId, offset: (page - 1) * limit, limit });
       const data = found.firings.map(({ body }) => JSON.parse(body) as unknown);
@@ -282,7 +282,7 @@ function follow({ alerts: { streams }, realtime }: AlertDeps): Route {
     summary: 'Stream your alerts as they fire (Server-Sent Events)',
     query: alertStreamQuery,
     headers: { 'Last-Event-ID': 'Id of the last event received; later firings are sent' },
-    answers: { 200: 'hello, alert, reset, heartbeat, ticket, end, drain, limit', 503: unavailable },
+    responses: { 200: 'hello, alert, reset, heartbeat, ticket, end, drain, limit', 503: unavailable },
     produces: 'text/event-stream',
     handler: async (ctx, { viewer: { userId } }) => {
       if (ctx.method === 'HEAD') {
@@ -304,9 +304,9 @@ function read({ alerts }: AlertDeps): Route {
     tag,
     summary: 'Get an alert',
     params: alertPath,
-    answers: { 200: 'The alert', 404: missing, 503: unavailable },
+    responses: { 200: 'The alert', 404: missing, 503: unavailable },
     handler: async (ctx, { params, viewer }) => {
-      answerAlert(ctx, await alerts.get(alertIdOf(params), viewer), { message: 'Alert' });
+      respondAlert(ctx, await alerts.get(alertIdOf(params), viewer), { message: 'Alert' });
     },
   });
 }
@@ -326,11 +326,11 @@ function change({ alerts, access: { allowances } }: AlertDeps, method: 'PATCH' |
     params: alertPath,
     body: alertChangesBody,
     headers: ifMatchHeader,
-    answers: {
+    responses: {
       200: 'The updated alert',
       404: missing,
       409: changing,
-      ...ifMatchAnswers,
+      ...ifMatchResponses,
       503: unavailable,
     },
     handler: async (ctx, { params, viewer, body }) => {
@@ -338,7 +338,7 @@ function change({ alerts, access: { allowances } }: AlertDeps, method: 'PATCH' |
       await confirmReaderOf(alerts, which.id, viewer);
       if (mayBeginAnew(body)) await charge(ctx, () => allowances.take(beginPolicy, viewer.userId));
       const alert = await alerts.change({ ...which, changes: changesOf(body) });
-      answerAlert(ctx, alert, { message: 'Alert changed' });
+      respondAlert(ctx, alert, { message: 'Alert changed' });
     },
   });
 }
@@ -354,7 +354,7 @@ function remove({ alerts }: AlertDeps): Route {
     description: 'Its firings stay on record.',
     params: alertPath,
     headers: ifMatchHeader,
-    answers: { 200: 'Deleted', 404: missing, ...ifMatchAnswers, 503: unavailable },
+    responses: { 200: 'Deleted', 404: missing, ...ifMatchResponses, 503: unavailable },
     handler: async (ctx, { params, viewer }) => {
       const id = alertIdOf(params);
       await alerts.remove({ id, viewer, expected: expectedVersion(ctx) });
@@ -372,12 +372,12 @@ function rearm({ alerts, access: { allowances } }: AlertDeps): Route {
     tag,
     summary: 'Rearm an alert, whatever its state',
     params: alertPath,
-    answers: { 200: 'The updated alert', 404: missing, 409: changing, 503: unavailable },
+    responses: { 200: 'The updated alert', 404: missing, 409: changing, 503: unavailable },
     handler: async (ctx, { params, viewer }) => {
       const id = alertIdOf(params);
       await confirmReaderOf(alerts, id, viewer);
       await charge(ctx, () => allowances.take(beginPolicy, viewer.userId));
-      answerAlert(ctx, await alerts.rearm(id, viewer), { message: 'Alert rearmed' });
+      respondAlert(ctx, await alerts.rearm(id, viewer), { message: 'Alert rearmed' });
     },
   });
 }
@@ -450,7 +450,7 @@ function alertJson(alert: Alert): object {
   return { ...shownAlert(alert), url: alert.url };
 }
 
-function answerAlert(
+function respondAlert(
   ctx: ApiContext,
   alert: Alert,
   { status = 200, message }: { readonly status?: number; readonly message: string },

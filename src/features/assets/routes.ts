@@ -29,7 +29,7 @@ function searchRoute({ assets }: AssetDeps): Route {
       'Case and diacritics are ignored. Exact matches of the symbol come first, then exact matches of the name or id, ' +
       'then matches at the start of one of them, then all others; each group by rank.',
     query: searchQuery,
-    answers: { 200: 'The matching coins, possibly none', 503: unavailable },
+    responses: { 200: 'The matching coins, possibly none', 503: unavailable },
     handler: (ctx, { query: { q, limit } }) => {
       const data = known(assets).search(q, limit).map(presentAsset);
       answer(ctx, { message: 'Coins found', data });
@@ -46,7 +46,7 @@ function listRoute({ assets }: AssetDeps): Route {
     tag,
     summary: 'List all coins by rank, those without a rank last',
     query: assetsQuery,
-    answers: { 200: 'A page of coins', 503: unavailable },
+    responses: { 200: 'A page of coins', 503: unavailable },
     handler: (ctx, { query: { page, limit } }) => {
       const ranked = known(assets).ranked();
       const data = ranked.slice((page - 1) * limit, page * limit).map(presentAsset);

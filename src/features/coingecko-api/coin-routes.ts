@@ -6,7 +6,7 @@ import type { ApiContext } from '../../platform/http/context.ts';
 import type { Route } from '../../platform/http/route.ts';
 import { coinNotFound } from '../../platform/http/v3-errors.ts';
 import { known } from '../assets/asset-directory.ts';
-import { answerPrepared, answerV3, prepare, type cacheRules, type Prepared } from './answers.ts';
+import { respondPrepared, respondV3, prepare, type cacheRules, type Prepared } from './responses.ts';
 import { canonicalPath, readPassthrough, updateEveryMs, type FoundPassthrough } from './passthrough.ts';
 import { checkedId, flag, refuseUnlisted, requiredText, word } from './params.ts';
 import type { CoinGeckoApiDeps } from './types.ts';
@@ -42,7 +42,7 @@ function listRoute({ assets }: CoinGeckoApiDeps): Route {
         prepared = prepare(`[${rows.join(',')}]`);
         texts.set(listed, prepared);
       }
-      answerPrepared(ctx, prepared, { cache: 'slow' });
+      respondPrepared(ctx, prepared, { cache: 'slow' });
     },
   });
 }
@@ -56,7 +56,7 @@ function searchRoute({ assets }: CoinGeckoApiDeps): Route {
     handler: (ctx, { query: { query } }) => {
       const coins = known(assets).search(query, mostFound).toSorted(byRank).map(presentFound);
       const json = JSON.stringify({ coins, exchanges: [], icos: [], categories: [], nfts: [] });
-      answerV3(ctx, { json, cache: 'slow' });
+      respondV3(ctx, { json, cache: 'slow' });
     },
   });
 }
@@ -86,10 +86,14 @@ function plain(
     path,
     summary,
     handler: async (ctx, { viewer }) => {
-      answerPassthrough(ctx, await readPassthrough(deps, { path, freshMs, viewer, notFound: coinNotFound }), {
-        cache: 'slow',
-        clock: deps.clock,
-      });
+      respondPassthrough(
+        ctx,
+        await readPassthrough(deps, { path, freshMs, viewer, notFound: coinNotFound }),
+        {
+          cache: 'slow',
+          clock: deps.clock,
+        },
+      );
     },
   });
 }
@@ -111,23 +115,23 @@ function coin(deps: CoinGeckoApiDeps): Route {
     summary: 'Get all data of an asset',
     params: z.object({ id: z.string().meta({ description: 'Asset id, such as bitcoin' }) }),
     query: coinQuery,
-    answers: { 404: 'The price source does not know this asset' },
+    responses: { 404: 'The price source does not know this asset' },
     handler: async (ctx, { params, query, viewer }) => {
       const assetId = checkedId(params.id, deps.assets);
       refuseUnlisted(deps.assets, assetId);
       const path = canonicalPath(`/coins/${encodeURIComponent(assetId)}`, query);
       const requested = { path, freshMs: updateEveryMs.coin, viewer, notFound: coinNotFound };
-      answerPassthrough(ctx, await readPassthrough(deps, requested), { cache: 'prices', clock: deps.clock });
+      respondPassthrough(ctx, await readPassthrough(deps, requested), { cache: 'prices', clock: deps.clock });
     },
   });
 }
 
-function answerPassthrough(
+function respondPassthrough(
   ctx: ApiContext,
   { state, response: { json, receivedAt } }: FoundPassthrough,
   { cache, clock }: { readonly cache: keyof typeof cacheRules; readonly clock: Clock },
 ): void {
-  answerV3(ctx, { json, cache, state, ageMs: clock.now() - receivedAt });
+  respondV3(ctx, { json, cache, state, ageMs: clock.now() - receivedAt });
 }
 
 /** What CoinGecko writes where there is no picture. */

@@ -18,7 +18,7 @@ import {
 import { freeReachDays } from '../history/history-gaps.ts';
 import type { ChartReading, OhlcReading } from '../history/history-reader.ts';
 import type { DayPoint } from '../history/queries/candles.ts';
-import { answerV3, type V3State } from './answers.ts';
+import { respondV3, type V3State } from './responses.ts';
 import { canonicalPath, readPassthrough, unserved } from './passthrough.ts';
 import { roundPrice, type Precision } from './market-rows.ts';
 import {
@@ -43,7 +43,7 @@ export function historyRoutes(deps: CoinGeckoApiDeps): Route[] {
 const idPath = z.object({ id: z.string().meta({ description: 'Asset id, such as bitcoin' }) });
 const intervals = Object.keys(chartIntervals) as [ChartInterval, ...ChartInterval[]];
 const interval = () => word(intervals, 'Interval of the points; absent: chosen by the length of the range');
-const answers = {
+const responses = {
   401: 'The API key is not valid, or no source has data that old',
   404: 'No asset has this id',
   422: 'A parameter is missing or not valid',
@@ -73,7 +73,7 @@ function marketChart(deps: CoinGeckoApiDeps): Route {
     description,
     params: idPath,
     query: chartQuery,
-    answers,
+    responses,
     handler: async (ctx, { params, query, viewer }) => {
       const currency = checkedCurrency(query.vs_currency);
       const to = deps.clock.now();
@@ -104,7 +104,7 @@ function marketChartRange(deps: CoinGeckoApiDeps): Route {
     description,
     params: idPath,
     query: rangeQuery,
-    answers,
+    responses,
     handler: async (ctx, { params, query, viewer }) => {
       const currency = checkedCurrency(query.vs_currency);
       const [from, to] = [momentOf(query.from), momentOf(query.to)];
@@ -142,7 +142,7 @@ function send(
   clock: Clock,
 ): void {
   const cache = state === 'partial' ? 'none' : 'prices';
-  answerV3(ctx, { json, cache, state, ageMs: lastAt === undefined ? undefined : clock.now() - lastAt });
+  respondV3(ctx, { json, cache, state, ageMs: lastAt === undefined ? undefined : clock.now() - lastAt });
 }
 
 /** Longest wait (ms) for the last point of a chart: one without it is a chart. */
@@ -276,7 +276,7 @@ function ohlc(deps: CoinGeckoApiDeps): Route {
     description: 'Stamped with their close time: 30 minutes for 1 day, 4 hours up to 30 days, else 4 days.',
     params: idPath,
     query: ohlcQuery,
-    answers: { 400: 'The number of days is not supported', 404: 'No asset has this id' },
+    responses: { 400: 'The number of days is not supported', 404: 'No asset has this id' },
     handler: async (ctx, { params, query, viewer }) => {
       const assetId = checkedId(params.id, deps.assets);
       const currency = checkedCurrency(query.vs_currency);
@@ -284,7 +284,7 @@ function ohlc(deps: CoinGeckoApiDeps): Route {
         throw new AppError('Invalid days parameter', { code: 'invalid_parameter', status: 400 });
       const own = await ownCandles(deps, { assetId, currency, query });
       if (own !== undefined && own.missing === 0 && own.candles.length > 0) {
-        answerV3(ctx, { json: own.json, cache: 'prices', state: 'fresh' });
+        respondV3(ctx, { json: own.json, cache: 'prices', state: 'fresh' });
         return;
       }
       const path = canonicalPath(`/coins/${encodeURIComponent(assetId)}/ohlc`, { ...query });
@@ -293,11 +293,11 @@ function ohlc(deps: CoinGeckoApiDeps): Route {
         const requested = { path, freshMs: candleUpdateMs, viewer, notFound: coinNotFound };
         const { state, response } = await readPassthrough(deps, requested);
         const ageMs = deps.clock.now() - response.receivedAt;
-        answerV3(ctx, { json: response.json, cache: 'prices', state, ageMs });
+        respondV3(ctx, { json: response.json, cache: 'prices', state, ageMs });
       } catch (error) {
         // Candles of ours that are whole are better than none, when the source does not answer.
         if (own === undefined || own.candles.length === 0) throw error;
-        answerV3(ctx, { json: own.json, cache: 'none', state: 'partial' });
+        respondV3(ctx, { json: own.json, cache: 'none', state: 'partial' });
       }
     },
   });
@@ -349,7 +349,7 @@ function coinHistory(deps: CoinGeckoApiDeps): Route {
       'Stored prices in their currencies; if the day is not stored, the response of the price source in all currencies.',
     params: idPath,
     query: historyQuery,
-    answers: {
+    responses: {
       400: 'The day is not valid',
       401: 'The API key is not valid, or no source has data that old',
       404: 'No asset has this id',
@@ -375,7 +375,7 @@ function coinHistory(deps: CoinGeckoApiDeps): Route {
         const requested = { path, freshMs: dayUpdateMs, viewer, ...refusals };
         const { state, response } = await readPassthrough(deps, requested);
         const ageMs = deps.clock.now() - response.receivedAt;
-        answerV3(ctx, { json: response.json, cache: 'slow', state, ageMs });
+        respondV3(ctx, { json: response.json, cache: 'slow', state, ageMs });
       } catch (error) {
         if (error instanceof NotFoundError) throw error;
         const { filled, reading } = await fillDay(deps, { assetId, day, viewer });
@@ -441,7 +441,7 @@ function sendOwn(
     developer_data: {},
     public_interest_stats: {},
   });
-  answerV3(ctx, { json, cache: 'slow', state: 'fresh' });
+  respondV3(ctx, { json, cache: 'slow', state: 'fresh' });
 }
 
 function noDay(): AppError {

@@ -4,7 +4,7 @@ import type { Principal } from '../../domain/principal.ts';
 import type { Clock } from '../../platform/concurrency/clock.ts';
 import type { ApiContext } from '../../platform/http/context.ts';
 import type { Route } from '../../platform/http/route.ts';
-import { answerV3, createHeldAnswers, pagingHeaders } from './answers.ts';
+import { respondV3, createHeldResponses, pagingHeaders } from './responses.ts';
 import {
   canonicalPath,
   isWithoutPrice,
@@ -40,7 +40,7 @@ interface FoundRows {
 
 /** `/coins/markets`. */
 export function marketRoutes(deps: CoinGeckoApiDeps): Route[] {
-  const held = createHeldAnswers(deps.quotes, deps.clock);
+  const held = createHeldResponses(deps.quotes, deps.clock);
   const markets = v3Route({
     path: '/coins/markets',
     summary: 'List market figures of assets, by ids or by rank',
@@ -193,7 +193,7 @@ function send(
     clock,
   }: {
     readonly query: MarketsQuery;
-    readonly held: ReturnType<typeof createHeldAnswers>;
+    readonly held: ReturnType<typeof createHeldResponses>;
     readonly clock: Clock;
   },
 ): void {
@@ -219,7 +219,7 @@ function send(
     });
     return;
   }
-  answerV3(ctx, { json, cache: 'prices', state, ageMs: clock.now() - receivedAt, pending, headers });
+  respondV3(ctx, { json, cache: 'prices', state, ageMs: clock.now() - receivedAt, pending, headers });
 }
 
 const idsEach = 250;

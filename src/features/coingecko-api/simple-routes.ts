@@ -4,7 +4,7 @@ import { isQuoteCurrency, quoteCurrencies } from '../../domain/currencies.ts';
 import type { Principal } from '../../domain/principal.ts';
 import type { Route } from '../../platform/http/route.ts';
 import { invalidParameter, missingParameter } from '../../platform/http/v3-errors.ts';
-import { answerV3, createHeldAnswers } from './answers.ts';
+import { respondV3, createHeldResponses } from './responses.ts';
 import { isWithoutPrice, reasonOf, unserved } from './passthrough.ts';
 import { statsOf, priceText, updatedAt } from './market-rows.ts';
 import { flag, precision, requiredList, selectedIds, selectionParams } from './params.ts';
@@ -21,7 +21,7 @@ function ping(): Route {
     path: '/ping',
     scope: 'any',
     summary: 'Check that the server responds and the API key is valid',
-    handler: (ctx) => answerV3(ctx, { json: '{"gecko_says":"(V3) To the Moon!"}', cache: 'none' }),
+    handler: (ctx) => respondV3(ctx, { json: '{"gecko_says":"(V3) To the Moon!"}', cache: 'none' }),
   });
 }
 
@@ -30,7 +30,7 @@ function supportedCurrencies(): Route {
   return v3Route({
     path: '/simple/supported_vs_currencies',
     summary: 'List the quote currencies',
-    handler: (ctx) => answerV3(ctx, { json, cache: 'prices' }),
+    handler: (ctx) => respondV3(ctx, { json, cache: 'prices' }),
   });
 }
 
@@ -48,7 +48,7 @@ const priceQuery = z.object({
 const mostPairs = 20_000;
 
 function price(deps: CoinGeckoApiDeps): Route {
-  const held = createHeldAnswers(deps.quotes, deps.clock);
+  const held = createHeldResponses(deps.quotes, deps.clock);
   return v3Route({
     path: '/simple/price',
     summary: 'Get prices of assets in currencies',
@@ -70,7 +70,7 @@ function price(deps: CoinGeckoApiDeps): Route {
         held.put(ctx, { json, quotes, isShort, receivedAt });
         return;
       }
-      answerV3(ctx, {
+      respondV3(ctx, {
         json,
         cache: 'prices',
         state: found.every(isFresh) ? 'fresh' : 'stale',
@@ -193,14 +193,14 @@ export function keyRoute({ access, config, clock }: CoinGeckoApiDeps): Route {
       const own = days.filter(({ keyId }) => keyId === (viewer.keyId ?? null));
       const used = own.reduce((sum, { requests }) => sum + requests, 0);
       const credit = (quotaOf(viewer) ?? perMinute * minutesOfDay) * month.days;
-      const json = JSON.stringify(keyAnswer({ perMinute, credit, used, usedByAll: totals.requests }));
-      answerV3(ctx, { json, cache: 'none' });
+      const json = JSON.stringify(keyResponse({ perMinute, credit, used, usedByAll: totals.requests }));
+      respondV3(ctx, { json, cache: 'none' });
     },
   });
 }
 
 /** The body of `/key`: requests of the month, `usedByAll` with all keys of the user and without one. */
-export function keyAnswer({
+export function keyResponse({
   perMinute,
   credit,
   used,

@@ -11,7 +11,7 @@ const longestUrl = 8_192;
 
 /**
  * Makes a route of CoinGecko's contract; what is the same for all of them is said here. It answers GET and HEAD, takes keys as
- * CoinGecko does, and refuses in CoinGecko's shapes. The handler answers with `answerV3`, and throws errors of `errors.ts`.
+ * CoinGecko does, and refuses in CoinGecko's shapes. The handler answers with `respondV3`, and throws errors of `errors.ts`.
  */
 export function v3Route<P extends z.ZodType = z.ZodUndefined, Q extends z.ZodType = z.ZodUndefined>(spec: {
   /** Below `/api/v3`, with `:name` for parameters. */
@@ -24,7 +24,7 @@ export function v3Route<P extends z.ZodType = z.ZodUndefined, Q extends z.ZodTyp
   /** A `z.object` of the parameters of `params.ts`. */
   readonly query?: Q;
   /** What answers mean beside 200, 404 and 503; by status. */
-  readonly answers?: Readonly<Record<number, string>>;
+  readonly responses?: Readonly<Record<number, string>>;
   /** See {@link route}. */
   readonly fastPath?: (ctx: HttpContext) => boolean;
   /** Parameters that it does not know are passed over, as CoinGecko does. */
@@ -33,7 +33,7 @@ export function v3Route<P extends z.ZodType = z.ZodUndefined, Q extends z.ZodTyp
     input: { readonly params: z.output<P>; readonly query: z.output<Q>; readonly viewer: Principal },
   ) => void | Promise<void>;
 }): Route {
-  const { path, scope = 'prices:read', answers, fastPath, handler, ...described } = spec;
+  const { path, scope = 'prices:read', responses, fastPath, handler, ...described } = spec;
   const full: RouteSpec<'user', P, Q> = {
     ...described,
     method: 'GET',
@@ -42,9 +42,9 @@ export function v3Route<P extends z.ZodType = z.ZodUndefined, Q extends z.ZodTyp
     scope,
     api: 'v3',
     tag: 'CoinGecko API v3',
-    answers: {
+    responses: {
       200: 'The response in the format of CoinGecko; X-Pricepool-State and Age say how old it is',
-      ...answers,
+      ...responses,
       503: 'No usable data at the moment; retry after Retry-After seconds',
     },
     fastPath: (ctx) => {

@@ -4,7 +4,7 @@ import { cancelFor, cancelJobs, jobFollowedBy, jobSeenBy, namesSeenBy, seeJobs }
 import type { ClientJobs, JobService } from './job-service.ts';
 import { matchesTag } from '../../platform/http/if-match.ts';
 import type { Realtime } from '../../platform/realtime/realtime.ts';
-import { answer, answerJson, envelopeOf } from '../../platform/http/envelope.ts';
+import { answer, respondJson, envelopeOf } from '../../platform/http/envelope.ts';
 import { pageOf } from '../../platform/http/paging.ts';
 import { route, type Route } from '../../platform/http/route.ts';
 import { pollAfterSeconds } from './submit-job.ts';
@@ -59,7 +59,7 @@ function list({ jobs: { clientJobs } }: JobDeps): Route {
     summary: 'List your jobs, newest first',
     description: kinds,
     query: jobsQuery,
-    answers: { 200: 'A page of jobs, without results', 503: unavailable },
+    responses: { 200: 'A page of jobs, without results', 503: unavailable },
     handler: async (ctx, { query: { page, limit, state }, viewer }) => {
       const { userId } = viewer;
       const names = namesSeenBy(viewer);
@@ -80,7 +80,7 @@ function poll({ jobs: { clientJobs } }: JobDeps): Route {
     summary: 'Get a job, with its result once it has completed',
     params: jobPath,
     headers: { 'If-None-Match': 'The ETag of an earlier response; 304 when nothing has changed since' },
-    answers: {
+    responses: {
       200: 'The job; Retry-After while it runs',
       304: 'Nothing has changed',
       404: missing,
@@ -95,7 +95,7 @@ function poll({ jobs: { clientJobs } }: JobDeps): Route {
       ctx.set('Cache-Control', 'private, no-cache');
       if (retryAfter !== undefined) ctx.set('Retry-After', String(retryAfter));
       if (matchesTag(ctx.req.headers['if-none-match'], jobTag)) ctx.status = 304;
-      else answerJson(ctx, 200, envelopeOf('Job', jobJson(job, etaSeconds)));
+      else respondJson(ctx, 200, envelopeOf('Job', jobJson(job, etaSeconds)));
     },
   });
 }
@@ -110,7 +110,7 @@ function cancel({ jobs: { clientJobs } }: JobDeps): Route {
     summary: 'Cancel a job',
     description: 'A job that has ended is not changed.',
     params: jobPath,
-    answers: { 200: 'The job after the request', 404: missing, 503: unavailable },
+    responses: { 200: 'The job after the request', 404: missing, 503: unavailable },
     handler: async (ctx, { params, viewer }) => {
       const job = await cancelFor(viewer, clientJobs, jobIdOf(params));
       const message = job.state === 'cancelled' ? 'Job cancelled' : 'The job had already ended';
@@ -130,7 +130,7 @@ function follow({ jobs: { clientJobs, streams }, realtime }: JobDeps): Route {
     summary: 'Stream the events of a job (Server-Sent Events)',
     params: jobPath,
     headers: { 'Last-Event-ID': 'Id of the last event received; later events are sent again' },
-    answers: {
+    responses: {
       200: 'hello, job.progress, job.coin, job.completed, job.failed, job.cancelled, heartbeat, reset, drain',
       204: 'The job has ended and its last event was received; do not reconnect',
       404: missing,

@@ -13,7 +13,7 @@ import type { ApiContext } from '../../platform/http/context.ts';
 import type { Metrics } from '../../platform/observability/metrics-registry.ts';
 import type { WebhookService } from '../webhooks/webhook-service.ts';
 import { idempotencyOf, maxWaitSeconds, preferredWaitSeconds } from '../../platform/http/preferences.ts';
-import { answerJson, envelopeOf } from '../../platform/http/envelope.ts';
+import { respondJson, envelopeOf } from '../../platform/http/envelope.ts';
 
 const timeoutRule = `must be a number of seconds from 1 to ${maxWaitSeconds}`;
 
@@ -39,7 +39,7 @@ export const submissionDescribed = {
       '1 to 255 visible ASCII characters: the same key and body (ignoring timeout) return the same job; another body is refused',
     Prefer: 'wait=n waits up to n seconds (at most 60) for the result',
   },
-  answers: {
+  responses: {
     200: 'The result, if the client waits and the job completes in time',
     202: 'The job was accepted; poll it at Location or follow its events',
     409: 'The job was cancelled while the client waited',
@@ -92,10 +92,10 @@ export async function submitJob<N extends ClientJobName>(
   ctx.set('Location', jobLinks(accepted.id).self);
   ctx.vary('Prefer');
   if (preferred !== undefined && timeout === undefined) ctx.set('Preference-Applied', `wait=${preferred}`);
-  if (waitSeconds === undefined) return answerAccepted(ctx, clientJobs, accepted);
+  if (waitSeconds === undefined) return respondAccepted(ctx, clientJobs, accepted);
   const job = await waitForEnd(ctx, clientJobs, { accepted, waitSeconds, viewer });
-  if (isFinal(job.state)) answerEnded(ctx, job);
-  else await answerAccepted(ctx, clientJobs, job);
+  if (isFinal(job.state)) respondEnded(ctx, job);
+  else await respondAccepted(ctx, clientJobs, job);
 }
 
 /**
@@ -120,18 +120,22 @@ export async function waitForEnd(
 }
 
 /** 202 with the job, and the time after which to poll. */
-export async function answerAccepted(ctx: ApiContext, clientJobs: ClientJobs, job: JobRecord): Promise<void> {
+export async function respondAccepted(
+  ctx: ApiContext,
+  clientJobs: ClientJobs,
+  job: JobRecord,
+): Promise<void> {
   const etaSeconds = isFinal(job.state) ? null : await clientJobs.etaSeconds(job);
   ctx.set('Retry-After', String(pollAfterSeconds(job, etaSeconds) ?? 0));
-  answerJson(ctx, 202, envelopeOf('Job accepted', jobJson(job, etaSeconds)));
+  respondJson(ctx, 202, envelopeOf('Job accepted', jobJson(job, etaSeconds)));
 }
 
 /**
  * A client that waits wants the result, so a job without one is an error to it. The job itself can still be read at Location.
  */
-function answerEnded(ctx: ApiContext, job: JobRecord): void {
+function respondEnded(ctx: ApiContext, job: JobRecord): void {
   confirmCompleted(job);
-  answerJson(ctx, 200, envelopeOf('Done', resultJsonOf(job)));
+  respondJson(ctx, 200, envelopeOf('Done', resultJsonOf(job)));
 }
 
 /**

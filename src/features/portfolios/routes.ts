@@ -13,7 +13,7 @@ import type { ApiContext } from '../../platform/http/context.ts';
 import { answer } from '../../platform/http/envelope.ts';
 import {
   expectedVersion,
-  ifMatchAnswers,
+  ifMatchResponses,
   ifMatchHeader,
   matchesTag,
   versionTagOf,
@@ -42,7 +42,7 @@ function create({ portfolios }: PortfolioDeps): Route {
     tag,
     summary: 'Create a portfolio',
     body: newPortfolioBody,
-    answers: {
+    responses: {
       201: 'The portfolio; Location has its URL',
       409: 'You have reached the limit of portfolios',
       503: unavailable,
@@ -51,7 +51,7 @@ function create({ portfolios }: PortfolioDeps): Route {
       const { base_currency: baseCurrency, time_zone: timeZone } = rest;
       const portfolio = await portfolios.create(viewer, { name, method, baseCurrency, timeZone });
       ctx.set('Location', portfolioUrl(portfolio.id));
-      answerPortfolio(ctx, portfolio, { status: 201, message: 'Portfolio created' });
+      respondPortfolio(ctx, portfolio, { status: 201, message: 'Portfolio created' });
     },
   });
 }
@@ -65,7 +65,7 @@ function list({ portfolios }: PortfolioDeps): Route {
     tag,
     summary: 'List your portfolios, newest first',
     query: pagingQuery,
-    answers: { 200: 'A page of portfolios', 503: unavailable },
+    responses: { 200: 'A page of portfolios', 503: unavailable },
     handler: async (ctx, { viewer, query }) => {
       const { portfolios: found, total } = await portfolios.page({ viewer, ...query });
       answer(ctx, { message: 'Portfolios', data: pageOf(found.map(presentPortfolio), { total, ...query }) });
@@ -83,10 +83,10 @@ function read({ portfolios }: PortfolioDeps): Route {
     summary: 'Get a portfolio',
     params: portfolioPath,
     headers: { 'If-None-Match': 'The ETag of an earlier response; 304 when nothing has changed since' },
-    answers: { 200: 'The portfolio', 304: 'Nothing has changed', 404: missing, 503: unavailable },
+    responses: { 200: 'The portfolio', 304: 'Nothing has changed', 404: missing, 503: unavailable },
     handler: async (ctx, { params, viewer }) => {
       const portfolio = await portfolios.get(portfolioIdOf(params), viewer);
-      answerPortfolio(ctx, portfolio, { message: 'Portfolio' });
+      respondPortfolio(ctx, portfolio, { message: 'Portfolio' });
     },
   });
 }
@@ -107,18 +107,18 @@ function change({ portfolios }: PortfolioDeps, method: 'PATCH' | 'PUT'): Route {
     params: portfolioPath,
     body: portfolioChangesBody,
     headers: ifMatchHeader,
-    answers: {
+    responses: {
       200: 'The updated portfolio',
       404: missing,
       409: 'The portfolio has transactions, so its base currency cannot change',
-      ...ifMatchAnswers,
+      ...ifMatchResponses,
       503: unavailable,
     },
     handler: async (ctx, { params, viewer, body }) => {
       const id = portfolioIdOf(params);
       const expected = expectedVersion(ctx);
       const portfolio = await portfolios.change({ id, viewer, expected, changes: fieldsOf(body) });
-      answerPortfolio(ctx, portfolio, { message: 'Portfolio changed' });
+      respondPortfolio(ctx, portfolio, { message: 'Portfolio changed' });
     },
   });
 }
@@ -133,7 +133,7 @@ function remove({ portfolios }: PortfolioDeps): Route {
     summary: 'Delete a portfolio with all its contents',
     params: portfolioPath,
     headers: ifMatchHeader,
-    answers: { 200: 'Deleted', 404: missing, ...ifMatchAnswers, 503: unavailable },
+    responses: { 200: 'Deleted', 404: missing, ...ifMatchResponses, 503: unavailable },
     handler: async (ctx, { params, viewer }) => {
       const id = portfolioIdOf(params);
       await portfolios.remove({ id, viewer, expected: expectedVersion(ctx) });
@@ -152,7 +152,7 @@ function fieldsOf({ name, method, ...rest }: z.output<typeof portfolioChangesBod
   };
 }
 
-function answerPortfolio(
+function respondPortfolio(
   ctx: ApiContext,
   portfolio: Portfolio,
   { status = 200, message }: { readonly status?: number; readonly message: string },

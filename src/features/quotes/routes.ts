@@ -4,7 +4,7 @@ import { readingJson, type QuoteReading } from '../../domain/cached-quote.ts';
 import { AppError, NotFoundError } from '../../domain/errors.ts';
 import { withDeadline } from '../../platform/concurrency/deadline.ts';
 import type { Config } from '../../platform/config/load-config.ts';
-import { answer, answerAtOnce, answerJson, envelopeOf } from '../../platform/http/envelope.ts';
+import { answer, respondDirectly, respondJson, envelopeOf } from '../../platform/http/envelope.ts';
 import { retryAfterSeconds } from '../../platform/http/retry-after.ts';
 import { route, type Route } from '../../platform/http/route.ts';
 import type { AssetDirectory } from '../assets/asset-directory.ts';
@@ -142,7 +142,7 @@ function single({ quotes, upstream, assets, config }: PriceDeps): Route {
       'From the cache. Without a usable quote, the request waits a limited time for one to be fetched.',
     params: z.object({ coinId: assetIdField(assets) }),
     query: quoteQuery,
-    answers: {
+    responses: {
       200: 'The quote, fresh or stale; or `price: null`, state `unpriced` and the reason: the price source lists the coin and has no price for it',
       404: 'The price source does not know this coin',
       503: unavailable,
@@ -154,14 +154,14 @@ function single({ quotes, upstream, assets, config }: PriceDeps): Route {
       if (currency === undefined || coinId === undefined) return false;
       const json = quotes.peekFreshJson(coinId, currency);
       if (json === undefined) return false;
-      answerAtOnce(ctx, bodyOf(json));
+      respondDirectly(ctx, bodyOf(json));
       return true;
     },
     handler: async (ctx, { params: { coinId: assetId }, query: { currency }, viewer: requester }) => {
       const reading = await quotes.get({ assetId, currency, waitMs: config.READ_WAIT, requester });
       if (reading.quote === undefined && reading.state !== 'unpriced')
         throw await refusalOf(reading, upstream, 'batch');
-      answerJson(ctx, 200, `${quoteHead}${readingJson(reading)}}`);
+      respondJson(ctx, 200, `${quoteHead}${readingJson(reading)}}`);
     },
   });
 }
@@ -198,11 +198,11 @@ function popular({ quotes, upstream, config }: PriceDeps): Route {
     tag,
     summary: 'List the largest coins by market capitalisation',
     query: popularQuery,
-    answers: { 200: 'Quotes in the order of their rank', 503: unavailable },
+    responses: { 200: 'Quotes in the order of their rank', 503: unavailable },
     handler: async (ctx, { query: { currency, limit } }) => {
       const { state, readings } = await quotes.popular({ currency, limit, waitMs: config.READ_WAIT });
       if (readings.length === 0) throw await refusalOf({ state, reason: undefined }, upstream, 'alone');
-      answerJson(ctx, 200, envelopeOf('Popular coins', `[${readings.map(readingJson).join(',')}]`));
+      respondJson(ctx, 200, envelopeOf('Popular coins', `[${readings.map(readingJson).join(',')}]`));
     },
   });
 }
@@ -242,7 +242,7 @@ export function cacheRoutes({
     scope: 'prices:read',
     tag: 'Prices',
     summary: 'Get the contents of the cache and what is left of the budget',
-    answers: {
+    responses: {
       200: 'Counts by state, hits, misses, ages, memory, and the budget (null when it cannot be read): calls per minute, credits of the month, when they run out at the rate of the last hour, the age of quotes that the budget can sustain, and for each price source its state and why its last call failed',
     },
     handler: async (ctx) => {
@@ -271,7 +271,7 @@ export function cacheRoutes({
     tag: 'Prices',
     summary: 'Delete quotes from the cache',
     query: clearQuery(assets),
-    answers: { 200: 'How many were deleted', 503: 'Cache unavailable; see Retry-After' },
+    responses: { 200: 'How many were deleted', 503: 'Cache unavailable; see Retry-After' },
     handler: async (ctx, { query: { coins } }) => {
       answer(ctx, { message: 'Cache cleared', data: { removed: await quotes.clear(coins) } });
     },

@@ -79,7 +79,7 @@ function priceStream({ assets, realtime, prices }: StreamDeps): Route {
       'Last-Event-ID':
         'Id of the last event; prices continue with the newest, and max_updates continues from its count',
     },
-    answers: { 200: events, 204: 'max_updates have been sent; do not reconnect' },
+    responses: { 200: events, 204: 'max_updates have been sent; do not reconnect' },
     produces,
     handler: async (ctx, { query, viewer }) => {
       if (ctx.method === 'HEAD') {
@@ -109,7 +109,7 @@ function portfolioStream({ assets, realtime, prices }: StreamDeps): Route {
     summary: 'Stream the prices of holdings and their value (Server-Sent Events over POST)',
     description: 'With holdings, each event portfolio has the rows that have changed and the total of all.',
     body: portfolioStreamBody(assets),
-    answers: {
+    responses: {
       200: events.replace('price', 'portfolio'),
       204: 'max_updates have been sent; do not reconnect',
     },

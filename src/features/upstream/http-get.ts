@@ -35,7 +35,7 @@ export interface Proxies {
 }
 
 /** A complete answer, whatever its status; its text is decoded. */
-export interface HttpAnswer {
+export interface HttpResponse {
   readonly status: number;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
   readonly text: string;
@@ -46,7 +46,7 @@ export interface HttpGet {
   /**
    * @throws {ProviderError} when there is no complete answer, and the signal's reason when the caller aborts.
    */
-  get(url: string, signal: AbortSignal): Promise<HttpAnswer>;
+  get(url: string, signal: AbortSignal): Promise<HttpResponse>;
   close(): Promise<void>;
 }
 
@@ -69,7 +69,7 @@ export function createHttpGet(options: HttpGetOptions): HttpGet {
   const late = (): ProviderTimeoutError =>
     new ProviderTimeoutError(`${provider} did not answer within ${timeoutMs} ms`, { provider });
 
-  async function get(url: string, parent: AbortSignal): Promise<HttpAnswer> {
+  async function get(url: string, parent: AbortSignal): Promise<HttpResponse> {
     parent.throwIfAborted();
     const { signal, dispose } = signalWithDeadline({ parent, ms: timeoutMs, reason: late });
     try {

@@ -10,7 +10,7 @@ import { messageOf } from '../../domain/errors.ts';
 import { makeFolder } from '../../platform/make-folder.ts';
 import type { Logger } from '../../platform/observability/logger.ts';
 import { ProviderRejectedError } from './provider-errors.ts';
-import type { HttpAnswer, HttpGet, HttpGetOptions, OpenHttp } from './http-get.ts';
+import type { HttpResponse, HttpGet, HttpGetOptions, OpenHttp } from './http-get.ts';
 
 const recordingSchema = z.object({
   version: z.literal(1),
@@ -52,7 +52,7 @@ export function recordingHttp(
   makeFolder(dir);
   const clean = cleanerOf(secrets);
   let count = 0;
-  const record = async (request: HttpGetOptions, url: string, answer: HttpAnswer): Promise<void> => {
+  const record = async (request: HttpGetOptions, url: string, answer: HttpResponse): Promise<void> => {
     const now = Date.now();
     count += 1;
     const name = `${now}-${String(count).padStart(6, '0')}-${process.pid}-${request.provider}.json`;
@@ -103,7 +103,7 @@ function recordingOf({
   readonly at: number;
   readonly url: string;
   readonly sent: Readonly<Record<string, string>>;
-  readonly answer: HttpAnswer;
+  readonly answer: HttpResponse;
   readonly clean: (text: string) => string;
 }): z.infer<typeof recordingSchema> {
   const received = Object.entries(answer.headers).filter(
@@ -156,7 +156,7 @@ function cleanerOf(secrets: readonly string[]): (text: string) => string {
 export interface Recording {
   readonly provider: string;
   readonly url: string;
-  readonly answer: HttpAnswer;
+  readonly answer: HttpResponse;
 }
 
 /**
@@ -187,7 +187,7 @@ export function readRecordings(dir: string): readonly Recording[] {
  * that was not recorded is refused with a {@link NotRecordedError}.
  */
 export function recordedHttp(recordings: readonly Recording[]): OpenHttp {
-  const byKey = new Map<string, { readonly answers: HttpAnswer[]; next: number }>();
+  const byKey = new Map<string, { readonly answers: HttpResponse[]; next: number }>();
   for (const { url, answer } of recordings) {
     const key = keyOf(url);
     const known = byKey.get(key) ?? { answers: [], next: 0 };

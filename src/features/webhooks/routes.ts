@@ -2,7 +2,7 @@
 import type { AccountService } from '../accounts/account-service.ts';
 import { actorOf } from '../accounts/actor.ts';
 import { charge } from '../../platform/http/admission.ts';
-import { answer, answerJson, envelopeOf } from '../../platform/http/envelope.ts';
+import { answer, respondJson, envelopeOf } from '../../platform/http/envelope.ts';
 import { pageOf } from '../../platform/http/paging.ts';
 import { route, type Route } from '../../platform/http/route.ts';
 import type { DeliveryRecord } from './queries/webhook-deliveries.ts';
@@ -38,7 +38,7 @@ function secret({ webhooks }: WebhookDeps): Route {
     tag,
     summary: 'Get the secret that signs your webhooks',
     description: 'Webhooks are signed according to the Standard Webhooks specification.',
-    answers: { 200: 'The secret, in the format of Standard Webhooks libraries', 503: unavailable },
+    responses: { 200: 'The secret, in the format of Standard Webhooks libraries', 503: unavailable },
     handler: async (ctx, { viewer }) => {
       const shown = await webhooks.secret(viewer.userId);
       ctx.set('Cache-Control', 'no-store');
@@ -56,7 +56,7 @@ function rotate({ webhooks, access: { allowances } }: WebhookDeps): Route {
     tag,
     summary: 'Rotate the secret',
     description: 'For 24 hours the previous secret also signs; any older secret is no longer valid.',
-    answers: { 200: 'The new secret', 503: unavailable },
+    responses: { 200: 'The new secret', 503: unavailable },
     handler: async (ctx, { viewer }) => {
       await charge(ctx, () => allowances.take(rotationPolicy, viewer.userId));
       const shown = await webhooks.rotate(viewer.userId, actorOf(ctx, viewer));
@@ -76,7 +76,7 @@ function list({ webhooks }: WebhookDeps): Route {
     summary: 'List your webhooks, newest first',
     description: 'state=dead lists the dead letters: deliveries that were given up.',
     query: deliveriesQuery,
-    answers: { 200: 'A page of deliveries, without bodies', 503: unavailable },
+    responses: { 200: 'A page of deliveries, without bodies', 503: unavailable },
     handler: async (ctx, { query: { page, limit, state }, viewer: { userId } }) => {
       const { deliveries, total } = await webhooks.list({ userId, page, limit, state });
       const data = pageOf(deliveries.map(presentDelivery), { total, page, limit });
@@ -94,10 +94,10 @@ function one({ webhooks }: WebhookDeps): Route {
     tag,
     summary: 'Get a webhook, with its body',
     params: deliveryPath,
-    answers: { 200: 'The delivery', 404: missing, 503: unavailable },
+    responses: { 200: 'The delivery', 404: missing, 503: unavailable },
     handler: async (ctx, { params, viewer }) => {
       const delivery = await webhooks.get(deliveryIdOf(params), viewer.userId);
-      answerJson(ctx, 200, envelopeOf('Delivery', deliveryJson(delivery)));
+      respondJson(ctx, 200, envelopeOf('Delivery', deliveryJson(delivery)));
     },
   });
 }
@@ -111,7 +111,7 @@ function retry({ webhooks, access: { allowances } }: WebhookDeps): Route {
     tag,
     summary: 'Retry a webhook that was given up or that waits for its next attempt',
     params: deliveryPath,
-    answers: {
+    responses: {
       202: 'The delivery is attempted at once, and its attempts are counted from zero',
       404: missing,
       409: 'The webhook was delivered, is being attempted, its job is no longer stored, or too many are waiting',
@@ -121,7 +121,7 @@ function retry({ webhooks, access: { allowances } }: WebhookDeps): Route {
       const id = deliveryIdOf(params);
       await charge(ctx, () => allowances.take(retryPolicy, viewer.userId));
       const delivery = await webhooks.retry(id, viewer.userId);
-      answerJson(ctx, 202, envelopeOf('It is tried again', deliveryJson(delivery)));
+      respondJson(ctx, 202, envelopeOf('It is tried again', deliveryJson(delivery)));
     },
   });
 }
@@ -135,12 +135,12 @@ function tryOut({ webhooks, access: { allowances } }: WebhookDeps): Route {
     tag,
     summary: 'Send a test webhook',
     body: testBody,
-    answers: { 202: 'The delivery; links.self has its state', 503: unavailable },
+    responses: { 202: 'The delivery; links.self has its state', 503: unavailable },
     handler: async (ctx, { body, viewer }) => {
       await charge(ctx, () => allowances.take(testPolicy, viewer.userId));
       const delivery = await webhooks.test(viewer.userId, body.url);
       ctx.set('Location', `${path}/deliveries/${delivery.id}`);
-      answerJson(ctx, 202, envelopeOf('Test is on its way', deliveryJson(delivery)));
+      respondJson(ctx, 202, envelopeOf('Test is on its way', deliveryJson(delivery)));
     },
   });
 }

@@ -5,7 +5,7 @@ import {
   type OpenApiOperation,
   type OpenApiParameter,
 } from './openapi.ts';
-import { answerJson } from './envelope.ts';
+import { respondJson } from './envelope.ts';
 import { route, type Route } from './route.ts';
 
 /** The whole style of the page; its hash stands in the page's content policy. */
@@ -39,8 +39,8 @@ export function docsRoutes(table: readonly Route[]): Route[] {
       access: 'open',
       tag: 'Operation',
       summary: 'Get this API description as an OpenAPI document',
-      answers: { 200: 'The document' },
-      handler: (ctx) => answerJson(ctx, 200, json),
+      responses: { 200: 'The document' },
+      handler: (ctx) => respondJson(ctx, 200, json),
     }),
     route({
       method: 'GET',
@@ -49,7 +49,7 @@ export function docsRoutes(table: readonly Route[]): Route[] {
       tag: 'Operation',
       summary: 'Get this API description as a page',
       produces: 'text/html',
-      answers: { 200: 'The page' },
+      responses: { 200: 'The page' },
       handler: (ctx) => {
         ctx.set('Content-Security-Policy', contentPolicy);
         ctx.set('Content-Type', 'text/html; charset=utf-8');

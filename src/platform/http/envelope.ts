@@ -31,7 +31,7 @@ export function answer(
     readonly data: unknown;
   },
 ): void {
-  answerJson(ctx, status, JSON.stringify({ success: true, message, data }));
+  respondJson(ctx, status, JSON.stringify({ success: true, message, data }));
 }
 
 /** Puts the envelope around data that is already JSON text, so that large results are never parsed to be sent. */
@@ -40,7 +40,7 @@ export function envelopeOf(message: string, dataJson: string): string {
 }
 
 /** Answers with JSON text as it is. */
-export function answerJson(ctx: ApiContext, status: number, json: string): void {
+export function respondJson(ctx: ApiContext, status: number, json: string): void {
   ctx.status = status;
   ctx.res.setHeader('Content-Type', jsonType);
   ctx.body = json;
@@ -52,7 +52,7 @@ export function answerJson(ctx: ApiContext, status: number, json: string): void 
  * sent too, together with the pairs of name and value in `headers`. `bytes` has one character for each byte of the UTF-8 text,
  * which Node copies behind the headers unchanged.
  */
-export function answerAtOnce(
+export function respondDirectly(
   ctx: HttpContext,
   bytes: string,
   { status = 200, headers = [] }: { readonly status?: 200 | 304; readonly headers?: readonly string[] } = {},

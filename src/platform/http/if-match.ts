@@ -38,7 +38,7 @@ export const ifMatchHeader = {
 } as const;
 
 /** Additional responses of such a route. */
-export const ifMatchAnswers = {
+export const ifMatchResponses = {
   412: 'It has changed since you read it: its ETag is different',
   428: 'If-Match is missing',
 } as const;

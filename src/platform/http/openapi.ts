@@ -216,7 +216,7 @@ function responsesOf(each: Route): Record<string, { description: string }> {
         }
       : {}),
   };
-  const described = Object.entries({ ...implied, ...each.answers });
+  const described = Object.entries({ ...implied, ...each.responses });
   return Object.fromEntries(
     described.map(([status, description]) => [status, responseOf(each, status, description)]),
   );

@@ -53,7 +53,7 @@ interface RouteBase<A extends Access, P extends z.ZodType, Q extends z.ZodType, 
   /** Request headers with a meaning here, and what they mean. */
   readonly headers?: Readonly<Record<string, string>>;
   /** What the answers mean, by status. Those that any route can give (401, 413, 422…) are added to the document by themselves. */
-  readonly answers: Readonly<Record<number, string>>;
+  readonly responses: Readonly<Record<number, string>>;
   /** Of a body that the handler reads itself: JSON schemas by content type. Without it, whatever is sent is not read. */
   readonly takes?: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
   /** Content type of the good answer when it is not JSON. */

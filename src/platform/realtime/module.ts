@@ -19,7 +19,7 @@ export function createRealtimeModule(
     summary: 'Open a WebSocket for prices and jobs',
     description:
       'JSON messages with an action (subscribe, unsubscribe, ping, ticket) and an id that the reply repeats. A token or an API key can be sent as the subprotocol bearer.<token> in addition to pricepool.',
-    answers: { 101: 'The connection is a WebSocket', 426: 'The request does not ask for an upgrade' },
+    responses: { 101: 'The connection is a WebSocket', 426: 'The request does not ask for an upgrade' },
     handler: (ctx) => {
       ctx.set('Upgrade', 'websocket');
       throw new AppError('Ask for an upgrade to websocket', { code: 'upgrade_required', status: 426 });

@@ -25,7 +25,7 @@ export const closeCodes = {
 export type CloseName = keyof typeof closeCodes;
 
 /** The bytes of the reply to a message. */
-export function answerFrame(action: string, id: string | undefined, rest: object = {}): Buffer {
+export function responseFrame(action: string, id: string | undefined, rest: object = {}): Buffer {
   return textFrame(JSON.stringify({ action, id, ...rest }));
 }
 
@@ -33,8 +33,8 @@ export function answerFrame(action: string, id: string | undefined, rest: object
 export function problemFrame(error: unknown, id: string | undefined, rest: object = {}): Buffer {
   if (!(error instanceof AppError)) {
     const message = 'Something went wrong on our side';
-    return answerFrame('problem', id, { code: 'internal_error', message, ...rest });
+    return responseFrame('problem', id, { code: 'internal_error', message, ...rest });
   }
   const { code, message, fields, retryAfterSeconds } = error;
-  return answerFrame('problem', id, { code, message, fields, retry_after: retryAfterSeconds, ...rest });
+  return responseFrame('problem', id, { code, message, fields, retry_after: retryAfterSeconds, ...rest });
 }

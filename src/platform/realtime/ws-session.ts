@@ -12,7 +12,7 @@ import type { Logger } from '../observability/logger.ts';
 import { Frame } from './frame.ts';
 import type { RenewTicket } from './stream-life.ts';
 import type { Topic, TopicSession } from './topic.ts';
-import { answerFrame, mostMessageBytes, problemFrame } from './ws-messages.ts';
+import { responseFrame, mostMessageBytes, problemFrame } from './ws-messages.ts';
 import type { WsStream, WsHandler } from './ws-stream.ts';
 
 /** Longest `id` of a message, in characters. */
@@ -221,10 +221,10 @@ export class WsSession implements WsHandler {
   #answer(message: ClientMessage): void {
     const { stream, issueTicket } = this.#deps;
     const { action, id } = message;
-    if (action === 'ping') stream.writeBytes(answerFrame('pong', id));
+    if (action === 'ping') stream.writeBytes(responseFrame('pong', id));
     else if (action === 'ticket') {
       const { ticket, expiresInSeconds } = issueTicket();
-      stream.writeBytes(answerFrame('ticket', id, { ticket, expires_in: expiresInSeconds }));
+      stream.writeBytes(responseFrame('ticket', id, { ticket, expires_in: expiresInSeconds }));
     } else this.#inOrder(message);
   }
 
@@ -258,14 +258,14 @@ export class WsSession implements WsHandler {
     // It may have closed while the database answered, and nothing is begun for a connection that has closed.
     if (!stream.isOpen()) return;
     const watched = Object.fromEntries(plans.map(({ kind, size }) => [kind, size()]));
-    stream.writeBytes(answerFrame('subscribed', id, watched));
+    stream.writeBytes(responseFrame('subscribed', id, watched));
     for (const { plan } of plans) plan.begin();
   }
 
   #unsubscribe({ id, lists, fields }: Subscription): void {
     for (const [kind, session] of this.#sessions) session.stop(lists.get(kind) ?? [], fields);
     const watched = Object.fromEntries([...this.#sessions].map(([kind, { size }]) => [kind, size]));
-    this.#deps.stream.writeBytes(answerFrame('unsubscribed', id, watched));
+    this.#deps.stream.writeBytes(responseFrame('unsubscribed', id, watched));
   }
 }
 

@@ -187,9 +187,9 @@ describe('attacks on logins', () => {
       const body = { username: `flood-${n}`, email: `flood-${n}@example.com`, password };
       return as(api, '')('POST', '/auth/register', { body, ...from(address) });
     };
-    const answers = await Promise.all(Array.from({ length: 60 }, (_, n) => register(n, '203.0.113.9')));
-    expect(answers.filter(({ status }) => status === 201)).to.have.length(5);
-    const refused = answers.filter(({ status }) => status === 429);
+    const responses = await Promise.all(Array.from({ length: 60 }, (_, n) => register(n, '203.0.113.9')));
+    expect(responses.filter(({ status }) => status === 201)).to.have.length(5);
+    const refused = responses.filter(({ status }) => status === 429);
     expect(refused).to.have.length(55);
     expect(hashes).to.equal(5);
     for (const { headers } of refused) {
@@ -203,8 +203,8 @@ describe('attacks on logins', () => {
   describe('and on limits', () => {
     const read = (api: AccessApi, token: string, address = '192.0.2.1'): Promise<Answer> =>
       as(api, token)('GET', '/crypto/cache/stats', from(address));
-    const statusesOf = (answers: readonly Answer[], status: number): Answer[] =>
-      answers.filter((each) => each.status === status);
+    const statusesOf = (responses: readonly Answer[], status: number): Answer[] =>
+      responses.filter((each) => each.status === status);
 
     it('a user gets as much as he may over two processes, not one request more', async () => {
       const api = await start({ RATE_LIMIT_USER: '30' });
@@ -213,15 +213,15 @@ describe('attacks on logins', () => {
       const requested = Array.from({ length: 100 }, (_, n) =>
         read(n % 2 === 0 ? api : other, joe.token, `10.0.0.${n}`),
       );
-      const answers = await Promise.all(requested);
-      expect(statusesOf(answers, 200)).to.have.length(30);
-      for (const { headers, body } of statusesOf(answers, 429)) {
+      const responses = await Promise.all(requested);
+      expect(statusesOf(responses, 200)).to.have.length(30);
+      for (const { headers, body } of statusesOf(responses, 429)) {
         expect(body.error.code).to.equal('rate_limited');
         expect(Number(headers.get('retry-after'))).to.be.within(1, 60);
         expect(headers.get('ratelimit')).to.match(/^"user";r=0;t=\d+$/);
         expect(headers.get('ratelimit-policy')).to.equal('"user";q=30;w=60');
       }
-      expect(statusesOf(answers, 429)).to.have.length(70);
+      expect(statusesOf(responses, 429)).to.have.length(70);
       const ann = await newPerson(api, 'ann');
       expect((await read(api, ann.token)).status).to.equal(200);
     });
@@ -238,10 +238,10 @@ describe('attacks on logins', () => {
       const api = await start({ RATE_LIMIT_ADDRESS: '20' });
       const [joe, ann] = [await newPerson(api, 'joe'), await newPerson(api, 'ann')];
       expect((await read(api, joe.token)).status).to.equal(200);
-      const answers: Answer[] = [];
-      for (let n = 0; n < 40; n++) answers.push(await read(api, `${joe.token}${n}`));
-      expect(statusesOf(answers, 401)).to.have.length(20);
-      expect(statusesOf(answers, 429)).to.have.length(20);
+      const responses: Answer[] = [];
+      for (let n = 0; n < 40; n++) responses.push(await read(api, `${joe.token}${n}`));
+      expect(statusesOf(responses, 401)).to.have.length(20);
+      expect(statusesOf(responses, 429)).to.have.length(20);
       for (let n = 0; n < 30; n++) expect((await read(api, joe.token)).status).to.equal(200);
       // Not seen here before: its signature is checked without asking anybody.
       expect((await read(api, ann.token)).status).to.equal(200);
@@ -263,16 +263,16 @@ describe('attacks on logins', () => {
       const other = await start({}, api);
       const joe: Person = await newPerson(api, 'joe');
       const { key } = await newKey(api, joe.token, { scopes: ['prices:read'], daily_quota: 7 });
-      const answers = await Promise.all(
+      const responses = await Promise.all(
         Array.from({ length: 30 }, (_, n) => read(n % 2 === 0 ? api : other, key)),
       );
-      expect(statusesOf(answers, 200)).to.have.length(7);
-      for (const { headers } of statusesOf(answers, 429)) {
+      expect(statusesOf(responses, 200)).to.have.length(7);
+      for (const { headers } of statusesOf(responses, 429)) {
         expect(Number(headers.get('retry-after'))).to.be.within(1, 86_400);
         expect(headers.get('ratelimit-policy')).to.match(/"quota";q=7;w=86400/);
         expect(headers.get('ratelimit')).to.match(/"quota";r=0;t=\d+/);
       }
-      expect(statusesOf(answers, 429)).to.have.length(23);
+      expect(statusesOf(responses, 429)).to.have.length(23);
       expect((await read(api, joe.token)).status).to.equal(200);
     });
 
@@ -280,8 +280,8 @@ describe('attacks on logins', () => {
       const api = await start({ RATE_LIMIT_KEY: '5' });
       const joe = await newPerson(api, 'joe');
       const { key } = await newKey(api, joe.token, { scopes: ['prices:read'] });
-      const answers = await Promise.all(Array.from({ length: 12 }, () => read(api, key)));
-      expect(statusesOf(answers, 200)).to.have.length(5);
+      const responses = await Promise.all(Array.from({ length: 12 }, () => read(api, key)));
+      expect(statusesOf(responses, 200)).to.have.length(5);
       expect((await read(api, joe.token)).status).to.equal(200);
     });
   });

@@ -6,7 +6,7 @@ import type Coingecko from '@coingecko/coingecko-typescript';
 import { expect } from 'chai';
 import { toCachedQuote } from '../../../src/domain/cached-quote.ts';
 import { rowOfQuote } from '../../../src/features/coingecko-api/market-rows.ts';
-import { keyAnswer } from '../../../src/features/coingecko-api/simple-routes.ts';
+import { keyResponse } from '../../../src/features/coingecko-api/simple-routes.ts';
 
 type Answer<F extends (...given: never[]) => unknown> = Awaited<ReturnType<F>>;
 type SdkRow = Answer<Coingecko['coins']['markets']['get']>[number];
@@ -42,7 +42,7 @@ describe("our answers as the SDK's types", () => {
   });
 
   it('holds for /key', () => {
-    const ours = keyAnswer({ perMinute: 600, credit: 1000, used: 3, usedByAll: 5 });
+    const ours = keyResponse({ perMinute: 600, credit: 1000, used: 3, usedByAll: 5 });
     const theirs: SdkKey = ours;
     expect(theirs.current_remaining_monthly_calls).to.equal(997);
     const missing: Exclude<keyof SdkKey, keyof typeof ours>[] = [];

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { answerCall } from '../../../embedded/market/api.ts';
+import { respondToCall } from '../../../embedded/market/api.ts';
 import { projectRoot } from '../../../embedded/project-root.ts';
 import { createReplaySource, parseHistory } from '../../../embedded/market/replay-source.ts';
 import type { MarketSource } from '../../../embedded/market/source.ts';
@@ -26,7 +26,7 @@ async function setUp(options: { from?: Date; loop?: boolean } = {}) {
 function ask(source: MarketSource, path: string, query: Record<string, string>): unknown {
   const account = { plan: 'Demo', callsPerMinute: 30, monthlyCredits: 10_000, callsOfMonth: 0 } as const;
   const call = { source, path, query: new URLSearchParams(query), historyDays: undefined, account };
-  return answerCall(call).body;
+  return respondToCall(call).body;
 }
 
 const prices = (source: MarketSource, ids: string, currencies = 'usd') =>

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { freshnessAffordable } from '../../../src/features/upstream/budget/forecast.ts';
-import { parseKeyAnswer } from '../../../src/features/upstream/budget/tier.ts';
+import { parseKeyResponse } from '../../../src/features/upstream/budget/tier.ts';
 import { primaryLimits } from '../../../src/platform/config/upstream-limits.ts';
 import { loadConfig } from '../../../src/platform/config/load-config.ts';
 import { etaSeconds } from '../../../src/features/jobs/eta.ts';
@@ -15,7 +15,7 @@ describe('what /key tells', () => {
   };
 
   it('is the limits of the account', () => {
-    expect(parseKeyAnswer(JSON.stringify(account))).to.deep.equal({
+    expect(parseKeyResponse(JSON.stringify(account))).to.deep.equal({
       callsPerMinute: 500,
       creditsPerMonth: 500_000,
       spent: 1_200,
@@ -28,7 +28,7 @@ describe('what /key tells', () => {
       api_key_monthly_call_credit: 10_000,
       current_api_key_total_monthly_calls: 900,
     };
-    expect(parseKeyAnswer(JSON.stringify({ ...account, ...key }))).to.deep.equal({
+    expect(parseKeyResponse(JSON.stringify({ ...account, ...key }))).to.deep.equal({
       callsPerMinute: 100,
       creditsPerMonth: 10_000,
       spent: 900,
@@ -42,9 +42,9 @@ describe('what /key tells', () => {
       current_total_monthly_calls: null,
     };
     const nothing = { callsPerMinute: undefined, creditsPerMonth: undefined, spent: undefined };
-    expect(parseKeyAnswer('{}')).to.deep.equal(nothing);
-    expect(parseKeyAnswer(JSON.stringify(odd))).to.deep.equal(nothing);
-    for (const text of ['[]', 'null', '<html>']) expect(() => parseKeyAnswer(text), text).to.throw();
+    expect(parseKeyResponse('{}')).to.deep.equal(nothing);
+    expect(parseKeyResponse(JSON.stringify(odd))).to.deep.equal(nothing);
+    for (const text of ['[]', 'null', '<html>']) expect(() => parseKeyResponse(text), text).to.throw();
   });
 });
 

@@ -45,7 +45,7 @@ const doubtedMs = 20_000;
 const doubtedReason = 'the price source sent a price far from the last one; it waits for confirmation';
 
 /** The responses of the sources about the assets of a batch. */
-export interface Answer extends QuotesResult {
+export interface QuotesOutcome extends QuotesResult {
   /** Requested from a fallback source, and unknown there; so they may exist. */
   readonly unanswered?: readonly string[];
 }
@@ -71,7 +71,7 @@ export function unpricedOf(
 }
 
 /** Stores a response in the cache and announces it to the fleet. The cache comes first, because a tick may be lost. */
-export async function storeAnswer(deps: RefreshDeps, currency: string, answer: Answer): Promise<void> {
+export async function storeQuotes(deps: RefreshDeps, currency: string, answer: QuotesOutcome): Promise<void> {
   const now = deps.clock.now();
   const { taken, doubted } = await deps.guard.sort(currency, answer.quotes);
   const quotes = taken.map(toCachedQuote);

@@ -16,7 +16,7 @@ import type { GrantedCall } from '../../../src/features/upstream/request-limiter
 import type { JobContext } from '../../runtime/processor.ts';
 import { Requeue } from '../../runtime/requeue.ts';
 import { waitForBatch } from './batching-window.ts';
-import { storeAnswer, storeFailure, type Answer, type RefreshDeps } from './refresh-outcome.ts';
+import { storeQuotes, storeFailure, type QuotesOutcome, type RefreshDeps } from './refresh-outcome.ts';
 import { callChain, waitOf } from './upstream-call.ts';
 
 /**
@@ -42,7 +42,7 @@ export async function refreshQuotes(
     await callChain(requested, (grant, attempt) => batch.call(grant, attempt));
     const answer = batch.answer();
     if (answer === undefined) return { assets: 0 };
-    await storeAnswer(deps, batch.currency, answer);
+    await storeQuotes(deps, batch.currency, answer);
     await batch.settle();
     return { assets: answer.quotes.length };
   } catch (error) {
@@ -68,7 +68,7 @@ class Batch {
   /** Who asked first for the leased assets, in their order. */
   #requesters: readonly (string | undefined)[] = [];
   /** The responses of the sources so far. */
-  #answer: Answer | undefined;
+  #answer: QuotesOutcome | undefined;
   #renewal: NodeJS.Timeout | undefined;
 
   constructor(deps: RefreshDeps, currency: string, context: JobContext) {
@@ -100,7 +100,7 @@ class Batch {
   }
 
   /** The combined response of all sources; undefined when none was asked. */
-  answer(): Answer | undefined {
+  answer(): QuotesOutcome | undefined {
     return this.#answer;
   }
 

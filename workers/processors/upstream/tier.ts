@@ -8,7 +8,7 @@ import type { JobResult } from '../../../jobs/registry.ts';
 import { messageOf } from '../../../src/domain/errors.ts';
 import type { Logger } from '../../../src/platform/observability/logger.ts';
 import type { Budget } from '../../../src/features/upstream/budget/budget.ts';
-import { parseKeyAnswer } from '../../../src/features/upstream/budget/tier.ts';
+import { parseKeyResponse } from '../../../src/features/upstream/budget/tier.ts';
 import { startStopwatch } from '../../../src/features/upstream/call-signal.ts';
 import type { PriceProvider } from '../../../src/features/upstream/provider.ts';
 import type { RequestLimiter } from '../../../src/features/upstream/request-limiter-contract.ts';
@@ -41,7 +41,7 @@ export async function refreshTier(
       return await provider.fetchDocument?.({ path: '/key', signal });
     });
     if (text === undefined) return { told: false };
-    const told = parseKeyAnswer(text);
+    const told = parseKeyResponse(text);
     await budget.tell({ ...told, agoMs: since.requested.elapsedMs() });
     log.info(told, 'the provider reported the limits of the key');
     return { told: true };

@@ -69,7 +69,7 @@ export function exportRoutes(deps: ExportDeps): Route[] {
       params: portfolioPath,
       query: exportQuery,
       produces: 'text/csv',
-      answers: {
+      responses: {
         200: 'The rows: CSV, or JSON with `data`',
         404: 'Portfolio not found',
         503: 'Database unavailable, or the books are not up to date; see Retry-After',

@@ -11,7 +11,7 @@ import { type FieldProblem, messageOf, NotFoundError, ValidationError } from '..
 import type { Principal } from '../../../domain/principal.ts';
 import type { ApiContext } from '../../../platform/http/context.ts';
 import { answer } from '../../../platform/http/envelope.ts';
-import { makeLastAnswer } from '../../../platform/http/last-answer.ts';
+import { makeLastResponse } from '../../../platform/http/last-response.ts';
 import { pageOf } from '../../../platform/http/paging.ts';
 import { route, type Route } from '../../../platform/http/route.ts';
 import { validate } from '../../../platform/http/validate.ts';
@@ -63,14 +63,14 @@ function submit(deps: SubmitImportDeps): Route {
     query: deps.options,
     takes: importBodies(deps.options),
     ...submissionDescribed,
-    answers: { ...submissionDescribed.answers, 404: missing, 413: 'The file is larger than 20 MB' },
+    responses: { ...submissionDescribed.responses, 404: missing, 413: 'The file is larger than 20 MB' },
     handler: async (ctx, { params, query, viewer }) => {
       const portfolio = await deps.portfolios.get(portfolioIdOf(params), viewer);
       const id = uuidv7();
       try {
         await receive(ctx, deps, { id, portfolio, viewer, query });
       } catch (error) {
-        if (!ctx.req.complete) makeLastAnswer(ctx);
+        if (!ctx.req.complete) makeLastResponse(ctx);
         await deps.forget(id);
         throw error;
       }
@@ -212,7 +212,7 @@ function list({ portfolios, imports }: ImportDeps): Route {
     summary: 'List the imports of a portfolio, newest first',
     params: portfolioPath,
     query: pagingQuery,
-    answers: { 200: 'A page of imports', 404: missing, 503: 'Database unavailable; see Retry-After' },
+    responses: { 200: 'A page of imports', 404: missing, 503: 'Database unavailable; see Retry-After' },
     handler: async (ctx, { params, query, viewer }) => {
       const { id } = await portfolios.get(portfolioIdOf(params), viewer);
       const { page, limit } = query;
@@ -232,7 +232,7 @@ function read({ portfolios, imports }: ImportDeps): Route {
     tag,
     summary: 'Get an import, with its result',
     params: importPath,
-    answers: { 200: 'The import', 404: 'Import not found', 503: 'Database unavailable; see Retry-After' },
+    responses: { 200: 'The import', 404: 'Import not found', 503: 'Database unavailable; see Retry-After' },
     handler: async (ctx, { params, viewer }) => {
       const portfolio = await portfolios.get(portfolioIdOf(params), viewer);
       const found: ImportRecord | undefined = await imports.find(importIdOf(params), portfolio.id);

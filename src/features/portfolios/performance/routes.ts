@@ -15,13 +15,13 @@ import { isFinal, type JobRecord } from '../../../domain/job.ts';
 import { type PerformanceRange, performanceRanges } from '../../../domain/performance-range.ts';
 import type { Principal } from '../../../domain/principal.ts';
 import type { ApiContext } from '../../../platform/http/context.ts';
-import { answerJson, envelopeOf } from '../../../platform/http/envelope.ts';
+import { respondJson, envelopeOf } from '../../../platform/http/envelope.ts';
 import { route, type Route } from '../../../platform/http/route.ts';
 import type { Submission } from '../../jobs/job-service.ts';
 import { matchesTag } from '../../../platform/http/if-match.ts';
 import { preferredWaitSeconds, prefersAsync } from '../../../platform/http/preferences.ts';
 import {
-  answerAccepted,
+  respondAccepted,
   confirmCompleted,
   submissionDescribed,
   type SubmitDeps,
@@ -128,7 +128,7 @@ function read(deps: PerformanceDeps): Route {
       Prefer:
         'respond-async responds at once; wait=n waits up to n seconds (at most 60) for figures that are not computed yet',
     },
-    answers: {
+    responses: {
       200: 'The figures',
       202: 'The figures are being computed: ask again after Retry-After seconds, or poll the job at Location',
       304: 'Nothing has changed',
@@ -144,11 +144,11 @@ function read(deps: PerformanceDeps): Route {
       const job = await jobOf(deps, viewer, submission);
       const ended = isFinal(job.state) ? job : await waited(ctx, deps, { job, viewer });
       if (isFinal(ended.state)) {
-        answerStats(ctx, ended);
+        respondStats(ctx, ended);
         return;
       }
       ctx.set('Location', jobLinks(ended.id).self);
-      await answerAccepted(ctx, deps.jobs.clientJobs, ended);
+      await respondAccepted(ctx, deps.jobs.clientJobs, ended);
     },
   });
 }
@@ -166,7 +166,7 @@ function submit(deps: PerformanceDeps): Route {
     params: portfolioPath,
     body: performanceBody(deps.assets),
     headers: submissionDescribed.headers,
-    answers: { ...submissionDescribed.answers, 404: missing },
+    responses: { ...submissionDescribed.responses, 404: missing },
     handler: async (ctx, { params, body, viewer }) => {
       const portfolio = await deps.portfolios.get(portfolioIdOf(params), viewer);
       const submission = submissionOf(deps, portfolio, { ...body, prefix: '' });
@@ -239,12 +239,12 @@ async function waited(
   });
 }
 
-function answerStats(ctx: ApiContext, job: JobRecord): void {
+function respondStats(ctx: ApiContext, job: JobRecord): void {
   confirmCompleted(job);
   const json = resultJsonOf(job);
   const etag = `"${createHash('sha256').update(json).digest('base64url').slice(0, 22)}"`;
   ctx.set('ETag', etag);
   ctx.set('Cache-Control', 'private, no-cache');
   if (matchesTag(ctx.req.headers['if-none-match'], etag)) ctx.status = 304;
-  else answerJson(ctx, 200, envelopeOf('Performance', json));
+  else respondJson(ctx, 200, envelopeOf('Performance', json));
 }

@@ -96,7 +96,7 @@ function positions(deps: PositionDeps): Route {
     params: portfolioPath,
     query: positionsQuery,
     headers,
-    answers: { 200: 'The positions, by asset', 304: notModified, 404: missing, 503: unavailable },
+    responses: { 200: 'The positions, by asset', 304: notModified, 404: missing, 503: unavailable },
     handler: async (ctx, { params, query, viewer }) => {
       const { id } = await deps.portfolios.get(portfolioIdOf(params), viewer);
       const current = await deps.books.current({ id }, booksWaitMs);
@@ -126,7 +126,7 @@ function lots(deps: PositionDeps): Route {
     params: portfolioPath,
     query: lotsQuery(deps.assets),
     headers,
-    answers: { 200: 'A page of lots', 304: notModified, 404: missing, 503: unavailable },
+    responses: { 200: 'A page of lots', 304: notModified, 404: missing, 503: unavailable },
     handler: async (ctx, { params, query: { asset, page, limit }, viewer }) => {
       const { id: portfolioId } = await deps.portfolios.get(portfolioIdOf(params), viewer);
       const told = await deps.books.read({ portfolioId, waitMs: booksWaitMs }, async (view) => {
@@ -155,7 +155,7 @@ function realised(deps: PositionDeps): Route {
     params: portfolioPath,
     query: realisedQuery(deps.assets),
     headers,
-    answers: {
+    responses: {
       200: 'A page of gains in chronological order, with totals',
       304: notModified,
       404: missing,
@@ -205,7 +205,7 @@ function rebuild(deps: PositionDeps & SubmitDeps): Route {
     params: portfolioPath,
     body: rebuildBody,
     headers: submissionDescribed.headers,
-    answers: { ...submissionDescribed.answers, 404: missing },
+    responses: { ...submissionDescribed.responses, 404: missing },
     handler: async (ctx, { params, body, viewer }) => {
       const { id, baseCurrency: currency, method } = await deps.portfolios.get(portfolioIdOf(params), viewer);
       await submitJob(ctx, deps, {

@@ -3,7 +3,7 @@ import type { ApiContext } from '../../../platform/http/context.ts';
 import { answer } from '../../../platform/http/envelope.ts';
 import {
   expectedVersion,
-  ifMatchAnswers,
+  ifMatchResponses,
   ifMatchHeader,
   matchesTag,
   versionTagOf,
@@ -218,7 +218,7 @@ function create({ assets, transactions }: TransactionDeps): Route {
     description: again,
     params: portfolioPath,
     body: newTransactionBody(assets),
-    answers: {
+    responses: {
       200: 'The transaction already exists with the same content',
       201: 'The transaction; Location has its URL',
       404: missing,
@@ -233,7 +233,7 @@ function create({ assets, transactions }: TransactionDeps): Route {
       if (transaction === undefined) throw new Error('a transaction was made and is not there');
       ctx.set('Location', `${portfolioUrl(portfolioId)}/transactions/${transaction.id}`);
       const status = made.created === 0 ? 200 : 201;
-      answerTransaction(ctx, transaction, { status, message: 'Transaction created' });
+      respondTransaction(ctx, transaction, { status, message: 'Transaction created' });
     },
   });
 }
@@ -249,7 +249,7 @@ function createMany({ assets, transactions }: TransactionDeps): Route {
     description: `At most ${maxTransactionsPerRequest}. ${again}`,
     params: portfolioPath,
     body: transactionsBody(assets),
-    answers: {
+    responses: {
       200: 'All transactions already exist with the same content',
       201: 'The transactions, in the order given, and how many of them are new',
       404: missing,
@@ -278,7 +278,7 @@ function list({ assets, transactions }: TransactionDeps): Route {
     summary: 'List the transactions of a portfolio, latest first',
     params: portfolioPath,
     query: transactionsQuery(assets),
-    answers: { 200: 'A page of transactions', 404: missing, 503: unavailable },
+    responses: { 200: 'A page of transactions', 404: missing, 503: unavailable },
     handler: async (ctx, { params, viewer, query: { page, limit, import_id: importId, ...rest } }) => {
       const portfolioId = portfolioIdOf(params);
       const requested = { portfolioId, viewer, page, limit, filter: { ...rest, importId } };
@@ -299,11 +299,11 @@ function read({ transactions }: TransactionDeps): Route {
     summary: 'Get a transaction',
     params: transactionPath,
     headers: { 'If-None-Match': 'The ETag of an earlier response; 304 when nothing has changed since' },
-    answers: { 200: 'The transaction', 304: 'Nothing has changed', 404: missing, 503: unavailable },
+    responses: { 200: 'The transaction', 304: 'Nothing has changed', 404: missing, 503: unavailable },
     handler: async (ctx, { params, viewer }) => {
       const portfolioId = portfolioIdOf(params);
       const transaction = await transactions.get({ portfolioId, viewer, id: transactionIdOf(params) });
-      answerTransaction(ctx, transaction, { message: 'Transaction' });
+      respondTransaction(ctx, transaction, { message: 'Transaction' });
     },
   });
 }
@@ -320,11 +320,11 @@ function replace({ assets, transactions }: TransactionDeps): Route {
     params: transactionPath,
     body: transactionBody(assets),
     headers: ifMatchHeader,
-    answers: { 200: 'The updated transaction', 404: missing, ...ifMatchAnswers, 503: unavailable },
+    responses: { 200: 'The updated transaction', 404: missing, ...ifMatchResponses, 503: unavailable },
     handler: async (ctx, { params, viewer, body }) => {
       const target = targetOf(ctx, { params, viewer });
       const transaction = await transactions.replace(target, writtenOf(body));
-      answerTransaction(ctx, transaction, { message: 'Transaction replaced' });
+      respondTransaction(ctx, transaction, { message: 'Transaction replaced' });
     },
   });
 }
@@ -340,7 +340,7 @@ function remove({ transactions }: TransactionDeps): Route {
     description: 'Refused (422) while a later transaction needs what this one received.',
     params: transactionPath,
     headers: ifMatchHeader,
-    answers: { 200: 'Deleted', 404: missing, ...ifMatchAnswers, 503: unavailable },
+    responses: { 200: 'Deleted', 404: missing, ...ifMatchResponses, 503: unavailable },
     handler: async (ctx, { params, viewer }) => {
       const target = targetOf(ctx, { params, viewer });
       await transactions.remove(target);
@@ -368,7 +368,7 @@ function targetOf(
   };
 }
 
-function answerTransaction(
+function respondTransaction(
   ctx: ApiContext,
   transaction: StoredTransaction,
   { status = 200, message }: { readonly status?: number; readonly message: string },
@@ -393,7 +393,7 @@ function changesOfPortfolio({ transactions }: TransactionDeps): Route {
     description: 'An import is one row, however many transactions it created.',
     params: portfolioPath,
     query: pagingQuery,
-    answers: { 200: 'A page of changes', 404: missing, 503: unavailable },
+    responses: { 200: 'A page of changes', 404: missing, 503: unavailable },
     handler: async (ctx, { params, viewer, query }) => {
       const found = await transactions.changes({ portfolioId: portfolioIdOf(params), viewer, ...query });
       const data = pageOf(found.changes.map(presentChange), { total: found.total, ...query });
@@ -412,7 +412,7 @@ function changesOfTransaction({ transactions }: TransactionDeps): Route {
     summary: 'List the changes to a transaction, even after it was deleted, latest first',
     params: transactionPath,
     query: pagingQuery,
-    answers: { 200: 'A page of changes', 404: missing, 503: unavailable },
+    responses: { 200: 'A page of changes', 404: missing, 503: unavailable },
     handler: async (ctx, { params, viewer, query }) => {
       const portfolioId = portfolioIdOf(params);
       const transactionId = transactionIdOf(params);

@@ -68,7 +68,7 @@ function valuation({ valuations, clock }: ValuationDeps): Route {
     description:
       'Exact, at the current quotes. An asset without a quote is listed in missing and left out of the totals. The request waits a limited time for missing quotes.',
     params: portfolioPath,
-    answers: { 200: 'The value, with that of each position', 404: missing, 503: unavailable },
+    responses: { 200: 'The value, with that of each position', 404: missing, 503: unavailable },
     handler: async (ctx, { params, viewer }) => {
       const books = await valuations.books(portfolioIdOf(params), viewer);
       const value = await valuations.value(books, viewer);
@@ -93,7 +93,7 @@ function history({ portfolios, valueHistory, portfolioSnapshots, clock }: Valuat
       'By day: the holdings at its end, at the last price of the day. A day without a price uses the last known price and says so; a day with a holding that has never had a price has no value.',
     params: portfolioPath,
     query: historyQuery,
-    answers: {
+    responses: {
       200: 'The days of the range, or the snapshots that were stored in it',
       404: missing,
       503: unavailable,
@@ -133,7 +133,7 @@ function stream({ portfolios, valuations, realtime, streams, clock }: ValuationD
     params: portfolioPath,
     query: valueStreamQuery,
     headers: { 'Last-Event-ID': 'Id of the last event; max_updates continues from its count' },
-    answers: {
+    responses: {
       200: 'hello, portfolio, portfolio.deleted, heartbeat, ticket, end, drain, limit',
       204: 'max_updates have been sent; do not reconnect',
       404: missing,

@@ -21,7 +21,7 @@ const keySchema = z.object({
  * Reads the response of `GET /key`. A key may have limits of its own below those of the account; the tighter ones apply.
  * @throws {SyntaxError} when the text is not JSON; {@link z.ZodError} when it is not an object.
  */
-export function parseKeyAnswer(text: string): Omit<ToldLimits, 'agoMs'> {
+export function parseKeyResponse(text: string): Omit<ToldLimits, 'agoMs'> {
   const told = keySchema.parse(JSON.parse(text));
   const account = { credits: told.monthly_call_credit, spent: told.current_total_monthly_calls };
   const key = { credits: told.api_key_monthly_call_credit, spent: told.current_api_key_total_monthly_calls };

@@ -10,7 +10,7 @@ import {
   rateLimitOf,
   rootOf,
   withEvidence,
-} from '../answers.ts';
+} from '../provider-responses.ts';
 import {
   type ProviderError,
   ProviderKeyError,
@@ -19,7 +19,7 @@ import {
   ProviderRejectedError,
   ProviderResponseError,
 } from '../provider-errors.ts';
-import { createHttpGet, type HttpAnswer } from '../http-get.ts';
+import { createHttpGet, type HttpResponse } from '../http-get.ts';
 import { encodedIds } from '../id-list.ts';
 import type {
   AssetListing,
@@ -32,7 +32,7 @@ import type {
 import { isBelievable } from './document-checks.ts';
 import type { MarketRow } from '../../../domain/market-row.ts';
 import type { Quote } from '../../../domain/quote.ts';
-import { amount, finite, instant, rankOf, text } from '../answer-fields.ts';
+import { amount, finite, instant, rankOf, text } from '../response-fields.ts';
 
 export interface CoinGeckoOptions extends ProviderOptions {
   /** Root of the API with its version, such as `https://api.coingecko.com/api/v3`. */
@@ -132,9 +132,9 @@ async function fetchDocument(
   if (!/^\/[\w/.,:%?&=~+!'()*-]*$/.test(path)) {
     throw new ProviderRejectedError('The path of a document begins with / and is encoded', { provider });
   }
-  const answer = await wire.fetchJson(path, signal);
-  const { text, body } = answer;
-  if (!isBelievable(path, body)) throw wire.unusable(answer);
+  const response = await wire.fetchJson(path, signal);
+  const { text, body } = response;
+  if (!isBelievable(path, body)) throw wire.unusable(response);
   // Text that is valid JSON is passed on unchanged; leniently parsed text must not reach a strict reader.
   return isJson(text) ? text : JSON.stringify(body);
 }
@@ -157,13 +157,13 @@ async function fetchHistory(
   const [from, to] = [Math.floor(span.from / 1_000), Math.ceil(span.to / 1_000)];
   const query = `vs_currency=${encodeURIComponent(currency.toLowerCase())}&from=${from}&to=${to}&precision=full`;
   const path = `/coins/${id}/market_chart/range?${query}`;
-  const answer = await wire.fetchJson(path, signal);
-  const chart = chartOf(answer.body);
-  if (chart === undefined) throw wire.unusable(answer);
+  const response = await wire.fetchJson(path, signal);
+  const chart = chartOf(response.body);
+  if (chart === undefined) throw wire.unusable(response);
   return pointsOf(chart, span);
 }
 
-interface JsonAnswer {
+interface JsonResponse {
   readonly body: unknown;
   readonly text: string;
   readonly status: number;
@@ -171,11 +171,11 @@ interface JsonAnswer {
 
 interface Wire {
   /** The parsed body of a good response; undefined when it is not JSON. Any other response is an error. */
-  readonly fetchJson: (path: string, signal: AbortSignal) => Promise<JsonAnswer>;
+  readonly fetchJson: (path: string, signal: AbortSignal) => Promise<JsonResponse>;
   /** The rows of a list; any other response is an error. */
   readonly fetchRows: (path: string, signal: AbortSignal) => Promise<readonly Row[]>;
   /** The error for a good response with unexpected content. */
-  readonly unusable: (answer: JsonAnswer) => ProviderError;
+  readonly unusable: (response: JsonResponse) => ProviderError;
   readonly close: () => Promise<void>;
 }
 
@@ -184,21 +184,21 @@ function createWire(options: CoinGeckoOptions, provider: string): Wire {
   const root = rootOf(options.baseUrl);
   const http = openHttp({ provider, timeoutMs, maxBodyBytes, headers: headersOf(options) });
   const redact = (text: string): string => (apiKey ? text.replaceAll(apiKey, '[key]') : text);
-  const fetchJson = async (path: string, signal: AbortSignal): Promise<JsonAnswer> => {
-    const answer = await http.get(root + path, signal);
-    const body = parseLenient(answer.text);
-    const failure = failureOf(answer, body, { provider, clock, redact });
-    if (failure !== undefined) throw withEvidence(failure, { root, text: answer.text, redact });
-    return { body, text: answer.text, status: answer.status };
+  const fetchJson = async (path: string, signal: AbortSignal): Promise<JsonResponse> => {
+    const response = await http.get(root + path, signal);
+    const body = parseLenient(response.text);
+    const failure = failureOf(response, body, { provider, clock, redact });
+    if (failure !== undefined) throw withEvidence(failure, { root, text: response.text, redact });
+    return { body, text: response.text, status: response.status };
   };
-  const unusable = ({ text, status }: JsonAnswer): ProviderError =>
+  const unusable = ({ text, status }: JsonResponse): ProviderError =>
     withEvidence(unusableOf(provider, text, status), { root, text, redact });
   return {
     fetchJson,
     async fetchRows(path, signal) {
-      const answer = await fetchJson(path, signal);
-      const rows = rowsOf(answer.body);
-      if (rows === undefined) throw unusable(answer);
+      const response = await fetchJson(path, signal);
+      const rows = rowsOf(response.body);
+      if (rows === undefined) throw unusable(response);
       return rows;
     },
     unusable,
@@ -423,15 +423,19 @@ function errorInBody(body: unknown): { code: number | undefined; message: string
  * The error for a response, or undefined when it has no known fault: then its status is 200 and `body` is neither an error nor
  * absent.
  */
-function failureOf(answer: HttpAnswer, body: unknown, context: FailureContext): ProviderError | undefined {
-  const { status, text } = answer;
+function failureOf(
+  response: HttpResponse,
+  body: unknown,
+  context: FailureContext,
+): ProviderError | undefined {
+  const { status, text } = response;
   const inBody = errorInBody(body);
   const code = inBody?.code ?? cdnCode(text, body);
   if ([status, code].includes(429) || code === 1015 || isThrottled(text)) {
-    return rateLimitOf(answer, context);
+    return rateLimitOf(response, context);
   }
   if (status === 200 && inBody === undefined && code === undefined) return undefined;
-  const busy = busyOf(answer, context);
+  const busy = busyOf(response, context);
   if (busy !== undefined) return busy;
   return refusalOf(
     status,

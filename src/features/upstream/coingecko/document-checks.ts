@@ -3,7 +3,7 @@
  * impossible price makes the whole document unusable. Single nulls are normal; if every price is null or 0, the source is
  * broken.
  */
-import { isRecord } from '../answers.ts';
+import { isRecord } from '../provider-responses.ts';
 
 /**
  * Whether a document has the form that its path promises, with possible prices. For unknown paths any object or list passes.

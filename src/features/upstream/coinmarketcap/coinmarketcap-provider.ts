@@ -10,14 +10,14 @@ import {
   rateLimitOf,
   rootOf,
   withEvidence,
-} from '../answers.ts';
+} from '../provider-responses.ts';
 import {
   type ProviderError,
   ProviderKeyError,
   ProviderRejectedError,
   ProviderResponseError,
 } from '../provider-errors.ts';
-import { createHttpGet, type HttpAnswer } from '../http-get.ts';
+import { createHttpGet, type HttpResponse } from '../http-get.ts';
 import { encodedIds } from '../id-list.ts';
 import type {
   MarketsResult,
@@ -27,7 +27,7 @@ import type {
   QuotesResult,
 } from '../provider.ts';
 import { listedAsset, slugOf } from './slugs.ts';
-import { amount, finite, instant, rankOf, text } from '../answer-fields.ts';
+import { amount, finite, instant, rankOf, text } from '../response-fields.ts';
 import type { Clock } from '../../../platform/concurrency/clock.ts';
 
 /** Looks up what is known elsewhere of assets, by id; unknown ones are left out. Must not reject. */
@@ -186,18 +186,18 @@ function createWire(
     withEvidence(error, { root: options.baseUrl, text, redact });
   return {
     async fetchRows(path, signal) {
-      const answer = await http.get(rootOfPath(path), signal);
-      const body = parseLenient(answer.text);
-      const failure = failureOf(answer, body, { provider, clock, redact });
-      if (failure !== undefined) throw told(failure, answer.text);
+      const response = await http.get(rootOfPath(path), signal);
+      const body = parseLenient(response.text);
+      const failure = failureOf(response, body, { provider, clock, redact });
+      if (failure !== undefined) throw told(failure, response.text);
       const rows = rowsOf(body);
       if (rows !== undefined) return rows;
-      const what = answer.text === '' ? 'an empty body' : 'a body that is not the expected JSON';
+      const what = response.text === '' ? 'an empty body' : 'a body that is not the expected JSON';
       const error = new ProviderResponseError(`${provider} sent ${what}`, {
         provider,
-        providerStatus: answer.status,
+        providerStatus: response.status,
       });
-      throw told(error, answer.text);
+      throw told(error, response.text);
     },
     close: () => http.close(),
   };
@@ -342,16 +342,20 @@ function errorInEnvelope(body: unknown):
 }
 
 /** The error for a response; undefined when it has no known fault. */
-function failureOf(answer: HttpAnswer, body: unknown, context: FailureContext): ProviderError | undefined {
-  const { status, text } = answer;
+function failureOf(
+  response: HttpResponse,
+  body: unknown,
+  context: FailureContext,
+): ProviderError | undefined {
+  const { status, text } = response;
   const said = errorInEnvelope(body);
   const code = said?.code ?? cdnCode(text, body);
   const waits = code === undefined ? undefined : waitOfCode[code];
   if (waits !== undefined || [status, code].includes(429) || code === 1015 || isThrottled(text)) {
-    return rateLimitOf(answer, context, waits?.(context.clock));
+    return rateLimitOf(response, context, waits?.(context.clock));
   }
   if (status === 200 && code === undefined) return undefined;
-  const busy = busyOf(answer, context);
+  const busy = busyOf(response, context);
   if (busy !== undefined) return busy;
   return refusalOf(status, { code, message: context.redact(said?.message ?? '') }, context.provider);
 }

@@ -15,10 +15,10 @@ import {
   rateLimitOf,
   rootOf,
   withEvidence,
-} from '../answers.ts';
+} from '../provider-responses.ts';
 import { type ProviderError, ProviderRejectedError, ProviderResponseError } from '../provider-errors.ts';
-import { amount, finite, text } from '../answer-fields.ts';
-import { createHttpGet, type HttpAnswer } from '../http-get.ts';
+import { amount, finite, text } from '../response-fields.ts';
+import { createHttpGet, type HttpResponse } from '../http-get.ts';
 import { encodedIds } from '../id-list.ts';
 import type { PriceProvider, ProviderOptions, QuotesRequest, QuotesResult } from '../provider.ts';
 
@@ -155,30 +155,34 @@ function createWire(
     withEvidence(error, { root, text, redact: (said) => said });
   return {
     async fetchCoins(path, signal) {
-      const answer = await http.get(root + path, signal);
-      const body = parseLenient(answer.text);
-      const failure = failureOf(answer, body, { provider, clock, redact: (said) => said });
-      if (failure !== undefined) throw told(failure, answer.text);
+      const response = await http.get(root + path, signal);
+      const body = parseLenient(response.text);
+      const failure = failureOf(response, body, { provider, clock, redact: (said) => said });
+      if (failure !== undefined) throw told(failure, response.text);
       if (isRecord(body) && isRecord(body['coins'])) return body['coins'];
-      const what = answer.text === '' ? 'an empty body' : 'a body that is not the expected JSON';
+      const what = response.text === '' ? 'an empty body' : 'a body that is not the expected JSON';
       const error = new ProviderResponseError(`${provider} sent ${what}`, {
         provider,
-        providerStatus: answer.status,
+        providerStatus: response.status,
       });
-      throw told(error, answer.text);
+      throw told(error, response.text);
     },
     close: () => http.close(),
   };
 }
 
-function failureOf(answer: HttpAnswer, body: unknown, context: FailureContext): ProviderError | undefined {
+function failureOf(
+  response: HttpResponse,
+  body: unknown,
+  context: FailureContext,
+): ProviderError | undefined {
   const said = isRecord(body) ? text(body['message']) : null;
-  const code = cdnCode(answer.text, body);
-  const { status } = answer;
-  const limited = isThrottled(answer.text) || /too many requests|rate limit/i.test(said ?? '');
-  if (status === 429 || code === 1015 || limited) return rateLimitOf(answer, context);
+  const code = cdnCode(response.text, body);
+  const { status } = response;
+  const limited = isThrottled(response.text) || /too many requests|rate limit/i.test(said ?? '');
+  if (status === 429 || code === 1015 || limited) return rateLimitOf(response, context);
   if (status === 200 && code === undefined) return undefined;
-  const busy = busyOf(answer, context);
+  const busy = busyOf(response, context);
   if (busy !== undefined) return busy;
   const what = [`${context.provider} answered ${status}`, code, said?.slice(0, 200)]
     .filter(Boolean)

@@ -2,7 +2,7 @@
 import type { FaultKind } from './market-state.ts';
 
 /** The answer to one call before it is written: status, headers of its own, and a body to be sent as JSON. */
-export interface Answer {
+export interface MarketResponse {
   readonly status: number;
   readonly body: unknown;
   readonly headers?: Readonly<Record<string, string>>;
@@ -33,12 +33,12 @@ export function keyErrorBody(code: keyof typeof keyErrors): unknown {
 }
 
 /** 422 for a parameter that must be there. */
-export function missingParameter(name: string): Answer {
+export function missingParameter(name: string): MarketResponse {
   return { status: 422, body: { error: `Missing parameter ${name}` } };
 }
 
 /** 404 for a path that the API does not have. */
-export const incorrectPath: Answer = {
+export const incorrectPath: MarketResponse = {
   status: 404,
   body: {
     error:
@@ -47,14 +47,14 @@ export const incorrectPath: Answer = {
 };
 
 /** 404 for `/coins/{id}` of an asset that does not exist. */
-export const coinNotFound: Answer = { status: 404, body: { error: 'coin not found' } };
+export const coinNotFound: MarketResponse = { status: 404, body: { error: 'coin not found' } };
 
 /** What CoinGecko says of a stretch that a plan does not reach. */
 const timeRangeMessage =
   'Your request exceeds the allowed time range. Public API users are limited to querying historical data within the past 365 days.';
 
 /** 401 for history that lies too far back. */
-export const timeRange: Answer = {
+export const timeRange: MarketResponse = {
   status: 401,
   body: { error: { status: { error_code: 10012, error_message: timeRangeMessage } } },
 };

@@ -4,7 +4,7 @@ import { LRUCache } from 'lru-cache';
 import type { CachedQuote } from '../../domain/cached-quote.ts';
 import type { ApiContext, HttpContext } from '../../platform/http/context.ts';
 import type { Clock } from '../../platform/concurrency/clock.ts';
-import { answerAtOnce } from '../../platform/http/envelope.ts';
+import { respondDirectly } from '../../platform/http/envelope.ts';
 import { matchesTag } from '../../platform/http/if-match.ts';
 import type { QuoteService } from '../quotes/quote-service.ts';
 
@@ -22,7 +22,7 @@ export const cacheRules = {
   none: 'private, no-store',
 } as const;
 
-interface V3Answer {
+interface V3Response {
   readonly json: string;
   readonly cache: keyof typeof cacheRules;
   /** Absent for what does not age. */
@@ -72,15 +72,15 @@ export function prepare(json: string, own: Readonly<Record<string, string>> = {}
 }
 
 /** Answers 200, or 304 to a client that has just this. */
-export function answerV3(ctx: HttpContext, { json, headers, ...about }: V3Answer): void {
-  answerPrepared(ctx, prepare(json, headers), about);
+export function respondV3(ctx: HttpContext, { json, headers, ...about }: V3Response): void {
+  respondPrepared(ctx, prepare(json, headers), about);
 }
 
-/** {@link answerV3} with a text that was made ready before. */
-export function answerPrepared(
+/** {@link respondV3} with a text that was made ready before. */
+export function respondPrepared(
   ctx: HttpContext,
   { bytes, etag, headers }: Prepared,
-  { cache, state, ageMs, pending }: Omit<V3Answer, 'json' | 'headers'>,
+  { cache, state, ageMs, pending }: Omit<V3Response, 'json' | 'headers'>,
 ): void {
   const { origin, 'if-none-match': has } = ctx.req.headers;
   const isWhole = pending === undefined || pending.length === 0;
@@ -90,10 +90,10 @@ export function answerPrepared(
   if (!isWhole) own.push('X-Pricepool-Pending', pending.slice(0, mostNamed).join(','));
   if (origin !== undefined) own.push(...exposedHeaders);
   const isKnown = has !== undefined && matchesTag(has, etag.slice(2));
-  answerAtOnce(ctx, bytes, { status: isKnown ? 304 : 200, headers: headers.concat(own) });
+  respondDirectly(ctx, bytes, { status: isKnown ? 304 : 200, headers: headers.concat(own) });
 }
 
-interface HeldAnswer {
+interface HeldResponse {
   readonly quotes: readonly CachedQuote[];
   /** Assets of the answer, in one currency, without a fresh quote: it is no longer good when one of them has got it. */
   readonly unquoted?: readonly string[];
@@ -131,17 +131,17 @@ function questionOf({ req: { url = '' } }: HttpContext): string {
  * Answers made of quotes, held by the query that asked for them: equal questions are answered with equal bytes for as long as
  * every quote in the answer is the newest that this process has, and fresh.
  */
-export function createHeldAnswers(
+export function createHeldResponses(
   market: Pick<QuoteService, 'freshMs' | 'version' | 'peekFresh' | 'noteReads'>,
   clock: Clock,
 ) {
-  const answers = new LRUCache<string, HeldAnswer>({
+  const responses = new LRUCache<string, HeldResponse>({
     maxSize: mostCharacters,
     sizeCalculation: ({ prepared, quotes, unquoted = [] }, question) =>
       prepared.bytes.length + question.length + (quotes.length + unquoted.length) * quoteCharacters + 300,
   });
 
-  const isCurrent = (held: HeldAnswer, now: number): boolean => {
+  const isCurrent = (held: HeldResponse, now: number): boolean => {
     if (now >= held.until) return false;
     const version = market.version();
     if (version === held.version) return true;
@@ -151,20 +151,20 @@ export function createHeldAnswers(
     held.version = version;
     return true;
   };
-  const countReads = (held: HeldAnswer, now: number): void => {
+  const countReads = (held: HeldResponse, now: number): void => {
     const { quotes, pages = [], reads: times } = held;
     held.countedAt = now;
     held.reads = 0;
     if (times > 0) market.noteReads({ quotes, pages, times });
   };
-  const send = (ctx: HttpContext, { prepared, receivedAt }: HeldAnswer, now: number): void => {
-    answerPrepared(ctx, prepared, { cache: 'prices', state: 'fresh', ageMs: now - receivedAt });
+  const send = (ctx: HttpContext, { prepared, receivedAt }: HeldResponse, now: number): void => {
+    respondPrepared(ctx, prepared, { cache: 'prices', state: 'fresh', ageMs: now - receivedAt });
   };
 
   return {
     /** Answers from what is held; false when nothing is. */
     answer(ctx: HttpContext): boolean {
-      const held = answers.get(questionOf(ctx));
+      const held = responses.get(questionOf(ctx));
       if (held === undefined) return false;
       const now = clock.now();
       const isGood = isCurrent(held, now);
@@ -182,7 +182,7 @@ export function createHeldAnswers(
         isShort,
         freshFrom,
         ...made
-      }: Pick<HeldAnswer, 'quotes' | 'unquoted' | 'currency' | 'pages' | 'receivedAt'> & {
+      }: Pick<HeldResponse, 'quotes' | 'unquoted' | 'currency' | 'pages' | 'receivedAt'> & {
         readonly json: string;
         /** Since when it is fresh (ms since the epoch); `receivedAt` when absent. */
         readonly freshFrom?: number;
@@ -197,8 +197,8 @@ export function createHeldAnswers(
         isShort ? now + shortMs : Infinity,
       );
       const state = { version: market.version(), reads: 0, countedAt: now };
-      const held: HeldAnswer = { ...made, ...state, prepared: prepare(json, headers), until };
-      answers.set(questionOf(ctx), held);
+      const held: HeldResponse = { ...made, ...state, prepared: prepare(json, headers), until };
+      responses.set(questionOf(ctx), held);
       send(ctx, held, now);
     },
   };

@@ -8,7 +8,7 @@ const lingerMs = 1_000;
  * as soon as the response is written, and a client that is still sending would lose it; so our side is closed first, and the
  * other a moment later.
  */
-export function makeLastAnswer(ctx: ApiContext): void {
+export function makeLastResponse(ctx: ApiContext): void {
   const { socket } = ctx.req;
   ctx.set('Connection', 'close');
   socket.destroySoon = () => {

@@ -1,6 +1,6 @@
 /** What the responses of all providers have in common: how they are read, and which error a bad one means. */
 import type { Clock } from '../../platform/concurrency/clock.ts';
-import type { HttpAnswer } from './http-get.ts';
+import type { HttpResponse } from './http-get.ts';
 import {
   ProviderBusyError,
   ProviderConnectionError,
@@ -36,7 +36,7 @@ function retryAfterMs(header: string | string[] | undefined, clock: Clock): numb
 
 /** The error of a 503 that says when to retry; undefined for any other response. */
 export function busyOf(
-  { status, headers }: HttpAnswer,
+  { status, headers }: HttpResponse,
   { provider, clock }: FailureContext,
 ): ProviderBusyError | undefined {
   const requested = status === 503 ? retryAfterMs(headers['retry-after'], clock) : undefined;
@@ -64,7 +64,7 @@ export function withEvidence(
  * beyond its header.
  */
 export function rateLimitOf(
-  { status, headers }: HttpAnswer,
+  { status, headers }: HttpResponse,
   { provider, clock }: FailureContext,
   atLeastMs = 0,
 ): ProviderRateLimitError {
