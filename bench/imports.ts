@@ -6,16 +6,16 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import type { Portfolio } from '../src/features/portfolios/ledger/portfolio.ts';
-import { openImports, type ImportBench, type ImportTold } from '../test/support/import-run.ts';
+import { openImports, type ImportBench, type ImportReported } from '../test/support/import-run.ts';
 import { mochaGlobalTeardown as stopServices } from '../test/support/services.ts';
 import { madeFormats, madeMapping, madeReport, type MadeFormat } from './support/reports.ts';
 
 const sizes = (process.env.BENCH_ROWS ?? '20000,200000').split(',').map(Number);
 
-interface Told {
+interface Reported {
   readonly state: string;
   readonly error: { readonly message: string } | null;
-  readonly result: ImportTold;
+  readonly result: ImportReported;
   readonly tookMs: number;
   readonly longestMs: number;
   readonly idleRss: number;
@@ -23,7 +23,11 @@ interface Told {
   readonly cpu: { readonly user: number; readonly system: number };
 }
 
-async function importInProcess(bench: ImportBench, portfolio: Portfolio, importId: string): Promise<Told> {
+async function importInProcess(
+  bench: ImportBench,
+  portfolio: Portfolio,
+  importId: string,
+): Promise<Reported> {
   const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
   const child = fork(new URL(`./import-worker.${extension}`, import.meta.url), {
     env: {
@@ -32,10 +36,10 @@ async function importInProcess(bench: ImportBench, portfolio: Portfolio, importI
       IMPORT_PLACE: `${portfolio.id}/${importId}`,
     },
   });
-  const [told] = (await once(child, 'message')) as [Told];
+  const [reported] = (await once(child, 'message')) as [Reported];
   await once(child, 'exit');
-  if (told.state !== 'completed') throw new Error(told.error?.message ?? told.state);
-  return told;
+  if (reported.state !== 'completed') throw new Error(reported.error?.message ?? reported.state);
+  return reported;
 }
 
 const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(0)} MB`;
@@ -47,14 +51,14 @@ async function measure(bench: ImportBench, format: MadeFormat, rows: number): Pr
   const file = madeReport(format, rows);
   for (const time of ['first', 'again']) {
     const importId = await bench.upload(portfolio, file, options);
-    const told = await importInProcess(bench, portfolio, importId);
-    const { added, duplicates, problem_count: problems } = told.result;
-    const perSecond = Math.round(told.result.rows / (told.tookMs / 1000));
+    const reported = await importInProcess(bench, portfolio, importId);
+    const { added, duplicates, problem_count: problems } = reported.result;
+    const perSecond = Math.round(reported.result.rows / (reported.tookMs / 1000));
     console.log(
-      `${format} ${rows} rows, ${megabytes(file.length)}, ${time}: ${(told.tookMs / 1000).toFixed(1)} s ` +
-        `(${perSecond} rows/s, CPU ${((told.cpu.user + told.cpu.system) / 1e6).toFixed(1)} s), ` +
-        `added ${added}, duplicates ${duplicates}, problems ${problems}, peak ${megabytes(told.peakRss)} ` +
-        `(${megabytes(told.peakRss - told.idleRss)} above idle), loop held ${told.longestMs.toFixed(0)} ms`,
+      `${format} ${rows} rows, ${megabytes(file.length)}, ${time}: ${(reported.tookMs / 1000).toFixed(1)} s ` +
+        `(${perSecond} rows/s, CPU ${((reported.cpu.user + reported.cpu.system) / 1e6).toFixed(1)} s), ` +
+        `added ${added}, duplicates ${duplicates}, problems ${problems}, peak ${megabytes(reported.peakRss)} ` +
+        `(${megabytes(reported.peakRss - reported.idleRss)} above idle), loop held ${reported.longestMs.toFixed(0)} ms`,
     );
     if (time === 'again' && added > 0) throw new Error('the same file again has added something');
   }

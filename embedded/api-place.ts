@@ -52,13 +52,13 @@ export async function untilReady(
   },
 ): Promise<void> {
   const until = Date.now() + readyTimeoutMs;
-  let told = false;
+  let reported = false;
   try {
     while (!(await client.isReady())) {
       if (Date.now() > until)
         throw new CommandError(`The API at ${url} is not ready; ${url}/health/ready says why.`);
-      if (!told) line(`Waiting until the API at ${url} is ready`);
-      told = true;
+      if (!reported) line(`Waiting until the API at ${url} is ready`);
+      reported = true;
       await sleep(readyPollMs);
     }
   } catch (error) {

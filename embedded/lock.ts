@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { link, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { birthOf } from './leftover.ts';
+import { birthOf } from './stale-process.ts';
 import { StartError } from './start-error.ts';
 
 /** What the lock file of a running start says. */

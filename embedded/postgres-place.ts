@@ -20,7 +20,7 @@ import {
 } from 'node:fs/promises';
 import { dirname, join, basename } from 'node:path';
 import type { Identity } from './child.ts';
-import { endPostgresLeftover } from './leftover.ts';
+import { endStalePostgres } from './stale-process.ts';
 import { createRequire } from 'node:module';
 import { messageOf } from '../src/domain/errors.ts';
 import { StartError } from './start-error.ts';
@@ -78,7 +78,7 @@ async function sweepRelocated(): Promise<void> {
     const home = join(relocationRoot, name);
     const owner = await ownerOf(home);
     if (owner?.throwaway !== true || existsSync(owner.dataDir)) continue;
-    await endPostgresLeftover(join(home, 'cluster'));
+    await endStalePostgres(join(home, 'cluster'));
     await rm(home, { recursive: true, force: true });
   }
 }

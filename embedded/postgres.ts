@@ -14,7 +14,7 @@ import type { Logger } from '../src/platform/observability/logger.ts';
 import { sleep } from '../src/platform/concurrency/sleep.ts';
 import { startChild, tailOf, type ChildExit, type OwnedChild, type StopPlan } from './child.ts';
 import { freePort } from './free-port.ts';
-import { endPostgresLeftover, postgresStopPlan } from './leftover.ts';
+import { endStalePostgres, postgresStopPlan } from './stale-process.ts';
 import { placePostgres, type PostgresPlace } from './postgres-place.ts';
 import { StartError } from './start-error.ts';
 
@@ -56,7 +56,7 @@ export async function startPostgres(options: {
   const { log, throwaway = false } = options;
   const place = await placePostgres(options.dataDir, throwaway);
   const cluster = join(place.home, 'cluster');
-  if (await endPostgresLeftover(cluster)) log.warn('stopped a Postgres left behind by an earlier run');
+  if (await endStalePostgres(cluster)) log.warn('stopped a Postgres left behind by an earlier run');
   const password = await passwordOf(place);
   if (!isCluster(cluster)) await initialise(place, throwaway);
   const port = options.port ?? (await freePort());

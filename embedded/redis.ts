@@ -8,7 +8,7 @@ import { messageOf } from '../src/domain/errors.ts';
 import { sleep } from '../src/platform/concurrency/sleep.ts';
 import { startChild, tailOf, type ChildExit, type OwnedChild, type StopPlan } from './child.ts';
 import { freePort } from './free-port.ts';
-import { endLeftover } from './leftover.ts';
+import { endStaleProcess } from './stale-process.ts';
 import {
   findOrProvisionRedisBinary,
   redisEnvironment,
@@ -55,7 +55,7 @@ export async function startRedis(options: {
   const home = join(dataDir, 'redis');
   await mkdir(home, { recursive: true, mode: 0o700 });
   const config = join(home, 'redis.conf');
-  if (await endRedisLeftover(home, config)) log.warn('stopped a Redis left behind by an earlier run');
+  if (await endStaleRedis(home, config)) log.warn('stopped a Redis left behind by an earlier run');
   const password = await passwordOf(home);
   const port = options.port ?? (await freePort());
   await writeFile(config, configText({ home, port, password, throwaway }), { mode: 0o600 });
@@ -86,9 +86,9 @@ async function launch(binary: RedisBinary, home: string, config: string): Promis
   return child;
 }
 
-async function endRedisLeftover(home: string, config: string): Promise<boolean> {
+async function endStaleRedis(home: string, config: string): Promise<boolean> {
   const pid = Number.parseInt(await readFile(join(home, 'pid'), 'utf8').catch(() => ''), 10);
-  return Number.isInteger(pid) && pid > 1 && (await endLeftover({ pid, mark: config, plan: stopPlan }));
+  return Number.isInteger(pid) && pid > 1 && (await endStaleProcess({ pid, mark: config, plan: stopPlan }));
 }
 
 async function passwordOf(home: string): Promise<string> {

@@ -250,7 +250,7 @@ export const registry = {
   }),
 
   /** Spends one upstream call to read the limits and the usage of our key. */
-  'tier.refresh': defineJob<{ readonly told: boolean }>()({
+  'tier.refresh': defineJob<{ readonly reported: boolean }>()({
     name: 'tier.refresh',
     queue: 'refresh',
     schema: z.object({}),

@@ -27,7 +27,7 @@ export function jobsLoad(soak: Soak): Part {
   const open: string[] = [];
   const vanished: string[] = [];
   const doubled: string[] = [];
-  const told = new Set<string>();
+  const reported = new Set<string>();
   let repetitions = 0;
 
   async function submit(): Promise<void> {
@@ -50,7 +50,7 @@ export function jobsLoad(soak: Soak): Part {
       const id = idOf(answer.headers.get('location'));
       if (!accepted.has(id)) open.push(id);
       accepted.set(id, user);
-      if (tells) told.add(id);
+      if (tells) reported.add(id);
       if (answer.status === 200)
         check(dataOf<{ portfolio: readonly PortfolioRow[] }>(answer).portfolio ?? [], requested);
       return id;
@@ -130,8 +130,8 @@ export function jobsLoad(soak: Soak): Part {
         none('keys under which a job was made twice', doubled, ` of ${repetitions} repetitions`),
         none(
           'ends of jobs that were told to nobody',
-          [...told].filter((id) => !webhooks.has(id)),
-          ` of ${told.size}`,
+          [...reported].filter((id) => !webhooks.has(id)),
+          ` of ${reported.size}`,
         ),
       ];
     },

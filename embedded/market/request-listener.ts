@@ -5,7 +5,7 @@ import { respondToControl } from './control.ts';
 import { dialectOf, keyRefusal, rateLimited } from './dialects.ts';
 import type { MarketResponse } from './error-responses.ts';
 import type { Latency, RequestDeps } from './market-state.ts';
-import { spoil } from './spoil.ts';
+import { injectFault } from './fault-injection.ts';
 
 const root = '/api/v3';
 /** Bytes of path and query beyond which the real service's edge answers 414. */
@@ -64,7 +64,7 @@ function receiveCall(deps: RequestDeps, call: Call): void {
     } else {
       const answer = (): MarketResponse => respondToCall(marketCall(deps, { path, query }));
       const { request, response } = call;
-      setStatus(spoil(fault, { request, response, answer, dialect, headers: successHeaders }));
+      setStatus(injectFault(fault, { request, response, answer, dialect, headers: successHeaders }));
     }
   };
   const latency = latencyOf(deps.settings.latencyMs);

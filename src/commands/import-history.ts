@@ -19,7 +19,7 @@ import { isQuoteCurrency } from '../domain/currencies.ts';
 import {
   importExport,
   nameOfExport,
-  tellOddities,
+  describeWarnings,
   type ImportReport,
 } from '../features/history/import-export.ts';
 import { systemClock } from '../platform/concurrency/clock.ts';
@@ -75,7 +75,7 @@ async function main(): Promise<void> {
     };
     for (const order of orders) {
       const report = await importExport(deps, { ...order, onProgress: progressOf(order.path) });
-      process.stdout.write(told(order, report));
+      process.stdout.write(reported(order, report));
     }
   } finally {
     directory.close();
@@ -151,8 +151,8 @@ function progressOf(path: string): (done: number, total: number) => void {
   };
 }
 
-function told({ path, assetId, currency, note }: Order, report: ImportReport): string {
-  const { granularity, lines, rows, inserted, improved, different, oddities, moreOddities } = report;
+function reported({ path, assetId, currency, note }: Order, report: ImportReport): string {
+  const { granularity, lines, rows, inserted, improved, different, warnings, moreWarnings } = report;
   const every = { '5m': 'every five minutes', '1h': 'hourly', '1d': 'daily' }[granularity];
   const rate = Math.round((1000 * rows) / Math.max(1, report.durationMs));
   const outcome =
@@ -168,8 +168,8 @@ function told({ path, assetId, currency, note }: Order, report: ImportReport): s
     ...(different === 0
       ? []
       : [`  ${different} rows differ from the stored price of the same time; the stored price is kept`]),
-    ...tellOddities(oddities).map((each) => `  ${each}`),
-    ...(moreOddities === 0 ? [] : [`  and ${moreOddities} more warnings`]),
+    ...describeWarnings(warnings).map((each) => `  ${each}`),
+    ...(moreWarnings === 0 ? [] : [`  and ${moreWarnings} more warnings`]),
   ].join('\n')}\n`;
 }
 

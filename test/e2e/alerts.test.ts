@@ -58,11 +58,11 @@ describe('alerts, end to end', () => {
     const { body: shown } = await user.call('GET', '/webhooks/secret');
     const event = await verifyWebhook<{ alert: { id: string } }>(webhook, shown?.data.secret as string);
     expect([event.type, event.data.alert.id]).to.deep.equal(['alert.fired', id]);
-    const [told] = await waitFor(() => stream.dataOf('alert').length > 0 && stream.dataOf('alert'), {
+    const [reported] = await waitFor(() => stream.dataOf('alert').length > 0 && stream.dataOf('alert'), {
       what: 'the event',
     });
-    expect(told).to.deep.equal(event.data);
-    expect(told.quote).to.include({ source: 'simulated', state: 'fresh' });
+    expect(reported).to.deep.equal(event.data);
+    expect(reported.quote).to.include({ source: 'simulated', state: 'fresh' });
     stream.cut();
   });
 
@@ -112,10 +112,10 @@ describe('alerts, end to end', () => {
     const { body } = await user.call('GET', `/alerts/firings?alert_id=${id}`);
     expect(values(body?.data.data as { value: string }[])).to.deep.equal(['103', '101']);
     // What the killed process had sent and not noted comes again under the same id.
-    const told = (): Map<unknown, string> =>
+    const reported = (): Map<unknown, string> =>
       new Map(receiver.received.map(({ headers, body: sent }) => [headers['webhook-id'], valueIn(sent)]));
-    await waitFor(() => told().size >= 2, { what: 'the webhooks' });
-    expect([...told().values()].sort()).to.deep.equal(['101', '103']);
+    await waitFor(() => reported().size >= 2, { what: 'the webhooks' });
+    expect([...reported().values()].sort()).to.deep.equal(['101', '103']);
     second.cut();
   });
 });

@@ -146,8 +146,8 @@ describe('streams through the client', () => {
         .and.not.include('\u001b');
 
       await stack.restartApi(stack.apis[0]!);
-      const told = out.length;
-      await waitFor(() => prices(out.slice(told)) > 1, { what: 'prices again', timeoutMs: 60_000 });
+      const reported = out.length;
+      await waitFor(() => prices(out.slice(reported)) > 1, { what: 'prices again', timeoutMs: 60_000 });
       expect(out).to.include('not connected');
       child.kill('SIGINT');
       expect(await exited).to.deep.equal([0, null]);

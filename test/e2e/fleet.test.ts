@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect } from 'chai';
 import { freePort } from '../../embedded/free-port.ts';
-import { isAlive } from '../../embedded/leftover.ts';
+import { isAlive } from '../../embedded/stale-process.ts';
 import { startMarket, type Market } from '../../embedded/market/market.ts';
 import { projectRoot } from '../../embedded/project-root.ts';
 import { newUser, type ApiClient } from '../support/api-client.ts';
@@ -100,7 +100,7 @@ describe('the fleet', () => {
     expect(fleet.pids.size).to.be.at.least(8);
     expect(await fleet.stop()).to.equal(0);
     expect([...fleet.pids].filter(isAlive)).to.deep.equal([]);
-    expect(await fleet.leftovers()).to.deep.equal([]);
+    expect(await fleet.staleProcesses()).to.deep.equal([]);
     expect(fleet.output()).to.not.match(/SIGKILL|"level":60|unstable/);
   });
 

@@ -63,13 +63,13 @@ describe('performance', function () {
     const path = `${portfolio}/performance?range=max`;
     const first = await joe.call('GET', path, { headers: { prefer: 'wait=10' } });
     expect(first.status).to.equal(200);
-    const told = first.body!.data;
-    expect(told).to.include({ from: dateOf(90), to: dateOf(0), days: 91, cash_in: '80', inflow: 80 });
+    const reported = first.body!.data;
+    expect(reported).to.include({ from: dateOf(90), to: dateOf(0), days: 91, cash_in: '80', inflow: 80 });
     // Ten days are missing in the export, and today has no quote yet.
-    expect(told.prices.days_carried).to.equal(11);
-    expect(told.twr.value).to.be.closeTo(0.25, 1e-12);
-    expect(told.xirr.value).to.be.closeTo(1.25 ** (365 / 90) - 1, 1e-9);
-    expect(told.history_asked_for).to.deep.equal(['bitcoin']);
+    expect(reported.prices.days_carried).to.equal(11);
+    expect(reported.twr.value).to.be.closeTo(0.25, 1e-12);
+    expect(reported.xirr.value).to.be.closeTo(1.25 ** (365 / 90) - 1, 1e-9);
+    expect(reported.history_asked_for).to.deep.equal(['bitcoin']);
 
     const tag = first.headers.get('etag')!;
     const again = await joe.call('GET', path, { headers: { 'if-none-match': tag } });
@@ -81,7 +81,7 @@ describe('performance', function () {
     expect((await buy(30, '100')).status).to.equal(201);
     const changed = await joe.call('GET', path, { headers: { prefer: 'wait=10' } });
     expect(changed.body!.data).to.include({ inflow: 180 });
-    expect(changed.body!.data.books_version).to.be.above(told.books_version as number);
+    expect(changed.body!.data.books_version).to.be.above(reported.books_version as number);
 
     const submitted = await joe.call('POST', `${portfolio}/performance`, { body: { range: '30d' } });
     expect(submitted.status).to.equal(202);

@@ -158,11 +158,11 @@ describe('a coin that the source lists without a price', function () {
     });
     const socket = await openSocket(url, { token: user.token });
     await socket.ask({ action: 'subscribe', coins: [quiet] });
-    const told = (): unknown[] => reader.dataOf('price').flat();
+    const reported = (): unknown[] => reader.dataOf('price').flat();
     const heard = (): unknown[] =>
       socket.messages.flatMap((each) => (each.type === 'price' ? (each.data as unknown[]) : []));
-    await waitFor(() => told().length > 0 && heard().length > 0, { what: 'both to be told' });
-    expect([told()[0], heard()[0]]).to.deep.equal([unpriced, unpriced]);
+    await waitFor(() => reported().length > 0 && heard().length > 0, { what: 'both to be told' });
+    expect([reported()[0], heard()[0]]).to.deep.equal([unpriced, unpriced]);
 
     const redis = new Redis(stack.redisUrl);
     const keys = createRedisKeys(stack.redisPrefix);
@@ -171,7 +171,7 @@ describe('a coin that the source lists without a price', function () {
 
     limiter.unpriced.clear();
     const isPriced = (row: unknown): boolean => ((row as { price: number | null }).price ?? 0) > 0;
-    await waitFor(() => told().some(isPriced) && heard().some(isPriced), { what: 'the price' });
+    await waitFor(() => reported().some(isPriced) && heard().some(isPriced), { what: 'the price' });
     await waitFor(async () => (await user.call('GET', `/crypto/${quiet}`)).body?.data.state === 'fresh', {
       what: 'a fresh quote',
     });

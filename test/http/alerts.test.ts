@@ -43,7 +43,7 @@ describe('the routes of alerts', () => {
   beforeEach(() => {
     fake.rows.clear();
     fake.firings.length = 0;
-    fake.told.length = 0;
+    fake.reported.length = 0;
     begins.length = 0;
     isSpent = false;
   });
@@ -80,7 +80,7 @@ describe('the routes of alerts', () => {
       state: 'pending',
       fired_count: 0,
     });
-    expect(fake.told).to.deep.equal([alert['id']]);
+    expect(fake.reported).to.deep.equal([alert['id']]);
   });
 
   it('takes changes over a window and values of portfolios, the latter in their own currency', async () => {

@@ -173,7 +173,7 @@ describe('ids as the source lists them, in streams', () => {
       api.skip(2_000);
       api.tick({ [id]: 50 });
       const channel = (): boolean =>
-        socket.messages.some(({ type, data: told }) => type === 'price' && told[0].price === 50);
+        socket.messages.some(({ type, data: reported }) => type === 'price' && reported[0].price === 50);
       await waitFor(channel, { what: 'the news of it' });
       expect(await socket.ask({ action: 'unsubscribe', coins: [` ${id} `] })).to.include({ coins: 0 });
       expect(api.hub.watched()).to.equal(0);

@@ -64,8 +64,8 @@ describe('an export', () => {
     });
     api = await startApi({ portfolios, books, exports: createExportQueries(knex) });
     portfolio = await newPortfolio('Europe/Berlin');
-    const told = await bench.bring(portfolio, [columns, ...rows, ''].join('\r\n'));
-    expect(told.problems).to.deep.equal([]);
+    const reported = await bench.bring(portfolio, [columns, ...rows, ''].join('\r\n'));
+    expect(reported.problems).to.deep.equal([]);
     await updateBooks(portfolio);
   });
   after(async () => {
@@ -123,9 +123,9 @@ describe('an export', () => {
     );
     const csv = await response.text();
     expect(csv.split('\r\n', 1)[0]).to.equal(columns);
-    const told = records(csv);
-    expect(told).to.have.length(rows.length);
-    expect(told.map(({ note }) => note)).to.deep.equal([
+    const reported = records(csv);
+    expect(reported).to.have.length(rows.length);
+    expect(reported.map(({ note }) => note)).to.deep.equal([
       'first',
       '',
       `'=HYPERLINK("http://example.com"), and more`,
@@ -136,15 +136,15 @@ describe('an export', () => {
       '',
       '',
     ]);
-    expect(told[1]).to.include({ received_quantity: '0.000000000000000001', value: '1', fee_value: '' });
-    expect(told[2]).to.include({ fee_asset: 'bitcoin', fee_quantity: '0.001', fee_value: '12' });
+    expect(reported[1]).to.include({ received_quantity: '0.000000000000000001', value: '1', fee_value: '' });
+    expect(reported[2]).to.include({ fee_asset: 'bitcoin', fee_quantity: '0.001', fee_value: '12' });
   });
 
   it('comes into another portfolio as it was, to the last digit and note, and into its own not at all', async () => {
     const csv = await (await get()).text();
     const other = await newPortfolio();
-    const told = await bench.bring(other, csv);
-    expect(told).to.include({ format: 'pricepool', added: rows.length, problem_count: 0 });
+    const reported = await bench.bring(other, csv);
+    expect(reported).to.include({ format: 'pricepool', added: rows.length, problem_count: 0 });
     expect(await contents(other)).to.deep.equal(await contents(portfolio));
     expect(await (await get('', other)).text()).to.equal(csv);
     expect(await bench.bring(other, csv)).to.include({ added: 0, duplicates: rows.length });
@@ -219,14 +219,14 @@ describe('an export', () => {
   });
 
   it('of positions tells what is held, and what was given away', async () => {
-    const told = records(await (await get('?kind=positions')).text());
-    expect(told.map(({ asset, quantity }) => [asset, quantity])).to.deep.equal([
+    const reported = records(await (await get('?kind=positions')).text());
+    expect(reported.map(({ asset, quantity }) => [asset, quantity])).to.deep.equal([
       ['bitcoin', '0.499000000000000001'],
       ['dot-imposter', '5'],
       ['ethereum', '5.08'],
     ]);
     // Of the ten that were swapped for, 5.02 went; the reward has come since.
-    expect(Number(told[2]?.['cost_basis'])).to.be.closeTo((6012 * 4.98) / 10 + 15, 1e-9);
+    expect(Number(reported[2]?.['cost_basis'])).to.be.closeTo((6012 * 4.98) / 10 + 15, 1e-9);
   });
 
   it('has every row, however many there are', async () => {
@@ -243,8 +243,8 @@ describe('an export', () => {
       ['transactions', 2_002],
       ['realised', 2_001],
     ] as const) {
-      const told = records(await (await get(`?kind=${kind}`, large)).text());
-      expect(new Set(told.map((row) => row['id'] ?? row['transaction_id'])), kind).to.have.property(
+      const reported = records(await (await get(`?kind=${kind}`, large)).text());
+      expect(new Set(reported.map((row) => row['id'] ?? row['transaction_id'])), kind).to.have.property(
         'size',
         count,
       );

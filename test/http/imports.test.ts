@@ -9,7 +9,7 @@ import { createAssetIndex, searchable } from '../../src/features/assets/asset-in
 import { createPortfolioOperations } from '../../src/features/portfolios/portfolio-service.ts';
 import { createWriteLocks } from '../../src/features/portfolios/transactions/transaction-service.ts';
 import { workKeyOf } from '../../src/features/jobs/job-service.ts';
-import { openImports, type ImportBench, type ImportTold } from '../support/import-run.ts';
+import { openImports, type ImportBench, type ImportReported } from '../support/import-run.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { startApi, type TestApi } from './support/ports.ts';
 
@@ -116,7 +116,11 @@ describe('the upload of a report', () => {
       encoding: 'utf-8',
     });
     const { resultJson } = await bench.run(portfolio, importId);
-    expect(JSON.parse(resultJson!) as ImportTold).to.include({ format: 'kraken', added: 1, dry_run: true });
+    expect(JSON.parse(resultJson!) as ImportReported).to.include({
+      format: 'kraken',
+      added: 1,
+      dry_run: true,
+    });
   });
 
   it('takes fields that come behind the file', async () => {
@@ -387,7 +391,7 @@ describe('the upload of a report', () => {
     const page = (await get('?limit=5')).data as { data: Record<string, unknown>[]; total: number };
     expect(page.total).to.equal(1);
     expect(page.data[0]).to.include({ id: importId, added: 1, file_name: 'report.csv', dry_run: false });
-    const one = (await get(`/${importId}`)).data as { result: ImportTold };
+    const one = (await get(`/${importId}`)).data as { result: ImportReported };
     expect(one.result).to.include({ format: 'kraken', added: 1 });
     expect((await get('/01934c2a-0000-7000-8000-0000000000ee')).status).to.equal(404);
     expect((await get('/nonsense')).status).to.equal(404);

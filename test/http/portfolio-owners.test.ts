@@ -142,8 +142,8 @@ describe('a portfolio', () => {
       expect(below().length).to.be.greaterThan(20);
       for (const route of below()) {
         const { status, body, text } = await ask(token, route, place);
-        const told = `${route.method} ${route.path}: ${text}`;
-        expect([status, body?.error?.code], told).to.deep.equal([404, 'portfolio_not_found']);
+        const reported = `${route.method} ${route.path}: ${text}`;
+        expect([status, body?.error?.code], reported).to.deep.equal([404, 'portfolio_not_found']);
       }
       expect(api.clientJobs.submitted, 'jobs').to.deep.equal([]);
       expect(api.streams.opened, 'streams').to.deep.equal([]);

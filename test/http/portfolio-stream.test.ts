@@ -7,7 +7,7 @@ import { startSocketApi, type SocketApi } from './support/socket-api.ts';
 
 const path = `/api/v1/portfolios/${portfolioId}/stream`;
 
-interface Told {
+interface Reported {
   readonly event: string;
   readonly id: string | undefined;
   // eslint-disable-next-line @typescript-eslint/no-explicit-any -- events of every shape are looked into
@@ -33,7 +33,7 @@ describe('the stream of a portfolio', () => {
       headers: { authorization: `Bearer ${api.token}`, ...headers },
       signal: leaving.signal,
     });
-    const events: Told[] = [];
+    const events: Reported[] = [];
     const client = {
       status: response.status,
       events,

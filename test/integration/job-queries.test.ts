@@ -79,12 +79,12 @@ describe('job queries that come together', () => {
     const job = newJob('attempts', { total: 10 });
     await jobs.insert(job);
     const startedAt = new Date();
-    const told: (number | undefined)[] = [];
+    const reported: (number | undefined)[] = [];
     for (const done of [8, 3, 99]) {
       await runs.markProgress({ workKey: 'attempts', startedAt }, done);
-      told.push((await jobs.find(job.id))?.done);
+      reported.push((await jobs.find(job.id))?.done);
     }
-    expect(told).to.deep.equal([8, 8, 10]);
+    expect(reported).to.deep.equal([8, 8, 10]);
   });
 
   it('tell the progress of runs that come further together by one statement, each its own', async () => {
@@ -108,9 +108,7 @@ describe('job queries that come together', () => {
     await knex.transaction(async (other) => {
       await other('jobs').where({ id: held.id }).update({ route: 'changed' });
       const startedAt = new Date();
-      await Promise.all(
-        ['held', 'free'].map((workKey) => runs.markProgress({ workKey, startedAt }, 5)),
-      );
+      await Promise.all(['held', 'free'].map((workKey) => runs.markProgress({ workKey, startedAt }, 5)));
     });
     expect((await jobs.find(held.id))?.done).to.equal(0);
     expect((await jobs.find(free.id))?.done).to.equal(5);

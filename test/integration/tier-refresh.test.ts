@@ -82,7 +82,7 @@ describe('the tier that the provider tells', function () {
     callSignal: signal,
     releaseDeduplication: () => Promise.resolve(),
   };
-  const refresh = (): Promise<{ readonly told: boolean }> =>
+  const refresh = (): Promise<{ readonly reported: boolean }> =>
     refreshTier({ provider, limiter, budget, log }, context);
   const check = (): Promise<boolean> =>
     checkTier({
@@ -94,12 +94,12 @@ describe('the tier that the provider tells', function () {
         },
       },
       attemptKey: `${prefix}:asked`,
-      toldAgoMs: () => callLog.toldAgoMs('pro'),
+      reportedAgoMs: () => callLog.reportedAgoMs('pro'),
     });
 
   it('becomes the limit of the fleet, and is paid for', async () => {
     expect(await budget.status()).to.deep.include({ fullLimit: 30, month: null });
-    expect(await refresh()).to.deep.equal({ told: true });
+    expect(await refresh()).to.deep.equal({ reported: true });
     const { fullLimit, month } = await budget.status();
     expect([fullLimit, month?.credits]).to.deep.equal([77, 5_000]);
     expect(month?.spent).to.be.at.least(1);
@@ -123,7 +123,7 @@ describe('the tier that the provider tells', function () {
     await refresh();
     const useless: PriceProvider = { ...provider, fetchDocument: () => Promise.resolve('["no object"]') };
     expect(await refreshTier({ provider: useless, limiter, budget, log }, context)).to.deep.equal({
-      told: false,
+      reported: false,
     });
     expect((await budget.status()).fullLimit).to.equal(77);
   });

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { projectRoot } from '../../embedded/project-root.ts';
-import { isAlive } from '../../embedded/leftover.ts';
+import { isAlive } from '../../embedded/stale-process.ts';
 import { waitFor } from './wait-for.ts';
 
 /** A fleet under a PM2 of its own, as `npm run fleet` starts it, but for the build. */
@@ -23,7 +23,7 @@ export interface Fleet {
   /** Pids of all processes that PM2 was ever seen to run. */
   readonly pids: ReadonlySet<number>;
   /** What is left in PM2's folder that should not be: sockets and pid files. */
-  leftovers(): Promise<readonly string[]>;
+  staleProcesses(): Promise<readonly string[]>;
   /** Ends what is still there, for good. */
   dispose(): Promise<void>;
 }
@@ -113,7 +113,7 @@ export async function startFleet(
       runtime.kill('SIGTERM');
       return await exited;
     },
-    async leftovers() {
+    async staleProcesses() {
       const names = await readdir(home, { recursive: true });
       return names.filter((name) => /\.(sock|pid)$/.test(name));
     },

@@ -31,7 +31,7 @@ import type { JobContext } from '../../workers/runtime/processor.ts';
 import { openHistoryStore } from './history.ts';
 
 /** What a result says, as far as tests look at it. */
-export interface ImportTold {
+export interface ImportReported {
   readonly import_id: string;
   readonly dry_run: boolean;
   readonly written: boolean;
@@ -75,7 +75,11 @@ export interface ImportBench {
   /** Runs the job of an upload; returns the row as it is then. */
   run(portfolio: Portfolio, importId: string, context?: Partial<JobContext>): Promise<JobRecord>;
   /** Uploads, runs, and returns what the result says. @throws with the job's error when it failed. */
-  bring(portfolio: Portfolio, file: string | Buffer, options?: Partial<ImportOptions>): Promise<ImportTold>;
+  bring(
+    portfolio: Portfolio,
+    file: string | Buffer,
+    options?: Partial<ImportOptions>,
+  ): Promise<ImportReported>;
   close(): Promise<void>;
 }
 
@@ -228,7 +232,7 @@ export function importsOn(
         await bench.upload(portfolio, file, options),
       );
       if (state !== 'completed') throw new Error(`${error?.code}: ${error?.message}`);
-      return JSON.parse(resultJson!) as ImportTold;
+      return JSON.parse(resultJson!) as ImportReported;
     },
   };
   return bench;

@@ -36,7 +36,7 @@ export interface PerformanceRuns {
   /** What prices were asked for. */
   readonly requested: Parameters<ReturnType<typeof createRequestCloses>>[0][];
   /** Events that were told. */
-  readonly told: string[];
+  readonly reported: string[];
   now: number;
   portfolio(fields?: { timeZone?: string }): Promise<Portfolio>;
   /** Books transactions through the write core. */
@@ -76,7 +76,7 @@ export async function openPerformanceRuns(threshold?: number): Promise<Performan
   const cancellations = createCancellations();
   const events = {
     append: (_subject: string, list: readonly { type: string }[]) => {
-      runs.told.push(...list.map(({ type }) => type));
+      runs.reported.push(...list.map(({ type }) => type));
       return Promise.resolve();
     },
   };
@@ -97,7 +97,7 @@ export async function openPerformanceRuns(threshold?: number): Promise<Performan
     cancellations,
     quotes: new Map(),
     requested: [],
-    told: [],
+    reported: [],
     now: Date.UTC(2022, 2, 31, 12),
     portfolio: ({ timeZone = 'UTC' } = {}) =>
       portfolios.insert(userId, { name: 'mine', baseCurrency: 'usd', method: 'fifo', timeZone }, 1_000),

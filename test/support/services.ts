@@ -6,7 +6,7 @@
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Runner } from 'mocha';
-import { isAlive } from '../../embedded/leftover.ts';
+import { isAlive } from '../../embedded/stale-process.ts';
 import { startPostgres } from '../../embedded/postgres.ts';
 import { projectRoot } from '../../embedded/project-root.ts';
 import { startRedis } from '../../embedded/redis.ts';

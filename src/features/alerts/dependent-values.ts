@@ -161,7 +161,7 @@ const referencesPerRead = 500;
 const leastToleranceMs = 900_000;
 const toleranceShare = 0.1;
 /** Digits after the decimal point of a reported change. */
-const toldDigits = 18;
+const reportedDigits = 18;
 
 /**
  * Changes over a window, in per cent: the price now against the last one observed at its start. Past prices come from stored
@@ -204,17 +204,17 @@ class ChangeValues {
     if (quote === undefined) return { reason: 'no_quote' };
     const reference = this.#held.get(key)?.reference;
     if (reference === undefined) return { reason: 'no_reference' };
-    const { price, ...told } = quote;
+    const { price, ...reported } = quote;
     const before = textOfPrice(reference.price);
     const value = percentChange(levelOf(textOfPrice(price)), levelOf(before));
     if (value === undefined) return { reason: 'no_reference' };
     return {
       seen: {
         value,
-        text: textOfLevel(value, toldDigits),
-        at: told.receivedAt,
-        isFresh: told.state === 'fresh',
-        quote: told,
+        text: textOfLevel(value, reportedDigits),
+        at: reported.receivedAt,
+        isFresh: reported.state === 'fresh',
+        quote: reported,
         reference: { price: before, at: new Date(reference.at).toISOString() },
       },
     };

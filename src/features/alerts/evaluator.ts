@@ -71,7 +71,7 @@ export class AlertEvaluator {
   readonly #stops: (() => void)[];
   #polling: Promise<void> | undefined;
   #tidyDueAt: number;
-  #isTold = false;
+  #hasDelivery = false;
   #isFailing = false;
 
   constructor(deps: EvaluatorDeps) {
@@ -144,8 +144,8 @@ export class AlertEvaluator {
     }
     const subject = this.#index.put(alert);
     if (subject !== undefined) this.#regard(subject);
-    else if (this.#index.isFull && !this.#isTold) {
-      this.#isTold = true;
+    else if (this.#index.isFull && !this.#hasDelivery) {
+      this.#hasDelivery = true;
       this.#deps.log.error(
         { alerts: this.#index.size },
         'there are more alerts than one process can evaluate',

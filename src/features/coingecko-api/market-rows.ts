@@ -168,8 +168,8 @@ export function shownRow(
   for (const window of windows) {
     const field = `price_change_percentage_${window}_in_currency`;
     // Both are the source's change over 24 hours in this currency.
-    const told = row[field] ?? (window === '24h' ? row.price_change_percentage_24h : undefined);
-    shown[field] = told ?? null;
+    const reported = row[field] ?? (window === '24h' ? row.price_change_percentage_24h : undefined);
+    shown[field] = reported ?? null;
   }
   return shown as MarketRowJson;
 }

@@ -160,15 +160,16 @@ async function joinRows(
   let state: 'fresh' | 'stale' = 'fresh';
   for (const reading of readings) {
     const { assetId, quote } = reading;
-    const told = stored.get(assetId);
+    const reported = stored.get(assetId);
     const isUnpriced = isWithoutPrice(reading);
-    const row = mergedRow(told, quote) ?? (isUnpriced ? unpricedRow(listingOf(assets, assetId)) : undefined);
+    const row =
+      mergedRow(reported, quote) ?? (isUnpriced ? unpricedRow(listingOf(assets, assetId)) : undefined);
     if (row !== undefined) {
       rows.push(row);
       // That there is no price is the newest that the source has told, whatever quote is left from before.
       const isNull = isUnpriced || (row.current_price === null && quote !== undefined);
       // A merged row has parts of both, and is as old as the older one.
-      const parts = isNull ? [told] : [told, quote];
+      const parts = isNull ? [reported] : [reported, quote];
       receivedAt = Math.min(receivedAt, ...parts.flatMap((part) => part?.receivedAt ?? []));
       if (isNull) continue;
       quotedAt = Math.min(quotedAt, quote?.receivedAt ?? quotedAt);

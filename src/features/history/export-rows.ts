@@ -10,7 +10,7 @@ import { messageOf } from '../../domain/errors.ts';
 import type { Granularity, HistoryPoint } from '../../domain/history.ts';
 
 /** Something odd. */
-export interface Oddity {
+export interface RowWarning {
   /** 1 is the header. */
   readonly line: number;
   readonly kind:
@@ -32,7 +32,7 @@ export interface Oddity {
 interface ExportRow {
   readonly line: number;
   readonly point: HistoryPoint | undefined;
-  readonly oddities: readonly Oddity[];
+  readonly warnings: readonly RowWarning[];
 }
 
 const columns = ['snapped_at', 'price', 'market_cap', 'total_volume'] as const;
@@ -93,7 +93,7 @@ function toRow(cells: readonly string[], line: number, previous: Previous): Expo
   const malformed = (detail: string): ExportRow => ({
     line,
     point: undefined,
-    oddities: [{ line, kind: 'malformed', detail }],
+    warnings: [{ line, kind: 'malformed', detail }],
   });
   if (cells.length !== columns.length) return malformed(`${cells.length} columns`);
   const [snappedAt = '', ...values] = cells.map((cell) => cell.trim());
@@ -103,15 +103,15 @@ function toRow(cells: readonly string[], line: number, previous: Previous): Expo
   const wrong = values.find((cell) => cell !== '' && !isNumber(cell));
   if (wrong !== undefined) return malformed(`not a number: ${wrong.slice(0, 40)}`);
   const [price, marketCap, volume] = values.map((cell) => (cell === '' ? null : Number(cell)));
-  const oddities = [...oddTimes(at, line, previous), ...oddValues({ marketCap, volume }, line)];
+  const warnings = [...timeWarnings(at, line, previous), ...valueWarnings({ marketCap, volume }, line)];
   // A price of 0 is how exports write that there is none.
   if (price === null || price === undefined || price === 0) {
-    return { line, point: undefined, oddities: [...oddities, { line, kind: 'no price' }] };
+    return { line, point: undefined, warnings: [...warnings, { line, kind: 'no price' }] };
   }
   return {
     line,
     point: { at, price, marketCap: marketCap ?? null, volume: volume ?? null },
-    oddities,
+    warnings,
   };
 }
 
@@ -128,8 +128,8 @@ function isNumber(cell: string): boolean {
 const dayOf = (at: number): number => Math.floor(at / dayMs);
 const textOf = (day: number): string => new Date(day * dayMs).toISOString().slice(0, 10);
 
-function oddTimes(at: number, line: number, previous: Previous): Oddity[] {
-  const found: Oddity[] = [];
+function timeWarnings(at: number, line: number, previous: Previous): RowWarning[] {
+  const found: RowWarning[] = [];
   const day = dayOf(at);
   const before = previous.at;
   if (before !== undefined && at < before) found.push({ line, kind: 'out of order' });
@@ -145,14 +145,14 @@ function oddTimes(at: number, line: number, previous: Previous): Oddity[] {
   return found;
 }
 
-function oddValues(
+function valueWarnings(
   {
     marketCap,
     volume,
   }: { readonly marketCap: number | null | undefined; readonly volume: number | null | undefined },
   line: number,
-): Oddity[] {
-  const found: Oddity[] = [];
+): RowWarning[] {
+  const found: RowWarning[] = [];
   if (marketCap === null) found.push({ line, kind: 'no market cap' });
   if (marketCap === 0) found.push({ line, kind: 'market cap 0' });
   if (volume === null) found.push({ line, kind: 'no volume' });

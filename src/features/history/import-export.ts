@@ -3,7 +3,7 @@ import type { createCandlePartitions } from './queries/candle-partitions.ts';
 import type { CandleQueries } from './queries/candles.ts';
 import type { Granularity, HistoryPoint } from '../../domain/history.ts';
 import type { Clock } from '../../platform/concurrency/clock.ts';
-import { aheadMs, granularityOfRows, readExport, type Oddity } from './export-rows.ts';
+import { aheadMs, granularityOfRows, readExport, type RowWarning } from './export-rows.ts';
 import { makeRoom, storePoints } from './store-history.ts';
 
 /** What became of a file. */
@@ -19,8 +19,8 @@ export interface ImportReport {
   /** Rows for which another price of the same moment is stored, which stays. */
   readonly different: number;
   /** The first 1,000. */
-  readonly oddities: readonly Oddity[];
-  readonly moreOddities: number;
+  readonly warnings: readonly RowWarning[];
+  readonly moreWarnings: number;
   readonly durationMs: number;
 }
 
@@ -28,7 +28,7 @@ export interface ImportReport {
 export const importSource = 'coingecko-csv';
 
 const batchSize = 5_000;
-const mostOddities = 1_000;
+const mostWarnings = 1_000;
 /** Rows by which the granularity is judged. */
 const judgedRows = 200;
 const fileName = /^(?<symbol>[a-z0-9$._-]+)-(?<currency>[a-z]{2,8})$/i;
@@ -79,14 +79,14 @@ export async function importExport(
 
 /** Reads the file once before anything is stored: for its span, and so that a broken one changes nothing. */
 async function surveyOf(path: string, latest: number) {
-  const oddities: Oddity[] = [];
+  const warnings: RowWarning[] = [];
   const distances: number[] = [];
   let [lines, rows, odd, first, last] = [0, 0, 0, Infinity, -Infinity];
   let before: number | undefined;
   for await (const row of readExport(path, latest)) {
     lines++;
-    odd += row.oddities.length;
-    if (oddities.length < mostOddities) oddities.push(...row.oddities);
+    odd += row.warnings.length;
+    if (warnings.length < mostWarnings) warnings.push(...row.warnings);
     if (row.point === undefined) continue;
     const { at } = row.point;
     rows++;
@@ -97,12 +97,12 @@ async function surveyOf(path: string, latest: number) {
   }
   const granularity = granularityOfRows(distances);
   // Rows of minutes and hours are no oddity for not being a day apart.
-  const told = granularity === '1d' ? oddities : oddities.filter(({ kind }) => !daily.has(kind));
-  const moreOddities = odd - oddities.length;
-  return { granularity, lines, rows, first, last, oddities: told, moreOddities };
+  const reported = granularity === '1d' ? warnings : warnings.filter(({ kind }) => !daily.has(kind));
+  const moreWarnings = odd - warnings.length;
+  return { granularity, lines, rows, first, last, warnings: reported, moreWarnings };
 }
 
-const daily: ReadonlySet<Oddity['kind']> = new Set(['same day again', 'not at midnight']);
+const daily: ReadonlySet<RowWarning['kind']> = new Set(['same day again', 'not at midnight']);
 
 async function storeAll(
   candles: CandleQueries,
@@ -137,10 +137,10 @@ async function storeAll(
 }
 
 /** Lines of the same oddity that follow each other as one: for people. */
-export function tellOddities(oddities: readonly Oddity[]): readonly string[] {
-  const told: { kind: string; from: number; to: number; detail: string | undefined }[] = [];
-  const open = new Map<string, (typeof told)[number]>();
-  for (const { line, kind, detail } of oddities) {
+export function describeWarnings(warnings: readonly RowWarning[]): readonly string[] {
+  const reported: { kind: string; from: number; to: number; detail: string | undefined }[] = [];
+  const open = new Map<string, (typeof reported)[number]>();
+  for (const { line, kind, detail } of warnings) {
     const run = open.get(kind);
     if (run !== undefined && run.to === line - 1 && detail === undefined) {
       run.to = line;
@@ -148,9 +148,9 @@ export function tellOddities(oddities: readonly Oddity[]): readonly string[] {
     }
     const begun = { kind, from: line, to: line, detail };
     open.set(kind, begun);
-    told.push(begun);
+    reported.push(begun);
   }
-  return told.map(({ kind, from, to, detail }) => {
+  return reported.map(({ kind, from, to, detail }) => {
     const lines = from === to ? `line ${from}` : `lines ${from}-${to}`;
     return `${lines}: ${kind}${detail === undefined ? '' : ` (${detail})`}`;
   });

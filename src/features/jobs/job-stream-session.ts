@@ -165,8 +165,8 @@ export class JobStream {
     const entries = await reader.history({ subjects, from, to, isWanted: () => !this.#done });
     const isYoung = job.finishedAt !== null && clock.now() - job.finishedAt.getTime() < clockSlackMs;
     if (isYoung && !this.#done && this.#lacksEnd([...entries, ...this.#held])) {
-      const told = new Promise<void>((resolve) => (this.#onEndHeld = resolve));
-      await withDeadline(told, longestEndDelayMs, 'the last event').catch(() => undefined);
+      const reported = new Promise<void>((resolve) => (this.#onEndHeld = resolve));
+      await withDeadline(reported, longestEndDelayMs, 'the last event').catch(() => undefined);
     }
     return entries;
   }

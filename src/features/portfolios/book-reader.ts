@@ -96,18 +96,18 @@ export function createBookReader({
       requested: { readonly portfolioId: string; readonly waitMs: number },
       at: (view: BookView) => Promise<T>,
     ): Promise<T> {
-      const { told } = await untilCurrent(requested, async () => {
+      const { reported } = await untilCurrent(requested, async () => {
         try {
           return await reading.inSnapshot(async (pages) => {
             const current = await currentOf(pages, requested.portfolioId);
-            return current && { told: await at(viewOf(pages, current)) };
+            return current && { reported: await at(viewOf(pages, current)) };
           });
         } catch (error) {
           if (error instanceof BooksBehindError) return undefined;
           throw error;
         }
       });
-      return told;
+      return reported;
     },
   };
 }

@@ -109,7 +109,7 @@ class PortfolioStream {
   #readAgain = false;
   #waiting: NodeJS.Timeout | undefined;
   /** When a change was last sent (ms since the epoch). */
-  #toldAt = 0;
+  #sentAt = 0;
 
   constructor(request: PortfolioStreamRequest) {
     this.#request = request;
@@ -189,7 +189,7 @@ class PortfolioStream {
     const { stream, intervalMs, clock } = this.#request;
     if (!this.#owesAll && this.#missed.size === 0) return;
     if (!stream.isOpen || stream.pace() !== 'ready') return;
-    const leftMs = Math.min(intervalMs, this.#toldAt + intervalMs - clock.now());
+    const leftMs = Math.min(intervalMs, this.#sentAt + intervalMs - clock.now());
     if (leftMs <= earlyMs) {
       this.#tell(this.#owesAll ? undefined : [...this.#missed]);
       return;
@@ -206,7 +206,7 @@ class PortfolioStream {
     this.#owesAll = false;
     this.#missed.clear();
     this.#updates += 1;
-    this.#toldAt = this.#request.clock.now();
+    this.#sentAt = this.#request.clock.now();
     this.#write(this.#holdings.render(this.#watching.readings(), changed));
     if (maxUpdates !== undefined && this.#updates >= maxUpdates) stream.end('complete');
   }

@@ -76,7 +76,7 @@ class Collection implements Waiter {
   readonly #wakeSignal = createWakeSignal();
   /** Number of assets requested at first. */
   #size = 0;
-  #hasToldOfWait = false;
+  #hasReportedWait = false;
 
   constructor(deps: CollectorDeps, room: WaitingRoom, request: CollectRequest) {
     this.#deps = deps;
@@ -140,8 +140,8 @@ class Collection implements Waiter {
   }
 
   #tellOfWait(): void {
-    if (this.#hasToldOfWait) return;
-    this.#hasToldOfWait = true;
+    if (this.#hasReportedWait) return;
+    this.#hasReportedWait = true;
     this.#request.onWait?.(this.#missing.size);
   }
 

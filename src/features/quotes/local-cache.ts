@@ -1,4 +1,4 @@
-import { isTold, type CachedQuote, type QuoteFailure } from '../../domain/cached-quote.ts';
+import { hasDelivery, type CachedQuote, type QuoteFailure } from '../../domain/cached-quote.ts';
 import type { Ranking, Tick } from './ticks.ts';
 
 /** Enough for every asset there is, in several currencies. */
@@ -42,9 +42,9 @@ export function createLocalCache(limit = maxEntries) {
       return held !== undefined && held.until > now ? held : undefined;
     },
     /** The same, and also that an asset was unpriced when that is to be asked again. */
-    told(currency: string, assetId: string, now: number): QuoteFailure | undefined {
+    reported(currency: string, assetId: string, now: number): QuoteFailure | undefined {
       const held = failures.get(keyOf(currency, assetId));
-      return held !== undefined && isTold(held, now) ? held : undefined;
+      return held !== undefined && hasDelivery(held, now) ? held : undefined;
     },
     /** A page (1-based) of the ranking. */
     ranking: (currency: string, page = 1): Ranking | undefined => rankings.get(keyOf(currency, String(page))),

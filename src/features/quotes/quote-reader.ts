@@ -5,7 +5,7 @@
  */
 import {
   freshness,
-  isTold,
+  hasDelivery,
   readingJson,
   type CachedQuote,
   type QuoteReading,
@@ -176,7 +176,7 @@ export class QuoteReader {
     const readings = assetIds.map((assetId): QuoteReading => {
       const quote = this.#deps.local.get(currency, assetId);
       if (quote !== undefined) return { assetId, state: this.#freshness(quote), quote };
-      const failure = this.#deps.local.told(currency, assetId, this.#deps.clock.now());
+      const failure = this.#deps.local.reported(currency, assetId, this.#deps.clock.now());
       return { assetId, state: failure?.state ?? 'pending', quote, reason: failure?.reason };
     });
     if (!readings.some(({ quote }) => quote !== undefined)) return { state: 'unavailable', readings: [] };
@@ -277,7 +277,7 @@ export class QuoteReader {
       return suffices ? { assetId, state, quote } : undefined;
     }
     const now = clock.now();
-    const failure = local.told(currency, assetId, now);
+    const failure = local.reported(currency, assetId, now);
     if (failure === undefined || failure.state === 'unavailable') return undefined;
     const suffices = failure.until > now || this.#wasRequested(`${currency}:${assetId}`);
     return suffices ? { assetId, state: failure.state, quote, reason: failure.reason } : undefined;
@@ -326,7 +326,7 @@ export class QuoteReader {
       if (quote !== undefined) {
         local.put(quote);
         readings.set(assetId, { assetId, state: this.#freshness(quote), quote, reason: failure?.reason });
-      } else if (failure !== undefined && isTold(failure, clock.now())) {
+      } else if (failure !== undefined && hasDelivery(failure, clock.now())) {
         readings.set(assetId, { assetId, state: failure.state, quote, reason: failure.reason });
       }
     }
@@ -340,7 +340,7 @@ export class QuoteReader {
     for (const assetId of assetIds) {
       const { local, clock } = this.#deps;
       const quote = local.get(currency, assetId);
-      const failure = quote === undefined ? local.told(currency, assetId, clock.now()) : undefined;
+      const failure = quote === undefined ? local.reported(currency, assetId, clock.now()) : undefined;
       if (failure?.state === 'unpriced')
         readings.set(assetId, { assetId, state: 'unpriced', quote, reason: failure.reason });
       else {

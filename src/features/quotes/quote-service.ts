@@ -116,7 +116,7 @@ export function createQuoteService(
         renewAfterMs,
         quotes: {
           get: local.get,
-          failure: (...requested) => local.told(...requested),
+          failure: (...requested) => local.reported(...requested),
           load: (...requested) => reader.load(...requested),
         },
         want,

@@ -10,7 +10,7 @@ export interface Waiter {
   /** What is still waited for. */
   readonly missing: ReadonlySet<string>;
   /** Takes what a tick says of missing assets; those that settle leave `missing`. */
-  hear(told: Pick<Tick, 'quotes' | 'failures'>): void;
+  hear(reported: Pick<Tick, 'quotes' | 'failures'>): void;
   /** Takes what the cache has of missing assets. */
   see(found: readonly (readonly [assetId: string, stored: StoredQuote])[]): void;
   /** Requests these assets again. */
@@ -166,13 +166,13 @@ export class WaitingRoom {
 
   /** Every waiter gets a tick once, and only the part that it misses. */
   #tell(tick: Tick): void {
-    const told = new Map<
+    const reported = new Map<
       Waiter,
       { quotes: Tick['quotes'][number][]; failures: Tick['failures'][number][] }
     >();
     const partOf = (waiter: Waiter) => {
-      const part = told.get(waiter) ?? { quotes: [], failures: [] };
-      told.set(waiter, part);
+      const part = reported.get(waiter) ?? { quotes: [], failures: [] };
+      reported.set(waiter, part);
       return part;
     };
     for (const quote of tick.quotes)
@@ -180,7 +180,7 @@ export class WaitingRoom {
     for (const failure of tick.failures)
       for (const waiter of this.#waitersFor(tick.currency, failure.assetId))
         partOf(waiter).failures.push(failure);
-    for (const [waiter, part] of told) waiter.hear(part);
+    for (const [waiter, part] of reported) waiter.hear(part);
   }
 
   #pollAfter(ms: number): void {

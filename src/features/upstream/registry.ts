@@ -25,7 +25,7 @@ interface ProviderRow {
   /** The key used for calls, which must never be written anywhere. */
   apiKey?(config: Config): string | undefined;
   /** Whether it reports the limits of our key. Absent: it does not. */
-  tellsLimits?(config: Config): boolean;
+  reportsLimits?(config: Config): boolean;
 }
 
 /** By the name used in settings, quotes and metrics. */
@@ -33,7 +33,7 @@ export const providers: Readonly<Record<PriceSource['provider'], ProviderRow>> =
   coingecko: {
     ...coinGeckoRow('coingecko'),
     // Only paid plans do.
-    tellsLimits: ({ COINGECKO_PLAN: plan }) => plan === 'pro',
+    reportsLimits: ({ COINGECKO_PLAN: plan }) => plan === 'pro',
   },
   simulated: coinGeckoRow('simulated'),
   replay: coinGeckoRow('replay'),

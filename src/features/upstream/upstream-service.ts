@@ -103,7 +103,7 @@ export function createUpstreamService(
     failures: async (): Promise<Readonly<Record<string, number>>> =>
       numbersOf(await redis.hgetall(keys.upstreamFailures)),
     /** Whether the first source reports the limits of our key. */
-    tellsLimits: providers[priceSourceOf(config).provider].tellsLimits?.(config) ?? false,
+    reportsLimits: providers[priceSourceOf(config).provider].reportsLimits?.(config) ?? false,
     /**
      * Opens the configured price sources, for workers that call them; repeated calls return the same ones, which are closed at
      * shutdown.

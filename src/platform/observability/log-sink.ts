@@ -69,13 +69,13 @@ export function openLogSink({
   let timer: NodeJS.Timeout | undefined;
   let isFailing = false;
   /** Dropped lines that the log itself has not told yet. */
-  let untold = 0;
+  let unreported = 0;
   /** A pipe that nobody reads any more will never be read again. */
   let isGone = false;
 
   const drop = (lines: number): void => {
     dropped += lines;
-    untold += lines;
+    unreported += lines;
   };
 
   const later = (ms: number): void => {
@@ -118,14 +118,14 @@ export function openLogSink({
   /** What is left of the chunk after a write. A whole one is the moment to tell what was dropped. */
   function settle(written: number): void {
     chunk = chunk === undefined || written >= chunk.length ? undefined : chunk.subarray(written);
-    if (chunk !== undefined || untold === 0) return;
+    if (chunk !== undefined || unreported === 0) return;
     const line = JSON.stringify({
       level: 40,
       time: new Date().toISOString(),
-      dropped: untold,
+      dropped: unreported,
       msg: 'log lines were dropped',
     });
-    untold = 0;
+    unreported = 0;
     waiting.unshift(`${line}\n`);
     waitingBytes += line.length + 1;
   }

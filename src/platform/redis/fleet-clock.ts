@@ -105,10 +105,13 @@ export function openFleetClock({
 
   const ask = async () => {
     const sentAt = monotonic();
-    const told = (await runScript(redis, timeScript, { keys: [key], args: [slewRate] })) as [string, string];
+    const reported = (await runScript(redis, timeScript, { keys: [key], args: [slewRate] })) as [
+      string,
+      string,
+    ];
     const at = monotonic();
     const errorMs = (at - sentAt) / 2;
-    const [fleetMs = 0, redisMs = 0] = told.map((ms) => Number(ms) + errorMs);
+    const [fleetMs = 0, redisMs = 0] = reported.map((ms) => Number(ms) + errorMs);
     return { fleetMs, redisMs, at, errorMs };
   };
   const poll = async (): Promise<void> => {

@@ -139,12 +139,12 @@ describe('attacks on the log', () => {
 
   it('what a request carried is not in the line of the error that it ran into', async () => {
     const { email, token, refreshToken, hash } = await account();
-    const spoil = 'alter table users add constraint spoiled check (false) not valid';
+    const injectFault = 'alter table users add constraint spoiled check (false) not valid';
     const before = await logSoFar();
     const registered = { username: 'hidden-name', email: 'hidden@example.com', password: secretPassword };
     const body = { email, password: secretPassword };
     try {
-      await knex.raw(spoil);
+      await knex.raw(injectFault);
       expect((await as(api, '')('POST', '/auth/register', { body: registered })).status).to.equal(500);
       const change = { current_password: secretPassword, password: newPassword };
       expect((await as(api, token)('POST', '/auth/password', { body: change })).status).to.equal(500);

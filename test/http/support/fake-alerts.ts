@@ -18,7 +18,7 @@ export interface FakeAlerts {
   readonly rows: Map<string, Alert>;
   readonly firings: AlertFiring[];
   /** Alerts whose change was announced. */
-  readonly told: string[];
+  readonly reported: string[];
 }
 
 /** A desk without alerts; `coins` are all that the price source knows. With `queries` it stands over a table instead. */
@@ -28,7 +28,7 @@ export function fakeAlerts(
 ): FakeAlerts {
   const rows = new Map<string, Alert>();
   const firings: AlertFiring[] = [];
-  const told: string[] = [];
+  const reported: string[] = [];
   const operations = createAlertOperations({
     alerts: queries ?? queriesOver(rows),
     firings: {
@@ -37,7 +37,7 @@ export function fakeAlerts(
         return Promise.resolve({ firings: found.slice(offset, offset + limit), total: found.length });
       },
     },
-    channel: { changed: (ids) => Promise.resolve(void told.push(...ids)) },
+    channel: { changed: (ids) => Promise.resolve(void reported.push(...ids)) },
     baseCurrencyOf: (id) =>
       id === watchedPortfolioId
         ? Promise.resolve('eur')
@@ -47,7 +47,7 @@ export function fakeAlerts(
     checkUrl: (url, field) => fakeTargets.checked(url, field),
     log: silentLogger(),
   });
-  return { operations, rows, firings, told };
+  return { operations, rows, firings, reported };
 }
 
 function queriesOver(rows: Map<string, Alert>): AlertQueries {

@@ -47,12 +47,12 @@ export class MadeUpBooks {
   readonly readings = new Map<string, QuoteReading>();
   readonly #listeners = new Set<(portfolioId: string) => void>();
 
-  /** Another version of the books; `isTold`: news of it are not lost. */
-  change(assets: readonly Position[], isTold = true): void {
+  /** Another version of the books; `hasDelivery`: news of it are not lost. */
+  change(assets: readonly Position[], hasDelivery = true): void {
     const version = this.portfolio.booksVersion + 1;
     this.portfolio = { ...this.portfolio, booksVersion: version, bookedVersion: version };
     this.assets = assets;
-    if (isTold) this.tell();
+    if (hasDelivery) this.tell();
   }
 
   tell(): void {

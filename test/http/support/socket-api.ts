@@ -174,8 +174,12 @@ function standInMarket(clock: { now(): number }) {
   const quotes = new Map<string, CachedQuote>();
   const failures = new Map<string, QuoteFailure>();
   const listeners = new Set<TickListener>();
-  const tell = (currency: string, told: readonly CachedQuote[], failed: readonly QuoteFailure[]): void => {
-    for (const listener of listeners) listener.onTick?.({ currency, quotes: told, failures: failed });
+  const tell = (
+    currency: string,
+    reported: readonly CachedQuote[],
+    failed: readonly QuoteFailure[],
+  ): void => {
+    for (const listener of listeners) listener.onTick?.({ currency, quotes: reported, failures: failed });
   };
   return {
     quotes: {
@@ -190,11 +194,11 @@ function standInMarket(clock: { now(): number }) {
       },
     },
     tick: (prices: Readonly<Record<string, number>>, currency = 'usd') => {
-      const told = Object.entries(prices).map(([id, price]) =>
+      const reported = Object.entries(prices).map(([id, price]) =>
         quoteOf(id, price, { currency, now: clock.now() }),
       );
-      for (const quote of told) quotes.set(`${currency}:${quote.assetId}`, quote);
-      tell(currency, told, []);
+      for (const quote of reported) quotes.set(`${currency}:${quote.assetId}`, quote);
+      tell(currency, reported, []);
     },
     unknown: (assetId: string) => {
       const failure: QuoteFailure = { assetId, state: 'not_found', reason: 'unknown', until: Infinity };

@@ -57,7 +57,7 @@ export interface AlertRig {
   /** What evaluators have wanted. */
   readonly wants: WantRequest[];
   /** Stores an alert, and tells of it unless it is to be found by itself. */
-  make(different?: Partial<NewAlert>, isTold?: boolean): Promise<Alert>;
+  make(different?: Partial<NewAlert>, hasDelivery?: boolean): Promise<Alert>;
   /** Starts a process that evaluates, and waits until it knows all alerts. */
   start(different?: Partial<EvaluatorDeps>): Promise<AlertEvaluator>;
   /** Cuts the connections that ticks and news arrive on; they come back by themselves. */
@@ -87,14 +87,14 @@ export async function openAlertRig(): Promise<AlertRig> {
   const database = await createTestDatabase();
   const knex = knexFactory({ client: 'pg', connection: database.url, pool: { min: 0, max: 6 } });
   const redis = new Redis(redisUrl);
-  const told = new Redis(redisUrl);
+  const reported = new Redis(redisUrl);
   const keys = createRedisKeys(uniquePrefix());
   const store = createQuoteStore({ redis, clock: ahead, keys, retentionSeconds: 600 });
-  const publisher = createTicks({ clock: ahead, redis, subscriber: told, channel: keys.ticks });
+  const publisher = createTicks({ clock: ahead, redis, subscriber: reported, channel: keys.ticks });
   const alerts = createAlertQueries(knex);
   const firings = createFiringQueries(knex);
-  const channel = createAlertChannel({ redis, subscriber: told, channel: keys.alerts });
-  const bookChannel = createBookChannel({ redis, subscriber: told, channel: keys.books });
+  const channel = createAlertChannel({ redis, subscriber: reported, channel: keys.alerts });
+  const bookChannel = createBookChannel({ redis, subscriber: reported, channel: keys.books });
   const outbox = createWebhookQueries(knex);
   const wants: WantRequest[] = [];
   const open: { evaluator: AlertEvaluator; subscriber: Redis }[] = [];
@@ -133,9 +133,9 @@ export async function openAlertRig(): Promise<AlertRig> {
     bookChannel,
     wants,
     addUser,
-    async make(different = {}, isTold = true) {
+    async make(different = {}, hasDelivery = true) {
       const alert = await alerts.insert({ ...usual, userId, ...different }, 500);
-      if (isTold) await channel.changed([alert.id]);
+      if (hasDelivery) await channel.changed([alert.id]);
       return alert;
     },
     async start(different = {}) {
@@ -229,7 +229,7 @@ export async function openAlertRig(): Promise<AlertRig> {
     async close() {
       await end();
       await flushPrefix(redis, keys.prefix);
-      told.disconnect();
+      reported.disconnect();
       await redis.quit();
       await knex.destroy();
       await database.drop();

@@ -104,7 +104,7 @@ describe('candles in Postgres', () => {
   });
 
   it('that were told stay, unless a better one is told', async () => {
-    const tell = (told: Seen) => store.candles.storePoints('1d', [seen('1d', told)]);
+    const tell = (reported: Seen) => store.candles.storePoints('1d', [seen('1d', reported)]);
     const price = async () =>
       (await points('1d')).map((point) => [point.at - day, point.price, point.marketCap]);
     expect(await tell({ at: day + 900, price: 10, marketCap: null })).to.include({ inserted: 1 });
@@ -133,11 +133,11 @@ describe('candles in Postgres', () => {
   });
 
   it('tell the first price of a day by currency, and the last ones of many days and assets', async () => {
-    const told = (about: Seen) => store.candles.storePoints('1d', [seen('1d', about)]);
-    await told({ at: day, price: 10 });
-    await told({ at: day, price: 9, currency: 'eur' });
-    await told({ at: day + dayMs, price: 11 });
-    await told({ at: day, price: 500, assetId: 'ethereum' });
+    const reported = (about: Seen) => store.candles.storePoints('1d', [seen('1d', about)]);
+    await reported({ at: day, price: 10 });
+    await reported({ at: day, price: 9, currency: 'eur' });
+    await reported({ at: day + dayMs, price: 11 });
+    await reported({ at: day, price: 500, assetId: 'ethereum' });
     await store.candles.mergeLive([seen('5m', { at: day + dayMs + hour, price: 15 })]);
     await store.rolls.roll(day + dayMs + 2 * hour);
     const found = await store.candles.dayOf('bitcoin', day);

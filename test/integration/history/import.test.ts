@@ -8,7 +8,7 @@ import {
   importExport,
   importSource,
   nameOfExport,
-  tellOddities,
+  describeWarnings,
 } from '../../../src/features/history/import-export.ts';
 import { openHistoryStore, type HistoryStore } from '../../support/history.ts';
 
@@ -46,8 +46,8 @@ describe('importing exports of CoinGecko', () => {
   });
 
   it('says what is odd, line by line', async () => {
-    const { oddities } = await load();
-    expect(tellOddities(oddities)).to.deep.equal([
+    const { warnings } = await load();
+    expect(describeWarnings(warnings)).to.deep.equal([
       'line 2: market cap 0',
       'line 2: volume 0',
       'line 4: no market cap',
@@ -138,9 +138,9 @@ describe('importing exports of CoinGecko', () => {
       const dates = ['2026-06-10', '2026-06-11', '2026-06-12', '2099-01-01'];
       const rows = dates.map((date) => `${date} 00:00:00 UTC,5,1,1`);
       await writeFile(path, `snapped_at,price,market_cap,total_volume\n${rows.join('\n')}\n`);
-      const { rows: taken, inserted, oddities } = await load(path);
+      const { rows: taken, inserted, warnings } = await load(path);
       expect([taken, inserted]).to.deep.equal([2, 2]);
-      expect(tellOddities(oddities)).to.deep.equal([
+      expect(describeWarnings(warnings)).to.deep.equal([
         'line 4: malformed (in the future: 2026-06-12 00:00:00 UTC)',
         'line 5: malformed (in the future: 2099-01-01 00:00:00 UTC)',
       ]);
@@ -159,7 +159,7 @@ describe('importing exports of CoinGecko', () => {
         return `${at} UTC,${hour + 1},1,1`;
       });
       await writeFile(path, `\uFEFFsnapped_at,price,market_cap,total_volume\r\n${rows.join('\r\n')}\r\n`);
-      expect(await load(path)).to.deep.include({ granularity: '1h', inserted: 50, oddities: [] });
+      expect(await load(path)).to.deep.include({ granularity: '1h', inserted: 50, warnings: [] });
       const days = await store.candles.dailyCloses({
         assetIds: ['odd'],
         currency: 'usd',

@@ -52,10 +52,10 @@ describe('history and documents of the market', () => {
     const hour = noon - 3_600_000;
     const then = await startMarket({ seed: 3, clock: { now: () => hour } });
     const path = '/simple/price?ids=bitcoin&vs_currencies=usd&precision=full';
-    const told = (await (await fetch(then.url + path)).json()) as { bitcoin: { usd: number } };
+    const reported = (await (await fetch(then.url + path)).json()) as { bitcoin: { usd: number } };
     await then.close();
     const { prices } = await chart('/coins/bitcoin/market_chart?vs_currency=usd&days=1');
-    expect(prices.find(([at]) => at === hour)?.[1]).to.equal(told.bitcoin.usd);
+    expect(prices.find(([at]) => at === hour)?.[1]).to.equal(reported.bitcoin.usd);
   });
 
   it('has any stretch of the last year, and says so of what lies before', async () => {

@@ -5,7 +5,7 @@ import { v7 as uuidv7 } from 'uuid';
 import { createJobQueries } from '../../../src/features/jobs/queries/jobs.ts';
 import { createTransactionsImport } from '../../../workers/processors/portfolios/import-transactions.ts';
 import { jobContext } from '../../support/job-context.ts';
-import { openImports, type ImportBench, type ImportTold } from '../../support/import-run.ts';
+import { openImports, type ImportBench, type ImportReported } from '../../support/import-run.ts';
 
 const columns = {
   time: 'When',
@@ -106,7 +106,7 @@ describe('an import of', () => {
     portfolio = await bench.portfolio();
   });
 
-  const bring = (file: string | Buffer): Promise<ImportTold> => bench.bring(portfolio, file, options);
+  const bring = (file: string | Buffer): Promise<ImportReported> => bench.bring(portfolio, file, options);
   const failure = (file: string | Buffer): Promise<string> =>
     bring(file).then(
       () => 'none',
@@ -125,23 +125,23 @@ describe('an import of', () => {
 
   for (const [what, row, problem] of badRows) {
     it(`${what} tells line, column and reason, and keeps the good row`, async () => {
-      const told = await bring([header, good, row, ''].join('\n'));
-      expect(told.problems).to.deep.equal([{ line: 3, ...problem }]);
-      expect(told).to.include({ problem_count: 1, added: 1, rows: 2 });
+      const reported = await bring([header, good, row, ''].join('\n'));
+      expect(reported.problems).to.deep.equal([{ line: 3, ...problem }]);
+      expect(reported).to.include({ problem_count: 1, added: 1, rows: 2 });
       expect(await notes()).to.deep.equal(['first']);
     });
 
     it(`${what} keeps nothing when asked to`, async () => {
       const file = [header, good, row, ''].join('\n');
-      const told = await bench.bring(portfolio, file, { ...options, onError: 'abort' });
-      expect(told).to.include({ problem_count: 1, added: 0, written: false });
+      const reported = await bench.bring(portfolio, file, { ...options, onError: 'abort' });
+      expect(reported).to.include({ problem_count: 1, added: 0, written: false });
       expect(await notes()).to.deep.equal([]);
     });
   }
 
   it('a negative quantity takes what the type says, without its sign', async () => {
-    const told = await bring([header, good, '2021-01-02 10:00:00,sent,,,BTC,-1,1,USD,', ''].join('\n'));
-    expect(told).to.include({ problem_count: 0, added: 2 });
+    const reported = await bring([header, good, '2021-01-02 10:00:00,sent,,,BTC,-1,1,USD,', ''].join('\n'));
+    expect(reported).to.include({ problem_count: 0, added: 2 });
   });
 
   const text = (end: string): string => [header, good.replace('first', 'Zürich'), ''].join(end);
@@ -163,9 +163,9 @@ describe('an import of', () => {
 
   it('cells with line ends in quotes makes them blanks, and goes on counting lines', async () => {
     const file = [header, good.replace('first', '"one\ntwo"'), '2021,got,BTC,1,,,1,USD,', ''].join('\n');
-    const told = await bring(file);
-    expect(told.problems).to.have.length(1);
-    expect(told.problems[0]).to.include({ line: 4, column: 'When' });
+    const reported = await bring(file);
+    expect(reported.problems).to.have.length(1);
+    expect(reported.problems[0]).to.include({ line: 4, column: 'When' });
     expect(await notes()).to.deep.equal(['one two']);
   });
 
@@ -198,7 +198,7 @@ describe('an import of', () => {
     ],
   ] as const) {
     it(`${what} fails as a whole`, async () => {
-      expect(await failure(file)).to.satisfy((told: string) => told.startsWith(message), message);
+      expect(await failure(file)).to.satisfy((reported: string) => reported.startsWith(message), message);
       expect(await notes()).to.deep.equal([]);
     });
   }
@@ -217,9 +217,9 @@ describe('an import of', () => {
       `${at(swaps + 2)},sent,,,ETH,1,1,USD,third`,
       `${at(swaps + 3)},sent,,,ETH,1,1,USD,too much`,
     );
-    const told = await bring([header, ...rows, ''].join('\n'));
-    expect(told).to.include({ rows: swaps + 4, refused: swaps + 1, problem_count: swaps + 1, added: 3 });
-    expect(told.problems).to.deep.equal(
+    const reported = await bring([header, ...rows, ''].join('\n'));
+    expect(reported).to.include({ rows: swaps + 4, refused: swaps + 1, problem_count: swaps + 1, added: 3 });
+    expect(reported.problems).to.deep.equal(
       Array.from({ length: 1_000 }, (_, n) => ({
         line: n + 2,
         column: null,
@@ -265,10 +265,10 @@ describe('an import of', () => {
 
   it('10,000 bad rows counts them all, and tells the first 1,000', async () => {
     const rows = Array.from({ length: 10_000 }, () => '2021,got,BTC,1,,,1,USD,');
-    const told = await bring([header, ...rows, good, ''].join('\n'));
-    expect(told).to.include({ problem_count: 10_000, added: 1 });
-    expect(told.problems).to.have.length(1_000);
-    expect(told.problems[999]).to.include({ line: 1_001 });
+    const reported = await bring([header, ...rows, good, ''].join('\n'));
+    expect(reported).to.include({ problem_count: 10_000, added: 1 });
+    expect(reported.problems).to.have.length(1_000);
+    expect(reported.problems[999]).to.include({ line: 1_001 });
   });
 
   describe('a file that is not stored as it was uploaded', () => {

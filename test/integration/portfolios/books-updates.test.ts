@@ -139,9 +139,9 @@ describe('updates of books', () => {
   it('are told of once they are current, and stand when that cannot be told', async () => {
     const id = await books.newPortfolio('fifo');
     await books.record(id, { add: purchases(2) });
-    books.told.length = 0;
+    books.reported.length = 0;
     await books.update(id);
-    expect(books.told).to.deep.equal([id]);
+    expect(books.reported).to.deep.equal([id]);
     await books.record(id, { add: [purchase(5)] });
     const deaf = { publish: () => Promise.reject(new Error('Redis is away')) };
     await books.updateWith(books.replays, id, deaf);
@@ -210,7 +210,7 @@ describe('updates of books', () => {
     const events: string[] = [];
     const cancellations = createCancellations();
     type Replays = Pick<BooksUnderTest['replays'], 'run'>;
-    const told: string[] = [];
+    const reported: string[] = [];
     const run = async (
       id: string,
       replaysOf: (workKey: string) => Replays = () => books.replays,
@@ -230,8 +230,8 @@ describe('updates of books', () => {
         jobs,
         runs: createRunQueries(books.knex),
         events: {
-          append: (_subject: string, told: readonly { type: string }[]) => {
-            events.push(...told.map(({ type }) => type));
+          append: (_subject: string, reported: readonly { type: string }[]) => {
+            events.push(...reported.map(({ type }) => type));
             return Promise.resolve();
           },
         },
@@ -240,7 +240,7 @@ describe('updates of books', () => {
         deadlineMs: 300_000,
         abandoned: (key: string) => cancellations.watch(key),
       };
-      const channel = { publish: (booked: string) => Promise.resolve(void told.push(booked)) };
+      const channel = { publish: (booked: string) => Promise.resolve(void reported.push(booked)) };
       const processor = createBooksRebuild(deps, {
         ledgers: books.ledgers,
         replays: replaysOf(workKey),
@@ -263,7 +263,7 @@ describe('updates of books', () => {
       expect(took).to.be.a('number');
       expect(await books.projected(id)).to.deep.equal(before);
       expect(events).to.include.members(['job.progress', 'job.completed']);
-      expect(told).to.deep.equal([id]);
+      expect(reported).to.deep.equal([id]);
     });
 
     it('puts right what was stored wrong, and says so', async () => {

@@ -253,9 +253,9 @@ describe('changes of transactions', () => {
     const add = [sale(), sale(), sale()];
     const error: unknown = await record(portfolioId, { add }).catch((thrown: unknown) => thrown);
     expect(error).to.be.instanceOf(OverdrawnError);
-    const told = error as OverdrawnError;
-    expect([told.asset, told.holding, told.wanted]).to.deep.equal(['bitcoin', 0n, largest]);
-    expect(told.transaction).to.equal(add.map(({ id }) => id).toSorted()[2]);
+    const reported = error as OverdrawnError;
+    expect([reported.asset, reported.holding, reported.wanted]).to.deep.equal(['bitcoin', 0n, largest]);
+    expect(reported.transaction).to.equal(add.map(({ id }) => id).toSorted()[2]);
     const [first] = await stored(portfolioId);
     expect(first?.received?.quantity).to.equal(largest);
   });

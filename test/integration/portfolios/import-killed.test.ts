@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { expect } from 'chai';
 import { projectRoot } from '../../../embedded/project-root.ts';
-import { openImports, type ImportBench, type ImportTold } from '../../support/import-run.ts';
+import { openImports, type ImportBench, type ImportReported } from '../../support/import-run.ts';
 
 const rows = 5_000;
 
@@ -59,7 +59,7 @@ describe('an import that is killed', () => {
 
       const { state, resultJson } = await bench.run(portfolio, importId);
       expect(state).to.equal('completed');
-      expect(JSON.parse(resultJson!) as ImportTold).to.include({ added: rows, duplicates: 0 });
+      expect(JSON.parse(resultJson!) as ImportReported).to.include({ added: rows, duplicates: 0 });
       expect(await count('transactions')).to.equal(rows);
       expect(await count('postings')).to.equal(rows);
     });

@@ -81,16 +81,16 @@ describe('an import', () => {
   }
 
   it('of Coinbase converts values by the stated rate of the day', async () => {
-    const told = await bench.bring(portfolio, coinbase);
-    expect(told).to.include({ format: 'coinbase', encoding: 'utf-8', written: true, rows: 3 });
-    expect(told).to.include({ added: 2, duplicates: 0, refused: 0, problem_count: 0 });
-    expect(told.skipped).to.deep.equal([{ reason: 'cash is not tracked', count: 1 }]);
+    const reported = await bench.bring(portfolio, coinbase);
+    expect(reported).to.include({ format: 'coinbase', encoding: 'utf-8', written: true, rows: 3 });
+    expect(reported).to.include({ added: 2, duplicates: 0, refused: 0, problem_count: 0 });
+    expect(reported.skipped).to.deep.equal([{ reason: 'cash is not tracked', count: 1 }]);
     expect(await held()).to.deep.equal([
       '2022-03-25 buy +1 bitcoin for 44000 fee cash 11',
       '2022-03-26 transfer_out -0.5 bitcoin for 22000',
     ]);
-    expect(told.rates[0]).to.include({ from: 'eur', to: 'usd', days: 2, lowest: 1.1 });
-    expect(told.resolved['BTC']).to.include({ id: 'bitcoin', name: 'Bitcoin', others: 0, by: 'list' });
+    expect(reported.rates[0]).to.include({ from: 'eur', to: 'usd', days: 2, lowest: 1.1 });
+    expect(reported.resolved['BTC']).to.include({ id: 'bitcoin', name: 'Bitcoin', others: 0, by: 'list' });
     expect(bench.enqueued).to.deep.equal([portfolio.id]);
   });
 
@@ -116,9 +116,9 @@ describe('an import', () => {
   });
 
   it('of Kraken takes the largest asset with a symbol, and tells that there are others', async () => {
-    const told = await bench.bring(portfolio, kraken);
-    expect(told).to.include({ format: 'kraken', added: 2, problem_count: 0 });
-    expect(told.resolved['DOT']).to.include({ id: 'polkadot', others: 1 });
+    const reported = await bench.bring(portfolio, kraken);
+    expect(reported).to.include({ format: 'kraken', added: 2, problem_count: 0 });
+    expect(reported.resolved['DOT']).to.include({ id: 'polkadot', others: 1 });
     expect(await held()).to.deep.equal([
       '2021-01-01 buy +0.0025 bitcoin for 100 fee cash 0.26',
       '2021-02-09 reward +0.01 polkadot for 0.2',
@@ -135,26 +135,29 @@ describe('an import', () => {
     for (const file of [coinbase, binance, kraken]) await bench.bring(portfolio, file);
     const before = await held();
     for (const file of [coinbase, binance, kraken]) {
-      const told = await bench.bring(portfolio, file);
-      expect(told).to.include({ added: 0, duplicates: told.transactions, problem_count: 0 });
+      const reported = await bench.bring(portfolio, file);
+      expect(reported).to.include({ added: 0, duplicates: reported.transactions, problem_count: 0 });
     }
     expect(await held()).to.deep.equal(before);
   });
 
   it('shows in a dry run what it would do, and does nothing', async () => {
-    const told = await bench.bring(portfolio, coinbase, { isDryRun: true });
-    expect(told).to.include({ dry_run: true, written: false, added: 2, problem_count: 0 });
-    expect(told.samples).to.have.length(2);
-    expect(told.samples![0]).to.include({ type: 'transfer_out', executed_at: '2022-03-26T06:45:27.000Z' });
+    const reported = await bench.bring(portfolio, coinbase, { isDryRun: true });
+    expect(reported).to.include({ dry_run: true, written: false, added: 2, problem_count: 0 });
+    expect(reported.samples).to.have.length(2);
+    expect(reported.samples![0]).to.include({
+      type: 'transfer_out',
+      executed_at: '2022-03-26T06:45:27.000Z',
+    });
     expect(await held()).to.deep.equal([]);
     expect(bench.enqueued).to.deep.equal([]);
   });
 
   it('takes an asset as the user says, and remembers it', async () => {
     const symbolsJson = JSON.stringify({ dot: 'dot-imposter' });
-    const told = await bench.bring(portfolio, kraken, { symbolsJson });
-    expect(told.resolved['DOT']).to.include({ id: 'dot-imposter', name: 'Dot Imposter', by: 'request' });
-    expect(told.problems).to.deep.equal([
+    const reported = await bench.bring(portfolio, kraken, { symbolsJson });
+    expect(reported.resolved['DOT']).to.include({ id: 'dot-imposter', name: 'Dot Imposter', by: 'request' });
+    expect(reported.problems).to.deep.equal([
       {
         line: 4,
         column: 'amount',
@@ -179,9 +182,9 @@ describe('an import', () => {
       'L5,T3,2021-01-03 10:00:00,trade,,currency,XXBT,-1,0,0',
       'L6,T3,2021-01-03 10:00:00,trade,,currency,ZUSD,150,0,0',
     );
-    const told = await bench.bring(portfolio, rows);
-    expect(told).to.include({ added: 2, refused: 1 });
-    expect(told.problems).to.deep.equal([
+    const reported = await bench.bring(portfolio, rows);
+    expect(reported).to.include({ added: 2, refused: 1 });
+    expect(reported.problems).to.deep.equal([
       { line: 4, column: null, reason: 'takes 2 bitcoin, but only 1 can go out then' },
     ]);
     const strict = await bench.portfolio();
@@ -205,8 +208,8 @@ describe('an import', () => {
       ];
     });
     const header = 'txid,refid,time,type,subtype,aclass,asset,amount,fee,balance';
-    const told = await bench.bring(portfolio, lines(header, ...rows.flat()));
-    expect(told).to.include({ transactions: 80, added: 0, refused: 80, problem_count: 80 });
+    const reported = await bench.bring(portfolio, lines(header, ...rows.flat()));
+    expect(reported).to.include({ transactions: 80, added: 0, refused: 80, problem_count: 80 });
     expect(await held()).to.deep.equal([]);
   });
 
@@ -264,9 +267,9 @@ describe('an import', () => {
   it('that runs twice at the same time is done once, and both tell the same', async () => {
     const id = await bench.upload(portfolio, coinbase);
     const ran = await Promise.all([bench.run(portfolio, id), bench.run(portfolio, id)]);
-    const told = (await bench.imports.find(id, portfolio.id))?.resultJson ?? '{}';
-    expect(JSON.parse(told)).to.include({ added: 2, duplicates: 0 });
-    for (const { resultJson } of ran) expect(resultJson).to.equal(told);
+    const reported = (await bench.imports.find(id, portfolio.id))?.resultJson ?? '{}';
+    expect(JSON.parse(reported)).to.include({ added: 2, duplicates: 0 });
+    for (const { resultJson } of ran) expect(resultJson).to.equal(reported);
     expect(await held()).to.have.length(2);
   });
 
@@ -281,19 +284,19 @@ describe('an import', () => {
   });
 
   it('leaves one row in the audit trail', async () => {
-    const told = await bench.bring(portfolio, coinbase);
+    const reported = await bench.bring(portfolio, coinbase);
     const { changes } = await bench.transactions.changes({ portfolioId: portfolio.id, offset: 0, limit: 10 });
     expect(changes).to.have.length(1);
     expect(changes[0]).to.include({ action: 'imported', transactionId: null, actorId: bench.userId });
-    expect(changes[0]!.after).to.deep.equal({ import_id: told.import_id, transactions: 2 });
+    expect(changes[0]!.after).to.deep.equal({ import_id: reported.import_id, transactions: 2 });
   });
 
   it('exported for real comes in once (COINBASE_EXPORT)', async function () {
     const path = process.env.COINBASE_EXPORT;
     if (path === undefined) return this.skip();
     const own = await bench.portfolio('eur');
-    const told = await bench.bring(own, readFileSync(path));
-    expect(told).to.include({ format: 'coinbase', rows: 8 });
-    expect(await bench.bring(own, readFileSync(path))).to.include({ added: 0, duplicates: told.added });
+    const reported = await bench.bring(own, readFileSync(path));
+    expect(reported).to.include({ format: 'coinbase', rows: 8 });
+    expect(await bench.bring(own, readFileSync(path))).to.include({ added: 0, duplicates: reported.added });
   });
 });

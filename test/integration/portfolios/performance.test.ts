@@ -19,7 +19,7 @@ interface Statistic {
   reason: string | null;
 }
 
-interface Told extends Record<'twr' | 'gain' | 'start_value' | 'end_value' | 'roi', Statistic> {
+interface Reported extends Record<'twr' | 'gain' | 'start_value' | 'end_value' | 'roi', Statistic> {
   from: string;
   to: string;
   days: number;
@@ -28,7 +28,7 @@ interface Told extends Record<'twr' | 'gain' | 'start_value' | 'end_value' | 'ro
   cash_out: string;
   inflow: number;
   prices: { days_carried: number; days_unknown: number };
-  benchmark: Told;
+  benchmark: Reported;
   history_asked_for: string[];
 }
 
@@ -68,7 +68,7 @@ describe('the job that computes performance', () => {
   beforeEach(() => {
     runs.now = day('2022-01-05') + 43_200_000;
     runs.quotes.clear();
-    runs.told.length = 0;
+    runs.reported.length = 0;
   });
   after(async () => {
     await runs.close();
@@ -88,19 +88,19 @@ describe('the job that computes performance', () => {
     return portfolio;
   }
 
-  async function toldOf(
+  async function reportedOf(
     portfolio: Portfolio,
     different: Parameters<typeof runs.work>[1] = {},
-  ): Promise<Told> {
+  ): Promise<Reported> {
     const work = runs.work(portfolio, different);
     const { state, resultJson } = await runs.run(work, await runs.submit(work));
     expect(state).to.equal('completed');
-    return JSON.parse(resultJson!) as Told;
+    return JSON.parse(resultJson!) as Reported;
   }
 
   it('tells figures, exact totals of cash, and the version of the books that it read', async () => {
-    const told = await toldOf(await withOneCoin());
-    expect(told).to.include({
+    const reported = await reportedOf(await withOneCoin());
+    expect(reported).to.include({
       from: '2022-01-01',
       to: '2022-01-05',
       days: 5,
@@ -109,64 +109,64 @@ describe('the job that computes performance', () => {
       cash_out: '0',
       inflow: 200,
     });
-    expect(told.twr.value).to.be.closeTo(-0.01, 1e-12);
-    expect(told.benchmark.twr.value).to.be.closeTo(1, 1e-12);
-    expect(told.prices).to.include({ days_carried: 1, days_unknown: 0 });
-    expect(runs.told).to.include.members(['job.progress', 'job.completed']);
+    expect(reported.twr.value).to.be.closeTo(-0.01, 1e-12);
+    expect(reported.benchmark.twr.value).to.be.closeTo(1, 1e-12);
+    expect(reported.prices).to.include({ days_carried: 1, days_unknown: 0 });
+    expect(runs.reported).to.include.members(['job.progress', 'job.completed']);
   });
 
   it('begins a range with the value of the day before it', async () => {
-    const told = await toldOf(await withOneCoin(), { range: '1d' });
-    expect(told).to.include({ from: '2022-01-05', days: 1, cash_in: '0' });
-    expect(told.start_value.value).to.equal(242);
-    expect(told.twr.value).to.be.closeTo(99 / 121 - 1, 1e-12);
-    expect(told.benchmark.twr.value).to.be.closeTo(1, 1e-12);
+    const reported = await reportedOf(await withOneCoin(), { range: '1d' });
+    expect(reported).to.include({ from: '2022-01-05', days: 1, cash_in: '0' });
+    expect(reported.start_value.value).to.equal(242);
+    expect(reported.twr.value).to.be.closeTo(99 / 121 - 1, 1e-12);
+    expect(reported.benchmark.twr.value).to.be.closeTo(1, 1e-12);
   });
 
   it('finds the last price before a range however old it is', async () => {
     const portfolio = await withOneCoin();
     runs.now = day('2022-06-30') + 1_000;
-    const told = await toldOf(portfolio, { range: '7d' });
-    expect(told.start_value.value).to.equal(198);
-    expect(told.prices).to.include({ days_carried: 7, days_unknown: 0 });
-    expect(told.gain).to.deep.equal({ value: 0, reason: null });
+    const reported = await reportedOf(portfolio, { range: '7d' });
+    expect(reported.start_value.value).to.equal(198);
+    expect(reported.prices).to.include({ days_carried: 7, days_unknown: 0 });
+    expect(reported.gain).to.deep.equal({ value: 0, reason: null });
   });
 
   it('takes the quote of today, and not one of yesterday', async () => {
     const portfolio = await withOneCoin();
     runs.quotes.set('coin', { price: 150, receivedAt: runs.now - 60_000 });
-    expect((await toldOf(portfolio)).end_value.value).to.equal(300);
+    expect((await reportedOf(portfolio)).end_value.value).to.equal(300);
     runs.quotes.set('coin', { price: 150, receivedAt: day('2022-01-04') + 1 });
-    expect((await toldOf(portfolio)).end_value.value).to.equal(198);
+    expect((await reportedOf(portfolio)).end_value.value).to.equal(198);
   });
 
   it('counts days by the time zone of the portfolio', async () => {
-    const told = await toldOf(await withOneCoin('Asia/Tokyo'));
-    expect(told).to.include({ from: '2022-01-02', to: '2022-01-05', days: 4 });
+    const reported = await reportedOf(await withOneCoin('Asia/Tokyo'));
+    expect(reported).to.include({ from: '2022-01-02', to: '2022-01-05', days: 4 });
     // Bought for 200 on a day that ended at 110.
-    expect(told.twr.value).to.be.closeTo(198 / 200 - 1, 1e-9);
+    expect(reported.twr.value).to.be.closeTo(198 / 200 - 1, 1e-9);
   });
 
   it('has no figures for an empty portfolio, and says why', async () => {
-    const told = await toldOf(await runs.portfolio());
-    expect(told).to.include({ from: '2022-01-05', days: 1, books_version: 1 });
-    expect(told.twr).to.deep.equal({ value: null, reason: 'no_capital' });
-    expect(told.roi).to.deep.equal({ value: null, reason: 'no_capital' });
-    expect(told.end_value).to.deep.equal({ value: 0, reason: null });
+    const reported = await reportedOf(await runs.portfolio());
+    expect(reported).to.include({ from: '2022-01-05', days: 1, books_version: 1 });
+    expect(reported.twr).to.deep.equal({ value: null, reason: 'no_capital' });
+    expect(reported.roi).to.deep.equal({ value: null, reason: 'no_capital' });
+    expect(reported.end_value).to.deep.equal({ value: 0, reason: null });
   });
 
   it('does not know the value of what never had a price', async () => {
     const portfolio = await withOneCoin();
     await runs.record(portfolio, [buy('nameless', '2022-01-04T00:00:00Z', ['1', '1'])]);
-    const told = await toldOf(portfolio);
-    expect(told.end_value).to.deep.equal({ value: null, reason: 'value_unknown' });
-    expect(told.prices).to.include({ days_unknown: 2 });
+    const reported = await reportedOf(portfolio);
+    expect(reported.end_value).to.deep.equal({ value: null, reason: 'value_unknown' });
+    expect(reported.prices).to.include({ days_unknown: 2 });
   });
 
   it('leaves out what is dated behind its day', async () => {
     const portfolio = await withOneCoin();
     await runs.record(portfolio, [buy('coin', '2022-01-06T12:00:00Z', ['1', '1'])]);
-    expect(await toldOf(portfolio)).to.include({
+    expect(await reportedOf(portfolio)).to.include({
       to: '2022-01-05',
       inflow: 200,
       cash_in: '200.000000000000000001',

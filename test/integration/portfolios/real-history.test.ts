@@ -116,7 +116,7 @@ function transactionsOf(moves: readonly Move[]): Transaction[] {
   }));
 }
 
-interface Told extends Record<'twr' | 'xirr' | 'gain', { value: number }> {
+interface Reported extends Record<'twr' | 'xirr' | 'gain', { value: number }> {
   prices: {
     days_carried: number;
     days_unknown: number;
@@ -240,15 +240,15 @@ describe('performance from imported exports to the result of the job', () => {
     const work = runs.work(portfolio, { benchmark: 'btc' });
     const { resultJson, state } = await runs.run(work, await runs.submit(work));
     expect(state).to.equal('completed');
-    const told = JSON.parse(resultJson!) as Told;
-    expect(told).to.include({ from: textOf(firstDay), to: '2022-03-31', days: lastDay - firstDay + 1 });
-    expect((told.twr.value + 1) / expected.growth).to.be.closeTo(1, 1e-9);
-    expect(told.xirr.value).to.be.closeTo(expected.rate, 1e-9);
-    expect(told.gain.value / expected.gain).to.be.closeTo(1, 1e-9);
-    expect(told.unvalued_transfers.count).to.equal(0);
-    expect(told.prices.days_unknown).to.equal(0);
-    expect(told.prices.days_carried).to.equal(expected.carriedDays);
-    const carried = told.prices.by_asset.map((each): [string, number] => [each.asset, each.carried]);
+    const reported = JSON.parse(resultJson!) as Reported;
+    expect(reported).to.include({ from: textOf(firstDay), to: '2022-03-31', days: lastDay - firstDay + 1 });
+    expect((reported.twr.value + 1) / expected.growth).to.be.closeTo(1, 1e-9);
+    expect(reported.xirr.value).to.be.closeTo(expected.rate, 1e-9);
+    expect(reported.gain.value / expected.gain).to.be.closeTo(1, 1e-9);
+    expect(reported.unvalued_transfers.count).to.equal(0);
+    expect(reported.prices.days_unknown).to.equal(0);
+    expect(reported.prices.days_carried).to.equal(expected.carriedDays);
+    const carried = reported.prices.by_asset.map((each): [string, number] => [each.asset, each.carried]);
     expect(new Map(carried)).to.deep.equal(expected.carried);
 
     // The daily values that the figures are of, read from Postgres by the same steps as the job reads them.

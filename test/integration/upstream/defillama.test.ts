@@ -57,7 +57,7 @@ describe('DefiLlama provider', () => {
       'coingecko:bitcoin': { price: 5, symbol: 'BTC', timestamp: 1_700_000_000 },
       'coingecko:doubtful': { price: 5, symbol: 'D', timestamp: 1_700_000_000, confidence: 0.2 },
     };
-    const told = createDefiLlamaProvider({
+    const reported = createDefiLlamaProvider({
       ...common,
       baseUrl: 'http://llama.test',
       openHttp: () => ({
@@ -65,7 +65,7 @@ describe('DefiLlama provider', () => {
         close: () => Promise.resolve(),
       }),
     });
-    const answer = await told.fetchQuotes({ ids: ['bitcoin', 'doubtful'], currency: 'usd', signal });
+    const answer = await reported.fetchQuotes({ ids: ['bitcoin', 'doubtful'], currency: 'usd', signal });
     expect(answer.quotes.map(({ assetId, price, asOf }) => [assetId, price, asOf])).to.deep.equal([
       ['bitcoin', 5, '2023-11-14T22:13:20.000Z'],
     ]);

@@ -4,7 +4,7 @@ import type { BudgetCallLog } from '../../../src/features/upstream/budget/redis-
 export interface MemoryLedger extends BudgetCallLog {
   readonly rows: Map<string, { countedUntil: number; outcome: string | undefined; credits: number }>;
   /** What {@link BudgetCallLog.tell} was last given. */
-  told: { callsPerMinute: number | undefined; creditsPerMonth: number | undefined } | undefined;
+  reported: { callsPerMinute: number | undefined; creditsPerMonth: number | undefined } | undefined;
   down: boolean;
   /** Runs after a grant has been written and before `record` resolves. */
   afterRecord: (() => Promise<void>) | undefined;
@@ -20,7 +20,7 @@ export function createMemoryLedger(now: () => number): MemoryLedger {
   };
   const callLog: MemoryLedger = {
     rows: new Map(),
-    told: undefined,
+    reported: undefined,
     down: false,
     afterRecord: undefined,
     afterRecent: undefined,
@@ -51,15 +51,15 @@ export function createMemoryLedger(now: () => number): MemoryLedger {
       const calls = charged.filter((call) => call.countedInMs > -windowMs);
       const credits = charged.reduce((sum, call) => sum + call.credits, 0);
       const blockedForMs = Math.max(0, blockedUntil - now());
-      const { told } = callLog;
+      const { reported } = callLog;
       await callLog.afterRecent?.();
-      return { calls, blockedForMs, credits, told };
+      return { calls, blockedForMs, credits, reported };
     },
     sumHours: () => Promise.resolve(true),
     async tell({ callsPerMinute, creditsPerMonth, others: { id, credits } }) {
       check();
       await Promise.resolve();
-      callLog.told = { callsPerMinute, creditsPerMonth };
+      callLog.reported = { callsPerMinute, creditsPerMonth };
       if (credits > 0) callLog.rows.set(id, { countedUntil: now() - 120_000, outcome: 'others', credits });
     },
     async block({ ms }) {

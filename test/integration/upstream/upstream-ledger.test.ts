@@ -168,7 +168,7 @@ describe('upstream ledger', function () {
       await plant();
       const months = [-30, -40.5, -1, -70, -24].map((hours) => thisHour + hours * hour);
       const turns = months.flatMap((begin) => [begin, begin - 60_000, begin + 61_000]);
-      const told = async () => {
+      const reported = async () => {
         const found: unknown[] = [];
         for (const begin of turns) {
           for (const free of [[], ['rejected', 'rate_limited']]) {
@@ -179,10 +179,10 @@ describe('upstream ledger', function () {
         }
         return found;
       };
-      const before = await told();
+      const before = await reported();
       expect(new Set(before.map(String)).size).to.be.greaterThan(10);
       expect(await sumAll()).to.be.within(70, 75);
-      expect(await told()).to.deep.equal(before);
+      expect(await reported()).to.deep.equal(before);
       expect(await sumAll()).to.equal(0);
     });
 
@@ -246,15 +246,15 @@ describe('upstream ledger', function () {
   });
 
   it('remembers what the provider told, and what others have spent', async () => {
-    const told = { callsPerMinute: 500, creditsPerMonth: 3_000_000_000 };
-    expect(await callLog.toldAgoMs('told')).to.equal(undefined);
-    await callLog.tell({ budgetKey: 'told', ...told, others: { id: uuid(), credits: 40 } });
+    const reported = { callsPerMinute: 500, creditsPerMonth: 3_000_000_000 };
+    expect(await callLog.reportedAgoMs('told')).to.equal(undefined);
+    await callLog.tell({ budgetKey: 'told', ...reported, others: { id: uuid(), credits: 40 } });
     const found = await recent('told');
-    expect(found).to.deep.include({ told, credits: 40, calls: [] });
-    expect(await callLog.toldAgoMs('told')).to.be.within(0, 10_000);
+    expect(found).to.deep.include({ reported, credits: 40, calls: [] });
+    expect(await callLog.reportedAgoMs('told')).to.be.within(0, 10_000);
     const none = { callsPerMinute: undefined, creditsPerMonth: undefined };
     await callLog.tell({ budgetKey: 'told', ...none, others: { id: uuid(), credits: 0 } });
-    expect(await recent('told')).to.deep.include({ told: none, credits: 40 });
+    expect(await recent('told')).to.deep.include({ reported: none, credits: 40 });
   });
 
   it('gives a wiped Redis its month back', async () => {

@@ -84,8 +84,8 @@ describe('upstream: gate, budget and provider together', () => {
     market.resetCalls();
     market.inject({ kind: 'rate-limited', retryAfterSeconds: 30 });
     const [first, second] = gates as [RequestLimiter, RequestLimiter];
-    const told = await price(first).catch((error: unknown) => error);
-    expect(told).to.be.instanceOf(ProviderRateLimitError);
+    const reported = await price(first).catch((error: unknown) => error);
+    expect(reported).to.be.instanceOf(ProviderRateLimitError);
     for (const limiter of [first, second]) {
       const error = await price(limiter).catch((reason: unknown) => reason);
       expect(error).to.be.instanceOf(BudgetWaitError).and.include({ reason: 'blocked' });

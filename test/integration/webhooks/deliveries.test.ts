@@ -50,7 +50,7 @@ describe('webhooks on their way', () => {
   let userId: string;
   const workers: RunningWorker[] = [];
   const connections: Redis[] = [];
-  const told: string[][] = [];
+  const reported: string[][] = [];
 
   before(async () => {
     database = await createTestDatabase();
@@ -61,16 +61,16 @@ describe('webhooks on their way', () => {
     queues = openQueues({ redis, prefix, clock: systemClock, log });
     outbox = createWebhookService({ config: loadConfig({}), knex, queues, log });
     deliveries = outbox.deliveries;
-    const onTold = (ids: readonly string[]): void => void told.push([...ids]);
-    jobs = createJobQueries(knex, onTold);
-    runs = createRunQueries(knex, onTold);
+    const onDeliveries = (ids: readonly string[]): void => void reported.push([...ids]);
+    jobs = createJobQueries(knex, onDeliveries);
+    runs = createRunQueries(knex, onDeliveries);
     receiver = await startReceiver();
   });
   beforeEach(async () => {
     userId = await newUser();
     receiver.received.length = 0;
     receiver.answer = status(204);
-    told.length = 0;
+    reported.length = 0;
   });
   afterEach(async () => {
     await Promise.all(workers.splice(0).map((worker) => worker.close(1_000)));
@@ -378,9 +378,9 @@ describe('webhooks on their way', () => {
       expect(await ended(job)).to.include({ type: 'job.completed', body: null, url: `${receiver.url}/job` });
       expect(await read(sharing.id)).to.include({ url: `${receiver.url}/other` });
       expect(await deliveries.find(silent.id, userId)).to.equal(undefined);
-      expect(told.map((ids) => ids.toSorted())).to.deep.equal([[job.id, sharing.id].toSorted()]);
+      expect(reported.map((ids) => ids.toSorted())).to.deep.equal([[job.id, sharing.id].toSorted()]);
       expect(await ended(job), 'done twice').to.include({ state: 'pending' });
-      expect(told).to.have.length(1);
+      expect(reported).to.have.length(1);
     });
 
     it('carry the job with its result', async () => {
@@ -424,7 +424,7 @@ describe('webhooks on their way', () => {
       expect(await jobs.cancel(cancelled.id)).to.equal(undefined);
       expect(await read(failing.id)).to.include({ type: 'job.failed' });
       expect(await read(cancelled.id)).to.include({ type: 'job.cancelled' });
-      expect(told).to.deep.equal([[failing.id], [cancelled.id]]);
+      expect(reported).to.deep.equal([[failing.id], [cancelled.id]]);
     });
 
     it('keep the job from being deleted until they have ended', async () => {

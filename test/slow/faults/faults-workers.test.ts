@@ -190,10 +190,10 @@ describe('faults of workers', function () {
     await waitFor(() => stack.market.calls().at(-1)?.status === 429, { what: 'a 429 of the market' });
 
     expect(gateway.held('jpy')).to.be.greaterThan(0);
-    const toldAt = Date.now();
+    const sentAt = Date.now();
     current.kill('SIGTERM');
     const end = await current.exited;
-    const tookMs = Date.now() - toldAt;
+    const tookMs = Date.now() - sentAt;
     expect(end).to.deep.equal({ code: 0, signal: null });
     expect(tookMs).to.be.at.most(10_000);
     // Client jobs have a priority, so they wait in the queue's prioritized set.

@@ -5,7 +5,7 @@ import { genericReader, type GenericMapping } from '../../../src/features/portfo
 import type { ReportReader, RowOutcome } from '../../../src/features/portfolios/importers/importer.ts';
 import { readNumber, shown } from '../../../src/features/portfolios/importers/cells.ts';
 import { ValidationError } from '../../../src/domain/errors.ts';
-import { fingerprints, told } from './support/reports.ts';
+import { fingerprints, reported } from './support/reports.ts';
 
 const coinbaseHeader =
   'ID,Timestamp,Transaction Type,Asset,Quantity Transacted,Price Currency,Price at Transaction,Subtotal,Total,Fees,Notes';
@@ -54,14 +54,14 @@ const read = (reader: ReportReader, rows: Iterable<readonly string[]>): RowOutco
 };
 
 const readText = (header: string, ...rows: string[]): string[] =>
-  told(
+  reported(
     read(
       readerOf(header),
       rows.map((row) => row.split(',')),
     ),
   );
 const readGeneric = (...rows: string[]): string[] =>
-  told(
+  reported(
     read(
       genericReader(genericHeader, mapping),
       rows.map((row) => row.split(',')),
@@ -85,7 +85,7 @@ describe('files that are made to hurt', () => {
       expect(new Set(outcomes.map((each) => (each.kind === 'problem' ? each.line : 0))).size).to.equal(
         130_000,
       );
-      expect(told(outcomes.slice(0, 1))).to.deep.equal([
+      expect(reported(outcomes.slice(0, 1))).to.deep.equal([
         '1: row: belongs with more than 1000 rows of the same transaction',
       ]);
     });

@@ -11,7 +11,7 @@ import {
 import { krakenSymbol } from '../../../src/features/portfolios/importers/kraken.ts';
 import { readNumber, type NumberStyle, readTime } from '../../../src/features/portfolios/importers/cells.ts';
 import { ValidationError } from '../../../src/domain/errors.ts';
-import { fingerprints, readAll, readReport, recordsOf, told } from './support/reports.ts';
+import { fingerprints, readAll, readReport, recordsOf, reported } from './support/reports.ts';
 
 const lines = (...rows: string[]): string => `${rows.join('\n')}\n`;
 
@@ -35,7 +35,7 @@ describe('Coinbase reports', () => {
       ),
     );
     expect(format).to.equal('coinbase');
-    expect(told(outcomes)).to.deep.equal([
+    expect(reported(outcomes)).to.deep.equal([
       '3: 2025-01-17T16:57:02.000Z reward +0.000037835729 ETH worth 0.12649 eur',
       '4: skipped: ETH2 became ETH: nothing changed hands',
       '5: skipped: ETH2 became ETH: nothing changed hands',
@@ -55,7 +55,7 @@ describe('Coinbase reports', () => {
         'b2,2025-01-08 19:26:56 UTC,Divination,ETH,1,EUR,€3302.6,€3302.6,€3302.6,€0.00,',
       ),
     );
-    expect(told(outcomes)).to.deep.equal([
+    expect(reported(outcomes)).to.deep.equal([
       '2: 2025-01-07T19:26:56.000Z transfer_in +0.18 ETH worth 597.4 eur',
       '3: Transaction Type: "Divination" is not known',
     ]);
@@ -70,7 +70,7 @@ describe('Coinbase reports', () => {
         '2021-03-03T10:00:00Z,Receive,BTC,0.1,USD,50000,"","","",Received 0.1 BTC from an external account',
       ),
     );
-    expect(told(column.outcomes)).to.deep.equal([
+    expect(reported(column.outcomes)).to.deep.equal([
       '2: 2021-03-01T10:00:00.000Z sell -2 ETH worth 3000 usd fee 15 usd',
       '3: 2021-03-02T10:00:00.000Z swap +2 ETH -0.06 BTC worth 3000 usd fee 10 usd',
       '4: 2021-03-03T10:00:00.000Z transfer_in +0.1 BTC',
@@ -81,7 +81,9 @@ describe('Coinbase reports', () => {
         '2019-03-01T10:00:00Z,Coinbase Earn,XLM,10,0.1,1,1,0,',
       ),
     );
-    expect(told(names.outcomes)).to.deep.equal(['2: 2019-03-01T10:00:00.000Z reward +10 XLM worth 1 gbp']);
+    expect(reported(names.outcomes)).to.deep.equal([
+      '2: 2019-03-01T10:00:00.000Z reward +10 XLM worth 1 gbp',
+    ]);
   });
 
   it('tell line, column and reason of a bad row, and read on', () => {
@@ -112,7 +114,7 @@ describe('Coinbase reports', () => {
         row('i', '2025-01-17 16:57:02 UTC', 'Buy', 'BTC', '1', 'EUR', '€1', '€1', '€1', '€0', ''),
       ),
     );
-    expect(told(outcomes)).to.deep.equal([
+    expect(reported(outcomes)).to.deep.equal([
       '2: Timestamp: "2025-02-30 16:57:02 UTC" is not a time written like 2024-01-31 09:30:00 UTC',
       '3: Quantity Transacted: "1.2.3" is not a number written like 1234.56',
       '4: Quantity Transacted: must not be 0',
@@ -131,7 +133,7 @@ describe('Coinbase reports', () => {
     const csv = readFileSync(path, 'utf8');
     const { outcomes } = readReport(csv);
     expect(outcomes.filter(({ kind }) => kind === 'problem')).to.deep.equal([]);
-    expect(told(outcomes)).to.deep.equal([
+    expect(reported(outcomes)).to.deep.equal([
       '2: 2025-01-17T16:57:02.000Z reward +0.000037835729 ETH worth 0.12649 eur',
       '3: 2025-01-14T16:36:01.000Z reward +0.000022652183 ETH worth 0.07027 eur',
       '4: skipped: ETH2 became ETH: nothing changed hands',
@@ -168,7 +170,7 @@ describe('Binance statements', () => {
       ),
     );
     expect(format).to.equal('binance');
-    expect(told(outcomes)).to.have.members([
+    expect(reported(outcomes)).to.have.members([
       '2: skipped: cash is not tracked',
       '3+4+5+6: 2021-05-01T10:00:01.000Z buy +0.10000001 ETH worth 250 eur fee 0.0004 BNB',
       '7+8: 2021-05-01T10:05:00.000Z swap +0.003 BTC -0.05 ETH',
@@ -190,7 +192,7 @@ describe('Binance statements', () => {
         `1,${at},Funding,Binance Convert,USDC,60,""`,
       ),
     );
-    expect(told(outcomes)).to.have.members([
+    expect(reported(outcomes)).to.have.members([
       '2+4: 2021-05-04T00:00:00.000Z swap +56.1 USDT -0.001 BTC',
       '3+5: 2021-05-04T00:00:00.000Z swap +60 USDC -0.02 ETH',
     ]);
@@ -200,7 +202,7 @@ describe('Binance statements', () => {
     const { outcomes } = readReport(
       lines(binanceHeader, '1,2021-05-05 00:00:00,Spot,ETH 2.0 Staking Rewards,ETH2,0.0001,""'),
     );
-    expect(told(outcomes)).to.deep.equal(['2: 2021-05-05T00:00:00.000Z reward +0.0001 ETH']);
+    expect(reported(outcomes)).to.deep.equal(['2: 2021-05-05T00:00:00.000Z reward +0.0001 ETH']);
   });
 
   it('pass over ETH that became ETH2, but not another quantity of it', () => {
@@ -216,7 +218,7 @@ describe('Binance statements', () => {
       ),
     );
     const reason = 'Change: "ETH" both came and went at that moment: which belongs to which?';
-    expect(told(outcomes)).to.deep.equal([
+    expect(reported(outcomes)).to.deep.equal([
       ...[2, 3, 4, 5, 6, 7].map(
         (line) => `${line}: skipped: ETH and ETH2 are the same asset: nothing changed hands`,
       ),
@@ -238,7 +240,7 @@ describe('Binance statements', () => {
       ),
     );
     const reason = 'Operation: has the same time as rows that do not form one trade of two coins';
-    expect(told(outcomes)).to.have.members([
+    expect(reported(outcomes)).to.have.members([
       `2: ${reason}`,
       `3: ${reason}`,
       `4: ${reason}`,
@@ -280,7 +282,7 @@ describe('Kraken ledgers', () => {
       ),
     );
     expect(format).to.equal('kraken');
-    expect(told(outcomes)).to.have.members([
+    expect(reported(outcomes)).to.have.members([
       '2: skipped: an entry without txid is not settled',
       '3: skipped: cash is not tracked',
       '4+6: 2021-01-01T10:00:00.000Z buy +0.0025 BTC worth 100 eur fee 0.26 eur',
@@ -298,7 +300,7 @@ describe('Kraken ledgers', () => {
     const { outcomes } = readReport(
       lines(krakenHeader, 'L1,T1,2021-01-01 10:00:00,trade,,currency,ZEUR,-100.0000,0.2600,899.74'),
     );
-    expect(told(outcomes)).to.deep.equal(['2: refid: does not pair one received row with one sent row']);
+    expect(reported(outcomes)).to.deep.equal(['2: refid: does not pair one received row with one sent row']);
   });
 
   it('hold no more than a minute of rows back', () => {
@@ -377,7 +379,7 @@ describe('generic CSV', () => {
       'Gift,1,ETH,,,,,,2021-01-02 10:00:00',
       'Trade,1,ETH,,,,,,2021-01-02 10:00:00',
     );
-    expect(told(readAll(genericReader(header, mapping), recordsOf(csv)))).to.deep.equal([
+    expect(reported(readAll(genericReader(header, mapping), recordsOf(csv)))).to.deep.equal([
       '1: 2021-01-01T10:00:00.000Z buy +1.5 BTC worth 45000 eur fee 12.5 eur',
       '2: 2021-01-02T10:00:00.000Z swap +1 ETH -0.05 BTC',
       '3: skipped: cash is not tracked',

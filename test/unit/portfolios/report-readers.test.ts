@@ -3,7 +3,7 @@ import { expect } from 'chai';
 import type { RowOutcome } from '../../../src/features/portfolios/importers/importer.ts';
 import { genericReader, type GenericMapping } from '../../../src/features/portfolios/importers/generic.ts';
 import { exportColumns } from '../../../src/features/portfolios/importers/pricepool.ts';
-import { fingerprints, readAll, readReport, recordsOf, told } from './support/reports.ts';
+import { fingerprints, readAll, readReport, recordsOf, reported } from './support/reports.ts';
 
 const second = '2021-05-01 10:00:00';
 const time = '2021-05-01T10:00:00.000Z';
@@ -46,7 +46,7 @@ const pricepool = report(exportColumns.join(','));
 
 /** What came of the rows, without their lines. */
 function outcomesOf(outcomes: readonly RowOutcome[]): string[] {
-  return told(outcomes).map((each) => each.replace(/^[\d+]+: /, ''));
+  return reported(outcomes).map((each) => each.replace(/^[\d+]+: /, ''));
 }
 
 describe('a sale for cash', () => {

@@ -45,26 +45,26 @@ function transfers(...entries: [number, number, number, number][]): PerformanceT
   };
 }
 
-interface Told {
+interface Reported {
   [statistic: string]: { value: number | null; reason: string | null } & Record<string, unknown>;
 }
 
-const report = (different: Partial<PerformanceTables> = {}): Told =>
-  JSON.parse(computeReport(tables(different)).json) as Told;
+const report = (different: Partial<PerformanceTables> = {}): Reported =>
+  JSON.parse(computeReport(tables(different)).json) as Reported;
 
 describe('the report of performance', () => {
   it('tells each figure with its value, or with the reason for none', () => {
-    const told = report();
+    const reported = report();
     // 110/100, 121/110, 150/171, 180/150
-    expect(told['twr']!.value).to.be.closeTo(1.1 * 1.1 * (150 / 171) * 1.2 - 1, 1e-12);
-    expect(told['gain']).to.deep.equal({ value: 30, reason: null });
-    expect(told['roi']).to.deep.equal({ value: 0.2, reason: null });
-    expect(told['cagr']).to.deep.equal({ value: null, reason: 'span_of_a_year_or_less' });
-    expect(told['var_95']).to.deep.equal({ value: null, reason: 'too_few_days' });
-    expect(told['start_value']).to.deep.equal({ value: 0, reason: null });
-    expect(told['end_value']).to.deep.equal({ value: 180, reason: null });
-    expect(told).to.include({ inflow: 150, outflow: 0, net_inflow: 150 });
-    const { value, ...days } = told['max_drawdown']!;
+    expect(reported['twr']!.value).to.be.closeTo(1.1 * 1.1 * (150 / 171) * 1.2 - 1, 1e-12);
+    expect(reported['gain']).to.deep.equal({ value: 30, reason: null });
+    expect(reported['roi']).to.deep.equal({ value: 0.2, reason: null });
+    expect(reported['cagr']).to.deep.equal({ value: null, reason: 'span_of_a_year_or_less' });
+    expect(reported['var_95']).to.deep.equal({ value: null, reason: 'too_few_days' });
+    expect(reported['start_value']).to.deep.equal({ value: 0, reason: null });
+    expect(reported['end_value']).to.deep.equal({ value: 180, reason: null });
+    expect(reported).to.include({ inflow: 150, outflow: 0, net_inflow: 150 });
+    const { value, ...days } = reported['max_drawdown']!;
     expect(value).to.be.closeTo(1 - 150 / 171, 1e-12);
     expect(days).to.deep.equal({
       reason: null,
@@ -75,7 +75,7 @@ describe('the report of performance', () => {
   });
 
   it('puts the same flows into the benchmark', () => {
-    const { gain, twr, xirr } = report()['benchmark'] as unknown as Told;
+    const { gain, twr, xirr } = report()['benchmark'] as unknown as Reported;
     expect(gain).to.deep.equal({ value: 150, reason: null });
     expect(twr).to.deep.equal({ value: 1, reason: null });
     expect(xirr!.value).to.be.above(0);
@@ -95,11 +95,13 @@ describe('the report of performance', () => {
       },
       '1d',
     );
-    const told = report({ range: '1d', firstDay: firstDay + 3, days: 1, ...lastDay(all) });
-    expect(told['twr']!.value).to.equal(expected.timeWeighted.value);
-    expect(told['start_value']!.value).to.equal(expected.valueBefore);
-    expect(told['gain']!.value).to.equal(expected.gain.value);
-    expect((told['benchmark'] as unknown as Told)['roi']!.value).to.equal(expected.benchmark!.roi.value);
+    const reported = report({ range: '1d', firstDay: firstDay + 3, days: 1, ...lastDay(all) });
+    expect(reported['twr']!.value).to.equal(expected.timeWeighted.value);
+    expect(reported['start_value']!.value).to.equal(expected.valueBefore);
+    expect(reported['gain']!.value).to.equal(expected.gain.value);
+    expect((reported['benchmark'] as unknown as Reported)['roi']!.value).to.equal(
+      expected.benchmark!.roi.value,
+    );
   });
 
   /** The tables of the last day, with those of the day before. */
@@ -119,8 +121,8 @@ describe('the report of performance', () => {
   }
 
   it('counts days without a price, and carries the last one forward, but not into the day before', () => {
-    const told = report({ prices: numbers(110, none, none, 120), pricesBefore: numbers(90) });
-    expect(told['prices']).to.deep.equal({
+    const reported = report({ prices: numbers(110, none, none, 120), pricesBefore: numbers(90) });
+    expect(reported['prices']).to.deep.equal({
       days_carried: 2,
       days_unknown: 0,
       by_asset: [{ asset: 'coin', carried: 2, unpriced: 0 }],
@@ -132,8 +134,8 @@ describe('the report of performance', () => {
 
   it('takes transfers at the price that their day is valued at, and tells those without one', () => {
     const moved = transfers([0, 1, 2, 5], [0, 3, -0.5, 1]);
-    const told = report({ prices: numbers(110, none, 100, 120), transfers: moved });
-    expect(told).to.include({ inflow: 150 + 2 * 110 + 5, outflow: 0.5 * 120 - 1 });
+    const reported = report({ prices: numbers(110, none, 100, 120), transfers: moved });
+    expect(reported).to.include({ inflow: 150 + 2 * 110 + 5, outflow: 0.5 * 120 - 1 });
     const unknown = report({ prices: numbers(none, none, 100, 120), transfers: moved });
     expect(unknown['unvalued_transfers']).to.deep.equal({
       count: 2,
@@ -143,7 +145,7 @@ describe('the report of performance', () => {
   });
 
   it('gives the benchmark without prices a reason, and takes nothing for a fall where nothing was held', () => {
-    const bare = report({ benchmark: numbers(none, none, none, none) })['benchmark'] as unknown as Told;
+    const bare = report({ benchmark: numbers(none, none, none, none) })['benchmark'] as unknown as Reported;
     expect(bare['xirr']).to.deep.equal({ value: null, reason: 'no_prices' });
     const empty = report({ quantities: numbers(0, 0, 0, 0), inflows: numbers(0, 0, 0, 0) });
     expect(empty['max_drawdown']).to.deep.equal({
@@ -158,11 +160,11 @@ describe('the report of performance', () => {
   it('says that more went out than the benchmark was worth, and not that a price was missing', () => {
     // 100 and 50 came in at 10 each, 15 units; after the fall 100 are more than they are worth.
     const gone = report({ benchmark: numbers(10, 10, 10, 1), outflows: numbers(0, 0, 0, 100) });
-    expect((gone['benchmark'] as unknown as Told)['gain']).to.deep.equal({
+    expect((gone['benchmark'] as unknown as Reported)['gain']).to.deep.equal({
       value: null,
       reason: 'more_withdrawn_than_held',
     });
-    const late = report({ benchmark: numbers(none, 10, 10, 1) })['benchmark'] as unknown as Told;
+    const late = report({ benchmark: numbers(none, 10, 10, 1) })['benchmark'] as unknown as Reported;
     expect(late['xirr']).to.deep.equal({ value: null, reason: 'value_unknown' });
   });
 
@@ -170,7 +172,7 @@ describe('the report of performance', () => {
     const assets = Array.from({ length: 32 }, (_, number) => `coin-${number}`);
     const rows = (fill: (asset: number) => number[]) =>
       Float64Array.from(assets.flatMap((_, number) => fill(number)));
-    const told = report({
+    const reported = report({
       assets,
       quantities: rows((asset) => (asset === 31 ? [1, 1, 1, 0] : [1, 1, 1, asset + 1])),
       quantitiesBefore: new Float64Array(32),
@@ -182,7 +184,7 @@ describe('the report of performance', () => {
       assets: named,
       matrix,
       left_out,
-    } = told['correlation'] as unknown as {
+    } = reported['correlation'] as unknown as {
       assets: string[];
       matrix: number[][];
       left_out: number;

@@ -63,8 +63,8 @@ describe('uk_pool: the published examples of HMRC', () => {
     const sale = transaction('sell', '2018-06-23T20:00', { quantity: 150, value: 300 });
     const second = transaction('buy', '2018-06-23T14:00', { quantity: 100, value: 200 });
     const ledger = booksOf('uk_pool', first, second, sale);
-    const told = consumptionsOf(ledger, [sale]).map(({ rule, acquiredAt }) => [rule, acquiredAt]);
-    expect(told).to.deep.equal([['same_day', first.at]]);
+    const reported = consumptionsOf(ledger, [sale]).map(({ rule, acquiredAt }) => [rule, acquiredAt]);
+    expect(reported).to.deep.equal([['same_day', first.at]]);
   });
 
   it('CRYPTO22253: the 30 days after, earliest acquisition to earliest disposal, not day 31 (Rachel, 165 and 20)', () => {

@@ -109,7 +109,7 @@ describe('a collection of quotes', () => {
     await pass(2_500);
     expect(collection.states).to.deep.equal({
       held: 'unpriced',
-      told: 'unpriced',
+      reported: 'unpriced',
       'asked again': 'unpriced',
     });
   });

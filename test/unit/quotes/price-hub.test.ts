@@ -62,7 +62,7 @@ describe('PriceHub', () => {
     readonly watching: Watching;
     readonly updates: PriceUpdate[];
     /** Prices of each update, as `bitcoin=1`. */
-    told(): string[];
+    reported(): string[];
   }
 
   function watch(assetIds: readonly string[], intervalMs = 0): Watcher {
@@ -71,7 +71,7 @@ describe('PriceHub', () => {
       update.frame();
       updates.push(update);
     });
-    return { watching, updates, told: () => updates.map((update) => textOf(update)) };
+    return { watching, updates, reported: () => updates.map((update) => textOf(update)) };
   }
 
   const textOf = (update: PriceUpdate): string => {
@@ -86,34 +86,34 @@ describe('PriceHub', () => {
     mock.timers.tick(15);
     tick({ bitcoin: 2, ethereum: 7 });
     mock.timers.tick(4);
-    expect(watcher.told()).to.deep.equal([]);
+    expect(watcher.reported()).to.deep.equal([]);
     mock.timers.tick(1);
-    expect(watcher.told()).to.deep.equal(['bitcoin=2 ethereum=7']);
+    expect(watcher.reported()).to.deep.equal(['bitcoin=2 ethereum=7']);
     mock.timers.tick(10_000);
     expect(watcher.updates).to.have.length(1);
   });
 
   it('gives a reader that was behind all it missed, as it is then, and once', () => {
     let isReady = false;
-    const told: (readonly string[])[] = [];
+    const reported: (readonly string[])[] = [];
     const conflated = new ConflatedWatch({
       hub,
       watch: { currency: 'usd', assetIds: ['bitcoin', 'ethereum'], intervalMs: 0 },
       isReady: () => isReady,
-      onUpdate: ({ assetIds }) => told.push(assetIds),
+      onUpdate: ({ assetIds }) => reported.push(assetIds),
     });
     tick({ bitcoin: 1 });
     mock.timers.tick(100);
     tick({ ethereum: 7 });
     mock.timers.tick(100);
-    expect(told).to.deep.equal([]);
+    expect(reported).to.deep.equal([]);
     isReady = true;
     conflated.flush();
     conflated.flush();
-    expect(told).to.deep.equal([['bitcoin', 'ethereum']]);
+    expect(reported).to.deep.equal([['bitcoin', 'ethereum']]);
     tick({ ethereum: 8 });
     mock.timers.tick(100);
-    expect(told.slice(1)).to.deep.equal([['ethereum']]);
+    expect(reported.slice(1)).to.deep.equal([['ethereum']]);
     conflated.close();
   });
 
@@ -125,9 +125,9 @@ describe('PriceHub', () => {
     mock.timers.tick(60);
     tick({ bitcoin: 3 });
     mock.timers.tick(39);
-    expect(watcher.told()).to.deep.equal(['bitcoin=1']);
+    expect(watcher.reported()).to.deep.equal(['bitcoin=1']);
     mock.timers.tick(1);
-    expect(watcher.told()).to.deep.equal(['bitcoin=1', 'bitcoin=3']);
+    expect(watcher.reported()).to.deep.equal(['bitcoin=1', 'bitcoin=3']);
   });
 
   it('sends only what is watched, and nothing that was sent already', () => {
@@ -137,7 +137,7 @@ describe('PriceHub', () => {
     listener.onTick?.({ currency: 'usd', quotes: [quotes.get('bitcoin')!], failures: [] });
     tick({ dogecoin: 1 });
     mock.timers.tick(1_000);
-    expect(watcher.told()).to.deep.equal(['bitcoin=1']);
+    expect(watcher.reported()).to.deep.equal(['bitcoin=1']);
   });
 
   it('makes the bytes of an update once for all who watch the same', () => {
@@ -160,9 +160,9 @@ describe('PriceHub', () => {
       mock.timers.tick(100);
     }
     expect(fast.updates).to.have.length(41);
-    expect(slow.told()[0]).to.equal('bitcoin=1');
+    expect(slow.reported()[0]).to.equal('bitcoin=1');
     expect(slow.updates).to.have.length(3);
-    expect(slow.told().at(-1)).to.equal('bitcoin=41');
+    expect(slow.reported().at(-1)).to.equal('bitcoin=41');
   });
 
   it('keeps what comes before an interval has passed, though nothing follows it', () => {
@@ -173,10 +173,10 @@ describe('PriceHub', () => {
     mock.timers.tick(600);
     tick({ bitcoin: 2 });
     mock.timers.tick(1_000);
-    expect(watcher.told()).to.deep.equal(['bitcoin=1']);
+    expect(watcher.reported()).to.deep.equal(['bitcoin=1']);
     expect(watcher.watching.pending()).to.have.members(['bitcoin', 'ethereum']);
     mock.timers.tick(400);
-    expect(watcher.told()).to.deep.equal(['bitcoin=1', 'ethereum=7 bitcoin=2']);
+    expect(watcher.reported()).to.deep.equal(['bitcoin=1', 'ethereum=7 bitcoin=2']);
     expect(watcher.watching.pending()).to.deep.equal([]);
   });
 
@@ -216,7 +216,7 @@ describe('PriceHub', () => {
       listener.onTick?.({ currency: 'usd', quotes: [], failures: [failure] });
       mock.timers.tick(200);
     }
-    expect(watcher.told()).to.deep.equal(['no-such-coin=not_found']);
+    expect(watcher.reported()).to.deep.equal(['no-such-coin=not_found']);
   });
 
   it('tells once that an asset has no price, and its price when it gets one', () => {
@@ -245,7 +245,7 @@ describe('PriceHub', () => {
     await Promise.resolve();
     mock.timers.tick(100);
     expect(loads).to.deep.equal([['bitcoin', 'ethereum']]);
-    expect(watcher.told()).to.deep.equal(['bitcoin=5']);
+    expect(watcher.reported()).to.deep.equal(['bitcoin=5']);
   });
 
   it('forgets what nobody watches any more', () => {

@@ -56,17 +56,17 @@ const errors: readonly (readonly [string, Error, ReturnType<typeof verdictOf>, s
 ];
 
 describe('a chain of price sources and its breakers', () => {
-  let told: string[];
+  let reported: string[];
   let state: Awaited<ReturnType<CircuitBreaker['ask']>>['state'];
   let requests: LimiterRequest[];
 
   beforeEach(() => {
-    [told, state, requests] = [[], 'probe', []];
+    [reported, state, requests] = [[], 'probe', []];
   });
 
   function memberOf(source: string): ChainMember {
     const tell = (what: string) => (): Promise<void> => {
-      told.push(what);
+      reported.push(what);
       return Promise.resolve();
     };
     const grant: Grant & GrantedCall = {
@@ -106,26 +106,26 @@ describe('a chain of price sources and its breakers', () => {
 
   it('closes with a good answer', async () => {
     expect(await run(() => Promise.resolve('answer'))).to.equal('answer');
-    expect(told).to.deep.equal(['succeeded']);
+    expect(reported).to.deep.equal(['succeeded']);
   });
 
   it('learns nothing from a call that was found to be needless, and lets another be the probe', async () => {
     await run((grant) => grant.release());
-    expect(told).to.deep.equal(['cancel']);
-    [told, state] = [[], 'closed'];
+    expect(reported).to.deep.equal(['cancel']);
+    [reported, state] = [[], 'closed'];
     await run((grant) => grant.release());
-    expect(told).to.deep.equal([]);
+    expect(reported).to.deep.equal([]);
   });
 
   for (const [what, error, verdict, inProbe] of errors) {
     it(`takes ${what} for "${verdict}", a probe that ends so for "${inProbe}"`, async () => {
       expect(verdictOf(error)).to.equal(verdict);
       await run(() => Promise.reject(error));
-      expect(told).to.deep.equal([inProbe]);
-      [told, state] = [[], 'closed'];
+      expect(reported).to.deep.equal([inProbe]);
+      [reported, state] = [[], 'closed'];
       await run(() => Promise.reject(error));
       const otherwise = inProbe === 'failed true' ? ['failed false'] : [inProbe];
-      expect(told).to.deep.equal(inProbe === 'cancel' ? [] : otherwise);
+      expect(reported).to.deep.equal(inProbe === 'cancel' ? [] : otherwise);
     });
   }
 
@@ -134,12 +134,12 @@ describe('a chain of price sources and its breakers', () => {
     await run(() => Promise.reject(refused), { refusalFails: true });
     const range = new ProviderRangeError('range', of(401));
     await run(() => Promise.reject(range), { refusalFails: true });
-    expect(told).to.deep.equal(['failed true', 'succeeded']);
+    expect(reported).to.deep.equal(['failed true', 'succeeded']);
   });
 
   it('calls nobody while it is open', async () => {
     state = 'open';
     await run(() => Promise.resolve('answer'));
-    expect([requests, told]).to.deep.equal([[], []]);
+    expect([requests, reported]).to.deep.equal([[], []]);
   });
 });

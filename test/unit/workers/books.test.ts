@@ -12,7 +12,7 @@ import { jobContext } from '../../support/job-context.ts';
 describe('a long update of books', () => {
   it('that is overtaken each time fails, and nobody is told that they are current', async () => {
     const modes: UpdateMode[] = [];
-    const told: string[] = [];
+    const reported: string[] = [];
     const update = (_id: string, mode: UpdateMode): Promise<unknown> => {
       modes.push(mode);
       return modes.length === 1 ? Promise.resolve('long') : Promise.reject(new BooksChangedError());
@@ -20,12 +20,12 @@ describe('a long update of books', () => {
     const run = createBooksUpdate({
       ledgers: { update } as unknown as LedgerQueries,
       replays: { run: () => Promise.reject(new Error('nothing is replayed')) },
-      channel: { publish: (id) => Promise.resolve(void told.push(id)) },
+      channel: { publish: (id) => Promise.resolve(void reported.push(id)) },
       log: silentLogger(),
     });
     const failed: unknown = await run({ portfolioId: 'one' }, jobContext()).catch((error: unknown) => error);
     expect(failed).to.be.instanceOf(BooksChangedError);
     expect(modes).to.deep.equal(['locked', 'optimistic', 'optimistic', 'locked']);
-    expect(told).to.deep.equal([]);
+    expect(reported).to.deep.equal([]);
   });
 });

@@ -33,7 +33,7 @@ describe('the progress of a run', () => {
     });
   });
 
-  const told = (): unknown[] => sent.map(({ data }) => data);
+  const reported = (): unknown[] => sent.map(({ data }) => data);
 
   it('never goes back, whatever a second attempt says, nor beyond its total', async () => {
     for (const done of [70, 30, 70, 80, 120]) {
@@ -42,7 +42,7 @@ describe('the progress of a run', () => {
     }
     await progress.flushed();
     expect(rows).to.deep.equal([70, 80, 100]);
-    expect(told()).to.deep.equal([70, 80, 100].map((done) => ({ done, total: 100 })));
+    expect(reported()).to.deep.equal([70, 80, 100].map((done) => ({ done, total: 100 })));
   });
 
   it('is written to the rows twice a second at most, and told with every step', async () => {

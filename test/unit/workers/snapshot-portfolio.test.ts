@@ -5,13 +5,13 @@ import { Requeue } from '../../../workers/runtime/requeue.ts';
 
 describe('portfolio.snapshot', () => {
   const portfolioId = '01934c2a-0000-7000-8000-0000000000b0';
-  let told: string[];
+  let reported: string[];
 
   const context = (start: number) =>
     ({
       start,
       releaseDeduplication: () => {
-        told.push('released');
+        reported.push('released');
         return Promise.resolve();
       },
     }) as JobContext;
@@ -19,18 +19,18 @@ describe('portfolio.snapshot', () => {
   const run = (start: number) =>
     createPortfolioSnapshot({
       ofChange: (id, mayWait) => {
-        told.push(`${id === portfolioId ? 'taken' : id}, may wait: ${String(mayWait)}`);
+        reported.push(`${id === portfolioId ? 'taken' : id}, may wait: ${String(mayWait)}`);
         return Promise.resolve(mayWait ? 'wanting' : 'stored');
       },
     })({ portfolioId }, context(start));
 
   beforeEach(() => {
-    told = [];
+    reported = [];
   });
 
   it('lets later changes have a snapshot of their own before it looks at the books', async () => {
     await run(2);
-    expect(told).to.deep.equal(['released', 'taken, may wait: false']);
+    expect(reported).to.deep.equal(['released', 'taken, may wait: false']);
   });
 
   it('waits in the queue for quotes, once', async () => {

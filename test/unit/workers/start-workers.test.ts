@@ -73,14 +73,14 @@ describe('the start of workers', () => {
 
 describe('client jobs that are not tried again', () => {
   const failed: unknown[] = [];
-  const told: unknown[] = [];
+  const reported: unknown[] = [];
   const runs = {
     fail(...given: unknown[]) {
       failed.push(given);
       return Promise.resolve(['id']);
     },
   };
-  const events = { append: (...given: unknown[]) => Promise.resolve(void told.push(given)) };
+  const events = { append: (...given: unknown[]) => Promise.resolve(void reported.push(given)) };
   const { onDead } = createJobsProcessors(
     platformOf(),
     () => ({ runs, events, clock: { now: () => 1_000 } }) as never,
@@ -101,7 +101,7 @@ describe('client jobs that are not tried again', () => {
         { code: 'job_failed', message: 'The job failed' },
       ],
     ]);
-    expect(told).to.have.length(2);
+    expect(reported).to.have.length(2);
   });
 
   it('are those of clients alone', async () => {

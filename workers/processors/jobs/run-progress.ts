@@ -27,7 +27,7 @@ export class RunProgress {
   #unsent: JobEvent[] = [];
   #done = 0;
   #waiting = false;
-  #rowToldAt = 0;
+  #rowUpdatedAt = 0;
   #chain: Promise<void> = Promise.resolve();
 
   constructor(deps: ProgressDeps) {
@@ -78,8 +78,8 @@ export class RunProgress {
   #tell(): void {
     this.#sendEvents();
     const now = this.#deps.clock.now();
-    if (now - this.#rowToldAt < rowEveryMs) return;
-    this.#rowToldAt = now;
+    if (now - this.#rowUpdatedAt < rowEveryMs) return;
+    this.#rowUpdatedAt = now;
     const done = this.#done;
     this.#enqueue(() => this.#deps.runs.markProgress(this.#deps, done));
   }

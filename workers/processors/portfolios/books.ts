@@ -48,13 +48,13 @@ export function createBooksUpdate(deps: BooksUpdateDeps): Processor<'books.updat
       );
       throw error;
     }
-    await told(deps, portfolioId);
+    await reported(deps, portfolioId);
     return null;
   };
 }
 
 /** Announces that books are current. Waiting readers also poll, so the message may be lost. */
-async function told(
+async function reported(
   { channel, log }: Pick<BooksUpdateDeps, 'channel' | 'log'>,
   portfolioId: string,
 ): Promise<void> {
@@ -179,7 +179,7 @@ export function createBooksRebuild(runs: ClientRunDeps, deps: BooksUpdateDeps): 
   return ({ workKey, portfolioId }, context) =>
     runForClients(runs, { run: { workKey, total: rebuildSteps }, context }, async (control) => {
       const rebuilt = await rebuild(deps, portfolioId, control);
-      await told(deps, portfolioId);
+      await reported(deps, portfolioId);
       const took = (runs.clock.now() - control.startedAt.getTime()) / 1000;
       return JSON.stringify({ ...rebuilt, took_seconds: Number(took.toFixed(3)) });
     });

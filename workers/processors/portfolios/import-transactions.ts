@@ -144,7 +144,7 @@ class Importing {
       added: record.isDryRun ? counts.left : added,
       isWritten: keep,
       problems: this.#problems,
-      resolved: symbols.told(),
+      resolved: symbols.reported(),
       rates: prices.rates(),
       samples,
     });

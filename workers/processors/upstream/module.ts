@@ -33,7 +33,7 @@ export function createUpstreamProcessors(
   },
 ) {
   const { demand, store, rowStore, publisher, guard, enqueue, freshMs } = quotes;
-  const { budget, callLog, tellsLimits } = upstream;
+  const { budget, callLog, reportsLimits } = upstream;
   const oldest = (): Date => new Date(clock.now() - callLogRetentionSeconds * 1000);
   return {
     processors: {
@@ -81,12 +81,12 @@ export function createUpstreamProcessors(
         }),
         'tier.check': async () => ({
           enqueued:
-            tellsLimits &&
+            reportsLimits &&
             (await checkTier({
               redis,
               queues,
               attemptKey: keys.tierAttempt(budget.key),
-              toldAgoMs: () => callLog.toldAgoMs(budget.key),
+              reportedAgoMs: () => callLog.reportedAgoMs(budget.key),
             })),
         }),
       }),

@@ -32,7 +32,7 @@ export async function refreshTier(
   },
   context: JobContext,
 ): Promise<JobResult<'tier.refresh'>> {
-  if (provider.fetchDocument === undefined) return { told: false };
+  if (provider.fetchDocument === undefined) return { reported: false };
   try {
     const since = { requested: startStopwatch() };
     const text = await callUpstream({ limiter, urgency: 'stream', context }, async (grant) => {
@@ -40,20 +40,20 @@ export async function refreshTier(
       const signal = AbortSignal.any([grant.signal, context.signal]);
       return await provider.fetchDocument?.({ path: '/key', signal });
     });
-    if (text === undefined) return { told: false };
-    const told = parseKeyResponse(text);
-    await budget.tell({ ...told, agoMs: since.requested.elapsedMs() });
-    log.info(told, 'the provider reported the limits of the key');
-    return { told: true };
+    if (text === undefined) return { reported: false };
+    const reported = parseKeyResponse(text);
+    await budget.tell({ ...reported, agoMs: since.requested.elapsedMs() });
+    log.info(reported, 'the provider reported the limits of the key');
+    return { reported: true };
   } catch (error) {
     const waitMs = waitOf(error);
     if (waitMs !== undefined) throw new Requeue('no budget', waitMs);
     log.warn({ reason: messageOf(error) }, 'the provider did not report the limits of the key');
-    return { told: false };
+    return { reported: false };
   }
 }
 
-const toldEveryMs = 86_400_000;
+const reportEveryMs = 86_400_000;
 const attemptEveryMs = 3_600_000;
 
 /** Whether the provider is to be asked now. */
@@ -61,17 +61,17 @@ export async function checkTier({
   redis,
   queues,
   attemptKey,
-  toldAgoMs,
+  reportedAgoMs,
 }: {
   readonly redis: Redis;
   readonly queues: Pick<Queues, 'add'>;
   /** Key under which the last attempt is recorded. */
   readonly attemptKey: string;
   /** How long ago (ms) the provider has told; undefined when it never has. */
-  readonly toldAgoMs: () => Promise<number | undefined>;
+  readonly reportedAgoMs: () => Promise<number | undefined>;
 }): Promise<boolean> {
-  const agoMs = await toldAgoMs();
-  if (agoMs !== undefined && agoMs < toldEveryMs) return false;
+  const agoMs = await reportedAgoMs();
+  if (agoMs !== undefined && agoMs < reportEveryMs) return false;
   if ((await redis.set(attemptKey, '1', 'PX', attemptEveryMs, 'NX')) === null) return false;
   await queues.add('tier.refresh', {}, { deduplication: { id: 'tier' } });
   return true;

@@ -3,7 +3,7 @@ import type { JobRecord, JobState } from '../../../domain/job.ts';
 import { createBatcher } from '../../../platform/concurrency/batcher.ts';
 import { Job } from '../../../../db/models/job.ts';
 import { isOutage } from '../../../../db/outage.ts';
-import { toldEndsSql } from '../../webhooks/queries/webhook-deliveries.ts';
+import { deliveriesOfEndsSql } from '../../webhooks/queries/webhook-deliveries.ts';
 
 /** A row to insert. */
 export interface NewJob {
@@ -30,9 +30,12 @@ export type JobQueries = ReturnType<typeof createJobQueries>;
 
 /**
  * Binds the queries to a connection pool.
- * @param onTold Called with jobs that have ended and need a webhook: the delivery has the id of the job. Must not throw.
+ * @param onDeliveries Called with jobs that have ended and need a webhook: the delivery has the id of the job. Must not throw.
  */
-export function createJobQueries(knex: Knex, onTold: (ids: readonly string[]) => void = () => undefined) {
+export function createJobQueries(
+  knex: Knex,
+  onDeliveries: (ids: readonly string[]) => void = () => undefined,
+) {
   return {
     ...overviewsOf(knex),
 
@@ -99,7 +102,7 @@ export function createJobQueries(knex: Knex, onTold: (ids: readonly string[]) =>
     async cancel(id: string): Promise<JobRecord | undefined> {
       const { rows } = await knex.raw<{ rows: Job[] }>(cancelSql, [id]);
       const [row] = rows;
-      if (row?.callback_url != null) onTold([id]);
+      if (row?.callback_url != null) onDeliveries([id]);
       return row === undefined ? undefined : toRecord(row);
     },
   };
@@ -115,7 +118,7 @@ const byWorkSql = `(select id, 0 as place from jobs where work_key = ? and user_
 const cancelSql = `with ended as (
     update jobs set state = 'cancelled', finished_at = now(), version = version + 1
     where id = ? and state in ('queued', 'running') returning *),
-  ${toldEndsSql}
+  ${deliveriesOfEndsSql}
   select * from ended`;
 
 /** Questions about many jobs at once. */

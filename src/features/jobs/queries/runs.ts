@@ -2,7 +2,7 @@ import type { Knex } from 'knex';
 import type { Requester } from '../../../domain/requester.ts';
 import { createBatcher } from '../../../platform/concurrency/batcher.ts';
 import { isOutage } from '../../../../db/outage.ts';
-import { toldEndsSql } from '../../webhooks/queries/webhook-deliveries.ts';
+import { deliveriesOfEndsSql } from '../../webhooks/queries/webhook-deliveries.ts';
 
 /** Accepted work that has not ended. */
 export interface OpenWork {
@@ -25,13 +25,13 @@ interface RunRef {
 export type RunQueries = ReturnType<typeof createRunQueries>;
 
 /** Called with jobs that have ended and need a webhook: the delivery has the id of the job. Must not throw. */
-type OnTold = (ids: readonly string[]) => void;
+type OnDeliveries = (ids: readonly string[]) => void;
 
 /** Binds the queries to a connection pool. */
-export function createRunQueries(knex: Knex, onTold: OnTold = () => undefined) {
+export function createRunQueries(knex: Knex, onDeliveries: OnDeliveries = () => undefined) {
   const complete = createBatcher({
     what: 'completing jobs',
-    run: (ends: Parameters<typeof completeMany>[1]) => completeMany(knex, ends, onTold),
+    run: (ends: Parameters<typeof completeMany>[1]) => completeMany(knex, ends, onDeliveries),
     isOneToBlame: (error) => !isOutage(error),
     maxEntries: 50,
     maxConcurrent: 3,
@@ -74,7 +74,7 @@ export function createRunQueries(knex: Knex, onTold: OnTold = () => undefined) {
     ): Promise<readonly string[]> {
       const values = [JSON.stringify(error), startedAt, workKey];
       const { rows } = await knex.raw<{ rows: EndedRow[] }>(failSql, values);
-      tell(rows, onTold);
+      tell(rows, onDeliveries);
       return rows.map(({ id }) => id);
     },
 
@@ -153,18 +153,18 @@ const completeSql = `with run as (
     from run join stored on stored.id = run.result_id
     where jobs.work_key = run.work_key and state in ('queued', 'running')
     returning jobs.id, jobs.user_id, jobs.state, jobs.callback_url, stored.id as result_id),
-  ${toldEndsSql}
-  select id, result_id, callback_url is not null as "isTold" from ended`;
+  ${deliveriesOfEndsSql}
+  select id, result_id, callback_url is not null as "hasDelivery" from ended`;
 
 interface EndedRow {
   readonly id: string;
   /** A delivery was stored. */
-  readonly isTold: boolean;
+  readonly hasDelivery: boolean;
 }
 
-function tell(rows: readonly EndedRow[], onTold: OnTold): void {
-  const told = rows.filter(({ isTold }) => isTold).map(({ id }) => id);
-  if (told.length > 0) onTold(told);
+function tell(rows: readonly EndedRow[], onDeliveries: OnDeliveries): void {
+  const reported = rows.filter(({ hasDelivery }) => hasDelivery).map(({ id }) => id);
+  if (reported.length > 0) onDeliveries(reported);
 }
 
 async function markMany(
@@ -180,7 +180,7 @@ async function markMany(
 async function completeMany(
   knex: Knex,
   ends: readonly (RunRef & { readonly resultId: string; readonly body: string })[],
-  onTold: OnTold,
+  onDeliveries: OnDeliveries,
 ): Promise<(readonly string[])[]> {
   const values = ends.flatMap(({ resultId, body, workKey, startedAt }) => [
     resultId,
@@ -192,7 +192,7 @@ async function completeMany(
   const rowsSql = ends.map(() => '(?::uuid, ?::text, ?::text, ?::timestamptz)').join(', ');
   const sql = completeSql.replace('VALUES', rowsSql);
   const { rows } = await knex.raw<{ rows: (EndedRow & { result_id: string })[] }>(sql, values);
-  tell(rows, onTold);
+  tell(rows, onDeliveries);
   const ended = new Map<string, string[]>(ends.map(({ resultId }) => [resultId, []]));
   for (const { id, result_id } of rows) ended.get(result_id)?.push(id);
   return ends.map(({ resultId }) => ended.get(resultId) ?? []);
@@ -202,8 +202,8 @@ const failSql = `with ended as (
     update jobs set state = 'failed', error = ?, started_at = coalesce(started_at, ?),
       finished_at = now(), version = version + 1
     where work_key = ? and state in ('queued', 'running') returning id, user_id, state, callback_url),
-  ${toldEndsSql}
-  select id, callback_url is not null as "isTold" from ended`;
+  ${deliveriesOfEndsSql}
+  select id, callback_url is not null as "hasDelivery" from ended`;
 
 /** `last` is text, because a JavaScript date would lose the microseconds. */
 const openWorkSql = `select * from (

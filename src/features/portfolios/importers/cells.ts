@@ -145,8 +145,8 @@ function example({ decimal, thousands }: NumberStyle): string {
 
 /** A cell, shortened for a message, in a form that can be stored. */
 export function shown(text: string): string {
-  const told = text.length > 40 ? `${cut(text, 40)}…` : text;
-  return `"${isText(told) ? told : told.replaceAll(/[^\p{L}\p{N}\p{P}\p{S} ]/gu, '\ufffd')}"`;
+  const reported = text.length > 40 ? `${cut(text, 40)}…` : text;
+  return `"${isText(reported) ? reported : reported.replaceAll(/[^\p{L}\p{N}\p{P}\p{S} ]/gu, '\ufffd')}"`;
 }
 
 const pattern =

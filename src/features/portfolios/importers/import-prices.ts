@@ -17,7 +17,7 @@ const rateAsset = 'bitcoin';
 const mostSeries = 3_000;
 
 /** The rates that were used to convert one currency. */
-export interface ToldRate {
+export interface ReportedRate {
   readonly from: string;
   readonly to: string;
   /** Number of days with a rate, and the first and the last of them (`2024-01-31`). */
@@ -80,7 +80,7 @@ export class ImportPrices {
   }
 
   /** The rates that were used. */
-  rates(): readonly ToldRate[] {
+  rates(): readonly ReportedRate[] {
     return [...this.#used].map(([currency, { days, lowest, highest }]) => ({
       from: currency,
       to: this.#deps.base,

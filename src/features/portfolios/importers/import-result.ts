@@ -1,5 +1,5 @@
 import type { ImportRecord } from '../queries/imports.ts';
-import type { ToldRate } from './import-prices.ts';
+import type { ReportedRate } from './import-prices.ts';
 import type { ProblemList } from './problem-list.ts';
 import type { Staged } from './stage-report.ts';
 import type { TakenSymbol } from './symbol-resolver.ts';
@@ -23,7 +23,7 @@ export function importResult({
   readonly isWritten: boolean;
   readonly problems: ProblemList;
   readonly resolved: Readonly<Record<string, TakenSymbol>>;
-  readonly rates: readonly ToldRate[];
+  readonly rates: readonly ReportedRate[];
   /** For a dry run: the first transactions that would be added. */
   readonly samples: readonly object[] | undefined;
 }): string {
@@ -40,7 +40,7 @@ export function importResult({
     refused: facts.refused,
     skipped: [...staged.skipped].map(([reason, count]) => ({ reason, count })),
     problem_count: problems.count(),
-    problems: problems.told(),
+    problems: problems.reported(),
     resolved: facts.resolved,
     rates: facts.rates,
     ...(samples === undefined ? {} : { samples }),

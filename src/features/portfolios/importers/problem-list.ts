@@ -9,18 +9,19 @@ export interface RowProblem {
 }
 
 /** Problems listed in a result; the others are only counted. */
-const mostTold = 1_000;
+const mostReported = 1_000;
 /** Longest reason that is reported (characters). */
 const longestReason = 300;
 
 /** Problems of rows: all are counted, and the first ones by line are reported. */
 export class ProblemList {
   #count = 0;
-  readonly #told: RowProblem[] = [];
+  readonly #reported: RowProblem[] = [];
 
   add({ line, column, reason }: RowProblem): void {
     this.#count += 1;
-    if (this.#told.length < mostTold) this.#told.push({ line, column, reason: cut(reason, longestReason) });
+    if (this.#reported.length < mostReported)
+      this.#reported.push({ line, column, reason: cut(reason, longestReason) });
   }
 
   count(): number {
@@ -28,7 +29,7 @@ export class ProblemList {
   }
 
   /** By line. */
-  told(): readonly RowProblem[] {
-    return [...this.#told].sort((left, right) => left.line - right.line);
+  reported(): readonly RowProblem[] {
+    return [...this.#reported].sort((left, right) => left.line - right.line);
   }
 }

@@ -124,8 +124,8 @@ function reportOf(cells: readonly string[], { format, mapping }: ReadOptions): R
 
 /** Puts the fields into the message, because a job's error has no fields. */
 function badHeader({ message, fields = [] }: ValidationError): AppError {
-  const told = fields.map((each) => `${each.field}: ${each.message}`).join('; ');
-  return new AppError(`${message}: ${told}`, { code: 'header_not_valid', status: 422 });
+  const reported = fields.map((each) => `${each.field}: ${each.message}`).join('; ');
+  return new AppError(`${message}: ${reported}`, { code: 'header_not_valid', status: 422 });
 }
 
 function noHeader({ format }: ReadOptions): AppError {

@@ -32,7 +32,7 @@ export function computeReport(tables: PerformanceTables) {
     tables.range,
   );
   const missing = series.carried.map((carried, asset) => carried + (series.unpriced[asset] ?? 0));
-  const told = {
+  const reported = {
     ...totalsOf(performance),
     ...statsOf(performance),
     benchmark: benchmarkOf(performance, benchmark),
@@ -42,7 +42,7 @@ export function computeReport(tables: PerformanceTables) {
   };
   return {
     /** JSON text of an object. */
-    json: JSON.stringify(told),
+    json: JSON.stringify(reported),
     /** Days by asset on which it was held without a price of its own. */
     missing,
     /** Value at the end of each day; NaN where it is unknown. */
@@ -128,7 +128,7 @@ function carriedForward(observed: Float64Array, before: number) {
 
 function totalsOf({ valueBefore: begin, valueAfter, inflow, outflow }: Performance): object {
   const value = (each: number): object =>
-    toldOf(Number.isNaN(each) ? noStatistic('value_unknown') : { value: each });
+    presentStatistic(Number.isNaN(each) ? noStatistic('value_unknown') : { value: each });
   return {
     start_value: value(begin),
     end_value: value(valueAfter),
@@ -141,16 +141,16 @@ function totalsOf({ valueBefore: begin, valueAfter, inflow, outflow }: Performan
 function statsOf(figures: SeriesPerformance): object {
   const { gain, roi, timeWeighted, moneyWeighted, cagr, volatility, sharpe, sortino, tail } = figures;
   return {
-    gain: toldOf(gain),
-    roi: toldOf(roi),
-    twr: toldOf(timeWeighted),
-    xirr: toldOf(moneyWeighted),
-    cagr: toldOf(cagr),
-    volatility: toldOf(volatility),
-    sharpe: toldOf(sharpe),
-    sortino: toldOf(sortino),
-    var_95: toldOf(tail.valueAtRisk),
-    cvar_95: toldOf(tail.conditional),
+    gain: presentStatistic(gain),
+    roi: presentStatistic(roi),
+    twr: presentStatistic(timeWeighted),
+    xirr: presentStatistic(moneyWeighted),
+    cagr: presentStatistic(cagr),
+    volatility: presentStatistic(volatility),
+    sharpe: presentStatistic(sharpe),
+    sortino: presentStatistic(sortino),
+    var_95: presentStatistic(tail.valueAtRisk),
+    cvar_95: presentStatistic(tail.conditional),
     max_drawdown: drawdownOf(figures),
   };
 }
@@ -159,11 +159,11 @@ function statsOf(figures: SeriesPerformance): object {
 function drawdownOf({ timeWeighted, drawdown }: SeriesPerformance): object {
   const { depth, peak, trough, recovered } = drawdown;
   const none = { peak: null, trough: null, recovered: null };
-  if (timeWeighted.value === null) return { ...toldOf(timeWeighted), ...none };
-  const told = toldOf({ value: depth });
-  if (depth === 0) return { ...told, ...none };
+  if (timeWeighted.value === null) return { ...presentStatistic(timeWeighted), ...none };
+  const reported = presentStatistic({ value: depth });
+  if (depth === 0) return { ...reported, ...none };
   const date = recovered === null ? null : dateOf(recovered);
-  return { ...told, peak: dateOf(peak), trough: dateOf(trough), recovered: date };
+  return { ...reported, peak: dateOf(peak), trough: dateOf(trough), recovered: date };
 }
 
 function benchmarkOf(
@@ -175,10 +175,15 @@ function benchmarkOf(
   // With all prices known, its value can be unknown for only one reason.
   const isOverdrawn = unpriced === 0 && !Number.isNaN(begin);
   const reason = isOverdrawn ? 'more_withdrawn_than_held' : 'value_unknown';
-  const told = (statistic: Statistic): Statistic =>
+  const reported = (statistic: Statistic): Statistic =>
     statistic.value === null && statistic.reason === 'value_unknown' ? noStatistic(reason) : statistic;
   const { gain, roi, moneyWeighted } = benchmark;
-  const same = { ...benchmark, gain: told(gain), roi: told(roi), moneyWeighted: told(moneyWeighted) };
+  const same = {
+    ...benchmark,
+    gain: reported(gain),
+    roi: reported(roi),
+    moneyWeighted: reported(moneyWeighted),
+  };
   return { ...statsOf(same), prices };
 }
 
@@ -228,7 +233,7 @@ function pricesOf({ assets }: PerformanceTables, series: ReturnType<typeof value
 }
 
 /** A statistic as clients get it: a number, or null with its reason. */
-function toldOf(statistic: Statistic): object {
+function presentStatistic(statistic: Statistic): object {
   if (statistic.value === null) return statistic;
   return Number.isFinite(statistic.value)
     ? { value: statistic.value, reason: null }

@@ -129,14 +129,14 @@ function lots(deps: PositionDeps): Route {
     responses: { 200: 'A page of lots', 304: notModified, 404: missing, 503: unavailable },
     handler: async (ctx, { params, query: { asset, page, limit }, viewer }) => {
       const { id: portfolioId } = await deps.portfolios.get(portfolioIdOf(params), viewer);
-      const told = await deps.books.read({ portfolioId, waitMs: booksWaitMs }, async (view) => {
+      const reported = await deps.books.read({ portfolioId, waitMs: booksWaitMs }, async (view) => {
         const { current } = view;
         if (isKnown(ctx, current)) return { current };
         const found = await view.lots({ assetId: asset, offset: (page - 1) * limit, limit });
         const data = presentLots(current.portfolio, { page, limit, total: found.total }, found.lots);
         return { current, data };
       });
-      tell(ctx, { message: 'Open lots', ...told });
+      tell(ctx, { message: 'Open lots', ...reported });
     },
   });
 }
@@ -164,7 +164,7 @@ function realised(deps: PositionDeps): Route {
     handler: async (ctx, { params, query, viewer }) => {
       const { id: portfolioId } = await deps.portfolios.get(portfolioIdOf(params), viewer);
       const { page, limit, asset } = query;
-      const told = await deps.books.read({ portfolioId, waitMs: booksWaitMs }, async (view) => {
+      const reported = await deps.books.read({ portfolioId, waitMs: booksWaitMs }, async (view) => {
         const { current } = view;
         if (isKnown(ctx, current)) return { current };
         const { portfolio } = current;
@@ -172,7 +172,7 @@ function realised(deps: PositionDeps): Route {
         const gains = await view.realised(requested);
         return { current, data: presentRealised(portfolio, { page, limit }, gains) };
       });
-      tell(ctx, { message: 'Realised gains', ...told });
+      tell(ctx, { message: 'Realised gains', ...reported });
     },
   });
 }

@@ -43,7 +43,7 @@ export type AcquireResult =
     };
 
 /** The limits of our key as reported by the provider; undefined where it reports none. */
-export interface ToldLimits {
+export interface ReportedLimits {
   readonly callsPerMinute: number | undefined;
   readonly creditsPerMonth: number | undefined;
   /** Credits spent this month by the provider's own count. */
@@ -64,6 +64,6 @@ export interface Budget {
   /** Grants nothing to anyone for this time. Never shortens an earlier block. */
   block(ms: number): Promise<void>;
   /** Applies the limits that the provider reports: the smaller of these and the configured ones apply. */
-  tell(told: ToldLimits): Promise<void>;
+  tell(reported: ReportedLimits): Promise<void>;
   status(): Promise<Omit<BudgetState, 'freshnessSeconds'>>;
 }

@@ -29,7 +29,7 @@ import type { Logger } from '../../../platform/observability/logger.ts';
 import { redisScript, runScript } from '../../../platform/redis/redis-script.ts';
 import { startStopwatch, type Stopwatch } from '../call-signal.ts';
 import type { UpstreamCallLog } from '../queries/upstream-calls.ts';
-import type { AcquireResult, Budget, CallOutcome, Grant, ToldLimits } from './budget.ts';
+import type { AcquireResult, Budget, CallOutcome, Grant, ReportedLimits } from './budget.ts';
 import { budgetScripts } from './budget-scripts.ts';
 import { monthBegins } from './month.ts';
 
@@ -193,13 +193,13 @@ export function createRedisBudget(options: RedisBudgetOptions): Budget {
     },
     async block(ms) {
       if (ms > blockedHereMs()) blocked = { since: startStopwatch(), ms };
-      const told = scripts.block(now(), Math.ceil(ms));
+      const reported = scripts.block(now(), Math.ceil(ms));
       const written = core.callLogStatement(options.callLog.block({ budgetKey: options.key, ms }));
-      for (const result of await Promise.allSettled([told, written])) {
+      for (const result of await Promise.allSettled([reported, written])) {
         if (result.status === 'rejected') warn(core, result.reason, 'a block of the budget was not stored');
       }
     },
-    tell: (told) => tell(core, told),
+    tell: (reported) => tell(core, reported),
     status: () => statusOf(core),
   };
 }
@@ -285,7 +285,7 @@ async function rebuild(core: Core, token: string, monthBegin: number): Promise<v
       free: core.free,
     }),
   );
-  const { calls, told } = found;
+  const { calls, reported } = found;
   const rows = calls.flatMap((call) => [call.id, Math.ceil(call.countedInMs), call.credits]);
   const [done] = await core.scripts.rebuild(
     core.now(),
@@ -294,8 +294,8 @@ async function rebuild(core: Core, token: string, monthBegin: number): Promise<v
     core.terms(),
     monthBegin,
     found.credits,
-    told?.callsPerMinute ?? '',
-    told?.creditsPerMonth ?? '',
+    reported?.callsPerMinute ?? '',
+    reported?.creditsPerMonth ?? '',
     ...rows,
   );
   const { credits } = found;
@@ -350,7 +350,7 @@ async function settle(core: Core, id: string, outcome: CallOutcome): Promise<voi
 
 async function tell(
   core: Core,
-  { callsPerMinute, creditsPerMonth, spent, agoMs }: ToldLimits,
+  { callsPerMinute, creditsPerMonth, spent, agoMs }: ReportedLimits,
 ): Promise<void> {
   const { callLog, key, log } = core.options;
   try {

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { ToldLimits } from './budget.ts';
+import type { ReportedLimits } from './budget.ts';
 
 const positive = z.int().positive().nullish();
 const count = z.int().nonnegative().nullish();
@@ -21,12 +21,15 @@ const keySchema = z.object({
  * Reads the response of `GET /key`. A key may have limits of its own below those of the account; the tighter ones apply.
  * @throws {SyntaxError} when the text is not JSON; {@link z.ZodError} when it is not an object.
  */
-export function parseKeyResponse(text: string): Omit<ToldLimits, 'agoMs'> {
-  const told = keySchema.parse(JSON.parse(text));
-  const account = { credits: told.monthly_call_credit, spent: told.current_total_monthly_calls };
-  const key = { credits: told.api_key_monthly_call_credit, spent: told.current_api_key_total_monthly_calls };
+export function parseKeyResponse(text: string): Omit<ReportedLimits, 'agoMs'> {
+  const reported = keySchema.parse(JSON.parse(text));
+  const account = { credits: reported.monthly_call_credit, spent: reported.current_total_monthly_calls };
+  const key = {
+    credits: reported.api_key_monthly_call_credit,
+    spent: reported.current_api_key_total_monthly_calls,
+  };
   const { credits, spent } = leftOf(key) < leftOf(account) ? key : account;
-  const perMinute = [told.rate_limit_request_per_minute, told.api_key_rate_limit_request_per_minute];
+  const perMinute = [reported.rate_limit_request_per_minute, reported.api_key_rate_limit_request_per_minute];
   const known = perMinute.filter((limit) => typeof limit === 'number');
   return {
     callsPerMinute: known.length === 0 ? undefined : Math.min(...known),

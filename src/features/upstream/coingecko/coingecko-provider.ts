@@ -335,16 +335,16 @@ function sortQuotes(rows: readonly Row[], ids: readonly string[], origin: QuoteO
   const missing = new Set(ids);
   const quotes: Quote[] = [];
   const withoutPrice: string[] = [];
-  const told: MarketRow[] = [];
+  const reported: MarketRow[] = [];
   for (const row of rows) {
     const id = row['id'] as string;
     if (!missing.delete(id)) continue; // not asked for, or a second row of the same asset
     const quote = quoteOf(row, origin);
     if (quote === undefined) withoutPrice.push(id);
     else quotes.push(quote);
-    told.push(marketRowOf(row, { ...origin, assetId: id, priced: quote !== undefined }));
+    reported.push(marketRowOf(row, { ...origin, assetId: id, priced: quote !== undefined }));
   }
-  return { quotes, notFound: [...missing], withoutPrice, rows: told };
+  return { quotes, notFound: [...missing], withoutPrice, rows: reported };
 }
 
 /** The asset id of a row; undefined when it has none. */

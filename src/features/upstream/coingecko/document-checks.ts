@@ -97,8 +97,8 @@ function isTrending(body: unknown): boolean {
   if (!isRecord(body) || !Array.isArray(body['coins'])) return false;
   const prices = (body['coins'] as readonly unknown[]).flatMap((coin) => {
     const item = isRecord(coin) ? coin['item'] : undefined;
-    const told = isRecord(item) && isRecord(item['data']) ? item['data']['price'] : undefined;
-    return told === undefined ? [] : [told];
+    const reported = isRecord(item) && isRecord(item['data']) ? item['data']['price'] : undefined;
+    return reported === undefined ? [] : [reported];
   });
   return areUsable(
     prices.map((price) => {
@@ -109,8 +109,8 @@ function isTrending(body: unknown): boolean {
 }
 
 function isGlobal(body: unknown): boolean {
-  const told = isRecord(body) ? body['data'] : undefined;
-  if (!isRecord(told)) return false;
-  const { total_market_cap: cap, total_volume: volume } = told;
+  const reported = isRecord(body) ? body['data'] : undefined;
+  if (!isRecord(reported)) return false;
+  const { total_market_cap: cap, total_volume: volume } = reported;
   return isRecord(cap) && isRecord(volume) && isByCurrency(cap) && isByCurrency(volume);
 }

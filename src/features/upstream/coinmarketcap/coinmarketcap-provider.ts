@@ -182,14 +182,14 @@ function createWire(
   const http = openHttp({ provider, timeoutMs, maxBodyBytes, headers });
   const redact = (text: string): string => (apiKey ? text.replaceAll(apiKey, '[key]') : text);
   const rootOfPath = pathsOf(options);
-  const told = (error: ProviderError, text: string): ProviderError =>
+  const reported = (error: ProviderError, text: string): ProviderError =>
     withEvidence(error, { root: options.baseUrl, text, redact });
   return {
     async fetchRows(path, signal) {
       const response = await http.get(rootOfPath(path), signal);
       const body = parseLenient(response.text);
       const failure = failureOf(response, body, { provider, clock, redact });
-      if (failure !== undefined) throw told(failure, response.text);
+      if (failure !== undefined) throw reported(failure, response.text);
       const rows = rowsOf(body);
       if (rows !== undefined) return rows;
       const what = response.text === '' ? 'an empty body' : 'a body that is not the expected JSON';
@@ -197,7 +197,7 @@ function createWire(
         provider,
         providerStatus: response.status,
       });
-      throw told(error, response.text);
+      throw reported(error, response.text);
     },
     close: () => http.close(),
   };
@@ -269,10 +269,10 @@ function quoteOf(
     readonly receivedAt: number;
   },
 ): Quote | undefined {
-  const told = fieldsIn(row.fields['quote'], origin.currency);
-  const price = amount(told?.['price']);
-  if (told === undefined || price === null) return undefined;
-  const marketCap = amount(told['market_cap']);
+  const reported = fieldsIn(row.fields['quote'], origin.currency);
+  const price = amount(reported?.['price']);
+  if (reported === undefined || price === null) return undefined;
+  const marketCap = amount(reported['market_cap']);
   if (price === 0 && (marketCap ?? 0) > 0) return undefined;
   return {
     assetId,
@@ -284,10 +284,10 @@ function quoteOf(
     rank: rankOf(row.fields['cmc_rank']),
     // The provider reports only the change in per cent; an amount would have to be computed from it.
     change24h: null,
-    changePercent24h: finite(told['percent_change_24h']),
-    volume24h: amount(told['volume_24h']),
+    changePercent24h: finite(reported['percent_change_24h']),
+    volume24h: amount(reported['volume_24h']),
     source: origin.source,
-    asOf: instant(told['last_updated']) ?? instant(row.fields['last_updated']),
+    asOf: instant(reported['last_updated']) ?? instant(row.fields['last_updated']),
     receivedAt: origin.receivedAt,
   };
 }

@@ -126,9 +126,9 @@ function chartQuery({ from, to, granularity }: HistorySpan): string {
 
 /** An asset that is missing in the response was not traded: no points. */
 function pointsOf(coin: unknown, { from, to }: HistorySpan): HistoryPoint[] {
-  const told: unknown = isRecord(coin) ? coin['prices'] : undefined;
+  const reported: unknown = isRecord(coin) ? coin['prices'] : undefined;
   const points = new Map<number, HistoryPoint>();
-  for (const entry of Array.isArray(told) ? (told as unknown[]) : []) {
+  for (const entry of Array.isArray(reported) ? (reported as unknown[]) : []) {
     const [seconds, price] = isRecord(entry)
       ? [amount(entry['timestamp']), amount(entry['price'])]
       : [null, null];
@@ -151,21 +151,21 @@ function createWire(
   const root = rootOf(options.baseUrl);
   const headers = { accept: 'application/json', 'user-agent': 'pricepool' };
   const http = openHttp({ provider, timeoutMs, maxBodyBytes, headers });
-  const told = (error: ProviderError, text: string): ProviderError =>
+  const reported = (error: ProviderError, text: string): ProviderError =>
     withEvidence(error, { root, text, redact: (said) => said });
   return {
     async fetchCoins(path, signal) {
       const response = await http.get(root + path, signal);
       const body = parseLenient(response.text);
       const failure = failureOf(response, body, { provider, clock, redact: (said) => said });
-      if (failure !== undefined) throw told(failure, response.text);
+      if (failure !== undefined) throw reported(failure, response.text);
       if (isRecord(body) && isRecord(body['coins'])) return body['coins'];
       const what = response.text === '' ? 'an empty body' : 'a body that is not the expected JSON';
       const error = new ProviderResponseError(`${provider} sent ${what}`, {
         provider,
         providerStatus: response.status,
       });
-      throw told(error, response.text);
+      throw reported(error, response.text);
     },
     close: () => http.close(),
   };

@@ -64,7 +64,7 @@ export function createUpstreamCallLog(knex: Knex) {
      */
     recent: (query: Parameters<typeof recentCalls>[1]) => recentCalls(knex, query),
     /** Stores the limits that the provider reported; what others have spent is stored as a row like that of a call. */
-    tell: (told: Parameters<typeof tell>[1]) => tell(knex, told),
+    tell: (reported: Parameters<typeof tell>[1]) => tell(knex, reported),
     /** Blocks all calls for this time. Never shortens an earlier block. */
     async block({ budgetKey, ms }: { budgetKey: string; ms: number }): Promise<void> {
       await knex('budget_blocks')
@@ -73,7 +73,7 @@ export function createUpstreamCallLog(knex: Knex) {
         .merge({ blocked_until: knex.raw('greatest(budget_blocks.blocked_until, excluded.blocked_until)') });
     },
     /** How long ago (ms) the provider last reported its limits; undefined when it never has. */
-    async toldAgoMs(budgetKey: string): Promise<number | undefined> {
+    async reportedAgoMs(budgetKey: string): Promise<number | undefined> {
       const row: { ms: number } | undefined = await knex('budget_tiers')
         .where({ budget_key: budgetKey })
         .first(knex.raw('(extract(epoch from clock_timestamp() - told_at) * 1000)::double precision as ms'));
@@ -217,7 +217,7 @@ async function recentCalls(
   readonly blockedForMs: number;
   readonly credits: number;
   /** The limits that the provider last reported. */
-  readonly told:
+  readonly reported:
     { readonly callsPerMinute: number | undefined; readonly creditsPerMonth: number | undefined } | undefined;
 }> {
   const firstHour = new Date(Math.ceil(creditsSince.getTime() / hourMs) * hourMs);
@@ -255,7 +255,7 @@ async function recentCalls(
     })),
     credits: Number(rows[0]?.credits ?? 0),
     blockedForMs: Math.max(0, blocks[0]?.ms ?? 0),
-    told: tier && {
+    reported: tier && {
       callsPerMinute: tier.calls_per_minute ?? undefined,
       creditsPerMonth: tier.credits_per_month === null ? undefined : Number(tier.credits_per_month),
     },
@@ -264,26 +264,32 @@ async function recentCalls(
 
 async function tell(
   knex: Knex,
-  told: {
+  reported: {
     readonly budgetKey: string;
     readonly callsPerMinute: number | undefined;
     readonly creditsPerMonth: number | undefined;
     readonly others: { readonly id: string; readonly credits: number };
   },
 ): Promise<void> {
-  const { id, credits } = told.others;
+  const { id, credits } = reported.others;
   if (credits > 0) {
     // Already over, so that it counts in no window.
     const countedUntil = knex.raw("clock_timestamp() - interval '2 minutes'");
-    const row = { id, budget_key: told.budgetKey, counted_until: countedUntil, credits, outcome: 'others' };
+    const row = {
+      id,
+      budget_key: reported.budgetKey,
+      counted_until: countedUntil,
+      credits,
+      outcome: 'others',
+    };
     await knex('upstream_calls').insert({ ...row, settled_at: knex.raw('clock_timestamp()') });
   }
   await knex('budget_tiers')
     .insert({
-      budget_key: told.budgetKey,
+      budget_key: reported.budgetKey,
       told_at: knex.raw('clock_timestamp()'),
-      calls_per_minute: told.callsPerMinute ?? null,
-      credits_per_month: told.creditsPerMonth ?? null,
+      calls_per_minute: reported.callsPerMinute ?? null,
+      credits_per_month: reported.creditsPerMonth ?? null,
     })
     .onConflict('budget_key')
     .merge();

@@ -227,7 +227,7 @@ function insertOf(due: string): string {
  * The part of a statement that tells of the jobs it ends: `ended` must have `id`, `user_id`, `state` and `callback_url`. It costs
  * next to nothing where no row has one. A job ends once, so that its id can be that of the delivery.
  */
-export const toldEndsSql = `told as (${insertOf(
+export const deliveriesOfEndsSql = `told as (${insertOf(
   `select id, user_id, callback_url as url, 'job.' || state as type, null::text as body
     from ended where callback_url is not null`,
 )} on conflict (id) do nothing)`;

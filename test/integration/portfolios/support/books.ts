@@ -31,7 +31,7 @@ export interface BooksUnderTest {
   readonly replays: Replays;
   readonly userId: string;
   /** What was told to be current, in its order. */
-  readonly told: string[];
+  readonly reported: string[];
   newPortfolio(method: CostBasisMethod, timeZone?: string): Promise<string>;
   record(
     portfolioId: string,
@@ -58,8 +58,8 @@ export async function openBooks(threshold?: number): Promise<BooksUnderTest> {
   const ledgers = createLedgerQueries(knex);
   const threads = createThreadPool();
   const replays = createReplays(threads, threshold);
-  const told: string[] = [];
-  const publish = (id: string): Promise<void> => Promise.resolve(void told.push(id));
+  const reported: string[] = [];
+  const publish = (id: string): Promise<void> => Promise.resolve(void reported.push(id));
   const updateWith: BooksUnderTest['updateWith'] = async (others, portfolioId, channel = { publish }) => {
     const deps = { ledgers, replays: others, channel, log: silentLogger() };
     await createBooksUpdate(deps)({ portfolioId }, jobContext());
@@ -70,7 +70,7 @@ export async function openBooks(threshold?: number): Promise<BooksUnderTest> {
     reading: createBookReading(knex),
     replays,
     userId,
-    told,
+    reported,
     async newPortfolio(method, timeZone = 'UTC') {
       const fields = { name: 'mine', baseCurrency: 'usd', method, timeZone };
       return (await portfolios.insert(userId, fields, 1_000_000)).id;

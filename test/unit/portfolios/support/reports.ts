@@ -38,7 +38,7 @@ export function readAll(reader: ReportReader, records: { record: string[]; line:
 }
 
 /** One line for each outcome, short enough to compare. */
-export function told(outcomes: readonly RowOutcome[]): string[] {
+export function reported(outcomes: readonly RowOutcome[]): string[] {
   return outcomes.map((outcome) => {
     if (outcome.kind === 'problem') return `${outcome.line}: ${outcome.column ?? 'row'}: ${outcome.reason}`;
     if (outcome.kind === 'skipped') return `${outcome.line}: skipped: ${outcome.reason}`;

@@ -72,7 +72,7 @@ export function birthOf(pid: number): string {
  * @returns true when one was ended.
  * @throws {StartError} when it is ours and cannot be ended.
  */
-export async function endLeftover({
+export async function endStaleProcess({
   pid,
   mark,
   plan,
@@ -114,13 +114,13 @@ export const postgresStopPlan: StopPlan = [
  * itself would refuse to start because of it.
  * @returns true when a server was stopped.
  */
-export async function endPostgresLeftover(cluster: string): Promise<boolean> {
+export async function endStalePostgres(cluster: string): Promise<boolean> {
   const pidFile = join(cluster, 'postmaster.pid');
   const text = await readFile(pidFile, 'utf8').catch(() => undefined);
   if (text === undefined) return false;
   const pid = Number.parseInt(text, 10);
   if (!Number.isInteger(pid) || pid <= 1) return false;
-  const ended = await endLeftover({ pid, mark: cluster, plan: postgresStopPlan });
+  const ended = await endStaleProcess({ pid, mark: cluster, plan: postgresStopPlan });
   await rm(pidFile, { force: true });
   return ended;
 }

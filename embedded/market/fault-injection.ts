@@ -4,7 +4,7 @@ import { cannedIn, type Dialect } from './dialects.ts';
 import type { FaultDetails, FaultKind } from './market-state.ts';
 
 /** What a fault needs to spoil one call. */
-interface Spoilable {
+interface FaultedCall {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   /** The answer that a healthy market would give. */
@@ -15,9 +15,9 @@ interface Spoilable {
 }
 
 /** Writes the fault in the place of the right answer. @returns the status sent, 0 for none. */
-export function spoil(fault: FaultDetails, call: Spoilable): number {
+export function injectFault(fault: FaultDetails, call: FaultedCall): number {
   const ready = cannedIn(call.dialect, fault);
-  if (ready === undefined) return spoilDelivery(fault, call);
+  if (ready === undefined) return injectDeliveryFault(fault, call);
   const status = fault.status ?? ready.status;
   const retryAfter = fault.retryAfterSeconds ?? ready.retryAfterSeconds;
   // As measured, errors carry no CORS and no caching headers.
@@ -30,7 +30,7 @@ export function spoil(fault: FaultDetails, call: Spoilable): number {
   return status;
 }
 
-function spoilDelivery(fault: FaultDetails, call: Spoilable): number {
+function injectDeliveryFault(fault: FaultDetails, call: FaultedCall): number {
   switch (fault.kind) {
     case 'hang':
       return 0;
@@ -44,11 +44,11 @@ function spoilDelivery(fault: FaultDetails, call: Spoilable): number {
     case 'huge-body':
       return sendHuge(call, fault.bytes ?? 50_000_000);
     default:
-      return sendText(call, spoiltText(fault.kind, call.answer().body), fault.kind);
+      return sendText(call, faultedText(fault.kind, call.answer().body), fault.kind);
   }
 }
 
-function sendText({ response, headers }: Spoilable, body: string, kind: FaultKind): number {
+function sendText({ response, headers }: FaultedCall, body: string, kind: FaultKind): number {
   const type = kind === 'wrong-content-type' ? page : json;
   response.writeHead(200, {
     ...headers,
@@ -60,7 +60,7 @@ function sendText({ response, headers }: Spoilable, body: string, kind: FaultKin
 }
 
 /** Announces the whole length, sends half of it and resets the connection once that half is on its way. */
-function sendHalf({ request, response, headers, answer }: Spoilable): number {
+function sendHalf({ request, response, headers, answer }: FaultedCall): number {
   const body = Buffer.from(JSON.stringify(answer().body));
   response.writeHead(200, { ...headers, 'content-type': json, 'content-length': String(body.length) });
   response.write(body.subarray(0, Math.ceil(body.length / 2)), () => {
@@ -69,7 +69,7 @@ function sendHalf({ request, response, headers, answer }: Spoilable): number {
   return 200;
 }
 
-function drip({ response, headers, answer }: Spoilable, intervalMs: number): number {
+function drip({ response, headers, answer }: FaultedCall, intervalMs: number): number {
   const body = Buffer.from(JSON.stringify(answer().body));
   response.writeHead(200, { ...headers, 'content-type': json, 'content-length': String(body.length) });
   let sent = 0;
@@ -85,7 +85,7 @@ function drip({ response, headers, answer }: Spoilable, intervalMs: number): num
 }
 
 /** One valid JSON object of about `bytes`, written no faster than it is read. */
-function sendHuge({ response, headers }: Spoilable, bytes: number): number {
+function sendHuge({ response, headers }: FaultedCall, bytes: number): number {
   const chunk = 'x'.repeat(65_536);
   response.writeHead(200, { ...headers, 'content-type': json });
   response.write('{"padding":"');
@@ -105,7 +105,7 @@ function sendHuge({ response, headers }: Spoilable, bytes: number): number {
   return 200;
 }
 
-function spoiltText(kind: FaultKind, body: unknown): string {
+function faultedText(kind: FaultKind, body: unknown): string {
   const whole = JSON.stringify(body);
   switch (kind) {
     case 'truncated-json':
