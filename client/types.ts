@@ -154,11 +154,11 @@ export interface PriceEventData extends StreamEventData {
 /** Data of the events of a portfolio's stream, by event type. */
 export interface PortfolioEventData extends StreamEventData {
   readonly hello: PriceHello;
-  readonly portfolio: PortfolioNews;
+  readonly portfolio: PortfolioSnapshot;
 }
 
 /** What has changed of a portfolio. The total, with quantities only, is that of all holdings. */
-export interface PortfolioNews {
+export interface PortfolioSnapshot {
   readonly portfolio: readonly (QuoteRow | ValuedRow)[];
   /** Exact decimal text; null while no holding has a price. */
   readonly total_value?: string | null;

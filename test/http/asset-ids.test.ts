@@ -45,7 +45,7 @@ describe('ids as the source lists them', () => {
     written = [];
     api = await startApi({
       assets,
-      alerts: alerts.clientJobs,
+      alerts: alerts.operations,
       transactions: {
         ...fakePortfolios.transactions,
         create: (_request, drafts) => {

@@ -53,7 +53,8 @@ export const providerSettings = {
     description: 'Root of the DefiLlama coins API, which prices in usd only.',
   }),
   HTTP_RECORD_DIR: text({
-    description: 'Folder in which the newest 1000 upstream requests and responses are recorded, without keys.',
+    description:
+      'Folder in which the newest 1000 upstream requests and responses are recorded, without keys.',
   }),
   HTTP_REPLAY_DIR: text({
     description: 'Folder of recorded requests and responses; required with PROVIDER=recorded.',

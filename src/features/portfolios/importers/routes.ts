@@ -26,8 +26,8 @@ type ImportDeps = SubmitDeps &
     readonly assets: Pick<AssetDirectory, 'isKnown' | 'byId' | 'idOf'>;
     readonly log: Logger;
   };
-type WishSchema = ReturnType<typeof importQuery>;
-type ImportQuery = z.output<WishSchema>;
+type ImportQuerySchema = ReturnType<typeof importQuery>;
+type ImportQuery = z.output<ImportQuerySchema>;
 
 const tag = 'Portfolios';
 const path = '/api/v1/portfolios/:id';
@@ -43,7 +43,7 @@ export function importRoutes(deps: ImportDeps): Route[] {
 }
 
 type SubmitImportDeps = ImportDeps & {
-  readonly options: WishSchema;
+  readonly options: ImportQuerySchema;
   /** With a function that deletes an upload that was not used. */
   readonly forget: (id: string) => Promise<void>;
 };
