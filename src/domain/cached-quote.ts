@@ -30,7 +30,7 @@ export const withoutPriceReason = 'the price source has no price for this asset'
 export const unpricedKeptMs = 600_000;
 
 /** Whether a failure is what there is to tell of an asset without a quote: it is in force, or an unpriced asset is asked again. */
-export function hasDelivery({ state, until }: QuoteFailure, now: number): boolean {
+export function isReportable({ state, until }: QuoteFailure, now: number): boolean {
   return until + (state === 'unpriced' ? unpricedKeptMs : 0) > now;
 }
 

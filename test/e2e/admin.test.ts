@@ -37,7 +37,7 @@ describe('an admin', () => {
   it('is made once, and the command says how an account becomes one', async () => {
     const { code, said } = await createAdmin(stack.databaseUrl);
     expect(code).to.equal(1);
-    expect(said).to.match(/^No admin was made: root@example\.com has an account already.*--promote\n$/);
+    expect(said).to.match(/^No admin was created: root@example\.com has an account already.*--promote\n$/);
   });
 
   it('is made of a user, who must log in again', async () => {
@@ -54,7 +54,7 @@ describe('an admin', () => {
     ];
     expect(promoted.said).to.match(/ is an admin now, and must log in again\n$/);
     expect(again.said).to.match(/ is an admin already\n$/);
-    expect(nobody.said).to.equal('No admin was made: nobody@example.com has no account\n');
+    expect(nobody.said).to.equal('No admin was created: nobody@example.com has no account\n');
     expect([promoted.code, again.code, nobody.code]).to.deep.equal([0, 0, 1]);
 
     const status = async (): Promise<number> => (await person.call('GET', '/users/me')).status;

@@ -68,6 +68,8 @@ describe('commands beside npm start', function () {
     expect(existsSync(file)).to.equal(true);
     expect(await run.end('SIGTERM')).to.deep.equal({ code: 0, signal: null });
     expect(existsSync(file)).to.equal(false);
-    expect((await createAdmin()).said).to.match(/^No admin was made: there is no database.*npm start.*\n$/);
+    expect((await createAdmin()).said).to.match(
+      /^No admin was created: there is no database.*npm start.*\n$/,
+    );
   });
 });

@@ -159,7 +159,7 @@ describe('npm start with nothing configured', function () {
       env: { DATABASE_URL: 'postgres://me:hunter2@127.0.0.1:1/none', PRICEPOOL_DATA_DIR: `${dataDir}/other` },
     });
     expect(await replay.exited).to.deep.equal({ code: 1, signal: null });
-    expect(replay.output()).to.match(/^REPLAY_DIR must be .*\/nowhere\/at\/all\n$/);
+    expect(replay.output()).to.match(/^REPLAY_DIR must be .*\/nowhere\/at\/all does not exist\n$/);
     expect(await database.exited).to.deep.equal({ code: 1, signal: null });
     expect(database.output()).to.match(/Postgres at 127\.0\.0\.1:1\/none cannot be used: .*ECONNREFUSED/);
     expect(database.output()).to.not.match(/hunter2|^ +at /m);

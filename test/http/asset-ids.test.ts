@@ -41,7 +41,7 @@ describe('ids as the source lists them', () => {
   let written: WrittenTransaction[];
 
   beforeEach(async () => {
-    alerts = fakeAlerts();
+    alerts = fakeAlerts(odd);
     written = [];
     api = await startApi({
       assets,

@@ -231,7 +231,7 @@ describe('the upload of a report', () => {
       'a symbol that is to stand for nothing',
       () => form(kraken, { symbols: '{"XBT":"no-such-coin"}' }),
       'symbols.XBT',
-      'there is no asset no-such-coin',
+      'no-such-coin is not a known asset',
     ],
     ['dry_run that is neither', () => form(kraken, { dry_run: 'maybe' }), 'dry_run', 'must be true or false'],
     [

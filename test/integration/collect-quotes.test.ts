@@ -98,11 +98,11 @@ describe('collecting quotes', () => {
     await store.write('usd', [quote('stored', ahead)]);
     const unlisten = ticks.listen(local);
     // A tick that comes with the answer to the subscription is forgotten again: there was a gap.
-    const hasDelivery = async (): Promise<boolean> => {
+    const hasArrived = async (): Promise<boolean> => {
       await publisher.publish({ currency: 'usd', quotes: [quote('told', ahead)], failures: [] });
       return local.get('usd', 'told') !== undefined;
     };
-    await waitFor(hasDelivery, { what: 'the tick' });
+    await waitFor(hasArrived, { what: 'the tick' });
     const readings = await start(['stored', 'told'], { waitMs: 50 });
     unlisten();
     expect([...readings.values()].map(({ state }) => state)).to.not.include('fresh');

@@ -115,6 +115,8 @@ describe('a worker whose jobs wait', () => {
       await waitFor(() => starts.includes(workKey), { what: workKey });
       letGo.get(workKey)?.();
     }
+    letGo.get('held-2')?.();
+    await waitFor(() => worker.active() === 0, { what: 'all to end' });
   }).timeout(120_000);
 
   it('makes room though a larger job has been here before', async () => {

@@ -109,6 +109,8 @@ function shapeOf(value: unknown): Json {
 
 function markNumber(value: number, key: string, exact: boolean): Json {
   if (!exact && (volatile.statistic.test(key) || !Number.isInteger(value))) return '<figure>';
+  // A price or a market capitalisation may be as large as a time, but is rarely whole.
+  if (!Number.isInteger(value)) return value;
   if (isNear(value)) return '<ms>';
   return isNear(value * secondMs) ? '<s>' : value;
 }

@@ -71,7 +71,7 @@ export class AlertEvaluator {
   readonly #stops: (() => void)[];
   #polling: Promise<void> | undefined;
   #tidyDueAt: number;
-  #hasDelivery = false;
+  #hasReportedFull = false;
   #isFailing = false;
 
   constructor(deps: EvaluatorDeps) {
@@ -144,8 +144,8 @@ export class AlertEvaluator {
     }
     const subject = this.#index.put(alert);
     if (subject !== undefined) this.#regard(subject);
-    else if (this.#index.isFull && !this.#hasDelivery) {
-      this.#hasDelivery = true;
+    else if (this.#index.isFull && !this.#hasReportedFull) {
+      this.#hasReportedFull = true;
       this.#deps.log.error(
         { alerts: this.#index.size },
         'there are more alerts than one process can evaluate',

@@ -1,4 +1,4 @@
-import { hasDelivery, type CachedQuote, type QuoteFailure } from '../../domain/cached-quote.ts';
+import { isReportable, type CachedQuote, type QuoteFailure } from '../../domain/cached-quote.ts';
 import type { Ranking, Tick } from './ticks.ts';
 
 /** Enough for every asset there is, in several currencies. */
@@ -44,7 +44,7 @@ export function createLocalCache(limit = maxEntries) {
     /** The same, and also that an asset was unpriced when that is to be asked again. */
     reported(currency: string, assetId: string, now: number): QuoteFailure | undefined {
       const held = failures.get(keyOf(currency, assetId));
-      return held !== undefined && hasDelivery(held, now) ? held : undefined;
+      return held !== undefined && isReportable(held, now) ? held : undefined;
     },
     /** A page (1-based) of the ranking. */
     ranking: (currency: string, page = 1): Ranking | undefined => rankings.get(keyOf(currency, String(page))),

@@ -5,7 +5,7 @@
  */
 import {
   freshness,
-  hasDelivery,
+  isReportable,
   readingJson,
   type CachedQuote,
   type QuoteReading,
@@ -326,7 +326,7 @@ export class QuoteReader {
       if (quote !== undefined) {
         local.put(quote);
         readings.set(assetId, { assetId, state: this.#freshness(quote), quote, reason: failure?.reason });
-      } else if (failure !== undefined && hasDelivery(failure, clock.now())) {
+      } else if (failure !== undefined && isReportable(failure, clock.now())) {
         readings.set(assetId, { assetId, state: failure.state, quote, reason: failure.reason });
       }
     }

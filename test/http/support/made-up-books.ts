@@ -47,12 +47,12 @@ export class MadeUpBooks {
   readonly readings = new Map<string, QuoteReading>();
   readonly #listeners = new Set<(portfolioId: string) => void>();
 
-  /** Another version of the books; `hasDelivery`: news of it are not lost. */
-  change(assets: readonly Position[], hasDelivery = true): void {
+  /** Another version of the books; `isAnnounced`: news of it are not lost. */
+  change(assets: readonly Position[], isAnnounced = true): void {
     const version = this.portfolio.booksVersion + 1;
     this.portfolio = { ...this.portfolio, booksVersion: version, bookedVersion: version };
     this.assets = assets;
-    if (hasDelivery) this.tell();
+    if (isAnnounced) this.tell();
   }
 
   tell(): void {

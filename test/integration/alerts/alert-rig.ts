@@ -57,7 +57,7 @@ export interface AlertRig {
   /** What evaluators have wanted. */
   readonly wants: WantRequest[];
   /** Stores an alert, and tells of it unless it is to be found by itself. */
-  make(different?: Partial<NewAlert>, hasDelivery?: boolean): Promise<Alert>;
+  make(different?: Partial<NewAlert>, isAnnounced?: boolean): Promise<Alert>;
   /** Starts a process that evaluates, and waits until it knows all alerts. */
   start(different?: Partial<EvaluatorDeps>): Promise<AlertEvaluator>;
   /** Cuts the connections that ticks and news arrive on; they come back by themselves. */
@@ -133,9 +133,9 @@ export async function openAlertRig(): Promise<AlertRig> {
     bookChannel,
     wants,
     addUser,
-    async make(different = {}, hasDelivery = true) {
+    async make(different = {}, isAnnounced = true) {
       const alert = await alerts.insert({ ...usual, userId, ...different }, 500);
-      if (hasDelivery) await channel.changed([alert.id]);
+      if (isAnnounced) await channel.changed([alert.id]);
       return alert;
     },
     async start(different = {}) {

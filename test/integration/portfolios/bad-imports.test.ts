@@ -31,7 +31,7 @@ const badRows: readonly (readonly [string, string, { column: string | null; reas
   [
     'a quantity of zero',
     '2021-01-02 10:00:00,got,BTC,0,,,1,USD,',
-    { column: 'Much', reason: 'a transfer_in needs it' },
+    { column: 'Much', reason: 'is required for a transfer_in' },
   ],
   [
     'a quantity of 40 digits',
@@ -57,12 +57,12 @@ const badRows: readonly (readonly [string, string, { column: string | null; reas
   [
     'more than is held',
     '2021-01-02 10:00:00,sent,,,BTC,3,1,USD,',
-    { column: null, reason: 'takes 3 bitcoin, but only 2 can go out then' },
+    { column: null, reason: 'takes 3 bitcoin, but only 2 is available at that time' },
   ],
   [
     'an asset that nobody knows',
     '2021-01-02 10:00:00,got,NOSUCH,1,,,1,USD,',
-    { column: 'In', reason: '"NOSUCH" is no asset that is known: say by "symbols" which one it is' },
+    { column: 'In', reason: '"NOSUCH" is not a known asset; choose one with "symbols"' },
   ],
   [
     'a swap for a currency',
@@ -77,12 +77,12 @@ const badRows: readonly (readonly [string, string, { column: string | null; reas
   [
     'a value in a currency without a rate',
     '2021-01-02 10:00:00,got,BTC,1,,,1,SEK,',
-    { column: 'Worth', reason: 'is in sek, and no rate of 2021-01-02 is known to convert it' },
+    { column: 'Worth', reason: 'is in sek, and no rate is known for 2021-01-02 to convert it' },
   ],
   [
     'a market value that is not known',
     '2021-01-02 10:00:00,got,BTC,1,,,,,',
-    { column: 'Worth', reason: 'no price of bitcoin is known for that day: state it' },
+    { column: 'Worth', reason: 'no price of bitcoin is known for that day; give the value' },
   ],
   [
     'a formula for a number',
@@ -179,7 +179,7 @@ describe('an import of', () => {
     [
       'a quote that is never closed',
       [header, good, good.replace('first', '"open'), good, ''].join('\n'),
-      'file_unreadable: The file cannot be read from line 3: a quoted cell begins here and is never closed',
+      'file_unreadable: The file cannot be read from line 3: a quoted cell starts here and is never closed',
     ],
     [
       'a quote that swallows the rest of a long file',
@@ -223,7 +223,7 @@ describe('an import of', () => {
       Array.from({ length: 1_000 }, (_, n) => ({
         line: n + 2,
         column: null,
-        reason: `takes 1 ${n % 2 === 0 ? 'bitcoin' : 'ethereum'}, but only 0 can go out then`,
+        reason: `takes 1 ${n % 2 === 0 ? 'bitcoin' : 'ethereum'}, but only 0 is available at that time`,
       })),
     );
     expect(await notes()).to.deep.equal(['third', 'second', 'first']);
@@ -238,9 +238,9 @@ describe('an import of', () => {
       '2022-01-01 15:00:00,sent,,,DOT,1,1,USD,kept too',
     ];
     expect((await bring([header, ...rows, ''].join('\n'))).problems).to.deep.equal([
-      { line: 3, column: null, reason: 'takes 3 bitcoin, but only 0 can go out then' },
-      { line: 4, column: null, reason: 'takes 1 ethereum, but only 0 can go out then' },
-      { line: 5, column: null, reason: 'takes 1 ripple, but only 0 can go out then' },
+      { line: 3, column: null, reason: 'takes 3 bitcoin, but only 0 is available at that time' },
+      { line: 4, column: null, reason: 'takes 1 ethereum, but only 0 is available at that time' },
+      { line: 5, column: null, reason: 'takes 1 ripple, but only 0 is available at that time' },
     ]);
     expect(await notes()).to.deep.equal(['kept too', 'kept']);
   });

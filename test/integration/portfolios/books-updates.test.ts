@@ -259,7 +259,7 @@ describe('updates of books', () => {
       const { state, resultJson } = await run(id);
       expect(state).to.equal('completed');
       const { took_seconds: took, ...result } = JSON.parse(resultJson!);
-      expect(result).to.deep.equal({ positions: 2, postings: 40, lotMatches: 0, identical: true });
+      expect(result).to.deep.equal({ positions: 2, postings: 40, consumptions: 0, identical: true });
       expect(took).to.be.a('number');
       expect(await books.projected(id)).to.deep.equal(before);
       expect(events).to.include.members(['job.progress', 'job.completed']);

@@ -161,7 +161,7 @@ describe('an import', () => {
       {
         line: 4,
         column: 'amount',
-        reason: 'no price of dot-imposter is known for that day: state it',
+        reason: 'no price of dot-imposter is known for that day; give the value',
       },
     ]);
     const again = await bench.bring(await bench.portfolio(), kraken);
@@ -185,7 +185,7 @@ describe('an import', () => {
     const reported = await bench.bring(portfolio, rows);
     expect(reported).to.include({ added: 2, refused: 1 });
     expect(reported.problems).to.deep.equal([
-      { line: 4, column: null, reason: 'takes 2 bitcoin, but only 1 can go out then' },
+      { line: 4, column: null, reason: 'takes 2 bitcoin, but only 1 is available at that time' },
     ]);
     const strict = await bench.portfolio();
     expect(await bench.bring(strict, rows, { onError: 'abort' })).to.include({
@@ -249,7 +249,7 @@ describe('an import', () => {
     );
     const sale = lines(header, ...buy('C', '2021-02-01 10:00:00', '-'));
     expect((await bench.bring(portfolio, sale)).problems).to.deep.equal([
-      { line: 2, column: null, reason: 'takes 1 bitcoin, but only 0 can go out then' },
+      { line: 2, column: null, reason: 'takes 1 bitcoin, but only 0 is available at that time' },
     ]);
     expect(await held()).to.have.length(2);
   });

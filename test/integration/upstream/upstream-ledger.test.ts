@@ -219,6 +219,14 @@ describe('upstream ledger', function () {
       expect((await callLog.recent(requested)).credits).to.equal(before.credits);
     });
 
+    it('is done at once where nobody has called, and where nobody has since', async () => {
+      expect(await sumAll()).to.equal(0);
+      const [granted, counted] = [3 * hour, 3 * hour - 1_000].map((ago) => new Date(thisHour - ago));
+      const row = { id: uuid(), budget_key: 'a', outcome: 'ok', credits: 1 };
+      await knex('upstream_calls').insert({ ...row, granted_at: granted, counted_until: counted });
+      expect(await sumAll()).to.be.within(1, 2);
+    });
+
     it('begins where the longest month may have begun', async () => {
       const row = { budget_key: 'a', outcome: 'ok', credits: 1 };
       const days = (ago: number) => ({

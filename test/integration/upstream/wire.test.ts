@@ -114,7 +114,7 @@ describe('the wire to a price source', () => {
 
     it('refuses what is not what it says, or what nobody can read', async () => {
       answer = { headers: { 'content-encoding': 'gzip' }, body: Buffer.from(text) };
-      expect((await failureOf(wire(), url)).message).to.equal('test sent what is no gzip');
+      expect((await failureOf(wire(), url)).message).to.equal('test sent data that is not gzip');
       answer = { headers: { 'content-encoding': 'pigeon' }, body: Buffer.from(text) };
       expect((await failureOf(wire(), url)).message).to.equal('test sent an unknown encoding (pigeon)');
     });

@@ -196,6 +196,6 @@ describe('an attempt to deliver a webhook to a name', () => {
     const targets = createTargets({ isHttpAllowed: false, guard: strict });
     const send = createSend({ guard: strict, targets, resolve: resolveHost });
     const attempted = await send({ url: `${receiver.url}/`, headers: {}, body: '{}', signal: running });
-    expect(attempted).to.deep.equal({ error: 'The URL must begin with https://', isHopeless: true });
+    expect(attempted).to.deep.equal({ error: 'The URL must start with https://', isHopeless: true });
   });
 });

@@ -38,7 +38,9 @@ describe('metrics', () => {
     const by_state = { fresh: 4, stale: 0, not_found: 0 };
     // Its routes are not served here.
     const quotes = { stats: () => ({ by_state, age_seconds }), deviations: away };
-    const services = { quotes } as unknown as Parameters<typeof createQuotesModule>[1];
+    const services = { quotes, assets: { idOf: String } } as unknown as Parameters<
+      typeof createQuotesModule
+    >[1];
     createQuotesModule({ config: loadConfig({}) }, services).metrics?.(metrics);
     metrics.jobSubmitted('bulk.fetch');
     const text = await metrics.text();

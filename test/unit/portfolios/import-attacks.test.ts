@@ -86,7 +86,7 @@ describe('files that are made to hurt', () => {
         130_000,
       );
       expect(reported(outcomes.slice(0, 1))).to.deep.equal([
-        '1: row: belongs with more than 1000 rows of the same transaction',
+        '1: row: belongs to a transaction of more than 1000 rows',
       ]);
     });
   }
@@ -246,7 +246,7 @@ describe('a fee in an asset', () => {
 
 describe('a moment of Binance', () => {
   it('with a purchase and a sale of the same coin is refused on every row', () => {
-    const reason = 'Change: "BTC" both came and went at that moment: which belongs to which?';
+    const reason = 'Change: "BTC" was both received and sent at that time; the rows cannot be paired';
     expect(
       readText(
         binanceHeader,

@@ -217,7 +217,7 @@ describe('Binance statements', () => {
         ...rows('2021-05-08 00:00:00', ['ETH', '-0.3'], ['BETH', '0.3']),
       ),
     );
-    const reason = 'Change: "ETH" both came and went at that moment: which belongs to which?';
+    const reason = 'Change: "ETH" was both received and sent at that time; the rows cannot be paired';
     expect(reported(outcomes)).to.deep.equal([
       ...[2, 3, 4, 5, 6, 7].map(
         (line) => `${line}: skipped: ETH and ETH2 are the same asset: nothing changed hands`,
@@ -386,7 +386,7 @@ describe('generic CSV', () => {
       '4: 2021-01-04T08:00:00.000Z reward +0.1 ETH',
       '5: Buy: "1.5" is not a number written like 1.234,56',
       '6: Type: "Gift" is not among the types of the mapping',
-      '7: row: a trade needs what was received and what was given',
+      '7: row: a trade needs what was received and what was sent',
     ]);
   });
 

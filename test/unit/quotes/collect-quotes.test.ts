@@ -102,10 +102,10 @@ describe('a collection of quotes', () => {
       ({ assetId, state: 'unpriced', reason: 'none', until: Date.now() + ms }) as const;
     stored.set('held', { quote: undefined, failure: unpriced('held', 1_000) });
     stored.set('asked again', { quote: undefined, failure: unpriced('asked again', -1) });
-    const collection = await collecting(['held', 'told', 'asked again']);
+    const collection = await collecting(['held', 'reported', 'asked again']);
     for (const listener of listeners)
-      listener.onTick?.({ currency: 'usd', quotes: [], failures: [unpriced('told', 1_000)] });
-    expect(batches.flat()).to.have.members(['held', 'told']);
+      listener.onTick?.({ currency: 'usd', quotes: [], failures: [unpriced('reported', 1_000)] });
+    expect(batches.flat()).to.have.members(['held', 'reported']);
     await pass(2_500);
     expect(collection.states).to.deep.equal({
       held: 'unpriced',

@@ -29,7 +29,7 @@ describe('retentions', () => {
       { ...idle, 'sessions.purge': { tokens: fails, sessions: batchesOf('sessions', [7], order) } },
     ]);
     const outcome = await run['sessions.purge']({}, jobContext()).catch((error: unknown) => String(error));
-    expect(outcome).to.equal('Error: not all was deleted: tokens: the disk is full');
+    expect(outcome).to.equal('Error: cleanup is incomplete: tokens: the disk is full');
     expect(order).to.deep.equal(['sessions', 'sessions']);
     expect(await run['jobs.purge']({}, jobContext())).to.deep.equal({ deleted: 0 });
   });

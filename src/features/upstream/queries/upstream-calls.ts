@@ -164,12 +164,12 @@ async function sumHour(knex: Knex): Promise<boolean> {
       'select summed_to::text from upstream_sums_to for update',
     );
     const summedTo = marks[0]?.summed_to;
-    const { rows } = await trx.raw<{ rows: { hour: Date | null; is_over: boolean }[] }>(nextHourSql, {
+    const { rows } = await trx.raw<{ rows: { hour: Date; is_over: boolean }[] }>(nextHourSql, {
       summedTo,
       sumAfterSeconds,
     });
     const [next] = rows;
-    if (next?.hour == null || !next.is_over) return false;
+    if (next?.is_over !== true) return false;
     await trx.raw(sumSql, { hour: next.hour });
     await trx.raw("update upstream_sums_to set summed_to = ?::timestamptz + interval '1 hour'", [next.hour]);
     return true;
@@ -180,11 +180,13 @@ const firstMarkSql = `
   insert into upstream_sums_to (summed_to) values (date_bin('1 hour', clock_timestamp() - ${longestMonth}, 'epoch'))
   on conflict do nothing`;
 
+/** Where there is no call, there is no hour: `greatest` passes over what is null. */
 const nextHourSql = `
   select hour, hour + interval '1 hour' < clock_timestamp() - :sumAfterSeconds * interval '1 second' as is_over
   from (
-    select greatest(date_bin('1 hour', min(granted_at) - ${longestAhead}, 'epoch'), :summedTo::timestamptz) as hour
-    from upstream_calls where granted_at >= :summedTo::timestamptz) as next`;
+    select greatest(date_bin('1 hour', first - ${longestAhead}, 'epoch'), :summedTo::timestamptz) as hour
+    from (select min(granted_at) as first from upstream_calls where granted_at >= :summedTo::timestamptz) as calls
+    where first is not null) as next`;
 
 const sumSql = `
   insert into upstream_sums (budget_key, hour, outcome, credits)
