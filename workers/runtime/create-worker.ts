@@ -34,7 +34,7 @@ interface WorkerRequest<Q extends QueueName> {
 
 export interface RunningWorker {
   readonly queue: QueueName;
-  /** Jobs in hand. */
+  /** Jobs running now. */
   active(): number;
   readonly concurrency: number;
   /** When a job last started or ended (ms, of the process's monotonic clock). */
@@ -48,14 +48,14 @@ export interface RunningWorker {
 }
 
 const defaultLockMs = 8_000;
-/** So often in the life of a lock somebody looks for jobs without one. */
+/** How many times per lock duration a worker looks for jobs without a lock. */
 const pollsPerLock = 4;
 /** Crashes of its process that a job survives. */
 const maxStalled = 3;
 /** Starts of a job from which on every stall counts: should a job keep its process from renewing locks, it has an end too. */
 const mostForgivenStarts = 100;
 
-/** KEYS: a job. It was not its fault that it stalled; BullMQ may count that before or after. */
+/** KEYS: a job. Takes back one stall that the job did not cause; BullMQ may count it before or after this. */
 const forgiveScript = redisScript(`
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 return redis.call('HINCRBY', KEYS[1], 'stc', -1)`);
@@ -75,7 +75,7 @@ for at = #ids, 1, -1 do
 end
 return #ids`);
 
-/** A full worker looks this often (ms) for smaller jobs, and makes room for so many of them at most. */
+/** A full worker looks this often (ms) for smaller jobs, and makes room for at most this many. */
 const giveWayEveryMs = 500;
 const mostRoomAtOnce = 50;
 
@@ -181,7 +181,7 @@ export function createWorker<Q extends QueueName>(request: WorkerRequest<Q>): Ru
 
 /**
  * Lets the largest jobs that wait put themselves back when the worker is full and smaller ones are queued, which come first in the
- * order of the queue. Who started last makes room first. It costs a job that waits its place, never what it waits for.
+ * order of the queue. The job that started last gives way first. It loses its slot, not what it is waiting for.
  * @returns how to stop.
  */
 function startGivingWay({

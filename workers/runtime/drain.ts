@@ -5,7 +5,7 @@ interface Running {
   readonly calls: AbortController;
 }
 
-/** An upstream call under way is paid for: it gets this long (ms) to bring its answer home. */
+/** An upstream call under way is paid for: it gets this long (ms) to receive its response. */
 const callGraceMs = 2_000;
 
 /**

@@ -47,7 +47,7 @@ const hundred = 100n * 10n ** 18n;
 const quoteWaitMs = 2_000;
 /** Alerts that one user may have. */
 const alertLimit = 500;
-/** How often a change is retried when an evaluator changes the alert at the same time. */
+/** Attempts at a change when an evaluator changes the alert at the same time. */
 const mostAttempts = 5;
 
 /**

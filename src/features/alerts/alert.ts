@@ -113,7 +113,7 @@ export const leastBetweenFiringsMs = 10_000;
 /** Firings are kept for 90 days (s). */
 export const firingsKeptSeconds = 90 * 86_400;
 
-/** An alert as clients see it, without the URL of its webhook. */
+/** An alert as a firing shows it: without the URL of its webhook, which only the routes of alerts add. */
 export function shownAlert(alert: Alert): object {
   return {
     id: alert.id,

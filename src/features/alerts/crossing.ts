@@ -52,7 +52,7 @@ export function textOfLevel(level: Level, digits: number): string {
 }
 
 /**
- * Change from `reference` to `now` in per cent, cut off at 36 digits. Undefined without a positive reference.
+ * Change from `reference` to `now` in per cent, rounded down at the 36th digit. Undefined without a positive reference.
  */
 export function percentChange(now: Level, reference: Level): Level | undefined {
   if (reference <= 0n) return undefined;

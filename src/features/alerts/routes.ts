@@ -159,7 +159,7 @@ const firingsQuery = z.strictObject({
     .optional(),
 });
 
-/** Query of `GET /alerts/stream`. Both are read elsewhere. */
+/** Query of `GET /alerts/stream`. `ticket` and `lastEventId` are read elsewhere. */
 const alertStreamQuery = z.strictObject(eventStreamFields);
 
 /** Path of an alert. */
@@ -188,7 +188,7 @@ const path = '/api/v1/alerts';
 const missing = 'Alert not found';
 const unavailable = 'Database unavailable; see Retry-After';
 const changing = 'Alert modified concurrently; retry';
-/** Rearmed alerts may fire at once, and each firing costs us a call. */
+/** Rearmed alerts may fire at once, and each firing may send a webhook. */
 const beginPolicy = { name: 'alert-begins', limit: 600, windowSeconds: 3_600 };
 const defaultHysteresis = { hysteresis: '1', hysteresisUnit: 'percent' } as const;
 
@@ -311,7 +311,7 @@ function read({ alerts }: AlertDeps): Route {
   });
 }
 
-/** `PUT` did what `PATCH` does, and still does. */
+/** `PUT` is kept for old clients and behaves as `PATCH`. */
 function change({ alerts, access: { allowances } }: AlertDeps, method: 'PATCH' | 'PUT'): Route {
   return route({
     method,

@@ -91,7 +91,7 @@ function read({ portfolios }: PortfolioDeps): Route {
   });
 }
 
-/** `PUT` did what `PATCH` does, and still does. */
+/** `PUT` is kept for old clients and behaves as `PATCH`. */
 function change({ portfolios }: PortfolioDeps, method: 'PATCH' | 'PUT'): Route {
   return route({
     method,

@@ -203,7 +203,7 @@ export class WaitingRoom {
   }
 
   async #poll(currency: string): Promise<void> {
-    // Waiters that join meanwhile have just asked themselves.
+    // Waiters that join meanwhile have just made their own request.
     const ids = [...(this.#waiting.get(currency)?.keys() ?? [])];
     const isMissing = (assetId: string): boolean => this.#waiting.get(currency)?.has(assetId) === true;
     for (let begin = 0; begin < ids.length; begin += assetsPerQuestion) {

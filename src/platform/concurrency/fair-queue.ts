@@ -17,7 +17,7 @@ export interface FairQueueOptions {
   readonly waitingPerCaller: number;
   /** Longest wait (ms). */
   readonly longestWaitMs: number;
-  /** Error for those who find the room full, or wait too long. */
+  /** Error for those who find the queue full, or wait too long. */
   readonly refusal: () => Error;
 }
 

@@ -186,8 +186,8 @@ function sizeClassOf({ assetIds, isPatient = false, size = assetIds.length }: Wa
 }
 
 /**
- * Requests assets and makes sure that a refresh job runs for those that are not settled. Returns how many that are: being
- * fetched, or refused because the set is at its limit. Without `freshAfter`, a quote counts for as long as it is fresh.
+ * Requests assets and makes sure that a refresh job runs for those that are not settled. Returns how many are not: they are
+ * being fetched, or were refused because the set is at its limit. Without `freshAfter`, a quote counts for as long as it is fresh.
  */
 export type Want = (
   request: Omit<WantRequest, 'freshAfter'> & { readonly freshAfter?: number },
