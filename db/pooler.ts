@@ -17,7 +17,7 @@ const refusal = /unsupported startup parameter(?: in options)?: (\w+)/;
 
 /**
  * Lets a pool work through a pooler such as PgBouncer in transaction mode. A session there belongs to nobody: its limits cannot
- * be asked for when it opens (PgBouncer refuses that, or is set up to ignore it), and what `set` changes would reach whoever gets
+ * be asked for when it opens (PgBouncer refuses that, or is set up to ignore it), and what `set` changes would reach the next client that gets
  * the session next. So:
  *
  * - A limit that is refused at the opening is left out, and the connection opened without.

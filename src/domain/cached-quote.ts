@@ -26,7 +26,7 @@ export interface QuoteFailure {
 /** The reason of an `unpriced` asset. */
 export const withoutPriceReason = 'the price source has no price for this asset';
 
-/** How long (ms) it is told that an asset is unpriced after it should have been asked again. */
+/** How long (ms) an asset is reported as unpriced after it should have been requested again. */
 export const unpricedKeptMs = 600_000;
 
 /** Whether a failure is what there is to tell of an asset without a quote: it is in force, or an unpriced asset is asked again. */

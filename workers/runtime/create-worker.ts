@@ -137,7 +137,7 @@ export function createWorker<Q extends QueueName>(request: WorkerRequest<Q>): Ru
   worker.on('stalled', () => {
     if (isOrdering) return;
     isOrdering = true;
-    // They are told one by one, after all have been put there.
+    // BullMQ reports stalled jobs one by one, after it has moved all of them.
     setImmediate(() => {
       isOrdering = false;
       const of = `${prefix}:${queue}:`;
