@@ -17,8 +17,8 @@ const refusal = /unsupported startup parameter(?: in options)?: (\w+)/;
 
 /**
  * Lets a pool work through a pooler such as PgBouncer in transaction mode. A session there belongs to nobody: its limits cannot
- * be asked for when it opens (PgBouncer refuses that, or is set up to ignore it), and what `set` changes would reach the next client that gets
- * the session next. So:
+ * be asked for when it opens (PgBouncer refuses that, or is set up to ignore it), and what `set` changes would reach the next
+ * client that gets the session. So:
  *
  * - A limit that is refused at the opening is left out, and the connection opened without.
  * - Limits that are not in force then are set in every transaction for that transaction, in one message with its beginning. A
