@@ -122,6 +122,19 @@ export function inWordsOfNow(value: unknown): unknown {
   );
 }
 
+/** An answer without the numbers that the fixture leaves open: those that might have been a moment when it was made. */
+export function asOpenAs(fixture: unknown, answer: unknown): unknown {
+  if (fixture === '<ms>' && typeof answer === 'number') return fixture;
+  if (Array.isArray(fixture) && Array.isArray(answer))
+    return answer.map((each, index) => asOpenAs(fixture[index], each));
+  if (fixture === null || typeof fixture !== 'object' || answer === null || typeof answer !== 'object')
+    return answer;
+  const known = fixture as Readonly<Record<string, unknown>>;
+  return Object.fromEntries(
+    Object.entries(answer).map(([name, each]: [string, unknown]) => [name, asOpenAs(known[name], each)]),
+  );
+}
+
 /** Status and body of an answer that is to stay the same. */
 export async function stableAnswer(url: string, token: string, path: string): Promise<unknown> {
   const response = await fetch(url + path, {
