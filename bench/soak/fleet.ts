@@ -74,9 +74,9 @@ export async function startFleet(bench: Bench, webhookSecret: string): Promise<F
     market: { ...marketOptions, latencyMs: { min: 50, max: 300 } },
     environment: {
       UPSTREAM_CALLS_PER_MINUTE: String(callsPerMinute),
-      QUOTE_FRESH_SECONDS: String(freshSeconds),
-      UPSTREAM_TIMEOUT_MS: '3000',
-      JOB_DEADLINE_SECONDS: '60',
+      QUOTE_TTL: `${freshSeconds}s`,
+      UPSTREAM_TIMEOUT: '3s',
+      JOB_DEADLINE: '60s',
       JWT_EXPIRES_IN: '12h',
       WARMING: 'on',
       WEBHOOK_ALLOWED_NETWORKS: 'loopback',

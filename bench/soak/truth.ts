@@ -15,7 +15,7 @@ export interface FreshPrice {
   readonly receivedAt?: number;
 }
 
-/** On top of `QUOTE_FRESH_SECONDS`: a call that is under way (3 s at most), and what a busy machine adds. */
+/** On top of `QUOTE_TTL`: a call that is under way (3 s at most), and what a busy machine adds. */
 const toleranceMs = 5_000;
 
 /** Keeps count of prices that were called fresh, and looks each up in the market. */
