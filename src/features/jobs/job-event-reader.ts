@@ -127,11 +127,6 @@ class StreamReader implements JobEventReader {
       }
     }
     this.#position = undefined;
-    // A listener may have joined during the last read; it then got the position of a reader that has ended.
-    if (this.#isWanted()) {
-      this.#position = Promise.resolve(position);
-      void this.#run(position);
-    }
   }
 
   #isWanted(): boolean {
