@@ -55,7 +55,7 @@ function linesOf(value: Json, path = '$', lines = new Map<string, string>()): Ma
 const volatile = {
   secret: /^(token|refresh_token|ticket|key|secret|previous_secret|prefix|epoch|request_id|event_id)$/,
   statistic:
-    /price|^(usd|eur|btc|value|total_value|unrealised.*|weight|last_value|market_(cap|value).*|volume.*|change.*|.*_change.*|ath.*|atl.*|fully_diluted_valuation|high_24h|low_24h|total_volume|.*supply.*|age_.*|.*_seconds|seq|memory.*|took.*|entries|fresh|stale|hits|misses|used|available|spent.*|left|current_.*|upstream_calls|affordable.*|interactive_reserve|observations|fetch_time|market_value.*|total_gain.*|api_key_current.*|requests|jobs|idr|total_market_cap|gain|xirr|twr)$/,
+    /price|^(usd|eur|btc|value|total_value|unrealised.*|weight|last_value|market_(cap|value).*|volume.*|change.*|.*_change.*|ath.*|atl.*|fully_diluted_valuation|high_24h|low_24h|total_volume|.*supply.*|age_.*|.*_seconds|seq|memory.*|took.*|entries|fresh|stale|hits|misses|used|available|spent.*|left|current_.*|upstream_calls|affordable.*|interactive_reserve|observations|fetch_time|market_value.*|total_gain.*|api_key_current.*|.*monthly_call_credit|requests|jobs|idr|total_market_cap|gain|xirr|twr)$/,
 } as const;
 
 /** Longer lists show how they begin. */

@@ -273,7 +273,8 @@ describe('upstream ledger', function () {
       prefix,
       key: 'month',
       limit: 20,
-      month: { credits: 50 },
+      // So many that a user's calls are granted on the first and the last day of a month, too.
+      month: { credits: 5_000 },
     };
     const budget = createRedisBudget(options);
     for (const outcome of ['ok', 'rate_limited', 'unanswered'] as const) {
@@ -281,10 +282,10 @@ describe('upstream ledger', function () {
       if (!('granted' in result)) throw new Error(result.reason);
       await result.granted.settle(outcome);
     }
-    expect((await budget.status()).month).to.include({ credits: 50, spent: 6 });
+    expect((await budget.status()).month).to.include({ credits: 5_000, spent: 6 });
     const keys = budgetKeys(prefix, 'month');
     await redis.del(keys.log, keys.state);
-    expect((await createRedisBudget(options).status()).month).to.include({ credits: 50, spent: 6 });
+    expect((await createRedisBudget(options).status()).month).to.include({ credits: 5_000, spent: 6 });
   });
 
   it('gives a wiped Redis its calls back, the settled and the running ones', async () => {
