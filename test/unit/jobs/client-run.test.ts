@@ -66,10 +66,30 @@ describe('a run for clients', () => {
     });
   }
 
-  it('counts attempts again once its deadline has passed', async () => {
-    const addedAt = Date.now() - deadlineMs;
+  it('outlasts an outage that is longer than its deadline, and asks less often then', async () => {
+    for (const error of Object.values(outages)) {
+      const outcome = await outcomeOf(() => Promise.reject(error), { addedAt: Date.now() - deadlineMs });
+      expect(outcome).to.be.instanceOf(Requeue);
+      expect((outcome as Requeue).delayMs).to.be.within(10_000, 20_000);
+    }
+    expect(ended).to.deep.equal([]);
+  });
+
+  it('counts attempts after a day of outages', async () => {
+    const addedAt = Date.now() - 24 * 3_600_000;
     const outcome = await outcomeOf(() => Promise.reject(new Error('Command timed out')), { addedAt });
     expect(outcome).to.not.be.instanceOf(Requeue);
+    expect(ended).to.deep.equal(['job_failed']);
+  });
+
+  it('counts a statement that is ended for its length once its deadline has passed', async () => {
+    const tooLong = Object.assign(new Error('canceling statement due to statement timeout'), {
+      code: '57014',
+    });
+    const outcome = await outcomeOf(() => Promise.reject(tooLong));
+    expect(outcome).to.be.instanceOf(Requeue);
+    const addedAt = Date.now() - deadlineMs;
+    expect(await outcomeOf(() => Promise.reject(tooLong), { addedAt })).to.equal(tooLong);
     expect(ended).to.deep.equal(['job_failed']);
   });
 

@@ -11,7 +11,7 @@ import type { Clock } from '../../../src/platform/concurrency/clock.ts';
 import { AppError, messageOf } from '../../../src/domain/errors.ts';
 import { withDeadline } from '../../../src/platform/concurrency/deadline.ts';
 import { isRedisOutage } from '../../../src/platform/redis/outage.ts';
-import { isOutage } from '../../../db/outage.ts';
+import { isCancelled, isOutage } from '../../../db/outage.ts';
 import type { Logger } from '../../../src/platform/observability/logger.ts';
 import type { Platform } from '../../../src/platform/platform.ts';
 import type { JobContext } from '../../runtime/processor.ts';
@@ -24,7 +24,7 @@ export interface ClientRunDeps {
   readonly events: JobEventLog;
   readonly clock: Clock;
   readonly log: Logger;
-  /** Time (ms) after its submission until which an outage of a store does not cost a job an attempt. */
+  /** Time (ms) after its submission at which a job should have ended; after an outage it is run again less often from there on. */
   readonly deadlineMs: number;
   /** A signal that aborts when nobody waits for the work any more. */
   readonly abandoned: (workKey: string) => { signal: AbortSignal; forget(): void };
@@ -83,6 +83,10 @@ export function createCancellations() {
  * all start at once.
  */
 const againAfterMs = 1_000;
+/** As above, once the deadline of the job has passed: what has taken so long may take hours. */
+const againLateMs = 10_000;
+/** For so long (ms) after its submission an outage does not cost a job an attempt; its result would not be kept longer either. */
+const outlastedMs = 24 * 3_600_000;
 
 /** A finished run waits no longer than this (ms) for Redis to accept the next of its kind. */
 const releaseMs = 2_000;
@@ -98,8 +102,9 @@ export interface RunControl {
 /**
  * Runs `work`, which returns the JSON text of the result, and ends the rows. An error that is meant for clients (an {@link
  * AppError} below 500) fails the rows with its code and message at once. An outage of Redis or Postgres requeues the job
- * without costing an attempt, until the deadline of the job. Any other error is retried, and on the last attempt fails the rows
- * too, so that no accepted job is left open.
+ * without costing an attempt: when the stores are back, the work itself decides what its deadline means. Only a statement that
+ * Postgres has ended for its length may be the fault of the job, so that it costs attempts after the deadline. Any other error
+ * is retried, and on the last attempt fails the rows too, so that no accepted job is left open.
  */
 export async function runForClients(
   deps: ClientRunDeps,
@@ -123,9 +128,11 @@ export async function runForClients(
       await failRows(deps, workKey, { code: error.code, message: error.message, status: error.status });
       return null;
     }
-    const isAway = isRedisOutage(error) || isOutage(error);
-    if (isAway && deps.clock.now() < context.addedAt + deps.deadlineMs)
-      throw new Requeue(messageOf(error), againAfterMs * (1 + Math.random()));
+    const ageMs = deps.clock.now() - context.addedAt;
+    const isLate = ageMs >= deps.deadlineMs;
+    const isAway = isRedisOutage(error) || (isOutage(error) && !(isLate && isCancelled(error)));
+    if (isAway && ageMs < outlastedMs)
+      throw new Requeue(messageOf(error), (isLate ? againLateMs : againAfterMs) * (1 + Math.random()));
     if (context.isLastAttempt) {
       await failRows(deps, workKey, { code: 'job_failed', message: 'The job failed repeatedly' });
     }
