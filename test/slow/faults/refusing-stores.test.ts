@@ -46,14 +46,14 @@ describe('stores that refuse', function () {
     expect((await submit()).status).to.equal(202);
     await backstage.query(`alter database ${databaseName} set default_transaction_read_only = on`);
     await cutAll();
-    const refusal = await waitFor(
+    // At first only that connections fail.
+    await waitFor(
       async () => {
-        const answer = await ready();
-        return answer.status === 503 && answer;
+        const { status, body } = await ready();
+        return status === 503 && body?.error?.detail === 'postgres: is read-only: it is configured so';
       },
-      { what: 'a word of it', timeoutMs: promisedMs },
+      { what: 'readiness that says why', timeoutMs: promisedMs },
     );
-    expect(refusal.body?.error?.detail).to.equal('postgres: is read-only: it is configured so');
     const refused = await submit();
     expect(refused.status).to.equal(503);
     expect(refused.body?.error?.code).to.equal('database_read_only');

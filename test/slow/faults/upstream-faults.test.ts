@@ -17,7 +17,6 @@ import { waitFor } from '../../support/wait-for.ts';
 const passing: readonly FaultKind[] = [
   'server-error',
   'server-error-html',
-  'unavailable',
   'bad-gateway',
   'request-timeout',
   'uri-too-long',
@@ -54,6 +53,8 @@ const rateLimits: readonly Fault[] = [
   { kind: 'rate-limited-html', retryAfterSeconds: 2 },
   { kind: 'rate-limited-as-200', retryAfterSeconds: 2 },
   'rate-limited-cloudflare',
+  // A 503 that says when to come again.
+  { kind: 'unavailable', retryAfterSeconds: 2 },
 ];
 
 const freshMs = 1_000;
