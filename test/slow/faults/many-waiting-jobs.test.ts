@@ -25,7 +25,6 @@ describe('thousands of jobs that wait', function () {
   let stack: Stack;
   let backstage: Backstage;
   let crowd: ApiClient[];
-  let user: ApiClient;
   let others = 0;
 
   before(async () => {
@@ -36,7 +35,6 @@ describe('thousands of jobs that wait', function () {
     backstage = openBackstage(stack);
     const { url } = stack.apis[0]!;
     crowd = await Promise.all(Array.from({ length: crowdUsers }, () => newUser(url)));
-    user = await newUser(url);
   });
   after(async () => {
     await backstage.close();
@@ -70,7 +68,9 @@ describe('thousands of jobs that wait', function () {
     return Object.fromEntries(rows.map(({ state, count }) => [state, count]));
   }
 
+  /** Of a new user each time: a call for a single coin counts as a whole one, and who makes many waits for the turns of others. */
   async function endOfAnotherJob(timeoutMs: number): Promise<void> {
+    const user = await newUser(stack.apis[0]!.url);
     const coin = coinAt(crowdCoins + others++);
     const startedAt = performance.now();
     const { body } = await user.call('POST', '/crypto/bulk', { body: { coins: [coin] } });
