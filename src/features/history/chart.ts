@@ -2,17 +2,20 @@ import type { Granularity } from '../../domain/history.ts';
 import { granularities, granularityMs } from '../../domain/history.ts';
 
 /**
- * CoinGecko's rules for charts: how far apart the points of a span are, and how long its candles. Days are 24 hours here, and
- * every moment is in milliseconds since the Unix epoch.
+ * CoinGecko's rules for charts: the distance between the points of a span, and the length of its candles. A day is 24
+ * hours here, and every moment is in milliseconds since the Unix epoch.
  */
 
 export const dayMs = 86_400_000;
 
-/** What a client may ask for by the parameter `interval`. */
+/** Values of the parameter `interval`. */
 export const chartIntervals = { '5m': '5m', hourly: '1h', daily: '1d' } as const;
 export type ChartInterval = keyof typeof chartIntervals;
 
-/** A request for a span until now may have been on its way for a while, or names the present in whole seconds or minutes (ms). */
+/**
+ * A request for a span up to now may have been under way for a while, or may name the present in whole seconds or
+ * minutes (ms).
+ */
 export const nowSlackMs = 300_000;
 
 /**
@@ -38,7 +41,7 @@ export function ohlcLengthOf(days: number): number {
   return days <= 30 ? 4 * 3_600_000 : 4 * dayMs;
 }
 
-/** A candle as part of a longer one. */
+/** A candle as a part of a longer one. */
 export interface OhlcPart {
   readonly openTime: number;
   readonly open: number;
@@ -48,8 +51,8 @@ export interface OhlcPart {
 }
 
 /**
- * Joins candles to longer ones. A long candle is made only when every part of it is there: a high of half the time would be a
- * high that nobody has seen to be one. The last one, which is not over yet, needs its parts until `now` only.
+ * Joins candles to longer ones. A long candle is made only if all its parts exist: the high of half the time may not be
+ * the high of the whole. The last candle, which is not over yet, needs only its parts until `now`.
  * @returns candles by their open time, and how many of the span could not be made.
  */
 export function joinCandles(
@@ -73,7 +76,7 @@ export function joinCandles(
   let missing = 0;
   for (let begin = Math.ceil(from / lengthMs) * lengthMs; begin < now; begin += lengthMs) {
     const group = groups.get(begin) ?? [];
-    // The part that runs now may not have been observed yet, and never stands in for one that is over.
+    // The part in progress may not have been observed yet, and never replaces one that is over.
     const needed = Math.floor((Math.min(begin + lengthMs, now) - begin) / partMs);
     const over = group.filter(({ openTime }) => openTime + partMs <= now).length;
     if (group.length > 0 && over >= needed) candles.push(joined(begin, group));
@@ -93,22 +96,28 @@ function joined(openTime: number, parts: readonly OhlcPart[]): OhlcPart {
   };
 }
 
-/** Spans that one upstream call brings, by granularity (ms): a longer one costs the same and must not change the granularity. */
+/**
+ * The longest span of one upstream call, by granularity (ms): a longer one costs the same, but would change the
+ * granularity.
+ */
 export const callSpanMs: Readonly<Record<Granularity, number>> = {
   '5m': dayMs,
   '1h': 90 * dayMs - 60_000,
   '1d': 365 * dayMs,
 };
 
-/** Points five minutes apart are to be had of the last day only: a day to the source, less a minute for rounding and the way of a call (ms). */
+/**
+ * Points five minutes apart exist only for the last day: a day by the clock of the source, less a minute for rounding
+ * and the time of a call (ms).
+ */
 export const fineReachMs = dayMs - 60_000;
 
-/** Distances of points this near (as a share) to a coarser granularity are of it. */
+/** A distance belongs to a granularity if it differs from it by at most this share. */
 const nearness = 0.1;
 
 /**
- * Whether points are of a coarser granularity than was asked for: more than half of their distances are those of hours or days.
- * A sparse history has distances of all lengths, and is not meant.
+ * Whether points have a coarser granularity than was requested: more than half of their distances are hours or days. A
+ * sparse history has distances of all lengths, and does not count as coarser.
  * @param times moments of the points (ms), in any order.
  */
 export function isCoarser(times: readonly number[], requested: Granularity): boolean {
@@ -122,7 +131,10 @@ export function isCoarser(times: readonly number[], requested: Granularity): boo
   });
 }
 
-/** So long after its begin an interval is expected to have a point (ms): providers need some time, and a chart ends with the latest price anyway. */
+/**
+ * Time (ms) after its start from which an interval is expected to have a point: providers need some time, and a chart
+ * ends with the latest price anyway.
+ */
 export const graceMs: Readonly<Record<Granularity, number>> = {
   '5m': 3 * granularityMs['5m'],
   '1h': granularityMs['1h'] + 600_000,

@@ -1,6 +1,6 @@
 /**
- * Reads CoinGecko's CSV exports (`snapped_at,price,market_cap,total_volume`) as a stream, and says what is odd about their
- * rows, line by line. Nothing is repaired: a row that cannot be read is left out, an empty cell is no value, and a 0 is a 0.
+ * Reads CoinGecko's CSV exports (`snapped_at,price,market_cap,total_volume`) as a stream, and reports irregular rows
+ * line by line. Nothing is repaired: a row that cannot be read is left out, an empty cell is no value, and a 0 is a 0.
  */
 import { createReadStream } from 'node:fs';
 import { pipeline } from 'node:stream';
@@ -9,7 +9,7 @@ import { dayMs } from './chart.ts';
 import { messageOf } from '../../domain/errors.ts';
 import type { Granularity, HistoryPoint } from '../../domain/history.ts';
 
-/** Something odd. */
+/** An irregularity of a row. */
 export interface RowWarning {
   /** 1 is the header. */
   readonly line: number;
@@ -24,11 +24,11 @@ export interface RowWarning {
     | 'market cap 0'
     | 'no volume'
     | 'volume 0';
-  /** What exactly; absent where the kind says it all. */
+  /** Details; absent if the kind says everything. */
   readonly detail?: string;
 }
 
-/** A line: its point, unless it has none, and what is odd about it. */
+/** A line: its point, if it has one, and its irregularities. */
 interface ExportRow {
   readonly line: number;
   readonly point: HistoryPoint | undefined;
@@ -38,10 +38,10 @@ interface ExportRow {
 const columns = ['snapped_at', 'price', 'market_cap', 'total_volume'] as const;
 const moment = /^(\d{4}-\d{2}-\d{2})[ T](\d{2}:\d{2}:\d{2})(?:\.\d+)?(?: ?UTC|Z)$/;
 const number = /^\d+(\.\d*)?([eE][+-]?\d+)?$/;
-/** No line of an export is near this long (bytes). */
+/** Longest line (bytes); those of an export are far shorter. */
 const longestLine = 10_000;
 
-/** What is dated later than this (ms) from now has not happened: clocks and time zones differ by no more. */
+/** A row dated further in the future than this (ms) is malformed; clocks and time zones differ by less. */
 export const aheadMs = dayMs;
 
 /**
@@ -58,7 +58,7 @@ export async function* readExport(path: string, latest: number): AsyncGenerator<
     max_record_size: longestLine,
     skip_empty_lines: true,
   });
-  // What breaks the source, or ends it early, breaks the parser, which is what is read here.
+  // An error of the source, or its early end, also ends the parser, which is read here.
   pipeline(stream, parser, () => undefined);
   const previous: Previous = { at: undefined, days: new Set(), latest };
   let isHeader = true;

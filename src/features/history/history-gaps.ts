@@ -1,19 +1,20 @@
-/** What of a span of history is stored, what is missing, and how a provider is asked for it. */
+/** Which points of a span of history are stored, which are missing, and how a provider is asked for them. */
 import { callSpanMs, dayMs, fineReachMs, graceMs, nowSlackMs } from './chart.ts';
 import { granularityMs, type Granularity } from '../../domain/history.ts';
 import type { CandleQueries } from './queries/candles.ts';
 import type { BackfillRequest, BackfillRequests, SeriesKey } from './queries/history-requests.ts';
 
-/** A stretch of time; milliseconds since the epoch, both included. */
+/** A span of time in milliseconds since the epoch, both ends included. */
 export interface TimeRange {
   readonly from: number;
   readonly to: number;
 }
 
 /**
- * Compares the points of a span with the intervals that should have one. An interval in which a provider has answered that it
- * has nothing is not expected: the asset may not have existed, or nobody traded it. But what lies too far back to be had at this
- * granularity is missing, whatever was answered: it was never asked for, or has been deleted since.
+ * Compares the points of a span with the intervals that should have one. An interval for which a provider has answered
+ * that it has nothing is not expected to have one: the asset may not have existed, or was not traded. But an interval
+ * too far back for this granularity is missing, whatever was answered: it was never requested, or has been deleted
+ * since.
  */
 export function findGaps({
   from,
@@ -33,13 +34,13 @@ export function findGaps({
 }): {
   /** Intervals in which a point may be expected. */
   readonly expected: number;
-  /** Intervals without a point that a provider could still fill. */
+  /** Intervals without a point that a provider may still fill. */
   readonly missing: number;
   /** From the first to the last missing interval; undefined when none is. */
   readonly range: TimeRange | undefined;
-  /** Intervals without a point that need not be asked for now: asking failed or was refused a moment ago. */
+  /** Intervals without a point that are not worth a request now: the last one failed or was refused a moment ago. */
   readonly barred: number;
-  /** Intervals without a point that no provider fills any more, because they lie too far back for this granularity. */
+  /** Intervals without a point that no provider fills any more, because they are too far back for this granularity. */
   readonly beyond: number;
 } {
   const length = granularityMs[granularity];
@@ -47,7 +48,7 @@ export function findGaps({
   const known = new Set(present);
   const last = Math.floor(Math.min(to, now - grace) / length) * length;
   const reach = granularity === '5m' ? now - fineReachMs : -Infinity;
-  // Who asks for all that can be had may be a little late.
+  // A request for everything that exists may arrive a little late.
   const edge = now - dayMs - nowSlackMs;
   let [expected, missing, barred, beyond] = [0, 0, 0, 0];
   let [first, end] = [Infinity, -Infinity];
@@ -71,21 +72,21 @@ export function findGaps({
     }
     missing++;
     first = Math.min(first, begin);
-    // What is newer than may be expected comes with it.
+    // Intervals too recent to be expected are requested along with the others.
     end = begin === last ? Math.max(begin + length - 1, Math.min(to, now)) : begin + length - 1;
   }
   return { expected, missing, barred, beyond, range: missing === 0 ? undefined : { from: first, to: end } };
 }
 
-/** Free plans of CoinGecko reach back so many days. */
+/** How far back (days) the free plans of CoinGecko go. */
 export const freeReachDays = 365;
-/** The same in ms, less a minute for the way of a call. */
+/** The same in ms, less a minute for the time of a call. */
 const freeReachMs = freeReachDays * dayMs - 60_000;
 
 /**
- * Cuts a stretch into pieces that one upstream call brings, the newest first. Each is as long as a call can bring for its price,
- * though it may begin before the stretch; but none straddles the moment that free plans reach back to, because those refuse such
- * a piece as a whole.
+ * Cuts a span into pieces of one upstream call each, the newest first. Each piece is as long as a call allows, and may
+ * start before the span; but none contains the moment up to which free plans go back, because they refuse such a piece
+ * as a whole.
  */
 export function chunksOf(
   { from, to }: TimeRange,
@@ -112,7 +113,7 @@ export function chunksOf(
 export type SpanState = Awaited<ReturnType<typeof readSpan>>;
 
 /**
- * Looks at a span (ms since the epoch) of a series.
+ * Compares a span (ms since the epoch) of a series with what is stored.
  * @throws {UnavailableError} Postgres does not answer.
  */
 export async function readSpan(
@@ -137,7 +138,7 @@ export async function readSpan(
     gaps,
     /** The provider has said that it does not know the asset. */
     isUnknown: outcomes.has('unknown'),
-    /** All that is missing was refused: to ask again now would bring the same answer. */
+    /** Everything that is missing was refused: another request now would get the same answer. */
     isRefused: isBarred && outcomes.has('refused') && !outcomes.has('failed'),
   };
 }

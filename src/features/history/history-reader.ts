@@ -1,6 +1,7 @@
 /**
- * How handlers read the past. What is stored is answered at once; what is missing is asked for by a job within the budget, and a
- * request waits for it a bounded time, unless nearly all is there. A point that nobody has observed is never answered.
+ * How handlers read prices of the past. What is stored is answered at once; what is missing is requested by a job
+ * within the budget, and a request waits for it for a limited time, unless only a few points are missing. A point that
+ * was not observed is never made up.
  */
 import { LRUCache } from 'lru-cache';
 import type { HistoryPoint } from '../../domain/history.ts';
@@ -21,21 +22,24 @@ import { sleep } from '../../platform/concurrency/sleep.ts';
 export interface ChartRead extends SeriesKey {
   readonly from: number;
   readonly to: number;
-  /** Longest wait (ms) for what is missing. */
+  /** Longest wait (ms) for missing points. */
   readonly waitMs: number;
   readonly requester?: Requester | undefined;
-  /** False: takes what is there, and asks for nothing. */
+  /** False: takes what is stored, and requests nothing. */
   readonly asks?: boolean;
 }
 
 /** What is known of a span. */
 export interface ChartReading {
   readonly points: readonly (HistoryPoint & { readonly openTime: number })[];
-  /** `whole`: nothing that a provider has is missing. `partial`: something is, or may be. `unknown`: the provider does not know the asset. */
+  /**
+   * `whole`: every point that a provider has. `partial`: some are missing, or may be. `unknown`: the provider does not
+   * know the asset.
+   */
   readonly state: 'whole' | 'partial' | 'unknown';
-  /** What is missing was refused by the sources: it is not on its way. */
+  /** The sources refused what is missing: it will not come. */
   readonly isRefused?: boolean;
-  /** What is missing lies too far back to be had at this granularity: it is not on its way. */
+  /** What is missing is too far back for this granularity: it will not come. */
   readonly isBeyondReach?: boolean;
 }
 
@@ -50,21 +54,21 @@ export type HistoryReader = ReturnType<typeof createHistoryReader>;
 interface ReaderDeps {
   readonly candles: CandleQueries;
   readonly asks: Pick<BackfillRequests, 'within'>;
-  /** Makes sure that a job asks for a piece. */
+  /** Adds a job that requests a piece, unless there is one. */
   readonly enqueue: (wanted: JobData<'history.backfill'>) => Promise<void>;
   readonly clock: Clock;
   readonly log: Logger;
 }
 
-/** Upstream calls that one request causes at most; the next request goes on. */
+/** Upstream calls that one request causes at most; the next request continues. */
 const mostChunks = 2;
-/** With less than this share missing a request does not wait. */
+/** If less than this share is missing, a request does not wait. */
 const littleMissing = 0.1;
 const pollIntervalMs = 250;
-/** Spans that one process waits for at the same time; who comes later takes what is there. */
+/** Spans that one process waits for at the same time; further requests take what is stored. */
 const mostWaits = 200;
 
-/** Spans that one requester may have fetched in a minute by one process: each costs a call that others could use. */
+/** Spans that one process fetches for one requester in a minute: each costs a call that others could use. */
 const mostRequestsPerMinute = 30;
 const minuteMs = 60_000;
 /** Requesters that are counted. */
@@ -76,7 +80,7 @@ export function createHistoryReader(deps: ReaderDeps) {
   const requestsOf = new LRUCache<string, { count: number }>({ max: mostRequesters, ttl: minuteMs });
   const { candles, clock } = deps;
 
-  /** Counts a span that is to be asked for; false when it is one too many. */
+  /** Counts a span to be requested; false when it is one too many. */
   function mayAsk(who: Requester | undefined): boolean {
     if (who === undefined) return true;
     const asks = requestsOf.get(who.userId) ?? { count: 0 };
@@ -85,7 +89,7 @@ export function createHistoryReader(deps: ReaderDeps) {
     return asks.count <= mostRequestsPerMinute;
   }
 
-  /** Shared by all who want the same at the same time. */
+  /** Shared by concurrent requests for the same span. */
   function wait(requested: ChartRead, newest: TimeRange): Promise<SpanState> | undefined {
     const length = granularityMs[requested.granularity];
     const intervals = [requested.from, requested.to].map((at) => Math.floor(at / length));
@@ -118,7 +122,7 @@ export function createHistoryReader(deps: ReaderDeps) {
     },
 
     /**
-     * Candles of what this deployment has watched itself.
+     * Candles of what this deployment has observed itself.
      * @param requested.days days back from now.
      * @param requested.lengthMs length of a candle: 30 minutes, 4 hours or 4 days.
      */
@@ -134,11 +138,11 @@ export function createHistoryReader(deps: ReaderDeps) {
       readonly lengthMs: number;
     }): Promise<OhlcReading> {
       const now = clock.now();
-      // The candles that longer ones are joined of.
+      // The candles that longer ones are made of.
       const granularity = lengthMs <= 1_800_000 ? '5m' : lengthMs <= dayMs ? '1h' : '1d';
       const from = now - days * dayMs;
       const seen = await candles.live({ assetId, currency, granularity, from, to: now });
-      // One look in an hour is no candle of an hour.
+      // A single observation in an hour does not make a candle of that hour.
       const enough = granularityMs[granularity] / granularityMs['5m'];
       const parts = seen.filter(({ openTime, observations }) => {
         const isRunning = openTime + granularityMs[granularity] > now;
@@ -156,7 +160,10 @@ function stateOf({ points, gaps, isUnknown }: SpanState): ChartReading['state'] 
   return gaps.missing + gaps.barred + gaps.beyond === 0 ? 'whole' : 'partial';
 }
 
-/** Asks for a stretch, the newest piece first; the older ones may wait. Returns the newest; undefined when Redis takes nothing. */
+/**
+ * Requests a span, the newest piece first; the older ones are less urgent. Returns the newest; undefined when Redis
+ * takes no job.
+ */
 async function ask(
   { enqueue, clock, log }: ReaderDeps,
   { assetId, currency, granularity, requester: who }: ChartRead,
@@ -180,7 +187,7 @@ async function ask(
   }
 }
 
-/** Until nothing is missing in the newest piece any more, asking has failed, or the time is up. */
+/** Waits until nothing is missing in the newest piece, its request has failed, or the time is over. */
 async function waitForChunk(deps: ReaderDeps, requested: ChartRead, newest: TimeRange): Promise<SpanState> {
   const since = performance.now();
   for (;;) {

@@ -24,7 +24,7 @@ export function createHistoryService({
   const asks = createBackfillRequests(knex);
 
   /**
-   * Makes sure that a job asks for points of the past. At most one waits or runs for the same piece and urgency. Rejects when
+   * Adds a job that requests points of the past, unless one waits or runs for the same piece and urgency. Rejects when
    * Redis does not take the job.
    */
   async function enqueue(wanted: JobData<'history.backfill'>): Promise<void> {

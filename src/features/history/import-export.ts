@@ -6,7 +6,7 @@ import type { Clock } from '../../platform/concurrency/clock.ts';
 import { aheadMs, granularityOfRows, readExport, type RowWarning } from './export-rows.ts';
 import { makeRoom, storePoints } from './store-history.ts';
 
-/** What became of a file. */
+/** The result of importing a file. */
 export interface ImportReport {
   readonly granularity: Granularity;
   /** Lines below the header. */
@@ -14,7 +14,7 @@ export interface ImportReport {
   /** Lines with a price. */
   readonly rows: number;
   readonly inserted: number;
-  /** Rows that were there and are better now. */
+  /** Rows that existed and are better now. */
   readonly improved: number;
   /** Rows for which another price of the same moment is stored, which stays. */
   readonly different: number;
@@ -29,10 +29,10 @@ export const importSource = 'coingecko-csv';
 
 const batchSize = 5_000;
 const mostWarnings = 1_000;
-/** Rows by which the granularity is judged. */
+/** Rows from which the granularity is judged. */
 const judgedRows = 200;
 const fileName = /^(?<symbol>[a-z0-9$._-]+)-(?<currency>[a-z]{2,8})$/i;
-/** What CoinGecko adds for the span of an export. */
+/** Text that CoinGecko adds to the name for the span of an export. */
 const ending = /(?:-(?:max|\d+(?:h|d|y)))?\.csv$/i;
 
 /** Symbol and quote currency of `<symbol>-<currency>.csv` in lower case; undefined for another name. */
@@ -47,9 +47,9 @@ export function nameOfExport(
 }
 
 /**
- * Imports one file: all of it or, when anything fails on the way, nothing. Points that are there stay unless the file has
- * better ones, so that importing twice changes nothing.
- * @throws {Error} for a file that is none; {UnavailableError} when Postgres does not answer.
+ * Imports one file: all of it or, if anything fails, nothing. Stored points stay unless the file has better ones, so
+ * importing a file twice changes nothing.
+ * @throws {Error} the file is not an export; {UnavailableError} when Postgres does not answer.
  */
 export async function importExport(
   deps: {
@@ -61,12 +61,12 @@ export async function importExport(
     readonly path: string;
     readonly assetId: string;
     readonly currency: string;
-    /** Told now and then how many rows of how many are done. */
+    /** Called now and then with the rows done and their total. */
     readonly onProgress?: (done: number, total: number) => void;
   },
 ): Promise<ImportReport> {
   const startedAt = performance.now();
-  // One moment for both readings: they must find the same rows.
+  // One moment for both passes: they must find the same rows.
   const latest = deps.clock.now() + aheadMs;
   const survey = await surveyOf(request.path, latest);
   const { granularity, rows, first, last, ...found } = survey;
@@ -77,7 +77,7 @@ export async function importExport(
   return { ...found, granularity, rows, ...stored, durationMs: performance.now() - startedAt };
 }
 
-/** Reads the file once before anything is stored: for its span, and so that a broken one changes nothing. */
+/** Reads the file once before anything is stored: for its span, and so that a broken file changes nothing. */
 async function surveyOf(path: string, latest: number) {
   const warnings: RowWarning[] = [];
   const distances: number[] = [];
@@ -96,7 +96,7 @@ async function surveyOf(path: string, latest: number) {
     before = at;
   }
   const granularity = granularityOfRows(distances);
-  // Rows of minutes and hours are no oddity for not being a day apart.
+  // Rows of minutes and hours are not irregular for being less than a day apart.
   const reported = granularity === '1d' ? warnings : warnings.filter(({ kind }) => !daily.has(kind));
   const moreWarnings = odd - warnings.length;
   return { granularity, lines, rows, first, last, warnings: reported, moreWarnings };
@@ -136,7 +136,7 @@ async function storeAll(
   return sum;
 }
 
-/** Lines of the same oddity that follow each other as one: for people. */
+/** Joins consecutive lines with the same irregularity, for people. */
 export function describeWarnings(warnings: readonly RowWarning[]): readonly string[] {
   const reported: { kind: string; from: number; to: number; detail: string | undefined }[] = [];
   const open = new Map<string, (typeof reported)[number]>();

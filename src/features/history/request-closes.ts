@@ -1,6 +1,7 @@
 /**
- * Asks for daily prices that something lacked, when they are lacking for long: without haste, so that they are there the next
- * time. How much one question may cause is bounded, and what a provider has answered before is not asked for again.
+ * Requests daily prices that a calculation lacked, if they are lacking for long spans: without urgency, so that they
+ * exist the next time. A single call requests a limited number, and what a provider has answered before is not
+ * requested again.
  */
 import type { CandleQueries } from './queries/candles.ts';
 import type { BackfillRequests } from './queries/history-requests.ts';
@@ -10,7 +11,7 @@ import type { Clock } from '../../platform/concurrency/clock.ts';
 import { messageOf } from '../../domain/errors.ts';
 import type { Logger } from '../../platform/observability/logger.ts';
 
-/** Prices that somebody lacked in a span. */
+/** Prices that were lacking in a span. */
 export interface LackingCloses {
   readonly currency: string;
   /** Milliseconds since the epoch, both included. */
@@ -18,16 +19,16 @@ export interface LackingCloses {
   readonly to: number;
   /** Assets, and how many days of each were lacking. */
   readonly lacking: readonly { readonly assetId: string; readonly days: number }[];
-  /** Who is charged for the calls (src/domain/requester.ts). */
+  /** The requester who is charged for the calls (src/domain/requester.ts). */
   readonly requester: string | undefined;
 }
 
-/** Fewer lacking days are no long stretch: exports and providers leave out single days. */
+/** Fewer lacking days are not requested: exports and providers leave out single days. */
 const leastDays = 7;
-/** Assets that one question asks for: each costs an upstream call. */
+/** Assets requested at once: each costs an upstream call. */
 const mostAssets = 5;
 
-/** Returns a function that asks for lacking closes and returns the assets that were asked for. It never rejects. */
+/** Returns a function that requests lacking closes and returns the assets that were requested. It never rejects. */
 export function createRequestCloses({
   candles,
   asks,
@@ -37,12 +38,12 @@ export function createRequestCloses({
 }: {
   readonly candles: Pick<CandleQueries, 'points'>;
   readonly asks: Pick<BackfillRequests, 'within'>;
-  /** Makes sure that a job asks for a piece. */
+  /** Adds a job that requests a piece, unless there is one. */
   readonly enqueue: (wanted: JobData<'history.backfill'>) => Promise<void>;
   readonly clock: Clock;
   readonly log: Logger;
 }) {
-  /** The newest piece of what is missing; the next time an older one. */
+  /** The newest piece of what is missing; older ones the next time. */
   async function requestClose(
     { currency, from, to, requester }: LackingCloses,
     assetId: string,

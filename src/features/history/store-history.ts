@@ -4,17 +4,17 @@ import type { SeriesKey } from './queries/history-requests.ts';
 import { candleOf, type Candle } from '../../domain/candle.ts';
 import { granularityMs, type Granularity, type HistoryPoint } from '../../domain/history.ts';
 
-/** A point this far (ms) from midnight stands for its day too. */
+/** A point within this distance (ms) of midnight also counts as the point of that day. */
 const dayBeginMs = 3_600_000;
 
 /**
- * Stores points of the past, one for each interval, the first; those that begin a day are kept as points of days too,
- * because days are kept for ever. Partitions must be there ({@link makeRoom}).
+ * Stores points of the past, the first of each interval. Those at the start of a day are also stored as points of days,
+ * because days are kept without end. Partitions must exist ({@link makeRoom}).
  * @throws {UnavailableError} Postgres does not answer.
  */
 export async function storePoints(
   candles: Pick<CandleQueries, 'storePoints'>,
-  /** Points of one asset in one currency in any order, and who gave them. */
+  /** Points of one asset in one currency in any order, and their source. */
   series: SeriesKey & { readonly points: readonly HistoryPoint[]; readonly source: string },
 ): ReturnType<CandleQueries['storePoints']> {
   const stored = await candles.storePoints(series.granularity, firstOfEach(series, series.granularity));
@@ -26,8 +26,9 @@ export async function storePoints(
 }
 
 /**
- * Makes the partitions that points of a span need. Not within a transaction that has stored something.
- * @throws {UnavailableError} Postgres does not answer. @throws {RangeError} for a span too long for its granularity.
+ * Creates the partitions that points of a span need. Not within a transaction that has stored something.
+ * @throws {UnavailableError} Postgres does not answer.
+ * @throws {RangeError} the span is too long for its granularity.
  */
 export async function makeRoom(
   partitions: Pick<ReturnType<typeof createCandlePartitions>, 'ensure'>,

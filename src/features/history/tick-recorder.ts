@@ -1,8 +1,8 @@
 /**
- * Turns fresh answers of providers into candles of five minutes. `observe` only adds to a map, so that nobody who waits for a
- * price waits for Postgres; once a second at most, and one statement at a time, the map is written. A statement that fails is
- * said again with what has come meanwhile: merging twice changes nothing. What a process that is killed has not written yet
- * is lost, a second or two.
+ * Turns fresh answers of providers into candles of five minutes. `observe` only adds to a map, so that waiting for a
+ * price never means waiting for Postgres; at most once a second, one statement at a time, the map is written. A failed
+ * statement is repeated together with what has come meanwhile: merging twice changes nothing. A killed process loses
+ * what it has not written yet, a second or two.
  */
 import type { CandleQueries } from './queries/candles.ts';
 import { candleOf, mergeCandles, type Candle, type Observation } from '../../domain/candle.ts';
@@ -15,7 +15,7 @@ import type { Logger } from '../../platform/observability/logger.ts';
 interface RecorderDeps {
   readonly candles: Pick<CandleQueries, 'mergeLive'>;
   readonly log: Logger;
-  /** Told of candles that had no room. */
+  /** Called with the number of candles that had no room. */
   readonly onDropped?: (count: number) => void;
 }
 
@@ -25,11 +25,13 @@ const retryMs = 5_000;
 const closeMs = 2_000;
 /** Candles of one statement. */
 const mostPerStatement = 5_000;
-/** Candles in memory while Postgres is away, some 20 MB; then the oldest go. */
+/** Candles in memory while Postgres is away, some 20 MB; beyond that, the oldest are dropped. */
 const mostPending = 50_000;
-/** What a source says is older than this (ms) is no news: it belongs to hours that have been rolled up, or comes from a replay. */
+/**
+ * A value older than this (ms) by the source is not recorded: its hours have been rolled up, or it comes from a replay.
+ */
 const longestAgeMs = 3_600_000;
-/** Clocks differ (ms). */
+/** Tolerated difference of clocks (ms). */
 const aheadMs = 60_000;
 
 /** Writes the prices that a process observes into candles. */

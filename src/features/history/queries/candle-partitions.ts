@@ -15,11 +15,11 @@ interface Bounds {
 
 const mostPartitions = 400;
 /**
- * Readers hold the table only for a moment; a writer that needs an exclusive lock must not make all others queue behind it
- * (ms).
+ * How long (ms) to wait for the lock on the table: readers hold it only for a moment, but everybody else queues behind
+ * a writer that waits for it.
  */
 const lockWaitMs = 2_000;
-/** Lock key of all who make or drop partitions. */
+/** Key of the lock held while partitions are created or dropped. */
 const lockKey = 5_001_122;
 /** Rows of one statement, so that none comes near its deadline. */
 const mostRows = 20_000;
@@ -28,8 +28,8 @@ const dayMs = 86_400_000;
 const firstMonday = 4 * dayMs;
 
 /**
- * Makes and drops partitions. Remembers what exists, so that asking again costs nothing. Its methods throw
- * {@link UnavailableError} when Postgres does not answer.
+ * Creates and drops partitions. Remembers which exist, so that repeated calls cost nothing. Its methods throw {@link
+ * UnavailableError} when Postgres does not answer.
  */
 export function createCandlePartitions(knex: Knex) {
   const known = new Set<string>();
@@ -52,7 +52,8 @@ export function createCandlePartitions(knex: Knex) {
 
   return {
     /**
-     * Makes the partitions that a span (ms since the epoch, both included) needs. At most 400. Returns how many were missing.
+     * Creates the partitions that a span (ms since the epoch, both ends included) needs, at most 400. Returns how many
+     * were missing.
      * @throws {RangeError} for a longer span.
      */
     async ensure({
@@ -76,8 +77,8 @@ export function createCandlePartitions(knex: Knex) {
     },
 
     /**
-     * Drops partitions that hold nothing but what is past its retention (s) at `now`, and such rows of default partitions.
-     * What has no retention is kept for ever.
+     * Drops partitions whose rows are all past their retention (s) at `now`, and such rows of default partitions. What
+     * has no retention is kept.
      */
     async purge(retention: Partial<Readonly<Record<Granularity, number>>>, now: number) {
       const sum = { dropped: 0, deleted: 0 };

@@ -12,40 +12,40 @@ const steps: readonly Step[] = [
   { resolution: '1d', finer: '1h', lengthMs: 86_400_000 },
 ];
 
-/** Observations come up to an hour after their moment, so the interval before is always looked at again (ms). */
+/** Observations arrive up to an hour late, so the previous interval is always rolled up again (ms). */
 const lateMs = 3_600_000;
-/** Once a round has come further, it starts no interval after this time (ms), nor after so many of one kind. */
+/** Once a round has made progress, it starts no interval after this time (ms), nor after this number of one kind. */
 const roundMs = 20_000;
 const mostIntervals = 48;
-/** Assets of one statement at most; fewer where a statement would not end in time. */
+/** Most assets of one statement; fewer if it would not end in time. */
 const mostAssets = 2_000;
 
-/** What a round has done. */
+/** The result of a round. */
 export interface RolledUp {
   /** Candles that are new or have changed. */
   readonly written: number;
-  /** There is more to do at once. */
+  /** Call again at once: more is due. */
   readonly behind: boolean;
 }
 
-/** Makes candles of hours and days of finer ones. */
+/** Makes candles of hours and days from finer ones. */
 export function createCandleRolls(knex: Knex) {
-  /** Rolls up a step until `until`, as far as it comes. Returns what it wrote, and how far all of it is rolled up. */
+  /** Rolls up a step until `until`, as far as it gets. Returns what it wrote, and how far everything is rolled up. */
   async function rollStep({ resolution, finer, lengthMs }: Step, until: number) {
     const since = performance.now();
     const watermark = (await watermarksOf(knex))[resolution];
-    // A mark of the future is that of a clock that ran ahead: what came meanwhile is not rolled up yet.
+    // A watermark in the future was set by a clock that ran ahead: what came meanwhile is not rolled up yet.
     const known = Math.min(watermark ?? (await oldestOf(knex, finer)) ?? until, until);
     let [written, reached, stored] = [0, watermark === known ? known : -Infinity, watermark];
     let from = Math.floor((known - lateMs) / lengthMs) * lengthMs;
     for (let count = 0; from <= until; count++) {
-      // However slow the intervals are that are looked at again, every round makes at least one that is new.
+      // However slow the repeated intervals are, every round makes at least one new one.
       if (reached > known && (count >= mostIntervals || performance.now() - since > roundMs)) break;
       written += await rollInterval(knex, { resolution, finer, from, to: from + lengthMs });
       from += lengthMs;
       const next = Math.min(until, from);
       if (next <= reached) continue;
-      // Somebody has moved it: another round, or late observations that must be looked at first.
+      // Another round has moved it, or late observations that must be rolled up first.
       if (!(await moveWatermark(knex, resolution, { from: stored, to: next })))
         return { written, reached: stored ?? next };
       [reached, stored] = [next, next];
@@ -58,7 +58,7 @@ export function createCandleRolls(knex: Knex) {
     for (const step of steps) {
       const done = await rollStep(step, until);
       written += done.written;
-      // A day goes as far as its hours do.
+      // Days are rolled up as far as hours are.
       until = Math.min(until, done.reached);
     }
     return { written, behind: until < Math.floor(now) };
@@ -66,23 +66,24 @@ export function createCandleRolls(knex: Knex) {
 
   return {
     /**
-     * Rolls up what was observed since the last time, until `now` (ms since the epoch). Idempotent: every hour and day is
-     * made of all its parts each time, and written only when it differs. Comes further by one interval at least, however long
-     * that takes, and ends after that, or after about 20 s, so that the next call goes on after an outage.
+     * Rolls up what was observed since the last call, until `now` (ms since the epoch). Idempotent: every hour and day
+     * is computed from all its parts each time, and written only if it differs. Progresses by at least one interval,
+     * however long that takes, and stops after that or after about 20 s; the next call continues.
      * @throws {UnavailableError} Postgres does not answer.
      */
     roll: (now: number): Promise<RolledUp> => orUnavailable(roll(now)),
 
     /**
-     * Until when finer candles have been rolled up, by resolution (ms since the epoch); those that never were are missing.
+     * Until when finer candles have been rolled up, by resolution (ms since the epoch); resolutions that never were are
+     * missing.
      * @throws {UnavailableError} Postgres does not answer.
      */
     watermarks: (): Promise<Readonly<Partial<Record<Step['resolution'], number>>>> =>
       orUnavailable(watermarksOf(knex)),
 
     /**
-     * How old (s) the end of what has been rolled up is, by resolution, by the clock of Postgres. More than some minutes means that
-     * rolls do not come along.
+     * Age (s) of the end of what has been rolled up, by resolution, by the clock of Postgres. More than some minutes
+     * means that rolls are falling behind.
      * @throws {UnavailableError} Postgres does not answer.
      */
     async ages(): Promise<Readonly<Record<string, number>>> {
@@ -96,7 +97,7 @@ export function createCandleRolls(knex: Knex) {
   };
 }
 
-/** Has the intervals rolled up again that observations of `at` (ms since the epoch) belong to, which come late. */
+/** Marks the intervals of late observations at `at` (ms since the epoch) to be rolled up again. */
 export async function rollAgainFrom(knex: Knex, at: number): Promise<void> {
   await knex.raw(
     'update candle_rolls set rolled_to = to_timestamp(? / 1000.0) where rolled_to > to_timestamp(? / 1000.0)',
@@ -104,7 +105,7 @@ export async function rollAgainFrom(knex: Knex, at: number): Promise<void> {
   );
 }
 
-/** Where there is no mark yet: the first that was watched. */
+/** Without a watermark: the first observation. */
 async function oldestOf(knex: Knex, finer: string): Promise<number | undefined> {
   const { rows } = await knex.raw<{ rows: { at: number | null }[] }>(
     `select (extract(epoch from min(open_time)) * 1000)::float8 as at from candles where resolution = ? and live`,
@@ -120,7 +121,7 @@ async function watermarksOf(knex: Knex): Promise<Partial<Record<Step['resolution
   return Object.fromEntries(rows.map(({ resolution, at }) => [resolution, at]));
 }
 
-/** Moves a mark; not when it is no longer where it was. */
+/** Moves a watermark, unless it has been moved meanwhile. */
 async function moveWatermark(
   knex: Knex,
   resolution: string,
@@ -140,7 +141,7 @@ async function moveWatermark(
   return rowCount > 0;
 }
 
-/** Rolls up an interval, some assets at a time, so that no statement comes near its deadline however many there are. */
+/** Rolls up an interval, a limited number of assets at a time, so that no statement comes near its deadline. */
 async function rollInterval(
   knex: Knex,
   {
@@ -154,7 +155,7 @@ async function rollInterval(
   for (;;) {
     try {
       const values = [finer, from, to, after, assets, resolution, from, finer, from, to, after];
-      // In a transaction it has its limit in Postgres behind a pooler too.
+      // In a transaction the limit is in force behind a pooler too.
       const { rows } = await knex.transaction((trx) =>
         trx.raw<{ rows: [{ last: string | null; written: number; assets: number }] }>(rollSql, values),
       );

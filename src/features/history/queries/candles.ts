@@ -20,7 +20,7 @@ export interface DayPoint extends HistoryPoint {
 
 /** Candles in Postgres. Every method throws {@link UnavailableError} when it does not answer. */
 export interface CandleQueries extends ReturnType<typeof statementsOf> {
-  /** All that is done in `work` is stored at once, or not at all. */
+  /** Everything done in `work` is stored together, or not at all. */
   inTransaction<T>(work: (candles: CandleQueries) => Promise<T>): Promise<T>;
 }
 
@@ -45,8 +45,8 @@ function statementsOf(knex: Knex) {
   };
   return {
     /**
-     * Merges what was observed into the candles of five minutes. May be repeated; each candle once in a call. What comes after its
-     * hours and days have been rolled up has them rolled up again.
+     * Merges observations into the candles of five minutes. May be repeated; each candle once in a call. Observations
+     * that arrive after their hours and days have been rolled up cause these to be rolled up again.
      */
     async mergeLive(candles: readonly Candle[]): Promise<void> {
       if (candles.length === 0) return;
@@ -55,11 +55,11 @@ function statementsOf(knex: Knex) {
       if (oldest < Date.now() - granularityMs['1h']) await orUnavailable(rollAgainFrom(knex, oldest));
     },
 
-    /** Stores points that others have observed, each the only one of its candle, 20,000 at most. Never makes a row worse. */
+    /** Stores points observed by others, each the only one of its candle, 20,000 at most. Never makes a row worse. */
     async storePoints(granularity: Granularity, points: readonly Candle[]) {
       const none = {
         inserted: 0,
-        /** Rows that were there and are better now. */
+        /** Rows that existed and are better now. */
         improved: 0,
         /** Rows of the same moment that hold another price, and keep it. */
         different: 0,
@@ -87,7 +87,7 @@ function statementsOf(knex: Knex) {
         mostPoints,
       ]),
 
-    /** Candles that this deployment has watched itself, oldest first. */
+    /** Candles of what this deployment has observed itself, oldest first. */
     live: ({
       assetId,
       currency,
@@ -135,7 +135,7 @@ function statementsOf(knex: Knex) {
   };
 }
 
-/** In the order of the key, so that processes that write at the same time never wait for each other in a circle. */
+/** In the order of the key, so that processes that write at the same time do not deadlock. */
 function columnsOf(candles: readonly Candle[]): readonly (readonly unknown[])[] {
   const sorted = [...candles].sort(
     (left, right) =>

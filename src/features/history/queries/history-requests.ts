@@ -2,7 +2,7 @@ import type { Knex } from 'knex';
 import type { Granularity } from '../../../domain/history.ts';
 import { orUnavailable } from '../../../../db/outage.ts';
 
-/** Of which asset, in which currency, how fine. */
+/** Asset, currency and granularity. */
 export interface SeriesKey {
   readonly assetId: string;
   readonly currency: string;
@@ -10,12 +10,12 @@ export interface SeriesKey {
 }
 
 /**
- * How asking a provider for history ended: `answered` (what it did not send it does not have), `failed` (worth another try
- * later), `refused` (plan or parameters), `unknown` (it does not know the asset).
+ * The outcome of a request for history: `answered` (the provider does not have what it did not send), `failed` (worth
+ * another try later), `refused` (plan or parameters), `unknown` (it does not know the asset).
  */
 export type BackfillOutcome = 'answered' | 'failed' | 'refused' | 'unknown';
 
-/** A span that was asked for; milliseconds since the epoch, both included. */
+/** A requested span; milliseconds since the epoch, both ends included. */
 export interface BackfillRequest {
   readonly from: number;
   readonly to: number;
@@ -24,14 +24,16 @@ export interface BackfillRequest {
 
 export type BackfillRequests = ReturnType<typeof createBackfillRequests>;
 
-/** Rows of one answer; each of them stands for a call. */
+/** Rows of one answer; each stands for a call. */
 const mostBackfillRequests = 1_000;
 const mostRows = 20_000;
 
-/** What was asked of providers, in Postgres. Every method throws {@link UnavailableError} when it does not answer. */
+/**
+ * Requests to providers for history, in Postgres. Every method throws {@link UnavailableError} when it does not answer.
+ */
 export function createBackfillRequests(knex: Knex) {
   return {
-    /** Remembers an end for `validMs`; a later one of the same span replaces it. */
+    /** Remembers an outcome for `validMs`; a later one of the same span replaces it. */
     async note({
       assetId,
       currency,
@@ -54,7 +56,7 @@ export function createBackfillRequests(knex: Knex) {
         ),
       );
     },
-    /** What is remembered and touches a span. */
+    /** Remembered outcomes that overlap a span. */
     async within(
       { assetId, currency, granularity }: SeriesKey,
       { from, to }: { readonly from: number; readonly to: number },
@@ -72,7 +74,7 @@ export function createBackfillRequests(knex: Knex) {
       );
       return rows;
     },
-    /** Forgets what is past its time. Returns how many, 20,000 at most. */
+    /** Deletes outcomes past their time. Returns how many, 20,000 at most. */
     async purge(): Promise<number> {
       const { rowCount } = await orUnavailable(
         knex.raw<{ rowCount: number }>(
