@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { createChannel, type Channel, type ChannelPlace } from '../../platform/redis/channel.ts';
 
-/** Announces that the list of assets has changed. A lost message is harmless: holders of a copy also poll. */
+/** Announces that the list of assets has changed. A lost message does no harm: processes with a copy also poll. */
 export type AssetChannel = Channel<void>;
 
 const schema = z.codec(z.object({}), z.void(), { decode: () => undefined, encode: () => ({}) });

@@ -1,7 +1,7 @@
 /**
- * The assets that an API process knows, read from Postgres into memory so that neither a search nor a lookup asks anybody.
- * A worker that has stored a change says so over Redis; beside that the version in Postgres is looked at now and then, so
- * that a lost message costs a minute. Until a list was read the directory is empty and says so.
+ * The assets that an API process knows, read from Postgres into memory, so that searches and lookups need no query. A
+ * worker that has stored a change announces it over Redis; in addition the version in Postgres is polled, so that a
+ * lost message costs a minute. Until a list has been read the directory is empty and says so.
  */
 import { setImmediate as yieldToEventLoop } from 'node:timers/promises';
 import type { Asset } from '../../domain/asset.ts';
@@ -10,10 +10,10 @@ import type { Logger } from '../../platform/observability/logger.ts';
 import { createAssetIndex, searchable, type AssetIndex } from './asset-index.ts';
 import type { AssetQueries } from './queries/assets.ts';
 
-/** Which assets of a symbol are meant: the largest by market capitalisation, or all. */
+/** Which assets a symbol selects: the largest by market capitalisation, or all. */
 type IncludeTokens = 'top' | 'all';
 
-/** Lookups over the assets that are known now. */
+/** Lookups over the current list of assets. */
 export type AssetDirectory = ReturnType<typeof directoryOver>;
 
 /** A directory that keeps itself current until it is closed. */
@@ -25,28 +25,28 @@ interface DirectoryDeps {
   readonly log: Logger;
 }
 
-/** Time (ms) between two looks at the version, and while there is no list. */
+/** Time (ms) between two polls of the version, and between attempts while there is no list. */
 const pollIntervalMs = 60_000;
 const pollWhileEmptyMs = 5_000;
-/** Assets that are read by one statement: few enough that making them ready delays nobody. */
+/** Assets read by one statement: few enough that processing them delays no request. */
 const pageSize = 1_000;
-/** More are not held; the real list has some 20,000. */
+/** Most assets that are held; the real list has some 20,000. */
 const maxAssets = 200_000;
 
-/** Starts to keep the assets in memory. */
+/** Starts keeping the assets in memory. */
 export function createAssetDirectory(deps: DirectoryDeps) {
   const keeper = new Keeper(deps);
   return {
     ...directoryOver(() => keeper.index),
-    /** Settles when Postgres has been read for the first time, or after `ms` when it has not. */
+    /** Settles when Postgres has been read for the first time, or after `ms` if it has not. */
     whenRead: (ms: number) => keeper.whenRead(ms),
     close: () => keeper.close(),
   };
 }
 
-/** A directory over the index that is current. */
+/** A directory over the current index. */
 export function directoryOver(index: () => AssetIndex) {
-  /** What one symbol or name of a request stands for, the largest asset first; empty when nothing has it. */
+  /** The assets that one symbol or name of a request stands for, the largest first; empty if there are none. */
   const meant = (requested: string, include: IncludeTokens, assets: readonly Asset[]) => ({
     requested,
     assets: include === 'top' ? assets.slice(0, 1) : assets,
@@ -62,24 +62,27 @@ export function directoryOver(index: () => AssetIndex) {
   };
   return {
     ...lookups,
-    /** False until a list of assets has been fetched and read; then nothing can be said of any asset. */
+    /** False until a list of assets has been fetched and read; until then it is not known whether an asset exists. */
     isKnown: (): boolean => index().size() > 0,
-    /** The id that a text of a request stands for: the listed one that is written so, else in small letters without blanks around it. */
+    /**
+     * The id that a text of a request stands for: a listed id that is written like this, else the text trimmed and in
+     * lower case.
+     */
     idOf: (text: string): string => {
       const trimmed = text.trim();
       return index().byId(trimmed) === undefined ? trimmed.toLowerCase() : trimmed;
     },
-    /** The assets of each symbol, in whatever case, in the order asked. */
+    /** The assets of each symbol, in any case, in the order of the request. */
     bySymbols: (symbols: readonly string[], include: IncludeTokens) =>
       symbols.map((each) => meant(each, include, index().bySymbol(each))),
-    /** The assets of each name, in whatever case, in the order asked. */
+    /** The assets of each name, in any case, in the order of the request. */
     byNames: (names: readonly string[], include: IncludeTokens) =>
       names.map((each) => meant(each, include, index().byName(each))),
   };
 }
 
 /**
- * The directory, if there is one.
+ * The directory, if there is a list.
  * @throws {UnavailableError} no list of coins has been fetched yet.
  */
 export function known(assets: AssetDirectory): AssetDirectory {
@@ -93,13 +96,13 @@ export function known(assets: AssetDirectory): AssetDirectory {
 class Keeper {
   index: AssetIndex = createAssetIndex([]);
   readonly #deps: DirectoryDeps;
-  /** Who waits for the first read. */
+  /** Callers that wait for the first read. */
   readonly #waiting = new Set<() => void>();
   #isRead = false;
   #version = 0;
   #timer: NodeJS.Timeout | undefined;
   #polling = false;
-  /** A change was announced while a look was under way: it may have come too late for that one. */
+  /** A change was announced during a poll, which may have missed it. */
   #isChanged = false;
   #failing = false;
   #closed = false;
@@ -160,7 +163,7 @@ class Keeper {
 
   async #readIfChanged(): Promise<void> {
     const { source, log } = this.#deps;
-    // Asked before the rows are: what changes in between makes another version, and is read at the next look.
+    // Read before the rows: a change in between has another version, and is found by the next poll.
     const version = await source.version();
     if (version === this.#version) return;
     const placed: { readonly found: ReturnType<typeof searchable>; readonly position: number }[] = [];

@@ -5,13 +5,13 @@
  */
 import { byRank, type Asset } from '../../domain/asset.ts';
 
-/** Lookups over one list of assets. Only active assets are found, but by `byId`. */
+/** Lookups over one list of assets. Only active assets are found, except by `byId`. */
 export type AssetIndex = ReturnType<typeof createAssetIndex>;
 
-/** An asset with its texts folded, which is most of the work of an index. */
+/** An asset with its folded texts, which make up most of the work of an index. */
 type SearchableAsset = ReturnType<typeof searchable>;
 
-/** Longest text (characters) that is searched for; nothing is named by a longer one. */
+/** Longest text (characters) that is searched for; no name is longer. */
 const longestQuery = 200;
 
 const isPlain = /^[\x20-\x7e]*$/;
@@ -19,17 +19,17 @@ const marks = /\p{M}/gu;
 const blanks = /\s+/g;
 
 /**
- * A text as search compares it: without case, without diacritics, and with compatibility forms (full-width letters, ligatures)
- * written plainly; each run of blanks is one space, and there are none at the ends.
+ * A text in the form that search compares: without case and diacritics, with compatibility forms (full-width letters,
+ * ligatures) written plainly; each run of blanks is one space, and there are none at the ends.
  */
 export function fold(text: string): string {
-  // Most texts need no more.
+  // Enough for most texts.
   if (isPlain.test(text))
     return (text.includes('  ') ? text.replace(blanks, ' ') : text).trim().toLowerCase();
   return text.normalize('NFKD').toLowerCase().replace(marks, '').replace(blanks, ' ').trim();
 }
 
-/** Folds the texts of an asset: symbol, name, and all of them with the id, a line each. */
+/** Folds the texts of an asset: symbol, name, and all of them with the id, one per line. */
 export function searchable(asset: Asset) {
   const [symbol, name] = [fold(asset.symbol), fold(asset.name)];
   return { asset, symbol, name, text: `${symbol}\n${name}\n${fold(asset.id)}` };

@@ -17,11 +17,11 @@ export function createAssetService({
   const list = createAssetQueries(knex);
   const channel = createAssetChannel({ redis, subscriber, channel: keys.assets });
   return {
-    /** The list in Postgres, for processes that hold no copy of it. */
+    /** The list in Postgres, for processes without a copy. */
     list,
-    /** Says that the list has changed. */
+    /** Announces that the list has changed. */
     channel,
-    /** Starts to keep the list in memory, until shutdown; to be called once in a process. */
+    /** Starts keeping the list in memory, until shutdown. Call it once in a process. */
     openDirectory(): LiveAssetDirectory {
       const directory = createAssetDirectory({ source: list, channel, log });
       shutdown.add('queues', 'list of assets', () => directory.close());

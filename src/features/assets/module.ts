@@ -2,7 +2,7 @@ import type { ApiModule } from '../../platform/http/api-module.ts';
 import type { AssetDirectory } from './asset-directory.ts';
 import { assetRoutes } from './routes.ts';
 
-/** The coins that there are. */
+/** Routes of the list of coins. */
 export function createAssetsModule(
   _platform: unknown,
   services: { readonly assets: AssetDirectory },

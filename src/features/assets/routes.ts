@@ -12,7 +12,7 @@ interface AssetDeps {
 const tag = 'Prices';
 const unavailable = 'The list of coins has not been fetched yet; retry after Retry-After seconds';
 
-/** The coins that there are. Answered from this process's memory. */
+/** Search and list of coins, answered from this process's memory. */
 export function assetRoutes(deps: AssetDeps): Route[] {
   return [searchRoute(deps), listRoute(deps)];
 }

@@ -3,10 +3,10 @@ import { assetIdSchema, maxAssetsPerRequest } from '../../../jobs/registry.ts';
 import { boundedArray, wholeNumber } from '../../platform/http/fields.ts';
 import type { AssetDirectory } from './asset-directory.ts';
 
-/** Knows which id a text of a request stands for. */
+/** Finds the id that a text of a request stands for. */
 export type AssetIdReader = Pick<AssetDirectory, 'idOf'>;
 
-/** An asset id in a request; taken with blanks around it and in whatever case, passed on as it is listed. */
+/** An asset id in a request; accepted with blanks around it and in any case, and converted to the listed spelling. */
 export function assetIdField(assets: AssetIdReader) {
   return z
     .string()
@@ -15,7 +15,7 @@ export function assetIdField(assets: AssetIdReader) {
     .meta({ description: 'Asset id, such as bitcoin', examples: ['bitcoin'] });
 }
 
-/** Asset ids without repetition, in the order of the answer. */
+/** Asset ids without duplicates, in the order of the answer. */
 export function assetIdsField(assets: AssetIdReader) {
   return boundedArray(assetIdField(assets), maxAssetsPerRequest).superRefine((ids, ctx) => {
     const firstAt = new Map<string, number>();

@@ -1,4 +1,7 @@
-/** The list of coins and search, answered from this process's memory; and what is passed on as CoinGecko sent it. */
+/**
+ * The list of coins and search, answered from this process's memory; and documents passed through as CoinGecko sent
+ * them.
+ */
 import { z } from 'zod';
 import { byRank, type Asset } from '../../domain/asset.ts';
 import type { Clock } from '../../platform/concurrency/clock.ts';
@@ -12,7 +15,7 @@ import { checkedId, flag, refuseUnlisted, requiredText, word } from './params.ts
 import type { CoinGeckoApiDeps } from './types.ts';
 import { v3Route } from './v3-route.ts';
 
-/** Coins that a search finds at most. */
+/** Most coins that a search returns. */
 const mostFound = 100;
 
 /** `/coins/list` and `/search`. */
@@ -21,7 +24,7 @@ export function coinListRoutes(deps: CoinGeckoApiDeps): Route[] {
 }
 
 function listRoute({ assets }: CoinGeckoApiDeps): Route {
-  // By the list itself, which another list replaces: the text of several MB is made once for each.
+  // Keyed by the list, which is replaced as a whole: the text of several MB is made once for each list.
   const plain = new WeakMap<readonly Asset[], Prepared>();
   const withPlatforms = new WeakMap<readonly Asset[], Prepared>();
   return v3Route({

@@ -1,4 +1,4 @@
-/** Documents of CoinGecko: where they lie, and how handlers read them. */
+/** Documents of CoinGecko: where they are stored, and how handlers read them. */
 import { z } from 'zod';
 import type { Platform } from '../../platform/platform.ts';
 import { createChannel } from '../../platform/redis/channel.ts';
@@ -6,7 +6,7 @@ import type { QuoteService } from '../quotes/quote-service.ts';
 import { PassthroughReader } from './passthrough-reader.ts';
 import { createPassthroughStore, passthroughId } from './passthrough-store.ts';
 
-/** The documents in Redis, and the channel that says which of them, or why there is none, has come. News may be lost. */
+/** The documents in Redis, and the channel that announces which have arrived or failed. Its messages may be lost. */
 export function createPassthroughCache({
   config,
   clock,
@@ -25,7 +25,7 @@ export function createPassthroughCache({
   };
 }
 
-/** What an API process reads documents with. */
+/** Readers of documents for an API process. */
 export function createCoinGeckoApiService(
   platform: Pick<Platform, 'config' | 'clock' | 'redis' | 'subscriber' | 'keys'>,
   { ticks, enqueue, pendingState }: Pick<QuoteService, 'ticks' | 'enqueue' | 'pendingState'>,

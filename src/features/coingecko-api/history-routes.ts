@@ -1,4 +1,4 @@
-/** The past in CoinGecko's contract: charts, candles, and the figures of a day. */
+/** Prices of the past in CoinGecko's contract: charts, candles, and the figures of a day. */
 import { z } from 'zod';
 import { AppError, NotFoundError } from '../../domain/errors.ts';
 import type { HistoryPoint } from '../../domain/history.ts';
@@ -78,7 +78,7 @@ function marketChart(deps: CoinGeckoApiDeps): Route {
       const currency = checkedCurrency(query.vs_currency);
       const to = deps.clock.now();
       const from = query.days === 'max' ? firstMoment : to - daysOf(query.days) * dayMs;
-      // CoinGecko has days where the whole history is asked for, however young an asset is.
+      // CoinGecko answers with days when the whole history is requested, however young the asset is.
       const given = query.interval ?? (query.days === 'max' ? 'daily' : undefined);
       const requested = {
         assetId: checkedId(params.id, deps.assets),
@@ -116,7 +116,7 @@ function marketChartRange(deps: CoinGeckoApiDeps): Route {
   });
 }
 
-/** More days than any asset has are as good as all. */
+/** More days than any asset has count as all. */
 const mostDays = 36_500;
 
 function daysOf(text: string): number {
@@ -125,7 +125,7 @@ function daysOf(text: string): number {
   return Math.min(days, mostDays);
 }
 
-/** Latest moment that is taken (ms): dates beyond it do not exist. */
+/** Latest moment that is accepted (ms): JavaScript has no later dates. */
 const lastMoment = 8.64e15;
 const isoDate = /^\d{4}-\d{2}-\d{2}([T ][\d:.]+(Z|[+-]\d{2}:?\d{2})?)?$/;
 
@@ -145,15 +145,17 @@ function send(
   respondV3(ctx, { json, cache, state, ageMs: lastAt === undefined ? undefined : clock.now() - lastAt });
 }
 
-/** Longest wait (ms) for the last point of a chart: one without it is a chart. */
+/** Longest wait (ms) for the last point of a chart: a chart without it is usable. */
 const latestWaitMs = 1_000;
 
-/** No asset is older than the first (ms since the epoch). */
+/** No asset is older than this (ms since the epoch). */
 const firstMoment = Date.UTC(2009, 0, 3);
 
 /**
- * Reads a chart, and waits for what is missing within bounds. `lastAt`: moment of the last point; undefined without one.
- * @throws {AppError} 404 where nobody knows the asset; 401 where no source reaches back to; 503 where nothing can be had now.
+ * Reads a chart, and waits a limited time for what is missing. `lastAt`: moment of the last point; undefined without
+ * one.
+ * @throws {AppError} 404 if no source knows the asset; 401 if no source goes back so far; 503 if nothing is available
+ * now.
  */
 async function readChart(
   deps: CoinGeckoApiDeps,
@@ -177,7 +179,7 @@ async function readChart(
   const granularity =
     requested.interval === undefined ? granularityOf({ from, to, now }) : chartIntervals[requested.interval];
   const isListed = !deps.assets.isKnown() || deps.assets.byId(assetId) !== undefined;
-  // Of an asset that is on no list only what was imported can be known: nothing is asked for.
+  // For an asset on no list there can only be imported points: nothing is requested.
   const waitMs = isListed ? config.READ_WAIT : 0;
   const span = { from: Math.max(from, firstMoment), to: Math.min(to, now) };
   const [reading, latest] = await Promise.all([
@@ -194,7 +196,7 @@ async function readChart(
   };
 }
 
-/** Nothing at all is an answer only where the source has nothing, or nothing any more. */
+/** An empty answer is right only if the source has nothing, or no longer has it. */
 async function refuseEmpty(
   { upstream }: CoinGeckoApiDeps,
   { reading, isFarPast }: { readonly reading: ChartReading; readonly isFarPast: boolean },
@@ -206,7 +208,7 @@ async function refuseEmpty(
   throw await unserved(isRefused ? 'unavailable' : 'pending', upstream, { kind: 'alone' });
 }
 
-/** Whether a moment lies before those that free plans reach back to. */
+/** Whether a moment is before those that free plans go back to. */
 function isFarPast(at: number, now: number): boolean {
   return at < now - freeReachDays * dayMs;
 }
@@ -218,7 +220,7 @@ async function latestOf(
   waitMs: number,
 ): Promise<HistoryPoint | 'not_found' | undefined> {
   const requested = { currency, assetIds: [assetId], waitMs, requester: viewer };
-  // A chart without its last point is a chart; the cache may be away.
+  // A chart without its last point is usable; the cache may be unavailable.
   const readings = await quotes.getMany(requested).catch(() => undefined);
   const reading = readings?.get(assetId);
   if (reading?.quote === undefined) return reading?.state === 'not_found' ? 'not_found' : undefined;

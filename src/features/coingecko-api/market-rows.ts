@@ -1,6 +1,6 @@
 /**
- * Rows of `/coins/markets`: what the source sent, with the figures of a newer quote where there is one. Nothing is computed:
- * what nobody told is null.
+ * Rows of `/coins/markets`: what the source sent, with the figures of a newer quote if there is one. Nothing is
+ * computed: what no source reported is null.
  */
 import type { CachedQuote } from '../../domain/cached-quote.ts';
 import type { MarketRow } from '../../domain/market-row.ts';
@@ -9,21 +9,22 @@ import type { MarketRow } from '../../domain/market-row.ts';
 export type Precision = number | 'full' | undefined;
 
 /**
- * JSON text of a price. Without a precision it is rounded as CoinGecko does by default: six significant digits, yet never
- * fewer than two decimals. A price that CoinGecko sent is so rounded already; one of another source has more digits.
+ * JSON text of a price. Without a precision it is rounded as CoinGecko does by default: six significant digits, but
+ * never fewer than two decimals. A price that CoinGecko sent already has this form; one of another source has more
+ * digits.
  */
 export function priceText(price: number, precision: Precision): string {
   return String(roundPrice(price, precision));
 }
 
-/** A price rounded as asked for (see {@link priceText}). */
+/** A price rounded as requested (see {@link priceText}). */
 export function roundPrice(price: number, precision: Precision): number {
   if (precision === 'full') return price;
   if (precision !== undefined) return Number(price.toFixed(precision));
   return price >= 10_000 ? Number(price.toFixed(2)) : Number(price.toPrecision(6));
 }
 
-/** What a quote tells, out of its JSON. */
+/** Fields of a quote, read from its JSON. */
 interface QuoteStats {
   readonly symbol: string | null;
   readonly name: string | null;
@@ -38,7 +39,7 @@ interface QuoteStats {
 
 const parsed = new WeakMap<CachedQuote, QuoteStats>();
 
-/** The figures of a quote, read once however often it is asked for. */
+/** The fields of a quote, parsed once however often they are needed. */
 export function statsOf(quote: CachedQuote): QuoteStats {
   let figures = parsed.get(quote);
   if (figures === undefined) {

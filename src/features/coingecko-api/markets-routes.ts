@@ -19,22 +19,22 @@ import { changeWindows, checkedCurrency, marketsQuery, selectedIds, type Markets
 import type { CoinGeckoApiDeps } from './types.ts';
 import { v3Route } from './v3-route.ts';
 
-/** What is found, before it is cut into pages. */
+/** All rows that match, before they are cut into pages. */
 interface FoundRows {
   readonly rows: readonly MarketRowJson[];
   readonly readings: readonly QuoteReading[];
   readonly state: 'fresh' | 'stale';
   /** When the oldest part was received (ms since the epoch). */
   readonly receivedAt: number;
-  /** The same of quotes and rankings alone, which tell how long an answer is fresh; absent where there are none. */
+  /** The same for quotes and rankings alone, which decide how long an answer is fresh; absent if there are none. */
   readonly quotedAt?: number;
-  /** Assets that are left out because they have not come. */
+  /** Assets that are left out because they have not arrived. */
   readonly pending: readonly string[];
-  /** Whether assets are left out, for whatever reason. */
+  /** Whether assets are left out for any reason. */
   readonly isShort: boolean;
   /** Pages of the ranking that were read. */
   readonly pages: readonly { readonly currency: string; readonly page: number }[];
-  /** Rows on all pages; undefined when that is not known. */
+  /** Rows on all pages; undefined if unknown. */
   readonly total: number | undefined;
 }
 
@@ -75,7 +75,7 @@ async function findRows(deps: CoinGeckoApiDeps, { query, ids, viewer }: MarketsR
     : await namedRows(deps, { query, ids, viewer });
 }
 
-/** What rows of the cache do not hold: sparklines, other languages, and the whole market in other orders. */
+/** Requests that rows of the cache cannot answer: sparklines, other languages, and the whole market in other orders. */
 function needsPassthrough(query: MarketsQuery, ids: readonly string[] | undefined): boolean {
   const {
     sparkline,
@@ -129,7 +129,7 @@ async function rankedRows(
   const { rows, ...found } = await joinRows({ quotes, assets, clock }, currency, [...readings.values()]);
   const place = new Map(ids.map((id, index) => [id, index]));
   const inOrder = rows.toSorted((left, right) => (place.get(left.id) ?? 0) - (place.get(right.id) ?? 0));
-  // The ranking's age is the answer's: what has left it would otherwise never be missed.
+  // The age of the ranking is that of the answer: an asset that has left it would otherwise stay unnoticed.
   const isStale = clock.now() - receivedAt >= quotes.freshMs;
   const state = isStale && ids.length > 0 ? 'stale' : found.state;
   return {
@@ -166,7 +166,7 @@ async function joinRows(
       mergedRow(reported, quote) ?? (isUnpriced ? unpricedRow(listingOf(assets, assetId)) : undefined);
     if (row !== undefined) {
       rows.push(row);
-      // That there is no price is the newest that the source has told, whatever quote is left from before.
+      // The source's latest statement is that there is no price, even if an older quote is left.
       const isNull = isUnpriced || (row.current_price === null && quote !== undefined);
       // A merged row has parts of both, and is as old as the older one.
       const parts = isNull ? [reported] : [reported, quote];

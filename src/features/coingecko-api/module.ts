@@ -6,7 +6,7 @@ import { marketRoutes } from './markets-routes.ts';
 import { keyRoute, simpleRoutes } from './simple-routes.ts';
 import type { CoinGeckoApiDeps } from './types.ts';
 
-/** CoinGecko's contract, as far as it is mirrored. Literal paths stand before those with a parameter in the same place. */
+/** The mirrored part of CoinGecko's contract. Literal paths come before those with a parameter in the same place. */
 export function createCoinGeckoApiModule(
   { config, clock }: Pick<Platform, 'config' | 'clock'>,
   services: Omit<CoinGeckoApiDeps, 'config' | 'clock'>,

@@ -1,6 +1,6 @@
 /**
- * Parameters as CoinGecko takes them, which is leniently: unknown ones are passed over, of a repeated one the last counts,
- * and a number that is none is as good as absent. What must be there and is not says `is required`.
+ * Parameters as CoinGecko takes them, which is leniently: unknown ones are ignored, of a repeated one the last counts,
+ * and an invalid number counts as absent. A missing required one gives `is required`.
  */
 import { z } from 'zod';
 import { assetIdForm } from '../../domain/asset-id.ts';
@@ -10,7 +10,7 @@ import { coinNotFound, invalidParameter } from '../../platform/http/v3-errors.ts
 import { type AssetDirectory, known } from '../assets/asset-directory.ts';
 import { orders, type Precision } from './market-rows.ts';
 
-/** CoinGecko takes a repeated parameter for its last value; blanks around it mean nothing. */
+/** Of a repeated parameter CoinGecko takes the last value; blanks around it are ignored. */
 function lastText(given: unknown): string | undefined {
   const last: unknown = Array.isArray(given) ? given.at(-1) : given;
   const text = typeof last === 'string' ? last.trim() : '';
@@ -22,19 +22,22 @@ function text(description: string) {
   return z.preprocess(lastText, z.string().optional()).optional().meta({ description });
 }
 
-/** Text that must be there. */
+/** Required text. */
 export function requiredText(description: string) {
   return z.preprocess(lastText, z.string({ error: 'is required' })).meta({ description });
 }
 
-/** Text that must be there, in lower case. */
+/** Required text, in lower case. */
 export function requiredWord(description: string) {
   return z
     .preprocess((given) => lastText(given)?.toLowerCase(), z.string({ error: 'is required' }))
     .meta({ description });
 }
 
-/** The parts of a comma-separated list: trimmed, in lower case or as `read` says, without empty parts and repetitions. */
+/**
+ * The parts of a comma-separated list: trimmed, in lower case or as `read` returns them, without empty parts and
+ * duplicates.
+ */
 function listOf(
   given: unknown,
   read = (part: string): string => part.trim().toLowerCase(),
@@ -52,14 +55,14 @@ function list(description: string) {
     .meta({ description, type: 'string' });
 }
 
-/** A comma-separated list in lower case that must be there. */
+/** A required comma-separated list in lower case. */
 export function requiredList(description: string) {
   return z
     .preprocess((given) => listOf(given), z.custom<readonly string[]>(Array.isArray, 'is required'))
     .meta({ description, type: 'string' });
 }
 
-/** The quote currency of a request that takes one; in lower case, known or not. */
+/** The quote currency of a request; in lower case, known or not. */
 export function requiredCurrency() {
   return z
     .preprocess((given) => lastText(given)?.toLowerCase(), z.string({ error: 'is required' }))

@@ -1,6 +1,6 @@
 /**
- * How handlers read documents: fresh ones from memory or Redis, stale ones at once while a job fetches a new one, and missing
- * ones within a bounded wait. Many requests for the same document make one job.
+ * How handlers read documents: fresh ones from memory or Redis, stale ones at once while a job fetches a new one, and
+ * missing ones after a limited wait. Many requests for the same document make one job.
  */
 import { LRUCache } from 'lru-cache';
 import { requesterText, type Requester } from '../../domain/requester.ts';
@@ -10,11 +10,11 @@ import type { Clock } from '../../platform/concurrency/clock.ts';
 import { UnavailableError } from '../../domain/errors.ts';
 import { passthroughId, type PassthroughResponse, type PassthroughStore } from './passthrough-store.ts';
 
-/** A question about a document. */
+/** A request for a document. */
 interface PassthroughRequest {
-  /** Canonical: only parameters that are known, in one order, with values that were checked. */
+  /** Canonical: only known parameters, in a fixed order, with checked values. */
   readonly path: string;
-  /** For so long (ms) after it was received a document is fresh. */
+  /** Time (ms) after its receipt for which a document is fresh. */
   readonly freshMs: number;
   readonly waitMs: number;
   readonly requester?: Requester | undefined;
@@ -31,10 +31,10 @@ export type PassthroughReading =
 
 interface PassthroughReaderDeps {
   readonly store: Pick<PassthroughStore, 'read' | 'want'>;
-  /** Says which document, or why there is none, is in the cache. */
+  /** Announces which document, or which failure, is in the cache. */
   readonly channel: Pick<Channel<string>, 'listen'>;
   readonly clock: Clock;
-  /** Makes sure that a job fetches the document. */
+  /** Adds a job that fetches the document, unless there is one. */
   readonly enqueue: (wanted: {
     path: string;
     freshMs: number;
@@ -45,9 +45,9 @@ interface PassthroughReaderDeps {
 
 /** Documents that this process holds (characters). */
 const heldCharacters = 16 * 1024 * 1024;
-/** A stale document is not asked for again by this process within this time (ms). */
+/** This process does not request a stale document again within this time (ms). */
 const askEveryMs = 1_000;
-/** Who waits looks again by himself so often (ms). */
+/** A waiting request polls at this interval (ms). */
 const pollIntervalMs = 500;
 
 /** Reads documents for the handlers of an API process. */
@@ -86,7 +86,7 @@ export class PassthroughReader {
     return await reading;
   }
 
-  /** Forgets what this process holds: the cache was cleared. */
+  /** Drops what this process holds: the cache was cleared. */
   forget(): void {
     this.#held.clear();
   }
@@ -107,9 +107,9 @@ export class PassthroughReader {
 
   async #askFleet(requested: PassthroughRequest): Promise<PassthroughReading> {
     const found = await this.#poll(requested);
-    // Only what is there already may be renewed; a failure is remembered for as long as it lasts.
+    // Only an existing document may be renewed; a failure is remembered until it expires.
     if (found !== undefined && found.state !== 'stale') return found;
-    // Listening before asking: the answer may come at once.
+    // Listens before asking: the answer may come at once.
     const wakeSignal = createWakeSignal();
     const id = passthroughId(requested.path);
     const stop = this.#deps.channel.listen((each) => {
@@ -147,7 +147,7 @@ export class PassthroughReader {
     }
   }
 
-  /** What Redis has; undefined for nothing. */
+  /** What Redis has; undefined if nothing. */
   async #poll({ path, freshMs }: PassthroughRequest): Promise<PassthroughReading | undefined> {
     const { response, failure } = await this.#deps.store.read(path);
     const now = this.#deps.clock.now();

@@ -12,10 +12,10 @@ export interface PassthroughResponse {
   readonly receivedAt: number;
 }
 
-/** Reason of a failure: the source does not reach back to the time that the document is of. */
+/** Reason of a failure: the source does not go back to the time of the document. */
 export const outOfReachReason = 'the price source does not reach back so far';
 
-/** Why there is no document, until `until` (ms since the epoch). */
+/** Why there is no document, valid until `until` (ms since the epoch). */
 export interface PassthroughFailure {
   /** `forbidden`: the source answered 403. */
   readonly state: 'not_found' | 'unavailable' | 'forbidden';
@@ -25,7 +25,7 @@ export interface PassthroughFailure {
 
 export type PassthroughStore = ReturnType<typeof createPassthroughStore>;
 
-/** What all documents together may take; `wanted`: documents that are wanted at the same time. */
+/** Limits for all documents together; `wanted`: documents that may be wanted at the same time. */
 const defaultBounds = {
   documents: 5_000,
   bytes: 64 * 1024 * 1024,
@@ -33,7 +33,7 @@ const defaultBounds = {
   wanted: 300,
   wantedOfOne: 30,
 };
-/** A wanted entry expires after this time (ms), in case the process that was to fetch it has died. */
+/** A wanted entry expires after this time (ms), in case the process that should fetch it has died. */
 const wantedForMs = 60_000;
 
 /** KEYS: document, failure, index by age, sizes. ARGV: value, its bytes, id, now, retention ms, most documents, most bytes, prefix. */
@@ -76,12 +76,12 @@ for i = 1, 2 do
 end
 return 1`);
 
-/** Short name of a document: its path may be long. */
+/** Short name of a document, whose path may be long. */
 export function passthroughId(path: string): string {
   return createHash('sha1').update(path).digest('base64url');
 }
 
-/** Names of what is kept of documents, by their short names. */
+/** Keys of a document, by its short name. */
 function keysUnder(prefix: string) {
   return {
     bodies: `${prefix}body:`,

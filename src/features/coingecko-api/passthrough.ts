@@ -1,4 +1,4 @@
-/** Documents of CoinGecko as handlers read them, and what is said where there is nothing to serve. */
+/** Documents of CoinGecko as handlers read them, and the errors when there is nothing to serve. */
 import { isRefusal, withoutPriceReason, type QuoteReading } from '../../domain/cached-quote.ts';
 import { type AppError, ForbiddenError } from '../../domain/errors.ts';
 import type { Principal } from '../../domain/principal.ts';
@@ -12,14 +12,14 @@ export interface FoundPassthrough {
   readonly response: PassthroughResponse;
 }
 
-/** How often CoinGecko renews what documents show (ms). */
+/** How often (ms) CoinGecko updates the content of documents. */
 export const updateEveryMs = { markets: 60_000, coin: 60_000, trending: 600_000, global: 600_000 } as const;
 
 type Value = string | number | boolean | readonly string[] | undefined;
 
 /**
- * The one path and query of equal questions: parameters in alphabetical order, those that are undefined left out. Values must
- * have been checked.
+ * One path and query for equal requests: parameters in alphabetical order, without undefined ones. Values must have
+ * been checked.
  */
 export function canonicalPath(path: string, params: Readonly<Record<string, Value>> = {}): string {
   const query = Object.entries(params)

@@ -1,4 +1,7 @@
-/** Good answers of CoinGecko's contract: its caching, paging and CORS headers, and what the contract has no room for. */
+/**
+ * Successful answers of CoinGecko's contract: its caching, paging and CORS headers, and headers of ours for what the
+ * contract has no field for.
+ */
 import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { CachedQuote } from '../../domain/cached-quote.ts';
@@ -9,34 +12,34 @@ import { matchesTag } from '../../platform/http/if-match.ts';
 import type { QuoteService } from '../quotes/quote-service.ts';
 
 /**
- * How much of what was asked is there: all of it `fresh`; all, some of it `stale`; or `partial`: something that is wanted has
- * not come, and is left out.
+ * How complete an answer is: `fresh`; `stale` if some of it is old; or `partial` if something requested has not arrived
+ * and is left out.
  */
 export type V3State = 'fresh' | 'stale' | 'partial';
 
-/** CoinGecko's `Cache-Control` by what it is that changes. */
+/** CoinGecko's `Cache-Control` by the kind of content. */
 export const cacheRules = {
   prices: 'max-age=30, public, must-revalidate, s-maxage=60',
   slow: 'max-age=60, public, must-revalidate, s-maxage=1800',
-  /** Of what belongs to one key, or is not whole. */
+  /** For content that belongs to one key, or is incomplete. */
   none: 'private, no-store',
 } as const;
 
 interface V3Response {
   readonly json: string;
   readonly cache: keyof typeof cacheRules;
-  /** Absent for what does not age. */
+  /** Absent for content that does not age. */
   readonly state?: V3State | undefined;
   /** Time (ms) since the oldest part was received. */
   readonly ageMs?: number | undefined;
-  /** Assets that are left out because they have not come. */
+  /** Assets that are left out because they have not arrived. */
   readonly pending?: readonly string[];
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** An answer whose text and tag are made, to be sent any number of times. */
+/** An answer whose text and tag are ready, to be sent any number of times. */
 export interface Prepared {
-  /** A character for each byte of the UTF-8 text. */
+  /** One character for each byte of the UTF-8 text. */
   readonly bytes: string;
   readonly etag: string;
   /** Pairs of name and value that every answer with this text has. */
@@ -44,18 +47,18 @@ export interface Prepared {
 }
 
 /**
- * Credentials are named in `Vary` beside what CoinGecko names: a shared cache then gives an answer to nobody who has not
- * brought the credential that it was given to.
+ * `Vary` names credentials in addition to what CoinGecko names: a shared cache then gives an answer only to requests
+ * with the credential it was made for.
  */
 const vary = 'Accept-Encoding, Origin, Authorization, X-Api-Key, X-CG-Demo-Api-Key, X-CG-Pro-Api-Key';
 const exposed =
   'link, per-page, total, age, etag, retry-after, ratelimit, ratelimit-policy, x-pricepool-state, x-pricepool-pending, x-request-id';
-/** What only pages of other origins look at. */
+/** Headers that only pages of other origins read. */
 const exposedHeaders = ['Access-Control-Expose-Headers', exposed];
-/** Ids that are named in a header. */
+/** Most ids named in a header. */
 const mostNamed = 50;
 
-/** Makes a text ready to be sent, with headers of its own. */
+/** Makes a text ready to be sent, with its own headers. */
 export function prepare(json: string, own: Readonly<Record<string, string>> = {}): Prepared {
   const bytes = Buffer.from(json);
   const etag = `W/"${createHash('sha1').update(bytes).digest('base64url')}"`;
@@ -71,7 +74,7 @@ export function prepare(json: string, own: Readonly<Record<string, string>> = {}
   return { bytes: bytes.toString('latin1'), etag, headers };
 }
 
-/** Answers 200, or 304 to a client that has just this. */
+/** Answers 200, or 304 to a client that already has this text. */
 export function respondV3(ctx: HttpContext, { json, headers, ...about }: V3Response): void {
   respondPrepared(ctx, prepare(json, headers), about);
 }
@@ -95,41 +98,41 @@ export function respondPrepared(
 
 interface HeldResponse {
   readonly quotes: readonly CachedQuote[];
-  /** Assets of the answer, in one currency, without a fresh quote: it is no longer good when one of them has got it. */
+  /** Assets of the answer, in one currency, without a fresh quote: the answer is outdated when one of them gets one. */
   readonly unquoted?: readonly string[];
   readonly currency?: string;
-  /** Pages of the ranking that say which quotes these are. */
+  /** Pages of the ranking that select these quotes. */
   readonly pages?: readonly { readonly currency: string; readonly page: number }[];
   /** When the oldest part was received (ms since the epoch). */
   readonly receivedAt: number;
   readonly prepared: Prepared;
   readonly until: number;
-  /** Of the market, when the quotes were last found to be the newest. */
+  /** For the market: when the quotes were last found to be the newest. */
   version: number;
-  /** Answers since reads were counted, which costs something for each quote. */
+  /** Answers since reads were last counted; counting costs something for each quote. */
   reads: number;
   countedAt: number;
 }
 
 const mostCharacters = 24 * 1024 * 1024;
-/** Characters that a reference to a quote is counted as. */
+/** Characters that a reference to a quote counts as. */
 const quoteCharacters = 60;
-/** An answer from which something is left out is held for this time (ms). */
+/** An incomplete answer is held for this time (ms). */
 const shortMs = 2_000;
-/** Reads of an answer are counted together so often (ms). */
+/** Reads of an answer are counted together at this interval (ms). */
 const countEveryMs = 1_000;
 
-/** Keys in the query: every key gets the same answer, and none is kept. */
+/** Keys in the query: every key gets the same answer, and no key is stored. */
 const keyInQuery = /[?&]x_cg_(?:demo|pro)_api_key=[^&]*/g;
 
-/** The URL as it came, for it need not be parsed. */
+/** The URL as received: it need not be parsed. */
 function questionOf({ req: { url = '' } }: HttpContext): string {
   return url.includes('x_cg_') ? url.replaceAll(keyInQuery, '') : url;
 }
 
 /**
- * Answers made of quotes, held by the query that asked for them: equal questions are answered with equal bytes for as long as
- * every quote in the answer is the newest that this process has, and fresh.
+ * Answers made of quotes, held by the query that requested them: equal requests get equal bytes as long as every quote
+ * in the answer is fresh and the newest that this process has.
  */
 export function createHeldResponses(
   market: Pick<QuoteService, 'freshMs' | 'version' | 'peekFresh' | 'noteReads'>,
@@ -162,7 +165,7 @@ export function createHeldResponses(
   };
 
   return {
-    /** Answers from what is held; false when nothing is. */
+    /** Answers from what is held; false if nothing is. */
     answer(ctx: HttpContext): boolean {
       const held = responses.get(questionOf(ctx));
       if (held === undefined) return false;
@@ -173,7 +176,7 @@ export function createHeldResponses(
       if (isGood) send(ctx, held, now);
       return isGood;
     },
-    /** Answers with what was made just now of fresh quotes, and holds it. */
+    /** Answers with a text just made of fresh quotes, and holds it. */
     put(
       ctx: HttpContext,
       {
@@ -184,9 +187,9 @@ export function createHeldResponses(
         ...made
       }: Pick<HeldResponse, 'quotes' | 'unquoted' | 'currency' | 'pages' | 'receivedAt'> & {
         readonly json: string;
-        /** Since when it is fresh (ms since the epoch); `receivedAt` when absent. */
+        /** Since when it is fresh (ms since the epoch); `receivedAt` if absent. */
         readonly freshFrom?: number;
-        /** Whether assets are left out: those may exist a moment later. */
+        /** Whether assets are left out: they may exist a moment later. */
         readonly isShort: boolean;
         readonly headers?: Readonly<Record<string, string>>;
       },
@@ -205,8 +208,9 @@ export function createHeldResponses(
 }
 
 /**
- * `Link`, `per-page` and `total` as CoinGecko sends them. Links are relative to the request: what a client calls this server is
- * its own affair. They carry no key. `total`: rows on all pages; undefined when that is not known.
+ * `Link`, `per-page` and `total` as CoinGecko sends them. Links are relative to the request, because the name under
+ * which a client reaches this server is not known here. They contain no key. `total`: rows on all pages; undefined if
+ * unknown.
  */
 export function pagingHeaders(
   ctx: ApiContext,

@@ -44,7 +44,7 @@ const priceQuery = z.object({
   precision: precision(),
 });
 
-/** Assets times currencies in one request; CoinGecko's limit of the URL allows few more. */
+/** Most pairs of asset and currency in one request; CoinGecko's limit of the URL allows few more. */
 const mostPairs = 20_000;
 
 function price(deps: CoinGeckoApiDeps): Route {
@@ -87,7 +87,7 @@ interface Found {
   readonly readings: ReadonlyMap<string, QuoteReading>;
 }
 
-/** Without a known currency US dollars tell which of the assets exist. */
+/** Without a known currency, quotes in US dollars show which of the assets exist. */
 async function readAll(
   { quotes, config }: CoinGeckoApiDeps,
   {
@@ -131,7 +131,7 @@ async function refusalOf(found: readonly Found[], { upstream }: CoinGeckoApiDeps
   return await unserved(reasonOf(unread), upstream, { kind: 'batch', readings: unread });
 }
 
-/** Whether the asset exists, with a price or without. */
+/** Whether the asset exists, with or without a price. */
 function isKnown(reading: QuoteReading): boolean {
   return reading.quote !== undefined || isWithoutPrice(reading);
 }

@@ -6,7 +6,7 @@ import type { QuoteService } from '../quotes/quote-service.ts';
 import type { UpstreamService } from '../upstream/upstream-service.ts';
 import type { PassthroughReader } from './passthrough-reader.ts';
 
-/** What the routes of CoinGecko's contract stand on. */
+/** What the routes of CoinGecko's contract need. */
 export interface CoinGeckoApiDeps extends Pick<Platform, 'config' | 'clock'> {
   readonly access: {
     readonly authenticator: Pick<AccountService['authenticator'], 'dailyQuotaOf'>;

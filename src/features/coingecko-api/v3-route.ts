@@ -10,24 +10,25 @@ import { v3Root } from '../../platform/http/v3-path.ts';
 const longestUrl = 8_192;
 
 /**
- * Makes a route of CoinGecko's contract; what is the same for all of them is said here. It answers GET and HEAD, takes keys as
- * CoinGecko does, and refuses in CoinGecko's shapes. The handler answers with `respondV3`, and throws errors of `errors.ts`.
+ * Makes a route of CoinGecko's contract, with everything that all of them share. It answers GET and HEAD, takes keys as
+ * CoinGecko does, and refuses in CoinGecko's shapes. The handler answers with `respondV3`, and throws errors of
+ * `errors.ts`.
  */
 export function v3Route<P extends z.ZodType = z.ZodUndefined, Q extends z.ZodType = z.ZodUndefined>(spec: {
   /** Below `/api/v3`, with `:name` for parameters. */
   readonly path: string;
   readonly summary: string;
   readonly description?: string;
-  /** What an API key needs; `prices:read` when absent. */
+  /** The scope that an API key needs; `prices:read` if absent. */
   readonly scope?: RouteScope;
   readonly params?: P;
   /** A `z.object` of the parameters of `params.ts`. */
   readonly query?: Q;
-  /** What answers mean beside 200, 404 and 503; by status. */
+  /** What answers other than 200, 404 and 503 mean, by status. */
   readonly responses?: Readonly<Record<number, string>>;
   /** See {@link route}. */
   readonly fastPath?: (ctx: HttpContext) => boolean;
-  /** Parameters that it does not know are passed over, as CoinGecko does. */
+  /** Unknown parameters are ignored, as CoinGecko does. */
   readonly handler: (
     ctx: ApiContext,
     input: { readonly params: z.output<P>; readonly query: z.output<Q>; readonly viewer: Principal },

@@ -1,6 +1,6 @@
 /**
- * Which addresses webhooks may be sent to: those of the public internet, and networks that the operator names. Users choose the
- * receivers, so everything that only this machine or its neighbours can reach must stay out of reach.
+ * Which addresses webhooks may be sent to: those of the public internet, and networks that the operator names. Users
+ * choose the receivers, so everything that only this machine or its neighbours can reach must stay unreachable.
  */
 import { BlockList, isIP, isIPv4 } from 'node:net';
 import { normaliseAddress } from '../../platform/http/network.ts';
@@ -8,8 +8,8 @@ import { normaliseAddress } from '../../platform/http/network.ts';
 export type AddressGuard = ReturnType<typeof createAddressGuard>;
 
 /**
- * IPv4 that is not for everybody's machines (https://www.iana.org/assignments/iana-ipv4-special-registry), and one address that
- * looks public and is answered by the host of a virtual machine.
+ * IPv4 ranges that are not public (https://www.iana.org/assignments/iana-ipv4-special-registry), and one public address
+ * that the host of a virtual machine answers.
  */
 const refusedIPv4 = [
   '0.0.0.0/8',
@@ -33,16 +33,16 @@ const refusedIPv4 = [
   '168.63.129.16/32',
 ];
 
-/** All of IPv6 that is given to machines of the public; nothing outside of it is allowed, whatever may be made of it one day. */
+/** All of IPv6 that is assigned to public machines; nothing outside is allowed, whatever it may be used for one day. */
 const publicIPv6 = '2000::/3';
-/** In it: protocol assignments with Teredo, documentation, and 6to4, which hides an IPv4 address. */
+/** Within it: protocol assignments with Teredo, documentation, and 6to4, which hides an IPv4 address. */
 const refusedIPv6 = ['2001::/23', '2001:db8::/32', '2002::/16', '3fff::/20', '2620:4f:8000::/48'];
-/** IPv4 as a translator (NAT64) writes it: its last 32 bits are looked at. */
+/** IPv4 in the form of a translator (NAT64): its last 32 bits are checked. */
 const translated = '64:ff9b::';
 
 /**
  * Builds the guard.
- * @param networks addresses and networks (`10.0.0.0/8`, or `loopback`) that are allowed though they are not public.
+ * @param networks addresses and networks (`10.0.0.0/8`, or `loopback`) that are allowed although they are not public.
  */
 export function createAddressGuard(networks: readonly string[]) {
   const allowed = listOf(networks.flatMap((each) => (each === 'loopback' ? ['127.0.0.0/8', '::1'] : each)));
@@ -56,7 +56,7 @@ export function createAddressGuard(networks: readonly string[]) {
   return {
     /** Whether an address (IPv4 in dots or IPv6, in any spelling) may be connected to. */
     allows(text: string): boolean {
-      // IPv4 that is mapped into IPv6 comes out as the IPv4 that it is.
+      // IPv4 mapped into IPv6 is checked as IPv4.
       const address = normaliseAddress(text);
       if (address === undefined) return false;
       if (isIPv4(address)) return allowsIPv4(address);

@@ -1,38 +1,40 @@
 /**
- * Keeps one receiver, or one user with many receivers, from holding all attempts of this process: only some of them run at
- * once. When all slots are taken, an attempt is postponed by a time that depends on how many wait already and how long attempts
- * take; nobody waits while holding a slot.
+ * Keeps one receiver, or one user with many receivers, from using all attempts of this process: only some of them run
+ * at once. When all slots are taken, an attempt is postponed by a time that depends on how many already wait and how
+ * long attempts take; no attempt waits while it holds a slot.
  */
 import { LRUCache } from 'lru-cache';
 
-/** A turn; to be left exactly once. */
+/** A turn; must be left exactly once. */
 export interface AttemptSlot {
-  /** @param tookMs how long the receiver took; absent when it was not called. */
+  /** @param tookMs how long the receiver took; absent if it was not called. */
   leave(tookMs?: number): void;
 }
 
 interface Owner {
   readonly most: number;
   active: number;
-  /** Who was sent away and has not come back, as far as is known. */
+  /** Attempts that were postponed and have not returned, as far as is known. */
   away: number;
-  /** How long receivers took lately (ms). */
+  /** How long (ms) receivers took lately. */
   tookMs: number;
-  /** When the newest attempt began. */
+  /** When the newest attempt started. */
   enteredAt: number;
 }
 
-/** Hosts and users that are remembered; one that is forgotten has as many turns as a new one. */
+/** Hosts and users that are remembered; a forgotten one has as many turns as a new one. */
 const maxOwners = 10_000;
-/** Until more is known, hosts are taken for fast ones (ms). */
+/** Assumed duration (ms) for hosts of which nothing is known yet. */
 const assumedMs = 20;
 const shortestMs = 100;
 const longestMs = 30_000;
-/** A turn that is held for longer (ms) is held by a slow host. */
+/** A turn held for longer than this (ms) is held by a slow host. */
 const busyMs = 2_000;
-/** Weight of the newest attempt in how long they take. */
+/** Weight of the newest attempt in the average duration. */
 const newest = 0.3;
-/** Who comes too early is sent away again, which is cheap; who comes too late leaves turns unused. */
+/**
+ * An attempt that returns too early is postponed again, which is cheap; one that returns too late leaves turns unused.
+ */
 const optimism = 0.5;
 
 /**
@@ -58,8 +60,8 @@ export function createAttemptSlots({
   };
   return {
     /**
-     * Takes a turn of the host and one of the user, or returns after how long (ms) to come again.
-     * @param isBack whether this one was sent away before.
+     * Takes a turn of the host and one of the user, or returns after how long (ms) to try again.
+     * @param isBack whether this attempt was postponed before.
      */
     enter(
       { host, user }: { readonly host: string; readonly user: string },

@@ -3,7 +3,7 @@ import type { Platform } from '../../platform/platform.ts';
 import { webhookRoutes } from './routes.ts';
 import type { WebhookService } from './webhook-service.ts';
 
-/** A user's webhooks, and the figures of all. */
+/** The webhooks of a user, and statistics of all. */
 export function createWebhooksModule(
   { redis, keys }: Pick<Platform, 'redis' | 'keys'>,
   services: Parameters<typeof webhookRoutes>[0] & {

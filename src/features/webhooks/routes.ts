@@ -1,4 +1,4 @@
-/** A user's webhooks: the secret that they are signed with, and what became of each. */
+/** The webhooks of a user: the secret that signs them, and the result of each. */
 import type { AccountService } from '../accounts/account-service.ts';
 import { actorOf } from '../accounts/actor.ts';
 import { charge } from '../../platform/http/admission.ts';
@@ -19,12 +19,12 @@ const path = '/api/v1/webhooks';
 const missing = 'Delivery not found';
 const unavailable = 'Database unavailable; see Retry-After';
 
-/** Calls of ours to a receiver that somebody names: enough to try one out. */
+/** Test calls to a receiver of the user's choice: enough to try one. */
 const testPolicy = { name: 'webhook-tests', limit: 60, windowSeconds: 3_600 };
 const rotationPolicy = { name: 'webhook-rotations', limit: 20, windowSeconds: 3_600 };
 const retryPolicy = { name: 'webhook-retries', limit: 600, windowSeconds: 3_600 };
 
-/** Reading and rotating the secret; listing, retrying and trying out deliveries. */
+/** Reading and rotating the secret; listing, retrying and testing deliveries. */
 export function webhookRoutes(deps: WebhookDeps): Route[] {
   return [secret(deps), rotate(deps), list(deps), one(deps), retry(deps), tryOut(deps)];
 }

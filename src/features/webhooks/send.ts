@@ -1,7 +1,8 @@
 /**
- * One attempt: a POST to an address that was checked. The name is resolved here, every address that it has is judged, and the
- * connection is made to one of just these: what a name server says a moment later changes nothing. Everything is bounded: the
- * lookup, the connect, the whole time, and what is read of the answer, which nobody gets to see. No redirect is followed.
+ * One attempt: a POST to a checked address. The name is resolved here, all its addresses are checked, and the
+ * connection is made to one of exactly these: a later answer of the name server changes nothing. Everything is limited:
+ * the lookup, the connect, the whole time, and how much is read of the answer, which is shown to nobody. Redirects are
+ * not followed.
  */
 import type { LookupAddress } from 'node:dns';
 import { Resolver } from 'node:dns/promises';
@@ -25,23 +26,27 @@ interface SendDeps {
   readonly totalMs?: number;
 }
 
-/** Time (ms) of a question to a name server, how often it is asked, and the longest time of all of it. */
+/** Timeout (ms) of a query to a name server, number of tries, and the longest time of all of them. */
 const resolveTryMs = 1_500;
 const resolveTries = 2;
 const resolveMs = 3_000;
 const defaultConnectMs = 5_000;
 const defaultTotalMs = 10_000;
-/** What is read of an answer (bytes), and for how long (ms): a receiver may not like a connection that ends while it writes. */
+/**
+ * What is read of an answer (bytes), and for how long (ms): some receivers fail if the connection ends while they
+ * write.
+ */
 const readBytes = 1_024;
 const readMs = 500;
-/** Largest head of an answer (bytes). */
+/** Largest header section of an answer (bytes). */
 const maxHeaderBytes = 16_384;
-/** Addresses of one host that are tried. */
+/** Most addresses of one host that are tried. */
 const maxAddresses = 8;
 
 /**
- * All addresses of a host, which may be one itself. By name servers alone, without the threads that the system's own lookup
- * would hold, so that a slow name server stops nobody else. @throws {Error} they could not be had in time.
+ * All addresses of a host, which may itself be an address. Asks name servers directly, without the threads that the
+ * system's lookup would block, so that a slow name server delays nothing else.
+ * @throws {Error} the name could not be resolved in time.
  */
 export async function resolveHost(host: string): Promise<readonly string[]> {
   if (isIP(host) > 0) return [host];
@@ -57,14 +62,14 @@ export async function resolveHost(host: string): Promise<readonly string[]> {
 }
 
 /**
- * Builds the sender, which makes an attempt and returns what came of it. A receiver that fails is no error here; the sender
- * throws the signal's reason when that has aborted.
+ * Builds the sender, which makes an attempt and returns its outcome. A failing receiver is not an error here; the
+ * sender throws the reason of the signal when that has aborted.
  */
 export function createSend(deps: SendDeps) {
   const { targets, totalMs = defaultTotalMs } = deps;
   return async ({ signal, ...request }: Parameters<typeof attempt>[1]): Promise<Attempted> => {
     signal.throwIfAborted();
-    // Rules may have become stricter since it was stored.
+    // The rules may have become stricter since it was stored.
     const problem = targets.problemOf(request.url);
     if (problem !== undefined) return { error: `The URL ${problem}`, isHopeless: true };
     const late = new AbortController();

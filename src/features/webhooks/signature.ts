@@ -1,17 +1,23 @@
 /**
- * Signatures of webhooks by the specification Standard Webhooks (https://github.com/standard-webhooks/standard-webhooks). The
- * secret of a user is computed from one of the server, the user and a generation: none is stored, and rotating is counting up.
+ * Signatures of webhooks by the specification Standard Webhooks
+ * (https://github.com/standard-webhooks/standard-webhooks). The secret of a user is computed from a secret of the
+ * server, the user and a generation: none is stored, and a rotation increases the generation.
  */
 import { createHmac } from 'node:crypto';
 import type { Config } from '../../platform/config/load-config.ts';
 
-/** For so long (ms) after a rotation the secret before it signs too. */
+/** After a rotation the previous secret also signs for this time (ms). */
 export const rotationOverlapMs = 24 * 3_600_000;
 
-/** Where neither secret is set, which the configuration allows outside of production only: such signatures prove nothing. */
+/**
+ * If neither secret is set, which the configuration allows only outside of production: such signatures prove nothing.
+ */
 const known = 'pricepool without a secret';
 
-/** What the signing secrets of users are computed from: the first one holds, the one behind it signs too. */
+/**
+ * The server secrets from which the signing secrets of users are computed: the first one is current, the second also
+ * signs.
+ */
 export function serverSecretsOf({
   WEBHOOK_SECRET,
   JWT_SECRET,
@@ -24,13 +30,13 @@ export function serverSecretsOf({
 
 /**
  * Signs webhooks.
- * @param serverSecrets the one that signs; those behind it sign too, so that a change ends nobody.
+ * @param serverSecrets the current one, then previous ones that also sign, so that a change breaks no receiver.
  */
 export function createSigner(serverSecrets: readonly [string, ...string[]]) {
   const serverKeys = serverSecrets.map((secret) => hmac(secret, 'pricepool webhooks'));
   const [current = Buffer.alloc(0)] = serverKeys;
   return {
-    /** The secret of a user as receivers are given it: `whsec_` and base64. */
+    /** The secret of a user in the form that receivers take: `whsec_` and base64. */
     secretOf: (owner: { readonly userId: string; readonly generation: number }): string =>
       `whsec_${keyOf(current, owner).toString('base64')}`,
 

@@ -1,18 +1,18 @@
-/** Which URLs may receive webhooks, as far as that can be told from their text; names are resolved when something is sent. */
+/** Which URLs may receive webhooks, as far as their text shows it; names are resolved at each attempt. */
 import { isIP } from 'node:net';
 import { ValidationError } from '../../domain/errors.ts';
 import type { AddressGuard } from './address-guard.ts';
 
 /** Longest URL (characters). */
 export const maxUrlLength = 2_048;
-/** Lowest port that is taken beside those of HTTP: the ones below belong to other protocols. */
+/** Lowest port that is accepted besides those of HTTP: lower ones belong to other protocols. */
 const lowestPort = 1_024;
 
 export type WebhookTargets = ReturnType<typeof createTargets>;
 
 /**
  * Builds the rules of this deployment.
- * @param rules.isHttpAllowed whether `http://` is taken too.
+ * @param rules.isHttpAllowed whether `http://` is accepted too.
  */
 export function createTargets({
   isHttpAllowed,
@@ -21,9 +21,9 @@ export function createTargets({
   readonly isHttpAllowed: boolean;
   readonly guard: AddressGuard;
 }) {
-  /** What is wrong with a URL; undefined when nothing is. */
+  /** What is wrong with a URL; undefined if it is valid. */
   const problemOf = (text: string): string | undefined => {
-    // What a parser would drop in silence is not what the client meant.
+    // A URL with parts that a parser would drop silently is not what the client meant.
     if (text.length > maxUrlLength) return `must have at most ${maxUrlLength} characters`;
     if (/[\s\p{Cc}]/u.test(text) || !URL.canParse(text)) return 'must be an absolute URL';
     const url = new URL(text);

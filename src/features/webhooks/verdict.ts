@@ -1,12 +1,12 @@
-/** What follows an attempt: the end, or another attempt after a while. */
+/** What follows an attempt: the end, or another attempt later. */
 
-/** What an attempt came to. */
+/** The outcome of an attempt. */
 export interface Attempted {
-  /** Status that the receiver answered; undefined when there was no answer. */
+  /** Status that the receiver answered; undefined if there was no answer. */
   readonly status?: number | undefined;
-  /** What was wrong; undefined when the receiver took it. */
+  /** What went wrong; undefined if the receiver accepted it. */
   readonly error?: string | undefined;
-  /** Trying again is of no use. */
+  /** Another attempt would be useless. */
   readonly isHopeless?: boolean | undefined;
   /** How long (ms) the receiver asks not to be called. */
   readonly retryAfterMs?: number | undefined;
@@ -16,7 +16,7 @@ const seconds = 1_000;
 const minutes = 60 * seconds;
 const hours = 60 * minutes;
 
-/** Pauses (ms) after the first attempt, the second and so on; the attempt behind the last one is the last. */
+/** Pauses (ms) after the first attempt, the second and so on; the attempt after the last pause is the last. */
 export const retryPausesMs: readonly number[] = [
   5 * seconds,
   30 * seconds,
@@ -29,11 +29,11 @@ export const retryPausesMs: readonly number[] = [
 
 /** Longest pause (ms) that a receiver can ask for. */
 const longestPauseMs = 24 * hours;
-/** A pause is up to so much longer, so that what failed together does not come back together. */
+/** A pause is longer by up to this share, so that deliveries that failed together are not retried together. */
 const jitter = 0.2;
 
 /**
- * Decides what follows attempt number `attempt`, counted from 1: the end, or another attempt after a while (ms).
+ * Decides what follows attempt number `attempt`, counted from 1: the end, or another attempt after a pause (ms).
  * @param rules.random from 0 to 1.
  */
 export function verdictOf(
@@ -48,7 +48,7 @@ export function verdictOf(
   return { afterMs: Math.round(Math.max(pause, requested) * (1 + jitter * random())) };
 }
 
-/** Milliseconds of a `Retry-After` header (seconds, or a date); undefined when it says nothing. */
+/** Milliseconds of a `Retry-After` header (seconds, or a date); undefined if it has none. */
 export function retryAfterMsOf(header: string | undefined, now: number): number | undefined {
   if (header === undefined) return undefined;
   if (/^\d{1,9}$/.test(header)) return Number(header) * seconds;

@@ -1,4 +1,4 @@
-/** A user's webhooks, and where events are put to be delivered as such. */
+/** The webhooks of a user, and where events are stored to be delivered. */
 import type { Actor } from '../accounts/queries/audit.ts';
 import { ConflictError, messageOf, NotFoundError } from '../../domain/errors.ts';
 import type { Platform } from '../../platform/platform.ts';
@@ -14,10 +14,10 @@ import { createTargets } from './target.ts';
 
 export type WebhookService = ReturnType<typeof createWebhookService>;
 
-/** Deliveries that are added to the queue side by side. */
+/** Deliveries that are added to the queue concurrently. */
 const batchSize = 50;
 
-/** Builds the service. What its methods read and store rejects with {@link UnavailableError} when Postgres does not answer. */
+/** Builds the service. Its methods reject with {@link UnavailableError} when Postgres does not answer. */
 export function createWebhookService({
   config,
   knex,
@@ -31,15 +31,15 @@ export function createWebhookService({
   const deliveries = createWebhookQueries(knex);
 
   /**
-   * Adds a job for the next attempt of a delivery, `delayMs` from now. At most one waits or runs for each attempt. Resolves to
-   * whether it was added; the row is found due otherwise.
+   * Adds a job for the next attempt of a delivery, `delayMs` from now. At most one waits or runs for each attempt.
+   * Resolves to whether it was added; if not, the row is found due later.
    */
   async function queueAttempt(
     { id, attempts }: { readonly id: string; readonly attempts: number },
     delayMs = 0,
   ): Promise<boolean> {
     try {
-      // The number, because the job of an attempt may still be running when that of the next one is added.
+      // With the number, because the job of an attempt may still be running when the next one is added.
       const deduplication = { id: `webhook-${id}-${attempts}` };
       await queues.add('webhook.deliver', { deliveryId: id }, { deduplication, delay: delayMs });
       return true;

@@ -4,7 +4,7 @@ import type { Knex } from 'knex';
 import { judgeList, type Asset } from '../../../domain/asset.ts';
 import { orUnavailable } from '../../../../db/outage.ts';
 
-/** A row of a list that has arrived. */
+/** A row of a list that was fetched. */
 export interface ListedAsset {
   readonly assetId: string;
   readonly symbol: string;
@@ -12,17 +12,17 @@ export interface ListedAsset {
   readonly platforms?: Readonly<Record<string, string | null>> | undefined;
 }
 
-/** What a ranking said of an asset. */
+/** What a ranking contains of an asset. */
 export interface RankedAsset {
   readonly assetId: string;
   readonly rank: number;
-  /** Null where it said no picture; one that is known stays. */
+  /** Null if the ranking has no image; a known one stays. */
   readonly image: string | null;
 }
 
 /** Rows of one statement. */
 const batchSize = 1_000;
-/** A list that was not believed is fetched again after so long (s). */
+/** A list that was rejected as implausible is fetched again after this time (s). */
 const confirmSeconds = 600;
 const daySeconds = 86_400;
 
@@ -31,13 +31,16 @@ export type AssetQueries = ReturnType<typeof createAssetQueries>;
 /** Binds the statements to a connection pool. */
 export function createAssetQueries(knex: Knex) {
   return {
-    /** Rises with every change; 0 before the first list. */
+    /** Increases with every change; 0 before the first list. */
     async version(): Promise<number> {
       const row = await knex('asset_list').first<{ version: number } | undefined>('version');
       return row?.version ?? 0;
     },
 
-    /** At most `limit` assets whose ids follow `after`, in the order of ids, with their places in the provider's list. */
+    /**
+     * At most `limit` assets whose ids come after `after`, in the order of ids, with their places in the provider's
+     * list.
+     */
     async page(
       after: string,
       limit: number,
@@ -50,9 +53,9 @@ export function createAssetQueries(knex: Knex) {
     },
 
     /**
-     * What is to be fetched now: the list, or a page of the ranking (from 1; 0 for none); the page that is fetched next, be it
-     * due or on its way; and whether nothing is known yet. An attempt is noted before its call, so that one that fails,
-     * however it does, is not repeated at once.
+     * What is due to be fetched: the list, or a page of the ranking (from 1; 0 for none); the page that is fetched
+     * next, whether due or already requested; and whether nothing is known yet. An attempt is recorded before its call,
+     * so that one that fails in any way is not repeated at once.
      */
     async due() {
       const { rows } = await knex.raw<{
@@ -61,7 +64,10 @@ export function createAssetQueries(knex: Knex) {
       return rows[0] ?? { list: false, rankPage: 0, awaitedRankPage: 0, isEmpty: true };
     },
 
-    /** An attempt to fetch the list starts: the next one follows after 1 minute, doubled with each failure, 6 hours at most. */
+    /**
+     * Records an attempt to fetch the list: the next one follows after 1 minute, doubled with each failure, 6 hours at
+     * most.
+     */
     async beginList(): Promise<void> {
       await knex.raw(
         `update asset_list set failures = failures + 1, next_at = clock_timestamp() + ${backoffSql('failures')}`,

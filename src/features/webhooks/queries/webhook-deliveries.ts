@@ -1,9 +1,8 @@
 /**
- * Webhooks on their way. The row is the truth: jobs in Redis only say that it is time for an attempt.
- *
- * A process that makes an attempt claims the row first: the number of the attempt rises, and `next_at` moves behind the longest
- * time that an attempt can take, so that no other process makes it, and one whose process dies is found due again. What came of
- * an attempt is written only as long as it is still the last one.
+ * Webhooks to be delivered. The row is the truth: jobs in Redis only say that an attempt is due. A process that makes
+ * an attempt claims the row first: the number of the attempt increases, and `next_at` moves past the longest time that
+ * an attempt can take. So no other process makes the same attempt, and if the process dies the delivery is found due
+ * again. The result of an attempt is written only while it is still the last one.
  */
 import type { Knex } from 'knex';
 import { v7 as uuidv7 } from 'uuid';
@@ -21,7 +20,7 @@ export interface DeliveryRecord {
   readonly userId: string;
   readonly url: string;
   readonly type: string;
-  /** JSON text; null of a job's end, which is read from the row of the job with the same id, and in lists. */
+  /** JSON text; null for the end of a job (which is read from the row of the job with the same id) and in lists. */
   readonly body: string | null;
   readonly state: DeliveryState;
   /** Attempts that have started. */
@@ -34,20 +33,20 @@ export interface DeliveryRecord {
   readonly endedAt: Date | null;
 }
 
-/** Which of a user's signing secrets holds: they are counted, and computed from the count. */
+/** Which of a user's signing secrets is valid: they are counted, and computed from the count. */
 export interface SecretGeneration {
   readonly generation: number;
   /** When it started; null for the first. */
   readonly rotatedAt: Date | null;
 }
 
-/** An attempt that is to be made. */
+/** A due attempt. */
 export interface ClaimedDelivery extends SecretGeneration {
   readonly id: string;
   readonly userId: string;
   readonly url: string;
   readonly type: string;
-  /** JSON text; null of a job's end, which is read from the row of the job with the same id. */
+  /** JSON text; null for the end of a job, which is read from the row of the job with the same id. */
   readonly body: string | null;
   /** Number of this attempt, from 1. */
   readonly attempt: number;
@@ -55,7 +54,7 @@ export interface ClaimedDelivery extends SecretGeneration {
   readonly isOrphan: boolean;
 }
 
-/** Deliveries that one user may have waiting. */
+/** Most deliveries of one user that may wait. */
 export const pendingPerUser = 1_000;
 /** Longest body (bytes). */
 export const maxBodyBytes = 256 * 1024;
@@ -69,7 +68,7 @@ export function createWebhookQueries(knex: Knex) {
   return {
     enqueueIn: enqueue,
 
-    /** Stores a delivery by itself. */
+    /** Stores a delivery outside of any other change. */
     enqueue: (delivery: Parameters<typeof enqueue>[1]): Promise<string> =>
       orUnavailable(enqueue(knex, delivery)),
 
