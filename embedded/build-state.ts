@@ -13,19 +13,19 @@ const sources = [
   'tsconfig.build.json',
 ];
 
-/** The stamp of a build, from the project's folder. It is written last: a build that failed has none. */
+/** The stamp of a build, relative to the project's folder. It is written last: a failed build has none. */
 export const buildStampPath = 'dist/build.json';
 
 /**
- * Whether dist/ is a whole build of the sources as they are, by the times of their last changes. Where there are no sources,
- * as in a release, any whole build is.
+ * Whether dist/ is a complete build of the current sources, by the times of their last changes. Without sources, as in
+ * a release, any complete build counts.
  */
 export function isBuildCurrent(root: string): boolean {
   const startedAt = buildStartOf(root);
   return startedAt !== undefined && sources.every((name) => isUntouchedSince(join(root, name), startedAt));
 }
 
-/** When the build that is there began (ms since the epoch): what changed later may not be in it. */
+/** When the existing build started (ms since the epoch): it may lack later changes. */
 function buildStartOf(root: string): number | undefined {
   try {
     const stamp = JSON.parse(readFileSync(join(root, buildStampPath), 'utf8')) as { started_at?: unknown };
@@ -36,7 +36,7 @@ function buildStartOf(root: string): number | undefined {
   }
 }
 
-/** A folder's own time tells of what was added to it, or deleted. */
+/** The time of a folder changes when something in it is added or deleted. */
 function isUntouchedSince(path: string, timeMs: number): boolean {
   const own: Stats | undefined = statSync(path, { throwIfNoEntry: false });
   if (own === undefined) return true;

@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { birthOf } from './stale-process.ts';
 import { StartError } from './start-error.ts';
 
-/** What the lock file of a running start says. */
+/** Content of the lock file of a running start. */
 interface Holder {
   readonly pid: number;
-  /** Tells the process from a later one with the same pid. */
+  /** Distinguishes the process from a later one with the same pid. */
   readonly birth: string;
   readonly url: string;
 }

@@ -39,7 +39,7 @@ const ownerFile = 'belongs-to.json';
 
 const tokenFile = 'postgres-home';
 
-/** What a relocated home says of itself. */
+/** Description of a relocated home, stored in it. */
 interface Owner {
   readonly dataDir: string;
   readonly throwaway: boolean;

@@ -19,7 +19,7 @@ interface RunOptions {
   readonly environment: NodeJS.ProcessEnv;
   /** What to run as API and worker; the real ones when absent. */
   readonly scripts?: Scripts;
-  /** When the process began (ms since the epoch), for the time that the banner tells. */
+  /** When the process started (ms since the epoch), for the time in the banner. */
   readonly startedAt: number;
 }
 

@@ -1,7 +1,7 @@
 /**
- * Preloaded into PM2 by `npm run fleet`. PM2 writes what it and the processes say to its own output, and would end with a full disk
- * or a reader that has gone, and wait for ever for one that does not read; the fleet ends or hangs with it. Through this, what
- * cannot be written is dropped.
+ * Preloaded into PM2 by `npm run fleet`. PM2 writes its own output and that of its processes, and would end when the
+ * disk is full or the reader has gone, and wait without end for a reader that does not read; the fleet would end or
+ * hang with it. With this, output that cannot be written is dropped.
  */
 import { flushAtExit, openLogSink } from '../src/platform/observability/log-sink.ts';
 

@@ -101,12 +101,12 @@ async function tellUrls(
   await started.add('programs', () => removeEmbeddedUrls(dataDir));
 }
 
-/** What was started so far and must be ended. */
+/** Parts that have been started and must be ended. */
 function createStarted(say: (message: string) => void) {
   const closers: { phase: Phase; close: () => Promise<void> }[] = [];
   let closed = false;
   return {
-    /** Ends it at once when the stop has passed already. */
+    /** Ends it at once if the stop has already passed it. */
     add: async (phase: Phase, close: () => Promise<void>): Promise<void> => {
       if (closed) await close();
       else closers.push({ phase, close });

@@ -3,7 +3,7 @@ import { withDeadline } from '../src/platform/concurrency/deadline.ts';
 import { sleep } from '../src/platform/concurrency/sleep.ts';
 import type { ChildExit } from './child.ts';
 
-/** Something that runs until it ends by itself or is stopped. */
+/** A part that runs until it ends by itself or is stopped. */
 export interface Part {
   readonly exited: Promise<ChildExit>;
   stop(): Promise<void>;
@@ -15,7 +15,7 @@ const maxBackoffMs = 5_000;
 const stopTimeoutMs = 15_000;
 
 /**
- * Starts a part and starts it again whenever it dies, a little later each time; gives up at the sixth death within a
+ * Starts a part and starts it again whenever it ends, a little later each time; gives up at the sixth end within a
  * minute.
  * @throws what the first start throws.
  */
@@ -29,7 +29,7 @@ export async function supervise({
   readonly name: string;
   /** Called at first and after each death; gives a part that is ready. */
   readonly start: () => Promise<Part>;
-  /** Tells the operator. */
+  /** Reports to the operator. */
   readonly say: (message: string) => void;
   /** Called once, when the part died too often to try again. */
   readonly giveUp: (reason: string) => void;

@@ -1,6 +1,6 @@
 /**
- * As whom the commands for a terminal talk to an API. Their accounts are kept in the data folder, one for each command and API,
- * because an address may register only so often in an hour.
+ * The user of the commands for a terminal. Their accounts are kept in the data folder, one for each command and API,
+ * because an address may register only a few accounts in an hour.
  */
 import { randomBytes } from 'node:crypto';
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
@@ -22,7 +22,7 @@ const mostKept = 20;
 
 /**
  * Logs in with the account of an earlier run, or else registers one.
- * @throws {CommandError} that says when to come back, when too many accounts were made.
+ * @throws {CommandError} with the time to come back, if too many accounts were made.
  */
 export async function becomeUser(
   client: PricepoolClient,

@@ -1,4 +1,4 @@
-/** The main job as a user sees it: an account, a bulk job followed live, a portfolio, and what came of them. */
+/** The main job as a user sees it: an account, a bulk job followed live, a portfolio, and their results. */
 import { parseArgs } from 'node:util';
 import { createPricepoolClient, type PricepoolClient } from '../../client/pricepool-client.ts';
 import { PricepoolError } from '../../client/pricepool-error.ts';
@@ -17,10 +17,10 @@ import { becomeUser } from '../terminal-user.ts';
 import { priceLine } from '../watch/board.ts';
 import { messageOf } from '../../src/domain/errors.ts';
 
-/** Longer than a job waits for quotes (JOB_DEADLINE, 300 s): also with an exhausted budget there is an end. */
+/** Longer than a job waits for quotes (JOB_DEADLINE, 300 s): the demo ends with an exhausted budget, too. */
 const jobTimeoutMs = 330_000;
 const liveCoins = ['bitcoin', 'ethereum', 'solana'];
-/** Live prices are shown for so long (ms), or until there were some updates. */
+/** Live prices are shown for this time (ms), or until there were some updates. */
 const liveMs = 8_000;
 const liveUpdates = 4;
 

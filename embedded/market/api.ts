@@ -16,7 +16,7 @@ export interface MarketCall {
   readonly query: URLSearchParams;
   /** Days back for which history may be asked; undefined for no limit. */
   readonly historyDays: number | undefined;
-  /** What `/key` tells. */
+  /** Content of `/key`. */
   readonly account: Parameters<typeof keyResponse>[0];
 }
 

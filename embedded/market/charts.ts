@@ -1,6 +1,6 @@
 /**
- * The history calls of the API: charts, candles and a day's figures, made from what the source observed. The distance
- * of their points follows CoinGecko's rules, and a chart that reaches the present ends with the price of now.
+ * The history calls of the API: charts, candles and the figures of a day, made from the observations of the source. The
+ * distance of their points follows CoinGecko's rules, and a chart up to now ends with the current price.
  */
 import { supportedCurrencies } from './currencies.ts';
 import { missingParameter, timeRange, type MarketResponse } from './error-responses.ts';
@@ -19,7 +19,7 @@ interface ChartCall {
   readonly source: MarketSource;
   readonly id: string;
   readonly query: URLSearchParams;
-  /** How far back may be asked, in days; undefined for no limit. */
+  /** How far back (days) history is available; undefined for no limit. */
   readonly limitDays: number | undefined;
 }
 
@@ -154,7 +154,7 @@ export function candles(call: ChartCall): MarketResponse {
   return { status: 200, body: rows };
 }
 
-/** `GET /coins/{id}/history`: the figures of one day's begin (UTC), in every currency. */
+/** `GET /coins/{id}/history`: the figures at the start of a day (UTC), in every currency. */
 export function dayStats(call: ChartCall): MarketResponse {
   const { source, id, query } = call;
   const date = query.get('date') ?? '';

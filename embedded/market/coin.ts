@@ -3,7 +3,7 @@ import type { MarketResponse } from './error-responses.ts';
 import { changePercent } from './query-values.ts';
 import { unpricedObservation, type MarketSource, type Observation } from './source.ts';
 
-/** `GET /coins/{id}`: everything of one asset; parts that the market has none of are empty in the API's shape. */
+/** `GET /coins/{id}`: everything about one asset; parts that the market does not have are empty in the API's shape. */
 
 const dayMs = 86_400_000;
 const hourMs = 3_600_000;

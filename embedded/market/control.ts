@@ -3,8 +3,8 @@ import { z } from 'zod';
 import { faultKinds, type CallRecord, type RequestDeps } from './market-state.ts';
 
 /**
- * The market's control calls, for benches and fault tests that run it in another process. They lie beside the API, are
- * neither counted nor limited nor spoilt, and are reachable from this machine only, as the whole market is.
+ * The market's control calls, for benches and fault tests that run it in another process. They are outside the API, are
+ * not counted, limited or subject to faults, and are reachable from this machine only, as the whole market is.
  */
 
 const faultKind = z.enum(faultKinds);

@@ -1,4 +1,4 @@
-/** Currencies whose worth follows an asset of the market: one unit of it is `perUnit` of the currency. */
+/** Currencies whose value follows an asset of the market: one unit of the asset is `perUnit` of the currency. */
 export const assetCurrencies: Readonly<Record<string, { readonly id: string; readonly perUnit: number }>> = {
   btc: { id: 'bitcoin', perUnit: 1 },
   eth: { id: 'ethereum', perUnit: 1 },
@@ -16,7 +16,9 @@ export const assetCurrencies: Readonly<Record<string, { readonly id: string; rea
   sats: { id: 'bitcoin', perUnit: 1e8 },
 };
 
-/** Units of a currency for one US dollar: fixed and plausible, since the walk is about crypto and not about money. */
+/**
+ * Units of a currency for one US dollar: fixed and plausible, since the simulation is about crypto, not about money.
+ */
 export const dollarRates: Readonly<Record<string, number>> = {
   usd: 1,
   aed: 3.6725,

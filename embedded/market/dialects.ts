@@ -1,4 +1,4 @@
-/** What is said in each provider's own words: refused keys, limits, and the ready answers of faults. */
+/** The forms of each provider: refused keys, limits, and prepared answers of faults. */
 import type { IncomingHttpHeaders } from 'node:http';
 import {
   canned,
@@ -11,7 +11,7 @@ import {
 import { envelope } from './coinmarketcap.ts';
 import type { FaultDetails, FaultKind, RequiredKey } from './market-state.ts';
 
-/** Whose API a call is made in. */
+/** The provider whose API a call uses. */
 export type Dialect = 'coingecko' | 'coinmarketcap' | 'defillama';
 
 /** The dialect of a path. */
@@ -20,7 +20,7 @@ export function dialectOf(path: string): Dialect {
   return path.startsWith('/llama/') ? 'defillama' : 'coingecko';
 }
 
-/** Status and code of CoinMarketCap for faults that it words in its envelope. */
+/** Status and code of CoinMarketCap for faults that it reports in its envelope. */
 const codes: Partial<Record<FaultKind, readonly [status: number, code: number, message: string]>> = {
   'rate-limited': [429, 1008, "You've exceeded your API Key's HTTP request rate limit."],
   'rate-limited-as-200': [200, 1008, "You've exceeded your API Key's HTTP request rate limit."],
@@ -45,7 +45,10 @@ const llamaFaults: Partial<Record<FaultKind, readonly [status: number, body: unk
   'time-range': [400, { message: 'Timestamp out of range' }],
 };
 
-/** The ready answer of a fault in the words of a provider; undefined for a fault that bends an answer or a connection. */
+/**
+ * The prepared answer of a fault in the form of a provider; undefined for a fault that alters an answer or a
+ * connection.
+ */
 export function cannedIn(dialect: Dialect, { kind, code }: FaultDetails): Canned | undefined {
   const common = canned(kind);
   if (common === undefined || dialect === 'coingecko') return common;

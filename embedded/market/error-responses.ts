@@ -1,4 +1,4 @@
-/** Answers that do not depend on what was asked: errors in the words of CoinGecko, and those of faults. */
+/** Answers that do not depend on the request: errors in the form of CoinGecko, and those of faults. */
 import type { FaultKind } from './market-state.ts';
 
 /** The answer to one call before it is written: status, headers of its own, and a body to be sent as JSON. */
@@ -32,7 +32,7 @@ export function keyErrorBody(code: keyof typeof keyErrors): unknown {
   };
 }
 
-/** 422 for a parameter that must be there. */
+/** 422 for a missing required parameter. */
 export function missingParameter(name: string): MarketResponse {
   return { status: 422, body: { error: `Missing parameter ${name}` } };
 }

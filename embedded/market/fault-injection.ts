@@ -3,18 +3,21 @@ import { json, page, type MarketResponse } from './error-responses.ts';
 import { cannedIn, type Dialect } from './dialects.ts';
 import type { FaultDetails, FaultKind } from './market-state.ts';
 
-/** What a fault needs to spoil one call. */
+/** What a fault needs to alter one call. */
 interface FaultedCall {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   /** The answer that a healthy market would give. */
   readonly answer: () => MarketResponse;
-  /** Whose shapes the call is answered in. */
+  /** The provider in whose form the call is answered. */
   readonly dialect: Dialect;
   readonly headers: Readonly<Record<string, string>>;
 }
 
-/** Writes the fault in the place of the right answer. @returns the status sent, 0 for none. */
+/**
+ * Writes the answer of the fault instead of the right one.
+ * @returns the status sent, 0 for none.
+ */
 export function injectFault(fault: FaultDetails, call: FaultedCall): number {
   const ready = cannedIn(call.dialect, fault);
   if (ready === undefined) return injectDeliveryFault(fault, call);

@@ -1,4 +1,4 @@
-/** What a running market holds: its settings, the log of its calls, and the faults that it was told to make. */
+/** The state of a running market: its settings, the log of its calls, and the injected faults. */
 import type { MarketSource } from './source.ts';
 import type { Clock } from '../../src/platform/concurrency/clock.ts';
 
@@ -23,7 +23,7 @@ export interface RequestDeps {
     readonly apiKey: RequiredKey | undefined;
     /** How far back history may be asked for, in days; undefined for no limit. */
     readonly historyDays: number | undefined;
-    /** Credits of a month that `/key` tells of. */
+    /** Credits of a month reported by `/key`. */
     monthlyCredits: number;
   };
 }
@@ -73,7 +73,7 @@ class SlidingMinute {
   }
 }
 
-/** Builds what the market remembers of the calls it got: all counts, and the newest `capacity` calls one by one. */
+/** Builds the market's record of received calls: all counts, and the newest `capacity` calls in detail. */
 export function createCallLog(clock: Clock, capacity = 20_000) {
   const received = new SlidingMinute();
   const admitted = new SlidingMinute();
@@ -90,7 +90,7 @@ export function createCallLog(clock: Clock, capacity = 20_000) {
       worst = Math.max(worst, received.countAt(record.at));
       return (status) => void (record.status = status);
     },
-    /** Admits one call under the limit, or says after how many milliseconds one would be. */
+    /** Admits one call under the limit, or returns after how many milliseconds one would be admitted. */
     admit(
       callsPerMinute: number | undefined,
     ): { admitted: true } | { admitted: false; retryAfterMs: number } {
@@ -106,7 +106,7 @@ export function createCallLog(clock: Clock, capacity = 20_000) {
     /** The newest calls, oldest first, up to the log's capacity. */
     calls: (): readonly CallRecord[] =>
       total <= capacity ? [...records] : rotate(records, total % capacity),
-    /** All calls since the last reset, also those no longer remembered one by one. */
+    /** All calls since the last reset, including those whose details were dropped. */
     total: () => total,
     /** Calls answered by the market's own rate limit. */
     rejected: () => rejected,
@@ -126,8 +126,8 @@ function rotate<T>(ring: readonly T[], first: number): T[] {
 }
 
 /**
- * Every way in which a price API was seen to fail. The ones below `truncated-json` bend the right answer of the call,
- * so they are as long and as plausible as a good one.
+ * Every observed kind of failure of a price API. The ones below `truncated-json` alter the right answer of the call, so
+ * they are as long and as plausible as a good one.
  */
 export const faultKinds = [
   'rate-limited', // 429, JSON, retry-after
@@ -165,7 +165,7 @@ export const faultKinds = [
 ] as const;
 export type FaultKind = (typeof faultKinds)[number];
 
-/** A fault with its details where the defaults will not do. */
+/** A fault with details other than the defaults. */
 export interface FaultDetails {
   readonly kind: FaultKind;
   /** Overrides the status of a fault that only differs by it. */
@@ -176,7 +176,7 @@ export interface FaultDetails {
   readonly intervalMs?: number;
   /** Size of `huge-body`; default 50 MB. */
   readonly bytes?: number;
-  /** Code in CoinMarketCap's envelope, in the place of the one that belongs to the fault: 1010 for the month's limit. */
+  /** Code in CoinMarketCap's envelope instead of the one of the fault: 1010 for the month's limit. */
   readonly code?: number;
 }
 export type Fault = FaultKind | FaultDetails;

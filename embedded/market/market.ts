@@ -14,7 +14,7 @@ import { createRequestListener } from './request-listener.ts';
 import { createSimulatedSource } from './simulated-source.ts';
 import type { Clock } from '../../src/platform/concurrency/clock.ts';
 
-/** How a market is to behave. */
+/** Options of a market. */
 export interface MarketOptions {
   /** 0 (the default) takes a free port below 32768. */
   readonly port?: number;
@@ -24,13 +24,13 @@ export interface MarketOptions {
   readonly latencyMs?: Latency;
   /** Calls admitted in any sliding 60 s; undefined for no limit. */
   readonly callsPerMinute?: number | undefined;
-  /** So many assets `sim-00001`... beside the real ones. Default 0. */
+  /** Number of assets `sim-00001`... in addition to the real ones. Default 0. */
   readonly madeUpAssets?: number;
   /** Refuses calls without this key. */
   readonly apiKey?: RequiredKey;
   /** Time of prices and of the rate limit. Default: a monotonic one that starts at the machine's time. */
   readonly clock?: Clock;
-  /** Serves this history in the place of the walk. */
+  /** Serves this history instead of the simulated walk. */
   readonly replay?: ReplayOptions;
   /** Days back for which history may be asked; null for no limit. Default 365, as on a Demo plan; none with a Pro key. */
   readonly historyDays?: number | null;
@@ -61,7 +61,7 @@ export interface Market {
   worstSlidingMinute(): number;
   /** Forgets calls and counts. The window of the rate limit goes on. */
   resetCalls(): void;
-  /** Spoils the next `count` (default 1) calls, all paths or one. */
+  /** Applies a fault to the next `count` (default 1) calls, of all paths or one. */
   inject(fault: Fault, options?: FaultOptions): void;
   clearFaults(): void;
   setLatency(latencyMs: Latency): void;

@@ -48,7 +48,7 @@ function matching(
 /** Decimal places of a price: a count, `full`, or the source's own choice. */
 export type Precision = number | 'full' | undefined;
 
-/** Reads the `precision` parameter; anything else than `full` or 0 to 18 is as good as absent. */
+/** Reads the `precision` parameter; anything other than `full` or 0 to 18 counts as absent. */
 export function parsePrecision(text: string | null): Precision {
   if (text === 'full') return 'full';
   if (text === null || !/^\d{1,2}$/.test(text)) return undefined;

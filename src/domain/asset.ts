@@ -1,13 +1,13 @@
-/** An asset as it is kept locally: a row of the provider's list, with what rankings told beside it. */
+/** An asset as stored locally: a row of the provider's list, with fields from its rankings. */
 export interface Asset {
   /** Stable id as the provider writes it. */
   readonly id: string;
   /** Ticker symbol as the provider writes it, capitals included; not unique. */
   readonly symbol: string;
   readonly name: string;
-  /** Rank by market capitalisation, 1 is the largest; null where the provider told none. */
+  /** Rank by market capitalisation, 1 is the largest; null if the provider sent none. */
   readonly rank: number | null;
-  /** Address of a picture that the provider told; null where it told none. */
+  /** URL of an image sent by the provider; null if it sent none. */
   readonly image: string | null;
   /** False when the asset is no longer on the provider's list. */
   readonly active: boolean;
@@ -24,24 +24,24 @@ export function byRank(left: Pick<Asset, 'id' | 'rank'>, right: Pick<Asset, 'id'
   return left.id < right.id ? -1 : 1;
 }
 
-/** A list may lose this share of its assets without being doubted. */
+/** A list may lose this share of its assets and still be accepted. */
 const believableLoss = 0.5;
-/** Two short lists are alike when they differ by no more than this share. */
+/** Two short lists count as equal if they differ by at most this share. */
 const likeness = 0.1;
 
 /**
- * Whether a list is believed. A cut-off answer looks like a list from which most assets have vanished: such a one is believed
- * when a second one says the same (`confirm` until then), an empty one never while there are assets.
+ * Whether to accept a list. A truncated answer looks like a list from which most assets have vanished: such a list is
+ * accepted only if a second one agrees (`confirm` until then), and an empty one never while there are assets.
  */
 export function judgeList({
   held,
   arrived,
   suspect,
 }: {
-  /** Assets on the list that is held. */
+  /** Assets on the stored list. */
   readonly held: number;
   readonly arrived: number;
-  /** Length of a list that was not believed before; null when there was none. */
+  /** Length of a list that was rejected before; null if there was none. */
   readonly suspect: number | null;
 }): 'take' | 'refuse' | 'confirm' {
   if (arrived === 0) return 'refuse';

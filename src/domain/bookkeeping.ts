@@ -1,8 +1,11 @@
-/** Ways to say which lots a disposal consumes. */
+/** Methods to choose which lots a disposal consumes. */
 export const costBasisMethods = ['fifo', 'lifo', 'hifo', 'average', 'uk_pool'] as const;
 export type CostBasisMethod = (typeof costBasisMethods)[number];
 
-/** Kinds of transactions. What each has and means stands at `Transaction` (features/portfolios/ledger/transaction.ts). */
+/**
+ * Kinds of transactions. Their fields and meaning are described at `Transaction`
+ * (features/portfolios/ledger/transaction.ts).
+ */
 export const transactionTypes = [
   'buy',
   'sell',

@@ -1,7 +1,7 @@
 import type { Quote, QuoteState } from './quote.ts';
 
 /**
- * A quote as it lies in the cache: its JSON for clients is made once, when it arrives, and from then on only copied.
+ * A quote as stored in the cache: its JSON for clients is made once, when it arrives, and only copied afterwards.
  * `head` is that JSON object without its state and closing brace, because the state depends on when it is read.
  */
 export interface CachedQuote {
@@ -13,8 +13,8 @@ export interface CachedQuote {
 }
 
 /**
- * Why an asset has no usable quote for the moment; remembered until `until` (milliseconds since the Unix epoch). That an asset is
- * `unpriced` is asked again from then on, and served as it is known meanwhile, as a stale quote is.
+ * Why an asset has no usable quote at the moment; remembered until `until` (milliseconds since the Unix epoch). An
+ * `unpriced` asset is requested again from then on, and until then served as it is, like a stale quote.
  */
 export interface QuoteFailure {
   readonly assetId: string;
@@ -29,15 +29,20 @@ export const withoutPriceReason = 'the price source has no price for this asset'
 /** How long (ms) an asset is reported as unpriced after it should have been requested again. */
 export const unpricedKeptMs = 600_000;
 
-/** Whether a failure is what there is to tell of an asset without a quote: it is in force, or an unpriced asset is asked again. */
+/**
+ * Whether a failure is the answer for an asset without a quote: it is in force, or an unpriced asset is being requested
+ * again.
+ */
 export function isReportable({ state, until }: QuoteFailure, now: number): boolean {
   return until + (state === 'unpriced' ? unpricedKeptMs : 0) > now;
 }
 
-/** How the reason of an `unavailable` asset begins when the source takes our requests not; the source's words follow. */
+/**
+ * Start of the reason of an `unavailable` asset when the source refuses our requests; the words of the source follow.
+ */
 const refusedReason = 'the price source refuses our requests';
 
-/** The reason of a failure that is a refusal in these words of the source. */
+/** The reason of a failure that is a refusal with these words of the source. */
 export function refusalOf(said: string): string {
   return `${refusedReason}: ${said}`;
 }

@@ -1,12 +1,12 @@
 /**
- * What was observed of a price in one interval. Open, market capitalisation and volume are of the first observation, close
- * is of the last; nothing stands in a candle that nobody has seen.
+ * Observations of a price in one interval. Open, market capitalisation and volume are those of the first observation,
+ * close is that of the last; a candle contains only observed values.
  */
 export interface Candle {
   readonly assetId: string;
   /** Quote currency in lower case. */
   readonly currency: string;
-  /** Begin of the interval, in milliseconds since the Unix epoch. */
+  /** Start of the interval, in milliseconds since the Unix epoch. */
   readonly openTime: number;
   /** Moment of the first observation. */
   readonly firstAt: number;
@@ -21,11 +21,11 @@ export interface Candle {
   readonly volume: number | null;
   /** Number of different observations; a lower bound where two processes observed at the same time. */
   readonly observations: number;
-  /** Who gave the prices, several with commas between. */
+  /** Sources of the prices, separated by commas. */
   readonly source: string;
 }
 
-/** One observed price, as it goes into a candle. */
+/** One observed price, as part of a candle. */
 export interface Observation {
   readonly assetId: string;
   readonly currency: string;
@@ -38,7 +38,7 @@ export interface Observation {
   readonly source: string;
 }
 
-/** Begin of the interval of `at`; days begin at 00:00 UTC. */
+/** Start of the interval of `at`; days start at 00:00 UTC. */
 function openTimeOf(at: number, lengthMs: number): number {
   return Math.floor(at / lengthMs) * lengthMs;
 }
@@ -59,7 +59,7 @@ export function candleOf(observation: Observation, lengthMs: number): Candle {
   };
 }
 
-/** Two parts of the same candle as one. Parts that overlap in time may hold the same observations, which count once. */
+/** Joins two parts of the same candle. Parts that overlap in time may hold the same observations, which count once. */
 export function mergeCandles(left: Candle, right: Candle): Candle {
   const [first, second] = left.firstAt <= right.firstAt ? [left, right] : [right, left];
   const last = left.lastAt >= right.lastAt ? left : right;

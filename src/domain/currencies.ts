@@ -1,10 +1,13 @@
 /**
- * Currencies by kind. The table is part of the code, because a currency that is not in it must be refused before anything is
- * queued, also while the provider is away. Each stands in it once with its kind, so that a coin which is added never becomes
- * cash.
+ * Currencies by kind. The table is part of the code, because an unknown currency must be refused before anything is
+ * queued, even while the provider is unavailable. Each currency is listed once with its kind, so that an added coin
+ * never becomes cash.
  */
 
-/** What CoinGecko prices in (its `/simple/supported_vs_currencies`), in its order. `fiat` is money of a country. */
+/**
+ * The quote currencies of CoinGecko (its `/simple/supported_vs_currencies`), in its order. `fiat` is money of a
+ * country.
+ */
 const kinds = {
   btc: 'coin',
   eth: 'coin',
@@ -89,12 +92,12 @@ const unquotedFiats = [
   'ves',
 ];
 
-/** Currencies that quotes can be had in. */
+/** Currencies in which quotes are available. */
 export const quoteCurrencies = Object.keys(kinds) as readonly (keyof typeof kinds)[];
 
 const quoted: ReadonlySet<string> = new Set(quoteCurrencies);
 
-/** Whether quotes can be had in `currency` (lower case). */
+/** Whether quotes are available in `currency` (lower case). */
 export function isQuoteCurrency(currency: string): boolean {
   return quoted.has(currency);
 }

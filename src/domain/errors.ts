@@ -45,7 +45,7 @@ export class ValidationError extends AppError {
   }
 }
 
-/** 401: who is asking is not known. */
+/** 401: the caller is unknown. */
 export class UnauthenticatedError extends AppError {
   constructor(message = 'Authentication is required', code = 'unauthenticated') {
     super(message, { code, status: 401 });
@@ -59,14 +59,14 @@ export class ForbiddenError extends AppError {
   }
 }
 
-/** 404: it does not exist, or it is not yours to see. */
+/** 404: it does not exist, or the caller may not see it. */
 export class NotFoundError extends AppError {
   constructor(message = 'Not found', code = 'not_found') {
     super(message, { code, status: 404 });
   }
 }
 
-/** 409: it contradicts what is stored. */
+/** 409: it conflicts with what is stored. */
 export class ConflictError extends AppError {
   constructor(message: string, code = 'conflict') {
     super(message, { code, status: 409 });
@@ -91,9 +91,9 @@ export class IdempotencyMismatchError extends AppError {
   }
 }
 
-/** 429: more than was allowed; again after `retryAfterSeconds`. */
+/** 429: more than allowed; try again after `retryAfterSeconds`. */
 export class RateLimitedError extends AppError {
-  /** Where the limit stands that was reached, for the `RateLimit` fields; undefined when it is none that is shown. */
+  /** State of the limit that was reached, for the `RateLimit` fields; undefined if it is not shown. */
   readonly limit: LimitState | undefined;
 
   constructor(message: string, options: { code?: string; retryAfterSeconds: number; limit?: LimitState }) {
@@ -124,17 +124,17 @@ export function messageOf(error: unknown): string {
 }
 
 /**
- * Whether a job that failed of this error would fail of it again: it is not tried again. Errors say so by a property of their own,
- * `isUnrecoverable`.
+ * Whether a job that failed with this error would fail again: it is not retried. Errors say so by a property of their
+ * own, `isUnrecoverable`.
  */
 export function isUnrecoverable(error: unknown): boolean {
   return error instanceof Error && 'isUnrecoverable' in error && error.isUnrecoverable === true;
 }
 
-/** Errors that no outage explains. */
+/** Errors that no outage can cause. */
 const bugs = [TypeError, RangeError, ReferenceError, SyntaxError];
 
-/** Throws an error that no outage explains; any other is left to the caller. */
+/** Throws an error that no outage can cause; any other is left to the caller. */
 export function throwBugs(error: unknown): void {
   if (bugs.some((kind) => error instanceof kind)) throw error as Error;
 }

@@ -1,6 +1,6 @@
 import { PreconditionFailedError } from './errors.ts';
 
-/** Versions that a client takes a thing to have; `any` when it does not mind. */
+/** Versions that a client expects a resource to have; `any` if it accepts all. */
 export type ExpectedVersion = 'any' | readonly number[];
 
 /** @throws {PreconditionFailedError} it has another version than the client expects. */

@@ -1,4 +1,4 @@
-/** Distances between the points of a price history, as CoinGecko has them. */
+/** Distances between the points of a price history, as CoinGecko uses them. */
 export const granularities = ['5m', '1h', '1d'] as const;
 export type Granularity = (typeof granularities)[number];
 
@@ -9,7 +9,7 @@ export const granularityMs: Readonly<Record<Granularity, number>> = {
   '1d': 86_400_000,
 };
 
-/** A stretch of time at one granularity. */
+/** A span of time at one granularity. */
 export interface HistorySpan {
   /** First moment (ms since the epoch), included. */
   readonly from: number;
@@ -18,7 +18,7 @@ export interface HistorySpan {
   readonly granularity: Granularity;
 }
 
-/** An observed price of an asset in a quote currency, with what was said beside it. */
+/** An observed price of an asset in a quote currency, with the figures sent along. */
 export interface HistoryPoint {
   /** Moment of the observation, in milliseconds since the Unix epoch. */
   readonly at: number;

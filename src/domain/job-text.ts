@@ -1,7 +1,7 @@
 /** A job as clients see it, in API responses and in webhooks. */
 import type { JobRecord, ResolvedSymbol } from './job.ts';
 
-/** Where a job is found. */
+/** Path of a job. */
 export function jobLinks(id: string): { readonly self: string; readonly events: string } {
   const self = `/api/v1/jobs/${id}`;
   return { self, events: `${self}/events` };

@@ -2,20 +2,20 @@
 export const jobStates = ['queued', 'running', 'completed', 'failed', 'cancelled'] as const;
 export type JobState = (typeof jobStates)[number];
 
-/** True when nothing will change any more. */
+/** True if nothing will change any more. */
 export function isFinal(state: JobState): boolean {
   return state === 'completed' || state === 'failed' || state === 'cancelled';
 }
 
-/** What a symbol of a request was taken for: the largest of the assets that have it, or nothing. */
+/** The asset selected for a symbol of a request: the largest of those that have it, or none. */
 export type ResolvedSymbol =
   | {
-      /** As it was asked for. */
+      /** As written in the request. */
       readonly symbol: string;
       readonly id: string;
       readonly name: string;
       readonly rank: number | null;
-      /** Further assets with this symbol, which were not taken. */
+      /** Other assets with this symbol. */
       readonly others: number;
     }
   | {
@@ -32,24 +32,27 @@ export interface JobRecord {
   /** Job name, such as `bulk.fetch`. */
   readonly name: string;
   readonly state: JobState;
-  /** Settled assets so far, and how many there are. */
+  /** Settled assets so far, and their total. */
   readonly done: number;
   readonly total: number;
-  /** Rises with every change; the ETag is made of it. */
+  /** Increases with every change; the ETag is made of it. */
   readonly version: number;
   /** Rows with the same key share one run. */
   readonly workKey: string;
-  /** Quote currency that the job asks for. */
+  /** Quote currency of the job. */
   readonly currency: string;
   readonly createdAt: Date;
   readonly startedAt: Date | null;
   readonly finishedAt: Date | null;
   readonly error: { readonly code: string; readonly message: string } | null;
-  /** HTTP status of an error that lies in what was asked, not told with the job; null when the fault was ours. */
+  /** HTTP status of an error caused by the request, not shown with the job; null for an internal fault. */
   readonly errorStatus?: number | null | undefined;
   /** JSON text of the result; only for a completed job read by its id. */
   readonly resultJson: string | null;
-  /** JSON text of {@link ResolvedSymbol}s, when it was asked for by symbols; those of this job, not of others with its work. */
+  /**
+   * JSON text of {@link ResolvedSymbol}s, if the request had symbols; those of this job, not of others with the same
+   * work.
+   */
   readonly resolvedJson?: string | null | undefined;
 }
 

@@ -1,4 +1,4 @@
-/** All that CoinGecko's API tells of an asset in a currency: a row of its `/coins/markets`. */
+/** An asset in a currency as CoinGecko's API describes it: a row of its `/coins/markets`. */
 export interface MarketRow {
   readonly assetId: string;
   /** Quote currency in lower case. */

@@ -1,19 +1,19 @@
 import type { Scope } from './scopes.ts';
 
-/** What somebody may do. */
+/** Roles of users. */
 export type Role = 'user' | 'admin';
 
-/** Who makes a request, as the credential says. */
+/** Who makes a request, according to the credential. */
 export interface Principal {
   readonly userId: string;
-  /** What the credential allows: an admin's key without the scope `admin` speaks for a user. */
+  /** The role that the credential grants: an admin's key without the scope `admin` acts for an ordinary user. */
   readonly role: Role;
-  /** Generation of the account's credentials that this one belongs to; raised generations end it. */
+  /** Generation of the account's credentials that this one belongs to; a higher generation of the account ends it. */
   readonly generation: number;
   /** The session it belongs to; undefined for an API key. */
   readonly sessionId: string | undefined;
   /** The API key; undefined for a person who has logged in. */
   readonly keyId: string | undefined;
-  /** What the key may do; undefined for a person, whom only the role bounds. */
+  /** What the key may do; undefined for a person, who is limited only by the role. */
   readonly scopes: readonly Scope[] | undefined;
 }

@@ -10,7 +10,7 @@ export interface Quote {
   readonly name: string | null;
   /** Quote currency in lower case, such as `usd`. */
   readonly currency: string;
-  /** Price of one unit, as the number that the source sent. Finite and not negative. */
+  /** Price of one unit, as the source sent it. Finite and not negative. */
   readonly price: number;
   readonly marketCap: number | null;
   /** Rank by market capitalisation, 1 is the largest. */
@@ -20,11 +20,14 @@ export interface Quote {
   /** Change over 24 hours in per cent. */
   readonly changePercent24h: number | null;
   readonly volume24h: number | null;
-  /** Who gave the price: `coingecko`, `simulated`, `replay`. */
+  /** The source of the price: `coingecko`, `simulated`, `replay`. */
   readonly source: string;
-  /** When the source says that the price was observed (ISO 8601); may be years ago in a replay. Null when it does not say. */
+  /**
+   * When the price was observed according to the source (ISO 8601); may be years ago in a replay. Null if it does not
+   * say.
+   */
   readonly asOf: string | null;
-  /** When we received it, in milliseconds since the Unix epoch. Freshness is judged by this alone. */
+  /** When we received it, in milliseconds since the Unix epoch. Only this decides whether it is fresh. */
   readonly receivedAt: number;
 }
 
@@ -41,6 +44,9 @@ export interface Quote {
 export type QuoteState =
   'fresh' | 'stale' | 'pending' | 'rate_limited' | 'unpriced' | 'unavailable' | 'not_found';
 
-/** How urgently something is wanted, the most urgent first: a user waits, a stream shows it, it is kept warm, or history is filled. */
+/**
+ * How urgently something is wanted, the most urgent first: a user waits, a stream shows it, it is kept warm, or history
+ * is filled.
+ */
 export const urgencies = ['interactive', 'stream', 'warming', 'backfill'] as const;
 export type Urgency = (typeof urgencies)[number];

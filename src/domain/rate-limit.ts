@@ -1,13 +1,13 @@
-/** A limit of requests, and where a subject stands in it. */
+/** A rate limit, and how much of it a subject has used. */
 export interface LimitPolicy {
-  /** As it stands in the `RateLimit-Policy` field: `user`, `key`, `address`, `quota`. */
+  /** Name in the `RateLimit-Policy` field: `user`, `key`, `address`, `quota`. */
   readonly name: string;
   /** Requests in a window. */
   readonly limit: number;
   readonly windowSeconds: number;
-  /** What a refusal says; `rate_limited` when absent. */
+  /** Code of the refusal; `rate_limited` if absent. */
   readonly refusal?: { readonly code: string; readonly message: string };
-  /** When the window ends at a fixed time (ms since the epoch), as a day does; it may have begun late. */
+  /** When the window ends at a fixed time (ms since the epoch), as a day does; it may have started late. */
   readonly endsAt?: number;
 }
 

@@ -1,13 +1,13 @@
-/** When something was received from a source, as another process says. */
+/** When something was received from a source, according to another process. */
 
-/** Clocks of a fleet agree within much less (ms). */
+/** Clocks of a fleet differ by much less than this (ms). */
 export const aheadMs = 5_000;
-/** Older (ms) than anything may be that is called fresh. */
+/** Older (ms) than any value that counts as fresh. */
 const unknownAgeMs = 7 * 86_400_000;
 
 /**
- * The moment (ms since the epoch) that a stamp counts as. One from the future says nothing of how old a value is: it counts as a
- * week ago, so that it is stale and whatever comes next takes its place.
+ * The moment (ms since the epoch) that a timestamp counts as. One in the future says nothing about the age of a value:
+ * it counts as a week ago, so that the value is stale and the next one replaces it.
  */
 export function receivedAtOf(stamp: number, now: number): number {
   return stamp <= now + aheadMs ? stamp : now - unknownAgeMs;

@@ -1,6 +1,6 @@
 /**
- * Who causes something: a user, with an API key or without. As text it goes where an object cannot: into the data of a job and
- * into Redis, beside the assets that somebody wants.
+ * Who causes work: a user, with an API key or without. The text form goes where an object cannot: into the data of a
+ * job and into Redis, along with the wanted assets.
  */
 export interface Requester {
   readonly userId: string;

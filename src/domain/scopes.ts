@@ -1,4 +1,4 @@
-/** What an API key may be allowed to do. */
+/** Permissions that an API key can have. */
 export const scopes = [
   'prices:read',
   'jobs:write',
