@@ -14,6 +14,17 @@ describe('etaSeconds', () => {
     expect(etaSeconds(251, 250, budget)).to.equal(7);
     expect(etaSeconds(12_000, 250, budget)).to.equal(4 + 47 * 2 + 1);
   });
+
+  it('counts only the calls that cannot be made at once', () => {
+    expect(etaSeconds(1_000, 250, { limit: 30, available: 2, nextGrantInMs: 4_000 })).to.equal(4 + 2 + 1);
+  });
+
+  it('is no sooner than the month allows', () => {
+    const budget = { limit: 30, available: 0, nextGrantInMs: 0 };
+    expect(etaSeconds(500, 250, { ...budget, month: { affordablePerHour: 60 } })).to.equal(61);
+    expect(etaSeconds(500, 250, { ...budget, month: { affordablePerHour: 36_000 } })).to.equal(3);
+    expect(etaSeconds(500, 250, { ...budget, month: null })).to.equal(3);
+  });
 });
 
 describe('pollAfterSeconds', () => {

@@ -13,10 +13,12 @@ describe('the reader of job events', () => {
   let reads: string[];
   let answer: (position: string) => Promise<Reply>;
   let newest: () => Promise<unknown[]>;
+  let disconnects: number;
   let reader: JobEventReader;
 
   beforeEach(() => {
     reads = [];
+    disconnects = 0;
     newest = () => Promise.resolve([['5-0', []]]);
     const redis = {
       xrevrange: () => newest(),
@@ -25,7 +27,7 @@ describe('the reader of job events', () => {
         reads.push(position);
         return answer(position);
       },
-      disconnect: () => undefined,
+      disconnect: () => void disconnects++,
     };
     const blocking = redis as unknown as Redis;
     const keys = { streamKey: 'events', epochKey: 'epoch' };
@@ -73,6 +75,71 @@ describe('the reader of job events', () => {
     await ready;
     await waitFor(() => reads.length, { what: 'the first read' });
     expect(reads).to.deep.equal(['0-0']);
+  });
+
+  it('delivers each entry once, in order, however many one read brings', async () => {
+    const entries = ['6-0', '7-0', '8-0'].map((id): [string, string[]] => [id, ['s', 'job:1', 'e', '[]']]);
+    answer = async (position) => {
+      await turn();
+      const later = entries.filter(([id]) => id > position).slice(0, 2);
+      return later.length === 0 ? null : [['events', later]];
+    };
+    const heard: string[] = [];
+    await reader.subscribe(['job:1'], ({ id }) => heard.push(id)).ready;
+    await waitFor(() => heard.includes('8-0'), { what: 'the last entry' });
+    await manyTurns();
+    expect(heard).to.deep.equal(['6-0', '7-0', '8-0']);
+  });
+
+  it('reads again, from the newest event on, for those who come after all have gone', async () => {
+    answer = async () => {
+      await turn();
+      return null;
+    };
+    const first = reader.subscribe(['job:1'], () => undefined);
+    await first.ready;
+    first.close();
+    await manyTurns();
+    reads = [];
+    newest = () => Promise.resolve([['9-0', []]]);
+    await reader.subscribe(['job:2'], () => undefined).ready;
+    await waitFor(() => reads.length, { what: 'another read' });
+    expect(reads[0]).to.equal('9-0');
+  });
+
+  it('takes its connection from a read that waits when it is closed', async () => {
+    answer = () => new Promise(() => undefined);
+    await reader.subscribe(['job:1'], () => undefined).ready;
+    await reader.close();
+    expect(disconnects).to.equal(1);
+  });
+
+  it('names the history as another process has just named it', async () => {
+    const stored = new Map<string, string>();
+    const redis = {
+      get: (key: string) => Promise.resolve(stored.get(key) ?? null),
+      set: (key: string, value: string, ...options: string[]) => {
+        // Another process was a moment earlier.
+        if (!stored.has(key)) stored.set(key, 'the first');
+        if (!options.includes('NX')) stored.set(key, value);
+        return Promise.resolve(null);
+      },
+      disconnect: () => undefined,
+    } as unknown as Redis;
+    const place = { streamKey: 'events', epochKey: 'epoch' };
+    const other = createJobEventReader({ blocking: redis, redis, ...place, log: silentLogger() });
+    expect([await other.epoch(), await other.epoch()]).to.deep.equal(['the first', 'the first']);
+    expect([...stored]).to.deep.equal([['epoch', 'the first']]);
+  });
+
+  it('knows the oldest event that is kept', async () => {
+    const redis = {
+      xrange: (...[, from, to, , count]: [string, string, string, string, number]) =>
+        Promise.resolve(from === '-' && to === '+' && count === 1 ? [['3-0', []]] : []),
+    } as unknown as Redis;
+    const place = { streamKey: 'events', epochKey: 'epoch' };
+    const other = createJobEventReader({ blocking: redis, redis, ...place, log: silentLogger() });
+    expect(await other.oldestId()).to.equal('3-0');
   });
 
   it('reads no further when the last of its listeners has gone', async () => {

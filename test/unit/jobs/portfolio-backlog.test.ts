@@ -27,7 +27,18 @@ describe('portfolio backlog', () => {
     expect((await backlog.take('eve')).ahead).to.equal(1);
     expect(await refusalOf(backlog.take('joe')))
       .to.be.instanceOf(RateLimitedError)
-      .with.property('code', 'portfolio_backlog_full');
+      .that.includes({
+        code: 'portfolio_backlog_full',
+        retryAfterSeconds: 10,
+        message: 'You already have 3 unfinished jobs on portfolios',
+      });
+  });
+
+  it('keeps no place for a job that was refused', async () => {
+    open = 3;
+    for (let job = 0; job < 9; job += 1) await refusalOf(backlog.take('joe'));
+    open = 0;
+    expect((await backlog.take('joe')).ahead).to.equal(0);
   });
 
   it('counts a job no longer as on its way once it is stored, or never will be', async () => {

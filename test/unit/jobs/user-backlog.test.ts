@@ -50,6 +50,28 @@ describe('the backlog of a user', () => {
     expect(await outcome('joe')).to.equal('taken');
   });
 
+  it('remembers a count for no less than a second', async () => {
+    stored.set('joe', 3);
+    await outcome('joe');
+    stored.set('joe', 2);
+    now += 1_000;
+    expect(await outcome('joe')).to.be.instanceOf(RateLimitedError);
+  });
+
+  it('remembers no more than ten thousand users, and forgets those first that it counted longest ago', async () => {
+    const users = Array.from({ length: 10_000 }, (_, n) => `user-${n}`);
+    for (const user of users) await backlog.take(user);
+    now += 1_001;
+    await backlog.take('user-0');
+    await backlog.take('somebody else');
+    requested.length = 0;
+    await backlog.take('user-0');
+    expect(requested, 'counted a moment ago').to.deep.equal([]);
+    now -= 1_001;
+    await backlog.take('user-1');
+    expect(requested, 'no longer remembered').to.deep.equal(['user-1']);
+  });
+
   it('gives back the room of a job that was not stored', async () => {
     stored.set('joe', 2);
     const giveBack = await backlog.take('joe');
