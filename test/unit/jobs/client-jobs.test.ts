@@ -1,3 +1,5 @@
+import { getEventListeners } from 'node:events';
+import { mock } from 'node:test';
 import { expect } from 'chai';
 import { v7 as uuidv7 } from 'uuid';
 import type { JobQueries } from '../../../src/features/jobs/queries/jobs.ts';
@@ -6,6 +8,7 @@ import { AppError } from '../../../src/domain/errors.ts';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
 import { createClientJobs, type ClientJobs } from '../../../src/features/jobs/job-service.ts';
 import type { Queues } from '../../../src/platform/queue/queues.ts';
+import { recordingLogger } from '../../support/recording-logger.ts';
 
 const owner = uuidv7();
 const mine: Viewer = { userId: owner, role: 'user' };
@@ -162,5 +165,218 @@ describe('the job desk', () => {
     ending.abort();
     expect((await waiting).state).to.equal('running');
     expect(subscribed.size).to.equal(0);
+  });
+
+  it('leaves nothing behind on what it has listened to', async () => {
+    const [client, ending] = [new AbortController().signal, new AbortController().signal];
+    const waiting = clientJobs({ draining: ending }).waitForEnd(row, 60_000, client);
+    await new Promise((resolve) => setImmediate(resolve));
+    const listeners = (): number[] =>
+      [client, ending].map((signal) => getEventListeners(signal, 'abort').length);
+    expect(listeners()).to.deep.equal([1, 1]);
+    row = { ...row, state: 'completed' };
+    for (const onEnd of subscribed) onEnd();
+    await waiting;
+    expect(listeners()).to.deep.equal([0, 0]);
+  });
+
+  it('looks at the row every second, because the event of the end may be lost', async () => {
+    mock.timers.enable({ apis: ['setTimeout'] });
+    try {
+      const waiting = clientJobs().waitForEnd(row, 60_000);
+      await new Promise((resolve) => setImmediate(resolve));
+      row = { ...row, state: 'completed' };
+      mock.timers.tick(1_000);
+      expect((await waiting).state).to.equal('completed');
+    } finally {
+      mock.timers.reset();
+    }
+  });
+
+  it('cancels a job though nobody can be told, and says so in the log', async () => {
+    const { log, lines } = recordingLogger();
+    const away = () => Promise.reject(new Error('Redis is away'));
+    const jobs = clientJobs({ log, announceCancel: away, abandon: away });
+    expect((await jobs.cancel(row.id, mine)).state).to.equal('cancelled');
+    expect(lines.map(({ level, fields }) => [level, fields['reason']])).to.deep.equal([
+      ['warn', 'Redis is away'],
+      ['warn', 'Redis is away'],
+    ]);
+  });
+
+  it('gives a job that has ended a moment before its cancellation as it is, and tells nobody', async () => {
+    const jobs = {
+      find: () => Promise.resolve(row),
+      cancel: () => {
+        row = { ...row, state: 'completed' };
+        return Promise.resolve(undefined);
+      },
+    } as Partial<JobQueries> as JobQueries;
+    expect((await clientJobs({ jobs }).cancel(row.id, mine)).state).to.equal('completed');
+    expect([announced, abandoned]).to.deep.equal([[], []]);
+  });
+
+  it('lists page after page', async () => {
+    const pages: unknown[] = [];
+    const list: JobQueries['list'] = (page) => {
+      pages.push(page);
+      return Promise.resolve({ jobs: [], total: 0 });
+    };
+    const jobs = clientJobs({ jobs: { list } as Partial<JobQueries> as JobQueries });
+    for (const page of [1, 3]) await jobs.list({ userId: owner, page, limit: 20, state: 'failed' });
+    expect(pages).to.deep.equal([
+      { userId: owner, limit: 20, state: 'failed', offset: 0 },
+      { userId: owner, limit: 20, state: 'failed', offset: 40 },
+    ]);
+  });
+
+  describe('forecasts', () => {
+    let asked: string[];
+    const forecasting = (): ClientJobs =>
+      clientJobs({
+        forecast: (currency) => {
+          asked.push(currency);
+          return Promise.resolve(asked.length);
+        },
+      });
+    beforeEach(() => (asked = []));
+
+    it('once for all who ask at about the same time, each currency by itself', async () => {
+      const jobs = forecasting();
+      const eur = { ...row, currency: 'eur' };
+      expect([await jobs.etaSeconds(row), await jobs.etaSeconds(eur)]).to.deep.equal([1, 2]);
+      now += 250;
+      expect(await jobs.etaSeconds(row)).to.equal(1);
+      now += 1;
+      expect(await jobs.etaSeconds(row)).to.equal(3);
+      expect(asked).to.deep.equal(['usd', 'eur', 'usd']);
+    });
+
+    it('nothing for a job that has ended', async () => {
+      expect(await forecasting().etaSeconds({ ...row, state: 'failed' })).to.equal(null);
+      expect(asked).to.deep.equal([]);
+    });
+
+    it('and remembers a bounded number of them', async () => {
+      const jobs = forecasting();
+      for (let n = 0; n < 101; n++) await jobs.etaSeconds({ ...row, currency: `c${n}` });
+      expect(await jobs.etaSeconds({ ...row, currency: 'c0' }), 'asked again').to.equal(102);
+    });
+  });
+
+  describe('takes a submission', () => {
+    let stored: unknown[];
+    let added: unknown[][];
+    let accepted: unknown[];
+    let backlog: number;
+    let openOnPortfolios: number;
+    /** What storing comes to; a row of the job when absent. */
+    let outcome: (() => Promise<JobRecord | undefined>) | undefined;
+    /** Users who have a place at the limit of all jobs. */
+    let counted: number;
+
+    beforeEach(() => {
+      [stored, added, accepted, backlog, openOnPortfolios, counted] = [[], [], [], 0, 0, 0];
+      outcome = undefined;
+    });
+
+    function desk(different: Partial<Parameters<typeof createClientJobs>[0]> = {}): ClientJobs {
+      const jobs: Partial<JobQueries> = {
+        countBacklog: () => {
+          counted++;
+          return Promise.resolve(backlog);
+        },
+        countOpenOfUser: () => Promise.resolve(0),
+        countOpenOfNames: () => Promise.resolve(openOnPortfolios),
+        insert: (job) => {
+          stored.push(job);
+          return outcome?.() ?? Promise.resolve(row);
+        },
+        findByIdempotencyKey: (...which) => {
+          stored.push(which);
+          return Promise.resolve({ job: row, bodyHash: 'hash' });
+        },
+      };
+      const queues = { add: (...job: unknown[]) => Promise.resolve(void added.push(job)) };
+      return clientJobs({
+        jobs: jobs as JobQueries,
+        queues: queues as unknown as Queues,
+        onAccepted: ({ userId, keyId }) => accepted.push([userId, keyId]),
+        ...different,
+      });
+    }
+    const bulk = {
+      userId: owner,
+      keyId: 'key-1',
+      name: 'bulk.fetch',
+      submission: { currency: 'usd', assets: ['bitcoin', 'solana'] },
+      total: 2,
+    } as const;
+    const rebuild = {
+      userId: owner,
+      name: 'books.rebuild',
+      submission: { portfolioId: uuidv7(), currency: 'usd', method: 'fifo' },
+      total: 100,
+    } as const;
+
+    it('and queues it once for its work, the smallest first, on the account of who asked', async () => {
+      await desk().submit(bulk);
+      const [[name, data, options] = []] = added as [string, Record<string, unknown>, object][];
+      const { workKey, ...rest } = data ?? {};
+      expect(name).to.equal('bulk.fetch');
+      expect(workKey).to.match(/^[\w-]{43}$/);
+      expect(rest).to.deep.equal({ ...bulk.submission, requester: `${owner}/key-1` });
+      expect(options).to.deep.equal({ deduplication: { id: workKey }, priority: 2 });
+      expect(stored[0]).to.deep.include({ userId: owner, keyId: 'key-1', workKey, total: 2 });
+      expect(accepted).to.deep.equal([[owner, 'key-1']]);
+    });
+
+    it('on a portfolio in its turn: behind as many as the user has', async () => {
+      const jobs = desk();
+      await jobs.submit(rebuild);
+      openOnPortfolios = 4;
+      await jobs.submit(rebuild);
+      expect(added.map(([, , options]) => (options as { priority: number }).priority)).to.deep.equal([1, 5]);
+    });
+
+    it('and keeps no place of a job on a portfolio once it is stored', async () => {
+      const jobs = desk({ portfolioJobsPerUser: 2 });
+      for (let n = 0; n < 5; n++) expect(await codeOf(jobs.submit(rebuild))).to.equal('accepted');
+    });
+
+    it('that Redis does not take yet, and says so in the log', async () => {
+      const { log, lines } = recordingLogger();
+      const queues = { add: () => Promise.reject(new Error('Redis is away')) } as unknown as Queues;
+      expect((await desk({ log, queues }).submit(bulk)).id).to.equal(row.id);
+      expect(lines[0]).to.deep.include({ level: 'warn', message: 'a job could not be queued yet' });
+      expect(lines[0]?.fields['reason']).to.equal('Redis is away');
+    });
+
+    it('until too many jobs wait, those of a moment ago included', async () => {
+      backlog = 8;
+      const jobs = desk({ backlogPerUser: 100 });
+      const codes = [];
+      for (let n = 0; n < 3; n++) codes.push(await codeOf(jobs.submit(bulk)));
+      expect(codes).to.deep.equal(['accepted', 'accepted', 'backlog_full']);
+      expect([counted, stored.length, added.length]).to.deep.equal([1, 2, 2]);
+      now += 1_001;
+      backlog = 9;
+      expect(await codeOf(jobs.submit(bulk))).to.equal('accepted');
+    });
+
+    it('again for the same key, which is neither queued, counted nor held against the user', async () => {
+      outcome = () => Promise.resolve(undefined);
+      const jobs = desk({ backlogPerUser: 2 });
+      const idempotency = { key: 'k', route: 'POST /crypto/bulk', bodyHash: 'hash' };
+      for (let n = 0; n < 5; n++) expect((await jobs.submit({ ...bulk, idempotency })).id).to.equal(row.id);
+      expect([added, accepted]).to.deep.equal([[], []]);
+      expect(stored[1]).to.deep.equal([owner, 'POST /crypto/bulk', 'k']);
+    });
+
+    it('of nobody who has no account any more', async () => {
+      outcome = () => Promise.reject(Object.assign(new Error('violates'), { code: '23503' }));
+      expect(await codeOf(desk().submit(bulk))).to.equal('token_invalid');
+      expect([added, accepted]).to.deep.equal([[], []]);
+    });
   });
 });

@@ -1,8 +1,9 @@
 import { expect } from 'chai';
+import type { JobEvent } from '../../../src/features/jobs/job-events.ts';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
 import { DeadlineError } from '../../../src/platform/concurrency/deadline.ts';
-import { NotFoundError, UnavailableError } from '../../../src/domain/errors.ts';
-import { createCancellations, runForClients } from '../../../workers/processors/jobs/client-run.ts';
+import { AppError, NotFoundError, UnavailableError } from '../../../src/domain/errors.ts';
+import { createCancellations, runForClients, type RunControl } from '../../../workers/processors/jobs/client-run.ts';
 import type { JobContext } from '../../../workers/runtime/processor.ts';
 import { Requeue } from '../../../workers/runtime/requeue.ts';
 import { jobContext } from '../../support/job-context.ts';
@@ -15,25 +16,32 @@ describe('a run for clients', () => {
   let cancellations: ReturnType<typeof createCancellations>;
   /** Rows that wait for the work. */
   let open: number;
+  /** What streams were told, by subject. */
+  let told: { readonly subject: string; readonly events: readonly JobEvent[] }[];
+  /** Rows that the end of a run finds waiting. */
+  let waiting: readonly string[];
   beforeEach(() => {
-    [ended, open] = [[], 1];
+    [ended, open, told, waiting] = [[], 1, [], ['row']];
     cancellations = createCancellations();
   });
 
   /** What a run that works so comes to. */
   async function outcomeOf(
-    work: () => Promise<string>,
+    work: (control: RunControl) => Promise<string>,
     different: Partial<JobContext> = {},
   ): Promise<unknown> {
     const deps = {
       jobs: { countOpen: () => Promise.resolve(open) },
       runs: {
         markProgress: () => Promise.resolve(),
-        complete: () => Promise.resolve([...(ended.push('completed'), ['row'])]),
+        complete: () => Promise.resolve([...(ended.push('completed'), waiting)]),
         fail: (_run: unknown, { code }: { code: string }) =>
-          Promise.resolve([...(ended.push(code), ['row'])]),
+          Promise.resolve([...(ended.push(code), waiting)]),
       },
-      events: { append: () => Promise.resolve() },
+      events: {
+        append: (subject: string, events: readonly JobEvent[]) =>
+          Promise.resolve(void told.push({ subject, events })),
+      },
       clock: { now: () => Date.now() },
       log: silentLogger(),
       deadlineMs,
@@ -115,5 +123,101 @@ describe('a run for clients', () => {
     const releaseDeduplication = (): Promise<void> => Promise.reject(new Error('Connection is closed.'));
     expect(await outcomeOf(() => Promise.resolve('{}'), { releaseDeduplication })).to.equal(null);
     expect(ended).to.deep.equal(['completed']);
+  });
+
+  it('tells all who follow it of its end, and nobody of one that nobody waited for', async () => {
+    await outcomeOf(() => Promise.resolve('{}'));
+    await outcomeOf(() => Promise.reject(new NotFoundError('no such coin')));
+    const ends = told.map(({ subject, events }) => [subject, events.at(-1)]);
+    expect(ends).to.deep.equal([
+      [
+        'work:w',
+        {
+          type: 'job.completed',
+          data: { state: 'completed', progress: { done: 1, total: 1 } },
+          jobs: ['row'],
+        },
+      ],
+      [
+        'work:w',
+        {
+          type: 'job.failed',
+          data: { state: 'failed', error: { code: 'not_found', message: 'no such coin' } },
+          jobs: ['row'],
+        },
+      ],
+    ]);
+    [told, waiting] = [[], []];
+    await outcomeOf(() => Promise.resolve('{}'));
+    await outcomeOf(() => Promise.reject(new NotFoundError('no such coin')));
+    expect(told).to.deep.equal([]);
+  });
+
+  it('leaves its rows open while there are attempts left, also for an error of ours with a status', async () => {
+    const different = { isLastAttempt: false };
+    for (const error of [new TypeError('a bug'), new AppError('broken', { code: 'broken', status: 500 })])
+      expect(await outcomeOf(() => Promise.reject(error), different)).to.equal(error);
+    expect(ended).to.deep.equal([]);
+  });
+
+  it('leaves its rows to the process that has taken the job over', async () => {
+    const lost = new AbortController();
+    const error = new Error('the lock was lost');
+    const outcome = await outcomeOf(
+      () => {
+        lost.abort(error);
+        return Promise.reject(error);
+      },
+      { signal: lost.signal, waitSignal: lost.signal },
+    );
+    expect(outcome).to.equal(error);
+    expect(ended).to.deep.equal([]);
+  });
+
+  it('stops waiting when its process ends, when nobody waits, and for no other work', async () => {
+    const ending = new AbortController();
+    const seen: boolean[] = [];
+    const stopped = async ({ signal }: RunControl): Promise<string> => {
+      cancellations.abandon('another');
+      seen.push(signal.aborted);
+      ending.abort(new Requeue('this worker stops'));
+      seen.push(signal.aborted);
+      return await Promise.reject(ending.signal.reason as Error);
+    };
+    expect(await outcomeOf(stopped, { waitSignal: ending.signal })).to.be.instanceOf(Requeue);
+    const abandoned = ({ signal }: RunControl): Promise<string> => {
+      cancellations.abandon('w');
+      seen.push(signal.aborted);
+      return Promise.reject(signal.reason as Error);
+    };
+    open = 0;
+    await outcomeOf(abandoned);
+    expect(seen).to.deep.equal([false, true, true]);
+  });
+
+  it('lets the same work be queued again before it looks whether somebody wants it', async () => {
+    const order: string[] = [];
+    const releaseDeduplication = (): Promise<void> => Promise.resolve(void order.push('released'));
+    await outcomeOf(
+      () => {
+        cancellations.abandon('w');
+        return Promise.reject(new Error('nobody waits'));
+      },
+      { releaseDeduplication },
+    );
+    await outcomeOf(() => Promise.resolve(String(order.push('worked'))), { releaseDeduplication });
+    expect(order).to.deep.equal(['released', 'worked', 'released']);
+  });
+
+  it('is abandoned with all runs of its work in this process, and not when it is over', () => {
+    const [first, second] = [cancellations.watch('w'), cancellations.watch('w')];
+    first.forget();
+    cancellations.abandon('w');
+    expect([first.signal.aborted, second.signal.aborted]).to.deep.equal([false, true]);
+    second.forget();
+    const next = cancellations.watch('w');
+    expect(next.signal.aborted).to.equal(false);
+    cancellations.abandon('w');
+    expect(next.signal.aborted).to.equal(true);
   });
 });

@@ -9,11 +9,13 @@ import {
   type JobEventEntry,
 } from '../../../src/features/jobs/job-events.ts';
 import { createJobStreams } from '../../../src/features/jobs/job-streams.ts';
-import { JobStream } from '../../../src/features/jobs/job-stream-session.ts';
+import { isEndOfJob, JobStream } from '../../../src/features/jobs/job-stream-session.ts';
 import type { EventHistoryRequest } from '../../../src/features/jobs/history-search.ts';
 import { systemClock } from '../../../src/platform/concurrency/clock.ts';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
+import type { TopicSession } from '../../../src/platform/realtime/topic.ts';
 import { jobRecord } from '../../http/support/ports.ts';
+import { recordingLogger } from '../../support/recording-logger.ts';
 import { waitFor } from '../../support/wait-for.ts';
 
 const mine = '01934c2a-0000-7000-8000-000000000001';
@@ -44,6 +46,7 @@ describe('JobStream', () => {
   let now: number;
   /** When every entry from then on is delivered. */
   let ready: Promise<void>;
+  let subscriptions: number;
   /** What happens while the reader is asked for the oldest entry, and for the name of the history. */
   let whileRequested: { oldest?: () => void; epoch?: () => void };
 
@@ -52,13 +55,15 @@ describe('JobStream', () => {
     requested = [];
     now = start + minute;
     ready = Promise.resolve();
+    subscriptions = 0;
     whileRequested = {};
   });
 
   const reader = {
     subscribe(_subjects: readonly string[], onEntry: (entry: JobEventEntry) => void) {
       happen = onEntry;
-      return { ready, close: () => undefined };
+      subscriptions++;
+      return { ready, close: () => void subscriptions-- };
     },
     history: (request: EventHistoryRequest) => {
       requested.push(request);
@@ -85,13 +90,14 @@ describe('JobStream', () => {
   /** Names of what was sent, a coin with its number; `hello!` greets a client that cannot have all. */
   function open(job: JobRecord, lastEventId?: string) {
     const sent: string[] = [];
-    const client = { sent, isComplete: false, ids: [] as string[] };
+    const client = { sent, isComplete: false, ids: [] as string[], data: [] as Record<string, unknown>[] };
     const write = ({ sse }: { sse: Buffer }): void => {
       const text = String(sse);
       const name = /^event: (.*)$/m.exec(text)?.[1] ?? '';
       const data = JSON.parse(/^data: (.*)$/m.exec(text)?.[1] ?? '{}');
       const id = /^id: (.*)$/m.exec(text)?.[1];
       if (id !== undefined) client.ids.push(id);
+      client.data.push({ ...data, retry: /^retry: (.*)$/m.exec(text)?.[1] });
       sent.push(data.n === undefined ? `${name}${data.recovered === false ? '!' : ''}` : String(data.n));
     };
     const subscriber = { write: write as never, complete: () => (client.isComplete = true) };
@@ -223,6 +229,102 @@ describe('JobStream', () => {
     expect(requested).to.deep.equal([]);
   });
 
+  it('marks the id of the last event, by which a client that has it is told not to come back', async () => {
+    kept.push(at(50, [coin(1)]), at(101, [coin(2), completed(mine)]));
+    const { client, running: run } = open(done());
+    await run;
+    expect(client.ids).to.deep.equal([`${start + 50}-0.0`, `${start + 101}-0.0`, `${start + 101}-0.1.end`]);
+    expect(client.ids.map(isEndOfJob)).to.deep.equal([false, false, true]);
+    kept = [];
+    const lost = open(done());
+    await lost.running;
+    expect(lost.client.ids.map(isEndOfJob)).to.deep.equal([true]);
+    expect(isEndOfJob(undefined)).to.equal(false);
+  });
+
+  it('greets with the job as it is, when to come back, and the name of the history', async () => {
+    kept = [];
+    const { client, running: run } = open(running({ done: 1, total: 3 }));
+    await run;
+    const progress = { done: 1, total: 3 };
+    expect(client.data).to.deep.equal([
+      {
+        job: mine,
+        state: 'running',
+        epoch: 'epoch',
+        recovered: false,
+        progress,
+        server_time: new Date(now).toISOString(),
+        retry: '3000',
+      },
+      { job: mine, state: 'running', progress, retry: undefined },
+    ]);
+  });
+
+  it('tells the end that its row has, with the reason of a failure, once', async () => {
+    const { client, stream, running: run } = open(running());
+    await run;
+    const error = { code: 'job_failed', message: 'The job failed' };
+    const failed = done({ state: 'failed', done: 1, error });
+    stream.endWith(failed);
+    stream.endWith(failed);
+    expect(client).to.deep.include({ sent: ['hello', 'job.failed'], isComplete: true });
+    expect(client.data.at(-1)).to.deep.include({ job: mine, state: 'failed', error });
+    expect(client.data.at(-1)).to.have.deep.property('progress', { done: 1, total: 2 });
+  });
+
+  it('tells an end that its row has only after what came before it', async () => {
+    let subscribed = (): void => undefined;
+    ready = new Promise((resolve) => (subscribed = resolve));
+    kept.push(at(50, [coin(1)]));
+    const { client, stream, running: run } = open(running());
+    stream.endWith(done());
+    expect(client.sent).to.deep.equal([]);
+    subscribed();
+    await run;
+    expect(client).to.deep.include({ sent: ['hello', '1'], isComplete: false });
+  });
+
+  it('listens to nothing any more when the job has ended, or the client has gone', async () => {
+    kept.push(at(50, [coin(1)]));
+    const [ends, goes] = [open(running()), open(running())];
+    await Promise.all([ends.running, goes.running]);
+    expect(subscriptions).to.equal(2);
+    goes.stream.close();
+    ends.stream.endWith(done());
+    expect(subscriptions).to.equal(0);
+  });
+
+  it('subscribes to nothing when it was closed before it started', async () => {
+    const { client, stream, running: run } = open(running());
+    stream.close();
+    await run;
+    const late = new JobStream({
+      reader,
+      clock: { now: () => now },
+      subscriber: { write: () => undefined, complete: () => undefined },
+      job: running(),
+      lastEventId: undefined,
+    });
+    late.close();
+    await late.run();
+    expect([subscriptions, client.sent]).to.deep.equal([0, []]);
+  });
+
+  it('waits for the last event no longer than until it is closed', async () => {
+    mock.timers.enable({ apis: ['setTimeout'] });
+    try {
+      now = start + 150;
+      const { stream, running: run } = open(done());
+      for (let turn = 0; turn < 3; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+      expect(requested).to.have.length(1);
+      stream.close();
+      await run;
+    } finally {
+      mock.timers.reset();
+    }
+  });
+
   it('wants no history any more when it is closed', async () => {
     const { client, stream, running: run } = open(running());
     stream.close();
@@ -272,5 +374,119 @@ describe('the streams of jobs', () => {
     } finally {
       mock.timers.reset();
     }
+  });
+
+  /** Streams over a reader whose history is `history`; what happens to one of SSE and one of a WebSocket. */
+  function openStreams(history: () => Promise<readonly JobEventEntry[]>, ended: readonly JobRecord[] = []) {
+    const { log, lines } = recordingLogger();
+    const ends: string[] = [];
+    const frames: string[] = [];
+    const problems: string[] = [];
+    const polls: (readonly string[])[] = [];
+    let openTopic: ((stream: unknown) => TopicSession<object>) | undefined;
+    const streams = createJobStreams({
+      realtime: {
+        registerTopic: (_kind: string, topic: { open: typeof openTopic }) => (openTopic = topic.open),
+        open: () => ({
+          write: ({ sse }: { sse: Buffer }) => frames.push(/^event: (.*)$/m.exec(String(sse))?.[1] ?? ''),
+          end: (reason: string) => ends.push(reason),
+          onClose: () => undefined,
+        }),
+      } as never,
+      reader: {
+        subscribe: () => ({ ready: Promise.resolve(), close: () => undefined }),
+        history,
+        oldestId: () => Promise.resolve('0-1'),
+        epoch: () => Promise.resolve('epoch'),
+        close: () => Promise.resolve(),
+      },
+      clock: systemClock,
+      log,
+      findEnded: (ids) => {
+        polls.push(ids);
+        return Promise.resolve(ended);
+      },
+      findJob: (_viewer, id) => Promise.resolve(running({ id })),
+    });
+    const socket = {
+      client: { viewer: {} },
+      write: () => undefined,
+      writeBytes: (bytes: Buffer) => problems.push(String(bytes)),
+    };
+    return { streams, lines, ends, frames, problems, polls, topic: () => openTopic!(socket) };
+  }
+
+  it('end a stream of a job whose row has ended, when its event was lost', async () => {
+    mock.timers.enable({ apis: ['setInterval'] });
+    try {
+      const { streams, ends, frames } = openStreams(() => Promise.resolve([]), [done()]);
+      for (const id of [mine, theirs])
+        streams.open({ job: running({ id }), lastEventId: undefined } as never);
+      await waitFor(() => frames.length === 2, { what: 'both to be greeted' });
+      mock.timers.tick(15_000);
+      await waitFor(() => ends.length > 0, { what: 'the end of one' });
+      expect(ends).to.deep.equal(['complete']);
+      expect(frames).to.deep.equal(['hello', 'hello', 'job.completed']);
+      streams.close();
+    } finally {
+      mock.timers.reset();
+    }
+  });
+
+  it('look no more once the process ends', () => {
+    mock.timers.enable({ apis: ['setInterval'] });
+    try {
+      const { streams, polls } = openStreams(() => Promise.resolve([]));
+      streams.open({ job: running(), lastEventId: undefined } as never);
+      mock.timers.tick(15_000);
+      expect(polls).to.have.length(1);
+      streams.close();
+      mock.timers.tick(60_000);
+      expect(polls).to.have.length(1);
+    } finally {
+      mock.timers.reset();
+    }
+  });
+
+  it('end, and say so in the log, where the events cannot be read', async () => {
+    const { streams, ends, lines } = openStreams(() => Promise.reject(new Error('Redis is away')));
+    streams.open({ job: running(), lastEventId: undefined } as never);
+    await waitFor(() => ends.length > 0, { what: 'the end' });
+    expect(ends).to.deep.equal(['fault']);
+    expect(lines[0]).to.deep.include({ level: 'warn', fields: { job: mine, reason: 'Redis is away' } });
+    streams.close();
+  });
+
+  it('leave a place free on a WebSocket for each that cannot be read, or has ended, and name the job', async () => {
+    const { streams, problems, topic } = openStreams(() => Promise.reject(new Error('Redis is away')));
+    const session = topic();
+    const follow = async (ids: readonly string[]): Promise<number> => {
+      const plan = session.plan(ids as never, {});
+      await plan.admit?.();
+      plan.begin();
+      return plan.fresh;
+    };
+    expect(await follow([mine, theirs])).to.equal(2);
+    expect(session.size).to.equal(2);
+    await waitFor(() => problems.length === 2, { what: 'the problems' });
+    expect(session.size).to.equal(0);
+    expect(problems[0]).to.include(mine).and.include('The events of the job cannot be read');
+    expect(await follow([mine]), 'as if it were new').to.equal(1);
+    streams.close();
+  });
+
+  it('count a job that a WebSocket follows already once', async () => {
+    const { streams, topic } = openStreams(() => Promise.resolve([]));
+    const session = topic();
+    for (let n = 0; n < 2; n++) {
+      const plan = session.plan([mine] as never, {});
+      await plan.admit?.();
+      plan.begin();
+      expect(plan.fresh).to.equal(n === 0 ? 1 : 0);
+    }
+    expect(session.size).to.equal(1);
+    session.stop([mine] as never, {} as never);
+    expect(session.size).to.equal(0);
+    streams.close();
   });
 });

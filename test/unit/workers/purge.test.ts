@@ -1,7 +1,9 @@
 import { expect } from 'chai';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
+import type { OpenWork } from '../../../src/features/jobs/queries/runs.ts';
 import type { Platform } from '../../../src/platform/platform.ts';
 import { createReconcile } from '../../../workers/processors/jobs/module.ts';
+import { recordingLogger } from '../../support/recording-logger.ts';
 
 describe('the reconciliation of jobs', () => {
   /** Where each page that was read began. */
@@ -48,5 +50,58 @@ describe('the reconciliation of jobs', () => {
     const poll = maintenanceOver(7);
     expect([await poll(), await poll(), await poll()]).to.deep.equal([5, 2, 5]);
     expect(looked.slice(0, 8)).to.deep.equal([undefined, '1', '2', '3', '4', '5', '6', undefined]);
+  });
+
+  /** One page of these works, none of which Redis has. */
+  async function addedOf(works: readonly Partial<OpenWork>[]) {
+    const jobs: { readonly name: string; readonly data: object; readonly options: object }[] = [];
+    const { log, lines } = recordingLogger();
+    const queues = {
+      has: () => Promise.resolve(false),
+      add: (name: string, data: object, options: object) =>
+        Promise.resolve(void jobs.push({ name, data, options })),
+    } as unknown as Platform['queues'];
+    const work = { name: 'bulk.fetch', workKey: 'w', requester: { userId: 'joe' }, submission: {}, total: 7 };
+    const requested: unknown[] = [];
+    const runs = {
+      openWork: (page: object) => {
+        requested.push(page);
+        return Promise.resolve({ works: works.map((each) => ({ ...work, ...each })), next: undefined });
+      },
+    };
+    const { added: count } = await createReconcile({ queues, log }, runs)({}, {} as never);
+    return { count, jobs, lines, requested };
+  }
+
+  it('adds it as it was submitted: on the same account, deduplicated by its work', async () => {
+    const requester = { userId: 'joe', keyId: 'key' };
+    const { jobs, requested } = await addedOf([{ requester, submission: { currency: 'eur' } }]);
+    expect(jobs).to.deep.equal([
+      {
+        name: 'bulk.fetch',
+        data: { currency: 'eur', workKey: 'w', requester: 'joe/key' },
+        options: { deduplication: { id: 'w' }, priority: 7 },
+      },
+    ]);
+    expect(requested).to.deep.equal([{ seconds: 3, limit: 1_000, after: undefined }]);
+  });
+
+  it('adds jobs on portfolios in the turn of each user', async () => {
+    const of = (userId: string, name: OpenWork['name'] = 'books.rebuild') => ({ requester: { userId }, name });
+    const { jobs } = await addedOf([of('joe'), of('joe'), of('ann'), of('joe', 'bulk.fetch'), of('joe')]);
+    const priorities = jobs.map(({ options }) => (options as { priority: number }).priority);
+    expect(priorities).to.deep.equal([1, 2, 1, 7, 3]);
+  });
+
+  it('adds no job that nobody knows, says so in the log, and goes on', async () => {
+    const { count, jobs, lines } = await addedOf([{ name: 'no.such', workKey: 'x' }, {}]);
+    expect([count, jobs.length]).to.deep.equal([1, 1]);
+    expect(lines).to.deep.equal([
+      {
+        level: 'error',
+        fields: { name: 'no.such', workKey: 'x' },
+        message: 'an unfinished job has an unknown name',
+      },
+    ]);
   });
 });

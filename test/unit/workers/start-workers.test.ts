@@ -5,6 +5,7 @@ import { silentLogger } from '../../../src/platform/observability/logger.ts';
 import { createJobsProcessors } from '../../../workers/processors/jobs/module.ts';
 import type { ProcessorsOf, WorkerModule } from '../../../workers/runtime/processor.ts';
 import { startWorkers } from '../../../workers/runtime/start-workers.ts';
+import { recordingLogger } from '../../support/recording-logger.ts';
 
 const mails = {
   processors: { mail: () => ({ 'password-reset.mail': () => Promise.resolve({ sent: true }) }) },
@@ -68,6 +69,67 @@ describe('the start of workers', () => {
     startWorkers(platform, [module] as never);
     await platform.shutdown.run('the test ends');
     expect(opened).to.deep.equal(['mail', 'webhooks']);
+  });
+});
+
+describe('a worker whose clock is off', () => {
+  const unserved = [{ processors: { mail: () => undefined } }] as never;
+
+  /** A process whose clock is so much (ms) ahead of the fleet's. */
+  function startAt(leadMs: number) {
+    const { log, lines } = recordingLogger();
+    const platform = platformOf('mail');
+    const polled = new Set<() => void>();
+    const clock = {
+      leadMs: () => leadMs,
+      onPoll: (listener: () => void) => {
+        polled.add(listener);
+        return () => polled.delete(listener);
+      },
+    };
+    const renewed: string[] = [];
+    const handle = () => ({
+      upsertJobScheduler: (name: string) => Promise.resolve(void renewed.push(name)),
+    });
+    startWorkers({ ...platform, log, clock, queues: { handle } } as never, unserved);
+    const told = (): string[] => lines.filter(({ level }) => level === 'error').map(({ message }) => message);
+    return {
+      lines,
+      told,
+      polled,
+      renewed,
+      shutdown: platform.shutdown,
+      setTo: (ms: number) => {
+        leadMs = ms;
+        for (const listener of polled) listener();
+      },
+    };
+  }
+
+  it('rests and says so once, and says once that it goes on', async () => {
+    const worker = startAt(0);
+    for (const ms of [30_000, 30_001, 40_000]) worker.setTo(ms);
+    expect(worker.told()).to.have.length(1);
+    for (const ms of [-30_000, 0]) worker.setTo(ms);
+    expect(worker.lines.filter(({ message }) => message.includes('right again'))).to.have.length(1);
+    await worker.shutdown.run('the test ends');
+  });
+
+  it('rests from the start, whether it is ahead or behind, and plans nothing', async () => {
+    for (const ms of [30_001, -30_001]) {
+      const worker = startAt(ms);
+      expect(worker.told()[0], String(ms)).to.include('set the clock');
+      await new Promise((resolve) => setImmediate(resolve));
+      expect(worker.renewed).to.deep.equal([]);
+      await worker.shutdown.run('the test ends');
+    }
+  });
+
+  it('looks at the clock no more once the process ends', async () => {
+    const worker = startAt(0);
+    expect(worker.polled.size).to.equal(1);
+    await worker.shutdown.run('the test ends');
+    expect(worker.polled.size).to.equal(0);
   });
 });
 
