@@ -1,7 +1,7 @@
 /** What alerts on one value do, however its values arrive. */
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { LevelHeap, Subject, type Begun } from '../../../src/features/alerts/subject.ts';
+import { AlertIndex, LevelHeap, Subject, type Begun } from '../../../src/features/alerts/subject.ts';
 import type { Alert } from '../../../src/features/alerts/alert.ts';
 import { generatedRuns } from '../../support/generated-runs.ts';
 import { sampleAlert, sampleSeen } from './sample-alert.ts';
@@ -155,6 +155,110 @@ describe('the alerts on a value', () => {
     expect(subject.unmarked()).to.equal(undefined);
     subject.judge(null);
     expect(subject.unmarked()).to.deep.equal({ ids: [alert.id], reason: null });
+  });
+
+  it('keep the newest hundred values while a move is stored', () => {
+    const alert = sampleAlert();
+    const subject = new Subject(alert);
+    subject.put(alert);
+    const [begun] = subject.see(sampleSeen('101', 1_000));
+    // The only value at which it would be armed again is the first of them.
+    subject.see(sampleSeen('50', 2_000));
+    for (let n = 0; n < 100; n++) subject.see(sampleSeen('101', 3_000 + n));
+    expect(begun && subject.settle(begun, after(begun), false)).to.equal(undefined);
+  });
+
+  it('are charged to an owner of them, as long as there is one', () => {
+    const [first, second] = [
+      sampleAlert({ id: 'a', userId: 'joe' }),
+      sampleAlert({ id: 'b', userId: 'ann' }),
+    ];
+    const subject = new Subject(first);
+    for (const alert of [first, second]) subject.put(alert);
+    expect(subject.ownerId).to.equal('joe');
+    subject.remove('a');
+    expect(subject.ownerId).to.equal('ann');
+    subject.remove('b');
+    expect(subject.ownerId).to.equal(undefined);
+  });
+
+  it('say why they are not evaluated for each that is added later, and for no others', () => {
+    const alert = sampleAlert({ id: 'a' });
+    const subject = new Subject(alert);
+    subject.put(alert);
+    subject.judge('no_quote');
+    subject.marked(['a'], 'no_quote');
+    subject.put(sampleAlert({ id: 'b' }));
+    expect(subject.unmarked()).to.deep.equal({ ids: ['b'], reason: 'no_quote' });
+    subject.put(sampleAlert({ id: 'c', notEvaluated: 'no_quote' }));
+    expect(subject.unmarked()?.ids).to.deep.equal(['b']);
+  });
+
+  it('say it again when the reason has changed while it was stored', () => {
+    const alert = sampleAlert();
+    const subject = new Subject(alert);
+    subject.put(alert);
+    subject.judge('no_quote');
+    subject.judge(null);
+    subject.marked([alert.id], 'no_quote');
+    expect(subject.unmarked()).to.deep.equal({ ids: [alert.id], reason: null });
+  });
+
+  it('take no older version of an alert for a newer one', () => {
+    const alert = sampleAlert({ version: 5 });
+    const subject = new Subject(alert);
+    expect([subject.put(alert), subject.put(alert)]).to.deep.equal([true, false]);
+    expect(subject.put(sampleAlert({ version: 4, threshold: '5' }))).to.equal(false);
+    expect(subject.see(sampleSeen('50', 1_000))).to.deep.equal([]);
+  });
+});
+
+describe('the alerts of a process', () => {
+  let begun: string[];
+  let ended: string[];
+  let index: AlertIndex;
+  beforeEach(() => {
+    [begun, ended] = [[], []];
+    index = new AlertIndex({
+      limit: 2,
+      onBegin: ({ key }) => begun.push(key),
+      onEnd: ({ key }) => ended.push(key),
+    });
+  });
+  const [bitcoin, solana] = ['price:usd:bitcoin:', 'price:usd:solana:'];
+
+  it('are watched by what they are about, from the first to the last of it', () => {
+    index.put(sampleAlert({ id: 'a' }));
+    index.put(sampleAlert({ id: 'b' }));
+    expect([begun, ended, index.size]).to.deep.equal([[bitcoin], [], 2]);
+    index.remove('a');
+    expect(ended).to.deep.equal([]);
+    index.remove('b');
+    index.remove('b');
+    expect([ended, index.size, index.has('b')]).to.deep.equal([[bitcoin], 0, false]);
+  });
+
+  it('are no more than the limit, but those that are watched may change', () => {
+    for (const id of ['a', 'b']) index.put(sampleAlert({ id }));
+    expect(index.isFull).to.equal(true);
+    expect(index.put(sampleAlert({ id: 'c' }))).to.equal(undefined);
+    expect([index.size, index.has('c')]).to.deep.equal([2, false]);
+    expect(index.put(sampleAlert({ id: 'b', version: 2 }))).to.be.instanceOf(Subject);
+    index.remove('a');
+    expect(index.put(sampleAlert({ id: 'c' }))).to.be.instanceOf(Subject);
+  });
+
+  it('leave what they were about when they are about something else', () => {
+    index.put(sampleAlert({ id: 'a' }));
+    index.put(sampleAlert({ id: 'a', assetId: 'solana', version: 2 }));
+    expect([begun, ended, index.size]).to.deep.equal([[bitcoin, solana], [bitcoin], 1]);
+  });
+
+  it('go when nothing can happen to them any more', () => {
+    index.put(sampleAlert({ id: 'a', repeat: 'once' }));
+    expect(index.put(sampleAlert({ id: 'a', repeat: 'once', state: 'fired', version: 2 }))).to.equal(undefined);
+    index.put(sampleAlert({ id: 'b', state: 'disabled' }));
+    expect([ended, index.size]).to.deep.equal([[bitcoin], 0]);
   });
 });
 
