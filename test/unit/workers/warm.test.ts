@@ -22,10 +22,21 @@ interface Situation {
   readonly affordable?: number;
   /** Whether users wait for calls in every currency, and warming may have a part of them. */
   readonly usersWait?: boolean;
+  /** Assets of dollars that could not be had of late, and until when (s from now). */
+  readonly failed?: Readonly<Record<string, number>>;
+  /** Ages (s) of the pages of the ranking in dollars that Redis holds. */
+  readonly ranked?: Readonly<Record<number, number>>;
 }
 
 /** Runs one look; returns what it wanted and kicked. */
-async function poll({ read, stored = {}, affordable = 10, usersWait = false }: Situation) {
+async function poll({
+  read,
+  stored = {},
+  affordable = 10,
+  usersWait = false,
+  failed = {},
+  ranked = {},
+}: Situation) {
   const wanted: WantRequest[] = [];
   const enqueued: string[] = [];
   const pages: (Parameters<EnqueueRefresh['markets']>[1] & { currency: string })[] = [];
@@ -58,7 +69,13 @@ async function poll({ read, stored = {}, affordable = 10, usersWait = false }: S
       }
       return Promise.resolve();
     },
-    store: { readRanking: () => Promise.resolve(undefined) },
+    store: {
+      readRanking: (_currency, page) => {
+        const age = ranked[page ?? 1];
+        if (age === undefined) return Promise.resolve(undefined);
+        return Promise.resolve({ assetIds: ['ranked'], receivedAt: now - age * 1_000 });
+      },
+    },
     demand,
     want: createWant({ demand, enqueue, clock, freshMs }),
     enqueue,
@@ -66,8 +83,12 @@ async function poll({ read, stored = {}, affordable = 10, usersWait = false }: S
     freshMs,
     means: () => Promise.resolve({ calls: affordable, mayJoin: true }),
   };
+  for (const [assetId, seconds] of Object.entries(failed)) {
+    const until = now + seconds * 1_000;
+    local.putFailure('usd', { assetId, state: 'unavailable', reason: 'away', until });
+  }
   const calls = await warmQuotes(deps);
-  return { calls, wanted, enqueued, pages, requested };
+  return { calls, wanted, enqueued, pages, requested, local };
 }
 
 describe('quotes.warm', () => {
@@ -128,6 +149,41 @@ describe('quotes.warm', () => {
     const { pages, wanted } = await poll({ read: { usd: [pageItem(2)] } });
     expect(pages).to.deep.equal([{ currency: 'usd', page: 2, urgency: 'warming' }]);
     expect(wanted).to.deep.equal([]);
+  });
+});
+
+describe('quotes.warm, beside what is only read', () => {
+  it('leaves alone what could not be had a moment ago', async () => {
+    const read = { usd: ['away', 'back'] };
+    const { wanted } = await poll({ read, failed: { away: 5, back: -1 } });
+    expect(wanted.map(({ assetIds }) => assetIds)).to.deep.equal([['back']]);
+  });
+
+  it('leaves a page of the ranking alone that is fresh, and remembers it', async () => {
+    const read = { usd: [pageItem(1), pageItem(2)] };
+    const { pages, local } = await poll({ read, ranked: { 1: 10, 2: 50 } });
+    expect(pages.map(({ page }) => page)).to.deep.equal([2]);
+    expect(local.ranking('usd', 1)).to.have.property('receivedAt', now - 10_000);
+  });
+
+  it('reads no more than some thousands of a currency at a time', async () => {
+    const many = Array.from({ length: 3_000 }, (_, index) => `coin-${index}`);
+    const { requested } = await poll({ read: { usd: many } });
+    expect(requested).to.deep.equal(many.slice(0, 2_000));
+  });
+
+  it('takes the hottest of all currencies in which users wait, and no page', async () => {
+    const read = { eur: [pageItem(1), 'second'], usd: ['first'] };
+    const { calls, wanted, pages } = await poll({ read, affordable: 0, usersWait: true });
+    expect([calls, pages]).to.deep.equal([1, []]);
+    expect(wanted.map(({ currency, assetIds }) => [currency, assetIds])).to.deep.equal([
+      ['usd', ['first']],
+    ]);
+  });
+
+  it('takes no turn of its own where no user waits', async () => {
+    const { calls, wanted } = await poll({ read: { usd: ['bitcoin'] }, affordable: 0 });
+    expect([calls, wanted]).to.deep.equal([0, []]);
   });
 });
 
