@@ -7,6 +7,7 @@ import { closeRedis, openRedis } from '../../src/platform/redis/connections.ts';
 import { createWorker, type RunningWorker } from '../../workers/runtime/create-worker.ts';
 import type { JobContext, ProcessorsOf } from '../../workers/runtime/processor.ts';
 import { Requeue } from '../../workers/runtime/requeue.ts';
+import { recordingLogger } from '../support/recording-logger.ts';
 import { flushPrefix, uniquePrefix } from '../support/redis.ts';
 import { services } from '../support/services.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -157,4 +158,131 @@ describe('a worker whose jobs wait', () => {
     await waitFor(async () => (await queues.counts('requests'))['active'] === 0, { what: 'its end' });
     expect((await queues.counts('requests'))['failed']).to.equal(0);
   }).timeout(120_000);
+
+  it('puts jobs back that wait while it is paused, starts none, and goes on later', async () => {
+    await add('waits', 1);
+    await waitFor(() => starts.length === 1, { what: 'the job' });
+    worker.pause();
+    await waitFor(() => worker.active() === 0, { what: 'the job to be put back' });
+    expect([worker.isPaused(), await attemptsOf('waits')]).to.deep.equal([true, 0]);
+    const before = worker.lastActivityAt();
+    await add('later', 2);
+    expect(starts).to.deep.equal(['waits']);
+    worker.resume();
+    await waitFor(() => starts.length === 3, { what: 'both to start' });
+    expect(starts).to.deep.equal(['waits', 'waits', 'later']);
+    expect([worker.isPaused(), worker.active()]).to.deep.equal([false, 2]);
+    expect(worker.lastActivityAt()).to.be.above(before);
+  });
+});
+
+describe('a worker whose jobs fail', () => {
+  const { log, lines } = recordingLogger();
+  let redis: Redis;
+  let blocking: Redis;
+  let queues: Queues;
+  let prefix: string;
+  let worker: RunningWorker;
+  let contexts: JobContext[];
+  let outcome: () => Promise<null>;
+  let dead: unknown[][];
+
+  before(async () => {
+    const { redisUrl: url } = await services();
+    redis = openRedis({ url, role: 'command', name: 'test', log });
+    blocking = openRedis({ url, role: 'blocking', name: 'test', log });
+    await waitFor(() => redis.status === 'ready', { what: 'Redis' });
+  });
+  beforeEach(() => {
+    prefix = uniquePrefix();
+    queues = openQueues({ redis, prefix, clock: systemClock, log });
+    [contexts, dead, lines.length] = [[], [], 0];
+    outcome = () => Promise.resolve(null);
+    const processor = (_data: unknown, context: JobContext): Promise<null> => {
+      contexts.push(context);
+      return outcome();
+    };
+    const processors = { 'bulk.fetch': processor } as unknown as ProcessorsOf<'requests'>;
+    const onDead = (...job: unknown[]): Promise<void> => {
+      dead.push(job);
+      return dead.length > 1 ? Promise.reject(new Error('Postgres is away')) : Promise.resolve();
+    };
+    worker = createWorker({
+      queue: 'requests',
+      processors,
+      redis: blocking,
+      prefix,
+      concurrency: 1,
+      log,
+      onDead,
+    });
+  });
+  afterEach(async () => {
+    await worker.close(1_000);
+    await queues.close();
+    await flushPrefix(redis, prefix);
+  });
+  after(() => Promise.all([closeRedis(redis), closeRedis(blocking)]));
+
+  const data = { workKey: 'w', currency: 'usd', assets: ['bitcoin'] };
+  const quick = { attempts: 3, backoff: { type: 'fixed', delay: 1 } } as const;
+  const ended = (count: number) => waitFor(() => dead.length >= count, { what: `${count} dead jobs` });
+
+  it('tries them again as often as they may, says which is the last time, and reports the end once', async () => {
+    outcome = () => Promise.reject(new Error('out of luck'));
+    const addedAt = Date.now();
+    await queues.add('bulk.fetch', data, quick);
+    await ended(1);
+    expect(contexts.map(({ start, isLastAttempt }) => [start, isLastAttempt])).to.deep.equal([
+      [1, false],
+      [2, false],
+      [3, true],
+    ]);
+    for (const context of contexts) expect(context.addedAt).to.be.within(addedAt, Date.now());
+    expect(dead).to.deep.equal([['bulk.fetch', data, 'out of luck']]);
+    const told = lines.filter(({ message }) => message === 'a job failed');
+    expect(told.map(({ level, fields }) => [level, fields['name'], fields['reason']])).to.deep.equal(
+      Array.from({ length: 3 }, () => ['warn', 'bulk.fetch', 'out of luck']),
+    );
+  });
+
+  it('runs none with data that is not valid, none that nobody knows, and tries neither again', async () => {
+    await queues.add('bulk.fetch', { ...data, assets: [] }, quick);
+    await queues.handle('requests').add('no.such', {}, quick);
+    await ended(2);
+    expect(contexts).to.deep.equal([]);
+    const reasons = dead.map(([name, , reason]) => [name, String(reason).split(':')[0]]);
+    expect(reasons).to.have.deep.members([
+      ['bulk.fetch', 'the data of the job is not valid'],
+      ['no.such', 'no processor for no.such on requests'],
+    ]);
+    // The second could not be reported.
+    const unreported = await waitFor(() => lines.find(({ level }) => level === 'error'), { what: 'the log' });
+    expect(unreported.fields['reason']).to.equal('Postgres is away');
+  });
+
+  it('lets the same work be queued again as soon as a job says so', async () => {
+    let goOn = (): void => undefined;
+    const held = new Promise<null>((resolve) => (goOn = () => resolve(null)));
+    outcome = () => held;
+    const options = { deduplication: { id: 'w' } };
+    await queues.add('bulk.fetch', data, options);
+    await waitFor(() => contexts.length === 1, { what: 'the job' });
+    expect(await queues.has('bulk.fetch', 'w')).to.equal(true);
+    await contexts[0]?.releaseDeduplication();
+    expect(await queues.has('bulk.fetch', 'w')).to.equal(false);
+    await queues.add('bulk.fetch', data, options);
+    goOn();
+    await waitFor(() => contexts.length === 2, { what: 'the next' });
+  });
+
+  it('says in the log which jobs it leaves when it ends, and does not wait for them', async () => {
+    outcome = () => new Promise(() => undefined);
+    await queues.add('bulk.fetch', data);
+    await waitFor(() => contexts.length === 1, { what: 'the job' });
+    await worker.close(10);
+    expect(lines.filter(({ level }) => level === 'warn').map(({ fields }) => fields)).to.deep.equal([
+      { queue: 'requests', active: 1 },
+    ]);
+  });
 });

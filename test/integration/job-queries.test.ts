@@ -139,4 +139,159 @@ describe('job queries that come together', () => {
     expect(found[0]?.done).to.equal(2);
     expect(await knex('job_results').where({ body: '{}' })).to.deep.equal([]);
   });
+
+  describe('of one user', () => {
+    let mine: string;
+    let theirs: string;
+    beforeEach(async () => {
+      [mine, theirs] = [uuidv7(), uuidv7()];
+      for (const id of [mine, theirs])
+        await knex('users').insert({ id, username: id, email: `${id}@example.com`, password_hash: 'x' });
+    });
+    const setState = (id: string, state: string): Promise<number> =>
+      knex('jobs').where({ id }).update({ state });
+
+    it('come page by page, the newest first, by state and by name', async () => {
+      const rows = [
+        newJob('1', { userId: mine }),
+        newJob('2', { userId: mine, name: 'books.rebuild' }),
+        newJob('3', { userId: mine }),
+        newJob('4', { userId: theirs }),
+      ];
+      for (const row of rows) await jobs.insert(row);
+      await setState(rows[0]!.id, 'completed');
+      const list = async (page: Partial<Parameters<JobQueries['list']>[0]>) => {
+        const found = await jobs.list({ userId: mine, offset: 0, limit: 10, ...page });
+        return [found.total, ...found.jobs.map(({ workKey }) => workKey)];
+      };
+      expect(await list({})).to.deep.equal([3, '3', '2', '1']);
+      expect(await list({ limit: 2 })).to.deep.equal([3, '3', '2']);
+      expect(await list({ offset: 2, limit: 2 })).to.deep.equal([3, '1']);
+      expect(await list({ state: 'queued' })).to.deep.equal([2, '3', '2']);
+      expect(await list({ names: ['books.rebuild'] })).to.deep.equal([1, '2']);
+      expect(await list({ names: ['bulk.fetch'], state: 'completed' })).to.deep.equal([1, '1']);
+    });
+
+    it('are counted while they are unfinished, all of them and those of some names', async () => {
+      const rows = [
+        newJob('c1', { userId: mine }),
+        newJob('c2', { userId: mine, name: 'books.rebuild' }),
+        newJob('c3', { userId: mine, name: 'books.rebuild' }),
+        newJob('c2', { userId: theirs }),
+      ];
+      const before = await jobs.countBacklog();
+      for (const row of rows) await jobs.insert(row);
+      await setState(rows[0]!.id, 'running');
+      await setState(rows[2]!.id, 'failed');
+      const nobody = uuidv7();
+      const open = await Promise.all([mine, theirs, nobody].map(jobs.countOpenOfUser));
+      expect(open).to.deep.equal([2, 1, 0]);
+      expect(await jobs.countOpenOfNames(mine, ['books.rebuild'])).to.equal(1);
+      expect(await jobs.countOpenOfNames(mine, ['bulk.fetch', 'books.rebuild'])).to.equal(2);
+      expect([await jobs.countOpen('c2'), await jobs.countOpen('c3')]).to.deep.equal([2, 0]);
+      expect(await jobs.countBacklog()).to.equal(before + 3);
+      expect((await jobs.findEnded(rows.map(({ id }) => id))).map(({ id }) => id)).to.deep.equal([
+        rows[2]!.id,
+      ]);
+    });
+
+    it('hold an idempotency key by themselves, each route its own', async () => {
+      const of = (userId: string, route: string, workKey: string) =>
+        jobs.insert(newJob(workKey, { userId, idempotency: { key: 'k', route, bodyHash: workKey } }));
+      const stored = [await of(mine, 'A', 'k1'), await of(mine, 'B', 'k2'), await of(theirs, 'A', 'k3')];
+      expect(stored.every((job) => job !== undefined)).to.equal(true);
+      const held = await Promise.all([
+        jobs.findByIdempotencyKey(mine, 'A', 'k'),
+        jobs.findByIdempotencyKey(mine, 'B', 'k'),
+        jobs.findByIdempotencyKey(theirs, 'A', 'k'),
+        jobs.findByIdempotencyKey(theirs, 'B', 'k'),
+      ]);
+      expect(held.map((each) => each && [each.job.workKey, each.bodyHash])).to.deep.equal([
+        ['k1', 'k1'],
+        ['k2', 'k2'],
+        ['k3', 'k3'],
+        undefined,
+      ]);
+    });
+
+    it('are found by their work: the oldest unfinished one, but a computed one before it', async () => {
+      const rows = Array.from({ length: 2 }, () =>
+        newJob('w', { userId: mine, name: 'performance.compute' }),
+      );
+      for (const row of rows) await jobs.insert(row);
+      expect(await jobs.findByWork(mine, 'w')).to.equal(rows[0]!.id);
+      await runs.complete({ workKey: 'w', startedAt: new Date() }, uuidv7(), '{}');
+      const later = newJob('w', { userId: mine, name: 'performance.compute' });
+      await jobs.insert(later);
+      expect(await jobs.findByWork(mine, 'w'), 'the newest that is computed').to.equal(rows[1]!.id);
+      await knex('jobs').where({ user_id: mine }).update({ name: 'bulk.fetch' });
+      expect(await jobs.findByWork(mine, 'w'), 'quotes are of their time').to.equal(later.id);
+    });
+
+    it('keep what was asked and answered from everybody once the account is gone', async () => {
+      const resolvedJson = '[{"symbol":"btc","id":"bitcoin"}]';
+      const job = newJob('secret', { userId: mine, resolvedJson });
+      await jobs.insert(job);
+      await runs.complete({ workKey: 'secret', startedAt: new Date() }, uuidv7(), '{"secret":1}');
+      expect(await jobs.find(job.id)).to.include({ resultJson: '{"secret":1}', resolvedJson });
+      await knex('users').where({ id: mine }).update({ deleted_at: new Date() });
+      expect(await jobs.find(job.id)).to.include({
+        state: 'completed',
+        resultJson: null,
+        resolvedJson: null,
+      });
+    });
+
+    it('remember the API key that they came with', async () => {
+      const keyId = uuidv7();
+      await knex('api_keys').insert({
+        id: keyId,
+        user_id: mine,
+        name: 'key',
+        prefix: 'pp',
+        scopes: '{}',
+        hash: Buffer.alloc(32),
+      });
+      const job = newJob('of a key', { userId: mine, keyId });
+      await jobs.insert(job);
+      expect(await knex('jobs').where({ id: job.id }).first()).to.include({ api_key_id: keyId });
+    });
+  });
+
+  it('fail those alone that wait for the run, with the reason, and whether the request was at fault', async () => {
+    const rows = ['ends', 'ends', 'ends', 'others'].map((workKey) => newJob(workKey));
+    for (const row of rows) await jobs.insert(row);
+    await jobs.cancel(rows[2]!.id);
+    const startedAt = new Date('2026-01-01T00:00:00Z');
+    const earlier = new Date('2025-12-31T00:00:00Z');
+    await knex('jobs').where({ id: rows[1]!.id }).update({ started_at: earlier });
+    const error = { code: 'no_such_coin', message: 'no such coin' };
+    const ended = await runs.fail({ workKey: 'ends', startedAt }, { ...error, status: 404 });
+    expect(ended).to.have.members([rows[0]!.id, rows[1]!.id]);
+    const found = await Promise.all(rows.map(({ id }) => jobs.find(id)));
+    expect(found.map((job) => job?.state)).to.deep.equal(['failed', 'failed', 'cancelled', 'queued']);
+    expect(found[0]).to.deep.include({ error, errorStatus: 404, startedAt, version: 2 });
+    expect(found[1]).to.deep.include({ startedAt: earlier });
+    expect(found[0]?.finishedAt).to.be.instanceOf(Date);
+    await runs.fail({ workKey: 'others', startedAt }, { code: 'job_failed', message: 'x' });
+    expect(await jobs.find(rows[3]!.id)).to.include({ errorStatus: null });
+  });
+
+  it('end a run that told no progress as one that has started, and as a newer version', async () => {
+    const job = newJob('silent');
+    await jobs.insert(job);
+    const startedAt = new Date('2026-01-01T00:00:00Z');
+    await runs.complete({ workKey: 'silent', startedAt }, uuidv7(), '{}');
+    expect(await jobs.find(job.id)).to.deep.include({ startedAt, version: 2 });
+    expect(await runs.fail({ workKey: 'silent', startedAt }, { code: 'x', message: 'y' })).to.deep.equal([]);
+    await runs.markProgress({ workKey: 'silent', startedAt: new Date() }, 1);
+    expect(await jobs.find(job.id)).to.deep.include({ state: 'completed', startedAt, version: 2, done: 2 });
+  });
+
+  it('tell how many there are of each state', async () => {
+    const before = await jobs.countByState();
+    await jobs.insert(newJob('counted'));
+    const after = await jobs.countByState();
+    expect(Number(after['queued'])).to.equal(Number(before['queued'] ?? 0) + 1);
+  });
 });

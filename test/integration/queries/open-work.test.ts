@@ -62,4 +62,37 @@ describe('open work', () => {
     await insert(['young'], 0);
     expect(await pages(10)).to.deep.equal([['running'], []]);
   });
+
+  it('is that of who asked for it first, with all that its job needs', async () => {
+    const [first, second] = ['00000000-0000-7000-8000-000000000001', '00000000-0000-7000-8000-000000000002'];
+    await knex.raw(
+      `insert into users (id, username, email, password_hash) values (?, 'b', 'b@example.com', 'x')
+       on conflict do nothing`,
+      [second],
+    );
+    const key = '00000000-0000-7000-8000-00000000000a';
+    await knex.raw(
+      `insert into api_keys (id, user_id, name, prefix, scopes, hash) values (?, ?, 'k', 'pp', '{}', '\\x00')`,
+      [key, second],
+    );
+    const add = (userId: string, keyId: string | null, ageSeconds: number) =>
+      knex.raw(
+        `insert into jobs (id, user_id, api_key_id, name, work_key, data, total, state, created_at)
+         values (gen_random_uuid(), ?, ?, 'bulk.fetch', 'w', '{"currency": "eur"}', 7, 'queued',
+           now() - make_interval(secs => ?))`,
+        [userId, keyId, ageSeconds] as never,
+      );
+    await add(first, null, 20);
+    await add(second, key, 30);
+    const { works } = await runs.openWork({ seconds: 3, limit: 10 });
+    expect(works).to.deep.equal([
+      {
+        name: 'bulk.fetch',
+        workKey: 'w',
+        requester: { userId: second, keyId: key },
+        submission: { currency: 'eur' },
+        total: 7,
+      },
+    ]);
+  });
 });

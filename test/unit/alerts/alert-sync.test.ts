@@ -3,7 +3,11 @@ import { expect } from 'chai';
 import type { Alert } from '../../../src/features/alerts/alert.ts';
 import type { AlertChannel } from '../../../src/features/alerts/alert-channel.ts';
 import { AlertSync } from '../../../src/features/alerts/alert-sync.ts';
-import type { AlertWatchQueries, ChangeCursor, FoundAlert } from '../../../src/features/alerts/queries/alert-watch.ts';
+import type {
+  AlertWatchQueries,
+  ChangeCursor,
+  FoundAlert,
+} from '../../../src/features/alerts/queries/alert-watch.ts';
 import { recordingLogger, type LoggedLine } from '../../support/recording-logger.ts';
 import { waitFor } from '../../support/wait-for.ts';
 import { sampleAlert } from './sample-alert.ts';

@@ -3,7 +3,10 @@ import { expect } from 'chai';
 import type { AlertSubject } from '../../../src/features/alerts/alert.ts';
 import type { ReadQuote } from '../../../src/features/alerts/crossing.ts';
 import { DependentValues, type Valued } from '../../../src/features/alerts/dependent-values.ts';
-import type { AlertValueQueries, HeldInPortfolio } from '../../../src/features/alerts/queries/alert-values.ts';
+import type {
+  AlertValueQueries,
+  HeldInPortfolio,
+} from '../../../src/features/alerts/queries/alert-values.ts';
 import { Subject } from '../../../src/features/alerts/subject.ts';
 import { sampleAlert } from './sample-alert.ts';
 
@@ -61,7 +64,10 @@ describe('values of alerts', () => {
     state: 'fresh',
     ...different,
   });
-  const hold = (holdings: Readonly<Record<string, string>>, different: Partial<HeldInPortfolio> = {}): void => {
+  const hold = (
+    holdings: Readonly<Record<string, string>>,
+    different: Partial<HeldInPortfolio> = {},
+  ): void => {
     const rows = Object.entries(holdings).map(([assetId, quantity]) => ({ assetId, quantity }));
     held.set('p', { baseCurrency: 'usd', isBooked: true, holdings: rows, ...different });
   };
@@ -70,18 +76,23 @@ describe('values of alerts', () => {
   describe('of a portfolio', () => {
     it('are the sum of what is held, with the oldest observation, the newest receipt and all sources', async () => {
       hold({ bitcoin: '2', solana: '10' });
-      quotes.set('usd:bitcoin', quote(400, { asOf: '2026-01-01T00:00:09Z', source: 'b', receivedAt: start - 9 }));
+      quotes.set(
+        'usd:bitcoin',
+        quote(400, { asOf: '2026-01-01T00:00:09Z', source: 'b', receivedAt: start - 9 }),
+      );
       quotes.set('usd:solana', quote(20, { asOf: '2026-01-01T00:00:01Z', source: 'a', state: 'stale' }));
       values.mark(portfolio());
       await values.poll(now);
       expect(watched).to.deep.equal(['bitcoin', 'solana']);
       expect(loads).to.equal(1);
-      expect(last()).to.have.property('seen').that.deep.includes({
-        text: '1000',
-        at: start - 9,
-        isFresh: false,
-        quote: { asOf: '2026-01-01T00:00:01Z', receivedAt: start - 9, source: 'a,b', state: 'stale' },
-      });
+      expect(last())
+        .to.have.property('seen')
+        .that.deep.includes({
+          text: '1000',
+          at: start - 9,
+          isFresh: false,
+          quote: { asOf: '2026-01-01T00:00:01Z', receivedAt: start - 9, source: 'a,b', state: 'stale' },
+        });
     });
 
     it('of nothing are 0 at the present time', async () => {
@@ -219,12 +230,14 @@ describe('values of alerts', () => {
       quotes.set('usd:bitcoin', quote(190));
       values.mark(change());
       await values.poll(now);
-      expect(last()).to.have.property('seen').that.deep.includes({
-        text: '-5',
-        at: start - 5_000,
-        isFresh: true,
-        reference: { price: '200', at: new Date(start - 3_600_000).toISOString() },
-      });
+      expect(last())
+        .to.have.property('seen')
+        .that.deep.includes({
+          text: '-5',
+          at: start - 5_000,
+          isFresh: true,
+          reference: { price: '200', at: new Date(start - 3_600_000).toISOString() },
+        });
     });
 
     it('are not told without a quote, a reference, or a reference above zero', async () => {

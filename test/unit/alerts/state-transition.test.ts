@@ -1,7 +1,10 @@
 /** How state transitions are stored: in their order, each once, whatever the database says. */
 import { expect } from 'chai';
 import { UnavailableError } from '../../../src/domain/errors.ts';
-import type { AlertTransition, StoredTransitions } from '../../../src/features/alerts/queries/alert-transitions.ts';
+import type {
+  AlertTransition,
+  StoredTransitions,
+} from '../../../src/features/alerts/queries/alert-transitions.ts';
 import { AlertTransitions } from '../../../src/features/alerts/state-transition.ts';
 import { Subject, type Begun } from '../../../src/features/alerts/subject.ts';
 import { recordingLogger, type LoggedLine } from '../../support/recording-logger.ts';
@@ -16,7 +19,9 @@ describe('the store of state transitions', () => {
   let moves: AlertTransition[];
   /** What the database says of a batch; everything moves when it returns nothing. */
   let verdict: (ids: readonly string[]) => Error | readonly string[] | undefined;
-  let byIds: (ids: readonly string[]) => Promise<{ alert: ReturnType<typeof sampleAlert>; isDeleted: boolean }[]>;
+  let byIds: (
+    ids: readonly string[],
+  ) => Promise<{ alert: ReturnType<typeof sampleAlert>; isDeleted: boolean }[]>;
   let transitions: AlertTransitions;
 
   beforeEach(() => {
@@ -72,7 +77,12 @@ describe('the store of state transitions', () => {
     const [{ describe: describeIt, ...move } = {} as AlertTransition] = moves;
     expect(move).to.deep.include({ id: 'a', version: 4, to: 'fired', value: '101' });
     const at = new Date(8_000);
-    const fired = sampleAlert({ state: 'fired', firedCount: 3, note: 'sell', url: 'https://hooks.example.com/' });
+    const fired = sampleAlert({
+      state: 'fired',
+      firedCount: 3,
+      note: 'sell',
+      url: 'https://hooks.example.com/',
+    });
     const event = describeIt(fired, { id: 'f', at });
     expect(event).to.deep.include({ id: 'f', at, value: '101', threshold: '100' });
     expect(event)

@@ -256,7 +256,9 @@ describe('the alerts of a process', () => {
 
   it('go when nothing can happen to them any more', () => {
     index.put(sampleAlert({ id: 'a', repeat: 'once' }));
-    expect(index.put(sampleAlert({ id: 'a', repeat: 'once', state: 'fired', version: 2 }))).to.equal(undefined);
+    expect(index.put(sampleAlert({ id: 'a', repeat: 'once', state: 'fired', version: 2 }))).to.equal(
+      undefined,
+    );
     index.put(sampleAlert({ id: 'b', state: 'disabled' }));
     expect([ended, index.size]).to.deep.equal([[bitcoin], 0]);
   });

@@ -3,7 +3,11 @@ import type { JobEvent } from '../../../src/features/jobs/job-events.ts';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
 import { DeadlineError } from '../../../src/platform/concurrency/deadline.ts';
 import { AppError, NotFoundError, UnavailableError } from '../../../src/domain/errors.ts';
-import { createCancellations, runForClients, type RunControl } from '../../../workers/processors/jobs/client-run.ts';
+import {
+  createCancellations,
+  runForClients,
+  type RunControl,
+} from '../../../workers/processors/jobs/client-run.ts';
 import type { JobContext } from '../../../workers/runtime/processor.ts';
 import { Requeue } from '../../../workers/runtime/requeue.ts';
 import { jobContext } from '../../support/job-context.ts';

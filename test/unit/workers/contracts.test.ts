@@ -23,21 +23,20 @@ describe('the contracts of jobs', () => {
       if (isClientJob(name)) expect(options.backoff, name).to.have.property('type', 'exponential');
     }
     const several = names.filter((name) => attempts(name) > 1);
-    expect(Object.fromEntries(several.map((name) => [name, attempts(name)])))
-      .to.deep.equal({
-        'bulk.fetch': 5,
-        'portfolio.fetch': 5,
-        'quotes.refresh': 3,
-        'markets.refresh': 3,
-        'document.refresh': 2,
-        'history.backfill': 3,
-        'password-reset.mail': 5,
-        'books.update': 5,
-        'books.rebuild': 3,
-        'performance.compute': 3,
-        'transactions.import': 3,
-        'portfolio.snapshot': 3,
-      });
+    expect(Object.fromEntries(several.map((name) => [name, attempts(name)]))).to.deep.equal({
+      'bulk.fetch': 5,
+      'portfolio.fetch': 5,
+      'quotes.refresh': 3,
+      'markets.refresh': 3,
+      'document.refresh': 2,
+      'history.backfill': 3,
+      'password-reset.mail': 5,
+      'books.update': 5,
+      'books.rebuild': 3,
+      'performance.compute': 3,
+      'transactions.import': 3,
+      'portfolio.snapshot': 3,
+    });
   });
 
   it('tell the jobs of clients, and those on portfolios, from all others', () => {
@@ -87,9 +86,9 @@ describe('the contracts of jobs', () => {
       false,
       false,
     ]);
-    expect([0, 1, 1_000, 1_001].map((page) => takes('markets.refresh', { currency: 'usd', page }))).to.deep.equal(
-      [false, true, true, false],
-    );
+    expect(
+      [0, 1, 1_000, 1_001].map((page) => takes('markets.refresh', { currency: 'usd', page })),
+    ).to.deep.equal([false, true, true, false]);
     expect(registry['markets.refresh'].schema.parse({ currency: ' USD ' })).to.deep.equal({
       currency: 'usd',
       page: 1,

@@ -2,8 +2,14 @@
 import { expect } from 'chai';
 import type { Attempted } from '../../../src/features/webhooks/verdict.ts';
 import type { WebhookService } from '../../../src/features/webhooks/webhook-service.ts';
-import { createWebhookDeliver, type DeliverDeps } from '../../../workers/processors/webhooks/deliver-webhook.ts';
-import { createWebhooksCheck, createWebhooksProcessors } from '../../../workers/processors/webhooks/module.ts';
+import {
+  createWebhookDeliver,
+  type DeliverDeps,
+} from '../../../workers/processors/webhooks/deliver-webhook.ts';
+import {
+  createWebhooksCheck,
+  createWebhooksProcessors,
+} from '../../../workers/processors/webhooks/module.ts';
 import { Requeue } from '../../../workers/runtime/requeue.ts';
 import { jobRecord } from '../../http/support/ports.ts';
 import { jobContext } from '../../support/job-context.ts';

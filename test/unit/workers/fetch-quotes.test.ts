@@ -70,7 +70,9 @@ describe('the jobs that fetch quotes', () => {
   });
 
   it('ask at once, on the account of who asked, and wait through outages', async () => {
-    await processors().requests()['bulk.fetch'](bulk, { ...jobContext(), addedAt: now });
+    await processors()
+      .requests()
+      ['bulk.fetch'](bulk, { ...jobContext(), addedAt: now });
     expect(requested[0]).to.deep.include({
       currency: 'eur',
       assetIds: bulk.assets,
@@ -87,7 +89,9 @@ describe('the jobs that fetch quotes', () => {
 
   it('wait until their deadline, counted from their submission, and some seconds at least', async () => {
     for (const sinceMs of [0, 30_000, 115_001, 600_000])
-      await processors().requests()['bulk.fetch'](bulk, { ...jobContext(), addedAt: now - sinceMs });
+      await processors()
+        .requests()
+        ['bulk.fetch'](bulk, { ...jobContext(), addedAt: now - sinceMs });
     expect(requested.map(({ waitMs }) => waitMs)).to.deep.equal([120_000, 90_000, 5_000, 5_000]);
   });
 
@@ -121,6 +125,8 @@ describe('the jobs that fetch quotes', () => {
 
   it('leave warming alone where it is off', async () => {
     const { maintenance } = processors({ WARMING: 'off' });
-    expect(await maintenance()['quotes.warm']({} as never, jobContext() as never)).to.deep.equal({ calls: 0 });
+    expect(await maintenance()['quotes.warm']({} as never, jobContext() as never)).to.deep.equal({
+      calls: 0,
+    });
   });
 });

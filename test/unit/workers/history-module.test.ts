@@ -49,7 +49,11 @@ describe('the maintenance of price history', () => {
 
   it('makes partitions some time ahead, also when rolling up fails', async () => {
     expect(await open().roll()).to.deep.equal({ written: 3 });
-    const days = ensured.map(({ granularity, from, to }) => [granularity, from - now, (to - now) / 86_400_000]);
+    const days = ensured.map(({ granularity, from, to }) => [
+      granularity,
+      from - now,
+      (to - now) / 86_400_000,
+    ]);
     expect(days).to.deep.equal([
       ['5m', 0, 3],
       ['1h', 0, 10],

@@ -87,7 +87,10 @@ describe('the reconciliation of jobs', () => {
   });
 
   it('adds jobs on portfolios in the turn of each user', async () => {
-    const of = (userId: string, name: OpenWork['name'] = 'books.rebuild') => ({ requester: { userId }, name });
+    const of = (userId: string, name: OpenWork['name'] = 'books.rebuild') => ({
+      requester: { userId },
+      name,
+    });
     const { jobs } = await addedOf([of('joe'), of('joe'), of('ann'), of('joe', 'bulk.fetch'), of('joe')]);
     const priorities = jobs.map(({ options }) => (options as { priority: number }).priority);
     expect(priorities).to.deep.equal([1, 2, 1, 7, 3]);

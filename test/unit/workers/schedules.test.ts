@@ -141,8 +141,7 @@ describe('the schedules of a worker', () => {
     it('leave no job behind that went well, and few that did not', async () => {
       start();
       await turns();
-      for (const { opts } of kept)
-        expect(opts).to.deep.equal({ removeOnComplete: true, removeOnFail: 100 });
+      for (const { opts } of kept) expect(opts).to.deep.equal({ removeOnComplete: true, removeOnFail: 100 });
     });
   });
 });

@@ -17,7 +17,11 @@ describe('the maintenance of the price sources', () => {
     [enqueued, hours, purged, attempts] = [[], 0, [], []];
   });
 
-  function open({ sync = 'daily', reportsLimits = true, reportedAgoMs = undefined as number | undefined } = {}) {
+  function open({
+    sync = 'daily',
+    reportsLimits = true,
+    reportedAgoMs = undefined as number | undefined,
+  } = {}) {
     const platform = {
       config: { ASSET_SYNC: sync },
       clock: { now: () => now },
@@ -41,8 +45,7 @@ describe('the maintenance of the price sources', () => {
           sumHour: () => Promise.resolve(hours-- > 0),
           purge: (before: Date) => Promise.resolve(purged.push(`calls ${before.toISOString()}`)),
           purgeSums: (before: Date) => Promise.resolve(purged.push(`sums ${before.toISOString()}`)),
-          reportedAgoMs: (key: string) =>
-            Promise.resolve(key === 'coingecko' ? reportedAgoMs : Number.NaN),
+          reportedAgoMs: (key: string) => Promise.resolve(key === 'coingecko' ? reportedAgoMs : Number.NaN),
         },
       } as never,
       assets: assets as never,

@@ -176,9 +176,7 @@ describe('quotes.warm, beside what is only read', () => {
     const read = { eur: [pageItem(1), 'second'], usd: ['first'] };
     const { calls, wanted, pages } = await poll({ read, affordable: 0, usersWait: true });
     expect([calls, pages]).to.deep.equal([1, []]);
-    expect(wanted.map(({ currency, assetIds }) => [currency, assetIds])).to.deep.equal([
-      ['usd', ['first']],
-    ]);
+    expect(wanted.map(({ currency, assetIds }) => [currency, assetIds])).to.deep.equal([['usd', ['first']]]);
   });
 
   it('takes no turn of its own where no user waits', async () => {
