@@ -22,6 +22,8 @@ describe('a worker whose jobs wait', () => {
   /** Starts of each job, by its work. */
   let starts: string[];
   let letGo: Map<string, () => void>;
+  /** What stops each job in its newest start. */
+  let waits: Map<string, AbortSignal>;
   /** Works that cannot be done at first, and after what time they are to be tried again (ms). */
   let putBack: Map<string, number>;
 
@@ -34,9 +36,12 @@ describe('a worker whose jobs wait', () => {
   beforeEach(() => {
     prefix = uniquePrefix();
     queues = openQueues({ redis, prefix, clock: systemClock, log });
-    [starts, letGo, putBack] = [[], new Map(), new Map()];
+    [starts, letGo, putBack, waits] = [[], new Map(), new Map(), new Map()];
     const processor = ({ workKey }: { workKey: string }, { waitSignal }: JobContext): Promise<null> => {
       starts.push(workKey);
+      waits.set(workKey, waitSignal);
+      // A worker that pauses may have asked for a job a moment before.
+      if (waitSignal.aborted) return Promise.reject(waitSignal.reason as Error);
       const delayMs = putBack.get(workKey);
       if (delayMs !== undefined) return Promise.reject(new Requeue('no budget', delayMs));
       return new Promise((resolve, reject) => {
@@ -159,18 +164,19 @@ describe('a worker whose jobs wait', () => {
     expect((await queues.counts('requests'))['failed']).to.equal(0);
   }).timeout(120_000);
 
-  it('puts jobs back that wait while it is paused, starts none, and goes on later', async () => {
+  it('puts jobs back that wait when it is paused, counts no attempt, and goes on later', async () => {
     await add('waits', 1);
     await waitFor(() => starts.length === 1, { what: 'the job' });
     worker.pause();
     await waitFor(() => worker.active() === 0, { what: 'the job to be put back' });
     expect([worker.isPaused(), await attemptsOf('waits')]).to.deep.equal([true, 0]);
+    expect(waits.get('waits')?.aborted).to.equal(true);
     const before = worker.lastActivityAt();
     await add('later', 2);
-    expect(starts).to.deep.equal(['waits']);
     worker.resume();
-    await waitFor(() => starts.length === 3, { what: 'both to start' });
-    expect(starts).to.deep.equal(['waits', 'waits', 'later']);
+    await waitFor(() => ['waits', 'later'].every((each) => waits.get(each)?.aborted === false), {
+      what: 'both to run',
+    });
     expect([worker.isPaused(), worker.active()]).to.deep.equal([false, 2]);
     expect(worker.lastActivityAt()).to.be.above(before);
   });
@@ -277,12 +283,16 @@ describe('a worker whose jobs fail', () => {
   });
 
   it('says in the log which jobs it leaves when it ends, and does not wait for them', async () => {
-    outcome = () => new Promise(() => undefined);
+    let end = (): void => undefined;
+    const held = new Promise<null>((resolve) => (end = () => resolve(null)));
+    outcome = () => held;
     await queues.add('bulk.fetch', data);
     await waitFor(() => contexts.length === 1, { what: 'the job' });
     await worker.close(10);
+    expect(worker.active()).to.equal(1);
     expect(lines.filter(({ level }) => level === 'warn').map(({ fields }) => fields)).to.deep.equal([
       { queue: 'requests', active: 1 },
     ]);
+    end();
   });
 });

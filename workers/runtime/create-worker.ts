@@ -227,14 +227,17 @@ function startGivingWay({
   return () => clearInterval(timer);
 }
 
-/** BullMQ's own close waits for ever. */
+/** BullMQ's own close waits for running jobs for ever, and a second one, forced or not, joins the first. */
 async function closeWithin(worker: Worker, deadlineMs: number, onLate: () => void): Promise<void> {
-  const timer = setTimeout(() => {
-    onLate();
-    void worker.close(true);
-  }, deadlineMs);
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(() => {
+      onLate();
+      resolve();
+    }, deadlineMs);
+  });
   try {
-    await worker.close();
+    await Promise.race([worker.close(), late]);
   } finally {
     clearTimeout(timer);
   }
