@@ -44,6 +44,7 @@ describe('the routes of alerts', () => {
     fake.rows.clear();
     fake.firings.length = 0;
     fake.reported.length = 0;
+    fake.pages.length = 0;
     begins.length = 0;
     isSpent = false;
   });
@@ -116,6 +117,18 @@ describe('the routes of alerts', () => {
       { ...price, kind: 'change', window: 300, threshold: -100 },
       ['threshold'],
     ],
+    ['a change of nothing', { ...price, kind: 'change', window: 300, threshold: 0 }, ['threshold']],
+    [
+      'a change beyond all bounds',
+      { ...price, kind: 'change', window: 300, threshold: 1_000_001 },
+      ['threshold'],
+    ],
+    [
+      'a hysteresis of a change beyond all bounds',
+      { ...price, kind: 'change', window: 300, threshold: 5, hysteresis: { absolute: 1_000_001 } },
+      ['hysteresis.absolute'],
+    ],
+    ['a hysteresis of all per cent', { ...price, hysteresis: { percent: 100 } }, ['hysteresis.percent']],
     ['two hystereses', { ...price, hysteresis: { percent: 1, absolute: 1 } }, ['hysteresis']],
     ['a negative hysteresis', { ...price, hysteresis: { percent: -1 } }, ['hysteresis.percent']],
     ['a hysteresis of everything', { ...price, hysteresis: { absolute: 100000 } }, ['hysteresis.absolute']],
@@ -237,6 +250,41 @@ describe('the routes of alerts', () => {
     const response = await api.call('POST', `${path}/${id}/rearm`);
     fake.rows.get = find;
     expect(response.status).to.equal(409);
+  });
+
+  it('tells evaluators of every change, and of none that was refused', async () => {
+    const { id, tag } = await made();
+    const send = (method: string, suffix: string, tagged: string, body?: object) =>
+      api.call(method, `${path}/${id}${suffix}`, { body, headers: { 'if-match': tagged } });
+    fake.reported.length = 0;
+    expect((await send('PATCH', '', '"9"', { note: 'x' })).status).to.equal(412);
+    expect((await send('DELETE', '', '"9"')).status).to.equal(412);
+    expect(fake.reported).to.deep.equal([]);
+    expect((await send('PATCH', '', tag, { note: 'x' })).status).to.equal(200);
+    expect((await send('POST', '/rearm', '*')).status).to.equal(200);
+    expect((await send('DELETE', '', '"3"')).status).to.equal(200);
+    expect(fake.reported).to.deep.equal([id, id, id]);
+  });
+
+  it('asks for the page and the alerts that the client wants', async () => {
+    await api.call(
+      'GET',
+      `${path}?kind=price&state=armed&coin=bitcoin&portfolio_id=${watchedPortfolioId}&page=3&limit=7`,
+    );
+    await api.call('GET', `${path}/firings?alert_id=${watchedPortfolioId.toUpperCase()}&page=2&limit=5`);
+    const { userId } = jobRecord();
+    expect(fake.pages).to.deep.equal([
+      {
+        userId,
+        kind: 'price',
+        state: 'armed',
+        assetId: 'bitcoin',
+        portfolioId: watchedPortfolioId,
+        offset: 14,
+        limit: 7,
+      },
+      { userId, alertId: watchedPortfolioId, offset: 5, limit: 5 },
+    ]);
   });
 
   it('deletes an alert', async () => {

@@ -86,6 +86,7 @@ describe('the routes of webhooks', () => {
 
     const rotated = await call('POST', `${base}/secret/rotate`);
     expect(rotated.status).to.equal(200);
+    expect(rotated.headers.get('cache-control')).to.equal('no-store');
     expect(rotated.data.generation).to.equal(1);
     expect(rotated.data.secret).to.not.equal(first.data.secret);
     const overlap = Date.parse(rotated.data.previous_signs_until) - Date.parse(rotated.data.rotated_at);
@@ -136,6 +137,8 @@ describe('the routes of webhooks', () => {
     expect(all.data).to.include({ total: 3, page: 1, limit: 2, total_pages: 2 });
     expect(all.data.data.map(({ id }: Body) => id)).to.deep.equal(ids.slice(0, 2));
     expect(all.data.data[0]).to.not.have.property('body');
+    const second = await call('GET', `${base}/deliveries?limit=2&page=2`);
+    expect(second.data.data.map(({ id }: Body) => id)).to.deep.equal(ids.slice(2));
     const dead = await call('GET', `${base}/deliveries?state=dead`);
     expect(dead.data.data).to.have.length(1);
     expect(dead.data.data[0]).to.include({
@@ -164,6 +167,24 @@ describe('the routes of webhooks', () => {
     const refused = await call('POST', path);
     expect([refused.status, refused.error.code]).to.deep.equal([409, 'delivery_not_retriable']);
   });
+
+  for (const [what, most, path, body] of [
+    ['tests', 60, '/test', { url }],
+    ['rotations of the secret', 20, '/secret/rotate', undefined],
+    ['retries', 600, '/deliveries/01934c2a-0000-7000-8000-0000000000aa/retry', undefined],
+  ] as const)
+    it(`have a bound on ${what} of a user, and on nobody else's`, async () => {
+      const statuses = async (count: number, bearer?: string): Promise<number[]> => {
+        const answers = Array.from({ length: count }, () =>
+          call('POST', base + path, { body, ...(bearer === undefined ? {} : { bearer }) }),
+        );
+        return (await Promise.all(answers)).map(({ status }) => status);
+      };
+      expect(await statuses(most)).to.not.include(429);
+      expect(await statuses(1)).to.deep.equal([429]);
+      const other = await newUser();
+      expect(await statuses(1, other.token)).to.not.include(429);
+    });
 
   it('do not know the deliveries of others, admins included', async () => {
     const { id } = await test();

@@ -19,6 +19,8 @@ export interface FakeAlerts {
   readonly firings: AlertFiring[];
   /** Alerts whose change was announced. */
   readonly reported: string[];
+  /** What pages of alerts and of firings were asked for. */
+  readonly pages: object[];
 }
 
 /** A desk without alerts; `coins` are all that the price source knows. With `queries` it stands over a table instead. */
@@ -29,10 +31,12 @@ export function fakeAlerts(
   const rows = new Map<string, Alert>();
   const firings: AlertFiring[] = [];
   const reported: string[] = [];
+  const pages: object[] = [];
   const operations = createAlertOperations({
-    alerts: queries ?? queriesOver(rows),
+    alerts: queries ?? queriesOver(rows, pages),
     firings: {
       page: ({ userId, alertId, offset, limit }) => {
+        pages.push({ userId, alertId, offset, limit });
         const found = firings.filter((each) => each.userId === userId && alertId !== 'none');
         return Promise.resolve({ firings: found.slice(offset, offset + limit), total: found.length });
       },
@@ -47,10 +51,10 @@ export function fakeAlerts(
     checkUrl: (url, field) => fakeTargets.checked(url, field),
     log: silentLogger(),
   });
-  return { operations, rows, firings, reported };
+  return { operations, rows, firings, reported, pages };
 }
 
-function queriesOver(rows: Map<string, Alert>): AlertQueries {
+function queriesOver(rows: Map<string, Alert>, pages: object[]): AlertQueries {
   const owned = (id: string, userId: string): Alert | undefined => {
     const row = rows.get(id);
     return row?.userId === userId ? row : undefined;
@@ -71,7 +75,9 @@ function queriesOver(rows: Map<string, Alert>): AlertQueries {
       return Promise.resolve(made);
     },
     find: (id, userId) => Promise.resolve(owned(id, userId)),
-    page({ userId, kind, offset, limit }) {
+    page(filter) {
+      pages.push(filter);
+      const { userId, kind, offset, limit } = filter;
       const found = [...rows.values()]
         .filter((row) => row.userId === userId && (kind === undefined || row.kind === kind))
         .reverse();

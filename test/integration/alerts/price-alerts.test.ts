@@ -7,6 +7,7 @@ import {
 import { createAlertWatch } from '../../../src/features/alerts/queries/alert-watch.ts';
 import { createWebhookQueries } from '../../../src/features/webhooks/queries/webhook-deliveries.ts';
 import { UnavailableError } from '../../../src/domain/errors.ts';
+import { recordingLogger } from '../../support/recording-logger.ts';
 import { waitFor } from '../../support/wait-for.ts';
 import { openAlertRig, type AlertRig } from './alert-rig.ts';
 
@@ -224,6 +225,90 @@ describe('alerts on prices', () => {
     isAway = false;
     await rig.until(id, ({ firedCount, state }) => firedCount === 2 && state === 'armed', 'both crossings');
     expect(await rig.firedAt(id)).to.deep.equal(['101', '102']);
+  });
+
+  it('have their webhooks attempted, and their owners told, as soon as they have fired', async () => {
+    const [attempted, told]: [string[], string[]] = [[], []];
+    const enqueueDeliveries = (ids: readonly string[]): Promise<void> =>
+      Promise.resolve(void attempted.push(...ids));
+    let isListening = false;
+    const stop = rig.channel.listen({
+      onFired: (userIds) => void told.push(...userIds),
+      onGap: () => (isListening = true),
+    });
+    await rig.start({ enqueueDeliveries });
+    await waitFor(() => isListening, { what: 'the news' });
+    const { id } = await rig.make({ url: 'https://example.com/hook' });
+    await rig.tick('bitcoin', 90);
+    await armed(id);
+    await rig.tick('bitcoin', 101);
+    await fired(id);
+    await waitFor(() => told.length > 0, { what: 'the owner to be told' });
+    const deliveries = await rig.knex('webhook_deliveries').pluck<string[]>('id');
+    expect([attempted, told]).to.deep.equal([deliveries, [rig.userId]]);
+    stop();
+  });
+
+  it('beyond what one process can evaluate are left out, and it says so once', async () => {
+    const { log, lines } = recordingLogger();
+    for (let n = 0; n < 4; n++) await rig.make();
+    const evaluator = await rig.start({ limit: 2, log });
+    expect(evaluator.size()).to.equal(2);
+    expect(lines.filter(({ level }) => level === 'error')).to.deep.equal([
+      {
+        level: 'error',
+        fields: { alerts: 2 },
+        message: 'there are more alerts than one process can evaluate',
+      },
+    ]);
+  });
+
+  it('keep their firings for as long as they are promised, and no longer', async () => {
+    await rig.start();
+    const made = [await rig.make({ fireIfTrue: true }), await rig.make({ fireIfTrue: true })];
+    await rig.tick('bitcoin', 120);
+    for (const { id } of made) await fired(id);
+    const age = (index: number, seconds: number): Promise<number> =>
+      rig
+        .knex('alert_firings')
+        .where({ alert_id: made[index]?.id })
+        .update({ at: rig.knex.raw(`now() - interval '${seconds} seconds'`) });
+    await age(0, 90);
+    await age(1, 110);
+    await createAlertWatch(rig.knex).tidy(100);
+    expect(await rig.firedAt(made[0]!.id)).to.deep.equal(['120']);
+    expect(await rig.firedAt(made[1]!.id)).to.deep.equal([]);
+  });
+
+  it('come page by page, the newest first, by kind, state and coin', async () => {
+    const made = [
+      await rig.make({}, false),
+      await rig.make({ assetId: 'solana', state: 'disabled' }, false),
+      await rig.make({ kind: 'change', windowSeconds: 300 }, false),
+    ].map(({ id }) => id);
+    const list = async (filter: object) => {
+      const { alerts, total } = await rig.alerts.page({ userId: rig.userId, offset: 0, limit: 9, ...filter });
+      return [total, ...alerts.map(({ id }) => made.indexOf(id))];
+    };
+    expect(await list({})).to.deep.equal([3, 2, 1, 0]);
+    expect(await list({ offset: 1, limit: 1 })).to.deep.equal([3, 1]);
+    expect(await list({ kind: 'price' })).to.deep.equal([2, 1, 0]);
+    expect(await list({ state: 'disabled' })).to.deep.equal([1, 1]);
+    expect(await list({ assetId: 'bitcoin', kind: 'change' })).to.deep.equal([1, 2]);
+  });
+
+  it('forget what was observed when they begin anew, and nothing by another change', async () => {
+    const evaluator = await rig.start();
+    const made = await rig.make();
+    await rig.tick('bitcoin', 90);
+    const { version } = await armed(made.id);
+    await evaluator.close();
+    const noted = await rig.alerts.change({ ...made, version }, { note: 'sell' });
+    expect(noted).to.include({ state: 'armed', note: 'sell', lastValue: '90', version: version + 1 });
+    expect(noted?.observedAt).to.be.instanceOf(Date);
+    await createAlertWatch(rig.knex).mark([made.id], 'no_quote');
+    const begun = await rig.alerts.change({ ...made, version: version + 1 }, { state: 'pending' });
+    expect(begun).to.include({ state: 'pending', observedAt: null, notEvaluated: null });
   });
 
   it('of a deleted account are silent, and go', async () => {

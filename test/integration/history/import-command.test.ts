@@ -57,6 +57,40 @@ describe('the command that imports history', () => {
     expect(said).to.contain('no rows').and.not.contain('all rows were already stored');
   });
 
+  it('names a few of the others where many have the symbol, and takes a currency in any case', async () => {
+    const others = Array.from({ length: 7 }, (_, n) => ({
+      asset_id: `many-${n}`,
+      symbol: 'many',
+      name: `Many ${n}`,
+      position: 10 + n,
+      rank: 100 + n,
+    }));
+    await store.knex('assets').insert(others);
+    await store.knex('asset_list').update({ version: 5 });
+    const dir = await mkdtemp(join(tmpdir(), 'pricepool-import-'));
+    const path = join(dir, 'many-usd.csv');
+    await writeFile(path, 'snapped_at,price,market_cap,total_volume\n');
+    const { code, said } = await command(path, '--currency', 'EUR');
+    await rm(dir, { recursive: true });
+    await store.knex('assets').where({ symbol: 'many' }).delete();
+    expect(code).to.equal(0);
+    expect(said).to.contain('many-0 in eur');
+    expect(said).to.contain('the largest of 7 assets; others: many-1, many-2, many-3, many-4, many-5. If');
+  });
+
+  it('wants a file, and the currency of one whose name does not tell it', async () => {
+    const none = await command();
+    expect([none.code, none.said]).to.deep.equal([
+      1,
+      'The import stopped: no file given: npm run import:history -- FILE… [--asset <symbol>=<asset id>]… [--asset <asset id>] [--currency <code>]\n',
+    ]);
+    const odd = await command('/nowhere/prices.csv', '--asset', 'bitcoin');
+    expect([odd.code, odd.said]).to.deep.equal([
+      1,
+      'The import stopped: /nowhere/prices.csv is not named <symbol>-<currency>.csv; pass --asset and --currency\n',
+    ]);
+  });
+
   it('takes an asset that it is told, and refuses what makes no sense', async () => {
     expect((await command(fixture, '--asset', 'odd=terra-luna')).said).to.contain('terra-luna in usd');
     expect((await command(fixture, fixture, '--asset', 'bitcoin')).said).to.contain('for a single file');

@@ -332,6 +332,48 @@ describe('webhooks on their way', () => {
     expect(row).to.include({ state: 'pending' });
   });
 
+  it('are attempted again when an attempt is given back, which then does not count', async () => {
+    const id = await deliveries.enqueue({ userId, url: receiver.url, type: 'x.y', payload: {} });
+    const claimed = await deliveries.claim(id, 30);
+    expect(await check(), 'under way').to.equal(0);
+    await deliveries.giveBack({ id, attempt: 7 });
+    expect(await deliveries.claim(id, 30), 'by another attempt').to.equal(undefined);
+    await deliveries.giveBack({ id, attempt: claimed?.attempt ?? 0 });
+    expect(await read(id)).to.include({ state: 'pending', attempts: 0 });
+    expect(await check()).to.equal(1);
+    expect(await deliveries.claim(id, 30)).to.include({ attempt: 1 });
+  });
+
+  it('show no outcome of the attempt before while one is made, and are not begun anew then', async () => {
+    const id = await deliveries.enqueue({ userId, url: receiver.url, type: 'x.y', payload: {} });
+    await deliveries.claim(id, 30);
+    const next = { afterMs: 0 };
+    await deliveries.settle({ id, attempt: 1, status: 500, error: 'The receiver answered 500', next });
+    expect(await read(id)).to.include({ lastStatus: 500, lastError: 'The receiver answered 500' });
+    await deliveries.claim(id, 30);
+    expect(await read(id)).to.include({ attempts: 2, lastStatus: null, lastError: null });
+    expect(await deliveries.retry(id, userId)).to.equal(undefined);
+  });
+
+  it('are kept when they begin anew, however long ago they were given up', async () => {
+    const id = await deliveries.enqueue({ userId, url: receiver.url, type: 'x.y', payload: {} });
+    const long = knex.raw("now() - interval '9 days'");
+    await knex('webhook_deliveries').where({ id }).update({ state: 'dead', last_error: 'x', ended_at: long });
+    await deliveries.retry(id, userId);
+    await deliveries.purge(86_400);
+    expect(await read(id)).to.include({ state: 'pending' });
+  });
+
+  it('are counted while they wait, and as dead letters', async () => {
+    const [dead, delivered] = [await put(), await put(), await put()];
+    await knex('webhook_deliveries').where({ id: dead }).update({ state: 'dead', ended_at: new Date() });
+    await knex('webhook_deliveries')
+      .where({ id: delivered })
+      .update({ state: 'delivered', ended_at: new Date() });
+    const { pending, dead: given } = await deliveries.countByState();
+    expect([Number(pending), Number(given)]).to.deep.equal([1, 1]);
+  });
+
   it('are refused when they are too long', async () => {
     const refusal = await put(receiver.url, { text: 'x'.repeat(256 * 1024) }).catch(messageOf);
     expect(refusal).to.equal('a webhook test.happened is too long');

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { getEventListeners } from 'node:events';
 import { createServer as createTcpServer, type Server } from 'node:net';
 import { messageOf } from '../../../src/domain/errors.ts';
 import { createAddressGuard } from '../../../src/features/webhooks/address-guard.ts';
@@ -68,6 +69,8 @@ describe('an attempt to deliver a webhook', () => {
     expect(await post(sender(), receiver.url)).to.include({ status: 410, isHopeless: true });
     receiver.answer = status(503, { 'retry-after': '77' });
     expect(await post(sender(), receiver.url)).to.include({ status: 503, retryAfterMs: 77_000 });
+    receiver.answer = status(429, { 'retry-after': '78' });
+    expect(await post(sender(), receiver.url)).to.include({ status: 429, retryAfterMs: 78_000 });
     receiver.answer = status(500, { 'retry-after': '77' });
     expect(await post(sender(), receiver.url)).to.include({ status: 500, retryAfterMs: undefined });
   });
@@ -124,6 +127,25 @@ describe('an attempt to deliver a webhook', () => {
     const gone = await startReceiver();
     await gone.close();
     expect(await post(sender(), gone.url)).to.deep.equal({ error: 'The connection was refused' });
+  });
+
+  it('tells of a receiver that hangs up, and of one whose head is too large', async () => {
+    receiver.answer = (response) => response.destroy();
+    expect(await post(sender(), receiver.url)).to.deep.equal({ error: 'The connection was lost' });
+    receiver.answer = status(200, { 'x-large': 'x'.repeat(20_000) });
+    expect(await post(sender(), receiver.url)).to.deep.equal({
+      error: 'The response headers were too large',
+    });
+  });
+
+  it('leaves nothing on the signal of its process, and is not made once that has aborted', async () => {
+    const ending = new AbortController();
+    await post(sender(), receiver.url, ending.signal);
+    expect(getEventListeners(ending.signal, 'abort')).to.deep.equal([]);
+    ending.abort(new Error('ending'));
+    const before = receiver.received.length;
+    expect(await post(sender(), receiver.url, ending.signal).catch(messageOf)).to.equal('ending');
+    expect(receiver.received).to.have.length(before);
   });
 
   it('is none when the process ends meanwhile', async () => {
@@ -189,6 +211,11 @@ describe('an attempt to deliver a webhook to a name', () => {
 
   it('fails when the name has no address', async () => {
     expect(await attempt([])).to.deep.equal({ error: 'The host has no address' });
+    const url = `http://hooks.example.com:${receiver.port}/`;
+    const send = sender({ resolve: () => Promise.reject(new Error('no name server answers')) });
+    expect(await send({ url, headers: {}, body: '{}', signal: running })).to.deep.equal({
+      error: 'The host has no address',
+    });
   });
 
   it('is refused when the rules have become stricter since it was stored', async () => {
