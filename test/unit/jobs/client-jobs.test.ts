@@ -6,7 +6,11 @@ import type { JobQueries } from '../../../src/features/jobs/queries/jobs.ts';
 import type { JobRecord, Viewer } from '../../../src/domain/job.ts';
 import { AppError } from '../../../src/domain/errors.ts';
 import { silentLogger } from '../../../src/platform/observability/logger.ts';
-import { createClientJobs, type ClientJobs } from '../../../src/features/jobs/job-service.ts';
+import {
+  createClientJobs,
+  type ClientJobs,
+  type SubmitRequest,
+} from '../../../src/features/jobs/job-service.ts';
 import type { Queues } from '../../../src/platform/queue/queues.ts';
 import { recordingLogger } from '../../support/recording-logger.ts';
 
@@ -305,13 +309,13 @@ describe('the job desk', () => {
         ...different,
       });
     }
-    const bulk = {
+    const bulk: SubmitRequest<'bulk.fetch'> = {
       userId: owner,
       keyId: 'key-1',
       name: 'bulk.fetch',
       submission: { currency: 'usd', assets: ['bitcoin', 'solana'] },
       total: 2,
-    } as const;
+    };
     const rebuild = {
       userId: owner,
       name: 'books.rebuild',

@@ -125,7 +125,7 @@ describe('the jobs that fetch quotes', () => {
 
   it('leave warming alone where it is off', async () => {
     const { maintenance } = processors({ WARMING: 'off' });
-    expect(await maintenance()['quotes.warm']({} as never, jobContext() as never)).to.deep.equal({
+    expect(await maintenance()['quotes.warm']()).to.deep.equal({
       calls: 0,
     });
   });

@@ -1,7 +1,6 @@
 /** The maintenance of price history: partitions, retention of what is rolled up, and the report of what is late. */
 import { expect } from 'chai';
 import { createHistoryProcessors } from '../../../workers/processors/history/module.ts';
-import { jobContext } from '../../support/job-context.ts';
 import { recordingLogger } from '../../support/recording-logger.ts';
 
 const now = Date.parse('2026-03-01T00:00:00Z');
@@ -44,7 +43,7 @@ describe('the maintenance of price history', () => {
       { history, sources: () => ({}) } as never,
     );
     const maintenance = module.processors.maintenance();
-    return { lines, module, roll: () => maintenance['candles.roll']({}, jobContext()) };
+    return { lines, module, roll: () => maintenance['candles.roll']() };
   }
 
   it('makes partitions some time ahead, also when rolling up fails', async () => {

@@ -70,31 +70,31 @@ describe('the maintenance of the price sources', () => {
   });
 
   it('fetches no list of assets where the operator has switched that off', async () => {
-    expect(await open({ sync: 'off' }).jobs['assets.check']({}, jobContext())).to.deep.equal({
+    expect(await open({ sync: 'off' }).jobs['assets.check']()).to.deep.equal({
       enqueued: false,
     });
     expect(enqueued).to.deep.equal([]);
   });
 
   it('asks for the limits of the key of a source that tells them, once an hour until it has', async () => {
-    expect(await open({ reportsLimits: false }).jobs['tier.check']({}, jobContext())).to.deep.equal({
+    expect(await open({ reportsLimits: false }).jobs['tier.check']()).to.deep.equal({
       enqueued: false,
     });
     expect(attempts).to.deep.equal([]);
     const { jobs } = open();
-    expect(await jobs['tier.check']({}, jobContext())).to.deep.equal({ enqueued: true });
-    expect(await jobs['tier.check']({}, jobContext())).to.deep.equal({ enqueued: false });
+    expect(await jobs['tier.check']()).to.deep.equal({ enqueued: true });
+    expect(await jobs['tier.check']()).to.deep.equal({ enqueued: false });
     expect(enqueued).to.deep.equal(['tier.refresh tier']);
     expect(attempts[0]).to.deep.equal(['attempt:coingecko', '1', 'PX', 3_600_000, 'NX']);
   });
 
   it('asks again a day after the last answer, and leaves no attempt before', async () => {
     const day = 86_400_000;
-    expect(await open({ reportedAgoMs: day - 1 }).jobs['tier.check']({}, jobContext())).to.deep.equal({
+    expect(await open({ reportedAgoMs: day - 1 }).jobs['tier.check']()).to.deep.equal({
       enqueued: false,
     });
     expect(attempts).to.deep.equal([]);
-    expect(await open({ reportedAgoMs: day }).jobs['tier.check']({}, jobContext())).to.deep.equal({
+    expect(await open({ reportedAgoMs: day }).jobs['tier.check']()).to.deep.equal({
       enqueued: true,
     });
   });
