@@ -1,7 +1,7 @@
 /**
  * The month in Lua: how many credits each urgency may have now. Part of every script of the budget.
  *
- * Of the month's C credits, S are spent; the rest is in an *unallocated pool* V, in the *reserve* of interactive calls and in one *purse* for
+ * Of the month's C credits, S are spent; the rest is in an *unallocated pool* V, in the *reserve* of interactive calls and in one *bucket* for
  * each less urgent kind: C = S + V + reserve + buckets. The pool releases V * dt / (time left) in every dt, which is a straight
  * line to zero at the month's end; what does not fit elsewhere stays in the pool and makes the line steeper. Calls are paid from
  * the reserve and the buckets only.
@@ -23,29 +23,29 @@
  *
  * Fields of the state: m.start (begin of the month that S is of), m.spent, m.at (of the last release), m.1 (reserve), m.2 to
  * m.4 (buckets), m.want; c:<grant id> = `<credits>:<rank>`, 0 credits when none can be given back; told.minute and told.month: limits
- * that the provider told; h.at, h.now, h.before: credits of this hour and the one before.
+ * reported by the provider; h.at, h.now, h.before: credits of this hour and the one before.
  */
 const monthLua = `
 local guard, day, hour = 30000, 86400000, 3600000
 local weights = { 0, 0.5, 0.35, 0.15 }
-local reserveShare, leastPurse, turnShare = 0.4, 10, 0.05
+local reserveShare, minBucket, turnShare = 0.4, 10, 0.05
 
 local function number(text) return tonumber(text or '') end
 
-local function agreed(given, assumed, told)
-  if told == nil or (given == 0 and assumed == 0) then return given end
-  if assumed == 1 then return told end
-  return math.min(given, told)
+local function agreed(given, assumed, reported)
+  if reported == nil or (given == 0 and assumed == 0) then return given end
+  if assumed == 1 then return reported end
+  return math.min(given, reported)
 end
 
 -- limit, whether it is assumed, credits of a month (0: none), whether they are, then four begins of months.
 local function parseTerms(text)
   local parts = {}
   for part in string.gmatch(text, '[^,]+') do parts[#parts + 1] = tonumber(part) end
-  local told = redis.call('HMGET', state, 'told.minute', 'told.month')
+  local reported = redis.call('HMGET', state, 'told.minute', 'told.month')
   return {
-    limit = agreed(parts[1], parts[2], number(told[1])),
-    credits = agreed(parts[3], parts[4], number(told[2])),
+    limit = agreed(parts[1], parts[2], number(reported[1])),
+    credits = agreed(parts[3], parts[4], number(reported[2])),
     bounds = { parts[5], parts[6], parts[7], parts[8] },
   }
 end
@@ -70,22 +70,22 @@ local function creditsOf(id)
 end
 
 -- Credits of calls that the provider may have counted in the month that begins at this moment, though they were granted before.
-local function overlapping(begin)
+local function overlapping(start)
   local sum = 0
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', log, exact(begin - guard), '(+inf')) do sum = sum + creditsOf(id) end
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', log, exact(start - guard), '(+inf')) do sum = sum + creditsOf(id) end
   return sum
 end
 
 local function capsOf(m, now)
   local span = math.max(1, m.stop - now)
   local caps = { math.max(0, m.left * math.min(0.25, 2 * day / span)) }
-  for rank = 2, 4 do caps[rank] = math.max(leastPurse, weights[rank] * math.max(0, m.left) * hour / span) end
+  for rank = 2, 4 do caps[rank] = math.max(minBucket, weights[rank] * math.max(0, m.left) * hour / span) end
   return caps
 end
 
 local function unallocatedOf(m) return m.left - m[1] - m[2] - m[3] - m[4] end
 
-local function pour(m, amount)
+local function distribute(m, amount)
   local caps, share = m.caps, m[1] < m.caps[1] and reserveShare or 0
   local kept = math.min(caps[1], m[1] + amount * share)
   local rest = amount - (kept - m[1])
@@ -121,7 +121,7 @@ local function openMonth(now, terms)
   local from = number(redis.call('HGET', state, 'm.at'))
   if m.turned or from == nil then
     m[1], from = m.caps[1], now
-    for rank = 2, 4 do m[rank] = math.max(0, math.min(leastPurse, m.left / 100)) end
+    for rank = 2, 4 do m[rank] = math.max(0, math.min(minBucket, m.left / 100)) end
   else
     for rank = 1, 4 do
       m[rank] = math.min(m.caps[rank], number(redis.call('HGET', state, 'm.' .. rank)) or 0)
@@ -133,7 +133,7 @@ local function openMonth(now, terms)
     m[rank] = m[rank] - missing
   end
   local unallocated = unallocatedOf(m)
-  if unallocated > 0 and now > from then pour(m, unallocated * math.min(1, (now - from) / math.max(1, m.stop - from))) end
+  if unallocated > 0 and now > from then distribute(m, unallocated * math.min(1, (now - from) / math.max(1, m.stop - from))) end
   m.at = math.max(now, from)
   return m
 end
@@ -220,8 +220,8 @@ local function hourly(now)
 end
 `;
 
-/** Grants to users that the status foretells. */
-const mostForetold = 40;
+/** Most grants to users that the status forecasts. */
+const maxForecastGrants = 40;
 
 /**
  * The Lua that decides, atomically and by Redis's clock.
@@ -235,16 +235,16 @@ const mostForetold = 40;
  * *rebuild token* takes its place, and nothing is granted until a rebuild that started after that token was issued has merged
  * the ledger. A rebuild with an older token, which may have read the ledger too early, does nothing.
  *
- * Pacing. With r calls left in the window and known moments e1 <= e2 <= ... in which used ones come free, the m-th next
+ * Pacing. With r calls left in the window and known moments e1 <= e2 <= ... at which used ones become free, the m-th next
  * call can be made at e(m-r) at the earliest. The spacing is the smallest s for which calls at last + m*s never run
  * dry, and at least window / limit: a crowd's calls are spread over what is left of the window, and in a steady state
  * the spacing is window / limit. Callers that users wait for (rank 1) take half of the window without pacing, if others have not
  * taken more than the other half.
  *
- * That half is there when they come, whatever nobody waits for: warming and backfill (ranks 3 and 4) get a call only while all
- * that was not for users (rank 2 too) leaves the *headroom*, which is half of the limit, or what users took at once in the last
- * quarter of an hour, where that is more, and nine tenths at most. A tenth of the limit is theirs in any case, so that streams
- * do not starve them.
+ * Background calls do not take that half: warming and backfill (ranks 3 and 4) get a call only if the calls that are not for
+ * users (rank 2 included) leave the *headroom* free. The headroom is half of the limit or, if more, what users took at once in
+ * the last quarter of an hour, and at most nine tenths. A tenth of the limit belongs to background calls in any case, so that
+ * streams do not starve them.
  *
  * The effective limit after a 429 from the provider: half of the previous one, once for all calls that were granted before the
  * cut, and never below a tenth; then it rises by a twentieth of the whole limit every minute (cut.at, cut.to). Being never
@@ -282,7 +282,7 @@ local function effective(now, limit)
   return math.min(limit, grown)
 end
 
--- The calls that count: the moments in which they come free, earliest first; the same of those that were not for users, and of
+-- The calls that count: when they become free, earliest first; the same of those that were not for users, and of
 -- those of ranks 3 and 4; and the number of those for users. A call that still runs is taken to end now: a hint for the wait,
 -- never for the count.
 local function counted(now, window)
@@ -302,7 +302,7 @@ local function counted(now, window)
   return calls
 end
 
--- What is left of those that come free after a moment begins at this place.
+-- Of those that become free after a moment, the first is at this place.
 local function spacing(last, free, limit, window, first)
   local pace, left = window / limit, limit - (#free - first + 1)
   for i = first, #free do
@@ -356,7 +356,7 @@ local function verdict(now, rank, limit, window, month, credits)
     if #others >= spare and #least >= own then
       consider(math.min(others[#others - spare + 1], least[#least - own + 1]), 'paced')
     end
-    -- About evenly, so that places come free one after the other for users who take more than the headroom.
+    -- About evenly, so that places become free one after the other for users who take more than the headroom.
     if #least > 0 then consider(least[#least] - window + 0.8 * window / spare, 'paced') end
   end
   for other = 1, rank - 1 do consider(field('want:' .. other) or now, 'paced') end
@@ -496,7 +496,7 @@ return 1
  * ARGV: now or '', terms, limit and credits of a month as reported by the provider ('' for none), its own count of this month
  * ('' when not reported), ms since it was asked. Returns the credits that others have spent with the same key, or `lost`.
  */
-const tell = `${common}
+const report = `${common}
 local now = time(ARGV[1])
 if not intact(runId(), parseTerms(ARGV[2])) then return 'lost' end
 if ARGV[3] ~= '' then redis.call('HSET', state, 'told.minute', ARGV[3]) end
@@ -528,7 +528,7 @@ local left = math.max(0, math.max(spare - #calls.others, own - #calls.least))
 
 local free, users, first, used = calls.free, calls.users, 1, #calls.free
 local waits, at = { exact(wait) }, now + wait
-for count = 2, ${mostForetold} do
+for count = 2, ${maxForecastGrants} do
   free[#free + 1], users, last = at + window, users + 1, at
   while free[first] <= at do first = first + 1 end
   local over = #free - first + 1 - limit
@@ -552,4 +552,4 @@ return reply
 `;
 
 /** The operations of a budget, each atomic. */
-export const budgetScripts = { acquire, rebuild, settle, release, block, tell, status };
+export const budgetScripts = { acquire, rebuild, settle, release, block, report, status };

@@ -115,7 +115,7 @@ function createCore(options: RedisBudgetOptions) {
       settle: bind(budgetScripts.settle),
       release: bind(budgetScripts.release),
       block: bind(budgetScripts.block),
-      tell: bind(budgetScripts.tell),
+      report: bind(budgetScripts.report),
       status: bind(budgetScripts.status),
     },
     /** Limits and starts of months, as the scripts take them. */
@@ -355,7 +355,7 @@ async function tell(
   const { callLog, key, log } = core.options;
   try {
     const lookBackMs = Math.ceil(agoMs) + core.windowMs - minuteMs;
-    const [answer = 'lost'] = await core.scripts.tell(
+    const [answer = 'lost'] = await core.scripts.report(
       core.now(),
       core.terms(),
       callsPerMinute ?? '',
