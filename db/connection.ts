@@ -62,8 +62,8 @@ export function openDatabase({
     onMissing: (names) =>
       log?.warn(
         { missing: names, remedy: names.map((name) => `alter role … set ${name} = ${limits[name]}`) },
-        'Postgres takes no session limits from us (a pooler such as PgBouncer is in between): transactions set their own, ' +
-          'statements outside transactions have none in Postgres unless the role has them',
+        'Postgres did not accept our time limits for sessions (a pooler such as PgBouncer is in between): statements outside ' +
+          'transactions may run without a limit; run the statements in `remedy` once for the database role',
       ),
   });
   Model.knex(knex);

@@ -106,7 +106,7 @@ export async function endChild(
     patience.abort();
   }
   if (child.exitCode === null && child.signalCode === null)
-    throw new Error(`Process ${child.pid ?? 0} could not be stopped`);
+    throw new Error(`Process ${child.pid ?? 0} did not end, not even after SIGKILL; stop it by hand`);
 }
 
 const shownLines = 12;

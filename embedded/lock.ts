@@ -29,7 +29,9 @@ export async function takeLock(dataDir: string, url: string) {
     if (holder !== undefined && birthOf(holder.pid) === holder.birth) throw alreadyRunning(dataDir, holder);
     await removeStale(path, text);
   }
-  throw new StartError(`${path} cannot be locked; delete it if no Pricepool runs on ${dataDir}`);
+  throw new StartError(
+    `The lock file ${path} cannot be created. If no other Pricepool uses ${dataDir}, delete that file and start again.`,
+  );
 }
 
 function alreadyRunning(dataDir: string, { pid, url }: Holder): StartError {

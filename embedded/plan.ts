@@ -49,7 +49,8 @@ function refuseEmbedded(plan: Plan): void {
  * @throws {StartError} when there is no such folder.
  */
 export function replayFolderOf({ REPLAY_DIR }: Pick<Config, 'REPLAY_DIR'>): string {
-  if (REPLAY_DIR === undefined) throw new StartError('REPLAY_DIR is required when PROVIDER is replay');
+  if (REPLAY_DIR === undefined)
+    throw new StartError('PROVIDER=replay needs REPLAY_DIR: a folder of CoinGecko CSV exports');
   const folder = resolve(projectRoot, REPLAY_DIR);
   if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() !== true)
     throw new StartError(`REPLAY_DIR must be a folder of CoinGecko CSV exports: ${folder} does not exist`);

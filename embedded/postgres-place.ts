@@ -129,7 +129,10 @@ async function unprivilegedUser(home: string): Promise<Identity> {
   const lines = (await readFile('/etc/passwd', 'utf8')).split('\n').map((line) => line.split(':'));
   const entry = lines.find(([name]) => name === 'postgres') ?? lines.find(([name]) => name === 'nobody');
   if (entry === undefined)
-    throw new StartError('Postgres cannot run as root, and there is no user postgres or nobody');
+    throw new StartError(
+      'Postgres refuses to run as root, and this system has no user postgres or nobody to run it as. ' +
+        'Run npm start as an ordinary user, or create one: useradd --system postgres',
+    );
   return { uid: Number(entry[2]), gid: Number(entry[3]) };
 }
 

@@ -49,7 +49,7 @@ export async function findOrProvisionRedisBinary(options: {
   const failures: string[] = [];
   for (const folder of folders) {
     try {
-      log.info({ folder }, 'no Redis server is installed: unpacking a private copy');
+      log.info({ folder }, 'no Redis server is installed: downloading a private copy');
       return await provision(folder, path);
     } catch (error) {
       failures.push(messageOf(error).split('\n')[0] ?? '');
@@ -128,13 +128,13 @@ async function provision(parent: string, path: string): Promise<RedisBinary> {
     await unpackPackages(half, path);
     const target = join(parent, 'redis-bin');
     if ((await unpackedServer(half)) === undefined)
-      throw new StartError('the unpacked server does not run on this system');
+      throw new StartError('the downloaded Redis does not run on this system');
     if ((await unpackedServer(target)) === undefined) {
       await rm(target, { recursive: true, force: true });
       await rename(join(half), target);
     }
     const binary = await unpackedServer(target);
-    if (binary === undefined) throw new StartError(`the server in ${target} does not run`);
+    if (binary === undefined) throw new StartError(`the Redis in ${target} does not run; delete that folder`);
     return binary;
   } finally {
     await rm(half, { recursive: true, force: true });

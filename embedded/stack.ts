@@ -171,7 +171,7 @@ async function startPrices(context: Context): Promise<string | undefined> {
       ? { replay: { dir: replayFolderOf(config), speed: config.REPLAY_SPEED } }
       : {}),
   }).catch((error: unknown) => {
-    throw new StartError(`The market could not be started: ${messageOf(error)}`, error);
+    throw new StartError(`The simulated market could not be started: ${messageOf(error)}`, error);
   });
   await started.add('market', () => market.close());
   return market.url;
@@ -202,7 +202,8 @@ async function allOrFirstError<T>(promises: readonly Promise<T>[]): Promise<T[]>
 async function migrateTo(embedded: string | undefined, config: Config): Promise<void> {
   const database =
     embedded === undefined ? config.database : { connectionString: embedded, ssl: false as const };
-  if (database === undefined) throw new StartError('No database to migrate');
+  if (database === undefined)
+    throw new StartError('There is no database to migrate: set DATABASE_URL or DB_HOST');
   const knex = openDatabase({ database, poolSize: 2 });
   try {
     await checkConnection(knex, { database });
@@ -221,6 +222,6 @@ async function marketPort({ config, environment, port: apiPort }: Context): Prom
   if (port === 0 || (port !== apiPort && (await isPortFree(port)))) return port;
   if ((environment.MARKET_PORT ?? '') === '') return 0;
   throw new StartError(
-    `Port ${port} of the market is taken. Choose another one with MARKET_PORT (0: any free one).`,
+    `Port ${port} of the simulated market is taken. Choose another one with MARKET_PORT (0: any free one).`,
   );
 }

@@ -73,7 +73,7 @@ async function main(): Promise<void> {
   });
   shutdown.add('announce', 'readiness', () => health.retire());
   shutdown.add('accept', 'http server', () => server.close());
-  log.info({ host: config.HOST, port: server.port }, 'API listens');
+  log.info({ host: config.HOST, port: server.port }, 'API is listening');
   process.send?.('ready');
 }
 

@@ -121,7 +121,7 @@ async function follow<R extends BulkResult | PortfolioResult>(
   if (job.result === undefined)
     throw new CommandError(`The job is ${job.state}: ${job.error?.message ?? 'it has no result'}`);
   screen.line(
-    `Completed in ${job.result.fetch_time}: ${job.result.success_count} quotes, ${job.result.error_count} without`,
+    `Completed in ${job.result.fetch_time}: ${job.result.success_count} quotes, ${job.result.error_count} failed`,
   );
   return job.result;
 }

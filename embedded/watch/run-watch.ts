@@ -104,7 +104,8 @@ function eventsOf(
 function tell(board: Board, event: PriceEvent): void {
   if (event.type === 'hello') board.say('');
   else if (event.type === 'price') board.take(event.data);
-  else if (event.type === 'limit') board.say(`the API has no room for another stream (${event.data.limit})`);
+  else if (event.type === 'limit')
+    board.say(`too many streams are open (limit per ${event.data.limit}); trying again`);
   else if (event.type === 'end' && !event.data.reconnect)
     throw new CommandError(`The API ended the stream: ${event.data.reason}`);
 }
@@ -146,7 +147,8 @@ With PRICEPOOL_API_KEY it uses that key (scope prices:read), otherwise a user of
 function watchOptionsOf(args: string[], environment: NodeJS.ProcessEnv): WatchOptions {
   const { values, positionals } = parsed(args);
   const coins = [...new Set(positionals.flatMap((text) => text.split(',')))].filter((coin) => coin !== '');
-  if (coins.length === 0 && !values.help) throw new OptionError('Which coins?');
+  if (coins.length === 0 && !values.help)
+    throw new OptionError('Name at least one coin, such as: npm run watch -- bitcoin ethereum');
   const interval = Number(values.interval);
   if (!Number.isInteger(interval) || interval < 1)
     throw new OptionError(`--interval must be a whole number of seconds, not ${values.interval}`);

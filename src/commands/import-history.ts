@@ -90,7 +90,8 @@ function nameOf(path: string, given: string | undefined): Named {
   if (currency === undefined) {
     throw new Error(`${path} is not named <symbol>-<currency>.csv; pass --asset and --currency`);
   }
-  if (!isQuoteCurrency(currency)) throw new Error(`${path}: ${currency} is not a quote currency`);
+  if (!isQuoteCurrency(currency))
+    throw new Error(`${path}: ${currency} is not a supported quote currency; pass --currency, such as usd`);
   return { path, symbol: name?.symbol, currency };
 }
 
@@ -128,7 +129,9 @@ function resolve(
   const hint = `pass --asset ${symbol ?? 'symbol'}=<asset id>`;
   if (symbol === undefined) throw new Error(`${path} does not name its asset; pass --asset <asset id>`);
   if (!directory.isKnown()) {
-    throw new Error(`${path}: no list of assets has been fetched yet, so ${symbol} is not known; ${hint}`);
+    throw new Error(
+      `${path}: the list of coins has not been fetched yet (workers do that), so ${symbol} is not known; ${hint}`,
+    );
   }
   const [first, ...others] = directory.bySymbols([symbol], 'all')[0]?.assets ?? [];
   if (first === undefined) throw new Error(`${path}: no asset has the symbol ${symbol}; ${hint}`);

@@ -55,8 +55,13 @@ export function openPlatform({
 }: Pick<Platform, 'config' | 'log' | 'shutdown'>): Platform & { readonly clock: FleetClock } {
   const { database, REDIS_URL: redisUrl } = config;
   if (database === undefined)
-    throw new Error('DATABASE_URL (or DB_HOST) is required; `npm start` brings a private Postgres');
-  if (redisUrl === undefined) throw new Error('REDIS_URL is required; `npm start` brings a private Redis');
+    throw new Error(
+      'DATABASE_URL (or DB_HOST) is not set: set it to your Postgres, or run `npm start`, which starts a Postgres of its own',
+    );
+  if (redisUrl === undefined)
+    throw new Error(
+      'REDIS_URL is not set: set it to your Redis, or run `npm start`, which starts a Redis of its own',
+    );
 
   const knex = openDatabase({ database, poolSize: config.DB_POOL_SIZE, log });
   shutdown.add('clients', 'postgres', () => knex.destroy());

@@ -127,7 +127,7 @@ export function createWorker<Q extends QueueName>(request: WorkerRequest<Q>): Ru
       (error: unknown) => {
         log.warn(
           { queue, job: id, reason: messageOf(error) },
-          'a stall caused by Redis counts against its job',
+          'a job lost its lock because Redis did not answer; this counts as a crash of the job, and it may fail early',
         );
       },
     );
@@ -161,7 +161,10 @@ export function createWorker<Q extends QueueName>(request: WorkerRequest<Q>): Ru
       worker
         .pause(true)
         .catch((error: unknown) =>
-          log.warn({ queue, reason: messageOf(error) }, 'the worker could not be paused'),
+          log.warn(
+            { queue, reason: messageOf(error) },
+            'the worker could not be paused although its clock is off: it may still start jobs',
+          ),
         );
     },
     resume() {
@@ -173,7 +176,10 @@ export function createWorker<Q extends QueueName>(request: WorkerRequest<Q>): Ru
       stopGivingWay();
       drain.begin();
       await closeWithin(worker, deadlineMs, () => {
-        log.warn({ queue, active }, 'jobs did not finish in time; another worker will take them over');
+        log.warn(
+          { queue, active },
+          'shutting down: jobs did not finish in time; another worker runs them again',
+        );
       });
     },
   };
@@ -257,7 +263,10 @@ async function runJob<Q extends QueueName>({
   const { job } = held;
   const name = job.name as JobName;
   const processor = (request.processors as Readonly<Record<string, Processor<JobName> | undefined>>)[name];
-  if (processor === undefined) throw new UnrecoverableError(`no processor for ${name} on ${request.queue}`);
+  if (processor === undefined)
+    throw new UnrecoverableError(
+      `this version has no processor for ${name} on the queue ${request.queue} (was the version rolled back?)`,
+    );
   const signals = drain.watch(signal);
   held.stopWaiting = signals.stopWaiting;
   const context: JobContext = {
@@ -302,7 +311,10 @@ function watch<Q extends QueueName>(
 ): void {
   worker.on('error', (error) => log.debug({ queue, reason: messageOf(error) }, 'worker error'));
   worker.on('lockRenewalFailed', (jobIds) => {
-    log.warn({ queue, jobs: jobIds }, 'this process has lost the lock of jobs it runs and stops them');
+    log.warn(
+      { queue, jobs: jobIds },
+      'jobs lost their lock (Redis was unreachable, or this process hung): stopped here, a worker runs them again',
+    );
     for (const id of jobIds) {
       worker.cancelJob(id, 'the lock was lost');
       onLockLost(id);
@@ -312,7 +324,10 @@ function watch<Q extends QueueName>(
     log.warn({ queue, job: job?.id, name: job?.name, reason: messageOf(error) }, 'a job failed');
     if (job === undefined || !isDead(job, error)) return;
     onDead?.(job.name as JobName, job.data, messageOf(error)).catch((failure: unknown) => {
-      log.error({ job: job.id, reason: messageOf(failure) }, 'the failure of a job could not be reported');
+      log.error(
+        { job: job.id, reason: messageOf(failure) },
+        'a job failed, and its failure could not be stored (check Postgres): its client still sees it as running',
+      );
     });
   });
 }

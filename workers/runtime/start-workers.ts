@@ -151,8 +151,8 @@ function createRest(workers: readonly RunningWorker[], log: Logger): (rests: boo
     if (rests)
       log.error(
         { mostSeconds: mostLeadMs / 1000 },
-        "this machine's clock is off by too much: its worker has paused and requeued its jobs; set the clock (NTP)",
+        "this machine's clock is off by too much: this worker is paused and has requeued its jobs; set the clock (NTP)",
       );
-    else log.info("this machine's clock is right again: its worker resumes");
+    else log.info("this machine's clock is right again: this worker resumes");
   };
 }

@@ -34,7 +34,10 @@ export function startWatchdog(deps: {
     const since = stuckSince.get(worker.queue) ?? clock.now();
     stuckSince.set(worker.queue, since);
     if (clock.now() - since < patienceMs) return;
-    deps.log.fatal({ queue: worker.queue, waiting, idleMs }, 'this worker takes no jobs; ending the process');
+    deps.log.fatal(
+      { queue: worker.queue, waiting, idleMs },
+      'jobs wait, but this worker starts none: ending the process so that the process manager restarts it',
+    );
     deps.onStuck(worker.queue);
   };
 

@@ -154,6 +154,8 @@ export function createResetMail(queues: Pick<Queues, 'add'>): RequestResetMail {
 
 /** Tokens then end with the process: fine for a first try, refused in production by the configuration. */
 function randomSecret({ log }: Pick<Platform, 'log'>): string {
-  log.warn('JWT_SECRET is not set: tokens are valid until this process ends');
+  log.warn(
+    'JWT_SECRET is not set: access tokens stop working when this process restarts, and other processes reject them; set JWT_SECRET',
+  );
   return randomBytes(32).toString('hex');
 }

@@ -103,7 +103,10 @@ export function createLoginThrottle({
     try {
       await withDeadline(change, knownAnswerMs, 'Storing a known address');
     } catch (error) {
-      log.warn({ reason: messageOf(error) }, 'the address of a login was not stored');
+      log.warn(
+        { reason: messageOf(error) },
+        'login succeeded, but its address was not remembered in Redis; while under attack, the user may be throttled there',
+      );
     }
   }
 

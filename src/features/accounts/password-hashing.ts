@@ -108,7 +108,12 @@ function openPool(log: Logger | undefined): Piscina<HashTask, string | boolean> 
     resourceLimits: { maxOldGenerationSizeMb: threadMemoryMb, maxYoungGenerationSizeMb: 4 },
   });
   // A thread that fails without a task would otherwise end the process; the next task starts another.
-  pool.on('error', (error) => log?.error({ reason: messageOf(error) }, 'a hashing thread failed'));
+  pool.on('error', (error) =>
+    log?.error(
+      { reason: messageOf(error) },
+      'a password hashing thread crashed; the next login starts a new one',
+    ),
+  );
   return pool;
 }
 

@@ -93,7 +93,10 @@ class HeldRevocations implements Revocations {
       await this.#deps.channel.publish(revocations);
     } catch (error) {
       // The others read it from Postgres within a second.
-      this.#deps.log.warn({ reason: messageOf(error) }, 'a revocation could not be pushed');
+      this.#deps.log.warn(
+        { reason: messageOf(error) },
+        'a logout or key revocation could not be published in Redis; other processes read it from Postgres within about a second',
+      );
     }
   }
 
@@ -131,7 +134,11 @@ class HeldRevocations implements Revocations {
       for (const resolve of this.#known.splice(0)) resolve();
       this.#forget(startedAt);
     } catch (error) {
-      if (!this.#failing) this.#deps.log.warn({ reason: messageOf(error) }, 'revocations cannot be read');
+      if (!this.#failing)
+        this.#deps.log.warn(
+          { reason: messageOf(error) },
+          'revoked logins and keys cannot be read from Postgres; until they can, one that was just revoked may still work in this process (check Postgres)',
+        );
       this.#failing = true;
     }
     if (!this.#closed) this.#timer = setTimeout(() => void this.#poll(), pollIntervalMs);

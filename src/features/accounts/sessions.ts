@@ -56,7 +56,10 @@ export function createSessions({
   /** The answer does not wait for the log of what was refused, nor fail with it. */
   function note(event: NewAuditEvent): void {
     audit.append(event).catch((error: unknown) => {
-      log.warn({ type: event.type, reason: messageOf(error) }, 'an audit event was lost');
+      log.warn(
+        { type: event.type, reason: messageOf(error) },
+        'an entry of the audit log was not stored: Postgres refused it; the request itself was answered',
+      );
     });
   }
 
@@ -116,7 +119,10 @@ export function createSessions({
           .hash(password, caller)
           .then((hash) => users.rehash(user.id, user.passwordHash, hash))
           .catch((error: unknown) => {
-            log.warn({ user: user.id, reason: messageOf(error) }, 'a password hash was not renewed');
+            log.warn(
+              { user: user.id, reason: messageOf(error) },
+              'the stored password hash of a user was not upgraded to the current parameters; the next login tries again',
+            );
           });
       return grant(user, opened.id, refreshToken);
     },

@@ -106,7 +106,10 @@ class BufferedUsageCounter implements UsageCounter {
     try {
       await withDeadline(last(), lastFlushMs, 'adding the last usage');
     } catch (error) {
-      this.#deps.log.warn({ reason: messageOf(error) }, 'the last usage may not have been stored');
+      this.#deps.log.warn(
+        { reason: messageOf(error) },
+        'usage counts of the last seconds before shutdown may be missing: Postgres did not store them in time',
+      );
     }
   }
 
@@ -125,7 +128,10 @@ class BufferedUsageCounter implements UsageCounter {
 
   #newEntry({ userId, keyId }: Requester): Entry | undefined {
     if (this.#today.size + this.#older.length >= this.#maxEntries) {
-      if (!this.#hasWarned) this.#deps.log.warn('usage cannot be stored: new users are no longer counted');
+      if (!this.#hasWarned)
+        this.#deps.log.warn(
+          'too many usage counts wait for Postgres: usage of further users and keys is not counted until they are stored (check Postgres)',
+        );
       this.#hasWarned = true;
       return undefined;
     }
@@ -157,7 +163,10 @@ class BufferedUsageCounter implements UsageCounter {
       return true;
     } catch (error) {
       for (const [index, entry] of entries.entries()) putBack(entry, rows[index]);
-      this.#deps.log.warn({ rows: rows.length, reason: messageOf(error) }, 'usage could not be stored yet');
+      this.#deps.log.warn(
+        { rows: rows.length, reason: messageOf(error) },
+        'usage counts could not be written to Postgres; they are kept in memory and written later',
+      );
       return false;
     }
   }

@@ -89,7 +89,10 @@ export class AlertSync {
     } catch (error) {
       this.#isPollDue = true;
       if (!this.#isFailing && !this.#isClosed)
-        this.#deps.log.warn({ reason: messageOf(error) }, 'alerts cannot be read');
+        this.#deps.log.warn(
+          { reason: messageOf(error) },
+          'alerts cannot be read from Postgres: new and changed alerts have no effect until they can (check Postgres)',
+        );
       this.#isFailing = true;
       return false;
     }

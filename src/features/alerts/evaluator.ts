@@ -148,7 +148,7 @@ export class AlertEvaluator {
       this.#hasReportedFull = true;
       this.#deps.log.error(
         { alerts: this.#index.size },
-        'there are more alerts than one process can evaluate',
+        'too many active alerts for one process: those beyond the limit do not fire; delete or disable alerts nobody needs',
       );
     }
   }
@@ -265,7 +265,7 @@ export class AlertEvaluator {
       if (!this.#isFailing)
         this.#deps.log.warn(
           { reason: messageOf(error) },
-          'alerts on changes and portfolio values cannot be evaluated',
+          'alerts on price changes and portfolio values are not evaluated at the moment; retrying (check Redis and Postgres)',
         );
       this.#isFailing = true;
     }

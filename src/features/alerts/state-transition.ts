@@ -85,7 +85,7 @@ export class AlertTransitions {
       if (error instanceof UnavailableError) {
         log.warn(
           { reason: messageOf(error), moves: batch.length },
-          'state transitions of alerts could not be stored yet',
+          'alerts fired or re-armed, but Postgres did not store it; retrying, notifications are delayed',
         );
         return false;
       }
@@ -101,7 +101,7 @@ export class AlertTransitions {
       const [begun] = batch;
       this.#deps.log.error(
         { alert: begun?.alert.id, err: error },
-        'a state transition of an alert cannot be stored',
+        'an alert fired or re-armed, but Postgres refuses to store it; this event is dropped (please report it as a bug)',
       );
       if (begun !== undefined) this.#deps.onSettled(begun, { alert: begun.alert, isDeleted: false }, true);
       return true;

@@ -146,7 +146,10 @@ class Keeper {
       for (const end of this.#waiting) end();
     } catch (error) {
       if (!this.#failing && !this.#closed)
-        this.#deps.log.warn({ reason: messageOf(error) }, 'the list of assets cannot be read');
+        this.#deps.log.warn(
+          { reason: messageOf(error) },
+          'the list of coins cannot be read from Postgres: the last one read stays in use; retrying',
+        );
       this.#failing = true;
     } finally {
       this.#polling = false;

@@ -85,7 +85,7 @@ interface Previous {
 
 function checkHeader(record: readonly string[]): void {
   if (record.length !== columns.length || record.some((cell, index) => cell.trim() !== columns[index])) {
-    throw new Error(`the first line is not ${columns.join(',')}: not a CoinGecko export`);
+    throw new Error(`not a CoinGecko export: its first line must be ${columns.join(',')}`);
   }
 }
 

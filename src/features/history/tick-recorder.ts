@@ -74,7 +74,7 @@ export class TickRecorder {
     await withDeadline(rest(), closeMs, 'writing the last candles').catch((error: unknown) => {
       this.#deps.log.warn(
         { reason: messageOf(error), candles: this.#pending.size },
-        'some candles were not written',
+        'price history of the last seconds before shutdown was not written to Postgres in time',
       );
     });
   }
@@ -94,7 +94,10 @@ export class TickRecorder {
     }
     if (dropped === 0) return;
     this.#deps.onDropped?.(dropped);
-    this.#deps.log.warn({ candles: dropped }, 'candles were lost: Postgres does not store them fast enough');
+    this.#deps.log.warn(
+      { candles: dropped },
+      'price history was dropped: Postgres is down or too slow to store it (check Postgres); affected candles miss prices',
+    );
   }
 
   #plan(ms: number): void {

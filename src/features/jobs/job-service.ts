@@ -407,7 +407,10 @@ class PostgresClientJobs implements ClientJobs {
       await enqueueWork(this.#deps.queues, { name, workKey, requester: request, submission, total, ahead });
     } catch (error) {
       // Accepted all the same: the reconciler adds it.
-      this.#deps.log.warn({ workKey, reason: messageOf(error) }, 'a job could not be queued yet');
+      this.#deps.log.warn(
+        { workKey, reason: messageOf(error) },
+        'a job was accepted but not queued: Redis did not take it; a worker queues it again within seconds',
+      );
     }
   }
 
@@ -416,7 +419,10 @@ class PostgresClientJobs implements ClientJobs {
     try {
       await announce();
     } catch (error) {
-      this.#deps.log.warn({ reason: messageOf(error) }, 'a job event could not be published');
+      this.#deps.log.warn(
+        { reason: messageOf(error) },
+        'a job event could not be published in Redis: open event streams miss it; the state of the job is stored',
+      );
     }
   }
 }

@@ -67,7 +67,10 @@ export function createJobStreams({
     followed.add(session);
     session.run().catch((error: unknown) => {
       if (!followed.has(session)) return;
-      log.warn({ job: job.id, reason: messageOf(error) }, 'a job stream was interrupted');
+      log.warn(
+        { job: job.id, reason: messageOf(error) },
+        'the event stream of a job was interrupted; the client reconnects and continues',
+      );
       onFault();
     });
     return () => {

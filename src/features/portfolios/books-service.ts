@@ -40,7 +40,10 @@ export function createBooksService(
         if (Number.isFinite(price)) prices.set(assetId, { price, receivedAt: quote.receivedAt });
       }
     } catch (error) {
-      log.warn({ reason: messageOf(error) }, 'the prices of today could not be read from the cache');
+      log.warn(
+        { reason: messageOf(error) },
+        'current prices could not be read from Redis: portfolio statistics end with the last stored day',
+      );
     }
     return prices;
   };

@@ -67,7 +67,9 @@ export function createDeviationGuard({
       pipeline.hincrby(keys.guarded, verdict, 1);
       log.warn(
         { currency, assetId, source, price, last: last?.price, verdict },
-        'a price is far from the last one',
+        verdict === 'doubted'
+          ? 'a price is implausibly far from the last one: not used until a second observation confirms it'
+          : 'a price far from the last one was confirmed by a second observation: now used',
       );
       if (verdict !== 'doubted') {
         pipeline.del(keyOf(currency, assetId));
@@ -88,7 +90,10 @@ export function createDeviationGuard({
       try {
         return await judge(currency, quotes);
       } catch (error) {
-        log.warn({ currency, reason: messageOf(error) }, 'prices could not be compared with the last ones');
+        log.warn(
+          { currency, reason: messageOf(error) },
+          'new prices could not be compared with the last ones (is Redis down?): used without the plausibility check',
+        );
         return { taken: quotes, doubted: [] };
       }
     },

@@ -73,6 +73,21 @@ export function causeOf(error: unknown): FailureCause | undefined {
   return code.startsWith('PROXY_') ? 'proxy' : 'connection';
 }
 
+/** What an operator can check, by cause. */
+const hints: Readonly<Record<FailureCause, string>> = {
+  dns: 'the name of its host cannot be resolved; check DNS and the base URL',
+  connection: 'no connection; check the network, firewall and base URL',
+  tls: 'its certificate is not accepted; check the clock of this machine and its CA certificates',
+  proxy: 'the proxy refuses the connection; check HTTPS_PROXY',
+  timeout: 'no answer in time; retried, check the network if it lasts',
+  rate_limited:
+    'it reports too many calls; check that the plan setting matches the API key and nothing else uses the key',
+  key: 'it rejects the API key; check the key and the plan setting',
+  rejected: 'it rejects the request; see `status` and `said` (its own words)',
+  server_error: 'it has an error of its own; retried, check its status page if it lasts',
+  bad_response: 'its answer cannot be used; see `said` (its own words), check that the base URL is right',
+};
+
 /** Records the failures of a source. `note` returns what was recorded, if anything; it never rejects and does not wait. */
 export function createFailureNotes({
   redis,
@@ -99,8 +114,8 @@ export function createFailureNotes({
     }
     logged.set(kind, { since: startStopwatch(), more: 0 });
     log.warn(
-      { provider: name, cause, code, host, status, said, ...(last?.more ? { unsaid: last.more } : {}) },
-      `calls to the price source fail: ${failure.cause}`,
+      { provider: name, cause, code, host, status, said, ...(last?.more ? { repeated: last.more } : {}) },
+      `calls to the price source fail (${cause}): ${hints[cause]}`,
     );
   };
   return {

@@ -22,7 +22,10 @@ export function encodedIds(
   }
   const list = ids.map((id) => encodeURIComponent(wellFormed(id))).join(',');
   if (list.length > maxIdListBytes) {
-    throw new ProviderUrlTooLongError(`The ids take ${list.length} of ${maxIdListBytes} bytes`, { provider });
+    throw new ProviderUrlTooLongError(
+      `The list of ids takes ${list.length} bytes; one call fits ${maxIdListBytes}`,
+      { provider },
+    );
   }
   return list;
 }

@@ -75,7 +75,10 @@ export function recordingHttp(
     const get: HttpGet['get'] = async (url, signal) => {
       const answer = await http.get(url, signal);
       await record(request, url, answer).catch((error: unknown) =>
-        log.warn({ reason: messageOf(error) }, 'an upstream exchange could not be recorded'),
+        log.warn(
+          { reason: messageOf(error) },
+          'a provider response was not written to HTTP_RECORD_DIR (is it writable, is the disk full?); it was used normally',
+        ),
       );
       return answer;
     };
@@ -167,7 +170,10 @@ export function readRecordings(dir: string): readonly Recording[] {
   const names = readdirSync(dir)
     .filter((name) => name.endsWith('.json') && !name.startsWith('.'))
     .sort();
-  if (names.length === 0) throw new Error(`There are no recorded exchanges in ${dir}`);
+  if (names.length === 0)
+    throw new Error(
+      `There are no recorded exchanges in ${dir} (HTTP_REPLAY_DIR); record some with HTTP_RECORD_DIR first`,
+    );
   return names.map((name) => {
     try {
       const { provider, request, response } = recordingSchema.parse(

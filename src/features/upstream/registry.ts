@@ -87,7 +87,7 @@ function coinGeckoRow(source: 'coingecko' | 'simulated' | 'replay' | 'recorded')
       const { COINGECKO_PLAN: plan, COINGECKO_API_KEY: apiKey } = config;
       if ((source === 'simulated' || source === 'replay') && config.COINGECKO_BASE_URL === undefined)
         throw new Error(
-          `PROVIDER=${source} needs the embedded market: run \`npm start\`, or set COINGECKO_BASE_URL to one`,
+          `PROVIDER=${source} needs the simulated market: run \`npm start\`, or set COINGECKO_BASE_URL to the URL of one`,
         );
       return createCoinGeckoProvider({
         ...context,

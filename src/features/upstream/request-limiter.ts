@@ -153,7 +153,10 @@ class BudgetedLimiter {
     );
     await withDeadline(Promise.all(this.#settling), settleTimeoutMs, 'settling grants').catch(
       (error: unknown) =>
-        this.#options.log.warn({ reason: messageOf(error) }, 'the end of some calls was not stored'),
+        this.#options.log.warn(
+          { reason: messageOf(error) },
+          'shutting down: the end of some upstream calls was not stored; they count against the budget for a while',
+        ),
     );
   }
 
@@ -219,7 +222,7 @@ class BudgetedLimiter {
     if (grant.since.elapsedMs() > (this.#options.maxGrantAgeMs ?? 2_000)) {
       this.#options.log.warn(
         { grant: grant.id },
-        'a grant was too old to be used: this process was suspended',
+        'this process was suspended or overloaded: an upstream call came too late and is asked for again',
       );
       await grant.release();
       return { waitMs: 0, reason: 'paced' };
@@ -234,7 +237,9 @@ class BudgetedLimiter {
   async #makeCall<T>({ request, call }: Caller<T>, grant: Grant): Promise<T> {
     const { budget, onCall } = this.#options;
     const reason = (): Error =>
-      new ProviderTimeoutError('The call took longer than its grant allows', { provider: budget.key });
+      new ProviderTimeoutError('The provider did not answer before the deadline of the call', {
+        provider: budget.key,
+      });
     const deadline = { parent: request.signal, ms: grant.lastsMs, since: grant.since, reason };
     const { signal, dispose } = signalWithDeadline(deadline);
     const since = startStopwatch();
@@ -267,7 +272,10 @@ class BudgetedLimiter {
 
   #inBackground(work: Promise<void>): void {
     const settled = work.catch((error: unknown) =>
-      this.#options.log.warn({ reason: messageOf(error) }, 'the end of a call was not stored'),
+      this.#options.log.warn(
+        { reason: messageOf(error) },
+        'the end of an upstream call was not stored; it counts against the budget until its time is over',
+      ),
     );
     this.#settling.add(settled);
     void settled.finally(() => this.#settling.delete(settled));

@@ -112,7 +112,8 @@ export function createUpstreamService(
     openSources: once((): UpstreamSources => {
       const context = contextOf(platform);
       const [member, ...others] = names.map((name) => openMember(platform, name, { context, budgetOf }));
-      if (member === undefined) throw new Error('No price source is configured');
+      if (member === undefined)
+        throw new Error('No price source is configured: set PROVIDER, such as PROVIDER=coingecko');
       const chain = createProviderChain({
         members: [member, ...others],
         failoverMs: config.PROVIDER_FAILOVER_AFTER,
@@ -174,7 +175,7 @@ function openMember(
       callsPerMinute: limits.callsPerMinute,
       creditsPerMonth: limits.creditsPerMonth ?? null,
     },
-    'price source opened',
+    'price source configured',
   );
   let isFirst = true;
   const limiter = createRequestLimiter({
@@ -186,8 +187,8 @@ function openMember(
       if (isFirst) {
         isFirst = false;
         if (failure === undefined)
-          log.info({ provider: name, outcome }, 'first call to the price source: answered');
-        else log.warn({ provider: name, ...failure }, 'first call to the price source: failed');
+          log.info({ provider: name, outcome }, 'first call to the price source succeeded');
+        else log.warn({ provider: name, ...failure }, 'first call to the price source failed');
       }
       log.debug({ outcome, urgency, durationMs, budget: budget.key }, 'upstream call');
       redis.hincrby(keys.upstreamCalls, outcome, 1).catch((error: unknown) => {
@@ -231,7 +232,10 @@ function contextOf(platform: Platform): ProviderContext {
         return new Map(rows.map(({ assetId, symbol, name }) => [assetId, { symbol, name }]));
       } catch (error) {
         // Then only assets that need no proof are accepted.
-        log.warn({ reason: messageOf(error) }, 'assets could not be identified');
+        log.warn(
+          { reason: messageOf(error) },
+          'symbols and names of coins could not be read from Postgres: prices whose coin cannot be verified are ignored',
+        );
         return new Map();
       }
     },

@@ -58,7 +58,10 @@ function databaseUrlIn(path: string): string | undefined {
     return typeof database === 'string' && URL.canParse(database) ? database : undefined;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EACCES')
-      throw new Error(`${path} may be read only by the user who ran npm start`, { cause: error });
+      throw new Error(
+        `${path} cannot be read: run this command as the user who ran npm start, or set DATABASE_URL`,
+        { cause: error },
+      );
     return undefined;
   }
 }

@@ -38,7 +38,12 @@ export function serveModules(
   const routes = [...described, ...docsRoutes(described)];
   const app = new Koa<ApiState>();
   // Koa's own error handler prints to the console; what gets here is a response that broke while it was sent.
-  app.on('error', (error: unknown) => log.warn({ reason: messageOf(error) }, 'a response broke off'));
+  app.on('error', (error: unknown) =>
+    log.warn(
+      { reason: messageOf(error) },
+      'a response could not be sent completely: the connection to the client broke, or its data failed midway',
+    ),
+  );
   const requestContext = createRequestContext({ config, log, metrics });
   app.use(telemetry({ requestContext, log }));
   app.use(cors(config));

@@ -49,7 +49,10 @@ function refuse(ctx: ApiContext, error: unknown, log: Logger): void {
   if (severity === 'error') log.error({ err: error, req: requestId, path }, 'a request failed');
   if (severity === 'warn') {
     const { code, message: reason } = problem;
-    log.warn({ code, reason, req: requestId, path }, 'a request could not be served for now');
+    log.warn(
+      { code, reason, req: requestId, path },
+      'a request was answered with 503 because a dependency failed, see `reason`; the client may retry',
+    );
   }
   if (ctx.headerSent) {
     // Too late for another status: cutting the connection is the only way left to say that this answer is not whole.

@@ -53,7 +53,10 @@ export function createHealth({
       const detail = await withDeadline(check(), deadlineMs, name);
       return detail === undefined ? { ok: true } : { ok: true, detail };
     } catch (error) {
-      log.warn({ check: name, reason: messageOf(error) }, 'a health check failed');
+      log.warn(
+        { check: name, reason: messageOf(error) },
+        'a health check failed: this process reports not ready until it passes',
+      );
       if (error instanceof HealthReason) return { ok: false, detail: error.message };
       // Any other reason may name hosts and users: it is for the log, not for the anonymous.
       return { ok: false, detail: error instanceof DeadlineError ? 'timed out' : 'failed' };

@@ -182,5 +182,5 @@ function openForAppend(path: string): number {
   const fd = openSync(path, flags);
   if (!fstatSync(fd).isDirectory()) return fd;
   closeSync(fd);
-  throw new Error(`${path} is a folder`);
+  throw new Error(`the log file ${path} is a folder; choose another LOG_FILE`);
 }

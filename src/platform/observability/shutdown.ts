@@ -36,7 +36,10 @@ export function createShutdown(log: Logger, phaseMs = 8_000): Shutdown {
     try {
       await withDeadline(Promise.resolve(step.close()), phaseMs, `closing ${step.name}`);
     } catch (error) {
-      log.warn({ step: step.name, reason: messageOf(error) }, 'a shutdown step failed');
+      log.warn(
+        { step: step.name, reason: messageOf(error) },
+        'a shutdown step failed or took too long; shutdown continues without it',
+      );
     }
   }
 

@@ -110,7 +110,9 @@ export function createUpgrade(deps: UpgradeDeps): OnUpgrade {
       .open(upgrade)
       .catch((error: unknown) => refuse(upgrade, error))
       .then((status) => note(upgrade, counter, status))
-      .catch((error: unknown) => log.error({ err: error }, 'an upgrade failed'));
+      .catch((error: unknown) =>
+        log.error({ err: error }, 'a WebSocket connection could not be opened: unexpected error'),
+      );
   };
 }
 

@@ -236,7 +236,10 @@ export class WsSession implements WsHandler {
       .then(() => (message.action === 'subscribe' ? this.#subscribe(message) : this.#unsubscribe(message)))
       .catch((error: unknown) => {
         if (!(error instanceof AppError))
-          this.#deps.log.error({ reason: messageOf(error) }, 'a WebSocket message could not be answered');
+          this.#deps.log.error(
+            { reason: messageOf(error) },
+            'a WebSocket message failed with an unexpected error; the client received an error message',
+          );
         this.#deps.stream.writeBytes(problemFrame(error, message.id));
       })
       .then(() => void (this.#waiting -= 1));

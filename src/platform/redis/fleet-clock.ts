@@ -88,8 +88,8 @@ export function openFleetClock({
       log.warn(
         { ms: Math.round(behind) },
         behind > 0
-          ? 'the clock of Redis has jumped ahead, or this process was suspended; its time is used at once'
-          : 'the clock of Redis has gone back; time is slowed down until Redis has caught up',
+          ? 'the clock of Redis jumped ahead, or this process was suspended; time here now follows Redis (no action if it happens once)'
+          : 'the clock of the Redis machine was set back; time here runs slower until both agree (check NTP on the Redis machine)',
       );
     // Ahead at once: whatever is held then looks older, and is fetched again. Back only slowly, or it would look younger.
     if (!isKnown || behind >= 0) {
@@ -128,8 +128,12 @@ export function openFleetClock({
     const lead = leadMs() ?? 0;
     if (Math.abs(lead) >= warnMs !== isOff) {
       isOff = !isOff;
-      if (isOff) log.warn({ leadMs: lead }, "this machine's clock is off; the time of Redis is used");
-      else log.info({ leadMs: lead }, "this machine's clock is right again");
+      if (isOff)
+        log.warn(
+          { leadMs: lead },
+          "this machine's clock differs from the clock of Redis; the time of Redis is used (check NTP on both machines)",
+        );
+      else log.info({ leadMs: lead }, "this machine's clock agrees with the clock of Redis again");
     }
     for (const listener of listeners) listener(lead);
   };

@@ -127,20 +127,26 @@ export function checkRightsAtStart({
         if (refused.length === 0) return;
         const user = redis.options.username ?? 'default';
         const needed = `ACL SETUSER ${user} ~${prefix}:* &${prefix}:* ${neededRules}`;
-        log.fatal({ user, refused, needed }, 'Redis refuses required commands; ending the process');
+        log.fatal(
+          { user, refused, needed },
+          'Redis refuses required commands: run the ACL command in `needed` on Redis, then restart; ending the process',
+        );
         setTimeout(() => process.exit(1), endMs).unref();
         void shutdown.run('Redis refuses commands').then(() => process.exit(1));
       },
       (error: unknown) => {
         const reason = reasonOf(error) ?? messageOf(error);
-        log.warn({ reason }, 'the rights of the Redis user could not be checked');
+        log.warn(
+          { reason },
+          'could not check whether the Redis user may run every required command; /health/ready shows if Redis refuses one',
+        );
       },
     );
     redis.info('cluster').then(
       (info) => {
         if (/^cluster_enabled:1/m.test(info))
           log.error(
-            'Redis Cluster is not supported: point REDIS_URL at a single server (with replicas, if you like)',
+            'Redis Cluster is not supported: set REDIS_URL to a single server (it may have replicas)',
           );
       },
       () => undefined,

@@ -415,11 +415,11 @@ describe('candles in Postgres', () => {
       const failures = [await roll().catch(messageOf), await roll().catch(messageOf)];
       expect(failures).to.deep.equal(Array(2).fill('Database unavailable'));
       expect(lines).to.deep.equal([
-        'warn: hourly and daily candles are late: rolling them up does not keep pace',
+        'warn: hourly and daily candles are more than 15 min late, charts lack recent ones: are workers running, is Postgres slow?',
       ]);
       await store.knex.raw('drop function refuse cascade');
       await roll();
-      expect(lines.at(-1)).to.equal('info: hourly and daily candles are rolled up again');
+      expect(lines.at(-1)).to.equal('info: hourly and daily candles are up to date again');
     });
   });
 });

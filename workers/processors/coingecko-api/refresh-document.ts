@@ -56,7 +56,7 @@ export async function refreshDocument(
     }
     deps.log.warn(
       { path: path.split('?')[0], reason: messageOf(fetched.error) },
-      'the price source returned no document',
+      'the price source did not answer a request of the CoinGecko-compatible API; clients get the stored response or an error',
     );
     await documents.writeFailure(path, failureOf(deps, fetched.error));
   }

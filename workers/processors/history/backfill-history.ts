@@ -67,7 +67,7 @@ export async function backfillHistory(
       const { source, points } = found;
       deps.log.warn(
         { asset: job.assetId, source, points: points.length },
-        'the history is coarser than requested',
+        'the price source returned history with larger steps than requested: not stored, tried again later',
       );
       await note(deps, job, { from: job.from, to: job.to, outcome: 'failed' });
     } else {
@@ -78,7 +78,10 @@ export async function backfillHistory(
     if (waitMs !== undefined) throw new Requeue('no budget', waitMs);
     // A failure on our side says nothing about the provider: it may be tried again, here or elsewhere.
     if (!(error instanceof ProviderError) || context.waitSignal.aborted) throw error;
-    deps.log.warn({ asset: job.assetId, reason: messageOf(error) }, 'the price source returned no history');
+    deps.log.warn(
+      { asset: job.assetId, reason: messageOf(error) },
+      'the price source returned no history for this range; charts show what is stored',
+    );
     // If no source has data that old, it has nothing older either.
     const isOutOfReach = error instanceof NoProviderError || error instanceof ProviderRangeError;
     const from = isOutOfReach ? 0 : job.from;

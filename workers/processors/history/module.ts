@@ -96,13 +96,14 @@ function createAgeReport(log: Logger): (ages: Readonly<Record<string, number>>) 
   return (ages) => {
     const age_seconds = Math.round(Math.max(0, ...Object.values(ages)));
     if (age_seconds <= lateSeconds) {
-      if (reportedAt !== undefined) log.info({ age_seconds }, 'hourly and daily candles are rolled up again');
+      if (reportedAt !== undefined)
+        log.info({ age_seconds }, 'hourly and daily candles are up to date again');
       reportedAt = undefined;
     } else if (reportedAt === undefined || performance.now() - reportedAt >= reportEveryMs) {
       reportedAt = performance.now();
       log.warn(
         { age_seconds, ages },
-        'hourly and daily candles are late: rolling them up does not keep pace',
+        'hourly and daily candles are more than 15 min late, charts lack recent ones: are workers running, is Postgres slow?',
       );
     }
   };

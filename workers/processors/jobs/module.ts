@@ -57,7 +57,10 @@ export function createReconcile(
 
   async function addAgain({ name, ...work }: OpenWork, ahead: number): Promise<boolean> {
     if (!isClientJob(name)) {
-      log.error({ name, workKey: work.workKey }, 'an unfinished job has an unknown name');
+      log.error(
+        { name, workKey: work.workKey },
+        'this version does not know a stored unfinished job: it stays queued until a version that knows it runs (was the version rolled back?)',
+      );
       return false;
     }
     if (await queues.has(name, work.workKey)) return false;

@@ -92,7 +92,10 @@ export class RunProgress {
 
   #enqueue(step: () => Promise<void>): void {
     this.#chain = this.#chain.then(step).catch((error: unknown) => {
-      this.#deps.log.warn({ reason: messageOf(error) }, 'the progress of a run could not be published');
+      this.#deps.log.warn(
+        { reason: messageOf(error) },
+        'the progress of a job could not be published in Redis; clients see it late or not at all, the job continues',
+      );
     });
   }
 }

@@ -44,7 +44,7 @@ export function createBooksUpdate(deps: BooksUpdateDeps): Processor<'books.updat
       if (error instanceof BooksBusyError) throw new Requeue(messageOf(error), busyMs);
       deps.log.error(
         { portfolio: portfolioId, reason: messageOf(error) },
-        'the books of a portfolio could not be updated',
+        'the derived tables of a portfolio could not be updated: it shows old values; retried within seconds',
       );
       throw error;
     }
@@ -214,7 +214,11 @@ async function rebuildIn(
   await update.finish();
   // Null when the stored books were not current, so that they cannot be compared.
   const identical = before === undefined ? null : before.digest === digest;
-  if (identical === false) log.error({ portfolio: id }, 'a rebuild gave other books than those stored');
+  if (identical === false)
+    log.error(
+      { portfolio: id },
+      'a rebuild corrected the derived tables of a portfolio: the stored ones were wrong (please report it as a bug)',
+    );
   return { ...counts, identical };
 }
 

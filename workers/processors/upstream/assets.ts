@@ -48,10 +48,13 @@ export async function refreshAssets(
     const stored = await assets.storeList(listings, deps.assetRankPages);
     if (stored.verdict !== 'take') {
       const { assets: held } = stored;
-      log.warn({ held, arrived: listings.length }, 'a list of assets was rejected: it is much too short');
+      log.warn(
+        { held, arrived: listings.length },
+        'the price source sent a list of coins far shorter than the stored one: not used, the stored list stays',
+      );
       return { assets: 0 };
     }
-    log.info({ assets: stored.assets, vanished: stored.vanished }, 'the list of assets was stored');
+    log.info({ assets: stored.assets, vanished: stored.vanished }, 'the list of coins was updated');
     await tellOf(deps);
     await beginRanking(deps);
     return { assets: stored.assets };
@@ -61,7 +64,10 @@ export async function refreshAssets(
     if (context.waitSignal.aborted) throw new Requeue('the process ends');
     // A source whose breaker is open was not even called.
     await (noted ??= assets.beginList());
-    log.warn({ reason: messageOf(error) }, 'the price source returned no list of assets');
+    log.warn(
+      { reason: messageOf(error) },
+      'the price source did not return the list of coins: the stored one stays; tried again later',
+    );
     throw error;
   }
 }
@@ -151,7 +157,10 @@ export function createRankNoter(deps: {
       await deps.enqueue.markets(rankCurrency, { page: page + 1, urgency: 'backfill' });
       await deps.assets.beginRanks();
     } catch (error) {
-      deps.log.warn({ page, reason: messageOf(error) }, 'the ranks of a page could not be stored');
+      deps.log.warn(
+        { page, reason: messageOf(error) },
+        'market cap ranks of a page were not stored in Postgres; the next refresh stores them',
+      );
     }
   };
 }

@@ -44,7 +44,10 @@ export async function refreshMarkets(
   } catch (error) {
     const waitMs = waitOf(error);
     if (waitMs !== undefined) throw new Requeue('no budget', waitMs);
-    deps.log.warn({ currency, reason: messageOf(error) }, 'the price source returned no ranking');
+    deps.log.warn(
+      { currency, reason: messageOf(error) },
+      'the price source did not return a page of the market cap ranking: the stored one stays',
+    );
     throw error;
   }
 }

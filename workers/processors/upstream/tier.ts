@@ -43,12 +43,15 @@ export async function refreshTier(
     if (text === undefined) return { reported: false };
     const reported = parseKeyResponse(text);
     await budget.tell({ ...reported, agoMs: since.requested.elapsedMs() });
-    log.info(reported, 'the provider reported the limits of the key');
+    log.info(reported, 'the provider reported the limits of the API key; they are used from now on');
     return { reported: true };
   } catch (error) {
     const waitMs = waitOf(error);
     if (waitMs !== undefined) throw new Requeue('no budget', waitMs);
-    log.warn({ reason: messageOf(error) }, 'the provider did not report the limits of the key');
+    log.warn(
+      { reason: messageOf(error) },
+      'the provider did not report the limits of the API key; the limits known so far stay in use',
+    );
     return { reported: false };
   }
 }

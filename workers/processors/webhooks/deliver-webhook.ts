@@ -78,7 +78,11 @@ async function attempt(deps: DeliverDeps, claimed: ClaimedDelivery, context: Job
     host: new URL(claimed.url).host,
     error,
   };
-  if (next === 'dead') deps.log.warn(about, 'a webhook was given up');
+  if (next === 'dead')
+    deps.log.warn(
+      about,
+      'a webhook could not be delivered and is not retried; see `error` for what the receiver answered',
+    );
   if (typeof next === 'string') return;
   deps.log.debug(about, 'a webhook will be tried again');
   await deps.webhooks.queueAttempt({ id, attempts: number }, next.afterMs);
@@ -108,7 +112,10 @@ async function tryToSend(
   } catch (error) {
     await webhooks.deliveries.giveBack(claimed);
     if (callSignal.aborted) throw new Requeue('the process is stopping');
-    log.warn({ delivery: claimed.id, reason: messageOf(error) }, 'an attempt could not be made');
+    log.warn(
+      { delivery: claimed.id, reason: messageOf(error) },
+      'a webhook delivery failed on our side before it was sent; it does not count as an attempt and is retried',
+    );
     throw error;
   }
 }

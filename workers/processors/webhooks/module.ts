@@ -31,7 +31,7 @@ export function createWebhooksProcessors(
       webhooks: () => {
         if (config.WEBHOOK_SECRET === undefined && config.JWT_SECRET === undefined)
           log.warn(
-            'neither WEBHOOK_SECRET nor JWT_SECRET is set: receivers cannot trust the signatures of webhooks',
+            'neither WEBHOOK_SECRET nor JWT_SECRET is set: webhook signatures change with every restart and cannot be verified; set WEBHOOK_SECRET',
           );
         return {
           'webhook.deliver': createWebhookDeliver({

@@ -196,7 +196,12 @@ export function createRedisBudget(options: RedisBudgetOptions): Budget {
       const reported = scripts.block(now(), Math.ceil(ms));
       const written = core.callLogStatement(options.callLog.block({ budgetKey: options.key, ms }));
       for (const result of await Promise.allSettled([reported, written])) {
-        if (result.status === 'rejected') warn(core, result.reason, 'a block of the budget was not stored');
+        if (result.status === 'rejected')
+          warn(
+            core,
+            result.reason,
+            'the provider asked to pause, and other processes may not know: the pause was not stored (check Redis and Postgres)',
+          );
       }
     },
     tell: (reported) => tell(core, reported),
@@ -226,11 +231,19 @@ async function acquire(core: Core, wanted: Wanted): Promise<AcquireResult> {
     );
     const member = await core.redisCall(redis.zscore(core.keys.log, id));
     if (member !== null) return { granted: createGrant(core, id, since) };
-    warn(core, 'the call is not in its log', 'a grant was withdrawn: Redis has lost the log of calls');
+    warn(
+      core,
+      'the call is not in its log',
+      'Redis lost its record of upstream calls (restart or failover?): one call was not made; it is retried',
+    );
     void forget(core, id);
     return { waitMs: 50, reason: 'unreachable' };
   } catch (error) {
-    warn(core, error, 'the budget cannot be read; no calls are granted');
+    warn(
+      core,
+      error,
+      'the call budget cannot be checked: no upstream calls are made until Redis and Postgres answer',
+    );
     void forget(core, id);
     return { waitMs: unreachableWaitMs, reason: 'unreachable' };
   }
@@ -300,7 +313,10 @@ async function rebuild(core: Core, token: string, monthBegin: number): Promise<v
   );
   const { credits } = found;
   if (done === '1')
-    log.info({ budget: key, calls: calls.length, credits }, 'the budget was rebuilt from the ledger');
+    log.info(
+      { budget: key, calls: calls.length, credits },
+      'Redis had no record of upstream calls (new or emptied): rebuilt from the call log in Postgres; the budget stays exact',
+    );
 }
 
 /** Returns a grant that was not used. Safe whether or not it was ever written. */
@@ -311,7 +327,12 @@ async function forget(core: Core, id: string): Promise<void> {
   ]);
   const failed = results.find((result) => result.status === 'rejected');
   // Otherwise it counts as used until it is over.
-  if (failed !== undefined) warn(core, failed.reason, 'an unused grant could not be returned');
+  if (failed !== undefined)
+    warn(
+      core,
+      failed.reason,
+      'an upstream call was not made, but could not be removed from the budget: it counts as used for a while',
+    );
 }
 
 function createGrant(core: Core, id: string, since: Stopwatch): Grant {
@@ -345,7 +366,12 @@ async function settle(core: Core, id: string, outcome: CallOutcome): Promise<voi
     core.callLogStatement(core.options.callLog.settle({ id, outcome, answered })),
   ]);
   const failed = results.find((result) => result.status === 'rejected');
-  if (failed !== undefined) warn(core, failed.reason, 'the end of a call was not stored');
+  if (failed !== undefined)
+    warn(
+      core,
+      failed.reason,
+      'the end of an upstream call was not stored (check Redis and Postgres): it counts against the budget until its time is over',
+    );
 }
 
 async function tell(
@@ -364,12 +390,20 @@ async function tell(
       lookBackMs,
     );
     const credits = answer === 'lost' ? 0 : Number(answer);
-    if (credits > 0) log.warn({ budget: key, credits }, 'others have spent credits of the same key');
+    if (credits > 0)
+      log.warn(
+        { budget: key, credits },
+        'the provider counts more credits than Pricepool used: something else uses the same API key; the difference now counts against the budget',
+      );
     await core.callLogStatement(
       callLog.tell({ budgetKey: key, callsPerMinute, creditsPerMonth, others: { id: uuid(), credits } }),
     );
   } catch (error) {
-    warn(core, error, 'limits reported by the provider were not stored');
+    warn(
+      core,
+      error,
+      'the limits that the provider reported were not stored (check Redis and Postgres); the configured ones stay in use',
+    );
   }
 }
 
@@ -383,7 +417,7 @@ async function statusOf(core: Core): Promise<Status> {
     const rebuilt = await readStatus(core);
     if (rebuilt !== undefined) return rebuilt;
   } catch (error) {
-    warn(core, error, 'the state of the budget is not known');
+    warn(core, error, 'the state of the call budget cannot be read (check Redis and Postgres)');
   }
   return statusUnknown(core);
 }

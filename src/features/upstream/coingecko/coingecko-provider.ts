@@ -91,9 +91,12 @@ export function createCoinGeckoProvider(options: CoinGeckoOptions): PriceProvide
     fetchDocument: (request) => fetchDocument(wire, request, source),
     async fetchHistory(request) {
       if (limited && request.span.from < clock.now() - (daysOfDemo + 1) * dayMs)
-        throw new ProviderRangeError(`${source} provides only the past ${daysOfDemo} days`, {
-          provider: source,
-        });
+        throw new ProviderRangeError(
+          `${source}: the plan of this key covers only the past ${daysOfDemo} days`,
+          {
+            provider: source,
+          },
+        );
       return await fetchHistory(wire, request, source);
     },
     close: wire.close,
@@ -214,7 +217,7 @@ function unusableOf(provider: string, text: string, providerStatus: number): Pro
 function headersOf({ plan, apiKey }: CoinGeckoOptions): Record<string, string> {
   const headers = { accept: 'application/json', 'user-agent': 'pricepool' };
   if (plan === 'keyless') return headers;
-  if (!apiKey) throw new Error(`The CoinGecko plan "${plan}" needs an API key`);
+  if (!apiKey) throw new Error(`The CoinGecko plan "${plan}" needs an API key: set COINGECKO_API_KEY`);
   return { ...headers, [keyHeaders[plan]]: apiKey };
 }
 
