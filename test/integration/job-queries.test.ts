@@ -292,6 +292,6 @@ describe('job queries that come together', () => {
     const before = await jobs.countByState();
     await jobs.insert(newJob('counted'));
     const after = await jobs.countByState();
-    expect(Number(after['queued'])).to.equal(Number(before['queued'] ?? 0) + 1);
+    expect(after['queued']).to.equal((before['queued'] ?? 0) + 1);
   });
 });

@@ -55,7 +55,7 @@ describe('the command that makes a reset token', () => {
     const token = stdout.split('\n').find((line) => isSecret('reset', line)) ?? '';
     expect(stdout).to.contain('within the next 30 minutes');
     const held = await knex('password_resets').where({ user_id: userId }).first<{ expires_at: Date }>();
-    expect(held?.expires_at.getTime()).to.be.within(Date.now() + 29 * 60_000, Date.now() + 30 * 60_000);
+    expect(held.expires_at.getTime()).to.be.within(Date.now() + 29 * 60_000, Date.now() + 30 * 60_000);
     const queries = createUserQueries(knex, { revocationSeconds: 900 });
     const redeemed = await queries.redeemReset({ hash: hashOfSecret(token), passwordHash: 'new', by: {} });
     expect(redeemed?.userId).to.equal(userId);

@@ -370,8 +370,7 @@ describe('webhooks on their way', () => {
     await knex('webhook_deliveries')
       .where({ id: delivered })
       .update({ state: 'delivered', ended_at: new Date() });
-    const { pending, dead: given } = await deliveries.countByState();
-    expect([Number(pending), Number(given)]).to.deep.equal([1, 1]);
+    expect(await deliveries.countByState()).to.deep.equal({ pending: 1, dead: 1 });
   });
 
   it('are refused when they are too long', async () => {

@@ -44,7 +44,10 @@ describe('values of alerts', () => {
       values: queries,
       quoteOf: (currency, assetId) => quotes.get(`${currency}:${assetId}`),
       onHoldings: (_subject, assetIds) => watched.push(...assetIds),
-      loadQuotes: () => Promise.resolve(void loads++),
+      loadQuotes: () => {
+        loads++;
+        return Promise.resolve();
+      },
       onValued: (subject, value) => valued.push([subject.key, value]),
     });
   });

@@ -27,7 +27,9 @@ describe('the reader of job events', () => {
         reads.push(position);
         return answer(position);
       },
-      disconnect: () => void disconnects++,
+      disconnect: () => {
+        disconnects++;
+      },
     };
     const blocking = redis as unknown as Redis;
     const keys = { streamKey: 'events', epochKey: 'epoch' };

@@ -63,7 +63,12 @@ describe('JobStream', () => {
     subscribe(_subjects: readonly string[], onEntry: (entry: JobEventEntry) => void) {
       happen = onEntry;
       subscriptions++;
-      return { ready, close: () => void subscriptions-- };
+      return {
+        ready,
+        close: () => {
+          subscriptions--;
+        },
+      };
     },
     history: (request: EventHistoryRequest) => {
       requested.push(request);
@@ -461,7 +466,7 @@ describe('the streams of jobs', () => {
     const { streams, problems, topic } = openStreams(() => Promise.reject(new Error('Redis is away')));
     const session = topic();
     const follow = async (ids: readonly string[]): Promise<number> => {
-      const plan = session.plan(ids as never, {});
+      const plan = session.plan(ids, {});
       await plan.admit?.();
       plan.begin();
       return plan.fresh;
@@ -479,13 +484,13 @@ describe('the streams of jobs', () => {
     const { streams, topic } = openStreams(() => Promise.resolve([]));
     const session = topic();
     for (let n = 0; n < 2; n++) {
-      const plan = session.plan([mine] as never, {});
+      const plan = session.plan([mine], {});
       await plan.admit?.();
       plan.begin();
       expect(plan.fresh).to.equal(n === 0 ? 1 : 0);
     }
     expect(session.size).to.equal(1);
-    session.stop([mine] as never, {} as never);
+    session.stop([mine], {});
     expect(session.size).to.equal(0);
     streams.close();
   });
