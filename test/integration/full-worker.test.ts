@@ -262,6 +262,8 @@ describe('a worker whose jobs fail', () => {
       ['bulk.fetch', 'the data of the job is not valid'],
       ['no.such', 'no processor for no.such on requests'],
     ]);
+    const attempts = lines.filter(({ message }) => message === 'a job failed');
+    expect(attempts.map(({ fields }) => fields['name'])).to.have.members(['bulk.fetch', 'no.such']);
     // The second could not be reported.
     const unreported = await waitFor(() => lines.find(({ level }) => level === 'error'), { what: 'the log' });
     expect(unreported.fields['reason']).to.equal('Postgres is away');
