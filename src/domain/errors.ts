@@ -45,16 +45,19 @@ export class ValidationError extends AppError {
   }
 }
 
-/** 401: the caller is unknown. */
+/** 401: the request has no valid credential. */
 export class UnauthenticatedError extends AppError {
-  constructor(message = 'Authentication is required', code = 'unauthenticated') {
+  constructor(
+    message = 'Authentication is required: send an access token or an API key as Authorization: Bearer',
+    code = 'unauthenticated',
+  ) {
     super(message, { code, status: 401 });
   }
 }
 
-/** 403: known, but not allowed. */
+/** 403: the credential is valid, but does not allow this. */
 export class ForbiddenError extends AppError {
-  constructor(message = 'You are not allowed to do this', code = 'forbidden') {
+  constructor(message: string, code = 'forbidden') {
     super(message, { code, status: 403 });
   }
 }
@@ -75,7 +78,7 @@ export class ConflictError extends AppError {
 
 /** 412: it has changed since the client saw it. */
 export class PreconditionFailedError extends AppError {
-  constructor(message = 'It has changed since you read it; read it again') {
+  constructor(message = 'It has changed since you read it: read it again, then send its new ETag') {
     super(message, { code: 'precondition_failed', status: 412 });
   }
 }
@@ -86,7 +89,12 @@ export class IdempotencyMismatchError extends AppError {
     super('This Idempotency-Key was used with a different request body', {
       code: 'idempotency_key_reused',
       status: 422,
-      fields: [{ field: 'Idempotency-Key', message: 'already used with another body' }],
+      fields: [
+        {
+          field: 'Idempotency-Key',
+          message: 'was used with another body; choose a new key for a new request',
+        },
+      ],
     });
   }
 }

@@ -38,11 +38,11 @@ const changesPolicy = { name: 'account-changes', limit: 20, windowSeconds: 3_600
 /** Revoked keys leave rows behind. */
 const makingPolicy = { name: 'keys-made', limit: 200, windowSeconds: 86_400 };
 
-const unavailable = 'Database unavailable; see Retry-After';
-const loginsBusy = 'Database unavailable, or too many logins are waiting; see Retry-After';
-const hashesBusy = 'Database unavailable, or too many passwords are waiting to be hashed; see Retry-After';
-const throttled = 'Too many attempts; see Retry-After';
-const forbidden = 'Admins only';
+const unavailable = 'Database unavailable; retry after Retry-After seconds';
+const loginsBusy = 'Database unavailable, or too many logins at the moment; retry after Retry-After seconds';
+const hashesBusy =
+  'Database unavailable, or too many password checks at the moment; retry after Retry-After seconds';
+const throttled = 'Too many attempts; retry after Retry-After seconds';
 const missing = 'User not found';
 const lastAdmin = 'The user is the last admin';
 const dayMs = 86_400_000;
@@ -81,8 +81,8 @@ function sessionRoutes(
       summary: 'Create an account',
       body: registerBody,
       responses: {
-        201: 'The account',
-        403: 'Registration is closed',
+        201: 'The account; log in to get a token',
+        403: 'Registration is closed on this server: only admins create accounts',
         409: 'Username or e-mail is taken; the response does not say which',
         429: throttled,
         503: loginsBusy,
@@ -129,7 +129,7 @@ function sessionRoutes(
       responses: {
         200: 'A new access token, and the successor of the refresh token',
         401: 'The refresh token is not valid, has expired or was used before',
-        503: 'Database unavailable, or the refresh token was used a moment ago in a process with another secret; see Retry-After',
+        503: 'Database unavailable, or the refresh token was used a moment ago by another server process; retry after Retry-After seconds',
       },
       handler: async (ctx, { body }) => {
         respondGrant(ctx, 'Refreshed', await sessions.refresh(body.refresh_token, actorOf(ctx)));
@@ -141,8 +141,8 @@ function sessionRoutes(
       access: 'user',
       scope: 'session',
       tag,
-      summary: 'End this session',
-      responses: { 200: 'The session has ended; its tokens are no longer valid', 503: loginsBusy },
+      summary: 'Log out: end this session',
+      responses: { 200: 'The session has ended; its tokens are no longer valid', 503: unavailable },
       handler: async (ctx, { viewer }) => {
         const { sessionId, userId } = viewer;
         if (sessionId !== undefined) await sessions.end({ id: sessionId, userId, by: actorOf(ctx, viewer) });
@@ -155,9 +155,9 @@ function sessionRoutes(
       access: 'user',
       scope: 'session',
       tag,
-      summary: 'End all your sessions',
+      summary: 'Log out everywhere: end all your sessions',
       description: 'API keys stay valid; revoke them one by one.',
-      responses: { 200: 'All sessions have ended; their tokens are no longer valid', 503: loginsBusy },
+      responses: { 200: 'All sessions have ended; their tokens are no longer valid', 503: unavailable },
       handler: async (ctx, { viewer }) => {
         await sessions.endAll({ userId: viewer.userId, by: actorOf(ctx, viewer) });
         answer(ctx, { message: 'Logged out everywhere', data: null });
@@ -171,7 +171,7 @@ function sessionRoutes(
       tag,
       summary: 'Get a ticket for streams',
       description:
-        'For clients that cannot send headers: as ?ticket= it opens any number of streams until it expires. It ends early if the session or API key that created it ends.',
+        'For clients that cannot send headers: add ?ticket= to the URL of a stream or WebSocket. A ticket opens any number of streams until it expires, and ends early with the session or API key that created it.',
       responses: { 200: 'The ticket, and its lifetime in seconds' },
       handler: (ctx, { viewer }) => {
         ctx.set('Cache-Control', 'no-store');
@@ -197,7 +197,7 @@ function passwordRoutes({ accounts }: AccountService): Route[] {
       body: passwordChangeBody,
       responses: {
         200: 'Changed; log in again',
-        403: 'The current password is wrong',
+        403: 'current_password is wrong',
         503: hashesBusy,
       },
       handler: async (ctx, { viewer, body: { current_password: currentPassword, password } }) => {
@@ -215,13 +215,13 @@ function passwordRoutes({ accounts }: AccountService): Route[] {
       description: 'The response is the same whether or not an account has this e-mail.',
       body: forgotBody,
       responses: {
-        202: 'If an account has this e-mail, a mail is on its way',
-        501: 'This server sends no mail; its operator can create a reset token',
-        503: 'Queue unavailable; see Retry-After',
+        202: 'If an account has this e-mail, a mail with a reset token is on its way',
+        501: 'This server sends no mail; ask its operator for a reset token',
+        503: 'The mail cannot be sent at the moment; retry after Retry-After seconds',
       },
       handler: async (ctx, { body: { email } }) => {
         await accounts.requestReset({ email, by: actorOf(ctx) });
-        const message = 'If an account has this e-mail, a mail is on its way';
+        const message = 'If an account has this e-mail, a mail with a reset token is on its way';
         answer(ctx, { status: 202, message, data: null });
       },
     }),
@@ -258,7 +258,7 @@ function userRoutes({ accounts, allowances }: AccountService): Route[] {
       tag,
       summary: 'List users, newest first',
       query: usersQuery,
-      responses: { 200: 'A page of users', 403: forbidden, 503: loginsBusy },
+      responses: { 200: 'A page of users', 503: unavailable },
       handler: async (ctx, { query: { page, limit } }) => {
         const { accounts: found, total } = await accounts.page({ page, limit });
         answer(ctx, {
@@ -275,7 +275,7 @@ function userRoutes({ accounts, allowances }: AccountService): Route[] {
       tag,
       summary: 'Create an account for another user',
       body: newUserBody,
-      responses: { 201: 'The user', 403: forbidden, 409: 'Username or e-mail is taken', 503: loginsBusy },
+      responses: { 201: 'The user', 409: 'Username or e-mail is taken', 503: loginsBusy },
       handler: async (ctx, { body, viewer }) => {
         // Else a stolen key could make itself a person, and outlive its own revocation.
         if (body.role === 'admin' && viewer.keyId !== undefined)
@@ -292,7 +292,7 @@ function userRoutes({ accounts, allowances }: AccountService): Route[] {
       tag,
       summary: 'Get a user: yourself, or anyone as an admin',
       params: userPath,
-      responses: { 200: 'The user', 404: missing, 503: loginsBusy },
+      responses: { 200: 'The user', 404: missing, 503: unavailable },
       handler: async (ctx, { params, viewer }) => {
         const account = await accounts.get({ id: userIdOf(params, viewer), viewer });
         answer(ctx, { message: 'User', data: presentAccount(account) });
@@ -312,9 +312,9 @@ function userRoutes({ accounts, allowances }: AccountService): Route[] {
       body: userChangesBody,
       responses: {
         200: 'The updated user',
-        403: 'Only admins can change roles, or the current password is wrong',
+        403: 'Only admins can change roles, or current_password is wrong',
         404: missing,
-        409: `Username or e-mail is taken. ${lastAdmin}`,
+        409: 'Username or e-mail is taken, or the user is the last admin',
         503: loginsBusy,
       },
       handler: async (ctx, { params, body, viewer }) => {
@@ -334,12 +334,12 @@ function userRoutes({ accounts, allowances }: AccountService): Route[] {
       tag,
       summary: 'Delete a user: yourself, or anyone as an admin',
       description:
-        'Sessions and API keys end at once. Username and e-mail stay reserved for a while. Deleting your own account requires your password.',
+        'Sessions and API keys end at once. Username and e-mail stay reserved for some time. Deleting your own account requires your password.',
       params: userPath,
       body: removalBody,
       responses: {
         200: 'The id, and when the user was deleted',
-        403: 'The current password is wrong',
+        403: 'current_password is wrong',
         404: missing,
         409: lastAdmin,
         503: loginsBusy,
@@ -459,7 +459,7 @@ function recordRoutes({ clock }: Pick<Platform, 'clock'>, { usageReports, audit 
       tag,
       summary: 'List security events, newest first',
       query: auditQuery,
-      responses: { 200: 'A page of events', 403: forbidden, 503: unavailable },
+      responses: { 200: 'A page of events', 503: unavailable },
       handler: async (ctx, { query: { page, limit, type, user } }) => {
         const offset = (page - 1) * limit;
         const { events: found, total } = await audit.list({ type, userId: user, offset, limit });
@@ -489,7 +489,7 @@ function recordRoutes({ clock }: Pick<Platform, 'clock'>, { usageReports, audit 
       summary: 'List requests, jobs and upstream calls by user and API key, most upstream calls first',
       description: `Totals of the last 30 days by default, at most 366. ${whatCounts}`,
       query: allUsageQuery(clock),
-      responses: { 200: 'A page of users and keys', 403: forbidden, 503: unavailable },
+      responses: { 200: 'A page of users and keys', 503: unavailable },
       handler: async (ctx, { query: { page, limit, ...range } }) => {
         const offset = (page - 1) * limit;
         const { usage, total } = await usageReports.all({ ...range, offset, limit });

@@ -4,7 +4,7 @@ import type { Clock } from '../../platform/concurrency/clock.ts';
 import { NotFoundError } from '../../domain/errors.ts';
 import type { Principal } from '../../domain/principal.ts';
 import { scopes } from '../../domain/scopes.ts';
-import { wholeNumber } from '../../platform/http/fields.ts';
+import { pageNumber, pageSize } from '../../platform/http/fields.ts';
 import { maxPasswordBytes } from './password-hashing.ts';
 import { auditTypes } from './queries/audit.ts';
 
@@ -14,7 +14,8 @@ const username = z
   .trim()
   .min(3, 'must have at least 3 characters')
   .max(50, 'must have at most 50 characters')
-  .regex(/^[A-Za-z0-9._-]*$/, 'may contain letters, digits, ".", "_" and "-" only');
+  .regex(/^[A-Za-z0-9._-]*$/, 'may contain letters, digits, ".", "_" and "-" only')
+  .meta({ description: '3 to 50 letters, digits, ".", "_" and "-"' });
 
 /** Looked at before letters become small: the Kelvin sign would become a k, and its owner somebody else. */
 const onlyAscii = /^[\x20-\x7e]*$/;
@@ -76,28 +77,26 @@ export const resetBody = z.strictObject({
   password: newPassword,
 });
 
-const page = wholeNumber({ min: 1, max: 1_000_000 }).default(1);
-const limit = wholeNumber({ min: 1, max: 100 }).default(20);
+const paging = { page: pageNumber, limit: pageSize({ usual: 20, most: 100 }) };
 const role = z.enum(['user', 'admin']);
 
 /** Query of `GET /users`. */
-export const usersQuery = z.strictObject({ page, limit });
+export const usersQuery = z.strictObject(paging);
 
 /** Query of `GET /admin/audit`. */
 export const auditQuery = z.strictObject({
-  page,
-  limit,
+  ...paging,
   type: z.enum(auditTypes).optional().meta({ description: 'Only events of this kind' }),
   user: z
     .uuid('is not the id of a user')
     .toLowerCase()
     .optional()
-    .meta({ description: 'Only events about this user' }),
+    .meta({ description: 'Only events about the user with this id' }),
 });
 
 /** Path of `/users/:id`. */
 export const userPath = z.object({
-  id: z.string().meta({ description: 'Id of a user, or me for yourself' }),
+  id: z.string().meta({ description: 'Id of the user (UUID), or me for yourself' }),
 });
 
 const uuid = z.uuid();
@@ -152,12 +151,14 @@ export const keyBody = z.strictObject({
     .min(1, 'must not be empty')
     .max(100, 'must have at most 100 characters')
     // What no log line and no terminal should be made to print.
-    .regex(/^[^\p{Cc}\p{Cf}]*$/u, 'must not contain control characters'),
+    .regex(/^[^\p{Cc}\p{Cf}]*$/u, 'must not contain control characters')
+    .meta({ description: 'A name for the key, for you to recognise it' }),
   scopes: z
     .array(z.enum(scopes, `must be one of ${scopes.join(', ')}`))
     .min(1, 'must name at least one scope')
     .max(scopes.length, `has more than ${scopes.length} elements`)
-    .transform((given) => scopes.filter((scope) => given.includes(scope))),
+    .transform((given) => scopes.filter((scope) => given.includes(scope)))
+    .meta({ description: 'What the key may do; only admins can give the scope admin' }),
   expires_in_days: z
     .int('must be a whole number')
     .min(1, 'must be at least 1')
@@ -173,7 +174,7 @@ export const keyBody = z.strictObject({
 });
 
 /** Path of one key. */
-export const keyPath = z.object({ id: z.string() });
+export const keyPath = z.object({ id: z.string().meta({ description: 'Id of the API key (UUID)' }) });
 
 const dayMs = 86_400_000;
 /** Days that an answer covers when the request names none. */
@@ -187,8 +188,14 @@ const firstDay = '2000-01-01';
 const day = z.iso
   .date(rule)
   .refine((text) => text >= firstDay, `must not be before ${firstDay}`)
-  .optional()
-  .meta({ description: 'UTC day, YYYY-MM-DD', examples: ['2026-01-31'] });
+  .optional();
+const days = {
+  from: day.meta({
+    description: `First UTC day, YYYY-MM-DD; absent: ${usualDays} days up to the last one`,
+    examples: ['2026-01-31'],
+  }),
+  to: day.meta({ description: 'Last UTC day, YYYY-MM-DD; absent: today', examples: ['2026-01-31'] }),
+};
 
 interface Days {
   readonly from?: string | undefined;
@@ -222,11 +229,11 @@ function rangeOf(given: Days, today: string, ctx: z.core.$RefinementCtx): { from
 
 /** Query of `GET /usage`. */
 export const usageQuery = (clock: Clock) =>
-  z.strictObject({ from: day, to: day }).transform((given, ctx) => rangeOf(given, dayOf(clock.now()), ctx));
+  z.strictObject(days).transform((given, ctx) => rangeOf(given, dayOf(clock.now()), ctx));
 
 /** Query of `GET /admin/usage`. */
 export const allUsageQuery = (clock: Clock) =>
-  z.strictObject({ from: day, to: day, page, limit }).transform(({ page, limit, ...given }, ctx) => ({
+  z.strictObject({ ...days, ...paging }).transform(({ page, limit, ...given }, ctx) => ({
     page,
     limit,
     ...rangeOf(given, dayOf(clock.now()), ctx),

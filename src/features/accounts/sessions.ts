@@ -148,7 +148,7 @@ export function createSessions({
         const successor = successors.find((each) => hashOfSecret(each).equals(outcome.successorHash));
         if (successor !== undefined) return grant(outcome.user, outcome.sessionId, successor);
         throw new UnavailableError(
-          'The refresh token was used a moment ago in a process with another secret',
+          'The refresh token was used a moment ago by another server process; try again',
           {
             code: 'refresh_elsewhere',
           },

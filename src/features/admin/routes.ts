@@ -22,7 +22,7 @@ export function adminRoutes(
     scope: 'admin',
     tag: 'Administration',
     summary: 'Get the settings of the process that responds, without secrets',
-    responses: { 200: 'Every setting, in the order of .env.example', 403: 'Admins only' },
+    responses: { 200: 'Every setting with its value, in the order of .env.example' },
     handler: (ctx) => answer(ctx, { message: 'Settings', data: presentSettings(config) }),
   });
 
@@ -44,7 +44,7 @@ export function adminRoutes(
       access: 'open',
       unlimited: true,
       tag,
-      summary: 'Check that the process can serve requests',
+      summary: 'Check that the process can serve requests (Postgres, Redis and the call budget)',
       responses: {
         200: 'The process can serve requests',
         503: 'The process cannot serve requests; the checks say why',
@@ -59,12 +59,13 @@ export function adminRoutes(
     unlimited: true,
     tag,
     summary: 'Get metrics for Prometheus',
-    description: 'With METRICS_TOKEN set, a bearer token; without it, loopback addresses only.',
+    description:
+      'If the server has the setting METRICS_TOKEN, send its value as Authorization: Bearer. Otherwise only programs on the same machine (loopback addresses) may read the metrics.',
     produces: 'text/plain',
     responses: {
       200: 'Metrics of this process',
-      401: 'A token is required',
-      403: 'Not allowed from this address',
+      401: 'The METRICS_TOKEN is missing or wrong',
+      403: 'The server has no METRICS_TOKEN, and the request does not come from the same machine',
     },
     handler: async (ctx) => {
       admitScraper(ctx, config.METRICS_TOKEN);
@@ -98,7 +99,8 @@ async function respondReadiness(ctx: ApiContext, health: HealthChecks): Promise<
 
 function admitScraper(ctx: ApiContext, token: string | undefined): void {
   if (token !== undefined) {
-    if (!isSame(bearerOf(ctx.req.headers.authorization) ?? '', token)) throw new UnauthenticatedError();
+    if (!isSame(bearerOf(ctx.req.headers.authorization) ?? '', token))
+      throw new UnauthenticatedError('Send the METRICS_TOKEN of this server as Authorization: Bearer');
     return;
   }
   const { remoteAddress = '' } = ctx.req.socket;
@@ -106,7 +108,9 @@ function admitScraper(ctx: ApiContext, token: string | undefined): void {
   const forwarded = ctx.req.headers['x-forwarded-for'] ?? ctx.req.headers['forwarded'];
   const isLoopback = /^(::1|(::ffff:)?127\.)/.test(remoteAddress);
   if (!isLoopback || forwarded !== undefined)
-    throw new ForbiddenError('Metrics require METRICS_TOKEN from this address');
+    throw new ForbiddenError(
+      'From this address, metrics can be read only with a METRICS_TOKEN, and the server has none',
+    );
 }
 
 function isSame(given: string, expected: string): boolean {

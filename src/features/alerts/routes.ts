@@ -45,19 +45,23 @@ const decimal = z.union([z.string(), z.number()], { error: decimalRule }).transf
 });
 
 const threshold = decimal.meta({
-  description: 'A price or value in the currency, or a change in per cent, depending on the kind',
+  description: 'For price and portfolio_value: an amount in the currency. For change: per cent, such as -5',
   examples: ['100000'],
 });
 
-const direction = z.enum(alertDirections, `must be one of ${alertDirections.join(', ')}`);
+const direction = z.enum(alertDirections, `must be one of ${alertDirections.join(', ')}`).meta({
+  description: 'Whether it fires when the value rises to the threshold (above) or falls to it (below)',
+});
 
 const repeat = z.enum(alertRepeats, `must be one of ${alertRepeats.join(', ')}`).meta({
-  description: 'Whether it fires once or at every crossing',
+  description: 'once: it fires once, then waits until it is rearmed; every: it fires at every crossing',
 });
 
 const window = z
   .literal([...alertWindows], { error: `must be one of ${alertWindows.join(', ')} seconds` })
-  .meta({ description: 'Period in seconds over which a change is measured' });
+  .meta({
+    description: 'Only for change, and required there: the seconds over which the change is measured',
+  });
 
 const hysteresis = z
   .strictObject({ percent: decimal.optional(), absolute: decimal.optional() })
@@ -66,7 +70,7 @@ const hysteresis = z
   })
   .meta({
     description:
-      'How far the value must move back before the alert can fire again: per cent of the threshold (1 by default) or absolute',
+      'How far the value must move back before the alert can fire again: either percent (of the threshold) or absolute (in its unit); default 1 per cent',
   });
 
 const url = z
@@ -74,7 +78,7 @@ const url = z
   .max(2_048, 'must have at most 2048 characters')
   .refine((text) => URL.canParse(text), 'must be an absolute URL')
   .meta({
-    description: 'URL that receives the webhook alert.fired',
+    description: 'URL that receives the webhook alert.fired; absent: none',
     examples: ['https://example.com/hooks/prices'],
   });
 
@@ -85,7 +89,8 @@ const note = z
   .meta({ description: 'A note to yourself, included in every firing' });
 
 const fireIfTrue = z.boolean().meta({
-  description: 'Fire at the first price if the condition already holds; otherwise wait for the next crossing',
+  description:
+    'true: fire at the first price if the condition already holds; false: wait for the next crossing',
 });
 
 const portfolioId = z.uuid('must be a UUID').transform((id) => id.toLowerCase());
@@ -94,10 +99,22 @@ const portfolioId = z.uuid('must be a UUID').transform((id) => id.toLowerCase())
 const newAlertBody = (assets: AssetIdReader) =>
   z
     .strictObject({
-      kind: z.enum(alertKinds, `must be one of ${alertKinds.join(', ')}`),
-      coin: assetIdField(assets).optional(),
-      portfolio_id: portfolioId.optional(),
-      currency: currency.unwrap().optional(),
+      kind: z.enum(alertKinds, `must be one of ${alertKinds.join(', ')}`).meta({
+        description:
+          'price: the price of a coin; change: how much it changes within a window; portfolio_value: the value of a portfolio',
+      }),
+      coin: assetIdField(assets)
+        .optional()
+        .meta({
+          description: 'Asset id, such as bitcoin; required for price and change',
+          examples: ['bitcoin'],
+        }),
+      portfolio_id: portfolioId
+        .optional()
+        .meta({ description: 'Id of the portfolio; required for portfolio_value' }),
+      currency: currency.unwrap().optional().meta({
+        description: 'Quote currency, such as usd (the default) or eur; not allowed for portfolio_value',
+      }),
       direction,
       threshold,
       window: window.optional(),
@@ -106,7 +123,7 @@ const newAlertBody = (assets: AssetIdReader) =>
       fire_if_true: fireIfTrue.default(false),
       url: url.nullish(),
       note: note.nullish(),
-      enabled: z.boolean().default(true),
+      enabled: z.boolean().default(true).meta({ description: 'false: it never fires' }),
     })
     .superRefine((body, ctx) => {
       const problem = (field: string, message: string): void =>
@@ -133,7 +150,7 @@ const alertChangesBody = z
     fire_if_true: fireIfTrue.optional(),
     url: url.nullish(),
     note: note.nullish(),
-    enabled: z.boolean().optional(),
+    enabled: z.boolean().optional().meta({ description: 'false: it never fires' }),
   })
   .refine(
     (body) => Object.values(body).some((value) => value !== undefined),
@@ -144,10 +161,12 @@ const alertChangesBody = z
 const alertsQuery = (assets: AssetIdReader) =>
   z.strictObject({
     ...paging,
-    kind: z.enum(alertKinds).optional(),
-    state: z.enum(alertStates).optional(),
-    coin: assetIdField(assets).optional(),
-    portfolio_id: portfolioId.optional(),
+    kind: z.enum(alertKinds).optional().meta({ description: 'Only alerts of this kind' }),
+    state: z.enum(alertStates).optional().meta({ description: 'Only alerts in this state' }),
+    coin: assetIdField(assets)
+      .optional()
+      .meta({ description: 'Only alerts on this coin', examples: ['bitcoin'] }),
+    portfolio_id: portfolioId.optional().meta({ description: 'Only alerts on the value of this portfolio' }),
   });
 
 /** Query of `GET /alerts/firings`. */
@@ -156,14 +175,15 @@ const firingsQuery = z.strictObject({
   alert_id: z
     .uuid('must be a UUID')
     .transform((id) => id.toLowerCase())
-    .optional(),
+    .optional()
+    .meta({ description: 'Only firings of this alert' }),
 });
 
 /** Query of `GET /alerts/stream`. `ticket` and `lastEventId` are read elsewhere. */
 const alertStreamQuery = z.strictObject(eventStreamFields);
 
 /** Path of an alert. */
-const alertPath = z.object({ id: z.string() });
+const alertPath = z.object({ id: z.string().meta({ description: 'Id of the alert (UUID)' }) });
 
 const uuid = z.uuid();
 
@@ -187,7 +207,7 @@ const tag = 'Alerts';
 const path = '/api/v1/alerts';
 const missing = 'Alert not found';
 const unavailable = 'Database unavailable; see Retry-After';
-const changing = 'Alert modified concurrently; retry';
+const changing = 'The alert was modified at the same time; retry';
 /** Rearmed alerts may fire at once, and each firing may send a webhook. */
 const beginPolicy = { name: 'alert-begins', limit: 600, windowSeconds: 3_600 };
 const defaultHysteresis = { hysteresis: '1', hysteresisUnit: 'percent' } as const;
@@ -281,8 +301,13 @@ function follow({ alerts: { streams }, realtime }: AlertDeps): Route {
     tag,
     summary: 'Stream your alerts as they fire (Server-Sent Events)',
     query: alertStreamQuery,
-    headers: { 'Last-Event-ID': 'Id of the last event received; later firings are sent' },
-    responses: { 200: 'hello, alert, reset, heartbeat, ticket, end, drain, limit', 503: unavailable },
+    headers: {
+      'Last-Event-ID': 'Id of the last event that you received; the stream continues with later firings',
+    },
+    responses: {
+      200: 'The events hello, alert (one firing), reset (firings were missed: list them), heartbeat, ticket (a new stream ticket), end, drain (the server restarts: reconnect) and limit (too many streams)',
+      503: unavailable,
+    },
     produces: 'text/event-stream',
     handler: async (ctx, { viewer: { userId } }) => {
       if (ctx.method === 'HEAD') {
@@ -322,7 +347,7 @@ function change({ alerts, access: { allowances } }: AlertDeps, method: 'PATCH' |
     tag,
     summary: 'Change an alert',
     description:
-      'Omitted fields keep their value. Changing threshold, direction or window resets the alert; enabled: false keeps it from firing.',
+      'Omitted fields keep their value. Changing threshold, direction or window starts the alert afresh, as if it were new; enabled: false keeps it from firing.',
     params: alertPath,
     body: alertChangesBody,
     headers: ifMatchHeader,
@@ -351,7 +376,7 @@ function remove({ alerts }: AlertDeps): Route {
     scope: 'alerts:write',
     tag,
     summary: 'Delete an alert',
-    description: 'Its firings stay on record.',
+    description: 'Its firings can still be listed.',
     params: alertPath,
     headers: ifMatchHeader,
     responses: { 200: 'Deleted', 404: missing, ...ifMatchResponses, 503: unavailable },
@@ -370,7 +395,7 @@ function rearm({ alerts, access: { allowances } }: AlertDeps): Route {
     access: 'user',
     scope: 'alerts:write',
     tag,
-    summary: 'Rearm an alert, whatever its state',
+    summary: 'Rearm an alert: let it fire again, even if it has fired or is disabled',
     params: alertPath,
     responses: { 200: 'The updated alert', 404: missing, 409: changing, 503: unavailable },
     handler: async (ctx, { params, viewer }) => {

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { assetIdSchema, maxAssetsPerRequest } from '../../../jobs/registry.ts';
-import { boundedArray, wholeNumber } from '../../platform/http/fields.ts';
+import { boundedArray, pageNumber, pageSize } from '../../platform/http/fields.ts';
 import type { AssetDirectory } from './asset-directory.ts';
 
 /** Finds the id that a text of a request stands for. */
@@ -37,13 +37,13 @@ export const searchQuery = z.strictObject({
     .min(1, queryRule)
     .max(100, queryRule)
     .meta({ description: 'Symbol, name or id, or part of one', examples: ['bitcoin'] }),
-  limit: wholeNumber({ min: 1, max: 250 }).default(25),
+  limit: pageSize({ usual: 25, most: 250 }),
 });
 
 /** Query of `GET /crypto/coins`. */
 export const assetsQuery = z.strictObject({
-  page: wholeNumber({ min: 1, max: 1_000_000 }).default(1),
-  limit: wholeNumber({ min: 1, max: 250 }).default(50),
+  page: pageNumber,
+  limit: pageSize({ usual: 50, most: 250 }),
 });
 
 const symbolRule = 'must be a symbol of 1 to 100 characters';

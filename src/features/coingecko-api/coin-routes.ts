@@ -31,10 +31,10 @@ function listRoute({ assets }: CoinGeckoApiDeps): Route {
     path: '/coins/list',
     summary: 'List all coins with id, symbol and name',
     description:
-      'As the price source lists them, without rows that lack an id. Inactive coins were on the list earlier.',
+      'As the price source lists them, without rows that lack an id. Inactive coins are those that it does not list any more.',
     query: z.object({
       include_platform: flag('Contract addresses by platform'),
-      status: word(['active', 'inactive'], 'Which coins; active by default'),
+      status: word(['active', 'inactive'], 'Which coins', 'active'),
     }),
     handler: (ctx, { query }) => {
       const listed = known(assets).listed(query.status ?? 'active');

@@ -42,7 +42,7 @@ export function historyRoutes(deps: CoinGeckoApiDeps): Route[] {
 
 const idPath = z.object({ id: z.string().meta({ description: 'Asset id, such as bitcoin' }) });
 const intervals = Object.keys(chartIntervals) as [ChartInterval, ...ChartInterval[]];
-const interval = () => word(intervals, 'Interval of the points; absent: chosen by the length of the range');
+const interval = () => word(intervals, 'Interval of the points (absent: chosen by the length of the range)');
 const responses = {
   401: 'The API key is not valid, or no source has data that old',
   404: 'No asset has this id',
@@ -53,7 +53,7 @@ const description =
 
 const chartQuery = z.object({
   vs_currency: requiredCurrency(),
-  days: requiredWord('Days back from now, or max'),
+  days: requiredWord('Number of days back from now, or max'),
   interval: interval(),
   precision: precision(),
 });

@@ -83,15 +83,17 @@ export function flag(description: string, fallback = false) {
     .meta({ description: `${description}; default ${String(fallback)}`, type: 'boolean' });
 }
 
-/** One of some words; anything else is as good as absent. */
-export function word<const W extends string>(words: readonly W[], description: string) {
+/** One of some words; anything else is as good as absent, which means `usual`. */
+export function word<const W extends string>(words: readonly W[], description: string, usual?: W) {
   return z
     .preprocess(
       (given) => words.find((each) => each === lastText(given)?.toLowerCase()),
       z.enum(words).optional(),
     )
     .optional()
-    .meta({ description: `${description}: ${words.join(', ')}` });
+    .meta({
+      description: `${description}: ${words.join(', ')}${usual === undefined ? '' : `; default ${usual}`}`,
+    });
 }
 
 /** A count of 1 or more: more than `max` is `max`, and what is no count is `fallback`. */
@@ -113,7 +115,10 @@ export function precision() {
   return z
     .preprocess((given) => precisionOf(lastText(given)), z.custom<Precision>())
     .optional()
-    .meta({ description: 'Decimal places of prices: full, or 0 to 18', type: 'string' });
+    .meta({
+      description: 'Decimal places of prices: full, or 0 to 18; absent: six significant digits',
+      type: 'string',
+    });
 }
 
 /** Reads a `precision` parameter. */
@@ -153,7 +158,7 @@ export const selectionParams = {
     .meta({ description: 'Comma-separated asset ids', type: 'string' }),
   names: list('Comma-separated names of assets; used when there are no ids'),
   symbols: list('Comma-separated symbols; used when there are neither ids nor names'),
-  include_tokens: word(['top', 'all'], 'For symbols: the largest asset of each, or all'),
+  include_tokens: word(['top', 'all'], 'Which assets a symbol names, the largest or all', 'top'),
 };
 
 /** CoinGecko's own limit of symbols with `include_tokens=all`. */
@@ -209,12 +214,12 @@ export const marketsQuery = z.object({
   vs_currency: requiredCurrency(),
   ...selectionParams,
   category: text('Id of a category; takes precedence over ids, names and symbols'),
-  order: word(orders, 'Order of the rows'),
+  order: word(orders, 'Order of the rows', 'market_cap_desc'),
   per_page: count('Rows on a page', { fallback: 100, max: 250 }),
   page: count('Page number, starting at 1', { fallback: 1, max: 1_000_000 }),
   sparkline: flag('Prices of the last seven days'),
   price_change_percentage: list(`Comma-separated windows of changes: ${changeWindows.join(', ')}`),
-  locale: word(locales, 'Language of names'),
+  locale: word(locales, 'Language of names', 'en'),
   precision: precision(),
   include_rehypothecated: flag('Include rehypothecated assets in the ranks'),
 });

@@ -63,7 +63,8 @@ export async function readPassthrough(
   if (reading.reason === outOfReachReason && outOfReach !== undefined) throw outOfReach();
   if (reading.state === 'not_found') throw notFound();
   const { reason } = reading;
-  if (reading.state === 'forbidden') throw new ForbiddenError(reason, 'forbidden_upstream');
+  if (reading.state === 'forbidden')
+    throw new ForbiddenError(reason ?? 'The price source refuses this request', 'forbidden_upstream');
   throw await unserved(reading.state, upstream, { kind: 'alone', readings: [reading] });
 }
 

@@ -2,7 +2,7 @@ import { isFinal, jobStates } from '../../domain/job.ts';
 import { jobJson, presentJob } from '../../domain/job-text.ts';
 import { cancelFor, cancelJobs, jobFollowedBy, jobSeenBy, namesSeenBy, seeJobs } from './job-rights.ts';
 import type { ClientJobs, JobService } from './job-service.ts';
-import { matchesTag } from '../../platform/http/if-match.ts';
+import { ifNoneMatchHeader, matchesTag } from '../../platform/http/if-match.ts';
 import type { Realtime } from '../../platform/realtime/realtime.ts';
 import { answer, respondJson, envelopeOf } from '../../platform/http/envelope.ts';
 import { pageOf } from '../../platform/http/paging.ts';
@@ -10,17 +10,17 @@ import { route, type Route } from '../../platform/http/route.ts';
 import { pollAfterSeconds } from './submit-job.ts';
 import { z } from 'zod';
 import { NotFoundError } from '../../domain/errors.ts';
-import { wholeNumber } from '../../platform/http/fields.ts';
+import { pageNumber, pageSize } from '../../platform/http/fields.ts';
 
 /** Query of `GET /jobs`. */
 const jobsQuery = z.strictObject({
-  page: wholeNumber({ min: 1, max: 1_000_000 }).default(1),
-  limit: wholeNumber({ min: 1, max: 100 }).default(20),
-  state: z.enum(jobStates).optional(),
+  page: pageNumber,
+  limit: pageSize({ usual: 20, most: 100 }),
+  state: z.enum(jobStates).optional().meta({ description: 'Only jobs in this state' }),
 });
 
 /** Path of `/jobs/:id`. */
-const jobPath = z.object({ id: z.string() });
+const jobPath = z.object({ id: z.string().meta({ description: 'Id of the job (UUID)' }) });
 
 const uuid = z.uuid();
 
@@ -39,10 +39,10 @@ interface JobDeps {
 }
 
 const tag = 'Jobs';
-const missing = 'Job not found, or the API key may not see jobs of this kind';
+const missing = 'Job not found, or the API key lacks the scope for jobs of this kind';
 const kinds =
   'For jobs on portfolios an API key needs `portfolio:read` (to cancel them: `portfolio:write`), for all others `jobs:write`.';
-const unavailable = 'Database unavailable; see Retry-After';
+const unavailable = 'Database unavailable; retry after Retry-After seconds';
 
 /** Routes to list, poll, cancel and follow jobs. */
 export function jobRoutes(deps: JobDeps): Route[] {
@@ -79,10 +79,10 @@ function poll({ jobs: { clientJobs } }: JobDeps): Route {
     tag,
     summary: 'Get a job, with its result once it has completed',
     params: jobPath,
-    headers: { 'If-None-Match': 'The ETag of an earlier response; 304 when nothing has changed since' },
+    headers: ifNoneMatchHeader,
     responses: {
       200: 'The job; Retry-After while it runs',
-      304: 'Nothing has changed',
+      304: 'Not modified since the ETag in If-None-Match',
       404: missing,
       503: unavailable,
     },
@@ -107,8 +107,9 @@ function cancel({ jobs: { clientJobs } }: JobDeps): Route {
     access: 'user',
     scope: cancelJobs,
     tag,
-    summary: 'Cancel a job',
-    description: 'A job that has ended is not changed.',
+    summary: 'Cancel a job that has not ended',
+    description:
+      'The state becomes cancelled. A job that has ended already stays as it is; the response is 200 all the same.',
     params: jobPath,
     responses: { 200: 'The job after the request', 404: missing, 503: unavailable },
     handler: async (ctx, { params, viewer }) => {
@@ -129,10 +130,10 @@ function follow({ jobs: { clientJobs, streams }, realtime }: JobDeps): Route {
     tag,
     summary: 'Stream the events of a job (Server-Sent Events)',
     params: jobPath,
-    headers: { 'Last-Event-ID': 'Id of the last event received; later events are sent again' },
+    headers: { 'Last-Event-ID': 'Id of the last event that you received; the stream continues after it' },
     responses: {
-      200: 'hello, job.progress, job.coin, job.completed, job.failed, job.cancelled, heartbeat, reset, drain',
-      204: 'The job has ended and its last event was received; do not reconnect',
+      200: 'The events hello, job.progress, job.coin (one quote), job.completed, job.failed, job.cancelled, heartbeat, reset (events were missed: read the job) and drain (the server restarts: reconnect)',
+      204: 'The job has ended and you have received its last event; do not reconnect',
       404: missing,
       503: unavailable,
     },

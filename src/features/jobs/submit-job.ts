@@ -23,7 +23,7 @@ export const timeout = z
   .min(1, timeoutRule)
   .max(maxWaitSeconds, timeoutRule)
   .optional()
-  .meta({ description: 'Seconds to wait for the result; absent: 202 at once' });
+  .meta({ description: 'Seconds to wait for the result, 1 to 60; absent: respond with 202 at once' });
 
 /** What submitting needs of the API. */
 export interface SubmitDeps {
@@ -36,16 +36,16 @@ export interface SubmitDeps {
 export const submissionDescribed = {
   headers: {
     'Idempotency-Key':
-      '1 to 255 visible ASCII characters: the same key and body (ignoring timeout) return the same job; another body is refused',
-    Prefer: 'wait=n waits up to n seconds (at most 60) for the result',
+      'A key of your choice, 1 to 255 visible ASCII characters, that makes it safe to send the request again: the same key and body (ignoring timeout) return the same job, and the same key with another body is refused (422)',
+    Prefer: 'wait=n waits up to n seconds (at most 60) for the result, like the field timeout',
   },
   responses: {
-    200: 'The result, if the client waits and the job completes in time',
-    202: 'The job was accepted; poll it at Location or follow its events',
-    409: 'The job was cancelled while the client waited',
-    422: 'A field is not valid, or the job failed because of its input while the client waited',
-    502: 'The job failed while the client waited, through no fault of the client',
-    503: 'Database unavailable, or too many jobs are waiting; nothing was accepted, see Retry-After',
+    200: 'The result: you asked to wait, and the job completed in time',
+    202: 'The job was accepted: poll it at Location, or follow its events at links.events',
+    409: 'The job was cancelled while you waited',
+    422: 'A field is missing or not valid, or the job failed because of its input while you waited',
+    502: 'The job failed while you waited, and not because of its input',
+    503: 'Database unavailable, or too many jobs are waiting: nothing was accepted; retry after Retry-After seconds',
   },
 } as const;
 

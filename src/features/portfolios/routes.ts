@@ -15,6 +15,7 @@ import {
   expectedVersion,
   ifMatchResponses,
   ifMatchHeader,
+  ifNoneMatchHeader,
   matchesTag,
   versionTagOf,
 } from '../../platform/http/if-match.ts';
@@ -82,8 +83,13 @@ function read({ portfolios }: PortfolioDeps): Route {
     tag,
     summary: 'Get a portfolio',
     params: portfolioPath,
-    headers: { 'If-None-Match': 'The ETag of an earlier response; 304 when nothing has changed since' },
-    responses: { 200: 'The portfolio', 304: 'Nothing has changed', 404: missing, 503: unavailable },
+    headers: ifNoneMatchHeader,
+    responses: {
+      200: 'The portfolio',
+      304: 'Not modified since the ETag in If-None-Match',
+      404: missing,
+      503: unavailable,
+    },
     handler: async (ctx, { params, viewer }) => {
       const portfolio = await portfolios.get(portfolioIdOf(params), viewer);
       respondPortfolio(ctx, portfolio, { message: 'Portfolio' });
@@ -102,8 +108,8 @@ function change({ portfolios }: PortfolioDeps, method: 'PATCH' | 'PUT'): Route {
     tag,
     summary: 'Change a portfolio',
     description:
-      'Omitted fields keep their value. Changing the method or time zone rebuilds the books from scratch. The base currency is fixed ' +
-      'from the first transaction on.',
+      'Omitted fields keep their value. Changing the method or time zone recomputes positions, lots and gains. The base currency cannot ' +
+      'change once there are transactions.',
     params: portfolioPath,
     body: portfolioChangesBody,
     headers: ifMatchHeader,

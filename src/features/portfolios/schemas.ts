@@ -1,12 +1,12 @@
 import { z } from 'zod';
 import { costBasisMethods } from '../../domain/bookkeeping.ts';
 import { NotFoundError } from '../../domain/errors.ts';
-import { currency, wholeNumber } from '../../platform/http/fields.ts';
+import { currency, pageNumber, pageSize } from '../../platform/http/fields.ts';
 
 /** Page of a list, and how many there are on it. */
 export const paging = {
-  page: wholeNumber({ min: 1, max: 1_000_000 }).default(1),
-  limit: wholeNumber({ min: 1, max: 100 }).default(20),
+  page: pageNumber,
+  limit: pageSize({ usual: 20, most: 100 }),
 };
 
 /** Query of `GET /portfolios`, and of audit trails. */
@@ -23,7 +23,8 @@ const baseCurrency = currency.unwrap();
 
 const method = z.enum(costBasisMethods, `must be one of ${costBasisMethods.join(', ')}`).meta({
   description:
-    'Which lots a disposal consumes; average is a moving average, uk_pool the share matching rules of the United Kingdom',
+    'Cost basis method, which lots a disposal uses up. fifo: the oldest; lifo: the newest; hifo: the most expensive; ' +
+    'average: a moving average of all; uk_pool: the share matching rules of the United Kingdom (same day, 30 days, pool)',
 });
 
 const timeZone = z
@@ -39,13 +40,17 @@ const timeZone = z
     });
     return z.NEVER;
   })
-  .meta({ description: 'IANA time zone in which its days start and end', examples: ['Europe/Berlin'] });
+  .meta({
+    description: 'IANA time zone in which the days of the portfolio start and end, such as Europe/Berlin',
+    examples: ['Europe/Berlin'],
+  });
 
 /** Body of `POST /portfolios`. */
 export const newPortfolioBody = z.strictObject({
   name,
   base_currency: baseCurrency.default('usd').meta({
-    description: 'Currency of all values in the portfolio; fixed from its first transaction on',
+    description:
+      'Currency of all values in the portfolio, such as usd, eur or btc; it cannot change once there are transactions',
   }),
   method: method.default('fifo'),
   time_zone: timeZone.default('UTC'),
@@ -65,7 +70,7 @@ export const portfolioChangesBody = z
   );
 
 /** Path of a portfolio. */
-export const portfolioPath = z.object({ id: z.string() });
+export const portfolioPath = z.object({ id: z.string().meta({ description: 'Id of the portfolio (UUID)' }) });
 
 const uuid = z.uuid();
 

@@ -15,7 +15,7 @@ import { z } from 'zod';
 import { maxAssetsPerRequest, maxHoldingsPerRequest } from '../../../jobs/registry.ts';
 import { canonicalQuantity, holdsItsDigits } from '../../domain/quantity.ts';
 import { assetIdField, assetIdsField, type AssetIdReader, symbols } from '../assets/schemas.ts';
-import { boundedArray, currency, wholeNumber } from '../../platform/http/fields.ts';
+import { boundedArray, currency, pageSize } from '../../platform/http/fields.ts';
 import { callbackUrl } from '../webhooks/schemas.ts';
 
 const quantityRule = 'must be a decimal of zero or more with at most 20 digits before and 18 after the point';
@@ -31,7 +31,7 @@ const quantity = z
   })
   .meta({
     description:
-      'Decimal: as a string with at most 20 digits before and 18 after the point, as a number with at most 15 digits',
+      'Decimal, best as a string: at most 20 digits before and 18 after the point; a JSON number holds only 15 digits',
     examples: ['0.125'],
   });
 
@@ -89,7 +89,7 @@ const quoteQuery = z.strictObject({ currency });
 /** Query of `GET /crypto/popular`. */
 const popularQuery = z.strictObject({
   currency,
-  limit: wholeNumber({ min: 1, max: 250 }).default(50),
+  limit: pageSize({ usual: 50, most: 250 }),
 });
 
 /** Query of `DELETE /crypto/cache`. */
@@ -101,7 +101,7 @@ const clearQuery = (assets: AssetIdReader) =>
         boundedArray(assetIdField(assets), maxAssetsPerRequest),
       )
       .optional()
-      .meta({ description: 'Comma-separated asset ids; absent: all' }),
+      .meta({ description: 'Comma-separated asset ids, at most 250; absent: all' }),
   });
 
 /** What a later feature knows of the price sources. All reject when it cannot be read. */
@@ -139,11 +139,11 @@ function single({ quotes, upstream, assets, config }: PriceDeps): Route {
     tag,
     summary: 'Get the quote of a coin',
     description:
-      'From the cache. Without a usable quote, the request waits a limited time for one to be fetched.',
+      'From the cache. If it holds no usable quote, the request waits a few seconds for one to be fetched.',
     params: z.object({ coinId: assetIdField(assets) }),
     query: quoteQuery,
     responses: {
-      200: 'The quote, fresh or stale; or `price: null`, state `unpriced` and the reason: the price source lists the coin and has no price for it',
+      200: 'The quote, with its state fresh or stale. If the price source lists the coin but has no price for it: `price: null`, the state `unpriced` and the reason',
       404: 'The price source does not know this coin',
       503: unavailable,
     },
@@ -198,7 +198,7 @@ function popular({ quotes, upstream, config }: PriceDeps): Route {
     tag,
     summary: 'List the largest coins by market capitalisation',
     query: popularQuery,
-    responses: { 200: 'Quotes in the order of their rank', 503: unavailable },
+    responses: { 200: 'Quotes, the largest market capitalisation first', 503: unavailable },
     handler: async (ctx, { query: { currency, limit } }) => {
       const { state, readings } = await quotes.popular({ currency, limit, waitMs: config.READ_WAIT });
       if (readings.length === 0) throw await refusalOf({ state, reason: undefined }, upstream, 'alone');
@@ -241,7 +241,7 @@ export function cacheRoutes({
     access: 'user',
     scope: 'prices:read',
     tag: 'Prices',
-    summary: 'Get the contents of the cache and what is left of the budget',
+    summary: 'Get statistics of the cache, and how much of the call budget is left',
     responses: {
       200: 'Counts by state, hits, misses, ages, memory, and the budget (null when it cannot be read): calls per minute, credits of the month, when they run out at the rate of the last hour, the age of quotes that the budget can sustain, and for each price source its state and why its last call failed',
     },
@@ -269,9 +269,12 @@ export function cacheRoutes({
     access: 'admin',
     scope: 'admin',
     tag: 'Prices',
-    summary: 'Delete quotes from the cache',
+    summary: 'Delete quotes from the cache, so that they are fetched again',
     query: clearQuery(assets),
-    responses: { 200: 'How many were deleted', 503: 'Cache unavailable; see Retry-After' },
+    responses: {
+      200: 'removed: how many quotes were deleted',
+      503: 'Cache unavailable; retry after Retry-After seconds',
+    },
     handler: async (ctx, { query: { coins } }) => {
       answer(ctx, { message: 'Cache cleared', data: { removed: await quotes.clear(coins) } });
     },
@@ -365,7 +368,8 @@ function portfolioRoute(deps: SubmissionDeps): Route {
     scope: 'jobs:write',
     tag: 'Prices',
     summary: 'Fetch the quotes of holdings and their value as a job',
-    description: 'With coins alone this is a bulk job; with holdings the result has a total_value.',
+    description:
+      'Give either coins or holdings. With holdings (coin and quantity) the result also has the value of each and total_value.',
     body: portfolioBody(deps.assets),
     ...submissionDescribed,
     handler: async (ctx, { body, viewer }) => {

@@ -56,7 +56,8 @@ interface StreamDeps {
 
 const tag = 'Streams';
 const produces = 'text/event-stream';
-const events = 'hello, price (a snapshot, then what changes), heartbeat, ticket, end, drain, limit';
+const events =
+  'The events hello, price (one for each coin, then one for each change), heartbeat, ticket (a new stream ticket), end, drain (the server restarts: reconnect) and limit (too many streams)';
 
 /** Live prices over Server-Sent Events. */
 export function streamRoutes(deps: StreamDeps): Route[] {
@@ -73,13 +74,13 @@ function priceStream({ assets, realtime, prices }: StreamDeps): Route {
     tag,
     summary: 'Stream prices as they change (Server-Sent Events)',
     description:
-      'Only observed prices are sent: an interval without a new price sends nothing, and a quote that is no longer refreshed is sent once more as stale. Limits are reported by the event limit, not by a status, because browsers do not reconnect after an error status.',
+      'Sends a price only when there is a new one; a quote that is no longer refreshed is sent once more as stale. Too many streams are reported by the event limit instead of a status, because browsers do not reconnect after an error status.',
     query: priceStreamQuery(assets),
     headers: {
       'Last-Event-ID':
-        'Id of the last event; prices continue with the newest, and max_updates continues from its count',
+        'Id of the last event that you received: the stream continues with the newest prices, and max_updates from its count',
     },
-    responses: { 200: events, 204: 'max_updates have been sent; do not reconnect' },
+    responses: { 200: events, 204: 'You have received max_updates updates; do not reconnect' },
     produces,
     handler: async (ctx, { query, viewer }) => {
       if (ctx.method === 'HEAD') {
@@ -107,11 +108,12 @@ function portfolioStream({ assets, realtime, prices }: StreamDeps): Route {
     scope: 'prices:read',
     tag,
     summary: 'Stream the prices of holdings and their value (Server-Sent Events over POST)',
-    description: 'With holdings, each event portfolio has the rows that have changed and the total of all.',
+    description:
+      'Give either coins or holdings. With holdings, each event portfolio has the rows that have changed, and the total of all rows.',
     body: portfolioStreamBody(assets),
     responses: {
-      200: events.replace('price', 'portfolio'),
-      204: 'max_updates have been sent; do not reconnect',
+      200: events.replace('price (one for each coin', 'portfolio (one with everything'),
+      204: 'You have received max_updates updates; do not reconnect',
     },
     produces,
     handler: async (ctx, { body, viewer }) => {

@@ -54,8 +54,9 @@ function rotate({ webhooks, access: { allowances } }: WebhookDeps): Route {
     access: 'user',
     scope: 'session',
     tag,
-    summary: 'Rotate the secret',
-    description: 'For 24 hours the previous secret also signs; any older secret is no longer valid.',
+    summary: 'Replace the secret that signs your webhooks',
+    description:
+      'For 24 hours webhooks are signed with the previous secret too; any older secret is no longer valid.',
     responses: { 200: 'The new secret', 503: unavailable },
     handler: async (ctx, { viewer }) => {
       await charge(ctx, () => allowances.take(rotationPolicy, viewer.userId));
@@ -74,7 +75,7 @@ function list({ webhooks }: WebhookDeps): Route {
     scope: 'webhooks:read',
     tag,
     summary: 'List your webhooks, newest first',
-    description: 'state=dead lists the dead letters: deliveries that were given up.',
+    description: 'state=dead lists deliveries that failed and are not retried any more.',
     query: deliveriesQuery,
     responses: { 200: 'A page of deliveries, without bodies', 503: unavailable },
     handler: async (ctx, { query: { page, limit, state }, viewer: { userId } }) => {
@@ -109,7 +110,7 @@ function retry({ webhooks, access: { allowances } }: WebhookDeps): Route {
     access: 'user',
     scope: 'webhooks:write',
     tag,
-    summary: 'Retry a webhook that was given up or that waits for its next attempt',
+    summary: 'Retry a webhook that has failed or waits for its next attempt',
     params: deliveryPath,
     responses: {
       202: 'The delivery is attempted at once, and its attempts are counted from zero',

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { deliveryStates } from './queries/webhook-deliveries.ts';
 import { NotFoundError } from '../../domain/errors.ts';
 import { maxUrlLength } from './target.ts';
-import { wholeNumber } from '../../platform/http/fields.ts';
+import { pageNumber, pageSize } from '../../platform/http/fields.ts';
 
 const url = z
   .string()
@@ -16,18 +16,18 @@ export const callbackUrl = url
 
 /** Body of `POST /webhooks/test`. */
 export const testBody = z.strictObject({
-  url: url.meta({ description: 'URL that receives the test', format: 'uri' }),
+  url: url.meta({ description: 'URL that receives the test webhook', format: 'uri' }),
 });
 
 /** Query of `GET /webhooks/deliveries`. */
 export const deliveriesQuery = z.strictObject({
-  page: wholeNumber({ min: 1, max: 1_000_000 }).default(1),
-  limit: wholeNumber({ min: 1, max: 100 }).default(20),
-  state: z.enum(deliveryStates).optional(),
+  page: pageNumber,
+  limit: pageSize({ usual: 20, most: 100 }),
+  state: z.enum(deliveryStates).optional().meta({ description: 'Only deliveries in this state' }),
 });
 
 /** Path of one delivery. */
-export const deliveryPath = z.object({ id: z.string() });
+export const deliveryPath = z.object({ id: z.string().meta({ description: 'Id of the delivery (UUID)' }) });
 
 const uuid = z.uuid();
 

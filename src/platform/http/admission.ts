@@ -209,9 +209,13 @@ export function allowed(
   { access, scope }: Pick<AccessRule, 'access' | 'scope'>,
 ): Principal {
   const { role, scopes } = principal;
-  if (access === 'admin' && role !== 'admin') throw new ForbiddenError();
+  if (access === 'admin' && role !== 'admin') throw new ForbiddenError('Only admins may do this');
   if (scopes === undefined || scope === undefined || scope === 'any') return principal;
-  if (scope === 'session') throw new ForbiddenError('API keys cannot do this; log in', 'session_required');
+  if (scope === 'session')
+    throw new ForbiddenError(
+      'API keys may not do this: send an access token from POST /api/v1/auth/login',
+      'session_required',
+    );
   const needed = scopesOf(scope);
   if (!needed.some((each) => scopes.includes(each)))
     throw new ForbiddenError(`The API key lacks the scope ${needed.join(' or ')}`, 'scope_missing');

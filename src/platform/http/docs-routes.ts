@@ -98,9 +98,14 @@ function operationHtml({
 
 function parametersHtml(parameters: readonly OpenApiParameter[]): string {
   if (parameters.length === 0) return '';
-  const rows = parameters.map(({ name, in: place, description, schema }) => {
-    const words = description ?? (typeof schema['description'] === 'string' ? schema['description'] : '');
-    return `<tr><td><code>${escape(name)}</code></td><td>${place}</td><td>${escape(words)}</td></tr>`;
+  const rows = parameters.map(({ name, in: place, required, description = '', schema }) => {
+    const need = required
+      ? 'required'
+      : schema['default'] === undefined
+        ? ''
+        : `default ${String(schema['default'])}`;
+    const cells = [place, need, description].map((text) => `<td>${escape(text)}</td>`).join('');
+    return `<tr><td><code>${escape(name)}</code></td>${cells}</tr>`;
   });
   return `<h4>Parameters</h4><table>${rows.join('')}</table>`;
 }
@@ -114,7 +119,7 @@ function responsesHtml({ responses }: OpenApiOperation): string {
   const rows = Object.entries(responses).map(
     ([status, { description }]) => `<tr><td><code>${status}</code></td><td>${escape(description)}</td></tr>`,
   );
-  return `<h4>Answers</h4><table>${rows.join('')}</table>`;
+  return `<h4>Responses</h4><table>${rows.join('')}</table>`;
 }
 
 const entities: Readonly<Record<string, string>> = {

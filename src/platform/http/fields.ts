@@ -20,6 +20,18 @@ export function boundedArray<S extends z.ZodType>(element: S, max: number) {
   }, z.array(element).min(1, 'must not be empty').max(max));
 }
 
+/** The page of a list that a request asks for. */
+export const pageNumber = wholeNumber({ min: 1, max: 1_000_000 })
+  .default(1)
+  .meta({ description: 'Page number, starting at 1' });
+
+/** How many rows a page has. */
+export function pageSize({ usual, most }: { readonly usual: number; readonly most: number }) {
+  return wholeNumber({ min: 1, max: most })
+    .default(usual)
+    .meta({ description: `Most rows in one response; default ${usual}, at most ${most}` });
+}
+
 /** A whole number in a query string. */
 export function wholeNumber({ min, max }: { readonly min: number; readonly max: number }) {
   const message = `must be a whole number from ${min} to ${max}`;

@@ -20,10 +20,13 @@ export function versionTagOf({ version }: { readonly version: number }): string 
 export function expectedVersion(ctx: ApiContext): ExpectedVersion {
   const header = ctx.req.headers['if-match'];
   if (header === undefined) {
-    throw new AppError('Send If-Match with the ETag that you last read, or * to change any version', {
-      code: 'precondition_required',
-      status: 428,
-    });
+    throw new AppError(
+      'Send the header If-Match with the ETag that you last read, or * to change any version',
+      {
+        code: 'precondition_required',
+        status: 428,
+      },
+    );
   }
   if (header.trim() === '*') return 'any';
   return header.split(',').flatMap((tag) => {
@@ -34,13 +37,21 @@ export function expectedVersion(ctx: ApiContext): ExpectedVersion {
 
 /** Description of the header for routes with `If-Match`. */
 export const ifMatchHeader = {
-  'If-Match': 'The ETag that you last read, or * for any version; required',
+  'If-Match': {
+    description: 'The ETag that you last read, or * to change any version',
+    required: true,
+  },
+} as const;
+
+/** The header of routes that answer 304. */
+export const ifNoneMatchHeader = {
+  'If-None-Match': 'The ETag of an earlier response; 304 when nothing has changed since',
 } as const;
 
 /** Additional responses of such a route. */
 export const ifMatchResponses = {
-  412: 'It has changed since you read it: its ETag is different',
-  428: 'If-Match is missing',
+  412: 'It has changed since you read it: If-Match does not name its current ETag',
+  428: 'The header If-Match is missing',
 } as const;
 
 /** Whether an `If-None-Match` header names this entity tag (weak comparison, as RFC 9110 asks for GET). */

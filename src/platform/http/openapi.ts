@@ -1,7 +1,7 @@
 /** Builds the OpenAPI 3.1 document from the route table and its schemas. */
 import { z } from 'zod';
 import { scopesOf } from './access-rule.ts';
-import type { Route } from './route.ts';
+import type { Route, RouteHeader } from './route.ts';
 
 type Json = Record<string, unknown>;
 
@@ -35,7 +35,13 @@ export interface OpenApiDocument {
 const envelope: Json = {
   type: 'object',
   required: ['success', 'message', 'data'],
-  properties: { success: { const: true }, message: { type: 'string' }, data: {} },
+  properties: {
+    success: { const: true },
+    message: { type: 'string', description: 'For people; programs read data' },
+    data: {
+      description: 'A list is an object with its rows in data, and total, page, limit and total_pages',
+    },
+  },
 };
 
 const problem: Json = {
@@ -43,22 +49,25 @@ const problem: Json = {
   required: ['success', 'message', 'error', 'request_id'],
   properties: {
     success: { const: false },
-    message: { type: 'string' },
+    message: { type: 'string', description: 'What went wrong, for people' },
     error: {
       type: 'object',
       required: ['code', 'detail'],
       properties: {
-        code: { type: 'string' },
-        detail: { type: 'string' },
+        code: { type: 'string', description: 'What went wrong, for programs; it does not change' },
+        detail: { type: 'string', description: 'The message, or the problem of every field' },
         fields: {
           type: 'array',
+          description: 'Only for fields that are not valid: each with its problem',
           items: { type: 'object', properties: { field: { type: 'string' }, message: { type: 'string' } } },
         },
       },
     },
-    request_id: { type: 'string' },
+    request_id: { type: 'string', description: 'Names this request in the log of the server' },
   },
 };
+
+const coinGeckoKey = 'An API key of this server, sent the way clients of CoinGecko send theirs';
 
 /** Where clients of CoinGecko put their key; here it is one of ours. */
 const coinGeckoKeys = {
@@ -66,25 +75,25 @@ const coinGeckoKeys = {
     type: 'apiKey',
     in: 'header',
     name: 'x-cg-demo-api-key',
-    description: 'An API key of this server',
+    description: coinGeckoKey,
   },
   proKey: {
     type: 'apiKey',
     in: 'header',
     name: 'x-cg-pro-api-key',
-    description: 'An API key of this server',
+    description: coinGeckoKey,
   },
   demoKeyInQuery: {
     type: 'apiKey',
     in: 'query',
     name: 'x_cg_demo_api_key',
-    description: 'An API key of this server',
+    description: coinGeckoKey,
   },
   proKeyInQuery: {
     type: 'apiKey',
     in: 'query',
     name: 'x_cg_pro_api_key',
-    description: 'An API key of this server',
+    description: coinGeckoKey,
   },
 };
 
@@ -115,14 +124,23 @@ export function openApiDocument(table: readonly Route[]): OpenApiDocument {
     info: {
       title: 'Pricepool',
       version: '1',
-      description: 'Crypto prices and portfolio values for many clients from one upstream budget.',
+      description:
+        'Crypto prices and portfolios for many clients, within the call limit of one price source. ' +
+        'Send an access token (from POST /api/v1/auth/login) or an API key as Authorization: Bearer. ' +
+        'Under /api/v1, a success is { success, message, data } and an error { success, message, error, request_id } ' +
+        'with a stable error.code. Under /api/v3, requests and responses are those of the CoinGecko API.',
     },
     paths,
     components: {
       securitySchemes: {
         bearer: { type: 'http', scheme: 'bearer', description: 'An access token or an API key' },
-        apiKey: { type: 'apiKey', in: 'header', name: 'X-Api-Key' },
-        ticket: { type: 'apiKey', in: 'query', name: 'ticket', description: 'A stream ticket' },
+        apiKey: { type: 'apiKey', in: 'header', name: 'X-Api-Key', description: 'An API key' },
+        ticket: {
+          type: 'apiKey',
+          in: 'query',
+          name: 'ticket',
+          description: 'A stream ticket, from POST /api/v1/auth/stream-ticket',
+        },
         ...coinGeckoKeys,
       },
       schemas: { Envelope: envelope, Problem: problem, CoinGeckoError: coinGeckoError },
@@ -171,9 +189,23 @@ function securityOf({ access, scope, takesTicket, api }: Route): Json[] {
 }
 
 function schemaOf(schema: z.ZodType): Json {
-  const described: Json = { ...z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) };
+  const described: Json = {
+    ...z.toJSONSchema(schema, {
+      io: 'input',
+      unrepresentable: 'any',
+      // Zod omits the default of a field that it converts, though a client may rely on it.
+      override: ({ zodSchema, jsonSchema }) => {
+        const { def } = zodSchema._zod;
+        if (def.type === 'default' && isPlain(def.defaultValue)) jsonSchema.default = def.defaultValue;
+      },
+    }),
+  };
   delete described['$schema'];
   return described;
+}
+
+function isPlain(value: unknown): value is string | number | boolean {
+  return ['string', 'number', 'boolean'].includes(typeof value);
 }
 
 function parametersOf(schema: z.ZodType | undefined, place: 'path' | 'query'): OpenApiParameter[] {
@@ -182,16 +214,18 @@ function parametersOf(schema: z.ZodType | undefined, place: 'path' | 'query'): O
     readonly properties?: Readonly<Record<string, Json>>;
     readonly required?: readonly string[];
   };
-  return Object.entries(properties).map(([name, described]) => ({
+  return Object.entries(properties).map(([name, { description, ...described }]) => ({
     name,
     in: place,
     required: place === 'path' || required.includes(name),
+    ...(typeof description === 'string' ? { description } : {}),
     schema: described,
   }));
 }
 
-function headerParameter([name, description]: [string, string]): OpenApiParameter {
-  return { name, in: 'header', required: false, description, schema: { type: 'string' } };
+function headerParameter([name, header]: [string, string | RouteHeader]): OpenApiParameter {
+  const { description, required = false } = typeof header === 'string' ? { description: header } : header;
+  return { name, in: 'header', required, description, schema: { type: 'string' } };
 }
 
 function responsesOf(each: Route): Record<string, { description: string }> {
@@ -199,33 +233,45 @@ function responsesOf(each: Route): Record<string, { description: string }> {
     ...(each.access === 'open'
       ? {}
       : {
-          401: 'No valid credential',
-          403: refusalOf(each),
-          503: 'Credentials cannot be checked for now; see Retry-After',
+          401: 'The access token or API key is missing, not valid, expired or revoked',
+          503: 'Credentials cannot be checked at the moment; retry after Retry-After seconds',
         }),
-    ...(each.unlimited === true ? {} : { 429: 'Too many requests; see RateLimit and Retry-After' }),
+    ...(each.unlimited === true
+      ? {}
+      : {
+          429: 'Too many requests; retry after Retry-After seconds (the RateLimit headers show the limits)',
+        }),
     ...(each.body === undefined
       ? {}
-      : { 400: 'Not readable as JSON', 413: 'Larger than 1 MB', 415: 'Not JSON' }),
+      : {
+          400: 'The body is not valid JSON',
+          413: 'The body is larger than 1 MB',
+          415: 'The Content-Type of the body is not application/json',
+        }),
     ...((each.body ?? each.query ?? each.params)
       ? {
           422:
             each.api === 'v3'
-              ? 'A parameter is missing or wrong'
-              : 'A field is not valid; error.fields names it',
+              ? 'A parameter is missing or not valid'
+              : 'A field is missing or not valid; error.fields names each with its problem',
         }
       : {}),
   };
-  const described = Object.entries({ ...implied, ...each.responses });
+  const refusals = [each.responses[403], refusalOf(each)].filter((why) => why !== undefined);
+  const refused = refusals.length === 0 ? {} : { 403: refusals.join('. Or: ') };
+  const described = Object.entries({ ...implied, ...each.responses, ...refused });
   return Object.fromEntries(
     described.map(([status, description]) => [status, responseOf(each, status, description)]),
   );
 }
 
-function refusalOf({ access, scope }: Route): string {
-  if (access === 'admin') return 'Admins only; an API key also needs the scope admin';
-  if (scope === 'session') return 'Not with an API key';
-  return scope === 'any' ? 'Never' : `The API key lacks the scope ${scopesOf(scope).join(' or ')}`;
+/** Who may not call a route; undefined when everybody may who has a valid credential, or none is needed. */
+function refusalOf({ access, scope }: Route): string | undefined {
+  if (access === 'admin') return 'Only admins may do this; an API key also needs the scope admin';
+  if (access === 'open' || scope === 'any') return undefined;
+  if (scope === 'session')
+    return 'API keys may not do this: send an access token from POST /api/v1/auth/login';
+  return `The API key lacks the scope ${scopesOf(scope).join(' or ')}`;
 }
 
 function responseOf(

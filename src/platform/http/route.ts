@@ -29,6 +29,12 @@ export type RouteSpec<
   B extends z.ZodType = Nothing,
 > = RouteBase<A, P, Q, B> & (A extends 'open' ? { readonly scope?: never } : { readonly scope: RouteScope });
 
+/** What a request header means to a route that refuses requests without it. */
+export interface RouteHeader {
+  readonly description: string;
+  readonly required: true;
+}
+
 interface RouteBase<A extends Access, P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType> {
   readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   /** Full path with `:name` for parameters. */
@@ -51,7 +57,7 @@ interface RouteBase<A extends Access, P extends z.ZodType, Q extends z.ZodType, 
   readonly query?: Q;
   readonly body?: B;
   /** Request headers with a meaning here, and what they mean. */
-  readonly headers?: Readonly<Record<string, string>>;
+  readonly headers?: Readonly<Record<string, string | RouteHeader>>;
   /** What the answers mean, by status. Those that any route can give (401, 413, 422…) are added to the document by themselves. */
   readonly responses: Readonly<Record<number, string>>;
   /** Of a body that the handler reads itself: JSON schemas by content type. Without it, whatever is sent is not read. */

@@ -18,11 +18,17 @@ export function createRealtimeModule(
     tag: 'Streams',
     summary: 'Open a WebSocket for prices and jobs',
     description:
-      'JSON messages with an action (subscribe, unsubscribe, ping, ticket) and an id that the reply repeats. A token or an API key can be sent as the subprotocol bearer.<token> in addition to pricepool.',
-    responses: { 101: 'The connection is a WebSocket', 426: 'The request does not ask for an upgrade' },
+      'Send JSON messages with an action (subscribe, unsubscribe, ping or ticket) and, if you like, an id that the reply repeats; subscribe names coins or jobs. Browsers, which cannot set headers, send the access token or API key as a second subprotocol: pricepool, bearer.<token>.',
+    responses: {
+      101: 'The connection is a WebSocket',
+      426: 'The request does not ask for an upgrade to websocket',
+    },
     handler: (ctx) => {
       ctx.set('Upgrade', 'websocket');
-      throw new AppError('Ask for an upgrade to websocket', { code: 'upgrade_required', status: 426 });
+      throw new AppError('This path is a WebSocket: open it with a WebSocket client', {
+        code: 'upgrade_required',
+        status: 426,
+      });
     },
   });
   return {

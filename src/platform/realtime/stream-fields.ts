@@ -8,7 +8,9 @@ export const mostUpdates = 1_000_000;
 const ticket = z
   .string('must be given once')
   .optional()
-  .meta({ description: 'A stream ticket, for clients that cannot set headers' });
+  .meta({
+    description: 'A stream ticket from POST /api/v1/auth/stream-ticket, for clients that cannot set headers',
+  });
 
 /** Fields of every GET of a stream. `ticket` and `lastEventId` are read elsewhere. */
 export const eventStreamFields = {
@@ -16,7 +18,10 @@ export const eventStreamFields = {
   lastEventId: z
     .string('must be given once')
     .optional()
-    .meta({ description: 'Id of the last event, for clients that cannot set Last-Event-ID' }),
+    .meta({
+      description:
+        'Id of the last event that you received, for clients that cannot set the header Last-Event-ID',
+    }),
 };
 
 /** Query of the WebSocket. `ticket` is read elsewhere. */
@@ -26,9 +31,9 @@ export const socketQuery = z.strictObject({ ticket });
 export const streamFields = {
   interval: wholeNumber({ min: 1, max: longestIntervalSeconds })
     .default(1)
-    .meta({ description: 'Minimum seconds between two updates' }),
+    .meta({ description: 'Minimum seconds between two updates, 1 to 3600; default 1' }),
   max_updates: wholeNumber({ min: 1, max: mostUpdates })
     .optional()
-    .meta({ description: 'Updates after which the stream ends' }),
+    .meta({ description: 'Number of updates after which the stream ends; absent: no limit' }),
   ...eventStreamFields,
 };

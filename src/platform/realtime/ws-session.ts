@@ -79,7 +79,11 @@ export function createMessageReader(topics: ReadonlyMap<string, Topic>): (given:
     .superRefine((requested: Readonly<Record<string, unknown>>, ctx) => {
       if (requested['action'] === 'ping' || requested['action'] === 'ticket') return;
       if (kinds.every((kind) => requested[kind] === undefined))
-        ctx.addIssue({ code: 'custom', path: kinds.slice(0, 1), message: `give ${kinds.join(' or ')}` });
+        ctx.addIssue({
+          code: 'custom',
+          path: kinds.slice(0, 1),
+          message: `is required, unless the message has ${kinds.slice(1).join(' or ')}`,
+        });
     });
 
   return (given) => {
@@ -230,7 +234,9 @@ export class WsSession implements WsHandler {
 
   #inOrder(message: Subscription): void {
     if (this.#waiting >= mostWaiting)
-      throw new UnavailableError('Too many subscriptions are waiting', { code: 'busy' });
+      throw new UnavailableError('Too many messages of this connection are waiting; wait for their replies', {
+        code: 'busy',
+      });
     this.#waiting += 1;
     this.#order = this.#order
       .then(() => (message.action === 'subscribe' ? this.#subscribe(message) : this.#unsubscribe(message)))

@@ -23,16 +23,23 @@ const exportKinds = ['transactions', 'realised', 'positions'] as const;
 /** Query of `GET /portfolios/:id/export`. */
 const exportQuery = z
   .strictObject({
-    format: z.enum(['csv', 'json'], 'must be csv or json').default('csv'),
+    format: z
+      .enum(['csv', 'json'], 'must be csv or json')
+      .default('csv')
+      .meta({ description: 'Format of the response' }),
     kind: z
       .enum(exportKinds, `must be one of ${exportKinds.join(', ')}`)
       .default('transactions')
       .meta({
-        description: 'transactions (which can be imported again), realised gains by lot, or positions',
+        description:
+          'What to export: transactions (a CSV of them can be imported again), realised gains by lot, or positions',
       }),
     year: wholeNumber({ min: 2009, max: 2200 })
       .optional()
-      .meta({ description: 'For kind realised: gains of one year, in the time zone of the portfolio' }),
+      .meta({
+        description:
+          'Only for kind realised: the gains of this year, in the time zone of the portfolio; absent: all',
+      }),
   })
   .refine(({ kind, year }) => year === undefined || kind === 'realised', {
     path: ['year'],
@@ -72,7 +79,7 @@ export function exportRoutes(deps: ExportDeps): Route[] {
       responses: {
         200: 'The rows: CSV, or JSON with `data`',
         404: 'Portfolio not found',
-        503: 'Database unavailable, or the books are not up to date; see Retry-After',
+        503: 'Database unavailable, or the portfolio is still being updated after a change; retry after Retry-After seconds',
       },
       handler: async (ctx, { params, query, viewer }) => {
         const found = await deps.portfolios.get(portfolioIdOf(params), viewer);

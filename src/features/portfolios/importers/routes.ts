@@ -57,13 +57,20 @@ function submit(deps: SubmitImportDeps): Route {
     tag,
     summary: 'Import the CSV export of an exchange, or any other CSV, as a job',
     description:
-      'multipart/form-data with the field `file` (at most 20 MB and 200,000 rows) and the query parameters below as ' +
-      'form fields; or the file itself as text/csv. Transactions that were imported before are skipped.',
+      'Send the file in the field `file` of multipart/form-data, with the options below as further form fields; or send the ' +
+      'file itself as text/csv, with the options as query parameters. At most 20 MB and 200,000 rows. Transactions that were ' +
+      'imported before are skipped.',
     params: portfolioPath,
     query: deps.options,
     takes: importBodies(deps.options),
     ...submissionDescribed,
-    responses: { ...submissionDescribed.responses, 404: missing, 413: 'The file is larger than 20 MB' },
+    responses: {
+      ...submissionDescribed.responses,
+      400: 'The body is not valid multipart/form-data',
+      404: missing,
+      413: 'The file is larger than 20 MB',
+      415: 'The Content-Type of the body is neither multipart/form-data nor text/csv',
+    },
     handler: async (ctx, { params, query, viewer }) => {
       const portfolio = await deps.portfolios.get(portfolioIdOf(params), viewer);
       const id = uuidv7();

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { NotFoundError } from '../../../domain/errors.ts';
 import { readOnError } from '../queries/imports.ts';
 import { importFormats } from './read-report.ts';
+import { portfolioPath } from '../schemas.ts';
 import { assetIdField, type AssetIdReader } from '../../assets/schemas.ts';
 import { callbackUrl } from '../../webhooks/schemas.ts';
 
@@ -79,27 +80,34 @@ export const importQuery = (assets: AssetIdReader) =>
     format: z
       .enum(importFormats, `must be one of ${importFormats.join(', ')}`)
       .optional()
-      .meta({ description: 'Format of the file; auto (the default) detects it by the header' }),
-    mapping: jsonText(mapping).optional().meta({
-      description:
-        'JSON: what each column of a generic CSV holds, and what the words in its type column mean',
-    }),
+      .meta({
+        description:
+          'Format of the file; auto (the default) detects it from the header row. generic is any other CSV and needs mapping',
+      }),
+    mapping: jsonText(mapping)
+      .optional()
+      .meta({
+        description:
+          'Only for generic, as JSON: columns (the name or number of the column of each field: time, type, receivedSymbol, ' +
+          'receivedQuantity, sentSymbol, sentQuantity, feeSymbol, feeQuantity, value, valueCurrency, note, id) and types (what each ' +
+          'word in the type column means: trade or a transaction type)',
+      }),
     symbols: jsonText(symbols(assets)).optional().meta({
       description:
-        'JSON: asset id by symbol, for symbols that do not mean the largest asset with that symbol',
+        'As JSON: asset ids by symbol, such as {"LUNA":"terra-luna"}, for symbols that do not mean the largest asset with that symbol',
     }),
     dry_run: z
       .enum(['true', 'false'], 'must be true or false')
       .transform((text) => text === 'true')
       .optional()
-      .meta({ description: 'Only report what the import would do' }),
+      .meta({ description: 'true: report what the import would do, and store nothing; default false' }),
     on_error: z
       .enum(['skip', 'abort', 'keep_good', 'nothing'], 'must be skip or abort')
       .transform(readOnError)
       .optional()
       .meta({
         description:
-          'With bad rows: skip them and book the others (the default), or abort and book none. keep_good and nothing are the former words',
+          'If rows cannot be read: skip (the default) imports the others, abort imports nothing. keep_good and nothing are their former names',
       }),
     callback_url: callbackUrl,
   });
@@ -120,7 +128,9 @@ export const importBodies = (options: ReturnType<typeof importQuery>) => ({
 });
 
 /** Path of an import. */
-export const importPath = z.object({ id: z.string(), importId: z.string() });
+export const importPath = portfolioPath.extend({
+  importId: z.string().meta({ description: 'Id of the import (UUID)' }),
+});
 
 const uuid = z.uuid();
 

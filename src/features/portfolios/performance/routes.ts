@@ -18,7 +18,7 @@ import type { ApiContext } from '../../../platform/http/context.ts';
 import { respondJson, envelopeOf } from '../../../platform/http/envelope.ts';
 import { route, type Route } from '../../../platform/http/route.ts';
 import type { Submission } from '../../jobs/job-service.ts';
-import { matchesTag } from '../../../platform/http/if-match.ts';
+import { ifNoneMatchHeader, matchesTag } from '../../../platform/http/if-match.ts';
 import { preferredWaitSeconds, prefersAsync } from '../../../platform/http/preferences.ts';
 import {
   respondAccepted,
@@ -37,19 +37,21 @@ import { portfolioIdOf, portfolioPath } from '../schemas.ts';
 const range = z
   .enum(performanceRanges, `must be one of ${performanceRanges.join(', ')}`)
   .default('max')
-  .meta({ description: 'Length of the range, which ends today; max starts at the first transaction' });
+  .meta({ description: 'Range that ends today; ytd starts on 1 January, max at the first transaction' });
 
 const benchmark = (assets: AssetIdReader) =>
   assetIdField(assets)
     .default('bitcoin')
     .meta({
-      description: 'Benchmark: an asset in which the same cash flows are invested for comparison',
+      description: 'Asset to compare with, as if the same cash flows had been invested in it',
       examples: ['bitcoin'],
     });
 
 const rateRule =
   'must be an annual rate from -1 to 10, such as 0.02 for 2 %, with at most 4 digits after the point';
-const described = { description: 'Annual risk-free rate: 0.02 is 2 %' };
+const described = {
+  description: 'Annual risk-free rate from -1 to 10 for the Sharpe and Sortino ratios: 0.02 is 2 %',
+};
 const isInRange = (rate: number): boolean => rate >= -1 && rate <= 10;
 /** Finer rates add no information, and each of them would be a separate job. */
 const hasFewDigits = (rate: number): boolean => Math.round(rate * 1e4) / 1e4 === rate;
@@ -102,7 +104,7 @@ const path = '/api/v1/portfolios/:id/performance';
 const name = 'performance.compute';
 const missing = 'Portfolio not found';
 const figures =
-  'Each figure is a number, or null with a reason. Days without a price use the last known price, and are counted in `prices`.';
+  'Each figure is a number, or null with a reason. A day without a price uses the last known price; `prices` counts such days.';
 
 /** Prices within this time (ms) count as the same: a repeated request gets the earlier result. */
 const asOfMs = 300_000;
@@ -124,18 +126,18 @@ function read(deps: PerformanceDeps): Route {
     params: portfolioPath,
     query: performanceQuery(deps.assets),
     headers: {
-      'If-None-Match': 'The ETag of an earlier response; 304 when nothing has changed since',
+      ...ifNoneMatchHeader,
       Prefer:
-        'respond-async responds at once; wait=n waits up to n seconds (at most 60) for figures that are not computed yet',
+        'For figures that are not computed yet: respond-async responds with 202 at once, wait=n waits up to n seconds (at most 60)',
     },
     responses: {
       200: 'The figures',
       202: 'The figures are being computed: ask again after Retry-After seconds, or poll the job at Location',
-      304: 'Nothing has changed',
+      304: 'Not modified since the ETag in If-None-Match',
       404: missing,
-      409: 'The job was cancelled while the client waited',
+      409: 'The job was cancelled while you waited',
       422: 'A field is not valid, or the request asks for too many figures',
-      502: 'The job failed while the client waited',
+      502: 'The job failed while you waited',
       503: 'Database unavailable, or too many jobs are waiting; see Retry-After',
     },
     handler: async (ctx, { params, query, viewer }) => {

@@ -4,10 +4,10 @@ import { rebuildSteps } from '../../../../jobs/registry.ts';
 import type { PortfolioService } from '../portfolio-service.ts';
 import type { ApiContext } from '../../../platform/http/context.ts';
 import { answer } from '../../../platform/http/envelope.ts';
-import { wholeNumber } from '../../../platform/http/fields.ts';
+import { pageNumber, pageSize, wholeNumber } from '../../../platform/http/fields.ts';
 import { pageFields } from '../../../platform/http/paging.ts';
 import { route, type Route } from '../../../platform/http/route.ts';
-import { matchesTag } from '../../../platform/http/if-match.ts';
+import { ifNoneMatchHeader, matchesTag } from '../../../platform/http/if-match.ts';
 import { submissionDescribed, type SubmitDeps, submitJob, timeout } from '../../jobs/submit-job.ts';
 import { assetIdField, type AssetIdReader } from '../../assets/schemas.ts';
 import { callbackUrl } from '../../webhooks/schemas.ts';
@@ -24,8 +24,8 @@ import type { Portfolio } from '../ledger/portfolio.ts';
 import { portfolioIdOf, portfolioPath } from '../schemas.ts';
 
 const longPage = {
-  page: wholeNumber({ min: 1, max: 1_000_000 }).default(1),
-  limit: wholeNumber({ min: 1, max: 1_000 }).default(100),
+  page: pageNumber,
+  limit: pageSize({ usual: 100, most: 1_000 }),
 };
 
 /** Query of `GET /portfolios/:id/positions`. */
@@ -33,7 +33,7 @@ const positionsQuery = z.strictObject({
   status: z
     .enum(['open', 'closed', 'all'], 'must be one of open, closed, all')
     .default('open')
-    .meta({ description: 'open: quantity above zero; closed: nothing held any more' }),
+    .meta({ description: 'open: assets that are held; closed: assets that were held and are not any more' }),
 });
 
 /** Query of `GET /portfolios/:id/lots`. */
@@ -50,9 +50,16 @@ const day = z
 const realisedQuery = (assets: AssetIdReader) =>
   z
     .strictObject({
-      from: day.optional().meta({ description: 'First day, in the time zone of the portfolio' }),
-      to: day.optional().meta({ description: 'Last day' }),
-      year: wholeNumber({ min: 1970, max: 9998 }).optional().meta({ description: 'Instead of from and to' }),
+      from: day
+        .optional()
+        .meta({
+          description:
+            'First day (YYYY-MM-DD) in the time zone of the portfolio; absent: from the first gain on',
+        }),
+      to: day.optional().meta({ description: 'Last day (YYYY-MM-DD); absent: until the last gain' }),
+      year: wholeNumber({ min: 1970, max: 9998 })
+        .optional()
+        .meta({ description: 'All days of this calendar year; cannot be combined with from and to' }),
       asset: assetIdField(assets).optional(),
       ...longPage,
     })
@@ -72,9 +79,9 @@ type PositionDeps = Pick<PortfolioService, 'portfolios' | 'books'> & { readonly 
 const tag = 'Portfolios';
 const path = '/api/v1/portfolios/:id';
 const missing = 'Portfolio not found';
-const unavailable = 'Database unavailable, or the books are being updated; see Retry-After';
-const headers = { 'If-None-Match': 'The ETag of an earlier response; 304 when nothing has changed since' };
-const notModified = 'No transaction has changed';
+const unavailable =
+  'Database unavailable, or the portfolio is still being updated after a change; retry after Retry-After seconds';
+const notModified = 'Not modified: no transaction has changed since the ETag in If-None-Match';
 
 /** Longest wait (ms) for books that are not current. */
 const booksWaitMs = 5_000;
@@ -92,10 +99,10 @@ function positions(deps: PositionDeps): Route {
     scope: 'portfolio:read',
     tag,
     summary: 'List the positions of a portfolio: holdings, cost and realised gains',
-    description: 'From the books alone; for the current value use valuation.',
+    description: 'Computed from the transactions alone, without current prices; for those, use valuation.',
     params: portfolioPath,
     query: positionsQuery,
-    headers,
+    headers: ifNoneMatchHeader,
     responses: { 200: 'The positions, by asset', 304: notModified, 404: missing, 503: unavailable },
     handler: async (ctx, { params, query, viewer }) => {
       const { id } = await deps.portfolios.get(portfolioIdOf(params), viewer);
@@ -125,7 +132,7 @@ function lots(deps: PositionDeps): Route {
     description: 'By asset, oldest first. With average and uk_pool, each asset has its pool as the only lot.',
     params: portfolioPath,
     query: lotsQuery(deps.assets),
-    headers,
+    headers: ifNoneMatchHeader,
     responses: { 200: 'A page of lots', 304: notModified, 404: missing, 503: unavailable },
     handler: async (ctx, { params, query: { asset, page, limit }, viewer }) => {
       const { id: portfolioId } = await deps.portfolios.get(portfolioIdOf(params), viewer);
@@ -154,7 +161,7 @@ function realised(deps: PositionDeps): Route {
       'provisional: a later acquisition may still change the gain (uk_pool).',
     params: portfolioPath,
     query: realisedQuery(deps.assets),
-    headers,
+    headers: ifNoneMatchHeader,
     responses: {
       200: 'A page of gains in chronological order, with totals',
       304: notModified,
@@ -198,9 +205,9 @@ function rebuild(deps: PositionDeps & SubmitDeps): Route {
     access: 'user',
     scope: 'portfolio:write',
     tag,
-    summary: 'Rebuild the books of a portfolio from its transactions, as a job',
+    summary: 'Recompute the positions, lots and gains of a portfolio from its transactions, as a job',
     description:
-      'A rebuild must give the same books as before: identical says whether it did, and is null when they were not current. Nothing ' +
+      'The result must be what was there before: identical says whether it was, and is null when the portfolio was still being updated. Nothing ' +
       'changes if the job is cancelled.',
     params: portfolioPath,
     body: rebuildBody,

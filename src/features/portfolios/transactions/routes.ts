@@ -3,6 +3,7 @@ import type { ApiContext } from '../../../platform/http/context.ts';
 import { answer } from '../../../platform/http/envelope.ts';
 import {
   expectedVersion,
+  ifNoneMatchHeader,
   ifMatchResponses,
   ifMatchHeader,
   matchesTag,
@@ -30,7 +31,7 @@ const digitsRule = 'has more digits than a JSON number can hold; send it as a st
 const decimalRule = 'must be a decimal, such as "0.125"';
 const describedDecimal = {
   description:
-    'Decimal: as a string with at most 20 digits before and 18 after the point, as a number with at most 15 digits',
+    'Decimal, best as a string: at most 20 digits before and 18 after the point; a JSON number holds only 15 digits',
   examples: ['0.125'],
 };
 
@@ -62,7 +63,8 @@ const fee = (assets: AssetIdReader) =>
     .nullish()
     .meta({
       description:
-        'In an asset: asset, quantity and value (absent: the market value); in cash: only the value',
+        'A fee paid in an asset has asset, quantity and value (absent: the market value); a fee paid in cash has only value. ' +
+        'value is in the base currency',
     });
 
 const transactionType = z.enum(transactionTypes, `must be one of ${transactionTypes.join(', ')}`);
@@ -73,15 +75,15 @@ const content = (assets: AssetIdReader) => ({
     .string()
     .max(64, 'has too many characters')
     .meta({
-      description: 'Date and time with an offset; not in the future and not before 2009-01-03',
+      description: 'Date and time with an offset (or Z); not in the future, not before 2009-01-03',
       examples: ['2024-01-31T09:30:00+01:00'],
     }),
-  received: leg(assets).meta({ description: 'What was received' }),
-  sent: leg(assets).meta({ description: 'What was sent' }),
+  received: leg(assets).meta({ description: 'What you received: asset and quantity' }),
+  sent: leg(assets).meta({ description: 'What you sent: asset and quantity' }),
   given: leg(assets).meta({ description: 'The former name of sent', deprecated: true }),
   value: decimalOrNone.meta({
     description:
-      'In the base currency, without the fee: the cash paid or received, otherwise the market value (absent: looked up)',
+      'In the base currency, without the fee. Of a buy or sell: the cash paid or received (required). Of any other: the market value at that time; absent: looked up',
   }),
   fee: fee(assets),
   note: z
@@ -89,13 +91,16 @@ const content = (assets: AssetIdReader) => ({
     .trim()
     .max(500, 'must have at most 500 characters')
     .regex(/^[^\p{Cc}\p{Cf}\p{Cs}]*$/u, 'must not contain control characters')
-    .nullish(),
+    .nullish()
+    .meta({ description: 'A note to yourself' }),
   sequence: z
     .int('must be a whole number')
     .min(0, 'must be at least 0')
     .max(2_147_483_647, 'must be at most 2147483647')
     .optional()
-    .meta({ description: 'Order among transactions of the same time and type' }),
+    .meta({
+      description: 'Order among transactions of the same time and type: the lower number comes first',
+    }),
 });
 
 /** Body of `PUT …/transactions/:tid`: the complete new transaction. */
@@ -105,7 +110,8 @@ const transactionBody = (assets: AssetIdReader) => z.strictObject(content(assets
 const newTransactionBody = (assets: AssetIdReader) =>
   z.strictObject({
     id: z.uuid('is not a UUID').toLowerCase().optional().meta({
-      description: 'Chosen by the client; makes it safe to send the request again',
+      description:
+        'An id of your choice (UUID), which makes it safe to send the request again; absent: the server makes one',
     }),
     ...content(assets),
   });
@@ -138,10 +144,16 @@ const moment = z.iso
 const transactionsQuery = (assets: AssetIdReader) =>
   z.strictObject({
     ...paging,
-    asset: assetIdField(assets).optional().meta({ description: 'Received, sent or paid as a fee' }),
-    type: transactionType.optional(),
-    from: moment.optional().meta({ description: 'Not before this moment' }),
-    to: moment.optional().meta({ description: 'Not after this moment' }),
+    asset: assetIdField(assets)
+      .optional()
+      .meta({ description: 'Only transactions in which this asset was received, sent or paid as a fee' }),
+    type: transactionType.optional().meta({ description: 'Only transactions of this type' }),
+    from: moment
+      .optional()
+      .meta({ description: 'Only transactions at this time or later (ISO 8601 with an offset)' }),
+    to: moment
+      .optional()
+      .meta({ description: 'Only transactions at this time or earlier (ISO 8601 with an offset)' }),
     import_id: z
       .uuid('is not the id of an import')
       .toLowerCase()
@@ -150,7 +162,9 @@ const transactionsQuery = (assets: AssetIdReader) =>
   });
 
 /** Path of a transaction. */
-const transactionPath = portfolioPath.extend({ tid: z.string() });
+const transactionPath = portfolioPath.extend({
+  tid: z.string().meta({ description: 'Id of the transaction (UUID)' }),
+});
 
 const uuid = z.uuid();
 
@@ -189,9 +203,9 @@ const path = `${ofPortfolio}/transactions`;
 const missing = 'Portfolio or transaction not found';
 const unavailable = 'Database unavailable; see Retry-After';
 const conflicts =
-  'The id belongs to a transaction with other content, or the portfolio has the most transactions allowed';
+  'The id belongs to a transaction with other content, or the portfolio has reached the limit of transactions';
 const again =
-  'With an id chosen by the client, the request can be repeated after a lost response: a transaction that already exists with the same content counts as created.';
+  'If you choose the id, you can send the request again after a lost response: a transaction that already exists with the same content counts as created.';
 
 /** Transactions of a portfolio: create, list, read, replace and delete; and their audit trail. */
 export function transactionRoutes(deps: TransactionDeps): Route[] {
@@ -298,8 +312,13 @@ function read({ transactions }: TransactionDeps): Route {
     tag,
     summary: 'Get a transaction',
     params: transactionPath,
-    headers: { 'If-None-Match': 'The ETag of an earlier response; 304 when nothing has changed since' },
-    responses: { 200: 'The transaction', 304: 'Nothing has changed', 404: missing, 503: unavailable },
+    headers: ifNoneMatchHeader,
+    responses: {
+      200: 'The transaction',
+      304: 'Not modified since the ETag in If-None-Match',
+      404: missing,
+      503: unavailable,
+    },
     handler: async (ctx, { params, viewer }) => {
       const portfolioId = portfolioIdOf(params);
       const transaction = await transactions.get({ portfolioId, viewer, id: transactionIdOf(params) });

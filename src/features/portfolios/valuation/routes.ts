@@ -45,7 +45,8 @@ type ValuationDeps = Pick<
 const tag = 'Portfolios';
 const path = '/api/v1/portfolios/:id';
 const missing = 'Portfolio not found';
-const unavailable = 'Database unavailable, or the books are being updated; see Retry-After';
+const unavailable =
+  'Database unavailable, or the portfolio is still being updated after a change; retry after Retry-After seconds';
 const produces = 'text/event-stream';
 /** Most snapshots in one response. */
 const mostSnapshots = 2_000;
@@ -132,10 +133,12 @@ function stream({ portfolios, valuations, realtime, streams, clock }: ValuationD
       'The first portfolio event has every position; later ones have the totals and the positions whose price has changed, or every position after a transaction. Each says whether it is complete, and what is missing.',
     params: portfolioPath,
     query: valueStreamQuery,
-    headers: { 'Last-Event-ID': 'Id of the last event; max_updates continues from its count' },
+    headers: {
+      'Last-Event-ID': 'Id of the last event that you received; max_updates continues from its count',
+    },
     responses: {
-      200: 'hello, portfolio, portfolio.deleted, heartbeat, ticket, end, drain, limit',
-      204: 'max_updates have been sent; do not reconnect',
+      200: 'The events hello, portfolio, portfolio.deleted, heartbeat, ticket (a new stream ticket), end, drain (the server restarts: reconnect) and limit (too many streams)',
+      204: 'You have received max_updates updates; do not reconnect',
       404: missing,
       503: unavailable,
     },
