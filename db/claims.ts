@@ -2,9 +2,9 @@ import type { Knex } from 'knex';
 import { UnauthenticatedError } from '../src/domain/errors.ts';
 
 /**
- * What a credential says of who uses it. It was believed when the request came in; a change that outlives the credential (an
- * account, a role, a key) believes it only after it was looked at again inside its transaction, because a process may hear of
- * a revocation up to two seconds late.
+ * What a credential says about its user. It was checked when the request arrived. A change that outlives the credential
+ * (of an account, a role or a key) checks it again inside its transaction, because a process may receive a revocation
+ * up to two seconds late.
  */
 export interface Claim {
   readonly userId: string;
@@ -15,13 +15,14 @@ export interface Claim {
 }
 
 /**
- * Confirms a claim, and holds the account as it is until the transaction ends. Nothing to confirm: the operator at a shell.
+ * Confirms a claim, and locks the account's row until the transaction ends. The operator at a shell has no claim to
+ * confirm.
  * @throws {UnauthenticatedError} the credential was revoked, or the account is not what the claim says.
  */
 export async function confirmClaim(trx: Knex, claim: Claim | undefined): Promise<void> {
   if (claim === undefined) return;
   const { userId, role, generation, sessionId, keyId } = claim;
-  // A key outlives a change of password; that its owner is still what he was is in the row.
+  // A key outlives a change of password, so only a session's generation is compared.
   const asClaimed = {
     id: userId,
     ...(role === 'admin' ? { role } : {}),

@@ -23,8 +23,8 @@ const limits: SessionLimits = {
 
 /**
  * Opens a pool of Postgres connections and binds the models to it. Connects lazily, so a process starts while Postgres is
- * down; every acquire and every statement has a deadline, so that a query fails rather than hangs. `log` hears of a pooler in
- * between that takes no limits.
+ * down; every acquire and every statement has a deadline, so that a query fails rather than hangs. `log` receives a
+ * warning when a pooler in between does not accept the limits.
  */
 export function openDatabase({
   database,

@@ -20,7 +20,7 @@ const socketCodes = new Set([
 const messages =
   /timeout|connection terminated|connection ended|aborted|unable to acquire|is not queryable|transaction query already complete/i;
 
-/** Whether a failed query means that Postgres cannot be had for the moment. */
+/** Whether a failed query means that Postgres is unavailable for the moment. */
 export function isOutage(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   if (error instanceof BatchWaitError) return true;
@@ -57,7 +57,7 @@ export function asUnavailable(error: unknown): unknown {
 
 /**
  * Settles as `query` does, but an outage of Postgres becomes the error that clients understand.
- * @throws {UnavailableError} Postgres cannot be had for the moment, or takes no changes.
+ * @throws {UnavailableError} Postgres is unavailable for the moment, or accepts no changes.
  */
 export async function orUnavailable<T>(query: PromiseLike<T>): Promise<T> {
   try {

@@ -16,15 +16,15 @@ interface PostgresClient {
 const refusal = /unsupported startup parameter(?: in options)?: (\w+)/;
 
 /**
- * Lets a pool work through a pooler such as PgBouncer in transaction mode. A session there belongs to nobody: its limits cannot
- * be asked for when it opens (PgBouncer refuses that, or is set up to ignore it), and what `set` changes would reach the next
- * client that gets the session. So:
+ * Lets a pool work through a pooler such as PgBouncer in transaction mode. A session there has no owner: its limits
+ * cannot be requested when it opens (PgBouncer refuses that, or is set up to ignore it), and what `set` changes would
+ * reach the next client that gets the session. So:
  *
  * - A limit that is refused at the opening is left out, and the connection opened without.
- * - Limits that are not in force then are set in every transaction for that transaction, in one message with its beginning. A
- *   statement outside transactions has only the driver's own limit, unless the role in Postgres has one.
+ * - Limits that are not in force then are set in every transaction for that transaction, in one message with its
+ *   `begin`. A statement outside transactions has only the driver's own limit, unless the role in Postgres has one.
  *
- * @param onMissing told once which limits are not in force.
+ * @param onMissing called once with the limits that are not in force.
  */
 export function toleratePooler(
   knex: Knex,

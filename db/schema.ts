@@ -6,8 +6,8 @@ const directory = new URL('./migrations/', import.meta.url);
 export const migrationsTable = 'schema_migrations';
 
 /**
- * The migrations beside this file. One is recorded by the name of its source, whether source or build runs it, so that a
- * database can go from one to the other.
+ * The migrations in the folder of this file. Each is recorded by the name of its source file, whether source or build
+ * runs it, so that a database can be used by either.
  */
 export const migrationSource: Knex.MigrationSource<string> = {
   async getMigrations() {
@@ -36,7 +36,7 @@ const reasons: readonly (readonly [RegExp, string])[] = [
 
 /**
  * Why Postgres cannot serve though it may answer, in words that anybody may read; undefined when it can.
- * @throws whatever says nothing that an operator could do, such as that nobody listens.
+ * @throws the error of the query unless {@link reasons} names its code; a refused connection, for example.
  */
 export async function databaseTrouble(knex: Knex): Promise<string | undefined> {
   try {

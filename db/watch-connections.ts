@@ -18,7 +18,7 @@ const leaving = /^(25006|57P0.)$/;
 const codeOf = (error: unknown): string =>
   error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
 
-/** A connection that was heard of within this time (ms) is used without asking. */
+/** A connection that has answered within this time (ms) is used without a check. */
 const trustedMs = 1_000;
 /** Longest wait (ms) for the answer of an idle connection; shorter than a caller waits for a connection. */
 const answerMs = 1_500;
@@ -31,8 +31,9 @@ const renewalMs = 2_000;
  * statement waits in vain too.
  *
  * - A statement without an answer in time ends its connection.
- * - A connection that was idle is asked before it is used.
- * - After either, no other connection is used that was not heard of since: they have a peer in common.
+ * - A connection that was idle is checked with a query before it is used.
+ * - When either times out, connections that have not answered since it was sent are not used again: all have the same
+ *   peer.
  *
  * A connection to a server that takes no changes leaves too: it may be one to a primary that was demoted, while a new connection
  * finds the new one.
@@ -45,7 +46,7 @@ export function watchConnections(): PoolHooks {
 
   const giveUp = (client: pg.Client, requestedAt: number): void => {
     distrustedBefore = Math.max(distrustedBefore, requestedAt);
-    // It has a statement under way, so this closes the socket and waits for nobody.
+    // It has a statement under way, so this closes the socket without waiting.
     client.end().catch(() => undefined);
   };
 

@@ -35,7 +35,7 @@ export async function down(knex: Knex): Promise<void> {
   await knex.raw('create unique index users_email_unique on users (lower(email)) where deleted_at is null');
 }
 
-/** A deleted account holds its name until the purge releases it, so that nobody steps into another's shoes the next minute. */
+/** A deleted account keeps its name until the purge releases it, so that no one can take the name over at once. */
 async function changeUsers(knex: Knex): Promise<void> {
   await knex.schema.alterTable('users', (table) => {
     // Tokens carry the generation they were made in; raising it ends them all.
@@ -82,7 +82,7 @@ async function createApiKeys(knex: Knex): Promise<void> {
     table.timestamp('revoked_at');
   });
   await knex.raw('create index api_keys_of_user on api_keys (user_id) where revoked_at is null');
-  // For usage: whose key asked. The key may be gone before the job is.
+  // The key of the request, for usage. The key may be deleted before the job.
   await knex.schema.alterTable('jobs', (table) => table.uuid('api_key_id'));
 }
 
@@ -108,7 +108,7 @@ async function createPasswordResets(knex: Knex): Promise<void> {
   });
 }
 
-/** Nobody can change rows, or delete them before they are a year old. */
+/** Rows cannot be changed, nor deleted before they are a year old. */
 async function createAuditLog(knex: Knex): Promise<void> {
   await knex.schema.createTable('audit_events', (table) => {
     table.uuid('id').primary();
@@ -137,7 +137,7 @@ async function createUsage(knex: Knex): Promise<void> {
   await knex.schema.createTable('usage_daily', (table) => {
     table.date('day').notNullable();
     table.uuid('user_id').notNullable();
-    // The nil UUID for what was asked without a key.
+    // The nil UUID for requests without a key.
     table.uuid('key_id').notNullable();
     table.bigInteger('requests').notNullable().defaultTo(0);
     table.bigInteger('jobs').notNullable().defaultTo(0);

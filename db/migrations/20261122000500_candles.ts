@@ -39,7 +39,7 @@ export async function up(knex: Knex): Promise<void> {
     );
     await knex.raw('create table ?? partition of ?? default', [`${table}_default`, table]);
   }
-  // What was asked of providers: where one has nothing it need not be asked again, and where one failed not at once.
+  // Requests made to providers: a range without data need not be requested again, and one that failed not at once.
   await knex.raw(`
     create table history_asks (
       asset_id text not null,

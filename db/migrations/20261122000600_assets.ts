@@ -1,8 +1,8 @@
 import type { Knex } from 'knex';
 
 /**
- * The provider's list of assets, and how far its keeping has come. A row of `assets` is never deleted: an asset that vanished
- * from the list becomes inactive. Jobs remember which assets the symbols of their request were taken for.
+ * The provider's list of assets, and the state of its synchronisation. A row of `assets` is never deleted: an asset
+ * that vanished from the list becomes inactive. Jobs remember which assets the symbols of their request were taken for.
  */
 export async function up(knex: Knex): Promise<void> {
   await knex.schema.createTable('assets', (table) => {
@@ -12,9 +12,9 @@ export async function up(knex: Knex): Promise<void> {
     table.text('name').notNullable();
     /** Contract addresses by platform. */
     table.jsonb('platforms').notNullable().defaultTo('{}');
-    /** By market capitalisation, 1 is the largest; null where the provider told none. */
+    /** By market capitalisation, 1 is the largest; null where the provider gives none. */
     table.integer('rank');
-    /** Address of a picture that the provider told. */
+    /** URL of a picture, from the provider. */
     table.text('image');
     table.boolean('active').notNullable().defaultTo(true);
     /** Place in the provider's list. */

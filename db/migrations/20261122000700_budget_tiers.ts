@@ -1,6 +1,6 @@
 import type { Knex } from 'knex';
 
-/** What providers tell of the limits of our keys. */
+/** Limits of our keys, as providers report them. */
 export async function up(knex: Knex): Promise<void> {
   await knex.schema.createTable('budget_tiers', (table) => {
     table.text('budget_key').primary();

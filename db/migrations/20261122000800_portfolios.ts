@@ -47,8 +47,8 @@ const rankSql = `case type ${['transfer_in', 'buy', 'reward', 'swap', 'sell', 'f
   .join(' ')} end::smallint`;
 
 /**
- * Decimals have 18 digits behind the point, as the books have. Clients may choose ids, so an id is one of its portfolio only:
- * nobody learns of another's, or takes it.
+ * Decimals have 18 digits behind the point, as the books have. Clients may choose ids, so an id is unique only within
+ * its portfolio: a client can neither discover nor take the ids of another portfolio.
  */
 async function createTransactions(knex: Knex): Promise<void> {
   await knex.schema.createTable('transactions', (table) => {

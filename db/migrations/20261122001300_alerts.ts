@@ -25,7 +25,7 @@ async function createAlerts(knex: Knex): Promise<void> {
     /** A price, a value, or per cent of change. */
     table.decimal('threshold', 38, 18).notNullable();
     table.integer('window_seconds');
-    /** How far a value must come back before the alert is armed again: per cent of the threshold, or absolute. */
+    /** How far a value must return before the alert is armed again: per cent of the threshold, or absolute. */
     table.decimal('hysteresis', 38, 18).notNullable();
     table
       .text('hysteresis_unit')

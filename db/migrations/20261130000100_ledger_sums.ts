@@ -8,7 +8,7 @@ import type { Knex } from 'knex';
 export async function up(knex: Knex): Promise<void> {
   await knex.schema.createTable('upstream_sums', (table) => {
     table.text('budget_key').notNullable();
-    /** Begin of the hour in which calls were granted or, of calls that others made, counted. */
+    /** Start of the hour in which calls were granted; for calls made by others, in which they were counted. */
     table.timestamp('hour').notNullable();
     /** Empty for calls whose end is not known. */
     table.text('outcome').notNullable();

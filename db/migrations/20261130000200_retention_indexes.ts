@@ -1,6 +1,6 @@
 import type { Knex } from 'knex';
 
-/** What retentions look for, so that a look that finds nothing costs nothing, however much is kept. */
+/** Indexes for retention, so that a search that finds nothing is cheap, however much is stored. */
 const indexes = {
   job_results_by_age: 'job_results (created_at)',
   refresh_tokens_by_age: 'refresh_tokens (created_at)',
