@@ -24,7 +24,7 @@ export function apiUrlOf(given: string | undefined, environment: NodeJS.ProcessE
   return checked('HOST', `http://${reachable(host)}:${port === '' || port === '0' ? 8080 : port}`);
 }
 
-/** Nobody can call a wildcard address. */
+/** Clients cannot call a wildcard address. */
 function reachable(host: string): string {
   if (host === '' || host === '0.0.0.0') return '127.0.0.1';
   if (host === '::') return '[::1]';

@@ -41,7 +41,7 @@ function alreadyRunning(dataDir: string, { pid, url }: Holder): StartError {
   );
 }
 
-/** A link appears with its whole content or not at all, so nobody ever reads half a lock. */
+/** A link appears with its whole content or not at all, so no process ever reads half a lock. */
 async function createWhole(path: string, text: string): Promise<boolean> {
   const draft = `${path}.${randomBytes(6).toString('hex')}`;
   await writeFile(draft, text);
@@ -56,14 +56,14 @@ async function createWhole(path: string, text: string): Promise<boolean> {
   }
 }
 
-/** Moves the lock away before it is deleted: if somebody took it over meanwhile, it is put back. */
+/** Moves the lock away before it is deleted: if another process has taken it over in the meantime, it is restored. */
 async function removeStale(path: string, text: string): Promise<void> {
   const moved = `${path}.${randomBytes(6).toString('hex')}`;
   try {
     await rename(path, moved);
     if ((await readFile(moved, 'utf8')) !== text) await link(moved, path);
   } catch {
-    // Somebody else was faster; the next try reads what is there now.
+    // Another process was faster; the next try reads what is there now.
   } finally {
     await rm(moved, { force: true });
   }

@@ -75,7 +75,8 @@ async function runUntil(ending: ReturnType<typeof pendingEnding>, options: RunOp
   const plan = planOf(config);
   if (plan.market === 'replay') replayFolderOf(config);
   // A data folder on a disk that hangs may never answer, and an orderly exit waits for what is read. Nothing has been started yet, so
-  // the signal ends the process at once. If the lock is had a moment later, the next start sees that its holder is gone.
+  // the signal ends the process at once. If the lock is taken a moment later, the next start sees that its holder has
+  // ended.
   const place = await Promise.race([openPlace(config), ending.promise.then(() => undefined)]);
   if (place === undefined) return endBySignal(await ending.promise);
   const { dataDir, port, url, lock } = place;
@@ -174,7 +175,7 @@ async function sayEndOfLog(path: string): Promise<void> {
 async function openDataDir(config: Config): Promise<string> {
   const wanted = resolve(projectRoot, config.PRICEPOOL_DATA_DIR);
   try {
-    // Asked first, for a disk that hangs holds what waits for it.
+    // An asynchronous call first: on a disk that hangs, a synchronous one would block the process.
     const isThere = await stat(wanted).then(
       (found) => found.isDirectory(),
       () => false,
@@ -205,7 +206,7 @@ function urlOf(host: string, port: number): string {
   return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
-/** TypeScript beside TypeScript, built beside built. */
+/** Scripts of the same kind as this one: source when run from source, built when built. */
 function realScripts(): Scripts {
   const root = resolve(import.meta.dirname, '..');
   const extension = extname(import.meta.filename);

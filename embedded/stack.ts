@@ -90,7 +90,7 @@ async function start(context: Context): Promise<void> {
   await tellUrls(context, { database, redis, market });
 }
 
-/** For the commands beside this run, such as the one that makes an admin. */
+/** For commands that run at the same time, such as the one that creates an admin. */
 async function tellUrls(
   { dataDir, started }: Context,
   urls: { readonly [N in keyof EmbeddedUrls]: string | undefined },
@@ -216,7 +216,7 @@ async function migrateTo(embedded: string | undefined, config: Config): Promise<
   }
 }
 
-/** The default port gives way to a free one, since nobody needs to know it; a port that was asked for does not. */
+/** The default port gives way to a free one, since no user needs to know it; a configured port does not. */
 async function marketPort({ config, environment, port: apiPort }: Context): Promise<number> {
   const port = config.MARKET_PORT;
   if (port === 0 || (port !== apiPort && (await isPortFree(port)))) return port;

@@ -49,11 +49,11 @@ export const incorrectPath: MarketResponse = {
 /** 404 for `/coins/{id}` of an asset that does not exist. */
 export const coinNotFound: MarketResponse = { status: 404, body: { error: 'coin not found' } };
 
-/** What CoinGecko says of a stretch that a plan does not reach. */
+/** CoinGecko's message for a time range outside the plan. */
 const timeRangeMessage =
   'Your request exceeds the allowed time range. Public API users are limited to querying historical data within the past 365 days.';
 
-/** 401 for history that lies too far back. */
+/** 401 for history older than the plan allows. */
 export const timeRange: MarketResponse = {
   status: 401,
   body: { error: { status: { error_code: 10012, error_message: timeRangeMessage } } },
@@ -67,7 +67,7 @@ export const page = 'text/html; charset=UTF-8';
 /** Content type of every JSON answer. */
 export const json = 'application/json; charset=utf-8';
 
-/** An answer that does not depend on what was asked. */
+/** A response that does not depend on the request. */
 export interface Canned {
   readonly status: number;
   readonly type: string;

@@ -4,7 +4,7 @@ import type { Latency } from './market-state.ts';
 
 /**
  * The market as a process of its own: `npm run market -- --limit 30 --latency 150`. Prints one JSON line when it
- * listens (and sends it to a parent with a channel), ends on SIGTERM, SIGINT and when the parent goes away.
+ * listens (and sends it to a parent with a channel), ends on SIGTERM, SIGINT and when the parent ends.
  */
 
 const usage = `options:

@@ -112,7 +112,7 @@ export function createCallLog(clock: Clock, capacity = 20_000) {
     rejected: () => rejected,
     /** Most calls, rejected ones included, received in any 60 seconds since the last reset. */
     worstSlidingMinute: () => worst,
-    /** Forgets the records and counts; the rate limit's window goes on. */
+    /** Forgets the records and counts; the window of the rate limit is kept. */
     reset(): void {
       records = [];
       [total, rejected, worst] = [0, 0, 0];

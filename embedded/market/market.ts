@@ -59,7 +59,7 @@ export interface Market {
   rejected(): number;
   /** Most calls received, refused ones included, in any 60 s since the last reset. */
   worstSlidingMinute(): number;
-  /** Forgets calls and counts. The window of the rate limit goes on. */
+  /** Forgets calls and counts. The window of the rate limit is kept. */
   resetCalls(): void;
   /** Applies a fault to the next `count` (default 1) calls, of all paths or one. */
   inject(fault: Fault, options?: FaultOptions): void;

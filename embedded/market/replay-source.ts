@@ -15,7 +15,7 @@ export interface ReplayOptions {
   readonly dir: string;
   /** Seconds of history for each second of the market's clock: 86,400 is a day a second. */
   readonly speed: number;
-  /** Where to begin. Default: the first moment at which every file has a row. */
+  /** Where to start. Default: the first moment at which every file has a row. */
   readonly from?: Date | undefined;
   /** Starts again after the last row; by default the market stays at that row. */
   readonly loop?: boolean | undefined;
@@ -23,7 +23,9 @@ export interface ReplayOptions {
 
 const hourMs = 3_600_000;
 const dayMs = 24 * hourMs;
-/** A row this far from the moment asked for still stands for it: rows are a day apart, give or take some minutes. */
+/**
+ * A row this far from the requested moment still counts as its value: rows are a day apart, give or take some minutes.
+ */
 const toleranceMs = 12 * hourMs;
 
 /** Ids of the symbols whose first owner today is not the one whose history is exported, and of the usual ones. */

@@ -27,7 +27,7 @@ export interface Sample {
   readonly volume: number | null;
 }
 
-/** Where the market's values come from: the seeded walk, or real history. Everything is asked "as of now". */
+/** Where the market's values come from: the seeded walk, or real history. No method looks past the present. */
 export interface MarketSource {
   readonly kind: 'simulated' | 'replay';
   /** Replayed prices are real observations, so they are only rounded when the caller names a precision. */
@@ -47,7 +47,7 @@ export interface MarketSource {
   /** The price `agoMs` milliseconds before now; null when there was none. */
   priceAgo(id: string, currency: string, agoMs: number): number | null;
   /**
-   * Observations within a stretch of the market's time, both ends of which belong to it; oldest first, none after now; empty for an
+   * Observations within a range of the market's time, both ends included; oldest first, none after now; empty for an
    * unknown asset or currency. `stepMs` is the distance between two samples where the source can choose it: they lie on multiples.
    */
   history(
