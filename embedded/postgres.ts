@@ -64,7 +64,6 @@ export async function startPostgres(options: {
   const adminUrl = `postgres://${user}:${password}@127.0.0.1:${port}/postgres`;
   try {
     await untilReady(adminUrl, child, join(place.home, 'postgres.log'));
-    await ensureDatabase(adminUrl);
   } catch (error) {
     await child.stop(throwawayStopPlan);
     throw error;
@@ -161,6 +160,7 @@ function serverEnvironment(): NodeJS.ProcessEnv {
   return { PATH: process.env.PATH, LC_ALL: 'C', TZ: 'UTC' };
 }
 
+/** Resolves when the server accepts queries and has the database. */
 async function untilReady(url: string, child: OwnedChild, logFile: string): Promise<void> {
   const ended = child.exited.then(() => true as const);
   const until = Date.now() + readyTimeoutMs;
@@ -179,7 +179,7 @@ async function untilReady(url: string, child: OwnedChild, logFile: string): Prom
 
 async function reasonNotReady(url: string): Promise<string | undefined> {
   try {
-    await withClient(url, (client) => client.query('SELECT 1'));
+    await ensureDatabase(url);
     return undefined;
   } catch (error) {
     return messageOf(error);
