@@ -198,8 +198,8 @@ describe('the routes of alerts', () => {
     const row = fake.rows.get(id);
     if (row !== undefined) fake.rows.set(id, { ...row, state: 'fired' });
     expect(await change({ enabled: true })).to.include({ state: 'fired' });
-    const begun = await api.call('POST', `${path}/${id}/rearm`);
-    expect(await dataOf(begun)).to.include({ state: 'pending' });
+    const started = await api.call('POST', `${path}/${id}/rearm`);
+    expect(await dataOf(started)).to.include({ state: 'pending' });
   });
 
   it('changes what evaluators change at the same moment', async () => {

@@ -113,14 +113,14 @@ export class AlertSync {
 
   async #readChanged(since: ChangeCursor): Promise<void> {
     const { watch, onFound } = this.#deps;
-    const begun = await watch.now();
+    const started = await watch.now();
     let cursor: ChangeCursor | undefined = since;
     while (cursor !== undefined && !this.#isClosed) {
       const { found, next } = await watch.changed(cursor, pageSize);
       for (const each of found) onFound(each);
       cursor = next;
     }
-    this.#since = begun;
+    this.#since = started;
   }
 
   async #readNamed(): Promise<void> {

@@ -74,7 +74,7 @@ export function isWatched({ state, repeat }: Pick<Alert, 'state' | 'repeat'>): b
 /** The state transition of an alert at a value; undefined when it stays. */
 export function transitionOf(
   alert: AlertStatus,
-  observation: Pick<Seen, 'value' | 'at' | 'isFresh'>,
+  observation: Pick<Observation, 'value' | 'at' | 'isFresh'>,
 ): TransitionKind | undefined {
   const transition = nextTransition(alert, observation);
   const isSoon = alert.firedAt !== null && observation.at < alert.firedAt.getTime() + leastBetweenFiringsMs;
@@ -83,7 +83,7 @@ export function transitionOf(
 
 function nextTransition(
   alert: AlertStatus,
-  { value, at, isFresh }: Pick<Seen, 'value' | 'at' | 'isFresh'>,
+  { value, at, isFresh }: Pick<Observation, 'value' | 'at' | 'isFresh'>,
 ): TransitionKind | undefined {
   if (alert.observedAt !== null && at < alert.observedAt.getTime()) return undefined;
   const { atLeast, atMost } = triggersOf(alert);
@@ -124,7 +124,7 @@ function hysteresisOf({ hysteresis, hysteresisUnit }: AlertRule, threshold: Leve
 }
 
 /** A value at a given time, with the details for a firing. */
-export interface Seen {
+export interface Observation {
   readonly value: Level;
   /** When the newest quote behind it was received (ms since the epoch). */
   readonly at: number;
@@ -155,7 +155,7 @@ export function readQuote(cached: CachedQuote, now: number, freshMs: number): Re
 }
 
 /** The price of a quote as an observation. */
-export function seenPrice({ price, ...quote }: ReadQuote): Seen {
+export function priceObservation({ price, ...quote }: ReadQuote): Observation {
   const text = textOfPrice(price);
   return { value: levelOf(text), text, at: quote.receivedAt, isFresh: quote.state === 'fresh', quote };
 }

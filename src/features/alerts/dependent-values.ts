@@ -6,7 +6,14 @@ import type { AlertValueQueries, HeldInPortfolio, ReferencePrice } from './queri
 import { amountOf, formatAmount, type Amount } from '../portfolios/ledger/amount.ts';
 import { valueAt } from '../portfolios/ledger/price.ts';
 import type { AlertSubject, NotEvaluated } from './alert.ts';
-import { levelOf, percentChange, textOfLevel, textOfPrice, type ReadQuote, type Seen } from './crossing.ts';
+import {
+  levelOf,
+  percentChange,
+  textOfLevel,
+  textOfPrice,
+  type ReadQuote,
+  type Observation,
+} from './crossing.ts';
 import type { Subject } from './subject.ts';
 
 interface DependentDeps {
@@ -18,7 +25,7 @@ interface DependentDeps {
    */
   readonly onHoldings: (subject: Subject, assetIds: readonly string[]) => void;
   readonly loadQuotes: () => Promise<void>;
-  readonly onValued: (subject: Subject, valued: Valued) => void;
+  readonly onValued: (subject: Subject, result: ValueResult) => void;
 }
 
 /** A portfolio is valued at most this often (ms), */
@@ -107,13 +114,13 @@ export class DependentValues {
     // Newly found assets are loaded first, so that they do not seem to be missing.
     await loadQuotes();
     for (const subject of due) {
-      const valued = this.#portfolios.valueOf(subject, (id) => quoteOf(subject.of.currency, id), now);
+      const result = this.#portfolios.valueOf(subject, (id) => quoteOf(subject.of.currency, id), now);
       const subjects = this.#byPortfolio.get(subject.of.portfolioId ?? '');
       if (subjects?.has(subject) === true) subjects.set(subject, now);
       // Portfolios whose books are behind are checked until they are current.
-      const isBehind = 'reason' in valued && valued.reason === 'books_behind';
+      const isBehind = 'reason' in result && result.reason === 'books_behind';
       if (!isBehind) this.#dirtyPortfolios.delete(subject);
-      this.#tell(subject, valued);
+      this.#tell(subject, result);
     }
   }
 
@@ -130,8 +137,8 @@ export class DependentValues {
   }
 
   /** Skips a subject that has lost its last alert meanwhile. */
-  #tell(subject: Subject, valued: Valued): void {
-    if (subject.size > 0) this.#deps.onValued(subject, valued);
+  #tell(subject: Subject, result: ValueResult): void {
+    if (subject.size > 0) this.#deps.onValued(subject, result);
   }
 }
 
@@ -149,7 +156,7 @@ function firstOf(
 }
 
 /** The present value, or why it is unavailable. */
-export type Valued = { readonly seen: Seen } | { readonly reason: NotEvaluated };
+export type ValueResult = { readonly observation: Observation } | { readonly reason: NotEvaluated };
 
 const referenceHeldMs = 60_000;
 /** References per statement. */
@@ -200,7 +207,7 @@ class ChangeValues {
   }
 
   /** The change now. */
-  valueOf({ key }: Subject, quote: ReadQuote | undefined): Valued {
+  valueOf({ key }: Subject, quote: ReadQuote | undefined): ValueResult {
     if (quote === undefined) return { reason: 'no_quote' };
     const reference = this.#held.get(key)?.reference;
     if (reference === undefined) return { reason: 'no_reference' };
@@ -209,7 +216,7 @@ class ChangeValues {
     const value = percentChange(levelOf(textOfPrice(price)), levelOf(before));
     if (value === undefined) return { reason: 'no_reference' };
     return {
-      seen: {
+      observation: {
         value,
         text: textOfLevel(value, reportedDigits),
         at: reported.receivedAt,
@@ -273,7 +280,7 @@ class PortfolioValues {
   }
 
   /** The value now. */
-  valueOf({ of }: Subject, quoteOf: (assetId: string) => ReadQuote | undefined, now: number): Valued {
+  valueOf({ of }: Subject, quoteOf: (assetId: string) => ReadQuote | undefined, now: number): ValueResult {
     const held = this.#held.get(of.portfolioId ?? '');
     if (held?.portfolio === undefined) return { reason: 'books_behind' };
     if (held.portfolio.baseCurrency !== of.currency) return { reason: 'currency_changed' };
@@ -286,7 +293,7 @@ class PortfolioValues {
       (sum, { quantity, quote }) => sum + (quote === undefined ? 0n : valueAt(quantity, quote.price)),
       0n,
     );
-    return { seen: seenTotal(total, quotes, now) };
+    return { observation: seenTotal(total, quotes, now) };
   }
 
   /** Portfolios whose books are behind are read again at once. */

@@ -20,10 +20,10 @@ import { messageOf } from '../../domain/errors.ts';
 import type { Logger } from '../../platform/observability/logger.ts';
 import { firingsKeptSeconds } from './alert.ts';
 import { AlertSync } from './alert-sync.ts';
-import { readQuote, seenPrice, type ReadQuote, type Seen } from './crossing.ts';
-import { DependentValues, type Valued } from './dependent-values.ts';
-import { AlertTransitions } from './state-transition.ts';
-import { AlertIndex, subjectKeyOf, type Begun, type Subject } from './subject.ts';
+import { readQuote, priceObservation, type ReadQuote, type Observation } from './crossing.ts';
+import { DependentValues, type ValueResult } from './dependent-values.ts';
+import { AlertTransitionWriter } from './alert-transition-writer.ts';
+import { AlertIndex, subjectKeyOf, type StartedTransition, type Subject } from './subject.ts';
 
 export interface EvaluatorDeps {
   readonly watch: AlertWatchQueries;
@@ -64,7 +64,7 @@ export class AlertEvaluator {
   readonly #assets: AssetWatch;
   readonly #watchList: WatchList;
   readonly #dependents: DependentValues;
-  readonly #transitions: AlertTransitions;
+  readonly #transitions: AlertTransitionWriter;
   readonly #sync: AlertSync;
   /** Subjects whose alerts do not yet store the present reason for not being evaluated (or its absence). */
   readonly #toMark = new Set<Subject>();
@@ -94,13 +94,13 @@ export class AlertEvaluator {
       quoteOf: (currency, assetId) => this.#quote(currency, assetId),
       onHoldings: (subject, assetIds) => this.#assets.set(subject, assetIds),
       loadQuotes: () => this.#assets.load((quote) => this.#onQuote(quote)),
-      onValued: (subject, valued) => this.#value(subject, valued),
+      onValued: (subject, result) => this.#value(subject, result),
     });
-    this.#transitions = new AlertTransitions({
+    this.#transitions = new AlertTransitionWriter({
       transitionQueries,
       watch,
       log,
-      onSettled: (begun, found, isMoved) => this.#settle(begun, found, isMoved),
+      onSettled: (started, found, isMoved) => this.#settle(started, found, isMoved),
       onMoved: (moved) => this.#tell(moved),
     });
     this.#sync = new AlertSync({
@@ -174,7 +174,7 @@ export class AlertEvaluator {
     }
     const quote = this.#quote(currency, assetId);
     if (quote === undefined) this.#assets.want(currency, assetId);
-    else this.#see(subject, seenPrice(quote));
+    else this.#see(subject, priceObservation(quote));
   }
 
   #onTick({ currency, quotes, failures }: Tick): void {
@@ -190,20 +190,20 @@ export class AlertEvaluator {
 
   #onQuote(cached: CachedQuote): void {
     const { currency, assetId } = cached;
-    let seen: Seen | undefined;
+    let observation: Observation | undefined;
     for (const subject of this.#assets.subjectsOf(currency, assetId)) {
       if (subject.of.kind !== 'price') {
         this.#dependents.mark(subject);
         continue;
       }
-      seen ??= seenPrice(readQuote(cached, this.#deps.clock.now(), this.#deps.freshMs));
+      observation ??= priceObservation(readQuote(cached, this.#deps.clock.now(), this.#deps.freshMs));
       this.#judge(subject, null);
-      this.#see(subject, seen);
+      this.#see(subject, observation);
     }
   }
 
-  #see(subject: Subject, seen: Seen): void {
-    this.#transitions.add(subject.see(seen));
+  #see(subject: Subject, observation: Observation): void {
+    this.#transitions.add(subject.see(observation));
   }
 
   #judge(subject: Subject, reason: Parameters<Subject['judge']>[0]): void {
@@ -215,8 +215,8 @@ export class AlertEvaluator {
     return cached && readQuote(cached, this.#deps.clock.now(), this.#deps.freshMs);
   }
 
-  #settle(begun: Begun, found: FoundAlert | undefined, isMoved: boolean): void {
-    const { subject, alert } = begun;
+  #settle(started: StartedTransition, found: FoundAlert | undefined, isMoved: boolean): void {
+    const { subject, alert } = started;
     if (found === undefined || found.isDeleted) {
       this.#index.remove(alert.id);
       return;
@@ -224,7 +224,7 @@ export class AlertEvaluator {
     // Refused without a change: another attempt would be refused as well.
     const again = !isMoved && found.alert.version !== alert.version;
     if (subjectKeyOf(found.alert) === subject.key) {
-      const next = subject.settle(begun, found.alert, again);
+      const next = subject.settle(started, found.alert, again);
       if (next !== undefined) {
         this.#transitions.add([next]);
         return;
@@ -271,9 +271,9 @@ export class AlertEvaluator {
     }
   }
 
-  #value(subject: Subject, valued: Valued): void {
-    this.#judge(subject, 'reason' in valued ? valued.reason : null);
-    if ('seen' in valued) this.#see(subject, valued.seen);
+  #value(subject: Subject, result: ValueResult): void {
+    this.#judge(subject, 'reason' in result ? result.reason : null);
+    if ('observation' in result) this.#see(subject, result.observation);
   }
 
   async #mark(subject: Subject): Promise<void> {

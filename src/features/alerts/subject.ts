@@ -10,15 +10,15 @@ import {
   triggersOf,
   type Level,
   type TransitionKind,
-  type Seen,
+  type Observation,
 } from './crossing.ts';
 
 /** A transition to be stored. */
-export interface Begun {
+export interface StartedTransition {
   readonly subject: Subject;
   readonly alert: Alert;
   readonly transition: TransitionKind;
-  readonly seen: Seen;
+  readonly observation: Observation;
 }
 
 /** Most values kept while a transition is stored; then the oldest are dropped. */
@@ -35,7 +35,7 @@ export class Subject {
   readonly of: AlertSubject;
   readonly #alerts = new Map<string, Alert>();
   /** Alerts whose transition is being stored, with the values seen since. */
-  readonly #moving = new Map<string, Seen[]>();
+  readonly #moving = new Map<string, Observation[]>();
   readonly #rises: LevelHeap;
   /** By the negative of the level. */
   readonly #falls: LevelHeap;
@@ -77,36 +77,42 @@ export class Subject {
   }
 
   /** The transitions that a value causes. A value older than the last one causes none. */
-  see(seen: Seen): readonly Begun[] {
-    if (seen.at < this.#newestAt) return [];
-    this.#newestAt = seen.at;
+  see(observation: Observation): readonly StartedTransition[] {
+    if (observation.at < this.#newestAt) return [];
+    this.#newestAt = observation.at;
     for (const kept of this.#moving.values()) {
       if (kept.length >= mostKept) kept.shift();
-      kept.push(seen);
+      kept.push(observation);
     }
-    const begun: Begun[] = [];
-    for (const id of this.#rises.take(seen.value)) this.#reach(id, { seen, side: 'atLeast', begun });
-    for (const id of this.#falls.take(-seen.value)) this.#reach(id, { seen, side: 'atMost', begun });
-    return begun;
+    const started: StartedTransition[] = [];
+    for (const id of this.#rises.take(observation.value))
+      this.#reach(id, { observation, side: 'atLeast', started });
+    for (const id of this.#falls.take(-observation.value))
+      this.#reach(id, { observation, side: 'atMost', started });
+    return started;
   }
 
   /**
    * Called when a transition was stored, or was not because the alert had changed: it is now `alert`. Returns the next
    * transition, if a value seen meanwhile causes one. `again` checks the value of the transition once more.
    */
-  settle({ alert: { id }, seen }: Begun, alert: Alert, again: boolean): Begun | undefined {
+  settle(
+    { alert: { id }, observation }: StartedTransition,
+    alert: Alert,
+    again: boolean,
+  ): StartedTransition | undefined {
     const kept = this.#moving.get(id);
     const held = this.#alerts.get(id);
     if (kept === undefined || held === undefined) return undefined;
     this.#moving.delete(id);
     const current = alert.version > held.version ? alert : held;
     this.#alerts.set(id, current);
-    const values = again ? [seen, ...kept] : kept;
+    const values = again ? [observation, ...kept] : kept;
     for (const [index, each] of values.entries()) {
       const transition = transitionOf(current, each);
       if (transition === undefined) continue;
       this.#moving.set(id, values.slice(index + 1));
-      return { subject: this, alert: current, transition, seen: each };
+      return { subject: this, alert: current, transition, observation: each };
     }
     this.#watch(current);
     return undefined;
@@ -141,17 +147,21 @@ export class Subject {
 
   #reach(
     id: string,
-    { seen, side, begun }: { seen: Seen; side: 'atLeast' | 'atMost'; begun: Begun[] },
+    {
+      observation,
+      side,
+      started,
+    }: { observation: Observation; side: 'atLeast' | 'atMost'; started: StartedTransition[] },
   ): void {
     const alert = this.#alerts.get(id);
     if (alert === undefined || this.#moving.has(id)) return;
-    const transition = transitionOf(alert, seen);
+    const transition = transitionOf(alert, observation);
     if (transition === undefined) {
       this.#watch(alert, side);
       return;
     }
     this.#moving.set(id, []);
-    begun.push({ subject: this, alert, transition, seen });
+    started.push({ subject: this, alert, transition, observation });
   }
 
   #watch(alert: Alert, side?: 'atLeast' | 'atMost'): void {

@@ -3,7 +3,7 @@ import { Redis } from 'ioredis';
 import knexFactory, { type Knex } from 'knex';
 import { v7 as uuidv7 } from 'uuid';
 import { createFiringQueries } from '../../../src/features/alerts/queries/alert-firings.ts';
-import { createAlertTransitions } from '../../../src/features/alerts/queries/alert-transitions.ts';
+import { createAlertTransitionQueries } from '../../../src/features/alerts/queries/alert-transitions.ts';
 import { createAlertValues } from '../../../src/features/alerts/queries/alert-values.ts';
 import { createAlertWatch } from '../../../src/features/alerts/queries/alert-watch.ts';
 import { createAlertQueries, type NewAlert } from '../../../src/features/alerts/queries/alerts.ts';
@@ -147,7 +147,7 @@ export async function openAlertRig(): Promise<AlertRig> {
       ticks.listen({ onGap: () => (isListening = true) });
       const evaluator = new AlertEvaluator({
         watch: createAlertWatch(knex),
-        transitionQueries: createAlertTransitions({ knex, outbox }),
+        transitionQueries: createAlertTransitionQueries({ knex, outbox }),
         values: createAlertValues(knex),
         channel: createAlertChannel({ redis, subscriber, channel: keys.alerts }),
         bookChannel: createBookChannel({ redis, subscriber, channel: keys.books }),

@@ -1,7 +1,7 @@
 /** Alerts on prices: once for each crossing, whoever evaluates, and whatever is missed or restarted in between. */
 import { expect } from 'chai';
 import {
-  createAlertTransitions,
+  createAlertTransitionQueries,
   type AlertTransitionQueries,
 } from '../../../src/features/alerts/queries/alert-transitions.ts';
 import { createAlertWatch } from '../../../src/features/alerts/queries/alert-watch.ts';
@@ -45,19 +45,19 @@ describe('alerts on prices', () => {
 
   it('fire not again at once, however often they begin anew, but as soon as they may', async () => {
     await rig.start();
-    const transitionQueries = createAlertTransitions({
+    const transitionQueries = createAlertTransitionQueries({
       knex: rig.knex,
       outbox: createWebhookQueries(rig.knex),
     });
     const made = await rig.make({ fireIfTrue: true });
     await rig.tick('bitcoin', 120);
     const { version, firedAt } = await fired(made.id);
-    const begun = await rig.alerts.change({ ...made, version }, { state: 'pending' });
+    const started = await rig.alerts.change({ ...made, version }, { state: 'pending' });
     const at = firedAt?.getTime() ?? NaN;
     const fire = async (receivedAt: number): Promise<number> => {
       const quote = { asOf: null, receivedAt, source: 'simulated', state: 'fresh' } as const;
       const transition = { to: 'fired', value: '121', quote, describe: () => ({}) } as const;
-      const which = { id: made.id, userId: made.userId, version: begun?.version ?? 0 };
+      const which = { id: made.id, userId: made.userId, version: started?.version ?? 0 };
       return (await transitionQueries.transition([{ ...which, ...transition }])).alerts.length;
     };
     expect(await fire(at + 9_000)).to.equal(0);
@@ -205,7 +205,7 @@ describe('alerts on prices', () => {
   it('fire when Postgres is back, with what was seen while it was away', async () => {
     let isAway = false;
     let refused = 0;
-    const real = createAlertTransitions({ knex: rig.knex, outbox: createWebhookQueries(rig.knex) });
+    const real = createAlertTransitionQueries({ knex: rig.knex, outbox: createWebhookQueries(rig.knex) });
     const transitionQueries: AlertTransitionQueries = {
       transition: (batch) => {
         if (!isAway) return real.transition(batch);
@@ -307,8 +307,8 @@ describe('alerts on prices', () => {
     expect(noted).to.include({ state: 'armed', note: 'sell', lastValue: '90', version: version + 1 });
     expect(noted?.observedAt).to.be.instanceOf(Date);
     await createAlertWatch(rig.knex).mark([made.id], 'no_quote');
-    const begun = await rig.alerts.change({ ...made, version: version + 1 }, { state: 'pending' });
-    expect(begun).to.include({ state: 'pending', observedAt: null, notEvaluated: null });
+    const started = await rig.alerts.change({ ...made, version: version + 1 }, { state: 'pending' });
+    expect(started).to.include({ state: 'pending', observedAt: null, notEvaluated: null });
   });
 
   it('of a deleted account are silent, and go', async () => {
@@ -372,7 +372,7 @@ describe('alerts on prices', () => {
     let release = (): void => undefined;
     const held = new Promise<void>((resolve) => (release = resolve));
     const outbox = createWebhookQueries(rig.knex);
-    const transitionQueries = createAlertTransitions({
+    const transitionQueries = createAlertTransitionQueries({
       knex: rig.knex,
       outbox: {
         enqueueIn: async (trx, delivery) => {

@@ -2,14 +2,14 @@
 import { expect } from 'chai';
 import { isWatched, transitionOf, type TransitionKind } from '../../../src/features/alerts/crossing.ts';
 import type { Alert } from '../../../src/features/alerts/alert.ts';
-import { sampleAlert, sampleSeen } from './sample-alert.ts';
+import { sampleAlert, sampleObservation } from './sample-alert.ts';
 
 /** The moves that a series of values makes, one second apart. */
 function movesOf(different: Partial<Alert>, values: readonly string[]): string[] {
   let alert = sampleAlert(different);
   return values.flatMap((text, index) => {
     const at = (index + 1) * 1_000;
-    const transition: TransitionKind | undefined = transitionOf(alert, sampleSeen(text, at));
+    const transition: TransitionKind | undefined = transitionOf(alert, sampleObservation(text, at));
     if (transition === undefined) return [];
     alert = { ...alert, state: transition, observedAt: new Date(at), version: alert.version + 1 };
     return [`${transition} at ${text}`];
@@ -77,9 +77,9 @@ describe('a crossing', () => {
   });
 
   it('is not waited for by an alert that is to fire if its condition holds', () => {
-    const begun = { state: 'pending', fireIfTrue: true } as const;
-    expect(movesOf(begun, ['120', '99.5', '120'])).to.deep.equal(['fired at 120']);
-    expect(movesOf(begun, ['90', '100'])).to.deep.equal(['armed at 90', 'fired at 100']);
+    const started = { state: 'pending', fireIfTrue: true } as const;
+    expect(movesOf(started, ['120', '99.5', '120'])).to.deep.equal(['fired at 120']);
+    expect(movesOf(started, ['90', '100'])).to.deep.equal(['armed at 90', 'fired at 100']);
   });
 
   it('never happens to a disabled alert', () => {
@@ -87,28 +87,34 @@ describe('a crossing', () => {
   });
 
   it('right after a firing fires later, if the condition then still holds', () => {
-    const begun = sampleAlert({ state: 'pending', fireIfTrue: true, firedAt: new Date(50_000) });
-    for (const alert of [begun, { ...begun, state: 'armed' as const }]) {
-      expect(transitionOf(alert, sampleSeen('120', 59_999))).to.equal(undefined);
-      expect(transitionOf(alert, sampleSeen('120', 60_000))).to.equal('fired');
+    const started = sampleAlert({ state: 'pending', fireIfTrue: true, firedAt: new Date(50_000) });
+    for (const alert of [started, { ...started, state: 'armed' as const }]) {
+      expect(transitionOf(alert, sampleObservation('120', 59_999))).to.equal(undefined);
+      expect(transitionOf(alert, sampleObservation('120', 60_000))).to.equal('fired');
     }
-    expect(transitionOf({ ...begun, state: 'fired' }, sampleSeen('90', 50_001))).to.equal('armed');
+    expect(transitionOf({ ...started, state: 'fired' }, sampleObservation('90', 50_001))).to.equal('armed');
   });
 
   it('is judged by the newest value: what was received before the last change changes nothing', () => {
     const observedAt = new Date(5_000);
-    expect(transitionOf(sampleAlert({ observedAt }), sampleSeen('120', 4_999))).to.equal(undefined);
-    expect(transitionOf(sampleAlert({ observedAt }), sampleSeen('120', 5_000))).to.equal('fired');
+    expect(transitionOf(sampleAlert({ observedAt }), sampleObservation('120', 4_999))).to.equal(undefined);
+    expect(transitionOf(sampleAlert({ observedAt }), sampleObservation('120', 5_000))).to.equal('fired');
   });
 
   it('is not made of a value that was old already when the alert was made', () => {
-    expect(transitionOf(sampleAlert({ state: 'pending' }), sampleSeen('90', 1, false))).to.equal(undefined);
-    expect(transitionOf(sampleAlert({ state: 'armed' }), sampleSeen('120', 1, false))).to.equal('fired');
+    expect(transitionOf(sampleAlert({ state: 'pending' }), sampleObservation('90', 1, false))).to.equal(
+      undefined,
+    );
+    expect(transitionOf(sampleAlert({ state: 'armed' }), sampleObservation('120', 1, false))).to.equal(
+      'fired',
+    );
   });
 
   it('is exact where doubles are not', () => {
     const alert = sampleAlert({ threshold: '9007199254740993.000000000000000001' });
-    expect(transitionOf(alert, sampleSeen('9007199254740993', 1))).to.equal(undefined);
-    expect(transitionOf(alert, sampleSeen('9007199254740993.000000000000000001', 1))).to.equal('fired');
+    expect(transitionOf(alert, sampleObservation('9007199254740993', 1))).to.equal(undefined);
+    expect(transitionOf(alert, sampleObservation('9007199254740993.000000000000000001', 1))).to.equal(
+      'fired',
+    );
   });
 });

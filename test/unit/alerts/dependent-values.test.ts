@@ -2,7 +2,7 @@
 import { expect } from 'chai';
 import type { AlertSubject } from '../../../src/features/alerts/alert.ts';
 import type { ReadQuote } from '../../../src/features/alerts/crossing.ts';
-import { DependentValues, type Valued } from '../../../src/features/alerts/dependent-values.ts';
+import { DependentValues, type ValueResult } from '../../../src/features/alerts/dependent-values.ts';
 import type {
   AlertValueQueries,
   HeldInPortfolio,
@@ -22,7 +22,7 @@ describe('values of alerts', () => {
   let isAway: boolean;
   let watched: string[];
   let loads: number;
-  let valued: [string, Valued][];
+  let valued: [string, ValueResult][];
   let values: DependentValues;
 
   beforeEach(() => {
@@ -74,7 +74,7 @@ describe('values of alerts', () => {
     const rows = Object.entries(holdings).map(([assetId, quantity]) => ({ assetId, quantity }));
     held.set('p', { baseCurrency: 'usd', isBooked: true, holdings: rows, ...different });
   };
-  const last = (): Valued => valued.at(-1)![1];
+  const last = (): ValueResult => valued.at(-1)![1];
 
   describe('of a portfolio', () => {
     it('are the sum of what is held, with the oldest observation, the newest receipt and all sources', async () => {
@@ -89,7 +89,7 @@ describe('values of alerts', () => {
       expect(watched).to.deep.equal(['bitcoin', 'solana']);
       expect(loads).to.equal(1);
       expect(last())
-        .to.have.property('seen')
+        .to.have.property('observation')
         .that.deep.includes({
           text: '1000',
           at: start - 9,
@@ -102,7 +102,9 @@ describe('values of alerts', () => {
       hold({});
       values.mark(portfolio());
       await values.poll(now);
-      expect(last()).to.have.property('seen').that.deep.includes({ text: '0', at: now, isFresh: true });
+      expect(last())
+        .to.have.property('observation')
+        .that.deep.includes({ text: '0', at: now, isFresh: true });
     });
 
     it('are not told where they would be wrong, with the reason', async () => {
@@ -234,7 +236,7 @@ describe('values of alerts', () => {
       values.mark(change());
       await values.poll(now);
       expect(last())
-        .to.have.property('seen')
+        .to.have.property('observation')
         .that.deep.includes({
           text: '-5',
           at: start - 5_000,

@@ -1,5 +1,5 @@
 import type { Alert } from '../../../src/features/alerts/alert.ts';
-import { levelOf, type Seen } from '../../../src/features/alerts/crossing.ts';
+import { levelOf, type Observation } from '../../../src/features/alerts/crossing.ts';
 
 /** A price alert at 100, armed, with whatever is different about it. */
 export function sampleAlert(different: Partial<Alert> = {}): Alert {
@@ -33,7 +33,7 @@ export function sampleAlert(different: Partial<Alert> = {}): Alert {
 }
 
 /** A value received at `at` (ms since the epoch). */
-export function sampleSeen(text: string, at: number, isFresh = true): Seen {
+export function sampleObservation(text: string, at: number, isFresh = true): Observation {
   const state = isFresh ? 'fresh' : 'stale';
   return {
     value: levelOf(text),

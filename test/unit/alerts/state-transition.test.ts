@@ -5,11 +5,11 @@ import type {
   AlertTransition,
   StoredTransitions,
 } from '../../../src/features/alerts/queries/alert-transitions.ts';
-import { AlertTransitions } from '../../../src/features/alerts/state-transition.ts';
-import { Subject, type Begun } from '../../../src/features/alerts/subject.ts';
+import { AlertTransitionWriter } from '../../../src/features/alerts/alert-transition-writer.ts';
+import { Subject, type StartedTransition } from '../../../src/features/alerts/subject.ts';
 import { recordingLogger, type LoggedLine } from '../../support/recording-logger.ts';
 import { waitFor } from '../../support/wait-for.ts';
-import { sampleAlert, sampleSeen } from './sample-alert.ts';
+import { sampleAlert, sampleObservation } from './sample-alert.ts';
 
 describe('the store of state transitions', () => {
   let batches: string[][];
@@ -22,7 +22,7 @@ describe('the store of state transitions', () => {
   let byIds: (
     ids: readonly string[],
   ) => Promise<{ alert: ReturnType<typeof sampleAlert>; isDeleted: boolean }[]>;
-  let transitions: AlertTransitions;
+  let transitions: AlertTransitionWriter;
 
   beforeEach(() => {
     [batches, settled, order, moves] = [[], [], [], []];
@@ -30,7 +30,7 @@ describe('the store of state transitions', () => {
     byIds = () => Promise.resolve([]);
     const logger = recordingLogger();
     lines = logger.lines;
-    transitions = new AlertTransitions({
+    transitions = new AlertTransitionWriter({
       transitionQueries: {
         transition: async (batch): Promise<StoredTransitions> => {
           await Promise.resolve();
@@ -55,16 +55,24 @@ describe('the store of state transitions', () => {
   });
   afterEach(() => transitions.close());
 
-  function begun(id: string, different: Partial<Parameters<typeof sampleAlert>[0]> = {}): Begun {
+  function started(
+    id: string,
+    different: Partial<Parameters<typeof sampleAlert>[0]> = {},
+  ): StartedTransition {
     const alert = sampleAlert({ id, ...different });
-    return { subject: new Subject(alert), alert, transition: 'fired', seen: sampleSeen('101', 7_000) };
+    return {
+      subject: new Subject(alert),
+      alert,
+      transition: 'fired',
+      observation: sampleObservation('101', 7_000),
+    };
   }
   const all = (count: number) =>
     waitFor(() => settled.length >= count, { what: `${count} transitions to be stored` });
 
   it('takes a hundred at a time, in their order', async () => {
     const ids = Array.from({ length: 250 }, (_, n) => `a${n}`);
-    transitions.add(ids.map((id) => begun(id)));
+    transitions.add(ids.map((id) => started(id)));
     await all(250);
     expect(batches.map(({ length }) => length)).to.deep.equal([100, 100, 50]);
     expect(batches.flat()).to.deep.equal(ids);
@@ -72,7 +80,7 @@ describe('the store of state transitions', () => {
   });
 
   it('names the version and the value, and describes the alert as it is after the firing', async () => {
-    transitions.add([begun('a', { version: 4, note: 'sell', url: 'https://hooks.example.com/' })]);
+    transitions.add([started('a', { version: 4, note: 'sell', url: 'https://hooks.example.com/' })]);
     await all(1);
     const [{ describe: describeIt, ...move } = {} as AlertTransition] = moves;
     expect(move).to.deep.include({ id: 'a', version: 4, to: 'fired', value: '101' });
@@ -94,7 +102,7 @@ describe('the store of state transitions', () => {
   });
 
   it('has webhooks requested before the alerts go on', async () => {
-    transitions.add([begun('a'), begun('b')]);
+    transitions.add([started('a'), started('b')]);
     await all(2);
     expect(order).to.deep.equal(['told a,b', 'settled a', 'settled b']);
   });
@@ -105,7 +113,7 @@ describe('the store of state transitions', () => {
       expect(ids).to.deep.equal(['b', 'c']);
       return Promise.resolve([{ alert: sampleAlert({ id: 'b', version: 9 }), isDeleted: false }]);
     };
-    transitions.add(['a', 'b', 'c'].map((id) => begun(id)));
+    transitions.add(['a', 'b', 'c'].map((id) => started(id)));
     await all(3);
     expect(settled).to.deep.equal([
       ['a', 2, true],
@@ -117,10 +125,10 @@ describe('the store of state transitions', () => {
   it('lets those go that cannot be read, and goes on with the next', async () => {
     verdict = () => [];
     byIds = () => Promise.reject(new Error('Postgres is away'));
-    transitions.add([begun('a')]);
+    transitions.add([started('a')]);
     await all(1);
     verdict = () => undefined;
-    transitions.add([begun('b')]);
+    transitions.add([started('b')]);
     await all(2);
     expect(settled).to.deep.equal([
       ['a', undefined, false],
@@ -131,7 +139,7 @@ describe('the store of state transitions', () => {
   it('keeps those that wait while Postgres is away, and says so', async () => {
     let failures = 1;
     verdict = () => (failures-- > 0 ? new UnavailableError('Database unavailable') : undefined);
-    transitions.add([begun('a'), begun('b')]);
+    transitions.add([started('a'), started('b')]);
     await waitFor(() => lines.length > 0, { what: 'the warning' });
     expect(lines[0]).to.deep.include({ level: 'warn', fields: { reason: 'Database unavailable', moves: 2 } });
     expect([settled, transitions.size]).to.deep.equal([[], 2]);
@@ -144,7 +152,7 @@ describe('the store of state transitions', () => {
 
   it('stores the others without one that the database refuses, and says which', async () => {
     verdict = (ids) => (ids.includes('bad') ? new Error('violates a rule') : undefined);
-    transitions.add(['a', 'bad', 'b'].map((id) => begun(id)));
+    transitions.add(['a', 'bad', 'b'].map((id) => started(id)));
     await all(3);
     expect(settled).to.deep.equal([
       ['a', 2, true],
@@ -165,14 +173,14 @@ describe('the store of state transitions', () => {
       }
       return undefined;
     };
-    transitions.add(['a', 'b', 'c'].map((id) => begun(id)));
+    transitions.add(['a', 'b', 'c'].map((id) => started(id)));
     await all(3);
     expect(settled.map(([id]) => id)).to.deep.equal(['a', 'b', 'c']);
     expect(batches.filter((ids) => ids.join() === 'a')).to.have.length(1);
   });
 
   it('stores what waits before it ends, and does not end late while Postgres is away', async () => {
-    transitions.add(Array.from({ length: 150 }, (_, n) => begun(`a${n}`)));
+    transitions.add(Array.from({ length: 150 }, (_, n) => started(`a${n}`)));
     await transitions.close();
     expect(settled).to.have.length(150);
   });

@@ -1,10 +1,15 @@
 /** What alerts on one value do, however its values arrive. */
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { AlertIndex, LevelHeap, Subject, type Begun } from '../../../src/features/alerts/subject.ts';
+import {
+  AlertIndex,
+  LevelHeap,
+  Subject,
+  type StartedTransition,
+} from '../../../src/features/alerts/subject.ts';
 import type { Alert } from '../../../src/features/alerts/alert.ts';
 import { generatedRuns } from '../../support/generated-runs.ts';
-import { sampleAlert, sampleSeen } from './sample-alert.ts';
+import { sampleAlert, sampleObservation } from './sample-alert.ts';
 
 interface Tick {
   readonly at: number;
@@ -12,12 +17,12 @@ interface Tick {
 }
 
 /** The alert as a database would make it. */
-function after({ alert, transition, seen }: Begun): Alert {
+function after({ alert, transition, observation }: StartedTransition): Alert {
   const isFiring = transition === 'fired';
   return {
     ...alert,
     state: transition,
-    observedAt: new Date(seen.at),
+    observedAt: new Date(observation.at),
     version: alert.version + 1,
     firedCount: alert.firedCount + (isFiring ? 1 : 0),
   };
@@ -29,9 +34,9 @@ function firingsOf(alert: Alert, ticks: readonly Tick[]): number[] {
   subject.put(alert);
   const fired: number[] = [];
   for (const { at, value } of ticks) {
-    for (let [begun] = subject.see(sampleSeen(String(value), at)); begun !== undefined;) {
-      if (begun.transition === 'fired') fired.push(begun.seen.at);
-      begun = subject.settle(begun, after(begun), false);
+    for (let [started] = subject.see(sampleObservation(String(value), at)); started !== undefined;) {
+      if (started.transition === 'fired') fired.push(started.observation.at);
+      started = subject.settle(started, after(started), false);
     }
   }
   return fired;
@@ -92,11 +97,11 @@ describe('the alerts on a value', () => {
       fc.property(alerts, series, (alert, ticks) => {
         const subject = new Subject(alert);
         subject.put(alert);
-        const waiting = ticks.flatMap(({ at, value }) => subject.see(sampleSeen(String(value), at)));
+        const waiting = ticks.flatMap(({ at, value }) => subject.see(sampleObservation(String(value), at)));
         const fired: number[] = [];
-        for (let begun = waiting.shift(); begun !== undefined; begun = waiting.shift()) {
-          if (begun.transition === 'fired') fired.push(begun.seen.at);
-          const next = subject.settle(begun, after(begun), false);
+        for (let started = waiting.shift(); started !== undefined; started = waiting.shift()) {
+          if (started.transition === 'fired') fired.push(started.observation.at);
+          const next = subject.settle(started, after(started), false);
           if (next !== undefined) waiting.push(next);
         }
         expect(fired).to.deep.equal(expectedFirings(alert, ticks));
@@ -108,40 +113,40 @@ describe('the alerts on a value', () => {
     const alert = sampleAlert();
     const subject = new Subject(alert);
     subject.put(alert);
-    expect(subject.see(sampleSeen('101', 1_000))).to.have.length(1);
-    expect(subject.see(sampleSeen('102', 2_000))).to.deep.equal([]);
+    expect(subject.see(sampleObservation('101', 1_000))).to.have.length(1);
+    expect(subject.see(sampleObservation('102', 2_000))).to.deep.equal([]);
   });
 
   it('forget an alert that was deleted while its move was stored', () => {
     const alert = sampleAlert();
     const subject = new Subject(alert);
     subject.put(alert);
-    const [begun] = subject.see(sampleSeen('101', 1_000));
+    const [started] = subject.see(sampleObservation('101', 1_000));
     subject.remove(alert.id);
-    expect(begun && subject.settle(begun, after(begun), false)).to.equal(undefined);
+    expect(started && subject.settle(started, after(started), false)).to.equal(undefined);
     expect(subject.size).to.equal(0);
-    expect(subject.see(sampleSeen('50', 2_000))).to.deep.equal([]);
+    expect(subject.see(sampleObservation('50', 2_000))).to.deep.equal([]);
   });
 
   it('go on with what their owner has changed meanwhile', () => {
     const alert = sampleAlert();
     const subject = new Subject(alert);
     subject.put(alert);
-    const [begun] = subject.see(sampleSeen('101', 1_000));
+    const [started] = subject.see(sampleObservation('101', 1_000));
     const changed = sampleAlert({ threshold: '200', version: 2, state: 'armed' });
     subject.put(changed);
-    if (begun === undefined) throw new Error('no move was begun');
-    expect(subject.settle(begun, changed, true)).to.equal(undefined);
-    expect(subject.see(sampleSeen('150', 2_000))).to.deep.equal([]);
-    expect(subject.see(sampleSeen('200', 3_000))).to.have.length(1);
+    if (started === undefined) throw new Error('no move was begun');
+    expect(subject.settle(started, changed, true)).to.equal(undefined);
+    expect(subject.see(sampleObservation('150', 2_000))).to.deep.equal([]);
+    expect(subject.see(sampleObservation('200', 3_000))).to.have.length(1);
   });
 
   it('keep watching one that an old value could not begin', () => {
     const alert = sampleAlert({ state: 'pending', fireIfTrue: true });
     const subject = new Subject(alert);
     subject.put(alert);
-    expect(subject.see(sampleSeen('120', 1_000, false))).to.deep.equal([]);
-    expect(subject.see(sampleSeen('120', 2_000))).to.have.length(1);
+    expect(subject.see(sampleObservation('120', 1_000, false))).to.deep.equal([]);
+    expect(subject.see(sampleObservation('120', 2_000))).to.have.length(1);
   });
 
   it('say why they are not evaluated once for each reason', () => {
@@ -161,11 +166,11 @@ describe('the alerts on a value', () => {
     const alert = sampleAlert();
     const subject = new Subject(alert);
     subject.put(alert);
-    const [begun] = subject.see(sampleSeen('101', 1_000));
+    const [started] = subject.see(sampleObservation('101', 1_000));
     // The only value at which it would be armed again is the first of them.
-    subject.see(sampleSeen('50', 2_000));
-    for (let n = 0; n < 100; n++) subject.see(sampleSeen('101', 3_000 + n));
-    expect(begun && subject.settle(begun, after(begun), false)).to.equal(undefined);
+    subject.see(sampleObservation('50', 2_000));
+    for (let n = 0; n < 100; n++) subject.see(sampleObservation('101', 3_000 + n));
+    expect(started && subject.settle(started, after(started), false)).to.equal(undefined);
   });
 
   it('are charged to an owner of them, as long as there is one', () => {
@@ -209,19 +214,19 @@ describe('the alerts on a value', () => {
     const subject = new Subject(alert);
     expect([subject.put(alert), subject.put(alert)]).to.deep.equal([true, false]);
     expect(subject.put(sampleAlert({ version: 4, threshold: '5' }))).to.equal(false);
-    expect(subject.see(sampleSeen('50', 1_000))).to.deep.equal([]);
+    expect(subject.see(sampleObservation('50', 1_000))).to.deep.equal([]);
   });
 });
 
 describe('the alerts of a process', () => {
-  let begun: string[];
+  let started: string[];
   let ended: string[];
   let index: AlertIndex;
   beforeEach(() => {
-    [begun, ended] = [[], []];
+    [started, ended] = [[], []];
     index = new AlertIndex({
       limit: 2,
-      onBegin: ({ key }) => begun.push(key),
+      onBegin: ({ key }) => started.push(key),
       onEnd: ({ key }) => ended.push(key),
     });
   });
@@ -230,7 +235,7 @@ describe('the alerts of a process', () => {
   it('are watched by what they are about, from the first to the last of it', () => {
     index.put(sampleAlert({ id: 'a' }));
     index.put(sampleAlert({ id: 'b' }));
-    expect([begun, ended, index.size]).to.deep.equal([[bitcoin], [], 2]);
+    expect([started, ended, index.size]).to.deep.equal([[bitcoin], [], 2]);
     index.remove('a');
     expect(ended).to.deep.equal([]);
     index.remove('b');
@@ -251,7 +256,7 @@ describe('the alerts of a process', () => {
   it('leave what they were about when they are about something else', () => {
     index.put(sampleAlert({ id: 'a' }));
     index.put(sampleAlert({ id: 'a', assetId: 'solana', version: 2 }));
-    expect([begun, ended, index.size]).to.deep.equal([[bitcoin, solana], [bitcoin], 1]);
+    expect([started, ended, index.size]).to.deep.equal([[bitcoin, solana], [bitcoin], 1]);
   });
 
   it('go when nothing can happen to them any more', () => {

@@ -1,6 +1,6 @@
 import { createAlertChannel } from '../../../src/features/alerts/alert-channel.ts';
 import { AlertEvaluator } from '../../../src/features/alerts/evaluator.ts';
-import { createAlertTransitions } from '../../../src/features/alerts/queries/alert-transitions.ts';
+import { createAlertTransitionQueries } from '../../../src/features/alerts/queries/alert-transitions.ts';
 import { createAlertValues } from '../../../src/features/alerts/queries/alert-values.ts';
 import { createAlertWatch } from '../../../src/features/alerts/queries/alert-watch.ts';
 import { createBookChannel } from '../../../src/features/portfolios/book-channel.ts';
@@ -22,7 +22,7 @@ export function createAlertsProcessors(
       webhooks: () => {
         const evaluator = new AlertEvaluator({
           watch: createAlertWatch(knex),
-          transitionQueries: createAlertTransitions({ knex, outbox: webhooks }),
+          transitionQueries: createAlertTransitionQueries({ knex, outbox: webhooks }),
           values: createAlertValues(knex),
           channel: createAlertChannel({ redis, subscriber, channel: keys.alerts }),
           bookChannel: createBookChannel({ redis, subscriber, channel: keys.books }),

@@ -34,12 +34,18 @@ export interface StoredTransitions {
   readonly deliveryIds: readonly string[];
 }
 
-export type AlertTransitionQueries = ReturnType<typeof createAlertTransitions>;
+export type AlertTransitionQueries = ReturnType<typeof createAlertTransitionQueries>;
 
 type Outbox = Pick<WebhookService, 'enqueueIn'>;
 
 /** Builds the queries for state transitions. */
-export function createAlertTransitions({ knex, outbox }: { readonly knex: Knex; readonly outbox: Outbox }) {
+export function createAlertTransitionQueries({
+  knex,
+  outbox,
+}: {
+  readonly knex: Knex;
+  readonly outbox: Outbox;
+}) {
   return {
     /** Makes transitions, at most one per alert, all or none. @throws {UnavailableError} Postgres does not answer. */
     transition: (moves: readonly AlertTransition[]): Promise<StoredTransitions> =>

@@ -12,15 +12,15 @@ import { createWakeSignal } from '../../platform/concurrency/wake-signal.ts';
 import { messageOf, UnavailableError } from '../../domain/errors.ts';
 import type { Logger } from '../../platform/observability/logger.ts';
 import { shownAlert } from './alert.ts';
-import type { Begun } from './subject.ts';
+import type { StartedTransition } from './subject.ts';
 
-interface AlertTransitionsDeps {
+interface AlertTransitionWriterDeps {
   readonly transitionQueries: AlertTransitionQueries;
   readonly watch: Pick<AlertWatchQueries, 'byIds'>;
   /**
    * The outcome of a transition: the alert as it is now (undefined when it is gone), and whether this transition made it so.
    */
-  readonly onSettled: (begun: Begun, found: FoundAlert | undefined, isMoved: boolean) => void;
+  readonly onSettled: (started: StartedTransition, found: FoundAlert | undefined, isMoved: boolean) => void;
   /** Called after the commit. Must not reject. */
   readonly onMoved: (moved: StoredTransitions) => Promise<void>;
   readonly log: Logger;
@@ -31,14 +31,14 @@ const batchSize = 100;
 const leastWaitMs = 250;
 const longestWaitMs = 5_000;
 
-export class AlertTransitions {
-  readonly #deps: AlertTransitionsDeps;
-  readonly #waiting: Begun[] = [];
+export class AlertTransitionWriter {
+  readonly #deps: AlertTransitionWriterDeps;
+  readonly #waiting: StartedTransition[] = [];
   readonly #wakeSignal = createWakeSignal();
   readonly #running: Promise<void>;
   #isClosed = false;
 
-  constructor(deps: AlertTransitionsDeps) {
+  constructor(deps: AlertTransitionWriterDeps) {
     this.#deps = deps;
     this.#running = this.#run();
   }
@@ -48,9 +48,9 @@ export class AlertTransitions {
     return this.#waiting.length;
   }
 
-  add(begun: readonly Begun[]): void {
-    for (const each of begun) this.#waiting.push(each);
-    if (begun.length > 0) this.#wakeSignal.wake();
+  add(started: readonly StartedTransition[]): void {
+    for (const each of started) this.#waiting.push(each);
+    if (started.length > 0) this.#wakeSignal.wake();
   }
 
   /** Ends after the running batch and those that can be stored at once. */
@@ -76,11 +76,11 @@ export class AlertTransitions {
   }
 
   /** False when Postgres is unavailable: the batch is to be retried. */
-  async #store(batch: readonly Begun[]): Promise<boolean> {
+  async #store(batch: readonly StartedTransition[]): Promise<boolean> {
     const { transitionQueries, log } = this.#deps;
     let moved: StoredTransitions;
     try {
-      moved = await transitionQueries.transition(batch.map(transitionOfBegun));
+      moved = await transitionQueries.transition(batch.map(transitionOf));
     } catch (error) {
       if (error instanceof UnavailableError) {
         log.warn(
@@ -96,18 +96,19 @@ export class AlertTransitions {
   }
 
   /** One of them violates a rule of the database: the others are stored without it. */
-  async #storeAlone(batch: readonly Begun[], error: unknown): Promise<boolean> {
+  async #storeAlone(batch: readonly StartedTransition[], error: unknown): Promise<boolean> {
     if (batch.length === 1) {
-      const [begun] = batch;
+      const [started] = batch;
       this.#deps.log.error(
-        { alert: begun?.alert.id, err: error },
+        { alert: started?.alert.id, err: error },
         'an alert fired or re-armed, but Postgres refuses to store it; this event is dropped (please report it as a bug)',
       );
-      if (begun !== undefined) this.#deps.onSettled(begun, { alert: begun.alert, isDeleted: false }, true);
+      if (started !== undefined)
+        this.#deps.onSettled(started, { alert: started.alert, isDeleted: false }, true);
       return true;
     }
-    for (const [index, begun] of batch.entries()) {
-      if (await this.#store([begun])) continue;
+    for (const [index, started] of batch.entries()) {
+      if (await this.#store([started])) continue;
       // A committed transition must not be retried.
       this.#waiting.splice(0, index);
       return false;
@@ -115,16 +116,16 @@ export class AlertTransitions {
     return true;
   }
 
-  async #settle(batch: readonly Begun[], moved: StoredTransitions): Promise<void> {
+  async #settle(batch: readonly StartedTransition[], moved: StoredTransitions): Promise<void> {
     const now = new Map<string, FoundAlert>(
       moved.alerts.map((alert) => [alert.id, { alert, isDeleted: false }]),
     );
     await this.#deps.onMoved(moved);
     const others = batch.filter(({ alert }) => !now.has(alert.id)).map(({ alert }) => alert.id);
     const found = new Map((await this.#read(others)).map((each) => [each.alert.id, each]));
-    for (const begun of batch) {
-      const { id } = begun.alert;
-      this.#deps.onSettled(begun, now.get(id) ?? found.get(id), now.has(id));
+    for (const started of batch) {
+      const { id } = started.alert;
+      this.#deps.onSettled(started, now.get(id) ?? found.get(id), now.has(id));
     }
   }
 
@@ -141,24 +142,24 @@ export class AlertTransitions {
   }
 }
 
-function transitionOfBegun({ alert, transition, seen }: Begun): AlertTransition {
-  const { asOf, receivedAt, source, state } = seen.quote;
+function transitionOf({ alert, transition, observation }: StartedTransition): AlertTransition {
+  const { asOf, receivedAt, source, state } = observation.quote;
   return {
     id: alert.id,
     userId: alert.userId,
     version: alert.version,
     to: transition,
-    value: seen.text,
-    quote: seen.quote,
+    value: observation.text,
+    quote: observation.quote,
     // The alert is shown as it is after the firing.
     describe: (fired, { id, at }) => ({
       id,
       at,
       alert: shownAlert(fired),
-      value: seen.text,
+      value: observation.text,
       threshold: fired.threshold,
       quote: { as_of: asOf, received_at: new Date(receivedAt), source, state },
-      ...(seen.reference === undefined ? {} : { reference: seen.reference }),
+      ...(observation.reference === undefined ? {} : { reference: observation.reference }),
     }),
   };
 }
