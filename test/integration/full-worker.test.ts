@@ -209,7 +209,7 @@ describe('a worker whose jobs fail', () => {
       return outcome();
     };
     const processors = { 'bulk.fetch': processor } as unknown as ProcessorsOf<'requests'>;
-    const onDead = (...job: unknown[]): Promise<void> => {
+    const onFinalFailure = (...job: unknown[]): Promise<void> => {
       dead.push(job);
       return dead.length > 1 ? Promise.reject(new Error('Postgres is away')) : Promise.resolve();
     };
@@ -220,7 +220,7 @@ describe('a worker whose jobs fail', () => {
       prefix,
       concurrency: 1,
       log,
-      onDead,
+      onFinalFailure,
     });
   });
   afterEach(async () => {

@@ -6,7 +6,7 @@ import type { RequestLimiter } from '../../src/features/upstream/request-limiter
 
 /** A breaker that never opens. */
 const openDoor: CircuitBreaker = {
-  ask: () => Promise.resolve({ state: 'closed' }),
+  acquire: () => Promise.resolve({ state: 'closed' }),
   succeeded: () => Promise.resolve(),
   failed: () => Promise.resolve(),
   cancel: () => Promise.resolve(),

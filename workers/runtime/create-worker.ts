@@ -29,7 +29,7 @@ interface WorkerRequest<Q extends QueueName> {
   readonly givesWay?: boolean;
   readonly log: Logger;
   /** Called for a job that has finally failed, also when no processor ran (stalled too often). */
-  readonly onDead?: (name: JobName, data: unknown, reason: string) => Promise<void>;
+  readonly onFinalFailure?: (name: JobName, data: unknown, reason: string) => Promise<void>;
 }
 
 export interface RunningWorker {
@@ -306,7 +306,7 @@ async function settleFailure(job: Job, token: string | undefined, error: unknown
 
 function watch<Q extends QueueName>(
   worker: Worker,
-  { queue, log, onDead }: WorkerRequest<Q>,
+  { queue, log, onFinalFailure }: WorkerRequest<Q>,
   onLockLost: (jobId: string) => void,
 ): void {
   worker.on('error', (error) => log.debug({ queue, reason: messageOf(error) }, 'worker error'));
@@ -322,8 +322,8 @@ function watch<Q extends QueueName>(
   });
   worker.on('failed', (job, error) => {
     log.warn({ queue, job: job?.id, name: job?.name, reason: messageOf(error) }, 'a job failed');
-    if (job === undefined || !isDead(job, error)) return;
-    onDead?.(job.name as JobName, job.data, messageOf(error)).catch((failure: unknown) => {
+    if (job === undefined || !isFinalFailure(job, error)) return;
+    onFinalFailure?.(job.name as JobName, job.data, messageOf(error)).catch((failure: unknown) => {
       log.error(
         { job: job.id, reason: messageOf(failure) },
         'a job failed, and its failure could not be stored (check Postgres): its client still sees it as running',
@@ -332,7 +332,7 @@ function watch<Q extends QueueName>(
   });
 }
 
-function isDead(job: Job, error: Error): boolean {
+function isFinalFailure(job: Job, error: Error): boolean {
   return (
     job.finishedOn !== undefined ||
     error instanceof UnrecoverableError ||

@@ -51,5 +51,5 @@ export interface WorkerModule {
   };
   readonly retentions?: Retentions;
   /** Told of every job of this process that failed and is not tried again, also when no processor ran (it stalled too often). */
-  readonly onDead?: (name: JobName, data: unknown, reason: string) => Promise<void>;
+  readonly onFinalFailure?: (name: JobName, data: unknown, reason: string) => Promise<void>;
 }

@@ -84,8 +84,8 @@ export function startWorkers<const M extends readonly WorkerModule[]>(
       concurrency,
       ...settings,
       log,
-      onDead: async (...job) => {
-        for (const { onDead } of modules) await onDead?.(...job);
+      onFinalFailure: async (...job) => {
+        for (const { onFinalFailure } of modules) await onFinalFailure?.(...job);
       },
     });
   });

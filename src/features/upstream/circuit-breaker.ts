@@ -25,7 +25,7 @@ import {
 /** No method rejects. */
 export interface CircuitBreaker {
   /** Whether a call may be made. A caller that gets `probe` must end it with one of the other methods. */
-  ask(): Promise<
+  acquire(): Promise<
     | { readonly state: 'closed' | 'probe' }
     /** No call before `retryInMs` is over. */
     | { readonly state: 'open'; readonly retryInMs: number }
@@ -58,7 +58,7 @@ local function text(value) return string.format('%.0f', value) end
 `;
 
 /** ARGV: now, length of a probe. Returns the state and how long it lasts. */
-const askScript = redisScript(`${clock}
+const acquireScript = redisScript(`${clock}
 local untilAt = number('until')
 if untilAt == 0 then return { 'closed', '0' } end
 if now < untilAt then return { 'open', text(untilAt - now) } end
@@ -119,9 +119,9 @@ export function createCircuitBreaker(options: {
   };
 
   return {
-    async ask() {
+    async acquire() {
       try {
-        const [state, ms] = await run(askScript, now(), probeMs);
+        const [state, ms] = await run(acquireScript, now(), probeMs);
         if (state === 'open') return { state, retryInMs: Math.max(1, Number(ms)) };
         return { state: state === 'probe' ? 'probe' : 'closed' };
       } catch (error) {

@@ -128,7 +128,7 @@ async function runGuarded<T>(
   request: LimiterRequest,
   call: (grant: GrantedCall) => Promise<T>,
 ): Promise<T> {
-  const allowed = await breaker.ask();
+  const allowed = await breaker.acquire();
   if (allowed.state === 'open') throw new ProviderOpenError(provider.source, allowed.retryInMs);
   const probe = allowed.state === 'probe';
   const use = { released: false };

@@ -1,15 +1,15 @@
 /** Builds a signal: one side waits for it, the other sets it. A signal that was set without a waiter wakes the next wait. */
 export function createWakeSignal() {
-  let rung = false;
+  let isSet = false;
   let hear: (() => void) | undefined;
   return {
     wake: (): void => {
-      rung = true;
+      isSet = true;
       hear?.();
     },
     /** Resolves at the next ring, or after `ms` milliseconds. Never rejects. */
     async wait(ms: number): Promise<void> {
-      if (!rung) {
+      if (!isSet) {
         await new Promise<void>((resolve) => {
           const timer = setTimeout(resolve, ms);
           hear = () => {
@@ -18,7 +18,7 @@ export function createWakeSignal() {
           };
         });
       }
-      rung = false;
+      isSet = false;
       hear = undefined;
     },
   };

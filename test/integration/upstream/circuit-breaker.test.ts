@@ -38,14 +38,14 @@ describe('the circuit breaker of a provider', () => {
     for (let n = 0; n < times; n += 1) await breaker.failed(false);
   }
   async function openFor(breaker: CircuitBreaker): Promise<number> {
-    const answer = await breaker.ask();
+    const answer = await breaker.acquire();
     return answer.state === 'open' ? answer.retryInMs : 0;
   }
 
   it('opens after failures in a row, for every process', async () => {
     const [one, other] = [breakerOf(), breakerOf()];
     await failTimes(one, 2);
-    expect(await other.ask()).to.deep.equal({ state: 'closed' });
+    expect(await other.acquire()).to.deep.equal({ state: 'closed' });
     await failTimes(other, 1);
     expect(await openFor(one)).to.be.within(500, 1_000);
     expect(await readBreaker(redis, key, now)).to.include({ state: 'open', failures: 3 });
@@ -56,7 +56,7 @@ describe('the circuit breaker of a provider', () => {
     await failTimes(breaker, 2);
     await breaker.succeeded();
     await failTimes(breaker, 2);
-    expect(await breaker.ask()).to.deep.equal({ state: 'closed' });
+    expect(await breaker.acquire()).to.deep.equal({ state: 'closed' });
   });
 
   it('lets exactly one of many try after the pause', async () => {
@@ -65,7 +65,7 @@ describe('the circuit breaker of a provider', () => {
     time.at += await openFor(one);
     expect((await readBreaker(redis, key, now)).state).to.equal('half_open');
     const answers = await Promise.all(
-      Array.from({ length: 50 }, (_, n) => (n % 2 === 0 ? one : other).ask()),
+      Array.from({ length: 50 }, (_, n) => (n % 2 === 0 ? one : other).acquire()),
     );
     expect(answers.filter(({ state }) => state === 'probe')).to.have.length(1);
     expect(answers.filter(({ state }) => state === 'open')).to.have.length(49);
@@ -75,9 +75,9 @@ describe('the circuit breaker of a provider', () => {
     const [one, other] = [breakerOf(), breakerOf()];
     await failTimes(one, 3);
     time.at += await openFor(one);
-    await one.ask();
+    await one.acquire();
     await one.succeeded();
-    expect([(await one.ask()).state, (await other.ask()).state]).to.deep.equal(['closed', 'closed']);
+    expect([(await one.acquire()).state, (await other.acquire()).state]).to.deep.equal(['closed', 'closed']);
   });
 
   it('doubles the pause with each probe that fails, up to the longest', async () => {
@@ -86,7 +86,7 @@ describe('the circuit breaker of a provider', () => {
     const pauses = [await openFor(breaker)];
     for (let probe = 1; probe <= 8; probe += 1) {
       time.at += pauses.at(-1)!;
-      expect((await breaker.ask()).state).to.equal('probe');
+      expect((await breaker.acquire()).state).to.equal('probe');
       await breaker.failed(true);
       pauses.push(await openFor(breaker));
     }
@@ -109,12 +109,12 @@ describe('the circuit breaker of a provider', () => {
     const breaker = breakerOf();
     await failTimes(breaker, 3);
     time.at += await openFor(breaker);
-    expect((await breaker.ask()).state).to.equal('probe');
+    expect((await breaker.acquire()).state).to.equal('probe');
     await breaker.cancel();
-    expect((await breaker.ask()).state).to.equal('probe');
-    expect((await breaker.ask()).state).to.equal('open');
+    expect((await breaker.acquire()).state).to.equal('probe');
+    expect((await breaker.acquire()).state).to.equal('open');
     time.at += 30_000;
-    expect((await breaker.ask()).state).to.equal('probe');
+    expect((await breaker.acquire()).state).to.equal('probe');
   });
 
   it('lets calls pass while Redis cannot be asked', async () => {
@@ -122,6 +122,6 @@ describe('the circuit breaker of a provider', () => {
     const breaker = createCircuitBreaker({ redis: away, log, name: 'p', key, failures: 1, longestMs: 1_000 });
     away.disconnect();
     await breaker.failed(false);
-    expect(await breaker.ask()).to.deep.equal({ state: 'closed' });
+    expect(await breaker.acquire()).to.deep.equal({ state: 'closed' });
   });
 });

@@ -57,7 +57,7 @@ const errors: readonly (readonly [string, Error, ReturnType<typeof verdictOf>, s
 
 describe('a chain of price sources and its breakers', () => {
   let reported: string[];
-  let state: Awaited<ReturnType<CircuitBreaker['ask']>>['state'];
+  let state: Awaited<ReturnType<CircuitBreaker['acquire']>>['state'];
   let requests: LimiterRequest[];
 
   beforeEach(() => {
@@ -88,7 +88,7 @@ describe('a chain of price sources and its breakers', () => {
         stop: () => Promise.resolve(),
       },
       breaker: {
-        ask: () => Promise.resolve(state === 'open' ? { state, retryInMs: 1_000 } : { state }),
+        acquire: () => Promise.resolve(state === 'open' ? { state, retryInMs: 1_000 } : { state }),
         succeeded: tell('succeeded'),
         failed: (probe) => tell(`failed ${probe}`)(),
         cancel: tell('cancel'),

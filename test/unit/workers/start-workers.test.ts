@@ -143,15 +143,15 @@ describe('client jobs that are not tried again', () => {
     },
   };
   const events = { append: (...given: unknown[]) => Promise.resolve(void reported.push(given)) };
-  const { onDead } = createJobsProcessors(
+  const { onFinalFailure } = createJobsProcessors(
     platformOf(),
     () => ({ runs, events, clock: { now: () => 1_000 } }) as never,
     [],
   );
 
   it('fail their rows, and say so when their process died of them', async () => {
-    await onDead('bulk.fetch', { workKey: 'a' }, 'job stalled more than allowable limit');
-    await onDead('books.rebuild', { workKey: 'b' }, 'out of luck');
+    await onFinalFailure('bulk.fetch', { workKey: 'a' }, 'job stalled more than allowable limit');
+    await onFinalFailure('books.rebuild', { workKey: 'b' }, 'out of luck');
     const at = new Date(1_000);
     expect(failed).to.deep.equal([
       [
@@ -167,7 +167,7 @@ describe('client jobs that are not tried again', () => {
   });
 
   it('are those of clients alone', async () => {
-    await onDead('quotes.refresh', { currency: 'usd' }, 'out of luck');
+    await onFinalFailure('quotes.refresh', { currency: 'usd' }, 'out of luck');
     expect(failed).to.have.length(2);
   });
 });

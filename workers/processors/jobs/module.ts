@@ -26,7 +26,7 @@ export function createJobsProcessors(
         };
       },
     },
-    onDead: async (name, data, reason) => {
+    onFinalFailure: async (name, data, reason) => {
       if (!isClientJob(name)) return;
       const { workKey } = data as { workKey: string };
       const message = reason.includes('stalled')

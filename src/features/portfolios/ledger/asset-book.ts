@@ -60,7 +60,7 @@ export interface LotPool {
 export const emptyLotPool: LotPool = { quantity: 0n, worth: 0n };
 
 /** The sum of both. */
-export function heap(a: LotPool, b: LotPool): LotPool {
+export function sumOfPools(a: LotPool, b: LotPool): LotPool {
   return { quantity: a.quantity + b.quantity, worth: a.worth + b.worth };
 }
 

@@ -3,7 +3,7 @@ import type { Amount } from './amount.ts';
 import {
   divide,
   emptyLotPool,
-  heap,
+  sumOfPools,
   type AssetBook,
   type LotMatch,
   type Lot,
@@ -24,7 +24,7 @@ export function createAverageBook(from: LotPool = emptyLotPool): AssetBook<LotPo
     post(posting, settled) {
       const { kind, transaction, isFee, quantity, value } = posting;
       if (kind === 'acquire' || kind === 'transfer_in') {
-        pool = heap(pool, { quantity, worth: value });
+        pool = sumOfPools(pool, { quantity, worth: value });
         return;
       }
       if (quantity > pool.quantity) throw new OverdrawnError(posting, pool.quantity);
@@ -157,10 +157,10 @@ function enter(posting: Posting, day: Day): void {
   const { kind, transaction, isFee, quantity, value } = posting;
   const lotPool = { quantity, worth: value };
   if (kind === 'acquire') {
-    day.acquired = heap(day.acquired, lotPool);
+    day.acquired = sumOfPools(day.acquired, lotPool);
     day.acquiredAt ??= transaction.at;
   } else if (kind === 'transfer_in') {
-    day.movedIn = heap(day.movedIn, lotPool);
+    day.movedIn = sumOfPools(day.movedIn, lotPool);
   } else {
     const isTransfer = kind === 'transfer_out';
     (isTransfer ? day.transfers : day.disposals).push({
@@ -197,7 +197,7 @@ function matchDay(day: Day, outflows: readonly Outflow[], rule: MatchRule): void
 
 /** Moves the rest of a day into the pool and out of it. Returns the pool after that. */
 function settle(day: Day, before: LotPool, settled: LotMatch[]): LotPool {
-  let pool = heap(heap(before, day.movedIn), day.acquired);
+  let pool = sumOfPools(sumOfPools(before, day.movedIn), day.acquired);
   for (const outflow of [...day.disposals, ...day.transfers]) {
     if (outflow.open.quantity > 0n) {
       if (outflow.open.quantity > pool.quantity) throw new Error('the pool is too small');

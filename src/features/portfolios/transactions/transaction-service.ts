@@ -15,7 +15,7 @@ import { ConflictError, NotFoundError, UnavailableError, ValidationError } from 
 import { confirmVersion, type ExpectedVersion } from '../../../domain/expected-version.ts';
 import type { Viewer } from '../../../domain/job.ts';
 import type { Clock } from '../../../platform/concurrency/clock.ts';
-import { KeyedMutex } from '../../../platform/concurrency/keyed-mutex.ts';
+import { KeyedQueue } from '../../../platform/concurrency/keyed-queue.ts';
 import { OverdrawnError } from '../ledger/overdrawn-error.ts';
 import type { Portfolio } from '../ledger/portfolio.ts';
 import type { RecordedTransaction, StoredTransaction } from '../ledger/recorded-transaction.ts';
@@ -361,6 +361,6 @@ export function createWriteLocks({ longestWaitMs = 5_000 } = {}): WithWriteLock 
       code: 'portfolio_busy',
       retryAfterSeconds: 1,
     });
-  const mutex = new KeyedMutex({ width, waiting, longestWaitMs, most, refusal });
+  const mutex = new KeyedQueue({ width, waiting, longestWaitMs, most, refusal });
   return (portfolioId, change) => mutex.run(portfolioId, change);
 }

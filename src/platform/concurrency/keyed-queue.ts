@@ -1,7 +1,7 @@
 import { FairQueue, type FairQueueOptions } from './fair-queue.ts';
 
 /** Limits for the waiting work of each key, and of all keys together. */
-export interface KeyedMutexOptions extends Pick<
+export interface KeyedQueueOptions extends Pick<
   FairQueueOptions,
   'width' | 'waiting' | 'longestWaitMs' | 'refusal'
 > {
@@ -10,13 +10,13 @@ export interface KeyedMutexOptions extends Pick<
 }
 
 /** Turns by key: work of one key waits for other work of that key, and never for that of another. */
-export class KeyedMutex {
-  readonly #options: KeyedMutexOptions;
+export class KeyedQueue {
+  readonly #options: KeyedQueueOptions;
   /** Keys that have a piece running or waiting, and how many. */
   readonly #keys = new Map<string, { readonly queue: FairQueue; running: number }>();
   #running = 0;
 
-  constructor(options: KeyedMutexOptions) {
+  constructor(options: KeyedQueueOptions) {
     this.#options = options;
   }
 

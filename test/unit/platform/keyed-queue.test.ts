@@ -1,13 +1,13 @@
 import { expect } from 'chai';
-import { KeyedMutex, type KeyedMutexOptions } from '../../../src/platform/concurrency/keyed-mutex.ts';
+import { KeyedQueue, type KeyedQueueOptions } from '../../../src/platform/concurrency/keyed-queue.ts';
 
-function open(different: Partial<KeyedMutexOptions> = {}): KeyedMutex {
+function open(different: Partial<KeyedQueueOptions> = {}): KeyedQueue {
   const refusal = (): Error => new Error('full');
-  return new KeyedMutex({ width: 2, waiting: 1, longestWaitMs: 5_000, most: 100, refusal, ...different });
+  return new KeyedQueue({ width: 2, waiting: 1, longestWaitMs: 5_000, most: 100, refusal, ...different });
 }
 
 /** Pieces of work that run until all are told to end. */
-function work(mutex: KeyedMutex) {
+function work(mutex: KeyedQueue) {
   let end = (): void => undefined;
   const ended = new Promise<void>((resolve) => (end = resolve));
   const begun: string[] = [];
