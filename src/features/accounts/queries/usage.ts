@@ -25,14 +25,14 @@ const mostDays = 20_000;
 
 /** Usage in Postgres. All reject with {@link UnavailableError} when it does not answer. */
 export function createUsageQueries(knex: Knex) {
-  const ask = async <R>(sql: string, values: readonly (string | number)[]): Promise<readonly R[]> => {
+  const query = async <R>(sql: string, values: readonly (string | number)[]): Promise<readonly R[]> => {
     const { rows } = await orUnavailable(knex.raw<{ rows: R[] }>(sql, values));
     return rows;
   };
   return {
     /** Adds counts to what is stored; either all or none. */
     async add(rows: readonly NewUsage[]): Promise<void> {
-      if (rows.length > 0) await ask(addSql, [JSON.stringify(rows.map(toRow))]);
+      if (rows.length > 0) await query(addSql, [JSON.stringify(rows.map(toRow))]);
     },
 
     /**
@@ -45,8 +45,8 @@ export function createUsageQueries(knex: Knex) {
       readonly totals: UsageCounts;
     }> {
       const [days, totals] = await Promise.all([
-        ask<CountsRow & { day: string; key_id: string }>(ofUserSql, [userId, from, to, mostDays]),
-        ask<CountsRow>(totalsSql, [userId, from, to]),
+        query<CountsRow & { day: string; key_id: string }>(ofUserSql, [userId, from, to, mostDays]),
+        query<CountsRow>(totalsSql, [userId, from, to]),
       ]);
       return {
         days: days.map((row) => ({ day: row.day, keyId: keyOf(row), ...countsOf(row) })),
@@ -72,7 +72,7 @@ export function createUsageQueries(knex: Knex) {
       readonly total: number;
     }> {
       const [rows, counted] = await Promise.all([
-        ask<
+        query<
           CountsRow & {
             readonly user_id: string;
             readonly key_id: string;
@@ -80,7 +80,7 @@ export function createUsageQueries(knex: Knex) {
             readonly prefix: string | null;
           }
         >(allSql, [from, to, limit, offset]),
-        ask<{ total: number }>(countSql, [from, to]),
+        query<{ total: number }>(countSql, [from, to]),
       ]);
       const usage = rows.map((row) => {
         const { user_id: userId, username, prefix: keyPrefix } = row;

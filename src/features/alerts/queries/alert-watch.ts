@@ -20,27 +20,27 @@ export type AlertWatchQueries = ReturnType<typeof createAlertWatch>;
 
 /** How evaluators read alerts. All methods throw {@link UnavailableError} when Postgres does not answer. */
 export function createAlertWatch(knex: Knex) {
-  async function ask<R>(sql: string, values: readonly unknown[]): Promise<R[]> {
+  async function query<R>(sql: string, values: readonly unknown[]): Promise<R[]> {
     const { rows } = await orUnavailable(knex.raw<{ rows: R[] }>(sql, values as never));
     return rows;
   }
   return {
     /** A cursor before all changes from now on. */
     async now(): Promise<ChangeCursor> {
-      const [row] = await ask<{ at: string }>(nowSql, []);
+      const [row] = await query<{ at: string }>(nowSql, []);
       return { at: row?.at ?? '-infinity', id: leastId };
     },
 
     /** Alerts that can have a state transition, in the order of ids, after `after`. */
     watched: (after: string, limit: number): Promise<readonly Alert[]> =>
-      ask<Alert>(watchedSql, [after, limit]),
+      query<Alert>(watchedSql, [after, limit]),
 
     /** Changes since a poll started, including deletions; `next` is undefined at the end. */
     async changed(
       { at, id }: ChangeCursor,
       limit: number,
     ): Promise<{ readonly found: readonly FoundAlert[]; readonly next: ChangeCursor | undefined }> {
-      const rows = await ask<FoundRow & { readonly cursor: string }>(changedSql, [at, id, limit]);
+      const rows = await query<FoundRow & { readonly cursor: string }>(changedSql, [at, id, limit]);
       const found = rows.map(({ cursor, ...row }) => ({ ...toFound(row), cursor }));
       const last = found.at(-1);
       const isEnd = found.length < limit || last === undefined;
@@ -49,11 +49,11 @@ export function createAlertWatch(knex: Knex) {
 
     /** Existing alerts with these ids, including deleted ones. */
     byIds: async (ids: readonly string[]): Promise<readonly FoundAlert[]> =>
-      (await ask<FoundRow>(byIdsSql, [ids])).map(toFound),
+      (await query<FoundRow>(byIdsSql, [ids])).map(toFound),
 
     /** Stores why alerts cannot be evaluated, or that they can (null). */
     async mark(ids: readonly string[], reason: NotEvaluated | null): Promise<void> {
-      await ask(markSql, [reason, ids, reason]);
+      await query(markSql, [reason, ids, reason]);
     },
 
     /**

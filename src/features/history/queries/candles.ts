@@ -36,7 +36,7 @@ export function createCandleQueries(knex: Knex): CandleQueries {
 }
 
 function statementsOf(knex: Knex) {
-  const ask = async <R>(
+  const query = async <R>(
     sql: string,
     values: readonly (string | number | readonly unknown[])[],
   ): Promise<readonly R[]> => {
@@ -50,7 +50,7 @@ function statementsOf(knex: Knex) {
      */
     async mergeLive(candles: readonly Candle[]): Promise<void> {
       if (candles.length === 0) return;
-      await ask(mergeSql, ['5m', ...columnsOf(candles)]);
+      await query(mergeSql, ['5m', ...columnsOf(candles)]);
       const oldest = candles.reduce((least, { openTime }) => Math.min(least, openTime), Infinity);
       if (oldest < Date.now() - granularityMs['1h']) await orUnavailable(rollAgainFrom(knex, oldest));
     },
@@ -65,7 +65,7 @@ function statementsOf(knex: Knex) {
         different: 0,
       };
       if (points.length === 0) return none;
-      const [row] = await ask<typeof none>(storeSql, [granularity, ...columnsOf(points)]);
+      const [row] = await query<typeof none>(storeSql, [granularity, ...columnsOf(points)]);
       return row ?? none;
     },
 
@@ -77,7 +77,7 @@ function statementsOf(knex: Knex) {
       from,
       to,
     }: SeriesKey & { readonly from: number; readonly to: number }) =>
-      ask<HistoryPoint & { readonly openTime: number }>(pointsSql[granularity], [
+      query<HistoryPoint & { readonly openTime: number }>(pointsSql[granularity], [
         assetId,
         currency,
         from,
@@ -95,7 +95,7 @@ function statementsOf(knex: Knex) {
       from,
       to,
     }: SeriesKey & { readonly from: number; readonly to: number }) =>
-      ask<Pick<Candle, 'openTime' | 'open' | 'high' | 'low' | 'close' | 'observations'>>(liveSql, [
+      query<Pick<Candle, 'openTime' | 'open' | 'high' | 'low' | 'close' | 'observations'>>(liveSql, [
         assetId,
         currency,
         granularity,
@@ -105,7 +105,7 @@ function statementsOf(knex: Knex) {
       ]),
 
     /** The first observation of a UTC day (ms of its midnight) in every currency that has one. */
-    dayOf: (assetId: string, day: number) => ask<DayPoint>(daySql, [assetId, day, day]),
+    dayOf: (assetId: string, day: number) => query<DayPoint>(daySql, [assetId, day, day]),
 
     /** The last price of each UTC day from `from` to `to` (ms, both included), by asset; assets without any are missing. */
     async dailyCloses({
@@ -119,7 +119,7 @@ function statementsOf(knex: Knex) {
       readonly from: number;
       readonly to: number;
     }): Promise<ReadonlyMap<string, DailyCloses>> {
-      const rows = await ask<DailyCloses & { asset: string }>(closesSql, [assetIds, currency, from, to]);
+      const rows = await query<DailyCloses & { asset: string }>(closesSql, [assetIds, currency, from, to]);
       return new Map(rows.map(({ asset, days, closes }) => [asset, { days, closes }]));
     },
 
@@ -129,7 +129,7 @@ function statementsOf(knex: Knex) {
       currency: string,
       before: number,
     ): Promise<ReadonlyMap<string, number>> => {
-      const rows = await ask<{ asset: string; close: number }>(beforeSql, [assetIds, currency, before]);
+      const rows = await query<{ asset: string; close: number }>(beforeSql, [assetIds, currency, before]);
       return new Map(rows.map(({ asset, close }) => [asset, close]));
     },
   };

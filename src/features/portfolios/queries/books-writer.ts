@@ -57,17 +57,17 @@ const orderOf = (table: string): string => `(${order.map((column) => `${table}.$
 export function createBooksWriter(trx: Knex, portfolio: PortfolioBeingBooked) {
   const { id, booksVersion } = portfolio;
   const way = keptAs(portfolio);
-  const ask = async <R>(sql: string, values: readonly unknown[]): Promise<R[]> => {
+  const query = async <R>(sql: string, values: readonly unknown[]): Promise<R[]> => {
     const { rows } = await trx.raw<{ rows: R[] }>(sql, values as never);
     return rows;
   };
   return {
     /** Assets whose rows are behind their postings, or should not exist; with `all`, every asset. */
     stale: (all = false): Promise<readonly StaleAsset[]> =>
-      ask<StaleAsset>(staleSql, [id, id, id, id, way, id, id, id, all]),
+      query<StaleAsset>(staleSql, [id, id, id, id, way, id, id, id, all]),
     /** Text of the checkpoint to continue from, and all stored checkpoints. */
     async checkpointsOf(asset: string): Promise<KnownCheckpoints> {
-      const rows = await ask<
+      const rows = await query<
         PostingKey & {
           readonly count: number;
           readonly size: number;
@@ -83,35 +83,35 @@ export function createBooksWriter(trx: Knex, portfolio: PortfolioBeingBooked) {
     },
     /** Postings after a checkpoint as text (ledger/posting-text.ts), some thousand at a time. */
     postings: (asset: string, after: PostingKey | null): AsyncIterable<string> =>
-      pagesOf(ask, [id, asset], after),
+      pagesOf(query, [id, asset], after),
     /** Replaces stored lot matches and the stored position. */
     async write(asset: string, { position, firstLotMatch, blocks }: Replayed): Promise<void> {
-      await ask(deleteLotMatchesSql, [id, asset, firstLotMatch]);
+      await query(deleteLotMatchesSql, [id, asset, firstLotMatch]);
       for (const { first, columns } of blocks)
-        await ask(insertLotMatchesSql, [id, asset, first, ...columns.split('\n')]);
+        await query(insertLotMatchesSql, [id, asset, first, ...columns.split('\n')]);
       const { count, quantity, acquired, consumed, leftBasis, proceeds, openLots } = position;
       const values = [count, quantity, acquired, consumed, leftBasis, proceeds, openLots];
-      await ask(upsertPositionSql, [id, asset, ...values]);
+      await query(upsertPositionSql, [id, asset, ...values]);
     },
     /** Stores checkpoints, and drops those that are no longer worth keeping. Only after `lock()`. */
     writeCheckpoints: (
       asset: string,
       checkpoints: readonly StoredCheckpoint[],
       known: KnownCheckpoints,
-    ): Promise<void> => storeCheckpoints(ask, { id, asset, way }, { checkpoints, known }),
+    ): Promise<void> => storeCheckpoints(query, { id, asset, way }, { checkpoints, known }),
     /** Drops the stored rows of an asset that has no postings. Only after `lock()`. */
     async drop(asset: string): Promise<void> {
       for (const table of ['consumptions', 'positions', 'ledger_marks'])
-        await ask(`delete from ${table} where portfolio_id = ? and asset_id = ?`, [id, asset]);
+        await query(`delete from ${table} where portfolio_id = ? and asset_id = ?`, [id, asset]);
     },
     /** Drops everything that is derived. Checkpoints are dropped by `writeCheckpoints` and `drop`, after the lock. */
     async clear(): Promise<void> {
       for (const table of ['consumptions', 'positions'])
-        await ask(`delete from ${table} where portfolio_id = ?`, [id]);
+        await query(`delete from ${table} where portfolio_id = ?`, [id]);
     },
     /** A digest that changes when stored positions, lot matches or open lots change, and the numbers of rows. */
     async digest() {
-      const [row] = await ask<{
+      const [row] = await query<{
         readonly digest: string;
         readonly positions: number;
         readonly postings: number;
@@ -121,12 +121,12 @@ export function createBooksWriter(trx: Knex, portfolio: PortfolioBeingBooked) {
     },
     /** Marks the derived tables as current for the version that this update read. Only after `lock()`. */
     async finish(): Promise<void> {
-      await ask('update portfolios set booked_version = ? where id = ?', [booksVersion, id]);
+      await query('update portfolios set booked_version = ? where id = ?', [booksVersion, id]);
     },
   };
 }
 
-type Ask = <R>(sql: string, values: readonly unknown[]) => Promise<R[]>;
+type RunQuery = <R>(sql: string, values: readonly unknown[]) => Promise<R[]>;
 
 /**
  * Steps from one asset to the next, so that the number of postings does not matter; includes assets with a position but no more
@@ -178,14 +178,14 @@ const postingsSql = `select coalesce(string_agg(concat_ws(' ', (extract(epoch fr
 const beforeAll = ['-infinity', 0, 0, '00000000-0000-0000-0000-000000000000', false] as const;
 
 async function* pagesOf(
-  ask: Ask,
+  query: RunQuery,
   of: readonly [string, string],
   after: PostingKey | null,
 ): AsyncGenerator<string> {
   let key: readonly unknown[] =
     after === null ? beforeAll : [after.at, after.rank, after.sequence, after.transactionId, after.isFee];
   for (;;) {
-    const [page] = await ask<{ text: string; count: number }>(postingsSql, [...of, ...key]);
+    const [page] = await query<{ text: string; count: number }>(postingsSql, [...of, ...key]);
     if (page === undefined || page.count === 0) return;
     yield page.text;
     if (page.count < pageSize) return;
@@ -213,7 +213,7 @@ const upsertPositionSql = `insert into positions (portfolio_id, asset_id, count,
     proceeds = excluded.proceeds, open_lots = excluded.open_lots`;
 
 async function storeCheckpoints(
-  ask: Ask,
+  query: RunQuery,
   { id, asset, way }: { readonly id: string; readonly asset: string; readonly way: string },
   {
     checkpoints,
@@ -225,11 +225,11 @@ async function storeCheckpoints(
   const sizes = [...before, ...checkpoints.map(({ count, state }) => ({ count, size: state.length }))];
   const kept = new Set(checkpointsToKeep(sizes));
   const stay = before.filter(({ count }) => kept.has(count)).map(({ count }) => count);
-  await ask(dropCheckpointsSql, [id, asset, stay, way]);
+  await query(dropCheckpointsSql, [id, asset, stay, way]);
   for (const checkpoint of checkpoints.filter(({ count }) => kept.has(count))) {
     const { count, settled, at, rank, sequence, transactionId, isFee, holding, state } = checkpoint;
     const key = [new Date(at), rank, sequence, transactionId, isFee];
-    await ask(insertCheckpointSql, [id, asset, count, settled, ...key, holding, way, state]);
+    await query(insertCheckpointSql, [id, asset, count, settled, ...key, holding, way, state]);
   }
 }
 
