@@ -19,11 +19,11 @@ import { seeded, tradedAssets, tradedMs, tradesOf } from './support/trades.ts';
 
 const sizes = [2_000, 15_000, 100_000];
 const assets = tradedAssets;
-const beginsAt = Date.UTC(2016, 0, 1);
+const startsAt = Date.UTC(2016, 0, 1);
 const spanMs = tradedMs;
 const repetitions = 5;
 
-const portfolioOf = (size: number): Transaction[] => tradesOf(size, beginsAt);
+const portfolioOf = (size: number): Transaction[] => tradesOf(size, startsAt);
 
 function timed<T>(run: () => T): { readonly tookMs: number; readonly result: T } {
   const startedAt = performance.now();
@@ -54,7 +54,7 @@ function measure(method: CostBasisMethod, transactions: readonly Transaction[]):
     return tookMs;
   });
   const insert = (share: number): string => {
-    const at = beginsAt + Math.floor(spanMs * share);
+    const at = startsAt + Math.floor(spanMs * share);
     const took = Array.from({ length: repetitions }, (_, count) =>
       timed(() => ledger.apply({ add: [extra(at, count)] })),
     );
@@ -63,7 +63,7 @@ function measure(method: CostBasisMethod, transactions: readonly Transaction[]):
   const stored = writeCheckpoint(ledger.checkpoints('asset-0').at(-1) ?? neverCheckpoint(), method);
   const resumed = timed(() => {
     const own = createAssetLedger({ method, dayOf: daysOf('UTC') }, readCheckpoint(stored, method));
-    own.append(postingsOf(extra(beginsAt + spanMs, 0)));
+    own.append(postingsOf(extra(startsAt + spanMs, 0)));
     return writeCheckpoint(own.checkpoints().at(-1) ?? neverCheckpoint(), method);
   });
   return [
@@ -109,8 +109,8 @@ process.stdout.write(`peak memory: ${(process.resourceUsage().maxRSS / 1_024).to
 function performanceCost(size: number): string {
   const transactions = portfolioOf(size);
   const dayOf = daysOf('UTC');
-  const firstDay = dayOf(beginsAt);
-  const days = dayOf(beginsAt + spanMs) - firstDay + 1;
+  const firstDay = dayOf(startsAt);
+  const days = dayOf(startsAt + spanMs) - firstDay + 1;
   const random = seeded(1);
   const prices = Float64Array.from({ length: assets.length * days }, () =>
     random() < 0.01 ? NaN : 1 + random(),

@@ -20,7 +20,7 @@ import { tradedAssets, tradedMs, tradesOf } from './support/trades.ts';
 
 const dayMs = 86_400_000;
 const today = Math.floor(Date.now() / dayMs) * dayMs;
-const beginsAt = today - tradedMs - dayMs;
+const startsAt = today - tradedMs - dayMs;
 const goals = [
   { size: 2_000, rebuild: '< 0.3 s' },
   { size: 15_000, rebuild: '< 1.5 s' },
@@ -87,7 +87,7 @@ async function measure(
   const row = (what: string, result: string, more: Partial<Row> = {}): void =>
     void rows.push({ what: `${size}: ${what}`, result, ...more });
 
-  const loadMs = await owner.load(knex, tradesOf(size, beginsAt));
+  const loadMs = await owner.load(knex, tradesOf(size, startsAt));
   row('written as an import does', ms(loadMs));
   row('first books, until positions are answered', ms(await owner.current()));
   // Machine code first: what is asked is the cost in a process that has run for a while.
@@ -115,7 +115,7 @@ async function measure(
   for (const share of backDated) {
     const took = [];
     for (let i = 0; i < 3; i++) {
-      const at = Math.floor(beginsAt + tradedMs * (1 - share)) + i;
+      const at = Math.floor(startsAt + tradedMs * (1 - share)) + i;
       took.push((await owner.buy(at)).currentMs);
     }
     row(`back-dated by ${share * 100} %`, ms(median(took)), { requested: 'in proportion' });
@@ -211,7 +211,7 @@ function memoryRows({ workers, apis }: Stack): Row[] {
 /** A close a day for every asset, so that performance has what it needs. */
 async function storeCloses(knex: Knex): Promise<void> {
   const candles = createCandleQueries(knex);
-  const from = beginsAt - (beginsAt % dayMs);
+  const from = startsAt - (startsAt % dayMs);
   await createCandlePartitions(knex).ensure({ granularity: '1d', from, to: today });
   for (const [index, assetId] of tradedAssets.entries()) {
     const points = Array.from({ length: (today - from) / dayMs }, (_, day) => {

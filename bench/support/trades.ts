@@ -19,8 +19,8 @@ export function seeded(seed: number): () => number {
   };
 }
 
-/** `size` transactions, evenly over {@link tradedMs} from `beginsAt` on. */
-export function tradesOf(size: number, beginsAt: number): Transaction[] {
+/** `size` transactions, evenly over {@link tradedMs} from `startsAt` on. */
+export function tradesOf(size: number, startsAt: number): Transaction[] {
   const random = seeded(size);
   const holdings = new Map<string, bigint>();
   return Array.from({ length: size }, (_, index) => {
@@ -32,7 +32,7 @@ export function tradesOf(size: number, beginsAt: number): Transaction[] {
     const goes = held / 2n > quantity ? quantity : held / 2n;
     const base = {
       id: `00000000-0000-7000-8000-${String(index).padStart(12, '0')}`,
-      at: beginsAt + Math.floor((index / size) * tradedMs),
+      at: startsAt + Math.floor((index / size) * tradedMs),
       sequence: 0,
       value: BigInt(Math.floor(random() * 1e9) + 1) * 10n ** 12n,
       fee: random() < 0.3 ? { asset: null, quantity: oneUnit / 10n, value: oneUnit / 10n } : null,

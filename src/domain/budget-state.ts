@@ -33,7 +33,7 @@ export interface BudgetState {
     readonly left: number;
     /** Credits that only interactive calls may spend now. */
     readonly reserve: number;
-    readonly beginsAt: number;
+    readonly startsAt: number;
     readonly endsAt: number;
     /** Credits of the last 60 minutes. */
     readonly spentPerHour: number;

@@ -57,7 +57,7 @@ describe('an upgrade', function () {
       replace: [
         [known.receiverUrl, receiver.url],
         [`${known.prefix}:`, `${stack.redisPrefix}:`],
-        [String(known.monthBegin), String(monthAround(now).begin)],
+        [String(known.monthStart), String(monthAround(now).begin)],
       ],
     } as const;
     database = await createTestDatabase((empty) => restorePostgres(dump, empty, options));

@@ -140,7 +140,7 @@ describe('ids as the source lists them, in streams', () => {
   });
 
   /** A stream up to its first prices, as text; the whole answer when it is refused. */
-  async function beginOf(path: string, body?: object): Promise<string> {
+  async function startOf(path: string, body?: object): Promise<string> {
     const leaving = new AbortController();
     const response = await fetch(`${api.base}/api/v1/crypto/stream/${path}`, {
       ...(body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) }),
@@ -160,10 +160,10 @@ describe('ids as the source lists them, in streams', () => {
   for (const id of odd) {
     it(`their prices are streamed: ${id}`, async () => {
       const requested = encodeURIComponent(`bitcoin, ${id}`);
-      expect(await beginOf(`prices?coins=${requested}`)).to.match(pricedAs(id));
-      expect(await beginOf('portfolio', { coins: [id] })).to.match(pricedAs(id));
+      expect(await startOf(`prices?coins=${requested}`)).to.match(pricedAs(id));
+      expect(await startOf('portfolio', { coins: [id] })).to.match(pricedAs(id));
       const holdings = [{ coin: id, quantity: '2' }];
-      expect(await beginOf('portfolio', { holdings })).to.match(pricedAs(id));
+      expect(await startOf('portfolio', { holdings })).to.match(pricedAs(id));
     });
 
     it(`are subscribed to and let go over a WebSocket: ${id}`, async () => {
@@ -181,11 +181,11 @@ describe('ids as the source lists them, in streams', () => {
   }
 
   it('are read without case where none is written so, and refused by name with a comma', async () => {
-    expect(await beginOf('portfolio', { coins: [' 1MOVE Token '] })).to.match(pricedAs('1move token'));
+    expect(await startOf('portfolio', { coins: [' 1MOVE Token '] })).to.match(pricedAs('1move token'));
     await socket.ask({ action: 'subscribe', coins: ['BoringDAO-[OLD]'] });
     const { data } = await socket.find('its price', ({ type }) => type === 'price');
     expect(data[0]).to.include({ id: 'boringdao-[old]' });
-    expect(await beginOf('portfolio', { coins: ['a,b'] })).to.include('"a,b\\" has a comma');
+    expect(await startOf('portfolio', { coins: ['a,b'] })).to.include('"a,b\\" has a comma');
     const refused = JSON.stringify(await socket.ask({ action: 'subscribe', coins: ['a,b'] }));
     expect(refused).to.include('a,b').and.to.include('has a comma');
   });

@@ -3,7 +3,7 @@ import { startApi, type TestApi } from './support/ports.ts';
 
 /** What users and operators see of the month. */
 describe('forecasts of the budget over HTTP', () => {
-  const beginsAt = Date.parse('2027-04-01T00:00:00Z');
+  const startsAt = Date.parse('2027-04-01T00:00:00Z');
   const endsAt = Date.parse('2027-05-01T00:00:00Z');
   const lastsUntil = Date.parse('2027-04-20T06:00:00Z');
   let api: TestApi;
@@ -27,7 +27,7 @@ describe('forecasts of the budget over HTTP', () => {
             spent: 4_000,
             left: 6_000,
             reserve: 400.7,
-            beginsAt,
+            startsAt,
             endsAt,
             spentPerHour: 20.04,
             affordablePerHour: 13.88,

@@ -296,7 +296,7 @@ async function main(): Promise<void> {
       prefix: stack.redisPrefix,
       jwtSecret: stackSecret,
       receiverUrl: receiver.url,
-      monthBegin: monthAround(startedAt).begin,
+      monthStart: monthAround(startedAt).begin,
       callsAt: stack.market.calls().map(({ at }) => at),
       creditsSpent: stats.budget.month.spent as number,
       people: { owner, other, admin: asAdmin, deleted },

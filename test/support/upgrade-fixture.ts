@@ -20,7 +20,7 @@ export interface Known {
   /** Where webhooks went to, and where the mail links point to. */
   readonly receiverUrl: string;
   /** Begin (ms) of the month that credits were spent in. */
-  readonly monthBegin: number;
+  readonly monthStart: number;
   /** Times (ms) of the upstream calls, and credits spent in the month. */
   readonly callsAt: readonly number[];
   readonly creditsSpent: number;

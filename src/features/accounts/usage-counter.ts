@@ -63,7 +63,7 @@ class BufferedUsageCounter implements UsageCounter {
   #today = new Map<string, Entry>();
   /** Of earlier days, until they are added. */
   #older: Entry[] = [];
-  #dayBegin = 0;
+  #dayStart = 0;
   #day = '';
   #flushing: Promise<void> | undefined;
   #hasWarned = false;
@@ -114,7 +114,7 @@ class BufferedUsageCounter implements UsageCounter {
   }
 
   #entryOf(who: Requester): Entry | undefined {
-    if (this.#clock.now() - this.#dayBegin >= dayMs) this.#turnDay();
+    if (this.#clock.now() - this.#dayStart >= dayMs) this.#turnDay();
     return this.#today.get(who.keyId ?? who.userId) ?? this.#newEntry(who);
   }
 
@@ -122,7 +122,7 @@ class BufferedUsageCounter implements UsageCounter {
     for (const entry of this.#today.values()) this.#older.push(entry);
     this.#today = new Map();
     const now = this.#clock.now();
-    this.#dayBegin = now - (now % dayMs);
+    this.#dayStart = now - (now % dayMs);
     this.#day = new Date(now).toISOString().slice(0, 10);
   }
 

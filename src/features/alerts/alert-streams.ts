@@ -70,7 +70,7 @@ class ProcessAlertStreams implements AlertStreams {
     const sse = realtime.open(requested);
     if (sse === undefined) return;
     const now = clock.now();
-    const begin = beginOf(requested.lastEventId, { newest, oldestMs: now - keptSeconds * 1000 });
+    const begin = startOf(requested.lastEventId, { newest, oldestMs: now - keptSeconds * 1000 });
     sse.hello({ recovered: begin.recovered, server_time: new Date(now).toISOString() });
     if (!begin.recovered) sse.write(new Frame({ type: 'reset', data: '{}' }));
     const stream = new AlertStream({ ...this.#deps, userId, sse, cursor: begin.cursor });
@@ -124,7 +124,7 @@ class ProcessAlertStreams implements AlertStreams {
 /**
  * A client that resumes from an id that the record cannot resume from gets an event that says so, and then only new firings.
  */
-function beginOf(
+function startOf(
   lastEventId: string | undefined,
   { newest, oldestMs }: { readonly newest: string; readonly oldestMs: number },
 ) {

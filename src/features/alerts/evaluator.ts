@@ -80,7 +80,7 @@ export class AlertEvaluator {
     this.#tidyDueAt = clock.now() + tidyEveryMs * Math.random();
     this.#index = new AlertIndex({
       limit: deps.limit ?? mostAlerts,
-      onBegin: (subject) => this.#begin(subject),
+      onStart: (subject) => this.#begin(subject),
       onEnd: (subject) => this.#end(subject),
     });
     this.#watchList = new WatchList({

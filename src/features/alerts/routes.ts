@@ -361,7 +361,7 @@ function change({ alerts, access: { allowances } }: AlertDeps, method: 'PATCH' |
     handler: async (ctx, { params, viewer, body }) => {
       const which = { id: alertIdOf(params), viewer, expected: expectedVersion(ctx) };
       await confirmReaderOf(alerts, which.id, viewer);
-      if (mayBeginAnew(body)) await charge(ctx, () => allowances.take(beginPolicy, viewer.userId));
+      if (mayRestart(body)) await charge(ctx, () => allowances.take(beginPolicy, viewer.userId));
       const alert = await alerts.change({ ...which, changes: changesOf(body) });
       respondAlert(ctx, alert, { message: 'Alert changed' });
     },
@@ -421,7 +421,7 @@ async function confirmReaderOf(
     confirmReader(await alerts.get(id, viewer), viewer);
 }
 
-function mayBeginAnew({ threshold, direction, window, enabled }: z.output<typeof alertChangesBody>): boolean {
+function mayRestart({ threshold, direction, window, enabled }: z.output<typeof alertChangesBody>): boolean {
   return [threshold, direction, window].some((each) => each !== undefined) || enabled === true;
 }
 

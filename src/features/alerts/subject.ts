@@ -262,7 +262,7 @@ export class LevelHeap {
 
 interface IndexDeps {
   readonly limit: number;
-  readonly onBegin: (subject: Subject) => void;
+  readonly onStart: (subject: Subject) => void;
   readonly onEnd: (subject: Subject) => void;
 }
 
@@ -304,7 +304,7 @@ export class AlertIndex {
     this.#subjectOf.set(alert.id, subject);
     if (!this.#subjects.has(key)) {
       this.#subjects.set(key, subject);
-      this.#deps.onBegin(subject);
+      this.#deps.onStart(subject);
     }
     return isNew ? subject : undefined;
   }

@@ -5,7 +5,7 @@ import { candleOf, type Candle } from '../../domain/candle.ts';
 import { granularityMs, type Granularity, type HistoryPoint } from '../../domain/history.ts';
 
 /** A point within this distance (ms) of midnight also counts as the point of that day. */
-const dayBeginMs = 3_600_000;
+const dayStartMs = 3_600_000;
 
 /**
  * Stores points of the past, the first of each interval. Those at the start of a day are also stored as points of days,
@@ -19,7 +19,7 @@ export async function storePoints(
 ): ReturnType<CandleQueries['storePoints']> {
   const stored = await candles.storePoints(series.granularity, firstOfEach(series, series.granularity));
   if (series.granularity !== '1d') {
-    const days = firstOfEach(series, '1d').filter(({ firstAt, openTime }) => firstAt - openTime < dayBeginMs);
+    const days = firstOfEach(series, '1d').filter(({ firstAt, openTime }) => firstAt - openTime < dayStartMs);
     await candles.storePoints('1d', days);
   }
   return stored;

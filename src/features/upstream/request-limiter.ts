@@ -172,7 +172,7 @@ class BudgetedLimiter {
 
   async #enqueue<T>(caller: Caller<T>): Promise<{ readonly begun: Promise<T> }> {
     try {
-      return await this.#askers[caller.request.urgency].schedule(() => this.#askUntilBegun(caller));
+      return await this.#askers[caller.request.urgency].schedule(() => this.#acquireUntilStarted(caller));
     } catch (error) {
       if (!(error instanceof Bottleneck.BottleneckError)) throw error;
       this.#stopping.signal.throwIfAborted();
@@ -180,7 +180,7 @@ class BudgetedLimiter {
     }
   }
 
-  async #askUntilBegun<T>(caller: Caller<T>): Promise<{ readonly begun: Promise<T> }> {
+  async #acquireUntilStarted<T>(caller: Caller<T>): Promise<{ readonly begun: Promise<T> }> {
     const { urgency, maxWaitMs } = caller.request;
     for (;;) {
       caller.gaveUp.throwIfAborted();

@@ -23,7 +23,7 @@ export class FakeHistory implements HistoryReader {
     return Promise.resolve(this.candles);
   }
 
-  beginOf(): Promise<undefined> {
+  startOf(): Promise<undefined> {
     return Promise.resolve(undefined);
   }
 

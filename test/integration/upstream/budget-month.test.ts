@@ -178,7 +178,7 @@ describe('month of the budget', function () {
     expect((await budget.status()).nextGrantInMs).to.be.within(end - time, end - time + minuteMs);
     time = end + minuteMs;
     grantIn(await budget.tryAcquire('interactive'));
-    expect(await monthOf(budget)).to.include({ spent: 1, left: 99, beginsAt: end });
+    expect(await monthOf(budget)).to.include({ spent: 1, left: 99, startsAt: end });
   });
 
   it('spends a month to its end and not beyond, though everybody always wants more', async () => {
@@ -214,9 +214,9 @@ describe('month of the budget', function () {
     const grant = grantIn(await budget.tryAcquire('interactive', minuteMs, 7));
     time += 10_000;
     await grant.settle('ok');
-    expect(await monthOf(budget)).to.include({ beginsAt: begin, spent: 7 });
+    expect(await monthOf(budget)).to.include({ startsAt: begin, spent: 7 });
     time += minuteMs;
-    expect(await monthOf(budget)).to.include({ beginsAt: end, spent: 7 });
+    expect(await monthOf(budget)).to.include({ startsAt: end, spent: 7 });
     grantIn(await budget.tryAcquire('interactive'));
     expect((await monthOf(budget)).spent).to.equal(8);
   });

@@ -235,7 +235,7 @@ describe('failures of the price source', () => {
   it('gives 200 equal requests at two APIs and two workers one call for each quote, and equal answers', async () => {
     stack.market.setLatency(100);
     const body = { coins: ['sim-00600', 'sim-00601'] };
-    const begunAt = Date.now();
+    const startedAt = Date.now();
     const answers = await Promise.all(
       Array.from({ length: 200 }, (_, index) =>
         apiClient(stack.apis[index % 2]!.url, user.token).call('POST', '/crypto/bulk', {
@@ -249,7 +249,7 @@ describe('failures of the price source', () => {
     const portfolios = answers.map((answer) => JSON.stringify(answer.body?.data.portfolio));
     // A quote is fresh for a second here: only where the requests took longer are the last of them due the next one.
     const distinct = new Set(portfolios).size;
-    expect(distinct).to.be.at.most(1 + Math.floor((Date.now() - begunAt) / freshMs));
+    expect(distinct).to.be.at.most(1 + Math.floor((Date.now() - startedAt) / freshMs));
     expect(stack.market.callCount()).to.equal(distinct);
   });
 

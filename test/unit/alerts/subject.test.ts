@@ -226,7 +226,7 @@ describe('the alerts of a process', () => {
     [started, ended] = [[], []];
     index = new AlertIndex({
       limit: 2,
-      onBegin: ({ key }) => started.push(key),
+      onStart: ({ key }) => started.push(key),
       onEnd: ({ key }) => ended.push(key),
     });
   });

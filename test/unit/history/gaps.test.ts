@@ -39,8 +39,8 @@ describe('gaps of a price history', () => {
   });
 
   it('are asked for again where a provider answered before the hour was over', () => {
-    const early = (sinceBegin: number): number => {
-      const to = midnight - hour + sinceBegin;
+    const early = (sinceStart: number): number => {
+      const to = midnight - hour + sinceStart;
       const requested: BackfillRequest[] = [{ from: span.from, to, outcome: 'answered' }];
       return findGaps({ ...span, to: midnight - 1, present: all.slice(0, 23), requested }).missing;
     };
@@ -48,9 +48,9 @@ describe('gaps of a price history', () => {
   });
 
   it('of days are asked for again where a provider answered within the time that a day is given', () => {
-    const missing = [899_999, 900_000].map((sinceBegin) => {
+    const missing = [899_999, 900_000].map((sinceStart) => {
       const requested: BackfillRequest[] = [
-        { from: midnight - dayMs, to: midnight + sinceBegin, outcome: 'answered' },
+        { from: midnight - dayMs, to: midnight + sinceStart, outcome: 'answered' },
       ];
       const days = { from: midnight - dayMs, to: midnight, now, granularity: '1d' as const };
       return findGaps({ ...days, present: [midnight - dayMs], requested }).missing;

@@ -2,7 +2,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { amountOf, formatAmount, oneUnit } from '../../../src/features/portfolios/ledger/amount.ts';
-import { dayBegin } from '../../../src/features/portfolios/ledger/days.ts';
+import { dayStart } from '../../../src/features/portfolios/ledger/days.ts';
 import { dayNumber, daysOf } from '../../../src/features/portfolios/ledger/days.ts';
 import { checkpointsToKeep } from '../../../src/features/portfolios/ledger/checkpoint.ts';
 import { costBasisMethods } from '../../../src/domain/bookkeeping.ts';
@@ -145,14 +145,14 @@ describe('the begin of a day', () => {
       const dayOf = daysOf(zone);
       // Clocks were put forward and back in New York.
       for (const text of ['2024-03-10', '2024-03-11', '2024-11-03', '2024-11-04', '1999-12-31']) {
-        const begin = dayBegin(dayOf, dayNumber(text));
+        const begin = dayStart(dayOf, dayNumber(text));
         expect([dayOf(begin), dayOf(begin - 1)], `${zone} ${text}`).to.deep.equal([
           dayNumber(text),
           dayNumber(text) - 1,
         ]);
       }
     }
-    expect(dayBegin(daysOf('America/New_York'), dayNumber('2024-01-01'))).to.equal(
+    expect(dayStart(daysOf('America/New_York'), dayNumber('2024-01-01'))).to.equal(
       Date.parse('2024-01-01T05:00:00Z'),
     );
   });

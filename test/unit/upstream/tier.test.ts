@@ -72,7 +72,7 @@ describe('forecasts of the budget', () => {
     spent: 0,
     left: 10_000,
     reserve: 0,
-    beginsAt: 0,
+    startsAt: 0,
     endsAt: 0,
     spentPerHour: 0,
     affordablePerHour: 12,

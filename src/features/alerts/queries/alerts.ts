@@ -163,6 +163,6 @@ function changedColumns(change: AlertChange): Record<string, unknown> {
     const value = change[field as keyof AlertChange];
     return value === undefined ? [] : [[column, value] as const];
   });
-  const isBegun = change.state !== undefined;
-  return { ...Object.fromEntries(columns), ...(isBegun ? { observed_at: null, not_evaluated: null } : {}) };
+  const isStarted = change.state !== undefined;
+  return { ...Object.fromEntries(columns), ...(isStarted ? { observed_at: null, not_evaluated: null } : {}) };
 }

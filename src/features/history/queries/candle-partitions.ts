@@ -101,7 +101,7 @@ const defaultOf = (granularity: Granularity): string => `candles_${granularity}_
  */
 function partitionsOf(granularity: Granularity, from: number, to: number): readonly Bounds[] {
   const found: Bounds[] = [];
-  for (let begin = beginOf(granularity, from); begin <= to; begin = nextOf(granularity, begin)) {
+  for (let begin = startOf(granularity, from); begin <= to; begin = nextOf(granularity, begin)) {
     if (found.length === mostPartitions) throw new RangeError('the range has too many partitions');
     found.push({
       name: nameOf(granularity, begin),
@@ -112,7 +112,7 @@ function partitionsOf(granularity: Granularity, from: number, to: number): reado
   return found;
 }
 
-function beginOf(granularity: Granularity, at: number): number {
+function startOf(granularity: Granularity, at: number): number {
   if (granularity === '5m') return Math.floor(at / dayMs) * dayMs;
   if (granularity === '1h') return Math.floor((at - firstMonday) / (7 * dayMs)) * 7 * dayMs + firstMonday;
   return Date.UTC(new Date(at).getUTCFullYear(), 0);

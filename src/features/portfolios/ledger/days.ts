@@ -54,7 +54,7 @@ const reachMs = dayMs + 4 * 3_600_000;
  * The start of a day (ms since the epoch): the first time at which `dayOf` returns it or a later one. A day that a zone skipped
  * starts with the next.
  */
-export function dayBegin(dayOf: DayOf, day: number): number {
+export function dayStart(dayOf: DayOf, day: number): number {
   let low = Math.floor((day * dayMs - reachMs) / quarterHourMs);
   let high = Math.ceil((day * dayMs + reachMs) / quarterHourMs);
   while (low < high) {

@@ -19,7 +19,7 @@ import type {
   RealisedRow,
 } from '../queries/book-reading.ts';
 import { formatAmount, mulDiv, oneUnit } from '../ledger/amount.ts';
-import { dayBegin, dayNumber, daysOf, dayText } from '../ledger/days.ts';
+import { dayStart, dayNumber, daysOf, dayText } from '../ledger/days.ts';
 import type { Portfolio } from '../ledger/portfolio.ts';
 import { portfolioIdOf, portfolioPath } from '../schemas.ts';
 
@@ -50,12 +50,10 @@ const day = z
 const realisedQuery = (assets: AssetIdReader) =>
   z
     .strictObject({
-      from: day
-        .optional()
-        .meta({
-          description:
-            'First day (YYYY-MM-DD) in the time zone of the portfolio; absent: from the first gain on',
-        }),
+      from: day.optional().meta({
+        description:
+          'First day (YYYY-MM-DD) in the time zone of the portfolio; absent: from the first gain on',
+      }),
       to: day.optional().meta({ description: 'Last day (YYYY-MM-DD); absent: until the last gain' }),
       year: wholeNumber({ min: 1970, max: 9998 })
         .optional()
@@ -193,8 +191,8 @@ function spanOf(
   const first = year === undefined ? from : `${year}-01-01`;
   const last = year === undefined ? to : `${year}-12-31`;
   return {
-    ...(first === undefined ? {} : { from: dayBegin(dayOf, dayNumber(first)) }),
-    ...(last === undefined ? {} : { to: dayBegin(dayOf, dayNumber(last) + 1) }),
+    ...(first === undefined ? {} : { from: dayStart(dayOf, dayNumber(first)) }),
+    ...(last === undefined ? {} : { to: dayStart(dayOf, dayNumber(last) + 1) }),
   };
 }
 

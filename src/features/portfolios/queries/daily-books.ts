@@ -79,13 +79,13 @@ interface Lists {
 }
 
 /** A day before any transaction. */
-const beginOfTime = -1_000_000;
+const startOfTime = -1_000_000;
 /** Longest time (ms) for which lists are read without letting other work run. */
 const longestSliceMs = 4;
 
 /** Builds {@link ReadDailyBooks}. */
 export function createDailyBooks(knex: Knex): ReadDailyBooks {
-  return async (portfolioId, zone, from = beginOfTime) => {
+  return async (portfolioId, zone, from = startOfTime) => {
     const query = knex.raw<{ rows: Row[] }>(dailySql, { portfolioId, zone, from });
     const { rows } = await orUnavailable(query);
     const lists = await readLists(rows);

@@ -114,6 +114,6 @@ const gainsSqlOf = (
   from consumptions where portfolio_id = ? and kind = 'disposal' ${span}
     and (at, asset_id, number) > (?::timestamptz, ?::text, ?::integer)
   order by at, asset_id, number limit ?`;
-const beginOfYear = 'make_timestamptz(?::integer, 1, 1, 0, 0, 0, ?)';
+const startOfYear = 'make_timestamptz(?::integer, 1, 1, 0, 0, 0, ?)';
 const allGainsSql = gainsSqlOf('');
-const yearGainsSql = gainsSqlOf(`and at >= ${beginOfYear} and at < ${beginOfYear}`);
+const yearGainsSql = gainsSqlOf(`and at >= ${startOfYear} and at < ${startOfYear}`);

@@ -51,7 +51,7 @@ const produces = 'text/event-stream';
 /** Most snapshots in one response. */
 const mostSnapshots = 2_000;
 /** Before any possible transaction. */
-const beginOfTime = '1970-01-01';
+const startOfTime = '1970-01-01';
 
 /** Values of portfolios: current, streamed, and day by day. */
 export function valuationRoutes(deps: ValuationDeps): Route[] {
@@ -110,7 +110,7 @@ function history({ portfolios, valueHistory, portfolioSnapshots, clock }: Valuat
       const firstDay = firstDayOf(range, daysOf(portfolio.timeZone)(clock.now()));
       const newest = await portfolioSnapshots.list({
         portfolioId: portfolio.id,
-        firstDay: Number.isFinite(firstDay) ? dayText(firstDay) : beginOfTime,
+        firstDay: Number.isFinite(firstDay) ? dayText(firstDay) : startOfTime,
         limit: mostSnapshots + 1,
       });
       const isCut = newest.length > mostSnapshots;

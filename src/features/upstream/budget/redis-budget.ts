@@ -31,7 +31,7 @@ import { startStopwatch, type Stopwatch } from '../call-signal.ts';
 import type { UpstreamCallLog } from '../queries/upstream-calls.ts';
 import type { AcquireResult, Budget, CallOutcome, Grant, ReportedLimits } from './budget.ts';
 import { budgetScripts } from './budget-scripts.ts';
-import { monthBegins } from './month.ts';
+import { monthStarts } from './month.ts';
 
 type Status = Awaited<ReturnType<Budget['status']>>;
 
@@ -146,7 +146,7 @@ const freeOutcomes: Readonly<Record<NonNullable<RedisBudgetOptions['charged']>, 
 
 function termsOf({ limit, assumed, month, monthStartsOn = 1, now = Date.now }: RedisBudgetOptions): string {
   const flag = (is: boolean | undefined): number => (is === true ? 1 : 0);
-  const begins = monthBegins(now(), monthStartsOn);
+  const begins = monthStarts(now(), monthStartsOn);
   return [limit, flag(assumed?.limit), month?.credits ?? 0, flag(assumed?.month), ...begins].join(',');
 }
 
@@ -284,7 +284,7 @@ const maxPatienceMs = 3_600_000;
 /** Two clocks are compared here, so rows from this long (ms) before the month count too. The scripts allow half of it. */
 const monthGuardMs = 60_000;
 
-async function rebuild(core: Core, token: string, monthBegin: number): Promise<void> {
+async function rebuild(core: Core, token: string, monthStart: number): Promise<void> {
   const { callLog, key, log } = core.options;
   // After an upgrade no hour of the month is summed, and all rows of it at once would take too long: each try sums some.
   const isSummed = await core.callLogStatement(callLog.sumHours(core.ledgerMs / 2));
@@ -294,7 +294,7 @@ async function rebuild(core: Core, token: string, monthBegin: number): Promise<v
     callLog.recent({
       budgetKey: key,
       windowMs: core.windowMs,
-      creditsSince: new Date(monthBegin - monthGuardMs),
+      creditsSince: new Date(monthStart - monthGuardMs),
       free: core.free,
     }),
   );
@@ -305,7 +305,7 @@ async function rebuild(core: Core, token: string, monthBegin: number): Promise<v
     token,
     Math.max(0, Math.ceil(found.blockedForMs)),
     core.terms(),
-    monthBegin,
+    monthStart,
     found.credits,
     reported?.callsPerMinute ?? '',
     reported?.creditsPerMonth ?? '',
@@ -459,7 +459,7 @@ function monthOf(reply: readonly number[]): Status['month'] {
     spent,
     left,
     reserve: at(6),
-    beginsAt: at(2),
+    startsAt: at(2),
     endsAt,
     spentPerHour,
     affordablePerHour: at(7),
