@@ -57,7 +57,7 @@ describe('the list of assets', () => {
             granted: { id: 'g', since: startStopwatch(), lastsMs: 5_000, settle: settled, release: settled },
           }),
         block: settled,
-        tell: settled,
+        applyReportedLimits: settled,
         status: () => Promise.reject(new Error('nobody asks')),
       },
     });

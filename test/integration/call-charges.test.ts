@@ -55,7 +55,7 @@ describe('the charges for upstream calls', () => {
             granted: { id: 'g', since: startStopwatch(), lastsMs: 5_000, settle: settled, release: settled },
           }),
         block: settled,
-        tell: settled,
+        applyReportedLimits: settled,
         status: () => Promise.reject(new Error('nobody asks')),
       },
     });

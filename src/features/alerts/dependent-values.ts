@@ -100,7 +100,7 @@ export class DependentValues {
     for (const subject of due) {
       this.#dirtyChanges.delete(subject);
       const { currency, assetId } = subject.of;
-      this.#tell(subject, this.#changes.valueOf(subject, this.#deps.quoteOf(currency, assetId ?? '')));
+      this.#report(subject, this.#changes.valueOf(subject, this.#deps.quoteOf(currency, assetId ?? '')));
     }
   }
 
@@ -120,7 +120,7 @@ export class DependentValues {
       // Portfolios whose books are behind are checked until they are current.
       const isBehind = 'reason' in result && result.reason === 'books_behind';
       if (!isBehind) this.#dirtyPortfolios.delete(subject);
-      this.#tell(subject, result);
+      this.#report(subject, result);
     }
   }
 
@@ -137,7 +137,7 @@ export class DependentValues {
   }
 
   /** Skips a subject that has lost its last alert meanwhile. */
-  #tell(subject: Subject, result: ValueResult): void {
+  #report(subject: Subject, result: ValueResult): void {
     if (subject.size > 0) this.#deps.onValued(subject, result);
   }
 }

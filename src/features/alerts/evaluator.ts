@@ -101,7 +101,7 @@ export class AlertEvaluator {
       watch,
       log,
       onSettled: (started, found, isMoved) => this.#settle(started, found, isMoved),
-      onMoved: (moved) => this.#tell(moved),
+      onMoved: (moved) => this.#announce(moved),
     });
     this.#sync = new AlertSync({
       watch,
@@ -236,7 +236,7 @@ export class AlertEvaluator {
     if (changed !== undefined) this.#regard(changed);
   }
 
-  async #tell({ firedUserIds, deliveryIds }: StoredTransitions): Promise<void> {
+  async #announce({ firedUserIds, deliveryIds }: StoredTransitions): Promise<void> {
     const { channel, enqueueDeliveries, log } = this.#deps;
     if (deliveryIds.length > 0) await enqueueDeliveries(deliveryIds);
     if (firedUserIds.length === 0) return;

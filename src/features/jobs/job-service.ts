@@ -344,9 +344,9 @@ class PostgresClientJobs implements ClientJobs {
     if (isFinal(job.state)) return job;
     const cancelled = await orUnavailable(this.#deps.jobs.cancel(id));
     if (cancelled === undefined) return await this.get(id, viewer);
-    await this.#tell(() => this.#deps.announceCancel(id));
+    await this.#bestEffort(() => this.#deps.announceCancel(id));
     if ((await orUnavailable(this.#deps.jobs.countOpen(job.workKey))) === 0)
-      await this.#tell(() => this.#deps.abandon(job.workKey));
+      await this.#bestEffort(() => this.#deps.abandon(job.workKey));
     return cancelled;
   }
 
@@ -415,7 +415,7 @@ class PostgresClientJobs implements ClientJobs {
   }
 
   /** Publishing is best effort: without Redis the row still has the state. */
-  async #tell(announce: () => Promise<void>): Promise<void> {
+  async #bestEffort(announce: () => Promise<void>): Promise<void> {
     try {
       await announce();
     } catch (error) {

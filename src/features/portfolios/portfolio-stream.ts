@@ -191,7 +191,7 @@ class PortfolioStream {
     if (!stream.isOpen || stream.pace() !== 'ready') return;
     const leftMs = Math.min(intervalMs, this.#sentAt + intervalMs - clock.now());
     if (leftMs <= earlyMs) {
-      this.#tell(this.#owesAll ? undefined : [...this.#missed]);
+      this.#send(this.#owesAll ? undefined : [...this.#missed]);
       return;
     }
     this.#waiting ??= setTimeout(() => {
@@ -200,7 +200,7 @@ class PortfolioStream {
     }, leftMs).unref();
   }
 
-  #tell(changed: readonly string[] | undefined): void {
+  #send(changed: readonly string[] | undefined): void {
     const { stream, maxUpdates } = this.#request;
     if (this.#holdings === undefined || this.#watching === undefined) return;
     this.#owesAll = false;

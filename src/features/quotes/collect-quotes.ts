@@ -117,7 +117,7 @@ class Collection implements Waiter {
       this.#request.signal?.throwIfAborted();
       const left = deadline - this.#deps.clock.now();
       if (left <= 0 || this.#isDone()) return;
-      this.#tellOfWait();
+      this.#reportWait();
       await this.#wakeSignal.wait(left);
     }
   }
@@ -129,7 +129,7 @@ class Collection implements Waiter {
       await this.#room.inOrder({ size: this.#missing.size, waitMs, signal }, async () => {
         await this.#poll();
         if (this.#isDone() || waitMs <= 0) return;
-        this.#tellOfWait();
+        this.#reportWait();
         this.#size = this.#missing.size;
         await this.want([...this.#missing]);
       });
@@ -139,7 +139,7 @@ class Collection implements Waiter {
     }
   }
 
-  #tellOfWait(): void {
+  #reportWait(): void {
     if (this.#hasReportedWait) return;
     this.#hasReportedWait = true;
     this.#request.onWait?.(this.#missing.size);

@@ -63,7 +63,7 @@ export class WaitingRoom {
     this.#present.add(waiter);
     for (const assetId of waiter.missing) this.#add(waiter, assetId);
     this.#stopListening ??= this.#deps.ticks.listen({
-      onTick: (tick) => this.#tell(tick),
+      onTick: (tick) => this.#deliver(tick),
       // No tick told the waiter what has arrived in the meantime.
       onGap: () => this.#pollAfter(0),
     });
@@ -165,7 +165,7 @@ export class WaitingRoom {
   }
 
   /** Every waiter gets a tick once, and only the part that it misses. */
-  #tell(tick: Tick): void {
+  #deliver(tick: Tick): void {
     const reported = new Map<
       Waiter,
       { quotes: Tick['quotes'][number][]; failures: Tick['failures'][number][] }

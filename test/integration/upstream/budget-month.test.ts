@@ -272,7 +272,7 @@ describe('month of the budget', function () {
       callsPerMinute?: number;
       creditsPerMonth?: number;
       spent?: number;
-    }): Parameters<Budget['tell']>[0] => ({
+    }): Parameters<Budget['applyReportedLimits']>[0] => ({
       callsPerMinute: undefined,
       creditsPerMonth: undefined,
       spent: undefined,
@@ -283,7 +283,7 @@ describe('month of the budget', function () {
     it('lowers what is configured and does not raise it', async () => {
       const budget = budgetOf(1_000, { limit: 30 });
       await budget.status();
-      await budget.tell(reported({ callsPerMinute: 500, creditsPerMonth: 400 }));
+      await budget.applyReportedLimits(reported({ callsPerMinute: 500, creditsPerMonth: 400 }));
       expect(await budget.status()).to.include({ limit: 30, fullLimit: 30 });
       expect((await monthOf(budget)).credits).to.equal(400);
       await wipe();
@@ -294,7 +294,7 @@ describe('month of the budget', function () {
       const budget = budgetOf(undefined, { limit: 30, assumed: { limit: true, month: true } });
       expect((await budget.status()).month).to.equal(null);
       await grantIn(await budget.tryAcquire('interactive')).settle('ok');
-      await budget.tell(reported({ callsPerMinute: 500, creditsPerMonth: 100_000 }));
+      await budget.applyReportedLimits(reported({ callsPerMinute: 500, creditsPerMonth: 100_000 }));
       expect(await budget.status()).to.include({ limit: 500 });
       expect(await monthOf(budget)).to.include({ credits: 100_000, spent: 1 });
     });
@@ -303,14 +303,14 @@ describe('month of the budget', function () {
       const budget = budgetOf(1_000);
       for (let i = 0; i < 5; i += 1) await grantIn(await budget.tryAcquire('interactive')).settle('ok');
       time += 10_000;
-      await budget.tell(reported({ spent: 305 }));
+      await budget.applyReportedLimits(reported({ spent: 305 }));
       expect((await monthOf(budget)).spent).to.equal(305);
-      await budget.tell(reported({ spent: 200 }));
+      await budget.applyReportedLimits(reported({ spent: 200 }));
       expect((await monthOf(budget)).spent, 'its count never lowers ours').to.equal(305);
       await wipe();
       expect((await monthOf(budget)).spent).to.equal(305);
       time += minuteMs;
-      await budget.tell(reported({ spent: 2_000 }));
+      await budget.applyReportedLimits(reported({ spent: 2_000 }));
       expect(refusalIn(await budget.tryAcquire('interactive')).reason).to.equal('month');
     });
 
@@ -319,7 +319,7 @@ describe('month of the budget', function () {
       const budget = budgetOf(1_000);
       await budget.status();
       time = end + 2 * minuteMs;
-      await budget.tell(reported({ spent: 990 }));
+      await budget.applyReportedLimits(reported({ spent: 990 }));
       expect((await monthOf(budget)).spent).to.equal(0);
     });
   });

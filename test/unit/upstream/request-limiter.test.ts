@@ -67,7 +67,7 @@ function createScriptedBudget(): ScriptedBudget {
       budget.blocks.push(ms);
       return Promise.resolve();
     },
-    tell: () => Promise.reject(new Error('not asked for here')),
+    applyReportedLimits: () => Promise.reject(new Error('not asked for here')),
     status: () => Promise.reject(new Error('not asked for here')),
   };
   return budget;

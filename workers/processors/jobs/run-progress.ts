@@ -39,7 +39,7 @@ export class RunProgress {
     this.#done += readings.length;
     for (const reading of readings) this.#unsent.push({ type: 'job.coin', data: coinOf(reading) });
     this.#unsent.push({ type: 'job.progress', data: { done: this.#done, total: this.#deps.total } });
-    if (this.#waiting && this.#done < this.#deps.total) this.#tell();
+    if (this.#waiting && this.#done < this.#deps.total) this.#publish();
   }
 
   /** Reports the total number of steps done. */
@@ -47,7 +47,7 @@ export class RunProgress {
     if (done <= this.#done) return;
     this.#done = Math.min(done, this.#deps.total);
     this.#unsent.push({ type: 'job.progress', data: { done: this.#done, total: this.#deps.total } });
-    this.#tell();
+    this.#publish();
   }
 
   /** Reports that the cache alone is not enough. */
@@ -55,7 +55,7 @@ export class RunProgress {
     this.#waiting = true;
     if (this.#unsent.length === 0)
       this.#unsent.push({ type: 'job.progress', data: { done: 0, total: this.#deps.total } });
-    this.#tell();
+    this.#publish();
   }
 
   /** Reports that the rows have been completed; sends what is left and the last event. */
@@ -75,7 +75,7 @@ export class RunProgress {
     await this.#chain;
   }
 
-  #tell(): void {
+  #publish(): void {
     this.#sendEvents();
     const now = this.#deps.clock.now();
     if (now - this.#rowUpdatedAt < rowEveryMs) return;

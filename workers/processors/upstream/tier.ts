@@ -27,7 +27,7 @@ export async function refreshTier(
   }: {
     readonly provider: Pick<PriceProvider, 'fetchDocument'>;
     readonly limiter: RequestLimiter;
-    readonly budget: Pick<Budget, 'tell'>;
+    readonly budget: Pick<Budget, 'applyReportedLimits'>;
     readonly log: Logger;
   },
   context: JobContext,
@@ -42,7 +42,7 @@ export async function refreshTier(
     });
     if (text === undefined) return { reported: false };
     const reported = parseKeyResponse(text);
-    await budget.tell({ ...reported, agoMs: since.requested.elapsedMs() });
+    await budget.applyReportedLimits({ ...reported, agoMs: since.requested.elapsedMs() });
     log.info(reported, 'the provider reported the limits of the API key; they are used from now on');
     return { reported: true };
   } catch (error) {

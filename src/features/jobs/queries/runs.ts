@@ -74,7 +74,7 @@ export function createRunQueries(knex: Knex, onDeliveries: OnDeliveries = () => 
     ): Promise<readonly string[]> {
       const values = [JSON.stringify(error), startedAt, workKey];
       const { rows } = await knex.raw<{ rows: EndedRow[] }>(failSql, values);
-      tell(rows, onDeliveries);
+      announceDeliveries(rows, onDeliveries);
       return rows.map(({ id }) => id);
     },
 
@@ -162,7 +162,7 @@ interface EndedRow {
   readonly hasDelivery: boolean;
 }
 
-function tell(rows: readonly EndedRow[], onDeliveries: OnDeliveries): void {
+function announceDeliveries(rows: readonly EndedRow[], onDeliveries: OnDeliveries): void {
   const reported = rows.filter(({ hasDelivery }) => hasDelivery).map(({ id }) => id);
   if (reported.length > 0) onDeliveries(reported);
 }
@@ -192,7 +192,7 @@ async function completeMany(
   const rowsSql = ends.map(() => '(?::uuid, ?::text, ?::text, ?::timestamptz)').join(', ');
   const sql = completeSql.replace('VALUES', rowsSql);
   const { rows } = await knex.raw<{ rows: (EndedRow & { result_id: string })[] }>(sql, values);
-  tell(rows, onDeliveries);
+  announceDeliveries(rows, onDeliveries);
   const ended = new Map<string, string[]>(ends.map(({ resultId }) => [resultId, []]));
   for (const { id, result_id } of rows) ended.get(result_id)?.push(id);
   return ends.map(({ resultId }) => ended.get(resultId) ?? []);

@@ -107,7 +107,7 @@ function positions(deps: PositionDeps): Route {
       const current = await deps.books.current({ id }, booksWaitMs);
       const shown = current.assets.filter(isShown[query.status]);
       const data = isKnown(ctx, current) ? undefined : presentPositions(current.portfolio, shown);
-      tell(ctx, { message: 'Positions', current, data });
+      respond(ctx, { message: 'Positions', current, data });
     },
   });
 }
@@ -141,7 +141,7 @@ function lots(deps: PositionDeps): Route {
         const data = presentLots(current.portfolio, { page, limit, total: found.total }, found.lots);
         return { current, data };
       });
-      tell(ctx, { message: 'Open lots', ...reported });
+      respond(ctx, { message: 'Open lots', ...reported });
     },
   });
 }
@@ -177,7 +177,7 @@ function realised(deps: PositionDeps): Route {
         const gains = await view.realised(requested);
         return { current, data: presentRealised(portfolio, { page, limit }, gains) };
       });
-      tell(ctx, { message: 'Realised gains', ...reported });
+      respond(ctx, { message: 'Realised gains', ...reported });
     },
   });
 }
@@ -237,7 +237,7 @@ function isKnown(ctx: ApiContext, current: BookedPortfolio): boolean {
   return matchesTag(ctx.req.headers['if-none-match'], tagOf(current));
 }
 
-function tell(
+function respond(
   ctx: ApiContext,
   {
     message,

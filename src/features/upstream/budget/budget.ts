@@ -64,6 +64,6 @@ export interface Budget {
   /** Grants nothing to anyone for this time. Never shortens an earlier block. */
   block(ms: number): Promise<void>;
   /** Applies the limits that the provider reports: the smaller of these and the configured ones apply. */
-  tell(reported: ReportedLimits): Promise<void>;
+  applyReportedLimits(reported: ReportedLimits): Promise<void>;
   status(): Promise<Omit<BudgetState, 'freshnessSeconds'>>;
 }

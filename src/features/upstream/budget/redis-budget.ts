@@ -38,7 +38,7 @@ type Status = Awaited<ReturnType<Budget['status']>>;
 /** The durable record of all grants. Redis decides; it is rebuilt from the ledger after a loss of data. */
 export type BudgetCallLog = Pick<
   UpstreamCallLog,
-  'record' | 'settle' | 'remove' | 'recent' | 'sumHours' | 'tell' | 'block'
+  'record' | 'settle' | 'remove' | 'recent' | 'sumHours' | 'applyReportedLimits' | 'block'
 >;
 
 const minuteMs = 60_000;
@@ -204,7 +204,7 @@ export function createRedisBudget(options: RedisBudgetOptions): Budget {
           );
       }
     },
-    tell: (reported) => tell(core, reported),
+    applyReportedLimits: (reported) => applyReportedLimits(core, reported),
     status: () => statusOf(core),
   };
 }
@@ -374,7 +374,7 @@ async function settle(core: Core, id: string, outcome: CallOutcome): Promise<voi
     );
 }
 
-async function tell(
+async function applyReportedLimits(
   core: Core,
   { callsPerMinute, creditsPerMonth, spent, agoMs }: ReportedLimits,
 ): Promise<void> {
@@ -396,7 +396,12 @@ async function tell(
         'the provider counts more credits than Pricepool used: something else uses the same API key; the difference now counts against the budget',
       );
     await core.callLogStatement(
-      callLog.tell({ budgetKey: key, callsPerMinute, creditsPerMonth, others: { id: uuid(), credits } }),
+      callLog.applyReportedLimits({
+        budgetKey: key,
+        callsPerMinute,
+        creditsPerMonth,
+        others: { id: uuid(), credits },
+      }),
     );
   } catch (error) {
     warn(

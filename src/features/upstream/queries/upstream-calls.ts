@@ -64,7 +64,8 @@ export function createUpstreamCallLog(knex: Knex) {
      */
     recent: (query: Parameters<typeof recentCalls>[1]) => recentCalls(knex, query),
     /** Stores the limits that the provider reported; what others have spent is stored as a row like that of a call. */
-    tell: (reported: Parameters<typeof tell>[1]) => tell(knex, reported),
+    applyReportedLimits: (reported: Parameters<typeof applyReportedLimits>[1]) =>
+      applyReportedLimits(knex, reported),
     /** Blocks all calls for this time. Never shortens an earlier block. */
     async block({ budgetKey, ms }: { budgetKey: string; ms: number }): Promise<void> {
       await knex('budget_blocks')
@@ -264,7 +265,7 @@ async function recentCalls(
   };
 }
 
-async function tell(
+async function applyReportedLimits(
   knex: Knex,
   reported: {
     readonly budgetKey: string;
