@@ -12,12 +12,12 @@ import { madeUp, ms, percentile } from './support/figures.ts';
 const sizes = [10, 100, 250, 500, 1_000, 2_000, 3_000, 5_000, 10_000];
 const repetitions = 21;
 const warmUps = 10;
-const mostAssets = 250;
+const maxAssets = 250;
 /** Longest time (ms) that one job may keep the event loop to itself. */
 const blockingLimitMs = 10;
 
 function inputOf(rows: number): AggregateInput {
-  const assets = madeUp(1, Math.min(rows, mostAssets));
+  const assets = madeUp(1, Math.min(rows, maxAssets));
   const now = Date.now();
   const readings = assets.map((assetId, index) => {
     const quote = toCachedQuote({

@@ -26,7 +26,7 @@ interface Client {
 const mark = Buffer.from(stampField);
 const markLength = mark.length + stampLength;
 const longestLatencyMs = 10_000;
-const mostStamps = 2_000;
+const maxStamps = 2_000;
 const openAtOnce = 100;
 const openDeadlineMs = 60_000;
 const bufferBytes = 65_536;
@@ -44,7 +44,7 @@ function responseHeadersOf(text: string): Stamp {
   const stamp = { count: 0, firstAt: 0, lastAt: 0, latencies: new Uint32Array(longestLatencyMs + 1) };
   stamps.set(text, stamp);
   const oldest = stamps.keys().next();
-  if (stamps.size > mostStamps && oldest.done !== true) stamps.delete(oldest.value);
+  if (stamps.size > maxStamps && oldest.done !== true) stamps.delete(oldest.value);
   return stamp;
 }
 

@@ -89,7 +89,7 @@ class ReopeningSocket implements LiveSocket {
   async #opened(until: number): Promise<void> {
     if (this.#state === 'idle') void this.#connect();
     if (this.#state === 'opening') {
-      if (this.#waiting.size >= mostPending) throw lost('too many requests are waiting');
+      if (this.#waiting.size >= maxPending) throw lost('too many requests are waiting');
       await new Promise<void>((resolve) => {
         const go = (): void => {
           clearTimeout(timer);
@@ -397,7 +397,7 @@ interface SocketResponse {
 }
 
 /** Requests that may wait at the same time. */
-const mostPending = 100;
+const maxPending = 100;
 
 /** The requests of one socket. */
 class PendingResponses {
@@ -415,7 +415,7 @@ class PendingResponses {
     until: number,
     { send, onResponse }: { readonly send: (id: string) => void; readonly onResponse: () => void },
   ): Promise<SocketResponse> {
-    if (this.#pending.size >= mostPending) throw lost('too many requests are waiting');
+    if (this.#pending.size >= maxPending) throw lost('too many requests are waiting');
     const id = String((this.#requests += 1));
     return await new Promise<SocketResponse>((resolve, reject) => {
       const forget = (): void => {

@@ -18,7 +18,7 @@ interface KeptUser {
 
 const fileName = 'terminal-users.json';
 /** Accounts that are kept, those used last. */
-const mostKept = 20;
+const maxKept = 20;
 
 /**
  * Logs in with the account of an earlier run, or else registers one.
@@ -48,7 +48,7 @@ export async function becomeUser(
   const user = await becomeNewUser(client, requested.command);
   users.delete(key);
   // A folder that cannot be written to costs no more than another registration next time.
-  await keep(folder, [...users, [key, user] as const].slice(-mostKept)).catch(() => undefined);
+  await keep(folder, [...users, [key, user] as const].slice(-maxKept)).catch(() => undefined);
   return { username: user.username, isNew: true };
 }
 

@@ -14,7 +14,7 @@ const certainEveryMs = 5_000;
 const distance = 0.0002;
 /** In per cent of the threshold. */
 const hysteresis = 0.01;
-const leastBetweenMs = 10_000;
+const minBetweenMs = 10_000;
 
 interface Crossing {
   readonly coin: string;
@@ -132,7 +132,7 @@ function doubledFirings(
     if (!holds) return [`${id} fired at ${value}, not ${direction} ${threshold}`];
     const before = firings[index - 1];
     if (before === undefined) return [];
-    if (at - before.received_ms < leastBetweenMs)
+    if (at - before.received_ms < minBetweenMs)
       return [`${id} fired ${at - before.received_ms} ms after another`];
     for (let step = before.received_ms - freshSeconds * 1_000; step <= at; step += stepMs)
       if (isBack(truth.priceAt(coin, step))) return [];

@@ -40,7 +40,7 @@ export interface SoakCounts {
 
 /** 2xx; 503 and 429 say when to come back; 502 is the word of a job that has failed, which is counted by itself. */
 const expected = new Set([200, 201, 202, 204, 304, 429, 502, 503]);
-const mostKept = 50;
+const maxKept = 50;
 
 /** Registers a user. */
 export async function createUser(
@@ -59,7 +59,7 @@ export async function createUser(
         .catch(() => undefined);
       const status = String(answer?.status ?? 'none');
       counts.statuses.set(status, (counts.statuses.get(status) ?? 0) + 1);
-      if (answer !== undefined && !expected.has(answer.status) && counts.unexpected.length < mostKept) {
+      if (answer !== undefined && !expected.has(answer.status) && counts.unexpected.length < maxKept) {
         const text = `${new Date().toISOString()} ${method} ${path}: ${status} ${JSON.stringify(answer.body)}`;
         counts.unexpected.push(text);
         say(`UNEXPECTED ANSWER ${text.slice(0, 600)}`);

@@ -29,7 +29,7 @@ export interface Truth {
   priceAt(id: string, at: number): number;
 }
 
-const mostKept = 50;
+const maxKept = 50;
 
 /** Starts counting. */
 export function createTruth(say: (text: string) => void): Truth {
@@ -76,7 +76,7 @@ export function createTruth(say: (text: string) => void): Truth {
         trueStep === undefined ? 'no price of the last 15 min' : `${(requested - trueStep) / 1_000} s old`;
       const claim = receivedAt === undefined ? '' : `, said to be ${(requested - receivedAt) / 1_000} s old`;
       const text = `${new Date(requested).toISOString()} ${where}: ${id} at ${price} is ${age}${claim}`;
-      if (wrong.length < mostKept) {
+      if (wrong.length < maxKept) {
         wrong.push(text);
         say(`WRONG PRICE ${text}`);
       }

@@ -51,11 +51,11 @@ async function memoryRows({ stack, load, bench }: Tools, options: StreamOptions)
     await sleep(1_000);
     const { rssBytes } = await server.figures(true);
     let most = 0;
-    let mostBehind = 0;
+    let maxBehind = 0;
     const poll = async (): Promise<boolean> => {
       const figures = await server.figures(true);
       most = Math.max(most, figures.rssBytes - rssBytes);
-      mostBehind = Math.max(mostBehind, figures.behind);
+      maxBehind = Math.max(maxBehind, figures.behind);
       return figures.slow >= stalledAlone;
     };
     await fillUntil(run, poll, 'the end of the clients that stall').catch((error: unknown) =>
@@ -67,9 +67,9 @@ async function memoryRows({ stack, load, bench }: Tools, options: StreamOptions)
     return [
       {
         what: `${stalledAlone} clients that never read`,
-        result: `${each.toFixed(0)} KiB each at most; ${mostBehind} were behind, ${slow} were cut, ${streams} are left`,
+        result: `${each.toFixed(0)} KiB each at most; ${maxBehind} were behind, ${slow} were cut, ${streams} are left`,
         requested: 'all are cut',
-        kept: slow === stalledAlone && mostBehind === stalledAlone && streams === 0,
+        kept: slow === stalledAlone && maxBehind === stalledAlone && streams === 0,
       },
       gateRow(gate, options.gate),
     ];

@@ -83,12 +83,12 @@ export function createSimulatedSource({
 }
 
 /** Most samples of one stretch: a year of hours and some more. */
-const mostSamples = 10_000;
+const maxSamples = 10_000;
 
 function momentsOf({ from, to, stepMs }: Parameters<MarketSource['history']>[2], now: number): number[] {
   const end = Math.min(to, now);
   const first = Math.ceil(from / stepMs) * stepMs;
-  const count = Math.max(0, Math.min(mostSamples, Math.floor((end - first) / stepMs) + 1));
+  const count = Math.max(0, Math.min(maxSamples, Math.floor((end - first) / stepMs) + 1));
   return Array.from({ length: count }, (_, index) => first + index * stepMs);
 }
 

@@ -45,7 +45,7 @@ interface Named {
 /** Longest wait (ms) for the list of assets. */
 const directoryWaitMs = 10_000;
 /** Other assets of a symbol that are named. */
-const mostOthers = 5;
+const maxOthers = 5;
 const usage =
   'npm run import:history -- FILE… [--asset <symbol>=<asset id>]… [--asset <asset id>] [--currency <code>]';
 
@@ -137,7 +137,7 @@ function resolve(
   if (first === undefined) throw new Error(`${path}: no asset has the symbol ${symbol}; ${hint}`);
   if (others.length === 0) return { assetId: first.id, note: undefined };
   const named = others
-    .slice(0, mostOthers)
+    .slice(0, maxOthers)
     .map(({ id }) => id)
     .join(', ');
   const note = `${symbol} was read as ${first.id}, the largest of ${others.length + 1} assets; others: ${named}. If another one is meant, ${hint}`;

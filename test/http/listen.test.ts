@@ -4,7 +4,7 @@ import type { RequestListener } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { promisify } from 'node:util';
 import { expect } from 'chai';
-import { mostConnectionsBy, mostPerAddressOf } from '../../src/platform/http/connection-bounds.ts';
+import { maxConnectionsBy, maxPerAddressOf } from '../../src/platform/http/connection-bounds.ts';
 import { listen, type Listening } from '../../src/platform/http/listen.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -103,10 +103,10 @@ describe('the bounds of connections', () => {
     ].join('\n');
 
   it('lie below the limit of open files, so that files are left for the rest', () => {
-    const bounds = ['1024', '65536', '100', 'unlimited'].map((files) => mostConnectionsBy(limitsOf(files)));
+    const bounds = ['1024', '65536', '100', 'unlimited'].map((files) => maxConnectionsBy(limitsOf(files)));
     expect(bounds).to.deep.equal([768, 20_000, 64, 20_000]);
-    expect(mostConnectionsBy('')).to.equal(20_000);
-    expect([20_000, 768, 64].map(mostPerAddressOf)).to.deep.equal([5_000, 192, 64]);
+    expect(maxConnectionsBy('')).to.equal(20_000);
+    expect([20_000, 768, 64].map(maxPerAddressOf)).to.deep.equal([5_000, 192, 64]);
   });
 
   it('are those of the process that listens', function () {
@@ -139,7 +139,7 @@ describe('the bounds of connections', () => {
 
     async function start(isTrusted?: (address: string) => boolean): Promise<void> {
       const app = serving((_req, res) => res.end('served'));
-      const door = { host: '127.0.0.1', port: 0, mostPerAddress: 3 };
+      const door = { host: '127.0.0.1', port: 0, maxPerAddress: 3 };
       listening = await listen(app, isTrusted === undefined ? door : { ...door, isTrusted });
     }
 

@@ -53,7 +53,7 @@ export interface SimulatedMonth {
 /** So many batches of 250 hot assets are wanted as fresh as they can be had. */
 const hotBatches = 4;
 const pollIntervalMs = 600_000;
-const mostSleepMs = 600_000;
+const maxSleepMs = 600_000;
 
 interface Asker {
   readonly urgency: Urgency;
@@ -183,7 +183,7 @@ class Simulation {
       this.#next(asker);
       return;
     }
-    asker.nextAt = this.#time + Math.min(Math.max(1, result.waitMs), mostSleepMs) + 10 * this.#random();
+    asker.nextAt = this.#time + Math.min(Math.max(1, result.waitMs), maxSleepMs) + 10 * this.#random();
   }
 
   #next(asker: Asker): void {

@@ -9,7 +9,7 @@ import { projectRoot } from '../../embedded/project-root.ts';
 type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
 
 /** Most differences that one message shows. */
-const mostShown = 200;
+const maxShown = 200;
 
 /**
  * Compares with the snapshot of that name, or writes it.
@@ -24,8 +24,8 @@ export async function expectPinned(name: string, value: unknown): Promise<void> 
   }
   const differences = differencesOf(JSON.parse(await readFile(path, 'utf8')) as Json, now);
   if (differences.length === 0) return;
-  const shown = differences.slice(0, mostShown).join('\n');
-  const more = differences.length > mostShown ? `\n… and ${differences.length - mostShown} more` : '';
+  const shown = differences.slice(0, maxShown).join('\n');
+  const more = differences.length > maxShown ? `\n… and ${differences.length - maxShown} more` : '';
   throw new Error(
     `${name} is not what test/fixtures/contract/${name}.json has pinned. If this is meant: npm run pin, and a line in ` +
       `CHANGELOG.md.\n${shown}${more}`,
@@ -59,7 +59,7 @@ const volatile = {
 } as const;
 
 /** Longer lists show how they begin. */
-const mostElements = 3;
+const maxElements = 3;
 const secondMs = 1_000;
 const nearMs = 800 * 86_400_000;
 
@@ -79,7 +79,7 @@ function withoutVolatileUnder(key: string, value: unknown, exact: boolean): Json
   // Of the coins that trend, in a market that walks.
   if (key === 'item') return shapeOf(value);
   if (Array.isArray(value)) {
-    const shown = exact ? value : value.slice(0, mostElements);
+    const shown = exact ? value : value.slice(0, maxElements);
     return shown.map((each) => withoutVolatileUnder(key, each, exact));
   }
   if (value !== null && typeof value === 'object') {

@@ -53,7 +53,7 @@ const pollsPerLock = 4;
 /** Crashes of its process that a job survives. */
 const maxStalled = 3;
 /** Starts of a job from which on every stall counts: should a job keep its process from renewing locks, it has an end too. */
-const mostForgivenStarts = 100;
+const maxForgivenStarts = 100;
 
 /** KEYS: a job. Takes back one stall that the job did not cause; BullMQ may count it before or after this. */
 const forgiveScript = redisScript(`
@@ -77,7 +77,7 @@ return #ids`);
 
 /** A full worker looks this often (ms) for smaller jobs, and makes room for at most this many. */
 const giveWayEveryMs = 500;
-const mostRoomAtOnce = 50;
+const maxRoomAtOnce = 50;
 
 interface JobInHand {
   readonly job: Job;
@@ -120,7 +120,7 @@ export function createWorker<Q extends QueueName>(request: WorkerRequest<Q>): Ru
   });
   watch(worker, request, (id) => {
     const job = inHand.get(id)?.job;
-    if (job === undefined || job.attemptsStarted > mostForgivenStarts) return;
+    if (job === undefined || job.attemptsStarted > maxForgivenStarts) return;
     // Its lock is lost once, however often that is noticed.
     inHand.delete(id);
     runScript(redis, forgiveScript, { keys: [`${prefix}:${queue}:${id}`], args: [] }).catch(
@@ -205,7 +205,7 @@ function startGivingWay({
     const scored = await redis.zrange(
       `${prefix}:${queue}:prioritized`,
       0,
-      String(mostRoomAtOnce - 1),
+      String(maxRoomAtOnce - 1),
       'WITHSCORES',
     );
     // A score is the priority and, in its lower 32 bits, a number in the order of coming.

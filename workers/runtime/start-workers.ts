@@ -42,7 +42,7 @@ const settingsOf: Readonly<
  * BullMQ plans by the clock of the machine. A worker that is off by more (ms) would run delayed and periodic jobs at wrong times, so
  * it takes none until its clock is right.
  */
-const mostLeadMs = 30_000;
+const maxLeadMs = 30_000;
 
 /** Running jobs get this long (ms) to end; the process manager waits longer. */
 const closeDeadlineMs = 7_000;
@@ -93,7 +93,7 @@ export function startWorkers<const M extends readonly WorkerModule[]>(
     await Promise.all(workers.map((worker) => worker.close(closeDeadlineMs)));
   });
   const stopWatchdog = startWatchdog({ workers, queues, log, onStuck: () => process.exit(1) });
-  const restsNow = (): boolean => Math.abs(platform.clock.leadMs() ?? 0) > mostLeadMs;
+  const restsNow = (): boolean => Math.abs(platform.clock.leadMs() ?? 0) > maxLeadMs;
   const rest = createRest(workers, log);
   rest(restsNow());
   const stopLooking = platform.clock.onPoll(() => rest(restsNow()));
@@ -150,7 +150,7 @@ function createRest(workers: readonly RunningWorker[], log: Logger): (rests: boo
     }
     if (rests)
       log.error(
-        { mostSeconds: mostLeadMs / 1000 },
+        { mostSeconds: maxLeadMs / 1000 },
         "this machine's clock is off by too much: this worker is paused and has requeued its jobs; set the clock (NTP)",
       );
     else log.info("this machine's clock is right again: this worker resumes");

@@ -34,11 +34,11 @@ interface KeyRingDeps {
   readonly log: Logger;
 }
 
-const mostKeys = 10_000;
+const maxKeys = 10_000;
 /** A key is read again after this time (ms), in case a revocation was missed. */
 const rememberedMs = 60_000;
 /** Most unknown keys that are looked up at the same time; further requests are asked to retry later. */
-const mostLookups = 200;
+const maxLookups = 200;
 /** The time of last use is written this often (ms). */
 const touchMs = 30_000;
 
@@ -56,10 +56,10 @@ class HeldKeys implements ApiKeyCache {
       /** Milliseconds since the epoch. */
       readonly expiresAt: number | undefined;
     }
-  >({ max: mostKeys, ttl: rememberedMs });
-  readonly #quotas = new LRUCache<string, number>({ max: mostKeys });
+  >({ max: maxKeys, ttl: rememberedMs });
+  readonly #quotas = new LRUCache<string, number>({ max: maxKeys });
   /** Keys that were valid at the last lookup. */
-  readonly #good = new LRUCache<string, true>({ max: mostKeys });
+  readonly #good = new LRUCache<string, true>({ max: maxKeys });
   readonly #lookups = new Map<string, Promise<Principal>>();
   readonly #used = new Set<string>();
   readonly #timer: NodeJS.Timeout;
@@ -116,7 +116,7 @@ class HeldKeys implements ApiKeyCache {
   #lookUp(secret: string): Promise<Principal> {
     let lookup = this.#lookups.get(secret);
     if (lookup === undefined) {
-      if (this.#lookups.size >= mostLookups) {
+      if (this.#lookups.size >= maxLookups) {
         throw new UnavailableError('Too many API keys are being checked', { code: 'keys_busy' });
       }
       lookup = this.#ask(secret).finally(() => this.#lookups.delete(secret));

@@ -58,9 +58,9 @@ const windowSeconds = 15 * 60;
 
 /** How long an address is known after a login to an account, and how many are kept per account, the newest. */
 const knownSeconds = 30 * 86_400;
-const mostKnownOfAccount = 20;
+const maxKnownOfAccount = 20;
 /** Pairs of account and address that this process knows for use while Redis is away. */
-const mostKnownHere = 10_000;
+const maxKnownHere = 10_000;
 const knownAnswerMs = 500;
 
 /** Builds the {@link LoginThrottle}. `prefix` is that of its keys in Redis. */
@@ -76,7 +76,7 @@ export function createLoginThrottle({
   readonly log: Logger;
 }): LoginThrottle {
   const counters = createCounters({ redis, prefix, clock });
-  const knownHere = new LRUCache<string, true>({ max: mostKnownHere });
+  const knownHere = new LRUCache<string, true>({ max: maxKnownHere });
   const knownKey = (owner: string): string => `${prefix}login:known:${owner}`;
 
   /** Whether an account was logged into from an address before. Never rejects. Both are digests. */
@@ -97,7 +97,7 @@ export function createLoginThrottle({
     const change = redis
       .multi()
       .zadd(key, clock.now(), place)
-      .zremrangebyrank(key, 0, -1 - mostKnownOfAccount)
+      .zremrangebyrank(key, 0, -1 - maxKnownOfAccount)
       .expire(key, knownSeconds)
       .exec();
     try {

@@ -179,7 +179,7 @@ export const keyPath = z.object({ id: z.string().meta({ description: 'Id of the 
 const dayMs = 86_400_000;
 /** Days that an answer covers when the request names none. */
 const usualDays = 30;
-const mostDays = 366;
+const maxDays = 366;
 
 const rule = 'must be a day such as 2026-01-31';
 /** Postgres knows no year 0, and there is no usage from before this program. */
@@ -221,8 +221,8 @@ function rangeOf(given: Days, today: string, ctx: z.core.$RefinementCtx): { from
   const range = wholeRange(given, today);
   const days = (Date.parse(range.to) - Date.parse(range.from)) / dayMs + 1;
   if (days < 1) ctx.addIssue({ code: 'custom', path: ['to'], message: 'must not be before from' });
-  if (days > mostDays) {
-    ctx.addIssue({ code: 'custom', path: ['from'], message: `must be at most ${mostDays} days before to` });
+  if (days > maxDays) {
+    ctx.addIssue({ code: 'custom', path: ['from'], message: `must be at most ${maxDays} days before to` });
   }
   return range;
 }

@@ -39,8 +39,8 @@ export interface AlertChanging {
 }
 
 /** Lower bound of a change in per cent: nothing falls by more than 100 %. */
-const leastChange = -100n * 10n ** 18n;
-const mostChange = 1_000_000n * 10n ** 18n;
+const minChange = -100n * 10n ** 18n;
+const maxChange = 1_000_000n * 10n ** 18n;
 const hundred = 100n * 10n ** 18n;
 
 /** Longest wait (ms) for what the price source says of a coin that nobody has asked for yet. */
@@ -48,7 +48,7 @@ const quoteWaitMs = 2_000;
 /** Alerts that one user may have. */
 const alertLimit = 500;
 /** Attempts at a change when an evaluator changes the alert at the same time. */
-const mostAttempts = 5;
+const maxAttempts = 5;
 
 /**
  * Builds the service of an API process; alerts are evaluated by workers.
@@ -143,7 +143,7 @@ export function createAlertOperations(deps: {
     { id, viewer, expected }: Omit<AlertChanging, 'changes'>,
     act: (alert: Alert) => Promise<T | undefined>,
   ): Promise<T> {
-    for (let attempt = 0; attempt < mostAttempts; attempt++) {
+    for (let attempt = 0; attempt < maxAttempts; attempt++) {
       const alert = await get(id, viewer);
       if (expected !== 'any' && !expected.includes(alert.version)) throw new PreconditionFailedError();
       const done = await act(alert);
@@ -245,7 +245,7 @@ function confirmRule(alert: AlertRule & Pick<AlertSubject, 'kind' | 'windowSecon
 
   const threshold = amountOfText(alert.threshold);
   if (!isChange && threshold <= 0n) problems.push({ field: 'threshold', message: 'must be more than 0' });
-  if (isChange && (threshold === 0n || threshold <= leastChange || threshold > mostChange)) {
+  if (isChange && (threshold === 0n || threshold <= minChange || threshold > maxChange)) {
     const message = 'must be more than -100, at most 1000000, and not 0 per cent';
     problems.push({ field: 'threshold', message });
   }
@@ -264,7 +264,7 @@ function hysteresisProblem(
   if (size < 0n) return 'must not be less than 0';
   if (hysteresisUnit === 'percent') return size < hundred ? undefined : 'must be less than 100';
   if (kind !== 'change') return size < threshold ? undefined : 'must be less than the threshold';
-  return size <= mostChange ? undefined : 'must be at most 1000000';
+  return size <= maxChange ? undefined : 'must be at most 1000000';
 }
 
 function amountOfText(text: string): bigint {

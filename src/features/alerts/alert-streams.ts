@@ -40,7 +40,7 @@ const defaultPollIntervalMs = 3_000;
 const usersPerPoll = 500;
 /** Firings per read. */
 const pageSize = 100;
-const leastId = '00000000-0000-0000-0000-000000000000';
+const minId = '00000000-0000-0000-0000-000000000000';
 
 /** Builds the {@link AlertStreams} of an API process. */
 export function createAlertStreams(deps: AlertStreamsDeps): AlertStreams {
@@ -65,7 +65,7 @@ class ProcessAlertStreams implements AlertStreams {
 
   async open(userId: string, hijack: () => SseRequest): Promise<void> {
     const { firings, realtime, clock, keptSeconds } = this.#deps;
-    const newest = (await firings.newest([userId])).get(userId) ?? leastId;
+    const newest = (await firings.newest([userId])).get(userId) ?? minId;
     const requested = hijack();
     const sse = realtime.open(requested);
     if (sse === undefined) return;

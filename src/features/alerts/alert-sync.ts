@@ -21,7 +21,7 @@ interface SyncDeps {
 
 const pageSize = 2_000;
 /** Most ids of notifications that wait to be read; the next poll finds any further ones. */
-const mostIds = 10_000;
+const maxIds = 10_000;
 const idsPerRead = 500;
 const retryMs = 1_000;
 
@@ -61,7 +61,7 @@ export class AlertSync {
   }
 
   #hear(ids: readonly string[]): void {
-    for (const id of ids) if (this.#ids.size < mostIds) this.#ids.add(id);
+    for (const id of ids) if (this.#ids.size < maxIds) this.#ids.add(id);
     this.#wakeSignal.wake();
   }
 

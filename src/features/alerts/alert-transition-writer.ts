@@ -28,7 +28,7 @@ interface AlertTransitionWriterDeps {
 
 /** Transitions per database transaction. */
 const batchSize = 100;
-const leastWaitMs = 250;
+const minWaitMs = 250;
 const longestWaitMs = 5_000;
 
 export class AlertTransitionWriter {
@@ -70,7 +70,7 @@ export class AlertTransitionWriter {
       const batch = this.#waiting.slice(0, batchSize);
       const isDone = await this.#store(batch);
       if (isDone) this.#waiting.splice(0, batch.length);
-      waitMs = isDone ? 0 : Math.min(longestWaitMs, Math.max(leastWaitMs, 2 * waitMs));
+      waitMs = isDone ? 0 : Math.min(longestWaitMs, Math.max(minWaitMs, 2 * waitMs));
       if (waitMs > 0 && !this.#isClosed) await this.#wakeSignal.wait(waitMs);
     }
   }

@@ -109,7 +109,7 @@ export interface AlertFiring {
  * Minimum time (ms) from one firing of an alert to the receipt of the value that causes the next. A crossing within it is not
  * lost: the alert stays armed, and fires at the first later value if its condition then still holds.
  */
-export const leastBetweenFiringsMs = 10_000;
+export const minBetweenFiringsMs = 10_000;
 /** Firings are kept for 90 days (s). */
 export const firingsKeptSeconds = 90 * 86_400;
 

@@ -10,7 +10,7 @@
  */
 import { Decimal } from 'decimal.js';
 import { freshness, type CachedQuote } from '../../domain/cached-quote.ts';
-import { leastBetweenFiringsMs, type Alert, type AlertRule, type FiringQuote } from './alert.ts';
+import { minBetweenFiringsMs, type Alert, type AlertRule, type FiringQuote } from './alert.ts';
 
 /**
  * A value in units of 10^-36, so that values and thresholds are compared exactly: the shortest decimal text of every double of
@@ -77,7 +77,7 @@ export function transitionOf(
   observation: Pick<Observation, 'value' | 'at' | 'isFresh'>,
 ): TransitionKind | undefined {
   const transition = nextTransition(alert, observation);
-  const isSoon = alert.firedAt !== null && observation.at < alert.firedAt.getTime() + leastBetweenFiringsMs;
+  const isSoon = alert.firedAt !== null && observation.at < alert.firedAt.getTime() + minBetweenFiringsMs;
   return transition === 'fired' && isSoon ? undefined : transition;
 }
 

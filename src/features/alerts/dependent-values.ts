@@ -165,7 +165,7 @@ const referencesPerRead = 500;
  * There is no reference if nothing was observed within this time (ms), or this share of the window, before the start of the
  * window.
  */
-const leastToleranceMs = 900_000;
+const minToleranceMs = 900_000;
 const toleranceShare = 0.1;
 /** Digits after the decimal point of a reported change. */
 const reportedDigits = 18;
@@ -231,7 +231,7 @@ class ChangeValues {
 function referenceRequestOf(of: AlertSubject, now: number) {
   const windowMs = (of.windowSeconds ?? 0) * 1000;
   const at = now - windowMs;
-  const from = at - Math.max(leastToleranceMs, windowMs * toleranceShare);
+  const from = at - Math.max(minToleranceMs, windowMs * toleranceShare);
   return { assetId: of.assetId ?? '', currency: of.currency, at, from };
 }
 
@@ -240,7 +240,7 @@ const holdingsHeldMs = 10_000;
 /** Portfolios per statement. */
 const portfoliosPerRead = 200;
 /** Most assets of a portfolio that alerts can watch. */
-const mostAssets = 1_000;
+const maxAssets = 1_000;
 
 /**
  * Values of portfolios, as `/portfolios/:id/valuation` computes them: the holdings in the books, at the quotes of this process.
@@ -267,7 +267,7 @@ class PortfolioValues {
     const due = subjects.filter(({ of }) => this.#isDue(of.portfolioId ?? '', now));
     for (let from = 0; from < due.length; from += portfoliosPerRead) {
       const ids = due.slice(from, from + portfoliosPerRead).map(({ of }) => of.portfolioId ?? '');
-      const found = await this.#queries.holdings(ids, mostAssets);
+      const found = await this.#queries.holdings(ids, maxAssets);
       for (const id of ids) this.#held.set(id, heldOf(found.get(id), now));
     }
     return due;
@@ -276,7 +276,7 @@ class PortfolioValues {
   /** The assets held, up to the number that can be watched. */
   assetsOf({ of }: Subject): readonly string[] {
     const holdings = this.#held.get(of.portfolioId ?? '')?.holdings ?? [];
-    return holdings.length > mostAssets ? [] : holdings.map(({ assetId }) => assetId);
+    return holdings.length > maxAssets ? [] : holdings.map(({ assetId }) => assetId);
   }
 
   /** The value now. */
@@ -285,7 +285,7 @@ class PortfolioValues {
     if (held?.portfolio === undefined) return { reason: 'books_behind' };
     if (held.portfolio.baseCurrency !== of.currency) return { reason: 'currency_changed' };
     if (!held.portfolio.isBooked) return { reason: 'books_behind' };
-    if (held.holdings.length > mostAssets) return { reason: 'too_large' };
+    if (held.holdings.length > maxAssets) return { reason: 'too_large' };
     const parts = held.holdings.map(({ assetId, quantity }) => ({ quantity, quote: quoteOf(assetId) }));
     const quotes = parts.flatMap(({ quote }) => quote ?? []);
     if (quotes.length < parts.length) return { reason: 'incomplete' };

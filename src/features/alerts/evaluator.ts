@@ -53,7 +53,7 @@ export interface EvaluatorDeps {
 
 const pollIntervalMs = 1_000;
 const syncMs = 10_000;
-const mostAlerts = 200_000;
+const maxAlerts = 200_000;
 const tidyEveryMs = 600_000;
 const marksPerStatement = 1_000;
 
@@ -79,7 +79,7 @@ export class AlertEvaluator {
     const { watch, transitionQueries, values, channel, bookChannel, ticks, clock, log } = deps;
     this.#tidyDueAt = clock.now() + tidyEveryMs * Math.random();
     this.#index = new AlertIndex({
-      limit: deps.limit ?? mostAlerts,
+      limit: deps.limit ?? maxAlerts,
       onStart: (subject) => this.#begin(subject),
       onEnd: (subject) => this.#end(subject),
     });

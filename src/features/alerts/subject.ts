@@ -22,7 +22,7 @@ export interface StartedTransition {
 }
 
 /** Most values kept while a transition is stored; then the oldest are dropped. */
-const mostKept = 100;
+const maxKept = 100;
 
 /** The key of what an alert watches. */
 export function subjectKeyOf({ kind, assetId, portfolioId, currency, windowSeconds }: AlertSubject): string {
@@ -81,7 +81,7 @@ export class Subject {
     if (observation.at < this.#newestAt) return [];
     this.#newestAt = observation.at;
     for (const kept of this.#moving.values()) {
-      if (kept.length >= mostKept) kept.shift();
+      if (kept.length >= maxKept) kept.shift();
       kept.push(observation);
     }
     const started: StartedTransition[] = [];

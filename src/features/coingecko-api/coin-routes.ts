@@ -16,7 +16,7 @@ import type { CoinGeckoApiDeps } from './types.ts';
 import { v3Route } from './v3-route.ts';
 
 /** Most coins that a search returns. */
-const mostFound = 100;
+const maxFound = 100;
 
 /** `/coins/list` and `/search`. */
 export function coinListRoutes(deps: CoinGeckoApiDeps): Route[] {
@@ -54,10 +54,10 @@ function searchRoute({ assets }: CoinGeckoApiDeps): Route {
   return v3Route({
     path: '/search',
     summary: 'Search coins by part of their symbol, name or id',
-    description: `By market capitalisation, at most ${mostFound}. Only coins are searched.`,
+    description: `By market capitalisation, at most ${maxFound}. Only coins are searched.`,
     query: z.object({ query: requiredText('Search text') }),
     handler: (ctx, { query: { query } }) => {
-      const coins = known(assets).search(query, mostFound).toSorted(byRank).map(presentFound);
+      const coins = known(assets).search(query, maxFound).toSorted(byRank).map(presentFound);
       const json = JSON.stringify({ coins, exchanges: [], icos: [], categories: [], nfts: [] });
       respondV3(ctx, { json, cache: 'slow' });
     },

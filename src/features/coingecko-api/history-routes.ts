@@ -117,12 +117,12 @@ function marketChartRange(deps: CoinGeckoApiDeps): Route {
 }
 
 /** More days than any asset has count as all. */
-const mostDays = 36_500;
+const maxDays = 36_500;
 
 function daysOf(text: string): number {
   const days = /^\d{1,9}(\.\d{1,9})?$/.test(text) ? Number(text) : 0;
   if (days <= 0) throw invalidParameter('Invalid days');
-  return Math.min(days, mostDays);
+  return Math.min(days, maxDays);
 }
 
 /** Latest moment that is accepted (ms): JavaScript has no later dates. */

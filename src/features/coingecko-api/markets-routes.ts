@@ -102,7 +102,7 @@ async function namedRows(
 /** Assets on a page of the ranking. */
 const rankingPage = 250;
 /** No source has more pages. */
-const mostRankingPages = 400;
+const maxRankingPages = 400;
 
 async function rankedRows(
   { quotes, assets, config, clock, upstream }: CoinGeckoApiDeps,
@@ -113,7 +113,7 @@ async function rankedRows(
   const first = Math.floor(start / rankingPage);
   const last = Math.floor((end - 1) / rankingPage);
   const total = assets.isKnown() ? assets.size() : undefined;
-  const lastPage = Math.min(mostRankingPages, Math.ceil((total ?? Infinity) / rankingPage));
+  const lastPage = Math.min(maxRankingPages, Math.ceil((total ?? Infinity) / rankingPage));
   const ids: string[] = [];
   const pages: { currency: string; page: number }[] = [];
   let receivedAt = Infinity;

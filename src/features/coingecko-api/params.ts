@@ -162,7 +162,7 @@ export const selectionParams = {
 };
 
 /** CoinGecko's own limit of symbols with `include_tokens=all`. */
-const mostSymbolsWithAll = 50;
+const maxSymbolsWithAll = 50;
 
 /**
  * The ids that a request names, each once; undefined when it names none. An id that no provider can have is not among them.
@@ -183,7 +183,7 @@ export function selectedIds(
   const directory = known(assets);
   const resolved =
     names === undefined
-      ? directory.bySymbols(include === 'all' ? wanted.slice(0, mostSymbolsWithAll) : wanted, include)
+      ? directory.bySymbols(include === 'all' ? wanted.slice(0, maxSymbolsWithAll) : wanted, include)
       : directory.byNames(wanted, 'all');
   const found = resolved.flatMap((each) => each.assets.map(({ id }) => id));
   return [...new Set(found)].filter((id) => assetIdForm.test(id));

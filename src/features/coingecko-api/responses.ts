@@ -56,7 +56,7 @@ const exposed =
 /** Headers that only pages of other origins read. */
 const exposedHeaders = ['Access-Control-Expose-Headers', exposed];
 /** Most ids named in a header. */
-const mostNamed = 50;
+const maxNamed = 50;
 
 /** Makes a text ready to be sent, with its own headers. */
 export function prepare(json: string, own: Readonly<Record<string, string>> = {}): Prepared {
@@ -90,7 +90,7 @@ export function respondPrepared(
   const own = ['Cache-Control', cacheRules[isWhole ? cache : 'none']];
   if (state !== undefined) own.push('X-Pricepool-State', isWhole ? state : 'partial');
   if (ageMs !== undefined) own.push('Age', String(Math.max(0, Math.floor(ageMs / 1000))));
-  if (!isWhole) own.push('X-Pricepool-Pending', pending.slice(0, mostNamed).join(','));
+  if (!isWhole) own.push('X-Pricepool-Pending', pending.slice(0, maxNamed).join(','));
   if (origin !== undefined) own.push(...exposedHeaders);
   const isKnown = has !== undefined && matchesTag(has, etag.slice(2));
   respondDirectly(ctx, bytes, { status: isKnown ? 304 : 200, headers: headers.concat(own) });
@@ -114,7 +114,7 @@ interface HeldResponse {
   countedAt: number;
 }
 
-const mostCharacters = 24 * 1024 * 1024;
+const maxCharacters = 24 * 1024 * 1024;
 /** Characters that a reference to a quote counts as. */
 const quoteCharacters = 60;
 /** An incomplete answer is held for this time (ms). */
@@ -139,7 +139,7 @@ export function createHeldResponses(
   clock: Clock,
 ) {
   const responses = new LRUCache<string, HeldResponse>({
-    maxSize: mostCharacters,
+    maxSize: maxCharacters,
     sizeCalculation: ({ prepared, quotes, unquoted = [] }, question) =>
       prepared.bytes.length + question.length + (quotes.length + unquoted.length) * quoteCharacters + 300,
   });

@@ -45,7 +45,7 @@ const priceQuery = z.object({
 });
 
 /** Most pairs of asset and currency in one request; CoinGecko's limit of the URL allows few more. */
-const mostPairs = 20_000;
+const maxPairs = 20_000;
 
 function price(deps: CoinGeckoApiDeps): Route {
   const held = createHeldResponses(deps.quotes, deps.clock);
@@ -59,7 +59,7 @@ function price(deps: CoinGeckoApiDeps): Route {
       const ids = selectedIds(query, deps.assets);
       if (ids === undefined) throw missingParameter('ids');
       const currencies = query.vs_currencies.filter(isQuoteCurrency);
-      if (ids.length * currencies.length > mostPairs) throw invalidParameter('too many ids and currencies');
+      if (ids.length * currencies.length > maxPairs) throw invalidParameter('too many ids and currencies');
       const found = await readAll(deps, { ids, currencies, viewer });
       const { quotes, pending, isShort } = sumUp(found);
       if (quotes.length === 0 && pending.length > 0) throw await refusalOf(found, deps);

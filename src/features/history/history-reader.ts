@@ -61,23 +61,23 @@ interface ReaderDeps {
 }
 
 /** Upstream calls that one request causes at most; the next request continues. */
-const mostChunks = 2;
+const maxChunks = 2;
 /** If less than this share is missing, a request does not wait. */
 const littleMissing = 0.1;
 const pollIntervalMs = 250;
 /** Spans that one process waits for at the same time; further requests take what is stored. */
-const mostWaits = 200;
+const maxWaits = 200;
 
 /** Spans that one process fetches for one requester in a minute: each costs a call that others could use. */
-const mostRequestsPerMinute = 30;
+const maxRequestsPerMinute = 30;
 const minuteMs = 60_000;
 /** Requesters that are counted. */
-const mostRequesters = 10_000;
+const maxRequesters = 10_000;
 
 /** Prices of the past. Methods throw {@link UnavailableError} when Postgres does not answer. */
 export function createHistoryReader(deps: ReaderDeps) {
   const waits = new Map<string, Promise<SpanState>>();
-  const requestsOf = new LRUCache<string, { count: number }>({ max: mostRequesters, ttl: minuteMs });
+  const requestsOf = new LRUCache<string, { count: number }>({ max: maxRequesters, ttl: minuteMs });
   const { candles, clock } = deps;
 
   /** Counts a span to be requested; false when it is one too many. */
@@ -86,7 +86,7 @@ export function createHistoryReader(deps: ReaderDeps) {
     const asks = requestsOf.get(who.userId) ?? { count: 0 };
     asks.count++;
     if (asks.count === 1) requestsOf.set(who.userId, asks);
-    return asks.count <= mostRequestsPerMinute;
+    return asks.count <= maxRequestsPerMinute;
   }
 
   /** Shared by concurrent requests for the same span. */
@@ -95,7 +95,7 @@ export function createHistoryReader(deps: ReaderDeps) {
     const intervals = [requested.from, requested.to].map((at) => Math.floor(at / length));
     const key = [requested.assetId, requested.currency, requested.granularity, ...intervals].join(' ');
     const shared = waits.get(key);
-    if (shared !== undefined || waits.size >= mostWaits) return shared;
+    if (shared !== undefined || waits.size >= maxWaits) return shared;
     const begun = waitForChunk(deps, requested, newest).finally(() => waits.delete(key));
     waits.set(key, begun);
     return begun;
@@ -173,7 +173,7 @@ async function ask(
   const [newest, ...older] = chunksOf(range, {
     granularity,
     now: clock.now(),
-    most: mostChunks,
+    most: maxChunks,
   });
   if (newest === undefined) return undefined;
   const series = { assetId, currency, granularity, requester };

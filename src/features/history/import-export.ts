@@ -28,7 +28,7 @@ export interface ImportReport {
 export const importSource = 'coingecko-csv';
 
 const batchSize = 5_000;
-const mostWarnings = 1_000;
+const maxWarnings = 1_000;
 /** Rows from which the granularity is judged. */
 const judgedRows = 200;
 const fileName = /^(?<symbol>[a-z0-9$._-]+)-(?<currency>[a-z]{2,8})$/i;
@@ -86,7 +86,7 @@ async function surveyOf(path: string, latest: number) {
   for await (const row of readExport(path, latest)) {
     lines++;
     odd += row.warnings.length;
-    if (warnings.length < mostWarnings) warnings.push(...row.warnings);
+    if (warnings.length < maxWarnings) warnings.push(...row.warnings);
     if (row.point === undefined) continue;
     const { at } = row.point;
     rows++;

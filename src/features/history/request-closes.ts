@@ -24,9 +24,9 @@ export interface LackingCloses {
 }
 
 /** Fewer lacking days are not requested: exports and providers leave out single days. */
-const leastDays = 7;
+const minDays = 7;
 /** Assets requested at once: each costs an upstream call. */
-const mostAssets = 5;
+const maxAssets = 5;
 
 /** Returns a function that requests lacking closes and returns the assets that were requested. It never rejects. */
 export function createRequestCloses({
@@ -65,9 +65,9 @@ export function createRequestCloses({
 
   return async (wanted: LackingCloses): Promise<readonly string[]> => {
     const worst = wanted.lacking
-      .filter(({ days }) => days >= leastDays)
+      .filter(({ days }) => days >= minDays)
       .sort((a, b) => b.days - a.days)
-      .slice(0, mostAssets);
+      .slice(0, maxAssets);
     const requested: string[] = [];
     try {
       for (const { assetId } of worst) if (await requestClose(wanted, assetId)) requested.push(assetId);

@@ -24,9 +24,9 @@ const flushMs = 1_000;
 const retryMs = 5_000;
 const closeMs = 2_000;
 /** Candles of one statement. */
-const mostPerStatement = 5_000;
+const maxPerStatement = 5_000;
 /** Candles in memory while Postgres is away, some 20 MB; beyond that, the oldest are dropped. */
-const mostPending = 50_000;
+const maxPending = 50_000;
 /**
  * A value older than this (ms) by the source is not recorded: its hours have been rolled up, or it comes from a replay.
  */
@@ -88,7 +88,7 @@ export class TickRecorder {
   #dropOverflow(): void {
     let dropped = 0;
     for (const key of this.#pending.keys()) {
-      if (this.#pending.size <= mostPending) break;
+      if (this.#pending.size <= maxPending) break;
       this.#pending.delete(key);
       dropped++;
     }
@@ -128,7 +128,7 @@ export class TickRecorder {
   async #write(): Promise<void> {
     const batch: Candle[] = [];
     for (const [key, candle] of this.#pending) {
-      if (batch.length === mostPerStatement) break;
+      if (batch.length === maxPerStatement) break;
       batch.push(candle);
       this.#pending.delete(key);
     }

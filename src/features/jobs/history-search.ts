@@ -35,7 +35,7 @@ interface Place {
 
 const entriesPerPage = 500;
 /** Most pages searched for one client; more than what is kept. */
-const mostPages = 50;
+const maxPages = 50;
 /** Longest rest (ms) between two pages: a slow Redis does not mean a busy process. */
 const longestRestMs = 20;
 
@@ -130,7 +130,7 @@ export class HistorySearch {
   #settle(last: string, isEnd: boolean): void {
     for (const seeker of this.#served) {
       seeker.pages += 1;
-      if (isEnd || seeker.pages >= mostPages || isAfterEnd(last, seeker.request.to))
+      if (isEnd || seeker.pages >= maxPages || isAfterEnd(last, seeker.request.to))
         this.#leave(seeker).resolve(seeker.found);
     }
   }

@@ -16,7 +16,7 @@ import { isEndOfJob, JobStream, type JobStreamRequest } from './job-stream-sessi
 /** Rows of followed jobs are polled this often (ms): the event that ends a stream is lost when Redis loses its data. */
 const rowsPollIntervalMs = 15_000;
 /** Most jobs that one connection may follow. */
-const mostJobs = 100;
+const maxJobs = 100;
 const longestEventId = 64;
 
 /** Follows a job from an event on, or from its start; `onFault`: the events cannot be read, and nothing follows. */
@@ -81,8 +81,8 @@ export function createJobStreams({
 
   const jobId = z.uuid('is not the id of a job').transform((text) => text.toLowerCase());
   realtime.registerTopic('jobs', {
-    most: mostJobs,
-    tooMany: `A connection can follow at most ${mostJobs} jobs`,
+    most: maxJobs,
+    tooMany: `A connection can follow at most ${maxJobs} jobs`,
     item: jobId,
     fields: {
       subscribe: {

@@ -17,7 +17,7 @@ import { WsPrices } from './ws-prices.ts';
 /** Longest wait (ms) for quotes that this process does not have yet; then the stream starts without them. */
 const loadDeadlineMs = 1_000;
 /** Most coins that one connection may watch. An asset in two currencies counts twice. */
-const mostCoins = 1_000;
+const maxCoins = 1_000;
 
 /** How far a returning client has read. */
 export interface PricePosition {
@@ -72,8 +72,8 @@ export function createPriceStreams({
     .max(longestIntervalSeconds, `must be at most ${longestIntervalSeconds}`)
     .default(1);
   realtime.registerTopic('coins', {
-    most: mostCoins,
-    tooMany: `A connection can watch at most ${mostCoins} coins`,
+    most: maxCoins,
+    tooMany: `A connection can watch at most ${maxCoins} coins`,
     item: assetIdField(assets),
     fields: { subscribe: { currency, interval }, unsubscribe: { currency } },
     hello: () => ({ epoch: hub.epoch, seq: hub.seq }),

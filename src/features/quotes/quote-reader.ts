@@ -63,7 +63,7 @@ interface RankingRequest {
 
 /** A stale quote whose renewal was requested is not requested again by this process within this time (ms). */
 const askEveryMs = 1_000;
-const mostRequested = 20_000;
+const maxRequested = 20_000;
 const unreachable = 'the cache cannot be reached';
 
 /** Reads quotes for one process, over its local cache, the fleet's cache and demand. */
@@ -365,7 +365,7 @@ export class QuoteReader {
   }
 
   #noteRequested(keys: readonly string[]): void {
-    if (this.#requestedAt.size + keys.length > mostRequested) this.#requestedAt.clear();
+    if (this.#requestedAt.size + keys.length > maxRequested) this.#requestedAt.clear();
     const now = this.#deps.clock.now();
     for (const key of keys) this.#requestedAt.set(key, now);
   }

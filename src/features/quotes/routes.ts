@@ -166,7 +166,7 @@ function single({ quotes, upstream, assets, config }: PriceDeps): Route {
   });
 }
 
-const mostBodies = 10_000;
+const maxBodies = 10_000;
 
 /**
  * Response bodies around the JSON of fresh quotes, one byte per character: the text of a quote stays the same until the next
@@ -177,7 +177,7 @@ function createBodies(): (json: string) => string {
   return (json) => {
     let body = bodies.get(json);
     if (body === undefined) {
-      if (bodies.size >= mostBodies) bodies.clear();
+      if (bodies.size >= maxBodies) bodies.clear();
       body = Buffer.from(`${quoteHead}${json}}`).toString('latin1');
       bodies.set(json, body);
     }

@@ -5,7 +5,7 @@ import { route, type Route } from '../../platform/http/route.ts';
 import { z } from 'zod';
 import { maxAssetsPerRequest } from '../../../jobs/registry.ts';
 import { boundedArray, currency } from '../../platform/http/fields.ts';
-import { longestIntervalSeconds, mostUpdates, streamFields } from '../../platform/realtime/stream-fields.ts';
+import { longestIntervalSeconds, maxUpdates, streamFields } from '../../platform/realtime/stream-fields.ts';
 import { assetIdField, type AssetIdReader } from '../assets/schemas.ts';
 import { holdingRows } from './routes.ts';
 
@@ -39,7 +39,7 @@ const portfolioStreamBody = (assets: AssetIdReader) =>
       max_updates: z
         .int('must be a whole number')
         .min(1, 'must be at least 1')
-        .max(mostUpdates, 'must be at most 1000000')
+        .max(maxUpdates, 'must be at most 1000000')
         .optional(),
     })
     .superRefine((body, ctx) => {

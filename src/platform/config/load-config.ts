@@ -96,7 +96,7 @@ function problemsOfCombination(values: SettingValues): string[] {
   return problems;
 }
 
-const leastDistinctCharacters = 10;
+const minDistinctCharacters = 10;
 /** What the secrets of tutorials, templates and documentations have in them, and random characters do not. */
 const published =
   /change.?(me|this|it)|your.{0,40}(secret|key)|(super|ultra|my|jwt).{0,40}(secret|secure)|secret.?(key|token)|at.least.\d+|password|123456|abcdef/i;
@@ -110,7 +110,7 @@ function problemsOfSecrets(values: SettingValues): string[] {
     if (secret === undefined) continue;
     if (secret.length < minimumSecretLength)
       problems.push(`${name} must have at least ${minimumSecretLength} characters`);
-    else if (new Set(secret).size < leastDistinctCharacters)
+    else if (new Set(secret).size < minDistinctCharacters)
       problems.push(`${name} repeats too few characters to be random`);
     if (secret === exampleSecret) problems.push(`${name} still has the value of .env.example`);
   }

@@ -21,8 +21,8 @@ export const providerSettings = {
   }),
   PROVIDER_FAILOVER_AFTER: milliseconds({
     default: '2s',
-    leastMs: 100,
-    mostMs: 60_000,
+    minMs: 100,
+    maxMs: 60_000,
     description: 'Time that a source has to answer an urgent call before the next one is tried.',
   }),
   BREAKER_FAILURE_THRESHOLD: integer({
@@ -33,7 +33,7 @@ export const providerSettings = {
   }),
   BREAKER_MAX_OPEN: duration({
     default: '30s',
-    mostSeconds: 3_600,
+    maxSeconds: 3_600,
     description: 'Longest pause before a failed source is tried again.',
   }),
   DEVIATION_GUARD: oneOf(['on', 'off'], {

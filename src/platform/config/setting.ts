@@ -188,27 +188,27 @@ function msOf(value: string): number | undefined {
 
 /** A duration such as `45s`, `15m`, `12h`, `7d` within bounds; the value is in seconds, and whole. */
 export function duration<const D extends string | undefined = undefined>(
-  spec: SettingSpec<D> & { readonly leastSeconds?: number; readonly mostSeconds?: number },
+  spec: SettingSpec<D> & { readonly minSeconds?: number; readonly maxSeconds?: number },
 ): Setting<Optional<number, D>> {
-  const { leastSeconds = 1, mostSeconds = Infinity } = spec;
-  const least = leastSeconds > 1 ? `, at least ${leastSeconds}s` : '';
-  const most = mostSeconds < Infinity ? `, at most ${mostSeconds}s` : '';
+  const { minSeconds = 1, maxSeconds = Infinity } = spec;
+  const least = minSeconds > 1 ? `, at least ${minSeconds}s` : '';
+  const most = maxSeconds < Infinity ? `, at most ${maxSeconds}s` : '';
   const expects = `a duration such as 45s, 15m, 12h or 7d${least}${most}`;
   return setting(spec, expects, (value) => {
     const seconds = value.endsWith('ms') ? NaN : (msOf(value) ?? NaN) / 1_000;
-    if (!(seconds >= leastSeconds && seconds <= mostSeconds)) throw new Error(`must be ${expects}`);
+    if (!(seconds >= minSeconds && seconds <= maxSeconds)) throw new Error(`must be ${expects}`);
     return seconds;
   });
 }
 
 /** A duration of which parts of a second count, such as `250ms` or `8s`, within bounds; the value is in milliseconds. */
 export function milliseconds<const D extends string | undefined = undefined>(
-  spec: SettingSpec<D> & { readonly leastMs: number; readonly mostMs: number },
+  spec: SettingSpec<D> & { readonly minMs: number; readonly maxMs: number },
 ): Setting<Optional<number, D>> {
-  const expects = `a duration such as 250ms or 8s, from ${spec.leastMs}ms to ${spec.mostMs}ms`;
+  const expects = `a duration such as 250ms or 8s, from ${spec.minMs}ms to ${spec.maxMs}ms`;
   return setting(spec, expects, (value) => {
     const ms = msOf(value);
-    if (ms === undefined || ms < spec.leastMs || ms > spec.mostMs) throw new Error(`must be ${expects}`);
+    if (ms === undefined || ms < spec.minMs || ms > spec.maxMs) throw new Error(`must be ${expects}`);
     return ms;
   });
 }

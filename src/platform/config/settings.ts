@@ -88,7 +88,7 @@ export const settings = {
   STREAM_TICKET_EXPIRES_IN: duration({
     default: '60s',
     // A stream is sent the next one after half of a life, but looks only every 5 s.
-    leastSeconds: 15,
+    minSeconds: 15,
     description: 'Lifetime of a stream ticket, for clients that cannot send headers.',
   }),
   REGISTRATION: oneOf(['open', 'closed'], {
@@ -222,8 +222,8 @@ export const settings = {
   }),
   UPSTREAM_TIMEOUT: milliseconds({
     default: '8s',
-    leastMs: 100,
-    mostMs: 60_000,
+    minMs: 100,
+    maxMs: 60_000,
     description: 'Longest time that one upstream call may take, including the body.',
   }),
   UPSTREAM_MAX_BODY_BYTES: integer({
@@ -284,7 +284,7 @@ export const settings = {
 
   QUOTE_TTL: duration({
     default: '60s',
-    mostSeconds: 86_400,
+    maxSeconds: 86_400,
     description: 'Age up to which a quote counts as fresh.',
   }),
   QUOTE_STALE_TTL: duration({
@@ -302,13 +302,13 @@ export const settings = {
   }),
   NEGATIVE_CACHE_TTL: duration({
     default: '5m',
-    mostSeconds: 86_400,
+    maxSeconds: 86_400,
     description: 'How long an asset id that the provider does not know is remembered as such.',
   }),
   READ_WAIT: milliseconds({
     default: '8s',
-    leastMs: 0,
-    mostMs: 30_000,
+    minMs: 0,
+    maxMs: 30_000,
     description:
       'Longest wait of a price read for a quote that is not cached yet. Under heavy demand a read may need two upstream calls: 4 to 7 s at 30 calls a minute.',
   }),
@@ -333,13 +333,13 @@ export const settings = {
   }),
   STREAM_RENEW_AFTER: duration({
     default: '15s',
-    mostSeconds: 86_400,
+    maxSeconds: 86_400,
     description: 'Age at which a quote shown by a stream is fetched again, as far as the budget allows.',
   }),
 
   JOB_DEADLINE: duration({
     default: '5m',
-    mostSeconds: 86_400,
+    maxSeconds: 86_400,
     description:
       'Time after its submission at which a job stops waiting for quotes and completes with what it has.',
   }),

@@ -7,8 +7,8 @@ import proxyAddr from 'proxy-addr';
 import { normaliseAddress, unknownAddress } from './network.ts';
 
 /** Of the right end of the header so many characters and entries are read; no chain of proxies that one trusts is longer. */
-const mostRead = 512;
-const mostEntries = 16;
+const maxRead = 512;
+const maxEntries = 16;
 /** Some proxies write the port too. */
 const withPort = /^(?:\[([\da-fA-F:.]+)\]|([\d.]+))(?::\d{1,5})?$/;
 
@@ -49,8 +49,8 @@ export function createClientAddress({
 }
 
 function rightEndOf(header: string): string {
-  const entries = header.slice(-mostRead).split(',');
+  const entries = header.slice(-maxRead).split(',');
   // The first entry may have been cut in two.
-  if (header.length > mostRead && entries.length > 1) entries.shift();
-  return entries.slice(-mostEntries).join(',');
+  if (header.length > maxRead && entries.length > 1) entries.shift();
+  return entries.slice(-maxEntries).join(',');
 }

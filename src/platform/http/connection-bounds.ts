@@ -8,7 +8,7 @@ import type { Server, Socket } from 'node:net';
 import { limitSubjectOf, normaliseAddress, unknownAddress } from './network.ts';
 
 /** Connections, however many files may be open. */
-const mostConnections = 20_000;
+const maxConnections = 20_000;
 /** Files that are left for Postgres, Redis, the log and the program itself. */
 const reservedFiles = 256;
 /** However low the limit, so many connections are tried: of a whole server, and of one address. */
@@ -18,23 +18,23 @@ const fewest = 64;
  * Connections that this process may hold at the same time, by its limit of open files; 20,000 where that cannot be read (on
  * Linux it can).
  */
-export function mostConnectionsHere(): number {
+export function maxConnectionsHere(): number {
   try {
-    return mostConnectionsBy(readFileSync('/proc/self/limits', 'utf8'));
+    return maxConnectionsBy(readFileSync('/proc/self/limits', 'utf8'));
   } catch {
-    return mostConnections;
+    return maxConnections;
   }
 }
 
-/** As {@link mostConnectionsHere}, by the text of `/proc/<process>/limits`. */
-export function mostConnectionsBy(limits: string): number {
+/** As {@link maxConnectionsHere}, by the text of `/proc/<process>/limits`. */
+export function maxConnectionsBy(limits: string): number {
   const files = /^Max open files\s+(\d+)\s/m.exec(limits)?.[1];
-  if (files === undefined) return mostConnections;
-  return Math.max(fewest, Math.min(mostConnections, Number(files) - reservedFiles));
+  if (files === undefined) return maxConnections;
+  return Math.max(fewest, Math.min(maxConnections, Number(files) - reservedFiles));
 }
 
 /** Most connections of one address, when a server holds at most `connections`. */
-export function mostPerAddressOf(connections: number): number {
+export function maxPerAddressOf(connections: number): number {
   return Math.max(fewest, Math.floor(connections / 4));
 }
 

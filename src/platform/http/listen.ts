@@ -8,7 +8,7 @@ import {
 import { Server as NetServer, type AddressInfo, type Socket } from 'node:net';
 import { sleep } from '../concurrency/sleep.ts';
 import { createTrust } from './client-address.ts';
-import { boundPerAddress, mostConnectionsHere, mostPerAddressOf } from './connection-bounds.ts';
+import { boundPerAddress, maxConnectionsHere, maxPerAddressOf } from './connection-bounds.ts';
 import { refuseBrokenConnections } from './refuse-connection.ts';
 import { onlyWebSockets, type OnUpgrade } from '../realtime/upgrade-ignored.ts';
 
@@ -35,7 +35,7 @@ interface Deadlines {
 
 const defaultDeadlines: Deadlines = { requestMs: 30_000, headersMs: 10_000, pollIntervalMs: 1_000 };
 /** The request line and the headers (bytes), together. Node's own default, but not for an option of the command line to change. */
-const mostHeaderBytes = 16 * 1_024;
+const maxHeaderBytes = 16 * 1_024;
 /** Above the minute that load balancers commonly keep a connection, so that it is never we who close it under a request. */
 const keepAliveTimeoutMs = 65_000;
 const defaultGraceMs = 5_000;
@@ -58,7 +58,7 @@ export async function listen(
     port,
     onUpgrade,
     isTrusted = createTrust(['loopback']),
-    mostPerAddress,
+    maxPerAddress,
   }: {
     readonly host: string;
     readonly port: number;
@@ -67,7 +67,7 @@ export async function listen(
     /** Addresses that may hold any number of connections, in one spelling; those of this machine when absent. */
     readonly isTrusted?: (address: string) => boolean;
     /** Connections of any other address; a quarter of all when absent. */
-    readonly mostPerAddress?: number;
+    readonly maxPerAddress?: number;
   },
   deadlines: Deadlines = defaultDeadlines,
 ): Promise<Listening> {
@@ -79,8 +79,8 @@ export async function listen(
     if (ending.signal.aborted) response.setHeader('connection', 'close');
     answer(request, response);
   });
-  server.maxConnections = mostConnectionsHere();
-  boundPerAddress(server, { most: mostPerAddress ?? mostPerAddressOf(server.maxConnections), isTrusted });
+  server.maxConnections = maxConnectionsHere();
+  boundPerAddress(server, { most: maxPerAddress ?? maxPerAddressOf(server.maxConnections), isTrusted });
   refuseBrokenConnections(server, answering);
   if (onUpgrade !== undefined) server.on('upgrade', onlyWebSockets(server, answering, onUpgrade));
   await new Promise<void>((resolve, reject) => {
@@ -103,7 +103,7 @@ function optionsOf({ requestMs, headersMs, pollIntervalMs }: Deadlines): ServerO
     headersTimeout: headersMs,
     connectionsCheckingInterval: pollIntervalMs,
     keepAliveTimeout: keepAliveTimeoutMs,
-    maxHeaderSize: mostHeaderBytes,
+    maxHeaderSize: maxHeaderBytes,
   };
 }
 

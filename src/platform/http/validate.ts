@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import { ValidationError, type FieldProblem } from '../../domain/errors.ts';
 
-const mostProblems = 20;
+const maxProblems = 20;
 const longestName = 64;
 
 /**
@@ -23,7 +23,7 @@ export function validate(
       fields.push(...outcome.error.issues.flatMap((issue) => toFieldProblems(issue, prefix)));
     return outcome?.data;
   });
-  if (fields.length > 0) throw new ValidationError('The request is not valid', fields.slice(0, mostProblems));
+  if (fields.length > 0) throw new ValidationError('The request is not valid', fields.slice(0, maxProblems));
   return values;
 }
 

@@ -31,7 +31,7 @@ const answerMs = 500;
 /** For so long (ms) after a late answer Redis is not asked, so that one stall does not delay every request. */
 const mistrustMs = 1_000;
 /** Counters in the memory of a process; the longest unused is forgotten first. */
-const mostInMemory = 20_000;
+const maxInMemory = 20_000;
 /** The library wants a limit and a window; neither is used, because nothing here is refused and every call names its window. */
 const unused = { points: 1, duration: 1, keyPrefix: '' };
 
@@ -49,7 +49,7 @@ export function createCounters({
   const shared = new RateLimiterRedis({ ...unused, storeClient: redis, rejectIfRedisNotReady: true });
   const own = new RateLimiterMemory(unused);
   const remembered = new LRUCache<string, true>({
-    max: mostInMemory,
+    max: maxInMemory,
     noDisposeOnSet: true,
     dispose: (_value, key) => void own.delete(key),
   });

@@ -33,7 +33,7 @@ export function droppedLogLines(): number {
 }
 
 /** What waits for a slow or full disk at most (bytes). The newest lines are dropped beyond it: the oldest say how it started. */
-const mostWaitingBytes = 1_048_576;
+const maxWaitingBytes = 1_048_576;
 /** Time (ms) after a failure before the next try. */
 const retryMs = 1_000;
 /** The same (ms) where a reader is only slower than we are. */
@@ -47,7 +47,7 @@ interface SinkOptions {
   /** Lines are gathered up to so many bytes, or for `gatherMs`; none are when 0. */
   readonly gatherBytes?: number;
   readonly gatherMs?: number;
-  readonly mostBytes?: number;
+  readonly maxBytes?: number;
 }
 
 /**
@@ -58,7 +58,7 @@ export function openLogSink({
   to,
   gatherBytes = 0,
   gatherMs = 250,
-  mostBytes = mostWaitingBytes,
+  maxBytes = maxWaitingBytes,
 }: SinkOptions): LogSink {
   const fd = typeof to === 'number' ? to : openForAppend(to);
   let waiting: string[] = [];
@@ -143,7 +143,7 @@ export function openLogSink({
   return {
     isStuck,
     write(line) {
-      if (isGone || waitingBytes + (chunk?.length ?? 0) + line.length > mostBytes) {
+      if (isGone || waitingBytes + (chunk?.length ?? 0) + line.length > maxBytes) {
         drop(1);
         return;
       }

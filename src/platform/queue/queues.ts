@@ -11,7 +11,7 @@ import { redisScript, runScript } from '../redis/redis-script.ts';
 const addDeadlineMs = 1_500;
 
 /** Jobs of each state that are counted by their priority. */
-const mostCounted = 300;
+const maxCounted = 300;
 
 /** KEYS: prioritized jobs, active, delayed. ARGV: priority, prefix of jobs. Names of the jobs that are so urgent; the score of a prioritized one begins with its priority. */
 const urgentScript = redisScript(`
@@ -22,9 +22,9 @@ local function note(ids)
     if name and tonumber(priority or '0') <= tonumber(ARGV[1]) then names[#names + 1] = name end
   end
 end
-note(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. string.format('%.0f', (ARGV[1] + 1) * 2 ^ 32), 'LIMIT', 0, ${mostCounted}))
-note(redis.call('LRANGE', KEYS[2], 0, ${mostCounted - 1}))
-note(redis.call('ZRANGE', KEYS[3], 0, ${mostCounted - 1}))
+note(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. string.format('%.0f', (ARGV[1] + 1) * 2 ^ 32), 'LIMIT', 0, ${maxCounted}))
+note(redis.call('LRANGE', KEYS[2], 0, ${maxCounted - 1}))
+note(redis.call('ZRANGE', KEYS[3], 0, ${maxCounted - 1}))
 return names`);
 
 /** Producer side of all queues. */

@@ -9,7 +9,7 @@ export type Pace = 'ready' | 'behind' | 'slow';
 /** Above this a client gets no more frames; what it misses is conflated to the newest. */
 const behindBytes = 65_536;
 /** Above this it is cut: it gets nothing conflated (job events), or one frame alone was too much. */
-const mostBytes = 1_048_576;
+const maxBytes = 1_048_576;
 /** Behind for so long (ms), a client is cut. */
 const longestBehindMs = 10_000;
 /** Something unsent for so long (ms), however little, is a connection that is dead. */
@@ -34,7 +34,7 @@ export class SlowGuard {
       return 'ready';
     }
     this.#unsentSince ??= now;
-    if (unsent > mostBytes || now - this.#unsentSince >= longestUnsentMs) return 'slow';
+    if (unsent > maxBytes || now - this.#unsentSince >= longestUnsentMs) return 'slow';
     if (unsent <= behindBytes) {
       this.#behindSince = undefined;
       return 'ready';

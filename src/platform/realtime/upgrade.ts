@@ -11,7 +11,7 @@ import { createAccessLog } from '../observability/access-log.ts';
 import { AppError, ForbiddenError, NotFoundError, UnauthenticatedError } from '../../domain/errors.ts';
 import { limitSubjectOf } from '../http/network.ts';
 import type { RouteCounter } from '../observability/route-counter.ts';
-import { mostMessageBytes, socketPath } from './ws-messages.ts';
+import { maxMessageBytes, socketPath } from './ws-messages.ts';
 import type { AccessRule } from '../http/access-rule.ts';
 import { createClientAddress } from '../http/client-address.ts';
 import type { OnUpgrade } from './upgrade-ignored.ts';
@@ -43,15 +43,15 @@ const closeTimeoutMs = 2_000;
 const clientGone = 499;
 
 /** Pieces that a message may come in: each costs as much as a message, and only whole messages are counted. */
-const mostFragments = 64;
+const maxFragments = 64;
 
 const options: ServerOptions & { readonly closeTimeout: number; readonly maxFragments: number } = {
   noServer: true,
   // Compressed frames could not be shared, and every compressor holds memory of its own.
   perMessageDeflate: false,
   clientTracking: false,
-  maxPayload: mostMessageBytes,
-  maxFragments: mostFragments,
+  maxPayload: maxMessageBytes,
+  maxFragments: maxFragments,
   closeTimeout: closeTimeoutMs,
   handleProtocols: chooseProtocol,
 };

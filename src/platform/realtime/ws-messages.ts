@@ -6,7 +6,7 @@ import { textFrame } from './frame.ts';
 export const socketPath = '/api/v1/crypto/stream/ws';
 
 /** Largest message (bytes) that is accepted. */
-export const mostMessageBytes = 16 * 1_024;
+export const maxMessageBytes = 16 * 1_024;
 
 /** Why a connection was closed, as sent to clients. docs/reference/events.md says after which of them to reconnect. */
 export const closeCodes = {

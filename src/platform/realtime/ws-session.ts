@@ -12,7 +12,7 @@ import type { Logger } from '../observability/logger.ts';
 import { Frame } from './frame.ts';
 import type { RenewTicket } from './stream-life.ts';
 import type { Topic, TopicSession } from './topic.ts';
-import { responseFrame, mostMessageBytes, problemFrame } from './ws-messages.ts';
+import { responseFrame, maxMessageBytes, problemFrame } from './ws-messages.ts';
 import type { WsStream, WsHandler } from './ws-stream.ts';
 
 /** Longest `id` of a message, in characters. */
@@ -106,9 +106,9 @@ export function createMessageReader(topics: ReadonlyMap<string, Topic>): (given:
 }
 
 /** Subscriptions that may wait for their turn. */
-const mostWaiting = 50;
+const maxWaiting = 50;
 /** After so many messages in a row that are no JSON, the connection is closed. */
-const mostMalformed = 10;
+const maxMalformed = 10;
 
 interface WsSessionDeps {
   readonly stream: WsStream;
@@ -156,7 +156,7 @@ export class WsSession implements WsHandler {
       limits: {
         ...Object.fromEntries([...topics].map(([kind, { most }]) => [kind, most])),
         messages_per_second: messagesPerSecond,
-        message_bytes: mostMessageBytes,
+        message_bytes: maxMessageBytes,
       },
     };
     stream.write(new Frame({ type: 'hello', data: JSON.stringify(data) }));
@@ -217,7 +217,7 @@ export class WsSession implements WsHandler {
       const error = new AppError('The message is not valid JSON', { code: 'malformed_message', status: 400 });
       stream.writeBytes(problemFrame(error, undefined));
       this.#malformed += 1;
-      if (this.#malformed >= mostMalformed) stream.breach('malformed', 'send JSON');
+      if (this.#malformed >= maxMalformed) stream.breach('malformed', 'send JSON');
       return undefined;
     }
   }
@@ -233,7 +233,7 @@ export class WsSession implements WsHandler {
   }
 
   #inOrder(message: Subscription): void {
-    if (this.#waiting >= mostWaiting)
+    if (this.#waiting >= maxWaiting)
       throw new UnavailableError('Too many messages of this connection are waiting; wait for their replies', {
         code: 'busy',
       });

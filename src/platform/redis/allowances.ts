@@ -42,9 +42,9 @@ interface Held {
 }
 
 /** Subjects whose chunks are held; those of the longest unused are lost, which lets through fewer, never more. */
-const mostSubjects = 20_000;
+const maxSubjects = 20_000;
 /** Requests of one subject that wait at the same time. */
-const mostWaiting = 10_000;
+const maxWaiting = 10_000;
 const chunksInLimit = 100;
 
 /** Builds the {@link Allowances}; it owns nothing that must be closed. */
@@ -64,7 +64,7 @@ export function createAllowances({
 class ChunkedAllowances implements Allowances {
   readonly #counters: Counters;
   readonly #clock: Clock;
-  readonly #held = new LRUCache<string, Held>({ max: mostSubjects });
+  readonly #held = new LRUCache<string, Held>({ max: maxSubjects });
 
   constructor(counters: Counters, clock: Clock) {
     this.#counters = counters;
@@ -102,7 +102,7 @@ class ChunkedAllowances implements Allowances {
   }
 
   #wait(held: Held): Promise<LimitState> {
-    if (held.waiting.length >= mostWaiting) {
+    if (held.waiting.length >= maxWaiting) {
       throw new RateLimitedError('Too many requests at the same time', { retryAfterSeconds: 1 });
     }
     return new Promise((resolve, reject) => {

@@ -14,7 +14,7 @@ import { startStreamHost, type StreamHost } from '../../e2e/support/stream-host.
 const coins = Array.from({ length: 20 }, (_, index) => `coin-${index}`);
 const padding = 20_000;
 const behindBytes = 65_536;
-const mostBytes = 1_048_576;
+const maxBytes = 1_048_576;
 const longestBehindMs = 10_000;
 const clients = 50;
 
@@ -77,7 +77,7 @@ describe('slow clients of streams', () => {
     await waitFor(() => host.registry.ended()['slow'] === clients, { what: 'their end' });
     expect(host.registry.size).to.equal(1);
     await waitFor(() => host.sockets.size === 1, { what: 'the end of their connections' });
-    expect(most).to.be.below(mostBytes);
+    expect(most).to.be.below(maxBytes);
 
     const metrics = createMetrics();
     createRealtimeModule({}, { realtime: host }).metrics?.(metrics);

@@ -80,9 +80,9 @@ describe('the budget of a fleet', () => {
     // Who takes how many is chance; that all take part, and none more than five at once, is not.
     for (const meter of meters) {
       expect(meter.total()).to.be.at.least(1);
-      expect(meter.mostAtOnce()).to.be.at.most(5);
+      expect(meter.maxAtOnce()).to.be.at.most(5);
     }
-    expect(Math.max(...meters.map((meter) => meter.mostAtOnce())), 'calls at once').to.be.at.least(2);
+    expect(Math.max(...meters.map((meter) => meter.maxAtOnce())), 'calls at once').to.be.at.least(2);
   });
 });
 
@@ -94,7 +94,7 @@ function coinAt(index: number): string {
 interface Meter {
   readonly url: string;
   running(): number;
-  mostAtOnce(): number;
+  maxAtOnce(): number;
   total(): number;
   close(): Promise<void>;
 }
@@ -120,7 +120,7 @@ async function startMeter(marketUrl: string): Promise<Meter> {
   return {
     url: `http://127.0.0.1:${port}/api/v3`,
     running: () => running,
-    mostAtOnce: () => most,
+    maxAtOnce: () => most,
     total: () => total,
     async close() {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));

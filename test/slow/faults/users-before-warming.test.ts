@@ -57,8 +57,8 @@ describe('users before warming', function () {
 
   const callsSince = (from: number): number => stack.market.calls().filter(({ at }) => at >= from).length;
 
-  /** Asks, and again when it was told, until `mostMs` are over. */
-  async function fetchDocument(coin: string, mostMs: number): Promise<Fetched> {
+  /** Asks, and again when it was told, until `maxMs` are over. */
+  async function fetchDocument(coin: string, maxMs: number): Promise<Fetched> {
     const begun = Date.now();
     const waits: number[] = [];
     for (;;) {
@@ -68,7 +68,7 @@ describe('users before warming', function () {
       await response.text();
       const tookMs = Date.now() - begun;
       const seconds = Number(response.headers.get('retry-after'));
-      if (response.status !== 503 || tookMs + seconds * 1_000 > mostMs)
+      if (response.status !== 503 || tookMs + seconds * 1_000 > maxMs)
         return { coin, status: response.status, waits, tookMs };
       waits.push(seconds);
       await sleep(seconds * 1_000);

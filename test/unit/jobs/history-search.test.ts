@@ -9,7 +9,7 @@ type Raw = [string, string[]];
 /** `entries` of subjects `s0` to `s9` in turn, with the ids `1-0`, `2-0`, …, in a Redis whose answers a test can hold. */
 class StandInStream {
   readonly reads: { readonly from: string; readonly to: string }[] = [];
-  mostAtOnce = 0;
+  maxAtOnce = 0;
   isDown = false;
   /** Called with the number of reads so far. */
   onRead: (reads: number) => void = () => undefined;
@@ -24,7 +24,7 @@ class StandInStream {
   xrange = async (...[, from, to, , count]: [string, string, string, string, number]): Promise<Raw[]> => {
     this.reads.push({ from, to });
     this.onRead(this.reads.length);
-    this.mostAtOnce = Math.max(this.mostAtOnce, (this.#atOnce += 1));
+    this.maxAtOnce = Math.max(this.maxAtOnce, (this.#atOnce += 1));
     await this.hold;
     await turn();
     this.#atOnce -= 1;
@@ -88,7 +88,7 @@ describe('the search for missed job events', () => {
       isWanted = false;
       expect(await aborted).to.deep.equal([]);
     }
-    expect([stream.reads.length, stream.mostAtOnce]).to.deep.equal([2, 1]);
+    expect([stream.reads.length, stream.maxAtOnce]).to.deep.equal([2, 1]);
   });
 
   it('takes those in who come while it goes, and turns back for those who want what lies behind', async () => {

@@ -14,7 +14,7 @@ const refusedOf = (history: readonly Moves[]): ReturnType<BookWalk['refused']> =
 };
 
 /** The least that is ever held of any asset. */
-const leastHeld = (movements: readonly BookMovement[]): bigint => {
+const minHeld = (movements: readonly BookMovement[]): bigint => {
   const held = new Map<string, bigint>();
   let least = 0n;
   for (const { asset, moved } of movements) {
@@ -120,9 +120,9 @@ describe('new transactions', () => {
         const refused = refusedIn(
           movements.map((each) => (isOld.has(each.transactionId!) ? { ...each, transactionId: null } : each)),
         );
-        expect(
-          leastHeld(movements.filter(({ transactionId }) => !refused.has(transactionId!))) >= 0n,
-        ).to.equal(true);
+        expect(minHeld(movements.filter(({ transactionId }) => !refused.has(transactionId!))) >= 0n).to.equal(
+          true,
+        );
       }),
       { numRuns: generatedRuns(500) },
     );

@@ -48,7 +48,7 @@ export interface ImportDeps extends ClientRunDeps {
 /** Progress is in per cent: reading takes this share. */
 const readingPercent = 70;
 /** Transactions of a dry run that its result contains. */
-const mostSamples = 20;
+const maxSamples = 20;
 
 /** Builds the processor. */
 export function createTransactionsImport(deps: ImportDeps): Processor<'transactions.import'> {
@@ -235,7 +235,7 @@ class Importing {
 }
 
 async function samplesOf({ staging }: ImportRun): Promise<readonly object[]> {
-  for await (const page of staging.pages()) return page.slice(0, mostSamples).map(contentOf);
+  for await (const page of staging.pages()) return page.slice(0, maxSamples).map(contentOf);
   return [];
 }
 

@@ -11,7 +11,7 @@ import type { HoldingRow } from '../../../src/features/quotes/aggregate.ts';
 import type { QuoteReading } from '../../../src/domain/cached-quote.ts';
 
 /** A run that has waited too long for its turn still gets this much time (ms) for its quotes. */
-const leastWaitMs = 5_000;
+const minWaitMs = 5_000;
 
 interface Fetch {
   readonly workKey: string;
@@ -94,7 +94,7 @@ async function resultOf(
     assetIds,
     urgency: 'interactive',
     requester,
-    waitMs: Math.max(leastWaitMs, addedAt + deadlineMs - startedAt.getTime()),
+    waitMs: Math.max(minWaitMs, addedAt + deadlineMs - startedAt.getTime()),
     signal,
     outlastsOutages: true,
     onSettled: (settled) => progress.settled(settled),

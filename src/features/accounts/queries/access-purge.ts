@@ -13,7 +13,7 @@ const keyRetentionSeconds = 365 * 86_400;
 /** Daily usage is kept for this number of days, so that a year can be compared with the one before it. */
 const usageRetentionDays = 731;
 /** Rows of one statement, so that none comes near its deadline. */
-const mostRows = 10_000;
+const maxRows = 10_000;
 
 /**
  * What is deleted of accounts, by job and table: names of accounts that were deleted `nameHoldSeconds` ago, sessions, refresh
@@ -67,7 +67,7 @@ function oldEvents(): Condition {
 async function deleteSome(knex: Knex, table: string, { sql, values }: Condition): Promise<number> {
   const { rowCount } = await knex.raw<{ rowCount: number }>(
     `delete from ?? where ctid = any(array(select ctid from ?? where ${sql} limit ?))`,
-    [table, table, ...values, mostRows],
+    [table, table, ...values, maxRows],
   );
   return rowCount;
 }
@@ -78,7 +78,7 @@ async function releaseNames(knex: Knex, holdSeconds: number): Promise<number> {
     `update users set username = 'deleted:' || id, email = 'deleted:' || id, password_hash = '', updated_at = now()
       where id = any(array(
         select id from users where deleted_at < now() - ? * interval '1 second' and password_hash <> '' limit ?))`,
-    [holdSeconds, mostRows],
+    [holdSeconds, maxRows],
   );
   return rowCount;
 }

@@ -25,7 +25,7 @@ export type UsableKey = Readonly<
 export type ApiKeyQueries = ReturnType<typeof createApiKeyQueries>;
 
 /** Live keys of one user. */
-const mostKeys = 50;
+const maxKeys = 50;
 
 const shown = ['id', 'name', 'prefix', 'scopes', 'daily_quota', 'created_at', 'expires_at', 'last_used_at'];
 
@@ -52,8 +52,8 @@ export function createApiKeyQueries(knex: Knex, life: CredentialLife) {
       const insert = knex.transaction(async (trx) => {
         // This locks the row of the user, so that two requests cannot both find room for the last key.
         await confirmClaim(trx, by.claim);
-        if ((await liveOf(trx, userId).resultSize()) >= mostKeys)
-          throw new ConflictError(`You have ${mostKeys} API keys; revoke one first`, 'too_many_keys');
+        if ((await liveOf(trx, userId).resultSize()) >= maxKeys)
+          throw new ConflictError(`You have ${maxKeys} API keys; revoke one first`, 'too_many_keys');
         const row = await ApiKeyRow.query(trx)
           .insert({ ...key, id: uuidv7() })
           .returning(shown);

@@ -9,7 +9,7 @@ import type { Account } from './users.ts';
 export type SessionUser = Pick<Account, 'id' | 'username' | 'email' | 'role' | 'generation'>;
 
 /** Most sessions of one user; a further one replaces the oldest. */
-const mostSessions = 50;
+const maxSessions = 50;
 /** For this time (s) after its first use, a refresh token returns the same successor again. */
 const repeatSeconds = 30;
 
@@ -85,7 +85,7 @@ async function open(
     .where({ user_id: userId })
     .whereNull('ended_at')
     .orderBy('id', 'desc')
-    .offset(mostSessions)
+    .offset(maxSessions)
     .select<{ id: string }[]>('id');
   const ids = surplus.map((each) => each.id);
   for (const each of ids) await endSession(trx, each, 'too_many');

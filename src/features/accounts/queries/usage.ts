@@ -21,7 +21,7 @@ export type UsageQueries = ReturnType<typeof createUsageQueries>;
 
 /** What stands for "without a key" in the primary key. */
 const noKey = '00000000-0000-0000-0000-000000000000';
-const mostDays = 20_000;
+const maxDays = 20_000;
 
 /** Usage in Postgres. All reject with {@link UnavailableError} when it does not answer. */
 export function createUsageQueries(knex: Knex) {
@@ -45,7 +45,7 @@ export function createUsageQueries(knex: Knex) {
       readonly totals: UsageCounts;
     }> {
       const [days, totals] = await Promise.all([
-        query<CountsRow & { day: string; key_id: string }>(ofUserSql, [userId, from, to, mostDays]),
+        query<CountsRow & { day: string; key_id: string }>(ofUserSql, [userId, from, to, maxDays]),
         query<CountsRow>(totalsSql, [userId, from, to]),
       ]);
       return {

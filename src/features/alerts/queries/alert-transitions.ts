@@ -5,7 +5,7 @@
  */
 import type { Knex } from 'knex';
 import { v7 as uuidv7 } from 'uuid';
-import { leastBetweenFiringsMs, type Alert, type FiringQuote } from '../alert.ts';
+import { minBetweenFiringsMs, type Alert, type FiringQuote } from '../alert.ts';
 import { alertColumns } from './alerts.ts';
 import { orUnavailable } from '../../../../db/outage.ts';
 import type { WebhookService } from '../../webhooks/webhook-service.ts';
@@ -67,7 +67,7 @@ async function storeTransitions(
     moves.map(({ to }) => to),
     moves.map(({ value }) => value),
     moves.map(({ quote }) => quote.receivedAt),
-    leastBetweenFiringsMs,
+    minBetweenFiringsMs,
   ] as never);
   const byId = new Map(firing.map((transition) => [transition.id, transition]));
   const fired = alerts.flatMap((alert) => {

@@ -28,7 +28,7 @@ export function createAlertWatch(knex: Knex) {
     /** A cursor before all changes from now on. */
     async now(): Promise<ChangeCursor> {
       const [row] = await query<{ at: string }>(nowSql, []);
-      return { at: row?.at ?? '-infinity', id: leastId };
+      return { at: row?.at ?? '-infinity', id: minId };
     },
 
     /** Alerts that can have a state transition, in the order of ids, after `after`. */
@@ -75,7 +75,7 @@ export function createAlertWatch(knex: Knex) {
   };
 }
 
-const leastId = '00000000-0000-0000-0000-000000000000';
+const minId = '00000000-0000-0000-0000-000000000000';
 
 /** A statement that started a little earlier may end later, so the next poll reads half a minute further back. */
 const nowSql = `select (clock_timestamp() - interval '30 seconds')::text as at`;

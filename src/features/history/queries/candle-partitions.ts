@@ -13,7 +13,7 @@ interface Bounds {
   readonly to: Date;
 }
 
-const mostPartitions = 400;
+const maxPartitions = 400;
 /**
  * How long (ms) to wait for the lock on the table: readers hold it only for a moment, but everybody else queues behind
  * a writer that waits for it.
@@ -22,7 +22,7 @@ const lockWaitMs = 2_000;
 /** Key of the lock held while partitions are created or dropped. */
 const lockKey = 5_001_122;
 /** Rows of one statement, so that none comes near its deadline. */
-const mostRows = 20_000;
+const maxRows = 20_000;
 const dayMs = 86_400_000;
 /** 1970 began on a Thursday; weeks begin on Monday. */
 const firstMonday = 4 * dayMs;
@@ -45,7 +45,7 @@ export function createCandlePartitions(knex: Knex) {
     const { rowCount: deleted } = await knex.raw<{ rowCount: number }>(
       `delete from ?? where ctid = any(array(
         select ctid from ?? where open_time < to_timestamp(? / 1000.0) limit ?))`,
-      [defaultOf(granularity), defaultOf(granularity), before, mostRows],
+      [defaultOf(granularity), defaultOf(granularity), before, maxRows],
     );
     return { dropped, deleted };
   }
@@ -102,7 +102,7 @@ const defaultOf = (granularity: Granularity): string => `candles_${granularity}_
 function partitionsOf(granularity: Granularity, from: number, to: number): readonly Bounds[] {
   const found: Bounds[] = [];
   for (let begin = startOf(granularity, from); begin <= to; begin = nextOf(granularity, begin)) {
-    if (found.length === mostPartitions) throw new RangeError('the range has too many partitions');
+    if (found.length === maxPartitions) throw new RangeError('the range has too many partitions');
     found.push({
       name: nameOf(granularity, begin),
       from: new Date(begin),

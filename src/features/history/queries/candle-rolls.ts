@@ -16,9 +16,9 @@ const steps: readonly Step[] = [
 const lateMs = 3_600_000;
 /** Once a round has made progress, it starts no interval after this time (ms), nor after this number of one kind. */
 const roundMs = 20_000;
-const mostIntervals = 48;
+const maxIntervals = 48;
 /** Most assets of one statement; fewer if it would not end in time. */
-const mostAssets = 2_000;
+const maxAssets = 2_000;
 
 /** The result of a round. */
 export interface RolledUp {
@@ -40,7 +40,7 @@ export function createCandleRolls(knex: Knex) {
     let from = Math.floor((known - lateMs) / lengthMs) * lengthMs;
     for (let count = 0; from <= until; count++) {
       // However slow the repeated intervals are, every round makes at least one new one.
-      if (reached > known && (count >= mostIntervals || performance.now() - since > roundMs)) break;
+      if (reached > known && (count >= maxIntervals || performance.now() - since > roundMs)) break;
       written += await rollInterval(knex, { resolution, finer, from, to: from + lengthMs });
       from += lengthMs;
       const next = Math.min(until, from);
@@ -151,7 +151,7 @@ async function rollInterval(
     to,
   }: { readonly resolution: string; readonly finer: string; readonly from: number; readonly to: number },
 ): Promise<number> {
-  let [written, after, assets] = [0, '', mostAssets];
+  let [written, after, assets] = [0, '', maxAssets];
   for (;;) {
     try {
       const values = [finer, from, to, after, assets, resolution, from, finer, from, to, after];

@@ -25,7 +25,7 @@ export interface CandleQueries extends ReturnType<typeof statementsOf> {
 }
 
 /** Most points of one answer: a year of five minutes. */
-const mostPoints = 100_000;
+const maxPoints = 100_000;
 
 /** Statements on candles over a pool, or within a transaction. */
 export function createCandleQueries(knex: Knex): CandleQueries {
@@ -84,7 +84,7 @@ function statementsOf(knex: Knex) {
         to,
         from,
         to,
-        mostPoints,
+        maxPoints,
       ]),
 
     /** Candles of what this deployment has observed itself, oldest first. */
@@ -101,7 +101,7 @@ function statementsOf(knex: Knex) {
         granularity,
         from,
         to,
-        mostPoints,
+        maxPoints,
       ]),
 
     /** The first observation of a UTC day (ms of its midnight) in every currency that has one. */

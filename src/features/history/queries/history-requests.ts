@@ -25,8 +25,8 @@ export interface BackfillRequest {
 export type BackfillRequests = ReturnType<typeof createBackfillRequests>;
 
 /** Rows of one answer; each stands for a call. */
-const mostBackfillRequests = 1_000;
-const mostRows = 20_000;
+const maxBackfillRequests = 1_000;
+const maxRows = 20_000;
 
 /**
  * Requests to providers for history, in Postgres. Every method throws {@link UnavailableError} when it does not answer.
@@ -69,7 +69,7 @@ export function createBackfillRequests(knex: Knex) {
             where asset_id = ? and currency = ? and resolution = ? and valid_until > clock_timestamp()
               and to_at >= to_timestamp(? / 1000.0) and from_at <= to_timestamp(? / 1000.0)
             order by from_at, to_at limit ?`,
-          [assetId, currency, granularity, from, to, mostBackfillRequests],
+          [assetId, currency, granularity, from, to, maxBackfillRequests],
         ),
       );
       return rows;
@@ -80,7 +80,7 @@ export function createBackfillRequests(knex: Knex) {
         knex.raw<{ rowCount: number }>(
           `delete from history_asks where ctid = any(array(
             select ctid from history_asks where valid_until < clock_timestamp() limit ?))`,
-          [mostRows],
+          [maxRows],
         ),
       );
       return rowCount;

@@ -21,7 +21,7 @@ export interface BuildContext {
 }
 
 /** Stored amounts have at most 20 digits before the point. */
-const leastTooLarge = 10n ** 38n;
+const minTooLarge = 10n ** 38n;
 /** Longest stored note (characters). */
 const longestNote = 500;
 
@@ -51,7 +51,7 @@ export function buildTransaction(
     const valued = withMarketValues(checked, ({ asset, quantity }, moment) =>
       prices.worth(asset, quantity, moment),
     );
-    if (valued.value >= leastTooLarge || (valued.fee?.value ?? 0n) >= leastTooLarge)
+    if (valued.value >= minTooLarge || (valued.fee?.value ?? 0n) >= minTooLarge)
       throw new RowError(columnOf(columns, 'value'), 'has a value that is too large to store');
     return {
       ...valued,
@@ -110,7 +110,7 @@ function valueOf(
     const day = new Date(at).toISOString().slice(0, 10);
     throw new RowError(column, `is in ${money.currency}, and no rate is known for ${day} to convert it`);
   }
-  if (converted >= leastTooLarge) throw new RowError(column, 'is too large to store');
+  if (converted >= minTooLarge) throw new RowError(column, 'is too large to store');
   return formatAmount(converted);
 }
 

@@ -14,7 +14,7 @@ const earliest = Date.UTC(2009, 0, 3);
 /** An asset that has prices in every currency. */
 const rateAsset = 'bitcoin';
 /** Most series in memory (some 100 KB each at most): more than a page of rows can need. */
-const mostSeries = 3_000;
+const maxSeries = 3_000;
 
 /** The rates that were used to convert one currency. */
 export interface ReportedRate {
@@ -111,7 +111,7 @@ export class ImportPrices {
   async #read(currency: string, assets: readonly string[]): Promise<void> {
     const missing = [...new Set(assets)].filter((asset) => !this.#series.has(`${currency}:${asset}`));
     if (missing.length === 0) return;
-    if (this.#series.size + missing.length > mostSeries) this.#series.clear();
+    if (this.#series.size + missing.length > maxSeries) this.#series.clear();
     const { closes, now } = this.#deps;
     const found = await closes({ assetIds: missing, currency, from: earliest, to: now });
     for (const asset of missing)

@@ -209,9 +209,9 @@ function fingerprintsOf(format: string): (fields: readonly string[]) => string {
 /** Rows of one transaction that are further apart (ms) in a report are not joined. */
 const windowMs = 60_000;
 /** Rows held back at once: more than any exchange writes in a minute. */
-const mostHeld = 20_000;
+const maxHeld = 20_000;
 /** Rows of one transaction: more than the fills of any order. */
-const mostRows = 1_000;
+const maxRows = 1_000;
 
 interface Group extends JoinedRow {
   /** Empty after there were too many: later ones are then refused one by one. */
@@ -239,7 +239,7 @@ function rowGroups(
   const finishOldest = ({ key, at, join, rows }: Group): RowOutcome[] => {
     groups.delete(key);
     oldest += 1;
-    if (oldest > mostHeld) [started, oldest] = [started.slice(oldest), 0];
+    if (oldest > maxHeld) [started, oldest] = [started.slice(oldest), 0];
     held -= rows.length;
     if (rows.length === 0) return [];
     const lines = rows.map(({ line }) => line);
@@ -247,7 +247,7 @@ function rowGroups(
   };
 
   const isComplete = (group: Group, key: string, at: number): boolean =>
-    held >= mostHeld || groups.size >= mostHeld || (group.key !== key && Math.abs(group.at - at) > windowMs);
+    held >= maxHeld || groups.size >= maxHeld || (group.key !== key && Math.abs(group.at - at) > windowMs);
 
   return {
     add(row, joined) {
@@ -263,12 +263,12 @@ function rowGroups(
         groups.set(key, group);
         started.push(group);
       }
-      if (!group.isOverfull && group.rows.length < mostRows) {
+      if (!group.isOverfull && group.rows.length < maxRows) {
         group.rows.push(row);
         held += 1;
         return outcomes;
       }
-      const reason = `belongs to a transaction of more than ${mostRows} rows`;
+      const reason = `belongs to a transaction of more than ${maxRows} rows`;
       for (const { line } of [...group.rows, row])
         outcomes.push({ kind: 'problem', line, column: null, reason });
       held -= group.rows.length;
@@ -281,7 +281,7 @@ function rowGroups(
 }
 
 /** Most columns of a report: more than any has. */
-const mostColumns = 500;
+const maxColumns = 500;
 /** Longest name of a column (characters). */
 const longestName = 200;
 
@@ -291,10 +291,10 @@ const longestName = 200;
  */
 export function checkHeader(header: readonly string[]): void {
   const place = header.findIndex((name) => name.length > longestName || !isText(name));
-  if (header.length <= mostColumns && place === -1) return;
+  if (header.length <= maxColumns && place === -1) return;
   const message =
-    header.length > mostColumns
-      ? `has more than ${mostColumns} columns`
+    header.length > maxColumns
+      ? `has more than ${maxColumns} columns`
       : `the name of column ${place + 1} is longer than ${longestName} characters or not text`;
   throw new ValidationError('The header cannot be read', [{ field: 'header', message }]);
 }

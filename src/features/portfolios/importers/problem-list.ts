@@ -9,7 +9,7 @@ export interface RowProblem {
 }
 
 /** Problems listed in a result; the others are only counted. */
-const mostReported = 1_000;
+const maxReported = 1_000;
 /** Longest reason that is reported (characters). */
 const longestReason = 300;
 
@@ -20,7 +20,7 @@ export class ProblemList {
 
   add({ line, column, reason }: RowProblem): void {
     this.#count += 1;
-    if (this.#reported.length < mostReported)
+    if (this.#reported.length < maxReported)
       this.#reported.push({ line, column, reason: cut(reason, longestReason) });
   }
 

@@ -59,7 +59,7 @@ export interface ReportPage {
 }
 
 /** Most rows of a file. */
-const mostRows = 200_000;
+const maxRows = 200_000;
 /** Most lines of text before the header. */
 const longestPreamble = 50;
 /** Rows per page. */
@@ -94,7 +94,7 @@ export async function* readReport(
       continue;
     }
     rows += 1;
-    if (rows > mostRows) throw tooManyRows();
+    if (rows > maxRows) throw tooManyRows();
     for (const outcome of report.reader.read(record.cells, record.line)) outcomes.push(outcome);
     if (rows % pageRows > 0) continue;
     yield page(report);
@@ -135,5 +135,5 @@ function noHeader({ format }: ReadOptions): AppError {
 }
 
 function tooManyRows(): AppError {
-  return new AppError(`The file has more than ${mostRows} rows`, { code: 'too_many_rows', status: 413 });
+  return new AppError(`The file has more than ${maxRows} rows`, { code: 'too_many_rows', status: 413 });
 }

@@ -141,7 +141,7 @@ async function submitImport(
 }
 
 /** Most uploads that wait to be deleted. */
-const mostForgotten = 1_000;
+const maxForgotten = 1_000;
 /** Pause (ms) between two attempts to delete an upload. */
 const discardPauseMs = 2_000;
 
@@ -173,7 +173,7 @@ function createForget({ imports, log }: Pick<ImportDeps, 'imports' | 'log'>): (i
     isRetrying = false;
   };
   return async (id) => {
-    if ((await discard(id)) || waiting.size >= mostForgotten) return;
+    if ((await discard(id)) || waiting.size >= maxForgotten) return;
     waiting.add(id);
     void retry();
   };

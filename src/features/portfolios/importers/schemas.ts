@@ -8,8 +8,8 @@ import { assetIdField, type AssetIdReader } from '../../assets/schemas.ts';
 import { callbackUrl } from '../../webhooks/schemas.ts';
 
 const longestJson = 32_000;
-const mostChoices = 500;
-const mostTypes = 200;
+const maxChoices = 500;
+const maxTypes = 200;
 
 /** A field of a form that holds JSON. */
 function jsonText<S extends z.ZodType>(schema: S) {
@@ -62,17 +62,14 @@ const mapping = z.strictObject({
     })),
   types: z
     .record(z.string().max(100), z.enum(['trade', ...transactionTypes]))
-    .refine((types) => Object.keys(types).length <= mostTypes, `may have ${mostTypes} words at most`),
+    .refine((types) => Object.keys(types).length <= maxTypes, `may have ${maxTypes} words at most`),
   numbers: numberStyle.optional(),
 });
 
 const symbols = (assets: AssetIdReader) =>
   z
     .record(z.string().trim().min(1).max(100), assetIdField(assets))
-    .refine(
-      (choices) => Object.keys(choices).length <= mostChoices,
-      `may have ${mostChoices} symbols at most`,
-    );
+    .refine((choices) => Object.keys(choices).length <= maxChoices, `may have ${maxChoices} symbols at most`);
 
 /** How to import a file: the query of a bare file, or the fields of a form. */
 export const importQuery = (assets: AssetIdReader) =>

@@ -18,7 +18,7 @@ export interface TakenSymbol {
 /** No asset has a longer symbol (characters). */
 const longestSymbol = 100;
 /** Most symbols listed in a result. */
-const mostReported = 2_000;
+const maxReported = 2_000;
 
 /** Remembers the symbols that it resolved. */
 export class SymbolResolver {
@@ -72,7 +72,7 @@ export class SymbolResolver {
   /** The resolved symbols. */
   reported(): Readonly<Record<string, TakenSymbol>> {
     const known = [...this.#taken].flatMap(([key, taken]) => (taken === undefined ? [] : [[key, taken]]));
-    return Object.fromEntries(known.slice(0, mostReported)) as Record<string, TakenSymbol>;
+    return Object.fromEntries(known.slice(0, maxReported)) as Record<string, TakenSymbol>;
   }
 
   #choiceOf(key: string): Pick<TakenSymbol, 'id' | 'by'> | undefined {

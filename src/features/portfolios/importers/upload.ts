@@ -11,7 +11,7 @@ import { AppError, type FieldProblem, ValidationError } from '../../../domain/er
 import type { ApiContext } from '../../../platform/http/context.ts';
 
 /** Largest file (bytes). */
-const mostUploadBytes = 20_000_000;
+const maxUploadBytes = 20_000_000;
 /** Size of a stored chunk (bytes); the last is smaller. */
 const chunkBytes = 256 * 1024;
 
@@ -54,7 +54,7 @@ export class UploadSink extends Writable {
 
   async #take(bytes: Buffer): Promise<void> {
     this.#bytes += bytes.length;
-    if (this.#bytes > mostUploadBytes) throw tooLarge();
+    if (this.#bytes > maxUploadBytes) throw tooLarge();
     const problem = this.#probe.add(bytes);
     if (problem !== undefined) throw noFile(problem);
     this.#hash.update(bytes);
@@ -81,7 +81,7 @@ function noFile(message: string): ValidationError {
 
 /** 413: the file is too large. */
 function tooLarge(): AppError {
-  const message = `is larger than ${mostUploadBytes / 1_000_000} MB`;
+  const message = `is larger than ${maxUploadBytes / 1_000_000} MB`;
   return new AppError(`The file ${message}`, {
     code: 'file_too_large',
     status: 413,
@@ -99,9 +99,9 @@ export interface Upload {
 
 /** Field of the form that holds the file. */
 const fileField = 'file';
-const mostFields = 10;
+const maxFields = 10;
 /** All fields together (bytes). */
-const mostFieldBytes = 64 * 1024;
+const maxFieldBytes = 64 * 1024;
 /** A body may be longer than its file by this much (bytes). */
 const formBytes = 256 * 1024;
 const longestName = 100;
@@ -115,7 +115,7 @@ const codes = { aborted: 1002, fieldBytes: 1006, fields: 1007, files: 1015 } as 
 export async function readUpload(ctx: ApiContext, sink: Writable): Promise<Upload> {
   // The waiting writer handles the error; without a listener it would end the process.
   sink.on('error', () => undefined);
-  if (Number(ctx.req.headers['content-length'] ?? 0) > mostUploadBytes + formBytes) throw tooLarge();
+  if (Number(ctx.req.headers['content-length'] ?? 0) > maxUploadBytes + formBytes) throw tooLarge();
   const type = ctx.is('multipart/form-data', 'text/csv');
   if (type === 'multipart/form-data') return await readForm(ctx, sink);
   if (type === 'text/csv') return await readBare(ctx, sink);
@@ -141,8 +141,8 @@ async function readForm(ctx: ApiContext, sink: Writable): Promise<Upload> {
     urlencoded: false,
     parsedMethods: [HttpMethodEnum.POST],
     formidable: {
-      maxFields: mostFields,
-      maxFieldsSize: mostFieldBytes,
+      maxFields: maxFields,
+      maxFieldsSize: maxFieldBytes,
       maxFiles: 1,
       // The sink checks the size of the file and reports it.
       maxFileSize: Number.MAX_SAFE_INTEGER,
@@ -183,7 +183,7 @@ function refusalOf(error: unknown): unknown {
   const code = error instanceof Error && 'code' in error ? error.code : undefined;
   if (code === codes.files) return noFile('must be one file');
   if (code === codes.fields || code === codes.fieldBytes) {
-    const message = `Besides its file, the form may have ${mostFields} fields of ${mostFieldBytes / 1024} KB in total`;
+    const message = `Besides its file, the form may have ${maxFields} fields of ${maxFieldBytes / 1024} KB in total`;
     return new AppError(message, { code: 'body_too_large', status: 413 });
   }
   if (typeof code !== 'number') return error;

@@ -29,7 +29,7 @@ export interface Shortage {
 }
 
 /** After this number of walks, nothing is counted on that could still be refused. */
-const mostWalks = 8;
+const maxWalks = 8;
 
 /** A movement of a new transaction, by its index among those of its asset. */
 interface Step {
@@ -66,8 +66,8 @@ export class BookWalk {
   /** The new transactions that do not fit, by their ids; without them all others fit. */
   refused(): ReadonlyMap<string, Shortage> {
     const refused = new Map<string, Shortage>();
-    for (let walk = 1; walk <= mostWalks; walk++) {
-      const isCareful = walk === mostWalks;
+    for (let walk = 1; walk <= maxWalks; walk++) {
+      const isCareful = walk === maxWalks;
       const left = [...this.#newcomers.values()].filter(({ id }) => !refused.has(id));
       this.#look(left, isCareful);
       if (!walkOver(left, isCareful, refused)) break;

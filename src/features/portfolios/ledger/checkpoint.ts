@@ -83,7 +83,7 @@ function revive(value: unknown, field = ''): unknown {
 }
 
 /** A replay of fewer postings is not worth a checkpoint. */
-const leastPostings = 256;
+const minPostings = 256;
 /** Storing this number of characters takes as long as replaying one posting (measured: docs/explanation/adr/0015-derived-books.md). */
 const charactersPerPosting = 200;
 
@@ -101,7 +101,7 @@ export function checkpointsToKeep(
   if (last === undefined) return [];
   const spaced: number[] = [];
   for (const { count, size } of checkpoints.slice(0, -1)) {
-    const least = Math.max(leastPostings, size / charactersPerPosting);
+    const least = Math.max(minPostings, size / charactersPerPosting);
     if (count - (spaced.at(-1) ?? 0) >= least) spaced.push(count);
   }
   return thinned([...spaced, last.count]);

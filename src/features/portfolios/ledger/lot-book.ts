@@ -112,7 +112,7 @@ export function createLotBook(
 const queues = { fifo: oldestFirst, lifo: newestFirst, hifo: dearestFirst } as const;
 
 /** Consumed lots at the front are removed when they are most of the array. */
-const leastCut = 1_024;
+const minCut = 1_024;
 
 function oldestFirst(from: readonly BookLot[]): LotQueue {
   let lots = [...from];
@@ -123,7 +123,7 @@ function oldestFirst(from: readonly BookLot[]): LotQueue {
     replace: (lot) => void (lots[head] = lot),
     drop() {
       head += 1;
-      if (head < leastCut || head * 2 < lots.length) return;
+      if (head < minCut || head * 2 < lots.length) return;
       lots = lots.slice(head);
       head = 0;
     },

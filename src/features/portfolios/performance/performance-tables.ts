@@ -57,7 +57,7 @@ export type ReadQuotes = (
 ) => Promise<ReadonlyMap<string, QuotedPrice>>;
 
 /** Cells (assets × days) of the largest tables: 64 MB each. Thirty assets over ten years are a hundred thousand. */
-const mostCells = 8_000_000;
+const maxCells = 8_000_000;
 /** Days before the range in which the last price is looked for first. */
 const lookBackDays = 45;
 /** Assets per statement. */
@@ -84,7 +84,7 @@ export async function readRangeBooks(
   const firstDay = Math.min(today, Math.max(from, earliest));
   const assets = movedAssets(books);
   const days = today - firstDay + 1;
-  if (assets.length * days > mostCells) {
+  if (assets.length * days > maxCells) {
     throw new AppError(`${assets.length} assets over ${days} days are too many; ask for a shorter range`, {
       code: 'range_too_large',
       status: 422,

@@ -10,7 +10,7 @@ import { valueSeries, type PerformanceTables } from './tables.ts';
  * Correlations are reported for at most this many assets, the largest at the end of the range: the matrix grows with the
  * square.
  */
-const mostCorrelated = 30;
+const maxCorrelated = 30;
 
 /** Computes all figures. */
 export function computeReport(tables: PerformanceTables) {
@@ -51,7 +51,7 @@ export function computeReport(tables: PerformanceTables) {
 }
 
 /** Most unvalued transfers that are listed. */
-const mostUnvalued = 100;
+const maxUnvalued = 100;
 
 /**
  * Cash, and transfers at the price of their day: the same price at which the day is valued, so that a transfer by itself gains
@@ -70,7 +70,7 @@ function flowsOf({ days, assets, firstDay, transfers, ...cash }: PerformanceTabl
       const transferred = transfers.counts[index] ?? 0;
       count += transferred;
       const direction = quantity > 0 ? 'in' : 'out';
-      if (first.length < mostUnvalued)
+      if (first.length < maxUnvalued)
         first.push({ asset: assets[asset], date: dateOf(firstDay + day), direction, count: transferred });
     }
   });
@@ -101,7 +101,7 @@ function largestHeld(
   };
   const held = [...assets.keys()].filter((asset) => (quantities[last(asset)] ?? 0) > 0);
   const sorted = held.sort((a, b) => worth(b) - worth(a) || a - b);
-  return { assets: sorted.slice(0, mostCorrelated), leftOut: Math.max(0, sorted.length - mostCorrelated) };
+  return { assets: sorted.slice(0, maxCorrelated), leftOut: Math.max(0, sorted.length - maxCorrelated) };
 }
 
 function observedPrices(tables: PerformanceTables, held: readonly number[]): Float64Array {

@@ -134,7 +134,7 @@ export function sum(amounts: Float64Array): number {
 /** Crypto markets have no holidays. */
 const daysPerYear = 365;
 /** A smaller deviation is a rounding error of doubles, and counts as 0. */
-const leastSpread = 1e-15;
+const minSpread = 1e-15;
 
 function known(returns: Float64Array): Float64Array {
   return returns.filter((each) => !Number.isNaN(each));
@@ -173,7 +173,7 @@ export function sharpe(returns: Float64Array, riskFreeRate: number): Statistic {
   const excess = known(returns).map((each) => each - riskFreeRate / daysPerYear);
   if (excess.length < 2) return noStatistic('too_few_days');
   const spread = deviation(excess);
-  return spread <= leastSpread
+  return spread <= minSpread
     ? noStatistic('no_variation')
     : statistic((mean(excess) / spread) * Math.sqrt(daysPerYear));
 }
@@ -194,7 +194,7 @@ export function sortino(returns: Float64Array, riskFreeRate: number): Statistic 
 }
 
 /** With fewer days there is no worst 5 %. */
-const leastForTail = 20;
+const minForTail = 20;
 
 /**
  * One-day historical VaR and CVaR (expected shortfall) at 95 %: of n daily returns the `⌊n × 5 %⌋` worst (one at least); the
@@ -208,10 +208,10 @@ export function tailRisk(returns: Float64Array): {
   readonly conditional: Statistic;
 } {
   const sorted = known(returns).sort();
-  if (sorted.length < leastForTail) {
+  if (sorted.length < minForTail) {
     return { valueAtRisk: noStatistic('too_few_days'), conditional: noStatistic('too_few_days') };
   }
-  const worst = sorted.subarray(0, Math.floor(sorted.length / leastForTail));
+  const worst = sorted.subarray(0, Math.floor(sorted.length / minForTail));
   return { valueAtRisk: statistic(-(worst.at(-1) ?? NaN)), conditional: statistic(-mean(worst)) };
 }
 
@@ -249,7 +249,7 @@ export function maxDrawdown(growth: Float64Array): Drawdown {
 /**
  * Correlation matrix of assets, row by row: Pearson's coefficient of the daily log returns of each pair, over the days on
  * which both have a price of their own and of the day before (a price carried forward would be a return of 0 that never was).
- * NaN where fewer than `leastPairs` days remain or a price never moved; 1 on the diagonal.
+ * NaN where fewer than `minPairs` days remain or a price never moved; 1 on the diagonal.
  *
  * Source: K. Pearson, "Notes on regression and inheritance in the case of two parents", Proc. R. Soc. 58 (1895), pp. 240–242.
  * @param prices observed prices asset by asset (`asset * days + day`), NaN where there is none.
@@ -272,7 +272,7 @@ export function correlationMatrix(prices: Float64Array, days: number): Float64Ar
 }
 
 /** Fewer pairs are not significant. */
-const leastPairs = 3;
+const minPairs = 3;
 
 function logReturns(prices: Float64Array): Float64Array {
   return prices.map((price, day) => {
@@ -291,7 +291,7 @@ function pearson(a: Float64Array, b: Float64Array): number {
     sumX += x;
     sumY += y;
   }
-  if (count < leastPairs) return NaN;
+  if (count < minPairs) return NaN;
   let [cross, squareX, squareY] = [0, 0, 0];
   for (let day = 0; day < a.length; day++) {
     const [x, y] = [a[day] ?? NaN, b[day] ?? NaN];

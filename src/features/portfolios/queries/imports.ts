@@ -184,7 +184,7 @@ const listSql = `select id, portfolio_id, user_id, format, on_error, is_dry_run,
 const countSql = `select count(*) as n from imports where portfolio_id = ? and state <> 'uploading'`;
 
 /** Rows of one statement. */
-const mostRows = 1_000;
+const maxRows = 1_000;
 /** An upload that is not complete after this time (s) never will be: its request has ended. */
 const uploadSeconds = 3_600;
 
@@ -209,9 +209,9 @@ function retentionOf(knex: Knex) {
     async purge(seconds: number): Promise<number> {
       let count = 0;
       for (const [sql, values] of [
-        [purgeSql, [uploadSeconds, seconds, mostRows]],
-        [shortenSql, [seconds, mostRows]],
-        [purgeSettledSql, [mostRows]],
+        [purgeSql, [uploadSeconds, seconds, maxRows]],
+        [shortenSql, [seconds, maxRows]],
+        [purgeSettledSql, [maxRows]],
       ] as const) {
         const { rowCount } = await orUnavailable(knex.raw<{ rowCount: number }>(sql, values as never));
         count += rowCount;

@@ -6,7 +6,7 @@ const afterlifeSeconds = 30 * 86_400;
 /** Rows per statement, so that none comes near its deadline or holds locks for long. */
 const biteSize = 10_000;
 /** Batches per call, each one statement for every table. */
-const mostBites = 20;
+const maxBites = 20;
 
 /**
  * Tables without a foreign key, or with so many rows that the cascade would take too long; the rest is deleted with the
@@ -31,7 +31,7 @@ export function purgePortfolios(knex: Knex): Promise<number> {
     await knex.raw(orphansSql, [afterlifeSeconds]);
     let rows = 0;
     let id = await longGone(knex);
-    for (let bites = 0; bites < mostBites && id !== undefined; bites++) {
+    for (let bites = 0; bites < maxBites && id !== undefined; bites++) {
       const eaten = await biteOff(knex, id);
       rows += eaten;
       if (eaten > 0) continue;

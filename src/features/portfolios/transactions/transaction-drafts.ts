@@ -21,7 +21,7 @@ export interface CheckedTransaction {
   readonly note: string | null;
 }
 
-const mostProblems = 20;
+const maxProblems = 20;
 /** 20 digits before the point. */
 const valueLimit = 10n ** 38n;
 
@@ -160,5 +160,5 @@ function tooLarge(field: string): FieldProblem {
 
 function refuse(problems: readonly FieldProblem[]): void {
   if (problems.length > 0)
-    throw new ValidationError('The request is not valid', problems.slice(0, mostProblems));
+    throw new ValidationError('The request is not valid', problems.slice(0, maxProblems));
 }

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { heldOf, mostWanted } from './valuation-service.ts';
+import { heldOf, maxWanted } from './valuation-service.ts';
 import { shareOf, type Valuation, type ValuedPosition } from './valuation.ts';
 import type { DailyHistory } from './value-history-reader.ts';
 import { NotFoundError } from '../../../domain/errors.ts';
@@ -49,7 +49,7 @@ const unavailable =
   'Database unavailable, or the portfolio is still being updated after a change; retry after Retry-After seconds';
 const produces = 'text/event-stream';
 /** Most snapshots in one response. */
-const mostSnapshots = 2_000;
+const maxSnapshots = 2_000;
 /** Before any possible transaction. */
 const startOfTime = '1970-01-01';
 
@@ -111,9 +111,9 @@ function history({ portfolios, valueHistory, portfolioSnapshots, clock }: Valuat
       const newest = await portfolioSnapshots.list({
         portfolioId: portfolio.id,
         firstDay: Number.isFinite(firstDay) ? dayText(firstDay) : startOfTime,
-        limit: mostSnapshots + 1,
+        limit: maxSnapshots + 1,
       });
-      const isCut = newest.length > mostSnapshots;
+      const isCut = newest.length > maxSnapshots;
       const snapshots = isCut ? newest.slice(1) : newest;
       answer(ctx, { message: 'Snapshots', data: presentSnapshots(portfolio, range, { snapshots, isCut }) });
     },
@@ -168,7 +168,7 @@ function sourceOf(
 ): PortfolioSource {
   let version: number | undefined;
   const holdings = (books: BookedPortfolio): Holdings => ({
-    assetIds: heldOf(books).slice(0, mostWanted),
+    assetIds: heldOf(books).slice(0, maxWanted),
     render(readings, changed) {
       const value = { ...books, valuation: valuations.valueAt(books, readings), at: clock.now() };
       return JSON.stringify(presentValuation(value, changed && new Set(changed)));

@@ -9,7 +9,7 @@ import { dayText, daysOf } from '../ledger/days.ts';
 import { valuationOf, priceGiven } from './valuation.ts';
 import type { QuoteReading } from '../../../domain/cached-quote.ts';
 import type { Clock } from '../../../platform/concurrency/clock.ts';
-import { heldOf, mostWanted } from './valuation-service.ts';
+import { heldOf, maxWanted } from './valuation-service.ts';
 
 /** Missing quotes of a snapshot. */
 export interface WantedQuotes {
@@ -22,12 +22,12 @@ export interface WantedQuotes {
 /** A day that ended longer ago (s) is skipped: its value comes from price history, not from later quotes. */
 const withinSeconds = 3_600;
 const pageSize = 250;
-const mostPages = 20;
+const maxPages = 20;
 /** A quote older than this (ms) is not used for a snapshot. */
 const oldestQuoteMs = 86_400_000;
 /** Age (s) from which a snapshot of a change is deleted. */
 const keepChangesSeconds = 30 * 86_400;
-const mostPurged = 50_000;
+const maxPurged = 50_000;
 
 /** Builds the snapshot taker of a worker. */
 export function createSnapshotTaker(deps: {
@@ -54,7 +54,7 @@ export function createSnapshotTaker(deps: {
       const { baseCurrency: currency, timeZone, userId: requester } = booked.portfolio;
       const held = heldOf(booked);
       const quotes = await deps.cached(currency, held);
-      const lacking = held.filter((id) => quotes.get(id)?.quote === undefined).slice(0, mostWanted);
+      const lacking = held.filter((id) => quotes.get(id)?.quote === undefined).slice(0, maxWanted);
       if (mayWait && lacking.length > 0) {
         const wanted = { currency, assetIds: lacking, requester };
         if ((await deps.want(wanted)) > 0) return 'wanting';
@@ -68,7 +68,7 @@ export function createSnapshotTaker(deps: {
     async ofEndedDays(): Promise<number> {
       let stored = 0;
       let after: string | undefined;
-      for (let page = 0; page < mostPages; page++) {
+      for (let page = 0; page < maxPages; page++) {
         const ended = await deps.portfolios.ended({ withinSeconds, after, limit: pageSize });
         const now = deps.clock.now();
         const quotes = await quotesOfAll(deps, ended);
@@ -85,7 +85,7 @@ export function createSnapshotTaker(deps: {
       return stored;
     },
     /** Deletes snapshots of changes that are past their retention. Returns the number. */
-    purge: (): Promise<number> => deps.snapshots.purge(keepChangesSeconds, mostPurged),
+    purge: (): Promise<number> => deps.snapshots.purge(keepChangesSeconds, maxPurged),
   };
 }
 

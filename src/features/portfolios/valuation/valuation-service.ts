@@ -21,7 +21,7 @@ interface Books extends Pick<BookedPortfolio, 'assets'> {
 }
 
 /** Most assets of one portfolio for which quotes are requested; for the others only cached quotes are used. */
-export const mostWanted = 1_000;
+export const maxWanted = 1_000;
 
 /** Builds the operations with which handlers read the values of portfolios, in an API process. */
 export function createValuations({
@@ -67,8 +67,8 @@ export function createValuations({
           ? []
           : quotes({ currency: books.portfolio.baseCurrency, assetIds, waitMs, requester });
       const [wanted, further] = await Promise.all([
-        ask(held.slice(0, mostWanted), quotesWaitMs),
-        ask(held.slice(mostWanted), 0),
+        ask(held.slice(0, maxWanted), quotesWaitMs),
+        ask(held.slice(maxWanted), 0),
       ]);
       return valueAt(
         books,

@@ -41,12 +41,12 @@ export interface DailyHistory extends Omit<ValueHistory, 'points'> {
 
 const dayMs = 86_400_000;
 /** Most products of assets and days that are computed while somebody waits: a hundred assets over ten years. */
-const mostCells = 400_000;
+const maxCells = 400_000;
 /** Longest time (ms) without letting other work run. */
 const longestSliceMs = 4;
-const mostRemembered = 200;
+const maxRemembered = 200;
 /** Limits the memory of cached histories, by their total number of days. */
-const mostRememberedDays = 200_000;
+const maxRememberedDays = 200_000;
 /** Short, because new prices arrive, and the last day changes with every quote. */
 const rememberedMs = 30_000;
 
@@ -59,8 +59,8 @@ export function createValueHistoryReader(deps: {
 }) {
   const underWay = new Map<string, Promise<DailyHistory>>();
   const known = new LRUCache<string, DailyHistory>({
-    max: mostRemembered,
-    maxSize: mostRememberedDays,
+    max: maxRemembered,
+    maxSize: maxRememberedDays,
     sizeCalculation: ({ points }) => points.length + 1,
     ttl: rememberedMs,
   });
@@ -97,7 +97,7 @@ async function make(
   const { id: portfolioId, timeZone, baseCurrency: currency } = portfolio;
   const read = await readRangeBooks(deps.readBooks, { portfolioId, timeZone, range, asOf: now });
   const { firstDay, days, assets, booksVersion } = read;
-  if (assets.length * days > mostCells)
+  if (assets.length * days > maxCells)
     throw new AppError(`${assets.length} assets over ${days} days are too many; ask for a shorter range`, {
       code: 'range_too_large',
       status: 422,

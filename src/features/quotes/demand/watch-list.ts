@@ -35,7 +35,7 @@ interface Watched {
 }
 
 /** Most assets that are requested at a time. */
-const mostAtOnce = 250;
+const maxAtOnce = 250;
 /**
  * An asset that was requested and has not arrived is requested again after this time (ms), because demand may have been lost
  * with Redis.
@@ -111,8 +111,8 @@ export class WatchList {
   }
 
   #want(due: readonly Watched[], now: number): void {
-    for (let from = 0; from < due.length; from += mostAtOnce) {
-      const part = due.slice(from, from + mostAtOnce);
+    for (let from = 0; from < due.length; from += maxAtOnce) {
+      const part = due.slice(from, from + maxAtOnce);
       const [first] = part;
       if (first === undefined) return;
       for (const watched of part) watched.wantedAt = now;

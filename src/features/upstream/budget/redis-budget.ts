@@ -171,7 +171,7 @@ function bindScript(
 }
 
 /** More credits than any call costs; a whole number is what Redis counts in. */
-const mostCredits = 10_000;
+const maxCredits = 10_000;
 
 /**
  * Builds the budget.
@@ -216,7 +216,7 @@ interface Wanted {
 }
 
 async function acquire(core: Core, wanted: Wanted): Promise<AcquireResult> {
-  if (!Number.isInteger(wanted.credits) || wanted.credits < 0 || wanted.credits > mostCredits) {
+  if (!Number.isInteger(wanted.credits) || wanted.credits < 0 || wanted.credits > maxCredits) {
     throw new RangeError(`A call costs a whole number of credits, not ${wanted.credits}`);
   }
   const since = startStopwatch();

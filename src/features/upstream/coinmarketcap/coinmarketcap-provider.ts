@@ -49,7 +49,7 @@ const rowsPerPage = 250;
 /** Assets covered by one credit. */
 const assetsPerCredit = 100;
 /** Most rows of the list of assets in one call. */
-const mostListed = 5_000;
+const maxListed = 5_000;
 /** The form of their slugs. Anything else would make them refuse the whole list. */
 const slugForm = /^[a-z0-9]+(?:[-_.][a-z0-9]+)*$/i;
 /** Currencies of ours that they do not have, or that mean something else there. */
@@ -91,7 +91,7 @@ export function createCoinMarketCapProvider(options: CoinMarketCapOptions): Pric
       return rankingOf(rows, await identify(unlisted(rows)), originOf(currency));
     },
     async fetchAssets(signal) {
-      const rows = await wire.fetchRows(`map?start=1&limit=${mostListed}&sort=cmc_rank`, signal);
+      const rows = await wire.fetchRows(`map?start=1&limit=${maxListed}&sort=cmc_rank`, signal);
       const known = await identify(unlisted(rows));
       return rows.flatMap((row) => {
         const assetId = assetOf(row, known.get(row.slug));

@@ -31,9 +31,9 @@ const maxIdsPerCall = 250;
 /** Each id takes ten bytes more in the URL than here, for `coingecko:`. */
 const maxIdListBytes = 4_000;
 /** Prices with a lower confidence than this are ignored. Those of liquid assets have 0.9 and above. */
-const leastConfidence = 0.5;
+const minConfidence = 0.5;
 /** Most points of one call. */
-const mostPoints = 500;
+const maxPoints = 500;
 const namespace = 'coingecko:';
 
 /** Builds the provider. @throws {Error} when the base URL is not valid. */
@@ -100,7 +100,7 @@ function quoteOf(
   if (!isRecord(coin)) return undefined;
   const price = amount(coin['price']);
   // No other field could confirm a price of 0.
-  if (price === null || price === 0 || (finite(coin['confidence']) ?? 1) < leastConfidence) return undefined;
+  if (price === null || price === 0 || (finite(coin['confidence']) ?? 1) < minConfidence) return undefined;
   const seconds = amount(coin['timestamp']);
   return {
     assetId,
@@ -120,7 +120,7 @@ function quoteOf(
 
 function chartQuery({ from, to, granularity }: HistorySpan): string {
   const stepMs = granularityMs[granularity];
-  const span = Math.min(mostPoints, Math.floor((to - from) / stepMs) + 1);
+  const span = Math.min(maxPoints, Math.floor((to - from) / stepMs) + 1);
   return `start=${Math.floor(from / 1_000)}&span=${span}&period=${granularity}`;
 }
 
