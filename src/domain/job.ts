@@ -7,7 +7,7 @@ export function isFinal(state: JobState): boolean {
   return state === 'completed' || state === 'failed' || state === 'cancelled';
 }
 
-/** The asset selected for a symbol of a request: the largest of those that have it, or none. */
+/** The asset selected for a symbol of a request: the largest by market capitalisation of those that have it, or none. */
 export type ResolvedSymbol =
   | {
       /** As written in the request. */

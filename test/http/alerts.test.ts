@@ -205,12 +205,12 @@ describe('the routes of alerts', () => {
   it('changes what evaluators change at the same moment', async () => {
     const { id } = await made();
     const find = fake.rows.get.bind(fake.rows);
-    let isMoved = false;
+    let isStored = false;
     fake.rows.get = (key) => {
       const row = find(key);
       // Between the look and the change, once.
-      if (row !== undefined && !isMoved) {
-        isMoved = true;
+      if (row !== undefined && !isStored) {
+        isStored = true;
         fake.rows.set(key, { ...row, state: 'armed', version: row.version + 1 });
       }
       return row;

@@ -2,7 +2,8 @@ import { z } from 'zod';
 import { createChannel, type ChannelPlace } from '../../platform/redis/channel.ts';
 
 /**
- * Notifies evaluators of changed alerts, and streams of firings. A lost message is harmless: both also poll every few seconds.
+ * Tells evaluators which alerts have changed, and streams which users have new firings. A lost message is harmless: both also
+ * poll every few seconds.
  */
 export interface AlertChannel {
   changed(alertIds: readonly string[]): Promise<void>;

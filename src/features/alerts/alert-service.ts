@@ -1,6 +1,6 @@
 /** The operations with which handlers find, create and change alerts. */
 import { createFiringQueries, type FiringQueries } from './queries/alert-firings.ts';
-import { createAlertQueries, type AlertChange, type AlertQueries, type NewAlert } from './queries/alerts.ts';
+import { createAlertQueries, type AlertUpdate, type AlertQueries, type NewAlert } from './queries/alerts.ts';
 import { firingsKeptSeconds, type Alert, type AlertRule, type AlertSubject } from './alert.ts';
 import type { Viewer } from '../../domain/job.ts';
 import { createAlertChannel, type AlertChannel } from './alert-channel.ts';
@@ -30,17 +30,17 @@ export interface AlertRequest extends Omit<NewAlert, 'currency' | 'userId' | 'st
 }
 
 /** A change of an alert. Absent fields keep their value. */
-export interface AlertChanging {
+export interface AlertUpdateRequest {
   readonly id: string;
   readonly viewer: Viewer;
   /** The versions that the client expects; `any` for no expectation. */
   readonly expected: 'any' | readonly number[];
-  readonly changes: Omit<AlertChange, 'state'> & { readonly isEnabled?: boolean | undefined };
+  readonly changes: Omit<AlertUpdate, 'state'> & { readonly isEnabled?: boolean | undefined };
 }
 
-/** Lower bound of a change in per cent: nothing falls by more than 100 %. */
-const minChange = -100n * 10n ** 18n;
-const maxChange = 1_000_000n * 10n ** 18n;
+/** Bounds of a change in per cent, in units of 10^-18 (`Amount`): nothing falls by more than 100 %. */
+const minPercentChange = -100n * 10n ** 18n;
+const maxPercentChange = 1_000_000n * 10n ** 18n;
 const hundred = 100n * 10n ** 18n;
 
 /** Longest wait (ms) for what the price source says of a coin that nobody has asked for yet. */
@@ -139,8 +139,8 @@ export function createAlertOperations(deps: {
   }
 
   /** Retries while others, evaluators among them, change the alert. */
-  async function whileItChanges<T>(
-    { id, viewer, expected }: Omit<AlertChanging, 'changes'>,
+  async function retryOnConflict<T>(
+    { id, viewer, expected }: Omit<AlertUpdateRequest, 'changes'>,
     act: (alert: Alert) => Promise<T | undefined>,
   ): Promise<T> {
     for (let attempt = 0; attempt < maxAttempts; attempt++) {
@@ -195,23 +195,23 @@ export function createAlertOperations(deps: {
      * @throws {PreconditionFailedError} it has another version; what `make` and `get` throw.
      * @throws {ConflictError} (`alert_changing`) the alert was modified concurrently, several times in a row.
      */
-    async change({ changes: { isEnabled, ...changes }, ...which }: AlertChanging): Promise<Alert> {
+    async change({ changes: { isEnabled, ...changes }, ...which }: AlertUpdateRequest): Promise<Alert> {
       const { url } = changes;
       const checked = typeof url === 'string' ? { ...changes, url: deps.checkUrl(url, 'url') } : changes;
-      return await whileItChanges(which, async (alert) => {
+      return await retryOnConflict(which, async (alert) => {
         confirmRule({ ...alert, ...checked });
         const state = stateAfter(alert, checked, isEnabled);
         return await alerts.change(alert, { ...checked, ...(state === undefined ? {} : { state }) });
       });
     },
 
-    /** Rearms an alert, whatever its state. @throws what `get` throws; `alert_changing` as `change` does. */
+    /** Resets an alert to `pending`, also one that is disabled. @throws what `get` throws; `alert_changing` as `change` does. */
     rearm: (id: string, viewer: Viewer): Promise<Alert> =>
-      whileItChanges({ id, viewer, expected: 'any' }, (alert) => alerts.change(alert, { state: 'pending' })),
+      retryOnConflict({ id, viewer, expected: 'any' }, (alert) => alerts.change(alert, { state: 'pending' })),
 
     /** @throws what `change` throws. Firings stay on record. */
-    async remove(removal: Omit<AlertChanging, 'changes'>): Promise<void> {
-      await whileItChanges(removal, async (alert) => ((await alerts.remove(alert)) ? true : undefined));
+    async remove(removal: Omit<AlertUpdateRequest, 'changes'>): Promise<void> {
+      await retryOnConflict(removal, async (alert) => ((await alerts.remove(alert)) ? true : undefined));
     },
   };
 }
@@ -219,7 +219,7 @@ export function createAlertOperations(deps: {
 /** The state after a change; undefined when it stays the same. */
 function stateAfter(
   alert: Alert,
-  changes: AlertChange,
+  changes: AlertUpdate,
   isEnabled: boolean | undefined,
 ): Alert['state'] | undefined {
   if (isEnabled === false) return 'disabled';
@@ -245,7 +245,7 @@ function confirmRule(alert: AlertRule & Pick<AlertSubject, 'kind' | 'windowSecon
 
   const threshold = amountOfText(alert.threshold);
   if (!isChange && threshold <= 0n) problems.push({ field: 'threshold', message: 'must be more than 0' });
-  if (isChange && (threshold === 0n || threshold <= minChange || threshold > maxChange)) {
+  if (isChange && (threshold === 0n || threshold <= minPercentChange || threshold > maxPercentChange)) {
     const message = 'must be more than -100, at most 1000000, and not 0 per cent';
     problems.push({ field: 'threshold', message });
   }
@@ -264,11 +264,11 @@ function hysteresisProblem(
   if (size < 0n) return 'must not be less than 0';
   if (hysteresisUnit === 'percent') return size < hundred ? undefined : 'must be less than 100';
   if (kind !== 'change') return size < threshold ? undefined : 'must be less than the threshold';
-  return size <= maxChange ? undefined : 'must be at most 1000000';
+  return size <= maxPercentChange ? undefined : 'must be at most 1000000';
 }
 
 function amountOfText(text: string): bigint {
   const amount = parseAmount(text);
-  if (amount === undefined) throw new RangeError('not a decimal of the books');
+  if (amount === undefined) throw new RangeError('not a decimal amount');
   return amount;
 }

@@ -1,6 +1,6 @@
 /**
  * Stores state transitions of alerts, in batches, one after the other. While Postgres is away they wait here, at most one for
- * each alert, and are retried, so that no observation is lost.
+ * each alert, and are retried.
  */
 import type {
   AlertTransition,
@@ -18,11 +18,12 @@ interface AlertTransitionWriterDeps {
   readonly transitionQueries: AlertTransitionQueries;
   readonly watch: Pick<AlertWatchQueries, 'byIds'>;
   /**
-   * The outcome of a transition: the alert as it is now (undefined when it is gone), and whether this transition made it so.
+   * The outcome of a transition: the alert as it is now (undefined when it is gone or could not be read), and whether the
+   * transition is done with: stored, or dropped because Postgres refuses it.
    */
-  readonly onSettled: (started: StartedTransition, found: FoundAlert | undefined, isMoved: boolean) => void;
+  readonly onSettled: (started: StartedTransition, found: FoundAlert | undefined, isStored: boolean) => void;
   /** Called after the commit. Must not reject. */
-  readonly onMoved: (moved: StoredTransitions) => Promise<void>;
+  readonly onStored: (stored: StoredTransitions) => Promise<void>;
   readonly log: Logger;
 }
 
@@ -80,7 +81,7 @@ export class AlertTransitionWriter {
     const { transitionQueries, log } = this.#deps;
     let moved: StoredTransitions;
     try {
-      moved = await transitionQueries.transition(batch.map(transitionOf));
+      moved = await transitionQueries.transition(batch.map(storedFormOf));
     } catch (error) {
       if (error instanceof UnavailableError) {
         log.warn(
@@ -116,11 +117,11 @@ export class AlertTransitionWriter {
     return true;
   }
 
-  async #settle(batch: readonly StartedTransition[], moved: StoredTransitions): Promise<void> {
+  async #settle(batch: readonly StartedTransition[], stored: StoredTransitions): Promise<void> {
     const now = new Map<string, FoundAlert>(
-      moved.alerts.map((alert) => [alert.id, { alert, isDeleted: false }]),
+      stored.alerts.map((alert) => [alert.id, { alert, isDeleted: false }]),
     );
-    await this.#deps.onMoved(moved);
+    await this.#deps.onStored(stored);
     const others = batch.filter(({ alert }) => !now.has(alert.id)).map(({ alert }) => alert.id);
     const found = new Map((await this.#read(others)).map((each) => [each.alert.id, each]));
     for (const started of batch) {
@@ -142,7 +143,7 @@ export class AlertTransitionWriter {
   }
 }
 
-function transitionOf({ alert, transition, observation }: StartedTransition): AlertTransition {
+function storedFormOf({ alert, transition, observation }: StartedTransition): AlertTransition {
   const { asOf, receivedAt, source, state } = observation.quote;
   return {
     id: alert.id,

@@ -71,7 +71,7 @@ export interface Alert extends AlertRule, AlertSubject {
   readonly state: (typeof alertStates)[number];
   /** The value at the last state transition. */
   readonly lastValue: string | null;
-  /** When the newest quote behind that value was received: an older one changes nothing. */
+  /** When the newest quote behind that value was received (not when its source observed it): an older one changes nothing. */
   readonly observedAt: Date | null;
   readonly firedAt: Date | null;
   readonly firedCount: number;

@@ -62,7 +62,7 @@ export function percentChange(now: Level, reference: Level): Level | undefined {
 }
 
 /** The next state transition of an alert; a firing is the transition to `fired`. */
-export type TransitionKind = 'armed' | 'fired';
+export type TransitionTarget = 'armed' | 'fired';
 
 type AlertStatus = AlertRule & Pick<Alert, 'state' | 'observedAt' | 'firedAt'>;
 
@@ -75,7 +75,7 @@ export function isWatched({ state, repeat }: Pick<Alert, 'state' | 'repeat'>): b
 export function transitionOf(
   alert: AlertStatus,
   observation: Pick<Observation, 'value' | 'at' | 'isFresh'>,
-): TransitionKind | undefined {
+): TransitionTarget | undefined {
   const transition = nextTransition(alert, observation);
   const isSoon = alert.firedAt !== null && observation.at < alert.firedAt.getTime() + minBetweenFiringsMs;
   return transition === 'fired' && isSoon ? undefined : transition;
@@ -84,7 +84,7 @@ export function transitionOf(
 function nextTransition(
   alert: AlertStatus,
   { value, at, isFresh }: Pick<Observation, 'value' | 'at' | 'isFresh'>,
-): TransitionKind | undefined {
+): TransitionTarget | undefined {
   if (alert.observedAt !== null && at < alert.observedAt.getTime()) return undefined;
   const { atLeast, atMost } = triggersOf(alert);
   const isReached = (atLeast !== undefined && value >= atLeast) || (atMost !== undefined && value <= atMost);
@@ -137,13 +137,13 @@ export interface Observation {
 }
 
 /** A quote as alerts use it. */
-export interface ReadQuote extends FiringQuote {
+export interface AlertQuote extends FiringQuote {
   /** As its source sent it. */
   readonly price: number;
 }
 
 /** Reads a cached quote at `now`; `freshMs` is the age from which it is stale. */
-export function readQuote(cached: CachedQuote, now: number, freshMs: number): ReadQuote {
+export function alertQuoteOf(cached: CachedQuote, now: number, freshMs: number): AlertQuote {
   const head = JSON.parse(`${cached.head}}`) as { price: number; source: string; as_of: string | null };
   return {
     price: head.price,
@@ -155,7 +155,7 @@ export function readQuote(cached: CachedQuote, now: number, freshMs: number): Re
 }
 
 /** The price of a quote as an observation. */
-export function priceObservation({ price, ...quote }: ReadQuote): Observation {
+export function priceObservation({ price, ...quote }: AlertQuote): Observation {
   const text = textOfPrice(price);
   return { value: levelOf(text), text, at: quote.receivedAt, isFresh: quote.state === 'fresh', quote };
 }

@@ -11,27 +11,26 @@ import {
   percentChange,
   textOfLevel,
   textOfPrice,
-  type ReadQuote,
+  type AlertQuote,
   type Observation,
 } from './crossing.ts';
 import type { Subject } from './subject.ts';
 
 interface DependentDeps {
   readonly values: AlertValueQueries;
-  readonly quoteOf: (currency: string, assetId: string) => ReadQuote | undefined;
-  /**
-   * Called when the holdings of a portfolio were read: its value depends on these assets. Their quotes must be available when
-   * it settles.
-   */
+  readonly quoteOf: (currency: string, assetId: string) => AlertQuote | undefined;
+  /** Called when the holdings of a portfolio were read: its value depends on these assets from now on. */
   readonly onHoldings: (subject: Subject, assetIds: readonly string[]) => void;
+  /** Loads the quotes of newly added assets; they are available when it resolves. */
   readonly loadQuotes: () => Promise<void>;
   readonly onValued: (subject: Subject, result: ValueResult) => void;
 }
 
-/** A portfolio is valued at most this often (ms), */
+/** Shortest time (ms) between two valuations of a portfolio. */
 const portfolioEveryMs = 2_000;
-/** and at most this many of them per poll. */
+/** Most portfolios valued by one poll. */
 const portfoliosPerPoll = 500;
+/** Most changes over a window evaluated by one poll. */
 const changesPerPoll = 2_000;
 /** All portfolios are valued this often (ms), should nothing mark them. */
 const portfoliosAgainMs = 60_000;
@@ -53,7 +52,7 @@ export class DependentValues {
   }
 
   /** The value may have changed. */
-  mark(subject: Subject): void {
+  markDirty(subject: Subject): void {
     const { kind, portfolioId } = subject.of;
     if (kind === 'change') this.#dirtyChanges.add(subject);
     if (portfolioId === null) return;
@@ -207,7 +206,7 @@ class ChangeValues {
   }
 
   /** The change now. */
-  valueOf({ key }: Subject, quote: ReadQuote | undefined): ValueResult {
+  valueOf({ key }: Subject, quote: AlertQuote | undefined): ValueResult {
     if (quote === undefined) return { reason: 'no_quote' };
     const reference = this.#held.get(key)?.reference;
     if (reference === undefined) return { reason: 'no_reference' };
@@ -280,8 +279,9 @@ class PortfolioValues {
   }
 
   /** The value now. */
-  valueOf({ of }: Subject, quoteOf: (assetId: string) => ReadQuote | undefined, now: number): ValueResult {
+  valueOf({ of }: Subject, quoteOf: (assetId: string) => AlertQuote | undefined, now: number): ValueResult {
     const held = this.#held.get(of.portfolioId ?? '');
+    // Deleted: its alerts are about to be purged and have no reason of their own.
     if (held?.portfolio === undefined) return { reason: 'books_behind' };
     if (held.portfolio.baseCurrency !== of.currency) return { reason: 'currency_changed' };
     if (!held.portfolio.isBooked) return { reason: 'books_behind' };
@@ -314,7 +314,7 @@ function heldOf(portfolio: HeldInPortfolio | undefined, now: number) {
 }
 
 /** Combines the oldest observation and the newest receipt. An empty portfolio has the value 0 at the present time. */
-function seenTotal(total: Amount, quotes: readonly ReadQuote[], now: number) {
+function seenTotal(total: Amount, quotes: readonly AlertQuote[], now: number) {
   const text = formatAmount(total);
   const receivedAt = quotes.reduce((newest, quote) => Math.max(newest, quote.receivedAt), 0) || now;
   const isFresh = quotes.every(({ state }) => state === 'fresh');

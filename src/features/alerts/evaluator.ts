@@ -20,7 +20,7 @@ import { messageOf } from '../../domain/errors.ts';
 import type { Logger } from '../../platform/observability/logger.ts';
 import { firingsKeptSeconds } from './alert.ts';
 import { AlertSync } from './alert-sync.ts';
-import { readQuote, priceObservation, type ReadQuote, type Observation } from './crossing.ts';
+import { alertQuoteOf, priceObservation, type AlertQuote, type Observation } from './crossing.ts';
 import { DependentValues, type ValueResult } from './dependent-values.ts';
 import { AlertTransitionWriter } from './alert-transition-writer.ts';
 import { AlertIndex, subjectKeyOf, type StartedTransition, type Subject } from './subject.ts';
@@ -54,8 +54,8 @@ export interface EvaluatorDeps {
 const pollIntervalMs = 1_000;
 const syncMs = 10_000;
 const maxAlerts = 200_000;
-const tidyEveryMs = 600_000;
-const marksPerStatement = 1_000;
+const purgeEveryMs = 600_000;
+const reasonsPerStatement = 1_000;
 
 /** The running evaluation of alerts. It starts at once, in the background. */
 export class AlertEvaluator {
@@ -67,17 +67,17 @@ export class AlertEvaluator {
   readonly #transitions: AlertTransitionWriter;
   readonly #sync: AlertSync;
   /** Subjects whose alerts do not yet store the present reason for not being evaluated (or its absence). */
-  readonly #toMark = new Set<Subject>();
+  readonly #withNewReason = new Set<Subject>();
   readonly #stops: (() => void)[];
   #polling: Promise<void> | undefined;
-  #tidyDueAt: number;
+  #purgeDueAt: number;
   #hasReportedFull = false;
   #isFailing = false;
 
   constructor(deps: EvaluatorDeps) {
     this.#deps = deps;
     const { watch, transitionQueries, values, channel, bookChannel, ticks, clock, log } = deps;
-    this.#tidyDueAt = clock.now() + tidyEveryMs * Math.random();
+    this.#purgeDueAt = clock.now() + purgeEveryMs * Math.random();
     this.#index = new AlertIndex({
       limit: deps.limit ?? maxAlerts,
       onStart: (subject) => this.#begin(subject),
@@ -100,22 +100,22 @@ export class AlertEvaluator {
       transitionQueries,
       watch,
       log,
-      onSettled: (started, found, isMoved) => this.#settle(started, found, isMoved),
-      onMoved: (moved) => this.#announce(moved),
+      onSettled: (started, found, isStored) => this.#settle(started, found, isStored),
+      onStored: (moved) => this.#announce(moved),
     });
     this.#sync = new AlertSync({
       watch,
       channel,
       log,
       pollIntervalMs: deps.syncEveryMs ?? syncMs,
-      onFound: (found) => this.#find(found),
+      onFound: (found) => this.#onFound(found),
       onRead: () => this.#poll(),
     });
     const timer = setInterval(() => this.#poll(), pollIntervalMs);
     timer.unref();
     this.#stops = [
       () => clearInterval(timer),
-      ticks.listen({ onTick: (tick) => this.#onTick(tick), onGap: () => this.#assets.wantAll() }),
+      ticks.listen({ onTick: (tick) => this.#onTick(tick), onGap: () => this.#assets.queueLoadAll() }),
       bookChannel.listen((portfolioId) => this.#dependents.onBooked(portfolioId)),
     ];
   }
@@ -137,13 +137,13 @@ export class AlertEvaluator {
     await this.#transitions.close();
   }
 
-  #find({ alert, isDeleted }: FoundAlert): void {
+  #onFound({ alert, isDeleted }: FoundAlert): void {
     if (isDeleted) {
       this.#index.remove(alert.id);
       return;
     }
     const subject = this.#index.put(alert);
-    if (subject !== undefined) this.#regard(subject);
+    if (subject !== undefined) this.#evaluate(subject);
     else if (this.#index.isFull && !this.#hasReportedFull) {
       this.#hasReportedFull = true;
       this.#deps.log.error(
@@ -161,19 +161,19 @@ export class AlertEvaluator {
   #end(subject: Subject): void {
     this.#assets.set(subject, []);
     this.#dependents.forget(subject);
-    this.#toMark.delete(subject);
+    this.#withNewReason.delete(subject);
   }
 
-  /** Evaluates a subject at the present values. */
-  #regard(subject: Subject): void {
+  /** Evaluates a price at once; queues other values for the next poll. */
+  #evaluate(subject: Subject): void {
     const { kind, assetId, currency } = subject.of;
-    this.#toMark.add(subject);
+    this.#withNewReason.add(subject);
     if (kind !== 'price' || assetId === null) {
-      this.#dependents.mark(subject);
+      this.#dependents.markDirty(subject);
       return;
     }
     const quote = this.#quote(currency, assetId);
-    if (quote === undefined) this.#assets.want(currency, assetId);
+    if (quote === undefined) this.#assets.queueLoad(currency, assetId);
     else this.#see(subject, priceObservation(quote));
   }
 
@@ -182,8 +182,8 @@ export class AlertEvaluator {
     for (const { assetId } of failures) {
       if (this.#deps.quotes.get(currency, assetId) !== undefined) continue;
       for (const subject of this.#assets.subjectsOf(currency, assetId)) {
-        if (subject.of.kind === 'price') this.#judge(subject, 'no_quote');
-        else this.#dependents.mark(subject);
+        if (subject.of.kind === 'price') this.#setReason(subject, 'no_quote');
+        else this.#dependents.markDirty(subject);
       }
     }
   }
@@ -193,11 +193,11 @@ export class AlertEvaluator {
     let observation: Observation | undefined;
     for (const subject of this.#assets.subjectsOf(currency, assetId)) {
       if (subject.of.kind !== 'price') {
-        this.#dependents.mark(subject);
+        this.#dependents.markDirty(subject);
         continue;
       }
-      observation ??= priceObservation(readQuote(cached, this.#deps.clock.now(), this.#deps.freshMs));
-      this.#judge(subject, null);
+      observation ??= priceObservation(alertQuoteOf(cached, this.#deps.clock.now(), this.#deps.freshMs));
+      this.#setReason(subject, null);
       this.#see(subject, observation);
     }
   }
@@ -206,23 +206,23 @@ export class AlertEvaluator {
     this.#transitions.add(subject.see(observation));
   }
 
-  #judge(subject: Subject, reason: Parameters<Subject['judge']>[0]): void {
-    if (subject.judge(reason)) this.#toMark.add(subject);
+  #setReason(subject: Subject, reason: Parameters<Subject['setReason']>[0]): void {
+    if (subject.setReason(reason)) this.#withNewReason.add(subject);
   }
 
-  #quote(currency: string, assetId: string): ReadQuote | undefined {
+  #quote(currency: string, assetId: string): AlertQuote | undefined {
     const cached = this.#deps.quotes.get(currency, assetId);
-    return cached && readQuote(cached, this.#deps.clock.now(), this.#deps.freshMs);
+    return cached && alertQuoteOf(cached, this.#deps.clock.now(), this.#deps.freshMs);
   }
 
-  #settle(started: StartedTransition, found: FoundAlert | undefined, isMoved: boolean): void {
+  #settle(started: StartedTransition, found: FoundAlert | undefined, isStored: boolean): void {
     const { subject, alert } = started;
     if (found === undefined || found.isDeleted) {
       this.#index.remove(alert.id);
       return;
     }
-    // Refused without a change: another attempt would be refused as well.
-    const again = !isMoved && found.alert.version !== alert.version;
+    // Only if somebody else changed the alert: otherwise it would be refused again.
+    const again = !isStored && found.alert.version !== alert.version;
     if (subjectKeyOf(found.alert) === subject.key) {
       const next = subject.settle(started, found.alert, again);
       if (next !== undefined) {
@@ -233,7 +233,7 @@ export class AlertEvaluator {
     // Deleted meanwhile: what was read earlier is outdated.
     if (!this.#index.has(alert.id)) return;
     const changed = this.#index.put(found.alert);
-    if (changed !== undefined) this.#regard(changed);
+    if (changed !== undefined) this.#evaluate(changed);
   }
 
   async #announce({ firedUserIds, deliveryIds }: StoredTransitions): Promise<void> {
@@ -255,36 +255,36 @@ export class AlertEvaluator {
     try {
       await this.#assets.load((quote) => this.#onQuote(quote));
       await this.#dependents.poll(now);
-      for (const subject of this.#toMark) await this.#mark(subject);
-      if (now >= this.#tidyDueAt) {
-        this.#tidyDueAt = now + tidyEveryMs;
-        await this.#deps.watch.tidy(firingsKeptSeconds);
+      for (const subject of this.#withNewReason) await this.#storeReason(subject);
+      if (now >= this.#purgeDueAt) {
+        this.#purgeDueAt = now + purgeEveryMs;
+        await this.#deps.watch.purge(firingsKeptSeconds);
       }
       this.#isFailing = false;
     } catch (error) {
       if (!this.#isFailing)
         this.#deps.log.warn(
           { reason: messageOf(error) },
-          'alerts on price changes and portfolio values are not evaluated at the moment; retrying (check Redis and Postgres)',
+          'the poll of alerts failed: changes, portfolio values and prices missed by ticks are not evaluated; retrying (check Redis and Postgres)',
         );
       this.#isFailing = true;
     }
   }
 
   #value(subject: Subject, result: ValueResult): void {
-    this.#judge(subject, 'reason' in result ? result.reason : null);
+    this.#setReason(subject, 'reason' in result ? result.reason : null);
     if ('observation' in result) this.#see(subject, result.observation);
   }
 
-  async #mark(subject: Subject): Promise<void> {
-    const unmarked = subject.unmarked();
-    if (unmarked !== undefined) {
-      const { ids, reason } = unmarked;
-      for (let from = 0; from < ids.length; from += marksPerStatement)
-        await this.#deps.watch.mark(ids.slice(from, from + marksPerStatement), reason);
-      subject.marked(ids, reason);
+  async #storeReason(subject: Subject): Promise<void> {
+    const reasonToStore = subject.reasonToStore();
+    if (reasonToStore !== undefined) {
+      const { ids, reason } = reasonToStore;
+      for (let from = 0; from < ids.length; from += reasonsPerStatement)
+        await this.#deps.watch.storeReason(ids.slice(from, from + reasonsPerStatement), reason);
+      subject.reasonStored(ids, reason);
     }
-    this.#toMark.delete(subject);
+    this.#withNewReason.delete(subject);
   }
 }
 
@@ -298,7 +298,7 @@ class AssetWatch {
   readonly #subjects = new Map<string, Set<Subject>>();
   readonly #assetsOf = new Map<Subject, ReadonlySet<string>>();
   /** Assets whose quote is to be loaded, by currency. */
-  readonly #wanted = new Map<string, Set<string>>();
+  readonly #toLoad = new Map<string, Set<string>>();
 
   constructor(quotes: EvaluatorDeps['quotes'], watchList: WatchList) {
     this.#quotes = quotes;
@@ -325,36 +325,36 @@ class AssetWatch {
   }
 
   /** Ticks may have been missed: every quote is to be loaded. */
-  wantAll(): void {
+  queueLoadAll(): void {
     for (const key of this.#subjects.keys()) {
       const colon = key.indexOf(':');
-      this.want(key.slice(0, colon), key.slice(colon + 1));
+      this.queueLoad(key.slice(0, colon), key.slice(colon + 1));
     }
   }
 
-  /** Marks the quote of an asset to be loaded. */
-  want(currency: string, assetId: string): void {
-    const wanted = this.#wanted.get(currency) ?? new Set<string>();
-    this.#wanted.set(currency, wanted);
+  /** Queues the quote of an asset to be loaded. */
+  queueLoad(currency: string, assetId: string): void {
+    const wanted = this.#toLoad.get(currency) ?? new Set<string>();
+    this.#toLoad.set(currency, wanted);
     wanted.add(assetId);
   }
 
-  /** Loads the marked quotes. Rejects when the cache does not answer; the rest is then loaded next time. */
+  /** Loads the queued quotes. Rejects when the cache does not answer; the rest is then loaded next time. */
   async load(onQuote: (quote: CachedQuote) => void): Promise<void> {
-    for (const [currency, wanted] of this.#wanted) {
+    for (const [currency, wanted] of this.#toLoad) {
       const assetIds = [...wanted];
       for (let from = 0; from < assetIds.length; from += quotesPerRead) {
         const part = assetIds.slice(from, from + quotesPerRead);
         await this.#quotes.load(currency, part);
         this.#found(currency, part, onQuote);
       }
-      if (wanted.size === 0) this.#wanted.delete(currency);
+      if (wanted.size === 0) this.#toLoad.delete(currency);
     }
   }
 
   #found(currency: string, assetIds: readonly string[], onQuote: (quote: CachedQuote) => void): void {
     for (const assetId of assetIds) {
-      this.#wanted.get(currency)?.delete(assetId);
+      this.#toLoad.get(currency)?.delete(assetId);
       const quote = this.#quotes.get(currency, assetId);
       if (quote !== undefined) onQuote(quote);
     }
@@ -366,7 +366,7 @@ class AssetWatch {
     const subjects = this.#subjects.get(key) ?? new Set();
     this.#subjects.set(key, subjects);
     subjects.add(subject);
-    this.want(currency, assetId);
+    this.queueLoad(currency, assetId);
   }
 
   #remove(subject: Subject, assetId: string): void {

@@ -1,4 +1,4 @@
-import type { AlertRequest, AlertChanging, AlertOperations } from './alert-service.ts';
+import type { AlertRequest, AlertUpdateRequest, AlertOperations } from './alert-service.ts';
 import type { AlertStreams } from './alert-streams.ts';
 import type { Principal } from '../../domain/principal.ts';
 import {
@@ -139,7 +139,7 @@ const newAlertBody = (assets: AssetIdReader) =>
         problem('portfolio_id', 'is only for alerts of kind portfolio_value');
     });
 
-/** Body of `PUT /alerts/:id`: only known fields, and at least one change. The watched value cannot change. */
+/** Body of `PATCH /alerts/:id`: only known fields, and at least one change. The watched value cannot change. */
 const alertChangesBody = z
   .strictObject({
     direction: direction.optional(),
@@ -209,7 +209,7 @@ const missing = 'Alert not found';
 const unavailable = 'Database unavailable; see Retry-After';
 const changing = 'The alert was modified at the same time; retry';
 /** Rearmed alerts may fire at once, and each firing may send a webhook. */
-const beginPolicy = { name: 'alert-begins', limit: 600, windowSeconds: 3_600 };
+const resetPolicy = { name: 'alert-begins', limit: 600, windowSeconds: 3_600 };
 const defaultHysteresis = { hysteresis: '1', hysteresisUnit: 'percent' } as const;
 
 /** Routes of the user's alerts: create, list, change and delete, and their firings. */
@@ -246,7 +246,7 @@ function make({ assets, alerts, access: { allowances } }: AlertDeps): Route {
     },
     handler: async (ctx, { viewer, body }) => {
       confirmReader(body, viewer);
-      if (body.fire_if_true) await charge(ctx, () => allowances.take(beginPolicy, viewer.userId));
+      if (body.fire_if_true) await charge(ctx, () => allowances.take(resetPolicy, viewer.userId));
       const alert = await alerts.make(viewer, alertRequestOf(body));
       ctx.set('Location', `${path}/${alert.id}`);
       respondAlert(ctx, alert, { status: 201, message: 'Alert created' });
@@ -361,7 +361,7 @@ function change({ alerts, access: { allowances } }: AlertDeps, method: 'PATCH' |
     handler: async (ctx, { params, viewer, body }) => {
       const which = { id: alertIdOf(params), viewer, expected: expectedVersion(ctx) };
       await confirmReaderOf(alerts, which.id, viewer);
-      if (mayRestart(body)) await charge(ctx, () => allowances.take(beginPolicy, viewer.userId));
+      if (mayReset(body)) await charge(ctx, () => allowances.take(resetPolicy, viewer.userId));
       const alert = await alerts.change({ ...which, changes: changesOf(body) });
       respondAlert(ctx, alert, { message: 'Alert changed' });
     },
@@ -401,7 +401,7 @@ function rearm({ alerts, access: { allowances } }: AlertDeps): Route {
     handler: async (ctx, { params, viewer }) => {
       const id = alertIdOf(params);
       await confirmReaderOf(alerts, id, viewer);
-      await charge(ctx, () => allowances.take(beginPolicy, viewer.userId));
+      await charge(ctx, () => allowances.take(resetPolicy, viewer.userId));
       respondAlert(ctx, await alerts.rearm(id, viewer), { message: 'Alert rearmed' });
     },
   });
@@ -421,7 +421,7 @@ async function confirmReaderOf(
     confirmReader(await alerts.get(id, viewer), viewer);
 }
 
-function mayRestart({ threshold, direction, window, enabled }: z.output<typeof alertChangesBody>): boolean {
+function mayReset({ threshold, direction, window, enabled }: z.output<typeof alertChangesBody>): boolean {
   return [threshold, direction, window].some((each) => each !== undefined) || enabled === true;
 }
 
@@ -444,7 +444,7 @@ function alertRequestOf(body: z.output<ReturnType<typeof newAlertBody>>): AlertR
   };
 }
 
-function changesOf(body: z.output<typeof alertChangesBody>): AlertChanging['changes'] {
+function changesOf(body: z.output<typeof alertChangesBody>): AlertUpdateRequest['changes'] {
   const { direction, threshold, repeat, url, note, hysteresis, window, enabled } = body;
   return {
     ...(direction === undefined ? {} : { direction }),

@@ -1,7 +1,7 @@
 /**
  * One watched value and its alerts. A value that reaches no level costs two comparisons. While the transition of an alert is
- * being stored, the alert is set aside; values seen meanwhile are kept and checked afterwards, so that a slow database loses no
- * crossing.
+ * being stored, the alert is set aside; the last values seen meanwhile are kept and checked afterwards, so that a slow database
+ * loses no crossing among them.
  */
 import type { Alert, AlertSubject, NotEvaluated } from './alert.ts';
 import {
@@ -9,7 +9,7 @@ import {
   transitionOf,
   triggersOf,
   type Level,
-  type TransitionKind,
+  type TransitionTarget,
   type Observation,
 } from './crossing.ts';
 
@@ -17,7 +17,7 @@ import {
 export interface StartedTransition {
   readonly subject: Subject;
   readonly alert: Alert;
-  readonly transition: TransitionKind;
+  readonly transition: TransitionTarget;
   readonly observation: Observation;
 }
 
@@ -35,19 +35,19 @@ export class Subject {
   readonly of: AlertSubject;
   readonly #alerts = new Map<string, Alert>();
   /** Alerts whose transition is being stored, with the values seen since. */
-  readonly #moving = new Map<string, Observation[]>();
+  readonly #inTransition = new Map<string, Observation[]>();
   readonly #rises: LevelHeap;
   /** By the negative of the level. */
   readonly #falls: LevelHeap;
   #newestAt = 0;
   #reason: NotEvaluated | null | undefined;
-  #needsMark = false;
+  #isReasonNew = false;
 
   constructor(of: AlertSubject) {
     this.key = subjectKeyOf(of);
     this.of = of;
     const isCurrent = (id: string, version: number): boolean =>
-      this.#alerts.get(id)?.version === version && !this.#moving.has(id);
+      this.#alerts.get(id)?.version === version && !this.#inTransition.has(id);
     this.#rises = new LevelHeap({ isCurrent });
     this.#falls = new LevelHeap({ isCurrent });
   }
@@ -66,21 +66,21 @@ export class Subject {
     const held = this.#alerts.get(alert.id);
     if (held !== undefined && held.version >= alert.version) return false;
     this.#alerts.set(alert.id, alert);
-    this.#needsMark ||= this.#reason !== undefined && alert.notEvaluated !== this.#reason;
-    if (!this.#moving.has(alert.id)) this.#watch(alert);
+    this.#isReasonNew ||= this.#reason !== undefined && alert.notEvaluated !== this.#reason;
+    if (!this.#inTransition.has(alert.id)) this.#watch(alert);
     return true;
   }
 
   remove(id: string): void {
     this.#alerts.delete(id);
-    this.#moving.delete(id);
+    this.#inTransition.delete(id);
   }
 
   /** The transitions that a value causes. A value older than the last one causes none. */
   see(observation: Observation): readonly StartedTransition[] {
     if (observation.at < this.#newestAt) return [];
     this.#newestAt = observation.at;
-    for (const kept of this.#moving.values()) {
+    for (const kept of this.#inTransition.values()) {
       if (kept.length >= maxKept) kept.shift();
       kept.push(observation);
     }
@@ -93,25 +93,25 @@ export class Subject {
   }
 
   /**
-   * Called when a transition was stored, or was not because the alert had changed: it is now `alert`. Returns the next
-   * transition, if a value seen meanwhile causes one. `again` checks the value of the transition once more.
+   * Called when a transition was stored, or refused because the alert had changed; `alert` is its present row. Returns the
+   * next transition, if a value seen meanwhile causes one. `recheck`: test the value of the transition again.
    */
   settle(
     { alert: { id }, observation }: StartedTransition,
     alert: Alert,
-    again: boolean,
+    recheck: boolean,
   ): StartedTransition | undefined {
-    const kept = this.#moving.get(id);
+    const kept = this.#inTransition.get(id);
     const held = this.#alerts.get(id);
     if (kept === undefined || held === undefined) return undefined;
-    this.#moving.delete(id);
+    this.#inTransition.delete(id);
     const current = alert.version > held.version ? alert : held;
     this.#alerts.set(id, current);
-    const values = again ? [observation, ...kept] : kept;
+    const values = recheck ? [observation, ...kept] : kept;
     for (const [index, each] of values.entries()) {
       const transition = transitionOf(current, each);
       if (transition === undefined) continue;
-      this.#moving.set(id, values.slice(index + 1));
+      this.#inTransition.set(id, values.slice(index + 1));
       return { subject: this, alert: current, transition, observation: each };
     }
     this.#watch(current);
@@ -119,17 +119,17 @@ export class Subject {
   }
 
   /** Sets why the value is unavailable at present; null when it is available. Returns whether that is new. */
-  judge(reason: NotEvaluated | null): boolean {
+  setReason(reason: NotEvaluated | null): boolean {
     if (this.#reason === reason) return false;
     this.#reason = reason;
-    this.#needsMark = true;
+    this.#isReasonNew = true;
     return true;
   }
 
   /** Alerts that do not store the latest reason yet. */
-  unmarked(): { readonly ids: readonly string[]; readonly reason: NotEvaluated | null } | undefined {
+  reasonToStore(): { readonly ids: readonly string[]; readonly reason: NotEvaluated | null } | undefined {
     const reason = this.#reason;
-    if (!this.#needsMark || reason === undefined) return undefined;
+    if (!this.#isReasonNew || reason === undefined) return undefined;
     const ids = [...this.#alerts.values()]
       .filter((alert) => alert.notEvaluated !== reason)
       .map(({ id }) => id);
@@ -137,12 +137,12 @@ export class Subject {
   }
 
   /** Records that alerts now store the latest reason. */
-  marked(ids: readonly string[], reason: NotEvaluated | null): void {
+  reasonStored(ids: readonly string[], reason: NotEvaluated | null): void {
     for (const id of ids) {
       const alert = this.#alerts.get(id);
       if (alert !== undefined) this.#alerts.set(id, { ...alert, notEvaluated: reason });
     }
-    this.#needsMark = this.#reason !== reason;
+    this.#isReasonNew = this.#reason !== reason;
   }
 
   #reach(
@@ -154,13 +154,13 @@ export class Subject {
     }: { observation: Observation; side: 'atLeast' | 'atMost'; started: StartedTransition[] },
   ): void {
     const alert = this.#alerts.get(id);
-    if (alert === undefined || this.#moving.has(id)) return;
+    if (alert === undefined || this.#inTransition.has(id)) return;
     const transition = transitionOf(alert, observation);
     if (transition === undefined) {
       this.#watch(alert, side);
       return;
     }
-    this.#moving.set(id, []);
+    this.#inTransition.set(id, []);
     started.push({ subject: this, alert, transition, observation });
   }
 

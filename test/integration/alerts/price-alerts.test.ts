@@ -275,7 +275,7 @@ describe('alerts on prices', () => {
         .update({ at: rig.knex.raw(`now() - interval '${seconds} seconds'`) });
     await age(0, 90);
     await age(1, 110);
-    await createAlertWatch(rig.knex).tidy(100);
+    await createAlertWatch(rig.knex).purge(100);
     expect(await rig.firedAt(made[0]!.id)).to.deep.equal(['120']);
     expect(await rig.firedAt(made[1]!.id)).to.deep.equal([]);
   });
@@ -306,7 +306,7 @@ describe('alerts on prices', () => {
     const noted = await rig.alerts.change({ ...made, version }, { note: 'sell' });
     expect(noted).to.include({ state: 'armed', note: 'sell', lastValue: '90', version: version + 1 });
     expect(noted?.observedAt).to.be.instanceOf(Date);
-    await createAlertWatch(rig.knex).mark([made.id], 'no_quote');
+    await createAlertWatch(rig.knex).storeReason([made.id], 'no_quote');
     const started = await rig.alerts.change({ ...made, version: version + 1 }, { state: 'pending' });
     expect(started).to.include({ state: 'pending', observedAt: null, notEvaluated: null });
   });
@@ -324,7 +324,7 @@ describe('alerts on prices', () => {
     await rig.tick('bitcoin', 120);
     await fired(other.id);
     expect(await rig.firedAt(id)).to.deep.equal([]);
-    await createAlertWatch(rig.knex).tidy(86_400);
+    await createAlertWatch(rig.knex).purge(86_400);
     expect(await rig.alerts.find(id, userId)).to.equal(undefined);
   });
 
@@ -337,7 +337,7 @@ describe('alerts on prices', () => {
         .knex('alerts')
         .where({ id })
         .update({ deleted_at: rig.knex.raw(`now() - interval '${minutes} minutes'`) });
-      await watch.tidy(86_400);
+      await watch.purge(86_400);
       return (await watch.byIds([id])).map(({ isDeleted }) => isDeleted);
     };
     expect(await knownAfter(55)).to.deep.equal([true]);

@@ -1,6 +1,6 @@
 /** When an alert fires, and when it is armed again. */
 import { expect } from 'chai';
-import { isWatched, transitionOf, type TransitionKind } from '../../../src/features/alerts/crossing.ts';
+import { isWatched, transitionOf, type TransitionTarget } from '../../../src/features/alerts/crossing.ts';
 import type { Alert } from '../../../src/features/alerts/alert.ts';
 import { sampleAlert, sampleObservation } from './sample-alert.ts';
 
@@ -9,7 +9,7 @@ function movesOf(different: Partial<Alert>, values: readonly string[]): string[]
   let alert = sampleAlert(different);
   return values.flatMap((text, index) => {
     const at = (index + 1) * 1_000;
-    const transition: TransitionKind | undefined = transitionOf(alert, sampleObservation(text, at));
+    const transition: TransitionTarget | undefined = transitionOf(alert, sampleObservation(text, at));
     if (transition === undefined) return [];
     alert = { ...alert, state: transition, observedAt: new Date(at), version: alert.version + 1 };
     return [`${transition} at ${text}`];

@@ -1,7 +1,7 @@
 /** Values that need more than one quote: when they are computed, of what, and why not. */
 import { expect } from 'chai';
 import type { AlertSubject } from '../../../src/features/alerts/alert.ts';
-import type { ReadQuote } from '../../../src/features/alerts/crossing.ts';
+import type { AlertQuote } from '../../../src/features/alerts/crossing.ts';
 import { DependentValues, type ValueResult } from '../../../src/features/alerts/dependent-values.ts';
 import type {
   AlertValueQueries,
@@ -14,7 +14,7 @@ const start = 1_800_000_000_000;
 
 describe('values of alerts', () => {
   let now: number;
-  let quotes: Map<string, ReadQuote>;
+  let quotes: Map<string, AlertQuote>;
   let held: Map<string, HeldInPortfolio>;
   let reference: { price: number; at: number } | undefined;
   /** What Postgres was asked for. */
@@ -59,7 +59,7 @@ describe('values of alerts', () => {
     return subject;
   }
   const portfolio = (portfolioId = 'p'): Subject => subjectOf({ portfolioId });
-  const quote = (price: number, different: Partial<ReadQuote> = {}): ReadQuote => ({
+  const quote = (price: number, different: Partial<AlertQuote> = {}): AlertQuote => ({
     price,
     asOf: null,
     receivedAt: start - 5_000,
@@ -84,7 +84,7 @@ describe('values of alerts', () => {
         quote(400, { asOf: '2026-01-01T00:00:09Z', source: 'b', receivedAt: start - 9 }),
       );
       quotes.set('usd:solana', quote(20, { asOf: '2026-01-01T00:00:01Z', source: 'a', state: 'stale' }));
-      values.mark(portfolio());
+      values.markDirty(portfolio());
       await values.poll(now);
       expect(watched).to.deep.equal(['bitcoin', 'solana']);
       expect(loads).to.equal(1);
@@ -100,7 +100,7 @@ describe('values of alerts', () => {
 
     it('of nothing are 0 at the present time', async () => {
       hold({});
-      values.mark(portfolio());
+      values.markDirty(portfolio());
       await values.poll(now);
       expect(last())
         .to.have.property('observation')
@@ -120,7 +120,7 @@ describe('values of alerts', () => {
       ]) {
         state();
         const subject = portfolio();
-        values.mark(subject);
+        values.markDirty(subject);
         await values.poll(now);
         reasons.push('reason' in last() && last());
         values.forget(subject);
@@ -138,7 +138,7 @@ describe('values of alerts', () => {
       const subject = portfolio();
       for (const afterMs of [0, 1_999, 1]) {
         now += afterMs;
-        values.mark(subject);
+        values.markDirty(subject);
         await values.poll(now);
       }
       expect(valued).to.have.length(2);
@@ -146,7 +146,7 @@ describe('values of alerts', () => {
 
     it('are looked at again while the books are behind, and else only when something changes', async () => {
       hold({}, { isBooked: false });
-      values.mark(portfolio());
+      values.markDirty(portfolio());
       for (let n = 0; n < 3; n++, now += 2_000) await values.poll(now);
       expect([valued.length, reads.length]).to.deep.equal([3, 3]);
       hold({});
@@ -159,7 +159,7 @@ describe('values of alerts', () => {
       const subject = portfolio();
       const poll = async (afterMs: number): Promise<number> => {
         now += afterMs;
-        values.mark(subject);
+        values.markDirty(subject);
         await values.poll(now);
         return reads.length;
       };
@@ -174,7 +174,7 @@ describe('values of alerts', () => {
 
     it('are computed again once a minute, should nobody have told of a change', async () => {
       hold({});
-      values.mark(portfolio());
+      values.markDirty(portfolio());
       for (const afterMs of [0, 59_000, 1_000]) {
         now += afterMs;
         await values.poll(now);
@@ -185,7 +185,7 @@ describe('values of alerts', () => {
     it('are computed when Postgres is back', async () => {
       hold({});
       isAway = true;
-      values.mark(portfolio());
+      values.markDirty(portfolio());
       const failed = await values.poll(now).catch((error: unknown) => String(error));
       expect(failed).to.equal('Error: Postgres is away');
       isAway = false;
@@ -196,7 +196,7 @@ describe('values of alerts', () => {
     it('are forgotten with the last who watches', async () => {
       hold({});
       const subject = portfolio();
-      values.mark(subject);
+      values.markDirty(subject);
       values.forget(subject);
       await values.poll(now);
       values.onBooked('p');
@@ -207,7 +207,7 @@ describe('values of alerts', () => {
     it('are told to nobody when the last who watched has gone while they were computed', async () => {
       hold({});
       const subject = portfolio();
-      values.mark(subject);
+      values.markDirty(subject);
       const polling = values.poll(now);
       subject.remove(sampleAlert().id);
       await polling;
@@ -221,7 +221,7 @@ describe('values of alerts', () => {
 
     it('are measured from the start of the window, with some tolerance', async () => {
       for (const windowSeconds of [3_600, 604_800]) {
-        values.mark(change(windowSeconds));
+        values.markDirty(change(windowSeconds));
         await values.poll(now);
       }
       const [hour, week] = reads as { at: number; from: number }[][];
@@ -233,7 +233,7 @@ describe('values of alerts', () => {
     it('tell the price that they are measured from', async () => {
       reference = { price: 200, at: start - 3_600_000 };
       quotes.set('usd:bitcoin', quote(190));
-      values.mark(change());
+      values.markDirty(change());
       await values.poll(now);
       expect(last())
         .to.have.property('observation')
@@ -254,7 +254,7 @@ describe('values of alerts', () => {
       ]) {
         state();
         const subject = change();
-        values.mark(subject);
+        values.markDirty(subject);
         await values.poll(now);
         reasons.push(last());
         values.forget(subject);
@@ -270,7 +270,7 @@ describe('values of alerts', () => {
       const subject = change();
       const poll = async (afterMs: number): Promise<number> => {
         now += afterMs;
-        values.mark(subject);
+        values.markDirty(subject);
         await values.poll(now);
         return reads.length;
       };
@@ -281,7 +281,7 @@ describe('values of alerts', () => {
 
     it('stay marked while Postgres is away', async () => {
       isAway = true;
-      values.mark(change());
+      values.markDirty(change());
       await values.poll(now).catch(() => undefined);
       isAway = false;
       await values.poll(now);

@@ -13,7 +13,7 @@ import { sampleAlert, sampleObservation } from './sample-alert.ts';
 
 describe('the store of state transitions', () => {
   let batches: string[][];
-  let settled: [id: string, version: number | undefined, isMoved: boolean][];
+  let settled: [id: string, version: number | undefined, isStored: boolean][];
   let order: string[];
   let lines: LoggedLine[];
   let moves: AlertTransition[];
@@ -45,11 +45,11 @@ describe('the store of state transitions', () => {
         },
       },
       watch: { byIds: (ids) => byIds(ids) },
-      onSettled: ({ alert: { id } }, found, isMoved) => {
+      onSettled: ({ alert: { id } }, found, isStored) => {
         order.push(`settled ${id}`);
-        settled.push([id, found?.alert.version, isMoved]);
+        settled.push([id, found?.alert.version, isStored]);
       },
-      onMoved: ({ deliveryIds }) => Promise.resolve(void order.push(`told ${deliveryIds.join()}`)),
+      onStored: ({ deliveryIds }) => Promise.resolve(void order.push(`told ${deliveryIds.join()}`)),
       log: logger.log,
     });
   });

@@ -153,13 +153,13 @@ describe('the alerts on a value', () => {
     const alert = sampleAlert();
     const subject = new Subject(alert);
     subject.put(alert);
-    expect(subject.unmarked()).to.equal(undefined);
-    subject.judge('no_reference');
-    expect(subject.unmarked()).to.deep.equal({ ids: [alert.id], reason: 'no_reference' });
-    subject.marked([alert.id], 'no_reference');
-    expect(subject.unmarked()).to.equal(undefined);
-    subject.judge(null);
-    expect(subject.unmarked()).to.deep.equal({ ids: [alert.id], reason: null });
+    expect(subject.reasonToStore()).to.equal(undefined);
+    subject.setReason('no_reference');
+    expect(subject.reasonToStore()).to.deep.equal({ ids: [alert.id], reason: 'no_reference' });
+    subject.reasonStored([alert.id], 'no_reference');
+    expect(subject.reasonToStore()).to.equal(undefined);
+    subject.setReason(null);
+    expect(subject.reasonToStore()).to.deep.equal({ ids: [alert.id], reason: null });
   });
 
   it('keep the newest hundred values while a move is stored', () => {
@@ -191,22 +191,22 @@ describe('the alerts on a value', () => {
     const alert = sampleAlert({ id: 'a' });
     const subject = new Subject(alert);
     subject.put(alert);
-    subject.judge('no_quote');
-    subject.marked(['a'], 'no_quote');
+    subject.setReason('no_quote');
+    subject.reasonStored(['a'], 'no_quote');
     subject.put(sampleAlert({ id: 'b' }));
-    expect(subject.unmarked()).to.deep.equal({ ids: ['b'], reason: 'no_quote' });
+    expect(subject.reasonToStore()).to.deep.equal({ ids: ['b'], reason: 'no_quote' });
     subject.put(sampleAlert({ id: 'c', notEvaluated: 'no_quote' }));
-    expect(subject.unmarked()?.ids).to.deep.equal(['b']);
+    expect(subject.reasonToStore()?.ids).to.deep.equal(['b']);
   });
 
   it('say it again when the reason has changed while it was stored', () => {
     const alert = sampleAlert();
     const subject = new Subject(alert);
     subject.put(alert);
-    subject.judge('no_quote');
-    subject.judge(null);
-    subject.marked([alert.id], 'no_quote');
-    expect(subject.unmarked()).to.deep.equal({ ids: [alert.id], reason: null });
+    subject.setReason('no_quote');
+    subject.setReason(null);
+    subject.reasonStored([alert.id], 'no_quote');
+    expect(subject.reasonToStore()).to.deep.equal({ ids: [alert.id], reason: null });
   });
 
   it('take no older version of an alert for a newer one', () => {

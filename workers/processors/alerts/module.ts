@@ -19,6 +19,7 @@ export function createAlertsProcessors(
 ) {
   return {
     processors: {
+      // It has no jobs: the evaluator runs wherever this queue is served.
       webhooks: () => {
         const evaluator = new AlertEvaluator({
           watch: createAlertWatch(knex),

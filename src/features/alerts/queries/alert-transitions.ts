@@ -84,7 +84,7 @@ async function record(
   fired: readonly { readonly alert: Alert; readonly transition: AlertTransition }[],
   outbox: Outbox,
 ): Promise<string[]> {
-  const nextId = await idsBehind(trx, [...new Set(fired.map(({ alert }) => alert.userId))]);
+  const nextId = await idsAfterNewest(trx, [...new Set(fired.map(({ alert }) => alert.userId))]);
   const deliveryIds: string[] = [];
   const rows: object[] = [];
   for (const { alert, transition } of fired) {
@@ -114,7 +114,7 @@ async function record(
  * Makes ids that sort after all existing ids of their user. The caller holds the user's lock until the commit, so ids are
  * ordered as firings become visible: a reader who has read up to an id has missed nothing before it.
  */
-async function idsBehind(
+async function idsAfterNewest(
   trx: Knex,
   userIds: readonly string[],
 ): Promise<(userId: string, at: Date) => string> {

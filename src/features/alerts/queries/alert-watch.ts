@@ -9,7 +9,7 @@ export interface FoundAlert {
   readonly isDeleted: boolean;
 }
 
-/** The position at which a poll for changes ended. */
+/** A position in the order of changes (`updated_at`, then `id`), from which a poll continues. */
 export interface ChangeCursor {
   /** Timestamp text of Postgres, with microseconds. */
   readonly at: string;
@@ -18,7 +18,7 @@ export interface ChangeCursor {
 
 export type AlertWatchQueries = ReturnType<typeof createAlertWatch>;
 
-/** How evaluators read alerts. All methods throw {@link UnavailableError} when Postgres does not answer. */
+/** The queries of evaluators: reading alerts, storing why they are not evaluated, purging. All methods throw {@link UnavailableError} when Postgres does not answer. */
 export function createAlertWatch(knex: Knex) {
   async function query<R>(sql: string, values: readonly unknown[]): Promise<R[]> {
     const { rows } = await orUnavailable(knex.raw<{ rows: R[] }>(sql, values as never));
@@ -35,7 +35,7 @@ export function createAlertWatch(knex: Knex) {
     watched: (after: string, limit: number): Promise<readonly Alert[]> =>
       query<Alert>(watchedSql, [after, limit]),
 
-    /** Changes since a poll started, including deletions; `next` is undefined at the end. */
+    /** Changes after the cursor, including deletions; `next` is undefined at the end. */
     async changed(
       { at, id }: ChangeCursor,
       limit: number,
@@ -47,12 +47,12 @@ export function createAlertWatch(knex: Knex) {
       return { found, next: isEnd ? undefined : { at: last.cursor, id: last.alert.id } };
     },
 
-    /** Existing alerts with these ids, including deleted ones. */
+    /** Alerts with these ids, including those marked as deleted. */
     byIds: async (ids: readonly string[]): Promise<readonly FoundAlert[]> =>
       (await query<FoundRow>(byIdsSql, [ids])).map(toFound),
 
     /** Stores why alerts cannot be evaluated, or that they can (null). */
-    async mark(ids: readonly string[], reason: NotEvaluated | null): Promise<void> {
+    async storeReason(ids: readonly string[], reason: NotEvaluated | null): Promise<void> {
       await query(markSql, [reason, ids, reason]);
     },
 
@@ -60,7 +60,7 @@ export function createAlertWatch(knex: Knex) {
      * Deletes alerts of deleted accounts and portfolios, and limited batches of alerts deleted an hour ago and of firings older
      * than `keepSeconds`. Returns the number of rows.
      */
-    async tidy(keepSeconds: number): Promise<number> {
+    async purge(keepSeconds: number): Promise<number> {
       let count = 0;
       for (const [sql, values] of [
         [orphansSql, []],

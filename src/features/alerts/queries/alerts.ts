@@ -13,7 +13,7 @@ export interface NewAlert extends AlertRule, AlertSubject {
 }
 
 /** What an owner may change; `state` where the change resets the alert or disables it. */
-export type AlertChange = Partial<AlertRule & Pick<Alert, 'windowSeconds' | 'url' | 'note' | 'state'>>;
+export type AlertUpdate = Partial<AlertRule & Pick<Alert, 'windowSeconds' | 'url' | 'note' | 'state'>>;
 
 export type AlertQueries = ReturnType<typeof createAlertQueries>;
 
@@ -72,7 +72,7 @@ export function createAlertQueries(knex: Knex) {
     /** Changes an alert that still has this version; undefined when it has another, or there is none. */
     async change(
       { id, userId, version }: Pick<Alert, 'id' | 'userId' | 'version'>,
-      change: AlertChange,
+      change: AlertUpdate,
     ): Promise<Alert | undefined> {
       const [changed] = await orUnavailable(
         living()
@@ -155,12 +155,12 @@ const columnOf = {
   url: 'url',
   note: 'note',
   state: 'state',
-} as const satisfies Record<keyof AlertChange, string>;
+} as const satisfies Record<keyof AlertUpdate, string>;
 
 /** A reset alert forgets what was observed before. */
-function changedColumns(change: AlertChange): Record<string, unknown> {
+function changedColumns(change: AlertUpdate): Record<string, unknown> {
   const columns = Object.entries(columnOf).flatMap(([field, column]) => {
-    const value = change[field as keyof AlertChange];
+    const value = change[field as keyof AlertUpdate];
     return value === undefined ? [] : [[column, value] as const];
   });
   const isStarted = change.state !== undefined;
