@@ -258,7 +258,8 @@ describe('alerts on prices', () => {
       {
         level: 'error',
         fields: { alerts: 2 },
-        message: 'there are more alerts than one process can evaluate',
+        message:
+          'too many active alerts for one process: those beyond the limit do not fire; delete or disable alerts nobody needs',
       },
     ]);
   });

@@ -352,7 +352,11 @@ describe('the job desk', () => {
       const { log, lines } = recordingLogger();
       const queues = { add: () => Promise.reject(new Error('Redis is away')) } as unknown as Queues;
       expect((await desk({ log, queues }).submit(bulk)).id).to.equal(row.id);
-      expect(lines[0]).to.deep.include({ level: 'warn', message: 'a job could not be queued yet' });
+      expect(lines[0]).to.deep.include({
+        level: 'warn',
+        message:
+          'a job was accepted but not queued: Redis did not take it; a worker queues it again within seconds',
+      });
       expect(lines[0]?.fields['reason']).to.equal('Redis is away');
     });
 

@@ -125,7 +125,8 @@ describe('an attempt of a worker', () => {
           host: 'hooks.example.com:8443',
           error: 'The receiver answered 500',
         },
-        message: 'a webhook was given up',
+        message:
+          'a webhook could not be delivered and is not retried; see `error` for what the receiver answered',
       },
     ]);
   });

@@ -103,7 +103,8 @@ describe('the reconciliation of jobs', () => {
       {
         level: 'error',
         fields: { name: 'no.such', workKey: 'x' },
-        message: 'an unfinished job has an unknown name',
+        message:
+          'this version does not know a stored unfinished job: it stays queued until a version that knows it runs (was the version rolled back?)',
       },
     ]);
   });
