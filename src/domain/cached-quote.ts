@@ -119,7 +119,7 @@ const defaultReasons: Readonly<Record<QuoteState, string>> = {
   fresh: '',
   stale: 'no newer quote is available',
   pending: 'the quote is being fetched',
-  rate_limited: 'the upstream budget allows no call at the moment',
+  rate_limited: 'the call limit of the price source is used up at the moment',
   unpriced: withoutPriceReason,
   unavailable: 'the price source does not respond',
   not_found: 'the price source does not know this asset',

@@ -246,8 +246,8 @@ describe('a worker whose jobs fail', () => {
     ]);
     for (const context of contexts) expect(context.addedAt).to.be.within(addedAt, Date.now());
     expect(dead).to.deep.equal([['bulk.fetch', data, 'out of luck']]);
-    const told = lines.filter(({ message }) => message === 'a job failed');
-    expect(told.map(({ level, fields }) => [level, fields['name'], fields['reason']])).to.deep.equal(
+    const failures = lines.filter(({ message }) => message === 'a job failed');
+    expect(failures.map(({ level, fields }) => [level, fields['name'], fields['reason']])).to.deep.equal(
       Array.from({ length: 3 }, () => ['warn', 'bulk.fetch', 'out of luck']),
     );
   });

@@ -117,7 +117,9 @@ class HeldKeys implements ApiKeyCache {
     let lookup = this.#lookups.get(secret);
     if (lookup === undefined) {
       if (this.#lookups.size >= maxLookups) {
-        throw new UnavailableError('Too many API keys are being checked', { code: 'keys_busy' });
+        throw new UnavailableError('Too many API keys are being checked at the moment; try again', {
+          code: 'keys_busy',
+        });
       }
       lookup = this.#ask(secret).finally(() => this.#lookups.delete(secret));
       this.#lookups.set(secret, lookup);

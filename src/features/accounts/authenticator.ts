@@ -29,7 +29,10 @@ export function createAuthenticator({
   return {
     authenticate({ kind, text }) {
       if (!revocations.isKnown()) {
-        throw new UnavailableError('Credentials cannot be checked yet', { code: 'credentials_unchecked' });
+        throw new UnavailableError(
+          'The server has just started and cannot check credentials yet; try again',
+          { code: 'credentials_unchecked' },
+        );
       }
       if (kind === 'ticket') return refuseRevoked(tokens.verify(text, 'stream'));
       if (isSecret('key', text)) return keys.find(text);

@@ -179,7 +179,7 @@ export function createAlertOperations(deps: {
       const url = requested.url === null ? null : deps.checkUrl(requested.url, 'url');
       if (assetId !== null && (await deps.isUnpriced(assetId, currency, viewer))) {
         const message = `has no price in ${currency} at the price source, so that no alert could fire`;
-        throw new ValidationError('The request breaks a rule', [{ field: 'coin', message }]);
+        throw new ValidationError('The request is not valid', [{ field: 'coin', message }]);
       }
       const state = isEnabled ? 'pending' : 'disabled';
       const made = await alerts.insert(

@@ -49,7 +49,7 @@ const responses = {
   422: 'A parameter is missing or not valid',
 };
 const description =
-  'Observed points: every five minutes for the last day, hourly up to 90 days, otherwise daily; the last point is the latest price. X-Pricepool-State is `partial` when some points could not be fetched in time.';
+  'Points every five minutes for the last day, hourly up to 90 days, otherwise daily; the last point is the latest price. The header X-Pricepool-State is `partial` when some points could not be fetched in time.';
 
 const chartQuery = z.object({
   vs_currency: requiredCurrency(),
@@ -275,7 +275,8 @@ function ohlc(deps: CoinGeckoApiDeps): Route {
   return v3Route({
     path: '/coins/:id/ohlc',
     summary: 'Get candles of an asset: open, high, low, close',
-    description: 'Stamped with their close time: 30 minutes for 1 day, 4 hours up to 30 days, else 4 days.',
+    description:
+      'Candles of 30 minutes for 1 day, of 4 hours up to 30 days, otherwise of 4 days; their times are close times.',
     params: idPath,
     query: ohlcQuery,
     responses: { 400: 'The number of days is not supported', 404: 'No asset has this id' },

@@ -70,7 +70,7 @@ export async function readPassthrough(
 
 const messages = {
   pending: 'The data is being fetched; please try again',
-  rate_limited: 'The upstream budget allows no call at the moment; please try again',
+  rate_limited: 'The call limit of the price source is used up at the moment; please try again',
   unavailable: 'The price source does not respond; please try again',
 } as const;
 

@@ -44,7 +44,7 @@ export function v3Route<P extends z.ZodType = z.ZodUndefined, Q extends z.ZodTyp
     api: 'v3',
     tag: 'CoinGecko API v3',
     responses: {
-      200: 'The response in the format of CoinGecko; X-Pricepool-State and Age say how old it is',
+      200: 'The response in the format of CoinGecko. The header X-Pricepool-State says whether it is fresh or stale, Age how old it is in seconds',
       ...responses,
       503: 'No usable data at the moment; retry after Retry-After seconds',
     },

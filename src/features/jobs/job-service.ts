@@ -383,10 +383,10 @@ class PostgresClientJobs implements ClientJobs {
   }
 
   async #existing<N extends ClientJobName>({ userId, idempotency }: SubmitRequest<N>): Promise<JobRecord> {
-    if (idempotency === undefined) throw new UnavailableError('The job could not be stored');
+    if (idempotency === undefined) throw new UnavailableError('The job could not be stored; try again');
     const { route, key, bodyHash } = idempotency;
     const found = await orUnavailable(this.#deps.jobs.findByIdempotencyKey(userId, route, key));
-    if (found === undefined) throw new UnavailableError('The job could not be stored');
+    if (found === undefined) throw new UnavailableError('The job could not be stored; try again');
     if (found.bodyHash !== bodyHash) throw new IdempotencyMismatchError();
     return found.job;
   }
@@ -398,7 +398,10 @@ class PostgresClientJobs implements ClientJobs {
       this.#backlog = await this.#deps.jobs.countBacklog();
     }
     if (this.#backlog < this.#deps.backlogLimit) return;
-    throw new UnavailableError('Too many jobs are waiting', { code: 'backlog_full', retryAfterSeconds: 10 });
+    throw new UnavailableError('Too many jobs are waiting on this server; try again later', {
+      code: 'backlog_full',
+      retryAfterSeconds: 10,
+    });
   }
 
   async #enqueue(request: SubmitRequest, workKey: string, ahead: number): Promise<void> {

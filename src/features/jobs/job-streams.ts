@@ -178,7 +178,7 @@ class FollowedJobs implements TopicSession<{
     const forget = (): void => this.#forget(job.id);
     const onFault = (): void => {
       forget();
-      const error = new UnavailableError('The events of the job cannot be read');
+      const error = new UnavailableError('The events of the job cannot be read at the moment; try again');
       this.#stream.writeBytes(problemFrame(error, undefined, { job: job.id }));
     };
     const subscriber: JobStreamRequest['subscriber'] = {

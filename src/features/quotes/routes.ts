@@ -209,7 +209,7 @@ function popular({ quotes, upstream, config }: PriceDeps): Route {
 
 const messages: Readonly<Record<string, string>> = {
   pending: 'The quote is being fetched',
-  rate_limited: 'The upstream budget allows no call at the moment',
+  rate_limited: 'The call limit of the price source is used up at the moment',
   unavailable: 'The price source does not respond',
 };
 

@@ -113,7 +113,7 @@ export function createCircuitBreaker(options: {
     await what.catch((error: unknown) =>
       log.debug(
         { provider: name, reason: messageOf(error) },
-        'the state of a circuit breaker could not be stored',
+        'whether the provider is paused after failures could not be stored in Redis: other processes may call it all the same',
       ),
     );
   };

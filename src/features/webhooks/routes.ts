@@ -115,7 +115,7 @@ function retry({ webhooks, access: { allowances } }: WebhookDeps): Route {
     responses: {
       202: 'The delivery is attempted at once, and its attempts are counted from zero',
       404: missing,
-      409: 'The webhook was delivered, is being attempted, its job is no longer stored, or too many are waiting',
+      409: 'Not retried: the webhook was delivered, is being attempted, its job is no longer stored, or too many are waiting',
       503: unavailable,
     },
     handler: async (ctx, { params, viewer }) => {

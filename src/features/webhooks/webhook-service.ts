@@ -126,7 +126,7 @@ export function createWebhookService({
       if (again === undefined) {
         await get(id, userId);
         throw new ConflictError(
-          'The webhook was delivered, is being attempted, its job is no longer stored, or too many are waiting',
+          'This webhook cannot be retried: it was delivered, is being attempted, its job is no longer stored, or too many are waiting',
           'delivery_not_retriable',
         );
       }

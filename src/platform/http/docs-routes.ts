@@ -103,7 +103,7 @@ function parametersHtml(parameters: readonly OpenApiParameter[]): string {
       ? 'required'
       : schema['default'] === undefined
         ? ''
-        : `default ${String(schema['default'])}`;
+        : `default ${JSON.stringify(schema['default'])}`;
     const cells = [place, need, description].map((text) => `<td>${escape(text)}</td>`).join('');
     return `<tr><td><code>${escape(name)}</code></td>${cells}</tr>`;
   });

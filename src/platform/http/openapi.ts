@@ -196,7 +196,8 @@ function schemaOf(schema: z.ZodType): Json {
       // Zod omits the default of a field that it converts, though a client may rely on it.
       override: ({ zodSchema, jsonSchema }) => {
         const { def } = zodSchema._zod;
-        if (def.type === 'default' && isPlain(def.defaultValue)) jsonSchema.default = def.defaultValue;
+        if (def.type !== 'default' || !isPlain(def.defaultValue)) return;
+        jsonSchema.default = jsonSchema.type === 'string' ? String(def.defaultValue) : def.defaultValue;
       },
     }),
   };

@@ -228,12 +228,12 @@ describe('alerts on prices', () => {
   });
 
   it('have their webhooks attempted, and their owners told, as soon as they have fired', async () => {
-    const [attempted, told]: [string[], string[]] = [[], []];
+    const [attempted, notified]: [string[], string[]] = [[], []];
     const enqueueDeliveries = (ids: readonly string[]): Promise<void> =>
       Promise.resolve(void attempted.push(...ids));
     let isListening = false;
     const stop = rig.channel.listen({
-      onFired: (userIds) => void told.push(...userIds),
+      onFired: (userIds) => void notified.push(...userIds),
       onGap: () => (isListening = true),
     });
     await rig.start({ enqueueDeliveries });
@@ -243,9 +243,9 @@ describe('alerts on prices', () => {
     await armed(id);
     await rig.tick('bitcoin', 101);
     await fired(id);
-    await waitFor(() => told.length > 0, { what: 'the owner to be told' });
+    await waitFor(() => notified.length > 0, { what: 'the owner to be told' });
     const deliveries = await rig.knex('webhook_deliveries').pluck<string[]>('id');
-    expect([attempted, told]).to.deep.equal([deliveries, [rig.userId]]);
+    expect([attempted, notified]).to.deep.equal([deliveries, [rig.userId]]);
     stop();
   });
 

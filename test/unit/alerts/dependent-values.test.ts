@@ -33,10 +33,10 @@ describe('values of alerts', () => {
       return isAway ? Promise.reject(new Error('Postgres is away')) : Promise.resolve(result);
     };
     const queries: AlertValueQueries = {
-      references: (asked) =>
+      references: (wanted) =>
         read(
-          asked,
-          asked.map(() => reference),
+          wanted,
+          wanted.map(() => reference),
         ),
       holdings: (ids, limit) => read({ ids, limit }, held),
     };

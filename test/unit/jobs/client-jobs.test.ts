@@ -235,15 +235,15 @@ describe('the job desk', () => {
   });
 
   describe('forecasts', () => {
-    let asked: string[];
+    let requested: string[];
     const forecasting = (): ClientJobs =>
       clientJobs({
         forecast: (currency) => {
-          asked.push(currency);
-          return Promise.resolve(asked.length);
+          requested.push(currency);
+          return Promise.resolve(requested.length);
         },
       });
-    beforeEach(() => (asked = []));
+    beforeEach(() => (requested = []));
 
     it('once for all who ask at about the same time, each currency by itself', async () => {
       const jobs = forecasting();
@@ -253,12 +253,12 @@ describe('the job desk', () => {
       expect(await jobs.etaSeconds(row)).to.equal(1);
       now += 1;
       expect(await jobs.etaSeconds(row)).to.equal(3);
-      expect(asked).to.deep.equal(['usd', 'eur', 'usd']);
+      expect(requested).to.deep.equal(['usd', 'eur', 'usd']);
     });
 
     it('nothing for a job that has ended', async () => {
       expect(await forecasting().etaSeconds({ ...row, state: 'failed' })).to.equal(null);
-      expect(asked).to.deep.equal([]);
+      expect(requested).to.deep.equal([]);
     });
 
     it('and remembers a bounded number of them', async () => {
@@ -284,7 +284,7 @@ describe('the job desk', () => {
       outcome = undefined;
     });
 
-    function desk(different: Partial<Parameters<typeof createClientJobs>[0]> = {}): ClientJobs {
+    function newJobs(different: Partial<Parameters<typeof createClientJobs>[0]> = {}): ClientJobs {
       const jobs: Partial<JobQueries> = {
         countBacklog: () => {
           counted++;
@@ -324,7 +324,7 @@ describe('the job desk', () => {
     } as const;
 
     it('and queues it once for its work, the smallest first, on the account of who asked', async () => {
-      await desk().submit(bulk);
+      await newJobs().submit(bulk);
       const [[name, data, options] = []] = added as [string, Record<string, unknown>, object][];
       const { workKey, ...rest } = data ?? {};
       expect(name).to.equal('bulk.fetch');
@@ -336,7 +336,7 @@ describe('the job desk', () => {
     });
 
     it('on a portfolio in its turn: behind as many as the user has', async () => {
-      const jobs = desk();
+      const jobs = newJobs();
       await jobs.submit(rebuild);
       openOnPortfolios = 4;
       await jobs.submit(rebuild);
@@ -344,14 +344,14 @@ describe('the job desk', () => {
     });
 
     it('and keeps no place of a job on a portfolio once it is stored', async () => {
-      const jobs = desk({ portfolioJobsPerUser: 2 });
+      const jobs = newJobs({ portfolioJobsPerUser: 2 });
       for (let n = 0; n < 5; n++) expect(await codeOf(jobs.submit(rebuild))).to.equal('accepted');
     });
 
     it('that Redis does not take yet, and says so in the log', async () => {
       const { log, lines } = recordingLogger();
       const queues = { add: () => Promise.reject(new Error('Redis is away')) } as unknown as Queues;
-      expect((await desk({ log, queues }).submit(bulk)).id).to.equal(row.id);
+      expect((await newJobs({ log, queues }).submit(bulk)).id).to.equal(row.id);
       expect(lines[0]).to.deep.include({
         level: 'warn',
         message:
@@ -362,7 +362,7 @@ describe('the job desk', () => {
 
     it('until too many jobs wait, those of a moment ago included', async () => {
       backlog = 8;
-      const jobs = desk({ backlogPerUser: 100 });
+      const jobs = newJobs({ backlogPerUser: 100 });
       const codes = [];
       for (let n = 0; n < 3; n++) codes.push(await codeOf(jobs.submit(bulk)));
       expect(codes).to.deep.equal(['accepted', 'accepted', 'backlog_full']);
@@ -374,7 +374,7 @@ describe('the job desk', () => {
 
     it('again for the same key, which is neither queued, counted nor held against the user', async () => {
       outcome = () => Promise.resolve(undefined);
-      const jobs = desk({ backlogPerUser: 2 });
+      const jobs = newJobs({ backlogPerUser: 2 });
       const idempotency = { key: 'k', route: 'POST /crypto/bulk', bodyHash: 'hash' };
       for (let n = 0; n < 5; n++) expect((await jobs.submit({ ...bulk, idempotency })).id).to.equal(row.id);
       expect([added, accepted]).to.deep.equal([[], []]);
@@ -383,7 +383,7 @@ describe('the job desk', () => {
 
     it('of nobody who has no account any more', async () => {
       outcome = () => Promise.reject(Object.assign(new Error('violates'), { code: '23503' }));
-      expect(await codeOf(desk().submit(bulk))).to.equal('token_invalid');
+      expect(await codeOf(newJobs().submit(bulk))).to.equal('token_invalid');
       expect([added, accepted]).to.deep.equal([[], []]);
     });
   });

@@ -21,11 +21,11 @@ describe('a run for clients', () => {
   /** Rows that wait for the work. */
   let open: number;
   /** What streams were told, by subject. */
-  let told: { readonly subject: string; readonly events: readonly JobEvent[] }[];
+  let published: { readonly subject: string; readonly events: readonly JobEvent[] }[];
   /** Rows that the end of a run finds waiting. */
   let waiting: readonly string[];
   beforeEach(() => {
-    [ended, open, told, waiting] = [[], 1, [], ['row']];
+    [ended, open, published, waiting] = [[], 1, [], ['row']];
     cancellations = createCancellations();
   });
 
@@ -44,7 +44,7 @@ describe('a run for clients', () => {
       },
       events: {
         append: (subject: string, events: readonly JobEvent[]) =>
-          Promise.resolve(void told.push({ subject, events })),
+          Promise.resolve(void published.push({ subject, events })),
       },
       clock: { now: () => Date.now() },
       log: silentLogger(),
@@ -132,7 +132,7 @@ describe('a run for clients', () => {
   it('tells all who follow it of its end, and nobody of one that nobody waited for', async () => {
     await outcomeOf(() => Promise.resolve('{}'));
     await outcomeOf(() => Promise.reject(new NotFoundError('no such coin')));
-    const ends = told.map(({ subject, events }) => [subject, events.at(-1)]);
+    const ends = published.map(({ subject, events }) => [subject, events.at(-1)]);
     expect(ends).to.deep.equal([
       [
         'work:w',
@@ -151,10 +151,10 @@ describe('a run for clients', () => {
         },
       ],
     ]);
-    [told, waiting] = [[], []];
+    [published, waiting] = [[], []];
     await outcomeOf(() => Promise.resolve('{}'));
     await outcomeOf(() => Promise.reject(new NotFoundError('no such coin')));
-    expect(told).to.deep.equal([]);
+    expect(published).to.deep.equal([]);
   });
 
   it('leaves its rows open while there are attempts left, also for an error of ours with a status', async () => {

@@ -92,10 +92,11 @@ describe('a worker whose clock is off', () => {
       upsertJobScheduler: (name: string) => Promise.resolve(void renewed.push(name)),
     });
     startWorkers({ ...platform, log, clock, queues: { handle } } as never, unserved);
-    const told = (): string[] => lines.filter(({ level }) => level === 'error').map(({ message }) => message);
+    const errors = (): string[] =>
+      lines.filter(({ level }) => level === 'error').map(({ message }) => message);
     return {
       lines,
-      told,
+      errors,
       polled,
       renewed,
       shutdown: platform.shutdown,
@@ -109,7 +110,7 @@ describe('a worker whose clock is off', () => {
   it('rests and says so once, and says once that it goes on', async () => {
     const worker = startAt(0);
     for (const ms of [30_000, 30_001, 40_000]) worker.setTo(ms);
-    expect(worker.told()).to.have.length(1);
+    expect(worker.errors()).to.have.length(1);
     for (const ms of [-30_000, 0]) worker.setTo(ms);
     expect(worker.lines.filter(({ message }) => message.includes('right again'))).to.have.length(1);
     await worker.shutdown.run('the test ends');
@@ -118,7 +119,7 @@ describe('a worker whose clock is off', () => {
   it('rests from the start, whether it is ahead or behind, and plans nothing', async () => {
     for (const ms of [30_001, -30_001]) {
       const worker = startAt(ms);
-      expect(worker.told()[0], String(ms)).to.include('set the clock');
+      expect(worker.errors()[0], String(ms)).to.include('set the clock');
       await new Promise((resolve) => setImmediate(resolve));
       expect(worker.renewed).to.deep.equal([]);
       await worker.shutdown.run('the test ends');

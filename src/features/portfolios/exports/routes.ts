@@ -34,12 +34,10 @@ const exportQuery = z
         description:
           'What to export: transactions (a CSV of them can be imported again), realised gains by lot, or positions',
       }),
-    year: wholeNumber({ min: 2009, max: 2200 })
-      .optional()
-      .meta({
-        description:
-          'Only for kind realised: the gains of this year, in the time zone of the portfolio; absent: all',
-      }),
+    year: wholeNumber({ min: 2009, max: 2200 }).optional().meta({
+      description:
+        'Only for kind realised: the gains of this year, in the time zone of the portfolio; absent: all',
+    }),
   })
   .refine(({ kind, year }) => year === undefined || kind === 'realised', {
     path: ['year'],
@@ -91,7 +89,10 @@ export function exportRoutes(deps: ExportDeps): Route[] {
         const confirm = async (): Promise<void> => {
           const { booksVersion } = await deps.portfolios.get(portfolio.id, viewer);
           if (booksVersion !== portfolio.booksVersion)
-            throw new ConflictError('Transactions changed during the export', 'export_changed');
+            throw new ConflictError(
+              'Transactions changed during the export; start it again',
+              'export_changed',
+            );
         };
         await send(ctx, deps, {
           portfolio,

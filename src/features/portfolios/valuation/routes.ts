@@ -24,7 +24,7 @@ const historyQuery = z.strictObject({
   range: z
     .enum(performanceRanges, `must be one of ${performanceRanges.join(', ')}`)
     .default('30d')
-    .meta({ description: 'Length of the range, which ends today; max starts at the first transaction' }),
+    .meta({ description: 'Range that ends today; ytd starts on 1 January, max at the first transaction' }),
   interval: z.enum(['1d', 'snapshot'], 'must be 1d or snapshot').default('1d').meta({
     description:
       '1d: every day, computed from transactions and prices; snapshot: the values that were stored',
