@@ -260,7 +260,10 @@ describe('a worker whose jobs fail', () => {
     const reasons = dead.map(([name, , reason]) => [name, String(reason).split(':')[0]]);
     expect(reasons).to.have.deep.members([
       ['bulk.fetch', 'the data of the job is not valid'],
-      ['no.such', 'no processor for no.such on requests'],
+      [
+        'no.such',
+        'this version has no processor for no.such on the queue requests (was the version rolled back?)',
+      ],
     ]);
     const attempts = lines.filter(({ message }) => message === 'a job failed');
     expect(attempts.map(({ fields }) => fields['name'])).to.have.members(['bulk.fetch', 'no.such']);
