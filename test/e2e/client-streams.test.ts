@@ -191,7 +191,7 @@ describe('streams through the client', () => {
         return [await runWatch({ args, environment, out, complain, signal }), complaint];
       };
       expect(await watch([])).to.satisfy(
-        ([code, text]: [number, string]) => code === 2 && text.includes('Which'),
+        ([code, text]: [number, string]) => code === 2 && text.includes('npm run watch'),
       );
       expect((await watch(['bitcoin', '--interval', '0']))[0]).to.equal(2);
       const [code, text] = await watch(['bitcoin', '--url', 'http://127.0.0.1:1']);
