@@ -56,7 +56,7 @@ export function createMemoryLedger(now: () => number): MemoryLedger {
       return { calls, blockedForMs, credits, reported };
     },
     sumHours: () => Promise.resolve(true),
-    async applyReportedLimits({ callsPerMinute, creditsPerMonth, others: { id, credits } }) {
+    async storeReportedLimits({ callsPerMinute, creditsPerMonth, others: { id, credits } }) {
       check();
       await Promise.resolve();
       callLog.reported = { callsPerMinute, creditsPerMonth };

@@ -256,7 +256,7 @@ describe('upstream ledger', function () {
   it('remembers what the provider told, and what others have spent', async () => {
     const reported = { callsPerMinute: 500, creditsPerMonth: 3_000_000_000 };
     expect(await callLog.reportedAgoMs('told')).to.equal(undefined);
-    await callLog.applyReportedLimits({
+    await callLog.storeReportedLimits({
       budgetKey: 'told',
       ...reported,
       others: { id: uuid(), credits: 40 },
@@ -265,7 +265,7 @@ describe('upstream ledger', function () {
     expect(found).to.deep.include({ reported, credits: 40, calls: [] });
     expect(await callLog.reportedAgoMs('told')).to.be.within(0, 10_000);
     const none = { callsPerMinute: undefined, creditsPerMonth: undefined };
-    await callLog.applyReportedLimits({ budgetKey: 'told', ...none, others: { id: uuid(), credits: 0 } });
+    await callLog.storeReportedLimits({ budgetKey: 'told', ...none, others: { id: uuid(), credits: 0 } });
     expect(await recent('told')).to.deep.include({ reported: none, credits: 40 });
   });
 

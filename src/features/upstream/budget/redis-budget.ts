@@ -38,7 +38,7 @@ type Status = Awaited<ReturnType<Budget['status']>>;
 /** The durable record of all grants. Redis decides; it is rebuilt from the ledger after a loss of data. */
 export type BudgetCallLog = Pick<
   UpstreamCallLog,
-  'record' | 'settle' | 'remove' | 'recent' | 'sumHours' | 'applyReportedLimits' | 'block'
+  'record' | 'settle' | 'remove' | 'recent' | 'sumHours' | 'storeReportedLimits' | 'block'
 >;
 
 const minuteMs = 60_000;
@@ -396,7 +396,7 @@ async function applyReportedLimits(
         'the provider counts more credits than Pricepool used: something else uses the same API key; the difference now counts against the budget',
       );
     await core.callLogStatement(
-      callLog.applyReportedLimits({
+      callLog.storeReportedLimits({
         budgetKey: key,
         callsPerMinute,
         creditsPerMonth,

@@ -64,8 +64,8 @@ export function createUpstreamCallLog(knex: Knex) {
      */
     recent: (query: Parameters<typeof recentCalls>[1]) => recentCalls(knex, query),
     /** Stores the limits that the provider reported; what others have spent is stored as a row like that of a call. */
-    applyReportedLimits: (reported: Parameters<typeof applyReportedLimits>[1]) =>
-      applyReportedLimits(knex, reported),
+    storeReportedLimits: (reported: Parameters<typeof storeReportedLimits>[1]) =>
+      storeReportedLimits(knex, reported),
     /** Blocks all calls for this time. Never shortens an earlier block. */
     async block({ budgetKey, ms }: { budgetKey: string; ms: number }): Promise<void> {
       await knex('budget_blocks')
@@ -265,7 +265,7 @@ async function recentCalls(
   };
 }
 
-async function applyReportedLimits(
+async function storeReportedLimits(
   knex: Knex,
   reported: {
     readonly budgetKey: string;
