@@ -136,7 +136,7 @@ export class AlertTransitionWriter {
     try {
       return await this.#deps.watch.byIds(ids);
     } catch (error) {
-      // They are dropped here, and found again by the next look for changes.
+      // They are dropped here, and found again by the next poll for changes.
       this.#deps.log.debug({ reason: messageOf(error) }, 'changed alerts could not be read');
       return [];
     }

@@ -148,7 +148,7 @@ export class AlertEvaluator {
       this.#hasReportedFull = true;
       this.#deps.log.error(
         { alerts: this.#index.size },
-        'too many active alerts for one process: those beyond the limit do not fire; delete or disable alerts nobody needs',
+        'too many active alerts for one process: those beyond the limit do not fire; delete or disable alerts, then restart the workers',
       );
     }
   }

@@ -259,7 +259,7 @@ describe('alerts on prices', () => {
         level: 'error',
         fields: { alerts: 2 },
         message:
-          'too many active alerts for one process: those beyond the limit do not fire; delete or disable alerts nobody needs',
+          'too many active alerts for one process: those beyond the limit do not fire; delete or disable alerts, then restart the workers',
       },
     ]);
   });
