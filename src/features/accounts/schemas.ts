@@ -77,7 +77,7 @@ export const resetBody = z.strictObject({
   password: newPassword,
 });
 
-const paging = { page: pageNumber, limit: pageSize({ usual: 20, most: 100 }) };
+const paging = { page: pageNumber, limit: pageSize({ usual: 20, max: 100 }) };
 const role = z.enum(['user', 'admin']);
 
 /** Query of `GET /users`. */

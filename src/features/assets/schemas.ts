@@ -37,13 +37,13 @@ export const searchQuery = z.strictObject({
     .min(1, queryRule)
     .max(100, queryRule)
     .meta({ description: 'Symbol, name or id, or part of one', examples: ['bitcoin'] }),
-  limit: pageSize({ usual: 25, most: 250 }),
+  limit: pageSize({ usual: 25, max: 250 }),
 });
 
 /** Query of `GET /crypto/coins`. */
 export const assetsQuery = z.strictObject({
   page: pageNumber,
-  limit: pageSize({ usual: 50, most: 250 }),
+  limit: pageSize({ usual: 50, max: 250 }),
 });
 
 const symbolRule = 'must be a symbol of 1 to 100 characters';

@@ -15,7 +15,7 @@ import { pageNumber, pageSize } from '../../platform/http/fields.ts';
 /** Query of `GET /jobs`. */
 const jobsQuery = z.strictObject({
   page: pageNumber,
-  limit: pageSize({ usual: 20, most: 100 }),
+  limit: pageSize({ usual: 20, max: 100 }),
   state: z.enum(jobStates).optional().meta({ description: 'Only jobs in this state' }),
 });
 

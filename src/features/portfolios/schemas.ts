@@ -6,7 +6,7 @@ import { currency, pageNumber, pageSize } from '../../platform/http/fields.ts';
 /** Page of a list, and how many there are on it. */
 export const paging = {
   page: pageNumber,
-  limit: pageSize({ usual: 20, most: 100 }),
+  limit: pageSize({ usual: 20, max: 100 }),
 };
 
 /** Query of `GET /portfolios`, and of audit trails. */

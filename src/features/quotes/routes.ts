@@ -89,7 +89,7 @@ const quoteQuery = z.strictObject({ currency });
 /** Query of `GET /crypto/popular`. */
 const popularQuery = z.strictObject({
   currency,
-  limit: pageSize({ usual: 50, most: 250 }),
+  limit: pageSize({ usual: 50, max: 250 }),
 });
 
 /** Query of `DELETE /crypto/cache`. */

@@ -22,7 +22,7 @@ export const testBody = z.strictObject({
 /** Query of `GET /webhooks/deliveries`. */
 export const deliveriesQuery = z.strictObject({
   page: pageNumber,
-  limit: pageSize({ usual: 20, most: 100 }),
+  limit: pageSize({ usual: 20, max: 100 }),
   state: z.enum(deliveryStates).optional().meta({ description: 'Only deliveries in this state' }),
 });
 

@@ -26,10 +26,10 @@ export const pageNumber = wholeNumber({ min: 1, max: 1_000_000 })
   .meta({ description: 'Page number, starting at 1' });
 
 /** How many rows a page has. */
-export function pageSize({ usual, most }: { readonly usual: number; readonly most: number }) {
-  return wholeNumber({ min: 1, max: most })
+export function pageSize({ usual, max }: { readonly usual: number; readonly max: number }) {
+  return wholeNumber({ min: 1, max })
     .default(usual)
-    .meta({ description: `Most rows in one response; default ${usual}, at most ${most}` });
+    .meta({ description: `Most rows in one response; default ${usual}, at most ${max}` });
 }
 
 /** A whole number in a query string. */

@@ -25,7 +25,7 @@ import { portfolioIdOf, portfolioPath } from '../schemas.ts';
 
 const longPage = {
   page: pageNumber,
-  limit: pageSize({ usual: 100, most: 1_000 }),
+  limit: pageSize({ usual: 100, max: 1_000 }),
 };
 
 /** Query of `GET /portfolios/:id/positions`. */

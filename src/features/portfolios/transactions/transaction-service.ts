@@ -361,6 +361,6 @@ export function createWriteLocks({ longestWaitMs = 5_000 } = {}): WithWriteLock 
       code: 'portfolio_busy',
       retryAfterSeconds: 1,
     });
-  const mutex = new KeyedQueue({ width, waiting, longestWaitMs, most, refusal });
-  return (portfolioId, change) => mutex.run(portfolioId, change);
+  const queue = new KeyedQueue({ width, waiting, longestWaitMs, most, refusal });
+  return (portfolioId, change) => queue.run(portfolioId, change);
 }
